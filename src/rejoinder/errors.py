@@ -1,0 +1,63 @@
+"""Errors that people meet.
+
+Every error says in one sentence what was wrong and where, and in a hint what to do next. The command line prints
+both and exits with ``exit_code``; nobody sees a traceback for a mistake of the user or of the endpoint.
+
+RejoinderError
+├── UsageError        a wrong option, setting or file name
+├── TargetError       the endpoint cannot be tested at all
+│   ├── Unreachable   no connection: name, port, TLS, time-out, closed
+│   ├── Unauthorized  the endpoint wants (another) key
+│   └── NotAnEndpoint something answers, but not the Responses API
+├── RunFileError      a run file that cannot be read
+└── ContractError     a contract file, overlay or schema that cannot be used
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RejoinderError(Exception):
+    """Base of all errors that are shown to people.
+
+    ``message`` is one sentence with what and where; ``hint`` one sentence with what to do next (may be empty).
+    """
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
+
+class UsageError(RejoinderError):
+    """A wrong option, setting or file name."""
+
+
+class TargetError(RejoinderError):
+    """The endpoint cannot be tested at all."""
+
+
+class Unreachable(TargetError):
+    """No connection could be made, or the endpoint hung or closed before it answered."""
+
+
+class Unauthorized(TargetError):
+    """The endpoint answered 401 or 403."""
+
+
+class NotAnEndpoint(TargetError):
+    """Something answers at the URL, but it does not speak the Responses API."""
+
+
+class RunFileError(RejoinderError):
+    """A run file that cannot be read: missing, empty, foreign, or of a newer format."""
+
+
+class ContractError(RejoinderError):
+    """A contract file, overlay or schema that cannot be used; names file and pointer."""

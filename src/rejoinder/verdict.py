@@ -1,0 +1,205 @@
+"""What a judgement says: levels, statuses, problems, findings and verdicts.
+
+A check looks at exchanges and yields :class:`Problem` values. The judge groups equal problems into a
+:class:`Finding` (one thing to fix, with a count and the smallest evidence) and gives every rule one
+:class:`Verdict`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+
+class Level(StrEnum):
+    """How binding a rule is in a dialect (RFC 2119 words). ``MAY`` rules inform; ``OFF`` rules are not run."""
+
+    MUST = "MUST"
+    SHOULD = "SHOULD"
+    MAY = "MAY"
+    OFF = "OFF"
+
+
+class Status(StrEnum):
+    """The verdict on one rule.
+
+    ``fail``: a MUST was broken. ``warn``: a SHOULD was broken. ``declined``: the model chose otherwise, so nothing
+    can be said. ``not_applicable``: nothing in the run exercised the rule, or the endpoint refused the feature.
+    ``error``: the harness or the network failed. A broken MAY rule passes and carries its findings as information.
+    """
+
+    PASS = "pass"
+    FAIL = "fail"
+    WARN = "warn"
+    DECLINED = "declined"
+    NOT_APPLICABLE = "not_applicable"
+    ERROR = "error"
+
+
+class _Absent:
+    """The value of a place where nothing is; unlike ``None`` it is not JSON ``null``."""
+
+    def __repr__(self) -> str:
+        return "absent"
+
+
+ABSENT: Final = _Absent()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One place where a rule is broken.
+
+    ``message`` is one sentence; ``pointer`` a JSON pointer into the event's data, or into the body when ``event`` is
+    ``None``; ``event`` the zero-based number of the event in the stream; ``offset`` the byte offset in the body for
+    framing faults; ``kind`` tells problems of one rule apart when event type and pointer do not, and is part of the
+    finding's fingerprint, which never depends on ``message``. ``exchange`` is filled in by the judge unless the check
+    looked at a whole case.
+    """
+
+    message: str
+    pointer: str = ""
+    event: int | None = None
+    event_type: str = ""
+    expected: Any = ABSENT
+    actual: Any = ABSENT
+    kind: str = ""
+    offset: int | None = None
+    exchange: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-serialisable form; absent values are left out and long ones cut."""
+        record: dict[str, Any] = {"message": self.message, "exchange": self.exchange}
+        for name in ("pointer", "event_type", "kind"):
+            if getattr(self, name):
+                record[name] = getattr(self, name)
+        for name in ("event", "offset"):
+            if getattr(self, name) is not None:
+                record[name] = getattr(self, name)
+        for name in ("expected", "actual"):
+            if getattr(self, name) is not ABSENT:
+                record[name] = shorten(getattr(self, name))
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Problem:
+        """Rebuild a problem from :meth:`to_json`'s form."""
+        return cls(
+            message=record["message"],
+            pointer=record.get("pointer", ""),
+            event=record.get("event"),
+            event_type=record.get("event_type", ""),
+            expected=record.get("expected", ABSENT),
+            actual=record.get("actual", ABSENT),
+            kind=record.get("kind", ""),
+            offset=record.get("offset"),
+            exchange=record.get("exchange", ""),
+        )
+
+
+@dataclass(slots=True)
+class Finding:
+    """Equal problems of one rule: how often they occurred, in which cases, and the smallest evidence."""
+
+    rule: str
+    level: Level
+    evidence: Problem
+    count: int = 1
+    cases: list[str] = field(default_factory=list)
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits that stay the same when wording, ids or positions change."""
+        return fingerprint(self.rule, self.evidence)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-serialisable form."""
+        return {
+            "fingerprint": self.fingerprint,
+            "rule": self.rule,
+            "level": self.level.value,
+            "count": self.count,
+            "cases": self.cases,
+            "evidence": self.evidence.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Finding:
+        """Rebuild a finding from :meth:`to_json`'s form."""
+        return cls(
+            rule=record["rule"],
+            level=Level(record["level"]),
+            evidence=Problem.from_json(record["evidence"]),
+            count=record["count"],
+            cases=list(record["cases"]),
+        )
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The judgement on one rule: its status, how many exchanges it was judged on, and what was found.
+
+    ``reason`` says in one sentence why a rule is not applicable, declined or in error.
+    """
+
+    rule: str
+    level: Level
+    status: Status
+    judged: int = 0
+    failed: int = 0
+    reason: str = ""
+    findings: list[Finding] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-serialisable form."""
+        return {
+            "rule": self.rule,
+            "level": self.level.value,
+            "status": self.status.value,
+            "judged": self.judged,
+            "failed": self.failed,
+            "reason": self.reason,
+            "findings": [finding.to_json() for finding in self.findings],
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Verdict:
+        """Rebuild a verdict from :meth:`to_json`'s form."""
+        return cls(
+            rule=record["rule"],
+            level=Level(record["level"]),
+            status=Status(record["status"]),
+            judged=record["judged"],
+            failed=record["failed"],
+            reason=record["reason"],
+            findings=[Finding.from_json(finding) for finding in record["findings"]],
+        )
+
+
+def fingerprint(rule: str, problem: Problem) -> str:
+    """Return twelve hex digits made of rule, event type, kind, and the pointer with its array indexes masked."""
+    pointer = re.sub(r"/\d+(?=/|$)", "/*", problem.pointer)
+    text = "\n".join((rule, problem.event_type, problem.kind, pointer))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def shorten(value: Any, limit: int = 2000) -> Any:
+    """Return the value with strings over ``limit`` characters cut and containers over ``limit`` replaced by text.
+
+    The mark that replaces the rest says how many characters were left out, so a cut is never taken for the value.
+    What is not JSON (NaN, infinities, deep nesting) is replaced by its ``repr``.
+    """
+    if isinstance(value, str):
+        return value if len(value) <= limit else f"{value[:limit]}… ({len(value) - limit} more characters)"
+    if isinstance(value, bytes):
+        return shorten(value.decode("utf-8", "replace"), limit)
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return shorten(repr(value), limit)
+    return value if len(text) <= limit else shorten(text, limit)

@@ -1,0 +1,1 @@
+"""The wire: HTTP client, server-sent events, encoding of bodies, redaction of secrets."""
