@@ -6,9 +6,9 @@ both and exits with ``exit_code``; nobody sees a traceback for a mistake of the 
 RejoinderError
 ├── UsageError        a wrong option, setting or file name
 ├── TargetError       the endpoint cannot be tested at all
-│   ├── Unreachable   no connection: name, port, TLS, time-out, closed
-│   ├── Unauthorized  the endpoint wants (another) key
-│   └── NotAnEndpoint something answers, but not the Responses API
+│   ├── UnreachableError   no connection: name, port, TLS, time-out, closed
+│   ├── UnauthorizedError  the endpoint wants (another) key
+│   └── NotAnEndpointError something answers, but not the Responses API
 ├── RunFileError      a run file that cannot be read
 └── ContractError     a contract file, overlay or schema that cannot be used
 """
@@ -43,15 +43,15 @@ class TargetError(RejoinderError):
     """The endpoint cannot be tested at all."""
 
 
-class Unreachable(TargetError):
+class UnreachableError(TargetError):
     """No connection could be made, or the endpoint hung or closed before it answered."""
 
 
-class Unauthorized(TargetError):
+class UnauthorizedError(TargetError):
     """The endpoint answered 401 or 403."""
 
 
-class NotAnEndpoint(TargetError):
+class NotAnEndpointError(TargetError):
     """Something answers at the URL, but it does not speak the Responses API."""
 
 

@@ -153,9 +153,7 @@ class Exchange:
                 case=str(record["case"]),
                 role=str(record["role"]),
                 tags=tuple(record["tags"]),
-                request=Request(
-                    request["method"], request["path"], _pairs(request["headers"]), _decode_bytes(request)
-                ),
+                request=Request(request["method"], request["path"], _pairs(request["headers"]), _decode_bytes(request)),
                 outcome=Outcome(record["outcome"]),
                 status=record["status"],
                 headers=_pairs(record["headers"]),

@@ -6,7 +6,7 @@ that the instance's own ``type`` names, so that nobody reads 'not valid under an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +76,7 @@ class Validator:
             SchemaError("", "the value is not plain JSON (NaN, infinity or a number out of range)", "number")
         ]
 
-    def _flatten(self, errors: Iterator[ValidationError] | list[ValidationError], branch: str) -> Iterator[SchemaError]:
+    def _flatten(self, errors: Iterable[ValidationError], branch: str) -> Iterator[SchemaError]:
         for error in errors:
             if error.validator in ("anyOf", "oneOf") and error.context:
                 yield from self._choose(error, branch)
@@ -84,7 +84,7 @@ class Validator:
                 yield self._describe(error, branch)
 
     def _choose(self, error: ValidationError, branch: str) -> Iterator[SchemaError]:
-        alternatives = [self._resolve(schema) for schema in error.validator_value]
+        alternatives = [self._resolve(schema) for schema in _items(error.validator_value)]
         instance = error.instance
         consts = [_type_const(schema) for _, schema in alternatives]
         tag = instance.get("type", ABSENT) if isinstance(instance, dict) else ABSENT
@@ -118,13 +118,15 @@ class Validator:
         keyword = str(error.validator)
         value, instance = error.validator_value, error.instance
         if keyword == "required":
-            missing = [name for name in value if isinstance(instance, dict) and name not in instance]
+            missing = [name for name in _items(value) if isinstance(instance, dict) and name not in instance]
             name = next((name for name in missing if f"'{name}'" in error.message), missing[0] if missing else "")
             pointer += _pointer([name])
             return SchemaError(pointer, f"required field {name!r} is missing", keyword, "present", ABSENT, branch)
         if keyword == "type":
             expected = " or ".join(value) if isinstance(value, list) else value
-            return SchemaError(pointer, f"expected {expected}, got {_kind(instance)}", keyword, expected, instance, branch)
+            return SchemaError(
+                pointer, f"expected {expected}, got {_kind(instance)}", keyword, expected, instance, branch
+            )
         if keyword == "const":
             return SchemaError(pointer, f"expected {value!r}, got {_short(instance)}", keyword, value, instance, branch)
         if keyword == "enum":
@@ -190,6 +192,10 @@ def _kind(value: Any) -> str:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:80] + "…"
+
+
+def _items(value: Any) -> list[Any]:
+    return list(value)
 
 
 def _pointer(path: Any) -> str:

@@ -22,9 +22,9 @@ class ServerEvent:
 
     ``event`` is the value of the last ``event:`` field (empty when there was none), ``data`` the data lines joined by
     LF; ``has_data`` tells an empty ``data:`` from no data field. ``start`` and ``end`` are byte offsets in the body:
-    the first byte of the first field, and the byte after the one that ends the blank line (its CR, in CRLF). ``t`` is the arrival time of its last byte in
-    the unit given to the reader. ``terminated`` is false for an event that the body's end cut off before its
-    blank line.
+    the first byte of the first field, and the byte after the one that ends the blank line (its CR, in CRLF). ``t``
+    is the arrival time of its last byte in the unit given to the reader. ``terminated`` is false for an event that the
+    body's end cut off before its blank line.
     """
 
     event: str
@@ -222,9 +222,9 @@ class SSEReader:
             self.faults.append(FramingFault(kind, offset, detail))
 
 
-def read_events(chunks: Iterable[tuple[float, bytes]], max_event: int = DEFAULT_MAX_EVENT) -> tuple[
-    list[ServerEvent], SSEReader
-]:
+def read_events(
+    chunks: Iterable[tuple[float, bytes]], max_event: int = DEFAULT_MAX_EVENT
+) -> tuple[list[ServerEvent], SSEReader]:
     """Parse timed chunks ``(seconds, bytes)`` to the end; return the events and the closed reader with its faults."""
     reader = SSEReader(max_event=max_event)
     events: list[ServerEvent] = []
