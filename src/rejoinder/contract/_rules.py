@@ -31,15 +31,14 @@ class Rule:
     """One rule of the catalogue.
 
     ``id`` is never reused or renumbered. ``title`` is a few words, ``statement`` one sentence, ``source`` where it
-    comes from. ``on`` says what a check of it looks at (see :mod:`rejoinder.conformance.registry`). ``levels`` holds a
-    level for each dialect that differs from ``level``. ``unchecked`` says why there is no check, else empty.
+    comes from. ``levels`` holds a level for each dialect that differs from ``level``. ``unchecked`` says why there is no
+    check, else empty.
     """
 
     id: str
     title: str
     statement: str
     source: str
-    on: str
     level: Level
     levels: Mapping[str, Level]
     unchecked: str = ""
@@ -77,7 +76,6 @@ def _rule(name: str, row: Mapping[str, Any]) -> Rule:
             title=row["title"],
             statement=row["statement"],
             source=row["source"],
-            on=row["on"],
             level=Level(row["level"]),
             levels={dialect: Level(level) for dialect, level in row.get("levels", {}).items()},
             unchecked=row.get("unchecked", ""),
