@@ -15,7 +15,11 @@ RejoinderError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from rejoinder.exchange import Exchange
 
 
 class RejoinderError(Exception):
@@ -40,7 +44,14 @@ class UsageError(RejoinderError):
 
 
 class TargetError(RejoinderError):
-    """The endpoint cannot be tested at all."""
+    """The endpoint cannot be tested at all.
+
+    ``exchanges`` holds what was sent and received until then, for the run file.
+    """
+
+    def __init__(self, message: str, hint: str = "", exchanges: Sequence[Exchange] = ()) -> None:
+        super().__init__(message, hint)
+        self.exchanges: tuple[Exchange, ...] = tuple(exchanges)
 
 
 class UnreachableError(TargetError):

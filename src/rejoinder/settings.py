@@ -1,0 +1,374 @@
+"""Settings: where they come from, and what budgets and durations look like.
+
+A setting is taken from the first of these that has it: the command line, the environment (``REJOINDER_MODEL``), the
+file ``rejoinder.toml`` in the current folder, the table ``[tool.rejoinder]`` of ``pyproject.toml`` there. A key in the
+upper level of a file holds for every command that knows it; a key in a table named like a command holds for that
+command and goes first within the file. The environment does likewise: ``REJOINDER_CHECK_SEED`` before
+``REJOINDER_SEED``. What is not known is an error, never ignored.
+
+The known settings are data: a mapping from command to setting to kind (:data:`Known`), which the command line makes of
+its own options with :func:`known_options`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from rejoinder.errors import UsageError
+
+if TYPE_CHECKING:
+    import click
+
+PREFIX: Final = "REJOINDER_"
+KEY_VARIABLE: Final = "REJOINDER_API_KEY"
+FILE: Final = "rejoinder.toml"
+
+Kind = type | Callable[[str], Any]
+"""What a setting may be: ``str``, ``int``, ``float``, ``bool``, ``list`` (of texts), or a function that takes a text
+and raises ``ValueError``, :class:`UsageError` or ``click.BadParameter`` when it does not like it."""
+
+Known = Mapping[str, Mapping[str, Kind]]
+"""Setting names (with underscores) and their kinds, by command."""
+
+_KIND_NAMES: Final[Mapping[Any, str]] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list of texts",
+}
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+class _Value(NamedTuple):
+    """A value and where it was found, as words for an error: file and key, or a variable."""
+
+    value: Any
+    where: str
+
+
+def load_settings(
+    known: Known, *, folder: Path | None = None, environ: Mapping[str, str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return the settings of every command, for use as a click group's ``default_map``.
+
+    Reads the environment (``environ``, by default the process's) and the two files in ``folder`` (by default the
+    current one). Values are checked by their kind; numbers, truth values and lists come back as such, and values whose
+    kind is a function come back as texts, so that the option's own type reads them. The API key is never among them.
+
+    Raises :class:`UsageError` for a file that cannot be read, an unknown key, table or variable, or a value of the
+    wrong kind; the message names the file and key, the hint the closest known name.
+    """
+    folder = Path() if folder is None else folder
+    environ = os.environ if environ is None else environ
+    settings: dict[str, dict[str, Any]] = {command: {} for command in known}
+    for layer in (_pyproject(known, folder), _own_file(known, folder), _environment(known, environ)):
+        for command, values in layer.items():
+            for name, found in values.items():
+                settings[command][name] = _convert(known[command][name], found)
+    return {command: values for command, values in settings.items() if values}
+
+
+def check_environment(known: Known, environ: Mapping[str, str] | None = None) -> None:
+    """Raise :class:`UsageError` for a ``REJOINDER_*`` variable that is no known setting or has the wrong kind.
+
+    ``REJOINDER_API_KEY`` is known, and so is every variable that ends in ``_API_KEY``, for ``--api-key-env``.
+    """
+    for command, values in _environment(known, os.environ if environ is None else environ).items():
+        for name, found in values.items():
+            _convert(known[command][name], found)
+
+
+def known_options(group: click.Group) -> dict[str, dict[str, Kind]]:
+    """Return the options of a click group's commands as :data:`Known`; arguments and flags that exit are left out."""
+    import click
+
+    def kind(command: click.Command, option: click.Option) -> Kind:
+        if option.multiple or option.nargs != 1:
+            return list
+        if option.is_flag or isinstance(option.type, click.types.BoolParamType):
+            return bool
+        if option.count or type(option.type) is click.types.IntParamType:
+            return int
+        if type(option.type) is click.types.FloatParamType:
+            return float
+        context = click.Context(command, resilient_parsing=True)
+        return lambda text: option.type.convert(text, option, context)
+
+    return {
+        name: {
+            option.name: kind(command, option)
+            for option in command.params
+            if isinstance(option, click.Option) and option.name and option.expose_value and not option.is_eager
+        }
+        for name, command in group.commands.items()
+    }
+
+
+def _own_file(known: Known, folder: Path) -> dict[str, dict[str, _Value]]:
+    path = folder / FILE
+    return _from_table(known, _read_toml(path), str(path), FILE)
+
+
+def _pyproject(known: Known, folder: Path) -> dict[str, dict[str, _Value]]:
+    path = folder / "pyproject.toml"
+    tool = _read_toml(path).get("tool", {})
+    table = tool.get("rejoinder", {}) if isinstance(tool, dict) else {}
+    where = f"[tool.rejoinder] of {path}"
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: tool.rejoinder is not a table.", "Write [tool.rejoinder] and the settings below it.")
+    return _from_table(known, table, where, "[tool.rejoinder]")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    """Return the file's content, empty when there is no such file."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise UsageError(f"The settings file {path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # bad TOML or bad UTF-8
+        raise UsageError(f"The settings file {path} is not valid TOML: {error}.") from error
+
+
+def _from_table(known: Known, table: Mapping[str, Any], where: str, short: str) -> dict[str, dict[str, _Value]]:
+    common: dict[str, _Value] = {}
+    own: dict[str, dict[str, _Value]] = {}
+    for key, value in table.items():
+        if key in known and isinstance(value, dict):
+            own[key] = {}
+            for inner, inner_value in value.items():
+                name = _name(inner)
+                if name not in known[key]:
+                    raise _unknown_key(f"{where}: [{key}]", inner, [*known[key]])
+                own[key][name] = _Value(inner_value, f"{where}: {inner} in [{key}]")
+        elif key in known and not any(_name(key) in names for names in known.values()):
+            raise UsageError(f"{where}: {key} is not a table.", f"Settings of {key} stand below [{key}] in {short}.")
+        else:
+            name = _name(key)
+            if not any(name in names for names in known.values()):
+                raise _unknown_key(where, key, [*known, *_names(known)])
+            common[name] = _Value(value, f"{where}: {key}")
+    return _spread(known, common, own)
+
+
+def _environment(known: Known, environ: Mapping[str, str]) -> dict[str, dict[str, _Value]]:
+    common: dict[str, _Value] = {}
+    own: dict[str, dict[str, _Value]] = {}
+    variables = {f"{PREFIX}{name.upper()}": name for name in _names(known)}
+    scoped = {
+        f"{PREFIX}{command.upper().replace('-', '_')}_{name.upper()}": (command, name)
+        for command, names in known.items()
+        for name in names
+    }
+    for variable in sorted(environ):
+        if not variable.startswith(PREFIX) or variable.endswith("_API_KEY"):
+            continue
+        found = _Value(environ[variable], f"the environment variable {variable}")
+        if variable in variables:
+            common[variables[variable]] = found
+        elif variable in scoped:
+            command, name = scoped[variable]
+            own.setdefault(command, {})[name] = found
+        else:
+            near = _nearest(variable, [*variables, KEY_VARIABLE, *scoped])
+            raise UsageError(
+                f"The environment variable {variable} is no setting of rejoinder.",
+                f"Did you mean {near}?" if near else f"Unset it; names that begin with {PREFIX} are settings.",
+            )
+    return _spread(known, common, own)
+
+
+def _spread(
+    known: Known, common: Mapping[str, _Value], own: Mapping[str, Mapping[str, _Value]]
+) -> dict[str, dict[str, _Value]]:
+    """Return common values for every command that knows them, each command's own ones on top."""
+    return {
+        command: {**{name: common[name] for name in names if name in common}, **own.get(command, {})}
+        for command, names in known.items()
+    }
+
+
+def _convert(kind: Kind, found: _Value) -> Any:
+    value, where = found
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in _TRUE | _FALSE:
+            return value.lower() in _TRUE
+    elif kind is int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if isinstance(value, str) and re.fullmatch(r"[+-]?\d+", value.strip(), re.ASCII):
+            return int(value)
+    elif kind is float:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                return float(value)
+    elif kind is list:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        if isinstance(value, list) and all(isinstance(part, str) for part in value):
+            return value
+    elif kind is str:
+        if isinstance(value, str):
+            return value
+    elif isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        return _checked(kind, str(value), where)
+    expected = _KIND_NAMES.get(kind, "a text or a number")
+    raise UsageError(f"{_sentence(where)} must be {expected}, not {_shown(value)}.")
+
+
+def _checked(kind: Callable[[str], Any], text: str, where: str) -> str:
+    try:
+        kind(text)
+    except UsageError as error:
+        raise UsageError(f"{_sentence(where)}: {error.message}", error.hint) from error
+    except Exception as error:
+        # click's errors carry their sentence in ``message``; importing click for that alone would slow every start.
+        message = getattr(error, "message", None)
+        if not isinstance(error, ValueError) and message is None:
+            raise
+        raise UsageError(f"{_sentence(where)}: {str(message or error).rstrip('.')}.") from error
+    return text
+
+
+def _unknown_key(where: str, key: str, names: Iterable[str]) -> UsageError:
+    if _name(key) in ("api_key", "key"):
+        return UsageError(
+            f"{where}: {key!r} is not a setting, because keys do not belong in files.",
+            f"Put the key into {KEY_VARIABLE}, or name the variable that holds it with api_key_env.",
+        )
+    near = _nearest(_name(key), names)
+    return UsageError(
+        f"{where}: {key!r} is not a known setting.",
+        f"Did you mean {near!r}?" if near else f"Known are {', '.join(sorted(set(names)))}.",
+    )
+
+
+def _names(known: Known) -> list[str]:
+    return sorted({name for names in known.values() for name in names})
+
+
+def _name(key: str) -> str:
+    return key.replace("-", "_")
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    return next(iter(difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)), "")
+
+
+def _sentence(where: str) -> str:
+    return where[:1].upper() + where[1:] if where.startswith("the ") else where
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:60] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a run may use: requests, tokens (as the endpoint's usage counts them), seconds. ``None`` is no limit."""
+
+    requests: int | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+    def __str__(self) -> str:
+        parts = [
+            f"{self.requests}requests" if self.requests is not None else "",
+            f"{self.tokens}tokens" if self.tokens is not None else "",
+            f"{self.seconds:.12g}s" if self.seconds is not None else "",
+        ]
+        return ",".join(part for part in parts if part)
+
+
+_SECONDS: Final[Mapping[str, float]] = {
+    **dict.fromkeys(("ms",), 0.001),
+    **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hour", "hours"), 3600.0),
+}
+_COUNTED: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("request", "requests"), "requests"),
+    **dict.fromkeys(("token", "tokens"), "tokens"),
+}
+_MULTIPLES: Final[Mapping[str, int]] = {"": 1, "k": 1000, "m": 1_000_000}
+_AMOUNT: Final = r"(\d{1,15}(?:\.\d{1,15})?)\s*"
+
+
+def parse_duration(text: str) -> float:
+    """Return seconds for ``30s``, ``2min``, ``1h``, ``500ms``, ``1h30min``, or a bare number of seconds.
+
+    Raises :class:`UsageError` for anything else, and for zero.
+    """
+    hint = "Write it like 30s, 2min, 1h30min or 500ms."
+    compact = text.strip().lower()
+    parts = re.findall(_AMOUNT + r"([a-z]*)\s*", compact, re.ASCII)
+    if not parts or not re.fullmatch(rf"(?:{_AMOUNT}[a-z]*\s*)+", compact, re.ASCII):
+        raise UsageError(f"{text!r} is not a duration.", hint)
+    units = [unit for _, unit in parts]
+    for unit in units:
+        if unit not in _SECONDS:
+            raise UsageError(f"{text!r} is not a duration: {unit!r} is no unit of time.", hint)
+    sizes = [_SECONDS[unit] for unit in units]
+    if any(later >= earlier for earlier, later in pairwise(sizes)) or (len(units) > 1 and "" in units):
+        raise UsageError(f"{text!r} is not a duration: units go from the largest to the smallest, each once.", hint)
+    seconds = sum(float(number) * size for (number, _), size in zip(parts, sizes, strict=True))
+    if seconds <= 0:
+        raise UsageError(f"{text!r} is no time at all.", hint)
+    return seconds
+
+
+def parse_budget(text: str) -> Budget:
+    """Return the budget for ``200requests``, ``50ktokens``, ``10min``, or several of them with commas between.
+
+    Counts may carry ``k`` or ``M`` (thousands, millions). Raises :class:`UsageError` for anything else, for zero, and
+    for a limit given twice.
+    """
+    hint = "Write it like 200requests, 50ktokens or 10min, with commas between several limits."
+    found: dict[str, Any] = {}
+    for part in _parts(text):
+        name, amount = _limit(text, part, hint)
+        if name in found:
+            raise UsageError(f"The budget {text!r} limits {name} twice.", hint)
+        found[name] = amount
+    if not found:
+        raise UsageError(f"The budget {text!r} limits nothing.", hint)
+    return Budget(**found)
+
+
+def _parts(text: str) -> Iterator[str]:
+    if text.strip():
+        yield from (part.strip().lower() for part in text.split(","))
+
+
+def _limit(text: str, part: str, hint: str) -> tuple[str, int | float]:
+    match = re.fullmatch(_AMOUNT + r"([km]?)\s*(requests?|tokens?)", part, re.ASCII)
+    if match:
+        number, multiple, unit = match.groups()
+        amount = float(number) * _MULTIPLES[multiple] if "." in number else int(number) * _MULTIPLES[multiple]
+        if amount != int(amount) or amount < 1:
+            raise UsageError(f"{part!r} in the budget {text!r} is not a whole number of at least 1.", hint)
+        return _COUNTED[unit], int(amount)
+    if re.fullmatch(r"[\d.]+", part, re.ASCII):
+        raise UsageError(f"{part!r} in the budget {text!r} has no unit.", hint)
+    words = re.findall("[a-z]+", part)
+    if words and all(word in _SECONDS for word in words):
+        return "seconds", parse_duration(part)
+    near = _nearest(part.lstrip("0123456789. "), ["requests", "tokens", "ktokens", "min", "hours", "seconds"])
+    raise UsageError(f"{part!r} is no limit that a budget can have.", f"Did you mean {near}? {hint}" if near else hint)

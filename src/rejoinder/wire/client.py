@@ -1,0 +1,442 @@
+"""The HTTP client: one request in, one :class:`~rejoinder.exchange.Exchange` out, whatever the server does.
+
+It stays below ``httpx.AsyncClient`` and drives a transport directly, because a client that keeps cookies, prepares
+redirects or decodes bodies acts on what an endpoint says, and a judge must only write it down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import platform
+import socket
+import ssl
+import time
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import httpx
+
+from rejoinder import __version__
+from rejoinder.errors import UsageError
+from rejoinder.exchange import Chunk, Exchange, Headers, Outcome, Request, parse_json
+from rejoinder.wire.redact import Redactor
+
+USER_AGENT: Final = f"rejoinder/{__version__} python/{platform.python_version()}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """Limits and habits of a client. Times are seconds, sizes bytes.
+
+    ``connect``: for the TCP connection and again for the TLS handshake. ``idle``: longest wait for the next byte, and
+    for the server to take the next byte of the request. ``total``: whole exchange, connecting included; a request's own
+    ``deadline`` replaces it. ``max_body``: largest reply body; a request's own ``read_limit`` replaces it.
+    ``headers``: sent with every request. ``keep_alive``: reuse connections; off by default, so that a server that drops
+    idle connections is not blamed for a reply that it never owed. ``verify``: how TLS certificates are checked;
+    ``True`` is the system's or certifi's authorities, or those that ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name.
+    """
+
+    connect: float = 10.0
+    idle: float = 120.0
+    total: float = 600.0
+    max_body: int = 64 * 1024 * 1024
+    headers: Headers = ()
+    keep_alive: bool = False
+    verify: bool | ssl.SSLContext = True
+
+
+class Client:
+    """An asynchronous HTTP/1.1 client for one origin that records everything and interprets nothing.
+
+    ``Client(url, *, key=None, options=ClientOptions(), on_exchange=None, transport=None)``: of ``url`` only scheme,
+    host and port count. ``key`` is sent as ``Authorization: Bearer`` and never recorded. ``transport`` replaces the
+    network (an ``httpx.ASGITransport``, for example). Raises :class:`UsageError` for a key that no header can carry.
+
+    Every request opens a fresh connection unless ``options.keep_alive`` is set. Compression is not asked for, cookies
+    are not kept and redirects are not followed, so a key never goes to another host. Proxies named by the environment
+    are used, except for loopback addresses.
+
+    ``on_exchange`` is called with every exchange exactly once, before :meth:`send` returns or is cancelled. There are
+    two ways to end early. :meth:`stop` is the clean one: requests in flight return at once with the outcome
+    ``cancelled`` and what had arrived. Cancelling the task that awaits :meth:`send` raises ``CancelledError`` there as
+    usual; what had arrived then goes to ``on_exchange`` only.
+
+    ``proxy`` is the address of the proxy in use, without credentials, or empty.
+
+    Use it as an asynchronous context manager, or call :meth:`aclose`. It belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        options: ClientOptions | None = None,
+        on_exchange: Callable[[Exchange], None] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        try:
+            self._base = httpx.URL(url).copy_with(userinfo=b"", raw_path=b"/", fragment=None)
+        except httpx.InvalidURL as error:
+            raise UsageError(f"{url!r} is not a valid address: {error}.") from error
+        self._host = self._base.netloc.decode("ascii")
+        self.options = options or ClientOptions()
+        if key and not (key.isascii() and key.isprintable() and key == key.strip()):
+            raise UsageError(
+                "The API key holds a line break, a blank at an end or a character outside ASCII.",
+                "Check the variable or file that it comes from.",
+            )
+        self._key = key or None
+        self._redact = Redactor(self._key)
+        self._on_exchange = on_exchange
+        proxy = "" if transport else _proxy(self._base)
+        self._transport = transport or _transport(proxy, self.options)
+        self.proxy = str(httpx.URL(proxy).copy_with(userinfo=b"")) if proxy else ""
+        self._timers: set[asyncio.Timeout] = set()
+        self._stopped = ""
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections that are still open."""
+        await self._transport.aclose()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether :meth:`stop` was called."""
+        return bool(self._stopped)
+
+    def stop(self, reason: str = "the run was interrupted") -> None:
+        """End every request in flight, and every later one before it begins, with the outcome ``cancelled``.
+
+        ``reason`` becomes part of their ``detail``. Call it in the thread of the event loop (a signal handler added to
+        the loop is fine).
+        """
+        self._stopped = self._stopped or reason
+        for timer in self._timers:
+            if not timer.expired():
+                timer.reschedule(0)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: Iterable[tuple[str, str | None]] = (),
+        id: str,
+        case: str = "",
+        role: str = "",
+        tags: Iterable[str] = (),
+        deadline: float | None = None,
+        read_limit: int | None = None,
+    ) -> Exchange:
+        """Send one request and return what came back; no behaviour of network or server raises.
+
+        ``path`` is absolute, with its query. ``body`` is sent exactly when it is ``bytes``; ``None`` sends no body; any
+        other value is sent as compact JSON (see :func:`encode_json`). ``headers`` come on top of the client's own: a
+        name given here replaces all of its values there, and ``None`` as value takes it out.
+        ``deadline`` (seconds) and ``read_limit`` (bytes) replace ``options.total`` and ``options.max_body``. ``id``,
+        ``case``, ``role`` and ``tags`` are copied to the exchange.
+
+        Times in the exchange count from the first byte of the request, after the connection stands; when no connection
+        came about, from the call. ``Accept`` is ``text/event-stream`` when the body asks for a stream, else
+        ``application/json``. Raises ``ValueError`` only for a request that cannot be written down: a value that is not
+        JSON, a header with a line break.
+        """
+        content = b"" if body is None else body if isinstance(body, bytes) else encode_json(body)
+        limit = self.options.max_body if read_limit is None else read_limit
+        progress = _Progress(limit)
+        request = self._request(method, path, body, content, headers, progress)
+        outcome, detail = Outcome.COMPLETE, ""
+        timer = asyncio.timeout(self.options.total if deadline is None else deadline)
+        try:
+            if self._stopped:
+                outcome, detail = Outcome.CANCELLED, f"The request was not sent: {self._stopped}."
+            else:
+                async with timer:
+                    self._timers.add(timer)
+                    await self._run(request, progress)
+                if progress.size > limit:
+                    outcome, detail = Outcome.TOO_LARGE, f"Reading stopped at the limit of {limit} bytes."
+        except asyncio.CancelledError:
+            outcome, detail = Outcome.CANCELLED, f"The request was cancelled {progress.where()}."
+            raise
+        except TimeoutError:
+            if self._stopped:
+                outcome, detail = Outcome.CANCELLED, f"The request was stopped {progress.where()}: {self._stopped}."
+            else:
+                seconds = self.options.total if deadline is None else deadline
+                outcome, detail = Outcome.TIMEOUT, f"No end of the reply within {seconds:g} s ({progress.where()})."
+        except Exception as error:
+            outcome, detail = _diagnose(error, progress, self.options, self._host)
+        finally:
+            self._timers.discard(timer)
+            ended = time.perf_counter()
+            exchange = Exchange(
+                id=id,
+                request=Request(
+                    method=method,
+                    path=self._redact.text(path),
+                    headers=self._redact.headers(_decode(request.headers.raw)),
+                    body=self._redact.data(content),
+                ),
+                outcome=outcome,
+                status=progress.status,
+                headers=self._redact.headers(progress.headers),
+                chunks=self._redact.chunks(progress.chunks),
+                case=case,
+                role=role,
+                tags=tuple(tags),
+                started_at=progress.started_at,
+                headers_at=progress.headers_at,
+                ended_at=ended - progress.began,
+                detail=self._redact.text(detail),
+            )
+            if self._on_exchange is not None:
+                self._on_exchange(exchange)
+        return exchange
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        content: bytes,
+        headers: Iterable[tuple[str, str | None]],
+        progress: _Progress,
+    ) -> httpx.Request:
+        value = parse_json(body) if isinstance(body, bytes) else body
+        streams = isinstance(value, Mapping) and value.get("stream") is True
+        own = [
+            ("Accept", "text/event-stream" if streams else "application/json"),
+            ("Accept-Encoding", "identity"),
+            ("User-Agent", USER_AGENT),
+        ]
+        if body is not None:
+            own.append(("Content-Type", "application/json"))
+        if self._key:
+            own.append(("Authorization", f"Bearer {self._key}"))
+        merged: list[tuple[str, str]] = own
+        for layer in (self.options.headers, tuple(headers)):
+            names = {name.lower() for name, _ in layer}
+            merged = [pair for pair in merged if pair[0].lower() not in names]
+            merged += [(name, text) for name, text in layer if text is not None]
+        for name, text in merged:
+            if not name or any(char in "\r\n\0" for char in name + text):
+                raise ValueError(f"the header {name!r} cannot be sent")
+        idle = self.options.idle
+        try:
+            url = self._base.copy_with(raw_path=path.encode("latin-1"))
+        except httpx.InvalidURL as error:
+            raise ValueError(f"the path {path!r} cannot be sent: {error}") from error
+        return httpx.Request(
+            method,
+            url,
+            headers=[(name.encode("ascii"), text.encode("latin-1")) for name, text in merged],
+            content=content if body is not None else None,
+            extensions={
+                "timeout": {"connect": self.options.connect, "read": idle, "write": idle, "pool": None},
+                "trace": progress.trace,
+            },
+        )
+
+    async def _run(self, request: httpx.Request, progress: _Progress) -> None:
+        response = await self._transport.handle_async_request(request)
+        try:
+            progress.status = response.status_code
+            progress.headers = _decode(response.headers.raw)
+            if progress.headers_at is None:
+                progress.headers_at = progress.now()
+            progress.phase = "body"
+            stream = response.stream
+            assert isinstance(stream, httpx.AsyncByteStream)
+            parts = stream.__aiter__()
+            try:
+                async for data in parts:
+                    if not progress.take(data):
+                        return
+            finally:
+                if hasattr(parts, "aclose"):
+                    await parts.aclose()
+        finally:
+            await response.aclose()
+
+
+def encode_json(value: Any) -> bytes:
+    """Return the value as compact ASCII JSON text.
+
+    Every character outside ASCII is escaped, so lone surrogates survive. Raises ``ValueError`` for NaN, infinities
+    and values that are not JSON or are nested too deeply to be written.
+    """
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"not a JSON value: {error}") from error
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What is known of an exchange while it runs."""
+
+    limit: int
+    began: float = field(default_factory=time.perf_counter)
+    started_at: float = field(default_factory=time.time)
+    phase: str = "connect"
+    status: int | None = None
+    headers: Headers = ()
+    headers_at: float | None = None
+    chunks: list[Chunk] = field(default_factory=list)
+    size: int = 0
+
+    def now(self) -> float:
+        return time.perf_counter() - self.began
+
+    async def trace(self, event: str, _info: Mapping[str, Any]) -> None:
+        """Follow the connection's own events, which alone tell when the request's first byte is written."""
+        if event.endswith("start_tls.started"):
+            self.phase = "tls"
+        elif event.endswith("send_request_headers.started"):
+            self.phase = "request"
+            self.began, self.started_at = time.perf_counter(), time.time()
+        elif event.endswith("receive_response_headers.started"):
+            self.phase = "headers"
+        elif event.endswith("receive_response_headers.complete"):
+            self.headers_at = self.now()
+
+    def take(self, data: bytes) -> bool:
+        """Keep bytes up to the limit; return whether there is room for more."""
+        room = self.limit - self.size
+        self.size += len(data)
+        if data and room:
+            self.chunks.append(Chunk(self.now(), data[:room]))
+        return self.size <= self.limit
+
+    def where(self) -> str:
+        """Return how far the exchange had come, in a few words."""
+        return {
+            "connect": "while connecting",
+            "tls": "during the TLS handshake",
+            "request": "while the request was being sent",
+            "headers": "before the reply began",
+        }.get(self.phase, f"after {min(self.size, self.limit)} bytes of the reply's body")
+
+
+def _diagnose(error: Exception, progress: _Progress, options: ClientOptions, host: str) -> tuple[Outcome, str]:
+    """Return how the transport ended and a sentence that says so."""
+    causes = list(_causes(error))
+    tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
+    where = progress.where()
+    if isinstance(error, httpx.ConnectTimeout):
+        what = "no TLS handshake" if progress.phase == "tls" else "no connection"
+        return Outcome.TIMEOUT, f"There was {what} with {host} within {options.connect:g} s."
+    if isinstance(error, httpx.TimeoutException):
+        what = "took" if isinstance(error, httpx.WriteTimeout) else "sent"
+        return Outcome.TIMEOUT, f"{host} {what} no byte for {options.idle:g} s ({where})."
+    if progress.phase == "tls" or (tls is not None and progress.status is None):
+        return Outcome.TLS, f"The TLS handshake with {host} failed: {_tls_text(tls)}."
+    if isinstance(error, (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol)):
+        return Outcome.REFUSED, f"There is no connection to {host}: {_connect_text(error, causes)}."
+    if isinstance(error, httpx.RemoteProtocolError):
+        text = str(error)
+        if text.startswith("Server disconnected"):
+            return Outcome.CUT, f"{host} closed the connection without an answer."
+        if text.startswith("peer closed connection"):
+            return Outcome.CUT, f"{host} closed the connection {where}, before the reply was complete."
+        if "\\x15\\x03" in text:
+            return Outcome.PROTOCOL, f"{host} answered in TLS to a request in plain HTTP."
+        return Outcome.PROTOCOL, f"{host} sent what is not HTTP {where}: {_short(text)}."
+    if isinstance(error, (httpx.NetworkError, ssl.SSLError, OSError)):
+        return Outcome.CUT, f"The connection to {host} broke {where}{_reason(causes)}."
+    return Outcome.PROTOCOL, f"The exchange with {host} failed {where}: {type(error).__name__}: {_short(str(error))}."
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and everything that led to it, members of groups included."""
+    todo, seen = [error], set()
+    while todo:
+        error = todo.pop(0)
+        if id(error) in seen:
+            continue
+        seen.add(id(error))
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            todo.extend(error.exceptions)
+        todo.extend(cause for cause in (error.__cause__, error.__context__) if cause is not None)
+
+
+def _connect_text(error: Exception, causes: list[BaseException]) -> str:
+    if any(isinstance(cause, (socket.gaierror, UnicodeError)) for cause in causes):
+        return "the host name is not known"
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return "connection refused"
+    for cause in causes:
+        if isinstance(cause, OSError) and cause.strerror:
+            return _short(cause.strerror.lower())
+    return _short(str(error) or type(error).__name__)
+
+
+def _tls_text(error: ssl.SSLError | None) -> str:
+    if error is None or isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+        return "the connection was closed"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not accepted ({_short(error.verify_message or str(error)).rstrip('.')})"
+    if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"):
+        return "the port does not speak TLS"
+    return _short((error.reason or str(error)).replace("_", " ").lower())
+
+
+def _reason(causes: list[BaseException]) -> str:
+    for cause in causes:
+        if isinstance(cause, OSError) and cause.strerror:
+            return f" ({_short(cause.strerror.lower())})"
+    return ""
+
+
+def _short(text: str) -> str:
+    """Return a library's message, cut and on one line, fit for a sentence of ours."""
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return (text if len(text) <= 200 else text[:200] + "…").rstrip(".")
+
+
+def _decode(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in raw)
+
+
+def _proxy(base: httpx.URL) -> str:
+    """Return the proxy that the environment names for this origin; empty for none, and for this machine itself."""
+    if is_loopback(base.host) or urllib.request.proxy_bypass(base.netloc.decode("ascii")):
+        return ""
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(base.scheme) or proxies.get("all") or ""
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
+def _transport(proxy: str, options: ClientOptions) -> httpx.AsyncBaseTransport:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None if options.keep_alive else 0)
+    try:
+        return httpx.AsyncHTTPTransport(verify=options.verify, limits=limits, proxy=proxy or None)
+    except (ValueError, ImportError, httpx.InvalidURL) as error:
+        raise UsageError(
+            f"The proxy that the environment names cannot be used: {_short(str(error))}.",
+            "Set HTTP_PROXY, HTTPS_PROXY or ALL_PROXY to an http:// address, or name the host in NO_PROXY.",
+        ) from error
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address surely means this machine."""
+    host = host.lower().rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    return False

@@ -1,0 +1,328 @@
+"""The target: from what a person types to an endpoint that is known to answer.
+
+:func:`find_target` completes the address, picks a model and sends one smallest good request, so that a wrong address,
+a missing key or a dead server is told in one sentence before anything is judged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn
+from urllib.parse import quote, urlsplit
+
+from rejoinder.contract import DEFAULT_DIALECT
+from rejoinder.errors import NotAnEndpointError, TargetError, UnauthorizedError, UnreachableError, UsageError
+from rejoinder.exchange import Exchange, Outcome
+from rejoinder.wire.client import Client, ClientOptions
+
+CASE: Final = "preflight"
+
+_VERSIONED: Final = re.compile(r"/v\d+(alpha\d*|beta\d*)?$")
+_SECURE_PORT: Final = re.compile(rb"to (an? )?(HTTPS|TLS|SSL)(-enabled)? (server|port)", re.IGNORECASE)
+_NO_MODEL: Final = re.compile(r"\bmodel\b|model_not_found", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An endpoint that answers.
+
+    ``url`` is the full address of the create endpoint, query included. ``model`` is ``None`` when none was given and
+    the endpoint lists none; requests then leave ``model`` out. ``key`` never shows in a ``repr``. ``dialect`` is the
+    name of the dialect it is judged by. ``models`` are the ids that the endpoint lists, ``server`` its Server header,
+    ``warnings`` sentences on what the preflight found odd.
+    """
+
+    url: str
+    model: str | None = None
+    key: str | None = field(default=None, repr=False)
+    dialect: str = DEFAULT_DIALECT
+    models: tuple[str, ...] = ()
+    server: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def path(self, *parts: str) -> str:
+        """Return the absolute path of the create endpoint, or of what ``parts`` name below it, query included.
+
+        ``target.path(response_id, "input_items")`` is the path of a response's input items; parts are escaped, since
+        they come from the endpoint.
+        """
+        split = urlsplit(self.url)
+        below = "".join("/" + quote(part.encode("utf-8", "replace"), safe="") for part in parts)
+        return split.path + below + (f"?{split.query}" if split.query else "")
+
+    def body(self, **fields: Any) -> dict[str, Any]:
+        """Return a request body with the target's model, if it has one, and the given fields."""
+        return {**({} if self.model is None else {"model": self.model}), **fields}
+
+
+def candidate_urls(url: str) -> list[str]:
+    """Return the addresses at which the create endpoint may stand, the likeliest first.
+
+    ``url`` is the base with or without a version (``/v1``), or the create endpoint itself; slashes at the end and a
+    query are fine. Raises :class:`UsageError` for anything else.
+    """
+    url = url.strip()
+    example = "Write it like http://localhost:8000 or https://example.com/v1."
+    try:
+        split = urlsplit(url)
+        port = split.port
+    except ValueError as error:
+        raise UsageError(f"{url!r} is not a URL: {error}.", example) from error
+    if split.scheme not in ("http", "https"):
+        hint = f"Did you mean http://{url}?" if url and "://" not in url else example
+        raise UsageError(f"{url!r} is not an http:// or https:// URL.", hint)
+    if not split.hostname or port == 0 or any(char.isspace() or not char.isprintable() for char in url):
+        raise UsageError(f"{url!r} is not a URL: it has no usable host, port or path.", example)
+    if split.username is not None or split.password is not None:
+        raise UsageError(
+            "The URL holds a user name or password.", "Put the key into REJOINDER_API_KEY and leave it out of the URL."
+        )
+    origin = f"{split.scheme}://{split.netloc}"
+    query = f"?{split.query}" if split.query else ""
+    path = split.path.rstrip("/")
+    if path.endswith("/responses"):
+        paths = [path]
+    elif _VERSIONED.search(path):
+        paths = [f"{path}/responses"]
+    else:
+        paths = [f"{path}/v1/responses", f"{path}/responses"]
+    return [f"{origin}{path}{query}" for path in paths]
+
+
+async def find_target(
+    url: str,
+    *,
+    key: str | None = None,
+    model: str | None = None,
+    dialect: str = DEFAULT_DIALECT,
+    deadline: float = 120.0,
+    options: ClientOptions | None = None,
+    client: Client | None = None,
+) -> tuple[Target, list[Exchange]]:
+    """Find the endpoint behind ``url``; return it and the exchanges that it took (case ``preflight``).
+
+    Sends ``GET .../models`` (role ``models``; when no model is given, and never fatal) and one smallest good request
+    (role ``plain``) with ``deadline`` seconds to answer, to each of :func:`candidate_urls` until one is not 404 or 405.
+    A client is made from ``key`` and ``options`` and closed again, unless ``client`` is given, which then must have
+    been made for the same host and key.
+
+    Raises :class:`UsageError` for a URL or key that cannot be used, :class:`UnreachableError` when there is no
+    connection or no answer, :class:`UnauthorizedError` for 401 and 403, :class:`NotAnEndpointError` when something else
+    answers, :class:`TargetError` when the endpoint does not know the model or the client was stopped. Their
+    ``exchanges`` hold what was gathered. An error that is told in JSON (400, 5xx) is none of these: it is left to the
+    rules, and noted in ``Target.warnings``.
+    """
+    candidates = candidate_urls(url)
+    owned = Client(candidates[0], key=key, options=options) if client is None else None
+    search = _Search(client or owned or _unreachable(), key, model, dialect, deadline)
+    try:
+        for candidate in candidates:
+            target = await search.try_at(candidate, last=candidate == candidates[-1])
+            if target is not None:
+                return target, search.exchanges
+    finally:
+        if owned is not None:
+            await owned.aclose()
+    return _unreachable()
+
+
+def _unreachable() -> NoReturn:
+    raise AssertionError("the last candidate either is the target or raises")
+
+
+@dataclass(slots=True)
+class _Search:
+    client: Client
+    key: str | None
+    model: str | None
+    dialect: str
+    deadline: float
+    exchanges: list[Exchange] = field(default_factory=list)
+
+    async def try_at(self, url: str, *, last: bool) -> Target | None:
+        """Return the target at this address, or ``None`` when its path is not there and others are left to try."""
+        target = Target(url=url, model=self.model, key=self.key, dialect=self.dialect)
+        models: tuple[str, ...] = ()
+        if self.model is None:
+            models = await self._models(url)
+            target = Target(url, models[0] if models else None, self.key, self.dialect, models)
+        exchange = await self._send("POST", target.path(), target.body(input="Hi", max_output_tokens=16), "plain")
+        self._transport(url, exchange)
+        self._status(target, exchange)
+        if exchange.status in (404, 405):
+            if not last:
+                return None
+            tried = [other.request.path for other in self.exchanges if other.request.method == "POST"]
+            self._fail(
+                NotAnEndpointError,
+                f"There is no Responses endpoint: POST to {' and '.join(tried)} is answered {exchange.status}.",
+                "Check the path in the URL; it is the base of the API, with or without /v1.",
+            )
+        body = exchange.json()
+        if exchange.content_type != "text/event-stream" and not isinstance(body, dict):
+            self._foreign(url, exchange)
+        return Target(
+            url=url,
+            model=target.model,
+            key=self.key,
+            dialect=self.dialect,
+            models=models,
+            server=_line(exchange.header("server"), 80),
+            warnings=tuple(_warnings(exchange, body)),
+        )
+
+    async def _models(self, url: str) -> tuple[str, ...]:
+        """Return the ids that the endpoint lists; empty when it has no usable list."""
+        split = urlsplit(url)
+        path = split.path.removesuffix("/responses") + "/models" + (f"?{split.query}" if split.query else "")
+        exchange = await self._send("GET", path, None, "models", min(10.0, self.deadline))
+        if exchange.outcome in (Outcome.REFUSED, Outcome.TLS, Outcome.CANCELLED):
+            self._transport(url, exchange)
+        listed = exchange.json() if exchange.ok else None
+        if isinstance(listed, dict):
+            listed = listed.get("data", listed.get("models"))
+        names = [entry.get("id") if isinstance(entry, dict) else entry for entry in _as_list(listed)]
+        return tuple(name for name in names if isinstance(name, str) and name)
+
+    async def _send(self, method: str, path: str, body: Any, role: str, deadline: float | None = None) -> Exchange:
+        exchange = await self.client.send(
+            method,
+            path,
+            body,
+            id=f"{CASE}-{len(self.exchanges) + 1}",
+            case=CASE,
+            role=role,
+            deadline=self.deadline if deadline is None else deadline,
+        )
+        self.exchanges.append(exchange)
+        return exchange
+
+    def _transport(self, url: str, exchange: Exchange) -> None:
+        """Raise when there was no connection or no whole answer."""
+        outcome, detail = exchange.outcome, exchange.detail
+        secure = url.startswith("https:")
+        if outcome is Outcome.CANCELLED:
+            self._fail(TargetError, detail)
+        if outcome is Outcome.REFUSED:
+            hint = "Check the host name." if "host name" in detail else "Is the server running, and the port right?"
+            self._fail(UnreachableError, detail, hint)
+        if outcome is Outcome.TLS:
+            if "certificate" in detail:
+                hint = "If the certificate is your own, name a file with it or its authority in SSL_CERT_FILE."
+            else:
+                hint = f"If the server speaks plain HTTP, use {_other_scheme(url)}."
+            self._fail(UnreachableError, detail, hint)
+        if outcome is Outcome.PROTOCOL and exchange.status is None:
+            hint = "Check the port; this one speaks another protocol."
+            if not secure and "TLS" in detail:
+                hint = f"Use {_other_scheme(url)}."
+            self._fail(NotAnEndpointError, detail, hint)
+        if outcome is Outcome.TIMEOUT:
+            self._fail(
+                UnreachableError,
+                detail,
+                "Is the server overloaded, or still loading its model? Try again when it is up.",
+            )
+        if outcome is Outcome.CUT and exchange.status is None:
+            hint = "Look into the server's log."
+            if not secure:
+                hint += f" If the server speaks TLS, use {_other_scheme(url)}."
+            self._fail(UnreachableError, detail, hint)
+
+    def _status(self, target: Target, exchange: Exchange) -> None:
+        """Raise for the answers that say that nothing can be tested here."""
+        status, url = exchange.status, target.url
+        if status in (401, 403):
+            refused = "refuses the key that was given" if self.key else "wants a key"
+            self._fail(
+                UnauthorizedError,
+                f"{url} {refused} (status {status}).",
+                "Put the key into REJOINDER_API_KEY, or name the variable that holds it with --api-key-env.",
+            )
+        if status is not None and 300 <= status < 400:
+            where = _line(exchange.header("location"), 200)
+            self._fail(
+                NotAnEndpointError,
+                f"{url} answers with a redirect (status {status}){f' to {where}' if where else ''}.",
+                "Redirects are not followed, so that a key never goes to another host; give the final URL.",
+            )
+        if status == 400 and url.startswith("http:") and _SECURE_PORT.search(exchange.body[:4096]):
+            self._fail(NotAnEndpointError, f"{url} speaks TLS, not plain HTTP.", f"Use {_other_scheme(url)}.")
+        if status == 404 and target.model is not None and _NO_MODEL.search(_error_text(exchange.json())):
+            known = f"It lists {_list(list(target.models))}." if target.models else "Name another one with --model."
+            self._fail(TargetError, f"{url} does not know the model {target.model!r}.", known)
+
+    def _foreign(self, url: str, exchange: Exchange) -> NoReturn:
+        """Raise for an answer that is neither a JSON object nor an event stream."""
+        head = exchange.body[:200].lstrip().lower()
+        if exchange.content_type == "text/html" or head.startswith((b"<!doctype", b"<html")):
+            what = "an HTML page"
+        elif not exchange.body:
+            what = "an empty body"
+        elif exchange.json() is not None:
+            what = "JSON that is no object"
+        else:
+            what = "something that is not JSON"
+        self._fail(
+            NotAnEndpointError,
+            f"{url} answers status {exchange.status} with {what}, so it is not a Responses endpoint.",
+            "Check the URL; a proxy or web server in front of the endpoint may have answered instead.",
+        )
+
+    def _fail(self, error: type[TargetError], message: str, hint: str = "") -> NoReturn:
+        if self.client.proxy:
+            hint += (
+                f" The request went through the proxy {self.client.proxy}; NO_PROXY names hosts to reach without it."
+            )
+        raise error(message, hint.strip(), self.exchanges)
+
+
+def _warnings(exchange: Exchange, body: Any) -> list[str]:
+    """Return sentences on an answer that is odd, but that the rules will judge."""
+    status = exchange.status
+    if exchange.outcome is not Outcome.COMPLETE:
+        return [f"The preflight request was not answered to its end: {exchange.detail}"]
+    if not exchange.ok:
+        text = _line(_error_text(body), 200)
+        return [f"The preflight request was refused with status {status}{f': {text}' if text else ''}."]
+    if not isinstance(body, dict):
+        return ["The preflight request was answered with an event stream that was not asked for."]
+    if body.get("object") != "response" and "output" not in body:
+        return ["The preflight request was answered with JSON that does not look like a response object."]
+    return []
+
+
+def _error_text(body: Any) -> str:
+    """Return the words of a refusal: code, param and message, wherever servers put them."""
+    if not isinstance(body, Mapping):
+        return ""
+    error = body.get("error", body)
+    if isinstance(error, str):
+        return error
+    if not isinstance(error, Mapping):
+        return ""
+    words = [error.get(name) for name in ("code", "param", "message", "detail")]
+    return " ".join(word for word in words if isinstance(word, str))
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _list(names: list[str]) -> str:
+    shown = [_line(name, 100) for name in names[:5]]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(shown) + more
+
+
+def _line(text: str, limit: int) -> str:
+    """Return an endpoint's text on one line, without control characters and cut, fit for a terminal."""
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split()).rstrip(".")
+    return text if len(text) <= limit else text[:limit] + "…"
+
+
+def _other_scheme(url: str) -> str:
+    scheme, _, rest = url.partition(":")
+    return f"{'http' if scheme == 'https' else 'https'}:{rest}"
