@@ -1,0 +1,149 @@
+"""The judge: exchanges in, one verdict for each rule out. Pure; the same for live runs, load and recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from rejoinder.conformance.registry import On, Registered, applies, checks_by_rule
+from rejoinder.conformance.view import Case, View
+from rejoinder.contract import Dialect, Rule, load_dialect, load_rules
+from rejoinder.exchange import Exchange
+from rejoinder.verdict import Finding, Level, Problem, Status, Verdict, fingerprint
+
+MAX_CASES: Final = 50
+"""How many case names a finding keeps; its count goes on."""
+
+
+def select_rules(pattern: str = "*") -> list[Rule]:
+    """Return the rules whose id matches a shell-style pattern, or several joined by commas, in catalogue order."""
+    patterns = [part.strip() for part in pattern.split(",") if part.strip()]
+    return [rule for rule in load_rules().values() if any(fnmatchcase(rule.id, part) for part in patterns)]
+
+
+def judge(
+    exchanges: Sequence[Exchange],
+    dialect: Dialect | str,
+    *,
+    select: str = "*",
+    progress: Callable[[], None] | None = None,
+) -> list[Verdict]:
+    """Judge recorded exchanges by all selected rules of a dialect and return the verdicts in catalogue order.
+
+    Never raises on anything an endpoint sent; a check that breaks gives its rule the status ``error``. ``progress`` is
+    called after each rule.
+    """
+    dialect = load_dialect(dialect) if isinstance(dialect, str) else dialect
+    views = [View(exchange, dialect) for exchange in exchanges]
+    verdicts = []
+    table = checks_by_rule()
+    for rule in select_rules(select):
+        level = rule.level_in(dialect.name)
+        if level is not Level.OFF:
+            verdicts.append(_verdict(rule, level, table[rule.id], views))
+        if progress:
+            progress()
+    return verdicts
+
+
+def broken_rules(exchange: Exchange, dialect: Dialect | str, *, level: Level = Level.MUST) -> list[str]:
+    """Return the ids of the rules of one level that a single exchange breaks, in catalogue order.
+
+    Rules over whole cases or runs are left out. For judging streams under load.
+    """
+    dialect = load_dialect(dialect) if isinstance(dialect, str) else dialect
+    view = View(exchange, dialect)
+    table = checks_by_rule()
+    broken = []
+    for rule in load_rules().values():
+        if rule.level_in(dialect.name) is level:
+            tally = _Tally()
+            for registered in table[rule.id]:
+                if registered.on not in (On.CASE, On.RUN):
+                    _look(registered, [view], tally)
+            if tally.problems:
+                broken.append(rule.id)
+    return broken
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the checks of one rule found: subjects judged, problems by subject, and the checks' own failures."""
+
+    judged: int = 0
+    problems: list[tuple[View, list[Problem]]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+def _verdict(rule: Rule, level: Level, checks: Iterable[Registered], views: list[View]) -> Verdict:
+    if rule.unchecked:
+        return Verdict(rule.id, level, Status.NOT_APPLICABLE, reason=f"Not checked: {rule.unchecked}")
+    tally = _Tally()
+    seen: list[str] = []
+    for registered in checks:
+        _look(registered, views, tally)
+        seen.append(registered.on.value)
+    findings = _group(rule.id, level, tally)
+    verdict = Verdict(rule.id, level, Status.PASS, tally.judged, len(tally.problems), findings=findings)
+    if findings:
+        verdict.status = {Level.MUST: Status.FAIL, Level.SHOULD: Status.WARN}.get(level, Status.PASS)
+    elif tally.errors:
+        verdict.status = Status.ERROR
+        verdict.reason = f"The check itself failed: {tally.errors[0]}"
+    elif not tally.judged:
+        verdict.status = Status.NOT_APPLICABLE
+        verdict.reason = f"Nothing in this run exercised it (looked at {' and '.join(dict.fromkeys(seen))})."
+    return verdict
+
+
+def _look(registered: Registered, views: list[View], tally: _Tally) -> None:
+    for subject in _subjects(registered.on, views):
+        view = subject.views[0] if isinstance(subject, Case) else subject
+        try:
+            if registered.needs is not None and not registered.needs(subject):
+                continue
+            problems = list(registered.run(subject))
+        except Exception as error:  # a check must never take the run down with it
+            tally.errors.append(f"{type(error).__name__} on exchange {view.exchange.id}: {error}")
+            continue
+        tally.judged += 1
+        if problems:
+            tally.problems.append((view, problems))
+
+
+def _subjects(on: On, views: list[View]) -> list[Any]:
+    if on is On.RUN:
+        return [Case("", tuple(views))] if views else []
+    if on is On.CASE:
+        cases: dict[str, list[View]] = {}
+        for view in views:
+            cases.setdefault(view.exchange.case, []).append(view)
+        return [Case(name, tuple(found)) for name, found in cases.items()]
+    return [view for view in views if applies(on, view)]
+
+
+def _group(rule: str, level: Level, tally: _Tally) -> list[Finding]:
+    findings: dict[str, Finding] = {}
+    sizes: dict[str, int] = {}
+    for view, problems in tally.problems:
+        counted: set[str] = set()
+        for problem in problems:
+            key = fingerprint(rule, problem)
+            evidence = problem if problem.exchange else replace(problem, exchange=view.exchange.id)
+            size = len(view.exchange.request.body) + len(view.exchange.body)
+            finding = findings.get(key)
+            if finding is None:
+                findings[key] = Finding(rule, level, evidence, count=0)
+                finding, sizes[key] = findings[key], size
+            elif size < sizes[key]:
+                finding.evidence, sizes[key] = evidence, size
+            if key in counted:
+                continue
+            counted.add(key)
+            finding.count += 1
+            case = view.exchange.case
+            if case not in finding.cases and len(finding.cases) < MAX_CASES:
+                finding.cases.append(case)
+    return sorted(findings.values(), key=lambda finding: -finding.count)

@@ -1,0 +1,89 @@
+"""Checks and the rules that they prove.
+
+A check is a function decorated with :func:`check`. It looks at what its ``on`` names and yields a
+:class:`~rejoinder.verdict.Problem` for each place where the rule is broken; yielding nothing means that the rule holds.
+``needs`` says in code when there is something to judge; where it is false the exchange does not count. A rule may
+have several checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from rejoinder.conformance.view import View
+from rejoinder.contract import load_rules
+from rejoinder.errors import ContractError
+from rejoinder.verdict import Problem
+
+
+class On(StrEnum):
+    """What a check looks at, with the words that the rule reference uses for it."""
+
+    CREATE = "every create request"
+    PLAIN = "successful plain replies"
+    STREAM = "successful streams"
+    RESPONSE = "every response object that a request ends with"
+    REFUSAL = "refused create requests"
+    CASE = "all exchanges of one case together"
+    RUN = "all exchanges of the run together"
+
+
+Check = Callable[[Any], Iterable[Problem]]
+Needs = Callable[[Any], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A check with the rule that it proves and what it looks at. ``doc`` says how it checks, in a sentence."""
+
+    rule: str
+    on: On
+    run: Check
+    needs: Needs | None
+    doc: str
+
+
+_CHECKS: Final[list[Registered]] = []
+
+
+def check(rule: str, on: On, *, needs: Needs | None = None) -> Callable[[Check], Check]:
+    """Register a check for a rule; its docstring becomes the 'how it is checked' of the rule reference."""
+
+    def register(function: Check) -> Check:
+        row = load_rules().get(rule)
+        if row is None or row.unchecked:
+            raise ContractError(f"A check is registered for {rule}, which is not a checkable rule of the catalogue.")
+        doc = " ".join((function.__doc__ or "").split())
+        _CHECKS.append(Registered(rule, on, function, needs, doc))
+        return function
+
+    return register
+
+
+def checks_by_rule() -> Mapping[str, tuple[Registered, ...]]:
+    """Return all registered checks by rule id, in catalogue order."""
+    from rejoinder.conformance import checks  # registers on import
+
+    assert checks.__name__
+    table: dict[str, list[Registered]] = {rule: [] for rule in load_rules()}
+    for registered in _CHECKS:
+        table[registered.rule].append(registered)
+    return {rule: tuple(found) for rule, found in table.items()}
+
+
+def applies(on: On, view: View) -> bool:
+    """Return whether a check on single exchanges looks at this one."""
+    if on is On.CREATE:
+        return view.is_create
+    if on is On.PLAIN:
+        return view.is_plain
+    if on is On.STREAM:
+        return view.is_stream
+    if on is On.RESPONSE:
+        return view.response is not None
+    if on is On.REFUSAL:
+        return view.is_create and view.exchange.status is not None and view.exchange.status >= 400
+    return False

@@ -1,0 +1,328 @@
+"""The stream fold: rebuild the response from its events, one event at a time.
+
+The fold is an incremental state machine. It never raises, whatever it is fed; it assigns every event to the item and
+part that it speaks of, keeps what was accumulated, and remembers by event number where each thing happened. Rules about
+order, indexes, ids, accumulation and snapshots read these traces; the fold itself judges nothing.
+
+Assignment is forgiving, so that one defect does not look like ten: an event that lacks ``output_index`` is placed by
+its ``item_id``, one that lacks both belongs to the item that is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+from rejoinder.contract import Dialect, EventSpec
+
+
+@dataclass(slots=True)
+class PartTrace:
+    """One content or summary part of an item, or the item's own text (arguments, input, code).
+
+    All ``*_at`` values are event numbers. ``text`` is what the deltas add up to, ``typed`` the value in the typed done
+    event (``None`` when there was none or it was no string). ``announced`` and ``closed`` are the part objects of
+    the added and done events.
+    """
+
+    container: str
+    position: int
+    announced_at: list[int] = field(default_factory=list)
+    announced: Any = None
+    index: int | None = None
+    deltas_at: list[int] = field(default_factory=list)
+    text: str = ""
+    typed_at: list[int] = field(default_factory=list)
+    typed: str | None = None
+    closed_at: list[int] = field(default_factory=list)
+    closed: Any = None
+    specs: dict[str, EventSpec] = field(default_factory=dict)
+    annotations: list[tuple[int, Any, Any]] = field(default_factory=list)  # event, annotation_index, annotation
+
+    @property
+    def first_use(self) -> int | None:
+        """The number of the first delta or typed done event, ``None`` when there was neither."""
+        used = self.deltas_at[:1] + self.typed_at[:1]
+        return min(used) if used else None
+
+    @property
+    def spec(self) -> EventSpec | None:
+        """The event family that carried the text, ``None`` when there was none."""
+        return next(iter(self.specs.values()), None)
+
+
+@dataclass(slots=True)
+class ItemTrace:
+    """One output item as the stream told it. All ``*_at`` values are event numbers."""
+
+    position: int
+    output_index: int | None = None
+    id: str | None = None
+    announced_at: list[int] = field(default_factory=list)
+    announced: Any = None
+    closed_at: list[int] = field(default_factory=list)
+    closed: Any = None
+    events: list[int] = field(default_factory=list)
+    progress: list[tuple[int, str]] = field(default_factory=list)
+    parts: list[PartTrace] = field(default_factory=list)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the item was announced and not closed."""
+        return bool(self.announced_at) and not self.closed_at
+
+    @property
+    def type(self) -> str:
+        """The item's type as announced, else as closed, else the empty string."""
+        for item in (self.announced, self.closed):
+            if isinstance(item, dict) and isinstance(item.get("type"), str):
+                return str(item["type"])
+        return ""
+
+    def of(self, container: str) -> list[PartTrace]:
+        """Return the item's parts in one container: ``content``, ``summary`` or ``item``."""
+        return [part for part in self.parts if part.container == container]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A response object inside a lifecycle event."""
+
+    event: int
+    type: str
+    response: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Misnamed:
+    """An event whose ``item_id`` or ``output_index`` does not fit the announced items."""
+
+    event: int
+    field: str
+    expected: Any
+    actual: Any
+
+
+class StreamFold:
+    """Feed it parsed event data in order; read the traces at any time.
+
+    ``items`` are in order of first mention. ``snapshots`` holds every lifecycle event with a response, ``terminals``
+    the event numbers of terminal events, ``errors`` those of error events, ``misnamed`` the events that name no or
+    another item.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._specs = dialect.events
+        self.count = 0
+        self.items: list[ItemTrace] = []
+        self.snapshots: list[Snapshot] = []
+        self.terminals: list[int] = []
+        self.errors: list[int] = []
+        self.misnamed: list[Misnamed] = []
+        self._by_index: dict[int, ItemTrace] = {}
+        self._by_id: dict[str, ItemTrace] = {}
+        self._open: ItemTrace | None = None
+
+    def feed(self, data: Any) -> None:
+        """Take the next event's parsed data, which may be any JSON value."""
+        number = self.count
+        self.count += 1
+        if not isinstance(data, dict):
+            return
+        kind = data.get("type")
+        spec = self._specs.get(kind) if isinstance(kind, str) else None
+        if spec is None:
+            return
+        role = spec.role
+        if role == "delta":
+            self._delta(number, data, spec)
+        elif role in ("snapshot", "terminal"):
+            self.snapshots.append(Snapshot(number, spec.type, data.get("response")))
+            if role == "terminal":
+                self.terminals.append(number)
+        elif role == "item.added":
+            self._item_added(number, data)
+        elif role == "item.done":
+            self._item_done(number, data)
+        elif role == "part.added":
+            self._part_added(number, data, spec)
+        elif role == "part.done":
+            self._part_done(number, data, spec)
+        elif role == "done":
+            self._typed_done(number, data, spec)
+        elif role == "annotation":
+            part = self._part(number, data, spec)
+            part.annotations.append((number, data.get("annotation_index"), data.get("annotation")))
+        elif role == "progress":
+            item = self._item(number, data)
+            item.progress.append((number, spec.type))
+        elif role == "error":
+            self.errors.append(number)
+
+    @property
+    def terminal(self) -> Snapshot | None:
+        """The first terminal snapshot, ``None`` before it came."""
+        if not self.terminals:
+            return None
+        return next(snapshot for snapshot in self.snapshots if snapshot.event == self.terminals[0])
+
+    def output(self) -> list[Any]:
+        """Return the output items that the events describe, without looking at any snapshot of the response.
+
+        An item is its closed form (or its announced form, if it was never closed) with every streamed text put in from
+        the deltas; items stand in the order of ``output_index``, or of mention where indexes are missing.
+        """
+        items = list(self.items)
+        if all(item.output_index is not None for item in items):
+            items.sort(key=lambda item: item.output_index or 0)
+        return [_rebuild(item) for item in items]
+
+    def _item_added(self, number: int, data: dict[str, Any]) -> None:
+        announced = data.get("item")
+        index = _integer(data.get("output_index"))
+        identity = _text(announced.get("id")) if isinstance(announced, dict) else None
+        known = self._by_id.get(identity) if identity else None
+        if known is None and index is not None:
+            same_index = self._by_index.get(index)
+            # The same index again is a second item, unless the first was only mentioned and never announced.
+            known = same_index if same_index is not None and not same_index.announced_at else None
+        if known is None:
+            known = self._new_item()
+        known.announced_at.append(number)
+        known.events.append(number)
+        if len(known.announced_at) == 1:
+            known.announced = announced
+            known.output_index = index if index is not None else known.output_index
+            known.id = identity or known.id
+        if index is not None:
+            self._by_index[index] = known
+        if identity:
+            self._by_id[identity] = known
+        self._open = known
+
+    def _item_done(self, number: int, data: dict[str, Any]) -> None:
+        closed = data.get("item")
+        identity = _text(closed.get("id")) if isinstance(closed, dict) else None
+        index = _integer(data.get("output_index"))
+        item = self._by_id.get(identity) if identity else None
+        if item is None:
+            item = self._by_index.get(index) if index is not None else self._open
+        if item is None:
+            item = self._new_item(index, identity)
+        item.events.append(number)
+        item.closed_at.append(number)
+        if len(item.closed_at) == 1:
+            item.closed = closed
+        if self._open is item:
+            self._open = next((other for other in reversed(self.items) if other.is_open), None)
+
+    def _part_added(self, number: int, data: dict[str, Any], spec: EventSpec) -> None:
+        item = self._item(number, data)
+        index = _integer(data.get(spec.index))
+        parts = item.of(spec.container)
+        part = next((part for part in parts if index is not None and part.index == index), None)
+        if part is None or part.closed_at:
+            part = PartTrace(spec.container, len(parts), index=index)
+            item.parts.append(part)
+        part.announced_at.append(number)
+        if len(part.announced_at) == 1:
+            part.announced = data.get("part")
+
+    def _part_done(self, number: int, data: dict[str, Any], spec: EventSpec) -> None:
+        part = self._part(number, data, spec)
+        part.closed_at.append(number)
+        if len(part.closed_at) == 1:
+            part.closed = data.get("part")
+
+    def _delta(self, number: int, data: dict[str, Any], spec: EventSpec) -> None:
+        part = self._part(number, data, spec)
+        part.deltas_at.append(number)
+        part.specs[spec.part] = spec
+        delta = data.get("delta")
+        if isinstance(delta, str):
+            part.text += delta
+
+    def _typed_done(self, number: int, data: dict[str, Any], spec: EventSpec) -> None:
+        part = self._part(number, data, spec)
+        part.typed_at.append(number)
+        part.specs.setdefault(spec.part, spec)
+        if len(part.typed_at) == 1:
+            part.typed = _text(data.get(spec.field))
+
+    def _part(self, number: int, data: dict[str, Any], spec: EventSpec) -> PartTrace:
+        """Find the part that an event speaks of, or make one that was never announced."""
+        item = self._item(number, data)
+        container = spec.container
+        index = _integer(data.get(spec.index)) if spec.index else 0
+        last = None
+        for part in reversed(item.parts):
+            if part.container == container:
+                if index is None or part.index == index:
+                    return part
+                last = last or part
+        if last is not None and last.index is None:
+            return last
+        part = PartTrace(container, len(item.of(container)), index=index)
+        item.parts.append(part)
+        return part
+
+    def _item(self, number: int, data: dict[str, Any]) -> ItemTrace:
+        """Find the item that an event speaks of, or make one that was never announced; note a wrong name."""
+        identity = data.get("item_id")
+        index = data.get("output_index")
+        by_id = self._by_id.get(identity) if isinstance(identity, str) else None
+        by_index = self._by_index.get(index) if type(index) is int else None
+        item = by_id or by_index
+        if item is None:
+            if self._open is not None and not (type(index) is int and isinstance(identity, str)):
+                item = self._open
+            else:
+                item = self._new_item(_integer(index), _text(identity))
+        if isinstance(identity, str) and by_id is None and item.announced_at and item.id is not None:
+            self.misnamed.append(Misnamed(number, "item_id", item.id, identity))
+        if type(index) is int and by_index is not item and item.announced_at and item.output_index is not None:
+            self.misnamed.append(Misnamed(number, "output_index", item.output_index, index))
+        item.events.append(number)
+        return item
+
+    def _new_item(self, index: int | None = None, identity: str | None = None) -> ItemTrace:
+        item = ItemTrace(len(self.items), output_index=index, id=identity)
+        self.items.append(item)
+        if index is not None:
+            self._by_index.setdefault(index, item)
+        if identity:
+            self._by_id.setdefault(identity, item)
+        return item
+
+
+def _rebuild(trace: ItemTrace) -> Any:
+    base = trace.closed if isinstance(trace.closed, dict) else trace.announced
+    if not isinstance(base, dict):
+        return base
+    item: dict[str, Any] = deepcopy(base)
+    for part in trace.parts:
+        spec = part.spec
+        if part.container == "item":
+            if spec is not None and part.deltas_at:
+                item[spec.field] = part.text
+            continue
+        parts = item.get(part.container)
+        if not isinstance(parts, list):
+            parts = item[part.container] = []
+        place = part.index if part.index is not None else part.position
+        if place == len(parts):
+            announced = part.closed if isinstance(part.closed, dict) else part.announced
+            parts.append(deepcopy(announced) if isinstance(announced, Mapping) else {})
+        if 0 <= place < len(parts) and isinstance(parts[place], dict) and spec is not None and part.deltas_at:
+            parts[place][spec.field] = part.text
+    return item
+
+
+def _integer(value: Any) -> int | None:
+    return value if type(value) is int else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
