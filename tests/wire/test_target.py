@@ -1,0 +1,301 @@
+"""Every way in which a URL can be no endpoint gets one clear sentence, and a good one is found from its base."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from rejoinder.errors import NotAnEndpointError, TargetError, UnauthorizedError, UnreachableError, UsageError
+from rejoinder.wire.client import Client, ClientOptions
+from rejoinder.wire.target import Target, candidate_urls, find_target
+
+KEY = "sk-secret-0123456789"
+GOOD = {"object": "response", "output": []}
+MODELS = {"object": "list", "data": [{"id": "first"}, {"id": "second"}]}
+
+
+def reply(status, body, content_type="application/json", headers=()):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    head = [f"HTTP/1.1 {status} X", f"Content-Length: {len(data)}", f"Content-Type: {content_type}", *headers, "", ""]
+    return "\r\n".join(head).encode() + data
+
+
+def routes(table, default=None):
+    """Answer by method and path; what is not in the table gets ``default``, a JSON 404."""
+
+    async def script(request, writer):
+        method, path = request.split(b" ", 2)[:2]
+        answer = table.get(f"{method.decode()} {path.decode()}", default or reply(404, {"detail": "Not Found"}))
+        writer.write(answer)
+
+    return script
+
+
+def find(serve, script, *, suffix="", scheme=None, server=None, **options):
+    """Look for the target at a scripted server; return target, exchanges and the requests' bytes."""
+
+    async def main():
+        async with serve(script, **(server or {})) as endpoint:
+            url = endpoint.url if scheme is None else f"{scheme}://127.0.0.1:{endpoint.port}"
+            target, exchanges = await find_target(url + suffix, **options)
+            assert target.url.startswith(url)
+            return target, exchanges, endpoint.requests
+
+    return asyncio.run(main())
+
+
+def sent(request):
+    return json.loads(request.partition(b"\r\n\r\n")[2])
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://h:1", ["http://h:1/v1/responses", "http://h:1/responses"]),
+        ("http://h:1/", ["http://h:1/v1/responses", "http://h:1/responses"]),
+        (" https://h/v1/ ", ["https://h/v1/responses"]),
+        ("https://h/v1", ["https://h/v1/responses"]),
+        ("https://h/v1/responses", ["https://h/v1/responses"]),
+        ("https://h/v1/responses/", ["https://h/v1/responses"]),
+        ("https://h/api", ["https://h/api/v1/responses", "https://h/api/responses"]),
+        ("https://h/api/v3beta2", ["https://h/api/v3beta2/responses"]),
+        ("https://h/openai/v1?api-version=p", ["https://h/openai/v1/responses?api-version=p"]),
+        ("http://[::1]:8", ["http://[::1]:8/v1/responses", "http://[::1]:8/responses"]),
+        ("http://h#part", ["http://h/v1/responses", "http://h/responses"]),
+    ],
+)
+def test_candidates(url, expected):
+    assert candidate_urls(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("", "http://localhost:8000"),
+        ("localhost:8000", "Did you mean http://localhost:8000?"),
+        ("example.com/v1", "Did you mean http://example.com/v1?"),
+        ("ftp://h", "not an http:// or https:// URL"),
+        ("http://", "no usable host"),
+        ("http://h:99999", "not a URL"),
+        ("http://h:x", "not a URL"),
+        ("http://[::1", "not a URL"),
+        ("http://h:0", "no usable host"),
+        ("http://a b/", "no usable host"),
+        ("http://user:pw@h", "user name or password"),
+    ],
+)
+def test_bad_urls(url, words):
+    with pytest.raises(UsageError) as caught:
+        candidate_urls(url)
+    assert words in str(caught.value)
+    assert "pw" not in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_host_that_no_name_can_be():
+    with pytest.raises((UsageError, UnreachableError)) as caught:
+        asyncio.run(find_target(f"http://{'a' * 70}.example"))
+    assert caught.value.message.endswith(".")
+
+
+def test_found_from_the_base_with_a_listed_model(serve):
+    table = {"GET /v1/models": reply(200, MODELS), "POST /v1/responses": reply(200, GOOD, headers=["Server: tiny/1"])}
+    target, exchanges, requests = find(serve, routes(table), key=KEY)
+    assert (target.model, target.models, target.server, target.warnings) == ("first", ("first", "second"), "tiny/1", ())
+    assert [(exchange.role, exchange.case) for exchange in exchanges] == [
+        ("models", "preflight"),
+        ("plain", "preflight"),
+    ]
+    assert sent(requests[1]) == {"model": "first", "input": "Hi", "max_output_tokens": 16}
+    assert all(f"Authorization: Bearer {KEY}".encode() in request for request in requests)
+    assert KEY not in repr(target)
+    assert KEY not in repr(exchanges)
+    assert len({exchange.id for exchange in exchanges}) == 2
+
+
+def test_without_v1(serve):
+    table = {"GET /models": reply(200, MODELS), "POST /responses": reply(200, GOOD)}
+    target, exchanges, _ = find(serve, routes(table))
+    assert target.path() == "/responses"
+    assert target.model == "first"
+    assert [exchange.status for exchange in exchanges] == [404, 404, 200, 200]
+
+
+def test_a_given_model_asks_for_no_list(serve):
+    target, exchanges, requests = find(
+        serve, routes({"POST /v1/responses": reply(200, GOOD)}), model="mine", suffix="/v1/responses"
+    )
+    assert (target.model, len(exchanges), sent(requests[0])["model"]) == ("mine", 1, "mine")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(404, {}),
+        reply(401, {}),
+        reply(200, {"data": []}),
+        reply(200, {"data": "?"}),
+        reply(200, b"<html>", "text/html"),
+        reply(200, {"data": [{"id": None}, 7]}),
+        b"garbage\r\n\r\n",
+        b"",
+    ],
+)
+def test_no_usable_list_of_models(serve, answer):
+    table = {"GET /v1/models": answer, "POST /v1/responses": reply(200, GOOD)}
+    target, _, requests = find(serve, routes(table))
+    assert target.model is None
+    assert "model" not in sent(requests[-1])
+    assert target.body(input="x") == {"input": "x"}
+
+
+def test_models_as_names(serve):
+    table = {"GET /v1/models": reply(200, ["a"]), "POST /v1/responses": reply(200, GOOD)}
+    assert find(serve, routes(table))[0].model == "a"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (reply(400, {"error": {"message": "no\x1b[31m such field"}}), "status 400: no [31m such field"),
+        (reply(500, {"error": "boom"}), "status 500: boom"),
+        (reply(429, {}), "status 429."),
+        (reply(200, {"ok": True}), "does not look like a response object"),
+        (reply(200, b"data: {}\n\n", "text/event-stream"), "event stream that was not asked for"),
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"object":"response"}', "not answered to its end"),
+    ],
+)
+def test_odd_answers_are_warnings(serve, answer, words):
+    target, _, _ = find(serve, routes({}, answer), model="m")
+    (warning,) = target.warnings
+    assert words in warning
+    assert "\x1b" not in warning
+
+
+async def _silent(_request, _writer):
+    await asyncio.Event().wait()
+
+
+async def _closes(_request, _writer):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "error", "words"),
+    [
+        (routes({}, reply(401, {})), {}, UnauthorizedError, ["wants a key", "REJOINDER_API_KEY", "--api-key-env"]),
+        (
+            routes({}, reply(403, b"", "text/plain")),
+            {"key": KEY},
+            UnauthorizedError,
+            ["refuses the key that was given"],
+        ),
+        (routes({}), {}, NotAnEndpointError, ["/v1/responses and /responses is answered 404"]),
+        (routes({}, reply(405, {})), {}, NotAnEndpointError, ["answered 405"]),
+        (routes({}, reply(200, b"<!DOCTYPE html>", "text/html")), {}, NotAnEndpointError, ["an HTML page"]),
+        (routes({}, reply(502, b" <HTML>", "x/y")), {}, NotAnEndpointError, ["502", "an HTML page"]),
+        (routes({}, reply(200, b"hello", "text/plain")), {}, NotAnEndpointError, ["not JSON"]),
+        (routes({}, reply(200, b"")), {}, NotAnEndpointError, ["an empty body"]),
+        (routes({}, reply(200, [1])), {}, NotAnEndpointError, ["JSON that is no object"]),
+        (
+            routes({}, reply(308, b"", headers=["Location: https://other/\x7f" + "x" * 500])),
+            {},
+            NotAnEndpointError,
+            ["redirect (status 308) to https://other/", "final URL"],
+        ),
+        (
+            routes({}, reply(400, b"<html>The plain HTTP request was sent to HTTPS port", "text/html")),
+            {},
+            NotAnEndpointError,
+            ["speaks TLS", "Use https://"],
+        ),
+        (
+            routes({}, reply(404, {"error": {"message": "The model `m` does not exist."}})),
+            {"model": "m"},
+            TargetError,
+            ["does not know the model 'm'", "--model"],
+        ),
+        (_silent, {"deadline": 0.05}, UnreachableError, ["0.05 s"]),
+        (_closes, {}, UnreachableError, ["closed the connection without an answer"]),
+        (routes({}, b"SMTP ready\r\n\r\n"), {}, NotAnEndpointError, ["not HTTP", "Check the port"]),
+    ],
+)
+def test_what_is_no_endpoint(serve, script, options, error, words):
+    with pytest.raises(error) as caught:
+        find(serve, script, **options)
+    assert type(caught.value) is error
+    for word in words:
+        assert word in str(caught.value)
+    assert caught.value.exchanges
+    assert caught.value.message.endswith(".")
+    assert caught.value.hint
+    assert str(caught.value).isprintable()
+    assert KEY not in repr(caught.value.exchanges) + str(caught.value)
+
+
+def test_half_an_answer_that_hangs(serve):
+    async def script(_request, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{")
+        await asyncio.Event().wait()
+
+    with pytest.raises(UnreachableError) as caught:
+        find(serve, script, deadline=0.2, model="m")
+    assert caught.value.exchanges[0].body == b"{"
+
+
+@pytest.mark.parametrize(
+    ("server", "scheme", "error", "words"),
+    [
+        ({"tls": True}, None, UnreachableError, ["certificate", "SSL_CERT_FILE"]),
+        ({"raw": True}, "https", UnreachableError, ["TLS handshake", "use http://127.0.0.1"]),
+        ({"tls": True}, "http", TargetError, ["https://127.0.0.1"]),
+    ],
+)
+def test_tls_trouble(serve, server, scheme, error, words):
+    async def script(_request, writer):
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with pytest.raises(error) as caught:
+        find(serve, script, server=server, scheme=scheme)
+    for word in words:
+        assert word in str(caught.value)
+    assert len(caught.value.exchanges) <= 2
+
+
+def test_no_connection(serve):
+    async def main():
+        async with serve(_closes) as endpoint:
+            url = endpoint.url
+        await find_target(url)
+
+    with pytest.raises(UnreachableError, match="connection refused") as caught:
+        asyncio.run(main())
+    assert len(caught.value.exchanges) == 1
+    with pytest.raises(UnreachableError, match="host name"):
+        asyncio.run(find_target("http://no-such-host.invalid/v1"))
+
+
+def test_a_client_of_ones_own(serve):
+    async def main():
+        seen = []
+        async with (
+            serve(routes({"POST /v1/responses": reply(200, GOOD)})) as endpoint,
+            Client(endpoint.url, options=ClientOptions(idle=30), on_exchange=seen.append) as client,
+        ):
+            _, exchanges = await find_target(endpoint.url, client=client)
+            assert seen == exchanges
+            client.stop()
+            with pytest.raises(TargetError, match="interrupted"):
+                await find_target(endpoint.url, client=client)
+
+    asyncio.run(main())
+
+
+def test_paths_below_the_endpoint():
+    target = Target("https://h/v1/responses?v=1", model="m")
+    assert target.path() == "/v1/responses?v=1"
+    assert target.path("resp_1", "input_items") == "/v1/responses/resp_1/input_items?v=1"
+    assert target.path("../a?b\ud800") == "/v1/responses/..%2Fa%3Fb%3F?v=1"
+    assert target.body(input="x") == {"model": "m", "input": "x"}
