@@ -39,7 +39,10 @@ class ServerEvent:
 
 
 class FramingFault(NamedTuple):
-    """Bytes that are not a clean event stream: kind, byte offset of the line, and a sentence."""
+    """Bytes that are not a clean event stream: kind, byte offset in the body, and a sentence.
+
+    The offset is that of the line, of the event for ``blank_event``, and of the first bad byte for ``utf8``.
+    """
 
     kind: str  # "utf8", "field", "too_large", "blank_event"
     offset: int
@@ -113,7 +116,9 @@ class SSEReader:
         if position:
             del tail[:position]
             self._tail_at += position
-        if len(tail) > self.max_event or self._skipping_line:
+        # What may still become a byte order mark does not say yet whether the line is a comment.
+        mark = self._at_start and codecs.BOM_UTF8.startswith(tail)
+        if self._skipping_line or (len(tail) > self.max_event and not mark):
             if not self._skipping_line:
                 self._skip_line(tail, self._tail_at)
             self._tail_at += len(tail)
@@ -139,6 +144,7 @@ class SSEReader:
         if self._at_start:
             self._at_start = False
             raw = raw.removeprefix(codecs.BOM_UTF8)
+            at += size - len(raw)
         if not raw:
             if self._start >= 0:
                 if self._dropping:
@@ -172,6 +178,8 @@ class SSEReader:
             self._data.append(value)
         elif name == "event":
             self._event = value
+        elif name == "id" and "\0" in value:
+            self._fault("field", at, "an id with a NUL character, which readers ignore")
         elif name == "id":
             self._id = value
         elif name == "retry":
@@ -204,7 +212,9 @@ class SSEReader:
         self._skipping_line = True
         if self._at_start:
             self._at_start = False
+            size = len(begun)
             begun = begun.removeprefix(codecs.BOM_UTF8)
+            at += size - len(begun)
         if begun.startswith(b":"):
             self.comments += 1
         elif not self._dropping:
