@@ -1,0 +1,41 @@
+"""The sandbox: a correct, deterministic Responses endpoint, and faults that break one thing each.
+
+:class:`Sandbox` needs no server library: it answers a :class:`~rejoinder.exchange.Request` with a :class:`Reply`, or
+with a whole :class:`~rejoinder.exchange.Exchange` for tests in one process. :func:`app`, :func:`running` and
+:func:`serve` put it behind a real server; they are imported on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rejoinder.sandbox._generate import MODELS
+from rejoinder.sandbox._reply import Occasion, Piece, Reply
+from rejoinder.sandbox.core import Sandbox, post
+from rejoinder.sandbox.faults import FAULTS, Condition, Fault
+
+if TYPE_CHECKING:
+    from rejoinder.sandbox.server import app, running, serve
+
+__all__ = [
+    "FAULTS",
+    "MODELS",
+    "Condition",
+    "Fault",
+    "Occasion",
+    "Piece",
+    "Reply",
+    "Sandbox",
+    "app",
+    "post",
+    "running",
+    "serve",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("app", "running", "serve"):
+        from rejoinder.sandbox import server
+
+        return getattr(server, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

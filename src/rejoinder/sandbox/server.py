@@ -1,0 +1,168 @@
+"""The sandbox behind a real server: a Starlette app, run by uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.types import Receive, Scope, Send
+
+from rejoinder.errors import UsageError
+from rejoinder.exchange import Request
+from rejoinder.sandbox._requests import MAX_BODY
+from rejoinder.sandbox.core import Sandbox
+
+# Waits longer than this end early when the client goes away.
+_LONG_WAIT: Final = 0.25
+# Without delays a stream lets others have their turn after so many events.
+_BURST: Final = 32
+
+
+def app(sandbox: Sandbox) -> Starlette:
+    """Return an ASGI application that answers with the sandbox; token delays are real time there."""
+    return Starlette(routes=[Mount("/", app=_Endpoint(sandbox))])
+
+
+def serve(
+    sandbox: Sandbox,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    *,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve until interrupted (SIGINT or SIGTERM), from the main thread.
+
+    ``port`` 0 takes a free one. ``ready`` is called with the base URL once connections are accepted. Raises
+    :class:`~rejoinder.errors.UsageError` when the address cannot be used.
+    """
+    with _bound(host, port) as listener:
+        server = _server(sandbox)
+        if ready is not None:
+            ready(_url(listener))
+        try:
+            server.run(sockets=[listener])
+        except KeyboardInterrupt:
+            return
+
+
+@contextmanager
+def running(sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """Serve in a background thread and give the base URL (without ``/v1``); stop and join at the end of the block."""
+    with _bound(host, port) as listener:
+        server = _server(sandbox)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="sandbox", daemon=True)
+        thread.start()
+        try:
+            yield _url(listener)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _server(sandbox: Sandbox) -> uvicorn.Server:
+    # Cut connections are made by leaving a reply unfinished, which uvicorn would log as an error.
+    config = uvicorn.Config(
+        app(sandbox), lifespan="off", ws="none", access_log=False, log_config=None, timeout_graceful_shutdown=1
+    )
+    return uvicorn.Server(config)
+
+
+@contextmanager
+def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except (OSError, OverflowError) as error:
+            raise UsageError(f"Cannot listen on {host}:{port}: {error}.", "Choose another port.") from error
+        # Connections made before the server's loop runs wait in the backlog.
+        listener.listen(2048)
+        yield listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Endpoint:
+    """The ASGI endpoint. It writes chunks itself, since one response object per token would cost most of the time."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _read(receive)
+        if body is None:
+            return
+        reply = self._sandbox.handle(_request(scope, body))
+        chunks = reply.chunks
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
+            first = next(chunks, None)
+            if first is not None and first.delay > 0:
+                await _wait(first.delay, gone)
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            loop = asyncio.get_running_loop()
+            due, burst, piece = loop.time(), 0, first
+            while piece is not None and not gone.done():
+                await send({"type": "http.response.body", "body": piece.data, "more_body": True})
+                piece = next(chunks, None)
+                burst += 1
+                if piece is not None and piece.delay > 0:
+                    due += piece.delay
+                    await _wait(due - loop.time(), gone)
+                elif burst % _BURST == 0:
+                    await asyncio.sleep(0)
+            if reply.hold > 0:
+                await _wait(reply.hold, gone)
+            if not reply.cut:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+
+
+async def _wait(seconds: float, gone: asyncio.Task[None]) -> None:
+    if seconds <= 0:
+        return
+    if seconds > _LONG_WAIT:
+        await asyncio.wait({gone}, timeout=seconds)
+    else:
+        await asyncio.sleep(seconds)
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """Read the request body, a little more than the most that is taken; ``None`` when the client went away."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        if len(body) <= MAX_BODY:
+            body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _request(scope: Scope, body: bytes) -> Request:
+    path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+    query = scope["query_string"].decode("latin-1")
+    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+    return Request(scope["method"], f"{path}?{query}" if query else path, headers, body)

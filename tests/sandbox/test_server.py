@@ -1,0 +1,98 @@
+"""The sandbox behind a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import httpx
+import pytest
+
+from rejoinder.errors import UsageError
+from rejoinder.sandbox import Sandbox, post, running, serve
+from rejoinder.wire.sse import read_events
+
+
+def test_a_server_answers_like_the_sandbox_in_process() -> None:
+    with running(Sandbox(seed=3, clock=lambda: 1e9)) as url:
+        body = {"input": "say Zürich twice", "stream": True}
+        reply = httpx.post(f"{url}/v1/responses", json=body)
+    here = Sandbox(seed=3, clock=lambda: 1e9)
+    exchange = here.exchange(post(body))
+    assert reply.status_code == exchange.status == 200
+    assert reply.content == exchange.body
+    assert reply.headers["content-type"] == exchange.header("content-type")
+
+
+def test_token_delays_are_real() -> None:
+    with running(Sandbox(token_delay=0.02)) as url, httpx.Client() as client:
+        began = time.monotonic()
+        with client.stream("POST", f"{url}/v1/responses", json={"input": "a b c d e", "stream": True}) as reply:
+            times = [(time.monotonic() - began, data) for data in reply.iter_raw()]
+    events, reader = read_events(times)
+    assert not reader.faults
+    deltas = [event.t for event in events if event.event.endswith(".delta")]
+    assert len(deltas) == 5
+    assert deltas[-1] - events[0].t > 0.08
+
+
+def test_a_plain_reply_comes_after_its_tokens() -> None:
+    with running(Sandbox(token_delay=0.03)) as url:
+        began = time.monotonic()
+        httpx.post(f"{url}/v1/responses", json={"input": "a b c d"})
+        assert time.monotonic() - began > 0.1
+
+
+def test_outcomes_are_counted() -> None:
+    sandbox = Sandbox()
+    with running(sandbox) as url:
+        httpx.post(f"{url}/v1/responses", json={"input": "hello", "stream": True})
+        httpx.post(f"{url}/v1/responses", json={"input": "hello you there", "max_output_tokens": 1})
+        httpx.post(f"{url}/v1/responses", json={})
+        httpx.get(f"{url}/v1/models")
+    assert sandbox.counts == {"started": 3, "ok": 1, "incomplete": 1, "http_4xx": 1, "other": 1}
+
+
+def test_a_client_that_leaves_is_counted() -> None:
+    sandbox = Sandbox(token_delay=0.05)
+    with running(sandbox) as url:
+        body = {"input": "word " * 100, "stream": True}
+        with httpx.Client() as client, client.stream("POST", f"{url}/v1/responses", json=body) as reply:
+            next(reply.iter_raw())
+        deadline = time.monotonic() + 5
+        while not sandbox.counts.get("aborted") and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert sandbox.counts["aborted"] == 1
+
+
+def test_many_streams_at_once_keep_their_pace() -> None:
+    sandbox = Sandbox(token_delay=0.02)
+
+    async def one(client: httpx.AsyncClient, url: str, number: int) -> bool:
+        text = f"token{number} " * 10
+        body = {"input": text, "stream": True}
+        reply = await client.post(f"{url}/v1/responses", json=body)
+        return f"token{number}".encode() in reply.content
+
+    async def all_of_them(url: str) -> list[bool]:
+        async with httpx.AsyncClient(timeout=30) as client:
+            return await asyncio.gather(*(one(client, url, number) for number in range(16)))
+
+    with running(sandbox) as url:
+        assert all(asyncio.run(all_of_them(url)))
+    assert sandbox.counts["ok"] == 16
+
+
+def test_serve_reports_an_address_that_is_taken() -> None:
+    with running(Sandbox()) as url:
+        port = int(url.rpartition(":")[2])
+        with pytest.raises(UsageError, match="Cannot listen"):
+            serve(Sandbox(), port=port)
+
+
+def test_no_thread_stays_behind() -> None:
+    before = threading.active_count()
+    with running(Sandbox()):
+        pass
+    assert threading.active_count() == before
