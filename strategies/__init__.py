@@ -1,0 +1,50 @@
+"""What a client may send.
+
+Hypothesis strategies for requests and their parts, and deterministic sets that cover the contract:
+
+    from hypothesis import given
+    from rejoinder.strategies import requests
+
+    @given(requests(model="m"))
+    def test_takes_every_request(body): ...
+
+Strategies are plural functions with keyword-only options. What they generate is valid under the contract and
+undisputed between its sources; :class:`Environment` narrows it to what an endpoint can serve.
+"""
+
+from __future__ import annotations
+
+from rejoinder.strategies.bodies import (
+    content_parts,
+    input_items,
+    previous_input_messages,
+    reasoning_configs,
+    requests,
+    text_formats,
+    tool_choices,
+    tools,
+)
+from rejoinder.strategies.compiler import from_contract
+from rejoinder.strategies.coverage import Branches, Coverage
+from rejoinder.strategies.encode import to_bytes
+from rejoinder.strategies.environment import Environment
+from rejoinder.strategies.systematic import Case, each_choice, variants
+
+__all__ = [
+    "Branches",
+    "Case",
+    "Coverage",
+    "Environment",
+    "content_parts",
+    "each_choice",
+    "from_contract",
+    "input_items",
+    "previous_input_messages",
+    "reasoning_configs",
+    "requests",
+    "text_formats",
+    "to_bytes",
+    "tool_choices",
+    "tools",
+    "variants",
+]

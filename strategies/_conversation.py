@@ -1,0 +1,124 @@
+"""Putting items into an order in which a client could have sent them.
+
+A tool's output belongs after its call and names it, ids are unique, and the model is left something to answer.
+Endpoints that look at such things would otherwise refuse a body for a reason that has nothing to do with the branch
+under test.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from rejoinder.strategies._examples import id_prefix
+
+Item = dict[str, Any]
+
+_OUTPUT: Final = "_output"
+#: The one answer whose type is not its question's with ``_output`` behind it.
+_ANSWERS: Final[Mapping[str, str]] = {"mcp_approval_response": "mcp_approval_request"}
+
+
+def called_by(type_: str) -> str:
+    """Return the type of the item that an item of this type answers, or the empty string."""
+    return _ANSWERS.get(type_) or (type_.removesuffix(_OUTPUT) if type_.endswith(_OUTPUT) else "")
+
+
+def user_message(text: str) -> Item:
+    """Return the simplest message of a user."""
+    return {"role": "user", "content": text}
+
+
+def arrange(
+    items: Iterable[Item],
+    example: Callable[[str], Item | None],
+    *,
+    complete: bool = True,
+    prompt: str = "Say hello.",
+) -> list[Item]:
+    """Return the items as a conversation.
+
+    ``example`` gives an item of a type (``None`` if there is none). Every answer is preceded by its question; with
+    ``complete`` every question also gets its answer. The conversation begins with a user's message and ends with one
+    unless the last given item is an answer or a user's message already. Ids and call ids are rewritten to be unique and
+    consistent.
+    """
+    result = [copy.deepcopy(item) for item in items]
+    result = _with_questions(result, example)
+    pairs = _pairs(result)
+    given_pairs = len(pairs)
+    if complete:
+        answered = {id(question) for _, question in pairs}
+        for question in [item for item in result if _asks(item) and id(item) not in answered]:
+            answer = copy.deepcopy(example(_answer_to(str(question["type"]))))
+            if answer is not None:
+                result.append(answer)
+                pairs.append((answer, question))
+    if not result or result[0].get("role") not in ("user", "system", "developer"):
+        result.insert(0, user_message(prompt))
+    last = result[-1]
+    asked_for = len(pairs) == given_pairs and called_by(str(last.get("type")))
+    if last.get("role") != "user" and not asked_for:
+        result.append(user_message("Continue."))
+    _number(result, pairs)
+    return result
+
+
+def _asks(item: Item) -> bool:
+    return not called_by(str(item.get("type"))) and ("call_id" in item or item.get("type") in _ANSWERS.values())
+
+
+def _answer_to(type_: str) -> str:
+    return next((answer for answer, question in _ANSWERS.items() if question == type_), type_ + _OUTPUT)
+
+
+def _with_questions(items: list[Item], example: Callable[[str], Item | None]) -> list[Item]:
+    """Insert a question before every answer that has none."""
+    result: list[Item] = []
+    waiting: Counter[str] = Counter()
+    for item in items:
+        type_ = str(item.get("type"))
+        question = called_by(type_)
+        if question and not waiting[question]:
+            asked = copy.deepcopy(example(question))
+            if asked is not None:
+                result.append(asked)
+                waiting[question] += 1
+        if question:
+            waiting[question] -= 1
+        elif _asks(item):
+            waiting[type_] += 1
+        result.append(item)
+    return result
+
+
+def _pairs(items: list[Item]) -> list[tuple[Item, Item]]:
+    """Return every answer with the earliest unanswered question before it."""
+    pairs = []
+    waiting: dict[str, list[Item]] = {}
+    for item in items:
+        type_ = str(item.get("type"))
+        question = called_by(type_)
+        if question and waiting.get(question):
+            pairs.append((item, waiting[question].pop(0)))
+        elif _asks(item):
+            waiting.setdefault(type_, []).append(item)
+    return pairs
+
+
+def _number(items: list[Item], pairs: list[tuple[Item, Item]]) -> None:
+    """Give items and calls unique ids, in place, and write the calls' ids into their answers."""
+    for index, item in enumerate(items, 1):
+        type_ = item.get("type")
+        if isinstance(item.get("id"), str) and isinstance(type_, str) and type_ != "item_reference":
+            item["id"] = f"{id_prefix(type_)}_{index:04}"
+        if "call_id" in item:
+            item["call_id"] = f"call_{index:04}"
+    for answer, question in pairs:
+        if "approval_request_id" in answer:
+            answer["approval_request_id"] = question["id"]
+        else:
+            # An answer without call_id (local_shell_call_output) names the call in its id.
+            answer["call_id" if "call_id" in answer else "id"] = question["call_id"]

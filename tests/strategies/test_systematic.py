@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from rejoinder.contract import View, request_schema
+from rejoinder.strategies import Branches, Environment, each_choice, variants
+from rejoinder.strategies._conversation import called_by
+
+VALIDATOR = jsonschema_rs.Draft202012Validator(request_schema(View.GENERATION))
+PACKS: list[Any] = ["variant", "item", "all", 8, 1]
+ENVIRONMENTS = [None, Environment(model="m"), Environment(unsupported_types=frozenset({"input_image", "custom"}))]
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS, ids=["whole", "model", "gaps"])
+@pytest.mark.parametrize("pack", PACKS)
+def test_every_branch_is_sent_and_every_body_valid(pack: Any, env: Environment | None) -> None:
+    cases = each_choice(pack, env)
+    assert [case.id for case in cases if not VALIDATOR.is_valid(case.body)] == []
+    branches = Branches() if env is None else Branches.of_environment(env)
+    assert branches.report(case.body for case in cases).missing == []
+
+
+@pytest.mark.parametrize("pack", ["plain", *PACKS])
+def test_ids_are_unique_ascii_and_stable(pack: Any) -> None:
+    cases = each_choice(pack)
+    ids = [case.id for case in cases]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-z0-9_.]+", id_) and not id_.endswith(".") for id_ in ids)
+    assert all(case.intent.endswith(".") for case in cases)
+    assert cases == each_choice(pack)
+
+
+def test_bodies_are_not_shared() -> None:
+    first = each_choice("variant")
+    before = json.dumps([case.body for case in first])
+    for case in first:
+        _spoil(case.body)
+    assert json.dumps([case.body for case in each_choice("variant")]) == before
+
+
+def _spoil(value: Any) -> None:
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _spoil(inner)
+    if isinstance(value, dict | list):
+        value.clear()
+
+
+def test_the_set_by_variant_has_one_plain_request_for_each_and_few_more() -> None:
+    cases = each_choice("variant")
+    plain = [case for case in cases if "item" in case.tags]
+    assert [case.id for case in plain] == [f"item.{name}" for name in variants()]
+    assert len(plain) == 44
+    assert len(cases) <= 60
+
+
+def test_known_ids() -> None:
+    ids = {case.id for case in each_choice("item")}
+    assert {
+        "input.string",
+        "item.message",
+        "item.function_call_output.output.list.input_text",
+        "item.computer_call.action.drag",
+    } <= ids
+
+
+def test_plain_requests_are_alike_only_where_the_contract_repeats_itself() -> None:
+    by_body: dict[str, set[str]] = {}
+    for case in each_choice("plain"):
+        by_body.setdefault(json.dumps(case.body, sort_keys=True), set()).add(case.id.split(".")[1])
+    assert all(len(types) == 1 for types in by_body.values())
+    assert len(by_body) > 33
+
+
+def _conversations() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    for pack in ("variant", "item", "all", 8):
+        for case in each_choice(pack, Environment(model="m")):
+            if isinstance(case.body["input"], list):
+                yield f"{pack}:{case.id}", case.body["input"]
+
+
+def test_conversations_are_ones_that_a_client_could_have_had() -> None:
+    for name, items in _conversations():
+        assert items[0].get("role") in ("user", "system", "developer"), name
+        assert items[-1].get("role") == "user" or called_by(items[-1]["type"]), name
+        ids = [item["id"] for item in items if item.get("id") and item.get("type") not in ("item_reference", None)]
+        ids = [id_ for id_ in ids if not id_.startswith("call_")]
+        assert len(set(ids)) == len(ids), name
+        open_calls: dict[str, set[str]] = {}
+        for item in items:
+            type_ = str(item.get("type"))
+            question = called_by(type_)
+            if type_ == "mcp_approval_response":
+                assert item["approval_request_id"] in open_calls[question], name
+            elif question:
+                # Each output answers one call before it, and no two outputs the same one.
+                call = item.get("call_id", item.get("id"))
+                assert call in open_calls[question], name
+                open_calls[question].remove(call)
+            elif "call_id" in item:
+                assert item["call_id"] not in open_calls.setdefault(type_, set()), name
+                open_calls[type_].add(item["call_id"])
+            elif type_ == "mcp_approval_request":
+                open_calls.setdefault(type_, set()).add(item["id"])
+
+
+def test_a_chosen_tool_is_declared() -> None:
+    for case in each_choice("item"):
+        choice = case.body.get("tool_choice")
+        if isinstance(choice, dict) or choice == "required":
+            assert case.body["tools"], case.id
+
+
+def test_an_environment_shows_in_every_request() -> None:
+    env = Environment(model="m", max_output_tokens=3, fixed={"store": False})
+    for case in each_choice("item", env):
+        assert {"model": "m", "max_output_tokens": 3, "store": False}.items() <= case.body.items()
+        assert "previous_response_id" not in case.body
+
+
+@pytest.mark.parametrize("pack", [0, -1, "some"])
+def test_a_pack_that_is_none_is_refused(pack: Any) -> None:
+    with pytest.raises(ValueError, match="pack"):
+        each_choice(pack)
