@@ -1,0 +1,15 @@
+"""What people see of a run: an HTML page, JUnit XML, Markdown, and a summary for the terminal.
+
+Every writer is a pure function of a :class:`rejoinder.runfile.Run`: it reads no file, no clock and no network, and
+never fails over strange content, because everything in a run that came from an endpoint is hostile until shown
+otherwise.
+"""
+
+from __future__ import annotations
+
+from rejoinder.reports._html import render_html
+from rejoinder.reports._junit import render_junit
+from rejoinder.reports._markdown import render_markdown
+from rejoinder.reports._terminal import Summary, summarize
+
+__all__ = ["Summary", "render_html", "render_junit", "render_markdown", "summarize"]

@@ -1,0 +1,238 @@
+"""What a finding rests on: the request that shows it, how to repeat it, and the part of the reply that is at fault."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from rejoinder.exchange import Exchange, Outcome, parse_json
+from rejoinder.reports._curl import curl
+from rejoinder.reports._excerpt import Dump, Line, Span, bytes_around, difference, excerpt, pretty
+from rejoinder.reports._text import cut, one_line, printable, seconds, size
+from rejoinder.verdict import ABSENT, Problem
+from rejoinder.wire.sse import ServerEvent, read_events
+
+EVENTS_BEFORE: Final = 3
+EVENTS_AFTER: Final = 2
+TICKS: Final = 160
+"""Positions on a timeline that can be told apart; arrivals that fall on one position share a tick."""
+PARSE_LIMIT: Final = 8 * 1024 * 1024
+"""Bytes of a stream that are parsed for its events."""
+
+_OUTCOMES: Final = {
+    Outcome.CUT: "the connection ended in the middle of the reply",
+    Outcome.TIMEOUT: "no end within the deadline",
+    Outcome.TOO_LARGE: "reading stopped at the size limit",
+    Outcome.REFUSED: "no connection",
+    Outcome.TLS: "the TLS handshake failed",
+    Outcome.PROTOCOL: "the bytes that came are not HTTP",
+    Outcome.CANCELLED: "we ended it",
+}
+
+
+class EventRow(NamedTuple):
+    """One event of a stream as a table row; ``skipped`` counts the events left out before it."""
+
+    number: int
+    offset: int
+    t: str
+    type: str
+    data: str
+    fault: bool
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The events of a stream around a fault, and when all of them arrived."""
+
+    rows: list[EventRow]
+    total: int
+    after: int
+    ticks: list[float]
+    fault_at: float | None
+    first: str
+    last: str
+    comments: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that a report shows below one finding."""
+
+    expected: list[Span] | None = None
+    actual: list[Span] | None = None
+    pointer: str = ""
+    curl: str = ""
+    body: str = ""
+    whole: bool = True
+    exchange: str = ""
+    answer: str = ""
+    stream: Stream | None = None
+    reply: list[Line] = field(default_factory=list)
+    reply_title: str = ""
+    reply_text: str = ""
+    dump: Dump | None = None
+
+    @property
+    def weight(self) -> int:
+        """Roughly how many bytes it takes on a page."""
+        rows = self.stream.rows if self.stream else []
+        return (
+            600
+            + len(self.curl)
+            + sum(len(line.text) + 8 for line in self.reply)
+            + len(self.reply_text)
+            + sum(len(row.data) + 140 for row in rows)
+            + (len(self.stream.ticks) * 12 if self.stream else 0)
+            + sum(len(span.text) for span in (self.expected or []) + (self.actual or []))
+        )
+
+
+def sides(problem: Problem) -> tuple[list[Span] | None, list[Span] | None]:
+    """Return what was expected and what came, cut into spans that mark the difference; ``None`` where nothing is."""
+    expected = None if problem.expected is ABSENT else pretty(problem.expected)
+    actual = None if problem.actual is ABSENT else pretty(problem.actual)
+    if expected is None or actual is None:
+        return (
+            None if expected is None else [Span(expected, False)],
+            None if actual is None else [Span(actual, False)],
+        )
+    return difference(expected, actual)
+
+
+class Gatherer:
+    """Builds the evidence of findings; remembers the parsed events of the exchange it saw last."""
+
+    def __init__(self, target: str, exchanges: dict[str, Exchange]) -> None:
+        self._target = target
+        self._exchanges = exchanges
+        self._events: dict[str, tuple[list[ServerEvent], int]] = {}
+
+    def gather(self, problem: Problem) -> Evidence:
+        """Return the evidence of a problem, as far as its exchange is in the run."""
+        expected, actual = sides(problem)
+        exchange = self._exchanges.get(problem.exchange)
+        if exchange is None:
+            return Evidence(expected, actual, one_line(problem.pointer, 200), exchange=one_line(problem.exchange, 80))
+        command, body, whole = curl(self._target, exchange.request)
+        stream, reply, title, text = None, [], "", ""
+        if exchange.content_type == "text/event-stream":
+            events, comments = self._parsed(exchange)
+            stream = _stream(exchange, events, comments, problem)
+            at = _at_fault(events, problem)
+            if at is not None:
+                data = parse_json(events[at].data)
+                if isinstance(data, (dict, list)):
+                    reply = excerpt(data, problem.pointer, around=4, limit=14)
+                    title = f"Data of event {at}"
+        elif exchange.body:
+            data = exchange.json()
+            if isinstance(data, (dict, list)):
+                reply, title = excerpt(data, problem.pointer), "Reply"
+            else:
+                text, title = printable(cut(exchange.body[:8192].decode("utf-8", "replace"), 1200)), "Reply"
+        return Evidence(
+            expected=expected,
+            actual=actual,
+            pointer=one_line(problem.pointer, 200),
+            curl=command,
+            body=body,
+            whole=whole,
+            exchange=one_line(exchange.id, 80),
+            answer=answer(exchange),
+            stream=stream,
+            reply=reply,
+            reply_title=title,
+            reply_text=text,
+            dump=None if problem.offset is None else bytes_around(exchange.body, problem.offset),
+        )
+
+    def _parsed(self, exchange: Exchange) -> tuple[list[ServerEvent], int]:
+        if exchange.id not in self._events:
+            total, chunks = 0, []
+            for chunk in exchange.chunks:
+                total += len(chunk.data)
+                if total > PARSE_LIMIT:
+                    break
+                chunks.append(chunk)
+            events, reader = read_events(chunks)
+            # Findings come sorted by rule, and a run's streams are many: one remembered stream is what pays.
+            self._events = {exchange.id: (events, reader.comments)}
+        return self._events[exchange.id]
+
+
+def answer(exchange: Exchange) -> str:
+    """Return in one line what came back: status, media type, size, time, and how it ended when it ended badly."""
+    if exchange.status is None:
+        text = f"no HTTP answer: {_OUTCOMES.get(exchange.outcome, exchange.outcome.value)}"
+        return f"{text} ({one_line(exchange.detail, 160)})" if exchange.detail else text
+    parts = [
+        str(exchange.status),
+        one_line(exchange.header("content-type"), 60) or "no content type",
+        size(len(exchange.body)),
+        f"{seconds(exchange.ended_at)}",
+    ]
+    if exchange.outcome in _OUTCOMES:
+        parts.append(_OUTCOMES[exchange.outcome])
+    return " · ".join(parts)
+
+
+def _at_fault(events: list[ServerEvent], problem: Problem) -> int | None:
+    """Return the number of the event that a problem points at."""
+    if problem.event is not None:
+        return problem.event if 0 <= problem.event < len(events) else None
+    if problem.offset is not None:
+        return next((n for n, event in enumerate(events) if event.start <= problem.offset < event.end), None)
+    return None
+
+
+def _stream(exchange: Exchange, events: list[ServerEvent], comments: int, problem: Problem) -> Stream:
+    at = _at_fault(events, problem)
+    total = len(events)
+    chosen: set[int] = set()
+    if at is None:  # the fault is about the whole stream: its beginning and its end tell most
+        chosen = {n for n in (0, 1, *range(total - 4, total)) if 0 <= n < total}
+    else:
+        chosen = {0, total - 1, *range(max(0, at - EVENTS_BEFORE), min(total, at + EVENTS_AFTER + 1))}
+    rows, previous = [], -1
+    for number in sorted(chosen):
+        event = events[number]
+        rows.append(
+            EventRow(
+                number=number,
+                offset=event.start,
+                t=seconds(event.t),
+                type=one_line(_type_of(event), 80),
+                data=one_line(event.data, 160),
+                fault=number == at,
+                skipped=number - previous - 1,
+            )
+        )
+        previous = number
+    end = max([exchange.ended_at, *(event.t for event in events)], default=0.0)
+    scale = TICKS / end if end > 0 else 0.0
+    ticks = sorted({round(event.t * scale) * 100 / TICKS for event in events if 0 <= event.t <= end})
+    note = ""
+    if problem.event is not None and at is None:
+        note = f"The fault is at event {problem.event}, and the stream has {total}."
+    return Stream(
+        rows=rows,
+        total=total,
+        after=total - 1 - previous,
+        ticks=ticks,
+        fault_at=None if at is None else 100 * min(1.0, events[at].t / end) if end > 0 else 0.0,
+        first=seconds(events[0].t) if events else "",
+        last=seconds(end),
+        comments=comments,
+        note=note,
+    )
+
+
+def _type_of(event: ServerEvent) -> str:
+    if event.event:
+        return event.event
+    data: Any = parse_json(event.data)
+    kind = data.get("type") if isinstance(data, dict) else None
+    return kind if isinstance(kind, str) else "(no type)" if isinstance(data, dict) else "(not JSON)"

@@ -1,0 +1,184 @@
+"""Evidence made readable: differences between two values, and the place in a JSON text that a pointer names."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any, Final, NamedTuple
+
+from rejoinder.reports._text import cut, printable
+
+VALUE_LIMIT: Final = 1200
+"""Characters of an expected or actual value that are shown."""
+LINE_LIMIT: Final = 240
+_TOKENS: Final = re.compile(r"\w+|\s+|.", re.DOTALL)
+_MATCH_BUDGET: Final = 250_000
+"""Product of token counts above which differences are not searched for inside the differing middle."""
+
+
+class Span(NamedTuple):
+    """A piece of text, and whether it differs from the other side."""
+
+    text: str
+    changed: bool
+
+
+class Line(NamedTuple):
+    """One line of an excerpt; ``hit`` marks the line that the pointer names, ``gap`` one that stands for others."""
+
+    text: str
+    hit: bool = False
+    gap: bool = False
+
+
+def pretty(value: Any, limit: int = VALUE_LIMIT) -> str:
+    """Return a JSON value as indented text of bounded length; what is not JSON is shown as its ``repr``."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, indent=2)
+    except (TypeError, ValueError, RecursionError):
+        text = repr(value)
+    if len(text) <= 72:
+        return printable(" ".join(text.split()) if isinstance(value, (dict, list)) else text)
+    return printable(cut(text, limit))
+
+
+def difference(expected: str, actual: str) -> tuple[list[Span], list[Span]]:
+    """Return both texts cut into spans, with those marked that the other one does not have.
+
+    Texts that have next to nothing in common are returned unmarked: a page full of marks shows nothing.
+    """
+    left, right = _TOKENS.findall(expected), _TOKENS.findall(actual)
+    head = _common(left, right)
+    tail = _common(left[head:][::-1], right[head:][::-1])
+    middle_left, middle_right = left[head : len(left) - tail], right[head : len(right) - tail]
+    if len(middle_left) * len(middle_right) > _MATCH_BUDGET:
+        blocks = [(0, 0, 0)]
+    else:
+        matcher = SequenceMatcher(None, middle_left, middle_right, autojunk=False)
+        blocks = [(block.a, block.b, block.size) for block in matcher.get_matching_blocks()]
+    sides = []
+    for side, tokens in enumerate((left, right)):
+        middle = tokens[head : len(tokens) - tail]
+        spans = [Span("".join(tokens[:head]), False)]
+        at = 0
+        for block in blocks:
+            start, size = block[side], block[2]
+            spans.append(Span("".join(middle[at:start]), True))
+            spans.append(Span("".join(middle[start : start + size]), False))
+            at = start + size
+        spans.append(Span("".join(middle[at:]), True))
+        spans.append(Span("".join(tokens[len(tokens) - tail :]) if tail else "", False))
+        sides.append(_joined(spans))
+    shared = sum(len(span.text.strip()) for span in sides[0] if not span.changed)
+    if shared * 4 < max(len(expected), len(actual)):
+        return [Span(expected, False)], [Span(actual, False)]
+    return sides[0], sides[1]
+
+
+def _common(left: Sequence[str], right: Sequence[str]) -> int:
+    """Return how many tokens two sequences begin with alike."""
+    for index, (one, other) in enumerate(zip(left, right, strict=False)):
+        if one != other:
+            return index
+    return min(len(left), len(right))
+
+
+def _joined(spans: list[Span]) -> list[Span]:
+    """Drop empty spans and join neighbours of a kind."""
+    joined: list[Span] = []
+    for span in spans:
+        if not span.text:
+            continue
+        if joined and joined[-1].changed == span.changed:
+            joined[-1] = Span(joined[-1].text + span.text, span.changed)
+        else:
+            joined.append(span)
+    return joined
+
+
+def excerpt(value: Any, pointer: str, around: int = 5, limit: int = 24) -> list[Line]:
+    """Return the lines of a JSON value, indented, around the place that a JSON pointer names.
+
+    When the pointer leads to a place that is not there, its nearest existing ancestor is marked. Values next to the
+    place are shown; far ones are folded into gap lines. The result has at most about ``limit`` lines.
+    """
+    lines: list[tuple[str, str]] = []
+    try:
+        for line in _lines(value, "", "", "", 0):
+            lines.append(line)
+            if (
+                len(lines) >= 5000
+            ):  # far beyond what can be shown; the pointer may lie behind it, then nothing is marked
+                break
+    except RecursionError:
+        return [Line("(nested too deeply to show)", gap=True)]
+    known = {path for path, _ in lines}
+    while pointer and pointer not in known:
+        pointer = pointer.rpartition("/")[0]
+    hit = next((index for index, (path, _) in enumerate(lines) if path == pointer), 0) if pointer else -1
+    if len(lines) <= limit:
+        first, last = 0, len(lines)
+    else:
+        first = max(0, hit - around)
+        last = min(len(lines), max(hit, 0) + limit - around)
+    shown = [Line(f"… {first:,} lines", gap=True)] if first else []
+    shown += [Line(printable(cut(lines[i][1], LINE_LIMIT)), hit=i == hit) for i in range(first, last)]
+    if last < len(lines):
+        shown.append(Line(f"… {len(lines) - last:,} lines", gap=True))
+    return shown
+
+
+def _lines(value: Any, pointer: str, lead: str, comma: str, depth: int) -> Iterator[tuple[str, str]]:
+    """Yield (pointer, text) for each line of a value printed with an indent of two."""
+    if depth > 40:
+        yield pointer, f"{lead}…{comma}"
+        return
+    indent = " " * (len(lead) - len(lead.lstrip(" ")))
+    if isinstance(value, dict) and value:
+        yield pointer, lead + "{"
+        last = len(value) - 1
+        for index, (key, child) in enumerate(value.items()):
+            step = str(key).replace("~", "~0").replace("/", "~1")
+            name = json.dumps(str(key), ensure_ascii=False)
+            yield from _lines(child, f"{pointer}/{step}", f"{indent}  {name}: ", "," if index < last else "", depth + 1)
+        yield "", f"{indent}}}{comma}"
+    elif isinstance(value, list) and value:
+        yield pointer, lead + "["
+        for index, child in enumerate(value):
+            yield from _lines(
+                child, f"{pointer}/{index}", f"{indent}  ", "," if index < len(value) - 1 else "", depth + 1
+            )
+        yield "", f"{indent}]{comma}"
+    else:
+        yield pointer, f"{lead}{json.dumps(value, ensure_ascii=False, default=repr)}{comma}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """Bytes around an offset, as text: what stands before it, the byte itself, what follows."""
+
+    start: int
+    before: str
+    at: str
+    after: str
+
+
+def bytes_around(body: bytes, offset: int, around: int = 60) -> Dump | None:
+    """Return the bytes around an offset with every unprintable one escaped, or ``None`` outside of the body."""
+    if not 0 <= offset < len(body):
+        return None
+    start = max(0, offset - around)
+    return Dump(
+        start,
+        _shown(body[start:offset]),
+        _shown(body[offset : offset + 1]),
+        _shown(body[offset + 1 : offset + 1 + around]),
+    )
+
+
+def _shown(data: bytes) -> str:
+    named = {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x5C: "\\\\"}
+    return "".join(named.get(octet) or (chr(octet) if 0x20 <= octet < 0x7F else f"\\x{octet:02x}") for octet in data)

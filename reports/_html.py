@@ -1,0 +1,140 @@
+"""One self-contained HTML page for a run.
+
+The page loads nothing: styles and script stand in it, and its content security policy names their hashes and forbids
+everything else, so that text from an endpoint can neither run nor call home even if it got past the escaping. It is
+readable without JavaScript, and its size is bounded whatever the run holds.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from rejoinder.reports import _text
+from rejoinder.reports._charts import gap_chart, percentile_chart, timeline_charts
+from rejoinder.reports._evidence import Evidence, Gatherer, sides
+from rejoinder.reports._load import PERCENTILES
+from rejoinder.reports._model import WORDS, FindingView, RuleView, Tone, View, view
+from rejoinder.runfile import Run
+
+EVIDENCE_BUDGET: Final = 160_000
+"""Bytes of requests, events and replies on one page; the findings that matter most get theirs first."""
+FINDINGS_PER_RULE: Final = 12
+"""Findings of one rule that are written out; the others are counted."""
+FINDINGS_IN_ALL: Final = 400
+"""Findings of all rules that are written out; every rule keeps at least its first."""
+
+
+@dataclass(slots=True)
+class Shown:
+    """A finding on the page; ``evidence`` is ``None`` when the page had no room for it."""
+
+    finding: FindingView
+    evidence: Evidence | None = None
+
+
+@dataclass(slots=True)
+class ShownRule:
+    """A rule in the findings part, with those of its findings that are written out."""
+
+    rule: RuleView
+    findings: list[Shown] = field(default_factory=list)
+    hidden: int = 0
+
+
+def render_html(run: Run) -> str:
+    """Return the run as one HTML document, which encodes to UTF-8 and needs no network."""
+    seen = view(run)
+    groups = _shown(run, seen)
+    styles, script = _asset("report.css"), _asset("report.js")
+    environment = _environment()
+    return environment.get_template("report.html.j2").render(
+        run=run,
+        view=seen,
+        groups=groups,
+        styles=Markup(styles),  # our own file, not escaped so that its hash holds
+        script=Markup(script),
+        style_hash=_hash(styles),
+        script_hash=_hash(script),
+        words=WORDS,
+        tones=[tone for tone in Tone if tone in seen.counts],
+        levels=[level for level in ("MUST", "SHOULD", "MAY", "OFF") if any(r.level == level for r in seen.rules)],
+        percentiles=PERCENTILES,
+        charts={
+            "percentiles": percentile_chart(seen.load),
+            "gaps": gap_chart(seen.load),
+            "timeline": timeline_charts(seen.load),
+        }
+        if seen.load
+        else {},
+    )
+
+
+def _shown(run: Run, seen: View) -> list[tuple[Tone, list[ShownRule]]]:
+    """Choose what is written out: findings in turn, every rule's first before any rule's second."""
+    groups = [(tone, [ShownRule(rule) for rule in rules]) for tone, rules in seen.groups]
+    gatherer = Gatherer(seen.url, {exchange.id: exchange for exchange in run.exchanges})
+    budget, total = EVIDENCE_BUDGET, 0
+    for turn in range(FINDINGS_PER_RULE):
+        for _, rules in groups:
+            for shown in rules:
+                if turn >= len(shown.rule.findings) or (turn and total >= FINDINGS_IN_ALL):
+                    continue
+                finding = shown.rule.findings[turn]
+                entry = Shown(finding)
+                if budget > 0:
+                    evidence = gatherer.gather(finding.finding.evidence)
+                    if evidence.weight <= budget:
+                        entry.evidence = evidence
+                        budget -= evidence.weight
+                shown.findings.append(entry)
+                total += 1
+    for _, rules in groups:
+        for shown in rules:
+            shown.hidden = len(shown.rule.findings) - len(shown.findings)
+    return groups
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FunctionLoader(_asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_harmless,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=False,
+    )
+    environment.filters.update(
+        seconds=_text.seconds,
+        count=_text.count,
+        rate=_text.rate,
+        size=_text.size,
+        plural=_text.plural,
+    )
+    environment.globals.update(percent=_text.percent, sides=sides)
+    return environment
+
+
+def _harmless(value: Any) -> Any:
+    """Make every text that a template prints printable; escaping follows. ``Markup`` is our own."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return _text.printable(value)
+    return value
+
+
+@cache
+def _asset(name: str) -> str:
+    return files("rejoinder.reports").joinpath("templates", name).read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

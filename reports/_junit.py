@@ -1,0 +1,146 @@
+"""JUnit XML: one test case for each rule, for the test tabs of CI systems."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from rejoinder.reports._excerpt import pretty
+from rejoinder.reports._load import Load
+from rejoinder.reports._model import RuleView, Tone, View, view
+from rejoinder.reports._text import count, number, one_line, rate, seconds
+from rejoinder.runfile import Run
+from rejoinder.verdict import ABSENT, Problem
+
+FINDINGS: Final = 10
+"""Findings of one rule that are written out."""
+
+
+def render_junit(run: Run) -> str:
+    """Return the run as one JUnit XML document.
+
+    A broken MUST rule is a failure, a rule that the harness could not judge an error; declined and not applicable
+    rules are skipped with their reason. A broken SHOULD rule passes and says so in ``system-out``, so that a build
+    breaks exactly when the run's exit code says so. A run that tested nothing, or was cut short, has one errored case.
+    """
+    seen = view(run)
+    took = number(run.footer.get("ended_at"))
+    begun = number(run.header.get("started_at"))
+    root = ET.Element("testsuites", {"name": "rejoinder"})
+    suite = ET.SubElement(root, "testsuite", {"name": f"rejoinder {seen.url}".strip()})
+    if begun is not None and 0 <= begun < 253402300800:
+        stamp = datetime.fromtimestamp(begun, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        suite.set("timestamp", stamp)
+    time = f"{took - begun:.3f}" if took is not None and begun is not None and took >= begun else "0"
+    _properties(suite, [("url", seen.url), ("command", seen.command), *seen.facts, *_load_properties(seen.load)])
+    tally = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
+    for rule in seen.rules:
+        _case(suite, rule, tally)
+    problem = _problem(run, seen)
+    if problem:
+        case = ET.SubElement(suite, "testcase", {"classname": "rejoinder", "name": "run", "time": "0"})
+        ET.SubElement(case, "error", {"message": problem})
+        tally["tests"] += 1
+        tally["errors"] += 1
+    for element in (root, suite):
+        for name, number_of in tally.items():
+            element.set(name, str(number_of))
+        element.set("time", time)
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _case(suite: ET.Element, rule: RuleView, tally: dict[str, int]) -> None:
+    name = f"{rule.id} {rule.title}".strip()
+    case = ET.SubElement(
+        suite, "testcase", {"classname": f"rejoinder.{rule.family or 'rule'}", "name": name, "time": "0"}
+    )
+    _properties(
+        case,
+        [("level", rule.level), ("verdict", rule.word), ("judged", str(rule.judged)), ("failed", str(rule.failed))],
+    )
+    tally["tests"] += 1
+    text = _text(rule)
+    if rule.tone is Tone.FAIL:
+        tally["failures"] += 1
+        message = rule.findings[0].message if rule.findings else rule.reason or rule.statement or "broken"
+        ET.SubElement(case, "failure", {"message": message, "type": f"{rule.level} {rule.id}"}).text = text
+    elif rule.tone is Tone.ERROR:
+        tally["errors"] += 1
+        ET.SubElement(case, "error", {"message": rule.reason or "could not be judged"})
+    elif rule.tone in (Tone.NA, Tone.DECLINED):
+        tally["skipped"] += 1
+        ET.SubElement(case, "skipped", {"message": f"{rule.word}: {rule.reason}".rstrip(": ")})
+    elif rule.findings or rule.tone is Tone.WARN:
+        ET.SubElement(case, "system-out").text = f"{rule.word}\n{text}"
+
+
+def _text(rule: RuleView) -> str:
+    """Return everything that a person needs to know of a broken rule as plain text."""
+    lines = [f"{rule.id} ({rule.level}): {rule.statement}".rstrip(": ")]
+    if rule.source:
+        lines.append(f"Source: {rule.source}")
+    lines.append(f"Judged {rule.judged:,} times, broken {rule.failed:,} times.")
+    for finding in rule.findings[:FINDINGS]:
+        lines += ["", f"{finding.extent}: {finding.message}", *_evidence(finding.finding.evidence)]
+        lines += [f"  case: {case}{f' ({title})' if title else ''}" for case, title in finding.cases]
+        if finding.more_cases:
+            lines.append(f"  and {finding.more_cases:,} more cases")
+        lines.append(f"  finding: {finding.finding.fingerprint}")
+    rest = len(rule.findings) - FINDINGS
+    if rest > 0:
+        lines += ["", f"{rest:,} more findings are in the run file."]
+    return "\n".join(lines)
+
+
+def _evidence(problem: Problem) -> list[str]:
+    lines = []
+    if problem.event is not None:
+        lines.append(f"  at event {problem.event} {one_line(problem.event_type, 80)}".rstrip())
+    if problem.pointer:
+        lines.append(f"  at {one_line(problem.pointer, 200)}")
+    if problem.offset is not None:
+        lines.append(f"  at byte {problem.offset:,}")
+    for name in ("expected", "actual"):
+        value = getattr(problem, name)
+        if value is not ABSENT:
+            lines.append(f"  {name}: " + pretty(value, 600).replace("\n", "\n    "))
+    if problem.exchange:
+        lines.append(f"  exchange: {one_line(problem.exchange, 80)}")
+    return lines
+
+
+def _properties(parent: ET.Element, pairs: list[tuple[str, str]]) -> None:
+    properties = ET.SubElement(parent, "properties")
+    for name, value in pairs:
+        if value:
+            ET.SubElement(properties, "property", {"name": name.lower(), "value": value})
+
+
+def _load_properties(load: Load | None) -> list[tuple[str, str]]:
+    if load is None:
+        return []
+    pairs = [
+        ("load verdict", load.verdict),
+        ("load requests", count(load.started)),
+        ("load requests per second", rate(load.rate)),
+        ("load output tokens per second", rate(load.tokens_rate)),
+    ]
+    pairs += [(f"load {entry.outcome}", count(entry.amount)) for entry in load.ledger]
+    for distribution in [d for d in load.distributions if not d.only_ok]:
+        for p in (50.0, 99.0):
+            value = distribution.percentile(p)
+            if value is not None:
+                pairs.append((f"load {distribution.metric} p{p:g}", seconds(value)))
+    return pairs
+
+
+def _problem(run: Run, seen: View) -> str:
+    if seen.problem:
+        return seen.problem
+    if run.truncated:
+        return "The run was cut short: its run file has no footer."
+    if not seen.rules and not run.samples:
+        return seen.sentence
+    return ""

@@ -1,0 +1,160 @@
+"""Markdown for the step summary of a CI job, or for an issue: bounded, and safe to paste."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from rejoinder.reports._evidence import sides
+from rejoinder.reports._excerpt import Span
+from rejoinder.reports._load import PERCENTILES, Load
+from rejoinder.reports._model import WORDS, FindingView, RuleView, Tone, View, view
+from rejoinder.reports._text import count, listed, one_line, percent, plural, rate, seconds
+from rejoinder.runfile import Run
+
+SIGNS: Final = {
+    Tone.FAIL: "❌",
+    Tone.WARN: "⚠️",
+    Tone.ERROR: "🟪",
+    Tone.INFO: "ℹ️",
+    Tone.DECLINED: "➖",
+    Tone.NA: "➖",
+    Tone.PASS: "✅",
+    Tone.NONE: "➖",
+}
+_PUNCTUATION: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|~^$:=\"'/])")
+_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "<span>@</span>"}
+
+
+def render_markdown(run: Run, limit: int = 60_000) -> str:
+    """Return the run as Markdown of at most ``limit`` bytes.
+
+    The verdict, the counts and the load figures always come; findings follow, the worst first, as many as fit. GitHub
+    takes 1 MiB for a step summary and 65,536 characters for a comment; the default fits both. Text from the endpoint
+    makes no markup, no link and no mention.
+    """
+    seen = view(run)
+    head = _head(seen)
+    parts, used, shown = [head], len(head.encode()), 0
+    reserve = 200
+    group = None
+    total = sum(len(rule.findings) for _, rules in seen.groups for rule in rules)
+    for rule, finding in seen.findings():
+        block = _finding(rule, finding)
+        if rule.tone is not group:
+            group = rule.tone
+            tone = group if group in (Tone.FAIL, Tone.WARN) else Tone.INFO
+            title = {Tone.FAIL: "Failures", Tone.WARN: "Warnings"}.get(tone, "For information")
+            block = f"\n### {title}\n{block}"
+        length = len(block.encode())
+        if used + length + reserve > limit:
+            break
+        parts.append(block)
+        used += length
+        shown += 1
+    if shown < total:
+        parts.append(f"\n{plural(total - shown, 'more finding is', 'more findings are')} in the HTML report.\n")
+    text = "".join(parts)
+    return text if len(text.encode()) <= limit else _bounded(text, limit)
+
+
+def _bounded(text: str, limit: int) -> str:
+    """Cut whole lines off the end until the text fits; code fences are written in one line, so none stays open."""
+    note = "\n\n(cut short)\n"
+    kept, used = [], len(note.encode())
+    for line in text.splitlines(keepends=True):
+        used += len(line.encode())
+        if used > limit:
+            break
+        kept.append(line)
+    return ("".join(kept).rstrip() + note)[: max(0, limit)]
+
+
+def escape(text: str) -> str:
+    """Return text that Markdown shows as it is: no markup, no HTML, no automatic link, no mention."""
+    text = _PUNCTUATION.sub(r"\\\1", one_line(text, 4000))
+    return re.sub("[&<>@]", lambda match: _ENTITIES[match.group()], text)
+
+
+def code(text: str, limit: int = 400) -> str:
+    """Return text as a code span that it cannot leave, also inside a table."""
+    text = one_line(text, limit)
+    if not text:
+        return ""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    # A pipe ends a table cell even inside a code span, and its escape shows outside of tables; its lookalike does not.
+    text = text.replace("|", "¦")
+    pad = " " if text[0] in "` " or text[-1] in "` " else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def _head(seen: View) -> str:
+    lines = [f"## {SIGNS[seen.tone]} {escape(seen.headline)}", "", escape(seen.sentence), ""]
+    if seen.url:
+        lines.append(f"{code(seen.url)}  ")
+    facts = [f"{escape(name)} {code(value)}" for name, value in seen.facts if name not in ("Versions", "Seed")]
+    if facts:
+        lines += [" · ".join(facts), ""]
+    if seen.counts:
+        tones = list(seen.counts)
+        lines += [
+            "| Family | " + " | ".join(f"{SIGNS[tone]} {WORDS[tone][0]}" for tone in tones) + " |",
+            "|---|" + "---:|" * len(tones),
+        ]
+        for family in seen.families[:40]:
+            cells = " | ".join(str(family.counts.get(tone) or "") for tone in tones)
+            lines.append(f"| {escape(f'{family.id} {family.title}'.strip())} | {cells} |")
+        cells = " | ".join(f"**{seen.counts[tone]}**" for tone in tones)
+        lines += [f"| **All** | {cells} |", ""]
+    lines += [f"> ⚠️ {escape(warning)}\n" for warning in seen.warnings[:10]]
+    if seen.load:
+        lines += _load(seen.load)
+    return "\n".join(lines) + "\n"
+
+
+def _load(load: Load) -> list[str]:
+    lines = ["### Load", ""]
+    reasons = "".join(f"; {escape(reason)}" for reason in load.reasons[:3])
+    verdict = f"**{escape(load.verdict)}**{reasons} · " if load.verdict else ""
+    lines += [
+        f"{verdict}{count(load.started)} requests, {percent(load.ok, load.started)} ok"
+        f" · {rate(load.rate)} ok/s · {rate(load.tokens_rate)} output tok/s",
+        "",
+    ]
+    bad = [f"{escape(entry.outcome)} {entry.amount:,}" for entry in load.ledger if not entry.good]
+    if bad:
+        lines += [f"Not ok: {', '.join(bad[:12])}", ""]
+    if load.distributions:
+        lines += [
+            "| | n | " + " | ".join(f"p{p:g}" for p in PERCENTILES) + " | max |",
+            "|---|---:|" + "---:|" * (len(PERCENTILES) + 1),
+        ]
+        for distribution in [d for d in load.distributions if not d.only_ok][:12]:
+            values = " | ".join(seconds(distribution.percentile(p)) for p in PERCENTILES)
+            name = escape(distribution.title)
+            lines.append(f"| {name} | {distribution.n:,} | {values} | {seconds(distribution.high)} |")
+        lines.append("")
+    return lines
+
+
+def _finding(rule: RuleView, finding: FindingView) -> str:
+    title = f" {escape(rule.title)}" if rule.title else ""
+    lines = [f"- {SIGNS[rule.tone]} **{escape(rule.id)}**{title} ({rule.level}, {finding.extent})  "]
+    lines.append(f"  {escape(finding.message)}")
+    expected, actual = sides(finding.finding.evidence)
+    pairs = [("expected", expected), ("actual", actual)]
+    got = [f"{name} {code(_plain(spans), 200)}" for name, spans in pairs if spans]
+    if got:
+        lines[-1] += "  "
+        lines.append(f"  {', '.join(got)}")
+    cases = [code(case, 80) for case, _ in finding.cases]
+    if cases:
+        lines[-1] += "  "
+        hidden = len(cases) + finding.more_cases - 3
+        lines.append(f"  in {listed(cases[:3])}" + (f" and {hidden:,} more" if hidden > 0 else ""))
+    return "\n".join(lines) + "\n"
+
+
+def _plain(spans: list[Span]) -> str:
+    return "".join(span.text for span in spans)

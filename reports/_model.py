@@ -1,0 +1,422 @@
+"""A run as people look at it: one verdict in words, rules with their families, findings in order of weight.
+
+Every writer (HTML, JUnit, Markdown, terminal) starts from the same :class:`View`, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from rejoinder.contract import FAMILIES, Rule, load_dialect, load_rules
+from rejoinder.errors import ContractError
+from rejoinder.reports._load import Load, read_load
+from rejoinder.reports._text import (
+    count,
+    listed,
+    moment,
+    number,
+    one_line,
+    percent,
+    plural,
+    printable,
+    seconds,
+)
+from rejoinder.runfile import Run
+from rejoinder.verdict import Finding, Level, Status, Verdict
+
+
+class Tone(StrEnum):
+    """How a line is shown: the status of a rule, ``info`` for a broken MAY rule, ``none`` where nothing was judged."""
+
+    FAIL = "fail"
+    WARN = "warn"
+    ERROR = "error"
+    INFO = "info"
+    DECLINED = "declined"
+    NA = "na"
+    PASS = "pass"
+    NONE = "none"
+
+
+WORDS: Final[Mapping[Tone, tuple[str, str, str]]] = {
+    Tone.FAIL: ("fail", "failed", "a MUST rule is broken"),
+    Tone.WARN: ("warn", "warned", "a SHOULD rule is broken"),
+    Tone.ERROR: ("error", "not judged", "the harness or the network failed"),
+    Tone.INFO: ("info", "informed", "a MAY rule is not met; nothing is wrong"),
+    Tone.DECLINED: ("declined", "declined", "the model chose otherwise, so nothing can be said"),
+    Tone.NA: ("n/a", "not applicable", "nothing in the run exercised the rule"),
+    Tone.PASS: ("pass", "passed", "the rule held wherever it was judged"),
+    Tone.NONE: ("none", "none", "nothing was judged"),
+}
+"""For each tone: the word beside its sign, the word in counts, and what it means."""
+
+_TONE_OF: Final = {
+    Status.FAIL: Tone.FAIL,
+    Status.WARN: Tone.WARN,
+    Status.ERROR: Tone.ERROR,
+    Status.DECLINED: Tone.DECLINED,
+    Status.NOT_APPLICABLE: Tone.NA,
+    Status.PASS: Tone.PASS,
+}
+_LEVEL_ORDER: Final = {Level.MUST: 0, Level.SHOULD: 1, Level.MAY: 2, Level.OFF: 3}
+
+
+@dataclass(slots=True)
+class FindingView:
+    """One finding with the anchor that links to it."""
+
+    finding: Finding
+    anchor: str
+    message: str
+    cases: list[tuple[str, str]]
+    more_cases: int
+
+    @property
+    def count(self) -> int:
+        """How often it occurred."""
+        return self.finding.count
+
+    @property
+    def extent(self) -> str:
+        """How often and where, in words."""
+        cases = len(self.finding.cases)
+        return f"{self.finding.count:,}×" + (f" in {plural(cases, 'case')}" if cases else "")
+
+
+@dataclass(slots=True)
+class RuleView:
+    """One judged rule with what the catalogue says of it."""
+
+    id: str
+    anchor: str
+    title: str
+    statement: str
+    source: str
+    family: str
+    level: str
+    tone: Tone
+    judged: int
+    failed: int
+    reason: str
+    findings: list[FindingView]
+    known: bool
+
+    @property
+    def word(self) -> str:
+        """The status in a word."""
+        return WORDS[self.tone][0]
+
+    @property
+    def occurrences(self) -> int:
+        """How often the rule was found broken."""
+        return sum(finding.count for finding in self.findings)
+
+
+class Family(NamedTuple):
+    """Rules of one family with their number by tone."""
+
+    id: str
+    title: str
+    rules: list[RuleView]
+    counts: dict[Tone, int]
+
+
+class Excuse(NamedTuple):
+    """Rules that were not judged for one reason."""
+
+    tone: Tone
+    reason: str
+    rules: list[RuleView]
+
+
+@dataclass(slots=True)
+class View:
+    """Everything that the writers say about a run as a whole. All texts are harmless, single lines."""
+
+    tone: Tone
+    headline: str
+    sentence: str
+    facts: list[tuple[str, str]]
+    url: str
+    model: str
+    dialect: str
+    command: str
+    started: str
+    duration: str
+    warnings: list[str]
+    rules: list[RuleView]
+    families: list[Family]
+    counts: dict[Tone, int]
+    excuses: list[Excuse]
+    coverage: tuple[int, int]
+    load: Load | None
+    exchanges: int
+    problem: str = ""
+    groups: list[tuple[Tone, list[RuleView]]] = field(default_factory=list)
+
+    def findings(self) -> Iterator[tuple[RuleView, FindingView]]:
+        """Yield every finding, the worst rules first."""
+        for _, rules in self.groups:
+            for rule in rules:
+                for finding in rule.findings:
+                    yield rule, finding
+
+    def worst(self, limit: int) -> list[tuple[RuleView, FindingView]]:
+        """Return the findings that matter most, one for each rule as long as there are rules."""
+        ranked = [
+            (index, order, rule, finding)
+            for order, rule in enumerate(rule for _, rules in self.groups for rule in rules)
+            for index, finding in enumerate(rule.findings)
+            if rule.tone in (Tone.FAIL, Tone.WARN)
+        ]
+        ranked.sort(key=lambda entry: (entry[2].tone is not Tone.FAIL, entry[0], entry[1]))
+        return [(rule, finding) for _, _, rule, finding in ranked[:limit]]
+
+
+def catalogue() -> Mapping[str, Rule]:
+    """Return the rule catalogue; empty when it cannot be read, because a report must not fail over it."""
+    try:
+        return load_rules()
+    except (ContractError, OSError):
+        return {}
+
+
+def view(run: Run) -> View:
+    """Return the run as people look at it. Reads whatever is there and never raises on strange content."""
+    known = catalogue()
+    cases = run.header.get("cases")
+    titles = cases if isinstance(cases, dict) else {}
+    anchors = Anchors()
+    rules = [_rule(verdict, known, titles, anchors) for verdict in run.verdicts]
+    order = {family: index for index, family in enumerate(FAMILIES)}
+    rules.sort(key=lambda rule: (order.get(rule.family, len(order)), rule.family, rule.id))
+    counts = Counter(rule.tone for rule in rules)
+    load = read_load(run)
+    target = run.header.get("target")
+    target = target if isinstance(target, dict) else {}
+    tone, headline, sentence = _verdict(run, rules, counts, load)
+    dialect = _word(target.get("dialect"))
+    return View(
+        tone=tone,
+        headline=headline,
+        sentence=sentence,
+        facts=_facts(run, target, len(run.exchanges), load),
+        url=one_line(_text(target.get("url")), 300),
+        model=one_line(_text(target.get("model")), 120),
+        dialect=dialect,
+        command=_command(run.header.get("command")),
+        started=moment(run.header.get("started_at")),
+        duration=_duration(run),
+        warnings=_warnings(run, rules, load),
+        rules=rules,
+        families=_families(rules),
+        counts={tone: counts[tone] for tone in Tone if counts[tone]},
+        excuses=_excuses(rules),
+        coverage=(sum(rule.tone in (Tone.PASS, Tone.FAIL, Tone.WARN, Tone.INFO) for rule in rules), _in_force(dialect)),
+        load=load,
+        exchanges=len(run.exchanges),
+        problem=one_line(_text(run.footer.get("problem")), 500),
+        groups=_groups(rules),
+    )
+
+
+class Anchors:
+    """Gives every place on the page an id that is unique, stable and safe in a link."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+
+    def take(self, prefix: str, name: str) -> str:
+        """Return an id made of the prefix and the name."""
+        anchor = prefix + (re.sub(r"[^A-Za-z0-9_.-]+", "-", name[:80]) or "x")
+        self._taken[anchor] += 1
+        return anchor if self._taken[anchor] == 1 else f"{anchor}~{self._taken[anchor]}"
+
+
+def _rule(verdict: Verdict, known: Mapping[str, Rule], titles: Mapping[str, Any], anchors: Anchors) -> RuleView:
+    rule = known.get(verdict.rule)
+    name = one_line(verdict.rule, 40) or "?"
+    tone = _TONE_OF[verdict.status]
+    if tone is Tone.PASS and verdict.findings:
+        tone = Tone.INFO
+    findings = sorted(verdict.findings, key=lambda f: (_LEVEL_ORDER[f.level], -f.count, f.fingerprint))
+    return RuleView(
+        id=name,
+        anchor=anchors.take("r-", name),
+        title=rule.title if rule else "",
+        statement=rule.statement if rule else "",
+        source=rule.source if rule else "",
+        family=name.partition("-")[0],
+        level=verdict.level.value,
+        tone=tone,
+        judged=verdict.judged,
+        failed=verdict.failed,
+        reason=one_line(verdict.reason, 300),
+        findings=[_finding(finding, titles, anchors) for finding in findings],
+        known=rule is not None,
+    )
+
+
+def _finding(finding: Finding, titles: Mapping[str, Any], anchors: Anchors, limit: int = 6) -> FindingView:
+    return FindingView(
+        finding=finding,
+        anchor=anchors.take("f-", finding.fingerprint),
+        message=one_line(finding.evidence.message, 400),
+        cases=[(one_line(case, 80), one_line(_text(titles.get(case)), 120)) for case in finding.cases[:limit]],
+        more_cases=max(0, len(finding.cases) - limit),
+    )
+
+
+def _groups(rules: list[RuleView]) -> list[tuple[Tone, list[RuleView]]]:
+    groups = []
+    for tone in (Tone.FAIL, Tone.WARN, Tone.INFO):
+        found = [rule for rule in rules if rule.findings and _group_of(rule) is tone]
+        found.sort(key=lambda rule: -rule.occurrences)
+        if found:
+            groups.append((tone, found))
+    return groups
+
+
+def _group_of(rule: RuleView) -> Tone:
+    """Return the group of a rule's findings; findings of rules that neither failed nor warned only inform."""
+    return rule.tone if rule.tone in (Tone.FAIL, Tone.WARN) else Tone.INFO
+
+
+def _families(rules: list[RuleView]) -> list[Family]:
+    by_family: dict[str, list[RuleView]] = {}
+    for rule in rules:
+        by_family.setdefault(rule.family, []).append(rule)
+    return [
+        Family(family, FAMILIES.get(family, ""), members, dict(Counter(rule.tone for rule in members)))
+        for family, members in by_family.items()
+    ]
+
+
+def _excuses(rules: list[RuleView]) -> list[Excuse]:
+    """Return the rules without a verdict, grouped by reason, the largest groups first."""
+    groups: dict[tuple[Tone, str], list[RuleView]] = {}
+    for rule in rules:
+        if rule.tone in (Tone.NA, Tone.DECLINED, Tone.ERROR):
+            groups.setdefault((rule.tone, rule.reason or WORDS[rule.tone][2]), []).append(rule)
+    order = (Tone.ERROR, Tone.NA, Tone.DECLINED)
+    ranked = sorted(groups.items(), key=lambda item: (order.index(item[0][0]), -len(item[1])))
+    return [Excuse(tone, reason, members) for (tone, reason), members in ranked]
+
+
+def _in_force(dialect: str) -> int:
+    """Return how many rules of the catalogue the dialect puts in force."""
+    try:
+        name = load_dialect(dialect).name
+    except Exception:  # an unknown or unreadable dialect must not keep the report from being written
+        return 0
+    return sum(rule.level_in(name) is not Level.OFF for rule in catalogue().values())
+
+
+def _verdict(run: Run, rules: list[RuleView], counts: Counter[Tone], load: Load | None) -> tuple[Tone, str, str]:
+    """Return the verdict on the whole run: its tone, a headline of a few words, and a sentence."""
+    judged = counts[Tone.PASS] + counts[Tone.FAIL] + counts[Tone.WARN] + counts[Tone.INFO]
+    tail = _load_sentence(load)
+    if counts[Tone.FAIL]:
+        broken = plural(counts[Tone.FAIL], "MUST rule is", "MUST rules are")
+        sentence = f"{broken} broken, of {judged:,} that were judged{_also(counts)}."
+        return Tone.FAIL, "Does not conform", f"{sentence} {tail}".strip()
+    if judged:
+        if counts[Tone.ERROR]:
+            left = plural(counts[Tone.ERROR], "rule")
+            sentence = f"No MUST rule is broken, but {left} could not be judged{_also(counts, errors=False)}."
+            return Tone.ERROR, "Not settled", f"{sentence} {tail}".strip()
+        if counts[Tone.WARN]:
+            unmet = plural(counts[Tone.WARN], "SHOULD rule is", "SHOULD rules are")
+            sentence = f"All MUST rules hold that were judged; {unmet} not met, of {plural(judged, 'rule')}."
+            return Tone.WARN, "Conforms, with warnings", f"{sentence} {tail}".strip()
+        return Tone.PASS, "Conforms", f"All {plural(judged, 'rule')} that could be judged hold. {tail}".strip()
+    if load is not None and load.started:
+        bad = load.bad > 0
+        headline = "Load run" if not load.verdict else f"Load run: {load.verdict}"
+        return (Tone.WARN if bad or load.verdict not in ("", "VALID") else Tone.PASS), headline, tail
+    problem = one_line(_text(run.footer.get("problem")), 500)
+    if counts[Tone.ERROR]:
+        return Tone.ERROR, "Nothing could be judged", problem or f"All {plural(len(rules), 'rule')} ended in an error."
+    if rules:
+        return Tone.NONE, "Nothing was judged", problem or "No rule applied to what the endpoint answered."
+    return Tone.ERROR, "Nothing was tested", problem or "The run holds no verdicts and no measurements."
+
+
+def _also(counts: Counter[Tone], *, errors: bool = True) -> str:
+    parts = []
+    if counts[Tone.WARN]:
+        parts.append(plural(counts[Tone.WARN], "SHOULD rule is not met", "SHOULD rules are not met"))
+    if errors and counts[Tone.ERROR]:
+        parts.append(plural(counts[Tone.ERROR], "rule could not be judged", "rules could not be judged"))
+    return "".join(f"; {part}" for part in parts)
+
+
+def _load_sentence(load: Load | None) -> str:
+    if load is None or not load.started:
+        return ""
+    return f"Under load, {percent(load.ok, load.started)} of {plural(load.started, 'request')} ended well."
+
+
+def _facts(run: Run, target: dict[str, Any], exchanges: int, load: Load | None) -> list[tuple[str, str]]:
+    tool = run.header.get("tool")
+    versions = tool if isinstance(tool, dict) else {}
+    facts = [
+        ("Model", one_line(_text(target.get("model")), 120) or "not named"),
+        ("Dialect", _word(target.get("dialect"))),
+        ("Server", one_line(_text(target.get("server")), 120)),
+        ("Started", moment(run.header.get("started_at"))),
+        ("Took", _duration(run)),
+        ("Plan", _word(run.header.get("plan"))),
+        ("Seed", _word(run.header.get("seed"))),
+        ("Requests", count(exchanges) + (f" checked, {load.started:,} under load" if load else " checked")),
+        ("Versions", one_line(", ".join(f"{name} {_text(version)}" for name, version in versions.items()), 200)),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _duration(run: Run) -> str:
+    begin, end = number(run.header.get("started_at")), number(run.footer.get("ended_at"))
+    return seconds(end - begin) if begin is not None and end is not None and end >= begin else ""
+
+
+def _command(value: Any) -> str:
+    """Return the command line quoted for a shell; a word that must not be shown raw is shown by name."""
+    if not isinstance(value, list):
+        return ""
+    return printable(" ".join(shlex.quote(_text(word)) for word in value[:200])[:4000], keep="")
+
+
+def _warnings(run: Run, rules: list[RuleView], load: Load | None) -> list[str]:
+    warnings = []
+    if run.truncated:
+        warnings.append("The run file has no footer: the run was cut short, and what follows is what it had written.")
+    if run.footer.get("interrupted"):
+        warnings.append("The run was interrupted; rules that had not been exercised yet are not applicable.")
+    if run.damage:
+        shown = listed((one_line(sentence, 160) for sentence in run.damage), 3)
+        unread = plural(len(run.damage), "line of the run file", "lines of the run file")
+        warnings.append(f"{unread} could not be read: {shown}.")
+    noted = run.footer.get("warnings")
+    if isinstance(noted, list):
+        warnings += [one_line(_text(sentence), 400) for sentence in noted[:20]]
+        if len(noted) > 20:
+            warnings.append(f"{len(noted) - 20:,} more warnings are in the run file.")
+    strangers = [rule.id for rule in rules if not rule.known]
+    if strangers and catalogue():
+        names = listed(strangers)
+        warnings.append(f"{plural(len(strangers), 'rule is', 'rules are')} not in this rejoinder's catalogue: {names}.")
+    return warnings + (load.warnings if load else [])
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else one_line(value, 300)
+
+
+def _word(value: Any) -> str:
+    return one_line(_text(value), 80)

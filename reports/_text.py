@@ -1,0 +1,171 @@
+"""Text from endpoints, made harmless and short.
+
+Whatever an endpoint sends ends up in reports: markup, terminal escapes, bidirectional overrides, lone surrogates,
+megabytes. :func:`printable` is the one place that turns such text into something that every writer (HTML, XML,
+Markdown, terminal) can print as it is; each writer then escapes its own markup. Nothing is dropped silently: what
+cannot be shown is replaced by a visible name, because an invisible character is often the very fault.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Final
+
+BODY_LIMIT: Final = 4096
+"""Characters of a body that a report shows at most."""
+
+# Zero-width joiners hold emoji and Indic text together and cannot reorder anything; every other format character goes.
+_HARMLESS_FORMAT: Final = frozenset("\u200c\u200d")
+# Marks stack without end on one letter, and take no width by which a line could be cut.
+_MARK: Final = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+_NAMES: Final = {0x7F: "\u2421", **{code: chr(0x2400 + code) for code in range(0x20)}}
+
+
+@cache
+def _unprintable() -> re.Pattern[str]:
+    """Match what must not reach a page: controls, format and bidi controls, surrogates, non-characters, mark floods."""
+    ranges: list[list[int]] = []
+    for code in range(sys.maxunicode + 1):
+        # Planes 3 to 13 hold letters or nothing; skipping them makes the first call five times faster.
+        if 0x323B0 <= code < 0xE0000 and code & 0xFFFE != 0xFFFE:
+            continue
+        char = chr(code)
+        bad = unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in _HARMLESS_FORMAT
+        if bad or code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF:
+            if ranges and ranges[-1][1] == code - 1:
+                ranges[-1][1] = code
+            else:
+                ranges.append([code, code])
+    bad_ones = "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in ranges)
+    return re.compile(f"[{bad_ones}]|(?<={_MARK}{{4}}){_MARK}+")
+
+
+def printable(text: str, keep: str = "\n\t") -> str:
+    """Return the text with every character that could act on a page or a terminal replaced by a visible name.
+
+    Characters in ``keep`` stay as they are. ASCII controls become their control pictures (``␛``), all else becomes
+    ``⟨U+202E⟩``; of a flood of combining marks four are left. The result encodes to UTF-8 and is valid in XML 1.0.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+
+    def name(match: re.Match[str]) -> str:
+        char = match.group()
+        if len(char) > 1 or unicodedata.combining(char):
+            return f"⟨{len(char):,} more marks⟩"
+        if char in keep:
+            return char
+        return _NAMES.get(ord(char)) or f"⟨U+{ord(char):04X}⟩"
+
+    return _unprintable().sub(name, text)
+
+
+def one_line(value: Any, limit: int = 300) -> str:
+    """Return any value as one line of harmless text of at most about ``limit`` characters."""
+    text = value if isinstance(value, str) else compact(value)
+    text = text[: limit * 4]  # looking at megabytes to show a line would be slow
+    return cut(printable(" ".join(text.split()), keep=""), limit)
+
+
+def cut(text: str, limit: int = BODY_LIMIT) -> str:
+    """Return the text, or its beginning and a mark that says how many characters were left out."""
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit:,} more characters)"
+
+
+def compact(value: Any) -> str:
+    """Return a value as JSON on one line, or as its ``repr`` when it is not JSON."""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
+
+
+def number(value: Any) -> float | None:
+    """Return a finite number of sane size as a float, anything else as ``None``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        result = float(value)
+    except OverflowError:
+        return None
+    return result if math.isfinite(result) and abs(result) < 1e18 else None
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration given in seconds in the unit that people use for it: ``840 µs``, ``41 ms``, ``1.28 s``."""
+    if value is None:
+        return "–"
+    size = abs(value)
+    if size >= 5999.5:
+        return f"{value / 3600:.1f} h" if size >= 35999 else f"{value / 60:.0f} min"
+    if size >= 600:
+        return f"{value:.0f} s"
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if size >= scale * 0.9995:
+            return f"{_three(value / scale)} {unit}"
+    return "0 s" if value == 0 else "< 1 µs"
+
+
+def _three(value: float) -> str:
+    """Return a number below 1000 with three significant digits."""
+    size = abs(value)
+    return f"{value:.0f}" if size >= 99.95 else f"{value:.1f}" if size >= 9.995 else f"{value:.2f}"
+
+
+def count(value: float | None) -> str:
+    """Return a whole number with thousands separators, or a dash."""
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def rate(value: float | None) -> str:
+    """Return a rate with at most three significant digits, or a dash."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
+
+
+def percent(part: float, whole: float) -> str:
+    """Return a share in percent that is 0 or 100 only when it is exactly that."""
+    if whole <= 0:
+        return "–"
+    share = 100 * part / whole
+    if 0 < share < 0.1:
+        return "< 0.1 %"
+    if 99.9 < share < 100:
+        return "> 99.9 %"
+    return f"{share:.0f} %" if share in (0, 100) or share >= 99.95 else f"{share:.1f} %"
+
+
+def size(octets: int) -> str:
+    """Return a number of bytes in a unit that people read: ``812 B``, ``4.1 kB``."""
+    for scale, unit in ((1e6, "MB"), (1e3, "kB")):
+        if octets >= scale:
+            return f"{_three(octets / scale) if octets < scale * 1000 else f'{octets / scale:,.0f}'} {unit}"
+    return f"{octets} B"
+
+
+def plural(number: int, noun: str, many: str = "") -> str:
+    """Return a count with its noun: ``1 rule``, ``2 rules``."""
+    return f"{number:,} {noun if number == 1 else many or noun + 's'}"
+
+
+def listed(words: Iterable[str], limit: int = 8) -> str:
+    """Return words joined by commas, with the number of those that were left out."""
+    words = list(words)
+    rest = len(words) - limit
+    return ", ".join(words[:limit]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def moment(value: Any) -> str:
+    """Return a Unix time as a UTC date and time, or the empty string when it is none."""
+    stamp = number(value)
+    if stamp is None or not 0 <= stamp < 253402300800:
+        return ""
+    return datetime.fromtimestamp(stamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

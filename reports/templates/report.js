@@ -1,0 +1,143 @@
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const all = (selector, from = document) => Array.from(from.querySelectorAll(selector));
+  root.classList.add("js");
+
+  // Colours: as the system, light, dark. Storage may be forbidden for a file; the choice is then for this page only.
+  const themes = ["auto", "light", "dark"];
+  const button = document.getElementById("theme");
+  const paint = (theme) => {
+    if (theme === "auto") delete root.dataset.theme;
+    else root.dataset.theme = theme;
+    button.textContent = theme[0].toUpperCase() + theme.slice(1);
+    button.setAttribute("aria-label", "Colours: " + (theme === "auto" ? "as the system" : theme));
+  };
+  let theme = "auto";
+  try { theme = localStorage.getItem("rejoinder-theme") || "auto"; } catch { /* not allowed */ }
+  paint(themes.includes(theme) ? theme : "auto");
+  button.addEventListener("click", () => {
+    theme = themes[(themes.indexOf(root.dataset.theme || "auto") + 1) % themes.length];
+    paint(theme);
+    try { localStorage.setItem("rejoinder-theme", theme); } catch { /* not allowed */ }
+  });
+
+  // Copy buttons. The text is taken before the button joins it.
+  const copy = async (text) => {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const area = document.createElement("textarea");
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+  };
+  for (const place of all("[data-copy]")) {
+    const text = place.textContent;
+    const copier = document.createElement("button");
+    copier.type = "button";
+    copier.className = "copy";
+    copier.textContent = "Copy";
+    copier.setAttribute("aria-label", "Copy the " + place.dataset.copy);
+    copier.addEventListener("click", async () => {
+      await copy(text);
+      copier.textContent = "Copied";
+      setTimeout(() => { copier.textContent = "Copy"; }, 1500);
+    });
+    if (place.tagName === "PRE") place.classList.add("copying");
+    place.append(copier);
+  }
+
+  // The hash is either an anchor (#f-0123456789ab) or a view (#rules?status=fail&q=text), so that both can be linked.
+  const form = document.getElementById("filter");
+  const articles = all("#findings article");
+  const rows = all("#rules tr[data-status]");
+  const state = { status: new Set(), level: new Set(), family: "", q: "" };
+  const texts = new Map();
+  const textOf = (item) => {
+    if (!texts.has(item)) texts.set(item, item.textContent.toLowerCase());
+    return texts.get(item);
+  };
+  const fits = (item) =>
+    (!state.status.size || state.status.has(item.dataset.status)) &&
+    (!state.level.size || state.level.has(item.dataset.level)) &&
+    (!state.family || state.family === item.dataset.family) &&
+    state.q.toLowerCase().split(/\s+/).every((word) => textOf(item).includes(word));
+  const apply = () => {
+    if (!form) return;
+    let shown = 0;
+    for (const item of articles) item.hidden = !fits(item);
+    for (const item of rows) { item.hidden = !fits(item); if (!item.hidden) shown += 1; }
+    for (const group of all("#findings .group")) group.hidden = !group.querySelector("article:not([hidden])");
+    for (const body of all("#rules tbody")) body.hidden = !body.querySelector("tr[data-status]:not([hidden])");
+    const active = state.status.size || state.level.size || state.family || state.q;
+    document.getElementById("clear").hidden = !active;
+    document.getElementById("shown").textContent = active ? shown + " of " + rows.length + " rules" : "";
+    for (const chip of all("[aria-pressed]", form)) {
+      chip.setAttribute("aria-pressed", String(state[chip.dataset.key].has(chip.dataset.value)));
+    }
+    form.querySelector("select").value = state.family;
+    const text = form.querySelector("input");
+    if (text.value !== state.q) text.value = state.q;
+  };
+  const save = () => {
+    const query = new URLSearchParams();
+    for (const key of ["status", "level"]) if (state[key].size) query.set(key, [...state[key]].join(","));
+    for (const key of ["family", "q"]) if (state[key]) query.set(key, state[key]);
+    const hash = query.toString() ? "#?" + query.toString() : "#";
+    try { history.replaceState(null, "", hash); } catch { /* not allowed */ }
+    apply();
+  };
+  const read = () => {
+    const hash = location.hash.slice(1);
+    const at = hash.indexOf("?");
+    const anchor = at < 0 ? hash : hash.slice(0, at);
+    if (at >= 0) {
+      const query = new URLSearchParams(hash.slice(at + 1));
+      for (const key of ["status", "level"]) state[key] = new Set((query.get(key) || "").split(",").filter(Boolean));
+      for (const key of ["family", "q"]) state[key] = query.get(key) || "";
+      apply();
+    }
+    let name = anchor;
+    try { name = decodeURIComponent(anchor); } catch { /* as it stands */ }
+    const target = name && document.getElementById(name);
+    if (!target) return;
+    if (target.closest("[hidden]") && at < 0) { reset(); apply(); }
+    if (target.tagName === "DETAILS") target.open = true;
+    target.scrollIntoView();
+  };
+  const reset = () => { state.status.clear(); state.level.clear(); state.family = ""; state.q = ""; };
+
+  if (form) {
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("click", (event) => {
+      const chip = event.target.closest("[aria-pressed]");
+      if (!chip) return;
+      const chosen = state[chip.dataset.key];
+      if (!chosen.delete(chip.dataset.value)) chosen.add(chip.dataset.value);
+      save();
+    });
+    form.querySelector("select").addEventListener("change", (event) => { state.family = event.target.value; save(); });
+    form.querySelector("input").addEventListener("input", (event) => { state.q = event.target.value.trim(); save(); });
+    document.getElementById("clear").addEventListener("click", () => { reset(); save(); });
+    document.addEventListener("keydown", (event) => {
+      const text = form.querySelector("input");
+      const typing = event.target.closest && event.target.closest("input, select, textarea");
+      if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+        event.preventDefault();
+        text.focus();
+      } else if (event.key === "Escape" && event.target === text) {
+        state.q = "";
+        save();
+        text.blur();
+      }
+    });
+  }
+  addEventListener("hashchange", read);
+  // A copied link to a finding must be its own address, also when it is the one that is already open.
+  addEventListener("beforeprint", () => { for (const item of all("details")) item.open = true; });
+  read();
+})();
