@@ -144,6 +144,8 @@ class Exchange:
             body = _decode_bytes(record)
             chunks, offset = [], 0
             for t, size in record["chunks"]:
+                if size < 0:
+                    raise ValueError("a chunk of negative size")
                 chunks.append(Chunk(float(t), body[offset : offset + size]))
                 offset += size
             if offset != len(body):
@@ -163,16 +165,20 @@ class Exchange:
                 detail=str(record["detail"]),
                 chunks=tuple(chunks),
             )
-        except (KeyError, TypeError, AttributeError, binascii.Error) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError, binascii.Error) as error:
             raise ValueError(f"not an exchange: {error!r}") from error
 
 
 def parse_json(data: bytes | str) -> Any:
     """Return the parsed JSON text, or ``None`` when it is empty, not JSON, or nested too deeply to parse."""
     try:
-        return json.loads(data)
+        return json.loads(data, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _pairs(value: Iterable[Iterable[str]]) -> Headers:

@@ -18,8 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-import jsonschema_rs
-
+from rejoinder.contract import Validator
 from rejoinder.errors import RunFileError
 from rejoinder.exchange import Exchange
 from rejoinder.verdict import Verdict
@@ -58,8 +57,8 @@ class RunWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._file: TextIO = path.open("w", encoding="utf-8", newline="\n")
         except OSError as error:
             raise RunFileError(
@@ -102,9 +101,12 @@ class RunWriter:
             line = json.dumps(record, separators=(",", ":"), allow_nan=False)
         except ValueError:
             line = json.dumps(_finite(record), separators=(",", ":"))
-        with self._lock:
-            self._file.write(line + "\n")
-            self._file.flush()
+        try:
+            with self._lock:
+                self._file.write(line + "\n")
+                self._file.flush()
+        except OSError as error:
+            raise RunFileError(f"The run file {self.path} cannot be written: {error.strerror}.") from error
 
 
 def read_run(path: Path | str) -> Run:
@@ -156,6 +158,8 @@ def _header(path: Path, record: Any) -> dict[str, Any]:
             f"{path} has run file version {version}, and this rejoinder reads up to version {VERSION}.",
             "Read it with a newer rejoinder.",
         )
+    if not line_is_valid(record):
+        raise RunFileError(f"{path} has a damaged header, so what the run was about is lost.")
     return record
 
 
@@ -189,13 +193,13 @@ def run_schema() -> dict[str, Any]:
 
 
 @cache
-def _line_validator() -> jsonschema_rs.Draft202012Validator:
-    return jsonschema_rs.Draft202012Validator(run_schema())
+def _line_validator() -> Validator:
+    return Validator(run_schema())
 
 
 def line_is_valid(record: Mapping[str, Any]) -> bool:
     """Return whether one parsed line is valid under the published schema."""
-    return bool(_line_validator().is_valid(record))
+    return _line_validator().is_valid(record)
 
 
 def _finite(value: Any) -> Any:

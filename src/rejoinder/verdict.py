@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -192,7 +193,7 @@ def shorten(value: Any, limit: int = 2000) -> Any:
     """Return the value with strings over ``limit`` characters cut and containers over ``limit`` replaced by text.
 
     The mark that replaces the rest says how many characters were left out, so a cut is never taken for the value.
-    What is not JSON (NaN, infinities, deep nesting) is replaced by its ``repr``.
+    What is not JSON (NaN, infinities) or nested over 100 levels is replaced by its ``repr``.
     """
     if isinstance(value, str):
         return value if len(value) <= limit else f"{value[:limit]}… ({len(value) - limit} more characters)"
@@ -200,6 +201,17 @@ def shorten(value: Any, limit: int = 2000) -> Any:
         return shorten(value.decode("utf-8", "replace"), limit)
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
+    except (TypeError, ValueError):
         return shorten(repr(value), limit)
-    return value if len(text) <= limit else shorten(text, limit)
+    except RecursionError:
+        return shorten(reprlib.repr(value), limit)
+    # Deeper values could be written alone, but not inside the records that hold them.
+    return value if len(text) <= limit and not _deeper(value, 100) else shorten(text, limit)
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, (dict, list, tuple)):
+        return False
+    if levels == 0:
+        return True
+    return any(_deeper(child, levels - 1) for child in (value.values() if isinstance(value, dict) else value))

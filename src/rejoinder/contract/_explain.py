@@ -56,7 +56,11 @@ class Validator:
         try:
             return bool(self._fast.is_valid(instance))
         except (ValueError, OverflowError, RecursionError):
-            return False
+            # The fast validator takes no lone surrogates, which are legal in JSON.
+            try:
+                return bool(self._slow.is_valid(instance))
+            except RecursionError:
+                return False
 
     def errors(self, instance: Any) -> list[SchemaError]:
         """Return what is wrong, each error at its deepest place in the branch that ``type`` names.
