@@ -182,10 +182,12 @@ def _environment(known: Known, environ: Mapping[str, str]) -> dict[str, dict[str
             command, name = scoped[variable]
             own.setdefault(command, {})[name] = found
         else:
-            near = _nearest(variable, [*variables, KEY_VARIABLE, *scoped])
+            # The common beginning would make any two names look alike.
+            names = [known_name.removeprefix(PREFIX) for known_name in (*variables, KEY_VARIABLE, *scoped)]
+            near = _nearest(variable.removeprefix(PREFIX), names)
             raise UsageError(
                 f"The environment variable {variable} is no setting of rejoinder.",
-                f"Did you mean {near}?" if near else f"Unset it; names that begin with {PREFIX} are settings.",
+                f"Did you mean {PREFIX}{near}?" if near else f"Unset it; names that begin with {PREFIX} are settings.",
             )
     return _spread(known, common, own)
 

@@ -1,0 +1,307 @@
+"""Settings come from the right place, in the right kind, and nothing unknown is passed over."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rejoinder.errors import UsageError
+from rejoinder.settings import (
+    Budget,
+    check_environment,
+    known_options,
+    load_settings,
+    parse_budget,
+    parse_duration,
+)
+
+KNOWN = {
+    "check": {"model": str, "seed": int, "select": list, "budget": parse_budget, "quiet": bool},
+    "load": {"model": str, "rate": float, "duration": parse_duration},
+}
+
+
+def load(folder, own="", tool="", environ=None):
+    if own:
+        (folder / "rejoinder.toml").write_text(own, "utf-8")
+    if tool:
+        (folder / "pyproject.toml").write_text(tool, "utf-8")
+    return load_settings(KNOWN, folder=folder, environ=environ or {})
+
+
+def test_nothing_is_set(tmp_path):
+    assert load(tmp_path) == {}
+    assert load(tmp_path, tool="[tool.other]\nx = 1\n") == {}
+
+
+def test_a_common_key_reaches_every_command_that_knows_it(tmp_path):
+    assert load(tmp_path, own='model = "m"\nseed = 3\n') == {"check": {"model": "m", "seed": 3}, "load": {"model": "m"}}
+
+
+def test_order_of_the_places(tmp_path):
+    tool = '[tool.rejoinder]\nmodel = "tool"\nseed = 1\nrate = 1\n[tool.rejoinder.check]\nquiet = true\n'
+    own = 'model = "own"\n[check]\nmodel = "own check"\nselect = ["a"]\n'
+    expected = {
+        "check": {"model": "own check", "seed": 1, "quiet": True, "select": ["a"]},
+        "load": {"model": "own", "rate": 1.0},
+    }
+    assert load(tmp_path, own, tool) == expected
+    environ = {"REJOINDER_MODEL": "env", "REJOINDER_LOAD_MODEL": "env load", "REJOINDER_SEED": "7", "HOME": "/"}
+    assert load(tmp_path, own, tool, environ) == {
+        "check": {"model": "env", "seed": 7, "quiet": True, "select": ["a"]},
+        "load": {"model": "env load", "rate": 1.0},
+    }
+
+
+def test_hyphens_are_underscores(tmp_path):
+    assert load_settings({"check": {"api_key_env": str}}, folder=tmp_path, environ={"REJOINDER_API_KEY_ENV": "K"}) == {
+        "check": {"api_key_env": "K"}
+    }
+    (tmp_path / "rejoinder.toml").write_text('api-key-env = "L"')
+    assert load_settings({"check": {"api_key_env": str}}, folder=tmp_path, environ={}) == {
+        "check": {"api_key_env": "L"}
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("SEED", " -5 ", -5),
+        ("RATE", "2.5", 2.5),
+        ("QUIET", "Yes", True),
+        ("QUIET", "0", False),
+        ("SELECT", "SSE-*, EVT-01,", ["SSE-*", "EVT-01"]),
+        ("BUDGET", "10min", "10min"),
+        ("DURATION", "30", "30"),
+    ],
+)
+def test_kinds_in_the_environment(tmp_path, name, text, value):
+    (settings,) = load(tmp_path, environ={f"REJOINDER_{name}": text}).values()
+    assert settings == {name.lower(): value}
+    check_environment(KNOWN, {f"REJOINDER_{name}": text})
+
+
+def test_numbers_where_a_function_reads_texts(tmp_path):
+    assert load(tmp_path, own="duration = 30") == {"load": {"duration": "30"}}
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        ('modell = "m"', ["rejoinder.toml: 'modell'", "Did you mean 'model'?"]),
+        ("[check]\nsede = 1", ["rejoinder.toml: [check]: 'sede'", "Did you mean 'seed'?"]),
+        ("[chekc]\nseed = 1", ["'chekc'", "Did you mean 'check'?"]),
+        ("[check]\nrate = 1", ["[check]: 'rate'", "Known are"]),
+        ("zzzzzz = 1", ["'zzzzzz'", "Known are", "model"]),
+        ("check = 1", ["rejoinder.toml: check is not a table"]),
+        ('seed = "many"', ["rejoinder.toml: seed must be a whole number, not 'many'"]),
+        ("seed = true", ["seed must be a whole number, not True"]),
+        ("seed = 1.5", ["seed must be a whole number"]),
+        ("model = 1", ["model must be a text"]),
+        ('quiet = "perhaps"', ["quiet must be true or false"]),
+        ("select = [1]", ["select must be a list of texts"]),
+        ("rate = false", ["rate must be a number"]),
+        ("[model]\nx = 1", ["model must be a text"]),
+        ('[load]\nduration = "5 parsecs"', ["duration in [load]", "'parsecs' is no unit of time", "30s"]),
+        ("duration = []", ["duration must be a text or a number"]),
+        ('api-key = "sk-1"', ["keys do not belong in files", "REJOINDER_API_KEY"]),
+        ("model = ", ["not valid TOML", "end of document"]),
+    ],
+)
+def test_errors_in_a_file(tmp_path, own, words):
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path, own=own)
+    for word in words:
+        assert word in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert "sk-1" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tool", "words"),
+    [
+        ("[tool.rejoinder]\nsede = 1", ["[tool.rejoinder] of", "pyproject.toml: 'sede'", "'seed'"]),
+        ("[tool]\nrejoinder = 1", ["tool.rejoinder is not a table"]),
+        ("[tool.rejoinder", ["pyproject.toml is not valid TOML"]),
+    ],
+)
+def test_errors_in_pyproject(tmp_path, tool, words):
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path, tool=tool)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    (tmp_path / "rejoinder.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="not valid TOML"):
+        load(tmp_path)
+    (tmp_path / "rejoinder.toml").unlink()
+    (tmp_path / "rejoinder.toml").mkdir()
+    with pytest.raises(UsageError, match="cannot be read"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("REJOINDER_MODLE", ["REJOINDER_MODLE is no setting", "Did you mean REJOINDER_MODEL?"]),
+        ("REJOINDER_CHECK_SED", ["Did you mean REJOINDER_CHECK_SEED?"]),
+        ("REJOINDER_APIKEY", ["Did you mean REJOINDER_API_KEY?"]),
+        ("REJOINDER_QQQQQQQQQQ", ["Unset it"]),
+        ("REJOINDER_SEED", ["The environment variable REJOINDER_SEED must be a whole number"]),
+        ("REJOINDER_BUDGET", ["The environment variable REJOINDER_BUDGET: "]),
+    ],
+)
+def test_errors_in_the_environment(tmp_path, name, words):
+    for call in (
+        lambda: load(tmp_path, environ={name: "secret?"}),
+        lambda: check_environment(KNOWN, {name: "secret?"}),
+    ):
+        with pytest.raises(UsageError) as caught:
+            call()
+        for word in words:
+            assert word in str(caught.value)
+
+
+def test_keys_are_known_and_never_settings(tmp_path):
+    environ = {"REJOINDER_API_KEY": "sk-1", "REJOINDER_STAGING_API_KEY": "sk-2"}
+    check_environment(KNOWN, environ)
+    assert load(tmp_path, environ=environ) == {}
+
+
+def test_with_a_click_group(tmp_path):
+    @click.group()
+    def group():
+        pass
+
+    @group.command()
+    @click.argument("url")
+    @click.option("--plan", type=click.Choice(["smoke", "full"]))
+    @click.option("--number", type=int, default=1)
+    @click.option("--range", "range_", type=click.IntRange(1, 5))
+    @click.option("--share", type=float)
+    @click.option("--yes/--no")
+    @click.option("--select", multiple=True)
+    @click.version_option("1")
+    def check(**options):
+        click.echo(repr(sorted(options.items())))
+
+    known = known_options(group)
+    assert set(known["check"]) == {"plan", "number", "range_", "share", "yes", "select"}
+
+    def settings(text):
+        (tmp_path / "rejoinder.toml").write_text(text)
+        return load_settings(known, folder=tmp_path, environ={})
+
+    found = settings('plan = "full"\nnumber = 4\nshare = 1\nyes = true\nselect = ["a", "b"]\n[check]\nrange_ = 3\n')
+    from click.testing import CliRunner
+
+    result = CliRunner().invoke(group, ["check", "u", "--number", "9"], default_map=found)
+    assert result.output.strip() == repr(
+        sorted(
+            {
+                "url": "u",
+                "plan": "full",
+                "number": 9,
+                "range_": 3,
+                "share": 1.0,
+                "yes": True,
+                "select": ("a", "b"),
+            }.items()
+        )
+    )
+    with pytest.raises(UsageError, match=r"rejoinder\.toml: plan.*smoke"):
+        settings('plan = "huge"')
+    with pytest.raises(UsageError, match="range_"):
+        settings("range_ = 9")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30s", 30),
+        ("30", 30),
+        (" 2 min ", 120),
+        ("1h", 3600),
+        ("1h30min", 5400),
+        ("1h 30m 5s", 5405),
+        ("500ms", 0.5),
+        ("1.5H", 5400),
+        ("2 minutes", 120),
+    ],
+)
+def test_durations(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "s", "5parsecs", "0", "0s", "-5s", "1m1h", "1s1s", "5 5", "1h30", "1e3s", "١s", "1..5s", "s5", "nan"],
+)
+def test_bad_durations(text):
+    with pytest.raises(UsageError) as caught:
+        parse_duration(text)
+    assert "30s" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("200requests", Budget(requests=200)),
+        ("1 request", Budget(requests=1)),
+        ("50ktokens", Budget(tokens=50_000)),
+        ("2Mtokens", Budget(tokens=2_000_000)),
+        ("1.5k tokens", Budget(tokens=1500)),
+        ("10min", Budget(seconds=600)),
+        ("200requests, 50ktokens,10min", Budget(200, 50_000, 600)),
+    ],
+)
+def test_budgets(text, budget):
+    assert parse_budget(text) == budget
+    assert parse_budget(str(budget)) == budget
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "limits nothing"),
+        ("200", "has no unit"),
+        ("200 request s", "no limit"),
+        ("10tokenz", "Did you mean tokens?"),
+        ("0requests", "at least 1"),
+        ("0.5tokens", "at least 1"),
+        ("1min,2min", "limits seconds twice"),
+        ("1requests,", "no limit"),
+        ("0s", "no time at all"),
+        ("200requests|1min", "no limit"),
+    ],
+)
+def test_bad_budgets(text, words):
+    with pytest.raises(UsageError) as caught:
+        parse_budget(text)
+    assert words in str(caught.value)
+
+
+@given(
+    st.none() | st.integers(1, 10**12),
+    st.none() | st.integers(1, 10**12),
+    st.none() | st.floats(0.001, 1e9).map(lambda x: round(x, 3)),
+)
+def test_a_budget_is_read_as_it_is_written(requests, tokens, seconds):
+    budget = Budget(requests, tokens, seconds)
+    if str(budget):
+        again = parse_budget(str(budget))
+        assert (again.requests, again.tokens) == (requests, tokens)
+        assert again.seconds == (None if seconds is None else pytest.approx(seconds))
+
+
+@given(st.text())
+def test_any_text_is_read_or_refused(text):
+    for parse in (parse_budget, parse_duration):
+        with suppress(UsageError):
+            parse(text)
