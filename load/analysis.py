@@ -1,0 +1,247 @@
+"""What one recorded request says: when things happened, how it ended, which rules it broke.
+
+Pure functions of an exchange. All times are seconds from the first byte of the request (t0):
+
+==================  ====================================================================================
+``ttfb``            end of the reply's head
+``ttfe``            first event (usually ``response.created``)
+``ttft``            first content delta of any channel (t1); what vLLM and AIPerf call TTFT
+``ttfo``            first content delta that is not reasoning
+``e2e``             terminal event (te); of a reply that is not a stream: its last byte
+``tail``            te - tn, where tn is the last content delta
+``gaps``            between consecutive receives that carried content; pooled over requests they are the inter-token
+                    latency (vLLM's ITL, AIPerf's inter-chunk latency)
+``tpot``            (tn - t1) / (n - k), n = ``usage.output_tokens``; k is the number of tokens in the first receive
+                    when every delta is one token, else 1
+``e2e_intended``    te - the scheduled start: what a user saw who came on time (wrk2's corrected latency)
+``ttft_intended``   t1 - the scheduled start
+``sched_lag``       t0 - the scheduled start
+``dispatch_lag``    when the generator turned to the request - the scheduled start: the generator's own lateness
+==================  ====================================================================================
+
+A content delta is an event of role ``delta`` (or of an unknown type that ends in ``.delta``) whose ``delta`` is not
+empty: never ``response.created``, ``*.added``, ``*.done`` or a comment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+
+from rejoinder.contract import Dialect
+from rejoinder.exchange import Exchange, Outcome, parse_json
+from rejoinder.wire.sse import SSEReader
+
+Judge = Callable[[Exchange], list[str]]
+"""Returns the ids of the MUST rules that an exchange broke; pure, and never raises."""
+
+OUTCOMES: Final = (
+    "ok",
+    "nonconforming",
+    "failed",
+    "incomplete",
+    "truncated",
+    "http_4xx",
+    "http_429",
+    "http_5xx",
+    "transport",
+    "timeout",
+    "censored",
+)
+ANSWERED: Final = ("ok", "nonconforming", "incomplete")
+"""Outcomes whose answer came to its end: only their times enter the distributions."""
+
+_TERMINAL_OUTCOME: Final = {"response.failed": "failed", "response.incomplete": "incomplete"}
+
+
+@dataclass(slots=True)
+class Measurement:
+    """What one request says; see the module's text for the times. ``None``: it does not exist."""
+
+    outcome: str = "ok"
+    detail: str = ""
+    rules: list[str] = field(default_factory=list)
+    judged: bool = False
+    status: int | None = None
+    ttfb: float | None = None
+    ttfe: float | None = None
+    ttft: float | None = None
+    ttfo: float | None = None
+    e2e: float | None = None
+    tail: float | None = None
+    tpot: float | None = None
+    gaps: list[float] = field(default_factory=list)
+    deltas: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    content: list[tuple[float, int]] = field(default_factory=list)
+    """Receive time and number of content deltas of each receive that carried any."""
+
+    @property
+    def max_gap(self) -> float | None:
+        """The longest stall between two pieces of content."""
+        return max(self.gaps, default=None)
+
+
+def measure(exchange: Exchange, dialect: Dialect, judge: Judge | None = None) -> Measurement:
+    """Return what an exchange says; ``judge`` is not asked where nothing whole came back."""
+    result = Measurement(status=exchange.status, ttfb=exchange.headers_at)
+    terminal = ""
+    if exchange.ok and exchange.content_type == "text/event-stream":
+        terminal = _read_stream(exchange, dialect, result)
+    elif exchange.ok:
+        _read_body(exchange, result)
+    result.outcome, result.detail = _outcome(exchange, result, terminal)
+    if judge is not None and result.outcome in ("ok", "incomplete", "failed", "truncated", "nonconforming"):
+        result.rules = judge(exchange)
+        result.judged = True
+        if result.rules and result.outcome in ("ok", "incomplete"):
+            result.outcome = "nonconforming"
+            result.detail = f"broke {', '.join(result.rules)}"
+    return result
+
+
+def _read_stream(exchange: Exchange, dialect: Dialect, result: Measurement) -> str:
+    """Take times and usage from an event stream; return the type of its terminal or error event."""
+    reader = SSEReader()
+    terminal = ""
+    content = result.content
+    for chunk in exchange.chunks:
+        for event in reader.feed(chunk.data, chunk.t):
+            if result.ttfe is None:
+                result.ttfe = event.t
+            data = parse_json(event.data)
+            kind = data.get("type") if isinstance(data, dict) else None
+            if not isinstance(data, dict) or not isinstance(kind, str):
+                continue
+            spec = dialect.events.get(kind)
+            role = spec.role if spec else "other"
+            if role == "delta" or (role == "other" and kind.endswith(".delta")):
+                if not data.get("delta"):
+                    continue
+                result.deltas += 1
+                if content and content[-1][0] == event.t:
+                    content[-1] = (event.t, content[-1][1] + 1)
+                else:
+                    content.append((event.t, 1))
+                if result.ttfo is None and not _is_reasoning(kind, spec.part if spec else ""):
+                    result.ttfo = event.t
+            elif (role == "terminal" or role == "error") and not terminal:
+                terminal = kind
+                result.e2e = event.t
+                response = data.get("response")
+                if isinstance(response, dict):
+                    _read_usage(response, result)
+                    if kind == "response.incomplete" and _expected_limit(exchange, response):
+                        terminal = "response.completed"
+                if terminal in ("response.failed", "error"):
+                    result.detail = _error_text(data)
+    if content:
+        first, last = content[0][0], content[-1][0]
+        result.ttft = first
+        result.gaps = [later[0] - earlier[0] for earlier, later in pairwise(content)]
+        if result.e2e is not None:
+            result.tail = result.e2e - last
+        tokens = result.output_tokens
+        if tokens is not None:
+            before = content[0][1] if result.deltas == tokens else 1
+            if tokens > before and last > first:
+                result.tpot = (last - first) / (tokens - before)
+    return terminal
+
+
+def _read_body(exchange: Exchange, result: Measurement) -> None:
+    body = exchange.json()
+    if isinstance(body, dict) and body.get("object") == "response":
+        _read_usage(body, result)
+        if exchange.outcome is Outcome.COMPLETE:
+            result.e2e = exchange.ended_at
+
+
+def _read_usage(response: dict[str, Any], result: Measurement) -> None:
+    usage = response.get("usage")
+    if isinstance(usage, dict):
+        for name in ("input_tokens", "output_tokens"):
+            value = usage.get(name)
+            if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+                setattr(result, name, value)
+
+
+def _expected_limit(exchange: Exchange, response: dict[str, Any]) -> bool:
+    """Return whether an incomplete response ended just where the request had asked it to."""
+    request = exchange.request.json()
+    details = response.get("incomplete_details")
+    return (
+        isinstance(request, dict)
+        and isinstance(request.get("max_output_tokens"), int)
+        and isinstance(details, dict)
+        and details.get("reason") == "max_output_tokens"
+    )
+
+
+def _outcome(exchange: Exchange, result: Measurement, terminal: str) -> tuple[str, str]:
+    """Return the outcome before the rules are asked, and a sentence for all but ``ok``."""
+    transport = exchange.outcome
+    if transport is Outcome.CANCELLED:
+        return "censored", exchange.detail
+    if transport is Outcome.TIMEOUT:
+        return "timeout", exchange.detail
+    status = exchange.status
+    if transport is not Outcome.COMPLETE and not (terminal and transport is Outcome.CUT):
+        return "transport", exchange.detail
+    if status is None:
+        return "transport", exchange.detail or "no reply"
+    if status >= 400:
+        name = "http_429" if status == 429 else "http_5xx" if status >= 500 else "http_4xx"
+        return name, f"HTTP {status}: {_error_text(exchange.json())}".rstrip(": ")
+    if not exchange.ok:
+        return "nonconforming", f"HTTP {status}, which a load run does not follow"
+    if exchange.header("content-encoding") not in ("", "identity"):
+        return "nonconforming", f"content coding {exchange.header('content-encoding')[:40]!r}, which was not offered"
+    if exchange.content_type != "text/event-stream":
+        return _body_outcome(exchange, result)
+    if not terminal:
+        return "truncated", "the stream ended without a terminal event"
+    if terminal in ("response.failed", "error"):
+        return "failed", result.detail or terminal
+    if transport is Outcome.CUT:
+        return "nonconforming", f"{exchange.detail}, after the terminal event"
+    if terminal == "response.incomplete":
+        return "incomplete", "response.incomplete"
+    return "ok", ""
+
+
+def _body_outcome(exchange: Exchange, result: Measurement) -> tuple[str, str]:
+    if exchange.role == "stream":
+        return "nonconforming", f"a stream was asked for, and {exchange.content_type or 'an untyped body'} came"
+    body = exchange.json()
+    if not isinstance(body, dict) or result.e2e is None:
+        return "nonconforming", "the body is not a response object"
+    status = body.get("status")
+    if status == "failed":
+        return "failed", _error_text(body)
+    if status == "incomplete" and not _expected_limit(exchange, body):
+        return "incomplete", "status is incomplete"
+    if status not in ("completed", "incomplete"):
+        return "nonconforming", f"status is {str(status)[:40]!r}"
+    return "ok", ""
+
+
+def _error_text(data: Any) -> str:
+    """Return what an error body or error event says, at most 200 characters, without control characters."""
+    if not isinstance(data, dict):
+        return ""
+    candidates = [data, data.get("error"), data.get("response")]
+    if isinstance(data.get("response"), dict):
+        candidates.append(data["response"].get("error"))
+    for candidate in reversed(candidates):
+        if isinstance(candidate, dict) and isinstance(candidate.get("message"), str):
+            text = candidate["message"]
+            return "".join(char if char.isprintable() else " " for char in text[:200])
+    return ""
+
+
+def _is_reasoning(kind: str, part: str) -> bool:
+    return part in ("reasoning_text", "summary_text") or (not part and "reasoning" in kind)

@@ -1,0 +1,165 @@
+"""The process that analyses recordings, so that the process that reads sockets does nothing else.
+
+Parsing a stream and asking the rules takes far longer than receiving it. Done in the reading process it would delay the
+clock readings of all other streams, so a generator hands each finished recording to an analyst through a pipe.
+
+Frames in both directions are a four-byte length and a pickle; both ends are processes of one run, and what came from
+the network crosses only as ``bytes`` inside. To the analyst: ``("begin", zero, worker)`` at the start of a run,
+``("work", Recording)``, ``("report",)``. From it: ``("ready",)``, ``("brief", Brief)`` for each recording in order,
+``("report", bytes)`` with the JSON form of the :class:`~rejoinder.load.tally.Tally` since the last report. It ends with
+its input.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import struct
+import sys
+from dataclasses import replace
+from typing import Any, BinaryIO, Final, NamedTuple
+
+from rejoinder.conformance.judge import broken_rules
+from rejoinder.contract import load_dialect
+from rejoinder.exchange import Exchange, Headers
+from rejoinder.load.analysis import Judge, measure
+from rejoinder.load.recording import Recording, to_exchange
+from rejoinder.load.tally import Tally
+from rejoinder.wire.redact import Redactor
+
+_HEADER: Final = struct.Struct("!I")
+_NICENESS: Final = 5
+# Not "-m": the module would be __main__ there, and its classes others than those that the generator unpickles.
+ANALYST_PROGRAM: Final = "from rejoinder.load.analyst import main; main()"
+KEY_VARIABLE: Final = "REJOINDER_API_KEY"
+
+
+class Brief(NamedTuple):
+    """What Locust's own statistics show of one request. Times in seconds; ``detail`` is empty for ``ok``."""
+
+    outcome: str
+    detail: str
+    duration: float
+    ttft: float | None
+    tpot: float | None
+    size: int
+
+
+class Analyst:
+    """Measures and judges recordings and keeps the tally since the last report."""
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        headers: Headers,
+        dialect: str,
+        judge: Judge | None,
+        samples: bool = True,
+        key: str | None = None,
+    ) -> None:
+        self.tally = Tally()
+        self.zero = 0
+        self.worker = 0
+        self._path = path
+        self._headers = headers
+        self._dialect = load_dialect(dialect)
+        self._redactor = Redactor(key)
+        self._judge = judge
+        self._samples = samples
+
+    def take(self, recording: Recording) -> Brief:
+        """Analyse one recording and count it."""
+        exchange = to_exchange(recording, self._path, self._headers, self.worker)
+        exchange = replace(
+            exchange,
+            request=replace(exchange.request, headers=self._redactor.headers(self._headers)),
+            headers=self._redactor.headers(exchange.headers),
+            chunks=self._redactor.chunks(exchange.chunks),
+        )
+        judge = self._judge if recording.judge else None
+        measured = measure(exchange, self._dialect, judge)
+        self.tally.add(recording, exchange, measured, self.zero, self.worker)
+        if not self._samples:
+            self.tally.requests.clear()
+        duration = exchange.ended_at if measured.e2e is None else measured.e2e
+        detail = measured.detail if measured.outcome != "ok" else ""
+        return Brief(measured.outcome, detail, duration, measured.ttft, measured.tpot, len(exchange.body))
+
+    def report(self) -> bytes:
+        """Return the tally since the last report as JSON, and begin a new one."""
+        tally, self.tally = self.tally, Tally()
+        return json.dumps(tally.to_json(), separators=(",", ":")).encode()
+
+
+def conformance_judge(dialect: str) -> Judge:
+    """Return the conformance rules of a dialect as a judge of single exchanges."""
+    loaded = load_dialect(dialect)
+
+    def judge(exchange: Exchange) -> list[str]:
+        return broken_rules(exchange, loaded)
+
+    return judge
+
+
+def frame(message: tuple[Any, ...]) -> bytes:
+    """Return one message as bytes for the pipe."""
+    data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    return _HEADER.pack(len(data)) + data
+
+
+def read_frame(stream: BinaryIO) -> tuple[Any, ...] | None:
+    """Return the next message, or ``None`` at the end of the stream."""
+    header = _read_exactly(stream, _HEADER.size)
+    if header is None:
+        return None
+    data = _read_exactly(stream, _HEADER.unpack(header)[0])
+    if data is None:
+        return None
+    message: tuple[Any, ...] = pickle.loads(data)
+    return message
+
+
+def _read_exactly(stream: BinaryIO, size: int) -> bytes | None:
+    parts = []
+    while size:
+        part = stream.read(size)
+        if not part:
+            return None
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def serve(options: dict[str, Any], inbox: BinaryIO, outbox: BinaryIO) -> None:
+    """Answer frames until the input ends."""
+    analyst = Analyst(**options, judge=conformance_judge(options["dialect"]))
+    outbox.write(frame(("ready",)))
+    outbox.flush()
+    while (message := read_frame(inbox)) is not None:
+        if message[0] == "work":
+            answer: tuple[Any, ...] = ("brief", analyst.take(Recording(*message[1])))
+        elif message[0] == "report":
+            answer = ("report", analyst.report())
+        else:
+            analyst.zero, analyst.worker = message[1:]
+            analyst.tally = Tally()
+            continue
+        outbox.write(frame(answer))
+        outbox.flush()
+
+
+def main() -> None:
+    """Run as :data:`ANALYST_PROGRAM`; the first argument holds the options as a JSON object."""
+    # Ctrl-C reaches the whole process group; the generator decides when the work is done.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(_NICENESS)
+    options = json.loads(sys.argv[1])
+    options["headers"] = tuple((name, value) for name, value in options["headers"])
+    options["key"] = os.environ.get(KEY_VARIABLE) or None
+    try:
+        serve(options, sys.stdin.buffer, sys.stdout.buffer)
+    except BrokenPipeError:
+        os._exit(0)

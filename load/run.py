@@ -1,0 +1,377 @@
+"""A load run from outside: starts Locust in a subprocess, follows it, and writes what it measured into a run file.
+
+Neither Locust nor gevent is imported here. The subprocess runs the shipped locustfile and appends what it measures to a
+file that this process reads as it grows, so neither ever waits for the other, and what was measured before a crash is
+kept. Closing the control pipe asks it to stop; the end of this process closes it too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from rejoinder.errors import RejoinderError
+from rejoinder.exchange import Exchange
+from rejoinder.load.bodies import read_corpus
+from rejoinder.load.histogram import Histogram
+from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
+from rejoinder.load.tally import SelfCheck, Tally, keep_evidence, load_line
+from rejoinder.runfile import RunWriter
+
+MAX_REQUEST_LINES: Final = 20_000
+_POLL: Final = 0.1
+_START_LIMIT: Final = 120.0
+_END_LIMIT: Final = 150.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProgress:
+    """How a running load test stands. ``t`` is seconds since its start; percentiles are of all answers so far."""
+
+    t: float
+    duration: float
+    started: int
+    finished: int
+    failed: int
+    in_flight: int
+    output_tokens: int = 0
+    ttft_p50: float | None = None
+    ttft_p99: float | None = None
+
+
+@dataclass(slots=True)
+class LoadResult:
+    """What a load run found; the same as the sample lines in the run file.
+
+    ``load`` is the ``load`` line. ``histograms`` hold the distributions by metric, over answered requests;
+    those of ``ok`` requests alone have the suffix ``_ok``. ``warnings`` are sentences for people.
+    """
+
+    started: int
+    outcomes: dict[str, int]
+    histograms: dict[str, Histogram]
+    load: dict[str, Any]
+    interrupted: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> int:
+        """How many requests were answered wholly and by the rules."""
+        return self.outcomes.get("ok", 0)
+
+    @property
+    def verdict(self) -> str:
+        """``VALID``, ``SUSPECT`` or ``CLIENT-BOUND``: whether the generator may have bent the numbers."""
+        return str(self.load["self_check"]["verdict"])
+
+    @property
+    def answered(self) -> int:
+        """How many requests got an HTTP reply of any kind."""
+        return self.started - sum(self.outcomes.get(name, 0) for name in ("transport", "timeout", "censored"))
+
+
+class _Thinner:
+    """Decides which request lines are written: the first 20,000 all, then ever fewer.
+
+    Whenever another half of the limit has been written, every second one of those before is written, and ``weight``
+    says for how many requests a line stands. So the file grows with the logarithm of the number of requests.
+    """
+
+    def __init__(self, limit: int = MAX_REQUEST_LINES) -> None:
+        self.weight = 1
+        self.left_out = 0
+        self._limit = limit
+        self._room = limit
+        self._seen = 0
+
+    def keep(self) -> bool:
+        """Return whether the next request is written."""
+        self._seen += 1
+        if self._seen % self.weight:
+            self.left_out += 1
+            return False
+        if not self._room:
+            self.weight *= 2
+            self._room = max(1, self._limit // 2)
+            self._seen = 0
+            self.left_out += 1
+            return False
+        self._room -= 1
+        return True
+
+
+@dataclass(slots=True)
+class _Follower:
+    """Takes the lines of the generator: request lines and evidence go on at once, the rest is added up."""
+
+    settings: LoadSettings
+    writer: RunWriter
+    progress: Callable[[LoadProgress], None] | None
+    tally: Tally = field(default_factory=Tally)
+    checks: list[SelfCheck] = field(default_factory=list)
+    thinner: _Thinner = field(default_factory=_Thinner)
+    begun: bool = False
+    issued: float | None = None
+    last: dict[str, Any] = field(default_factory=dict)
+    error: RejoinderError | None = None
+    evidence: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def take(self, raw: bytes) -> None:
+        """Take one whole line."""
+        record = json.loads(raw)
+        kind = record["kind"]
+        if kind == "tally":
+            self._tally(Tally.from_json(record["tally"]))
+        elif kind == "progress":
+            self.last = record
+            self._report(record)
+        elif kind == "check":
+            self.checks.append(SelfCheck.from_json(record["check"]))
+        elif kind == "begin":
+            self.begun = True
+        elif kind == "end":
+            self.issued = record["issued"]
+        elif kind == "error":
+            self.error = RejoinderError(record["message"], record["hint"])
+
+    def _tally(self, tally: Tally) -> None:
+        for line in tally.requests:
+            if self.thinner.keep():
+                weight = {} if self.thinner.weight == 1 else {"weight": self.thinner.weight}
+                self.writer.sample("request", **line, **weight)
+        for signature, exchange in tally.evidence:
+            if keep_evidence(self.evidence, signature):
+                self.evidence.append((signature, {}))
+                self.writer.exchange(Exchange.from_json(exchange))
+        tally.requests, tally.evidence = [], []
+        self.tally.merge(tally)
+
+    def _report(self, record: dict[str, Any]) -> None:
+        if self.progress is None:
+            return
+        ttft = self.tally.histograms.get("ttft", Histogram())
+        self.progress(
+            LoadProgress(
+                t=record["t"],
+                duration=self.settings.duration,
+                started=record["started"],
+                finished=record["finished"],
+                failed=record["failed"],
+                in_flight=record["in_flight"],
+                output_tokens=self.tally.output_tokens,
+                ttft_p50=ttft.percentile(50),
+                ttft_p99=ttft.percentile(99),
+            )
+        )
+
+
+def run_load(
+    settings: LoadSettings,
+    writer: RunWriter,
+    *,
+    progress: Callable[[LoadProgress], None] | None = None,
+    key: str | None = None,
+) -> LoadResult:
+    """Run a load test and write its sample lines, and up to 20 exchanges that did not end well, into the run file.
+
+    Blocks until the run has ended. ``progress`` is called about twice a second. ``key`` is the endpoint's key; without
+    it the variable ``REJOINDER_API_KEY`` is used. On Ctrl-C (``KeyboardInterrupt``) nothing more is sent,
+    requests in flight get up to 5 s, and the result says ``interrupted``; a second Ctrl-C ends it at once.
+
+    Raises :class:`~rejoinder.errors.UsageError` for settings that cannot be used, before anything is sent, and
+    :class:`~rejoinder.errors.RejoinderError` when the generator could not start. A generator that dies later does not
+    raise: what it had measured is the result, with a warning.
+    """
+    settings.check()
+    if settings.bodies:
+        settings = replace(settings, bodies=str(Path(settings.bodies).absolute()))
+        read_corpus(Path(settings.bodies))
+    with tempfile.TemporaryDirectory(prefix="rejoinder-load-") as folder:
+        return _Run(settings, writer, progress, Path(folder), key).execute()
+
+
+class _Run:
+    def __init__(
+        self,
+        settings: LoadSettings,
+        writer: RunWriter,
+        progress: Callable[[LoadProgress], None] | None,
+        folder: Path,
+        key: str | None,
+    ) -> None:
+        self.settings = settings
+        self.follower = _Follower(settings, writer, progress)
+        self.writer = writer
+        self.key = key
+        self.folder = folder
+        self.output = folder / "measured.ndjson"
+        self.log = folder / "locust.log"
+        self.interrupted = False
+        self.warnings: list[str] = []
+        self._rest = b""
+
+    def execute(self) -> LoadResult:
+        self.output.touch()
+        control_read, control_write = os.pipe()
+        try:
+            with self.log.open("wb") as log, self.output.open("rb") as measured:
+                process = subprocess.Popen(
+                    self._command(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self.folder,
+                    env=self._environment(control_read),
+                    pass_fds=(control_read,),
+                    # Ctrl-C reaches this process only, which then asks for an orderly end.
+                    start_new_session=True,
+                )
+                os.close(control_read)
+                control_read = -1
+                try:
+                    control_write = self._follow(process, measured, control_write)
+                finally:
+                    _end(process)
+                self._drain(measured)
+        finally:
+            for descriptor in (control_read, control_write):
+                if descriptor >= 0:
+                    os.close(descriptor)
+        return self._result(process.returncode)
+
+    def _command(self) -> list[str]:
+        users = self.settings.processes if self.settings.concurrency is None else self.settings.concurrency
+        command = [sys.executable, "-m", "locust", "-f", str(Path(__file__).with_name("locustfile.py"))]
+        command += ["--headless", "--only-summary", "--loglevel", "WARNING"]
+        command += ["--host", self.settings.url, "--users", str(users), "--spawn-rate", str(users)]
+        if self.settings.processes > 1:
+            port = str(_free_port())
+            command += ["--processes", str(self.settings.processes), "--expect-workers-max-wait", "60"]
+            command += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
+        return command
+
+    def _environment(self, control: int) -> dict[str, str]:
+        # Locust reads options from LOCUST_* variables; a run of ours is described by its settings alone.
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("LOCUST_", "REJOINDER_LOAD_")) and name not in ("PYTHONINSPECT",)
+        }
+        environment |= self.settings.to_environment()
+        environment["REJOINDER_LOAD_OUTPUT"] = str(self.output)
+        environment["REJOINDER_LOAD_CONTROL"] = str(control)
+        if self.key is not None:
+            environment["REJOINDER_API_KEY"] = self.key
+        return environment
+
+    def _follow(self, process: subprocess.Popen[bytes], measured: BinaryIO, control: int) -> int:
+        """Read until the process has ended; return the control descriptor, or -1 once it has been closed."""
+        begun = time.monotonic()
+        limit = begun + _START_LIMIT
+        started = False
+        while process.poll() is None:
+            try:
+                time.sleep(_POLL)
+                self._drain(measured)
+                if self.follower.begun and not started:
+                    started = True
+                    limit = time.monotonic() + self.settings.duration + self.settings.drain + _END_LIMIT
+                if time.monotonic() > limit:
+                    self.warnings.append("The load generator did not end in time and was stopped.")
+                    return control
+            except KeyboardInterrupt:
+                if self.interrupted:
+                    self.warnings.append("Ended at once by a second interrupt; requests in flight are not counted.")
+                    return control
+                self.interrupted = True
+                os.close(control)
+                control = -1
+                limit = time.monotonic() + INTERRUPT_DRAIN + _END_LIMIT
+        return control
+
+    def _drain(self, measured: BinaryIO) -> None:
+        """Take all whole lines that have been written since the last time."""
+        data = self._rest + measured.read()
+        *lines, self._rest = data.split(b"\n")
+        for line in lines:
+            self.follower.take(line)
+
+    def _result(self, code: int) -> LoadResult:
+        follower = self.follower
+        if follower.error is not None:
+            raise follower.error
+        if not follower.begun and not self.interrupted:
+            raise RejoinderError(
+                f"The load generator could not start (exit code {code}): {self._last_words()}",
+                "If this is not about your settings, please report it.",
+            )
+        notes = []
+        if follower.issued is None or not follower.checks:
+            self.warnings.append(
+                f"The load generator ended early (exit code {code}: {self._last_words()}); "
+                "only what it had reported by then is counted."
+            )
+            notes.append("the generator did not report its end")
+            missing = follower.last.get("started", follower.tally.finished)
+            follower.checks = [SelfCheck(started=max(missing, follower.tally.finished))]
+            lost = missing - follower.tally.finished
+            if lost > 0:
+                follower.tally.outcomes["censored"] += lost
+        if follower.thinner.left_out:
+            self.warnings.append(
+                f"{follower.thinner.left_out} of {follower.tally.finished} requests have no line of their own in the "
+                "run file; its distributions and totals count them all."
+            )
+        issued = follower.issued if follower.issued is not None else float(follower.last.get("t", 0.0))
+        load = load_line(follower.tally, follower.checks, self.settings, issued=issued, notes=notes)
+        for line in follower.tally.second_lines():
+            self.writer.sample("second", **line)
+        for metric in sorted(follower.tally.histograms):
+            self.writer.sample("histogram", metric=metric, **follower.tally.histograms[metric].to_json())
+        if self.interrupted:
+            load["interrupted"] = True
+        if self.warnings:
+            load["notes"] = self.warnings
+        self.writer.sample("load", **load)
+        return LoadResult(
+            started=load["started"],
+            outcomes=dict(load["outcomes"]),
+            histograms=follower.tally.histograms,
+            load=load,
+            interrupted=self.interrupted,
+            warnings=self.warnings,
+        )
+
+    def _last_words(self) -> str:
+        """Return the last line that Locust printed and that says something."""
+        lines = [line.strip() for line in self.log.read_text("utf-8", "replace").splitlines() if line.strip()]
+        return lines[-1][:300] if lines else "it printed nothing."
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the process and those that it started, if it still runs."""
+    for sign, wait in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        if process.poll() is not None:
+            return
+        try:
+            os.killpg(process.pid, sign)
+            process.wait(wait)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue

@@ -1,0 +1,183 @@
+"""The options of a load run, checked once, and their way through the environment into the Locust process."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from rejoinder.contract import DEFAULT_DIALECT, load_dialect
+from rejoinder.errors import UsageError
+from rejoinder.load.arrivals import parse_arrivals
+
+ENVIRONMENT_PREFIX: Final = "REJOINDER_LOAD_"
+INTERRUPT_DRAIN: Final = 5.0
+"""Seconds that requests in flight get when somebody interrupts the run, at most."""
+MAX_DURATION: Final = 24 * 3600.0
+MAX_CONCURRENCY: Final = 20_000
+MAX_RATE: Final = 50_000.0
+MAX_PROCESSES: Final = 256
+
+
+class Target(NamedTuple):
+    """Where requests go: ``path`` is the whole path of the create endpoint, query included."""
+
+    tls: bool
+    host: str
+    port: int
+    path: str
+
+    @property
+    def authority(self) -> str:
+        """The value of the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The full address of the create endpoint."""
+        return f"{'https' if self.tls else 'http'}://{self.authority}{self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSettings:
+    """What a load run does. Give either ``concurrency`` (closed loop) or ``rate`` (open loop).
+
+    ``url`` is the base with or without ``/v1``, or the create endpoint itself. ``duration`` is how long requests are
+    issued, in seconds; ``drain`` how long afterwards those in flight may take to end. ``ramp`` spreads the first
+    request of each closed-loop user over that many seconds (``None``: 5 % of the duration, at most 1 s).
+    ``max_output_tokens`` 0 leaves that field out.
+    ``bodies`` names a JSON or NDJSON file of request bodies; without it ``prompt`` (or a short built-in text) is
+    sent. Time-outs are seconds: to connect, between two receives, and for a whole request. ``max_in_flight`` bounds
+    what an open loop may have open in each process; what waits for it is measured from its intended start.
+    """
+
+    url: str
+    model: str = ""
+    dialect: str = DEFAULT_DIALECT
+    concurrency: int | None = None
+    rate: float | None = None
+    arrivals: str = "constant"
+    duration: float = 10.0
+    ramp: float | None = None
+    drain: float = 10.0
+    max_output_tokens: int = 64
+    prompt: str = ""
+    bodies: str = ""
+    connect_timeout: float = 10.0
+    idle_timeout: float = 60.0
+    total_timeout: float = 600.0
+    max_in_flight: int = 4096
+    processes: int = 1
+    seed: int = 0
+
+    @property
+    def mode(self) -> str:
+        """``open`` when a rate is set, else ``closed``."""
+        return "closed" if self.rate is None else "open"
+
+    @property
+    def ramp_seconds(self) -> float:
+        """The seconds over which closed-loop users start."""
+        return min(1.0, self.duration * 0.05) if self.ramp is None else self.ramp
+
+    def target(self) -> Target:
+        """Return where requests go; raises :class:`UsageError` for what is not an http or https URL."""
+        return parse_target(self.url)
+
+    def check(self) -> None:
+        """Raise :class:`UsageError` with the first thing that is wrong."""
+        self.target()
+        load_dialect(self.dialect)
+        parse_arrivals(self.arrivals)
+        if (self.concurrency is None) == (self.rate is None):
+            raise UsageError(
+                "A load run needs either a concurrency or a rate.", "Give --concurrency C or --rate R, not both."
+            )
+        if self.concurrency is not None:
+            _within("concurrency", self.concurrency, 1, MAX_CONCURRENCY)
+            if self.processes > self.concurrency:
+                raise UsageError(
+                    f"{self.processes} processes cannot share {self.concurrency} concurrent requests.",
+                    "Use at most one process for each concurrent request.",
+                )
+        if self.rate is not None:
+            _within("rate", self.rate, 1e-3, MAX_RATE)
+        _within("duration", self.duration, 0.1, MAX_DURATION)
+        _within("drain", self.drain, 0, 3600)
+        _within("ramp", self.ramp_seconds, 0, self.duration)
+        _within("processes", self.processes, 1, MAX_PROCESSES)
+        _within("max_in_flight", self.max_in_flight, 1, MAX_CONCURRENCY)
+        if self.max_output_tokens:
+            _within("max_output_tokens", self.max_output_tokens, 1, 10_000_000)
+        for name in ("connect_timeout", "idle_timeout", "total_timeout"):
+            _within(name, getattr(self, name), 1e-3, MAX_DURATION)
+
+    def to_environment(self) -> dict[str, str]:
+        """Return the settings as ``REJOINDER_LOAD_*`` variables; unset ones are left out."""
+        return {
+            f"{ENVIRONMENT_PREFIX}{field.name.upper()}": str(getattr(self, field.name))
+            for field in fields(self)
+            if getattr(self, field.name) is not None and field.name != "url"
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings that a reader of the results needs; the address stands in the run file's header."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name != "url" and getattr(self, field.name) not in (None, "")
+        }
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> LoadSettings:
+        """Build settings from option values of any origin; ``None`` means the default.
+
+        Raises :class:`UsageError` for a value that is no number where one is wanted.
+        """
+        chosen: dict[str, Any] = {}
+        for field in fields(cls):
+            value = values.get(field.name)
+            if value is None or (value == "" and field.name not in ("model", "prompt", "bodies")):
+                continue
+            kind = str(field.type)
+            try:
+                if kind.startswith("int"):
+                    value = int(value)
+                elif kind.startswith("float"):
+                    value = float(value)
+            except ValueError as error:
+                raise UsageError(f"{field.name.replace('_', '-')} is not a number: {value!r}.") from error
+            chosen[field.name] = value
+        return cls(**chosen)
+
+
+def parse_target(url: str) -> Target:
+    """Return where ``POST /v1/responses`` goes below a URL; raises :class:`UsageError` for anything unusable."""
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"{url!r} is not a URL: {error}.", "Write it like http://127.0.0.1:8000.") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{url!r} is not an http or https URL.", "Write it like http://127.0.0.1:8000.")
+    if parts.username is not None or parts.password is not None:
+        raise UsageError("The URL holds a user name or password.", "Keys belong in the variable REJOINDER_API_KEY.")
+    if any(not "!" <= char <= "~" for char in f"{parts.hostname}{parts.path}{parts.query}"):
+        raise UsageError(f"{url!r} has characters that a URL cannot hold.", "Percent-encode them.")
+    path = parts.path.rstrip("/")
+    if not path.endswith("/responses"):
+        path = f"{path}/responses" if path.endswith("/v1") else f"{path}/v1/responses"
+    tls = parts.scheme == "https"
+    query = f"?{parts.query}" if parts.query else ""
+    return Target(tls, parts.hostname, port or (443 if tls else 80), path + query)
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not math.isfinite(value) or not low <= value <= high:
+        raise UsageError(
+            f"{name.replace('_', '-')} is {value:g}, which is not between {low:g} and {high:g}.",
+            "Choose a value in that range.",
+        )
