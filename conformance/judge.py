@@ -33,10 +33,10 @@ def judge(
     """Judge recorded exchanges by all selected rules of a dialect and return the verdicts in catalogue order.
 
     Never raises on anything an endpoint sent; a check that breaks gives its rule the status ``error``. ``progress`` is
-    called after each rule.
+    called after each rule. Exchanges tagged ``unjudged`` (finding the endpoint, repeated requests) are left out.
     """
     dialect = load_dialect(dialect) if isinstance(dialect, str) else dialect
-    views = [View(exchange, dialect) for exchange in exchanges]
+    views = [View(exchange, dialect) for exchange in exchanges if "unjudged" not in exchange.tags]
     verdicts = []
     table = checks_by_rule()
     for rule in select_rules(select):

@@ -61,7 +61,7 @@ class EventSpec:
 class Dialect:
     """One dialect, ready for judging.
 
-    ``stream`` and ``response`` hold the parameters that checks read (documented in
+    ``stream``, ``response`` and ``request`` hold the parameters that checks read (documented in
     ``dialects/northstar.toml``); ``events`` maps every known event type to its :class:`EventSpec`.
     """
 
@@ -70,6 +70,7 @@ class Dialect:
     source: str
     stream: Mapping[str, Any]
     response: Mapping[str, Any]
+    request: Mapping[str, Any]
     events: Mapping[str, EventSpec]
     validators: Mapping[str, Validator] = field(repr=False)
 
@@ -101,6 +102,7 @@ def load_dialect(name: str = DEFAULT_DIALECT) -> Dialect:
         source=raw["source"],
         stream=raw["stream"],
         response=raw["response"],
+        request=raw["request"],
         events=_events(raw),
         validators={"response": Validator(_response_schema(raw))},
     )
@@ -114,7 +116,7 @@ def _overlay(name: str) -> dict[str, Any]:
         return raw
     base = _overlay(DEFAULT_DIALECT)
     merged = {**base, **raw}
-    for table in ("stream", "response"):
+    for table in ("stream", "response", "request"):
         merged[table] = {**base[table], **raw.get(table, {})}
     return merged
 

@@ -1,0 +1,242 @@
+"""The engine: sends a plan's requests, records every exchange, and has them judged.
+
+It decides nothing about right or wrong. It keeps to a limit of requests in flight and to the budget, honours
+Retry-After, hands on each exchange as soon as it is there, and stops in order when told to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from rejoinder.conformance.judge import select_rules
+from rejoinder.conformance.plan import Plan, Planned, PlannedCase
+from rejoinder.exchange import Exchange, Outcome
+from rejoinder.settings import Budget
+from rejoinder.verdict import Level, Status, Verdict
+from rejoinder.wire.client import Client
+from rejoinder.wire.target import Target
+
+MAX_WAIT: Final = 30.0
+"""Longest pause in seconds that a Retry-After is granted; a longer one is told as a warning."""
+
+BUSY_RETRIES: Final = 3
+SILENCE: Final = 5
+"""After so many requests in a row without any reply the endpoint counts as gone."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a check run has come, for whoever shows it."""
+
+    requests: int
+    done: int = 0
+    refused: int = 0
+    failed: int = 0
+    in_flight: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(slots=True)
+class CheckResult:
+    """What a check run gathered and decided. ``warnings`` are sentences for the reader of the report."""
+
+    exchanges: list[Exchange] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0: nothing failed; 1: a MUST failed; 2: nothing could be judged; 130: interrupted."""
+        if self.interrupted:
+            return 130
+        if any(verdict.status is Status.FAIL for verdict in self.verdicts):
+            return 1
+        if not any(verdict.judged for verdict in self.verdicts):
+            return 2
+        return 0
+
+
+class CheckRun:
+    """One run of a plan against a target.
+
+    ``on_exchange`` gets every exchange as it ends, ``on_progress`` the progress after every change. Call :meth:`stop`
+    to end early; what is in flight then ends as cancelled and everything gathered can be judged.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        target: Target,
+        plan: Plan,
+        *,
+        concurrency: int = 4,
+        budget: Budget | None = None,
+        deadline: float = 120.0,
+        on_exchange: Callable[[Exchange], None] = lambda exchange: None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        self.client = client
+        self.target = target
+        self.plan = plan
+        self.budget = budget
+        self.deadline = deadline
+        self.progress = Progress(plan.requests)
+        self.result = CheckResult()
+        self._on_exchange = on_exchange
+        self._on_progress = on_progress
+        self._slots = asyncio.Semaphore(concurrency)
+        self._number = 0
+        self._silent = 0
+        self._halted = ""
+        self._began = time.monotonic()
+
+    def stop(self) -> None:
+        """End early because a person said so."""
+        self.result.interrupted = True
+        self._halt("the run was interrupted")
+
+    async def run(self) -> CheckResult:
+        """Send the plan's cases, at most ``concurrency`` at a time and in the plan's order; return what was gathered.
+
+        Nothing is judged yet. A case's own requests follow one another.
+        """
+        async with asyncio.TaskGroup() as group:
+            for case in self.plan.cases:
+                await self._slots.acquire()
+                if self._halted:
+                    self._slots.release()
+                    break
+                group.create_task(self._case(case))
+        left = self.progress.requests - self.progress.done
+        if self._halted and left and not self.result.interrupted:
+            self.result.warnings.append(f"{left} of {self.progress.requests} requests were not sent: {self._halted}.")
+        return self.result
+
+    async def _case(self, case: PlannedCase) -> None:
+        replies: dict[str, Exchange] = {}
+        try:
+            for planned in case.requests:
+                if self._halted or self._spent():
+                    return
+                body = planned.body(replies) if callable(planned.body) else planned.body
+                if body is None:
+                    continue
+                replies[planned.role] = await self._ask(case, planned, body)
+        finally:
+            self._slots.release()
+
+    async def _ask(self, case: PlannedCase, planned: Planned, body: Any) -> Exchange:
+        self.progress.in_flight += 1
+        self._on_progress(self.progress)
+        try:
+            exchange = await self._send(case, planned, body)
+            for attempt in range(BUSY_RETRIES):
+                if exchange.status not in (429, 503) or self._halted:
+                    break
+                self._keep(exchange.tagged("unjudged", "repeated"))
+                await self._pause(exchange, attempt)
+                exchange = await self._send(case, planned, body)
+            if exchange.status is None and exchange.outcome is not Outcome.CANCELLED and not self._halted:
+                # A connection that broke before the reply may be chance; only what happens twice counts.
+                first = exchange.tagged("unjudged", "repeated")
+                self._keep(first)
+                exchange = await self._send(case, planned, body)
+                if exchange.status is not None:
+                    self.result.warnings.append(
+                        f"Case {case.id} got no reply at first and one when it was repeated: {first.detail}"
+                    )
+        finally:
+            self.progress.in_flight -= 1
+        self._take(exchange)
+        return exchange
+
+    async def _send(self, case: PlannedCase, planned: Planned, body: Any) -> Exchange:
+        self._number += 1
+        return await self.client.send(
+            "POST",
+            self.target.path(),
+            body,
+            id=f"x{self._number:04d}",
+            case=case.id,
+            role=planned.role,
+            tags=planned.tags,
+            headers=(("content-type", "application/json"), *planned.headers),
+            deadline=self.deadline,
+        )
+
+    async def _pause(self, exchange: Exchange, attempt: int) -> None:
+        wait = retry_after(exchange)
+        if wait is not None and wait > MAX_WAIT:
+            self._halt(f"the endpoint asks to wait {wait:.0f} s, longer than the {MAX_WAIT:.0f} s that are granted")
+            return
+        await asyncio.sleep(2.0**attempt / 2 if wait is None else wait)
+
+    def _take(self, exchange: Exchange) -> None:
+        progress = self.progress
+        progress.done += 1
+        if exchange.status is None:
+            progress.failed += 1
+            self._silent += 1
+            if self._silent >= SILENCE:
+                self._halt(f"the endpoint no longer answers ({exchange.detail.rstrip('.')})")
+        else:
+            self._silent = 0
+            if exchange.status >= 400:
+                progress.refused += 1
+        progress.output_tokens += _output_tokens(exchange)
+        self._keep(exchange)
+        self._on_progress(progress)
+
+    def _keep(self, exchange: Exchange) -> None:
+        self.result.exchanges.append(exchange)
+        self._on_exchange(exchange)
+
+    def _spent(self) -> bool:
+        """Whether the budget allows no further request; says so once."""
+        budget, progress = self.budget, self.progress
+        if budget is None:
+            return False
+        spent = (
+            (budget.requests is not None and self._number >= budget.requests)
+            or (budget.tokens is not None and progress.output_tokens >= budget.tokens)
+            or (budget.seconds is not None and time.monotonic() - self._began >= budget.seconds)
+        )
+        if spent and not self._halted:
+            self._halted = f"the budget of {budget} is spent"
+        return spent
+
+    def _halt(self, reason: str) -> None:
+        if not self._halted:
+            self._halted = reason
+            self.client.stop(reason)
+
+
+def rule_count(dialect: str, select: str = "*") -> int:
+    """Return how many rules a run with this selection judges."""
+    return sum(1 for rule in select_rules(select) if rule.level_in(dialect) is not Level.OFF)
+
+
+def retry_after(exchange: Exchange) -> float | None:
+    """Return the seconds that a Retry-After header asks for (RFC 9110, number or date); ``None`` if there is none."""
+    text = exchange.header("retry-after").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None
+
+
+def _output_tokens(exchange: Exchange) -> int:
+    """Return the output tokens that a reply reports; a stream's are searched for in its last kilobytes only."""
+    body = exchange.body
+    place = body.rfind(b'"output_tokens"')
+    digits = body[place + 15 : place + 40].lstrip(b": ") if place >= 0 else b""
+    number = digits[: len(digits) - len(digits.lstrip(b"0123456789"))]
+    return int(number) if number else 0

@@ -1,0 +1,7 @@
+"""``python -m rejoinder``."""
+
+from __future__ import annotations
+
+from rejoinder.cli import main
+
+main()

@@ -1,0 +1,200 @@
+"""``rejoinder check``: hold an endpoint to the contract."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rejoinder.cli._progress import Steps
+from rejoinder.cli._run import Recording, close_run, discover, endpoint_options, read_key, recording
+from rejoinder.errors import UsageError
+from rejoinder.settings import Budget, parse_budget
+
+if TYPE_CHECKING:
+    from rejoinder.conformance.engine import CheckResult
+    from rejoinder.conformance.plan import Plan
+    from rejoinder.wire.target import Target
+
+
+@click.command("check")
+@endpoint_options
+@click.option(
+    "--plan",
+    type=click.Choice(["smoke", "quick", "full"]),
+    default="quick",
+    show_default=True,
+    help="How much is asked: some 20 requests, some 130, or every branch of the contract.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 256),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Requests in flight at once; 1 is one after the other.",
+)
+@click.option(
+    "--budget", type=parse_budget, metavar="B", help="Stop after 200requests, 50ktokens or 10min; several with commas."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=120.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds that one request may take.",
+)
+@click.option(
+    "--select", default="*", show_default=True, metavar="RULES", help="Judge these rules only: SSE-*, ITM-05, ..."
+)
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of what is drawn at random.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress; only the closing summary.")
+def command(
+    url: str,
+    model: str | None,
+    dialect: str,
+    api_key_env: str,
+    out: Path | None,
+    plan: str,
+    concurrency: int,
+    budget: Budget | None,
+    timeout: float,
+    select: str,
+    seed: int,
+    quiet: bool,
+) -> int:
+    r"""Ask the endpoint at URL everything that the plan holds and judge every reply by the contract.
+
+    URL is the base of the API, with or without /v1. Example:
+
+    \b
+        rejoinder check http://127.0.0.1:8000 --plan quick
+    """
+    from rejoinder.conformance.engine import rule_count
+
+    if not rule_count(dialect, select):
+        raise UsageError(f"--select {select!r} selects no rule.", "`rejoinder rules` lists the rules.")
+    key = read_key(api_key_env)
+    with recording(out) as record, Steps(quiet=quiet) as steps:
+        result = check_endpoint(
+            record,
+            steps,
+            url,
+            key=key,
+            model=model,
+            dialect=dialect,
+            plan_name=plan,
+            concurrency=concurrency,
+            budget=budget,
+            timeout=timeout,
+            select=select,
+            seed=seed,
+        )
+        record.footer(result.exit_code, interrupted=result.interrupted, warnings=result.warnings)
+    close_run(record)
+    return result.exit_code
+
+
+def check_endpoint(
+    record: Recording,
+    steps: Steps,
+    url: str,
+    *,
+    key: str | None,
+    model: str | None,
+    dialect: str,
+    plan_name: str,
+    concurrency: int,
+    budget: Budget | None,
+    timeout: float,
+    select: str = "*",
+    seed: int = 0,
+) -> CheckResult:
+    """Find the endpoint, send the plan, judge, and write all of it but the footer to the run file."""
+    from rejoinder.conformance.engine import rule_count
+    from rejoinder.conformance.judge import judge
+    from rejoinder.conformance.plan import build_plan
+    from rejoinder.contract import load_dialect
+
+    steps.step(f"Looking for an endpoint at {url}")
+    target = discover(record, url, key=key, model=model, dialect=dialect)
+    plan = build_plan(plan_name, load_dialect(dialect), model=target.model)
+    record.header(
+        target,
+        url=url,
+        model=model,
+        dialect=dialect,
+        plan=plan.name,
+        seed=seed,
+        cases={case.id: case.intent for case in plan.cases},
+    )
+    model_words = f"model {target.model}" if target.model else "no model named"
+    steps.say(f"{target.url}, {model_words}, dialect {dialect}")
+    steps.say(f"Plan {plan.name}: {plan.requests} requests, at most {plan.output_tokens} output tokens")
+    for warning in target.warnings:
+        steps.say(f"Note: {warning}")
+    steps.step("Asking", plan.requests)
+    result = asyncio.run(_ask(record, steps, target, plan, concurrency, budget, timeout))
+    result.warnings[:0] = target.warnings
+    rules = rule_count(dialect, select)
+    steps.step("Judging", rules)
+    judged = 0
+
+    def one_more() -> None:
+        nonlocal judged
+        judged += 1
+        steps.update(judged, f"{judged} rules")
+
+    result.verdicts = judge(result.exchanges, dialect, select=select, progress=one_more)
+    for verdict in result.verdicts:
+        record.writer.verdict(verdict)
+    return result
+
+
+async def _ask(
+    record: Recording,
+    steps: Steps,
+    target: Target,
+    plan: Plan,
+    concurrency: int,
+    budget: Budget | None,
+    timeout: float,
+) -> CheckResult:
+    from rejoinder.conformance.engine import CheckRun, Progress
+    from rejoinder.wire.client import Client
+
+    def show(progress: Progress) -> None:
+        note = f"{progress.done} of {progress.requests} requests"
+        if progress.refused:
+            note += f", {progress.refused} refused"
+        if progress.failed:
+            note += f", {progress.failed} without reply"
+        steps.update(progress.done, note)
+
+    async with Client(target.url, key=target.key) as client:
+        run = CheckRun(
+            client,
+            target,
+            plan,
+            concurrency=concurrency,
+            budget=budget,
+            deadline=timeout,
+            on_exchange=record.writer.exchange,
+            on_progress=show,
+        )
+        loop = asyncio.get_running_loop()
+
+        def interrupt() -> None:
+            # A second Ctrl-C ends the process at once.
+            loop.remove_signal_handler(signal.SIGINT)
+            steps.say("Interrupted: ending requests in flight and judging what is there. Press Ctrl-C again to quit.")
+            run.stop()
+
+        with suppress(NotImplementedError, ValueError):  # no signal handlers on this platform or in this thread
+            loop.add_signal_handler(signal.SIGINT, interrupt)
+        return await run.run()

@@ -1,0 +1,62 @@
+"""``rejoinder demo``: see all of it at work on the embedded endpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from rejoinder.cli._progress import Steps
+from rejoinder.cli._run import close_run, recording
+from rejoinder.cli.check import check_endpoint
+from rejoinder.cli.load import exit_code, load_endpoint
+
+SECONDS: Final = 6.0
+STREAMS: Final = 16
+TOKEN_DELAY: Final = 0.01
+
+
+@click.command("demo")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="ID",
+    help="Let the endpoint break one thing; see `rejoinder sandbox --list-faults`.",
+)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Folder for the results.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress; only the closing summary.")
+def command(faults: tuple[str, ...], out: Path | None, quiet: bool) -> int:
+    """Start the embedded endpoint, check it, load it for some seconds, and write one report. Takes under a minute."""
+    from rejoinder.contract import DEFAULT_DIALECT
+    from rejoinder.load.settings import LoadSettings
+    from rejoinder.sandbox import Sandbox, running
+    from rejoinder.wire.target import Target
+
+    sandbox = Sandbox(DEFAULT_DIALECT, faults, min_tokens=0)
+    with running(sandbox) as url, recording(out) as record, Steps(quiet=quiet) as steps:
+        broken = f" with the fault {', '.join(faults)}" if faults else ""
+        steps.say(f"A sandbox endpoint{broken} is up at {url}")
+        checked = check_endpoint(
+            record,
+            steps,
+            url,
+            key=None,
+            model=None,
+            dialect=DEFAULT_DIALECT,
+            plan_name="quick",
+            concurrency=4,
+            budget=None,
+            timeout=20.0,
+        )
+        # Slow enough to look like a model: one token each 10 ms.
+        sandbox.token_delay, sandbox.min_tokens = TOKEN_DELAY, 64
+        target = Target(url=f"{url}/v1/responses", model="parrot")
+        settings = LoadSettings(url=target.url, model="parrot", concurrency=STREAMS, duration=SECONDS)
+        loaded = load_endpoint(record, steps, target, settings)
+        interrupted = checked.interrupted or loaded.interrupted
+        code = 130 if interrupted else max(checked.exit_code, exit_code(loaded))
+        record.footer(code, interrupted=interrupted, warnings=[*checked.warnings, *loaded.warnings])
+    close_run(record)
+    return code

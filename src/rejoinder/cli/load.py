@@ -1,0 +1,170 @@
+"""``rejoinder load``: put an endpoint under load and measure it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rejoinder.cli._progress import Steps
+from rejoinder.cli._run import Recording, close_run, discover, endpoint_options, read_key, recording
+from rejoinder.errors import UsageError
+from rejoinder.settings import parse_duration
+
+if TYPE_CHECKING:
+    from rejoinder.load.run import LoadProgress, LoadResult
+    from rejoinder.load.settings import LoadSettings
+    from rejoinder.wire.target import Target
+
+
+@click.command("load")
+@endpoint_options
+@click.option(
+    "--concurrency", type=click.IntRange(1), metavar="C", help="Closed loop: C requests in flight, always. [default: 8]"
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="R",
+    help="Open loop: R requests a second on a fixed schedule, whatever the endpoint does.",
+)
+@click.option(
+    "--duration",
+    type=parse_duration,
+    default="10s",
+    show_default=True,
+    metavar="S",
+    help="How long requests are begun; those in flight then end.",
+)
+@click.option(
+    "--max-output-tokens",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="Tokens that each request may have answered.",
+)
+@click.option("--prompt", metavar="TEXT", help="What is asked; by default a short built-in text.")
+@click.option(
+    "--bodies",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="JSON or NDJSON file of request bodies to send in turn.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    metavar="P",
+    help="Load generator processes.",
+)
+@click.option(
+    "--timeout",
+    type=parse_duration,
+    default="60s",
+    show_default=True,
+    metavar="S",
+    help="Longest silence of the endpoint within one request.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the schedule.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress; only the closing summary.")
+def command(
+    url: str,
+    model: str | None,
+    dialect: str,
+    api_key_env: str,
+    out: Path | None,
+    concurrency: int | None,
+    rate: float | None,
+    duration: float,
+    max_output_tokens: int,
+    prompt: str | None,
+    bodies: Path | None,
+    processes: int,
+    timeout: float,
+    seed: int,
+    quiet: bool,
+) -> int:
+    r"""Stream requests from the endpoint at URL and measure latency, throughput and the outcome of every stream.
+
+    Every measured stream is judged by the contract; broken ones never count as successes. Example:
+
+    \b
+        rejoinder load http://127.0.0.1:8000 --concurrency 16 --duration 30s
+    """
+    from rejoinder.load.settings import LoadSettings
+
+    if concurrency is not None and rate is not None:
+        raise UsageError("--concurrency and --rate exclude each other.", "Choose a closed loop or an open loop.")
+    if concurrency is None and rate is None:
+        concurrency = 8
+    key = read_key(api_key_env)
+    with recording(out) as record, Steps(quiet=quiet) as steps:
+        steps.step(f"Looking for an endpoint at {url}")
+        target = discover(record, url, key=key, model=model, dialect=dialect)
+        settings = LoadSettings(
+            url=target.url,
+            model=target.model or "",
+            dialect=dialect,
+            concurrency=concurrency,
+            rate=rate,
+            duration=duration,
+            max_output_tokens=max_output_tokens,
+            prompt=prompt or "",
+            bodies=str(bodies) if bodies else "",
+            idle_timeout=timeout,
+            processes=processes,
+            seed=seed,
+        )
+        settings.check()
+        record.header(target, url=url, model=model, dialect=dialect, seed=seed, load=describe(settings))
+        result = load_endpoint(record, steps, target, settings)
+        code = exit_code(result)
+        record.footer(code, interrupted=result.interrupted, warnings=[*target.warnings, *result.warnings])
+    close_run(record)
+    return code
+
+
+def describe(settings: LoadSettings) -> dict[str, object]:
+    """Return the settings of a load run as the header of the run file holds them."""
+    how = {"rate": settings.rate} if settings.rate is not None else {"concurrency": settings.concurrency}
+    return {
+        "mode": settings.mode,
+        **how,
+        "duration": settings.duration,
+        "max_output_tokens": settings.max_output_tokens,
+        "processes": settings.processes,
+    }
+
+
+def load_endpoint(record: Recording, steps: Steps, target: Target, settings: LoadSettings) -> LoadResult:
+    """Run the load and write its samples to the run file."""
+    from rejoinder.load.run import run_load
+
+    how = f"{settings.rate:g} requests/s" if settings.rate is not None else f"{settings.concurrency} in flight"
+    steps.say(f"Load on {target.url}: {how} for {settings.duration:g} s")
+    steps.step("Loading", settings.duration)
+
+    def show(progress: LoadProgress) -> None:
+        note = f"{progress.finished} done, {progress.in_flight} in flight"
+        if progress.failed:
+            note += f", {progress.failed} not ok"
+        if progress.ttft_p50 is not None:
+            note += f", TTFT p50 {progress.ttft_p50 * 1000:.0f} ms"
+        steps.update(min(progress.t, settings.duration), note)
+
+    result = run_load(settings, record.writer, progress=show, key=target.key)
+    for warning in result.warnings:
+        steps.say(f"Note: {warning}")
+    return result
+
+
+def exit_code(result: LoadResult) -> int:
+    """0: every answered request was ok; 1: some were not; 2: none was answered; 130: interrupted."""
+    if result.interrupted:
+        return 130
+    if not result.answered:
+        return 2
+    return 0 if result.ok == result.started - result.outcomes.get("censored", 0) else 1

@@ -1,0 +1,58 @@
+"""``rejoinder sandbox``: serve the embedded endpoint, clean or with faults."""
+
+from __future__ import annotations
+
+import click
+
+from rejoinder.contract import DEFAULT_DIALECT, dialect_names
+
+
+@click.command("sandbox")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    metavar="N",
+    help="Port; 0 takes a free one.",
+)
+@click.option(
+    "--dialect",
+    type=click.Choice(dialect_names()),
+    default=DEFAULT_DIALECT,
+    show_default=True,
+    help="Which specification it follows.",
+)
+@click.option("--fault", "faults", multiple=True, metavar="ID", help="Break one thing; may be given more than once.")
+@click.option(
+    "--token-delay",
+    type=click.FloatRange(0, 60),
+    default=0.01,
+    show_default=True,
+    metavar="S",
+    help="Seconds before each token.",
+)
+@click.option("--list-faults", is_flag=True, help="List the faults with the rules that they break, and exit.")
+def command(host: str, port: int, dialect: str, faults: tuple[str, ...], token_delay: float, list_faults: bool) -> int:
+    r"""Serve a correct, deterministic Responses endpoint that repeats what it hears, until Ctrl-C.
+
+    With --fault it breaks one thing, to see what rejoinder, or a client of yours, makes of it. Example:
+
+    \b
+        rejoinder sandbox --port 8080 --fault truncation-reported-as-completed
+    """
+    from rejoinder.sandbox import FAULTS, Sandbox, serve
+
+    if list_faults:
+        for fault in FAULTS.values():
+            click.echo(f"{fault.id}  (breaks {', '.join(fault.breaks)})\n    {fault.title}")
+        return 0
+    sandbox = Sandbox(dialect, faults, token_delay)
+
+    def ready(url: str) -> None:
+        broken = f" with {', '.join(faults)}" if faults else ""
+        click.echo(f"Sandbox ({dialect}){broken} at {url}/v1/responses; Ctrl-C stops it.", err=True)
+
+    serve(sandbox, host, port, ready=ready)
+    return 0
