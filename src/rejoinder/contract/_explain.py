@@ -84,6 +84,8 @@ class Validator:
         for error in errors:
             if error.validator in ("anyOf", "oneOf") and error.context:
                 yield from self._choose(error, branch)
+            elif error.validator == "additionalProperties" and error.validator_value is False:
+                yield from _extra(error, branch)
             else:
                 yield self._describe(error, branch)
 
@@ -135,8 +137,6 @@ class Validator:
             return SchemaError(pointer, f"expected {value!r}, got {_short(instance)}", keyword, value, instance, branch)
         if keyword == "enum":
             return SchemaError(pointer, f"{_short(instance)} is not an allowed value", keyword, value, instance, branch)
-        if keyword == "additionalProperties" and value is False:
-            return SchemaError(pointer, "a field that the contract does not know", keyword, "absent", instance, branch)
         return SchemaError(pointer, f"the value breaks {keyword}", keyword, value, instance, branch)
 
     def _resolve(self, schema: Any) -> tuple[str, Any]:
@@ -146,6 +146,17 @@ class Validator:
             name = schema["$ref"].rpartition("/")[2]
             schema = self.schema.get("$defs", {}).get(name, {})
         return name, schema
+
+
+def _extra(error: ValidationError, branch: str) -> Iterator[SchemaError]:
+    """Yield one error for each field that a closed object does not know."""
+    known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
+    for name, value in error.instance.items():
+        if name not in known:
+            pointer = _pointer([*error.absolute_path, name])
+            yield SchemaError(
+                pointer, "a field that the contract does not know", "additionalProperties", "absent", value, branch
+            )
 
 
 def _type_const(schema: Any) -> Any:

@@ -1,0 +1,121 @@
+"""Dialect files and event definitions name only what exists, and fit one another."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from typing import get_args
+
+import pytest
+
+from rejoinder.contract import DEFAULT_DIALECT, Validator, dialect_names, load_dialect, load_schema
+from rejoinder.contract._dialect import Role
+from rejoinder.errors import ContractError
+
+NAMES = dialect_names()
+FOLDER = files("rejoinder.contract").joinpath("dialects")
+RAW = {name: tomllib.loads(FOLDER.joinpath(f"{name}.toml").read_text("utf-8")) for name in NAMES}
+TABLES = ("stream", "response", "request")
+JSON_TYPES = {"string", "integer", "number", "boolean", "array", "object", "null", ""}
+
+
+def test_the_default_comes_first():
+    assert NAMES[0] == DEFAULT_DIALECT
+    assert set(NAMES) == {"northstar", "openai", "openresponses"}
+
+
+def test_an_unknown_dialect():
+    with pytest.raises(ContractError, match="There is no dialect 'x'") as caught:
+        load_dialect("x")
+    assert DEFAULT_DIALECT in caught.value.hint
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_overlays_change_only_what_the_default_has(name):
+    assert set(RAW[name]) <= {"name", "title", "source", "events", *TABLES}
+    assert RAW[name]["name"] == name
+    for table in TABLES:
+        base = RAW[DEFAULT_DIALECT].get(table, {})
+        for key, value in RAW[name].get(table, {}).items():
+            assert key in base, f"{name}: [{table}] {key} is not a parameter of the default dialect"
+            assert type(value) is type(base[key])
+    for event, change in RAW[name].get("events", {}).items():
+        assert set(change) == {"required"}
+        assert event in load_dialect(name).events
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_have_known_values(name):
+    dialect = load_dialect(name)
+    assert dialect.stream["done_sentinel"] in {"required", "allowed", "absent"}
+    assert dialect.stream["error_event"] in {"flat", "nested", "either"}
+    assert "completed" in dialect.response["statuses"]
+    assert dialect.title
+    assert dialect.source
+    for key, value in dialect.response.items():
+        if isinstance(value, list):
+            assert all(isinstance(entry, str) for entry in value), key
+            assert len(set(value)) == len(value), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_required_response_fields_are_known(name):
+    """A field that is required must be described: in the response schema, in the request that it echoes, or by name."""
+    response, request = load_schema("response"), load_schema("request")
+    own = {"completed_at", "incomplete_details", "presence_penalty", "frequency_penalty", "safety_identifier"}
+    known = {*response["properties"], *response["required"], *request["properties"], *own}
+    for field in load_dialect(name).response["required"]:
+        assert field in known, field
+    assert isinstance(load_dialect(name).response_validator, Validator)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_events_fit_together(name):
+    events = load_dialect(name).events
+    for type_, spec in events.items():
+        assert spec.type == type_
+        assert spec.role in get_args(Role)
+        assert set(spec.required) <= set(spec.types), type_
+        assert set(spec.types.values()) <= JSON_TYPES, type_
+        assert spec.container in {"", "content", "summary", "item"}, type_
+        assert len(set(spec.required)) == len(spec.required), type_
+        if spec.index:
+            assert spec.index in spec.types, type_
+        if spec.role in ("delta", "done"):
+            assert spec.container, type_
+            assert spec.field, type_
+            assert "item_id" in spec.types, type_
+            assert "output_index" in spec.types, type_
+        if spec.role == "delta":
+            assert "delta" in spec.required, type_
+        if spec.role == "done":
+            assert spec.field in spec.types, type_
+        if spec.role in ("snapshot", "terminal"):
+            assert spec.required == ("response",), type_
+        if spec.role in ("item.added", "item.done"):
+            assert {"item", "output_index"} <= set(spec.required), type_
+        if spec.role in ("part.added", "part.done"):
+            assert {"part", "output_index"} <= set(spec.required), type_
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_delta_has_its_done(name):
+    events = load_dialect(name).events
+    ends = {(spec.container, spec.part, spec.field, spec.item) for spec in events.values() if spec.role == "done"}
+    for type_, spec in events.items():
+        if spec.role == "delta":
+            assert (spec.container, spec.part, spec.field, spec.item) in ends, type_
+            assert type_.removesuffix(".delta") + ".done" in events, type_
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_life_of_a_response_can_be_told(name):
+    roles = {spec.role for spec in load_dialect(name).events.values()}
+    assert {"snapshot", "terminal", "item.added", "item.done", "part.added", "part.done", "delta", "done"} <= roles
+    terminals = {type_ for type_, spec in load_dialect(name).events.items() if spec.role == "terminal"}
+    assert {"response.completed", "response.failed", "response.incomplete"} <= terminals
+
+
+def test_events_of_one_dialect_name_real_dialects():
+    for type_, definition in load_schema("events")["$defs"].items():
+        assert set(definition.get("x-only", NAMES)) <= set(NAMES), type_
