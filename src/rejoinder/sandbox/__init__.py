@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rejoinder.sandbox._generate import MODELS
 from rejoinder.sandbox._reply import Occasion, Piece, Reply
 from rejoinder.sandbox.core import Sandbox, post
+from rejoinder.sandbox.exercises import Exercise, exercises
 from rejoinder.sandbox.faults import FAULTS, Condition, Fault
 
 if TYPE_CHECKING:
@@ -21,12 +22,14 @@ __all__ = [
     "FAULTS",
     "MODELS",
     "Condition",
+    "Exercise",
     "Fault",
     "Occasion",
     "Piece",
     "Reply",
     "Sandbox",
     "app",
+    "exercises",
     "post",
     "running",
     "serve",

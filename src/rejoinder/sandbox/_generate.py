@@ -23,6 +23,9 @@ MODELS: Final = ("parrot", "parrot-reasoning", "parrot-refusal", "parrot-failing
 
 # A text of more tokens than this is repeated with its middle left out.
 _LONGEST_PART: Final = 4096
+# Asked for something long, the parrot repeats itself up to so many tokens.
+_STORY: Final = re.compile(r"\b(long|story)\b", re.IGNORECASE)
+_STORY_TOKENS: Final = 100
 _REFUSAL: Final = "I'm sorry, but I can't repeat that."
 _FAILURE: Final = ("server_error", "The model stopped in the middle of the answer.")
 
@@ -274,7 +277,8 @@ class _Generation:
         parts = _join(heard)
         if shape.get("type") == "json_object":
             return [_Part(_json({"answer": "\n".join(part.text for part in parts)}))]
-        missing = self.turn.min_tokens - sum(len(tokens(part.text)) for part in parts)
+        wanted = max(self.turn.min_tokens, _STORY_TOKENS if _STORY.search(self.said) else 0)
+        missing = wanted - sum(len(tokens(part.text)) for part in parts)
         if missing > 0:
             again = " " + (parts[-1].text.strip() or "Hello.")
             parts[-1].text += again * -(-missing // len(tokens(again)))

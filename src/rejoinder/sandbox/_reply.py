@@ -70,5 +70,8 @@ class ApiError(Exception):
 
 
 def encode(value: Any) -> bytes:
-    """Return JSON in UTF-8, compact, with no escapes that are not needed."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    """Return JSON in UTF-8, compact, escaped only where it holds half surrogate pairs (which only faults make)."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()

@@ -64,7 +64,7 @@ def read_create(request: Request, models: tuple[str, ...]) -> Json:
     body = read_json(request)
     validator = _validator()
     if not validator.is_valid(body):
-        error = validator.errors(body)[0]
+        error = (validator.errors(_with_types(body)) or validator.errors(body))[0]
         param = param_of(error.pointer)
         where = f"{param}: " if param else ""
         code = "missing_required_parameter" if error.keyword == "required" else "invalid_value"
@@ -105,6 +105,17 @@ def param_of(pointer: str) -> str | None:
         step = step.replace("~1", "/").replace("~0", "~")
         name += f"[{step}]" if step.isdigit() else f".{step}"
     return name.removeprefix(".") or None
+
+
+def _with_types(body: Any) -> Any:
+    """Return the body with the type that messages may leave out spelled out, so that errors are told of messages."""
+    if not isinstance(body, dict) or not isinstance(body.get("input"), list):
+        return body
+    items = [
+        {**item, "type": "message"} if isinstance(item, dict) and "role" in item and item.get("type") is None else item
+        for item in body["input"]
+    ]
+    return {**body, "input": items}
 
 
 def _check_metadata(metadata: Mapping[str, str]) -> None:

@@ -1,0 +1,169 @@
+"""Requests that between them show everything the sandbox can do, and with it every fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rejoinder.exchange import Request
+from rejoinder.sandbox._text import Json
+from rejoinder.sandbox.core import post
+
+_WEATHER: Final[Json] = {
+    "type": "function",
+    "name": "get_weather",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1}},
+        "required": ["city", "days"],
+    },
+}
+_TIME: Final[Json] = {"type": "function", "name": "get_time", "description": "The time.", "parameters": None}
+_SHELL: Final[Json] = {"type": "custom", "name": "shell"}
+_COMPUTER: Final[Json] = {
+    "type": "computer_use_preview",
+    "display_width": 800,
+    "display_height": 600,
+    "environment": "browser",
+}
+_CITED: Final[Json] = {
+    "type": "message",
+    "role": "assistant",
+    "id": "msg_1",
+    "status": "completed",
+    "content": [
+        {
+            "type": "output_text",
+            "text": "Oslo is in Norway.",
+            "annotations": [
+                {
+                    "type": "url_citation",
+                    "url": "https://example.org/oslo",
+                    "title": "Oslo",
+                    "start_index": 0,
+                    "end_index": 4,
+                },
+                {"type": "file_citation", "file_id": "file_1", "filename": "norway.txt", "index": 0},
+            ],
+        }
+    ],
+}
+_HOSTED: Final[tuple[Json, ...]] = (
+    {
+        "type": "web_search_call",
+        "id": "ws_1",
+        "status": "completed",
+        "action": {"type": "search", "query": "Oslo"},
+    },
+    {"type": "file_search_call", "id": "fs_1", "status": "completed", "queries": ["Oslo"], "results": None},
+    {
+        "type": "code_interpreter_call",
+        "id": "ci_1",
+        "status": "completed",
+        "container_id": "cntr_1",
+        "code": "print(1 + 1)\nprint('two lines')",
+        "outputs": [{"type": "logs", "logs": "2"}],
+    },
+    {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "aGVsbG8="},
+    {
+        "type": "mcp_call",
+        "id": "mcp_1",
+        "server_label": "maps",
+        "name": "find",
+        "arguments": '{"place": "Oslo city hall"}',
+        "output": "59.9, 10.7",
+    },
+    {"type": "mcp_list_tools", "id": "mcpl_1", "server_label": "maps", "tools": []},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Exercise:
+    """One request to the sandbox, with the case, role and tags of the exchange that it makes."""
+
+    case: str
+    role: str
+    request: Request
+    tags: tuple[str, ...] = ()
+
+
+def exercises() -> list[Exercise]:
+    """Return the standard requests in the order in which they are to be sent to one sandbox."""
+    return [*_valid(), *_refused()]
+
+
+def _valid() -> Iterator[Exercise]:
+    hello = "Say hello to Oslo."
+    yield Exercise("input", "string", post({"input": hello}), ("valid", "basic"))
+    yield Exercise("input", "list", post({"input": _user(hello)}), ("valid", "basic"))
+    story: Json = {"input": _user("Tell a long story.")}
+    yield Exercise("cut", "uncapped", post(story), ("valid",))
+    yield Exercise("cut", "capped", post({**story, "max_output_tokens": 16}), ("valid",))
+    yield Exercise("cut", "capped-stream", post({**story, "max_output_tokens": 16, "stream": True}), ("valid",))
+    for case, body in _bodies():
+        yield Exercise(case, "plain", post(body), ("valid",))
+        again = {**body, "request_id": f"{body['request_id']}-again"} if "request_id" in body else body
+        yield Exercise(case, "stream", post({**again, "stream": True}), ("valid",))
+
+
+def _bodies() -> Iterator[tuple[str, Json]]:
+    yield "text", {"input": "Repeat after me: the parrot speaks.", "instructions": "Be brief.", "temperature": 0.5}
+    yield "multi-byte", {"input": "Grüße aus Köln, 日本語, naïve café 🙂, e\u0301tude."}
+    parts = [{"type": "input_text", "text": "first part"}, {"type": "input_text", "text": "second part"}]
+    yield "parts", {"input": [{"role": "user", "content": parts}]}
+    image = [
+        {"type": "input_text", "text": "What is this?"},
+        {"type": "input_image", "image_url": "https://example.org/i", "detail": "auto"},
+    ]
+    yield "image", {"input": [{"role": "user", "content": image}]}
+    yield (
+        "roles",
+        {"input": [{"role": role, "content": f"I am {role}"} for role in ("system", "developer", "assistant")]},
+    )
+    tools = [_WEATHER, _TIME]
+    yield "call", {"input": "Weather in Oslo, please.", "tools": tools, "tool_choice": "required"}
+    yield "calls", {"input": "Use get_weather and get_time for Oslo.", "tools": tools}
+    yield "call-cut", {"input": "Use get_weather for Oslo.", "tools": tools, "max_output_tokens": 2}
+    yield "named-call", {"input": "Oslo", "tools": tools, "tool_choice": {"type": "function", "name": "get_time"}}
+    answered = [
+        *_user("Use get_weather for Oslo."),
+        {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": '{"city": "Oslo"}'},
+        {"type": "function_call_output", "call_id": "call_1", "output": "Rain in Oslo"},
+    ]
+    yield "call-output", {"input": answered, "tools": tools}
+    yield "custom-call", {"input": "List the files", "tools": [_SHELL], "tool_choice": "required"}
+    yield "computer-call", {"input": "Look", "tools": [_COMPUTER], "tool_choice": {"type": "computer_use_preview"}}
+    yield "reasoning", {"input": "Is 91 prime?", "reasoning": {"effort": "low"}}
+    yield "summary", {"input": "Is 91 prime?", "reasoning": {"effort": "high", "summary": "detailed"}}
+    yield "reasoning-cut", {"input": "Is 91 prime?", "reasoning": {"effort": "low"}, "max_output_tokens": 12}
+    yield "refusal", {"input": "Say something rude.", "model": "parrot-refusal"}
+    yield "annotations", {"input": [_CITED, *_user("Say it again.")]}
+    for item in _HOSTED:
+        yield f"hosted-{item['type']}", {"input": [*_user("Find Oslo."), item]}
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    yield (
+        "json-schema",
+        {"input": "Oslo", "text": {"format": {"type": "json_schema", "name": "city", "schema": schema}}},
+    )
+    yield "logprobs", {"input": "Say this.", "include": ["message.output_text.logprobs"], "top_logprobs": 2}
+    yield "background", {"input": "Take your time.", "background": True}
+    yield "not-stored", {"input": "Forget this.", "store": False, "metadata": {"run": "1"}}
+    yield "request-id", {"input": "Name this.", "request_id": "exercise-1"}
+    yield "conversation", {"input": "Remember this.", "conversation": "conv_1"}
+
+
+def _refused() -> Iterator[Exercise]:
+    for case, body in (
+        ("no-input", {}),
+        ("input-type", {"input": 7}),
+        ("role", {"input": [{"role": "nobody", "content": "Hi"}]}),
+        ("model", {"input": "Hi", "model": "no-such-model"}),
+        ("temperature", {"input": "Hi", "temperature": 3}),
+        ("broken-json", b'{"input": "Hi", '),
+    ):
+        yield Exercise(f"refused-{case}", "plain", post(body), ("invalid",))
+
+
+def _user(text: str) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": text}]
