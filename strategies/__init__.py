@@ -28,6 +28,7 @@ from rejoinder.strategies.compiler import from_contract
 from rejoinder.strategies.coverage import Branches, Coverage
 from rejoinder.strategies.encode import to_bytes
 from rejoinder.strategies.environment import Environment
+from rejoinder.strategies.streams import event_streams, output_items, responses, to_sse, unfold
 from rejoinder.strategies.systematic import Case, each_choice, variants
 
 __all__ = [
@@ -37,14 +38,19 @@ __all__ = [
     "Environment",
     "content_parts",
     "each_choice",
+    "event_streams",
     "from_contract",
     "input_items",
+    "output_items",
     "previous_input_messages",
     "reasoning_configs",
     "requests",
+    "responses",
     "text_formats",
     "to_bytes",
+    "to_sse",
     "tool_choices",
     "tools",
+    "unfold",
     "variants",
 ]
