@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -28,12 +28,11 @@ def judge(
     dialect: Dialect | str,
     *,
     select: str = "*",
-    progress: Callable[[], None] | None = None,
 ) -> list[Verdict]:
     """Judge recorded exchanges by all selected rules of a dialect and return the verdicts in catalogue order.
 
-    Never raises on anything an endpoint sent; a check that breaks gives its rule the status ``error``. ``progress`` is
-    called after each rule. Exchanges tagged ``unjudged`` (finding the endpoint, repeated requests) are left out.
+    Never raises on anything an endpoint sent; a check that breaks gives its rule the status ``error``.
+    Exchanges tagged ``unjudged`` (finding the endpoint, repeated requests) are left out.
     """
     dialect = load_dialect(dialect) if isinstance(dialect, str) else dialect
     views = [View(exchange, dialect) for exchange in exchanges if "unjudged" not in exchange.tags]
@@ -43,8 +42,6 @@ def judge(
         level = rule.level_in(dialect.name)
         if level is not Level.OFF:
             verdicts.append(_verdict(rule, level, table[rule.id], views))
-        if progress:
-            progress()
     return verdicts
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+import tempfile
+import traceback
 from typing import Any, Final, NoReturn
 
 import click
@@ -74,4 +76,10 @@ def main(args: list[str] | None = None) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         sys.exit(130)
+    except Exception as error:  # a defect of ours: the sentence goes to the terminal, the traceback to a file
+        click.echo(f"Error: rejoinder itself failed: {type(error).__name__}: {error}", err=True)
+        with tempfile.NamedTemporaryFile("w", prefix="rejoinder-crash-", suffix=".txt", delete=False) as file:
+            file.write(traceback.format_exc())
+        click.echo(f"  Please report it with {file.name}. What a run had gathered is in its folder.", err=True)
+        sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from rejoinder import __version__
 from rejoinder.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
-    from rejoinder.exchange import Exchange
-    from rejoinder.runfile import Run, RunWriter
-    from rejoinder.wire.target import Target
+    from rejoinder.recording import Recording
+    from rejoinder.runfile import Run
 
 RUNS: Final = "rejoinder-runs"
 
@@ -98,67 +93,30 @@ def new_folder(out: Path | None) -> Path:
     return out
 
 
-@dataclass(slots=True)
-class Recording:
-    """A run file that is being written; ``began`` is Unix time in seconds, ``found`` what finding the endpoint took."""
-
-    folder: Path
-    writer: RunWriter
-    began: float
-    found: tuple[Exchange, ...] = ()
-
-    def header(self, target: Target | None, *, url: str, model: str | None, dialect: str, **fields: Any) -> None:
-        """Write the header, and what finding the endpoint took; ``target`` is ``None`` when there is none."""
-        found = {"url": url, "model": model, "dialect": dialect}
-        if target is not None:
-            found |= {"url": target.url, "model": target.model, "server": target.server}
-        self.writer.header(
-            started_at=self.began,
-            tool={"rejoinder": __version__, "python": platform.python_version()},
-            command=shown_command(),
-            target=found,
-            **fields,
-        )
-        for exchange in self.found:
-            self.writer.exchange(exchange.tagged("unjudged"))
-
-    def footer(self, exit_code: int, **fields: Any) -> None:
-        """Write the footer with the exit code."""
-        self.writer.footer(ended_at=time.time(), exit_code=exit_code, **fields)
-
-
 @contextmanager
 def recording(out: Path | None) -> Iterator[Recording]:
-    """Open a run file in a folder for results and close it in the end."""
+    """Open a run file in a folder for results and close it in the end.
+
+    When no endpoint is found, reports of what was gathered are written too; a run that never began leaves nothing.
+    """
+    from rejoinder.recording import Recording
     from rejoinder.runfile import RunWriter
 
     folder = new_folder(out)
-    with RunWriter(folder / "run.ndjson") as writer:
-        yield Recording(folder, writer, time.time())
-
-
-def shown_command() -> list[str]:
-    """Return the command line as a person would type it."""
-    return ["rejoinder", *sys.argv[1:]]
-
-
-def discover(recording: Recording, url: str, *, key: str | None, model: str | None, dialect: str) -> Target:
-    """Find the endpoint. When there is none the run file is finished with what was gathered, and the error raised."""
-    from rejoinder.wire.target import find_target
-
     try:
-        target, exchanges = asyncio.run(find_target(url, key=key, model=model, dialect=dialect, deadline=60.0))
-    except TargetError as error:
-        recording.found = error.exchanges
-        recording.header(None, url=url, model=model, dialect=dialect)
-        recording.footer(error.exit_code, problem=str(error))
-        recording.writer.close()
-        if error.exchanges:
-            write_reports(recording.folder)
-            click.echo(f"What was gathered is in {recording.folder}.", err=True)
+        with RunWriter(folder / "run.ndjson") as writer:
+            yield Recording(folder, writer, ["rejoinder", *sys.argv[1:]])
+    except TargetError:
+        write_reports(folder)
+        click.echo(f"What was gathered is in {folder}.", err=True)
         raise
-    recording.found = tuple(exchanges)
-    return target
+    except UsageError:
+        file = folder / "run.ndjson"
+        if file.exists() and not file.stat().st_size:
+            file.unlink()
+            with suppress(OSError):  # the folder holds other things
+                folder.rmdir()
+        raise
 
 
 def write_reports(folder: Path) -> Run:

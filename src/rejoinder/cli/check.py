@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from rejoinder.cli._progress import Steps
-from rejoinder.cli._run import Recording, close_run, discover, endpoint_options, read_key, recording
+from rejoinder.cli._run import close_run, endpoint_options, read_key, recording
 from rejoinder.errors import UsageError
 from rejoinder.settings import Budget, parse_budget
 
 if TYPE_CHECKING:
-    from rejoinder.conformance.engine import CheckResult
-    from rejoinder.conformance.plan import Plan
-    from rejoinder.wire.target import Target
+    from rejoinder.conformance.engine import CheckResult, Progress
+    from rejoinder.recording import Recording
 
 
 @click.command("check")
@@ -116,57 +112,21 @@ def check_endpoint(
     seed: int = 0,
 ) -> CheckResult:
     """Find the endpoint, send the plan, judge, and write all of it but the footer to the run file."""
-    from rejoinder.conformance.engine import rule_count
-    from rejoinder.conformance.judge import judge
+    from rejoinder.conformance.examination import examine
     from rejoinder.conformance.plan import build_plan
     from rejoinder.contract import load_dialect
 
     steps.step(f"Looking for an endpoint at {url}")
-    target = discover(record, url, key=key, model=model, dialect=dialect)
+    target = record.discover(url, key=key, model=model, dialect=dialect)
     plan = build_plan(plan_name, load_dialect(dialect), model=target.model)
-    record.header(
-        target,
-        url=url,
-        model=model,
-        dialect=dialect,
-        plan=plan.name,
-        seed=seed,
-        cases={case.id: case.intent for case in plan.cases},
-    )
+    cases = {case.id: case.intent for case in plan.cases}
+    record.header(target, url=url, model=model, dialect=dialect, plan=plan.name, seed=seed, cases=cases)
     model_words = f"model {target.model}" if target.model else "no model named"
     steps.say(f"{target.url}, {model_words}, dialect {dialect}")
-    steps.say(f"Plan {plan.name}: {plan.requests} requests, at most {plan.output_tokens} output tokens")
+    steps.say(f"Plan {plan.name}: up to {plan.requests} requests and {plan.output_tokens} output tokens")
     for warning in target.warnings:
         steps.say(f"Note: {warning}")
     steps.step("Asking", plan.requests)
-    result = asyncio.run(_ask(record, steps, target, plan, concurrency, budget, timeout))
-    result.warnings[:0] = target.warnings
-    rules = rule_count(dialect, select)
-    steps.step("Judging", rules)
-    judged = 0
-
-    def one_more() -> None:
-        nonlocal judged
-        judged += 1
-        steps.update(judged, f"{judged} rules")
-
-    result.verdicts = judge(result.exchanges, dialect, select=select, progress=one_more)
-    for verdict in result.verdicts:
-        record.writer.verdict(verdict)
-    return result
-
-
-async def _ask(
-    record: Recording,
-    steps: Steps,
-    target: Target,
-    plan: Plan,
-    concurrency: int,
-    budget: Budget | None,
-    timeout: float,
-) -> CheckResult:
-    from rejoinder.conformance.engine import CheckRun, Progress
-    from rejoinder.wire.client import Client
 
     def show(progress: Progress) -> None:
         note = f"{progress.done} of {progress.requests} requests"
@@ -176,25 +136,15 @@ async def _ask(
             note += f", {progress.failed} without reply"
         steps.update(progress.done, note)
 
-    async with Client(target.url, key=target.key) as client:
-        run = CheckRun(
-            client,
-            target,
-            plan,
-            concurrency=concurrency,
-            budget=budget,
-            deadline=timeout,
-            on_exchange=record.writer.exchange,
-            on_progress=show,
-        )
-        loop = asyncio.get_running_loop()
-
-        def interrupt() -> None:
-            # A second Ctrl-C ends the process at once.
-            loop.remove_signal_handler(signal.SIGINT)
-            steps.say("Interrupted: ending requests in flight and judging what is there. Press Ctrl-C again to quit.")
-            run.stop()
-
-        with suppress(NotImplementedError, ValueError):  # no signal handlers on this platform or in this thread
-            loop.add_signal_handler(signal.SIGINT, interrupt)
-        return await run.run()
+    return examine(
+        target,
+        plan,
+        record.writer,
+        concurrency=concurrency,
+        budget=budget,
+        deadline=timeout,
+        select=select,
+        on_progress=show,
+        on_judging=lambda: steps.step("Judging"),
+        on_interrupt=lambda: steps.say("Interrupted: judging what was gathered. Ctrl-C once more quits at once."),
+    )

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from rejoinder.cli._progress import Steps
-from rejoinder.cli._run import Recording, close_run, discover, endpoint_options, read_key, recording
+from rejoinder.cli._run import close_run, endpoint_options, read_key, recording
 from rejoinder.errors import UsageError
 from rejoinder.settings import parse_duration
 
 if TYPE_CHECKING:
     from rejoinder.load.run import LoadProgress, LoadResult
     from rejoinder.load.settings import LoadSettings
+    from rejoinder.recording import Recording
     from rejoinder.wire.target import Target
 
 
@@ -103,7 +104,7 @@ def command(
     key = read_key(api_key_env)
     with recording(out) as record, Steps(quiet=quiet) as steps:
         steps.step(f"Looking for an endpoint at {url}")
-        target = discover(record, url, key=key, model=model, dialect=dialect)
+        target = record.discover(url, key=key, model=model, dialect=dialect)
         settings = LoadSettings(
             url=target.url,
             model=target.model or "",
