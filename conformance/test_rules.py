@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+
 import pytest
 
 from rejoinder.conformance.plugin import RejoinderWarning, describe

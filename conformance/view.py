@@ -110,6 +110,8 @@ class View:
         for frame in self.frames:
             if not frame.has_data or frame.data.strip() == DONE_SENTINEL:
                 continue
+            if not frame.terminated and self.exchange.outcome is not Outcome.COMPLETE:
+                continue  # what a broken connection left of an event says nothing about the event
             constants: list[str] = []
             value, error = None, ""
             try:

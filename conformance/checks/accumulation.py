@@ -24,18 +24,14 @@ class _Text:
     item: ItemTrace
     part: PartTrace
     field: str
-
-    @property
-    def place(self) -> int:
-        return self.item.output_index if self.item.output_index is not None else self.item.position
+    place: int
 
     @property
     def within(self) -> tuple[str | int, ...]:
         """The path of the text inside its item."""
         if self.part.container == "item":
             return (self.field,)
-        index = self.part.index if self.part.index is not None else self.part.position
-        return (self.part.container, index, self.field)
+        return (self.part.container, self.item.place(self.part), self.field)
 
 
 def _texts(view: View, *families: str) -> Iterator[_Text]:
@@ -44,7 +40,7 @@ def _texts(view: View, *families: str) -> Iterator[_Text]:
         for part in item.parts:
             spec = part.spec
             if spec is not None and spec.part in families and _is_placed(part):
-                yield _Text(item, part, spec.field)
+                yield _Text(item, part, spec.field, view.fold.place(item))
 
 
 def _is_placed(part: PartTrace) -> bool:

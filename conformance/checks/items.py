@@ -151,8 +151,8 @@ def _closed_pairs(view: View) -> Iterator[tuple[ItemTrace, dict[str, Any], Any]]
     if output is None or not _ended_well(view):
         return
     for item in _announced(view):
-        place = item.output_index if item.output_index is not None else item.position
-        if isinstance(item.closed, dict) and 0 <= place < len(output):
+        place = view.fold.place(item)
+        if isinstance(item.closed, dict) and place < len(output):
             yield item, item.closed, output[place]
 
 
@@ -163,7 +163,7 @@ def done_equals_final(view: View) -> Iterator[Problem]:
         difference = first_difference(closed, final)
         if difference:
             pointer, expected, actual = difference
-            place = item.output_index if item.output_index is not None else item.position
+            place = view.fold.place(item)
             yield in_response(
                 view,
                 "An item in the terminal response differs from the item as it was closed.",
@@ -431,8 +431,8 @@ def calls_keep_their_names(view: View) -> Iterator[Problem]:
         typed = [number for part in item.of("item") for number in part.typed_at]
         for name in ("name", "call_id"):
             first = get(item.announced, name)
-            if not is_set(first):
-                continue
+            if not is_set(first) or first == "":
+                continue  # ITM-07, ITM-08
             for number in typed:
                 value = view.events[number].data.get(name, ABSENT)
                 if is_set(value) and value != first:

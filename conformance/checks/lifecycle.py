@@ -234,6 +234,8 @@ def no_early_usage(view: View) -> Iterator[Problem]:
     """Usage is looked for in every event before the first terminal one, beside and inside a response."""
     end = view.fold.terminals[0] if view.fold.terminals else len(view.events)
     for event in view.events[:end]:
+        if event.spec is None:
+            continue
         for pointer, usage in (
             ("/usage", get(event.data, "usage")),
             ("/response/usage", get(event.data, "response", "usage")),

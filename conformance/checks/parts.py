@@ -182,8 +182,8 @@ def part_type_is_constant(view: View) -> Iterator[Problem]:
             yield at_event(
                 view.events[part.closed_at[0]], "A part changes its type.", "/part/type", expected=first, actual=closed
             )
-        place = item.output_index if item.output_index is not None else item.position
-        index = part.index if part.index is not None else part.position
+        place = view.fold.place(item)
+        index = item.place(part)
         final = get(output, place, "content", index, "type")
         if isinstance(final, str) and final != first:
             yield in_response(
@@ -296,8 +296,8 @@ def annotations_as_streamed(view: View) -> Iterator[Problem]:
                 break
         if not part.annotations or output is None:
             continue
-        place = item.output_index if item.output_index is not None else item.position
-        where = part.index if part.index is not None else part.position
+        place = view.fold.place(item)
+        where = item.place(part)
         final = get(output, place, "content", where, "annotations")
         difference = first_difference([annotation for _, _, annotation in part.annotations], final)
         if difference:

@@ -85,6 +85,13 @@ class ItemTrace:
         """Return the item's parts in one container: ``content``, ``summary`` or ``item``."""
         return [part for part in self.parts if part.container == container]
 
+    def place(self, part: PartTrace) -> int:
+        """Return a part's place in its container: its index, if all indexes there make sense, else its position."""
+        indexes = [other.index for other in self.of(part.container) if other.index is not None]
+        if part.index is not None and sorted(indexes) == list(range(len(self.of(part.container)))):
+            return part.index
+        return part.position
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -124,6 +131,8 @@ class StreamFold:
         self._by_index: dict[int, ItemTrace] = {}
         self._by_id: dict[str, ItemTrace] = {}
         self._open: ItemTrace | None = None
+        self._ordered = False
+        self._ordered_for = -1
 
     def feed(self, data: Any) -> None:
         """Take the next event's parsed data, which may be any JSON value."""
@@ -172,18 +181,28 @@ class StreamFold:
         """Return the output items that the events describe, without looking at any snapshot of the response.
 
         An item is its closed form (or its announced form, if it was never closed) with every streamed text put in from
-        the deltas; items stand in the order of ``output_index``, or of mention where indexes are missing.
+        the deltas; items stand at their :meth:`place`.
         """
-        items = list(self.items)
-        if all(item.output_index is not None for item in items):
-            items.sort(key=lambda item: item.output_index or 0)
-        return [_rebuild(item) for item in items]
+        return [_rebuild(item) for item in sorted(self.items, key=self.place)]
+
+    def place(self, item: ItemTrace) -> int:
+        """Return the item's place in the output: its ``output_index``, if the indexes of all items make sense.
+
+        They do when they are 0, 1, 2, ... in any order; else the order of mention counts.
+        """
+        if self._ordered_for != len(self.items):
+            self._ordered_for = len(self.items)
+            indexes = [item.output_index for item in self.items if item.output_index is not None]
+            self._ordered = sorted(indexes) == list(range(len(self.items)))
+        return item.output_index if self._ordered and item.output_index is not None else item.position
 
     def _item_added(self, number: int, data: dict[str, Any]) -> None:
         announced = data.get("item")
         index = _integer(data.get("output_index"))
         identity = _text(announced.get("id")) if isinstance(announced, dict) else None
         known = self._by_id.get(identity) if identity else None
+        if known is not None and index is not None and known.output_index not in (None, index):
+            known = None  # two items under one id
         if known is None and index is not None:
             same_index = self._by_index.get(index)
             # The same index again is a second item, unless the first was only mentioned and never announced.
@@ -206,9 +225,7 @@ class StreamFold:
         closed = data.get("item")
         identity = _text(closed.get("id")) if isinstance(closed, dict) else None
         index = _integer(data.get("output_index"))
-        item = self._by_id.get(identity) if identity else None
-        if item is None:
-            item = self._by_index.get(index) if index is not None else self._open
+        item = self._known(identity, index) or (self._open if index is None else None)
         if item is None:
             item = self._new_item(index, identity)
         item.events.append(number)
@@ -274,7 +291,7 @@ class StreamFold:
         index = data.get("output_index")
         by_id = self._by_id.get(identity) if isinstance(identity, str) else None
         by_index = self._by_index.get(index) if type(index) is int else None
-        item = by_id or by_index
+        item = self._known(identity, index)
         if item is None:
             if self._open is not None and not (type(index) is int and isinstance(identity, str)):
                 item = self._open
@@ -286,6 +303,13 @@ class StreamFold:
             self.misnamed.append(Misnamed(number, "output_index", item.output_index, index))
         item.events.append(number)
         return item
+
+    def _known(self, identity: Any, index: Any) -> ItemTrace | None:
+        """Return the item of that id, else the one of that index; of several items under one id the one of both."""
+        by_index = self._by_index.get(index) if type(index) is int else None
+        if not isinstance(identity, str) or (by_index is not None and by_index.id == identity):
+            return by_index
+        return self._by_id.get(identity) or by_index
 
     def _new_item(self, index: int | None = None, identity: str | None = None) -> ItemTrace:
         item = ItemTrace(len(self.items), output_index=index, id=identity)
@@ -311,7 +335,7 @@ def _rebuild(trace: ItemTrace) -> Any:
         parts = item.get(part.container)
         if not isinstance(parts, list):
             parts = item[part.container] = []
-        place = part.index if part.index is not None else part.position
+        place = trace.place(part)
         if place == len(parts):
             announced = part.closed if isinstance(part.closed, dict) else part.announced
             parts.append(deepcopy(announced) if isinstance(announced, Mapping) else {})
