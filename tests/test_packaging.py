@@ -1,0 +1,137 @@
+"""What is built is what the tree holds, and importing it starts nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOTS = {
+    "rejoinder": "src/rejoinder",
+    "rejoinder.conformance": "conformance",
+    "rejoinder.load": "load",
+    "rejoinder.reports": "reports",
+    "rejoinder.strategies": "strategies",
+}
+ROOMS = [folder for folder in ROOTS.values() if "/" not in folder]
+
+
+def build(tree: Path, to: Path, kind: str) -> Path:
+    """Build the ``wheel`` or ``sdist`` of a tree; needs no network where the build backend is installed."""
+    setuptools = int(importlib.metadata.version("setuptools").partition(".")[0]) if _has("setuptools") else 0
+    if setuptools >= 77:
+        code = f"import setuptools.build_meta as backend; backend.build_{kind}({str(to)!r})"
+        command = [sys.executable, "-c", code]
+    elif kind == "wheel":
+        command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(to), "."]
+    else:
+        pytest.skip("needs setuptools >= 77 in the environment")
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "SetuptoolsDeprecationWarning" not in done.stderr
+    (file,) = to.iterdir()
+    return file
+
+
+def _has(distribution: str) -> bool:
+    return any(True for _ in importlib.metadata.distributions(name=distribution))
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """Return a copy of what a build needs, so that nothing is written into the tree."""
+    copy = tmp_path_factory.mktemp("tree") / "rejoinder"
+    copy.mkdir()
+    skip = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.pyc")
+    for name in ("src", *ROOMS):
+        shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=skip)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy / name)
+    return copy
+
+
+def tracked(tree: Path) -> dict[str, str]:
+    """Return every file of the five roots: its path in the import package, and its path in the tree."""
+    found = {}
+    for package, folder in ROOTS.items():
+        for at, folders, names in os.walk(tree / folder):
+            folders[:] = [name for name in folders if not (Path(at) / name).is_symlink()]
+            for name in names:
+                path = (Path(at) / name).relative_to(tree)
+                inside = path.relative_to(folder).as_posix()
+                found[f"{package.replace('.', '/')}/{inside}"] = path.as_posix()
+    return found
+
+
+def test_the_wheel_holds_the_tree_and_nothing_else(tree, tmp_path):
+    with zipfile.ZipFile(build(tree, tmp_path, "wheel")) as wheel:
+        names = [name for name in wheel.namelist() if ".dist-info/" not in name]
+        expected = tracked(tree)
+        assert sorted(names) == sorted(expected)
+        for name, path in expected.items():
+            assert wheel.read(name) == (tree / path).read_bytes()
+
+
+def test_the_source_distribution_can_build_it(tree, tmp_path):
+    with tarfile.open(build(tree, tmp_path, "sdist")) as archive:
+        names = [name.partition("/")[2] for name in archive.getnames()]
+    assert set(tracked(tree).values()) <= set(names)
+    assert len(names) == len(set(names))
+    assert not [name for name in names if name.startswith(tuple(f"src/rejoinder/{room}/" for room in ROOMS))]
+
+
+def test_packages_are_listed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    assert listed["package-dir"] == ROOTS
+    there = {
+        name.removesuffix("/__init__.py").replace("/", ".")
+        for name in tracked(ROOT)
+        if name.endswith("/__init__.py") and "__pycache__" not in name
+    }
+    assert listed["packages"] == sorted(there)
+
+
+def test_the_links_for_type_checkers():
+    for room in ROOMS:
+        link = ROOT / "src" / "rejoinder" / room
+        if not link.is_symlink():
+            pytest.skip("a checkout without symlinks")
+        assert link.readlink() == Path("..", "..", room)
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["rejoinder", "rejoinder.cli", "rejoinder.conformance", "rejoinder.conformance.plugin", "rejoinder.wire.client"],
+)
+def test_imports_do_not_patch_sockets(module):
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"there is no {module}")
+    code = (
+        f"import sys, {module}\n"
+        "print(*sorted(name for name in sys.modules if name.partition('.')[0] in ('locust', 'gevent')))"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("", 0), done.stderr
+
+
+def test_the_version_is_told_once():
+    import rejoinder
+
+    assert importlib.metadata.version("rejoinder") == rejoinder.__version__
+
+
+def test_the_command_is_installed():
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="rejoinder")
+    assert callable(script.load())
+    (plugin,) = importlib.metadata.entry_points(group="pytest11", name="rejoinder")
+    assert importlib.util.find_spec(plugin.module) is not None
