@@ -73,7 +73,7 @@ def percentile_chart(load: Load) -> Chart | None:
             if value is not None:
                 points.append((WIDTH * depth / nines, scale(value)))
         curves.append(Curve(style, distribution.title, path(points)))
-    ticks = [Tick(0, "0 %")]
+    ticks = []
     for name, depth in (("50", math.log10(2)), ("90", 1.0), ("99", 2.0), ("99.9", 3.0), ("99.99", 4.0)):
         if depth <= nines + 1e-9:
             ticks.append(Tick(round(100 * depth / nines, 2), f"{name} %"))
@@ -98,7 +98,7 @@ def gap_chart(load: Load, bins: int = 60) -> Chart | None:
     top = max(sums) or 1
     width = WIDTH / bins
     bars = "".join(
-        f"M{_n(i * width + width * 0.08)} 100V{_n(HEIGHT - HEIGHT * max(value / top, 0.012))}h{_n(width * 0.84)}V100z"
+        f"M{_n((i + 0.08) * width)} 100V{_n(HEIGHT * (1 - 0.84 * max(value / top, 0.012)))}h{_n(width * 0.84)}V100z"
         for i, value in enumerate(sums)
         if value
     )
@@ -114,7 +114,7 @@ def gap_chart(load: Load, bins: int = 60) -> Chart | None:
         told,
         [Curve("b", distribution.title, bars, area=True)],
         scale.ticks(),
-        [Tick(0, f"{100 * top / distribution.n:.2g} %")],
+        [Tick(16, f"{100 * top / distribution.n:.2g} %")],
         marks,
     )
 
@@ -136,7 +136,7 @@ def timeline_charts(load: Load) -> list[Chart]:
     def strip(title: str, told: str, series: Sequence[Series]) -> Chart:
         values = [v for _, _, get, _ in series for row in rows if (v := get(row)) is not None]
         scale = Linear(max(values, default=0.0))
-        label = seconds if title == "Time to first token" else rate
+        label = _round_seconds if title == "Time to first token" else _round
         curves = []
         for style, name, get, area in series:
             points = [(x(row), scale(v)) for row in rows if (v := get(row)) is not None]
@@ -180,7 +180,7 @@ class Linear:
     """A vertical axis from zero to a round number above the largest value."""
 
     def __init__(self, top: float) -> None:
-        self._steps = _steps(0.0, top if top > 0 else 1.0, 3)
+        self._steps = _steps(0.0, top if top > 0 else 1.0, 4)
         self._top = max(top, self._steps[-1]) or 1.0
 
     def __call__(self, value: float) -> float:
@@ -251,6 +251,10 @@ def _steps(low: float, high: float, about: int) -> list[float]:
 
 def _clock(value: float) -> str:
     return f"{value / 60:g} min" if value >= 300 and value % 60 == 0 else f"{value:g} s"
+
+
+def _round(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:g}"
 
 
 def _round_seconds(value: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from rejoinder.exchange import Request, parse_json
+from rejoinder.reports._excerpt import layout
 from rejoinder.reports._text import BODY_LIMIT, cut, one_line, printable
 
 # What curl sets itself, and what would only repeat the recording client's habits.
@@ -80,7 +81,7 @@ def json_body(body: bytes) -> str | None:
             return dict(items)
 
         value = json.loads(text, object_pairs_hook=count, parse_constant=_refuse, parse_float=_exact_float)
-        shown = json.dumps(value, ensure_ascii=False, indent=2)
+        shown = layout(value)
     except (ValueError, RecursionError):
         return None
     if pairs != _pairs(value):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +19,8 @@ TICKS: Final = 160
 """Positions on a timeline that can be told apart; arrivals that fall on one position share a tick."""
 PARSE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes of a stream that are parsed for its events."""
+
+_LEADING_TYPE: Final = re.compile(r'\{ ?"type": ?"([\w.:-]+)", ?')
 
 _OUTCOMES: Final = {
     Outcome.CUT: "the connection ended in the middle of the reply",
@@ -205,7 +208,7 @@ def _stream(exchange: Exchange, events: list[ServerEvent], comments: int, proble
                 offset=event.start,
                 t=seconds(event.t),
                 type=one_line(_type_of(event), 80),
-                data=one_line(event.data, 160),
+                data=_data(event, 160),
                 fault=number == at,
                 skipped=number - previous - 1,
             )
@@ -228,6 +231,16 @@ def _stream(exchange: Exchange, events: list[ServerEvent], comments: int, proble
         comments=comments,
         note=note,
     )
+
+
+def _data(event: ServerEvent, limit: int) -> str:
+    """Return the event's data in one line, without the leading type that the row names already."""
+    text = one_line(event.data[: limit * 4], limit * 4)
+    match = _LEADING_TYPE.match(text)
+    if match and match.group(1) == event.event:
+        text = "{… " + text[match.end() :]
+    more = len(event.data) - limit
+    return text if len(text) <= limit and more <= 0 else f"{text[:limit]}… ({max(more, 1):,} more characters)"
 
 
 def _type_of(event: ServerEvent) -> str:

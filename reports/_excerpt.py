@@ -14,6 +14,7 @@ from rejoinder.reports._text import cut, printable
 VALUE_LIMIT: Final = 1200
 """Characters of an expected or actual value that are shown."""
 LINE_LIMIT: Final = 240
+LINE_WIDTH: Final = 78
 _TOKENS: Final = re.compile(r"\w+|\s+|.", re.DOTALL)
 _MATCH_BUDGET: Final = 250_000
 """Product of token counts above which differences are not searched for inside the differing middle."""
@@ -37,11 +38,9 @@ class Line(NamedTuple):
 def pretty(value: Any, limit: int = VALUE_LIMIT) -> str:
     """Return a JSON value as indented text of bounded length; what is not JSON is shown as its ``repr``."""
     try:
-        text = json.dumps(value, ensure_ascii=False, indent=2)
+        text = layout(value)
     except (TypeError, ValueError, RecursionError):
         text = repr(value)
-    if len(text) <= 72:
-        return printable(" ".join(text.split()) if isinstance(value, (dict, list)) else text)
     return printable(cut(text, limit))
 
 
@@ -107,7 +106,7 @@ def excerpt(value: Any, pointer: str, around: int = 5, limit: int = 24) -> list[
     """
     lines: list[tuple[str, str]] = []
     try:
-        for line in _lines(value, "", "", "", 0):
+        for line in _lines(value, "", "", "", 0, pointer):
             lines.append(line)
             if (
                 len(lines) >= 5000
@@ -131,29 +130,61 @@ def excerpt(value: Any, pointer: str, around: int = 5, limit: int = 24) -> list[
     return shown
 
 
-def _lines(value: Any, pointer: str, lead: str, comma: str, depth: int) -> Iterator[tuple[str, str]]:
-    """Yield (pointer, text) for each line of a value printed with an indent of two."""
-    if depth > 40:
+def layout(value: Any) -> str:
+    """Return a JSON value indented by two, with every object and list that fits on its line left in one line."""
+    return "\n".join(text for _, text in _lines(value, "", "", "", 0, None))
+
+
+def _lines(
+    value: Any, pointer: str, lead: str, comma: str, depth: int, target: str | None
+) -> Iterator[tuple[str, str]]:
+    """Yield (pointer, text) for each line of a value printed with an indent of two.
+
+    What leads to the ``target`` pointer is always opened, so that its place has a line of its own.
+    """
+    if depth > 40 and target is not None:
         yield pointer, f"{lead}…{comma}"
         return
     indent = " " * (len(lead) - len(lead.lstrip(" ")))
-    if isinstance(value, dict) and value:
+    on_the_way = target is not None and (target == pointer or target.startswith(f"{pointer}/"))
+    nested = isinstance(value, (dict, list)) and value
+    if not nested or (not on_the_way and _room(value, LINE_WIDTH - len(lead)) >= 0):
+        yield pointer, f"{lead}{json.dumps(value, ensure_ascii=False)}{comma}"
+        return
+    last = len(value) - 1
+    if isinstance(value, dict):
         yield pointer, lead + "{"
-        last = len(value) - 1
         for index, (key, child) in enumerate(value.items()):
             step = str(key).replace("~", "~0").replace("/", "~1")
             name = json.dumps(str(key), ensure_ascii=False)
-            yield from _lines(child, f"{pointer}/{step}", f"{indent}  {name}: ", "," if index < last else "", depth + 1)
+            rest = "," if index < last else ""
+            yield from _lines(child, f"{pointer}/{step}", f"{indent}  {name}: ", rest, depth + 1, target)
         yield "", f"{indent}}}{comma}"
-    elif isinstance(value, list) and value:
+    else:
         yield pointer, lead + "["
         for index, child in enumerate(value):
-            yield from _lines(
-                child, f"{pointer}/{index}", f"{indent}  ", "," if index < len(value) - 1 else "", depth + 1
-            )
+            rest = "," if index < last else ""
+            yield from _lines(child, f"{pointer}/{index}", f"{indent}  ", rest, depth + 1, target)
         yield "", f"{indent}]{comma}"
-    else:
-        yield pointer, f"{lead}{json.dumps(value, ensure_ascii=False, default=repr)}{comma}"
+
+
+def _room(value: Any, room: int) -> int:
+    """Return how much of ``room`` characters is left after a value on one line; negative as soon as it is too long."""
+    if room < 0:
+        return room
+    if isinstance(value, dict):
+        for key, child in value.items():
+            room = _room(child, room - len(str(key)) - 6)
+            if room < 0:
+                break
+        return room
+    if isinstance(value, list):
+        for child in value:
+            room = _room(child, room - 2)
+            if room < 0:
+                break
+        return room
+    return room - (len(value) + 2 if isinstance(value, str) else len(str(value)))
 
 
 @dataclass(frozen=True, slots=True)

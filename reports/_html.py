@@ -24,11 +24,11 @@ from rejoinder.reports._load import PERCENTILES
 from rejoinder.reports._model import WORDS, FindingView, RuleView, Tone, View, view
 from rejoinder.runfile import Run
 
-EVIDENCE_BUDGET: Final = 160_000
+EVIDENCE_BUDGET: Final = 150_000
 """Bytes of requests, events and replies on one page; the findings that matter most get theirs first."""
-FINDINGS_PER_RULE: Final = 12
+FINDINGS_PER_RULE: Final = 10
 """Findings of one rule that are written out; the others are counted."""
-FINDINGS_IN_ALL: Final = 400
+FINDINGS_IN_ALL: Final = 250
 """Findings of all rules that are written out; every rule keeps at least its first."""
 
 

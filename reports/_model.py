@@ -14,10 +14,9 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from rejoinder.contract import FAMILIES, Rule, load_dialect, load_rules
-from rejoinder.errors import ContractError
+from rejoinder.errors import ContractError, RejoinderError
 from rejoinder.reports._load import Load, read_load
 from rejoinder.reports._text import (
-    count,
     listed,
     moment,
     number,
@@ -63,6 +62,11 @@ _TONE_OF: Final = {
     Status.DECLINED: Tone.DECLINED,
     Status.NOT_APPLICABLE: Tone.NA,
     Status.PASS: Tone.PASS,
+}
+_MEASURED: Final = {
+    "VALID": ("Load run, valid", "The generator kept up, so the figures are the endpoint's."),
+    "SUSPECT": ("Load run, suspect", "The generator was strained or something was lost; take the figures with care."),
+    "CLIENT-BOUND": ("Load run, client-bound", "The generator, not the endpoint, may have set the figures."),
 }
 _LEVEL_ORDER: Final = {Level.MUST: 0, Level.SHOULD: 1, Level.MAY: 2, Level.OFF: 3}
 
@@ -216,9 +220,9 @@ def view(run: Run) -> View:
         warnings=_warnings(run, rules, load),
         rules=rules,
         families=_families(rules),
-        counts={tone: counts[tone] for tone in Tone if counts[tone]},
+        counts=_by_tone(rules),
         excuses=_excuses(rules),
-        coverage=(sum(rule.tone in (Tone.PASS, Tone.FAIL, Tone.WARN, Tone.INFO) for rule in rules), _in_force(dialect)),
+        coverage=_coverage(rules, dialect),
         load=load,
         exchanges=len(run.exchanges),
         problem=one_line(_text(run.footer.get("problem")), 500),
@@ -293,9 +297,14 @@ def _families(rules: list[RuleView]) -> list[Family]:
     for rule in rules:
         by_family.setdefault(rule.family, []).append(rule)
     return [
-        Family(family, FAMILIES.get(family, ""), members, dict(Counter(rule.tone for rule in members)))
-        for family, members in by_family.items()
+        Family(family, FAMILIES.get(family, ""), members, _by_tone(members)) for family, members in by_family.items()
     ]
+
+
+def _by_tone(rules: list[RuleView]) -> dict[Tone, int]:
+    """Return how many rules have each tone, the worst tone first."""
+    counts = Counter(rule.tone for rule in rules)
+    return {tone: counts[tone] for tone in Tone if counts[tone]}
 
 
 def _excuses(rules: list[RuleView]) -> list[Excuse]:
@@ -309,13 +318,15 @@ def _excuses(rules: list[RuleView]) -> list[Excuse]:
     return [Excuse(tone, reason, members) for (tone, reason), members in ranked]
 
 
-def _in_force(dialect: str) -> int:
-    """Return how many rules of the catalogue the dialect puts in force."""
+def _coverage(rules: list[RuleView], dialect: str) -> tuple[int, int]:
+    """Return how many of the rules in force in the dialect were judged, and how many there are (0: not known)."""
     try:
         name = load_dialect(dialect).name
-    except Exception:  # an unknown or unreadable dialect must not keep the report from being written
-        return 0
-    return sum(rule.level_in(name) is not Level.OFF for rule in catalogue().values())
+    except RejoinderError:  # a run of an unknown dialect is still worth a report
+        return 0, 0
+    force = {rule.id for rule in catalogue().values() if rule.level_in(name) is not Level.OFF}
+    judged = (Tone.PASS, Tone.FAIL, Tone.WARN, Tone.INFO)
+    return len({rule.id for rule in rules if rule.tone in judged} & force), len(force)
 
 
 def _verdict(run: Run, rules: list[RuleView], counts: Counter[Tone], load: Load | None) -> tuple[Tone, str, str]:
@@ -338,8 +349,9 @@ def _verdict(run: Run, rules: list[RuleView], counts: Counter[Tone], load: Load 
         return Tone.PASS, "Conforms", f"All {plural(judged, 'rule')} that could be judged hold. {tail}".strip()
     if load is not None and load.started:
         bad = load.bad > 0
-        headline = "Load run" if not load.verdict else f"Load run: {load.verdict}"
-        return (Tone.WARN if bad or load.verdict not in ("", "VALID") else Tone.PASS), headline, tail
+        headline, meaning = _MEASURED.get(load.verdict, ("Load run", ""))
+        tone = Tone.WARN if bad or load.verdict not in ("", "VALID") else Tone.PASS
+        return tone, headline, f"{tail} {meaning}".strip()
     problem = one_line(_text(run.footer.get("problem")), 500)
     if counts[Tone.ERROR]:
         return Tone.ERROR, "Nothing could be judged", problem or f"All {plural(len(rules), 'rule')} ended in an error."
@@ -374,10 +386,15 @@ def _facts(run: Run, target: dict[str, Any], exchanges: int, load: Load | None) 
         ("Took", _duration(run)),
         ("Plan", _word(run.header.get("plan"))),
         ("Seed", _word(run.header.get("seed"))),
-        ("Requests", count(exchanges) + (f" checked, {load.started:,} under load" if load else " checked")),
+        ("Requests", _requests(exchanges, load)),
         ("Versions", one_line(", ".join(f"{name} {_text(version)}" for name, version in versions.items()), 200)),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _requests(exchanges: int, load: Load | None) -> str:
+    parts = [f"{exchanges:,} recorded"] if exchanges or load is None else []
+    return ", ".join([*parts, f"{load.started:,} under load"] if load else parts)
 
 
 def _duration(run: Run) -> str:

@@ -70,8 +70,11 @@ def printable(text: str, keep: str = "\n\t") -> str:
 def one_line(value: Any, limit: int = 300) -> str:
     """Return any value as one line of harmless text of at most about ``limit`` characters."""
     text = value if isinstance(value, str) else compact(value)
-    text = text[: limit * 4]  # looking at megabytes to show a line would be slow
-    return cut(printable(" ".join(text.split()), keep=""), limit)
+    begin = text[: limit * 4]  # looking at megabytes to show a line would be slow
+    line = printable(" ".join(begin.split()), keep="")
+    if len(line) <= limit and len(begin) == len(text):
+        return line
+    return f"{line[:limit]}… ({max(len(line) - limit, 0) + len(text) - len(begin):,} more characters)"
 
 
 def cut(text: str, limit: int = BODY_LIMIT) -> str:
