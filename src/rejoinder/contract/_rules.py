@@ -31,8 +31,8 @@ class Rule:
     """One rule of the catalogue.
 
     ``id`` is never reused or renumbered. ``title`` is a few words, ``statement`` one sentence, ``source`` where it
-    comes from. ``levels`` holds a level for each dialect that differs from ``level``. ``unchecked`` says why there is no
-    check, else empty.
+    comes from. ``levels`` holds a level for each dialect that differs from ``level``. ``unchecked`` says why there is
+    no check, else empty.
     """
 
     id: str
