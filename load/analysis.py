@@ -184,15 +184,16 @@ def _expected_limit(exchange: Exchange, response: dict[str, Any]) -> bool:
 def _outcome(exchange: Exchange, result: Measurement, terminal: str) -> tuple[str, str]:
     """Return the outcome before the rules are asked, and a sentence for all but ``ok``."""
     transport = exchange.outcome
+    reason = exchange.detail or transport.value
     if transport is Outcome.CANCELLED:
-        return "censored", exchange.detail
+        return "censored", reason
     if transport is Outcome.TIMEOUT:
-        return "timeout", exchange.detail
+        return "timeout", reason
     status = exchange.status
     if transport is not Outcome.COMPLETE and not (terminal and transport is Outcome.CUT):
-        return "transport", exchange.detail
+        return "transport", reason
     if status is None:
-        return "transport", exchange.detail or "no reply"
+        return "transport", "no reply"
     if status >= 400:
         name = "http_429" if status == 429 else "http_5xx" if status >= 500 else "http_4xx"
         return name, f"HTTP {status}: {_error_text(exchange.json())}".rstrip(": ")
@@ -207,7 +208,7 @@ def _outcome(exchange: Exchange, result: Measurement, terminal: str) -> tuple[st
     if terminal in ("response.failed", "error"):
         return "failed", result.detail or terminal
     if transport is Outcome.CUT:
-        return "nonconforming", f"{exchange.detail}, after the terminal event"
+        return "nonconforming", f"{reason}, after the terminal event"
     if terminal == "response.incomplete":
         return "incomplete", "response.incomplete"
     return "ok", ""

@@ -60,7 +60,10 @@ _PROBE: Final = 0.01
 _REPORT_EVERY: Final = 1.0
 _PROGRESS_EVERY: Final = 0.5
 _BACKLOG_TO_JUDGE: Final = 500
-"""While more recordings than this wait for the analyst, new ones are measured but not judged by the rules."""
+"""While more recordings than this wait for the analyst, most new ones are measured but not judged by the rules."""
+_JUDGE_ONE_IN: Final = 64
+_BACKLOG_TO_WAIT: Final = 20_000
+"""With more, requests wait: memory is bounded, and the run is called bound by the client."""
 _ANALYST_START: Final = 60.0
 _ANALYST_END: Final = 120.0
 _PAUSE: Final = (0.05, 1.0)
@@ -316,6 +319,9 @@ class Engine:
         """Send the request of one slot in this greenlet and hand its recording to the analyst."""
         assert self._bodies is not None
         assert self._analyst is not None
+        while self._analyst.backlog > _BACKLOG_TO_WAIT:
+            self.check.throttled = True
+            gevent.sleep(0.01)
         dispatched = perf_counter_ns()
         me = gevent.getcurrent()
         body = self._bodies.body(slot)
@@ -343,7 +349,7 @@ class Engine:
                 reception.detail,
                 body,
                 reception.receives,
-                self._analyst.backlog < _BACKLOG_TO_JUDGE,
+                self._analyst.backlog < _BACKLOG_TO_JUDGE or slot % _JUDGE_ONE_IN == 0,
                 reception.reused,
             )
         )

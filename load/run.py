@@ -7,6 +7,7 @@ kept. Closing the control pipe asks it to stop; the end of this process closes i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,8 +15,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -181,12 +183,14 @@ def run_load(
     *,
     progress: Callable[[LoadProgress], None] | None = None,
     key: str | None = None,
+    stop: threading.Event | None = None,
 ) -> LoadResult:
     """Run a load test and write its sample lines, and up to 20 exchanges that did not end well, into the run file.
 
     Blocks until the run has ended. ``progress`` is called about twice a second. ``key`` is the endpoint's key; without
-    it the variable ``REJOINDER_API_KEY`` is used. On Ctrl-C (``KeyboardInterrupt``) nothing more is sent,
-    requests in flight get up to 5 s, and the result says ``interrupted``; a second Ctrl-C ends it at once.
+    it the variable ``REJOINDER_API_KEY`` is used. On Ctrl-C (SIGINT, handled here while the run lasts if this is the
+    main thread), or when ``stop`` is set from another thread, nothing more is sent, requests in flight get up to 5 s,
+    and the result says ``interrupted``; a second Ctrl-C ends it at once.
 
     Raises :class:`~rejoinder.errors.UsageError` for settings that cannot be used, before anything is sent, and
     :class:`~rejoinder.errors.RejoinderError` when the generator could not start. A generator that dies later does not
@@ -197,7 +201,9 @@ def run_load(
         settings = replace(settings, bodies=str(Path(settings.bodies).absolute()))
         read_corpus(Path(settings.bodies))
     with tempfile.TemporaryDirectory(prefix="rejoinder-load-") as folder:
-        return _Run(settings, writer, progress, Path(folder), key).execute()
+        run = _Run(settings, writer, progress, Path(folder), key, stop or threading.Event())
+        with _signals(run):
+            return run.execute()
 
 
 class _Run:
@@ -208,7 +214,10 @@ class _Run:
         progress: Callable[[LoadProgress], None] | None,
         folder: Path,
         key: str | None,
+        stop: threading.Event,
     ) -> None:
+        self.stop = stop
+        self.interrupts = 0
         self.settings = settings
         self.follower = _Follower(settings, writer, progress)
         self.writer = writer
@@ -253,7 +262,7 @@ class _Run:
         users = self.settings.processes if self.settings.concurrency is None else self.settings.concurrency
         command = [sys.executable, "-m", "locust", "-f", str(Path(__file__).with_name("locustfile.py"))]
         command += ["--headless", "--only-summary", "--loglevel", "WARNING"]
-        command += ["--host", self.settings.url, "--users", str(users), "--spawn-rate", str(users)]
+        command += ["--users", str(users), "--spawn-rate", str(users)]
         if self.settings.processes > 1:
             port = str(_free_port())
             command += ["--processes", str(self.settings.processes), "--expect-workers-max-wait", "60"]
@@ -268,6 +277,7 @@ class _Run:
             if not name.startswith(("LOCUST_", "REJOINDER_LOAD_")) and name not in ("PYTHONINSPECT",)
         }
         environment |= self.settings.to_environment()
+        environment["LOCUST_HOST"] = self.settings.url
         environment["REJOINDER_LOAD_OUTPUT"] = str(self.output)
         environment["REJOINDER_LOAD_CONTROL"] = str(control)
         if self.key is not None:
@@ -276,27 +286,25 @@ class _Run:
 
     def _follow(self, process: subprocess.Popen[bytes], measured: BinaryIO, control: int) -> int:
         """Read until the process has ended; return the control descriptor, or -1 once it has been closed."""
-        begun = time.monotonic()
-        limit = begun + _START_LIMIT
+        limit = time.monotonic() + _START_LIMIT
         started = False
         while process.poll() is None:
-            try:
-                time.sleep(_POLL)
-                self._drain(measured)
-                if self.follower.begun and not started:
-                    started = True
-                    limit = time.monotonic() + self.settings.duration + self.settings.drain + _END_LIMIT
-                if time.monotonic() > limit:
-                    self.warnings.append("The load generator did not end in time and was stopped.")
-                    return control
-            except KeyboardInterrupt:
-                if self.interrupted:
-                    self.warnings.append("Ended at once by a second interrupt; requests in flight are not counted.")
-                    return control
+            self.stop.wait(_POLL) if control >= 0 else time.sleep(_POLL)
+            self._drain(measured)
+            if self.follower.begun and not started:
+                started = True
+                limit = time.monotonic() + self.settings.duration + self.settings.drain + _END_LIMIT
+            if self.interrupts > 1:
+                self.warnings.append("Ended at once by a second interrupt.")
+                return control
+            if control >= 0 and self.stop.is_set():
                 self.interrupted = True
                 os.close(control)
                 control = -1
                 limit = time.monotonic() + INTERRUPT_DRAIN + _END_LIMIT
+            if time.monotonic() > limit:
+                self.warnings.append("The load generator did not end in time and was stopped.")
+                return control
         return control
 
     def _drain(self, measured: BinaryIO) -> None:
@@ -356,6 +364,24 @@ class _Run:
         """Return the last line that Locust printed and that says something."""
         lines = [line.strip() for line in self.log.read_text("utf-8", "replace").splitlines() if line.strip()]
         return lines[-1][:300] if lines else "it printed nothing."
+
+
+@contextlib.contextmanager
+def _signals(run: _Run) -> Iterator[None]:
+    """Turn Ctrl-C into an orderly end. An exception out of nowhere could lose half of a line that was being read."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: object) -> None:
+        run.interrupts += 1
+        run.stop.set()
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _free_port() -> int:

@@ -255,6 +255,7 @@ class SelfCheck:
     cpu: list[float] = field(default_factory=list)
     max_in_flight: int = 0
     capped: int = 0
+    throttled: bool = False
     analyst_lost: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -266,6 +267,7 @@ class SelfCheck:
             "cpu": [round(value, 3) for value in self.cpu],
             "max_in_flight": self.max_in_flight,
             "capped": self.capped,
+            "throttled": self.throttled,
             "analyst_lost": self.analyst_lost,
         }
 
@@ -374,6 +376,8 @@ def self_check(
     grade(lag_p99, (0.005, 0.020), f"the event loop was late by {_ms(lag_p99)} (p99 of 10 ms probes)")
     grade(cpu_mean, (0.75, 0.90), f"a generator process used {cpu_mean:.0%} of a core")
     grade(dispatch_p99, (0.010, 0.050), f"requests were started {_ms(dispatch_p99)} late (p99)")
+    if any(check.throttled for check in checks):
+        bound.append("requests waited for the analysis of earlier ones")
     if lost:
         suspect.append(f"{lost} started requests have no outcome")
     whole = sum(tally.outcomes[name] for name in ("ok", "nonconforming", "incomplete", "failed", "truncated"))

@@ -1,0 +1,162 @@
+"""Sums: they merge exactly, add up, and say when they cannot be trusted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rejoinder.exchange import Exchange, Outcome, Request
+from rejoinder.load.analysis import OUTCOMES, Measurement
+from rejoinder.load.recording import Recording
+from rejoinder.load.settings import LoadSettings
+from rejoinder.load.tally import SelfCheck, Tally, load_line, steady_window
+from rejoinder.runfile import line_is_valid
+
+SETTINGS = LoadSettings(url="http://127.0.0.1", concurrency=2, duration=10)
+EXCHANGE = Exchange("x", Request("POST", "/"), Outcome.COMPLETE, 200)
+SECOND = 1_000_000_000
+
+
+def add(tally: Tally, start: float, length: float, outcome: str = "ok", worker: int = 0, **fields: Any) -> None:
+    begun = round(start * SECOND)
+    recording = Recording(0, begun, begun, begun, begun + round(length * SECOND), 0.0, "complete", "", b"", [])
+    measured = Measurement(outcome=outcome, status=200, e2e=length, judged=True, **fields)
+    if outcome not in ("ok", "nonconforming", "incomplete"):
+        measured.e2e = None
+    tally.add(recording, EXCHANGE, measured, 0, worker)
+
+
+requests = st.lists(
+    st.tuples(st.floats(0, 9), st.floats(0.001, 5), st.sampled_from(OUTCOMES), st.lists(st.floats(0, 1), max_size=3)),
+    max_size=20,
+)
+
+
+def tally_of(items: list[Any]) -> Tally:
+    tally = Tally()
+    for start, length, outcome, gaps in items:
+        content = [(length / 2, 1)] if gaps else []
+        add(
+            tally,
+            start,
+            length,
+            outcome,
+            ttft=length / 2 if gaps else None,
+            gaps=gaps,
+            content=content,
+            output_tokens=7,
+        )
+    return tally
+
+
+def numbers(tally: Tally) -> dict[str, Any]:
+    """Return what must not depend on how the requests were spread; sums of tokens are floats."""
+    record = tally.to_json()
+    del record["requests"], record["evidence"]
+    record["rules"] = dict(sorted(record["rules"].items()))
+    record["histograms"] = dict(sorted(record["histograms"].items()))
+    record["outcomes"] = dict(sorted(record["outcomes"].items()))
+    record["seconds"] = {
+        number: {name: round(value, 6) if isinstance(value, float) else value for name, value in second.items()}
+        for number, second in sorted(record["seconds"].items())
+    }
+    return record
+
+
+@given(requests, requests)
+def test_merging_parts_gives_the_whole(first: list[Any], second: list[Any]) -> None:
+    merged = tally_of(second)
+    merged.merge(Tally.from_json(json.loads(json.dumps(tally_of(first).to_json()))))
+    assert numbers(merged) == numbers(tally_of([*first, *second]))
+
+
+@given(requests)
+def test_everything_adds_up(items: list[Any]) -> None:
+    tally = tally_of(items)
+    lines = tally.second_lines()
+    assert sum(tally.outcomes.values()) == tally.finished == len(items)
+    assert sum(line["started"] for line in lines) == sum(line["finished"] for line in lines) == len(items)
+    assert [line["t"] for line in lines] == list(range(len(lines)))
+    assert not lines or lines[-1]["in_flight"] == 0
+    answered = sum(outcome in ("ok", "nonconforming", "incomplete") for _, _, outcome, _ in items)
+    assert sum(line["output_tokens"] for line in lines) == pytest.approx(7 * answered, abs=0.1 * len(lines))
+    line = load_line(tally, [SelfCheck(started=len(items))], SETTINGS, issued=10)
+    assert sum(line["outcomes"].values()) == line["started"]
+    for record in [*({"what": "second", **line} for line in lines), {"what": "load", **line}]:
+        assert line_is_valid({"kind": "sample", **json.loads(json.dumps(record))})
+
+
+def test_nonconforming_requests_are_measured_but_not_ok() -> None:
+    tally = Tally()
+    add(tally, 0, 1, "ok", ttft=0.1)
+    add(tally, 0, 1, "nonconforming", ttft=0.9, rules=["SSE-03"])
+    add(tally, 0, 1, "truncated", ttft=0.2)
+    assert tally.histograms["ttft"].n == 2
+    assert tally.histograms["ttft_ok"].n == 1
+    line = load_line(tally, [SelfCheck(started=3)], SETTINGS, issued=1)
+    assert line["rates_whole_run"]["ok_per_s"] == pytest.approx(0.5)
+    assert line["rules"] == {"SSE-03": 1}
+
+
+def test_intended_times_count_from_the_schedule() -> None:
+    tally = Tally()
+    recording = Recording(0, 0, 2 * SECOND, 3 * SECOND, 4 * SECOND, 0.0, "complete", "", b"", [])
+    tally.add(recording, EXCHANGE, Measurement(ttft=0.5, e2e=1.0), 0, 0)
+    found = {name: histogram.max / 1e6 for name, histogram in tally.histograms.items()}
+    assert found["dispatch_lag"] == 2.0
+    assert found["sched_lag"] == 3.0
+    assert found["ttft_intended"] == 3.5
+    assert found["e2e_intended"] == 4.0
+    assert tally.requests[0]["t"] == 3.0
+    assert tally.requests[0]["intended"] == 0.0
+
+
+def test_evidence_is_varied_and_bounded() -> None:
+    tally = Tally()
+    for number in range(100):
+        add(tally, 0, 1, "nonconforming", rules=[f"R-{number % 20}"])
+    assert len(tally.evidence) == 20
+    assert len({signature for signature, _ in tally.evidence}) > 6
+
+
+def test_the_steady_window_leaves_ramp_and_drain_out() -> None:
+    tally = Tally()
+    add(tally, 0.2, 9.5)
+    for start in range(2, 7):
+        add(tally, start - 0.5, 1.0)
+        add(tally, start - 0.4, 1.0)
+    assert steady_window(tally, SETTINGS, issued=8.0) == (2.0, 6.0)
+
+
+def check_with(lag: float = 0.0, cpu: float = 0.1, **fields: Any) -> SelfCheck:
+    check = SelfCheck(started=1, cpu=[0.0, cpu, cpu, 0.0], **fields)
+    check.loop_lag.add(lag)
+    return check
+
+
+@pytest.mark.parametrize(
+    ("check", "verdict", "words"),
+    [
+        (check_with(), "VALID", ""),
+        (check_with(lag=0.006), "SUSPECT", "event loop"),
+        (check_with(lag=0.03), "CLIENT-BOUND", "event loop"),
+        (check_with(cpu=0.8), "SUSPECT", "80% of a core"),
+        (check_with(cpu=0.95), "CLIENT-BOUND", "95% of a core"),
+        (check_with(throttled=True), "CLIENT-BOUND", "analysis"),
+        (check_with(capped=3), "SUSPECT", "limit of requests"),
+        (check_with(analyst_lost=True), "SUSPECT", "died"),
+        (SelfCheck(started=2), "SUSPECT", "1 started requests have no outcome"),
+    ],
+)
+def test_the_generator_judges_itself(check: SelfCheck, verdict: str, words: str) -> None:
+    tally = Tally()
+    add(tally, 0, 1, output_tokens=3)
+    again = SelfCheck.from_json(json.loads(json.dumps(check.to_json())))
+    found = load_line(tally, [again], SETTINGS, issued=5)["self_check"]
+    assert found["verdict"] == verdict
+    assert words in "; ".join(found["reasons"])
+    assert bool(found["reasons"]) == (verdict != "VALID")
