@@ -151,7 +151,8 @@ class Validator:
 def _extra(error: ValidationError, branch: str) -> Iterator[SchemaError]:
     """Yield one error for each field that a closed object does not know."""
     known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
-    for name, value in error.instance.items():
+    instance: Any = error.instance
+    for name, value in instance.items():
         if name not in known:
             pointer = _pointer([*error.absolute_path, name])
             yield SchemaError(
