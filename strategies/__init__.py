@@ -25,9 +25,11 @@ from rejoinder.strategies.bodies import (
     tools,
 )
 from rejoinder.strategies.compiler import from_contract
+from rejoinder.strategies.conversations import conversations
 from rejoinder.strategies.coverage import Branches, Coverage
 from rejoinder.strategies.encode import to_bytes
 from rejoinder.strategies.environment import Environment
+from rejoinder.strategies.invalid import Mutant, invalid_requests, surely_invalid
 from rejoinder.strategies.streams import event_streams, output_items, responses, to_sse, unfold
 from rejoinder.strategies.systematic import Case, each_choice, variants
 
@@ -36,16 +38,20 @@ __all__ = [
     "Case",
     "Coverage",
     "Environment",
+    "Mutant",
     "content_parts",
+    "conversations",
     "each_choice",
     "event_streams",
     "from_contract",
     "input_items",
+    "invalid_requests",
     "output_items",
     "previous_input_messages",
     "reasoning_configs",
     "requests",
     "responses",
+    "surely_invalid",
     "text_formats",
     "to_bytes",
     "to_sse",

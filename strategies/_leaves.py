@@ -22,8 +22,8 @@ Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 
 INT_LIMIT: Final = 2**31 - 1
 _TEXT: Final = st.text(max_size=80)
-_KEYS: Final = st.text("abcdefghijklmnopqrstuvwxyz_", min_size=1, max_size=8)
-_NAMES: Final = st.from_regex(r"[a-z][a-z0-9_]{0,11}", fullmatch=True)
+#: Names of tools, properties and keys, as every endpoint takes them.
+NAMES: Final = st.text("abcdefghijklmnopqrstuvwxyz_", min_size=1, max_size=8)
 _PLAIN: Final[Mapping[str, SearchStrategy[Any]]] = {
     "string": _TEXT,
     "integer": st.integers(-INT_LIMIT, INT_LIMIT),
@@ -48,14 +48,14 @@ def json_values(*, max_leaves: int = 8) -> SearchStrategy[Json]:
     leaf = st.none() | st.booleans() | _PLAIN["integer"] | _PLAIN["number"] | _TEXT
     return st.recursive(
         leaf,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
         max_leaves=max_leaves,
     )
 
 
 def json_objects() -> SearchStrategy[dict[str, Json]]:
     """Any small JSON object. Shrinks towards the empty object."""
-    return st.dictionaries(_KEYS, json_values(max_leaves=4), max_size=3)
+    return st.dictionaries(NAMES, json_values(max_leaves=4), max_size=3)
 
 
 _LEAF_SCHEMAS: Final[tuple[dict[str, Any], ...]] = (
@@ -79,7 +79,7 @@ def json_schemas(draw: st.DrawFn) -> dict[str, Any]:
     They keep to what strict mode accepts: every property required, nothing else allowed. Shrinks towards an object
     without properties.
     """
-    names = draw(st.lists(_NAMES, max_size=3, unique=True))
+    names = draw(st.lists(NAMES, max_size=3, unique=True))
     properties: dict[str, Any] = {name: draw(st.sampled_from(_LEAF_SCHEMAS)) for name in names}
     return {"type": "object", "properties": properties, "required": names, "additionalProperties": False}
 

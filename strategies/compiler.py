@@ -114,7 +114,7 @@ class Compiler:
         if not node.fields:
             if node.extra is None:
                 return st.just({}).map(dict)
-            return st.dictionaries(_leaves._KEYS, self.strategy(node.extra), max_size=self._max_items)
+            return st.dictionaries(_leaves.NAMES, self.strategy(node.extra), max_size=self._max_items)
         required = [item for item in node.fields if item.required]
         optional = [item for item in node.fields if not item.required]
         if len(optional) > _WIDE:

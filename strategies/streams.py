@@ -173,12 +173,14 @@ def _finished(type_: str, dialect: str, status: str) -> SearchStrategy[Item]:
     settings = load_dialect(dialect)
 
     def override(inner: Node, name: str) -> SearchStrategy[Any] | None:
-        if name in ("arguments",):
+        if name == "arguments":
             return _leaves.json_objects().map(json.dumps)
         if name in _streamed_fields(settings, type_):
             return st.text(max_size=20)
         if name == "call_id":
             return st.just("")
+        if name == "name":
+            return _leaves.NAMES
         if name in _CONTAINERS:
             # Contents that may be null are never: null and no part at all are told by the same events.
             return st.lists(_parts(inner, settings), max_size=3)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
@@ -120,6 +121,31 @@ def each_choice(pack: Pack = "variant", env: Environment | None = None) -> list[
         raise ValueError(f"pack is 'plain', 'variant', 'item', 'all' or a positive number, not {pack!r}")
     cases = _packed(root, everything, rows, pack)
     return cases if any(isinstance(case.body["input"], str) for case in cases) else [_string(root), *cases]
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """A short valid body for changing: ``below`` points to what it is a seed of, an item or the whole request."""
+
+    variant: str
+    below: str
+    body: Body
+
+
+def seeds(env: Environment | None = None) -> Iterator[Seed]:
+    """Yield bodies with one instance of an item each, and with one top-level field each, for every branch."""
+    root = _root(env)
+    for name, node in _variants(root):
+        for level in _variant(name, node):
+            yield Seed(name, "/input/0", {"input": [copy.deepcopy(level.value)], **_required(root)})
+    for item in root.fields:
+        if item.name == "input":
+            continue
+        for level in _factor(item):
+            body = {"input": _PROMPT, **_required(root)}
+            if level.value is not ABSENT:
+                body[item.name] = copy.deepcopy(level.value)
+            yield Seed("request", "", body)
 
 
 def _string(root: Object) -> Case:

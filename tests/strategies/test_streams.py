@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, find, given, settings
+from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
@@ -16,6 +16,7 @@ from rejoinder.strategies.streams import event_streams, output_items, output_typ
 from rejoinder.verdict import Status
 
 DIALECTS = dialect_names()
+UNSHRUNK = settings(max_examples=5, deadline=None, database=None, phases=[Phase.generate])
 QUIET = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -93,9 +94,9 @@ def test_folding_undoes_unfolding(dialect: str) -> None:
 
 @pytest.mark.parametrize("type_", output_types())
 def test_every_output_type_can_be_streamed(type_: str) -> None:
-    events = find(event_streams(types=[type_]), lambda events: events[-1]["type"] == "response.completed")
-    assert [item["type"] for item in events[-1]["response"]["output"]] == [type_]
-    assert all(item["type"] == type_ for item in (find(output_items(types=[type_]), lambda item: True),))
+    events = find(event_streams(types=[type_], endings=["completed"]), lambda events: True, settings=UNSHRUNK)
+    assert {item["type"] for item in events[-1]["response"]["output"]} == {type_}
+    assert find(output_items(types=[type_]), lambda item: True, settings=UNSHRUNK)["type"] == type_
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
