@@ -309,11 +309,11 @@ def alter(field: str) -> Callable[[Json], None]:
     return lambda target: target.__setitem__(field, altered(target[field]))
 
 
-def lost_delta(kind: str) -> Callable[[Events, Occasion], Events]:
-    """Return a hook that loses the last delta of a type."""
+def lost_delta(*kinds: str) -> Callable[[Events, Occasion], Events]:
+    """Return a hook that loses the last delta of these types."""
 
     def hook(events: Events, _: Occasion) -> Events:
-        place = next((i for i in reversed(range(len(events))) if is_of(events[i], kind)), None)
+        place = next((i for i in reversed(range(len(events))) if is_of(events[i], *kinds)), None)
         if place is not None:
             del events[place]
         return events

@@ -874,12 +874,12 @@ def _in_item(container: str) -> Callable[[Json], None]:
 
 
 def _texts(
-    name: str, what: str, rule: str, event: str, kind: str, field: str, container: str = ""
+    name: str, what: str, rule: str, kind: str, field: str, *events: str, container: str = ""
 ) -> tuple[Fault, Fault, Fault]:
     """Return three faults of a streamed text: a lost delta, a done event and a final item that differ.
 
-    ``event`` is the event type without its ending, ``kind`` the item's type, ``field`` the text's field in its done
-    event, which is also its field in the part, or in the item where there is no ``container`` of parts.
+    ``kind`` is the item's type, ``field`` the text's field in its done event, which is also its field in the part, or
+    in the item where there is no ``container`` of parts. ``events`` are the event types that carry it, without endings.
     """
 
     def final(item: Json) -> None:
@@ -893,13 +893,13 @@ def _texts(
             id=f"{name}-delta-lost",
             title=f"The last delta of {what} is lost.",
             breaks=(rule,),
-            events=lost_delta(f"{event}.delta"),
+            events=lost_delta(*(f"{event}.delta" for event in events)),
         ),
         Fault(
             id=f"{name}-done-differs",
             title=f"The done event of {what} says something else than its deltas.",
             breaks=(rule,),
-            events=each(f"{event}.done", do=alter(field)),
+            events=each(*(f"{event}.done" for event in events), do=alter(field)),
         ),
         Fault(
             id=f"final-{name}-differs",
@@ -964,9 +964,9 @@ _ACC = (
         "arguments",
         "a function call's arguments",
         "ACC-05",
-        "response.function_call_arguments",
         "function_call",
         "arguments",
+        "response.function_call_arguments",
     ),
     Fault(
         id="arguments-never-closed",
@@ -974,27 +974,36 @@ _ACC = (
         breaks=("ACC-05",),
         events=without(CALL_DONE),
     ),
-    *_texts("refusal", "a refusal", "ACC-06", "response.refusal", "message", "refusal", "content"),
-    *_texts("reasoning", "a reasoning text", "ACC-07", "response.reasoning_text", "reasoning", "text", "content"),
-    *_texts("summary", "a reasoning summary", "ACC-08", f"{SUMMARY}_text", "reasoning", "text", "summary"),
+    *_texts("refusal", "a refusal", "ACC-06", "message", "refusal", "response.refusal", container="content"),
+    *_texts(
+        "reasoning",
+        "a reasoning text",
+        "ACC-07",
+        "reasoning",
+        "text",
+        "response.reasoning_text",
+        "response.reasoning",
+        container="content",
+    ),
+    *_texts("summary", "a reasoning summary", "ACC-08", "reasoning", "text", f"{SUMMARY}_text", container="summary"),
     *_texts(
         "custom-input",
         "a custom tool's input",
         "ACC-09",
-        "response.custom_tool_call_input",
         "custom_tool_call",
         "input",
+        "response.custom_tool_call_input",
     ),
     *_texts(
-        "mcp-arguments", "an MCP call's arguments", "ACC-09", "response.mcp_call_arguments", "mcp_call", "arguments"
+        "mcp-arguments", "an MCP call's arguments", "ACC-09", "mcp_call", "arguments", "response.mcp_call_arguments"
     ),
     *_texts(
         "code",
         "a code interpreter's code",
         "ACC-09",
-        "response.code_interpreter_call_code",
         "code_interpreter_call",
         "code",
+        "response.code_interpreter_call_code",
     ),
     Fault(
         id="final-output-reversed",

@@ -307,7 +307,10 @@ class _Generation:
         heard = input_tokens(self.turn.items, self.body.get("instructions"))
         return {
             "input_tokens": heard,
-            "input_tokens_details": {"cached_tokens": self.turn.history_tokens},
+            "input_tokens_details": {
+                "cached_tokens": self.turn.history_tokens,
+                "cache_write_tokens": heard - self.turn.history_tokens,
+            },
             "output_tokens": self.output_tokens,
             "output_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
             "total_tokens": heard + self.output_tokens,

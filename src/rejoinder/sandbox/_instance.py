@@ -149,7 +149,7 @@ def _array(schema: Mapping[str, Any], text: str, root: Mapping[str, Any], depth:
     if schema.get("uniqueItems") is True:
         for index, value in enumerate(values):
             if value in values[:index]:
-                values[index] = f"{value}{index}" if isinstance(value, str) else index
+                values[index] = f"{value}{index}" if isinstance(value, str) else index + 1
     return values
 
 
