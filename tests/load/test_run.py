@@ -1,0 +1,282 @@
+"""Whole runs: Locust in a subprocess against servers whose own counts are known."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rejoinder.errors import RejoinderError, UsageError
+from rejoinder.load.histogram import Histogram
+from rejoinder.load.run import LoadProgress, LoadResult, _Thinner, run_load
+from rejoinder.load.settings import LoadSettings
+from rejoinder.runfile import Run, RunWriter, read_run
+
+ROOT = Path(__file__).parents[2]
+Execute = Callable[..., tuple[LoadResult, Run]]
+
+
+@pytest.fixture
+def execute(tmp_path: Path) -> Execute:
+    """Return a function that runs a load test and returns its result and the run file read back."""
+    path = tmp_path / "run.ndjson"
+
+    def run(url: str, *, during: Any = None, **values: Any) -> tuple[LoadResult, Run]:
+        with RunWriter(path) as writer:
+            writer.header(
+                started_at=0.0,
+                tool={"rejoinder": "0", "python": "3"},
+                command=[],
+                target={"url": url, "model": "m", "dialect": "northstar"},
+            )
+            result = run_load(LoadSettings(url=url, **values), writer, **(during or {}))
+            writer.footer(ended_at=0.0, exit_code=0)
+        found = read_run(path)
+        assert found.damage == []
+        check_run(result, found)
+        return result, found
+
+    return run
+
+
+def check_run(result: LoadResult, run: Run) -> None:
+    """Check what holds for every run: the ledger adds up, and the sample lines agree with each other."""
+    (load,) = run.samples_of("load")
+    assert load["started"] == result.started == sum(load["outcomes"].values())
+    assert load["outcomes"] == result.outcomes
+    assert load["self_check"]["lost"] == 0
+    seconds = run.samples_of("second")
+    assert sum(second["started"] for second in seconds) == sum(second["finished"] for second in seconds)
+    requests = run.samples_of("request")
+    assert len(requests) == sum(second["started"] for second in seconds)
+    histograms = {line["metric"]: Histogram.from_json(line) for line in run.samples_of("histogram")}
+    assert histograms == result.histograms
+    for request in requests:
+        assert request["outcome"] in load["outcomes"]
+        assert set(request) <= {
+            "kind", "what", "t", "intended", "outcome", "status", "ttfb", "ttfe", "ttft", "ttfo", "e2e", "tail",
+            "max_gap", "chunks", "deltas", "input_tokens", "output_tokens", "worker", "rules", "detail",
+        }  # fmt: skip
+    assert len(run.exchanges) <= 20
+    assert all(exchange.case == "load" for exchange in run.exchanges)
+
+
+def test_a_closed_loop_counts_what_the_server_counted(execute: Execute, timed_server: Any) -> None:
+    seen: list[LoadProgress] = []
+    result, run = execute(
+        timed_server.url, model="ttft=30&gap=5&tokens=16", concurrency=4, duration=2, during={"progress": seen.append}
+    )
+    truth = timed_server.truth()
+    assert result.outcomes == {"ok": truth["requests"]}
+    assert result.answered == result.ok == result.started
+    assert result.load["judged"] == result.started
+    assert result.histograms["itl"].n == truth["tokens"] - truth["requests"] - coalesced(run)
+    assert result.load["output_tokens"] == 16 * result.started
+    assert result.load["self_check"]["max_in_flight"] == 4
+    assert run.exchanges == []
+    assert seen[-1].finished == result.started
+    assert seen[-1].in_flight == 0
+    assert not result.interrupted
+
+
+def coalesced(run: Run) -> int:
+    return sum(request["deltas"] - request["chunks"] for request in run.samples_of("request"))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_open_loop_starts_every_slot_of_its_schedule(execute: Execute, timed_server: Any, processes: int) -> None:
+    result, run = execute(timed_server.url, model="ttft=20&gap=5&tokens=8", rate=40, duration=2, processes=processes)
+    assert result.started == timed_server.truth()["requests"] == 80
+    assert result.outcomes == {"ok": 80}
+    requests = run.samples_of("request")
+    assert sorted(round(request["intended"], 4) for request in requests) == [slot / 40 for slot in range(80)]
+    assert {request["worker"] for request in requests} == set(range(processes))
+    assert result.load["self_check"]["processes"] == processes
+
+
+def test_a_closed_loop_over_two_processes_loses_nothing(execute: Execute, timed_server: Any) -> None:
+    result, _ = execute(timed_server.url, model="ttft=400&gap=5&tokens=4", concurrency=3, duration=2, processes=2)
+    assert result.started == result.ok == timed_server.truth()["requests"]
+    assert result.load["self_check"]["max_in_flight"] == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "outcome", "transport"),
+    [
+        ("end=cut", "transport", "cut"),
+        ("end=reset", "transport", "cut"),
+        ("end=clean&gap=20", "truncated", "complete"),
+        ("end=failed&gap=20", "failed", "complete"),
+        ("end=error&gap=20", "failed", "complete"),
+        ("status=429", "http_429", "complete"),
+        ("status=500", "http_5xx", "complete"),
+    ],
+)
+def test_every_fault_has_its_outcome_and_evidence(
+    execute: Execute, timed_server: Any, model: str, outcome: str, transport: str
+) -> None:
+    result, run = execute(timed_server.url, model=model, concurrency=2, duration=0.5)
+    assert result.outcomes == {outcome: timed_server.truth()["requests"]}
+    assert result.ok == 0
+    assert 0 < len(run.exchanges) <= 3
+    assert {exchange.outcome.value for exchange in run.exchanges} == {transport}
+    assert "ttft" not in result.histograms
+
+
+def test_what_hangs_at_the_end_is_censored(execute: Execute, timed_server: Any) -> None:
+    result, _ = execute(timed_server.url, model="end=hang", concurrency=3, duration=0.5, drain=0.2)
+    assert result.outcomes == {"censored": 3}
+    assert timed_server.truth()["requests"] == 3
+
+
+def test_silence_is_a_timeout(execute: Execute, timed_server: Any) -> None:
+    result, _ = execute(timed_server.url, model="end=hang", rate=8, duration=1, idle_timeout=0.2)
+    assert result.outcomes == {"timeout": 8}
+
+
+def test_a_stall_is_seen_whole(execute: Execute, timed_server: Any) -> None:
+    result, _ = execute(timed_server.url, model="ttft=5&gap=5&tokens=8&stall=300", rate=4, duration=1)
+    stall = result.histograms["max_gap"].min / 1e6
+    # It can only be seen later than it was, never shorter, by more than the server's own lateness.
+    assert stall > 0.29
+
+
+def test_a_stop_from_outside_ends_the_run_in_order(execute: Execute, timed_server: Any) -> None:
+    stop = threading.Event()
+
+    def progress(now: LoadProgress) -> None:
+        if now.finished:
+            stop.set()
+
+    begun = time.monotonic()
+    result, _ = execute(
+        timed_server.url,
+        model="ttft=20&gap=5&tokens=8",
+        concurrency=2,
+        duration=60,
+        during={"progress": progress, "stop": stop},
+    )
+    assert result.interrupted
+    assert result.load["interrupted"] is True
+    assert result.outcomes == {"ok": timed_server.truth()["requests"]}
+    assert time.monotonic() - begun < 40
+
+
+def test_ctrl_c_ends_the_run_in_order(execute: Execute, timed_server: Any) -> None:
+    def progress(now: LoadProgress) -> None:
+        if now.finished and not sent:
+            sent.append(True)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    sent: list[bool] = []
+    before = signal.getsignal(signal.SIGINT)
+    result, _ = execute(timed_server.url, model="gap=5", concurrency=2, duration=60, during={"progress": progress})
+    assert result.interrupted
+    assert result.ok == timed_server.truth()["requests"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_server_that_dies_half_way_is_counted_not_fatal(execute: Execute, timed_server: Any) -> None:
+    def progress(now: LoadProgress) -> None:
+        if now.finished:
+            timed_server.kill()
+
+    result, run = execute(
+        timed_server.url, model="ttft=20&gap=5&tokens=8", rate=20, duration=2.5, during={"progress": progress}
+    )
+    assert result.started == 50
+    assert result.ok > 0
+    assert result.outcomes["transport"] > 0
+    assert any("no connection" in request.get("detail", "") for request in run.samples_of("request"))
+
+
+def test_a_dead_address_does_not_spin(execute: Execute) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    result, _ = execute(f"http://127.0.0.1:{port}", concurrency=2, duration=1)
+    assert result.answered == 0
+    assert set(result.outcomes) == {"transport"}
+    assert result.started < 40
+
+
+def test_the_key_reaches_the_server_and_no_file(execute: Execute, play: Callable[..., int], tmp_path: Path) -> None:
+    key = "sk-super-secret-key"
+    reply = b'{"error":{"message":"no such key: sk-super-secret-key"}}'
+    head = b"HTTP/1.1 401 No\r\nContent-Length: %d\r\nContent-Type: application/json\r\n\r\n" % len(reply)
+    result, run = execute(
+        f"http://127.0.0.1:{play(['request', head + reply])}", rate=1, duration=0.5, during={"key": key}
+    )
+    assert result.outcomes == {"http_4xx": 1}
+    assert "no such key" in run.exchanges[0].body.decode()
+    assert key not in (tmp_path / "run.ndjson").read_text()
+
+
+def test_bad_settings_start_nothing(tmp_path: Path) -> None:
+    with RunWriter(tmp_path / "run.ndjson") as writer:
+        with pytest.raises(UsageError, match="either a concurrency or a rate"):
+            run_load(LoadSettings(url="http://127.0.0.1"), writer)
+        with pytest.raises(UsageError, match="cannot be read"):
+            run_load(LoadSettings(url="http://127.0.0.1", rate=1, bodies=str(tmp_path / "none")), writer)
+    assert (tmp_path / "run.ndjson").read_text() == ""
+
+
+def test_a_generator_that_cannot_start_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, timed_server: Any
+) -> None:
+    (tmp_path / "locust.py").write_text("raise SystemExit('Locust is broken today.')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with RunWriter(tmp_path / "run.ndjson") as writer, pytest.raises(RejoinderError) as caught:
+        run_load(LoadSettings(url=timed_server.url, rate=1), writer)
+    assert "could not start" in caught.value.message
+    assert "Locust is broken today." in caught.value.message
+
+
+def test_request_lines_thin_out() -> None:
+    thinner = _Thinner(limit=100)
+    kept = [thinner.weight for _ in range(10_000) if thinner.keep()]
+    assert kept[:100] == [1] * 100
+    assert len(kept) < 500
+    assert sum(kept) == pytest.approx(10_000, rel=0.1)
+    assert len(kept) + thinner.left_out == 10_000
+
+
+def test_importing_the_parent_side_imports_no_locust() -> None:
+    program = (
+        "import sys, socket; plain = socket.socket\n"
+        "import rejoinder.load, rejoinder.load.run, rejoinder.load.settings, rejoinder.load.analyst\n"
+        "assert not {'locust', 'gevent'} & set(sys.modules), sys.modules.keys()\n"
+        "assert socket.socket is plain"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_no_module_hides_another(tmp_path: Path) -> None:
+    """Locust puts the folder of the locustfile on the path while it imports it."""
+    names = {path.stem for path in (ROOT / "load").glob("*.py")} - {"__init__"}
+    assert not names & set(sys.stdlib_module_names)
+    program = f"import importlib.util as u; print([n for n in {sorted(names)!r} if u.find_spec(n)])"
+    found = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert found.stdout.strip() == "[]"
+
+
+def test_plain_locust_shows_the_same_run(tmp_path: Path, timed_server: Any) -> None:
+    command = [sys.executable, "-m", "locust", "-f", str(ROOT / "load" / "locustfile.py"), "--headless"]
+    command += ["--host", timed_server.url, "-u", "2", "-r", "2", "-t", "2s", "--only-summary", "--json-file", "stats"]
+    environment = {**os.environ, "REJOINDER_LOAD_MODEL": "ttft=20&gap=5&tokens=8"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    count = timed_server.truth()["requests"]
+    assert f"{count} started: ok {count}" in done.stderr
+    assert "measurement " in done.stderr
+    rows = {row["method"]: row["num_requests"] for row in json.loads((tmp_path / "stats.json").read_text())}
+    assert rows == {"POST": count, "TTFT": count, "TPOT": count}
