@@ -39,13 +39,15 @@ def _texts(view: View, *families: str) -> Iterator[_Text]:
     for item in view.fold.items:
         for part in item.parts:
             spec = part.spec
-            if spec is not None and spec.part in families and _is_placed(part):
+            if spec is not None and spec.part in families and _is_placed(item, part):
                 yield _Text(item, part, spec.field, view.fold.place(item))
 
 
-def _is_placed(part: PartTrace) -> bool:
-    # A part that was never announced has no known place; PRT-01 and PRT-02 tell of it.
-    return part.container == "item" or bool(part.announced_at) or part.index in (0, None)
+def _is_placed(item: ItemTrace, part: PartTrace) -> bool:
+    """Whether it is known which part of the item a text belongs to; PRT-02 tells of indexes that name no part."""
+    parts = item.of(part.container)
+    announced = sum(1 for other in parts if other.announced_at)
+    return part.container == "item" or announced == len(parts) or not announced
 
 
 def _pointer(path: tuple[str | int, ...]) -> str:

@@ -1,0 +1,109 @@
+"""The proof of the checks: every fault is caught by the rules it breaks, and clean endpoints break none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rejoinder.conformance.judge import broken_rules, judge
+from rejoinder.contract import dialect_names, load_rules
+from rejoinder.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.sandbox import FAULTS, Fault, Sandbox, exercises
+from rejoinder.strategies.streams import Event, event_streams, to_sse
+from rejoinder.verdict import Status, Verdict
+
+NOW = 1_760_000_000.0
+
+
+@cache
+def judged(dialect: str, *faults: str) -> tuple[Verdict, ...]:
+    """Return the verdicts on everything that a sandbox answers to the standard requests."""
+    sandbox = Sandbox(dialect, faults, clock=lambda: NOW, hold=20)
+    exchanges = [
+        sandbox.exchange(exercise.request, id=f"x{i}", case=exercise.case, role=exercise.role, tags=exercise.tags)
+        for i, exercise in enumerate(exercises())
+    ]
+    return tuple(judge(exchanges, dialect))
+
+
+def fired(verdicts: Sequence[Verdict]) -> set[str]:
+    return {verdict.rule for verdict in verdicts if verdict.findings}
+
+
+def told(verdicts: Sequence[Verdict]) -> list[object]:
+    return [finding for verdict in verdicts for finding in verdict.findings]
+
+
+@pytest.mark.parametrize("dialect", dialect_names())
+def test_a_clean_endpoint_breaks_no_rule(dialect: str) -> None:
+    verdicts = judged(dialect)
+    assert told(verdicts) == []
+    assert {verdict.status for verdict in verdicts} <= {Status.PASS, Status.NOT_APPLICABLE}
+
+
+@pytest.mark.parametrize("dialect", dialect_names())
+def test_the_standard_requests_exercise_every_rule(dialect: str) -> None:
+    """What no clean stream exercises could raise a false alarm that nobody sees; faults exercise the rest."""
+    exercised = {verdict.rule for verdict in judged(dialect) if verdict.judged}
+    for fault in FAULTS.values():
+        if not fault.dialects or dialect in fault.dialects:
+            exercised |= {verdict.rule for verdict in judged(dialect, fault.id) if verdict.judged}
+    on = {verdict.rule for verdict in judged(dialect)}
+    assert {rule for rule in on if not load_rules()[rule].unchecked} - exercised == set()
+
+
+PAIRS = [(name, dialect) for name, fault in FAULTS.items() for dialect in fault.dialects or dialect_names()]
+
+
+@pytest.mark.parametrize(("name", "dialect"), PAIRS, ids=[f"{name}-{dialect}" for name, dialect in PAIRS])
+def test_a_fault_is_caught_by_the_rules_it_breaks(name: str, dialect: str) -> None:
+    verdicts = judged(dialect, name)
+    assert set(FAULTS[name].breaks) <= fired(verdicts)
+    assert Status.ERROR not in {verdict.status for verdict in verdicts}
+
+
+def test_every_check_is_proven_by_a_fault() -> None:
+    proven = {rule for fault in FAULTS.values() for rule in fault.breaks}
+    assert {rule.id for rule in load_rules().values() if not rule.unchecked} <= proven
+
+
+@pytest.mark.parametrize(
+    "fault", [fault for fault in FAULTS.values() if len(fault.breaks) == 1], ids=lambda f: str(f.id)
+)
+def test_a_fault_of_one_rule_is_not_a_flood(fault: Fault) -> None:
+    """A single defect must not look like a broken server: few other rules may fire with it."""
+    dialect = (fault.dialects or tuple(dialect_names()))[0]
+    others = fired(judged(dialect, fault.id)) - set(fault.breaks)
+    assert len(others) <= 6, sorted(others)
+
+
+def exchange_of(events: list[Event], dialect: str, ends: str = "\n") -> Exchange:
+    body = to_sse(events, dialect=dialect).replace(b"\n", ends.encode())
+    started = float(events[0]["response"]["created_at"])
+    return Exchange(
+        id="x",
+        request=Request("POST", "/v1/responses", (), b'{"input":"Hi","stream":true}'),
+        outcome=Outcome.COMPLETE,
+        status=200,
+        headers=(("content-type", "text/event-stream"),),
+        chunks=(Chunk(0.1, body),),
+        case="drawn",
+        role="stream",
+        started_at=started,
+        ended_at=0.2,
+    )
+
+
+@pytest.mark.parametrize("dialect", dialect_names())
+@given(data=st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_valid_streams_of_any_items_break_no_rule(dialect: str, data: st.DataObject) -> None:
+    events = data.draw(event_streams(dialect=dialect, extensions=True))
+    ends = data.draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    exchange = exchange_of(events, dialect, ends)
+    assert told(judge([exchange], dialect)) == []
+    assert broken_rules(exchange, dialect) == []
