@@ -241,7 +241,7 @@ def test_half_an_answer_that_hangs(serve):
         await asyncio.Event().wait()
 
     with pytest.raises(UnreachableError) as caught:
-        find(serve, script, deadline=0.2, model="m")
+        find(serve, script, deadline=1, model="m")
     assert caught.value.exchanges[0].body == b"{"
 
 
@@ -262,6 +262,24 @@ def test_tls_trouble(serve, server, scheme, error, words):
     for word in words:
         assert word in str(caught.value)
     assert len(caught.value.exchanges) <= 2
+
+
+def test_a_handshake_that_hangs(serve):
+    with pytest.raises(UnreachableError, match="no TLS handshake") as caught:
+        find(serve, _silent, server={"raw": True}, scheme="https", options=ClientOptions(connect=0.5))
+    assert "use http://127.0.0.1" in caught.value.hint
+    assert len(caught.value.exchanges) == 1
+
+
+def test_the_proxy_is_named(serve, monkeypatch):
+    async def main():
+        async with serve(routes({}, reply(502, b"<html>", "text/html"))) as proxy:
+            monkeypatch.setenv("HTTP_PROXY", proxy.url)
+            with pytest.raises(NotAnEndpointError) as caught:
+                await find_target("http://upstream.invalid")
+            assert f"through the proxy {proxy.url}" in caught.value.hint
+
+    asyncio.run(main())
 
 
 def test_no_connection(serve):

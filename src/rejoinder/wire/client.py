@@ -26,6 +26,10 @@ from rejoinder.errors import UsageError
 from rejoinder.exchange import Chunk, Exchange, Headers, Outcome, Request, parse_json
 from rejoinder.wire.redact import Redactor
 
+# How the details of time-outs begin that struck before a request was sent.
+NO_CONNECTION: Final = "There was no connection"
+NO_HANDSHAKE: Final = "There was no TLS handshake"
+
 USER_AGENT: Final = f"rejoinder/{__version__} python/{platform.python_version()}"
 
 
@@ -337,8 +341,8 @@ def _diagnose(error: Exception, progress: _Progress, options: ClientOptions, hos
     tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
     where = progress.where()
     if isinstance(error, httpx.ConnectTimeout):
-        what = "no TLS handshake" if progress.phase == "tls" else "no connection"
-        return Outcome.TIMEOUT, f"There was {what} with {host} within {options.connect:g} s."
+        what = NO_HANDSHAKE if progress.phase == "tls" else NO_CONNECTION
+        return Outcome.TIMEOUT, f"{what} with {host} within {options.connect:g} s."
     if isinstance(error, httpx.TimeoutException):
         what = "took" if isinstance(error, httpx.WriteTimeout) else "sent"
         return Outcome.TIMEOUT, f"{host} {what} no byte for {options.idle:g} s ({where})."

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from rejoinder.contract import DEFAULT_DIALECT
 from rejoinder.errors import NotAnEndpointError, TargetError, UnauthorizedError, UnreachableError, UsageError
 from rejoinder.exchange import Exchange, Outcome
-from rejoinder.wire.client import Client, ClientOptions
+from rejoinder.wire.client import NO_CONNECTION, NO_HANDSHAKE, Client, ClientOptions
 
 CASE: Final = "preflight"
 
@@ -178,7 +178,8 @@ class _Search:
         split = urlsplit(url)
         path = split.path.removesuffix("/responses") + "/models" + (f"?{split.query}" if split.query else "")
         exchange = await self._send("GET", path, None, "models", min(10.0, self.deadline))
-        if exchange.outcome in (Outcome.REFUSED, Outcome.TLS, Outcome.CANCELLED):
+        unconnected = exchange.detail.startswith((NO_CONNECTION, NO_HANDSHAKE))
+        if unconnected or exchange.outcome in (Outcome.REFUSED, Outcome.TLS, Outcome.CANCELLED):
             self._transport(url, exchange)
         listed = exchange.json() if exchange.ok else None
         if isinstance(listed, dict):
@@ -220,11 +221,13 @@ class _Search:
                 hint = f"Use {_other_scheme(url)}."
             self._fail(NotAnEndpointError, detail, hint)
         if outcome is Outcome.TIMEOUT:
-            self._fail(
-                UnreachableError,
-                detail,
-                "Is the server overloaded, or still loading its model? Try again when it is up.",
-            )
+            if detail.startswith(NO_HANDSHAKE):
+                hint = f"If the server speaks plain HTTP, use {_other_scheme(url)}."
+            elif detail.startswith(NO_CONNECTION):
+                hint = "Check host and port; a firewall on the way may drop what it does not like."
+            else:
+                hint = "Is the server overloaded, or still loading its model? Try again when it is up."
+            self._fail(UnreachableError, detail, hint)
         if outcome is Outcome.CUT and exchange.status is None:
             hint = "Look into the server's log."
             if not secure:
