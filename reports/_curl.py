@@ -17,6 +17,8 @@ _OWN_HEADERS: Final = frozenset(
     ("host", "content-length", "user-agent", "accept-encoding", "connection", "transfer-encoding", "cookie")
 )
 _SECRET_HEADERS: Final = frozenset(("authorization", "x-api-key", "api-key"))
+LAYOUT_LIMIT: Final = 64 * 1024
+"""Bytes above which a body is not laid out: its beginning is all that is shown."""
 _KEY: Final = "$REJOINDER_API_KEY"
 
 
@@ -71,6 +73,8 @@ def json_body(body: bytes) -> str | None:
 
     Characters that must not reach a page are written as JSON escapes, which say the same.
     """
+    if len(body) > LAYOUT_LIMIT:
+        return None
     try:
         text = body.decode("utf-8")
         pairs = 0

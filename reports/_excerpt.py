@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Final, NamedTuple
 
-from rejoinder.reports._text import cut, printable
+from rejoinder.reports._text import as_repr, cut, printable
 
 VALUE_LIMIT: Final = 1200
 """Characters of an expected or actual value that are shown."""
@@ -40,7 +40,7 @@ def pretty(value: Any, limit: int = VALUE_LIMIT) -> str:
     try:
         text = layout(value)
     except (TypeError, ValueError, RecursionError):
-        text = repr(value)
+        text = as_repr(value)
     return printable(cut(text, limit))
 
 

@@ -87,7 +87,15 @@ def compact(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
+        return as_repr(value)
+
+
+def as_repr(value: Any) -> str:
+    """Return the ``repr`` of a value that is not JSON, or words in its place when it is nested too deeply for that."""
+    try:
         return repr(value)
+    except RecursionError:
+        return "(nested too deeply to show)"
 
 
 def number(value: Any) -> float | None:

@@ -1,21 +1,486 @@
-"""Every writer, on every example run."""
+"""Every writer, on every example run and on runs that no one would write."""
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from io import StringIO
 from types import ModuleType
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from rich.console import Console
 
+from rejoinder.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.reports import render_html, render_junit, render_markdown, summarize
+from rejoinder.reports._model import view
+from rejoinder.runfile import Run
+from rejoinder.verdict import ABSENT, Finding, Level, Problem, Status, Verdict
 
 NAMES = ["typical", "green", "empty", "unreachable", "load", "many", "hostile", "misshapen"]
+ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+
+class Page(HTMLParser):
+    """Reads a page as a browser would: its elements, attributes, texts and ids, and whether its tags are balanced."""
+
+    VOID = frozenset(("meta", "input", "br", "img", "link", "hr"))
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.unbalanced: list[str] = []
+        self.feed(text)
+        self.close()
+        self.unbalanced += self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+        else:
+            self.unbalanced.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.texts.append(data)
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.elements)
+
+
+def check_page(text: str) -> Page:
+    """Assert what holds for every page, whatever the run."""
+    text.encode("utf-8")
+    page = Page(text)
+    assert page.unbalanced == []
+    assert page.count("script") == 1
+    assert page.count("style") == 1
+    for tag in ("img", "iframe", "object", "embed", "link", "base", "video", "audio", "source", "foreignobject"):
+        assert page.count(tag) == 0, tag
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for tag, attributes in page.elements:
+        assert not any(name.startswith("on") or name in ("style", "src", "srcdoc", "action") for name in attributes), (
+            tag
+        )
+        href = attributes.get("href")
+        assert href is None or href.startswith("#"), href
+    assert not ACTIVE.search(re.sub(r"<script>.*</script>", "", text, flags=re.DOTALL))
+    return page
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_writer_takes_every_example(name: str, examples: ModuleType) -> None:
     run = examples.EXAMPLES[name]()
-    assert render_html(run).startswith("<!doctype html>")
+    check_page(render_html(run))
     ET.fromstring(render_junit(run).encode())
-    assert len(render_markdown(run).encode()) <= 60_000
-    assert summarize(run).plain()
+    markdown = render_markdown(run)
+    assert len(markdown.encode()) <= 60_000
+    assert not ACTIVE.search(markdown)
+    plain = summarize(run, {"report": "out/report.html"}).plain()
+    assert not ACTIVE.search(plain)
+    assert plain.count("\n") <= 40
+
+
+def test_writers_are_pure(examples: ModuleType) -> None:
+    for write in (render_html, render_junit, render_markdown):
+        assert write(examples.typical()) == write(examples.typical())
+
+
+# Runs that no one would write: every field that a file or an endpoint can choose, chosen freely.
+
+TEXT = st.text(st.characters(codec=None) | st.sampled_from("<>&'\"`|*_[]()\x1b\u202e\ud800\x00\n\r{}%#@"), max_size=40)
+SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
+ANYTHING = st.recursive(SCALAR, lambda c: st.lists(c, max_size=3) | st.dictionaries(TEXT, c, max_size=3), max_leaves=8)
+LEVELS = st.sampled_from(Level)
+RULES = st.sampled_from(["EVT-02", "USG-02", "NEW-99"]) | TEXT
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> Run:
+    """Runs whose texts, numbers and samples are anything that JSON can hold."""
+    ids = draw(st.lists(TEXT, max_size=3, unique=True))
+    exchanges = []
+    for name in ids:
+        chunks = draw(st.lists(st.tuples(st.floats(), st.binary(max_size=60) | TEXT.map(_bytes)), max_size=4))
+        media = draw(st.sampled_from(["text/event-stream", "application/json", ""]) | TEXT)
+        exchanges.append(
+            Exchange(
+                id=name,
+                request=Request(draw(TEXT), draw(TEXT), ((draw(TEXT), draw(TEXT)),), draw(TEXT.map(_bytes))),
+                outcome=draw(st.sampled_from(Outcome)),
+                status=draw(st.none() | st.integers()),
+                headers=(("content-type", media),),
+                chunks=tuple(Chunk(t, data) for t, data in chunks),
+                case=draw(TEXT),
+                ended_at=draw(st.floats()),
+                detail=draw(TEXT),
+            )
+        )
+    problems = st.builds(
+        Problem,
+        message=TEXT,
+        pointer=TEXT,
+        event=st.none() | st.integers(),
+        event_type=TEXT,
+        expected=st.just(ABSENT) | ANYTHING,
+        actual=st.just(ABSENT) | ANYTHING,
+        kind=TEXT,
+        offset=st.none() | st.integers(),
+        exchange=st.sampled_from(ids) if ids else TEXT,
+    )
+    findings = st.builds(Finding, RULES, LEVELS, problems, count=st.integers(1), cases=st.lists(TEXT, max_size=9))
+    verdicts = st.builds(
+        Verdict,
+        RULES,
+        LEVELS,
+        st.sampled_from(Status),
+        judged=st.integers(0),
+        failed=st.integers(0),
+        reason=TEXT,
+        findings=st.lists(findings, max_size=3),
+    )
+    fields = ["t", "outcome", "e2e", "metric", "unit", "counts", "min", "max", "sum", "outcomes", "window", "rates"]
+    fields += ["self_check", "started", "finished", "in_flight", "output_tokens", "ttft_p50", "rules", "settings"]
+    counts = st.dictionaries(st.integers(0, 200_000).map(str) | TEXT, st.integers(-3) | SCALAR, max_size=5)
+    samples = st.builds(
+        lambda what, more: {**more, "what": what},
+        st.sampled_from(["request", "second", "histogram", "load"]),
+        st.dictionaries(st.sampled_from(fields), ANYTHING | counts | st.floats(0, 1e6), max_size=8),
+    )
+    keys = st.sampled_from(["target", "tool", "command", "started_at", "plan", "seed", "cases", "load"])
+    target = st.fixed_dictionaries({"url": ANYTHING, "model": ANYTHING, "dialect": ANYTHING, "server": ANYTHING})
+    ends = st.sampled_from(["ended_at", "exit_code", "interrupted", "warnings", "problem"])
+    return Run(
+        header=draw(st.dictionaries(keys, ANYTHING | target, max_size=8)),
+        exchanges=exchanges,
+        verdicts=draw(st.lists(verdicts, max_size=4)),
+        samples=draw(st.lists(samples, max_size=5)),
+        footer=draw(st.dictionaries(ends, ANYTHING, max_size=5)),
+        damage=draw(st.lists(TEXT, max_size=3)),
+    )
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(runs())
+def test_no_run_breaks_a_writer_or_gets_through_it(run: Run) -> None:
+    check_page(render_html(run))
+    root = ET.fromstring(render_junit(run).encode())
+    assert root.tag == "testsuites"
+    markdown = render_markdown(run, limit=4000)
+    assert len(markdown.encode()) <= 4000
+    check_markdown(markdown)
+    summary = summarize(run, {"report": "r.html"})
+    assert not ACTIVE.search(summary.plain())
+    assert all(line.cell_len <= 80 for line in summary.lines(80))
+
+
+def check_markdown(text: str) -> None:
+    """Assert that Markdown renders without anything that text from an endpoint could have made."""
+    assert not ACTIVE.search(text)
+    # GitHub's reader takes raw HTML, tables and bare links; so does this one.
+    rendered = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+    assert set(re.findall(r"<(/?[a-zA-Z][^\s>]*)", rendered)) <= {
+        f"{slash}{tag}"
+        for slash in ("", "/")
+        for tag in [
+            "h2",
+            "h3",
+            "p",
+            "strong",
+            "code",
+            "table",
+            "thead",
+            "tbody",
+            "tr",
+            "th",
+            "td",
+            "ul",
+            "li",
+            "br",
+            "blockquote",
+            "span",
+            "em",
+        ]
+    }
+    assert "<!--" not in rendered
+    assert "<a " not in rendered
+
+
+# The page
+
+
+def test_the_page_forbids_everything_but_itself(examples: ModuleType) -> None:
+    text = render_html(examples.hostile())
+    page = check_page(text)
+    policy = next(a["content"] for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+    script = re.search(r"<script>.*?</script>", text, re.DOTALL)
+    assert script is not None
+    assert "alert" not in script.group()
+    assert text.index("Content-Security-Policy") < text.index("<style>")
+
+
+def test_the_policy_names_the_hashes_of_style_and_script(examples: ModuleType) -> None:
+    import base64
+    import hashlib
+
+    text = render_html(examples.green())
+    for tag in ("style", "script"):
+        match = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        assert match is not None
+        digest = base64.b64encode(hashlib.sha256(match.group(1).encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in text
+
+
+def test_the_page_names_no_other_place(examples: ModuleType) -> None:
+    text = render_html(examples.green())
+    found = set(re.findall(r"https?://[^\s\"'<]+", text))
+    assert found == {
+        "http://127.0.0.1:8000/v1/responses",
+        "http://127.0.0.1:8000",
+    }
+
+
+def test_the_page_says_what_matters(examples: ModuleType) -> None:
+    run = examples.typical()
+    page = check_page(render_html(run))
+    text = " ".join("".join(page.texts).split())
+    for expected in (
+        "Does not conform",
+        "4 MUST rules are broken",
+        "1 SHOULD rule is not met",
+        "Event 4 has no sequence_number.",
+        "No stream ended in an error.",
+        "GET /v1/models answered 404",
+        "rejoinder check http://127.0.0.1:8000 --model tiny-llm --plan full",
+        "authorization: Bearer $REJOINDER_API_KEY",
+        "variant 0 of the input union",
+        "Time to first token",
+        "1,200",
+    ):
+        assert expected in text, expected
+    for finding in (finding for verdict in run.verdicts for finding in verdict.findings):
+        assert any(a.get("id") == f"f-{finding.fingerprint}" for _, a in page.elements)
+
+
+def test_the_page_is_reachable_and_readable(examples: ModuleType) -> None:
+    page = check_page(render_html(examples.typical()))
+    for tag, attributes in page.elements:
+        if tag == "th":
+            assert attributes.get("scope") in ("col", "row", "rowgroup")
+        if tag == "svg" and attributes.get("class") in ("bar", "ticks", "plot", "plot tall"):
+            assert attributes.get("role") == "img"
+            assert attributes.get("aria-label")
+        if tag in ("select", "input"):
+            assert attributes.get("aria-label")
+    ids = {attributes.get("id") for _, attributes in page.elements}
+    for tag, attributes in page.elements:
+        href = attributes.get("href") or ""
+        if tag in ("a", "use") and "?" not in href:
+            assert href[1:] in ids, href
+    assert page.count("h1") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "headline"),
+    [
+        ("green", "Conforms"),
+        ("empty", "Nothing was tested"),
+        ("unreachable", "Nothing was tested"),
+        ("load", "Load run, client-bound"),
+        ("misshapen", "Nothing was tested"),
+    ],
+)
+def test_headlines(name: str, headline: str, examples: ModuleType) -> None:
+    run = examples.EXAMPLES[name]()
+    seen = view(run)
+    assert seen.headline == headline
+    assert f"</svg>{headline}</h1>" in render_html(run)
+
+
+def _judged(*statuses: Status, **fields: Any) -> Run:
+    verdicts = [Verdict(f"EVT-0{n}", Level.MUST, status, judged=1) for n, status in enumerate(statuses, 1)]
+    return Run({}, verdicts=verdicts, footer={"ended_at": 1.0, "exit_code": 0}, **fields)
+
+
+def test_a_run_with_errors_is_not_settled() -> None:
+    seen = view(_judged(Status.PASS, Status.ERROR))
+    assert (seen.headline, seen.sentence) == (
+        "Not settled",
+        "No MUST rule is broken, but 1 rule could not be judged.",
+    )
+    assert view(_judged(Status.ERROR)).headline == "Nothing could be judged"
+    assert view(_judged(Status.NOT_APPLICABLE)).headline == "Nothing was judged"
+    assert view(_judged(Status.PASS, Status.WARN)).headline == "Conforms, with warnings"
+
+
+def test_a_run_that_was_cut_short_says_so() -> None:
+    run = _judged(Status.PASS)
+    run.footer = {}
+    run.damage = ["line 9: not a JSON object (cut short?)"]
+    warnings = view(run).warnings
+    assert "no footer" in warnings[0]
+    assert "line 9" in warnings[1]
+    run.footer = {"ended_at": 2.0, "exit_code": 130, "interrupted": True}
+    assert "interrupted" in view(run).warnings[0]
+
+
+def test_rules_that_the_catalogue_lacks_are_shown() -> None:
+    finding = Finding("NEW-99", Level.MUST, Problem("newer than us"), 2)
+    run = Run({}, verdicts=[Verdict("NEW-99", Level.MUST, Status.FAIL, 2, 2, "", [finding])], footer={"a": 1})
+    assert "newer than us" in render_html(run)
+    assert "NEW-99" in view(run).warnings[0]
+
+
+def test_pages_stay_small(examples: ModuleType) -> None:
+    assert len(render_html(examples.typical(500)).encode()) < 300_000
+
+
+def test_thousands_of_findings_are_bounded(examples: ModuleType) -> None:
+    run = examples.many(5000)
+    begun = time.process_time()
+    text = render_html(run)
+    assert time.process_time() - begun < 10
+    assert len(text.encode()) < 700_000
+    page = check_page(text)
+    rules = sum(a.get("class") == "finding" for _, a in page.elements)
+    assert len(run.verdicts) <= rules <= 260
+    assert "more findings of this rule are in the run file" in text
+
+
+def test_megabytes_are_cut(examples: ModuleType) -> None:
+    run = examples.typical()
+    body = b'{"x":"' + b"y" * 5_000_000 + b'"}'
+    big = examples.plain("x-plain", "case", body)
+    run.exchanges = [big if e.id == "x-plain" else e for e in run.exchanges]
+    assert len(render_html(run)) < 300_000
+
+
+# JUnit
+
+
+def test_junit_counts_what_it_holds(examples: ModuleType) -> None:
+    root = ET.fromstring(render_junit(examples.typical()).encode())
+    suite = root.find("testsuite")
+    assert suite is not None
+    cases = suite.findall("testcase")
+    assert suite.get("tests") == str(len(cases))
+    for kind, attribute in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        assert suite.get(attribute) == str(sum(case.find(kind) is not None for case in cases))
+    assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("4", "1", "3")
+    failed = next(case for case in cases if (case.get("name") or "").startswith("EVT-02"))
+    failure = failed.find("failure")
+    assert failure is not None
+    assert failure.get("message") == "Event 4 has no sequence_number."
+    assert "at /sequence_number" in (failure.text or "")
+    assert {p.get("name"): p.get("value") for p in failed.iter("property")}["level"] == "MUST"
+
+
+@pytest.mark.parametrize("name", ["empty", "unreachable", "load"])
+def test_junit_has_an_error_when_the_run_says_nothing(name: str, examples: ModuleType) -> None:
+    root = ET.fromstring(render_junit(examples.EXAMPLES[name]()).encode())
+    assert root.get("errors") == "1"
+    assert root.find(".//testcase[@name='run']/error") is not None
+
+
+# Markdown
+
+
+@pytest.mark.parametrize("limit", [300, 2000, 60_000])
+def test_markdown_keeps_to_its_limit(limit: int, examples: ModuleType) -> None:
+    for name in ("many", "typical", "hostile"):
+        assert len(render_markdown(examples.EXAMPLES[name](), limit=limit).encode()) <= limit
+
+
+def test_markdown_of_hostile_text_renders_as_text(examples: ModuleType) -> None:
+    text = render_markdown(examples.hostile())
+    check_markdown(text)
+    assert "```` " in text
+
+
+def test_markdown_names_findings_in_order(examples: ModuleType) -> None:
+    text = render_markdown(examples.typical())
+    order = [text.index(part) for part in ("## ❌", "| Family", "### Load", "### Failures", "### Warnings")]
+    assert order == sorted(order)
+
+
+# Terminal
+
+
+def test_the_summary_fits_a_screen(examples: ModuleType) -> None:
+    text = summarize(examples.typical(), {"report": "rejoinder-runs/x/report.html"}).plain()
+    assert text.count("\n") <= 30
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert text.startswith("✗ Does not conform\n")
+    assert "rejoinder-runs/x/report.html" in text
+
+
+def test_long_paths_stay_whole(examples: ModuleType) -> None:
+    path = "/" + "very-long/" * 20 + "report.html"
+    assert path in summarize(examples.green(), {"report": path}).plain(40)
+
+
+def _printed(run: Run, **options: Any) -> str:
+    out = StringIO()
+    Console(file=out, width=80, legacy_windows=False, **options).print(summarize(run))
+    return out.getvalue()
+
+
+def test_colour_is_the_consoles_business(examples: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = examples.hostile()
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[" in _printed(run, force_terminal=True, color_system="standard")
+    coloured = _printed(run, force_terminal=True, color_system="standard")
+    assert set(re.findall("\x1b.", coloured)) == {"\x1b["}
+    assert set(re.findall("\x1b\\[[0-9;]*(.)", coloured)) == {"m"}
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not re.search("\x1b\\[[0-9;]*3[0-9]m", _printed(run, force_terminal=True, color_system="standard"))
+    assert "\x1b" not in _printed(run)
+
+
+def test_terminals_without_utf8_get_ascii(examples: ModuleType) -> None:
+    from io import BytesIO, TextIOWrapper
+
+    raw = BytesIO()
+    console = Console(file=TextIOWrapper(raw, "ascii"), width=80)
+    for name in ("typical", "hostile", "load"):
+        console.print(summarize(examples.EXAMPLES[name]()))
+    console.file.flush()
+    assert raw.getvalue().startswith(b"x Does not conform")
+
+
+# The package
+
+
+def test_reports_import_no_engine() -> None:
+    script = (
+        "import sys, rejoinder.reports as r, rejoinder.runfile as f; r.render_html(f.Run({})); r.summarize(f.Run({}));"
+        "bad = ('rejoinder.conformance', 'rejoinder.load', 'rejoinder.strategies', 'httpx', 'locust', 'gevent',"
+        " 'hypothesis', 'pytest'); print([m for m in sys.modules if m.startswith(bad)])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,101 @@
+"""Text from endpoints comes out harmless, visible and short."""
+
+from __future__ import annotations
+
+import unicodedata
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rejoinder.reports._text import compact, moment, number, one_line, percent, printable, rate, seconds, size
+
+ANY_TEXT = st.text(st.characters(codec=None) | st.sampled_from("\x1b\x9b\u202e\u2066\u200b\ufeff\ud800\u0301\x00\r"))
+
+
+@given(ANY_TEXT)
+def test_printable_leaves_nothing_that_acts(text: str) -> None:
+    shown = printable(text)
+    shown.encode("utf-8")
+    for char in shown:
+        assert char in "\n\t\u200c\u200d" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    element = ET.Element("a")
+    element.text = shown
+    assert ET.fromstring(ET.tostring(element)).text == (shown or None)
+
+
+@given(ANY_TEXT)
+def test_printable_is_idempotent_and_keeps_plain_text(text: str) -> None:
+    assert printable(printable(text)) == printable(text)
+    plain = "".join(char for char in text if char.isprintable() and not unicodedata.combining(char))
+    assert printable(plain) == plain
+
+
+def test_printable_names_what_it_replaces() -> None:
+    assert printable("a\x1b[31m\u202e\ud800") == "a␛[31m⟨U+202E⟩⟨U+D800⟩"
+    assert printable("a\nb", keep="") == "a␊b"
+    assert printable("👩\u200d💻") == "👩\u200d💻"
+
+
+def test_a_flood_of_marks_is_cut() -> None:
+    assert printable("a" + "\u0301" * 900) == "a" + "\u0301" * 4 + "⟨896 more marks⟩"
+    assert printable("e\u0301") == "e\u0301"
+
+
+@given(ANY_TEXT, st.integers(1, 50))
+def test_one_line_is_one_short_line(text: str, limit: int) -> None:
+    line = one_line(text, limit)
+    assert "\n" not in line
+    assert len(line) <= limit + 40
+
+
+def test_one_line_says_how_much_is_missing() -> None:
+    assert one_line("x" * 200_000, 10) == "xxxxxxxxxx… (199,990 more characters)"
+    assert one_line({"a": "é"}) == '{"a": "é"}'
+
+
+def test_compact_takes_what_is_not_json() -> None:
+    assert (
+        compact(
+            {
+                1,
+            }
+        )
+        == "{1}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "–"),
+        (0, "0 s"),
+        (0.00084, "840 µs"),
+        (0.0414, "41.4 ms"),
+        (0.99999, "1.00 s"),
+        (1.278, "1.28 s"),
+        (61, "61.0 s"),
+        (599.9, "600 s"),
+        (6000, "100 min"),
+        (86400, "24.0 h"),
+        (1e-9, "< 1 µs"),
+    ],
+)
+def test_seconds(value: float | None, shown: str) -> None:
+    assert seconds(value) == shown
+
+
+def test_other_figures() -> None:
+    assert [rate(v) for v in (None, 0.5, 28.39, 1346.2)] == ["–", "0.50", "28.4", "1,346"]
+    assert [percent(*v) for v in ((1, 0), (0, 5), (5, 5), (9999, 10000), (1, 3000))] == [
+        "–",
+        "0 %",
+        "100 %",
+        "> 99.9 %",
+        "< 0.1 %",
+    ]
+    assert [size(v) for v in (812, 4100, 2_000_000)] == ["812 B", "4.10 kB", "2.00 MB"]
+    assert moment(1_790_000_000.0) == "2026-09-21 14:13:20 UTC"
+    assert [moment(v) for v in (None, "x", 1e308, -5)] == [""] * 4
+    assert [number(v) for v in (True, "1", 10**400, float("nan"), 2)] == [None, None, None, None, 2.0]
