@@ -31,7 +31,7 @@ from rejoinder.strategies.encode import to_bytes
 from rejoinder.strategies.environment import Environment
 from rejoinder.strategies.invalid import Mutant, invalid_requests, surely_invalid
 from rejoinder.strategies.streams import event_streams, output_items, responses, to_sse, unfold
-from rejoinder.strategies.systematic import Case, each_choice, variants
+from rejoinder.strategies.systematic import Case, each_choice, one_factor, pairwise, variants
 
 __all__ = [
     "Branches",
@@ -46,7 +46,9 @@ __all__ = [
     "from_contract",
     "input_items",
     "invalid_requests",
+    "one_factor",
     "output_items",
+    "pairwise",
     "previous_input_messages",
     "reasoning_configs",
     "requests",

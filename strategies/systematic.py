@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import combinations
 from typing import Any, Final
 from typing import Literal as Choice
 
@@ -33,10 +35,11 @@ from rejoinder.strategies._nodes import (
 from rejoinder.strategies.environment import Environment
 from rejoinder.verdict import ABSENT
 
-__all__ = ["Case", "each_choice", "variants"]
+__all__ = ["Case", "each_choice", "one_factor", "pairwise", "variants"]
 
 Body = dict[str, Any]
 Pack = Choice["plain", "variant", "item", "all"] | int
+_Mode = Choice["each", "packed", "one"]
 
 _PROMPT: Final = "Say hello."
 
@@ -157,6 +160,164 @@ def _string(root: Object) -> Case:
     )
 
 
+def one_factor(env: Environment | None = None) -> list[Case]:
+    """Return a set of requests that differ from a plain one in a single field each, and together cover every branch.
+
+    A refusal names its cause, at the price of more requests than :func:`each_choice` with ``"item"`` needs.
+    """
+    root = _root(env)
+    cases = [_string(root)]
+    for name, node in _variants(root):
+        for level in _objects(node, "", "one"):
+            label = f"factor.{name}.{level.label}" if level.label else f"factor.{name}"
+            intent = f"The endpoint takes variant {name} with {level.label or 'its plainest fields'}."
+            cases.append(Case(label, _body(root, [level.value]), intent, ("item", "factor")))
+    for item in root.fields:
+        if item.name == "input":
+            continue
+        found = _factor(item, "one")
+        for level in found:
+            if level.value is not ABSENT and not (item.required and len(found) == 1):
+                label = _dotted(item.name, level.label)
+                body = {"input": _PROMPT, **_required(root), item.name: copy.deepcopy(level.value)}
+                cases.append(Case(f"factor.request.{label}", _sound(body), f"The endpoint takes {label}.", ("field",)))
+    return cases
+
+
+def pairwise(
+    env: Environment | None = None,
+    *,
+    of: Choice["request", "item"] = "request",
+    levels: Choice["presence", "state", "value"] = "state",
+) -> list[Case]:
+    """Return requests in which every two fields meet in every two of their levels.
+
+    ``of`` takes the optional top-level fields, or the fields of every input item. ``levels`` are absent and value
+    (``presence``), absent, null and value (``state``), or every instance (``value``). Pairs that contradict each other
+    (:data:`FORBIDDEN`) are left out.
+    """
+    root = _root(env)
+    if of == "request":
+        factors = {
+            item.name: _thinned(_factor(item, "packed"), levels)
+            for item in root.fields
+            if item.name != "input" and not item.required
+        }
+        return [
+            Case(
+                id=f"pair.request.{levels}.{number:03}",
+                body=_sound({"input": _PROMPT, **_required(root), **copy.deepcopy(row)}),
+                intent=f"The endpoint takes {len(row)} fields together: {', '.join(row)}.",
+                tags=("field", "packed"),
+            )
+            for number, row in enumerate(_pairs(factors, _forbidden))
+        ]
+    cases = []
+    for name, node in _variants(root):
+        fields = {item.name: _thinned(_factor(item), levels) for item in node.fields}
+        for number, row in enumerate(_pairs(fields, lambda *_: False)):
+            intent = f"The endpoint takes variant {name} with the fields {', '.join(row)}."
+            cases.append(Case(f"pair.{name}.{levels}.{number:03}", _body(root, [row]), intent, ("item",)))
+    return cases
+
+
+def _thinned(found: list[_Level], levels: str) -> list[_Level]:
+    """Return one level of each state that counts: absent, null (if ``levels`` says so) and value."""
+    if levels == "value":
+        return found
+    kept: dict[str, _Level] = {}
+    for level in found:
+        state = "absent" if level.value is ABSENT else "null" if level.value is None else "value"
+        if state != "null" or levels == "state":
+            kept.setdefault(state, level)
+    return list(kept.values())
+
+
+#: Pairs of top-level values that contradict each other: a field and a test of its value, twice. Sources: the fields'
+#: documentation (a response that is worked on in the background is stored; history is given in one way) and tools that
+#: are chosen without being declared.
+FORBIDDEN: Final[tuple[tuple[str, Callable[[Any], bool], str, Callable[[Any], bool]], ...]] = (
+    ("background", lambda value: value is True, "store", lambda value: value is False),
+    ("previous_response_id", lambda value: bool(value), "previous_input_messages", lambda value: bool(value)),
+    (
+        "tool_choice",
+        lambda value: value == "required" or isinstance(value, dict),
+        "tools",
+        lambda value: value is None or value == [],
+    ),
+)
+
+
+def _forbidden(first: str, one: Any, second: str, other: Any) -> bool:
+    for a, wrong_a, b, wrong_b in FORBIDDEN:
+        if (first, second) == (a, b) and wrong_a(one) and wrong_b(other):
+            return True
+        if (second, first) == (a, b) and wrong_a(other) and wrong_b(one):
+            return True
+    return False
+
+
+def _pairs(factors: dict[str, list[_Level]], forbidden: Callable[[str, Any, str, Any], bool]) -> Iterator[Body]:
+    """Yield rows that cover all allowed pairs of levels, each row greedily taking what covers most; deterministic."""
+    names = list(factors)
+    clashes: set[tuple[int, int, int, int]] = set()
+    open_pairs: set[tuple[int, int, int, int]] = set()
+    for a, b in combinations(range(len(names)), 2):
+        for i, one in enumerate(factors[names[a]]):
+            for j, other in enumerate(factors[names[b]]):
+                clash = forbidden(names[a], one.value, names[b], other.value)
+                (clashes if clash else open_pairs).add((a, i, b, j))
+    if len(names) == 1:
+        yield from (_row(names, factors, {0: i}) for i in range(len(factors[names[0]])))
+    while open_pairs:
+        # How many open pairs each level still has decides where a row begins, and ties.
+        left = Counter(end for a, i, b, j in open_pairs for end in ((a, i), (b, j)))
+        first = max(sorted(left), key=left.__getitem__)
+        row = dict([first])
+        total = Counter[int]()
+        for (place, _), count in left.items():
+            total[place] += count
+        for place in sorted(set(range(len(names))) - set(row), key=lambda place: -total[place]):
+            gains = [
+                (_gain(row, place, level, open_pairs, clashes), left[place, level], -level)
+                for level in range(len(factors[names[place]]))
+            ]
+            row[place] = -max(gains)[2]
+        covered = {_pair(p, q, row) for p, q in combinations(row, 2)} & open_pairs
+        if not covered:
+            # Every level of the next field clashes with what stands before it: begin with an open pair instead.
+            a, i, b, j = min(open_pairs)
+            row = {a: i, b: j}
+            covered = {(a, i, b, j)}
+        open_pairs -= covered
+        yield _row(names, factors, row)
+
+
+def _pair(a: int, b: int, row: dict[int, int]) -> tuple[int, int, int, int]:
+    return (a, row[a], b, row[b]) if a < b else (b, row[b], a, row[a])
+
+
+def _gain(
+    row: dict[int, int],
+    place: int,
+    level: int,
+    open_pairs: set[tuple[int, int, int, int]],
+    clashes: set[tuple[int, int, int, int]],
+) -> int:
+    gained = 0
+    for other, i in row.items():
+        pair = (other, i, place, level) if other < place else (place, level, other, i)
+        if pair in clashes:
+            return -1
+        gained += pair in open_pairs
+    return gained
+
+
+def _row(names: list[str], factors: dict[str, list[_Level]], row: dict[int, int]) -> Body:
+    values = {names[place]: factors[names[place]][row[place]].value for place in sorted(row)}
+    return {name: value for name, value in values.items() if value is not ABSENT}
+
+
 @cache
 def _root(env: Environment | None) -> Object:
     root = request_nodes()
@@ -202,11 +363,12 @@ def _variant(name: str, node: Object) -> list[_Level]:
     return [_Level("", full), *([] if full == minimal.value else [minimal]), *found[1:]]
 
 
-def _instances(node: Node, name: str, *, packed: bool = False) -> list[_Level]:
+def _instances(node: Node, name: str, mode: _Mode = "each") -> list[_Level]:
     """Return values of ``node`` that together take all of its branches, the plainest first.
 
-    ``name`` is the field that holds them. With ``packed`` a list holds all instances of its items, else each has a
-    list.
+    ``name`` is the field that holds them. In the mode ``packed`` a list holds all instances of its items, else each
+    has a list of its own; in the mode ``one`` an instance of an object differs from the plainest in one field only,
+    else in as many as it can.
     """
     if isinstance(node, Scalar):
         return [_Level("" if i == 0 else _text(value), value) for i, value in enumerate(levels(name, node.type))]
@@ -214,8 +376,8 @@ def _instances(node: Node, name: str, *, packed: bool = False) -> list[_Level]:
         many = len(node.values) > 1
         return [_Level(_text(value) if many else "", value) for value in preferred(node.values)]
     if isinstance(node, Array):
-        inner = _instances(node.items, name)
-        if packed:
+        inner = _instances(node.items, name, mode)
+        if mode == "packed":
             return [_Level("list", [level.value for level in inner])]
         found = [_Level(_dotted("list", level.label), [level.value]) for level in inner]
         return [_Level("", []), *found] if name in EMPTY_FIRST else found
@@ -223,19 +385,21 @@ def _instances(node: Node, name: str, *, packed: bool = False) -> list[_Level]:
         found = [
             _Level(_dotted(_alternative(branch) if len(node.alternatives) > 1 else "", level.label), level.value)
             for branch in node.alternatives
-            for level in _instances(branch, name, packed=packed)
+            for level in _instances(branch, name, mode)
         ]
         return [*found, *([_Level("null", None)] if node.nullable else [])]
     if isinstance(node, Object):
-        return _objects(node, name)
+        return _objects(node, name, mode)
     return [_Level("", _free(name))]
 
 
-def _objects(node: Object, name: str) -> list[_Level]:
+def _objects(node: Object, name: str, mode: _Mode = "each") -> list[_Level]:
     if node.free:
         return [_Level("", _free(name))]
     if not node.fields:
         return [_Level("", {})] if node.extra is None else _maps(node.extra, name)
+    if mode == "one":
+        return _one_by_one({item.name: _factor(item, mode) for item in node.fields})
     factors = {item.name: _factor(item) for item in node.fields}
     longest = max(factors, key=lambda key: len(factors[key]))
     found = []
@@ -246,14 +410,22 @@ def _objects(node: Object, name: str) -> list[_Level]:
     return found
 
 
+def _one_by_one(factors: dict[str, list[_Level]]) -> list[_Level]:
+    base = {key: found[0].value for key, found in factors.items()}
+    rows = [("", base)]
+    for key, found in factors.items():
+        rows += [(_dotted(key, level.label), {**base, key: level.value}) for level in found[1:]]
+    return [_Level(label, {key: value for key, value in row.items() if value is not ABSENT}) for label, row in rows]
+
+
 def _maps(extra: Node, name: str) -> list[_Level]:
     # All kinds of values stand in one map: they are too small to be worth a request each.
     return [_Level("", {f"key{i}": level.value for i, level in enumerate(_instances(extra, name))})]
 
 
-def _factor(item: Field, *, packed: bool = False) -> list[_Level]:
+def _factor(item: Field, mode: _Mode = "each") -> list[_Level]:
     """Return the levels of a field, absence included, the plainest first."""
-    found = _instances(item.node, item.name, packed=packed)
+    found = _instances(item.node, item.name, mode)
     if item.required:
         return found
     absent = _Level("absent", ABSENT)
@@ -290,7 +462,7 @@ def _text(value: Any) -> str:
 
 def _rows(root: Object) -> list[Body]:
     """Return the top-level fields besides ``input``, spread over as few bodies as they need."""
-    factors = {item.name: _factor(item, packed=True) for item in root.fields if item.name != "input"}
+    factors = {item.name: _factor(item, "packed") for item in root.fields if item.name != "input"}
     count = max((len(found) for found in factors.values()), default=1)
     rows: list[Body] = []
     for index in range(count):
@@ -310,7 +482,8 @@ def _sound(body: Body) -> Body:
 
 def _tool(type_: str) -> dict[str, Any]:
     tools = next(item.node for item in request_nodes().fields if item.name == "tools")
-    declared = [node for node in flatten(strip(tools).items) if isinstance(node, Object)]  # type: ignore[attr-defined]
+    lists = (part for part in flatten(tools) if isinstance(part, Array))
+    declared = [node for part in lists for node in flatten(part.items) if isinstance(node, Object)]
     node = next((node for node in declared if node.tag == type_), declared[0])
     value: dict[str, Any] = _instances(node, "")[0].value
     return value
@@ -330,13 +503,13 @@ def _body(root: Object, items: list[Item]) -> Body:
 
 
 def _arranged(root: Object, items: list[Item], *, complete: bool) -> list[Item]:
-    known = dict(_variants(root))
+    return arrange(items, _examples(root).get, complete=complete, prompt=_PROMPT)
 
-    def example(type_: str) -> Item | None:
-        node = known.get(type_)
-        return None if node is None else _objects(node, "")[0].value
 
-    return arrange(items, example, complete=complete, prompt=_PROMPT)
+@cache
+def _examples(root: Object) -> dict[str, Item]:
+    """Return the plainest item of each variant, for conversations (which copy it)."""
+    return {name: _objects(node, "")[0].value for name, node in _variants(root)}
 
 
 def _packed(root: Object, items: list[Item], rows: list[Body], size: int) -> list[Case]:

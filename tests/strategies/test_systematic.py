@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import combinations, product
 from typing import Any
 
 import jsonschema_rs
@@ -11,6 +12,7 @@ import pytest
 from rejoinder.contract import View, request_schema
 from rejoinder.strategies import Branches, Environment, each_choice, variants
 from rejoinder.strategies._conversation import called_by
+from rejoinder.strategies.systematic import FORBIDDEN, one_factor, pairwise
 
 VALIDATOR = jsonschema_rs.Draft202012Validator(request_schema(View.GENERATION))
 PACKS: list[Any] = ["variant", "item", "all", 8, 1]
@@ -127,3 +129,63 @@ def test_an_environment_shows_in_every_request() -> None:
 def test_a_pack_that_is_none_is_refused(pack: Any) -> None:
     with pytest.raises(ValueError, match="pack"):
         each_choice(pack)
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS, ids=["whole", "model", "gaps"])
+def test_one_factor_covers_every_branch_by_single_changes(env: Environment | None) -> None:
+    cases = one_factor(env)
+    assert [case.id for case in cases if not VALIDATOR.is_valid(case.body)] == []
+    assert len({case.id for case in cases}) == len(cases)
+    branches = Branches() if env is None else Branches.of_environment(env)
+    assert branches.report(case.body for case in cases).missing == []
+    plain = cases[0].body
+    for case in cases:
+        if "field" in case.tags:
+            changed = {name for name in case.body if case.body[name] != plain.get(name)}
+            assert len(changed - {"tools"} or changed) == 1, case.id
+
+
+def _state(body: dict[str, Any], name: str, levels: str) -> Any:
+    if name not in body:
+        return "absent"
+    if levels == "value":
+        return json.dumps(body[name], sort_keys=True)
+    return "null" if body[name] is None and levels == "state" else "value"
+
+
+@pytest.mark.parametrize("levels", ["presence", "state", "value"])
+def test_pairwise_covers_every_pair_that_does_not_contradict_itself(levels: Any) -> None:
+    cases = pairwise(levels=levels)
+    assert [case.id for case in cases if not VALIDATOR.is_valid(case.body)] == []
+    names = sorted({name for case in cases for name in case.body} - {"input"})
+    assert len(names) == 33
+    found: dict[str, set[Any]] = {name: {_state(case.body, name, levels) for case in cases} for name in names}
+    pairs = {
+        (a, _state(case.body, a, levels), b, _state(case.body, b, levels))
+        for case in cases
+        for a, b in combinations(names, 2)
+    }
+    missing = {
+        (a, b) for a, b in combinations(names, 2) for i, j in product(found[a], found[b]) if (a, i, b, j) not in pairs
+    }
+    # Only fields that constrain each other may lack a pair of their levels.
+    constrained = {tuple(sorted((a, b))) for a, _, b, _ in FORBIDDEN}
+    assert missing <= constrained
+    for case in cases:
+        for a, wrong_a, b, wrong_b in FORBIDDEN:
+            assert not (a in case.body and b in case.body and wrong_a(case.body[a]) and wrong_b(case.body[b]))
+
+
+def test_pairwise_sets_stay_small() -> None:
+    sizes = {levels: len(pairwise(levels=levels)) for levels in ("presence", "state", "value")}  # type: ignore[arg-type]
+    assert sizes["presence"] <= 13
+    assert sizes["state"] <= 25
+    assert sizes["value"] <= 123
+
+
+def test_pairwise_over_the_fields_of_items() -> None:
+    cases = pairwise(of="item", env=Environment(model="m"))
+    assert [case.id for case in cases if not VALIDATOR.is_valid(case.body)] == []
+    assert {case.id.removeprefix("pair.").rpartition(".state.")[0] for case in cases} == set(
+        variants(Environment(model="m"))
+    )
