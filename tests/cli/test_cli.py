@@ -189,9 +189,10 @@ def test_rules_are_listed_and_explained(invoke: Invoke) -> None:
     for word in ("ITM-05", "source", "checked", "proven by"):
         assert word in out
     assert "unchecked" in invoke("rules", "SSE-06")[1]
-    code, _, err = invoke("rules", "ITM-5")
+    code, _, err = invoke("rules", "ITM-55")
     assert code == 2
-    assert "Did you mean ITM-05?" in err
+    assert "Did you mean ITM-" in err
+    assert invoke("rules", "itm-5")[1].startswith("ITM-05")
 
 
 def test_faults_are_listed(invoke: Invoke) -> None:
@@ -200,7 +201,7 @@ def test_faults_are_listed(invoke: Invoke) -> None:
     assert all(name in out for name in FAULTS)
     code, _, err = invoke("sandbox", "--fault", "sequence-number-missing")
     assert code == 2
-    assert "sequence-numbers-missing" in err
+    assert "There is no fault" in err
 
 
 def test_a_defect_of_ours_is_told_in_a_sentence(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from rejoinder.contract import load_rules
-from rejoinder.sandbox import Sandbox, running
+from rejoinder.sandbox import FAULTS, Sandbox, running
 
 pytest_plugins = ["pytester"]
 
@@ -54,7 +54,7 @@ def test_findings_fail_their_item_and_stand_in_junit(pytester: pytest.Pytester) 
 
 
 def test_a_should_is_a_warning(pytester: pytest.Pytester) -> None:
-    with running(Sandbox(faults=["sequence-number-gap"])) as url:
+    with running(Sandbox(faults=[next(fault.id for fault in FAULTS.values() if fault.breaks == ("EVT-04",))])) as url:
         result = pytester.runpytest_subprocess(*ITEMS, "--rejoinder-url", url, "--rejoinder-plan", "smoke")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*RejoinderWarning: EVT-04 (SHOULD)*"])

@@ -23,7 +23,8 @@ def command(rule: str | None, dialect: str | None) -> int:
                 if row.family == family:
                     click.echo(f"  {row.id:<8} {_level(row, dialect):<7} {row.title}")
         return 0
-    found = rules.get(rule.upper())
+    family, _, number = rule.upper().partition("-")
+    found = rules.get(f"{family}-{number.zfill(2)}")
     if found is None:
         close = difflib.get_close_matches(rule.upper(), rules, n=1)
         raise UsageError(
