@@ -233,17 +233,21 @@ def _thinned(found: list[_Level], levels: str) -> list[_Level]:
     return list(kept.values())
 
 
+def _given(value: Any) -> bool:
+    return value is not ABSENT and bool(value)
+
+
 #: Pairs of top-level values that contradict each other: a field and a test of its value, twice. Sources: the fields'
 #: documentation (a response that is worked on in the background is stored; history is given in one way) and tools that
 #: are chosen without being declared.
 FORBIDDEN: Final[tuple[tuple[str, Callable[[Any], bool], str, Callable[[Any], bool]], ...]] = (
     ("background", lambda value: value is True, "store", lambda value: value is False),
-    ("previous_response_id", lambda value: bool(value), "previous_input_messages", lambda value: bool(value)),
+    ("previous_response_id", _given, "previous_input_messages", _given),
     (
         "tool_choice",
         lambda value: value == "required" or isinstance(value, dict),
         "tools",
-        lambda value: value is None or value == [],
+        lambda value: not _given(value),
     ),
 )
 
