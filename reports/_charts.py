@@ -119,13 +119,21 @@ def gap_chart(load: Load, bins: int = 60) -> Chart | None:
     )
 
 
+def time_span(load: Load) -> tuple[float, float]:
+    """Return the seconds that the time axis of the strips begins and ends with."""
+    if not load.seconds:
+        return 0.0, 1.0
+    begin, end = min(0.0, load.seconds[0].t), load.seconds[-1].t + load.step
+    return begin, end if end > begin else begin + 1.0
+
+
 def timeline_charts(load: Load) -> list[Chart]:
     """Return the strips of the run second by second; they share the time axis, which the last one carries."""
     rows = load.seconds
     if not rows:
         return []
-    begin, end = min(0.0, rows[0].t), rows[-1].t + load.step
-    span = (end - begin) or 1.0
+    begin, end = time_span(load)
+    span = end - begin
 
     def x(row: Second) -> float:
         return WIDTH * (row.t + load.step / 2 - begin) / span

@@ -18,7 +18,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from rejoinder.reports import _text
-from rejoinder.reports._charts import gap_chart, percentile_chart, timeline_charts
+from rejoinder.reports._charts import gap_chart, percentile_chart, time_span, timeline_charts
 from rejoinder.reports._evidence import Evidence, Gatherer, sides
 from rejoinder.reports._load import PERCENTILES
 from rejoinder.reports._model import WORDS, FindingView, RuleView, Tone, View, view
@@ -71,6 +71,7 @@ def render_html(run: Run) -> str:
             "percentiles": percentile_chart(seen.load),
             "gaps": gap_chart(seen.load),
             "timeline": timeline_charts(seen.load),
+            "span": time_span(seen.load),
         }
         if seen.load
         else {},

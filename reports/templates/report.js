@@ -56,22 +56,33 @@
   const articles = all("#findings article");
   const rows = all("#rules tr[data-status]");
   const state = { status: new Set(), level: new Set(), family: "", q: "" };
+  // A rule is found by its own words and by the messages and cases of its findings, but not by raw evidence. Its row
+  // and its findings share one text, so that both parts of the page always show the same rules.
   const texts = new Map();
-  const textOf = (item) => {
-    if (!texts.has(item)) texts.set(item, item.textContent.toLowerCase());
-    return texts.get(item);
-  };
+  const articleOf = new Map(articles.map((article) => [article.querySelector("h4 a").hash.slice(1), article]));
+  for (const row of rows) {
+    const article = articleOf.get(row.id);
+    const parts = article ? all("h4, .statement, summary, .cases", article) : [];
+    const text = [row, ...parts].map((part) => part.textContent).join(" ").toLowerCase();
+    texts.set(row, text);
+    if (article) texts.set(article, text);
+  }
   const fits = (item) =>
     (!state.status.size || state.status.has(item.dataset.status)) &&
     (!state.level.size || state.level.has(item.dataset.level)) &&
     (!state.family || state.family === item.dataset.family) &&
-    state.q.toLowerCase().split(/\s+/).every((word) => textOf(item).includes(word));
+    state.q.toLowerCase().split(/\s+/).every((word) => texts.get(item).includes(word));
   const apply = () => {
     if (!form) return;
     let shown = 0;
     for (const item of articles) item.hidden = !fits(item);
     for (const item of rows) { item.hidden = !fits(item); if (!item.hidden) shown += 1; }
-    for (const group of all("#findings .group")) group.hidden = !group.querySelector("article:not([hidden])");
+    for (const group of all("#findings .group")) {
+      const [found, whole] = [all("article:not([hidden])", group).length, all("article", group).length];
+      group.hidden = !found;
+      const total = group.querySelector(".total");
+      total.textContent = (found < whole ? found + " of " : "") + whole + (whole === 1 ? " rule" : " rules");
+    }
     for (const body of all("#rules tbody")) body.hidden = !body.querySelector("tr[data-status]:not([hidden])");
     const active = state.status.size || state.level.size || state.family || state.q;
     document.getElementById("clear").hidden = !active;
@@ -136,8 +147,50 @@
       }
     });
   }
+  // Following a link to the finding that the address names already changes no hash, but it must still open.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest && event.target.closest("a[href^='#']");
+    if (link && link.getAttribute("href") === location.hash) { event.preventDefault(); read(); }
+  });
   addEventListener("hashchange", read);
-  // A copied link to a finding must be its own address, also when it is the one that is already open.
+
+  const unfold = document.getElementById("unfold");
+  if (unfold) {
+    unfold.addEventListener("click", () => {
+      const found = all("#findings article:not([hidden]) details");
+      const open = found.some((item) => !item.open);
+      for (const item of found) item.open = open;
+      unfold.textContent = open ? "Close all" : "Open all";
+    });
+  }
+
+  // A hairline through the strips of the load run, with the figures of the second under it.
+  const strips = document.querySelector(".strips");
+  const table = document.querySelector("#seconds");
+  if (strips && table) {
+    const heads = all("thead th", table).map((cell) => cell.textContent);
+    const lines = all("tbody tr", table).map((row) => all("td", row).map((cell) => cell.textContent));
+    const times = lines.map((line) => Number(line[0]));
+    const [begin, end, step] = [strips.dataset.begin, strips.dataset.end, strips.dataset.step].map(Number);
+    const hair = document.createElement("i");
+    const readout = document.getElementById("readout");
+    hair.className = "hair";
+    hair.hidden = true;
+    strips.append(hair);
+    strips.addEventListener("pointermove", (event) => {
+      const box = strips.querySelector(".plot").getBoundingClientRect();
+      const t = begin + (end - begin) * (event.clientX - box.left) / box.width;
+      let best = 0;
+      times.forEach((time, index) => {
+        if (Math.abs(time + step / 2 - t) < Math.abs(times[best] + step / 2 - t)) best = index;
+      });
+      const x = box.left + box.width * (times[best] + step / 2 - begin) / (end - begin);
+      hair.style.left = x - strips.getBoundingClientRect().left + "px";
+      hair.hidden = false;
+      readout.textContent = heads.map((head, index) => head + " " + lines[best][index]).join("   ");
+    });
+    strips.addEventListener("pointerleave", () => { hair.hidden = true; readout.textContent = ""; });
+  }
   addEventListener("beforeprint", () => { for (const item of all("details")) item.open = true; });
   read();
 })();

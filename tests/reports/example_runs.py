@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rejoinder.contract import load_rules
+from rejoinder.contract import Rule, load_rules
 from rejoinder.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.runfile import Run
 from rejoinder.verdict import Finding, Level, Problem, Status, Verdict
@@ -254,9 +254,9 @@ def exchanges(cases: int = 0) -> list[Exchange]:
     ]
 
 
-def rule_ids() -> list[str]:
-    """Return the ids of the catalogue."""
-    return list(load_rules())
+def in_force() -> dict[str, Rule]:
+    """Return the rules that are in force in the examples' dialect."""
+    return {name: rule for name, rule in load_rules().items() if rule.level_in("northstar") is not Level.OFF}
 
 
 def typical(cases: int = 40, *, load: bool = True) -> Run:
@@ -274,8 +274,8 @@ def typical(cases: int = 40, *, load: bool = True) -> Run:
         "PRT-09": (Level.MUST, Status.NOT_APPLICABLE, 0, "The endpoint never streamed a reasoning summary."),
     }
     verdicts = []
-    for rule, row in load_rules().items():
-        level, status, findings, reason = chosen.get(rule, (row.level, Status.PASS, 0, ""))
+    for rule, row in in_force().items():
+        level, status, findings, reason = chosen.get(rule, (row.level_in("northstar"), Status.PASS, 0, ""))
         verdicts.append(_verdict(rule, level, status, findings, reason))
     titles = {f"{rule.lower()}-case-{n}": f"variant {n} of the input union" for rule in chosen for n in range(3)}
     return Run(
@@ -289,7 +289,7 @@ def typical(cases: int = 40, *, load: bool = True) -> Run:
 
 def green() -> Run:
     """Return a run in which everything holds."""
-    verdicts = [_verdict(rule, row.level, Status.PASS) for rule, row in load_rules().items()]
+    verdicts = [_verdict(rule, row.level_in("northstar"), Status.PASS) for rule, row in in_force().items()]
     return Run(header(), exchanges(), verdicts, [], footer(exit_code=0))
 
 
@@ -311,7 +311,7 @@ def load_only() -> Run:
 
 def many(findings: int = 5000) -> Run:
     """Return a run with very many findings, spread evenly over the catalogue."""
-    rules = load_rules()
+    rules = in_force()
     each = math.ceil(findings / len(rules))
     verdicts = [_verdict(rule, Level.MUST, Status.FAIL, each, cases=30) for rule in rules]
     return Run(header(), exchanges(500), verdicts, [], footer())

@@ -8,6 +8,7 @@ import sys
 import time
 from html.parser import HTMLParser
 from io import StringIO
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -21,7 +22,7 @@ from rich.console import Console
 from rejoinder.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.reports import render_html, render_junit, render_markdown, summarize
 from rejoinder.reports._model import view
-from rejoinder.runfile import Run
+from rejoinder.runfile import Run, RunWriter, read_run
 from rejoinder.verdict import ABSENT, Finding, Level, Problem, Status, Verdict
 
 NAMES = ["typical", "green", "empty", "unreachable", "load", "many", "hostile", "misshapen"]
@@ -226,6 +227,25 @@ def check_markdown(text: str) -> None:
     }
     assert "<!--" not in rendered
     assert "<a " not in rendered
+
+
+def test_a_run_file_gives_the_same_report(examples: ModuleType, tmp_path: Path) -> None:
+    run = examples.typical()
+    with RunWriter(tmp_path / "run.ndjson") as writer:
+        writer.header(
+            **{name: value for name, value in run.header.items() if name not in ("kind", "format", "version")}
+        )
+        for exchange in run.exchanges:
+            writer.exchange(exchange)
+        for verdict in run.verdicts:
+            writer.verdict(verdict)
+        for sample in run.samples:
+            writer.sample(**{name: value for name, value in sample.items() if name != "kind"})
+        writer.footer(**{name: value for name, value in run.footer.items() if name != "kind"})
+    again = read_run(tmp_path)
+    assert again.damage == []
+    for write in (render_html, render_junit, render_markdown):
+        assert write(again) == write(run)
 
 
 # The page

@@ -1,0 +1,104 @@
+"""The page in a real browser, where there is one: its script, its filter, its links, and its silence."""
+
+from __future__ import annotations
+
+import http.server
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from rejoinder.reports import render_html
+
+BROWSER = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+
+
+def dump(page: Path, fragment: str, folder: Path) -> str:
+    """Return the document as it stands after the page's script ran."""
+    assert BROWSER is not None
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+    flags += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={folder / 'profile'}"]
+    done = subprocess.run(
+        [BROWSER, *flags, "--dump-dom", f"{page.as_uri()}{fragment}"], capture_output=True, timeout=120, check=True
+    )
+    return done.stdout.decode()
+
+
+@pytest.fixture(scope="module")
+def page(examples: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path: Path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(render_html(examples.typical()), "utf-8")
+    return path
+
+
+def _shown(document: str) -> list[str]:
+    articles = re.findall(r"<article([^>]*)>\s*<h4><a[^>]*><code>([^<]*)", document)
+    return [rule for attributes, rule in articles if "hidden" not in attributes]
+
+
+def test_the_address_holds_the_filter(page: Path, tmp_path: Path) -> None:
+    document = dump(page, "#?status=fail,warn&q=sequence_number%20event", tmp_path)
+    assert _shown(document) == ["EVT-02"]
+    rows = re.findall(r'<tr id="r-([\w-]+)"([^>]*)>', document)
+    assert [rule for rule, attributes in rows if "hidden" not in attributes] == ["EVT-02"]
+    assert "1 of " in document
+    assert document.count('aria-pressed="true"') == 2
+
+
+def test_a_link_opens_its_finding(page: Path, examples: ModuleType, tmp_path: Path) -> None:
+    anchor = next(
+        f"f-{finding.fingerprint}"
+        for verdict in examples.typical().verdicts
+        if verdict.rule == "USG-02"
+        for finding in verdict.findings
+    )
+    assert f'id="{anchor}">' in page.read_text("utf-8")
+    assert re.search(f'<details class="finding" id="{anchor}" open', dump(page, f"#{anchor}", tmp_path))
+
+
+class _Listener(http.server.BaseHTTPRequestHandler):
+    seen: list[str] = []  # noqa: RUF012
+
+    def do_GET(self) -> None:
+        self.seen.append(self.path)
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def listener() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Listener)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_policy_holds_even_past_the_escaping(page: Path, listener: str, tmp_path: Path) -> None:
+    # Markup that is put into the page by force, as if the escaping had failed, can neither run nor call home.
+    attack = (
+        f'<img src="{listener}/img" onerror="document.title=1"><script>document.title="owned"</script>'
+        f'<script src="{listener}/js"></script><link rel="stylesheet" href="{listener}/css">'
+        f'<iframe src="{listener}/frame"></iframe><style>body{{background:url({listener}/bg)}}</style>'
+    )
+    text = page.read_text("utf-8").replace("<main", f"{attack}<main", 1)
+    bad = tmp_path / "bad.html"
+    bad.write_text(text, "utf-8")
+    document = dump(bad, "", tmp_path)
+    assert "<title>Does not conform" in document
+    assert _Listener.seen == []
+    # The same markup without the policy does call home, so the silence above says something.
+    bad.write_text(re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text), "utf-8")
+    dump(bad, "", tmp_path)
+    assert "/img" in _Listener.seen
