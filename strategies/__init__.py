@@ -27,6 +27,7 @@ from rejoinder.strategies.bodies import (
 from rejoinder.strategies.compiler import from_contract
 from rejoinder.strategies.conversations import conversations
 from rejoinder.strategies.coverage import Branches, Coverage
+from rejoinder.strategies.edge import EdgeCase, edge_cases
 from rejoinder.strategies.encode import to_bytes
 from rejoinder.strategies.environment import Environment
 from rejoinder.strategies.invalid import Mutant, invalid_requests, surely_invalid
@@ -37,11 +38,13 @@ __all__ = [
     "Branches",
     "Case",
     "Coverage",
+    "EdgeCase",
     "Environment",
     "Mutant",
     "content_parts",
     "conversations",
     "each_choice",
+    "edge_cases",
     "event_streams",
     "from_contract",
     "input_items",
