@@ -30,7 +30,7 @@ from rejoinder.load.tally import Tally
 from rejoinder.wire.redact import Redactor
 
 _HEADER: Final = struct.Struct("!I")
-_NICENESS: Final = 5
+_NICENESS: Final = 10
 # Not "-m": the module would be __main__ there, and its classes others than those that the generator unpickles.
 ANALYST_PROGRAM: Final = "from rejoinder.load.analyst import main; main()"
 KEY_VARIABLE: Final = "REJOINDER_API_KEY"
@@ -155,6 +155,8 @@ def main() -> None:
     """Run as :data:`ANALYST_PROGRAM`; the first argument holds the options as a JSON object."""
     # Ctrl-C reaches the whole process group; the generator decides when the work is done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Whatever privileges the generator was given, this process stands behind it.
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     os.nice(_NICENESS)
     options = json.loads(sys.argv[1])
     options["headers"] = tuple((name, value) for name, value in options["headers"])

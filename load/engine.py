@@ -42,7 +42,15 @@ from rejoinder.load.analyst import ANALYST_PROGRAM, KEY_VARIABLE, Analyst, Brief
 from rejoinder.load.arrivals import schedule, share
 from rejoinder.load.bodies import Bodies
 from rejoinder.load.histogram import Histogram
-from rejoinder.load.reader import Censored, Connection, Reception, Timeouts, request_headers, request_message
+from rejoinder.load.reader import (
+    Censored,
+    Connection,
+    Reception,
+    Timeouts,
+    Watchdog,
+    request_headers,
+    request_message,
+)
 from rejoinder.load.recording import Recording
 from rejoinder.load.settings import ENVIRONMENT_PREFIX, INTERRUPT_DRAIN, LoadSettings
 from rejoinder.load.tally import SelfCheck, Tally, load_line
@@ -56,6 +64,7 @@ CONTROL_VARIABLE: Final = "REJOINDER_LOAD_CONTROL"
 
 _LEAD: Final = 300_000_000
 """Nanoseconds between the decision to begin and time zero, so that every process is ready at time zero."""
+_WATCH_EVERY: Final = 0.1
 _PROBE: Final = 0.01
 _REPORT_EVERY: Final = 1.0
 _PROGRESS_EVERY: Final = 0.5
@@ -246,6 +255,7 @@ class Engine:
         self._helpers: list[Any] = []
         self._pool: list[Connection] = []
         self._next = 0
+        self._watchdog = Watchdog()
         self._context: Any = None
         self._key = os.environ.get(KEY_VARIABLE, "")
 
@@ -290,7 +300,12 @@ class Engine:
         # Objects made so far live for ever; leaving them out keeps the collector's pauses short while measuring.
         gc.collect()
         gc.freeze()
-        self._helpers = [gevent.spawn(self._probe), gevent.spawn(self._measure_cpu), gevent.spawn(self._reports)]
+        self._helpers = [
+            gevent.spawn(self._probe),
+            gevent.spawn(self._measure_cpu),
+            gevent.spawn(self._reports),
+            gevent.spawn(self._watch),
+        ]
         if self.settings.rate is not None:
             self._helpers.append(gevent.spawn(self._dispatch))
         self.running.set()
@@ -327,7 +342,7 @@ class Engine:
         body = self._bodies.body(slot)
         message = request_message(self._target, self._headers, body)
         if connection is None:
-            connection = self._pool.pop() if self._pool else Connection(self._target, self._timeouts, self._context)
+            connection = self._pool.pop() if self._pool else self._connection()
         opened = connection.opened
         self.check.started += 1
         self.in_flight.add(me)
@@ -435,6 +450,14 @@ class Engine:
             now, total = monotonic(), process_time()
             self.check.cpu.append((total - used) / (now - wall))
             wall, used = now, total
+
+    def _connection(self) -> Connection:
+        return Connection(self._target, self._timeouts, self._context, self._watchdog)
+
+    def _watch(self) -> None:
+        while True:
+            gevent.sleep(_WATCH_EVERY)
+            self._watchdog.check()
 
     def _reports(self) -> None:
         while True:
