@@ -31,6 +31,7 @@ from rejoinder.strategies.edge import EdgeCase, edge_cases
 from rejoinder.strategies.encode import to_bytes
 from rejoinder.strategies.environment import Environment
 from rejoinder.strategies.invalid import Mutant, invalid_requests, surely_invalid
+from rejoinder.strategies.reduce import Reduction, minimise
 from rejoinder.strategies.streams import event_streams, output_items, responses, to_sse, unfold
 from rejoinder.strategies.systematic import Case, each_choice, one_factor, pairwise, variants
 
@@ -41,6 +42,7 @@ __all__ = [
     "EdgeCase",
     "Environment",
     "Mutant",
+    "Reduction",
     "content_parts",
     "conversations",
     "each_choice",
@@ -49,6 +51,7 @@ __all__ = [
     "from_contract",
     "input_items",
     "invalid_requests",
+    "minimise",
     "one_factor",
     "output_items",
     "pairwise",
