@@ -247,3 +247,9 @@ def test_ctrl_c_reports_what_was_gathered(command: list[str], tmp_path: Path) ->
     assert run.verdicts if command[0] == "check" else run.samples_of("load")
     assert (tmp_path / "o" / "report.html").exists()
     assert "nterrupted" in out
+
+
+def test_the_rule_reference_is_up_to_date(invoke: Invoke) -> None:
+    """Write it anew with `rejoinder rules --markdown > docs/rules.md`."""
+    shipped = Path(__file__).parents[2] / "docs" / "rules.md"
+    assert invoke("rules", "--markdown")[1] == shipped.read_text(encoding="utf-8")

@@ -13,9 +13,13 @@ from rejoinder.errors import UsageError
 @click.command("rules")
 @click.argument("rule", metavar="[ID]", required=False)
 @click.option("--dialect", type=click.Choice(dialect_names()), help="Show the levels of this dialect only.")
-def command(rule: str | None, dialect: str | None) -> int:
+@click.option("--markdown", is_flag=True, help="Print the whole rule reference as Markdown.")
+def command(rule: str | None, dialect: str | None, markdown: bool) -> int:
     """List the rules, or explain one: what it says, its source, how it is checked and what proves the check."""
     rules = load_rules()
+    if markdown:
+        click.echo(reference(), nl=False)
+        return 0
     if rule is None:
         for family, title in FAMILIES.items():
             click.echo(f"{family}  {title}")
@@ -38,9 +42,42 @@ def _level(rule: Rule, dialect: str | None) -> str:
     return (rule.level_in(dialect) if dialect else rule.level).value
 
 
+def reference() -> str:
+    """Return the rule reference (docs/rules.md): every rule with levels, source, check and proof, as Markdown."""
+    from rejoinder.conformance.registry import checks_by_rule
+
+    rules, checks = load_rules(), checks_by_rule()
+    lines = [
+        "# Rules",
+        "",
+        "Generated from the rule catalogue by `rejoinder rules --markdown`. A rule keeps its id for ever. Levels: MUST "
+        "fails a run, SHOULD warns, MAY informs, OFF is not judged.",
+    ]
+    for family, title in FAMILIES.items():
+        lines += ["", f"## {family}: {title}"]
+        for rule in rules.values():
+            if rule.family != family:
+                continue
+            levels = ", ".join(f"{name} {rule.level_in(name).value}" for name in dialect_names())
+            lines += ["", f"### {rule.id} {rule.title}", "", rule.statement, "", f"- Level: {levels}"]
+            lines.append(f"- Source: {rule.source}")
+            if rule.unchecked:
+                lines.append(f"- Not checked: {rule.unchecked}")
+            lines += [f"- Checked on {check.on.value}: {check.doc}" for check in checks[rule.id]]
+            faults = [f"`{name}`" for name in _faults_of(rule)]
+            if faults:
+                lines.append(f"- Proven by the sandbox {'fault' if len(faults) == 1 else 'faults'} {', '.join(faults)}")
+    return "\n".join(lines) + "\n"
+
+
+def _faults_of(rule: Rule) -> list[str]:
+    from rejoinder.sandbox import FAULTS
+
+    return [fault.id for fault in FAULTS.values() if rule.id in fault.breaks]
+
+
 def _explain(rule: Rule) -> None:
     from rejoinder.conformance.registry import checks_by_rule
-    from rejoinder.sandbox import FAULTS
 
     click.echo(f"{rule.id}  {rule.title}\n")
     click.echo(f"  {rule.statement}\n")
@@ -51,6 +88,5 @@ def _explain(rule: Rule) -> None:
         click.echo(f"  unchecked  {rule.unchecked}")
     for check in checks_by_rule()[rule.id]:
         click.echo(f"  checked    on {check.on.value}: {check.doc}")
-    for fault in FAULTS.values():
-        if rule.id in fault.breaks:
-            click.echo(f"  proven by  rejoinder sandbox --fault {fault.id}")
+    for fault in _faults_of(rule):
+        click.echo(f"  proven by  rejoinder sandbox --fault {fault}")

@@ -1,0 +1,163 @@
+"""Real servers, each with its real deviations: rejoinder finds those and nothing else.
+
+Every finding that is expected here was checked by hand against the contract; docs/real-servers.md tells of each.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import httpx
+import pytest
+
+from rejoinder.cli import main
+from rejoinder.runfile import Run, read_run
+from rejoinder.verdict import Status
+
+HERE = Path(__file__).parent
+START_LIMIT = 120.0
+
+
+@contextmanager
+def serving(command: list[str], port: int, health: str, log: Path) -> Iterator[str]:
+    """Start a server, wait until it answers, give its base URL, and end it."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=HERE, stdout=output, stderr=output)
+        try:
+            base = f"http://127.0.0.1:{port}"
+            deadline = time.monotonic() + START_LIMIT
+            while True:
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                try:
+                    if httpx.get(base + health, trust_env=False).is_success:
+                        break
+                except httpx.TransportError:
+                    time.sleep(0.05)
+            yield base
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def llamacpp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if find_spec("xllamacpp") is None:
+        pytest.skip("xllamacpp is not installed; tox -e real installs it")
+    port = free_port()
+    command = [sys.executable, str(HERE / "llamacpp_server.py"), str(port), str(HERE / "tiny.gguf")]
+    with serving(command, port, "/health", tmp_path_factory.mktemp("llamacpp") / "log") as base:
+        yield base
+
+
+@pytest.fixture(scope="module")
+def fastresponses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if find_spec("fastresponses") is None:
+        pytest.skip("fastresponses is not installed; tox -e real installs it")
+    port = free_port()
+    program = str(Path(sys.executable).with_name("fastresponses"))
+    command = [program, "serve", "scripted_agent.py:agent", "--host", "127.0.0.1", "--port", str(port)]
+    with serving(command, port, "/health", tmp_path_factory.mktemp("fastresponses") / "log") as base:
+        yield base
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("REJOINDER_")]:
+        monkeypatch.delenv(name)
+
+
+def recorded(*words: str) -> tuple[int, Run]:
+    with pytest.raises(SystemExit) as exit_info:
+        main([*words, "--out", "out"])
+    return int(exit_info.value.code or 0), read_run("out")
+
+
+def rules(run: Run, status: Status) -> set[str]:
+    return {verdict.rule for verdict in run.verdicts if verdict.status is status}
+
+
+def places(run: Run, rule: str) -> set[tuple[str, str]]:
+    """Return where the findings of a rule lie: event type and pointer."""
+    return {
+        (finding.evidence.event_type, finding.evidence.pointer)
+        for verdict in run.verdicts
+        if verdict.rule == rule
+        for finding in verdict.findings
+    }
+
+
+def test_check_finds_the_deviations_of_llamacpp(llamacpp: str) -> None:
+    code, run = recorded("check", llamacpp)
+    assert code == 1
+    assert rules(run, Status.ERROR) == set()
+    assert rules(run, Status.FAIL) == {"EVT-02", "EVT-10", "PRT-03", "ACC-05", "RSP-05", "RSP-08", "ERR-01"}
+    assert rules(run, Status.WARN) == {"ERR-02"}
+    # No sequence numbers on any event, no indexes on any event that needs them.
+    assert {pointer for _, pointer in places(run, "EVT-02")} == {"/sequence_number"}
+    assert {pointer for _, pointer in places(run, "EVT-10")} == {"/output_index", "/content_index"}
+    # Truncation is reported as completed.
+    [cut] = [verdict for verdict in run.verdicts if verdict.rule == "RSP-08"]
+    assert [(finding.evidence.kind, finding.evidence.actual) for finding in cut.findings] == [("cut", "completed")]
+    assert places(run, "PRT-03") == {("response.content_part.added", "/part/annotations")}
+    assert {(kind, pointer.rpartition("/")[2]) for kind, pointer in places(run, "RSP-05")} == {
+        (kind, name)
+        for kind in ("response.created", "response.in_progress")
+        for name in ("created_at", "model", "output")
+    }
+    assert places(run, "ERR-01") == {("", "/error/param")}
+    assert not run.damage
+
+
+def test_load_on_llamacpp_accounts_for_every_request(llamacpp: str) -> None:
+    code, run = recorded("load", llamacpp, "--concurrency", "4", "--duration", "4s", "--max-output-tokens", "16")
+    [load] = run.samples_of("load")
+    assert load["started"] > 0
+    assert sum(load["outcomes"].values()) == load["started"]
+    # Its streams are whole, and none of them keeps the contract.
+    assert set(load["outcomes"]) <= {"nonconforming", "censored"}
+    assert code == 1
+    measured = {sample["metric"]: sample for sample in run.samples_of("histogram")}
+    assert measured["ttft"]["n"] == load["outcomes"]["nonconforming"]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "broken"),
+    # The request_id is a field of northstar only.
+    [("northstar", {"ITM-07", "ITM-09", "RSP-02"}), ("openresponses", {"ITM-07", "ITM-09", "RSP-03"})],
+)
+def test_check_finds_the_deviations_of_fastresponses(fastresponses: str, dialect: str, broken: set[str]) -> None:
+    code, run = recorded("check", f"{fastresponses}/v1", "--dialect", dialect)
+    assert code == 1
+    assert rules(run, Status.ERROR) == set()
+    assert rules(run, Status.FAIL) == broken
+    assert rules(run, Status.WARN) == set()
+    assert places(run, "ITM-07") == {("response.output_item.added", "/item/status")}
+    assert places(run, "ITM-09") == {("response.output_item.added", "/item/arguments")}
+
+
+def test_load_on_fastresponses_is_clean(fastresponses: str) -> None:
+    code, run = recorded("load", fastresponses, "--rate", "5", "--duration", "4s")
+    [load] = run.samples_of("load")
+    assert load["outcomes"] == {"ok": load["started"]}
+    assert load["started"] == 20
+    assert code == 0
