@@ -2,10 +2,10 @@
 
     python benchmarks/load.py [--seconds S] [--streams 1,16,64] [--only accuracy,stall,arrivals,burst,paced]
 
-The truth is what the server recorded when it sent; "error" is what the generator reported minus that. The server runs in
-a process of its own on 127.0.0.1. Figures depend on the machine and on what else it does; the self-check of the generator
-is printed beside them, and the server's own lateness shows when the machine was too busy for either. On a shared machine
-``chrt -f 10 python benchmarks/load.py`` lets server and generator run first.
+The truth is what the server recorded when it sent; "error" is what the generator reported minus that. The server runs
+in a process of its own on 127.0.0.1. Figures depend on the machine and on what else it does; the self-check of the
+generator is printed beside them, and the server's own lateness shows when the machine was too busy for either. On a
+shared machine ``chrt -f 10 python benchmarks/load.py`` lets server and generator run first.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Bench:
             f"stall: one of 310 ms in each stream; server's gap max {truth['gap']['100']:.2f} ms; reported max gap",
             end="",
         )
-        print(f" p1 {values[0]:.2f}, p50 {values[1]:.2f}, p99 {values[2]:.2f} ms {note(result)}")
+        print(f" max gap p1 {values[0]:.2f}, p50 {values[1]:.2f}, p99 {values[2]:.2f} ms {note(result)}")
 
     def arrivals(self) -> None:
         """Print rate and variation of the arrivals, as the server saw them."""

@@ -586,6 +586,9 @@ class Coordinator:
             gevent.spawn(self._watch_control, int(control))
         try:
             self._prepare()
+            if self.engine is not None:
+                # Locust's own --run-time counts from here, so the start of the analyst must not be part of it.
+                self.engine.ready()
         except RejoinderError as error:
             # In the web interface the options can still be completed; without one nothing can be.
             if self._headless:

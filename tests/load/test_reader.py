@@ -188,9 +188,10 @@ def test_censoring_keeps_what_had_arrived(monkeypatch: pytest.MonkeyPatch, conne
     read = socket.socket.recv
 
     def recv(self: socket.socket, size: int, flags: int = 0) -> bytes:
-        if connection._socket is self and seen:
-            raise Censored
-        seen.append(True)
+        if connection._socket is self:
+            if seen:
+                raise Censored
+            seen.append(True)
         return read(self, size, flags)
 
     seen: list[bool] = []
