@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from rejoinder.exchange import Exchange, Outcome, parse_json
 from rejoinder.reports._curl import curl
-from rejoinder.reports._excerpt import Dump, Line, Span, bytes_around, difference, excerpt, pretty
+from rejoinder.reports._excerpt import Dump, Line, Span, bytes_around, difference, excerpt, needs_quotes, pretty
 from rejoinder.reports._text import cut, one_line, printable, seconds, size
 from rejoinder.verdict import ABSENT, Problem
 from rejoinder.wire.sse import ServerEvent, read_events
@@ -17,6 +18,7 @@ EVENTS_BEFORE: Final = 3
 EVENTS_AFTER: Final = 2
 TICKS: Final = 160
 """Positions on a timeline that can be told apart; arrivals that fall on one position share a tick."""
+SPACED_LIMIT: Final = 20_000
 PARSE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes of a stream that are parsed for its events."""
 
@@ -95,8 +97,10 @@ class Evidence:
 
 def sides(problem: Problem) -> tuple[list[Span] | None, list[Span] | None]:
     """Return what was expected and what came, cut into spans that mark the difference; ``None`` where nothing is."""
-    expected = None if problem.expected is ABSENT else pretty(problem.expected)
-    actual = None if problem.actual is ABSENT else pretty(problem.actual)
+    values = [value for value in (problem.expected, problem.actual) if value is not ABSENT]
+    quoted = any(isinstance(value, str) and needs_quotes(value) for value in values)
+    expected = None if problem.expected is ABSENT else pretty(problem.expected, quoted=quoted)
+    actual = None if problem.actual is ABSENT else pretty(problem.actual, quoted=quoted)
     if expected is None or actual is None:
         return (
             None if expected is None else [Span(expected, False)],
@@ -235,12 +239,25 @@ def _stream(exchange: Exchange, events: list[ServerEvent], comments: int, proble
 
 def _data(event: ServerEvent, limit: int) -> str:
     """Return the event's data in one line, without the leading type that the row names already."""
-    text = one_line(event.data[: limit * 4], limit * 4)
+    text = one_line(_spaced(event.data), SPACED_LIMIT)
     match = _LEADING_TYPE.match(text)
-    if match and match.group(1) == event.event:
+    if match and match.group(1) == _type_of(event):
         text = "{… " + text[match.end() :]
-    more = len(event.data) - limit
-    return text if len(text) <= limit and more <= 0 else f"{text[:limit]}… ({max(more, 1):,} more characters)"
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit:,} more characters)"
+
+
+def _spaced(data: str) -> str:
+    """Return compact JSON with a space after each comma and colon, where lines can break; other data as it is."""
+    if len(data) > SPACED_LIMIT:
+        return data
+    value = parse_json(data)
+    if not isinstance(value, dict):
+        return data
+    try:
+        same = json.dumps(value, ensure_ascii=False, separators=(",", ":")) == data
+        return json.dumps(value, ensure_ascii=False) if same else data
+    except RecursionError:
+        return data
 
 
 def _type_of(event: ServerEvent) -> str:

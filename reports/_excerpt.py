@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Final, NamedTuple
 
+from rejoinder.exchange import parse_json
 from rejoinder.reports._text import as_repr, cut, printable
 
 VALUE_LIMIT: Final = 1200
@@ -35,8 +36,18 @@ class Line(NamedTuple):
     gap: bool = False
 
 
-def pretty(value: Any, limit: int = VALUE_LIMIT) -> str:
-    """Return a JSON value as indented text of bounded length; what is not JSON is shown as its ``repr``."""
+def needs_quotes(text: str) -> bool:
+    """Return whether a string is told from other values, or seen at all, only when it stands in quotes."""
+    return not text or text != text.strip() or parse_json(text) is not None or text == "null"
+
+
+def pretty(value: Any, limit: int = VALUE_LIMIT, *, quoted: bool = True) -> str:
+    """Return a JSON value as indented text of bounded length; what is not JSON is shown as its ``repr``.
+
+    Strings stand as they are when ``quoted`` is false, which spares the reader the escapes.
+    """
+    if isinstance(value, str) and not quoted:
+        return printable(cut(value, limit))
     try:
         text = layout(value)
     except (TypeError, ValueError, RecursionError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -27,9 +28,14 @@ from rejoinder.runfile import Run
 EVIDENCE_BUDGET: Final = 150_000
 """Bytes of requests, events and replies on one page; the findings that matter most get theirs first."""
 FINDINGS_PER_RULE: Final = 10
-"""Findings of one rule that are written out; the others are counted."""
+"""Findings of one rule that are written out."""
+FINDINGS_PER_MESSAGE: Final = 3
+"""Findings of one rule with one and the same message that are written out."""
 FINDINGS_IN_ALL: Final = 250
 """Findings of all rules that are written out; every rule keeps at least its first."""
+LINES_PER_RULE: Final = 40
+"""Further findings of one rule that get a line each; the others are counted."""
+LINES_IN_ALL: Final = 400
 
 
 @dataclass(slots=True)
@@ -42,10 +48,11 @@ class Shown:
 
 @dataclass(slots=True)
 class ShownRule:
-    """A rule in the findings part, with those of its findings that are written out."""
+    """A rule in the findings part: findings that are written out, those that get a line, the number of the others."""
 
     rule: RuleView
     findings: list[Shown] = field(default_factory=list)
+    lines: list[FindingView] = field(default_factory=list)
     hidden: int = 0
 
 
@@ -82,25 +89,41 @@ def _shown(run: Run, seen: View) -> list[tuple[Tone, list[ShownRule]]]:
     """Choose what is written out: findings in turn, every rule's first before any rule's second."""
     groups = [(tone, [ShownRule(rule) for rule in rules]) for tone, rules in seen.groups]
     gatherer = Gatherer(seen.url, {exchange.id: exchange for exchange in run.exchanges})
-    budget, total = EVIDENCE_BUDGET, 0
+    everything = [(shown, *_sorted_out(shown.rule.findings)) for _, rules in groups for shown in rules]
+    budget, total, lines = EVIDENCE_BUDGET, 0, 0
     for turn in range(FINDINGS_PER_RULE):
-        for _, rules in groups:
-            for shown in rules:
-                if turn >= len(shown.rule.findings) or (turn and total >= FINDINGS_IN_ALL):
-                    continue
-                finding = shown.rule.findings[turn]
-                entry = Shown(finding)
-                if budget > 0:
-                    evidence = gatherer.gather(finding.finding.evidence)
-                    if evidence.weight <= budget:
-                        entry.evidence = evidence
-                        budget -= evidence.weight
-                shown.findings.append(entry)
-                total += 1
-    for _, rules in groups:
-        for shown in rules:
-            shown.hidden = len(shown.rule.findings) - len(shown.findings)
+        for shown, chosen, others in everything:
+            if turn >= len(chosen):
+                continue
+            finding = chosen[turn]
+            if turn and total >= FINDINGS_IN_ALL:
+                others.append(finding)
+                continue
+            entry = Shown(finding)
+            if budget > 0:
+                evidence = gatherer.gather(finding.finding.evidence)
+                if evidence.weight <= budget:
+                    entry.evidence = evidence
+                    budget -= evidence.weight
+            shown.findings.append(entry)
+            total += 1
+    for shown, _, others in everything:
+        shown.lines = others[: min(LINES_PER_RULE, LINES_IN_ALL - lines)]
+        lines += len(shown.lines)
+        shown.hidden = len(others) - len(shown.lines)
     return groups
+
+
+def _sorted_out(findings: list[FindingView]) -> tuple[list[FindingView], list[FindingView]]:
+    """Part the findings of a rule into those worth writing out and those of which a line tells enough."""
+    chosen: list[FindingView] = []
+    others: list[FindingView] = []
+    told: Counter[str] = Counter()
+    for finding in findings:
+        told[finding.message] += 1
+        fits = told[finding.message] <= FINDINGS_PER_MESSAGE and len(chosen) < FINDINGS_PER_RULE
+        (chosen if fits else others).append(finding)
+    return chosen, others
 
 
 @cache

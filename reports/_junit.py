@@ -83,7 +83,11 @@ def _text(rule: RuleView) -> str:
         lines.append(f"Source: {rule.source}")
     lines.append(f"Judged {rule.judged:,} times, broken {rule.failed:,} times.")
     for finding in rule.findings[:FINDINGS]:
-        lines += ["", f"{finding.extent}: {finding.message}", *_evidence(finding.finding.evidence)]
+        lines += [
+            "",
+            f"{finding.extent}: {finding.message} {finding.place}".rstrip(),
+            *_evidence(finding.finding.evidence),
+        ]
         lines += [f"  case: {case}{f' ({title})' if title else ''}" for case, title in finding.cases]
         if finding.more_cases:
             lines.append(f"  and {finding.more_cases:,} more cases")
@@ -97,9 +101,7 @@ def _text(rule: RuleView) -> str:
 def _evidence(problem: Problem) -> list[str]:
     lines = []
     if problem.event is not None:
-        lines.append(f"  at event {problem.event} {one_line(problem.event_type, 80)}".rstrip())
-    if problem.pointer:
-        lines.append(f"  at {one_line(problem.pointer, 200)}")
+        lines.append(f"  at event {problem.event:,}")
     if problem.offset is not None:
         lines.append(f"  at byte {problem.offset:,}")
     for name in ("expected", "actual"):

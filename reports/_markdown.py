@@ -141,7 +141,7 @@ def _load(load: Load) -> list[str]:
 def _finding(rule: RuleView, finding: FindingView) -> str:
     title = f" {escape(rule.title)}" if rule.title else ""
     lines = [f"- {SIGNS[rule.tone]} **{escape(rule.id)}**{title} ({rule.level}, {finding.extent})  "]
-    lines.append(f"  {escape(finding.message)}")
+    lines.append(f"  {escape(finding.message)} {code(finding.place)}".rstrip())
     expected, actual = sides(finding.finding.evidence)
     pairs = [("expected", expected), ("actual", actual)]
     got = [f"{name} {code(_plain(spans), 200)}" for name, spans in pairs if spans]

@@ -73,11 +73,16 @@ _LEVEL_ORDER: Final = {Level.MUST: 0, Level.SHOULD: 1, Level.MAY: 2, Level.OFF: 
 
 @dataclass(slots=True)
 class FindingView:
-    """One finding with the anchor that links to it."""
+    """One finding with the anchor that links to it.
+
+    ``place`` is the event type and the pointer, which tell findings apart that say the same; ``cases`` are the first
+    few with their titles.
+    """
 
     finding: Finding
     anchor: str
     message: str
+    place: str
     cases: list[tuple[str, str]]
     more_cases: int
 
@@ -172,15 +177,26 @@ class View:
                     yield rule, finding
 
     def worst(self, limit: int) -> list[tuple[RuleView, FindingView]]:
-        """Return the findings that matter most, one for each rule as long as there are rules."""
+        """Return the findings that matter most, one for each rule as long as there are rules.
+
+        A second finding of a rule is taken only when it says something else.
+        """
         ranked = [
             (index, order, rule, finding)
             for order, rule in enumerate(rule for _, rules in self.groups for rule in rules)
-            for index, finding in enumerate(rule.findings)
+            for index, finding in enumerate(_telling(rule.findings))
             if rule.tone in (Tone.FAIL, Tone.WARN)
         ]
         ranked.sort(key=lambda entry: (entry[2].tone is not Tone.FAIL, entry[0], entry[1]))
         return [(rule, finding) for _, _, rule, finding in ranked[:limit]]
+
+
+def _telling(findings: list[FindingView]) -> list[FindingView]:
+    """Return the first finding of each message."""
+    first: dict[str, FindingView] = {}
+    for finding in findings:
+        first.setdefault(finding.message, finding)
+    return list(first.values())
 
 
 def catalogue() -> Mapping[str, Rule]:
@@ -268,10 +284,12 @@ def _rule(verdict: Verdict, known: Mapping[str, Rule], titles: Mapping[str, Any]
 
 
 def _finding(finding: Finding, titles: Mapping[str, Any], anchors: Anchors, limit: int = 6) -> FindingView:
+    problem = finding.evidence
     return FindingView(
         finding=finding,
         anchor=anchors.take("f-", finding.fingerprint),
         message=one_line(finding.evidence.message, 400),
+        place=" ".join(filter(None, (one_line(problem.event_type, 80), one_line(problem.pointer, 160)))),
         cases=[(one_line(case, 80), one_line(_text(titles.get(case)), 120)) for case in finding.cases[:limit]],
         more_cases=max(0, len(finding.cases) - limit),
     )
@@ -372,7 +390,9 @@ def _also(counts: Counter[Tone], *, errors: bool = True) -> str:
 def _load_sentence(load: Load | None) -> str:
     if load is None or not load.started:
         return ""
-    return f"Under load, {percent(load.ok, load.started)} of {plural(load.started, 'request')} ended well."
+    bad = sorted((entry for entry in load.ledger if not entry.good), key=lambda entry: -entry.amount)
+    rest = f" ({listed((f'{entry.amount:,} {entry.outcome}' for entry in bad), 2)})" if bad else ""
+    return f"Under load, {percent(load.ok, load.started)} of {plural(load.started, 'request')} ended well{rest}."
 
 
 def _facts(run: Run, target: dict[str, Any], exchanges: int, load: Load | None) -> list[tuple[str, str]]:

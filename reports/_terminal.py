@@ -41,7 +41,7 @@ _LOAD_METRICS: Final = (("ttft", "TTFT"), ("itl", "gap"), ("e2e", "end to end"))
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A run in at most some 24 lines. Print it with a ``rich`` console, or take it as plain text from :meth:`plain`.
+    """A run in some 20 to 30 lines. Print it with a ``rich`` console, or take it as plain text from :meth:`plain`.
 
     Colour is the console's business: ``NO_COLOR``, dumb terminals and files get the same words without it. Where the
     output's encoding has no signs, ASCII stands in for them. Nothing from the endpoint reaches the terminal unfiltered.
@@ -56,7 +56,7 @@ class Summary:
         lines = [Text.assemble((f"{_SIGNS[seen.tone][0]} {seen.headline}", f"bold {STYLES[seen.tone]}"))]
         lines += _wrapped(seen.sentence, width)
         lines += [Text(), Text(f"  {seen.url}", "bold") if seen.url else Text("  no target")]
-        skip = ("Versions", "Started", "Plan", "Seed")
+        skip = ("Versions", "Started", "Plan", "Seed", "Requests")
         facts = [f"{name.lower()} {value}" for name, value in seen.facts if name not in skip]
         lines += [Text(f"  {line}", "dim") for line in _filled(facts, " · ", width - 2)]
         if seen.counts:
@@ -68,7 +68,7 @@ class Summary:
                 head = (f"  {_SIGNS[rule.tone][0]} {rule.id}", f"bold {STYLES[rule.tone]}")
                 title = f"  {rule.title}" if rule.title else ""
                 lines.append(Text.assemble(head, title, (f"  {finding.extent}", "dim")))
-                lines += _wrapped(finding.message, width, "  ")[:2]
+                lines += _wrapped(f"{finding.message} {finding.place}".rstrip(), width, "  ")[:2]
             rest = sum(len(rule.findings) for _, rules in seen.groups for rule in rules) - len(worst)
             if rest > 0:
                 lines.append(Text(f"    and {plural(rest, 'more finding')} in the report", "dim"))

@@ -62,7 +62,7 @@
   const articleOf = new Map(articles.map((article) => [article.querySelector("h4 a").hash.slice(1), article]));
   for (const row of rows) {
     const article = articleOf.get(row.id);
-    const parts = article ? all("h4, .statement, summary, .cases", article) : [];
+    const parts = article ? all("h4, .statement, summary, .cases, .further", article) : [];
     const text = [row, ...parts].map((part) => part.textContent).join(" ").toLowerCase();
     texts.set(row, text);
     if (article) texts.set(article, text);
@@ -117,7 +117,7 @@
     const target = name && document.getElementById(name);
     if (!target) return;
     if (target.closest("[hidden]") && at < 0) { reset(); apply(); }
-    if (target.tagName === "DETAILS") target.open = true;
+    for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
     target.scrollIntoView();
   };
   const reset = () => { state.status.clear(); state.level.clear(); state.family = ""; state.q = ""; };

@@ -292,6 +292,7 @@ def test_the_page_says_what_matters(examples: ModuleType) -> None:
     for expected in (
         "Does not conform",
         "4 MUST rules are broken",
+        "(26 nonconforming, 18 http_429 and 2 more)",
         "1 SHOULD rule is not met",
         "Event 4 has no sequence_number.",
         "No stream ended in an error.",
@@ -400,6 +401,31 @@ def test_megabytes_are_cut(examples: ModuleType) -> None:
     assert len(render_html(run)) < 300_000
 
 
+def _alike(count: int) -> Run:
+    findings = [
+        Finding(
+            "SSE-03", Level.MUST, Problem("An event has no event field.", event_type=f"response.x{n}"), 90 - n, ["a"]
+        )
+        for n in range(count)
+    ]
+    verdict = Verdict("SSE-03", Level.MUST, Status.FAIL, 9, 9, "", findings)
+    return Run({}, verdicts=[verdict], footer={"ended_at": 1.0, "exit_code": 1})
+
+
+def test_findings_that_say_the_same_get_a_line() -> None:
+    text = render_html(_alike(60))
+    page = check_page(text)
+    assert sum(a.get("class") == "finding" for _, a in page.elements) == 3
+    assert "40 further findings" in text
+    assert "17 more findings of this rule are in the run file" in text
+    assert sum((a.get("id") or "").startswith("f-") for _, a in page.elements) == 43
+
+
+def test_the_worst_findings_do_not_repeat_themselves() -> None:
+    assert len(view(_alike(60)).worst(3)) == 1
+    assert "and 59 more findings in the report" in summarize(_alike(60)).plain()
+
+
 # JUnit
 
 
@@ -416,7 +442,7 @@ def test_junit_counts_what_it_holds(examples: ModuleType) -> None:
     failure = failed.find("failure")
     assert failure is not None
     assert failure.get("message") == "Event 4 has no sequence_number."
-    assert "at /sequence_number" in (failure.text or "")
+    assert "Event 4 has no sequence_number. response.output_text.delta /sequence_number" in (failure.text or "")
     assert {p.get("name"): p.get("value") for p in failed.iter("property")}["level"] == "MUST"
 
 
