@@ -104,7 +104,7 @@ def _head(seen: View) -> str:
         ]
         for family in seen.families[:40]:
             cells = " | ".join(str(family.counts.get(tone) or "") for tone in tones)
-            lines.append(f"| {escape(f'{family.id} {family.title}'.strip())} | {cells} |")
+            lines.append(f"| {f'{code(family.id, 40)} {escape(family.title)}'.strip()} | {cells} |")
         cells = " | ".join(f"**{seen.counts[tone]}**" for tone in tones)
         lines += [f"| **All** | {cells} |", ""]
     lines += [f"> ⚠️ {escape(warning)}\n" for warning in seen.warnings[:10]]
