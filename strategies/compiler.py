@@ -117,13 +117,21 @@ class Compiler:
             return st.dictionaries(_leaves.NAMES, self.strategy(node.extra), max_size=self._max_items)
         required = [item for item in node.fields if item.required]
         optional = [item for item in node.fields if not item.required]
-        if len(optional) > _WIDE:
-            return self._wide(required, optional)
-        return _objects(
-            {item.name: value for item in required for value in _constant(item.node)},
-            [(item.name, self.strategy(item.node, item.name)) for item in required if not _constant(item.node)],
-            [self._optional(item) for item in optional],
+        drawn = [item for item in required if not _constant(item.node)]
+        plan = _Plan(
+            name=node.name or field or "object",
+            constants={item.name: value for item in required for value in _constant(item.node)},
+            required=[(item.name, self.strategy(item.node, item.name)) for item in drawn],
         )
+        if len(optional) <= _WIDE:
+            plan.optional = [self._optional(item) for item in optional]
+            return _objects(plan)
+        pairs = [
+            st.tuples(st.just(item.name), self.strategy(item.node, item.name))
+            for item in sorted(optional, key=lambda item: self.cost(item.node))
+        ]
+        plan.chosen = st.lists(st.one_of(*pairs), unique_by=lambda pair: pair[0], max_size=len(pairs))
+        return _objects(plan)
 
     def _optional(self, item: Field) -> tuple[str, bool, SearchStrategy[Any]]:
         """Return the field's name, whether it may be null, and the strategy of its value (never null then)."""
@@ -132,17 +140,6 @@ class Compiler:
             return item.name, False, self.strategy(node, item.name)
         bare = replace(node, nullable=False)
         return item.name, True, self.strategy(bare, item.name)
-
-    def _wide(self, required: list[Field], optional: list[Field]) -> SearchStrategy[dict[str, Any]]:
-        pairs = [
-            st.tuples(st.just(item.name), self.strategy(item.node, item.name))
-            for item in sorted(optional, key=lambda item: self.cost(item.node))
-        ]
-        return st.builds(
-            lambda fixed, chosen: {**fixed, **dict(chosen)},
-            st.fixed_dictionaries({item.name: self.strategy(item.node, item.name) for item in required}),
-            st.lists(st.one_of(*pairs), unique_by=lambda pair: pair[0], max_size=len(pairs)),
-        )
 
 
 _ABSENT_OR_VALUE: Final = st.integers(0, 1)
@@ -156,18 +153,31 @@ def _constant(node: Node) -> tuple[Any, ...]:
     return ()
 
 
+class _Plan:
+    """What to draw for an object. No dataclass: Hypothesis would print all of it in its messages."""
+
+    def __init__(
+        self, name: str, constants: Mapping[str, Any], required: list[tuple[str, SearchStrategy[Any]]]
+    ) -> None:
+        self.name = name
+        self.constants = constants
+        self.required = required
+        self.optional: list[tuple[str, bool, SearchStrategy[Any]]] = []
+        self.chosen: SearchStrategy[list[tuple[str, Any]]] | None = None
+
+    def __repr__(self) -> str:
+        return self.name
+
+
 @st.composite
-def _objects(
-    draw: st.DrawFn,
-    constants: Mapping[str, Any],
-    required: list[tuple[str, SearchStrategy[Any]]],
-    optional: list[tuple[str, bool, SearchStrategy[Any]]],
-) -> dict[str, Any]:
-    value = dict(constants)
-    for name, strategy in required:
+def _objects(draw: st.DrawFn, plan: _Plan) -> dict[str, Any]:
+    value = dict(plan.constants)
+    for name, strategy in plan.required:
         value[name] = draw(strategy)
-    for name, can_be_null, strategy in optional:
+    for name, can_be_null, strategy in plan.optional:
         state = draw(_ABSENT_NULL_OR_VALUE if can_be_null else _ABSENT_OR_VALUE)
         if state:
             value[name] = None if can_be_null and state == 1 else draw(strategy)
+    if plan.chosen is not None:
+        value.update(draw(plan.chosen))
     return value

@@ -175,3 +175,9 @@ def test_options_that_name_nothing_are_refused(call: Callable[[], object]) -> No
 def test_requests_shrink_to_an_empty_string() -> None:
     quiet = settings(suppress_health_check=list(HealthCheck), database=None)
     assert find(requests(), lambda body: True, settings=quiet) == {"input": ""}
+
+
+def test_strategies_have_a_short_description() -> None:
+    """Hypothesis warns of long ones, and prints them."""
+    for strategy in (requests(), requests(env=ENVIRONMENT), input_items(), tools(), tool_choices()):
+        assert len(repr(strategy)) < 8000
