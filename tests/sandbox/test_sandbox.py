@@ -316,6 +316,21 @@ def test_structured_output_is_valid(schema: Json) -> None:
     assert validator.errors(json.loads(call["arguments"])) == []
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$schema": "http://127.0.0.1:9/none", "type": "object"},
+        {"$ref": "http://127.0.0.1:9/none"},
+        {"anyOf": [{"$ref": "http://127.0.0.1:9/none"}, {"$ref": "#/$defs/none"}]},
+        {"type": "object", "required": ["a"], "properties": {"a": {"type": "string", "pattern": "a{3}"}}},
+    ],
+)
+def test_schemas_that_refer_elsewhere_are_not_followed(schema: Json) -> None:
+    tool = {"type": "function", "name": "f", "parameters": schema}
+    response = ask(sandbox(), "some words", tools=[tool], tool_choice="required")
+    json.loads(response["output"][0]["arguments"])
+
+
 def test_reasoning_is_streamed_and_counted() -> None:
     events = stream(
         sandbox().exchange(
@@ -384,6 +399,7 @@ def test_parameters_are_echoed() -> None:
         ({"input": "x", "tool_choice": "required"}, 400, "tool_choice"),
         ({"input": "x", "tools": [F], "tool_choice": {"type": "function", "name": "h"}}, 400, "tool_choice"),
         ({"input": "x", "tools": [{**F, "name": "a b"}]}, 400, "tools[0].name"),
+        ({"input": "x", "tools": [{**F, "parameters": {"type": 7}}]}, 400, "tools[0].parameters"),
         ({"input": "x", "previous_response_id": "resp_none"}, 404, "previous_response_id"),
         ({"input": "x", "background": True, "store": False}, 400, "background"),
         ({"input": [{"type": "item_reference", "id": "none"}]}, 404, "input[0].id"),
@@ -490,6 +506,7 @@ def test_background_streams_are_replayed() -> None:
     ]
     path = f"/v1/responses/{events[0]['response']['id']}?stream=true"
     assert get(box, path).body == exchange.body
+    assert get(sandbox("openresponses"), "/v1/responses/none?stream=true").status == 404
     assert stream(get(box, f"{path}&starting_after=3")) == events[4:]
     assert get(box, f"{path}&starting_after=999").body == b""
     assert get(box, f"{path}&starting_after=-1").status == 400

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -96,3 +99,52 @@ def test_no_thread_stays_behind() -> None:
     with running(Sandbox()):
         pass
     assert threading.active_count() == before
+
+
+def test_a_cut_connection_is_cut_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+    sandbox = Sandbox(faults=["connection-cut"])
+    with running(sandbox) as url, pytest.raises(httpx.RemoteProtocolError):
+        httpx.post(f"{url}/v1/responses", json={"input": "hello you there", "stream": True})
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_held_connection_ends_when_the_client_leaves() -> None:
+    sandbox = Sandbox(faults=["connection-held-open"], hold=60)
+    with running(sandbox) as url:
+        body = {"input": "hello", "stream": True}
+        with httpx.Client(timeout=0.3) as client, pytest.raises(httpx.ReadTimeout):
+            client.post(f"{url}/v1/responses", json=body)
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
+
+
+def test_stopping_ends_streams_that_are_under_way(capfd: pytest.CaptureFixture[str]) -> None:
+    body = {"input": "word " * 1000, "stream": True}
+    with httpx.Client() as client:
+        with running(Sandbox(token_delay=0.1)) as url:
+            request = client.build_request("POST", f"{url}/v1/responses", json=body)
+            reply = client.send(request, stream=True)
+            began = time.monotonic()
+        assert time.monotonic() - began < 5
+        reply.close()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_serve_ends_on_interrupt() -> None:
+    code = (
+        "from rejoinder.sandbox import Sandbox, serve\n"
+        "serve(Sandbox(), port=0, ready=lambda url: print(url, flush=True))\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert httpx.get(f"{url}/health").json() == {"status": "ok"}
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_the_core_needs_no_server_library() -> None:
+    code = "import sys, rejoinder.sandbox; assert not {'starlette', 'uvicorn', 'anyio'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

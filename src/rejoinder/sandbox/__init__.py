@@ -3,6 +3,17 @@
 :class:`Sandbox` needs no server library: it answers a :class:`~rejoinder.exchange.Request` with a :class:`Reply`, or
 with a whole :class:`~rejoinder.exchange.Exchange` for tests in one process. :func:`app`, :func:`running` and
 :func:`serve` put it behind a real server; they are imported on first use.
+
+What the sandbox says depends on the request alone. It is a parrot: the answer is every text of the context, word by
+word.
+
+- The model ``parrot-reasoning``, or ``reasoning.effort``, adds a reasoning item, ``reasoning.summary`` its summary. The
+  model ``parrot-refusal`` refuses; ``parrot-failing`` breaks down before the end.
+- A tool is called when ``tool_choice`` demands it, or when the last user message names it and no output for it
+  followed. The arguments are made from the tool's schema, with the user's text in free strings.
+- Hosted tool calls and annotations in the input are repeated in the output. Several parts in the last user message make
+  as many parts in the answer. Asked for a story or something long, the parrot repeats itself.
+- Responses are kept for GET, DELETE, cancel, chains, conversations and replay of background streams.
 """
 
 from __future__ import annotations

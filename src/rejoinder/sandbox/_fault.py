@@ -131,19 +131,6 @@ def each(*kinds: str, do: Callable[[Json], None]) -> Callable[[Events, Occasion]
     return hook
 
 
-def first(*kinds: str, do: Callable[[Json], None]) -> Callable[[Events, Occasion], Events]:
-    """Return a hook that changes the first event of these types."""
-
-    def hook(events: Events, _: Occasion) -> Events:
-        for event in events:
-            if is_of(event, *kinds):
-                do(event)
-                break
-        return events
-
-    return hook
-
-
 def without(*kinds: str) -> Callable[[Events, Occasion], Events]:
     """Return a hook that leaves out all events of these types."""
     return lambda events, _: [event for event in events if not is_of(event, *kinds)]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
+import jsonschema_rs
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError as InvalidSchema
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 _MAX_DEPTH: Final = 12
 _FORMATS: Final[Mapping[str, str]] = {
@@ -34,13 +37,28 @@ def instance(schema: Any, text: str) -> Any:
     return _value(schema, text or "parrot", schema if isinstance(schema, Mapping) else {}, _MAX_DEPTH)
 
 
-def accepts(schema: Any, value: Any) -> bool:
-    """Return whether the schema accepts the value; a schema that is none accepts nothing."""
+def is_schema(value: Any) -> bool:
+    """Return whether the value is a JSON Schema (2020-12). What it refers to is neither fetched nor looked at."""
     try:
-        Draft202012Validator.check_schema(schema)
-        return bool(Draft202012Validator(schema).is_valid(value))
-    except (InvalidSchema, RecursionError, ValueError, LookupError):
+        return bool(_meta_schema().is_valid(value))
+    except (ValueError, RecursionError, OverflowError):
         return False
+
+
+def accepts(schema: Any, value: Any) -> bool:
+    """Return whether the schema accepts the value; a schema that is none, or refers elsewhere, accepts nothing."""
+    if not is_schema(schema):
+        return False
+    try:
+        # The empty registry keeps references from being fetched: the schema comes from whoever sent the request.
+        return bool(Draft202012Validator(schema, registry=Registry()).is_valid(value))
+    except (Unresolvable, RecursionError, ValueError):
+        return False
+
+
+@cache
+def _meta_schema() -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator({"$ref": "https://json-schema.org/draft/2020-12/schema"})
 
 
 def _value(schema: Any, text: str, root: Mapping[str, Any], depth: int) -> Any:
@@ -127,7 +145,8 @@ def _implied_type(schema: Mapping[str, Any]) -> str:
 def _object(schema: Mapping[str, Any], text: str, root: Mapping[str, Any], depth: int) -> dict[str, Any]:
     properties = schema.get("properties")
     known: Mapping[str, Any] = properties if isinstance(properties, Mapping) else {}
-    required = [name for name in schema.get("required") or () if isinstance(name, str)]
+    listed = schema.get("required")
+    required = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
     wanted = [*known] if schema.get("additionalProperties") is False else required
     if not wanted:
         wanted = [*known][:1]

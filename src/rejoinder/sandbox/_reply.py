@@ -37,9 +37,9 @@ class Reply:
 class Occasion:
     """One request as faults see it.
 
-    ``operation`` is ``create``, ``retrieve``, ``delete``, ``cancel``, ``input_items``, ``input_tokens``, ``models``,
-    ``health`` or empty for an unknown path. ``body`` is the parsed request body, empty when it is no object. ``number``
-    counts the create requests from 1; ``in_flight`` is the number of replies under way, this one included.
+    ``operation`` is ``create``, ``response`` (retrieve or delete), ``cancel``, ``input_items``, ``input_tokens``,
+    ``models``, ``health``, or empty for an unknown path. ``body`` is the parsed request body, empty when it is no
+    object. ``number`` counts the create requests from 1.
     """
 
     request: Request
@@ -47,7 +47,6 @@ class Occasion:
     body: Mapping[str, Any]
     dialect: Dialect
     number: int
-    in_flight: int = 1
 
     @property
     def streamed(self) -> bool:

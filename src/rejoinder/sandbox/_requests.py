@@ -12,6 +12,7 @@ from typing import Any, Final
 from rejoinder.contract import Validator, request_schema
 from rejoinder.exchange import Request
 from rejoinder.sandbox._generate import is_choice
+from rejoinder.sandbox._instance import is_schema
 from rejoinder.sandbox._reply import ApiError
 from rejoinder.sandbox._text import Json
 
@@ -131,6 +132,11 @@ def _check_tools(body: Json) -> None:
     for index, tool in enumerate(tools):
         if tool["type"] in ("function", "custom") and not re.fullmatch(r"[\w.-]{1,128}", tool["name"]):
             raise _invalid(f"tools[{index}].name", "must be 1 to 128 letters, digits, dots, dashes or underscores")
+        if tool["type"] == "function" and not is_schema(tool.get("parameters") or {}):
+            raise _invalid(f"tools[{index}].parameters", "is not a valid JSON Schema")
+    shape = (body.get("text") or {}).get("format") or {}
+    if shape.get("type") == "json_schema" and not is_schema(shape["schema"]):
+        raise _invalid("text.format.schema", "is not a valid JSON Schema")
     choice = body.get("tool_choice")
     if choice == "required" and not tools:
         raise _invalid("tool_choice", "is required, but there are no tools")

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
+from rejoinder.sandbox._reply import Piece
 from rejoinder.sandbox._text import Json
 
 _MOST: Final = 4096
@@ -17,7 +18,8 @@ class Stored:
 
     ``response`` is its terminal form. ``context`` is what a chained request continues: all items before it, its own
     input and its output; ``input_items`` its own input, every item with an id. ``ready_at`` is the Unix time at which a
-    background run is done; before it the response is ``running``. ``events`` are the numbered events for replay.
+    background run is done; before it the response is ``running``. ``stream`` holds the sequence number (``None`` where
+    there is none) and the timed bytes of every event, for replay.
     """
 
     response: Json
@@ -27,7 +29,7 @@ class Stored:
     background: bool = False
     ready_at: float = 0.0
     cancelled: bool = False
-    events: list[Json] = field(default_factory=list)
+    stream: list[tuple[int | None, Piece]] = field(default_factory=list)
 
     def current(self, now: float) -> Json:
         """Return the response as it is at a time: in progress, cancelled or terminal."""
@@ -50,11 +52,14 @@ class Store:
         self._responses: OrderedDict[str, Stored] = OrderedDict()
         self._conversations: OrderedDict[str, list[Json]] = OrderedDict()
 
-    def put(self, stored: Stored) -> None:
-        """Keep a response under its id."""
+    def put(self, stored: Stored) -> bool:
+        """Keep a response under its id; return whether the id was free, without which nothing is kept."""
+        if stored.response["id"] in self._responses:
+            return False
         self._responses[stored.response["id"]] = stored
         if len(self._responses) > _MOST:
             self._responses.popitem(last=False)
+        return True
 
     def get(self, response_id: str) -> Stored | None:
         """Return the response of that id, ``None`` when there is none."""

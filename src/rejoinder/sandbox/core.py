@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -76,7 +77,6 @@ class Sandbox:
         self._store = Store()
         self._counts: Counter[str] = Counter()
         self._number = 0
-        self._in_flight = 0
 
     @property
     def counts(self) -> dict[str, int]:
@@ -151,7 +151,6 @@ class Sandbox:
         with self._lock:
             if operation == "create":
                 self._number += 1
-                self._in_flight += 1
                 self._counts["started"] += 1
             return Occasion(
                 request,
@@ -159,7 +158,6 @@ class Sandbox:
                 body if isinstance(body, dict) else {},
                 self.dialect,
                 self._number,
-                self._in_flight,
             )
 
     def _authorise(self, request: Request, operation: str) -> None:
@@ -199,7 +197,10 @@ class Sandbox:
                 ready_at=now + max(seconds, _BACKGROUND_SECONDS) if background else now,
             )
             with self._lock:
-                self._store.put(stored)
+                if not self._store.put(stored):
+                    raise ApiError(
+                        400, f"There is a response {turn.id[:200]!r} already.", param="request_id", code="duplicate_id"
+                    )
                 if turn.conversation is not None:
                     self._store.extend(turn.conversation, stored.context)
         if body.get("stream") is True:
@@ -242,10 +243,6 @@ class Sandbox:
         hexes = hashlib.blake2s(f"{self.seed}/{occasion.number}".encode(), digest_size=12).hexdigest()
         given_id = body.get("request_id") if self.dialect.response["request_id"] else None
         response_id = given_id or f"resp_{hexes}"
-        if self._store.get(response_id) is not None:
-            raise ApiError(
-                400, f"There is a response {response_id[:200]!r} already.", param="request_id", code="duplicate_id"
-            )
         model = body.get("model") or MODELS[0]
         return Turn(
             body=body,
@@ -297,9 +294,10 @@ class Sandbox:
         for fault in faults:
             if fault.numbered is not None:
                 numbered = fault.numbered(numbered, occasion)
-        if stored is not None and stored.background:
-            stored.events = numbered
         pieces = self._frames(numbered, occasion, faults)
+        if stored is not None and stored.background:
+            numbers = [event.get("sequence_number") for event in numbered]
+            stored.stream = list(zip_longest(numbers, pieces))
         outcome = next((_outcome(event) for event in reversed(numbered) if _outcome(event)), "truncated")
         return self._send(200, _EVENT_STREAM, pieces, occasion, faults), outcome
 
@@ -373,7 +371,7 @@ class Sandbox:
             response = stored.current(now)
         if query.get("stream") != "true":
             return self._plain(response, occasion, faults)
-        if not stored.events:
+        if not stored.stream:
             raise ApiError(400, "The response has no stream to replay.", param="stream", code="not_streamed")
         after = query.get("starting_after")
         if after is not None and not (after.isdecimal() and len(after) < 16):
@@ -381,8 +379,10 @@ class Sandbox:
                 400, "starting_after must be a sequence number.", param="starting_after", code="invalid_value"
             )
         since = -1 if after is None else int(after)
-        events = [event for event in stored.events if event.get("sequence_number", 0) > since]
-        return self._send(200, _EVENT_STREAM, self._frames(events, occasion, faults), occasion, faults)
+        pieces = [piece for number, piece in stored.stream if not isinstance(number, int) or number > since]
+        if not stored.is_running(now):
+            pieces = [piece._replace(delay=0.0) for piece in pieces]
+        return self._send(200, _EVENT_STREAM, pieces, occasion, faults)
 
     def _delete(self, response_id: str) -> Reply:
         with self._lock:
@@ -463,7 +463,6 @@ class Sandbox:
         finally:
             with self._lock:
                 self._counts[ended] += 1
-                self._in_flight -= 1
 
 
 def post(body: Any, path: str = "/v1/responses", headers: Headers = ()) -> Request:

@@ -69,7 +69,13 @@ def running(sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0) -> Iterato
 def _server(sandbox: Sandbox) -> uvicorn.Server:
     # Cut connections are made by leaving a reply unfinished, which uvicorn would log as an error.
     config = uvicorn.Config(
-        app(sandbox), lifespan="off", ws="none", access_log=False, log_config=None, timeout_graceful_shutdown=1
+        app(sandbox),
+        lifespan="off",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        log_level="critical",
+        timeout_graceful_shutdown=1,
     )
     return uvicorn.Server(config)
 
