@@ -47,8 +47,14 @@ class CheckResult:
 
     exchanges: list[Exchange] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
+    coverage: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
+
+    @property
+    def footer(self) -> dict[str, Any]:
+        """What the run file's footer says of the run besides the exit code."""
+        return {"interrupted": self.interrupted, "warnings": self.warnings, "coverage": self.coverage}
 
     @property
     def exit_code(self) -> int:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+from rejoinder.conformance.coverage import measure
 from rejoinder.conformance.engine import CheckResult, CheckRun, Progress
 from rejoinder.conformance.judge import judge
 from rejoinder.conformance.plan import Plan
@@ -40,6 +41,7 @@ def examine(
     result.warnings[:0] = target.warnings
     on_judging()
     result.verdicts = judge(result.exchanges, target.dialect, select=select)
+    result.coverage = measure(result.exchanges)
     for verdict in result.verdicts:
         writer.verdict(verdict)
     return result

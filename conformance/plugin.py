@@ -137,7 +137,7 @@ def _examine(config: pytest.Config, folder: Path) -> None:
                 deadline=option("rejoinder_timeout"),
                 select=option("rejoinder_select"),
             )
-            recording.footer(result.exit_code, warnings=result.warnings)
+            recording.footer(result.exit_code, **result.footer)
     except TargetError:
         return  # told in the footer, for every worker to read
     except RejoinderError as error:

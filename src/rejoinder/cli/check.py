@@ -91,7 +91,7 @@ def command(
             select=select,
             seed=seed,
         )
-        record.footer(result.exit_code, interrupted=result.interrupted, warnings=result.warnings)
+        record.footer(result.exit_code, **result.footer)
     close_run(record)
     return result.exit_code
 

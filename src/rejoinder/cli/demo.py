@@ -57,6 +57,8 @@ def command(faults: tuple[str, ...], out: Path | None, quiet: bool) -> int:
         loaded = load_endpoint(record, steps, target, settings)
         interrupted = checked.interrupted or loaded.interrupted
         code = 130 if interrupted else max(checked.exit_code, exit_code(loaded))
-        record.footer(code, interrupted=interrupted, warnings=[*checked.warnings, *loaded.warnings])
+        record.footer(
+            code, **{**checked.footer, "interrupted": interrupted, "warnings": [*checked.warnings, *loaded.warnings]}
+        )
     close_run(record)
     return code

@@ -1,0 +1,44 @@
+"""The coverage meter: which branches of the contract a run sent, and what the endpoint made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from rejoinder.exchange import Exchange
+from rejoinder.strategies import Branches
+
+STATES: Final = ("accepted", "refused", "failed", "not_sent")
+
+
+def measure(exchanges: Iterable[Exchange]) -> dict[str, Any]:
+    """Return the coverage of the undisputed request contract, for the footer of a run file.
+
+    Only bodies that are valid beyond dispute count (tag ``valid``). A branch is ``accepted`` when a request with it got
+    a 2xx, else ``refused`` when one got a 4xx or 501, else ``failed`` when it got a 5xx or no reply, else ``not_sent``.
+    The result has ``total`` and, by state, ``counts`` and the sorted ``branches``.
+    """
+    contract = Branches()
+    found: dict[str, set[str]] = {state: set() for state in STATES[:3]}
+    for exchange in exchanges:
+        if "valid" in exchange.tags and "unjudged" not in exchange.tags:
+            found[_state(exchange)] |= contract.of(exchange.request.json())
+    everything = contract.all
+    branches: dict[str, list[str]] = {}
+    told: set[str] = set()
+    for state in STATES[:3]:
+        branches[state] = sorted((found[state] & everything) - told)
+        told |= found[state]
+    branches["not_sent"] = sorted(everything - told)
+    return {
+        "total": len(everything),
+        "counts": {state: len(names) for state, names in branches.items()},
+        "branches": branches,
+    }
+
+
+def _state(exchange: Exchange) -> str:
+    if exchange.ok:
+        return "accepted"
+    status = exchange.status
+    return "refused" if status is not None and (status < 500 or status == 501) else "failed"
