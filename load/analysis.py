@@ -11,8 +11,9 @@ Pure functions of an exchange. All times are seconds from the first byte of the 
 ``tail``            te - tn, where tn is the last content delta
 ``gaps``            between consecutive receives that carried content; pooled over requests they are the inter-token
                     latency (vLLM's ITL, AIPerf's inter-chunk latency)
-``tpot``            (tn - t1) / (n - k), n = ``usage.output_tokens``; k is the number of tokens in the first receive
-                    when every delta is one token, else 1
+``tpot``            (tn - t1) / (n - k), n = ``usage.output_tokens``, k the tokens of the first receive, taken as
+                    n * its deltas / all deltas. With one token in each delta and receive it is vLLM's
+                    (tn - t1) / (n - 1), which is too small where several tokens share a delta.
 ``e2e_intended``    te - the scheduled start: what a user saw who came on time (wrk2's corrected latency)
 ``ttft_intended``   t1 - the scheduled start
 ``sched_lag``       t0 - the scheduled start
@@ -146,9 +147,9 @@ def _read_stream(exchange: Exchange, dialect: Dialect, result: Measurement) -> s
             result.tail = result.e2e - last
         tokens = result.output_tokens
         if tokens is not None:
-            before = content[0][1] if result.deltas == tokens else 1
-            if tokens > before and last > first:
-                result.tpot = (last - first) / (tokens - before)
+            later = tokens * (1 - content[0][1] / result.deltas)
+            if tokens > 1 and last > first:
+                result.tpot = (last - first) / later
     return terminal
 
 

@@ -85,7 +85,12 @@ def test_tokens_that_share_the_first_receive_do_not_speed_up_tpot() -> None:
 
 def test_several_tokens_in_a_delta_count_by_usage() -> None:
     found = look(stream((0.1, text("four ")), (0.5, text("more ")), (0.5, terminal(tokens=9))))
-    assert found.tpot == pytest.approx(0.05)
+    assert found.tpot == pytest.approx(0.4 / 4.5)
+
+
+def test_evenly_filled_deltas_have_the_true_tpot() -> None:
+    found = look(stream(*((0.1 + 0.04 * number, text("a b c d ")) for number in range(8)), (0.4, terminal(tokens=32))))
+    assert found.tpot == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize(
