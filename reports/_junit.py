@@ -22,7 +22,8 @@ def render_junit(run: Run) -> str:
 
     A broken MUST rule is a failure, a rule that the harness could not judge an error; declined and not applicable
     rules are skipped with their reason. A broken SHOULD rule passes and says so in ``system-out``, so that a build
-    breaks exactly when the run's exit code says so. A run that tested nothing, or was cut short, has one errored case.
+    breaks exactly when the run's exit code says so. A load run is one case, which fails when a request ended badly. A
+    run that tested nothing, or was cut short, has one errored case.
     """
     seen = view(run)
     took = number(run.footer.get("ended_at"))
@@ -37,6 +38,8 @@ def render_junit(run: Run) -> str:
     tally = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
     for rule in seen.rules:
         _case(suite, rule, tally)
+    if seen.load and seen.load.started:
+        _load_case(suite, seen.load, tally)
     problem = _problem(run, seen)
     if problem:
         case = ET.SubElement(suite, "testcase", {"classname": "rejoinder", "name": "run", "time": "0"})
@@ -74,6 +77,19 @@ def _case(suite: ET.Element, rule: RuleView, tally: dict[str, int]) -> None:
         ET.SubElement(case, "skipped", {"message": f"{rule.word}: {rule.reason}".rstrip(": ")})
     elif rule.findings or rule.tone is Tone.WARN:
         ET.SubElement(case, "system-out").text = f"{rule.word}\n{text}"
+
+
+def _load_case(suite: ET.Element, load: Load, tally: dict[str, int]) -> None:
+    case = ET.SubElement(suite, "testcase", {"classname": "rejoinder", "name": "load", "time": "0"})
+    tally["tests"] += 1
+    lines = [f"{entry.outcome}: {entry.amount:,}  {entry.meaning}".rstrip() for entry in load.ledger]
+    lines += [f"measurement {load.verdict}: {reason}" for reason in load.reasons]
+    if load.bad:
+        tally["failures"] += 1
+        message = f"{load.bad:,} of {load.started:,} requests ended badly"
+        ET.SubElement(case, "failure", {"message": message, "type": "load"}).text = "\n".join(lines)
+    else:
+        ET.SubElement(case, "system-out").text = "\n".join(lines)
 
 
 def _text(rule: RuleView) -> str:

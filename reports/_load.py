@@ -156,8 +156,8 @@ class Load:
 
     @property
     def bad(self) -> int:
-        """Requests that were started and did not end well."""
-        return self.started - self.ok
+        """Requests that ended badly; those that the end of the run cut off are not among them."""
+        return sum(entry.amount for entry in self.ledger if not entry.good and entry.outcome != "censored")
 
 
 def read_load(run: Run) -> Load | None:

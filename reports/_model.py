@@ -64,9 +64,8 @@ _TONE_OF: Final = {
     Status.PASS: Tone.PASS,
 }
 _MEASURED: Final = {
-    "VALID": ("Load run, valid", "The generator kept up, so the figures are the endpoint's."),
-    "SUSPECT": ("Load run, suspect", "The generator was strained or something was lost; take the figures with care."),
-    "CLIENT-BOUND": ("Load run, client-bound", "The generator, not the endpoint, may have set the figures."),
+    "SUSPECT": "The generator was strained or something was lost; take the figures with care.",
+    "CLIENT-BOUND": "The generator, not the endpoint, may have set the figures.",
 }
 _LEVEL_ORDER: Final = {Level.MUST: 0, Level.SHOULD: 1, Level.MAY: 2, Level.OFF: 3}
 
@@ -356,6 +355,9 @@ def _verdict(run: Run, rules: list[RuleView], counts: Counter[Tone], load: Load 
         sentence = f"{broken} broken, of {judged:,} that were judged{_also(counts)}."
         return Tone.FAIL, "Does not conform", f"{sentence} {tail}".strip()
     if judged:
+        if load is not None and load.bad:
+            sentence = f"No MUST rule is broken in {judged:,} that were judged{_also(counts)}."
+            return Tone.FAIL, "Conforms, but not every request under load", f"{sentence} {tail}"
         if counts[Tone.ERROR]:
             left = plural(counts[Tone.ERROR], "rule")
             sentence = f"No MUST rule is broken, but {left} could not be judged{_also(counts, errors=False)}."
@@ -366,10 +368,9 @@ def _verdict(run: Run, rules: list[RuleView], counts: Counter[Tone], load: Load 
             return Tone.WARN, "Conforms, with warnings", f"{sentence} {tail}".strip()
         return Tone.PASS, "Conforms", f"All {plural(judged, 'rule')} that could be judged hold. {tail}".strip()
     if load is not None and load.started:
-        bad = load.bad > 0
-        headline, meaning = _MEASURED.get(load.verdict, ("Load run", ""))
-        tone = Tone.WARN if bad or load.verdict not in ("", "VALID") else Tone.PASS
-        return tone, headline, f"{tail} {meaning}".strip()
+        if load.bad:
+            return Tone.FAIL, "Not every request ended well", tail
+        return (Tone.PASS if load.verdict in ("", "VALID") else Tone.WARN), "Every request ended well", tail
     problem = one_line(_text(run.footer.get("problem")), 500)
     if counts[Tone.ERROR]:
         return Tone.ERROR, "Nothing could be judged", problem or f"All {plural(len(rules), 'rule')} ended in an error."
@@ -392,7 +393,8 @@ def _load_sentence(load: Load | None) -> str:
         return ""
     bad = sorted((entry for entry in load.ledger if not entry.good), key=lambda entry: -entry.amount)
     rest = f" ({listed((f'{entry.amount:,} {entry.outcome}' for entry in bad), 2)})" if bad else ""
-    return f"Under load, {percent(load.ok, load.started)} of {plural(load.started, 'request')} ended well{rest}."
+    sentence = f"Under load, {percent(load.ok, load.started)} of {plural(load.started, 'request')} ended well{rest}."
+    return f"{sentence} {_MEASURED.get(load.verdict, '')}".rstrip()
 
 
 def _facts(run: Run, target: dict[str, Any], exchanges: int, load: Load | None) -> list[tuple[str, str]]:

@@ -332,7 +332,7 @@ def test_the_page_is_reachable_and_readable(examples: ModuleType) -> None:
         ("green", "Conforms"),
         ("empty", "Nothing was tested"),
         ("unreachable", "Nothing was tested"),
-        ("load", "Load run, client-bound"),
+        ("load", "Not every request ended well"),
         ("misshapen", "Nothing was tested"),
     ],
 )
@@ -437,13 +437,32 @@ def test_junit_counts_what_it_holds(examples: ModuleType) -> None:
     assert suite.get("tests") == str(len(cases))
     for kind, attribute in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
         assert suite.get(attribute) == str(sum(case.find(kind) is not None for case in cases))
-    assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("4", "1", "3")
+    assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("5", "1", "3")
     failed = next(case for case in cases if (case.get("name") or "").startswith("EVT-02"))
     failure = failed.find("failure")
     assert failure is not None
     assert failure.get("message") == "Event 4 has no sequence_number."
     assert "Event 4 has no sequence_number. response.output_text.delta /sequence_number" in (failure.text or "")
     assert {p.get("name"): p.get("value") for p in failed.iter("property")}["level"] == "MUST"
+
+
+def test_load_decides_with_the_rules(examples: ModuleType) -> None:
+    run = examples.green()
+    total = {"what": "load", "started": 5, "outcomes": {"ok": 4, "censored": 1}, "self_check": {"verdict": "SUSPECT"}}
+    run.samples = [total]
+    assert view(run).headline == "Conforms"
+    assert "take the figures with care" in view(run).sentence
+    assert ET.fromstring(render_junit(run).encode()).get("failures") == "0"
+    total["outcomes"] = {"ok": 4, "timeout": 1}
+    assert view(run).headline == "Conforms, but not every request under load"
+    root = ET.fromstring(render_junit(run).encode())
+    assert root.get("failures") == "1"
+    failure = root.find(".//testcase[@name='load']/failure")
+    assert failure is not None
+    assert failure.get("message") == "1 of 5 requests ended badly"
+    run.verdicts = []
+    total["outcomes"] = {"ok": 5}
+    assert (view(run).tone, view(run).headline) == ("warn", "Every request ended well")
 
 
 @pytest.mark.parametrize("name", ["empty", "unreachable", "load"])
