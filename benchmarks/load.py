@@ -71,7 +71,7 @@ class Bench:
             f"stall: one of 310 ms in each stream; server's gap max {truth['gap']['100']:.2f} ms; reported max gap",
             end="",
         )
-        print(f" max gap p1 {values[0]:.2f}, p50 {values[1]:.2f}, p99 {values[2]:.2f} ms {note(result)}")
+        print(f" p1 {values[0]:.2f}, p50 {values[1]:.2f}, p99 {values[2]:.2f} ms {note(result)}")
 
     def arrivals(self) -> None:
         """Print rate and variation of the arrivals, as the server saw them."""

@@ -766,6 +766,8 @@ class Coordinator:
             tally.merge(Tally.from_json(json.loads(report)))
         line = load_line(tally, self.output.checks, self.settings, issued=issued)
         outcomes = ", ".join(f"{name} {line['outcomes'][name]}" for name in OUTCOMES if name in line["outcomes"])
+        if tally.judged < tally.judgeable:
+            logger.info("rejoinder: the rules judged %d of %d streams", tally.judged, tally.judgeable)
         logger.info("rejoinder: %d started: %s", line["started"], outcomes or "none")
         for metric in ("ttft", "itl", "max_gap", "tpot", "e2e", "e2e_intended"):
             histogram = tally.histograms.get(metric)

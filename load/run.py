@@ -335,6 +335,11 @@ class _Run:
             lost = missing - follower.tally.finished
             if lost > 0:
                 follower.tally.outcomes["censored"] += lost
+        if follower.tally.judged < follower.tally.judgeable:
+            self.warnings.append(
+                f"The rules judged {follower.tally.judged} of {follower.tally.judgeable} streams, as many as a core "
+                "had time for; the others were measured and checked for their end only."
+            )
         if follower.thinner.left_out:
             self.warnings.append(
                 f"{follower.thinner.left_out} of {follower.tally.finished} requests have no line of their own in the "

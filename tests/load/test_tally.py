@@ -160,3 +160,13 @@ def test_the_generator_judges_itself(check: SelfCheck, verdict: str, words: str)
     assert found["verdict"] == verdict
     assert words in "; ".join(found["reasons"])
     assert bool(found["reasons"]) == (verdict != "VALID")
+
+
+def test_a_generator_that_others_kept_waiting_is_told_from_one_that_worked() -> None:
+    tally = Tally()
+    add(tally, 0, 1, output_tokens=3)
+    waiting = load_line(tally, [check_with(lag=0.03, cpu=0.05)], SETTINGS, issued=5)["self_check"]
+    working = load_line(tally, [check_with(lag=0.03, cpu=0.7)], SETTINGS, issued=5)["self_check"]
+    assert "other processes" in waiting["reasons"][0]
+    assert "other processes" not in working["reasons"][0]
+    assert (waiting["processes_advised"], working["processes_advised"]) == (1, 2)
