@@ -97,6 +97,7 @@ class AnalystProcess:
         self._on_report = on_report
         self._zero = (0, 0)
         self._pending: deque[Recording | None] = deque()  # None stands for a report that was asked for
+        self._unreported: list[Recording] = []
         self._outbox: deque[bytes] = deque()
         self._wake = gevent.event.Event()
         self._idle = gevent.event.Event()
@@ -187,7 +188,11 @@ class AnalystProcess:
             if message[0] == "ready":
                 self._ready.set()
                 continue
-            self._pending.popleft()
+            done = self._pending.popleft()
+            if done is None:
+                self._unreported.clear()
+            else:
+                self._unreported.append(done)
             self._deliver(message[0], message[1])
         self.lost = True
         logger.error("The analysing process ended (exit code %s); its work goes on here.", self._process.wait())
@@ -197,6 +202,10 @@ class AnalystProcess:
             judge=conformance_judge(self._options["dialect"]),
         )
         self._fallback.zero, self._fallback.worker = self._zero
+        # What it had analysed and not reported died with it; its briefs have been delivered.
+        for recording in self._unreported:
+            self._fallback.take(recording)
+        self._unreported.clear()
         self._ready.set()
         self._work_here()
 

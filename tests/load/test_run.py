@@ -200,6 +200,33 @@ def test_a_server_that_dies_half_way_is_counted_not_fatal(execute: Execute, time
     assert any("no connection" in request.get("detail", "") for request in run.samples_of("request"))
 
 
+def test_an_analyst_that_dies_loses_nothing(execute: Execute, timed_server: Any) -> None:
+    def progress(now: LoadProgress) -> None:
+        if now.finished and not killed:
+            killed.extend(analysts())
+            for process in killed:
+                os.kill(process, signal.SIGKILL)
+
+    def analysts() -> list[int]:
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                mine = str(timed_server.port).encode() in (path / "environ").read_bytes()
+                if mine and b"rejoinder.load.analyst" in (path / "cmdline").read_bytes():
+                    found.append(int(path.name))
+            except OSError:
+                continue
+        return found
+
+    killed: list[int] = []
+    result, _ = execute(
+        timed_server.url, model="ttft=20&gap=5&tokens=8", rate=20, duration=2.5, during={"progress": progress}
+    )
+    assert len(killed) == 1
+    assert result.outcomes == {"ok": 50}
+    assert any("died" in reason for reason in result.load["self_check"]["reasons"])
+
+
 def test_a_dead_address_does_not_spin(execute: Execute) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
