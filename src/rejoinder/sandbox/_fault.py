@@ -29,7 +29,7 @@ class Condition:
 
 def every(n: int) -> Condition:
     """Return the condition that holds for every n-th create request."""
-    return Condition(f"every {n}th create request", lambda o: o.number % n == 0)
+    return Condition(f"for one create request in {n}", lambda o: o.number % n == 0)
 
 
 def _beyond_ascii(value: Any) -> bool:

@@ -902,7 +902,7 @@ def _texts(
             events=each(*(f"{event}.done" for event in events), do=alter(field)),
         ),
         Fault(
-            id=f"final-{name}-differs",
+            id=f"final-{name}-{'differ' if name.endswith('s') else 'differs'}",
             title=f"The terminal event says something else than the deltas of {what}.",
             breaks=(rule, "ITM-05"),
             events=final_item(kind, final),
