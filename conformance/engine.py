@@ -10,11 +10,12 @@ import asyncio
 import email.utils
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
 
+from rejoinder.conformance.cases import Planned, PlannedCase
 from rejoinder.conformance.judge import select_rules
-from rejoinder.conformance.plan import Plan, Planned, PlannedCase
+from rejoinder.conformance.plan import Plan
 from rejoinder.exchange import Exchange, Outcome
 from rejoinder.settings import Budget
 from rejoinder.verdict import Level, Status, Verdict
@@ -39,6 +40,14 @@ class Progress:
     failed: int = 0
     in_flight: int = 0
     output_tokens: int = 0
+
+
+class _Ready(NamedTuple):
+    """A planned request with body and path worked out."""
+
+    planned: Planned
+    body: Any
+    path: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -131,28 +140,29 @@ class CheckRun:
                 if self._halted or self._spent():
                     return
                 body = planned.body(replies) if callable(planned.body) else planned.body
-                if body is None:
+                path = planned.path(replies) if callable(planned.path) else planned.path
+                if path is None or (body is None and callable(planned.body)):
                     continue
-                replies[planned.role] = await self._ask(case, planned, body)
+                replies[planned.role] = await self._ask(case, _Ready(planned, body, path))
         finally:
             self._slots.release()
 
-    async def _ask(self, case: PlannedCase, planned: Planned, body: Any) -> Exchange:
+    async def _ask(self, case: PlannedCase, ready: _Ready) -> Exchange:
         self.progress.in_flight += 1
         self._on_progress(self.progress)
         try:
-            exchange = await self._send(case, planned, body)
+            exchange = await self._send(case, ready)
             for attempt in range(BUSY_RETRIES):
                 if exchange.status not in (429, 503) or self._halted:
                     break
                 self._keep(exchange.tagged("unjudged", "repeated"))
                 await self._pause(exchange, attempt)
-                exchange = await self._send(case, planned, body)
+                exchange = await self._send(case, ready)
             if exchange.status is None and exchange.outcome is not Outcome.CANCELLED and not self._halted:
                 # A connection that broke before the reply may be chance; only what happens twice counts.
                 first = exchange.tagged("unjudged", "repeated")
                 self._keep(first)
-                exchange = await self._send(case, planned, body)
+                exchange = await self._send(case, ready)
                 if exchange.status is not None:
                     self.result.warnings.append(
                         f"Case {case.id} got no reply at first and one when it was repeated: {first.detail}"
@@ -162,19 +172,29 @@ class CheckRun:
         self._take(exchange)
         return exchange
 
-    async def _send(self, case: PlannedCase, planned: Planned, body: Any) -> Exchange:
+    async def _send(self, case: PlannedCase, ready: _Ready) -> Exchange:
         self._number += 1
-        return await self.client.send(
-            "POST",
-            self.target.path(),
-            body,
+        planned = ready.planned
+        path = self.target.path(*ready.path)
+        if planned.query:
+            path += ("&" if "?" in path else "?") + planned.query
+        kind = (("content-type", "application/json"),) if ready.body is not None else ()
+        exchange = await self.client.send(
+            planned.method,
+            path,
+            ready.body,
             id=f"x{self._number:04d}",
             case=case.id,
             role=planned.role,
             tags=planned.tags,
-            headers=(("content-type", "application/json"), *planned.headers),
-            deadline=self.deadline,
+            headers=(*kind, *planned.headers),
+            deadline=planned.deadline or self.deadline,
+            read_limit=planned.read_limit,
         )
+        stopped = (planned.read_limit is not None and exchange.outcome is Outcome.TOO_LARGE) or (
+            planned.deadline is not None and exchange.outcome is Outcome.TIMEOUT
+        )
+        return replace(exchange, outcome=Outcome.CANCELLED) if stopped else exchange
 
     async def _pause(self, exchange: Exchange, attempt: int) -> None:
         wait = retry_after(exchange)

@@ -25,6 +25,7 @@ class On(StrEnum):
     CREATE = "every create request"
     PLAIN = "successful plain replies"
     STREAM = "successful streams"
+    EXCHANGE = "every exchange, neighbours of create included"
     RESPONSE = "every response object that a request ends with"
     REFUSAL = "refused create requests"
     CASE = "all exchanges of one case together"
@@ -76,6 +77,8 @@ def checks_by_rule() -> Mapping[str, tuple[Registered, ...]]:
 
 def applies(on: On, view: View) -> bool:
     """Return whether a check on single exchanges looks at this one."""
+    if on is On.EXCHANGE:
+        return True
     if on is On.CREATE:
         return view.is_create
     if on is On.PLAIN:

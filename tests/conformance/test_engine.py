@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from rejoinder.conformance.cases import Planned, PlannedCase
 from rejoinder.conformance.engine import CheckResult, CheckRun, retry_after
-from rejoinder.conformance.plan import Plan, Planned, PlannedCase, build_plan
+from rejoinder.conformance.plan import Plan, build_plan
 from rejoinder.contract import load_dialect
 from rejoinder.exchange import Exchange, Outcome, Request
 from rejoinder.settings import Budget

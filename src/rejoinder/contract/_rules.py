@@ -23,6 +23,10 @@ FAMILIES: Final[Mapping[str, str]] = {
     "RSP": "Response object",
     "USG": "Usage",
     "ERR": "Errors",
+    "ECH": "Echo of the request",
+    "TOL": "Tools",
+    "STA": "State",
+    "BGR": "Background, cancel, replay",
 }
 
 
@@ -61,7 +65,7 @@ def load_rules() -> Mapping[str, Rule]:
     for family in FAMILIES:
         name = f"{family.lower()}.toml"
         raw = tomllib.loads(folder.joinpath(name).read_text("utf-8"))
-        for row in raw["rule"]:
+        for row in raw.get("rule", ()):
             rule = _rule(name, row)
             if rule.id in rules or rule.family != family:
                 raise ContractError(f"rules/{name}: rule {rule.id} stands twice or in the wrong file.")

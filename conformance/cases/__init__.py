@@ -1,0 +1,36 @@
+"""The cases that plans are made of, one module per subject."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rejoinder.conformance.cases import basic
+from rejoinder.conformance.cases._case import (
+    LONG,
+    TINY,
+    BodyOf,
+    PathOf,
+    Planned,
+    PlannedCase,
+    Replies,
+    Setting,
+    plain_and_streamed,
+)
+
+__all__ = [
+    "LONG",
+    "TINY",
+    "BodyOf",
+    "PathOf",
+    "Planned",
+    "PlannedCase",
+    "Replies",
+    "Setting",
+    "plain_and_streamed",
+    "situations",
+]
+
+
+def situations(setting: Setting, plan: str) -> Iterator[PlannedCase]:
+    """Yield the hand-made cases of a plan: the situations that rules speak of."""
+    yield from basic.cases(setting)

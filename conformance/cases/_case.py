@@ -1,0 +1,129 @@
+"""What a case is: requests that belong together, and small builders for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import uuid4
+
+from rejoinder.contract import Dialect
+from rejoinder.exchange import Exchange
+
+Replies = Mapping[str, Exchange]
+"""What earlier requests of a case got, by role."""
+
+BodyOf = Callable[[Replies], Any]
+PathOf = Callable[[Replies], tuple[str, ...] | None]
+
+TINY: Final = 16
+"""Tokens that a generated request may have answered; the smallest that every dialect allows."""
+
+LONG: Final = 128
+"""Tokens for the few requests that need an answer of some length."""
+
+WEATHER_TOOL: Final[Mapping[str, Any]] = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "Look up the weather of a city.",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string", "description": "Name of the city."}},
+        "required": ["city"],
+        "additionalProperties": False,
+    },
+    "strict": True,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One request of a case.
+
+    ``body`` is a JSON value, exact bytes, or a function of the replies that earlier requests of the case got; ``path``
+    names what lies below the create endpoint (``(response_id, "cancel")``), or is such a function. Either may return
+    ``None`` to say that there is nothing to ask. ``query`` is sent as it is. ``role`` names the request inside its
+    case. ``deadline`` (seconds) and ``read_limit`` (bytes of the reply) stop it early on purpose; what they stop has the
+    outcome ``cancelled``.
+
+    The tag ``valid`` says that the body is valid beyond dispute, ``basic`` that no endpoint may refuse it, ``invalid``
+    that it must be refused.
+    """
+
+    role: str
+    body: Any | BodyOf = None
+    tags: tuple[str, ...] = ("valid",)
+    headers: tuple[tuple[str, str | None], ...] = ()
+    method: str = "POST"
+    path: tuple[str, ...] | PathOf = ()
+    query: str = ""
+    deadline: float | None = None
+    read_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCase:
+    """Requests that belong together; they are sent one after the other. ``intent`` is one sentence."""
+
+    id: str
+    intent: str
+    requests: tuple[Planned, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What cases are written for: the dialect, and the model to name (``None``: none is named)."""
+
+    dialect: Dialect
+    model: str | None = None
+
+    @property
+    def least_tokens(self) -> int:
+        """The smallest max_output_tokens that the dialect allows."""
+        return int(self.dialect.request["min_output_tokens"])
+
+    def body(self, **fields: Any) -> dict[str, Any]:
+        """Return a create body with the model, few output tokens, and the given fields."""
+        named = {} if self.model is None else {"model": self.model}
+        return {**named, "max_output_tokens": TINY, **fields}
+
+
+def user(text: str) -> list[dict[str, Any]]:
+    """Return an input of one user message."""
+    return [{"role": "user", "content": text}]
+
+
+def plain_and_streamed(case: str, intent: str, body: dict[str, Any]) -> PlannedCase:
+    """Return a case that sends one body plain and streamed, each under a request_id of its own where it has one."""
+
+    def under(role: str) -> dict[str, Any]:
+        return {**body, "request_id": f"rejoinder-{case}-{role}-{uuid4().hex[:12]}"} if "request_id" in body else body
+
+    return PlannedCase(
+        case, intent, (Planned("plain", under("plain")), Planned("stream", {**under("stream"), "stream": True}))
+    )
+
+
+def response_id(replies: Replies, role: str) -> str | None:
+    """Return the id of the response that an earlier request got (plain body or last snapshot), ``None`` without one."""
+    reply = replies.get(role)
+    if reply is None or not reply.ok:
+        return None
+    body = reply.json()
+    if not isinstance(body, dict):
+        body = last_snapshot(reply)
+    identity = body.get("id") if isinstance(body, dict) else None
+    return identity if isinstance(identity, str) and identity else None
+
+
+def last_snapshot(reply: Exchange) -> dict[str, Any] | None:
+    """Return the response object in the last event of a streamed reply that has one."""
+    from rejoinder.exchange import parse_json
+    from rejoinder.wire.sse import read_events
+
+    for event in reversed(read_events(reply.chunks)[0]):
+        data = parse_json(event.data)
+        response = data.get("response") if isinstance(data, dict) else None
+        if isinstance(response, dict):
+            return response
+    return None

@@ -1,0 +1,121 @@
+"""The situations that every plan has: text, streams, calls, cuts, reasoning, and bodies that must be refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rejoinder.conformance.cases._case import (
+    LONG,
+    TINY,
+    WEATHER_TOOL,
+    Planned,
+    PlannedCase,
+    Replies,
+    Setting,
+    plain_and_streamed,
+    user,
+)
+
+
+def cases(setting: Setting) -> Iterator[PlannedCase]:
+    """Yield the cases in the order in which they are sent."""
+    body = setting.body
+    hello = "Say hello."
+    yield PlannedCase(
+        "basic.input",
+        "A string input and a list of one user message are the same question.",
+        (
+            Planned("string", body(input=hello, temperature=0), ("valid", "basic")),
+            Planned("list", body(input=user(hello), temperature=0), ("valid", "basic")),
+        ),
+    )
+    yield PlannedCase(
+        "basic.stream",
+        "The simplest question, streamed.",
+        (Planned("stream", body(input=user(hello), stream=True), ("valid", "basic")),),
+    )
+    yield PlannedCase(
+        "stream.long",
+        "A longer streamed answer, so that deltas have something to add up.",
+        (Planned("stream", body(input=user("Tell a story."), max_output_tokens=LONG, stream=True)),),
+    )
+    yield PlannedCase(
+        "stream.multibyte",
+        "A streamed answer with letters outside of ASCII, which split badly.",
+        (
+            Planned(
+                "stream",
+                body(
+                    input=user("Repeat this: Grüße aus Köln, 日本語, naïve café 🙂."), max_output_tokens=64, stream=True
+                ),
+            ),
+        ),
+    )
+    yield plain_and_streamed(
+        "tool.required",
+        "A function call that tool_choice demands.",
+        body(
+            input=user("What is the weather in Oslo?"),
+            tools=[WEATHER_TOOL],
+            tool_choice="required",
+            max_output_tokens=64,
+        ),
+    )
+    yield plain_and_streamed(
+        "tool.named",
+        "A function call that tool_choice names.",
+        body(
+            input=user("What is the weather in Oslo?"),
+            tools=[WEATHER_TOOL],
+            tool_choice={"type": "function", "name": "get_weather"},
+            max_output_tokens=64,
+        ),
+    )
+    # Small models answer some of these in a word; one long answer is enough.
+    for name, text in (("story", "Tell a long story"), ("count", "Count from one to fifty."), ("hello", "Hello")):
+        yield _cut(name, body(input=text, temperature=0, max_output_tokens=LONG), setting.least_tokens)
+    yield plain_and_streamed(
+        "reasoning.effort",
+        "A question with reasoning asked for.",
+        body(input=user("Is 91 a prime number?"), reasoning={"effort": "low", "summary": "auto"}, max_output_tokens=64),
+    )
+    yield from _refusals(setting)
+
+
+def _refusals(setting: Setting) -> Iterator[PlannedCase]:
+    body = setting.body
+
+    def refused(case: str, intent: str, content: Any) -> PlannedCase:
+        return PlannedCase(f"refused.{case}", intent, (Planned("plain", content, ("invalid",)),))
+
+    without_input = body()
+    yield refused("no-input", "A body without input is refused.", without_input)
+    yield refused("input-type", "An input that is a number is refused.", body(input=7))
+    yield refused("broken-json", "A body that is not JSON is refused.", b'{"input": "Say hello.", ')
+    nobody = [{"role": "nobody", "content": "Hi"}]
+    yield refused("role", "A message with an unknown role is refused.", body(input=nobody))
+    absent = body(model="no-such-model", input=user("Hi"))
+    yield refused("unknown-model", "A model that is not there is refused.", absent)
+
+
+def _cut(name: str, whole: dict[str, Any], least: int) -> PlannedCase:
+    """Return a case that asks the same again with about half of the tokens that the whole answer took."""
+
+    def capped(replies: Replies) -> dict[str, Any] | None:
+        reply = replies["uncapped"].json()
+        usage = reply.get("usage") if isinstance(reply, dict) else None
+        used = usage.get("output_tokens") if isinstance(usage, dict) else None
+        if not isinstance(used, int) or used < 2 * least:
+            return None
+        return {**whole, "max_output_tokens": max(least, min(TINY, used // 2))}
+
+    def streamed(replies: Replies) -> dict[str, Any] | None:
+        body = capped(replies)
+        return None if body is None else {**body, "stream": True}
+
+    return PlannedCase(
+        f"cut.{name}",
+        "The same question at temperature 0 without and with a limit of tokens that is too small for the answer.",
+        (Planned("uncapped", whole), Planned("capped", capped), Planned("capped-stream", streamed)),
+    )
