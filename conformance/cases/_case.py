@@ -42,8 +42,8 @@ class Planned:
 
     ``body`` is a JSON value, exact bytes, or a function of the replies that earlier requests of the case got; ``path``
     names what lies below the create endpoint (``(response_id, "cancel")``), or is such a function. Either may return
-    ``None`` to say that there is nothing to ask. ``query`` is sent as it is. ``role`` names the request inside its
-    case. ``deadline`` (seconds) and ``read_limit`` (bytes of the reply) stop it early on purpose; what they stop has the
+    ``None`` to say that there is nothing to ask. ``query`` is sent as it is. ``role`` names the request in its case.
+    ``deadline`` (seconds) and ``read_limit`` (bytes of the reply) stop it early on purpose; what they stop has the
     outcome ``cancelled``.
 
     The tag ``valid`` says that the body is valid beyond dispute, ``basic`` that no endpoint may refuse it, ``invalid``

@@ -48,19 +48,14 @@ def numbered(view: View) -> Iterator[Problem]:
             )
 
 
-def _numbers(view: View) -> list[tuple[Event, int]]:
-    pairs = ((event, event.data.get("sequence_number")) for event in view.events)
-    return [(event, number) for event, number in pairs if isinstance(number, int) and not isinstance(number, bool)]
-
-
 def _has_two_numbers(view: View) -> bool:
-    return len(_numbers(view)) > 1
+    return len(view.numbered) > 1
 
 
 @check("EVT-03", On.STREAM, needs=_has_two_numbers)
 def numbers_increase(view: View) -> Iterator[Problem]:
     """Each integer sequence_number is compared with the one before it."""
-    numbers = _numbers(view)
+    numbers = view.numbered
     for (_, before), (event, number) in itertools.pairwise(numbers):
         if number <= before:
             yield at_event(
@@ -75,7 +70,7 @@ def numbers_increase(view: View) -> Iterator[Problem]:
 @check("EVT-04", On.STREAM, needs=_has_two_numbers)
 def numbers_have_no_gaps(view: View) -> Iterator[Problem]:
     """Each integer sequence_number must be one more than the one before; steps back are left to EVT-03."""
-    numbers = _numbers(view)
+    numbers = view.numbered
     for (previous, before), (event, number) in itertools.pairwise(numbers):
         if number > before + 1 and event.number == previous.number + 1:
             yield at_event(
@@ -83,10 +78,10 @@ def numbers_have_no_gaps(view: View) -> Iterator[Problem]:
             )
 
 
-@check("EVT-05", On.STREAM, needs=lambda view: bool(_numbers(view)) and _numbers(view)[0][0].number == 0)
+@check("EVT-05", On.STREAM, needs=lambda view: bool(view.numbered) and view.numbered[0][0].number == 0)
 def first_number(view: View) -> Iterator[Problem]:
     """The first event's sequence_number is compared with the dialect's first_sequence_number."""
-    event, number = _numbers(view)[0]
+    event, number = view.numbered[0]
     first = view.dialect.stream["first_sequence_number"]
     if number != first:
         yield at_event(
@@ -94,10 +89,10 @@ def first_number(view: View) -> Iterator[Problem]:
         )
 
 
-@check("EVT-06", On.STREAM, needs=lambda view: bool(_numbers(view)))
+@check("EVT-06", On.STREAM, needs=lambda view: bool(view.numbered))
 def numbers_are_not_negative(view: View) -> Iterator[Problem]:
     """No integer sequence_number may be below zero."""
-    for event, number in _numbers(view):
+    for event, number in view.numbered:
         if number < 0:
             yield at_event(
                 event, "A sequence_number is negative.", "/sequence_number", expected="0 or more", actual=number
@@ -161,7 +156,7 @@ _JSON_CHECKS: Final[Mapping[str, Callable[[Any], bool]]] = {
 
 
 def _has_known(view: View) -> bool:
-    return any(event.spec for event in view.events)
+    return bool(view.known)
 
 
 @check("EVT-10", On.STREAM, needs=_has_known)

@@ -23,22 +23,17 @@ _ITEM_ROLES: Final = ("item.added", "item.done", "part.added", "part.done", "del
 
 
 def _has_known(view: View) -> bool:
-    return any(event.spec for event in view.events)
+    return bool(view.known)
 
 
 def _of(view: View, kind: str) -> list[Event]:
-    return [event for event in view.events if event.type == kind]
-
-
-def _typed(view: View) -> list[Event]:
-    """Events that the contract knows; what else is sent is judged by EVT-01 and EVT-07."""
-    return [event for event in view.events if event.spec]
+    return view.by_type.get(kind, [])
 
 
 @check("LIF-01", On.STREAM, needs=_has_known)
 def created_comes_first(view: View) -> Iterator[Problem]:
     """The first event that the contract knows is looked at."""
-    first = _typed(view)[0]
+    first = view.known[0]
     if first.type not in (CREATED, QUEUED):
         yield at_event(
             first, "The stream does not begin with response.created.", "/type", expected=CREATED, actual=first.type
@@ -68,7 +63,7 @@ def created_once(view: View) -> Iterator[Problem]:
 @check("LIF-03", On.STREAM, needs=lambda view: bool(_of(view, CREATED)))
 def in_progress_follows(view: View) -> Iterator[Problem]:
     """The known event after response.created (and response.queued, if there is one) must be response.in_progress."""
-    known = [event for event in _typed(view) if event.type not in (CREATED, QUEUED)]
+    known = [event for event in view.known if event.type not in (CREATED, QUEUED)]
     # A response that fails at once never gets into progress.
     if known and known[0].type not in (IN_PROGRESS, "error", "response.failed"):
         yield at_event(
@@ -234,7 +229,7 @@ def no_early_usage(view: View) -> Iterator[Problem]:
     """Usage is looked for in every event before the first terminal one, beside and inside a response."""
     end = view.fold.terminals[0] if view.fold.terminals else len(view.events)
     for event in view.events[:end]:
-        if event.spec is None:
+        if event.spec is None or not ("usage" in event.data or "response" in event.data):
             continue
         for pointer, usage in (
             ("/usage", get(event.data, "usage")),

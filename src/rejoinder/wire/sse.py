@@ -16,8 +16,7 @@ from typing import Final, NamedTuple
 DEFAULT_MAX_EVENT: Final = 16 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class ServerEvent:
+class ServerEvent(NamedTuple):
     """One dispatched event.
 
     ``event`` is the value of the last ``event:`` field (empty when there was none), ``data`` the data lines joined by
