@@ -1,7 +1,7 @@
 """How fast streams are judged: python benchmarks/judge.py [ROUNDS]
 
-Prints events per second of CPU time on one core for 64-token text streams, for each stage and for all of it (reading the
-event stream, parsing, folding, all rules). Figures of one run compare; figures of two machines do not.
+Prints events per second of CPU time on one core for 64-token text streams, for each stage and for all of it (reading
+the event stream, parsing, folding, all rules). Figures of one run compare; figures of two machines do not.
 """
 
 from __future__ import annotations
