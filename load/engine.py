@@ -713,8 +713,7 @@ class Coordinator:
         issued = max(0.0, (self.stopped_at - self.zero) / 1e9)
         if self.is_master:
             self.runner.send_message("rejoinder_finish", {"drain": drain})
-            if self._waiting:
-                self._all_done.wait(drain + _ANALYST_END)
+            self._wait_for_workers(drain + _ANALYST_END)
         elif self.engine is not None:
             self.engine.finish(drain)
             if not self.is_worker:
@@ -729,6 +728,17 @@ class Coordinator:
             self.output.line("end", issued=round(issued, 3))
             if not self.output.to_file:
                 self._print_summary(issued)
+
+    def _wait_for_workers(self, limit: float) -> None:
+        """Wait until every worker has reported its end, or is known to be dead."""
+        deadline = monotonic() + limit
+        while self._waiting and monotonic() < deadline:
+            self._all_done.wait(0.2)
+            alive = {client.id for client in self.runner.clients.all if client.state != runners.STATE_MISSING}
+            for dead in self._waiting - alive:
+                self._waiting.discard(dead)
+                counts = self._reported.get(dead, {})
+                self.output.check(SelfCheck(started=counts.get("started", 0), died=True).to_json())
 
     def _on_test_stop(self, **_: Any) -> None:
         self.zero = self.stopped_at = 0

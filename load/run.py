@@ -320,7 +320,7 @@ class _Run:
             raise follower.error
         if not follower.begun and not self.interrupted:
             raise RejoinderError(
-                f"The load generator could not start (exit code {code}): {self._last_words()}",
+                f"The load generator could not start (exit code {code}): {self._last_words().rstrip('.')}.",
                 "If this is not about your settings, please report it.",
             )
         notes = []
@@ -330,11 +330,7 @@ class _Run:
                 "only what it had reported by then is counted."
             )
             notes.append("the generator did not report its end")
-            missing = follower.last.get("started", follower.tally.finished)
-            follower.checks = [SelfCheck(started=max(missing, follower.tally.finished))]
-            lost = missing - follower.tally.finished
-            if lost > 0:
-                follower.tally.outcomes["censored"] += lost
+            follower.checks = [SelfCheck(started=follower.last.get("started", 0), died=True)]
         if follower.tally.judged < follower.tally.judgeable:
             self.warnings.append(
                 f"The rules judged {follower.tally.judged} of {follower.tally.judgeable} streams, as many as a core "
@@ -368,7 +364,7 @@ class _Run:
     def _last_words(self) -> str:
         """Return the last line that Locust printed and that says something."""
         lines = [line.strip() for line in self.log.read_text("utf-8", "replace").splitlines() if line.strip()]
-        return lines[-1][:300] if lines else "it printed nothing."
+        return lines[-1][:300] if lines else "it printed nothing"
 
 
 @contextlib.contextmanager

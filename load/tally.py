@@ -262,6 +262,7 @@ class SelfCheck:
     max_in_flight: int = 0
     capped: int = 0
     throttled: bool = False
+    died: bool = False
     analyst_lost: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -274,6 +275,7 @@ class SelfCheck:
             "max_in_flight": self.max_in_flight,
             "capped": self.capped,
             "throttled": self.throttled,
+            "died": self.died,
             "analyst_lost": self.analyst_lost,
         }
 
@@ -319,12 +321,15 @@ def load_line(
     """
     window = steady_window(tally, settings, issued)
     whole = (0.0, max(issued, (max(tally.seconds, default=0) + 1.0) if tally.seconds else issued))
-    started = sum(check.started for check in checks)
+    started, lost = _ledger(tally, checks)
+    outcomes = Counter(tally.outcomes)
+    # What has no outcome was in flight when whoever had it died.
+    outcomes["censored"] += lost
     return {
         "mode": settings.mode,
         "settings": settings.to_json(),
         "started": started,
-        "outcomes": {name: tally.outcomes[name] for name in OUTCOMES if tally.outcomes[name]},
+        "outcomes": {name: outcomes[name] for name in OUTCOMES if outcomes[name]},
         "rules": dict(tally.rules.most_common()),
         "judged": tally.judged,
         "issued": round(issued, 3),
@@ -336,6 +341,14 @@ def load_line(
         "output_tokens": tally.output_tokens,
         "self_check": self_check(tally, checks, settings, issued, notes or []),
     }
+
+
+def _ledger(tally: Tally, checks: list[SelfCheck]) -> tuple[int, int]:
+    """Return how many requests were started, and how many of them have no outcome."""
+    ended = sum(tally.outcomes.values())
+    # A process that died may have reported results after its last count of starts.
+    started = max(sum(check.started for check in checks), ended)
+    return started, started - ended
 
 
 def _rates(tally: Tally, window: tuple[float, float]) -> dict[str, float]:
@@ -367,8 +380,7 @@ def self_check(
     cpu = [value for check in checks for value in (check.cpu[1:-1] or check.cpu)]
     cpu_mean = max((_mean(check.cpu[1:-1] or check.cpu) for check in checks), default=0.0)
     dispatch = tally.histograms.get("dispatch_lag", Histogram())
-    started = sum(check.started for check in checks)
-    lost = started - sum(tally.outcomes.values())
+    _, lost = _ledger(tally, checks)
     bound: list[str] = []
     suspect: list[str] = list(notes)
 
@@ -390,6 +402,8 @@ def self_check(
         suspect.append(f"{lost} started requests have no outcome")
     if tally.without_usage:
         suspect.append(f"{tally.without_usage} answers carry no usage, so their tokens are not counted")
+    if any(check.died for check in checks):
+        suspect.append("a generator process died; what it had not reported, about the last second, is missing")
     if any(check.analyst_lost for check in checks):
         suspect.append("an analysing process died and its work was done beside the load")
     if any(check.capped for check in checks):

@@ -31,7 +31,7 @@ def execute(tmp_path: Path) -> Execute:
     """Return a function that runs a load test and returns its result and the run file read back."""
     path = tmp_path / "run.ndjson"
 
-    def run(url: str, *, during: Any = None, **values: Any) -> tuple[LoadResult, Run]:
+    def run(url: str, *, during: Any = None, complete: bool = True, **values: Any) -> tuple[LoadResult, Run]:
         with RunWriter(path) as writer:
             writer.header(
                 started_at=0.0,
@@ -43,18 +43,18 @@ def execute(tmp_path: Path) -> Execute:
             writer.footer(ended_at=0.0, exit_code=0)
         found = read_run(path)
         assert found.damage == []
-        check_run(result, found)
+        check_run(result, found, complete)
         return result, found
 
     return run
 
 
-def check_run(result: LoadResult, run: Run) -> None:
+def check_run(result: LoadResult, run: Run, complete: bool) -> None:
     """Check what holds for every run: the ledger adds up, and the sample lines agree with each other."""
     (load,) = run.samples_of("load")
     assert load["started"] == result.started == sum(load["outcomes"].values())
     assert load["outcomes"] == result.outcomes
-    assert load["self_check"]["lost"] == 0
+    assert load["self_check"]["lost"] == 0 or not complete
     seconds = run.samples_of("second")
     assert sum(second["started"] for second in seconds) == sum(second["finished"] for second in seconds)
     requests = run.samples_of("request")
@@ -200,23 +200,49 @@ def test_a_server_that_dies_half_way_is_counted_not_fatal(execute: Execute, time
     assert any("no connection" in request.get("detail", "") for request in run.samples_of("request"))
 
 
+def processes(server: Any, words: bytes) -> list[int]:
+    """Return the ids of a run's processes whose command line holds some words, in order of their start."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            mine = str(server.port).encode() in (path / "environ").read_bytes()
+            if mine and words in (path / "cmdline").read_bytes():
+                found.append(int(path.name))
+        except OSError:
+            continue
+    return sorted(found)
+
+
+@pytest.mark.parametrize("victim", ["worker", "all"])
+def test_a_generator_that_dies_leaves_what_it_reported(execute: Execute, timed_server: Any, victim: str) -> None:
+    def progress(now: LoadProgress) -> None:
+        if now.finished > 20 and not killed:
+            killed.extend(processes(timed_server, b"locustfile.py"))
+            for process in killed[-1:] if victim == "worker" else killed:
+                os.kill(process, signal.SIGKILL)
+
+    killed: list[int] = []
+    result, _ = execute(
+        timed_server.url,
+        model="ttft=20&gap=5&tokens=8",
+        rate=20,
+        duration=4,
+        processes=2,
+        during={"progress": progress},
+        complete=False,
+    )
+    assert len(killed) == 3
+    assert 0 < result.ok <= timed_server.truth()["requests"]
+    assert result.verdict != "VALID"
+    assert any("died" in reason for reason in result.load["self_check"]["reasons"])
+
+
 def test_an_analyst_that_dies_loses_nothing(execute: Execute, timed_server: Any) -> None:
     def progress(now: LoadProgress) -> None:
         if now.finished and not killed:
-            killed.extend(analysts())
+            killed.extend(processes(timed_server, b"rejoinder.load.analyst"))
             for process in killed:
                 os.kill(process, signal.SIGKILL)
-
-    def analysts() -> list[int]:
-        found = []
-        for path in Path("/proc").glob("[0-9]*"):
-            try:
-                mine = str(timed_server.port).encode() in (path / "environ").read_bytes()
-                if mine and b"rejoinder.load.analyst" in (path / "cmdline").read_bytes():
-                    found.append(int(path.name))
-            except OSError:
-                continue
-        return found
 
     killed: list[int] = []
     result, _ = execute(
