@@ -8,7 +8,7 @@ A branch is one decision that the contract leaves to the client:
 
 Branches are counted by path, so that the image part of a user message and that of a tool's output are two things;
 counted by definition, equal parts of different items coincide. A branch is written as its path, an equals sign and
-the choice: ``input[function_call_output].output=array``.
+the choice: ``input[array][][FunctionCallOutput].output=array``.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ REFERENTS: Final[Mapping[str, str]] = {
     "previous_response_id": "previous_response_id",
     "prompt": "prompt_id",
     "priority": "priority",
+    # Must be new in every request, so only whoever sends can fill it in; a repeated one may rightly be refused.
+    "request_id": "request_id",
     "file_id": "file_id",
     "file_url": "file_url",
     "container_id": "container_id",
@@ -63,6 +65,7 @@ class Environment:
     previous_response_id: str | None = None
     prompt_id: str | None = None
     priority: int | None = None
+    request_id: str | None = None
     item_id: str | None = None
     file_id: str | None = None
     file_url: str | None = None

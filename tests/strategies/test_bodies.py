@@ -64,7 +64,7 @@ def test_an_environment_keeps_to_what_can_be_served(body: dict[str, Any]) -> Non
     assert VALIDATOR.is_valid(body)
     assert body["model"] == "m"
     assert body["max_output_tokens"] == 16
-    assert not {"previous_response_id", "prompt", "priority", "store"} & body.keys()
+    assert not {"previous_response_id", "prompt", "priority", "request_id", "store"} & body.keys()
     assert 0 <= (body.get("temperature") or 0) <= 2
     items = [item for item in body["input"] if isinstance(item, dict)]
     text = json.dumps(items)
