@@ -92,6 +92,7 @@ class AnalystProcess:
 
     def __init__(self, options: dict[str, Any], on_brief: Any, on_report: Any) -> None:
         self.lost = False
+        self._failed = False
         self._options = options
         self._on_brief = on_brief
         self._on_report = on_report
@@ -120,7 +121,7 @@ class AnalystProcess:
 
     def wait_ready(self) -> bool:
         """Wait until the process has loaded its rules; return whether it has."""
-        return bool(self._ready.wait(_ANALYST_START))
+        return bool(self._ready.wait(_ANALYST_START)) and not self._failed
 
     def begin(self, zero: int, worker: int) -> None:
         """Start a new run at a clock reading."""
@@ -195,7 +196,13 @@ class AnalystProcess:
                 self._unreported.append(done)
             self._deliver(message[0], message[1])
         self.lost = True
-        logger.error("The analysing process ended (exit code %s); its work goes on here.", self._process.wait())
+        code = self._process.wait()
+        if not self._ready.is_set():
+            self._failed = True
+            self._ready.set()
+            logger.error("The analysing process could not start (exit code %s).", code)
+            return
+        logger.error("The analysing process ended (exit code %s); its work goes on here.", code)
         self._fallback = Analyst(
             **{**self._options, "headers": tuple(map(tuple, self._options["headers"]))},
             key=os.environ.get(KEY_VARIABLE) or None,
@@ -206,7 +213,6 @@ class AnalystProcess:
         for recording in self._unreported:
             self._fallback.take(recording)
         self._unreported.clear()
-        self._ready.set()
         self._work_here()
 
     def _work_here(self) -> None:
@@ -597,7 +603,7 @@ class Coordinator:
             self._prepare()
             if self.engine is not None:
                 # Locust's own --run-time counts from here, so the start of the analyst must not be part of it.
-                self.engine.ready()
+                self._await_analyst()
         except RejoinderError as error:
             # In the web interface the options can still be completed; without one nothing can be.
             if self._headless:
@@ -623,6 +629,12 @@ class Coordinator:
         self.settings = settings
         if self.engine is not None:
             self.engine.prepare(settings, samples=bool(os.environ.get(OUTPUT_VARIABLE)))
+
+    def _await_analyst(self) -> None:
+        if self.engine is not None and not self.engine.ready():
+            raise RejoinderError(
+                "The process that analyses the streams did not start.", "The lines before this one say why."
+            )
 
     def _give_up(self, error: RejoinderError) -> None:
         self.output.line("error", message=error.message, hint=error.hint)
@@ -660,8 +672,10 @@ class Coordinator:
 
     def _begin_here(self) -> None:
         assert self.engine is not None
-        if not self.engine.ready():
-            logger.error("The analysing process did not start within %g s.", _ANALYST_START)
+        try:
+            self._await_analyst()
+        except RejoinderError as error:
+            logger.error("%s", error)
             self._stop()
             return
         self.zero = perf_counter_ns() + _LEAD

@@ -362,9 +362,11 @@ class _Run:
         )
 
     def _last_words(self) -> str:
-        """Return the last line that Locust printed and that says something."""
-        lines = [line.strip() for line in self.log.read_text("utf-8", "replace").splitlines() if line.strip()]
-        return lines[-1][:300] if lines else "it printed nothing"
+        """Return the last line that Locust printed about an error, or the last one that is no ruling of a table."""
+        lines = [line.strip() for line in self.log.read_text("utf-8", "replace").splitlines()]
+        lines = [line for line in lines if any(char.isalpha() for char in line)]
+        errors = [line for line in lines if "error" in line.lower()]
+        return (errors or lines or ["it printed nothing"])[-1][:300]
 
 
 @contextlib.contextmanager

@@ -294,6 +294,18 @@ def test_a_generator_that_cannot_start_is_one_sentence(
     assert "Locust is broken today." in caught.value.message
 
 
+def test_an_analyst_that_cannot_start_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, timed_server: Any
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nif any('load.analyst' in word for word in sys.orig_argv): raise SystemExit('no rules today')"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with RunWriter(tmp_path / "run.ndjson") as writer, pytest.raises(RejoinderError, match="did not start"):
+        run_load(LoadSettings(url=timed_server.url, rate=1), writer)
+    assert timed_server.truth()["requests"] == 0
+
+
 def test_request_lines_thin_out() -> None:
     thinner = _Thinner(limit=100)
     kept = [thinner.weight for _ in range(10_000) if thinner.keep()]
