@@ -72,6 +72,12 @@ def cases(setting: Setting) -> Iterator[PlannedCase]:
             max_output_tokens=64,
         ),
     )
+    if setting.dialect.response["request_id"]:
+        yield plain_and_streamed(
+            "request-id",
+            "A request that names itself; the name comes back as the response's id.",
+            body(input=hello, request_id="named by the case"),
+        )
     # Small models answer some of these in a word; one long answer is enough.
     for name, text in (("story", "Tell a long story"), ("count", "Count from one to fifty."), ("hello", "Hello")):
         yield _cut(name, body(input=text, temperature=0, max_output_tokens=LONG), setting.least_tokens)
