@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from rejoinder.conformance.registry import On, Registered, applies, checks_by_rule
+from rejoinder.conformance.registry import Declined, On, Registered, applies, checks_by_rule
 from rejoinder.conformance.view import Case, View
 from rejoinder.contract import Dialect, Rule, load_dialect, load_rules
 from rejoinder.exchange import Exchange
@@ -67,11 +67,12 @@ def broken_rules(exchange: Exchange, dialect: Dialect | str, *, level: Level = L
 
 @dataclass(slots=True)
 class _Tally:
-    """What the checks of one rule found: subjects judged, problems by subject, and the checks' own failures."""
+    """What the checks of one rule found: subjects judged, problems by subject, why others could not be judged."""
 
     judged: int = 0
     problems: list[tuple[View, list[Problem]]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    declined: list[str] = field(default_factory=list)
 
 
 def _verdict(rule: Rule, level: Level, checks: Iterable[Registered], views: list[View]) -> Verdict:
@@ -89,6 +90,9 @@ def _verdict(rule: Rule, level: Level, checks: Iterable[Registered], views: list
     elif tally.errors:
         verdict.status = Status.ERROR
         verdict.reason = f"The check itself failed: {tally.errors[0]}"
+    elif not tally.judged and tally.declined:
+        verdict.status = Status.DECLINED
+        verdict.reason = tally.declined[0]
     elif not tally.judged:
         verdict.status = Status.NOT_APPLICABLE
         verdict.reason = f"Nothing in this run exercised it (looked at {' and '.join(dict.fromkeys(seen))})."
@@ -101,9 +105,14 @@ def _look(registered: Registered, views: list[View], tally: _Tally) -> None:
         try:
             if registered.needs is not None and not registered.needs(subject):
                 continue
-            problems = list(registered.run(subject))
+            found = list(registered.run(subject))
         except Exception as error:  # a check must never take the run down with it
             tally.errors.append(f"{type(error).__name__} on exchange {view.exchange.id}: {error}")
+            continue
+        problems = [problem for problem in found if not isinstance(problem, Declined)]
+        reasons = [declined.reason for declined in found if isinstance(declined, Declined)]
+        tally.declined += reasons
+        if reasons and not problems:
             continue
         tally.judged += 1
         if problems:

@@ -2,8 +2,8 @@
 
 A check is a function decorated with :func:`check`. It looks at what its ``on`` names and yields a
 :class:`~rejoinder.verdict.Problem` for each place where the rule is broken; yielding nothing means that the rule holds.
-``needs`` says in code when there is something to judge; where it is false the exchange does not count. A rule may
-have several checks.
+``needs`` says in code when there is something to judge; where it is false the exchange does not count. A check of what
+a model was asked to do may yield :class:`Declined` where the model chose otherwise. A rule may have several checks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,14 @@ class On(StrEnum):
     RUN = "all exchanges of the run together"
 
 
-Check = Callable[[Any], Iterable[Problem]]
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """What a check yields when it can say nothing, because the model did not do its part; ``reason`` is a sentence."""
+
+    reason: str
+
+
+Check = Callable[[Any], Iterable[Problem | Declined]]
 Needs = Callable[[Any], bool]
 
 

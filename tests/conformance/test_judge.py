@@ -17,7 +17,7 @@ from rejoinder.contract import load_dialect, load_rules
 from rejoinder.errors import ContractError
 from rejoinder.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.sandbox import Sandbox, post
-from rejoinder.verdict import Level, Status, Verdict
+from rejoinder.verdict import Level, Problem, Status, Verdict
 
 
 def plain(body: dict[str, Any], **fields: Any) -> Exchange:
@@ -98,6 +98,25 @@ def test_a_check_that_breaks_is_an_error_of_its_rule_only(monkeypatch: pytest.Mo
     assert verdicts["RSP-01"].status is Status.ERROR
     assert "ZeroDivisionError on exchange x1: oops" in verdicts["RSP-01"].reason
     assert verdicts["RSP-04"].status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    ("yielded", "status", "judged"),
+    [
+        ([registry.Declined("The model would not.")], Status.DECLINED, 0),
+        ([registry.Declined("The model would not."), Problem("Broken.")], Status.FAIL, 1),
+        ([], Status.PASS, 1),
+    ],
+)
+def test_a_check_may_say_that_the_model_declined(
+    monkeypatch: pytest.MonkeyPatch, yielded: list[Any], status: Status, judged: int
+) -> None:
+    table = dict(checks_by_rule())
+    table["RSP-01"] = (registry.Registered("RSP-01", On.CREATE, lambda view: yielded, None, ""),)
+    monkeypatch.setattr("rejoinder.conformance.judge.checks_by_rule", lambda: table)
+    verdict = verdict_of("RSP-01", plain(GOOD))
+    assert (verdict.status, verdict.judged) == (status, judged)
+    assert verdict.reason == ("The model would not." if status is Status.DECLINED else "")
 
 
 def test_selection_by_patterns() -> None:
