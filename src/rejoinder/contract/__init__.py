@@ -12,30 +12,38 @@ reports. The files beside this module are the only truth:
     one definition per stream event type; its ``x-`` annotations tell the stream fold what the event does.
 ``error.schema.json``
     the body of a refused request.
+``neighbours.schema.json``
+    the operations beside create: retrieve, cancel, delete, input_items, input_tokens, compact, models
+    (:func:`load_operations`).
 ``dialects/*.toml``
-    what differs between dialects: levels, required fields, sentinel, error event.
+    what differs between dialects: parameters, and overlays on the schemas. Files of one's own have the same format
+    (described in ``_source.py`` and ``_overlay.py``); every function that takes a dialect takes the path of one.
 ``rules/*.toml``
     the rule catalogue, one file per family.
 """
 
 from __future__ import annotations
 
-from rejoinder.contract._dialect import DEFAULT_DIALECT, Dialect, EventSpec, dialect_names, load_dialect
+from rejoinder.contract._dialect import Dialect, EventSpec, load_dialect
 from rejoinder.contract._explain import SchemaError, Validator
+from rejoinder.contract._neighbours import Operation, load_operations
 from rejoinder.contract._rules import FAMILIES, Rule, load_rules
 from rejoinder.contract._schemas import View, load_schema, request_schema
+from rejoinder.contract._source import DEFAULT_DIALECT, dialect_names
 
 __all__ = [
     "DEFAULT_DIALECT",
     "FAMILIES",
     "Dialect",
     "EventSpec",
+    "Operation",
     "Rule",
     "SchemaError",
     "Validator",
     "View",
     "dialect_names",
     "load_dialect",
+    "load_operations",
     "load_rules",
     "load_schema",
     "request_schema",

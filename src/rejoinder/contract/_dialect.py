@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final, Literal
 
+from rejoinder.contract import _source
 from rejoinder.contract._explain import Validator
-from rejoinder.contract._schemas import load_schema
-from rejoinder.errors import ContractError
-
-DEFAULT_DIALECT: Final = "northstar"
+from rejoinder.contract._overlay import SCHEMAS
+from rejoinder.contract._rules import Rule
+from rejoinder.contract._schemas import Schema, View, schema_of, view_of
+from rejoinder.contract._source import DEFAULT_DIALECT, Source, dialect_names
+from rejoinder.verdict import Level
 
 Role = Literal[
     "snapshot",
@@ -62,7 +63,8 @@ class Dialect:
     """One dialect, ready for judging.
 
     ``stream``, ``response`` and ``request`` hold the parameters that checks read (documented in
-    ``dialects/northstar.toml``); ``events`` maps every known event type to its :class:`EventSpec`.
+    ``dialects/northstar.toml``); ``events`` maps every known event type to its :class:`EventSpec`. ``lineage``
+    names the dialect and those that it stands on, nearest first.
     """
 
     name: str
@@ -73,67 +75,69 @@ class Dialect:
     request: Mapping[str, Any]
     events: Mapping[str, EventSpec]
     validators: Mapping[str, Validator] = field(repr=False)
+    lineage: tuple[str, ...]
+    _from: Source = field(repr=False)
 
     @property
     def response_validator(self) -> Validator:
         """The validator of a whole response object in this dialect."""
         return self.validators["response"]
 
+    def schema(self, name: str) -> Schema:
+        """Return a fresh copy of the dialect's schema of that name (as :func:`~rejoinder.contract.load_schema`)."""
+        return deepcopy(schema_of(self._from, name))
 
-def dialect_names() -> list[str]:
-    """Return the names of the shipped dialects, the default first."""
-    names = sorted(
-        entry.name.removesuffix(".toml")
-        for entry in files("rejoinder.contract").joinpath("dialects").iterdir()
-        if entry.name.endswith(".toml")
-    )
-    return [DEFAULT_DIALECT, *(name for name in names if name != DEFAULT_DIALECT)]
+    def request_schema(self, view: View = View.PERMISSIVE) -> Schema:
+        """Return a fresh copy of the dialect's request schema in the given view."""
+        return deepcopy(view_of(self._from, view))
+
+    def level_of(self, rule: Rule) -> Level:
+        """Return the level of the rule here; a dialect of one's own has the levels of the shipped one below it."""
+        return rule.level_in(next((name for name in self.lineage if name in dialect_names()), self.name))
 
 
-@cache
-def load_dialect(name: str = DEFAULT_DIALECT) -> Dialect:
-    """Load a shipped dialect by name; raises :class:`ContractError` when there is none of that name."""
-    if name not in dialect_names():
-        raise ContractError(f"There is no dialect {name!r}.", f"Choose one of {', '.join(dialect_names())}.")
-    raw = _overlay(name)
+def load_dialect(name: str | Path = DEFAULT_DIALECT) -> Dialect:
+    """Load a shipped dialect by name, or one's own by the path of its file (``.toml`` or ``.json``).
+
+    Raises :class:`~rejoinder.errors.ContractError` when there is none of that name, or when the file cannot be used:
+    the error names file, pointer and keyword.
+    """
+    source = _source.read(name)
+    known = _LOADED.get(source.file)
+    if known is None or known._from is not source:
+        _LOADED[source.file] = known = _build(source)
+    return known
+
+
+#: The dialects that were loaded, by file.
+_LOADED: Final[dict[str, Dialect]] = {}
+
+
+def _build(source: Source) -> Dialect:
+    # Every schema is built at once, so that a file with a mistake is refused before anything is judged with it.
+    schemas = {name: schema_of(source, name) for name in SCHEMAS}
     return Dialect(
-        name=name,
-        title=raw["title"],
-        source=raw["source"],
-        stream=raw["stream"],
-        response=raw["response"],
-        request=raw["request"],
-        events=_events(raw),
-        validators={"response": Validator(_response_schema(raw))},
+        name=source.name,
+        title=source.title,
+        source=source.source,
+        stream=source.parameters["stream"],
+        response=source.parameters["response"],
+        request=source.parameters["request"],
+        events=_events(schemas["events"]),
+        validators={"response": Validator(schemas["response"])},
+        lineage=source.lineage,
+        _from=source,
     )
 
 
-def _overlay(name: str) -> dict[str, Any]:
-    """Read a dialect file on top of the default dialect's, table by table."""
-    text = files("rejoinder.contract").joinpath("dialects", f"{name}.toml").read_text("utf-8")
-    raw: dict[str, Any] = tomllib.loads(text)
-    if name == DEFAULT_DIALECT:
-        return raw
-    base = _overlay(DEFAULT_DIALECT)
-    merged = {**base, **raw}
-    for table in ("stream", "response", "request"):
-        merged[table] = {**base[table], **raw.get(table, {})}
-    return merged
-
-
-def _events(raw: Mapping[str, Any]) -> dict[str, EventSpec]:
+def _events(schema: Schema) -> dict[str, EventSpec]:
     specs: dict[str, EventSpec] = {}
-    further = raw.get("events", {})
-    for name, definition in load_schema("events")["$defs"].items():
-        only = definition.get("x-only")
-        if only is not None and raw["name"] not in only:
-            continue
-        extra = further.get(name, {})
-        types = {key: value.get("type", "") for key, value in definition["properties"].items()}
+    for name, definition in schema["$defs"].items():
+        types = {key: _single_type(value) for key, value in definition["properties"].items()}
         specs[name] = EventSpec(
             type=name,
             role=definition["x-role"],
-            required=(*definition["required"], *extra.get("required", ())),
+            required=tuple(definition["required"]),
             types=types,
             container=definition.get("x-container", ""),
             part=definition.get("x-part", ""),
@@ -143,9 +147,7 @@ def _events(raw: Mapping[str, Any]) -> dict[str, EventSpec]:
     return specs
 
 
-def _response_schema(raw: Mapping[str, Any]) -> dict[str, Any]:
-    schema = load_schema("response")
-    parameters = raw["response"]
-    schema["properties"]["status"] = {"enum": list(parameters["statuses"])}
-    schema["required"] = [*schema["required"], *parameters["required"]]
-    return schema
+def _single_type(node: Any) -> str:
+    """Return the one JSON type that a field has, the empty string when there are several or none is known."""
+    kind = node.get("type", "") if isinstance(node, dict) else ""
+    return kind if isinstance(kind, str) else ""

@@ -1,13 +1,19 @@
-"""Loading the contract's JSON Schemas and deriving the views of the request schema."""
+"""Loading the contract's JSON Schemas, for each dialect, and deriving the views of the request schema."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from copy import deepcopy
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
+
+from rejoinder.contract import _overlay, _source
+from rejoinder.contract._source import DEFAULT_DIALECT, Source
+from rejoinder.errors import ContractError
 
 Schema = dict[str, Any]
 
@@ -16,7 +22,8 @@ class View(StrEnum):
     """A reading of the request schema.
 
     ``permissive``: open objects and every null of the sources; what it refuses is surely invalid. ``closed``: the same
-    with no extra properties. ``generation``: closed, without contested nulls; what it accepts is undisputed.
+    with no extra properties. ``generation``: closed, without contested nulls and branches; what it accepts is
+    undisputed.
     """
 
     PERMISSIVE = "permissive"
@@ -26,28 +33,71 @@ class View(StrEnum):
 
 @cache
 def _read(name: str) -> Schema:
+    if name not in _overlay.SCHEMAS:
+        raise ContractError(f"There is no schema {name!r}.", f"Choose one of {', '.join(_overlay.SCHEMAS)}.")
     schema: Schema = json.loads(files("rejoinder.contract").joinpath(f"{name}.schema.json").read_text("utf-8"))
     return schema
 
 
-def load_schema(name: str) -> Schema:
-    """Return a fresh copy of the schema ``request``, ``response``, ``events`` or ``error`` (JSON Schema 2020-12)."""
-    return deepcopy(_read(name))
+def load_schema(name: str, *, dialect: str | Path | None = None) -> Schema:
+    """Return a fresh copy of the schema ``request``, ``response``, ``events``, ``error`` or ``neighbours``.
+
+    JSON Schema 2020-12. Without a dialect it is the file as it stands (the seed's own text for request and response);
+    with one, a name or the path of a dialect file, it carries the dialect's overlays and response parameters.
+    """
+    return deepcopy(_read(name) if dialect is None else schema_of(_source.read(dialect), name))
 
 
-@cache
-def _view(view: View) -> Schema:
-    schema = load_schema("request")
-    if view is not View.PERMISSIVE:
-        schema = _close(schema)
-    if view is View.GENERATION:
-        schema = _without_contested_nulls(schema)
+def schema_of(source: Source, name: str) -> Schema:
+    """Return the schema of that name in the dialect; not a copy, do not change it."""
+    return _remember(source, name, lambda: _build(source, name))
+
+
+#: What was built, with the source that it was built from: a file that changed gives another source.
+_BUILT: Final[dict[tuple[str, str], tuple[Source, Schema]]] = {}
+
+
+def _remember(source: Source, what: str, build: Callable[[], Schema]) -> Schema:
+    known = _BUILT.get((source.file, what))
+    if known is None or known[0] is not source:
+        _BUILT[source.file, what] = known = (source, build())
+    return known[1]
+
+
+def _build(source: Source, name: str) -> Schema:
+    schema = _read(name)
+    for file, overlays in source.overlays:
+        if name in overlays:
+            schema = _overlay.apply(schema, overlays[name], name=name, file=file)
+    if name == "response":
+        parameters = source.parameters["response"]
+        schema = deepcopy(schema)
+        schema["properties"]["status"] = {"enum": list(parameters["statuses"])}
+        schema["required"] = list(dict.fromkeys([*schema["required"], *parameters["required"]]))
     return schema
 
 
-def request_schema(view: View = View.PERMISSIVE) -> Schema:
-    """Return a fresh copy of the request schema in the given view."""
-    return deepcopy(_view(view))
+def request_schema(view: View = View.PERMISSIVE, *, dialect: str | Path = DEFAULT_DIALECT) -> Schema:
+    """Return a fresh copy of the request schema in the given view.
+
+    ``dialect`` is the name of a shipped dialect or the path of a dialect file of one's own. Raises
+    :class:`~rejoinder.errors.ContractError` when there is no such dialect or its file cannot be used.
+    """
+    return deepcopy(view_of(_source.read(dialect), view))
+
+
+def view_of(source: Source, view: View) -> Schema:
+    """Return a view of the dialect's request schema; not a copy, do not change it."""
+    return _remember(source, f"request, {view}", lambda: _in_view(schema_of(source, "request"), view))
+
+
+def _in_view(schema: Schema, view: View) -> Schema:
+    viewed = schema
+    if view is not View.PERMISSIVE:
+        viewed = _close(viewed)
+    if view is View.GENERATION:
+        viewed = _undisputed(viewed)
+    return viewed
 
 
 def _close(node: Any) -> Any:
@@ -61,13 +111,20 @@ def _close(node: Any) -> Any:
     return closed
 
 
-def _without_contested_nulls(node: Any) -> Any:
+def _undisputed(node: Any) -> Any:
+    """Take out nulls and branches of unions that the sources do not agree on."""
     if isinstance(node, list):
-        return [_without_contested_nulls(child) for child in node]
+        return [_undisputed(child) for child in node]
     if not isinstance(node, dict):
         return node
-    if node.get("x-null") == "contested":
-        rest = {key: child for key, child in node.items() if key not in ("x-null", "anyOf")}
-        branches = [branch for branch in node["anyOf"] if branch != {"type": "null"}]
-        node = {**rest, **branches[0]} if len(branches) == 1 else {**rest, "anyOf": branches}
-    return {key: _without_contested_nulls(child) for key, child in node.items()}
+    if isinstance(node.get("anyOf"), list):
+        contested = node.get("x-null") == "contested"
+        branches = [
+            branch
+            for branch in node["anyOf"]
+            if not (contested and branch == {"type": "null"}) and branch.get("x-branch") != "contested"
+        ]
+        if len(branches) < len(node["anyOf"]):
+            rest = {key: child for key, child in node.items() if key not in ("x-null", "anyOf")}
+            node = {**rest, **branches[0]} if len(branches) == 1 else {**rest, "anyOf": branches}
+    return {key: _undisputed(child) for key, child in node.items()}

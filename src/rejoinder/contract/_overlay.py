@@ -1,0 +1,151 @@
+"""Overlays: what a dialect's schemas have beyond or instead of those they are laid over, as data.
+
+An overlay is the table ``overlay`` of a dialect file (TOML, or the same structure as JSON). It has one table for each
+schema that differs (``request``, ``response``, ``events``, ``error``, ``neighbours``), and that table has up to five
+operations, which are applied in this order:
+
+``remove``
+    a list of JSON pointers; each must lead to something. A property that goes also leaves ``required``.
+``exclude``
+    pointer to a list (of an ``enum``, ``anyOf``, ``required`` or ``allOf``) = the elements that go.
+``replace``
+    pointer = the value that stands there instead; there must be another one now.
+``add``
+    pointer = the value that comes new; nothing may be there yet, but the object that it belongs to must.
+``include``
+    pointer to a list = the elements that come to its end.
+
+Plain JSON Schema everywhere, one place per line::
+
+    [overlay.request]
+    remove = ["/properties/top_k"]
+    [overlay.request.include]
+    "/properties/include/anyOf/0/items/enum" = ["web_search_call.results"]
+    [overlay.request.add."/$defs/StreamOptions"]
+    type = "object"
+    properties.include_obfuscation = { type = "boolean" }
+    [overlay.request.add]
+    "/properties/stream_options" = { "$ref" = "#/$defs/StreamOptions" }
+
+Definitions that nothing refers to any more are dropped afterwards. Nothing is ignored: an operation that finds
+something else than it expects, a keyword outside the contract's vocabulary, a reference that leads nowhere and a
+contradiction are errors that name the file, the pointer and the keyword (or operation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any, Final
+
+from rejoinder.contract._vocabulary import check, fail, reachable, steps
+
+SCHEMAS: Final = ("request", "response", "events", "error", "neighbours")
+OPERATIONS: Final = ("remove", "exclude", "replace", "add", "include")
+#: Schemas whose definitions are looked up by name instead of being reached from a root.
+_LIBRARIES: Final = frozenset({"events", "neighbours"})
+_ABSENT: Final = object()
+
+
+def apply(schema: Mapping[str, Any], overlay: Mapping[str, Any], *, name: str, file: str) -> dict[str, Any]:
+    """Return a copy of the schema ``name`` with the overlay's operations applied.
+
+    ``file`` is the dialect file that errors name. Raises :class:`~rejoinder.errors.ContractError`.
+    """
+    done: dict[str, Any] = deepcopy(dict(schema))
+    where = f"{file} ({name})"
+    _check_operations(overlay, where)
+    for pointer in overlay.get("remove", ()):
+        _remove(done, pointer, where)
+    for pointer, elements in overlay.get("exclude", {}).items():
+        present = _list(done, pointer, elements, "exclude", where)
+        for element in elements:
+            if element not in present:
+                raise fail(where, pointer, "exclude", f"{element!r} is not in the list")
+            present.remove(element)
+    for pointer, value in overlay.get("replace", {}).items():
+        _put(done, pointer, value, "replace", where)
+    for pointer, value in overlay.get("add", {}).items():
+        _put(done, pointer, value, "add", where)
+    for pointer, elements in overlay.get("include", {}).items():
+        present = _list(done, pointer, elements, "include", where)
+        for element in elements:
+            if element in present:
+                raise fail(where, pointer, "include", f"{element!r} is in the list already")
+            present.append(deepcopy(element))
+    check(done, where, branching=name == "response")
+    used = reachable(done, all_of=name in _LIBRARIES)
+    for pointer in overlay.get("add", {}):
+        path = steps(pointer)
+        if len(path) == 2 and path[0] == "$defs" and path[1] not in used:
+            raise fail(where, pointer, "add", "nothing refers to this definition")
+    if "$defs" in done:
+        done["$defs"] = {key: value for key, value in done["$defs"].items() if key in used}
+    return done
+
+
+def _check_operations(overlay: Mapping[str, Any], where: str) -> None:
+    """Raise unless the operations are known, well-formed and about different places."""
+    seen: dict[str, str] = {}
+    for operation, places in overlay.items():
+        if operation not in OPERATIONS:
+            raise fail(where, "", operation, f"no such operation; there are {', '.join(OPERATIONS)}")
+        if not isinstance(places, list if operation == "remove" else Mapping):
+            raise fail(where, "", operation, f"it must be a {'list' if operation == 'remove' else 'table'} of pointers")
+        for pointer in places:
+            if not isinstance(pointer, str) or not pointer.startswith("/"):
+                raise fail(where, str(pointer), operation, "a pointer begins with a slash")
+            first = seen.setdefault(pointer, operation)
+            if first != operation and {first, operation} != {"exclude", "include"}:
+                raise fail(where, pointer, operation, f"contradicts {first!r} of the same place")
+
+
+def _find(schema: Any, path: list[str]) -> Any:
+    for step in path:
+        if isinstance(schema, dict):
+            schema = schema.get(step, _ABSENT)
+        elif isinstance(schema, list):
+            schema = schema[int(step)] if step.isdecimal() and int(step) < len(schema) else _ABSENT
+        else:
+            return _ABSENT
+    return schema
+
+
+def _list(schema: Any, pointer: str, elements: Any, operation: str, where: str) -> list[Any]:
+    found = _find(schema, steps(pointer))
+    if found is _ABSENT:
+        raise fail(where, pointer, operation, "there is nothing at this place")
+    if not isinstance(found, list) or not isinstance(elements, list):
+        raise fail(where, pointer, operation, "both sides must be lists")
+    return found
+
+
+def _remove(schema: dict[str, Any], pointer: str, where: str) -> None:
+    *path, last = steps(pointer)
+    holder = _find(schema, path)
+    if not isinstance(holder, dict) or last not in holder:
+        raise fail(where, pointer, "remove", "there is nothing at this place")
+    del holder[last]
+    owner = _find(schema, path[:-1])
+    if path and path[-1] == "properties" and last in owner.get("required", ()):
+        owner["required"].remove(last)
+
+
+def _put(schema: dict[str, Any], pointer: str, value: Any, operation: str, where: str) -> None:
+    *path, last = steps(pointer)
+    holder = _find(schema, path)
+    if isinstance(holder, list) and operation == "replace" and last.isdecimal() and int(last) < len(holder):
+        key: Any = int(last)
+    elif isinstance(holder, dict):
+        key = last
+    else:
+        raise fail(where, pointer, operation, "the place that it belongs to does not exist")
+    now = holder[key] if isinstance(holder, list) or key in holder else _ABSENT
+    if operation == "add" and now is not _ABSENT:
+        raise fail(where, pointer, "add", "something is there already")
+    if operation == "replace":
+        if now is _ABSENT:
+            raise fail(where, pointer, "replace", "there is nothing at this place")
+        if now == value:
+            raise fail(where, pointer, "replace", "the same value is there already")
+    holder[key] = deepcopy(value)

@@ -1,0 +1,148 @@
+"""Reading dialect files: the shipped ones by name, one's own by path.
+
+A dialect file is TOML, or JSON of the same structure. It stands on another one (``base``, the default dialect when it
+says nothing), and has:
+
+``name``, ``title``, ``source``
+    what it is and where its facts come from. A file of one's own must have a name that no shipped dialect has.
+``base``
+    the name of the shipped dialect that it stands on.
+``[stream]``, ``[response]``, ``[request]``
+    parameters, table by table on top of the base's; the default dialect's file has and describes all of them.
+``[overlay.NAME]``
+    what differs in the schema of that name; the format is described in ``_overlay.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from rejoinder.contract._overlay import SCHEMAS
+from rejoinder.contract._vocabulary import fail
+from rejoinder.errors import ContractError
+
+DEFAULT_DIALECT: Final = "northstar"
+TABLES: Final = ("stream", "response", "request")
+_TEXTS: Final = ("name", "title", "source")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dialect file on top of its bases.
+
+    ``lineage`` names the dialect and those it stands on, nearest first. ``parameters`` holds the merged tables;
+    ``overlays`` the overlay tables with the file that each is from, outermost base first.
+    """
+
+    name: str
+    title: str
+    source: str
+    file: str
+    lineage: tuple[str, ...]
+    parameters: Mapping[str, Mapping[str, Any]]
+    overlays: tuple[tuple[str, Mapping[str, Any]], ...]
+
+
+def dialect_names() -> list[str]:
+    """Return the names of the shipped dialects, the default first."""
+    names = sorted(
+        entry.name.removesuffix(".toml")
+        for entry in files("rejoinder.contract").joinpath("dialects").iterdir()
+        if entry.name.endswith(".toml")
+    )
+    return [DEFAULT_DIALECT, *(name for name in names if name != DEFAULT_DIALECT)]
+
+
+def read(dialect: str | Path = DEFAULT_DIALECT) -> Source:
+    """Return the shipped dialect of that name or the dialect in that file.
+
+    A string that ends in ``.toml`` or ``.json`` is a file. Raises :class:`~rejoinder.errors.ContractError`.
+    """
+    if isinstance(dialect, str) and not dialect.endswith((".toml", ".json")):
+        return _shipped(dialect)
+    path = Path(dialect)
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContractError(f"The dialect file {path} cannot be read: {error}.") from error
+    return _parse(str(path), text)
+
+
+@cache
+def _shipped(name: str) -> Source:
+    if name not in dialect_names():
+        raise ContractError(
+            f"There is no dialect {name!r}.",
+            f"Choose one of {', '.join(dialect_names())}, or give the path of a dialect file (.toml or .json).",
+        )
+    return _parse(
+        f"dialects/{name}.toml", files("rejoinder.contract").joinpath("dialects", f"{name}.toml").read_text("utf-8")
+    )
+
+
+@cache
+def _parse(file: str, text: str) -> Source:
+    try:
+        raw = json.loads(text) if file.endswith(".json") else tomllib.loads(text)
+    except ValueError as error:
+        raise ContractError(f"{file} is not valid {'JSON' if file.endswith('.json') else 'TOML'}: {error}.") from error
+    if not isinstance(raw, dict):
+        raise fail(file, "", "dialect", "the file is not a table")
+    for key in raw:
+        if key not in (*_TEXTS, *TABLES, "base", "overlay"):
+            raise fail(file, f"/{key}", key, "not a part of a dialect file")
+    for key in (*_TEXTS, "base"):
+        if key in raw and (not isinstance(raw[key], str) or not raw[key]):
+            raise fail(file, f"/{key}", key, "it must be a text")
+    name = str(raw.get("name", ""))
+    if not re.fullmatch(r"[a-z][a-z0-9._-]*", name):
+        raise fail(file, "/name", "name", "a dialect has a name of small letters, digits, '.', '_' and '-'")
+    if name in dialect_names() and file != f"dialects/{name}.toml":
+        raise fail(file, "/name", "name", f"{name!r} is the name of a shipped dialect")
+    base = None if file == f"dialects/{DEFAULT_DIALECT}.toml" else _base(file, raw)
+    overlays = raw.get("overlay", {})
+    if not isinstance(overlays, dict):
+        raise fail(file, "/overlay", "overlay", "it must be a table")
+    for key, overlay in overlays.items():
+        if key not in SCHEMAS or not isinstance(overlay, dict):
+            raise fail(file, f"/overlay/{key}", key, f"it must be a table, one of {', '.join(SCHEMAS)}")
+    return Source(
+        name=name,
+        title=str(raw.get("title", name)),
+        source=str(raw.get("source", file)),
+        file=file,
+        lineage=(name, *(base.lineage if base else ())),
+        parameters={table: _table(file, table, raw, base) for table in TABLES},
+        overlays=(*(base.overlays if base else ()), (file, overlays)),
+    )
+
+
+def _base(file: str, raw: Mapping[str, Any]) -> Source:
+    name = str(raw.get("base", DEFAULT_DIALECT))
+    if name not in dialect_names():
+        raise fail(file, "/base", "base", f"{name!r} is not one of {', '.join(dialect_names())}")
+    return _shipped(name)
+
+
+def _table(file: str, table: str, raw: Mapping[str, Any], base: Source | None) -> Mapping[str, Any]:
+    """Return a parameter table on top of the base's, which says what parameters there are and of what type."""
+    own = raw.get(table, {})
+    if not isinstance(own, dict):
+        raise fail(file, f"/{table}", table, "it must be a table")
+    if base is None:
+        return own
+    known = base.parameters[table]
+    for key, value in own.items():
+        if key not in known:
+            raise fail(file, f"/{table}/{key}", key, f"no such parameter; there are {', '.join(known)}")
+        if type(value) is not type(known[key]):
+            raise fail(file, f"/{table}/{key}", key, f"it must be of the same type as {known[key]!r}")
+    return {**known, **own}

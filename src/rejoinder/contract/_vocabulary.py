@@ -1,0 +1,222 @@
+"""What a contract schema may be made of, and the errors for what it may not.
+
+The contract uses a small part of JSON Schema 2020-12, so that every reader of it (validators, strategies, coverage)
+honours it completely:
+
+- ``type``, ``const``, ``enum``, ``anyOf``, ``$ref`` to a definition of the same file (never back to itself);
+- ``properties``, ``required``, ``additionalProperties`` of objects; ``items``, ``minItems``, ``maxItems`` of arrays;
+- bounds of numbers; length, ``pattern`` and ``format`` of strings;
+- in the response only: ``allOf`` of ``if``/``then``, which holds an output item to the class that its type names;
+- annotations: ``title``, ``description``, ``default``, ``examples``, ``deprecated``, ``$comment`` and ``x-...``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from rejoinder.errors import ContractError
+
+_ANNOTATIONS: Final = frozenset(
+    {"$schema", "$id", "$defs", "$comment", "title", "description", "default", "examples", "deprecated"}
+)
+_NUMBERS: Final = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
+_BY_TYPE: Final[Mapping[str, frozenset[str]]] = {
+    "string": frozenset({"minLength", "maxLength", "pattern", "format"}),
+    "integer": _NUMBERS,
+    "number": _NUMBERS,
+    "boolean": frozenset(),
+    "null": frozenset(),
+    "object": frozenset({"properties", "required", "additionalProperties"}),
+    "array": frozenset({"items", "minItems", "maxItems"}),
+}
+_CHOOSERS: Final = ("$ref", "const", "enum", "anyOf")
+_BRANCHING: Final = frozenset({"allOf", "if", "then"})
+_SPANS: Final = (
+    ("minLength", "maxLength"),
+    ("minItems", "maxItems"),
+    ("minimum", "maximum"),
+    ("exclusiveMinimum", "exclusiveMaximum"),
+)
+_KINDS: Final[Mapping[type, str]] = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    type(None): "null",
+}
+
+
+def fail(file: str, pointer: str, keyword: str, what: str) -> ContractError:
+    """Return the error that names the file, the place in the schema and the keyword, ready to be raised."""
+    return ContractError(
+        f"{file}: at {pointer or '/'}, keyword {keyword!r}: {what}.",
+        "The format of dialect files and the schema keywords they may use are described in rejoinder.contract.",
+    )
+
+
+def escape(key: str) -> str:
+    """Return a key as one step of a JSON pointer."""
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def steps(pointer: str) -> list[str]:
+    """Return the keys that a JSON pointer names, outermost first."""
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+
+
+def reachable(schema: Mapping[str, Any], *, all_of: bool = False) -> set[str]:
+    """Return the names of the definitions that the schema's root leads to; every definition when ``all_of`` is set."""
+    definitions: Mapping[str, Any] = schema.get("$defs", {})
+    if all_of:
+        return set(definitions)
+    found: set[str] = set()
+    waiting: list[Any] = [{key: value for key, value in schema.items() if key != "$defs"}]
+    while waiting:
+        for target in _references(waiting.pop()):
+            if target in definitions and target not in found:
+                found.add(target)
+                waiting.append(definitions[target])
+    return found
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        reference = node.get("$ref")
+        if isinstance(reference, str) and reference.startswith("#/$defs/"):
+            yield steps(reference[1:])[-1]
+        for child in node.values():
+            yield from _references(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _references(child)
+
+
+def check(schema: Mapping[str, Any], file: str, *, branching: bool = False) -> None:
+    """Raise :class:`~rejoinder.errors.ContractError` unless the schema is made of the contract's vocabulary.
+
+    ``file`` is the name that the error gives; ``branching`` allows ``allOf`` of ``if``/``then``.
+    """
+    _Checker(schema, file, branching).run()
+
+
+class _Checker:
+    def __init__(self, root: Mapping[str, Any], file: str, branching: bool) -> None:
+        self._root = root
+        self._file = file
+        self._branching = branching
+        self._definitions: Mapping[str, Any] = root.get("$defs", {})
+
+    def run(self) -> None:
+        self._node(self._root, "")
+        for name, definition in self._definitions.items():
+            self._node(definition, f"/$defs/{escape(name)}")
+        done: set[str] = set()
+        for name in self._definitions:
+            self._loops(name, (), done)
+
+    def _loops(self, name: str, path: tuple[str, ...], done: set[str]) -> None:
+        if name in path:
+            raise fail(self._file, f"/$defs/{escape(path[-1])}", "$ref", f"{name!r} leads back to itself")
+        if name not in done:
+            for target in _references(self._definitions[name]):
+                self._loops(target, (*path, name), done)
+            done.add(name)
+
+    def _node(self, node: Any, at: str) -> None:
+        if node is True:
+            return
+        if not isinstance(node, Mapping):
+            what = "nothing could be valid here" if node is False else "a schema is an object"
+            raise fail(self._file, at, steps(at)[-1] if at else "schema", what)
+        keys = [key for key in node if key not in _ANNOTATIONS and not key.startswith("x-")]
+        for key in keys:
+            if key in _BRANCHING and self._branching:
+                children = node[key] if key == "allOf" else [node[key]]
+                for index, child in enumerate(children):
+                    self._node(child, f"{at}/{key}/{index}" if key == "allOf" else f"{at}/{key}")
+        keys = [key for key in keys if not (self._branching and key in _BRANCHING)]
+        chooser = next((key for key in _CHOOSERS if key in keys), "")
+        if chooser:
+            self._choice(node, chooser, keys, at)
+            return
+        types = self._types(node, at)
+        known = frozenset({"type"}).union(*(_BY_TYPE[name] for name in types))
+        if not types and self._branching:
+            # The condition of an if names fields without saying that it is about objects.
+            known |= _BY_TYPE["object"]
+        for key in keys:
+            if key not in known:
+                raise fail(self._file, at, key, "not supported" + (f" for type {node.get('type')!r}" if types else ""))
+        self._children(node, at)
+        self._limits(node, at)
+
+    def _types(self, node: Mapping[str, Any], at: str) -> list[str]:
+        types = node.get("type", [])
+        names = [types] if isinstance(types, str) else types
+        if not isinstance(names, list) or ("type" in node and not names):
+            raise fail(self._file, at, "type", f"{types!r} is not a JSON type")
+        for name in names:
+            if not isinstance(name, str) or name not in _BY_TYPE:
+                raise fail(self._file, at, "type", f"{name!r} is not a JSON type")
+        return names
+
+    def _choice(self, node: Mapping[str, Any], chooser: str, keys: list[str], at: str) -> None:
+        allowed = {chooser, "type"} if chooser in ("const", "enum") else {chooser}
+        for key in keys:
+            if key not in allowed:
+                raise fail(self._file, at, key, f"not supported beside {chooser!r}")
+        value = node[chooser]
+        if chooser == "$ref":
+            if not isinstance(value, str) or not value.startswith("#/$defs/"):
+                raise fail(self._file, at, "$ref", f"{value!r} is not a reference to a definition of this file")
+            if steps(value[1:])[1] not in self._definitions or len(steps(value[1:])) != 2:
+                raise fail(self._file, at, "$ref", f"{value!r} does not exist")
+            return
+        values = [value] if chooser == "const" else value
+        if not isinstance(values, list) or not values:
+            raise fail(self._file, at, chooser, "there is nothing to choose from")
+        if chooser == "anyOf":
+            for index, branch in enumerate(values):
+                self._node(branch, f"{at}/anyOf/{index}")
+            return
+        types = self._types(node, at)
+        for number, literal in enumerate(values):
+            kind = _KINDS.get(type(literal), "")
+            if kind in ("object", "array", ""):
+                raise fail(self._file, at, chooser, "only strings, numbers, booleans and null can be listed")
+            if types and kind not in types and not (kind == "integer" and "number" in types):
+                raise fail(self._file, at, chooser, f"{literal!r} contradicts type {node['type']!r}")
+            if any(literal == other and type(literal) is type(other) for other in values[:number]):
+                raise fail(self._file, at, chooser, f"{literal!r} is listed twice")
+
+    def _children(self, node: Mapping[str, Any], at: str) -> None:
+        properties = node.get("properties", {})
+        if not isinstance(properties, Mapping):
+            raise fail(self._file, at, "properties", "it is not a table of fields")
+        for name, child in properties.items():
+            self._node(child, f"{at}/properties/{escape(name)}")
+        required = node.get("required", [])
+        if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+            raise fail(self._file, at, "required", "it is not a list of names")
+        for name in required:
+            if name not in properties:
+                raise fail(self._file, at, "required", f"{name!r} is required but not among the properties")
+        if len(set(required)) != len(required):
+            raise fail(self._file, at, "required", "a field is named twice")
+        for key in ("items", "additionalProperties"):
+            if key in node and node[key] is not False:
+                self._node(node[key], f"{at}/{key}")
+
+    def _limits(self, node: Mapping[str, Any], at: str) -> None:
+        for low, high in _SPANS:
+            if low in node and high in node and node[low] > node[high]:
+                raise fail(self._file, at, low, f"{node[low]} contradicts {high} {node[high]}")
+        if "pattern" in node:
+            try:
+                re.compile(node["pattern"])
+            except re.error as error:
+                raise fail(self._file, at, "pattern", f"not a regular expression: {error}") from error
