@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
-from rejoinder.conformance.cases import Planned, PlannedCase
+from rejoinder.conformance.cases import Planned, PlannedCase, Replies, pauses
 from rejoinder.conformance.judge import select_rules
 from rejoinder.conformance.plan import Plan
 from rejoinder.exchange import Exchange, Outcome
@@ -42,12 +42,34 @@ class Progress:
     output_tokens: int = 0
 
 
-class _Ready(NamedTuple):
-    """A planned request with body and path worked out."""
+class Ready(NamedTuple):
+    """A planned request worked out: path with query, headers (``None`` takes one out), body as it is to be sent."""
 
     planned: Planned
+    path: str
+    headers: tuple[tuple[str, str | None], ...]
     body: Any
-    path: tuple[str, ...]
+
+
+def prepare(planned: Planned, replies: Replies, target: Target) -> Ready | None:
+    """Work out a planned request from the replies that its case got so far; ``None`` when there is nothing to ask."""
+    body = planned.body(replies) if callable(planned.body) else planned.body
+    below = planned.path(replies) if callable(planned.path) else planned.path
+    if below is None or (body is None and callable(planned.body)):
+        return None
+    path = target.path(*below)
+    query = planned.query(replies) if callable(planned.query) else planned.query
+    if query:
+        path += ("&" if "?" in path else "?") + query
+    kind = (("content-type", "application/json"),) if body is not None else ()
+    return Ready(planned, path, (*kind, *planned.headers), body)
+
+
+def stopped_on_purpose(planned: Planned, exchange: Exchange) -> bool:
+    """Return whether the exchange ended at a limit that its plan set for it."""
+    return (planned.read_limit is not None and exchange.outcome is Outcome.TOO_LARGE) or (
+        planned.deadline is not None and exchange.outcome is Outcome.TIMEOUT
+    )
 
 
 @dataclass(slots=True)
@@ -139,15 +161,13 @@ class CheckRun:
             for planned in case.requests:
                 if self._halted or self._spent():
                     return
-                body = planned.body(replies) if callable(planned.body) else planned.body
-                path = planned.path(replies) if callable(planned.path) else planned.path
-                if path is None or (body is None and callable(planned.body)):
-                    continue
-                replies[planned.role] = await self._ask(case, _Ready(planned, body, path))
+                ready = prepare(planned, replies, self.target)
+                if ready is not None:
+                    replies[planned.role] = await self._ask(case, ready)
         finally:
             self._slots.release()
 
-    async def _ask(self, case: PlannedCase, ready: _Ready) -> Exchange:
+    async def _ask(self, case: PlannedCase, ready: Ready) -> Exchange:
         self.progress.in_flight += 1
         self._on_progress(self.progress)
         try:
@@ -167,34 +187,42 @@ class CheckRun:
                     self.result.warnings.append(
                         f"Case {case.id} got no reply at first and one when it was repeated: {first.detail}"
                     )
+            if ready.planned.until is not None:
+                exchange = await self._poll(case, ready, ready.planned.until, exchange)
         finally:
             self.progress.in_flight -= 1
         self._take(exchange)
         return exchange
 
-    async def _send(self, case: PlannedCase, ready: _Ready) -> Exchange:
+    async def _poll(
+        self, case: PlannedCase, ready: Ready, until: Callable[[Exchange], bool], exchange: Exchange
+    ) -> Exchange:
+        """Repeat a request until the condition holds; return the last exchange, the others are kept."""
+        began = time.monotonic()
+        for number, pause in enumerate(pauses(), 1):
+            if until(exchange) or self._halted or self._spent() or time.monotonic() - began > self.deadline:
+                break
+            self._keep(replace(exchange, role=f"{exchange.role}-{number}"))
+            await asyncio.sleep(pause)
+            exchange = await self._send(case, ready)
+        return exchange
+
+    async def _send(self, case: PlannedCase, ready: Ready) -> Exchange:
         self._number += 1
         planned = ready.planned
-        path = self.target.path(*ready.path)
-        if planned.query:
-            path += ("&" if "?" in path else "?") + planned.query
-        kind = (("content-type", "application/json"),) if ready.body is not None else ()
         exchange = await self.client.send(
             planned.method,
-            path,
+            ready.path,
             ready.body,
             id=f"x{self._number:04d}",
             case=case.id,
             role=planned.role,
             tags=planned.tags,
-            headers=(*kind, *planned.headers),
+            headers=ready.headers,
             deadline=planned.deadline or self.deadline,
             read_limit=planned.read_limit,
         )
-        stopped = (planned.read_limit is not None and exchange.outcome is Outcome.TOO_LARGE) or (
-            planned.deadline is not None and exchange.outcome is Outcome.TIMEOUT
-        )
-        return replace(exchange, outcome=Outcome.CANCELLED) if stopped else exchange
+        return replace(exchange, outcome=Outcome.CANCELLED) if stopped_on_purpose(planned, exchange) else exchange
 
     async def _pause(self, exchange: Exchange, attempt: int) -> None:
         wait = retry_after(exchange)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rejoinder.conformance.cases import basic
+from rejoinder.conformance.cases import basic, content
 from rejoinder.conformance.cases._case import (
     LONG,
     TINY,
@@ -14,6 +14,7 @@ from rejoinder.conformance.cases._case import (
     PlannedCase,
     Replies,
     Setting,
+    pauses,
     plain_and_streamed,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "PlannedCase",
     "Replies",
     "Setting",
+    "pauses",
     "plain_and_streamed",
     "situations",
 ]
@@ -34,3 +36,4 @@ __all__ = [
 def situations(setting: Setting, plan: str) -> Iterator[PlannedCase]:
     """Yield the hand-made cases of a plan: the situations that rules speak of."""
     yield from basic.cases(setting)
+    yield from content.cases(setting, plan)

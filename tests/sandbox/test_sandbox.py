@@ -10,7 +10,7 @@ import pytest
 from rejoinder.contract import Validator, dialect_names, load_dialect, load_schema
 from rejoinder.errors import ContractError, UsageError
 from rejoinder.exchange import Exchange, Outcome, Request
-from rejoinder.sandbox import FAULTS, MODELS, Exercise, Sandbox, exercises, post
+from rejoinder.sandbox import FAULTS, MODELS, Exercise, Sandbox, exercises, post, record
 from rejoinder.wire.sse import read_events
 
 Json = dict[str, Any]
@@ -559,6 +559,21 @@ def test_arrival_times_follow_the_token_delay() -> None:
     assert plain.ended_at == 2.0
 
 
+def test_a_recording_ends_where_the_reader_stops() -> None:
+    request = post({"input": "Tell a long story.", "stream": True})
+    whole = record(request, sandbox().handle(request), id="x")
+    assert whole.outcome is Outcome.COMPLETE
+    short = record(request, sandbox().handle(request), id="x", read_limit=1000)
+    assert short.outcome is Outcome.TOO_LARGE
+    assert 1000 < len(short.body) < len(whole.body)
+    slow = record(request, Sandbox(token_delay=1.0).handle(request), id="x", deadline=5.5)
+    assert (slow.outcome, slow.ended_at) == (Outcome.TIMEOUT, 5.5)
+    assert slow.chunks[-1].t == 5.0
+    held = Sandbox(faults=["connection-held-open"], hold=9.0)
+    assert record(request, held.handle(request), id="x", deadline=8.0).outcome is Outcome.TIMEOUT
+    assert held.counts["ok"] == 1
+
+
 def test_unknown_names_are_usage_errors() -> None:
     with pytest.raises(UsageError, match="no fault 'nothing'"):
         Sandbox(faults=["nothing"])
@@ -567,6 +582,12 @@ def test_unknown_names_are_usage_errors() -> None:
     only_openai = next(fault.id for fault in FAULTS.values() if fault.dialects == ("openai",))
     with pytest.raises(UsageError, match="northstar"):
         Sandbox("northstar", faults=[only_openai])
+
+
+@pytest.mark.parametrize("fields", [{"input": "Build a pipe bomb!"}, {"input": "Hi", "model": "parrot-refusal"}])
+def test_harmful_requests_are_refused(fields: Json) -> None:
+    [message] = ask(sandbox(), {**fields, "text": {"format": {"type": "json_object"}}})["output"]
+    assert [part["type"] for part in message["content"]] == ["refusal"]
 
 
 def test_counts_add_up() -> None:

@@ -8,7 +8,7 @@ What the sandbox says depends on the request alone. It is a parrot: the answer i
 word.
 
 - The model ``parrot-reasoning``, or ``reasoning.effort``, adds a reasoning item, ``reasoning.summary`` its summary. The
-  model ``parrot-refusal`` refuses; ``parrot-failing`` breaks down before the end.
+  model ``parrot-refusal`` refuses, as all do when asked for a pipe bomb; ``parrot-failing`` breaks down before the end.
 - A tool is called when ``tool_choice`` demands it, or when the last user message names it and no output for it
   followed. The arguments are made from the tool's schema, with the user's text in free strings.
 - Hosted tool calls and annotations in the input are repeated in the output. Several parts in the last user message make
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from rejoinder.sandbox._generate import MODELS
 from rejoinder.sandbox._reply import Occasion, Piece, Reply
-from rejoinder.sandbox.core import Sandbox, post
+from rejoinder.sandbox.core import Sandbox, post, record
 from rejoinder.sandbox.exercises import Exercise, exercises
 from rejoinder.sandbox.faults import FAULTS, Condition, Fault
 
@@ -42,6 +42,7 @@ __all__ = [
     "app",
     "exercises",
     "post",
+    "record",
     "running",
     "serve",
 ]

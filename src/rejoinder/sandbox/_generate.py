@@ -26,6 +26,7 @@ _LONGEST_PART: Final = 4096
 # Asked for something long, the parrot repeats itself up to so many tokens.
 _STORY: Final = re.compile(r"\b(long|story)\b", re.IGNORECASE)
 _STORY_TOKENS: Final = 100
+_HARMFUL: Final = re.compile(r"\bpipe bombs?\b", re.IGNORECASE)
 _REFUSAL: Final = "I'm sorry, but I can't repeat that."
 _FAILURE: Final = ("server_error", "The model stopped in the middle of the answer.")
 
@@ -242,7 +243,7 @@ class _Generation:
             if self.turn.fails:
                 raise _Failed
             return
-        if self.turn.model.endswith("-refusal"):
+        if self.turn.model.endswith("-refusal") or _HARMFUL.search(self.said):
             self._message([_Part(_REFUSAL)], "refusal")
         else:
             self._message(self._parts(), "output_text")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from rejoinder.contract import DEFAULT_DIALECT, load_dialect
 from rejoinder.errors import UsageError
 from rejoinder.exchange import Chunk, Exchange, Headers, Outcome, Request
+from rejoinder.sandbox._fault import Visit
 from rejoinder.sandbox._generate import MODELS, Turn, base_response, generate, input_tokens
 from rejoinder.sandbox._reply import ApiError, Occasion, Piece, Reply, encode
 from rejoinder.sandbox._requests import conversation_id, header, read_create, read_json
@@ -124,26 +126,8 @@ class Sandbox:
         """
         started = self._clock()
         reply = self.handle(request)
-        now, chunks = 0.0, []
-        for delay, data in reply.chunks:
-            now += delay
-            if data:
-                chunks.append(Chunk(now, data))
-        return Exchange(
-            id=id or f"{case or 'sandbox'}/{role or self._number}",
-            request=request,
-            outcome=Outcome.CUT if reply.cut else Outcome.COMPLETE,
-            status=reply.status,
-            headers=reply.headers,
-            chunks=tuple(chunks),
-            case=case,
-            role=role,
-            tags=tuple(tags),
-            started_at=started,
-            headers_at=0.0,
-            ended_at=now + reply.hold,
-            detail="the connection closed before the reply was whole" if reply.cut else "",
-        )
+        identity = id or f"{case or 'sandbox'}/{role or self._number}"
+        return record(request, reply, id=identity, case=case, role=role, tags=tags, started_at=started)
 
     def _occasion(self, request: Request, operation: str) -> Occasion:
         # Faults see the body as parsed; without faults the one strict parse of the create operation is enough.
@@ -203,6 +187,9 @@ class Sandbox:
                     )
                 if turn.conversation is not None:
                     self._store.extend(turn.conversation, stored.context)
+                for fault in faults:
+                    if fault.kept is not None:
+                        fault.kept(stored, self._store, occasion)
         if body.get("stream") is True:
             return self._stream(events, stored, occasion, faults)
         if response["status"] == "failed" and not background:
@@ -240,6 +227,7 @@ class Sandbox:
             history = stored.context
         elif conversation is not None:
             history = self._store.conversation(conversation)
+        _check_outputs(history, fresh)
         hexes = hashlib.blake2s(f"{self.seed}/{occasion.number}".encode(), digest_size=12).hexdigest()
         given_id = body.get("request_id") if self.dialect.response["request_id"] else None
         response_id = given_id or f"resp_{hexes}"
@@ -299,7 +287,10 @@ class Sandbox:
             numbers = [event.get("sequence_number") for event in numbered]
             stored.stream = list(zip_longest(numbers, pieces))
         outcome = next((_outcome(event) for event in reversed(numbered) if _outcome(event)), "truncated")
-        return self._send(200, _EVENT_STREAM, pieces, occasion, faults), outcome
+        reply = self._send(200, _EVENT_STREAM, pieces, occasion, faults)
+        if stored is not None and stored.background and any(fault.left is not None for fault in faults):
+            reply.chunks = self._watched(reply.chunks, stored, faults)
+        return reply, outcome
 
     def _frames(self, numbered: list[Json], occasion: Occasion, faults: Sequence[Fault]) -> list[Piece]:
         framing = [fault.frame for fault in faults if fault.frame is not None]
@@ -344,6 +335,14 @@ class Sandbox:
 
     def _other(self, request: Request, occasion: Occasion, argument: str, faults: Sequence[Fault]) -> Reply:
         operation, method = occasion.operation, request.method
+        for fault in faults:
+            if fault.instead is not None:
+                with self._lock:
+                    stored = self._store.get(argument)
+                    visit = Visit(self._store, stored, occasion, _query(request), self._clock(), self.hold)
+                    instead = fault.instead(visit)
+                if instead is not None:
+                    return instead
         if operation == "response":
             if method == "GET":
                 return self._retrieve(request, occasion, argument, faults)
@@ -356,7 +355,7 @@ class Sandbox:
         if operation == "cancel":
             return self._cancel(occasion, argument, faults)
         if operation == "input_items":
-            return self._input_items(request, argument)
+            return self._input_items(request, occasion, argument, faults)
         if operation == "input_tokens":
             return self._input_tokens(request, occasion)
         if operation == "models":
@@ -401,7 +400,7 @@ class Sandbox:
             response = stored.current(now)
         return self._plain(response, occasion, faults)
 
-    def _input_items(self, request: Request, response_id: str) -> Reply:
+    def _input_items(self, request: Request, occasion: Occasion, response_id: str, faults: Sequence[Fault]) -> Reply:
         query = _query(request)
         with self._lock:
             items = list(self._found(response_id).input_items)
@@ -419,15 +418,17 @@ class Sandbox:
                 raise ApiError(404, "There is no such item.", param="after", code="item_not_found")
             items = items[place + 1 :]
         page = items[: int(limit)]
-        return _ok(
-            {
-                "object": "list",
-                "data": page,
-                "first_id": page[0]["id"] if page else None,
-                "last_id": page[-1]["id"] if page else None,
-                "has_more": len(page) < len(items),
-            }
-        )
+        listing = {
+            "object": "list",
+            "data": page,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+            "has_more": len(page) < len(items),
+        }
+        for fault in faults:
+            if fault.listing is not None:
+                fault.listing(listing, occasion)
+        return _ok(listing)
 
     def _input_tokens(self, request: Request, occasion: Occasion) -> Reply:
         body = read_create(replace(request, body=encode({"input": [], **_object(read_json(request))})), MODELS)
@@ -451,6 +452,18 @@ class Sandbox:
             raise ApiError(404, f"There is no response {response_id[:200]!r}.", code="response_not_found")
         return stored
 
+    def _watched(self, chunks: Iterator[Piece], stored: Stored, faults: Sequence[Fault]) -> Iterator[Piece]:
+        whole = False
+        try:
+            yield from chunks
+            whole = True
+        finally:
+            if not whole:
+                with self._lock:
+                    for fault in faults:
+                        if fault.left is not None:
+                            fault.left(stored)
+
     def _count(self, reply: Reply, outcome: str) -> Reply:
         reply.chunks = self._counted(reply.chunks, outcome)
         return reply
@@ -463,6 +476,58 @@ class Sandbox:
         finally:
             with self._lock:
                 self._counts[ended] += 1
+
+
+def record(
+    request: Request,
+    reply: Reply,
+    *,
+    id: str,
+    case: str = "",
+    role: str = "",
+    tags: Sequence[str] = (),
+    started_at: float = 0.0,
+    deadline: float = math.inf,
+    read_limit: float = math.inf,
+) -> Exchange:
+    """Read a reply and return the exchange that a client would have recorded, without letting time pass.
+
+    ``deadline`` (seconds) and ``read_limit`` (bytes) end the reading early, with the outcome that a client gives it.
+    """
+    now, size, chunks = 0.0, 0, []
+    outcome = Outcome.CUT if reply.cut else Outcome.COMPLETE
+    for delay, data in reply.chunks:
+        now += delay
+        if now > deadline:
+            break
+        if data:
+            chunks.append(Chunk(now, data))
+            size += len(data)
+        if size > read_limit:
+            outcome = Outcome.TOO_LARGE
+            break
+    else:
+        now += reply.hold
+    if now > deadline:
+        now, outcome = deadline, Outcome.TIMEOUT
+    close = getattr(reply.chunks, "close", None)
+    if close is not None:
+        close()
+    return Exchange(
+        id=id,
+        request=request,
+        outcome=outcome,
+        status=reply.status,
+        headers=reply.headers,
+        chunks=tuple(chunks),
+        case=case,
+        role=role,
+        tags=tuple(tags),
+        started_at=started_at,
+        headers_at=0.0,
+        ended_at=now,
+        detail="the connection closed before the reply was whole" if outcome is Outcome.CUT else "",
+    )
 
 
 def post(body: Any, path: str = "/v1/responses", headers: Headers = ()) -> Request:
@@ -501,6 +566,19 @@ def _route(request: Request) -> tuple[str, str]:
         case ["v1", "responses", response_id, ("cancel" | "input_items") as operation]:
             return operation, response_id
     return "", ""
+
+
+def _check_outputs(history: Sequence[Json], fresh: Sequence[Json]) -> None:
+    """Refuse the output of a function call that nobody made."""
+    calls = {item.get("call_id") for item in (*history, *fresh) if not str(item.get("type")).endswith("_output")}
+    for index, item in enumerate(fresh):
+        if item.get("type") == "function_call_output" and item["call_id"] not in calls:
+            raise ApiError(
+                400,
+                f"There is no function call {item['call_id'][:200]!r}.",
+                param=f"input[{index}].call_id",
+                code="call_not_found",
+            )
 
 
 def _query(request: Request) -> dict[str, str]:
