@@ -17,12 +17,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
 import click
 
-from rejoinder.conformance.cases import PlannedCase
+from rejoinder.conformance.cases import Planned, PlannedCase, pauses
 from rejoinder.conformance.engine import Ready, prepare, stopped_on_purpose
 from rejoinder.conformance.judge import judge
 from rejoinder.conformance.plan import PLAN_NAMES, Plan, build_plan
@@ -156,6 +157,16 @@ class _Lane:
     case: PlannedCase
     left: list[Any]
     replies: dict[str, Exchange] = field(default_factory=dict)
+    polls: int = 0
+
+    def pause(self, planned: Planned, exchange: Exchange) -> float | None:
+        """Return how long to wait before the request is repeated; ``None`` when it is not."""
+        if planned.until is None or planned.until(exchange):
+            self.polls = 0
+            return None
+        pause = next(islice(pauses(), self.polls, None), None)
+        self.polls = 0 if pause is None else self.polls + 1
+        return pause
 
     def next(self, target: Target) -> Ready | None:
         """Return the case's next request; ``None`` when it has none left."""
@@ -193,8 +204,14 @@ def _batch(cases: Sequence[PlannedCase], sandbox: Sandbox, target: Target, clock
             )
             if stopped_on_purpose(planned, exchange):
                 exchange = replace(exchange, outcome=Outcome.CANCELLED)
-            lane.replies[planned.role] = exchange
             longest = max(longest, exchange.ended_at)
+            pause = lane.pause(planned, exchange)
+            if pause is None:
+                lane.replies[planned.role] = exchange
+            else:
+                lane.left.insert(0, planned)
+                exchange = replace(exchange, role=f"{planned.role}-{lane.polls}")
+                longest += pause
             yield exchange
         clock.now += longest + _PAUSE
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
@@ -15,6 +15,7 @@ Replies = Mapping[str, Exchange]
 
 BodyOf = Callable[[Replies], Any]
 PathOf = Callable[[Replies], tuple[str, ...] | None]
+QueryOf = Callable[[Replies], str]
 
 TINY: Final = 16
 """Tokens that a generated request may have answered; the smallest that every dialect allows."""
@@ -42,9 +43,13 @@ class Planned:
 
     ``body`` is a JSON value, exact bytes, or a function of the replies that earlier requests of the case got; ``path``
     names what lies below the create endpoint (``(response_id, "cancel")``), or is such a function. Either may return
-    ``None`` to say that there is nothing to ask. ``query`` is sent as it is. ``role`` names the request in its case.
-    ``deadline`` (seconds) and ``read_limit`` (bytes of the reply) stop it early on purpose; what they stop has the
-    outcome ``cancelled``.
+    ``None`` to say that there is nothing to ask. ``query`` is sent as it is, or made of the replies. ``role`` names the
+    request in its case. ``deadline`` (seconds) and ``read_limit`` (bytes of the reply) stop it early on purpose; what
+    they stop has the outcome ``cancelled``.
+
+    With ``until`` the request is repeated, with a pause, until the condition holds for its reply, and at most as often
+    as :func:`pauses` says or as long as one request may take. All replies are judged; the last one has the role, those
+    before it have numbers after it.
 
     The tag ``valid`` says that the body is valid beyond dispute, ``basic`` that no endpoint may refuse it, ``invalid``
     that it must be refused.
@@ -56,9 +61,18 @@ class Planned:
     headers: tuple[tuple[str, str | None], ...] = ()
     method: str = "POST"
     path: tuple[str, ...] | PathOf = ()
-    query: str = ""
+    query: str | QueryOf = ""
     deadline: float | None = None
     read_limit: int | None = None
+    until: Callable[[Exchange], bool] | None = None
+
+
+def pauses() -> Iterator[float]:
+    """Yield the seconds to wait before each repetition of a request with ``until``."""
+    pause = 0.1
+    for _ in range(60):
+        yield pause
+        pause = min(pause * 1.5, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
