@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
 from rejoinder.exchange import Headers
 from rejoinder.sandbox._reply import Occasion, Piece, Reply
+from rejoinder.sandbox._store import Store, Stored
 from rejoinder.sandbox._text import Json
 
 Events = list[Json]
@@ -45,6 +46,27 @@ MULTI_BYTE: Final = Condition(
 BACKGROUND: Final = Condition("only in the background", lambda o: o.body.get("background") is True)
 
 
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request to a neighbour of create: retrieve, delete, cancel, input_items.
+
+    ``stored`` is the response that it names, ``None`` where there is none; ``query`` holds its parameters; ``now`` is
+    the Unix time and ``hold`` the seconds to hold a connection open.
+    """
+
+    store: Store
+    stored: Stored | None
+    occasion: Occasion
+    query: Mapping[str, str]
+    now: float
+    hold: float
+
+    @property
+    def method(self) -> str:
+        """The method of the request."""
+        return self.occasion.request.method
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """One defect of the sandbox.
@@ -61,6 +83,13 @@ class Fault:
     - ``head`` gets status and headers of a success; ``error`` status and body of a refusal (bytes are sent as they
       are);
     - ``ending`` gets the reply and the seconds to hold a connection open.
+
+    And for what is kept:
+
+    - ``kept`` gets what was just stored, and the store;
+    - ``instead`` gets the visit to a neighbour of create, and may answer it in place of the sandbox or refuse it;
+    - ``listing`` changes a page of input items;
+    - ``left`` gets what is stored of a background stream whose reader left before its end.
     """
 
     id: str
@@ -78,11 +107,16 @@ class Fault:
     head: Callable[[int, Headers, Occasion], tuple[int, Headers]] | None = None
     error: Callable[[int, Any, Occasion], tuple[int, Any]] | None = None
     ending: Callable[[Reply, Occasion, float], Reply] | None = None
+    kept: Callable[[Stored, Store, Occasion], None] | None = None
+    instead: Callable[[Visit], Reply | None] | None = None
+    listing: Callable[[Json, Occasion], None] | None = None
+    left: Callable[[Stored], None] | None = None
 
     @property
     def levels(self) -> tuple[str, ...]:
         """The names of the hooks that the fault uses."""
-        hooks = ("request", "response", "events", "numbered", "frame", "body", "head", "error", "ending")
+        streamed = ("request", "response", "events", "numbered", "frame", "body", "head", "error", "ending")
+        hooks = (*streamed, "kept", "instead", "listing", "left")
         return tuple(hook for hook in hooks if getattr(self, hook) is not None)
 
     @property
