@@ -18,6 +18,7 @@ import pickle
 import signal
 import struct
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -26,6 +27,7 @@ from rejoinder.contract import load_dialect
 from rejoinder.exchange import Exchange, Headers
 from rejoinder.load.analysis import Judge, measure
 from rejoinder.load.recording import Recording, to_exchange
+from rejoinder.load.slo import Limits, parse_slos
 from rejoinder.load.tally import Tally
 from rejoinder.wire.redact import Redactor
 
@@ -59,6 +61,7 @@ class Analyst:
         judge: Judge | None,
         samples: bool = True,
         key: str | None = None,
+        slos: Sequence[str] = (),
     ) -> None:
         self.tally = Tally()
         self.zero = 0
@@ -69,6 +72,7 @@ class Analyst:
         self._redactor = Redactor(key)
         self._judge = judge
         self._samples = samples
+        self._limits = Limits(parse_slos(slos))
 
     def take(self, recording: Recording) -> Brief:
         """Analyse one recording and count it."""
@@ -81,7 +85,7 @@ class Analyst:
         )
         judge = self._judge if recording.judge else None
         measured = measure(exchange, self._dialect, judge)
-        self.tally.add(recording, exchange, measured, self.zero, self.worker)
+        self.tally.add(recording, exchange, measured, self.zero, self.worker, self._limits)
         if not self._samples:
             self.tally.requests.clear()
         duration = exchange.ended_at if measured.e2e is None else measured.e2e

@@ -53,6 +53,7 @@ from rejoinder.load.reader import (
 )
 from rejoinder.load.recording import Recording
 from rejoinder.load.settings import ENVIRONMENT_PREFIX, INTERRUPT_DRAIN, LoadSettings
+from rejoinder.load.slo import describe, missed
 from rejoinder.load.tally import SelfCheck, Tally, load_line
 
 logger = logging.getLogger("rejoinder.load")
@@ -291,6 +292,7 @@ class Engine:
             "headers": list(map(list, request_headers(__version__))),
             "dialect": settings.dialect,
             "samples": samples,
+            "slos": list(settings.slos),
         }
         if self._analyst is None or self._analyst_options != options:
             if self._analyst is not None:
@@ -807,7 +809,11 @@ class Coordinator:
             if histogram is not None:
                 logger.info("rejoinder: %-12s %s", metric, _row(histogram))
         check = line["self_check"]
+        for result in line.get("slos", ()):
+            logger.info("rejoinder: %s", describe(result))
         logger.info("rejoinder: measurement %s. %s", check["verdict"], "; ".join(check["reasons"]))
+        if missed(line.get("slos", ())):
+            self.environment.process_exit_code = 1
 
 
 def _row(histogram: Histogram) -> str:
@@ -834,6 +840,7 @@ _OPTIONS: Final = {
     "total_timeout": (float, "Seconds for a whole request."),
     "max_in_flight": (int, "Open loop: most requests in flight in one process."),
     "seed": (int, "Seed of the schedule."),
+    "slos": (str, "Objectives like ttft:p99<300ms, with semicolons between; a missed one makes the exit code 1."),
 }
 
 

@@ -67,7 +67,12 @@ class Histogram:
         if not self.n:
             return None
         # Rounded first: 0.99 * 100 is 99.00000000000001 in floating point, which must be rank 99 and not 100.
-        rank = max(1, math.ceil(round(percent * self.n / 100, 9)))
+        return self.at_rank(math.ceil(round(percent * self.n / 100, 9)))
+
+    def at_rank(self, rank: int) -> float | None:
+        """Return the ``rank``-th smallest duration in seconds, or ``None`` when nothing was counted."""
+        if not self.n:
+            return None
         if rank >= self.n:
             return self.max / 1e6
         seen = 0

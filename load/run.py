@@ -27,6 +27,7 @@ from rejoinder.exchange import Exchange
 from rejoinder.load.bodies import read_corpus
 from rejoinder.load.histogram import Histogram
 from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
+from rejoinder.load.slo import missed
 from rejoinder.load.tally import SelfCheck, Tally, keep_evidence, load_line
 from rejoinder.runfile import RunWriter
 
@@ -75,6 +76,11 @@ class LoadResult:
     def verdict(self) -> str:
         """``VALID``, ``SUSPECT`` or ``CLIENT-BOUND``: whether the generator may have bent the numbers."""
         return str(self.load["self_check"]["verdict"])
+
+    @property
+    def missed(self) -> list[str]:
+        """The objectives that were not met."""
+        return missed(self.load.get("slos", ()))
 
     @property
     def answered(self) -> int:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from rejoinder.contract import DEFAULT_DIALECT, load_dialect
 from rejoinder.errors import UsageError
 from rejoinder.load.arrivals import parse_arrivals
+from rejoinder.load.slo import parse_slos
 
 ENVIRONMENT_PREFIX: Final = "REJOINDER_LOAD_"
 INTERRUPT_DRAIN: Final = 5.0
@@ -19,6 +20,7 @@ MAX_DURATION: Final = 24 * 3600.0
 MAX_CONCURRENCY: Final = 20_000
 MAX_RATE: Final = 50_000.0
 MAX_PROCESSES: Final = 256
+_SEPARATOR: Final = ";"
 
 
 class Target(NamedTuple):
@@ -51,7 +53,8 @@ class LoadSettings:
     ``max_output_tokens`` 0 leaves that field out.
     ``bodies`` names a JSON or NDJSON file of request bodies; without it ``prompt`` (or a short built-in text) is
     sent. Time-outs are seconds: to connect, between two receives, and for a whole request. ``max_in_flight`` bounds
-    what an open loop may have open in each process; what waits for it is measured from its intended start.
+    what an open loop may have open in each process; what waits for it is measured from its intended start. ``slos`` are
+    objectives as :mod:`rejoinder.load.slo` describes them.
     """
 
     url: str
@@ -72,6 +75,7 @@ class LoadSettings:
     max_in_flight: int = 4096
     processes: int = 1
     seed: int = 0
+    slos: tuple[str, ...] = ()
 
     @property
     def mode(self) -> str:
@@ -92,6 +96,7 @@ class LoadSettings:
         self.target()
         load_dialect(self.dialect)
         parse_arrivals(self.arrivals)
+        parse_slos(self.slos)
         if (self.concurrency is None) == (self.rate is None):
             raise UsageError(
                 "A load run needs either a concurrency or a rate.", "Give --concurrency C or --rate R, not both."
@@ -118,9 +123,11 @@ class LoadSettings:
     def to_environment(self) -> dict[str, str]:
         """Return the settings as ``REJOINDER_LOAD_*`` variables; unset ones are left out."""
         return {
-            f"{ENVIRONMENT_PREFIX}{field.name.upper()}": str(getattr(self, field.name))
+            f"{ENVIRONMENT_PREFIX}{field.name.upper()}": _SEPARATOR.join(value)
+            if isinstance(value, tuple)
+            else str(value)
             for field in fields(self)
-            if getattr(self, field.name) is not None and field.name != "url"
+            if (value := getattr(self, field.name)) is not None and field.name != "url"
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -128,7 +135,7 @@ class LoadSettings:
         return {
             field.name: getattr(self, field.name)
             for field in fields(self)
-            if field.name != "url" and getattr(self, field.name) not in (None, "")
+            if field.name != "url" and getattr(self, field.name) not in (None, "", ())
         }
 
     @classmethod
@@ -143,6 +150,10 @@ class LoadSettings:
             if value is None or (value == "" and field.name not in ("model", "prompt", "bodies")):
                 continue
             kind = str(field.type)
+            if kind.startswith("tuple"):
+                texts = value.split(_SEPARATOR) if isinstance(value, str) else value
+                chosen[field.name] = tuple(text.strip() for text in texts if text.strip())
+                continue
             try:
                 if kind.startswith("int"):
                     value = int(value)

@@ -14,17 +14,40 @@ from typing import Any, Final
 
 from rejoinder.exchange import Exchange
 from rejoinder.load.analysis import ANSWERED, OUTCOMES, Measurement
+from rejoinder.load.bounds import percentile_lines
 from rejoinder.load.histogram import Histogram
 from rejoinder.load.recording import Recording
 from rejoinder.load.settings import LoadSettings
+from rejoinder.load.slo import Limits, evaluate, parse_slos
 
-_SECOND_FIELDS: Final = ("started", "finished", "failed", "output_tokens", "ok", "ok_output_tokens", "input_tokens")
+_SECOND_FIELDS: Final = (
+    "started",
+    "finished",
+    "failed",
+    "output_tokens",
+    "ok",
+    "good",
+    "ok_output_tokens",
+    "input_tokens",
+)
+_TALLY_FIELDS: Final = (
+    "finished",
+    "judged",
+    "good",
+    "deltas",
+    "chunks",
+    "input_tokens",
+    "output_tokens",
+    "without_usage",
+)
 _EVIDENCE_TOTAL: Final = 20
 _EVIDENCE_EACH: Final = 3
 _STEADY_SHARE: Final = 0.8
 _IDLE_SHARE: Final = 0.4
 _EVENTS_PER_PROCESS: Final = 20_000
 """Content deltas a second that one process reads with sub-millisecond time stamps on an ordinary core."""
+
+_NO_LIMITS: Final = Limits(())
 
 
 @dataclass(slots=True)
@@ -35,6 +58,7 @@ class Second:
     finished: int = 0
     failed: int = 0
     ok: int = 0
+    good: int = 0
     output_tokens: float = 0.0
     ok_output_tokens: float = 0.0
     input_tokens: float = 0.0
@@ -49,12 +73,13 @@ class Second:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts, distributions and samples of some requests."""
+    """Counts, distributions and samples of some requests; ``good`` ones ended well and kept every limit."""
 
     finished: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
     judged: int = 0
+    good: int = 0
     deltas: int = 0
     chunks: int = 0
     input_tokens: int = 0
@@ -65,7 +90,15 @@ class Tally:
     requests: list[dict[str, Any]] = field(default_factory=list)
     evidence: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
-    def add(self, recording: Recording, exchange: Exchange, measured: Measurement, zero: int, worker: int) -> None:
+    def add(
+        self,
+        recording: Recording,
+        exchange: Exchange,
+        measured: Measurement,
+        zero: int,
+        worker: int,
+        limits: Limits = _NO_LIMITS,
+    ) -> None:
         """Count one request; ``zero`` is the clock reading at the start of the run."""
         outcome = measured.outcome
         self.finished += 1
@@ -80,6 +113,9 @@ class Tally:
         last.finished += 1
         last.ok += outcome == "ok"
         last.failed += outcome != "ok"
+        good = limits.keeps(measured, (begun - recording.intended) / 1e9)
+        self.good += good
+        last.good += good
         self._count("dispatch_lag", (recording.dispatched - recording.intended) / 1e9)
         if answered:
             self._add_times(recording, measured, start, outcome == "ok")
@@ -140,7 +176,7 @@ class Tally:
 
     def merge(self, other: Tally) -> None:
         """Add another tally."""
-        for name in ("finished", "judged", "deltas", "chunks", "input_tokens", "output_tokens", "without_usage"):
+        for name in _TALLY_FIELDS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.outcomes.update(other.outcomes)
         self.rules.update(other.rules)
@@ -156,10 +192,7 @@ class Tally:
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-serialisable form that :meth:`from_json` turns back into an equal tally."""
         return {
-            **{
-                name: getattr(self, name)
-                for name in ("finished", "judged", "deltas", "chunks", "input_tokens", "output_tokens", "without_usage")
-            },
+            **{name: getattr(self, name) for name in _TALLY_FIELDS},
             "outcomes": dict(self.outcomes),
             "rules": dict(self.rules),
             "histograms": {metric: histogram.to_json() for metric, histogram in self.histograms.items()},
@@ -178,10 +211,7 @@ class Tally:
     def from_json(cls, record: Mapping[str, Any]) -> Tally:
         """Rebuild a tally from :meth:`to_json`'s form."""
         tally = cls(
-            **{
-                name: record[name]
-                for name in ("finished", "judged", "deltas", "chunks", "input_tokens", "output_tokens", "without_usage")
-            },
+            **{name: record[name] for name in _TALLY_FIELDS},
             outcomes=Counter(record["outcomes"]),
             rules=Counter(record["rules"]),
             histograms={metric: Histogram.from_json(value) for metric, value in record["histograms"].items()},
@@ -325,21 +355,31 @@ def load_line(
     outcomes = Counter(tally.outcomes)
     # What has no outcome was in flight when whoever had it died.
     outcomes["censored"] += lost
+    slos = parse_slos(settings.slos)
+    rates = _rates(tally, window)
+    counts = {name: outcomes[name] for name in OUTCOMES if outcomes[name]}
+    goals: dict[str, Any] = {}
+    if slos:
+        goals["limits"] = Limits(slos).texts
+        goals["slos"] = evaluate(slos, histograms=tally.histograms, outcomes=counts, good=tally.good, rates=rates)
     return {
         "mode": settings.mode,
         "settings": settings.to_json(),
         "started": started,
-        "outcomes": {name: outcomes[name] for name in OUTCOMES if outcomes[name]},
+        "outcomes": counts,
         "rules": dict(tally.rules.most_common()),
         "judged": tally.judged,
         "issued": round(issued, 3),
         "window": list(window),
-        "rates": _rates(tally, window),
+        "rates": rates,
         "rates_whole_run": _rates(tally, whole),
         "latencies_over": list(ANSWERED),
         "input_tokens": tally.input_tokens,
         "output_tokens": tally.output_tokens,
         "self_check": self_check(tally, checks, settings, issued, notes or []),
+        "good": tally.good,
+        "percentiles": percentile_lines(tally.histograms),
+        **goals,
     }
 
 

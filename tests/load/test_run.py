@@ -104,6 +104,20 @@ def test_an_open_loop_starts_every_slot_of_its_schedule(execute: Execute, timed_
     assert result.load["self_check"]["processes"] == processes
 
 
+def test_objectives_are_judged_over_what_was_started(execute: Execute, timed_server: Any) -> None:
+    slos = ("ttft:p50<2s", "ttft<2s", "goodput>=90%", "e2e:p99<1ms", "requests>0.1/s")
+    result, run = execute(timed_server.url, model="ttft=20&gap=5&tokens=8", rate=20, duration=2, slos=slos, processes=2)
+    assert result.missed == ["goodput>=90%", "e2e:p99<1ms"]
+    (load,) = run.samples_of("load")
+    found = {slo["text"]: slo for slo in load["slos"]}
+    assert list(found) == list(slos)
+    assert found["goodput>=90%"]["n"] == 40
+    # No request ends within 1 ms, which is a limit for each of them too.
+    assert found["goodput>=90%"]["value"] == load["good"] == 0
+    assert found["e2e:p99<1ms"]["needs"] == 662
+    assert load["limits"] == ["e2e<1ms", "ttft<2000ms"]
+
+
 def test_a_closed_loop_over_two_processes_loses_nothing(execute: Execute, timed_server: Any) -> None:
     result, _ = execute(timed_server.url, model="ttft=400&gap=5&tokens=4", concurrency=3, duration=2, processes=2)
     assert result.started == result.ok == timed_server.truth()["requests"]

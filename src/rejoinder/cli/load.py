@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rejoinder.load.settings import LoadSettings
     from rejoinder.recording import Recording
     from rejoinder.wire.target import Target
+
+CLIENT_BOUND: Final = 4
+"""Exit code of a run whose figures the load generator itself has set."""
 
 
 @click.command("load")
@@ -69,6 +72,13 @@ if TYPE_CHECKING:
     metavar="S",
     help="Longest silence of the endpoint within one request.",
 )
+@click.option(
+    "--slo",
+    "slos",
+    multiple=True,
+    metavar="SLO",
+    help="Objective, like 'ttft:p99<300ms', 'tpot<30ms', 'goodput>=95%', 'error<1%'; may be repeated.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the schedule.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress; only the closing summary.")
 def command(
@@ -85,6 +95,7 @@ def command(
     bodies: Path | None,
     processes: int,
     timeout: float,
+    slos: tuple[str, ...],
     seed: int,
     quiet: bool,
 ) -> int:
@@ -94,6 +105,10 @@ def command(
 
     \b
         rejoinder load http://127.0.0.1:8000 --concurrency 16 --duration 30s
+
+    Exit codes: 0 every answer was ok and every objective was met; 1 not so; 2 nothing was answered; 4 nothing of that
+    can be trusted, because the load generator was the limit (CLIENT-BOUND); 130 interrupted. With an objective for
+    goodput, error or an outcome, that decides how many requests may end badly.
     """
     from rejoinder.load.settings import LoadSettings
 
@@ -118,11 +133,12 @@ def command(
             idle_timeout=timeout,
             processes=processes,
             seed=seed,
+            slos=slos,
         )
         settings.check()
         record.header(target, url=url, model=model, dialect=dialect, seed=seed, load=describe(settings))
         result = load_endpoint(record, steps, target, settings)
-        code = exit_code(result)
+        code = gate_code(result)
         record.footer(code, interrupted=result.interrupted, warnings=[*target.warnings, *result.warnings])
     close_run(record)
     return code
@@ -143,6 +159,7 @@ def describe(settings: LoadSettings) -> dict[str, object]:
 def load_endpoint(record: Recording, steps: Steps, target: Target, settings: LoadSettings) -> LoadResult:
     """Run the load and write its samples to the run file."""
     from rejoinder.load.run import run_load
+    from rejoinder.load.slo import describe as describe_slo
 
     how = f"{settings.rate:g} requests/s" if settings.rate is not None else f"{settings.concurrency} in flight"
     steps.say(f"Load on {target.url}: {how} for {settings.duration:g} s")
@@ -159,13 +176,34 @@ def load_endpoint(record: Recording, steps: Steps, target: Target, settings: Loa
     result = run_load(settings, record.writer, progress=show, key=target.key)
     for warning in result.warnings:
         steps.say(f"Note: {warning}")
+    for outcome in result.load.get("slos", ()):
+        steps.say(f"SLO {describe_slo(outcome)}")
     return result
 
 
 def exit_code(result: LoadResult) -> int:
-    """0: every answered request was ok; 1: some were not; 2: none was answered; 130: interrupted."""
+    """0: every answered request was ok and every objective met; 1: not so; 2: none was answered; 130: interrupted."""
     if result.interrupted:
         return 130
     if not result.answered:
         return 2
-    return 0 if result.ok == result.started - result.outcomes.get("censored", 0) else 1
+    return 1 if _bad_answers(result) or result.missed else 0
+
+
+def gate_code(result: LoadResult) -> int:
+    """Return the exit code of a load run; like :func:`exit_code`, but 4 for figures that the generator has bent.
+
+    Answers that ended badly are a failure whatever the generator did; a missed objective may be its own doing.
+    """
+    code = exit_code(result)
+    return CLIENT_BOUND if code < 2 and result.verdict == "CLIENT-BOUND" and not _bad_answers(result) else code
+
+
+def _bad_answers(result: LoadResult) -> bool:
+    """Return whether more requests ended badly than may; an objective that counts them decides, if there is one."""
+    from rejoinder.load.slo import SHARES
+
+    if any(slo["metric"] in SHARES for slo in result.load.get("slos", ())):
+        return any(slo["met"] is False for slo in result.load["slos"] if slo["metric"] in SHARES)
+    ended = result.started - sum(result.outcomes.get(name, 0) for name in ("censored", "cancelled"))
+    return result.ok != ended
