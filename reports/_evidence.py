@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -33,6 +34,8 @@ _OUTCOMES: Final = {
     Outcome.PROTOCOL: "the bytes that came are not HTTP",
     Outcome.CANCELLED: "we ended it",
 }
+_WORDED: Final = {"present": "any value", "absent": "nothing there", "missing": "nothing there"}
+"""Words by which checks say that something should, or should not, be there."""
 
 
 class EventRow(NamedTuple):
@@ -97,9 +100,10 @@ class Evidence:
 
 def sides(problem: Problem) -> tuple[list[Span] | None, list[Span] | None]:
     """Return what was expected and what came, cut into spans that mark the difference; ``None`` where nothing is."""
-    values = [value for value in (problem.expected, problem.actual) if value is not ABSENT]
+    wanted = worded(problem.expected)
+    values = [value for value in (wanted, problem.actual) if value is not ABSENT]
     quoted = any(isinstance(value, str) and needs_quotes(value) for value in values)
-    expected = None if problem.expected is ABSENT else pretty(problem.expected, quoted=quoted)
+    expected = None if wanted is ABSENT else pretty(wanted, quoted=quoted)
     actual = None if problem.actual is ABSENT else pretty(problem.actual, quoted=quoted)
     if expected is None or actual is None:
         return (
@@ -107,6 +111,11 @@ def sides(problem: Problem) -> tuple[list[Span] | None, list[Span] | None]:
             None if actual is None else [Span(actual, False)],
         )
     return difference(expected, actual)
+
+
+def worded(expected: Any) -> Any:
+    """Return what was expected in words that can stand alone below the word *Expected*."""
+    return _WORDED.get(expected, expected) if isinstance(expected, str) else expected
 
 
 class Gatherer:
@@ -219,8 +228,8 @@ def _stream(exchange: Exchange, events: list[ServerEvent], comments: int, proble
         )
         previous = number
     end = max([exchange.ended_at, *(event.t for event in events)], default=0.0)
-    scale = TICKS / end if end > 0 else 0.0
-    ticks = sorted({round(event.t * scale) * 100 / TICKS for event in events if 0 <= event.t <= end})
+    shares = [event.t / end for event in events if 0 <= event.t <= end] if 0 < end < math.inf else []
+    ticks = sorted({round(share * TICKS) * 100 / TICKS for share in shares})
     note = ""
     if problem.event is not None and at is None:
         note = f"The fault is at event {problem.event}, and the stream has {total}."
@@ -229,7 +238,7 @@ def _stream(exchange: Exchange, events: list[ServerEvent], comments: int, proble
         total=total,
         after=total - 1 - previous,
         ticks=ticks,
-        fault_at=None if at is None else 100 * min(1.0, events[at].t / end) if end > 0 else 0.0,
+        fault_at=None if at is None else 100 * min(1.0, events[at].t / end) if 0 < end < math.inf else 0.0,
         first=seconds(events[0].t) if events else "",
         last=seconds(end),
         comments=comments,

@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from rejoinder.reports import _text
 from rejoinder.reports._charts import gap_chart, percentile_chart, time_span, timeline_charts
+from rejoinder.reports._contract import MEANINGS, SIGN_OF
 from rejoinder.reports._evidence import Evidence, Gatherer, sides
 from rejoinder.reports._load import PERCENTILES
 from rejoinder.reports._model import WORDS, FindingView, RuleView, Tone, View, view
@@ -60,17 +61,13 @@ def render_html(run: Run) -> str:
     """Return the run as one HTML document, which encodes to UTF-8 and needs no network."""
     seen = view(run)
     groups = _shown(run, seen)
-    styles, script = _asset("report.css"), _asset("report.js")
-    environment = _environment()
-    return environment.get_template("report.html.j2").render(
+    return page(
+        "report.html.j2",
         run=run,
         view=seen,
         groups=groups,
-        styles=Markup(styles),  # our own file, not escaped so that its hash holds
-        script=Markup(script),
-        style_hash=_hash(styles),
-        script_hash=_hash(script),
-        words=WORDS,
+        meanings=MEANINGS,
+        sign_of=SIGN_OF,
         tones=[tone for tone in Tone if tone in seen.counts],
         levels=[level for level in ("MUST", "SHOULD", "MAY", "OFF") if any(r.level == level for r in seen.rules)],
         percentiles=PERCENTILES,
@@ -82,6 +79,23 @@ def render_html(run: Run) -> str:
         }
         if seen.load
         else {},
+    )
+
+
+def page(template: str, **values: Any) -> str:
+    """Return a template as a whole page, with styles and script and the policy that admits only them."""
+    styles, script = _asset("report.css"), _asset("report.js")
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            styles=Markup(styles),  # our own file, not escaped so that its hash holds
+            script=Markup(script),
+            style_hash=_hash(styles),
+            script_hash=_hash(script),
+            words=WORDS,
+            **values,
+        )
     )
 
 
@@ -143,6 +157,7 @@ def _environment() -> Environment:
         rate=_text.rate,
         size=_text.size,
         plural=_text.plural,
+        share=lambda value: f"{value:.2f}".rstrip("0").rstrip(".") + "%",
     )
     environment.globals.update(percent=_text.percent, sides=sides)
     return environment

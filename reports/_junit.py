@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 from xml.etree import ElementTree as ET
 
+from rejoinder.reports._evidence import worded
 from rejoinder.reports._excerpt import pretty
 from rejoinder.reports._load import Load
 from rejoinder.reports._model import RuleView, Tone, View, view
@@ -120,8 +121,7 @@ def _evidence(problem: Problem) -> list[str]:
         lines.append(f"  at event {problem.event:,}")
     if problem.offset is not None:
         lines.append(f"  at byte {problem.offset:,}")
-    for name in ("expected", "actual"):
-        value = getattr(problem, name)
+    for name, value in (("expected", worded(problem.expected)), ("actual", problem.actual)):
         if value is not ABSENT:
             lines.append(f"  {name}: " + pretty(value, 600).replace("\n", "\n    "))
     if problem.exchange:

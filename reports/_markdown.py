@@ -107,6 +107,8 @@ def _head(seen: View) -> str:
             lines.append(f"| {f'{code(family.id, 40)} {escape(family.title)}'.strip()} | {cells} |")
         cells = " | ".join(f"**{seen.counts[tone]}**" for tone in tones)
         lines += [f"| **All** | {cells} |", ""]
+    if seen.contract:
+        lines += [escape(seen.contract.sentence), ""]
     lines += [f"> ⚠️ {escape(warning)}\n" for warning in seen.warnings[:10]]
     if seen.load:
         lines += _load(seen.load)

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from rejoinder.contract import FAMILIES, Rule, load_dialect, load_rules
 from rejoinder.errors import ContractError, RejoinderError
+from rejoinder.reports._contract import Contract, read_contract
 from rejoinder.reports._load import Load, read_load
 from rejoinder.reports._text import (
     listed,
@@ -163,6 +164,7 @@ class View:
     counts: dict[Tone, int]
     excuses: list[Excuse]
     coverage: tuple[int, int]
+    contract: Contract | None
     load: Load | None
     exchanges: int
     problem: str = ""
@@ -238,6 +240,7 @@ def view(run: Run) -> View:
         counts=_by_tone(rules),
         excuses=_excuses(rules),
         coverage=_coverage(rules, dialect),
+        contract=_anchored(read_contract(run), anchors),
         load=load,
         exchanges=len(run.exchanges),
         problem=one_line(_text(run.footer.get("problem")), 500),
@@ -256,6 +259,13 @@ class Anchors:
         anchor = prefix + (re.sub(r"[^A-Za-z0-9_.-]+", "-", name[:80]) or "x")
         self._taken[anchor] += 1
         return anchor if self._taken[anchor] == 1 else f"{anchor}~{self._taken[anchor]}"
+
+
+def _anchored(contract: Contract | None, anchors: Anchors) -> Contract | None:
+    """Give the parts that the map of the contract shows an id each."""
+    for tile in contract.tiles if contract else ():
+        tile.node.anchor = tile.node.anchor or anchors.take("b-", tile.path)
+    return contract
 
 
 def _rule(verdict: Verdict, known: Mapping[str, Rule], titles: Mapping[str, Any], anchors: Anchors) -> RuleView:

@@ -61,6 +61,8 @@ class Summary:
         lines += [Text(f"  {line}", "dim") for line in _filled(facts, " · ", width - 2)]
         if seen.counts:
             lines += [Text(), *_counts(seen, width)]
+        if seen.contract:
+            lines.append(Text(f"  contract  {seen.contract.brief}", "dim"))
         worst = seen.worst(3)
         if worst:
             lines.append(Text())

@@ -55,7 +55,8 @@
   const form = document.getElementById("filter");
   const articles = all("#findings article");
   const rows = all("#rules tr[data-status]");
-  const state = { status: new Set(), level: new Set(), family: "", q: "" };
+  const sets = ["status", "level", "branch"];
+  const state = { status: new Set(), level: new Set(), branch: new Set(), family: "", q: "" };
   // A rule is found by its own words and by the messages and cases of its findings, but not by raw evidence. Its row
   // and its findings share one text, so that both parts of the page always show the same rules.
   const texts = new Map();
@@ -72,7 +73,41 @@
     (!state.level.size || state.level.has(item.dataset.level)) &&
     (!state.family || state.family === item.dataset.family) &&
     state.q.toLowerCase().split(/\s+/).every((word) => texts.get(item).includes(word));
+  // The map of the contract: a branch is found by its whole path, its choices and what became of it.
+  const leaves = all(".tree li").map((item) => {
+    const path = [];
+    for (let up = item; up; up = up.parentElement.closest("li")) {
+      path.unshift(up.querySelector("code").textContent);
+    }
+    const own = all(":scope > i, :scope > details > p > i", item);
+    const bare = item.querySelector("details > p") || (item.querySelector("details, i") ? "" : item);
+    const around = item.closest("li[class]");
+    const states = around ? [around.className] : own.map((part) => part.className);
+    const text = [path.join(""), bare.textContent || ""].join(" ").toLowerCase();
+    return { item, text, states };
+  });
+  const prune = () => {
+    const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
+    const active = words.length || state.branch.size;
+    const keep = new Set();
+    for (const { item, text, states } of leaves) {
+      if (!words.every((word) => text.includes(word))) continue;
+      if (state.branch.size && !states.some((name) => state.branch.has(name))) continue;
+      for (let up = item; up && !keep.has(up); up = up.parentElement.closest("li")) keep.add(up);
+    }
+    for (const { item } of leaves) {
+      item.hidden = active && !keep.has(item);
+      const fold = item.querySelector(":scope > details");
+      if (fold && active) fold.open = keep.has(item);
+    }
+    const tree = document.querySelector(".tree");
+    if (tree) tree.dataset.none = active && !keep.size ? "No branch of the contract has that in its name." : "";
+  };
   const apply = () => {
+    prune();
+    for (const chip of all("[data-key][aria-pressed]")) {
+      chip.setAttribute("aria-pressed", String(state[chip.dataset.key].has(chip.dataset.value)));
+    }
     if (!form) return;
     let shown = 0;
     for (const item of articles) item.hidden = !fits(item);
@@ -84,19 +119,16 @@
       total.textContent = (found < whole ? found + " of " : "") + whole + (whole === 1 ? " rule" : " rules");
     }
     for (const body of all("#rules tbody")) body.hidden = !body.querySelector("tr[data-status]:not([hidden])");
-    const active = state.status.size || state.level.size || state.family || state.q;
+    const active = state.status.size || state.level.size || state.branch.size || state.family || state.q;
     document.getElementById("clear").hidden = !active;
     document.getElementById("shown").textContent = active ? shown + " of " + rows.length + " rules" : "";
-    for (const chip of all("[aria-pressed]", form)) {
-      chip.setAttribute("aria-pressed", String(state[chip.dataset.key].has(chip.dataset.value)));
-    }
     form.querySelector("select").value = state.family;
     const text = form.querySelector("input");
     if (text.value !== state.q) text.value = state.q;
   };
   const save = () => {
     const query = new URLSearchParams();
-    for (const key of ["status", "level"]) if (state[key].size) query.set(key, [...state[key]].join(","));
+    for (const key of sets) if (state[key].size) query.set(key, [...state[key]].join(","));
     for (const key of ["family", "q"]) if (state[key]) query.set(key, state[key]);
     const hash = query.toString() ? "#?" + query.toString() : "#";
     try { history.replaceState(null, "", hash); } catch { /* not allowed */ }
@@ -108,7 +140,7 @@
     const anchor = at < 0 ? hash : hash.slice(0, at);
     if (at >= 0) {
       const query = new URLSearchParams(hash.slice(at + 1));
-      for (const key of ["status", "level"]) state[key] = new Set((query.get(key) || "").split(",").filter(Boolean));
+      for (const key of sets) state[key] = new Set((query.get(key) || "").split(",").filter(Boolean));
       for (const key of ["family", "q"]) state[key] = query.get(key) || "";
       apply();
     }
@@ -120,17 +152,17 @@
     for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
     target.scrollIntoView();
   };
-  const reset = () => { state.status.clear(); state.level.clear(); state.family = ""; state.q = ""; };
+  const reset = () => { for (const key of sets) state[key].clear(); state.family = ""; state.q = ""; };
 
-  if (form) {
-    form.addEventListener("submit", (event) => event.preventDefault());
-    form.addEventListener("click", (event) => {
-      const chip = event.target.closest("[aria-pressed]");
-      if (!chip) return;
+  for (const chip of all("[data-key][aria-pressed]")) {
+    chip.addEventListener("click", () => {
       const chosen = state[chip.dataset.key];
       if (!chosen.delete(chip.dataset.value)) chosen.add(chip.dataset.value);
       save();
     });
+  }
+  if (form) {
+    form.addEventListener("submit", (event) => event.preventDefault());
     form.querySelector("select").addEventListener("change", (event) => { state.family = event.target.value; save(); });
     form.querySelector("input").addEventListener("input", (event) => { state.q = event.target.value.trim(); save(); });
     document.getElementById("clear").addEventListener("click", () => { reset(); save(); });

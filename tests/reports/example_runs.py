@@ -16,6 +16,7 @@ from typing import Any
 from rejoinder.contract import Rule, load_rules
 from rejoinder.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.runfile import Run
+from rejoinder.strategies import Branches
 from rejoinder.verdict import Finding, Level, Problem, Status, Verdict
 
 START = 1_790_000_000.0
@@ -259,6 +260,24 @@ def in_force() -> dict[str, Rule]:
     return {name: rule for name, rule in load_rules().items() if rule.level_in("northstar") is not Level.OFF}
 
 
+def coverage() -> dict[str, Any]:
+    """Return a coverage of the whole contract with branches in every state."""
+    branches: dict[str, list[str]] = {state: [] for state in ("accepted", "refused", "failed", "not_sent")}
+    for name in sorted(Branches().all):
+        path = name.partition("=")[0]
+        if "Computer" in name:
+            state = "refused"
+        elif path.endswith(("file_id", "image_url")):
+            state = "failed" if "Image" in name else "not_sent"
+        elif path.startswith("prompt") or name.endswith("status=incomplete"):
+            state = "not_sent"
+        else:
+            state = "accepted"
+        branches[state].append(name)
+    counts = {state: len(names) for state, names in branches.items()}
+    return {"total": sum(counts.values()), "counts": counts, "branches": branches}
+
+
 def typical(cases: int = 40, *, load: bool = True) -> Run:
     """Return a run like those of a real server: a few failures, a warning, some rules not applicable, and load."""
     chosen = {
@@ -283,7 +302,7 @@ def typical(cases: int = 40, *, load: bool = True) -> Run:
         exchanges=exchanges(cases),
         verdicts=verdicts,
         samples=load_samples() if load else [],
-        footer=footer(warnings=["GET /v1/models answered 404; the model was taken from --model."]),
+        footer=footer(warnings=["GET /v1/models answered 404; the model was taken from --model."], coverage=coverage()),
     )
 
 
@@ -371,13 +390,20 @@ def hostile() -> Run:
     ]
     target = {"url": f"http://evil.example/{every}", "model": every, "dialect": every, "server": every}
     strange = header(target=target, command=[every, "a b"], tool={every: every}, plan=every, cases={NASTY[0]: every})
-    return Run(strange, found, verdicts, samples, footer(warnings=list(NASTY), problem=every), list(NASTY))
+    names = [f"{text}[{text}][].{text}={text}" for text in NASTY] + ["", "=", "a", "[]=", "x" * 9000, "[" * 3000]
+    told = {"total": 7, "counts": {every: 1}, "branches": {"failed": names, "accepted": list(NASTY), every: [every]}}
+    ending = footer(warnings=list(NASTY), problem=every, coverage=told)
+    return Run(strange, found, verdicts, samples, ending, list(NASTY))
 
 
 def misshapen() -> Run:
     """Return a run whose header has none of the shapes that it should have."""
     strange = {"target": 7, "command": "rm -rf", "tool": [1], "cases": [2], "started_at": 1e308, "seed": {"a": 1}}
-    return Run(strange, samples=[{"what": "load", "outcomes": None, "self_check": 4}], footer={"ended_at": math.nan})
+    return Run(
+        strange,
+        samples=[{"what": "load", "outcomes": None, "self_check": 4}],
+        footer={"ended_at": math.nan, "coverage": {"branches": {"failed": 7}}},
+    )
 
 
 def histogram(metric: str, values: list[float]) -> dict[str, Any]:

@@ -168,7 +168,7 @@ def runs(draw: st.DrawFn) -> Run:
     )
     keys = st.sampled_from(["target", "tool", "command", "started_at", "plan", "seed", "cases", "load"])
     target = st.fixed_dictionaries({"url": ANYTHING, "model": ANYTHING, "dialect": ANYTHING, "server": ANYTHING})
-    ends = st.sampled_from(["ended_at", "exit_code", "interrupted", "warnings", "problem"])
+    ends = st.sampled_from(["ended_at", "exit_code", "interrupted", "warnings", "problem", "coverage"])
     return Run(
         header=draw(st.dictionaries(keys, ANYTHING | target, max_size=8)),
         exchanges=exchanges,
@@ -498,7 +498,7 @@ def test_markdown_names_findings_in_order(examples: ModuleType) -> None:
 
 def test_the_summary_fits_a_screen(examples: ModuleType) -> None:
     text = summarize(examples.typical(), {"report": "rejoinder-runs/x/report.html"}).plain()
-    assert text.count("\n") <= 30
+    assert text.count("\n") <= 31
     assert all(len(line) <= 80 for line in text.splitlines())
     assert text.startswith("✗ Does not conform\n")
     assert "rejoinder-runs/x/report.html" in text
