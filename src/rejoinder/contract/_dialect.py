@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from rejoinder.contract import _source
 from rejoinder.contract._explain import Validator
+from rejoinder.contract._neighbours import Operation, operations_of
 from rejoinder.contract._overlay import SCHEMAS
 from rejoinder.contract._rules import Rule
 from rejoinder.contract._schemas import Schema, View, schema_of, view_of
 from rejoinder.contract._source import DEFAULT_DIALECT, Source, dialect_names
+from rejoinder.contract._vocabulary import escape, fail
 from rejoinder.verdict import Level
 
 Role = Literal[
@@ -30,6 +32,10 @@ Role = Literal[
     "error",
     "other",
 ]
+
+
+#: The JSON types that required fields of events have; checks know how to look for these.
+_REQUIRED_TYPES: Final = ("string", "integer", "object", "array")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ class Dialect:
 
     ``stream``, ``response`` and ``request`` hold the parameters that checks read (documented in
     ``dialects/northstar.toml``); ``events`` maps every known event type to its :class:`EventSpec`. ``lineage``
-    names the dialect and those that it stands on, nearest first.
+    names the dialect and those that it stands on, nearest first; ``operations`` are its operations beside create.
     """
 
     name: str
@@ -76,6 +82,7 @@ class Dialect:
     events: Mapping[str, EventSpec]
     validators: Mapping[str, Validator] = field(repr=False)
     lineage: tuple[str, ...]
+    operations: Mapping[str, Operation] = field(repr=False)
     _from: Source = field(repr=False)
 
     @property
@@ -123,21 +130,30 @@ def _build(source: Source) -> Dialect:
         stream=source.parameters["stream"],
         response=source.parameters["response"],
         request=source.parameters["request"],
-        events=_events(schemas["events"]),
+        events=_events(schemas["events"], source.file),
         validators={"response": Validator(schemas["response"])},
         lineage=source.lineage,
+        operations=operations_of(source),
         _from=source,
     )
 
 
-def _events(schema: Schema) -> dict[str, EventSpec]:
+def _events(schema: Schema, file: str) -> dict[str, EventSpec]:
     specs: dict[str, EventSpec] = {}
     for name, definition in schema["$defs"].items():
-        types = {key: _single_type(value) for key, value in definition["properties"].items()}
+        pointer = f"/$defs/{escape(name)}"
+        if definition.get("x-role") not in get_args(Role):
+            raise fail(file, pointer, "x-role", f"an event has one of the roles {', '.join(get_args(Role))}")
+        types = {key: _single_type(value) for key, value in definition.get("properties", {}).items()}
+        required = tuple(definition.get("required", ()))
+        for key in required:
+            if types[key] not in _REQUIRED_TYPES:
+                what = f"the required field {key!r} must be of one of the types {', '.join(_REQUIRED_TYPES)}"
+                raise fail(file, pointer, "required", what)
         specs[name] = EventSpec(
             type=name,
             role=definition["x-role"],
-            required=tuple(definition["required"]),
+            required=required,
             types=types,
             container=definition.get("x-container", ""),
             part=definition.get("x-part", ""),

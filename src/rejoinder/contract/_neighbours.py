@@ -11,7 +11,8 @@ from typing import Any, Final
 from rejoinder.contract import _source
 from rejoinder.contract._schemas import Schema, schema_of
 from rejoinder.contract._source import DEFAULT_DIALECT, Source
-from rejoinder.contract._vocabulary import fail, reachable, steps
+from rejoinder.contract._vocabulary import fail, find, reachable, steps
+from rejoinder.verdict import ABSENT
 
 _FIELDS: Final = ("method", "path", "query", "body", "reply")
 
@@ -40,7 +41,11 @@ def load_operations(dialect: str | Path = DEFAULT_DIALECT) -> Mapping[str, Opera
     absent is not known of the dialect; an endpoint may have it all the same. Raises
     :class:`~rejoinder.errors.ContractError` for a dialect that does not exist or cannot be used.
     """
-    source = _source.read(dialect)
+    return operations_of(_source.read(dialect))
+
+
+def operations_of(source: Source) -> Mapping[str, Operation]:
+    """Return the operations of a dialect that was read."""
     found = {}
     for name, raw in schema_of(source, "neighbours")["x-operations"].items():
         for key in raw:
@@ -75,19 +80,12 @@ def _schema(source: Source, operation: str, part: str, target: str) -> Schema:
 
 
 def _filled(node: Any, request: Schema) -> Any:
-    """Return a copy in which fields with ``x-from`` are the request's; one that the request lacks is left out."""
+    """Return a copy in which a schema with ``x-from`` is the request's; what the request lacks is left out."""
     if isinstance(node, list):
-        return [_filled(child, request) for child in node]
+        return [child for child in (_filled(child, request) for child in node) if child is not ABSENT]
     if not isinstance(node, dict):
         return node
-    filled = {}
-    for key, child in node.items():
-        if isinstance(child, dict) and "x-from" in child:
-            field: Any = request
-            for step in steps(child["x-from"]):
-                field = field.get(step) if isinstance(field, dict) else None
-            if field is not None:
-                filled[key] = deepcopy(field)
-        else:
-            filled[key] = _filled(child, request)
-    return filled
+    if "x-from" in node:
+        return deepcopy(find(request, steps(node["x-from"])))
+    filled = {key: _filled(child, request) for key, child in node.items()}
+    return {key: child for key, child in filled.items() if child is not ABSENT}

@@ -38,13 +38,13 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, Final
 
-from rejoinder.contract._vocabulary import check, fail, reachable, steps
+from rejoinder.contract._vocabulary import check, fail, find, reachable, steps
+from rejoinder.verdict import ABSENT
 
 SCHEMAS: Final = ("request", "response", "events", "error", "neighbours")
 OPERATIONS: Final = ("remove", "exclude", "replace", "add", "include")
 #: Schemas whose definitions are looked up by name instead of being reached from a root.
 _LIBRARIES: Final = frozenset({"events", "neighbours"})
-_ABSENT: Final = object()
 
 
 def apply(schema: Mapping[str, Any], overlay: Mapping[str, Any], *, name: str, file: str) -> dict[str, Any]:
@@ -100,20 +100,9 @@ def _check_operations(overlay: Mapping[str, Any], where: str) -> None:
                 raise fail(where, pointer, operation, f"contradicts {first!r} of the same place")
 
 
-def _find(schema: Any, path: list[str]) -> Any:
-    for step in path:
-        if isinstance(schema, dict):
-            schema = schema.get(step, _ABSENT)
-        elif isinstance(schema, list):
-            schema = schema[int(step)] if step.isdecimal() and int(step) < len(schema) else _ABSENT
-        else:
-            return _ABSENT
-    return schema
-
-
 def _list(schema: Any, pointer: str, elements: Any, operation: str, where: str) -> list[Any]:
-    found = _find(schema, steps(pointer))
-    if found is _ABSENT:
+    found = find(schema, steps(pointer))
+    if found is ABSENT:
         raise fail(where, pointer, operation, "there is nothing at this place")
     if not isinstance(found, list) or not isinstance(elements, list):
         raise fail(where, pointer, operation, "both sides must be lists")
@@ -122,29 +111,29 @@ def _list(schema: Any, pointer: str, elements: Any, operation: str, where: str) 
 
 def _remove(schema: dict[str, Any], pointer: str, where: str) -> None:
     *path, last = steps(pointer)
-    holder = _find(schema, path)
+    holder = find(schema, path)
     if not isinstance(holder, dict) or last not in holder:
         raise fail(where, pointer, "remove", "there is nothing at this place")
     del holder[last]
-    owner = _find(schema, path[:-1])
+    owner = find(schema, path[:-1])
     if path and path[-1] == "properties" and last in owner.get("required", ()):
         owner["required"].remove(last)
 
 
 def _put(schema: dict[str, Any], pointer: str, value: Any, operation: str, where: str) -> None:
     *path, last = steps(pointer)
-    holder = _find(schema, path)
+    holder = find(schema, path)
     if isinstance(holder, list) and operation == "replace" and last.isdecimal() and int(last) < len(holder):
         key: Any = int(last)
     elif isinstance(holder, dict):
         key = last
     else:
         raise fail(where, pointer, operation, "the place that it belongs to does not exist")
-    now = holder[key] if isinstance(holder, list) or key in holder else _ABSENT
-    if operation == "add" and now is not _ABSENT:
+    now = holder[key] if isinstance(holder, list) or key in holder else ABSENT
+    if operation == "add" and now is not ABSENT:
         raise fail(where, pointer, "add", "something is there already")
     if operation == "replace":
-        if now is _ABSENT:
+        if now is ABSENT:
             raise fail(where, pointer, "replace", "there is nothing at this place")
         if now == value:
             raise fail(where, pointer, "replace", "the same value is there already")

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from rejoinder.errors import ContractError
+from rejoinder.verdict import ABSENT
 
 _ANNOTATIONS: Final = frozenset(
     {"$schema", "$id", "$defs", "$comment", "title", "description", "default", "examples", "deprecated"}
@@ -66,6 +67,18 @@ def escape(key: str) -> str:
 def steps(pointer: str) -> list[str]:
     """Return the keys that a JSON pointer names, outermost first."""
     return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+
+
+def find(schema: Any, path: list[str]) -> Any:
+    """Return what stands at that place of a schema, ``ABSENT`` for nothing."""
+    for step in path:
+        if isinstance(schema, dict):
+            schema = schema.get(step, ABSENT)
+        elif isinstance(schema, list):
+            schema = schema[int(step)] if step.isdecimal() and int(step) < len(schema) else ABSENT
+        else:
+            return ABSENT
+    return schema
 
 
 def reachable(schema: Mapping[str, Any], *, all_of: bool = False) -> set[str]:

@@ -1,0 +1,351 @@
+"""Dialects laid over the contract: views that lie inside one another, and errors that say where an overlay is wrong."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from rejoinder.contract import (
+    Validator,
+    View,
+    dialect_names,
+    load_dialect,
+    load_operations,
+    load_schema,
+    request_schema,
+)
+from rejoinder.errors import ContractError
+from rejoinder.strategies import each_choice, from_contract
+
+NAMES = dialect_names()
+SCHEMAS = ("request", "response", "events", "error", "neighbours")
+VALIDATORS = {name: {view: Validator(request_schema(view, dialect=name)) for view in View} for name in NAMES}
+DRAWN = {name: from_contract(request_schema(View.GENERATION, dialect=name), file=name) for name in NAMES}
+#: Every variant of the default dialect; of other dialects these are valid, contested or wrong.
+BODIES = [case.body for case in each_choice()]
+
+
+def nodes(schema, path=()):
+    yield path, schema
+    children = schema.items() if isinstance(schema, dict) else enumerate(schema) if isinstance(schema, list) else ()
+    for key, child in children:
+        yield from nodes(child, (*path, key))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(data=st.data())
+def test_generation_lies_in_closed_and_closed_in_permissive(name, data):
+    """A body drawn from the generation view is valid in every view, a changed one never in a narrower view only."""
+    body = data.draw(DRAWN[name])
+    accepted = [VALIDATORS[name][view].is_valid(body) for view in (View.GENERATION, View.CLOSED, View.PERMISSIVE)]
+    assert accepted == [True, True, True]
+    key = data.draw(st.sampled_from([*body, "surely_no_field"]))
+    body[key] = data.draw(st.sampled_from([None, 1, "x", [], {}, [{"type": "acme:thing"}], {"type": "function"}]))
+    generation, closed, permissive = (
+        VALIDATORS[name][view].is_valid(body) for view in (View.GENERATION, View.CLOSED, View.PERMISSIVE)
+    )
+    assert generation <= closed <= permissive
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_views_of_the_default_dialects_bodies(name):
+    for body in BODIES:
+        generation, closed, permissive = (
+            VALIDATORS[name][view].is_valid(body) for view in (View.GENERATION, View.CLOSED, View.PERMISSIVE)
+        )
+        assert generation <= closed <= permissive
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+@pytest.mark.parametrize("name", NAMES)
+def test_schemas_are_whole(name, schema):
+    """Every reference leads somewhere, every definition is reached, and the copies are fresh."""
+    whole = load_schema(schema, dialect=name)
+    Draft202012Validator.check_schema(whole)
+    used = {node.removeprefix("#/$defs/") for path, node in nodes(whole) if path and path[-1] == "$ref"}
+    assert used <= set(whole.get("$defs", ()))
+    if schema in ("request", "response"):
+        assert used == set(whole["$defs"])
+    whole.clear()
+    assert load_schema(schema, dialect=name) == load_dialect(name).schema(schema)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("view", View)
+def test_the_dialects_own_accessors(name, view):
+    assert load_dialect(name).request_schema(view) == request_schema(view, dialect=name)
+
+
+def test_the_default_dialect_is_the_file_itself():
+    for name in ("request", "events", "error", "neighbours"):
+        assert load_schema(name) == load_schema(name, dialect="northstar")
+    assert request_schema() == load_schema("request")
+
+
+def test_an_unknown_schema():
+    with pytest.raises(ContractError, match="There is no schema 'x'"):
+        load_schema("x")
+
+
+@pytest.mark.parametrize(
+    ("name", "valid"),
+    [
+        ("northstar", {"input": "x", "top_k": 1, "conversation": None}),
+        ("openai", {"input": "x", "conversation": {"id": "c"}, "stream_options": {"include_obfuscation": False}}),
+        ("openai", {"input": [{"type": "compaction_trigger"}], "tools": [{"type": "tool_search"}]}),
+        ("openai", {"input": "x", "include": ["web_search_call.results"], "service_tier": "ultrafast"}),
+        ("openai", {"input": "x", "tool_choice": {"type": "shell"}, "reasoning": {"effort": "max", "mode": "pro"}}),
+        ("openresponses", {"input": [{"type": "acme:thing", "deep": {"a": 1}}]}),
+        (
+            "openresponses",
+            {"input": [{"type": "function_call_output", "call_id": "c", "output": [{"type": "input_file"}]}]},
+        ),
+    ],
+)
+def test_what_a_dialect_takes(name, valid):
+    assert VALIDATORS[name][View.PERMISSIVE].errors(valid) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "pointer", "invalid"),
+    [
+        ("northstar", "/include/0", {"input": "x", "include": ["web_search_call.results"]}),
+        ("northstar", "/tools/0/type", {"input": "x", "tools": [{"type": "web_search"}]}),
+        ("openai", "/input/0/action/type", {"input": [{
+            "type": "computer_call", "id": "c", "call_id": "c", "pending_safety_checks": [], "status": "completed",
+            "action": {"type": "point_and_type", "text": "", "x": 1, "y": 1},
+        }]}),
+        ("openai", "/tools/0/parameters", {"input": "x", "tools": [{"type": "function", "name": "f", "strict": None}]}),
+        ("openresponses", "/tools/0/type", {"input": "x", "tools": [{"type": "web_search"}]}),
+    ],
+)  # fmt: skip
+def test_what_a_dialect_refuses(name, pointer, invalid):
+    assert pointer in {error.pointer for error in VALIDATORS[name][View.PERMISSIVE].errors(invalid)}
+
+
+def test_branches_that_only_the_permissive_view_has():
+    """Items of a vendor's own are legal in Open Responses; what they hold is not known, so none is generated."""
+    body = {"input": [{"type": "acme:thing"}]}
+    accepted = {view: VALIDATORS["openresponses"][view].is_valid(body) for view in View}
+    assert accepted == {View.PERMISSIVE: True, View.CLOSED: True, View.GENERATION: False}
+    shell = {"input": [{"type": "local_shell_call_output", "id": "x", "output": "x"}]}
+    assert [VALIDATORS["openresponses"][view].is_valid(shell) for view in View] == [True, True, False]
+
+
+OWN = """
+name = "own"
+title = "An endpoint of one's own"
+base = "openai"
+[stream]
+done_sentinel = "required"
+[overlay.request]
+remove = ["/properties/moderation"]
+[overlay.request.include]
+"/$defs/Tool/anyOf" = [{ "$ref" = "#/$defs/Tool.Weather" }]
+"/required" = ["model"]
+[overlay.request.add]
+"/properties/top_k" = { type = "integer", minimum = 1 }
+[overlay.request.add."/$defs/Tool.Weather"]
+type = "object"
+properties.type = { const = "weather" }
+required = ["type"]
+[overlay.events.add."/$defs/own:thought"]
+type = "object"
+properties.delta = { type = "string" }
+required = ["delta"]
+x-role = "other"
+[overlay.neighbours]
+remove = ["/x-operations/compact"]
+"""
+
+
+def as_json(text, tmp_path):
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps(tomllib.loads(text)), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["toml", "json"])
+def test_a_dialect_of_ones_own(tmp_path, kind):
+    path = tmp_path / "own.toml"
+    path.write_text(OWN, "utf-8")
+    if kind == "json":
+        path = as_json(OWN, tmp_path)
+    dialect = load_dialect(path)
+    assert (dialect.name, dialect.lineage) == ("own", ("own", "openai", "northstar"))
+    assert dialect.stream["done_sentinel"] == "required"
+    assert dialect.stream["error_event"] == load_dialect("openai").stream["error_event"]
+    assert dialect.events["own:thought"].required == ("delta",)
+    assert load_dialect(str(path)) is dialect
+    validator = Validator(request_schema(dialect=path))
+    assert validator.errors({"input": "x", "model": "m", "tools": [{"type": "weather"}], "top_k": 1}) == []
+    assert {error.pointer for error in validator.errors({"input": "x", "top_k": 0})} == {"/model", "/top_k"}
+    assert "moderation" not in request_schema(dialect=path)["properties"]
+    assert "Moderation" not in request_schema(dialect=path)["$defs"]
+    assert set(load_operations("openai")) - set(load_operations(path)) == {"compact"}
+
+
+def test_a_file_that_changes_is_read_again(tmp_path):
+    path = tmp_path / "own.toml"
+    for number in (1, 2):
+        path.write_text(f'name = "own"\n[overlay.request.add]\n"/properties/extra{number}" = {{ type = "string" }}\n')
+        assert f"extra{number}" in request_schema(dialect=path)["properties"]
+        assert f"extra{number}" in load_dialect(path).request_schema()["properties"]
+
+
+ADD = '[overlay.request.add]\n"/properties/x" = '
+BAD = {
+    # An overlay that finds something else than it expects: pointer, operation, what is said.
+    "remove nothing": ('[overlay.request]\nremove = ["/properties/nope"]', "/properties/nope", "remove", "nothing at"),
+    "remove no pointer": ('[overlay.request]\nremove = ["top_k"]', "top_k", "remove", "begins with a slash"),
+    "remove no list": ('[overlay.request]\nremove = "/properties/top_k"', "/", "remove", "must be a list"),
+    "add no table": ('[overlay.request]\nadd = ["/properties/x"]', "/", "add", "must be a table"),
+    "add over": ('[overlay.request.add]\n"/properties/top_k" = {}', "/properties/top_k", "add", "there already"),
+    "add nowhere": ('[overlay.request.add]\n"/$defs/No/properties/x" = {}', "/$defs/No/properties/x", "add", "exist"),
+    "replace nothing": ('[overlay.request.replace]\n"/properties/x" = {}', "/properties/x", "replace", "nothing at"),
+    "replace by the same": ('[overlay.request.replace]\n"/required" = ["input"]', "/required", "replace", "same value"),
+    "include twice": ('[overlay.request.include]\n"/required" = ["input"]', "/required", "include", "in the list"),
+    "include no list": ('[overlay.request.include]\n"/properties" = []', "/properties", "include", "must be lists"),
+    "exclude nothing": ('[overlay.request.exclude]\n"/required" = ["x"]', "/required", "exclude", "not in the list"),
+    "exclude nowhere": ('[overlay.request.exclude]\n"/nope" = ["x"]', "/nope", "exclude", "nothing at"),
+    "unused definition": ('[overlay.request.add."/$defs/X"]\ntype = "object"', "/$defs/X", "add", "nothing refers"),
+    "both ways": (
+        '[overlay.request]\nremove = ["/properties/top_k"]\n[overlay.request.add]\n"/properties/top_k" = {}',
+        "/properties/top_k",
+        "add",
+        "contradicts 'remove'",
+    ),
+    "unknown operation": ("[overlay.request.merge]", "/", "merge", "no such operation"),
+    # Schemas outside the vocabulary.
+    "unsupported keyword": (ADD + "{ oneOf = [{}] }", "/properties/x", "oneOf", "not supported"),
+    "if in a request": (ADD + "{ if = {}, then = {} }", "/properties/x", "if", "not supported"),
+    "keyword of another type": (ADD + '{ type = "string", minimum = 1 }', "/properties/x", "minimum", "not supported"),
+    "beside a reference": (
+        ADD + '{ "$ref" = "#/$defs/Tool", type = "object" }',
+        "/properties/x",
+        "type",
+        "not supported beside '$ref'",
+    ),
+    "deep inside": (
+        ADD + '{ anyOf = [{ type = "array", items = { not = {} } }] }',
+        "/properties/x/anyOf/0/items",
+        "not",
+        "not supp",
+    ),
+    "no type": (ADD + '{ type = "text" }', "/properties/x", "type", "not a JSON type"),
+    "no schema": (ADD + '"string"', "/properties/x", "x", "a schema is an object"),
+    "never valid": (ADD + "false", "/properties/x", "x", "nothing could be valid"),
+    # References.
+    "reference to nothing": (
+        ADD + '{ "$ref" = "#/$defs/Nope" }',
+        "/properties/x",
+        "$ref",
+        "'#/$defs/Nope' does not exist",
+    ),
+    "reference outside": (ADD + '{ "$ref" = "other.json#/x" }', "/properties/x", "$ref", "not a reference"),
+    "left behind": (
+        '[overlay.request]\nremove = ["/$defs/Prompt"]',
+        "/properties/prompt/anyOf/0",
+        "$ref",
+        "does not exist",
+    ),
+    "loop": (
+        '[overlay.request.include]\n"/$defs/Tool/anyOf" = [{ "$ref" = "#/$defs/L" }]\n'
+        '[overlay.request.add."/$defs/L"]\ntype = "array"\nitems = { "$ref" = "#/$defs/L" }',
+        "/$defs/L",
+        "$ref",
+        "leads back to itself",
+    ),
+    # Contradictions.
+    "required nothing": (
+        ADD + '{ type = "object", properties = { a = {} }, required = ["b"] }',
+        "/properties/x",
+        "required",
+        "'b' is required",
+    ),
+    "const of another type": (ADD + '{ type = "string", const = 1 }', "/properties/x", "const", "1 contradicts type"),
+    "enum of another type": (ADD + '{ type = "integer", enum = [1, "a"] }', "/properties/x", "enum", "'a' contradicts"),
+    "enum twice": (ADD + '{ enum = ["a", "a"] }', "/properties/x", "enum", "listed twice"),
+    "enum empty": (ADD + "{ enum = [] }", "/properties/x", "enum", "nothing to choose"),
+    "bounds": (
+        ADD + '{ type = "integer", minimum = 2, maximum = 1 }',
+        "/properties/x",
+        "minimum",
+        "contradicts maximum 1",
+    ),
+    "pattern": (ADD + '{ type = "string", pattern = "(" }', "/properties/x", "pattern", "not a regular expression"),
+    "all taken away": (
+        '[overlay.request.replace]\n"/$defs/TextFormat/anyOf" = []',
+        "/$defs/TextFormat",
+        "anyOf",
+        "nothing to choose",
+    ),
+    # The file around the overlay.
+    "unknown part": ('more = "x"', "/more", "more", "not a part"),
+    "unknown base": ('base = "x"', "/base", "base", "not one of"),
+    "unknown schema": ("[overlay.requests]", "/overlay/requests", "requests", "one of request"),
+    "unknown parameter": ("[stream]\nsentinel = 1", "/stream/sentinel", "sentinel", "no such parameter"),
+    "parameter of another type": ("[response]\nrequired = 1", "/response/required", "required", "same type"),
+    "operation without a reply": (
+        '[overlay.neighbours.add]\n"/x-operations/x" = { method = "GET", path = "/" }',
+        "/x-operations/x",
+        "reply",
+        "missing",
+    ),
+    "event without a role": (
+        '[overlay.events.add."/$defs/a:b"]\ntype = "object"',
+        "/$defs/a:b",
+        "x-role",
+        "one of the roles",
+    ),
+    "event with a required field of any type": (
+        '[overlay.events.add."/$defs/a:b"]\ntype = "object"\nproperties.x = {}\nrequired = ["x"]\nx-role = "other"',
+        "/$defs/a:b",
+        "required",
+        "must be of one of the types",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_overlays_are_told_by_file_pointer_and_keyword(tmp_path, case):
+    text, pointer, keyword, what = BAD[case]
+    path = tmp_path / "own.toml"
+    path.write_text(f'name = "own"\n{text}\n', "utf-8")
+    with pytest.raises(ContractError) as caught:
+        load_dialect(path)
+    message = caught.value.message
+    assert str(path) in message
+    assert f"at {pointer}, keyword {keyword!r}: " in message
+    assert what in message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "what"),
+    [
+        ("own.toml", "name = ", "is not valid TOML"),
+        ("own.json", "{", "is not valid JSON"),
+        ("own.json", "[]", "the file is not a table"),
+        ("own.toml", 'title = "x"', "a dialect has a name"),
+        ("own.toml", 'name = "Own"', "a dialect has a name"),
+        ("own.toml", 'name = "openai"', "the name of a shipped dialect"),
+    ],
+)
+def test_bad_dialect_files(tmp_path, name, text, what):
+    path = tmp_path / name
+    path.write_text(text, "utf-8")
+    with pytest.raises(ContractError) as caught:
+        load_dialect(path)
+    assert str(path) in caught.value.message
+    assert what in caught.value.message
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(ContractError, match="cannot be read"):
+        load_dialect(tmp_path / "none.toml")

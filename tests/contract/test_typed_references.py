@@ -1,0 +1,379 @@
+"""The contract beside the typed references: the seed's own SDK (tzafon) and openai-python, walked in step.
+
+Both are optional; what is deliberately different is listed here with its reason.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import types
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints
+
+import pytest
+from typing_extensions import is_typeddict
+
+from rejoinder.contract import View, load_dialect, load_operations, load_schema, request_schema
+
+NULL = {"type": "null"}
+LISTS = (list, collections.abc.Iterable, collections.abc.Sequence)
+SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean"}
+
+
+def bare(hint):
+    """Return the type without Annotated and Required, and whether it was marked required (``None`` for unmarked)."""
+    required = None
+    while True:
+        origin = get_origin(hint)
+        if origin is Required or origin is NotRequired:
+            required = origin is Required
+        elif origin is not Annotated:
+            return hint, required
+        hint = get_args(hint)[0]
+
+
+def members(hint):
+    """Return the alternatives of a type, those of unions inside it too."""
+    hint, _ = bare(hint)
+    if get_origin(hint) in (Union, types.UnionType):
+        return [part for arg in get_args(hint) for part in members(arg)]
+    return [hint]
+
+
+def is_class(hint):
+    return inspect.isclass(hint) and (is_typeddict(hint) or hasattr(hint, "model_fields"))
+
+
+def fields(cls) -> dict[str, tuple[bool, Any]]:
+    """Return a class's fields: whether each is required, and its type."""
+    if not is_typeddict(cls):
+        return {info.alias or name: (info.is_required(), info.annotation) for name, info in cls.model_fields.items()}
+    found = {}
+    for name, hint in get_type_hints(cls, include_extras=True).items():
+        hint, required = bare(hint)
+        found[name] = (name in cls.__required_keys__ if required is None else required, hint)
+    return found
+
+
+def tags(cls):
+    """Return the literals of a class's ``type`` field."""
+    return {value for hint in members(fields(cls).get("type", (False, None))[1]) for value in literals(hint)}
+
+
+def literals(hint):
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
+@dataclass
+class Walk:
+    """Walks a type and a schema in step and notes where they differ.
+
+    ``fields`` counts the fields that were compared, once for every place; ``differences`` maps the place (names joined
+    by dots, ``*`` for items) to what differs. Nulls that the schema calls contested are allowed on either side. With
+    ``once`` a class that was compared with a definition is not compared with it again elsewhere.
+    """
+
+    schema: dict[str, Any]
+    fields: int = 0
+    differences: dict[str, str] = field(default_factory=dict)
+    seen: set[Any] = field(default_factory=set)
+    once: bool = False
+
+    def resolve(self, node):
+        while isinstance(node, dict) and "$ref" in node:
+            node = self.schema["$defs"][node["$ref"].removeprefix("#/$defs/")]
+        return node
+
+    def note(self, place, what):
+        self.differences.setdefault(place, what)
+
+    def branches(self, node):
+        """Return the alternatives of a schema, those of unions inside it too."""
+        node = self.resolve(node)
+        if "anyOf" in node:
+            return [part for branch in node["anyOf"] for part in self.branches(branch)]
+        return [node]
+
+    def value(self, hint, node, place):
+        hints = members(hint)
+        branches = self.branches(node)
+        if branches == [{}]:
+            if hints != [object] and hints != [object, type(None)]:
+                self.note(place, "anything")
+            return
+        contested = self.resolve(node).get("x-null") == "contested"
+        if (type(None) in hints) != (NULL in branches) and not contested:
+            self.note(place, "null")
+        hints = [one for one in hints if one is not type(None)]
+        branches = [one for one in branches if one != NULL]
+        named = {value for one in hints for value in literals(one)}
+        if self.open_names(hints):
+            # Names that are open in the types anyway: a list of known models beside any string.
+            hints = [str, *(one for one in hints if get_origin(one) is not Literal and one is not str)]
+        listed = {value for one in branches for value in one.get("enum", [one["const"]] if "const" in one else [])}
+        if listed != named and not (str in hints and listed <= named):
+            self.note(place, f"literals {sorted(map(str, named ^ listed))}")
+        self.kinds(hints, branches, place)
+        self.classes_of(hints, branches, place)
+        for one in hints:
+            origin, args = get_origin(one), get_args(one)
+            if origin in LISTS:
+                for branch in branches:
+                    if branch.get("type") == "array":
+                        self.value(args[0], branch["items"], f"{place}.*")
+            elif origin is dict and args[1] is not object:
+                for branch in branches:
+                    if isinstance(branch.get("additionalProperties"), dict):
+                        self.value(args[1], branch["additionalProperties"], f"{place}.*")
+
+    @staticmethod
+    def open_names(hints):
+        return str in hints and any(get_origin(one) is Literal for one in hints)
+
+    def kinds(self, hints, branches, place):
+        theirs = set()
+        for one in hints:
+            origin = get_origin(one)
+            if origin in LISTS:
+                theirs.add("array")
+            elif origin is dict or is_class(one):
+                theirs.add("object")
+            elif one in SCALARS:
+                theirs.add(SCALARS[one])
+            elif one is object:
+                theirs.add("any")
+        ours = {branch.get("type", "any") for branch in branches if "enum" not in branch and "const" not in branch}
+        if theirs != ours:
+            self.note(place, f"types {sorted(theirs)} here {sorted(ours)}")
+
+    def classes_of(self, hints, branches, place):
+        classes = [one for one in hints if is_class(one)]
+        objects = [branch for branch in branches if branch.get("type") == "object" and "properties" in branch]
+        if len(classes) != len(objects):
+            self.note(place, f"{len(classes)} classes here {len(objects)}")
+        for one in classes:
+            match = self.match(one, objects)
+            if match is None:
+                self.note(f"{place}({one.__name__})", "class")
+                continue
+            objects.remove(match)
+            self.object(one, match, f"{place}({one.__name__})" if len(classes) > 1 else place)
+
+    def match(self, cls, objects):
+        """Return the definition that fits a class best: by tag, then by names of fields."""
+        wanted, names = tags(cls), set(fields(cls))
+
+        def distance(node):
+            kind = node["properties"].get("type", {})
+            known = {value for one in self.branches(kind) for value in one.get("enum", [one.get("const")])}
+            return bool(wanted) and not wanted & known, len(names ^ set(node["properties"]))
+
+        best = min(objects, key=distance, default=None)
+        return None if best is None or distance(best)[0] else best
+
+    def object(self, cls, node, place):
+        if self.once:
+            key = (cls, id(node))
+            if key in self.seen:
+                return
+            self.seen.add(key)
+        theirs = fields(cls)
+        ours = node["properties"]
+        for name in theirs.keys() - ours.keys():
+            self.note(f"{place}.{name}", "missing here")
+        for name in ours.keys() - theirs.keys():
+            self.note(f"{place}.{name}", "missing there")
+        for name in (name for name in ours if name in theirs):
+            required, hint = theirs[name]
+            self.fields += 1
+            if required != (name in node.get("required", [])):
+                self.note(f"{place}.{name}", f"required there {required}")
+            self.value(hint, ours[name], f"{place}.{name}")
+
+
+def test_the_seeds_own_sdk():
+    module = pytest.importorskip("tzafon.types.response_create_params")
+    walk = Walk(load_schema("request"))
+    walk.object(module.ResponseCreateParams, walk.schema, "")
+    assert walk.fields == 580
+    assert walk.differences == {
+        # The seed says List[object] and Optional[object], the SDK Iterable[Dict[str, object]] and None.
+        ".previous_input_messages.*.content.*": "anything",
+        ".input.*(InputUnionMember1McpListTools).tools.*.annotations": "anything",
+        # Five of the 44 alternatives are repeats, which typing.Union drops.
+        ".input.*": "39 classes here 44",
+    }
+
+
+def test_what_the_seeds_own_sdk_says_of_its_neighbours():
+    module = pytest.importorskip("tzafon.types.response_retrieve_params")
+    query = load_operations()["retrieve"].query
+    assert query is not None
+    walk = Walk(query)
+    walk.object(module.ResponseRetrieveParams, query, "")
+    assert walk.differences == {}
+    assert walk.fields == 2
+
+
+def test_the_seeds_own_sdk_of_the_response():
+    module = pytest.importorskip("tzafon.types.response_create_response")
+    schema = load_schema("response")
+    theirs = fields(module.ResponseCreateResponse)
+    assert list(theirs) == list(schema["properties"])
+    assert [name for name, (required, _) in theirs.items() if required] == schema["required"]
+
+
+def test_openai_requests():
+    module = pytest.importorskip("openai.types.responses.response_create_params")
+    walk = Walk(request_schema(View.PERMISSIVE, dialect="openai"), once=True)
+    walk.object(module.ResponseCreateParamsNonStreaming, walk.schema, "")
+    filters = ".input.*(ResponseToolSearchOutputItemParamParam).tools.*(FileSearchToolParam).filters(CompoundFilter)"
+    tools = ".input.*(ResponseToolSearchOutputItemParamParam).tools.*"
+    assert walk.differences == {
+        # Servers refuse a request without input (HTTP-08), although a prompt template could stand in for it.
+        ".input": "required there False",
+        # The class for requests that do not stream has stream: false only.
+        ".stream": "literals ['False']",
+        # The types say 'object' (anything) for what is an object: nested filters and JSON Schemas.
+        f"{filters}.filters.*": "types ['any', 'object'] here ['object']",
+        f"{tools}(ToolSearchOutputNamespaceToolParam).tools.*(ToolFunction).parameters": (
+            "types ['any'] here ['object']"
+        ),
+        f"{tools}(ToolSearchToolParam).parameters": "types ['any'] here ['object']",
+        ".input.*(AdditionalTools).tools.*(NamespaceToolParam).tools.*(ToolFunction).parameters": (
+            "types ['any'] here ['object']"
+        ),
+    }
+    assert walk.fields > 450
+
+
+def json_types(hint):
+    """Return the JSON types that a Python type stands for; an optional field's null is left out."""
+    found = set()
+    for one in members(hint):
+        origin = get_origin(one)
+        if origin is Literal:
+            found |= {SCALARS[type(value)] for value in get_args(one)}
+        elif one is not type(None):
+            found.add("array" if origin in LISTS else "object" if is_class(one) else SCALARS.get(one, "object"))
+    return found
+
+
+#: Required fields that the contract takes as optional, and the other way round.
+EVENT_REQUIRED = {
+    # The types have it as an optional 'object'; an event that adds an annotation has one (PRT-10).
+    ("response.output_text.annotation.added", "annotation"): True,
+    # The shape of the error event is a parameter of the dialect (stream.error_event) and judged by that (EVT-10).
+    ("error", "message"): False,
+}
+
+
+def test_openai_events():
+    module = pytest.importorskip("openai.types.responses.response_stream_event")
+    classes = {tag: cls for cls in members(module.ResponseStreamEvent) for tag in tags(cls)}
+    events = load_dialect("openai").events
+    assert set(classes) == set(events)
+    assert len(events) == 59
+    definitions = load_dialect("openai").schema("events")["$defs"]
+    for type_, cls in classes.items():
+        theirs = {name: what for name, what in fields(cls).items() if name not in ("type", "sequence_number")}
+        spec = events[type_]
+        # Padding of deltas, which clients may switch off, is described with the request (include_obfuscation); a name
+        # on the done event of a function call is in the API's own document.
+        further = {"obfuscation"} if type_.endswith(".delta") else set()
+        further |= {"name"} if type_ == "response.function_call_arguments.done" else set()
+        assert set(spec.types) - further == set(theirs) - further, type_
+        for name, (required, hint) in theirs.items():
+            assert (name in spec.required) == EVENT_REQUIRED.get((type_, name), required), (type_, name)
+            ours = definitions[type_]["properties"][name]["type"]
+            assert {ours} - {"null"} if isinstance(ours, str) else {*ours} - {"null"} == json_types(hint), (type_, name)
+
+
+def test_the_events_of_all_dialects():
+    """59 in the types, and two pairs for reasoning: vLLM's parts and the texts of Open Responses."""
+    every = {name: set(load_dialect(name).events) for name in ("northstar", "openai", "openresponses")}
+    assert every["northstar"] - every["openai"] == {"response.reasoning_part.added", "response.reasoning_part.done"}
+    assert every["openresponses"] - every["openai"] == {"response.reasoning.delta", "response.reasoning.done"}
+    assert every["openai"] == every["northstar"] & every["openresponses"]
+    assert len(set().union(*every.values())) == 63
+
+
+def test_openai_responses():
+    """The response's fields by name and outer type; output items by name, requirement and outer type of each field."""
+    module = pytest.importorskip("openai.types.responses.response")
+    items = pytest.importorskip("openai.types.responses.response_output_item")
+    schema = load_schema("response", dialect="openai")
+    theirs = fields(module.Response)
+    assert set(theirs) == set(schema["properties"])
+    # The API's document requires error, metadata and so on, which the types make optional for older servers' sake;
+    # the status is in every reply (RSP-04).
+    assert {name for name, (required, _) in theirs.items() if required} < set(schema["required"])
+    for name, (_, hint) in theirs.items():
+        if name not in ("created_at", "completed_at"):  # whole seconds, a float in the types
+            assert outer(schema, schema["properties"][name]) >= json_types(hint), name
+    rules = {rule["if"]["properties"]["type"]["const"]: rule["then"] for rule in schema["$defs"]["OutputItem"]["allOf"]}
+    classes = {tag: cls for cls in members(items.ResponseOutputItem) for tag in tags(cls)}
+    assert set(rules) == set(classes)
+    assert len(rules) == 28
+    for tag, cls in classes.items():
+        node = schema["$defs"][rules[tag]["$ref"].removeprefix("#/$defs/")]
+        theirs = fields(cls)
+        assert set(node["required"]) == {name for name, (required, _) in theirs.items() if required}, tag
+        for name, (_, hint) in theirs.items():
+            if name in node["properties"]:
+                ours = outer(schema, node["properties"][name])
+                assert object in members(hint) or ours - {"null"} >= json_types(hint), (tag, name)
+            else:
+                # The seed's own classes are kept as they are; what the types add to them is optional.
+                assert tag in ("message", "function_call", "computer_call"), (tag, name)
+
+
+def outer(schema, node):
+    """Return the JSON types that a schema allows, without looking into objects and arrays."""
+    while "$ref" in node:
+        node = schema["$defs"][node["$ref"].removeprefix("#/$defs/")]
+    if "anyOf" in node:
+        return {kind for branch in node["anyOf"] for kind in outer(schema, branch)}
+    values = node.get("enum", [node["const"]] if "const" in node else [])
+    return {SCALARS[type(value)] for value in values} or {node.get("type", "any")}
+
+
+def test_openai_neighbours():
+    responses = pytest.importorskip("openai.types.responses")
+    types_ = pytest.importorskip("openai.types")
+    operations = load_operations("openai")
+    assert list(operations) == [
+        "retrieve", "cancel", "models", "delete", "input_items", "input_tokens", "compact",
+    ]  # fmt: skip
+
+    def compared(cls, schema):
+        walk = Walk(schema, once=True)
+        walk.object(cls, schema, "")
+        return walk.differences
+
+    def queries(name):
+        return pytest.importorskip(f"openai.types.responses.{name}")
+
+    retrieve = queries("response_retrieve_params")
+    # The types have one class for stream: true and one for false.
+    assert compared(retrieve.ResponseRetrieveParamsStreaming, operations["retrieve"].query) == {
+        ".stream": "required there True"
+    }
+    assert compared(queries("input_item_list_params").InputItemListParams, operations["input_items"].query) == {}
+    assert compared(responses.InputTokenCountResponse, operations["input_tokens"].reply) == {}
+    assert compared(types_.Model, operations["models"].reply["$defs"]["Model"]) == {}
+    bodies = {
+        "input_tokens": queries("input_token_count_params").InputTokenCountParams,
+        "compact": queries("response_compact_params").ResponseCompactParams,
+    }
+    for name, cls in bodies.items():
+        # What the fields share with the request was compared there.
+        found = {
+            place for place in compared(cls, operations[name].body) if not place.startswith((".input.", ".tools."))
+        }
+        assert found == set(), name
+    for name, cls in {"input_items": responses.ResponseItemList, "compact": responses.CompactedResponse}.items():
+        theirs, reply = fields(cls), operations[name].reply
+        assert {name for name, (required, _) in theirs.items() if required} == set(reply["required"])
+        assert set(reply["properties"]) <= set(theirs)
