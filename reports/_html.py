@@ -32,7 +32,7 @@ FINDINGS_PER_RULE: Final = 10
 """Findings of one rule that are written out."""
 FINDINGS_PER_MESSAGE: Final = 3
 """Findings of one rule with one and the same message that are written out."""
-FINDINGS_IN_ALL: Final = 250
+FINDINGS_IN_ALL: Final = 200
 """Findings of all rules that are written out; every rule keeps at least its first."""
 LINES_PER_RULE: Final = 40
 """Further findings of one rule that get a line each; the others are counted."""

@@ -41,7 +41,7 @@ def render_junit(run: Run) -> str:
         _case(suite, rule, tally)
     if seen.load and seen.load.started:
         _load_case(suite, seen.load, tally)
-    problem = _problem(run, seen)
+    problem = run_problem(run, seen)
     if problem:
         case = ET.SubElement(suite, "testcase", {"classname": "rejoinder", "name": "run", "time": "0"})
         ET.SubElement(case, "error", {"message": problem})
@@ -65,7 +65,7 @@ def _case(suite: ET.Element, rule: RuleView, tally: dict[str, int]) -> None:
         [("level", rule.level), ("verdict", rule.word), ("judged", str(rule.judged)), ("failed", str(rule.failed))],
     )
     tally["tests"] += 1
-    text = _text(rule)
+    text = rule_text(rule)
     if rule.tone is Tone.FAIL:
         tally["failures"] += 1
         message = rule.findings[0].message if rule.findings else rule.reason or rule.statement or "broken"
@@ -83,17 +83,21 @@ def _case(suite: ET.Element, rule: RuleView, tally: dict[str, int]) -> None:
 def _load_case(suite: ET.Element, load: Load, tally: dict[str, int]) -> None:
     case = ET.SubElement(suite, "testcase", {"classname": "rejoinder", "name": "load", "time": "0"})
     tally["tests"] += 1
-    lines = [f"{entry.outcome}: {entry.amount:,}  {entry.meaning}".rstrip() for entry in load.ledger]
-    lines += [f"measurement {load.verdict}: {reason}" for reason in load.reasons]
     if load.bad:
         tally["failures"] += 1
         message = f"{load.bad:,} of {load.started:,} requests ended badly"
-        ET.SubElement(case, "failure", {"message": message, "type": "load"}).text = "\n".join(lines)
+        ET.SubElement(case, "failure", {"message": message, "type": "load"}).text = load_text(load)
     else:
-        ET.SubElement(case, "system-out").text = "\n".join(lines)
+        ET.SubElement(case, "system-out").text = load_text(load)
 
 
-def _text(rule: RuleView) -> str:
+def load_text(load: Load) -> str:
+    """Return how the requests of a load run ended, one line for each outcome."""
+    lines = [f"{entry.outcome}: {entry.amount:,}  {entry.meaning}".rstrip() for entry in load.ledger]
+    return "\n".join(lines + [f"measurement {load.verdict}: {reason}" for reason in load.reasons])
+
+
+def rule_text(rule: RuleView) -> str:
     """Return everything that a person needs to know of a broken rule as plain text."""
     lines = [f"{rule.id} ({rule.level}): {rule.statement}".rstrip(": ")]
     if rule.source:
@@ -154,7 +158,8 @@ def _load_properties(load: Load | None) -> list[tuple[str, str]]:
     return pairs
 
 
-def _problem(run: Run, seen: View) -> str:
+def run_problem(run: Run, seen: View) -> str:
+    """Return why a run says little or nothing, in a sentence; empty when it says what it should."""
     if seen.problem:
         return seen.problem
     if run.truncated:

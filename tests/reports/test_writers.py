@@ -20,7 +20,15 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from rejoinder.exchange import Chunk, Exchange, Outcome, Request
-from rejoinder.reports import render_html, render_junit, render_markdown, summarize
+from rejoinder.reports import (
+    render_badge,
+    render_csv,
+    render_ctrf,
+    render_html,
+    render_junit,
+    render_markdown,
+    summarize,
+)
 from rejoinder.reports._model import view
 from rejoinder.runfile import Run, RunWriter, read_run
 from rejoinder.verdict import ABSENT, Finding, Level, Problem, Status, Verdict
@@ -192,6 +200,10 @@ def test_no_run_breaks_a_writer_or_gets_through_it(run: Run) -> None:
     markdown = render_markdown(run, limit=4000)
     assert len(markdown.encode()) <= 4000
     check_markdown(markdown)
+    for write in (render_ctrf, render_badge, render_csv):
+        text = write(run)
+        text.encode()
+        assert not ACTIVE.search(text)
     summary = summarize(run, {"report": "r.html"})
     assert not ACTIVE.search(summary.plain())
     assert all(line.cell_len <= 80 for line in summary.lines(80))

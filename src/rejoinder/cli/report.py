@@ -19,7 +19,27 @@ from rejoinder.cli._run import write_text
     metavar="F",
     help="Write Markdown to F, bounded for a CI step summary; - is standard output.",
 )
-def command(run: Path, html: Path | None, junit: Path | None, markdown: Path | None) -> int:
+@click.option(
+    "--ctrf", type=click.Path(path_type=Path, dir_okay=False), metavar="F", help="Write Common Test Report JSON to F."
+)
+@click.option(
+    "--badge", type=click.Path(path_type=Path, dir_okay=False), metavar="F", help="Write JSON for a README badge to F."
+)
+@click.option(
+    "--csv",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="F",
+    help="Write a table of all recorded and measured requests to F.",
+)
+def command(
+    run: Path,
+    html: Path | None,
+    junit: Path | None,
+    markdown: Path | None,
+    ctrf: Path | None,
+    badge: Path | None,
+    csv: Path | None,
+) -> int:
     r"""Write reports of RUN, a run.ndjson or the folder that holds it, and print its summary.
 
     A run file that was cut short or damaged gives what can be read. Example:
@@ -29,12 +49,26 @@ def command(run: Path, html: Path | None, junit: Path | None, markdown: Path | N
     """
     from rich.console import Console
 
-    from rejoinder.reports import render_html, render_junit, render_markdown, summarize
+    from rejoinder.reports import (
+        render_badge,
+        render_csv,
+        render_ctrf,
+        render_html,
+        render_junit,
+        render_markdown,
+        summarize,
+    )
     from rejoinder.runfile import read_run
 
     loaded = read_run(run)
     written: dict[str, str] = {}
-    for name, path, render in (("report", html, render_html), ("junit", junit, render_junit)):
+    for name, path, render in (
+        ("report", html, render_html),
+        ("junit", junit, render_junit),
+        ("ctrf", ctrf, render_ctrf),
+        ("badge", badge, render_badge),
+        ("csv", csv, render_csv),
+    ):
         if path is not None:
             write_text(path, render(loaded))
             written[name] = str(path)

@@ -1,0 +1,109 @@
+"""CSV of requests: one row for each recorded exchange and each measured request, for spreadsheets and data frames."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any, Final
+
+from rejoinder.exchange import Exchange
+from rejoinder.reports._text import number, one_line
+from rejoinder.runfile import Run
+
+_NUMBERS: Final = (
+    "weight",
+    "t",
+    "intended",
+    "status",
+    "ttfb",
+    "ttfe",
+    "ttft",
+    "ttfo",
+    "e2e",
+    "tail",
+    "max_gap",
+    "chunks",
+    "deltas",
+    "input_tokens",
+    "output_tokens",
+    "worker",
+)
+COLUMNS: Final = (
+    *("source", "id", "case", "role", "tags", "method", "path", "outcome", "started_at"),
+    *("request_bytes", "reply_bytes"),
+    *_NUMBERS,
+    *("rules", "detail"),
+)
+"""The columns, always the same; numbers stand in their columns bare, and are empty where there is none."""
+
+
+def render_csv(run: Run) -> str:
+    """Return every request of the run as CSV in UTF-8 with a header row.
+
+    ``source`` is ``check`` for recorded exchanges and ``load`` for measured requests. All times are seconds:
+    ``started_at`` is Unix time, ``t`` and ``intended`` count from the start of the load, all others from the start of
+    the request. ``e2e`` of an exchange is the time to the end of its reply. No cell begins a formula.
+    """
+    file = StringIO()
+    writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in _rows(run):
+        writer.writerow({name: _cell(value) for name, value in row.items() if value is not None})
+    return file.getvalue()
+
+
+def _rows(run: Run) -> Iterator[dict[str, Any]]:
+    broken = _broken(run)
+    for exchange in run.exchanges:
+        yield _exchange(exchange, broken.get(exchange.id, []))
+    for sample in run.samples_of("request"):
+        rules = sample.get("rules")
+        yield {
+            "source": "load",
+            "outcome": sample.get("outcome"),
+            **{name: number(sample.get(name)) for name in _NUMBERS},
+            "rules": " ".join(map(str, rules)) if isinstance(rules, list) else None,
+            "detail": sample.get("detail"),
+        }
+
+
+def _exchange(exchange: Exchange, rules: list[str]) -> dict[str, Any]:
+    return {
+        "source": "check",
+        "id": exchange.id,
+        "case": exchange.case,
+        "role": exchange.role,
+        "tags": " ".join(exchange.tags),
+        "method": exchange.request.method,
+        "path": exchange.request.path,
+        "outcome": exchange.outcome.value,
+        "started_at": number(exchange.started_at) or None,
+        "request_bytes": len(exchange.request.body),
+        "reply_bytes": len(exchange.body),
+        "status": number(exchange.status),
+        "ttfb": number(exchange.headers_at),
+        "e2e": number(exchange.ended_at),
+        "chunks": len(exchange.chunks),
+        "rules": " ".join(rules),
+        "detail": exchange.detail,
+    }
+
+
+def _broken(run: Run) -> dict[str, list[str]]:
+    """Return the rules that an exchange is evidence against; others of the same finding are known by case only."""
+    broken: dict[str, list[str]] = {}
+    for verdict in run.verdicts:
+        for finding in verdict.findings:
+            rules = broken.setdefault(finding.evidence.exchange, [])
+            if verdict.rule not in rules:
+                rules.append(verdict.rule)
+    return broken
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, (int, float)):
+        return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    text = one_line(value, 300)
+    # Spreadsheets take text that begins so for a formula; an apostrophe makes it text.
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text

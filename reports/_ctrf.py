@@ -1,0 +1,118 @@
+"""CTRF JSON: one test for each rule, for dashboards and actions that read the Common Test Report Format."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rejoinder.reports._junit import load_text, rule_text, run_problem
+from rejoinder.reports._model import RuleView, Tone, view
+from rejoinder.reports._text import number, one_line
+from rejoinder.runfile import Run
+
+SPEC: Final = "1.0.0"
+_STATUS: Final = {
+    Tone.FAIL: "failed",
+    Tone.WARN: "passed",
+    Tone.ERROR: "other",
+    Tone.INFO: "passed",
+    Tone.DECLINED: "skipped",
+    Tone.NA: "skipped",
+    Tone.PASS: "passed",
+    Tone.NONE: "other",
+}
+
+
+def render_ctrf(run: Run) -> str:
+    """Return the run as one CTRF document.
+
+    A broken MUST rule is ``failed``, a rule that could not be judged is ``other``; declined and not applicable rules
+    are ``skipped`` with their reason. A broken SHOULD rule is ``passed`` with ``rawStatus`` ``warn`` and its message,
+    so that the summary fails exactly when the run's exit code says so. A load run is one test. A run that tested
+    nothing, or was cut short, has one failed test.
+    """
+    seen = view(run)
+    begun, ended = _milliseconds(run.header.get("started_at")), _milliseconds(run.footer.get("ended_at"))
+    tests = [_test(rule) for rule in seen.rules]
+    if seen.load and seen.load.started:
+        load = seen.load
+        message = f"{load.bad:,} of {load.started:,} requests ended badly" if load.bad else ""
+        status = "failed" if load.bad else "passed"
+        tests.append(_case("load", "load", status, load.verdict.lower() or status, message, load_text(load)))
+    problem = run_problem(run, seen)
+    if problem:
+        tests.append(_case("run", "run", "failed", "error", problem))
+    counts = dict.fromkeys(("passed", "failed", "skipped", "pending", "other"), 0)
+    for test in tests:
+        counts[test["status"]] += 1
+    versions = run.header.get("tool")
+    version = versions.get("rejoinder") if isinstance(versions, dict) else None
+    extra: dict[str, Any] = {name.lower(): value for name, value in seen.facts}
+    extra |= {"url": seen.url, "command": seen.command, "warnings": seen.warnings}
+    if seen.contract:
+        extra["contract"] = {state.value: amount for state, amount in seen.contract.counts.items()}
+    document: dict[str, Any] = {
+        "reportFormat": "CTRF",
+        "specVersion": SPEC,
+        "generatedBy": "rejoinder",
+        "results": {
+            "tool": {"name": "rejoinder", **({"version": one_line(version, 40)} if version else {})},
+            "summary": {
+                "tests": len(tests),
+                **counts,
+                "start": begun,
+                "stop": max(begun, ended),
+                "duration": max(0, ended - begun),
+                "extra": {"verdict": seen.headline, "sentence": seen.sentence},
+            },
+            "tests": tests,
+            "environment": {
+                **({"appName": seen.model} if seen.model else {}),
+                **({"testEnvironment": seen.url} if seen.url else {}),
+                "extra": extra,
+            },
+        },
+    }
+    if begun:
+        document["timestamp"] = datetime.fromtimestamp(begun / 1000, UTC).isoformat(timespec="milliseconds")
+    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+
+
+def _test(rule: RuleView) -> dict[str, Any]:
+    message = rule.findings[0].message if rule.findings else rule.reason
+    trace = rule_text(rule) if rule.findings else ""
+    name = f"{rule.id} {rule.title}".strip()
+    test = _case(rule.id, name, _STATUS[rule.tone], rule.word, message, trace)
+    test["suite"] = ["rejoinder", rule.family or "rule"]
+    test["tags"] = [rule.level]
+    test["extra"] = {
+        "rule": rule.id,
+        "judged": rule.judged,
+        "failed": rule.failed,
+        "findings": [finding.finding.fingerprint for finding in rule.findings[:100]],
+    }
+    return test
+
+
+def _case(ident: str, name: str, status: str, raw: str, message: str = "", trace: str = "") -> dict[str, Any]:
+    test: dict[str, Any] = {
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"urn:rejoinder:{ident}")),
+        "name": name,
+        "status": status,
+        "rawStatus": raw,
+        "duration": 0,
+        "type": "conformance" if ident not in ("load", "run") else ident,
+        "suite": ["rejoinder"],
+    }
+    if message:
+        test["message"] = message
+    if trace:
+        test["trace"] = trace
+    return test
+
+
+def _milliseconds(value: Any) -> int:
+    stamp = number(value)
+    return round(stamp * 1000) if stamp is not None and 0 <= stamp < 253402300800 else 0

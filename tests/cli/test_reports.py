@@ -1,0 +1,62 @@
+"""The commands that turn run files into reports: ``report``, ``diff``, ``compare``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rejoinder.cli import main
+from rejoinder.runfile import RunWriter
+from rejoinder.verdict import Finding, Level, Problem, Status, Verdict
+
+Invoke = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def invoke(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Run a command in an empty folder; return exit code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("REJOINDER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as exit_info:
+            main(list(words))
+        captured = capfd.readouterr()
+        return int(exit_info.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def record(folder: Path, *broken: str, model: str = "tiny") -> None:
+    """Write a run of three rules, of which some are broken."""
+    with RunWriter(folder / "run.ndjson") as writer:
+        writer.header(
+            started_at=1.79e9,
+            tool={"rejoinder": "0.1.0", "python": "3.12"},
+            command=["rejoinder", "check"],
+            target={"url": "http://127.0.0.1:8000/v1/responses", "model": model, "dialect": "northstar"},
+        )
+        for rule in ("EVT-02", "USG-02", "SSE-03"):
+            problem = Problem(f"{rule} does not hold.", pointer=f"/{rule}")
+            found = [Finding(rule, Level.MUST, problem, 2, ["a"])] if rule in broken else []
+            writer.verdict(Verdict(rule, Level.MUST, Status.FAIL if found else Status.PASS, 4, len(found), "", found))
+        writer.sample("request", t=0.0, outcome="ok", status=200, e2e=0.5)
+        writer.footer(ended_at=1.79e9 + 3, exit_code=int(bool(broken)))
+
+
+def test_report_writes_for_machines(invoke: Invoke, tmp_path: Path) -> None:
+    record(tmp_path / "a", "EVT-02")
+    code, out, _ = invoke("report", "a", "--ctrf", "c/ctrf.json", "--badge", "badge.json", "--csv", "requests.csv")
+    assert code == 0
+    assert json.loads((tmp_path / "c/ctrf.json").read_text())["results"]["summary"]["failed"] == 1
+    assert json.loads((tmp_path / "badge.json").read_text())["message"] == "1 of 3 rules broken"
+    with (tmp_path / "requests.csv").open(newline="") as file:
+        assert [row["e2e"] for row in csv.DictReader(file)] == ["0.5"]
+    assert "badge.json" in out
