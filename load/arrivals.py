@@ -2,39 +2,106 @@
 
 A schedule is a sequence of offsets in seconds from the start of the run. Every process computes the same one and
 takes every n-th slot of it, so a run has the same start times with one process or many, and again with the same seed.
+
+The rate may change over the run: phases like ``5@30s,5..50@1min,50@10min`` are steps, ramps, spikes and soaks alike.
+Arrivals of rate 1 are drawn first and then mapped through the inverse of the expected number of starts, so that the
+same process (constant, Poisson, Gamma) follows every rate.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 from rejoinder.errors import UsageError
+from rejoinder.settings import parse_duration
+
+_PHASE: Final = re.compile(r"([0-9]*\.?[0-9]+)(?:\.\.([0-9]*\.?[0-9]+))?@(.+)\Z")
+_MAX_PHASES: Final = 1000
+_PHASE_HINT: Final = "Write RATE@DURATION or FROM..TO@DURATION with commas between, like 5@30s,5..50@1min,50@10min."
 
 
-def schedule(arrivals: str, rate: float, duration: float | None, seed: int = 0) -> Iterator[float]:
+class Phase(NamedTuple):
+    """A part of a run, in which the rate goes in a straight line from ``begin`` to ``end`` requests a second."""
+
+    begin: float
+    end: float
+    seconds: float
+
+    @property
+    def starts(self) -> float:
+        """The expected number of starts."""
+        return (self.begin + self.end) / 2 * self.seconds
+
+    def time_of(self, start: float) -> float:
+        """Return when the expected number of starts since the beginning of the phase reaches ``start``."""
+        if start <= 0:
+            return 0.0
+        if self.begin == self.end:
+            return start / self.begin
+        slope = (self.end - self.begin) / self.seconds
+        # The form of the quadratic formula that stays exact where the rate hardly changes.
+        return 2 * start / (self.begin + math.sqrt(max(0.0, self.begin**2 + 2 * slope * start)))
+
+
+def parse_phases(text: str) -> tuple[Phase, ...]:
+    """Return the phases that a text describes; raises :class:`UsageError` with the first that cannot be understood."""
+    phases = []
+    for part in text.split(","):
+        compact = "".join(part.split())
+        match = _PHASE.match(compact)
+        if match is None:
+            raise UsageError(f"{part.strip()!r} is no phase of a schedule.", _PHASE_HINT)
+        begin = float(match[1])
+        phases.append(Phase(begin, begin if match[2] is None else float(match[2]), parse_duration(match[3])))
+    if len(phases) > _MAX_PHASES:
+        raise UsageError(f"The schedule has {len(phases)} phases; at most {_MAX_PHASES} are supported.")
+    if sum(phase.starts for phase in phases) < 1:
+        raise UsageError(f"The schedule {text!r} starts not even one request.", _PHASE_HINT)
+    return tuple(phases)
+
+
+def schedule(arrivals: str, rate: float | Sequence[Phase], duration: float | None, seed: int = 0) -> Iterator[float]:
     """Yield the start offsets in seconds, ascending, all below ``duration`` (endless when that is ``None``).
 
-    ``arrivals`` is ``constant`` (slot i starts at i / rate, computed from i, so that nothing drifts), ``poisson``
-    (exponential gaps of mean 1 / rate) or ``gamma:B`` (gaps from Gamma with shape B and scale 1 / (rate * B): B = 1 is
-    Poisson, smaller is burstier). Raises :class:`UsageError` for any other name.
+    ``rate`` is requests a second, or the phases of the run, whose end is the end of the schedule too. ``arrivals`` is
+    ``constant`` (the i-th start comes when i starts are expected, computed from i, so that nothing drifts), ``poisson``
+    (exponential gaps) or ``gamma:B`` (gaps from a Gamma distribution of shape B: B = 1 is Poisson, smaller is
+    burstier). Raises :class:`UsageError` for any other name.
     """
     kind, shape = parse_arrivals(arrivals)
+    phases = [Phase(rate, rate, math.inf)] if isinstance(rate, (int, float)) else list(rate)
+    return _map(_unit_starts(kind, shape, seed), phases, math.inf if duration is None else duration)
+
+
+def _map(starts: Iterator[float], phases: Sequence[Phase], duration: float) -> Iterator[float]:
+    begin = before = 0.0
+    start = next(starts)
+    for phase in phases:
+        after = before + phase.starts
+        while start < after:
+            offset = begin + phase.time_of(start - before)
+            if offset >= duration:
+                return
+            yield offset
+            start = next(starts)
+        begin, before = begin + phase.seconds, after
+
+
+def _unit_starts(kind: str, shape: float, seed: int) -> Iterator[float]:
+    """Yield the starts of a process with one start in a second on average."""
     if kind == "constant":
-        slot = 0
-        while duration is None or slot / rate < duration:
-            yield slot / rate
-            slot += 1
-        return
+        yield from map(float, itertools.count())
     # Start times are a simulation; nothing here is a secret.
     generator = random.Random(seed)
-    offset = 0.0
+    start = 0.0
     while True:
-        gap = generator.expovariate(rate) if kind == "poisson" else generator.gammavariate(shape, 1 / (rate * shape))
-        offset += gap
-        if duration is not None and offset >= duration:
-            return
-        yield offset
+        start += generator.expovariate(1.0) if kind == "poisson" else generator.gammavariate(shape, 1 / shape)
+        yield start
 
 
 def parse_arrivals(arrivals: str) -> tuple[str, float]:

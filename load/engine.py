@@ -39,7 +39,7 @@ from rejoinder.errors import RejoinderError
 from rejoinder.exchange import Outcome
 from rejoinder.load.analysis import OUTCOMES
 from rejoinder.load.analyst import ANALYST_PROGRAM, KEY_VARIABLE, Analyst, Brief, conformance_judge, frame, read_frame
-from rejoinder.load.arrivals import schedule, share
+from rejoinder.load.arrivals import share
 from rejoinder.load.bodies import Bodies
 from rejoinder.load.histogram import Histogram
 from rejoinder.load.reader import (
@@ -53,7 +53,7 @@ from rejoinder.load.reader import (
 )
 from rejoinder.load.recording import Recording
 from rejoinder.load.settings import ENVIRONMENT_PREFIX, INTERRUPT_DRAIN, LoadSettings
-from rejoinder.load.slo import describe, missed
+from rejoinder.load.slo import describe, missed, parse_slos
 from rejoinder.load.tally import SelfCheck, Tally, load_line
 
 logger = logging.getLogger("rejoinder.load")
@@ -323,7 +323,7 @@ class Engine:
             gevent.spawn(self._reports),
             gevent.spawn(self._watch),
         ]
-        if self.settings.rate is not None:
+        if self.settings.mode == "open":
             self._helpers.append(gevent.spawn(self._dispatch))
         self.running.set()
 
@@ -430,7 +430,6 @@ class Engine:
     def _dispatch(self) -> None:
         settings = self.settings
         assert settings is not None
-        assert settings.rate is not None
         slots = gevent.lock.BoundedSemaphore(settings.max_in_flight)
 
         def one(slot: int, intended: int) -> None:
@@ -439,8 +438,7 @@ class Engine:
             finally:
                 slots.release()
 
-        offsets = schedule(settings.arrivals, settings.rate, settings.duration or None, settings.seed)
-        for slot, offset in share(offsets, self.index, self.count):
+        for slot, offset in share(settings.schedule(), self.index, self.count):
             intended = self.zero + round(offset * 1e9)
             _sleep_until(intended)
             if slots.locked():
@@ -628,6 +626,8 @@ class Coordinator:
             values["rate"] = None
         settings = LoadSettings.from_mapping({**values, "url": self.environment.host or ""})
         settings.target()
+        parse_slos(settings.slos)
+        next(settings.schedule(), None)
         self.settings = settings
         if self.engine is not None:
             self.engine.prepare(settings, samples=bool(os.environ.get(OUTPUT_VARIABLE)))
@@ -827,6 +827,9 @@ def _row(histogram: Histogram) -> str:
 _OPTIONS: Final = {
     "model": (str, "Model to ask for; left out of the requests when empty."),
     "rate": (float, "Open loop: requests per second, whatever the number of users. Without it: one per user."),
+    "phases": (str, "Open loop: a rate that changes, like 5@30s,5..50@1min,50@10min."),
+    "trace": (str, "Open loop: file of recorded traffic (Mooncake, BurstGPT or Azure) to replay."),
+    "speed": (float, "How many times as fast as it was recorded a trace is replayed."),
     "arrivals": (str, "Open loop: constant, poisson or gamma:B."),
     "duration": (float, "Seconds for which requests are issued; 0: until stopped."),
     "ramp": (float, "Closed loop: seconds over which the users send their first requests."),
@@ -879,7 +882,7 @@ class ResponsesUser(User):
         engine = self._coordinator.engine
         assert engine is not None
         engine.running.wait()
-        if engine.settings is not None and engine.settings.rate is None:
+        if engine.settings is not None and engine.settings.mode == "closed":
             engine.closed_loop(self._number)
         # Locust stops its users when the run has been drained.
         while engine.running.is_set():

@@ -206,6 +206,8 @@ def run_load(
     if settings.bodies:
         settings = replace(settings, bodies=str(Path(settings.bodies).absolute()))
         read_corpus(Path(settings.bodies))
+    if settings.trace:
+        settings = replace(settings, trace=str(Path(settings.trace).absolute()))
     with tempfile.TemporaryDirectory(prefix="rejoinder-load-") as folder:
         run = _Run(settings, writer, progress, Path(folder), key, stop or threading.Event())
         with _signals(run):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from rejoinder.contract import DEFAULT_DIALECT, load_dialect
 from rejoinder.errors import UsageError
-from rejoinder.load.arrivals import parse_arrivals
+from rejoinder.load.arrivals import Phase, parse_arrivals, parse_phases, schedule
 from rejoinder.load.slo import parse_slos
+from rejoinder.load.traces import read_trace
 
 ENVIRONMENT_PREFIX: Final = "REJOINDER_LOAD_"
 INTERRUPT_DRAIN: Final = 5.0
@@ -45,7 +47,7 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadSettings:
-    """What a load run does. Give either ``concurrency`` (closed loop) or ``rate`` (open loop).
+    """What a load run does. Give ``concurrency`` (closed loop), or ``rate``, ``phases`` or ``trace`` (open loop).
 
     ``url`` is the base with or without ``/v1``, or the create endpoint itself. ``duration`` is how long requests are
     issued, in seconds; ``drain`` how long afterwards those in flight may take to end. ``ramp`` spreads the first
@@ -53,8 +55,10 @@ class LoadSettings:
     ``max_output_tokens`` 0 leaves that field out.
     ``bodies`` names a JSON or NDJSON file of request bodies; without it ``prompt`` (or a short built-in text) is
     sent. Time-outs are seconds: to connect, between two receives, and for a whole request. ``max_in_flight`` bounds
-    what an open loop may have open in each process; what waits for it is measured from its intended start. ``slos`` are
-    objectives as :mod:`rejoinder.load.slo` describes them.
+    what an open loop may have open in each process; what waits for it is measured from its intended start.
+    ``phases`` is a changing rate as :func:`~rejoinder.load.arrivals.parse_phases` reads it; ``trace`` a file of recorded traffic,
+    which is replayed ``speed`` times as fast as it was recorded. ``slos`` are objectives as :mod:`rejoinder.load.slo`
+    describes them.
     """
 
     url: str
@@ -62,6 +66,9 @@ class LoadSettings:
     dialect: str = DEFAULT_DIALECT
     concurrency: int | None = None
     rate: float | None = None
+    phases: str = ""
+    trace: str = ""
+    speed: float = 1.0
     arrivals: str = "constant"
     duration: float = 10.0
     ramp: float | None = None
@@ -79,8 +86,33 @@ class LoadSettings:
 
     @property
     def mode(self) -> str:
-        """``open`` when a rate is set, else ``closed``."""
-        return "closed" if self.rate is None else "open"
+        """``closed`` when the number of requests in flight is set, ``open`` when their starts are."""
+        return "closed" if self.rate is None and not self.phases and not self.trace else "open"
+
+    @property
+    def pace(self) -> str:
+        """The load in a few words."""
+        if self.trace:
+            return f"{self.trace} at {self.speed:g} times its speed"
+        if self.phases:
+            return f"{self.phases} requests/s"
+        return f"{self.concurrency} in flight" if self.rate is None else f"{self.rate:g} requests/s"
+
+    def schedule(self) -> Iterator[float]:
+        """Yield the offsets in seconds at which an open loop starts requests."""
+        duration = self.duration or None
+        if self.trace:
+            offsets = (entry.offset / self.speed for entry in read_trace(self.trace))
+            return offsets if duration is None else itertools.takewhile(lambda offset: offset < duration, offsets)
+        rate: float | tuple[Phase, ...] = parse_phases(self.phases) if self.phases else self.rate or 1.0
+        return schedule(self.arrivals, rate, duration, self.seed)
+
+    def natural_duration(self) -> float | None:
+        """Return how long the phases or the trace last, in seconds; ``None`` where nothing says so."""
+        if self.trace:
+            # The last request belongs to it.
+            return max(0.1, math.nextafter(read_trace(self.trace)[-1].offset / self.speed, math.inf))
+        return sum(phase.seconds for phase in parse_phases(self.phases)) if self.phases else None
 
     @property
     def ramp_seconds(self) -> float:
@@ -97,10 +129,17 @@ class LoadSettings:
         load_dialect(self.dialect)
         parse_arrivals(self.arrivals)
         parse_slos(self.slos)
-        if (self.concurrency is None) == (self.rate is None):
+        given = [self.concurrency is not None, self.rate is not None, bool(self.phases), bool(self.trace)]
+        if sum(given) != 1:
             raise UsageError(
-                "A load run needs either a concurrency or a rate.", "Give --concurrency C or --rate R, not both."
+                "A load run needs either a concurrency or a rate.",
+                "Give one of --concurrency C, --rate R, --trace FILE.",
             )
+        if self.trace:
+            _within("speed", self.speed, 1e-6, 1e6)
+            read_trace(self.trace)
+        for phase in parse_phases(self.phases) if self.phases else ():
+            _within("rate", max(phase.begin, phase.end), 0, MAX_RATE)
         if self.concurrency is not None:
             _within("concurrency", self.concurrency, 1, MAX_CONCURRENCY)
             if self.processes > self.concurrency:

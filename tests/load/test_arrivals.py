@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rejoinder.errors import UsageError
-from rejoinder.load.arrivals import schedule, share
+from rejoinder.load.arrivals import Phase, parse_phases, schedule, share
 
 
 @given(st.floats(0.1, 1000), st.floats(0.1, 30))
@@ -53,3 +53,51 @@ def test_without_a_duration_it_goes_on() -> None:
 def test_an_unknown_process_is_a_clear_error(arrivals: str) -> None:
     with pytest.raises(UsageError, match="no arrival process"):
         next(schedule(arrivals, 1.0, 1.0))
+
+
+phases = st.lists(
+    st.builds(Phase, st.floats(0, 50), st.floats(0, 50), st.floats(0.5, 10)).filter(
+        lambda phase: phase.begin + phase.end > 0.5
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(phases)
+def test_every_phase_has_its_count_and_its_rate(plan: list[Phase]) -> None:
+    offsets = list(schedule("constant", plan, None))
+    assert offsets == sorted(offsets)
+    begin = expected = 0.0
+    for phase in plan:
+        middle, end = begin + phase.seconds / 2, begin + phase.seconds
+        early = expected + (phase.begin * 0.75 + phase.end * 0.25) * phase.seconds / 2
+        expected += phase.starts
+        assert sum(offset < middle for offset in offsets) == pytest.approx(early, abs=1.001)
+        assert sum(offset < end for offset in offsets) == pytest.approx(expected, abs=1.001)
+        begin = end
+    assert offsets[-1] <= begin + 1e-6
+
+
+@given(phases, st.sampled_from(["constant", "poisson", "gamma:0.5"]), st.integers(1, 5), st.floats(0.1, 20))
+def test_processes_share_the_phases_too(plan: list[Phase], arrivals: str, count: int, duration: float) -> None:
+    whole = list(enumerate(schedule(arrivals, plan, duration, 3)))
+    parts = [list(share(schedule(arrivals, plan, duration, 3), index, count)) for index in range(count)]
+    assert sorted(itertools.chain(*parts)) == whole
+    assert all(offset < duration for _, offset in whole)
+
+
+def test_random_arrivals_follow_a_ramp() -> None:
+    offsets = list(schedule("poisson", parse_phases("10..90@400s"), None, seed=2))
+    assert len(offsets) == pytest.approx(20_000, rel=0.03)
+    assert sum(offset < 200 for offset in offsets) == pytest.approx(6_000, rel=0.05)
+
+
+def test_phases_are_read() -> None:
+    assert parse_phases("5@30s, 5..50 @ 1min,0@500ms") == (Phase(5, 5, 30), Phase(5, 50, 60), Phase(0, 0, 0.5))
+
+
+@pytest.mark.parametrize("text", ["", "5", "@3s", "5@", "5@3x", "-5@3s", "5..@3s", "5..x@3s", "0@10s", "5@3s,,5@3s"])
+def test_what_is_no_schedule_is_a_clear_error(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_phases(text)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from rejoinder.errors import RejoinderError, UsageError
+from rejoinder.load.arrivals import parse_phases, schedule
 from rejoinder.load.histogram import Histogram
 from rejoinder.load.run import LoadProgress, LoadResult, _Thinner, run_load
 from rejoinder.load.settings import LoadSettings
@@ -102,6 +103,19 @@ def test_an_open_loop_starts_every_slot_of_its_schedule(execute: Execute, timed_
     assert sorted(round(request["intended"], 4) for request in requests) == [slot / 40 for slot in range(80)]
     assert {request["worker"] for request in requests} == set(range(processes))
     assert result.load["self_check"]["processes"] == processes
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_phases_and_traces_are_kept(execute: Execute, timed_server: Any, tmp_path: Path, processes: int) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("Timestamp,Request tokens,Response tokens\n0,9,3\n2,9,3\n3,9,3\n", "utf-8")
+    model = "ttft=20&gap=5&tokens=8"
+    values: dict[str, Any] = {"trace": str(trace), "speed": 4.0} if processes == 1 else {"phases": "4@500ms,4..12@1s"}
+    result, run = execute(timed_server.url, model=model, duration=1.5, processes=processes, **values)
+    expected = [0, 0.5, 0.75] if processes == 1 else list(schedule("constant", parse_phases("4@500ms,4..12@1s"), None))
+    assert result.started == result.ok == timed_server.truth()["requests"] == len(expected)
+    starts = sorted(request["intended"] for request in run.samples_of("request"))
+    assert starts == pytest.approx(expected, abs=1e-5)
 
 
 def test_objectives_are_judged_over_what_was_started(execute: Execute, timed_server: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rejoinder.recording import Recording
     from rejoinder.wire.target import Target
 
+DEFAULT_DURATION: Final = 10.0
 CLIENT_BOUND: Final = 4
 """Exit code of a run whose figures the load generator itself has set."""
 
@@ -29,17 +31,36 @@ CLIENT_BOUND: Final = 4
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True),
     metavar="R",
-    help="Open loop: R requests a second on a fixed schedule, whatever the endpoint does.",
+    help="Open loop: R requests a second on a fixed schedule, whatever the endpoint does; or phases, "
+    "like 5@30s,5..50@1min,50@10min.",
+)
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Open loop: recorded traffic to replay, in the format of Mooncake, BurstGPT or Azure.",
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    metavar="X",
+    help="How many times as fast as it was recorded a trace is replayed.",
+)
+@click.option(
+    "--arrivals",
+    default="constant",
+    show_default=True,
+    metavar="A",
+    help="Open loop: constant, poisson, or gamma:B (the smaller B, the burstier).",
 )
 @click.option(
     "--duration",
     type=parse_duration,
-    default="10s",
-    show_default=True,
     metavar="S",
-    help="How long requests are begun; those in flight then end.",
+    help="How long requests are begun; those in flight then end. [default: 10s, or the length of phases or trace]",
 )
 @click.option(
     "--max-output-tokens",
@@ -88,8 +109,11 @@ def command(
     api_key_env: str,
     out: Path | None,
     concurrency: int | None,
-    rate: float | None,
-    duration: float,
+    rate: str | None,
+    trace: Path | None,
+    speed: float,
+    arrivals: str,
+    duration: float | None,
     max_output_tokens: int,
     prompt: str | None,
     bodies: Path | None,
@@ -112,10 +136,13 @@ def command(
     """
     from rejoinder.load.settings import LoadSettings
 
-    if concurrency is not None and rate is not None:
-        raise UsageError("--concurrency and --rate exclude each other.", "Choose a closed loop or an open loop.")
-    if concurrency is None and rate is None:
+    paces = {"--concurrency": concurrency, "--rate": rate, "--trace": trace}
+    given = [name for name, value in paces.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} and {given[1]} exclude each other.", "Choose a closed loop or an open loop.")
+    if not given:
         concurrency = 8
+    steady, phases = read_rate(rate)
     key = read_key(api_key_env)
     with recording(out) as record, Steps(quiet=quiet) as steps:
         steps.step(f"Looking for an endpoint at {url}")
@@ -125,8 +152,11 @@ def command(
             model=target.model or "",
             dialect=dialect,
             concurrency=concurrency,
-            rate=rate,
-            duration=duration,
+            rate=steady,
+            phases=phases,
+            trace=str(trace) if trace else "",
+            speed=speed,
+            arrivals=arrivals,
             max_output_tokens=max_output_tokens,
             prompt=prompt or "",
             bodies=str(bodies) if bodies else "",
@@ -135,6 +165,8 @@ def command(
             seed=seed,
             slos=slos,
         )
+        length = settings.natural_duration() or DEFAULT_DURATION
+        settings = replace(settings, duration=length if duration is None else duration)
         settings.check()
         record.header(target, url=url, model=model, dialect=dialect, seed=seed, load=describe(settings))
         result = load_endpoint(record, steps, target, settings)
@@ -144,9 +176,21 @@ def command(
     return code
 
 
+def read_rate(text: str | None) -> tuple[float | None, str]:
+    """Return a rate, or the phases of a changing one; the other is empty."""
+    if text is None or "@" in text:
+        return None, text or ""
+    try:
+        return float(text), ""
+    except ValueError as error:
+        hint = "Write requests a second, like 20, or phases, like 5@30s,5..50@1min."
+        raise UsageError(f"The rate {text!r} is not a number.", hint) from error
+
+
 def describe(settings: LoadSettings) -> dict[str, object]:
     """Return the settings of a load run as the header of the run file holds them."""
-    how = {"rate": settings.rate} if settings.rate is not None else {"concurrency": settings.concurrency}
+    names = ("concurrency", "rate", "phases", "trace")
+    how = {name: value for name in names if (value := getattr(settings, name)) not in (None, "")}
     return {
         "mode": settings.mode,
         **how,
@@ -161,8 +205,7 @@ def load_endpoint(record: Recording, steps: Steps, target: Target, settings: Loa
     from rejoinder.load.run import run_load
     from rejoinder.load.slo import describe as describe_slo
 
-    how = f"{settings.rate:g} requests/s" if settings.rate is not None else f"{settings.concurrency} in flight"
-    steps.say(f"Load on {target.url}: {how} for {settings.duration:g} s")
+    steps.say(f"Load on {target.url}: {settings.pace} for {settings.duration:g} s")
     steps.step("Loading", settings.duration)
 
     def show(progress: LoadProgress) -> None:

@@ -1,0 +1,143 @@
+"""Recorded traffic to replay: when requests came, and how long they and their answers were.
+
+Three public formats are read, told apart by their first line:
+
+- Mooncake: one JSON object a line with ``timestamp`` (ms), ``input_length``, ``output_length`` and ``hash_ids``, where
+  equal ids stand for equal blocks of 512 tokens, so that shared prefixes are replayed as such.
+- BurstGPT: CSV with ``Timestamp`` (s), ``Request tokens`` and ``Response tokens``.
+- Azure: CSV with ``TIMESTAMP`` (date and time), ``ContextTokens`` and ``GeneratedTokens``.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TextIO
+
+from rejoinder.errors import UsageError
+
+BLOCK_TOKENS: Final = 512
+"""Tokens that one hash id of a Mooncake trace stands for."""
+_MAX_ENTRIES: Final = 1_000_000
+_MAX_TOKENS: Final = 10_000_000
+_TOLD: Final = 3
+_COLUMNS: Final = {
+    "BurstGPT": ("Timestamp", "Request tokens", "Response tokens"),
+    "Azure": ("TIMESTAMP", "ContextTokens", "GeneratedTokens"),
+}
+
+
+class TraceEntry(NamedTuple):
+    """One request of a trace; ``offset`` is in seconds from the first one. ``blocks`` are ids of shared prefixes."""
+
+    offset: float
+    input_tokens: int
+    output_tokens: int
+    blocks: tuple[int, ...] = ()
+
+
+@lru_cache(maxsize=4)
+def read_trace(path: str) -> tuple[TraceEntry, ...]:
+    """Return the requests of a trace file in the order of their times.
+
+    Raises :class:`UsageError` for a file in none of the formats, and for bad lines, with file and line number.
+    """
+    found: list[TraceEntry] = []
+    bad: list[str] = []
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            for number, entry in _entries(path, file):
+                if isinstance(entry, str):
+                    bad.append(f"line {number}: {entry}")
+                else:
+                    found.append(entry)
+                if len(found) > _MAX_ENTRIES:
+                    raise UsageError(f"{path} has more than {_MAX_ENTRIES:,} requests.", "Cut it to the part you want.")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"it is no text: {error}"
+        raise UsageError(f"The trace {path} cannot be read: {reason}.") from error
+    if bad:
+        more = f"; and {len(bad) - _TOLD} more" if len(bad) > _TOLD else ""
+        raise UsageError(f"{path} has bad lines. {'; '.join(bad[:_TOLD])}{more}.", "Mend or remove them.")
+    if not found:
+        raise UsageError(f"{path} holds no requests.")
+    found.sort(key=lambda entry: entry.offset)
+    first = found[0].offset
+    return tuple(entry._replace(offset=entry.offset - first) for entry in found)
+
+
+def _entries(path: str, file: TextIO) -> Iterator[tuple[int, TraceEntry | str]]:
+    """Yield line number and entry, or what is wrong with the line."""
+    head = file.readline()
+    file.seek(0)
+    if head.lstrip().startswith("{"):
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield number, _mooncake(line)
+        return
+    rows = csv.reader(file)
+    names = [name.strip() for name in next(rows, [])]
+    for columns in _COLUMNS.values():
+        if all(column in names for column in columns):
+            places = [names.index(column) for column in columns]
+            for row in rows:
+                if row:
+                    yield rows.line_num, _row(row, places, columns)
+            return
+    raise UsageError(
+        f"{path}, line 1, is of none of the trace formats that are known.",
+        "Mooncake has JSON lines; BurstGPT and Azure begin with a line of column names, "
+        + " or ".join(",".join(columns) for columns in _COLUMNS.values())
+        + ".",
+    )
+
+
+def _mooncake(line: str) -> TraceEntry | str:
+    try:
+        record: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return f"not JSON ({error})"
+    if not isinstance(record, dict):
+        return "not a JSON object"
+    numbers = []
+    for name in ("timestamp", "input_length", "output_length"):
+        value = record.get(name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return f"{name} is not a number" if name in record else f"{name} is missing"
+        numbers.append(float(value))
+    blocks = record.get("hash_ids", [])
+    if not isinstance(blocks, list) or not all(type(block) is int for block in blocks):
+        return "hash_ids is not a list of whole numbers"
+    return _entry(numbers[0] / 1e3, numbers[1], numbers[2], tuple(blocks))
+
+
+def _row(row: list[str], places: list[int], columns: tuple[str, ...]) -> TraceEntry | str:
+    if len(row) <= max(places):
+        return f"{len(row)} columns, too few"
+    numbers = []
+    for place, column in zip(places, columns, strict=True):
+        text = row[place].strip()
+        try:
+            if column == "TIMESTAMP":
+                numbers.append(datetime.fromisoformat(text).timestamp())
+            else:
+                numbers.append(float(text))
+        except ValueError:
+            return f"{column} is {text[:40]!r}"
+    time, given, made = numbers
+    return _entry(time, given, made)
+
+
+def _entry(time: float, given: float, made: float, blocks: tuple[int, ...] = ()) -> TraceEntry | str:
+    if not math.isfinite(time):
+        return f"the time is {time}"
+    for tokens in (given, made):
+        if not 0 <= tokens <= _MAX_TOKENS or tokens != int(tokens):
+            return f"{tokens:g} is no number of tokens"
+    # A request without any input, and an answer without any output, cannot be asked for.
+    return TraceEntry(time, max(1, int(given)), max(1, int(made)), blocks)
