@@ -278,6 +278,9 @@ BAD = {
         "minimum",
         "contradicts maximum 1",
     ),
+    "a bound that is none": (ADD + '{ type = "integer", minimum = "1" }', "/properties/x", "minimum", "not a number"),
+    "a count that is none": (ADD + '{ type = "array", minItems = -1 }', "/properties/x", "minItems", "not a count"),
+    "definitions inside": (ADD + '{ type = "object", "$defs" = {} }', "/properties/x", "$defs", "at the top"),
     "pattern": (ADD + '{ type = "string", pattern = "(" }', "/properties/x", "pattern", "not a regular expression"),
     "all taken away": (
         '[overlay.request.replace]\n"/$defs/TextFormat/anyOf" = []',
@@ -349,3 +352,33 @@ def test_bad_dialect_files(tmp_path, name, text, what):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ContractError, match="cannot be read"):
         load_dialect(tmp_path / "none.toml")
+
+
+KEYWORDS = ("type", "properties", "required", "anyOf", "enum", "const", "$ref", "items", "minimum", "pattern", "$defs")
+PLACES = ("/properties/x", "/properties/top_k", "/$defs", "/$defs/Tool/anyOf", "/required", "/x", "", "/", "/a/0")
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["string", "object", "#/$defs/Tool", "x", "("]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYWORDS), inner, max_size=3),
+    max_leaves=6,
+)
+tables = st.dictionaries(st.sampled_from(PLACES), values, max_size=2) | values
+operations = st.fixed_dictionaries(
+    {},
+    optional={
+        "remove": st.lists(st.sampled_from(PLACES), max_size=2) | values,
+        **dict.fromkeys(("exclude", "include", "replace", "add"), tables),
+    },
+)
+
+
+@given(schema=st.sampled_from(SCHEMAS), overlay=operations | values)
+def test_no_overlay_fails_in_any_other_way(tmp_path_factory, schema, overlay):
+    """Whatever an overlay says, it is used or refused with the file's name; nothing else is raised."""
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(json.dumps({"name": "any", "overlay": {schema: overlay}}), "utf-8")
+    refused = ""
+    try:
+        Draft202012Validator.check_schema(load_dialect(path).schema(schema))
+    except ContractError as error:
+        refused = error.message
+    assert not refused or str(path) in refused

@@ -142,8 +142,11 @@ def _events(schema: Schema, file: str) -> dict[str, EventSpec]:
     specs: dict[str, EventSpec] = {}
     for name, definition in schema["$defs"].items():
         pointer = f"/$defs/{escape(name)}"
-        if definition.get("x-role") not in get_args(Role):
+        if not isinstance(definition, dict) or definition.get("x-role") not in get_args(Role):
             raise fail(file, pointer, "x-role", f"an event has one of the roles {', '.join(get_args(Role))}")
+        for key in ("x-container", "x-part", "x-field", "x-item"):
+            if not isinstance(definition.get(key, ""), str):
+                raise fail(file, pointer, key, "it must be a text")
         types = {key: _single_type(value) for key, value in definition.get("properties", {}).items()}
         required = tuple(definition.get("required", ()))
         for key in required:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from rejoinder.contract import _source
 from rejoinder.contract._schemas import Schema, schema_of
 from rejoinder.contract._source import DEFAULT_DIALECT, Source
-from rejoinder.contract._vocabulary import fail, find, reachable, steps
+from rejoinder.contract._vocabulary import escape, fail, find, reachable, steps
 from rejoinder.verdict import ABSENT
 
 _FIELDS: Final = ("method", "path", "query", "body", "reply")
@@ -48,12 +48,15 @@ def operations_of(source: Source) -> Mapping[str, Operation]:
     """Return the operations of a dialect that was read."""
     found = {}
     for name, raw in schema_of(source, "neighbours")["x-operations"].items():
-        for key in raw:
-            if key not in _FIELDS:
-                raise fail(source.file, f"/x-operations/{name}", key, f"no such part; there are {', '.join(_FIELDS)}")
+        pointer = f"/x-operations/{escape(name)}"
+        if not isinstance(raw, dict):
+            raise fail(source.file, pointer, name, "an operation is a table")
+        for key, value in raw.items():
+            if key not in _FIELDS or not isinstance(value, str):
+                raise fail(source.file, pointer, key, f"not one of the texts {', '.join(_FIELDS)}")
         for key in ("method", "path", "reply"):
             if key not in raw:
-                raise fail(source.file, f"/x-operations/{name}", key, "it is missing")
+                raise fail(source.file, pointer, key, "it is missing")
         found[name] = Operation(
             name=name,
             method=raw["method"],
@@ -70,7 +73,7 @@ def _schema(source: Source, operation: str, part: str, target: str) -> Schema:
     if target in ("request", "response", "error"):
         return deepcopy(schema_of(source, target))
     definitions = schema_of(source, "neighbours")["$defs"]
-    if target not in definitions:
+    if not isinstance(definitions.get(target), dict):
         raise fail(source.file, f"/x-operations/{operation}", part, f"there is no definition {target!r}")
     request = schema_of(source, "request")
     schema: Schema = _filled(definitions[target], request)
@@ -85,7 +88,8 @@ def _filled(node: Any, request: Schema) -> Any:
         return [child for child in (_filled(child, request) for child in node) if child is not ABSENT]
     if not isinstance(node, dict):
         return node
-    if "x-from" in node:
-        return deepcopy(find(request, steps(node["x-from"])))
+    if isinstance(node.get("x-from"), str):
+        found = find(request, steps(node["x-from"]))
+        return found if found is ABSENT else deepcopy(found)
     filled = {key: _filled(child, request) for key, child in node.items()}
     return {key: child for key, child in filled.items() if child is not ABSENT}

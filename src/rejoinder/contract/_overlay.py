@@ -73,6 +73,9 @@ def apply(schema: Mapping[str, Any], overlay: Mapping[str, Any], *, name: str, f
             if element in present:
                 raise fail(where, pointer, "include", f"{element!r} is in the list already")
             present.append(deepcopy(element))
+    for key, value in schema.items():
+        if type(done.get(key)) is not type(value):
+            raise fail(where, f"/{key}", key, "this part of the schema cannot be taken away, only its members")
     check(done, where, branching=name == "response")
     used = reachable(done, all_of=name in _LIBRARIES)
     for pointer in overlay.get("add", {}):

@@ -122,7 +122,8 @@ def _undisputed(node: Any) -> Any:
         branches = [
             branch
             for branch in node["anyOf"]
-            if not (contested and branch == {"type": "null"}) and branch.get("x-branch") != "contested"
+            if not (contested and branch == {"type": "null"})
+            and not (isinstance(branch, dict) and branch.get("x-branch") == "contested")
         ]
         if len(branches) < len(node["anyOf"]):
             rest = {key: child for key, child in node.items() if key not in ("x-null", "anyOf")}

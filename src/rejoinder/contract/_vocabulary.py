@@ -34,6 +34,7 @@ _BY_TYPE: Final[Mapping[str, frozenset[str]]] = {
 }
 _CHOOSERS: Final = ("$ref", "const", "enum", "anyOf")
 _BRANCHING: Final = frozenset({"allOf", "if", "then"})
+_COUNTS: Final = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
 _SPANS: Final = (
     ("minLength", "maxLength"),
     ("minItems", "maxItems"),
@@ -124,6 +125,8 @@ class _Checker:
         self._definitions: Mapping[str, Any] = root.get("$defs", {})
 
     def run(self) -> None:
+        if not isinstance(self._definitions, Mapping):
+            raise fail(self._file, "", "$defs", "it is not a table of definitions")
         self._node(self._root, "")
         for name, definition in self._definitions.items():
             self._node(definition, f"/$defs/{escape(name)}")
@@ -145,6 +148,8 @@ class _Checker:
         if not isinstance(node, Mapping):
             what = "nothing could be valid here" if node is False else "a schema is an object"
             raise fail(self._file, at, steps(at)[-1] if at else "schema", what)
+        if at and "$defs" in node:
+            raise fail(self._file, at, "$defs", "definitions stand at the top of the file only")
         keys = [key for key in node if key not in _ANNOTATIONS and not key.startswith("x-")]
         for key in keys:
             if key in _BRANCHING and self._branching:
@@ -225,6 +230,16 @@ class _Checker:
                 self._node(node[key], f"{at}/{key}")
 
     def _limits(self, node: Mapping[str, Any], at: str) -> None:
+        for key in node:
+            value = node[key]
+            if key in _COUNTS and (type(value) is not int or value < 0):
+                raise fail(self._file, at, key, f"{value!r} is not a count")
+            if key in _NUMBERS and type(value) not in (int, float):
+                raise fail(self._file, at, key, f"{value!r} is not a number")
+            if key in ("pattern", "format") and not isinstance(value, str):
+                raise fail(self._file, at, key, f"{value!r} is not a text")
+        if node.get("multipleOf", 1) <= 0:
+            raise fail(self._file, at, "multipleOf", "it must be above zero")
         for low, high in _SPANS:
             if low in node and high in node and node[low] > node[high]:
                 raise fail(self._file, at, low, f"{node[low]} contradicts {high} {node[high]}")

@@ -1,0 +1,97 @@
+"""The operations beside create: which dialects define them, and what they take and give."""
+
+from __future__ import annotations
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from rejoinder.contract import Validator, dialect_names, load_dialect, load_operations, load_schema
+
+OPERATIONS = {
+    "northstar": ["retrieve", "cancel", "models"],
+    "openai": ["retrieve", "cancel", "models", "delete", "input_items", "input_tokens", "compact"],
+    "openresponses": ["compact"],
+}
+MESSAGE = {"id": "msg_1", "type": "message", "role": "user", "content": []}
+USAGE = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
+GOOD = [
+    ("retrieve", "query", {"stream": True, "starting_after": 3, "include": ["reasoning.encrypted_content"]}),
+    ("delete", "reply", {"id": "resp_1", "object": "response", "deleted": True}),
+    ("delete", "reply", {"id": "resp_1", "object": "response.deleted", "deleted": True}),
+    ("input_items", "query", {"limit": 100, "order": "asc", "after": "msg_1"}),
+    (
+        "input_items",
+        "reply",
+        {"object": "list", "data": [MESSAGE], "first_id": "msg_1", "last_id": "msg_1", "has_more": False},
+    ),
+    ("input_tokens", "body", {"model": "m", "input": "x", "tools": [{"type": "apply_patch"}]}),
+    ("input_tokens", "reply", {"object": "response.input_tokens", "input_tokens": 7}),
+    ("compact", "body", {"model": "m", "input": [{"type": "compaction_trigger"}]}),
+    (
+        "compact",
+        "reply",
+        {"id": "c_1", "object": "response.compaction", "created_at": 1, "output": [MESSAGE], "usage": USAGE},
+    ),
+    (
+        "models",
+        "reply",
+        {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "x"}]},
+    ),
+]
+BAD = [
+    ("retrieve", "query", {"starting_after": "x"}, "/starting_after"),
+    ("delete", "reply", {"id": "resp_1", "object": "response", "deleted": False}, "/deleted"),
+    ("input_items", "query", {"limit": 101}, "/limit"),
+    ("input_items", "query", {"limit": 0}, "/limit"),
+    ("input_items", "query", {"order": "up"}, "/order"),
+    ("input_items", "reply", {"object": "list", "data": [], "first_id": "", "last_id": ""}, "/has_more"),
+    ("input_tokens", "body", {"tools": [{"type": "apply_patches"}]}, "/tools/0/type"),
+    ("input_tokens", "reply", {"object": "response.input_tokens", "input_tokens": -1}, "/input_tokens"),
+    ("compact", "body", {"input": "x"}, "/model"),
+]
+
+
+@pytest.mark.parametrize("name", dialect_names())
+def test_operations(name):
+    operations = load_operations(name)
+    assert list(operations) == OPERATIONS[name]
+    assert load_dialect(name).operations == operations
+    for key, operation in operations.items():
+        assert operation.name == key
+        assert operation.method in {"GET", "POST", "DELETE"}
+        assert operation.path.startswith("/v1/")
+        assert (operation.body is None) or operation.method == "POST"
+        for schema in (operation.query, operation.body, operation.reply):
+            if schema is not None:
+                Draft202012Validator.check_schema(schema)
+                assert "x-from" not in str(schema)
+    for key in {"retrieve", "cancel"} & set(operations):
+        assert operations[key].reply == load_schema("response", dialect=name)
+
+
+@pytest.mark.parametrize(("name", "part", "value"), GOOD)
+def test_good(name, part, value):
+    assert Validator(getattr(load_operations("openai")[name], part)).errors(value) == []
+
+
+@pytest.mark.parametrize(("name", "part", "value", "pointer"), BAD)
+def test_bad(name, part, value, pointer):
+    errors = Validator(getattr(load_operations("openai")[name], part)).errors(value)
+    assert [error.pointer for error in errors] == [pointer]
+
+
+def test_fields_that_the_request_lacks_are_left_out(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(
+        'name = "own"\nbase = "openai"\n[overlay.request]\nremove = ["/properties/instructions"]\n', "utf-8"
+    )
+    body = load_operations(path)["compact"].body
+    assert body is not None
+    assert "instructions" not in body["properties"]
+    assert "instructions" in load_operations("openai")["compact"].body["properties"]
+
+
+def test_refusals():
+    validator = Validator(load_schema("error"))
+    assert validator.errors({"error": {"type": "not_found", "message": "m", "param": None, "code": None}}) == []
+    assert [error.pointer for error in validator.errors({"error": "m"})] == ["/error"]
