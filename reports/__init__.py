@@ -1,5 +1,7 @@
 """What people see of a run: an HTML page, JUnit XML, CTRF JSON, Markdown, CSV, a badge, and a summary for the terminal.
 
+Two runs are compared by :func:`diff_runs`, whose result has writers of its own.
+
 Every writer is a pure function of a :class:`rejoinder.runfile.Run`: it reads no file, no clock and no network, and
 never fails over strange content, because everything in a run that came from an endpoint is hostile until shown
 otherwise.
@@ -10,16 +12,23 @@ from __future__ import annotations
 from rejoinder.reports._badge import render_badge
 from rejoinder.reports._csv import render_csv
 from rejoinder.reports._ctrf import render_ctrf
+from rejoinder.reports._diff import Diff, diff_runs
+from rejoinder.reports._diff_writers import render_diff_html, render_diff_markdown, render_diff_text
 from rejoinder.reports._html import render_html
 from rejoinder.reports._junit import render_junit
 from rejoinder.reports._markdown import render_markdown
 from rejoinder.reports._terminal import Summary, summarize
 
 __all__ = [
+    "Diff",
     "Summary",
+    "diff_runs",
     "render_badge",
     "render_csv",
     "render_ctrf",
+    "render_diff_html",
+    "render_diff_markdown",
+    "render_diff_text",
     "render_html",
     "render_junit",
     "render_markdown",

@@ -10,10 +10,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
@@ -23,7 +24,7 @@ from rejoinder.reports._charts import gap_chart, percentile_chart, time_span, ti
 from rejoinder.reports._contract import MEANINGS, SIGN_OF
 from rejoinder.reports._evidence import Evidence, Gatherer, sides
 from rejoinder.reports._load import PERCENTILES
-from rejoinder.reports._model import WORDS, FindingView, RuleView, Tone, View, view
+from rejoinder.reports._model import WORDS, FindingView, RuleView, Tone, view
 from rejoinder.runfile import Run
 
 EVIDENCE_BUDGET: Final = 150_000
@@ -37,6 +38,9 @@ FINDINGS_IN_ALL: Final = 200
 LINES_PER_RULE: Final = 40
 """Further findings of one rule that get a line each; the others are counted."""
 LINES_IN_ALL: Final = 400
+
+
+Key = TypeVar("Key")
 
 
 @dataclass(slots=True)
@@ -60,7 +64,7 @@ class ShownRule:
 def render_html(run: Run) -> str:
     """Return the run as one HTML document, which encodes to UTF-8 and needs no network."""
     seen = view(run)
-    groups = _shown(run, seen)
+    groups = chosen(run, seen.url, seen.groups)
     return page(
         "report.html.j2",
         run=run,
@@ -99,18 +103,24 @@ def page(template: str, **values: Any) -> str:
     )
 
 
-def _shown(run: Run, seen: View) -> list[tuple[Tone, list[ShownRule]]]:
+def chosen(
+    run: Run,
+    url: str,
+    listed: Sequence[tuple[Key, list[RuleView]]],
+    budget: int = EVIDENCE_BUDGET,
+    room: int = FINDINGS_IN_ALL,
+) -> list[tuple[Key, list[ShownRule]]]:
     """Choose what is written out: findings in turn, every rule's first before any rule's second."""
-    groups = [(tone, [ShownRule(rule) for rule in rules]) for tone, rules in seen.groups]
-    gatherer = Gatherer(seen.url, {exchange.id: exchange for exchange in run.exchanges})
+    groups = [(key, [ShownRule(rule) for rule in rules]) for key, rules in listed]
+    gatherer = Gatherer(url, {exchange.id: exchange for exchange in run.exchanges})
     everything = [(shown, *_sorted_out(shown.rule.findings)) for _, rules in groups for shown in rules]
-    budget, total, lines = EVIDENCE_BUDGET, 0, 0
+    total, lines = 0, 0
     for turn in range(FINDINGS_PER_RULE):
-        for shown, chosen, others in everything:
-            if turn >= len(chosen):
+        for shown, worthy, others in everything:
+            if turn >= len(worthy):
                 continue
-            finding = chosen[turn]
-            if turn and total >= FINDINGS_IN_ALL:
+            finding = worthy[turn]
+            if turn and total >= room:
                 others.append(finding)
                 continue
             entry = Shown(finding)

@@ -54,12 +54,13 @@ def render_markdown(run: Run, limit: int = 60_000) -> str:
         shown += 1
     if shown < total:
         parts.append(f"\n{plural(total - shown, 'more finding is', 'more findings are')} in the HTML report.\n")
-    text = "".join(parts)
-    return text if len(text.encode()) <= limit else _bounded(text, limit)
+    return bounded("".join(parts), limit)
 
 
-def _bounded(text: str, limit: int) -> str:
-    """Cut whole lines off the end until the text fits; code fences are written in one line, so none stays open."""
+def bounded(text: str, limit: int) -> str:
+    """Cut whole lines off the end until a text fits; code fences are written in one line, so none stays open."""
+    if len(text.encode()) <= limit:
+        return text
     note = "\n\n(cut short)\n"
     kept, used = [], len(note.encode())
     for line in text.splitlines(keepends=True):

@@ -208,12 +208,15 @@ def catalogue() -> Mapping[str, Rule]:
         return {}
 
 
-def view(run: Run) -> View:
-    """Return the run as people look at it. Reads whatever is there and never raises on strange content."""
+def view(run: Run, anchors: Anchors | None = None) -> View:
+    """Return the run as people look at it. Reads whatever is there and never raises on strange content.
+
+    Pages that show several runs share the anchors among them.
+    """
     known = catalogue()
     cases = run.header.get("cases")
     titles = cases if isinstance(cases, dict) else {}
-    anchors = Anchors()
+    anchors = anchors or Anchors()
     rules = [_rule(verdict, known, titles, anchors) for verdict in run.verdicts]
     order = {family: index for index, family in enumerate(FAMILIES)}
     rules.sort(key=lambda rule: (order.get(rule.family, len(order)), rule.family, rule.id))

@@ -60,16 +60,16 @@
   // A rule is found by its own words and by the messages and cases of its findings, but not by raw evidence. Its row
   // and its findings share one text, so that both parts of the page always show the same rules.
   const texts = new Map();
-  const articleOf = new Map(articles.map((article) => [article.querySelector("h4 a").hash.slice(1), article]));
+  const own = (article) => all("h4, .statement, summary, .cases, .further", article);
+  for (const article of articles) texts.set(article, own(article).map((part) => part.textContent).join(" ").toLowerCase());
   for (const row of rows) {
-    const article = articleOf.get(row.id);
-    const parts = article ? all("h4, .statement, summary, .cases, .further", article) : [];
-    const text = [row, ...parts].map((part) => part.textContent).join(" ").toLowerCase();
-    texts.set(row, text);
-    if (article) texts.set(article, text);
+    const mine = articles.filter((article) => article.querySelector("h4 a").hash.slice(1) === row.id);
+    const parts = [row, ...mine.flatMap(own)];
+    const text = parts.map((part) => part.textContent).join(" ").toLowerCase();
+    for (const item of [row, ...mine]) texts.set(item, text);
   }
   const fits = (item) =>
-    (!state.status.size || state.status.has(item.dataset.status)) &&
+    (!state.status.size || item.dataset.status.split(" ").some((name) => state.status.has(name))) &&
     (!state.level.size || state.level.has(item.dataset.level)) &&
     (!state.family || state.family === item.dataset.family) &&
     state.q.toLowerCase().split(/\s+/).every((word) => texts.get(item).includes(word));

@@ -60,3 +60,28 @@ def test_report_writes_for_machines(invoke: Invoke, tmp_path: Path) -> None:
     with (tmp_path / "requests.csv").open(newline="") as file:
         assert [row["e2e"] for row in csv.DictReader(file)] == ["0.5"]
     assert "badge.json" in out
+
+
+def test_diff_fails_when_something_fails_anew(invoke: Invoke, tmp_path: Path) -> None:
+    record(tmp_path / "a", "EVT-02", "USG-02")
+    record(tmp_path / "b", "USG-02", "SSE-03")
+    code, out, _ = invoke("diff", "a", "b", "--html", "d.html", "--markdown", "d.md")
+    assert code == 1
+    assert out.startswith("1 new failure\n")
+    for line in ("+ SSE-03 SSE-03 does not hold. /SSE-03", "= USG-02", "- EVT-02"):
+        assert line in out
+    assert "1 new failure" in (tmp_path / "d.html").read_text()
+    assert (tmp_path / "d.md").read_text().startswith("## ❌ 1 new failure")
+    code, out, _ = invoke("diff", "a", "a")
+    assert code == 0
+    assert out.startswith("Nothing new\n")
+    code, out, err = invoke("diff", "a", "b", "--markdown", "-")
+    assert (code, out[:2]) == (1, "##")
+    assert "new failure" in err
+
+
+def test_diff_of_what_is_not_there(invoke: Invoke, tmp_path: Path) -> None:
+    record(tmp_path / "a")
+    code, _, err = invoke("diff", "a", "nowhere")
+    assert code == 2
+    assert "There is no run file" in err

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,13 @@ def _load(name: str) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def check_page() -> Callable[[str], Any]:
+    """Return the function that asserts what holds for every page and returns the page as parsed."""
+    check: Callable[[str], Any] = _load("page_checks").check_page
+    return check
 
 
 @pytest.fixture(scope="session")

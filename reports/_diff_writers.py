@@ -1,0 +1,114 @@
+"""A comparison of two runs as a page, as Markdown, and as lines for the terminal."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rejoinder.reports._diff import CAVEAT, KINDS, SIGN_OF, Diff, Kind
+from rejoinder.reports._html import EVIDENCE_BUDGET, FINDINGS_IN_ALL, ShownRule, chosen, page
+from rejoinder.reports._markdown import SIGNS, bounded, code, escape
+from rejoinder.reports._model import Family, View
+from rejoinder.reports._text import listed, plural
+
+_MARKS: Final = {Kind.NEW: "+", Kind.STILL: "=", Kind.GONE: "?", Kind.FIXED: "-"}
+_FAILING: Final = (Kind.NEW, Kind.STILL)
+
+
+def render_diff_html(diff: Diff) -> str:
+    """Return the comparison as one HTML document, which needs no network; ``diff`` comes from :func:`diff_runs`."""
+    groups: dict[Kind, list[ShownRule]] = {}
+    for run, seen, kinds in (
+        (diff.runs[1], diff.after, _FAILING),
+        (diff.runs[0], diff.before, (Kind.GONE, Kind.FIXED)),
+    ):
+        listing = [(kind, diff.groups[kind]) for kind in kinds if diff.groups[kind]]
+        groups |= dict(chosen(run, seen.url, listing, EVIDENCE_BUDGET // 2, FINDINGS_IN_ALL // 2))
+    return page(
+        "diff.html.j2",
+        diff=diff,
+        groups={kind: groups[kind] for kind in Kind if kind in groups},
+        counts={kind: amount for kind, amount in diff.counts.items() if amount},
+        kinds=KINDS,
+        kind_sign=SIGN_OF,
+        facts=facts_of([diff.before, diff.after]),
+        caveat=CAVEAT,
+        tested=any(figure.statement for figure in diff.figures),
+        families=families_of(diff.before, diff.after),
+        levels=[level for level in ("MUST", "SHOULD", "MAY", "OFF") if any(c.rule.level == level for c in diff.rules)],
+        anchors={change.id: change.anchor for change in diff.rules},
+    )
+
+
+def families_of(*views: View) -> list[Family]:
+    """Return the families of several runs."""
+    return list({family.id: family for seen in views for family in seen.families}.values())
+
+
+def facts_of(views: list[View]) -> list[tuple[str, list[str], bool]]:
+    """Return the facts of several runs side by side: name, one value for each run, and whether they are all equal."""
+    rows = [("Address", [seen.url for seen in views]), ("Verdict", [seen.headline for seen in views])]
+    names = dict.fromkeys(name for seen in views for name, _ in seen.facts)
+    rows += [(name, [dict(seen.facts).get(name, "") for seen in views]) for name in names]
+    return [(name, values, len(set(values)) == 1) for name, values in rows]
+
+
+def render_diff_markdown(diff: Diff, limit: int = 60_000) -> str:
+    """Return the comparison as Markdown of at most ``limit`` bytes, safe to paste."""
+    lines = [f"## {SIGNS[diff.tone]} {escape(diff.headline)}", "", escape(diff.sentence), ""]
+    targets = [f"{word} {code(f'{seen.model or seen.url} {seen.started}'.strip())}" for word, seen in _sides(diff)]
+    lines += [" · ".join(targets), ""]
+    lines += [f"> ⚠️ {escape(note)}\n" for note in diff.notes[:10]]
+    if diff.figures:
+        lines += ["| Load | before | after | change | |", "|---|---:|---:|---:|---|"]
+        for figure in diff.figures:
+            name, *cells = map(escape, (figure.name, figure.before, figure.after, figure.change, figure.statement))
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines += ["", escape(CAVEAT), ""]
+    for kind, rules in diff.groups.items():
+        if rules:
+            lines += [f"### {KINDS[kind][1]}", ""]
+            for rule in rules:
+                title = f" {escape(rule.title)}" if rule.title else ""
+                lines.append(f"- **{escape(rule.id)}**{title} ({rule.level})")
+                for finding in rule.findings[:10]:
+                    place = f" {code(finding.place)}" if finding.place else ""
+                    lines.append(f"  - {escape(finding.message)}{place} ({finding.extent})")
+                if len(rule.findings) > 10:
+                    lines.append(f"  - and {plural(len(rule.findings) - 10, 'more finding')}")
+            lines.append("")
+    changed = [change for change in diff.rules if change.changed and change.before and change.after]
+    if changed:
+        words = [f"{escape(c.id)} {c.before.word} → {c.after.word}" for c in changed if c.before and c.after]
+        lines += ["### Verdict changed", "", listed(words, 60), ""]
+    return bounded("\n".join(lines), limit)
+
+
+def _sides(diff: Diff) -> list[tuple[str, View]]:
+    return [("before", diff.before), ("after", diff.after)]
+
+
+def render_diff_text(diff: Diff, limit: int = 12) -> str:
+    """Return the comparison as plain lines for a terminal, with at most ``limit`` findings of each kind."""
+    lines = [diff.headline, f"  {diff.sentence}", ""]
+    lines += [f"  {word:<6}  {seen.url}  {seen.model}  {seen.started}".rstrip() for word, seen in _sides(diff)]
+    lines += [f"  ! {note}" for note in diff.notes]
+    for kind, rules in diff.groups.items():
+        told = [(rule, finding) for rule in rules for finding in rule.findings]
+        if told:
+            lines += ["", f"  {KINDS[kind][1]}"]
+            for rule, finding in told[:limit]:
+                place = f" {finding.place}" if finding.place else ""
+                lines.append(f"  {_MARKS[kind]} {rule.id} {finding.message}{place}"[:160])
+            if len(told) > limit:
+                lines.append(f"    and {plural(len(told) - limit, 'more finding')}")
+    changed = [f"{c.id} {c.before.word} → {c.after.word}" for c in diff.rules if c.changed and c.before and c.after]
+    if changed:
+        lines += ["", f"  Verdict changed: {listed(changed, limit)}"]
+    if diff.figures:
+        wide = max(len(figure.name) for figure in diff.figures)
+        lines.append("")
+        lines += [
+            f"  {f.name:<{wide}}  {f.before:>12}  {f.after:>12}  {f.change:>9}  {f.statement}".rstrip()
+            for f in diff.figures
+        ]
+    return "\n".join(lines) + "\n"
