@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from rejoinder.contract import DEFAULT_DIALECT
 from rejoinder.exchange import Exchange
 from rejoinder.strategies import Branches
 
 STATES: Final = ("accepted", "refused", "failed", "not_sent")
 
 
-def measure(exchanges: Iterable[Exchange]) -> dict[str, Any]:
-    """Return the coverage of the undisputed request contract, for the footer of a run file.
+def measure(exchanges: Iterable[Exchange], dialect: str = DEFAULT_DIALECT) -> dict[str, Any]:
+    """Return the coverage of a dialect's undisputed request contract, for the footer of a run file.
 
     Only bodies that are valid beyond dispute count (tag ``valid``). A branch is ``accepted`` when a request with it got
     a 2xx, else ``refused`` when one got a 4xx or 501, else ``failed`` when it got a 5xx or no reply, else ``not_sent``.
     The result has ``total`` and, by state, ``counts`` and the sorted ``branches``.
     """
-    contract = Branches()
+    contract = Branches.of_dialect(dialect)
     found: dict[str, set[str]] = {state: set() for state in STATES[:3]}
     for exchange in exchanges:
         if "valid" in exchange.tags and "unjudged" not in exchange.tags:

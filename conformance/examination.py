@@ -41,7 +41,7 @@ def examine(
     result.warnings[:0] = target.warnings
     on_judging()
     result.verdicts = judge(result.exchanges, target.dialect, select=select)
-    result.coverage = measure(result.exchanges)
+    result.coverage = measure(result.exchanges, target.dialect)
     for verdict in result.verdicts:
         writer.verdict(verdict)
     return result

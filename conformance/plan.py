@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rejoinder.conformance.cases import LONG, TINY, PlannedCase, Setting, plain_and_streamed, situations
-from rejoinder.contract import Dialect
+from rejoinder.contract import Dialect, Validator, View
 from rejoinder.errors import UsageError
 from rejoinder.strategies import Environment, each_choice
 
@@ -31,8 +31,9 @@ class Plan:
 
     @property
     def output_tokens(self) -> int:
-        """An upper bound of the tokens that the plan has generated."""
-        return sum(_cap(request.body) for case in self.cases for request in case.requests)
+        """An upper bound of the tokens that the plan has generated, if what must be refused is."""
+        sent = (request for case in self.cases for request in case.requests)
+        return sum(_cap(request.body) for request in sent if "valid" in request.tags)
 
 
 def build_plan(name: str, dialect: Dialect, *, model: str | None = None) -> Plan:
@@ -44,12 +45,19 @@ def build_plan(name: str, dialect: Dialect, *, model: str | None = None) -> Plan
     """
     if name not in PLAN_NAMES:
         raise UsageError(f"There is no plan {name!r}.", f"Choose one of {', '.join(PLAN_NAMES)}.")
-    cases = list(situations(Setting(dialect, model), name))
+    sound = Validator(dialect.request_schema(View.GENERATION))
+    cases = [case for case in situations(Setting(dialect, model), name) if _is_undisputed(case, sound)]
     if name != "smoke":
-        environment = Environment(model=model, max_output_tokens=TINY)
+        environment = Environment(dialect=dialect.name, model=model, max_output_tokens=TINY)
         generated = each_choice("variant" if name == "quick" else "item", environment)
         cases.extend(plain_and_streamed(case.id, case.intent, case.body) for case in generated)
     return Plan(name, tuple(cases))
+
+
+def _is_undisputed(case: PlannedCase, sound: Validator) -> bool:
+    """Whether what the case calls valid is valid in the dialect; what only another dialect has is not asked for."""
+    bodies = [request.body for request in case.requests if "valid" in request.tags and isinstance(request.body, dict)]
+    return all(sound.is_valid(body) for body in bodies)
 
 
 def _cap(body: Any) -> int:

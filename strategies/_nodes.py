@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
-from rejoinder.contract import View, request_schema
+from rejoinder.contract import DEFAULT_DIALECT, View, request_schema
 from rejoinder.errors import ContractError
 
 Schema = Mapping[str, Any]
@@ -160,9 +160,9 @@ def parse(schema: Schema, *, file: str = "schema") -> Node:
 
 
 @cache
-def request_nodes(view: View = View.GENERATION) -> Object:
-    """Return the request body of the contract as nodes (parsed once)."""
-    node = parse(request_schema(view), file="request.schema.json")
+def request_nodes(view: View = View.GENERATION, dialect: str = DEFAULT_DIALECT) -> Object:
+    """Return the request body of a dialect's contract as nodes (parsed once)."""
+    node = parse(request_schema(view, dialect=dialect), file="request.schema.json")
     assert isinstance(node, Object)
     return node
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 from hypothesis.strategies import SearchStrategy
 
-from rejoinder.strategies._nodes import Array, Node, Object, flatten, request_nodes, strip
+from rejoinder.strategies._nodes import Array, Node, Object, flatten, strip
 from rejoinder.strategies.compiler import Compiler
-from rejoinder.strategies.environment import Environment
+from rejoinder.strategies.environment import Environment, served
 from rejoinder.strategies.systematic import variants as _variants
 
 Body = dict[str, Any]
@@ -92,37 +92,31 @@ def tools(*, types: Iterable[str] | None = None, env: Environment | None = None)
     A function's ``parameters`` are a JSON Schema of an object, as strict mode wants it. Shrinks towards the smallest
     declaration with an empty name.
     """
-    return _by_tag(env, _items(_field(_root(env), "tools")), types)
+    return _by_tag(env, _items(_field(served(env), "tools")), types)
 
 
 def tool_choices(*, env: Environment | None = None) -> SearchStrategy[Any]:
     """Values of ``tool_choice``: modes and choices of a tool. Shrinks towards a mode."""
-    return _compiler(env).strategy(_field(_root(env), "tool_choice"), "tool_choice")
+    return _compiler(env).strategy(_field(served(env), "tool_choice"), "tool_choice")
 
 
 def text_formats(
     *, types: Iterable[str] | None = None, env: Environment | None = None
 ) -> SearchStrategy[dict[str, Any]]:
     """Values of ``text.format``, of all ``types`` or some. Shrinks towards plain text."""
-    text = strip(_field(_root(env), "text"))
+    text = strip(_field(served(env), "text"))
     assert isinstance(text, Object)
     return _by_tag(env, _field(text, "format"), types)
 
 
 def reasoning_configs(*, env: Environment | None = None) -> SearchStrategy[dict[str, Any]]:
     """Values of ``reasoning``. Shrinks towards the empty object."""
-    return _compiler(env).strategy(strip(_field(_root(env), "reasoning")), "reasoning")
+    return _compiler(env).strategy(strip(_field(served(env), "reasoning")), "reasoning")
 
 
 def previous_input_messages(*, env: Environment | None = None) -> SearchStrategy[dict[str, Any]]:
     """Messages as ``previous_input_messages`` holds them. Shrinks towards the smallest message of a user."""
-    return _compiler(env).strategy(_items(_field(_root(env), "previous_input_messages")))
-
-
-@cache
-def _root(env: Environment | None) -> Object:
-    root = request_nodes()
-    return root if env is None else env.narrow(root)
+    return _compiler(env).strategy(_items(_field(served(env), "previous_input_messages")))
 
 
 @cache
@@ -132,7 +126,7 @@ def _compiler(env: Environment | None) -> Compiler:
 
 @cache
 def _requests(env: Environment | None, max_items: int) -> SearchStrategy[Body]:
-    root = _root(env)
+    root = served(env)
     compiler = _compiler(env)
     items = next(part for part in flatten(_field(root, "input")) if isinstance(part, Array))
     whole = Compiler(

@@ -32,7 +32,7 @@ from rejoinder.strategies._nodes import (
     request_nodes,
     strip,
 )
-from rejoinder.strategies.environment import Environment
+from rejoinder.strategies.environment import Environment, served
 
 __all__ = ["Branches", "Coverage"]
 
@@ -44,9 +44,14 @@ class Branches:
         self.root = request_nodes() if root is None else root
 
     @classmethod
+    def of_dialect(cls, dialect: str) -> Branches:
+        """Return the branches of a dialect's undisputed request body."""
+        return cls(request_nodes(dialect=dialect))
+
+    @classmethod
     def of_environment(cls, env: Environment) -> Branches:
         """Return the branches that can be sent in an environment."""
-        return cls(env.narrow(request_nodes()))
+        return cls(served(env))
 
     @property
     def all(self) -> frozenset[str]:

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from rejoinder.strategies._examples import IMAGE_URL
-from rejoinder.strategies._nodes import Array, Scalar, flatten, nullable, request_nodes
+from rejoinder.strategies._nodes import Array, Scalar, flatten, nullable
 from rejoinder.strategies._nodes import Literal as Fixed
 from rejoinder.strategies.encode import RawJson, nested, to_bytes
-from rejoinder.strategies.environment import RANGES, Environment
+from rejoinder.strategies.environment import RANGES, Environment, served
 
 __all__ = ["TIERS", "EdgeCase", "edge_cases"]
 
@@ -102,8 +102,7 @@ class _Maker:
     def __init__(self, env: Environment | None, size: int) -> None:
         self.env = env
         self.size = size
-        root = request_nodes()
-        self.root = root if env is None else env.narrow(root)
+        self.root = served(env)
         self.pinned = {
             item.name: item.node.values[0]
             for item in self.root.fields

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
+from rejoinder.contract import DEFAULT_DIALECT
 from rejoinder.errors import ContractError
 from rejoinder.strategies._examples import IMAGE_URL, TEXT_FILE_URL
-from rejoinder.strategies._nodes import Array, Field, Literal, Node, Object, Scalar, Union
+from rejoinder.strategies._nodes import Array, Field, Literal, Node, Object, Scalar, Union, request_nodes
 from rejoinder.verdict import ABSENT
 
 #: Fields that name something outside the request, by the attribute of Environment that knows it. A field is left out
@@ -53,6 +55,7 @@ RANGES: Final[Mapping[str, tuple[float, float]]] = {
 class Environment:
     """What is known of an endpoint.
 
+    ``dialect`` names the contract that bodies are made from.
     ``model`` and ``max_output_tokens`` are sent in every request (``None`` leaves the field out). The ids name things
     that exist at the endpoint; without one the fields that need it are not sent. ``unsupported_types`` are ``type``
     values that the endpoint declared unsupported (items, content parts, tools, formats alike: ``"computer_call"``,
@@ -60,6 +63,7 @@ class Environment:
     to a value, or to :data:`~rejoinder.verdict.ABSENT`.
     """
 
+    dialect: str = DEFAULT_DIALECT
     model: str | None = None
     max_output_tokens: int | None = 16
     previous_response_id: str | None = None
@@ -76,7 +80,7 @@ class Environment:
 
     def __hash__(self) -> int:
         """Hash by what can be hashed; equal environments have equal hashes."""
-        return hash((self.model, self.max_output_tokens, self.unsupported_types, self.unsupported_fields))
+        return hash((self.dialect, self.model, self.max_output_tokens, self.unsupported_types, self.unsupported_fields))
 
     def narrow(self, root: Object) -> Object:
         """Return the request body's nodes with only what this environment can serve.
@@ -102,6 +106,12 @@ class Environment:
         if value is ABSENT:
             return None
         return Field(item.name, Literal(pointer=item.node.pointer, values=(value,)), required=True)
+
+
+@cache
+def served(env: Environment | None) -> Object:
+    """Return the request body's nodes that can be served: the whole default contract, or what ``env`` narrows it to."""
+    return request_nodes() if env is None else env.narrow(request_nodes(dialect=env.dialect))
 
 
 class _Narrowing:

@@ -20,7 +20,7 @@ import jsonschema_rs
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from rejoinder.contract import View, request_schema
+from rejoinder.contract import DEFAULT_DIALECT, View, request_schema
 from rejoinder.strategies.environment import Environment
 from rejoinder.strategies.systematic import Body, seeds
 from rejoinder.verdict import ABSENT
@@ -80,8 +80,9 @@ def surely_invalid(env: Environment | None = None) -> list[Mutant]:
     endpoint that takes them loses little. The order is that of the contract.
     """
     found: dict[tuple[str, str, str], Mutant] = {}
+    dialect = DEFAULT_DIALECT if env is None else env.dialect
     for seed in seeds(env):
-        for mutant in classify(seed.body, variant=seed.variant, below=seed.below, known=found):
+        for mutant in classify(seed.body, variant=seed.variant, below=seed.below, known=found, dialect=dialect):
             found[mutant.kind, mutant.variant, mutant.location] = mutant
     return list(found.values())
 
@@ -92,15 +93,20 @@ def invalid_requests(*, env: Environment | None = None) -> SearchStrategy[Mutant
 
 
 def classify(
-    body: Body, *, variant: str = "request", below: str = "", known: Container[tuple[str, str, str]] = ()
+    body: Body,
+    *,
+    variant: str = "request",
+    below: str = "",
+    known: Container[tuple[str, str, str]] = (),
+    dialect: str = DEFAULT_DIALECT,
 ) -> Iterator[Mutant]:
-    """Yield every mutant of a valid body that is surely invalid.
+    """Yield every mutant of a valid body that is surely invalid in a dialect.
 
     Faults are made in the value at the JSON pointer ``below`` only, and those in ``known`` (kind, variant, location)
     are passed over. The body is changed while this runs and is as before whenever a mutant is yielded; mutants hold
     copies.
     """
-    accepts = _permissive().is_valid
+    accepts = _permissive(dialect).is_valid
     if not below:
         roots: tuple[Any, ...] = ([], "text", 7, None, True)
         for wrong in roots:
@@ -117,9 +123,9 @@ def classify(
             yield mutant
 
 
-def candidates(body: Body, *, below: str = "") -> Iterator[bool]:
+def candidates(body: Body, *, below: str = "", dialect: str = DEFAULT_DIALECT) -> Iterator[bool]:
     """Yield for every fault that can be made below a pointer whether it is surely invalid; keep no mutant."""
-    accepts = _permissive().is_valid
+    accepts = _permissive(dialect).is_valid
     for _, holder, key, new, _, _ in _faults(_at(body, below), below, ""):
         undo = _change(holder, key, new)
         valid = accepts(body)
@@ -128,8 +134,8 @@ def candidates(body: Body, *, below: str = "") -> Iterator[bool]:
 
 
 @cache
-def _permissive() -> jsonschema_rs.Draft202012Validator:
-    return jsonschema_rs.Draft202012Validator(request_schema(View.PERMISSIVE))
+def _permissive(dialect: str) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(request_schema(View.PERMISSIVE, dialect=dialect))
 
 
 def _at(body: Any, pointer: str) -> Any:

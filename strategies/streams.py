@@ -275,7 +275,7 @@ def _responses(
     # Drawn whether used or not, so that a failed response is no shorter than a completed one when shrinking.
     tokens, seconds = draw(st.integers(1, 100)), draw(st.integers(0, 100))
     if ending != "failed":
-        response["usage"] = _usage(tokens, tokens)
+        response["usage"] = _usage(tokens, tokens, reasoned=any(item["type"] == "reasoning" for item in items))
     if ending == "completed" and settings.response["completed_at"]:
         response["completed_at"] = response["created_at"] + seconds
     return response
@@ -286,12 +286,12 @@ def _can_be(type_: str, status: str) -> bool:
     return any(status in _literals(item.node) for item in node.fields if item.name == "status")
 
 
-def _usage(input_tokens: int, output_tokens: int) -> dict[str, Any]:
+def _usage(input_tokens: int, output_tokens: int, *, reasoned: bool) -> dict[str, Any]:
     return {
         "input_tokens": input_tokens,
         "input_tokens_details": {"cached_tokens": 0},
         "output_tokens": output_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": int(reasoned)},
         "total_tokens": input_tokens + output_tokens,
     }
 

@@ -29,10 +29,9 @@ from rejoinder.strategies._nodes import (
     Scalar,
     Union,
     flatten,
-    request_nodes,
     strip,
 )
-from rejoinder.strategies.environment import Environment
+from rejoinder.strategies.environment import Environment, served
 from rejoinder.verdict import ABSENT
 
 __all__ = ["Case", "each_choice", "one_factor", "pairwise", "variants"]
@@ -74,7 +73,7 @@ def variants(env: Environment | None = None) -> dict[str, Object]:
     The first alternative of a ``type`` bears its name; a further one adds its definition's name:
     ``function_call``, ``function_call.response_function_tool_call``.
     """
-    return dict(_variants(_root(env)))
+    return dict(_variants(served(env)))
 
 
 def each_choice(pack: Pack = "variant", env: Environment | None = None) -> list[Case]:
@@ -94,7 +93,7 @@ def each_choice(pack: Pack = "variant", env: Environment | None = None) -> list[
     Without ``env`` the whole undisputed contract is covered, with it what can be sent there. The set depends on nothing
     else: equal arguments give equal cases, in the same order.
     """
-    root = _root(env)
+    root = served(env)
     instances = {name: _variant(name, node) for name, node in _variants(root)}
     rows = _rows(root)
     single = [
@@ -137,7 +136,7 @@ class Seed:
 
 def seeds(env: Environment | None = None) -> Iterator[Seed]:
     """Yield bodies with one instance of an item each, and with one top-level field each, for every branch."""
-    root = _root(env)
+    root = served(env)
     for name, node in _variants(root):
         for level in _variant(name, node):
             yield Seed(name, "/input/0", {"input": [copy.deepcopy(level.value)], **_required(root)})
@@ -165,7 +164,7 @@ def one_factor(env: Environment | None = None) -> list[Case]:
 
     A refusal names its cause, at the price of more requests than :func:`each_choice` with ``"item"`` needs.
     """
-    root = _root(env)
+    root = served(env)
     cases = [_string(root)]
     for name, node in _variants(root):
         for level in _objects(node, "", "one"):
@@ -180,7 +179,9 @@ def one_factor(env: Environment | None = None) -> list[Case]:
             if level.value is not ABSENT and not (item.required and len(found) == 1):
                 label = _dotted(item.name, level.label)
                 body = {"input": _PROMPT, **_required(root), item.name: copy.deepcopy(level.value)}
-                cases.append(Case(f"factor.request.{label}", _sound(body), f"The endpoint takes {label}.", ("field",)))
+                cases.append(
+                    Case(f"factor.request.{label}", _sound(root, body), f"The endpoint takes {label}.", ("field",))
+                )
     return cases
 
 
@@ -196,7 +197,7 @@ def pairwise(
     (``presence``), absent, null and value (``state``), or every instance (``value``). Pairs that contradict each other
     (:data:`FORBIDDEN`) are left out.
     """
-    root = _root(env)
+    root = served(env)
     if of == "request":
         factors = {
             item.name: _thinned(_factor(item, "packed"), levels)
@@ -206,7 +207,7 @@ def pairwise(
         return [
             Case(
                 id=f"pair.request.{levels}.{number:03}",
-                body=_sound({"input": _PROMPT, **_required(root), **copy.deepcopy(row)}),
+                body=_sound(root, {"input": _PROMPT, **_required(root), **copy.deepcopy(row)}),
                 intent=f"The endpoint takes {len(row)} fields together: {', '.join(row)}.",
                 tags=("field", "packed"),
             )
@@ -320,12 +321,6 @@ def _gain(
 def _row(names: list[str], factors: dict[str, list[_Level]], row: dict[int, int]) -> Body:
     values = {names[place]: factors[names[place]][row[place]].value for place in sorted(row)}
     return {name: value for name, value in values.items() if value is not ABSENT}
-
-
-@cache
-def _root(env: Environment | None) -> Object:
-    root = request_nodes()
-    return root if env is None else env.narrow(root)
 
 
 @cache
@@ -471,22 +466,22 @@ def _rows(root: Object) -> list[Body]:
     rows: list[Body] = []
     for index in range(count):
         chosen = {name: found[index if index < len(found) else 0].value for name, found in factors.items()}
-        rows.append(_sound({name: copy.deepcopy(value) for name, value in chosen.items() if value is not ABSENT}))
+        rows.append(_sound(root, {name: copy.deepcopy(value) for name, value in chosen.items() if value is not ABSENT}))
     return rows
 
 
-def _sound(body: Body) -> Body:
+def _sound(root: Object, body: Body) -> Body:
     """Add what other fields of the body call for: a tool that is chosen must be declared."""
     choice = body.get("tool_choice")
     if (isinstance(choice, dict) or choice == "required") and not body.get("tools"):
         wanted = choice.get("type") if isinstance(choice, dict) else "function"
-        body["tools"] = [_tool(str(wanted))]
+        body["tools"] = [_tool(root, str(wanted))]
     return body
 
 
-def _tool(type_: str) -> dict[str, Any]:
-    tools = next(item.node for item in request_nodes().fields if item.name == "tools")
-    lists = (part for part in flatten(tools) if isinstance(part, Array))
+def _tool(root: Object, type_: str) -> dict[str, Any]:
+    tools = (item.node for item in root.fields if item.name == "tools")
+    lists = (part for node in tools for part in flatten(node) if isinstance(part, Array))
     declared = [node for part in lists for node in flatten(part.items) if isinstance(node, Object)]
     node = next((node for node in declared if node.tag == type_), declared[0])
     value: dict[str, Any] = _instances(node, "")[0].value

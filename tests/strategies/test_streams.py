@@ -35,7 +35,7 @@ def test_streams_keep_every_rule(dialect: str) -> None:
     @QUIET
     @given(event_streams(dialect=dialect, extensions=True))
     def check(events: list[dict[str, Any]]) -> None:
-        body = {"input": "Say hello.", "stream": True, "background": True}
+        body = {"input": "Say hello.", "stream": True, "background": events[0]["response"].get("background", True)}
         exchange = Exchange(
             id="x",
             request=Request("POST", "/v1/responses", body=json.dumps(body).encode()),
