@@ -33,6 +33,7 @@ from typing import Any, Final
 
 from rejoinder.contract import Dialect
 from rejoinder.exchange import Exchange, Outcome, parse_json
+from rejoinder.load.canaries import foreign_canaries
 from rejoinder.wire.sse import SSEReader
 
 Judge = Callable[[Exchange], list[str]]
@@ -49,6 +50,7 @@ OUTCOMES: Final = (
     "http_5xx",
     "transport",
     "timeout",
+    "cancelled",
     "censored",
 )
 ANSWERED: Final = ("ok", "nonconforming", "incomplete")
@@ -79,6 +81,8 @@ class Measurement:
     output_tokens: int | None = None
     content: list[tuple[float, int]] = field(default_factory=list)
     """Receive time and number of content deltas of each receive that carried any."""
+    foreign: list[str] = field(default_factory=list)
+    """Canaries of other requests that the answer shows."""
 
     @property
     def max_gap(self) -> float | None:
@@ -86,12 +90,16 @@ class Measurement:
         return max(self.gaps, default=None)
 
 
-def measure(exchange: Exchange, dialect: Dialect, judge: Judge | None = None) -> Measurement:
-    """Return what an exchange says; ``judge`` is not asked where nothing whole came back."""
+def measure(exchange: Exchange, dialect: Dialect, judge: Judge | None = None, canary: str = "") -> Measurement:
+    """Return what an exchange says; ``judge`` is not asked where nothing whole came back.
+
+    ``canary`` is what the request's input holds; an answer that shows another one is nonconforming.
+    """
     result = Measurement(status=exchange.status, ttfb=exchange.headers_at)
     terminal = ""
+    deltas: list[str] = []
     if exchange.ok and exchange.content_type == "text/event-stream":
-        terminal = _read_stream(exchange, dialect, result)
+        terminal = _read_stream(exchange, dialect, result, deltas)
     elif exchange.ok:
         _read_body(exchange, result)
     result.outcome, result.detail = _outcome(exchange, result, terminal)
@@ -101,10 +109,17 @@ def measure(exchange: Exchange, dialect: Dialect, judge: Judge | None = None) ->
         if result.rules and result.outcome in ("ok", "incomplete"):
             result.outcome = "nonconforming"
             result.detail = f"broke {', '.join(result.rules)}"
+    if canary:
+        # A canary may be spread over deltas, so they are looked at in one piece too.
+        shown = "".join(deltas).encode("utf-8", "surrogatepass") + b" " + exchange.body
+        result.foreign = foreign_canaries(shown, canary)
+        if result.foreign and result.outcome not in ("cancelled", "censored"):
+            result.outcome = "nonconforming"
+            result.detail = f"shows the canary of another request, {result.foreign[0]}: answers are mixed up"
     return result
 
 
-def _read_stream(exchange: Exchange, dialect: Dialect, result: Measurement) -> str:
+def _read_stream(exchange: Exchange, dialect: Dialect, result: Measurement, deltas: list[str]) -> str:
     """Take times and usage from an event stream; return the type of its terminal or error event."""
     reader = SSEReader()
     terminal = ""
@@ -120,8 +135,11 @@ def _read_stream(exchange: Exchange, dialect: Dialect, result: Measurement) -> s
             spec = dialect.events.get(kind)
             role = spec.role if spec else "other"
             if role == "delta" or (role == "other" and kind.endswith(".delta")):
-                if not data.get("delta"):
+                delta = data.get("delta")
+                if not delta:
                     continue
+                if isinstance(delta, str):
+                    deltas.append(delta)
                 result.deltas += 1
                 if content and content[-1][0] == event.t:
                     content[-1] = (event.t, content[-1][1] + 1)
@@ -187,7 +205,7 @@ def _outcome(exchange: Exchange, result: Measurement, terminal: str) -> tuple[st
     transport = exchange.outcome
     reason = exchange.detail or transport.value
     if transport is Outcome.CANCELLED:
-        return "censored", reason
+        return "cancelled" if "cancelled" in exchange.tags else "censored", reason
     if transport is Outcome.TIMEOUT:
         return "timeout", reason
     status = exchange.status

@@ -84,7 +84,7 @@ class Analyst:
             chunks=self._redactor.chunks(exchange.chunks),
         )
         judge = self._judge if recording.judge else None
-        measured = measure(exchange, self._dialect, judge)
+        measured = measure(exchange, self._dialect, judge, recording.canary)
         self.tally.add(recording, exchange, measured, self.zero, self.worker, self._limits)
         if not self._samples:
             self.tally.requests.clear()

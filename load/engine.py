@@ -25,6 +25,7 @@ import sys
 from collections import deque
 from time import monotonic, perf_counter_ns, process_time
 from typing import Any, BinaryIO, Final
+from urllib.parse import quote
 
 import gevent  # type: ignore[import-untyped]
 import gevent.event  # type: ignore[import-untyped]
@@ -40,7 +41,7 @@ from rejoinder.exchange import Outcome
 from rejoinder.load.analysis import OUTCOMES
 from rejoinder.load.analyst import ANALYST_PROGRAM, KEY_VARIABLE, Analyst, Brief, conformance_judge, frame, read_frame
 from rejoinder.load.arrivals import share
-from rejoinder.load.bodies import Bodies
+from rejoinder.load.bodies import Bodies, Conversation, Turn
 from rejoinder.load.histogram import Histogram
 from rejoinder.load.reader import (
     Censored,
@@ -51,7 +52,7 @@ from rejoinder.load.reader import (
     request_headers,
     request_message,
 )
-from rejoinder.load.recording import Recording
+from rejoinder.load.recording import Recording, final_response
 from rejoinder.load.settings import ENVIRONMENT_PREFIX, INTERRUPT_DRAIN, LoadSettings
 from rejoinder.load.slo import describe, missed, parse_slos
 from rejoinder.load.tally import SelfCheck, Tally, load_line
@@ -348,26 +349,62 @@ class Engine:
             due = perf_counter_ns() + round(pause * 1e9)
 
     def issue(self, slot: int, intended: int, connection: Connection | None = None) -> Reception:
-        """Send the request of one slot in this greenlet and hand its recording to the analyst."""
+        """Send the requests of one slot in this greenlet and hand their recordings to the analyst; return the last."""
         assert self._bodies is not None
+        zero = self.zero
+        conversation = self._bodies.conversation(slot)
+        turn = conversation.next(None)
+        assert turn is not None
+        number = 0
+        while True:
+            reception = self._send(slot, number, intended, conversation, turn, connection)
+            if not conversation.left or reception.outcome is not Outcome.COMPLETE:
+                return reception
+            turn = conversation.next(final_response(reception.receives))
+            if turn is None:
+                return reception
+            gevent.sleep(turn.think)
+            # Between two requests nobody waits for this greenlet, so the run may have ended meanwhile.
+            if self.stopping or self.zero != zero or perf_counter_ns() >= self._issue_end():
+                return reception
+            number += 1
+            intended = perf_counter_ns()
+
+    def _send(
+        self,
+        slot: int,
+        number: int,
+        intended: int,
+        conversation: Conversation,
+        turn: Turn,
+        connection: Connection | None,
+    ) -> Reception:
+        """Send one request and hand its recording to the analyst."""
         assert self._analyst is not None
         while self._analyst.backlog > _BACKLOG_TO_WAIT:
             self.check.throttled = True
             gevent.sleep(0.01)
         dispatched = perf_counter_ns()
         me = gevent.getcurrent()
-        body = self._bodies.body(slot)
-        message = request_message(self._target, self._headers, body)
+        message = request_message(self._target, self._headers, turn.body)
         if connection is None:
             connection = self._pool.pop() if self._pool else self._connection()
         opened = connection.opened
         self.check.started += 1
         self.in_flight.add(me)
         self.check.max_in_flight = max(self.check.max_in_flight, len(self.in_flight))
+        timer = None if turn.cancel_after is None else gevent.spawn_later(turn.cancel_after, connection.cancel)
+        tags: tuple[str, ...] = ()
         try:
             reception = connection.perform(message)
+            if turn.poll:
+                reception, tags = self._poll(connection, reception, turn.poll)
         finally:
             self.in_flight.discard(me)
+            if timer is not None:
+                timer.kill(block=False)
+        if reception.cancelled:
+            tags = (*tags, "cancelled")
         self.check.reconnects += connection.opened > 1 and connection.opened > opened
         self._analyst.submit(
             Recording(
@@ -379,16 +416,45 @@ class Engine:
                 reception.wall,
                 reception.outcome.value,
                 reception.detail,
-                body,
+                turn.body,
                 reception.receives,
-                self._analyst.backlog < _BACKLOG_TO_JUDGE or slot % _JUDGE_ONE_IN == 0,
+                not tags and (self._analyst.backlog < _BACKLOG_TO_JUDGE or slot % _JUDGE_ONE_IN == 0),
                 reception.reused,
+                number,
+                conversation.kind.name,
+                conversation.canary,
+                tags,
             )
         )
         self._pool.append(connection)
         if reception.interrupt is not None and not isinstance(reception.interrupt, Censored):
             raise reception.interrupt
         return reception
+
+    def _poll(self, connection: Connection, first: Reception, every: float) -> tuple[Reception, tuple[str, ...]]:
+        """Ask for a response in the background until it has ended; return that reply with the times of the whole."""
+        reception = first
+        while reception.outcome is Outcome.COMPLETE:
+            response = final_response(reception.receives)
+            if response is None or response.get("status") not in ("queued", "in_progress"):
+                break
+            try:
+                gevent.sleep(every)
+            except BaseException as error:
+                reception.interrupt = error
+                reception.outcome, reception.detail = Outcome.CANCELLED, "in the background when the run ended"
+                reception.ended = perf_counter_ns()
+                break
+            if perf_counter_ns() - first.begun > self._timeouts.total * 1e9:
+                reception.outcome = Outcome.TIMEOUT
+                reception.detail = f"still in the background after {self._timeouts.total:g} s"
+                break
+            asked = request_message(self._target, self._headers, b"", method="GET", below=f"/{quote(response['id'])}")
+            reception = connection.perform(asked)
+        if reception is first:
+            return first, ()
+        reception.begun, reception.wall = first.begun, first.wall
+        return reception, ("background",)
 
     def finish(self, drain: float) -> None:
         """End the run: start nothing, let what is in flight end within ``drain`` seconds, censor the rest, report."""
@@ -482,7 +548,7 @@ class Engine:
 
     def _on_brief(self, brief: Brief) -> None:
         self.finished += 1
-        ok = brief.outcome == "ok"
+        ok = brief.outcome in ("ok", "cancelled")
         self.failed += not ok
         name = self._target.path
         hooks: Any = self.environment.events
@@ -837,6 +903,8 @@ _OPTIONS: Final = {
     "max_output_tokens": (int, "Limit of the answers; 0: none."),
     "prompt": (str, "Text to send."),
     "bodies": (str, "File of request bodies, one JSON object a line."),
+    "profile": (str, "Workload: the name of a shipped profile, or a file."),
+    "canaries": (str, "Put a token of its own into each input, to find mixed-up answers: true or false."),
     "dialect": (str, "Dialect by whose rules the answers are judged."),
     "connect_timeout": (float, "Seconds to connect."),
     "idle_timeout": (float, "Seconds between two receives."),

@@ -41,7 +41,7 @@ class Reception:
     """What one request brought. Times are readings of ``time.perf_counter_ns``; ``begun`` is 0 if nothing was sent.
 
     ``interrupt`` is the exception that ended the request from outside; the caller raises it again once the
-    reception is safe.
+    reception is safe. ``cancelled``: it was given up on purpose.
     """
 
     begun: int = 0
@@ -52,6 +52,7 @@ class Reception:
     reused: bool = False
     receives: list[tuple[int, bytes]] = field(default_factory=list)
     interrupt: BaseException | None = None
+    cancelled: bool = False
 
 
 class Watchdog:
@@ -102,6 +103,7 @@ class Connection:
         self.timeouts = timeouts
         self.opened = 0
         self.expired = False
+        self.cancelled = False
         self._context = context
         self._watchdog = watchdog
         self._socket: socket.socket | None = None
@@ -112,6 +114,7 @@ class Connection:
         A request on a kept connection that the server closed before it answered a single byte is sent again on a
         fresh one, as browsers do: the server gave up the connection, not the request.
         """
+        self.cancelled = False
         reused = self._alive()
         reception = self._attempt(message)
         if reused and reception.outcome is Outcome.CUT and not reception.receives:
@@ -119,6 +122,13 @@ class Connection:
         else:
             reception.reused = reused
         return reception
+
+    def cancel(self) -> None:
+        """Give up the request in flight: shut the connection, which the server sees and the reception says."""
+        self.cancelled = True
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection."""
@@ -142,6 +152,9 @@ class Connection:
             reception.detail = "in flight when the run ended"
         finally:
             reception.ended = perf_counter_ns()
+            if self.cancelled and reception.outcome is Outcome.CUT:
+                reception.outcome, reception.detail = Outcome.CANCELLED, "given up on purpose"
+                reception.cancelled = True
             if reception.outcome is Outcome.COMPLETE and reception.receives:
                 reception.ended = reception.receives[-1][0]
             if not reusable:
@@ -263,11 +276,18 @@ def _complete(end: MessageEnd) -> bool:
         return False
 
 
-def request_message(target: Target, headers: tuple[tuple[str, str], ...], body: bytes) -> bytes:
-    """Return the bytes of a POST request; the headers are those of :func:`request_headers`."""
-    lines = [f"POST {target.path} HTTP/1.1", f"Host: {target.authority}"]
-    lines += [f"{name}: {value}" for name, value in headers]
-    lines.append(f"Content-Length: {len(body)}")
+def request_message(
+    target: Target, headers: tuple[tuple[str, str], ...], body: bytes, *, method: str = "POST", below: str = ""
+) -> bytes:
+    """Return the bytes of a request; the headers are those of :func:`request_headers`.
+
+    ``below`` is added to the path of the create endpoint, to ask for a single response.
+    """
+    path, question, query = target.path.partition("?")
+    lines = [f"{method} {path}{below}{question}{query} HTTP/1.1", f"Host: {target.authority}"]
+    lines += [f"{name}: {value}" for name, value in headers if body or name != "Content-Type"]
+    if body or method == "POST":
+        lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 

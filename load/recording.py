@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from rejoinder.exchange import Chunk, Exchange, Headers, Outcome, Request
+from rejoinder.exchange import Chunk, Exchange, Headers, Outcome, Request, parse_json
 
 MAX_HEAD: Final = 64 * 1024
 _MAX_LINE: Final = 8 * 1024
@@ -29,7 +29,10 @@ class Recording(NamedTuple):
 
     ``intended`` is when the schedule wanted it, ``dispatched`` when the generator turned to it, ``begun`` when its
     first byte was written (0: never), ``ended`` the last thing that happened. ``wall`` is Unix time in seconds at
-    ``begun``. ``judge`` tells whether the rules are to be applied. ``tls`` and ``reused`` describe the connection.
+    ``begun``. ``judge`` tells whether the rules are to be applied, ``reused`` whether the connection was kept from
+    before. ``turn`` counts the requests of a conversation, ``scenario`` names the kind of request, ``canary`` is what
+    its input holds. ``tags`` are ``cancelled`` (given up on purpose) and ``background`` (the reply is that of the last
+    poll).
     """
 
     slot: int
@@ -44,6 +47,10 @@ class Recording(NamedTuple):
     receives: list[tuple[int, bytes]]
     judge: bool = True
     reused: bool = False
+    turn: int = 0
+    scenario: str = ""
+    canary: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class Head(NamedTuple):
@@ -267,7 +274,7 @@ def to_exchange(recording: Recording, path: str, headers: Headers, worker: int =
     except FramingError as error:
         outcome, detail = Outcome.PROTOCOL, str(error)
     return Exchange(
-        id=f"load-{worker}-{recording.slot}",
+        id=f"load-{worker}-{recording.slot}" + (f".{recording.turn}" if recording.turn else ""),
         request=Request("POST", path, headers, recording.body),
         outcome=outcome,
         status=head.status if head else None,
@@ -276,7 +283,8 @@ def to_exchange(recording: Recording, path: str, headers: Headers, worker: int =
         case="load",
         role="stream" if b'"stream":true' in recording.body else "plain",
         started_at=recording.wall,
-        headers_at=headers_at,
+        headers_at=None if "background" in recording.tags else headers_at,
+        tags=recording.tags,
         ended_at=(recording.ended - begun) / 1e9,
         detail=detail,
     )
@@ -311,3 +319,30 @@ def _read(receives: Sequence[tuple[int, bytes]], begun: int) -> tuple[Head | Non
         if body:
             chunks.append(Chunk((at - begun) / 1e9, body))
     return head, headers_at, tuple(chunks)
+
+
+def final_response(receives: Sequence[tuple[int, bytes]]) -> dict[str, Any] | None:
+    """Return the response object at the end of a reply, be it a stream or a body; ``None`` where there is none."""
+    try:
+        head, _, chunks = _read(receives, 0)
+    except FramingError:
+        return None
+    if head is None or not 200 <= head.status < 300:
+        return None
+    body = b"".join(chunk.data for chunk in chunks)
+    stream = any(value.startswith("text/event-stream") for value in head.values("content-type"))
+    for text in _last_events(body) if stream else [body]:
+        data = parse_json(text.decode("utf-8", "replace"))
+        if isinstance(data, dict):
+            response = data.get("response", data)
+            if isinstance(response, dict) and isinstance(response.get("id"), str):
+                return response
+    return None
+
+
+def _last_events(body: bytes) -> list[bytes]:
+    """Return the data of the last events of a stream, the last one first."""
+    blocks = body.replace(b"\r\n", b"\n").rstrip(b"\n").rsplit(b"\n\n", 3)[1:]
+    return [
+        b"\n".join(line[5:] for line in block.split(b"\n") if line.startswith(b"data:")) for block in reversed(blocks)
+    ]

@@ -24,8 +24,9 @@ from typing import Any, BinaryIO, Final
 
 from rejoinder.errors import RejoinderError
 from rejoinder.exchange import Exchange
-from rejoinder.load.bodies import read_corpus
+from rejoinder.load.corpus import read_corpus
 from rejoinder.load.histogram import Histogram
+from rejoinder.load.profiles import load_profile
 from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
 from rejoinder.load.slo import missed
 from rejoinder.load.tally import SelfCheck, Tally, keep_evidence, load_line
@@ -202,16 +203,24 @@ def run_load(
     :class:`~rejoinder.errors.RejoinderError` when the generator could not start. A generator that dies later does not
     raise: what it had measured is the result, with a warning.
     """
-    settings.check()
-    if settings.bodies:
-        settings = replace(settings, bodies=str(Path(settings.bodies).absolute()))
-        read_corpus(Path(settings.bodies))
-    if settings.trace:
-        settings = replace(settings, trace=str(Path(settings.trace).absolute()))
+    settings = check_settings(settings)
     with tempfile.TemporaryDirectory(prefix="rejoinder-load-") as folder:
         run = _Run(settings, writer, progress, Path(folder), key, stop or threading.Event())
         with _signals(run):
             return run.execute()
+
+
+def check_settings(settings: LoadSettings) -> LoadSettings:
+    """Return the settings with absolute paths; raises :class:`~rejoinder.errors.UsageError` for what cannot be used."""
+    settings.check()
+    if settings.bodies:
+        settings = replace(settings, bodies=str(Path(settings.bodies).absolute()))
+        read_corpus(Path(settings.bodies))
+    if settings.profile:
+        settings = replace(settings, profile=str(load_profile(settings.profile).path))
+    if settings.trace:
+        settings = replace(settings, trace=str(Path(settings.trace).absolute()))
+    return settings
 
 
 class _Run:
@@ -343,6 +352,10 @@ class _Run:
             self.warnings.append(
                 f"The rules judged {follower.tally.judged} of {follower.tally.judgeable} streams, as many as a core "
                 "had time for; the others were measured and checked for their end only."
+            )
+        if follower.tally.foreign:
+            self.warnings.append(
+                f"{follower.tally.foreign} answers show the canary of another request: the endpoint mixes answers up."
             )
         if follower.thinner.left_out:
             self.warnings.append(

@@ -56,9 +56,11 @@ class LoadSettings:
     ``bodies`` names a JSON or NDJSON file of request bodies; without it ``prompt`` (or a short built-in text) is
     sent. Time-outs are seconds: to connect, between two receives, and for a whole request. ``max_in_flight`` bounds
     what an open loop may have open in each process; what waits for it is measured from its intended start.
-    ``phases`` is a changing rate as :func:`~rejoinder.load.arrivals.parse_phases` reads it; ``trace`` a file of recorded traffic,
-    which is replayed ``speed`` times as fast as it was recorded. ``slos`` are objectives as :mod:`rejoinder.load.slo`
-    describes them.
+
+    ``phases`` is a changing rate as :func:`~rejoinder.load.arrivals.parse_phases` reads it; ``trace`` a file of
+    recorded traffic, which is replayed ``speed`` times as fast as it was recorded. ``slos`` are objectives as
+    :mod:`rejoinder.load.slo` describes them. ``profile`` is a workload, by its shipped name or as a file.
+    ``canaries`` puts a token of its own into each request's input.
     """
 
     url: str
@@ -76,6 +78,8 @@ class LoadSettings:
     max_output_tokens: int = 64
     prompt: str = ""
     bodies: str = ""
+    profile: str = ""
+    canaries: bool = True
     connect_timeout: float = 10.0
     idle_timeout: float = 60.0
     total_timeout: float = 600.0
@@ -186,7 +190,7 @@ class LoadSettings:
         chosen: dict[str, Any] = {}
         for field in fields(cls):
             value = values.get(field.name)
-            if value is None or (value == "" and field.name not in ("model", "prompt", "bodies")):
+            if value is None or (value == "" and field.name not in ("model", "prompt", "bodies", "profile")):
                 continue
             kind = str(field.type)
             if kind.startswith("tuple"):
@@ -194,7 +198,9 @@ class LoadSettings:
                 chosen[field.name] = tuple(text.strip() for text in texts if text.strip())
                 continue
             try:
-                if kind.startswith("int"):
+                if kind == "bool":
+                    value = value if isinstance(value, bool) else value.lower() not in ("0", "false", "no", "off")
+                elif kind.startswith("int"):
                     value = int(value)
                 elif kind.startswith("float"):
                     value = float(value)

@@ -34,6 +34,7 @@ _TALLY_FIELDS: Final = (
     "finished",
     "judged",
     "good",
+    "foreign",
     "deltas",
     "chunks",
     "input_tokens",
@@ -78,8 +79,10 @@ class Tally:
     finished: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
+    scenarios: dict[str, Counter[str]] = field(default_factory=dict)
     judged: int = 0
     good: int = 0
+    foreign: int = 0
     deltas: int = 0
     chunks: int = 0
     input_tokens: int = 0
@@ -105,6 +108,9 @@ class Tally:
         self.outcomes[outcome] += 1
         self.rules.update(measured.rules)
         self.judged += measured.judged
+        self.foreign += bool(measured.foreign)
+        if recording.scenario:
+            self.scenarios.setdefault(recording.scenario, Counter())[outcome] += 1
         begun = recording.begun or recording.dispatched
         start, end = (begun - zero) / 1e9, (recording.ended - zero) / 1e9
         answered = outcome in ANSWERED
@@ -112,14 +118,14 @@ class Tally:
         last = self._second(end)
         last.finished += 1
         last.ok += outcome == "ok"
-        last.failed += outcome != "ok"
+        last.failed += outcome not in ("ok", "cancelled")
         good = limits.keeps(measured, (begun - recording.intended) / 1e9)
         self.good += good
         last.good += good
         self._count("dispatch_lag", (recording.dispatched - recording.intended) / 1e9)
         if answered:
             self._add_times(recording, measured, start, outcome == "ok")
-        if outcome not in ("ok", "censored"):
+        if outcome not in ("ok", "cancelled", "censored"):
             self._add_evidence(outcome, measured.rules, exchange)
         self.requests.append(_request_line(recording, measured, zero, worker))
 
@@ -180,6 +186,8 @@ class Tally:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.outcomes.update(other.outcomes)
         self.rules.update(other.rules)
+        for scenario, outcomes in other.scenarios.items():
+            self.scenarios.setdefault(scenario, Counter()).update(outcomes)
         for metric, histogram in other.histograms.items():
             self.histograms.setdefault(metric, Histogram()).merge(histogram)
         for number, second in other.seconds.items():
@@ -195,6 +203,7 @@ class Tally:
             **{name: getattr(self, name) for name in _TALLY_FIELDS},
             "outcomes": dict(self.outcomes),
             "rules": dict(self.rules),
+            "scenarios": {name: dict(outcomes) for name, outcomes in self.scenarios.items()},
             "histograms": {metric: histogram.to_json() for metric, histogram in self.histograms.items()},
             "seconds": {
                 str(number): {
@@ -214,6 +223,7 @@ class Tally:
             **{name: record[name] for name in _TALLY_FIELDS},
             outcomes=Counter(record["outcomes"]),
             rules=Counter(record["rules"]),
+            scenarios={name: Counter(outcomes) for name, outcomes in record["scenarios"].items()},
             histograms={metric: Histogram.from_json(value) for metric, value in record["histograms"].items()},
             requests=list(record["requests"]),
             evidence=[(signature, exchange) for signature, exchange in record["evidence"]],
@@ -276,6 +286,10 @@ def _request_line(recording: Recording, measured: Measurement, zero: int, worker
     line["worker"] = worker
     if measured.rules:
         line["rules"] = measured.rules
+    if recording.scenario:
+        line["scenario"] = recording.scenario
+    if recording.turn:
+        line["turn"] = recording.turn
     if measured.detail:
         line["detail"] = measured.detail
     return line
@@ -359,6 +373,10 @@ def load_line(
     rates = _rates(tally, window)
     counts = {name: outcomes[name] for name in OUTCOMES if outcomes[name]}
     goals: dict[str, Any] = {}
+    if tally.scenarios:
+        goals["scenarios"] = [
+            {"name": name, "outcomes": dict(tally.scenarios[name])} for name in sorted(tally.scenarios)
+        ]
     if slos:
         goals["limits"] = Limits(slos).texts
         goals["slos"] = evaluate(slos, histograms=tally.histograms, outcomes=counts, good=tally.good, rates=rates)
@@ -378,6 +396,7 @@ def load_line(
         "output_tokens": tally.output_tokens,
         "self_check": self_check(tally, checks, settings, issued, notes or []),
         "good": tally.good,
+        "cross_talk": tally.foreign,
         "percentiles": percentile_lines(tally.histograms),
         **goals,
     }

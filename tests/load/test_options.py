@@ -92,7 +92,7 @@ def test_a_corpus_is_sent_in_turn(tmp_path: Path, text: str | None) -> None:
     corpus = [{"input": "a\u2028"}, {"input": "b", "model": "x", "stream": False}]
     path = tmp_path / "bodies.ndjson"
     path.write_text(text or json.dumps(corpus), "utf-8")
-    made = bodies(bodies=str(path), max_output_tokens=0)
+    made = bodies(bodies=str(path), max_output_tokens=0, canaries=False)
     assert made[0] == made[2] == {"model": "m", "stream": True, "input": "a\u2028"}
     assert made[1] == {"model": "x", "stream": False, "input": "b"}
 

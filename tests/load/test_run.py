@@ -18,10 +18,13 @@ import pytest
 
 from rejoinder.errors import RejoinderError, UsageError
 from rejoinder.load.arrivals import parse_phases, schedule
+from rejoinder.load.canaries import canary
 from rejoinder.load.histogram import Histogram
 from rejoinder.load.run import LoadProgress, LoadResult, _Thinner, run_load
 from rejoinder.load.settings import LoadSettings
 from rejoinder.runfile import Run, RunWriter, read_run
+from rejoinder.sandbox import Sandbox
+from rejoinder.sandbox import running as serving
 
 ROOT = Path(__file__).parents[2]
 Execute = Callable[..., tuple[LoadResult, Run]]
@@ -67,6 +70,7 @@ def check_run(result: LoadResult, run: Run, complete: bool) -> None:
         assert set(request) <= {
             "kind", "what", "t", "intended", "outcome", "status", "ttfb", "ttfe", "ttft", "ttfo", "e2e", "tail",
             "max_gap", "chunks", "deltas", "input_tokens", "output_tokens", "worker", "rules", "detail",
+            "scenario", "turn",
         }  # fmt: skip
     assert len(run.exchanges) <= 20
     assert all(exchange.case == "load" for exchange in run.exchanges)
@@ -108,7 +112,7 @@ def test_an_open_loop_starts_every_slot_of_its_schedule(execute: Execute, timed_
 @pytest.mark.parametrize("processes", [1, 2])
 def test_phases_and_traces_are_kept(execute: Execute, timed_server: Any, tmp_path: Path, processes: int) -> None:
     trace = tmp_path / "trace.csv"
-    trace.write_text("Timestamp,Request tokens,Response tokens\n0,9,3\n2,9,3\n3,9,3\n", "utf-8")
+    trace.write_text("Timestamp,Request tokens,Response tokens\n0,9,30\n2,9,30\n3,9,30\n", "utf-8")
     model = "ttft=20&gap=5&tokens=8"
     values: dict[str, Any] = {"trace": str(trace), "speed": 4.0} if processes == 1 else {"phases": "4@500ms,4..12@1s"}
     result, run = execute(timed_server.url, model=model, duration=1.5, processes=processes, **values)
@@ -116,6 +120,66 @@ def test_phases_and_traces_are_kept(execute: Execute, timed_server: Any, tmp_pat
     assert result.started == result.ok == timed_server.truth()["requests"] == len(expected)
     starts = sorted(request["intended"] for request in run.samples_of("request"))
     assert starts == pytest.approx(expected, abs=1e-5)
+
+
+PROFILE = """
+[[requests]]
+name = "talk"
+turns = 3
+history = "server"
+input_tokens = 30
+output_tokens = 16
+
+[[requests]]
+name = "repeat"
+turns = 2
+history = "replay"
+input_tokens = 30
+output_tokens = 16
+
+[[requests]]
+name = "later"
+background = { poll = 0.05 }
+output_tokens = 16
+
+[[requests]]
+name = "leave"
+cancel = { after = 0.05 }
+output_tokens = 400
+"""
+
+
+def test_a_profile_is_played_in_all_its_kinds(execute: Execute, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(PROFILE, "utf-8")
+    sandbox = Sandbox(token_delay=0.02, min_tokens=16)
+    with serving(sandbox) as url:
+        result, run = execute(url, model="parrot", concurrency=4, duration=3, profile=str(path), processes=2)
+    kinds = {kind["name"]: kind["outcomes"] for kind in result.load["scenarios"]}
+    assert set(kinds) == {"talk", "repeat", "later", "leave"}
+    assert set(kinds["leave"]) <= {"cancelled", "ok"}
+    assert kinds["leave"]["cancelled"] > 0
+    assert all(set(kinds[name]) == {"ok"} for name in ("talk", "repeat", "later")), kinds
+    turns = [(request["scenario"], request.get("turn", 0)) for request in run.samples_of("request")]
+    assert {("talk", 0), ("talk", 1), ("talk", 2), ("repeat", 1)} <= set(turns)
+    assert max(turn for _, turn in turns) == 2
+    later = [request for request in run.samples_of("request") if request["scenario"] == "later"]
+    assert all(request["e2e"] > 0.2 and "ttfb" not in request for request in later)
+    assert result.load["cross_talk"] == 0
+
+
+def test_mixed_up_answers_are_found(execute: Execute, play: Callable[..., int]) -> None:
+    wrong = canary(0, 1000)
+    events = [{"type": "response.output_text.delta", "delta": f"You said {wrong}."}]
+    events.append({"type": "response.completed", "response": {"id": "r", "status": "completed"}})  # type: ignore[dict-item]
+    body = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n" % len(body)
+    url = f"http://127.0.0.1:{play(['request', head + body])}"
+    result, run = execute(url, rate=1, duration=0.5)
+    assert result.outcomes == {"nonconforming": 1}
+    assert result.load["cross_talk"] == 1
+    assert wrong in run.samples_of("request")[0]["detail"]
+    assert any("mixes answers up" in warning for warning in result.warnings)
 
 
 def test_objectives_are_judged_over_what_was_started(execute: Execute, timed_server: Any) -> None:

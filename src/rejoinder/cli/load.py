@@ -20,8 +20,21 @@ if TYPE_CHECKING:
     from rejoinder.wire.target import Target
 
 DEFAULT_DURATION: Final = 10.0
+_SOMEWHERE: Final = "http://127.0.0.1"
+"""Stands for the endpoint until it has been found."""
 CLIENT_BOUND: Final = 4
 """Exit code of a run whose figures the load generator itself has set."""
+
+
+def _list_profiles(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from rejoinder.load.profiles import load_profile, shipped_profiles
+
+    for name, path in shipped_profiles().items():
+        click.echo(f"{name:16}{load_profile(str(path)).description}")
+    click.echo(f"\nTo change one, copy it from {path.parent}.")
+    ctx.exit()
 
 
 @click.command("load")
@@ -51,10 +64,8 @@ CLIENT_BOUND: Final = 4
 )
 @click.option(
     "--arrivals",
-    default="constant",
-    show_default=True,
     metavar="A",
-    help="Open loop: constant, poisson, or gamma:B (the smaller B, the burstier).",
+    help="Open loop: constant, poisson, or gamma:B (the smaller B, the burstier). [default: constant]",
 )
 @click.option(
     "--duration",
@@ -65,10 +76,16 @@ CLIENT_BOUND: Final = 4
 @click.option(
     "--max-output-tokens",
     type=click.IntRange(1),
-    default=64,
-    show_default=True,
     metavar="N",
-    help="Tokens that each request may have answered.",
+    help="Tokens that a request may have answered, where profile or trace says nothing. [default: 64]",
+)
+@click.option(
+    "--profile",
+    metavar="P",
+    help="Workload: the name of a shipped profile (see --list-profiles), or a TOML file. Options given here go first.",
+)
+@click.option(
+    "--list-profiles", is_flag=True, is_eager=True, expose_value=False, callback=_list_profiles, help="List them."
 )
 @click.option("--prompt", metavar="TEXT", help="What is asked; by default a short built-in text.")
 @click.option(
@@ -80,10 +97,8 @@ CLIENT_BOUND: Final = 4
 @click.option(
     "--processes",
     type=click.IntRange(1, 256),
-    default=1,
-    show_default=True,
     metavar="P",
-    help="Load generator processes.",
+    help="Load generator processes. [default: 1]",
 )
 @click.option(
     "--timeout",
@@ -100,6 +115,12 @@ CLIENT_BOUND: Final = 4
     metavar="SLO",
     help="Objective, like 'ttft:p99<300ms', 'tpot<30ms', 'goodput>=95%', 'error<1%'; may be repeated.",
 )
+@click.option(
+    "--canaries/--no-canaries",
+    default=True,
+    show_default=True,
+    help="Put a token of its own into each input, and look for those of others in each answer.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the schedule.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress; only the closing summary.")
 def command(
@@ -112,14 +133,16 @@ def command(
     rate: str | None,
     trace: Path | None,
     speed: float,
-    arrivals: str,
+    arrivals: str | None,
     duration: float | None,
-    max_output_tokens: int,
+    max_output_tokens: int | None,
+    profile: str | None,
     prompt: str | None,
     bodies: Path | None,
-    processes: int,
+    processes: int | None,
     timeout: float,
     slos: tuple[str, ...],
+    canaries: bool,
     seed: int,
     quiet: bool,
 ) -> int:
@@ -134,40 +157,53 @@ def command(
     can be trusted, because the load generator was the limit (CLIENT-BOUND); 130 interrupted. With an objective for
     goodput, error or an outcome, that decides how many requests may end badly.
     """
+    from rejoinder.load.profiles import find_profile, load_profile
+    from rejoinder.load.run import check_settings
     from rejoinder.load.settings import LoadSettings
 
     paces = {"--concurrency": concurrency, "--rate": rate, "--trace": trace}
     given = [name for name, value in paces.items() if value is not None]
     if len(given) > 1:
         raise UsageError(f"{given[0]} and {given[1]} exclude each other.", "Choose a closed loop or an open loop.")
+    defaults = load_profile(profile).defaults if profile else {}
+    if profile and (prompt or bodies):
+        raise UsageError(
+            "A profile has its own inputs.", "Leave --prompt and --bodies out, or write them into a profile."
+        )
     if not given:
-        concurrency = 8
-    steady, phases = read_rate(rate)
+        concurrency, rate = defaults.get("concurrency"), defaults.get("rate")
+        concurrency = 8 if concurrency is None and rate is None else concurrency
+    if duration is None and "duration" in defaults:
+        duration = parse_duration(str(defaults["duration"]))
+    steady, phases = read_rate(None if rate is None else str(rate))
+    settings = LoadSettings(
+        url=_SOMEWHERE,
+        dialect=dialect,
+        concurrency=concurrency,
+        rate=steady,
+        phases=phases,
+        trace=str(trace) if trace else "",
+        speed=speed,
+        arrivals=arrivals or defaults.get("arrivals", "constant"),
+        max_output_tokens=64 if max_output_tokens is None else max_output_tokens,
+        profile=str(find_profile(profile)) if profile else "",
+        canaries=canaries,
+        prompt=prompt or "",
+        bodies=str(bodies) if bodies else "",
+        idle_timeout=timeout,
+        processes=processes or defaults.get("processes", 1),
+        seed=seed,
+        slos=slos or tuple(defaults.get("slo", ())),
+    )
+    length = settings.natural_duration() or DEFAULT_DURATION
+    settings = replace(settings, duration=length if duration is None else duration)
+    # Whatever is wrong with the options is told before anything is sent.
+    check_settings(settings)
     key = read_key(api_key_env)
     with recording(out) as record, Steps(quiet=quiet) as steps:
         steps.step(f"Looking for an endpoint at {url}")
         target = record.discover(url, key=key, model=model, dialect=dialect)
-        settings = LoadSettings(
-            url=target.url,
-            model=target.model or "",
-            dialect=dialect,
-            concurrency=concurrency,
-            rate=steady,
-            phases=phases,
-            trace=str(trace) if trace else "",
-            speed=speed,
-            arrivals=arrivals,
-            max_output_tokens=max_output_tokens,
-            prompt=prompt or "",
-            bodies=str(bodies) if bodies else "",
-            idle_timeout=timeout,
-            processes=processes,
-            seed=seed,
-            slos=slos,
-        )
-        length = settings.natural_duration() or DEFAULT_DURATION
-        settings = replace(settings, duration=length if duration is None else duration)
-        settings.check()
+        settings = replace(settings, url=target.url, model=target.model or "")
         record.header(target, url=url, model=model, dialect=dialect, seed=seed, load=describe(settings))
         result = load_endpoint(record, steps, target, settings)
         code = gate_code(result)
@@ -189,7 +225,7 @@ def read_rate(text: str | None) -> tuple[float | None, str]:
 
 def describe(settings: LoadSettings) -> dict[str, object]:
     """Return the settings of a load run as the header of the run file holds them."""
-    names = ("concurrency", "rate", "phases", "trace")
+    names = ("concurrency", "rate", "phases", "trace", "profile")
     how = {name: value for name in names if (value := getattr(settings, name)) not in (None, "")}
     return {
         "mode": settings.mode,

@@ -1,0 +1,116 @@
+"""The command: what it makes of its options, and the codes that it exits with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from rejoinder.cli.load import CLIENT_BOUND, command, exit_code, gate_code, read_rate
+from rejoinder.errors import UsageError
+from rejoinder.load.run import LoadResult
+from rejoinder.runfile import Run, read_run
+from rejoinder.sandbox import Sandbox
+from rejoinder.sandbox import running as serving
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with serving(Sandbox(token_delay=0.005, min_tokens=16)) as url:
+        yield url
+
+
+def load(tmp_path: Path, *words: str) -> tuple[Result, Run]:
+    out = str(tmp_path / "out")
+    result = CliRunner().invoke(command, [*words, "--out", out, "-q"], standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    return result, read_run(out)
+
+
+def test_a_profile_brings_its_own_pace_and_objectives(endpoint: str, tmp_path: Path) -> None:
+    profile = tmp_path / "mine.toml"
+    profile.write_text(
+        "[load]\nrate = '6@500ms,12@500ms'\nslo = ['goodput>=50%', 'ttft<20s']\n[[requests]]\nname = 'a'", "utf-8"
+    )
+    result, run = load(tmp_path, endpoint, "--profile", str(profile))
+    (line,) = run.samples_of("load")
+    assert line["started"] == 9
+    assert line["settings"]["duration"] == 1.0
+    assert [slo["text"] for slo in line["slos"]] == ["goodput>=50%", "ttft<20s"]
+    assert line["scenarios"] == [{"name": "a", "outcomes": {"ok": 9}}]
+    assert result.return_value in (0, CLIENT_BOUND)
+    assert run.footer["exit_code"] == result.return_value
+    assert run.header["load"]["profile"] == str(profile)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--slo", "tftt:p99<3ms"], "Did you mean ttft"),
+        (["--profile", "nope"], "no profile 'nope'"),
+        (["--rate", "often"], "not a number"),
+        (["--rate", "5@x"], "no phase|not a duration"),
+        (["--rate", "-5"], "rate is -5"),
+        (["--trace", "/no/such/file"], "No such file"),
+        (["--rate", "5", "--concurrency", "3"], "exclude each other"),
+        (["--arrivals", "gamma", "--rate", "5"], "no arrival process"),
+        (["--profile", "chat", "--prompt", "x"], "inputs"),
+        (["--bodies", "/no/such/file"], "cannot be read"),
+    ],
+)
+def test_bad_options_are_told_before_anything_is_sent(tmp_path: Path, words: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(tmp_path, "http://127.0.0.1:9", *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_ships_is_listed() -> None:
+    result = CliRunner().invoke(command, ["--list-profiles"])
+    assert result.exit_code == 0
+    assert "shared-prefix" in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [(None, (None, "")), ("5", (5.0, "")), ("1e2", (100.0, "")), ("5@3s", (None, "5@3s"))]
+)
+def test_a_rate_is_a_number_or_phases(text: str | None, found: Any) -> None:
+    assert read_rate(text) == found
+
+
+def result_with(
+    outcomes: dict[str, int], verdict: str = "VALID", slos: list[tuple[str, bool]] | None = None
+) -> LoadResult:
+    load = {
+        "self_check": {"verdict": verdict},
+        "slos": [{"text": metric, "metric": metric, "met": met} for metric, met in slos or []],
+    }
+    return LoadResult(sum(outcomes.values()), outcomes, {}, json.loads(json.dumps(load)))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verdict", "slos", "code"),
+    [
+        ({"ok": 9, "censored": 1}, "VALID", [], 0),
+        ({"ok": 9, "cancelled": 1}, "SUSPECT", [("ttft", True)], 0),
+        ({"ok": 9, "failed": 1}, "VALID", [], 1),
+        ({"ok": 9}, "VALID", [("ttft", False)], 1),
+        ({"ok": 9, "failed": 1}, "VALID", [("error", True)], 0),
+        ({"ok": 9, "failed": 1}, "VALID", [("error", False)], 1),
+        ({"ok": 9, "failed": 1}, "VALID", [("ttft", True)], 1),
+        ({"ok": 9}, "CLIENT-BOUND", [], 4),
+        ({"ok": 9}, "CLIENT-BOUND", [("ttft", False)], 4),
+        ({"ok": 9, "failed": 1}, "CLIENT-BOUND", [], 1),
+        ({"transport": 9}, "CLIENT-BOUND", [], 2),
+    ],
+)
+def test_exit_codes(outcomes: dict[str, int], verdict: str, slos: list[tuple[str, bool]], code: int) -> None:
+    result = result_with(outcomes, verdict, slos)
+    assert gate_code(result) == code
+    assert exit_code(result) == (code if code != 4 else int(any(not met for _, met in slos)))
+    result.interrupted = True
+    assert gate_code(result) == 130
