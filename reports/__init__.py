@@ -10,6 +10,7 @@ otherwise.
 from __future__ import annotations
 
 from rejoinder.reports._badge import render_badge
+from rejoinder.reports._compare import render_comparison
 from rejoinder.reports._csv import render_csv
 from rejoinder.reports._ctrf import render_ctrf
 from rejoinder.reports._diff import Diff, diff_runs
@@ -24,6 +25,7 @@ __all__ = [
     "Summary",
     "diff_runs",
     "render_badge",
+    "render_comparison",
     "render_csv",
     "render_ctrf",
     "render_diff_html",

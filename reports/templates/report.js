@@ -60,10 +60,10 @@
   // A rule is found by its own words and by the messages and cases of its findings, but not by raw evidence. Its row
   // and its findings share one text, so that both parts of the page always show the same rules.
   const texts = new Map();
-  const own = (article) => all("h4, .statement, summary, .cases, .further", article);
+  const own = (article) => all("h3, h4, .statement, summary, .cases, .further", article);
   for (const article of articles) texts.set(article, own(article).map((part) => part.textContent).join(" ").toLowerCase());
   for (const row of rows) {
-    const mine = articles.filter((article) => article.querySelector("h4 a").hash.slice(1) === row.id);
+    const mine = articles.filter((article) => article.querySelector("h3 a, h4 a").hash.slice(1) === row.id);
     const parts = [row, ...mine.flatMap(own)];
     const text = parts.map((part) => part.textContent).join(" ").toLowerCase();
     for (const item of [row, ...mine]) texts.set(item, text);

@@ -85,3 +85,17 @@ def test_diff_of_what_is_not_there(invoke: Invoke, tmp_path: Path) -> None:
     code, _, err = invoke("diff", "a", "nowhere")
     assert code == 2
     assert "There is no run file" in err
+
+
+def test_compare_sets_runs_side_by_side(invoke: Invoke, tmp_path: Path) -> None:
+    record(tmp_path / "a", model="one")
+    record(tmp_path / "b", "SSE-03", model="two")
+    code, out, _ = invoke("compare", "a", "b/run.ndjson", "a", "--html", "c/all.html")
+    assert code == 0
+    assert "3 runs compared: c/all.html" in out
+    assert "SSE-03 does not hold." in (tmp_path / "c/all.html").read_text()
+    assert invoke("compare", "a", "b")[0] == 0
+    assert (tmp_path / "comparison.html").exists()
+    code, _, err = invoke("compare", "a")
+    assert code == 2
+    assert "two runs or more" in err

@@ -13,7 +13,7 @@ import click
 from rejoinder import __version__
 from rejoinder.errors import RejoinderError
 
-COMMANDS: Final = ("check", "load", "report", "diff", "rules", "sandbox", "demo")
+COMMANDS: Final = ("check", "load", "report", "diff", "compare", "rules", "sandbox", "demo")
 
 
 class _Commands(click.Group):
