@@ -39,7 +39,7 @@ def judge(
     verdicts = []
     table = checks_by_rule()
     for rule in select_rules(select):
-        level = rule.level_in(dialect.name)
+        level = dialect.level_of(rule)
         if level is not Level.OFF:
             verdicts.append(_verdict(rule, level, table[rule.id], views))
     return verdicts
@@ -55,7 +55,7 @@ def broken_rules(exchange: Exchange, dialect: Dialect | str, *, level: Level = L
     table = checks_by_rule()
     broken = []
     for rule in load_rules().values():
-        if rule.level_in(dialect.name) is level:
+        if dialect.level_of(rule) is level:
             tally = _Tally()
             for registered in table[rule.id]:
                 if registered.on not in (On.CASE, On.RUN):

@@ -60,11 +60,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not config.getoption("rejoinder_url"):
         raise pytest.UsageError("rejoinder: name the endpoint to examine with --rejoinder-url URL.")
     from rejoinder.conformance.judge import select_rules
+    from rejoinder.contract import load_dialect
     from rejoinder.verdict import Level
 
-    dialect = config.getoption("rejoinder_dialect")
+    dialect = load_dialect(config.getoption("rejoinder_dialect"))
     rules = [
-        rule for rule in select_rules(config.getoption("rejoinder_select")) if rule.level_in(dialect) is not Level.OFF
+        rule for rule in select_rules(config.getoption("rejoinder_select")) if dialect.level_of(rule) is not Level.OFF
     ]
     if not rules:
         raise pytest.UsageError(

@@ -10,24 +10,12 @@ from rejoinder.conformance.checks._diff import first_difference
 from rejoinder.conformance.checks._problems import at_event, get, in_response, is_set
 from rejoinder.conformance.registry import On, check
 from rejoinder.conformance.view import View
-from rejoinder.contract import load_schema, request_schema
+from rejoinder.contract import load_schema
 from rejoinder.fold import ItemTrace
 from rejoinder.verdict import ABSENT, Problem
 
 _FINISHED: Final = ("completed", "incomplete", "failed")
 _FIRST_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {"message": ("role", "content"), "function_call": ("name",)}
-
-
-@cache
-def standard_types() -> frozenset[str]:
-    """Return the item types that the contract names, read from the request's input union."""
-    schema = request_schema()
-    names: set[str] = set()
-    for reference in schema["$defs"]["InputItem"]["anyOf"]:
-        definition = schema["$defs"][reference["$ref"].rpartition("/")[2]]
-        kind = definition["properties"].get("type", {})
-        names.update(branch["const"] for branch in [kind, *kind.get("anyOf", ())] if "const" in branch)
-    return frozenset(names)
 
 
 @cache
@@ -373,14 +361,14 @@ def id_type_status(view: View) -> Iterator[Problem]:
                 f"/output/{i}/{name}",
                 expected="a string",
                 actual=value,
-                kind=str(kind) if isinstance(kind, str) and kind in standard_types() else "",
+                kind=str(kind) if isinstance(kind, str) and kind in view.dialect.item_types else "",
             )
 
 
 @check("ITM-17", On.RESPONSE, needs=lambda view: any(isinstance(item.get("type"), str) for item in view.output))
 def item_types_are_known(view: View) -> Iterator[Problem]:
     """Types of the final output are compared with those that the contract names; vendor:name is allowed."""
-    known = standard_types() | set(view.dialect.response["item_types"])
+    known = view.dialect.item_types
     for i, item in enumerate(view.whole_output or ()):
         kind = get(item, "type")
         if isinstance(kind, str) and kind not in known and ":" not in kind.strip(":"):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
 from typing import Any, Final
 
 from rejoinder.conformance.checks._diff import first_difference
 from rejoinder.conformance.checks._problems import at_event, get, is_set
 from rejoinder.conformance.registry import On, check
 from rejoinder.conformance.view import Event, View
-from rejoinder.contract import request_schema
 from rejoinder.exchange import Outcome
 from rejoinder.fold import Snapshot
 from rejoinder.verdict import ABSENT, Problem
@@ -164,21 +162,21 @@ def one_response_id(view: View) -> Iterator[Problem]:
             return
 
 
-@cache
-def _echoed() -> frozenset[str]:
+def _echoed(view: View) -> frozenset[str]:
     # The service tier is decided while the request is served; the input is not echoed.
-    return frozenset(request_schema()["properties"]) - {"input", "stream", "service_tier"} | {"created_at", "model"}
+    return view.dialect.parameters - {"input", "stream", "service_tier"} | {"created_at", "model"}
 
 
 @check("LIF-10", On.STREAM, needs=lambda view: len(_snapshots(view)) > 1)
 def snapshots_agree(view: View) -> Iterator[Problem]:
     """created_at, model and every request parameter that two snapshots both have are compared."""
     shots = _snapshots(view)
+    echoed = _echoed(view)
     reported: set[str] = set()
     seen: dict[str, Any] = {}
     for shot, response in shots:
         for name in response:
-            if name not in _echoed() or name in reported:
+            if name not in echoed or name in reported:
                 continue
             if name not in seen:
                 seen[name] = response[name]

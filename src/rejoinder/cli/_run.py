@@ -35,10 +35,10 @@ def endpoint_options(function: Function) -> Function:
             ),
             click.option(
                 "--dialect",
-                type=click.Choice(dialect_names()),
+                metavar="D",
                 default=DEFAULT_DIALECT,
                 show_default=True,
-                help="Which specification the endpoint is held to.",
+                help=f"Which specification it is held to: {', '.join(dialect_names())}, or a dialect file of your own.",
             ),
             click.option(
                 "--api-key-env",

@@ -72,7 +72,9 @@ def command(
         rejoinder check http://127.0.0.1:8000 --plan quick
     """
     from rejoinder.conformance.engine import rule_count
+    from rejoinder.contract import load_dialect
 
+    load_dialect(dialect)
     if not rule_count(dialect, select):
         raise UsageError(f"--select {select!r} selects no rule.", "`rejoinder rules` lists the rules.")
     key = read_key(api_key_env)

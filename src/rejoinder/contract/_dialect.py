@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -89,6 +90,24 @@ class Dialect:
     def response_validator(self) -> Validator:
         """The validator of a whole response object in this dialect."""
         return self.validators["response"]
+
+    @cached_property
+    def item_types(self) -> frozenset[str]:
+        """The item types that the dialect names: those of its input union and of its output items."""
+        request, response = self.request_schema(), self.schema("response")
+        names: set[str] = set(self.response["item_types"])
+        for branch in request["$defs"]["InputItem"]["anyOf"]:
+            definition = request["$defs"][branch["$ref"].rpartition("/")[2]]
+            kind = definition["properties"].get("type", {})
+            names.update(option["const"] for option in [kind, *kind.get("anyOf", ())] if "const" in option)
+        for branch in response["$defs"]["OutputItem"]["allOf"]:
+            names.add(branch["if"]["properties"]["type"]["const"])
+        return frozenset(names)
+
+    @cached_property
+    def parameters(self) -> frozenset[str]:
+        """The names of the request's fields."""
+        return frozenset(self.request_schema()["properties"])
 
     def schema(self, name: str) -> Schema:
         """Return a fresh copy of the dialect's schema of that name (as :func:`~rejoinder.contract.load_schema`)."""
