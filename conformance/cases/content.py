@@ -88,6 +88,16 @@ _HOSTED: Final[tuple[Mapping[str, Any], ...]] = (
     },
     {"type": "mcp_list_tools", "id": "mcpl_1", "server_label": "maps", "tools": []},
 )
+_ODD_SCHEMA: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "größe": {"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "null"}]},
+        "child": {"$ref": "#/$defs/node"},
+        "extra": {"type": "object", "additionalProperties": {"type": "number"}},
+    },
+    "required": ["größe", "child"],
+    "$defs": {"node": {"type": "object", "properties": {"name": {}, "child": {"$ref": "#/$defs/node"}}}},
+}
 _CITY: Final[Mapping[str, Any]] = {
     "type": "object",
     "properties": {"city": {"type": "string"}, "country": {"type": "string"}},
@@ -220,6 +230,15 @@ def _tools(setting: Setting) -> Iterator[PlannedCase]:
             input=user("Use get_weather and get_time to tell me the weather and the time in Oslo."),
             tools=[WEATHER_TOOL, _TIME_TOOL],
             parallel_tool_calls=False,
+            max_output_tokens=_ROOMY,
+        ),
+    )
+    yield plain_and_streamed(
+        "content.odd-schema",
+        "A function whose schema refers to itself, leaves types open and has names beyond ASCII.",
+        body(
+            input=user("Measure the tree."),
+            tools=[{"type": "function", "name": "measure", "parameters": _ODD_SCHEMA}],
             max_output_tokens=_ROOMY,
         ),
     )

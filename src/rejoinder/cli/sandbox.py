@@ -45,8 +45,12 @@ def command(host: str, port: int, dialect: str, faults: tuple[str, ...], token_d
     from rejoinder.sandbox import FAULTS, Sandbox, serve
 
     if list_faults:
+        from rejoinder.sandbox.defects import classes_of
+
         for fault in FAULTS.values():
-            click.echo(f"{fault.id}  (breaks {', '.join(fault.breaks)})\n    {fault.title}")
+            shown = f"    Shows {fault.condition}.\n" if fault.condition else ""
+            seen = "".join(f"    Seen as {name}.\n" for name in classes_of(fault.id))
+            click.echo(f"{fault.id}  (breaks {', '.join(fault.breaks)})\n    {fault.title}\n{shown}{seen}", nl=False)
         return 0
     sandbox = Sandbox(dialect, faults, token_delay)
 

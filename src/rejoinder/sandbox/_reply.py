@@ -39,7 +39,8 @@ class Occasion:
 
     ``operation`` is ``create``, ``response`` (retrieve or delete), ``cancel``, ``input_items``, ``input_tokens``,
     ``models``, ``health``, or empty for an unknown path. ``body`` is the parsed request body, empty when it is no
-    object. ``number`` counts the create requests from 1.
+    object. ``number`` counts the create requests from 1. ``previous`` is the body of the create request before this one
+    (empty for none), ``others`` are those of the create requests whose replies have not been read to their end.
     """
 
     request: Request
@@ -47,6 +48,8 @@ class Occasion:
     body: Mapping[str, Any]
     dialect: Dialect
     number: int
+    previous: Mapping[str, Any] = field(default_factory=dict)
+    others: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def streamed(self) -> bool:

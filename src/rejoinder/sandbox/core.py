@@ -79,6 +79,9 @@ class Sandbox:
         self._store = Store()
         self._counts: Counter[str] = Counter()
         self._number = 0
+        # For faults: the body of the last create request, and those of the requests still in flight by number.
+        self._previous: Mapping[str, Any] = {}
+        self._in_flight: dict[int, Mapping[str, Any]] = {}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -112,7 +115,7 @@ class Sandbox:
             reply = self._refusal(ApiError(400, "The body is nested too deeply."), occasion, faults)
         if operation == "create":
             outcome = outcome or _http_outcome(reply.status)
-            return self._count(reply, outcome)
+            return self._count(reply, outcome, occasion.number)
         with self._lock:
             self._counts["other"] += 1
         return reply
@@ -131,18 +134,16 @@ class Sandbox:
 
     def _occasion(self, request: Request, operation: str) -> Occasion:
         # Faults see the body as parsed; without faults the one strict parse of the create operation is enough.
-        body: Any = request.json() if request.body and operation == "create" and self.faults else None
+        parsed: Any = request.json() if request.body and operation == "create" and self.faults else None
+        body: Mapping[str, Any] = parsed if isinstance(parsed, dict) else {}
         with self._lock:
+            previous, others = self._previous, tuple(self._in_flight.values())
             if operation == "create":
                 self._number += 1
                 self._counts["started"] += 1
-            return Occasion(
-                request,
-                operation,
-                body if isinstance(body, dict) else {},
-                self.dialect,
-                self._number,
-            )
+                if self.faults:
+                    self._previous = self._in_flight[self._number] = body
+            return Occasion(request, operation, body, self.dialect, self._number, previous, others)
 
     def _authorise(self, request: Request, operation: str) -> None:
         if not operation:
@@ -464,11 +465,11 @@ class Sandbox:
                         if fault.left is not None:
                             fault.left(stored)
 
-    def _count(self, reply: Reply, outcome: str) -> Reply:
-        reply.chunks = self._counted(reply.chunks, outcome)
+    def _count(self, reply: Reply, outcome: str, number: int) -> Reply:
+        reply.chunks = self._counted(reply.chunks, outcome, number)
         return reply
 
-    def _counted(self, chunks: Iterator[Piece], outcome: str) -> Iterator[Piece]:
+    def _counted(self, chunks: Iterator[Piece], outcome: str, number: int) -> Iterator[Piece]:
         ended = "aborted"
         try:
             yield from chunks
@@ -476,6 +477,7 @@ class Sandbox:
         finally:
             with self._lock:
                 self._counts[ended] += 1
+                self._in_flight.pop(number, None)
 
 
 def record(

@@ -105,6 +105,8 @@ def _valid() -> Iterator[Exercise]:
         yield Exercise(case, "plain", post(body), ("valid",))
         again = {**body, "request_id": f"{body['request_id']}-again"} if "request_id" in body else body
         yield Exercise(case, "stream", post({**again, "stream": True}), ("valid",))
+    yield Exercise("after-stream", "string", post({"input": hello}), ("valid", "basic"))
+    yield Exercise("long-stream", "stream", post({**story, "stream": True}), ("valid",))
 
 
 def _bodies() -> Iterator[tuple[str, Json]]:
@@ -124,6 +126,12 @@ def _bodies() -> Iterator[tuple[str, Json]]:
     tools = [_WEATHER, _TIME]
     yield "call", {"input": "Weather in Oslo, please.", "tools": tools, "tool_choice": "required"}
     yield "calls", {"input": "Use get_weather and get_time for Oslo.", "tools": tools}
+    odd = {
+        "type": "object",
+        "properties": {"größe": {"anyOf": [{"type": "integer"}, {"type": "null"}]}, "child": {"$ref": "#/$defs/node"}},
+        "$defs": {"node": {"type": "object", "properties": {"child": {"$ref": "#/$defs/node"}}}},
+    }
+    yield "odd-schema", {"input": "Measure it.", "tools": [{"type": "function", "name": "measure", "parameters": odd}]}
     yield "call-cut", {"input": "Use get_weather for Oslo.", "tools": tools, "max_output_tokens": 2}
     yield "named-call", {"input": "Oslo", "tools": tools, "tool_choice": {"type": "function", "name": "get_time"}}
     answered = [

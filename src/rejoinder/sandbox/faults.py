@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from rejoinder.sandbox import _faults_response, _faults_stream, _faults_wire
+from rejoinder.sandbox import _faults_field, _faults_response, _faults_stream, _faults_wire
 from rejoinder.sandbox._fault import Condition, Fault
 
 __all__ = ["FAULTS", "Condition", "Fault"]
 
 FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
-    {fault.id: fault for fault in (*_faults_wire.FAULTS, *_faults_stream.FAULTS, *_faults_response.FAULTS)}
+    {
+        fault.id: fault
+        for family in (_faults_wire, _faults_stream, _faults_response, _faults_field)
+        for fault in family.FAULTS
+    }
 )
 """Every fault by its id, grouped by where in a reply it shows."""
