@@ -11,7 +11,7 @@
     if (theme === "auto") delete root.dataset.theme;
     else root.dataset.theme = theme;
     button.textContent = theme[0].toUpperCase() + theme.slice(1);
-    button.setAttribute("aria-label", "Colours: " + (theme === "auto" ? "as the system" : theme));
+    button.setAttribute("aria-label", "Colours: " + button.textContent);
   };
   let theme = "auto";
   try { theme = localStorage.getItem("rejoinder-theme") || "auto"; } catch { /* not allowed */ }
@@ -195,6 +195,20 @@
       unfold.textContent = open ? "Close all" : "Open all";
     });
   }
+
+  // What scrolls can be reached by keyboard; what does not is no stop on the way.
+  const reach = () => {
+    for (const box of all("pre, .scroll")) {
+      const scrolls = box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1;
+      if (scrolls) box.tabIndex = 0;
+      else if (!box.hasAttribute("role")) box.removeAttribute("tabindex");
+    }
+  };
+  let waiting = 0;
+  const soon = () => { clearTimeout(waiting); waiting = setTimeout(reach, 60); };
+  document.addEventListener("toggle", soon, true);
+  addEventListener("resize", soon);
+  soon();
 
   // A hairline through the strips of the load run, with the figures of the second under it.
   const strips = document.querySelector(".strips");
