@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Protocol
 
 from rejoinder.errors import RejoinderError
 from rejoinder.exchange import Exchange
@@ -30,12 +30,21 @@ from rejoinder.load.profiles import load_profile
 from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
 from rejoinder.load.slo import missed
 from rejoinder.load.tally import SelfCheck, Tally, keep_evidence, load_line
-from rejoinder.runfile import RunWriter
 
 MAX_REQUEST_LINES: Final = 20_000
 _POLL: Final = 0.1
 _START_LIMIT: Final = 120.0
 _END_LIMIT: Final = 150.0
+
+
+class Sink(Protocol):
+    """Takes what a run measures; a :class:`~rejoinder.runfile.RunWriter` is one."""
+
+    def sample(self, what: str, **fields: Any) -> None:
+        """Take one sample line."""
+
+    def exchange(self, exchange: Exchange) -> None:
+        """Take an exchange that did not end well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +133,7 @@ class _Follower:
     """Takes the lines of the generator: request lines and evidence go on at once, the rest is added up."""
 
     settings: LoadSettings
-    writer: RunWriter
+    writer: Sink
     progress: Callable[[LoadProgress], None] | None
     tally: Tally = field(default_factory=Tally)
     checks: list[SelfCheck] = field(default_factory=list)
@@ -186,7 +195,7 @@ class _Follower:
 
 def run_load(
     settings: LoadSettings,
-    writer: RunWriter,
+    writer: Sink,
     *,
     progress: Callable[[LoadProgress], None] | None = None,
     key: str | None = None,
@@ -227,7 +236,7 @@ class _Run:
     def __init__(
         self,
         settings: LoadSettings,
-        writer: RunWriter,
+        writer: Sink,
         progress: Callable[[LoadProgress], None] | None,
         folder: Path,
         key: str | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -61,6 +61,16 @@ def _list_profiles(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     show_default=True,
     metavar="X",
     help="How many times as fast as it was recorded a trace is replayed.",
+)
+@click.option(
+    "--sweep",
+    metavar="LEVELS",
+    help="Run with rising numbers of requests in flight, like 1,2,4,8 or auto, and name the knee.",
+)
+@click.option(
+    "--find-rate",
+    metavar="LOW..HIGH",
+    help="Search for the highest rate that keeps every --slo, like 1..50; each rate is tried up to three times.",
 )
 @click.option(
     "--arrivals",
@@ -133,6 +143,8 @@ def command(
     rate: str | None,
     trace: Path | None,
     speed: float,
+    sweep: str | None,
+    find_rate: str | None,
     arrivals: str | None,
     duration: float | None,
     max_output_tokens: int | None,
@@ -159,9 +171,16 @@ def command(
     """
     from rejoinder.load.profiles import find_profile, load_profile
     from rejoinder.load.run import check_settings
+    from rejoinder.load.search import parse_levels, parse_range
     from rejoinder.load.settings import LoadSettings
 
-    paces = {"--concurrency": concurrency, "--rate": rate, "--trace": trace}
+    paces = {
+        "--concurrency": concurrency,
+        "--rate": rate,
+        "--trace": trace,
+        "--sweep": sweep,
+        "--find-rate": find_rate,
+    }
     given = [name for name, value in paces.items() if value is not None]
     if len(given) > 1:
         raise UsageError(f"{given[0]} and {given[1]} exclude each other.", "Choose a closed loop or an open loop.")
@@ -170,9 +189,15 @@ def command(
         raise UsageError(
             "A profile has its own inputs.", "Leave --prompt and --bodies out, or write them into a profile."
         )
+    levels = parse_levels(sweep) if sweep else None
+    rates = parse_range(find_rate) if find_rate else None
+    if sweep or find_rate:
+        concurrency = 1
     if not given:
         concurrency, rate = defaults.get("concurrency"), defaults.get("rate")
         concurrency = 8 if concurrency is None and rate is None else concurrency
+    if rates and not (slos or defaults.get("slo")):
+        raise UsageError("--find-rate needs an objective.", "Add one, like --slo 'ttft:p99<300ms'.")
     if duration is None and "duration" in defaults:
         duration = parse_duration(str(defaults["duration"]))
     steady, phases = read_rate(None if rate is None else str(rate))
@@ -198,14 +223,17 @@ def command(
     length = settings.natural_duration() or DEFAULT_DURATION
     settings = replace(settings, duration=length if duration is None else duration)
     # Whatever is wrong with the options is told before anything is sent.
-    check_settings(settings)
+    check_settings(replace(settings, processes=1) if sweep or find_rate else settings)
     key = read_key(api_key_env)
     with recording(out) as record, Steps(quiet=quiet) as steps:
         steps.step(f"Looking for an endpoint at {url}")
         target = record.discover(url, key=key, model=model, dialect=dialect)
         settings = replace(settings, url=target.url, model=target.model or "")
         record.header(target, url=url, model=model, dialect=dialect, seed=seed, load=describe(settings))
-        result = load_endpoint(record, steps, target, settings)
+        if sweep or find_rate:
+            result = search_endpoint(record, steps, target, settings, levels, rates)
+        else:
+            result = load_endpoint(record, steps, target, settings)
         code = gate_code(result)
         record.footer(code, interrupted=result.interrupted, warnings=[*target.warnings, *result.warnings])
     close_run(record)
@@ -257,6 +285,46 @@ def load_endpoint(record: Recording, steps: Steps, target: Target, settings: Loa
         steps.say(f"Note: {warning}")
     for outcome in result.load.get("slos", ()):
         steps.say(f"SLO {describe_slo(outcome)}")
+    return result
+
+
+def search_endpoint(
+    record: Recording,
+    steps: Steps,
+    target: Target,
+    settings: LoadSettings,
+    levels: list[int] | None,
+    rates: tuple[float, float] | None,
+) -> LoadResult:
+    """Run a sweep or a search for the highest rate and write it to the run file."""
+    from rejoinder.load.search import run_search
+
+    steps.say(f"Search on {target.url}, {settings.duration:g} s each step")
+
+    def told(figures: dict[str, Any]) -> None:
+        pace = f"{figures['rate']:g}/s" if "rate" in figures else f"{figures['concurrency']} in flight"
+        words = [f"{figures['ok_per_s']:.2f} ok/s", f"{figures['output_tokens_per_s']:.0f} tokens/s"]
+        words += [f"{name} {figures[name] * 1e3:.0f} ms" for name in ("ttft_p99", "e2e_p50") if name in figures]
+        words += ["kept" if figures["met"] else "missed"] if "met" in figures else []
+        words += [figures["verdict"]] if figures["verdict"] != "VALID" else []
+        steps.say(f"  {pace}: {', '.join(words)}")
+
+    result = run_search(
+        settings,
+        record.writer,
+        levels=levels,
+        rates=rates,
+        begin=lambda step: steps.step(f"Loading, {step.pace}", step.duration),
+        progress=lambda now: steps.update(min(now.t, settings.duration), f"{now.finished} done"),
+        told=told,
+        key=target.key,
+    )
+    search = result.load["search"]
+    if search["kind"] == "rate":
+        found = f"{search['highest']:g} requests/s" if "highest" in search else "none of the range"
+        steps.say(f"Highest rate that keeps the objectives: {found}" + (" or more" if search.get("more") else ""))
+    else:
+        steps.say(f"Knee: {search['knee']} in flight" if "knee" in search else "Knee: not reached")
     return result
 
 
