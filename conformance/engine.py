@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from rejoinder.conformance.cases import Planned, PlannedCase, Replies, pauses
 from rejoinder.conformance.judge import select_rules
 from rejoinder.conformance.plan import Plan
+from rejoinder.contract import load_dialect
 from rejoinder.exchange import Exchange, Outcome
 from rejoinder.settings import Budget
 from rejoinder.verdict import Level, Status, Verdict
@@ -61,7 +62,8 @@ def prepare(planned: Planned, replies: Replies, target: Target) -> Ready | None:
     query = planned.query(replies) if callable(planned.query) else planned.query
     if query:
         path += ("&" if "?" in path else "?") + query
-    kind = (("content-type", "application/json"),) if body is not None else ()
+    given = any(name.lower() == "content-type" for name, _ in planned.headers)
+    kind = (("content-type", "application/json"),) if body is not None and not given else ()
     return Ready(planned, path, (*kind, *planned.headers), body)
 
 
@@ -273,7 +275,7 @@ class CheckRun:
 
 def rule_count(dialect: str, select: str = "*") -> int:
     """Return how many rules a run with this selection judges."""
-    return sum(1 for rule in select_rules(select) if rule.level_in(dialect) is not Level.OFF)
+    return sum(1 for rule in select_rules(select) if load_dialect(dialect).level_of(rule) is not Level.OFF)
 
 
 def retry_after(exchange: Exchange) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rejoinder.conformance.cases import basic, content
+from rejoinder.conformance.cases import basic, content, echo, errors
 from rejoinder.conformance.cases._case import (
     LONG,
     TINY,
@@ -37,3 +37,5 @@ def situations(setting: Setting, plan: str) -> Iterator[PlannedCase]:
     """Yield the hand-made cases of a plan: the situations that rules speak of."""
     yield from basic.cases(setting)
     yield from content.cases(setting, plan)
+    yield from echo.cases(setting, plan)
+    yield from errors.cases(setting, plan)

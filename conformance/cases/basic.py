@@ -1,4 +1,4 @@
-"""The situations that every plan has: text, streams, calls, cuts, reasoning, and bodies that must be refused."""
+"""The situations that every plan has: text, streams, calls, cuts and reasoning."""
 
 from __future__ import annotations
 
@@ -86,23 +86,6 @@ def cases(setting: Setting) -> Iterator[PlannedCase]:
         "A question with reasoning asked for.",
         body(input=user("Is 91 a prime number?"), reasoning={"effort": "low", "summary": "auto"}, max_output_tokens=64),
     )
-    yield from _refusals(setting)
-
-
-def _refusals(setting: Setting) -> Iterator[PlannedCase]:
-    body = setting.body
-
-    def refused(case: str, intent: str, content: Any) -> PlannedCase:
-        return PlannedCase(f"refused.{case}", intent, (Planned("plain", content, ("invalid",)),))
-
-    without_input = body()
-    yield refused("no-input", "A body without input is refused.", without_input)
-    yield refused("input-type", "An input that is a number is refused.", body(input=7))
-    yield refused("broken-json", "A body that is not JSON is refused.", b'{"input": "Say hello.", ')
-    nobody = [{"role": "nobody", "content": "Hi"}]
-    yield refused("role", "A message with an unknown role is refused.", body(input=nobody))
-    absent = body(model="no-such-model", input=user("Hi"))
-    yield refused("unknown-model", "A model that is not there is refused.", absent)
 
 
 def _cut(name: str, whole: dict[str, Any], least: int) -> PlannedCase:

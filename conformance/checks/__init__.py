@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rejoinder.conformance.checks import (
     accumulation,
+    echo,
     errors,
     events,
     framing,
@@ -17,6 +18,7 @@ from rejoinder.conformance.checks import (
 
 __all__ = [
     "accumulation",
+    "echo",
     "errors",
     "events",
     "framing",

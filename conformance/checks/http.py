@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from rejoinder.conformance.checks._problems import get, is_integer
 from rejoinder.conformance.registry import On, check
 from rejoinder.conformance.view import Case, View
 from rejoinder.exchange import Outcome
 from rejoinder.verdict import ABSENT, Problem
+
+# A stream of so many deltas (HTTP-16), all of them received within so many seconds after a wait of so many, was held
+# back: no engine writes thousands of tokens a second after taking its time for the first.
+_MANY_DELTAS: Final = 32
+_BURST: Final = 0.005
+_WAIT: Final = 0.5
+_BUSY: Final = (429, 503)
+_WHEN_AGAIN: Final = ("retry-after", "retry-after-ms", "x-ratelimit-reset", "ratelimit-reset", "ratelimit")
 
 
 @check("HTTP-01", On.PLAIN)
@@ -110,3 +119,217 @@ def output_is_there(view: View) -> Iterator[Problem]:
     output = view.body.get("output", ABSENT)
     if not isinstance(output, list):
         yield Problem("A plain reply has no output array.", pointer="/output", expected="an array", actual=output)
+
+
+def _sent_no_json(view: View) -> bool:
+    exchange = view.exchange
+    whole = "invalid" in exchange.tags and exchange.request.json() is None and exchange.request.body != b"null"
+    return whole and exchange.status is not None and exchange.status not in _BUSY and not _other_media(view)
+
+
+def _other_media(view: View) -> bool:
+    """Whether the request says that its body is something else than JSON or a form."""
+    headers = view.exchange.request.headers
+    value = next((value for name, value in headers if name.lower() == "content-type"), "")
+    media = value.partition(";")[0].strip().lower()
+    return bool(media) and media != "application/json" and not media.endswith(("+json", "urlencoded"))
+
+
+@check("HTTP-06", On.CREATE, needs=_sent_no_json)
+def broken_json_is_refused(view: View) -> Iterator[Problem]:
+    """Bodies that strict JSON parsers refuse are sent; lenient parsers may take those that can still be understood.
+
+    A success counts as a problem only where nothing could be understood: cut off, empty, or binary.
+    """
+    status = view.exchange.status
+    if view.exchange.ok:
+        if "broken" in view.exchange.tags:
+            yield Problem(
+                "A body that is no JSON by any reading was answered.", expected=400, actual=status, kind="answered"
+            )
+    elif status not in (400, 422):
+        yield Problem(
+            f"A body that is not JSON was refused with status {status}.",
+            expected="400 or 422",
+            actual=status,
+            kind="5xx" if status is not None and status >= 500 else "status",
+        )
+
+
+@check("HTTP-07", On.CREATE, needs=lambda view: "invalid" in view.exchange.tags and _other_media(view))
+def other_media_are_refused(view: View) -> Iterator[Problem]:
+    """A good JSON body is sent as text, XML, multipart and under a name that is no media type."""
+    status = view.exchange.status
+    if status is None or not 400 <= status < 500:
+        yield Problem(
+            "A body that says to be something else than JSON was not refused.",
+            expected="a 4xx",
+            actual=status if status is not None else view.exchange.outcome.value,
+            kind="status",
+        )
+
+
+def _asks_nothing(view: View) -> bool:
+    asks = any(view.request.get(name) for name in ("input", "prompt", "previous_response_id", "conversation"))
+    sent = isinstance(view.exchange.request.json(), dict) and "input" not in view.request
+    return sent and not asks and not _other_media(view) and view.exchange.status not in (None, *_BUSY)
+
+
+@check("HTTP-08", On.CREATE, needs=_asks_nothing)
+def input_is_demanded(view: View) -> Iterator[Problem]:
+    """Requests without input, prompt, previous_response_id and conversation are looked at."""
+    status = view.exchange.status
+    if status not in (400, 422):
+        yield Problem(
+            f"A request that asks nothing got status {status}.",
+            pointer="/input",
+            expected="400 or 422",
+            actual=status,
+            kind="answered" if view.exchange.ok else "status",
+        )
+
+
+@check(
+    "HTTP-09",
+    On.CREATE,
+    needs=lambda view: "unknown-model" in view.exchange.tags and view.exchange.status not in (None, *_BUSY),
+)
+def unknown_models_are_refused(view: View) -> Iterator[Problem]:
+    """A request names a model that no endpoint has.
+
+    An endpoint that serves whatever it has may answer, as long as the response names another model than that.
+    """
+    exchange = view.exchange
+    if exchange.ok:
+        asked, named = view.request.get("model"), get(view.response, "model")
+        if named == asked:
+            yield Problem(
+                "A model that does not exist is said to have answered.",
+                pointer="/model",
+                expected="status 404, or the model that answered",
+                actual=named,
+                kind="answered",
+            )
+        return
+    code = get(exchange.json(), "error", "code")
+    status = exchange.status or 0
+    if status != 404 and not (400 <= status < 500 and code == "model_not_found"):
+        yield Problem(
+            f"An unknown model was refused with status {status} and the code {code!r}.",
+            pointer="/error/code",
+            expected="status 404, or a 4xx with the code model_not_found",
+            actual=status,
+            kind="status",
+        )
+
+
+def _refused_for_key(view: View) -> bool:
+    status = view.exchange.status
+    return "wrong-key" in view.exchange.tags and status is not None and status >= 400 and status not in _BUSY
+
+
+@check("HTTP-10", On.CREATE, needs=_refused_for_key)
+def wrong_key_is_unauthorised(view: View) -> Iterator[Problem]:
+    """A good request is sent with a key that cannot be right; an endpoint that answers it needs no key."""
+    if view.exchange.status != 401:
+        yield Problem(
+            f"A wrong key was refused with status {view.exchange.status}.",
+            expected=401,
+            actual=view.exchange.status,
+            kind="status",
+        )
+
+
+@check("HTTP-11", On.CREATE, needs=lambda view: view.exchange.status == 429)
+def rate_limits_say_when(view: View) -> Iterator[Problem]:
+    """No limit is provoked; whatever 429 came up is looked at."""
+    names = [name.lower() for name, _ in view.exchange.headers]
+    if not any(name.startswith(_WHEN_AGAIN) for name in names):
+        yield Problem("A 429 does not say when to come back.", expected="a Retry-After header", actual=ABSENT)
+
+
+@check("HTTP-12", On.CREATE, needs=lambda view: view.exchange.status is not None and view.exchange.status >= 500)
+def server_errors_have_the_envelope(view: View) -> Iterator[Problem]:
+    """No breakdown is provoked; whatever 5xx came up must be JSON with an error object that has a message."""
+    body = view.exchange.json()
+    if not isinstance(get(body, "error", "message"), str):
+        yield Problem(
+            "A server error comes without the error envelope.",
+            pointer="/error/message",
+            expected="a message",
+            actual=view.exchange.body[:200] if body is None else body,
+            kind="envelope",
+        )
+
+
+@check("HTTP-13", On.STREAM, needs=lambda view: "invalid" in view.exchange.tags)
+def refusals_are_no_streams(view: View) -> Iterator[Problem]:
+    """A stream for a request that must be refused is taken for a refusal when it fails without any output."""
+    kinds = [event.type for event in view.events]
+    failed = not kinds or "error" in kinds or "response.failed" in kinds
+    if failed and not view.fold.items:
+        yield Problem(
+            "A request that is invalid was refused inside a stream with status 200.",
+            expected="a 4xx with a JSON body",
+            actual=f"status {view.exchange.status}, events {', '.join(kinds[:5]) or 'none'}",
+            kind="stream",
+        )
+
+
+@check(
+    "HTTP-14",
+    On.EXCHANGE,
+    needs=lambda view: "wrong-method" in view.exchange.tags and view.exchange.status not in (None, *_BUSY),
+)
+def wrong_methods_are_named(view: View) -> Iterator[Problem]:
+    """PUT is sent to the path of create, which no version of the API knows there."""
+    if view.exchange.status != 405:
+        yield Problem(
+            f"{view.exchange.request.method} was answered with status {view.exchange.status}.",
+            expected=405,
+            actual=view.exchange.status,
+            kind="status",
+        )
+
+
+def _refused_before(case: Case) -> bool:
+    after = case.get("after")
+    refused = any({"invalid", "edge"} & {*view.exchange.tags} for view in case.views)
+    return refused and after is not None and after.exchange.outcome is not Outcome.CANCELLED
+
+
+@check("HTTP-15", On.CASE, needs=_refused_before)
+def good_request_after_bad(case: Case) -> Iterator[Problem]:
+    """After one or several requests that are invalid or extreme, the simplest request must be answered with 200."""
+    after = case.get("after")
+    assert after is not None
+    if after.exchange.status not in (200, *_BUSY):
+        yield Problem(
+            "A good request was not answered any more after one that was to be refused.",
+            expected=200,
+            actual=after.exchange.status if after.exchange.status is not None else after.exchange.outcome.value,
+            kind="after",
+            exchange=after.exchange.id,
+        )
+
+
+def _delta_times(view: View) -> list[float]:
+    return [event.frame.t for event in view.events if event.spec is not None and event.spec.role == "delta"]
+
+
+def _tells_pace(view: View) -> bool:
+    times = _delta_times(view)
+    return len(times) >= _MANY_DELTAS and times[-1] >= _WAIT
+
+
+@check("HTTP-16", On.STREAM, needs=_tells_pace)
+def streams_are_incremental(view: View) -> Iterator[Problem]:
+    """Streams of 32 deltas and more that took half a second are looked at: were all deltas received at once?"""
+    times = _delta_times(view)
+    if times[-1] - times[0] <= _BURST:
+        yield Problem(
+            f"{len(times)} deltas came all at once, {times[0]:.1f} s after the request.",
+            expected="deltas as they come about",
+            actual=f"{(times[-1] - times[0]) * 1000:.1f} ms between the first and the last",
+            kind="burst",
+        )

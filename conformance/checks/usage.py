@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from rejoinder.conformance.checks._problems import get, in_response, is_integer
 from rejoinder.conformance.registry import On, check
-from rejoinder.conformance.view import View
+from rejoinder.conformance.view import Case, View
 from rejoinder.verdict import ABSENT, Problem
+
+_CACHED: Final = ("input_tokens_details", "cached_tokens")
+_REASONED: Final = ("output_tokens_details", "reasoning_tokens")
+# vLLM's lists of counts, by details object, with the place of the total that they add up to.
+_PER_TURN: Final = (
+    ("input_tokens_details", "input_tokens_per_turn", ("input_tokens",)),
+    ("input_tokens_details", "cached_tokens_per_turn", _CACHED),
+    ("output_tokens_details", "output_tokens_per_turn", ("output_tokens",)),
+    ("output_tokens_details", "tool_output_tokens_per_turn", ("output_tokens_details", "tool_output_tokens")),
+)
+# Fields that say how to answer, not what was asked: requests that differ in nothing else are equal.
+_MANNER: Final = ("stream", "stream_options", "request_id", "user", "metadata", "store", "background")
 
 
 def _usage(view: View) -> dict[str, Any]:
@@ -69,4 +82,210 @@ def counts_are_counts(view: View) -> Iterator[Problem]:
                 expected="1 or more",
                 actual=0,
                 kind="zero",
+            )
+
+
+@check("USG-04", On.RESPONSE, needs=lambda view: bool(_usage(view)))
+def details_are_there(view: View) -> Iterator[Problem]:
+    """Both details objects must be there with their count."""
+    for place in (_CACHED, _REASONED):
+        count = get(_usage(view), *place)
+        if not is_integer(count) or count < 0:
+            pointer = "/usage/" + "/".join(place)
+            yield in_response(view, f"Usage has no {place[1]}.", pointer, expected="a count", actual=count)
+
+
+def _counts_details(view: View) -> bool:
+    usage = _usage(view)
+    return any(
+        is_integer(get(usage, *place)) and is_integer(get(usage, total))
+        for place, total in ((_CACHED, "input_tokens"), (_REASONED, "output_tokens"))
+    )
+
+
+@check("USG-05", On.RESPONSE, needs=_counts_details)
+def details_are_parts(view: View) -> Iterator[Problem]:
+    """Each detail that is there is compared with its total."""
+    usage = _usage(view)
+    for place, total in ((_CACHED, "input_tokens"), (_REASONED, "output_tokens")):
+        part, whole = get(usage, *place), get(usage, total)
+        if is_integer(part) and is_integer(whole) and part > whole:
+            yield in_response(
+                view,
+                f"{place[1]} is more than {total}.",
+                "/usage/" + "/".join(place),
+                expected=f"at most {whole}",
+                actual=part,
+            )
+
+
+def _reasoned(view: View) -> bool:
+    return any(
+        isinstance(part, dict) and isinstance(part.get("text"), str) and bool(part["text"].strip())
+        for item in view.output
+        if item.get("type") == "reasoning"
+        for part in (item.get("content") if isinstance(item.get("content"), list) else None) or ()
+    )
+
+
+@check("USG-06", On.RESPONSE, needs=lambda view: _reasoned(view) and is_integer(get(_usage(view), *_REASONED)))
+def reasoning_is_counted(view: View) -> Iterator[Problem]:
+    """Responses with reasoning text are looked at; hidden reasoning may be counted without any text."""
+    if get(_usage(view), *_REASONED) == 0:
+        yield in_response(
+            view,
+            "There is reasoning text, but reasoning_tokens is 0.",
+            "/usage/output_tokens_details/reasoning_tokens",
+            expected="1 or more",
+            actual=0,
+        )
+
+
+def _is_limited(view: View) -> bool:
+    limit = view.request.get("max_output_tokens")
+    return is_integer(limit) and limit > 0 and is_integer(_usage(view).get("output_tokens"))
+
+
+@check("USG-07", On.RESPONSE, needs=_is_limited)
+def limit_holds(view: View) -> Iterator[Problem]:
+    """output_tokens is compared with max_output_tokens of the request."""
+    limit, count = view.request["max_output_tokens"], _usage(view)["output_tokens"]
+    if count > limit:
+        yield in_response(
+            view,
+            "More output tokens were counted than max_output_tokens allows.",
+            "/usage/output_tokens",
+            expected=f"at most {limit}",
+            actual=count,
+        )
+
+
+def _question(view: View) -> str | None:
+    """Return what the request asks as text, the same for equal requests; ``None`` when state or tools play a part."""
+    request = view.request
+    tools = request.get("tools")
+    hosted = [get(tool, "type") for tool in tools] if isinstance(tools, list) else []
+    stateful = any(request.get(name) for name in ("conversation", "previous_response_id", "prompt"))
+    if stateful or any(kind not in ("function", "custom") for kind in hosted):
+        return None
+    asked = {name: value for name, value in request.items() if name not in _MANNER}
+    return json.dumps(asked, sort_keys=True)
+
+
+def _repeated(case: Case) -> list[list[View]]:
+    """Return the views of a case whose requests are equal, and whose responses count their input."""
+    groups: dict[str, list[View]] = {}
+    for view in case.views:
+        if {"invalid", "edge"} & {*view.exchange.tags}:
+            continue
+        question = _question(view) if is_integer(_usage(view).get("input_tokens")) else None
+        if question is not None:
+            groups.setdefault(question, []).append(view)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+@check("USG-08", On.CASE, needs=lambda case: bool(_repeated(case)))
+def repeats_count_the_same(case: Case) -> Iterator[Problem]:
+    """Equal requests of a case are compared, plain with streamed. Hosted tools and stored history are left out."""
+    for first, *others in _repeated(case):
+        expected = _usage(first)["input_tokens"]
+        for other in others:
+            actual = _usage(other)["input_tokens"]
+            if actual != expected:
+                yield in_response(
+                    other,
+                    "The same request was counted with another number of input tokens.",
+                    "/usage/input_tokens",
+                    expected=expected,
+                    actual=actual,
+                    kind="streamed" if other.streamed != first.streamed else "repeated",
+                    exchange=other.exchange.id,
+                )
+
+
+def _chains(case: Case) -> list[tuple[View, View]]:
+    """Return pairs of views of which the second continues the first with the same instructions and tools."""
+    by_id = {get(view.response, "id"): view for view in case.views if view.is_create and view.response is not None}
+    pairs = []
+    for view in case.views:
+        previous = view.request.get("previous_response_id")
+        first = by_id.get(previous) if isinstance(previous, str) else None
+        if first is None or first is view or not view.request.get("input"):
+            continue
+        alike = all(view.request.get(name) == first.request.get(name) for name in ("instructions", "tools", "model"))
+        counted = all(is_integer(_usage(one).get("input_tokens")) for one in (first, view))
+        if alike and counted and view.request.get("truncation") != "auto":
+            pairs.append((first, view))
+    return pairs
+
+
+@check("USG-09", On.CASE, needs=lambda case: bool(_chains(case)))
+def history_is_counted(case: Case) -> Iterator[Problem]:
+    """Each request with previous_response_id is compared with the one that it continues, if instructions are equal."""
+    for first, second in _chains(case):
+        before, after = _usage(first)["input_tokens"], _usage(second)["input_tokens"]
+        if after <= before:
+            yield in_response(
+                second,
+                "A request that continues another has no more input tokens than that.",
+                "/usage/input_tokens",
+                expected=f"more than {before}",
+                actual=after,
+                exchange=second.exchange.id,
+            )
+
+
+def _turns(view: View) -> list[tuple[str, list[int], Any]]:
+    """Return pointer, counts and total of every list of counts that is not empty."""
+    usage = _usage(view)
+    found = []
+    for details, name, total in _PER_TURN:
+        counts = get(usage, details, name)
+        if isinstance(counts, list) and counts and all(is_integer(count) for count in counts):
+            found.append((f"/usage/{details}/{name}", counts, get(usage, *total)))
+    return found
+
+
+@check("USG-10", On.RESPONSE, needs=lambda view: bool(_turns(view)))
+def turns_add_up(view: View) -> Iterator[Problem]:
+    """Every list of counts is added up and compared with its total."""
+    for pointer, counts, total in _turns(view):
+        if is_integer(total) and sum(counts) != total:
+            yield in_response(
+                view, "The counts of the turns do not add up.", pointer, expected=total, actual=sum(counts)
+            )
+
+
+def _counted(case: Case) -> list[tuple[View, int, View]]:
+    """Return every count of a body with the response to the same body."""
+    pairs = []
+    for view in case.views:
+        path = view.exchange.request.path.partition("?")[0].rstrip("/")
+        count = get(view.exchange.json(), "input_tokens")
+        if not path.endswith("/responses/input_tokens") or not view.exchange.ok or not is_integer(count):
+            continue
+        asked = view.request
+        pairs += [
+            (view, count, other)
+            for other in case.views
+            if other.is_create
+            and is_integer(_usage(other).get("input_tokens"))
+            and asked
+            and all(other.request.get(name) == value for name, value in asked.items())
+        ]
+    return pairs
+
+
+@check("USG-11", On.CASE, needs=lambda case: bool(_counted(case)))
+def counting_agrees(case: Case) -> Iterator[Problem]:
+    """A body's input tokens are counted by the input_tokens operation, and the same body is answered."""
+    for view, count, other in _counted(case):
+        used = _usage(other)["input_tokens"]
+        if count != used:
+            yield Problem(
+                "The input_tokens operation counts another number of tokens than usage.",
+                pointer="/input_tokens",
+                expected=used,
+                actual=count,
+                exchange=view.exchange.id,
             )

@@ -34,9 +34,9 @@ def bodies(found: Plan) -> list[tuple[tuple[str, ...], Any]]:
 @pytest.mark.parametrize("dialect", dialect_names())
 @pytest.mark.parametrize("name", PLAN_NAMES)
 def test_valid_bodies_are_valid_beyond_dispute(name: str, dialect: str) -> None:
-    sound = Validator(request_schema(View.GENERATION))
+    sound = Validator(request_schema(View.GENERATION, dialect=dialect))
     for tags, body in bodies(plan(name, dialect)):
-        if "valid" in tags:
+        if "valid" in tags and body is not None:
             assert sound.errors(body) == []
             assert body["max_output_tokens"] >= load_dialect(dialect).request["min_output_tokens"]
             assert body["model"] == "m"
@@ -47,7 +47,7 @@ def test_invalid_bodies_are_surely_invalid() -> None:
     invalid = [body for tags, body in bodies(plan("full")) if "invalid" in tags]
     assert any(isinstance(body, bytes) for body in invalid)
     for body in invalid:
-        if not isinstance(body, bytes) and body.get("model") == "m":
+        if not isinstance(body, bytes) and not (isinstance(body, dict) and body.get("model") != "m"):
             assert permissive.errors(body) != []
 
 
@@ -71,7 +71,7 @@ def test_plans_grow() -> None:
 
 
 def test_without_a_model_none_is_named() -> None:
-    named = [body for tags, body in bodies(plan("quick", model=None)) if "valid" in tags and "model" in body]
+    named = [body for tags, body in bodies(plan("quick", model=None)) if "valid" in tags and body and "model" in body]
     assert named == []
 
 

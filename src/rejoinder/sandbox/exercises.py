@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -90,7 +91,8 @@ class Exercise:
 
 def exercises() -> list[Exercise]:
     """Return the standard requests in the order in which they are to be sent to one sandbox."""
-    return [*_valid(), *_refused()]
+    found = [*_valid(), *_refused()]
+    return [*found, *_echoes(_creates(found))]
 
 
 def _valid() -> Iterator[Exercise]:
@@ -162,15 +164,67 @@ def _bodies() -> Iterator[tuple[str, Json]]:
 
 
 def _refused() -> Iterator[Exercise]:
-    for case, body in (
-        ("no-input", {}),
-        ("input-type", {"input": 7}),
-        ("role", {"input": [{"role": "nobody", "content": "Hi"}]}),
-        ("model", {"input": "Hi", "model": "no-such-model"}),
-        ("temperature", {"input": "Hi", "temperature": 3}),
-        ("broken-json", b'{"input": "Hi", '),
+    for case, body, tags in (
+        ("no-input", {}, ("param:input",)),
+        ("input-type", {"input": 7}, ("param:input",)),
+        ("role", {"input": [{"role": "nobody", "content": "Hi"}]}, ("param:input",)),
+        ("model", {"input": "Hi", "model": "no-such-model"}, ("unknown-model", "param:model")),
+        ("temperature", {"input": "Hi", "temperature": 3}, ("param:temperature",)),
+        ("stream", {"input": 7, "stream": True}, ("param:input",)),
+        ("broken-json", b'{"input": "Hi", ', ("broken",)),
     ):
-        yield Exercise(f"refused-{case}", "plain", post(body), ("invalid",))
+        yield Exercise(f"refused-{case}", "plain", post(body), ("invalid", *tags))
+    good = {"input": "Say hello."}
+    yield Exercise("refused-broken-json", "after", post(good), ("valid", "basic"))
+    text = Request("POST", "/v1/responses", (("content-type", "text/plain"),), post(good).body)
+    yield Exercise("refused-content-type", "plain", text, ("invalid",))
+    put = Request("PUT", "/v1/responses", (("content-type", "application/json"),), post(good).body)
+    yield Exercise("refused-method", "put", put, ("wrong-method",))
+    key = post(good, headers=(("authorization", "Bearer wrong"),))
+    yield Exercise("refused-key", "wrong-key", key, ("wrong-key",))
+    unknown = post({**good, "no_such_field": True})
+    yield Exercise("unknown-field", "plain", unknown, ("unknown-field",))
+
+
+def _echoes(number: int) -> Iterator[Exercise]:
+    """Yield what depends on earlier replies; ``number`` create requests came before."""
+    body: Json = {
+        "input": "Say hello.",
+        "instructions": "Be brief.",
+        "temperature": 0.7,
+        "top_p": 0.9,
+        "truncation": "auto",
+        "parallel_tool_calls": False,
+        "tools": [_WEATHER],
+        "tool_choice": "none",
+        "metadata": {"purpose": "exercise", "Grüße": "Köln"},
+        "service_tier": "default",
+        "store": True,
+    }
+    yield Exercise("echo", "create", post(body), ("valid",))
+    yield Exercise("echo", "get", Request("GET", f"/v1/responses/{created_id(number + 1)}"))
+    counted = {name: body[name] for name in ("input", "instructions", "tools", "tool_choice")}
+    yield Exercise("echo", "count", post(counted, "/v1/responses/input_tokens"))
+    plain: Json = {"input": "Say hello."}
+    yield Exercise("nulls", "absent", post(plain), ("valid",))
+    nulls = dict.fromkeys(("instructions", "metadata", "previous_response_id", "temperature", "top_p", "store"))
+    yield Exercise("nulls", "nulls", post({**plain, **nulls}), ("valid",))
+    yield Exercise("chain", "first", post({"input": "Say hello.", "instructions": "Be brief."}), ("valid",))
+    for role, text, back in (("second", "Say it again.", 4), ("third", "And once more.", 5)):
+        continued = {"input": text, "previous_response_id": created_id(number + back)}
+        yield Exercise("chain", role, post(continued))
+    encrypted = {"input": "Is 91 prime?", "reasoning": {"effort": "low"}, "include": ["reasoning.encrypted_content"]}
+    yield Exercise("encrypted-reasoning", "plain", post(encrypted), ("valid",))
+    yield Exercise("long-stream", "stream", post({"input": "Tell a long story.", "stream": True}), ("valid",))
+
+
+def created_id(number: int, seed: int = 0) -> str:
+    """Return the id of the response to the create request of that number, where the request names none itself."""
+    return f"resp_{hashlib.blake2s(f'{seed}/{number}'.encode(), digest_size=12).hexdigest()}"
+
+
+def _creates(found: list[Exercise]) -> int:
+    return sum(exercise.request.path == "/v1/responses" for exercise in found)
 
 
 def _user(text: str) -> list[dict[str, Any]]:

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from rejoinder.sandbox import _faults_field, _faults_response, _faults_stream, _faults_wire
+from rejoinder.sandbox import (
+    _faults_echo,
+    _faults_errors,
+    _faults_field,
+    _faults_response,
+    _faults_stream,
+    _faults_wire,
+)
 from rejoinder.sandbox._fault import Condition, Fault
 
 __all__ = ["FAULTS", "Condition", "Fault"]
@@ -14,7 +21,7 @@ __all__ = ["FAULTS", "Condition", "Fault"]
 FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
     {
         fault.id: fault
-        for family in (_faults_wire, _faults_stream, _faults_response, _faults_field)
+        for family in (_faults_wire, _faults_stream, _faults_response, _faults_errors, _faults_echo, _faults_field)
         for fault in family.FAULTS
     }
 )

@@ -1,0 +1,155 @@
+"""Requests whose fields are to come back, and what follows from them: retrieval, counting, continuation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from rejoinder.conformance.cases._case import WEATHER_TOOL, Planned, PlannedCase, Replies, Setting, response_id, user
+
+# Optional fields that may be null in every source of the contract, and whose null costs nothing.
+NULLABLE: Final = (
+    "background",
+    "include",
+    "instructions",
+    "max_tool_calls",
+    "metadata",
+    "parallel_tool_calls",
+    "previous_response_id",
+    "reasoning",
+    "store",
+    "stream",
+    "temperature",
+    "top_p",
+    "truncation",
+)
+# As much metadata as is allowed: pairs, characters of a key, characters of a value.
+_PAIRS, _KEY, _VALUE = 16, 64, 512
+
+
+def cases(setting: Setting, plan: str) -> Iterator[PlannedCase]:
+    """Yield the cases of a plan; ``smoke`` has none of them."""
+    if plan == "smoke":
+        return
+    yield _fields(setting)
+    yield _nulls(setting)
+    if plan == "full":
+        yield _chain(setting)
+        yield _format(setting)
+        yield _unstored(setting)
+        yield _metadata(setting)
+        yield _encrypted(setting)
+
+
+def _fields(setting: Setting) -> PlannedCase:
+    body = setting.body(
+        input=user("Say hello."),
+        instructions="Answer in one word.",
+        temperature=0.7,
+        top_p=0.9,
+        truncation="auto",
+        parallel_tool_calls=False,
+        tools=[WEATHER_TOOL],
+        tool_choice="none",
+        metadata={"purpose": "rejoinder", "Grüße": "Köln"},
+        user="rejoinder",
+        store=True,
+    )
+    counted = {name: body[name] for name in ("model", "input", "instructions", "tools", "tool_choice") if name in body}
+    return PlannedCase(
+        "echo.fields",
+        "A request that sets many fields; its response is retrieved and its tokens are counted.",
+        (
+            Planned("create", body),
+            Planned("get", method="GET", path=lambda replies: _one(replies, "create"), tags=()),
+            Planned("count", counted, (), path=("input_tokens",)),
+        ),
+    )
+
+
+def _nulls(setting: Setting) -> PlannedCase:
+    body = setting.body(input=user("Say hello."))
+    return PlannedCase(
+        "echo.nulls",
+        "The same request without its optional fields, and with null for them.",
+        (Planned("absent", body), Planned("nulls", {**body, **dict.fromkeys(NULLABLE)})),
+    )
+
+
+def _chain(setting: Setting) -> PlannedCase:
+    """Return a chain of three, of which only the first request has instructions."""
+
+    def after(role: str, text: str) -> Any:
+        def body(replies: Replies) -> dict[str, Any] | None:
+            previous = response_id(replies, role)
+            return None if previous is None else setting.body(input=user(text), previous_response_id=previous)
+
+        return body
+
+    first = setting.body(input=user("Say hello."), instructions="Answer in one word.")
+    return PlannedCase(
+        "echo.chain",
+        "Responses that continue one with instructions, without any of their own.",
+        (
+            Planned("first", first),
+            Planned("second", after("first", "Say it again.")),
+            Planned("third", after("second", "And once more, please.")),
+        ),
+    )
+
+
+def _format(setting: Setting) -> PlannedCase:
+    schema = {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]}
+    shape = {"type": "json_schema", "name": "word", "schema": {**schema, "additionalProperties": False}, "strict": True}
+    body = setting.body(
+        input=user("Say hello."),
+        text={"format": shape},
+        tools=[WEATHER_TOOL],
+        tool_choice={"type": "function", "name": "get_weather"},
+        max_output_tokens=64,
+    )
+    return PlannedCase(
+        "echo.objects",
+        "Fields that are objects come back whole, plain and streamed.",
+        (Planned("plain", body), Planned("stream", {**body, "stream": True})),
+    )
+
+
+def _unstored(setting: Setting) -> PlannedCase:
+    return PlannedCase(
+        "echo.not-stored",
+        "A response that is not to be stored says so and is not there.",
+        (
+            Planned("create", setting.body(input=user("Say hello."), store=False)),
+            Planned("get", method="GET", path=lambda replies: _one(replies, "create"), tags=()),
+        ),
+    )
+
+
+def _metadata(setting: Setting) -> PlannedCase:
+    metadata = {f"{number:02}" + "k" * (_KEY - 2): "v" * _VALUE for number in range(_PAIRS)}
+    return PlannedCase(
+        "echo.metadata",
+        "As much metadata as is allowed comes back unchanged.",
+        (Planned("create", setting.body(input=user("Say hello."), metadata=metadata, service_tier="default")),),
+    )
+
+
+def _encrypted(setting: Setting) -> PlannedCase:
+    body = setting.body(
+        input=user("Is 91 a prime number?"),
+        reasoning={"effort": "low"},
+        include=["reasoning.encrypted_content"],
+        store=False,
+        max_output_tokens=64,
+    )
+    return PlannedCase(
+        "echo.encrypted-reasoning",
+        "Encrypted reasoning that is asked for is there, or the request is refused.",
+        (Planned("plain", body),),
+    )
+
+
+def _one(replies: Replies, role: str) -> tuple[str, ...] | None:
+    identity = response_id(replies, role)
+    return None if identity is None else (identity,)
