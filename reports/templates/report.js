@@ -149,6 +149,8 @@
     const target = name && document.getElementById(name);
     if (!target) return;
     if (target.closest("[hidden]") && at < 0) { reset(); apply(); }
+    const below = target.querySelector(":scope > details");
+    if (below) below.open = true;
     for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
     target.scrollIntoView();
   };

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from rejoinder.reports import render_html
+from rejoinder.reports import diff_runs, render_comparison, render_diff_html, render_html
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -62,6 +62,45 @@ def test_a_link_opens_its_finding(page: Path, examples: ModuleType, tmp_path: Pa
     )
     assert f'id="{anchor}">' in page.read_text("utf-8")
     assert re.search(f'<details class="finding" id="{anchor}" open', dump(page, f"#{anchor}", tmp_path))
+
+
+def _branches(document: str) -> list[str]:
+    tree = document[document.index('<div class="tree"') :]
+    found = re.findall(r"<li([^>]*)>(?:<details[^>]*><summary>)?<code>([^<]*)", tree)
+    return [label for attributes, label in found if "hidden" not in attributes]
+
+
+def test_the_filter_finds_branches(page: Path, tmp_path: Path) -> None:
+    document = dump(page, "#?q=customtoolcalloutput%20input_file%20file_id", tmp_path)
+    assert _branches(document) == []
+    assert "No branch of the contract has that in its name." in document
+    document = dump(page, "#?branch=failed&q=easyinputmessageparam", tmp_path)
+    shown = _branches(document)
+    assert shown[0] == "input"
+    assert ".image_url" in shown
+    assert ".role" not in shown
+    assert re.search(r'<li id="b-input"[^>]*><details open', document)
+    assert 'data-value="failed" aria-pressed="true"' in document
+
+
+def test_a_tile_leads_to_its_part(page: Path, tmp_path: Path) -> None:
+    document = dump(page, "#b-reasoning", tmp_path)
+    assert re.search(r'<li id="b-reasoning"[^>]*><details open', document)
+
+
+def test_comparisons_have_the_filter_too(examples: ModuleType, tmp_path: Path) -> None:
+    diff = tmp_path / "diff.html"
+    diff.write_text(render_diff_html(diff_runs(examples.green(), examples.typical())), "utf-8")
+    document = dump(diff, "#?status=changed&q=usage", tmp_path)
+    rows = re.findall(r'<tr id="d-([\w-]+)"([^>]*)>', document)
+    assert [rule for rule, attributes in rows if "hidden" not in attributes] == ["USG-02"]
+    table = tmp_path / "table.html"
+    table.write_text(render_comparison([examples.green(), examples.typical()]), "utf-8")
+    document = dump(table, "#?status=differs", tmp_path)
+    rows = re.findall(r'<tr id="m-([\w-]+)"([^>]*)>', document)
+    shown = [rule for rule, attributes in rows if "hidden" not in attributes]
+    assert {"EVT-02", "USG-02", "ERR-01"} <= set(shown)
+    assert len(shown) < 10
 
 
 class _Listener(http.server.BaseHTTPRequestHandler):
