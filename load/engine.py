@@ -728,7 +728,9 @@ class Coordinator:
         self.zero = perf_counter_ns() + _LEAD
         if self.is_master:
             self.zero += _LEAD
-            clients = [client.id for client in self.runner.clients.running or self.runner.clients.all]
+            # One that has not yet said that its users are there takes part too; it only has to be alive.
+            gone = (runners.STATE_MISSING, runners.STATE_STOPPING, runners.STATE_STOPPED)
+            clients = [client.id for client in self.runner.clients.all if client.state not in gone]
             for index, client in enumerate(clients):
                 message = {"zero": self.zero, "index": index, "count": len(clients)}
                 self.runner.send_message("rejoinder_begin", message, client_id=client)
@@ -753,7 +755,7 @@ class Coordinator:
     def _begun(self, processes: int) -> None:
         assert self.settings is not None
         lead = (self.zero - perf_counter_ns()) / 1e9
-        self.output.line("begin", processes=processes, settings=self.settings.to_json())
+        self.output.line("begin", processes=processes, settings=self.settings.to_json(), zero=self.zero)
         self._ticker = gevent.spawn(self._progress)
         if self.settings.duration:
             self._timer = gevent.spawn_later(lead + self.settings.duration, self._stop)

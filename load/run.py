@@ -30,6 +30,7 @@ from rejoinder.load.profiles import load_profile
 from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
 from rejoinder.load.slo import missed
 from rejoinder.load.tally import SelfCheck, Tally, keep_evidence, load_line
+from rejoinder.load.telemetry import Telemetry
 
 MAX_REQUEST_LINES: Final = 20_000
 _POLL: Final = 0.1
@@ -139,6 +140,7 @@ class _Follower:
     checks: list[SelfCheck] = field(default_factory=list)
     thinner: _Thinner = field(default_factory=_Thinner)
     begun: bool = False
+    zero: int = 0
     issued: float | None = None
     last: dict[str, Any] = field(default_factory=dict)
     error: RejoinderError | None = None
@@ -157,6 +159,8 @@ class _Follower:
             self.checks.append(SelfCheck.from_json(record["check"]))
         elif kind == "begin":
             self.begun = True
+            # All processes of a run are on one host, where this clock is the same in each.
+            self.zero = record["zero"]
         elif kind == "end":
             self.issued = record["issued"]
         elif kind == "error":
@@ -252,11 +256,13 @@ class _Run:
         self.output = folder / "measured.ndjson"
         self.log = folder / "locust.log"
         self.interrupted = False
+        self.telemetry = Telemetry(settings.metrics_urls())
         self.warnings: list[str] = []
         self._rest = b""
 
     def execute(self) -> LoadResult:
         self.output.touch()
+        self.telemetry.start()
         control_read, control_write = os.pipe()
         try:
             with self.log.open("wb") as log, self.output.open("rb") as measured:
@@ -279,6 +285,7 @@ class _Run:
                     _end(process)
                 self._drain(measured)
         finally:
+            self.telemetry.stop()
             for descriptor in (control_read, control_write):
                 if descriptor >= 0:
                     os.close(descriptor)
@@ -373,8 +380,13 @@ class _Run:
             )
         issued = follower.issued if follower.issued is not None else float(follower.last.get("t", 0.0))
         load = load_line(follower.tally, follower.checks, self.settings, issued=issued, notes=notes)
+        server = self.telemetry.seconds(follower.zero)
         for line in follower.tally.second_lines():
-            self.writer.sample("second", **line)
+            extra = {"server": server[line["t"]]} if server.get(line["t"]) else {}
+            self.writer.sample("second", **line, **extra)
+        summary = self.telemetry.summary(follower.zero, follower.tally.histograms.get("ttft"))
+        if summary:
+            load["server"] = summary
         for metric in sorted(follower.tally.histograms):
             self.writer.sample("histogram", metric=metric, **follower.tally.histograms[metric].to_json())
         if self.interrupted:

@@ -60,7 +60,8 @@ class LoadSettings:
     ``phases`` is a changing rate as :func:`~rejoinder.load.arrivals.parse_phases` reads it; ``trace`` a file of
     recorded traffic, which is replayed ``speed`` times as fast as it was recorded. ``slos`` are objectives as
     :mod:`rejoinder.load.slo` describes them. ``profile`` is a workload, by its shipped name or as a file.
-    ``canaries`` puts a token of its own into each request's input.
+    ``canaries`` puts a token of its own into each request's input. ``metrics`` are addresses of Prometheus pages that
+    are read once a second; ``auto`` stands for ``/metrics`` of the endpoint.
     """
 
     url: str
@@ -87,6 +88,7 @@ class LoadSettings:
     processes: int = 1
     seed: int = 0
     slos: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
 
     @property
     def mode(self) -> str:
@@ -127,12 +129,22 @@ class LoadSettings:
         """Return where requests go; raises :class:`UsageError` for what is not an http or https URL."""
         return parse_target(self.url)
 
+    def metrics_urls(self) -> list[str]:
+        """Return the addresses of the Prometheus pages; raises :class:`UsageError` for what is not one."""
+        target = self.target()
+        own = f"{'https' if target.tls else 'http'}://{target.authority}/metrics"
+        for url in self.metrics:
+            if url != "auto":
+                parse_target(url)
+        return [own if url == "auto" else url for url in self.metrics]
+
     def check(self) -> None:
         """Raise :class:`UsageError` with the first thing that is wrong."""
         self.target()
         load_dialect(self.dialect)
         parse_arrivals(self.arrivals)
         parse_slos(self.slos)
+        self.metrics_urls()
         given = [self.concurrency is not None, self.rate is not None, bool(self.phases), bool(self.trace)]
         if sum(given) != 1:
             raise UsageError(

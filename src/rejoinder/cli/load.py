@@ -126,6 +126,12 @@ def _list_profiles(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     help="Objective, like 'ttft:p99<300ms', 'tpot<30ms', 'goodput>=95%', 'error<1%'; may be repeated.",
 )
 @click.option(
+    "--metrics",
+    multiple=True,
+    metavar="URL",
+    help="Prometheus page to read once a second, or auto for /metrics of the endpoint; may be repeated.",
+)
+@click.option(
     "--canaries/--no-canaries",
     default=True,
     show_default=True,
@@ -154,6 +160,7 @@ def command(
     processes: int | None,
     timeout: float,
     slos: tuple[str, ...],
+    metrics: tuple[str, ...],
     canaries: bool,
     seed: int,
     quiet: bool,
@@ -213,6 +220,7 @@ def command(
         max_output_tokens=64 if max_output_tokens is None else max_output_tokens,
         profile=str(find_profile(profile)) if profile else "",
         canaries=canaries,
+        metrics=metrics,
         prompt=prompt or "",
         bodies=str(bodies) if bodies else "",
         idle_timeout=timeout,

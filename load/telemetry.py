@@ -1,0 +1,236 @@
+"""What the server says of itself while it is loaded: its Prometheus metrics, scraped once a second.
+
+Optional in every respect: a server without metrics, or one that stops giving them, changes nothing else. The series of
+several servers are brought to common names; times are on the axis of the run.
+
+====================  =====================================================================================
+``running``           requests being worked on
+``waiting``           requests in the server's queue
+``cache_use``         share of the key-value cache in use (of several engines the greatest)
+``prefix_hit_rate``   share of the prefix cache's lookups that hit, in this second
+``preemptions``       requests that lost their place, in this second
+``ttft``              mean time to first token as the server measured it, of requests that got it in this second
+``gpu_use``           share of the time that a GPU was at work (mean over GPUs)
+``gpu_power``         watts (sum over GPUs)
+``gpu_memory``        MiB of GPU memory in use (sum over GPUs)
+====================  =====================================================================================
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from time import perf_counter_ns
+from typing import Any, Final, NamedTuple
+
+from rejoinder.load.histogram import Histogram
+
+EVERY: Final = 1.0
+_TIMEOUT: Final = 2.0
+_MAX_BYTES: Final = 8 * 1024 * 1024
+_LINE: Final = re.compile(
+    r"([A-Za-z_:][A-Za-z0-9_:]*)"  # name
+    r"(?:\{(?:[^\"}]|\"(?:[^\"\\]|\\.)*\")*\})?"  # labels
+    r"[ \t]+(\S+)(?:[ \t]+-?[0-9]+)?\Z"  # value and time
+)
+_RAW: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "running": (
+        "sum",
+        (
+            "vllm:num_requests_running",
+            "sglang:num_running_reqs",
+            "llamacpp:requests_processing",
+            "tgi_batch_current_size",
+            "dynamo_frontend_inflight_requests",
+        ),
+    ),
+    "waiting": (
+        "sum",
+        (
+            "vllm:num_requests_waiting",
+            "sglang:num_queue_reqs",
+            "llamacpp:requests_deferred",
+            "tgi_queue_size",
+            "dynamo_frontend_queued_requests",
+        ),
+    ),
+    "cache_use": (
+        "max",
+        (
+            "vllm:kv_cache_usage_perc",
+            "vllm:gpu_cache_usage_perc",
+            "sglang:token_usage",
+            "llamacpp:kv_cache_usage_ratio",
+        ),
+    ),
+    "hits": ("sum", ("vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total")),
+    "queries": ("sum", ("vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total")),
+    "hit_rate": ("max", ("sglang:cache_hit_rate",)),
+    "preempted": ("sum", ("vllm:num_preemptions_total",)),
+    "ttft_sum": (
+        "sum",
+        tuple(
+            f"{name}_sum"
+            for name in (
+                "vllm:time_to_first_token_seconds",
+                "sglang:time_to_first_token_seconds",
+                "dynamo_frontend_time_to_first_token_seconds",
+            )
+        ),
+    ),
+    "ttft_count": (
+        "sum",
+        tuple(
+            f"{name}_count"
+            for name in (
+                "vllm:time_to_first_token_seconds",
+                "sglang:time_to_first_token_seconds",
+                "dynamo_frontend_time_to_first_token_seconds",
+            )
+        ),
+    ),
+    "gpu_percent": ("mean", ("DCGM_FI_DEV_GPU_UTIL",)),
+    "gpu_power": ("sum", ("DCGM_FI_DEV_POWER_USAGE",)),
+    "gpu_memory": ("sum", ("DCGM_FI_DEV_FB_USED",)),
+}
+"""What is read: how the series of one name are joined, and its names; the first that is there counts."""
+_GAUGES: Final = ("running", "waiting", "cache_use", "gpu_power", "gpu_memory")
+
+
+class Sample(NamedTuple):
+    """One scrape: a clock reading (``time.perf_counter_ns``), and what :data:`_RAW` names."""
+
+    at: int
+    values: dict[str, float]
+
+
+def parse_metrics(text: str) -> dict[str, list[float]]:
+    """Return the values of every name in a Prometheus text page; raises ``ValueError`` for what is none."""
+    found: dict[str, list[float]] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        match = _LINE.match(line)
+        if match is None:
+            raise ValueError(f"line {number} is no metric: {line[:80]!r}")
+        found.setdefault(match[1], []).append(float(match[2]))
+    return found
+
+
+def read_values(metrics: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Return what is known of the values of a page, under common names."""
+    found: dict[str, float] = {}
+    for name, (how, series) in _RAW.items():
+        values = next((metrics[one] for one in series if metrics.get(one)), None)
+        if values is None or any(value != value for value in values):
+            continue
+        total = sum(values)
+        found[name] = max(values) if how == "max" else total / len(values) if how == "mean" else total
+    return found
+
+
+@dataclass(slots=True)
+class Telemetry:
+    """Scrapes some pages in a thread of its own, from :meth:`start` to :meth:`stop`; keeps what it understood."""
+
+    urls: Sequence[str]
+    samples: list[Sample] = field(default_factory=list)
+    _thread: threading.Thread | None = None
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> None:
+        """Take a first sample; go on only where there is anything to be had."""
+        self._scrape()
+        if self.samples:
+            self._thread = threading.Thread(target=self._work, name="telemetry", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Take a last sample and end."""
+        if self._thread is not None:
+            self._over.set()
+            self._thread.join()
+            self._thread = None
+            self._scrape()
+
+    def _work(self) -> None:
+        while not self._over.wait(EVERY):
+            self._scrape()
+
+    def _scrape(self) -> None:
+        values: dict[str, float] = {}
+        at = perf_counter_ns()
+        for url in self.urls:
+            page = _fetch(url)
+            if page is not None:
+                values |= page
+        if values:
+            self.samples.append(Sample(at, values))
+
+    def seconds(self, zero: int) -> dict[int, dict[str, float]]:
+        """Return what there is for each whole second of a run that began at a clock reading."""
+        found: dict[int, dict[str, float]] = {}
+        for before, sample in zip([None, *self.samples], self.samples, strict=False):
+            if sample.at >= zero:
+                found[(sample.at - zero) // 1_000_000_000] = _line(before, sample)
+        return found
+
+    def summary(self, zero: int, client_ttft: Histogram | None) -> dict[str, Any]:
+        """Return the figures of the whole run; empty where nothing was learnt.
+
+        ``ttft_difference`` is the client's mean minus the server's: network, the server's HTTP layer, and the client.
+        """
+        if not self.samples:
+            return {}
+        lines = list(self.seconds(zero).values())
+        figures: dict[str, Any] = {"samples": len(lines)}
+        for name in ("running", "waiting", "cache_use", "gpu_use", "gpu_power", "gpu_memory"):
+            values = [line[name] for line in lines if name in line]
+            if values:
+                figures[f"{name}_mean"] = round(sum(values) / len(values), 4)
+                figures[f"{name}_max"] = max(values)
+        whole = _line(self.samples[0], self.samples[-1])
+        figures |= {name: whole[name] for name in ("prefix_hit_rate", "preemptions", "ttft") if name in whole}
+        if "ttft" in figures and client_ttft is not None and client_ttft.mean is not None:
+            figures["ttft_difference"] = round(client_ttft.mean - figures["ttft"], 6)
+        return figures
+
+
+def _line(before: Sample | None, sample: Sample) -> dict[str, float]:
+    values = sample.values
+    line: dict[str, float] = {name: values[name] for name in _GAUGES if name in values}
+    if "gpu_percent" in values:
+        line["gpu_use"] = round(values["gpu_percent"] / 100, 4)
+    if "hit_rate" in values:
+        line["prefix_hit_rate"] = values["hit_rate"]
+    if before is None:
+        return line
+    # A counter that fell was begun anew: the server was started again.
+    grown = {
+        name: values[name] - before.values[name]
+        for name in ("hits", "queries", "preempted", "ttft_sum", "ttft_count")
+        if name in values and name in before.values and values[name] >= before.values[name]
+    }
+    if grown.get("queries") and "hits" in grown:
+        line["prefix_hit_rate"] = round(grown["hits"] / grown["queries"], 4)
+    if "preempted" in grown:
+        line["preemptions"] = grown["preempted"]
+    if grown.get("ttft_count") and "ttft_sum" in grown:
+        line["ttft"] = round(grown["ttft_sum"] / grown["ttft_count"], 6)
+    return line
+
+
+def _fetch(url: str) -> dict[str, float] | None:
+    """Return the known values of a page, or ``None`` when there are none to be had."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(urllib.request.Request(url, headers={"Accept": "text/plain"}), timeout=_TIMEOUT) as reply:
+            text = reply.read(_MAX_BYTES).decode("utf-8", "replace")
+        return read_values(parse_metrics(text)) or None
+    except (OSError, ValueError, HTTPException):
+        return None

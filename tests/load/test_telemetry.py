@@ -1,0 +1,159 @@
+"""Telemetry: pages of known servers, what is no page, and a run with one."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rejoinder.errors import UsageError
+from rejoinder.load.histogram import Histogram
+from rejoinder.load.run import run_load
+from rejoinder.load.settings import LoadSettings
+from rejoinder.load.telemetry import Sample, Telemetry, parse_metrics, read_values
+from rejoinder.runfile import RunWriter, read_run
+
+VLLM = """\
+# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="a {b} \\"c\\""} 3.0
+vllm:num_requests_running{engine="1",model_name="a"} 4.0
+vllm:num_requests_waiting{engine="0"} 2 1700000000000
+vllm:kv_cache_usage_perc{engine="0"} 0.25
+vllm:kv_cache_usage_perc{engine="1"} 0.5
+vllm:prefix_cache_hits_total{engine="0"} 30
+vllm:prefix_cache_queries_total{engine="0"} 1e2
+vllm:time_to_first_token_seconds_bucket{le="+Inf"} 10
+vllm:time_to_first_token_seconds_sum 2.5
+vllm:time_to_first_token_seconds_count 10
+"""
+SGLANG = (
+    'sglang:num_running_reqs{tp_rank="0"} 5\nsglang:num_queue_reqs 1\nsglang:token_usage 0.4\nsglang:cache_hit_rate 0.9'
+)
+LLAMA = "llamacpp:requests_processing 2\nllamacpp:requests_deferred 7"
+DCGM = 'DCGM_FI_DEV_GPU_UTIL{gpu="0"} 80\nDCGM_FI_DEV_GPU_UTIL{gpu="1"} 60\nDCGM_FI_DEV_POWER_USAGE{gpu="0"} 300.5'
+
+
+@pytest.mark.parametrize(
+    ("page", "values"),
+    [
+        (
+            VLLM,
+            {
+                "running": 7,
+                "waiting": 2,
+                "cache_use": 0.5,
+                "hits": 30,
+                "queries": 100,
+                "ttft_sum": 2.5,
+                "ttft_count": 10,
+            },
+        ),
+        (SGLANG, {"running": 5, "waiting": 1, "cache_use": 0.4, "hit_rate": 0.9}),
+        (LLAMA, {"running": 2, "waiting": 7}),
+        (DCGM, {"gpu_percent": 70, "gpu_power": 300.5}),
+        ("python_info 1\nvllm:num_requests_running NaN\n", {}),
+    ],
+)
+def test_pages_of_known_servers(page: str, values: dict[str, float]) -> None:
+    assert read_values(parse_metrics(page)) == values
+
+
+@pytest.mark.parametrize("page", ["<html>", "a b", "a{b 1", "1a 3", "a 1 2 3"])
+def test_what_is_no_page(page: str) -> None:
+    with pytest.raises(ValueError, match=r"no metric|could not convert"):
+        parse_metrics(page)
+
+
+@given(st.text())
+def test_anything_else_is_no_page_or_numbers(text: str) -> None:
+    try:
+        found = parse_metrics(text)
+    except ValueError:
+        return
+    assert all(isinstance(value, float) for values in found.values() for value in values)
+
+
+def sample(second: float, **values: float) -> Sample:
+    return Sample(round((100 + second) * 1e9), values)
+
+
+def test_counters_become_rates_on_the_axis_of_the_run() -> None:
+    telemetry = Telemetry(())
+    telemetry.samples = [
+        sample(-3, running=0, hits=10, queries=20, preempted=1, ttft_sum=1, ttft_count=10),
+        sample(0.5, running=4, hits=10, queries=20, preempted=1, ttft_sum=2, ttft_count=12, gpu_percent=50),
+        sample(1.5, running=8, hits=40, queries=60, preempted=3, ttft_sum=2, ttft_count=12, gpu_percent=100),
+        sample(2.5, running=0, hits=0, queries=0, preempted=0, ttft_sum=0, ttft_count=0),
+    ]
+    assert telemetry.seconds(100 * 10**9) == {
+        0: {"running": 4, "preemptions": 0, "ttft": 0.5, "gpu_use": 0.5},
+        1: {"running": 8, "prefix_hit_rate": 0.75, "preemptions": 2, "gpu_use": 1.0},
+        2: {"running": 0},
+    }
+    del telemetry.samples[3]
+    seen = Histogram()
+    seen.add(0.6)
+    summary = telemetry.summary(100 * 10**9, seen)
+    assert (summary["running_mean"], summary["running_max"], summary["samples"]) == (6, 8, 2)
+    assert (summary["prefix_hit_rate"], summary["preemptions"]) == (0.75, 2)
+    assert (summary["ttft"], summary["ttft_difference"]) == (0.5, pytest.approx(0.1))
+
+
+def test_nothing_there_is_fine() -> None:
+    telemetry = Telemetry(["http://127.0.0.1:9/metrics"])
+    telemetry.start()
+    telemetry.stop()
+    assert telemetry.summary(0, None) == {}
+
+
+def test_addresses() -> None:
+    settings = LoadSettings(url="http://h:81/v1", rate=1, metrics=("auto", "http://127.0.0.1:9400/metrics"))
+    assert settings.metrics_urls() == ["http://h:81/metrics", "http://127.0.0.1:9400/metrics"]
+    with pytest.raises(UsageError, match="not an http"):
+        LoadSettings(url="http://h", rate=1, metrics=("yes",)).check()
+
+
+@pytest.fixture
+def page() -> Iterator[str]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(VLLM.encode())
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/metrics"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_run_has_the_server_on_its_axis(timed_server: Any, page: str, tmp_path: Path) -> None:
+    settings = LoadSettings(
+        url=timed_server.url, model="ttft=30&gap=5&tokens=8", concurrency=1, duration=2.5, metrics=(page,)
+    )
+    with RunWriter(tmp_path / "run.ndjson") as writer:
+        writer.header(
+            started_at=0.0,
+            tool={"rejoinder": "0", "python": "3"},
+            command=[],
+            target={"url": settings.url, "model": "m", "dialect": "northstar"},
+        )
+        result = run_load(settings, writer)
+        writer.footer(ended_at=0.0, exit_code=0)
+    run = read_run(tmp_path)
+    assert run.damage == []
+    assert result.load["server"]["running_max"] == 7
+    with_server = [second for second in run.samples_of("second") if "server" in second]
+    assert with_server
+    assert with_server[0]["server"]["waiting"] == 2
