@@ -55,6 +55,8 @@ class Bodies:
             corpus = tuple(read_corpus(Path(settings.bodies))) if settings.bodies else ()
             self.kinds = (Kind(name="", prompt=settings.prompt, corpus=corpus),)
         self._weights = [kind.weight for kind in self.kinds]
+        # The long text is made once, which takes some 50 ms: now, not while something is measured.
+        words(1, 0)
 
     def conversation(self, slot: int) -> Conversation:
         """Return what a slot sends."""

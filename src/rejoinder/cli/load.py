@@ -120,7 +120,6 @@ def _list_profiles(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 )
 @click.option(
     "--slo",
-    "slos",
     multiple=True,
     metavar="SLO",
     help="Objective, like 'ttft:p99<300ms', 'tpot<30ms', 'goodput>=95%', 'error<1%'; may be repeated.",
@@ -159,7 +158,7 @@ def command(
     bodies: Path | None,
     processes: int | None,
     timeout: float,
-    slos: tuple[str, ...],
+    slo: tuple[str, ...],
     metrics: tuple[str, ...],
     canaries: bool,
     seed: int,
@@ -203,7 +202,7 @@ def command(
     if not given:
         concurrency, rate = defaults.get("concurrency"), defaults.get("rate")
         concurrency = 8 if concurrency is None and rate is None else concurrency
-    if rates and not (slos or defaults.get("slo")):
+    if rates and not (slo or defaults.get("slo")):
         raise UsageError("--find-rate needs an objective.", "Add one, like --slo 'ttft:p99<300ms'.")
     if duration is None and "duration" in defaults:
         duration = parse_duration(str(defaults["duration"]))
@@ -226,7 +225,7 @@ def command(
         idle_timeout=timeout,
         processes=processes or defaults.get("processes", 1),
         seed=seed,
-        slos=slos or tuple(defaults.get("slo", ())),
+        slos=slo or tuple(defaults.get("slo", ())),
     )
     length = settings.natural_duration() or DEFAULT_DURATION
     settings = replace(settings, duration=length if duration is None else duration)
