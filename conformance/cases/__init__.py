@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rejoinder.conformance.cases import basic, content, echo, errors
+from rejoinder.conformance.cases import background, basic, content, echo, errors, state, tools
 from rejoinder.conformance.cases._case import (
     LONG,
     TINY,
@@ -39,3 +39,6 @@ def situations(setting: Setting, plan: str) -> Iterator[PlannedCase]:
     yield from content.cases(setting, plan)
     yield from echo.cases(setting, plan)
     yield from errors.cases(setting, plan)
+    yield from tools.cases(setting, plan)
+    yield from state.cases(setting, plan)
+    yield from background.cases(setting, plan)

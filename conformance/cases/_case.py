@@ -118,15 +118,22 @@ def plain_and_streamed(case: str, intent: str, body: dict[str, Any]) -> PlannedC
     )
 
 
-def response_id(replies: Replies, role: str) -> str | None:
-    """Return the id of the response that an earlier request got (plain body or last snapshot), ``None`` without one."""
-    reply = replies.get(role)
+def planted(mark: str) -> str:
+    """Return a word to be told to a model and heard again: a noun with a number that no other run has."""
+    return f"{mark}-{uuid4().int % 9000 + 1000}"
+
+
+def final_response(reply: Exchange | None) -> dict[str, Any] | None:
+    """Return the response object that a reply ended with (plain body or last snapshot), ``None`` without one."""
     if reply is None or not reply.ok:
         return None
     body = reply.json()
-    if not isinstance(body, dict):
-        body = last_snapshot(reply)
-    identity = body.get("id") if isinstance(body, dict) else None
+    return body if isinstance(body, dict) else last_snapshot(reply)
+
+
+def response_id(replies: Replies, role: str) -> str | None:
+    """Return the id of the response that an earlier request got, ``None`` without one."""
+    identity = (final_response(replies.get(role)) or {}).get("id")
     return identity if isinstance(identity, str) and identity else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rejoinder.conformance.checks import (
     accumulation,
+    background,
     echo,
     errors,
     events,
@@ -13,11 +14,14 @@ from rejoinder.conformance.checks import (
     lifecycle,
     parts,
     response,
+    state,
+    tools,
     usage,
 )
 
 __all__ = [
     "accumulation",
+    "background",
     "echo",
     "errors",
     "events",
@@ -27,5 +31,7 @@ __all__ = [
     "lifecycle",
     "parts",
     "response",
+    "state",
+    "tools",
     "usage",
 ]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from rejoinder.conformance.checks._diff import first_difference
 from rejoinder.conformance.checks._problems import at_event, get, in_response
+from rejoinder.conformance.checks._turns import TERMINAL, has_refusal, retrieved, state, told, was_cut
 from rejoinder.conformance.registry import On, check
-from rejoinder.conformance.view import View
+from rejoinder.conformance.view import Case, View
+from rejoinder.contract import SchemaError, Validator
 from rejoinder.fold import ItemTrace, PartTrace
 from rejoinder.verdict import ABSENT, Problem
 
@@ -193,6 +197,144 @@ def tool_input_deltas_add_up(view: View) -> Iterator[Problem]:
     yield from _everywhere(view, *_TOOL_INPUTS)
 
 
+def _entries(value: Any) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _streamed_logprobs(view: View) -> dict[tuple[Any, Any], list[dict[str, Any]]]:
+    """Return the entries of all text deltas by the place of their part."""
+    found: dict[tuple[Any, Any], list[dict[str, Any]]] = {}
+    for event in view.by_type.get("response.output_text.delta", []):
+        place = (event.data.get("output_index"), event.data.get("content_index"))
+        found.setdefault(place, []).extend(_entries(event.data.get("logprobs")))
+    return found
+
+
+@check("ACC-10", On.STREAM, needs=lambda view: any(_streamed_logprobs(view).values()))
+def logprobs_add_up(view: View) -> Iterator[Problem]:
+    """The logprobs of a part's deltas are joined and compared with those of its response.output_text.done."""
+    streamed = _streamed_logprobs(view)
+    for event in view.by_type.get("response.output_text.done", []):
+        joined = streamed.get((event.data.get("output_index"), event.data.get("content_index")), [])
+        value = event.data.get("logprobs", ABSENT)
+        difference = first_difference(joined, value) if isinstance(value, list) and joined else None
+        if difference:
+            pointer, expected, actual = difference
+            yield at_event(
+                event,
+                "The joined logprobs of the deltas differ from those of the done event.",
+                f"/logprobs{pointer}",
+                expected=expected,
+                actual=actual,
+                kind="done",
+            )
+
+
+def _part_logprobs(view: View) -> list[tuple[str, dict[str, Any], list[dict[str, Any]]]]:
+    found = ((pointer, part, _entries(part.get("logprobs"))) for pointer, part in view.text_parts())
+    return [(pointer, part, entries) for pointer, part, entries in found if entries]
+
+
+@check("ACC-10", On.RESPONSE, needs=lambda view: bool(_part_logprobs(view)))
+def logprobs_fit_the_text(view: View) -> Iterator[Problem]:
+    """In the final parts no logprob may be above 0, no token may have more alternatives than top_logprobs asked for.
+
+    The joined bytes of the tokens must hold the text (tokens that are not shown may stand around it).
+    """
+    most = view.request.get("top_logprobs") or 0
+    for pointer, part, entries in _part_logprobs(view):
+        for n, entry in enumerate(entries):
+            value, others = entry.get("logprob"), entry.get("top_logprobs")
+            if isinstance(value, (int, float)) and value > 1e-6:
+                yield in_response(
+                    view,
+                    "A logprob is above 0.",
+                    f"{pointer}/logprobs/{n}/logprob",
+                    expected="0 or less",
+                    actual=value,
+                )
+            if isinstance(others, list) and len(others) > most:
+                yield in_response(
+                    view,
+                    "A token has more alternatives than top_logprobs asked for.",
+                    f"{pointer}/logprobs/{n}/top_logprobs",
+                    expected=f"at most {most}",
+                    actual=len(others),
+                )
+        texts = [entry.get("bytes") for entry in entries]
+        if all(_is_bytes(each) for each in texts) and isinstance(part.get("text"), str):
+            joined = b"".join(bytes(each or ()) for each in texts)
+            if part["text"].encode("utf-8", "replace") not in joined:
+                yield in_response(
+                    view,
+                    "The bytes of the tokens do not join to the text.",
+                    f"{pointer}/logprobs",
+                    expected=part["text"],
+                    actual=joined.decode("utf-8", "replace"),
+                    kind="bytes",
+                )
+
+
+def _is_bytes(value: Any) -> bool:
+    return isinstance(value, list) and all(type(byte) is int and 0 <= byte < 256 for byte in value)
+
+
+def _twin_logprobs(case: Case) -> tuple[View, View] | None:
+    plain, stream = case.get("plain"), case.get("stream")
+    if plain is None or stream is None or not _part_logprobs(plain) or not stream.is_stream or not stream.text():
+        return None
+    return plain, stream
+
+
+@check("ACC-10", On.CASE, needs=lambda case: _twin_logprobs(case) is not None)
+def streams_have_logprobs_too(case: Case) -> Iterator[Problem]:
+    """Where the plain reply to a request has logprobs, the text of the streamed one must have them."""
+    twins = _twin_logprobs(case)
+    assert twins is not None
+    _, stream = twins
+    if not any(_streamed_logprobs(stream).values()):
+        yield Problem(
+            "The plain reply has logprobs, and the deltas of the streamed one have none.",
+            pointer="/logprobs",
+            event_type="response.output_text.delta",
+            expected="logprobs",
+            actual=[],
+            kind="missing",
+            exchange=stream.exchange.id,
+        )
+
+
+_BROKEN: Final = "\N{REPLACEMENT CHARACTER}"
+
+
+@check("ACC-11", On.STREAM, needs=_has(_CONTENT_TEXT))
+def characters_are_whole(view: View) -> Iterator[Problem]:
+    """The deltas of a text are searched for the replacement character where the text itself, as repeated, lacks it."""
+    for text in _texts(view, _CONTENT_TEXT):
+        whole = next((value for value in _repeats(view, text) if isinstance(value, str)), None)
+        if whole is None or _BROKEN in whole or _BROKEN not in text.part.text:
+            continue
+        where = text.part
+        for event in view.by_type.get("response.output_text.delta", []):
+            delta = event.data.get("delta")
+            if isinstance(delta, str) and _BROKEN in delta:
+                yield at_event(
+                    event,
+                    "A character was broken at the border of two deltas.",
+                    "/delta",
+                    expected=whole,
+                    actual=where.text,
+                )
+                break
+
+
+def _repeats(view: View, text: _Text) -> Iterator[Any]:
+    yield text.part.typed
+    yield get(text.part.closed, text.field)
+    yield get(text.item.closed, *text.within)
+    yield get(view.whole_output, text.place, *text.within)
+
+
 def _folds(view: View) -> bool:
     terminal = view.fold.terminal
     return (
@@ -215,3 +357,155 @@ def stream_folds_to_its_end(view: View) -> Iterator[Problem]:
             expected=expected,
             actual=actual,
         )
+
+
+# What no two readings of the same response may differ in, even where one of them leaves it out.
+_CORE: Final = ("id", "object", "created_at", "model", "status", "output", "error", "incomplete_details", "usage")
+
+
+def _kept(case: Case) -> list[tuple[View, View]]:
+    """Return each finished create request of a case with the retrieve of its response that followed it."""
+    pairs = []
+    for asked, got in (("first", "get"), ("streamed", "get-streamed")):
+        created, fetched = case.get(asked), case.get(got)
+        response = told(created)
+        if created is None or fetched is None or state(response) not in TERMINAL:
+            continue
+        if retrieved(fetched) is not None:
+            pairs.append((created, fetched))
+    return pairs
+
+
+@check("ACC-13", On.CASE, needs=lambda case: bool(_kept(case)))
+def retrieved_is_what_was_told(case: Case) -> Iterator[Problem]:
+    """A response is retrieved right after its end and compared with the reply to create, field by field.
+
+    Fields that one of the two leaves out or has as null are not compared, unless they say what was answered.
+    """
+    for created, fetched in _kept(case):
+        left, right = told(created) or {}, retrieved(fetched) or {}
+        for name in dict.fromkeys((*_CORE, *left)):
+            before, after = left.get(name), right.get(name)
+            if name not in _CORE and (before is None or after is None):
+                continue
+            difference = first_difference(before, after, f"/{name}")
+            if difference:
+                pointer, expected, actual = difference
+                yield Problem(
+                    "The retrieved response differs from the one that create told.",
+                    pointer=pointer,
+                    expected=expected,
+                    actual=actual,
+                    exchange=fetched.exchange.id,
+                )
+
+
+def _twins(case: Case) -> tuple[View, View] | None:
+    plain, stream = case.get("plain"), case.get("stream")
+    if told(plain) is None or told(stream) is None or plain is None or stream is None:
+        return None
+    return (plain, stream) if plain.request.get("temperature") == 0 else None
+
+
+@check("ACC-14", On.CASE, needs=lambda case: _twins(case) is not None)
+def streamed_as_plain(case: Case) -> Iterator[Problem]:
+    """A request at temperature 0 is sent plain and streamed; status, item types and input tokens are compared."""
+    twins = _twins(case)
+    assert twins is not None
+    plain, stream = twins
+    for pointer, of in (
+        ("/status", lambda view: get(view.response, "status")),
+        ("/output", lambda view: [item.get("type") for item in view.output]),
+        ("/usage/input_tokens", lambda view: get(view.response, "usage", "input_tokens")),
+    ):
+        expected, actual = of(plain), of(stream)
+        if expected != actual and ABSENT not in (expected, actual):
+            yield in_response(
+                stream,
+                "The streamed reply differs from the plain one to the same request.",
+                pointer,
+                expected=expected,
+                actual=actual,
+                exchange=stream.exchange.id,
+            )
+
+
+def _wanted_shape(view: View) -> dict[str, Any] | None:
+    """Return the schema that the answer must fit, ``None`` where nothing binds it."""
+    shape = get(view.request, "text", "format")
+    if not isinstance(shape, dict) or shape.get("type") != "json_schema" or shape.get("strict") is not True:
+        return None
+    schema = shape.get("schema")
+    return schema if isinstance(schema, dict) and not was_cut(view) and not has_refusal(view) else None
+
+
+def _last_text(view: View) -> str:
+    """Return the text of the last message; what comes before it is commentary."""
+    messages = [item for item in view.output if item.get("type") == "message"]
+    content = messages[-1].get("content") if messages else None
+    parts = content if isinstance(content, list) else ()
+    return "".join(str(get(part, "text")) for part in parts if get(part, "type") == "output_text")
+
+
+@check("ACC-15", On.RESPONSE, needs=lambda view: _wanted_shape(view) is not None and bool(_last_text(view)))
+def text_fits_its_schema(view: View) -> Iterator[Problem]:
+    """Where a strict JSON Schema was asked for, the text of a completed answer is parsed and validated against it."""
+    schema, text = _wanted_shape(view), _last_text(view)
+    assert schema is not None
+    wrong = _misfit(text, schema)
+    if wrong:
+        yield in_response(view, f"The text does not fit the schema: {wrong}", "/output", actual=text, kind="schema")
+
+
+def _misfit(text: str, schema: dict[str, Any] | None) -> str:
+    """Return why a text is not JSON, or does not fit a schema; empty when it does."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return "it is not JSON."
+    errors = _errors(value, schema) if schema is not None else []
+    return f"at {errors[0].pointer or 'its root'}, {errors[0].message}." if errors else ""
+
+
+def _errors(value: Any, schema: dict[str, Any]) -> list[SchemaError]:
+    """Return what is wrong; nothing where the schema itself is unsound or refers to others."""
+    if re.search(r'"\$(ref|dynamicRef)": *"[^#]', json.dumps(schema)):
+        return []
+    try:
+        return Validator(schema).errors(value)
+    except ValueError:
+        return []
+
+
+def _whole_calls(view: View) -> list[tuple[int, dict[str, Any]]]:
+    output = view.whole_output or ()
+    return [
+        (i, item)
+        for i, item in enumerate(output)
+        if isinstance(item, dict)
+        and item.get("type") == "function_call"
+        and item.get("status") in (None, "completed")
+        and isinstance(item.get("arguments"), str)
+    ]
+
+
+@check("ACC-16", On.RESPONSE, needs=lambda view: bool(_whole_calls(view)) and not was_cut(view))
+def arguments_are_json(view: View) -> Iterator[Problem]:
+    """The arguments of calls that were not cut are parsed, and validated where the tool is declared strict."""
+    tools = view.request.get("tools")
+    strict = {
+        tool.get("name"): tool.get("parameters")
+        for tool in (tools if isinstance(tools, list) else ())
+        if isinstance(tool, dict) and tool.get("strict") is True and isinstance(tool.get("parameters"), dict)
+    }
+    for i, item in _whole_calls(view):
+        wrong = _misfit(item["arguments"], strict.get(item.get("name")))
+        if wrong:
+            yield in_response(
+                view,
+                f"The arguments of a call are wrong: {wrong}",
+                f"/output/{i}/arguments",
+                expected="a JSON object that fits the tool's parameters",
+                actual=item["arguments"],
+                kind="syntax" if wrong == "it is not JSON." else "schema",
+            )

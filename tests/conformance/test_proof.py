@@ -9,14 +9,33 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rejoinder.conformance.cases import Setting, background, state, tools
 from rejoinder.conformance.judge import broken_rules, judge
-from rejoinder.contract import dialect_names, load_rules
+from rejoinder.conformance.kill import Clock, run_in_process
+from rejoinder.conformance.plan import Plan
+from rejoinder.contract import dialect_names, load_dialect, load_rules
 from rejoinder.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.sandbox import FAULTS, Fault, Sandbox, exercises, record
 from rejoinder.strategies.streams import Event, event_streams, to_sse
 from rejoinder.verdict import Status, Verdict
+from rejoinder.wire.target import Target
 
 NOW = 1_760_000_000.0
+
+
+# What these rules speak of takes requests that are made of earlier replies, as only the cases of plans are.
+HISTORIC = {
+    rule
+    for rule in load_rules()
+    if rule.partition("-")[0] in ("TOL", "STA", "BGR") or rule in ("ACC-13", "ACC-14", "ACC-15", "ACC-16")
+}
+
+
+@cache
+def histories(dialect: str) -> Plan:
+    setting = Setting(load_dialect(dialect))
+    found = (case for module in (tools, state, background) for case in module.cases(setting, "full"))
+    return Plan("histories", tuple(found))
 
 
 @cache
@@ -32,6 +51,12 @@ def judged(dialect: str, *faults: str) -> tuple[Verdict, ...]:
             record(e.request, reply, id=name, case=e.case, role=e.role, tags=e.tags, started_at=NOW)
             for name, e, reply in told
         ]
+    if not faults or any(FAULTS[name].breaks[0] in HISTORIC for name in faults):
+        clock = Clock(NOW)
+        told_apart = Sandbox(dialect, faults, seed=1, clock=clock)
+        target = Target("http://sandbox/v1/responses", dialect=dialect)
+        for batch in run_in_process(histories(dialect), told_apart, target, clock):
+            exchanges += batch
     return tuple(judge(exchanges, dialect))
 
 

@@ -7,11 +7,14 @@ from types import MappingProxyType
 from typing import Final
 
 from rejoinder.sandbox import (
+    _faults_background,
     _faults_echo,
     _faults_errors,
     _faults_field,
     _faults_response,
+    _faults_state,
     _faults_stream,
+    _faults_tools,
     _faults_wire,
 )
 from rejoinder.sandbox._fault import Condition, Fault
@@ -21,7 +24,17 @@ __all__ = ["FAULTS", "Condition", "Fault"]
 FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
     {
         fault.id: fault
-        for family in (_faults_wire, _faults_stream, _faults_response, _faults_errors, _faults_echo, _faults_field)
+        for family in (
+            _faults_wire,
+            _faults_stream,
+            _faults_response,
+            _faults_errors,
+            _faults_echo,
+            _faults_field,
+            _faults_tools,
+            _faults_state,
+            _faults_background,
+        )
         for fault in family.FAULTS
     }
 )

@@ -1,0 +1,140 @@
+"""Background work: polled, cancelled, streamed, replayed, left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from rejoinder.conformance.cases._case import LONG, Planned, PlannedCase, Replies, Setting, response_id, user
+from rejoinder.conformance.cases.state import at
+from rejoinder.exchange import Exchange, parse_json
+from rejoinder.wire.sse import read_events
+
+_REPLAY_SECONDS: Final = 20.0
+_RUNNING: Final = ("queued", "in_progress")
+
+
+def cases(setting: Setting, plan: str) -> Iterator[PlannedCase]:
+    """Yield the cases of a plan."""
+    if plan == "smoke":
+        return
+    hello = user("Say hello.")
+    polled = (
+        Planned("first", setting.body(input=hello, background=True)),
+        Planned("poll", method="GET", path=at("first"), tags=(), until=is_over),
+    )
+    further = (
+        Planned("get", method="GET", path=at("first"), tags=()),
+        Planned("cancel", method="POST", path=at("first", "cancel"), tags=()),
+        Planned("get-after", method="GET", path=at("first"), tags=()),
+        Planned("not-stored", setting.body(input=hello, background=True, store=False), ("BGR-02",)),
+        Planned("stream", setting.body(input=hello, background=True, stream=True)),
+    )
+    yield PlannedCase(
+        "background.polled",
+        "A response is made in the background and polled until it is there.",
+        polled if plan == "quick" else (*polled, *further),
+    )
+    if plan == "full":
+        yield from _cancelled(setting)
+        yield _replayed(setting)
+        yield _left(setting)
+
+
+def is_over(reply: Exchange) -> bool:
+    """Return whether a retrieved response has come to its end, or polling has no sense."""
+    body = reply.json() if reply.ok else None
+    status = body.get("status") if isinstance(body, dict) else None
+    return status not in _RUNNING and reply.status not in (429, 503)
+
+
+def _story(setting: Setting, **fields: Any) -> dict[str, Any]:
+    return setting.body(input=user("Tell a long story."), background=True, max_output_tokens=LONG, **fields)
+
+
+def _cancelled(setting: Setting) -> Iterator[PlannedCase]:
+    def continued(replies: Replies) -> dict[str, Any] | None:
+        identity = response_id(replies, "first")
+        return None if identity is None else setting.body(input="Go on.", previous_response_id=identity)
+
+    yield PlannedCase(
+        "background.cancelled",
+        "A response in the background is cancelled, twice, and continued.",
+        (
+            Planned("first", _story(setting)),
+            Planned("cancel", method="POST", path=at("first", "cancel"), tags=()),
+            Planned("get-cancelled", method="GET", path=at("first"), tags=(), until=is_over),
+            Planned("cancel-again", method="POST", path=at("first", "cancel"), tags=()),
+            Planned("get-again", method="GET", path=at("first"), tags=()),
+            Planned("continues-cancelled", continued, ()),
+        ),
+    )
+    yield PlannedCase(
+        "background.continued",
+        "A response in the background is continued while it runs.",
+        (
+            Planned("first", _story(setting)),
+            Planned("continues-running", continued, ()),
+            Planned("get-running", method="GET", path=at("first"), tags=()),
+        ),
+    )
+    yield PlannedCase(
+        "background.cancelled-stream",
+        "A stream in the background is left and cancelled; its replay must end.",
+        (
+            Planned("left", _story(setting, stream=True), read_limit=1),
+            Planned("cancel", method="POST", path=at("left", "cancel"), tags=()),
+            Planned("get-cancelled", method="GET", path=at("left"), tags=(), until=is_over),
+            _replay("replay", "left"),
+        ),
+    )
+
+
+def _replayed(setting: Setting) -> PlannedCase:
+    """Return a case whose response is cut short, as most are that end other than completed."""
+    return PlannedCase(
+        "background.replayed",
+        "A stream in the background, replayed from its start, from its middle, from its end, and from nowhere.",
+        (
+            Planned("stream", setting.body(input=user("Tell a long story."), background=True, stream=True)),
+            _replay("replay", "stream"),
+            _replay("replay-middle", "stream", lambda numbers: str(numbers[len(numbers) // 2])),
+            _replay("replay-end", "stream", lambda numbers: str(numbers[-1])),
+            _replay("replay-negative", "stream", lambda numbers: "-3"),
+            _replay("replay-word", "stream", lambda numbers: "soon"),
+        ),
+    )
+
+
+def _left(setting: Setting) -> PlannedCase:
+    return PlannedCase(
+        "background.left",
+        "A stream in the background is left at its beginning; the run goes on and can be followed again.",
+        (
+            Planned("left", _story(setting, stream=True), read_limit=1),
+            _replay("attached", "left", seconds=120.0),
+            Planned("poll", method="GET", path=at("left"), tags=(), until=is_over),
+        ),
+    )
+
+
+def _replay(
+    role: str, of: str, after: Callable[[list[int]], str] | None = None, *, seconds: float = _REPLAY_SECONDS
+) -> Planned:
+    """Return a retrieve that asks for the stream of a response again, behind a sequence number."""
+
+    def query(replies: Replies) -> str:
+        starting = "" if after is None else f"&starting_after={after(_numbers(replies, of))}"
+        return f"stream=true{starting}"
+
+    def path(replies: Replies) -> tuple[str, ...] | None:
+        return at(of)(replies) if after is None or _numbers(replies, of) else None
+
+    return Planned(role, method="GET", path=path, query=query, tags=(), deadline=seconds)
+
+
+def _numbers(replies: Replies, role: str) -> list[int]:
+    reply = replies.get(role)
+    data = [parse_json(event.data) for event in read_events(reply.chunks)[0]] if reply is not None else []
+    numbers = [event.get("sequence_number") for event in data if isinstance(event, dict)]
+    return [number for number in numbers if type(number) is int]

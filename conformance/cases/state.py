@@ -1,0 +1,333 @@
+"""State: what is stored and retrieved, deleted, listed and continued."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from rejoinder.conformance.cases._case import (
+    LONG,
+    WEATHER_TOOL,
+    Planned,
+    PlannedCase,
+    Replies,
+    Setting,
+    final_response,
+    planted,
+    response_id,
+    user,
+)
+from rejoinder.contract import load_rules
+from rejoinder.verdict import Level
+
+_ROOMY: Final = 64
+# A form that holds the answer back from repeating what it was told.
+_OK: Final[Mapping[str, Any]] = {
+    "format": {
+        "type": "json_schema",
+        "name": "answer",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {"answer": {"enum": ["OK"]}},
+            "required": ["answer"],
+            "additionalProperties": False,
+        },
+    }
+}
+_UNKNOWN: Final = "resp_00000000000000000000000000000000"
+
+
+def cases(setting: Setting, plan: str) -> Iterator[PlannedCase]:
+    """Yield the cases of a plan."""
+    if plan == "smoke":
+        return
+    hello = user("Say hello.")
+    yield PlannedCase(
+        "state.stored",
+        "A response that is stored unless the request says otherwise, retrieved twice.",
+        (
+            Planned("first", setting.body(input=hello)),
+            Planned("get", method="GET", path=at("first"), tags=()),
+            Planned("get-again", method="GET", path=at("first"), tags=()),
+        ),
+    )
+    if plan == "full":
+        yield PlannedCase(
+            "state.unknown-previous",
+            "A response that continues one which never was.",
+            (Planned("plain", setting.body(input=hello, previous_response_id=_UNKNOWN), ("STA-06",)),),
+        )
+        yield from _storage(setting)
+        yield _input_items(setting)
+        yield _memory(setting, "string")
+        yield _memory(setting, "list")
+        yield _memory_of_calls(setting)
+        yield _siblings(setting)
+
+
+def at(role: str, *below: str) -> Callable[[Replies], tuple[str, ...] | None]:
+    """Return the path of the response that an earlier request got, and what lies below it."""
+
+    def path(replies: Replies) -> tuple[str, ...] | None:
+        identity = response_id(replies, role)
+        return None if identity is None else (identity, *below)
+
+    return path
+
+
+def unlike(role: str, *below: str) -> Callable[[Replies], tuple[str, ...] | None]:
+    """Return the path of a response that never was, under an id of the form that this endpoint gives."""
+
+    def path(replies: Replies) -> tuple[str, ...] | None:
+        identity = response_id(replies, role)
+        return None if identity is None else (other_id(identity), *below)
+
+    return path
+
+
+def other_id(identity: str) -> str:
+    """Return an id of the same form: other letters and digits at its end."""
+    end = [_other(char) for char in identity[-6:]]
+    return identity[:-6] + "".join(end)
+
+
+def _other(char: str) -> str:
+    for letters in ("0123456789", "abcdef", "ghijklmnopqrstuvwxyz", "ABCDEF", "GHIJKLMNOPQRSTUVWXYZ"):
+        if char in letters:
+            return letters[(letters.index(char) + 1) % len(letters)]
+    return char
+
+
+def _storage(setting: Setting) -> Iterator[PlannedCase]:
+    hello = user("Say hello.")
+    yield PlannedCase(
+        "state.streamed",
+        "A plain and a streamed response that are stored, and one that is not.",
+        (
+            Planned("first", setting.body(input=hello)),
+            Planned("get", method="GET", path=at("first"), tags=()),
+            Planned("streamed", setting.body(input=hello, stream=True)),
+            Planned("get-streamed", method="GET", path=at("streamed"), tags=()),
+            Planned("unstored", setting.body(input=hello, store=False)),
+            Planned("get-unstored", method="GET", path=at("unstored"), tags=()),
+            Planned("replay", method="GET", path=at("first"), query="stream=true", tags=(), deadline=20),
+            Planned("cancel", method="POST", path=at("first", "cancel"), tags=()),
+            Planned("get-after", method="GET", path=at("first"), tags=()),
+        ),
+    )
+    yield PlannedCase(
+        "state.unknown",
+        "Neighbours of create are asked for a response that never was.",
+        (
+            Planned("first", setting.body(input=hello)),
+            Planned("get", method="GET", path=at("first"), tags=()),
+            Planned("get-unknown", method="GET", path=unlike("first"), tags=()),
+            Planned("delete-unknown", method="DELETE", path=unlike("first"), tags=()),
+            Planned("cancel-unknown", method="POST", path=unlike("first", "cancel"), tags=()),
+            Planned("get-after", method="GET", path=at("first"), tags=()),
+        ),
+    )
+    yield PlannedCase(
+        "state.deleted",
+        "A response is deleted, and is gone.",
+        (
+            Planned("first", setting.body(input=hello)),
+            Planned("get", method="GET", path=at("first"), tags=()),
+            Planned("delete", method="DELETE", path=at("first"), tags=()),
+            Planned("get-deleted", method="GET", path=at("first"), tags=()),
+            Planned("delete-again", method="DELETE", path=at("first"), tags=()),
+        ),
+    )
+
+    def both(replies: Replies) -> dict[str, Any] | None:
+        identity = response_id(replies, "first")
+        if identity is None:
+            return None
+        return setting.body(input=hello, previous_response_id=identity, conversation="conv_of_nobody")
+
+    if setting.dialect.level_of(load_rules()["STA-07"]) is Level.OFF:
+        return  # the dialect has no conversations
+    yield PlannedCase(
+        "state.two-histories",
+        "A response cannot continue another and a conversation at once.",
+        (Planned("first", setting.body(input=hello)), Planned("both", both, ("STA-07",))),
+    )
+
+
+def _input_items(setting: Setting) -> PlannedCase:
+    texts = [*user("One."), *user("Two."), *user("Three.")]
+
+    def second(replies: Replies) -> str:
+        page = replies.get("page")
+        body = page.json() if page is not None and page.ok else None
+        last = body.get("last_id") if isinstance(body, dict) else None
+        return f"order=asc&limit=2&after={last}"
+
+    def path(replies: Replies) -> tuple[str, ...] | None:
+        page = replies.get("page")
+        body = page.json() if page is not None and page.ok else None
+        known = isinstance(body, dict) and isinstance(body.get("last_id"), str)
+        return at("first", "input_items")(replies) if known else None
+
+    listed = at("first", "input_items")
+    return PlannedCase(
+        "state.input-items",
+        "The input of a response, listed whole and in pages.",
+        (
+            Planned("first", setting.body(input=texts)),
+            Planned("listed", method="GET", path=listed, tags=()),
+            Planned("ascending", method="GET", path=listed, query="order=asc", tags=()),
+            Planned("page", method="GET", path=listed, query="order=asc&limit=2", tags=()),
+            Planned("page-after", method="GET", path=path, query=second, tags=()),
+        ),
+    )
+
+
+def _memory(setting: Setting, form: str) -> PlannedCase:
+    """Return a case that tells a word, continues the response, and asks for what was said.
+
+    The same conversation in one request shows whether the model can tell at all.
+    """
+    first, second = planted("quartz"), planted("saffron")
+    told = f"The first code word is {first}. Answer with OK only."
+    asked = f"The second code word is {second}. List all code words so far in the order in which you heard them."
+    opening = setting.body(input=told, temperature=0)
+    if form == "list":
+        opening |= {"input": user(told), "text": dict(_OK), "stream": True}
+
+    def inline(replies: Replies) -> dict[str, Any] | None:
+        said = (final_response(replies.get("first")) or {}).get("output")
+        text = _text(said)
+        if not text:
+            return None
+        history = [*user(told), {"role": "assistant", "content": text}, *user(asked)]
+        return _asking(setting, input=history)
+
+    def chained(replies: Replies) -> dict[str, Any] | None:
+        identity = response_id(replies, "first")
+        return None if identity is None else _asking(setting, input=asked, previous_response_id=identity)
+
+    def doubted(replies: Replies) -> dict[str, Any] | None:
+        heard = _says(replies, "inline", first) and not _says(replies, "chained", first)
+        return chained(replies) if heard else None
+
+    def third(replies: Replies) -> dict[str, Any] | None:
+        identity = response_id(replies, "chained")
+        again = "List all code words again in the order in which you heard them."
+        return None if identity is None else _asking(setting, input=again, previous_response_id=identity)
+
+    def third_doubted(replies: Replies) -> dict[str, Any] | None:
+        heard = _says(replies, "inline", first) and _says(replies, "chained", first)
+        return third(replies) if heard and not _says(replies, "third", first) else None
+
+    return PlannedCase(
+        f"state.memory-{form}",
+        f"A word told in a first turn ({form} input) and asked for in the next ones.",
+        (
+            Planned("first", opening),
+            Planned("chained", chained),
+            Planned("inline", inline),
+            Planned("chained-again", doubted),
+            Planned("third", third),
+            Planned("third-again", third_doubted),
+        ),
+    )
+
+
+def _memory_of_calls(setting: Setting) -> PlannedCase:
+    word = planted("quartz")
+    asked = user("Look up the password with get_weather.")
+    wait, again = "Answer with OK only.", "What is the password? Answer with the password only."
+
+    def output(replies: Replies) -> list[dict[str, Any]]:
+        response = final_response(replies.get("first")) or {}
+        items = response.get("output")
+        made = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        return made if response.get("status") == "completed" else []
+
+    def answers(replies: Replies) -> list[dict[str, Any]]:
+        return [
+            {"type": "function_call_output", "call_id": item.get("call_id"), "output": f"The password is {word}."}
+            for item in output(replies)
+            if item.get("type") == "function_call"
+        ]
+
+    def answered(replies: Replies) -> dict[str, Any] | None:
+        identity, given = response_id(replies, "first"), answers(replies)
+        if identity is None or not given:
+            return None
+        turn = [*given, *user(wait)]
+        return _asking(setting, input=turn, tools=[WEATHER_TOOL], text=dict(_OK), previous_response_id=identity)
+
+    def chained(replies: Replies) -> dict[str, Any] | None:
+        identity = response_id(replies, "answered")
+        return None if identity is None else _asking(setting, input=again, previous_response_id=identity)
+
+    def inline(replies: Replies) -> dict[str, Any] | None:
+        given, text = answers(replies), _text((final_response(replies.get("answered")) or {}).get("output"))
+        if not given or not text:
+            return None
+        turns = [*user(wait), {"role": "assistant", "content": text}, *user(again)]
+        return _asking(setting, input=[*asked, *output(replies), *given, *turns])
+
+    def doubted(replies: Replies) -> dict[str, Any] | None:
+        heard = _says(replies, "inline", word) and not _says(replies, "chained", word)
+        return chained(replies) if heard else None
+
+    called = setting.body(
+        input=asked, tools=[WEATHER_TOOL], tool_choice="required", temperature=0, max_output_tokens=LONG
+    )
+    return PlannedCase(
+        "state.memory-calls",
+        "A call is answered in the second turn, and what its output says is asked for in the third.",
+        (
+            Planned("first", called),
+            Planned("answered", answered, ()),
+            Planned("chained", chained),
+            Planned("inline", inline, ()),
+            Planned("chained-again", doubted),
+        ),
+    )
+
+
+def _siblings(setting: Setting) -> PlannedCase:
+    word = planted("quartz")
+    asked = "What is the code word? Answer with the code word, or with NONE if you were told of none."
+
+    def after(role: str, text: str) -> Callable[[Replies], dict[str, Any] | None]:
+        def body(replies: Replies) -> dict[str, Any] | None:
+            identity = response_id(replies, role)
+            return None if identity is None else _asking(setting, input=text, previous_response_id=identity)
+
+        return body
+
+    return PlannedCase(
+        "state.siblings",
+        "Two responses continue the same one; what one of them is told, the other must not know.",
+        (
+            Planned("parent", setting.body(input="Say hello.", temperature=0)),
+            Planned("child", after("parent", f"The code word is {word}. Answer with OK only.")),
+            Planned("sibling", after("parent", asked)),
+            Planned("grandchild", after("child", asked)),
+        ),
+    )
+
+
+def _asking(setting: Setting, **fields: Any) -> dict[str, Any]:
+    return setting.body(**{"temperature": 0, "max_output_tokens": _ROOMY, **fields})
+
+
+def _text(output: Any) -> str:
+    parts = [
+        part
+        for item in (output if isinstance(output, list) else ())
+        if isinstance(item, dict) and isinstance(item.get("content"), list)
+        for part in item["content"]
+        if isinstance(part, dict) and part.get("type") == "output_text"
+    ]
+    return "".join(str(part.get("text") or "") for part in parts)
+
+
+def _says(replies: Replies, role: str, word: str) -> bool:
+    return word in _text((final_response(replies.get(role)) or {}).get("output"))

@@ -1,0 +1,272 @@
+"""Tools: choices that bind, calls that are sent back, outputs in both forms, and tool fields that must be refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from rejoinder.conformance.cases._case import (
+    LONG,
+    WEATHER_TOOL,
+    Planned,
+    PlannedCase,
+    Replies,
+    Setting,
+    final_response,
+    plain_and_streamed,
+    planted,
+    user,
+)
+from rejoinder.exchange import Exchange
+
+_ROOMY: Final = 64
+_TIME_TOOL: Final[Mapping[str, Any]] = {
+    "type": "function",
+    "name": "get_time",
+    "description": "Tell the local time of a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+_COMPUTER_TOOL: Final[Mapping[str, Any]] = {
+    "type": "computer_use_preview",
+    "display_width": 800,
+    "display_height": 600,
+    "environment": "browser",
+}
+_SCREENSHOT: Final = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
+)
+_VOTE: Final[Mapping[str, Any]] = {
+    "type": "json_schema",
+    "name": "vote",
+    "strict": True,
+    "schema": {
+        "type": "object",
+        "properties": {"choice": {"enum": ["heron", "otter"]}, "sure": {"type": "boolean"}},
+        "required": ["choice", "sure"],
+        "additionalProperties": False,
+    },
+}
+
+
+def cases(setting: Setting, plan: str) -> Iterator[PlannedCase]:
+    """Yield the cases of a plan."""
+    if plan == "smoke":
+        return
+    yield _sent_back(setting)
+    if plan == "full":
+        yield _calls_sent_back(setting)
+        yield _outputs(setting)
+        yield from _refusals(setting)
+        yield from _further(setting)
+
+
+def _sent_back(setting: Setting) -> PlannedCase:
+    first = user("Say hello.")
+
+    def again(replies: Replies) -> dict[str, Any] | None:
+        output = _output(replies.get("first"))
+        return setting.body(input=[*first, *output, *_answers(output), *user("Say it again.")]) if output else None
+
+    return PlannedCase(
+        "tools.sent-back",
+        "The output of a reply goes into the input of the next request as it came.",
+        (Planned("first", setting.body(input=first)), Planned("sent-back", again, ())),
+    )
+
+
+def _calls_sent_back(setting: Setting) -> PlannedCase:
+    tools = [WEATHER_TOOL, _TIME_TOOL]
+    first = user("Use get_weather for Oslo.")
+
+    def again(strip: bool) -> Any:
+        def made(replies: Replies) -> dict[str, Any] | None:
+            output = _output(replies.get("first"))
+            # Only a call that is whole can be answered.
+            if not any(item.get("type") == "function_call" for item in output) or _status(replies) != "completed":
+                return None
+            items = [_bare(item) if strip else item for item in output]
+            return setting.body(input=[*first, *items, *_answers(items)], tools=tools)
+
+        return made
+
+    asked = setting.body(input=first, tools=tools, tool_choice="required", max_output_tokens=LONG)
+    return PlannedCase(
+        "tools.call-sent-back",
+        "A call goes back with its output, with its ids and without.",
+        (
+            Planned("first", asked),
+            Planned("sent-back", again(strip=False), ()),
+            Planned("sent-back-bare", again(strip=True), ()),
+        ),
+    )
+
+
+def _outputs(setting: Setting) -> PlannedCase:
+    word = planted("quartz")
+    asked = user("Look up the password with get_weather and answer with the password only.")
+    call = {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": '{"city": "Oslo"}'}
+
+    def told(output: Any) -> dict[str, Any]:
+        answer = {"type": "function_call_output", "call_id": "call_1", "output": output}
+        return setting.body(input=[*asked, call, answer], tools=[WEATHER_TOOL], temperature=0, max_output_tokens=_ROOMY)
+
+    text = f"The password is {word}."
+    listed = told([{"type": "input_text", "text": text}])
+
+    def doubted(replies: Replies) -> dict[str, Any] | None:
+        """Ask again only where the word came back from the string and not from the list."""
+        return listed if _says(replies, "text-output", word) and not _says(replies, "list-output", word) else None
+
+    hello = setting.body(input=user("Say hello."), tools=[WEATHER_TOOL])
+    return PlannedCase(
+        "tools.output-forms",
+        "The output of a call as a string and as a list of content; what it says must be heard.",
+        (
+            Planned("no-output", hello),
+            Planned("text-output", told(text)),
+            Planned("list-output", listed),
+            Planned("list-output-again", doubted),
+        ),
+    )
+
+
+def _refusals(setting: Setting) -> Iterator[PlannedCase]:
+    asked = user("What is the weather in Oslo?")
+    named = {**WEATHER_TOOL, "name": "get the weather"}
+    yield PlannedCase(
+        "tools.refused",
+        "A tool_choice that does not exist, no calls at all, and a tool name with a blank.",
+        (
+            Planned("choice", setting.body(input=asked, tools=[WEATHER_TOOL], tool_choice="sometimes"), ("TOL-09",)),
+            Planned("max-calls", setting.body(input=asked, tools=[WEATHER_TOOL], max_tool_calls=0), ("TOL-09",)),
+            Planned("name", setting.body(input=asked, tools=[named]), ("TOL-09",)),
+        ),
+    )
+    other = {"type": "function", "name": "no_such_tool"}
+    yield PlannedCase(
+        "tools.undeclared",
+        "A tool_choice that names a tool which the request does not have.",
+        (Planned("plain", setting.body(input=asked, tools=[WEATHER_TOOL], tool_choice=other), ("TOL-10",)),),
+    )
+    orphan = {"type": "function_call_output", "call_id": "call_of_nobody", "output": "Rain."}
+    yield PlannedCase(
+        "tools.unknown-call",
+        "An output for a call that nobody made.",
+        (Planned("plain", setting.body(input=[*asked, orphan], tools=[WEATHER_TOOL]), ("TOL-08",)),),
+    )
+
+
+def _further(setting: Setting) -> Iterator[PlannedCase]:
+    body = setting.body
+    yield plain_and_streamed(
+        "twin.text",
+        "The same question at temperature 0, plain and streamed.",
+        body(input=user("Name three colours."), temperature=0),
+    )
+    tools = [WEATHER_TOOL, _TIME_TOOL]
+    tempting = body(input=user("Use get_time for Oslo."), tools=tools, temperature=0, max_output_tokens=_ROOMY)
+    only_weather = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "get_weather"}]}
+    yield PlannedCase(
+        "tools.choice",
+        "A question that tempts to a call, with the choice free, without calls, and limited to another tool.",
+        (
+            Planned("tempted", tempting),
+            Planned("none", {**tempting, "tool_choice": "none"}),
+            Planned("limited", {**tempting, "tool_choice": only_weather}),
+        ),
+    )
+    both = user("Use get_weather and get_time for Oslo, both at once.")
+    yield PlannedCase(
+        "tools.single",
+        "A question that tempts to two calls, of which only one may be made at a time.",
+        (
+            Planned(
+                "single",
+                body(
+                    input=both,
+                    tools=tools,
+                    tool_choice="required",
+                    parallel_tool_calls=False,
+                    temperature=0,
+                    max_output_tokens=LONG,
+                ),
+            ),
+        ),
+    )
+    yield PlannedCase(
+        "tools.refused-answer",
+        "A call that tool_choice demands for a question that has nothing to do with it.",
+        (
+            Planned(
+                "required",
+                body(input=user("Write a poem."), tools=tools, tool_choice="required", max_output_tokens=LONG),
+            ),
+        ),
+    )
+    yield PlannedCase(
+        "format.json-schema",
+        "An answer in a form that nobody would choose.",
+        (
+            Planned(
+                "plain",
+                body(
+                    input=user("Write two lines about the sea."),
+                    text={"format": dict(_VOTE)},
+                    temperature=0,
+                    max_output_tokens=LONG,
+                ),
+            ),
+        ),
+    )
+    yield _computer(setting)
+
+
+def _computer(setting: Setting) -> PlannedCase:
+    first = user("Look at the screen.")
+
+    def answered(replies: Replies) -> dict[str, Any] | None:
+        output = _output(replies.get("first"))
+        made = [item for item in output if item.get("type") == "computer_call"]
+        shown = {"type": "computer_screenshot", "image_url": _SCREENSHOT}
+        outputs = [{"type": "computer_call_output", "call_id": item.get("call_id"), "output": shown} for item in made]
+        return setting.body(input=[*first, *output, *outputs], tools=[_COMPUTER_TOOL]) if made else None
+
+    asked = setting.body(
+        input=first, tools=[_COMPUTER_TOOL], tool_choice={"type": "computer_use_preview"}, max_output_tokens=_ROOMY
+    )
+    return PlannedCase(
+        "tools.computer",
+        "A computer call, answered with a screenshot.",
+        (Planned("first", asked), Planned("screenshot", answered, ())),
+    )
+
+
+def _output(reply: Exchange | None) -> list[dict[str, Any]]:
+    output = (final_response(reply) or {}).get("output")
+    return [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+
+
+def _status(replies: Replies) -> Any:
+    return (final_response(replies.get("first")) or {}).get("status")
+
+
+def _says(replies: Replies, role: str, word: str) -> bool:
+    reply = replies.get(role)
+    return reply is not None and reply.ok and word.encode() in reply.body
+
+
+def _bare(item: dict[str, Any]) -> dict[str, Any]:
+    """Return a call without id and status; the contract lets no other output item stand without them."""
+    if item.get("type") != "function_call":
+        return item
+    return {name: value for name, value in item.items() if name not in ("id", "status")}
+
+
+def _answers(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    answered = {item.get("call_id") for item in items if str(item.get("type")).endswith("_output")}
+    return [
+        {"type": "function_call_output", "call_id": item.get("call_id"), "output": "Rain."}
+        for item in items
+        if item.get("type") == "function_call" and item.get("call_id") not in answered
+    ]

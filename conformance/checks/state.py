@@ -1,0 +1,398 @@
+"""State: what is stored can be retrieved, deleted, listed and continued, and nothing else can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+from rejoinder.conformance.checks._diff import first_difference
+from rejoinder.conformance.checks._problems import get
+from rejoinder.conformance.checks._turns import (
+    LACKING,
+    RUNNING,
+    TERMINAL,
+    cannot_repeat,
+    is_broken,
+    is_refusal,
+    retrieved,
+    says,
+    state,
+    status_code,
+    told,
+    word_of,
+)
+from rejoinder.conformance.registry import Declined, On, check
+from rejoinder.conformance.view import Case, View
+from rejoinder.verdict import ABSENT, Problem
+
+
+def _at(view: View, message: str, pointer: str = "", **details: Any) -> Problem:
+    return Problem(message, pointer=pointer, exchange=view.exchange.id, **details)
+
+
+def _can_retrieve(case: Case) -> bool:
+    """Whether the endpoint was seen to have retrieve: some response came back."""
+    return any(retrieved(view) is not None for view in case.views if _is_get(view))
+
+
+def _is_get(view: View) -> bool:
+    return view.exchange.request.method == "GET" and not view.exchange.request.path.partition("?")[2]
+
+
+def _was_asked(view: View | None) -> bool:
+    """Whether a retrieve was answered at all, other than by an endpoint that is busy or does not let us in."""
+    return status_code(view) not in (0, 401, 403, 408, 429, 503)
+
+
+def _has_retrieve(case: Case) -> bool:
+    """Whether there is something to say of retrieve: one succeeded, or one went wrong other than by being refused."""
+    views = [view for role in ("get", "get-streamed") if (view := case.get(role)) is not None]
+    odd = any(_was_asked(view) and not _is_lacking(view) for view in views)
+    return told(case.get("first")) is not None and (odd or _can_retrieve(case))
+
+
+def _is_lacking(view: View) -> bool:
+    return status_code(view) in (400, *LACKING)
+
+
+@check("STA-01", On.CASE, needs=_has_retrieve)
+def stored_can_be_retrieved(case: Case) -> Iterator[Problem]:
+    """Responses are retrieved by their id right after their end: plain, streamed, and with store false.
+
+    An endpoint on which no retrieve of the case succeeds, and every one is a clean refusal, has no retrieve. A
+    response that says itself that it is not stored need not be there.
+    """
+    for asked, got in (("first", "get"), ("streamed", "get-streamed")):
+        response, view = told(case.get(asked)), case.get(got)
+        if response is None or view is None or not _was_asked(view) or get(response, "store") is False:
+            continue
+        status = status_code(view)
+        if status == 200 and retrieved(view) is None:
+            yield _at(
+                view,
+                "A retrieve was answered with something else than a JSON object.",
+                actual=view.exchange.body[:200],
+                kind="body",
+            )
+        elif status != 200 and (not _is_lacking(view) or _can_retrieve(case)):
+            yield _at(
+                view,
+                f"A stored response cannot be retrieved: status {status}.",
+                expected=200,
+                actual=status,
+                kind=got,
+            )
+    unstored = case.get("get-unstored")
+    if retrieved(unstored) is not None and unstored is not None:
+        yield _at(
+            unstored,
+            "A response that was not to be stored can be retrieved.",
+            expected=404,
+            actual=200,
+            kind="unstored",
+        )
+
+
+@check("STA-02", On.CASE, needs=lambda case: case.get("get-unknown") is not None and _can_retrieve(case))
+def unknown_is_not_found(case: Case) -> Iterator[Problem]:
+    """Retrieve, delete and cancel are asked for an id of the endpoint's form that it never gave out.
+
+    Each must answer 404 with an error object. Delete and cancel may also be answered as operations that are not there.
+    """
+    for role, may_lack in (("get-unknown", False), ("delete-unknown", True), ("cancel-unknown", True)):
+        view = case.get(role)
+        status = status_code(view)
+        if view is None or not _was_asked(view) or (may_lack and status in (405, 501)):
+            continue
+        if status not in (404, 410):
+            yield _at(
+                view,
+                f"{_verb(role)} of an unknown response is answered with status {status}.",
+                expected=404,
+                actual=status,
+                kind=role,
+            )
+        elif not isinstance(get(view.exchange.json(), "error"), dict) and not may_lack:
+            yield _at(
+                view,
+                f"{_verb(role)} of an unknown response has no error object.",
+                pointer="/error",
+                expected="an object",
+                actual=view.exchange.body[:200],
+                kind=f"{role} body",
+            )
+
+
+def _verb(role: str) -> str:
+    return {"get": "A retrieve", "delete": "A delete", "cancel": "A cancel"}[role.partition("-")[0]]
+
+
+def _was_deleted(case: Case) -> bool:
+    deleted = case.get("delete")
+    return retrieved(case.get("get")) is not None and deleted is not None and deleted.exchange.ok
+
+
+@check("STA-03", On.CASE, needs=lambda case: _was_deleted(case) and _was_asked(case.get("get-deleted")))
+def deleted_is_gone(case: Case) -> Iterator[Problem]:
+    """A response that could be retrieved is deleted and retrieved again, which must give 404."""
+    view = case.get("get-deleted")
+    assert view is not None
+    if status_code(view) not in (404, 410):
+        yield _at(
+            view,
+            f"A deleted response is still answered for, with status {status_code(view)}.",
+            expected=404,
+            actual=status_code(view),
+        )
+
+
+def _repeats(case: Case) -> list[tuple[View, View]]:
+    """Return retrieves of one finished response that followed one another."""
+    views = [view for role in ("get", "get-again", "get-after") if (view := case.get(role)) is not None]
+    finished = [view for view in views if state(retrieved(view)) in TERMINAL]
+    return list(pairwise(finished))
+
+
+@check("STA-04", On.CASE, needs=lambda case: bool(_repeats(case)))
+def retrieve_is_repeatable(case: Case) -> Iterator[Problem]:
+    """A finished response is retrieved more than once; the bodies are compared as JSON."""
+    for once, again in _repeats(case):
+        difference = first_difference(retrieved(once), retrieved(again))
+        if difference:
+            pointer, expected, actual = difference
+            yield _at(
+                again,
+                "A finished response changed between two retrieves.",
+                pointer,
+                expected=expected,
+                actual=actual,
+            )
+
+
+def _page(view: View | None) -> dict[str, Any] | None:
+    if view is None or view.exchange.status != 200:
+        return None
+    body = view.body
+    return body if isinstance(body, dict) else {}
+
+
+def _ids(page: dict[str, Any] | None) -> list[Any]:
+    data = get(page, "data")
+    return [get(item, "id") for item in data] if isinstance(data, list) else []
+
+
+@check("STA-05", On.CASE, needs=lambda case: _page(case.get("listed")) is not None)
+def input_items_are_a_list(case: Case) -> Iterator[Problem]:
+    """The input items of a response are listed by default, ascending, and in two pages.
+
+    Each page must be a list with data, has_more, first_id and last_id that fit; the default order is descending; the
+    pages hold each item once.
+    """
+    for role in ("listed", "ascending", "page", "page-after"):
+        view, page = case.get(role), _page(case.get(role))
+        if view is not None and page is not None:
+            yield from _page_problems(view, page)
+    whole, upwards = _ids(_page(case.get("listed"))), _ids(_page(case.get("ascending")))
+    view = case.get("listed")
+    if view is not None and len(upwards) > 1 and whole != upwards[::-1]:
+        yield _at(
+            view,
+            "Input items are not listed in descending order by default.",
+            "/data",
+            expected=upwards[::-1],
+            actual=whole,
+            kind="order",
+        )
+    first, second = _page(case.get("page")), _page(case.get("page-after"))
+    view = case.get("page-after") or case.get("page")
+    if first is None or view is None or len(upwards) < 3:
+        return
+    if len(_ids(first)) > 2:
+        yield _at(view, "A page holds more items than limit allows.", "/data", expected=2, actual=len(_ids(first)))
+    elif first.get("has_more") is not True:
+        yield _at(
+            view,
+            "A page does not say that there are more items.",
+            "/has_more",
+            expected=True,
+            actual=first.get("has_more", ABSENT),
+            kind="more",
+        )
+    elif second is not None and not second.get("has_more") and _ids(first) + _ids(second) != upwards:
+        yield _at(
+            view,
+            "The pages of the input items have gaps or repeats.",
+            "/data",
+            expected=upwards,
+            actual=_ids(first) + _ids(second),
+            kind="gap",
+        )
+
+
+def _page_problems(view: View, page: dict[str, Any]) -> Iterator[Problem]:
+    data = page.get("data", ABSENT)
+    if not isinstance(data, list) or page.get("object") != "list":
+        yield _at(
+            view,
+            "A page of input items is no list object with data.",
+            "/data" if not isinstance(data, list) else "/object",
+            expected='{"object": "list", "data": [...]}',
+            actual=page,
+            kind="form",
+        )
+        return
+    if type(page.get("has_more")) is not bool:
+        yield _at(
+            view,
+            "A page of input items does not say whether there are more.",
+            "/has_more",
+            expected="true or false",
+            actual=page.get("has_more", ABSENT),
+            kind="has_more",
+        )
+    ids = _ids(page)
+    for name, expected in (("first_id", ids[0]), ("last_id", ids[-1])) if ids else ():
+        if page.get(name) != expected:
+            yield _at(
+                view,
+                f"{name} is not the id of that item.",
+                f"/{name}",
+                expected=expected,
+                actual=page.get(name, ABSENT),
+            )
+
+
+def _must_refuse(rule: str) -> Callable[[View], bool]:
+    def needs(view: View) -> bool:
+        status = status_code(view)
+        return rule in view.exchange.tags and (status == 200 or is_refusal(status) or is_broken(status))
+
+    return needs
+
+
+def _not_refused(view: View, what: str, pointer: str, expected: str) -> Iterator[Problem]:
+    status = status_code(view)
+    if not is_refusal(status):
+        yield _at(
+            view,
+            f"{what} is answered with status {status}.",
+            pointer,
+            expected=expected,
+            actual=status,
+            kind="5xx" if is_broken(status) else "accepted",
+        )
+
+
+@check("STA-06", On.CREATE, needs=_must_refuse("STA-06"))
+def unknown_previous_is_refused(view: View) -> Iterator[Problem]:
+    """A request names a previous_response_id that was never given out; any 4xx is right."""
+    yield from _not_refused(
+        view, "A request that continues an unknown response", "/previous_response_id", "404, or another 4xx status"
+    )
+
+
+@check("STA-07", On.CREATE, needs=_must_refuse("STA-07"))
+def one_history_at_a_time(view: View) -> Iterator[Problem]:
+    """A request names a response that was stored and a conversation at once; any 4xx is right."""
+    yield from _not_refused(
+        view,
+        "A request with previous_response_id and conversation",
+        "/conversation",
+        "400, or another 4xx status",
+    )
+
+
+def _remembers(case: Case) -> bool:
+    return told(case.get("inline")) is not None and told(case.get("chained")) is not None
+
+
+@check("STA-08", On.CASE, needs=_remembers)
+def continued_turns_remember(case: Case) -> Iterator[Problem | Declined]:
+    """A word is planted in one turn, and asked for in turns that continue it by previous_response_id.
+
+    The same conversation is also sent in one request: only a word that comes back from there can be missed in the
+    others, and only when it is missing twice. Two words must come back in the order of the turns.
+    """
+    first, second = word_of(case, "quartz-"), word_of(case, "saffron-")
+    if not first or not says(case.get("inline"), first):
+        yield cannot_repeat()
+        return
+    for role in ("chained", "third"):
+        once, again = case.get(role), case.get(f"{role}-again")
+        if told(again) is not None and again is not None and not says(once, first) and not says(again, first):
+            yield _at(
+                again,
+                "A turn that continues others does not know what was said in them; in one request the model does.",
+                "/output",
+                expected=first,
+                actual=again.text(),
+                kind="lost",
+            )
+    chained = case.get("chained")
+    if chained is None or not second or not _in_order(case.get("inline"), first, second):
+        return
+    if says(chained, first) and says(chained, second) and not _in_order(chained, first, second):
+        yield _at(
+            chained,
+            "A continued turn gives what was said in another order than it was said.",
+            "/output",
+            expected=f"{first}, {second}",
+            actual=chained.text(),
+            kind="order",
+        )
+
+
+def _in_order(view: View | None, first: str, second: str) -> bool:
+    text = "" if view is None else view.text()
+    return 0 <= text.find(first) < text.find(second)
+
+
+@check(
+    "STA-09", On.CASE, needs=lambda case: told(case.get("sibling")) is not None and told(case.get("child")) is not None
+)
+def siblings_are_strangers(case: Case) -> Iterator[Problem | Declined]:
+    """Two responses continue one; a word that the first was told must not come back from the second.
+
+    Where it does not come back from the first one's own continuation either, nothing is shown.
+    """
+    word, sibling = word_of(case, "quartz-"), case.get("sibling")
+    assert sibling is not None
+    if word and says(sibling, word):
+        yield _at(
+            sibling,
+            "A response knows what was said in another one that continues the same response.",
+            "/output",
+            expected=f"no {word}",
+            actual=sibling.text(),
+        )
+    elif not says(case.get("grandchild"), word):
+        yield Declined("The model did not repeat the word in the turn after it was told.")
+
+
+def _unfinished(case: Case) -> View | None:
+    """Return a request that continues a response which was cancelled, or was running before and after."""
+    chained = case.get("continues-cancelled")
+    if state(retrieved(case.get("get-cancelled"))) == "cancelled" and status_code(chained):
+        return chained
+    chained = case.get("continues-running")
+    if state(retrieved(case.get("get-running"))) in RUNNING and status_code(chained):
+        return chained
+    return None
+
+
+@check("STA-10", On.CASE, needs=lambda case: _unfinished(case) is not None)
+def unfinished_is_not_continued(case: Case) -> Iterator[Problem]:
+    """A request continues a background response that was cancelled, or that was still running after the request."""
+    view = _unfinished(case)
+    assert view is not None
+    status = status_code(view)
+    if status == 200 or is_broken(status):
+        yield _at(
+            view,
+            f"A request that continues an unfinished response is answered with status {status}.",
+            "/previous_response_id",
+            expected="a 4xx status",
+            actual=status,
+            kind="5xx" if status >= 500 else view.exchange.role,
+        )
