@@ -42,6 +42,12 @@ def _has_announced(view: View) -> bool:
     return any(isinstance(part.announced, dict) for _, part in _parts(view))
 
 
+def _is_placed(item: ItemTrace) -> bool:
+    """Whether it is known where an item's parts stand in the terminal response; PRT-02 tells of strays among them."""
+    announced = sum(1 for part in item.of("content") if part.announced_at)
+    return announced in (0, len(item.of("content")))
+
+
 def _ended(view: View) -> bool:
     """Whether the stream came to its end, so that whatever is still open was forgotten."""
     terminal = view.fold.terminal
@@ -182,6 +188,8 @@ def part_type_is_constant(view: View) -> Iterator[Problem]:
             yield at_event(
                 view.events[part.closed_at[0]], "A part changes its type.", "/part/type", expected=first, actual=closed
             )
+        if not _is_placed(item):
+            continue
         place = view.fold.place(item)
         index = item.place(part)
         final = get(output, place, "content", index, "type")
@@ -294,7 +302,7 @@ def annotations_as_streamed(view: View) -> Iterator[Problem]:
                     kind="index",
                 )
                 break
-        if not part.annotations or output is None:
+        if not part.annotations or output is None or not _is_placed(item):
             continue
         place = view.fold.place(item)
         where = item.place(part)
