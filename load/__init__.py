@@ -6,7 +6,7 @@ The parts, from the inside out:
     values: what was measured, how sure it is, what was asked of it, options.
 ``arrivals``, ``traces``
     when requests start: one schedule for the whole run.
-``profiles`` (with ``distributions``, ``tables``, ``corpus``, ``templates``), ``bodies`` (with ``words``, ``canaries``)
+``profiles`` (with ``distributions``, ``tables``, ``corpus``, ``workloads``), ``bodies`` (with ``words``, ``canaries``)
     what is asked: workloads as TOML files, and the conversation that each slot of a run holds.
 ``recording``, ``reader``
     one request and its reply as raw bytes with receive times, and the socket reader that produces it.

@@ -1,4 +1,4 @@
-"""Profiles: workloads as small TOML files. Those that ship are in ``templates`` beside this module, to be copied.
+"""Profiles: workloads as small TOML files. Those that ship are in ``workloads`` beside this module, to be copied.
 
 A profile has a ``description``, a table ``load`` with defaults for options of the command, and one ``[[requests]]``
 table for each kind of request, of which every slot of a run draws one by ``weight``. ``docs/load.md`` explains all.
@@ -85,7 +85,7 @@ class Profile:
 
 def shipped_profiles() -> dict[str, Path]:
     """Return the profiles that ship with rejoinder, by name."""
-    folder = Path(str(files("rejoinder.load"))) / "templates"
+    folder = Path(str(files("rejoinder.load"))) / "workloads"
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 

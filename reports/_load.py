@@ -16,6 +16,7 @@ OUTCOMES: Final = {
     "nonconforming": "ended, but broke a MUST rule",
     "failed": "the endpoint reported a failure in the stream",
     "incomplete": "ended incomplete",
+    "cancelled": "ended by the client, as the workload says",
     "truncated": "ended without a terminal event",
     "http_4xx": "refused with a 4xx status",
     "http_429": "refused with 429",
@@ -156,8 +157,8 @@ class Load:
 
     @property
     def bad(self) -> int:
-        """Requests that ended badly; those that the end of the run cut off are not among them."""
-        return sum(entry.amount for entry in self.ledger if not entry.good and entry.outcome != "censored")
+        """Requests that ended badly; those that the client or the end of the run cut off are not among them."""
+        return sum(entry.amount for entry in self.ledger if not entry.good and entry.outcome not in ("cancelled", "censored"))
 
 
 def read_load(run: Run) -> Load | None:

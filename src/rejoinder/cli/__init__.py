@@ -57,7 +57,8 @@ def cli() -> None:
     Options may also be set as REJOINDER_<OPTION> in the environment, in rejoinder.toml, or in the table
     [tool.rejoinder] of pyproject.toml. The endpoint's key is read from REJOINDER_API_KEY.
 
-    Exit codes: 0 nothing failed, 1 failures, 2 nothing could be tested, 130 interrupted.
+    Exit codes: 0 nothing failed, 1 failures, 2 nothing could be tested, 4 the load generator was the bottleneck,
+    130 interrupted.
     """
 
 
