@@ -158,7 +158,8 @@ class Load:
     @property
     def bad(self) -> int:
         """Requests that ended badly; those that the client or the end of the run cut off are not among them."""
-        return sum(entry.amount for entry in self.ledger if not entry.good and entry.outcome not in ("cancelled", "censored"))
+        ended_by_us = ("cancelled", "censored")
+        return sum(entry.amount for entry in self.ledger if not entry.good and entry.outcome not in ended_by_us)
 
 
 def read_load(run: Run) -> Load | None:
