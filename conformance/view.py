@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from rejoinder.contract import Dialect, EventSpec
-from rejoinder.exchange import Exchange, Outcome
+from rejoinder.exchange import Exchange, Outcome, is_too_deep
 from rejoinder.fold import StreamFold
 from rejoinder.wire.sse import ServerEvent, SSEReader, read_events
 
@@ -122,6 +122,8 @@ class View:
                 error = "nested too deeply"
             except ValueError as problem:
                 error = str(problem)
+            if is_too_deep(value, text):
+                value, error = None, "nested too deeply"
             data = value if isinstance(value, dict) else {}
             kind = data.get("type")
             kind = kind if isinstance(kind, str) else ""

@@ -19,7 +19,9 @@ def clean_framing(view: View) -> Iterator[Problem]:
     Unknown field names are allowed by the standard and only count when they look like content that lost its prefix.
     """
     for fault in view.reader.faults:
-        if fault.kind in ("utf8", "too_large") or (fault.kind == "field" and any(c in fault.detail for c in '{}[]"')):
+        if fault.kind in ("utf8", "too_large", "too_many") or (
+            fault.kind == "field" and any(c in fault.detail for c in '{}[]"')
+        ):
             yield Problem(f"Broken framing: {fault.detail}.", offset=fault.offset, kind=fault.kind)
 
 

@@ -83,7 +83,11 @@ def nothing_before_created(view: View) -> Iterator[Problem]:
             return
 
 
-@check("LIF-05", On.STREAM, needs=lambda view: view.exchange.outcome not in (Outcome.CANCELLED, Outcome.TOO_LARGE))
+def _was_read_whole(view: View) -> bool:
+    return view.exchange.outcome not in (Outcome.CANCELLED, Outcome.TOO_LARGE) and not view.reader.full
+
+
+@check("LIF-05", On.STREAM, needs=_was_read_whole)
 def one_terminal_event(view: View) -> Iterator[Problem]:
     """Terminal events are counted; streams that the harness itself stopped are not judged."""
     terminals = view.fold.terminals

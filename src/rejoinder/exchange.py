@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -169,12 +169,33 @@ class Exchange:
             raise ValueError(f"not an exchange: {error!r}") from error
 
 
+MAX_DEPTH: Final = 100
+"""Nesting of JSON beyond which nothing is parsed; no reply of the contract comes near."""
+
+
 def parse_json(data: bytes | str) -> Any:
-    """Return the parsed JSON text, or ``None`` when it is empty, not JSON, or nested too deeply to parse."""
+    """Return the parsed JSON text, or ``None`` when it is empty, not JSON, or nested more than ``MAX_DEPTH`` deep."""
     try:
-        return json.loads(data, parse_constant=_no_constant)
+        value = json.loads(data, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return None
+    return None if is_too_deep(value, data) else value
+
+
+def is_too_deep(value: Any, text: bytes | str) -> bool:
+    """Return whether a value parsed from ``text`` is nested more than ``MAX_DEPTH`` deep."""
+    opening = text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
+    if opening <= MAX_DEPTH:
+        return False
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, (dict, list))
+        ]
+    return bool(level)
 
 
 def _no_constant(name: str) -> None:

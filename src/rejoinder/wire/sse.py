@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 DEFAULT_MAX_EVENT: Final = 16 * 1024 * 1024
+DEFAULT_MAX_EVENTS: Final = 300_000
 
 
 class ServerEvent(NamedTuple):
@@ -43,7 +44,7 @@ class FramingFault(NamedTuple):
     The offset is that of the line, of the event for ``blank_event``, and of the first bad byte for ``utf8``.
     """
 
-    kind: str  # "utf8", "field", "too_large", "blank_event"
+    kind: str  # "utf8", "field", "too_large", "too_many", "blank_event"
     offset: int
     detail: str
 
@@ -54,10 +55,11 @@ class SSEReader:
 
     The events are the same under every split of the bytes. ``comments`` counts comment lines; ``faults`` collects what
     was wrong with the framing (at most 100 of them). An event of more than ``max_event`` bytes is dropped and
-    reported as ``too_large``.
+    reported as ``too_large``; what comes after ``max_events`` events is not read, and reported as ``too_many``.
     """
 
     max_event: int = DEFAULT_MAX_EVENT
+    max_events: int = DEFAULT_MAX_EVENTS
     comments: int = 0
     faults: list[FramingFault] = field(default_factory=list)
     _tail: bytearray = field(default_factory=bytearray)
@@ -74,6 +76,12 @@ class SSEReader:
     _start: int = -1
     _size: int = 0
     _dropping: bool = False
+    _count: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether ``max_events`` were read, so that the rest is not looked at."""
+        return self._count >= self.max_events
 
     def feed(self, data: bytes, t: float = 0.0) -> Iterator[ServerEvent]:
         """Take the next bytes, which arrived at time ``t``, and return an iterator over the events they complete.
@@ -82,6 +90,8 @@ class SSEReader:
         """
         self._t = t
         events: list[ServerEvent] = []
+        if self.full:
+            return iter(events)
         tail = self._tail
         if self._skip_lf and data:
             self._skip_lf = False
@@ -112,6 +122,10 @@ class SSEReader:
                 self._skipping_line = False
             else:
                 self._line(line, at, end, events)
+                if self.full:
+                    tail.clear()
+                    self._reset()
+                    return iter(events)
         if position:
             del tail[:position]
             self._tail_at += position
@@ -150,6 +164,9 @@ class SSEReader:
                     pass
                 elif self._data:
                     events.append(self._make(end, terminated=True))
+                    self._count += 1
+                    if self.full:
+                        self._fault("too_many", end, f"more than {self.max_events} events are not read")
                 else:
                     self._fault("blank_event", self._start, "an event without a data field, which readers drop")
                 self._reset()
