@@ -245,7 +245,8 @@ MUTATIONS = (
         ("PRT-03",),
     ),
     Mutation("part of another type", of(PART_DONE), put("x:part", "part", "type"), ("PRT-05",)),
-    Mutation("text not closed", of(TEXT_DONE), drop, ("PRT-04",)),
+    # The end of an empty text need not be told.
+    Mutation("text not closed", both(of(TEXT_DONE), lambda event: bool(event["text"])), drop, ("PRT-04",)),
     Mutation("text closed twice", of(TEXT_DONE), double, ("PRT-04",)),
     Mutation("text closed after its part", of(TEXT_DONE), behind(PART_DONE), ("PRT-04",)),
     Mutation("delta after its text", of(TEXT_DELTA), behind(TEXT_DONE), ("PRT-04",), (*TEXT_RULES, "ACC-12")),
@@ -253,7 +254,8 @@ MUTATIONS = (
     Mutation("delta of another part", of(TEXT_DELTA), more("content_index", by=7), ("PRT-02",), ("PRT-04", "ACC-12")),
     Mutation("delta of another item", of(TEXT_DELTA), more("item_id", by="x"), ("ITM-18",)),
     Mutation("delta of another index", of(TEXT_DELTA), more("output_index", by=7), ("ITM-18",)),
-    Mutation("annotation lost", of(ANNOTATION), drop, ("PRT-10",)),
+    # A server that streams no annotation at all is let pass.
+    Mutation("annotation lost", both(of(ANNOTATION), lambda event: event["annotation_index"] > 0), drop, ("PRT-10",)),
     Mutation("annotation_index skipped", of(ANNOTATION), more("annotation_index"), ("PRT-10",)),
     Mutation("summary part not announced", of(f"{SUMMARY}_part.added"), drop, ("PRT-09",)),
     Mutation(

@@ -21,6 +21,7 @@ from rejoinder.sandbox._fault import (
     Condition,
     Events,
     Fault,
+    Visit,
     at_end,
     each,
     every_item,
@@ -32,7 +33,7 @@ from rejoinder.sandbox._fault import (
     set_to,
     unset,
 )
-from rejoinder.sandbox._reply import ApiError, Occasion, Piece
+from rejoinder.sandbox._reply import ApiError, Occasion, Piece, Reply
 from rejoinder.sandbox._text import Json
 
 _CALL_DELTA: Final = "response.function_call_arguments.delta"
@@ -294,6 +295,13 @@ def _busy(_: Json, __: Occasion) -> NoReturn:
     raise ApiError(409, "A response is already in progress.", code="response_in_progress")
 
 
+def _not_here(visit: Visit) -> Reply | None:
+    """Know nothing of a response half of the time, as if its other half were with another process."""
+    if visit.method == "GET" and visit.occasion.operation == "response" and visit.stored is not None:
+        raise ApiError(404, "There is no such response.", code="response_not_found")
+    return None
+
+
 FAULTS: Final = (
     # Acceptance
     Fault(
@@ -528,6 +536,14 @@ FAULTS: Final = (
         breaks=("EVT-07",),
         dialects=("openai",),
         events=_part_events,
+    ),
+    # State
+    Fault(
+        id="responses-unknown-at-times",
+        title="A response is known to one of two processes only.",
+        breaks=("STA-01",),
+        when=Condition("after every second create request", lambda o: o.number % 2 == 1),
+        instead=_not_here,
     ),
     # Many requests at once
     Fault(

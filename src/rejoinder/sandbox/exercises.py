@@ -108,7 +108,6 @@ def _valid() -> Iterator[Exercise]:
         again = {**body, "request_id": f"{body['request_id']}-again"} if "request_id" in body else body
         yield Exercise(case, "stream", post({**again, "stream": True}), ("valid",))
     yield Exercise("after-stream", "string", post({"input": hello}), ("valid", "basic"))
-    yield Exercise("long-stream", "stream", post({**story, "stream": True}), ("valid",))
 
 
 def _bodies() -> Iterator[tuple[str, Json]]:
