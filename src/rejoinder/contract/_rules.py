@@ -27,7 +27,7 @@ FAMILIES: Final[Mapping[str, str]] = {
     "TOL": "Tools",
     "STA": "State",
     "BGR": "Background, cancel, replay",
-    "WS": "WebSocket profile",
+    "WSP": "WebSocket profile",
 }
 
 
