@@ -119,7 +119,13 @@ class Dialect:
 
     def level_of(self, rule: Rule) -> Level:
         """Return the level of the rule here; a dialect of one's own has the levels of the shipped one below it."""
-        return rule.level_in(next((name for name in self.lineage if name in dialect_names()), self.name))
+        return rule.level_in(self._shipped)
+
+    @cached_property
+    def _shipped(self) -> str:
+        """The nearest shipped dialect that this one stands on, or is."""
+        shipped = dialect_names()
+        return next((name for name in self.lineage if name in shipped), self.name)
 
 
 def load_dialect(name: str | Path = DEFAULT_DIALECT) -> Dialect:
