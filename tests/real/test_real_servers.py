@@ -135,11 +135,13 @@ def test_load_on_llamacpp_accounts_for_every_request(llamacpp: str) -> None:
     [load] = run.samples_of("load")
     assert load["started"] > 0
     assert sum(load["outcomes"].values()) == load["started"]
-    # Its streams are whole, and none of them keeps the contract.
-    assert set(load["outcomes"]) <= {"nonconforming", "censored"}
+    # Its streams are whole, and none that was judged by all rules keeps the contract; a fast server may outrun the judge.
+    outcomes = load["outcomes"]
+    assert set(outcomes) <= {"nonconforming", "ok", "censored"}
+    assert outcomes["nonconforming"] == load["judged"] > 0
     assert code == 1
     measured = {sample["metric"]: sample for sample in run.samples_of("histogram")}
-    assert measured["ttft"]["n"] == load["outcomes"]["nonconforming"]
+    assert measured["ttft"]["n"] == outcomes["nonconforming"] + outcomes.get("ok", 0)
 
 
 @pytest.mark.parametrize(
