@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -15,6 +15,10 @@ from rejoinder.verdict import Finding, Level, Problem, Status, Verdict, fingerpr
 
 MAX_CASES: Final = 50
 """How many case names a finding keeps; its count goes on."""
+
+
+Subjects = Mapping[On, Sequence[Any]]
+"""What checks look at (exchanges, cases, the run), by the kind of check."""
 
 
 def select_rules(pattern: str = "*") -> list[Rule]:
@@ -35,13 +39,13 @@ def judge(
     Exchanges tagged ``unjudged`` (finding the endpoint, repeated requests) are left out.
     """
     dialect = load_dialect(dialect) if isinstance(dialect, str) else dialect
-    views = [View(exchange, dialect) for exchange in exchanges if "unjudged" not in exchange.tags]
+    subjects = _subjects([View(exchange, dialect) for exchange in exchanges if "unjudged" not in exchange.tags])
     verdicts = []
     table = checks_by_rule()
     for rule in select_rules(select):
         level = dialect.level_of(rule)
         if level is not Level.OFF:
-            verdicts.append(_verdict(rule, level, table[rule.id], views))
+            verdicts.append(_verdict(rule, level, table[rule.id], subjects))
     return verdicts
 
 
@@ -51,7 +55,7 @@ def broken_rules(exchange: Exchange, dialect: Dialect | str, *, level: Level = L
     Rules over whole cases or runs are left out. For judging streams under load.
     """
     dialect = load_dialect(dialect) if isinstance(dialect, str) else dialect
-    view = View(exchange, dialect)
+    subjects = _subjects([View(exchange, dialect)])
     table = checks_by_rule()
     broken = []
     for rule in load_rules().values():
@@ -59,7 +63,7 @@ def broken_rules(exchange: Exchange, dialect: Dialect | str, *, level: Level = L
             tally = _Tally()
             for registered in table[rule.id]:
                 if registered.on not in (On.CASE, On.RUN):
-                    _look(registered, [view], tally)
+                    _look(registered, subjects[registered.on], tally)
             if tally.problems:
                 broken.append(rule.id)
     return broken
@@ -75,13 +79,13 @@ class _Tally:
     declined: list[str] = field(default_factory=list)
 
 
-def _verdict(rule: Rule, level: Level, checks: Iterable[Registered], views: list[View]) -> Verdict:
+def _verdict(rule: Rule, level: Level, checks: Iterable[Registered], subjects: Subjects) -> Verdict:
     if rule.unchecked:
         return Verdict(rule.id, level, Status.NOT_APPLICABLE, reason=f"Not checked: {rule.unchecked}")
     tally = _Tally()
     seen: list[str] = []
     for registered in checks:
-        _look(registered, views, tally)
+        _look(registered, subjects[registered.on], tally)
         seen.append(registered.on.value)
     findings = _group(rule.id, level, tally)
     verdict = Verdict(rule.id, level, Status.PASS, tally.judged, len(tally.problems), findings=findings)
@@ -99,8 +103,8 @@ def _verdict(rule: Rule, level: Level, checks: Iterable[Registered], views: list
     return verdict
 
 
-def _look(registered: Registered, views: list[View], tally: _Tally) -> None:
-    for subject in _subjects(registered.on, views):
+def _look(registered: Registered, subjects: Iterable[Any], tally: _Tally) -> None:
+    for subject in subjects:
         view = subject.views[0] if isinstance(subject, Case) else subject
         try:
             if registered.needs is not None and not registered.needs(subject):
@@ -119,15 +123,15 @@ def _look(registered: Registered, views: list[View], tally: _Tally) -> None:
             tally.problems.append((view, problems))
 
 
-def _subjects(on: On, views: list[View]) -> list[Any]:
-    if on is On.RUN:
-        return [Case("", tuple(views))] if views else []
-    if on is On.CASE:
-        cases: dict[str, list[View]] = {}
-        for view in views:
-            cases.setdefault(view.exchange.case, []).append(view)
-        return [Case(name, tuple(found)) for name, found in cases.items()]
-    return [view for view in views if applies(on, view)]
+def _subjects(views: list[View]) -> Subjects:
+    """Return what checks look at, by the kind of check, worked out once for all rules."""
+    cases: dict[str, list[View]] = {}
+    for view in views:
+        cases.setdefault(view.exchange.case, []).append(view)
+    found: dict[On, list[Any]] = {on: [view for view in views if applies(on, view)] for on in On}
+    found[On.CASE] = [Case(name, tuple(members)) for name, members in cases.items()]
+    found[On.RUN] = [Case("", tuple(views))] if views else []
+    return found
 
 
 def _group(rule: str, level: Level, tally: _Tally) -> list[Finding]:

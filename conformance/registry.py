@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
 
 from rejoinder.conformance.view import View
@@ -71,9 +72,10 @@ def check(rule: str, on: On, *, needs: Needs | None = None) -> Callable[[Check],
     return register
 
 
+@cache
 def checks_by_rule() -> Mapping[str, tuple[Registered, ...]]:
     """Return all registered checks by rule id, in catalogue order."""
-    from rejoinder.conformance import checks  # registers on import
+    from rejoinder.conformance import checks  # registers all of them on import
 
     assert checks.__name__
     table: dict[str, list[Registered]] = {rule: [] for rule in load_rules()}

@@ -8,7 +8,8 @@ from typing import Any, Final
 from uuid import uuid4
 
 from rejoinder.contract import Dialect
-from rejoinder.exchange import Exchange
+from rejoinder.exchange import Exchange, parse_json
+from rejoinder.wire.sse import read_events
 
 Replies = Mapping[str, Exchange]
 """What earlier requests of a case got, by role."""
@@ -23,6 +24,9 @@ TINY: Final = 16
 LONG: Final = 128
 """Tokens for the few requests that need an answer of some length."""
 
+ROOMY: Final = 64
+"""Tokens for requests that need a sentence or a call for an answer."""
+
 WEATHER_TOOL: Final[Mapping[str, Any]] = {
     "type": "function",
     "name": "get_weather",
@@ -35,6 +39,27 @@ WEATHER_TOOL: Final[Mapping[str, Any]] = {
     },
     "strict": True,
 }
+
+
+TIME_TOOL: Final[Mapping[str, Any]] = {
+    "type": "function",
+    "name": "get_time",
+    "description": "Tell the local time of a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+
+COMPUTER_TOOL: Final[Mapping[str, Any]] = {
+    "type": "computer_use_preview",
+    "display_width": 800,
+    "display_height": 600,
+    "environment": "browser",
+}
+
+IMAGE_URL: Final = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
+)
+"""A red square of one pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +164,6 @@ def response_id(replies: Replies, role: str) -> str | None:
 
 def last_snapshot(reply: Exchange) -> dict[str, Any] | None:
     """Return the response object in the last event of a streamed reply that has one."""
-    from rejoinder.exchange import parse_json
-    from rejoinder.wire.sse import read_events
-
     for event in reversed(read_events(reply.chunks)[0]):
         data = parse_json(event.data)
         response = data.get("response") if isinstance(data, dict) else None

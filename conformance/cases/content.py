@@ -7,6 +7,10 @@ from typing import Any, Final
 from uuid import uuid4
 
 from rejoinder.conformance.cases._case import (
+    COMPUTER_TOOL,
+    IMAGE_URL,
+    ROOMY,
+    TIME_TOOL,
     TINY,
     WEATHER_TOOL,
     Planned,
@@ -16,29 +20,11 @@ from rejoinder.conformance.cases._case import (
     user,
 )
 
-_ROOMY: Final = 64
-_TIME_TOOL: Final[Mapping[str, Any]] = {
-    "type": "function",
-    "name": "get_time",
-    "description": "Tell the local time of a city.",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-}
 _NOTE_TOOL: Final[Mapping[str, Any]] = {
     "type": "custom",
     "name": "take_note",
     "description": "Write down a note in plain words.",
 }
-_COMPUTER_TOOL: Final[Mapping[str, Any]] = {
-    "type": "computer_use_preview",
-    "display_width": 800,
-    "display_height": 600,
-    "environment": "browser",
-}
-# A red square of one pixel.
-_IMAGE: Final = (
-    "data:image/png;base64,"
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
-)
 _CITED: Final[Mapping[str, Any]] = {
     "type": "message",
     "role": "assistant",
@@ -77,7 +63,7 @@ _HOSTED: Final[tuple[Mapping[str, Any], ...]] = (
         "code": "print(1 + 1)\nprint('two lines')",
         "outputs": [{"type": "logs", "logs": "2"}],
     },
-    {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": _IMAGE.partition(",")[2]},
+    {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": IMAGE_URL.partition(",")[2]},
     {
         "type": "mcp_call",
         "id": "mcp_1",
@@ -124,20 +110,20 @@ def _common(setting: Setting) -> Iterator[PlannedCase]:
     yield plain_and_streamed(
         "content.parts",
         "A user message of several text parts.",
-        body(input=[{"role": "user", "content": texts}], max_output_tokens=_ROOMY),
+        body(input=[{"role": "user", "content": texts}], max_output_tokens=ROOMY),
     )
     yield plain_and_streamed(
         "content.json-schema",
         "An answer in the shape of a JSON Schema.",
-        body(input=user("Where is the Eiffel Tower?"), text={"format": _format(_CITY)}, max_output_tokens=_ROOMY),
+        body(input=user("Where is the Eiffel Tower?"), text={"format": _format(_CITY)}, max_output_tokens=ROOMY),
     )
     yield plain_and_streamed(
         "content.parallel-calls",
         "A question that takes two function calls.",
         body(
             input=user("Use get_weather and get_time to tell me the weather and the time in Oslo."),
-            tools=[WEATHER_TOOL, _TIME_TOOL],
-            max_output_tokens=_ROOMY,
+            tools=[WEATHER_TOOL, TIME_TOOL],
+            max_output_tokens=ROOMY,
         ),
     )
     yield plain_and_streamed(
@@ -147,7 +133,7 @@ def _common(setting: Setting) -> Iterator[PlannedCase]:
             input=user("Note that the train leaves at nine."),
             tools=[_NOTE_TOOL],
             tool_choice="required",
-            max_output_tokens=_ROOMY,
+            max_output_tokens=ROOMY,
         ),
     )
     yield plain_and_streamed(
@@ -177,7 +163,7 @@ def _inputs(setting: Setting) -> Iterator[PlannedCase]:
     body = setting.body
     image = [
         {"type": "input_text", "text": "What is in this image?"},
-        {"type": "input_image", "image_url": _IMAGE, "detail": "auto"},
+        {"type": "input_image", "image_url": IMAGE_URL, "detail": "auto"},
     ]
     yield plain_and_streamed("content.image", "An image to look at.", body(input=[{"role": "user", "content": image}]))
     yield plain_and_streamed(
@@ -228,9 +214,9 @@ def _tools(setting: Setting) -> Iterator[PlannedCase]:
         "A question that takes two function calls, of which only one at a time is wanted.",
         body(
             input=user("Use get_weather and get_time to tell me the weather and the time in Oslo."),
-            tools=[WEATHER_TOOL, _TIME_TOOL],
+            tools=[WEATHER_TOOL, TIME_TOOL],
             parallel_tool_calls=False,
-            max_output_tokens=_ROOMY,
+            max_output_tokens=ROOMY,
         ),
     )
     yield plain_and_streamed(
@@ -239,7 +225,7 @@ def _tools(setting: Setting) -> Iterator[PlannedCase]:
         body(
             input=user("Measure the tree."),
             tools=[{"type": "function", "name": "measure", "parameters": _ODD_SCHEMA}],
-            max_output_tokens=_ROOMY,
+            max_output_tokens=ROOMY,
         ),
     )
     yield plain_and_streamed(
@@ -265,7 +251,7 @@ def _tools(setting: Setting) -> Iterator[PlannedCase]:
                 {"type": "function_call_output", "call_id": "call_1", "output": "Rain in Oslo, 4 degrees"},
             ],
             tools=[WEATHER_TOOL],
-            max_output_tokens=_ROOMY,
+            max_output_tokens=ROOMY,
         ),
     )
     yield plain_and_streamed(
@@ -273,10 +259,10 @@ def _tools(setting: Setting) -> Iterator[PlannedCase]:
         "A call of the computer tool.",
         body(
             input=user("Look at the screen."),
-            tools=[_COMPUTER_TOOL],
+            tools=[COMPUTER_TOOL],
             tool_choice={"type": "computer_use_preview"},
             truncation="auto",
-            max_output_tokens=_ROOMY,
+            max_output_tokens=ROOMY,
         ),
     )
 
@@ -287,12 +273,12 @@ def _reasoning(setting: Setting) -> Iterator[PlannedCase]:
     yield plain_and_streamed(
         "content.reasoning",
         "A question with reasoning asked for, and room for it.",
-        body(input=question, reasoning={"effort": "low"}, max_output_tokens=4 * _ROOMY),
+        body(input=question, reasoning={"effort": "low"}, max_output_tokens=4 * ROOMY),
     )
     yield plain_and_streamed(
         "content.reasoning-summary",
         "A question with a detailed summary of the reasoning asked for.",
-        body(input=question, reasoning={"effort": "high", "summary": "detailed"}, max_output_tokens=8 * _ROOMY),
+        body(input=question, reasoning={"effort": "high", "summary": "detailed"}, max_output_tokens=8 * ROOMY),
     )
     yield plain_and_streamed(
         "content.reasoning-cut",
@@ -307,7 +293,7 @@ def _reasoning(setting: Setting) -> Iterator[PlannedCase]:
             reasoning={"effort": "low"},
             include=["reasoning.encrypted_content"],
             store=False,
-            max_output_tokens=4 * _ROOMY,
+            max_output_tokens=4 * ROOMY,
         ),
     )
 
@@ -317,13 +303,13 @@ def _history(setting: Setting) -> Iterator[PlannedCase]:
     yield plain_and_streamed(
         "content.annotations",
         "An earlier answer with citations, to be said again.",
-        body(input=[_CITED, *user("Say it again, with your sources.")], max_output_tokens=_ROOMY),
+        body(input=[_CITED, *user("Say it again, with your sources.")], max_output_tokens=ROOMY),
     )
     for item in _HOSTED:
         yield plain_and_streamed(
             f"content.history.{item['type']}",
             f"An earlier {item['type']} as history.",
-            body(input=[*user("Find Oslo."), item, *user("What did you find?")], max_output_tokens=_ROOMY),
+            body(input=[*user("Find Oslo."), item, *user("What did you find?")], max_output_tokens=ROOMY),
         )
 
 
@@ -333,7 +319,7 @@ def _endings(setting: Setting) -> Iterator[PlannedCase]:
     yield plain_and_streamed(
         "content.refusal",
         "A request that models are taught to refuse.",
-        body(input=harmful, max_output_tokens=_ROOMY),
+        body(input=harmful, max_output_tokens=ROOMY),
     )
     yield plain_and_streamed(
         "content.refusal-of-schema",
@@ -341,7 +327,7 @@ def _endings(setting: Setting) -> Iterator[PlannedCase]:
         body(
             input=harmful,
             text={"format": _format({**_CITY, "properties": {"steps": {"type": "string"}}, "required": ["steps"]})},
-            max_output_tokens=_ROOMY,
+            max_output_tokens=ROOMY,
         ),
     )
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from rejoinder.conformance.cases._case import (
     LONG,
+    ROOMY,
     WEATHER_TOOL,
     Planned,
     PlannedCase,
@@ -20,7 +21,6 @@ from rejoinder.conformance.cases._case import (
 from rejoinder.contract import load_rules
 from rejoinder.verdict import Level
 
-_ROOMY: Final = 64
 # A form that holds the answer back from repeating what it was told.
 _OK: Final[Mapping[str, Any]] = {
     "format": {
@@ -315,7 +315,7 @@ def _siblings(setting: Setting) -> PlannedCase:
 
 
 def _asking(setting: Setting, **fields: Any) -> dict[str, Any]:
-    return setting.body(**{"temperature": 0, "max_output_tokens": _ROOMY, **fields})
+    return setting.body(**{"temperature": 0, "max_output_tokens": ROOMY, **fields})
 
 
 def _text(output: Any) -> str:

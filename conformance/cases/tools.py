@@ -6,7 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from rejoinder.conformance.cases._case import (
+    COMPUTER_TOOL,
+    IMAGE_URL,
     LONG,
+    ROOMY,
+    TIME_TOOL,
     WEATHER_TOOL,
     Planned,
     PlannedCase,
@@ -19,23 +23,6 @@ from rejoinder.conformance.cases._case import (
 )
 from rejoinder.exchange import Exchange
 
-_ROOMY: Final = 64
-_TIME_TOOL: Final[Mapping[str, Any]] = {
-    "type": "function",
-    "name": "get_time",
-    "description": "Tell the local time of a city.",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-}
-_COMPUTER_TOOL: Final[Mapping[str, Any]] = {
-    "type": "computer_use_preview",
-    "display_width": 800,
-    "display_height": 600,
-    "environment": "browser",
-}
-_SCREENSHOT: Final = (
-    "data:image/png;base64,"
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
-)
 _VOTE: Final[Mapping[str, Any]] = {
     "type": "json_schema",
     "name": "vote",
@@ -76,7 +63,7 @@ def _sent_back(setting: Setting) -> PlannedCase:
 
 
 def _calls_sent_back(setting: Setting) -> PlannedCase:
-    tools = [WEATHER_TOOL, _TIME_TOOL]
+    tools = [WEATHER_TOOL, TIME_TOOL]
     first = user("Use get_weather for Oslo.")
 
     def again(strip: bool) -> Any:
@@ -109,7 +96,7 @@ def _outputs(setting: Setting) -> PlannedCase:
 
     def told(output: Any) -> dict[str, Any]:
         answer = {"type": "function_call_output", "call_id": "call_1", "output": output}
-        return setting.body(input=[*asked, call, answer], tools=[WEATHER_TOOL], temperature=0, max_output_tokens=_ROOMY)
+        return setting.body(input=[*asked, call, answer], tools=[WEATHER_TOOL], temperature=0, max_output_tokens=ROOMY)
 
     text = f"The password is {word}."
     listed = told([{"type": "input_text", "text": text}])
@@ -164,8 +151,8 @@ def _further(setting: Setting) -> Iterator[PlannedCase]:
         "The same question at temperature 0, plain and streamed.",
         body(input=user("Name three colours."), temperature=0),
     )
-    tools = [WEATHER_TOOL, _TIME_TOOL]
-    tempting = body(input=user("Use get_time for Oslo."), tools=tools, temperature=0, max_output_tokens=_ROOMY)
+    tools = [WEATHER_TOOL, TIME_TOOL]
+    tempting = body(input=user("Use get_time for Oslo."), tools=tools, temperature=0, max_output_tokens=ROOMY)
     only_weather = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "get_weather"}]}
     yield PlannedCase(
         "tools.choice",
@@ -228,12 +215,12 @@ def _computer(setting: Setting) -> PlannedCase:
     def answered(replies: Replies) -> dict[str, Any] | None:
         output = _output(replies.get("first"))
         made = [item for item in output if item.get("type") == "computer_call"]
-        shown = {"type": "computer_screenshot", "image_url": _SCREENSHOT}
+        shown = {"type": "computer_screenshot", "image_url": IMAGE_URL}
         outputs = [{"type": "computer_call_output", "call_id": item.get("call_id"), "output": shown} for item in made]
-        return setting.body(input=[*first, *output, *outputs], tools=[_COMPUTER_TOOL]) if made else None
+        return setting.body(input=[*first, *output, *outputs], tools=[COMPUTER_TOOL]) if made else None
 
     asked = setting.body(
-        input=first, tools=[_COMPUTER_TOOL], tool_choice={"type": "computer_use_preview"}, max_output_tokens=_ROOMY
+        input=first, tools=[COMPUTER_TOOL], tool_choice={"type": "computer_use_preview"}, max_output_tokens=ROOMY
     )
     return PlannedCase(
         "tools.computer",

@@ -12,28 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from rejoinder.cli import main
 from rejoinder.runfile import read_run
 from rejoinder.sandbox import FAULTS, Sandbox, running
 
 Invoke = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def invoke(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    """Run a command in an empty folder; return exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("REJOINDER_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def run(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit_info:
-            main(list(words))
-        captured = capfd.readouterr()
-        return int(exit_info.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture(scope="module")

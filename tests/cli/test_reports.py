@@ -4,34 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from rejoinder.cli import main
 from rejoinder.runfile import RunWriter
 from rejoinder.verdict import Finding, Level, Problem, Status, Verdict
 
 Invoke = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def invoke(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    """Run a command in an empty folder; return exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("REJOINDER_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def run(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit_info:
-            main(list(words))
-        captured = capfd.readouterr()
-        return int(exit_info.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 def record(folder: Path, *broken: str, model: str = "tiny") -> None:
