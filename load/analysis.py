@@ -56,6 +56,9 @@ OUTCOMES: Final = (
 ANSWERED: Final = ("ok", "nonconforming", "incomplete")
 """Outcomes whose answer came to its end: only their times enter the distributions."""
 
+MOST_STRETCHES: Final = 400
+"""So many stretches has a timeline at most, about 20 KB of a run file."""
+_MOST_TYPE: Final = 60
 _TERMINAL_OUTCOME: Final = {"response.failed": "failed", "response.incomplete": "incomplete"}
 
 
@@ -117,6 +120,49 @@ def measure(exchange: Exchange, dialect: Dialect, judge: Judge | None = None, ca
             result.outcome = "nonconforming"
             result.detail = f"shows the canary of another request, {result.foreign[0]}: answers are mixed up"
     return result
+
+
+def timeline(exchange: Exchange, most: int = MOST_STRETCHES) -> list[tuple[float, float, str, int]]:
+    """Return when the events of a stream came, as stretches ``(from, to, type, events)`` in order; never raises.
+
+    Events of one type that came together are one stretch. Where there would be more than ``most``, neighbours of one
+    type with the shortest silences between them are joined, then any neighbours, as type ``several``.
+    """
+    reader = SSEReader()
+    found: list[list[Any]] = []
+    for chunk in exchange.chunks:
+        for event in reader.feed(chunk.data, chunk.t):
+            data = parse_json(event.data)
+            kind = data.get("type") if isinstance(data, dict) else event.event or event.data
+            kind = kind[:_MOST_TYPE] if isinstance(kind, str) else ""
+            if found and found[-1][1] == event.t and found[-1][2] == kind:
+                found[-1][3] += 1
+            else:
+                found.append([event.t, event.t, kind, 1])
+    for same in (True, False):
+        found = _joined(found, most, same)
+    return [(begin, end, kind, count) for begin, end, kind, count in found]
+
+
+def _joined(stretches: list[list[Any]], most: int, same: bool) -> list[list[Any]]:
+    surplus = len(stretches) - most
+    if surplus <= 0:
+        return stretches
+    silences = [
+        (later[0] - earlier[1], index)
+        for index, (earlier, later) in enumerate(pairwise(stretches), 1)
+        if earlier[2] == later[2] or not same
+    ]
+    joints = {index for _, index in sorted(silences)[:surplus]}
+    joined: list[list[Any]] = []
+    for index, (begin, end, kind, count) in enumerate(stretches):
+        if index in joints:
+            last = joined[-1]
+            last[1], last[3] = end, last[3] + count
+            last[2] = kind if last[2] == kind else "several"
+        else:
+            joined.append([begin, end, kind, count])
+    return joined
 
 
 def _read_stream(exchange: Exchange, dialect: Dialect, result: Measurement, deltas: list[str]) -> str:

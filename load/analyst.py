@@ -12,6 +12,7 @@ its input.
 
 from __future__ import annotations
 
+import heapq
 import json
 import os
 import pickle
@@ -25,10 +26,10 @@ from typing import Any, BinaryIO, Final, NamedTuple
 from rejoinder.conformance.judge import broken_rules
 from rejoinder.contract import load_dialect
 from rejoinder.exchange import Exchange, Headers
-from rejoinder.load.analysis import Judge, measure
+from rejoinder.load.analysis import Judge, measure, timeline
 from rejoinder.load.recording import Recording, to_exchange
 from rejoinder.load.slo import Limits, parse_slos
-from rejoinder.load.tally import Tally
+from rejoinder.load.tally import SLOWEST, Tally
 from rejoinder.wire.redact import Redactor
 
 _HEADER: Final = struct.Struct("!I")
@@ -73,6 +74,13 @@ class Analyst:
         self._judge = judge
         self._samples = samples
         self._limits = Limits(parse_slos(slos))
+        self._slowest: list[int] = []
+
+    def begin(self, zero: int, worker: int) -> None:
+        """Begin a run at a clock reading, as a process of this number."""
+        self.zero, self.worker = zero, worker
+        self.tally = Tally()
+        self._slowest = []
 
     def take(self, recording: Recording) -> Brief:
         """Analyse one recording and count it."""
@@ -88,9 +96,19 @@ class Analyst:
         self.tally.add(recording, exchange, measured, self.zero, self.worker, self._limits)
         if not self._samples:
             self.tally.requests.clear()
+        elif measured.outcome != "cancelled" and self._is_slow(recording):
+            self.tally.add_stream(recording, measured, timeline(exchange), self.zero, self.worker)
         duration = exchange.ended_at if measured.e2e is None else measured.e2e
         detail = measured.detail if measured.outcome != "ok" else ""
         return Brief(measured.outcome, detail, duration, measured.ttft, measured.tpot, len(exchange.body))
+
+    def _is_slow(self, recording: Recording) -> bool:
+        """Return whether a request is among the slowest of the run so far."""
+        length = recording.ended - (recording.begun or recording.dispatched)
+        if len(self._slowest) < SLOWEST:
+            heapq.heappush(self._slowest, length)
+            return True
+        return heapq.heappushpop(self._slowest, length) < length
 
     def report(self) -> bytes:
         """Return the tally since the last report as JSON, and begin a new one."""
@@ -148,8 +166,7 @@ def serve(options: dict[str, Any], inbox: BinaryIO, outbox: BinaryIO) -> None:
         elif message[0] == "report":
             answer = ("report", analyst.report())
         else:
-            analyst.zero, analyst.worker = message[1:]
-            analyst.tally = Tally()
+            analyst.begin(*message[1:])
             continue
         outbox.write(frame(answer))
         outbox.flush()

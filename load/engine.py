@@ -129,7 +129,7 @@ class AnalystProcess:
         """Start a new run at a clock reading."""
         self._zero = (zero, worker)
         if self._fallback is not None:
-            self._fallback.zero, self._fallback.worker = self._zero
+            self._fallback.begin(*self._zero)
         self._send(("begin", zero, worker))
 
     def submit(self, recording: Recording) -> None:
@@ -210,7 +210,7 @@ class AnalystProcess:
             key=os.environ.get(KEY_VARIABLE) or None,
             judge=conformance_judge(self._options["dialect"]),
         )
-        self._fallback.zero, self._fallback.worker = self._zero
+        self._fallback.begin(*self._zero)
         # What it had analysed and not reported died with it; its briefs have been delivered.
         for recording in self._unreported:
             self._fallback.take(recording)

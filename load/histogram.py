@@ -1,32 +1,16 @@
 """A mergeable histogram of microseconds with a relative error of at most 0.05 %.
 
-Log-linear buckets (the idea of HdrHistogram): a value below 2048 has a bucket of its own; above, the 11 most
-significant bits name the bucket, so that the middle of a bucket is at most 1/2048 away from any value in it. Merging
-adds counts, so the histogram of a run is the same however its requests were spread over processes.
+The buckets are those of :mod:`rejoinder.buckets`. Merging adds counts, so the histogram of a run is the same however
+its requests were spread over processes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-SIGNIFICANT_BITS: Final = 11
-_EXACT: Final = 1 << SIGNIFICANT_BITS
-
-
-def bucket(value: int) -> int:
-    """Return the key of the bucket that holds a value (a whole number >= 0)."""
-    shift = value.bit_length() - SIGNIFICANT_BITS
-    return value if shift <= 0 else (shift << SIGNIFICANT_BITS) | (value >> shift)
-
-
-def bucket_value(key: int) -> int:
-    """Return the middle of a bucket."""
-    if key < _EXACT:
-        return key
-    shift, mantissa = key >> SIGNIFICANT_BITS, key & (_EXACT - 1)
-    return (mantissa << shift) + (1 << shift) // 2
+from rejoinder.buckets import bucket, bucket_value
 
 
 class Histogram:

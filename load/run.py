@@ -384,6 +384,8 @@ class _Run:
         for line in follower.tally.second_lines():
             extra = {"server": server[line["t"]]} if server.get(line["t"]) else {}
             self.writer.sample("second", **line, **extra)
+        for stream in follower.tally.streams:
+            self.writer.sample("stream", **stream)
         summary = self.telemetry.summary(follower.zero, follower.tally.histograms.get("ttft"))
         if summary:
             load["server"] = summary

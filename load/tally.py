@@ -7,8 +7,9 @@ up. Adding is associative and commutative, so the numbers do not depend on how r
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -41,6 +42,23 @@ _TALLY_FIELDS: Final = (
     "output_tokens",
     "without_usage",
 )
+_STREAM_FIELDS: Final = (
+    "t",
+    "outcome",
+    "status",
+    "ttfb",
+    "ttft",
+    "e2e",
+    "max_gap",
+    "output_tokens",
+    "worker",
+    "scenario",
+    "turn",
+)
+SLOWEST: Final = 10
+"""Of so many requests, the slowest of a run, the run file has the times of all events."""
+GAP_BOUNDS: Final = tuple(figure * 10**power for power in range(6) for figure in (1, 2, 5))
+"""Milliseconds between which the gaps of a second are counted; what is shorter counts under 0."""
 _EVIDENCE_TOTAL: Final = 20
 _EVIDENCE_EACH: Final = 3
 _STEADY_SHARE: Final = 0.8
@@ -64,9 +82,12 @@ class Second:
     ok_output_tokens: float = 0.0
     input_tokens: float = 0.0
     ttft: Histogram = field(default_factory=Histogram)
+    gaps: Counter[int] = field(default_factory=Counter)
+    """Gaps between content that ended in this second, by the lower bound of their length in milliseconds."""
 
     def merge(self, other: Second) -> None:
         """Add another second."""
+        self.gaps.update(other.gaps)
         for name in _SECOND_FIELDS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.ttft.merge(other.ttft)
@@ -92,6 +113,8 @@ class Tally:
     seconds: dict[int, Second] = field(default_factory=dict)
     requests: list[dict[str, Any]] = field(default_factory=list)
     evidence: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    streams: list[dict[str, Any]] = field(default_factory=list)
+    """The slowest requests with the times of all their events, the slowest first."""
 
     def add(
         self,
@@ -129,6 +152,38 @@ class Tally:
             self._add_evidence(outcome, measured.rules, exchange)
         self.requests.append(_request_line(recording, measured, zero, worker))
 
+    def add_stream(
+        self,
+        recording: Recording,
+        measured: Measurement,
+        events: Sequence[tuple[float, float, str, int]],
+        zero: int,
+        worker: int,
+    ) -> None:
+        """Keep the events of a request if it is among the slowest; ``events`` are a timeline."""
+        line = _request_line(recording, measured, zero, worker)
+        kept = (
+            "t",
+            "outcome",
+            "status",
+            "ttfb",
+            "ttft",
+            "e2e",
+            "max_gap",
+            "output_tokens",
+            "worker",
+            "scenario",
+            "turn",
+        )
+        stream = {name: line[name] for name in kept if name in line}
+        duration = (recording.ended - (recording.begun or recording.dispatched)) / 1e9
+        rounded = [[round(begin, 6), round(end, 6), kind, count] for begin, end, kind, count in events]
+        self._keep_streams([{**stream, "duration": round(duration, 6), "slot": recording.slot, "events": rounded}])
+
+    def _keep_streams(self, more: Sequence[dict[str, Any]]) -> None:
+        together = sorted([*self.streams, *more], key=lambda line: (-line["duration"], line["worker"], line["slot"]))
+        self.streams = together[:SLOWEST]
+
     def _add_times(self, recording: Recording, measured: Measurement, start: float, ok: bool) -> None:
         lag = (recording.begun - recording.intended) / 1e9
         for suffix in ("", "_ok") if ok else ("",):
@@ -142,6 +197,8 @@ class Tally:
                 self._count("ttft_intended" + suffix, measured.ttft + lag)
             for gap in measured.gaps:
                 self._count("itl" + suffix, gap)
+        for (at, _), gap in zip(measured.content[1:], measured.gaps, strict=False):
+            self._second(start + at).gaps[gap_bound(gap)] += 1
         self._count("sched_lag", lag)
         self.deltas += measured.deltas
         self.chunks += len(measured.content)
@@ -196,6 +253,7 @@ class Tally:
         for signature, exchange in other.evidence:
             if keep_evidence(self.evidence, signature):
                 self.evidence.append((signature, exchange))
+        self._keep_streams(other.streams)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-serialisable form that :meth:`from_json` turns back into an equal tally."""
@@ -209,11 +267,13 @@ class Tally:
                 str(number): {
                     **{name: getattr(second, name) for name in _SECOND_FIELDS},
                     "ttft": second.ttft.to_json(),
+                    "gaps": {str(bound): count for bound, count in second.gaps.items()},
                 }
                 for number, second in self.seconds.items()
             },
             "requests": self.requests,
             "evidence": self.evidence,
+            "streams": self.streams,
         }
 
     @classmethod
@@ -227,10 +287,12 @@ class Tally:
             histograms={metric: Histogram.from_json(value) for metric, value in record["histograms"].items()},
             requests=list(record["requests"]),
             evidence=[(signature, exchange) for signature, exchange in record["evidence"]],
+            streams=list(record["streams"]),
         )
         for number, value in record["seconds"].items():
             second = Second(**{name: value[name] for name in _SECOND_FIELDS})
             second.ttft = Histogram.from_json(value["ttft"])
+            second.gaps = Counter({int(bound): count for bound, count in value["gaps"].items()})
             tally.seconds[int(number)] = second
         return tally
 
@@ -257,8 +319,16 @@ class Tally:
             if second.ttft.n:
                 line["ttft_p50"] = second.ttft.percentile(50)
                 line["ttft_p99"] = second.ttft.percentile(99)
+            if second.gaps:
+                line["gaps"] = {str(bound): second.gaps[bound] for bound in sorted(second.gaps)}
             lines.append(line)
         return lines
+
+
+def gap_bound(seconds: float) -> int:
+    """Return the greatest of :data:`GAP_BOUNDS` that is not above a gap, in milliseconds, or 0."""
+    place = bisect_right(GAP_BOUNDS, round(seconds * 1e3, 3))
+    return GAP_BOUNDS[place - 1] if place else 0
 
 
 def keep_evidence(kept: list[tuple[str, dict[str, Any]]], signature: str) -> bool:

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from rejoinder.buckets import SIGNIFICANT_BITS, bucket_bounds
 from rejoinder.reports._text import number, one_line
 from rejoinder.runfile import Run
 
@@ -296,18 +297,7 @@ def _distributions(lines: list[dict[str, Any]]) -> list[Distribution]:
     return sorted(found.values(), key=lambda d: (d.only_ok, order.get(d.metric.removesuffix("_ok"), len(order))))
 
 
-SIGNIFICANT_BITS: Final = 11
 _MAX_KEY: Final = 64 << SIGNIFICANT_BITS
-
-
-def bucket_bounds(key: int) -> tuple[int, int]:
-    """Return the whole numbers that a bucket key stands for, as a half-open range.
-
-    Keys below 2^11 are the value itself; above, the low 11 bits of a key are the most significant bits of its values
-    and the bits over them say how far they are shifted.
-    """
-    shift, mantissa = key >> SIGNIFICANT_BITS, key & ((1 << SIGNIFICANT_BITS) - 1)
-    return (mantissa << shift, (mantissa + 1) << shift)
 
 
 def _buckets(counts: Any, scale: float) -> list[Bucket]:

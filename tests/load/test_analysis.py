@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rejoinder.contract import load_dialect
 from rejoinder.exchange import Chunk, Exchange, Outcome, Request
-from rejoinder.load.analysis import OUTCOMES, Measurement, measure
+from rejoinder.load.analysis import OUTCOMES, Measurement, measure, timeline
 
 DIALECT = load_dialect()
 REQUEST = b'{"model":"m","stream":true,"max_output_tokens":8}'
@@ -207,3 +210,30 @@ def test_a_reply_that_is_not_a_stream_has_its_outcome_too(body: Any, outcome: st
     if outcome == "ok":
         assert found.e2e == 0.4
         assert found.ttft is None
+
+
+def test_a_timeline_has_every_event_with_its_time() -> None:
+    exchange = stream((0.02, CREATED + text()), (0.1, text()), (0.3, text() + text()), (0.4, b"data: [DONE]\n\n"))
+    delta = "response.output_text.delta"
+    assert timeline(exchange) == [
+        (0.02, 0.02, "response.created", 1),
+        (0.02, 0.02, delta, 1),
+        (0.1, 0.1, delta, 1),
+        (0.3, 0.3, delta, 2),
+        (0.4, 0.4, "[DONE]", 1),
+    ]
+
+
+@given(st.lists(st.tuples(st.floats(0, 9), st.sampled_from("ab")), max_size=40), st.integers(1, 12))
+def test_a_short_timeline_keeps_all_events_and_the_longest_silences(events: list[tuple[float, str]], most: int) -> None:
+    times = list(itertools.accumulate(gap for gap, _ in events))
+    exchange = stream(*((at, event(kind)) for at, (_, kind) in zip(times, events, strict=True)))
+    found = timeline(exchange, most)
+    assert len(found) <= most
+    assert sum(count for *_, count in found) == len(events)
+    assert all(begin <= end for begin, end, *_ in found)
+    assert all(earlier[1] <= later[0] for earlier, later in itertools.pairwise(found))
+    if "b" not in {kind for _, kind in events} and len(events) > most > 1:
+        silences = sorted((later - earlier for earlier, later in itertools.pairwise(times)), reverse=True)
+        shown = sorted((later[0] - earlier[1] for earlier, later in itertools.pairwise(found)), reverse=True)
+        assert shown == pytest.approx(silences[: len(shown)])

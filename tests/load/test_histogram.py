@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rejoinder.load.histogram import Histogram, bucket, bucket_value
+from rejoinder.load.histogram import Histogram
 
 durations = st.lists(st.floats(0, 100_000, allow_nan=False), max_size=60)
 
@@ -19,17 +19,6 @@ def histogram_of(values: list[float]) -> Histogram:
     for value in values:
         histogram.add(value)
     return histogram
-
-
-@given(st.integers(0, 10**12))
-def test_a_bucket_knows_its_values_to_a_tenth_of_a_percent(value: int) -> None:
-    assert abs(bucket_value(bucket(value)) - value) <= value * 0.001
-
-
-@given(st.integers(0, 10**12), st.integers(0, 10**12))
-def test_buckets_keep_the_order(first: int, second: int) -> None:
-    low, high = sorted((first, second))
-    assert bucket(low) <= bucket(high)
 
 
 @given(st.lists(st.floats(0, 100_000), min_size=1, max_size=60), st.floats(0.1, 100))

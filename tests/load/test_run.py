@@ -72,6 +72,9 @@ def check_run(result: LoadResult, run: Run, complete: bool) -> None:
             "max_gap", "chunks", "deltas", "input_tokens", "output_tokens", "worker", "rules", "detail",
             "scenario", "turn",
         }  # fmt: skip
+    streams = run.samples_of("stream")
+    assert len(streams) == min(10, sum(request["outcome"] != "cancelled" for request in requests))
+    assert [stream["duration"] for stream in streams] == sorted((s["duration"] for s in streams), reverse=True)
     assert len(run.exchanges) <= 20
     assert all(exchange.case == "load" for exchange in run.exchanges)
 
@@ -89,6 +92,12 @@ def test_a_closed_loop_counts_what_the_server_counted(execute: Execute, timed_se
     assert result.load["output_tokens"] == 16 * result.started
     assert result.load["self_check"]["max_in_flight"] == 4
     assert run.exchanges == []
+    assert (
+        sum(sum(second.get("gaps", {}).values()) for second in run.samples_of("second")) == result.histograms["itl"].n
+    )
+    for stream in run.samples_of("stream"):
+        assert sum(count for _, _, kind, count in stream["events"] if kind == "response.output_text.delta") == 16
+        assert stream["events"][-1][:3] == [stream["e2e"], stream["e2e"], "response.completed"]
     assert seen[-1].finished == result.started
     assert seen[-1].in_flight == 0
     assert not result.interrupted

@@ -170,3 +170,23 @@ def test_a_generator_that_others_kept_waiting_is_told_from_one_that_worked() -> 
     assert "other processes" in waiting["reasons"][0]
     assert "other processes" not in working["reasons"][0]
     assert (waiting["processes_advised"], working["processes_advised"]) == (1, 2)
+
+
+@given(st.lists(st.floats(0.001, 9), max_size=40), st.integers(1, 4))
+def test_the_slowest_requests_are_the_same_from_however_many_processes(lengths: list[float], parts: int) -> None:
+    tallies = [Tally() for _ in range(parts)]
+    for slot, length in enumerate(lengths):
+        recording = Recording(slot, 0, 0, 1, 1 + round(length * SECOND), 0.0, "complete", "", b"", [])
+        tallies[slot % parts].add_stream(recording, Measurement(), [(0.0, length, "x", 2)], 0, 0)
+    merged = Tally()
+    for tally in tallies:
+        merged.merge(Tally.from_json(json.loads(json.dumps(tally.to_json()))))
+    assert [stream["duration"] for stream in merged.streams] == pytest.approx(sorted(lengths)[::-1][:10], abs=1e-6)
+    assert all(line_is_valid({"kind": "sample", "what": "stream", **stream}) for stream in merged.streams)
+
+
+def test_the_gaps_of_a_second_are_counted_by_length() -> None:
+    tally = Tally()
+    add(tally, 0.5, 3, gaps=[0.0004, 0.3, 1.0], content=[(0.1, 1), (0.1, 1), (0.4, 1), (1.4, 1)], ttft=0.1)
+    lines = tally.second_lines()
+    assert [line.get("gaps") for line in lines] == [{"0": 1, "200": 1}, {"1000": 1}, None, None]

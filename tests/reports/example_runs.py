@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rejoinder.buckets import bucket
 from rejoinder.contract import Rule, load_rules
 from rejoinder.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.runfile import Run
@@ -20,7 +21,6 @@ from rejoinder.strategies import Branches
 from rejoinder.verdict import Finding, Level, Problem, Status, Verdict
 
 START = 1_790_000_000.0
-SIGNIFICANT_BITS = 11
 
 NASTY = (
     "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}{% raw %}",
@@ -411,8 +411,7 @@ def histogram(metric: str, values: list[float]) -> dict[str, Any]:
     counts: dict[int, int] = {}
     whole = [round(value * 1e6) for value in values]
     for value in whole:
-        shift = value.bit_length() - SIGNIFICANT_BITS
-        key = value if shift <= 0 else (shift << SIGNIFICANT_BITS) | (value >> shift)
+        key = bucket(value)
         counts[key] = counts.get(key, 0) + 1
     return {
         "kind": "sample",

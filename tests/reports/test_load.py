@@ -11,21 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rejoinder.reports._charts import gap_chart, path, percentile_chart, timeline_charts
-from rejoinder.reports._load import bucket_bounds, read_load
+from rejoinder.reports._load import read_load
 from rejoinder.runfile import Run
 
 
 def run(*samples: dict[str, object]) -> Run:
     return Run({}, samples=list(samples), footer={"ended_at": 1.0})
-
-
-@given(st.integers(0, 2**50))
-def test_a_bucket_holds_its_values(value: int) -> None:
-    shift = value.bit_length() - 11
-    key = value if shift <= 0 else (shift << 11) | (value >> shift)
-    low, high = bucket_bounds(key)
-    assert low <= value < high
-    assert high - low <= max(1, value / 1023)
 
 
 def test_percentiles_are_nearest_rank(examples: ModuleType) -> None:
