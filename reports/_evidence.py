@@ -12,7 +12,7 @@ from rejoinder.exchange import Exchange, Outcome, parse_json
 from rejoinder.reports._curl import curl
 from rejoinder.reports._excerpt import Dump, Line, Span, bytes_around, difference, excerpt, needs_quotes, pretty
 from rejoinder.reports._text import cut, one_line, printable, seconds, size
-from rejoinder.verdict import ABSENT, Problem
+from rejoinder.verdict import ABSENT, Finding, Problem
 from rejoinder.wire.sse import ServerEvent, read_events
 
 EVENTS_BEFORE: Final = 3
@@ -126,13 +126,26 @@ class Gatherer:
         self._exchanges = exchanges
         self._events: dict[str, tuple[list[ServerEvent], int]] = {}
 
-    def gather(self, problem: Problem) -> Evidence:
-        """Return the evidence of a problem, as far as its exchange is in the run."""
+    def gather(self, finding: Finding) -> Evidence:
+        """Return the evidence of a finding, as far as its exchange is in the run.
+
+        The request is the smallest that is known to show the finding.
+        """
+        problem = finding.evidence
         expected, actual = sides(problem)
         exchange = self._exchanges.get(problem.exchange)
+        request = finding.minimal.request if finding.minimal else exchange.request if exchange else None
+        command, body, whole = ("", "", True) if request is None else curl(self._target, request)
         if exchange is None:
-            return Evidence(expected, actual, one_line(problem.pointer, 200), exchange=one_line(problem.exchange, 80))
-        command, body, whole = curl(self._target, exchange.request)
+            return Evidence(
+                expected,
+                actual,
+                one_line(problem.pointer, 200),
+                curl=command,
+                body=body,
+                whole=whole,
+                exchange=one_line(problem.exchange, 80),
+            )
         stream, reply, title, text = None, [], "", ""
         if exchange.content_type == "text/event-stream":
             events, comments = self._parsed(exchange)

@@ -125,7 +125,7 @@ def chosen(
                 continue
             entry = Shown(finding)
             if budget > 0:
-                evidence = gatherer.gather(finding.finding.evidence)
+                evidence = gatherer.gather(finding.finding)
                 if evidence.weight <= budget:
                     entry.evidence = evidence
                     budget -= evidence.weight

@@ -143,7 +143,8 @@ def _load(load: Load) -> list[str]:
 
 def _finding(rule: RuleView, finding: FindingView) -> str:
     title = f" {escape(rule.title)}" if rule.title else ""
-    lines = [f"- {SIGNS[rule.tone]} **{escape(rule.id)}**{title} ({rule.level}, {finding.extent})  "]
+    extent = finding.extent + (f"; {finding.reruns}" if finding.reruns else "")
+    lines = [f"- {SIGNS[rule.tone]} **{escape(rule.id)}**{title} ({rule.level}, {extent})  "]
     lines.append(f"  {escape(finding.message)} {code(finding.place)}".rstrip())
     expected, actual = sides(finding.finding.evidence)
     pairs = [("expected", expected), ("actual", actual)]
@@ -156,6 +157,9 @@ def _finding(rule: RuleView, finding: FindingView) -> str:
         lines[-1] += "  "
         hidden = len(cases) + finding.more_cases - 3
         lines.append(f"  in {listed(cases[:3])}" + (f" and {hidden:,} more" if hidden > 0 else ""))
+    if finding.smallest:
+        lines[-1] += "  "
+        lines.append(f"  smallest request: {code(finding.smallest)}")
     return "\n".join(lines) + "\n"
 
 

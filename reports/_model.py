@@ -28,7 +28,7 @@ from rejoinder.reports._text import (
     seconds,
 )
 from rejoinder.runfile import Run
-from rejoinder.verdict import Finding, Level, Status, Verdict
+from rejoinder.verdict import Finding, Level, Minimal, Status, Verdict
 
 
 class Tone(StrEnum):
@@ -76,7 +76,7 @@ class FindingView:
     """One finding with the anchor that links to it.
 
     ``place`` is the event type and the pointer, which tell findings apart that say the same; ``cases`` are the first
-    few with their titles.
+    few with their titles; ``smallest`` is the minimal request in one line, empty when there is none.
     """
 
     finding: Finding
@@ -85,6 +85,12 @@ class FindingView:
     place: str
     cases: list[tuple[str, str]]
     more_cases: int
+    smallest: str = ""
+
+    @property
+    def reruns(self) -> str:
+        """What sending its case again showed, in words; empty when it was not sent again."""
+        return "" if self.finding.reruns is None else self.finding.reruns.words
 
     @property
     def count(self) -> int:
@@ -304,7 +310,16 @@ def _finding(finding: Finding, titles: Mapping[str, Any], anchors: Anchors, limi
         place=" ".join(filter(None, (one_line(problem.event_type, 80), one_line(problem.pointer, 160)))),
         cases=[(one_line(case, 80), one_line(_text(titles.get(case)), 120)) for case in finding.cases[:limit]],
         more_cases=max(0, len(finding.cases) - limit),
+        smallest="" if finding.minimal is None else _smallest(finding.minimal),
     )
+
+
+def _smallest(minimal: Minimal) -> str:
+    """Return a minimal request in one line."""
+    request = minimal.request
+    text = f"{request.method} {request.path} {request.body[:2000].decode('utf-8', 'replace')}".rstrip()
+    after = f" (after {plural(minimal.requests - 1, 'other request')} of its case)" if minimal.requests > 1 else ""
+    return one_line(text, 400) + after
 
 
 def _groups(rules: list[RuleView]) -> list[tuple[Tone, list[RuleView]]]:

@@ -69,8 +69,11 @@ class Summary:
             for rule, finding in worst:
                 head = (f"  {_SIGNS[rule.tone][0]} {rule.id}", f"bold {STYLES[rule.tone]}")
                 title = f"  {rule.title}" if rule.title else ""
-                lines.append(Text.assemble(head, title, (f"  {finding.extent}", "dim")))
+                extent = f"  {finding.extent}" + (f", {finding.reruns}" if finding.reruns else "")
+                lines.append(Text.assemble(head, title, (extent, "dim")))
                 lines += _wrapped(f"{finding.message} {finding.place}".rstrip(), width, "  ")[:2]
+                if finding.smallest:
+                    lines.append(Text(f"    {finding.smallest}", "dim"))
             rest = sum(len(rule.findings) for _, rules in seen.groups for rule in rules) - len(worst)
             if rest > 0:
                 lines.append(Text(f"    and {plural(rest, 'more finding')} in the report", "dim"))

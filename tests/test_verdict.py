@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rejoinder.verdict import ABSENT, Finding, Level, Problem, Status, Verdict, fingerprint, shorten
+from rejoinder.exchange import Request
+from rejoinder.verdict import (
+    ABSENT,
+    Finding,
+    Level,
+    Minimal,
+    Problem,
+    Reruns,
+    Status,
+    Verdict,
+    fingerprint,
+    shorten,
+)
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -46,9 +58,17 @@ def test_absent_is_not_null():
     assert repr(ABSENT) == "absent"
 
 
-@given(st.text(), problems)
-def test_verdicts_round_trip(rule, problem):
-    finding = Finding(rule, Level.MUST, problem, 3, ["a", "b"])
+minimals = st.builds(
+    Minimal,
+    st.builds(Request, st.text(), st.text(), st.just((("content-type", "application/json"),)), st.binary()),
+    st.text(),
+    st.integers(1),
+)
+
+
+@given(st.text(), problems, st.none() | st.builds(Reruns, st.integers(1), st.integers(0)), st.none() | minimals)
+def test_verdicts_round_trip(rule, problem, reruns, minimal):
+    finding = Finding(rule, Level.MUST, problem, 3, ["a", "b"], reruns, minimal)
     verdict = Verdict(rule, Level.MUST, Status.FAIL, 5, 3, "why", [finding])
     again = Verdict.from_json(json.loads(json.dumps(verdict.to_json())))
     assert again == verdict
@@ -138,3 +158,10 @@ def test_shorten_takes_deep_nesting(levels):
 def test_shorten_keeps_moderate_nesting():
     value = {"a": [{"b": [1]}]}
     assert shorten(value) is value
+
+
+def test_what_shows_every_time_is_deterministic():
+    assert Reruns(3, 3).deterministic
+    assert not Reruns(3, 2).deterministic
+    assert not Reruns(3, 0).deterministic
+    assert Reruns(3, 1).words == "at random, 1 of 3 times when sent again"

@@ -55,6 +55,19 @@ class Request:
         """Return the parsed body, or ``None`` when it is empty or not JSON."""
         return parse_json(self.body)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-serialisable form that :meth:`from_json` turns back into an equal request."""
+        headers = [list(pair) for pair in self.headers]
+        return {"method": self.method, "path": self.path, "headers": headers, **_encode_bytes(self.body)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Request:
+        """Rebuild a request from :meth:`to_json`'s form; raises ``ValueError`` for anything else."""
+        try:
+            return cls(record["method"], record["path"], _pairs(record["headers"]), _decode_bytes(record))
+        except (KeyError, TypeError, AttributeError, binascii.Error) as error:
+            raise ValueError(f"not a request: {error!r}") from error
+
 
 @dataclass(frozen=True)
 class Exchange:
@@ -118,12 +131,7 @@ class Exchange:
             "case": self.case,
             "role": self.role,
             "tags": list(self.tags),
-            "request": {
-                "method": self.request.method,
-                "path": self.request.path,
-                "headers": [list(pair) for pair in self.request.headers],
-                **_encode_bytes(self.request.body),
-            },
+            "request": self.request.to_json(),
             "outcome": self.outcome.value,
             "status": self.status,
             "headers": [list(pair) for pair in self.headers],
@@ -140,7 +148,6 @@ class Exchange:
     def from_json(cls, record: Mapping[str, Any]) -> Exchange:
         """Rebuild an exchange from :meth:`to_json`'s form; raises ``ValueError`` on anything else."""
         try:
-            request = record["request"]
             body = _decode_bytes(record)
             chunks, offset = [], 0
             for t, size in record["chunks"]:
@@ -155,7 +162,7 @@ class Exchange:
                 case=str(record["case"]),
                 role=str(record["role"]),
                 tags=tuple(record["tags"]),
-                request=Request(request["method"], request["path"], _pairs(request["headers"]), _decode_bytes(request)),
+                request=Request.from_json(record["request"]),
                 outcome=Outcome(record["outcome"]),
                 status=record["status"],
                 headers=_pairs(record["headers"]),

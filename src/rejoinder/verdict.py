@@ -14,7 +14,9 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+from rejoinder.exchange import Request
 
 
 class Level(StrEnum):
@@ -103,15 +105,62 @@ class Problem:
         )
 
 
+class Reruns(NamedTuple):
+    """How often a finding's case was sent again, and how often the finding showed then."""
+
+    asked: int
+    failed: int
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the finding showed every time; otherwise it is random, and ``failed / asked`` its rate."""
+        return self.failed == self.asked
+
+    @property
+    def words(self) -> str:
+        """The reruns in a few words."""
+        if self.deterministic:
+            return f"every time, {self.asked} of {self.asked}"
+        return f"at random, {self.failed} of {self.asked} times when sent again"
+
+
+@dataclass(frozen=True, slots=True)
+class Minimal:
+    """The smallest request that is known to show a finding.
+
+    ``exchange`` is the id of the recorded exchange in which it did; ``requests`` counts the requests that it takes: 1
+    when this one is enough, more when others of its case must be sent with it.
+    """
+
+    request: Request
+    exchange: str = ""
+    requests: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-serialisable form."""
+        record = {**self.request.to_json(), "requests": self.requests}
+        return {**record, "exchange": self.exchange} if self.exchange else record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Minimal:
+        """Rebuild a minimal request from :meth:`to_json`'s form."""
+        return cls(Request.from_json(record), record.get("exchange", ""), record["requests"])
+
+
 @dataclass(slots=True)
 class Finding:
-    """Equal problems of one rule: how often they occurred, in which cases, and the smallest evidence."""
+    """Equal problems of one rule: how often they occurred, in which cases, and the smallest evidence.
+
+    ``reruns`` and ``minimal`` are ``None`` for a finding whose case was not sent again, or could not be made smaller.
+    """
 
     rule: str
     level: Level
     evidence: Problem
     count: int = 1
     cases: list[str] = field(default_factory=list)
+    reruns: Reruns | None = None
+    minimal: Minimal | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -120,7 +169,7 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-serialisable form."""
-        return {
+        record: dict[str, Any] = {
             "fingerprint": self.fingerprint,
             "rule": self.rule,
             "level": self.level.value,
@@ -128,6 +177,11 @@ class Finding:
             "cases": self.cases,
             "evidence": self.evidence.to_json(),
         }
+        if self.reruns is not None:
+            record["reruns"] = self.reruns._asdict()
+        if self.minimal is not None:
+            record["minimal"] = self.minimal.to_json()
+        return record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Finding:
@@ -138,6 +192,8 @@ class Finding:
             evidence=Problem.from_json(record["evidence"]),
             count=record["count"],
             cases=list(record["cases"]),
+            reruns=Reruns(**record["reruns"]) if "reruns" in record else None,
+            minimal=Minimal.from_json(record["minimal"]) if "minimal" in record else None,
         )
 
 

@@ -14,7 +14,7 @@ from rejoinder.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.reports._curl import curl, json_body
 from rejoinder.reports._evidence import Gatherer
 from rejoinder.reports._excerpt import bytes_around, difference, excerpt, layout, pretty
-from rejoinder.verdict import Problem
+from rejoinder.verdict import Finding, Level, Minimal, Problem
 
 JSON = st.recursive(
     st.none()
@@ -25,6 +25,10 @@ JSON = st.recursive(
     lambda children: st.lists(children) | st.dictionaries(st.text(), children),
     max_leaves=20,
 )
+
+
+def found(problem: Problem, minimal: Minimal | None = None) -> Finding:
+    return Finding("EVT-10", Level.MUST, problem, minimal=minimal)
 
 
 @given(st.text(), st.text())
@@ -170,7 +174,7 @@ def test_requests_without_a_body() -> None:
 def test_the_events_around_a_fault(examples: ModuleType) -> None:
     exchange = examples.stream("x", "case", words=40)
     evidence = Gatherer("http://h/v1/responses", {"x": exchange}).gather(
-        Problem("wrong", pointer="/delta", event=20, exchange="x")
+        found(Problem("wrong", pointer="/delta", event=20, exchange="x"))
     )
     assert evidence.stream is not None
     assert [row.number for row in evidence.stream.rows] == [0, 17, 18, 19, 20, 21, 22, 47]
@@ -184,34 +188,42 @@ def test_the_events_around_a_fault(examples: ModuleType) -> None:
 
 def test_a_fault_of_the_whole_stream_shows_its_ends(examples: ModuleType) -> None:
     exchange = examples.stream("x", "case", words=40)
-    evidence = Gatherer("", {"x": exchange}).gather(Problem("no terminal event", exchange="x"))
+    evidence = Gatherer("", {"x": exchange}).gather(found(Problem("no terminal event", exchange="x")))
     assert evidence.stream is not None
     assert [row.number for row in evidence.stream.rows] == [0, 1, 44, 45, 46, 47]
 
 
 def test_an_event_that_is_not_there_is_said_to_be_missing(examples: ModuleType) -> None:
-    evidence = Gatherer("", {"x": examples.stream("x", "case")}).gather(Problem("?", event=999, exchange="x"))
+    evidence = Gatherer("", {"x": examples.stream("x", "case")}).gather(found(Problem("?", event=999, exchange="x")))
     assert evidence.stream is not None
     assert evidence.stream.note == "The fault is at event 999, and the stream has 32."
 
 
 def test_the_offset_finds_the_event(examples: ModuleType) -> None:
     exchange = examples.stream("x", "case")
-    evidence = Gatherer("", {"x": exchange}).gather(Problem("?", offset=500, exchange="x"))
+    evidence = Gatherer("", {"x": exchange}).gather(found(Problem("?", offset=500, exchange="x")))
     assert evidence.stream is not None
     assert [row.number for row in evidence.stream.rows if row.fault] == [1]
     assert evidence.dump is not None
 
 
 def test_an_exchange_that_is_missing_leaves_the_rest() -> None:
-    evidence = Gatherer("", {}).gather(Problem("?", expected=1, actual=2, exchange="gone"))
+    evidence = Gatherer("", {}).gather(found(Problem("?", expected=1, actual=2, exchange="gone")))
     assert evidence.expected
     assert not evidence.curl
 
 
+def test_the_minimal_request_is_the_one_to_send(examples: ModuleType) -> None:
+    minimal = Minimal(Request("POST", "/v1/responses", (), b'{"input":""}'), "y")
+    for exchanges in ({"x": examples.stream("x", "case")}, {}):
+        evidence = Gatherer("http://h/v1/responses", exchanges).gather(found(Problem("?", exchange="x"), minimal))
+        assert json.loads(evidence.body) == {"input": ""}
+        assert "http://h/v1/responses" in evidence.curl
+
+
 def test_what_came_back_when_nothing_did() -> None:
     exchange = Exchange("x", Request("POST", "/v1/responses"), Outcome.REFUSED, detail="Connection refused")
-    evidence = Gatherer("http://h/v1/responses", {"x": exchange}).gather(Problem("?", exchange="x"))
+    evidence = Gatherer("http://h/v1/responses", {"x": exchange}).gather(found(Problem("?", exchange="x")))
     assert evidence.answer == "no HTTP answer: no connection (Connection refused)"
 
 
@@ -220,7 +232,7 @@ def test_a_large_stream_is_read_up_to_a_limit() -> None:
     exchange = Exchange(
         "x", Request("POST", "/"), Outcome.COMPLETE, 200, (("content-type", "text/event-stream"),), chunks, ended_at=1.0
     )
-    evidence = Gatherer("", {"x": exchange}).gather(Problem("?", exchange="x"))
+    evidence = Gatherer("", {"x": exchange}).gather(found(Problem("?", exchange="x")))
     assert evidence.stream is not None
     assert len(evidence.stream.ticks) <= 161
     assert evidence.weight < 20_000

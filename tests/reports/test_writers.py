@@ -30,7 +30,7 @@ from rejoinder.reports import (
 )
 from rejoinder.reports._model import view
 from rejoinder.runfile import Run, RunWriter, read_run
-from rejoinder.verdict import ABSENT, Finding, Level, Problem, Status, Verdict
+from rejoinder.verdict import ABSENT, Finding, Level, Minimal, Problem, Reruns, Status, Verdict
 
 NAMES = ["typical", "green", "empty", "unreachable", "load", "many", "hostile", "misshapen"]
 ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
@@ -377,6 +377,22 @@ def test_findings_that_say_the_same_get_a_line(check_page: Any) -> None:
 def test_the_worst_findings_do_not_repeat_themselves() -> None:
     assert len(view(_alike(60)).worst(3)) == 1
     assert "and 59 more findings in the report" in summarize(_alike(60)).plain()
+
+
+def test_a_random_finding_says_its_rate_and_a_minimal_request_is_shown() -> None:
+    run = _alike(2)
+    first, second = run.verdicts[0].findings
+    first.reruns = Reruns(3, 1)
+    request = Request("POST", "/v1/responses", (), b'{"input":"\x1b[31m` | smallest"}')
+    second.reruns, second.minimal, second.count = Reruns(3, 3), Minimal(request, "x9", 2), 900
+    text = render_markdown(run)
+    assert "at random, 1 of 3 times when sent again" in text
+    assert 'smallest request: ``POST /v1/responses {"input":' in text
+    summary = summarize(run).plain(120)
+    assert "every time, 3 of 3" in summary
+    assert "smallest" in summary
+    assert "after 1 other request of its case" in summary
+    assert "\x1b" not in text + summary
 
 
 # JUnit
