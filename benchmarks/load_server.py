@@ -1,9 +1,10 @@
 """An endpoint whose timing is known: it streams on absolute deadlines and keeps what it really did.
 
-    python benchmarks/load_server.py [--port N]        prints "listening PORT"
+    python benchmarks/load_server.py [--port N] [--answer OPTIONS]        prints "listening PORT"
 
 Standard library only, one thread. The ``model`` of a request says how it is answered, as a query string:
-``ttft=50&gap=10&tokens=64&end=ok``. All fields are optional:
+``ttft=50&gap=10&tokens=64&end=ok``; with ``--answer`` that is what every request gets, whatever model it names. All
+fields are optional:
 
 ``ttft``, ``gap``   milliseconds to the first token, and between tokens
 ``tokens``          how many, one event and one send each
@@ -154,7 +155,8 @@ def script(request: dict[str, Any], options: dict[str, str]) -> tuple[list[tuple
 class Server:
     """One epoll loop; sends are due on a heap of absolute times."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, answer: str = "") -> None:
+        self.options = answer
         self.listener = socket.create_server(("127.0.0.1", port), backlog=4096)
         self.listener.setblocking(False)
         self.port = self.listener.getsockname()[1]
@@ -163,7 +165,7 @@ class Server:
         self.peers: dict[int, Peer] = {}
         self.due: list[tuple[float, int, Callable[[], None]]] = []
         self.number = 0
-        self.scripts: dict[str, tuple[list[tuple[float, bytes, bool]], str]] = {}
+        self.scripts: dict[tuple[Any, ...], tuple[list[tuple[float, bytes, bool]], str]] = {}
         self.forget()
 
     def forget(self) -> None:
@@ -262,19 +264,30 @@ class Server:
         if words[1].endswith(b"/models"):
             self.plain(peer, 200, {"object": "list", "data": [{"id": "tokens=8", "object": "model"}]})
             return
+        if words[0] != b"POST":
+            known = words[1].endswith(b"/health")
+            self.plain(peer, 200 if known else 404, {} if known else {"error": {"message": "nothing is here"}})
+            return
         request = json.loads(body)
         self.requests += 1
         self.starts.append(begun)
-        options = dict(parse_qsl(request["model"]))
+        key = self.options or request["model"]
+        options = dict(parse_qsl(key))
         if "status" in options:
             error = {"message": "planned refusal", "type": "server_error", "param": None, "code": None}
             self.plain(peer, int(options["status"]), {"error": error})
             self.finished += 1
             return
-        key = request["model"]
-        if key not in self.scripts:
-            self.scripts[key] = script(request, options)
-        pieces, ending = self.scripts[key]
+        if not request.get("stream"):
+            tokens = int(options.get("tokens", "8"))
+            text = "".join(f"w{index} " for index in range(tokens))
+            self.plain(peer, 200, response(request, "completed", text, tokens))
+            self.finished += 1
+            return
+        cached = (key, request["model"], request.get("max_output_tokens"))
+        if cached not in self.scripts:
+            self.scripts[cached] = script(request, options)
+        pieces, ending = self.scripts[cached]
         framing = options.get("framing", "chunked")
         headers = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-store\r\n"
         if framing == "length":
@@ -364,7 +377,9 @@ def main() -> None:
     """Run the server."""
     parser = argparse.ArgumentParser(description="An endpoint whose timing is known.")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0: any free one")
-    server = Server(parser.parse_args().port)
+    parser.add_argument("--answer", default="", help="answer every request so, whatever model it names")
+    arguments = parser.parse_args()
+    server = Server(arguments.port, arguments.answer)
     print("listening", server.port, flush=True)
     try:
         server.run()
