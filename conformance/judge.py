@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -49,21 +49,28 @@ def judge(
     return verdicts
 
 
-def broken_rules(exchange: Exchange, dialect: Dialect | str, *, level: Level = Level.MUST) -> list[str]:
+def broken_rules(
+    exchange: Exchange | View, dialect: Dialect | str, *, level: Level = Level.MUST, only: Container[str] | None = None
+) -> list[str]:
     """Return the ids of the rules of one level that a single exchange breaks, in catalogue order.
 
-    Rules over whole cases or runs are left out. For judging streams under load.
+    Rules over whole cases or runs are left out, and those that ``only`` does not hold. For judging streams under load,
+    which may have been parsed before: then the view is given.
     """
     dialect = load_dialect(dialect) if isinstance(dialect, str) else dialect
-    subjects = _subjects([View(exchange, dialect)])
+    view = exchange if isinstance(exchange, View) else View(exchange, dialect)
+    applying: dict[On, list[View]] = {}
     table = checks_by_rule()
     broken = []
     for rule in load_rules().values():
-        if dialect.level_of(rule) is level:
+        if (only is None or rule.id in only) and dialect.level_of(rule) is level:
             tally = _Tally()
             for registered in table[rule.id]:
-                if registered.on not in (On.CASE, On.RUN):
-                    _look(registered, subjects[registered.on], tally)
+                on = registered.on
+                if on not in (On.CASE, On.RUN):
+                    if on not in applying:
+                        applying[on] = [view] if applies(on, view) else []
+                    _look(registered, applying[on], tally)
             if tally.problems:
                 broken.append(rule.id)
     return broken

@@ -31,16 +31,18 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
+from rejoinder.conformance.view import View
 from rejoinder.contract import Dialect
 from rejoinder.exchange import Exchange, Outcome, parse_json
 from rejoinder.load.canaries import foreign_canaries
 from rejoinder.wire.sse import SSEReader
 
-Judge = Callable[[Exchange], list[str]]
-"""Returns the ids of the MUST rules that an exchange broke; pure, and never raises."""
+Judge = Callable[[View, bool], list[str]]
+"""Returns the ids of the MUST rules that an exchange broke: of all rules, or of those of order alone (``False``)."""
 
 OUTCOMES: Final = (
     "ok",
+    "unjudged",
     "nonconforming",
     "failed",
     "incomplete",
@@ -53,13 +55,16 @@ OUTCOMES: Final = (
     "cancelled",
     "censored",
 )
-ANSWERED: Final = ("ok", "nonconforming", "incomplete")
+ENDED_WELL: Final = ("ok", "unjudged")
+"""``ok`` was judged by all rules, ``unjudged`` by order, end and canary alone."""
+ANSWERED: Final = (*ENDED_WELL, "nonconforming", "incomplete")
 """Outcomes whose answer came to its end: only their times enter the distributions."""
 
+JUDGEABLE: Final = ("ok", "incomplete", "failed", "truncated", "nonconforming")
+"""Outcomes, before the rules are asked, whose reply holds something that the rules apply to."""
 MOST_STRETCHES: Final = 400
 """So many stretches has a timeline at most, about 20 KB of a run file."""
 _MOST_TYPE: Final = 60
-_TERMINAL_OUTCOME: Final = {"response.failed": "failed", "response.incomplete": "incomplete"}
 
 
 @dataclass(slots=True)
@@ -93,25 +98,40 @@ class Measurement:
         return max(self.gaps, default=None)
 
 
-def measure(exchange: Exchange, dialect: Dialect, judge: Judge | None = None, canary: str = "") -> Measurement:
+def measure(
+    exchange: Exchange,
+    dialect: Dialect,
+    judge: Judge,
+    canary: str = "",
+    *,
+    all_rules: bool = True,
+    created: Exchange | None = None,
+) -> Measurement:
     """Return what an exchange says; ``judge`` is not asked where nothing whole came back.
 
-    ``canary`` is what the request's input holds; an answer that shows another one is nonconforming.
+    ``canary`` is what the request's input holds; an answer that shows another one is nonconforming. Without
+    ``all_rules`` the judge is asked for the order of the events only. ``created`` is the first reply to a request in
+    the background, of which ``exchange`` has the last.
     """
+    view = View(exchange, dialect)
     result = Measurement(status=exchange.status, ttfb=exchange.headers_at)
     terminal = ""
     deltas: list[str] = []
     if exchange.ok and exchange.content_type == "text/event-stream":
-        terminal = _read_stream(exchange, dialect, result, deltas)
+        terminal = _read_stream(view, result, deltas)
     elif exchange.ok:
         _read_body(exchange, result)
     result.outcome, result.detail = _outcome(exchange, result, terminal)
-    if judge is not None and result.outcome in ("ok", "incomplete", "failed", "truncated", "nonconforming"):
-        result.rules = judge(exchange)
-        result.judged = True
+    if result.outcome in JUDGEABLE:
+        result.judged = all_rules
+        result.rules = judge(view, all_rules)
+        if created is not None and all_rules:
+            result.rules = list(dict.fromkeys([*judge(View(created, dialect), True), *result.rules]))
         if result.rules and result.outcome in ("ok", "incomplete"):
             result.outcome = "nonconforming"
             result.detail = f"broke {', '.join(result.rules)}"
+        elif result.outcome == "ok" and not all_rules:
+            result.outcome = "unjudged"
     if canary:
         # A canary may be spread over deltas, so they are looked at in one piece too.
         shown = "".join(deltas).encode("utf-8", "surrogatepass") + b" " + exchange.body
@@ -165,44 +185,41 @@ def _joined(stretches: list[list[Any]], most: int, same: bool) -> list[list[Any]
     return joined
 
 
-def _read_stream(exchange: Exchange, dialect: Dialect, result: Measurement, deltas: list[str]) -> str:
+def _read_stream(view: View, result: Measurement, deltas: list[str]) -> str:
     """Take times and usage from an event stream; return the type of its terminal or error event."""
-    reader = SSEReader()
     terminal = ""
     content = result.content
-    for chunk in exchange.chunks:
-        for event in reader.feed(chunk.data, chunk.t):
-            if result.ttfe is None:
-                result.ttfe = event.t
-            data = parse_json(event.data)
-            kind = data.get("type") if isinstance(data, dict) else None
-            if not isinstance(data, dict) or not isinstance(kind, str):
+    if view.frames and view.frames[0].terminated:
+        result.ttfe = view.frames[0].t
+    for event in view.events:
+        kind, spec, data = event.type, event.spec, event.data
+        if not kind or not event.frame.terminated:
+            continue
+        t = event.frame.t
+        role = spec.role if spec else "other"
+        if role == "delta" or (role == "other" and kind.endswith(".delta")):
+            delta = data.get("delta")
+            if not delta:
                 continue
-            spec = dialect.events.get(kind)
-            role = spec.role if spec else "other"
-            if role == "delta" or (role == "other" and kind.endswith(".delta")):
-                delta = data.get("delta")
-                if not delta:
-                    continue
-                if isinstance(delta, str):
-                    deltas.append(delta)
-                result.deltas += 1
-                if content and content[-1][0] == event.t:
-                    content[-1] = (event.t, content[-1][1] + 1)
-                else:
-                    content.append((event.t, 1))
-                if result.ttfo is None and not _is_reasoning(kind, spec.part if spec else ""):
-                    result.ttfo = event.t
-            elif (role == "terminal" or role == "error") and not terminal:
-                terminal = kind
-                result.e2e = event.t
-                response = data.get("response")
-                if isinstance(response, dict):
-                    _read_usage(response, result)
-                    if kind == "response.incomplete" and _expected_limit(exchange, response):
-                        terminal = "response.completed"
-                if terminal in ("response.failed", "error"):
-                    result.detail = _error_text(data)
+            if isinstance(delta, str):
+                deltas.append(delta)
+            result.deltas += 1
+            if content and content[-1][0] == t:
+                content[-1] = (t, content[-1][1] + 1)
+            else:
+                content.append((t, 1))
+            if result.ttfo is None and not _is_reasoning(kind, spec.part if spec else ""):
+                result.ttfo = t
+        elif (role == "terminal" or role == "error") and not terminal:
+            terminal = kind
+            result.e2e = t
+            response = data.get("response")
+            if isinstance(response, dict):
+                _read_usage(response, result)
+                if kind == "response.incomplete" and _expected_limit(view.exchange, response):
+                    terminal = "response.completed"
+            if terminal in ("response.failed", "error"):
+                result.detail = _error_text(data)
     if content:
         first, last = content[0][0], content[-1][0]
         result.ttft = first
@@ -268,6 +285,8 @@ def _outcome(exchange: Exchange, result: Measurement, terminal: str) -> tuple[st
         return "nonconforming", f"content coding {exchange.header('content-encoding')[:40]!r}, which was not offered"
     if exchange.content_type != "text/event-stream":
         return _body_outcome(exchange, result)
+    if exchange.role != "stream":
+        return "nonconforming", "a plain reply was asked for, and a stream came"
     if not terminal:
         return "truncated", "the stream ended without a terminal event"
     if terminal in ("response.failed", "error"):

@@ -24,14 +24,20 @@ from dataclasses import replace
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from rejoinder.conformance.judge import broken_rules
-from rejoinder.contract import load_dialect
+from rejoinder.conformance.view import View
+from rejoinder.contract import load_dialect, load_rules
 from rejoinder.exchange import Exchange, Headers
-from rejoinder.load.analysis import Judge, measure, timeline
-from rejoinder.load.recording import Recording, to_exchange
+from rejoinder.load.analysis import ENDED_WELL, Judge, measure, timeline
+from rejoinder.load.recording import Recording, created, to_exchange
 from rejoinder.load.slo import Limits, parse_slos
 from rejoinder.load.tally import SLOWEST, Tally
 from rejoinder.wire.redact import Redactor
 
+ORDER_RULES: Final = frozenset(("LIF-01", "LIF-02", "LIF-04", "LIF-05", "LIF-06", "EVT-01", "EVT-02", "EVT-03"))
+"""The rules of every stream, also when there is no time for all: one beginning, one end, and numbers that rise."""
+_OF_LAST_POLL: Final = frozenset(load_rules()) - {"BGR-01"}
+"""The rules of a finished response from the background, which is compared with its request as a plain reply is: all but
+the one on how the create is answered."""
 _HEADER: Final = struct.Struct("!I")
 _NICENESS: Final = 10
 # Not "-m": the module would be __main__ there, and its classes others than those that the generator unpickles.
@@ -59,7 +65,7 @@ class Analyst:
         path: str,
         headers: Headers,
         dialect: str,
-        judge: Judge | None,
+        judge: Judge,
         samples: bool = True,
         key: str | None = None,
         slos: Sequence[str] = (),
@@ -84,23 +90,33 @@ class Analyst:
 
     def take(self, recording: Recording) -> Brief:
         """Analyse one recording and count it."""
-        exchange = to_exchange(recording, self._path, self._headers, self.worker)
-        exchange = replace(
+        exchange = self._exchange(recording)
+        measured = measure(
             exchange,
-            request=replace(exchange.request, headers=self._redactor.headers(self._headers)),
-            headers=self._redactor.headers(exchange.headers),
-            chunks=self._redactor.chunks(exchange.chunks),
+            self._dialect,
+            self._judge,
+            recording.canary,
+            all_rules=recording.judge,
+            created=self._exchange(created(recording)) if recording.created else None,
         )
-        judge = self._judge if recording.judge else None
-        measured = measure(exchange, self._dialect, judge, recording.canary)
         self.tally.add(recording, exchange, measured, self.zero, self.worker, self._limits)
         if not self._samples:
             self.tally.requests.clear()
         elif measured.outcome != "cancelled" and self._is_slow(recording):
             self.tally.add_stream(recording, measured, timeline(exchange), self.zero, self.worker)
         duration = exchange.ended_at if measured.e2e is None else measured.e2e
-        detail = measured.detail if measured.outcome != "ok" else ""
+        detail = measured.detail if measured.outcome not in ENDED_WELL else ""
         return Brief(measured.outcome, detail, duration, measured.ttft, measured.tpot, len(exchange.body))
+
+    def _exchange(self, recording: Recording) -> Exchange:
+        """Return a recording as an exchange without secrets."""
+        exchange = to_exchange(recording, self._path, self._headers, self.worker)
+        return replace(
+            exchange,
+            request=replace(exchange.request, headers=self._redactor.headers(self._headers)),
+            headers=self._redactor.headers(exchange.headers),
+            chunks=self._redactor.chunks(exchange.chunks),
+        )
 
     def _is_slow(self, recording: Recording) -> bool:
         """Return whether a request is among the slowest of the run so far."""
@@ -120,8 +136,10 @@ def conformance_judge(dialect: str) -> Judge:
     """Return the conformance rules of a dialect as a judge of single exchanges."""
     loaded = load_dialect(dialect)
 
-    def judge(exchange: Exchange) -> list[str]:
-        return broken_rules(exchange, loaded)
+    def judge(view: View, all_rules: bool) -> list[str]:
+        if "background" in view.exchange.tags:
+            return broken_rules(view, loaded, only=_OF_LAST_POLL)
+        return broken_rules(view, loaded, only=None if all_rules else ORDER_RULES)
 
     return judge
 

@@ -43,6 +43,45 @@ def values_above(n: int, percent: float) -> int:
     return n
 
 
+def share_bound(found: int, n: int) -> float | None:
+    """Return the share that the true one does not exceed with 99 %, ``found`` of ``n`` having been counted.
+
+    That is the upper limit of Clopper and Pearson; ``None`` where nothing was looked at.
+    """
+    if n < 1:
+        return None
+    if found >= n:
+        return 1.0
+    low, high = found / n, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        if _at_most(found, n, middle) > _DOUBT:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _at_most(found: int, n: int, share: float) -> float:
+    """Return how likely at most ``found`` of ``n`` are, each with the probability ``share``."""
+    # Terms that are nothing beside the last one are left out.
+    first = max(0, found - 20 - math.ceil(10 * math.sqrt(n * share * (1 - share))))
+    return (
+        math.fsum(
+            math.exp(
+                math.lgamma(n + 1)
+                - math.lgamma(count + 1)
+                - math.lgamma(n - count + 1)
+                + count * math.log(share)
+                + (n - count) * math.log1p(-share)
+            )
+            for count in range(first, found + 1)
+        )
+        if 0 < share < 1
+        else float(share <= 0)
+    )
+
+
 @cache
 def values_needed(percent: float) -> int:
     """Return the least number of values with which a percentile has a bound: 64 for p90, 662 for p99."""

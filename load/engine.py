@@ -38,7 +38,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from rejoinder import __version__
 from rejoinder.errors import RejoinderError
 from rejoinder.exchange import Outcome
-from rejoinder.load.analysis import OUTCOMES
+from rejoinder.load.analysis import ENDED_WELL, OUTCOMES
 from rejoinder.load.analyst import ANALYST_PROGRAM, KEY_VARIABLE, Analyst, Brief, conformance_judge, frame, read_frame
 from rejoinder.load.arrivals import share
 from rejoinder.load.bodies import Bodies, Conversation, Turn
@@ -55,7 +55,7 @@ from rejoinder.load.reader import (
 from rejoinder.load.recording import Recording, final_response
 from rejoinder.load.settings import ENVIRONMENT_PREFIX, INTERRUPT_DRAIN, LoadSettings
 from rejoinder.load.slo import describe, missed, parse_slos
-from rejoinder.load.tally import SelfCheck, Tally, load_line
+from rejoinder.load.tally import SelfCheck, Tally, load_line, unjudged_sentence
 
 logger = logging.getLogger("rejoinder.load")
 
@@ -70,8 +70,8 @@ _WATCH_EVERY: Final = 0.1
 _PROBE: Final = 0.01
 _REPORT_EVERY: Final = 1.0
 _PROGRESS_EVERY: Final = 0.5
-_BACKLOG_TO_JUDGE: Final = 500
-"""While more recordings than this wait for the analyst, most new ones are measured but not judged by the rules."""
+_BYTES_TO_JUDGE: Final = 64 << 20
+"""While more than this waits for the analyst (about 10 s of its work), all rules judge only some of the streams."""
 _JUDGE_ONE_IN: Final = 64
 _BACKLOG_TO_WAIT: Final = 20_000
 """With more, requests wait: memory is bounded, and the run is called bound by the client."""
@@ -100,6 +100,7 @@ class AnalystProcess:
         self._on_report = on_report
         self._zero = (0, 0)
         self._pending: deque[Recording | None] = deque()  # None stands for a report that was asked for
+        self._bytes = 0
         self._unreported: list[Recording] = []
         self._outbox: deque[bytes] = deque()
         self._wake = gevent.event.Event()
@@ -121,6 +122,11 @@ class AnalystProcess:
         """How many recordings have not come back."""
         return len(self._pending)
 
+    @property
+    def busy(self) -> bool:
+        """Whether so much waits that not every new recording can be judged by all rules."""
+        return self._bytes > _BYTES_TO_JUDGE
+
     def wait_ready(self) -> bool:
         """Wait until the process has loaded its rules; return whether it has."""
         return bool(self._ready.wait(_ANALYST_START)) and not self._failed
@@ -135,6 +141,7 @@ class AnalystProcess:
     def submit(self, recording: Recording) -> None:
         """Hand over one recording."""
         self._pending.append(recording)
+        self._bytes += _size(recording)
         self._idle.clear()
         self._send(("work", tuple(recording)))
 
@@ -195,6 +202,7 @@ class AnalystProcess:
             if done is None:
                 self._unreported.clear()
             else:
+                self._bytes -= _size(done)
                 self._unreported.append(done)
             self._deliver(message[0], message[1])
         self.lost = True
@@ -224,6 +232,7 @@ class AnalystProcess:
             if item is None:
                 self._deliver("report", self._fallback.report())
             else:
+                self._bytes -= _size(item)
                 self._deliver("brief", self._fallback.take(item))
 
     def _deliver(self, kind: str, value: Any) -> None:
@@ -233,6 +242,11 @@ class AnalystProcess:
             self._on_report(value)
         if not self._pending:
             self._idle.set()
+
+
+def _size(recording: Recording) -> int:
+    """Return about how many bytes a recording holds."""
+    return 1000 + len(recording.body) + sum(100 + len(data) for _, data in recording.receives)
 
 
 def _as_binary(pipe: Any) -> BinaryIO:
@@ -395,10 +409,13 @@ class Engine:
         self.check.max_in_flight = max(self.check.max_in_flight, len(self.in_flight))
         timer = None if turn.cancel_after is None else gevent.spawn_later(turn.cancel_after, connection.cancel)
         tags: tuple[str, ...] = ()
+        created: list[tuple[int, bytes]] = []
         try:
-            reception = connection.perform(message)
+            reception = first = connection.perform(message)
             if turn.poll:
-                reception, tags = self._poll(connection, reception, turn.poll)
+                reception = self._poll(connection, first, turn.poll)
+                if reception is not first:
+                    tags, created = ("background",), first.receives
         finally:
             self.in_flight.discard(me)
             if timer is not None:
@@ -418,12 +435,13 @@ class Engine:
                 reception.detail,
                 turn.body,
                 reception.receives,
-                not tags and (self._analyst.backlog < _BACKLOG_TO_JUDGE or slot % _JUDGE_ONE_IN == 0),
+                not self._analyst.busy or slot % _JUDGE_ONE_IN == 0,
                 reception.reused,
                 number,
                 conversation.kind.name,
                 conversation.canary,
                 tags,
+                created,
             )
         )
         self._pool.append(connection)
@@ -431,7 +449,7 @@ class Engine:
             raise reception.interrupt
         return reception
 
-    def _poll(self, connection: Connection, first: Reception, every: float) -> tuple[Reception, tuple[str, ...]]:
+    def _poll(self, connection: Connection, first: Reception, every: float) -> Reception:
         """Ask for a response in the background until it has ended; return that reply with the times of the whole."""
         reception = first
         while reception.outcome is Outcome.COMPLETE:
@@ -451,10 +469,8 @@ class Engine:
                 break
             asked = request_message(self._target, self._headers, b"", method="GET", below=f"/{quote(response['id'])}")
             reception = connection.perform(asked)
-        if reception is first:
-            return first, ()
         reception.begun, reception.wall = first.begun, first.wall
-        return reception, ("background",)
+        return reception
 
     def finish(self, drain: float) -> None:
         """End the run: start nothing, let what is in flight end within ``drain`` seconds, censor the rest, report."""
@@ -548,7 +564,7 @@ class Engine:
 
     def _on_brief(self, brief: Brief) -> None:
         self.finished += 1
-        ok = brief.outcome in ("ok", "cancelled")
+        ok = brief.outcome in (*ENDED_WELL, "cancelled")
         self.failed += not ok
         name = self._target.path
         hooks: Any = self.environment.events
@@ -869,8 +885,8 @@ class Coordinator:
             tally.merge(Tally.from_json(json.loads(report)))
         line = load_line(tally, self.output.checks, self.settings, issued=issued)
         outcomes = ", ".join(f"{name} {line['outcomes'][name]}" for name in OUTCOMES if name in line["outcomes"])
-        if tally.judged < tally.judgeable:
-            logger.info("rejoinder: the rules judged %d of %d streams", tally.judged, tally.judgeable)
+        if line["unjudged"]:
+            logger.info("rejoinder: %s", unjudged_sentence(line))
         logger.info("rejoinder: %d started: %s", line["started"], outcomes or "none")
         for metric in ("ttft", "itl", "max_gap", "tpot", "e2e", "e2e_intended"):
             histogram = tally.histograms.get(metric)

@@ -32,7 +32,7 @@ class Recording(NamedTuple):
     ``begun``. ``judge`` tells whether the rules are to be applied, ``reused`` whether the connection was kept from
     before. ``turn`` counts the requests of a conversation, ``scenario`` names the kind of request, ``canary`` is what
     its input holds. ``tags`` are ``cancelled`` (given up on purpose) and ``background`` (the reply is that of the last
-    poll).
+    poll; ``created`` has the first).
     """
 
     slot: int
@@ -51,6 +51,13 @@ class Recording(NamedTuple):
     scenario: str = ""
     canary: str = ""
     tags: tuple[str, ...] = ()
+    created: Sequence[tuple[int, bytes]] = ()
+
+
+def created(recording: Recording) -> Recording:
+    """Return the first request of one in the background: the create and its reply."""
+    first = list(recording.created)
+    return recording._replace(receives=first, ended=first[-1][0], tags=(), created=())
 
 
 class Head(NamedTuple):

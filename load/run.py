@@ -24,12 +24,13 @@ from typing import Any, BinaryIO, Final, Protocol
 
 from rejoinder.errors import RejoinderError
 from rejoinder.exchange import Exchange
+from rejoinder.load.analysis import ENDED_WELL
 from rejoinder.load.corpus import read_corpus
 from rejoinder.load.histogram import Histogram
 from rejoinder.load.profiles import load_profile
 from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
 from rejoinder.load.slo import missed
-from rejoinder.load.tally import SelfCheck, Tally, keep_evidence, load_line
+from rejoinder.load.tally import SelfCheck, Tally, keep_evidence, load_line, unjudged_sentence
 from rejoinder.load.telemetry import Telemetry
 
 MAX_REQUEST_LINES: Final = 20_000
@@ -80,8 +81,8 @@ class LoadResult:
 
     @property
     def ok(self) -> int:
-        """How many requests were answered wholly and by the rules."""
-        return self.outcomes.get("ok", 0)
+        """How many requests were answered wholly and by the rules that they were judged by."""
+        return sum(self.outcomes.get(name, 0) for name in ENDED_WELL)
 
     @property
     def verdict(self) -> str:
@@ -364,11 +365,6 @@ class _Run:
             )
             notes.append("the generator did not report its end")
             follower.checks = [SelfCheck(started=follower.last.get("started", 0), died=True)]
-        if follower.tally.judged < follower.tally.judgeable:
-            self.warnings.append(
-                f"The rules judged {follower.tally.judged} of {follower.tally.judgeable} streams, as many as a core "
-                "had time for; the others were measured and checked for their end only."
-            )
         if follower.tally.foreign:
             self.warnings.append(
                 f"{follower.tally.foreign} answers show the canary of another request: the endpoint mixes answers up."
@@ -380,6 +376,8 @@ class _Run:
             )
         issued = follower.issued if follower.issued is not None else float(follower.last.get("t", 0.0))
         load = load_line(follower.tally, follower.checks, self.settings, issued=issued, notes=notes)
+        if load["unjudged"]:
+            self.warnings.append(unjudged_sentence(load))
         server = self.telemetry.seconds(follower.zero)
         for line in follower.tally.second_lines():
             extra = {"server": server[line["t"]]} if server.get(line["t"]) else {}

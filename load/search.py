@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from rejoinder.errors import UsageError
 from rejoinder.exchange import Exchange
+from rejoinder.load.analysis import ENDED_WELL
 from rejoinder.load.histogram import Histogram
 from rejoinder.load.run import LoadProgress, LoadResult, Sink, check_settings, run_load
 from rejoinder.load.settings import LoadSettings
@@ -194,7 +195,9 @@ def sweep(settings: LoadSettings, levels: Sequence[int] | None, search: Search) 
         reached = throughput(figures)
         without_gain = without_gain + 1 if reached < _NO_GAIN * best else 0
         best = max(best, reached)
-        bad = figures["started"] - sum(figures["outcomes"].get(name, 0) for name in ("ok", "censored", "cancelled"))
+        bad = figures["started"] - sum(
+            figures["outcomes"].get(name, 0) for name in (*ENDED_WELL, "censored", "cancelled")
+        )
         failing = bad > 0.1 * figures["started"] or not figures["started"]
         if search.interrupted:
             break

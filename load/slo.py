@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rejoinder.errors import UsageError
-from rejoinder.load.analysis import OUTCOMES, Measurement
+from rejoinder.load.analysis import ENDED_WELL, OUTCOMES, Measurement
 from rejoinder.load.bounds import bound, values_needed
 from rejoinder.load.histogram import Histogram
 
@@ -193,7 +193,7 @@ class Limits:
         A time that a request does not have (the time per token of a single token) breaks no limit, except the first
         token, which every answer to be counted must have.
         """
-        if measured.outcome != "ok":
+        if measured.outcome not in ENDED_WELL:
             return False
         for slo in self._chosen:
             value = _own_value(slo.metric, measured, lag)
@@ -229,7 +229,8 @@ def evaluate(
     """
     results = []
     started = sum(count for name, count in outcomes.items() if name != "cancelled")
-    shares = {"goodput": good, "error": started - outcomes.get("ok", 0) - outcomes.get("censored", 0), **outcomes}
+    well = sum(outcomes.get(name, 0) for name in ENDED_WELL)
+    shares = {"goodput": good, "error": started - well - outcomes.get("censored", 0), **outcomes}
     for slo in slos:
         result: dict[str, Any] = {
             "text": slo.text,
@@ -242,7 +243,7 @@ def evaluate(
             result["n"] = started
             value = shares.get(slo.metric, 0) / started if started else None
         elif slo.statistic == "rate":
-            result["n"] = good if slo.metric == "goodput" else outcomes.get("ok", 0)
+            result["n"] = good if slo.metric == "goodput" else well
             value = rates.get("good_per_s" if slo.metric == "goodput" else RATES[slo.metric])
         else:
             name = slo.metric if slo.metric == "sched_lag" else f"{slo.metric}_ok"
@@ -285,6 +286,10 @@ def describe(result: Mapping[str, Any]) -> str:
     else:
         shown = f"{value:.2%}" if result["statistic"] == "share" else f"{value:.2f}/s"
     words = f"{result['text']}: {'met' if result['met'] else 'MISSED'}, {shown} (n {result['n']})"
+    if result.get("unjudged"):
+        bound = result.get("unjudged_bound")
+        words += f"; {result['unjudged']} of the good ones were not judged by all rules"
+        words += "" if bound is None else f", of which at most {bound:.1%} break one"
     if "needs" in result:
         words += f"; n {result['n']} < {result['needs']}, too few to be sure of it"
     elif result.get("certified") is False and result["met"]:

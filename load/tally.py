@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rejoinder.exchange import Exchange
-from rejoinder.load.analysis import ANSWERED, OUTCOMES, Measurement
-from rejoinder.load.bounds import percentile_lines
+from rejoinder.load.analysis import ANSWERED, ENDED_WELL, JUDGEABLE, OUTCOMES, Measurement
+from rejoinder.load.bounds import percentile_lines, share_bound
 from rejoinder.load.histogram import Histogram
 from rejoinder.load.recording import Recording
 from rejoinder.load.settings import LoadSettings
@@ -35,6 +35,7 @@ _TALLY_FIELDS: Final = (
     "finished",
     "judged",
     "good",
+    "good_unjudged",
     "foreign",
     "deltas",
     "chunks",
@@ -103,6 +104,7 @@ class Tally:
     scenarios: dict[str, Counter[str]] = field(default_factory=dict)
     judged: int = 0
     good: int = 0
+    good_unjudged: int = 0
     foreign: int = 0
     deltas: int = 0
     chunks: int = 0
@@ -140,15 +142,17 @@ class Tally:
         self._second(start).started += 1
         last = self._second(end)
         last.finished += 1
-        last.ok += outcome == "ok"
-        last.failed += outcome not in ("ok", "cancelled")
+        well = outcome in ENDED_WELL
+        last.ok += well
+        last.failed += not well and outcome != "cancelled"
         good = limits.keeps(measured, (begun - recording.intended) / 1e9)
         self.good += good
+        self.good_unjudged += good and outcome == "unjudged"
         last.good += good
         self._count("dispatch_lag", (recording.dispatched - recording.intended) / 1e9)
         if answered:
-            self._add_times(recording, measured, start, outcome == "ok")
-        if outcome not in ("ok", "cancelled", "censored"):
+            self._add_times(recording, measured, start, well)
+        if not well and outcome not in ("cancelled", "censored"):
             self._add_evidence(outcome, measured.rules, exchange)
         self.requests.append(_request_line(recording, measured, zero, worker))
 
@@ -299,7 +303,13 @@ class Tally:
     @property
     def judgeable(self) -> int:
         """How many requests brought something that the rules apply to."""
-        return sum(self.outcomes[name] for name in ("ok", "nonconforming", "incomplete", "failed", "truncated"))
+        return sum(self.outcomes[name] for name in (*JUDGEABLE, "unjudged"))
+
+    @property
+    def unjudged_bound(self) -> float | None:
+        """The greatest share of the unjudged answers that breaks a rule, with 99 %, going by those that were judged."""
+        broken = self.outcomes["nonconforming"]
+        return share_bound(broken, min(self.judged, self.outcomes["ok"] + broken))
 
     def second_lines(self) -> list[dict[str, Any]]:
         """Return the ``second`` sample lines, without holes, in order of time."""
@@ -450,6 +460,10 @@ def load_line(
     if slos:
         goals["limits"] = Limits(slos).texts
         goals["slos"] = evaluate(slos, histograms=tally.histograms, outcomes=counts, good=tally.good, rates=rates)
+        for result in goals["slos"]:
+            if result["metric"] == "goodput" and tally.good_unjudged:
+                result["unjudged"] = tally.good_unjudged
+                result["unjudged_bound"] = tally.unjudged_bound
     return {
         "mode": settings.mode,
         "settings": settings.to_json(),
@@ -457,6 +471,8 @@ def load_line(
         "outcomes": counts,
         "rules": dict(tally.rules.most_common()),
         "judged": tally.judged,
+        "unjudged": tally.outcomes["unjudged"],
+        **({"unjudged_bound": tally.unjudged_bound} if tally.outcomes["unjudged"] else {}),
         "issued": round(issued, 3),
         "window": list(window),
         "rates": rates,
@@ -556,6 +572,21 @@ def self_check(
         "max_in_flight": sum(check.max_in_flight for check in checks),
         "lost": lost,
     }
+
+
+def unjudged_sentence(line: Mapping[str, Any]) -> str:
+    """Return what has to be known of the answers that were not judged by all rules, from a ``load`` line."""
+    bound = line.get("unjudged_bound")
+    sure = (
+        "none was, so nothing is known of them"
+        if bound is None
+        else f"at most {bound:.2%} of them break one, with 99 %"
+    )
+    well = line["unjudged"] + line["outcomes"].get("ok", 0)
+    return (
+        f"{line['unjudged']} of {well} answers that ended well were judged by order, end and canary only, since no "
+        f"core was free to ask all rules; going by those that were judged, {sure}."
+    )
 
 
 def _mean(values: list[float]) -> float:

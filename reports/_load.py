@@ -14,6 +14,7 @@ from rejoinder.runfile import Run
 
 OUTCOMES: Final = {
     "ok": "ended well",
+    "unjudged": "ended well by order and end; no core was free to ask all rules",
     "nonconforming": "ended, but broke a MUST rule",
     "failed": "the endpoint reported a failure in the stream",
     "incomplete": "ended incomplete",
@@ -27,6 +28,7 @@ OUTCOMES: Final = {
     "censored": "still running when the run ended",
 }
 """Every outcome of a request under load, in the order of the ledger, with its meaning."""
+_WELL: Final = ("ok", "unjudged")
 
 METRICS: Final = {
     "ttft": ("Time to first token", "request to first event with generated content"),
@@ -178,14 +180,14 @@ def read_load(run: Run) -> Load | None:
     load.seconds, load.step = _seconds(run.samples_of("second"))
     counts = _outcomes(total, requests)
     load.ledger = [
-        Entry(one_line(name, 40), OUTCOMES.get(name, ""), amount, name == "ok")
+        Entry(one_line(name, 40), OUTCOMES.get(name, ""), amount, name in _WELL)
         for name, amount in sorted(counts.items(), key=lambda item: _outcome_order(item[0]))
         if amount or name == "ok"
     ]
     known = sum(counts.values())
     started = number(total.get("started"))
     load.started = known if started is None or started < 0 else round(started)
-    load.ok = counts.get("ok", 0)
+    load.ok = sum(counts.get(name, 0) for name in _WELL)
     if known != load.started:
         load.warnings.append(f"The outcomes add up to {known:,}, but {load.started:,} requests were started.")
     if not total:

@@ -52,7 +52,7 @@ def stream(*chunks: tuple[float, bytes], **fields: Any) -> Exchange:
 
 
 def look(exchange: Exchange, *broken: str) -> Measurement:
-    return measure(exchange, DIALECT, lambda _: list(broken))
+    return measure(exchange, DIALECT, lambda *_: list(broken))
 
 
 def test_the_times_are_those_of_the_definitions() -> None:

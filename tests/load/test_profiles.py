@@ -237,11 +237,11 @@ def stream(*deltas: str) -> Exchange:
 def test_a_stream_that_shows_another_canary_is_nonconforming() -> None:
     mine, theirs = canary(0, 1), canary(0, 2)
     dialect = load_dialect("northstar")
-    assert measure(stream("you said ", mine), dialect, None, mine).outcome == "ok"
-    mixed = measure(stream("you said ", theirs[:4], theirs[4:]), dialect, None, mine)
+    assert measure(stream("you said ", mine), dialect, lambda *_: [], mine).outcome == "ok"
+    mixed = measure(stream("you said ", theirs[:4], theirs[4:]), dialect, lambda *_: [], mine)
     assert mixed.outcome == "nonconforming"
     assert theirs in mixed.detail
-    assert measure(stream("you said ", theirs), dialect, None, "").outcome == "ok"
+    assert measure(stream("you said ", theirs), dialect, lambda *_: [], "").outcome == "ok"
 
 
 @pytest.mark.parametrize(

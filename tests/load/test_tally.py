@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rejoinder.exchange import Exchange, Outcome, Request
-from rejoinder.load.analysis import OUTCOMES, Measurement
+from rejoinder.load.analysis import ANSWERED, OUTCOMES, Measurement
+from rejoinder.load.bounds import share_bound
 from rejoinder.load.recording import Recording
 from rejoinder.load.settings import LoadSettings
-from rejoinder.load.tally import SelfCheck, Tally, load_line, steady_window
+from rejoinder.load.slo import describe
+from rejoinder.load.tally import SelfCheck, Tally, load_line, steady_window, unjudged_sentence
 from rejoinder.runfile import line_is_valid
 
 SETTINGS = LoadSettings(url="http://127.0.0.1", concurrency=2, duration=10)
@@ -25,7 +29,7 @@ def add(tally: Tally, start: float, length: float, outcome: str = "ok", worker: 
     begun = round(start * SECOND)
     recording = Recording(0, begun, begun, begun, begun + round(length * SECOND), 0.0, "complete", "", b"", [])
     measured = Measurement(outcome=outcome, status=200, e2e=length, judged=True, **fields)
-    if outcome not in ("ok", "nonconforming", "incomplete"):
+    if outcome not in ANSWERED:
         measured.e2e = None
     tally.add(recording, EXCHANGE, measured, 0, worker)
 
@@ -82,7 +86,7 @@ def test_everything_adds_up(items: list[Any]) -> None:
     assert sum(line["started"] for line in lines) == sum(line["finished"] for line in lines) == len(items)
     assert [line["t"] for line in lines] == list(range(len(lines)))
     assert not lines or lines[-1]["in_flight"] == 0
-    answered = sum(outcome in ("ok", "nonconforming", "incomplete") for _, _, outcome, _ in items)
+    answered = sum(outcome in ANSWERED for _, _, outcome, _ in items)
     assert sum(line["output_tokens"] for line in lines) == pytest.approx(7 * answered, abs=0.1 * len(lines))
     line = load_line(tally, [SelfCheck(started=len(items))], SETTINGS, issued=10)
     assert sum(line["outcomes"].values()) == line["started"]
@@ -190,3 +194,33 @@ def test_the_gaps_of_a_second_are_counted_by_length() -> None:
     add(tally, 0.5, 3, gaps=[0.0004, 0.3, 1.0], content=[(0.1, 1), (0.1, 1), (0.4, 1), (1.4, 1)], ttft=0.1)
     lines = tally.second_lines()
     assert [line.get("gaps") for line in lines] == [{"0": 1, "200": 1}, {"1000": 1}, None, None]
+
+
+def test_answers_that_were_not_judged_are_told_apart() -> None:
+    tally = Tally()
+    for slot in range(10):
+        add(tally, slot, 0.5, "ok" if slot < 6 else "unjudged", ttft=0.1, output_tokens=5)
+    tally.judged = 6
+    settings = replace(SETTINGS, slos=("goodput>=95%", "error<1%"))
+    line = load_line(tally, [SelfCheck(started=10)], settings, issued=10)
+    assert line["outcomes"] == {"ok": 6, "unjudged": 4}
+    assert line["unjudged"] == 4
+    assert line["unjudged_bound"] == pytest.approx(1 - 0.01 ** (1 / 6), abs=1e-6)
+    goodput, error = line["slos"]
+    assert (goodput["value"], goodput["unjudged"], error["value"]) == (1.0, 4, 0.0)
+    assert "4 of the good ones were not judged by all rules, of which at most 53.6% break one" in describe(goodput)
+    assert unjudged_sentence(line).startswith("4 of 10 answers")
+    tally.judged = 0
+    tally.outcomes["ok"] = 0
+    assert "nothing is known" in unjudged_sentence(load_line(tally, [SelfCheck(started=10)], settings, issued=10))
+
+
+@given(st.integers(1, 400), st.data())
+def test_the_bound_of_a_share_is_that_of_clopper_and_pearson(n: int, data: st.DataObject) -> None:
+    found = data.draw(st.integers(0, n))
+    bound = share_bound(found, n)
+    assert bound is not None
+    assert found / n <= bound <= 1
+    if found < n:
+        chance = math.fsum(math.comb(n, k) * bound**k * (1 - bound) ** (n - k) for k in range(found + 1))
+        assert chance == pytest.approx(0.01, rel=1e-3)
