@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 
-from rejoinder.reports._load import Load, Second
-from rejoinder.reports._text import count, rate, seconds
+from rejoinder.reports._load import Distribution, Load, Second, server_word
+from rejoinder.reports._search import Search, Step, ended_well
+from rejoinder.reports._text import count, percent, plural, rate, seconds
 
 WIDTH: Final = 1000.0
 HEIGHT: Final = 100.0
@@ -38,6 +40,24 @@ Series = tuple[str, str, Callable[[Second], float | None], bool]
 """Style, name, value of a second, and whether it is drawn as an area."""
 
 
+class Point(NamedTuple):
+    """A sign at a position in percent (y: from the top): ``dot``, ``cross`` or ``ring``, with a label beside it."""
+
+    x: float
+    y: float
+    shape: str
+    style: str
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The figures behind a chart, as text; the first column heads the rows."""
+
+    head: list[str]
+    rows: list[list[str]]
+
+
 @dataclass(frozen=True, slots=True)
 class Chart:
     """One plot. ``summary`` says in a sentence what it shows, for those who cannot see it."""
@@ -48,6 +68,23 @@ class Chart:
     x: list[Tick] = field(default_factory=list)
     y: list[Tick] = field(default_factory=list)
     marks: list[Tick] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
+    table: Table | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StallMap:
+    """How many gaps of which length ended when: one path for each shade, light to dark, in a box 1000 by ``rows``.
+
+    ``shades`` holds the path and the most gaps that a cell of the shade has.
+    """
+
+    summary: str
+    shades: list[tuple[str, int]]
+    rows: int
+    x: list[Tick]
+    y: list[Tick]
+    table: Table
 
 
 def percentile_chart(load: Load) -> Chart | None:
@@ -80,7 +117,16 @@ def percentile_chart(load: Load) -> Chart | None:
     told = "; ".join(
         f"{d.title}: median {seconds(d.quantile(0.5))}, longest {seconds(d.high)} of {d.n:,}" for _, d in found
     )
-    return Chart("Latency by percentile", f"{told}.", curves, ticks, scale.ticks())
+    shares = (10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
+    rows = [[f"{p:g} %", *(seconds(_reached(d, p)) for _, d in found)] for p in shares if p <= 90 or nines > 1]
+    table = Table(
+        ["share of values", *(d.title for _, d in found)], [*rows, ["all", *(seconds(d.high) for _, d in found)]]
+    )
+    return Chart("Latency by percentile", f"{told}.", curves, ticks, scale.ticks(), table=table)
+
+
+def _reached(distribution: Distribution, p: float) -> float | None:
+    return distribution.quantile(p / 100) if p <= 50 else distribution.percentile(p)
 
 
 def gap_chart(load: Load, bins: int = 60) -> Chart | None:
@@ -107,6 +153,12 @@ def gap_chart(load: Load, bins: int = 60) -> Chart | None:
         for p in (50.0, 99.0)
         if (value := distribution.percentile(p)) is not None
     ]
+    edges = [10 ** (math.log10(low) + i / bins * (math.log10(high) - math.log10(low))) for i in range(bins + 1)]
+    lines = [
+        [f"{seconds(edges[i])} – {seconds(edges[i + 1])}", count(value), percent(value, distribution.n)]
+        for i, value in enumerate(sums)
+        if value
+    ]
     median, longest = seconds(distribution.quantile(0.5)), seconds(distribution.high)
     told = f"{distribution.n:,} gaps, median {median}, longest {longest}."
     return Chart(
@@ -116,6 +168,7 @@ def gap_chart(load: Load, bins: int = 60) -> Chart | None:
         scale.ticks(),
         [Tick(16, f"{100 * top / distribution.n:.2g} %")],
         marks,
+        table=Table(["length", "gaps", "share"], lines),
     )
 
 
@@ -141,15 +194,16 @@ def timeline_charts(load: Load) -> list[Chart]:
     ticks = [Tick(100 * (value - begin) / span, _clock(value)) for value in _steps(begin, end, 6)]
     marks = [Tick(100 * (min(max(at, begin), end) - begin) / span, "") for at in load.window or ()]
 
-    def strip(title: str, told: str, series: Sequence[Series]) -> Chart:
+    def strip(
+        title: str, told: str, series: Sequence[Series], label: Callable[[float], str] = _round, least: float = 0.0
+    ) -> Chart:
         values = [v for _, _, get, _ in series for row in rows if (v := get(row)) is not None]
-        scale = Linear(max(values, default=0.0))
-        label = _round_seconds if title == "Time to first token" else _round
+        scale = Linear(max(values, default=0.0), least)
         curves = []
         for style, name, get, area in series:
-            points = [(x(row), scale(v)) for row in rows if (v := get(row)) is not None]
-            if points:
-                curves.append(Curve(style, name, path(points, area=area), area))
+            drawn = _pieces([(x(row), None if (v := get(row)) is None else scale(v)) for row in rows])
+            if drawn:
+                curves.append(Curve(style, name, "".join(path(piece, area=area) for piece in drawn), area))
         return Chart(title, told, curves, ticks, scale.ticks(label), marks)
 
     charts = [
@@ -178,16 +232,252 @@ def timeline_charts(load: Load) -> list[Chart]:
             strip(
                 "Time to first token",
                 f"The worst second had a p99 of {seconds(slowest)}.",
-                [("a", "p50", lambda r: r.ttft_p50, False), ("b", "p99", lambda r: r.ttft_p99, False)],
+                [
+                    ("a", "p50", lambda r: r.ttft_p50, False),
+                    ("b", "p99", lambda r: r.ttft_p99, False),
+                    ("c", "mean that the server measured", lambda r: r.server.get("ttft"), False),
+                ],
+                _round_seconds,
             )
         )
+    for title, names, top in _SERVER_STRIPS:
+        found = [name for name in names if any(name in r.server for r in rows)]
+        if found:
+            charts.append(_server_strip(strip, rows, title, found, top))
     return charts
+
+
+_SERVER_STRIPS: Final[tuple[tuple[str, dict[str, str], float], ...]] = (
+    ("Server: requests", {"running": "running", "waiting": "waiting", "preemptions": "lost their place"}, 0.0),
+    ("Server: shares", {"cache_use": "cache in use", "prefix_hit_rate": "prefix hits", "gpu_use": "GPU at work"}, 1.0),
+    ("GPU power, W", {"gpu_power": "power"}, 0.0),
+    ("GPU memory, MiB", {"gpu_memory": "memory"}, 0.0),
+)
+"""Title of a strip, its series with their names in the legend, and the least that its axis reaches to."""
+
+
+def _server_strip(
+    strip: Callable[..., Chart], rows: Sequence[Second], title: str, names: Sequence[str], top: float
+) -> Chart:
+    words = next(series for other, series, _ in _SERVER_STRIPS if other == title)
+    series: list[Series] = [
+        (style, words[name], partial(_said, name), False) for style, name in zip("abc", names, strict=False)
+    ]
+    told = "; ".join(
+        f"{words[name]} at most {server_word(name)(max(r.server[name] for r in rows if name in r.server))}"
+        for name in names
+    )
+    return strip(title, f"{told}.", series, server_word(names[0]) if top else _round, top)
+
+
+def _said(name: str, second: Second) -> float | None:
+    return second.server.get(name)
+
+
+def _pieces(points: Sequence[tuple[float, float | None]]) -> list[list[tuple[float, float]]]:
+    """Return the points that have a value, parted where one has none: what was not measured is not drawn."""
+    pieces: list[list[tuple[float, float]]] = []
+    joined = False
+    for x, y in points:
+        if y is None:
+            joined = False
+            continue
+        if not joined:
+            pieces.append([])
+        pieces[-1].append((x, y))
+        joined = True
+    return pieces
+
+
+def search_charts(search: Search | None) -> list[Chart]:
+    """Return what the steps of a search brought and what they cost; the first one carries the table of the steps."""
+    if search is None:
+        return []
+    return _sweep_charts(search) if search.sweep else _rate_charts(search)
+
+
+def _sweep_charts(search: Search) -> list[Chart]:
+    steps = search.steps
+    levels = Log(steps[0].level, steps[-1].level, flip=False)
+    brought = Linear(max(search.throughput(step) for step in steps))
+    unit = "Output tokens per second" if search.counts_tokens else "Answers per second"
+    points = [(levels(step.level), brought(search.throughput(step))) for step in steps]
+    at = next((step for step in steps if step.level == search.knee), None)
+    first = Chart(
+        f"{unit} by requests in flight",
+        "; ".join(f"{step.label} in flight: {search.throughput_word(step)}" for step in _some(steps)) + ".",
+        [Curve("a", unit, path(points))],
+        [Tick(levels(step.level) / 10, step.label) for step in _some(steps)],
+        brought.ticks(_round),
+        [Tick(levels(at.level) / 10, f"knee at {at.label}")] if at else [],
+        [Point(x / 10, y, "ring" if step is at else "dot", "a") for step, (x, y) in zip(steps, points, strict=True)],
+        steps_table(search),
+    )
+    series = [
+        ("b", "First token p99", "ttft_p99"),
+        ("a", "First token p50", "ttft_p50"),
+        ("c", "End to end p50", "e2e_p50"),
+    ]
+    values = [step.latencies[name] for step in steps for _, _, name in series if step.latencies.get(name, 0.0) > 0]
+    if not values:
+        return [first]
+    across = Linear(max(search.throughput(step) for step in steps))
+    scale = Log(min(values) / 1.3, max(values) * 1.3)
+    curves, signs = [], []
+    for style, name, metric in series:
+        drawn = [
+            (WIDTH - 10 * across(search.throughput(step)), scale(step.latencies[metric]), step)
+            for step in steps
+            if step.latencies.get(metric, 0.0) > 0
+        ]
+        if drawn:
+            curves.append(Curve(style, name, path([(x, y) for x, y, _ in drawn])))
+            labelled = metric == series[0][2]
+            for x, y, step in drawn:
+                signs.append(Point(x / 10, y, "ring" if step is at else "dot", style, step.label if labelled else ""))
+    second = Chart(
+        f"Latency by {unit.lower()}",
+        "Each point is one step, named by its requests in flight. The better the endpoint, the further right and down.",
+        curves,
+        [Tick(100 - tick.at, tick.label) for tick in across.ticks(_round)],
+        scale.ticks(),
+        [Tick(100 - across(search.throughput(at)), "knee")] if at else [],
+        signs,
+    )
+    return [first, second]
+
+
+def _rate_charts(search: Search) -> list[Chart]:
+    steps = search.steps
+    rates = Log(steps[0].level, steps[-1].level, flip=False)
+    timed = [(step, value) for step in steps if (value := step.latencies.get("ttft_p99", 0.0)) > 0]
+    if not timed:
+        return []
+    scale = Log(min(value for _, value in timed) / 1.3, max(value for _, value in timed) * 1.3)
+    kept = sum(bool(step.met) for step in steps)
+    labels = list(dict.fromkeys(step.label for step in steps))
+    chart = Chart(
+        "First token p99 by requests per second",
+        f"{plural(len(steps), 'run')}, {kept:,} of which kept the objectives.",
+        [],
+        [Tick(rates(step.level) / 10, step.label) for step in _some(_one_each(steps, labels), 8)],
+        scale.ticks(),
+        [Tick(rates(search.highest) / 10, f"kept up to {search.highest:,.4g}")] if search.highest else [],
+        [
+            Point(rates(step.level) / 10, scale(value), "dot" if step.met else "cross", "pass" if step.met else "fail")
+            for step, value in timed
+        ],
+        steps_table(search),
+    )
+    return [chart]
+
+
+def _one_each(steps: Sequence[Step], labels: Sequence[str]) -> list[Step]:
+    return [next(step for step in steps if step.label == label) for label in labels]
+
+
+def _some(steps: Sequence[Step], most: int = 10) -> Sequence[Step]:
+    """Return the steps, thinned out evenly to what an axis can name."""
+    return steps[:: math.ceil(len(steps) / most)]
+
+
+def steps_table(search: Search) -> Table:
+    """Return the steps of a search as a table."""
+    names = {
+        "ttft_p50": "first token p50",
+        "ttft_p99": "p99",
+        "itl_p50": "gap p50",
+        "itl_p99": "p99",
+        "e2e_p50": "end to end p50",
+        "e2e_p99": "p99",
+    }
+    judged = any(step.met is not None for step in search.steps)
+    head = [search.unit, "requests", "ended well", "ok/s", "tok/s", *names.values()]
+    rows = []
+    for step in search.steps:
+        marked = " (knee)" if search.sweep and step.level == search.knee else ""
+        row = [step.label + marked, count(step.started), ended_well(step), rate(step.ok_rate), rate(step.tokens_rate)]
+        row += [seconds(step.latencies.get(name)) for name in names]
+        if judged:
+            missed = [text for text, met in step.objectives if not met]
+            row.append("kept" if step.met else f"missed: {', '.join(missed)}" if missed else "not kept")
+        rows.append([*row, step.measurement])
+    return Table([*head, *(["objectives"] if judged else []), "measurement"], rows)
+
+
+SHADES: Final = 5
+_MOST_COLUMNS: Final = 100
+
+
+def stall_map(load: Load) -> StallMap | None:
+    """Return the gaps between content as a map of time (across) and length (up), or ``None`` where none are known."""
+    rows = [row for row in load.seconds if row.gaps]
+    if not rows:
+        return None
+    begin, end = time_span(load)
+    wide = load.step * math.ceil((end - begin) / load.step / _MOST_COLUMNS)
+    columns = max(1, math.ceil((end - begin) / wide))
+    cells: dict[tuple[int, float], int] = {}
+    for row in rows:
+        column = min(columns - 1, max(0, int((row.t - begin) // wide)))
+        for bound, amount in row.gaps.items():
+            cells[column, bound] = cells.get((column, bound), 0) + amount
+    present = {bound for _, bound in cells}
+    # The steps between the shortest and the longest are drawn too, empty as they are.
+    bounds = [bound for bound in GAP_STEPS if min(present) <= bound <= max(present)]
+    cells = {key: amount for key, amount in cells.items() if key[1] in bounds}
+    if not cells:
+        return None
+    top = max(cells.values())
+    width, tall = WIDTH * wide / (end - begin), len(bounds)
+    shapes: list[list[str]] = [[] for _ in range(SHADES)]
+    for (column, bound), amount in sorted(cells.items()):
+        # On a log scale: one gap of two seconds must be seen beside a thousand of ten milliseconds.
+        shade = min(SHADES - 1, int(SHADES * math.log(amount) / math.log(top))) if top > 1 else SHADES - 1
+        x, y = column * width, tall - 1 - bounds.index(bound)
+        shapes[shade].append(f"M{_n(x)} {y}h{_n(min(width, WIDTH - x))}v1H{_n(x)}z")
+    shades = [
+        ("".join(shape), math.floor(top ** ((index + 1) / SHADES))) for index, shape in enumerate(shapes) if shape
+    ]
+    longest = max(bounds)
+    late = [begin + column * wide for column, bound in sorted(cells) if bound == longest]
+    ends = ", ".join(_clock(at) for at in late[:4]) + (f" and {len(late) - 4:,} more times" if len(late) > 4 else "")
+    told = (
+        f"{plural(sum(cells.values()), 'gap')} from {_bound(bounds[0])} up; "
+        f"the longest, of {_bound(longest)} or more, ended at {ends}."
+    )
+    names = ["from", *(f"≥ {_bound(bound)}" if bound else f"< {_bound(GAP_STEPS[1])}" for bound in bounds)]
+    lines = [
+        [_clock(begin + column * wide), *(count(cells[column, b]) if (column, b) in cells else "" for b in bounds)]
+        for column in sorted({column for column, _ in cells})
+    ]
+    return StallMap(
+        summary=told,
+        shades=shades,
+        rows=tall,
+        x=[Tick(100 * (value - begin) / (end - begin), _clock(value)) for value in _steps(begin, end, 6)],
+        y=[
+            Tick(100 * (tall - index) / tall, _bound(bound))
+            for index, bound in enumerate(bounds)
+            if (tall - 1 - index) % math.ceil(tall / 8) == 0 or index == 0
+        ],
+        table=Table(names, lines),
+    )
+
+
+def _bound(value: float) -> str:
+    return _round_seconds(value) if value else "0"
+
+
+GAP_STEPS: Final = (0.0, *(figure * 10**power / 1e3 for power in range(6) for figure in (1, 2, 5)))
+"""Lengths in seconds between which the gaps of a second are counted in a run file."""
 
 
 class Linear:
     """A vertical axis from zero to a round number above the largest value."""
 
-    def __init__(self, top: float) -> None:
+    def __init__(self, top: float, least: float = 0.0) -> None:
+        top = max(top, least)
         self._steps = _steps(0.0, top if top > 0 else 1.0, 4)
         self._top = max(top, self._steps[-1]) or 1.0
 

@@ -20,10 +20,9 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from rejoinder.reports import _text
-from rejoinder.reports._charts import gap_chart, percentile_chart, time_span, timeline_charts
 from rejoinder.reports._contract import MEANINGS, SIGN_OF
 from rejoinder.reports._evidence import Evidence, Gatherer, sides
-from rejoinder.reports._load import PERCENTILES
+from rejoinder.reports._load_page import load_values
 from rejoinder.reports._model import WORDS, FindingView, RuleView, Tone, view
 from rejoinder.runfile import Run
 
@@ -74,21 +73,13 @@ def render_html(run: Run) -> str:
         sign_of=SIGN_OF,
         tones=[tone for tone in Tone if tone in seen.counts],
         levels=[level for level in ("MUST", "SHOULD", "MAY", "OFF") if any(r.level == level for r in seen.rules)],
-        percentiles=PERCENTILES,
-        charts={
-            "percentiles": percentile_chart(seen.load),
-            "gaps": gap_chart(seen.load),
-            "timeline": timeline_charts(seen.load),
-            "span": time_span(seen.load),
-        }
-        if seen.load
-        else {},
+        **load_values(seen.load),
     )
 
 
 def page(template: str, **values: Any) -> str:
     """Return a template as a whole page, with styles and script and the policy that admits only them."""
-    styles, script = _asset("report.css"), _asset("report.js")
+    styles, script = _asset("report.css") + _asset("load.css"), _asset("report.js")
     return (
         _environment()
         .get_template(template)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from rejoinder.buckets import SIGNIFICANT_BITS, bucket_bounds
-from rejoinder.reports._text import number, one_line
+from rejoinder.reports._objectives import Objective, read_objectives
+from rejoinder.reports._search import Search, read_search
+from rejoinder.reports._streams import Slow, read_slowest
+from rejoinder.reports._text import count, number, one_line, percent, plural, rate, seconds
 from rejoinder.runfile import Run
 
 OUTCOMES: Final = {
@@ -31,17 +35,31 @@ OUTCOMES: Final = {
 _WELL: Final = ("ok", "unjudged")
 
 METRICS: Final = {
-    "ttft": ("Time to first token", "request to first event with generated content"),
+    "ttft": (
+        "Time to first token",
+        "request to first event with generated content of any kind; TTFT in vLLM, AIPerf and GuideLLM",
+    ),
     "ttft_intended": ("First token, from schedule", "scheduled start to first event with generated content"),
     "ttfo": ("Time to first output text", "request to first event with answer text, reasoning left out"),
-    "ttfb": ("Time to first byte", "request to first byte of the reply"),
-    "ttfe": ("Time to first event", "request to first complete event"),
-    "itl": ("Gap between tokens", "time between successive content events of a stream"),
-    "max_gap": ("Longest gap", "longest gap of each stream"),
-    "tpot": ("Time per output token", "(end to end − first token) ÷ (output tokens − 1)"),
+    "ttfb": ("Time to first byte", "request to the end of the reply's head"),
+    "ttfe": ("Time to first event", "request to first complete event, mostly response.created"),
+    "itl": (
+        "Gap between tokens",
+        "time between receives that carried content, of all streams together; ITL in vLLM, inter chunk latency "
+        "in AIPerf",
+    ),
+    "max_gap": ("Longest gap", "longest gap of each stream: the stall that its reader saw"),
+    "tpot": (
+        "Time per output token",
+        "first to last content ÷ tokens after the first receive, a mean of each stream; TPOT in vLLM, "
+        "inter token latency in AIPerf and GuideLLM",
+    ),
     "e2e": ("End to end", "request to terminal event"),
-    "e2e_intended": ("End to end, from schedule", "scheduled start to terminal event"),
-    "tail": ("Tail", "last content to end of stream"),
+    "e2e_intended": (
+        "End to end, from schedule",
+        "scheduled start to terminal event: what a user saw who came on time",
+    ),
+    "tail": ("Tail", "last content to terminal event"),
     "sched_lag": ("Start after schedule", "scheduled to actual start of a request"),
     "dispatch_lag": ("Start after dispatch", "how late the generator started a request that was free to start"),
 }
@@ -51,6 +69,26 @@ PERCENTILES: Final = (50.0, 90.0, 95.0, 99.0, 99.9)
 _US_PER: Final = {"us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6, "ns": 1e-3}
 _MAX_SECONDS: Final = 300
 
+SERVER: Final = {
+    "running": ("Running", "requests that the server works on"),
+    "waiting": ("Waiting", "requests in the server's queue"),
+    "cache_use": ("Cache in use", "share of the key-value cache"),
+    "prefix_hit_rate": ("Prefix cache hits", "share of the lookups that hit"),
+    "preemptions": ("Preemptions", "requests that lost their place"),
+    "ttft": ("First token, by the server", "mean that the server measured itself"),
+    "gpu_use": ("GPU at work", "share of the time, mean over GPUs"),
+    "gpu_power": ("GPU power", "watts, all GPUs together"),
+    "gpu_memory": ("GPU memory", "MiB, all GPUs together"),
+}
+"""What a server says of itself each second, in the order of the tables, with title and meaning."""
+_SHARES: Final = ("cache_use", "prefix_hit_rate", "gpu_use")
+_SUMMED: Final = ("preemptions",)
+_JUDGEABLE: Final = ("ok", "nonconforming", "incomplete", "failed", "truncated")
+_STALL: Final = 10
+"""A gap of so many times the median is called a stall, if it is a noticeable one."""
+_STALL_LEAST: Final = 0.1
+_COALESCED: Final = 1.5
+
 
 class Bucket(NamedTuple):
     """Values from ``low`` up to, but not including, ``high`` seconds, and how many there were."""
@@ -59,6 +97,13 @@ class Bucket(NamedTuple):
     high: float
     middle: float
     amount: int
+
+
+class Bound(NamedTuple):
+    """How sure a percentile is: with 99 % confidence it is at most ``value``, or too few values are there for that."""
+
+    value: float | None
+    needs: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +119,17 @@ class Distribution:
     low: float | None
     high: float | None
     buckets: list[Bucket]
+    bounds: dict[float, Bound] = field(default_factory=dict)
 
     def percentile(self, p: float) -> float | None:
         """Return the nearest-rank percentile, or ``None`` when fewer than one value would lie above it."""
         if self.n <= 0 or (p > 50 and self.n * (100 - p) < 100 - 1e-6):
             return None
         return self.quantile(p / 100)
+
+    def above(self, limit: float) -> int:
+        """Return how many values are greater than a limit, as far as the buckets tell."""
+        return sum(bucket.amount for bucket in self.buckets if bucket.middle > limit)
 
     def quantile(self, q: float) -> float | None:
         """Return the value at rank ``ceil(q * n)`` with the bucket's own precision."""
@@ -106,19 +156,35 @@ class Second(NamedTuple):
     tokens: float
     ttft_p50: float | None
     ttft_p99: float | None
+    gaps: dict[float, int]
+    """Gaps that ended here, by the lower bound of their length in seconds."""
+    server: dict[str, float]
+    """What the server said of itself, by the names of :data:`SERVER`."""
 
 
-class Slow(NamedTuple):
-    """One of the slowest requests."""
+class Scenario(NamedTuple):
+    """One kind of request of the workload, with how many of them ended in which way."""
 
-    t: float | None
-    outcome: str
-    e2e: float | None
-    ttft: float | None
-    max_gap: float | None
-    tokens: float | None
-    rules: str
-    detail: str
+    name: str
+    amount: int
+    ok: int
+    others: str
+
+
+class Remark(NamedTuple):
+    """Something about the run that a figure alone does not say; ``tone`` is that of its sign."""
+
+    tone: str
+    text: str
+
+
+class Says(NamedTuple):
+    """One figure of the server over the whole run, as text."""
+
+    name: str
+    meaning: str
+    mean: str
+    most: str
 
 
 class Entry(NamedTuple):
@@ -150,6 +216,15 @@ class Load:
     seconds: list[Second] = field(default_factory=list)
     step: int = 1
     slowest: list[Slow] = field(default_factory=list)
+    objectives: list[Objective] = field(default_factory=list)
+    search: Search | None = None
+    scenarios: list[Scenario] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    server: list[Says] = field(default_factory=list)
+    judged: tuple[int, int] | None = None
+    """How many answers the rules judged, of how many that they apply to."""
+    goodput: float | None = None
+    """Share of the started requests that ended well and kept every limit; ``None`` where there is no limit."""
     broken_rules: list[tuple[str, int]] = field(default_factory=list)
     latencies_over: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -164,6 +239,11 @@ class Load:
         ended_by_us = ("cancelled", "censored")
         return sum(entry.amount for entry in self.ledger if not entry.good and entry.outcome not in ended_by_us)
 
+    @property
+    def missed(self) -> list[Objective]:
+        """The objectives that were not met."""
+        return [objective for objective in self.objectives if objective.tone == "fail"]
+
 
 def read_load(run: Run) -> Load | None:
     """Return the load part of a run, or ``None`` when it has no samples. Reads whatever is there; never raises."""
@@ -172,8 +252,11 @@ def read_load(run: Run) -> Load | None:
     requests, totals = run.samples_of("request"), run.samples_of("load")
     total = totals[-1] if totals else {}
     load = Load(
-        distributions=_distributions(run.samples_of("histogram")),
-        slowest=_slowest(requests),
+        distributions=_distributions(run.samples_of("histogram"), _bounds(total.get("percentiles"))),
+        slowest=read_slowest(run.samples_of("stream"), requests),
+        objectives=read_objectives(total),
+        search=read_search(total),
+        scenarios=_scenarios(total.get("scenarios")),
         broken_rules=_broken_rules(total, requests),
         latencies_over=_words(total.get("latencies_over")),
     )
@@ -193,6 +276,9 @@ def read_load(run: Run) -> Load | None:
     if not total:
         load.warnings.append("The load run has no totals: it ended early, so its figures cover only what was written.")
     _figures(load, total)
+    _judged(load, total, counts)
+    load.server = _server(load, total.get("server"))
+    load.remarks = _remarks(load, total, counts)
     return load
 
 
@@ -206,6 +292,13 @@ def _outcomes(total: dict[str, Any], requests: list[dict[str, Any]]) -> dict[str
 
 def _outcome_order(name: str) -> tuple[int, str]:
     return (list(OUTCOMES).index(name) if name in OUTCOMES else len(OUTCOMES), name)
+
+
+_ELSEWHERE: Final = (
+    *("what", "kind", "settings", "started", "outcomes", "rules", "window", "rates", "rates_whole_run"),
+    *("self_check", "good", "judged", "cross_talk", "server", "search"),
+)
+"""Fields of the ``load`` line that are no settings: the report shows them in places of their own."""
 
 
 def _figures(load: Load, total: dict[str, Any]) -> None:
@@ -227,10 +320,9 @@ def _figures(load: Load, total: dict[str, Any]) -> None:
         load.rate = load.ok / load.duration
     if load.tokens_rate is None and load.duration and any(s.tokens for s in load.seconds):
         load.tokens_rate = sum(s.tokens for s in load.seconds) * load.step / load.duration
-    skipped = {"what", "kind", "started", "outcomes", "rules", "window", "rates", "self_check"}
-    load.settings = [
-        (name, _word(value)) for name, value in _flat({k: v for k, v in total.items() if k not in skipped}).items()
-    ][:24]
+    settings = total.get("settings")
+    shown = {k: v for k, v in total.items() if k not in _ELSEWHERE} | (settings if isinstance(settings, dict) else {})
+    load.settings = [(name, _word(value)) for name, value in _flat(shown).items()][:32]
     check = total.get("self_check")
     if isinstance(check, dict):
         load.verdict = one_line(check.get("verdict") or "", 40).upper().replace("_", "-")
@@ -273,7 +365,22 @@ def _word(value: Any) -> str:
     return f"{figure:.4g}" if abs(figure) < 1e4 else f"{figure:,.0f}"
 
 
-def _distributions(lines: list[dict[str, Any]]) -> list[Distribution]:
+def _bounds(written: Any) -> dict[str, dict[float, Bound]]:
+    """Return how sure the percentiles of each metric are, as the ``load`` line says."""
+    found: dict[str, dict[float, Bound]] = {}
+    for line in written[:100] if isinstance(written, list) else []:
+        if not isinstance(line, dict):
+            continue
+        sure = found.setdefault(one_line(line.get("metric") or "?", 40), {})
+        for p in PERCENTILES:
+            entry = line.get(f"p{p:g}")
+            if isinstance(entry, dict):
+                needs = number(entry.get("needs"))
+                sure[p] = Bound(number(entry.get("bound")), None if needs is None else round(needs))
+    return found
+
+
+def _distributions(lines: list[dict[str, Any]], bounds: dict[str, dict[float, Bound]]) -> list[Distribution]:
     found: dict[str, Distribution] = {}
     for line in lines:
         metric = one_line(line.get("metric") or "?", 40)
@@ -294,6 +401,7 @@ def _distributions(lines: list[dict[str, Any]]) -> list[Distribution]:
             low=None if low is None else low * scale,
             high=None if high is None else high * scale,
             buckets=buckets,
+            bounds=bounds.get(metric, {}),
         )
     order = {metric: index for index, metric in enumerate(METRICS)}
     return sorted(found.values(), key=lambda d: (d.only_ok, order.get(d.metric.removesuffix("_ok"), len(order))))
@@ -349,7 +457,24 @@ def _second(line: dict[str, Any]) -> Second | None:
         tokens=number(line.get("output_tokens")) or 0.0,
         ttft_p50=number(line.get("ttft_p50")),
         ttft_p99=number(line.get("ttft_p99")),
+        gaps=_gaps(line.get("gaps")),
+        server=_known(line.get("server")),
     )
+
+
+def _gaps(written: Any) -> dict[float, int]:
+    found = {}
+    for bound, amount in written.items() if isinstance(written, dict) else ():
+        many = number(amount)
+        if many is not None and many >= 1 and re.fullmatch("[0-9]{1,7}", str(bound)):
+            found[int(bound) / 1e3] = round(many)
+    return found
+
+
+def _known(written: Any) -> dict[str, float]:
+    """Return what a server said that the report has a name for."""
+    values = {name: number(written.get(name)) for name in SERVER} if isinstance(written, dict) else {}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _joined(t: float, step: int, rows: list[Second]) -> Second:
@@ -364,25 +489,109 @@ def _joined(t: float, step: int, rows: list[Second]) -> Second:
         tokens=sum(row.tokens for row in rows) / step,
         ttft_p50=medians[len(medians) // 2] if medians else None,
         ttft_p99=max(tails) if tails else None,
+        gaps=dict(sum((Counter(row.gaps) for row in rows), Counter[float]())),
+        server={name: value for name in SERVER if (value := _over(name, rows)) is not None},
     )
 
 
-def _slowest(requests: list[dict[str, Any]]) -> list[Slow]:
-    timed = [(number(request.get("e2e")), request) for request in requests]
-    ranked = sorted(((e2e, r) for e2e, r in timed if e2e is not None), key=lambda pair: -pair[0])
-    return [
-        Slow(
-            t=number(request.get("t")),
-            outcome=one_line(request.get("outcome") or "?", 30),
-            e2e=e2e,
-            ttft=number(request.get("ttft")),
-            max_gap=number(request.get("max_gap")),
-            tokens=number(request.get("output_tokens")),
-            rules=one_line(", ".join(map(str, rules)) if isinstance(rules := request.get("rules"), list) else "", 80),
-            detail=one_line(request.get("detail") or "", 120),
-        )
-        for e2e, request in ranked[:10]
-    ]
+def _over(name: str, rows: list[Second]) -> float | None:
+    values = [row.server[name] for row in rows if name in row.server]
+    if not values:
+        return None
+    return sum(values) if name in _SUMMED else sum(values) / len(values)
+
+
+def _scenarios(written: Any) -> list[Scenario]:
+    scenarios = []
+    for line in written[:40] if isinstance(written, list) else []:
+        found = line.get("outcomes") if isinstance(line, dict) else None
+        amounts = Counter[str]()
+        for name, amount in found.items() if isinstance(found, dict) else ():
+            amounts[one_line(name, 40)] += max(0, round(number(amount) or 0.0))
+        others = [f"{name} {amount:,}" for name, amount in amounts.most_common(6) if name != "ok" and amount]
+        if found is not None:
+            name = one_line(line.get("name") or "?", 60)
+            scenarios.append(Scenario(name, sum(amounts.values()), amounts["ok"], ", ".join(others)))
+    return scenarios
+
+
+def _judged(load: Load, total: dict[str, Any], counts: dict[str, int]) -> None:
+    judged, good = number(total.get("judged")), number(total.get("good"))
+    applicable = sum(counts.get(name, 0) for name in _JUDGEABLE)
+    if judged is not None and 0 <= judged <= applicable and applicable:
+        load.judged = round(judged), applicable
+    asked = load.started - counts.get("cancelled", 0)
+    if total.get("limits") and good is not None and asked > 0 and 0 <= good <= asked:
+        load.goodput = good / asked
+
+
+def _server(load: Load, written: Any) -> list[Says]:
+    """Return what the server said of itself over the whole run, from the totals that the run file has."""
+    if not isinstance(written, dict):
+        return []
+    says = []
+    for name, (title, meaning) in SERVER.items():
+        word = server_word(name)
+        mean, most, whole = (number(written.get(key)) for key in (f"{name}_mean", f"{name}_max", name))
+        if mean is not None or most is not None:
+            says.append(Says(title, meaning, word(mean), word(most)))
+        elif whole is not None:
+            says.append(Says(title, f"{meaning}, over the whole run", word(whole), ""))
+    difference, ttft = number(written.get("ttft_difference")), load.distribution("ttft")
+    if ttft is not None and ttft.mean is not None:
+        says += [Says("First token, by the client", "mean of this run", seconds(ttft.mean), "")] if says else []
+    if difference is not None:
+        meaning = "means: network, the server's HTTP layer, and the client"
+        says.append(Says("First token, client − server", meaning, signed(difference), ""))
+    return says
+
+
+def server_word(name: str) -> Callable[[float | None], str]:
+    """Return the function that writes a figure of the server as text."""
+    if name == "ttft":
+        return seconds
+    if name in _SHARES:
+        return lambda value: "–" if value is None else percent(value, 1.0)
+    return lambda value: "–" if value is None else count(value) if value == round(value) else rate(value)
+
+
+def signed(value: float) -> str:
+    """Return a difference in seconds with its sign."""
+    return f"{'+' if value > 0 else '−' if value < 0 else '±'}{seconds(abs(value))}"
+
+
+def _remarks(load: Load, total: dict[str, Any], counts: dict[str, int]) -> list[Remark]:
+    """Return what stands out in a run, the worst first."""
+    remarks = []
+    mixed = number(total.get("cross_talk"))
+    settings = total.get("settings")
+    if mixed:
+        text = f"{plural(round(mixed), 'answer shows', 'answers show')} the token of another request"
+        remarks.append(Remark("fail", f"Cross-talk: {text}. The endpoint mixes answers up."))
+    elif mixed is not None and isinstance(settings, dict) and settings.get("canaries") is True and load.ok:
+        remarks.append(Remark("pass", "No cross-talk: no answer showed the token of another request."))
+    if load.judged is not None:
+        share = percent(*load.judged)
+        text = f"The rules judged {load.judged[0]:,} of {plural(load.judged[1], 'answer')} ({share})"
+        whole = load.judged[0] == load.judged[1]
+        rest = "." if whole else "; the others were measured, and looked at for their end only."
+        remarks.append(Remark("pass" if whole else "info", text + rest))
+    gaps = load.distribution("itl")
+    if gaps is not None and (median := gaps.quantile(0.5)) and gaps.high is not None:
+        limit = max(_STALL * median, _STALL_LEAST)
+        stalls = gaps.above(limit)
+        if stalls:
+            text = f"{plural(stalls, 'gap')} of {gaps.n:,} ({percent(stalls, gaps.n)}) took more than {seconds(limit)}"
+            about = f"{seconds(gaps.high)} the longest, {seconds(median)} the median"
+            remarks.append(Remark("warn", f"Stalls: {text}; {about}."))
+    if censored := counts.get("censored", 0):
+        were = plural(censored, "request was", "requests were")
+        remarks.append(Remark("info", f"{were} still running at the end; they count neither as errors nor as good."))
+    together = number(check.get("coalescing")) if isinstance(check := total.get("self_check"), dict) else None
+    if together is not None and together >= _COALESCED:
+        text = f"{together:.2g} content events came to a receive: gaps are those between receives, not between tokens."
+        remarks.append(Remark("info", f"Coalesced: {text}"))
+    return sorted(remarks, key=lambda remark: ("fail", "warn", "info", "pass").index(remark.tone))
 
 
 def _broken_rules(total: dict[str, Any], requests: list[dict[str, Any]]) -> list[tuple[str, int]]:

@@ -7,7 +7,9 @@ from importlib.resources import files
 
 import pytest
 
-CSS = files("rejoinder.reports").joinpath("templates", "report.css").read_text("utf-8")
+CSS = "".join(
+    files("rejoinder.reports").joinpath("templates", name).read_text("utf-8") for name in ("report.css", "load.css")
+)
 PALETTE = {
     name: (light, dark)
     for name, light, dark in re.findall(r"--([\w-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)", CSS)

@@ -1,0 +1,50 @@
+"""What the page of a load run is filled with: charts, the tables behind them, and words for the measurement."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rejoinder.reports._charts import (
+    gap_chart,
+    percentile_chart,
+    search_charts,
+    stall_map,
+    steps_table,
+    time_span,
+    timeline_charts,
+)
+from rejoinder.reports._load import PERCENTILES, SERVER, Load, server_word
+from rejoinder.reports._model import catalogue
+from rejoinder.reports._streams import LANES
+
+MEASUREMENT: Final = {
+    "VALID": "The generator found nothing in itself that may have bent the figures.",
+    "SUSPECT": "The generator may have bent the figures, or some of them are missing:",
+    "CLIENT-BOUND": "The generator was the limit: the figures say nothing about the endpoint. "
+    "Give it more processes, or a machine of its own.",
+}
+"""What each verdict of the generator on itself means for the reader."""
+
+
+def load_values(load: Load | None) -> dict[str, Any]:
+    """Return the values that the template of a load run needs; where there is no load they are empty."""
+    if load is None:
+        return {"charts": {}}
+    said = [name for name in SERVER if any(name in second.server for second in load.seconds)]
+    known = catalogue()
+    return {
+        "percentiles": PERCENTILES,
+        "lanes": LANES,
+        "validity": MEASUREMENT.get(load.verdict, ""),
+        "titles_of_rules": {rule: known[rule].title for rule, _ in load.broken_rules if rule in known},
+        "series": [(name, SERVER[name][0], server_word(name)) for name in said],
+        "steps": steps_table(load.search) if load.search else None,
+        "charts": {
+            "search": search_charts(load.search),
+            "percentiles": percentile_chart(load),
+            "gaps": gap_chart(load),
+            "timeline": timeline_charts(load),
+            "stalls": stall_map(load),
+            "span": time_span(load),
+        },
+    }

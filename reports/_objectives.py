@@ -1,0 +1,115 @@
+"""The objectives of a load run as a table shows them: what was asked, what was measured, by how much, how sure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NamedTuple
+
+from rejoinder.reports._statistics import share_bounds
+from rejoinder.reports._text import count, number, one_line, percent, rate, seconds
+
+SCALE: Final = 2.0
+"""A bar of an objective ends at this multiple of its limit, so the limit stands in its middle."""
+_MOST: Final = 40
+_RELATION: Final = re.compile("[<>]=?")
+
+
+class Objective(NamedTuple):
+    """One objective. ``tone`` is that of its sign: ``pass``, ``warn`` (met, but not for certain), ``fail`` or ``info``.
+
+    ``at`` and ``bound_at`` are the measured value and its bound in percent of a bar with the limit at 50.
+    """
+
+    text: str
+    tone: str
+    word: str
+    limit: str
+    value: str
+    margin: str
+    n: str
+    bound: str
+    note: str
+    at: float | None
+    bound_at: float | None
+
+
+def read_objectives(total: dict[str, Any]) -> list[Objective]:
+    """Return the objectives of a ``load`` line; reads whatever is there and never raises."""
+    written = total.get("slos")
+    lines = written[:_MOST] if isinstance(written, list) else []
+    return [_objective(line) for line in lines if isinstance(line, dict)]
+
+
+def _objective(line: dict[str, Any]) -> Objective:
+    text, statistic = one_line(line.get("text") or "?", 120), str(line.get("statistic") or "")
+    match = _RELATION.search(text)
+    at_most = match is None or match[0].startswith("<")
+    limit, value, n = number(line.get("limit")), number(line.get("value")), number(line.get("n"))
+
+    def word(figure: float | None) -> str:
+        if figure is None:
+            return "–"
+        if statistic == "share":
+            return percent(figure, 1.0)
+        return f"{rate(figure)}/s" if statistic == "rate" else seconds(figure)
+
+    bound, needs = number(line.get("bound")), number(line.get("needs"))
+    if statistic == "share" and value is not None and n is not None and n >= 1:
+        bound = share_bounds(round(value * n), round(n))[1 if at_most else 0]
+    told = "–" if bound is None else f"{'≤' if at_most else '≥'} {word(bound)}"
+    if needs is not None:
+        told = f"needs n {count(needs)}"
+    met = line.get("met")
+    tone, verdict, note = _verdict(met, statistic, value, _keeps(bound, limit, at_most), needs)
+    return Objective(
+        text=text,
+        tone=tone,
+        word=verdict,
+        limit=f"{'at most' if at_most else 'at least'} {word(limit)}",
+        value=word(value),
+        margin=_margin(value, limit, at_most) if isinstance(met, bool) else "",
+        n=count(n),
+        bound=told,
+        note=note,
+        at=_place(value, limit),
+        bound_at=_place(bound, limit) if needs is None else None,
+    )
+
+
+def _keeps(bound: float | None, limit: float | None, at_most: bool) -> bool | None:
+    if bound is None or limit is None:
+        return None
+    return bound <= limit if at_most else bound >= limit
+
+
+def _verdict(
+    met: Any, statistic: str, value: float | None, certain: bool | None, needs: float | None
+) -> tuple[str, str, str]:
+    if statistic == "each":
+        return "info", "each request", "a limit for single requests, counted by goodput"
+    if met is True:
+        if needs is not None:
+            return "warn", "met, not certain", f"too few values to be sure: it needs {count(needs)}"
+        if certain is False:
+            return "warn", "met, not certain", "the bound is beyond the limit"
+        return "pass", "met", "" if certain else "one figure, no bound"
+    if met is False:
+        return "fail", "missed", "nothing was measured" if value is None else ""
+    return "info", "not judged", ""
+
+
+def _margin(value: float | None, limit: float | None, at_most: bool) -> str:
+    """Return how far the value is from its limit, on which side."""
+    if value is None or limit is None or limit <= 0:
+        return ""
+    share = (limit - value if at_most else value - limit) / limit
+    if share < 0 and value >= 10 * limit:
+        return f"{value / limit:,.0f} × the limit"
+    size = f"{abs(share):.0%}".replace("%", " %") if abs(share) >= 0.01 or not share else "< 1 %"
+    return f"{size} {'to spare' if share >= 0 else 'over' if at_most else 'short'}"
+
+
+def _place(value: float | None, limit: float | None) -> float | None:
+    if value is None or limit is None or limit <= 0:
+        return None
+    return 100 * min(max(value / limit, 0.0), SCALE) / SCALE
