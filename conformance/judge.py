@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from rejoinder.conformance.capabilities import abilities
+from rejoinder.conformance.course import Course
 from rejoinder.conformance.registry import Declined, On, Registered, applies, checks_by_rule
 from rejoinder.conformance.view import Case, View
 from rejoinder.contract import Dialect, Rule, load_dialect, load_rules
@@ -39,7 +41,10 @@ def judge(
     Exchanges tagged ``unjudged`` (finding the endpoint, repeated requests) are left out.
     """
     dialect = load_dialect(dialect) if isinstance(dialect, str) else dialect
-    subjects = _subjects([View(exchange, dialect) for exchange in exchanges if "unjudged" not in exchange.tags])
+    course = Course()
+    views = [View(exchange, dialect, course) for exchange in exchanges if "unjudged" not in exchange.tags]
+    course.abilities = abilities(views)
+    subjects = _subjects(views)
     verdicts = []
     table = checks_by_rule()
     for rule in select_rules(select):

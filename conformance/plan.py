@@ -39,7 +39,7 @@ class Plan:
 def build_plan(name: str, dialect: Dialect, *, model: str | None = None) -> Plan:
     """Return a plan for an endpoint with that model (``None``: requests name no model).
 
-    ``smoke``: is this a Responses endpoint, does it stream right (about 25 requests). ``quick``: every input variant in
+    ``smoke``: is this a Responses endpoint, does it stream right (about 17 requests). ``quick``: every input variant in
     its simplest form, plain and streamed. ``full``: every branch of the contract, one instance of an item at a time,
     plain and streamed. Raises :class:`UsageError` for another name.
     """

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
+from rejoinder.conformance.course import ALONE, Course
 from rejoinder.contract import Dialect, EventSpec
 from rejoinder.exchange import Exchange, Outcome, is_too_deep
 from rejoinder.fold import StreamFold
@@ -41,11 +42,15 @@ class Event(NamedTuple):
 
 
 class View:
-    """An exchange as checks see it in one dialect. All properties are computed on first use and then kept."""
+    """An exchange as checks see it in one dialect. All properties are computed on first use and then kept.
 
-    def __init__(self, exchange: Exchange, dialect: Dialect) -> None:
+    ``course`` holds what the run that the exchange belongs to shows as a whole.
+    """
+
+    def __init__(self, exchange: Exchange, dialect: Dialect, course: Course = ALONE) -> None:
         self.exchange = exchange
         self.dialect = dialect
+        self.course = course
 
     @cached_property
     def request(self) -> dict[str, Any]:
@@ -215,6 +220,11 @@ class Case:
 
     id: str
     views: tuple[View, ...]
+
+    @property
+    def course(self) -> Course:
+        """What the whole run shows that the case belongs to."""
+        return self.views[0].course if self.views else ALONE
 
     def get(self, role: str) -> View | None:
         """Return the exchange with that role, ``None`` when it was not sent."""

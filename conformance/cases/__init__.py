@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rejoinder.conformance.cases import background, basic, content, echo, errors, state, tools
+from rejoinder.conformance.cases import background, basic, content, echo, errors, probe, state, tools
 from rejoinder.conformance.cases._case import (
+    ASKS_REPEAT,
     LONG,
     TINY,
     BodyOf,
@@ -16,9 +17,11 @@ from rejoinder.conformance.cases._case import (
     Setting,
     pauses,
     plain_and_streamed,
+    planted_words,
 )
 
 __all__ = [
+    "ASKS_REPEAT",
     "LONG",
     "TINY",
     "BodyOf",
@@ -29,13 +32,15 @@ __all__ = [
     "Setting",
     "pauses",
     "plain_and_streamed",
+    "planted_words",
     "situations",
 ]
 
 
 def situations(setting: Setting, plan: str) -> Iterator[PlannedCase]:
     """Yield the hand-made cases of a plan: the situations that rules speak of."""
-    yield from basic.cases(setting)
+    yield from probe.cases(setting)
+    yield from basic.cases(setting, plan)
     yield from content.cases(setting, plan)
     yield from echo.cases(setting, plan)
     yield from errors.cases(setting, plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,6 +27,11 @@ LONG: Final = 128
 
 ROOMY: Final = 64
 """Tokens for requests that need a sentence or a call for an answer."""
+
+ASKS_REPEAT: Final = "asks-repeat"
+"""The tag of a request that asks for a planted word and for nothing else; who misses it has not shown that it can."""
+
+_PLANTED: Final = re.compile(r"\b[a-z]+-[1-9][0-9]{3}\b")
 
 WEATHER_TOOL: Final[Mapping[str, Any]] = {
     "type": "function",
@@ -146,6 +152,11 @@ def plain_and_streamed(case: str, intent: str, body: dict[str, Any]) -> PlannedC
 def planted(mark: str) -> str:
     """Return a word to be told to a model and heard again: a noun with a number that no other run has."""
     return f"{mark}-{uuid4().int % 9000 + 1000}"
+
+
+def planted_words(text: str) -> set[str]:
+    """Return the words in a text that have the form of planted ones."""
+    return set(_PLANTED.findall(text))
 
 
 def final_response(reply: Exchange | None) -> dict[str, Any] | None:

@@ -1,9 +1,9 @@
-"""The situations that every plan has: text, streams, calls, cuts and reasoning."""
+"""The commonest situations: text, streams and cuts in every plan; named calls, names and reasoning beyond smoke."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from rejoinder.conformance.cases._case import (
     LONG,
@@ -17,19 +17,14 @@ from rejoinder.conformance.cases._case import (
     user,
 )
 
+# Small models answer some of these in a word; one long answer is enough.
+_CUT: Final = (("story", "Tell a long story"), ("count", "Count from one to fifty."), ("hello", "Hello"))
 
-def cases(setting: Setting) -> Iterator[PlannedCase]:
-    """Yield the cases in the order in which they are sent."""
+
+def cases(setting: Setting, plan: str) -> Iterator[PlannedCase]:
+    """Yield the cases of a plan in the order in which they are sent."""
     body = setting.body
     hello = "Say hello."
-    yield PlannedCase(
-        "basic.input",
-        "A string input and a list of one user message are the same question.",
-        (
-            Planned("string", body(input=hello, temperature=0), ("valid", "basic")),
-            Planned("list", body(input=user(hello), temperature=0), ("valid", "basic")),
-        ),
-    )
     yield PlannedCase(
         "basic.stream",
         "The simplest question, streamed.",
@@ -52,16 +47,10 @@ def cases(setting: Setting) -> Iterator[PlannedCase]:
             ),
         ),
     )
-    yield plain_and_streamed(
-        "tool.required",
-        "A function call that tool_choice demands.",
-        body(
-            input=user("What is the weather in Oslo?"),
-            tools=[WEATHER_TOOL],
-            tool_choice="required",
-            max_output_tokens=64,
-        ),
-    )
+    for name, text in _CUT if plan == "full" else _CUT[:1]:
+        yield _cut(name, body(input=text, temperature=0, max_output_tokens=LONG), setting.least_tokens)
+    if plan == "smoke":
+        return
     yield plain_and_streamed(
         "tool.named",
         "A function call that tool_choice names.",
@@ -78,9 +67,6 @@ def cases(setting: Setting) -> Iterator[PlannedCase]:
             "A request that names itself; the name comes back as the response's id.",
             body(input=hello, request_id="named by the case"),
         )
-    # Small models answer some of these in a word; one long answer is enough.
-    for name, text in (("story", "Tell a long story"), ("count", "Count from one to fifty."), ("hello", "Hello")):
-        yield _cut(name, body(input=text, temperature=0, max_output_tokens=LONG), setting.least_tokens)
     yield plain_and_streamed(
         "reasoning.effort",
         "A question with reasoning asked for.",

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from rejoinder.conformance.checks._diff import first_difference
+from rejoinder.conformance.checks._formats import last_text, misfit, wanted_shape
 from rejoinder.conformance.checks._problems import at_event, get, in_response
-from rejoinder.conformance.checks._turns import TERMINAL, has_refusal, retrieved, state, told, was_cut
+from rejoinder.conformance.checks._turns import TERMINAL, retrieved, state, told, was_cut
 from rejoinder.conformance.registry import On, check
 from rejoinder.conformance.view import Case, View
-from rejoinder.contract import SchemaError, Validator
 from rejoinder.fold import ItemTrace, PartTrace
 from rejoinder.verdict import ABSENT, Problem
 
@@ -430,51 +428,14 @@ def streamed_as_plain(case: Case) -> Iterator[Problem]:
             )
 
 
-def _wanted_shape(view: View) -> dict[str, Any] | None:
-    """Return the schema that the answer must fit, ``None`` where nothing binds it."""
-    shape = get(view.request, "text", "format")
-    if not isinstance(shape, dict) or shape.get("type") != "json_schema" or shape.get("strict") is not True:
-        return None
-    schema = shape.get("schema")
-    return schema if isinstance(schema, dict) and not was_cut(view) and not has_refusal(view) else None
-
-
-def _last_text(view: View) -> str:
-    """Return the text of the last message; what comes before it is commentary."""
-    messages = [item for item in view.output if item.get("type") == "message"]
-    content = messages[-1].get("content") if messages else None
-    parts = content if isinstance(content, list) else ()
-    return "".join(str(get(part, "text")) for part in parts if get(part, "type") == "output_text")
-
-
-@check("ACC-15", On.RESPONSE, needs=lambda view: _wanted_shape(view) is not None and bool(_last_text(view)))
+@check("ACC-15", On.RESPONSE, needs=lambda view: wanted_shape(view) is not None and bool(last_text(view)))
 def text_fits_its_schema(view: View) -> Iterator[Problem]:
     """Where a strict JSON Schema was asked for, the text of a completed answer is parsed and validated against it."""
-    schema, text = _wanted_shape(view), _last_text(view)
+    schema, text = wanted_shape(view), last_text(view)
     assert schema is not None
-    wrong = _misfit(text, schema)
+    wrong = misfit(text, schema)
     if wrong:
         yield in_response(view, f"The text does not fit the schema: {wrong}", "/output", actual=text, kind="schema")
-
-
-def _misfit(text: str, schema: dict[str, Any] | None) -> str:
-    """Return why a text is not JSON, or does not fit a schema; empty when it does."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return "it is not JSON."
-    errors = _errors(value, schema) if schema is not None else []
-    return f"at {errors[0].pointer or 'its root'}, {errors[0].message}." if errors else ""
-
-
-def _errors(value: Any, schema: dict[str, Any]) -> list[SchemaError]:
-    """Return what is wrong; nothing where the schema itself is unsound or refers to others."""
-    if re.search(r'"\$(ref|dynamicRef)": *"[^#]', json.dumps(schema)):
-        return []
-    try:
-        return Validator(schema).errors(value)
-    except ValueError:
-        return []
 
 
 def _whole_calls(view: View) -> list[tuple[int, dict[str, Any]]]:
@@ -499,7 +460,7 @@ def arguments_are_json(view: View) -> Iterator[Problem]:
         if isinstance(tool, dict) and tool.get("strict") is True and isinstance(tool.get("parameters"), dict)
     }
     for i, item in _whole_calls(view):
-        wrong = _misfit(item["arguments"], strict.get(item.get("name")))
+        wrong = misfit(item["arguments"], strict.get(item.get("name")))
         if wrong:
             yield in_response(
                 view,

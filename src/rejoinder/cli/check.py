@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     type=click.Choice(["smoke", "quick", "full"]),
     default="quick",
     show_default=True,
-    help="How much is asked: some 20 requests, some 130, or every branch of the contract.",
+    help="How much is asked: some 17 requests, some 160, or every branch of the contract.",
 )
 @click.option(
     "--concurrency",
