@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from rejoinder.reports._model import Tone, view
+from rejoinder.reports._model import JUDGED, Tone, view
 from rejoinder.reports._text import plural
 from rejoinder.runfile import Run
 
 _COLOURS: Final = {
     Tone.FAIL: "red",
+    Tone.KNOWN: "yellowgreen",
     Tone.WARN: "yellowgreen",
     Tone.ERROR: "lightgrey",
     Tone.INFO: "brightgreen",
@@ -25,12 +26,14 @@ def render_badge(run: Run) -> str:
     """Return the run's verdict as the JSON that shields.io and its like draw an endpoint badge from."""
     seen = view(run)
     failed = seen.counts.get(Tone.FAIL, 0)
-    judged = sum(seen.counts.get(tone, 0) for tone in (Tone.PASS, Tone.INFO, Tone.WARN, Tone.FAIL))
+    judged = sum(seen.counts.get(tone, 0) for tone in JUDGED)
     if failed:
         message = f"{failed:,} of {plural(judged, 'rule')} broken"
     elif seen.tone in (Tone.PASS, Tone.WARN) and judged:
-        warned = seen.counts.get(Tone.WARN, 0)
-        message = f"{plural(judged, 'rule')} judged, " + (plural(warned, "warning") if warned else "all hold")
+        known, warned = seen.counts.get(Tone.KNOWN, 0), seen.counts.get(Tone.WARN, 0)
+        told = [f"{known:,} known to fail"] if known else []
+        told += [plural(warned, "warning")] if warned else []
+        message = f"{plural(judged, 'rule')} judged, {' and '.join(told) or 'all hold'}"
     else:
         message = seen.headline.lower()
     badge: dict[str, object] = {

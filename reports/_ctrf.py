@@ -15,6 +15,7 @@ from rejoinder.runfile import Run
 SPEC: Final = "1.0.0"
 _STATUS: Final = {
     Tone.FAIL: "failed",
+    Tone.KNOWN: "skipped",
     Tone.WARN: "passed",
     Tone.ERROR: "other",
     Tone.INFO: "passed",
@@ -29,9 +30,9 @@ def render_ctrf(run: Run) -> str:
     """Return the run as one CTRF document.
 
     A broken MUST rule is ``failed``, a rule that could not be judged is ``other``; declined and not applicable rules
-    are ``skipped`` with their reason. A broken SHOULD rule is ``passed`` with ``rawStatus`` ``warn`` and its message,
-    so that the summary fails exactly when the run's exit code says so. A load run is one test. A run that tested
-    nothing, or was cut short, has one failed test.
+    are ``skipped`` with their reason, and so is what is broken as the baseline says (``rawStatus`` ``known``). A broken
+    SHOULD rule is ``passed`` with ``rawStatus`` ``warn`` and its message, so that the summary fails exactly when the
+    run's exit code says so. A load run is one test. A run that tested nothing, or was cut short, has one failed test.
     """
     seen = view(run)
     begun, ended = _milliseconds(run.header.get("started_at")), _milliseconds(run.footer.get("ended_at"))

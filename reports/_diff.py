@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from rejoinder.reports._load import Distribution, Load
-from rejoinder.reports._model import WORDS, Anchors, FindingView, RuleView, Tone, View, view
+from rejoinder.reports._model import JUDGED, WORDS, Anchors, FindingView, RuleView, Tone, View, view
 from rejoinder.reports._statistics import fisher, mann_whitney
 from rejoinder.reports._text import count, listed, number, percent, plural, rate, seconds
 from rejoinder.runfile import Run
@@ -39,7 +39,6 @@ SIGN_OF: Final = {
     Kind.FIXED: "pass",
     Kind.CHANGED: "info",
 }
-_JUDGED: Final = (Tone.PASS, Tone.FAIL, Tone.WARN, Tone.INFO)
 _METRICS: Final = ("ttft", "itl", "max_gap", "tpot", "e2e", "e2e_intended")
 _TESTED: Final = ("ttft", "max_gap", "tpot", "e2e", "e2e_intended")
 """Metrics with one value for each request. Gaps between tokens hang together within a stream: they are not tested."""
@@ -149,7 +148,7 @@ def _sort_findings(
     """Add the findings of one rule to their groups; return the kinds that there were."""
     once = {finding.finding.fingerprint: finding for finding in (earlier.findings if earlier else [])}
     now = {finding.finding.fingerprint: finding for finding in (later.findings if later else [])}
-    judged = later is not None and later.tone in _JUDGED
+    judged = later is not None and later.tone in JUDGED
     sorted_out: dict[Kind, list[FindingView]] = {}
     for mark, finding in now.items():
         sorted_out.setdefault(Kind.STILL if mark in once else Kind.NEW, []).append(finding)
@@ -188,7 +187,7 @@ def _verdict(diff: Diff) -> None:
     findings = f"Findings: {', '.join(told)}." if told else "Neither run found anything."
     changed = counts[Kind.CHANGED]
     rules = f"The verdict on {plural(changed, 'rule')} changed." if changed else "No verdict changed."
-    judged = any(rule.after and rule.after.tone in _JUDGED for rule in diff.rules)
+    judged = any(rule.after and rule.after.tone in JUDGED for rule in diff.rules)
     if diff.new_failures:
         diff.tone, diff.headline = Tone.FAIL, plural(len(diff.new_failures), "new failure")
     elif not judged and not diff.after.load:

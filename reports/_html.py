@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
@@ -23,20 +23,21 @@ from rejoinder.reports import _text
 from rejoinder.reports._contract import MEANINGS, SIGN_OF
 from rejoinder.reports._evidence import Evidence, Gatherer, sides
 from rejoinder.reports._load_page import load_values
-from rejoinder.reports._model import WORDS, FindingView, RuleView, Tone, view
+from rejoinder.reports._model import GROUPS, WORDS, FindingView, RuleView, Tone, view
 from rejoinder.runfile import Run
 
-EVIDENCE_BUDGET: Final = 150_000
+EVIDENCE_BUDGET: Final = 80_000
 """Bytes of requests, events and replies on one page; the findings that matter most get theirs first."""
 FINDINGS_PER_RULE: Final = 10
 """Findings of one rule that are written out."""
 FINDINGS_PER_MESSAGE: Final = 3
 """Findings of one rule with one and the same message that are written out."""
-FINDINGS_IN_ALL: Final = 200
-"""Findings of all rules that are written out; every rule keeps at least its first."""
+FINDINGS_IN_ALL: Final = 80
+"""Findings of all rules that are written out."""
 LINES_PER_RULE: Final = 40
 """Further findings of one rule that get a line each; the others are counted."""
-LINES_IN_ALL: Final = 400
+LINES_IN_ALL: Final = 160
+"""Lines for further findings on one page; besides them every rule has one, if none of its findings is written out."""
 
 
 Key = TypeVar("Key")
@@ -69,6 +70,8 @@ def render_html(run: Run) -> str:
         run=run,
         view=seen,
         groups=groups,
+        titles=GROUPS,
+        amounts=amounts(groups),
         meanings=MEANINGS,
         sign_of=SIGN_OF,
         tones=[tone for tone in Tone if tone in seen.counts],
@@ -111,8 +114,8 @@ def chosen(
             if turn >= len(worthy):
                 continue
             finding = worthy[turn]
-            if turn and total >= room:
-                others.append(finding)
+            if total >= room:
+                others.insert(max(0, turn - len(shown.findings)), finding)  # it weighs more than those already there
                 continue
             entry = Shown(finding)
             if budget > 0:
@@ -122,11 +125,29 @@ def chosen(
                     budget -= evidence.weight
             shown.findings.append(entry)
             total += 1
+    for turn in range(LINES_PER_RULE):
+        for shown, _, others in everything:
+            unseen = not (turn or shown.findings)
+            if turn < len(others) and (lines < LINES_IN_ALL or unseen):
+                shown.lines.append(others[turn])
+                lines += 1
     for shown, _, others in everything:
-        shown.lines = others[: min(LINES_PER_RULE, LINES_IN_ALL - lines)]
-        lines += len(shown.lines)
         shown.hidden = len(others) - len(shown.lines)
     return groups
+
+
+class Amounts(NamedTuple):
+    """How many findings there are, and how many of them are only counted on the page."""
+
+    total: int
+    left_out: int
+
+
+def amounts(groups: Sequence[tuple[Key, list[ShownRule]]]) -> Amounts:
+    """Return how many findings the rules have, and how many of them are only counted."""
+    rules = [shown for _, listed in groups for shown in listed]
+    left_out = sum(shown.hidden for shown in rules)
+    return Amounts(sum(len(shown.findings) + len(shown.lines) for shown in rules) + left_out, left_out)
 
 
 def _sorted_out(findings: list[FindingView]) -> tuple[list[FindingView], list[FindingView]]:
@@ -158,6 +179,7 @@ def _environment() -> Environment:
         rate=_text.rate,
         size=_text.size,
         plural=_text.plural,
+        content=_content,
         share=lambda value: f"{value:.2f}".rstrip("0").rstrip(".") + "%",
     )
     environment.globals.update(percent=_text.percent, sides=sides)
@@ -169,6 +191,11 @@ def _harmless(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Markup):
         return _text.printable(value)
     return value
+
+
+def _content(value: str) -> Markup:
+    """Escape text that stands between tags, never in an attribute: quotes stay, of which JSON is full."""
+    return Markup(_text.printable(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
 @cache

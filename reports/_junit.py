@@ -22,9 +22,9 @@ def render_junit(run: Run) -> str:
     """Return the run as one JUnit XML document.
 
     A broken MUST rule is a failure, a rule that the harness could not judge an error; declined and not applicable
-    rules are skipped with their reason. A broken SHOULD rule passes and says so in ``system-out``, so that a build
-    breaks exactly when the run's exit code says so. A load run is one case, which fails when a request ended badly. A
-    run that tested nothing, or was cut short, has one errored case.
+    rules are skipped with their reason, and so are those that are broken as the baseline says. A broken SHOULD rule
+    passes and says so in ``system-out``, so that a build breaks exactly when the run's exit code says so. A load run is
+    one case, which fails when a request ended badly. A run that tested nothing, or was cut short, has one errored case.
     """
     seen = view(run)
     took = number(run.footer.get("ended_at"))
@@ -76,6 +76,10 @@ def _case(suite: ET.Element, rule: RuleView, tally: dict[str, int]) -> None:
     elif rule.tone in (Tone.NA, Tone.DECLINED):
         tally["skipped"] += 1
         ET.SubElement(case, "skipped", {"message": f"{rule.word}: {rule.reason}".rstrip(": ")})
+    elif rule.tone is Tone.KNOWN:
+        tally["skipped"] += 1
+        ET.SubElement(case, "skipped", {"message": f"known: {rule.reason}".rstrip(": ")})
+        ET.SubElement(case, "system-out").text = text
     elif rule.findings or rule.tone is Tone.WARN:
         ET.SubElement(case, "system-out").text = f"{rule.word}\n{text}"
 

@@ -8,12 +8,13 @@ from typing import Final
 from rejoinder.reports._evidence import sides
 from rejoinder.reports._excerpt import Span
 from rejoinder.reports._load import PERCENTILES, Load
-from rejoinder.reports._model import WORDS, FindingView, RuleView, Tone, View, view
+from rejoinder.reports._model import GROUPS, WORDS, FindingView, RuleView, Tone, View, view
 from rejoinder.reports._text import count, listed, one_line, percent, plural, rate, seconds
 from rejoinder.runfile import Run
 
 SIGNS: Final = {
     Tone.FAIL: "❌",
+    Tone.KNOWN: "🔶",
     Tone.WARN: "⚠️",
     Tone.ERROR: "🟪",
     Tone.INFO: "ℹ️",
@@ -43,9 +44,7 @@ def render_markdown(run: Run, limit: int = 60_000) -> str:
         block = _finding(rule, finding)
         if rule.tone is not group:
             group = rule.tone
-            tone = group if group in (Tone.FAIL, Tone.WARN) else Tone.INFO
-            title = {Tone.FAIL: "Failures", Tone.WARN: "Warnings"}.get(tone, "For information")
-            block = f"\n### {title}\n{block}"
+            block = f"\n### {GROUPS[group if group in GROUPS else Tone.INFO]}\n{block}"
         length = len(block.encode())
         if used + length + reserve > limit:
             break

@@ -28,46 +28,58 @@ from rejoinder.reports._text import (
     seconds,
 )
 from rejoinder.runfile import Run
-from rejoinder.verdict import Finding, Level, Minimal, Status, Verdict
+from rejoinder.verdict import Finding, Level, Minimal, Verdict
 
 
 class Tone(StrEnum):
     """How a line is shown: the status of a rule, ``info`` for a broken MAY rule, ``none`` where nothing was judged."""
 
     FAIL = "fail"
+    KNOWN = "known"
     WARN = "warn"
     ERROR = "error"
     INFO = "info"
+    PASS = "pass"
     DECLINED = "declined"
     NA = "na"
-    PASS = "pass"
     NONE = "none"
 
 
 WORDS: Final[Mapping[Tone, tuple[str, str, str]]] = {
     Tone.FAIL: ("fail", "failed", "a MUST rule is broken"),
+    Tone.KNOWN: ("known", "known", "broken as the baseline says; no new failure"),
     Tone.WARN: ("warn", "warned", "a SHOULD rule is broken"),
     Tone.ERROR: ("error", "not judged", "the harness or the network failed"),
     Tone.INFO: ("info", "informed", "a MAY rule is not met; nothing is wrong"),
+    Tone.PASS: ("pass", "passed", "the rule held wherever it was judged"),
     Tone.DECLINED: ("declined", "declined", "the model chose otherwise, so nothing can be said"),
     Tone.NA: ("n/a", "not applicable", "nothing in the run exercised the rule"),
-    Tone.PASS: ("pass", "passed", "the rule held wherever it was judged"),
     Tone.NONE: ("none", "none", "nothing was judged"),
 }
 """For each tone: the word beside its sign, the word in counts, and what it means."""
 
-_TONE_OF: Final = {
-    Status.FAIL: Tone.FAIL,
-    Status.WARN: Tone.WARN,
-    Status.ERROR: Tone.ERROR,
-    Status.DECLINED: Tone.DECLINED,
-    Status.NOT_APPLICABLE: Tone.NA,
-    Status.PASS: Tone.PASS,
+_TONE_OF: Final[Mapping[str, Tone]] = {
+    "fail": Tone.FAIL,
+    "known": Tone.KNOWN,
+    "warn": Tone.WARN,
+    "error": Tone.ERROR,
+    "declined": Tone.DECLINED,
+    "not_applicable": Tone.NA,
+    "pass": Tone.PASS,
 }
 _MEASURED: Final = {
     "SUSPECT": "The generator was strained or something was lost; take the figures with care.",
     "CLIENT-BOUND": "The generator, not the endpoint, may have set the figures.",
 }
+JUDGED: Final = (Tone.PASS, Tone.INFO, Tone.WARN, Tone.KNOWN, Tone.FAIL)
+"""The tones of rules that were judged."""
+GROUPS: Final[Mapping[Tone, str]] = {
+    Tone.FAIL: "Failures",
+    Tone.WARN: "Warnings",
+    Tone.KNOWN: "Known failures",
+    Tone.INFO: "For information",
+}
+"""The groups in which findings are told, the worst first, with their titles."""
 _LEVEL_ORDER: Final = {Level.MUST: 0, Level.SHOULD: 1, Level.MAY: 2, Level.OFF: 3}
 
 
@@ -120,7 +132,7 @@ class RuleView:
     failed: int
     reason: str
     findings: list[FindingView]
-    known: bool
+    catalogued: bool
 
     @property
     def word(self) -> str:
@@ -134,12 +146,22 @@ class RuleView:
 
 
 class Family(NamedTuple):
-    """Rules of one family with their number by tone."""
+    """Rules of one family, or of one level, with their number by tone."""
 
     id: str
     title: str
     rules: list[RuleView]
     counts: dict[Tone, int]
+
+    @property
+    def judged(self) -> int:
+        """How many of the rules were judged."""
+        return sum(self.counts.get(tone, 0) for tone in JUDGED)
+
+    @property
+    def tally(self) -> str:
+        """The rules by verdict in words, the worst first."""
+        return ", ".join(f"{amount:,} {WORDS[tone][1]}" for tone, amount in self.counts.items())
 
 
 class Excuse(NamedTuple):
@@ -167,6 +189,7 @@ class View:
     warnings: list[str]
     rules: list[RuleView]
     families: list[Family]
+    levels: list[Family]
     counts: dict[Tone, int]
     excuses: list[Excuse]
     coverage: tuple[int, int]
@@ -175,6 +198,12 @@ class View:
     exchanges: int
     problem: str = ""
     groups: list[tuple[Tone, list[RuleView]]] = field(default_factory=list)
+
+    @property
+    def unjudged(self) -> str:
+        """How many rules were not judged, in words."""
+        tones = [tone for tone in (Tone.ERROR, Tone.NA, Tone.DECLINED) if tone in self.counts]
+        return ", ".join(f"{self.counts[tone]:,} {WORDS[tone][1]}" for tone in tones)
 
     def findings(self) -> Iterator[tuple[RuleView, FindingView]]:
         """Yield every finding, the worst rules first."""
@@ -192,9 +221,10 @@ class View:
             (index, order, rule, finding)
             for order, rule in enumerate(rule for _, rules in self.groups for rule in rules)
             for index, finding in enumerate(_telling(rule.findings))
-            if rule.tone in (Tone.FAIL, Tone.WARN)
+            if rule.tone in (Tone.FAIL, Tone.WARN, Tone.KNOWN)
         ]
-        ranked.sort(key=lambda entry: (entry[2].tone is not Tone.FAIL, entry[0], entry[1]))
+        order = list(GROUPS)
+        ranked.sort(key=lambda entry: (order.index(entry[2].tone), entry[0], entry[1]))
         return [(rule, finding) for _, _, rule, finding in ranked[:limit]]
 
 
@@ -246,6 +276,7 @@ def view(run: Run, anchors: Anchors | None = None) -> View:
         warnings=_warnings(run, rules, load),
         rules=rules,
         families=_families(rules),
+        levels=_levels(rules),
         counts=_by_tone(rules),
         excuses=_excuses(rules),
         coverage=_coverage(rules, dialect),
@@ -297,7 +328,7 @@ def _rule(verdict: Verdict, known: Mapping[str, Rule], titles: Mapping[str, Any]
         failed=verdict.failed,
         reason=one_line(verdict.reason, 300),
         findings=[_finding(finding, titles, anchors) for finding in findings],
-        known=rule is not None,
+        catalogued=rule is not None,
     )
 
 
@@ -324,7 +355,7 @@ def _smallest(minimal: Minimal) -> str:
 
 def _groups(rules: list[RuleView]) -> list[tuple[Tone, list[RuleView]]]:
     groups = []
-    for tone in (Tone.FAIL, Tone.WARN, Tone.INFO):
+    for tone in GROUPS:
         found = [rule for rule in rules if rule.findings and _group_of(rule) is tone]
         found.sort(key=lambda rule: -rule.occurrences)
         if found:
@@ -333,8 +364,8 @@ def _groups(rules: list[RuleView]) -> list[tuple[Tone, list[RuleView]]]:
 
 
 def _group_of(rule: RuleView) -> Tone:
-    """Return the group of a rule's findings; findings of rules that neither failed nor warned only inform."""
-    return rule.tone if rule.tone in (Tone.FAIL, Tone.WARN) else Tone.INFO
+    """Return the group of a rule's findings; findings of rules that hold only inform."""
+    return rule.tone if rule.tone in GROUPS else Tone.INFO
 
 
 def _families(rules: list[RuleView]) -> list[Family]:
@@ -344,6 +375,14 @@ def _families(rules: list[RuleView]) -> list[Family]:
     return [
         Family(family, FAMILIES.get(family, ""), members, _by_tone(members)) for family, members in by_family.items()
     ]
+
+
+_LEVELS: Final = {"MUST": "binding", "SHOULD": "expected", "MAY": "only informs", "OFF": "not in force"}
+
+
+def _levels(rules: list[RuleView]) -> list[Family]:
+    found = {level: [rule for rule in rules if rule.level == level] for level in _LEVELS}
+    return [Family(level, _LEVELS[level], members, _by_tone(members)) for level, members in found.items() if members]
 
 
 def _by_tone(rules: list[RuleView]) -> dict[Tone, int]:
@@ -370,13 +409,12 @@ def _coverage(rules: list[RuleView], dialect: str) -> tuple[int, int]:
     except RejoinderError:  # a run of an unknown dialect is still worth a report
         return 0, 0
     force = {rule.id for rule in catalogue().values() if rule.level_in(name) is not Level.OFF}
-    judged = (Tone.PASS, Tone.FAIL, Tone.WARN, Tone.INFO)
-    return len({rule.id for rule in rules if rule.tone in judged} & force), len(force)
+    return len({rule.id for rule in rules if rule.tone in JUDGED} & force), len(force)
 
 
 def _verdict(run: Run, rules: list[RuleView], counts: Counter[Tone], load: Load | None) -> tuple[Tone, str, str]:
     """Return the verdict on the whole run: its tone, a headline of a few words, and a sentence."""
-    judged = counts[Tone.PASS] + counts[Tone.FAIL] + counts[Tone.WARN] + counts[Tone.INFO]
+    judged = sum(counts[tone] for tone in JUDGED)
     tail = _load_sentence(load)
     if counts[Tone.FAIL]:
         broken = plural(counts[Tone.FAIL], "MUST rule is", "MUST rules are")
@@ -384,12 +422,15 @@ def _verdict(run: Run, rules: list[RuleView], counts: Counter[Tone], load: Load 
         return Tone.FAIL, "Does not conform", f"{sentence} {tail}".strip()
     if judged:
         if load is not None and load.bad:
-            sentence = f"No MUST rule is broken in {judged:,} that were judged{_also(counts)}."
+            sentence = f"{_none_broken(counts)} in {judged:,} that were judged{_also(counts)}."
             return Tone.FAIL, "Conforms, but not every request under load", f"{sentence} {tail}"
         if counts[Tone.ERROR]:
             left = plural(counts[Tone.ERROR], "rule")
-            sentence = f"No MUST rule is broken, but {left} could not be judged{_also(counts, errors=False)}."
+            sentence = f"{_none_broken(counts)}, but {left} could not be judged{_also(counts, errors=False)}."
             return Tone.ERROR, "Not settled", f"{sentence} {tail}".strip()
+        if counts[Tone.KNOWN]:
+            sentence = f"{_none_broken(counts)}, of {judged:,} that were judged{_also(counts)}."
+            return Tone.WARN, "No new failure", f"{sentence} {tail}".strip()
         if counts[Tone.WARN]:
             unmet = plural(counts[Tone.WARN], "SHOULD rule is", "SHOULD rules are")
             sentence = f"All MUST rules hold that were judged; {unmet} not met, of {plural(judged, 'rule')}."
@@ -407,8 +448,16 @@ def _verdict(run: Run, rules: list[RuleView], counts: Counter[Tone], load: Load 
     return Tone.ERROR, "Nothing was tested", problem or "The run holds no verdicts and no measurements."
 
 
+def _none_broken(counts: Counter[Tone]) -> str:
+    return "No MUST rule is newly broken" if counts[Tone.KNOWN] else "No MUST rule is broken"
+
+
 def _also(counts: Counter[Tone], *, errors: bool = True) -> str:
     parts = []
+    if counts[Tone.KNOWN]:
+        parts.append(
+            plural(counts[Tone.KNOWN], "rule is broken as the baseline says", "rules are broken as the baseline says")
+        )
     if counts[Tone.WARN]:
         parts.append(plural(counts[Tone.WARN], "SHOULD rule is not met", "SHOULD rules are not met"))
     if errors and counts[Tone.ERROR]:
@@ -474,7 +523,7 @@ def _warnings(run: Run, rules: list[RuleView], load: Load | None) -> list[str]:
         warnings += [one_line(_text(sentence), 400) for sentence in noted[:20]]
         if len(noted) > 20:
             warnings.append(f"{len(noted) - 20:,} more warnings are in the run file.")
-    strangers = [rule.id for rule in rules if not rule.known]
+    strangers = [rule.id for rule in rules if not rule.catalogued]
     if strangers and catalogue():
         names = listed(strangers)
         warnings.append(f"{plural(len(strangers), 'rule is', 'rules are')} not in this rejoinder's catalogue: {names}.")

@@ -17,6 +17,7 @@ from rejoinder.runfile import Run
 
 STYLES: Final = {
     Tone.FAIL: "red",
+    Tone.KNOWN: "yellow",
     Tone.WARN: "yellow",
     Tone.ERROR: "magenta",
     Tone.INFO: "blue",
@@ -27,6 +28,7 @@ STYLES: Final = {
 }
 _SIGNS: Final = {
     Tone.FAIL: ("✗", "x"),
+    Tone.KNOWN: ("=", "="),
     Tone.WARN: ("!", "!"),
     Tone.ERROR: ("?", "?"),
     Tone.INFO: ("i", "i"),
