@@ -10,12 +10,13 @@ import asyncio
 import email.utils
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from rejoinder.conformance.cases import Planned, PlannedCase, Replies, pauses
+from rejoinder.conformance.cases import PlannedCase
 from rejoinder.conformance.judge import select_rules
 from rejoinder.conformance.plan import Plan
+from rejoinder.conformance.sequence import Asking, CaseSequence
 from rejoinder.contract import load_dialect
 from rejoinder.exchange import Exchange, Outcome
 from rejoinder.settings import Budget
@@ -41,37 +42,6 @@ class Progress:
     failed: int = 0
     in_flight: int = 0
     output_tokens: int = 0
-
-
-class Ready(NamedTuple):
-    """A planned request worked out: path with query, headers (``None`` takes one out), body as it is to be sent."""
-
-    planned: Planned
-    path: str
-    headers: tuple[tuple[str, str | None], ...]
-    body: Any
-
-
-def prepare(planned: Planned, replies: Replies, target: Target) -> Ready | None:
-    """Work out a planned request from the replies that its case got so far; ``None`` when there is nothing to ask."""
-    body = planned.body(replies) if callable(planned.body) else planned.body
-    below = planned.path(replies) if callable(planned.path) else planned.path
-    if below is None or (body is None and callable(planned.body)):
-        return None
-    path = target.path(*below)
-    query = planned.query(replies) if callable(planned.query) else planned.query
-    if query:
-        path += ("&" if "?" in path else "?") + query
-    given = any(name.lower() == "content-type" for name, _ in planned.headers)
-    kind = (("content-type", "application/json"),) if body is not None and not given else ()
-    return Ready(planned, path, (*kind, *planned.headers), body)
-
-
-def stopped_on_purpose(planned: Planned, exchange: Exchange) -> bool:
-    """Return whether the exchange ended at a limit that its plan set for it."""
-    return (planned.read_limit is not None and exchange.outcome is Outcome.TOO_LARGE) or (
-        planned.deadline is not None and exchange.outcome is Outcome.TIMEOUT
-    )
 
 
 @dataclass(slots=True)
@@ -129,6 +99,7 @@ class CheckRun:
         self.result = CheckResult()
         self._on_exchange = on_exchange
         self._on_progress = on_progress
+        self._lanes = asyncio.Semaphore(concurrency)
         self._slots = asyncio.Semaphore(concurrency)
         self._number = 0
         self._silent = 0
@@ -143,13 +114,13 @@ class CheckRun:
     async def run(self) -> CheckResult:
         """Send the plan's cases, at most ``concurrency`` at a time and in the plan's order; return what was gathered.
 
-        Nothing is judged yet. A case's own requests follow one another.
+        Nothing is judged yet. A case's own requests follow one another, or go together as it says.
         """
         async with asyncio.TaskGroup() as group:
             for case in self.plan.cases:
-                await self._slots.acquire()
+                await self._lanes.acquire()
                 if self._halted:
-                    self._slots.release()
+                    self._lanes.release()
                     break
                 group.create_task(self._case(case))
         left = self.progress.requests - self.progress.done
@@ -158,73 +129,82 @@ class CheckRun:
         return self.result
 
     async def _case(self, case: PlannedCase) -> None:
-        replies: dict[str, Exchange] = {}
+        sequence = CaseSequence(case, self.target)
         try:
-            for planned in case.requests:
+            while asked := sequence.next():
+                if len(asked) == 1:
+                    await self._ask(sequence, asked[0])
+                else:
+                    async with asyncio.TaskGroup() as group:
+                        for asking in asked:
+                            group.create_task(self._ask(sequence, asking))
                 if self._halted or self._spent():
                     return
-                ready = prepare(planned, replies, self.target)
-                if ready is not None:
-                    replies[planned.role] = await self._ask(case, ready)
         finally:
-            self._slots.release()
+            self._lanes.release()
 
-    async def _ask(self, case: PlannedCase, ready: Ready) -> Exchange:
+    async def _ask(self, sequence: CaseSequence, asking: Asking) -> None:
+        """Send a request, repeat it as its plan and the endpoint want, and give the sequence the last reply to it."""
+        if asking.wait > 0:
+            await asyncio.sleep(asking.wait)
+        if self._halted or self._spent():
+            return
+        case = sequence.case
         self.progress.in_flight += 1
         self._on_progress(self.progress)
         try:
-            exchange = await self._send(case, ready)
+            exchange = await self._send(case, asking)
             for attempt in range(BUSY_RETRIES):
                 if exchange.status not in (429, 503) or self._halted:
                     break
                 self._keep(exchange.tagged("unjudged", "repeated"))
                 await self._pause(exchange, attempt)
-                exchange = await self._send(case, ready)
+                exchange = await self._send(case, asking)
             if exchange.status is None and exchange.outcome is not Outcome.CANCELLED and not self._halted:
                 # A connection that broke before the reply may be chance; only what happens twice counts.
                 first = exchange.tagged("unjudged", "repeated")
                 self._keep(first)
-                exchange = await self._send(case, ready)
+                exchange = await self._send(case, asking)
                 if exchange.status is not None:
                     self.result.warnings.append(
                         f"Case {case.id} got no reply at first and one when it was repeated: {first.detail}"
                     )
-            if ready.planned.until is not None:
-                exchange = await self._poll(case, ready, ready.planned.until, exchange)
+            exchange = await self._poll(case, asking, exchange)
         finally:
             self.progress.in_flight -= 1
         self._take(exchange)
-        return exchange
+        sequence.replies[asking.planned.role] = exchange
 
-    async def _poll(
-        self, case: PlannedCase, ready: Ready, until: Callable[[Exchange], bool], exchange: Exchange
-    ) -> Exchange:
-        """Repeat a request until the condition holds; return the last exchange, the others are kept."""
+    async def _poll(self, case: PlannedCase, asking: Asking, exchange: Exchange) -> Exchange:
+        """Repeat a request for as long as its plan wants; return the last exchange, the others are kept."""
         began = time.monotonic()
-        for number, pause in enumerate(pauses(), 1):
-            if until(exchange) or self._halted or self._spent() or time.monotonic() - began > self.deadline:
+        while not (self._halted or self._spent() or time.monotonic() - began > self.deadline):
+            pause = asking.again(exchange)
+            if pause is None:
                 break
-            self._keep(replace(exchange, role=f"{exchange.role}-{number}"))
+            self._keep(asking.repeated(exchange))
             await asyncio.sleep(pause)
-            exchange = await self._send(case, ready)
+            exchange = await self._send(case, asking)
         return exchange
 
-    async def _send(self, case: PlannedCase, ready: Ready) -> Exchange:
+    async def _send(self, case: PlannedCase, asking: Asking) -> Exchange:
         self._number += 1
-        planned = ready.planned
-        exchange = await self.client.send(
-            planned.method,
-            ready.path,
-            ready.body,
-            id=f"x{self._number:04d}",
-            case=case.id,
-            role=planned.role,
-            tags=planned.tags,
-            headers=ready.headers,
-            deadline=planned.deadline or self.deadline,
-            read_limit=planned.read_limit,
-        )
-        return replace(exchange, outcome=Outcome.CANCELLED) if stopped_on_purpose(planned, exchange) else exchange
+        number, planned = self._number, asking.planned
+        async with self._slots:
+            exchange = await self.client.send(
+                planned.method,
+                asking.path,
+                asking.body,
+                id=f"x{number:04d}",
+                case=case.id,
+                role=planned.role,
+                tags=asking.tags,
+                headers=asking.headers,
+                deadline=planned.deadline or self.deadline,
+                read_limit=planned.read_limit,
+                pace=planned.pace,
+            )
+        return asking.recorded(exchange)
 
     async def _pause(self, exchange: Exchange, attempt: int) -> None:
         wait = retry_after(exchange)

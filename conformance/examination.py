@@ -57,7 +57,7 @@ async def _send(
     on_progress: Callable[[Progress], None],
     on_interrupt: Callable[[], None] | None,
 ) -> CheckResult:
-    async with Client(target.url, key=target.key) as client:
+    async with Client(target.url, key=target.key, second_key=target.second_key) as client:
         run = CheckRun(
             client,
             target,

@@ -112,6 +112,8 @@ def _verdict(rule: Rule, level: Level, checks: Iterable[Registered], subjects: S
     elif not tally.judged:
         verdict.status = Status.NOT_APPLICABLE
         verdict.reason = f"Nothing in this run exercised it (looked at {' and '.join(dict.fromkeys(seen))})."
+        if rule.takes:
+            verdict.reason += f" It takes {rule.takes}."
     return verdict
 
 

@@ -14,21 +14,20 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
-from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
 import click
 
-from rejoinder.conformance.cases import Planned, PlannedCase, pauses
-from rejoinder.conformance.engine import Ready, prepare, stopped_on_purpose
+from rejoinder.conformance.cases import PlannedCase
 from rejoinder.conformance.judge import judge
 from rejoinder.conformance.plan import PLAN_NAMES, Plan, build_plan
+from rejoinder.conformance.sequence import Asking, CaseSequence
 from rejoinder.contract import dialect_names, load_dialect
-from rejoinder.exchange import Exchange, Outcome, Request
+from rejoinder.exchange import Exchange, Request
 from rejoinder.sandbox import FAULTS, Sandbox, record
 from rejoinder.verdict import Status, Verdict
 from rejoinder.wire.client import encode_json
@@ -46,6 +45,7 @@ CLEAN: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
 """The variants of the sandbox without faults: the model that is named, and settings of the sandbox."""
 
 IN_FLIGHT: Final = 4
+SECOND_KEY: Final = "the-second-tenant"
 _BATCH: Final = 16
 _DEADLINE: Final = 120.0
 # The clock of the sandbox goes on by so many seconds between requests.
@@ -107,13 +107,17 @@ class Clock:
         """Return the time in Unix seconds."""
         return self.now
 
+    def elapse(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
 
 def _row(job: tuple[str, str, str]) -> Row:
     plan, dialect, subject = job
     variant = CLEAN.get(subject)
     breaks = () if variant is not None else FAULTS[subject].breaks
     model = (variant or {}).get("model")
-    target = Target("http://sandbox/v1/responses", model, dialect=dialect)
+    target = Target("http://sandbox/v1/responses", model, dialect=dialect, second_key=SECOND_KEY)
     clock = Clock()
     faults = () if variant is not None else (subject,)
     sandbox = Sandbox(dialect, faults, clock=clock, min_tokens=(variant or {}).get("min_tokens", 0))
@@ -150,78 +154,63 @@ def _plan(name: str, dialect: str, model: str | None) -> Plan:
     return build_plan(name, load_dialect(dialect), model=model)
 
 
-@dataclass(slots=True)
-class _Lane:
-    """One place of the requests in flight: a case and what its requests got."""
-
-    case: PlannedCase
-    left: list[Any]
-    replies: dict[str, Exchange] = field(default_factory=dict)
-    polls: int = 0
-
-    def pause(self, planned: Planned, exchange: Exchange) -> float | None:
-        """Return how long to wait before the request is repeated; ``None`` when it is not."""
-        if planned.until is None or planned.until(exchange):
-            self.polls = 0
-            return None
-        pause = next(islice(pauses(), self.polls, None), None)
-        self.polls = 0 if pause is None else self.polls + 1
-        return pause
-
-    def next(self, target: Target) -> Ready | None:
-        """Return the case's next request; ``None`` when it has none left."""
-        while self.left:
-            ready = prepare(self.left.pop(0), self.replies, target)
-            if ready is not None:
-                return ready
-        return None
-
-
 def _batch(cases: Sequence[PlannedCase], sandbox: Sandbox, target: Target, clock: Clock) -> Iterator[Exchange]:
-    waiting = [_Lane(case, list(case.requests)) for case in cases]
-    lanes: list[_Lane] = []
+    waiting = [CaseSequence(case, target) for case in cases]
+    lanes: list[tuple[CaseSequence, list[Asking]]] = []
     while waiting or lanes:
+        # Who still repeats a request goes on with it; whose replies are all in asks the next ones.
+        lanes = [(sequence, asked) for sequence, open_ in lanes if (asked := open_ or sequence.next())]
         while waiting and len(lanes) < IN_FLIGHT:
-            lanes.append(waiting.pop(0))
-        # All lanes ask before any reply is read, so that the requests are in flight together.
-        asked = [(lane, ready) for lane in lanes if (ready := lane.next(target)) is not None]
-        lanes = [lane for lane, _ in asked]
-        told = [(lane, ready, request := _request(ready), sandbox.handle(request)) for lane, ready in asked]
+            sequence = waiting.pop(0)
+            if asked := sequence.next():
+                lanes.append((sequence, asked))
+        began = clock.now
+        # All ask before any reply is read, so that the requests are in flight together.
+        told = []
+        together = [(sequence, asking) for sequence, open_ in lanes for asking in open_]
+        for sequence, asking in sorted(together, key=lambda pair: pair[1].wait):
+            clock.now = began + asking.wait
+            request = _request(asking)
+            told.append((sequence, asking, request, clock.now, sandbox.handle(request)))
         longest = 0.0
-        for lane, ready, request, reply in told:
-            planned = ready.planned
+        for sequence, asking, request, started, reply in told:
+            planned = asking.planned
+            clock.now = started
             limit = planned.read_limit
             exchange = record(
                 request,
                 reply,
-                id=f"{lane.case.id}/{planned.role}",
-                case=lane.case.id,
+                id=f"{sequence.case.id}/{planned.role}",
+                case=sequence.case.id,
                 role=planned.role,
-                tags=planned.tags,
-                started_at=clock.now,
+                tags=asking.tags,
+                started_at=started,
                 deadline=planned.deadline or _DEADLINE,
+                pace=planned.pace,
+                elapse=clock.elapse,
                 **({} if limit is None else {"read_limit": limit}),
             )
-            if stopped_on_purpose(planned, exchange):
-                exchange = replace(exchange, outcome=Outcome.CANCELLED)
-            longest = max(longest, exchange.ended_at)
-            pause = lane.pause(planned, exchange)
+            exchange = asking.recorded(exchange)
+            pause = asking.again(exchange)
+            ended = started - began + exchange.ended_at
             if pause is None:
-                lane.replies[planned.role] = exchange
+                sequence.replies[planned.role] = exchange
+                next(open_ for lane, open_ in lanes if lane is sequence).remove(asking)
             else:
-                lane.left.insert(0, planned)
-                exchange = replace(exchange, role=f"{planned.role}-{lane.polls}")
-                longest += pause
+                exchange = asking.repeated(exchange)
+                asking.wait = 0.0
+                ended += pause
+            longest = max(longest, ended)
             yield exchange
-        clock.now += longest + _PAUSE
+        clock.now = began + longest + _PAUSE
 
 
-def _request(ready: Ready) -> Request:
-    body = ready.body
+def _request(asking: Asking) -> Request:
+    body = asking.body
     data = b"" if body is None else body if isinstance(body, bytes) else encode_json(body)
-    headers = {name.lower(): value for name, value in ready.headers}
+    headers = {name.lower(): value for name, value in asking.headers}
     sent = tuple((name, value) for name, value in headers.items() if value is not None)
-    return Request(ready.planned.method, ready.path, sent, data)
+    return Request(asking.planned.method, asking.path, sent, data)
 
 
 @click.command("kill")

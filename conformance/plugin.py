@@ -32,6 +32,14 @@ _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
         "api-key-env",
         {"metavar": "NAME", "default": "REJOINDER_API_KEY", "help": "Environment variable that holds the key."},
     ),
+    (
+        "second-key-env",
+        {
+            "metavar": "NAME",
+            "default": "REJOINDER_SECOND_API_KEY",
+            "help": "Environment variable that holds the key of another tenant.",
+        },
+    ),
     ("out", {"metavar": "DIR", "help": "Keep the run file in this folder."}),
 )
 
@@ -122,6 +130,7 @@ def _examine(config: pytest.Config, folder: Path) -> None:
             target = recording.discover(
                 url,
                 key=os.environ.get(option("rejoinder_api_key_env")) or None,
+                second_key=os.environ.get(option("rejoinder_second_key_env")) or None,
                 model=option("rejoinder_model"),
                 dialect=dialect,
             )

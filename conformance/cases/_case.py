@@ -18,6 +18,7 @@ Replies = Mapping[str, Exchange]
 BodyOf = Callable[[Replies], Any]
 PathOf = Callable[[Replies], tuple[str, ...] | None]
 QueryOf = Callable[[Replies], str]
+WaitOf = Callable[[Replies], float]
 
 TINY: Final = 16
 """Tokens that a generated request may have answered; the smallest that every dialect allows."""
@@ -76,7 +77,11 @@ class Planned:
     names what lies below the create endpoint (``(response_id, "cancel")``), or is such a function. Either may return
     ``None`` to say that there is nothing to ask. ``query`` is sent as it is, or made of the replies. ``role`` names the
     request in its case. ``deadline`` (seconds) and ``read_limit`` (bytes of the reply) stop it early on purpose; what
-    they stop has the outcome ``cancelled``.
+    they stop has the outcome ``cancelled``. ``pace`` is how many seconds a slow reader lets pass after each read.
+
+    With ``beside`` the request is sent together with the one before it, not after its reply, and sees the same replies;
+    ``wait`` is how many seconds after that it is sent, or such a function. ``tenant`` 2 sends it with the second
+    tenant's key; without such a key it is not sent.
 
     With ``until`` the request is repeated, with a pause, until the condition holds for its reply, and at most as often
     as :func:`pauses` says or as long as one request may take. All replies are judged; the last one has the role, those
@@ -95,6 +100,10 @@ class Planned:
     query: str | QueryOf = ""
     deadline: float | None = None
     read_limit: int | None = None
+    pace: float = 0.0
+    beside: bool = False
+    wait: float | WaitOf = 0.0
+    tenant: int = 1
     until: Callable[[Exchange], bool] | None = None
 
 
@@ -108,11 +117,25 @@ def pauses() -> Iterator[float]:
 
 @dataclass(frozen=True, slots=True)
 class PlannedCase:
-    """Requests that belong together; they are sent one after the other. ``intent`` is one sentence."""
+    """Requests that belong together. They are sent one after the other, but for those that go beside another.
+
+    ``intent`` is one sentence.
+    """
 
     id: str
     intent: str
     requests: tuple[Planned, ...]
+
+    def groups(self) -> Iterator[list[Planned]]:
+        """Yield the requests in the order in which they are sent; those in one list are sent together."""
+        group: list[Planned] = []
+        for planned in self.requests:
+            if group and not planned.beside:
+                yield group
+                group = []
+            group.append(planned)
+        if group:
+            yield group
 
 
 @dataclass(frozen=True, slots=True)

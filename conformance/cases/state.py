@@ -64,6 +64,7 @@ def cases(setting: Setting, plan: str) -> Iterator[PlannedCase]:
         yield _memory(setting, "list")
         yield _memory_of_calls(setting)
         yield _siblings(setting)
+        yield _tenants(setting)
 
 
 def at(role: str, *below: str) -> Callable[[Replies], tuple[str, ...] | None]:
@@ -310,6 +311,43 @@ def _siblings(setting: Setting) -> PlannedCase:
             Planned("child", after("parent", f"The code word is {word}. Answer with OK only.")),
             Planned("sibling", after("parent", asked)),
             Planned("grandchild", after("child", asked)),
+        ),
+    )
+
+
+def _tenants(setting: Setting) -> PlannedCase:
+    """Return a case that asks nothing unless the second tenant's key is good for a response of its own."""
+    story = setting.body(input=user("Tell a long story."), background=True, max_output_tokens=LONG)
+
+    def ours(body: dict[str, Any]) -> Callable[[Replies], dict[str, Any] | None]:
+        return lambda replies: None if response_id(replies, "theirs") is None else body
+
+    def continued(identity: Callable[[str], str]) -> Callable[[Replies], dict[str, Any] | None]:
+        def body(replies: Replies) -> dict[str, Any] | None:
+            known = response_id(replies, "first")
+            return None if known is None else setting.body(input=user("Go on."), previous_response_id=identity(known))
+
+        return body
+
+    def by(tenant: int, role: str, method: str, of: str, *below: str) -> Planned:
+        return Planned(role, method=method, path=at(of, *below), tags=(), tenant=tenant)
+
+    return PlannedCase(
+        "state.tenants",
+        "What one tenant has stored is asked for with the key of another.",
+        (
+            Planned("theirs", setting.body(input=user("Say hello.")), tenant=2),
+            Planned("first", ours(setting.body(input=user("Say hello.")))),
+            by(1, "get", "GET", "first"),
+            by(2, "their-get", "GET", "first"),
+            by(2, "their-listing", "GET", "first", "input_items"),
+            Planned("their-unknown", continued(other_id), (), tenant=2),
+            Planned("their-continued", continued(lambda identity: identity), (), tenant=2),
+            Planned("story", ours(story)),
+            by(2, "their-cancel", "POST", "story", "cancel"),
+            by(1, "get-story", "GET", "story"),
+            by(2, "their-delete", "DELETE", "first"),
+            by(1, "get-after", "GET", "first"),
         ),
     )
 

@@ -396,3 +396,50 @@ def unfinished_is_not_continued(case: Case) -> Iterator[Problem]:
             actual=status,
             kind="5xx" if status >= 500 else view.exchange.role,
         )
+
+
+def _two_tenants(case: Case) -> bool:
+    return told(case.get("theirs")) is not None and told(case.get("first")) is not None
+
+
+@check("STA-11", On.CASE, needs=_two_tenants)
+def tenants_are_strangers(case: Case) -> Iterator[Problem]:
+    """With a second tenant's key the first one's responses are retrieved, listed, continued, cancelled and deleted.
+
+    Each must be refused, and what cancel and delete were asked for must not have happened. On an endpoint that takes
+    any previous_response_id, known or not, continuing proves nothing.
+    """
+    for role, what in (("their-get", "retrieve"), ("their-listing", "list the input items of")):
+        view = case.get(role)
+        if view is not None and retrieved(view) is not None:
+            yield _stranger(view, what)
+    continued = case.get("their-continued")
+    if continued is not None and told(continued) is not None and is_refusal(status_code(case.get("their-unknown"))):
+        yield _stranger(continued, "continue")
+    cancel, story = case.get("their-cancel"), retrieved(case.get("get-story"))
+    if cancel is not None and (retrieved(cancel) is not None or state(story) == "cancelled"):
+        yield _stranger(cancel, "cancel")
+    delete = case.get("their-delete")
+    was_there = retrieved(case.get("get")) is not None
+    if delete is not None and was_there and status_code(case.get("get-after")) in (404, 410):
+        yield _stranger(delete, "delete")
+    for role in ("their-get", "their-listing", "their-continued", "their-cancel", "their-delete"):
+        view = case.get(role)
+        if view is not None and is_broken(status_code(view)):
+            yield _at(
+                view,
+                f"A request for another tenant's response is answered with status {status_code(view)}.",
+                expected="404, or another 4xx status",
+                actual=status_code(view),
+                kind=f"{role} 5xx",
+            )
+
+
+def _stranger(view: View, what: str) -> Problem:
+    return _at(
+        view,
+        f"A tenant can {what} a response of another.",
+        expected="404, or another 4xx status",
+        actual=status_code(view),
+        kind=view.exchange.role,
+    )

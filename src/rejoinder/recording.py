@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rejoinder import __version__
-from rejoinder.errors import TargetError
+from rejoinder.errors import TargetError, UsageError
 from rejoinder.exchange import Exchange
 from rejoinder.runfile import RunWriter
 from rejoinder.wire.target import Target, find_target
@@ -49,11 +49,23 @@ class Recording:
         """Write the footer with the exit code."""
         self.writer.footer(ended_at=time.time(), exit_code=exit_code, **fields)
 
-    def discover(self, url: str, *, key: str | None, model: str | None, dialect: str, deadline: float = 60.0) -> Target:
+    def discover(
+        self,
+        url: str,
+        *,
+        key: str | None,
+        second_key: str | None = None,
+        model: str | None,
+        dialect: str,
+        deadline: float = 60.0,
+    ) -> Target:
         """Find the endpoint; ``deadline`` is in seconds.
 
         When there is none, the run file is finished with what was gathered before the :class:`TargetError` is raised.
+        Raises :class:`UsageError` when the two keys are the same.
         """
+        if second_key is not None and second_key == key:
+            raise UsageError("The second key is the same as the first.", "It must be the key of another tenant.")
         try:
             target, exchanges = asyncio.run(find_target(url, key=key, model=model, dialect=dialect, deadline=deadline))
         except TargetError as error:
@@ -62,4 +74,4 @@ class Recording:
             self.footer(error.exit_code, problem=str(error))
             raise
         self.found = tuple(exchanges)
-        return target
+        return replace(target, second_key=second_key)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "REJOINDER_"
 KEY_VARIABLE: Final = "REJOINDER_API_KEY"
+SECOND_KEY_VARIABLE: Final = "REJOINDER_SECOND_API_KEY"
 FILE: Final = "rejoinder.toml"
 
 Kind = type | Callable[[str], Any]
@@ -82,7 +83,8 @@ def load_settings(
 def check_environment(known: Known, environ: Mapping[str, str] | None = None) -> None:
     """Raise :class:`UsageError` for a ``REJOINDER_*`` variable that is no known setting or has the wrong kind.
 
-    ``REJOINDER_API_KEY`` is known, and so is every variable that ends in ``_API_KEY``, for ``--api-key-env``.
+    ``REJOINDER_API_KEY`` is known, and so is every variable that ends in ``_API_KEY``, for ``--api-key-env`` and
+    ``--second-key-env``.
     """
     for command, values in _environment(known, os.environ if environ is None else environ).items():
         for name, found in values.items():

@@ -247,3 +247,29 @@ def test_the_rule_reference_is_up_to_date(invoke: Invoke) -> None:
     """Write it anew with `rejoinder rules --markdown > docs/rules.md`."""
     shipped = Path(__file__).parents[2] / "docs" / "rules.md"
     assert invoke("rules", "--markdown")[1] == shipped.read_text(encoding="utf-8")
+
+
+def test_the_second_tenants_key(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ours, theirs = "key-of-the-first", "key-of-the-second"
+    monkeypatch.setenv("REJOINDER_API_KEY", ours)
+    check = ("check", "--plan", "smoke", "-q")
+    with running(Sandbox(key=ours, second_key=theirs)) as url:
+        code, _, err = invoke(*check, url, "--second-key-env", "THEIR_API_KEY")
+        assert "THEIR_API_KEY that --second-key-env names is not set" in err
+        monkeypatch.setenv("THEIR_API_KEY", ours)
+        code, _, err = invoke(*check, url, "--second-key-env", "THEIR_API_KEY", "--out", "same")
+        assert (code, "same as the first" in err) == (2, True)
+        monkeypatch.setenv("THEIR_API_KEY", theirs)
+        code, _, err = invoke("check", "--plan", "full", "-q", url, "--second-key-env", "THEIR_API_KEY", "--out", "o")
+        assert code == 0, err
+        [verdict] = [verdict for verdict in read_run(tmp_path / "o").verdicts if verdict.rule == "STA-11"]
+        assert verdict.status == "pass"
+    for path in (tmp_path / "o").iterdir():
+        assert theirs not in path.read_text()
+
+
+def test_what_a_rule_takes_is_told(invoke: Invoke, endpoint: str, tmp_path: Path) -> None:
+    invoke("check", "--plan", "smoke", "-q", endpoint, "--out", "o")
+    [verdict] = [verdict for verdict in read_run(tmp_path / "o").verdicts if verdict.rule == "STA-11"]
+    assert verdict.status == "not_applicable"
+    assert "--second-key-env" in verdict.reason

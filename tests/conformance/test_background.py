@@ -98,7 +98,7 @@ def polled(bodies: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, **sett
     async def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json=next(left, bodies[-1]))
 
-    monkeypatch.setattr("rejoinder.conformance.engine.pauses", lambda: iter([0.0] * 5))
+    monkeypatch.setattr("rejoinder.conformance.sequence.pauses", lambda: iter([0.0] * 5))
     case = PlannedCase("c", "A case.", (Planned("poll", method="GET", until=background.is_over, tags=()),))
 
     async def go() -> CheckResult:

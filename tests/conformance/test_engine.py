@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
-from rejoinder.conformance.cases import Planned, PlannedCase
+from rejoinder.conformance.cases import Planned, PlannedCase, Replies
 from rejoinder.conformance.engine import CheckResult, CheckRun, retry_after
 from rejoinder.conformance.plan import Plan, build_plan
 from rejoinder.contract import load_dialect
@@ -186,3 +187,82 @@ def test_a_whole_plan_runs_against_the_sandbox() -> None:
 
     result = asyncio.run(go())
     assert [v.rule for v in judge(result.exchanges, "northstar") if v.findings or v.status is Status.ERROR] == []
+
+
+def together(size: int, **fields: Any) -> Plan:
+    """Return a plan of one case: a request, some that go together after it, and a last one."""
+    beside = tuple(Planned(f"r{n}", {"input": str(n)}, beside=n > 0, **fields) for n in range(size))
+    return Plan("test", (PlannedCase("c", "A case.", (Planned("first"), *beside, Planned("last"))),))
+
+
+@pytest.mark.parametrize(("limit", "most"), [(8, 5), (2, 2), (1, 1)])
+def test_requests_beside_each_other_are_in_flight_together_up_to_the_limit(limit: int, most: int) -> None:
+    now: set[str] = set()
+    seen: list[set[str]] = []
+
+    async def count(request: httpx.Request) -> httpx.Response:
+        name = request.content.decode()
+        now.add(name)
+        seen.append(set(now))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        now.remove(name)
+        return httpx.Response(200, json=REPLY)
+
+    _, exchanges = run(together(5), count, concurrency=limit)
+    assert max(map(len, seen)) == most
+    assert seen[0] == seen[-1] == {""}
+    assert [exchange.role for exchange in exchanges][::6] == ["first", "last"]
+    assert len(exchanges) == 7
+
+
+def test_a_budget_holds_for_requests_that_go_together() -> None:
+    _, exchanges = run(together(5), fine, concurrency=8, budget=Budget(requests=4))
+    assert len(exchanges) == 4
+
+
+def test_requests_beside_each_other_see_the_same_replies() -> None:
+    known: dict[str, list[str]] = {}
+
+    def body(role: str) -> Callable[[Replies], dict[str, Any]]:
+        def make(replies: Replies) -> dict[str, Any]:
+            known[role] = sorted(replies)
+            return {}
+
+        return make
+
+    requests = (Planned("a"), Planned("b", body("b")), Planned("c", body("c"), beside=True), Planned("d", body("d")))
+    run(Plan("test", (PlannedCase("c", "A case.", requests),)), fine)
+    assert known == {"b": ["a"], "c": ["a"], "d": ["a", "b", "c"]}
+
+
+def test_what_waits_is_sent_later() -> None:
+    order: list[str] = []
+
+    async def note(request: httpx.Request) -> httpx.Response:
+        order.append(request.content.decode())
+        return httpx.Response(200, json=REPLY)
+
+    requests = (Planned("a", "late", wait=lambda replies: 0.02), Planned("b", "soon", beside=True))
+    run(Plan("test", (PlannedCase("c", "A case.", requests),)), note)
+    assert order == ['"late"', '"soon"'][::-1]
+
+
+def test_the_second_tenant_asks_with_a_key_of_its_own_that_is_not_recorded() -> None:
+    given: list[str | None] = []
+
+    async def note(request: httpx.Request) -> httpx.Response:
+        given.append(request.headers.get("authorization"))
+        return httpx.Response(200, text=f"You are {given[-1]}.")
+
+    plan = Plan("test", (PlannedCase("c", "A case.", (Planned("ours"), Planned("theirs", tenant=2))),))
+
+    async def go(target: Target) -> list[Exchange]:
+        transport = httpx.MockTransport(note)
+        async with Client(target.url, key="key-one", second_key=target.second_key, transport=transport) as client:
+            return (await CheckRun(client, target, plan).run()).exchanges
+
+    exchanges = asyncio.run(go(replace(TARGET, second_key="key-of-two")))
+    assert given == ["Bearer key-one", "Bearer key-of-two"]
+    assert "key-of-two" not in str([exchange.to_json() for exchange in exchanges])
+    assert [exchange.role for exchange in asyncio.run(go(TARGET))] == ["ours"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
+from rejoinder.conformance.cases import Planned, PlannedCase
 from rejoinder.conformance.kill import CLEAN, Clock, command, kill_matrix, run_in_process
-from rejoinder.conformance.plan import build_plan
+from rejoinder.conformance.plan import Plan, build_plan
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.sandbox import FAULTS, Sandbox
 from rejoinder.wire.target import Target
@@ -61,3 +62,19 @@ def test_the_command_sums_up(fault: str, code: int, words: str) -> None:
     )
     assert said.exit_code == code
     assert said.output.splitlines()[-1] == f"{words} faults killed, 5 of 5 clean variants silent"
+
+
+def test_requests_that_go_together_are_in_flight_together() -> None:
+    beside = tuple(Planned(f"r{n}", {"input": f"Say word{n}."}, beside=n > 0) for n in range(3))
+    plan = Plan("test", (PlannedCase("c", "A case.", (Planned("first", {"input": "Hi"}), *beside)),))
+    clock = Clock()
+    [exchanges] = run_in_process(plan, Sandbox(clock=clock), Target("http://sandbox/v1/responses"), clock)
+    starts = [exchange.started_at for exchange in exchanges]
+    assert starts[0] < starts[1] == starts[2] == starts[3]
+
+
+def test_a_slow_reader_takes_its_time() -> None:
+    plan = Plan("test", (PlannedCase("c", "A case.", (Planned("slow", {"input": "Hi", "stream": True}, pace=2.0),)),))
+    clock = Clock()
+    [[exchange]] = run_in_process(plan, Sandbox(clock=clock), Target("http://sandbox/v1/responses"), clock)
+    assert exchange.ended_at == 2.0 * len(exchange.chunks) > 10

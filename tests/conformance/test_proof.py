@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rejoinder.conformance.cases import Setting, background, state, tools
 from rejoinder.conformance.judge import broken_rules, judge
-from rejoinder.conformance.kill import Clock, run_in_process
+from rejoinder.conformance.kill import SECOND_KEY, Clock, run_in_process
 from rejoinder.conformance.plan import Plan
 from rejoinder.contract import dialect_names, load_dialect, load_rules
 from rejoinder.exchange import Chunk, Exchange, Outcome, Request
@@ -54,7 +54,7 @@ def judged(dialect: str, *faults: str) -> tuple[Verdict, ...]:
     if not faults or any(FAULTS[name].breaks[0] in HISTORIC for name in faults):
         clock = Clock(NOW)
         told_apart = Sandbox(dialect, faults, seed=1, clock=clock)
-        target = Target("http://sandbox/v1/responses", dialect=dialect)
+        target = Target("http://sandbox/v1/responses", dialect=dialect, second_key=SECOND_KEY)
         for batch in run_in_process(histories(dialect), told_apart, target, clock):
             exchanges += batch
     return tuple(judge(exchanges, dialect))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from rejoinder.errors import TargetError, UsageError
+from rejoinder.settings import KEY_VARIABLE, SECOND_KEY_VARIABLE
 
 if TYPE_CHECKING:
     from rejoinder.recording import Recording
@@ -43,7 +44,7 @@ def endpoint_options(function: Function) -> Function:
             click.option(
                 "--api-key-env",
                 metavar="NAME",
-                default="REJOINDER_API_KEY",
+                default=KEY_VARIABLE,
                 show_default=True,
                 help="Environment variable that holds the key.",
             ),
@@ -59,16 +60,14 @@ def endpoint_options(function: Function) -> Function:
     return function
 
 
-def read_key(variable: str) -> str | None:
+def read_key(variable: str, option: str = "--api-key-env") -> str | None:
     """Return the key that an environment variable holds; an unset default variable means no key.
 
-    Raises :class:`UsageError` when a variable was named that is not set.
+    Raises :class:`UsageError` when ``option`` named a variable that is not set.
     """
     key = os.environ.get(variable)
-    if not key and variable != "REJOINDER_API_KEY":
-        raise UsageError(
-            f"The variable {variable} that --api-key-env names is not set.", "Set it, or leave the option out."
-        )
+    if not key and variable not in (KEY_VARIABLE, SECOND_KEY_VARIABLE):
+        raise UsageError(f"The variable {variable} that {option} names is not set.", "Set it, or leave the option out.")
     return key or None
 
 

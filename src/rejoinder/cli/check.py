@@ -10,7 +10,7 @@ import click
 from rejoinder.cli._progress import Steps
 from rejoinder.cli._run import close_run, endpoint_options, read_key, recording
 from rejoinder.errors import UsageError
-from rejoinder.settings import Budget, parse_budget
+from rejoinder.settings import SECOND_KEY_VARIABLE, Budget, parse_budget
 
 if TYPE_CHECKING:
     from rejoinder.conformance.engine import CheckResult, Progress
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @endpoint_options
+@click.option(
+    "--second-key-env",
+    metavar="NAME",
+    default=SECOND_KEY_VARIABLE,
+    show_default=True,
+    help="Environment variable that holds the key of another tenant, whom nothing of the first may be shown.",
+)
 @click.option(
     "--plan",
     type=click.Choice(["smoke", "quick", "full"]),
@@ -55,6 +62,7 @@ def command(
     model: str | None,
     dialect: str,
     api_key_env: str,
+    second_key_env: str,
     out: Path | None,
     plan: str,
     concurrency: int,
@@ -77,13 +85,14 @@ def command(
     load_dialect(dialect)
     if not rule_count(dialect, select):
         raise UsageError(f"--select {select!r} selects no rule.", "`rejoinder rules` lists the rules.")
-    key = read_key(api_key_env)
+    key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
     with recording(out) as record, Steps(quiet=quiet) as steps:
         result = check_endpoint(
             record,
             steps,
             url,
             key=key,
+            second_key=second_key,
             model=model,
             dialect=dialect,
             plan_name=plan,
@@ -104,6 +113,7 @@ def check_endpoint(
     url: str,
     *,
     key: str | None,
+    second_key: str | None = None,
     model: str | None,
     dialect: str,
     plan_name: str,
@@ -119,7 +129,7 @@ def check_endpoint(
     from rejoinder.contract import load_dialect
 
     steps.step(f"Looking for an endpoint at {url}")
-    target = record.discover(url, key=key, model=model, dialect=dialect)
+    target = record.discover(url, key=key, second_key=second_key, model=model, dialect=dialect)
     plan = build_plan(plan_name, load_dialect(dialect), model=target.model)
     cases = {case.id: case.intent for case in plan.cases}
     record.header(target, url=url, model=model, dialect=dialect, plan=plan.name, seed=seed, cases=cases)

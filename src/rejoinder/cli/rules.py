@@ -63,6 +63,8 @@ def reference() -> str:
             lines.append(f"- Source: {rule.source}")
             if rule.unchecked:
                 lines.append(f"- Not checked: {rule.unchecked}")
+            if rule.takes:
+                lines.append(f"- Takes {rule.takes}")
             lines += [f"- Checked on {check.on.value}: {check.doc}" for check in checks[rule.id]]
             faults = [f"`{name}`" for name in _faults_of(rule)]
             if faults:
@@ -86,6 +88,8 @@ def _explain(rule: Rule) -> None:
     click.echo(f"  source     {rule.source}")
     if rule.unchecked:
         click.echo(f"  unchecked  {rule.unchecked}")
+    if rule.takes:
+        click.echo(f"  takes      {rule.takes}")
     for check in checks_by_rule()[rule.id]:
         click.echo(f"  checked    on {check.on.value}: {check.doc}")
     for fault in _faults_of(rule):

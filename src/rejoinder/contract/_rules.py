@@ -37,7 +37,7 @@ class Rule:
 
     ``id`` is never reused or renumbered. ``title`` is a few words, ``statement`` one sentence, ``source`` where it
     comes from. ``levels`` holds a level for each dialect that differs from ``level``. ``unchecked`` says why there is
-    no check, else empty.
+    no check, else empty. ``takes`` says what a run must be given to judge it, else empty.
     """
 
     id: str
@@ -47,6 +47,7 @@ class Rule:
     level: Level
     levels: Mapping[str, Level]
     unchecked: str = ""
+    takes: str = ""
 
     @property
     def family(self) -> str:
@@ -84,6 +85,7 @@ def _rule(name: str, row: Mapping[str, Any]) -> Rule:
             level=Level(row["level"]),
             levels={dialect: Level(level) for dialect, level in row.get("levels", {}).items()},
             unchecked=row.get("unchecked", ""),
+            takes=row.get("takes", ""),
         )
     except (KeyError, ValueError) as error:
         raise ContractError(f"rules/{name}: bad row {row.get('id', '?')}: {error}.") from error

@@ -88,6 +88,7 @@ class Fault:
 
     - ``kept`` gets what was just stored, and the store;
     - ``instead`` gets the visit to a neighbour of create, and may answer it in place of the sandbox or refuse it;
+    - ``shows_all`` says whether the responses of all tenants are open to a request;
     - ``listing`` changes a page of input items;
     - ``left`` gets what is stored of a background stream whose reader left before its end.
     """
@@ -109,6 +110,7 @@ class Fault:
     ending: Callable[[Reply, Occasion, float], Reply] | None = None
     kept: Callable[[Stored, Store, Occasion], None] | None = None
     instead: Callable[[Visit], Reply | None] | None = None
+    shows_all: Callable[[Occasion], bool] | None = None
     listing: Callable[[Json, Occasion], None] | None = None
     left: Callable[[Stored], None] | None = None
 
@@ -116,7 +118,7 @@ class Fault:
     def levels(self) -> tuple[str, ...]:
         """The names of the hooks that the fault uses."""
         streamed = ("request", "response", "events", "numbered", "frame", "body", "head", "error", "ending")
-        hooks = (*streamed, "kept", "instead", "listing", "left")
+        hooks = (*streamed, "kept", "instead", "shows_all", "listing", "left")
         return tuple(hook for hook in hooks if getattr(self, hook) is not None)
 
     @property

@@ -116,6 +116,10 @@ def _shared_context(stored: Stored, store: Store, occasion: Occasion) -> None:
         parent.context = deepcopy(stored.context)
 
 
+def _open(operation: str, method: str = "") -> Callable[[Occasion], bool]:
+    return lambda o: o.operation == operation and method in ("", o.request.method)
+
+
 FAULTS: Final = (
     Fault(
         id="streamed-not-stored",
@@ -244,5 +248,35 @@ FAULTS: Final = (
         title="Continuing an unfinished response is answered with a server error.",
         breaks=("STA-10",),
         error=breaks_down("previous_response_not_finished"),
+    ),
+    Fault(
+        id="other-tenant-retrieves",
+        title="A response can be retrieved with another tenant's key.",
+        breaks=("STA-11",),
+        shows_all=_open("response", "GET"),
+    ),
+    Fault(
+        id="other-tenant-lists-input",
+        title="The input items of a response can be listed with another tenant's key.",
+        breaks=("STA-11",),
+        shows_all=_open("input_items"),
+    ),
+    Fault(
+        id="other-tenant-deletes",
+        title="A response can be deleted with another tenant's key.",
+        breaks=("STA-11",),
+        shows_all=_open("response", "DELETE"),
+    ),
+    Fault(
+        id="other-tenant-cancels",
+        title="A background response can be cancelled with another tenant's key.",
+        breaks=("STA-11",),
+        shows_all=_open("cancel"),
+    ),
+    Fault(
+        id="other-tenant-continues",
+        title="A response can be continued with another tenant's key.",
+        breaks=("STA-11",),
+        shows_all=_open("create"),
     ),
 )

@@ -56,6 +56,13 @@ class Occasion:
         """Whether the request asks for a stream."""
         return self.body.get("stream") is True
 
+    @property
+    def key(self) -> str:
+        """The key of the tenant that asks, empty for none."""
+        headers = self.request.headers
+        given = next((value for name, value in headers if name.lower() == "authorization"), "")
+        return given.removeprefix("Bearer ")
+
 
 class ApiError(Exception):
     """A request that is refused; becomes the error envelope."""

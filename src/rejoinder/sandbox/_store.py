@@ -19,7 +19,8 @@ class Stored:
     ``response`` is its terminal form. ``context`` is what a chained request continues: all items before it, its own
     input and its output; ``input_items`` its own input, every item with an id. ``ready_at`` is the Unix time at which a
     background run is done; before it the response is ``running``. ``stream`` holds the sequence number (``None`` where
-    there is none) and the timed bytes of every event, for replay.
+    there is none) and the timed bytes of every event, for replay. ``owner`` is the key of the tenant that it belongs
+    to.
     """
 
     response: Json
@@ -30,6 +31,7 @@ class Stored:
     ready_at: float = 0.0
     cancelled: bool = False
     stream: list[tuple[int | None, Piece]] = field(default_factory=list)
+    owner: str = ""
 
     def current(self, now: float) -> Json:
         """Return the response as it is at a time: in progress, cancelled or terminal."""
@@ -69,9 +71,11 @@ class Store:
         """Forget the response of that id; return whether there was one."""
         return self._responses.pop(response_id, None) is not None
 
-    def item(self, item_id: str) -> Json | None:
-        """Return the item of that id from the input or output of any stored response."""
+    def item(self, item_id: str, owner: str) -> Json | None:
+        """Return the item of that id from the input or output of any stored response of a tenant."""
         for stored in reversed(self._responses.values()):
+            if stored.owner != owner:
+                continue
             for item in (*stored.input_items, *stored.response["output"]):
                 if item.get("id") == item_id:
                     found: Json = item

@@ -47,9 +47,10 @@ class Sandbox:
 
     ``dialect`` names the dialect that it speaks. ``faults`` are ids from :data:`rejoinder.sandbox.FAULTS`; each breaks
     one thing. ``token_delay`` is the time in seconds before each token of output. Ids depend on ``seed`` and on the
-    number of the request only. With ``key`` every request but ``/health`` needs it as bearer token. ``min_tokens``
-    makes short answers repeat themselves up to that many tokens. ``hold`` is how many seconds a connection stays open
-    under a fault that does not close it. ``clock`` gives the Unix time in seconds.
+    number of the request only. With ``key`` every request but ``/health`` needs it, or ``second_key``, as bearer token;
+    what is stored belongs to the key that it was made with. ``min_tokens`` makes short answers repeat themselves up to
+    that many tokens. ``hold`` is how many seconds a connection stays open under a fault that does not close it.
+    ``clock`` gives the Unix time in seconds.
 
     Safe to use from several threads. Raises :class:`~rejoinder.errors.UsageError` for an unknown fault and
     :class:`~rejoinder.errors.ContractError` for an unknown dialect.
@@ -63,6 +64,7 @@ class Sandbox:
         seed: int = 0,
         key: str | None = None,
         *,
+        second_key: str | None = None,
         min_tokens: int = 0,
         hold: float = 30.0,
         clock: Callable[[], float] = time.time,
@@ -72,6 +74,7 @@ class Sandbox:
         self.token_delay = token_delay
         self.seed = seed
         self.key = key
+        self.second_key = second_key
         self.min_tokens = min_tokens
         self.hold = hold
         self._clock = clock
@@ -151,7 +154,7 @@ class Sandbox:
         if self.key is None or operation == "health":
             return
         given = header(request, "authorization")
-        if given != f"Bearer {self.key}":
+        if given not in (f"Bearer {self.key}", f"Bearer {self.second_key}"):
             what = "The API key is wrong." if given else "The API key is missing."
             raise ApiError(401, what, code="invalid_api_key", headers=(("www-authenticate", "Bearer"),))
 
@@ -166,7 +169,7 @@ class Sandbox:
                 body = fault.request(body, occasion)
         now = self._clock()
         with self._lock:
-            turn = self._turn(body, occasion, now, fails=any(fault.fails for fault in faults))
+            turn = self._turn(body, occasion, now, faults, fails=any(fault.fails for fault in faults))
         events = generate(turn, self.dialect)
         response: Json = events[-1]["response"]
         background = body.get("background") is True
@@ -180,6 +183,7 @@ class Sandbox:
                 input_items=_with_ids(turn.fresh, turn.id),
                 background=background,
                 ready_at=now + max(seconds, _BACKGROUND_SECONDS) if background else now,
+                owner=occasion.key,
             )
             with self._lock:
                 if not self._store.put(stored):
@@ -187,7 +191,7 @@ class Sandbox:
                         400, f"There is a response {turn.id[:200]!r} already.", param="request_id", code="duplicate_id"
                     )
                 if turn.conversation is not None:
-                    self._store.extend(turn.conversation, stored.context)
+                    self._store.extend(f"{occasion.key} {turn.conversation}", stored.context)
                 for fault in faults:
                     if fault.kept is not None:
                         fault.kept(stored, self._store, occasion)
@@ -201,16 +205,16 @@ class Sandbox:
         reply = self._plain(response, occasion, faults, delay=seconds)
         return reply, _OUTCOME_OF_STATUS.get(response["status"], "ok")
 
-    def _turn(self, body: Json, occasion: Occasion, now: float, *, fails: bool) -> Turn:
+    def _turn(self, body: Json, occasion: Occasion, now: float, faults: Sequence[Fault], *, fails: bool) -> Turn:
         """Find what the request refers to and give it an id."""
         given = body["input"]
         fresh: list[Json] = [{"type": "message", "role": "user", "content": given}] if isinstance(given, str) else given
-        fresh = [self._referenced(item, index) for index, item in enumerate(fresh)]
+        fresh = [self._referenced(item, index, occasion) for index, item in enumerate(fresh)]
         history: list[Json] = []
         previous = body.get("previous_response_id")
         conversation = conversation_id(body)
         if previous is not None:
-            stored = self._store.get(previous)
+            stored = self._own(previous, occasion, faults)
             if stored is None:
                 raise ApiError(
                     404,
@@ -227,7 +231,7 @@ class Sandbox:
                 )
             history = stored.context
         elif conversation is not None:
-            history = self._store.conversation(conversation)
+            history = self._store.conversation(f"{occasion.key} {conversation}")
         _check_outputs(history, fresh)
         hexes = hashlib.blake2s(f"{self.seed}/{occasion.number}".encode(), digest_size=12).hexdigest()
         given_id = body.get("request_id") if self.dialect.response["request_id"] else None
@@ -246,11 +250,11 @@ class Sandbox:
             conversation=conversation,
         )
 
-    def _referenced(self, item: Json, index: int) -> Json:
+    def _referenced(self, item: Json, index: int, occasion: Occasion) -> Json:
         """Return the item that a reference means, any other item as it is."""
         if item.get("type") not in (None, "item_reference") or "role" in item:
             return item
-        found = self._store.item(item["id"])
+        found = self._store.item(item["id"], occasion.key)
         if found is None:
             raise ApiError(
                 404, f"There is no item {item['id'][:200]!r}.", param=f"input[{index}].id", code="item_not_found"
@@ -339,7 +343,7 @@ class Sandbox:
         for fault in faults:
             if fault.instead is not None:
                 with self._lock:
-                    stored = self._store.get(argument)
+                    stored = self._own(argument, occasion, faults)
                     visit = Visit(self._store, stored, occasion, _query(request), self._clock(), self.hold)
                     instead = fault.instead(visit)
                 if instead is not None:
@@ -348,7 +352,7 @@ class Sandbox:
             if method == "GET":
                 return self._retrieve(request, occasion, argument, faults)
             if method == "DELETE":
-                return self._delete(argument)
+                return self._delete(occasion, argument, faults)
             raise ApiError(405, "Use GET or DELETE.", code="method_not_allowed", headers=(("allow", "GET, DELETE"),))
         wanted = "POST" if operation in ("cancel", "input_tokens") else "GET"
         if method != wanted:
@@ -367,7 +371,7 @@ class Sandbox:
         query = _query(request)
         now = self._clock()
         with self._lock:
-            stored = self._found(response_id)
+            stored = self._found(response_id, occasion, faults)
             response = stored.current(now)
         if query.get("stream") != "true":
             return self._plain(response, occasion, faults)
@@ -384,16 +388,16 @@ class Sandbox:
             pieces = [piece._replace(delay=0.0) for piece in pieces]
         return self._send(200, _EVENT_STREAM, pieces, occasion, faults)
 
-    def _delete(self, response_id: str) -> Reply:
+    def _delete(self, occasion: Occasion, response_id: str, faults: Sequence[Fault]) -> Reply:
         with self._lock:
-            self._found(response_id)
+            self._found(response_id, occasion, faults)
             self._store.remove(response_id)
         return _ok({"id": response_id, "object": "response", "deleted": True})
 
     def _cancel(self, occasion: Occasion, response_id: str, faults: Sequence[Fault]) -> Reply:
         now = self._clock()
         with self._lock:
-            stored = self._found(response_id)
+            stored = self._found(response_id, occasion, faults)
             if not stored.background:
                 raise ApiError(400, "Only a background response can be cancelled.", code="not_cancellable")
             if stored.is_running(now):
@@ -404,7 +408,7 @@ class Sandbox:
     def _input_items(self, request: Request, occasion: Occasion, response_id: str, faults: Sequence[Fault]) -> Reply:
         query = _query(request)
         with self._lock:
-            items = list(self._found(response_id).input_items)
+            items = list(self._found(response_id, occasion, faults).input_items)
         limit = query.get("limit", "20")
         if not limit.isdecimal() or len(limit) > 3 or not 1 <= int(limit) <= 100:
             raise ApiError(400, "limit must be from 1 to 100.", param="limit", code="invalid_value")
@@ -434,7 +438,7 @@ class Sandbox:
     def _input_tokens(self, request: Request, occasion: Occasion) -> Reply:
         body = read_create(replace(request, body=encode({"input": [], **_object(read_json(request))})), MODELS)
         with self._lock:
-            turn = self._turn({**body, "request_id": None}, occasion, self._clock(), fails=False)
+            turn = self._turn({**body, "request_id": None}, occasion, self._clock(), (), fails=False)
         count = input_tokens(turn.items, body.get("instructions"))
         return _ok({"object": "response.input_tokens", "input_tokens": count})
 
@@ -447,8 +451,15 @@ class Sandbox:
                 return _ok(model)
         raise ApiError(404, f"The model {name[:200]!r} does not exist.", param="model", code="model_not_found")
 
-    def _found(self, response_id: str) -> Stored:
+    def _own(self, response_id: str, occasion: Occasion, faults: Sequence[Fault]) -> Stored | None:
+        """Return the response of that id if it belongs to who asks, or a fault shows it to anyone."""
         stored = self._store.get(response_id)
+        if stored is None or stored.owner == occasion.key:
+            return stored
+        return stored if any(fault.shows_all is not None and fault.shows_all(occasion) for fault in faults) else None
+
+    def _found(self, response_id: str, occasion: Occasion, faults: Sequence[Fault]) -> Stored:
+        stored = self._own(response_id, occasion, faults)
         if stored is None:
             raise ApiError(404, f"There is no response {response_id[:200]!r}.", code="response_not_found")
         return stored
@@ -491,10 +502,13 @@ def record(
     started_at: float = 0.0,
     deadline: float = math.inf,
     read_limit: float = math.inf,
+    pace: float = 0.0,
+    elapse: Callable[[float], None] = lambda seconds: None,
 ) -> Exchange:
     """Read a reply and return the exchange that a client would have recorded, without letting time pass.
 
     ``deadline`` (seconds) and ``read_limit`` (bytes) end the reading early, with the outcome that a client gives it.
+    ``pace`` is how many seconds a slow reader lets pass after each chunk, of which it tells ``elapse``.
     """
     now, size, chunks = 0.0, 0, []
     outcome = Outcome.CUT if reply.cut else Outcome.COMPLETE
@@ -508,6 +522,9 @@ def record(
         if size > read_limit:
             outcome = Outcome.TOO_LARGE
             break
+        if pace:
+            now += pace
+            elapse(pace)
     else:
         now += reply.hold
     if now > deadline:

@@ -57,9 +57,10 @@ class ClientOptions:
 class Client:
     """An asynchronous HTTP/1.1 client for one origin that records everything and interprets nothing.
 
-    ``Client(url, *, key=None, options=ClientOptions(), on_exchange=None, transport=None)``: of ``url`` only scheme,
-    host and port count. ``key`` is sent as ``Authorization: Bearer`` and never recorded. ``transport`` replaces the
-    network (an ``httpx.ASGITransport``, for example). Raises :class:`UsageError` for a key that no header can carry.
+    ``Client(url, *, key=None, second_key=None, options=ClientOptions(), on_exchange=None, transport=None)``: of ``url``
+    only scheme, host and port count. ``key`` is sent as ``Authorization: Bearer`` and never recorded, no more than
+    ``second_key``, which single requests may carry instead. ``transport`` replaces the network (an
+    ``httpx.ASGITransport``, for example). Raises :class:`UsageError` for a key that no header can carry.
 
     Every request opens a fresh connection unless ``options.keep_alive`` is set. Compression is not asked for, cookies
     are not kept and redirects are not followed, so a key never goes to another host. Proxies named by the environment
@@ -80,6 +81,7 @@ class Client:
         url: str,
         *,
         key: str | None = None,
+        second_key: str | None = None,
         options: ClientOptions | None = None,
         on_exchange: Callable[[Exchange], None] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -90,13 +92,14 @@ class Client:
             raise UsageError(f"{url!r} is not a valid address: {error}.") from error
         self._host = self._base.netloc.decode("ascii")
         self.options = options or ClientOptions()
-        if key and not (key.isascii() and key.isprintable() and key == key.strip()):
-            raise UsageError(
-                "The API key holds a line break, a blank at an end or a character outside ASCII.",
-                "Check the variable or file that it comes from.",
-            )
+        for name, text in (("API key", key), ("second key", second_key)):
+            if text and not (text.isascii() and text.isprintable() and text == text.strip()):
+                raise UsageError(
+                    f"The {name} holds a line break, a blank at an end or a character outside ASCII.",
+                    "Check the variable or file that it comes from.",
+                )
         self._key = key or None
-        self._redact = Redactor(self._key)
+        self._redact = Redactor(key, second_key)
         self._on_exchange = on_exchange
         proxy = "" if transport else _proxy(self._base)
         self._transport = transport or _transport(proxy, self.options)
@@ -143,14 +146,16 @@ class Client:
         tags: Iterable[str] = (),
         deadline: float | None = None,
         read_limit: int | None = None,
+        pace: float = 0.0,
     ) -> Exchange:
         """Send one request and return what came back; no behaviour of network or server raises.
 
         ``path`` is absolute, with its query. ``body`` is sent exactly when it is ``bytes``; ``None`` sends no body; any
         other value is sent as compact JSON (see :func:`encode_json`). ``headers`` come on top of the client's own: a
         name given here replaces all of its values there, and ``None`` as value takes it out.
-        ``deadline`` (seconds) and ``read_limit`` (bytes) replace ``options.total`` and ``options.max_body``. ``id``,
-        ``case``, ``role`` and ``tags`` are copied to the exchange.
+        ``deadline`` (seconds) and ``read_limit`` (bytes) replace ``options.total`` and ``options.max_body``. ``pace``
+        is how many seconds a slow reader lets pass after each read. ``id``, ``case``, ``role`` and ``tags`` are copied
+        to the exchange.
 
         Times in the exchange count from the first byte of the request, after the connection stands; when no connection
         came about, from the call. ``Accept`` is ``text/event-stream`` when the body asks for a stream, else
@@ -169,7 +174,7 @@ class Client:
             else:
                 async with timer:
                     self._timers.add(timer)
-                    await self._run(request, progress)
+                    await self._run(request, progress, pace)
                 if progress.size > limit:
                     outcome, detail = Outcome.TOO_LARGE, f"Reading stopped at the limit of {limit} bytes."
         except asyncio.CancelledError:
@@ -254,7 +259,7 @@ class Client:
             },
         )
 
-    async def _run(self, request: httpx.Request, progress: _Progress) -> None:
+    async def _run(self, request: httpx.Request, progress: _Progress, pace: float) -> None:
         response = await self._transport.handle_async_request(request)
         try:
             progress.status = response.status_code
@@ -269,6 +274,8 @@ class Client:
                 async for data in parts:
                     if not progress.take(data):
                         return
+                    if pace:
+                        await asyncio.sleep(pace)
             finally:
                 if hasattr(parts, "aclose"):
                     await parts.aclose()

@@ -22,18 +22,19 @@ MIN_SECRET: Final = 8
 
 
 class Redactor:
-    """Takes a key out of everything that is recorded.
+    """Takes keys out of everything that is recorded.
 
-    Headers that carry credentials lose their value whatever it is. The key itself is masked wherever the server
+    Headers that carry credentials lose their value whatever it is. A key itself is masked wherever the server
     repeats it, as it stands, JSON-escaped or percent-encoded; the mask is as long as what it covers, so byte offsets
     and chunk sizes stay right. Keys of fewer than ``MIN_SECRET`` characters are masked in headers only.
     """
 
-    def __init__(self, key: str | None = None) -> None:
+    def __init__(self, *keys: str | None) -> None:
         forms: set[str] = set()
-        if key and len(key) >= MIN_SECRET:
-            escaped = json.dumps(key)[1:-1]
-            forms = {key, escaped, escaped.replace("/", "\\/"), quote(key, safe=""), quote(key)}
+        for key in keys:
+            if key and len(key) >= MIN_SECRET:
+                escaped = json.dumps(key)[1:-1]
+                forms |= {key, escaped, escaped.replace("/", "\\/"), quote(key, safe=""), quote(key)}
         # Longest first: a form that contains another one must be covered whole.
         self._texts = sorted(forms, key=lambda form: (-len(form), form))
         self._bytes = [form.encode("utf-8") for form in self._texts]

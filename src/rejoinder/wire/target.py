@@ -29,9 +29,9 @@ class Target:
     """An endpoint that answers.
 
     ``url`` is the full address of the create endpoint, query included. ``model`` is ``None`` when none was given and
-    the endpoint lists none; requests then leave ``model`` out. ``key`` never shows in a ``repr``. ``dialect`` is the
-    name of the dialect it is judged by. ``models`` are the ids that the endpoint lists, ``server`` its Server header,
-    ``warnings`` sentences on what the preflight found odd.
+    the endpoint lists none; requests then leave ``model`` out. ``key`` and ``second_key``, that of another tenant,
+    never show in a ``repr``. ``dialect`` is the name of the dialect it is judged by. ``models`` are the ids that the
+    endpoint lists, ``server`` its Server header, ``warnings`` sentences on what the preflight found odd.
     """
 
     url: str
@@ -41,6 +41,7 @@ class Target:
     models: tuple[str, ...] = ()
     server: str = ""
     warnings: tuple[str, ...] = ()
+    second_key: str | None = field(default=None, repr=False)
 
     def path(self, *parts: str) -> str:
         """Return the absolute path of the create endpoint, or of what ``parts`` name below it, query included.
