@@ -66,6 +66,9 @@ MOST_STRETCHES: Final = 400
 """So many stretches has a timeline at most, about 20 KB of a run file."""
 _MOST_TYPE: Final = 60
 
+Stretch = tuple[float, float, str, int, int]
+"""Events of a stream that came together: first and last arrival, type, number, and the byte where the first begins."""
+
 
 @dataclass(slots=True)
 class Measurement:
@@ -142,8 +145,8 @@ def measure(
     return result
 
 
-def timeline(exchange: Exchange, most: int = MOST_STRETCHES) -> list[tuple[float, float, str, int]]:
-    """Return when the events of a stream came, as stretches ``(from, to, type, events)`` in order; never raises.
+def timeline(exchange: Exchange, most: int = MOST_STRETCHES) -> list[Stretch]:
+    """Return when the events of a stream came, as stretches in order; never raises.
 
     Events of one type that came together are one stretch. Where there would be more than ``most``, neighbours of one
     type with the shortest silences between them are joined, then any neighbours, as type ``several``.
@@ -158,10 +161,10 @@ def timeline(exchange: Exchange, most: int = MOST_STRETCHES) -> list[tuple[float
             if found and found[-1][1] == event.t and found[-1][2] == kind:
                 found[-1][3] += 1
             else:
-                found.append([event.t, event.t, kind, 1])
+                found.append([event.t, event.t, kind, 1, event.start])
     for same in (True, False):
         found = _joined(found, most, same)
-    return [(begin, end, kind, count) for begin, end, kind, count in found]
+    return [(begin, end, kind, count, start) for begin, end, kind, count, start in found]
 
 
 def _joined(stretches: list[list[Any]], most: int, same: bool) -> list[list[Any]]:
@@ -175,13 +178,13 @@ def _joined(stretches: list[list[Any]], most: int, same: bool) -> list[list[Any]
     ]
     joints = {index for _, index in sorted(silences)[:surplus]}
     joined: list[list[Any]] = []
-    for index, (begin, end, kind, count) in enumerate(stretches):
+    for index, (begin, end, kind, count, start) in enumerate(stretches):
         if index in joints:
             last = joined[-1]
             last[1], last[3] = end, last[3] + count
             last[2] = kind if last[2] == kind else "several"
         else:
-            joined.append([begin, end, kind, count])
+            joined.append([begin, end, kind, count, start])
     return joined
 
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from rejoinder.errors import UsageError
 from rejoinder.load.analysis import ENDED_WELL, OUTCOMES, Measurement
-from rejoinder.load.bounds import bound, values_needed
+from rejoinder.load.bounds import bound, share_bound, values_needed
 from rejoinder.load.histogram import Histogram
 
 OWN_TIMES: Final = (
@@ -85,6 +85,11 @@ class Slo:
     def of_requests(self) -> bool:
         """Whether this is a limit for single requests and nothing else."""
         return not self.statistic
+
+    @property
+    def at_most(self) -> bool:
+        """Whether less is better."""
+        return self.relation.startswith("<")
 
     def holds(self, value: float) -> bool:
         """Return whether a value is on the right side of the limit."""
@@ -224,8 +229,9 @@ def evaluate(
     """Return the result of each objective as data for the ``load`` line.
 
     ``text``, ``metric``, ``statistic``, ``limit``, ``value`` (absent: there was nothing to measure), ``n``, ``met``.
-    For a percentile also ``certified``: whether its early-stopping bound keeps the limit too, with ``bound``, or with
-    ``needs``, the number of values that it takes. ``met`` is absent for a limit of single requests.
+    For a percentile or a share also ``certified``: whether ``bound``, beyond which the true figure is not with 99 %
+    (early stopping for percentiles, Clopper and Pearson for shares), keeps the limit too; where there are too few
+    values for a bound, ``needs`` says how many it takes. ``met`` is absent for a limit of single requests.
     """
     results = []
     started = sum(count for name, count in outcomes.items() if name != "cancelled")
@@ -241,7 +247,12 @@ def evaluate(
         value: float | None = None
         if slo.statistic == "share":
             result["n"] = started
-            value = shares.get(slo.metric, 0) / started if started else None
+            found = shares.get(slo.metric, 0)
+            value = found / started if started else None
+            limit = share_bound(found if slo.at_most else started - found, started)
+            if limit is not None:
+                result["bound"] = round(limit if slo.at_most else 1 - limit, 9)
+                result["certified"] = slo.holds(result["bound"])
         elif slo.statistic == "rate":
             result["n"] = good if slo.metric == "goodput" else well
             value = rates.get("good_per_s" if slo.metric == "goodput" else RATES[slo.metric])
@@ -281,11 +292,7 @@ def describe(result: Mapping[str, Any]) -> str:
         return f"{result['text']}: counted by goodput"
     if value is None:
         return f"{result['text']}: missed, there was nothing to measure"
-    if result["metric"] in TIMES:
-        shown = f"{value * 1e3:.1f} ms"
-    else:
-        shown = f"{value:.2%}" if result["statistic"] == "share" else f"{value:.2f}/s"
-    words = f"{result['text']}: {'met' if result['met'] else 'MISSED'}, {shown} (n {result['n']})"
+    words = f"{result['text']}: {'met' if result['met'] else 'MISSED'}, {_shown(result, value)} (n {result['n']})"
     if result.get("unjudged"):
         bound = result.get("unjudged_bound")
         words += f"; {result['unjudged']} of the good ones were not judged by all rules"
@@ -293,5 +300,11 @@ def describe(result: Mapping[str, Any]) -> str:
     if "needs" in result:
         words += f"; n {result['n']} < {result['needs']}, too few to be sure of it"
     elif result.get("certified") is False and result["met"]:
-        words += f"; not certain, the bound is {result['bound'] * 1e3:.1f} ms"
+        words += f"; not certain, the bound is {_shown(result, result['bound'])}"
     return words
+
+
+def _shown(result: Mapping[str, Any], value: float) -> str:
+    if result["metric"] in TIMES:
+        return f"{value * 1e3:.1f} ms"
+    return f"{value:.2%}" if result["statistic"] == "share" else f"{value:.2f}/s"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rejoinder.exchange import Exchange
-from rejoinder.load.analysis import ANSWERED, ENDED_WELL, JUDGEABLE, OUTCOMES, Measurement
+from rejoinder.load.analysis import ANSWERED, ENDED_WELL, JUDGEABLE, OUTCOMES, Measurement, Stretch
 from rejoinder.load.bounds import percentile_lines, share_bound
 from rejoinder.load.histogram import Histogram
 from rejoinder.load.recording import Recording
@@ -160,7 +160,7 @@ class Tally:
         self,
         recording: Recording,
         measured: Measurement,
-        events: Sequence[tuple[float, float, str, int]],
+        events: Sequence[Stretch],
         zero: int,
         worker: int,
     ) -> None:
@@ -181,7 +181,7 @@ class Tally:
         )
         stream = {name: line[name] for name in kept if name in line}
         duration = (recording.ended - (recording.begun or recording.dispatched)) / 1e9
-        rounded = [[round(begin, 6), round(end, 6), kind, count] for begin, end, kind, count in events]
+        rounded = [[round(begin, 6), round(end, 6), *rest] for begin, end, *rest in events]
         self._keep_streams([{**stream, "duration": round(duration, 6), "slot": recording.slot, "events": rounded}])
 
     def _keep_streams(self, more: Sequence[dict[str, Any]]) -> None:

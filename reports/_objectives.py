@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple
 
-from rejoinder.reports._statistics import share_bounds
 from rejoinder.reports._text import count, number, one_line, percent, rate, seconds
 
 SCALE: Final = 2.0
@@ -54,13 +53,16 @@ def _objective(line: dict[str, Any]) -> Objective:
         return f"{rate(figure)}/s" if statistic == "rate" else seconds(figure)
 
     bound, needs = number(line.get("bound")), number(line.get("needs"))
-    if statistic == "share" and value is not None and n is not None and n >= 1:
-        bound = share_bounds(round(value * n), round(n))[1 if at_most else 0]
     told = "–" if bound is None else f"{'≤' if at_most else '≥'} {word(bound)}"
     if needs is not None:
         told = f"needs n {count(needs)}"
     met = line.get("met")
-    tone, verdict, note = _verdict(met, statistic, value, _keeps(bound, limit, at_most), needs)
+    certain = line.get("certified")
+    tone, verdict, note = _verdict(met, statistic, value, certain if isinstance(certain, bool) else None, needs)
+    unjudged = number(line.get("unjudged"))
+    if unjudged:
+        note = f"{note}; " if note else ""
+        note += f"{count(unjudged)} of the good ones were not judged by all rules"
     return Objective(
         text=text,
         tone=tone,
@@ -76,12 +78,6 @@ def _objective(line: dict[str, Any]) -> Objective:
     )
 
 
-def _keeps(bound: float | None, limit: float | None, at_most: bool) -> bool | None:
-    if bound is None or limit is None:
-        return None
-    return bound <= limit if at_most else bound >= limit
-
-
 def _verdict(
     met: Any, statistic: str, value: float | None, certain: bool | None, needs: float | None
 ) -> tuple[str, str, str]:
@@ -89,7 +85,7 @@ def _verdict(
         return "info", "each request", "a limit for single requests, counted by goodput"
     if met is True:
         if needs is not None:
-            return "warn", "met, not certain", f"too few values to be sure: it needs {count(needs)}"
+            return "warn", "met, not certain", f"n is below {count(needs)}"
         if certain is False:
             return "warn", "met, not certain", "the bound is beyond the limit"
         return "pass", "met", "" if certain else "one figure, no bound"
@@ -103,7 +99,7 @@ def _margin(value: float | None, limit: float | None, at_most: bool) -> str:
     if value is None or limit is None or limit <= 0:
         return ""
     share = (limit - value if at_most else value - limit) / limit
-    if share < 0 and value >= 10 * limit:
+    if value >= 10 * limit:
         return f"{value / limit:,.0f} × the limit"
     size = f"{abs(share):.0%}".replace("%", " %") if abs(share) >= 0.01 or not share else "< 1 %"
     return f"{size} {'to spare' if share >= 0 else 'over' if at_most else 'short'}"

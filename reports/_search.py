@@ -10,6 +10,8 @@ from rejoinder.reports._text import number, one_line, percent, plural, rate, sec
 LATENCIES: Final = ("ttft_p50", "ttft_p99", "itl_p50", "itl_p99", "e2e_p50", "e2e_p99")
 _MOST: Final = 200
 _ENDED_BY_US: Final = ("censored", "cancelled")
+ENDED_WELL: Final = ("ok", "unjudged")
+"""Outcomes of requests that ended well: judged by all rules, or by order and end alone."""
 
 
 class Step(NamedTuple):
@@ -90,7 +92,7 @@ def _step(line: Any, sweep: bool) -> Step | None:
     written = line.get("outcomes")
     found = {name: number(amount) or 0.0 for name, amount in written.items()} if isinstance(written, dict) else {}
     started = max(0, round(number(line.get("started")) or 0.0))
-    ok = round(found.get("ok", 0.0))
+    ok = round(sum(found.get(name, 0.0) for name in ENDED_WELL))
     slos = line.get("slos")
     objectives = [
         (one_line(slo.get("text") or "?", 60), slo["met"])

@@ -1,11 +1,11 @@
-"""Small statistics: do the values of two runs differ, do two shares differ, how well is a share known."""
+"""Two tests, small and exact enough: do the values of two runs differ, do two shares differ."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from itertools import groupby
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 
 class Comparison(NamedTuple):
@@ -59,21 +59,6 @@ def fisher(first: tuple[int, int], second: tuple[int, int]) -> float | None:
     scale, seen = _log_choose(whole, drawn), weight(hits)
     support = range(max(0, drawn - room), min(size, drawn) + 1)
     return min(1.0, math.fsum(math.exp(w - scale) for k in support if (w := weight(k)) <= seen + 1e-7))
-
-
-Z99: Final = 2.3263478740408408
-"""What a normal variable stays below with a probability of 99 %."""
-
-
-def share_bounds(hits: int, size: int) -> tuple[float, float]:
-    """Return what a share is at least, and at most, each with a confidence of 99 %, from ``hits`` of ``size``.
-
-    Wilson's score bounds (1927), which stay inside 0 and 1 and are sound for shares near them; ``size`` is at least 1.
-    """
-    share, weight = min(max(hits / size, 0.0), 1.0), Z99**2 / size
-    middle = (share + weight / 2) / (1 + weight)
-    half = Z99 / (1 + weight) * math.sqrt(share * (1 - share) / size + weight / (4 * size))
-    return (0.0 if share == 0 else max(0.0, middle - half)), (1.0 if share == 1 else min(1.0, middle + half))
 
 
 def _log_choose(n: int, k: int) -> float:

@@ -216,11 +216,11 @@ def test_a_timeline_has_every_event_with_its_time() -> None:
     exchange = stream((0.02, CREATED + text()), (0.1, text()), (0.3, text() + text()), (0.4, b"data: [DONE]\n\n"))
     delta = "response.output_text.delta"
     assert timeline(exchange) == [
-        (0.02, 0.02, "response.created", 1),
-        (0.02, 0.02, delta, 1),
-        (0.1, 0.1, delta, 1),
-        (0.3, 0.3, delta, 2),
-        (0.4, 0.4, "[DONE]", 1),
+        (0.02, 0.02, "response.created", 1, 0),
+        (0.02, 0.02, delta, 1, len(CREATED)),
+        (0.1, 0.1, delta, 1, len(CREATED + text())),
+        (0.3, 0.3, delta, 2, len(CREATED + 2 * text())),
+        (0.4, 0.4, "[DONE]", 1, len(CREATED + 4 * text())),
     ]
 
 
@@ -230,7 +230,7 @@ def test_a_short_timeline_keeps_all_events_and_the_longest_silences(events: list
     exchange = stream(*((at, event(kind)) for at, (_, kind) in zip(times, events, strict=True)))
     found = timeline(exchange, most)
     assert len(found) <= most
-    assert sum(count for *_, count in found) == len(events)
+    assert sum(count for _, _, _, count, _ in found) == len(events)
     assert all(begin <= end for begin, end, *_ in found)
     assert all(earlier[1] <= later[0] for earlier, later in itertools.pairwise(found))
     if "b" not in {kind for _, kind in events} and len(events) > most > 1:

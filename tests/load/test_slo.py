@@ -160,6 +160,16 @@ def test_a_percentile_says_whether_it_is_certain() -> None:
     assert "n 100 < 662" in describe(p99)
 
 
+def test_a_share_says_whether_it_is_certain() -> None:
+    high, low, none, few = evaluate(parse_slos(["goodput>=80%", "goodput>=70%", "timeout<1%", "timeout<5%"]), **REACHED)
+    # The limits of Clopper and Pearson: of 110, 95 bear 77.0 % and 0 bear 4.1 %.
+    assert (high["met"], high["certified"], high["bound"]) == (True, False, pytest.approx(0.770, abs=1e-3))
+    assert (low["met"], low["certified"]) == (True, True)
+    assert (none["met"], none["certified"], none["bound"]) == (True, False, pytest.approx(1 - 0.01 ** (1 / 110)))
+    assert (few["met"], few["certified"]) == (True, True)
+    assert "not certain, the bound is 4.10%" in describe(none)
+
+
 def test_no_requests_meet_nothing() -> None:
     results = evaluate(parse_slos(["goodput>=0%", "ttft:p50<1s"]), histograms={}, outcomes={}, good=0, rates={})
     assert [result["met"] for result in results] == [False, False]
