@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from rejoinder.conformance.cases import ASKS_REPEAT, planted_words
+from rejoinder.conformance.cases import ASKS_REPEAT
 from rejoinder.conformance.checks._formats import last_text, misfit, wanted_shape
 from rejoinder.conformance.checks._turns import calls, has_refusal, says, was_cut
 from rejoinder.conformance.course import Abilities
 from rejoinder.conformance.view import View
+from rejoinder.conformance.words import words_in
 
 
 def abilities(views: Iterable[View]) -> Abilities:
@@ -36,7 +37,7 @@ def abilities(views: Iterable[View]) -> Abilities:
 
 
 def _repeats(view: View) -> bool | None:
-    if any(says(view, word) for word in planted_words(view.exchange.request.body.decode("utf-8", "replace"))):
+    if any(says(view, word) for word in words_in(view.exchange.request.body.decode("utf-8", "replace"))):
         return True
     asked = ASKS_REPEAT in view.exchange.tags
     return False if asked and not was_cut(view) and not has_refusal(view) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rejoinder.conformance.cases import background, basic, content, echo, errors, probe, state, tools
+from rejoinder.conformance.cases import background, basic, content, echo, errors, meaning, probe, state, tools
 from rejoinder.conformance.cases._case import (
     ASKS_REPEAT,
     LONG,
@@ -17,7 +17,6 @@ from rejoinder.conformance.cases._case import (
     Setting,
     pauses,
     plain_and_streamed,
-    planted_words,
 )
 
 __all__ = [
@@ -32,7 +31,6 @@ __all__ = [
     "Setting",
     "pauses",
     "plain_and_streamed",
-    "planted_words",
     "situations",
 ]
 
@@ -47,3 +45,4 @@ def situations(setting: Setting, plan: str) -> Iterator[PlannedCase]:
     yield from tools.cases(setting, plan)
     yield from state.cases(setting, plan)
     yield from background.cases(setting, plan)
+    yield from meaning.cases(setting, plan)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
 
+from rejoinder.conformance.words import planted as planted
 from rejoinder.contract import Dialect
 from rejoinder.exchange import Exchange, parse_json
 from rejoinder.wire.sse import read_events
@@ -32,7 +32,6 @@ ROOMY: Final = 64
 ASKS_REPEAT: Final = "asks-repeat"
 """The tag of a request that asks for a planted word and for nothing else; who misses it has not shown that it can."""
 
-_PLANTED: Final = re.compile(r"\b[a-z]+-[1-9][0-9]{3}\b")
 
 WEATHER_TOOL: Final[Mapping[str, Any]] = {
     "type": "function",
@@ -170,16 +169,6 @@ def plain_and_streamed(case: str, intent: str, body: dict[str, Any]) -> PlannedC
     return PlannedCase(
         case, intent, (Planned("plain", under("plain")), Planned("stream", {**under("stream"), "stream": True}))
     )
-
-
-def planted(mark: str) -> str:
-    """Return a word to be told to a model and heard again: a noun with a number that no other run has."""
-    return f"{mark}-{uuid4().int % 9000 + 1000}"
-
-
-def planted_words(text: str) -> set[str]:
-    """Return the words in a text that have the form of planted ones."""
-    return set(_PLANTED.findall(text))
 
 
 def final_response(reply: Exchange | None) -> dict[str, Any] | None:

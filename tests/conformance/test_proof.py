@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rejoinder.conformance.cases import Setting, background, state, tools
+from rejoinder.conformance.cases import Setting, background, meaning, state, tools
 from rejoinder.conformance.judge import broken_rules, judge
 from rejoinder.conformance.kill import SECOND_KEY, Clock, run_in_process
 from rejoinder.conformance.plan import Plan
 from rejoinder.contract import dialect_names, load_dialect, load_rules
 from rejoinder.exchange import Chunk, Exchange, Outcome, Request
-from rejoinder.sandbox import FAULTS, Fault, Sandbox, exercises, record
+from rejoinder.sandbox import FAULTS, Fault, Sandbox, _faults_meaning, exercises, record
 from rejoinder.strategies.streams import Event, event_streams, to_sse
 from rejoinder.verdict import Status, Verdict
 from rejoinder.wire.target import Target
@@ -27,14 +27,17 @@ NOW = 1_760_000_000.0
 HISTORIC = {
     rule
     for rule in load_rules()
-    if rule.partition("-")[0] in ("TOL", "STA", "BGR") or rule in ("ACC-13", "ACC-14", "ACC-15", "ACC-16")
+    if rule.partition("-")[0] in ("TOL", "STA", "BGR", "MEM") or rule in ("ACC-13", "ACC-14", "ACC-15", "ACC-16")
 }
+
+
+MEMORIES = {fault.id for fault in _faults_meaning.FAULTS}
 
 
 @cache
 def histories(dialect: str) -> Plan:
     setting = Setting(load_dialect(dialect))
-    found = (case for module in (tools, state, background) for case in module.cases(setting, "full"))
+    found = (case for module in (tools, state, background, meaning) for case in module.cases(setting, "full"))
     return Plan("histories", tuple(found))
 
 
@@ -51,7 +54,7 @@ def judged(dialect: str, *faults: str) -> tuple[Verdict, ...]:
             record(e.request, reply, id=name, case=e.case, role=e.role, tags=e.tags, started_at=NOW)
             for name, e, reply in told
         ]
-    if not faults or any(FAULTS[name].breaks[0] in HISTORIC for name in faults):
+    if not faults or any(FAULTS[name].breaks[0] in HISTORIC or name in MEMORIES for name in faults):
         clock = Clock(NOW)
         told_apart = Sandbox(dialect, faults, seed=1, clock=clock)
         target = Target("http://sandbox/v1/responses", dialect=dialect, second_key=SECOND_KEY)

@@ -26,6 +26,7 @@ FAMILIES: Final[Mapping[str, str]] = {
     "ECH": "Echo of the request",
     "TOL": "Tools",
     "STA": "State",
+    "MEM": "Memory and meaning",
     "BGR": "Background, cancel, replay",
     "WSP": "WebSocket profile",
 }

@@ -10,14 +10,23 @@ import base64
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rejoinder.contract import Dialect
 from rejoinder.sandbox._instance import instance
-from rejoinder.sandbox._text import Json, Segment, count_tokens, last_user_text, segments, tokens
+from rejoinder.sandbox._text import (
+    Json,
+    Segment,
+    count_tokens,
+    direct_answer,
+    last_user_text,
+    segments,
+    text_of,
+    tokens,
+)
 
 MODELS: Final = ("parrot", "parrot-reasoning", "parrot-refusal", "parrot-failing")
 
@@ -275,7 +284,8 @@ class _Generation:
         instructions = self.body.get("instructions")
         heard = segments(self.turn.items, instructions if isinstance(instructions, str) else None)
         heard += _prompt_segments(self.body.get("prompt"))
-        parts = _join(heard)
+        direct = direct_answer(self.said, self.turn.items, self._beside())
+        parts = _join(heard if direct is None else [Segment(direct)])
         if shape.get("type") == "json_object":
             return [_Part(_json({"answer": "\n".join(part.text for part in parts)}))]
         wanted = max(self.turn.min_tokens, _STORY_TOKENS if _STORY.search(self.said) else 0)
@@ -284,6 +294,16 @@ class _Generation:
             again = " " + (parts[-1].text.strip() or "Hello.")
             parts[-1].text += again * -(-missing // len(tokens(again)))
         return [_shortened(part) for part in parts]
+
+    def _beside(self) -> Iterator[str]:
+        """Yield the texts that were heard besides the items: instructions, earlier messages, prompt variables."""
+        instructions = self.body.get("instructions")
+        if isinstance(instructions, str):
+            yield instructions
+        for message in self.body.get("previous_input_messages") or ():
+            yield text_of(message.get("content"))
+        for segment in _prompt_segments(self.body.get("prompt")):
+            yield segment.text
 
     # How to say it
 

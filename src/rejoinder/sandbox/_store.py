@@ -20,7 +20,7 @@ class Stored:
     input and its output; ``input_items`` its own input, every item with an id. ``ready_at`` is the Unix time at which a
     background run is done; before it the response is ``running``. ``stream`` holds the sequence number (``None`` where
     there is none) and the timed bytes of every event, for replay. ``owner`` is the key of the tenant that it belongs
-    to.
+    to. ``hidden`` is for faults: it is not to be found.
     """
 
     response: Json
@@ -30,6 +30,7 @@ class Stored:
     background: bool = False
     ready_at: float = 0.0
     cancelled: bool = False
+    hidden: bool = False
     stream: list[tuple[int | None, Piece]] = field(default_factory=list)
     owner: str = ""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,12 +28,21 @@ _ITEM_TEXTS: Final[Mapping[str, tuple[str, ...]]] = {
     "file_search_call": ("results",),
     "computer_call_output": ("output",),
 }
+# What the parrot repeats of only when it is asked for code words: reasoning would grow with every turn.
+_INNER_TEXTS: Final[Mapping[str, tuple[str, ...]]] = {"reasoning": ("summary", "content")}
 _PART_TEXTS: Final = ("text", "refusal", "logs", "stdout", "stderr")
 _PART_NAMES: Final[Mapping[str, str]] = {
     "input_image": "[image]",
     "computer_screenshot": "[screenshot]",
     "image": "[image]",
 }
+
+
+# What the parrot is asked for, in the last user message.
+_OK_ONLY: Final = re.compile(r"\bwith OK only\b")
+_RESULT_OF: Final = re.compile(r"\bWhat did (\w+) return for (\w+)\?")
+_CODE_WORDS_ONLY: Final = re.compile(r"\bcode words?\b(?=.*\bonly\b)|\bonly\b(?=.*\bcode words?\b)", re.DOTALL)
+_CODE_WORD: Final = re.compile(r"\b[a-z]{3,}-\d{4}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +93,51 @@ def last_user_text(items: Sequence[Mapping[str, Any]]) -> str:
     """Return the text of the last user message, or the empty string."""
     for item in reversed(items):
         if item.get("role") == "user":
-            return "\n".join(segment.text for segment in _item_segments(item))
+            return text_of(item.get("content"))
     return ""
+
+
+def text_of(content: Any) -> str:
+    """Return the text of a content: a string, a part or a list of parts."""
+    return "\n".join(segment.text for segment in _content_segments(content))
+
+
+def direct_answer(question: str, items: Sequence[Mapping[str, Any]], others: Iterable[str]) -> str | None:
+    """Return the answer to a question that the parrot understands, ``None`` for any other.
+
+    It says OK where it is asked to say only that, what a call returned ("What did look_up return for Oslo?"), and the
+    code words of all it heard (a noun, a hyphen and four digits) where it is asked for code words only. ``others`` are
+    the texts that it heard besides the items.
+    """
+    if _OK_ONLY.search(question):
+        return "OK."
+    asked = _RESULT_OF.search(question)
+    if asked is not None:
+        return _result_of(asked[1], asked[2], items)
+    if not _CODE_WORDS_ONLY.search(question):
+        return None
+    texts = [*others, *(text for item in items for text in _all_texts(item))]
+    return " ".join(dict.fromkeys(_CODE_WORD.findall("\n".join(texts)))) or "I was told of none."
+
+
+def _result_of(name: str, argument: str, items: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the last call with that name and argument got: the output that follows it under its call_id."""
+    waiting: dict[Any, bool] = {}
+    result = "Nothing."
+    for item in items:
+        if item.get("type") == "function_call":
+            waiting[item.get("call_id")] = item.get("name") == name and argument in str(item.get("arguments"))
+        elif item.get("type") == "function_call_output" and waiting.pop(item.get("call_id"), False):
+            result = " ".join(_all_texts(item))
+    return result
+
+
+def _all_texts(item: Mapping[str, Any]) -> Iterator[str]:
+    for segment in _item_segments(item):
+        yield segment.text
+    for name in _INNER_TEXTS.get(str(item.get("type")), ()):
+        for segment in _content_segments(item.get(name)):
+            yield segment.text
 
 
 def _item_segments(item: Mapping[str, Any]) -> Iterator[Segment]:
@@ -111,8 +165,19 @@ def _part_segments(part: Mapping[str, Any]) -> Iterator[Segment]:
         yield Segment(_PART_NAMES[kind])
     elif kind == "input_file":
         yield Segment(f"[file {part['filename']}]" if part.get("filename") else "[file]")
+        yield Segment(_file_text(part.get("file_data")))
     annotations = part.get("annotations")
     kept = tuple(a for a in annotations if isinstance(a, dict)) if isinstance(annotations, list) else ()
     for name in _PART_TEXTS:
         if isinstance(part.get(name), str):
             yield Segment(part[name], kept)
+
+
+def _file_text(data: Any) -> str:
+    """Return the text of a file that came as a data URL of text in base64, the empty string for any other."""
+    if not isinstance(data, str) or not data.startswith("data:text/plain;base64,"):
+        return ""
+    try:
+        return base64.b64decode(data.partition(",")[2], validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""

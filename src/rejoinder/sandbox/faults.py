@@ -11,6 +11,7 @@ from rejoinder.sandbox import (
     _faults_echo,
     _faults_errors,
     _faults_field,
+    _faults_meaning,
     _faults_response,
     _faults_state,
     _faults_stream,
@@ -34,6 +35,7 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
             _faults_tools,
             _faults_state,
             _faults_background,
+            _faults_meaning,
         )
         for fault in family.FAULTS
     }
