@@ -91,8 +91,8 @@ class LoadResult:
 
     @property
     def missed(self) -> list[str]:
-        """The objectives that were not met."""
-        return missed(self.load.get("slos", ()))
+        """The objectives and limits of changes that were not met."""
+        return missed([*self.load.get("slos", ()), *self.load.get("changes", ())])
 
     @property
     def answered(self) -> int:

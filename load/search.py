@@ -1,8 +1,8 @@
 """Searches: runs at several loads, one after the other, for the point where more load brings no more.
 
 :func:`sweep` raises the number of requests in flight and names the knee; :func:`find_rate` looks for the highest rate
-that keeps the objectives. The figures of every step stand in the ``load`` line (``search``); the other lines of the run
-file are those of the step that was chosen.
+that keeps the objectives. The figures of every step are written as soon as it has ended (``step`` lines), and stand
+together in the ``load`` line (``search``); the other lines of the run file are those of the step that was chosen.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
-from rejoinder.errors import UsageError
+from rejoinder.errors import RejoinderError, UsageError
 from rejoinder.exchange import Exchange
 from rejoinder.load.analysis import ENDED_WELL
 from rejoinder.load.histogram import Histogram
@@ -30,14 +30,23 @@ _NO_GAIN: Final = 1.05
 _TOLERATED: Final = 0.01
 _CLOSE: Final = 1.05
 _HALVINGS: Final = 8
-_EVIDENCE: Final = 20
+EVIDENCE: Final = 20
+"""So many exchanges go into the run file at most, of all steps together."""
 
 Runner = Callable[[LoadSettings, Sink], LoadResult]
 """Runs one step."""
 
 
+class StepFailedError(Exception):
+    """A step could not be run after others could."""
+
+    def __init__(self, error: RejoinderError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
 @dataclass(slots=True)
-class _Kept:
+class Kept:
     """Keeps the sample lines of a step until it is known whether they are wanted; exchanges go on at once."""
 
     sink: Sink
@@ -60,20 +69,28 @@ class Search:
     def __init__(self, sink: Sink, run: Runner, told: Callable[[dict[str, Any]], None] | None = None) -> None:
         self.steps: list[dict[str, Any]] = []
         self.interrupted = False
+        self.failure = ""
         self._sink = sink
         self._run = run
         self._told = told
-        self._room = [_EVIDENCE]
-        self._chosen: tuple[LoadResult, _Kept] | None = None
+        self._room = [EVIDENCE]
+        self._chosen: tuple[LoadResult, Kept] | None = None
 
     def step(
         self, settings: LoadSettings, *, choose: Callable[[dict[str, Any]], bool], **labels: Any
     ) -> dict[str, Any]:
         """Run one step and keep its figures; its lines too if ``choose`` says that it is the best so far."""
-        kept = _Kept(self._sink, self._room)
-        result = self._run(settings, kept)
+        kept = Kept(self._sink, self._room)
+        try:
+            result = self._run(settings, kept)
+        except RejoinderError as error:
+            if self._chosen is None:
+                raise
+            # What the steps before have shown is not given up for this one.
+            raise StepFailedError(error) from error
         figures = {**labels, **step_figures(result)}
         self.steps.append(figures)
+        self._sink.sample("step", **figures)
         self.interrupted = result.interrupted
         if self._chosen is None or choose(figures):
             self._chosen = (result, kept)
@@ -88,6 +105,9 @@ class Search:
         for what, fields in kept.samples:
             self._sink.sample(what, **fields)
         result.load["search"] = {**summary, "steps": self.steps}
+        if self.failure:
+            result.warnings.append(f"The search ended early: {self.failure}")
+            result.load["notes"] = result.warnings
         if self.interrupted:
             result.interrupted = result.load["interrupted"] = True
         self._sink.sample("load", **result.load)
@@ -184,14 +204,15 @@ def sweep(settings: LoadSettings, levels: Sequence[int] | None, search: Search) 
     """
     best = without_gain = 0.0
     for level in levels or [1 << power for power in range(MAX_LEVEL.bit_length())]:
-        figures = search.step(
-            replace(
-                settings, concurrency=level, rate=None, phases="", trace="", processes=min(level, settings.processes)
-            ),
-            # The chosen step is the first that cannot be told from the best one: the knee, as far as is known.
-            choose=partial(_gains, best),
-            concurrency=level,
+        step = replace(
+            settings, concurrency=level, rate=None, phases="", trace="", processes=min(level, settings.processes)
         )
+        try:
+            # The chosen step is the first that cannot be told from the best one: the knee, as far as is known.
+            figures = search.step(step, choose=partial(_gains, best), concurrency=level)
+        except StepFailedError as failed:
+            search.failure = failed.error.message
+            break
         reached = throughput(figures)
         without_gain = without_gain + 1 if reached < _NO_GAIN * best else 0
         best = max(best, reached)
@@ -242,15 +263,18 @@ def find_rate(settings: LoadSettings, low: float, high: float, search: Search, *
         return False
 
     below, above = low, high
-    if kept(low) and not kept(high):
-        for _ in range(_HALVINGS):
-            if search.interrupted or above / below < _CLOSE:
-                break
-            middle = round((below * above) ** 0.5, 3)
-            if kept(middle):
-                below = middle
-            else:
-                above = middle
+    try:
+        if kept(low) and not kept(high):
+            for _ in range(_HALVINGS):
+                if search.interrupted or above / below < _CLOSE:
+                    break
+                middle = round((below * above) ** 0.5, 3)
+                if kept(middle):
+                    below = middle
+                else:
+                    above = middle
+    except StepFailedError as failed:
+        search.failure = failed.error.message
     summary: dict[str, Any] = {"kind": "rate", "repeats": repeats, "range": [low, high]}
     if best:
         summary["highest"] = best

@@ -106,7 +106,7 @@ def parse_slo(text: str) -> Slo:
     if match is None:
         raise UsageError(f"{text!r} is no objective.", _HINT)
     name, statistic, relation, number, unit = match.groups()
-    metric = _ALIASES.get(name.lower(), name.lower())
+    metric = parse_metric(name)
     limit = float(number)
     if not math.isfinite(limit):
         raise UsageError(f"The objective {text!r} has no finite limit.", _HINT)
@@ -147,11 +147,21 @@ def parse_slos(texts: Iterable[str]) -> list[Slo]:
     return slos
 
 
+def parse_metric(name: str) -> str:
+    """Return a metric by its name or an alias; a name that is none comes back in lower case."""
+    return _ALIASES.get(name.lower(), name.lower())
+
+
 def _statistic(text: str, metric: str, statistic: str | None) -> str:
     if statistic is None:
         if metric not in OWN_TIMES:
             raise UsageError(f"The objective {text!r} needs a percentile.", f"Write it like '{metric}:p99<10ms'.")
         return ""
+    return parse_statistic(text, statistic)
+
+
+def parse_statistic(text: str, statistic: str) -> str:
+    """Return ``pN``, ``mean`` or ``max``; raises :class:`UsageError` that shows the whole text."""
     word = {"avg": "mean", "median": "p50"}.get(statistic.lower(), statistic.lower())
     if word in ("mean", "max"):
         return word
@@ -160,7 +170,7 @@ def _statistic(text: str, metric: str, statistic: str | None) -> str:
     except ValueError:
         percent = 0.0
     if not 0 < percent < 100:
-        raise UsageError(f"The objective {text!r} asks for {statistic!r}.", "Choose p50, p99, p99.9 ..., mean or max.")
+        raise UsageError(f"{text!r} asks for {statistic!r}.", "Choose p50, p99, p99.9 ..., mean or max.")
     return f"p{percent:g}"
 
 

@@ -67,6 +67,8 @@ _IDLE_SHARE: Final = 0.4
 _EVENTS_PER_PROCESS: Final = 20_000
 """Content deltas a second that one process reads with sub-millisecond time stamps on an ordinary core."""
 
+VERDICTS: Final = ("VALID", "SUSPECT", "CLIENT-BOUND")
+"""What a generator says of its own figures, the worst last."""
 _NO_LIMITS: Final = Limits(())
 
 

@@ -24,7 +24,8 @@ def render_junit(run: Run) -> str:
     A broken MUST rule is a failure, a rule that the harness could not judge an error; declined and not applicable
     rules are skipped with their reason, and so are those that are broken as the baseline says. A broken SHOULD rule
     passes and says so in ``system-out``, so that a build breaks exactly when the run's exit code says so. A load run is
-    one case, which fails when a request ended badly. A run that tested nothing, or was cut short, has one errored case.
+    one case, which fails when a request ended badly, and one for each objective and each limit of a change. A run that
+    tested nothing, or was cut short, has one errored case.
     """
     seen = view(run)
     took = number(run.footer.get("ended_at"))
@@ -41,6 +42,7 @@ def render_junit(run: Run) -> str:
         _case(suite, rule, tally)
     if seen.load and seen.load.started:
         _load_case(suite, seen.load, tally)
+        _objective_cases(suite, seen.load, tally)
     problem = run_problem(run, seen)
     if problem:
         case = ET.SubElement(suite, "testcase", {"classname": "rejoinder", "name": "run", "time": "0"})
@@ -93,6 +95,22 @@ def _load_case(suite: ET.Element, load: Load, tally: dict[str, int]) -> None:
         ET.SubElement(case, "failure", {"message": message, "type": "load"}).text = load_text(load)
     else:
         ET.SubElement(case, "system-out").text = load_text(load)
+
+
+def _objective_cases(suite: ET.Element, load: Load, tally: dict[str, int]) -> None:
+    for objective in load.objectives:
+        if objective.tone == "info":
+            continue
+        attributes = {"classname": "rejoinder.objectives", "name": objective.text, "time": "0"}
+        case = ET.SubElement(suite, "testcase", attributes)
+        tally["tests"] += 1
+        words = [objective.word, objective.value, f"(limit {objective.limit})", objective.margin, objective.note]
+        told = " ".join(word for word in [*words, f"n {objective.n}", objective.bound] if word and word != "–")
+        if objective.tone == "fail":
+            tally["failures"] += 1
+            ET.SubElement(case, "failure", {"message": told, "type": "objective"})
+        else:
+            ET.SubElement(case, "system-out").text = told
 
 
 def load_text(load: Load) -> str:

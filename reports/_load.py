@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from rejoinder.buckets import SIGNIFICANT_BITS, bucket_bounds
-from rejoinder.reports._objectives import Objective, read_objectives
+from rejoinder.reports._objectives import Objective, read_changes, read_objectives
 from rejoinder.reports._search import ENDED_WELL, Search, read_search
 from rejoinder.reports._streams import Slow, read_slowest
 from rejoinder.reports._text import count, number, one_line, percent, plural, rate, seconds
@@ -253,7 +253,7 @@ def read_load(run: Run) -> Load | None:
     load = Load(
         distributions=_distributions(run.samples_of("histogram"), _bounds(total.get("percentiles"))),
         slowest=read_slowest(run.samples_of("stream"), requests),
-        objectives=read_objectives(total),
+        objectives=[*read_objectives(total), *read_changes(total)],
         search=read_search(total),
         scenarios=_scenarios(total.get("scenarios")),
         broken_rules=_broken_rules(total, requests),

@@ -127,6 +127,13 @@ def _load(load: Load) -> list[str]:
     bad = [f"{escape(entry.outcome)} {entry.amount:,}" for entry in load.ledger if not entry.good]
     if bad:
         lines += [f"Not ok: {', '.join(bad[:12])}", ""]
+    if load.objectives:
+        lines += ["| | Objective | | Measured | Limit | n | |", "|---|---|---|---:|---:|---:|---|"]
+        for told in load.objectives[:20]:
+            cells = [told.word, told.value, told.limit, told.n, told.bound]
+            sign = SIGNS[Tone(told.tone)]
+            lines.append(f"| {sign} | {code(told.text)} | " + " | ".join(escape(cell) for cell in cells) + " |")
+        lines.append("")
     if load.distributions:
         lines += [
             "| | n | " + " | ".join(f"p{p:g}" for p in PERCENTILES) + " | max |",

@@ -78,6 +78,55 @@ def _objective(line: dict[str, Any]) -> Objective:
     )
 
 
+_CHANGES: Final = {
+    "worse": ("fail", "worse", ""),
+    "better": ("pass", "better", ""),
+    "kept": ("pass", "kept", ""),
+    "unclear": ("warn", "cannot tell", "the repeats differ too much, or are too few"),
+}
+
+
+def read_changes(total: dict[str, Any]) -> list[Objective]:
+    """Return the limits of changes of a ``load`` line as objectives; reads whatever is there and never raises."""
+    written = total.get("changes")
+    lines = written[:_MOST] if isinstance(written, list) else []
+    return [_change(line) for line in lines if isinstance(line, dict)]
+
+
+def _change(line: dict[str, Any]) -> Objective:
+    limit, moved = number(line.get("limit")), number(line.get("change"))
+    before, after, p = (number(line.get(name)) for name in ("before", "after", "p"))
+    tone, word, note = _CHANGES.get(str(line.get("verdict")), ("info", "not judged", ""))
+    figure = str(line.get("figure") or "")
+
+    def told(value: float | None) -> str:
+        if value is None:
+            return "–"
+        if ":" in figure:
+            return seconds(value)
+        return percent(value, 1.0) if figure == "goodput" else f"{rate(value)}/s"
+
+    sizes = line.get("n")
+    n = " and ".join(count(number(size)) for size in sizes[:2]) if isinstance(sizes, list) else "–"
+    return Objective(
+        text=one_line(line.get("text") or "?", 120),
+        tone=tone,
+        word=word,
+        limit="–" if limit is None else _share(limit),
+        value="–" if moved is None else _share(moved),
+        margin="" if moved is None else f"{told(before)} to {told(after)}",
+        n=n,
+        bound="–" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}",
+        note=note,
+        at=None,
+        bound_at=None,
+    )
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:+.1f} %".replace("-", "−")
+
+
 def _verdict(
     met: Any, statistic: str, value: float | None, certain: bool | None, needs: float | None
 ) -> tuple[str, str, str]:

@@ -48,7 +48,7 @@ class Run:
         return not self.footer
 
     def samples_of(self, what: str) -> list[dict[str, Any]]:
-        """Return the sample lines of one sort: ``request``, ``second``, ``stream``, ``histogram`` or ``load``."""
+        """Return the sample lines of one sort, which the schema names: ``request``, ``second``, ``load`` ..."""
         return [sample for sample in self.samples if sample["what"] == what]
 
 

@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rejoinder.cli.load import CLIENT_BOUND, command, exit_code, gate_code, read_rate
-from rejoinder.errors import UsageError
+from rejoinder.errors import RejoinderError
 from rejoinder.load.run import LoadResult
+from rejoinder.reports import render_markdown
 from rejoinder.runfile import Run, read_run
 from rejoinder.sandbox import Sandbox
 from rejoinder.sandbox import running as serving
@@ -61,10 +62,16 @@ def test_a_profile_brings_its_own_pace_and_objectives(endpoint: str, tmp_path: P
         (["--arrivals", "gamma", "--rate", "5"], "no arrival process"),
         (["--profile", "chat", "--prompt", "x"], "inputs"),
         (["--bodies", "/no/such/file"], "cannot be read"),
+        (["--max-change", "ttft:p99<+10%"], "something to compare with"),
+        (["--against", "http://127.0.0.1:8"], "Nothing is to be compared"),
+        (["--max-change", "ttft:p99<+10%", "--against", "http://127.0.0.1:8", "--repeats", "2"], "from chance"),
+        (["--max-change", "ttft:p99<+10%", "--baseline", "/no/such/run"], "no run file"),
+        (["--max-change", "ttft:p99<10%"], "no limit of a change"),
+        (["--sweep", "1,2", "--repeats", "3"], "search is not repeated"),
     ],
 )
 def test_bad_options_are_told_before_anything_is_sent(tmp_path: Path, words: list[str], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(RejoinderError, match=message):
         load(tmp_path, "http://127.0.0.1:9", *words)
     assert not (tmp_path / "out").exists()
 
@@ -114,3 +121,28 @@ def test_exit_codes(outcomes: dict[str, int], verdict: str, slos: list[tuple[str
     assert exit_code(result) == (code if code != 4 else int(any(not met for _, met in slos)))
     result.interrupted = True
     assert gate_code(result) == 130
+
+
+def test_a_recorded_run_is_a_baseline(endpoint: str, tmp_path: Path) -> None:
+    words = ["--concurrency", "1", "--duration", "0.3s", "--repeats", "3", "--model", "parrot"]
+    first, _ = load(tmp_path / "one", endpoint, *words)
+    assert first.return_value in (0, CLIENT_BOUND)
+    limits = ["--max-change", "e2e:p50<+5000%", "--max-change", "requests>-99%"]
+    baseline = ["--baseline", str(tmp_path / "one" / "out"), "--slo", "goodput>=10%"]
+    second, run = load(tmp_path / "two", endpoint, *words, *baseline, *limits)
+    assert second.return_value in (0, CLIENT_BOUND)
+    (line,) = run.samples_of("load")
+    assert [change["n"] for change in line["changes"]] == [[3, 3], [3, 3]]
+    assert all(change["verdict"] in ("kept", "better") for change in line["changes"])
+    junit = (tmp_path / "two" / "out" / "junit.xml").read_text("utf-8")
+    assert 'name="requests&gt;-99%"' in junit
+    assert 'name="goodput&gt;=10%"' in junit
+
+
+def test_a_change_for_the_worse_is_a_failure(tmp_path: Path) -> None:
+    with serving(Sandbox(token_delay=0.02, min_tokens=8)) as slow, serving(Sandbox(min_tokens=8)) as fast:
+        words = ["--concurrency", "1", "--duration", "0.3s", "--repeats", "3", "--model", "parrot"]
+        result, run = load(tmp_path, slow, *words, "--against", fast, "--max-change", "e2e:p50<+10%")
+    assert result.return_value in (1, CLIENT_BOUND)
+    assert run.samples_of("load")[-1]["changes"][0]["verdict"] == "worse"
+    assert render_markdown(run).count("e2e:p50<+10%") == 1

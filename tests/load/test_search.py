@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rejoinder.errors import UsageError
+from rejoinder.errors import RejoinderError, UsageError
 from rejoinder.exchange import Exchange, Outcome, Request
 from rejoinder.load.run import LoadResult, Sink
 from rejoinder.load.search import Search, find_rate, knee, parse_levels, parse_range, run_search, sweep
 from rejoinder.load.settings import LoadSettings
 from rejoinder.runfile import RunWriter, read_run
+from rejoinder.sandbox import Sandbox
+from rejoinder.sandbox import running as serving
 
 SETTINGS = LoadSettings(url="http://h", slos=("ttft:p99<300ms",))
 EXCHANGE = Exchange("x", Request("POST", "/"), Outcome.COMPLETE, 200)
@@ -75,7 +79,7 @@ def test_a_sweep_finds_the_knee_and_keeps_every_step() -> None:
     assert found["knee"] == 16
     assert [step["concurrency"] for step in found["steps"]] == [1, 2, 4, 8, 16, 32]
     assert [fields.get("level") for what, fields in memory.samples if what == "second"] == [16]
-    assert [what for what, _ in memory.samples] == ["second", "load"]
+    assert [what for what, _ in memory.samples] == ["step"] * 6 + ["second", "load"]
 
 
 def test_an_automatic_sweep_ends_when_nothing_is_gained() -> None:
@@ -185,3 +189,52 @@ def test_a_real_sweep(timed_server: Any, tmp_path: Path) -> None:
     assert [step["concurrency"] for step in load["search"]["steps"]] == [1, 4]
     assert sum(step["started"] for step in load["search"]["steps"]) == timed_server.truth()["requests"]
     assert len(run.samples_of("request")) == load["started"]
+
+
+def test_every_step_is_written_when_it_has_ended() -> None:
+    memory = Memory()
+    counts: list[int] = []
+    search = Search(memory, endpoint(), lambda _: counts.append(len(memory.samples)))
+    sweep(SETTINGS, [1, 2, 4], search)
+    assert counts == [1, 2, 3]
+    assert [fields["concurrency"] for what, fields in memory.samples if what == "step"] == [1, 2, 4]
+
+
+@pytest.mark.parametrize("kind", ["sweep", "rate"])
+def test_a_step_that_cannot_be_run_ends_the_search_with_what_it_has(kind: str) -> None:
+    def run(settings: LoadSettings, sink: Sink) -> LoadResult:
+        if len(search.steps) == 2:
+            raise RejoinderError("The generator broke.")
+        return plain(settings, sink)
+
+    plain = endpoint(limit=lambda settings: (settings.rate or 0) < 50)
+    memory = Memory()
+    search = Search(memory, run)
+    result = sweep(SETTINGS, [1, 2, 4], search) if kind == "sweep" else find_rate(SETTINGS, 1, 100, search)
+    assert len(result.load["search"]["steps"]) == 2
+    assert any("The generator broke." in warning for warning in result.warnings)
+    assert memory.samples[-1][0] == "load"
+
+
+def test_the_steps_of_a_search_outlive_the_one_who_searches(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from rejoinder.load.search import run_search; from rejoinder.load.settings import LoadSettings\n"
+        "from rejoinder.runfile import RunWriter\n"
+        "writer = RunWriter(Path(sys.argv[2]))\n"
+        "target = {'url': sys.argv[1], 'model': 'm', 'dialect': 'northstar'}\n"
+        "writer.header(started_at=0.0, tool={'rejoinder': '0', 'python': '3'}, command=[], target=target)\n"
+        "settings = LoadSettings(url=sys.argv[1], model='parrot', concurrency=1, duration=0.3)\n"
+        "run_search(settings, writer, levels=[1, 2, 3, 4, 5, 6], told=lambda _: print('told', flush=True))\n"
+    )
+    path = tmp_path / "run.ndjson"
+    with serving(Sandbox()) as url:
+        command = [sys.executable, "-c", program, url, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for _ in range(2):
+                assert process.stdout.readline() == "told\n"
+            process.kill()
+    run = read_run(path)
+    assert [step["concurrency"] for step in run.samples_of("step")][:2] == [1, 2]
+    assert run.truncated

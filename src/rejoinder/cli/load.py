@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -14,6 +14,7 @@ from rejoinder.errors import UsageError
 from rejoinder.settings import parse_duration
 
 if TYPE_CHECKING:
+    from rejoinder.load.gate import Change
     from rejoinder.load.run import LoadProgress, LoadResult
     from rejoinder.load.settings import LoadSettings
     from rejoinder.recording import Recording
@@ -125,6 +126,30 @@ def _list_profiles(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     help="Objective, like 'ttft:p99<300ms', 'tpot<30ms', 'goodput>=95%', 'error<1%'; may be repeated.",
 )
 @click.option(
+    "--repeats",
+    type=click.IntRange(1, 50),
+    metavar="N",
+    help="Run N times, to know how much figures vary. [default: 1, with --max-change 5]",
+)
+@click.option(
+    "--max-change",
+    multiple=True,
+    metavar="LIMIT",
+    help="How much worse than the baseline a figure may be, like 'ttft:p99<+10%' or 'output_tokens>-5%'; "
+    "may be repeated.",
+)
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Compare with a recorded run that was made with --repeats.",
+)
+@click.option(
+    "--against",
+    metavar="URL2",
+    help="Compare with another endpoint, which is loaded in turns with the first.",
+)
+@click.option(
     "--metrics",
     multiple=True,
     metavar="URL",
@@ -159,6 +184,10 @@ def command(
     processes: int | None,
     timeout: float,
     slo: tuple[str, ...],
+    repeats: int | None,
+    max_change: tuple[str, ...],
+    baseline: Path | None,
+    against: str | None,
     metrics: tuple[str, ...],
     canaries: bool,
     seed: int,
@@ -206,6 +235,7 @@ def command(
         raise UsageError("--find-rate needs an objective.", "Add one, like --slo 'ttft:p99<300ms'.")
     if duration is None and "duration" in defaults:
         duration = parse_duration(str(defaults["duration"]))
+    gate = read_gate(repeats, max_change, baseline, against, searching=bool(sweep or find_rate))
     steady, phases = read_rate(None if rate is None else str(rate))
     settings = LoadSettings(
         url=_SOMEWHERE,
@@ -236,15 +266,54 @@ def command(
         steps.step(f"Looking for an endpoint at {url}")
         target = record.discover(url, key=key, model=model, dialect=dialect)
         settings = replace(settings, url=target.url, model=target.model or "")
+        other = None
+        if against:
+            steps.step(f"Looking for an endpoint at {against}")
+            first = record.found
+            other = record.discover(against, key=key, model=model, dialect=dialect)
+            record.found = (*first, *record.found)
         record.header(target, url=url, model=model, dialect=dialect, seed=seed, load=describe(settings))
         if sweep or find_rate:
             result = search_endpoint(record, steps, target, settings, levels, rates)
+        elif gate.repeats > 1:
+            result = repeat_endpoint(record, steps, target, settings, gate, other)
         else:
             result = load_endpoint(record, steps, target, settings)
         code = gate_code(result)
         record.footer(code, interrupted=result.interrupted, warnings=[*target.warnings, *result.warnings])
     close_run(record)
     return code
+
+
+class Gate(NamedTuple):
+    """How often to run, and what to compare with: the figures of a baseline, or another endpoint."""
+
+    repeats: int
+    changes: list[Change]
+    baseline: list[dict[str, float]]
+
+
+def read_gate(
+    repeats: int | None, limits: tuple[str, ...], baseline: Path | None, against: str | None, *, searching: bool
+) -> Gate:
+    """Return what the options of the gate ask for; raises :class:`UsageError` where they do not fit together."""
+    from rejoinder.load.gate import LEAST_REPEATS, parse_changes, read_repeats
+
+    changes = parse_changes(limits)
+    if searching and (repeats or limits or baseline or against):
+        raise UsageError("A search is not repeated or compared.", "Leave --repeats, --baseline and --against out.")
+    if baseline and against:
+        raise UsageError("--baseline and --against exclude each other.", "Compare with one of them.")
+    if changes and not (baseline or against):
+        raise UsageError("--max-change needs something to compare with.", "Add --baseline RUN or --against URL2.")
+    if (baseline or against) and not changes:
+        raise UsageError("Nothing is to be compared.", "Add a limit, like --max-change 'ttft:p99<+10%'.")
+    number = repeats or (5 if changes else 1)
+    if changes and number < LEAST_REPEATS:
+        raise UsageError(
+            f"{number} repeats cannot tell a change from chance.", f"Use at least --repeats {LEAST_REPEATS}; 5 or more."
+        )
+    return Gate(number, changes, read_repeats(baseline) if baseline else [])
 
 
 def read_rate(text: str | None) -> tuple[float | None, str]:
@@ -292,6 +361,46 @@ def load_endpoint(record: Recording, steps: Steps, target: Target, settings: Loa
         steps.say(f"Note: {warning}")
     for outcome in result.load.get("slos", ()):
         steps.say(f"SLO {describe_slo(outcome)}")
+    return result
+
+
+def repeat_endpoint(
+    record: Recording, steps: Steps, target: Target, settings: LoadSettings, gate: Gate, other: Target | None
+) -> LoadResult:
+    """Run the load several times, judge what changed, and write it to the run file."""
+    from rejoinder.load.gate import describe as describe_change
+    from rejoinder.load.repeats import run_repeats
+    from rejoinder.load.slo import describe as describe_slo
+
+    against = replace(settings, url=other.url, model=other.model or "") if other else None
+    turns = f" in turns with {other.url}" if other else ""
+    steps.say(f"Load on {target.url}{turns}: {settings.pace}, {gate.repeats} times {settings.duration:g} s")
+
+    def told(line: dict[str, Any]) -> None:
+        found = line["figures"]
+        words = [f"{found['requests']:.2f} ok/s", f"{found['output_tokens']:.0f} tokens/s"]
+        words += [f"{name} {found[name] * 1e3:.0f} ms" for name in ("ttft:p50", "ttft:p99", "e2e:p50") if name in found]
+        words += [line["verdict"]] if line["verdict"] != "VALID" else []
+        who = "" if line["of"] == "endpoint" else f" {other.url if other else ''}"
+        steps.say(f"  {line['repeat'] + 1}{who}: {', '.join(words)}")
+
+    result = run_repeats(
+        settings,
+        record.writer,
+        repeats=gate.repeats,
+        against=against,
+        baseline=gate.baseline,
+        changes=gate.changes,
+        begin=lambda run: steps.step("Loading", run.duration),
+        progress=lambda now: steps.update(min(now.t, settings.duration), f"{now.finished} done"),
+        told=told,
+        key=target.key,
+        against_key=other.key if other else None,
+    )
+    for outcome in result.load.get("slos", ()):
+        steps.say(f"SLO {describe_slo(outcome)}")
+    for change in result.load.get("changes", ()):
+        steps.say(f"Change {describe_change(change)}")
     return result
 
 
@@ -359,5 +468,8 @@ def _bad_answers(result: LoadResult) -> bool:
 
     if any(slo["metric"] in SHARES for slo in result.load.get("slos", ())):
         return any(slo["met"] is False for slo in result.load["slos"] if slo["metric"] in SHARES)
-    ended = result.started - sum(result.outcomes.get(name, 0) for name in ("censored", "cancelled"))
-    return result.ok != ended
+    repeats = [line["outcomes"] for line in result.load.get("repeats", ()) if line["of"] == "endpoint"]
+    fine = ("ok", "unjudged", "censored", "cancelled")
+    return any(
+        count and name not in fine for outcomes in repeats or [result.outcomes] for name, count in outcomes.items()
+    )
