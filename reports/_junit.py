@@ -134,7 +134,11 @@ def rule_text(rule: RuleView) -> str:
         lines += [f"  case: {case}{f' ({title})' if title else ''}" for case, title in finding.cases]
         if finding.more_cases:
             lines.append(f"  and {finding.more_cases:,} more cases")
-        lines.append(f"  finding: {finding.finding.fingerprint}")
+        if finding.reruns:
+            lines.append(f"  sent again: {finding.reruns}")
+        if finding.smallest:
+            lines.append(f"  minimal request: {finding.smallest}")
+        lines.append(f"  again: {finding.replay}")
     rest = len(rule.findings) - FINDINGS
     if rest > 0:
         lines += ["", f"{rest:,} more findings are in the run file."]

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from rejoinder.contract import FAMILIES, Rule, load_dialect, load_rules
 from rejoinder.errors import ContractError, RejoinderError
 from rejoinder.reports._contract import Contract, read_contract
+from rejoinder.reports._footer import Baseline, Capabilities, read_baseline, read_capabilities
 from rejoinder.reports._load import Load, read_load
 from rejoinder.reports._text import (
     listed,
@@ -103,6 +104,11 @@ class FindingView:
     def reruns(self) -> str:
         """What sending its case again showed, in words; empty when it was not sent again."""
         return "" if self.finding.reruns is None else self.finding.reruns.words
+
+    @property
+    def replay(self) -> str:
+        """The command that sends it again and judges the answer, run beside the run file."""
+        return f"rejoinder replay run.ndjson {self.finding.fingerprint}"
 
     @property
     def count(self) -> int:
@@ -194,6 +200,8 @@ class View:
     excuses: list[Excuse]
     coverage: tuple[int, int]
     contract: Contract | None
+    capabilities: Capabilities | None
+    baseline: Baseline | None
     load: Load | None
     exchanges: int
     problem: str = ""
@@ -281,6 +289,8 @@ def view(run: Run, anchors: Anchors | None = None) -> View:
         excuses=_excuses(rules),
         coverage=_coverage(rules, dialect),
         contract=_anchored(read_contract(run), anchors),
+        capabilities=read_capabilities(run),
+        baseline=read_baseline(run),
         load=load,
         exchanges=len(run.exchanges),
         problem=one_line(_text(run.footer.get("problem")), 500),

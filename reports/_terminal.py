@@ -74,8 +74,6 @@ class Summary:
                 extent = f"  {finding.extent}" + (f", {finding.reruns}" if finding.reruns else "")
                 lines.append(Text.assemble(head, title, (extent, "dim")))
                 lines += _wrapped(f"{finding.message} {finding.place}".rstrip(), width, "  ")[:2]
-                if finding.smallest:
-                    lines.append(Text(f"    {finding.smallest}", "dim"))
             rest = sum(len(rule.findings) for _, rules in seen.groups for rule in rules) - len(worst)
             if rest > 0:
                 lines.append(Text(f"    and {plural(rest, 'more finding')} in the report", "dim"))

@@ -212,6 +212,40 @@
   addEventListener("resize", soon);
   soon();
 
+  // The map of the contract is one stop for the keyboard: arrows go to the nearest part on that side.
+  const tiles = all(".map a");
+  const readout = document.querySelector(".map + .readout");
+  if (tiles.length && readout) {
+    const middle = (tile) => {
+      const box = tile.querySelector("svg").getBoundingClientRect();
+      return [box.left + box.width / 2, box.top + box.height / 2];
+    };
+    const sides = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    const tell = (tile) => { readout.textContent = tile.querySelector("title").textContent; };
+    for (const tile of tiles) {
+      tile.addEventListener("pointerenter", () => tell(tile));
+      tile.addEventListener("focus", () => {
+        for (const other of tiles) other.setAttribute("tabindex", other === tile ? "0" : "-1");
+        tell(tile);
+      });
+      tile.addEventListener("keydown", (event) => {
+        const side = sides[event.key];
+        if (!side) return;
+        event.preventDefault();
+        const [x, y] = middle(tile);
+        let best = null;
+        let least = Infinity;
+        for (const other of tiles) {
+          const [dx, dy] = middle(other).map((at, axis) => at - [x, y][axis]);
+          const along = dx * side[0] + dy * side[1];
+          const across = Math.abs(dx * side[1]) + Math.abs(dy * side[0]);
+          if (along > 1 && along + 3 * across < least) { best = other; least = along + 3 * across; }
+        }
+        if (best) best.focus();
+      });
+    }
+  }
+
   // A hairline through the strips of the load run, with the figures of the second under it.
   const strips = document.querySelector(".strips");
   const table = document.querySelector("#seconds");

@@ -30,6 +30,12 @@ def check_page() -> Callable[[str], Any]:
 
 
 @pytest.fixture(scope="session")
+def chromium() -> ModuleType:
+    """Return the module that drives a headless Chromium."""
+    return _load("chromium")
+
+
+@pytest.fixture(scope="session")
 def examples() -> ModuleType:
     """Return the module of example runs."""
     return _load("example_runs")

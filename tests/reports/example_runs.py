@@ -18,7 +18,7 @@ from rejoinder.contract import Rule, load_rules
 from rejoinder.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.runfile import Run
 from rejoinder.strategies import Branches
-from rejoinder.verdict import Finding, Level, Problem, Status, Verdict
+from rejoinder.verdict import Finding, Level, Minimal, Problem, Reruns, Status, Verdict
 
 START = 1_790_000_000.0
 
@@ -296,14 +296,47 @@ def typical(cases: int = 40, *, load: bool = True) -> Run:
     for rule, row in in_force().items():
         level, status, findings, reason = chosen.get(rule, (row.level_in("northstar"), Status.PASS, 0, ""))
         verdicts.append(_verdict(rule, level, status, findings, reason))
+    told = {verdict.rule: verdict.findings for verdict in verdicts}
+    told["EVT-02"][0].reruns = Reruns(3, 3)
+    told["EVT-02"][0].minimal = Minimal(request(True, "Hi"), "x-stream", 1)
+    told["USG-02"][0].reruns = Reruns(3, 1)
     titles = {f"{rule.lower()}-case-{n}": f"variant {n} of the input union" for rule in chosen for n in range(3)}
     return Run(
         header=header(cases=titles),
         exchanges=exchanges(cases),
         verdicts=verdicts,
         samples=load_samples() if load else [],
-        footer=footer(warnings=["GET /v1/models answered 404; the model was taken from --model."], coverage=coverage()),
+        footer=footer(
+            warnings=["GET /v1/models answered 404; the model was taken from --model."],
+            coverage=coverage(),
+            capabilities=capabilities(),
+            baseline=baseline(),
+        ),
     )
+
+
+def capabilities() -> list[dict[str, str]]:
+    """Return what an endpoint can do as a footer tells it."""
+    return [
+        {"feature": "streamed replies", "state": "supported", "evidence": "x-stream was answered with an event stream"},
+        {"feature": "functions that the client runs", "state": "supported", "evidence": "x-plain held a function_call"},
+        {"feature": "image input", "state": "unsupported", "evidence": "422 with code unsupported_value in x-refused"},
+        {"feature": "background replies", "state": "unknown", "evidence": "the model never took long enough"},
+    ]
+
+
+def baseline() -> dict[str, Any]:
+    """Return what became of a baseline as a footer tells it."""
+    entry = {"rule": "SSE-05", "case": "text-*", "reason": "The proxy drops the last line.", "note": "Matched once."}
+    dated = {**entry, "link": "https://tracker.example/4711", "expires": "2026-12-31", "fingerprint": "0123456789ab"}
+    return {
+        "file": "baseline.toml",
+        "strict": False,
+        "known": [entry],
+        "stale": [{**dated, "note": "No request of the case was judged by the rule."}],
+        "unexpected_passes": [{**dated, "note": "The rule held in all 4 exchanges of the case."}],
+        "expired": [],
+    }
 
 
 def green() -> Run:
@@ -392,7 +425,10 @@ def hostile() -> Run:
     strange = header(target=target, command=[every, "a b"], tool={every: every}, plan=every, cases={NASTY[0]: every})
     names = [f"{text}[{text}][].{text}={text}" for text in NASTY] + ["", "=", "a", "[]=", "x" * 9000, "[" * 3000]
     told = {"total": 7, "counts": {every: 1}, "branches": {"failed": names, "accepted": list(NASTY), every: [every]}}
-    ending = footer(warnings=list(NASTY), problem=every, coverage=told)
+    rows = [{"feature": text, "state": text, "evidence": text} for text in NASTY]
+    entries = [dict.fromkeys(("rule", "case", "reason", "link", "expires", "note", "fingerprint"), t) for t in NASTY]
+    account = {"file": every, "strict": every, "known": entries, "stale": entries, every: entries}
+    ending = footer(warnings=list(NASTY), problem=every, coverage=told, capabilities=rows, baseline=account)
     return Run(strange, found, verdicts, samples, ending, list(NASTY))
 
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,106 @@ def test_comparisons_have_the_filter_too(examples: ModuleType, tmp_path: Path) -
     shown = [rule for rule, attributes in rows if "hidden" not in attributes]
     assert {"EVT-02", "USG-02", "ERR-01"} <= set(shown)
     assert len(shown) < 10
+
+
+# By hand: keys, sizes, and what the page asks for.
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: ModuleType) -> Iterator[Any]:
+    with chromium.Chromium() as it:
+        yield it
+
+
+FOCUS = """(() => {
+  const at = document.activeElement;
+  const box = at.getBoundingClientRect();
+  return { name: (at.getAttribute("aria-label") || at.textContent).trim().split("\\n")[0], tag: at.localName,
+           id: at.id, top: box.top, seen: box.width > 0 && box.bottom > 0 && box.top < innerHeight,
+           ring: getComputedStyle(at).outlineStyle !== "none" || at.matches(".map a") };
+})()"""
+
+
+def test_the_keyboard_goes_through_the_page_in_order(page: Path, browser: Any) -> None:
+    browser.open(page)
+    stops = []
+    for _ in range(400):
+        browser.press("Tab")
+        stop = browser.run(FOCUS)
+        if stop["tag"] == "body":
+            break
+        assert stop["seen"], stop  # what has the focus is on the screen
+        assert stop["ring"], stop  # and can be told from the rest
+        stops.append(stop)
+    names = [stop["name"] for stop in stops]
+    assert names[0] == "Skip to the verdict"
+    expected = ["Findings", "Colours: Auto", "MUST", "Copy the address", "Copy the command", "HTTP", "Family", "Text"]
+    places = [next(n for n, name in enumerate(names) if name.startswith(word)) for word in expected]
+    assert places == sorted(places)
+    assert places[-1] < names.index("Open all")
+    assert sum(stop["tag"] == "summary" for stop in stops) > 20
+    # The map of the contract is one stop, whatever its number of parts.
+    assert browser.run("document.querySelectorAll('.map a').length") > 20
+    assert browser.run("document.querySelectorAll('.map a[tabindex=\"0\"], .map a:not([tabindex])').length") == 1
+
+
+def test_keys_open_filter_and_walk(page: Path, browser: Any) -> None:
+    browser.open(page)
+    browser.press("/")
+    assert browser.run("document.activeElement.getAttribute('aria-label')") == "Text"
+    for letter in "usage":
+        browser.press(letter)
+    assert "q=usage" in browser.run("location.hash")
+    assert browser.run("[...document.querySelectorAll('#findings article:not([hidden])')].length") == 1
+    browser.press("Escape")
+    assert "q=" not in browser.run("location.hash")
+    # Enter opens and closes a finding.
+    browser.run("document.querySelectorAll('details.finding summary')[2].focus()")
+    for opened in (True, False):
+        browser.press("Enter")
+        assert browser.run("document.querySelectorAll('details.finding')[2].open") is opened
+    # Arrows walk over the map, Enter leads to the part's place in the tree and opens it.
+    browser.run("document.querySelector('.map a').focus()")
+    seen = set()
+    for key in ("ArrowRight", "ArrowDown", "ArrowRight", "ArrowUp"):
+        browser.press(key)
+        seen.add(browser.run("document.activeElement.querySelector('title').textContent"))
+        assert browser.run("document.querySelector('.map + .readout').textContent") in seen
+    assert len(seen) > 1
+    href = browser.run("document.activeElement.getAttribute('href')")
+    browser.press("Enter")
+    assert browser.run("location.hash") == href
+    assert browser.run(f"document.querySelector('{href}').matches(':target')")
+
+
+@pytest.mark.parametrize("width", [360, 800, 1600])
+@pytest.mark.parametrize("name", ["typical", "green", "empty", "load", "many", "hostile", "misshapen"])
+def test_nothing_is_wider_than_the_screen(
+    name: str, width: int, examples: ModuleType, browser: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "page.html"
+    file.write_text(render_html(examples.EXAMPLES[name]()), "utf-8")
+    browser.open(file, width=width)
+    browser.run("for (const item of document.querySelectorAll('details')) item.open = true")
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    assert browser.requests() == [file.as_uri()]
+
+
+def test_findings_are_on_the_first_screen(page: Path, browser: Any) -> None:
+    browser.open(page, width=1600, height=1000)
+    assert browser.run("document.getElementById('filter').getBoundingClientRect().top") < 1000
+
+
+def test_thousands_of_findings_open_at_once(examples: ModuleType, browser: Any, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text(render_html(examples.many()), "utf-8")
+    browser.open(file)
+    # Counted in what the browser lays out, not in time: far parts are skipped until they are scrolled to.
+    assert browser.run("document.querySelectorAll('*').length") < 12_000
+    laid = (
+        "[...document.querySelectorAll('article h4')].filter((it) => it.checkVisibility({contentVisibilityAuto: true}))"
+    )
+    assert 0 < browser.run(f"{laid}.length") < 181
 
 
 class _Listener(http.server.BaseHTTPRequestHandler):

@@ -117,7 +117,9 @@ def runs(draw: st.DrawFn) -> Run:
     )
     keys = st.sampled_from(["target", "tool", "command", "started_at", "plan", "seed", "cases", "load"])
     target = st.fixed_dictionaries({"url": ANYTHING, "model": ANYTHING, "dialect": ANYTHING, "server": ANYTHING})
-    ends = st.sampled_from(["ended_at", "exit_code", "interrupted", "warnings", "problem", "coverage"])
+    ends = st.sampled_from(
+        ["ended_at", "exit_code", "interrupted", "warnings", "problem", "coverage", "capabilities", "baseline"]
+    )
     return Run(
         header=draw(st.dictionaries(keys, ANYTHING | target, max_size=8)),
         exchanges=exchanges,
