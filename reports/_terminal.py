@@ -74,6 +74,8 @@ class Summary:
                 extent = f"  {finding.extent}" + (f", {finding.reruns}" if finding.reruns else "")
                 lines.append(Text.assemble(head, title, (extent, "dim")))
                 lines += _wrapped(f"{finding.message} {finding.place}".rstrip(), width, "  ")[:2]
+                if finding.smallest and not seen.load:  # with a load part the screen is full
+                    lines.append(Text(f"    {finding.smallest}", "dim"))
             rest = sum(len(rule.findings) for _, rules in seen.groups for rule in rules) - len(worst)
             if rest > 0:
                 lines.append(Text(f"    and {plural(rest, 'more finding')} in the report", "dim"))
