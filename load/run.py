@@ -26,6 +26,7 @@ from rejoinder.errors import RejoinderError
 from rejoinder.exchange import Exchange
 from rejoinder.load.analysis import ENDED_WELL
 from rejoinder.load.corpus import read_corpus
+from rejoinder.load.gpus import Gpus
 from rejoinder.load.histogram import Histogram
 from rejoinder.load.profiles import load_profile
 from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
@@ -227,6 +228,8 @@ def run_load(
 def check_settings(settings: LoadSettings) -> LoadSettings:
     """Return the settings with absolute paths; raises :class:`~rejoinder.errors.UsageError` for what cannot be used."""
     settings.check()
+    if settings.gpu:
+        Gpus()
     if settings.bodies:
         settings = replace(settings, bodies=str(Path(settings.bodies).absolute()))
         read_corpus(Path(settings.bodies))
@@ -257,7 +260,7 @@ class _Run:
         self.output = folder / "measured.ndjson"
         self.log = folder / "locust.log"
         self.interrupted = False
-        self.telemetry = Telemetry(settings.metrics_urls())
+        self.telemetry = Telemetry(settings.metrics_urls(), Gpus() if settings.gpu else None)
         self.warnings: list[str] = []
         self._rest = b""
 

@@ -61,7 +61,7 @@ class LoadSettings:
     recorded traffic, which is replayed ``speed`` times as fast as it was recorded. ``slos`` are objectives as
     :mod:`rejoinder.load.slo` describes them. ``profile`` is a workload, by its shipped name or as a file.
     ``canaries`` puts a token of its own into each request's input. ``metrics`` are addresses of Prometheus pages that
-    are read once a second; ``auto`` stands for ``/metrics`` of the endpoint.
+    are read once a second; ``auto`` stands for ``/metrics`` of the endpoint. ``gpu`` asks the GPUs of this host, too.
     """
 
     url: str
@@ -89,6 +89,7 @@ class LoadSettings:
     seed: int = 0
     slos: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    gpu: bool = False
 
     @property
     def mode(self) -> str:

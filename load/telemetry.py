@@ -10,7 +10,10 @@ several servers are brought to common names; times are on the axis of the run.
 ``prefix_hit_rate``   share of the prefix cache's lookups that hit, in this second
 ``preemptions``       requests that lost their place, in this second
 ``ttft``              mean time to first token as the server measured it, of requests that got it in this second
+``itl``               mean time between tokens, likewise
+``queue_time``        mean time that requests waited in the server's queue, likewise
 ``gpu_use``           share of the time that a GPU was at work (mean over GPUs)
+``gpu_active``        share of a GPU's processors that were at work (mean over GPUs)
 ``gpu_power``         watts (sum over GPUs)
 ``gpu_memory``        MiB of GPU memory in use (sum over GPUs)
 ====================  =====================================================================================
@@ -27,6 +30,7 @@ from http.client import HTTPException
 from time import perf_counter_ns
 from typing import Any, Final, NamedTuple
 
+from rejoinder.load.gpus import Gpus
 from rejoinder.load.histogram import Histogram
 
 EVERY: Final = 1.0
@@ -37,6 +41,28 @@ _LINE: Final = re.compile(
     r"(?:\{(?:[^\"}]|\"(?:[^\"\\]|\\.)*\")*\})?"  # labels
     r"[ \t]+(\S+)(?:[ \t]+-?[0-9]+)?\Z"  # value and time
 )
+_PARTS: Final = ("sum", "count")
+_HISTOGRAMS: Final[dict[str, tuple[str, ...]]] = {
+    "ttft": (
+        "vllm:time_to_first_token_seconds",
+        "sglang:time_to_first_token_seconds",
+        "dynamo_frontend_time_to_first_token_seconds",
+    ),
+    "itl": (
+        "vllm:inter_token_latency_seconds",
+        "vllm:time_per_output_token_seconds",
+        "sglang:inter_token_latency_seconds",
+        "sglang:time_per_output_token_seconds",
+        "dynamo_frontend_inter_token_latency_seconds",
+        "tgi_request_mean_time_per_token_duration",
+    ),
+    "queue_time": (
+        "vllm:request_queue_time_seconds",
+        "sglang:queue_time_seconds",
+        "tgi_request_queue_duration",
+    ),
+}
+"""Means of one second, from the growth of the sum and the count of a histogram or summary."""
 _RAW: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "running": (
         "sum",
@@ -65,40 +91,25 @@ _RAW: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
             "vllm:gpu_cache_usage_perc",
             "sglang:token_usage",
             "llamacpp:kv_cache_usage_ratio",
+            "dynamo_component_kvstats_gpu_cache_usage_percent",
         ),
     ),
     "hits": ("sum", ("vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total")),
     "queries": ("sum", ("vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total")),
-    "hit_rate": ("max", ("sglang:cache_hit_rate",)),
-    "preempted": ("sum", ("vllm:num_preemptions_total",)),
-    "ttft_sum": (
-        "sum",
-        tuple(
-            f"{name}_sum"
-            for name in (
-                "vllm:time_to_first_token_seconds",
-                "sglang:time_to_first_token_seconds",
-                "dynamo_frontend_time_to_first_token_seconds",
-            )
-        ),
-    ),
-    "ttft_count": (
-        "sum",
-        tuple(
-            f"{name}_count"
-            for name in (
-                "vllm:time_to_first_token_seconds",
-                "sglang:time_to_first_token_seconds",
-                "dynamo_frontend_time_to_first_token_seconds",
-            )
-        ),
-    ),
+    "hit_rate": ("max", ("sglang:cache_hit_rate", "dynamo_component_kvstats_gpu_prefix_cache_hit_rate")),
+    "preempted": ("sum", ("vllm:num_preemptions_total", "sglang:num_retracted_requests_total")),
+    **{
+        f"{name}_{part}": ("sum", tuple(f"{one}_{part}" for one in series))
+        for name, series in _HISTOGRAMS.items()
+        for part in _PARTS
+    },
     "gpu_percent": ("mean", ("DCGM_FI_DEV_GPU_UTIL",)),
+    "gpu_active": ("mean", ("DCGM_FI_PROF_SM_ACTIVE",)),
     "gpu_power": ("sum", ("DCGM_FI_DEV_POWER_USAGE",)),
     "gpu_memory": ("sum", ("DCGM_FI_DEV_FB_USED",)),
 }
 """What is read: how the series of one name are joined, and its names; the first that is there counts."""
-_GAUGES: Final = ("running", "waiting", "cache_use", "gpu_power", "gpu_memory")
+_GAUGES: Final = ("running", "waiting", "cache_use", "gpu_active", "gpu_power", "gpu_memory")
 
 
 class Sample(NamedTuple):
@@ -139,6 +150,7 @@ class Telemetry:
     """Scrapes some pages in a thread of its own, from :meth:`start` to :meth:`stop`; keeps what it understood."""
 
     urls: Sequence[str]
+    gpus: Gpus | None = None
     samples: list[Sample] = field(default_factory=list)
     _thread: threading.Thread | None = None
     _over: threading.Event = field(default_factory=threading.Event)
@@ -169,6 +181,8 @@ class Telemetry:
             page = _fetch(url)
             if page is not None:
                 values |= page
+        if self.gpus is not None:
+            values |= self.gpus.read()
         if values:
             self.samples.append(Sample(at, values))
 
@@ -189,13 +203,13 @@ class Telemetry:
             return {}
         lines = list(self.seconds(zero).values())
         figures: dict[str, Any] = {"samples": len(lines)}
-        for name in ("running", "waiting", "cache_use", "gpu_use", "gpu_power", "gpu_memory"):
+        for name in ("running", "waiting", "cache_use", "gpu_use", "gpu_active", "gpu_power", "gpu_memory"):
             values = [line[name] for line in lines if name in line]
             if values:
                 figures[f"{name}_mean"] = round(sum(values) / len(values), 4)
                 figures[f"{name}_max"] = max(values)
         whole = _line(self.samples[0], self.samples[-1])
-        figures |= {name: whole[name] for name in ("prefix_hit_rate", "preemptions", "ttft") if name in whole}
+        figures |= {name: whole[name] for name in ("prefix_hit_rate", "preemptions", *_HISTOGRAMS) if name in whole}
         if "ttft" in figures and client_ttft is not None and client_ttft.mean is not None:
             figures["ttft_difference"] = round(client_ttft.mean - figures["ttft"], 6)
         return figures
@@ -213,15 +227,16 @@ def _line(before: Sample | None, sample: Sample) -> dict[str, float]:
     # A counter that fell was begun anew: the server was started again.
     grown = {
         name: values[name] - before.values[name]
-        for name in ("hits", "queries", "preempted", "ttft_sum", "ttft_count")
+        for name in ("hits", "queries", "preempted", *(f"{name}_{part}" for name in _HISTOGRAMS for part in _PARTS))
         if name in values and name in before.values and values[name] >= before.values[name]
     }
     if grown.get("queries") and "hits" in grown:
         line["prefix_hit_rate"] = round(grown["hits"] / grown["queries"], 4)
     if "preempted" in grown:
         line["preemptions"] = grown["preempted"]
-    if grown.get("ttft_count") and "ttft_sum" in grown:
-        line["ttft"] = round(grown["ttft_sum"] / grown["ttft_count"], 6)
+    for name in _HISTOGRAMS:
+        if grown.get(f"{name}_count") and f"{name}_sum" in grown:
+            line[name] = round(grown[f"{name}_sum"] / grown[f"{name}_count"], 6)
     return line
 
 

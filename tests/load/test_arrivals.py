@@ -36,7 +36,7 @@ def test_processes_share_one_schedule_without_loss(arrivals: str, rate: float, c
 def test_random_arrivals_have_their_rate_and_burstiness(arrivals: str, variation: float) -> None:
     offsets = list(schedule(arrivals, 100.0, 400.0, seed=1))
     gaps = [later - earlier for earlier, later in itertools.pairwise(offsets)]
-    assert len(offsets) == pytest.approx(40_000, rel=0.03)
+    assert len(offsets) == 40_000
     assert statistics.stdev(gaps) / statistics.mean(gaps) == pytest.approx(variation, rel=0.05)
 
 
@@ -101,3 +101,19 @@ def test_phases_are_read() -> None:
 def test_what_is_no_schedule_is_a_clear_error(text: str) -> None:
     with pytest.raises(UsageError):
         parse_phases(text)
+
+
+@given(st.sampled_from(["poisson", "gamma:0.25"]), st.floats(0.5, 90), st.floats(1, 20), st.integers(0, 99))
+def test_random_arrivals_have_the_number_that_the_rate_says(kind: str, rate: float, seconds: float, seed: int) -> None:
+    offsets = list(schedule(kind, rate, seconds, seed))
+    assert len(offsets) == max(1, round(rate * seconds))
+    assert offsets == sorted(offsets)
+    assert 0 < offsets[0] <= offsets[-1] < seconds
+    plan = [Phase(rate, 2 * rate, seconds / 2), Phase(rate, rate, seconds / 2)]
+    assert len(list(schedule(kind, plan, None, seed))) == max(1, round(1.25 * rate * seconds))
+
+
+def test_given_their_number_poisson_arrivals_are_uniform() -> None:
+    offsets = [offset for seed in range(300) for offset in schedule("poisson", 20, 1.0, seed)]
+    apart = max(abs(place / len(offsets) - offset) for place, offset in enumerate(sorted(offsets)))
+    assert apart < 1.63 / len(offsets) ** 0.5  # Kolmogorov and Smirnov, 1 %

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -448,3 +449,33 @@ def test_plain_locust_shows_the_same_run(tmp_path: Path, timed_server: Any) -> N
     assert rows["POST"] == rows["TTFT"] == count
     # A stream whose tokens all arrived in one receive has no time per token.
     assert 0 < rows["TPOT"] <= count
+
+
+def test_separate_master_and_workers_lose_nothing(tmp_path: Path, timed_server: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    base = [sys.executable, "-m", "locust", "-f", str(ROOT / "load" / "locustfile.py"), "--headless"]
+    environment = {
+        **os.environ,
+        "REJOINDER_LOAD_MODEL": "ttft=300&gap=5&tokens=8",
+        "REJOINDER_LOAD_RATE": "30",
+        "REJOINDER_LOAD_DURATION": "3",
+    }
+    master = [*base, "--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--expect-workers", "2"]
+    master += ["--host", timed_server.url, "-u", "2", "-r", "2", "--only-summary", "--json-file", "stats"]
+    worker = [*base, "--worker", "--master-host", "127.0.0.1", "--master-port", port]
+    with ExitStack() as stack:
+        started = []
+        for number, command in enumerate((master, worker, worker)):
+            log = stack.enter_context((tmp_path / f"log{number}").open("w"))
+            process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
+            stack.callback(process.wait, 10)
+            stack.callback(process.kill)
+            started.append(process)
+        codes = [process.wait(120) for process in started]
+    told = (tmp_path / "log0").read_text()
+    assert codes == [0, 0, 0], told
+    assert timed_server.truth()["requests"] == 90
+    assert "90 started: ok 90" in told
+    rows = {row["method"]: row["num_requests"] for row in json.loads((tmp_path / "stats.json").read_text())}
+    assert rows["POST"] == 90

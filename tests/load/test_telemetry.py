@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.server
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rejoinder.errors import UsageError
+from rejoinder.load.gpus import Gpus
 from rejoinder.load.histogram import Histogram
-from rejoinder.load.run import run_load
+from rejoinder.load.run import check_settings, run_load
 from rejoinder.load.settings import LoadSettings
 from rejoinder.load.telemetry import Sample, Telemetry, parse_metrics, read_values
 from rejoinder.runfile import RunWriter, read_run
@@ -37,7 +40,35 @@ SGLANG = (
     'sglang:num_running_reqs{tp_rank="0"} 5\nsglang:num_queue_reqs 1\nsglang:token_usage 0.4\nsglang:cache_hit_rate 0.9'
 )
 LLAMA = "llamacpp:requests_processing 2\nllamacpp:requests_deferred 7"
+SGLANG_COUNTERS = """\
+sglang:num_retracted_requests_total{priority=""} 4
+sglang:inter_token_latency_seconds_sum 3
+sglang:inter_token_latency_seconds_count 100
+sglang:queue_time_seconds_sum 5
+sglang:queue_time_seconds_count 10
+sglang:time_to_first_token_seconds_sum 9
+sglang:time_to_first_token_seconds_count 10
+"""
+TGI = """\
+tgi_batch_current_size 6
+tgi_queue_size 2
+tgi_request_queue_duration_sum 1.5
+tgi_request_queue_duration_count 30
+tgi_request_mean_time_per_token_duration_sum 0.6
+tgi_request_mean_time_per_token_duration_count 30
+"""
+DYNAMO = """\
+dynamo_frontend_inflight_requests{model="m"} 9
+dynamo_frontend_queued_requests{model="m"} 3
+dynamo_frontend_time_to_first_token_seconds_sum{model="m"} 4
+dynamo_frontend_time_to_first_token_seconds_count{model="m"} 8
+dynamo_frontend_inter_token_latency_seconds_sum{model="m"} 2
+dynamo_frontend_inter_token_latency_seconds_count{model="m"} 80
+dynamo_component_kvstats_gpu_cache_usage_percent{dp_rank="0"} 0.7
+dynamo_component_kvstats_gpu_prefix_cache_hit_rate{dp_rank="0"} 0.4
+"""
 DCGM = 'DCGM_FI_DEV_GPU_UTIL{gpu="0"} 80\nDCGM_FI_DEV_GPU_UTIL{gpu="1"} 60\nDCGM_FI_DEV_POWER_USAGE{gpu="0"} 300.5'
+DCGM += '\nDCGM_FI_PROF_SM_ACTIVE{gpu="0"} 0.6\nDCGM_FI_PROF_SM_ACTIVE{gpu="1"} 0.4'
 
 
 @pytest.mark.parametrize(
@@ -57,7 +88,43 @@ DCGM = 'DCGM_FI_DEV_GPU_UTIL{gpu="0"} 80\nDCGM_FI_DEV_GPU_UTIL{gpu="1"} 60\nDCGM
         ),
         (SGLANG, {"running": 5, "waiting": 1, "cache_use": 0.4, "hit_rate": 0.9}),
         (LLAMA, {"running": 2, "waiting": 7}),
-        (DCGM, {"gpu_percent": 70, "gpu_power": 300.5}),
+        (
+            SGLANG_COUNTERS,
+            {
+                "preempted": 4,
+                "itl_sum": 3,
+                "itl_count": 100,
+                "queue_time_sum": 5,
+                "queue_time_count": 10,
+                "ttft_sum": 9,
+                "ttft_count": 10,
+            },
+        ),
+        (
+            TGI,
+            {
+                "running": 6,
+                "waiting": 2,
+                "queue_time_sum": 1.5,
+                "queue_time_count": 30,
+                "itl_sum": 0.6,
+                "itl_count": 30,
+            },
+        ),
+        (
+            DYNAMO,
+            {
+                "running": 9,
+                "waiting": 3,
+                "ttft_sum": 4,
+                "ttft_count": 8,
+                "itl_sum": 2,
+                "itl_count": 80,
+                "cache_use": 0.7,
+                "hit_rate": 0.4,
+            },
+        ),
+        (DCGM, {"gpu_percent": 70, "gpu_power": 300.5, "gpu_active": 0.5}),
         ("python_info 1\nvllm:num_requests_running NaN\n", {}),
     ],
 )
@@ -104,6 +171,72 @@ def test_counters_become_rates_on_the_axis_of_the_run() -> None:
     assert (summary["running_mean"], summary["running_max"], summary["samples"]) == (6, 8, 2)
     assert (summary["prefix_hit_rate"], summary["preemptions"]) == (0.75, 2)
     assert (summary["ttft"], summary["ttft_difference"]) == (0.5, pytest.approx(0.1))
+
+
+def test_means_of_a_second_come_from_what_its_sums_grew() -> None:
+    telemetry = Telemetry(())
+    telemetry.samples = [
+        sample(0.5, itl_sum=1, itl_count=100, queue_time_sum=0, queue_time_count=0),
+        sample(1.5, itl_sum=3, itl_count=200, queue_time_sum=4, queue_time_count=8),
+    ]
+    assert telemetry.seconds(100 * 10**9)[1] == {"itl": 0.02, "queue_time": 0.5}
+    assert telemetry.summary(100 * 10**9, None)["itl"] == 0.02
+
+
+class NVMLError(Exception):
+    """What the library raises."""
+
+
+class FakeNvml:
+    """A host with two GPUs, of which the second does not tell its power."""
+
+    NVMLError = NVMLError
+
+    def __init__(self, count: int = 2, broken: bool = False) -> None:
+        self.count, self.broken = count, broken
+
+    def nvmlInit(self) -> None:  # noqa: N802
+        if self.broken:
+            raise NVMLError("Driver Not Loaded")
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return self.count
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+        return index
+
+    def nvmlDeviceGetUtilizationRates(self, handle: int) -> SimpleNamespace:  # noqa: N802
+        return SimpleNamespace(gpu=[80, 40][handle])
+
+    def nvmlDeviceGetPowerUsage(self, handle: int) -> int:  # noqa: N802
+        if handle:
+            raise NVMLError("Not Supported")
+        return 250_500
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:  # noqa: N802
+        return SimpleNamespace(used=(1 + handle) << 30)
+
+
+def test_the_gpus_of_this_host_are_on_the_axis_too() -> None:
+    gpus = Gpus(FakeNvml())
+    assert gpus.read() == {"gpu_percent": 60, "gpu_power": 250.5, "gpu_memory": 3072}
+    telemetry = Telemetry((), gpus)
+    telemetry.start()
+    telemetry.stop()
+    assert telemetry.seconds(0)[telemetry.samples[0].at // 10**9] == {
+        "gpu_use": 0.6,
+        "gpu_power": 250.5,
+        "gpu_memory": 3072,
+    }
+
+
+def test_a_host_without_gpus_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for library, message in ((FakeNvml(0), "has no GPU"), (FakeNvml(broken=True), "Driver Not Loaded")):
+        with pytest.raises(UsageError, match=message):
+            Gpus(library)
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with pytest.raises(UsageError, match=r"rejoinder\[gpu\]"):
+        check_settings(LoadSettings(url="http://h", rate=1, gpu=True))
 
 
 def test_nothing_there_is_fine() -> None:

@@ -155,6 +155,7 @@ def _list_profiles(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     metavar="URL",
     help="Prometheus page to read once a second, or auto for /metrics of the endpoint; may be repeated.",
 )
+@click.option("--gpu", is_flag=True, help="Ask the GPUs of this host for use, power and memory once a second (NVML).")
 @click.option(
     "--canaries/--no-canaries",
     default=True,
@@ -189,6 +190,7 @@ def command(
     baseline: Path | None,
     against: str | None,
     metrics: tuple[str, ...],
+    gpu: bool,
     canaries: bool,
     seed: int,
     quiet: bool,
@@ -250,6 +252,7 @@ def command(
         profile=str(find_profile(profile)) if profile else "",
         canaries=canaries,
         metrics=metrics,
+        gpu=gpu,
         prompt=prompt or "",
         bodies=str(bodies) if bodies else "",
         idle_timeout=timeout,
