@@ -1,8 +1,8 @@
 """Memory: words planted in every slot of an input, to be asked for; and words that must not come back.
 
 A slot's case asks for its words plain, and streamed with other wording. Only where neither answer has them all, it asks
-a third time, and sends the same texts as one user message with both wordings, to show what the model can do. The
-tag of a request is the rule that its case is about.
+a third time, and sends the same texts as one user message with both wordings, to show what the model can do; where it
+can, the slot is asked twice more. The tag of a request is the rule that its case is about.
 """
 
 from __future__ import annotations
@@ -99,17 +99,26 @@ def _asked(setting: Setting, slot: _Slot) -> PlannedCase:
     def asking(fields: Mapping[str, Any]) -> dict[str, Any]:
         return setting.body(**{"temperature": 0, "max_output_tokens": _TOKENS, **fields})
 
-    def in_doubt(replies: Replies) -> bool:
-        return not any(_says_all(replies, role, words) for role in ("plain", "stream"))
+    def in_doubt(replies: Replies, *roles: str) -> bool:
+        """Whether one of the requests was accepted, and no answer has all words."""
+        accepted = any((reply := replies.get(role)) is not None and reply.ok for role in roles)
+        return accepted and not any(_says_all(replies, role, words) for role in roles)
 
     def again(replies: Replies) -> dict[str, Any] | None:
-        return asking(slot.ask(questions[2])) if in_doubt(replies) else None
+        return asking(slot.ask(questions[2])) if in_doubt(replies, "plain", "stream") else None
 
     def control(question: str, **fields: Any) -> Callable[[Replies], dict[str, Any] | None]:
         def body(replies: Replies) -> dict[str, Any] | None:
-            if not in_doubt(replies) or _says_all(replies, "again", words):
+            if not in_doubt(replies, "plain", "stream", "again"):
                 return None
             return asking({"input": user("\n".join([*slot.told, question])), **fields})
+
+        return body
+
+    def confirming(question: str, **fields: Any) -> Callable[[Replies], dict[str, Any] | None]:
+        def body(replies: Replies) -> dict[str, Any] | None:
+            able = all(_says_all(replies, role, words) for role in ("control", "control-stream"))
+            return asking({**slot.ask(question), **fields}) if able else None
 
         return body
 
@@ -123,6 +132,8 @@ def _asked(setting: Setting, slot: _Slot) -> PlannedCase:
             Planned("again", again, tags),
             Planned("control", control(questions[0]), tags),
             Planned("control-stream", control(questions[1], stream=True), tags),
+            Planned("confirm", confirming(questions[1]), tags),
+            Planned("confirm-stream", confirming(questions[0], stream=True), tags),
         ),
     )
 
@@ -147,6 +158,12 @@ def _message(role: str, content: Any) -> dict[str, Any]:
 
 def _text(text: str) -> dict[str, Any]:
     return {"type": "input_text", "text": text}
+
+
+def _answered(text: str) -> dict[str, Any]:
+    """Return an earlier answer in the form in which responses have it, which more endpoints take than others."""
+    part = {"type": "output_text", "text": text, "annotations": []}
+    return {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [part]}
 
 
 def _instructions() -> Iterator[_Slot]:
@@ -179,7 +196,7 @@ def _roles() -> Iterator[_Slot]:
             _with(_message(role, told)),
         )
     told = _tell("marble")
-    talk = [_message("user", "Good morning."), _message("assistant", "Good morning.")]
+    talk = [_message("user", "Good morning."), _answered("Good morning.")]
     for role in ("system", "developer"):
         yield _Slot(
             f"role-{role}-amid",
@@ -299,7 +316,7 @@ def _turns() -> Iterator[_Slot]:
     items: _Items = []
     for turn in range(_EARLIER_TURNS):
         items.append(_message("user", places.get(turn, f"The bus number {turn} is blue.")))
-        items.append(_message("assistant", f"Noted, number {turn}."))
+        items.append(_answered(f"Noted, number {turn}."))
     yield _Slot(
         "many-turns",
         "MEM-08",
@@ -472,7 +489,7 @@ def _reasoning() -> Iterator[_Slot]:
             "MEM-12",
             f"A word in the {form} of a reasoning item.",
             (told,),
-            _with(_message("user", "Make up a code word."), item, _message("assistant", "Done.")),
+            _with(_message("user", "Make up a code word."), item, _answered("Done.")),
         )
 
 
@@ -560,7 +577,7 @@ def _rounds(setting: Setting) -> PlannedCase:
             *user("Look up Oslo."),
             call(first, "Oslo"),
             output(first, told["Oslo"]),
-            _message("assistant", "I looked up Oslo."),
+            _answered("I looked up Oslo."),
             *user(f"Now look up Cairo. Then tell me: {question}"),
             call(second, "Cairo"),
             output(second, told["Cairo"]),

@@ -13,9 +13,11 @@ from rejoinder.conformance.view import Case, View
 from rejoinder.conformance.words import words_in
 from rejoinder.verdict import Problem
 
-_ATTEMPTS: Final = ("plain", "stream", "again")
+_ATTEMPTS: Final = ("plain", "stream", "again", "confirm", "confirm-stream")
 _CONTROLS: Final = ("control", "control-stream")
-_FEWEST_ATTEMPTS: Final = 2
+# How many whole answers have to lack a word; a question about two calls makes twice as many as it says here.
+_FEWEST: Final = 3
+_FEWEST_OF_CALL: Final = 2
 
 
 def _planted(view: View) -> list[str]:
@@ -27,10 +29,10 @@ def _answers(case: Case, *roles: str) -> list[View]:
     return [view for role in roles if (view := case.get(role)) is not None and told(view) is not None]
 
 
-def _lacks(views: list[View], word: str) -> bool:
-    """Return whether no answer has the word, and at least two were not cut before they could have it."""
+def _lacks(views: list[View], word: str, fewest: int) -> bool:
+    """Return whether no answer has the word, and so many were not cut before they could have it."""
     whole = [view for view in views if not was_cut(view)]
-    return len(whole) >= _FEWEST_ATTEMPTS and not any(says(view, word) for view in views)
+    return len(whole) >= fewest and not any(says(view, word) for view in views)
 
 
 def _is_about(rule: str, *roles: str) -> Callable[[Case], bool]:
@@ -51,7 +53,7 @@ def _heard(case: Case) -> Iterator[Problem | Declined]:
     if not missing:
         return
     able = len(controls) == len(_CONTROLS) and all(says(view, word) for view in controls for word in words)
-    if not able or not all(_lacks(attempts, word) for word in missing):
+    if not able or not all(_lacks(attempts, word, _FEWEST) for word in missing):
         yield cannot_repeat("what it was told")
         return
     last = attempts[-1]
@@ -76,8 +78,8 @@ def _slot_rule(rule: str, what: str) -> None:
 
     heard.__doc__ = (
         f"Words that are new in every run are planted {what}, and asked for plain, streamed and in a third wording. A "
-        "word fails only when all answers lack it, and the same texts in one user message bring all words back in two "
-        "wordings."
+        "word fails only when all answers lack it, the same texts in one user message bring all words back in two "
+        "wordings, and two more answers lack it after that."
     )
     check(rule, On.CASE, needs=_is_about(rule, *_ATTEMPTS))(heard)
 
@@ -109,7 +111,7 @@ def _misses(case: Case, city: str) -> tuple[list[View], bool]:
     """Return the answers about one call, and whether all of them lack its word though the control has it."""
     attempts = _answers(case, city, f"{city}-again")
     word = _word_of(case, city)
-    return attempts, _lacks(attempts, word) and says(case.get(f"{city}-control"), word)
+    return attempts, _lacks(attempts, word, _FEWEST_OF_CALL) and says(case.get(f"{city}-control"), word)
 
 
 def _word_of(case: Case, city: str) -> str:

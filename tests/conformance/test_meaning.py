@@ -53,7 +53,7 @@ def verdict(rule: str, *exchanges: Exchange) -> Verdict:
 
 
 def slot(plain: str, stream: str, again: str, control: str, other: str, **fields: Any) -> list[Exchange]:
-    answers = {"plain": plain, "stream": stream, "again": again}
+    answers = {"plain": plain, "stream": stream, "again": again, "confirm": again}
     asked = [told(role, text, instructions=LINE, input="?", **fields) for role, text in answers.items()]
     controls = {"control": control, "control-stream": other}
     return [*asked, *(told(role, text, input=f"{LINE} ?") for role, text in controls.items())]
@@ -76,7 +76,7 @@ def test_a_slot_is_lost_when_every_answer_lacks_its_word_and_the_controls_have_i
 
 
 def test_one_answer_and_cut_answers_are_not_enough() -> None:
-    alone = [x for x in slot("?", "?", "?", WORD, WORD) if x.role not in ("stream", "again")]
+    alone = [x for x in slot("?", "?", "?", WORD, WORD) if x.role not in ("stream", "again", "confirm")]
     assert verdict("MEM-01", *alone).status is Status.DECLINED
     cut = slot("?", "?", "?", WORD, WORD, state="incomplete")
     assert verdict("MEM-01", *cut).status is Status.DECLINED
