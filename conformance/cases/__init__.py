@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rejoinder.conformance.cases import background, basic, content, echo, errors, meaning, probe, state, tools
+from rejoinder.conformance.cases import (
+    background,
+    basic,
+    content,
+    echo,
+    errors,
+    meaning,
+    parameters,
+    probe,
+    state,
+    tools,
+)
 from rejoinder.conformance.cases._case import (
     ASKS_REPEAT,
     LONG,
@@ -46,3 +57,4 @@ def situations(setting: Setting, plan: str) -> Iterator[PlannedCase]:
     yield from state.cases(setting, plan)
     yield from background.cases(setting, plan)
     yield from meaning.cases(setting, plan)
+    yield from parameters.cases(setting, plan)

@@ -26,6 +26,8 @@ _BROKEN: Final = frozenset(
     f"raw.{name}"
     for name in ("empty", "space", "truncated_in_string", "unclosed_nesting", "binary", "multipart", "half_escape")
 )
+# About 64 KiB of base64.
+_IMAGE_BLOCKS: Final = 16_000
 # Values outside of the documented bounds, that the schema does not state.
 _BOUNDS: Final[tuple[tuple[str, str, Any], ...]] = (
     ("temperature-high", "temperature", 3),
@@ -87,6 +89,7 @@ def cases(setting: Setting, plan: str) -> Iterator[PlannedCase]:
         yield from _second(setting)
     if plan == "full":
         yield from _others(setting)
+        yield from _swollen(setting)
         yield from _bounds(setting)
         yield from _mutants(setting)
         yield from _raw(setting)
@@ -161,6 +164,25 @@ def _others(setting: Setting) -> Iterator[PlannedCase]:
         "accepted.unknown-field",
         "A good request with a field that no version of the API has.",
         (Planned("plain", {**_good(setting), "rejoinder_no_such_field": True}, ("unknown-field",)),),
+    )
+
+
+def _swollen(setting: Setting) -> Iterator[PlannedCase]:
+    data = "data:image/png;base64," + "QUJD" * _IMAGE_BLOCKS
+    image = {"type": "input_image", "image_url": {"url": data}, "detail": "auto"}
+    yield _refused(
+        "large-image",
+        "A large image in the form of another API is refused, and not repeated.",
+        setting.body(input=[{"role": "user", "content": [image]}]),
+        "param:input",
+    )
+    call = {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": {"city": "Oslo"}}
+    given = {"type": "function_call_output", "call_id": "call_1", "output": "Rain."}
+    yield _refused(
+        "arguments-object",
+        "A call in the history whose arguments are an object instead of a string.",
+        setting.body(input=[*user("What is the weather in Oslo?"), call, given], tools=[WEATHER_TOOL]),
+        "param:input",
     )
 
 

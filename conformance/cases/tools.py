@@ -206,7 +206,71 @@ def _further(setting: Setting) -> Iterator[PlannedCase]:
             ),
         ),
     )
+    yield from _forms(setting)
+    yield from _forced(setting)
     yield _computer(setting)
+    yield from _computer_histories(setting)
+
+
+def _forms(setting: Setting) -> Iterator[PlannedCase]:
+    """Yield answers in forms whose values are easily taken for others."""
+    leaf = {"enum": ["leaf"]}
+    child = {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}
+    node = _closed({"name": leaf, "child": child})
+    for name, what, schema in (
+        (
+            "letters",
+            "words beyond ASCII and with blanks",
+            _closed({"größe": {"enum": ["groß & fein", "très petit", "日本"]}}),
+        ),
+        ("digits", "strings of digits, and null", _closed({"code": {"enum": ["007", "42"]}, "rest": {"enum": [None]}})),
+        ("choices", "one of several forms", _closed({"answer": {"anyOf": [{"enum": ["7"]}, _closed({"deep": leaf})]}})),
+        (
+            "recursion",
+            "a form that holds itself",
+            {**_closed({"tree": {"$ref": "#/$defs/node"}}), "$defs": {"node": node}},
+        ),
+    ):
+        shape = {"type": "json_schema", "name": "odd", "strict": True, "schema": schema}
+        yield plain_and_streamed(
+            f"format.{name}",
+            f"An answer in a JSON Schema with {what}.",
+            setting.body(
+                input=user("Write two lines about the sea."),
+                text={"format": shape},
+                temperature=0,
+                max_output_tokens=LONG,
+            ),
+        )
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+
+
+def _forced(setting: Setting) -> Iterator[PlannedCase]:
+    """Yield choices of a tool that are at odds with the question."""
+    named = {"type": "function", "name": "get_weather"}
+    limited = {"type": "allowed_tools", "mode": "required", "tools": [named]}
+    note = {"type": "custom", "name": "take_note", "description": "Write down a note in plain words."}
+    choices: Mapping[str, tuple[Any, list[Mapping[str, Any]]]] = {
+        "named": (named, [TIME_TOOL, WEATHER_TOOL]),
+        "limited": (limited, [TIME_TOOL, WEATHER_TOOL]),
+        "required": ("required", [WEATHER_TOOL]),
+        "custom": ({"type": "custom", "name": "take_note"}, [TIME_TOOL, note]),
+    }
+    for name, (choice, tools) in choices.items():
+        yield plain_and_streamed(
+            f"tools.forced-{name}",
+            "A question that tempts to one tool, and a tool_choice that demands another.",
+            setting.body(
+                input=user("Use get_time for Oslo."),
+                tools=tools,
+                tool_choice=choice,
+                temperature=0,
+                max_output_tokens=LONG,
+            ),
+        )
 
 
 def _computer(setting: Setting) -> PlannedCase:
@@ -226,6 +290,49 @@ def _computer(setting: Setting) -> PlannedCase:
         "tools.computer",
         "A computer call, answered with a screenshot.",
         (Planned("first", asked), Planned("screenshot", answered, ())),
+    )
+
+
+_ACTIONS: Final[tuple[Mapping[str, Any], ...]] = (
+    {"type": "screenshot"},
+    {"type": "click", "button": "left", "x": 1, "y": 2},
+    {"type": "double_click", "x": 1, "y": 2},
+    {"type": "drag", "path": [{"x": 1, "y": 2}, {"x": 3, "y": 4}]},
+    {"type": "keypress", "keys": ["CTRL", "A"]},
+    {"type": "move", "x": 1, "y": 2},
+    {"type": "scroll", "x": 1, "y": 2, "scroll_x": 0, "scroll_y": -5},
+    {"type": "type", "text": "Oslo"},
+    {"type": "wait"},
+    {"type": "point_and_type", "text": "Oslo", "x": 1, "y": 2},
+    {"type": "mouse_down", "x": 1, "y": 2},
+    {"type": "mouse_up", "x": 1, "y": 2},
+    {"type": "key_down", "keys": ["SHIFT"]},
+    {"type": "key_up", "keys": ["SHIFT"]},
+)
+
+
+def _computer_histories(setting: Setting) -> Iterator[PlannedCase]:
+    def history(action: Mapping[str, Any], *checks: Mapping[str, Any]) -> dict[str, Any]:
+        call = {
+            "type": "computer_call",
+            "id": "cu_1",
+            "call_id": "call_1",
+            "action": action,
+            "pending_safety_checks": [*checks],
+            "status": "completed",
+        }
+        shown = {"type": "computer_screenshot", "image_url": IMAGE_URL}
+        given: dict[str, Any] = {"type": "computer_call_output", "call_id": "call_1", "output": shown}
+        if checks:
+            given["acknowledged_safety_checks"] = [*checks]
+        return setting.body(input=[*user("Look at the screen."), call, given], tools=[COMPUTER_TOOL], truncation="auto")
+
+    safety = {"id": "check_1", "code": "malicious_instructions", "message": "Be careful."}
+    requests = [Planned(f"action-{action['type']}", history(action)) for action in _ACTIONS]
+    yield PlannedCase(
+        "tools.computer-history",
+        "Computer calls with each action in the history, and with a safety check, each with its screenshot.",
+        (*requests, Planned("safety-check", history(_ACTIONS[0], safety))),
     )
 
 

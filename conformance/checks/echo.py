@@ -118,6 +118,32 @@ def tools_are_repeated(view: View) -> Iterator[Problem]:
             )
 
 
+def _hosted_sent(view: View) -> bool:
+    """Whether the request has tools that the endpoint runs, and the response repeats tools."""
+    tools = view.request.get("tools")
+    sent = [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    return _counts(view) and len(sent) > len(_own_tools(sent)) and isinstance(get(view.response, "tools"), list)
+
+
+@check("ECH-01", On.RESPONSE, needs=_hosted_sent)
+def hosted_tools_stay_hosted(view: View) -> Iterator[Problem]:
+    """Where the request has tools that the endpoint runs, no function may come back that it does not have.
+
+    Hosted tools may come back under another name of the same tool, or not at all.
+    """
+    sent = {tool.get("name") for tool in _own_tools(view.request.get("tools"))}
+    for index, tool in enumerate(get(view.response, "tools")):
+        if get(tool, "type") == "function" and tool.get("name") not in sent:
+            yield in_response(
+                view,
+                "A tool that the endpoint runs is repeated as a function.",
+                f"/tools/{index}",
+                expected=[get(hosted, "type") for hosted in view.request["tools"]],
+                actual=tool,
+                kind="coerced",
+            )
+
+
 def _sampled(view: View) -> bool:
     return _counts(view) and any(get(view.response, name) is not ABSENT for name in ("temperature", "top_p"))
 

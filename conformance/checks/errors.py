@@ -12,6 +12,7 @@ from rejoinder.conformance.view import View
 from rejoinder.exchange import Outcome
 from rejoinder.verdict import ABSENT, Problem
 
+_LARGEST_ERROR: Final = 8 * 1024
 _SERVER: Final = range(500, 600)
 # What error types say of the status, in lower case without separators and the ending "error". Types that are not listed
 # say nothing that could contradict it.
@@ -196,6 +197,19 @@ def no_insides_in_errors(view: View) -> Iterator[Problem]:
         found = pattern.search(text)
         if found is not None and found.group() not in sent:
             yield Problem(f"The body of a refusal holds {what}.", actual=found.group()[:200], kind=what)
+
+
+@check("ERR-10", On.REFUSAL)
+def errors_are_small(view: View) -> Iterator[Problem]:
+    """The size of the body of every refusal is taken; one of the requests is invalid and holds a large image."""
+    size = len(view.exchange.body)
+    if size > _LARGEST_ERROR:
+        yield Problem(
+            f"The body of a refusal has {size} bytes.",
+            expected=f"at most {_LARGEST_ERROR} bytes",
+            actual=size,
+            kind="large",
+        )
 
 
 @check("ERR-07", On.STREAM, needs=lambda view: any(event.type == "response.failed" for event in view.events))

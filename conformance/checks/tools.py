@@ -365,6 +365,26 @@ def computer_calls_are_whole(view: View) -> Iterator[Problem]:
             )
 
 
+@check("TOL-11", On.CASE, needs=lambda case: told(case.get("action-screenshot")) is not None)
+def computer_histories_are_taken(case: Case) -> Iterator[Problem]:
+    """Calls with each action, and with a safety check that is acknowledged, are sent as history with their screenshot.
+
+    Where the call of a screenshot is taken, none of the others may be refused.
+    """
+    for view in case.views:
+        status = status_code(view)
+        if is_refusal(status) or is_broken(status):
+            yield Problem(
+                f"A computer call is refused in a history ({view.exchange.role}) with status {status}: "
+                f"{get(view.exchange.json(), 'error', 'message')}",
+                pointer="/input/1",
+                expected=200,
+                actual=status,
+                kind=view.exchange.role,
+                exchange=view.exchange.id,
+            )
+
+
 @check("TOL-11", On.CASE, needs=_sent("screenshot"))
 def screenshots_are_taken(case: Case) -> Iterator[Problem]:
     """A computer call is answered with a computer_call_output that holds a screenshot; it must not be refused."""

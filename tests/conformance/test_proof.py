@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rejoinder.conformance.cases import Setting, background, meaning, state, tools
+from rejoinder.conformance.cases import Setting, background, meaning, parameters, state, tools
 from rejoinder.conformance.judge import broken_rules, judge
 from rejoinder.conformance.kill import SECOND_KEY, Clock, run_in_process
 from rejoinder.conformance.plan import Plan
 from rejoinder.contract import dialect_names, load_dialect, load_rules
 from rejoinder.exchange import Chunk, Exchange, Outcome, Request
-from rejoinder.sandbox import FAULTS, Fault, Sandbox, _faults_meaning, exercises, record
+from rejoinder.sandbox import FAULTS, Fault, Sandbox, _faults_meaning, _faults_parameters, exercises, record
 from rejoinder.strategies.streams import Event, event_streams, to_sse
 from rejoinder.verdict import Status, Verdict
 from rejoinder.wire.target import Target
@@ -31,13 +31,15 @@ HISTORIC = {
 }
 
 
-MEMORIES = {fault.id for fault in _faults_meaning.FAULTS}
+MEMORIES = {fault.id for module in (_faults_meaning, _faults_parameters) for fault in module.FAULTS}
 
 
 @cache
 def histories(dialect: str) -> Plan:
     setting = Setting(load_dialect(dialect))
-    found = (case for module in (tools, state, background, meaning) for case in module.cases(setting, "full"))
+    found = (
+        case for module in (tools, state, background, meaning, parameters) for case in module.cases(setting, "full")
+    )
     return Plan("histories", tuple(found))
 
 

@@ -16,6 +16,7 @@ from rejoinder.sandbox import (
     Sandbox,
     _faults_background,
     _faults_meaning,
+    _faults_parameters,
     _faults_state,
     _faults_tools,
     exercises,
@@ -69,7 +70,7 @@ def shown(exchange: Exchange) -> tuple[object, ...]:
 
 
 # Faults of what is kept show in requests that are made of earlier replies; tests/conformance/test_proof.py shows them.
-MODULES = (_faults_tools, _faults_state, _faults_background, _faults_meaning)
+MODULES = (_faults_tools, _faults_state, _faults_background, _faults_meaning, _faults_parameters)
 HISTORIC = {fault.id for module in MODULES for fault in module.FAULTS}
 PAIRS = [(fault.id, dialect) for fault in FAULTS.values() if fault.id not in HISTORIC for dialect in dialects_of(fault)]
 
@@ -126,7 +127,7 @@ def test_the_connection_can_be_cut_or_held() -> None:
 def test_a_fault_is_described(fault: Fault) -> None:
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", fault.id)
     assert fault.title.endswith(".")
-    assert fault.levels or fault.fails
+    assert fault.levels or fault.fails or fault.replaces
     rules = load_rules()
     assert fault.breaks
     for rule in fault.breaks:

@@ -27,6 +27,7 @@ FAMILIES: Final[Mapping[str, str]] = {
     "TOL": "Tools",
     "STA": "State",
     "MEM": "Memory and meaning",
+    "PAR": "Parameters",
     "BGR": "Background, cancel, replay",
     "WSP": "WebSocket profile",
 }

@@ -73,7 +73,8 @@ class Fault:
 
     ``breaks`` names the rules that are surely broken where the fault shows; ``title`` says in one sentence what it
     does; ``dialects`` the dialects in which that is a defect (all when empty). ``fails`` makes the run break down in
-    the middle, for defects in how a failure is told. The other fields are the hooks, in the order in which they are
+    the middle, for defects in how a failure is told. ``replaces`` makes a response take the place of the one that has
+    its id. The other fields are the hooks, in the order in which they are
     called:
 
     - ``request`` gets the valid body of a create request and returns the one to answer, or refuses it;
@@ -99,6 +100,7 @@ class Fault:
     when: Condition = ALWAYS
     dialects: tuple[str, ...] = ()
     fails: bool = False
+    replaces: bool = False
     request: Callable[[Json, Occasion], Json] | None = None
     response: Callable[[Json, str, Occasion], None] | None = None
     events: Callable[[Events, Occasion], Events] | None = None

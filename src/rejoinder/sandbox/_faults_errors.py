@@ -23,6 +23,16 @@ _CRASHES: Final = 6
 _NOW_AND_THEN: Final = 9
 
 
+def _arguments_crash(status: int, body: Any, _: Occasion) -> tuple[int, Any]:
+    param = body["error"]["param"] or ""
+    return (500, body) if param.endswith(".arguments") else (status, body)
+
+
+def _payload_echoed(status: int, body: Any, occasion: Occasion) -> tuple[int, Any]:
+    sent = occasion.request.body.decode("utf-8", "replace")
+    return status, {"error": {**body["error"], "message": f"{body['error']['message']} Input: {sent}"}}
+
+
 def _says(body: Any, *codes: str) -> bool:
     """Whether a refusal has one of these codes."""
     return isinstance(body, dict) and body["error"]["code"] in codes
@@ -284,6 +294,18 @@ _ERR = (
         title="Invalid values are answered with a server error.",
         breaks=("ERR-05",),
         error=_crash,
+    ),
+    Fault(
+        id="object-arguments-break-server",
+        title="A call whose arguments are an object is answered with a server error.",
+        breaks=("ERR-05",),
+        error=_arguments_crash,
+    ),
+    Fault(
+        id="error-echoes-payload",
+        title="The message of an error repeats the whole request.",
+        breaks=("ERR-10",),
+        error=_payload_echoed,
     ),
     Fault(
         id="error-with-stack-trace",

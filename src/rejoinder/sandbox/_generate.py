@@ -35,6 +35,9 @@ _LONGEST_PART: Final = 4096
 # Asked for something long, the parrot repeats itself up to so many tokens.
 _STORY: Final = re.compile(r"\b(long|story)\b", re.IGNORECASE)
 _STORY_TOKENS: Final = 100
+# A token that is pushed by so much is all that is said, so many times.
+_PUSH: Final = 100
+_PUSHED_TOKENS: Final = 8
 _HARMFUL: Final = re.compile(r"\bpipe bombs?\b", re.IGNORECASE)
 _REFUSAL: Final = "I'm sorry, but I can't repeat that."
 _FAILURE: Final = ("server_error", "The model stopped in the middle of the answer.")
@@ -130,6 +133,8 @@ def base_response(turn: Turn, dialect: Dialect) -> Json:
             response[name] = deepcopy(default if value is None else value)
     if response["service_tier"] == "auto":
         response["service_tier"] = "default"
+    if body.get("enable_response_messages") and "enable_response_messages" in dialect.parameters:
+        response |= {"input_messages": [deepcopy(item) for item in turn.items], "output_messages": []}
     text = {key: value for key, value in (body.get("text") or {}).items() if value is not None}
     response["text"] = {"format": {"type": "text"}, **deepcopy(text)}
     reasoning = body.get("reasoning") or {}
@@ -284,6 +289,9 @@ class _Generation:
         instructions = self.body.get("instructions")
         heard = segments(self.turn.items, instructions if isinstance(instructions, str) else None)
         heard += _prompt_segments(self.body.get("prompt"))
+        pushed = _pushed(self.body.get("logit_bias"))
+        if pushed:
+            return [_Part(" ".join([f"token{pushed}"] * _PUSHED_TOKENS))]
         direct = direct_answer(self.said, self.turn.items, self._beside())
         parts = _join(heard if direct is None else [Segment(direct)])
         if shape.get("type") == "json_object":
@@ -322,6 +330,8 @@ class _Generation:
             response["completed_at"] = self.turn.created_at
         if status != "failed":
             response["usage"] = self._usage()
+        if "output_messages" in response:
+            response["output_messages"] = deepcopy(response["output"])
         self.events.append({"type": f"response.{status}", "response": response})
 
     def _usage(self) -> Json:
@@ -573,6 +583,12 @@ def _is_whole(item: Json) -> bool:
     """Return whether a hosted call of the input can stand in an output: no nulls in fields of fixed type."""
     strings = {"code_interpreter_call": ("container_id",), "mcp_call": ("name", "server_label", "arguments")}
     return all(isinstance(item.get(name), str) for name in strings.get(str(item.get("type")), ()))
+
+
+def _pushed(bias: Any) -> str:
+    """Return the token that logit_bias leaves no choice but to say, the empty string without one."""
+    pushed = [token for token, value in (bias or {}).items() if token.isdecimal() and value >= _PUSH]
+    return pushed[0] if pushed else ""
 
 
 def _prompt_segments(prompt: Any) -> list[Segment]:

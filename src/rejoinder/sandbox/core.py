@@ -186,6 +186,8 @@ class Sandbox:
                 owner=occasion.key,
             )
             with self._lock:
+                if any(fault.replaces for fault in faults):
+                    self._store.remove(turn.id)
                 if not self._store.put(stored):
                     raise ApiError(
                         400, f"There is a response {turn.id[:200]!r} already.", param="request_id", code="duplicate_id"

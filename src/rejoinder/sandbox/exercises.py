@@ -79,6 +79,15 @@ _HOSTED: Final[tuple[Json, ...]] = (
 )
 
 
+_SWOLLEN: Final[Json] = {"type": "input_image", "image_url": {"url": "data:image/png;base64," + "QUJD" * 4000}}
+_LOOSE_CALL: Final[Json] = {
+    "type": "function_call",
+    "call_id": "call_1",
+    "name": "get_weather",
+    "arguments": {"days": 1},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Exercise:
     """One request to the sandbox, with the case, role and tags of the exchange that it makes."""
@@ -170,6 +179,8 @@ def _refused() -> Iterator[Exercise]:
         ("model", {"input": "Hi", "model": "no-such-model"}, ("unknown-model", "param:model")),
         ("temperature", {"input": "Hi", "temperature": 3}, ("param:temperature",)),
         ("stream", {"input": 7, "stream": True}, ("param:input",)),
+        ("image", {"input": [{"role": "user", "content": [_SWOLLEN]}]}, ("param:input",)),
+        ("arguments", {"input": [_LOOSE_CALL]}, ("param:input",)),
         ("broken-json", b'{"input": "Hi", ', ("broken",)),
     ):
         yield Exercise(f"refused-{case}", "plain", post(body), ("invalid", *tags))

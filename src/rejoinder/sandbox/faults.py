@@ -12,6 +12,7 @@ from rejoinder.sandbox import (
     _faults_errors,
     _faults_field,
     _faults_meaning,
+    _faults_parameters,
     _faults_response,
     _faults_state,
     _faults_stream,
@@ -36,6 +37,7 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
             _faults_state,
             _faults_background,
             _faults_meaning,
+            _faults_parameters,
         )
         for fault in family.FAULTS
     }
