@@ -654,6 +654,8 @@ class Coordinator:
         self.zero = 0
         self.stopped_at = 0
         self._waiting: set[str] = set()
+        self._ready: set[str] = set()
+        self._starter: Any = None
         self._all_done = gevent.event.Event()
         self._timer: Any = None
         self._reported: dict[str, dict[str, int]] = {}
@@ -670,6 +672,7 @@ class Coordinator:
         hooks.test_stopping.add_listener(self._on_test_stopping)
         hooks.test_stop.add_listener(self._on_test_stop)
         if self.is_master:
+            self.runner.register_message("rejoinder_ready", self._on_worker_ready)
             self.runner.register_message("rejoinder_done", self._on_worker_done)
             hooks.worker_report.add_listener(self._on_worker_report)
         if self.is_worker:
@@ -681,6 +684,8 @@ class Coordinator:
         control = os.environ.get(CONTROL_VARIABLE)
         if control and not self.is_worker:
             gevent.spawn(self._watch_control, int(control))
+        if self.is_worker and not self.environment.host:
+            return  # a worker of a separate command gets host and options from its master, with the start of the run
         try:
             self._prepare()
             if self.engine is not None:
@@ -734,27 +739,50 @@ class Coordinator:
             logger.error("%s", error)
             gevent.spawn(self._stop)
             return
-        if not self.is_worker:
+        if self.is_worker:
+            gevent.spawn(self._tell_ready)
+        else:
             self.output.kept.clear()
             self.output.checks.clear()
+            self._ready.clear()
+
+    def _tell_ready(self) -> None:
+        assert self.engine is not None
+        if self.engine.ready():
+            self.runner.send_message("rejoinder_ready", None)
+        else:
+            self.runner.quit()
 
     def _on_spawning_complete(self, **_: Any) -> None:
-        if self.is_worker or self.settings is None or self.zero:
+        if self.is_worker or self.settings is None or self._starter is not None:
             return  # a worker begins when the master says so; a change of the number of users is no new run
-        self.zero = perf_counter_ns() + _LEAD
-        if self.is_master:
-            self.zero += _LEAD
-            # One that has not yet said that its users are there takes part too; it only has to be alive.
-            gone = (runners.STATE_MISSING, runners.STATE_STOPPING, runners.STATE_STOPPED)
+        self._starter = gevent.spawn(self._begin_workers if self.is_master else self._begin_here)
+
+    def _begin_workers(self) -> None:
+        """Give all workers one time zero, as soon as each has its analyst."""
+        # One that has not yet said that its users are there takes part too; it only has to be alive.
+        gone = (runners.STATE_MISSING, runners.STATE_STOPPING, runners.STATE_STOPPED)
+        deadline = monotonic() + _ANALYST_START
+        while True:
             clients = [client.id for client in self.runner.clients.all if client.state not in gone]
-            for index, client in enumerate(clients):
-                message = {"zero": self.zero, "index": index, "count": len(clients)}
-                self.runner.send_message("rejoinder_begin", message, client_id=client)
-            self._waiting = set(clients)
-            self._all_done.clear()
-            self._begun(len(clients))
-        else:
-            gevent.spawn(self._begin_here)
+            if self._ready.issuperset(clients) or monotonic() > deadline:
+                break
+            gevent.sleep(0.05)
+        clients = [client for client in clients if client in self._ready]
+        if not clients:
+            logger.error("No worker is ready to send requests.")
+            self._stop()
+            return
+        self.zero = perf_counter_ns() + 2 * _LEAD
+        for index, client in enumerate(clients):
+            message = {"zero": self.zero, "index": index, "count": len(clients)}
+            self.runner.send_message("rejoinder_begin", message, client_id=client)
+        self._waiting = set(clients)
+        self._all_done.clear()
+        self._begun(len(clients))
+
+    def _on_worker_ready(self, environment: Environment, msg: Any, **_: Any) -> None:
+        self._ready.add(msg.node_id)
 
     def _begin_here(self) -> None:
         assert self.engine is not None
@@ -841,6 +869,9 @@ class Coordinator:
                 self.output.check(SelfCheck(started=counts.get("started", 0), died=True).to_json())
 
     def _on_test_stop(self, **_: Any) -> None:
+        if self._starter is not None and self._starter is not gevent.getcurrent():
+            self._starter.kill(block=False)
+        self._starter = None
         self.zero = self.stopped_at = 0
         self._reported.clear()
 

@@ -203,7 +203,7 @@ class LoadSettings:
         chosen: dict[str, Any] = {}
         for field in fields(cls):
             value = values.get(field.name)
-            if value is None or (value == "" and field.name not in ("model", "prompt", "bodies", "profile")):
+            if value is None or (value == "" and field.name not in ("url", "model", "prompt", "bodies", "profile")):
                 continue
             kind = str(field.type)
             if kind.startswith("tuple"):
