@@ -29,6 +29,8 @@ _NUMBERS: Final = (
     "output_tokens",
     "worker",
 )
+_FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Characters with which a cell begins a formula; the full-width ones do so in East Asian spreadsheets."""
 COLUMNS: Final = (
     *("source", "id", "case", "role", "tags", "method", "path", "outcome", "started_at"),
     *("request_bytes", "reply_bytes"),
@@ -106,4 +108,4 @@ def _cell(value: Any) -> str:
         return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
     text = one_line(value, 300)
     # Spreadsheets take text that begins so for a formula; an apostrophe makes it text.
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+    return f"'{text}" if text[:1] in _FORMULA else text

@@ -84,8 +84,24 @@ def difference(expected: str, actual: str) -> tuple[list[Span], list[Span]]:
         sides.append(_joined(spans))
     shared = sum(len(span.text.strip()) for span in sides[0] if not span.changed)
     if shared * 4 < max(len(expected), len(actual)):
-        return [Span(expected, False)], [Span(actual, False)]
+        return _ends(expected, actual)
     return sides[0], sides[1]
+
+
+def _ends(expected: str, actual: str) -> tuple[list[Span], list[Span]]:
+    """Mark what lies between a beginning and an end that two short texts share, if these are the greater part."""
+    longer = max(len(expected), len(actual))
+    head = _common(expected, actual)
+    tail = _common(expected[head:][::-1], actual[head:][::-1])
+    if longer > LINE_LIMIT or (head + tail) * 2 < longer or expected == actual:
+        return [Span(expected, False)], [Span(actual, False)]
+    left, right = (
+        _joined(
+            [Span(text[:head], False), Span(text[head : len(text) - tail], True), Span(text[len(text) - tail :], False)]
+        )
+        for text in (expected, actual)
+    )
+    return left, right
 
 
 def _common(left: Sequence[str], right: Sequence[str]) -> int:

@@ -109,6 +109,7 @@ class Summary:
             if legacy:
                 plain = line.plain.translate(_ASCII)
                 line.plain = plain.encode(options.encoding, "replace").decode(options.encoding)
+            line.rstrip()
             line.no_wrap = True
             line.overflow = "ignore"
             yield line

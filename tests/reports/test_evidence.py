@@ -46,6 +46,12 @@ def test_only_the_difference_is_marked() -> None:
     assert [span.text for span in right if span.changed] == ["3"]
 
 
+def test_words_that_are_nearly_the_same_are_marked_within() -> None:
+    left, right = difference("completed", "complete")
+    assert [span.text for span in left if span.changed] == ["d"]
+    assert not any(span.changed for span in right)
+
+
 def test_texts_without_anything_in_common_are_not_marked() -> None:
     left, right = difference("an integer", "response.created")
     assert not any(span.changed for span in left + right)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import uuid
+from datetime import datetime
 from io import StringIO
 from types import ModuleType
 from typing import Any
@@ -28,13 +30,28 @@ def _ctrf(run: Run) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_ctrf_has_the_shape_of_its_format(name: str, examples: ModuleType) -> None:
+    # What the specification 1.0.0 (ctrf.io) demands and allows; it admits no other member anywhere but in `extra`.
     document = _ctrf(examples.EXAMPLES[name]())
     assert document["reportFormat"] == "CTRF"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", document["specVersion"])
+    assert {"reportFormat", "specVersion", "results"} <= set(document)
+    assert set(document) <= {"reportFormat", "specVersion", "results", "generatedBy", "timestamp"}
+    if "timestamp" in document:
+        assert datetime.fromisoformat(document["timestamp"]).tzinfo
     results = document["results"]
     assert set(results) == {"tool", "summary", "tests", "environment"}
     assert results["tool"]["name"] == "rejoinder"
+    assert set(results["tool"]) <= {"name", "version"}
+    assert set(results["environment"]) <= {"appName", "testEnvironment", "extra"}
+    assert isinstance(results["environment"]["extra"], dict)
+    assert set(results["summary"]) == {"tests", *STATUSES, "start", "stop", "duration", "extra"}
     for test in results["tests"]:
         assert test["name"]
+        uuid.UUID(test["id"])
+        assert test["suite"]
+        assert all(isinstance(word, str) for word in [*test["suite"], *test.get("tags", [])])
+        texts = [test[key] for key in ("rawStatus", "type", "message", "trace") if key in test]
+        assert all(isinstance(text, str) for text in texts)
         assert test["status"] in STATUSES
         assert isinstance(test["duration"], int)
         assert set(test) <= {
@@ -107,13 +124,13 @@ def test_csv_has_a_row_for_each_request(examples: ModuleType) -> None:
 
 
 def test_csv_begins_no_formula_and_breaks_no_row(examples: ModuleType) -> None:
-    texts = ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", '"quoted", "twice"\n=1', "\t=1"]
+    texts = ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\uff1d1", "\uff201", '"quoted", "twice"\n=1', "\t=1"]
     run = Run({}, exchanges=[Exchange(text, Request("POST", text), Outcome.CUT, detail=text) for text in texts])
     rows = _rows(run)
     assert len(rows) == len(texts)
     for row in rows:
-        assert not row["id"].startswith(("=", "+", "-", "@"))
-        assert not row["detail"].startswith(("=", "+", "-", "@"))
+        assert not row["id"].startswith(("=", "+", "-", "@", "\uff1d", "\uff20"))
+        assert not row["detail"].startswith(("=", "+", "-", "@", "\uff1d", "\uff20"))
     hostile = examples.hostile()
     assert len(_rows(hostile)) == len(hostile.exchanges) + len(hostile.samples_of("request"))
 

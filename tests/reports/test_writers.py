@@ -425,6 +425,36 @@ def test_a_random_finding_says_its_rate_and_a_minimal_request_is_shown() -> None
 # JUnit
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_junit_has_the_shape_that_ci_systems_read(name: str, examples: ModuleType) -> None:
+    # The common subset of what Jenkins' xunit plugin, GitLab and Azure DevOps read: names of elements and attributes,
+    # properties first, and one result at most for each case.
+    root = ET.fromstring(render_junit(examples.EXAMPLES[name]()).encode())
+    counts = {"tests", "failures", "errors", "skipped", "time"}
+    assert root.tag == "testsuites"
+    assert set(root.attrib) == {"name", *counts}
+    for suite in root:
+        assert suite.tag == "testsuite"
+        assert {"name", *counts} <= set(suite.attrib) <= {"name", "timestamp", *counts}
+        assert all(suite.attrib[name].isdigit() for name in counts - {"time"})
+        assert float(suite.attrib["time"]) >= 0
+        assert [element.tag for element in suite][:1] == ["properties"]
+        seen = set()
+        for case in suite.findall("testcase"):
+            assert set(case.attrib) == {"classname", "name", "time"}
+            seen.add((case.attrib["classname"], case.attrib["name"]))
+            tags = [element.tag for element in case]
+            assert set(tags) <= {"properties", "failure", "error", "skipped", "system-out"}
+            assert sum(tag in ("failure", "error", "skipped") for tag in tags) <= 1
+            assert len(tags) == len(set(tags))
+            for element in case:
+                assert element.tag != "properties" or element is case[0]
+                if element.tag in ("failure", "error", "skipped"):
+                    assert set(element.attrib) <= {"message", "type"}
+        if name not in ("hostile",):  # two verdicts on one rule are not a run of ours
+            assert len(seen) == len(suite.findall("testcase"))
+
+
 def test_junit_counts_what_it_holds(examples: ModuleType) -> None:
     root = ET.fromstring(render_junit(examples.typical()).encode())
     suite = root.find("testsuite")

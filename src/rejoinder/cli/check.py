@@ -138,15 +138,11 @@ def check_endpoint(
     steps.say(f"Plan {plan.name}: up to {plan.requests} requests and {plan.output_tokens} output tokens")
     for warning in target.warnings:
         steps.say(f"Note: {warning}")
-    steps.step("Asking", plan.requests)
+    steps.step("Asking", plan.requests, unit="requests")
 
     def show(progress: Progress) -> None:
-        note = f"{progress.done} of {progress.requests} requests"
-        if progress.refused:
-            note += f", {progress.refused} refused"
-        if progress.failed:
-            note += f", {progress.failed} without reply"
-        steps.update(progress.done, note)
+        told = ((progress.failed, "without reply"), (progress.refused, "refused"))
+        steps.update(progress.done, ", ".join(f"{amount} {what}" for amount, what in told if amount))
 
     return examine(
         target,
