@@ -299,7 +299,7 @@ def search_charts(search: Search | None) -> list[Chart]:
 def _sweep_charts(search: Search) -> list[Chart]:
     steps = search.steps
     levels = Log(steps[0].level, steps[-1].level, flip=False)
-    brought = Linear(max(search.throughput(step) for step in steps))
+    brought = Linear(1.12 * max(search.throughput(step) for step in steps))
     unit = "Output tokens per second" if search.counts_tokens else "Answers per second"
     points = [(levels(step.level), brought(search.throughput(step))) for step in steps]
     at = next((step for step in steps if step.level == search.knee), None)

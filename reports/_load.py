@@ -66,7 +66,7 @@ METRICS: Final = {
 
 PERCENTILES: Final = (50.0, 90.0, 95.0, 99.0, 99.9)
 _US_PER: Final = {"us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6, "ns": 1e-3}
-_MAX_SECONDS: Final = 300
+_MAX_SECONDS: Final = 180
 
 SERVER: Final = {
     "running": ("Running", "requests that the server works on"),

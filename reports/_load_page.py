@@ -15,7 +15,7 @@ from rejoinder.reports._charts import (
 )
 from rejoinder.reports._load import PERCENTILES, SERVER, Load, server_word
 from rejoinder.reports._model import catalogue
-from rejoinder.reports._streams import LANES
+from rejoinder.reports._streams import TICKS
 
 MEASUREMENT: Final = {
     "VALID": "The generator found nothing in itself that may have bent the figures.",
@@ -34,7 +34,7 @@ def load_values(load: Load | None) -> dict[str, Any]:
     known = catalogue()
     return {
         "percentiles": PERCENTILES,
-        "lanes": LANES,
+        "lane_width": TICKS,
         "validity": MEASUREMENT.get(load.verdict, ""),
         "titles_of_rules": {rule: known[rule].title for rule, _ in load.broken_rules if rule in known},
         "series": [(name, SERVER[name][0], server_word(name)) for name in said],

@@ -16,8 +16,8 @@ _ROWS_EACH: Final = 2
 _WIDEST: Final = 3
 _ENDS: Final = ("response.completed", "response.incomplete", "response.failed", "response.cancelled", "error")
 
-LANES: Final = {"content": "16v16", "frame": "24v14", "end": "8v30"}
-"""Sorts of events on a timeline, with the place and length of their ticks in SVG path data."""
+LANES: Final = {"content": (16, 32), "frame": (24, 38), "end": (8, 38)}
+"""Sorts of events on a timeline, with the heights between which their ticks stand."""
 
 
 class Stretch(NamedTuple):
@@ -46,7 +46,8 @@ class Row(NamedTuple):
 class Slow:
     """One of the slowest requests: its figures, and its timeline where the run file has the events.
 
-    Positions are percent of the width of the timeline, which ends at ``length`` seconds.
+    Positions are percent of the width of the timeline, which ends at ``length`` seconds; ``ticks`` are SVG path data in a
+    box :data:`TICKS` wide, by sort of event.
     """
 
     t: float | None
@@ -61,7 +62,7 @@ class Slow:
     detail: str = ""
     length: float = 0.0
     events: int = 0
-    ticks: dict[str, list[float]] = field(default_factory=dict)
+    ticks: dict[str, str] = field(default_factory=dict)
     first_at: float | None = None
     gap_from: float | None = None
     gap_to: float | None = None
@@ -152,7 +153,10 @@ def _draw(slow: Slow, stretches: list[Stretch]) -> None:
         # A stretch of many events is drawn as so many ticks as it holds, evenly: when each came is not written.
         most = min(stretch.amount, last - first + 1)
         lane.update(first + round(index * (last - first) / max(1, most - 1)) for index in range(most))
-    slow.ticks = {lane: [100 * place / TICKS for place in sorted(found)] for lane, found in places.items() if found}
+    for lane, found in places.items():
+        top, bottom = LANES[lane]
+        if found:
+            slow.ticks[lane] = "".join(f"M{place} {top}V{bottom}" for place in sorted(found))
     if slow.ttft is not None and 0 <= slow.ttft <= whole:
         slow.first_at = 100 * slow.ttft / whole
     silences = _silences(stretches, slow.length)

@@ -410,6 +410,11 @@ def hostile() -> Run:
                 ended_at=0.5,
             )
         )
+    strange = [[0.1, 0.2, text, 3, 7] for text in NASTY] + [[1, 0, 2, 3], [every], every, [0.5, math.nan, "a", 1]]
+    told_slos = [{"text": text, "statistic": text, "limit": 1, "value": 10**400, "met": True} for text in NASTY] + [3]
+    told_steps = [
+        {"concurrency": n, "verdict": text, "slos": [{"text": text, "met": False}]} for n, text in enumerate(NASTY)
+    ]
     samples = [
         {"what": "request", "t": text, "outcome": text, "e2e": 1.0 + n, "detail": text, "rules": [text, None, 7]}
         for n, text in enumerate(NASTY)
@@ -419,17 +424,31 @@ def hostile() -> Run:
         {"what": "second", "t": 1e300, "started": -4},
         {"what": "histogram", "metric": every, "unit": every, "counts": {every: 3, "5": 2, "99999": 10**400}},
         {"what": "load", "started": -1, "outcomes": {every: 3, "ok": math.nan}, "self_check": {"verdict": every}},
-        {"what": "load", "outcomes": [], "window": [every, 2], "rates": every, "self_check": {"reasons": [every, {}]}},
+        *({"what": "stream", "outcome": text, "duration": 2.0 + n, "events": strange} for n, text in enumerate(NASTY)),
+        {
+            "what": "second",
+            "t": 2,
+            "gaps": {every: 1, "7": 2, "-1": 4, "10": 3},
+            "server": {"running": every, "ttft": 1},
+        },
+        {"what": "load", "outcomes": [], "window": [every, 2], "rates": every, "self_check": {"reasons": [every, {}]}}
+        | {
+            "slos": told_slos,
+            "scenarios": [{"name": every, "outcomes": {every: 4}}, 5],
+            "cross_talk": 2,
+            "server": {every: 1},
+        }
+        | {"search": {"kind": every, "steps": told_steps, "knee": every}, "percentiles": [every, {"metric": every}]},
     ]
     target = {"url": f"http://evil.example/{every}", "model": every, "dialect": every, "server": every}
-    strange = header(target=target, command=[every, "a b"], tool={every: every}, plan=every, cases={NASTY[0]: every})
+    odd = header(target=target, command=[every, "a b"], tool={every: every}, plan=every, cases={NASTY[0]: every})
     names = [f"{text}[{text}][].{text}={text}" for text in NASTY] + ["", "=", "a", "[]=", "x" * 9000, "[" * 3000]
     told = {"total": 7, "counts": {every: 1}, "branches": {"failed": names, "accepted": list(NASTY), every: [every]}}
     rows = [{"feature": text, "state": text, "evidence": text} for text in NASTY]
     entries = [dict.fromkeys(("rule", "case", "reason", "link", "expires", "note", "fingerprint"), t) for t in NASTY]
     account = {"file": every, "strict": every, "known": entries, "stale": entries, every: entries}
     ending = footer(warnings=list(NASTY), problem=every, coverage=told, capabilities=rows, baseline=account)
-    return Run(strange, found, verdicts, samples, ending, list(NASTY))
+    return Run(odd, found, verdicts, samples, ending, list(NASTY))
 
 
 def misshapen() -> Run:
@@ -462,12 +481,158 @@ def histogram(metric: str, values: list[float]) -> dict[str, Any]:
     }
 
 
+SERVER: dict[str, Any] = {
+    "samples": 42,
+    **{"running_mean": 17.25, "running_max": 24.0, "waiting_mean": 1.5, "waiting_max": 11.0},
+    **{"cache_use_mean": 0.61, "cache_use_max": 0.97, "gpu_use_mean": 0.91, "gpu_use_max": 0.91},
+    **{"gpu_power_mean": 412.5, "gpu_power_max": 412.5, "gpu_memory_mean": 71_200.0, "gpu_memory_max": 71_200.0},
+    **{"prefix_hit_rate": 0.42, "preemptions": 1.0, "ttft": 0.021, "ttft_difference": 0.0384},
+}
+"""What a server says of itself over a whole run."""
+
+
+def objectives(good: int, started: int) -> list[dict[str, Any]]:
+    """Return objectives with every verdict that there is."""
+    first = {"metric": "ttft", "n": started}
+    return [
+        {**first, "text": "ttft:p50<60ms", "statistic": "p50", "limit": 0.06, "value": 0.0564, "met": True}
+        | {"certified": True, "bound": 0.0582},
+        {**first, "text": "ttft:p99<300ms", "statistic": "p99", "limit": 0.3, "value": 0.82, "met": False}
+        | {"certified": False, "bound": 0.88},
+        {**first, "text": "e2e:p99.9<9s", "statistic": "p99.9", "limit": 9.0, "value": 4.1, "met": True}
+        | {"certified": False, "needs": 6636},
+        {"text": "goodput>=85%", "metric": "goodput", "statistic": "share", "limit": 0.85, "n": started}
+        | {"value": good / started, "bound": 0.84, "certified": False, "met": True},
+        {"text": "output_tokens>500/s", "metric": "output_tokens", "statistic": "rate", "limit": 500.0, "n": started}
+        | {"value": 1180.0, "met": True},
+        {**first, "text": "ttft<300ms", "statistic": "each", "limit": 0.3, "value": 0.9},
+        {"text": "tpot:p50<1s", "metric": "tpot", "statistic": "p50", "limit": 1.0, "n": 0, "certified": False}
+        | {"needs": 7, "met": False},
+    ]
+
+
+def percentile_line(metric: str, values: list[float]) -> dict[str, Any]:
+    """Return how sure the percentiles of a metric are, as the ``load`` line has it."""
+    ranked = sorted(values)
+    line: dict[str, Any] = {"metric": metric, "n": len(values)}
+    for p in (50, 90, 95, 99):
+        value = ranked[min(len(ranked) - 1, math.ceil(p / 100 * len(ranked)))]
+        line[f"p{p}"] = {"value": value, "bound": round(value * 1.04, 6)}
+    return {**line, "p99.9": {"value": ranked[-1], "needs": 6636}}
+
+
+def stream_line(request: dict[str, Any], ttft: float, steps: list[float]) -> dict[str, Any]:
+    """Return the ``stream`` line of a request whose content came in these steps."""
+    at, byte = ttft, 1830
+    found: list[list[Any]] = [
+        [0.012, 0.012, "response.created", 1, 0],
+        [0.012, 0.012, "response.in_progress", 1, 640],
+        [round(ttft, 6), round(ttft, 6), "response.output_item.added", 1, 1280],
+    ]
+    for step in [0.0, *steps]:
+        at += step
+        found.append([round(at, 6), round(at, 6), "response.output_text.delta", 1, byte])
+        byte += 190
+    found.append([round(at, 6), round(at, 6), "response.completed", 1, byte])
+    kept = ("t", "outcome", "status", "ttft", "e2e", "max_gap", "output_tokens", "worker", "rules", "detail")
+    line = {name: request[name] for name in kept if name in request}
+    return {"kind": "sample", "what": "stream", **line, "duration": request["e2e"], "slot": 0, "events": found}
+
+
+def sweep(levels: int = 9, knee: int | None = 32) -> Run:
+    """Return a sweep whose throughput levels out, and whose last step is the generator's limit."""
+    steps = []
+    for power in range(levels):
+        level = 1 << power
+        rate = 2000 * (1 - math.exp(-level / 14))
+        first = 0.02 + level / 900 + (level / 120) ** 2
+        step = {
+            "concurrency": level,
+            "started": 30 * level,
+            "outcomes": {"ok": 30 * level - power, "http_429": power},
+            "ok_per_s": round(rate / 40, 3),
+            "output_tokens_per_s": round(rate, 3),
+            "verdict": "CLIENT-BOUND" if power == levels - 1 else "VALID",
+            "good": 30 * level - 2 * power,
+            **{"ttft_p50": first, "ttft_p99": 3 * first, "itl_p50": 0.01 + level / 9000, "itl_p99": 0.03 + level / 900},
+            **{"tpot_p50": 0.011, "e2e_p50": 1.1 + level / 60, "e2e_p99": 1.5 + level / 30},
+        }
+        steps.append(step)
+    search: dict[str, Any] = {"kind": "sweep", "best": 2000.0, "steps": steps, "limited_by": "generator"}
+    if knee is not None:
+        search["knee"] = knee
+    command = ["rejoinder", "load", "http://127.0.0.1:8000", "--sweep", "auto"]
+    return Run(header(plan=None, command=command), samples=load_samples(search=search), footer=footer())
+
+
+def rate_search(highest: float | None = 22.4) -> Run:
+    """Return a search for the highest rate, with runs that kept the objectives and runs that did not."""
+    steps = []
+    for rate in (4.0, 100.0, 20.0, 44.721, 29.907, 24.457, 22.117, 23.258):
+        for repeat in range(2):
+            met = highest is not None and rate <= highest
+            first = 0.04 * math.exp(rate / 30) * (1 + 0.1 * repeat)
+            slo = {"text": "ttft:p99<300ms", "metric": "ttft", "statistic": "p99", "limit": 0.3, "met": met}
+            step = {"rate": rate, "repeat": repeat, "started": round(rate * 30), "outcomes": {"ok": round(rate * 30)}}
+            step |= {"ok_per_s": rate, "output_tokens_per_s": rate * 40, "verdict": "VALID", "met": met, "slos": [slo]}
+            steps.append({**step, "ttft_p50": first / 2, "ttft_p99": first, "e2e_p50": 1.0, "e2e_p99": 1.4})
+    search: dict[str, Any] = {"kind": "rate", "repeats": 3, "range": [4.0, 100.0], "steps": steps}
+    if highest is not None:
+        search["highest"] = highest
+    return Run(header(plan=None), samples=load_samples(search=search), footer=footer())
+
+
+def nothing_answered() -> Run:
+    """Return a load run in which no stream came to its end."""
+    lines: list[dict[str, Any]] = [
+        {"what": "request", "t": n / 4, "outcome": "transport", "worker": 0, "detail": "no connection"}
+        for n in range(20)
+    ]
+    lines += [
+        {"what": "second", "t": t, "started": 4, "finished": 4, "failed": 4, "in_flight": 0, "output_tokens": 0.0}
+        for t in range(5)
+    ]
+    slo = {"text": "ttft:p99<300ms", "metric": "ttft", "statistic": "p99", "limit": 0.3, "n": 0, "met": False}
+    check = {"verdict": "VALID", "reasons": []}
+    total = {"what": "load", "mode": "open", "settings": {"rate": 4.0}, "started": 20, "outcomes": {"transport": 20}}
+    lines.append({**total, "rules": {}, "judged": 0, "issued": 5.0, "window": [0.0, 5.0], "self_check": check})
+    lines[-1] |= {
+        "good": 0,
+        "cross_talk": 0,
+        "slos": [slo | {"certified": False, "needs": 662}],
+        "limits": ["ttft<300ms"],
+    }
+    return Run(header(plan=None), samples=lines, footer=footer())
+
+
+def healthy_load() -> Run:
+    """Return a load run in which every request ended well and every objective was met for certain."""
+    samples = load_samples(outcomes={"ok": 1200}, rules={}, slos=objectives(1190, 1200)[:1], good=1200)
+    for line in samples:
+        if line["what"] in ("request", "stream"):
+            line["outcome"] = "ok"
+            line.pop("rules", None)
+            line.pop("detail", None)
+        elif line["what"] == "second":
+            line["failed"] = 0
+    samples[-1]["scenarios"] = [{"name": "chat", "outcomes": {"ok": 1200}}]
+    return Run(header(plan=None), samples=samples, footer=footer(exit_code=0))
+
+
 def load_samples(
-    duration: int = 40, rate: float = 30.0, verdict: str = "VALID", reasons: list[str] | None = None, seed: int = 7
+    duration: int = 40,
+    rate: float = 30.0,
+    verdict: str = "VALID",
+    reasons: list[str] | None = None,
+    seed: int = 7,
+    server: bool = True,
+    **fields: Any,
 ) -> list[dict[str, Any]]:
-    """Return the sample lines of a load run with a stall in its second half."""
+    """Return the sample lines of a load run with a stall in its second half; ``fields`` go into its ``load`` line."""
     dice = random.Random(seed)
     rows, requests, gaps = [], [], []
+    gaps_of: dict[int, dict[str, int]] = {}
+    details: list[tuple[float, list[float]]] = []
     outcomes = ["ok"] * 180 + ["nonconforming"] * 4 + ["truncated"] * 3 + ["http_429"] * 5 + ["timeout"]
     count = int(duration * rate)
     for number in range(count):
@@ -476,7 +641,18 @@ def load_samples(
         ttft = 0.03 + dice.lognormvariate(-3.6, 0.5) + stall * dice.random()
         tokens = dice.randint(24, 64)
         steps = [dice.lognormvariate(-4.4, 0.35) for _ in range(tokens)]
+        if stall and not number % 5:
+            steps[tokens // 2] += 2.5
         gaps += steps
+        at = t + ttft
+        for step in steps:
+            at += step
+            row = gaps_of.setdefault(int(at), {})
+            bound = max(
+                [0, *(known for known in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if known <= step * 1e3)]
+            )
+            row[str(bound)] = row.get(str(bound), 0) + 1
+        details.append((ttft, steps))
         outcome = dice.choice(outcomes)
         requests.append(
             {
@@ -515,12 +691,32 @@ def load_samples(
         if firsts:
             row["ttft_p50"] = firsts[len(firsts) // 2]
             row["ttft_p99"] = firsts[-1]
+        if second in gaps_of:
+            row["gaps"] = gaps_of[second]
+        if server:
+            row["server"] = {
+                "running": min(flight, 24),
+                "waiting": max(0, flight - 24),
+                "cache_use": round(min(0.97, 0.2 + second / duration), 4),
+                "prefix_hit_rate": 0.42,
+                "preemptions": float(second == 3 * duration // 4),
+                "ttft": round(0.02 + 0.01 * math.sin(second), 6),
+                "gpu_use": 0.91,
+                "gpu_power": 412.5,
+                "gpu_memory": 71_200.0,
+            }
         rows.append(row)
     total = {
         "kind": "sample",
         "what": "load",
         "mode": "open",
-        "settings": {"rate": rate, "duration": float(duration), "arrivals": "constant", "max_output_tokens": 64},
+        "settings": {
+            "rate": rate,
+            "duration": float(duration),
+            "arrivals": "constant",
+            "max_output_tokens": 64,
+            "canaries": True,
+        },
         "started": count,
         "outcomes": ledger,
         "rules": {"EVT-02": ledger["nonconforming"]},
@@ -542,10 +738,23 @@ def load_samples(
             "cpu_mean": 0.31,
             "processes": 1,
         },
+        "good": ledger["ok"] - 40,
+        "cross_talk": 0,
+        "limits": ["ttft<300ms"],
+        "slos": objectives(ledger["ok"] - 40, count),
+        "scenarios": [
+            {"name": "chat", "outcomes": {**ledger, "ok": ledger["ok"] - 200}},
+            {"name": "tool call", "outcomes": {"ok": 200}},
+        ],
+        "percentiles": [percentile_line("ttft", [r["ttft"] for r in requests])],
+        **({"server": SERVER} if server else {}),
+        **fields,
     }
+    slowest = sorted(range(count), key=lambda number: -requests[number]["e2e"])[:10]
     return [
         *requests,
         *rows,
+        *(stream_line(requests[number], *details[number]) for number in slowest),
         histogram("ttft", [r["ttft"] for r in requests]),
         histogram("itl", gaps),
         histogram("e2e", [r["e2e"] for r in requests]),
@@ -562,6 +771,10 @@ EXAMPLES: dict[str, Callable[[], Run]] = {
     "empty": empty,
     "unreachable": unreachable,
     "load": load_only,
+    "healthy": healthy_load,
+    "sweep": sweep,
+    "rate": rate_search,
+    "unanswered": nothing_answered,
     "many": many,
     "hostile": hostile,
     "misshapen": misshapen,
