@@ -71,6 +71,12 @@ class Chart:
     points: list[Point] = field(default_factory=list)
     table: Table | None = None
 
+    @property
+    def grid(self) -> str:
+        """Path data of the lines through the labelled places of both axes."""
+        across = "".join(f"M0 {_n(tick.at)}h1000" for tick in self.y)
+        return across + "".join(f"M{_n(10 * tick.at)} 0v100" for tick in self.x)
+
 
 @dataclass(frozen=True, slots=True)
 class StallMap:
@@ -155,9 +161,9 @@ def gap_chart(load: Load, bins: int = 60) -> Chart | None:
     ]
     edges = [10 ** (math.log10(low) + i / bins * (math.log10(high) - math.log10(low))) for i in range(bins + 1)]
     lines = [
-        [f"{seconds(edges[i])} – {seconds(edges[i + 1])}", count(value), percent(value, distribution.n)]
-        for i, value in enumerate(sums)
-        if value
+        [f"{seconds(edges[i])} – {seconds(edges[i + 3])}", count(amount), percent(amount, distribution.n)]
+        for i in range(0, bins, 3)
+        if (amount := sum(sums[i : i + 3]))
     ]
     median, longest = seconds(distribution.quantile(0.5)), seconds(distribution.high)
     told = f"{distribution.n:,} gaps, median {median}, longest {longest}."

@@ -24,6 +24,8 @@ _STATUS: Final = {
     Tone.PASS: "passed",
     Tone.NONE: "other",
 }
+_OBJECTIVE: Final = {"pass": "passed", "warn": "passed", "fail": "failed"}
+"""What an objective counts as; those that are no verdict are left out."""
 
 
 def render_ctrf(run: Run) -> str:
@@ -40,8 +42,13 @@ def render_ctrf(run: Run) -> str:
     if seen.load and seen.load.started:
         load = seen.load
         message = f"{load.bad:,} of {load.started:,} requests ended badly" if load.bad else ""
-        status = "failed" if load.bad else "passed"
+        status = "failed" if load.intolerable else "passed"
         tests.append(_case("load", "load", status, load.verdict.lower() or status, message, load_text(load)))
+        tests += [
+            _case(objective.text, "objectives", _OBJECTIVE[objective.tone], objective.word, objective.told)
+            for objective in load.objectives
+            if objective.tone in _OBJECTIVE
+        ]
     problem = run_problem(run, seen)
     if problem:
         tests.append(_case("run", "run", "failed", "error", problem))

@@ -176,8 +176,13 @@ def _failures(diff: Diff) -> list[str]:
         if broken and Kind.NEW not in change.kinds:
             failures.append(f"{change.id} is broken now; it was {WORDS[was][1]} before.")
     load = diff.after.load
-    if load and load.bad and not (diff.before.load and diff.before.load.bad):
+    before = diff.before.load
+    if load and load.intolerable and not (before and before.intolerable):
         failures.append(f"{load.bad:,} of {load.started:,} requests under load ended badly.")
+    once = {objective.text for objective in before.missed} if before else set()
+    if load:
+        missed = [objective for objective in load.missed if objective.text not in once]
+        failures += [f"The objective {objective.text} is missed now: {objective.told}." for objective in missed]
     return failures
 
 

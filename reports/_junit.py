@@ -89,7 +89,7 @@ def _case(suite: ET.Element, rule: RuleView, tally: dict[str, int]) -> None:
 def _load_case(suite: ET.Element, load: Load, tally: dict[str, int]) -> None:
     case = ET.SubElement(suite, "testcase", {"classname": "rejoinder", "name": "load", "time": "0"})
     tally["tests"] += 1
-    if load.bad:
+    if load.intolerable:
         tally["failures"] += 1
         message = f"{load.bad:,} of {load.started:,} requests ended badly"
         ET.SubElement(case, "failure", {"message": message, "type": "load"}).text = load_text(load)
@@ -104,13 +104,11 @@ def _objective_cases(suite: ET.Element, load: Load, tally: dict[str, int]) -> No
         attributes = {"classname": "rejoinder.objectives", "name": objective.text, "time": "0"}
         case = ET.SubElement(suite, "testcase", attributes)
         tally["tests"] += 1
-        words = [objective.word, objective.value, f"(limit {objective.limit})", objective.margin, objective.note]
-        told = " ".join(word for word in [*words, f"n {objective.n}", objective.bound] if word and word != "–")
         if objective.tone == "fail":
             tally["failures"] += 1
-            ET.SubElement(case, "failure", {"message": told, "type": "objective"})
+            ET.SubElement(case, "failure", {"message": objective.told, "type": "objective"})
         else:
-            ET.SubElement(case, "system-out").text = told
+            ET.SubElement(case, "system-out").text = objective.told
 
 
 def load_text(load: Load) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from rejoinder.buckets import SIGNIFICANT_BITS, bucket_bounds
 from rejoinder.reports._objectives import Objective, read_changes, read_objectives
+from rejoinder.reports._repeats import Repeats, read_repeats
 from rejoinder.reports._search import ENDED_WELL, Search, read_search
 from rejoinder.reports._streams import Slow, read_slowest
 from rejoinder.reports._text import count, number, one_line, percent, plural, rate, seconds
@@ -217,6 +218,7 @@ class Load:
     slowest: list[Slow] = field(default_factory=list)
     objectives: list[Objective] = field(default_factory=list)
     search: Search | None = None
+    repeats: Repeats | None = None
     scenarios: list[Scenario] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
     server: list[Says] = field(default_factory=list)
@@ -240,8 +242,13 @@ class Load:
 
     @property
     def missed(self) -> list[Objective]:
-        """The objectives that were not met."""
+        """The objectives, limits of changes among them, that were not met."""
         return [objective for objective in self.objectives if objective.tone == "fail"]
+
+    @property
+    def intolerable(self) -> int:
+        """Requests that ended badly where no objective says how many may; such an objective decides instead."""
+        return 0 if any(objective.of_share for objective in self.objectives) else self.bad
 
 
 def read_load(run: Run) -> Load | None:
@@ -255,6 +262,7 @@ def read_load(run: Run) -> Load | None:
         slowest=read_slowest(run.samples_of("stream"), requests),
         objectives=[*read_objectives(total), *read_changes(total)],
         search=read_search(total),
+        repeats=read_repeats(total),
         scenarios=_scenarios(total.get("scenarios")),
         broken_rules=_broken_rules(total, requests),
         latencies_over=_words(total.get("latencies_over")),

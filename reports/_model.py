@@ -431,9 +431,10 @@ def _verdict(run: Run, rules: list[RuleView], counts: Counter[Tone], load: Load 
         sentence = f"{broken} broken, of {judged:,} that were judged{_also(counts)}."
         return Tone.FAIL, "Does not conform", f"{sentence} {tail}".strip()
     if judged:
-        if load is not None and load.bad:
+        if load is not None and (load.intolerable or load.missed):
             sentence = f"{_none_broken(counts)} in {judged:,} that were judged{_also(counts)}."
-            return Tone.FAIL, "Conforms, but not every request under load", f"{sentence} {tail}"
+            what = "not every request under load" if load.intolerable else "misses objectives under load"
+            return Tone.FAIL, f"Conforms, but {what}", f"{sentence} {tail}"
         if counts[Tone.ERROR]:
             left = plural(counts[Tone.ERROR], "rule")
             sentence = f"{_none_broken(counts)}, but {left} could not be judged{_also(counts, errors=False)}."
@@ -447,9 +448,13 @@ def _verdict(run: Run, rules: list[RuleView], counts: Counter[Tone], load: Load 
             return Tone.WARN, "Conforms, with warnings", f"{sentence} {tail}".strip()
         return Tone.PASS, "Conforms", f"All {plural(judged, 'rule')} that could be judged hold. {tail}".strip()
     if load is not None and load.started:
-        if load.bad:
+        if load.intolerable:
             return Tone.FAIL, "Not every request ended well", tail
-        return (Tone.PASS if load.verdict in ("", "VALID") else Tone.WARN), "Every request ended well", tail
+        if load.missed:
+            missed = plural(len(load.missed), "objective", "objectives")
+            return Tone.FAIL, f"{missed} missed", tail
+        tone = Tone.PASS if load.verdict in ("", "VALID") else Tone.WARN
+        return tone, "Enough requests ended well" if load.bad else "Every request ended well", tail
     problem = one_line(_text(run.footer.get("problem")), 500)
     if counts[Tone.ERROR]:
         return Tone.ERROR, "Nothing could be judged", problem or f"All {plural(len(rules), 'rule')} ended in an error."
@@ -481,6 +486,8 @@ def _load_sentence(load: Load | None) -> str:
     bad = sorted((entry for entry in load.ledger if not entry.good), key=lambda entry: -entry.amount)
     rest = f" ({listed((f'{entry.amount:,} {entry.outcome}' for entry in bad), 2)})" if bad else ""
     sentence = f"Under load, {percent(load.ok, load.started)} of {plural(load.started, 'request')} ended well{rest}."
+    if load.missed:
+        sentence += f" Missed: {listed((objective.text for objective in load.missed), 4)}."
     return f"{sentence} {_MEASURED.get(load.verdict, '')}".rstrip()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple
 
-from rejoinder.reports._text import count, number, one_line, percent, rate, seconds
+from rejoinder.reports._repeats import figure_word
+from rejoinder.reports._text import count, number, one_line, percent, plural, rate, seconds
 
 SCALE: Final = 2.0
 """A bar of an objective ends at this multiple of its limit, so the limit stands in its middle."""
@@ -17,6 +18,8 @@ class Objective(NamedTuple):
     """One objective. ``tone`` is that of its sign: ``pass``, ``warn`` (met, but not for certain), ``fail`` or ``info``.
 
     ``at`` and ``bound_at`` are the measured value and its bound in percent of a bar with the limit at 50.
+    ``of_change`` tells the limit of a change against a baseline from a limit of a figure; ``of_share`` a limit of a
+    share of the requests, which says how many of them may end badly.
     """
 
     text: str
@@ -30,6 +33,14 @@ class Objective(NamedTuple):
     note: str
     at: float | None
     bound_at: float | None
+    of_change: bool = False
+    of_share: bool = False
+
+    @property
+    def told(self) -> str:
+        """All of it but its text, in one line."""
+        words = [self.word, self.value, f"(limit {self.limit})", self.margin, self.note, f"n {self.n}", self.bound]
+        return " ".join(word for word in words if word and word != "–")
 
 
 def read_objectives(total: dict[str, Any]) -> list[Objective]:
@@ -59,10 +70,11 @@ def _objective(line: dict[str, Any]) -> Objective:
     met = line.get("met")
     certain = line.get("certified")
     tone, verdict, note = _verdict(met, statistic, value, certain if isinstance(certain, bool) else None, needs)
+    if (kept := number(line.get("repeats_met"))) is not None:
+        note = "; ".join(filter(None, (note, f"met by {plural(round(kept), 'repeat')}")))
     unjudged = number(line.get("unjudged"))
     if unjudged:
-        note = f"{note}; " if note else ""
-        note += f"{count(unjudged)} of the good ones were not judged by all rules"
+        note = "; ".join(filter(None, (note, f"{count(unjudged)} of the good ones were not judged by all rules")))
     return Objective(
         text=text,
         tone=tone,
@@ -75,6 +87,7 @@ def _objective(line: dict[str, Any]) -> Objective:
         note=note,
         at=_place(value, limit),
         bound_at=_place(bound, limit) if needs is None else None,
+        of_share=statistic == "share",
     )
 
 
@@ -98,14 +111,6 @@ def _change(line: dict[str, Any]) -> Objective:
     before, after, p = (number(line.get(name)) for name in ("before", "after", "p"))
     tone, word, note = _CHANGES.get(str(line.get("verdict")), ("info", "not judged", ""))
     figure = str(line.get("figure") or "")
-
-    def told(value: float | None) -> str:
-        if value is None:
-            return "–"
-        if ":" in figure:
-            return seconds(value)
-        return percent(value, 1.0) if figure == "goodput" else f"{rate(value)}/s"
-
     sizes = line.get("n")
     n = " and ".join(count(number(size)) for size in sizes[:2]) if isinstance(sizes, list) else "–"
     return Objective(
@@ -114,12 +119,13 @@ def _change(line: dict[str, Any]) -> Objective:
         word=word,
         limit="–" if limit is None else _share(limit),
         value="–" if moved is None else _share(moved),
-        margin="" if moved is None else f"{told(before)} to {told(after)}",
+        margin="" if moved is None else f"{figure_word(figure, before)} to {figure_word(figure, after)}",
         n=n,
         bound="–" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}",
         note=note,
         at=None,
         bound_at=None,
+        of_change=True,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 from rejoinder.reports._text import count, number, one_line, percent, seconds
@@ -12,8 +12,8 @@ MOST_STREAMS: Final = 10
 TICKS: Final = 250
 """Positions on a timeline that can be told apart; events of one sort that fall on one position share a tick."""
 _MOST_EVENTS: Final = 2000
-_ROWS_EACH: Final = 2
-_WIDEST: Final = 3
+_WIDEST: Final = 2
+"""So many of the longest silences have the events on both sides of them in the table."""
 _ENDS: Final = ("response.completed", "response.incomplete", "response.failed", "response.cancelled", "error")
 
 LANES: Final = {"content": (16, 32), "frame": (24, 38), "end": (8, 38)}
@@ -46,8 +46,8 @@ class Row(NamedTuple):
 class Slow:
     """One of the slowest requests: its figures, and its timeline where the run file has the events.
 
-    Positions are percent of the width of the timeline, which ends at ``length`` seconds; ``ticks`` are SVG path data in a
-    box :data:`TICKS` wide, by sort of event.
+    Positions are percent of the width of the timeline, which ends at ``length`` seconds; ``ticks`` are SVG path data by
+    sort of event, in a box :data:`TICKS` wide.
     """
 
     t: float | None
@@ -144,7 +144,7 @@ def lane_of(kind: str) -> str:
 
 def _draw(slow: Slow, stretches: list[Stretch]) -> None:
     slow.events = sum(stretch.amount for stretch in stretches)
-    slow.length = max(slow.length, stretches[-1].end)
+    slow.length = max(slow.length, *(stretch.end for stretch in stretches))
     whole = slow.length or 1.0
     places: dict[str, set[int]] = {lane: set() for lane in LANES}
     for stretch in stretches:
@@ -153,10 +153,10 @@ def _draw(slow: Slow, stretches: list[Stretch]) -> None:
         # A stretch of many events is drawn as so many ticks as it holds, evenly: when each came is not written.
         most = min(stretch.amount, last - first + 1)
         lane.update(first + round(index * (last - first) / max(1, most - 1)) for index in range(most))
-    for lane, found in places.items():
-        top, bottom = LANES[lane]
+    for name, found in places.items():
+        top, bottom = LANES[name]
         if found:
-            slow.ticks[lane] = "".join(f"M{place} {top}V{bottom}" for place in sorted(found))
+            slow.ticks[name] = "".join(f"M{place} {top}V{bottom}" for place in sorted(found))
     if slow.ttft is not None and 0 <= slow.ttft <= whole:
         slow.first_at = 100 * slow.ttft / whole
     silences = _silences(stretches, slow.length)
@@ -169,16 +169,17 @@ def _draw(slow: Slow, stretches: list[Stretch]) -> None:
 
 def _silences(stretches: list[Stretch], length: float) -> list[tuple[float, float, float]]:
     """Return the silences after the first event as length, begin and end; the wait for it is time to first event."""
-    found = [(later.begin - earlier.end, earlier.end, later.begin) for earlier, later in pairwise(stretches)]
-    found.append((length - stretches[-1].end, stretches[-1].end, length))
-    return [silence for silence in found if silence[0] > 0]
+    until = list(accumulate((stretch.end for stretch in stretches), max))
+    begins = [*(stretch.begin for stretch in stretches[1:]), length]
+    return [(begin - end, end, begin) for end, begin in zip(until, begins, strict=True) if begin > end]
 
 
 def _tell(slow: Slow, stretches: list[Stretch]) -> None:
     """Fill the table: beginning and end, the first content, and what stands on both sides of the longest silences."""
     last = len(stretches)
-    gaps = [stretches[0].begin, *(later.begin - earlier.end for earlier, later in pairwise(stretches))]
-    chosen = {*range(min(_ROWS_EACH, last)), *range(max(0, last - _ROWS_EACH), last)}
+    until = [0.0, *accumulate((stretch.end for stretch in stretches), max)]
+    gaps = [max(0.0, stretch.begin - end) for stretch, end in zip(stretches, until, strict=False)]
+    chosen = {0, last - 1}
     first = next((n for n, stretch in enumerate(stretches) if lane_of(stretch.type) == "content"), None)
     if first is not None:
         chosen.add(first)
@@ -187,10 +188,10 @@ def _tell(slow: Slow, stretches: list[Stretch]) -> None:
     told = -1
     for n in sorted(chosen):
         stretch = stretches[n]
-        until = f" – {seconds(stretch.end)}" if stretch.end > stretch.begin else ""
+        last_one = f" – {seconds(stretch.end)}" if stretch.end > stretch.begin else ""
         slow.rows.append(
             Row(
-                t=seconds(stretch.begin) + until,
+                t=seconds(stretch.begin) + last_one,
                 gap=seconds(gaps[n]),
                 type=stretch.type,
                 amount=stretch.amount,

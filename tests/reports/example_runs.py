@@ -305,7 +305,7 @@ def typical(cases: int = 40, *, load: bool = True) -> Run:
         header=header(cases=titles),
         exchanges=exchanges(cases),
         verdicts=verdicts,
-        samples=load_samples() if load else [],
+        samples=load_samples(16, 75.0, server=False) if load else [],
         footer=footer(
             warnings=["GET /v1/models answered 404; the model was taken from --model."],
             coverage=coverage(),
@@ -582,6 +582,35 @@ def rate_search(highest: float | None = 22.4) -> Run:
     return Run(header(plan=None), samples=load_samples(search=search), footer=footer())
 
 
+def gated() -> Run:
+    """Return a run of repeats in turns with another endpoint, with a change of every verdict."""
+    dice = random.Random(3)
+    repeats = []
+    for number in range(5):
+        for side in ("endpoint", "against"):
+            slow = 1.3 if side == "endpoint" else 1.0
+            figures = {"ttft:p99": round(0.2 * slow * dice.uniform(0.95, 1.05), 6), "e2e:p50": dice.uniform(0.9, 1.3)}
+            figures |= {"output_tokens": dice.uniform(980, 1020), "goodput": 0.97, "itl:p99": 0.02 / slow}
+            line = {"of": side, "repeat": number, "started": 300, "outcomes": {"ok": 298, "failed": 2}}
+            repeats.append({**line, "verdict": "VALID", "figures": figures})
+    rows = [
+        ("ttft:p99<+10%", "ttft:p99", 0.1, 0.2, 0.26, 0.004, "worse"),
+        ("e2e:p50<+5%", "e2e:p50", 0.05, 1.1, 1.12, 0.41, "unclear"),
+        ("output_tokens>-5%", "output_tokens", -0.05, 1000.0, 998.0, 0.38, "kept"),
+        ("itl:p99<+5%", "itl:p99", 0.05, 0.02, 0.0154, 0.004, "better"),
+    ]
+    changes = [
+        {"text": text, "figure": figure, "limit": limit, "n": [5, 5], "before": before, "after": after}
+        | {"change": after / before - 1, "p": p, "p_limit": p, "verdict": verdict, "met": verdict != "worse"}
+        for text, figure, limit, before, after, p, verdict in rows
+    ]
+    return Run(
+        header(plan=None),
+        samples=load_samples(repeats=repeats, changes=changes, slos=objectives(1100, 1200)),
+        footer=footer(),
+    )
+
+
 def nothing_answered() -> Run:
     """Return a load run in which no stream came to its end."""
     lines: list[dict[str, Any]] = [
@@ -741,7 +770,7 @@ def load_samples(
         "good": ledger["ok"] - 40,
         "cross_talk": 0,
         "limits": ["ttft<300ms"],
-        "slos": objectives(ledger["ok"] - 40, count),
+        "slos": [slo for slo in objectives(ledger["ok"] - 40, count) if slo["metric"] == "ttft" and slo.get("met")],
         "scenarios": [
             {"name": "chat", "outcomes": {**ledger, "ok": ledger["ok"] - 200}},
             {"name": "tool call", "outcomes": {"ok": 200}},
@@ -774,6 +803,7 @@ EXAMPLES: dict[str, Callable[[], Run]] = {
     "healthy": healthy_load,
     "sweep": sweep,
     "rate": rate_search,
+    "gated": gated,
     "unanswered": nothing_answered,
     "many": many,
     "hostile": hostile,
