@@ -14,6 +14,7 @@ from rejoinder.settings import SECOND_KEY_VARIABLE, Budget, parse_budget
 
 if TYPE_CHECKING:
     from rejoinder.conformance.engine import CheckResult, Progress
+    from rejoinder.exchange import Exchange
     from rejoinder.recording import Recording
 
 
@@ -125,6 +126,7 @@ def check_endpoint(
 ) -> CheckResult:
     """Find the endpoint, send the plan, judge, and write all of it but the footer to the run file."""
     from rejoinder.conformance.examination import examine
+    from rejoinder.conformance.judge import broken_rules, select_rules
     from rejoinder.conformance.plan import build_plan
     from rejoinder.contract import load_dialect
 
@@ -140,8 +142,19 @@ def check_endpoint(
         steps.say(f"Note: {warning}")
     steps.step("Asking", plan.requests, unit="requests")
 
+    chosen = {rule.id for rule in select_rules(select)}
+    broken: set[str] = set()
+
+    def watch(exchange: Exchange) -> None:
+        # By rules over single exchanges, which take well under a millisecond; the judgement over all of them follows.
+        if "unjudged" not in exchange.tags:
+            broken.update(broken_rules(exchange, dialect, only=chosen))
+
+    record.writer.watch = watch
+
     def show(progress: Progress) -> None:
-        told = ((progress.failed, "without reply"), (progress.refused, "refused"))
+        told = [(len(broken), "MUST rules broken" if len(broken) != 1 else "MUST rule broken")]
+        told += [(progress.failed, "without reply"), (progress.refused, "refused")]
         steps.update(progress.done, ", ".join(f"{amount} {what}" for amount, what in told if amount))
 
     return examine(
