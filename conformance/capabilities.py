@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 from rejoinder.conformance.cases import ASKS_REPEAT
 from rejoinder.conformance.checks._formats import last_text, misfit, wanted_shape
-from rejoinder.conformance.checks._turns import calls, has_refusal, says, was_cut
-from rejoinder.conformance.course import Abilities
+from rejoinder.conformance.checks._problems import get
+from rejoinder.conformance.checks._turns import LACKING, calls, has_refusal, is_broken, is_refusal, says, state, was_cut
+from rejoinder.conformance.course import Abilities, Capability, State
 from rejoinder.conformance.view import View
 from rejoinder.conformance.words import words_in
+from rejoinder.contract import Feature, features_of
+from rejoinder.exchange import Exchange
 
 
 def abilities(views: Iterable[View]) -> Abilities:
@@ -59,3 +63,96 @@ def _follows_schema(view: View) -> bool | None:
 _LOOKS: Final[Mapping[str, Callable[[View], bool | None]]] = MappingProxyType(
     {"repeats": _repeats, "calls": _calls, "follows_schema": _follows_schema}
 )
+
+
+MAX_WORDS: Final = 300
+"""Characters of an endpoint's own words that a capability keeps."""
+
+_BEST_FIRST: Final = (State.SUPPORTED, State.UNSEEN, State.REFUSED, State.FAILED)
+
+
+def capabilities(views: Sequence[View]) -> Mapping[str, Capability]:
+    """Return what the exchanges of a run show of every feature that their dialect defines, by the feature's name.
+
+    Only requests count that are right beyond dispute. One that is accepted is enough for a feature to be there. Where
+    all were refused, the evidence is the smallest of them, which is refused for the fewest other reasons.
+    """
+    if not views:
+        return MappingProxyType({})
+    dialect = views[0].dialect
+    good = [view for view in views if not view.exchange.tags or "valid" in view.exchange.tags]
+    visits = list(_visits(good))
+    found = {}
+    for feature in features_of(dialect):
+        if feature.operation:
+            told = [(view, _visited(view)) for view, operation in visits if operation == feature.operation]
+        else:
+            told = [(view, _answer(view, feature)) for view in good if view.is_create and feature.is_used(view.request)]
+        found[feature.name] = _best(feature, told)
+    return MappingProxyType(found)
+
+
+def _best(feature: Feature, told: Sequence[tuple[View, State | None]]) -> Capability:
+    for wanted in _BEST_FIRST:
+        views = [view for view, state in told if state is wanted]
+        if views:
+            exchange = min(views, key=lambda view: len(view.exchange.request.body)).exchange
+            words = "" if exchange.ok else _words(exchange)
+            return Capability(feature.name, feature.title, wanted, exchange.id, exchange.status, words)
+    return Capability(feature.name, feature.title, State.UNTRIED)
+
+
+def _answer(view: View, feature: Feature) -> State | None:
+    """Return what a create request that uses a feature shows of it; ``None`` when it was no answer to the question."""
+    if view.exchange.ok:
+        if state(view.response) == "failed":
+            return State.FAILED
+        as_asked = view.is_stream or not view.streamed
+        return State.SUPPORTED if as_asked and feature.is_shown(view.response) else State.UNSEEN
+    status = view.exchange.status
+    if status is None or is_broken(status):
+        return State.FAILED
+    return State.REFUSED if is_refusal(status) or status == 501 else None
+
+
+def _visits(views: Iterable[View]) -> Iterator[tuple[View, str]]:
+    """Yield requests to neighbours of create with the operation's name.
+
+    An operation on a response counts only where its case got that response before, stored and not deleted since.
+    """
+    kept: dict[str, set[str]] = {}
+    for view in views:
+        known = kept.setdefault(view.exchange.case, set())
+        if view.is_create:
+            identity = get(view.response, "id")
+            if isinstance(identity, str) and view.request.get("store") is not False:
+                known.add(identity)
+            continue
+        request = view.exchange.request
+        below = request.path.partition("?")[0].rstrip("/").rpartition("/responses")[2]
+        for name, operation in view.dialect.operations.items():
+            form = re.escape(operation.path.partition("/responses")[2]).replace(r"\{response_id\}", "([^/]+)")
+            match = re.fullmatch(form, below) if form and operation.method == request.method else None
+            if match and (not match.groups() or match[1] in known):
+                yield view, name
+                if request.method == "DELETE":
+                    known.discard(match[1])
+
+
+def _visited(view: View) -> State | None:
+    status = view.exchange.status
+    if view.exchange.ok:
+        return State.SUPPORTED
+    if status in LACKING:
+        return State.REFUSED
+    return State.FAILED if status is None or is_broken(status) else None
+
+
+def _words(exchange: Exchange) -> str:
+    """Return what a refusal says, in one line: the error's message, or else the beginning of the body."""
+    body = exchange.json()
+    places = (get(body, "error", "message"), get(body, "message"), get(body, "detail"), get(body, "error"))
+    text = next((place for place in places if isinstance(place, str) and place.strip()), None)
+    text = exchange.body[: 4 * MAX_WORDS].decode("utf-8", "replace") if text is None else text
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_WORDS else f"{text[: MAX_WORDS - 1]}…"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rejoinder.conformance.cases import PlannedCase
+from rejoinder.conformance.course import Course
 from rejoinder.conformance.judge import select_rules
 from rejoinder.conformance.plan import Plan
 from rejoinder.conformance.sequence import Asking, CaseSequence
@@ -51,13 +52,20 @@ class CheckResult:
     exchanges: list[Exchange] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     coverage: dict[str, Any] = field(default_factory=dict)
+    course: Course = field(default_factory=Course)
     warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
 
     @property
     def footer(self) -> dict[str, Any]:
         """What the run file's footer says of the run besides the exit code."""
-        return {"interrupted": self.interrupted, "warnings": self.warnings, "coverage": self.coverage}
+        return {
+            "interrupted": self.interrupted,
+            "warnings": self.warnings,
+            "coverage": self.coverage,
+            "abilities": self.course.abilities.to_json(),
+            "capabilities": [capability.to_json() for capability in self.course.capabilities.values()],
+        }
 
     @property
     def exit_code(self) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from rejoinder.conformance.coverage import measure
 from rejoinder.conformance.engine import CheckResult, CheckRun, Progress
-from rejoinder.conformance.judge import judge
+from rejoinder.conformance.judge import judge_run
 from rejoinder.conformance.plan import Plan
 from rejoinder.runfile import RunWriter
 from rejoinder.settings import Budget
@@ -27,20 +27,21 @@ def examine(
     budget: Budget | None = None,
     deadline: float = 120.0,
     select: str = "*",
+    required: Iterable[str] = (),
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_judging: Callable[[], None] = lambda: None,
     on_interrupt: Callable[[], None] | None = None,
 ) -> CheckResult:
     """Send the plan, write exchanges and verdicts to the run file, and return both.
 
-    ``deadline`` is how many seconds one request may take. With ``on_interrupt`` the first Ctrl-C ends the run in order
-    (what was gathered is judged) after calling it, and the second one at once. ``on_judging`` is called before the
-    judging.
+    ``deadline`` is how many seconds one request may take; ``required`` names the features that the endpoint must have.
+    With ``on_interrupt`` the first Ctrl-C ends the run in order (what was gathered is judged) after calling it, and the
+    second one at once. ``on_judging`` is called before the judging.
     """
     result = asyncio.run(_send(target, plan, writer, concurrency, budget, deadline, on_progress, on_interrupt))
     result.warnings[:0] = target.warnings
     on_judging()
-    result.verdicts = judge(result.exchanges, target.dialect, select=select)
+    result.verdicts, result.course = judge_run(result.exchanges, target.dialect, select=select, required=required)
     result.coverage = measure(result.exchanges, target.dialect)
     for verdict in result.verdicts:
         writer.verdict(verdict)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from rejoinder.conformance.capabilities import abilities
-from rejoinder.conformance.course import Course
+from rejoinder.conformance.capabilities import abilities, capabilities
+from rejoinder.conformance.course import Course, State
 from rejoinder.conformance.registry import Declined, On, Registered, applies, checks_by_rule
 from rejoinder.conformance.view import Case, View
-from rejoinder.contract import Dialect, Rule, load_dialect, load_rules
+from rejoinder.contract import Dialect, Rule, load_dialect, load_features, load_rules
 from rejoinder.exchange import Exchange
 from rejoinder.verdict import Finding, Level, Problem, Status, Verdict, fingerprint
 
@@ -34,24 +34,48 @@ def judge(
     dialect: Dialect | str,
     *,
     select: str = "*",
+    required: Iterable[str] = (),
 ) -> list[Verdict]:
     """Judge recorded exchanges by all selected rules of a dialect and return the verdicts in catalogue order.
 
     Never raises on anything an endpoint sent; a check that breaks gives its rule the status ``error``.
-    Exchanges tagged ``unjudged`` (finding the endpoint, repeated requests) are left out.
+    Exchanges tagged ``unjudged`` (finding the endpoint, repeated requests) are left out. ``required`` names the
+    features that the endpoint must have.
     """
+    return judge_run(exchanges, dialect, select=select, required=required)[0]
+
+
+def judge_run(
+    exchanges: Sequence[Exchange],
+    dialect: Dialect | str,
+    *,
+    select: str = "*",
+    required: Iterable[str] = (),
+) -> tuple[list[Verdict], Course]:
+    """Judge as :func:`judge` does, and return with the verdicts what the run shows as a whole."""
     dialect = load_dialect(dialect) if isinstance(dialect, str) else dialect
-    course = Course()
+    course = Course(required=frozenset(required))
     views = [View(exchange, dialect, course) for exchange in exchanges if "unjudged" not in exchange.tags]
-    course.abilities = abilities(views)
+    course.abilities, course.capabilities = abilities(views), capabilities(views)
     subjects = _subjects(views)
-    verdicts = []
     table = checks_by_rule()
+    verdicts = []
     for rule in select_rules(select):
         level = dialect.level_of(rule)
         if level is not Level.OFF:
-            verdicts.append(_verdict(rule, level, table[rule.id], subjects))
-    return verdicts
+            verdict = _verdict(rule, level, table[rule.id], subjects)
+            if verdict.status is Status.NOT_APPLICABLE and not rule.unchecked:
+                verdict.reason = _lacking(rule, course) or verdict.reason
+            verdicts.append(verdict)
+    return verdicts, course
+
+
+def _lacking(rule: Rule, course: Course) -> str:
+    """Return why a rule could not be judged: the features that it needs and that the run did not see."""
+    needed = [feature for feature in load_features().values() if feature.is_needed_by(rule.id)]
+    known = [course.capabilities[feature.name] for feature in needed if feature.name in course.capabilities]
+    reasons = [found.sentence for found in known if found.state is not State.SUPPORTED]
+    return f"{'; '.join(reasons)}; the rule cannot be judged without it." if reasons else ""
 
 
 def broken_rules(

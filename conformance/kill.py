@@ -44,6 +44,9 @@ CLEAN: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
 )
 """The variants of the sandbox without faults: the model that is named, and settings of the sandbox."""
 
+REQUIRED: Final = ("streaming", "images", "background")
+"""Features that the sandbox is told to have."""
+
 IN_FLIGHT: Final = 4
 SECOND_KEY: Final = "the-second-tenant"
 _BATCH: Final = 16
@@ -137,7 +140,7 @@ def _row(job: tuple[str, str, str]) -> Row:
                 break
     else:
         # Some rules look at the whole run.
-        look(judge(exchanges, dialect))
+        look(judge(exchanges, dialect, required=REQUIRED))
     return Row(
         subject=subject,
         dialect=dialect,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rejoinder.conformance.cases import LONG, TINY, PlannedCase, Setting, plain_and_streamed, situations
+from rejoinder.conformance.cases import LONG, TINY, PlannedCase, Setting, features, plain_and_streamed, situations
 from rejoinder.contract import Dialect, Validator, View
 from rejoinder.errors import UsageError
 from rejoinder.strategies import Environment, each_choice
@@ -46,7 +46,10 @@ def build_plan(name: str, dialect: Dialect, *, model: str | None = None) -> Plan
     if name not in PLAN_NAMES:
         raise UsageError(f"There is no plan {name!r}.", f"Choose one of {', '.join(PLAN_NAMES)}.")
     sound = Validator(dialect.request_schema(View.GENERATION))
-    cases = [case for case in situations(Setting(dialect, model), name) if _is_undisputed(case, sound)]
+    setting = Setting(dialect, model)
+    cases = [case for case in situations(setting, name) if _is_undisputed(case, sound)]
+    if name == "full":
+        cases.extend(features.cases(setting, cases))
     if name != "smoke":
         environment = Environment(dialect=dialect.name, model=model, max_output_tokens=TINY)
         generated = each_choice("variant" if name == "quick" else "item", environment)

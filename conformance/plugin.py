@@ -25,6 +25,16 @@ _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("dialect", {"metavar": "D", "default": "northstar", "help": "Which specification it is held to."}),
     ("plan", {"metavar": "P", "default": "quick", "help": "smoke, quick or full."}),
     ("select", {"metavar": "RULES", "default": "*", "help": "Rules to judge: SSE-*, ITM-05, ..."}),
+    (
+        "require",
+        {
+            "metavar": "FEATURES",
+            "action": "append",
+            "default": [],
+            "help": "Features that must be there: streaming,images ...",
+        },
+    ),
+    ("certify", {"action": "store_true", "help": "Send the plan full; every feature of the dialect must be there."}),
     ("concurrency", {"metavar": "N", "default": 4, "type": int, "help": "Requests in flight at once."}),
     ("budget", {"metavar": "B", "help": "Stop after 200requests, 50ktokens or 10min."}),
     ("timeout", {"metavar": "S", "default": 120.0, "type": float, "help": "Seconds that one request may take."}),
@@ -116,7 +126,7 @@ def rejoinder_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 def _examine(config: pytest.Config, folder: Path) -> None:
     from rejoinder.conformance.examination import examine
     from rejoinder.conformance.plan import build_plan
-    from rejoinder.contract import load_dialect
+    from rejoinder.contract import every_feature, load_dialect, read_features
     from rejoinder.errors import RejoinderError, TargetError
     from rejoinder.recording import Recording
     from rejoinder.runfile import RunWriter
@@ -125,6 +135,8 @@ def _examine(config: pytest.Config, folder: Path) -> None:
     option = config.getoption
     url, dialect = option("rejoinder_url"), option("rejoinder_dialect")
     try:
+        spec, certify = load_dialect(dialect), option("rejoinder_certify")
+        required = every_feature(spec) if certify else read_features(option("rejoinder_require"), spec)
         with RunWriter(folder / "run.ndjson") as writer:
             recording = Recording(folder, writer, ["pytest", *map(str, config.invocation_params.args)])
             target = recording.discover(
@@ -134,9 +146,10 @@ def _examine(config: pytest.Config, folder: Path) -> None:
                 model=option("rejoinder_model"),
                 dialect=dialect,
             )
-            plan = build_plan(option("rejoinder_plan"), load_dialect(dialect), model=target.model)
+            plan = build_plan("full" if certify else option("rejoinder_plan"), spec, model=target.model)
             cases = {case.id: case.intent for case in plan.cases}
-            recording.header(target, url=url, model=target.model, dialect=dialect, plan=plan.name, cases=cases)
+            asked = {"required": sorted(required)} if required else {}
+            recording.header(target, url=url, model=target.model, dialect=dialect, plan=plan.name, cases=cases, **asked)
             budget = option("rejoinder_budget")
             result = examine(
                 target,
@@ -146,6 +159,7 @@ def _examine(config: pytest.Config, folder: Path) -> None:
                 budget=parse_budget(budget) if budget else None,
                 deadline=option("rejoinder_timeout"),
                 select=option("rejoinder_select"),
+                required=required,
             )
             recording.footer(result.exit_code, **result.footer)
     except TargetError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rejoinder.conformance.checks import (
     accumulation,
     background,
+    capability,
     echo,
     errors,
     events,
@@ -24,6 +25,7 @@ from rejoinder.conformance.checks import (
 __all__ = [
     "accumulation",
     "background",
+    "capability",
     "echo",
     "errors",
     "events",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rejoinder.conformance.cases import Setting, background, meaning, parameters, state, tools
 from rejoinder.conformance.judge import broken_rules, judge
-from rejoinder.conformance.kill import SECOND_KEY, Clock, run_in_process
+from rejoinder.conformance.kill import REQUIRED, SECOND_KEY, Clock, run_in_process
 from rejoinder.conformance.plan import Plan
 from rejoinder.contract import dialect_names, load_dialect, load_rules
 from rejoinder.exchange import Chunk, Exchange, Outcome, Request
@@ -68,7 +68,7 @@ def judged(dialect: str, *faults: str) -> tuple[Verdict, ...]:
         target = Target("http://sandbox/v1/responses", dialect=dialect, second_key=SECOND_KEY)
         for batch in run_in_process(histories(dialect, modules), told_apart, target, clock):
             exchanges += batch
-    return tuple(judge(exchanges, dialect))
+    return tuple(judge(exchanges, dialect, required=REQUIRED))
 
 
 def fired(verdicts: Sequence[Verdict]) -> set[str]:

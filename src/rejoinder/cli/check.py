@@ -56,6 +56,17 @@ if TYPE_CHECKING:
 @click.option(
     "--select", default="*", show_default=True, metavar="RULES", help="Judge these rules only: SSE-*, ITM-05, ..."
 )
+@click.option(
+    "--require",
+    multiple=True,
+    metavar="FEATURES",
+    help="Fail when the endpoint lacks one of these: streaming,images ...; `rejoinder rules --features` lists them.",
+)
+@click.option(
+    "--certify",
+    is_flag=True,
+    help="Send the plan full, and fail when the endpoint lacks any feature that the dialect defines.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of what is drawn at random.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress; only the closing summary.")
 def command(
@@ -70,6 +81,8 @@ def command(
     budget: Budget | None,
     timeout: float,
     select: str,
+    require: tuple[str, ...],
+    certify: bool,
     seed: int,
     quiet: bool,
 ) -> int:
@@ -81,9 +94,13 @@ def command(
         rejoinder check http://127.0.0.1:8000 --plan quick
     """
     from rejoinder.conformance.engine import rule_count
-    from rejoinder.contract import load_dialect
+    from rejoinder.conformance.judge import select_rules
+    from rejoinder.contract import every_feature, load_dialect, read_features
 
-    load_dialect(dialect)
+    spec = load_dialect(dialect)
+    required = every_feature(spec) if certify else read_features(require, spec)
+    if required and not any(rule.id == "CAP-01" for rule in select_rules(select)):
+        raise UsageError("--select leaves out CAP-01, which judges what is required.", "Add CAP-01 to the rules.")
     if not rule_count(dialect, select):
         raise UsageError(f"--select {select!r} selects no rule.", "`rejoinder rules` lists the rules.")
     key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
@@ -96,11 +113,12 @@ def command(
             second_key=second_key,
             model=model,
             dialect=dialect,
-            plan_name=plan,
+            plan_name="full" if certify else plan,
             concurrency=concurrency,
             budget=budget,
             timeout=timeout,
             select=select,
+            required=required,
             seed=seed,
         )
         record.footer(result.exit_code, **result.footer)
@@ -122,6 +140,7 @@ def check_endpoint(
     budget: Budget | None,
     timeout: float,
     select: str = "*",
+    required: frozenset[str] = frozenset(),
     seed: int = 0,
 ) -> CheckResult:
     """Find the endpoint, send the plan, judge, and write all of it but the footer to the run file."""
@@ -134,7 +153,8 @@ def check_endpoint(
     target = record.discover(url, key=key, second_key=second_key, model=model, dialect=dialect)
     plan = build_plan(plan_name, load_dialect(dialect), model=target.model)
     cases = {case.id: case.intent for case in plan.cases}
-    record.header(target, url=url, model=model, dialect=dialect, plan=plan.name, seed=seed, cases=cases)
+    asked = {"required": sorted(required)} if required else {}
+    record.header(target, url=url, model=model, dialect=dialect, plan=plan.name, seed=seed, cases=cases, **asked)
     model_words = f"model {target.model}" if target.model else "no model named"
     steps.say(f"{target.url}, {model_words}, dialect {dialect}")
     steps.say(f"Plan {plan.name}: up to {plan.requests} requests and {plan.output_tokens} output tokens")
@@ -165,6 +185,7 @@ def check_endpoint(
         budget=budget,
         deadline=timeout,
         select=select,
+        required=required,
         on_progress=show,
         on_judging=lambda: steps.step("Judging"),
         on_interrupt=lambda: steps.say("Interrupted: judging what was gathered. Ctrl-C once more quits at once."),

@@ -6,7 +6,15 @@ import difflib
 
 import click
 
-from rejoinder.contract import FAMILIES, Rule, dialect_names, load_rules
+from rejoinder.contract import (
+    DEFAULT_DIALECT,
+    FAMILIES,
+    Rule,
+    dialect_names,
+    features_of,
+    load_dialect,
+    load_rules,
+)
 from rejoinder.errors import UsageError
 
 
@@ -14,11 +22,16 @@ from rejoinder.errors import UsageError
 @click.argument("rule", metavar="[ID]", required=False)
 @click.option("--dialect", type=click.Choice(dialect_names()), help="Show the levels of this dialect only.")
 @click.option("--markdown", is_flag=True, help="Print the whole rule reference as Markdown.")
-def command(rule: str | None, dialect: str | None, markdown: bool) -> int:
+@click.option("--features", is_flag=True, help="List the features that `rejoinder check --require` knows.")
+def command(rule: str | None, dialect: str | None, markdown: bool, features: bool) -> int:
     """List the rules, or explain one: what it says, its source, how it is checked and what proves the check."""
     rules = load_rules()
     if markdown:
         click.echo(reference(), nl=False)
+        return 0
+    if features:
+        for feature in features_of(load_dialect(dialect or DEFAULT_DIALECT)):
+            click.echo(f"{feature.name:<24} {feature.title}")
         return 0
     if rule is None:
         for family, title in FAMILIES.items():

@@ -18,6 +18,8 @@ reports. The files beside this module are the only truth:
 ``dialects/*.toml``
     what differs between dialects: parameters, and overlays on the schemas. Files of one's own have the same format
     (described in ``_source.py`` and ``_overlay.py``); every function that takes a dialect takes the path of one.
+``features.toml``
+    the features that an endpoint may have or lack, and which requests use one (:func:`features_of`).
 ``rules/*.toml``
     the rule catalogue, one file per family.
 """
@@ -26,6 +28,7 @@ from __future__ import annotations
 
 from rejoinder.contract._dialect import Dialect, EventSpec, load_dialect
 from rejoinder.contract._explain import SchemaError, Validator
+from rejoinder.contract._features import Feature, every_feature, features_of, load_features, read_features
 from rejoinder.contract._neighbours import Operation, load_operations
 from rejoinder.contract._rules import FAMILIES, Rule, load_rules
 from rejoinder.contract._schemas import View, load_schema, request_schema
@@ -36,15 +39,20 @@ __all__ = [
     "FAMILIES",
     "Dialect",
     "EventSpec",
+    "Feature",
     "Operation",
     "Rule",
     "SchemaError",
     "Validator",
     "View",
     "dialect_names",
+    "every_feature",
+    "features_of",
     "load_dialect",
+    "load_features",
     "load_operations",
     "load_rules",
     "load_schema",
+    "read_features",
     "request_schema",
 ]

@@ -203,6 +203,21 @@ def _kept_differently(response: Json, place: str, occasion: Occasion) -> None:
 
 _RETRIEVED: Final = Condition("only when retrieved", lambda o: o.operation == "response")
 
+
+def _shows_image(item: Json) -> bool:
+    content = item.get("content")
+    return isinstance(content, list) and any(part.get("type") == "input_image" for part in content)
+
+
+_CAP = (
+    Fault(
+        id="images-refused",
+        title="Images are refused.",
+        breaks=("CAP-01",),
+        request=_refuses("An image", _shows_image),
+    ),
+)
+
 _TOL = (
     Fault(
         id="tool-choice-none-ignored",
@@ -416,4 +431,4 @@ _ACC = (
     ),
 )
 
-FAULTS: Final = (*_TOL, *_ACC)
+FAULTS: Final = (*_TOL, *_ACC, *_CAP)
