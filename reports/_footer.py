@@ -16,25 +16,48 @@ _KINDS: Final = {
     "stale": ("Stale: its rule was not judged on its case", "na"),
     "known": ("Known: fails as expected", "known"),
 }
-_SIGNS: Final = {"supported": "pass", "unsupported": "na", "broken": "fail", "partial": "warn"}
+_STATES: Final = {
+    "supported": ("supported", "pass"),
+    "unseen": ("accepted, not seen in a reply", "warn"),
+    "refused": ("refused", "na"),
+    "failed": ("failed", "fail"),
+    "untried": ("not tried", "none"),
+}
+"""What the states of features are called, and their signs."""
+_ABILITIES: Final = {
+    "repeats": "repeat a planted word",
+    "calls": "call a tool",
+    "follows_schema": "follow a JSON Schema",
+}
 
 
 class Capability(NamedTuple):
-    """A feature, whether the endpoint has it, what showed that, and the sign that stands for it."""
+    """A feature: its name, what it is, whether the endpoint has it, what showed that, and the sign that stands for it.
+
+    ``required`` says that the run was told to require it.
+    """
 
     feature: str
+    title: str
     state: str
     evidence: str
     sign: str
+    required: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What the endpoint can do; ``hidden`` counts what there is no room for."""
+    """What the endpoint can do; ``hidden`` counts what there is no room for.
+
+    ``lacking`` names the features that it lacks, ``unable`` says what its model was asked for and did not show; either
+    is empty when there is nothing of the sort.
+    """
 
     rows: list[Capability]
     hidden: int
     brief: str
+    lacking: str
+    unable: str
 
 
 class Entry(NamedTuple):
@@ -69,19 +92,41 @@ class Baseline:
 
 
 def read_capabilities(run: Run) -> Capabilities | None:
-    """Return what the footer says of the endpoint's features, or ``None``; never raises."""
+    """Return what the footer says of the endpoint's features and its model's abilities, or ``None``; never raises."""
     told = _rows(run.footer.get("capabilities"))
     if not told:
         return None
-    rows = []
-    for row in told[:ENTRIES]:
-        state = one_line(row.get("state") or "", 40)
-        sign = _SIGNS.get(state, "none")
-        feature, evidence = one_line(row.get("feature") or "?", 120), one_line(row.get("evidence") or "", 300)
-        rows.append(Capability(feature, state.replace("_", " "), evidence, sign))
+    required = run.header.get("required")
+    wanted = required if isinstance(required, list) else []
+    rows = [_capability(row, wanted) for row in told]
     states = [row.state for row in rows]
-    brief = listed((f"{states.count(state):,} {state or 'not told'}" for state in dict.fromkeys(states)), 4)
-    return Capabilities(rows, len(told) - len(rows), brief)
+    brief = listed((f"{states.count(state):,} {state or 'not told'}" for state in dict.fromkeys(states)), 5)
+    missing = {
+        words: [row.feature for row in rows if row.state == words]
+        for words in (_STATES["refused"][0], _STATES["failed"][0])
+    }
+    lacking = "; ".join(f"{words}: {listed(names, 20)}" for words, names in missing.items() if names)
+    shown = run.footer.get("abilities")
+    shown = shown if isinstance(shown, dict) else {}
+    unable = [words for name, words in _ABILITIES.items() if _is_missed(shown.get(name))]
+    sentence = f"The model did not {', '.join(unable)} when it was asked to." if unable else ""
+    return Capabilities(rows[:ENTRIES], max(0, len(rows) - ENTRIES), brief, lacking, sentence)
+
+
+def _capability(row: dict[str, Any], wanted: list[Any]) -> Capability:
+    raw = one_line(row.get("state") or "", 40)
+    state, sign = _STATES.get(raw, (raw, "none"))
+    found = row.get("evidence")
+    told = found if isinstance(found, dict) else {}
+    words, status = one_line(told.get("words") or "", 300), told.get("status")
+    parts = [one_line(told.get("exchange") or "", 60), f"status {status}" if isinstance(status, int) else "", words]
+    feature, title = one_line(row.get("feature") or "?", 120), one_line(row.get("title") or "", 120)
+    evidence = " · ".join(part for part in parts if part)
+    return Capability(feature, title, state, evidence, sign, row.get("feature") in wanted)
+
+
+def _is_missed(ability: Any) -> bool:
+    return isinstance(ability, dict) and ability.get("shown") is False
 
 
 def read_baseline(run: Run) -> Baseline | None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from rejoinder.reports._evidence import sides
 from rejoinder.reports._excerpt import Span
+from rejoinder.reports._footer import Capabilities
 from rejoinder.reports._load import PERCENTILES, Load
 from rejoinder.reports._model import GROUPS, WORDS, FindingView, RuleView, Tone, View, view
 from rejoinder.reports._text import count, listed, one_line, percent, plural, rate, seconds
@@ -109,10 +110,24 @@ def _head(seen: View) -> str:
         lines += [f"| **All** | {cells} |", ""]
     if seen.contract:
         lines += [escape(seen.contract.sentence), ""]
+    if seen.capabilities:
+        lines += _capabilities(seen.capabilities)
     lines += [f"> ⚠️ {escape(warning)}\n" for warning in seen.warnings[:10]]
     if seen.load:
         lines += _load(seen.load)
     return "\n".join(lines) + "\n"
+
+
+def _capabilities(found: Capabilities) -> list[str]:
+    lines = [f"Features: {escape(found.brief)}. {escape(found.unable)}".rstrip(), ""]
+    rows = [row for row in found.rows if row.sign != "pass"]
+    if rows:
+        lines += ["| Feature | | Evidence |", "|---|---|---|"]
+        for row in rows[:60]:
+            required = " (required)" if row.required else ""
+            lines.append(f"| {code(row.feature, 60)}{required} | {escape(row.state)} | {escape(row.evidence)} |")
+        lines.append("")
+    return lines
 
 
 def _load(load: Load) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Final
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from rejoinder.reports._footer import Capabilities
 from rejoinder.reports._load import Load
 from rejoinder.reports._model import WORDS, Tone, View, view
 from rejoinder.reports._text import count, one_line, percent, plural, rate, seconds
@@ -65,6 +66,8 @@ class Summary:
             lines += [Text(), *_counts(seen, width)]
         if seen.contract:
             lines.append(Text(f"  contract  {seen.contract.brief}", "dim"))
+        if seen.capabilities:
+            lines += _capabilities(seen.capabilities)
         worst = seen.worst(3)
         if worst:
             lines.append(Text())
@@ -119,6 +122,12 @@ def summarize(run: Run, paths: Mapping[str, str | os.PathLike[str]] | None = Non
     """Return the closing summary of a run; ``paths`` names the files that were written, by what they are."""
     shown = {one_line(name, 20): one_line(os.fspath(path), 1000) for name, path in (paths or {}).items()}
     return Summary(view(run), shown)
+
+
+def _capabilities(found: Capabilities) -> list[Text]:
+    lacking = ". ".join(text for text in (found.lacking, found.unable) if text)
+    told = [("features", found.brief), ("", lacking)]
+    return [Text(f"  {name:<8}  {text}", "dim") for name, text in told if text]
 
 
 def _wrapped(text: str, width: int, lead: str = "", style: str = "") -> list[Text]:

@@ -52,6 +52,7 @@ TIME_TOOL: Final[Mapping[str, Any]] = {
     "name": "get_time",
     "description": "Tell the local time of a city.",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    "strict": False,
 }
 
 COMPUTER_TOOL: Final[Mapping[str, Any]] = {

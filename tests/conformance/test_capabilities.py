@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
 
-from rejoinder.conformance.capabilities import abilities
+from rejoinder.conformance.capabilities import abilities, capabilities
 from rejoinder.conformance.cases import ASKS_REPEAT
+from rejoinder.conformance.course import State
+from rejoinder.conformance.judge import judge
+from rejoinder.conformance.kill import Clock, run_in_process
+from rejoinder.conformance.plan import build_plan
 from rejoinder.conformance.view import View
-from rejoinder.contract import load_dialect
+from rejoinder.contract import Feature, dialect_names, features_of, load_dialect, read_features
+from rejoinder.errors import UsageError
 from rejoinder.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.sandbox import Sandbox
+from rejoinder.verdict import Status, Verdict
+from rejoinder.wire.target import Target
 
 WEATHER = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
 CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "get_weather", "arguments": "{}"}
@@ -28,12 +38,18 @@ def message(text: str, kind: str = "output_text") -> dict[str, Any]:
 
 
 def exchange(
-    request: dict[str, Any], *output: dict[str, Any], status: int = 200, tags: tuple[str, ...] = (), id: str = "x"
+    request: dict[str, Any],
+    *output: dict[str, Any],
+    status: int = 200,
+    tags: tuple[str, ...] = (),
+    id: str = "x",
+    path: str = "",
+    method: str = "POST",
 ) -> Exchange:
     response = {"id": "r", "object": "response", "status": "completed", "output": output}
     return Exchange(
         id=id,
-        request=Request("POST", "/v1/responses", (), json.dumps({"input": "Hi", **request}).encode()),
+        request=Request(method, f"/v1/responses{path}", (), json.dumps({"input": "Hi", **request}).encode()),
         outcome=Outcome.COMPLETE,
         status=status,
         headers=(("content-type", "application/json"),),
@@ -83,3 +99,148 @@ def test_one_exchange_that_shows_an_ability_is_enough(shown_first: bool) -> None
 def test_nothing_is_known_of_a_run_without_exchanges() -> None:
     found = abilities([])
     assert (found.repeats, found.calls, found.follows_schema) == (None, None, None)
+
+
+def test_the_course_of_a_run_reaches_checks() -> None:
+    [verdict] = judge([exchange({}, status=400)], "northstar", select="CAP-01", required=["streaming"])
+    assert (verdict.status, verdict.findings[0].evidence.kind) == (Status.FAIL, "streaming")
+
+
+IMAGE = {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:,"}]}]}
+LOGPROBS = {"include": ["message.output_text.logprobs"]}
+WITH_LOGPROBS = {**message("Hi."), "content": [{"type": "output_text", "text": "Hi.", "logprobs": [{"token": "Hi."}]}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "views", "state", "evidence"),
+    [
+        ("images", [view(IMAGE, message("A dot."))], State.SUPPORTED, "x"),
+        ("images", [view(IMAGE, status=400, id="no"), view(IMAGE, message("."), id="yes")], State.SUPPORTED, "yes"),
+        ("images", [view(IMAGE, status=501)], State.REFUSED, "x"),
+        ("images", [view(IMAGE, status=500, id="broken"), view(IMAGE, status=400, id="no")], State.REFUSED, "no"),
+        ("images", [view(IMAGE, status=500)], State.FAILED, "x"),
+        # Being busy, or not let in, is no answer to the question; nor is the refusal of what must be refused.
+        ("images", [view(IMAGE, status=429), view(IMAGE, status=401)], State.UNTRIED, ""),
+        ("images", [view(IMAGE, status=400, tags=("invalid",))], State.UNTRIED, ""),
+        ("images", [view({}, status=400)], State.UNTRIED, ""),
+        # The smaller request is refused for fewer other reasons.
+        (
+            "images",
+            [view({**IMAGE, **REQUIRED}, status=400, id="large"), view(IMAGE, status=400, id="small")],
+            State.REFUSED,
+            "small",
+        ),
+        ("logprobs", [view(LOGPROBS, message("Hi."))], State.UNSEEN, "x"),
+        ("logprobs", [view(LOGPROBS, WITH_LOGPROBS)], State.SUPPORTED, "x"),
+        ("streaming", [view({"stream": True}, message("Hi."))], State.UNSEEN, "x"),
+        ("retrieve", [view({}, id="made"), view({}, method="GET", path="/r", id="got")], State.SUPPORTED, "got"),
+        ("retrieve", [view({}), view({}, method="GET", path="/r", status=404, id="no")], State.REFUSED, "no"),
+        ("retrieve", [view({}), view({}, method="GET", path="/other", status=404)], State.UNTRIED, ""),
+        ("retrieve", [view({"store": False}), view({}, method="GET", path="/r", status=404)], State.UNTRIED, ""),
+        ("cancel", [view({}), view({}, path="/r/cancel", status=400)], State.UNTRIED, ""),
+        ("cancel", [view({}), view({}, path="/r/cancel", status=405)], State.REFUSED, "x"),
+    ],
+)
+def test_a_feature_is_what_became_of_the_requests_that_use_it(
+    name: str, views: list[View], state: State, evidence: str
+) -> None:
+    found = capabilities(views)[name]
+    assert (found.state, found.exchange) == (state, evidence)
+    assert (found.words == "Not supported.") is (state in (State.REFUSED, State.FAILED))
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b'"no"', b'{"error": 7}', b'{"error": {"message": {}}}', b"\xff\x00" * 9999]
+)
+def test_a_refusal_in_any_words_is_evidence(body: bytes) -> None:
+    refused = replace(exchange(IMAGE, status=400), chunks=(Chunk(0.0, body),))
+    found = capabilities([View(refused, load_dialect("northstar"))])["images"]
+    assert found.state is State.REFUSED
+    assert len(found.words) <= 300
+    assert "\n" not in found.words
+
+
+def test_features_that_the_dialect_does_not_define_are_not_listed() -> None:
+    names = {dialect: {feature.name for feature in features_of(load_dialect(dialect))} for dialect in dialect_names()}
+    assert {"mcp", "delete"} <= names["openai"] - names["northstar"]
+    assert {"top_k", "request_id"} <= names["northstar"] - names["openai"]
+    assert "computer_tool" not in names["openresponses"]
+
+
+def test_names_of_features_are_read() -> None:
+    dialect = load_dialect("northstar")
+    assert read_features(["images, streaming", "json-schema"], dialect) == {"images", "streaming", "json_schema"}
+    assert read_features([], dialect) == frozenset()
+    with pytest.raises(UsageError, match="Did you mean images"):
+        read_features(["imges"], dialect)
+    with pytest.raises(UsageError, match="--features"):
+        read_features(["quux"], dialect)
+
+
+@cache
+def whole_run(dialect: str) -> tuple[Exchange, ...]:
+    clock = Clock()
+    target = Target("http://sandbox/v1/responses", dialect=dialect)
+    batches = run_in_process(build_plan("full", load_dialect(dialect)), Sandbox(dialect, clock=clock), target, clock)
+    return tuple(exchange for batch in batches for exchange in batch)
+
+
+def without(feature: Feature, exchanges: tuple[Exchange, ...]) -> list[Exchange]:
+    """Return the exchanges as they would be if every request that uses a feature were refused."""
+    body = json.dumps(REFUSED).encode()
+    gone: set[str] = set()
+    kept = []
+    for found in exchanges:
+        asked = found.request.path.encode() + found.request.body
+        if any(identity.encode() in asked for identity in gone):
+            continue
+        if found.request.path.endswith("/responses") and feature.is_used(found.request.json()):
+            told = View(found, load_dialect("northstar")).response or {}
+            gone |= {identity for identity in [told.get("id")] if isinstance(identity, str) and "resp_" in identity}
+            found = replace(
+                found, status=400, headers=(("content-type", "application/json"),), chunks=(Chunk(0.0, body),)
+            )
+        kept.append(found)
+    return kept
+
+
+@pytest.mark.parametrize("name", ["streaming", "function_tools", "reasoning", "logprobs", "json_schema", "chaining"])
+def test_a_rule_that_a_refused_feature_leaves_unjudged_says_so(name: str) -> None:
+    [feature] = [feature for feature in features_of(load_dialect("northstar")) if feature.name == name]
+    before = {verdict.rule for verdict in judge(whole_run("northstar"), "northstar") if verdict.judged}
+    after: list[Verdict] = judge(without(feature, whole_run("northstar")), "northstar")
+    lost = [verdict for verdict in after if verdict.rule in before and verdict.status is Status.NOT_APPLICABLE]
+    # The one case that counts tokens happens to have tools too.
+    lost = [verdict for verdict in lost if verdict.rule != "USG-11"]
+    assert lost
+    for verdict in lost:
+        assert f"The feature {name} was refused (exchange " in verdict.reason, verdict.rule
+        assert '"Not supported."' in verdict.reason
+    assert not any(f"feature {name}" in verdict.reason for verdict in after if verdict.judged)
+
+
+@pytest.mark.parametrize("dialect", dialect_names())
+def test_plan_full_tries_every_feature(dialect: str) -> None:
+    found = capabilities([View(exchange, load_dialect(dialect)) for exchange in whole_run(dialect)])
+    assert [name for name, capability in found.items() if capability.state in (State.UNTRIED, State.FAILED)] == []
+
+
+@pytest.mark.parametrize(
+    ("views", "status"),
+    [
+        ([exchange(IMAGE, message("A dot."))], Status.PASS),
+        ([exchange(IMAGE, status=400)], Status.FAIL),
+        ([exchange({}, message("Hi."))], Status.FAIL),
+    ],
+)
+def test_what_is_required_must_be_accepted(views: list[Exchange], status: Status) -> None:
+    [verdict] = judge(views, "northstar", select="CAP-01", required=["images"])
+    assert verdict.status is status
+    [verdict] = judge(views, "northstar", select="CAP-01")
+    assert verdict.status is Status.NOT_APPLICABLE
+
+
+def test_what_no_reply_shows_is_declined() -> None:
+    views = [exchange(LOGPROBS, message("Hi."))]
+    [verdict] = judge(views, "northstar", select="CAP-01", required=["logprobs"])
+    assert (verdict.status, "no reply shows it" in verdict.reason) == (Status.DECLINED, True)

@@ -310,18 +310,24 @@ def typical(cases: int = 40, *, load: bool = True) -> Run:
             warnings=["GET /v1/models answered 404; the model was taken from --model."],
             coverage=coverage(),
             capabilities=capabilities(),
+            abilities={"repeats": {"shown": False, "exchange": "x-plain"}},
             baseline=baseline(),
         ),
     )
 
 
-def capabilities() -> list[dict[str, str]]:
+def capabilities() -> list[dict[str, Any]]:
     """Return what an endpoint can do as a footer tells it."""
+
+    def row(feature: str, title: str, state: str, *evidence: Any) -> dict[str, Any]:
+        told = dict(zip(("exchange", "status", "words"), evidence, strict=True)) if evidence else None
+        return {"feature": feature, "title": title, "state": state, "evidence": told}
+
     return [
-        {"feature": "streamed replies", "state": "supported", "evidence": "x-stream was answered with an event stream"},
-        {"feature": "functions that the client runs", "state": "supported", "evidence": "x-plain held a function_call"},
-        {"feature": "image input", "state": "unsupported", "evidence": "422 with code unsupported_value in x-refused"},
-        {"feature": "background replies", "state": "unknown", "evidence": "the model never took long enough"},
+        row("streaming", "streamed replies", "supported", "x-stream", 200, ""),
+        row("function_tools", "functions that the client runs", "unseen", "x-plain", 200, ""),
+        row("images", "images in messages", "refused", "x-refused", 422, "Images are not supported."),
+        row("background", "work in the background", "untried"),
     ]
 
 
@@ -444,7 +450,16 @@ def hostile() -> Run:
     odd = header(target=target, command=[every, "a b"], tool={every: every}, plan=every, cases={NASTY[0]: every})
     names = [f"{text}[{text}][].{text}={text}" for text in NASTY] + ["", "=", "a", "[]=", "x" * 9000, "[" * 3000]
     told = {"total": 7, "counts": {every: 1}, "branches": {"failed": names, "accepted": list(NASTY), every: [every]}}
-    rows = [{"feature": text, "state": text, "evidence": text} for text in NASTY]
+    rows: list[dict[str, Any]] = [{"feature": text, "state": text, "evidence": text} for text in NASTY]
+    rows += [
+        {
+            "feature": text,
+            "title": text,
+            "state": "refused",
+            "evidence": {"exchange": text, "status": 400, "words": text},
+        }
+        for text in NASTY
+    ]
     entries = [dict.fromkeys(("rule", "case", "reason", "link", "expires", "note", "fingerprint"), t) for t in NASTY]
     account = {"file": every, "strict": every, "known": entries, "stale": entries, every: entries}
     ending = footer(warnings=list(NASTY), problem=every, coverage=told, capabilities=rows, baseline=account)

@@ -46,7 +46,7 @@ def test_every_writer_takes_every_example(name: str, examples: ModuleType, check
     assert not ACTIVE.search(markdown)
     plain = summarize(run, {"report": "out/report.html"}).plain()
     assert not ACTIVE.search(plain)
-    assert plain.count("\n") <= 40
+    assert plain.count("\n") <= 42
 
 
 def test_writers_are_pure(examples: ModuleType) -> None:
@@ -118,7 +118,17 @@ def runs(draw: st.DrawFn) -> Run:
     keys = st.sampled_from(["target", "tool", "command", "started_at", "plan", "seed", "cases", "load"])
     target = st.fixed_dictionaries({"url": ANYTHING, "model": ANYTHING, "dialect": ANYTHING, "server": ANYTHING})
     ends = st.sampled_from(
-        ["ended_at", "exit_code", "interrupted", "warnings", "problem", "coverage", "capabilities", "baseline"]
+        [
+            "ended_at",
+            "exit_code",
+            "interrupted",
+            "warnings",
+            "problem",
+            "coverage",
+            "capabilities",
+            "abilities",
+            "baseline",
+        ]
     )
     return Run(
         header=draw(st.dictionaries(keys, ANYTHING | target, max_size=8)),
@@ -524,7 +534,7 @@ def test_markdown_names_findings_in_order(examples: ModuleType) -> None:
 
 def test_the_summary_fits_a_screen(examples: ModuleType) -> None:
     text = summarize(examples.typical(), {"report": "rejoinder-runs/x/report.html"}).plain()
-    assert text.count("\n") <= 31
+    assert text.count("\n") <= 33
     assert all(len(line) <= 80 for line in text.splitlines())
     assert text.startswith("✗ Does not conform\n")
     assert "rejoinder-runs/x/report.html" in text
@@ -575,3 +585,14 @@ def test_reports_import_no_engine() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_features_that_are_not_there_are_told_with_their_evidence(examples: ModuleType) -> None:
+    run = examples.typical()
+    run.header["required"] = ["images"]
+    markdown = render_markdown(run)
+    assert "`images` (required) | refused | x\\-refused · status 422 · Images are not supported\\." in markdown
+    assert "did not repeat a planted word" in markdown
+    summary = summarize(run).plain()
+    assert "1 supported, 1 accepted, not seen in a reply" in summary
+    assert "refused: images" in summary
