@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
+from rejoinder.exchange import parse_json
 from rejoinder.sandbox._fault import PLAIN, Condition, Fault, at_end, items_of
 from rejoinder.sandbox._reply import ApiError, Occasion
 from rejoinder.sandbox._text import Json
@@ -47,8 +48,10 @@ def _texts_changed(change: Callable[[str], str]) -> Callable[[Json], None]:
 
 
 def _unquoted(text: str) -> str:
-    """Return a JSON object whose strings of digits are numbers."""
-    value = json.loads(text)
+    """Return a JSON object whose strings of digits are numbers; any other text as it is."""
+    value = parse_json(text)
+    if not isinstance(value, dict):
+        return text
     return json.dumps({k: int(v) if isinstance(v, str) and v.isdecimal() else v for k, v in value.items()})
 
 
