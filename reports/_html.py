@@ -26,7 +26,7 @@ from rejoinder.reports._load_page import load_values
 from rejoinder.reports._model import GROUPS, WORDS, FindingView, RuleView, Tone, view
 from rejoinder.runfile import Run
 
-EVIDENCE_BUDGET: Final = 80_000
+EVIDENCE_BUDGET: Final = 70_000
 """Bytes of requests, events and replies on one page; the findings that matter most get theirs first."""
 FINDINGS_PER_RULE: Final = 10
 """Findings of one rule that are written out."""

@@ -435,6 +435,11 @@ def _verdict(run: Run, rules: list[RuleView], counts: Counter[Tone], load: Load 
             sentence = f"{_none_broken(counts)} in {judged:,} that were judged{_also(counts)}."
             what = "not every request under load" if load.intolerable else "misses objectives under load"
             return Tone.FAIL, f"Conforms, but {what}", f"{sentence} {tail}"
+        if run.truncated or run.footer.get("interrupted"):
+            sentence = (
+                f"The run was cut short. {_none_broken(counts)} so far, in {judged:,} that were judged{_also(counts)}."
+            )
+            return Tone.ERROR, "Not settled", f"{sentence} {tail}".strip()
         if counts[Tone.ERROR]:
             left = plural(counts[Tone.ERROR], "rule")
             sentence = f"{_none_broken(counts)}, but {left} could not be judged{_also(counts, errors=False)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -323,6 +324,19 @@ def test_a_run_with_errors_is_not_settled() -> None:
     assert view(_judged(Status.ERROR)).headline == "Nothing could be judged"
     assert view(_judged(Status.NOT_APPLICABLE)).headline == "Nothing was judged"
     assert view(_judged(Status.PASS, Status.WARN)).headline == "Conforms, with warnings"
+
+
+def test_a_run_that_was_cut_short_conforms_to_nothing() -> None:
+    run = _judged(Status.PASS)
+    assert view(run).headline == "Conforms"
+    for footer in ({}, {"ended_at": 2.0, "exit_code": 130, "interrupted": True}):
+        run.footer = footer
+        assert (view(run).tone, view(run).headline) == ("error", "Not settled")
+        assert "The run was cut short. No MUST rule is broken so far" in view(run).sentence
+        assert json.loads(render_badge(run))["message"] == "not settled"
+    run = _judged(Status.PASS, Status.FAIL)
+    run.footer = {}
+    assert view(run).headline == "Does not conform"
 
 
 def test_a_run_that_was_cut_short_says_so() -> None:
