@@ -108,15 +108,17 @@ class Connection:
         self._watchdog = watchdog
         self._socket: socket.socket | None = None
 
-    def perform(self, message: bytes) -> Reception:
+    def perform(self, message: bytes, *, into: Reception | None = None) -> Reception:
         """Send one request and record its reply. Never raises; whatever happens is in the reception.
+
+        ``into`` is a reception that somebody else looks at meanwhile; the one that is returned may be another.
 
         A request on a kept connection that the server closed before it answered a single byte is sent again on a
         fresh one, as browsers do: the server gave up the connection, not the request.
         """
         self.cancelled = False
         reused = self._alive()
-        reception = self._attempt(message)
+        reception = self._attempt(message, into)
         if reused and reception.outcome is Outcome.CUT and not reception.receives:
             reception = self._attempt(message)
         else:
@@ -137,8 +139,8 @@ class Connection:
             with contextlib.suppress(OSError):
                 sock.close()
 
-    def _attempt(self, message: bytes) -> Reception:
-        reception = Reception()
+    def _attempt(self, message: bytes, into: Reception | None = None) -> Reception:
+        reception = Reception() if into is None else into
         reusable = False
         try:
             sock = self._socket

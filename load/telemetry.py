@@ -178,7 +178,7 @@ class Telemetry:
         values: dict[str, float] = {}
         at = perf_counter_ns()
         for url in self.urls:
-            page = _fetch(url)
+            page = fetch_values(url)
             if page is not None:
                 values |= page
         if self.gpus is not None:
@@ -240,7 +240,7 @@ def _line(before: Sample | None, sample: Sample) -> dict[str, float]:
     return line
 
 
-def _fetch(url: str) -> dict[str, float] | None:
+def fetch_values(url: str) -> dict[str, float] | None:
     """Return the known values of a page, or ``None`` when there are none to be had."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

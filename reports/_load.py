@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from rejoinder.buckets import SIGNIFICANT_BITS, bucket_bounds
-from rejoinder.reports._objectives import Objective, read_changes, read_objectives
+from rejoinder.reports._objectives import Objective, read_changes, read_objectives, read_probes
 from rejoinder.reports._repeats import Repeats, read_repeats
 from rejoinder.reports._search import ENDED_WELL, Search, read_search
 from rejoinder.reports._streams import Slow, read_slowest
@@ -260,7 +260,7 @@ def read_load(run: Run) -> Load | None:
     load = Load(
         distributions=_distributions(run.samples_of("histogram"), _bounds(total.get("percentiles"))),
         slowest=read_slowest(run.samples_of("stream"), requests),
-        objectives=[*read_objectives(total), *read_changes(total)],
+        objectives=[*read_objectives(total), *read_changes(total), *read_probes(run.samples_of("probe"))],
         search=read_search(total),
         repeats=read_repeats(total),
         scenarios=_scenarios(total.get("scenarios")),

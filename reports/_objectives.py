@@ -129,6 +129,19 @@ def _change(line: dict[str, Any]) -> Objective:
     )
 
 
+_PROBES: Final = {"pass": ("pass", "holds"), "warn": ("warn", "look at it"), "fail": ("fail", "does not hold")}
+
+
+def read_probes(lines: list[dict[str, Any]]) -> list[Objective]:
+    """Return the probes of a run as objectives; reads whatever is there and never raises."""
+    found = []
+    for line in lines[:_MOST]:
+        tone, word = _PROBES.get(str(line.get("verdict")), ("warn", "cannot tell"))
+        name, text = one_line(line.get("name") or "?", 60), one_line(line.get("text") or "", 400)
+        found.append(Objective(f"dropped requests: {name}", tone, word, "–", "–", "", "–", "–", text, None, None))
+    return found
+
+
 def _share(value: float) -> str:
     return f"{100 * value:+.1f} %".replace("-", "−")
 

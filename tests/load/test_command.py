@@ -146,3 +146,12 @@ def test_a_change_for_the_worse_is_a_failure(tmp_path: Path) -> None:
     assert result.return_value in (1, CLIENT_BOUND)
     assert run.samples_of("load")[-1]["changes"][0]["verdict"] == "worse"
     assert render_markdown(run).count("e2e:p50<+10%") == 1
+
+
+def test_a_server_that_goes_on_for_nobody_fails(tmp_path: Path) -> None:
+    with serving(Sandbox(token_delay=0.01, min_tokens=900), faults=["streams-run-on"]) as url:
+        words = ["--concurrency", "1", "--duration", "0.5s", "--max-output-tokens", "8", "--model", "parrot"]
+        result, run = load(tmp_path, url, *words, "--probe-disconnects", "--metrics", "auto")
+    assert result.return_value == 1
+    assert [line["verdict"] for line in run.samples_of("probe")] == ["fail", "pass", "pass", "pass"]
+    assert "dropped requests: streams stop" in (tmp_path / "out" / "junit.xml").read_text("utf-8")

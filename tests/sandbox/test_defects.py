@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from rejoinder.sandbox import FAULTS
 from rejoinder.sandbox.defects import classes_of, load_defects
+from rejoinder.sandbox.server import SERVER_FAULTS
 
 
 def test_every_class_has_faults_or_one_reason() -> None:
     for row in load_defects().values():
         told = [row.reported, row.later, row.unseen]
-        assert sum(map(bool, (row.faults, *told))) == 1, row.id
+        assert sum(map(bool, (row.faults, row.under_load, *told))) == 1, row.id
         assert row.statement.endswith(".")
         assert not row.reason or row.reason.endswith("."), row.id
 
@@ -23,6 +24,7 @@ def test_no_class_is_forgotten() -> None:
 def test_every_fault_that_a_class_names_exists() -> None:
     named = {name for row in load_defects().values() for name in row.faults}
     assert named <= set(FAULTS)
+    assert {name for row in load_defects().values() for name in row.under_load} == set(SERVER_FAULTS)
 
 
 def test_classes_are_found_by_fault() -> None:

@@ -155,6 +155,11 @@ def _list_profiles(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     metavar="URL",
     help="Prometheus page to read once a second, or auto for /metrics of the endpoint; may be repeated.",
 )
+@click.option(
+    "--probe-disconnects",
+    is_flag=True,
+    help="Afterwards, drop long requests on purpose and see whether the server stops, stays up and serves others.",
+)
 @click.option("--gpu", is_flag=True, help="Ask the GPUs of this host for use, power and memory once a second (NVML).")
 @click.option(
     "--canaries/--no-canaries",
@@ -190,6 +195,7 @@ def command(
     baseline: Path | None,
     against: str | None,
     metrics: tuple[str, ...],
+    probe_disconnects: bool,
     gpu: bool,
     canaries: bool,
     seed: int,
@@ -282,6 +288,8 @@ def command(
             result = repeat_endpoint(record, steps, target, settings, gate, other)
         else:
             result = load_endpoint(record, steps, target, settings)
+        if probe_disconnects and not result.interrupted and result.answered:
+            result.load["probes"] = probe_endpoint(record, steps, target, settings)
         code = gate_code(result)
         record.footer(code, interrupted=result.interrupted, warnings=[*target.warnings, *result.warnings])
     close_run(record)
@@ -447,13 +455,27 @@ def search_endpoint(
     return result
 
 
+def probe_endpoint(record: Recording, steps: Steps, target: Target, settings: LoadSettings) -> list[dict[str, Any]]:
+    """Drop requests on purpose and write what the server did to the run file, one ``probe`` line each."""
+    from rejoinder.load.disconnects import Disconnects
+
+    steps.step("Dropping requests")
+
+    def told(result: dict[str, Any]) -> None:
+        record.writer.sample("probe", **result)
+        steps.say(f"Probe {result['name']}: {result['verdict']}. {result['text']}")
+
+    return Disconnects(settings, target.key, told=told).run()
+
+
 def exit_code(result: LoadResult) -> int:
     """0: every answered request was ok and every objective met; 1: not so; 2: none was answered; 130: interrupted."""
     if result.interrupted:
         return 130
     if not result.answered:
         return 2
-    return 1 if _bad_answers(result) or result.missed else 0
+    failed = any(probe["verdict"] == "fail" for probe in result.load.get("probes", ()))
+    return 1 if failed or _bad_answers(result) or result.missed else 0
 
 
 def gate_code(result: LoadResult) -> int:
@@ -462,7 +484,9 @@ def gate_code(result: LoadResult) -> int:
     Answers that ended badly are a failure whatever the generator did; a missed objective may be its own doing.
     """
     code = exit_code(result)
-    return CLIENT_BOUND if code < 2 and result.verdict == "CLIENT-BOUND" and not _bad_answers(result) else code
+    failed = any(probe["verdict"] == "fail" for probe in result.load.get("probes", ()))
+    sure = failed or _bad_answers(result)
+    return CLIENT_BOUND if code < 2 and result.verdict == "CLIENT-BOUND" and not sure else code
 
 
 def _bad_answers(result: LoadResult) -> bool:

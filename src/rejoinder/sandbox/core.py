@@ -158,6 +158,11 @@ class Sandbox:
             what = "The API key is wrong." if given else "The API key is missing."
             raise ApiError(401, what, code="invalid_api_key", headers=(("www-authenticate", "Bearer"),))
 
+    def forget(self) -> None:
+        """Forget all that is stored."""
+        with self._lock:
+            self._store = Store()
+
     # Creating
 
     def _create(self, request: Request, occasion: Occasion, faults: Sequence[Fault]) -> tuple[Reply, str]:

@@ -14,14 +14,15 @@ from types import MappingProxyType
 class DefectClass:
     """One class of defects.
 
-    Either ``faults`` names the faults of the sandbox that model it, or one of the reasons says why there is none:
-    ``reported`` where a run tells of it without judging, ``later`` where rules are still to come, ``unseen`` where a
-    client cannot see it.
+    Either ``faults`` names the faults of the sandbox that model it, ``under_load`` those of its server, or one of the
+    reasons says why there is none: ``reported`` where a run tells of it without judging, ``later`` where rules are
+    still to come, ``unseen`` where a client cannot see it.
     """
 
     id: str
     statement: str
     faults: tuple[str, ...] = ()
+    under_load: tuple[str, ...] = ()
     reported: str = ""
     later: str = ""
     unseen: str = ""
@@ -36,9 +37,11 @@ class DefectClass:
 def load_defects() -> Mapping[str, DefectClass]:
     """Return all classes by id, in alphabetical order."""
     table = tomllib.loads(files("rejoinder.sandbox").joinpath("defects.toml").read_text(encoding="utf-8"))
-    return MappingProxyType(
-        {name: DefectClass(name, **{**row, "faults": tuple(row.get("faults", ()))}) for name, row in table.items()}
-    )
+    found = {}
+    for name, row in table.items():
+        lists = {key: tuple(row.get(key, ())) for key in ("faults", "under_load")}
+        found[name] = DefectClass(name, **{**row, **lists})
+    return MappingProxyType(found)
 
 
 @cache

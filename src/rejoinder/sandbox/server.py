@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Final
 
 import uvicorn
@@ -16,18 +17,32 @@ from starlette.types import Receive, Scope, Send
 
 from rejoinder.errors import UsageError
 from rejoinder.exchange import Request
+from rejoinder.sandbox._reply import Reply
 from rejoinder.sandbox._requests import MAX_BODY
 from rejoinder.sandbox.core import Sandbox
 
+SERVER_FAULTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "streams-run-on": "A stream whose client went away is worked on to its end.",
+        "replies-run-on": "A plain request whose client went away is worked on to its end.",
+        "one-stream-at-a-time": "A stream begins when the one before it has ended.",
+        "disconnect-crashes": "Once a client has gone away in a stream, everything is answered with 500.",
+        "disconnect-forgets": "Once a client has gone away in a stream, what was stored is forgotten.",
+    }
+)
+"""Defects that only a running server has, with what they do in a sentence; they show under load."""
 # Waits longer than this end early when the client goes away.
 _LONG_WAIT: Final = 0.25
 # Without delays a stream lets others have their turn after so many events.
 _BURST: Final = 32
 
 
-def app(sandbox: Sandbox) -> Starlette:
-    """Return an ASGI application that answers with the sandbox; token delays are real time there."""
-    return Starlette(routes=[Mount("/", app=_Endpoint(sandbox))])
+def app(sandbox: Sandbox, faults: Iterable[str] = ()) -> Starlette:
+    """Return an ASGI application that answers with the sandbox; token delays are real time there.
+
+    ``faults`` are ids from :data:`SERVER_FAULTS`. Below ``/metrics`` it tells how many requests it works on.
+    """
+    return Starlette(routes=[Mount("/", app=_Endpoint(sandbox, frozenset(faults)))])
 
 
 def serve(
@@ -53,10 +68,13 @@ def serve(
 
 
 @contextmanager
-def running(sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """Serve in a background thread and give the base URL (without ``/v1``); stop and join at the end of the block."""
+def running(sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0, *, faults: Iterable[str] = ()) -> Iterator[str]:
+    """Serve in a background thread and give the base URL (without ``/v1``); stop and join at the end of the block.
+
+    ``faults`` are ids from :data:`SERVER_FAULTS`.
+    """
     with _bound(host, port) as listener:
-        server = _server(sandbox)
+        server = _server(sandbox, faults)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="sandbox", daemon=True)
         thread.start()
         try:
@@ -66,10 +84,10 @@ def running(sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0) -> Iterato
             thread.join()
 
 
-def _server(sandbox: Sandbox) -> uvicorn.Server:
+def _server(sandbox: Sandbox, faults: Iterable[str] = ()) -> uvicorn.Server:
     # Cut connections are made by leaving a reply unfinished, which uvicorn would log as an error.
     config = uvicorn.Config(
-        app(sandbox),
+        app(sandbox, faults),
         lifespan="off",
         ws="none",
         access_log=False,
@@ -103,25 +121,56 @@ def _url(listener: socket.socket) -> str:
 class _Endpoint:
     """The ASGI endpoint. It writes chunks itself, since one response object per token would cost most of the time."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Sandbox, faults: frozenset[str]) -> None:
+        unknown = next((fault for fault in faults if fault not in SERVER_FAULTS), None)
+        if unknown is not None:
+            raise UsageError(f"There is no server fault {unknown!r}.", f"There are {', '.join(SERVER_FAULTS)}.")
         self._sandbox = sandbox
+        self._faults = faults
+        self._running = 0
+        self._left = False
+        self._turn = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _read(receive)
         if body is None:
             return
-        reply = self._sandbox.handle(_request(scope, body))
+        if scope["path"] == "/metrics":
+            await _answer(send, 200, b"text/plain", b"vllm:num_requests_running %d\n" % self._running)
+            return
+        if self._left and "disconnect-crashes" in self._faults:
+            await _answer(send, 500, b"text/plain", b"crashed\n")
+            return
+        if self._left and "disconnect-forgets" in self._faults:
+            self._left = False
+            self._sandbox.forget()
+        self._running += 1
+        try:
+            reply = self._sandbox.handle(_request(scope, body))
+            streamed = any(value.startswith("text/event-stream") for _, value in reply.headers)
+            if streamed and "one-stream-at-a-time" in self._faults:
+                async with self._turn:
+                    await self._send(reply, streamed, receive, send)
+            else:
+                await self._send(reply, streamed, receive, send)
+        finally:
+            self._running -= 1
+
+    async def _send(self, reply: Reply, streamed: bool, receive: Receive, send: Send) -> None:
         chunks = reply.chunks
+        runs_on = ("streams-run-on" if streamed else "replies-run-on") in self._faults
         gone = asyncio.create_task(_disconnected(receive))
         try:
             headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
             first = next(chunks, None)
             if first is not None and first.delay > 0:
                 await _wait(first.delay, gone)
+            if gone.done() and first is not None and runs_on:
+                await asyncio.sleep(first.delay)
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             loop = asyncio.get_running_loop()
             due, burst, piece = loop.time(), 0, first
-            while piece is not None and not gone.done():
+            while piece is not None and (not gone.done() or runs_on):
                 await send({"type": "http.response.body", "body": piece.data, "more_body": True})
                 piece = next(chunks, None)
                 burst += 1
@@ -135,10 +184,16 @@ class _Endpoint:
             if not reply.cut:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
+            self._left = self._left or (streamed and gone.done() and not gone.cancelled())
             gone.cancel()
             close = getattr(chunks, "close", None)
             if close is not None:
                 close()
+
+
+async def _answer(send: Send, status: int, kind: bytes, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 async def _wait(seconds: float, gone: asyncio.Task[None]) -> None:
