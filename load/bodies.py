@@ -25,6 +25,10 @@ _CANARY_TOKENS: Final = 12
 """About how many tokens a canary and the words around it are."""
 
 
+_SPENT: Final = random.Random(0)
+"""Stands where nothing is drawn any more."""
+
+
 class Turn(NamedTuple):
     """One request. ``think`` is how long to wait before it; ``cancel_after`` when to give it up; ``poll`` how often to
     ask for a response in the background (0: it is not). All in seconds.
@@ -121,12 +125,16 @@ class Conversation:
             body.setdefault("max_output_tokens", limit)
         think = 0.0 if first else self._seconds(kind.think)
         cancel = kind.cancel_share and self._generator.random() < kind.cancel_share
-        return Turn(
+        turn = Turn(
             json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"),
             think,
             self._seconds(kind.cancel_after) if cancel else None,
             kind.background,
         )
+        if not self.left:
+            # A generator is 2.5 KB, which every stream in flight would hold on to.
+            self._generator, self._history = _SPENT, []
+        return turn
 
     def _text(self, entry: TraceEntry | None, first: bool) -> str:
         kind, generator = self.kind, self._generator
