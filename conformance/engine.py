@@ -224,15 +224,14 @@ class CheckRun:
     def _take(self, exchange: Exchange) -> None:
         progress = self.progress
         progress.done += 1
-        if exchange.status is None:
+        if exchange.status is not None:
+            self._silent = 0
+            progress.refused += exchange.status >= 400
+        elif exchange.outcome is not Outcome.CANCELLED:
             progress.failed += 1
             self._silent += 1
             if self._silent >= SILENCE:
                 self._halt(f"the endpoint no longer answers ({exchange.detail.rstrip('.')})")
-        else:
-            self._silent = 0
-            if exchange.status >= 400:
-                progress.refused += 1
         progress.output_tokens += _output_tokens(exchange)
         self._keep(exchange)
         self._on_progress(progress)

@@ -11,6 +11,7 @@ from rejoinder.conformance.cases import (
     echo,
     errors,
     features,
+    isolation,
     meaning,
     parameters,
     probe,
@@ -19,6 +20,8 @@ from rejoinder.conformance.cases import (
 )
 from rejoinder.conformance.cases._case import (
     ASKS_REPEAT,
+    CANARY_SECONDS,
+    ISOLATION,
     LONG,
     TINY,
     BodyOf,
@@ -33,6 +36,8 @@ from rejoinder.conformance.cases._case import (
 
 __all__ = [
     "ASKS_REPEAT",
+    "CANARY_SECONDS",
+    "ISOLATION",
     "LONG",
     "TINY",
     "BodyOf",
@@ -60,3 +65,4 @@ def situations(setting: Setting, plan: str) -> Iterator[PlannedCase]:
     yield from background.cases(setting, plan)
     yield from meaning.cases(setting, plan)
     yield from parameters.cases(setting, plan)
+    yield from isolation.cases(setting, plan)

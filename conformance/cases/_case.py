@@ -32,6 +32,12 @@ ROOMY: Final = 64
 ASKS_REPEAT: Final = "asks-repeat"
 """The tag of a request that asks for a planted word and for nothing else; who misses it has not shown that it can."""
 
+ISOLATION: Final = "isolation"
+"""The tag of a stream that others run beside, with a word of its own."""
+
+CANARY_SECONDS: Final = 20.0
+"""How long the simplest request may take after others went wrong."""
+
 
 WEATHER_TOOL: Final[Mapping[str, Any]] = {
     "type": "function",
@@ -140,10 +146,14 @@ class PlannedCase:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What cases are written for: the dialect, and the model to name (``None``: none is named)."""
+    """What cases are written for: the dialect, and the model to name (``None``: none is named).
+
+    ``seed`` is that of what is drawn at random.
+    """
 
     dialect: Dialect
     model: str | None = None
+    seed: int = 0
 
     @property
     def least_tokens(self) -> int:
@@ -170,6 +180,11 @@ def plain_and_streamed(case: str, intent: str, body: dict[str, Any]) -> PlannedC
     return PlannedCase(
         case, intent, (Planned("plain", under("plain")), Planned("stream", {**under("stream"), "stream": True}))
     )
+
+
+def canary(setting: Setting, role: str = "after") -> Planned:
+    """Return the simplest request, to be answered soon whatever was sent before it."""
+    return Planned(role, setting.body(input=user("Say hello.")), ("valid", "basic"), deadline=CANARY_SECONDS)
 
 
 def final_response(reply: Exchange | None) -> dict[str, Any] | None:

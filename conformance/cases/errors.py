@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, Final
 
-from rejoinder.conformance.cases._case import WEATHER_TOOL, Planned, PlannedCase, Setting, user
+from rejoinder.conformance.cases._case import WEATHER_TOOL, Planned, PlannedCase, Setting, canary, user
 from rejoinder.strategies import EdgeCase, Environment, Mutant, edge_cases, surely_invalid
 
 MUTANTS: Final = 60
@@ -96,15 +97,13 @@ def cases(setting: Setting, plan: str) -> Iterator[PlannedCase]:
         yield from _extremes(setting)
 
 
-def _refused(case: str, intent: str, content: Any, *tags: str, after: Any = None, **fields: Any) -> PlannedCase:
+def _refused(
+    case: str, intent: str, content: Any, *tags: str, after: Planned | None = None, **fields: Any
+) -> PlannedCase:
     requests = [Planned("plain", content, ("invalid", *tags), **fields)]
     if after is not None:
-        requests.append(_after(after))
+        requests.append(after)
     return PlannedCase(f"refused.{case}", intent, tuple(requests))
-
-
-def _after(body: Any) -> Planned:
-    return Planned("after", body, ("valid", "basic"))
 
 
 def _good(setting: Setting) -> dict[str, Any]:
@@ -119,7 +118,7 @@ def _first(setting: Setting) -> Iterator[PlannedCase]:
         "A body that is not JSON is refused, and nothing of it stays behind.",
         b'{"input": "Say hello.", ',
         "broken",
-        after=_good(setting),
+        after=canary(setting),
     )
     absent = body(model="no-such-model", input=user("Hi"))
     yield _refused("unknown-model", "A model that is not there is refused.", absent, "unknown-model", "param:model")
@@ -189,7 +188,7 @@ def _swollen(setting: Setting) -> Iterator[PlannedCase]:
 def _bounds(setting: Setting) -> Iterator[PlannedCase]:
     for name, field, value in _BOUNDS:
         body = {**_good(setting), field: value}
-        after = (_after(_good(setting)),) if field == "max_output_tokens" else ()
+        after = (canary(setting),) if field == "max_output_tokens" else ()
         yield PlannedCase(
             f"edge.{name}",
             f"A value of {field} that endpoints refuse or put up with.",
@@ -201,20 +200,40 @@ def _mutants(setting: Setting) -> Iterator[PlannedCase]:
     chosen = sample(surely_invalid(Environment(model=setting.model)), MUTANTS)
     kinds = dict.fromkeys(mutant.kind for mutant in chosen)
     for kind in kinds:
+        found = [mutant for mutant in chosen if mutant.kind == kind]
         requests = [
             Planned(
                 mutant.id.removeprefix("invalid."),
                 mutant.body,
                 ("invalid", *((f"param:{mutant.param}",) if mutant.param else ())),
             )
-            for mutant in chosen
-            if mutant.kind == kind
+            for mutant in found
         ]
         yield PlannedCase(
             f"refused.mutants.{kind}",
-            f"Bodies with a single fault of the kind {kind!r} are refused, and a good one is answered afterwards.",
-            (*requests, _after(_good(setting))),
+            f"Bodies with a single fault of the kind {kind!r} are refused, and a good one is answered after each.",
+            tuple(_followed(setting, requests)),
         )
+        # The first one that can be streamed.
+        bodies = ((one, one.body) for one in requests if isinstance(one.body, dict) and "stream" not in one.body)
+        twin, body = next(bodies, (None, {}))
+        if twin is not None:
+            yield PlannedCase(
+                f"refused.alike.{kind}",
+                f"A body with a fault of the kind {kind!r} is refused streamed as it is plain.",
+                (
+                    replace(twin, role="plain"),
+                    replace(twin, role="stream", body={**body, "stream": True}),
+                    canary(setting),
+                ),
+            )
+
+
+def _followed(setting: Setting, requests: Iterable[Planned]) -> Iterator[Planned]:
+    """Yield the requests, each with a good one after it."""
+    for planned in requests:
+        yield planned
+        yield canary(setting, f"after-{planned.role}")
 
 
 def sample(mutants: Sequence[Mutant], most: int) -> list[Mutant]:
@@ -251,8 +270,8 @@ def _raw(setting: Setting) -> Iterator[PlannedCase]:
         ]
         yield PlannedCase(
             f"refused.raw.{number}",
-            "Bodies that are no JSON, or no request, are refused, and a good one is answered afterwards.",
-            (*requests, _after(_good(setting))),
+            "Bodies that are no JSON, or no request, are refused, and a good one is answered after each.",
+            tuple(_followed(setting, requests)),
         )
 
 
@@ -262,8 +281,8 @@ def _extremes(setting: Setting) -> Iterator[PlannedCase]:
         requests = [Planned(case.id, case.data, ("edge",)) for case in group]
         yield PlannedCase(
             f"edge.extremes.{number}",
-            "Extreme bodies are refused or answered, and a good one is answered afterwards.",
-            (*requests, _after(_good(setting))),
+            "Extreme bodies are refused or answered, and a good one is answered after each.",
+            tuple(_followed(setting, requests)),
         )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from rejoinder.conformance.cases import CANARY_SECONDS
 from rejoinder.conformance.checks._problems import get, is_integer
 from rejoinder.conformance.registry import Declined
 from rejoinder.conformance.view import Case, View
 from rejoinder.exchange import Outcome, parse_json
+from rejoinder.verdict import Problem
 from rejoinder.wire.sse import read_events
 
 TERMINAL: Final = ("completed", "incomplete", "failed", "cancelled")
@@ -98,3 +100,22 @@ def word_of(case: Case, mark: str) -> str:
 def cannot_repeat(what: str = "the word that it was given") -> Declined:
     """Return the reason for judging nothing when a model did not show that it can repeat a word."""
     return Declined(f"The model did not repeat {what} even when everything stood in one request.")
+
+
+def canary_problem(view: View) -> Problem | None:
+    """Return what is wrong with the simplest request after others went wrong: refused, broken, or not answered."""
+    status, outcome = status_code(view), view.exchange.outcome
+    hung = outcome is Outcome.CANCELLED and view.exchange.ended_at >= CANARY_SECONDS
+    if outcome is Outcome.CANCELLED and not hung:
+        return None  # the run was interrupted
+    if not hung and status in (200, 429, 503):
+        return None
+    return Problem(
+        f"A good request is not answered within {CANARY_SECONDS:.0f} s any more."
+        if hung
+        else "A good request is not answered any more.",
+        expected=200,
+        actual="no whole reply in time" if hung else status or outcome.value,
+        kind="after",
+        exchange=view.exchange.id,
+    )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rejoinder.conformance.checks._problems import get, in_response
 from rejoinder.conformance.registry import On, check
-from rejoinder.conformance.view import View
+from rejoinder.conformance.view import Case, View
 from rejoinder.exchange import Outcome
 from rejoinder.verdict import ABSENT, Problem
 
@@ -210,6 +210,43 @@ def errors_are_small(view: View) -> Iterator[Problem]:
             actual=size,
             kind="large",
         )
+
+
+def _twins(case: Case) -> tuple[View, View] | None:
+    """Return the same invalid body plain and streamed, where neither reply speaks of something else."""
+    plain, stream = case.get("plain"), case.get("stream")
+    if plain is None or stream is None:
+        return None
+    both = all("invalid" in view.exchange.tags and view.exchange.status for view in (plain, stream))
+    busy = any(view.exchange.status in (401, 403, 408, 429, 503) for view in (plain, stream))
+    return (plain, stream) if both and not busy else None
+
+
+@check("ERR-11", On.CASE, needs=lambda case: _twins(case) is not None)
+def refused_alike(case: Case) -> Iterator[Problem]:
+    """The same invalid body is sent plain and streamed; status, and type, code and param of the error are compared."""
+    plain, stream = _twins(case) or (case.views[0], case.views[0])
+    if plain.exchange.status != stream.exchange.status:
+        yield Problem(
+            f"A body that is answered with status {plain.exchange.status} gets {stream.exchange.status} streamed.",
+            expected=plain.exchange.status,
+            actual=stream.exchange.status,
+            kind="status",
+            exchange=stream.exchange.id,
+        )
+        return
+    if plain.exchange.ok:
+        return  # that it should be refused, other rules say
+    for name in ("type", "code", "param"):
+        once, again = get(_error(plain), name), get(_error(stream), name)
+        if once != again:
+            yield Problem(
+                f"The same invalid body gets another error {name} when it is streamed.",
+                pointer=f"/error/{name}",
+                expected=once,
+                actual=again,
+                exchange=stream.exchange.id,
+            )
 
 
 @check("ERR-07", On.STREAM, needs=lambda view: any(event.type == "response.failed" for event in view.events))

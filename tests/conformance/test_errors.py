@@ -262,7 +262,7 @@ def test_every_group_of_bad_bodies_ends_with_a_good_one() -> None:
     found = list(cases(Setting(load_dialect(), "m"), "full"))
     groups = [case for case in found if len(case.requests) > 1]
     assert len(groups) > 20
-    assert all(case.requests[-1].role == "after" for case in groups)
+    assert all(case.requests[-1].role.startswith("after") for case in groups)
     for case in found:
         for planned in case.requests[:-1]:
             assert {"invalid", "edge"} & {*planned.tags}

@@ -15,6 +15,7 @@ from rejoinder.sandbox import (
     Occasion,
     Sandbox,
     _faults_background,
+    _faults_isolation,
     _faults_meaning,
     _faults_parameters,
     _faults_state,
@@ -70,7 +71,14 @@ def shown(exchange: Exchange) -> tuple[object, ...]:
 
 
 # Faults of what is kept show in requests that are made of earlier replies; tests/conformance/test_proof.py shows them.
-MODULES = (_faults_tools, _faults_state, _faults_background, _faults_meaning, _faults_parameters)
+MODULES = (
+    _faults_tools,
+    _faults_state,
+    _faults_background,
+    _faults_isolation,
+    _faults_meaning,
+    _faults_parameters,
+)
 HISTORIC = {fault.id for module in MODULES for fault in module.FAULTS}
 PAIRS = [(fault.id, dialect) for fault in FAULTS.values() if fault.id not in HISTORIC for dialect in dialects_of(fault)]
 

@@ -29,6 +29,7 @@ FAMILIES: Final[Mapping[str, str]] = {
     "MEM": "Memory and meaning",
     "PAR": "Parameters",
     "BGR": "Background, cancel, replay",
+    "ISO": "Isolation",
     "CAP": "Required features",
     "WSP": "WebSocket profile",
 }

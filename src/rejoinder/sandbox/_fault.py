@@ -83,7 +83,8 @@ class Fault:
     - ``frame`` gets the bytes of one event and the event, ``body`` all timed pieces of a body;
     - ``head`` gets status and headers of a success; ``error`` status and body of a refusal (bytes are sent as they
       are);
-    - ``ending`` gets the reply and the seconds to hold a connection open.
+    - ``ending`` gets the reply and the seconds to hold a connection open;
+    - ``reading`` gets the pieces of a successful reply while they are read, and the clock.
 
     And for what is kept:
 
@@ -110,6 +111,7 @@ class Fault:
     head: Callable[[int, Headers, Occasion], tuple[int, Headers]] | None = None
     error: Callable[[int, Any, Occasion], tuple[int, Any]] | None = None
     ending: Callable[[Reply, Occasion, float], Reply] | None = None
+    reading: Callable[[Iterator[Piece], Occasion, Callable[[], float]], Iterator[Piece]] | None = None
     kept: Callable[[Stored, Store, Occasion], None] | None = None
     instead: Callable[[Visit], Reply | None] | None = None
     shows_all: Callable[[Occasion], bool] | None = None
@@ -119,7 +121,7 @@ class Fault:
     @property
     def levels(self) -> tuple[str, ...]:
         """The names of the hooks that the fault uses."""
-        streamed = ("request", "response", "events", "numbered", "frame", "body", "head", "error", "ending")
+        streamed = ("request", "response", "events", "numbered", "frame", "body", "head", "error", "ending", "reading")
         hooks = (*streamed, "kept", "instead", "shows_all", "listing", "left")
         return tuple(hook for hook in hooks if getattr(self, hook) is not None)
 

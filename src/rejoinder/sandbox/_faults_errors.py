@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from rejoinder.sandbox._fault import STREAMED, Fault, without
 from rejoinder.sandbox._generate import MODELS, Turn, generate
-from rejoinder.sandbox._reply import ApiError, Occasion, Piece
+from rejoinder.sandbox._reply import ApiError, Occasion, Piece, Reply
 from rejoinder.sandbox._requests import header
 from rejoinder.sandbox._text import Json
 
@@ -128,6 +128,15 @@ class _Crashing:
         return body
 
 
+class _Hanging(_Crashing):
+    """The request after one that was refused is never answered to its end."""
+
+    def ending(self, reply: Reply, occasion: Occasion, hold: float) -> Reply:
+        if self.refused and occasion.number == self.refused + 1:
+            reply.hold = hold
+        return reply
+
+
 def _held_back(pieces: list[Piece], occasion: Occasion) -> list[Piece]:
     """Send nothing of a stream until it is whole and two seconds have passed."""
     return [Piece(2.0, b"".join(piece.data for piece in pieces))] if occasion.streamed else pieces
@@ -174,6 +183,7 @@ def _without_encryption(body: Json, _: Occasion) -> Json:
 
 
 _CRASHING: Final = _Crashing()
+_HANGING: Final = _Hanging()
 
 _HTTP = (
     Fault(
@@ -257,6 +267,13 @@ _HTTP = (
         error=_CRASHING.error,
     ),
     Fault(
+        id="hang-after-refusal",
+        title="The reply to the request after one that was refused does not end.",
+        breaks=("HTTP-15",),
+        error=_HANGING.error,
+        ending=_HANGING.ending,
+    ),
+    Fault(
         id="stream-held-back",
         title="A stream is sent in one piece when it is whole.",
         breaks=("HTTP-16",),
@@ -265,6 +282,20 @@ _HTTP = (
 )
 
 _ERR = (
+    Fault(
+        id="streamed-refusal-is-422",
+        title="Invalid bodies are refused with status 422 when they ask for a stream.",
+        breaks=("ERR-11",),
+        when=STREAMED,
+        error=_with_status(422, "invalid_value", "missing_required_parameter"),
+    ),
+    Fault(
+        id="streamed-refusal-without-param",
+        title="The refusal of a body that asks for a stream does not name the field.",
+        breaks=("ERR-11",),
+        when=STREAMED,
+        error=_fields(param=None),
+    ),
     Fault(
         id="error-type-of-server",
         title="Every error has the type server_error.",

@@ -330,6 +330,9 @@ class Sandbox:
         for fault in faults:
             if fault.ending is not None:
                 reply = fault.ending(reply, occasion, self.hold)
+        for fault in faults:
+            if fault.reading is not None:
+                reply.chunks = fault.reading(reply.chunks, occasion, self._clock)
         return reply
 
     def _refusal(self, error: ApiError, occasion: Occasion, faults: Sequence[Fault]) -> Reply:

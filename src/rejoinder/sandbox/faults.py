@@ -11,6 +11,7 @@ from rejoinder.sandbox import (
     _faults_echo,
     _faults_errors,
     _faults_field,
+    _faults_isolation,
     _faults_meaning,
     _faults_parameters,
     _faults_response,
@@ -36,6 +37,7 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
             _faults_tools,
             _faults_state,
             _faults_background,
+            _faults_isolation,
             _faults_meaning,
             _faults_parameters,
         )
