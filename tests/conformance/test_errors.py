@@ -258,11 +258,22 @@ def test_the_sample_of_mutants_is_spread_and_always_the_same() -> None:
     assert chosen == sample(mutants, MUTANTS)
 
 
-def test_every_group_of_bad_bodies_ends_with_a_good_one() -> None:
+def test_every_mutant_and_extreme_is_followed_by_a_good_request() -> None:
     found = list(cases(Setting(load_dialect(), "m"), "full"))
-    groups = [case for case in found if len(case.requests) > 1]
-    assert len(groups) > 20
-    assert all(case.requests[-1].role.startswith("after") for case in groups)
+    groups = [case for case in found if len(case.requests) > 3]
+    assert len(groups) > 10
+    for case in groups:
+        bad, good = case.requests[::2], case.requests[1::2]
+        assert all({"invalid", "edge"} & {*planned.tags} for planned in bad)
+        assert [planned.role for planned in good] == [f"after-{planned.role}" for planned in bad]
+        assert all("basic" in planned.tags and planned.deadline for planned in good)
+
+
+def test_the_twins_of_a_refusal_differ_in_stream_alone() -> None:
+    found = [case for case in cases(Setting(load_dialect(), "m"), "full") if case.id.startswith("refused.alike.")]
+    assert len(found) > 5
     for case in found:
-        for planned in case.requests[:-1]:
-            assert {"invalid", "edge"} & {*planned.tags}
+        plain, stream, after = case.requests
+        assert stream.body == {**plain.body, "stream": True}
+        assert plain.tags == stream.tags
+        assert after.role == "after"
