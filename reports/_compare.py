@@ -38,10 +38,11 @@ class Row(NamedTuple):
 
 
 class Amount(NamedTuple):
-    """One figure of one run: the text, and its share of the largest of its row for a bar."""
+    """One figure of one run: the text, its share of the largest of its row for a bar, and how sure it is."""
 
     text: str
     share: float | None
+    sure: str = ""
 
 
 def render_comparison(runs: Sequence[Run]) -> str:
@@ -166,6 +167,8 @@ def _figures(loads: list[Load | None]) -> list[tuple[str, list[Amount]]]:
         ("measurement", [Amount(load.verdict if load else "", None) for load in loads]),
         ("requests", [Amount(count(load.started) if load else "", None) for load in loads]),
         ("ended well", _amounts([load.ok / load.started if load and load.started else None for load in loads], _share)),
+        ("objectives", [Amount(_objectives(load) if load else "", None) for load in loads]),
+        ("goodput", _amounts([load.goodput if load else None for load in loads], _share)),
         ("requests ok/s", _amounts([load.rate if load else None for load in loads], rate)),
         ("output tok/s", _amounts([load.tokens_rate if load else None for load in loads], rate)),
     ]
@@ -174,9 +177,28 @@ def _figures(loads: list[Load | None]) -> list[tuple[str, list[Amount]]]:
         if any(found):
             title = next(d.title for d in found if d)
             for p in percentiles:
-                figures.append((f"{title} p{p:g}", _amounts([_percentile(d, p) for d in found], seconds)))
+                amounts = _amounts([_percentile(d, p) for d in found], seconds)
+                sure = [amount._replace(sure=_sure(d, p)) for amount, d in zip(amounts, found, strict=True)]
+                figures.append((f"{title} p{p:g}", sure))
             figures.append((f"{title} n", [Amount(count(d.n) if d else "", None) for d in found]))
-    return figures
+    return [(name, amounts) for name, amounts in figures if any(amount.text for amount in amounts)]
+
+
+def _objectives(load: Load) -> str:
+    limits = [objective for objective in load.objectives if objective.tone != "info"]
+    if not limits:
+        return ""
+    return f"{len(load.missed)} of {len(limits)} missed" if load.missed else f"all {len(limits)} met"
+
+
+def _sure(distribution: Distribution | None, p: float) -> str:
+    """Return what a percentile does not exceed for certain, or how many values it takes to say that."""
+    bound = distribution.bounds.get(p) if distribution else None
+    if bound is None:
+        return ""
+    return (
+        f"≤ {seconds(bound.value)}" if bound.value is not None else f"needs {count(bound.needs)}" if bound.needs else ""
+    )
 
 
 def _percentile(distribution: Distribution | None, p: float) -> float | None:

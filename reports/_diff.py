@@ -204,6 +204,8 @@ def _verdict(diff: Diff) -> None:
         diff.tone, diff.headline = Tone.PASS, f"{counts[Kind.FIXED]:,} fixed, nothing new"
     else:
         diff.tone, diff.headline = Tone.PASS, "Nothing new"
+    if not diff.rules and diff.after.load:  # two loads and nothing else
+        findings, rules = " ".join(diff.new_failures[:3]) or "No objective is newly missed, and no error is new.", ""
     diff.sentence = f"{findings} {rules}".strip()
 
 
