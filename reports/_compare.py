@@ -70,6 +70,7 @@ def render_comparison(runs: Sequence[Run]) -> str:
         kind_sign={**{tone.value: tone.value for tone in Tone}, DIFFERS: "info"},
         levels=[level for level in ("MUST", "SHOULD", "MAY", "OFF") if any(row.rule.level == level for row in rows)],
         figures=_figures(loads),
+        loaded=any(load is not None for load in loads),
         warnings=_warnings(labels, views, runs),
         headline=f"{plural(len(views), 'run')} compared",
         sentence=_sentence(views, rows, differing),

@@ -25,6 +25,7 @@ def render_diff_html(diff: Diff) -> str:
         groups |= dict(chosen(run, seen.url, listing, EVIDENCE_BUDGET // 2, FINDINGS_IN_ALL // 2))
     return page(
         "diff.html.j2",
+        loaded=bool(diff.figures),
         diff=diff,
         groups={kind: groups[kind] for kind in Kind if kind in groups},
         counts={kind: amount for kind, amount in diff.counts.items() if amount},

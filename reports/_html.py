@@ -77,12 +77,16 @@ def render_html(run: Run) -> str:
         tones=[tone for tone in Tone if tone in seen.counts],
         levels=[level for level in ("MUST", "SHOULD", "MAY", "OFF") if any(r.level == level for r in seen.rules)],
         **load_values(seen.load),
+        loaded=seen.load is not None,
     )
 
 
-def page(template: str, **values: Any) -> str:
-    """Return a template as a whole page, with styles and script and the policy that admits only them."""
-    styles, script = _asset("report.css") + _asset("load.css"), _asset("report.js")
+def page(template: str, *, loaded: bool, **values: Any) -> str:
+    """Return a template as a whole page, with styles and script and the policy that admits only them.
+
+    ``loaded`` tells whether there is a load on the page, which has styles of its own.
+    """
+    styles, script = _asset("report.css") + (_asset("load.css") if loaded else ""), _asset("report.js")
     return (
         _environment()
         .get_template(template)
