@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from rejoinder.conformance.baseline import Standing
 from rejoinder.conformance.cases import PlannedCase
 from rejoinder.conformance.course import Course
 from rejoinder.conformance.judge import select_rules
@@ -47,7 +48,10 @@ class Progress:
 
 @dataclass(slots=True)
 class CheckResult:
-    """What a check run gathered and decided. ``warnings`` are sentences for the reader of the report."""
+    """What a check run gathered and decided. ``warnings`` are sentences for the reader of the report.
+
+    ``baseline`` is ``None`` without a baseline file; with ``strict`` it fails when entries are out of date.
+    """
 
     exchanges: list[Exchange] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -55,24 +59,29 @@ class CheckResult:
     course: Course = field(default_factory=Course)
     warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
+    baseline: Standing | None = None
+    strict: bool = False
 
     @property
     def footer(self) -> dict[str, Any]:
         """What the run file's footer says of the run besides the exit code."""
-        return {
+        footer = {
             "interrupted": self.interrupted,
             "warnings": self.warnings,
             "coverage": self.coverage,
             "abilities": self.course.abilities.to_json(),
             "capabilities": [capability.to_json() for capability in self.course.capabilities.values()],
         }
+        return footer if self.baseline is None else {**footer, "baseline": self.baseline.to_json(strict=self.strict)}
 
     @property
     def exit_code(self) -> int:
-        """0: nothing failed; 1: a MUST failed; 2: nothing could be judged; 130: interrupted."""
+        """0: nothing failed; 1: a MUST failed, or a strict baseline; 2: nothing could be judged; 130: interrupted."""
         if self.interrupted:
             return 130
         if any(verdict.status is Status.FAIL for verdict in self.verdicts):
+            return 1
+        if self.strict and self.baseline is not None and not self.baseline.kept:
             return 1
         if not any(verdict.judged for verdict in self.verdicts):
             return 2

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from rejoinder.conformance.baseline import Ledger
 from rejoinder.conformance.capabilities import abilities, capabilities
 from rejoinder.conformance.course import Course, State
 from rejoinder.conformance.registry import Declined, On, Registered, applies, checks_by_rule
 from rejoinder.conformance.view import Case, View
 from rejoinder.contract import Dialect, Rule, load_dialect, load_features, load_rules
 from rejoinder.exchange import Exchange
-from rejoinder.verdict import Finding, Level, Problem, Status, Verdict, fingerprint
+from rejoinder.verdict import Finding, Known, Level, Problem, Status, Verdict, fingerprint
 
 MAX_CASES: Final = 50
 """How many case names a finding keeps; its count goes on."""
@@ -35,14 +36,18 @@ def judge(
     *,
     select: str = "*",
     required: Iterable[str] = (),
+    ledger: Ledger | None = None,
 ) -> list[Verdict]:
     """Judge recorded exchanges by all selected rules of a dialect and return the verdicts in catalogue order.
+
+    With a ledger, what its baseline expects becomes a finding of its own that is known; the ledger keeps the account of
+    which entries were used, and where the rules were judged.
 
     Never raises on anything an endpoint sent; a check that breaks gives its rule the status ``error``.
     Exchanges tagged ``unjudged`` (finding the endpoint, repeated requests) are left out. ``required`` names the
     features that the endpoint must have.
     """
-    return judge_run(exchanges, dialect, select=select, required=required)[0]
+    return judge_run(exchanges, dialect, select=select, required=required, ledger=ledger)[0]
 
 
 def judge_run(
@@ -51,6 +56,7 @@ def judge_run(
     *,
     select: str = "*",
     required: Iterable[str] = (),
+    ledger: Ledger | None = None,
 ) -> tuple[list[Verdict], Course]:
     """Judge as :func:`judge` does, and return with the verdicts what the run shows as a whole."""
     dialect = load_dialect(dialect) if isinstance(dialect, str) else dialect
@@ -63,7 +69,7 @@ def judge_run(
     for rule in select_rules(select):
         level = dialect.level_of(rule)
         if level is not Level.OFF:
-            verdict = _verdict(rule, level, table[rule.id], subjects)
+            verdict = _verdict(rule, level, table[rule.id], subjects, ledger)
             if verdict.status is Status.NOT_APPLICABLE and not rule.unchecked:
                 verdict.reason = _lacking(rule, course) or verdict.reason
             verdicts.append(verdict)
@@ -107,15 +113,22 @@ def broken_rules(
 
 @dataclass(slots=True)
 class _Tally:
-    """What the checks of one rule found: subjects judged, problems by subject, why others could not be judged."""
+    """What the checks of one rule found: subjects judged, problems by subject, why others could not be judged.
+
+    ``judged_on`` and ``unsettled_on`` are the cases of which something, or nothing for now, can be said.
+    """
 
     judged: int = 0
-    problems: list[tuple[View, list[Problem]]] = field(default_factory=list)
+    problems: list[tuple[Sequence[View], list[Problem]]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     declined: list[str] = field(default_factory=list)
+    judged_on: set[str] = field(default_factory=set)
+    unsettled_on: set[str] = field(default_factory=set)
 
 
-def _verdict(rule: Rule, level: Level, checks: Iterable[Registered], subjects: Subjects) -> Verdict:
+def _verdict(
+    rule: Rule, level: Level, checks: Iterable[Registered], subjects: Subjects, ledger: Ledger | None
+) -> Verdict:
     if rule.unchecked:
         return Verdict(rule.id, level, Status.NOT_APPLICABLE, reason=f"Not checked: {rule.unchecked}")
     tally = _Tally()
@@ -123,10 +136,16 @@ def _verdict(rule: Rule, level: Level, checks: Iterable[Registered], subjects: S
     for registered in checks:
         _look(registered, subjects[registered.on], tally)
         seen.append(registered.on.value)
-    findings = _group(rule.id, level, tally)
+    if level is Level.MAY:  # informs only, so there is nothing to expect
+        ledger = None
+    findings = _group(rule.id, level, tally, ledger)
+    if ledger is not None:
+        ledger.settle(rule.id, tally.judged_on, tally.unsettled_on)
     verdict = Verdict(rule.id, level, Status.PASS, tally.judged, len(tally.problems), findings=findings)
     if findings:
         verdict.status = {Level.MUST: Status.FAIL, Level.SHOULD: Status.WARN}.get(level, Status.PASS)
+        if all(finding.known for finding in findings):
+            verdict.status = Status.KNOWN
     elif tally.errors:
         verdict.status = Status.ERROR
         verdict.reason = f"The check itself failed: {tally.errors[0]}"
@@ -143,22 +162,25 @@ def _verdict(rule: Rule, level: Level, checks: Iterable[Registered], subjects: S
 
 def _look(registered: Registered, subjects: Iterable[Any], tally: _Tally) -> None:
     for subject in subjects:
-        view = subject.views[0] if isinstance(subject, Case) else subject
+        views = subject.views if isinstance(subject, Case) else (subject,)
         try:
             if registered.needs is not None and not registered.needs(subject):
                 continue
             found = list(registered.run(subject))
         except Exception as error:  # a check must never take the run down with it
-            tally.errors.append(f"{type(error).__name__} on exchange {view.exchange.id}: {error}")
+            tally.errors.append(f"{type(error).__name__} on exchange {views[0].exchange.id}: {error}")
+            tally.unsettled_on.update(view.exchange.case for view in views)
             continue
         problems = [problem for problem in found if not isinstance(problem, Declined)]
         reasons = [declined.reason for declined in found if isinstance(declined, Declined)]
         tally.declined += reasons
         if reasons and not problems:
+            tally.unsettled_on.update(view.exchange.case for view in views)
             continue
         tally.judged += 1
+        tally.judged_on.update(view.exchange.case for view in views)
         if problems:
-            tally.problems.append((view, problems))
+            tally.problems.append((views, problems))
 
 
 def _subjects(views: list[View]) -> Subjects:
@@ -172,26 +194,29 @@ def _subjects(views: list[View]) -> Subjects:
     return found
 
 
-def _group(rule: str, level: Level, tally: _Tally) -> list[Finding]:
-    findings: dict[str, Finding] = {}
-    sizes: dict[str, int] = {}
-    for view, problems in tally.problems:
-        counted: set[str] = set()
+def _group(rule: str, level: Level, tally: _Tally, ledger: Ledger | None) -> list[Finding]:
+    """Return equal problems as findings, those that a baseline expects apart from the others; the unexpected first."""
+    findings: dict[tuple[str, Known | None], Finding] = {}
+    sizes: dict[tuple[str, Known | None], int] = {}
+    for views, problems in tally.problems:
+        by_exchange = {view.exchange.id: view for view in views}
+        counted: set[tuple[str, Known | None]] = set()
         for problem in problems:
-            key = fingerprint(rule, problem)
-            evidence = problem if problem.exchange else replace(problem, exchange=view.exchange.id)
-            size = len(view.exchange.request.body) + len(view.exchange.body)
+            exchange = by_exchange.get(problem.exchange, views[0]).exchange
+            mark = fingerprint(rule, problem)
+            known = ledger.known(rule, exchange.case, mark) if ledger is not None else None
+            key = mark, known
+            evidence = problem if problem.exchange else replace(problem, exchange=exchange.id)
+            size = len(exchange.request.body) + len(exchange.body)
             finding = findings.get(key)
             if finding is None:
-                findings[key] = Finding(rule, level, evidence, count=0)
-                finding, sizes[key] = findings[key], size
+                finding = findings[key] = Finding(rule, level, evidence, count=0, known=known)
+                sizes[key] = size
             elif size < sizes[key]:
                 finding.evidence, sizes[key] = evidence, size
-            if key in counted:
-                continue
-            counted.add(key)
-            finding.count += 1
-            case = view.exchange.case
-            if case not in finding.cases and len(finding.cases) < MAX_CASES:
-                finding.cases.append(case)
-    return sorted(findings.values(), key=lambda finding: -finding.count)
+            if key not in counted:
+                counted.add(key)
+                finding.count += 1
+            if exchange.case not in finding.cases and len(finding.cases) < MAX_CASES:
+                finding.cases.append(exchange.case)
+    return sorted(findings.values(), key=lambda finding: (finding.known is not None, -finding.count))

@@ -50,6 +50,11 @@ _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
             "help": "Environment variable that holds the key of another tenant.",
         },
     ),
+    ("baseline", {"metavar": "FILE", "help": "Known failures, which are reported as known and do not fail."}),
+    (
+        "baseline-strict",
+        {"action": "store_true", "help": "Fail when the baseline expects failures that do not occur any more."},
+    ),
     ("out", {"metavar": "DIR", "help": "Keep the run file in this folder."}),
 )
 
@@ -66,8 +71,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker that names a rule."""
+    """Register the marker that names a rule, and check the options."""
     config.addinivalue_line("markers", "rejoinder_rule(id): the rule of the contract that an item judges")
+
+
+    if config.getoption("rejoinder_baseline_strict") and not config.getoption("rejoinder_baseline"):
+        raise pytest.UsageError("rejoinder: --rejoinder-baseline-strict needs a file; name it with --rejoinder-baseline.")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -98,6 +107,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+    """Show a rule that fails only as the baseline expects as ``KNOWN``; it counts among the expected failures."""
+    if report.when == "call" and report.skipped and ("verdict", "known") in map(tuple, report.user_properties):
+        return "xfailed", "k", ("KNOWN", {"yellow": True})
+    return None
+
+
 @pytest.fixture(scope="session")
 def rejoinder_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The recorded and judged examination of the endpoint, made once for the whole session."""
@@ -124,6 +141,7 @@ def rejoinder_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 
 def _examine(config: pytest.Config, folder: Path) -> None:
+    from rejoinder.conformance.baseline import read_baseline
     from rejoinder.conformance.examination import examine
     from rejoinder.conformance.plan import build_plan
     from rejoinder.contract import every_feature, load_dialect, read_features
@@ -133,10 +151,12 @@ def _examine(config: pytest.Config, folder: Path) -> None:
     from rejoinder.settings import parse_budget
 
     option = config.getoption
+    file, strict = option("rejoinder_baseline"), option("rejoinder_baseline_strict")
     url, dialect = option("rejoinder_url"), option("rejoinder_dialect")
     try:
         spec, certify = load_dialect(dialect), option("rejoinder_certify")
         required = every_feature(spec) if certify else read_features(option("rejoinder_require"), spec)
+        baseline = read_baseline(file) if file else None
         with RunWriter(folder / "run.ndjson") as writer:
             recording = Recording(folder, writer, ["pytest", *map(str, config.invocation_params.args)])
             target = recording.discover(
@@ -160,6 +180,8 @@ def _examine(config: pytest.Config, folder: Path) -> None:
                 deadline=option("rejoinder_timeout"),
                 select=option("rejoinder_select"),
                 required=required,
+                baseline=baseline,
+                strict=strict,
             )
             recording.footer(result.exit_code, **result.footer)
     except TargetError:
@@ -184,6 +206,16 @@ def rejoinder_verdict(request: pytest.FixtureRequest, rejoinder_run: Run) -> Ver
     return verdict
 
 
+def outdated(run: Run, rule: str) -> tuple[list[str], list[str]]:
+    """Return what the run says of a rule's entries in the baseline: the unexpected passes, and the stale ones."""
+    baseline = run.footer.get("baseline", {})
+    passes, stale = (
+        [f"{entry['rule']}@{entry['case']}: {entry['note']}" for entry in baseline.get(name, ()) if entry["rule"] == rule]
+        for name in ("unexpected_passes", "stale")
+    )
+    return passes, stale
+
+
 def describe(finding: Finding) -> str:
     """Return a finding in some lines: what, where, expected, actual, how often."""
     evidence = finding.evidence.to_json()
@@ -191,5 +223,7 @@ def describe(finding: Finding) -> str:
     lines = [f"{evidence['message']}  [{finding.fingerprint}, {finding.count}x]"]
     lines.append(f"  at {where} of exchange {evidence['exchange']}, {evidence.get('pointer') or 'as a whole'}")
     lines += [f"  {name:<8} {evidence[name]!r}" for name in ("expected", "actual") if name in evidence]
+    if finding.known is not None:
+        lines.append(f"  known: {' '.join(finding.known.to_json().values())}")
     lines.append(f"  in {', '.join(finding.cases[:5])}{' ...' if len(finding.cases) > 5 else ''}")
     return "\n".join(lines)

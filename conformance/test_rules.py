@@ -6,17 +6,29 @@ import warnings
 
 import pytest
 
-from rejoinder.conformance.plugin import RejoinderWarning, describe
+from rejoinder.conformance.plugin import RejoinderWarning, describe, outdated
 from rejoinder.contract import load_rules
+from rejoinder.runfile import Run
 from rejoinder.verdict import Status, Verdict
 
 
-def test_rule(rejoinder_verdict: Verdict, request: pytest.FixtureRequest) -> None:
+def test_rule(rejoinder_verdict: Verdict, rejoinder_run: Run, request: pytest.FixtureRequest) -> None:
     """The endpoint keeps this rule wherever the examination exercised it."""
     verdict = rejoinder_verdict
     rule = load_rules()[verdict.rule]
+    strict = request.config.getoption("rejoinder_baseline_strict")
+    passes, stale = outdated(rejoinder_run, rule.id)
+    reasons = "; ".join(dict.fromkeys(finding.known.reason for finding in verdict.findings if finding.known))
     # Not by record_property, which warns under the default family of JUnit files.
-    request.node.user_properties += [("rule", rule.id), ("level", verdict.level.value), ("judged", verdict.judged)]
+    request.node.user_properties += [
+        ("rule", rule.id),
+        ("level", verdict.level.value),
+        ("verdict", verdict.status.value),
+        ("judged", verdict.judged),
+        ("failed", verdict.failed),
+        *(("fingerprint", mark) for mark in dict.fromkeys(finding.fingerprint for finding in verdict.findings)),
+        *([("known", reasons)] if reasons else []),
+    ]
     told = "\n".join([f"{rule.id} ({verdict.level.value}): {rule.statement}", *map(describe, verdict.findings)])
     if verdict.status is Status.FAIL:
         pytest.fail(told, pytrace=False)
@@ -24,5 +36,13 @@ def test_rule(rejoinder_verdict: Verdict, request: pytest.FixtureRequest) -> Non
         raise RuntimeError(verdict.reason)
     if verdict.status is Status.WARN:
         warnings.warn(RejoinderWarning(told), stacklevel=1)
-    elif verdict.status is not Status.PASS:
+    if strict and (stale or (passes and verdict.findings)):
+        pytest.fail("\n".join(["The baseline is out of date.", *passes, *stale]), pytrace=False)
+    if passes and not verdict.findings:
+        request.node.add_marker(pytest.mark.xfail(reason="; ".join(passes), strict=strict))
+    for sentence in [*stale, *(passes if verdict.findings else ())]:
+        warnings.warn(RejoinderWarning(sentence), stacklevel=1)
+    if verdict.status is Status.KNOWN:
+        pytest.xfail(f"known: {reasons}")
+    if verdict.status in (Status.DECLINED, Status.NOT_APPLICABLE):
         pytest.skip(verdict.reason)

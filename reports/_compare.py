@@ -11,7 +11,7 @@ from rejoinder.reports._diff import settings_of
 from rejoinder.reports._diff_writers import facts_of, families_of
 from rejoinder.reports._html import EVIDENCE_BUDGET, FINDINGS_IN_ALL, ShownRule, chosen, page
 from rejoinder.reports._load import Distribution, Load
-from rejoinder.reports._model import WORDS, Anchors, RuleView, Tone, View, view
+from rejoinder.reports._model import JUDGED, WORDS, Anchors, RuleView, Tone, View, view
 from rejoinder.reports._text import count, listed, one_line, percent, plural, rate, seconds
 from rejoinder.runfile import Run
 
@@ -123,11 +123,16 @@ def _rows(runs: Sequence[Run], views: list[View]) -> list[Row]:
         known = [cell.rule for cell in cells if cell.rule]
         tones = {rule.tone for rule in known}
         # What was not judged agrees with everything.
-        settled = {tone for tone in tones if tone not in (Tone.NA, Tone.DECLINED, Tone.ERROR, Tone.NONE)}
+        settled = {_behaviour(rule) for rule in known if rule.tone in JUDGED}
         status = " ".join([*(tone.value for tone in Tone if tone in tones), *([DIFFERS] if len(settled) > 1 else [])])
         worst = sum(100 * (rule.tone is Tone.FAIL) + (rule.tone is Tone.WARN) for rule in known)
         rows.append(Row(known[0], own.take("m-", name), cells, status, worst))
     return rows
+
+
+def _behaviour(rule: RuleView) -> Tone:
+    """Return the tone that a rule would have if no baseline expected what was found."""
+    return rule.tone if rule.tone is not Tone.KNOWN else Tone.FAIL if rule.level == "MUST" else Tone.WARN
 
 
 def _sentence(views: list[View], rows: list[Row], differing: int) -> str:

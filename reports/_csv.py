@@ -35,7 +35,7 @@ COLUMNS: Final = (
     *("source", "id", "case", "role", "tags", "method", "path", "outcome", "started_at"),
     *("request_bytes", "reply_bytes"),
     *_NUMBERS,
-    *("rules", "detail"),
+    *("rules", "known", "detail"),
 )
 """The columns, always the same; numbers stand in their columns bare, and are empty where there is none."""
 
@@ -45,7 +45,8 @@ def render_csv(run: Run) -> str:
 
     ``source`` is ``check`` for recorded exchanges and ``load`` for measured requests. All times are seconds:
     ``started_at`` is Unix time, ``t`` and ``intended`` count from the start of the load, all others from the start of
-    the request. ``e2e`` of an exchange is the time to the end of its reply. No cell begins a formula.
+    the request. ``rules`` are those that an exchange is evidence against, ``known`` those of them that a baseline
+    expects there. ``e2e`` of an exchange is the time to the end of its reply. No cell begins a formula.
     """
     file = StringIO()
     writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
@@ -56,9 +57,9 @@ def render_csv(run: Run) -> str:
 
 
 def _rows(run: Run) -> Iterator[dict[str, Any]]:
-    broken = _broken(run)
+    broken, known = _broken(run, known=False), _broken(run, known=True)
     for exchange in run.exchanges:
-        yield _exchange(exchange, broken.get(exchange.id, []))
+        yield _exchange(exchange, broken.get(exchange.id, []), known.get(exchange.id, []))
     for sample in run.samples_of("request"):
         rules = sample.get("rules")
         yield {
@@ -70,7 +71,7 @@ def _rows(run: Run) -> Iterator[dict[str, Any]]:
         }
 
 
-def _exchange(exchange: Exchange, rules: list[str]) -> dict[str, Any]:
+def _exchange(exchange: Exchange, rules: list[str], known: list[str]) -> dict[str, Any]:
     return {
         "source": "check",
         "id": exchange.id,
@@ -88,15 +89,21 @@ def _exchange(exchange: Exchange, rules: list[str]) -> dict[str, Any]:
         "e2e": number(exchange.ended_at),
         "chunks": len(exchange.chunks),
         "rules": " ".join(rules),
+        "known": " ".join(known),
         "detail": exchange.detail,
     }
 
 
-def _broken(run: Run) -> dict[str, list[str]]:
-    """Return the rules that an exchange is evidence against; others of the same finding are known by case only."""
+def _broken(run: Run, *, known: bool) -> dict[str, list[str]]:
+    """Return the rules that an exchange is evidence against, all or those that a baseline expects.
+
+    Of other exchanges of the same finding the run says the case only.
+    """
     broken: dict[str, list[str]] = {}
     for verdict in run.verdicts:
         for finding in verdict.findings:
+            if known and finding.known is None:
+                continue
             rules = broken.setdefault(finding.evidence.exchange, [])
             if verdict.rule not in rules:
                 rules.append(verdict.rule)

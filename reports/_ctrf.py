@@ -7,7 +7,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from rejoinder.reports._junit import load_text, rule_text, run_problem
+from rejoinder.reports._junit import known_text, load_text, rule_text, run_problem
 from rejoinder.reports._model import RuleView, Tone, view
 from rejoinder.reports._text import number, one_line
 from rejoinder.runfile import Run
@@ -34,7 +34,8 @@ def render_ctrf(run: Run) -> str:
     A broken MUST rule is ``failed``, a rule that could not be judged is ``other``; declined and not applicable rules
     are ``skipped`` with their reason, and so is what is broken as the baseline says (``rawStatus`` ``known``). A broken
     SHOULD rule is ``passed`` with ``rawStatus`` ``warn`` and its message, so that the summary fails exactly when the
-    run's exit code says so. A load run is one test. A run that tested nothing, or was cut short, has one failed test.
+    run's exit code says so. A load run is one test, and so are the entries that fail a strict baseline. A run that
+    tested nothing, or was cut short, has one failed test.
     """
     seen = view(run)
     begun, ended = _milliseconds(run.header.get("started_at")), _milliseconds(run.footer.get("ended_at"))
@@ -49,6 +50,8 @@ def render_ctrf(run: Run) -> str:
             for objective in load.objectives
             if objective.tone in _OBJECTIVE
         ]
+    if seen.outdated:
+        tests.append(_case("baseline", "baseline", "failed", "failed", seen.outdated[0], "\n".join(seen.outdated)))
     problem = run_problem(run, seen)
     if problem:
         tests.append(_case("run", "run", "failed", "error", problem))
@@ -90,6 +93,9 @@ def render_ctrf(run: Run) -> str:
 
 def _test(rule: RuleView) -> dict[str, Any]:
     message = rule.findings[0].message if rule.findings else rule.reason
+    known = known_text(rule)
+    if rule.tone is Tone.KNOWN:
+        message = f"known: {known}. {message}"
     trace = rule_text(rule) if rule.findings else ""
     name = f"{rule.id} {rule.title}".strip()
     test = _case(rule.id, name, _STATUS[rule.tone], rule.word, message, trace)
@@ -101,6 +107,8 @@ def _test(rule: RuleView) -> dict[str, Any]:
         "failed": rule.failed,
         "findings": [finding.finding.fingerprint for finding in rule.findings[:100]],
     }
+    if known:
+        test["extra"]["known"] = known
     return test
 
 
@@ -111,7 +119,7 @@ def _case(ident: str, name: str, status: str, raw: str, message: str = "", trace
         "status": status,
         "rawStatus": raw,
         "duration": 0,
-        "type": "conformance" if ident not in ("load", "run") else ident,
+        "type": "conformance" if ident not in ("load", "run", "baseline") else ident,
         "suite": ["rejoinder"],
     }
     if message:

@@ -73,7 +73,8 @@ def render_diff_markdown(diff: Diff, limit: int = 60_000) -> str:
                 lines.append(f"- **{escape(rule.id)}**{title} ({rule.level})")
                 for finding in rule.findings[:10]:
                     place = f" {code(finding.place)}" if finding.place else ""
-                    lines.append(f"  - {escape(finding.message)}{place} ({finding.extent})")
+                    known = f", known: {escape(finding.known)}" if finding.known else ""
+                    lines.append(f"  - {escape(finding.message)}{place} ({finding.extent}{known})")
                 if len(rule.findings) > 10:
                     lines.append(f"  - and {plural(len(rule.findings) - 10, 'more finding')}")
             lines.append("")
@@ -99,7 +100,8 @@ def render_diff_text(diff: Diff, limit: int = 12) -> str:
             lines += ["", f"  {KINDS[kind][1]}"]
             for rule, finding in told[:limit]:
                 place = f" {finding.place}" if finding.place else ""
-                lines.append(f"  {_MARKS[kind]} {rule.id} {finding.message}{place}"[:160])
+                known = "(known) " if finding.known else ""
+                lines.append(f"  {_MARKS[kind]} {rule.id} {known}{finding.message}{place}"[:160])
             if len(told) > limit:
                 lines.append(f"    and {plural(len(told) - limit, 'more finding')}")
     changed = [f"{c.id} {c.before.word} → {c.after.word}" for c in diff.rules if c.changed and c.before and c.after]

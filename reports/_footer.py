@@ -83,12 +83,16 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What became of the entries of a baseline file."""
+    """What became of the entries of a baseline file.
+
+    ``outdated`` says, a sentence for each, which entries make the run fail; only those of a strict baseline do.
+    """
 
     file: str
     strict: bool
     groups: list[Group]
     brief: str
+    outdated: list[str]
 
 
 def read_capabilities(run: Run) -> Capabilities | None:
@@ -141,7 +145,10 @@ def read_baseline(run: Run) -> Baseline | None:
             groups.append(Group(title, sign, [_entry(row) for row in rows[:ENTRIES]], max(0, len(rows) - ENTRIES)))
             parts.append(f"{len(rows):,} {title.partition(':')[0].lower()}")
     brief = ", ".join(parts) or plural(0, "entry", "entries")
-    return Baseline(one_line(told.get("file") or "", 200), bool(told.get("strict")), groups, brief)
+    strict = bool(told.get("strict"))
+    old = [row for kind in ("unexpected_passes", "stale") for row in _rows(told.get(kind))] if strict else []
+    outdated = [f"{entry.rule}@{entry.case}: {entry.note}" for entry in map(_entry, old[:ENTRIES])]
+    return Baseline(one_line(told.get("file") or "", 200), strict, groups, brief, outdated)
 
 
 def _entry(row: dict[str, Any]) -> Entry:

@@ -24,8 +24,8 @@ def render_junit(run: Run) -> str:
     A broken MUST rule is a failure, a rule that the harness could not judge an error; declined and not applicable
     rules are skipped with their reason, and so are those that are broken as the baseline says. A broken SHOULD rule
     passes and says so in ``system-out``, so that a build breaks exactly when the run's exit code says so. A load run is
-    one case, which fails when a request ended badly, and one for each objective and each limit of a change. A run that
-    tested nothing, or was cut short, has one errored case.
+    one case, which fails when a request ended badly, and one for each objective and each limit of a change. Entries
+    that fail a strict baseline are one case. A run that tested nothing, or was cut short, has one errored case.
     """
     seen = view(run)
     took = number(run.footer.get("ended_at"))
@@ -43,6 +43,13 @@ def render_junit(run: Run) -> str:
     if seen.load and seen.load.started:
         _load_case(suite, seen.load, tally)
         _objective_cases(suite, seen.load, tally)
+    if seen.outdated:
+        case = ET.SubElement(suite, "testcase", {"classname": "rejoinder", "name": "baseline", "time": "0"})
+        ET.SubElement(case, "failure", {"message": seen.outdated[0], "type": "baseline"}).text = "\n".join(
+            seen.outdated
+        )
+        tally["tests"] += 1
+        tally["failures"] += 1
     problem = run_problem(run, seen)
     if problem:
         case = ET.SubElement(suite, "testcase", {"classname": "rejoinder", "name": "run", "time": "0"})
@@ -64,7 +71,12 @@ def _case(suite: ET.Element, rule: RuleView, tally: dict[str, int]) -> None:
     )
     _properties(
         case,
-        [("level", rule.level), ("verdict", rule.word), ("judged", str(rule.judged)), ("failed", str(rule.failed))],
+        [
+            *(("rule", rule.id), ("level", rule.level), ("verdict", rule.word)),
+            *(("judged", str(rule.judged)), ("failed", str(rule.failed))),
+            ("findings", " ".join(finding.finding.fingerprint for finding in rule.findings[:100])),
+            ("known", known_text(rule)),
+        ],
     )
     tally["tests"] += 1
     text = rule_text(rule)
@@ -80,10 +92,15 @@ def _case(suite: ET.Element, rule: RuleView, tally: dict[str, int]) -> None:
         ET.SubElement(case, "skipped", {"message": f"{rule.word}: {rule.reason}".rstrip(": ")})
     elif rule.tone is Tone.KNOWN:
         tally["skipped"] += 1
-        ET.SubElement(case, "skipped", {"message": f"known: {rule.reason}".rstrip(": ")})
+        ET.SubElement(case, "skipped", {"message": f"known: {known_text(rule)}"})
         ET.SubElement(case, "system-out").text = text
     elif rule.findings or rule.tone is Tone.WARN:
         ET.SubElement(case, "system-out").text = f"{rule.word}\n{text}"
+
+
+def known_text(rule: RuleView) -> str:
+    """Return why a baseline expects findings of a rule; empty when it expects none."""
+    return "; ".join(dict.fromkeys(finding.known for finding in rule.expected))
 
 
 def _load_case(suite: ET.Element, load: Load, tally: dict[str, int]) -> None:
@@ -132,6 +149,8 @@ def rule_text(rule: RuleView) -> str:
         lines += [f"  case: {case}{f' ({title})' if title else ''}" for case, title in finding.cases]
         if finding.more_cases:
             lines.append(f"  and {finding.more_cases:,} more cases")
+        if finding.known:
+            lines.append(f"  known: {finding.known}")
         if finding.reruns:
             lines.append(f"  sent again: {finding.reruns}")
         if finding.smallest:

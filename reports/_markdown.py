@@ -167,6 +167,9 @@ def _finding(rule: RuleView, finding: FindingView) -> str:
     extent = finding.extent + (f"; {finding.reruns}" if finding.reruns else "")
     lines = [f"- {SIGNS[rule.tone]} **{escape(rule.id)}**{title} ({rule.level}, {extent})  "]
     lines.append(f"  {escape(finding.message)} {code(finding.place)}".rstrip())
+    if finding.known:
+        lines[-1] += "  "
+        lines.append(f"  known: {escape(finding.known)}")
     expected, actual = sides(finding.finding.evidence)
     pairs = [("expected", expected), ("actual", actual)]
     got = [f"{name} {code(_plain(spans), 200)}" for name, spans in pairs if spans]

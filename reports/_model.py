@@ -29,7 +29,7 @@ from rejoinder.reports._text import (
     seconds,
 )
 from rejoinder.runfile import Run
-from rejoinder.verdict import Finding, Level, Minimal, Verdict
+from rejoinder.verdict import Finding, Known, Level, Minimal, Status, Verdict
 
 
 class Tone(StrEnum):
@@ -59,14 +59,14 @@ WORDS: Final[Mapping[Tone, tuple[str, str, str]]] = {
 }
 """For each tone: the word beside its sign, the word in counts, and what it means."""
 
-_TONE_OF: Final[Mapping[str, Tone]] = {
-    "fail": Tone.FAIL,
-    "known": Tone.KNOWN,
-    "warn": Tone.WARN,
-    "error": Tone.ERROR,
-    "declined": Tone.DECLINED,
-    "not_applicable": Tone.NA,
-    "pass": Tone.PASS,
+_TONE_OF: Final = {
+    Status.FAIL: Tone.FAIL,
+    Status.KNOWN: Tone.KNOWN,
+    Status.WARN: Tone.WARN,
+    Status.ERROR: Tone.ERROR,
+    Status.DECLINED: Tone.DECLINED,
+    Status.NOT_APPLICABLE: Tone.NA,
+    Status.PASS: Tone.PASS,
 }
 _MEASURED: Final = {
     "SUSPECT": "The generator was strained or something was lost; take the figures with care.",
@@ -89,7 +89,8 @@ class FindingView:
     """One finding with the anchor that links to it.
 
     ``place`` is the event type and the pointer, which tell findings apart that say the same; ``cases`` are the first
-    few with their titles; ``smallest`` is the minimal request in one line, empty when there is none.
+    few with their titles; ``smallest`` is the minimal request in one line, empty when there is none. ``known`` says
+    why a baseline expects it, empty when none does.
     """
 
     finding: Finding
@@ -99,6 +100,7 @@ class FindingView:
     cases: list[tuple[str, str]]
     more_cases: int
     smallest: str = ""
+    known: str = ""
 
     @property
     def reruns(self) -> str:
@@ -149,6 +151,11 @@ class RuleView:
     def occurrences(self) -> int:
         """How often the rule was found broken."""
         return sum(finding.count for finding in self.findings)
+
+    @property
+    def expected(self) -> list[FindingView]:
+        """The findings that a baseline expects."""
+        return [finding for finding in self.findings if finding.known]
 
 
 class Family(NamedTuple):
@@ -213,6 +220,11 @@ class View:
         tones = [tone for tone in (Tone.ERROR, Tone.NA, Tone.DECLINED) if tone in self.counts]
         return ", ".join(f"{self.counts[tone]:,} {WORDS[tone][1]}" for tone in tones)
 
+    @property
+    def outdated(self) -> list[str]:
+        """What fails a strict baseline, a sentence for each entry."""
+        return self.baseline.outdated if self.baseline else []
+
     def findings(self) -> Iterator[tuple[RuleView, FindingView]]:
         """Yield every finding, the worst rules first."""
         for _, rules in self.groups:
@@ -229,7 +241,7 @@ class View:
             (index, order, rule, finding)
             for order, rule in enumerate(rule for _, rules in self.groups for rule in rules)
             for index, finding in enumerate(_telling(rule.findings))
-            if rule.tone in (Tone.FAIL, Tone.WARN, Tone.KNOWN)
+            if rule.tone is Tone.KNOWN or (rule.tone in (Tone.FAIL, Tone.WARN) and not finding.known)
         ]
         order = list(GROUPS)
         ranked.sort(key=lambda entry: (order.index(entry[2].tone), entry[0], entry[1]))
@@ -324,7 +336,9 @@ def _rule(verdict: Verdict, known: Mapping[str, Rule], titles: Mapping[str, Any]
     tone = _TONE_OF[verdict.status]
     if tone is Tone.PASS and verdict.findings:
         tone = Tone.INFO
-    findings = sorted(verdict.findings, key=lambda f: (_LEVEL_ORDER[f.level], -f.count, f.fingerprint))
+    findings = sorted(
+        verdict.findings, key=lambda f: (f.known is not None, _LEVEL_ORDER[f.level], -f.count, f.fingerprint)
+    )
     return RuleView(
         id=name,
         anchor=anchors.take("r-", name),
@@ -352,7 +366,14 @@ def _finding(finding: Finding, titles: Mapping[str, Any], anchors: Anchors, limi
         cases=[(one_line(case, 80), one_line(_text(titles.get(case)), 120)) for case in finding.cases[:limit]],
         more_cases=max(0, len(finding.cases) - limit),
         smallest="" if finding.minimal is None else _smallest(finding.minimal),
+        known="" if finding.known is None else _why(finding.known),
     )
+
+
+def _why(known: Known) -> str:
+    """Return why a baseline expects a finding, in one line."""
+    until = f"until {known.expires}" if known.expires else ""
+    return one_line(", ".join(filter(None, (known.reason, known.link, until))), 400) or "no reason given"
 
 
 def _smallest(minimal: Minimal) -> str:
@@ -430,6 +451,11 @@ def _verdict(run: Run, rules: list[RuleView], counts: Counter[Tone], load: Load 
         broken = plural(counts[Tone.FAIL], "MUST rule is", "MUST rules are")
         sentence = f"{broken} broken, of {judged:,} that were judged{_also(counts)}."
         return Tone.FAIL, "Does not conform", f"{sentence} {tail}".strip()
+    baseline = read_baseline(run)
+    if baseline and baseline.outdated and not run.footer.get("interrupted"):
+        entries = plural(len(baseline.outdated), "entry of it no longer fails", "entries of it no longer fail")
+        sentence = f"The baseline must be kept up to date, and {entries}{_also(counts)}."
+        return Tone.FAIL, "The baseline is out of date", f"{sentence} {tail}".strip()
     if judged:
         if load is not None and (load.intolerable or load.missed):
             sentence = f"{_none_broken(counts)} in {judged:,} that were judged{_also(counts)}."
@@ -498,6 +524,7 @@ def _load_sentence(load: Load | None) -> str:
 
 def _facts(run: Run, target: dict[str, Any], exchanges: int, load: Load | None) -> list[tuple[str, str]]:
     tool = run.header.get("tool")
+    baseline = read_baseline(run)
     versions = tool if isinstance(tool, dict) else {}
     facts = [
         ("Model", one_line(_text(target.get("model")), 120) or "not named"),
@@ -506,11 +533,22 @@ def _facts(run: Run, target: dict[str, Any], exchanges: int, load: Load | None) 
         ("Started", moment(run.header.get("started_at"))),
         ("Took", _duration(run)),
         ("Plan", _word(run.header.get("plan"))),
+        ("Baseline", f"{baseline.file}: {baseline.brief}" if baseline else ""),
+        ("Rechecked", _rechecked(run)),
         ("Seed", _word(run.header.get("seed"))),
         ("Requests", _requests(exchanges, load)),
         ("Versions", one_line(", ".join(f"{name} {_text(version)}" for name, version in versions.items()), 200)),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _rechecked(run: Run) -> str:
+    """Return of what recording the run is a second judgement; empty when it is none."""
+    origin = run.header.get("rechecked")
+    if not isinstance(origin, dict):
+        return ""
+    when, version = moment(origin.get("started_at")), _text(origin.get("rejoinder"))
+    return one_line(f"{_text(origin.get('run'))}, recorded {when} by rejoinder {version}", 300)
 
 
 def _requests(exchanges: int, load: Load | None) -> str:

@@ -38,7 +38,9 @@ _SIGNS: Final = {
     Tone.PASS: ("✓", "+"),
     Tone.NONE: ("–", "-"),
 }
-_ASCII: Final = str.maketrans({"✗": "x", "✓": "+", "–": "-", "·": "-", "×": "x", "…": "~", "µ": "u", "−": "-"})
+_ASCII: Final = str.maketrans(
+    {"✗": "x", "✓": "+", "–": "-", "·": "-", "×": "x", "…": "~", "µ": "u", "−": "-"}
+)
 _LOAD_METRICS: Final = (("ttft", "TTFT"), ("itl", "gap"), ("e2e", "end to end"))
 
 

@@ -9,6 +9,7 @@ RejoinderError
 │   ├── UnreachableError   no connection: name, port, TLS, time-out, closed
 │   ├── UnauthorizedError  the endpoint wants (another) key
 │   └── NotAnEndpointError something answers, but not the Responses API
+├── BaselineError     a baseline file that cannot be used
 ├── RunFileError      a run file that cannot be read
 └── ContractError     a contract file, overlay or schema that cannot be used
 """
@@ -64,6 +65,10 @@ class UnauthorizedError(TargetError):
 
 class NotAnEndpointError(TargetError):
     """Something answers at the URL, but it does not speak the Responses API."""
+
+
+class BaselineError(RejoinderError):
+    """A baseline file that cannot be used; names file, line and field."""
 
 
 class RunFileError(RejoinderError):

@@ -35,15 +35,14 @@ class Recording:
         found = {"url": url, "model": model, "dialect": dialect}
         if target is not None:
             found |= {"url": target.url, "model": target.model, "server": target.server}
-        self.writer.header(
-            started_at=self.began,
-            tool={"rejoinder": __version__, "python": platform.python_version()},
-            command=self.command,
-            target=found,
-            **fields,
-        )
+        self.writer.header(**self.opening(), target=found, **fields)
         for exchange in self.found:
             self.writer.exchange(exchange.tagged("unjudged"))
+
+    def opening(self) -> dict[str, Any]:
+        """Return what every header says: when, by which versions, and by which command."""
+        tool = {"rejoinder": __version__, "python": platform.python_version()}
+        return {"started_at": self.began, "tool": tool, "command": self.command}
 
     def footer(self, exit_code: int, **fields: Any) -> None:
         """Write the footer with the exit code."""

@@ -31,14 +31,16 @@ class Level(StrEnum):
 class Status(StrEnum):
     """The verdict on one rule.
 
-    ``fail``: a MUST was broken. ``warn``: a SHOULD was broken. ``declined``: the model chose otherwise, so nothing
-    can be said. ``not_applicable``: nothing in the run exercised the rule, or the endpoint refused the feature.
+    ``fail``: a MUST was broken. ``warn``: a SHOULD was broken. ``known``: one was broken, and a baseline file expects
+    all that was found. ``declined``: the model chose otherwise, so nothing can be said.
+    ``not_applicable``: nothing in the run exercised the rule, or the endpoint refused the feature.
     ``error``: the harness or the network failed. A broken MAY rule passes and carries its findings as information.
     """
 
     PASS = "pass"
     FAIL = "fail"
     WARN = "warn"
+    KNOWN = "known"
     DECLINED = "declined"
     NOT_APPLICABLE = "not_applicable"
     ERROR = "error"
@@ -147,11 +149,35 @@ class Minimal:
         return cls(Request.from_json(record), record.get("exchange", ""), record["requests"])
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Why a finding is expected: the words of the baseline entry that matches it.
+
+    ``link`` leads to the defect's issue, ``expires`` is the last day on which the entry counts (ISO 8601); both may be
+    empty.
+    """
+
+    reason: str
+    link: str = ""
+    expires: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Return a JSON-serialisable form; what is empty is left out."""
+        return {name: value for name in ("reason", "link", "expires") if (value := getattr(self, name))}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Known:
+        """Rebuild the words from :meth:`to_json`'s form."""
+        return cls(record["reason"], record.get("link", ""), record.get("expires", ""))
+
+
 @dataclass(slots=True)
 class Finding:
     """Equal problems of one rule: how often they occurred, in which cases, and the smallest evidence.
 
     ``reruns`` and ``minimal`` are ``None`` for a finding whose case was not sent again, or could not be made smaller.
+    ``known`` is ``None`` unless a baseline expects it; what is expected in some cases only makes two findings with one
+    fingerprint.
     """
 
     rule: str
@@ -161,6 +187,7 @@ class Finding:
     cases: list[str] = field(default_factory=list)
     reruns: Reruns | None = None
     minimal: Minimal | None = None
+    known: Known | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -181,6 +208,8 @@ class Finding:
             record["reruns"] = self.reruns._asdict()
         if self.minimal is not None:
             record["minimal"] = self.minimal.to_json()
+        if self.known is not None:
+            record["known"] = self.known.to_json()
         return record
 
     @classmethod
@@ -194,6 +223,7 @@ class Finding:
             cases=list(record["cases"]),
             reruns=Reruns(**record["reruns"]) if "reruns" in record else None,
             minimal=Minimal.from_json(record["minimal"]) if "minimal" in record else None,
+            known=Known.from_json(record["known"]) if "known" in record else None,
         )
 
 

@@ -13,7 +13,10 @@ import click
 from rejoinder import __version__
 from rejoinder.errors import RejoinderError
 
-COMMANDS: Final = ("check", "load", "report", "diff", "compare", "rules", "sandbox", "demo")
+COMMANDS: Final = (
+    *("check", "load", "recheck", "baseline", "report", "diff", "compare"),
+    *("rules", "sandbox", "demo"),
+)
 
 
 class _Commands(click.Group):

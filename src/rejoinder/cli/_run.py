@@ -16,6 +16,7 @@ from rejoinder.errors import TargetError, UsageError
 from rejoinder.settings import KEY_VARIABLE, SECOND_KEY_VARIABLE
 
 if TYPE_CHECKING:
+    from rejoinder.conformance.baseline import Baseline
     from rejoinder.recording import Recording
     from rejoinder.runfile import Run
 
@@ -58,6 +59,36 @@ def endpoint_options(function: Function) -> Function:
     ):
         function = decorate(function)
     return function
+
+
+def baseline_options(function: Function) -> Function:
+    """Add the options that say which failures are known."""
+    for decorate in reversed(
+        (
+            click.option(
+                "--baseline",
+                type=click.Path(path_type=Path, dir_okay=False),
+                metavar="FILE",
+                help="Known failures: they stay visible and do not fail the run. `rejoinder baseline` writes the file.",
+            ),
+            click.option(
+                "--baseline-strict",
+                is_flag=True,
+                help="Fail when the baseline expects failures that do not occur any more.",
+            ),
+        )
+    ):
+        function = decorate(function)
+    return function
+
+
+def load_baseline(path: Path | None, *, strict: bool) -> Baseline | None:
+    """Return the baseline that the options name; raises :class:`UsageError` for a strict one without a file."""
+    from rejoinder.conformance.baseline import read_baseline
+
+    if path is None and strict:
+        raise UsageError("--baseline-strict has no baseline to be strict about.", "Name one with --baseline FILE.")
+    return None if path is None else read_baseline(path)
 
 
 def read_key(variable: str, option: str = "--api-key-env") -> str | None:
@@ -129,8 +160,8 @@ def write_reports(folder: Path) -> Run:
     return run
 
 
-def close_run(recording: Recording) -> None:
-    """Write the reports of a finished run and print the closing summary."""
+def close_run(recording: Recording) -> Run:
+    """Write the reports of a finished run, print the closing summary, and return the run."""
     from rich.console import Console
 
     from rejoinder.reports import summarize
@@ -139,6 +170,7 @@ def close_run(recording: Recording) -> None:
     folder = recording.folder
     paths = {"report": str(folder / "report.html"), "run file": str(folder / "run.ndjson")}
     Console().print(summarize(run, paths=paths))
+    return run
 
 
 def write_text(path: Path, text: str) -> None:

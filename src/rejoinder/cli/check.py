@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING
 import click
 
 from rejoinder.cli._progress import Steps
-from rejoinder.cli._run import close_run, endpoint_options, read_key, recording
+from rejoinder.cli._run import (
+    baseline_options,
+    close_run,
+    endpoint_options,
+    load_baseline,
+    read_key,
+    recording,
+)
 from rejoinder.errors import UsageError
 from rejoinder.settings import SECOND_KEY_VARIABLE, Budget, parse_budget
 
 if TYPE_CHECKING:
+    from rejoinder.conformance.baseline import Baseline
     from rejoinder.conformance.engine import CheckResult, Progress
     from rejoinder.exchange import Exchange
     from rejoinder.recording import Recording
@@ -67,6 +75,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Send the plan full, and fail when the endpoint lacks any feature that the dialect defines.",
 )
+@baseline_options
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of what is drawn at random.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress; only the closing summary.")
 def command(
@@ -83,6 +92,8 @@ def command(
     select: str,
     require: tuple[str, ...],
     certify: bool,
+    baseline: Path | None,
+    baseline_strict: bool,
     seed: int,
     quiet: bool,
 ) -> int:
@@ -103,6 +114,7 @@ def command(
         raise UsageError("--select leaves out CAP-01, which judges what is required.", "Add CAP-01 to the rules.")
     if not rule_count(dialect, select):
         raise UsageError(f"--select {select!r} selects no rule.", "`rejoinder rules` lists the rules.")
+    expected = load_baseline(baseline, strict=baseline_strict)
     key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
     with recording(out) as record, Steps(quiet=quiet) as steps:
         result = check_endpoint(
@@ -119,6 +131,8 @@ def command(
             timeout=timeout,
             select=select,
             required=required,
+            baseline=expected,
+            strict=baseline_strict,
             seed=seed,
         )
         record.footer(result.exit_code, **result.footer)
@@ -141,6 +155,8 @@ def check_endpoint(
     timeout: float,
     select: str = "*",
     required: frozenset[str] = frozenset(),
+    baseline: Baseline | None = None,
+    strict: bool = False,
     seed: int = 0,
 ) -> CheckResult:
     """Find the endpoint, send the plan, judge, and write all of it but the footer to the run file."""
@@ -186,6 +202,8 @@ def check_endpoint(
         deadline=timeout,
         select=select,
         required=required,
+        baseline=baseline,
+        strict=strict,
         on_progress=show,
         on_judging=lambda: steps.step("Judging"),
         on_interrupt=lambda: steps.say("Interrupted: judging what was gathered. Ctrl-C once more quits at once."),

@@ -1,0 +1,541 @@
+"""Baselines: files that say which failures are known, why, and until when. People review and commit them.
+
+A file is TOML with one table ``[[known]]`` for each entry::
+
+    [[known]]
+    rule = "EVT-05"
+    case = "content.*"              # or several: ["content.list", "state.*"]; * stands for any characters
+    fingerprint = "0123456789ab"    # optional: this defect only, not everything that breaks the rule
+    reason = "output_index is missing; fixed in the next release"
+    link = "https://example.com/issues/7"    # optional
+    expires = 2027-01-31            # optional: the last day on which the entry counts
+    flaky = true                    # optional: fails now and then, so that a pass is no surprise
+
+An entry with several cases counts as one for each. :class:`Ledger` is what the judge asks; what it learns on the way
+becomes a :class:`Standing`, from which reports and :func:`prune` take what is stale.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from rejoinder.conformance.registry import On, checks_by_rule
+from rejoinder.contract import load_rules
+from rejoinder.errors import BaselineError
+from rejoinder.verdict import Finding, Known, Level, Verdict
+
+TABLE: Final = "known"
+FIELDS: Final = ("rule", "case", "fingerprint", "reason", "link", "expires", "flaky")
+GLOB_FROM: Final = 4
+"""So many failing cases without a passing one among them are written as one pattern."""
+
+_HEAD: Final = """\
+# What is known to fail, why, and until when; `rejoinder check --baseline` reads it.
+# An entry counts for its rule on its case (* stands for any characters), for one defect where it has a fingerprint,
+# until the day it expires. `rejoinder baseline update` adds entries, `rejoinder baseline prune` takes out stale ones.
+
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is expected of one rule on cases that match one pattern.
+
+    ``number`` counts the tables of the file from 0; a table with several cases makes several entries. ``line`` is where
+    the table begins, 0 when that cannot be told. ``fingerprint`` is empty when any defect of the rule is expected.
+    """
+
+    rule: str
+    case: str
+    reason: str
+    fingerprint: str = ""
+    link: str = ""
+    expires: date | None = None
+    flaky: bool = False
+    number: int = 0
+    line: int = 0
+
+    @property
+    def name(self) -> str:
+        """Rule and case as people write them: ``EVT-05@content.*``."""
+        return f"{self.rule}@{self.case}"
+
+    @property
+    def known(self) -> Known:
+        """What findings that the entry matches carry."""
+        return Known(self.reason, self.link, self.expires.isoformat() if self.expires else "")
+
+    def covers(self, case: str) -> bool:
+        """Return whether the entry speaks of a case."""
+        return re.fullmatch(".*".join(map(re.escape, self.case.split("*"))), case, re.DOTALL) is not None
+
+    def matches(self, rule: str, case: str, fingerprint: str) -> bool:
+        """Return whether the entry expects a finding of a rule on a case."""
+        return rule == self.rule and self.fingerprint in ("", fingerprint) and self.covers(case)
+
+    def to_json(self, note: str) -> dict[str, str]:
+        """Return the entry as the run file holds it, with a sentence on what the run says of it."""
+        record = {"rule": self.rule, "case": self.case}
+        if self.fingerprint:
+            record["fingerprint"] = self.fingerprint
+        return record | self.known.to_json() | {"note": note}
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A baseline file that was read."""
+
+    path: Path
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a run says of the entries of a baseline, each with a sentence.
+
+    ``known``: it matched findings. ``unexpected_passes``: its rule was judged on its case and did not fail so.
+    ``stale``: its case was run, and its rule was never judged on it. ``expired``: its day is past. Entries of which the
+    run can say nothing, because their case was not sent or the model declined, are in none.
+    """
+
+    file: str
+    known: tuple[tuple[Entry, str], ...] = ()
+    stale: tuple[tuple[Entry, str], ...] = ()
+    unexpected_passes: tuple[tuple[Entry, str], ...] = ()
+    expired: tuple[tuple[Entry, str], ...] = ()
+
+    @property
+    def kept(self) -> bool:
+        """Whether nothing in the file is out of date: no stale entry and no unexpected pass."""
+        return not self.stale and not self.unexpected_passes
+
+    def warnings(self) -> list[str]:
+        """Return what the reader of a report must know, in sentences."""
+        told = []
+        for entries, say in (
+            (self.unexpected_passes, "{n} did not fail as the baseline expects: {names}"),
+            (self.stale, "{n} of the baseline {is_} stale, because the rule was not judged on the case: {names}"),
+            (self.expired, "{n} of the baseline expired and {count} no longer: {names}"),
+        ):
+            if entries:
+                one = len(entries) == 1
+                names = ", ".join(entry.name for entry, _ in entries[:5])
+                more = f" and {len(entries) - 5} more" if len(entries) > 5 else ""
+                told.append(
+                    say.format(
+                        n="1 entry" if one else f"{len(entries)} entries",
+                        is_="is" if one else "are",
+                        count="counts" if one else "count",
+                        names=f"{names}{more}.",
+                    )
+                )
+        if not self.kept:
+            told.append(f"`rejoinder baseline prune` takes out of {self.file} what no longer fails.")
+        return told
+
+    def to_json(self, *, strict: bool) -> dict[str, Any]:
+        """Return the form for the run file's footer; ``strict`` says whether what is out of date is a failure."""
+        lists = {
+            name: [entry.to_json(note) for entry, note in getattr(self, name)]
+            for name in ("known", "stale", "unexpected_passes", "expired")
+        }
+        return {"file": self.file, "strict": strict, **lists}
+
+
+class Ledger:
+    """The account that the judge keeps with a baseline while it judges one run.
+
+    ``today`` is the day for which entries count. ``unmatched`` gathers what no live entry expects: the cases by rule
+    and fingerprint.
+    """
+
+    def __init__(self, baseline: Baseline, today: date) -> None:
+        self.baseline = baseline
+        self.today = today
+        self.unmatched: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self.judged: dict[str, frozenset[str]] = {}
+        self._unsettled: dict[str, frozenset[str]] = {}
+        self._found: dict[Entry, set[str]] = defaultdict(set)
+
+    @cached_property
+    def _by_rule(self) -> Mapping[str, list[Entry]]:
+        table: dict[str, list[Entry]] = {}
+        for entry in self.baseline.entries:
+            table.setdefault(entry.rule, []).append(entry)
+        return table
+
+    def expired(self, entry: Entry) -> bool:
+        """Return whether an entry's day is past."""
+        return entry.expires is not None and entry.expires < self.today
+
+    def known(self, rule: str, case: str, fingerprint: str) -> Known | None:
+        """Return what the baseline says of a finding on a case, ``None`` when no live entry expects it."""
+        known = None
+        for entry in self._by_rule.get(rule, ()):
+            if entry.matches(rule, case, fingerprint):
+                self._found[entry].add(case)
+                if known is None and not self.expired(entry):
+                    known = entry.known
+        if known is None:
+            self.unmatched[rule, fingerprint].add(case)
+        return known
+
+    def found(self, entry: Entry) -> bool:
+        """Return whether findings matched the entry, expired or not."""
+        return bool(self._found.get(entry))
+
+    def settle(self, rule: str, judged: Iterable[str], unsettled: Iterable[str]) -> None:
+        """Note on which cases a rule was judged, and on which nothing could be said because a model declined."""
+        self.judged[rule], self._unsettled[rule] = frozenset(judged), frozenset(unsettled)
+
+    def close(self, sent: Iterable[str]) -> Standing:
+        """Return the standing of all entries after a run that sent the cases ``sent``."""
+        sent = frozenset(sent)
+        lists: dict[str, list[tuple[Entry, str]]] = {"known": [], "stale": [], "passes": [], "expired": []}
+        for entry in self.baseline.entries:
+            found = len(self._found.get(entry, ()))
+            judged = sum(map(entry.covers, self.judged.get(entry.rule, ())))
+            if self.expired(entry):
+                still = f"still fails in {_cases(found)}" if found else "nothing of it was found"
+                lists["expired"].append((entry, f"Expired on {entry.expires}; {still}."))
+            elif found:
+                lists["known"].append((entry, f"Found in {_cases(found)}."))
+            elif entry.rule not in self.judged or any(map(entry.covers, self._unsettled[entry.rule])):
+                continue
+            elif judged:
+                if not entry.flaky:
+                    lists["passes"].append((entry, f"Did not fail in any of {_cases(judged)} where it was judged."))
+            elif ran := sum(map(entry.covers, sent)):
+                lists["stale"].append((entry, f"{_cases(ran)} ran without the rule being judged there."))
+        return Standing(
+            str(self.baseline.path),
+            tuple(lists["known"]),
+            tuple(lists["stale"]),
+            tuple(lists["passes"]),
+            tuple(lists["expired"]),
+        )
+
+
+def _cases(number: int) -> str:
+    return "1 case" if number == 1 else f"{number} cases"
+
+
+def read_baseline(path: Path | str) -> Baseline:
+    """Read and check a baseline file.
+
+    Raises :class:`BaselineError` with file, line and field when it is not there, no TOML, or says what it cannot say.
+    """
+    path = Path(path)
+    return Baseline(path, _entries(path, _text(path)))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError as error:
+        raise BaselineError(
+            f"There is no baseline file {path}.", "`rejoinder baseline update RUN` writes one from a run."
+        ) from error
+    except OSError as error:
+        raise BaselineError(f"The baseline file {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise BaselineError(f"The baseline file {path} is not UTF-8 at byte {error.start}.") from error
+
+
+def _entries(path: Path, text: str) -> tuple[Entry, ...]:
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BaselineError(f"The baseline file {path} is no TOML: {error}.") from error
+    for name in document:
+        if name != TABLE:
+            line = _line_of(text, re.compile(rf"^\s*(\[\[?\s*)?[\"']?{re.escape(name)}\b"))
+            raise BaselineError(
+                f"{_place(path, line)}: {name!r} is no part of a baseline file.", f"Entries are tables [[{TABLE}]]."
+            )
+    tables = document.get(TABLE, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        line = _line_of(text, re.compile(rf"^\s*\[?\s*{TABLE}\b"))
+        raise BaselineError(
+            f"{_place(path, line)}: {TABLE!r} is no list of entries.", f"Begin each entry with [[{TABLE}]]."
+        )
+    spans = _spans(text, len(tables))
+    entries: list[Entry] = []
+    for number, (table, span) in enumerate(zip(tables, spans, strict=True)):
+        for entry in _Reader(path, number, span, table).entries():
+            twin = next((one for one in entries if _key(one) == _key(entry)), None)
+            if twin is not None:
+                first = f"line {twin.line}" if twin.line else f"entry {twin.number + 1}"
+                raise BaselineError(
+                    f"{_place(path, entry.line, number)}: {entry.name} stands here for the second time.",
+                    f"The first is in {first}; keep one of them.",
+                )
+            entries.append(entry)
+    return tuple(entries)
+
+
+def _key(entry: Entry) -> tuple[str, str, str]:
+    return entry.rule, entry.case, entry.fingerprint
+
+
+def _place(path: Path, line: int, number: int | None = None) -> str:
+    if line:
+        return f"{path}, line {line}"
+    return str(path) if number is None else f"{path}, entry {number + 1}"
+
+
+def _line_of(text: str, pattern: re.Pattern[str]) -> int:
+    return next((number for number, line in enumerate(text.splitlines(), 1) if pattern.match(line)), 0)
+
+
+def _spans(text: str, number: int) -> list[tuple[int, list[str]]]:
+    """Return for each table the line on which it begins, and its lines; nothing when they are written inline."""
+    lines = text.splitlines()
+    heads = [at for at, line in enumerate(lines) if re.match(rf"\s*\[\[\s*[\"']?{TABLE}[\"']?\s*\]\]", line)]
+    if not heads or len(heads) != number:
+        return [(0, [])] * number
+    return [(at + 1, lines[at:end]) for at, end in zip(heads, [*heads[1:], len(lines)], strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads one table, and says what is wrong with it."""
+
+    path: Path
+    number: int
+    span: tuple[int, list[str]]
+    table: Mapping[str, Any]
+
+    def entries(self) -> list[Entry]:
+        table = self.table
+        for name in table:
+            if name not in FIELDS:
+                raise self._error(name, f"an entry has no field {name!r}", _suggest(name, FIELDS))
+        for name in ("rule", "case", "reason"):
+            if name not in table:
+                raise self._error("", f"the entry has no {name}", f"Every entry needs {name} = ...")
+        rule = self._string("rule")
+        if rule not in load_rules():
+            hint = _suggest(rule, load_rules()) or "`rejoinder rules` lists the rules."
+            raise self._error("rule", f"there is no rule {rule!r}", hint)
+        cases = table["case"] if isinstance(table["case"], list) else [table["case"]]
+        if not cases or not all(isinstance(case, str) and case for case in cases):
+            raise self._error("case", "case is no name of a case", 'Write case = "content.*", or a list of such names.')
+        mark = self._string("fingerprint") if "fingerprint" in table else ""
+        if mark and not re.fullmatch("[0-9a-f]{12}", mark):
+            raise self._error("fingerprint", f"{mark!r} is no fingerprint", "They have 12 digits, 0 to 9 and a to f.")
+        link = self._string("link") if "link" in table else ""
+        if link and not re.match(r"https?://[^\s/]", link):
+            raise self._error("link", f"{link!r} is no link", "Links begin with https:// or http://.")
+        expires = table.get("expires")
+        if expires is not None and (not isinstance(expires, date) or isinstance(expires, datetime)):
+            raise self._error("expires", f"{str(expires)!r} is no day", "Write it without quotes: 2027-01-31.")
+        flaky = table.get("flaky", False)
+        if not isinstance(flaky, bool):
+            raise self._error("flaky", "flaky is neither true nor false", "Write flaky = true, or leave it out.")
+        reason = self._string("reason")
+        return [
+            Entry(rule, case, reason, mark, link, expires, flaky, self.number, self.span[0])
+            for case in dict.fromkeys(cases)
+        ]
+
+    def _string(self, name: str) -> str:
+        value = self.table[name]
+        if not isinstance(value, str) or not value.strip():
+            raise self._error(name, f"{name} is no text", f'Write {name} = "...".')
+        return value.strip()
+
+    def _error(self, name: str, problem: str, hint: str) -> BaselineError:
+        begin, lines = self.span
+        at = next((i for i, line in enumerate(lines) if name and re.match(rf"\s*[\"']?{re.escape(name)}\b", line)), 0)
+        return BaselineError(f"{_place(self.path, begin and begin + at, self.number)}: {problem}.", hint)
+
+
+def _suggest(word: str, words: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
+    return f"Did you mean {near[0]!r}?" if near else ""
+
+
+@dataclass(slots=True)
+class Change:
+    """One change to a baseline file: what was done to which entry, and why. ``done`` is ``added``, ``renewed``, ..."""
+
+    done: str
+    name: str
+    why: str
+
+
+@dataclass(slots=True)
+class Edited:
+    """A baseline file with changes, not yet written."""
+
+    text: str
+    changes: list[Change] = field(default_factory=list)
+
+
+def update(
+    ledger: Ledger,
+    verdicts: Sequence[Verdict],
+    *,
+    reason: str,
+    link: str = "",
+    expires: date | None = None,
+    must_only: bool = False,
+    flaky: Callable[[str], bool] = lambda fingerprint: False,
+) -> Edited:
+    """Return the ledger's baseline file with an entry for every finding that none expects.
+
+    ``ledger`` and ``verdicts`` come from one call of the judge. Entries that are there stay as they are, comments and
+    order included; expired ones that still match are renewed with reason, link and day of this update. ``must_only``
+    leaves broken SHOULD rules out. ``flaky`` says of a fingerprint whether its finding shows only now and then.
+    Raises :class:`BaselineError` when the words given cannot stand in a file.
+    """
+    if not reason.strip():
+        raise BaselineError("The reason is empty.", "Say why the failures are accepted, with --reason.")
+    if link and not re.match(r"https?://[^\s/]", link):
+        raise BaselineError(f"{link!r} is no link.", "Links begin with https:// or http://.")
+    if expires is not None and expires < ledger.today:
+        raise BaselineError(f"{expires} is past, so the entries would never count.", "Name a later day with --expires.")
+    import tomlkit
+
+    path = ledger.baseline.path
+    document = tomlkit.parse(_text(path)) if path.exists() else tomlkit.parse(_HEAD)
+    tables = document.get(TABLE)
+    if tables is None:
+        tables = tomlkit.aot()
+        document.append(TABLE, tables)
+    levels = (Level.MUST,) if must_only else (Level.MUST, Level.SHOULD)
+    shown: dict[tuple[str, str], Finding] = {}
+    for verdict in verdicts:
+        if verdict.level in levels:
+            for finding in verdict.findings:
+                if finding.known is None:
+                    shown.setdefault((finding.rule, finding.fingerprint), finding)
+    changes: list[Change] = []
+    words = {"reason": reason.strip(), "link": link, "expires": expires}
+    renewed: set[int] = set()
+    for (rule, mark), finding in shown.items():
+        left = set(ledger.unmatched[rule, mark])
+        for entry in ledger.baseline.entries:
+            fitting = {case for case in left if entry.matches(rule, case, mark)}
+            if not fitting:
+                continue
+            left -= fitting
+            if entry.number not in renewed:
+                renewed.add(entry.number)
+                table = tables[entry.number]
+                for name, value in words.items():
+                    if value:
+                        table[name] = value
+                    else:
+                        table.pop(name, None)
+                changes.append(Change("renewed", entry.name, f"expired on {entry.expires}, still fails"))
+        if left:
+            clean = ledger.judged[rule] - ledger.unmatched[rule, mark]
+            # Where a check looks at the whole run, chance says which case stands for what it finds.
+            whole_run = all(check.on is On.RUN for check in checks_by_rule()[rule])
+            patterns = ["*"] if whole_run else summarise(left, clean)
+            table = tomlkit.table()
+            table.add(tomlkit.comment(_comment(finding)))
+            table["rule"] = rule
+            table["case"] = patterns[0] if len(patterns) == 1 else _listed(patterns)
+            table["fingerprint"] = mark
+            for name, value in words.items():
+                if value:
+                    table[name] = value
+            if flaky(mark):
+                table["flaky"] = True
+            tables.append(table)
+            name = f"{rule}@{patterns[0]}" + (f" and {len(patterns) - 1} more" if len(patterns) > 1 else "")
+            changes.append(Change("added", name, f"{_cases(len(left))}: {_one_line(finding.evidence.message)}"))
+    text = tomlkit.dumps(document)
+    _entries(path, text)  # what cannot be read again is never written
+    return Edited(text, changes)
+
+
+def _listed(patterns: Sequence[str]) -> Any:
+    import tomlkit
+
+    array = tomlkit.array()
+    array.extend(patterns)
+    array.multiline(len(patterns) > 3)
+    return array
+
+
+def _comment(finding: Finding) -> str:
+    place = " ".join(filter(None, (finding.evidence.event_type, finding.evidence.pointer)))
+    return _one_line(f"{finding.evidence.message} {place}".rstrip())
+
+
+def _one_line(text: str, limit: int = 110) -> str:
+    """Return a text of the endpoint as one line of printable ASCII, which no terminal or editor minds."""
+    text = " ".join("".join(char if " " <= char <= "~" else "?" for char in " ".join(text.split())).split())
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def summarise(failing: Iterable[str], clean: Iterable[str]) -> list[str]:
+    """Return patterns that match all failing cases and no clean one, few and as narrow as their number allows.
+
+    At least :data:`GLOB_FROM` failing cases that begin alike, with no clean case beginning so, become one pattern that
+    ends in ``*`` behind a dot or dash; all others stand by name.
+    """
+    failing, clean = sorted(set(failing)), frozenset(clean)
+
+    def narrow(cases: list[str], prefix: str) -> list[str]:
+        if len(cases) < GLOB_FROM:
+            return cases
+        if not any(case.startswith(prefix) for case in clean):
+            return [f"{prefix}*"]
+        groups: dict[str, list[str]] = {}
+        for case in cases:
+            end = re.search("[.-]", case[len(prefix) :])
+            groups.setdefault(case[: len(prefix) + end.end()] if end else "", []).append(case)
+        return [
+            pattern for start, members in groups.items() for pattern in (narrow(members, start) if start else members)
+        ]
+
+    return sorted(narrow(failing, ""))
+
+
+def prune(ledger: Ledger, standing: Standing) -> Edited:
+    """Return the ledger's baseline file without what the run shows to be out of date.
+
+    Unexpected passes and stale entries go, and expired ones of which nothing was found where they were judged. A case
+    leaves the list of its entry; an entry without cases left goes whole. Everything else stays as it is.
+    """
+    import tomlkit
+
+    path = ledger.baseline.path
+    document = tomlkit.parse(_text(path))
+    gone = [*standing.unexpected_passes, *standing.stale]
+    gone += [
+        (entry, note)
+        for entry, note in standing.expired
+        if not ledger.found(entry) and any(map(entry.covers, ledger.judged.get(entry.rule, ())))
+    ]
+    leaving: dict[int, set[str]] = defaultdict(set)
+    for entry, _ in gone:
+        leaving[entry.number].add(entry.case)
+    tables = document.get(TABLE, [])
+    for number in sorted(leaving, reverse=True):
+        case = tables[number]["case"]
+        left = [one for one in case if one not in leaving[number]] if isinstance(case, list) else []
+        if left:
+            for at in range(len(case) - 1, -1, -1):
+                if case[at] in leaving[number]:
+                    del case[at]
+        else:
+            del tables[number]
+    changes = [Change("removed", entry.name, note) for entry, note in sorted(gone, key=lambda pair: pair[0].number)]
+    text = tomlkit.dumps(document)
+    _entries(path, text)
+    return Edited(text, changes)

@@ -1,0 +1,85 @@
+"""``rejoinder recheck``: judge a recording again, offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rejoinder.cli._run import baseline_options, close_run, load_baseline, recording
+from rejoinder.errors import UsageError
+
+
+@click.command("recheck")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--dialect", metavar="D", help="Hold it to another specification than it was recorded under.")
+@click.option(
+    "--select", default="*", show_default=True, metavar="RULES", help="Judge these rules only: SSE-*, ITM-05, ..."
+)
+@baseline_options
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder for the new run; by default a new one below rejoinder-runs/.",
+)
+def command(
+    run: Path, dialect: str | None, select: str, baseline: Path | None, baseline_strict: bool, out: Path | None
+) -> int:
+    r"""Judge RUN, a run.ndjson or the folder that holds it, again by today's rules, and tell what changed.
+
+    Nothing is sent. The new run holds all exchanges of the old one with new verdicts; measurements of a load stay
+    where they are. A run file that was cut short or damaged is judged by what can be read. Example:
+
+    \b
+        rejoinder recheck rejoinder-runs/20260101-120000 --dialect openresponses
+    """
+    from rejoinder.conformance.engine import CheckResult, rule_count
+    from rejoinder.conformance.examination import assess
+    from rejoinder.reports import diff_runs, render_diff_text
+    from rejoinder.runfile import read_run
+
+    old = read_run(run)
+    target = old.header["target"]
+    held_to = dialect or target["dialect"]
+    if not rule_count(held_to, select):
+        raise UsageError(f"--select {select!r} selects no rule.", "`rejoinder rules` lists the rules.")
+    if not old.exchanges:
+        raise UsageError(f"{run} holds no exchanges, so there is nothing to judge.", "Name a recorded check run.")
+    expected = load_baseline(baseline, strict=baseline_strict)
+    result = CheckResult(exchanges=old.exchanges, warnings=_warnings(old.damage, old.footer, bool(old.samples)))
+    with recording(out) as record:
+        kept: dict[str, Any] = {name: old.header[name] for name in ("plan", "seed", "cases") if name in old.header}
+        origin = {
+            "run": str(run),
+            "started_at": old.header["started_at"],
+            "rejoinder": old.header["tool"]["rejoinder"],
+            "dialect": target["dialect"],
+        }
+        record.writer.header(**record.opening(), target={**target, "dialect": held_to}, **kept, rechecked=origin)
+        for exchange in old.exchanges:
+            record.writer.exchange(exchange)
+        assess(result, held_to, select=select, baseline=expected, strict=baseline_strict)
+        for verdict in result.verdicts:
+            record.writer.verdict(verdict)
+        record.footer(result.exit_code, **result.footer)
+    new = close_run(record)
+    if old.verdicts:
+        click.echo("\nAgainst the old verdicts: " + render_diff_text(diff_runs(old, new)), nl=False)
+    return result.exit_code
+
+
+def _warnings(damage: list[str], footer: dict[str, Any], loaded: bool) -> list[str]:
+    """Return what the reader must know of the recording, in sentences."""
+    warnings = []
+    if damage:
+        shown = "; ".join(damage[:3]) + (f" and {len(damage) - 3} more" if len(damage) > 3 else "")
+        warnings.append(f"Lines of the recording could not be read, and were not judged: {shown}.")
+    if not footer:
+        warnings.append("The recording was cut short; what it had written was judged.")
+    elif footer.get("interrupted"):
+        warnings.append("The recorded run was interrupted; what it had gathered was judged.")
+    if loaded:
+        warnings.append("The recording also holds a load; its measurements were not taken over.")
+    return warnings
