@@ -31,6 +31,7 @@ from typing import Any, Final
 from rejoinder.conformance.registry import On, checks_by_rule
 from rejoinder.contract import load_rules
 from rejoinder.errors import BaselineError
+from rejoinder.exchange import Exchange
 from rejoinder.verdict import Finding, Known, Level, Verdict
 
 TABLE: Final = "known"
@@ -197,9 +198,16 @@ class Ledger:
         """Note on which cases a rule was judged, and on which nothing could be said because a model declined."""
         self.judged[rule], self._unsettled[rule] = frozenset(judged), frozenset(unsettled)
 
-    def close(self, sent: Iterable[str]) -> Standing:
-        """Return the standing of all entries after a run that sent the cases ``sent``."""
-        sent = frozenset(sent)
+    def close(self, exchanges: Iterable[Exchange]) -> Standing:
+        """Return the standing of all entries after the run whose exchanges were judged."""
+        sent: set[str] = set()
+        broken: set[str] = set()
+        for exchange in exchanges:
+            if "unjudged" not in exchange.tags:
+                # Where a request got no answer worth the name, that a rule was not judged says nothing.
+                answered = exchange.status is not None and exchange.status < 500
+                (sent if answered else broken).add(exchange.case)
+        sent -= broken
         lists: dict[str, list[tuple[Entry, str]]] = {"known": [], "stale": [], "passes": [], "expired": []}
         for entry in self.baseline.entries:
             found = len(self._found.get(entry, ()))

@@ -70,8 +70,7 @@ def assess(
     )
     result.coverage = measure(result.exchanges, dialect)
     if ledger is not None:
-        sent = {exchange.case for exchange in result.exchanges if "unjudged" not in exchange.tags}
-        result.baseline, result.strict = ledger.close(sent), strict
+        result.baseline, result.strict = ledger.close(result.exchanges), strict
         result.warnings += result.baseline.warnings()
 
 

@@ -1,8 +1,8 @@
 """The pytest plugin: one item for each rule, judged on one examination of the endpoint.
 
 ``pytest --pyargs rejoinder.conformance --rejoinder-url URL`` runs the shipped items; own suites may use the fixtures
-``rejoinder_run`` and ``rejoinder_target``. Without the option the plugin does nothing. Under xdist one worker examines
-the endpoint and the others read what it recorded.
+``rejoinder_run``, ``rejoinder_target`` and ``rejoinder_ask``. Without the option the plugin does nothing. Under xdist
+one worker examines the endpoint and the others read what it recorded.
 
 Only the standard library, pytest and this package's data are imported here; the engine is imported when it is used.
 """
@@ -10,12 +10,14 @@ Only the standard library, pytest and this package's data are imported here; the
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 if TYPE_CHECKING:
+    from rejoinder.exchange import Exchange
     from rejoinder.runfile import Run
     from rejoinder.verdict import Finding, Verdict
 
@@ -74,9 +76,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker that names a rule, and check the options."""
     config.addinivalue_line("markers", "rejoinder_rule(id): the rule of the contract that an item judges")
 
+    file = config.getoption("rejoinder_baseline")
+    if file:
+        from rejoinder.conformance.baseline import read_baseline
+        from rejoinder.errors import BaselineError
 
-    if config.getoption("rejoinder_baseline_strict") and not config.getoption("rejoinder_baseline"):
-        raise pytest.UsageError("rejoinder: --rejoinder-baseline-strict needs a file; name it with --rejoinder-baseline.")
+        try:
+            read_baseline(file)
+        except BaselineError as error:
+            raise pytest.UsageError(f"rejoinder: {error}") from error
+    elif config.getoption("rejoinder_baseline_strict"):
+        raise pytest.UsageError(
+            "rejoinder: --rejoinder-baseline-strict needs a file; name it with --rejoinder-baseline."
+        )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -123,7 +135,7 @@ def rejoinder_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     from rejoinder.runfile import read_run
 
     shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if hasattr(request.config, "workerinput"):  # a worker of xdist
         shared = shared.parent  # the same folder for all workers of one session
     out = request.config.getoption("rejoinder_out")
     folder = Path(out) if out else shared / "rejoinder"
@@ -197,6 +209,37 @@ def rejoinder_target(rejoinder_run: Run) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def rejoinder_ask(request: pytest.FixtureRequest, rejoinder_target: dict[str, Any]) -> Callable[..., Exchange]:
+    """A function that sends a create request of one's own and returns the recorded :class:`Exchange`.
+
+    ``rejoinder_ask(body)`` sends the JSON object ``body`` (or exact bytes) with the key and the time limit of
+    the examination; the model of the target is added when the object names none. Nothing that the endpoint does raises.
+    """
+    import asyncio
+    from itertools import count
+
+    from rejoinder.wire.client import Client
+    from rejoinder.wire.target import Target
+
+    option = request.config.getoption
+    target = Target(rejoinder_target["url"], rejoinder_target["model"])
+    key = os.environ.get(option("rejoinder_api_key_env")) or None
+    numbers = count(1)
+
+    async def send(body: Any) -> Exchange:
+        async with Client(target.url, key=key) as client:
+            name = f"own{next(numbers):04d}"
+            headers = (("content-type", "application/json"),)
+            limit = option("rejoinder_timeout")
+            return await client.send("POST", target.path(), body, headers=headers, id=name, case=name, deadline=limit)
+
+    def ask(body: Any) -> Exchange:
+        return asyncio.run(send(target.body(**body) if isinstance(body, dict) else body))
+
+    return ask
+
+
+@pytest.fixture(scope="session")
 def rejoinder_verdict(request: pytest.FixtureRequest, rejoinder_run: Run) -> Verdict:
     """The verdict on the rule that the item is for."""
     verdicts = {verdict.rule: verdict for verdict in rejoinder_run.verdicts}
@@ -210,7 +253,11 @@ def outdated(run: Run, rule: str) -> tuple[list[str], list[str]]:
     """Return what the run says of a rule's entries in the baseline: the unexpected passes, and the stale ones."""
     baseline = run.footer.get("baseline", {})
     passes, stale = (
-        [f"{entry['rule']}@{entry['case']}: {entry['note']}" for entry in baseline.get(name, ()) if entry["rule"] == rule]
+        [
+            f"{entry['rule']}@{entry['case']}: {entry['note']}"
+            for entry in baseline.get(name, ())
+            if entry["rule"] == rule
+        ]
         for name in ("unexpected_passes", "stale")
     )
     return passes, stale

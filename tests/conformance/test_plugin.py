@@ -117,3 +117,112 @@ def test_the_shipped_items_lie_in_the_package() -> None:
     import rejoinder.conformance.plugin as plugin
 
     assert (Path(plugin.__file__).with_name("test_rules.py")).exists()
+
+
+def smoke(pytester: pytest.Pytester, url: str, *words: str) -> pytest.RunResult:
+    return pytester.runpytest_subprocess(*ITEMS, "--rejoinder-url", url, "--rejoinder-plan", "smoke", *words)
+
+
+def known(pytester: pytest.Pytester, *rules: str, case: str = "*") -> tuple[str, ...]:
+    entries = [f'[[known]]\nrule = "{rule}"\ncase = "{case}"\nreason = "not yet"\n' for rule in rules]
+    (pytester.path / "known.toml").write_text("".join(entries))
+    return "--rejoinder-baseline", "known.toml"
+
+
+@pytest.fixture(scope="module")
+def broken() -> Iterator[str]:
+    with running(Sandbox(faults=["sequence-numbers-missing"])) as url:
+        yield url
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_known_failure_is_an_expected_one(pytester: pytest.Pytester, broken: str, workers: str) -> None:
+    words = (
+        *known(pytester, "EVT-02"),
+        "--rejoinder-baseline-strict",
+        "-n",
+        workers,
+        "--junitxml",
+        "j.xml",
+        "-rx",
+        "-v",
+    )
+    result = smoke(pytester, broken, *words)
+    assert result.ret == 0, result.stdout.str()
+    assert result.parseoutcomes()["xfailed"] == 1
+    result.stdout.fnmatch_lines(["KNOWN *test_rule[[]EVT-02[]] - known: not yet"])
+    [case] = [c for c in ElementTree.parse(pytester.path / "j.xml").iter("testcase") if "EVT-02" in c.attrib["name"]]
+    properties: dict[str, set[str]] = {}
+    for entry in case.iter("property"):
+        properties.setdefault(entry.attrib["name"], set()).add(entry.attrib["value"])
+    assert properties["rule"] == {"EVT-02"}
+    assert properties["level"] == {"MUST"}
+    assert properties["verdict"] == {"known"}
+    assert properties["known"] == {"not yet"}
+    assert int(min(properties["judged"])) >= int(min(properties["failed"])) > 0
+    assert all(len(mark) == 12 for mark in properties["fingerprint"])
+
+
+def test_new_cases_of_a_known_failure_fail(pytester: pytest.Pytester, broken: str) -> None:
+    result = smoke(pytester, broken, *known(pytester, "EVT-02", case="basic.stream"))
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*test_rule[[]EVT-02[]]*", "*known: not yet*"])
+
+
+def test_an_unexpected_pass_is_told_and_fails_when_strict(pytester: pytest.Pytester, clean: str) -> None:
+    words = known(pytester, "EVT-02")
+    result = smoke(pytester, clean, *words, "-rX")
+    assert result.ret == 0
+    assert result.parseoutcomes()["xpassed"] == 1
+    result = smoke(pytester, clean, *words, "--rejoinder-baseline-strict")
+    assert result.ret == 1
+    assert result.parseoutcomes()["failed"] == 1
+    result.stdout.fnmatch_lines(["*XPASS(strict)*EVT-02@[*]: Did not fail*"])
+
+
+def test_a_bad_baseline_ends_the_session(pytester: pytest.Pytester, clean: str) -> None:
+    result = smoke(pytester, clean, *known(pytester, "EVT-2"))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "there is no rule 'EVT-2'" in result.stdout.str() + result.stderr.str()
+    assert smoke(pytester, clean, "--rejoinder-baseline-strict").ret not in (0, 1)
+
+
+def test_one_item_for_each_rule_whatever_runs_them(pytester: pytest.Pytester, broken: str) -> None:
+    words = (
+        "--pyargs",
+        "rejoinder.conformance",
+        "-p",
+        "no:locust",
+        "--rejoinder-url",
+        broken,
+        "--rejoinder-plan",
+        "smoke",
+    )
+    collected = pytester.runpytest_subprocess(*words, "--collect-only", "-q", "-k", "EVT").outlines
+    again = pytester.runpytest_subprocess(*words, "--collect-only", "-q", "-k", "EVT").outlines
+    items = [line for line in collected if "test_rule[" in line]
+    assert items == [line for line in again if "test_rule[" in line]
+    assert len(items) == len(set(items)) > 5
+    assert all("EVT-" in item and item.isascii() for item in items)
+    spread = pytester.runpytest_subprocess(*words, "-n", "2", "-k", "EVT", "-v")
+    ran = {line.split()[-1] for line in spread.outlines if "] " in line and "test_rule[" in line and "%" in line}
+    assert {item.rpartition("::")[2] for item in items} == {item.rpartition("::")[2] for item in ran}
+    assert spread.parseoutcomes()["failed"] == 1
+    last = pytester.runpytest_subprocess(*words, "--lf", "-v")
+    assert last.parseoutcomes()["failed"] == 1
+    assert "passed" not in last.parseoutcomes()
+    last.stdout.fnmatch_lines(["*test_rule[[]EVT-02[]] FAILED*"])
+
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "test_my_endpoint.py"
+
+
+@pytest.mark.skipif(not EXAMPLE.exists(), reason="the documentation is not beside the tests")
+def test_the_worked_example_of_the_documentation(pytester: pytest.Pytester, clean: str, broken: str) -> None:
+    pytester.makepyfile(test_my_endpoint=EXAMPLE.read_text())
+    words = ("-p", "no:locust", "-p", "no:cacheprovider", "-W", "error", "--rejoinder-plan", "smoke")
+    result = pytester.runpytest_subprocess(*words, "--rejoinder-url", clean)
+    assert result.ret == 0, result.stdout.str()
+    assert result.parseoutcomes() == {"passed": 5}
+    result = pytester.runpytest_subprocess(*words, "--rejoinder-url", broken)
+    assert result.parseoutcomes() == {"passed": 4, "failed": 1}, result.stdout.str()

@@ -122,7 +122,7 @@ def prune_command(run: Path, baseline: Path, dialect: str | None, dry_run: bool)
     recorded, ledger, _ = _judged(run, read_baseline(baseline), dialect, "*")
     if not recorded.footer or recorded.footer.get("interrupted"):
         raise UsageError(f"{run} did not come to its end, so it cannot say what is out of date.", "Run it again.")
-    standing = ledger.close({exchange.case for exchange in recorded.exchanges if "unjudged" not in exchange.tags})
+    standing = ledger.close(recorded.exchanges)
     edited = prune(ledger, standing)
     for entry, note in standing.expired:
         if ledger.found(entry):

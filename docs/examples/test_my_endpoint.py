@@ -1,0 +1,53 @@
+"""A suite of one's own on rejoinder: pytest test_my_endpoint.py --rejoinder-url http://127.0.0.1:8000"""
+
+import json
+
+from hypothesis import HealthCheck, given, settings
+
+from rejoinder.conformance.judge import broken_rules
+from rejoinder.strategies import Environment, event_streams, requests, to_sse
+from rejoinder.verdict import Status
+
+# Short answers from what the endpoint says it can serve; stored responses and files are not asked for.
+SERVED = Environment(max_output_tokens=16)
+
+
+def test_rules_that_our_client_depends_on(rejoinder_run):
+    """Some rules matter more than others to us; the examination has judged all of them."""
+    ours = [verdict for verdict in rejoinder_run.verdicts if verdict.rule in ("EVT-02", "EVT-03", "SSE-01")]
+    assert {verdict.rule: verdict.status for verdict in ours if verdict.status is Status.FAIL} == {}
+
+
+def test_a_prompt_of_our_own(rejoinder_ask, rejoinder_target):
+    """The reply to a request of ours is recorded, and judged by every rule on single replies."""
+    exchange = rejoinder_ask({"input": "Say hello.", "max_output_tokens": 16})
+    assert exchange.status == 200
+    assert broken_rules(exchange, rejoinder_target["dialect"]) == []
+    assert exchange.json()["usage"]["output_tokens"] <= 16
+
+
+def test_a_broken_body_is_refused(rejoinder_ask):
+    """Exact bytes are sent as they are."""
+    exchange = rejoinder_ask(b'{"input": ')
+    assert exchange.status == 400
+    assert exchange.json()["error"]["message"]
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(body=requests(env=SERVED, max_items=2))
+def test_no_valid_request_breaks_the_server(rejoinder_ask, body):
+    """Hypothesis draws valid requests, and reduces the first that fails."""
+    assert rejoinder_ask(body).status in range(200, 500)
+
+
+def my_parser(data):
+    """Stands for the client under test: bytes of a stream in, events out."""
+    lines = data.decode().splitlines()
+    return [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(events=event_streams())
+def test_our_client_reads_every_stream(events):
+    """The other direction: what servers send, for the tests of a client; no endpoint is asked."""
+    assert my_parser(to_sse(events)) == events
