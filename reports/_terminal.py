@@ -38,9 +38,7 @@ _SIGNS: Final = {
     Tone.PASS: ("✓", "+"),
     Tone.NONE: ("–", "-"),
 }
-_ASCII: Final = str.maketrans(
-    {"✗": "x", "✓": "+", "–": "-", "·": "-", "×": "x", "…": "~", "µ": "u", "−": "-"}
-)
+_ASCII: Final = str.maketrans({"✗": "x", "✓": "+", "–": "-", "·": "-", "×": "x", "…": "~", "µ": "u", "−": "-"})
 _LOAD_METRICS: Final = (("ttft", "TTFT"), ("itl", "gap"), ("e2e", "end to end"))
 
 
@@ -61,7 +59,7 @@ class Summary:
         lines = [Text.assemble((f"{_SIGNS[seen.tone][0]} {seen.headline}", f"bold {STYLES[seen.tone]}"))]
         lines += _wrapped(seen.sentence, width)
         lines += [Text(), Text(f"  {seen.url}", "bold") if seen.url else Text("  no target")]
-        skip = ("Versions", "Started", "Plan", "Seed", "Requests")
+        skip = ("Versions", "Baseline", "Started", "Plan", "Seed", "Requests")
         facts = [f"{name.lower()} {value}" for name, value in seen.facts if name not in skip]
         lines += [Text(f"  {line}", "dim") for line in _filled(facts, " · ", width - 2)]
         if seen.counts:
