@@ -62,7 +62,8 @@ def assess(
 ) -> None:
     """Judge the exchanges of a result by the selected rules, and fill in verdicts, coverage and standing.
 
-    ``required`` names the features that the endpoint must have. With a baseline, what it expects is known and no failure; when ``strict``, entries that are out of date are one.
+    ``required`` names the features that the endpoint must have. With a baseline, what it expects is known and no
+    failure; when ``strict``, entries that are out of date are one.
     """
     ledger = Ledger(baseline, datetime.now(UTC).date()) if baseline is not None else None
     result.verdicts, result.course = judge_run(

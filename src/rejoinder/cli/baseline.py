@@ -173,7 +173,8 @@ def _judged(run: Path, baseline: Baseline, dialect: str | None, select: str) -> 
     if not recorded.exchanges:
         raise UsageError(f"{run} holds no exchanges, so there is nothing to judge.", "Name a recorded check run.")
     ledger = Ledger(baseline, datetime.now(UTC).date())
-    verdicts = judge(recorded.exchanges, dialect or recorded.header["target"]["dialect"], select=select, ledger=ledger)
+    held_to, required = dialect or recorded.header["target"]["dialect"], recorded.header.get("required", ())
+    verdicts = judge(recorded.exchanges, held_to, select=select, required=required, ledger=ledger)
     if not any(verdict.judged for verdict in verdicts):
         raise UsageError(f"Nothing can be judged in {run}.", "Name a run that reached its endpoint.")
     return recorded, ledger, verdicts

@@ -50,7 +50,9 @@ def command(
     expected = load_baseline(baseline, strict=baseline_strict)
     result = CheckResult(exchanges=old.exchanges, warnings=_warnings(old.damage, old.footer, bool(old.samples)))
     with recording(out) as record:
-        kept: dict[str, Any] = {name: old.header[name] for name in ("plan", "seed", "cases") if name in old.header}
+        kept: dict[str, Any] = {
+            name: old.header[name] for name in ("plan", "seed", "cases", "required") if name in old.header
+        }
         origin = {
             "run": str(run),
             "started_at": old.header["started_at"],
@@ -60,7 +62,8 @@ def command(
         record.writer.header(**record.opening(), target={**target, "dialect": held_to}, **kept, rechecked=origin)
         for exchange in old.exchanges:
             record.writer.exchange(exchange)
-        assess(result, held_to, select=select, baseline=expected, strict=baseline_strict)
+        required = old.header.get("required", ())
+        assess(result, held_to, select=select, required=required, baseline=expected, strict=baseline_strict)
         for verdict in result.verdicts:
             record.writer.verdict(verdict)
         record.footer(result.exit_code, **result.footer)
