@@ -12,6 +12,35 @@ from rejoinder.strategies import Branches
 STATES: Final = ("accepted", "refused", "failed", "not_sent")
 
 
+class Meter:
+    """Measures as exchanges come; see :func:`measure`."""
+
+    def __init__(self, dialect: str = DEFAULT_DIALECT) -> None:
+        self._contract = Branches.of_dialect(dialect)
+        self._found: dict[str, set[str]] = {state: set() for state in STATES[:3]}
+
+    def add(self, exchanges: Iterable[Exchange]) -> None:
+        """Take exchanges into account."""
+        for exchange in exchanges:
+            if "valid" in exchange.tags and "unjudged" not in exchange.tags:
+                self._found[_state(exchange)] |= self._contract.of(exchange.request.json())
+
+    def report(self) -> dict[str, Any]:
+        """Return the coverage so far, for the footer of a run file."""
+        everything = self._contract.all
+        branches: dict[str, list[str]] = {}
+        told: set[str] = set()
+        for state in STATES[:3]:
+            branches[state] = sorted((self._found[state] & everything) - told)
+            told |= self._found[state]
+        branches["not_sent"] = sorted(everything - told)
+        return {
+            "total": len(everything),
+            "counts": {state: len(names) for state, names in branches.items()},
+            "branches": branches,
+        }
+
+
 def measure(exchanges: Iterable[Exchange], dialect: str = DEFAULT_DIALECT) -> dict[str, Any]:
     """Return the coverage of a dialect's undisputed request contract, for the footer of a run file.
 
@@ -19,23 +48,9 @@ def measure(exchanges: Iterable[Exchange], dialect: str = DEFAULT_DIALECT) -> di
     a 2xx, else ``refused`` when one got a 4xx or 501, else ``failed`` when it got a 5xx or no reply, else ``not_sent``.
     The result has ``total`` and, by state, ``counts`` and the sorted ``branches``.
     """
-    contract = Branches.of_dialect(dialect)
-    found: dict[str, set[str]] = {state: set() for state in STATES[:3]}
-    for exchange in exchanges:
-        if "valid" in exchange.tags and "unjudged" not in exchange.tags:
-            found[_state(exchange)] |= contract.of(exchange.request.json())
-    everything = contract.all
-    branches: dict[str, list[str]] = {}
-    told: set[str] = set()
-    for state in STATES[:3]:
-        branches[state] = sorted((found[state] & everything) - told)
-        told |= found[state]
-    branches["not_sent"] = sorted(everything - told)
-    return {
-        "total": len(everything),
-        "counts": {state: len(names) for state, names in branches.items()},
-        "branches": branches,
-    }
+    meter = Meter(dialect)
+    meter.add(exchanges)
+    return meter.report()
 
 
 def _state(exchange: Exchange) -> str:

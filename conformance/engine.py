@@ -139,14 +139,48 @@ class CheckRun:
                 if self._halted:
                     self._lanes.release()
                     break
-                group.create_task(self._case(case))
+                group.create_task(self._follow(CaseSequence(case, self.target)))
         left = self.progress.requests - self.progress.done
         if self._halted and left and not self.result.interrupted:
             self.result.warnings.append(f"{left} of {self.progress.requests} requests were not sent: {self._halted}.")
         return self.result
 
-    async def _case(self, case: PlannedCase) -> None:
-        sequence = CaseSequence(case, self.target)
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will be sent: interrupted, budget spent, endpoint gone."""
+        return bool(self._halted) or self._spent()
+
+    @property
+    def used(self) -> float:
+        """The share of the budget that is used, of the limit that is nearest to its end; 0 without a budget."""
+        budget = self.budget or Budget()
+        return max(
+            self._number / budget.requests if budget.requests else 0.0,
+            self.progress.output_tokens / budget.tokens if budget.tokens else 0.0,
+            (time.monotonic() - self._began) / budget.seconds if budget.seconds else 0.0,
+        )
+
+    @property
+    def requests_left(self) -> int | None:
+        """How many requests the budget has left; ``None`` when it does not limit them."""
+        budget = self.budget
+        return None if budget is None or budget.requests is None else max(0, budget.requests - self._number)
+
+    async def send(self, case: PlannedCase, *tags: str) -> list[Exchange]:
+        """Send one case when a place is free, and return its exchanges that count, as they can be judged.
+
+        With ``tags`` they are recorded under these as not to be judged, since they say again what is known. Nothing is
+        sent, and nothing comes back, once the run has :attr:`ended`.
+        """
+        await self._lanes.acquire()
+        sequence = CaseSequence(case, self.target, tags)
+        if self.ended:
+            self._lanes.release()
+        else:
+            await self._follow(sequence)
+        return sequence.sent
+
+    async def _follow(self, sequence: CaseSequence) -> None:
         try:
             while asked := sequence.next():
                 if len(asked) == 1:
@@ -174,34 +208,34 @@ class CheckRun:
             for attempt in range(BUSY_RETRIES):
                 if exchange.status not in (429, 503) or self._halted:
                     break
-                self._keep(exchange.tagged("unjudged", "repeated"))
+                self._keep(sequence, exchange.tagged("unjudged", "repeated"))
                 await self._pause(exchange, attempt)
                 exchange = await self._send(case, asking)
             if exchange.status is None and exchange.outcome is not Outcome.CANCELLED and not self._halted:
                 # A connection that broke before the reply may be chance; only what happens twice counts.
                 first = exchange.tagged("unjudged", "repeated")
-                self._keep(first)
+                self._keep(sequence, first)
                 exchange = await self._send(case, asking)
                 if exchange.status is not None:
                     self.result.warnings.append(
                         f"Case {case.id} got no reply at first and one when it was repeated: {first.detail}"
                     )
-            exchange = await self._poll(case, asking, exchange)
+            exchange = await self._poll(sequence, asking, exchange)
         finally:
             self.progress.in_flight -= 1
-        self._take(exchange)
+        self._take(sequence, exchange)
         sequence.replies[asking.planned.role] = exchange
 
-    async def _poll(self, case: PlannedCase, asking: Asking, exchange: Exchange) -> Exchange:
+    async def _poll(self, sequence: CaseSequence, asking: Asking, exchange: Exchange) -> Exchange:
         """Repeat a request for as long as its plan wants; return the last exchange, the others are kept."""
         began = time.monotonic()
         while not (self._halted or self._spent() or time.monotonic() - began > self.deadline):
             pause = asking.again(exchange)
             if pause is None:
                 break
-            self._keep(asking.repeated(exchange))
+            self._keep(sequence, asking.repeated(exchange))
             await asyncio.sleep(pause)
-            exchange = await self._send(case, asking)
+            exchange = await self._send(sequence.case, asking)
         return exchange
 
     async def _send(self, case: PlannedCase, asking: Asking) -> Exchange:
@@ -230,37 +264,34 @@ class CheckRun:
             return
         await asyncio.sleep(2.0**attempt / 2 if wait is None else wait)
 
-    def _take(self, exchange: Exchange) -> None:
-        progress = self.progress
-        progress.done += 1
+    def _take(self, sequence: CaseSequence, exchange: Exchange) -> None:
+        progress, planned = self.progress, not sequence.tags
+        progress.done += planned
         if exchange.status is not None:
             self._silent = 0
-            progress.refused += exchange.status >= 400
+            progress.refused += planned and exchange.status >= 400
         elif exchange.outcome is not Outcome.CANCELLED:
-            progress.failed += 1
+            progress.failed += planned
             self._silent += 1
             if self._silent >= SILENCE:
                 self._halt(f"the endpoint no longer answers ({exchange.detail.rstrip('.')})")
         progress.output_tokens += _output_tokens(exchange)
-        self._keep(exchange)
+        self._keep(sequence, exchange)
         self._on_progress(progress)
 
-    def _keep(self, exchange: Exchange) -> None:
+    def _keep(self, sequence: CaseSequence, exchange: Exchange) -> None:
+        if "unjudged" not in exchange.tags:
+            sequence.sent.append(exchange)
+            if sequence.tags:
+                exchange = exchange.tagged("unjudged", *sequence.tags)
         self.result.exchanges.append(exchange)
         self._on_exchange(exchange)
 
     def _spent(self) -> bool:
         """Whether the budget allows no further request; says so once."""
-        budget, progress = self.budget, self.progress
-        if budget is None:
-            return False
-        spent = (
-            (budget.requests is not None and self._number >= budget.requests)
-            or (budget.tokens is not None and progress.output_tokens >= budget.tokens)
-            or (budget.seconds is not None and time.monotonic() - self._began >= budget.seconds)
-        )
+        spent = self.used >= 1
         if spent and not self._halted:
-            self._halted = f"the budget of {budget} is spent"
+            self._halted = f"the budget of {self.budget} is spent"
         return spent
 
     def _halt(self, reason: str) -> None:

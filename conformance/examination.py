@@ -1,21 +1,28 @@
-"""An examination: a plan sent to a target, every exchange recorded, all of it judged."""
+"""An examination: a plan sent to a target, every exchange recorded, all of it judged, what failed confirmed."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rejoinder.conformance.baseline import Baseline, Ledger
+from rejoinder.conformance.cases import Setting
+from rejoinder.conformance.confirm import NOTHING, Allowance, confirm
 from rejoinder.conformance.coverage import measure
 from rejoinder.conformance.engine import CheckResult, CheckRun, Progress
-from rejoinder.conformance.judge import judge_run
+from rejoinder.conformance.fuzz import Search
+from rejoinder.conformance.judge import judge, judge_run
 from rejoinder.conformance.plan import Plan
+from rejoinder.contract import load_dialect
+from rejoinder.exchange import Exchange
 from rejoinder.runfile import RunWriter
 from rejoinder.settings import Budget
+from rejoinder.verdict import Verdict
 from rejoinder.wire.client import Client
 from rejoinder.wire.target import Target
 
@@ -32,23 +39,46 @@ def examine(
     required: Iterable[str] = (),
     baseline: Baseline | None = None,
     strict: bool = False,
+    allowance: Allowance = NOTHING,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_judging: Callable[[], None] = lambda: None,
+    on_confirming: Callable[[int, str], None] = lambda spent, note: None,
     on_interrupt: Callable[[], None] | None = None,
 ) -> CheckResult:
-    """Send the plan, write exchanges and verdicts to the run file, and return both.
+    """Send the plan, judge, confirm what failed, write exchanges and verdicts to the run file, and return both.
 
-    ``deadline`` is how many seconds one request may take. With ``on_interrupt`` the first Ctrl-C ends the run in order
-    (what was gathered is judged) after calling it, and the second one at once. ``on_judging`` is called before the
-    judging. ``required``, ``baseline`` and ``strict`` are those of :func:`assess`.
+    ``deadline`` is how many seconds one request may take; ``allowance`` is what confirming findings may cost. With
+    ``on_interrupt`` the first Ctrl-C ends the run in order (what was gathered is judged) after calling it, and the
+    second one at once. ``on_judging`` is called before the judging, ``on_confirming`` for each case that is sent again.
+    ``required``, ``baseline`` and ``strict`` are those of :func:`assess`.
     """
-    result = asyncio.run(_send(target, plan, writer, concurrency, budget, deadline, on_progress, on_interrupt))
-    result.warnings[:0] = target.warnings
-    on_judging()
-    assess(result, target.dialect, select=select, required=required, baseline=baseline, strict=strict)
-    for verdict in result.verdicts:
-        writer.verdict(verdict)
-    return result
+    dialect = load_dialect(target.dialect)
+
+    def judgement(result: CheckResult) -> None:
+        assess(result, target.dialect, select=select, required=required, baseline=baseline, strict=strict)
+
+    async def work(sender: CheckRun) -> None:
+        result = await sender.run()
+        on_judging()
+        await asyncio.to_thread(judgement, result)
+
+        def judging(exchanges: Sequence[Exchange], rules: str) -> list[Verdict]:
+            return judge(exchanges, dialect, select=rules, course=result.course)
+
+        result.warnings += await confirm(
+            sender,
+            target,
+            dialect,
+            {case.id: case for case in plan.cases},
+            result.verdicts,
+            result.exchanges,
+            judging,
+            allowance,
+            on_progress=on_confirming,
+        )
+
+    sender = Sending(target, plan, writer, concurrency, budget, deadline, on_progress, on_interrupt)
+    return sender.conduct(work)
 
 
 def assess(
@@ -75,40 +105,109 @@ def assess(
         result.warnings += result.baseline.warnings()
 
 
-async def _send(
+def search(
     target: Target,
-    plan: Plan,
+    seed: int,
+    budget: Budget,
     writer: RunWriter,
-    concurrency: int,
-    budget: Budget | None,
-    deadline: float,
-    on_progress: Callable[[Progress], None],
-    on_interrupt: Callable[[], None] | None,
+    *,
+    concurrency: int = 4,
+    deadline: float = 120.0,
+    select: str = "*",
+    baseline: Baseline | None = None,
+    reruns: int = 3,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_found: Callable[[int], None] = lambda findings: None,
+    on_confirming: Callable[[int, str], None] = lambda spent, note: None,
+    on_interrupt: Callable[[], None] | None = None,
 ) -> CheckResult:
-    async with Client(target.url, key=target.key, second_key=target.second_key) as client:
-        run = CheckRun(
-            client,
-            target,
-            plan,
-            concurrency=concurrency,
-            budget=budget,
-            deadline=deadline,
-            on_exchange=writer.exchange,
-            on_progress=on_progress,
+    """Search at random until the budget is spent; everything else is as for :func:`examine`.
+
+    ``reruns`` is how often the case of a new finding is sent again, 0 for not confirming any. ``on_found`` gets the
+    number of findings so far. What a ``baseline`` expects is known; which entries are out of date a search cannot tell.
+    """
+    dialect = load_dialect(target.dialect)
+    ledger = Ledger(baseline, datetime.now(UTC).date()) if baseline is not None else None
+
+    async def work(sender: CheckRun) -> None:
+        found = Search(
+            sender,
+            Setting(dialect, target.model),
+            seed,
+            select=select,
+            ledger=ledger,
+            reruns=reruns,
+            on_found=on_found,
+            on_confirming=on_confirming,
         )
-        if on_interrupt is None or threading.current_thread() is not threading.main_thread():
-            return await run.run()
-        loop = asyncio.get_running_loop()
-
-        def interrupt() -> None:
-            loop.remove_signal_handler(signal.SIGINT)
-            on_interrupt()
-            run.stop()
-
-        with suppress(NotImplementedError):  # event loops without signals
-            loop.add_signal_handler(signal.SIGINT, interrupt)
         try:
-            return await run.run()
+            await found.run()
         finally:
-            with suppress(NotImplementedError):
-                loop.remove_signal_handler(signal.SIGINT)
+            sender.result.verdicts = found.verdicts
+            sender.result.course = found.course
+            sender.result.coverage = found.coverage.report()
+
+    sender = Sending(target, Plan("fuzz", ()), writer, concurrency, budget, deadline, on_progress, on_interrupt)
+    return sender.conduct(work)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """How the requests of a run are sent; the fields are those of :func:`examine`."""
+
+    target: Target
+    plan: Plan
+    writer: RunWriter
+    concurrency: int
+    budget: Budget | None
+    deadline: float
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    on_interrupt: Callable[[], None] | None = None
+
+    def conduct(self, work: Callable[[CheckRun], Awaitable[None]]) -> CheckResult:
+        """Let ``work`` send what it wants; return the run's result, whose exchanges and verdicts are written."""
+
+        async def run() -> CheckResult:
+            target = self.target
+            async with Client(target.url, key=target.key, second_key=target.second_key) as client:
+                sender = CheckRun(
+                    client,
+                    target,
+                    self.plan,
+                    concurrency=self.concurrency,
+                    budget=self.budget,
+                    deadline=self.deadline,
+                    on_exchange=self.writer.exchange,
+                    on_progress=self.on_progress,
+                )
+                with interruptible(sender, self.on_interrupt):
+                    await work(sender)
+                return sender.result
+
+        result = asyncio.run(run())
+        result.warnings[:0] = self.target.warnings
+        for verdict in result.verdicts:
+            self.writer.verdict(verdict)
+        return result
+
+
+@contextmanager
+def interruptible(run: CheckRun, on_interrupt: Callable[[], None] | None) -> Iterator[None]:
+    """Let the first Ctrl-C end a run in order, after calling ``on_interrupt``; without that it ends at once."""
+    if on_interrupt is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        on_interrupt()
+        run.stop()
+
+    with suppress(NotImplementedError):  # event loops without signals
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        with suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGINT)

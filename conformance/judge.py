@@ -37,6 +37,7 @@ def judge(
     select: str = "*",
     required: Iterable[str] = (),
     ledger: Ledger | None = None,
+    course: Course | None = None,
 ) -> list[Verdict]:
     """Judge recorded exchanges by all selected rules of a dialect and return the verdicts in catalogue order.
 
@@ -45,9 +46,10 @@ def judge(
 
     Never raises on anything an endpoint sent; a check that breaks gives its rule the status ``error``.
     Exchanges tagged ``unjudged`` (finding the endpoint, repeated requests) are left out. ``required`` names the
-    features that the endpoint must have.
+    features that the endpoint must have. ``course`` is what the run shows as a whole that the exchanges are a part of;
+    by default they are a run.
     """
-    return judge_run(exchanges, dialect, select=select, required=required, ledger=ledger)[0]
+    return judge_run(exchanges, dialect, select=select, required=required, ledger=ledger, course=course)[0]
 
 
 def judge_run(
@@ -57,12 +59,14 @@ def judge_run(
     select: str = "*",
     required: Iterable[str] = (),
     ledger: Ledger | None = None,
+    course: Course | None = None,
 ) -> tuple[list[Verdict], Course]:
     """Judge as :func:`judge` does, and return with the verdicts what the run shows as a whole."""
     dialect = load_dialect(dialect) if isinstance(dialect, str) else dialect
-    course = Course(required=frozenset(required))
-    views = [View(exchange, dialect, course) for exchange in exchanges if "unjudged" not in exchange.tags]
-    course.abilities, course.capabilities = abilities(views), capabilities(views)
+    own = Course(required=frozenset(required)) if course is None else course
+    views = [View(exchange, dialect, own) for exchange in exchanges if "unjudged" not in exchange.tags]
+    if course is None:
+        own.abilities, own.capabilities = abilities(views), capabilities(views)
     subjects = _subjects(views)
     table = checks_by_rule()
     verdicts = []
@@ -71,9 +75,50 @@ def judge_run(
         if level is not Level.OFF:
             verdict = _verdict(rule, level, table[rule.id], subjects, ledger)
             if verdict.status is Status.NOT_APPLICABLE and not rule.unchecked:
-                verdict.reason = _lacking(rule, course) or verdict.reason
+                verdict.reason = _lacking(rule, own) or verdict.reason
             verdicts.append(verdict)
-    return verdicts, course
+    return verdicts, own
+
+
+def merge(before: Sequence[Verdict], after: Sequence[Verdict]) -> list[Verdict]:
+    """Return the verdicts on two lots of exchanges, judged one after the other by the same rules.
+
+    Findings that are the same are one, with the evidence of the first; rules over a whole run have seen each
+    lot by itself.
+    """
+    if not before:
+        return list(after)
+    later = {verdict.rule: verdict for verdict in after}
+    return [_merged(verdict, later[verdict.rule]) if verdict.rule in later else verdict for verdict in before]
+
+
+# Of two lots, the one that says more gives the verdict.
+_WEIGHTS: Final = (
+    Status.FAIL,
+    Status.WARN,
+    Status.KNOWN,
+    Status.ERROR,
+    Status.PASS,
+    Status.DECLINED,
+    Status.NOT_APPLICABLE,
+)
+
+
+def _merged(before: Verdict, after: Verdict) -> Verdict:
+    stronger = min(before, after, key=lambda verdict: _WEIGHTS.index(verdict.status))
+    findings = {(finding.fingerprint, finding.known): finding for finding in before.findings}
+    for finding in after.findings:
+        known = findings.setdefault((finding.fingerprint, finding.known), finding)
+        if known is not finding:
+            known.count += finding.count
+            new = [case for case in finding.cases if case not in known.cases]
+            known.cases += new[: max(0, MAX_CASES - len(known.cases))]
+    return replace(
+        stronger,
+        judged=before.judged + after.judged,
+        failed=before.failed + after.failed,
+        findings=sorted(findings.values(), key=lambda finding: (finding.known is not None, -finding.count)),
+    )
 
 
 def _lacking(rule: Rule, course: Course) -> str:

@@ -11,26 +11,26 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
 import click
 
-from rejoinder.conformance.cases import PlannedCase
+from rejoinder.conformance.cases import Setting
+from rejoinder.conformance.fuzz import random_cases
 from rejoinder.conformance.judge import judge
 from rejoinder.conformance.plan import PLAN_NAMES, Plan, build_plan
-from rejoinder.conformance.sequence import Asking, CaseSequence
+from rejoinder.conformance.rehearsal import SECOND_KEY, Clock, run_in_process
 from rejoinder.contract import dialect_names, load_dialect
-from rejoinder.exchange import Exchange, Request
-from rejoinder.sandbox import FAULTS, Sandbox, record
+from rejoinder.exchange import Exchange
+from rejoinder.sandbox import FAULTS, Sandbox
 from rejoinder.verdict import Status, Verdict
-from rejoinder.wire.client import encode_json
 from rejoinder.wire.target import Target
 
 CLEAN: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
@@ -47,12 +47,9 @@ CLEAN: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
 REQUIRED: Final = ("streaming", "images", "background")
 """Features that the sandbox is told to have."""
 
-IN_FLIGHT: Final = 4
-SECOND_KEY: Final = "the-second-tenant"
-_BATCH: Final = 16
-_DEADLINE: Final = 120.0
-# The clock of the sandbox goes on by so many seconds between requests.
-_PAUSE: Final = 0.05
+SEED: Final = 7
+SEARCHED: Final = 300
+"""Random cases that are sent after the plan for faults that are rare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,27 +91,6 @@ def kill_matrix(plan: str, dialects: Sequence[str], faults: Iterable[str], *, wo
         yield from pool.map(_row, jobs)
 
 
-def run_in_process(plan: Plan, sandbox: Sandbox, target: Target, clock: Clock) -> Iterator[list[Exchange]]:
-    """Send a plan to a sandbox in this process and yield the exchanges, a few whole cases at a time."""
-    for place in range(0, len(plan.cases), _BATCH):
-        yield list(_batch(plan.cases[place : place + _BATCH], sandbox, target, clock))
-
-
-@dataclass(slots=True)
-class Clock:
-    """A clock that goes on only when told to."""
-
-    now: float = field(default_factory=lambda: float(int(time.time())))
-
-    def __call__(self) -> float:
-        """Return the time in Unix seconds."""
-        return self.now
-
-    def elapse(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += seconds
-
-
 def _row(job: tuple[str, str, str]) -> Row:
     plan, dialect, subject = job
     variant = CLEAN.get(subject)
@@ -132,7 +108,8 @@ def _row(job: tuple[str, str, str]) -> Row:
         fired.update(verdict.rule for verdict in verdicts if verdict.findings)
         errors.update(verdict.reason for verdict in verdicts if verdict.status is Status.ERROR)
 
-    for batch in run_in_process(_plan(plan, dialect, model), sandbox, target, clock):
+    rare = variant is None and FAULTS[subject].rare
+    for batch in run_in_process(_plan(plan, dialect, model, rare), sandbox, target, clock):
         exchanges += batch
         if variant is None:
             look(judge(batch, dialect))
@@ -153,67 +130,13 @@ def _row(job: tuple[str, str, str]) -> Row:
 
 
 @cache
-def _plan(name: str, dialect: str, model: str | None) -> Plan:
-    return build_plan(name, load_dialect(dialect), model=model)
-
-
-def _batch(cases: Sequence[PlannedCase], sandbox: Sandbox, target: Target, clock: Clock) -> Iterator[Exchange]:
-    waiting = [CaseSequence(case, target) for case in cases]
-    lanes: list[tuple[CaseSequence, list[Asking]]] = []
-    while waiting or lanes:
-        # Who still repeats a request goes on with it; whose replies are all in asks the next ones.
-        lanes = [(sequence, asked) for sequence, open_ in lanes if (asked := open_ or sequence.next())]
-        while waiting and len(lanes) < IN_FLIGHT:
-            sequence = waiting.pop(0)
-            if asked := sequence.next():
-                lanes.append((sequence, asked))
-        began = clock.now
-        # All ask before any reply is read, so that the requests are in flight together.
-        told = []
-        together = [(sequence, asking) for sequence, open_ in lanes for asking in open_]
-        for sequence, asking in sorted(together, key=lambda pair: pair[1].wait):
-            clock.now = began + asking.wait
-            request = _request(asking)
-            told.append((sequence, asking, request, clock.now, sandbox.handle(request)))
-        longest = 0.0
-        for sequence, asking, request, started, reply in told:
-            planned = asking.planned
-            clock.now = started
-            limit = planned.read_limit
-            exchange = record(
-                request,
-                reply,
-                id=f"{sequence.case.id}/{planned.role}",
-                case=sequence.case.id,
-                role=planned.role,
-                tags=asking.tags,
-                started_at=started,
-                deadline=planned.deadline or _DEADLINE,
-                pace=planned.pace,
-                elapse=clock.elapse,
-                **({} if limit is None else {"read_limit": limit}),
-            )
-            exchange = asking.recorded(exchange)
-            pause = asking.again(exchange)
-            ended = started - began + exchange.ended_at
-            if pause is None:
-                sequence.replies[planned.role] = exchange
-                next(open_ for lane, open_ in lanes if lane is sequence).remove(asking)
-            else:
-                exchange = asking.repeated(exchange)
-                asking.wait = 0.0
-                ended += pause
-            longest = max(longest, ended)
-            yield exchange
-        clock.now = began + longest + _PAUSE
-
-
-def _request(asking: Asking) -> Request:
-    body = asking.body
-    data = b"" if body is None else body if isinstance(body, bytes) else encode_json(body)
-    headers = {name.lower(): value for name, value in asking.headers}
-    sent = tuple((name, value) for name, value in headers.items() if value is not None)
-    return Request(asking.planned.method, asking.path, sent, data)
+def _plan(name: str, dialect: str, model: str | None, rare: bool) -> Plan:
+    """Return the plan; for rare faults a random search follows it where the plan is the whole one."""
+    plan = build_plan(name, load_dialect(dialect), model=model)
+    if not rare or name != "full":
+        return plan
+    cases = islice(random_cases(Setting(load_dialect(dialect), model), SEED), SEARCHED)
+    return Plan(name, (*plan.cases, *cases))
 
 
 @click.command("kill")

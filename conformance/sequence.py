@@ -60,11 +60,17 @@ class Asking:
 
 
 class CaseSequence:
-    """The requests of one case to a target, in their sequence. ``replies`` are the last ones that they got, by role."""
+    """The requests of one case to a target, in their sequence.
 
-    def __init__(self, case: PlannedCase, target: Target) -> None:
+    ``replies`` are the last ones that they got, by role. ``tags`` say why the case is sent beside the plan, and
+    ``sent`` are its exchanges that count; both are kept by whoever sends.
+    """
+
+    def __init__(self, case: PlannedCase, target: Target, tags: tuple[str, ...] = ()) -> None:
         self.case = case
+        self.tags = tags
         self.replies: dict[str, Exchange] = {}
+        self.sent: list[Exchange] = []
         self._target = target
         self._groups = case.groups()
 

@@ -26,11 +26,12 @@ from rejoinder.strategies.bodies import (
 )
 from rejoinder.strategies.compiler import from_contract
 from rejoinder.strategies.conversations import conversations
+from rejoinder.strategies.corpus import draw
 from rejoinder.strategies.coverage import Branches, Coverage
 from rejoinder.strategies.edge import EdgeCase, edge_cases
 from rejoinder.strategies.encode import to_bytes
 from rejoinder.strategies.environment import Environment
-from rejoinder.strategies.invalid import Mutant, invalid_requests, surely_invalid
+from rejoinder.strategies.invalid import Mutant, classify, invalid_requests, surely_invalid
 from rejoinder.strategies.reduce import Reduction, minimise
 from rejoinder.strategies.streams import event_streams, output_items, responses, to_sse, unfold
 from rejoinder.strategies.systematic import Case, each_choice, one_factor, pairwise, variants
@@ -43,8 +44,10 @@ __all__ = [
     "Environment",
     "Mutant",
     "Reduction",
+    "classify",
     "content_parts",
     "conversations",
+    "draw",
     "each_choice",
     "edge_cases",
     "event_streams",

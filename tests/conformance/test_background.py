@@ -14,8 +14,8 @@ import pytest
 from rejoinder.conformance.cases import Planned, PlannedCase, Setting, background
 from rejoinder.conformance.engine import CheckResult, CheckRun
 from rejoinder.conformance.judge import judge
-from rejoinder.conformance.kill import Clock, run_in_process
 from rejoinder.conformance.plan import Plan
+from rejoinder.conformance.rehearsal import Clock, run_in_process
 from rejoinder.contract import load_dialect
 from rejoinder.exchange import Chunk, Exchange
 from rejoinder.sandbox import Sandbox

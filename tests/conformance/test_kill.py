@@ -6,8 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from rejoinder.conformance.cases import Planned, PlannedCase
-from rejoinder.conformance.kill import CLEAN, Clock, command, kill_matrix, run_in_process
+from rejoinder.conformance.kill import CLEAN, command, kill_matrix
 from rejoinder.conformance.plan import Plan, build_plan
+from rejoinder.conformance.rehearsal import Clock, run_in_process
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.sandbox import FAULTS, Sandbox
 from rejoinder.wire.target import Target

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from rejoinder.conformance.cases import Setting, background, errors, isolation, meaning, parameters, state, tools
 from rejoinder.conformance.judge import broken_rules, judge
-from rejoinder.conformance.kill import REQUIRED, SECOND_KEY, Clock, run_in_process
+from rejoinder.conformance.kill import REQUIRED
 from rejoinder.conformance.plan import Plan
+from rejoinder.conformance.rehearsal import SECOND_KEY, Clock, run_in_process
 from rejoinder.contract import dialect_names, load_dialect, load_rules
 from rejoinder.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.sandbox import FAULTS, Fault, Sandbox, _faults_meaning, _faults_parameters, exercises, record

@@ -11,8 +11,8 @@ import pytest
 from rejoinder.conformance.cases import Setting, state
 from rejoinder.conformance.cases.state import other_id
 from rejoinder.conformance.judge import judge
-from rejoinder.conformance.kill import Clock, run_in_process
 from rejoinder.conformance.plan import Plan
+from rejoinder.conformance.rehearsal import Clock, run_in_process
 from rejoinder.contract import load_dialect
 from rejoinder.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.sandbox import Sandbox

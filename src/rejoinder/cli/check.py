@@ -37,10 +37,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--plan",
-    type=click.Choice(["smoke", "quick", "full"]),
+    type=click.Choice(["smoke", "quick", "full", "fuzz"]),
     default="quick",
     show_default=True,
-    help="How much is asked: some 17 requests, some 160, or every branch of the contract.",
+    help="How much is asked: some 17 requests, some 160, every branch of the contract, or a random search "
+    "until the budget ends.",
 )
 @click.option(
     "--concurrency",
@@ -51,7 +52,10 @@ if TYPE_CHECKING:
     help="Requests in flight at once; 1 is one after the other.",
 )
 @click.option(
-    "--budget", type=parse_budget, metavar="B", help="Stop after 200requests, 50ktokens or 10min; several with commas."
+    "--budget",
+    type=parse_budget,
+    metavar="B",
+    help="Stop after 200requests, 50ktokens or 10min; several with commas. The plan fuzz has 200requests by default.",
 )
 @click.option(
     "--timeout",
@@ -76,6 +80,13 @@ if TYPE_CHECKING:
     help="Send the plan full, and fail when the endpoint lacks any feature that the dialect defines.",
 )
 @baseline_options
+@click.option(
+    "--reruns",
+    type=click.IntRange(0, 50),
+    metavar="N",
+    help="How often the case of a failure is sent again, 3 times by default; the plan smoke sends none.",
+)
+@click.option("--no-confirm", is_flag=True, help="Send nothing again: neither to confirm failures nor to reduce them.")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of what is drawn at random.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress; only the closing summary.")
 def command(
@@ -94,6 +105,8 @@ def command(
     certify: bool,
     baseline: Path | None,
     baseline_strict: bool,
+    reruns: int | None,
+    no_confirm: bool,
     seed: int,
     quiet: bool,
 ) -> int:
@@ -114,6 +127,8 @@ def command(
         raise UsageError("--select leaves out CAP-01, which judges what is required.", "Add CAP-01 to the rules.")
     if not rule_count(dialect, select):
         raise UsageError(f"--select {select!r} selects no rule.", "`rejoinder rules` lists the rules.")
+    if required and plan == "fuzz":
+        raise UsageError("The plan fuzz cannot tell which features are there.", "Use --require with another plan.")
     expected = load_baseline(baseline, strict=baseline_strict)
     key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
     with recording(out) as record, Steps(quiet=quiet) as steps:
@@ -134,6 +149,7 @@ def command(
             baseline=expected,
             strict=baseline_strict,
             seed=seed,
+            reruns=0 if no_confirm else reruns,
         )
         record.footer(result.exit_code, **result.footer)
     close_run(record)
@@ -158,25 +174,42 @@ def check_endpoint(
     baseline: Baseline | None = None,
     strict: bool = False,
     seed: int = 0,
+    reruns: int | None = None,
 ) -> CheckResult:
-    """Find the endpoint, send the plan, judge, and write all of it but the footer to the run file."""
-    from rejoinder.conformance.examination import examine
+    """Find the endpoint, send the plan, judge, confirm, and write all of it but the footer to the run file.
+
+    ``plan_name`` is a plan's, or ``fuzz``; ``reruns`` says how often the case of a failure is sent again (``None``: as
+    often as the plan has it, 0: nothing is confirmed).
+    """
+    from rejoinder.conformance.confirm import ALLOWANCES
+    from rejoinder.conformance.examination import examine, search
+    from rejoinder.conformance.fuzz import DEFAULT_BUDGET, most_tokens
     from rejoinder.conformance.judge import broken_rules, select_rules
-    from rejoinder.conformance.plan import build_plan
+    from rejoinder.conformance.plan import Plan, build_plan
     from rejoinder.contract import load_dialect
 
     steps.step(f"Looking for an endpoint at {url}")
     target = record.discover(url, key=key, second_key=second_key, model=model, dialect=dialect)
-    plan = build_plan(plan_name, load_dialect(dialect), model=target.model)
+    fuzzing = plan_name == "fuzz"
+    plan = Plan("fuzz", ()) if fuzzing else build_plan(plan_name, load_dialect(dialect), model=target.model)
+    allowance = ALLOWANCES["full" if fuzzing else plan_name].with_reruns(reruns)
     cases = {case.id: case.intent for case in plan.cases}
     asked = {"required": sorted(required)} if required else {}
     record.header(target, url=url, model=model, dialect=dialect, plan=plan.name, seed=seed, cases=cases, **asked)
     model_words = f"model {target.model}" if target.model else "no model named"
     steps.say(f"{target.url}, {model_words}, dialect {dialect}")
-    steps.say(f"Plan {plan.name}: up to {plan.requests} requests and {plan.output_tokens} output tokens")
+    if fuzzing:
+        budget = budget or DEFAULT_BUDGET
+        tokens = "" if budget.requests is None else f", up to {most_tokens(budget.requests)} output tokens"
+        steps.say(f"Plan fuzz: random requests of seed {seed} until the budget of {budget} is spent{tokens}")
+    else:
+        steps.say(f"Plan {plan.name}: up to {plan.requests} requests and {plan.output_tokens} output tokens")
+        if allowance.total:
+            steps.say(f"Up to {allowance.total} requests more confirm and reduce what fails, if anything does")
     for warning in target.warnings:
         steps.say(f"Note: {warning}")
-    steps.step("Asking", plan.requests, unit="requests")
+    total = budget.requests if fuzzing and budget is not None else plan.requests
+    steps.step("Searching" if fuzzing else "Asking", total, unit="requests")
 
     chosen = {rule.id for rule in select_rules(select)}
     broken: set[str] = set()
@@ -188,10 +221,46 @@ def check_endpoint(
 
     record.writer.watch = watch
 
+    findings = 0
+
+    def found(count: int) -> None:
+        nonlocal findings
+        findings = count
+
     def show(progress: Progress) -> None:
-        told = [(len(broken), "MUST rules broken" if len(broken) != 1 else "MUST rule broken")]
+        told = [(findings, "findings so far" if findings != 1 else "finding so far")] if fuzzing else []
+        told += [(len(broken), "MUST rules broken" if len(broken) != 1 else "MUST rule broken")]
         told += [(progress.failed, "without reply"), (progress.refused, "refused")]
         steps.update(progress.done, ", ".join(f"{amount} {what}" for amount, what in told if amount))
+
+    def interrupt() -> None:
+        steps.say("Interrupted: judging what was gathered. Ctrl-C once more quits at once.")
+
+    if fuzzing:
+        assert budget is not None
+        return search(
+            target,
+            seed,
+            budget,
+            record.writer,
+            concurrency=concurrency,
+            deadline=timeout,
+            select=select,
+            baseline=baseline,
+            reruns=allowance.reruns,
+            on_progress=show,
+            on_found=found,
+            on_interrupt=interrupt,
+        )
+
+    confirming = False
+
+    def confirm(spent: int, note: str) -> None:
+        nonlocal confirming
+        if not confirming:
+            steps.step("Confirming", allowance.total, unit="requests")
+        confirming = True
+        steps.update(spent, note)
 
     return examine(
         target,
@@ -204,7 +273,9 @@ def check_endpoint(
         required=required,
         baseline=baseline,
         strict=strict,
+        allowance=allowance,
         on_progress=show,
         on_judging=lambda: steps.step("Judging"),
-        on_interrupt=lambda: steps.say("Interrupted: judging what was gathered. Ctrl-C once more quits at once."),
+        on_confirming=confirm,
+        on_interrupt=interrupt,
     )

@@ -74,8 +74,8 @@ class Fault:
     ``breaks`` names the rules that are surely broken where the fault shows; ``title`` says in one sentence what it
     does; ``dialects`` the dialects in which that is a defect (all when empty). ``fails`` makes the run break down in
     the middle, for defects in how a failure is told. ``replaces`` makes a response take the place of the one that has
-    its id. The other fields are the hooks, in the order in which they are
-    called:
+    its id. ``rare`` says that no covering set of requests shows it, and only a random search is likely to. The other
+    fields are the hooks, in the order in which they are called:
 
     - ``request`` gets the valid body of a create request and returns the one to answer, or refuses it;
     - ``response`` changes a response object; its second argument is the event type, or ``plain`` for a plain body;
@@ -102,6 +102,7 @@ class Fault:
     dialects: tuple[str, ...] = ()
     fails: bool = False
     replaces: bool = False
+    rare: bool = False
     request: Callable[[Json, Occasion], Json] | None = None
     response: Callable[[Json, str, Occasion], None] | None = None
     events: Callable[[Events, Occasion], Events] | None = None

@@ -327,6 +327,17 @@ FAULTS: Final = (
         request=_crash,
     ),
     Fault(
+        id="rare-sampling-crashes",
+        title="A combination of sampling parameters that hardly anyone sends is a server error.",
+        breaks=("HTTP-03",),
+        when=Condition(
+            "only with top_p and top_logprobs, and without include",
+            lambda o: bool(o.body.get("top_p") and o.body.get("top_logprobs") and not o.body.get("include")),
+        ),
+        rare=True,
+        request=_crash,
+    ),
+    Fault(
         id="odd-tool-schema-crashes",
         title="A function tool with an uncommon but valid schema is a server error.",
         breaks=("HTTP-03",),

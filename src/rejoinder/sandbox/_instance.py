@@ -31,8 +31,8 @@ def instance(schema: Any, text: str) -> Any:
     """Return a value that the schema accepts, with ``text`` as the value of its free strings.
 
     The value is small: required properties only (all of them where the schema is strict about others), arrays as
-    short as allowed. Of the keywords of JSON Schema the common ones steer it; for the rest (``pattern``, ``not``,
-    ``if``) there is no promise.
+    short as allowed. Of the keywords of JSON Schema the common ones steer it, of patterns the simple ones; for the rest
+    (``not``, ``if``) there is no promise.
     """
     return _value(schema, text or "parrot", schema if isinstance(schema, Mapping) else {}, _MAX_DEPTH)
 
@@ -177,7 +177,15 @@ def _string(schema: Mapping[str, Any], text: str) -> str:
     least, most = _limit(schema, "minLength", 0), _limit(schema, "maxLength", len(value))
     if len(value) < least:
         value += "-" * min(least - len(value), 100_000)
-    return value[: max(most, least)]
+    value = value[: max(most, least)]
+    return _matching(schema, value) if isinstance(schema.get("pattern"), str) else value
+
+
+def _matching(schema: Mapping[str, Any], text: str) -> str:
+    """Return the text, or a run of one character, whichever fits the pattern; the text where none does."""
+    fits = {key: value for key, value in schema.items() if key in ("pattern", "minLength", "maxLength")}
+    runs = (char * length for length in range(13) for char in "Aa0-")
+    return next((value for value in (text, *runs) if accepts(fits, value)), text)
 
 
 def _number(schema: Mapping[str, Any], *, whole: bool) -> int | float:

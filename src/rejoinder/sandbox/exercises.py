@@ -166,6 +166,7 @@ def _bodies() -> Iterator[tuple[str, Json]]:
     )
     yield "logprobs", {"input": "Say this.", "include": ["message.output_text.logprobs"], "top_logprobs": 2}
     yield "background", {"input": "Take your time.", "background": True}
+    yield "sampling", {"input": "Say hello.", "top_p": 0.9, "top_logprobs": 2}
     yield "not-stored", {"input": "Forget this.", "store": False, "metadata": {"run": "1"}}
     yield "request-id", {"input": "Name this.", "request_id": "exercise-1"}
     yield "conversation", {"input": "Remember this.", "conversation": "conv_1"}

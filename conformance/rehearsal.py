@@ -1,0 +1,135 @@
+"""Rehearsals: cases sent to a sandbox in this process, without a network and without letting time pass."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from rejoinder.conformance.cases import Planned, PlannedCase, Replies
+from rejoinder.conformance.plan import Plan
+from rejoinder.conformance.sequence import Asking, CaseSequence
+from rejoinder.exchange import Exchange, Request
+from rejoinder.sandbox import Sandbox, record
+from rejoinder.wire.client import encode_json
+from rejoinder.wire.target import Target
+
+IN_FLIGHT: Final = 4
+"""Cases that are under way at once."""
+
+SECOND_KEY: Final = "the-second-tenant"
+_MODEL: Final = "parrot"
+_BATCH: Final = 16
+_DEADLINE: Final = 120.0
+# The clock of the sandbox goes on by so many seconds between requests.
+_PAUSE: Final = 0.05
+
+
+def run_in_process(plan: Plan, sandbox: Sandbox, target: Target, clock: Clock) -> Iterator[list[Exchange]]:
+    """Send a plan to a sandbox in this process and yield the exchanges, a few whole cases at a time."""
+    for place in range(0, len(plan.cases), _BATCH):
+        yield list(_batch(plan.cases[place : place + _BATCH], sandbox, target, clock))
+
+
+@dataclass(slots=True)
+class Clock:
+    """A clock that goes on only when told to."""
+
+    now: float = field(default_factory=lambda: float(int(time.time())))
+
+    def __call__(self) -> float:
+        """Return the time in Unix seconds."""
+        return self.now
+
+    def elapse(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+def rehearse(case: PlannedCase, dialect: str, model: str | None = None) -> list[Exchange]:
+    """Return what a correct endpoint makes of a case; ``model`` is the one that the case names.
+
+    Raises :class:`~rejoinder.errors.ContractError` for a dialect that cannot be read.
+    """
+    clock = Clock()
+    sandbox = Sandbox(dialect, clock=clock)
+    target = Target("http://sandbox/v1/responses", _MODEL, dialect=dialect, second_key=SECOND_KEY)
+    plan = Plan("rehearsal", (_renamed(case, model),))
+    return [exchange for batch in run_in_process(plan, sandbox, target, clock) for exchange in batch]
+
+
+def _renamed(case: PlannedCase, model: str | None) -> PlannedCase:
+    """Return the case with the sandbox's model where it names the endpoint's."""
+
+    def named(body: Any) -> Any:
+        return {**body, "model": _MODEL} if isinstance(body, dict) and body.get("model") == model else body
+
+    def later(planned: Planned) -> Any:
+        make = planned.body
+
+        def body(replies: Replies) -> Any:
+            return named(make(replies))
+
+        return body if callable(make) else named(make)
+
+    return replace(case, requests=tuple(replace(planned, body=later(planned)) for planned in case.requests))
+
+
+def _batch(cases: Sequence[PlannedCase], sandbox: Sandbox, target: Target, clock: Clock) -> Iterator[Exchange]:
+    waiting = [CaseSequence(case, target) for case in cases]
+    lanes: list[tuple[CaseSequence, list[Asking]]] = []
+    while waiting or lanes:
+        # Who still repeats a request goes on with it; whose replies are all in asks the next ones.
+        lanes = [(sequence, asked) for sequence, open_ in lanes if (asked := open_ or sequence.next())]
+        while waiting and len(lanes) < IN_FLIGHT:
+            sequence = waiting.pop(0)
+            if asked := sequence.next():
+                lanes.append((sequence, asked))
+        began = clock.now
+        # All ask before any reply is read, so that the requests are in flight together.
+        told = []
+        together = [(sequence, asking) for sequence, open_ in lanes for asking in open_]
+        for sequence, asking in sorted(together, key=lambda pair: pair[1].wait):
+            clock.now = began + asking.wait
+            request = _request(asking)
+            told.append((sequence, asking, request, clock.now, sandbox.handle(request)))
+        longest = 0.0
+        for sequence, asking, request, started, reply in told:
+            planned = asking.planned
+            clock.now = started
+            limit = planned.read_limit
+            exchange = record(
+                request,
+                reply,
+                id=f"{sequence.case.id}/{planned.role}",
+                case=sequence.case.id,
+                role=planned.role,
+                tags=asking.tags,
+                started_at=started,
+                deadline=planned.deadline or _DEADLINE,
+                pace=planned.pace,
+                elapse=clock.elapse,
+                **({} if limit is None else {"read_limit": limit}),
+            )
+            exchange = asking.recorded(exchange)
+            pause = asking.again(exchange)
+            ended = started - began + exchange.ended_at
+            if pause is None:
+                sequence.replies[planned.role] = exchange
+                next(open_ for lane, open_ in lanes if lane is sequence).remove(asking)
+            else:
+                exchange = asking.repeated(exchange)
+                asking.wait = 0.0
+                ended += pause
+            longest = max(longest, ended)
+            yield exchange
+        clock.now = began + longest + _PAUSE
+
+
+def _request(asking: Asking) -> Request:
+    body = asking.body
+    data = b"" if body is None else body if isinstance(body, bytes) else encode_json(body)
+    headers = {name.lower(): value for name, value in asking.headers}
+    sent = tuple((name, value) for name, value in headers.items() if value is not None)
+    return Request(asking.planned.method, asking.path, sent, data)
