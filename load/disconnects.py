@@ -26,7 +26,7 @@ from urllib.parse import quote
 from rejoinder import __version__
 from rejoinder.exchange import Outcome
 from rejoinder.load.gate import SURE, permutation_p
-from rejoinder.load.reader import Connection, Reception, Timeouts, request_headers, request_message
+from rejoinder.load.reader import Connection, Message, Reception, Timeouts, request_headers, request_message
 from rejoinder.load.recording import final_response, parse_head
 from rejoinder.load.settings import LoadSettings
 from rejoinder.load.telemetry import fetch_values
@@ -50,7 +50,7 @@ class Dropped:
     """A long request in a thread of its own, which can be dropped."""
 
     connection: Connection
-    message: bytes
+    message: Message
     streamed: bool
     reception: Reception = field(default_factory=Reception)
     thread: threading.Thread | None = None
@@ -105,7 +105,7 @@ class Disconnects:
         self._side_by_side()
         return self.results
 
-    def _message(self, tokens: int, streamed: bool) -> bytes:
+    def _message(self, tokens: int, streamed: bool) -> Message:
         body: dict[str, Any] = {"model": self._settings.model} if self._settings.model else {}
         body |= {"input": self._settings.prompt or _PROMPT, "max_output_tokens": tokens, "stream": streamed}
         return request_message(self._target, self._headers, json.dumps(body).encode())

@@ -13,7 +13,7 @@ import socket
 import ssl
 from dataclasses import dataclass, field
 from time import perf_counter_ns, time
-from typing import Final
+from typing import Final, NamedTuple
 
 from rejoinder.exchange import Outcome
 from rejoinder.load.recording import FramingError, MessageEnd
@@ -55,6 +55,13 @@ class Reception:
     cancelled: bool = False
 
 
+class Message(NamedTuple):
+    """A request as it is sent."""
+
+    head: bytes
+    body: bytes
+
+
 class Watchdog:
     """Ends requests that take too long, for many connections at once.
 
@@ -89,8 +96,12 @@ class Watchdog:
 class Connection:
     """One connection to a target, opened when needed and reopened when the server closed it.
 
-    Limits are kept by ``watchdog`` if there is one, else by the socket's own time-out.
+    Limits are kept by ``watchdog`` if there is one, else by the socket's own time-out. ``buffer`` is where receives go
+    before they are copied; connections whose receives cannot interrupt each other, such as those of greenlets, share
+    one. (Receives into an object of their own size make thousands of holes in the memory of many streams.)
     """
+
+    __slots__ = ("_buffer", "_context", "_socket", "_watchdog", "cancelled", "expired", "opened", "target", "timeouts")
 
     def __init__(
         self,
@@ -98,6 +109,7 @@ class Connection:
         timeouts: Timeouts,
         context: ssl.SSLContext | None = None,
         watchdog: Watchdog | None = None,
+        buffer: memoryview | None = None,
     ) -> None:
         self.target = target
         self.timeouts = timeouts
@@ -106,9 +118,10 @@ class Connection:
         self.cancelled = False
         self._context = context
         self._watchdog = watchdog
+        self._buffer = buffer
         self._socket: socket.socket | None = None
 
-    def perform(self, message: bytes, *, into: Reception | None = None) -> Reception:
+    def perform(self, message: Message, *, into: Reception | None = None) -> Reception:
         """Send one request and record its reply. Never raises; whatever happens is in the reception.
 
         ``into`` is a reception that somebody else looks at meanwhile; the one that is returned may be another.
@@ -139,7 +152,7 @@ class Connection:
             with contextlib.suppress(OSError):
                 sock.close()
 
-    def _attempt(self, message: bytes, into: Reception | None = None) -> Reception:
+    def _attempt(self, message: Message, into: Reception | None = None) -> Reception:
         reception = Reception() if into is None else into
         reusable = False
         try:
@@ -167,7 +180,7 @@ class Connection:
         address = f"{self.target.host} port {self.target.port}"
         sock: socket.socket | None = None
         try:
-            sock = socket.create_connection((self.target.host, self.target.port), self.timeouts.connect)
+            sock = _connected(self.target.host, self.target.port, self.timeouts.connect)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.target.tls:
                 context = self._context or ssl.create_default_context()
@@ -191,11 +204,12 @@ class Connection:
             sock.close()
         return None
 
-    def _transfer(self, sock: socket.socket, message: bytes, reception: Reception) -> bool:
+    def _transfer(self, sock: socket.socket, message: Message, reception: Reception) -> bool:
         """Send, then receive to the end of the message; return whether the connection can be used again."""
         idle = self.timeouts.idle
         receives = reception.receives
-        append, receive, clock = receives.append, sock.recv, perf_counter_ns
+        append, receive, clock = receives.append, sock.recv_into, perf_counter_ns
+        buffer = self._buffer or receive_buffer()
         end = MessageEnd(receives)
         reached = end.reached
         total = 0
@@ -211,16 +225,17 @@ class Connection:
                 tight = deadline
             # A server may answer (413, 429) and close before it has read the whole body: then read what it said.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                sock.sendall(message)
+                sock.sendall(message.head + message.body)
             while True:
-                data = receive(RECEIVE_BYTES)
+                size = receive(buffer)
                 t = clock()
-                if not data:
+                if not size:
                     break
+                data = bytes(buffer[:size])
                 append((t, data))
                 if reached(data):
                     return end.reusable
-                total += len(data)
+                total += size
                 if total > MAX_REPLY:
                     reception.outcome = Outcome.TOO_LARGE
                     reception.detail = f"the reply is larger than {MAX_REPLY} bytes"
@@ -271,6 +286,29 @@ class Connection:
         return False
 
 
+def receive_buffer() -> memoryview:
+    """Return a new buffer for receives."""
+    return memoryview(bytearray(RECEIVE_BYTES))
+
+
+def _connected(host: str, port: int, timeout: float) -> socket.socket:
+    """Return a connected socket; an address in digits needs no resolver, for which gevent would ask a thread."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except OSError:
+            continue
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout)
+            sock.connect((host, port))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+    return socket.create_connection((host, port), timeout)
+
+
 def _complete(end: MessageEnd) -> bool:
     try:
         return end.closed()
@@ -280,7 +318,7 @@ def _complete(end: MessageEnd) -> bool:
 
 def request_message(
     target: Target, headers: tuple[tuple[str, str], ...], body: bytes, *, method: str = "POST", below: str = ""
-) -> bytes:
+) -> Message:
     """Return the bytes of a request; the headers are those of :func:`request_headers`.
 
     ``below`` is added to the path of the create endpoint, to ask for a single response.
@@ -290,7 +328,7 @@ def request_message(
     lines += [f"{name}: {value}" for name, value in headers if body or name != "Content-Type"]
     if body or method == "POST":
         lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+    return Message("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n", body)
 
 
 def request_headers(version: str, key: str = "") -> tuple[tuple[str, str], ...]:

@@ -199,11 +199,11 @@ class MessageEnd:
     no server may send, are therefore only noticed with the next receive, the close or a time-out.
     """
 
-    __slots__ = ("_dechunker", "_left", "_length", "_receives", "_seen", "head", "surplus")
+    __slots__ = ("_dechunker", "_kept_alive", "_left", "_length", "_receives", "_seen", "surplus")
 
     def __init__(self, receives: list[tuple[int, bytes]]) -> None:
-        self.head: Head | None = None
         self.surplus = False
+        self._kept_alive = False
         self._receives = receives
         self._seen = 0
         self._length: int | Length | None = None
@@ -235,17 +235,17 @@ class MessageEnd:
     @property
     def reusable(self) -> bool:
         """Whether the connection may carry another request; ask only when the reply is complete."""
-        return (
-            self.head is not None and self._length is not Length.CLOSE and not self.surplus and keeps_alive(self.head)
-        )
+        return self._kept_alive and self._length is not Length.CLOSE and not self.surplus
 
     def _find_head(self) -> bool:
         data = b"".join(data for _, data in self._receives)
-        self.head = parse_head(data)
-        if self.head is None:
+        head = parse_head(data)
+        if head is None:
             return False
-        rest = data[self.head.size :]
-        self._length = body_length(self.head)
+        # The head itself is a kilobyte that every stream in flight would hold on to.
+        self._kept_alive = keeps_alive(head)
+        rest = data[head.size :]
+        self._length = body_length(head)
         self._seen = len(self._receives)
         if self._length is Length.CHUNKED:
             self._dechunker.feed(rest)

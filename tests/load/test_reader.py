@@ -12,7 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rejoinder.exchange import Outcome
-from rejoinder.load.reader import Censored, Connection, Timeouts, request_headers, request_message
+from rejoinder.load.reader import (
+    Censored,
+    Connection,
+    Message,
+    Timeouts,
+    receive_buffer,
+    request_headers,
+    request_message,
+)
 from rejoinder.load.settings import Target
 
 Play = Callable[..., int]
@@ -38,7 +46,7 @@ def connect() -> Iterator[Connect]:
         connection.close()
 
 
-def send(connection: Connection) -> bytes:
+def send(connection: Connection) -> Message:
     return request_message(connection.target, request_headers("0", "secret"), b"{}")
 
 
@@ -171,7 +179,7 @@ def test_a_whole_reply_followed_by_junk_and_silence_is_still_whole(connect: Conn
 def test_nobody_listening_is_refused(connect: Connect) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    reception = connect(port).perform(b"")
+    reception = connect(port).perform(Message(b"", b""))
     assert reception.outcome is Outcome.REFUSED
     assert f"port {port}" in reception.detail
     assert reception.begun == 0
@@ -179,33 +187,43 @@ def test_nobody_listening_is_refused(connect: Connect) -> None:
 
 def test_plain_http_behind_an_https_address_is_a_tls_failure(connect: Connect, play: Play) -> None:
     port = play([OK])
-    reception = connect(port, tls=True).perform(b"")
+    reception = connect(port, tls=True).perform(Message(b"", b""))
     assert reception.outcome is Outcome.TLS
 
 
 def test_censoring_keeps_what_had_arrived(monkeypatch: pytest.MonkeyPatch, connect: Connect, play: Play) -> None:
     connection = connect(play(["request", STREAM[:-9], "hold"]))
-    read = socket.socket.recv
+    read = socket.socket.recv_into
 
-    def recv(self: socket.socket, size: int, flags: int = 0) -> bytes:
-        if connection._socket is self:
-            if seen:
-                raise Censored
-            seen.append(True)
-        return read(self, size, flags)
+    def receive(self: socket.socket, buffer: memoryview) -> int:
+        if seen:
+            raise Censored
+        seen.append(True)
+        return read(self, buffer)
 
     seen: list[bool] = []
-    monkeypatch.setattr(socket.socket, "recv", recv, raising=False)
+    monkeypatch.setattr(socket.socket, "recv_into", receive, raising=False)
     reception = connection.perform(send(connection))
     assert reception.outcome is Outcome.CANCELLED
     assert isinstance(reception.interrupt, Censored)
     assert reception.receives
 
 
+def test_connections_that_share_a_buffer_keep_what_each_received(play: Play) -> None:
+    buffer = receive_buffer()
+    answers = [OK, STREAM]
+    found = []
+    for answer in answers:
+        connection = Connection(Target(False, "127.0.0.1", play(["request", answer]), "/"), Timeouts(), buffer=buffer)
+        found.append(connection.perform(send(connection)))
+        connection.close()
+    assert [b"".join(data for _, data in reception.receives) for reception in found] == answers
+
+
 def test_the_request_is_what_http_wants() -> None:
     target = Target(False, "::1", 8000, "/v1/responses?a=b")
-    message = request_message(target, request_headers("1.0", "key"), b"{}")
-    head, _, body = message.partition(b"\r\n\r\n")
+    head, body = request_message(target, request_headers("1.0", "key"), b"{}")
+    assert head.endswith(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     assert lines[:2] == [b"POST /v1/responses?a=b HTTP/1.1", b"Host: [::1]:8000"]
     assert {b"Content-Length: 2", b"Authorization: Bearer key", b"Accept-Encoding: identity"} <= set(lines)
