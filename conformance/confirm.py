@@ -145,7 +145,7 @@ def _by_case(
         shown = exchanges.get(finding.evidence.exchange)
         # Where a rule looks at the whole run, only the evidence tells the case.
         names = [shown.case] if shown is not None else []
-        if not _looks_at_run(finding.rule):
+        if not looks_at_run(finding.rule):
             names += finding.cases
         places[number] = [name for name in dict.fromkeys(names) if name in cases]
     while True:
@@ -162,7 +162,8 @@ def _by_case(
             del places[number]
 
 
-def _looks_at_run(rule: str) -> bool:
+def looks_at_run(rule: str) -> bool:
+    """Return whether a rule has a check that looks at a run as a whole."""
     return any(registered.on is On.RUN for registered in checks_by_rule().get(rule, ()))
 
 
@@ -222,7 +223,7 @@ class _Work:
         """Send a case again for its findings, then reduce those that showed each time."""
         for finding in findings:
             shown = exchanges.get(finding.evidence.exchange)
-            if shown is not None and _looks_at_run(finding.rule):
+            if shown is not None and looks_at_run(finding.rule):
                 self._context[finding.fingerprint] = replace(shown, case=f"{shown.case} before")
         counts = {finding.fingerprint: [0, 0] for finding in findings}
         for _ in range(self.allowance.reruns):

@@ -55,15 +55,15 @@ def rehearse(case: PlannedCase, dialect: str, model: str | None = None) -> list[
     clock = Clock()
     sandbox = Sandbox(dialect, clock=clock)
     target = Target("http://sandbox/v1/responses", _MODEL, dialect=dialect, second_key=SECOND_KEY)
-    plan = Plan("rehearsal", (_renamed(case, model),))
+    plan = Plan("rehearsal", (case if model is None else renamed(case, model, _MODEL),))
     return [exchange for batch in run_in_process(plan, sandbox, target, clock) for exchange in batch]
 
 
-def _renamed(case: PlannedCase, model: str | None) -> PlannedCase:
-    """Return the case with the sandbox's model where it names the endpoint's."""
+def renamed(case: PlannedCase, model: str, other: str) -> PlannedCase:
+    """Return the case with another model wherever it names this one."""
 
     def named(body: Any) -> Any:
-        return {**body, "model": _MODEL} if isinstance(body, dict) and body.get("model") == model else body
+        return {**body, "model": other} if isinstance(body, dict) and body.get("model") == model else body
 
     def later(planned: Planned) -> Any:
         make = planned.body

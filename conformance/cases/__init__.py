@@ -30,6 +30,7 @@ from rejoinder.conformance.cases._case import (
     PlannedCase,
     Replies,
     Setting,
+    final_response,
     pauses,
     plain_and_streamed,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "Replies",
     "Setting",
     "features",
+    "final_response",
     "pauses",
     "plain_and_streamed",
     "situations",

@@ -14,7 +14,7 @@ from rejoinder import __version__
 from rejoinder.errors import RejoinderError
 
 COMMANDS: Final = (
-    *("check", "load", "recheck", "baseline", "report", "diff", "compare"),
+    *("check", "load", "recheck", "replay", "baseline", "report", "diff", "compare"),
     *("rules", "sandbox", "demo"),
 )
 

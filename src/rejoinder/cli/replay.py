@@ -1,0 +1,175 @@
+"""``rejoinder replay``: send one finding again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rejoinder.cli._progress import Steps
+from rejoinder.cli._run import close_run, read_key, recording
+from rejoinder.settings import KEY_VARIABLE, SECOND_KEY_VARIABLE
+
+if TYPE_CHECKING:
+    from rejoinder.conformance.cases import PlannedCase
+    from rejoinder.conformance.engine import CheckRun
+    from rejoinder.runfile import Run
+    from rejoinder.wire.target import Target
+
+OFTEN = 10
+"""How often a finding that shows at random is sent when nothing is said of that."""
+
+
+@click.command("replay")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("finding", required=False)
+@click.option("--url", metavar="URL", help="Send it to another endpoint than that of the run.")
+@click.option("--model", metavar="M", help="Ask for another model than that of the run.")
+@click.option(
+    "--api-key-env",
+    metavar="NAME",
+    default=KEY_VARIABLE,
+    show_default=True,
+    help="Environment variable that holds the key.",
+)
+@click.option(
+    "--second-key-env",
+    metavar="NAME",
+    default=SECOND_KEY_VARIABLE,
+    show_default=True,
+    help="Environment variable that holds the key of another tenant.",
+)
+@click.option(
+    "--times",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help=f"How often it is sent: by default once, or {OFTEN} times for a finding that showed at random.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=120.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds that one request may take.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder for the new run; by default a new one below rejoinder-runs/.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="No progress; only the closing summary.")
+def command(
+    run: Path,
+    finding: str | None,
+    url: str | None,
+    model: str | None,
+    api_key_env: str,
+    second_key_env: str,
+    times: int | None,
+    timeout: float,
+    out: Path | None,
+    quiet: bool,
+) -> int:
+    r"""Send FINDING of RUN, a run.ndjson or the folder that holds it, again and say whether it still happens.
+
+    FINDING is a fingerprint, the beginning of one, or a rule; without it the findings are listed. Exits with 1 when
+    the rule is still broken, 0 when the finding is gone, 2 when that cannot be told. Example:
+
+    \b
+        rejoinder replay rejoinder-runs/20260101-120000 6d6b70
+    """
+    from rejoinder.conformance import replay as replaying
+    from rejoinder.conformance.examination import Sending
+    from rejoinder.conformance.plan import Plan
+    from rejoinder.contract import load_dialect
+    from rejoinder.runfile import read_run
+
+    old = read_run(run)
+    if finding is None:
+        return _list(old, run)
+    wanted = replaying.find(old, finding)
+    recorded = old.header["target"]
+    dialect = load_dialect(recorded["dialect"])
+    if times is None:
+        times = 1 if wanted.reruns is None or wanted.reruns.deterministic else OFTEN
+    key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
+    with recording(out) as record, Steps(quiet=quiet) as steps:
+        address = url or recorded["url"]
+        steps.step(f"Looking for an endpoint at {address}")
+        asked = model or (recorded["model"] if url is None else None)
+        target = record.discover(address, key=key, second_key=second_key, model=asked, dialect=dialect.name)
+        case, words = replaying.rebuild(old, wanted, _planned(old, target))
+        case = _with_model(case, recorded["model"], target.model)
+        origin = {"run": str(run), "fingerprint": wanted.fingerprint}
+        cases = {case.id: case.intent}
+        record.header(
+            target, url=address, model=asked, dialect=dialect.name, plan="replay", cases=cases, replayed=origin
+        )
+        steps.say(f"{target.url}, dialect {dialect.name}")
+        most = times * len(case.requests)
+        steps.say(f"Sending {words}, {most} request{'s' if most > 1 else ''} at most")
+        steps.step("Sending", most, unit="requests")
+        came: list[replaying.Replayed] = []
+
+        async def work(sender: CheckRun) -> None:
+            came.append(await replaying.replay(sender, old, wanted, case, dialect, times=times))
+            sender.result.verdicts = came[0].verdicts
+
+        sending = Sending(
+            target,
+            Plan("replay", (case,)),
+            record.writer,
+            concurrency=4,
+            budget=None,
+            deadline=timeout,
+            on_progress=lambda progress: steps.update(progress.done),
+            on_interrupt=lambda: steps.say("Interrupted: judging what was gathered."),
+        )
+        result = sending.conduct(work)
+        [told] = came
+        code = 130 if result.interrupted else told.fate.exit_code
+        record.footer(code, interrupted=result.interrupted, warnings=result.warnings)
+    close_run(record)
+    click.echo(f"\n{wanted.fingerprint} {told.fate.value}: {told.sentence}")
+    return code
+
+
+def _list(run: Run, path: Path) -> int:
+    from rejoinder.conformance.replay import findings_of
+
+    found = list(findings_of(run))
+    for finding in found:
+        again = "" if finding.reruns is None else f", {finding.reruns.words}"
+        click.echo(f"{finding.fingerprint}  {finding.rule:8} {finding.level.value:6} {finding.count}×{again}")
+        click.echo(f"              {_safe(finding.evidence.message)}")
+    if not found:
+        click.echo(f"{path} holds no findings.")
+    return 0
+
+
+def _safe(text: str) -> str:
+    from rejoinder.reports._text import one_line
+
+    return one_line(text, 200)
+
+
+def _planned(run: Run, target: Target) -> dict[str, PlannedCase]:
+    """Return the cases of the run's plan as it is today, none for a plan that is no more."""
+    from rejoinder.conformance.plan import PLAN_NAMES, build_plan
+    from rejoinder.contract import load_dialect
+
+    name = run.header.get("plan")
+    if name not in PLAN_NAMES:
+        return {}
+    plan = build_plan(name, load_dialect(target.dialect), model=target.model)
+    return {case.id: case for case in plan.cases}
+
+
+def _with_model(case: PlannedCase, old: str | None, new: str | None) -> PlannedCase:
+    """Return a case that asks for another model, wherever it named the one of the run."""
+    from rejoinder.conformance.rehearsal import renamed
+
+    return case if old is None or new is None or old == new else renamed(case, old, new)
