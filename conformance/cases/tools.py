@@ -45,6 +45,7 @@ def cases(setting: Setting, plan: str) -> Iterator[PlannedCase]:
         yield _calls_sent_back(setting)
         yield _outputs(setting)
         yield from _refusals(setting)
+        yield from _twins(setting)
         yield from _further(setting)
 
 
@@ -144,13 +145,37 @@ def _refusals(setting: Setting) -> Iterator[PlannedCase]:
     )
 
 
+def _twins(setting: Setting) -> Iterator[PlannedCase]:
+    body = setting.body
+    yield _twice("text", "The same question", body(input=user("Name three colours."), temperature=0))
+    yield _twice(
+        "calls",
+        "A question that takes two calls",
+        body(
+            input=user("Use get_weather and get_time for Oslo, both at once."),
+            tools=[WEATHER_TOOL, TIME_TOOL],
+            temperature=0,
+            max_output_tokens=LONG,
+        ),
+    )
+    yield _twice(
+        "schema",
+        "A question with a form for its answer",
+        body(input=user("Heron or otter?"), text={"format": dict(_VOTE)}, temperature=0, max_output_tokens=LONG),
+    )
+
+
+def _twice(name: str, what: str, asked: dict[str, Any]) -> PlannedCase:
+    """Return a case that asks the same plain, streamed and plain again, so that chance shows."""
+    return PlannedCase(
+        f"twin.{name}",
+        f"{what} at temperature 0, plain, streamed, and plain again.",
+        (Planned("plain", asked), Planned("stream", {**asked, "stream": True}), Planned("again", asked)),
+    )
+
+
 def _further(setting: Setting) -> Iterator[PlannedCase]:
     body = setting.body
-    yield plain_and_streamed(
-        "twin.text",
-        "The same question at temperature 0, plain and streamed.",
-        body(input=user("Name three colours."), temperature=0),
-    )
     tools = [WEATHER_TOOL, TIME_TOOL]
     tempting = body(input=user("Use get_time for Oslo."), tools=tools, temperature=0, max_output_tokens=ROOMY)
     only_weather = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "get_weather"}]}

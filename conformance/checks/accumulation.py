@@ -8,14 +8,28 @@ from typing import Any, Final
 
 from rejoinder.conformance.checks._diff import first_difference
 from rejoinder.conformance.checks._formats import last_text, misfit, wanted_shape
-from rejoinder.conformance.checks._problems import at_event, get, in_response
-from rejoinder.conformance.checks._turns import TERMINAL, retrieved, state, told, was_cut
-from rejoinder.conformance.registry import On, check
+from rejoinder.conformance.checks._problems import at_event, get, in_response, is_set
+from rejoinder.conformance.checks._turns import (
+    TERMINAL,
+    is_broken,
+    is_refusal,
+    retrieved,
+    state,
+    status_code,
+    told,
+    was_cut,
+)
+from rejoinder.conformance.course import State
+from rejoinder.conformance.registry import Declined, On, check
 from rejoinder.conformance.view import Case, View
 from rejoinder.fold import ItemTrace, PartTrace
 from rejoinder.verdict import ABSENT, Problem
 
 _CONTENT_TEXT: Final = "output_text"
+_OWN: Final = ("stream", "stream_options", "request_id")
+"""Fields in which the plain and the streamed form of one request differ."""
+_FREE: Final = frozenset({*_OWN, "input", "service_tier", "include", "prompt_cache_key"})
+"""Fields of the request that a response need not repeat alike each time."""
 _TOOL_INPUTS: Final = ("custom_tool_call", "mcp_call", "code_interpreter_call")
 
 
@@ -426,6 +440,136 @@ def streamed_as_plain(case: Case) -> Iterator[Problem]:
                 actual=actual,
                 exchange=stream.exchange.id,
             )
+
+
+def _answers_twice(case: Case) -> tuple[View, View] | None:
+    """Return the plain and the streamed request of a case that are one but for that, and both got an answer."""
+    plain, stream = case.get("plain"), case.get("stream")
+    if plain is None or stream is None or not stream.streamed or plain.streamed or plain.request.get("background"):
+        return None
+    bodies = [{name: value for name, value in view.request.items() if name not in _OWN} for view in (plain, stream)]
+    return (plain, stream) if bodies[0] and bodies[0] == bodies[1] else None
+
+
+def _taken(view: View) -> bool | None:
+    """Return whether a request was taken; ``None`` when its reply leaves that open."""
+    status = status_code(view)
+    if view.exchange.ok:
+        return None if view.response is None else state(view.response) != "failed"
+    return False if is_refusal(status) or is_broken(status) else None
+
+
+def _both_answered(case: Case) -> bool:
+    twins = _answers_twice(case)
+    streaming = case.course.capabilities.get("streaming")
+    lacking = streaming is not None and streaming.state is not State.SUPPORTED
+    return twins is not None and not lacking and None not in map(_taken, twins)
+
+
+@check("ACC-17", On.CASE, needs=_both_answered)
+def taken_streamed_as_plain(case: Case) -> Iterator[Problem]:
+    """Requests are sent plain and streamed; either both are accepted or neither, unless no stream is at all.
+
+    A response that failed counts as refused. Requests in the background are left to BGR-08.
+    """
+    twins = _answers_twice(case)
+    assert twins is not None
+    plain, stream = twins
+    if _taken(plain) is not _taken(stream):
+        odd = stream if _taken(plain) else plain
+        ways = ("plain", "streamed") if odd is stream else ("streamed", "plain")
+        yield Problem(
+            f"A request that is accepted {ways[0]} is refused {ways[1]} with status {status_code(odd)}.",
+            expected=200,
+            actual=odd.exchange.json() or status_code(odd),
+            kind=f"{ways[1]} {'5xx' if is_broken(status_code(odd)) else '4xx'}",
+            exchange=odd.exchange.id,
+        )
+
+
+@check("ACC-18", On.CASE, needs=lambda case: _answers_twice(case) is not None and _both_told(case))
+def same_fields_streamed_as_plain(case: Case) -> Iterator[Problem]:
+    """Model and the fields that repeat the request are compared where both replies have a value for them.
+
+    So are the names of the fields of usage. What was answered may differ and is left to ACC-19.
+    """
+    twins = _answers_twice(case)
+    assert twins is not None
+    plain, stream = (view.response or {} for view in twins)
+    pairs = [
+        (f"/{name}", plain[name], stream[name])
+        for name in sorted({"model", *twins[0].dialect.parameters} - _FREE)
+        if plain.get(name) is not None and stream.get(name) is not None
+    ]
+    counts = plain.get("usage"), stream.get("usage")
+    if isinstance(counts[0], dict) and isinstance(counts[1], dict):
+        pairs.append(("/usage", sorted(counts[0]), sorted(counts[1])))
+    for where, expected, actual in pairs:
+        difference = first_difference(expected, actual, where)
+        if difference:
+            pointer, left, right = difference
+            yield in_response(
+                twins[1],
+                f"{where[1:]} differs between the plain and the streamed reply to one request.",
+                pointer if where != "/usage" else where,
+                expected=left if where != "/usage" else expected,
+                actual=right if where != "/usage" else actual,
+                exchange=twins[1].exchange.id,
+            )
+
+
+def _both_told(case: Case) -> bool:
+    return told(case.get("plain")) is not None and told(case.get("stream")) is not None
+
+
+def _said(view: View) -> list[dict[str, Any]]:
+    """Return what a reply says, without what is new in every reply: ids, and probabilities."""
+    return [
+        {
+            name: _contents(item[name]) if name in ("content", "summary") else item[name]
+            for name in ("type", "role", "name", "arguments", "input", "content", "summary")
+            if item.get(name) is not None
+        }
+        for item in view.output
+    ]
+
+
+def _contents(parts: Any) -> Any:
+    if not isinstance(parts, list):
+        return parts
+    return [
+        {name: get(part, name) for name in ("type", "text", "refusal") if is_set(get(part, name))} for part in parts
+    ]
+
+
+def _bracketed(case: Case) -> bool:
+    return _answers_twice(case) is not None and _both_told(case) and told(case.get("again")) is not None
+
+
+@check("ACC-19", On.CASE, needs=_bracketed)
+def same_items_streamed_as_plain(case: Case) -> Iterator[Problem | Declined]:
+    """A request at temperature 0 is sent plain, streamed, and plain again.
+
+    Where the two plain replies say the same, the streamed one must say it too; where they do not, nothing is shown.
+    """
+    plain, stream, again = case.get("plain"), case.get("stream"), case.get("again")
+    assert plain is not None
+    assert stream is not None
+    assert again is not None
+    if _said(plain) != _said(again):
+        yield Declined("The model answered the same request in two ways at temperature 0.")
+        return
+    difference = first_difference(_said(plain), _said(stream), "/output")
+    if difference:
+        pointer, expected, actual = difference
+        yield in_response(
+            stream,
+            "The streamed reply says something else than two plain replies to the same request.",
+            pointer,
+            expected=expected,
+            actual=actual,
+            exchange=stream.exchange.id,
+        )
 
 
 @check("ACC-15", On.RESPONSE, needs=lambda view: wanted_shape(view) is not None and bool(last_text(view)))

@@ -201,6 +201,45 @@ def _kept_differently(response: Json, place: str, occasion: Occasion) -> None:
                     part["text"] = altered(part["text"])
 
 
+def _streams_without_tools(body: Json, _: Occasion) -> Json:
+    if body.get("tools"):
+        raise ApiError(400, "Tools cannot be streamed.", param="stream", code="unsupported_value")
+    return body
+
+
+def _other_model(response: Json, place: str, occasion: Occasion) -> None:
+    if occasion.streamed:
+        response["model"] = f"{response['model']}-fast"
+
+
+def _bare_usage(response: Json, place: str, occasion: Occasion) -> None:
+    if occasion.streamed and isinstance(response.get("usage"), dict):
+        response["usage"].pop("input_tokens_details", None)
+
+
+def _one_call(body: Json, _: Occasion) -> Json:
+    return {**body, "parallel_tool_calls": False}
+
+
+def _calls_kept(response: Json, place: str, occasion: Occasion) -> None:
+    """Echo what was asked for all the same."""
+    asked = occasion.body.get("parallel_tool_calls")
+    response["parallel_tool_calls"] = True if asked is None else asked
+
+
+def _louder(body: Json, _: Occasion) -> Json:
+    """Hear the user's words in capitals, so that the answer is another one of the same length."""
+    items = body["input"]
+    if isinstance(items, list):
+        items = [
+            {**item, "content": item["content"].upper()}
+            if item.get("role") == "user" and isinstance(item.get("content"), str)
+            else item
+            for item in items
+        ]
+    return {**body, "input": items}
+
+
 _RETRIEVED: Final = Condition("only when retrieved", lambda o: o.operation == "response")
 
 
@@ -352,6 +391,42 @@ _TOL = (
 )
 
 _ACC = (
+    Fault(
+        id="tools-not-streamed",
+        title="Requests with tools are refused when they are to be streamed.",
+        breaks=("ACC-17",),
+        when=STREAMED,
+        request=_streams_without_tools,
+    ),
+    Fault(
+        id="streamed-model-differs",
+        title="Streams name another model than plain replies.",
+        breaks=("ACC-18",),
+        when=STREAMED,
+        response=_other_model,
+    ),
+    Fault(
+        id="streamed-usage-bare",
+        title="The usage of streams lacks the details that it has in plain replies.",
+        breaks=("ACC-18",),
+        when=STREAMED,
+        response=_bare_usage,
+    ),
+    Fault(
+        id="streamed-calls-missing",
+        title="Of several calls only the first is streamed.",
+        breaks=("ACC-19",),
+        when=STREAMED,
+        request=_one_call,
+        response=_calls_kept,
+    ),
+    Fault(
+        id="streamed-text-differs",
+        title="Streams say something else than plain replies.",
+        breaks=("ACC-19",),
+        when=STREAMED,
+        request=_louder,
+    ),
     Fault(
         id="done-logprobs-empty",
         title="The done event of a text has no logprobs, though its deltas have.",
