@@ -15,6 +15,7 @@ from rejoinder.conformance.cases import (
     meaning,
     parameters,
     probe,
+    roundtrip,
     state,
     tools,
 )
@@ -63,6 +64,7 @@ def situations(setting: Setting, plan: str) -> Iterator[PlannedCase]:
     yield from echo.cases(setting, plan)
     yield from errors.cases(setting, plan)
     yield from tools.cases(setting, plan)
+    yield from roundtrip.cases(setting, plan)
     yield from state.cases(setting, plan)
     yield from background.cases(setting, plan)
     yield from meaning.cases(setting, plan)

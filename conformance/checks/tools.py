@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, Final
 
 from rejoinder.conformance.checks._problems import get, in_response
@@ -19,7 +20,8 @@ from rejoinder.conformance.checks._turns import (
 )
 from rejoinder.conformance.registry import Declined, On, check
 from rejoinder.conformance.view import Case, View
-from rejoinder.contract import request_schema
+from rejoinder.contract import Validator, load_dialect, request_schema
+from rejoinder.contract import View as RequestView
 from rejoinder.verdict import ABSENT, Problem
 
 CLIENT_CALLS: Final = ("function_call", "custom_tool_call")
@@ -244,6 +246,80 @@ def output_is_taken_as_input(case: Case) -> Iterator[Problem]:
                 expected=200,
                 actual=status,
                 kind=role,
+                exchange=view.exchange.id,
+            )
+
+
+_FORMS: Final = (
+    ("without", "sent-back", "An output item that is sent back without its optional fields"),
+    ("nulls", "sent-back", "An output item that is sent back with null for its id and status"),
+    ("reversed", "in-order", "An input with the outputs of two calls in the other order"),
+)
+"""The roles of requests that send items back in a form, the role that shows that they are taken, and what they are."""
+
+
+def _forms(case: Case) -> list[tuple[View, str]]:
+    """Return the requests that sent back, in another form, items that were taken as they came, and what they sent."""
+    found = []
+    for role, control, what in _FORMS:
+        view = case.get(role)
+        if view is not None and _is_answer(status_code(view)) and status_code(case.get(control)) == 200:
+            found.append((view, what))
+    return found if case.id.startswith("roundtrip.") else []
+
+
+@check("TOL-12", On.CASE, needs=lambda case: bool(_forms(case)))
+def own_items_are_taken_back(case: Case) -> Iterator[Problem]:
+    """Output items that are taken as they came are sent back in other forms, and must be taken.
+
+    The forms: without the optional fields that the contract lets be left out; with null for them, which may be refused
+    where the contract's sources disagree about it; and the outputs of two calls against the order of the calls.
+    """
+    for view, what in _forms(case):
+        status = status_code(view)
+        undisputed = view.exchange.role != "nulls" or _is_undisputed(view)
+        if is_broken(status) or (is_refusal(status) and undisputed):
+            yield Problem(
+                f"{what} is answered with status {status}: {get(view.exchange.json(), 'error', 'message')}",
+                pointer="/input",
+                expected=200 if undisputed else "200, or a 4xx status",
+                actual=status,
+                kind=f"{view.exchange.role} {'5xx' if is_broken(status) else '4xx'}",
+                exchange=view.exchange.id,
+            )
+
+
+@cache
+def _sound(dialect: str) -> Validator:
+    return Validator(load_dialect(dialect).request_schema(RequestView.GENERATION))
+
+
+def _is_undisputed(view: View) -> bool:
+    return _sound(view.dialect.name).is_valid(view.request)
+
+
+def _placed(case: Case) -> list[View]:
+    views = case.views if case.id == "roundtrip.roles" else ()
+    return [view for view in views if _is_answer(status_code(view))]
+
+
+@check("TOL-13", On.CASE, needs=lambda case: bool(_placed(case)))
+def instructions_may_stand_anywhere(case: Case) -> Iterator[Problem]:
+    """A conversation is sent with a system and with a developer message at each of its four places.
+
+    A role that is taken at one place must be taken at all, and no place may be answered with a server error.
+    """
+    taken = {view.exchange.role.partition("-")[0] for view in _placed(case) if view.exchange.ok}
+    for view in _placed(case):
+        status, (role, _, place) = status_code(view), view.exchange.role.partition("-")
+        if is_broken(status) or (is_refusal(status) and role in taken):
+            yield Problem(
+                f"A conversation with a {role} message ({place}) is answered with status {status}: "
+                f"{get(view.exchange.json(), 'error', 'message')}",
+                pointer="/input",
+                expected=200,
+                actual=status,
+                kind=f"{view.exchange.role} {'5xx' if is_broken(status) else '4xx'}",
                 exchange=view.exchange.id,
             )
 

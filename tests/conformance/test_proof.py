@@ -10,7 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rejoinder.conformance.cases import Setting, background, errors, isolation, meaning, parameters, state, tools
+from rejoinder.conformance.cases import (
+    Setting,
+    background,
+    errors,
+    isolation,
+    meaning,
+    parameters,
+    roundtrip,
+    state,
+    tools,
+)
 from rejoinder.conformance.judge import broken_rules, judge
 from rejoinder.conformance.kill import REQUIRED
 from rejoinder.conformance.plan import Plan
@@ -38,7 +48,7 @@ HISTORIC = {
 MEMORIES = {fault.id for module in (_faults_meaning, _faults_parameters) for fault in module.FAULTS}
 
 
-OF_TURNS, OF_MEANING = (tools, state, background, isolation, errors), (tools, meaning, parameters)
+OF_TURNS, OF_MEANING = (tools, roundtrip, state, background, isolation, errors), (tools, meaning, parameters)
 
 
 @cache

@@ -257,7 +257,83 @@ _CAP = (
     ),
 )
 
+
+def _null_breaks(body: Json, _: Occasion) -> Json:
+    if any("id" in item and item["id"] is None for item in _items(body)):
+        raise ApiError(500, "Something went wrong.", code="server_error")
+    return body
+
+
+def _lacks_status(item: Json) -> bool:
+    return item.get("type") == "function_call" and "status" not in item
+
+
+def _against_order(body: Json, _: Occasion) -> Json:
+    """Refuse outputs that do not stand in the order of their calls."""
+    calls = [item["call_id"] for item in _items(body) if item.get("type") == "function_call"]
+    outputs = [item["call_id"] for item in _items(body) if item.get("type") == "function_call_output"]
+    if [call for call in calls if call in outputs] != [call for call in outputs if call in calls]:
+        raise ApiError(400, "Outputs must stand in the order of their calls.", param="input", code="invalid_value")
+    return body
+
+
+def _system_late(body: Json, _: Occasion) -> Json:
+    if any(item.get("role") == "system" for item in _items(body)[1:]):
+        raise ApiError(500, "System message must be at the beginning.", code="server_error")
+    return body
+
+
+def _developer_late(body: Json, _: Occasion) -> Json:
+    items = _items(body)
+    if len(items) > 1 and items[-1].get("role") == "developer":
+        raise ApiError(400, "The last message must be the user's.", param="input", code="invalid_value")
+    return body
+
+
 _TOL = (
+    Fault(
+        id="own-reasoning-refused",
+        title="Reasoning items are refused as input.",
+        breaks=("TOL-06",),
+        request=_refuses("Reasoning", lambda item: item.get("type") == "reasoning"),
+    ),
+    Fault(
+        id="own-custom-calls-refused",
+        title="Calls of custom tools are refused as input.",
+        breaks=("TOL-06",),
+        dialects=("northstar", "openai"),
+        request=_refuses("A custom call", lambda item: item.get("type") == "custom_tool_call"),
+    ),
+    Fault(
+        id="null-id-breaks-server",
+        title="An item with null for its id is answered with a server error.",
+        breaks=("TOL-12",),
+        request=_null_breaks,
+    ),
+    Fault(
+        id="items-without-status-refused",
+        title="Function calls are refused as input when they lack a status.",
+        breaks=("TOL-12",),
+        request=_refuses("A call without a status", _lacks_status),
+    ),
+    Fault(
+        id="reversed-outputs-refused",
+        title="The outputs of several calls are refused when they stand in another order than the calls.",
+        breaks=("TOL-12",),
+        request=_against_order,
+    ),
+    Fault(
+        id="late-system-message-breaks-server",
+        title="A system message that is not the first is answered with a server error.",
+        breaks=("TOL-13",),
+        request=_system_late,
+    ),
+    Fault(
+        id="last-developer-message-refused",
+        title="A developer message is refused at the end of the input.",
+        breaks=("TOL-13",),
+        request=_developer_late,
+    ),
     Fault(
         id="tool-choice-none-ignored",
         title="Tools are called though tool_choice is none.",
