@@ -116,7 +116,9 @@ class CheckRun:
         self.result = CheckResult()
         self._on_exchange = on_exchange
         self._on_progress = on_progress
+        self._concurrency = concurrency
         self._lanes = asyncio.Semaphore(concurrency)
+        self._turn = asyncio.Lock()
         self._slots = asyncio.Semaphore(concurrency)
         self._number = 0
         self._silent = 0
@@ -135,11 +137,11 @@ class CheckRun:
         """
         async with asyncio.TaskGroup() as group:
             for case in self.plan.cases:
-                await self._lanes.acquire()
+                lanes = await self._take_lanes(case)
                 if self._halted:
-                    self._lanes.release()
+                    self._leave_lanes(lanes)
                     break
-                group.create_task(self._follow(CaseSequence(case, self.target)))
+                group.create_task(self._follow(CaseSequence(case, self.target), lanes))
         left = self.progress.requests - self.progress.done
         if self._halted and left and not self.result.interrupted:
             self.result.warnings.append(f"{left} of {self.progress.requests} requests were not sent: {self._halted}.")
@@ -172,15 +174,15 @@ class CheckRun:
         With ``tags`` they are recorded under these as not to be judged, since they say again what is known. Nothing is
         sent, and nothing comes back, once the run has :attr:`ended`.
         """
-        await self._lanes.acquire()
+        lanes = await self._take_lanes(case)
         sequence = CaseSequence(case, self.target, tags)
         if self.ended:
-            self._lanes.release()
+            self._leave_lanes(lanes)
         else:
-            await self._follow(sequence)
+            await self._follow(sequence, lanes)
         return sequence.sent
 
-    async def _follow(self, sequence: CaseSequence) -> None:
+    async def _follow(self, sequence: CaseSequence, lanes: int) -> None:
         try:
             while asked := sequence.next():
                 if len(asked) == 1:
@@ -192,6 +194,18 @@ class CheckRun:
                 if self._halted or self._spent():
                     return
         finally:
+            self._leave_lanes(lanes)
+
+    async def _take_lanes(self, case: PlannedCase) -> int:
+        """Wait until the case may run, all others out of its way if it must be undisturbed; return what it took."""
+        async with self._turn:  # two cases that each want all lanes must not wait for one another
+            lanes = self._concurrency if case.undisturbed else 1
+            for _ in range(lanes):
+                await self._lanes.acquire()
+        return lanes
+
+    def _leave_lanes(self, lanes: int) -> None:
+        for _ in range(lanes):
             self._lanes.release()
 
     async def _ask(self, sequence: CaseSequence, asking: Asking) -> None:

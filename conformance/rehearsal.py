@@ -28,8 +28,16 @@ _PAUSE: Final = 0.05
 
 def run_in_process(plan: Plan, sandbox: Sandbox, target: Target, clock: Clock) -> Iterator[list[Exchange]]:
     """Send a plan to a sandbox in this process and yield the exchanges, a few whole cases at a time."""
-    for place in range(0, len(plan.cases), _BATCH):
-        yield list(_batch(plan.cases[place : place + _BATCH], sandbox, target, clock))
+    waiting: list[PlannedCase] = []
+    for case in plan.cases:
+        if case.undisturbed or len(waiting) == _BATCH:
+            yield list(_batch(waiting, sandbox, target, clock))
+            waiting = []
+        if case.undisturbed:
+            yield list(_batch([case], sandbox, target, clock))
+        else:
+            waiting.append(case)
+    yield list(_batch(waiting, sandbox, target, clock))
 
 
 @dataclass(slots=True)

@@ -132,6 +132,11 @@ class PlannedCase:
     intent: str
     requests: tuple[Planned, ...]
 
+    @property
+    def undisturbed(self) -> bool:
+        """Whether no other case may run at the same time: what it runs alone must be alone."""
+        return any(ISOLATION in planned.tags for planned in self.requests)
+
     def groups(self) -> Iterator[list[Planned]]:
         """Yield the requests in the order in which they are sent; those in one list are sent together."""
         group: list[Planned] = []

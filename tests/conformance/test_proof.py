@@ -48,7 +48,7 @@ HISTORIC = {
 MEMORIES = {fault.id for module in (_faults_meaning, _faults_parameters) for fault in module.FAULTS}
 
 
-OF_TURNS, OF_MEANING = (tools, roundtrip, state, background, isolation, errors), (tools, meaning, parameters)
+OF_TURNS, OF_MEANING = (tools, state, background, isolation, errors, roundtrip), (tools, meaning, parameters)
 
 
 @cache
