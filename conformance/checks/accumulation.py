@@ -416,7 +416,9 @@ def _twins(case: Case) -> tuple[View, View] | None:
     plain, stream = case.get("plain"), case.get("stream")
     if told(plain) is None or told(stream) is None or plain is None or stream is None:
         return None
-    return (plain, stream) if plain.request.get("temperature") == 0 else None
+    asked, streamed = ({**view.request, "stream": ABSENT} for view in (plain, stream))
+    alike = asked.get("temperature") == 0 and first_difference(asked, streamed) is None
+    return (plain, stream) if alike else None
 
 
 @check("ACC-14", On.CASE, needs=lambda case: _twins(case) is not None)

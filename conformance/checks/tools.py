@@ -93,8 +93,8 @@ def tool_choice_is_obeyed(view: View) -> Iterator[Problem]:
                 view,
                 "Another tool is called than the one that tool_choice names.",
                 f"/output/{i}/name",
-                expected=choice.get("name"),
-                actual=item.get("name", ABSENT),
+                expected=f"a {_CALL_OF_TOOL[choice['type']]} of {choice.get('name')}",
+                actual=f"a {item.get('type')} of {item.get('name')}",
                 kind="other",
             )
 
@@ -187,8 +187,8 @@ def called_tools_are_declared(view: View) -> Iterator[Problem]:
                 view,
                 "A tool is called that the request does not declare.",
                 f"/output/{i}/name",
-                expected=sorted(str(name) for _, name in declared),
-                actual=item.get("name", ABSENT),
+                expected=sorted(f"a {kind} of {name}" for kind, name in declared),
+                actual=f"a {item['type']} of {item.get('name')}",
             )
 
 
