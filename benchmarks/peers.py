@@ -9,7 +9,7 @@ AIPerf's or GuideLLM's environment to make a tokenizer that counts each word of 
 
 Two tables come out, every row from the same session: how far the reported times are from what the server recorded
 when it sent (closed loop, 64 tokens, TTFT 50 ms, gaps of 10 ms), and how many broken streams each tool counts as
-successes (ten are asked for; rejoinder, which counts time, sends more). All traffic stays on 127.0.0.1. With
+successes, of ten that each is asked to send. All traffic stays on 127.0.0.1. With
 ``--prefix "chrt -f 10"`` every tool runs before other work on a shared machine, the server always before the tools
 where that is allowed.
 """
@@ -34,7 +34,6 @@ from typing import Any, Final
 
 HERE: Final = Path(__file__).parent
 TIMED: Final = "ttft=50&gap=10&tokens=64"
-STREAM_SECONDS: Final = 0.68
 LIMIT: Final = 280.0
 FAULTS: Final[Mapping[str, str]] = {
     "clean": "body ends in the middle, no terminal event",
@@ -126,13 +125,12 @@ class Tools:
         return out
 
     def rejoinder(self, url: str, streams: int, requests: int) -> Measured:
-        """Run ``rejoinder load`` for about as long as the requests take."""
-        seconds = max(1.0, requests / streams * STREAM_SECONDS)
+        """Run ``rejoinder load``."""
         out = self.execute(
             sys.executable,
             "-c",
             "from rejoinder.cli import main; main()",
-            arguments=f"load {url} --concurrency {streams} --duration {seconds:.1f}s --out OUT/run --quiet",
+            arguments=f"load {url} --concurrency {streams} --requests {requests} --out OUT/run --quiet",
         )
         from rejoinder.runfile import read_run
 

@@ -284,12 +284,15 @@ class Engine:
         self.settings: LoadSettings | None = None
         self.output_tally: list[bytes] = []
         self.on_report: Any = None
+        self.on_spent: Any = None
         self._analyst: AnalystProcess | None = None
         self._analyst_options: dict[str, Any] = {}
         self._bodies: Bodies | None = None
         self._helpers: list[Any] = []
         self._pool: list[Connection] = []
         self._next = 0
+        self._quota: float = 0
+        self._taken = 0
         self._watchdog = Watchdog()
         self._buffer = receive_buffer()
         self._context: Any = None
@@ -330,7 +333,9 @@ class Engine:
         assert self._analyst is not None
         self.zero, self.index, self.count = zero, index, count
         self.check = SelfCheck()
-        self.finished = self.failed = self._next = 0
+        self.finished = self.failed = self._next = self._taken = 0
+        requests = self.settings.requests
+        self._quota = float("inf") if requests is None else len(range(index, requests, count))
         self.stopping = False
         self.output_tally = []
         self._analyst.begin(zero, index)
@@ -346,6 +351,19 @@ class Engine:
         if self.settings.mode == "open":
             self._helpers.append(gevent.spawn(self._dispatch))
         self.running.set()
+        self._tell_spent()
+
+    def _take(self) -> bool:
+        """Take leave to begin one more request; return whether there was any left."""
+        if self._taken >= self._quota:
+            return False
+        self._taken += 1
+        return True
+
+    def _tell_spent(self) -> None:
+        """Say so when all requests that this process may begin have ended."""
+        if self.check.started >= self._quota and not self.in_flight and not self.stopping:
+            self.on_spent()
 
     def closed_loop(self, number: int) -> None:
         """Be one user of the closed loop until the run ends; ``number`` spreads the first requests."""
@@ -359,7 +377,7 @@ class Engine:
         pause = 0.0
         while True:
             _sleep_until(due)
-            if self.stopping or due >= end:
+            if self.stopping or due >= end or not self._take():
                 return
             slot = self._next * self.count + self.index
             self._next += 1
@@ -384,7 +402,7 @@ class Engine:
                 return reception
             gevent.sleep(turn.think)
             # Between two requests nobody waits for this greenlet, so the run may have ended meanwhile.
-            if self.stopping or self.zero != zero or perf_counter_ns() >= self._issue_end():
+            if self.stopping or self.zero != zero or perf_counter_ns() >= self._issue_end() or not self._take():
                 return reception
             number += 1
             intended = perf_counter_ns()
@@ -450,6 +468,7 @@ class Engine:
             )
         )
         self._pool.append(connection)
+        self._tell_spent()
         if reception.interrupt is not None and not isinstance(reception.interrupt, Censored):
             raise reception.interrupt
         return reception
@@ -531,7 +550,7 @@ class Engine:
             if slots.locked():
                 self.check.capped += 1
             slots.acquire()
-            if self.stopping:
+            if self.stopping or not self._take():
                 return
             gevent.spawn(one, slot, intended)
 
@@ -659,6 +678,7 @@ class Coordinator:
         self.zero = 0
         self.stopped_at = 0
         self._waiting: set[str] = set()
+        self._spent: set[str] = set()
         self._ready: set[str] = set()
         self._starter: Any = None
         self._all_done = gevent.event.Event()
@@ -679,6 +699,7 @@ class Coordinator:
         if self.is_master:
             self.runner.register_message("rejoinder_ready", self._on_worker_ready)
             self.runner.register_message("rejoinder_done", self._on_worker_done)
+            self.runner.register_message("rejoinder_spent", self._on_worker_spent)
             hooks.worker_report.add_listener(self._on_worker_report)
         if self.is_worker:
             self.runner.register_message("rejoinder_begin", self._on_begin)
@@ -686,6 +707,7 @@ class Coordinator:
             hooks.report_to_master.add_listener(self._on_report_to_master)
         if self.engine is not None:
             self.engine.on_report = self._unsent.append if self.is_worker else self.output.tally
+            self.engine.on_spent = self._on_spent
         control = os.environ.get(CONTROL_VARIABLE)
         if control and not self.is_worker:
             gevent.spawn(self._watch_control, int(control))
@@ -783,6 +805,7 @@ class Coordinator:
             message = {"zero": self.zero, "index": index, "count": len(clients)}
             self.runner.send_message("rejoinder_begin", message, client_id=client)
         self._waiting = set(clients)
+        self._spent.clear()
         self._all_done.clear()
         self._begun(len(clients))
 
@@ -808,6 +831,28 @@ class Coordinator:
         self._ticker = gevent.spawn(self._progress)
         if self.settings.duration:
             self._timer = gevent.spawn_later(lead + self.settings.duration, self._stop)
+        if self.is_master and self.settings.requests is not None:
+            gevent.spawn(self._stop_when_spent, self.zero)
+
+    def _on_spent(self) -> None:
+        if self.is_worker:
+            self.runner.send_message("rejoinder_spent", None)
+        else:
+            gevent.spawn(self._stop)
+
+    def _on_worker_spent(self, environment: Environment, msg: Any, **_: Any) -> None:
+        self._spent.add(msg.node_id)
+
+    def _stop_when_spent(self, zero: int) -> None:
+        """Stop the run once every worker that is alive has ended all requests that it may begin."""
+        while self.zero == zero and not self.stopped_at:
+            gevent.sleep(_WATCH_EVERY)
+            if not (self._waiting & self._alive()) - self._spent:
+                self._stop()
+                return
+
+    def _alive(self) -> set[str]:
+        return {client.id for client in self.runner.clients.all if client.state != runners.STATE_MISSING}
 
     def _progress(self) -> None:
         while self.output.to_file:
@@ -855,8 +900,8 @@ class Coordinator:
             self._ticker.kill(block=False)
             self._ticker = None
         if not self.is_worker:
-            if self.settings.duration:
-                issued = min(issued, self.settings.duration)
+            if limit := self.settings.offered if self.settings.mode == "open" else self.settings.duration:
+                issued = min(issued, limit)
             self.output.line("progress", t=round((perf_counter_ns() - self.zero) / 1e9, 3), **self._counts())
             self.output.line("end", issued=round(issued, 3))
             if not self.output.to_file:
@@ -867,8 +912,7 @@ class Coordinator:
         deadline = monotonic() + limit
         while self._waiting and monotonic() < deadline:
             self._all_done.wait(0.2)
-            alive = {client.id for client in self.runner.clients.all if client.state != runners.STATE_MISSING}
-            for dead in self._waiting - alive:
+            for dead in self._waiting - self._alive():
                 self._waiting.discard(dead)
                 counts = self._reported.get(dead, {})
                 self.output.check(SelfCheck(started=counts.get("started", 0), died=True).to_json())
@@ -952,6 +996,7 @@ _OPTIONS: Final = {
     "speed": (float, "How many times as fast as it was recorded a trace is replayed."),
     "arrivals": (str, "Open loop: constant, poisson or gamma:B."),
     "duration": (float, "Seconds for which requests are issued; 0: until stopped."),
+    "requests": (int, "Requests to begin, over all processes; the run ends when the last has ended."),
     "ramp": (float, "Closed loop: seconds over which the users send their first requests."),
     "drain": (float, "Seconds that requests in flight get at the end."),
     "max_output_tokens": (int, "Limit of the answers; 0: none."),

@@ -23,6 +23,7 @@ DEFAULTS: Final[dict[str, type | tuple[type, ...]]] = {
     "rate": (int, float, str),
     "arrivals": str,
     "duration": (int, float, str),
+    "requests": int,
     "slo": list,
     "processes": int,
 }

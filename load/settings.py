@@ -22,6 +22,9 @@ MAX_DURATION: Final = 24 * 3600.0
 MAX_CONCURRENCY: Final = 20_000
 MAX_RATE: Final = 50_000.0
 MAX_PROCESSES: Final = 256
+MAX_REQUESTS: Final = 1_000_000_000
+UNTIMED: Final = 3600.0
+"""How long a run may take at most, in seconds, where only the number of its requests is given."""
 _SEPARATOR: Final = ";"
 
 
@@ -50,8 +53,9 @@ class LoadSettings:
     """What a load run does. Give ``concurrency`` (closed loop), or ``rate``, ``phases`` or ``trace`` (open loop).
 
     ``url`` is the base with or without ``/v1``, or the create endpoint itself. ``duration`` is how long requests are
-    issued, in seconds; ``drain`` how long afterwards those in flight may take to end. ``ramp`` spreads the first
-    request of each closed-loop user over that many seconds (``None``: 5 % of the duration, at most 1 s).
+    issued, in seconds; ``requests`` bounds their number exactly, over all processes, and ends the run when the last one
+    has ended; ``drain`` is how long those in flight at the end of the duration may take to end. ``ramp`` spreads the
+    first request of each closed-loop user over that many seconds (``None``: 5 % of the duration, at most 1 s).
     ``max_output_tokens`` 0 leaves that field out.
     ``bodies`` names a JSON or NDJSON file of request bodies; without it ``prompt`` (or a short built-in text) is
     sent. Time-outs are seconds: to connect, between two receives, and for a whole request. ``max_in_flight`` bounds
@@ -74,6 +78,7 @@ class LoadSettings:
     speed: float = 1.0
     arrivals: str = "constant"
     duration: float = 10.0
+    requests: int | None = None
     ramp: float | None = None
     drain: float = 10.0
     max_output_tokens: int = 64
@@ -105,9 +110,27 @@ class LoadSettings:
             return f"{self.phases} requests/s"
         return f"{self.concurrency} in flight" if self.rate is None else f"{self.rate:g} requests/s"
 
+    @property
+    def length(self) -> str:
+        """How long the run is, in a few words."""
+        if self.requests is None:
+            return f"{self.duration:g} s"
+        number = f"{self.requests} request{'s' if self.requests > 1 else ''}"
+        return number if self.duration >= UNTIMED else f"{number} or {self.duration:g} s"
+
+    @property
+    def offered(self) -> float:
+        """The seconds for which an open loop starts requests at most; 0 when only somebody's stop ends it."""
+        if self.requests is None:
+            return self.duration
+        limit = self.duration or float("inf")
+        if self.rate is not None:
+            return min(limit, self.requests / self.rate)
+        return min(limit, next(itertools.islice(self.schedule(), self.requests, None), limit))
+
     def schedule(self) -> Iterator[float]:
         """Yield the offsets in seconds at which an open loop starts requests."""
-        duration = self.duration or None
+        duration = (self.offered if self.rate is not None else self.duration) or None
         if self.trace:
             offsets = (entry.offset / self.speed for entry in read_trace(self.trace))
             return offsets if duration is None else itertools.takewhile(lambda offset: offset < duration, offsets)
@@ -167,6 +190,8 @@ class LoadSettings:
         if self.rate is not None:
             _within("rate", self.rate, 1e-3, MAX_RATE)
         _within("duration", self.duration, 0.1, MAX_DURATION)
+        if self.requests is not None:
+            _within("requests", self.requests, 1, MAX_REQUESTS)
         _within("drain", self.drain, 0, 3600)
         _within("ramp", self.ramp_seconds, 0, self.duration)
         _within("processes", self.processes, 1, MAX_PROCESSES)

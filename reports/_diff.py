@@ -49,7 +49,7 @@ CAVEAT: Final = (
     "A small p says that these two runs differ, not why: requests of one run share the state of machine and network. "
     "Repeat both before you act on it."
 )
-_SETTINGS: Final = ("mode", "concurrency", "rate", "duration", "arrivals", "max_output_tokens", "processes")
+_SETTINGS: Final = ("mode", "concurrency", "rate", "duration", "requests", "arrivals", "max_output_tokens", "processes")
 
 
 class RuleChange(NamedTuple):

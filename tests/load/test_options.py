@@ -48,6 +48,7 @@ def test_other_urls_are_a_clear_error(url: str) -> None:
         ({"rate": 0.0}, "rate is 0"),
         ({"rate": float("nan")}, "rate is nan"),
         ({"rate": 1.0, "duration": 0.0}, "duration is 0"),
+        ({"rate": 1.0, "requests": 0}, "requests is 0"),
         ({"rate": 1.0, "duration": float("inf")}, "duration is inf"),
         ({"rate": 1.0, "duration": 1e9}, "duration is 1e+09"),
         ({"rate": 1.0, "arrivals": "often"}, "often"),

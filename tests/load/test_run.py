@@ -119,6 +119,44 @@ def test_an_open_loop_starts_every_slot_of_its_schedule(execute: Execute, timed_
     assert result.load["self_check"]["processes"] == processes
 
 
+TALKS = """
+[[requests]]
+turns = 3
+history = "replay"
+input_tokens = 5
+"""
+
+
+@pytest.mark.parametrize(
+    ("processes", "pace"),
+    [(1, {"concurrency": 3}), (2, {"concurrency": 4}), (2, {"rate": 50.0}), (1, {"phases": "40@200ms,20@1min"})],
+)
+def test_a_number_of_requests_is_begun_and_no_more(
+    execute: Execute, timed_server: Any, tmp_path: Path, processes: int, pace: dict[str, Any]
+) -> None:
+    profile = tmp_path / "talks.toml"
+    profile.write_text(TALKS, "utf-8")
+    values = {"model": "ttft=5&gap=2&tokens=8", "processes": processes, "duration": 60, **pace}
+    if "rate" not in pace:  # each turn counts, so the number may fall into a conversation
+        values["profile"] = str(profile)
+    result, _ = execute(timed_server.url, requests=11, **values)
+    assert result.outcomes == {"ok": 11}
+    assert timed_server.truth()["requests"] == 11
+    assert result.load["issued"] < 60
+    if "rate" in pace:
+        assert result.load["issued"] == 11 / 50
+
+
+def test_a_run_ends_with_its_time_when_that_comes_before_its_requests(execute: Execute, timed_server: Any) -> None:
+    result, _ = execute(timed_server.url, model="ttft=300&tokens=1", concurrency=2, duration=1, requests=1000)
+    assert 0 < result.started == timed_server.truth()["requests"] < 1000
+
+
+def test_fewer_requests_than_processes_are_enough(execute: Execute, timed_server: Any) -> None:
+    result, _ = execute(timed_server.url, model="tokens=1", concurrency=2, duration=60, requests=1, processes=2)
+    assert result.outcomes == {"ok": 1}
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_phases_and_traces_are_kept(execute: Execute, timed_server: Any, tmp_path: Path, processes: int) -> None:
     trace = tmp_path / "trace.csv"

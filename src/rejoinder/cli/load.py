@@ -85,6 +85,12 @@ def _list_profiles(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     help="How long requests are begun; those in flight then end. [default: 10s, or the length of phases or trace]",
 )
 @click.option(
+    "--requests",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Begin N requests, and end when they have ended; with --duration, whatever comes first.",
+)
+@click.option(
     "--max-output-tokens",
     type=click.IntRange(1),
     metavar="N",
@@ -183,6 +189,7 @@ def command(
     find_rate: str | None,
     arrivals: str | None,
     duration: float | None,
+    requests: int | None,
     max_output_tokens: int | None,
     profile: str | None,
     prompt: str | None,
@@ -215,7 +222,7 @@ def command(
     from rejoinder.load.profiles import find_profile, load_profile
     from rejoinder.load.run import check_settings
     from rejoinder.load.search import parse_levels, parse_range
-    from rejoinder.load.settings import LoadSettings
+    from rejoinder.load.settings import UNTIMED, LoadSettings
 
     paces = {
         "--concurrency": concurrency,
@@ -254,6 +261,7 @@ def command(
         trace=str(trace) if trace else "",
         speed=speed,
         arrivals=arrivals or defaults.get("arrivals", "constant"),
+        requests=requests or defaults.get("requests"),
         max_output_tokens=64 if max_output_tokens is None else max_output_tokens,
         profile=str(find_profile(profile)) if profile else "",
         canaries=canaries,
@@ -266,7 +274,7 @@ def command(
         seed=seed,
         slos=slo or tuple(defaults.get("slo", ())),
     )
-    length = settings.natural_duration() or DEFAULT_DURATION
+    length = settings.natural_duration() or (UNTIMED if settings.requests else DEFAULT_DURATION)
     settings = replace(settings, duration=length if duration is None else duration)
     # Whatever is wrong with the options is told before anything is sent.
     check_settings(replace(settings, processes=1) if sweep or find_rate else settings)
@@ -346,9 +354,27 @@ def describe(settings: LoadSettings) -> dict[str, object]:
         "mode": settings.mode,
         **how,
         "duration": settings.duration,
+        **({} if settings.requests is None else {"requests": settings.requests}),
         "max_output_tokens": settings.max_output_tokens,
         "processes": settings.processes,
     }
+
+
+def begin_step(steps: Steps, what: str, settings: LoadSettings) -> None:
+    """Begin a step of the progress that is done when the run has taken its time, or sent its requests."""
+    if settings.requests is None:
+        steps.step(what, settings.duration)
+    else:
+        steps.step(what, settings.requests, unit="requests")
+
+
+def show_progress(steps: Steps, settings: LoadSettings, progress: LoadProgress, note: str = "") -> None:
+    """Show how far a run is, with a few words after that."""
+    if settings.requests is None:
+        words = filter(None, (f"{progress.finished} done", note))
+        steps.update(min(progress.t, settings.duration), ", ".join(words))
+    else:
+        steps.update(progress.finished, note)
 
 
 def load_endpoint(record: Recording, steps: Steps, target: Target, settings: LoadSettings) -> LoadResult:
@@ -356,16 +382,16 @@ def load_endpoint(record: Recording, steps: Steps, target: Target, settings: Loa
     from rejoinder.load.run import run_load
     from rejoinder.load.slo import describe as describe_slo
 
-    steps.say(f"Load on {target.url}: {settings.pace} for {settings.duration:g} s")
-    steps.step("Loading", settings.duration)
+    steps.say(f"Load on {target.url}: {settings.pace} for {settings.length}")
+    begin_step(steps, "Loading", settings)
 
     def show(progress: LoadProgress) -> None:
-        note = f"{progress.finished} done, {progress.in_flight} in flight"
+        note = f"{progress.in_flight} in flight"
         if progress.failed:
             note += f", {progress.failed} not ok"
         if progress.ttft_p50 is not None:
             note += f", TTFT p50 {progress.ttft_p50 * 1000:.0f} ms"
-        steps.update(min(progress.t, settings.duration), note)
+        show_progress(steps, settings, progress, note)
 
     result = run_load(settings, record.writer, progress=show, key=target.key)
     for warning in result.warnings:
@@ -385,7 +411,7 @@ def repeat_endpoint(
 
     against = replace(settings, url=other.url, model=other.model or "") if other else None
     turns = f" in turns with {other.url}" if other else ""
-    steps.say(f"Load on {target.url}{turns}: {settings.pace}, {gate.repeats} times {settings.duration:g} s")
+    steps.say(f"Load on {target.url}{turns}: {settings.pace}, {gate.repeats} times {settings.length}")
 
     def told(line: dict[str, Any]) -> None:
         found = line["figures"]
@@ -402,8 +428,8 @@ def repeat_endpoint(
         against=against,
         baseline=gate.baseline,
         changes=gate.changes,
-        begin=lambda run: steps.step("Loading", run.duration),
-        progress=lambda now: steps.update(min(now.t, settings.duration), f"{now.finished} done"),
+        begin=lambda run: begin_step(steps, "Loading", run),
+        progress=lambda now: show_progress(steps, settings, now),
         told=told,
         key=target.key,
         against_key=other.key if other else None,
@@ -426,7 +452,7 @@ def search_endpoint(
     """Run a sweep or a search for the highest rate and write it to the run file."""
     from rejoinder.load.search import run_search
 
-    steps.say(f"Search on {target.url}, {settings.duration:g} s each step")
+    steps.say(f"Search on {target.url}, {settings.length} each step")
 
     def told(figures: dict[str, Any]) -> None:
         pace = f"{figures['rate']:g}/s" if "rate" in figures else f"{figures['concurrency']} in flight"
@@ -441,8 +467,8 @@ def search_endpoint(
         record.writer,
         levels=levels,
         rates=rates,
-        begin=lambda step: steps.step(f"Loading, {step.pace}", step.duration),
-        progress=lambda now: steps.update(min(now.t, settings.duration), f"{now.finished} done"),
+        begin=lambda step: begin_step(steps, f"Loading, {step.pace}", step),
+        progress=lambda now: show_progress(steps, settings, now),
         told=told,
         key=target.key,
     )
