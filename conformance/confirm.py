@@ -69,8 +69,8 @@ NOTHING: Final = Allowance(reruns=0)
 
 ALLOWANCES: Final[Mapping[str, Allowance]] = {
     "smoke": NOTHING,
-    "quick": Allowance(3, failures=8, warnings=2, reduce=12, total=80),
-    "full": Allowance(3, failures=40, warnings=10, reduce=40, total=800),
+    "quick": Allowance(3, failures=40, warnings=10, reduce=12, total=80),
+    "full": Allowance(3, failures=100, warnings=30, reduce=40, total=800),
 }
 """What each plan may spend by default; ``smoke`` is over before anything is worth confirming."""
 
@@ -115,9 +115,13 @@ async def confirm(
         return []
     work = _Work(sender, target, dialect, judging, allowance, on_progress)
     by_id = {exchange.id: exchange for exchange in exchanges}
+    shared = list(_by_case(chosen, cases, by_id))
     async with asyncio.TaskGroup() as group:
-        for case, findings in _by_case(chosen, cases, by_id):
-            group.create_task(work.take_up(case, findings, by_id))
+        for case, findings in shared:
+            group.create_task(work.rerun(case, findings, by_id))
+    async with asyncio.TaskGroup() as group:
+        for _, findings in shared:
+            group.create_task(work.reduce(findings))
     return work.warnings(chosen)
 
 
@@ -219,8 +223,8 @@ class _Work:
         what = "1 finding was" if left == 1 else f"{left} findings were"
         return [f"{what} not confirmed: what the run may send was spent, or their cases got no answer again."]
 
-    async def take_up(self, case: PlannedCase, findings: Sequence[Finding], exchanges: Mapping[str, Exchange]) -> None:
-        """Send a case again for its findings, then reduce those that showed each time."""
+    async def rerun(self, case: PlannedCase, findings: Sequence[Finding], exchanges: Mapping[str, Exchange]) -> None:
+        """Send a case again for its findings, and note how often each shows."""
         for finding in findings:
             shown = exchanges.get(finding.evidence.exchange)
             if shown is not None and looks_at_run(finding.rule):
@@ -238,6 +242,9 @@ class _Work:
         for finding in findings:
             asked, failed = counts[finding.fingerprint]
             finding.reruns = Reruns(asked, failed) if asked else None
+
+    async def reduce(self, findings: Sequence[Finding]) -> None:
+        """Reduce the findings of one case that showed each time, one after the other, since they share what is sent."""
         for finding in findings:
             if finding.reruns is not None and finding.reruns.deterministic:
                 await self._reduce(finding, findings)
@@ -384,14 +391,18 @@ class _Search:
         sort = self.work.classes.of(body)
         loop = asyncio.get_running_loop()
 
+        def asking(smaller: Mapping[str, Any]) -> PlannedCase:
+            # What is no longer wrong in any way is judged as what it is.
+            mended = sort != "sound" and self.work.classes.of({**pinned, **smaller}) == "sound"
+            return _asking(case, places, smaller, ("valid",) if mended else None)
+
         def fails(smaller: Any) -> bool:
-            shown = self._shows(_asking(case, places, smaller))
-            return asyncio.run_coroutine_threadsafe(shown, loop).result()
+            return asyncio.run_coroutine_threadsafe(self._shows(asking(smaller)), loop).result()
 
         def valid(smaller: Any) -> bool:
-            return isinstance(smaller, dict) and self.work.classes.of({**pinned, **smaller}) == sort
+            return isinstance(smaller, dict) and self.work.classes.of({**pinned, **smaller}) in (sort, "sound")
 
-        if isinstance(case.requests[places[0]].body, bytes) and not await self._shows(_asking(case, places, rest)):
+        if isinstance(case.requests[places[0]].body, bytes) and not await self._shows(asking(rest)):
             return  # it is the bytes that matter
         left = max(0, self.limit - self.work.spent) // len(case.requests)
         await asyncio.to_thread(minimise, rest, fails, budget=left, valid=valid)
@@ -444,15 +455,20 @@ def _same_question(case: PlannedCase, place: int) -> list[int]:
     return [place, *(n for n, body in enumerate(bodies) if n != place and question(body) == asked)]
 
 
-def _asking(case: PlannedCase, places: Sequence[int], rest: Mapping[str, Any]) -> PlannedCase:
-    """Return the case with another body in some places; each keeps what is pinned, and how it is answered."""
+def _asking(
+    case: PlannedCase, places: Sequence[int], rest: Mapping[str, Any], sort: tuple[str, ...] | None = None
+) -> PlannedCase:
+    """Return the case with another body in some places; each keeps what is pinned, and how it is answered.
+
+    ``sort`` are other tags for these requests, when the new body is of another sort.
+    """
     requests = list(case.requests)
     kept = (*PINNED, "stream") if len(places) > 1 else PINNED
     for place in places:
         old = _object(requests[place].body) or {}
         body = {**{name: old[name] for name in kept if name in old}, **rest}
         # Whether no endpoint may refuse it is known of the whole body only.
-        tags = tuple(tag for tag in requests[place].tags if tag != "basic")
+        tags = sort or tuple(tag for tag in requests[place].tags if tag != "basic")
         requests[place] = replace(requests[place], body=body, tags=tags)
     return replace(case, requests=tuple(requests))
 

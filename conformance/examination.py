@@ -180,14 +180,16 @@ class Sending:
                     on_exchange=self.writer.exchange,
                     on_progress=self.on_progress,
                 )
-                with interruptible(sender, self.on_interrupt):
-                    await work(sender)
+                try:
+                    with interruptible(sender, self.on_interrupt):
+                        await work(sender)
+                finally:  # what was decided is kept, whatever becomes of the rest
+                    for verdict in sender.result.verdicts:
+                        self.writer.verdict(verdict)
                 return sender.result
 
         result = asyncio.run(run())
         result.warnings[:0] = self.target.warnings
-        for verdict in result.verdicts:
-            self.writer.verdict(verdict)
         return result
 
 

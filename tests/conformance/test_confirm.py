@@ -110,6 +110,17 @@ def test_one_kind_of_tool_is_what_is_left(confirmed: Confirmed, answering: Answe
     assert set(body) == {"model", "max_output_tokens", "input", "tools", "tool_choice"}
 
 
+def test_what_was_wrong_with_a_request_goes_when_it_does_not_matter(
+    answering: Answering, confirmed: Confirmed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = {"model": "parrot", "max_output_tokens": 16, "input": "Say hello.", "user": None, "stream": True, "odd": 7}
+    case = PlannedCase("odd", "A field that no contract has.", (Planned("stream", bad, ("unknown-field",)),))
+    monkeypatch.setattr(f"{__name__}.FULL", Plan("full", (case,)))
+    minimal, body = minimal_of(confirmed(answering("terminal-missing"), ["odd"]), "LIF-05")
+    assert body == {"model": "parrot", "max_output_tokens": 16, "input": "", "stream": True}
+    assert minimal.requests == 1
+
+
 def test_requests_that_lead_there_are_kept(confirmed: Confirmed, answering: Answering) -> None:
     minimal, _ = minimal_of(confirmed(answering("delete-without-effect"), ["state.deleted"]), "STA-03")
     assert (minimal.request.method, minimal.requests) == ("GET", 4)
