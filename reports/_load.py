@@ -205,6 +205,8 @@ class Load:
     settings: list[tuple[str, str]] = field(default_factory=list)
     rates: list[tuple[str, str]] = field(default_factory=list)
     self_check: list[tuple[str, str]] = field(default_factory=list)
+    whole: bool = True
+    """Whether the run came to its end and wrote its totals."""
     started: int = 0
     ok: int = 0
     duration: float | None = None
@@ -255,8 +257,8 @@ def read_load(run: Run) -> Load | None:
     """Return the load part of a run, or ``None`` when it has no samples. Reads whatever is there; never raises."""
     if not run.samples:
         return None
-    requests, totals = run.samples_of("request"), run.samples_of("load")
-    total = totals[-1] if totals else {}
+    requests, totals, steps = run.samples_of("request"), run.samples_of("load"), run.samples_of("step")
+    total = totals[-1] if totals else _of_steps(steps)
     load = Load(
         distributions=_distributions(run.samples_of("histogram"), _bounds(total.get("percentiles"))),
         slowest=read_slowest(run.samples_of("stream"), requests),
@@ -267,6 +269,7 @@ def read_load(run: Run) -> Load | None:
         broken_rules=_broken_rules(total, requests),
         latencies_over=_words(total.get("latencies_over")),
     )
+    load.whole = bool(totals)
     load.seconds, load.step = _seconds(run.samples_of("second"))
     counts = _outcomes(total, requests)
     load.ledger = [
@@ -280,13 +283,27 @@ def read_load(run: Run) -> Load | None:
     load.ok = sum(counts.get(name, 0) for name in ENDED_WELL)
     if known != load.started:
         load.warnings.append(f"The outcomes add up to {known:,}, but {load.started:,} requests were started.")
-    if not total:
-        load.warnings.append("The load run has no totals: it ended early, so its figures cover only what was written.")
+    if not totals:
+        covered = f"are of the {plural(len(steps), 'step')} that had ended" if steps else "cover only what was written"
+        load.warnings.append(f"The load run has no totals: it ended early, so its figures {covered}.")
     _figures(load, total)
     _judged(load, total, counts)
     load.server = _server(load, total.get("server"))
     load.remarks = _remarks(load, total, counts)
     return load
+
+
+def _of_steps(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a ``load`` line would say of the steps of a search, or of repeats, that did not come to its end."""
+    if not steps:
+        return {}
+    counts: Counter[str] = Counter()
+    for step in steps:
+        counts.update(_outcomes(step, []))
+    if any("of" in step for step in steps):
+        return {"outcomes": dict(counts), "repeats": steps}
+    kind = "rate" if any("rate" in step for step in steps) else "sweep"
+    return {"outcomes": dict(counts), "search": {"kind": kind, "steps": steps, "cut": True}}
 
 
 def _outcomes(total: dict[str, Any], requests: list[dict[str, Any]]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from rejoinder.reports._charts import Table, steps_table
 from rejoinder.reports._evidence import sides
 from rejoinder.reports._excerpt import Span
 from rejoinder.reports._footer import Capabilities
@@ -24,6 +25,7 @@ SIGNS: Final = {
     Tone.PASS: "✅",
     Tone.NONE: "➖",
 }
+_MOST_STEPS: Final = 50
 _PUNCTUATION: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|~^$:=\"'/])")
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "<span>@</span>"}
 
@@ -149,6 +151,10 @@ def _load(load: Load) -> list[str]:
             sign = SIGNS[Tone(told.tone)]
             lines.append(f"| {sign} | {code(told.text)} | " + " | ".join(escape(cell) for cell in cells) + " |")
         lines.append("")
+    if load.search:
+        lines += [escape(load.search.sentence), "", *_table(steps_table(load.search)), ""]
+    if load.repeats:
+        lines += [*_table(Table(load.repeats.head, load.repeats.rows)), ""]
     if load.distributions:
         lines += [
             "| | n | " + " | ".join(f"p{p:g}" for p in PERCENTILES) + " | max |",
@@ -160,6 +166,12 @@ def _load(load: Load) -> list[str]:
             lines.append(f"| {name} | {distribution.n:,} | {values} | {seconds(distribution.high)} |")
         lines.append("")
     return lines
+
+
+def _table(table: Table) -> list[str]:
+    rows = [table.head, *table.rows[:_MOST_STEPS]]
+    lines = [f"| {' | '.join(map(escape, row))} |" for row in rows]
+    return [lines[0], "|" + "---:|" * len(table.head), *lines[1:]]
 
 
 def _finding(rule: RuleView, finding: FindingView) -> str:

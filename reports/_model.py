@@ -484,6 +484,8 @@ def _verdict(run: Run, rules: list[RuleView], counts: Counter[Tone], load: Load 
         if load.missed:
             missed = plural(len(load.missed), "objective", "objectives")
             return Tone.FAIL, f"{missed} missed", tail
+        if not load.whole:
+            return Tone.ERROR, "Not settled", f"The run was cut short. {tail}".strip()
         tone = Tone.PASS if load.verdict in ("", "VALID") else Tone.WARN
         return tone, "Enough requests ended well" if load.bad else "Every request ended well", tail
     problem = one_line(_text(run.footer.get("problem")), 500)

@@ -40,6 +40,8 @@ class Search:
     highest: float | None = None
     by_generator: bool = False
     sentence: str = ""
+    cut: bool = False
+    """Whether it did not come to its end, so that no step was chosen."""
 
     @property
     def unit(self) -> str:
@@ -81,6 +83,7 @@ def read_search(total: dict[str, Any]) -> Search | None:
         number(written.get("highest")),
         written.get("limited_by") == "generator",
     )
+    search.cut = written.get("cut") is True
     search.sentence = _sentence(search, written.get("more") is True)
     return search
 
@@ -116,7 +119,10 @@ def _step(line: Any, sweep: bool) -> Step | None:
 
 
 def _sentence(search: Search, more: bool) -> str:
-    if search.sweep:
+    if search.cut:
+        sought = "the knee" if search.sweep else "the highest rate"
+        told = f"The search was cut short after {plural(len(search.steps), 'step')}, so {sought} is not known."
+    elif search.sweep:
         at = next((step for step in search.steps if step.level == search.knee), None)
         if at is None:
             told = "There is no knee: the last step still brought more, so the endpoint was not loaded to its limit."

@@ -13,9 +13,12 @@ from rich.text import Text
 from rejoinder.reports._footer import Capabilities
 from rejoinder.reports._load import Load
 from rejoinder.reports._model import WORDS, Tone, View, view
+from rejoinder.reports._search import Search, ended_well
 from rejoinder.reports._text import count, one_line, percent, plural, rate, seconds
 from rejoinder.runfile import Run
 
+_MOST_STEPS: Final = 12
+_STEP_TIMES: Final = ("ttft_p99", "e2e_p50")
 STYLES: Final = {
     Tone.FAIL: "red",
     Tone.KNOWN: "yellow",
@@ -171,6 +174,19 @@ def _counts(seen: View, width: int) -> list[Text]:
     return lines
 
 
+def _search(search: Search) -> list[Text]:
+    """Return what a search found, and its steps where it found nothing."""
+    lines = [Text(f"        {search.sentence}")]
+    for step in search.steps[:_MOST_STEPS] if search.cut else ():
+        times = [
+            f"{name.replace('_', ' ')} {seconds(value)}" for name in _STEP_TIMES if (value := step.latencies.get(name))
+        ]
+        words = [f"{ended_well(step)} ok", search.throughput_word(step), *times, step.measurement]
+        unit = "in flight" if search.sweep else "requests/s"
+        lines.append(Text(f"        {step.label} {unit}: {', '.join(filter(None, words))}"))
+    return lines
+
+
 def _load(load: Load) -> list[Text]:
     head = Text("  load  ", "bold")
     if load.verdict:
@@ -184,6 +200,10 @@ def _load(load: Load) -> list[Text]:
     bad = [f"{entry.outcome} {entry.amount:,}" for entry in load.ledger if not entry.good]
     if bad:
         lines.append(Text(f"        not ok: {', '.join(bad[:6])}", "yellow"))
+    if load.search:
+        lines += _search(load.search)
+    elif load.repeats and not load.whole:
+        lines += [Text(f"        {'  '.join(row)}") for row in (load.repeats.head, *load.repeats.rows[:_MOST_STEPS])]
     for metric, name in _LOAD_METRICS:
         distribution = load.distribution(metric)
         if distribution:

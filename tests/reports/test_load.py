@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import random
 import re
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
-from rejoinder.reports import render_html
+from rejoinder.reports import render_html, render_markdown, summarize
 from rejoinder.reports._charts import gap_chart, path, percentile_chart, search_charts, stall_map, timeline_charts
 from rejoinder.reports._load import read_load
 from rejoinder.reports._streams import lane_of
@@ -52,6 +54,29 @@ def test_the_ledger_must_add_up() -> None:
     assert load is not None
     assert [entry.outcome for entry in load.ledger] == ["ok", "timeout"]
     assert load.warnings == ["The outcomes add up to 9, but 10 requests were started."]
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([{"concurrency": 1}, {"concurrency": 2}], "2 in flight"),
+        ([{"rate": 4.0, "met": True}, {"rate": 8.0, "met": False}], "8 requests/s"),
+        ([{"of": "endpoint", "repeat": 0}, {"of": "against", "repeat": 0, "figures": {"ttft:p50": 0.1}}], "the other"),
+    ],
+)
+def test_the_steps_of_a_search_that_was_cut_short_are_shown(steps: list[dict[str, Any]], told: str) -> None:
+    common = {"what": "step", "started": 5, "outcomes": {"ok": 4, "timeout": 1}, "ok_per_s": 2.0, "verdict": "VALID"}
+    found = run(*({**common, **step} for step in steps))
+    load = read_load(found)
+    assert load is not None
+    assert (load.started, load.ok, load.whole) == (10, 8, False)
+    screen, markdown = io.StringIO(), render_markdown(found)
+    Console(file=screen, width=200).print(summarize(found))
+    assert told in screen.getvalue()
+    assert markdown.count("| VALID |") == len(steps)
+    if load.search:
+        assert "cut short after 2 steps" in load.search.sentence
+        assert load.search.sentence in screen.getvalue()
 
 
 def test_a_run_that_died_is_counted_from_its_requests() -> None:
