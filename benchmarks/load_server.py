@@ -12,6 +12,8 @@ fields are optional:
 ``end``             ``ok``; ``cut`` (connection closed in the middle), ``reset``, ``clean`` (body ends in the middle),
                     ``failed`` (response.failed), ``error`` (error event), ``incomplete``, ``hang`` (sends nothing more)
 ``status``          refuse with this HTTP status
+``retry``           with this ``Retry-After``
+``after``, ``then``  once so many requests were answered, answer as these other options say (percent-encoded)
 ``framing``         ``chunked``, ``close`` or ``length`` (the whole stream at once)
 
 ``GET /truth`` returns JSON: requests seen, and percentiles in milliseconds of the times at which tokens were sent;
@@ -273,9 +275,13 @@ class Server:
         self.starts.append(begun)
         key = self.options or request["model"]
         options = dict(parse_qsl(key))
+        if self.requests > int(options.get("after", self.requests)):
+            key = options["then"]
+            options = dict(parse_qsl(key))
         if "status" in options:
             error = {"message": "planned refusal", "type": "server_error", "param": None, "code": None}
-            self.plain(peer, int(options["status"]), {"error": error})
+            retry = b"Retry-After: %s\r\n" % options["retry"].encode() if "retry" in options else b""
+            self.plain(peer, int(options["status"]), {"error": error}, retry)
             self.finished += 1
             return
         if not request.get("stream"):
@@ -339,13 +345,13 @@ class Server:
         if ending in ("cut", "reset") or (framing == "close" and ending != "hang"):
             self.drop(peer)
 
-    def plain(self, peer: Peer, status: int, value: Any) -> None:
-        """Send a JSON body."""
+    def plain(self, peer: Peer, status: int, value: Any, headers: bytes = b"") -> None:
+        """Send a JSON body; ``headers`` are further header lines."""
         body = json.dumps(value).encode()
         self.send(
             peer,
-            b"HTTP/1.1 %d Planned\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-            % (status, len(body), body),
+            b"HTTP/1.1 %d Planned\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n%s"
+            % (status, headers, len(body), body),
         )
 
     def send(self, peer: Peer, data: bytes) -> None:

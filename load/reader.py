@@ -249,17 +249,17 @@ class Connection:
         except FramingError as error:
             reception.outcome, reception.detail = Outcome.PROTOCOL, str(error)
             return False
-        except TimeoutError:
-            if not _complete(end):
-                reception.outcome = Outcome.TIMEOUT
-                whole = clock() >= deadline - 5_000_000  # timers may fire a little early
-                limit = self.timeouts.total if whole else idle
-                reception.detail = f"no end within {limit:g} s" if whole else f"nothing received for {limit:g} s"
-            return False
         except OSError as error:
             if not _complete(end):
-                reception.outcome = Outcome.TIMEOUT if self.expired else Outcome.CUT
-                reception.detail = f"the connection broke: {error.strerror or error}"
+                # The watchdog ends a receive by shutting the connection, which shows as any sort of error.
+                if self.expired or isinstance(error, TimeoutError):
+                    reception.outcome = Outcome.TIMEOUT
+                    whole = clock() >= deadline - 5_000_000  # timers may fire a little early
+                    limit = self.timeouts.total if whole else idle
+                    reception.detail = f"no end within {limit:g} s" if whole else f"nothing received for {limit:g} s"
+                else:
+                    reception.outcome = Outcome.CUT
+                    reception.detail = f"the connection broke: {error.strerror or error}"
             return False
         finally:
             if self._watchdog is not None:

@@ -67,6 +67,9 @@ def test_a_profile_brings_its_own_pace_and_objectives(endpoint: str, tmp_path: P
         (["--max-change", "ttft:p99<+10%", "--against", "http://127.0.0.1:8", "--repeats", "2"], "from chance"),
         (["--max-change", "ttft:p99<+10%", "--baseline", "/no/such/run"], "no run file"),
         (["--max-change", "ttft:p99<10%"], "no limit of a change"),
+        (["--max-change", "ttft:p99<+10%", "--against", "notaurl://x"], "not an http:// or https:// URL"),
+        (["--max-change", "ttft:p99<+10%", "--against", "http://"], "'http://' is not a URL"),
+        (["--metrics", "notaurl"], "not an http or https URL"),
         (["--sweep", "1,2", "--repeats", "3"], "search is not repeated"),
     ],
 )

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -324,6 +325,29 @@ def test_ctrl_c_ends_the_run_in_order(execute: Execute, timed_server: Any) -> No
     assert result.interrupted
     assert result.ok == timed_server.truth()["requests"]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("pace", [{"rate": 40.0}, {"concurrency": 4, "requests": 40}])
+@pytest.mark.parametrize(
+    ("then", "outcome", "detail"),
+    [
+        ("status=429", "http_429", "HTTP 429: planned refusal"),
+        ("status=429&retry=30", "http_429", "HTTP 429: planned refusal"),
+        ("end=reset", "transport", "the connection broke: Connection reset by peer"),
+        ("end=hang", "timeout", "nothing received for 0.5 s"),
+    ],
+)
+def test_a_server_that_turns_bad_half_way_is_told_as_it_was(
+    execute: Execute, timed_server: Any, pace: dict[str, Any], then: str, outcome: str, detail: str
+) -> None:
+    model = f"ttft=5&gap=1&tokens=8&after=25&then={quote(then)}"
+    values = {"duration": 60 if "requests" in pace else 1, **pace}
+    result, run = execute(timed_server.url, model=model, idle_timeout=0.5, **values)
+    assert result.outcomes == {"ok": 25, outcome: 15}
+    assert timed_server.truth()["requests"] == 40
+    assert {request["detail"] for request in run.samples_of("request") if request["outcome"] == outcome} == {detail}
+    assert result.histograms["ttft"].n == 25
+    assert len(run.exchanges) == 3
 
 
 def test_a_server_that_dies_half_way_is_counted_not_fatal(execute: Execute, timed_server: Any) -> None:

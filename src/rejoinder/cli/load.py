@@ -223,6 +223,7 @@ def command(
     from rejoinder.load.run import check_settings
     from rejoinder.load.search import parse_levels, parse_range
     from rejoinder.load.settings import UNTIMED, LoadSettings
+    from rejoinder.wire.target import candidate_urls
 
     paces = {
         "--concurrency": concurrency,
@@ -278,6 +279,8 @@ def command(
     settings = replace(settings, duration=length if duration is None else duration)
     # Whatever is wrong with the options is told before anything is sent.
     check_settings(replace(settings, processes=1) if sweep or find_rate else settings)
+    for address in filter(None, (url, against)):
+        candidate_urls(address)
     key = read_key(api_key_env)
     with recording(out) as record, Steps(quiet=quiet) as steps:
         steps.step(f"Looking for an endpoint at {url}")
