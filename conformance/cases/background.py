@@ -11,6 +11,16 @@ from rejoinder.exchange import Exchange, parse_json
 from rejoinder.wire.sse import read_events
 
 _REPLAY_SECONDS: Final = 20.0
+_CUTS: Final = 32
+"""At most so many places of a short stream are replayed from; with fewer events every one of them."""
+_SNAPSHOT_BYTES: Final = 4000
+"""Bytes of a stream in which its first snapshot has room, with the id of the response."""
+_SEEN_BYTES: Final = 6000
+"""Bytes after which a reader leaves a stream that it takes up again."""
+_RACES: Final = (0.0, 0.15, 0.3)
+"""Seconds after which a response in the background is cancelled."""
+_SETTLED: Final = 0.3
+"""Seconds after which the outcome of a race is looked at again."""
 _RUNNING: Final = ("queued", "in_progress")
 
 
@@ -39,6 +49,10 @@ def cases(setting: Setting, plan: str) -> Iterator[PlannedCase]:
         yield from _cancelled(setting)
         yield _replayed(setting)
         yield _left(setting)
+        yield _cuts(setting)
+        yield _resumed(setting)
+        for number, wait in enumerate(_RACES, 1):
+            yield _raced(setting, number, wait)
 
 
 def is_over(reply: Exchange) -> bool:
@@ -82,7 +96,7 @@ def _cancelled(setting: Setting) -> Iterator[PlannedCase]:
         "background.cancelled-stream",
         "A stream in the background is left and cancelled; its replay must end.",
         (
-            Planned("left", _story(setting, stream=True), read_limit=1),
+            Planned("left", _story(setting, stream=True), read_limit=_SNAPSHOT_BYTES),
             Planned("cancel", method="POST", path=at("left", "cancel"), tags=()),
             Planned("get-cancelled", method="GET", path=at("left"), tags=(), until=is_over),
             _replay("replay", "left"),
@@ -111,30 +125,82 @@ def _left(setting: Setting) -> PlannedCase:
         "background.left",
         "A stream in the background is left at its beginning; the run goes on and can be followed again.",
         (
-            Planned("left", _story(setting, stream=True), read_limit=1),
+            Planned("left", _story(setting, stream=True), read_limit=_SNAPSHOT_BYTES),
             _replay("attached", "left", seconds=120.0),
             Planned("poll", method="GET", path=at("left"), tags=(), until=is_over),
         ),
     )
 
 
+def _cuts(setting: Setting) -> PlannedCase:
+    def cut(number: int) -> Callable[[list[int]], str | None]:
+        def start(numbers: list[int]) -> str | None:
+            step = max(1.0, len(numbers) / _CUTS)
+            place = int(number * step)
+            return str(numbers[place]) if place < len(numbers) else None
+
+        return start
+
+    hello = setting.body(input=user("Say hello."), background=True, stream=True)
+    return PlannedCase(
+        "background.cuts",
+        "A short stream in the background is replayed from behind each of its events.",
+        (Planned("stream", hello), *(_replay(f"replay-cut-{n + 1}", "stream", cut(n)) for n in range(_CUTS))),
+    )
+
+
+def _resumed(setting: Setting) -> PlannedCase:
+    return PlannedCase(
+        "background.resumed",
+        "A stream in the background is left in its middle and taken up again behind the last event that was seen.",
+        (
+            Planned("left", _story(setting, stream=True), read_limit=_SEEN_BYTES),
+            _replay("resumed", "left", lambda numbers: str(numbers[-1]), seconds=120.0),
+            Planned("poll", method="GET", path=at("left"), tags=(), until=is_over),
+            _replay("whole", "left"),
+        ),
+    )
+
+
+def _raced(setting: Setting, number: int, wait: float) -> PlannedCase:
+    return PlannedCase(
+        f"background.raced-{number}",
+        "A response in the background is cancelled sooner or later, perhaps when it ends, while its stream is read.",
+        (
+            Planned("left", _story(setting, stream=True), read_limit=_SNAPSHOT_BYTES),
+            _replay("raced", "left"),
+            Planned("cancel", method="POST", path=at("left", "cancel"), tags=(), beside=True, wait=wait),
+            Planned("get-raced", method="GET", path=at("left"), tags=(), until=is_over),
+            Planned("get-raced-again", method="GET", path=at("left"), tags=(), wait=_SETTLED),
+        ),
+    )
+
+
 def _replay(
-    role: str, of: str, after: Callable[[list[int]], str] | None = None, *, seconds: float = _REPLAY_SECONDS
+    role: str, of: str, after: Callable[[list[int]], str | None] | None = None, *, seconds: float = _REPLAY_SECONDS
 ) -> Planned:
-    """Return a retrieve that asks for the stream of a response again, behind a sequence number."""
+    """Return a retrieve that asks for the stream of a response again, behind a sequence number.
+
+    ``after`` picks it from those that were seen; where it gives ``None``, or none were seen, nothing is asked.
+    """
+
+    def start(replies: Replies) -> str | None:
+        seen = _numbers(replies, of)
+        return after(seen) if after is not None and seen else None
 
     def query(replies: Replies) -> str:
-        starting = "" if after is None else f"&starting_after={after(_numbers(replies, of))}"
-        return f"stream=true{starting}"
+        return "stream=true" if after is None else f"stream=true&starting_after={start(replies)}"
 
     def path(replies: Replies) -> tuple[str, ...] | None:
-        return at(of)(replies) if after is None or _numbers(replies, of) else None
+        return at(of)(replies) if after is None or start(replies) is not None else None
 
     return Planned(role, method="GET", path=path, query=query, tags=(), deadline=seconds)
 
 
 def _numbers(replies: Replies, role: str) -> list[int]:
+    """Return the sequence numbers of the events of a reply that were received whole."""
     reply = replies.get(role)
-    data = [parse_json(event.data) for event in read_events(reply.chunks)[0]] if reply is not None else []
+    events = read_events(reply.chunks)[0] if reply is not None else []
+    data = [parse_json(event.data) for event in events if event.terminated]
     numbers = [event.get("sequence_number") for event in data if isinstance(event, dict)]
     return [number for number in numbers if type(number) is int]

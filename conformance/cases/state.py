@@ -35,6 +35,9 @@ _OK: Final[Mapping[str, Any]] = {
         },
     }
 }
+_LATE: Final = 2.0
+"""Seconds after which a response that could not be continued at once is continued again."""
+_NOWHERE: Final = "http://127.0.0.1:9/rejoinder.png"
 _UNKNOWN: Final = "resp_00000000000000000000000000000000"
 
 
@@ -62,9 +65,11 @@ def cases(setting: Setting, plan: str) -> Iterator[PlannedCase]:
         yield _input_items(setting)
         yield _memory(setting, "string")
         yield _memory(setting, "list")
+        yield _memory(setting, "unstored")
         yield _memory_of_calls(setting)
         yield _siblings(setting)
         yield _tenants(setting)
+        yield _continued(setting)
 
 
 def at(role: str, *below: str) -> Callable[[Replies], tuple[str, ...] | None]:
@@ -157,21 +162,24 @@ def _storage(setting: Setting) -> Iterator[PlannedCase]:
 
 
 def _input_items(setting: Setting) -> PlannedCase:
-    texts = [*user("One."), *user("Two."), *user("Three.")]
-
-    def second(replies: Replies) -> str:
-        page = replies.get("page")
-        body = page.json() if page is not None and page.ok else None
-        last = body.get("last_id") if isinstance(body, dict) else None
-        return f"order=asc&limit=2&after={last}"
-
-    def path(replies: Replies) -> tuple[str, ...] | None:
-        page = replies.get("page")
-        body = page.json() if page is not None and page.ok else None
-        known = isinstance(body, dict) and isinstance(body.get("last_id"), str)
-        return at("first", "input_items")(replies) if known else None
-
+    texts = [message for word in ("One.", "Two.", "Three.", "Four.", "Five.") for message in user(word)]
     listed = at("first", "input_items")
+
+    def last_of(replies: Replies, role: str) -> str | None:
+        page = replies.get(role)
+        body = page.json() if page is not None and page.ok else None
+        last = body.get("last_id") if isinstance(body, dict) and body.get("has_more") is not False else None
+        return last if isinstance(last, str) else None
+
+    def page_after(role: str, before: str) -> Planned:
+        return Planned(
+            role,
+            method="GET",
+            path=lambda replies: None if last_of(replies, before) is None else listed(replies),
+            query=lambda replies: f"order=asc&limit=2&after={last_of(replies, before)}",
+            tags=(),
+        )
+
     return PlannedCase(
         "state.input-items",
         "The input of a response, listed whole and in pages.",
@@ -180,9 +188,91 @@ def _input_items(setting: Setting) -> PlannedCase:
             Planned("listed", method="GET", path=listed, tags=()),
             Planned("ascending", method="GET", path=listed, query="order=asc", tags=()),
             Planned("page", method="GET", path=listed, query="order=asc&limit=2", tags=()),
-            Planned("page-after", method="GET", path=path, query=second, tags=()),
+            page_after("page-after", "page"),
+            page_after("page-last", "page-after"),
         ),
     )
+
+
+def _continued(setting: Setting) -> PlannedCase:
+    """Return a case that continues responses of every sort as soon as their end is told."""
+    hello, on = user("Say hello."), user("Go on.")
+    story = setting.body(input=user("Tell a long story."), max_output_tokens=setting.least_tokens)
+    called = setting.body(
+        input=user("What is the weather in Oslo?"),
+        tools=[WEATHER_TOOL],
+        tool_choice="required",
+        max_output_tokens=ROOMY,
+    )
+
+    def after(role: str, **fields: Any) -> Callable[[Replies], dict[str, Any] | None]:
+        def body(replies: Replies) -> dict[str, Any] | None:
+            identity = response_id(replies, role)
+            ended = (final_response(replies.get(role)) or {}).get("status") in ("completed", "incomplete")
+            if identity is None or not ended:
+                return None
+            answers = _answers(replies, role)
+            return setting.body(**{"input": [*answers, *on], "previous_response_id": identity, **fields})
+
+        return body
+
+    def refused(role: str) -> Callable[[Replies], dict[str, Any] | None]:
+        again = after(role)
+
+        def body(replies: Replies) -> dict[str, Any] | None:
+            reply = replies.get(f"next-{role}")
+            return again(replies) if reply is not None and (reply.status or 0) >= 400 else None
+
+        return body
+
+    def each(role: str, body: dict[str, Any]) -> Iterator[Planned]:
+        yield Planned(role, body)
+        yield Planned(f"next-{role}", after(role), ())
+        yield Planned(f"late-{role}", refused(role), (), wait=_LATE)
+
+    def unknown(replies: Replies) -> dict[str, Any] | None:
+        identity = response_id(replies, "plain")
+        return None if identity is None else setting.body(input=on, previous_response_id=other_id(identity))
+
+    # What cannot be fetched makes some endpoints fail in the middle of a stream.
+    image = {"type": "input_image", "image_url": _NOWHERE, "detail": "auto"}
+    failing = [{"role": "user", "content": [{"type": "input_text", "text": "What is this?"}, image]}]
+
+    def failed(role: str) -> Callable[[Replies], dict[str, Any] | None]:
+        def body(replies: Replies) -> dict[str, Any] | None:
+            identity = response_id(replies, role)
+            end = (final_response(replies.get("failing")) or {}).get("status")
+            went = identity is not None and end == "failed"
+            return setting.body(input=on, previous_response_id=identity) if went else None
+
+        return body
+
+    return PlannedCase(
+        "state.continued",
+        "Responses of every sort are continued at once: plain, streamed, cut short, with a call, not stored, failed.",
+        (
+            *each("plain", setting.body(input=hello)),
+            *each("streamed", setting.body(input=hello, stream=True)),
+            *each("cut", story),
+            *each("called", called),
+            Planned("unstored", setting.body(input=hello, store=False)),
+            Planned("next-unstored", after("unstored"), ()),
+            Planned("unknown", unknown, ()),
+            Planned("failing", after("plain", input=failing, stream=True), ()),
+            Planned("next-failing", failed("failing"), ()),
+            Planned("next-plain-again", failed("plain"), ()),
+        ),
+    )
+
+
+def _answers(replies: Replies, role: str) -> list[dict[str, Any]]:
+    """Return an output for every function call of a response."""
+    output = (final_response(replies.get(role)) or {}).get("output")
+    return [
+        {"type": "function_call_output", "call_id": item.get("call_id"), "output": "Sunny, 22 degrees."}
+        for item in (output if isinstance(output, list) else ())
+        if isinstance(item, dict) and item.get("type") == "function_call"
+    ]
 
 
 def _memory(setting: Setting, form: str) -> PlannedCase:
@@ -207,14 +297,15 @@ def _memory(setting: Setting, form: str) -> PlannedCase:
 
     def chained(replies: Replies) -> dict[str, Any] | None:
         identity = response_id(replies, "first")
-        return None if identity is None else _asking(setting, input=asked, previous_response_id=identity)
+        kept = {"store": False} if form == "unstored" else {}
+        return None if identity is None else _asking(setting, input=asked, previous_response_id=identity, **kept)
 
     def doubted(replies: Replies) -> dict[str, Any] | None:
         heard = _says(replies, "inline", first) and not _says(replies, "chained", first)
         return chained(replies) if heard else None
 
     def third(replies: Replies) -> dict[str, Any] | None:
-        identity = response_id(replies, "chained")
+        identity = response_id(replies, "chained") if form != "unstored" else None
         again = "List all code words again in the order in which you heard them."
         return None if identity is None else _asking(setting, input=again, previous_response_id=identity)
 
@@ -224,7 +315,9 @@ def _memory(setting: Setting, form: str) -> PlannedCase:
 
     return PlannedCase(
         f"state.memory-{form}",
-        f"A word told in a first turn ({form} input) and asked for in the next ones.",
+        "A word told in a first turn and asked for in the next, which is not stored."
+        if form == "unstored"
+        else f"A word told in a first turn ({form} input) and asked for in the next ones.",
         (
             Planned("first", opening),
             Planned("chained", chained),

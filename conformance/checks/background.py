@@ -22,8 +22,9 @@ from rejoinder.conformance.checks._turns import (
 )
 from rejoinder.conformance.registry import Declined, On, check
 from rejoinder.conformance.view import Case, View
-from rejoinder.exchange import Outcome
+from rejoinder.exchange import Outcome, parse_json
 from rejoinder.verdict import ABSENT, Problem
+from rejoinder.wire.sse import read_events
 
 _RANK: Final = {"queued": 0, "in_progress": 1} | dict.fromkeys(TERMINAL, 2)
 _ENDS: Final = ("response.completed", "response.incomplete", "response.failed", "response.cancelled", "error")
@@ -290,29 +291,47 @@ def _start(view: View | None) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def _resumes(case: Case) -> bool:
+def _resumed(case: Case) -> list[View]:
+    """Return the replays from behind an event of a stream whose events are numbered."""
     numbers = [event.get("sequence_number") for event in _original(case)]
-    return bool(numbers) and all(map(is_integer, numbers)) and is_replay(case.get("replay-middle"))
+    if not numbers or not all(map(is_integer, numbers)):
+        return []
+    roles = ("replay-middle", "replay-cut")
+    return [view for view in case.views if view.exchange.role.startswith(roles) and is_replay(view)]
 
 
-@check("BGR-10", On.CASE, needs=_resumes)
+@check("BGR-10", On.CASE, needs=lambda case: bool(_resumed(case)))
 def replay_starts_after(case: Case) -> Iterator[Problem]:
-    """A replay with starting_after in the middle must hold exactly the events with greater sequence numbers."""
-    view = case.get("replay-middle")
-    start = _start(view)
-    assert view is not None
-    if start is None or view.exchange.outcome is not Outcome.COMPLETE:
-        return
-    expected = [event["sequence_number"] for event in _original(case) if event["sequence_number"] > start]
-    actual = [event.get("sequence_number") for event in _again(case, "replay-middle")]
-    if expected != actual:
-        yield _at(
-            view,
-            f"A replay with starting_after={start} holds other events than those after it.",
-            "/sequence_number",
-            expected=expected,
-            actual=actual,
-        )
+    """A replay with starting_after must hold exactly the events with greater sequence numbers.
+
+    A long stream is replayed from its middle, a short one from behind each of its events.
+    """
+    for view in _resumed(case):
+        start = _start(view)
+        if start is None or view.exchange.outcome is not Outcome.COMPLETE:
+            continue
+        expected = [event for event in _original(case) if event["sequence_number"] > start]
+        actual = [_plain(event) for event in replayed(view)]
+        numbers = [[event.get("sequence_number") for event in events] for events in (expected, actual)]
+        difference = first_difference(expected, actual)
+        if numbers[0] != numbers[1]:
+            yield _at(
+                view,
+                f"A replay with starting_after={start} holds other events than those after it.",
+                "/sequence_number",
+                expected=numbers[0],
+                actual=numbers[1],
+            )
+        elif difference:
+            pointer, once, again = difference
+            yield _at(
+                view,
+                f"A replay with starting_after={start} differs from the stream.",
+                pointer,
+                expected=once,
+                actual=again,
+                kind="content",
+            )
 
 
 @check("BGR-11", On.CASE, needs=lambda case: is_replay(case.get("replay-end")))
@@ -430,3 +449,82 @@ def leaving_does_not_stop(case: Case) -> Iterator[Problem]:
             expected="completed or incomplete",
             actual=now,
         )
+
+
+def _seen(view: View | None) -> list[dict[str, Any]]:
+    """Return the numbered events of a stream, or of what was read of it, that were received whole."""
+    frames = read_events(view.exchange.chunks)[0] if view is not None else []
+    data = [parse_json(frame.data) for frame in frames if frame.has_data and frame.terminated]
+    return [_plain(event) for event in data if isinstance(event, dict) and is_integer(event.get("sequence_number"))]
+
+
+def _taken_up(case: Case) -> bool:
+    whole = [case.get(role) for role in ("resumed", "whole")]
+    ended = all(is_replay(view) and view is not None and view.exchange.outcome is Outcome.COMPLETE for view in whole)
+    return ended and bool(_seen(case.get("left")))
+
+
+@check("BGR-17", On.CASE, needs=_taken_up)
+def resuming_loses_nothing(case: Case) -> Iterator[Problem]:
+    """A stream in the background is left in its middle and taken up behind the last event that was seen.
+
+    Both parts together must be the whole stream as it is replayed at the end.
+    """
+    view = case.get("resumed")
+    assert view is not None
+    whole, parts = _seen(case.get("whole")), [*_seen(case.get("left")), *_seen(view)]
+    numbers = [[event["sequence_number"] for event in events] for events in (whole, parts)]
+    difference = first_difference(whole, parts)
+    if numbers[0] != numbers[1]:
+        yield _at(
+            view,
+            "A stream that was left and taken up again has other events than the whole stream.",
+            "/sequence_number",
+            expected=numbers[0],
+            actual=numbers[1],
+            kind="events",
+        )
+    elif difference:
+        pointer, expected, actual = difference
+        yield _at(
+            view,
+            "A stream that was left and taken up again differs from the whole stream.",
+            pointer,
+            expected=expected,
+            actual=actual,
+            kind="content",
+        )
+
+
+def _ends_told(case: Case) -> list[tuple[View, str]]:
+    """Return the replies to a race of a cancel with the end of a response that name an end, with that end."""
+    found = []
+    for role in ("cancel", "get-raced", "get-raced-again"):
+        view = case.get(role)
+        now = state(retrieved(view))
+        if view is not None and now in TERMINAL:
+            found.append((view, now))
+    for role in ("left", "raced"):
+        view = case.get(role)
+        kinds = [str(event.get("type")).removeprefix("response.") for event in _seen(view)]
+        found += [(view, kind) for kind in kinds if view is not None and kind in TERMINAL]
+    return found
+
+
+@check("BGR-18", On.CASE, needs=lambda case: state(retrieved(case.get("get-raced"))) in TERMINAL)
+def a_race_has_one_end(case: Case) -> Iterator[Problem]:
+    """Three responses in the background are cancelled, sooner and later, while their streams are read.
+
+    The reply to the cancel, the end of the stream and two retrieves afterwards must not name different ends.
+    """
+    end = state(retrieved(case.get("get-raced")))
+    for view, told_end in _ends_told(case):
+        if told_end != end:
+            yield _at(
+                view,
+                f"A response that was cancelled while its stream was read is both {end} and {told_end}.",
+                "/status",
+                expected=end,
+                actual=told_end,
+                kind=view.exchange.role,
+            )

@@ -187,7 +187,7 @@ def input_items_are_a_list(case: Case) -> Iterator[Problem]:
     """The input items of a response are listed by default, ascending, and in two pages.
 
     Each page must be a list with data, has_more, first_id and last_id that fit; the default order is descending; the
-    pages hold each item once.
+    pages hold each item once, and the items are those of the request.
     """
     for role in ("listed", "ascending", "page", "page-after"):
         view, page = case.get(role), _page(case.get(role))
@@ -204,30 +204,59 @@ def input_items_are_a_list(case: Case) -> Iterator[Problem]:
             actual=whole,
             kind="order",
         )
-    first, second = _page(case.get("page")), _page(case.get("page-after"))
-    view = case.get("page-after") or case.get("page")
-    if first is None or view is None or len(upwards) < 3:
-        return
-    if len(_ids(first)) > 2:
-        yield _at(view, "A page holds more items than limit allows.", "/data", expected=2, actual=len(_ids(first)))
-    elif first.get("has_more") is not True:
+    asked = [_texts(item) for item in _items(case.get("first"))]
+    there = [_texts(item) for item in get(_page(case.get("ascending")), "data") or ()] if upwards else []
+    view = case.get("ascending")
+    if view is not None and upwards and [text for text in there if text] != asked:
         yield _at(
             view,
+            "The input items of a response are not its input.",
+            "/data",
+            expected=asked,
+            actual=there,
+            kind="content",
+        )
+    roles = ("page", "page-after", "page-last")
+    pages = [(view, page) for role in roles if (view := case.get(role)) and (page := _page(view)) is not None]
+    if not pages or len(upwards) < 3:
+        return
+    view, last = pages[-1]
+    if any(len(_ids(page)) > 2 for _, page in pages):
+        yield _at(view, "A page holds more items than limit allows.", "/data", expected=2, actual=len(_ids(last)))
+    elif pages[0][1].get("has_more") is not True:
+        yield _at(
+            pages[0][0],
             "A page does not say that there are more items.",
             "/has_more",
             expected=True,
-            actual=first.get("has_more", ABSENT),
+            actual=pages[0][1].get("has_more", ABSENT),
             kind="more",
         )
-    elif second is not None and not second.get("has_more") and _ids(first) + _ids(second) != upwards:
-        yield _at(
-            view,
-            "The pages of the input items have gaps or repeats.",
-            "/data",
-            expected=upwards,
-            actual=_ids(first) + _ids(second),
-            kind="gap",
-        )
+    elif not last.get("has_more") or len(pages) == len(roles):
+        joined = [identity for _, page in pages for identity in _ids(page)]
+        if joined != upwards[: len(joined)] or (len(joined) < len(upwards) and not last.get("has_more")):
+            yield _at(
+                view,
+                "The pages of the input items have gaps or repeats.",
+                "/data",
+                expected=upwards,
+                actual=joined,
+                kind="gap",
+            )
+
+
+def _items(view: View | None) -> list[Any]:
+    found = get(view.request, "input") if view is not None else None
+    return found if isinstance(found, list) else []
+
+
+def _texts(item: Any) -> str:
+    """Return the text of an input item, however its content is written."""
+    content = get(item, "content")
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "".join(text for part in parts if isinstance(text := get(part, "text"), str))
 
 
 def _page_problems(view: View, page: dict[str, Any]) -> Iterator[Problem]:
@@ -378,12 +407,13 @@ def _unfinished(case: Case) -> View | None:
     chained = case.get("continues-running")
     if state(retrieved(case.get("get-running"))) in RUNNING and status_code(chained):
         return chained
-    return None
+    chained = case.get("next-failing")
+    return chained if status_code(chained) else None
 
 
 @check("STA-10", On.CASE, needs=lambda case: _unfinished(case) is not None)
 def unfinished_is_not_continued(case: Case) -> Iterator[Problem]:
-    """A request continues a background response that was cancelled, or that was still running after the request."""
+    """A request continues a response that was cancelled, that failed, or that was still running after the request."""
     view = _unfinished(case)
     assert view is not None
     status = status_code(view)
@@ -443,3 +473,68 @@ def _stranger(view: View, what: str) -> Problem:
         actual=status_code(view),
         kind=view.exchange.role,
     )
+
+
+@check(
+    "STA-14",
+    On.CASE,
+    needs=lambda case: is_refusal(status_code(case.get("unknown"))) and told(case.get("unstored")) is not None,
+)
+def unstored_is_not_continued(case: Case) -> Iterator[Problem]:
+    """On an endpoint that refuses unknown responses, one made with store false is continued; a 4xx is right."""
+    view = case.get("next-unstored")
+    status = status_code(view)
+    if view is not None and (status == 200 or is_broken(status)):
+        yield _at(
+            view,
+            f"A request that continues a response which was not stored is answered with status {status}.",
+            "/previous_response_id",
+            expected="404, or another 4xx status",
+            actual=status,
+            kind="5xx" if is_broken(status) else "accepted",
+        )
+
+
+_SORTS = {
+    "plain": "that was not streamed",
+    "streamed": "that was streamed",
+    "cut": "that was cut short",
+    "called": "that made a call",
+}
+
+
+def _continues(case: Case) -> bool:
+    """Whether the endpoint was seen to continue some response."""
+    return any(told(case.get(f"{when}-{sort}")) is not None for sort in _SORTS for when in ("next", "late"))
+
+
+@check("STA-15", On.CASE, needs=_continues)
+def finished_is_continued_at_once(case: Case) -> Iterator[Problem]:
+    """Responses are continued right after their end was told: plain, streamed, cut short, with calls that are answered.
+
+    What is refused is tried again after two seconds. A response is also continued after a turn that failed.
+    """
+    for sort, words in _SORTS.items():
+        view, late = case.get(f"next-{sort}"), case.get(f"late-{sort}")
+        status = status_code(view)
+        if view is None or not (is_refusal(status) or is_broken(status)):
+            continue
+        too_early = told(late) is not None
+        yield _at(
+            view,
+            f"A response {words} cannot be continued {'at once; later it can' if too_early else 'though others can'}.",
+            "/previous_response_id",
+            expected=200,
+            actual=status,
+            kind="early" if too_early else sort,
+        )
+    view = case.get("next-plain-again")
+    if view is not None and (is_refusal(status_code(view)) or is_broken(status_code(view))):
+        yield _at(
+            view,
+            "A response cannot be continued any more after a turn that continued it failed.",
+            "/previous_response_id",
+            expected=200,
+            actual=status_code(view),
+            kind="spoilt",
+        )

@@ -149,6 +149,28 @@ def _from_behind(visit: Visit) -> Reply | None:
     return _streamed([piece for _, piece in stored.stream][int(text) :])
 
 
+def _all_after_zero(visit: Visit) -> Reply | None:
+    """Take a starting_after of 0 for none."""
+    stored = _replays(visit)
+    if stored is None or visit.query.get("starting_after") != "0":
+        return None
+    return _streamed([piece for _, piece in stored.stream])
+
+
+def _resumed_late(visit: Visit) -> Reply | None:
+    """Lose the next event for who takes up a stream that is running."""
+    stored = _replays(visit)
+    if stored is None or not stored.is_running(visit.now) or "starting_after" not in visit.query:
+        return None
+    return _streamed(_pieces(visit, stored)[1:])
+
+
+def _told_to_the_end(visit: Visit) -> Reply | None:
+    """Tell the stream to its end, whether its response is cancelled or not."""
+    stored = _replays(visit)
+    return None if stored is None or "starting_after" in visit.query else _streamed(_pieces(visit, stored))
+
+
 def _snapshot_only(visit: Visit) -> Reply | None:
     """Give who attaches what there is by now, and no more."""
     stored = _replays(visit)
@@ -294,5 +316,23 @@ FAULTS: Final = (
         title="A background response is cancelled when the reader of its stream leaves.",
         breaks=("BGR-16",),
         left=_stopped,
+    ),
+    Fault(
+        id="replay-after-zero-is-whole",
+        title="A replay with starting_after=0 begins with the first event.",
+        breaks=("BGR-10",),
+        instead=_all_after_zero,
+    ),
+    Fault(
+        id="resuming-skips-event",
+        title="Who takes up a running stream again does not get the event after the last one that it saw.",
+        breaks=("BGR-17",),
+        instead=_resumed_late,
+    ),
+    Fault(
+        id="cancelled-stream-completes",
+        title="The stream of a response that is cancelled meanwhile goes on to its completion.",
+        breaks=("BGR-18",),
+        instead=_told_to_the_end,
     ),
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, Final
 
 from rejoinder.sandbox._fault import STREAMED, Condition, Fault, Visit, in_response, set_to
-from rejoinder.sandbox._reply import Occasion, Piece, Reply, encode
+from rejoinder.sandbox._reply import ApiError, Occasion, Piece, Reply, encode
 from rejoinder.sandbox._store import Store, Stored
 from rejoinder.sandbox._text import Json
 
@@ -114,6 +115,46 @@ def _shared_context(stored: Stored, store: Store, occasion: Occasion) -> None:
     parent = store.get(str(occasion.body.get("previous_response_id")))
     if parent is not None:
         parent.context = deepcopy(stored.context)
+
+
+def _fails_to_fetch(occasion: Occasion) -> bool:
+    return b"//127.0.0.1:9/" in occasion.request.body
+
+
+_UNFETCHED: Final = Condition("only with an image that cannot be fetched", _fails_to_fetch)
+
+
+def _lost_item(stored: Stored, _: Store, __: Occasion) -> None:
+    del stored.input_items[1:2]
+
+
+def _found_late(stored: Stored, _: Store, __: Occasion) -> None:
+    stored.found_at = stored.ready_at + 1.0
+
+
+def _never_found(stored: Stored, _: Store, __: Occasion) -> None:
+    stored.found_at = math.inf
+
+
+def _not_failed(stored: Stored, _: Store, __: Occasion) -> None:
+    stored.response = {**stored.response, "status": "completed"}
+
+
+def _spoilt(_: Stored, store: Store, occasion: Occasion) -> None:
+    """Lose the response that a failed turn continued."""
+    parent = store.get(str(occasion.body.get("previous_response_id")))
+    if parent is not None:
+        parent.found_at = math.inf
+
+
+def _in_secret(stored: Stored, _: Store, __: Occasion) -> None:
+    stored.running = {**stored.running, "store": False}
+
+
+def _kept_from_retrieve(visit: Visit) -> Reply | None:
+    if visit.stored is not None and visit.stored.running.get("store") is False:
+        raise ApiError(404, "There is no such response.", code="response_not_found")
+    return None
 
 
 def _open(operation: str, method: str = "") -> Callable[[Occasion], bool]:
@@ -278,5 +319,57 @@ FAULTS: Final = (
         title="A response can be continued with another tenant's key.",
         breaks=("STA-11",),
         shows_all=_open("create"),
+    ),
+    Fault(
+        id="input-items-lose-one",
+        title="The second input item is not listed.",
+        breaks=("STA-05",),
+        kept=_lost_item,
+    ),
+    Fault(
+        id="unstored-turn-forgets",
+        title="A turn that is not stored does not know those that it continues.",
+        breaks=("STA-08",),
+        when=_UNSTORED,
+        request=lambda body, _: {**body, "previous_response_id": None},
+    ),
+    Fault(
+        id="unstored-can-be-continued",
+        title="A response that was not to be stored cannot be retrieved, and can be continued.",
+        breaks=("STA-14",),
+        when=Condition("only with store false, or when retrieved", lambda o: o.body.get("store", False) is False),
+        request=lambda body, o: {**body, "store": True} if o.body.get("store") is False else body,
+        response=lambda response, _, o: response.update(store=False) if o.body.get("store") is False else None,
+        kept=lambda stored, store, o: _in_secret(stored, store, o) if o.body.get("store") is False else None,
+        instead=_kept_from_retrieve,
+    ),
+    Fault(
+        id="continued-too-early",
+        title="A response cannot be continued in the first second after its end.",
+        breaks=("STA-15",),
+        kept=_found_late,
+    ),
+    Fault(
+        id="streamed-cannot-be-continued",
+        title="A response that was streamed cannot be continued.",
+        breaks=("STA-15",),
+        when=STREAMED,
+        kept=_never_found,
+    ),
+    Fault(
+        id="failed-response-continued",
+        title="A response that failed can be continued.",
+        breaks=("STA-10",),
+        when=_UNFETCHED,
+        fails=True,
+        kept=_not_failed,
+    ),
+    Fault(
+        id="failed-turn-spoils-chain",
+        title="After a turn that failed the response before it cannot be continued any more.",
+        breaks=("STA-15",),
+        when=_UNFETCHED,
+        fails=True,
+        kept=_spoilt,
     ),
 )

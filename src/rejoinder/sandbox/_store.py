@@ -33,6 +33,7 @@ class Stored:
     hidden: bool = False
     stream: list[tuple[int | None, Piece]] = field(default_factory=list)
     owner: str = ""
+    found_at: float = 0.0
 
     def current(self, now: float) -> Json:
         """Return the response as it is at a time: in progress, cancelled or terminal."""

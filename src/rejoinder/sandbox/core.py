@@ -222,7 +222,7 @@ class Sandbox:
         conversation = conversation_id(body)
         if previous is not None:
             stored = self._own(previous, occasion, faults)
-            if stored is None:
+            if stored is None or now < stored.found_at:
                 raise ApiError(
                     404,
                     f"There is no response {previous[:200]!r}.",
@@ -296,10 +296,17 @@ class Sandbox:
                 numbered = fault.numbered(numbered, occasion)
         pieces = self._frames(numbered, occasion, faults)
         if stored is not None and stored.background:
+            if numbered:
+                # The end comes when the run is done, not before.
+                last = len(numbered) - 1
+                early = _BACKGROUND_SECONDS - sum(piece.delay for piece in pieces)
+                pieces[last] = pieces[last]._replace(delay=pieces[last].delay + max(early, 0.0))
             numbers = [event.get("sequence_number") for event in numbered]
             stored.stream = list(zip_longest(numbers, pieces))
         outcome = next((_outcome(event) for event in reversed(numbered) if _outcome(event)), "truncated")
         reply = self._send(200, _EVENT_STREAM, pieces, occasion, faults)
+        if stored is not None and stored.background:
+            reply.chunks = _until_cancelled(reply.chunks, stored)
         if stored is not None and stored.background and any(fault.left is not None for fault in faults):
             reply.chunks = self._watched(reply.chunks, stored, faults)
         return reply, outcome
@@ -393,10 +400,15 @@ class Sandbox:
                 400, "starting_after must be a sequence number.", param="starting_after", code="invalid_value"
             )
         since = -1 if after is None else int(after)
-        pieces = [piece for number, piece in stored.stream if not isinstance(number, int) or number > since]
+        told = [(number, piece) for number, piece in stored.stream if not isinstance(number, int) or number > since]
+        if stored.cancelled:
+            told = told[: -_ends(stored)]  # no event tells of a cancel
+        pieces = [piece for _, piece in told]
         if not stored.is_running(now):
-            pieces = [piece._replace(delay=0.0) for piece in pieces]
-        return self._send(200, _EVENT_STREAM, pieces, occasion, faults)
+            return self._send(200, _EVENT_STREAM, [piece._replace(delay=0.0) for piece in pieces], occasion, faults)
+        reply = self._send(200, _EVENT_STREAM, pieces, occasion, faults)
+        reply.chunks = _until_cancelled(reply.chunks, stored)
+        return reply
 
     def _delete(self, occasion: Occasion, response_id: str, faults: Sequence[Fault]) -> Reply:
         with self._lock:
@@ -501,6 +513,20 @@ class Sandbox:
                 self._in_flight.pop(number, None)
 
 
+def _until_cancelled(chunks: Iterator[Piece], stored: Stored) -> Iterator[Piece]:
+    """Yield the pieces of a background stream until its response is cancelled."""
+    for piece in chunks:
+        if stored.cancelled:
+            return
+        yield piece
+
+
+def _ends(stored: Stored) -> int:
+    """Return how many pieces at the end of a background stream tell that it ended: the last event, and what follows."""
+    numbered = [place for place, (number, _) in enumerate(stored.stream) if number is not None]
+    return len(stored.stream) - numbered[-1] if numbered else len(stored.stream)
+
+
 def record(
     request: Request,
     reply: Reply,
@@ -526,9 +552,10 @@ def record(
         now += delay
         if now > deadline:
             break
-        if data:
-            chunks.append(Chunk(now, data))
-            size += len(data)
+        kept = data if size + len(data) <= read_limit else data[: int(read_limit) - size]
+        if kept:
+            chunks.append(Chunk(now, kept))
+        size += len(data)
         if size > read_limit:
             outcome = Outcome.TOO_LARGE
             break
