@@ -123,3 +123,32 @@ def test_a_request_is_repeated_until_its_condition_holds(monkeypatch: pytest.Mon
 def test_polling_ends_after_some_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(polled([{"status": "queued"}], monkeypatch).exchanges) == 6
     assert [e.role for e in polled([{"status": "queued"}], monkeypatch, deadline=-1.0).exchanges] == ["poll"]
+
+
+# Replays and races
+
+
+def test_a_short_stream_is_replayed_from_behind_each_of_its_events() -> None:
+    setting = Setting(load_dialect("northstar"))
+    [case] = [case for case in background.cases(setting, "full") if case.id == "background.cuts"]
+    clock, target = Clock(), Target("http://sandbox/v1/responses")
+    [[stream, *cuts]] = run_in_process(Plan("test", (case,)), Sandbox(clock=clock), target, clock)
+    starts = [int(cut.request.path.rpartition("=")[2]) for cut in cuts]
+    assert starts == list(range(stream.body.count(b"event: ")))
+
+
+def test_the_readers_share_of_a_resumed_stream_counts_whole_events_only() -> None:
+    def change(exchange: Exchange) -> Exchange:
+        if exchange.role != "resumed":
+            return exchange
+        return replace(exchange, chunks=exchange.chunks[1:])
+
+    found = statuses(lambda exchange: exchange, "background.resumed"), statuses(change, "background.resumed")
+    assert [verdicts["BGR-17"] for verdicts in found] == [Status.PASS, Status.FAIL]
+
+
+def test_a_cancel_that_is_refused_after_the_end_is_one_end() -> None:
+    def change(exchange: Exchange) -> Exchange:
+        return answered(exchange, 400, REFUSAL) if exchange.role == "cancel" else exchange
+
+    assert statuses(change, "background.raced")["BGR-18"] is Status.PASS

@@ -147,3 +147,92 @@ def test_an_unknown_id_has_the_form_of_a_known_one(identity: str) -> None:
             after.islower(),
             after.isupper(),
         )
+
+
+# Continuing
+
+
+def refusing_roles(status: int, *prefixes: str) -> Change:
+    """Answer what goes under roles that begin so with a refusal."""
+
+    def change(exchange: Exchange) -> Exchange:
+        if not exchange.role.startswith(prefixes):
+            return exchange
+        return answer(status, {"error": {"message": "No."}}, exchange.request, case=exchange.case, role=exchange.role)
+
+    return change
+
+
+def test_an_endpoint_without_chains_is_not_blamed_for_them() -> None:
+    exchanges = played("state.continued", refusing_roles(400, "next-", "late-"))
+    assert verdict("STA-15", exchanges).status is Status.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_one_sort_of_response_that_cannot_be_continued_is_told(status: int) -> None:
+    exchanges = played("state.continued", refusing_roles(status, "next-cut", "late-cut"))
+    assert [finding.evidence.kind for finding in verdict("STA-15", exchanges).findings] == ["cut"]
+
+
+@pytest.mark.parametrize("status", [401, 429, 503])
+def test_a_busy_endpoint_continues_later(status: int) -> None:
+    assert verdict("STA-15", played("state.continued", refusing_roles(status, "next-cut"))).status is Status.PASS
+
+
+def test_an_endpoint_that_takes_any_id_shows_nothing_of_unstored_ones() -> None:
+    def change(exchange: Exchange) -> Exchange:
+        if exchange.role not in ("unknown", "next-unstored"):
+            return exchange
+        body = {"id": "r", "object": "response", "status": "completed", "output": []}
+        return answer(200, body, exchange.request, case=exchange.case, role=exchange.role)
+
+    assert verdict("STA-14", played("state.continued", change)).status is Status.NOT_APPLICABLE
+
+
+def test_pages_that_never_say_there_are_more_are_told_once() -> None:
+    def change(exchange: Exchange) -> Exchange:
+        page = exchange.json()
+        if exchange.role != "page":
+            return exchange
+        return answer(200, {**page, "has_more": False}, exchange.request, case=exchange.case, role=exchange.role)
+
+    [finding] = verdict("STA-05", played("state.input-items", change)).findings
+    assert finding.evidence.kind == "more"
+
+
+# Tenants
+
+
+def theirs(status: int, body: Any, *roles: str) -> list[Exchange]:
+    """Return what a clean sandbox answers to two tenants, with another answer to the second one in some roles."""
+    [case] = [case for case in state.cases(Setting(load_dialect("northstar")), "full") if case.id == "state.tenants"]
+    clock, target = Clock(), Target("http://sandbox/v1/responses", second_key="theirs")
+    batches = run_in_process(Plan("test", (case,)), Sandbox(clock=clock), target, clock)
+    return [
+        answer(status, body, exchange.request, case=exchange.case, role=exchange.role, tags=exchange.tags)
+        if exchange.role in roles
+        else exchange
+        for batch in batches
+        for exchange in batch
+    ]
+
+
+def test_two_tenants_are_strangers_on_a_clean_endpoint() -> None:
+    assert verdict("STA-11", theirs(200, {})).status is Status.PASS
+
+
+def test_a_second_key_that_is_not_good_shows_nothing() -> None:
+    assert verdict("STA-11", theirs(401, {}, "theirs")).status is Status.NOT_APPLICABLE
+
+
+def test_without_a_second_key_nothing_is_asked() -> None:
+    assert played("state.tenants") == []
+
+
+def test_a_delete_that_says_yes_and_deletes_nothing_is_no_leak() -> None:
+    assert verdict("STA-11", theirs(200, {"deleted": True}, "their-delete")).status is Status.PASS
+
+
+def test_a_server_error_for_a_stranger_is_told() -> None:
+    [finding] = verdict("STA-11", theirs(500, {}, "their-get")).findings
+    assert finding.evidence.kind == "their-get 5xx"

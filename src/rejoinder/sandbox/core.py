@@ -514,11 +514,13 @@ class Sandbox:
 
 
 def _until_cancelled(chunks: Iterator[Piece], stored: Stored) -> Iterator[Piece]:
-    """Yield the pieces of a background stream until its response is cancelled."""
+    """Yield the pieces of a background stream until its response is cancelled, perhaps during a wait."""
     for piece in chunks:
+        if piece.delay:
+            yield Piece(piece.delay, b"")
         if stored.cancelled:
             return
-        yield piece
+        yield piece._replace(delay=0.0)
 
 
 def _ends(stored: Stored) -> int:
