@@ -84,34 +84,46 @@ def renamed(case: PlannedCase, model: str, other: str) -> PlannedCase:
     return replace(case, requests=tuple(replace(planned, body=later(planned)) for planned in case.requests))
 
 
+@dataclass(slots=True)
+class _Lane:
+    """One place of the cases in flight: a case, those of its requests that are under way, and when it goes on."""
+
+    sequence: CaseSequence
+    free_at: float
+    asked: list[Asking] = field(default_factory=list)
+
+
 def _batch(cases: Sequence[PlannedCase], sandbox: Sandbox, target: Target, clock: Clock) -> Iterator[Exchange]:
     waiting = [CaseSequence(case, target) for case in cases]
-    lanes: list[tuple[CaseSequence, list[Asking]]] = []
+    lanes: list[_Lane] = []
     while waiting or lanes:
-        # Who still repeats a request goes on with it; whose replies are all in asks the next ones.
-        lanes = [(sequence, asked) for sequence, open_ in lanes if (asked := open_ or sequence.next())]
         while waiting and len(lanes) < IN_FLIGHT:
-            sequence = waiting.pop(0)
-            if asked := sequence.next():
-                lanes.append((sequence, asked))
-        began = clock.now
+            lanes.append(_Lane(waiting.pop(0), clock.now))
+        # Who still repeats a request goes on with it; whose replies are all in asks the next ones.
+        for lane in lanes:
+            lane.asked = lane.asked or lane.sequence.next()
+        lanes = [lane for lane in lanes if lane.asked]
+        if not lanes:
+            continue
+        first = min(lane.free_at for lane in lanes)
+        ready = [lane for lane in lanes if lane.free_at <= first + _PAUSE]
+        began = max(clock.now, *(lane.free_at for lane in ready))
         # All ask before any reply is read, so that the requests are in flight together.
+        together = [(lane, asking) for lane in ready for asking in lane.asked]
         told = []
-        together = [(sequence, asking) for sequence, open_ in lanes for asking in open_]
-        for sequence, asking in sorted(together, key=lambda pair: pair[1].wait):
+        for lane, asking in sorted(together, key=lambda pair: pair[1].wait):
             clock.now = began + asking.wait
             request = _request(asking)
-            told.append((sequence, asking, request, clock.now, sandbox.handle(request)))
-        longest = 0.0
-        for sequence, asking, request, started, reply in told:
-            planned = asking.planned
+            told.append((lane, asking, request, clock.now, sandbox.handle(request)))
+        for lane, asking, request, started, reply in told:
+            planned, case = asking.planned, lane.sequence.case
             clock.now = started
             limit = planned.read_limit
             exchange = record(
                 request,
                 reply,
-                id=f"{sequence.case.id}/{planned.role}",
-                case=sequence.case.id,
+                id=f"{case.id}/{planned.role}",
+                case=case.id,
                 role=planned.role,
                 tags=asking.tags,
                 started_at=started,
@@ -122,17 +134,18 @@ def _batch(cases: Sequence[PlannedCase], sandbox: Sandbox, target: Target, clock
             )
             exchange = asking.recorded(exchange)
             pause = asking.again(exchange)
-            ended = started - began + exchange.ended_at
+            ended = started + exchange.ended_at + _PAUSE
             if pause is None:
-                sequence.replies[planned.role] = exchange
-                next(open_ for lane, open_ in lanes if lane is sequence).remove(asking)
+                lane.sequence.replies[planned.role] = exchange
+                lane.asked.remove(asking)
             else:
                 exchange = asking.repeated(exchange)
                 asking.wait = 0.0
                 ended += pause
-            longest = max(longest, ended)
+            lane.free_at = max(lane.free_at, ended)
             yield exchange
-        clock.now = began + longest + _PAUSE
+        clock.now = began
+    clock.now += _PAUSE
 
 
 def _request(asking: Asking) -> Request:

@@ -13,8 +13,8 @@ from rejoinder.conformance.capabilities import abilities, capabilities
 from rejoinder.conformance.cases import ASKS_REPEAT
 from rejoinder.conformance.course import State
 from rejoinder.conformance.judge import judge
-from rejoinder.conformance.kill import Clock, run_in_process
 from rejoinder.conformance.plan import build_plan
+from rejoinder.conformance.rehearsal import Clock, run_in_process
 from rejoinder.conformance.view import View
 from rejoinder.contract import Feature, dialect_names, features_of, load_dialect, read_features
 from rejoinder.errors import UsageError

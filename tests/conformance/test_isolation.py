@@ -10,8 +10,8 @@ import pytest
 
 from rejoinder.conformance.cases import Setting, isolation
 from rejoinder.conformance.judge import judge
-from rejoinder.conformance.kill import Clock, run_in_process
 from rejoinder.conformance.plan import Plan
+from rejoinder.conformance.rehearsal import Clock, run_in_process
 from rejoinder.conformance.words import words_in
 from rejoinder.contract import load_dialect
 from rejoinder.exchange import Chunk, Exchange, Outcome

@@ -13,8 +13,8 @@ from rejoinder.sandbox._text import Json
 _CROWD: Final = Condition("only with two other requests in flight", lambda o: len(o.others) >= 2)
 # Seconds that a reader may let pass between two reads under slow-reader-cut.
 _PATIENCE: Final = 0.2
-# How many requests crash after a reader left under crash-after-leaving.
-_CRASHES: Final = 12
+# How many plain requests crash after a reader left under crash-after-leaving.
+_CRASHES: Final = 6
 
 
 def _other_input(body: Json, occasion: Occasion) -> Json:
@@ -59,7 +59,7 @@ class _Harm:
 
 
 class _Gone:
-    """After a reader left, the next requests get a server error. Keeps how many."""
+    """After a reader left, the next plain requests get a server error. Keeps how many."""
 
     def __init__(self) -> None:
         self.owed = 0
@@ -73,8 +73,8 @@ class _Gone:
             if not whole:
                 self.owed = _CRASHES
 
-    def request(self, body: Json, _: Occasion) -> Json:
-        if self.owed:
+    def request(self, body: Json, occasion: Occasion) -> Json:
+        if self.owed and not occasion.streamed:
             self.owed -= 1
             raise ApiError(500, "The worker is gone.", code="server_error")
         return body
@@ -128,7 +128,7 @@ FAULTS: Final = (
     ),
     Fault(
         id="crash-after-leaving",
-        title="After a reader left its stream, the next requests get a server error.",
+        title="After a reader left its stream, the next plain requests get a server error.",
         breaks=("ISO-04",),
         reading=_GONE.reading,
         request=_GONE.request,
