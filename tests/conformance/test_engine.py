@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rejoinder.conformance.cases import Planned, PlannedCase, Replies
+from rejoinder.conformance.cases import ISOLATION, Planned, PlannedCase, Replies
 from rejoinder.conformance.engine import CheckResult, CheckRun, retry_after
 from rejoinder.conformance.plan import Plan, build_plan
 from rejoinder.contract import load_dialect
@@ -266,3 +266,24 @@ def test_the_second_tenant_asks_with_a_key_of_its_own_that_is_not_recorded() -> 
     assert given == ["Bearer key-one", "Bearer key-of-two"]
     assert "key-of-two" not in str([exchange.to_json() for exchange in exchanges])
     assert [exchange.role for exchange in asyncio.run(go(TARGET))] == ["ours"]
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_a_case_that_must_be_undisturbed_has_no_other_beside_it(limit: int) -> None:
+    now: list[str] = []
+    seen: list[tuple[str, ...]] = []
+
+    async def count(request: httpx.Request) -> httpx.Response:
+        name = request.content.decode()
+        now.append(name)
+        seen.append(tuple(now))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        now.remove(name)
+        return httpx.Response(200, json=REPLY)
+
+    alone = PlannedCase("alone", "A case.", (Planned("a", "alone", (ISOLATION,)), Planned("b", "alone too")))
+    result, _ = run(Plan("test", (*cases(4).cases, alone, *cases(4, 2).cases)), count, concurrency=limit)
+    assert len(result.exchanges) == 14
+    assert [names for names in seen if '"alone"' in names or '"alone too"' in names] == [('"alone"',), ('"alone too"',)]
+    assert max(map(len, seen)) == limit
