@@ -64,7 +64,12 @@ def command(
             record.writer.exchange(exchange)
         required = old.header.get("required", ())
         assess(result, held_to, select=select, required=required, baseline=expected, strict=baseline_strict)
+        confirmed = {(one.rule, one.fingerprint): one for verdict in old.verdicts for one in verdict.findings}
         for verdict in result.verdicts:
+            for finding in verdict.findings:
+                # What sending it again showed, and the smallest request, belong to the recording.
+                if before := confirmed.get((finding.rule, finding.fingerprint)):
+                    finding.reruns, finding.minimal = before.reruns, before.minimal
             record.writer.verdict(verdict)
         record.footer(result.exit_code, **result.footer)
     new = close_run(record)
