@@ -135,11 +135,17 @@ def measure(
             result.detail = f"broke {', '.join(result.rules)}"
         elif result.outcome == "ok" and not all_rules:
             result.outcome = "unjudged"
+    elif result.outcome == "cancelled" and view.is_stream and created is None:
+        # What had come is judged; no rule asks a stream that its client left for an end.
+        result.rules = judge(view, all_rules)
+        if result.rules:
+            result.judged, result.outcome = all_rules, "nonconforming"
+            result.detail = f"broke {', '.join(result.rules)}, before it was given up"
     if canary:
         # A canary may be spread over deltas, so they are looked at in one piece too.
         shown = "".join(deltas).encode("utf-8", "surrogatepass") + b" " + exchange.body
         result.foreign = foreign_canaries(shown, canary)
-        if result.foreign and result.outcome not in ("cancelled", "censored"):
+        if result.foreign and result.outcome != "censored":
             result.outcome = "nonconforming"
             result.detail = f"shows the canary of another request, {result.foreign[0]}: answers are mixed up"
     return result

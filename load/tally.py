@@ -140,7 +140,8 @@ class Tally:
             self.scenarios.setdefault(recording.scenario, Counter())[outcome] += 1
         begun = recording.begun or recording.dispatched
         start, end = (begun - zero) / 1e9, (recording.ended - zero) / 1e9
-        answered = outcome in ANSWERED
+        # The times of a stream that was given up are those of its beginning only.
+        answered = outcome in ANSWERED and "cancelled" not in recording.tags
         self._second(start).started += 1
         last = self._second(end)
         last.finished += 1

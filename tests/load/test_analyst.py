@@ -7,9 +7,14 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from rejoinder.contract import dialect_names
 from rejoinder.exchange import Request
 from rejoinder.load.analyst import Analyst, conformance_judge
+from rejoinder.load.canaries import canary
+from rejoinder.load.profiles import load_profile
 from rejoinder.load.recording import Recording
 from rejoinder.sandbox import Sandbox
 
@@ -51,6 +56,57 @@ def test_order_is_asked_of_every_stream(faults: tuple[str, ...], all_rules: bool
     assert found == outcome
     assert tally["judged"] == all_rules
     assert tally["outcomes"] == {outcome: 1}
+
+
+def left(body: bytes, receives: list[tuple[int, bytes]], size: int) -> Recording:
+    """Return the recording of a stream that was given up when so many bytes of its body had come."""
+    head, whole = receives[0], b"".join(data for _, data in receives[1:])
+    recording = recorded(body, [head, (2, whole[:size])], tags=("cancelled",))
+    return recording._replace(outcome="cancelled", detail="given up on purpose")
+
+
+CORPUS = tuple(body for kind in load_profile("corpus").kinds for body in kind.corpus)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(CORPUS), st.floats(0, 1), st.sampled_from(dialect_names()))
+def test_no_beginning_of_a_clean_stream_breaks_a_rule(body: dict[str, Any], share: float, dialect: str) -> None:
+    raw, receives = ask(Sandbox(dialect), {**body, "stream": True})
+    size = round(share * sum(len(data) for _, data in receives[1:]))
+    analyst = Analyst(path="/v1/responses", headers=(), dialect=dialect, judge=conformance_judge(dialect))
+    found = analyst.take(left(raw, receives, size))
+    assert (found.outcome, found.detail) == ("cancelled", "given up on purpose")
+
+
+@pytest.mark.parametrize(
+    ("faults", "all_rules", "outcome"),
+    [
+        ((), True, "cancelled"),
+        (("terminal-missing",), True, "cancelled"),
+        (("sequence-numbers-swapped",), True, "nonconforming"),
+        (("sequence-numbers-swapped",), False, "nonconforming"),
+        (("created-missing",), True, "nonconforming"),
+        (("output-index-from-one",), True, "nonconforming"),
+    ],
+)
+def test_the_beginning_of_a_stream_that_was_given_up_is_judged(
+    faults: tuple[str, ...], all_rules: bool, outcome: str
+) -> None:
+    raw, receives = ask(Sandbox(faults=faults, min_tokens=16), {"stream": True})
+    whole = b"".join(data for _, data in receives[1:])
+    size = whole.index(b"output_text.done") if b"output_text.done" in whole else len(whole) // 2
+    found, tally = take(left(raw, receives, size)._replace(judge=all_rules))
+    assert found == outcome
+    assert tally["judged"] == (outcome == "nonconforming" and all_rules)
+    assert not tally["histograms"].get("ttft")
+
+
+def test_a_stream_that_was_given_up_may_show_no_other_canary() -> None:
+    raw, receives = ask(Sandbox(), {"stream": True, "input": f"hello {canary(0, 7)} and more"})
+    whole = b"".join(data for _, data in receives[1:])
+    recording = left(raw, receives, whole.index(b"output_text.done"))
+    assert take(recording._replace(canary=canary(0, 7)))[0] == "cancelled"
+    assert take(recording._replace(canary=canary(0, 8)))[0] == "nonconforming"
 
 
 def poll(sandbox: Sandbox, body: dict[str, Any]) -> Recording:
