@@ -227,7 +227,11 @@ def check_endpoint(
         nonlocal findings
         findings = count
 
+    confirming = False
+
     def show(progress: Progress) -> None:
+        if confirming:
+            return
         told = [(findings, "findings so far" if findings != 1 else "finding so far")] if fuzzing else []
         told += [(len(broken), "MUST rules broken" if len(broken) != 1 else "MUST rule broken")]
         told += [(progress.failed, "without reply"), (progress.refused, "refused")]
@@ -252,8 +256,6 @@ def check_endpoint(
             on_found=found,
             on_interrupt=interrupt,
         )
-
-    confirming = False
 
     def confirm(spent: int, note: str) -> None:
         nonlocal confirming
