@@ -521,7 +521,7 @@ def _packed(root: Object, items: list[Item], rows: list[Body], size: int) -> lis
         parts = [f"{len(chunk)} input items" if chunk else "", "top-level fields" if index < len(rows) else ""]
         cases.append(
             Case(
-                id=f"packed.{index:02}",
+                id=f"packed.{size}.{index:02}",
                 body={"input": content, **row},
                 intent=f"The endpoint takes {' and '.join(part for part in parts if part)} at once.",
                 tags=("packed", *(["field"] if index < len(rows) else [])),

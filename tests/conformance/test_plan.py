@@ -93,3 +93,13 @@ def test_a_cut_is_asked_for_only_when_the_answer_is_long_enough() -> None:
 def test_an_unknown_plan_is_told() -> None:
     with pytest.raises(UsageError, match="no plan 'fast'"):
         plan("fast")
+
+
+@pytest.mark.parametrize("dialect", dialect_names())
+def test_generated_cases_of_one_name_are_one_request_in_every_plan(dialect: str) -> None:
+    quick, full = ({case.id: case for case in plan(name, dialect).cases} for name in ("quick", "full"))
+    generated = [name for name in quick if name.startswith(("item.", "packed."))]
+    assert generated
+    for name in generated:
+        if name in full:
+            assert quick[name].requests[0].body == full[name].requests[0].body

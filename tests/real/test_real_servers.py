@@ -23,6 +23,7 @@ from rejoinder.runfile import Run, read_run
 from rejoinder.verdict import Status
 
 HERE = Path(__file__).parent
+BASELINE = HERE.parents[1] / "docs" / "baselines" / "llama-cpp.toml"
 START_LIMIT = 120.0
 
 
@@ -128,6 +129,13 @@ def test_check_finds_the_deviations_of_llamacpp(llamacpp: str) -> None:
     }
     assert places(run, "ERR-01") == {("", "/error/param")}
     assert not run.damage
+
+
+def test_the_baseline_of_llamacpp_expects_all_and_nothing_more(llamacpp: str) -> None:
+    code, run = recorded("check", llamacpp, "--no-confirm", "--baseline", str(BASELINE), "--baseline-strict")
+    assert rules(run, Status.FAIL) | rules(run, Status.WARN) == set()
+    assert {"EVT-02", "EVT-10", "RSP-08", "ERR-01"} <= rules(run, Status.KNOWN)
+    assert code == 0
 
 
 def test_load_on_llamacpp_accounts_for_every_request(llamacpp: str) -> None:
