@@ -7,9 +7,10 @@ Four questions, each asked in several rounds:
 ``side by side``                     does a short stream wait for the end of a long one?
 
 Where the server's metrics tell how many requests it works on, that number is the evidence: it has to come back down.
-Elsewhere a short request is timed while the server is idle, while the long ones run, and after they were dropped. That
-says something only where the long ones slow it down beyond doubt (the test is that of :mod:`rejoinder.load.gate`), and
-``unclear`` is the answer where they do not.
+Elsewhere a short request is timed while the server is idle, while the long ones run, and after they were dropped. Where
+it would have to wait for one of few slots, it is given up once it took clearly longer than alone. That says something
+only where the long ones slow it down beyond doubt (the test is that of :mod:`rejoinder.load.gate`), and ``unclear`` is
+the answer where they do not.
 """
 
 from __future__ import annotations
@@ -37,10 +38,14 @@ LONG_TOKENS: Final = 1000
 SHORT_TOKENS: Final = 16
 GRACE: Final = 2.0
 """Seconds that a server gets to notice that a client has gone."""
+PATIENCE: Final = 2.0
+"""Seconds for which a short request is waited for beside long ones, and for long ones that wait for others to end."""
 _PATIENCE: Final = 10.0
 _SETTLE: Final = 30.0
 _SLOWER: Final = 1.5
 """Long requests have to make a short one take at least so many times as long before its time says anything."""
+_LONGER: Final = 4.0
+"""The wait is at least so many times what a short request takes alone."""
 _CONTENT: Final = b".delta"
 _PROMPT: Final = "Count from one to one thousand in words, one after the other, and leave none out."
 
@@ -85,7 +90,7 @@ class Disconnects:
 
     def __init__(
         self, settings: LoadSettings, key: str | None, *, streams: int = STREAMS, rounds: int = ROUNDS,
-        grace: float = GRACE, told: Callable[[dict[str, Any]], None] | None = None,
+        grace: float = GRACE, patience: float = PATIENCE, told: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:  # fmt: skip
         self.results: list[dict[str, Any]] = []
         self._settings = settings
@@ -93,12 +98,15 @@ class Disconnects:
         self._headers = request_headers(__version__, key or "")
         self._timeouts = Timeouts(settings.connect_timeout, settings.idle_timeout, settings.total_timeout)
         self._metrics = settings.metrics_urls()
-        self._streams, self._rounds, self._grace = streams, rounds, grace
+        self._streams, self._rounds, self._grace, self._patience = streams, rounds, grace, patience
         self._told = told
+        self._calm: tuple[float | None, float | None] = (None, None)
 
     def run(self) -> list[dict[str, Any]]:
         """Ask all questions; each result has ``name``, ``verdict``, ``text`` (a sentence), ``met`` and ``evidence``."""
+        running = self._running()
         stored = self._short().reception
+        self._calm = running, _seconds(stored)
         for streamed in (True, False):
             self._stops(streamed)
         self._stays_up(final_response(stored.receives))
@@ -126,14 +134,36 @@ class Disconnects:
         return short
 
     def _long(self, number: int, streamed: bool) -> list[Dropped]:
-        """Start long requests; return when the server works on all of them, or has done so for long enough."""
+        """Start long requests; return when the server works on all of them, or on as many as it has slots for."""
         found = [Dropped(self._connection(), self._message(LONG_TOKENS, streamed), streamed) for _ in range(number)]
         for one in found:
             one.start()
-        until = time.monotonic() + _PATIENCE
-        while time.monotonic() < until and not all(one.working or one.ended for one in found):
+        begun = latest = time.monotonic()
+        known = 0
+        while not all(one.working or one.ended for one in found):
+            now = time.monotonic()
+            working = sum(one.working for one in found)
+            if working > known:
+                known, latest = working, now
+            if now - begun > _PATIENCE or (known and now - latest > self._patience):
+                break
             time.sleep(0.02)
         return found
+
+    def _taken(self, alone: float | None) -> float | None:
+        """Return how long a short request takes, or how long it was waited for at least; ``None``: not answered."""
+        limit = max(self._patience, _LONGER * (alone or 0.0))
+        short = Dropped(self._connection(), self._message(SHORT_TOKENS, False), False)
+        begun = time.monotonic()
+        short.start()
+        assert short.thread is not None
+        short.thread.join(limit)
+        waited = time.monotonic() - begun
+        if not short.thread.is_alive():
+            short.connection.close()
+            return _seconds(short.reception)
+        short.drop()
+        return waited
 
     def _running(self) -> float | None:
         for url in self._metrics:
@@ -150,21 +180,21 @@ class Disconnects:
         after: list[float | None] = []
         counts: list[tuple[float, float, float]] = []
         for _ in range(self._rounds):
-            self._settle(counts[0][0] if counts else None, idle[0] if idle else None)
+            self._settle()
             before = self._running()
-            idle.append(_seconds(self._short().reception))
+            idle.append(alone := _seconds(self._short().reception))
             long = self._long(self._streams, streamed)
             time.sleep(0.2)
             during = self._running()
-            busy.append(_seconds(self._short().reception))
-            there = sum(one.working for one in long)
+            busy.append(self._taken(alone))
+            there = sum(not one.ended for one in long) if any(one.working for one in long) else 0
             for one in long:
                 one.drop()
             if there < self._streams:
                 self._tell(name, "unclear", f"Long {kind} ended before they could be dropped.", dropped=there)
                 return
             time.sleep(self._grace)
-            after.append(_seconds(self._short().reception))
+            after.append(self._taken(alone))
             left = self._running()
             if before is not None and during is not None and left is not None:
                 counts.append((before, during, left))
@@ -186,8 +216,9 @@ class Disconnects:
             return
         self._tell(name, *self._by_times(kind, idle, busy, after), **evidence)
 
-    def _settle(self, count: float | None, seconds: float | None) -> None:
-        """Wait until the server is as idle as it was before the first round; what it was left with may take long."""
+    def _settle(self) -> None:
+        """Wait until the server is as idle as it was at first; what it was left with may take long."""
+        count, seconds = self._calm
         until = time.monotonic() + _SETTLE
         while time.monotonic() < until:
             running = None if count is None else self._running()

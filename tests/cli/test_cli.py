@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rejoinder.runfile import read_run
-from rejoinder.sandbox import FAULTS, Sandbox, running
+from rejoinder.sandbox import FAULTS, SERVER_FAULTS, Sandbox, running
 
 Invoke = Callable[..., tuple[int, str, str]]
 
@@ -192,7 +192,10 @@ def test_rules_are_listed_and_explained(invoke: Invoke) -> None:
 def test_faults_are_listed(invoke: Invoke) -> None:
     code, out, _ = invoke("sandbox", "--list-faults")
     assert code == 0
-    assert all(name in out for name in FAULTS)
+    assert all(name in out for name in (*FAULTS, *SERVER_FAULTS))
+    code, _, err = invoke("sandbox", "--server-fault", "streams-run")
+    assert code == 2
+    assert "There is no server fault" in err
     code, _, err = invoke("sandbox", "--fault", "sequence-number-missing")
     assert code == 2
     assert "There is no fault" in err

@@ -56,6 +56,18 @@ def test_what_does_not_show_is_not_claimed() -> None:
         assert (found["streams stop"], found["replies stop"]) == ("unclear", "unclear")
 
 
+@pytest.mark.parametrize("faults", [(), ("streams-run-on", "replies-run-on")])
+def test_times_tell_where_a_few_slots_make_others_wait(faults: tuple[str, ...]) -> None:
+    sandbox = Sandbox(token_delay=0.003, min_tokens=900)
+    with serving(sandbox, faults=faults, slots=2) as url:
+        settings = LoadSettings(url=url, model="parrot", rate=1)
+        results = Disconnects(settings, None, streams=4, grace=0.3, patience=0.5).run()
+    verdicts = {result["name"]: (result["verdict"], result["text"]) for result in results}
+    assert verdicts["streams stop"][0] == ("fail" if faults else "pass"), verdicts
+    assert verdicts["replies stop"][0] == ("fail" if faults else "pass"), verdicts
+    assert verdicts["stays up"][0] == "pass"
+
+
 def test_an_endpoint_that_is_not_there_proves_nothing() -> None:
     settings = LoadSettings(url="http://127.0.0.1:9", model="m", rate=1)
     results = Disconnects(settings, None, streams=2, rounds=2, grace=0.01).run()

@@ -26,6 +26,19 @@ from rejoinder.contract import DEFAULT_DIALECT, dialect_names
 )
 @click.option("--fault", "faults", multiple=True, metavar="ID", help="Break one thing; may be given more than once.")
 @click.option(
+    "--server-fault",
+    "server_faults",
+    multiple=True,
+    metavar="ID",
+    help="Break one thing that shows under load or when clients go away; may be given more than once.",
+)
+@click.option(
+    "--slots",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Work on N requests at a time; others wait. [default: no limit]",
+)
+@click.option(
     "--token-delay",
     type=click.FloatRange(0, 60),
     default=0.01,
@@ -34,7 +47,16 @@ from rejoinder.contract import DEFAULT_DIALECT, dialect_names
     help="Seconds before each token.",
 )
 @click.option("--list-faults", is_flag=True, help="List the faults with the rules that they break, and exit.")
-def command(host: str, port: int, dialect: str, faults: tuple[str, ...], token_delay: float, list_faults: bool) -> int:
+def command(
+    host: str,
+    port: int,
+    dialect: str,
+    faults: tuple[str, ...],
+    server_faults: tuple[str, ...],
+    slots: int | None,
+    token_delay: float,
+    list_faults: bool,
+) -> int:
     r"""Serve a correct, deterministic Responses endpoint that repeats what it hears, until Ctrl-C.
 
     With --fault it breaks one thing, to see what rejoinder, or a client of yours, makes of it. Example:
@@ -42,7 +64,7 @@ def command(host: str, port: int, dialect: str, faults: tuple[str, ...], token_d
     \b
         rejoinder sandbox --port 8080 --fault truncation-reported-as-completed
     """
-    from rejoinder.sandbox import FAULTS, Sandbox, serve
+    from rejoinder.sandbox import FAULTS, SERVER_FAULTS, Sandbox, serve
 
     if list_faults:
         from rejoinder.sandbox.defects import classes_of
@@ -51,12 +73,15 @@ def command(host: str, port: int, dialect: str, faults: tuple[str, ...], token_d
             shown = f"    Shows {fault.condition}.\n" if fault.condition else ""
             seen = "".join(f"    Seen as {name}.\n" for name in classes_of(fault.id))
             click.echo(f"{fault.id}  (breaks {', '.join(fault.breaks)})\n    {fault.title}\n{shown}{seen}", nl=False)
+        for name, title in SERVER_FAULTS.items():
+            seen = "".join(f"    Seen as {known}.\n" for known in classes_of(name))
+            click.echo(f"{name}  (--server-fault: shows under load)\n    {title}\n{seen}", nl=False)
         return 0
     sandbox = Sandbox(dialect, faults, token_delay)
 
     def ready(url: str) -> None:
-        broken = f" with {', '.join(faults)}" if faults else ""
+        broken = f" with {', '.join((*faults, *server_faults))}" if faults or server_faults else ""
         click.echo(f"Sandbox ({dialect}){broken} at {url}/v1/responses; Ctrl-C stops it.", err=True)
 
-    serve(sandbox, host, port, ready=ready)
+    serve(sandbox, host, port, ready=ready, faults=server_faults, slots=slots or 0)
     return 0

@@ -27,11 +27,12 @@ from rejoinder.sandbox.exercises import Exercise, exercises
 from rejoinder.sandbox.faults import FAULTS, Condition, Fault
 
 if TYPE_CHECKING:
-    from rejoinder.sandbox.server import app, running, serve
+    from rejoinder.sandbox.server import SERVER_FAULTS, app, running, serve
 
 __all__ = [
     "FAULTS",
     "MODELS",
+    "SERVER_FAULTS",
     "Condition",
     "Exercise",
     "Fault",
@@ -49,7 +50,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("app", "running", "serve"):
+    if name in ("SERVER_FAULTS", "app", "running", "serve"):
         from rejoinder.sandbox import server
 
         return getattr(server, name)

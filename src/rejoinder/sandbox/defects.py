@@ -46,5 +46,5 @@ def load_defects() -> Mapping[str, DefectClass]:
 
 @cache
 def classes_of(fault: str) -> tuple[str, ...]:
-    """Return the ids of the classes that a fault models."""
-    return tuple(name for name, row in load_defects().items() if fault in row.faults)
+    """Return the ids of the classes that a fault models, be it one of the sandbox or of its server."""
+    return tuple(name for name, row in load_defects().items() if fault in (*row.faults, *row.under_load))

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from types import MappingProxyType
 from typing import Final
 
@@ -37,12 +37,13 @@ _LONG_WAIT: Final = 0.25
 _BURST: Final = 32
 
 
-def app(sandbox: Sandbox, faults: Iterable[str] = ()) -> Starlette:
+def app(sandbox: Sandbox, faults: Iterable[str] = (), slots: int = 0) -> Starlette:
     """Return an ASGI application that answers with the sandbox; token delays are real time there.
 
-    ``faults`` are ids from :data:`SERVER_FAULTS`. Below ``/metrics`` it tells how many requests it works on.
+    ``faults`` are ids from :data:`SERVER_FAULTS`. ``slots`` is how many requests it works on at a time while others
+    wait (0: all). Below ``/metrics`` it tells how many requests it works on.
     """
-    return Starlette(routes=[Mount("/", app=_Endpoint(sandbox, frozenset(faults)))])
+    return Starlette(routes=[Mount("/", app=_Endpoint(sandbox, frozenset(faults), slots))])
 
 
 def serve(
@@ -51,14 +52,17 @@ def serve(
     port: int = 8000,
     *,
     ready: Callable[[str], None] | None = None,
+    faults: Iterable[str] = (),
+    slots: int = 0,
 ) -> None:
     """Serve until interrupted (SIGINT or SIGTERM), from the main thread.
 
-    ``port`` 0 takes a free one. ``ready`` is called with the base URL once connections are accepted. Raises
-    :class:`~rejoinder.errors.UsageError` when the address cannot be used.
+    ``port`` 0 takes a free one. ``ready`` is called with the base URL once connections are accepted; ``faults`` and
+    ``slots`` are as in :func:`app`. Raises :class:`~rejoinder.errors.UsageError` when the address cannot be used, or
+    for an unknown fault.
     """
+    server = _server(sandbox, faults, slots)
     with _bound(host, port) as listener:
-        server = _server(sandbox)
         if ready is not None:
             ready(_url(listener))
         try:
@@ -68,13 +72,15 @@ def serve(
 
 
 @contextmanager
-def running(sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0, *, faults: Iterable[str] = ()) -> Iterator[str]:
+def running(
+    sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0, *, faults: Iterable[str] = (), slots: int = 0
+) -> Iterator[str]:
     """Serve in a background thread and give the base URL (without ``/v1``); stop and join at the end of the block.
 
-    ``faults`` are ids from :data:`SERVER_FAULTS`.
+    ``faults`` and ``slots`` are as in :func:`app`.
     """
     with _bound(host, port) as listener:
-        server = _server(sandbox, faults)
+        server = _server(sandbox, faults, slots)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="sandbox", daemon=True)
         thread.start()
         try:
@@ -84,10 +90,10 @@ def running(sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0, *, faults:
             thread.join()
 
 
-def _server(sandbox: Sandbox, faults: Iterable[str] = ()) -> uvicorn.Server:
+def _server(sandbox: Sandbox, faults: Iterable[str], slots: int) -> uvicorn.Server:
     # Cut connections are made by leaving a reply unfinished, which uvicorn would log as an error.
     config = uvicorn.Config(
-        app(sandbox, faults),
+        app(sandbox, faults, slots),
         lifespan="off",
         ws="none",
         access_log=False,
@@ -121,7 +127,7 @@ def _url(listener: socket.socket) -> str:
 class _Endpoint:
     """The ASGI endpoint. It writes chunks itself, since one response object per token would cost most of the time."""
 
-    def __init__(self, sandbox: Sandbox, faults: frozenset[str]) -> None:
+    def __init__(self, sandbox: Sandbox, faults: frozenset[str], slots: int) -> None:
         unknown = next((fault for fault in faults if fault not in SERVER_FAULTS), None)
         if unknown is not None:
             raise UsageError(f"There is no server fault {unknown!r}.", f"There are {', '.join(SERVER_FAULTS)}.")
@@ -130,6 +136,7 @@ class _Endpoint:
         self._running = 0
         self._left = False
         self._turn = asyncio.Lock()
+        self._slots: AbstractAsyncContextManager[None] = asyncio.Semaphore(slots) if slots else nullcontext()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _read(receive)
@@ -152,7 +159,8 @@ class _Endpoint:
                 async with self._turn:
                     await self._send(reply, streamed, receive, send)
             else:
-                await self._send(reply, streamed, receive, send)
+                async with self._slots:
+                    await self._send(reply, streamed, receive, send)
         finally:
             self._running -= 1
 
