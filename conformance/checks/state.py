@@ -204,7 +204,7 @@ def input_items_are_a_list(case: Case) -> Iterator[Problem]:
             actual=whole,
             kind="order",
         )
-    asked = [_texts(item) for item in _items(case.get("first"))]
+    asked = _spoken(case.get("first"))
     there = [_texts(item) for item in get(_page(case.get("ascending")), "data") or ()] if upwards else []
     view = case.get("ascending")
     if view is not None and upwards and [text for text in there if text] != asked:
@@ -257,6 +257,13 @@ def _texts(item: Any) -> str:
         return content
     parts = content if isinstance(content, list) else []
     return "".join(text for part in parts if isinstance(text := get(part, "text"), str))
+
+
+def _spoken(view: View | None) -> list[str]:
+    """Return the texts of a request's input, those of items without any left out."""
+    given = get(view.request, "input") if view is not None else None
+    texts = [given] if isinstance(given, str) else [_texts(item) for item in _items(view)]
+    return [text for text in texts if text]
 
 
 def _page_problems(view: View, page: dict[str, Any]) -> Iterator[Problem]:
