@@ -60,8 +60,9 @@ STREAMS = replace(asked("stream"), case="other")
         (asked("plain"), asked("stream", http=500), Status.FAIL),
         (asked("plain", http=400), asked("stream"), Status.FAIL),
         (asked("plain", http=400), asked("stream", http=422), Status.PASS),
-        # What fails in the stream, because it is refused there, was not accepted.
-        (asked("plain", http=400), asked("stream", status="failed"), Status.PASS),
+        # What fails in the stream may be refused there, or may have lost its connection to a model.
+        (asked("plain", http=400), asked("stream", status="failed"), Status.NOT_APPLICABLE),
+        (asked("plain"), asked("stream", status="failed"), Status.NOT_APPLICABLE),
         (asked("plain"), asked("stream", http=429), Status.NOT_APPLICABLE),
         (asked("plain", request={"temperature": 1}), asked("stream", http=400), Status.NOT_APPLICABLE),
         (
