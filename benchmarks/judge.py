@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 
 from rejoinder.conformance.judge import broken_rules, judge
-from rejoinder.conformance.view import View
+from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.contract import load_dialect
-from rejoinder.exchange import Exchange
+from rejoinder.model.exchange import Exchange
 from rejoinder.sandbox import Sandbox, post
 from rejoinder.wire.sse import read_events
 
@@ -42,11 +42,11 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     streams = recorded()
     dialect = load_dialect()
-    events = sum(len(View(stream, dialect).events) for stream in streams)
+    events = sum(len(ExchangeView(stream, dialect).events) for stream in streams)
     stages: dict[str, Callable[[], object]] = {
         "read the event stream": lambda: [read_events(stream.chunks) for stream in streams],
-        "and parse": lambda: [View(stream, dialect).events for stream in streams],
-        "and fold": lambda: [View(stream, dialect).fold for stream in streams],
+        "and parse": lambda: [ExchangeView(stream, dialect).events for stream in streams],
+        "and fold": lambda: [ExchangeView(stream, dialect).fold for stream in streams],
         "all rules, one stream at a time": lambda: [broken_rules(stream, dialect) for stream in streams],
         "all rules, with verdicts": lambda: judge(streams, dialect),
     }

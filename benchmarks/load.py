@@ -22,7 +22,7 @@ from typing import Any
 
 from rejoinder.load.run import LoadResult, run_load
 from rejoinder.load.settings import LoadSettings
-from rejoinder.runfile import RunWriter
+from rejoinder.model.runfile import RunWriter
 
 SERVER = Path(__file__).with_name("load_server.py")
 

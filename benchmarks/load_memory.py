@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rejoinder.load.run import LoadProgress, run_load
 from rejoinder.load.settings import LoadSettings
-from rejoinder.runfile import RunWriter
+from rejoinder.model.runfile import RunWriter
 
 SERVER = Path(__file__).with_name("load_server.py")
 

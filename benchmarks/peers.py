@@ -132,7 +132,7 @@ class Tools:
             "from rejoinder.cli import main; main()",
             arguments=f"load {url} --concurrency {streams} --requests {requests} --out OUT/run --quiet",
         )
-        from rejoinder.runfile import read_run
+        from rejoinder.model.runfile import read_run
 
         load = read_run(out / "run").samples_of("load")[-1]
         outcomes = load["outcomes"]

@@ -18,16 +18,24 @@ from typing import Any
 import jsonschema_rs
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from rejoinder.contract import View, request_schema
-from rejoinder.strategies import Branches, Environment, each_choice, minimise, one_factor, pairwise, requests
-from rejoinder.strategies.edge import edge_cases
-from rejoinder.strategies.invalid import candidates, surely_invalid
-from rejoinder.strategies.systematic import seeds
+from rejoinder.contract import SchemaVariant, request_schema
+from rejoinder.strategies import (
+    Branches,
+    EndpointProfile,
+    each_choice,
+    minimise,
+    one_factor,
+    pairwise_cases,
+    request_bodies,
+)
+from rejoinder.strategies.sets.edge import edge_cases
+from rejoinder.strategies.sets.invalid import candidates, surely_invalid
+from rejoinder.strategies.sets.systematic import seeds
 
 Body = dict[str, Any]
 Predicate = Callable[[Body], bool]
 
-GENERATION = jsonschema_rs.Draft202012Validator(request_schema(View.GENERATION))
+GENERATION = jsonschema_rs.Draft202012Validator(request_schema(SchemaVariant.GENERATION))
 broken: list[str] = []
 
 
@@ -54,7 +62,7 @@ def generation(count: int) -> list[Body]:
     bodies: list[Body] = []
 
     @settings(max_examples=count, database=None, deadline=None, phases=[Phase.generate])
-    @given(requests())
+    @given(request_bodies())
     def collect(body: Body) -> None:
         bodies.append(body)
 
@@ -85,12 +93,12 @@ def covering() -> None:
         "each choice, per item": lambda: each_choice("item"),
         "each choice, packed": lambda: each_choice("all"),
         "each choice, 8 items each": lambda: each_choice(8),
-        "each choice, per variant, in an environment": lambda: each_choice("variant", Environment(model="m")),
+        "each choice, per variant, in an environment": lambda: each_choice("variant", EndpointProfile(model="m")),
         "one factor": one_factor,
-        "pairwise, presence": lambda: pairwise(levels="presence"),
-        "pairwise, state": lambda: pairwise(levels="state"),
-        "pairwise, value": lambda: pairwise(levels="value"),
-        "pairwise inside items, state": lambda: pairwise(of="item"),
+        "pairwise, presence": lambda: pairwise_cases(levels="presence"),
+        "pairwise, state": lambda: pairwise_cases(levels="state"),
+        "pairwise, value": lambda: pairwise_cases(levels="value"),
+        "pairwise inside items, state": lambda: pairwise_cases(of="item"),
     }
     for name, make in sets.items():
         cases, seconds = timed(make)
@@ -186,7 +194,7 @@ def shrink(fails: Predicate, start: int) -> tuple[Body, Body, int]:
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
-    @given(requests())
+    @given(request_bodies())
     def search(body: Body) -> None:
         nonlocal count
         count += 1

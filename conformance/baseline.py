@@ -11,8 +11,8 @@ A file is TOML with one table ``[[known]]`` for each entry::
     expires = 2027-01-31            # optional: the last day on which the entry counts
     flaky = true                    # optional: fails now and then, so that a pass is no surprise
 
-An entry with several cases counts as one for each. :class:`Ledger` is what the judge asks; what it learns on the way
-becomes a :class:`Standing`, from which reports and :func:`prune` take what is stale.
+An entry with several cases counts as one for each. :class:`BaselineMatcher` is what the judge asks; what it learns on
+the way becomes a :class:`BaselineStatus`, from which reports and :func:`prune` take what is stale.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from rejoinder.conformance.registry import On, checks_by_rule
+from rejoinder.conformance.judging.registry import Subject, checks_by_rule
 from rejoinder.contract import load_rules
 from rejoinder.errors import BaselineError
-from rejoinder.exchange import Exchange
-from rejoinder.verdict import Finding, Known, Level, Verdict
+from rejoinder.model.exchange import Exchange
+from rejoinder.model.verdict import Finding, Known, Level, Verdict
 
 TABLE: Final = "known"
 FIELDS: Final = ("rule", "case", "fingerprint", "reason", "link", "expires", "flaky")
@@ -48,7 +48,7 @@ _HEAD: Final = """\
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BaselineEntry:
     """What is expected of one rule on cases that match one pattern.
 
     ``number`` counts the tables of the file from 0; a table with several cases makes several entries. ``line`` is where
@@ -96,11 +96,11 @@ class Baseline:
     """A baseline file that was read."""
 
     path: Path
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[BaselineEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BaselineStatus:
     """What a run says of the entries of a baseline, each with a sentence.
 
     ``known``: it matched findings. ``unexpected_passes``: its rule was judged on its case and did not fail so.
@@ -109,10 +109,10 @@ class Standing:
     """
 
     file: str
-    known: tuple[tuple[Entry, str], ...] = ()
-    stale: tuple[tuple[Entry, str], ...] = ()
-    unexpected_passes: tuple[tuple[Entry, str], ...] = ()
-    expired: tuple[tuple[Entry, str], ...] = ()
+    known: tuple[tuple[BaselineEntry, str], ...] = ()
+    stale: tuple[tuple[BaselineEntry, str], ...] = ()
+    unexpected_passes: tuple[tuple[BaselineEntry, str], ...] = ()
+    expired: tuple[tuple[BaselineEntry, str], ...] = ()
 
     @property
     def kept(self) -> bool:
@@ -152,7 +152,7 @@ class Standing:
         return {"file": self.file, "strict": strict, **lists}
 
 
-class Ledger:
+class BaselineMatcher:
     """The account that the judge keeps with a baseline while it judges one run.
 
     ``today`` is the day for which entries count. ``unmatched`` gathers what no live entry expects: the cases by rule
@@ -165,16 +165,16 @@ class Ledger:
         self.unmatched: dict[tuple[str, str], set[str]] = defaultdict(set)
         self.judged: dict[str, frozenset[str]] = {}
         self._unsettled: dict[str, frozenset[str]] = {}
-        self._found: dict[Entry, set[str]] = defaultdict(set)
+        self._found: dict[BaselineEntry, set[str]] = defaultdict(set)
 
     @cached_property
-    def _by_rule(self) -> Mapping[str, list[Entry]]:
-        table: dict[str, list[Entry]] = {}
+    def _by_rule(self) -> Mapping[str, list[BaselineEntry]]:
+        table: dict[str, list[BaselineEntry]] = {}
         for entry in self.baseline.entries:
             table.setdefault(entry.rule, []).append(entry)
         return table
 
-    def expired(self, entry: Entry) -> bool:
+    def expired(self, entry: BaselineEntry) -> bool:
         """Return whether an entry's day is past."""
         return entry.expires is not None and entry.expires < self.today
 
@@ -190,7 +190,7 @@ class Ledger:
             self.unmatched[rule, fingerprint].add(case)
         return known
 
-    def found(self, entry: Entry) -> bool:
+    def found(self, entry: BaselineEntry) -> bool:
         """Return whether findings matched the entry, expired or not."""
         return bool(self._found.get(entry))
 
@@ -198,7 +198,7 @@ class Ledger:
         """Note on which cases a rule was judged, and on which nothing could be said because a model declined."""
         self.judged[rule], self._unsettled[rule] = frozenset(judged), frozenset(unsettled)
 
-    def close(self, exchanges: Iterable[Exchange]) -> Standing:
+    def close(self, exchanges: Iterable[Exchange]) -> BaselineStatus:
         """Return the standing of all entries after the run whose exchanges were judged."""
         sent: set[str] = set()
         broken: set[str] = set()
@@ -208,7 +208,7 @@ class Ledger:
                 answered = exchange.status is not None and exchange.status < 500
                 (sent if answered else broken).add(exchange.case)
         sent -= broken
-        lists: dict[str, list[tuple[Entry, str]]] = {"known": [], "stale": [], "passes": [], "expired": []}
+        lists: dict[str, list[tuple[BaselineEntry, str]]] = {"known": [], "stale": [], "passes": [], "expired": []}
         for entry in self.baseline.entries:
             found = len(self._found.get(entry, ()))
             judged = sum(map(entry.covers, self.judged.get(entry.rule, ())))
@@ -224,7 +224,7 @@ class Ledger:
                     lists["passes"].append((entry, f"Did not fail in any of {_cases(judged)} where it was judged."))
             elif ran := sum(map(entry.covers, sent)):
                 lists["stale"].append((entry, f"{_cases(ran)} ran without the rule being judged there."))
-        return Standing(
+        return BaselineStatus(
             str(self.baseline.path),
             tuple(lists["known"]),
             tuple(lists["stale"]),
@@ -259,7 +259,7 @@ def _text(path: Path) -> str:
         raise BaselineError(f"The baseline file {path} is not UTF-8 at byte {error.start}.") from error
 
 
-def _entries(path: Path, text: str) -> tuple[Entry, ...]:
+def _entries(path: Path, text: str) -> tuple[BaselineEntry, ...]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -277,7 +277,7 @@ def _entries(path: Path, text: str) -> tuple[Entry, ...]:
             f"{_place(path, line)}: {TABLE!r} is no list of entries.", f"Begin each entry with [[{TABLE}]]."
         )
     spans = _spans(text, len(tables))
-    entries: list[Entry] = []
+    entries: list[BaselineEntry] = []
     for number, (table, span) in enumerate(zip(tables, spans, strict=True)):
         for entry in _Reader(path, number, span, table).entries():
             twin = next((one for one in entries if _key(one) == _key(entry)), None)
@@ -291,7 +291,7 @@ def _entries(path: Path, text: str) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def _key(entry: Entry) -> tuple[str, str, str]:
+def _key(entry: BaselineEntry) -> tuple[str, str, str]:
     return entry.rule, entry.case, entry.fingerprint
 
 
@@ -323,7 +323,7 @@ class _Reader:
     span: tuple[int, list[str]]
     table: Mapping[str, Any]
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[BaselineEntry]:
         table = self.table
         for name in table:
             if name not in FIELDS:
@@ -352,7 +352,7 @@ class _Reader:
             raise self._error("flaky", "flaky is neither true nor false", "Write flaky = true, or leave it out.")
         reason = self._string("reason")
         return [
-            Entry(rule, case, reason, mark, link, expires, flaky, self.number, self.span[0])
+            BaselineEntry(rule, case, reason, mark, link, expires, flaky, self.number, self.span[0])
             for case in dict.fromkeys(cases)
         ]
 
@@ -374,7 +374,7 @@ def _suggest(word: str, words: Iterable[str]) -> str:
 
 
 @dataclass(slots=True)
-class Change:
+class BaselineChange:
     """One change to a baseline file: what was done to which entry, and why. ``done`` is ``added``, ``renewed``, ..."""
 
     done: str
@@ -383,15 +383,15 @@ class Change:
 
 
 @dataclass(slots=True)
-class Edited:
+class EditedBaseline:
     """A baseline file with changes, not yet written."""
 
     text: str
-    changes: list[Change] = field(default_factory=list)
+    changes: list[BaselineChange] = field(default_factory=list)
 
 
 def update(
-    ledger: Ledger,
+    ledger: BaselineMatcher,
     verdicts: Sequence[Verdict],
     *,
     reason: str,
@@ -399,7 +399,7 @@ def update(
     expires: date | None = None,
     must_only: bool = False,
     flaky: Callable[[str], bool] = lambda fingerprint: False,
-) -> Edited:
+) -> EditedBaseline:
     """Return the ledger's baseline file with an entry for every finding that none expects.
 
     ``ledger`` and ``verdicts`` come from one call of the judge. Entries that are there stay as they are, comments and
@@ -428,7 +428,7 @@ def update(
             for finding in verdict.findings:
                 if finding.known is None:
                     shown.setdefault((finding.rule, finding.fingerprint), finding)
-    changes: list[Change] = []
+    changes: list[BaselineChange] = []
     words = {"reason": reason.strip(), "link": link, "expires": expires}
     renewed: set[int] = set()
     for (rule, mark), finding in shown.items():
@@ -446,11 +446,11 @@ def update(
                         table[name] = value
                     else:
                         table.pop(name, None)
-                changes.append(Change("renewed", entry.name, f"expired on {entry.expires}, still fails"))
+                changes.append(BaselineChange("renewed", entry.name, f"expired on {entry.expires}, still fails"))
         if left:
             clean = ledger.judged[rule] - ledger.unmatched[rule, mark]
             # Where a check looks at the whole run, chance says which case stands for what it finds.
-            whole_run = all(check.on is On.RUN for check in checks_by_rule()[rule])
+            whole_run = all(check.on is Subject.RUN for check in checks_by_rule()[rule])
             patterns = ["*"] if whole_run else summarise(left, clean)
             table = tomlkit.table()
             table.add(tomlkit.comment(_comment(finding)))
@@ -464,10 +464,10 @@ def update(
                 table["flaky"] = True
             tables.append(table)
             name = f"{rule}@{patterns[0]}" + (f" and {len(patterns) - 1} more" if len(patterns) > 1 else "")
-            changes.append(Change("added", name, f"{_cases(len(left))}: {_one_line(finding.evidence.message)}"))
+            changes.append(BaselineChange("added", name, f"{_cases(len(left))}: {_one_line(finding.evidence.message)}"))
     text = tomlkit.dumps(document)
     _entries(path, text)  # what cannot be read again is never written
-    return Edited(text, changes)
+    return EditedBaseline(text, changes)
 
 
 def _listed(patterns: Sequence[str]) -> Any:
@@ -514,7 +514,7 @@ def summarise(failing: Iterable[str], clean: Iterable[str]) -> list[str]:
     return sorted(narrow(failing, ""))
 
 
-def prune(ledger: Ledger, standing: Standing) -> Edited:
+def prune(ledger: BaselineMatcher, standing: BaselineStatus) -> EditedBaseline:
     """Return the ledger's baseline file without what the run shows to be out of date.
 
     Unexpected passes and stale entries go, and expired ones of which nothing was found where they were judged. A case
@@ -543,7 +543,9 @@ def prune(ledger: Ledger, standing: Standing) -> Edited:
                     del case[at]
         else:
             del tables[number]
-    changes = [Change("removed", entry.name, note) for entry, note in sorted(gone, key=lambda pair: pair[0].number)]
+    changes = [
+        BaselineChange("removed", entry.name, note) for entry, note in sorted(gone, key=lambda pair: pair[0].number)
+    ]
     text = tomlkit.dumps(document)
     _entries(path, text)
-    return Edited(text, changes)
+    return EditedBaseline(text, changes)

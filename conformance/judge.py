@@ -7,20 +7,20 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from rejoinder.conformance.baseline import Ledger
-from rejoinder.conformance.capabilities import abilities, capabilities
-from rejoinder.conformance.course import Course, State
-from rejoinder.conformance.registry import Declined, On, Registered, applies, checks_by_rule
-from rejoinder.conformance.view import Case, View
+from rejoinder.conformance.baseline import BaselineMatcher
+from rejoinder.conformance.judging.capabilities import abilities, capabilities
+from rejoinder.conformance.judging.context import FeatureState, RunContext
+from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.registry import Declined, Registered, Subject, applies, checks_by_rule
 from rejoinder.contract import Dialect, Rule, load_dialect, load_features, load_rules
-from rejoinder.exchange import Exchange
-from rejoinder.verdict import Finding, Known, Level, Problem, Status, Verdict, fingerprint
+from rejoinder.model.exchange import Exchange
+from rejoinder.model.verdict import Finding, Known, Level, Problem, Status, Verdict, fingerprint
 
 MAX_CASES: Final = 50
 """How many case names a finding keeps; its count goes on."""
 
 
-Subjects = Mapping[On, Sequence[Any]]
+SubjectValues = Mapping[Subject, Sequence[Any]]
 """What checks look at (exchanges, cases, the run), by the kind of check."""
 
 
@@ -36,8 +36,8 @@ def judge(
     *,
     select: str = "*",
     required: Iterable[str] = (),
-    ledger: Ledger | None = None,
-    course: Course | None = None,
+    ledger: BaselineMatcher | None = None,
+    run_context: RunContext | None = None,
 ) -> list[Verdict]:
     """Judge recorded exchanges by all selected rules of a dialect and return the verdicts in catalogue order.
 
@@ -46,10 +46,10 @@ def judge(
 
     Never raises on anything an endpoint sent; a check that breaks gives its rule the status ``error``.
     Exchanges tagged ``unjudged`` (finding the endpoint, repeated requests) are left out. ``required`` names the
-    features that the endpoint must have. ``course`` is what the run shows as a whole that the exchanges are a part of;
-    by default they are a run.
+    features that the endpoint must have. ``run_context`` is what the run shows as a whole that the exchanges are a part
+    of; by default they are a run.
     """
-    return judge_run(exchanges, dialect, select=select, required=required, ledger=ledger, course=course)[0]
+    return judge_run(exchanges, dialect, select=select, required=required, ledger=ledger, run_context=run_context)[0]
 
 
 def judge_run(
@@ -58,14 +58,14 @@ def judge_run(
     *,
     select: str = "*",
     required: Iterable[str] = (),
-    ledger: Ledger | None = None,
-    course: Course | None = None,
-) -> tuple[list[Verdict], Course]:
+    ledger: BaselineMatcher | None = None,
+    run_context: RunContext | None = None,
+) -> tuple[list[Verdict], RunContext]:
     """Judge as :func:`judge` does, and return with the verdicts what the run shows as a whole."""
     dialect = load_dialect(dialect) if isinstance(dialect, str) else dialect
-    own = Course(required=frozenset(required)) if course is None else course
-    views = [View(exchange, dialect, own) for exchange in exchanges if "unjudged" not in exchange.tags]
-    if course is None:
+    own = RunContext(required=frozenset(required)) if run_context is None else run_context
+    views = [ExchangeView(exchange, dialect, own) for exchange in exchanges if "unjudged" not in exchange.tags]
+    if run_context is None:
         own.abilities, own.capabilities = abilities(views), capabilities(views)
     subjects = _subjects(views)
     table = checks_by_rule()
@@ -121,16 +121,20 @@ def _merged(before: Verdict, after: Verdict) -> Verdict:
     )
 
 
-def _lacking(rule: Rule, course: Course) -> str:
+def _lacking(rule: Rule, run_context: RunContext) -> str:
     """Return why a rule could not be judged: the features that it needs and that the run did not see."""
     needed = [feature for feature in load_features().values() if feature.is_needed_by(rule.id)]
-    known = [course.capabilities[feature.name] for feature in needed if feature.name in course.capabilities]
-    reasons = [found.sentence for found in known if found.state is not State.SUPPORTED]
+    known = [run_context.capabilities[feature.name] for feature in needed if feature.name in run_context.capabilities]
+    reasons = [found.sentence for found in known if found.state is not FeatureState.SUPPORTED]
     return f"{'; '.join(reasons)}; the rule cannot be judged without it." if reasons else ""
 
 
 def broken_rules(
-    exchange: Exchange | View, dialect: Dialect | str, *, level: Level = Level.MUST, only: Container[str] | None = None
+    exchange: Exchange | ExchangeView,
+    dialect: Dialect | str,
+    *,
+    level: Level = Level.MUST,
+    only: Container[str] | None = None,
 ) -> list[str]:
     """Return the ids of the rules of one level that a single exchange breaks, in catalogue order.
 
@@ -138,16 +142,16 @@ def broken_rules(
     which may have been parsed before: then the view is given.
     """
     dialect = load_dialect(dialect) if isinstance(dialect, str) else dialect
-    view = exchange if isinstance(exchange, View) else View(exchange, dialect)
-    applying: dict[On, list[View]] = {}
+    view = exchange if isinstance(exchange, ExchangeView) else ExchangeView(exchange, dialect)
+    applying: dict[Subject, list[ExchangeView]] = {}
     table = checks_by_rule()
     broken = []
     for rule in load_rules().values():
         if (only is None or rule.id in only) and dialect.level_of(rule) is level:
-            tally = _Tally()
+            tally = _RuleTally()
             for registered in table[rule.id]:
                 on = registered.on
-                if on not in (On.CASE, On.RUN):
+                if on not in (Subject.CASE, Subject.RUN):
                     if on not in applying:
                         applying[on] = [view] if applies(on, view) else []
                     _look(registered, applying[on], tally)
@@ -157,14 +161,14 @@ def broken_rules(
 
 
 @dataclass(slots=True)
-class _Tally:
+class _RuleTally:
     """What the checks of one rule found: subjects judged, problems by subject, why others could not be judged.
 
     ``judged_on`` and ``unsettled_on`` are the cases of which something, or nothing for now, can be said.
     """
 
     judged: int = 0
-    problems: list[tuple[Sequence[View], list[Problem]]] = field(default_factory=list)
+    problems: list[tuple[Sequence[ExchangeView], list[Problem]]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     declined: list[str] = field(default_factory=list)
     judged_on: set[str] = field(default_factory=set)
@@ -172,11 +176,11 @@ class _Tally:
 
 
 def _verdict(
-    rule: Rule, level: Level, checks: Iterable[Registered], subjects: Subjects, ledger: Ledger | None
+    rule: Rule, level: Level, checks: Iterable[Registered], subjects: SubjectValues, ledger: BaselineMatcher | None
 ) -> Verdict:
     if rule.unchecked:
         return Verdict(rule.id, level, Status.NOT_APPLICABLE, reason=f"Not checked: {rule.unchecked}")
-    tally = _Tally()
+    tally = _RuleTally()
     seen: list[str] = []
     for registered in checks:
         _look(registered, subjects[registered.on], tally)
@@ -205,9 +209,9 @@ def _verdict(
     return verdict
 
 
-def _look(registered: Registered, subjects: Iterable[Any], tally: _Tally) -> None:
+def _look(registered: Registered, subjects: Iterable[Any], tally: _RuleTally) -> None:
     for subject in subjects:
-        views = subject.views if isinstance(subject, Case) else (subject,)
+        views = subject.views if isinstance(subject, CaseView) else (subject,)
         try:
             if registered.needs is not None and not registered.needs(subject):
                 continue
@@ -228,18 +232,18 @@ def _look(registered: Registered, subjects: Iterable[Any], tally: _Tally) -> Non
             tally.problems.append((views, problems))
 
 
-def _subjects(views: list[View]) -> Subjects:
+def _subjects(views: list[ExchangeView]) -> SubjectValues:
     """Return what checks look at, by the kind of check, worked out once for all rules."""
-    cases: dict[str, list[View]] = {}
+    cases: dict[str, list[ExchangeView]] = {}
     for view in views:
         cases.setdefault(view.exchange.case, []).append(view)
-    found: dict[On, list[Any]] = {on: [view for view in views if applies(on, view)] for on in On}
-    found[On.CASE] = [Case(name, tuple(members)) for name, members in cases.items()]
-    found[On.RUN] = [Case("", tuple(views))] if views else []
+    found: dict[Subject, list[Any]] = {on: [view for view in views if applies(on, view)] for on in Subject}
+    found[Subject.CASE] = [CaseView(name, tuple(members)) for name, members in cases.items()]
+    found[Subject.RUN] = [CaseView("", tuple(views))] if views else []
     return found
 
 
-def _group(rule: str, level: Level, tally: _Tally, ledger: Ledger | None) -> list[Finding]:
+def _group(rule: str, level: Level, tally: _RuleTally, ledger: BaselineMatcher | None) -> list[Finding]:
     """Return equal problems as findings, those that a baseline expects apart from the others; the unexpected first."""
     findings: dict[tuple[str, Known | None], Finding] = {}
     sizes: dict[tuple[str, Known | None], int] = {}

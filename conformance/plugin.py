@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from rejoinder.exchange import Exchange
-    from rejoinder.runfile import Run
-    from rejoinder.verdict import Finding, Verdict
+    from rejoinder.model.exchange import Exchange
+    from rejoinder.model.runfile import Run
+    from rejoinder.model.verdict import Finding, Verdict
 
 _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("url", {"metavar": "URL", "help": "Base URL of the endpoint to examine, with or without /v1."}),
@@ -100,7 +100,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         raise pytest.UsageError("rejoinder: name the endpoint to examine with --rejoinder-url URL.")
     from rejoinder.conformance.judge import select_rules
     from rejoinder.contract import load_dialect
-    from rejoinder.verdict import Level
+    from rejoinder.model.verdict import Level
 
     dialect = load_dialect(config.getoption("rejoinder_dialect"))
     rules = [
@@ -132,7 +132,7 @@ def rejoinder_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     """The recorded and judged examination of the endpoint, made once for the whole session."""
     from filelock import FileLock
 
-    from rejoinder.runfile import read_run
+    from rejoinder.model.runfile import read_run
 
     shared = tmp_path_factory.getbasetemp()
     if hasattr(request.config, "workerinput"):  # a worker of xdist
@@ -154,12 +154,12 @@ def rejoinder_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 def _examine(config: pytest.Config, folder: Path) -> None:
     from rejoinder.conformance.baseline import read_baseline
-    from rejoinder.conformance.examination import examine
-    from rejoinder.conformance.plan import build_plan
+    from rejoinder.conformance.running.plan import build_plan
+    from rejoinder.conformance.running.session import examine
     from rejoinder.contract import every_feature, load_dialect, read_features
     from rejoinder.errors import RejoinderError, TargetError
-    from rejoinder.recording import Recording
-    from rejoinder.runfile import RunWriter
+    from rejoinder.model.runfile import RunWriter
+    from rejoinder.recorder import RunRecorder
     from rejoinder.settings import parse_budget
 
     option = config.getoption
@@ -170,7 +170,7 @@ def _examine(config: pytest.Config, folder: Path) -> None:
         required = every_feature(spec) if certify else read_features(option("rejoinder_require"), spec)
         baseline = read_baseline(file) if file else None
         with RunWriter(folder / "run.ndjson") as writer:
-            recording = Recording(folder, writer, ["pytest", *map(str, config.invocation_params.args)])
+            recording = RunRecorder(folder, writer, ["pytest", *map(str, config.invocation_params.args)])
             target = recording.discover(
                 url,
                 key=os.environ.get(option("rejoinder_api_key_env")) or None,

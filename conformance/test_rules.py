@@ -8,8 +8,8 @@ import pytest
 
 from rejoinder.conformance.plugin import RejoinderWarning, describe, outdated
 from rejoinder.contract import load_rules
-from rejoinder.runfile import Run
-from rejoinder.verdict import Status, Verdict
+from rejoinder.model.runfile import Run
+from rejoinder.model.verdict import Status, Verdict
 
 
 def test_rule(rejoinder_verdict: Verdict, rejoinder_run: Run, request: pytest.FixtureRequest) -> None:

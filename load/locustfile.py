@@ -7,7 +7,7 @@ instead, whatever the number of users. ``--processes N`` and ``--master`` / ``--
 
 from __future__ import annotations
 
-from rejoinder.load.engine import ResponsesUser, install
+from rejoinder.load.generator.engine import ResponsesUser, install
 
 install()
 

@@ -23,16 +23,16 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
 from rejoinder.errors import RejoinderError
-from rejoinder.exchange import Exchange
-from rejoinder.load.analysis import ENDED_WELL
-from rejoinder.load.corpus import read_corpus
+from rejoinder.load.decide.slo import missed
 from rejoinder.load.gpus import Gpus
-from rejoinder.load.histogram import Histogram
-from rejoinder.load.profiles import load_profile
+from rejoinder.load.measure.measure import ENDED_WELL
+from rejoinder.load.measure.stats import RunStats, SelfCheck, keep_evidence, load_line, unjudged_sentence
 from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
-from rejoinder.load.slo import missed
-from rejoinder.load.tally import SelfCheck, Tally, keep_evidence, load_line, unjudged_sentence
 from rejoinder.load.telemetry import Telemetry
+from rejoinder.load.workload.corpus import read_corpus
+from rejoinder.load.workload.profiles import load_profile
+from rejoinder.model.exchange import Exchange
+from rejoinder.model.histogram import Histogram
 
 MAX_REQUEST_LINES: Final = 20_000
 _POLL: Final = 0.1
@@ -41,7 +41,7 @@ _END_LIMIT: Final = 150.0
 
 
 class Sink(Protocol):
-    """Takes what a run measures; a :class:`~rejoinder.runfile.RunWriter` is one."""
+    """Takes what a run measures; a :class:`~rejoinder.model.runfile.RunWriter` is one."""
 
     def sample(self, what: str, **fields: Any) -> None:
         """Take one sample line."""
@@ -138,7 +138,7 @@ class _Follower:
     settings: LoadSettings
     writer: Sink
     progress: Callable[[LoadProgress], None] | None
-    tally: Tally = field(default_factory=Tally)
+    tally: RunStats = field(default_factory=RunStats)
     checks: list[SelfCheck] = field(default_factory=list)
     thinner: _Thinner = field(default_factory=_Thinner)
     begun: bool = False
@@ -153,7 +153,7 @@ class _Follower:
         record = json.loads(raw)
         kind = record["kind"]
         if kind == "tally":
-            self._tally(Tally.from_json(record["tally"]))
+            self._tally(RunStats.from_json(record["tally"]))
         elif kind == "progress":
             self.last = record
             self._report(record)
@@ -168,7 +168,7 @@ class _Follower:
         elif kind == "error":
             self.error = RejoinderError(record["message"], record["hint"])
 
-    def _tally(self, tally: Tally) -> None:
+    def _tally(self, tally: RunStats) -> None:
         for line in tally.requests:
             if self.thinner.keep():
                 weight = {} if self.thinner.weight == 1 else {"weight": self.thinner.weight}

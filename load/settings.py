@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 from rejoinder.contract import DEFAULT_DIALECT, load_dialect
 from rejoinder.errors import UsageError
-from rejoinder.load.arrivals import Phase, parse_arrivals, parse_phases, schedule
-from rejoinder.load.slo import parse_slos
-from rejoinder.load.traces import read_trace
+from rejoinder.load.decide.slo import parse_slos
+from rejoinder.load.schedule.arrivals import Phase, parse_arrivals, parse_phases, schedule
+from rejoinder.load.schedule.traces import read_trace
 
 ENVIRONMENT_PREFIX: Final = "REJOINDER_LOAD_"
 INTERRUPT_DRAIN: Final = 5.0
@@ -61,9 +61,9 @@ class LoadSettings:
     sent. Time-outs are seconds: to connect, between two receives, and for a whole request. ``max_in_flight`` bounds
     what an open loop may have open in each process; what waits for it is measured from its intended start.
 
-    ``phases`` is a changing rate as :func:`~rejoinder.load.arrivals.parse_phases` reads it; ``trace`` a file of
-    recorded traffic, which is replayed ``speed`` times as fast as it was recorded. ``slos`` are objectives as
-    :mod:`rejoinder.load.slo` describes them. ``profile`` is a workload, by its shipped name or as a file.
+    ``phases`` is a changing rate as :func:`~rejoinder.load.schedule.arrivals.parse_phases` reads it; ``trace`` a file
+    of recorded traffic, which is replayed ``speed`` times as fast as it was recorded. ``slos`` are objectives as
+    :mod:`rejoinder.load.decide.slo` describes them. ``profile`` is a workload, by its shipped name or as a file.
     ``canaries`` puts a token of its own into each request's input. ``metrics`` are addresses of Prometheus pages that
     are read once a second; ``auto`` stands for ``/metrics`` of the endpoint. ``gpu`` asks the GPUs of this host, too.
     """

@@ -31,7 +31,7 @@ from time import perf_counter_ns
 from typing import Any, Final, NamedTuple
 
 from rejoinder.load.gpus import Gpus
-from rejoinder.load.histogram import Histogram
+from rejoinder.model.histogram import Histogram
 
 EVERY: Final = 1.0
 _TIMEOUT: Final = 2.0

@@ -2,8 +2,8 @@
 
 Two runs are compared by :func:`diff_runs`, whose result has writers of its own.
 
-Every writer is a pure function of a :class:`rejoinder.runfile.Run`: it reads no file, no clock and no network, and
-never fails over strange content, because everything in a run that came from an endpoint is hostile until shown
+Every writer is a pure function of a :class:`rejoinder.model.runfile.Run`: it reads no file, no clock and no network,
+and never fails over strange content, because everything in a run that came from an endpoint is hostile until shown
 otherwise.
 """
 

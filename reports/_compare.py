@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from rejoinder.model.runfile import Run
 from rejoinder.reports._diff import settings_of
 from rejoinder.reports._diff_writers import facts_of, families_of
 from rejoinder.reports._html import EVIDENCE_BUDGET, FINDINGS_IN_ALL, ShownRule, chosen, page
 from rejoinder.reports._load import Distribution, Load
 from rejoinder.reports._model import JUDGED, WORDS, Anchors, RuleView, Tone, View, view
 from rejoinder.reports._text import count, listed, one_line, percent, plural, rate, seconds
-from rejoinder.runfile import Run
 
 DIFFERS: Final = "differs"
 _METRICS: Final = (("ttft", (50.0, 99.0)), ("itl", (50.0, 99.0)), ("max_gap", (99.0,)), ("e2e", (50.0, 99.0)))

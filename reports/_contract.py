@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from rejoinder.model.runfile import Run
 from rejoinder.reports._text import number, one_line, plural
-from rejoinder.runfile import Run
 
 
 class State(StrEnum):

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import Any, Final
 
-from rejoinder.exchange import Exchange
+from rejoinder.model.exchange import Exchange
+from rejoinder.model.runfile import Run
 from rejoinder.reports._text import number, one_line
-from rejoinder.runfile import Run
 
 _NUMBERS: Final = (
     "weight",

@@ -7,10 +7,10 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from rejoinder.model.runfile import Run
 from rejoinder.reports._junit import known_text, load_text, rule_text, run_problem
 from rejoinder.reports._model import RuleView, Tone, view
 from rejoinder.reports._text import number, one_line
-from rejoinder.runfile import Run
 
 SPEC: Final = "1.0.0"
 _STATUS: Final = {

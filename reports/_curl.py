@@ -8,7 +8,7 @@ import shlex
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from rejoinder.exchange import Request, parse_json
+from rejoinder.model.exchange import Request, parse_json
 from rejoinder.reports._excerpt import layout
 from rejoinder.reports._text import BODY_LIMIT, cut, one_line, printable
 

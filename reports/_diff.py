@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from rejoinder.model.runfile import Run
 from rejoinder.reports._load import Distribution, Load
 from rejoinder.reports._model import JUDGED, WORDS, Anchors, FindingView, RuleView, Tone, View, view
 from rejoinder.reports._statistics import fisher, mann_whitney
 from rejoinder.reports._text import count, listed, number, percent, plural, rate, seconds
-from rejoinder.runfile import Run
 
 
 class Kind(StrEnum):

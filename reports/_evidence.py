@@ -8,11 +8,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from rejoinder.exchange import Exchange, Outcome, parse_json
+from rejoinder.model.exchange import Exchange, Outcome, parse_json
+from rejoinder.model.verdict import ABSENT, Finding, Problem
 from rejoinder.reports._curl import curl
 from rejoinder.reports._excerpt import Dump, Line, Span, bytes_around, difference, excerpt, needs_quotes, pretty
 from rejoinder.reports._text import cut, one_line, printable, seconds, size
-from rejoinder.verdict import ABSENT, Finding, Problem
 from rejoinder.wire.sse import ServerEvent, read_events
 
 EVENTS_BEFORE: Final = 3

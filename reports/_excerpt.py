@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Final, NamedTuple
 
-from rejoinder.exchange import parse_json
+from rejoinder.model.exchange import parse_json
 from rejoinder.reports._text import as_repr, cut, printable
 
 VALUE_LIMIT: Final = 1200

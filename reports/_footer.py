@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from rejoinder.model.runfile import Run
 from rejoinder.reports._text import listed, one_line, plural
-from rejoinder.runfile import Run
 
 ENTRIES: Final = 200
 """Rows of one table that are shown; the others are counted."""

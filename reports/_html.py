@@ -19,12 +19,12 @@ from typing import Any, Final, NamedTuple, TypeVar
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from rejoinder.model.runfile import Run
 from rejoinder.reports import _text
 from rejoinder.reports._contract import MEANINGS, SIGN_OF
 from rejoinder.reports._evidence import Evidence, Gatherer, sides
 from rejoinder.reports._load_page import load_values
 from rejoinder.reports._model import GROUPS, WORDS, FindingView, RuleView, Tone, view
-from rejoinder.runfile import Run
 
 EVIDENCE_BUDGET: Final = 70_000
 """Bytes of requests, events and replies on one page; the findings that matter most get theirs first."""

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import Final
 from xml.etree import ElementTree as ET
 
+from rejoinder.model.runfile import Run
+from rejoinder.model.verdict import ABSENT, Problem
 from rejoinder.reports._evidence import worded
 from rejoinder.reports._excerpt import pretty
 from rejoinder.reports._load import Load
 from rejoinder.reports._model import RuleView, Tone, View, view
 from rejoinder.reports._text import count, number, one_line, rate, seconds
-from rejoinder.runfile import Run
-from rejoinder.verdict import ABSENT, Problem
 
 FINDINGS: Final = 10
 """Findings of one rule that are written out."""

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from rejoinder.buckets import SIGNIFICANT_BITS, bucket_bounds
+from rejoinder.model.buckets import SIGNIFICANT_BITS, bucket_bounds
+from rejoinder.model.runfile import Run
 from rejoinder.reports._objectives import Objective, read_changes, read_objectives, read_probes
 from rejoinder.reports._repeats import Repeats, read_repeats
 from rejoinder.reports._search import ENDED_WELL, Search, read_search
 from rejoinder.reports._streams import Slow, read_slowest
 from rejoinder.reports._text import count, number, one_line, percent, plural, rate, seconds
-from rejoinder.runfile import Run
 
 OUTCOMES: Final = {
     "ok": "ended well",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from rejoinder.model.runfile import Run
 from rejoinder.reports._charts import Table, steps_table
 from rejoinder.reports._evidence import sides
 from rejoinder.reports._excerpt import Span
@@ -12,7 +13,6 @@ from rejoinder.reports._footer import Capabilities
 from rejoinder.reports._load import PERCENTILES, Load
 from rejoinder.reports._model import GROUPS, WORDS, FindingView, RuleView, Tone, View, view
 from rejoinder.reports._text import count, listed, one_line, percent, plural, rate, seconds
-from rejoinder.runfile import Run
 
 SIGNS: Final = {
     Tone.FAIL: "❌",

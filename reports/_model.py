@@ -15,6 +15,8 @@ from typing import Any, Final, NamedTuple
 
 from rejoinder.contract import FAMILIES, Rule, load_dialect, load_rules
 from rejoinder.errors import ContractError, RejoinderError
+from rejoinder.model.runfile import Run
+from rejoinder.model.verdict import Finding, Known, Level, Minimal, Status, Verdict
 from rejoinder.reports._contract import Contract, read_contract
 from rejoinder.reports._footer import Baseline, Capabilities, read_baseline, read_capabilities
 from rejoinder.reports._load import Load, read_load
@@ -28,8 +30,6 @@ from rejoinder.reports._text import (
     printable,
     seconds,
 )
-from rejoinder.runfile import Run
-from rejoinder.verdict import Finding, Known, Level, Minimal, Status, Verdict
 
 
 class Tone(StrEnum):

@@ -10,12 +10,12 @@ from typing import Final
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from rejoinder.model.runfile import Run
 from rejoinder.reports._footer import Capabilities
 from rejoinder.reports._load import Load
 from rejoinder.reports._model import WORDS, Tone, View, view
 from rejoinder.reports._search import Search, ended_well
 from rejoinder.reports._text import count, one_line, percent, plural, rate, seconds
-from rejoinder.runfile import Run
 
 _MOST_STEPS: Final = 12
 _STEP_TIMES: Final = ("ttft_p99", "e2e_p50")

@@ -9,7 +9,7 @@ Hypothesis strategies for requests and their parts, and deterministic sets that 
     def test_takes_every_request(body): ...
 
 Strategies are plural functions with keyword-only options. What they generate is valid under the contract and
-undisputed between its sources; :class:`Environment` narrows it to what an endpoint can serve.
+undisputed between its sources; :class:`EndpointProfile` narrows it to what an endpoint can serve.
 """
 
 from __future__ import annotations
@@ -19,35 +19,34 @@ from rejoinder.strategies.bodies import (
     input_items,
     previous_input_messages,
     reasoning_configs,
-    requests,
+    request_bodies,
     text_formats,
     tool_choices,
     tools,
 )
-from rejoinder.strategies.compiler import from_contract
+from rejoinder.strategies.branches import Branches, Coverage
 from rejoinder.strategies.conversations import conversations
-from rejoinder.strategies.corpus import draw
-from rejoinder.strategies.coverage import Branches, Coverage
-from rejoinder.strategies.edge import EdgeCase, edge_cases
 from rejoinder.strategies.encode import to_bytes
-from rejoinder.strategies.environment import Environment
-from rejoinder.strategies.invalid import Mutant, classify, invalid_requests, surely_invalid
+from rejoinder.strategies.profile import EndpointProfile
 from rejoinder.strategies.reduce import Reduction, minimise
-from rejoinder.strategies.streams import event_streams, output_items, responses, to_sse, unfold
-from rejoinder.strategies.systematic import Case, each_choice, one_factor, pairwise, variants
+from rejoinder.strategies.replies import event_streams, output_items, response_objects, to_sse, unfold
+from rejoinder.strategies.sampling import sample
+from rejoinder.strategies.schema.compiler import from_contract
+from rejoinder.strategies.sets.edge import EdgeCase, edge_cases
+from rejoinder.strategies.sets.invalid import Mutant, classify, invalid_requests, surely_invalid
+from rejoinder.strategies.sets.systematic import GeneratedCase, each_choice, one_factor, pairwise_cases, variants
 
 __all__ = [
     "Branches",
-    "Case",
     "Coverage",
     "EdgeCase",
-    "Environment",
+    "EndpointProfile",
+    "GeneratedCase",
     "Mutant",
     "Reduction",
     "classify",
     "content_parts",
     "conversations",
-    "draw",
     "each_choice",
     "edge_cases",
     "event_streams",
@@ -57,11 +56,12 @@ __all__ = [
     "minimise",
     "one_factor",
     "output_items",
-    "pairwise",
+    "pairwise_cases",
     "previous_input_messages",
     "reasoning_configs",
-    "requests",
-    "responses",
+    "request_bodies",
+    "response_objects",
+    "sample",
     "surely_invalid",
     "text_formats",
     "to_bytes",

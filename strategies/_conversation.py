@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from rejoinder.strategies._examples import id_prefix
+from rejoinder.strategies.schema.examples import id_prefix
 
 Item = dict[str, Any]
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 from hypothesis.strategies import SearchStrategy
 
-from rejoinder.strategies._leaves import NAMES, arguments, json_schemas
-from rejoinder.strategies.environment import Environment
+from rejoinder.strategies.profile import EndpointProfile
+from rejoinder.strategies.schema.leaves import NAMES, arguments, json_schemas
 
 __all__ = ["conversations"]
 
@@ -19,24 +19,24 @@ _TEXTS = st.text(max_size=20)
 
 
 def conversations(
-    *, max_turns: int = 4, env: Environment | None = None, reasoning: bool = False
+    *, max_turns: int = 4, profile: EndpointProfile | None = None, reasoning: bool = False
 ) -> SearchStrategy[dict[str, Any]]:
     """Bodies whose ``input`` is a conversation and whose ``tools`` are what it calls.
 
     A turn is a message of the user, then what the assistant made of it: a message, or up to three calls at once whose
     outputs follow in any order; with ``reasoning`` its thoughts come first. Call ids are unique, arguments fit the
     tool's parameters, and the conversation ends where the model has to answer: after a user's message or a tool's
-    output. With ``env`` the model and the limit of output tokens are pinned as there.
+    output. With ``profile`` the model and the limit of output tokens are pinned as there.
 
     Shrinks towards a single empty message.
     """
     if max_turns < 1:
         raise InvalidArgument(f"max_turns is at least 1, not {max_turns}")
-    return _conversations(max_turns, env, reasoning)
+    return _conversations(max_turns, profile, reasoning)
 
 
 @st.composite
-def _conversations(draw: st.DrawFn, max_turns: int, env: Environment | None, reasoning: bool) -> dict[str, Any]:
+def _conversations(draw: st.DrawFn, max_turns: int, profile: EndpointProfile | None, reasoning: bool) -> dict[str, Any]:
     names = draw(st.lists(NAMES, max_size=3, unique=True))
     tools: list[dict[str, Any]] = [
         {"type": "function", "name": name, "parameters": draw(json_schemas()), "strict": True} for name in names
@@ -65,7 +65,7 @@ def _conversations(draw: st.DrawFn, max_turns: int, env: Environment | None, rea
     body: dict[str, Any] = {"input": items}
     if tools:
         body["tools"] = tools
-    if env is not None:
-        pins = {"model": env.model, "max_output_tokens": env.max_output_tokens}
-        body.update({name: value for name, value in pins.items() if value is not None}, **env.fixed)
+    if profile is not None:
+        pins = {"model": profile.model, "max_output_tokens": profile.max_output_tokens}
+        body.update({name: value for name, value in pins.items() if value is not None}, **profile.fixed)
     return body

@@ -40,7 +40,7 @@ def to_bytes(body: Any) -> bytes:
 
 def _chunks(body: Any) -> Iterator[str]:
     """Write a value without recursion, so that depth costs memory and not stack."""
-    stack: list[Iterator[str | _Value]] = [iter([_Value(body)])]
+    stack: list[Iterator[str | _EncodedValue]] = [iter([_EncodedValue(body)])]
     while stack:
         part = next(stack[-1], None)
         if part is None:
@@ -58,26 +58,26 @@ def _chunks(body: Any) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Value:
+class _EncodedValue:
     value: Any
 
 
-def _object(value: Mapping[Any, Any]) -> Iterator[str | _Value]:
+def _object(value: Mapping[Any, Any]) -> Iterator[str | _EncodedValue]:
     yield "{"
     for index, (key, item) in enumerate(value.items()):
         if not isinstance(key, str):
             raise TypeError(f"object keys are strings, not {type(key).__name__}")
         yield ("," if index else "") + json.dumps(key) + ":"
-        yield _Value(item)
+        yield _EncodedValue(item)
     yield "}"
 
 
-def _array(value: list[Any] | tuple[Any, ...]) -> Iterator[str | _Value]:
+def _array(value: list[Any] | tuple[Any, ...]) -> Iterator[str | _EncodedValue]:
     yield "["
     for index, item in enumerate(value):
         if index:
             yield ","
-        yield _Value(item)
+        yield _EncodedValue(item)
     yield "]"
 
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import jsonschema_rs
 
-from rejoinder.contract import View, request_schema
-from rejoinder.verdict import ABSENT
+from rejoinder.contract import SchemaVariant, request_schema
+from rejoinder.model.verdict import ABSENT
 
 __all__ = ["Reduction", "minimise"]
 
@@ -48,17 +48,17 @@ def minimise(
     if valid is None:
         accepts = _generation().is_valid
         valid = accepts if accepts(body) else (lambda _: True)
-    search = _Search(copy.deepcopy(body), fails, valid, budget)
+    search = _Minimiser(copy.deepcopy(body), fails, valid, budget)
     search.run()
     return Reduction(search.body, search.calls, search.calls >= budget)
 
 
 @cache
 def _generation() -> jsonschema_rs.Draft202012Validator:
-    return jsonschema_rs.Draft202012Validator(request_schema(View.GENERATION))
+    return jsonschema_rs.Draft202012Validator(request_schema(SchemaVariant.GENERATION))
 
 
-class _Search:
+class _Minimiser:
     def __init__(self, body: Any, fails: Callable[[Any], bool], valid: Callable[[Any], bool], budget: int) -> None:
         self.body = body
         self._fails = fails

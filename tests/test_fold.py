@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.fold import StreamFold
-from rejoinder.strategies.streams import event_streams
+from rejoinder.strategies.replies import event_streams
 
 
 def folded(events: list[Any], dialect: str) -> StreamFold:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from rejoinder.conformance.checks._problems import get, is_integer
-from rejoinder.conformance.checks._turns import canary_problem
-from rejoinder.conformance.registry import On, check
-from rejoinder.conformance.view import Case, View
-from rejoinder.exchange import Outcome
-from rejoinder.verdict import ABSENT, Problem
+from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.problems import get, is_integer
+from rejoinder.conformance.judging.registry import Subject, check
+from rejoinder.conformance.judging.turns import canary_problem
+from rejoinder.model.exchange import Outcome
+from rejoinder.model.verdict import ABSENT, Problem
 
 # A stream of so many deltas (HTTP-16), all of them received within so many seconds after a wait of so many, was held
 # back: no engine writes thousands of tokens a second after taking its time for the first.
@@ -21,8 +21,8 @@ _BUSY: Final = (429, 503)
 _WHEN_AGAIN: Final = ("retry-after", "retry-after-ms", "x-ratelimit-reset", "ratelimit-reset", "ratelimit")
 
 
-@check("HTTP-01", On.PLAIN)
-def plain_is_json(view: View) -> Iterator[Problem]:
+@check("HTTP-01", Subject.PLAIN)
+def plain_is_json(view: ExchangeView) -> Iterator[Problem]:
     """The media type of the Content-Type header is compared, parameters aside."""
     if view.exchange.content_type != "application/json":
         yield Problem(
@@ -32,8 +32,8 @@ def plain_is_json(view: View) -> Iterator[Problem]:
         )
 
 
-@check("HTTP-02", On.CREATE, needs=lambda view: view.streamed and view.exchange.ok)
-def stream_is_event_stream(view: View) -> Iterator[Problem]:
+@check("HTTP-02", Subject.CREATE, needs=lambda view: view.streamed and view.exchange.ok)
+def stream_is_event_stream(view: ExchangeView) -> Iterator[Problem]:
     """The media type of the Content-Type header is compared, parameters aside."""
     if view.exchange.content_type != "text/event-stream":
         yield Problem(
@@ -43,7 +43,7 @@ def stream_is_event_stream(view: View) -> Iterator[Problem]:
         )
 
 
-def _was_to_be_answered(view: View) -> bool:
+def _was_to_be_answered(view: ExchangeView) -> bool:
     exchange = view.exchange
     if "valid" not in exchange.tags or exchange.outcome is Outcome.CANCELLED:
         return False
@@ -55,8 +55,8 @@ def _is_server_error(status: int) -> bool:
     return status >= 500 and status not in (501, 503)
 
 
-@check("HTTP-03", On.CREATE, needs=_was_to_be_answered)
-def create_answers_200(view: View) -> Iterator[Problem]:
+@check("HTTP-03", Subject.CREATE, needs=_was_to_be_answered)
+def create_answers_200(view: ExchangeView) -> Iterator[Problem]:
     """Only bodies that are valid beyond dispute are judged; a 4xx, 429, 501 or 503 counts as refused, not as broken."""
     exchange = view.exchange
     if exchange.status is None:
@@ -72,8 +72,8 @@ def create_answers_200(view: View) -> Iterator[Problem]:
         yield Problem(f"The reply to a valid request broke off: {exchange.detail}", kind=exchange.outcome.value)
 
 
-@check("HTTP-04", On.CREATE, needs=lambda view: "basic" in view.exchange.tags and view.exchange.status is not None)
-def both_inputs_are_taken(view: View) -> Iterator[Problem]:
+@check("HTTP-04", Subject.CREATE, needs=lambda view: "basic" in view.exchange.tags and view.exchange.status is not None)
+def both_inputs_are_taken(view: ExchangeView) -> Iterator[Problem]:
     """The simplest string input and the simplest list of one user message must not be refused."""
     status = view.exchange.status
     if status is not None and 400 <= status < 500 and status != 429:
@@ -87,13 +87,13 @@ def both_inputs_are_taken(view: View) -> Iterator[Problem]:
         )
 
 
-def _two_input_forms(case: Case) -> bool:
+def _two_input_forms(case: CaseView) -> bool:
     replies = [case.get("string"), case.get("list")]
     return all(view is not None and is_integer(get(view.response, "usage", "input_tokens")) for view in replies)
 
 
-@check("HTTP-04", On.CASE, needs=_two_input_forms)
-def string_is_one_user_message(case: Case) -> Iterator[Problem]:
+@check("HTTP-04", Subject.CASE, needs=_two_input_forms)
+def string_is_one_user_message(case: CaseView) -> Iterator[Problem]:
     """The same text as string and as one user message must count the same input tokens."""
     string, listed = case.get("string"), case.get("list")
     assert string is not None
@@ -111,8 +111,8 @@ def string_is_one_user_message(case: Case) -> Iterator[Problem]:
         )
 
 
-@check("HTTP-05", On.PLAIN)
-def output_is_there(view: View) -> Iterator[Problem]:
+@check("HTTP-05", Subject.PLAIN)
+def output_is_there(view: ExchangeView) -> Iterator[Problem]:
     """The body must be a JSON object whose output is an array."""
     if not isinstance(view.body, dict):
         yield Problem("The body of a plain reply is not a JSON object.", kind="body", actual=view.exchange.body[:200])
@@ -122,13 +122,13 @@ def output_is_there(view: View) -> Iterator[Problem]:
         yield Problem("A plain reply has no output array.", pointer="/output", expected="an array", actual=output)
 
 
-def _sent_no_json(view: View) -> bool:
+def _sent_no_json(view: ExchangeView) -> bool:
     exchange = view.exchange
     whole = "invalid" in exchange.tags and exchange.request.json() is None and exchange.request.body != b"null"
     return whole and exchange.status is not None and exchange.status not in _BUSY and not _other_media(view)
 
 
-def _other_media(view: View) -> bool:
+def _other_media(view: ExchangeView) -> bool:
     """Whether the request says that its body is something else than JSON or a form."""
     headers = view.exchange.request.headers
     value = next((value for name, value in headers if name.lower() == "content-type"), "")
@@ -136,8 +136,8 @@ def _other_media(view: View) -> bool:
     return bool(media) and media != "application/json" and not media.endswith(("+json", "urlencoded"))
 
 
-@check("HTTP-06", On.CREATE, needs=_sent_no_json)
-def broken_json_is_refused(view: View) -> Iterator[Problem]:
+@check("HTTP-06", Subject.CREATE, needs=_sent_no_json)
+def broken_json_is_refused(view: ExchangeView) -> Iterator[Problem]:
     """Bodies that strict JSON parsers refuse are sent; lenient parsers may take those that can still be understood.
 
     A success counts as a problem only where nothing could be understood: cut off, empty, or binary.
@@ -157,8 +157,8 @@ def broken_json_is_refused(view: View) -> Iterator[Problem]:
         )
 
 
-@check("HTTP-07", On.CREATE, needs=lambda view: "invalid" in view.exchange.tags and _other_media(view))
-def other_media_are_refused(view: View) -> Iterator[Problem]:
+@check("HTTP-07", Subject.CREATE, needs=lambda view: "invalid" in view.exchange.tags and _other_media(view))
+def other_media_are_refused(view: ExchangeView) -> Iterator[Problem]:
     """A good JSON body is sent as text, XML, multipart and under a name that is no media type."""
     status = view.exchange.status
     if status is None or not 400 <= status < 500:
@@ -170,14 +170,14 @@ def other_media_are_refused(view: View) -> Iterator[Problem]:
         )
 
 
-def _asks_nothing(view: View) -> bool:
+def _asks_nothing(view: ExchangeView) -> bool:
     asks = any(view.request.get(name) for name in ("input", "prompt", "previous_response_id", "conversation"))
     sent = isinstance(view.exchange.request.json(), dict) and "input" not in view.request
     return sent and not asks and not _other_media(view) and view.exchange.status not in (None, *_BUSY)
 
 
-@check("HTTP-08", On.CREATE, needs=_asks_nothing)
-def input_is_demanded(view: View) -> Iterator[Problem]:
+@check("HTTP-08", Subject.CREATE, needs=_asks_nothing)
+def input_is_demanded(view: ExchangeView) -> Iterator[Problem]:
     """Requests without input, prompt, previous_response_id and conversation are looked at."""
     status = view.exchange.status
     if status not in (400, 422):
@@ -192,10 +192,10 @@ def input_is_demanded(view: View) -> Iterator[Problem]:
 
 @check(
     "HTTP-09",
-    On.CREATE,
+    Subject.CREATE,
     needs=lambda view: "unknown-model" in view.exchange.tags and view.exchange.status not in (None, *_BUSY),
 )
-def unknown_models_are_refused(view: View) -> Iterator[Problem]:
+def unknown_models_are_refused(view: ExchangeView) -> Iterator[Problem]:
     """A request names a model that no endpoint has.
 
     An endpoint that serves whatever it has may answer, as long as the response names another model than that.
@@ -224,13 +224,13 @@ def unknown_models_are_refused(view: View) -> Iterator[Problem]:
         )
 
 
-def _refused_for_key(view: View) -> bool:
+def _refused_for_key(view: ExchangeView) -> bool:
     status = view.exchange.status
     return "wrong-key" in view.exchange.tags and status is not None and status >= 400 and status not in _BUSY
 
 
-@check("HTTP-10", On.CREATE, needs=_refused_for_key)
-def wrong_key_is_unauthorised(view: View) -> Iterator[Problem]:
+@check("HTTP-10", Subject.CREATE, needs=_refused_for_key)
+def wrong_key_is_unauthorised(view: ExchangeView) -> Iterator[Problem]:
     """A good request is sent with a key that cannot be right; an endpoint that answers it needs no key."""
     if view.exchange.status != 401:
         yield Problem(
@@ -241,16 +241,16 @@ def wrong_key_is_unauthorised(view: View) -> Iterator[Problem]:
         )
 
 
-@check("HTTP-11", On.CREATE, needs=lambda view: view.exchange.status == 429)
-def rate_limits_say_when(view: View) -> Iterator[Problem]:
+@check("HTTP-11", Subject.CREATE, needs=lambda view: view.exchange.status == 429)
+def rate_limits_say_when(view: ExchangeView) -> Iterator[Problem]:
     """No limit is provoked; whatever 429 came up is looked at."""
     names = [name.lower() for name, _ in view.exchange.headers]
     if not any(name.startswith(_WHEN_AGAIN) for name in names):
         yield Problem("A 429 does not say when to come back.", expected="a Retry-After header", actual=ABSENT)
 
 
-@check("HTTP-12", On.CREATE, needs=lambda view: view.exchange.status is not None and view.exchange.status >= 500)
-def server_errors_have_the_envelope(view: View) -> Iterator[Problem]:
+@check("HTTP-12", Subject.CREATE, needs=lambda view: view.exchange.status is not None and view.exchange.status >= 500)
+def server_errors_have_the_envelope(view: ExchangeView) -> Iterator[Problem]:
     """No breakdown is provoked; whatever 5xx came up must be JSON with an error object that has a message."""
     body = view.exchange.json()
     if not isinstance(get(body, "error", "message"), str):
@@ -263,8 +263,8 @@ def server_errors_have_the_envelope(view: View) -> Iterator[Problem]:
         )
 
 
-@check("HTTP-13", On.STREAM, needs=lambda view: "invalid" in view.exchange.tags)
-def refusals_are_no_streams(view: View) -> Iterator[Problem]:
+@check("HTTP-13", Subject.STREAM, needs=lambda view: "invalid" in view.exchange.tags)
+def refusals_are_no_streams(view: ExchangeView) -> Iterator[Problem]:
     """A stream for a request that must be refused is taken for a refusal when it fails without any output."""
     kinds = [event.type for event in view.events]
     failed = not kinds or "error" in kinds or "response.failed" in kinds
@@ -279,10 +279,10 @@ def refusals_are_no_streams(view: View) -> Iterator[Problem]:
 
 @check(
     "HTTP-14",
-    On.EXCHANGE,
+    Subject.EXCHANGE,
     needs=lambda view: "wrong-method" in view.exchange.tags and view.exchange.status not in (None, *_BUSY),
 )
-def wrong_methods_are_named(view: View) -> Iterator[Problem]:
+def wrong_methods_are_named(view: ExchangeView) -> Iterator[Problem]:
     """PUT is sent to the path of create, which no version of the API knows there."""
     if view.exchange.status != 405:
         yield Problem(
@@ -293,14 +293,14 @@ def wrong_methods_are_named(view: View) -> Iterator[Problem]:
         )
 
 
-def _canaries(case: Case) -> list[View]:
+def _canaries(case: CaseView) -> list[ExchangeView]:
     """Return the good requests that follow those of the case that are invalid or extreme."""
     odd = any({"invalid", "edge"} & {*view.exchange.tags} for view in case.views)
     return [view for view in case.views if odd and view.exchange.role.partition("-")[0] == "after"]
 
 
-@check("HTTP-15", On.CASE, needs=lambda case: bool(_canaries(case)))
-def good_request_after_bad(case: Case) -> Iterator[Problem]:
+@check("HTTP-15", Subject.CASE, needs=lambda case: bool(_canaries(case)))
+def good_request_after_bad(case: CaseView) -> Iterator[Problem]:
     """After each request that is invalid or extreme, the simplest one must be answered with 200 within 20 s."""
     for view in _canaries(case):
         problem = canary_problem(view)
@@ -309,17 +309,17 @@ def good_request_after_bad(case: Case) -> Iterator[Problem]:
             return
 
 
-def _delta_times(view: View) -> list[float]:
+def _delta_times(view: ExchangeView) -> list[float]:
     return [event.frame.t for event in view.events if event.spec is not None and event.spec.role == "delta"]
 
 
-def _tells_pace(view: View) -> bool:
+def _tells_pace(view: ExchangeView) -> bool:
     times = _delta_times(view)
     return len(times) >= _MANY_DELTAS and times[-1] >= _WAIT
 
 
-@check("HTTP-16", On.STREAM, needs=_tells_pace)
-def streams_are_incremental(view: View) -> Iterator[Problem]:
+@check("HTTP-16", Subject.STREAM, needs=_tells_pace)
+def streams_are_incremental(view: ExchangeView) -> Iterator[Problem]:
     """Streams of 32 deltas and more that took half a second are looked at: were all deltas received at once?"""
     times = _delta_times(view)
     if times[-1] - times[0] <= _BURST:

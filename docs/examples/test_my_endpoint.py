@@ -5,11 +5,11 @@ import json
 from hypothesis import HealthCheck, given, settings
 
 from rejoinder.conformance.judge import broken_rules
-from rejoinder.strategies import Environment, event_streams, requests, to_sse
-from rejoinder.verdict import Status
+from rejoinder.model.verdict import Status
+from rejoinder.strategies import EndpointProfile, event_streams, request_bodies, to_sse
 
 # Short answers from what the endpoint says it can serve; stored responses and files are not asked for.
-SERVED = Environment(max_output_tokens=16)
+SERVED = EndpointProfile(max_output_tokens=16)
 
 
 def test_rules_that_our_client_depends_on(rejoinder_run):
@@ -34,7 +34,7 @@ def test_a_broken_body_is_refused(rejoinder_ask):
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
-@given(body=requests(env=SERVED, max_items=2))
+@given(body=request_bodies(profile=SERVED, max_items=2))
 def test_no_valid_request_breaks_the_server(rejoinder_ask, body):
     """Hypothesis draws valid requests, and reduces the first that fails."""
     assert rejoinder_ask(body).status in range(200, 500)

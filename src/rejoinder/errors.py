@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from rejoinder.exchange import Exchange
+    from rejoinder.model.exchange import Exchange
 
 
 class RejoinderError(Exception):

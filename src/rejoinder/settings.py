@@ -51,7 +51,7 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
 
-class _Value(NamedTuple):
+class _SettingValue(NamedTuple):
     """A value and where it was found, as words for an error: file and key, or a variable."""
 
     value: Any
@@ -117,12 +117,12 @@ def known_options(group: click.Group) -> dict[str, dict[str, Kind]]:
     }
 
 
-def _own_file(known: Known, folder: Path) -> dict[str, dict[str, _Value]]:
+def _own_file(known: Known, folder: Path) -> dict[str, dict[str, _SettingValue]]:
     path = folder / FILE
     return _from_table(known, _read_toml(path), str(path), FILE)
 
 
-def _pyproject(known: Known, folder: Path) -> dict[str, dict[str, _Value]]:
+def _pyproject(known: Known, folder: Path) -> dict[str, dict[str, _SettingValue]]:
     path = folder / "pyproject.toml"
     tool = _read_toml(path).get("tool", {})
     table = tool.get("rejoinder", {}) if isinstance(tool, dict) else {}
@@ -144,9 +144,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"The settings file {path} is not valid TOML: {error}.") from error
 
 
-def _from_table(known: Known, table: Mapping[str, Any], where: str, short: str) -> dict[str, dict[str, _Value]]:
-    common: dict[str, _Value] = {}
-    own: dict[str, dict[str, _Value]] = {}
+def _from_table(known: Known, table: Mapping[str, Any], where: str, short: str) -> dict[str, dict[str, _SettingValue]]:
+    common: dict[str, _SettingValue] = {}
+    own: dict[str, dict[str, _SettingValue]] = {}
     for key, value in table.items():
         if key in known and isinstance(value, dict):
             own[key] = {}
@@ -154,20 +154,20 @@ def _from_table(known: Known, table: Mapping[str, Any], where: str, short: str) 
                 name = _name(inner)
                 if name not in known[key]:
                     raise _unknown_key(f"{where}: [{key}]", inner, [*known[key]])
-                own[key][name] = _Value(inner_value, f"{where}: {inner} in [{key}]")
+                own[key][name] = _SettingValue(inner_value, f"{where}: {inner} in [{key}]")
         elif key in known and not any(_name(key) in names for names in known.values()):
             raise UsageError(f"{where}: {key} is not a table.", f"Settings of {key} stand below [{key}] in {short}.")
         else:
             name = _name(key)
             if not any(name in names for names in known.values()):
                 raise _unknown_key(where, key, [*known, *_names(known)])
-            common[name] = _Value(value, f"{where}: {key}")
+            common[name] = _SettingValue(value, f"{where}: {key}")
     return _spread(known, common, own)
 
 
-def _environment(known: Known, environ: Mapping[str, str]) -> dict[str, dict[str, _Value]]:
-    common: dict[str, _Value] = {}
-    own: dict[str, dict[str, _Value]] = {}
+def _environment(known: Known, environ: Mapping[str, str]) -> dict[str, dict[str, _SettingValue]]:
+    common: dict[str, _SettingValue] = {}
+    own: dict[str, dict[str, _SettingValue]] = {}
     variables = {f"{PREFIX}{name.upper()}": name for name in _names(known)}
     scoped = {
         f"{PREFIX}{command.upper().replace('-', '_')}_{name.upper()}": (command, name)
@@ -177,7 +177,7 @@ def _environment(known: Known, environ: Mapping[str, str]) -> dict[str, dict[str
     for variable in sorted(environ):
         if not variable.startswith(PREFIX) or variable.endswith("_API_KEY"):
             continue
-        found = _Value(environ[variable], f"the environment variable {variable}")
+        found = _SettingValue(environ[variable], f"the environment variable {variable}")
         if variable in variables:
             common[variables[variable]] = found
         elif variable in scoped:
@@ -195,8 +195,8 @@ def _environment(known: Known, environ: Mapping[str, str]) -> dict[str, dict[str
 
 
 def _spread(
-    known: Known, common: Mapping[str, _Value], own: Mapping[str, Mapping[str, _Value]]
-) -> dict[str, dict[str, _Value]]:
+    known: Known, common: Mapping[str, _SettingValue], own: Mapping[str, Mapping[str, _SettingValue]]
+) -> dict[str, dict[str, _SettingValue]]:
     """Return common values for every command that knows them, each command's own ones on top."""
     return {
         command: {**{name: common[name] for name in names if name in common}, **own.get(command, {})}
@@ -204,7 +204,7 @@ def _spread(
     }
 
 
-def _convert(kind: Kind, found: _Value) -> Any:
+def _convert(kind: Kind, found: _SettingValue) -> Any:
     value, where = found
     if kind is bool:
         if isinstance(value, bool):

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from rejoinder.runfile import read_run
+from rejoinder.model.runfile import read_run
+from rejoinder.model.verdict import Status
 from rejoinder.sandbox import Sandbox, running
-from rejoinder.verdict import Status
 
 Invoke = Callable[..., tuple[int, str, str]]
 

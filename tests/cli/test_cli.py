@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rejoinder.runfile import read_run
+from rejoinder.model.runfile import read_run
 from rejoinder.sandbox import FAULTS, SERVER_FAULTS, Sandbox, running
 
 Invoke = Callable[..., tuple[int, str, str]]
@@ -205,7 +205,7 @@ def test_a_defect_of_ours_is_told_in_a_sentence(invoke: Invoke, monkeypatch: pyt
     def breaks(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("rejoinder.runfile.read_run", breaks)
+    monkeypatch.setattr("rejoinder.model.runfile.read_run", breaks)
     code, _, err = invoke("report", "o")
     assert code == 2
     assert "rejoinder itself failed: ZeroDivisionError: oops" in err

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rejoinder.runfile import Run, read_run
+from rejoinder.model.runfile import Run, read_run
+from rejoinder.model.verdict import Finding
 from rejoinder.sandbox import FAULTS, Sandbox, running
-from rejoinder.verdict import Finding
 
 Invoke = Callable[..., tuple[int, str, str]]
 

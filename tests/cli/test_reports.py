@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from rejoinder.runfile import RunWriter
-from rejoinder.verdict import Finding, Level, Problem, Status, Verdict
+from rejoinder.model.runfile import RunWriter
+from rejoinder.model.verdict import Finding, Level, Problem, Status, Verdict
 
 Invoke = Callable[..., tuple[int, str, str]]
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from rejoinder.exchange import Request
+from rejoinder.model.exchange import Request
 from rejoinder.sandbox import Sandbox
 from rejoinder.wire.client import Client
 from rejoinder.wire.target import Target
 
 if TYPE_CHECKING:  # Hypothesis wants to be loaded after pytest has configured itself
-    from rejoinder.conformance.engine import CheckRun
-    from rejoinder.conformance.plan import Plan
+    from rejoinder.conformance.running.engine import CheckRun
+    from rejoinder.conformance.running.plan import Plan
 
 Answer = Callable[[httpx.Request], Awaitable[httpx.Response]]
 
@@ -43,10 +43,10 @@ def answering() -> Callable[..., Answer]:
 @pytest.fixture
 def conducted() -> Callable[..., CheckRun]:
     """Return a function that lets ``work`` send what it wants to an endpoint that answers so, and returns the run."""
-    from rejoinder.conformance.engine import CheckRun
-    from rejoinder.conformance.plan import Plan
+    from rejoinder.conformance.running.engine import CheckRun
+    from rejoinder.conformance.running.plan import Plan
 
-    def conduct(
+    def run(
         answer: Answer, work: Callable[[CheckRun], Awaitable[None]], *, plan: Plan | None = None, **settings: Any
     ) -> CheckRun:
         async def go() -> CheckRun:
@@ -58,4 +58,4 @@ def conducted() -> Callable[..., CheckRun]:
 
         return asyncio.run(go())
 
-    return conduct
+    return run

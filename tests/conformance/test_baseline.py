@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from rejoinder.conformance.baseline import (
     Baseline,
-    Edited,
-    Entry,
-    Ledger,
-    Standing,
+    BaselineEntry,
+    BaselineMatcher,
+    BaselineStatus,
+    EditedBaseline,
     prune,
     read_baseline,
     summarise,
@@ -24,8 +24,8 @@ from rejoinder.conformance.baseline import (
 )
 from rejoinder.conformance.judge import MAX_CASES, judge
 from rejoinder.errors import BaselineError
-from rejoinder.exchange import Chunk, Exchange, Outcome, Request
-from rejoinder.verdict import Finding, Status, Verdict
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.verdict import Finding, Status, Verdict
 
 TODAY = date(2026, 11, 22)
 
@@ -48,13 +48,15 @@ def reply(case: str, total: int, **fields: Any) -> Exchange:
     )
 
 
-def judged(exchanges: list[Exchange], *entries: Entry, today: date = TODAY) -> tuple[Verdict, Ledger, Standing]:
-    ledger = Ledger(Baseline(Path("known.toml"), entries), today)
+def judged(
+    exchanges: list[Exchange], *entries: BaselineEntry, today: date = TODAY
+) -> tuple[Verdict, BaselineMatcher, BaselineStatus]:
+    ledger = BaselineMatcher(Baseline(Path("known.toml"), entries), today)
     [verdict] = judge(exchanges, "northstar", select="USG-02", ledger=ledger)
     return verdict, ledger, ledger.close(exchanges)
 
 
-def names(entries: tuple[tuple[Entry, str], ...]) -> list[str]:
+def names(entries: tuple[tuple[BaselineEntry, str], ...]) -> list[str]:
     return [entry.name for entry, _ in entries]
 
 
@@ -63,7 +65,7 @@ MARK = judged(BAD)[0].findings[0].fingerprint
 
 
 def test_what_is_expected_is_known_and_new_cases_still_fail() -> None:
-    verdict, _, standing = judged(BAD, Entry("USG-02", "a.*", "seen", link="https://x.example/1"))
+    verdict, _, standing = judged(BAD, BaselineEntry("USG-02", "a.*", "seen", link="https://x.example/1"))
     assert verdict.status is Status.FAIL
     new, known = verdict.findings
     assert (new.cases, new.known, new.count) == (["b.1"], None, 1)
@@ -83,29 +85,29 @@ def test_what_is_expected_is_known_and_new_cases_still_fail() -> None:
 @pytest.mark.parametrize(
     ("entry", "status"),
     [
-        (Entry("USG-02", "*", "r"), Status.KNOWN),
-        (Entry("USG-02", "*", "r", fingerprint=MARK), Status.KNOWN),
-        (Entry("USG-02", "*", "r", fingerprint="0" * 12), Status.FAIL),
-        (Entry("USG-01", "*", "r"), Status.FAIL),
-        (Entry("USG-02", "*", "r", expires=TODAY), Status.KNOWN),
-        (Entry("USG-02", "*", "r", expires=date(2026, 11, 21)), Status.FAIL),
-        (Entry("USG-02", "a?1", "r"), Status.FAIL),
+        (BaselineEntry("USG-02", "*", "r"), Status.KNOWN),
+        (BaselineEntry("USG-02", "*", "r", fingerprint=MARK), Status.KNOWN),
+        (BaselineEntry("USG-02", "*", "r", fingerprint="0" * 12), Status.FAIL),
+        (BaselineEntry("USG-01", "*", "r"), Status.FAIL),
+        (BaselineEntry("USG-02", "*", "r", expires=TODAY), Status.KNOWN),
+        (BaselineEntry("USG-02", "*", "r", expires=date(2026, 11, 21)), Status.FAIL),
+        (BaselineEntry("USG-02", "a?1", "r"), Status.FAIL),
     ],
 )
-def test_what_an_entry_matches(entry: Entry, status: Status) -> None:
+def test_what_an_entry_matches(entry: BaselineEntry, status: Status) -> None:
     assert judged(BAD, entry)[0].status is status
 
 
 def test_entries_match_before_the_list_of_cases_is_cut() -> None:
     many = [reply(f"c.{number:03}", 5) for number in range(MAX_CASES + 10)]
     last = many[-1].case
-    verdict, _, standing = judged(many, Entry("USG-02", last, "r"))
+    verdict, _, standing = judged(many, BaselineEntry("USG-02", last, "r"))
     assert [finding.cases for finding in verdict.findings if finding.known] == [[last]]
     assert names(standing.known) == [f"USG-02@{last}"]
 
 
 def test_a_pass_is_reported_unless_it_may_be_chance() -> None:
-    passing, flaky = Entry("USG-02", "c.*", "r"), Entry("USG-02", "c.1", "r", flaky=True)
+    passing, flaky = BaselineEntry("USG-02", "c.*", "r"), BaselineEntry("USG-02", "c.1", "r", flaky=True)
     verdict, _, standing = judged(BAD[3:], passing, flaky)
     assert verdict.status is Status.PASS
     assert names(standing.unexpected_passes) == ["USG-02@c.*"]
@@ -114,8 +116,17 @@ def test_a_pass_is_reported_unless_it_may_be_chance() -> None:
 
 
 def test_a_case_without_its_rule_is_stale_and_what_did_not_run_says_nothing() -> None:
-    refused, broken, other = reply("r.1", 2, status=400), reply("s.1", 2, status=500), Entry("SSE-03", "c.1", "r")
-    entries = (Entry("USG-02", "r.1", "r"), Entry("USG-02", "s.1", "r"), Entry("USG-02", "not.sent", "r"), other)
+    refused, broken, other = (
+        reply("r.1", 2, status=400),
+        reply("s.1", 2, status=500),
+        BaselineEntry("SSE-03", "c.1", "r"),
+    )
+    entries = (
+        BaselineEntry("USG-02", "r.1", "r"),
+        BaselineEntry("USG-02", "s.1", "r"),
+        BaselineEntry("USG-02", "not.sent", "r"),
+        other,
+    )
     _, _, standing = judged([*BAD, refused, broken], *entries)
     assert names(standing.stale) == ["USG-02@r.1"]
     assert not standing.unexpected_passes
@@ -123,7 +134,9 @@ def test_a_case_without_its_rule_is_stale_and_what_did_not_run_says_nothing() ->
 
 def test_what_expired_says_whether_it_still_fails() -> None:
     past = date(2026, 1, 1)
-    _, _, standing = judged(BAD, Entry("USG-02", "a.*", "r", expires=past), Entry("USG-02", "c.1", "r", expires=past))
+    _, _, standing = judged(
+        BAD, BaselineEntry("USG-02", "a.*", "r", expires=past), BaselineEntry("USG-02", "c.1", "r", expires=past)
+    )
     assert [note for _, note in standing.expired] == [
         "Expired on 2026-01-01; still fails in 2 cases.",
         "Expired on 2026-01-01; nothing of it was found.",
@@ -133,7 +146,7 @@ def test_what_expired_says_whether_it_still_fails() -> None:
 
 @given(st.sets(st.text("ab.-", min_size=1, max_size=6)), st.sets(st.text("ab.-", min_size=1, max_size=6)))
 def test_patterns_match_every_failing_case_and_no_clean_one(failing: set[str], clean: set[str]) -> None:
-    patterns = [Entry("USG-02", pattern, "r") for pattern in summarise(failing, clean - failing)]
+    patterns = [BaselineEntry("USG-02", pattern, "r") for pattern in summarise(failing, clean - failing)]
     assert {case for case in failing | clean if any(pattern.covers(case) for pattern in patterns)} == failing
 
 
@@ -144,9 +157,9 @@ def test_patterns_are_few() -> None:
     assert summarise(["item.a", "x.y"], []) == ["item.a", "x.y"]
 
 
-def updated(file: Path, exchanges: list[Exchange] = BAD, **words: Any) -> Edited:
+def updated(file: Path, exchanges: list[Exchange] = BAD, **words: Any) -> EditedBaseline:
     baseline = read_baseline(file) if file.exists() else Baseline(file)
-    ledger = Ledger(baseline, TODAY)
+    ledger = BaselineMatcher(baseline, TODAY)
     verdicts = judge(exchanges, "northstar", select="USG-*", ledger=ledger)
     return update(ledger, verdicts, **{"reason": "seen", **words})
 

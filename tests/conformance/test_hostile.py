@@ -7,10 +7,10 @@ import json
 import pytest
 
 from rejoinder.conformance.judge import judge
-from rejoinder.conformance.view import View
+from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.contract import load_dialect
-from rejoinder.exchange import MAX_DEPTH, Chunk, Exchange, Outcome, Request
-from rejoinder.verdict import Status, Verdict
+from rejoinder.model.exchange import MAX_DEPTH, Chunk, Exchange, Outcome, Request
+from rejoinder.model.verdict import Status, Verdict
 from rejoinder.wire.sse import SSEReader
 
 
@@ -86,7 +86,7 @@ def test_endless_events_are_read_up_to_a_bound() -> None:
 
 def test_an_endless_stream_is_a_framing_fault_and_no_missing_end() -> None:
     exchange = stream(b"data: {}\n\n" * 310_000)
-    view = View(exchange, load_dialect("northstar"))
+    view = ExchangeView(exchange, load_dialect("northstar"))
     assert view.reader.full
     assert len(view.events) == 300_000
     verdicts = {verdict.rule: verdict for verdict in judge([exchange], "northstar", select="SSE-01,LIF-05")}

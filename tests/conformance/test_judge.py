@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rejoinder.conformance import registry
 from rejoinder.conformance.judge import broken_rules, judge, select_rules
-from rejoinder.conformance.registry import On, checks_by_rule
-from rejoinder.conformance.view import View
+from rejoinder.conformance.judging import registry
+from rejoinder.conformance.judging.exchange_view import ExchangeView
+from rejoinder.conformance.judging.registry import Subject, checks_by_rule
 from rejoinder.contract import load_dialect, load_rules
 from rejoinder.errors import ContractError
-from rejoinder.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.verdict import Level, Problem, Status, Verdict
 from rejoinder.sandbox import Sandbox, post
-from rejoinder.verdict import Level, Problem, Status, Verdict
 
 
 def plain(body: dict[str, Any], **fields: Any) -> Exchange:
@@ -88,11 +88,11 @@ def test_unjudged_exchanges_are_left_out() -> None:
 
 
 def test_a_check_that_breaks_is_an_error_of_its_rule_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    def breaks(view: View) -> list[Any]:
+    def breaks(view: ExchangeView) -> list[Any]:
         raise ZeroDivisionError("oops")
 
     table = dict(checks_by_rule())
-    table["RSP-01"] = (registry.Registered("RSP-01", On.CREATE, breaks, None, ""),)
+    table["RSP-01"] = (registry.Registered("RSP-01", Subject.CREATE, breaks, None, ""),)
     monkeypatch.setattr("rejoinder.conformance.judge.checks_by_rule", lambda: table)
     verdicts = {verdict.rule: verdict for verdict in judge([plain(GOOD)], "northstar", select="RSP-*")}
     assert verdicts["RSP-01"].status is Status.ERROR
@@ -112,7 +112,7 @@ def test_a_check_may_say_that_the_model_declined(
     monkeypatch: pytest.MonkeyPatch, yielded: list[Any], status: Status, judged: int
 ) -> None:
     table = dict(checks_by_rule())
-    table["RSP-01"] = (registry.Registered("RSP-01", On.CREATE, lambda view: yielded, None, ""),)
+    table["RSP-01"] = (registry.Registered("RSP-01", Subject.CREATE, lambda view: yielded, None, ""),)
     monkeypatch.setattr("rejoinder.conformance.judge.checks_by_rule", lambda: table)
     verdict = verdict_of("RSP-01", plain(GOOD))
     assert (verdict.status, verdict.judged) == (status, judged)
@@ -134,7 +134,7 @@ def test_every_checkable_rule_has_a_documented_check() -> None:
 def test_a_check_needs_a_rule_of_the_catalogue() -> None:
     for rule in ("XXX-01", "SSE-06"):
         with pytest.raises(ContractError, match=rule):
-            registry.check(rule, On.CREATE)(lambda view: [])
+            registry.check(rule, Subject.CREATE)(lambda view: [])
 
 
 def test_broken_rules_are_the_must_rules_of_one_exchange() -> None:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from rejoinder.conformance.judge import judge
 from rejoinder.contract import dialect_names, load_dialect, load_rules
-from rejoinder.exchange import Chunk, Exchange, Outcome, Request
-from rejoinder.strategies.streams import Event, responses, unfold
-from rejoinder.verdict import Level, Status
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.verdict import Level, Status
+from rejoinder.strategies.replies import Event, response_objects, unfold
 
 Events = list[Event]
 Change = Callable[[Events, int], Events]
@@ -364,7 +364,7 @@ def citation(start: int, end: int) -> dict[str, Any]:
 @st.composite
 def streams(draw: st.DrawFn, dialect: str) -> Events:
     """Draw a valid stream that ends well, with text wherever there can be some."""
-    response = draw(responses(dialect=dialect, types=TYPES, endings=("completed",)))
+    response = draw(response_objects(dialect=dialect, types=TYPES, endings=("completed",)))
     cut = draw(st.integers(2, 8))
     return unfold(
         filled(response, dialect),

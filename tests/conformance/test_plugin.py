@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from rejoinder.contract import load_dialect, load_rules
+from rejoinder.model.verdict import Level
 from rejoinder.sandbox import FAULTS, Sandbox, running
-from rejoinder.verdict import Level
 
 pytest_plugins = ["pytester"]
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from rejoinder.contract import (
+    SchemaVariant,
     Validator,
-    View,
     dialect_names,
     load_dialect,
     load_operations,
@@ -23,9 +23,9 @@ from rejoinder.errors import ContractError
 from rejoinder.strategies import each_choice, from_contract
 
 NAMES = dialect_names()
-SCHEMAS = ("request", "response", "events", "error", "neighbours")
-VALIDATORS = {name: {view: Validator(request_schema(view, dialect=name)) for view in View} for name in NAMES}
-DRAWN = {name: from_contract(request_schema(View.GENERATION, dialect=name), file=name) for name in NAMES}
+SCHEMAS = ("request", "response", "events", "error", "operations")
+VALIDATORS = {name: {view: Validator(request_schema(view, dialect=name)) for view in SchemaVariant} for name in NAMES}
+DRAWN = {name: from_contract(request_schema(SchemaVariant.GENERATION, dialect=name), file=name) for name in NAMES}
 #: Every variant of the default dialect; of other dialects these are valid, contested or wrong.
 BODIES = [case.body for case in each_choice()]
 
@@ -42,12 +42,16 @@ def nodes(schema, path=()):
 def test_generation_lies_in_closed_and_closed_in_permissive(name, data):
     """A body drawn from the generation view is valid in every view, a changed one never in a narrower view only."""
     body = data.draw(DRAWN[name])
-    accepted = [VALIDATORS[name][view].is_valid(body) for view in (View.GENERATION, View.CLOSED, View.PERMISSIVE)]
+    accepted = [
+        VALIDATORS[name][view].is_valid(body)
+        for view in (SchemaVariant.GENERATION, SchemaVariant.CLOSED, SchemaVariant.PERMISSIVE)
+    ]
     assert accepted == [True, True, True]
     key = data.draw(st.sampled_from([*body, "surely_no_field"]))
     body[key] = data.draw(st.sampled_from([None, 1, "x", [], {}, [{"type": "acme:thing"}], {"type": "function"}]))
     generation, closed, permissive = (
-        VALIDATORS[name][view].is_valid(body) for view in (View.GENERATION, View.CLOSED, View.PERMISSIVE)
+        VALIDATORS[name][view].is_valid(body)
+        for view in (SchemaVariant.GENERATION, SchemaVariant.CLOSED, SchemaVariant.PERMISSIVE)
     )
     assert generation <= closed <= permissive
 
@@ -56,7 +60,8 @@ def test_generation_lies_in_closed_and_closed_in_permissive(name, data):
 def test_views_of_the_default_dialects_bodies(name):
     for body in BODIES:
         generation, closed, permissive = (
-            VALIDATORS[name][view].is_valid(body) for view in (View.GENERATION, View.CLOSED, View.PERMISSIVE)
+            VALIDATORS[name][view].is_valid(body)
+            for view in (SchemaVariant.GENERATION, SchemaVariant.CLOSED, SchemaVariant.PERMISSIVE)
         )
         assert generation <= closed <= permissive
 
@@ -76,13 +81,13 @@ def test_schemas_are_whole(name, schema):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("view", View)
+@pytest.mark.parametrize("view", SchemaVariant)
 def test_the_dialects_own_accessors(name, view):
     assert load_dialect(name).request_schema(view) == request_schema(view, dialect=name)
 
 
 def test_the_default_dialect_is_the_file_itself():
-    for name in ("request", "events", "error", "neighbours"):
+    for name in ("request", "events", "error", "operations"):
         assert load_schema(name) == load_schema(name, dialect="northstar")
     assert request_schema() == load_schema("request")
 
@@ -108,7 +113,7 @@ def test_an_unknown_schema():
     ],
 )
 def test_what_a_dialect_takes(name, valid):
-    assert VALIDATORS[name][View.PERMISSIVE].errors(valid) == []
+    assert VALIDATORS[name][SchemaVariant.PERMISSIVE].errors(valid) == []
 
 
 @pytest.mark.parametrize(
@@ -125,16 +130,16 @@ def test_what_a_dialect_takes(name, valid):
     ],
 )  # fmt: skip
 def test_what_a_dialect_refuses(name, pointer, invalid):
-    assert pointer in {error.pointer for error in VALIDATORS[name][View.PERMISSIVE].errors(invalid)}
+    assert pointer in {error.pointer for error in VALIDATORS[name][SchemaVariant.PERMISSIVE].errors(invalid)}
 
 
 def test_branches_that_only_the_permissive_view_has():
     """Items of a vendor's own are legal in Open Responses; what they hold is not known, so none is generated."""
     body = {"input": [{"type": "acme:thing"}]}
-    accepted = {view: VALIDATORS["openresponses"][view].is_valid(body) for view in View}
-    assert accepted == {View.PERMISSIVE: True, View.CLOSED: True, View.GENERATION: False}
+    accepted = {view: VALIDATORS["openresponses"][view].is_valid(body) for view in SchemaVariant}
+    assert accepted == {SchemaVariant.PERMISSIVE: True, SchemaVariant.CLOSED: True, SchemaVariant.GENERATION: False}
     shell = {"input": [{"type": "local_shell_call_output", "id": "x", "output": "x"}]}
-    assert [VALIDATORS["openresponses"][view].is_valid(shell) for view in View] == [True, True, False]
+    assert [VALIDATORS["openresponses"][view].is_valid(shell) for view in SchemaVariant] == [True, True, False]
 
 
 OWN = """
@@ -159,7 +164,7 @@ type = "object"
 properties.delta = { type = "string" }
 required = ["delta"]
 x-role = "other"
-[overlay.neighbours]
+[overlay.operations]
 remove = ["/x-operations/compact"]
 """
 
@@ -295,7 +300,7 @@ BAD = {
     "unknown parameter": ("[stream]\nsentinel = 1", "/stream/sentinel", "sentinel", "no such parameter"),
     "parameter of another type": ("[response]\nrequired = 1", "/response/required", "required", "same type"),
     "operation without a reply": (
-        '[overlay.neighbours.add]\n"/x-operations/x" = { method = "GET", path = "/" }',
+        '[overlay.operations.add]\n"/x-operations/x" = { method = "GET", path = "/" }',
         "/x-operations/x",
         "reply",
         "missing",

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NotRequired, Required, Union, get_ar
 import pytest
 from typing_extensions import is_typeddict
 
-from rejoinder.contract import View, load_dialect, load_operations, load_schema, request_schema
+from rejoinder.contract import SchemaVariant, load_dialect, load_operations, load_schema, request_schema
 
 NULL = {"type": "null"}
 LISTS = (list, collections.abc.Iterable, collections.abc.Sequence)
@@ -206,7 +206,7 @@ def test_the_seeds_own_sdk():
     }
 
 
-def test_what_the_seeds_own_sdk_says_of_its_neighbours():
+def test_what_the_seeds_own_sdk_says_of_its_operations():
     module = pytest.importorskip("tzafon.types.response_retrieve_params")
     query = load_operations()["retrieve"].query
     assert query is not None
@@ -226,7 +226,7 @@ def test_the_seeds_own_sdk_of_the_response():
 
 def test_openai_requests():
     module = pytest.importorskip("openai.types.responses.response_create_params")
-    walk = Walk(request_schema(View.PERMISSIVE, dialect="openai"), once=True)
+    walk = Walk(request_schema(SchemaVariant.PERMISSIVE, dialect="openai"), once=True)
     walk.object(module.ResponseCreateParamsNonStreaming, walk.schema, "")
     filters = ".input.*(ResponseToolSearchOutputItemParamParam).tools.*(FileSearchToolParam).filters(CompoundFilter)"
     tools = ".input.*(ResponseToolSearchOutputItemParamParam).tools.*"
@@ -339,7 +339,7 @@ def outer(schema, node):
     return {SCALARS[type(value)] for value in values} or {node.get("type", "any")}
 
 
-def test_openai_neighbours():
+def test_openai_operations():
     responses = pytest.importorskip("openai.types.responses")
     types_ = pytest.importorskip("openai.types")
     operations = load_operations("openai")

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from rejoinder.contract import Validator, View, load_schema, request_schema
+from rejoinder.contract import SchemaVariant, Validator, load_schema, request_schema
 from rejoinder.strategies import each_choice
 
-VALIDATORS = {view: Validator(request_schema(view)) for view in View}
+VALIDATORS = {view: Validator(request_schema(view)) for view in SchemaVariant}
 BODIES = [case.body for case in each_choice()]
 
 json_values = st.recursive(
@@ -55,26 +55,27 @@ def mutants(draw):
 @given(mutants())
 def test_generation_lies_in_closed_and_closed_in_permissive(body):
     generation, closed, permissive = (
-        VALIDATORS[view].is_valid(body) for view in (View.GENERATION, View.CLOSED, View.PERMISSIVE)
+        VALIDATORS[view].is_valid(body)
+        for view in (SchemaVariant.GENERATION, SchemaVariant.CLOSED, SchemaVariant.PERMISSIVE)
     )
     assert generation <= closed <= permissive
 
 
 @pytest.mark.parametrize("body", BODIES, ids=[case.id for case in each_choice()])
 def test_the_covering_set_is_undisputed(body):
-    assert VALIDATORS[View.GENERATION].errors(body) == []
+    assert VALIDATORS[SchemaVariant.GENERATION].errors(body) == []
 
 
 def test_what_tells_the_views_apart():
     extra = {"input": "x", "surely_no_field": 1}
-    assert [VALIDATORS[view].is_valid(extra) for view in View] == [True, False, False]
+    assert [VALIDATORS[view].is_valid(extra) for view in SchemaVariant] == [True, False, False]
     contested = {"input": "x", "enable_response_messages": None}
-    assert [VALIDATORS[view].is_valid(contested) for view in View] == [True, True, False]
-    (error,) = VALIDATORS[View.CLOSED].errors(extra)
+    assert [VALIDATORS[view].is_valid(contested) for view in SchemaVariant] == [True, True, False]
+    (error,) = VALIDATORS[SchemaVariant.CLOSED].errors(extra)
     assert (error.pointer, error.actual) == ("/surely_no_field", 1)
 
 
-@pytest.mark.parametrize("view", View)
+@pytest.mark.parametrize("view", SchemaVariant)
 def test_views_are_valid_schemas_and_fresh_copies(view):
     schema = request_schema(view)
     Draft202012Validator.check_schema(schema)

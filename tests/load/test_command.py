@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from rejoinder.cli.load import CLIENT_BOUND, command, exit_code, gate_code, read_rate
 from rejoinder.errors import RejoinderError
 from rejoinder.load.run import LoadResult
+from rejoinder.model.runfile import Run, read_run
 from rejoinder.reports import render_markdown
-from rejoinder.runfile import Run, read_run
 from rejoinder.sandbox import Sandbox
 from rejoinder.sandbox import running as serving
 

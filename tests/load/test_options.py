@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from rejoinder.errors import RejoinderError, UsageError
-from rejoinder.load.bodies import Bodies
 from rejoinder.load.settings import LoadSettings, Target, parse_target
+from rejoinder.load.workload.request_source import RequestSource
 
 URL = "http://127.0.0.1:8000"
 
@@ -75,7 +75,7 @@ def test_an_option_that_is_no_number_is_a_clear_error() -> None:
 
 
 def bodies(**values: Any) -> list[dict[str, Any]]:
-    made = Bodies(values.get("model", "m"), LoadSettings(url=URL, rate=1, **values))
+    made = RequestSource(values.get("model", "m"), LoadSettings(url=URL, rate=1, **values))
     return [json.loads(made.body(slot)) for slot in range(4)]
 
 

@@ -19,12 +19,12 @@ from urllib.parse import quote
 import pytest
 
 from rejoinder.errors import RejoinderError, UsageError
-from rejoinder.load.arrivals import parse_phases, schedule
-from rejoinder.load.canaries import canary
-from rejoinder.load.histogram import Histogram
 from rejoinder.load.run import LoadProgress, LoadResult, _Thinner, run_load
+from rejoinder.load.schedule.arrivals import parse_phases, schedule
 from rejoinder.load.settings import LoadSettings
-from rejoinder.runfile import Run, RunWriter, read_run
+from rejoinder.load.workload.canaries import slot_canary
+from rejoinder.model.histogram import Histogram
+from rejoinder.model.runfile import Run, RunWriter, read_run
 from rejoinder.sandbox import Sandbox
 from rejoinder.sandbox import running as serving
 
@@ -218,7 +218,7 @@ def test_a_profile_is_played_in_all_its_kinds(execute: Execute, tmp_path: Path) 
 
 
 def test_mixed_up_answers_are_found(execute: Execute, play: Callable[..., int]) -> None:
-    wrong = canary(0, 1000)
+    wrong = slot_canary(0, 1000)
     events = [{"type": "response.output_text.delta", "delta": f"You said {wrong}."}]
     events.append({"type": "response.completed", "response": {"id": "r", "status": "completed"}})  # type: ignore[dict-item]
     body = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events).encode()
@@ -404,7 +404,7 @@ def test_a_generator_that_dies_leaves_what_it_reported(execute: Execute, timed_s
 def test_an_analyst_that_dies_loses_nothing(execute: Execute, timed_server: Any) -> None:
     def progress(now: LoadProgress) -> None:
         if now.finished and not killed:
-            killed.extend(processes(timed_server, b"rejoinder.load.analyst"))
+            killed.extend(processes(timed_server, b"rejoinder.load.measure.worker"))
             for process in killed:
                 os.kill(process, signal.SIGKILL)
 
@@ -462,7 +462,7 @@ def test_an_analyst_that_cannot_start_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, timed_server: Any
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import sys\nif any('load.analyst' in word for word in sys.orig_argv): raise SystemExit('no rules today')"
+        "import sys\nif any('measure.worker' in word for word in sys.orig_argv): raise SystemExit('no rules today')"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with RunWriter(tmp_path / "run.ndjson") as writer, pytest.raises(RejoinderError, match="did not start"):
@@ -482,7 +482,7 @@ def test_request_lines_thin_out() -> None:
 def test_importing_the_parent_side_imports_no_locust() -> None:
     program = (
         "import sys, socket; plain = socket.socket\n"
-        "import rejoinder.load, rejoinder.load.run, rejoinder.load.settings, rejoinder.load.analyst\n"
+        "import rejoinder.load, rejoinder.load.run, rejoinder.load.settings, rejoinder.load.measure.worker\n"
         "assert not {'locust', 'gevent'} & set(sys.modules), sys.modules.keys()\n"
         "assert socket.socket is plain"
     )

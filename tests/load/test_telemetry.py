@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from rejoinder.errors import UsageError
 from rejoinder.load.gpus import Gpus
-from rejoinder.load.histogram import Histogram
 from rejoinder.load.run import check_settings, run_load
 from rejoinder.load.settings import LoadSettings
 from rejoinder.load.telemetry import Sample, Telemetry, parse_metrics, read_values
-from rejoinder.runfile import RunWriter, read_run
+from rejoinder.model.histogram import Histogram
+from rejoinder.model.runfile import RunWriter, read_run
 
 VLLM = """\
 # HELP vllm:num_requests_running Number of requests in model execution batches.

@@ -17,7 +17,7 @@ import pytest
 
 from rejoinder.load.run import run_load
 from rejoinder.load.settings import LoadSettings
-from rejoinder.runfile import RunWriter
+from rejoinder.model.runfile import RunWriter
 from rejoinder.wire.target import find_target
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")

@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from rejoinder.cli import main
-from rejoinder.runfile import Run, read_run
-from rejoinder.verdict import Status
+from rejoinder.model.runfile import Run, read_run
+from rejoinder.model.verdict import Status
 
 HERE = Path(__file__).parent
 BASELINE = HERE.parents[1] / "docs" / "baselines" / "llama-cpp.toml"

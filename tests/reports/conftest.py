@@ -1,4 +1,4 @@
-"""The example runs as a fixture; test modules cannot import their neighbours under importlib mode."""
+"""The example runs as a fixture; test modules cannot import their siblings under importlib mode."""
 
 from __future__ import annotations
 

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rejoinder.buckets import bucket
 from rejoinder.contract import Rule, load_rules
-from rejoinder.exchange import Chunk, Exchange, Outcome, Request
-from rejoinder.runfile import Run
+from rejoinder.model.buckets import bucket
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.runfile import Run
+from rejoinder.model.verdict import Finding, Level, Minimal, Problem, Reruns, Status, Verdict
 from rejoinder.strategies import Branches
-from rejoinder.verdict import Finding, Level, Minimal, Problem, Reruns, Status, Verdict
 
 START = 1_790_000_000.0
 

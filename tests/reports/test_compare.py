@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from rejoinder.model.runfile import Run
 from rejoinder.reports import render_comparison
-from rejoinder.runfile import Run
 
 NAMES = ["typical", "green", "empty", "unreachable", "load", "many", "hostile", "misshapen"]
 

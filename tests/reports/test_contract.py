@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rejoinder.model.runfile import Run
 from rejoinder.reports import render_html, render_markdown, summarize
 from rejoinder.reports._contract import ITSELF, Contract, Node, State, read_contract
-from rejoinder.runfile import Run
 
 
 def _read(**branches: list[str]) -> Contract:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from rejoinder.model.runfile import Run
+from rejoinder.model.verdict import Finding, Level, Problem, Status, Verdict
 from rejoinder.reports import Diff, diff_runs, render_diff_html, render_diff_markdown, render_diff_text
 from rejoinder.reports._diff import Kind
-from rejoinder.runfile import Run
-from rejoinder.verdict import Finding, Level, Problem, Status, Verdict
 
 NAMES = ["typical", "green", "empty", "unreachable", "load", "many", "hostile", "misshapen"]
 ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rejoinder.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.verdict import Finding, Level, Minimal, Problem
 from rejoinder.reports._curl import curl, json_body
 from rejoinder.reports._evidence import Gatherer
 from rejoinder.reports._excerpt import bytes_around, difference, excerpt, layout, pretty
-from rejoinder.verdict import Finding, Level, Minimal, Problem
 
 JSON = st.recursive(
     st.none()

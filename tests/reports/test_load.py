@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from rejoinder.model.runfile import Run
 from rejoinder.reports import render_html, render_markdown, summarize
 from rejoinder.reports._charts import gap_chart, path, percentile_chart, search_charts, stall_map, timeline_charts
 from rejoinder.reports._load import read_load
 from rejoinder.reports._streams import lane_of
-from rejoinder.runfile import Run
 
 
 def run(*samples: dict[str, object]) -> Run:

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from rejoinder.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.runfile import Run, RunWriter, read_run
+from rejoinder.model.verdict import ABSENT, Finding, Level, Minimal, Problem, Reruns, Status, Verdict
 from rejoinder.reports import (
     render_badge,
     render_csv,
@@ -30,8 +32,6 @@ from rejoinder.reports import (
     summarize,
 )
 from rejoinder.reports._model import view
-from rejoinder.runfile import Run, RunWriter, read_run
-from rejoinder.verdict import ABSENT, Finding, Level, Minimal, Problem, Reruns, Status, Verdict
 
 NAMES = ["typical", "green", "empty", "unreachable", "load", "many", "hostile", "misshapen"]
 ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
@@ -593,7 +593,8 @@ def test_terminals_without_utf8_get_ascii(examples: ModuleType) -> None:
 
 def test_reports_import_no_engine() -> None:
     script = (
-        "import sys, rejoinder.reports as r, rejoinder.runfile as f; r.render_html(f.Run({})); r.summarize(f.Run({}));"
+        "import sys, rejoinder.reports as r, rejoinder.model.runfile as f; r.render_html(f.Run({}));"
+        " r.summarize(f.Run({}));"
         "bad = ('rejoinder.conformance', 'rejoinder.load', 'rejoinder.strategies', 'httpx', 'locust', 'gevent',"
         " 'hypothesis', 'pytest'); print([m for m in sys.modules if m.startswith(bad)])"
     )

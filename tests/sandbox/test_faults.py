@@ -8,23 +8,10 @@ from functools import cache
 import pytest
 
 from rejoinder.contract import dialect_names, load_rules
-from rejoinder.exchange import Exchange, Outcome, Request
-from rejoinder.sandbox import (
-    FAULTS,
-    Fault,
-    Occasion,
-    Sandbox,
-    _faults_background,
-    _faults_isolation,
-    _faults_meaning,
-    _faults_parameters,
-    _faults_state,
-    _faults_tools,
-    exercises,
-    post,
-    record,
-)
-from rejoinder.verdict import Level
+from rejoinder.model.exchange import Exchange, Outcome, Request
+from rejoinder.model.verdict import Level
+from rejoinder.sandbox import FAULTS, Fault, Occasion, Sandbox, post, record, sample_requests
+from rejoinder.sandbox.faults import bgr, iso, mem, par, sta, tol
 
 NOW = 1_700_000_000.0
 COUNTED = "terminal-missing-at-times"
@@ -36,7 +23,7 @@ def dialects_of(fault: Fault) -> tuple[str, ...]:
 
 def answers(sandbox: Sandbox) -> list[Exchange]:
     """Return what the sandbox answers to the standard requests, three of which are in flight at a time."""
-    found, requests = [], [exercise.request for exercise in exercises()]
+    found, requests = [], [exercise.request for exercise in sample_requests()]
     for place in range(0, len(requests), 3):
         told = [(request, sandbox.handle(request)) for request in requests[place : place + 3]]
         found += [record(request, reply, id="x") for request, reply in told]
@@ -70,14 +57,15 @@ def shown(exchange: Exchange) -> tuple[object, ...]:
     return (exchange.status, exchange.headers, exchange.body, exchange.outcome, exchange.ended_at)
 
 
-# Faults of what is kept show in requests that are made of earlier replies; tests/conformance/test_proof.py shows them.
+# Faults of what is kept show in requests that are made of earlier replies; tests/conformance/proof/test_proof.py shows
+# them.
 MODULES = (
-    _faults_tools,
-    _faults_state,
-    _faults_background,
-    _faults_isolation,
-    _faults_meaning,
-    _faults_parameters,
+    tol,
+    sta,
+    bgr,
+    iso,
+    mem,
+    par,
 )
 HISTORIC = {fault.id for module in MODULES for fault in module.FAULTS}
 PAIRS = [(fault.id, dialect) for fault in FAULTS.values() if fault.id not in HISTORIC for dialect in dialects_of(fault)]

@@ -9,16 +9,16 @@ import pytest
 
 from rejoinder.contract import Validator, dialect_names, load_dialect, load_schema
 from rejoinder.errors import ContractError, UsageError
-from rejoinder.exchange import Exchange, Outcome, Request
-from rejoinder.sandbox import FAULTS, MODELS, Exercise, Sandbox, exercises, post, record
+from rejoinder.model.exchange import Exchange, Outcome, Request
+from rejoinder.sandbox import FAULTS, MODELS, SampleRequest, Sandbox, post, record, sample_requests
 from rejoinder.wire.sse import read_events
 
 Json = dict[str, Any]
 NOW = 1_700_000_000.0
 
 DIALECTS = dialect_names()
-VALID = [exercise for exercise in exercises() if "valid" in exercise.tags]
-REFUSED = [exercise for exercise in exercises() if "invalid" in exercise.tags]
+VALID = [exercise for exercise in sample_requests() if "valid" in exercise.tags]
+REFUSED = [exercise for exercise in sample_requests() if "invalid" in exercise.tags]
 
 
 class Clock:
@@ -109,7 +109,7 @@ def rebuild(events: list[Json]) -> list[Json]:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("exercise", VALID, ids=lambda exercise: f"{exercise.case}-{exercise.role}")
-def test_replies_follow_the_contract(dialect: str, exercise: Exercise) -> None:
+def test_replies_follow_the_contract(dialect: str, exercise: SampleRequest) -> None:
     exchange = sandbox(dialect).exchange(exercise.request)
     assert exchange.status == 200, exchange.body
     contract = load_dialect(dialect)
@@ -133,7 +133,7 @@ def test_replies_follow_the_contract(dialect: str, exercise: Exercise) -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("exercise", REFUSED, ids=lambda exercise: exercise.case)
-def test_refusals_follow_the_contract(dialect: str, exercise: Exercise) -> None:
+def test_refusals_follow_the_contract(dialect: str, exercise: SampleRequest) -> None:
     exchange = sandbox(dialect).exchange(exercise.request)
     assert exchange.status in (400, 404, 415)
     assert Validator(load_schema("error")).errors(exchange.json()) == []
@@ -143,7 +143,7 @@ def test_refusals_follow_the_contract(dialect: str, exercise: Exercise) -> None:
 @pytest.mark.parametrize(
     "exercise", [e for e in VALID if e.role == "plain" and e.case != "background"], ids=lambda exercise: exercise.case
 )
-def test_a_plain_reply_is_what_the_stream_ends_with(dialect: str, exercise: Exercise) -> None:
+def test_a_plain_reply_is_what_the_stream_ends_with(dialect: str, exercise: SampleRequest) -> None:
     plain = sandbox(dialect).exchange(exercise.request).json()
     body = exercise.request.json()
     events = stream(sandbox(dialect).exchange(post({**body, "stream": True})))
@@ -152,7 +152,7 @@ def test_a_plain_reply_is_what_the_stream_ends_with(dialect: str, exercise: Exer
 
 def test_the_same_requests_get_the_same_bytes() -> None:
     first, second = sandbox(seed=5), sandbox(seed=5)
-    for exercise in exercises():
+    for exercise in sample_requests():
         assert first.exchange(exercise.request).body == second.exchange(exercise.request).body
     body = post({"input": "hello"})
     assert sandbox(seed=1).exchange(body).json()["id"] != sandbox(seed=2).exchange(body).json()["id"]
@@ -592,7 +592,7 @@ def test_harmful_requests_are_refused(fields: Json) -> None:
 
 def test_counts_add_up() -> None:
     box = sandbox()
-    creates = [exercise for exercise in exercises() if exercise.request.path == "/v1/responses"]
+    creates = [exercise for exercise in sample_requests() if exercise.request.path == "/v1/responses"]
     statuses = [box.exchange(exercise.request).status for exercise in creates]
     counts = box.counts
     outcomes = {name: count for name, count in counts.items() if name not in ("started", "other")}

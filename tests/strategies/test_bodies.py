@@ -12,24 +12,24 @@ from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 from jsonschema import Draft202012Validator
 
-from rejoinder.contract import View, request_schema
+from rejoinder.contract import SchemaVariant, request_schema
 from rejoinder.errors import ContractError
 from rejoinder.strategies import (
-    Environment,
+    EndpointProfile,
     content_parts,
     input_items,
     previous_input_messages,
     reasoning_configs,
-    requests,
+    request_bodies,
     text_formats,
     tool_choices,
     tools,
     variants,
 )
 
-SCHEMA = request_schema(View.GENERATION)
+SCHEMA = request_schema(SchemaVariant.GENERATION)
 VALIDATOR = jsonschema_rs.Draft202012Validator(SCHEMA)
-ENVIRONMENT = Environment(
+ENVIRONMENT = EndpointProfile(
     model="m", unsupported_types=frozenset({"input_image", "computer_call"}), unsupported_fields=frozenset({"store"})
 )
 
@@ -41,25 +41,25 @@ def valid(name: str, value: Any) -> bool:
 
 
 @settings(max_examples=500, deadline=None, phases=[Phase.generate])
-@given(requests())
+@given(request_bodies())
 def test_requests_are_valid(body: dict[str, Any]) -> None:
     assert VALIDATOR.is_valid(body)
     json.dumps(body, allow_nan=False).encode("utf-8")
 
 
 @settings(max_examples=25, deadline=None)
-@given(requests())
+@given(request_bodies())
 def test_the_reference_validator_agrees(body: dict[str, Any]) -> None:
     assert Draft202012Validator(SCHEMA).is_valid(body)
 
 
-@given(requests(model="m"))
+@given(request_bodies(model="m"))
 def test_the_model_is_asked_for(body: dict[str, Any]) -> None:
     assert body["model"] == "m"
 
 
 @settings(deadline=None)
-@given(requests(env=ENVIRONMENT))
+@given(request_bodies(profile=ENVIRONMENT))
 def test_an_environment_keeps_to_what_can_be_served(body: dict[str, Any]) -> None:
     assert VALIDATOR.is_valid(body)
     assert body["model"] == "m"
@@ -75,23 +75,27 @@ def test_an_environment_keeps_to_what_can_be_served(body: dict[str, Any]) -> Non
 
 
 def test_a_known_id_is_used() -> None:
-    env = Environment(item_id="msg_9", file_id="file_9", prompt_id="p_9", previous_response_id="r_9")
-    body = find(requests(env=env), lambda body: bool(body.get("prompt")) and "previous_response_id" in body)
+    profile = EndpointProfile(item_id="msg_9", file_id="file_9", prompt_id="p_9", previous_response_id="r_9")
+    body = find(
+        request_bodies(profile=profile), lambda body: bool(body.get("prompt")) and "previous_response_id" in body
+    )
     assert body["prompt"]["id"] == "p_9"
     assert body["previous_response_id"] == "r_9"
-    assert find(input_items(variants=["item_reference"], env=env), lambda item: True)["id"] == "msg_9"
+    assert find(input_items(variants=["item_reference"], profile=profile), lambda item: True)["id"] == "msg_9"
 
 
 def test_fixed_fields_are_never_shared() -> None:
-    env = Environment(fixed={"tools": [{"type": "function", "name": "f"}]})
-    first, second = (find(requests(env=env), lambda body: True) for _ in range(2))
+    profile = EndpointProfile(fixed={"tools": [{"type": "function", "name": "f"}]})
+    first, second = (find(request_bodies(profile=profile), lambda body: True) for _ in range(2))
     first["tools"].clear()
-    assert second["tools"] == env.fixed["tools"] == [{"type": "function", "name": "f"}]
+    assert second["tools"] == profile.fixed["tools"] == [{"type": "function", "name": "f"}]
 
 
 def test_an_environment_that_leaves_nothing_is_refused() -> None:
     with pytest.raises(ContractError, match="'operation'"):
-        requests(env=Environment(unsupported_types=frozenset({"create_file", "delete_file", "update_file"})))
+        request_bodies(
+            profile=EndpointProfile(unsupported_types=frozenset({"create_file", "delete_file", "update_file"}))
+        )
 
 
 @pytest.mark.parametrize("name", variants())
@@ -116,7 +120,7 @@ def test_whole_requests_reach_every_variant() -> None:
     reached: Counter[str] = Counter()
 
     @settings(max_examples=1500, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
-    @given(requests())
+    @given(request_bodies())
     def draw(body: dict[str, Any]) -> None:
         for item in body["input"] if isinstance(body["input"], list) else []:
             reached.update(name for name, validator in validators.items() if validator.is_valid(item))
@@ -164,7 +168,7 @@ def test_types_limit_and_embedded_schemas_are_schemas(tool: dict[str, Any], text
         lambda: input_items(variants=[]),
         lambda: tools(types=["web"]),
         lambda: content_parts(of="nobody"),
-        lambda: requests(max_items=-1),
+        lambda: request_bodies(max_items=-1),
     ],
 )
 def test_options_that_name_nothing_are_refused(call: Callable[[], object]) -> None:
@@ -174,10 +178,10 @@ def test_options_that_name_nothing_are_refused(call: Callable[[], object]) -> No
 
 def test_requests_shrink_to_an_empty_string() -> None:
     quiet = settings(suppress_health_check=list(HealthCheck), database=None)
-    assert find(requests(), lambda body: True, settings=quiet) == {"input": ""}
+    assert find(request_bodies(), lambda body: True, settings=quiet) == {"input": ""}
 
 
 def test_strategies_have_a_short_description() -> None:
     """Hypothesis warns of long ones, and prints them."""
-    for strategy in (requests(), requests(env=ENVIRONMENT), input_items(), tools(), tool_choices()):
+    for strategy in (request_bodies(), request_bodies(profile=ENVIRONMENT), input_items(), tools(), tool_choices()):
         assert len(repr(strategy)) < 8000

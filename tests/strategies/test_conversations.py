@@ -8,10 +8,10 @@ import pytest
 from hypothesis import find, given, settings
 from hypothesis.errors import InvalidArgument
 
-from rejoinder.contract import View, request_schema
-from rejoinder.strategies import Environment, conversations
+from rejoinder.contract import SchemaVariant, request_schema
+from rejoinder.strategies import EndpointProfile, conversations
 
-VALIDATOR = jsonschema_rs.Draft202012Validator(request_schema(View.GENERATION))
+VALIDATOR = jsonschema_rs.Draft202012Validator(request_schema(SchemaVariant.GENERATION))
 
 
 @settings(deadline=None)
@@ -41,7 +41,7 @@ def test_several_calls_at_once_occur_and_the_smallest_is_one_message() -> None:
         return answers != sorted(answers)
 
     assert find(conversations(), answered_in_another_order)
-    smallest = find(conversations(env=Environment(model="m")), lambda body: True)
+    smallest = find(conversations(profile=EndpointProfile(model="m")), lambda body: True)
     assert smallest == {
         "input": [{"type": "message", "role": "user", "content": ""}],
         "model": "m",

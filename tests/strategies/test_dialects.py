@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rejoinder.contract import Validator, View, dialect_names, request_schema
-from rejoinder.strategies import Branches, Environment, each_choice, edge_cases, requests, surely_invalid
+from rejoinder.contract import SchemaVariant, Validator, dialect_names, request_schema
+from rejoinder.strategies import Branches, EndpointProfile, each_choice, edge_cases, request_bodies, surely_invalid
 
 #: Call ids and their items are always sent, so that calls and outputs fit together.
 PAIRED = ("call_id=null", ".id=absent")
@@ -16,21 +16,21 @@ PAIRED = ("call_id=null", ".id=absent")
 @pytest.mark.parametrize("dialect", dialect_names())
 @pytest.mark.parametrize("pack", ["plain", "variant", "item", "all", 4])
 def test_covering_sets_are_undisputed_and_complete(dialect: str, pack: str | int) -> None:
-    env = Environment(dialect=dialect, model="m")
-    sound = Validator(request_schema(View.GENERATION, dialect=dialect))
-    cases = each_choice(pack, env)  # type: ignore[arg-type]
+    profile = EndpointProfile(dialect=dialect, model="m")
+    sound = Validator(request_schema(SchemaVariant.GENERATION, dialect=dialect))
+    cases = each_choice(pack, profile)  # type: ignore[arg-type]
     assert [case.id for case in cases if not sound.is_valid(case.body)] == []
     assert len({case.id for case in cases}) == len(cases)
     if pack != "plain":
-        missing = Branches.of_environment(env).report(case.body for case in cases).missing
+        missing = Branches.of_profile(profile).report(case.body for case in cases).missing
         assert [name for name in missing if not name.endswith(PAIRED)] == []
         assert len(missing) < 5
 
 
 @pytest.mark.parametrize("dialect", dialect_names())
 def test_mutants_are_surely_invalid_in_their_dialect(dialect: str) -> None:
-    accepts = Validator(request_schema(View.PERMISSIVE, dialect=dialect)).is_valid
-    mutants = surely_invalid(Environment(dialect=dialect))
+    accepts = Validator(request_schema(SchemaVariant.PERMISSIVE, dialect=dialect)).is_valid
+    mutants = surely_invalid(EndpointProfile(dialect=dialect))
     assert len(mutants) > 500
     assert [mutant.id for mutant in mutants if accepts(mutant.body)] == []
 
@@ -39,11 +39,15 @@ def test_mutants_are_surely_invalid_in_their_dialect(dialect: str) -> None:
 @given(data=st.data())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_random_requests_are_undisputed_in_their_dialect(dialect: str, data: st.DataObject) -> None:
-    sound = Validator(request_schema(View.GENERATION, dialect=dialect))
-    body = data.draw(requests(env=Environment(dialect=dialect, model="m")))
+    sound = Validator(request_schema(SchemaVariant.GENERATION, dialect=dialect))
+    body = data.draw(request_bodies(profile=EndpointProfile(dialect=dialect, model="m")))
     assert sound.errors(body) == []
 
 
 @pytest.mark.parametrize("dialect", dialect_names())
 def test_edge_cases_are_made_for_every_dialect(dialect: str) -> None:
-    assert {case.tier for case in edge_cases(env=Environment(dialect=dialect), size=1000)} == {"valid", "edge", "raw"}
+    assert {case.tier for case in edge_cases(profile=EndpointProfile(dialect=dialect), size=1000)} == {
+        "valid",
+        "edge",
+        "raw",
+    }

@@ -15,17 +15,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.internal.conjecture import utils
 from hypothesis_jsonschema import from_schema
 
-from rejoinder.contract import View, request_schema
+from rejoinder.contract import SchemaVariant, request_schema
 from rejoinder.strategies import Branches, variants
-from rejoinder.strategies._nodes import request_nodes
-from rejoinder.strategies.invalid import _at, _change, _faults
-from rejoinder.strategies.systematic import seeds
+from rejoinder.strategies.schema.nodes import request_nodes
+from rejoinder.strategies.sets.invalid import _at, _change, _faults
+from rejoinder.strategies.sets.systematic import seeds
 
-SCHEMA = request_schema(View.GENERATION)
+SCHEMA = request_schema(SchemaVariant.GENERATION)
 
 
-@pytest.mark.parametrize("view", [View.GENERATION, View.PERMISSIVE])
-def test_own_reading_and_validator_agree_on_every_neighbour_of_a_valid_body(view: View) -> None:
+@pytest.mark.parametrize("view", [SchemaVariant.GENERATION, SchemaVariant.PERMISSIVE])
+def test_own_reading_and_validator_agree_on_every_neighbour_of_a_valid_body(view: SchemaVariant) -> None:
     validator = jsonschema_rs.Draft202012Validator(request_schema(view))
     branches = Branches(request_nodes(view))
     disagreed: list[Any] = []

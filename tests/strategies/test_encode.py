@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rejoinder.strategies._leaves import json_values
 from rejoinder.strategies.encode import RawJson, nested, to_bytes
+from rejoinder.strategies.schema.leaves import json_values
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 

@@ -8,11 +8,11 @@ import jsonschema_rs
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 
-from rejoinder.contract import View, request_schema
-from rejoinder.strategies import each_choice, requests
+from rejoinder.contract import SchemaVariant, request_schema
+from rejoinder.strategies import each_choice, request_bodies
 from rejoinder.strategies.reduce import minimise
 
-VALIDATOR = jsonschema_rs.Draft202012Validator(request_schema(View.GENERATION))
+VALIDATOR = jsonschema_rs.Draft202012Validator(request_schema(SchemaVariant.GENERATION))
 
 
 def _items(body: dict[str, Any], type_: str) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def test_a_packed_body_becomes_small_within_the_budget(fails: Callable[[dict[str
 
 
 @settings(max_examples=40, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.filter_too_much])
-@given(requests())
+@given(request_bodies())
 def test_a_reduced_body_still_fails_and_keeps_only_what_matters(body: dict[str, Any]) -> None:
     keys = sorted(set(body) - {"input"})
     assume(keys)

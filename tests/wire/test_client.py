@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rejoinder.errors import UsageError
-from rejoinder.exchange import Exchange, Outcome
+from rejoinder.model.exchange import Exchange, Outcome
 from rejoinder.wire.client import Client, ClientOptions, encode_json, is_loopback
 
 # Long enough that no slow machine reaches it by accident; tests in which a limit must strike set their own.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rejoinder.exchange import Chunk
+from rejoinder.model.exchange import Chunk
 from rejoinder.wire.redact import MIN_SECRET, REDACTED, Redactor
 
 keys = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=MIN_SECRET, max_size=40)

@@ -17,8 +17,8 @@ from rejoinder.settings import KEY_VARIABLE, SECOND_KEY_VARIABLE
 
 if TYPE_CHECKING:
     from rejoinder.conformance.baseline import Baseline
-    from rejoinder.recording import Recording
-    from rejoinder.runfile import Run
+    from rejoinder.model.runfile import Run
+    from rejoinder.recorder import RunRecorder
 
 RUNS: Final = "rejoinder-runs"
 
@@ -124,18 +124,18 @@ def new_folder(out: Path | None) -> Path:
 
 
 @contextmanager
-def recording(out: Path | None) -> Iterator[Recording]:
+def recording(out: Path | None) -> Iterator[RunRecorder]:
     """Open a run file in a folder for results and close it in the end.
 
     When no endpoint is found, reports of what was gathered are written too; a run that never began leaves nothing.
     """
-    from rejoinder.recording import Recording
-    from rejoinder.runfile import RunWriter
+    from rejoinder.model.runfile import RunWriter
+    from rejoinder.recorder import RunRecorder
 
     folder = new_folder(out)
     try:
         with RunWriter(folder / "run.ndjson") as writer:
-            yield Recording(folder, writer, ["rejoinder", *sys.argv[1:]])
+            yield RunRecorder(folder, writer, ["rejoinder", *sys.argv[1:]])
     except TargetError:
         write_reports(folder)
         click.echo(f"What was gathered is in {folder}.", err=True)
@@ -151,8 +151,8 @@ def recording(out: Path | None) -> Iterator[Recording]:
 
 def write_reports(folder: Path) -> Run:
     """Write report.html and junit.xml beside a finished run.ndjson and return the run that they show."""
+    from rejoinder.model.runfile import read_run
     from rejoinder.reports import render_html, render_junit
-    from rejoinder.runfile import read_run
 
     run = read_run(folder)
     write_text(folder / "report.html", render_html(run))
@@ -160,7 +160,7 @@ def write_reports(folder: Path) -> Run:
     return run
 
 
-def close_run(recording: Recording) -> Run:
+def close_run(recording: RunRecorder) -> Run:
     """Write the reports of a finished run, print the closing summary, and return the run."""
     from rich.console import Console
 

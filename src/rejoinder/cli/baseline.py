@@ -12,9 +12,9 @@ from rejoinder.cli._run import write_text
 from rejoinder.errors import BaselineError, UsageError
 
 if TYPE_CHECKING:
-    from rejoinder.conformance.baseline import Baseline, Change, Ledger
-    from rejoinder.runfile import Run
-    from rejoinder.verdict import Verdict
+    from rejoinder.conformance.baseline import Baseline, BaselineChange, BaselineMatcher
+    from rejoinder.model.runfile import Run
+    from rejoinder.model.verdict import Verdict
 
 _MARKS: Final = {"added": "+", "renewed": "~", "removed": "-"}
 
@@ -163,16 +163,18 @@ def show_command(baseline: Path) -> int:
     return 0
 
 
-def _judged(run: Path, baseline: Baseline, dialect: str | None, select: str) -> tuple[Run, Ledger, list[Verdict]]:
+def _judged(
+    run: Path, baseline: Baseline, dialect: str | None, select: str
+) -> tuple[Run, BaselineMatcher, list[Verdict]]:
     """Judge a recording by today's rules; return it with the ledger and the verdicts."""
-    from rejoinder.conformance.baseline import Ledger
+    from rejoinder.conformance.baseline import BaselineMatcher
     from rejoinder.conformance.judge import judge
-    from rejoinder.runfile import read_run
+    from rejoinder.model.runfile import read_run
 
     recorded = read_run(run)
     if not recorded.exchanges:
         raise UsageError(f"{run} holds no exchanges, so there is nothing to judge.", "Name a recorded check run.")
-    ledger = Ledger(baseline, datetime.now(UTC).date())
+    ledger = BaselineMatcher(baseline, datetime.now(UTC).date())
     held_to, required = dialect or recorded.header["target"]["dialect"], recorded.header.get("required", ())
     verdicts = judge(recorded.exchanges, held_to, select=select, required=required, ledger=ledger)
     if not any(verdict.judged for verdict in verdicts):
@@ -180,7 +182,7 @@ def _judged(run: Path, baseline: Baseline, dialect: str | None, select: str) -> 
     return recorded, ledger, verdicts
 
 
-def _write(path: Path, text: str, changes: list[Change], *, dry_run: bool) -> None:
+def _write(path: Path, text: str, changes: list[BaselineChange], *, dry_run: bool) -> None:
     for change in changes:
         click.echo(f"{_MARKS[change.done]} {change.done} {change.name}: {_plain(change.why)}")
     if dry_run:

@@ -21,9 +21,9 @@ from rejoinder.settings import SECOND_KEY_VARIABLE, Budget, parse_budget
 
 if TYPE_CHECKING:
     from rejoinder.conformance.baseline import Baseline
-    from rejoinder.conformance.engine import CheckResult, Progress
-    from rejoinder.exchange import Exchange
-    from rejoinder.recording import Recording
+    from rejoinder.conformance.running.engine import CheckProgress, CheckResult
+    from rejoinder.model.exchange import Exchange
+    from rejoinder.recorder import RunRecorder
 
 
 @click.command("check")
@@ -117,8 +117,8 @@ def command(
     \b
         rejoinder check http://127.0.0.1:8000 --plan quick
     """
-    from rejoinder.conformance.engine import rule_count
     from rejoinder.conformance.judge import select_rules
+    from rejoinder.conformance.running.engine import rule_count
     from rejoinder.contract import every_feature, load_dialect, read_features
 
     spec = load_dialect(dialect)
@@ -157,7 +157,7 @@ def command(
 
 
 def check_endpoint(
-    record: Recording,
+    record: RunRecorder,
     steps: Steps,
     url: str,
     *,
@@ -181,18 +181,18 @@ def check_endpoint(
     ``plan_name`` is a plan's, or ``fuzz``; ``reruns`` says how often the case of a failure is sent again (``None``: as
     often as the plan has it, 0: nothing is confirmed).
     """
-    from rejoinder.conformance.confirm import ALLOWANCES
-    from rejoinder.conformance.examination import examine, search
-    from rejoinder.conformance.fuzz import DEFAULT_BUDGET, most_tokens
     from rejoinder.conformance.judge import broken_rules, select_rules
-    from rejoinder.conformance.plan import Plan, build_plan
+    from rejoinder.conformance.running.confirm import CONFIRM_BUDGETS
+    from rejoinder.conformance.running.fuzz import DEFAULT_BUDGET, most_tokens
+    from rejoinder.conformance.running.plan import Plan, build_plan
+    from rejoinder.conformance.running.session import examine, fuzz
     from rejoinder.contract import load_dialect
 
     steps.step(f"Looking for an endpoint at {url}")
     target = record.discover(url, key=key, second_key=second_key, model=model, dialect=dialect)
     fuzzing = plan_name == "fuzz"
     plan = Plan("fuzz", ()) if fuzzing else build_plan(plan_name, load_dialect(dialect), model=target.model)
-    allowance = ALLOWANCES["full" if fuzzing else plan_name].with_reruns(reruns)
+    confirm_budget = CONFIRM_BUDGETS["full" if fuzzing else plan_name].with_reruns(reruns)
     cases = {case.id: case.intent for case in plan.cases}
     asked = {"required": sorted(required)} if required else {}
     record.header(target, url=url, model=model, dialect=dialect, plan=plan.name, seed=seed, cases=cases, **asked)
@@ -204,8 +204,8 @@ def check_endpoint(
         steps.say(f"Plan fuzz: random requests of seed {seed} until the budget of {budget} is spent{tokens}")
     else:
         steps.say(f"Plan {plan.name}: up to {plan.requests} requests and {plan.output_tokens} output tokens")
-        if allowance.total:
-            steps.say(f"Up to {allowance.total} requests more confirm and reduce what fails, if anything does")
+        if confirm_budget.total:
+            steps.say(f"Up to {confirm_budget.total} requests more confirm and reduce what fails, if anything does")
     for warning in target.warnings:
         steps.say(f"Note: {warning}")
     total = budget.requests if fuzzing and budget is not None else plan.requests
@@ -229,7 +229,7 @@ def check_endpoint(
 
     confirming = False
 
-    def show(progress: Progress) -> None:
+    def show(progress: CheckProgress) -> None:
         if confirming:
             return
         told = [(findings, "findings so far" if findings != 1 else "finding so far")] if fuzzing else []
@@ -242,7 +242,7 @@ def check_endpoint(
 
     if fuzzing:
         assert budget is not None
-        return search(
+        return fuzz(
             target,
             seed,
             budget,
@@ -251,7 +251,7 @@ def check_endpoint(
             deadline=timeout,
             select=select,
             baseline=baseline,
-            reruns=allowance.reruns,
+            reruns=confirm_budget.reruns,
             on_progress=show,
             on_found=found,
             on_interrupt=interrupt,
@@ -260,7 +260,7 @@ def check_endpoint(
     def confirm(spent: int, note: str) -> None:
         nonlocal confirming
         if not confirming:
-            steps.step("Confirming", allowance.total, unit="requests")
+            steps.step("Confirming", confirm_budget.total, unit="requests")
         confirming = True
         steps.update(spent, note)
 
@@ -275,7 +275,7 @@ def check_endpoint(
         required=required,
         baseline=baseline,
         strict=strict,
-        allowance=allowance,
+        confirm_budget=confirm_budget,
         on_progress=show,
         on_judging=lambda: steps.step("Judging"),
         on_confirming=confirm,

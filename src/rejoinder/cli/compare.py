@@ -28,8 +28,8 @@ def command(runs: tuple[Path, ...], html: Path) -> int:
     \b
         rejoinder compare runs/vllm runs/sglang runs/llama.cpp --html comparison.html
     """
+    from rejoinder.model.runfile import read_run
     from rejoinder.reports import render_comparison
-    from rejoinder.runfile import read_run
 
     if len(runs) < 2:
         raise UsageError("A comparison needs two runs or more.", "`rejoinder report` shows a single run.")

@@ -28,8 +28,8 @@ def command(before: Path, after: Path, html: Path | None, markdown: Path | None)
     \b
         rejoinder diff runs/monday runs/tuesday --html diff.html
     """
+    from rejoinder.model.runfile import read_run
     from rejoinder.reports import diff_runs, render_diff_html, render_diff_markdown, render_diff_text
-    from rejoinder.runfile import read_run
 
     diff = diff_runs(read_run(before), read_run(after))
     if html is not None:

@@ -14,10 +14,10 @@ from rejoinder.errors import UsageError
 from rejoinder.settings import parse_duration
 
 if TYPE_CHECKING:
-    from rejoinder.load.gate import Change
+    from rejoinder.load.decide.regression import RegressionLimit
     from rejoinder.load.run import LoadProgress, LoadResult
     from rejoinder.load.settings import LoadSettings
-    from rejoinder.recording import Recording
+    from rejoinder.recorder import RunRecorder
     from rejoinder.wire.target import Target
 
 DEFAULT_DURATION: Final = 10.0
@@ -30,7 +30,7 @@ CLIENT_BOUND: Final = 4
 def _list_profiles(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if not value or ctx.resilient_parsing:
         return
-    from rejoinder.load.profiles import load_profile, shipped_profiles
+    from rejoinder.load.workload.profiles import load_profile, shipped_profiles
 
     for name, path in shipped_profiles().items():
         click.echo(f"{name:16}{load_profile(str(path)).description}")
@@ -219,10 +219,10 @@ def command(
     can be trusted, because the load generator was the limit (CLIENT-BOUND); 130 interrupted. With an objective for
     goodput, error or an outcome, that decides how many requests may end badly.
     """
-    from rejoinder.load.profiles import find_profile, load_profile
+    from rejoinder.load.decide.search import parse_levels, parse_range
     from rejoinder.load.run import check_settings
-    from rejoinder.load.search import parse_levels, parse_range
     from rejoinder.load.settings import UNTIMED, LoadSettings
+    from rejoinder.load.workload.profiles import find_profile, load_profile
     from rejoinder.wire.target import candidate_urls
 
     paces = {
@@ -311,7 +311,7 @@ class Gate(NamedTuple):
     """How often to run, and what to compare with: the figures of a baseline, or another endpoint."""
 
     repeats: int
-    changes: list[Change]
+    changes: list[RegressionLimit]
     baseline: list[dict[str, float]]
 
 
@@ -319,7 +319,7 @@ def read_gate(
     repeats: int | None, limits: tuple[str, ...], baseline: Path | None, against: str | None, *, searching: bool
 ) -> Gate:
     """Return what the options of the gate ask for; raises :class:`UsageError` where they do not fit together."""
-    from rejoinder.load.gate import LEAST_REPEATS, parse_changes, read_repeats
+    from rejoinder.load.decide.regression import LEAST_REPEATS, parse_changes, read_repeats
 
     changes = parse_changes(limits)
     if searching and (repeats or limits or baseline or against):
@@ -380,10 +380,10 @@ def show_progress(steps: Steps, settings: LoadSettings, progress: LoadProgress, 
         steps.update(progress.finished, note)
 
 
-def load_endpoint(record: Recording, steps: Steps, target: Target, settings: LoadSettings) -> LoadResult:
+def load_endpoint(record: RunRecorder, steps: Steps, target: Target, settings: LoadSettings) -> LoadResult:
     """Run the load and write its samples to the run file."""
+    from rejoinder.load.decide.slo import describe as describe_slo
     from rejoinder.load.run import run_load
-    from rejoinder.load.slo import describe as describe_slo
 
     steps.say(f"Load on {target.url}: {settings.pace} for {settings.length}")
     begin_step(steps, "Loading", settings)
@@ -405,12 +405,12 @@ def load_endpoint(record: Recording, steps: Steps, target: Target, settings: Loa
 
 
 def repeat_endpoint(
-    record: Recording, steps: Steps, target: Target, settings: LoadSettings, gate: Gate, other: Target | None
+    record: RunRecorder, steps: Steps, target: Target, settings: LoadSettings, gate: Gate, other: Target | None
 ) -> LoadResult:
     """Run the load several times, judge what changed, and write it to the run file."""
-    from rejoinder.load.gate import describe as describe_change
-    from rejoinder.load.repeats import run_repeats
-    from rejoinder.load.slo import describe as describe_slo
+    from rejoinder.load.decide.regression import describe as describe_change
+    from rejoinder.load.decide.repetitions import run_repeats
+    from rejoinder.load.decide.slo import describe as describe_slo
 
     against = replace(settings, url=other.url, model=other.model or "") if other else None
     turns = f" in turns with {other.url}" if other else ""
@@ -445,7 +445,7 @@ def repeat_endpoint(
 
 
 def search_endpoint(
-    record: Recording,
+    record: RunRecorder,
     steps: Steps,
     target: Target,
     settings: LoadSettings,
@@ -453,7 +453,7 @@ def search_endpoint(
     rates: tuple[float, float] | None,
 ) -> LoadResult:
     """Run a sweep or a search for the highest rate and write it to the run file."""
-    from rejoinder.load.search import run_search
+    from rejoinder.load.decide.search import run_search
 
     steps.say(f"Search on {target.url}, {settings.length} each step")
 
@@ -484,9 +484,9 @@ def search_endpoint(
     return result
 
 
-def probe_endpoint(record: Recording, steps: Steps, target: Target, settings: LoadSettings) -> list[dict[str, Any]]:
+def probe_endpoint(record: RunRecorder, steps: Steps, target: Target, settings: LoadSettings) -> list[dict[str, Any]]:
     """Drop requests on purpose and write what the server did to the run file, one ``probe`` line each."""
-    from rejoinder.load.disconnects import Disconnects
+    from rejoinder.load.disconnect_probe import Disconnects
 
     steps.step("Dropping requests")
 
@@ -520,7 +520,7 @@ def gate_code(result: LoadResult) -> int:
 
 def _bad_answers(result: LoadResult) -> bool:
     """Return whether more requests ended badly than may; an objective that counts them decides, if there is one."""
-    from rejoinder.load.slo import SHARES
+    from rejoinder.load.decide.slo import SHARES
 
     if any(slo["metric"] in SHARES for slo in result.load.get("slos", ())):
         return any(slo["met"] is False for slo in result.load["slos"] if slo["metric"] in SHARES)

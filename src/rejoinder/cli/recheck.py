@@ -35,10 +35,10 @@ def command(
     \b
         rejoinder recheck rejoinder-runs/20260101-120000 --dialect openresponses
     """
-    from rejoinder.conformance.engine import CheckResult, rule_count
-    from rejoinder.conformance.examination import assess
+    from rejoinder.conformance.running.engine import CheckResult, rule_count
+    from rejoinder.conformance.running.session import assess
+    from rejoinder.model.runfile import read_run
     from rejoinder.reports import diff_runs, render_diff_text
-    from rejoinder.runfile import read_run
 
     old = read_run(run)
     target = old.header["target"]

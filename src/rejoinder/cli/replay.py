@@ -12,9 +12,9 @@ from rejoinder.cli._run import close_run, read_key, recording
 from rejoinder.settings import KEY_VARIABLE, SECOND_KEY_VARIABLE
 
 if TYPE_CHECKING:
-    from rejoinder.conformance.cases import PlannedCase
-    from rejoinder.conformance.engine import CheckRun
-    from rejoinder.runfile import Run
+    from rejoinder.conformance.running.cases import PlannedCase
+    from rejoinder.conformance.running.engine import CheckRun
+    from rejoinder.model.runfile import Run
     from rejoinder.wire.target import Target
 
 OFTEN = 10
@@ -81,11 +81,11 @@ def command(
     \b
         rejoinder replay rejoinder-runs/20260101-120000 6d6b70
     """
-    from rejoinder.conformance import replay as replaying
-    from rejoinder.conformance.examination import Sending
-    from rejoinder.conformance.plan import Plan
+    from rejoinder.conformance.running import replay as replaying
+    from rejoinder.conformance.running.plan import Plan
+    from rejoinder.conformance.running.session import RunSession
     from rejoinder.contract import load_dialect
-    from rejoinder.runfile import read_run
+    from rejoinder.model.runfile import read_run
 
     old = read_run(run)
     if finding is None:
@@ -111,14 +111,14 @@ def command(
         steps.say(f"{target.url}, dialect {dialect.name}")
         most = times * len(case.requests)
         steps.say(f"Sending {words}, {most} request{'s' if most > 1 else ''} at most")
-        steps.step("Sending", most, unit="requests")
-        came: list[replaying.Replayed] = []
+        steps.step("RunSession", most, unit="requests")
+        came: list[replaying.ReplayResult] = []
 
         async def work(sender: CheckRun) -> None:
             came.append(await replaying.replay(sender, old, wanted, case, dialect, times=times))
             sender.result.verdicts = came[0].verdicts
 
-        sending = Sending(
+        sending = RunSession(
             target,
             Plan("replay", (case,)),
             record.writer,
@@ -128,7 +128,7 @@ def command(
             on_progress=lambda progress: steps.update(progress.done),
             on_interrupt=lambda: steps.say("Interrupted: judging what was gathered."),
         )
-        result = sending.conduct(work)
+        result = sending.run(work)
         [told] = came
         code = 130 if result.interrupted else told.fate.exit_code
         record.footer(code, interrupted=result.interrupted, warnings=result.warnings)
@@ -138,7 +138,7 @@ def command(
 
 
 def _list(run: Run, path: Path) -> int:
-    from rejoinder.conformance.replay import findings_of
+    from rejoinder.conformance.running.replay import findings_of
 
     found = list(findings_of(run))
     for finding in found:
@@ -158,7 +158,7 @@ def _safe(text: str) -> str:
 
 def _planned(run: Run, target: Target) -> dict[str, PlannedCase]:
     """Return the cases of the run's plan as it is today, none for a plan that is no more."""
-    from rejoinder.conformance.plan import PLAN_NAMES, build_plan
+    from rejoinder.conformance.running.plan import PLAN_NAMES, build_plan
     from rejoinder.contract import load_dialect
 
     name = run.header.get("plan")
@@ -170,6 +170,6 @@ def _planned(run: Run, target: Target) -> dict[str, PlannedCase]:
 
 def _with_model(case: PlannedCase, old: str | None, new: str | None) -> PlannedCase:
     """Return a case that asks for another model, wherever it named the one of the run."""
-    from rejoinder.conformance.rehearsal import renamed
+    from rejoinder.conformance.running.in_process import renamed
 
     return case if old is None or new is None or old == new else renamed(case, old, new)

@@ -49,6 +49,7 @@ def command(
     """
     from rich.console import Console
 
+    from rejoinder.model.runfile import read_run
     from rejoinder.reports import (
         render_badge,
         render_csv,
@@ -58,7 +59,6 @@ def command(
         render_markdown,
         summarize,
     )
-    from rejoinder.runfile import read_run
 
     loaded = read_run(run)
     written: dict[str, str] = {}

@@ -12,7 +12,7 @@ reports. The files beside this module are the only truth:
     one definition per stream event type; its ``x-`` annotations tell the stream fold what the event does.
 ``error.schema.json``
     the body of a refused request.
-``neighbours.schema.json``
+``operations.schema.json``
     the operations beside create: retrieve, cancel, delete, input_items, input_tokens, compact, models
     (:func:`load_operations`).
 ``dialects/*.toml``
@@ -27,12 +27,12 @@ reports. The files beside this module are the only truth:
 from __future__ import annotations
 
 from rejoinder.contract._dialect import Dialect, EventSpec, load_dialect
-from rejoinder.contract._explain import SchemaError, Validator
 from rejoinder.contract._features import Feature, every_feature, features_of, load_features, read_features
-from rejoinder.contract._neighbours import Operation, load_operations
+from rejoinder.contract._operations import Operation, load_operations
 from rejoinder.contract._rules import FAMILIES, Rule, load_rules
-from rejoinder.contract._schemas import View, load_schema, request_schema
+from rejoinder.contract._schemas import SchemaVariant, load_schema, request_schema
 from rejoinder.contract._source import DEFAULT_DIALECT, dialect_names
+from rejoinder.validation import SchemaError, Validator
 
 __all__ = [
     "DEFAULT_DIALECT",
@@ -43,8 +43,8 @@ __all__ = [
     "Operation",
     "Rule",
     "SchemaError",
+    "SchemaVariant",
     "Validator",
-    "View",
     "dialect_names",
     "every_feature",
     "features_of",

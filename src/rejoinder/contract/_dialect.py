@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from rejoinder.contract import _source
-from rejoinder.contract._explain import Validator
-from rejoinder.contract._neighbours import Operation, operations_of
+from rejoinder.contract._operations import Operation, operations_of
 from rejoinder.contract._overlay import SCHEMAS
 from rejoinder.contract._rules import Rule
-from rejoinder.contract._schemas import Schema, View, schema_of, view_of
+from rejoinder.contract._schemas import Schema, SchemaVariant, schema_of, view_of
 from rejoinder.contract._source import DEFAULT_DIALECT, Source, dialect_names
 from rejoinder.contract._vocabulary import escape, fail
-from rejoinder.verdict import Level
+from rejoinder.model.verdict import Level
+from rejoinder.validation import Validator
 
 Role = Literal[
     "snapshot",
@@ -113,7 +113,7 @@ class Dialect:
         """Return a fresh copy of the dialect's schema of that name (as :func:`~rejoinder.contract.load_schema`)."""
         return deepcopy(schema_of(self._from, name))
 
-    def request_schema(self, view: View = View.PERMISSIVE) -> Schema:
+    def request_schema(self, view: SchemaVariant = SchemaVariant.PERMISSIVE) -> Schema:
         """Return a fresh copy of the dialect's request schema in the given view."""
         return deepcopy(view_of(self._from, view))
 

@@ -12,9 +12,9 @@ from importlib.resources import files
 from typing import Any
 
 from rejoinder.contract._dialect import Dialect
-from rejoinder.contract._explain import Validator
-from rejoinder.contract._schemas import View
+from rejoinder.contract._schemas import SchemaVariant
 from rejoinder.errors import ContractError, UsageError
+from rejoinder.validation import Validator
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def load_features() -> Mapping[str, Feature]:
 
 def features_of(dialect: Dialect) -> list[Feature]:
     """Return the features that a dialect defines: those whose example or operation it has."""
-    sound = Validator(dialect.request_schema(View.GENERATION))
+    sound = Validator(dialect.request_schema(SchemaVariant.GENERATION))
     return [feature for feature in load_features().values() if _defines(dialect, sound, feature)]
 
 

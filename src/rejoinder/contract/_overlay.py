@@ -1,7 +1,7 @@
 """Overlays: what a dialect's schemas have beyond or instead of those they are laid over, as data.
 
 An overlay is the table ``overlay`` of a dialect file (TOML, or the same structure as JSON). It has one table for each
-schema that differs (``request``, ``response``, ``events``, ``error``, ``neighbours``), and that table has up to five
+schema that differs (``request``, ``response``, ``events``, ``error``, ``operations``), and that table has up to five
 operations, which are applied in this order:
 
 ``remove``
@@ -39,12 +39,12 @@ from copy import deepcopy
 from typing import Any, Final
 
 from rejoinder.contract._vocabulary import check, fail, find, reachable, steps
-from rejoinder.verdict import ABSENT
+from rejoinder.model.verdict import ABSENT
 
-SCHEMAS: Final = ("request", "response", "events", "error", "neighbours")
+SCHEMAS: Final = ("request", "response", "events", "error", "operations")
 OPERATIONS: Final = ("remove", "exclude", "replace", "add", "include")
 #: Schemas whose definitions are looked up by name instead of being reached from a root.
-_LIBRARIES: Final = frozenset({"events", "neighbours"})
+_LIBRARIES: Final = frozenset({"events", "operations"})
 
 
 def apply(schema: Mapping[str, Any], overlay: Mapping[str, Any], *, name: str, file: str) -> dict[str, Any]:

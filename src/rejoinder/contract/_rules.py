@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from rejoinder.errors import ContractError
-from rejoinder.verdict import Level
+from rejoinder.model.verdict import Level
 
 FAMILIES: Final[Mapping[str, str]] = {
     "HTTP": "HTTP envelope",

@@ -18,7 +18,7 @@ from rejoinder.errors import ContractError
 Schema = dict[str, Any]
 
 
-class View(StrEnum):
+class SchemaVariant(StrEnum):
     """A reading of the request schema.
 
     ``permissive``: open objects and every null of the sources; what it refuses is surely invalid. ``closed``: the same
@@ -40,7 +40,7 @@ def _read(name: str) -> Schema:
 
 
 def load_schema(name: str, *, dialect: str | Path | None = None) -> Schema:
-    """Return a fresh copy of the schema ``request``, ``response``, ``events``, ``error`` or ``neighbours``.
+    """Return a fresh copy of the schema ``request``, ``response``, ``events``, ``error`` or ``operations``.
 
     JSON Schema 2020-12. Without a dialect it is the file as it stands (the seed's own text for request and response);
     with one, a name or the path of a dialect file, it carries the dialect's overlays and response parameters.
@@ -77,7 +77,7 @@ def _build(source: Source, name: str) -> Schema:
     return schema
 
 
-def request_schema(view: View = View.PERMISSIVE, *, dialect: str | Path = DEFAULT_DIALECT) -> Schema:
+def request_schema(view: SchemaVariant = SchemaVariant.PERMISSIVE, *, dialect: str | Path = DEFAULT_DIALECT) -> Schema:
     """Return a fresh copy of the request schema in the given view.
 
     ``dialect`` is the name of a shipped dialect or the path of a dialect file of one's own. Raises
@@ -86,16 +86,16 @@ def request_schema(view: View = View.PERMISSIVE, *, dialect: str | Path = DEFAUL
     return deepcopy(view_of(_source.read(dialect), view))
 
 
-def view_of(source: Source, view: View) -> Schema:
+def view_of(source: Source, view: SchemaVariant) -> Schema:
     """Return a view of the dialect's request schema; not a copy, do not change it."""
     return _remember(source, f"request, {view}", lambda: _in_view(schema_of(source, "request"), view))
 
 
-def _in_view(schema: Schema, view: View) -> Schema:
+def _in_view(schema: Schema, view: SchemaVariant) -> Schema:
     viewed = schema
-    if view is not View.PERMISSIVE:
+    if view is not SchemaVariant.PERMISSIVE:
         viewed = _close(viewed)
-    if view is View.GENERATION:
+    if view is SchemaVariant.GENERATION:
         viewed = _undisputed(viewed)
     return viewed
 

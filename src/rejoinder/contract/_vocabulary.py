@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from rejoinder.errors import ContractError
-from rejoinder.verdict import ABSENT
+from rejoinder.model.verdict import ABSENT
 
 _ANNOTATIONS: Final = frozenset(
     {"$schema", "$id", "$defs", "$comment", "title", "description", "default", "examples", "deprecated"}

@@ -1,7 +1,7 @@
 """The sandbox: a correct, deterministic Responses endpoint, and faults that break one thing each.
 
-:class:`Sandbox` needs no server library: it answers a :class:`~rejoinder.exchange.Request` with a :class:`Reply`, or
-with a whole :class:`~rejoinder.exchange.Exchange` for tests in one process. :func:`app`, :func:`running` and
+:class:`Sandbox` needs no server library: it answers a :class:`~rejoinder.model.exchange.Request` with a :class:`Reply`,
+or with a whole :class:`~rejoinder.model.exchange.Exchange` for tests in one process. :func:`app`, :func:`running` and
 :func:`serve` put it behind a real server; they are imported on first use.
 
 What the sandbox says depends on the request alone. It is a parrot: the answer is every text of the context, word by
@@ -20,38 +20,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rejoinder.sandbox._generate import MODELS
-from rejoinder.sandbox._reply import Occasion, Piece, Reply
-from rejoinder.sandbox.core import Sandbox, post, record
-from rejoinder.sandbox.exercises import Exercise, exercises
+from rejoinder.sandbox.endpoint.core import Sandbox, post, record
+from rejoinder.sandbox.endpoint.generate import MODELS
+from rejoinder.sandbox.endpoint.reply import Occasion, Piece, Reply
 from rejoinder.sandbox.faults import FAULTS, Condition, Fault
+from rejoinder.sandbox.sample_requests import SampleRequest, sample_requests
 
 if TYPE_CHECKING:
-    from rejoinder.sandbox.server import SERVER_FAULTS, app, running, serve
+    from rejoinder.sandbox.endpoint.server import SERVER_FAULTS, app, running, serve
 
 __all__ = [
     "FAULTS",
     "MODELS",
     "SERVER_FAULTS",
     "Condition",
-    "Exercise",
     "Fault",
     "Occasion",
     "Piece",
     "Reply",
+    "SampleRequest",
     "Sandbox",
     "app",
-    "exercises",
     "post",
     "record",
     "running",
+    "sample_requests",
     "serve",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in ("SERVER_FAULTS", "app", "running", "serve"):
-        from rejoinder.sandbox import server
+        from rejoinder.sandbox.endpoint import server
 
         return getattr(server, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The HTTP client: one request in, one :class:`~rejoinder.exchange.Exchange` out, whatever the server does.
+"""The HTTP client: one request in, one :class:`~rejoinder.model.exchange.Exchange` out, whatever the server does.
 
 It stays below ``httpx.AsyncClient`` and drives a transport directly, because a client that keeps cookies, prepares
 redirects or decodes bodies acts on what an endpoint says, and a judge must only write it down.
@@ -23,7 +23,7 @@ import httpx
 
 from rejoinder import __version__
 from rejoinder.errors import UsageError
-from rejoinder.exchange import Chunk, Exchange, Headers, Outcome, Request, parse_json
+from rejoinder.model.exchange import Chunk, Exchange, Headers, Outcome, Request, parse_json
 from rejoinder.wire.redact import Redactor
 
 # How the details of time-outs begin that struck before a request was sent.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
 
-from rejoinder.exchange import Chunk, Headers
+from rejoinder.model.exchange import Chunk, Headers
 
 REDACTED: Final = "[redacted]"
 MASK: Final = "*"

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from rejoinder.contract import DEFAULT_DIALECT
 from rejoinder.errors import NotAnEndpointError, TargetError, UnauthorizedError, UnreachableError, UsageError
-from rejoinder.exchange import Exchange, Outcome
+from rejoinder.model.exchange import Exchange, Outcome
 from rejoinder.wire.client import NO_CONNECTION, NO_HANDSHAKE, Client, ClientOptions
 
 CASE: Final = "preflight"
@@ -117,7 +117,7 @@ async def find_target(
     """
     candidates = candidate_urls(url)
     owned = Client(candidates[0], key=key, options=options) if client is None else None
-    search = _Search(client or owned or _unreachable(), key, model, dialect, deadline)
+    search = _TargetFinder(client or owned or _unreachable(), key, model, dialect, deadline)
     try:
         for candidate in candidates:
             target = await search.try_at(candidate, last=candidate == candidates[-1])
@@ -134,7 +134,7 @@ def _unreachable() -> NoReturn:
 
 
 @dataclass(slots=True)
-class _Search:
+class _TargetFinder:
     client: Client
     key: str | None
     model: str | None

@@ -1,0 +1,538 @@
+"""Background work: what create answers, polling, cancelling, and streams that are told again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.json_diff import first_difference
+from rejoinder.conformance.judging.problems import get, in_response, is_integer
+from rejoinder.conformance.judging.registry import Declined, Subject, check
+from rejoinder.conformance.judging.turns import (
+    LACKING,
+    RUNNING,
+    TERMINAL,
+    is_broken,
+    is_refusal,
+    is_replay,
+    replayed,
+    retrieved,
+    state,
+    status_code,
+    told,
+)
+from rejoinder.model.exchange import Outcome, parse_json
+from rejoinder.model.verdict import ABSENT, Problem
+from rejoinder.wire.sse import read_events
+
+_RANK: Final = {"queued": 0, "in_progress": 1} | dict.fromkeys(TERMINAL, 2)
+_ENDS: Final = ("response.completed", "response.incomplete", "response.failed", "response.cancelled", "error")
+
+
+def _at(view: ExchangeView, message: str, pointer: str = "", **details: Any) -> Problem:
+    return Problem(message, pointer=pointer, exchange=view.exchange.id, **details)
+
+
+def _runs(case: CaseView, role: str = "first") -> bool:
+    """Whether the endpoint took up a request as background work."""
+    view = case.get(role)
+    response = told(view)
+    return response is not None and view is not None and view.is_plain and state(response) in RUNNING
+
+
+@check("BGR-01", Subject.PLAIN, needs=lambda view: view.request.get("background") is True and view.response is not None)
+def background_answers_at_once(view: ExchangeView) -> Iterator[Problem]:
+    """A plain request with background true must be answered queued or in progress, without output, as background."""
+    response = view.response or {}
+    for name, right, expected in (
+        ("status", response.get("status") in RUNNING, "queued or in_progress"),
+        ("output", not response.get("output"), []),
+        ("background", response.get("background", True) is True, True),
+    ):
+        if not right:
+            yield in_response(
+                view,
+                f"The reply to a request in the background has another {name}.",
+                f"/{name}",
+                expected=expected,
+                actual=response.get(name, ABSENT),
+            )
+
+
+def _is_kept_from_background(case: CaseView) -> bool:
+    status = status_code(case.get("not-stored"))
+    return _runs(case) and (status == 200 or is_refusal(status) or is_broken(status))
+
+
+@check("BGR-02", Subject.CASE, needs=_is_kept_from_background)
+def background_must_be_stored(case: CaseView) -> Iterator[Problem]:
+    """On an endpoint that works in the background, background with store false must get a 4xx."""
+    view = case.get("not-stored")
+    assert view is not None
+    if not is_refusal(status_code(view)):
+        yield _at(
+            view,
+            f"A background request that is not to be stored is answered with status {status_code(view)}.",
+            "/store",
+            expected="a 4xx status",
+            actual=status_code(view),
+        )
+
+
+def _polls(case: CaseView) -> list[ExchangeView]:
+    return [
+        view for view in case.views if view.exchange.role.partition("-")[0] == "poll" and retrieved(view) is not None
+    ]
+
+
+@check("BGR-03", Subject.CASE, needs=lambda case: _runs(case) and bool(_polls(case)))
+def polling_comes_to_an_end(case: CaseView) -> Iterator[Problem]:
+    """A background response is polled until its status is terminal, as long as one request of the run may take.
+
+    Its status may only go from queued over in_progress to an end.
+    """
+    polls = _polls(case)
+    before = state(told(case.get("first")))
+    for view in polls:
+        now = state(retrieved(view))
+        if _RANK.get(now, 0) < _RANK.get(before, 0):
+            yield _at(
+                view,
+                f"A background response goes back from {before} to {now}.",
+                "/status",
+                expected=f"{before} or later",
+                actual=now,
+                kind="backwards",
+            )
+        before = now
+    if before not in TERMINAL and len(polls) > 1:
+        seconds = polls[-1].exchange.started_at - polls[0].exchange.started_at
+        yield _at(
+            polls[-1],
+            f"A background response was still {before} after {seconds:.0f} s.",
+            "/status",
+            expected="a terminal status",
+            actual=before,
+            kind="endless",
+        )
+
+
+def _was_cancelled(case: CaseView) -> ExchangeView | None:
+    view = case.get("cancel")
+    return view if _runs(case) and view is not None and status_code(view) not in (0, *LACKING) else None
+
+
+@check(
+    "BGR-04",
+    Subject.CASE,
+    needs=lambda case: _was_cancelled(case) is not None and case.get("get-cancelled") is not None,
+)
+def cancel_cancels(case: CaseView) -> Iterator[Problem | Declined]:
+    """A background response is cancelled at once and retrieved until it is at its end, which must be cancelled.
+
+    Where the work was over before the cancel came, nothing is shown.
+    """
+    view, after = _was_cancelled(case), case.get("get-cancelled")
+    assert view is not None
+    now, then = state(retrieved(view)), state(retrieved(after))
+    first = next((v for v in case.views if v.exchange.role.startswith("get-cancelled")), None)
+    if now == "cancelled" and then not in ("cancelled", ABSENT) and after is not None:
+        yield _at(
+            after,
+            "A cancelled response does not stay cancelled.",
+            "/status",
+            expected="cancelled",
+            actual=then,
+            kind="undone",
+        )
+    elif now in RUNNING:
+        yield _at(
+            view,
+            "A cancel was accepted, and the response goes on.",
+            "/status",
+            expected="cancelled",
+            actual=now,
+            kind="ignored",
+        )
+    elif now == "cancelled":
+        return
+    elif state(retrieved(first)) in RUNNING:
+        yield _at(
+            view,
+            f"A background response that is running cannot be cancelled: status {status_code(view)}.",
+            expected=200,
+            actual=status_code(view),
+            kind="refused",
+        )
+    else:
+        yield Declined("The response was at its end before the cancel came.")
+
+
+@check("BGR-05", Subject.CASE, needs=lambda case: _cancelled_once(case) and status_code(case.get("cancel-again")) != 0)
+def cancel_is_idempotent(case: CaseView) -> Iterator[Problem]:
+    """A response that was cancelled is cancelled again: 200, and cancelled as before."""
+    view = case.get("cancel-again")
+    assert view is not None
+    if status_code(view) != 200 or state(retrieved(view)) != "cancelled":
+        yield _at(
+            view,
+            "A second cancel is not answered like the first.",
+            "/status" if status_code(view) == 200 else "",
+            expected="200, cancelled",
+            actual=f"{status_code(view)}, {state(retrieved(view))}",
+        )
+
+
+def _cancelled_once(case: CaseView) -> bool:
+    states = [state(retrieved(case.get(role))) for role in ("cancel", "get-cancelled")]
+    return states == ["cancelled", "cancelled"]
+
+
+def _cancelled_late(case: CaseView) -> ExchangeView | None:
+    view, end = case.get("cancel"), retrieved(case.get("poll"))
+    late = state(end) in ("completed", "incomplete", "failed")
+    return view if late and view is not None and status_code(view) not in (0, *LACKING) else None
+
+
+@check("BGR-06", Subject.CASE, needs=lambda case: _cancelled_late(case) is not None)
+def cancel_comes_too_late(case: CaseView) -> Iterator[Problem]:
+    """A background response at its end is cancelled: a 4xx or the response is right, and it must not change."""
+    view, end = _cancelled_late(case), state(retrieved(case.get("poll")))
+    assert view is not None
+    if is_broken(status_code(view)):
+        yield _at(
+            view,
+            f"The cancel of a finished response is answered with status {status_code(view)}.",
+            expected="a 4xx status, or the response",
+            actual=status_code(view),
+            kind="5xx",
+        )
+    for later in (view, case.get("get-after")):
+        now = state(retrieved(later))
+        if later is not None and now not in (end, ABSENT):
+            yield _at(
+                later,
+                "A cancel changed the status of a finished response.",
+                "/status",
+                expected=end,
+                actual=now,
+                kind="changed",
+            )
+            return
+
+
+def _foreground(case: CaseView) -> bool:
+    view = case.get("first")
+    return told(view) is not None and view is not None and view.request.get("background") is not True
+
+
+@check(
+    "BGR-07",
+    Subject.CASE,
+    needs=lambda case: _foreground(case) and status_code(case.get("cancel")) not in (0, *LACKING),
+)
+def only_background_is_cancellable(case: CaseView) -> Iterator[Problem]:
+    """A finished response that was not made in the background is cancelled; a 4xx is right."""
+    view = case.get("cancel")
+    assert view is not None
+    status = status_code(view)
+    if status == 200 or is_broken(status):
+        yield _at(
+            view,
+            f"The cancel of a response that was not made in the background is answered with status {status}.",
+            expected="a 4xx status",
+            actual=status,
+            kind="5xx" if status >= 500 else "accepted",
+        )
+
+
+@check("BGR-08", Subject.CASE, needs=lambda case: _runs(case) and status_code(case.get("stream")) != 0)
+def background_can_be_streamed(case: CaseView) -> Iterator[Problem]:
+    """On an endpoint that works in the background, the same request with stream true must not be refused."""
+    view = case.get("stream")
+    assert view is not None
+    status = status_code(view)
+    if is_refusal(status) or is_broken(status):
+        yield _at(
+            view,
+            f"A background request with stream true is refused with status {status}.",
+            "/stream",
+            expected=200,
+            actual=status,
+        )
+
+
+def _original(case: CaseView) -> list[dict[str, Any]]:
+    """Return the events of a whole background stream, without what may differ from reading to reading."""
+    view = case.get("stream")
+    if view is None or not view.is_stream or view.exchange.outcome is not Outcome.COMPLETE:
+        return []
+    return [_plain(event.data) for event in view.events if event.data]
+
+
+def _plain(event: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in event.items() if name != "obfuscation"}
+
+
+def _again(case: CaseView, role: str) -> list[dict[str, Any]]:
+    view = case.get(role)
+    return [] if view is None else [_plain(event) for event in replayed(view)]
+
+
+@check("BGR-09", Subject.CASE, needs=lambda case: bool(_original(case)) and is_replay(case.get("replay")))
+def replay_is_identical(case: CaseView) -> Iterator[Problem]:
+    """The stream of a finished background response is retrieved and compared with the first reading, event by event."""
+    view = case.get("replay")
+    assert view is not None
+    if view.exchange.outcome is not Outcome.COMPLETE:
+        return  # BGR-13 tells of replays that do not end
+    difference = first_difference(_original(case), _again(case, "replay"))
+    if difference:
+        pointer, expected, actual = difference
+        yield _at(view, "A replay differs from the stream.", pointer, expected=expected, actual=actual)
+
+
+def _start(view: ExchangeView | None) -> int | None:
+    path = "" if view is None else view.exchange.request.path
+    text = path.partition("starting_after=")[2]
+    return int(text) if text.isdecimal() else None
+
+
+def _resumed(case: CaseView) -> list[ExchangeView]:
+    """Return the replays from behind an event of a stream whose events are numbered."""
+    numbers = [event.get("sequence_number") for event in _original(case)]
+    if not numbers or not all(map(is_integer, numbers)):
+        return []
+    roles = ("replay-middle", "replay-cut")
+    return [view for view in case.views if view.exchange.role.startswith(roles) and is_replay(view)]
+
+
+@check("BGR-10", Subject.CASE, needs=lambda case: bool(_resumed(case)))
+def replay_starts_after(case: CaseView) -> Iterator[Problem]:
+    """A replay with starting_after must hold exactly the events with greater sequence numbers.
+
+    A long stream is replayed from its middle, a short one from behind each of its events.
+    """
+    for view in _resumed(case):
+        start = _start(view)
+        if start is None or view.exchange.outcome is not Outcome.COMPLETE:
+            continue
+        expected = [event for event in _original(case) if event["sequence_number"] > start]
+        actual = [_plain(event) for event in replayed(view)]
+        numbers = [[event.get("sequence_number") for event in events] for events in (expected, actual)]
+        difference = first_difference(expected, actual)
+        if numbers[0] != numbers[1]:
+            yield _at(
+                view,
+                f"A replay with starting_after={start} holds other events than those after it.",
+                "/sequence_number",
+                expected=numbers[0],
+                actual=numbers[1],
+            )
+        elif difference:
+            pointer, once, again = difference
+            yield _at(
+                view,
+                f"A replay with starting_after={start} differs from the stream.",
+                pointer,
+                expected=once,
+                actual=again,
+                kind="content",
+            )
+
+
+@check("BGR-11", Subject.CASE, needs=lambda case: is_replay(case.get("replay-end")))
+def replay_past_the_end_ends(case: CaseView) -> Iterator[Problem]:
+    """A replay with starting_after at the last sequence number must end by itself within 20 s, without events."""
+    view = case.get("replay-end")
+    assert view is not None
+    if view.exchange.outcome in (Outcome.CANCELLED, Outcome.TIMEOUT):
+        yield _at(view, "A replay that starts after the last event does not end.", kind="hang")
+    elif replayed(view):
+        yield _at(
+            view,
+            "A replay that starts after the last event holds events.",
+            "/sequence_number",
+            expected=[],
+            actual=[event.get("sequence_number") for event in replayed(view)],
+            kind="events",
+        )
+
+
+def _bad_start(case: CaseView) -> bool:
+    asked = [status_code(case.get(role)) for role in ("replay-negative", "replay-word")]
+    return is_replay(case.get("replay")) and any(asked)
+
+
+@check("BGR-12", Subject.CASE, needs=_bad_start)
+def bad_start_is_refused(case: CaseView) -> Iterator[Problem]:
+    """starting_after is sent as -3 and as a word: a 4xx is right, for -3 also all events, since all come after it."""
+    everything = _again(case, "replay")
+    for role, value in (("replay-negative", "-3"), ("replay-word", "a word")):
+        view = case.get(role)
+        status = status_code(view)
+        if view is None or status == 0 or is_refusal(status):
+            continue
+        if role == "replay-negative" and status == 200 and _again(case, role) == everything:
+            continue
+        yield _at(
+            view,
+            f"A replay with {value} as starting_after is answered with status {status}.",
+            expected="a 4xx status",
+            actual=status,
+            kind=f"{role} {'5xx' if is_broken(status) else status}",
+        )
+
+
+def _ended_otherwise(case: CaseView) -> ExchangeView | None:
+    """Return the replay of a response that did not end completed."""
+    view = case.get("replay")
+    ends = (state(told(case.get("stream"))), state(retrieved(case.get("get-cancelled"))))
+    otherwise = any(end in ("incomplete", "failed", "cancelled") for end in ends)
+    return view if otherwise and is_replay(view) else None
+
+
+@check("BGR-13", Subject.CASE, needs=lambda case: _ended_otherwise(case) is not None)
+def every_replay_ends(case: CaseView) -> Iterator[Problem]:
+    """The replay of a response that was cut short, or cancelled, must end by itself within 20 s."""
+    view = _ended_otherwise(case)
+    assert view is not None
+    if view.exchange.outcome in (Outcome.CANCELLED, Outcome.TIMEOUT):
+        yield _at(view, "The replay of a response that is not completed does not end.", kind="hang")
+
+
+@check("BGR-14", Subject.CASE, needs=lambda case: is_replay(case.get("attached")))
+def attaching_follows_to_the_end(case: CaseView) -> Iterator[Problem]:
+    """The stream of a background response is left at its beginning and retrieved at once: it must go to its end."""
+    view = case.get("attached")
+    assert view is not None
+    events = replayed(view)
+    if view.exchange.outcome is not Outcome.COMPLETE or get(events[-1] if events else None, "type") not in _ENDS:
+        yield _at(
+            view,
+            "A stream that was taken up again does not go to the end of the response.",
+            "/type",
+            expected="a terminal event",
+            actual=get(events[-1], "type") if events else view.exchange.outcome.value,
+        )
+
+
+def _replayed_foreground(case: CaseView) -> bool:
+    can_get = retrieved(case.get("get")) is not None
+    return _foreground(case) and can_get and status_code(case.get("replay")) not in (0, 429, 503)
+
+
+@check("BGR-15", Subject.CASE, needs=_replayed_foreground)
+def foreground_is_not_replayed(case: CaseView) -> Iterator[Problem]:
+    """The stream of a response that had none is retrieved; a 4xx is right."""
+    view = case.get("replay")
+    assert view is not None
+    if not is_refusal(status_code(view)):
+        yield _at(
+            view,
+            f"The stream of a response that had none is answered for, with status {status_code(view)}.",
+            expected="a 4xx status",
+            actual=status_code(view),
+            kind="5xx" if is_broken(status_code(view)) else view.exchange.content_type,
+        )
+
+
+def _was_left(case: CaseView) -> bool:
+    view = case.get("left")
+    return view is not None and view.exchange.outcome is Outcome.CANCELLED and retrieved(case.get("poll")) is not None
+
+
+@check("BGR-16", Subject.CASE, needs=_was_left)
+def leaving_does_not_stop(case: CaseView) -> Iterator[Problem]:
+    """The stream of a background response is left at its beginning; polling must find that it came to its end."""
+    view = case.get("poll")
+    assert view is not None
+    now = state(retrieved(view))
+    if now not in ("completed", "incomplete"):
+        yield _at(
+            view,
+            f"A background response whose reader left is {now}.",
+            "/status",
+            expected="completed or incomplete",
+            actual=now,
+        )
+
+
+def _seen(view: ExchangeView | None) -> list[dict[str, Any]]:
+    """Return the numbered events of a stream, or of what was read of it, that were received whole."""
+    frames = read_events(view.exchange.chunks)[0] if view is not None else []
+    data = [parse_json(frame.data) for frame in frames if frame.has_data and frame.terminated]
+    return [_plain(event) for event in data if isinstance(event, dict) and is_integer(event.get("sequence_number"))]
+
+
+def _taken_up(case: CaseView) -> bool:
+    whole = [case.get(role) for role in ("resumed", "whole")]
+    ended = all(is_replay(view) and view is not None and view.exchange.outcome is Outcome.COMPLETE for view in whole)
+    return ended and bool(_seen(case.get("left")))
+
+
+@check("BGR-17", Subject.CASE, needs=_taken_up)
+def resuming_loses_nothing(case: CaseView) -> Iterator[Problem]:
+    """A stream in the background is left in its middle and taken up behind the last event that was seen.
+
+    Both parts together must be the whole stream as it is replayed at the end.
+    """
+    view = case.get("resumed")
+    assert view is not None
+    whole, parts = _seen(case.get("whole")), [*_seen(case.get("left")), *_seen(view)]
+    numbers = [[event["sequence_number"] for event in events] for events in (whole, parts)]
+    difference = first_difference(whole, parts)
+    if numbers[0] != numbers[1]:
+        yield _at(
+            view,
+            "A stream that was left and taken up again has other events than the whole stream.",
+            "/sequence_number",
+            expected=numbers[0],
+            actual=numbers[1],
+            kind="events",
+        )
+    elif difference:
+        pointer, expected, actual = difference
+        yield _at(
+            view,
+            "A stream that was left and taken up again differs from the whole stream.",
+            pointer,
+            expected=expected,
+            actual=actual,
+            kind="content",
+        )
+
+
+def _ends_told(case: CaseView) -> list[tuple[ExchangeView, str]]:
+    """Return the replies to a race of a cancel with the end of a response that name an end, with that end."""
+    found = []
+    for role in ("cancel", "get-raced", "get-raced-again"):
+        view = case.get(role)
+        now = state(retrieved(view))
+        if view is not None and now in TERMINAL:
+            found.append((view, now))
+    for role in ("left", "raced"):
+        view = case.get(role)
+        kinds = [str(event.get("type")).removeprefix("response.") for event in _seen(view)]
+        found += [(view, kind) for kind in kinds if view is not None and kind in TERMINAL]
+    return found
+
+
+@check("BGR-18", Subject.CASE, needs=lambda case: state(retrieved(case.get("get-raced"))) in TERMINAL)
+def a_race_has_one_end(case: CaseView) -> Iterator[Problem]:
+    """Three responses in the background are cancelled, sooner and later, while their streams are read.
+
+    The reply to the cancel, the end of the stream and two retrieves afterwards must not name different ends.
+    """
+    end = state(retrieved(case.get("get-raced")))
+    for view, told_end in _ends_told(case):
+        if told_end != end:
+            yield _at(
+                view,
+                f"A response that was cancelled while its stream was read is both {end} and {told_end}.",
+                "/status",
+                expected=end,
+                actual=told_end,
+                kind=view.exchange.role,
+            )

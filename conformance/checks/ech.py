@@ -1,0 +1,397 @@
+"""What responses repeat of their request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.problems import get, in_response, is_integer, is_set
+from rejoinder.conformance.judging.registry import Subject, check
+from rejoinder.model.verdict import ABSENT, Problem
+
+# Fields whose value comes back as it is.
+_PLACES: Final = (
+    ("instructions",),
+    ("tool_choice",),
+    ("parallel_tool_calls",),
+    ("previous_response_id",),
+    ("truncation",),
+    ("background",),
+    ("text", "format"),
+    ("reasoning", "effort"),
+    ("max_tool_calls",),
+    ("user",),
+)
+_DEFAULTS: Final[Mapping[tuple[str, ...], Any]] = {
+    ("tool_choice",): "auto",
+    ("truncation",): "disabled",
+    ("parallel_tool_calls",): True,
+    ("background",): False,
+    ("text", "format", "type"): "text",
+}
+# Numbers pass through single precision in some engines.
+_PRECISION: Final = 1e-5
+
+
+def _counts(view: ExchangeView) -> bool:
+    """Whether the request is one whose values are to be repeated: of a good create, not of one that was corrected."""
+    return view.response is not None and not {"invalid", "edge"} & {*view.exchange.tags}
+
+
+def _pointer(place: tuple[str, ...]) -> str:
+    return "/" + "/".join(place)
+
+
+def _is_there(view: ExchangeView, place: tuple[str, ...]) -> bool:
+    """Whether the response has the field that holds the place; an object that is null has nothing to say."""
+    if len(place) == 1:
+        return get(view.response, *place) is not ABSENT
+    return isinstance(get(view.response, place[0]), dict)
+
+
+def _repeated(view: ExchangeView) -> list[tuple[str, ...]]:
+    if not _counts(view):
+        return []
+    return [place for place in _PLACES if is_set(get(view.request, *place)) and _is_there(view, place)]
+
+
+@check("ECH-01", Subject.RESPONSE, needs=lambda view: bool(_repeated(view)))
+def fields_are_repeated(view: ExchangeView) -> Iterator[Problem]:
+    """Every field that the request sets and the response has is compared; objects may have more fields than were sent.
+
+    A response that leaves out a field is judged by RSP-05 only.
+    """
+    for place in _repeated(view):
+        sent, back = get(view.request, *place), get(view.response, *place)
+        if not _holds(back, sent):
+            yield in_response(
+                view, f"{'.'.join(place)} is not the request's.", _pointer(place), expected=sent, actual=back
+            )
+
+
+def _holds(back: Any, sent: Any, key: str = "") -> bool:
+    """Return whether what came back says what was sent: equal, or an object with further fields."""
+    if isinstance(sent, dict):
+        if not isinstance(back, dict):
+            return False
+        return all(value is None or _holds(back.get(name), value, name) for name, value in sent.items())
+    if isinstance(sent, list):
+        if not isinstance(back, list):
+            return False
+        if key == "required":  # strict schemas come back with every property required
+            return all(value in back for value in sent)
+        return len(back) == len(sent) and all(_holds(one, other) for one, other in zip(back, sent, strict=True))
+    if isinstance(sent, (int, float)) and not isinstance(sent, bool):
+        return _is_number(back) and math.isclose(back, sent, rel_tol=_PRECISION)
+    return type(back) is type(sent) and bool(back == sent)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _own_tools(value: Any) -> list[dict[str, Any]]:
+    tools = value if isinstance(value, list) else []
+    return [tool for tool in tools if isinstance(tool, dict) and tool.get("type") in ("function", "custom")]
+
+
+@check(
+    "ECH-01",
+    Subject.RESPONSE,
+    needs=lambda view: _counts(view) and bool(_own_tools(view.request.get("tools"))) and _is_there(view, ("tools",)),
+)
+def tools_are_repeated(view: ExchangeView) -> Iterator[Problem]:
+    """Function and custom tools are found by type and name; descriptions and parameters must hold what was sent."""
+    back = _own_tools(get(view.response, "tools"))
+    for index, tool in enumerate(_own_tools(view.request.get("tools"))):
+        twins = [twin for twin in back if all(twin.get(name) == tool.get(name) for name in ("type", "name"))]
+        twin = twins[0] if twins else ABSENT
+        if not any(_holds(twin, tool) for twin in twins):
+            yield in_response(
+                view,
+                "A tool is not repeated as it was sent." if is_set(twin) else "A tool is not repeated.",
+                f"/tools/{index}",
+                expected=tool,
+                actual=twin,
+            )
+
+
+def _hosted_sent(view: ExchangeView) -> bool:
+    """Whether the request has tools that the endpoint runs, and the response repeats tools."""
+    tools = view.request.get("tools")
+    sent = [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    return _counts(view) and len(sent) > len(_own_tools(sent)) and isinstance(get(view.response, "tools"), list)
+
+
+@check("ECH-01", Subject.RESPONSE, needs=_hosted_sent)
+def hosted_tools_stay_hosted(view: ExchangeView) -> Iterator[Problem]:
+    """Where the request has tools that the endpoint runs, no function may come back that it does not have.
+
+    Hosted tools may come back under another name of the same tool, or not at all.
+    """
+    sent = {tool.get("name") for tool in _own_tools(view.request.get("tools"))}
+    for index, tool in enumerate(get(view.response, "tools")):
+        if get(tool, "type") == "function" and tool.get("name") not in sent:
+            yield in_response(
+                view,
+                "A tool that the endpoint runs is repeated as a function.",
+                f"/tools/{index}",
+                expected=[get(hosted, "type") for hosted in view.request["tools"]],
+                actual=tool,
+                kind="coerced",
+            )
+
+
+def _sampled(view: ExchangeView) -> bool:
+    return _counts(view) and any(get(view.response, name) is not ABSENT for name in ("temperature", "top_p"))
+
+
+@check("ECH-02", Subject.RESPONSE, needs=_sampled)
+def sampling_is_repeated(view: ExchangeView) -> Iterator[Problem]:
+    """Values are compared in single precision. top_p is not compared at a temperature of 0, where it has no meaning.
+
+    null is taken where the request set nothing.
+    """
+    for name in ("temperature", "top_p"):
+        sent, back = get(view.request, name), get(view.response, name)
+        if back is ABSENT or (back is None and not is_set(sent)):
+            continue
+        if not _is_number(back):
+            yield in_response(
+                view, f"{name} is not a number.", f"/{name}", expected="a number", actual=back, kind="type"
+            )
+        elif _is_number(sent) and not _settled_otherwise(view, name) and not _close(back, sent):
+            yield in_response(view, f"{name} is not the request's.", f"/{name}", expected=sent, actual=back)
+
+
+def _close(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=_PRECISION, abs_tol=_PRECISION)
+
+
+def _settled_otherwise(view: ExchangeView, name: str) -> bool:
+    """Whether engines replace the value: near-zero temperatures by a floor, top_p of greedy sampling by 1."""
+    temperature = get(view.request, "temperature")
+    near_zero = _is_number(temperature) and temperature < 0.01
+    return near_zero and (name == "top_p" or temperature > 0)
+
+
+@check("ECH-03", Subject.RESPONSE, needs=lambda view: _counts(view) and _is_there(view, ("max_output_tokens",)))
+def limit_is_repeated(view: ExchangeView) -> Iterator[Problem]:
+    """The response's max_output_tokens, where it has one, is compared with the request's."""
+    sent, back = get(view.request, "max_output_tokens"), get(view.response, "max_output_tokens")
+    if is_set(sent):
+        if back != sent:
+            yield in_response(
+                view, "max_output_tokens is not the request's.", "/max_output_tokens", expected=sent, actual=back
+            )
+    elif back is not None and not (is_integer(back) and back > 0):
+        yield in_response(
+            view,
+            "max_output_tokens is no limit.",
+            "/max_output_tokens",
+            expected="null or a positive integer",
+            actual=back,
+            kind="type",
+        )
+
+
+def _defaulted(view: ExchangeView) -> list[tuple[str, ...]]:
+    if not _counts(view):
+        return []
+    return [
+        place for place in _DEFAULTS if not is_set(get(view.request, place[0])) and is_set(get(view.response, *place))
+    ]
+
+
+@check("ECH-04", Subject.RESPONSE, needs=lambda view: bool(_defaulted(view)))
+def defaults_are_documented(view: ExchangeView) -> Iterator[Problem]:
+    """Fields that the request leaves out or sets to null are looked at where the response has a value for them.
+
+    store is left to ECH-07, because some endpoints are not allowed to store.
+    """
+    for place in _defaulted(view):
+        back = get(view.response, *place)
+        if back != _DEFAULTS[place] or type(back) is not type(_DEFAULTS[place]):
+            yield in_response(
+                view,
+                f"The default of {'.'.join(place)} is not the documented one.",
+                _pointer(place),
+                expected=_DEFAULTS[place],
+                actual=back,
+            )
+
+
+def _has_metadata(view: ExchangeView) -> bool:
+    return _counts(view) and bool(view.request.get("metadata")) and _is_there(view, ("metadata",))
+
+
+@check("ECH-05", Subject.RESPONSE, needs=_has_metadata)
+def metadata_round_trips(view: ExchangeView) -> Iterator[Problem]:
+    """The response's metadata, where it has any, must equal the request's; one request sends as much as is allowed."""
+    sent, back = view.request["metadata"], get(view.response, "metadata")
+    if back == sent:
+        return
+    if not isinstance(back, dict):
+        yield in_response(view, "The metadata did not come back.", "/metadata", expected=sent, actual=back, kind="lost")
+        return
+    for kind, names in (
+        ("lost", [name for name in sent if name not in back]),
+        ("added", [name for name in back if name not in sent]),
+        ("changed", [name for name in sent if name in back and back[name] != sent[name]]),
+    ):
+        if names:
+            yield in_response(
+                view,
+                f"Metadata was {kind}: {len(names)} of {len(sent)} pairs.",
+                "/metadata",
+                expected={name: sent.get(name, ABSENT) for name in names[:1] if name in sent},
+                actual={name: back[name] for name in names[:1] if name in back},
+                kind=kind,
+            )
+
+
+def _asked_for_tier(view: ExchangeView) -> bool:
+    tier = view.request.get("service_tier")
+    return _counts(view) and tier not in (None, "auto") and isinstance(get(view.response, "service_tier"), str)
+
+
+@check("ECH-06", Subject.RESPONSE, needs=_asked_for_tier)
+def service_tier_is_noted(view: ExchangeView) -> Iterator[Problem]:
+    """A tier other than the one that was asked for is noted."""
+    asked, got = view.request["service_tier"], get(view.response, "service_tier")
+    if asked != got:
+        yield in_response(view, "The request was served in another tier.", "/service_tier", expected=asked, actual=got)
+
+
+@check(
+    "ECH-07",
+    Subject.RESPONSE,
+    needs=lambda view: _counts(view) and view.request.get("store") is False and _is_there(view, ("store",)),
+)
+def not_stored_is_said(view: ExchangeView) -> Iterator[Problem]:
+    """Where the request sets store to false, store of the response must not be true."""
+    if get(view.response, "store") is True:
+        yield in_response(
+            view, "store was set to false, and the response says true.", "/store", expected=False, actual=True
+        )
+
+
+def _looked_up(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
+    """Return pairs of a response that says whether it is stored, and the GET that looked for it afterwards.
+
+    What was deleted in between or belongs to another tenant is left out; so is a 404 that does not name the id, which
+    may mean that the endpoint knows no such operation.
+    """
+    created: dict[str, ExchangeView] = {}
+    pairs = []
+    for view in case.views:
+        if "second-tenant" in view.exchange.tags:
+            continue
+        steps = view.exchange.request.path.partition("?")[0].rstrip("/").rpartition("/responses/")[2]
+        identity = get(view.response, "id")
+        if view.is_create and isinstance(identity, str) and isinstance(get(view.response, "store"), bool):
+            created[identity] = view
+        elif view.exchange.request.method == "DELETE":
+            created.pop(steps, None)
+        elif view.exchange.request.method == "GET" and steps in created:
+            message = get(view.exchange.json(), "error", "message")
+            named = isinstance(message, str) and steps in message
+            if view.exchange.ok or (view.exchange.status == 404 and named):
+                pairs.append((created[steps], view))
+    return pairs
+
+
+@check("ECH-07", Subject.CASE, needs=lambda case: bool(_looked_up(case)))
+def stored_is_true(case: CaseView) -> Iterator[Problem]:
+    """A response is looked for by its id; it must be found where it says that it is stored, and only there."""
+    for view, lookup in _looked_up(case):
+        says, found = get(view.response, "store"), lookup.exchange.ok
+        if says != found:
+            yield Problem(
+                "A response says that it is stored and cannot be retrieved."
+                if says
+                else "A response says that it is not stored and can be retrieved.",
+                pointer="/store",
+                expected=found,
+                actual=says,
+                kind="lost" if says else "kept",
+                exchange=lookup.exchange.id,
+            )
+
+
+def _absent_and_null(case: CaseView) -> bool:
+    absent, nulls = case.get("absent"), case.get("nulls")
+    return (
+        absent is not None
+        and absent.exchange.ok
+        and nulls is not None
+        and nulls.exchange.status is not None
+        and nulls.exchange.status not in (429, 503)
+    )
+
+
+@check("ECH-08", Subject.CASE, needs=_absent_and_null)
+def null_is_absent(case: CaseView) -> Iterator[Problem]:
+    """The same request is sent without its optional fields and with null for those that every source lets be null.
+
+    The second must be answered, and its response must have the same values for those fields.
+    """
+    absent, nulls = case.get("absent"), case.get("nulls")
+    assert absent is not None
+    assert nulls is not None
+    if not nulls.exchange.ok:
+        yield Problem(
+            f"Optional fields that are null were refused with status {nulls.exchange.status}.",
+            expected=200,
+            actual=nulls.exchange.json() or nulls.exchange.status,
+            kind="refused",
+            exchange=nulls.exchange.id,
+        )
+        return
+    for name, value in nulls.request.items():
+        one, other = (_or_none(get(view.response, name)) for view in (absent, nulls))
+        if value is None and one != other:
+            yield in_response(
+                nulls,
+                f"{name} has another value when it is null than when it is absent.",
+                f"/{name}",
+                expected=one,
+                actual=other,
+                exchange=nulls.exchange.id,
+            )
+
+
+def _or_none(value: Any) -> Any:
+    return None if value is ABSENT else value
+
+
+def _continued(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
+    """Return pairs of views of which the second continues the first, and only the first has instructions."""
+    by_id = {get(view.response, "id"): view for view in case.views if view.is_create and view.response is not None}
+    pairs = []
+    for view in case.views:
+        previous = view.request.get("previous_response_id")
+        first = by_id.get(previous) if isinstance(previous, str) else None
+        if first is None or view.response is None or not isinstance(first.request.get("instructions"), str):
+            continue
+        if not is_set(view.request.get("instructions")):
+            pairs.append((first, view))
+    return pairs
+
+
+@check("ECH-09", Subject.CASE, needs=lambda case: bool(_continued(case)))
+def instructions_end(case: CaseView) -> Iterator[Problem]:
+    """The instructions of a response that continues another must not be those of the other's request."""
+    for first, second in _continued(case):
+        before, after = first.request["instructions"], get(second.response, "instructions")
+        if after == before:
+            yield in_response(
+                second,
+                "Instructions were carried over to the next response.",
+                "/instructions",
+                expected=None,
+                actual=after,
+                exchange=second.exchange.id,
+            )

@@ -1,0 +1,323 @@
+"""The body of refused requests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.problems import get, in_response
+from rejoinder.conformance.judging.registry import Subject, check
+from rejoinder.model.exchange import Outcome
+from rejoinder.model.verdict import ABSENT, Problem
+
+_LARGEST_ERROR: Final = 8 * 1024
+_SERVER: Final = range(500, 600)
+# What error types say of the status, in lower case without separators and the ending "error". Types that are not listed
+# say nothing that could contradict it.
+_STATUSES_OF_TYPE: Final[Mapping[str, range]] = {
+    "server": _SERVER,
+    "internalserver": _SERVER,
+    "internal": _SERVER,
+    "model": _SERVER,
+    "invalidrequest": range(400, 500),
+    "badrequest": range(400, 500),
+    "validation": range(400, 500),
+    "notfound": range(404, 405),
+    "toomanyrequests": range(429, 430),
+    "authentication": range(401, 404),
+    "permission": range(401, 404),
+}
+# What only the insides of a program look like, as the languages that servers are written in print it.
+_INSIDES: Final[Mapping[str, re.Pattern[str]]] = {
+    "a Python stack trace": re.compile(r"Traceback \(most recent call last\)|\bFile \\?\"[^\"]+\", line \d+"),
+    "a JavaScript stack trace": re.compile(r"\bat (?:\S+ )?\(?(?:file://)?/\S+\.[cm]?[jt]s:\d+:\d+|node_modules/"),
+    "a Java stack trace": re.compile(r"\bat [\w$.]+\([\w$]+\.(?:java|kt|scala):\d+\)"),
+    "a Rust panic": re.compile(r"panicked at |RUST_BACKTRACE"),
+    "a Go stack trace": re.compile(r"\bgoroutine \d+ \["),
+    "a path of a source file": re.compile(r"/(?:[\w.@-]+/)+[\w.-]+\.(?:py|rs|go|cpp|cc|hpp|h|rb|php|java|ts|js)\b"),
+}
+
+
+def _error(view: ExchangeView) -> dict[str, Any] | None:
+    body = view.exchange.json()
+    error = body.get("error") if isinstance(body, dict) else None
+    return error if isinstance(error, dict) else None
+
+
+@check("ERR-01", Subject.REFUSAL)
+def error_envelope(view: ExchangeView) -> Iterator[Problem]:
+    """The body must be a JSON object with an error object that has the keys type, message, param and code."""
+    error = _error(view)
+    if error is None:
+        body = view.exchange.json()
+        yield Problem(
+            "The body of a refusal has no error object.",
+            pointer="/error",
+            expected='{"error": {"type": ..., "message": ..., "param": ..., "code": ...}}',
+            actual=body if body is not None else view.exchange.body[:200],
+            kind="none",
+        )
+        return
+    for name in ("type", "message", "param", "code"):
+        if name not in error:
+            yield Problem(
+                f"The error of a refusal lacks {name}.", pointer=f"/error/{name}", expected="present", actual=ABSENT
+            )
+
+
+@check("ERR-02", Subject.REFUSAL, needs=lambda view: _error(view) is not None)
+def error_message_and_code(view: ExchangeView) -> Iterator[Problem]:
+    """The types of message, type and code are looked at where they are there."""
+    error = _error(view) or {}
+    message, kind, code = (error.get(name, ABSENT) for name in ("message", "type", "code"))
+    if message is not ABSENT and (not isinstance(message, str) or not message.strip()):
+        yield Problem(
+            "The error message is not a sentence.",
+            pointer="/error/message",
+            expected="a non-empty string",
+            actual=message,
+        )
+    if kind is not ABSENT and not isinstance(kind, str):
+        yield Problem("The error type is not a string.", pointer="/error/type", expected="a string", actual=kind)
+    if code is not ABSENT and code is not None and not isinstance(code, str):
+        yield Problem(
+            "The error code is not a string.", pointer="/error/code", expected="a string or null", actual=code
+        )
+
+
+@check("ERR-03", Subject.REFUSAL, needs=lambda view: isinstance(get(_error(view), "type"), str))
+def error_type_fits(view: ExchangeView) -> Iterator[Problem]:
+    """Types that are known to mean a status are compared with it.
+
+    Where the dialect names the type of a status, it must be that. The ending _error makes no difference, and where the
+    dialect has server_error, model_error will do as well.
+    """
+    kind, status = get(_error(view), "type"), view.exchange.status or 0
+    plain = _plain_type(kind)
+    meant = _STATUSES_OF_TYPE.get(plain)
+    named = view.dialect.response.get("error_types", {}).get(str(status))
+    if meant is not None and status not in meant:
+        yield Problem(
+            f"The error type {kind!r} contradicts status {status}.",
+            pointer="/error/type",
+            expected="a type for the status",
+            actual=kind,
+            kind=f"{status // 100}xx",
+        )
+    elif named and plain != _plain_type(named) and (plain, named) != ("model", "server_error"):
+        yield Problem(
+            f"The error type for status {status} is not the dialect's.",
+            pointer="/error/type",
+            expected=named,
+            actual=kind,
+            kind="name",
+        )
+
+
+def _plain_type(kind: str) -> str:
+    return re.sub(r"[^a-z]", "", kind.lower()).removesuffix("error")
+
+
+def _field_at_fault(view: ExchangeView) -> str:
+    return next((tag.partition(":")[2] for tag in view.exchange.tags if tag.startswith("param:")), "")
+
+
+def _has_param(view: ExchangeView) -> bool:
+    status = view.exchange.status or 0
+    return bool(_field_at_fault(view)) and status < 500 and get(_error(view), "param") is not ABSENT
+
+
+@check("ERR-04", Subject.REFUSAL, needs=_has_param)
+def param_names_the_field(view: ExchangeView) -> Iterator[Problem]:
+    """Bodies with a single fault are sent; param must name the top-level field with the fault, or a place below it.
+
+    A param that is absent is left to ERR-01.
+    """
+    expected, param = _field_at_fault(view), get(_error(view), "param")
+    steps = re.findall(r"[A-Za-z_]\w*", param) if isinstance(param, str) else []
+    if steps[:1] == ["body"]:
+        steps = steps[1:]
+    if steps[:1] != re.findall(r"[A-Za-z_]\w*", expected)[:1]:
+        yield Problem(
+            "The param of an error does not name the field at fault.",
+            pointer="/error/param",
+            expected=expected,
+            actual=param,
+            kind="null" if param is None else "other",
+        )
+
+
+def _may_be_refused(view: ExchangeView) -> bool:
+    tags, exchange = view.exchange.tags, view.exchange
+    return ("invalid" in tags or "edge" in tags) and exchange.outcome is not Outcome.CANCELLED
+
+
+@check("ERR-05", Subject.CREATE, needs=_may_be_refused)
+def bad_bodies_are_no_server_errors(view: ExchangeView) -> Iterator[Problem]:
+    """Invalid and extreme bodies are sent: a 5xx, a broken connection and no reply within the deadline are problems.
+
+    503 counts as busy. Taking such a body is not judged here.
+    """
+    exchange = view.exchange
+    if exchange.status is None:
+        yield Problem(
+            f"A request that is {_what(view)} got no reply: {exchange.detail}",
+            expected="a 4xx",
+            actual=exchange.outcome.value,
+            kind=exchange.outcome.value,
+        )
+    elif exchange.status >= 500 and exchange.status != 503:
+        yield Problem(
+            f"A request that is {_what(view)} caused status {exchange.status}.",
+            expected="a 4xx",
+            actual=exchange.status,
+            kind="5xx",
+        )
+    elif exchange.outcome is not Outcome.COMPLETE and not exchange.ok:
+        yield Problem(
+            f"The reply to a request that is {_what(view)} broke off: {exchange.detail}",
+            expected="a whole reply",
+            actual=exchange.outcome.value,
+            kind=exchange.outcome.value,
+        )
+
+
+def _what(view: ExchangeView) -> str:
+    return "invalid" if "invalid" in view.exchange.tags else "extreme"
+
+
+@check("ERR-06", Subject.REFUSAL)
+def no_insides_in_errors(view: ExchangeView) -> Iterator[Problem]:
+    """The body is searched for stack traces of common languages and for paths of source files that were not sent."""
+    text = view.exchange.body[:100_000].decode("utf-8", "replace")
+    sent = view.exchange.request.body.decode("utf-8", "replace")
+    for what, pattern in _INSIDES.items():
+        found = pattern.search(text)
+        if found is not None and found.group() not in sent:
+            yield Problem(f"The body of a refusal holds {what}.", actual=found.group()[:200], kind=what)
+
+
+@check("ERR-10", Subject.REFUSAL)
+def errors_are_small(view: ExchangeView) -> Iterator[Problem]:
+    """The size of the body of every refusal is taken; one of the requests is invalid and holds a large image."""
+    size = len(view.exchange.body)
+    if size > _LARGEST_ERROR:
+        yield Problem(
+            f"The body of a refusal has {size} bytes.",
+            expected=f"at most {_LARGEST_ERROR} bytes",
+            actual=size,
+            kind="large",
+        )
+
+
+def _twins(case: CaseView) -> tuple[ExchangeView, ExchangeView] | None:
+    """Return the same invalid body plain and streamed, where neither reply speaks of something else."""
+    plain, stream = case.get("plain"), case.get("stream")
+    if plain is None or stream is None:
+        return None
+    both = all("invalid" in view.exchange.tags and view.exchange.status for view in (plain, stream))
+    busy = any(view.exchange.status in (401, 403, 408, 429, 503) for view in (plain, stream))
+    return (plain, stream) if both and not busy else None
+
+
+@check("ERR-11", Subject.CASE, needs=lambda case: _twins(case) is not None)
+def refused_alike(case: CaseView) -> Iterator[Problem]:
+    """The same invalid body is sent plain and streamed; status, and type, code and param of the error are compared."""
+    plain, stream = _twins(case) or (case.views[0], case.views[0])
+    if plain.exchange.status != stream.exchange.status:
+        yield Problem(
+            f"A body that is answered with status {plain.exchange.status} gets {stream.exchange.status} streamed.",
+            expected=plain.exchange.status,
+            actual=stream.exchange.status,
+            kind="status",
+            exchange=stream.exchange.id,
+        )
+        return
+    if plain.exchange.ok:
+        return  # that it should be refused, other rules say
+    for name in ("type", "code", "param"):
+        once, again = get(_error(plain), name), get(_error(stream), name)
+        if once != again:
+            yield Problem(
+                f"The same invalid body gets another error {name} when it is streamed.",
+                pointer=f"/error/{name}",
+                expected=once,
+                actual=again,
+                exchange=stream.exchange.id,
+            )
+
+
+@check("ERR-07", Subject.STREAM, needs=lambda view: any(event.type == "response.failed" for event in view.events))
+def failures_are_told_by_an_event(view: ExchangeView) -> Iterator[Problem]:
+    """Streams that end with response.failed must have an error event before it."""
+    kinds = [event.type for event in view.events]
+    if "error" not in kinds[: kinds.index("response.failed")]:
+        failed = view.events[kinds.index("response.failed")]
+        yield Problem(
+            "A stream ends with response.failed without an error event before it.",
+            event=failed.number,
+            event_type=failed.type,
+            offset=failed.frame.start,
+        )
+
+
+_WITH_LOGPROBS: Final = "message.output_text.logprobs"
+_WITH_REASONING: Final = "reasoning.encrypted_content"
+
+
+def _included(view: ExchangeView) -> list[Any]:
+    included = view.request.get("include")
+    return included if isinstance(included, list) and get(view.response, "status") == "completed" else []
+
+
+@check("ERR-08", Subject.RESPONSE, needs=lambda view: _WITH_LOGPROBS in _included(view) and bool(view.text()))
+def asked_logprobs_are_there(view: ExchangeView) -> Iterator[Problem]:
+    """Where include asks for logprobs of the output text and the response is completed, the text must have some."""
+    if not any(part.get("logprobs") for _, part in view.text_parts()):
+        yield in_response(
+            view,
+            "include asked for logprobs, and the text has none.",
+            "/output",
+            expected="logprobs",
+            actual=ABSENT,
+            kind="logprobs",
+        )
+
+
+def _reasoning(view: ExchangeView) -> list[dict[str, Any]]:
+    return [item for item in view.output if item.get("type") == "reasoning"]
+
+
+@check("ERR-08", Subject.RESPONSE, needs=lambda view: _WITH_REASONING in _included(view) and bool(_reasoning(view)))
+def asked_encrypted_reasoning_is_there(view: ExchangeView) -> Iterator[Problem]:
+    """Where include asks for encrypted reasoning, every reasoning item must have encrypted_content."""
+    for item in _reasoning(view):
+        if not item.get("encrypted_content"):
+            yield in_response(
+                view,
+                "include asked for encrypted reasoning, and an item has none.",
+                "/output",
+                expected="encrypted_content",
+                actual=item.get("encrypted_content", ABSENT),
+                kind="encrypted_content",
+            )
+            break
+
+
+@check(
+    "ERR-09",
+    Subject.CREATE,
+    needs=lambda view: "unknown-field" in view.exchange.tags and view.exchange.status is not None,
+)
+def unknown_fields_are_passed_over(view: ExchangeView) -> Iterator[Problem]:
+    """A good request with one more field, of a name that no version of the API has, is sent; a refusal is noted."""
+    status = view.exchange.status
+    if status is not None and 400 <= status < 500 and status != 429:
+        yield Problem(
+            f"A request with an unknown field was refused with status {status}.",
+            expected=200,
+            actual=status,
+            kind="refused",
+        )

@@ -1,0 +1,195 @@
+"""Isolation: requests at the same time do not see, hold up or break each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rejoinder.conformance.judging.canaries import canaries_in
+from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.problems import get
+from rejoinder.conformance.judging.registry import Declined, Subject, check
+from rejoinder.conformance.judging.turns import (
+    canary_problem,
+    has_refusal,
+    is_broken,
+    is_refusal,
+    says,
+    state,
+    status_code,
+    told,
+    was_cut,
+)
+from rejoinder.conformance.running.cases import ISOLATION
+from rejoinder.model.exchange import Outcome
+from rejoinder.model.verdict import ABSENT, Problem
+
+
+def _at(view: ExchangeView, message: str, pointer: str = "", **details: object) -> Problem:
+    return Problem(message, pointer=pointer, exchange=view.exchange.id, **details)  # type: ignore[arg-type]
+
+
+def _streams(case: CaseView) -> list[ExchangeView]:
+    """Return the streams of a case of isolation that were to be read to their end."""
+    return [
+        view
+        for view in case.views
+        if ISOLATION in view.exchange.tags and view.exchange.outcome is not Outcome.CANCELLED
+    ]
+
+
+def _words(view: ExchangeView) -> set[str]:
+    return {*canaries_in(view.exchange.request.body.decode("utf-8", "replace"))}
+
+
+def _heard(view: ExchangeView, words: set[str]) -> set[str]:
+    """Return those of the words that stand anywhere in the reply."""
+    body, text = view.exchange.body, view.text()
+    return {word for word in words if word.encode() in body or word in text}
+
+
+@check(
+    "ISO-01", Subject.CASE, needs=lambda case: len(_streams(case)) > 1 and any(told(view) for view in _streams(case))
+)
+def answers_are_not_mixed(case: CaseView) -> Iterator[Problem | Declined]:
+    """Streams run at the same time, each with a word in its text and its metadata; none may have the word of another.
+
+    Where no reply has any of the words, nothing is shown.
+    """
+    streams = _streams(case)
+    every = {word for view in streams for word in _words(view)}
+    for view in streams:
+        foreign = _heard(view, every - _words(view))
+        if foreign:
+            yield _at(
+                view,
+                "A reply has what was told to another request that ran at the same time.",
+                expected=sorted(_words(view)),
+                actual=sorted(foreign),
+            )
+    if not any(_heard(view, _words(view)) for view in streams):
+        yield Declined("No reply repeated the word of its request.")
+
+
+def _alone_says(case: CaseView) -> bool:
+    alone = case.get("alone")
+    return alone is not None and any(says(alone, word) for word in _words(alone))
+
+
+@check("ISO-02", Subject.CASE, needs=lambda case: told(case.get("alone")) is not None and case.get("two-1") is not None)
+def answers_are_as_if_alone(case: CaseView) -> Iterator[Problem | Declined]:
+    """Streams run at the same time, twice; a word that comes back in neither, and then does alone, was lost.
+
+    Where the model does not repeat the word of a stream that runs alone, nothing is shown.
+    """
+    if not _alone_says(case):
+        yield Declined("The model did not repeat the word of a stream that ran alone.")
+        return
+    for view in _streams(case):
+        part, _, number = view.exchange.role.partition("-")
+        once, control = case.get(f"one-{number}"), case.get(f"control-{number}")
+        if part != "two" or once is None or control is None:
+            continue
+        asked = [reply for reply in (once, view) if told(reply) is not None and not was_cut(reply)]
+        missed = [reply for reply in asked if not any(says(reply, word) for word in _words(reply))]
+        shown = any(says(control, word) for word in _words(control))
+        if shown and len(missed) == 2 and not any(map(has_refusal, missed)):
+            yield _at(
+                view,
+                "A request that runs beside others does not get the answer that it gets alone.",
+                "/output",
+                expected=sorted(_words(view)),
+                actual=view.text(),
+            )
+
+
+def _is_whole(view: ExchangeView | None) -> bool:
+    return told(view) is not None and view is not None and view.exchange.outcome is Outcome.COMPLETE
+
+
+def _losses(case: CaseView) -> Iterator[Problem]:
+    """Yield a problem for each stream beside others that was not answered as the one that ran alone."""
+    alone = case.get("alone")
+    for view in _streams(case):
+        status = status_code(view)
+        if view is alone or status in (408, 429, 503):
+            continue
+        if is_refusal(status) or is_broken(status):
+            kind, message = "refused", f"A request that runs beside others is answered with status {status}."
+            yield _at(view, message, expected=200, actual=status, kind=kind)
+        elif not _is_whole(view):
+            yield _at(
+                view,
+                "A stream that runs beside others does not come to its end; alone it does.",
+                expected="a terminal event",
+                actual=view.exchange.outcome.value,
+                kind="lost",
+            )
+        elif alone is not None and alone.output and state(view.response) == "completed" and not view.output:
+            yield _at(
+                view,
+                "A response that is made beside others is completed and empty.",
+                "/output",
+                expected="items, as alone",
+                actual=[],
+                kind="empty",
+            )
+
+
+@check("ISO-03", Subject.CASE, needs=lambda case: _is_whole(case.get("alone")) and case.get("one-1") is not None)
+def each_is_answered(case: CaseView) -> Iterator[Problem]:
+    """Of six streams at the same time, twice, each must be answered, come to its end, and have an id of its own."""
+    yield from _losses(case)
+    seen: dict[str, ExchangeView] = {}
+    for view in _streams(case):
+        identity = get(view.response, "id")
+        if not isinstance(identity, str):
+            continue
+        if identity in seen:
+            yield _at(
+                view,
+                "Two responses that were made at the same time have the same id.",
+                "/id",
+                expected="an id of its own",
+                actual=identity,
+                kind="id",
+            )
+        seen[identity] = view
+
+
+def _was_left(case: CaseView) -> bool:
+    left = any(ISOLATION in v.exchange.tags and v.exchange.outcome is Outcome.CANCELLED for v in case.views)
+    return left and _is_whole(case.get("alone"))
+
+
+@check("ISO-04", Subject.CASE, needs=_was_left)
+def leaving_harms_nobody(case: CaseView) -> Iterator[Problem]:
+    """Some of several streams at the same time are left early, by chance or at once; the others must come to their end.
+
+    A simple request that follows must be answered with 200 within 20 s.
+    """
+    yield from _losses(case)
+    after = case.get("after")
+    problem = None if after is None else canary_problem(after)
+    if problem is not None:
+        yield problem
+
+
+def _slow_one(case: CaseView) -> ExchangeView | None:
+    return case.get("stream-1") if case.id == "isolation.slow" else None
+
+
+@check("ISO-05", Subject.CASE, needs=lambda case: _is_whole(case.get("alone")) and _slow_one(case) is not None)
+def a_slow_reader_harms_nobody(case: CaseView) -> Iterator[Problem]:
+    """One of several streams at the same time is read with pauses; it and the others must come to their end."""
+    slow = _slow_one(case)
+    for problem in _losses(case):
+        if slow is not None and problem.exchange == slow.exchange.id:
+            yield _at(
+                slow,
+                "A stream that is read slowly is not sent to its end.",
+                expected="a terminal event",
+                actual=slow.exchange.outcome.value if problem.actual is not ABSENT else ABSENT,
+                kind="slow",
+            )
+        else:
+            yield problem

@@ -1,0 +1,312 @@
+"""Memory: what was said in every slot of an input is heard, and what others said is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from rejoinder.conformance.judging.canaries import canaries_in
+from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.problems import get
+from rejoinder.conformance.judging.registry import Declined, Subject, check
+from rejoinder.conformance.judging.turns import cannot_repeat, is_broken, is_refusal, says, status_code, told, was_cut
+from rejoinder.model.verdict import Problem
+
+_ATTEMPTS: Final = ("plain", "stream", "again", "confirm", "confirm-stream")
+_CONTROLS: Final = ("control", "control-stream")
+# How many whole answers have to lack a word; a question about two calls makes twice as many as it says here.
+_FEWEST: Final = 3
+_FEWEST_OF_CALL: Final = 2
+
+
+def _planted(view: ExchangeView) -> list[str]:
+    return canaries_in(view.exchange.request.body.decode("utf-8", "replace"))
+
+
+def _answers(case: CaseView, *roles: str) -> list[ExchangeView]:
+    """Return those of these requests that were answered."""
+    return [view for role in roles if (view := case.get(role)) is not None and told(view) is not None]
+
+
+def _lacks(views: list[ExchangeView], word: str, fewest: int) -> bool:
+    """Return whether no answer has the word, and so many were not cut before they could have it."""
+    whole = [view for view in views if not was_cut(view)]
+    return len(whole) >= fewest and not any(says(view, word) for view in views)
+
+
+def _is_about(rule: str, *roles: str) -> Callable[[CaseView], bool]:
+    """Return the condition that a case is about the rule, and that one of these requests was accepted."""
+
+    def needs(case: CaseView) -> bool:
+        views = [view for role in roles if (view := case.get(role)) is not None]
+        return any(rule in view.exchange.tags and told(view) is not None for view in views)
+
+    return needs
+
+
+def _heard(case: CaseView) -> Iterator[Problem | Declined]:
+    """Yield what is missing in every attempt, where the controls show that the model can tell it."""
+    attempts, controls = _answers(case, *_ATTEMPTS), _answers(case, *_CONTROLS)
+    words = list(dict.fromkeys(word for view in case.views for word in _planted(view)))
+    missing = [word for word in words if not any(says(view, word) for view in attempts)]
+    if not missing:
+        return
+    able = len(controls) == len(_CONTROLS) and all(says(view, word) for view in controls for word in words)
+    if not able or not all(_lacks(attempts, word, _FEWEST) for word in missing):
+        yield cannot_repeat("what it was told")
+        return
+    last = attempts[-1]
+    slot = case.id.rpartition(".")[2]
+    for word in missing:
+        yield Problem(
+            f"What stood in the slot {slot} did not reach the model in {len(attempts)} answers; "
+            "in a user message with the same words it did.",
+            pointer="/output",
+            expected=word,
+            actual=last.text(),
+            kind=slot,
+            exchange=last.exchange.id,
+        )
+
+
+def _slot_rule(rule: str, what: str) -> None:
+    """Register the check of a rule about slots."""
+
+    def heard(case: CaseView) -> Iterator[Problem | Declined]:
+        yield from _heard(case)
+
+    heard.__doc__ = (
+        f"Words that are new in every run are planted {what}, and asked for plain, streamed and in a third wording. A "
+        "word fails only when all answers lack it, the same texts in one user message bring all words back in two "
+        "wordings, and two more answers lack it after that."
+    )
+    check(rule, Subject.CASE, needs=_is_about(rule, *_ATTEMPTS))(heard)
+
+
+for _rule, _what in (
+    ("MEM-01", "in instructions, alone and beside a system message"),
+    ("MEM-02", "in messages of every role, at the start and amid a conversation"),
+    ("MEM-03", "in each of several text parts, and behind an image"),
+    ("MEM-04", "in earlier answers, as a string and in output_text parts"),
+    ("MEM-05", "in outputs of function and custom tools, as a string and in each part of a list"),
+    ("MEM-08", "in the first, the middle and the last of a dozen earlier turns"),
+    ("MEM-09", "at the start, in the middle and at the end of a message of some thousand tokens"),
+    ("MEM-10", "in files of plain text, in a message and as the output of a call"),
+    ("MEM-11", "in outputs of shells, patches, MCP, code and file search, in an approval's reason and in a refusal"),
+    ("MEM-12", "in the summary and the content of a reasoning item"),
+    ("ERR-08", "in previous_input_messages and in prompt variables"),
+):
+    _slot_rule(_rule, _what)
+
+
+# Calls and their outputs
+
+
+def _cities(case: CaseView) -> list[str]:
+    return [view.exchange.role for view in case.views if not view.exchange.role.endswith(("-again", "-control"))]
+
+
+def _misses(case: CaseView, city: str) -> tuple[list[ExchangeView], bool]:
+    """Return the answers about one call, and whether all of them lack its word though the control has it."""
+    attempts = _answers(case, city, f"{city}-again")
+    word = _word_of(case, city)
+    return attempts, _lacks(attempts, word, _FEWEST_OF_CALL) and says(case.get(f"{city}-control"), word)
+
+
+def _word_of(case: CaseView, city: str) -> str:
+    """Return the word that the output of the call about a city holds: outputs are told apart by their order."""
+    view = case.get(f"{city}-control") or case.get(city)
+    words = _planted(view) if view is not None else []
+    reverse = view is not None and view.exchange.role == city and "MEM-06" in view.exchange.tags
+    ordered = words[::-1] if reverse else words
+    place = _cities(case).index(city)
+    return ordered[place] if place < len(ordered) else ""
+
+
+_CITIES: Final = ("oslo", "cairo")
+
+
+@check("MEM-06", Subject.CASE, needs=_is_about("MEM-06", *_CITIES))
+def outputs_belong_to_their_calls(case: CaseView) -> Iterator[Problem | Declined]:
+    """Two parallel calls get their outputs in reverse order, and the model is asked what each of them returned.
+
+    It fails when every answer lacks the word, about both calls and asked twice, while with the outputs in order both
+    are told right: a model that takes the last word for the right one has one of two.
+    """
+    found = {city: _misses(case, city) for city in _cities(case)}
+    if all(missed for _, missed in found.values()):
+        view = found[_cities(case)[0]][0][-1]
+        yield Problem(
+            "The outputs of parallel calls that come in another order than the calls are taken for one another's.",
+            pointer="/output",
+            expected=_word_of(case, _cities(case)[0]),
+            actual=view.text(),
+            exchange=view.exchange.id,
+        )
+    elif not all(says(case.get(city), _word_of(case, city)) for city in found):
+        yield Declined("The model did not tell which call returned what, even with the outputs in order.")
+
+
+@check("MEM-07", Subject.CASE, needs=_is_about("MEM-07", *_CITIES))
+def rounds_stay_apart(case: CaseView) -> Iterator[Problem | Declined]:
+    """Two rounds of calls have the same call_id, and the model is asked what each of them returned.
+
+    It fails when two answers about one of them lack its word, and the same history with two call_ids brings it back.
+    """
+    for city in _cities(case):
+        attempts, missed = _misses(case, city)
+        if missed:
+            yield Problem(
+                "A call, or its output, does not reach the model when another round has the same call_id.",
+                pointer="/output",
+                expected=_word_of(case, city),
+                actual=attempts[-1].text(),
+                exchange=attempts[-1].exchange.id,
+            )
+        elif not any(says(view, _word_of(case, city)) for view in attempts):
+            yield Declined("The model did not tell what a call returned, even where every call had its own call_id.")
+
+
+# What must not come back
+
+
+def _named(view: ExchangeView) -> str:
+    """Return the response id in the path of an operation beside create, the empty string without one."""
+    steps = [unquote(step) for step in urlsplit(view.exchange.request.path).path.strip("/").split("/")]
+    place = steps.index("responses") + 1 if "responses" in steps else len(steps)
+    return steps[place] if place < len(steps) else ""
+
+
+def _identity(view: ExchangeView) -> Any:
+    """Return the id of the response that a create request made, also where its stream has no end."""
+    found = get(view.response, "id")
+    if isinstance(found, str):
+        return found
+    first = view.events[0].data if view.is_stream and view.events else {}
+    return get(first, "response", "id")
+
+
+class _Ancestry:
+    """Which requests an answer may know of: its own, those that it continues, and those of its conversation."""
+
+    def __init__(self, views: tuple[ExchangeView, ...]) -> None:
+        self._by_id: dict[str, list[ExchangeView]] = {}
+        self._by_conversation: dict[str, list[ExchangeView]] = {}
+        for view in views:
+            identity = _identity(view) if view.is_create else None
+            if isinstance(identity, str):
+                self._by_id.setdefault(identity, []).append(view)
+            if view.request.get("conversation") is not None:
+                self._by_conversation.setdefault(str(view.request["conversation"]), []).append(view)
+
+    def words(self, view: ExchangeView) -> set[str]:
+        """Return the planted words of all of them."""
+        left, seen = [view, *self._by_id.get(_named(view), ())], set[str]()
+        known: set[str] = set()
+        while left:
+            one = left.pop()
+            if one.exchange.id in seen:
+                continue
+            seen.add(one.exchange.id)
+            known.update(_planted(one))
+            previous = one.request.get("previous_response_id")
+            left += self._by_id.get(previous, ()) if isinstance(previous, str) else ()
+            left += self._by_conversation.get(str(one.request.get("conversation")), ())
+        return known
+
+
+def _said(view: ExchangeView) -> list[str]:
+    """Return the planted words in all that came back; the deltas of a stream may hold them in pieces."""
+    body = view.exchange.body.decode("utf-8", "replace")
+    deltas = [event.data.get("delta") for event in view.events] if view.is_stream and view.response is None else []
+    return canaries_in("\n".join([body, "".join(delta for delta in deltas if isinstance(delta, str))]))
+
+
+def _refers(view: ExchangeView) -> bool:
+    """Whether the input names items of other requests."""
+    items = view.request.get("input")
+    return isinstance(items, list) and any(
+        isinstance(item, dict) and item.get("type") in (None, "item_reference") and "role" not in item for item in items
+    )
+
+
+@check("MEM-13", Subject.RUN, needs=lambda run: sum(1 for view in run.views if _planted(view)) > 1)
+def answers_are_made_of_ones_own_input(run: CaseView) -> Iterator[Problem]:
+    """Every planted word in any reply is looked up in the requests that the reply may know of.
+
+    These are its own, those of the responses that it continues or names, and those of its conversation. Words are
+    planted once in a run, so that one that stands elsewhere tells whose it is. What refers to single items is left out.
+    """
+    ancestry = _Ancestry(run.views)
+    owners = {word: view.exchange.id for view in reversed(run.views) for word in _planted(view)}
+    for view in run.views:
+        foreign = [word for word in _said(view) if word in owners]
+        if not foreign or _refers(view):
+            continue
+        own = ancestry.words(view)
+        for word in foreign:
+            if word not in own:
+                yield Problem(
+                    f"A reply holds a word that was told in another request ({owners[word]}) only.",
+                    expected=f"no {word}",
+                    actual=view.text() or view.exchange.body[:500],
+                    exchange=view.exchange.id,
+                )
+                break
+
+
+def _was_deleted(case: CaseView) -> bool:
+    view = case.get("continued")
+    status = status_code(view)
+    tagged = view is not None and "MEM-14" in view.exchange.tags
+    return tagged and (status == 200 or is_refusal(status) or is_broken(status))
+
+
+@check("MEM-14", Subject.CASE, needs=_was_deleted)
+def the_deleted_is_not_continued(case: CaseView) -> Iterator[Problem]:
+    """A response is told a word and deleted; a request that continues it must get a 4xx."""
+    view = case.get("continued")
+    assert view is not None
+    status = status_code(view)
+    if is_refusal(status):
+        return
+    first = case.get("first")
+    knows = any(says(view, word) for word in (_planted(first) if first is not None else ()))
+    yield Problem(
+        "A response that was deleted is continued, and what was said in it comes back."
+        if knows
+        else f"A request that continues a deleted response is answered with status {status}.",
+        pointer="/previous_response_id",
+        expected="404, or another 4xx status",
+        actual=status,
+        kind="known" if knows else "5xx" if is_broken(status) else "accepted",
+        exchange=view.exchange.id,
+    )
+
+
+def _later_turns(case: CaseView) -> list[ExchangeView]:
+    return [view for view in case.views if "MEM-15" in view.exchange.tags and told(view) is not None]
+
+
+@check("MEM-15", Subject.CASE, needs=lambda case: told(case.get("first")) is not None and bool(_later_turns(case)))
+def instructions_end_with_their_turn(case: CaseView) -> Iterator[Problem]:
+    """A word stands in the instructions of one turn only; turns that continue it are asked for code words.
+
+    It must not come back, unless the first answer said it, which is then part of the history.
+    """
+    first = case.get("first")
+    assert first is not None
+    for word in canaries_in(str(first.request.get("instructions"))):
+        if says(first, word):
+            continue
+        for view in _later_turns(case):
+            if says(view, word):
+                yield Problem(
+                    "A turn knows the instructions of the turn that it continues, and does not have them itself.",
+                    pointer="/output",
+                    expected=f"no {word}",
+                    actual=view.text(),
+                    kind=view.exchange.role,
+                    exchange=view.exchange.id,
+                )

@@ -1,0 +1,201 @@
+"""Parameters of sampling, caching and naming: what a client can see of their effect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.json_diff import first_difference
+from rejoinder.conformance.judging.problems import get, in_response, is_integer
+from rejoinder.conformance.judging.registry import Declined, Subject, check
+from rejoinder.conformance.judging.turns import is_broken, is_refusal, retrieved, status_code, told
+from rejoinder.model.verdict import ABSENT, Problem
+
+_SALTED: Final = ("salted", "salted-otherwise")
+_SURE: Final = ("sure-1", "sure-2", "sure-3")
+_GREEDY: Final = ("greedy-1", "greedy-2", "greedy-3")
+# The marks of common chat templates.
+_END_MARK: Final = re.compile(
+    r"(?:<\|(?:im_end|eot_id|eom_id|end|endoftext|end_of_text|return|call|END_OF_TURN_TOKEN)\|>"
+    r"|<end_of_turn>|<｜end▁of▁sentence｜>|</s>)\s*\Z"
+)
+
+
+def _was_taken(case: CaseView) -> bool:
+    view = case.get("second")
+    status = status_code(view)
+    tagged = view is not None and "taken" in view.exchange.tags
+    return tagged and (status == 200 or is_refusal(status) or is_broken(status))
+
+
+@check("PAR-01", Subject.CASE, needs=_was_taken)
+def a_taken_request_id_is_not_given_again(case: CaseView) -> Iterator[Problem]:
+    """A second request has the request_id of a response; its answer and the response before and after are looked at."""
+    second = case.get("second")
+    assert second is not None
+    status, name = status_code(second), second.request.get("request_id")
+    if is_broken(status) or get(second.response, "id") == name:
+        yield Problem(
+            f"A request_id that is taken is answered with status {status}."
+            if is_broken(status)
+            else "A second response has the id of an earlier one.",
+            pointer="/id",
+            expected="a 4xx, or another id",
+            actual=status if is_broken(status) else name,
+            kind="5xx" if is_broken(status) else "given",
+            exchange=second.exchange.id,
+        )
+    before, after = retrieved(case.get("get")), retrieved(case.get("get-after"))
+    view = case.get("get-after")
+    difference = first_difference(before, after) if before is not None and after is not None else None
+    if difference and view is not None:
+        pointer, expected, actual = difference
+        yield Problem(
+            "A response was overwritten by a request with its id.",
+            pointer=pointer,
+            expected=expected,
+            actual=actual,
+            kind="overwritten",
+            exchange=view.exchange.id,
+        )
+
+
+def _cached(view: ExchangeView | None) -> int:
+    count = get(told(view), "usage", "input_tokens_details", "cached_tokens")
+    return count if is_integer(count) else 0
+
+
+@check(
+    "PAR-02", Subject.CASE, needs=lambda case: told(case.get("salted")) is not None and _cached(case.get("again")) > 0
+)
+def a_fresh_salt_finds_nothing(case: CaseView) -> Iterator[Problem]:
+    """A long prompt is sent twice without a cache_salt and then with two new ones, which may have no cached tokens.
+
+    Only an endpoint that counts cached tokens the second time can show the rule.
+    """
+    for role in _SALTED:
+        view = case.get(role)
+        if view is not None and _cached(view) > 0:
+            yield in_response(
+                view,
+                "A request with a new cache_salt has cached input tokens.",
+                "/usage/input_tokens_details/cached_tokens",
+                expected=0,
+                actual=_cached(view),
+                exchange=view.exchange.id,
+            )
+
+
+def _texts(case: CaseView, *roles: str) -> list[str]:
+    return [view.text() for role in roles if (view := case.get(role)) is not None and told(view) is not None]
+
+
+def _are_sure(case: CaseView, *roles: str) -> bool:
+    """Return whether all of these requests were answered with one and the same text, that is not empty."""
+    texts = _texts(case, *roles)
+    return len(texts) == len(roles) and len(set(texts)) == 1 and bool(texts[0])
+
+
+@check("PAR-03", Subject.CASE, needs=lambda case: bool(_texts(case, *_SALTED)))
+def salts_change_no_answer(case: CaseView) -> Iterator[Problem | Declined]:
+    """A prompt at temperature 0 is sent twice without a cache_salt and with two; both of these must not differ.
+
+    Where the two without differ, or are cut to nothing, nothing is shown.
+    """
+    if not _are_sure(case, "once", "again"):
+        yield Declined("The model gave other answers at temperature 0, or none.")
+        return
+    [plain, *_], salted = _texts(case, "once"), _texts(case, *_SALTED)
+    view = case.get(_SALTED[0])
+    if len(salted) == len(_SALTED) and plain not in salted and view is not None:
+        yield in_response(
+            view,
+            "The answer is another one with a cache_salt.",
+            "/output",
+            expected=plain,
+            actual=salted[0],
+            exchange=view.exchange.id,
+        )
+
+
+@check("ERR-08", Subject.CASE, needs=lambda case: len(_texts(case, *_GREEDY)) == len(_GREEDY))
+def top_k_of_one_leaves_no_choice(case: CaseView) -> Iterator[Problem | Declined]:
+    """A question is asked three times with top_k 1 at temperature 1, and three times at temperature 0.
+
+    Where all answers at temperature 0 are the same, those with top_k 1 must be so too.
+    """
+    if not _are_sure(case, *_SURE):
+        yield Declined("The model gave other answers at temperature 0, or none.")
+    elif not _are_sure(case, *_GREEDY):
+        view = case.get(_GREEDY[-1])
+        assert view is not None
+        yield _ignored(view, "top_k", "The answers with top_k 1 differ, though those at temperature 0 do not.")
+
+
+@check("ERR-08", Subject.CASE, needs=lambda case: bool(_texts(case, "pushed")))
+def logit_bias_pushes(case: CaseView) -> Iterator[Problem | Declined]:
+    """A question at temperature 0 is asked again with one token pushed by a logit_bias of 100.
+
+    Where the answers without are all the same, the one with it must be another one.
+    """
+    view = case.get("pushed")
+    if not _are_sure(case, *_SURE):
+        yield Declined("The model gave other answers at temperature 0, or none.")
+    elif view is not None and view.text() == _texts(case, *_SURE)[0]:
+        yield _ignored(view, "logit_bias", "A logit_bias of 100 changes nothing in the answer.")
+
+
+def _ignored(view: ExchangeView, name: str, message: str) -> Problem:
+    return in_response(
+        view,
+        message,
+        "/output",
+        expected=f"{name} has its effect",
+        actual=view.text(),
+        kind=name,
+        exchange=view.exchange.id,
+    )
+
+
+def _ends(view: ExchangeView) -> bool:
+    """Whether the response has a text of its own request: those that continue others may repeat what stood there."""
+    skips = view.request.get("skip_special_tokens") is not False
+    return skips and not view.request.get("previous_response_id") and bool(view.text())
+
+
+@check("PAR-04", Subject.RESPONSE, needs=_ends)
+def texts_end_without_marks(view: ExchangeView) -> Iterator[Problem]:
+    """The end of each text is compared with the end marks of common models; one that the request holds is left out."""
+    sent = view.exchange.request.body.decode("utf-8", "replace")
+    for pointer, part in view.text_parts():
+        text = part.get("text")
+        found = _END_MARK.search(text[-100:]) if isinstance(text, str) else None
+        if found is not None and found.group().strip() not in sent:
+            yield in_response(
+                view,
+                "A text ends with the mark by which the model ends its turn.",
+                f"{pointer}/text",
+                expected="no end mark",
+                actual=found.group(),
+            )
+
+
+@check(
+    "PAR-05",
+    Subject.RESPONSE,
+    needs=lambda view: view.request.get("enable_response_messages") is True and not view.request.get("background"),
+)
+def asked_messages_are_there(view: ExchangeView) -> Iterator[Problem]:
+    """Where enable_response_messages is true, input_messages and output_messages must be lists."""
+    for name in ("input_messages", "output_messages"):
+        value: Any = get(view.response, name)
+        if not isinstance(value, list):
+            yield in_response(
+                view,
+                f"enable_response_messages asked for {name}, and there are none.",
+                f"/{name}",
+                expected="a list",
+                actual=ABSENT if value is None else value,
+            )

@@ -1,0 +1,480 @@
+"""Tools: what tool_choice binds, what calls look like, and whether they can be sent back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, Final
+
+from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.problems import get, in_response
+from rejoinder.conformance.judging.registry import Declined, Subject, check
+from rejoinder.conformance.judging.turns import (
+    calls,
+    has_refusal,
+    is_broken,
+    is_refusal,
+    says,
+    status_code,
+    told,
+    was_cut,
+    word_of,
+)
+from rejoinder.contract import SchemaVariant as RequestView
+from rejoinder.contract import Validator, load_dialect, request_schema
+from rejoinder.model.verdict import ABSENT, Problem
+
+CLIENT_CALLS: Final = ("function_call", "custom_tool_call")
+_CLIENT_TOOLS: Final = ("function", "custom")
+_CALLS: Final = (*CLIENT_CALLS, "computer_call")
+_CALL_OF_TOOL: Final = {"function": "function_call", "custom": "custom_tool_call"}
+_MAX_CALL_ID: Final = 64
+
+
+def _tools(view: ExchangeView) -> list[dict[str, Any]]:
+    tools = view.request.get("tools")
+    return [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+
+
+def _only_client_tools(view: ExchangeView) -> bool:
+    """Whether every tool is one that the client runs, so that a call of it must show in the output."""
+    tools = _tools(view)
+    return bool(tools) and all(tool.get("type") in _CLIENT_TOOLS for tool in tools)
+
+
+def _choice(view: ExchangeView) -> Any:
+    choice = view.request.get("tool_choice")
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+        return choice.get("mode", "auto")
+    return choice
+
+
+def _is_bound(view: ExchangeView) -> bool:
+    choice = _choice(view)
+    if not _only_client_tools(view):
+        return False
+    if choice == "none":
+        return True
+    declared = [(tool.get("type"), tool.get("name")) for tool in _tools(view)]
+    forced = choice == "required" or (isinstance(choice, dict) and (choice.get("type"), choice.get("name")) in declared)
+    return forced and (bool(calls(view, *CLIENT_CALLS)) or not was_cut(view)) and not has_refusal(view)
+
+
+@check("TOL-01", Subject.RESPONSE, needs=_is_bound)
+def tool_choice_is_obeyed(view: ExchangeView) -> Iterator[Problem]:
+    """Replies to tool_choice none, required or one named tool are searched for calls, where all tools are the client's.
+
+    That a call is missing is not held against an answer that was cut short or in which the model refuses.
+    """
+    choice, made = _choice(view), calls(view, *CLIENT_CALLS)
+    if choice == "none":
+        for i, item in made:
+            yield in_response(
+                view,
+                "A tool is called though tool_choice is none.",
+                f"/output/{i}",
+                expected="no call",
+                actual=item.get("name", ABSENT),
+                kind="none",
+            )
+        return
+    if not made:
+        yield in_response(
+            view,
+            "No tool is called though tool_choice demands a call.",
+            "/output",
+            expected="a call" if choice == "required" else f"a call of {choice.get('name')}",
+            actual=[item.get("type") for item in view.output],
+            kind="required" if choice == "required" else "named",
+        )
+    for i, item in made if isinstance(choice, dict) else ():
+        if item.get("type") != _CALL_OF_TOOL[choice["type"]] or item.get("name") != choice.get("name"):
+            yield in_response(
+                view,
+                "Another tool is called than the one that tool_choice names.",
+                f"/output/{i}/name",
+                expected=f"a {_CALL_OF_TOOL[choice['type']]} of {choice.get('name')}",
+                actual=f"a {item.get('type')} of {item.get('name')}",
+                kind="other",
+            )
+
+
+def _tempted(case: CaseView) -> bool:
+    return told(case.get("tempted")) is not None and told(case.get("none")) is not None
+
+
+@check("TOL-01", Subject.CASE, needs=_tempted)
+def none_was_a_temptation(case: CaseView) -> Iterator[Problem | Declined]:
+    """One question is asked with tool_choice auto and none; only a model that calls in the first can show the rule."""
+    tempted = case.get("tempted")
+    assert tempted is not None
+    if not calls(tempted, *CLIENT_CALLS):
+        yield Declined("The model called no tool even where it was free to.")
+
+
+def _allowed(view: ExchangeView) -> set[Any] | None:
+    choice = view.request.get("tool_choice")
+    if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
+        return None
+    tools = choice.get("tools")
+    return {get(tool, "name") for tool in tools} if isinstance(tools, list) else None
+
+
+@check("TOL-02", Subject.RESPONSE, needs=lambda view: _allowed(view) is not None and bool(calls(view, *CLIENT_CALLS)))
+def allowed_tools_are_a_limit(view: ExchangeView) -> Iterator[Problem]:
+    """The names of all calls are looked up in the list of allowed tools."""
+    allowed = _allowed(view) or set()
+    for i, item in calls(view, *CLIENT_CALLS):
+        if item.get("name") not in allowed:
+            yield in_response(
+                view,
+                "A tool is called that allowed_tools does not list.",
+                f"/output/{i}/name",
+                expected=sorted(map(str, allowed)),
+                actual=item.get("name", ABSENT),
+            )
+
+
+@check(
+    "TOL-02",
+    Subject.CASE,
+    needs=lambda case: told(case.get("tempted")) is not None and told(case.get("limited")) is not None,
+)
+def the_limit_was_a_temptation(case: CaseView) -> Iterator[Problem | Declined]:
+    """One question names a tool; only a model that calls it where it may can show that it is held back elsewhere."""
+    tempted = case.get("tempted")
+    assert tempted is not None
+    if not calls(tempted, *CLIENT_CALLS):
+        yield Declined("The model called no tool even where it was free to.")
+
+
+def _is_single(view: ExchangeView) -> bool:
+    return view.request.get("parallel_tool_calls") is False and bool(calls(view, *CLIENT_CALLS))
+
+
+@check("TOL-03", Subject.RESPONSE, needs=_is_single)
+def one_call_at_a_time(view: ExchangeView) -> Iterator[Problem]:
+    """The calls of the client's tools are counted in replies to parallel_tool_calls false."""
+    made = calls(view, *CLIENT_CALLS)
+    if len(made) > 1:
+        yield in_response(
+            view,
+            "Several tools are called at once though parallel_tool_calls is false.",
+            f"/output/{made[1][0]}",
+            expected="at most 1 call",
+            actual=len(made),
+        )
+
+
+def _asked_for(view: ExchangeView) -> list[tuple[int, dict[str, Any]]]:
+    """Return the calls that are left to the client: those that the server did not answer itself."""
+    answered = {item.get("call_id") for item in view.output if str(item.get("type")).endswith("_output")}
+    return [(i, item) for i, item in calls(view, *CLIENT_CALLS) if item.get("call_id") not in answered]
+
+
+def _knows_its_tools(view: ExchangeView) -> bool:
+    # Tools may also come from a prompt template, a namespace or a server that is named.
+    return _only_client_tools(view) and not view.request.get("prompt") and bool(_asked_for(view))
+
+
+@check("TOL-04", Subject.RESPONSE, needs=_knows_its_tools)
+def called_tools_are_declared(view: ExchangeView) -> Iterator[Problem]:
+    """The names of calls are looked up in the request's tools, where all of these are the client's."""
+    declared = {(_CALL_OF_TOOL[tool["type"]], tool.get("name")) for tool in _tools(view)}
+    for i, item in _asked_for(view):
+        if (item["type"], item.get("name")) not in declared:
+            yield in_response(
+                view,
+                "A tool is called that the request does not declare.",
+                f"/output/{i}/name",
+                expected=sorted(f"a {kind} of {name}" for kind, name in declared),
+                actual=f"a {item['type']} of {item.get('name')}",
+            )
+
+
+@check("TOL-05", Subject.RESPONSE, needs=lambda view: bool(calls(view, *_CALLS)))
+def call_ids_can_be_sent_back(view: ExchangeView) -> Iterator[Problem]:
+    """The call_id of each call must be a string of 1 to 64 characters that no other call of the response has."""
+    seen: set[str] = set()
+    for i, item in calls(view, *_CALLS):
+        identity = item.get("call_id", ABSENT)
+        if not isinstance(identity, str) or not 0 < len(identity) <= _MAX_CALL_ID:
+            yield in_response(
+                view,
+                "The call_id of a call is no string of 1 to 64 characters.",
+                f"/output/{i}/call_id",
+                expected="1 to 64 characters",
+                actual=identity,
+                kind="form",
+            )
+        elif identity in seen:
+            yield in_response(
+                view,
+                "Two calls of a response have the same call_id.",
+                f"/output/{i}/call_id",
+                expected="a call_id of its own",
+                actual=identity,
+                kind="reused",
+            )
+        else:
+            seen.add(identity)
+
+
+def _sent(*roles: str) -> Callable[[CaseView], bool]:
+    """Return the condition that one of these requests of a case was answered for good."""
+    return lambda case: any(_is_answer(status_code(case.get(role))) for role in roles)
+
+
+def _is_answer(status: int) -> bool:
+    return status == 200 or is_refusal(status) or is_broken(status)
+
+
+@check("TOL-06", Subject.CASE, needs=_sent("sent-back", "sent-back-bare"))
+def output_is_taken_as_input(case: CaseView) -> Iterator[Problem]:
+    """The output items of a reply are sent back in the input of the next request, and must not be refused.
+
+    They are sent as they came; function calls, which get an output, also without id and status.
+    """
+    for role, how in (("sent-back", "as they came"), ("sent-back-bare", "without id and status")):
+        view = case.get(role)
+        status = status_code(view)
+        if view is not None and (is_refusal(status) or is_broken(status)):
+            yield Problem(
+                f"Output items that are sent back {how} are refused with status {status}: "
+                f"{get(view.exchange.json(), 'error', 'message')}",
+                pointer="/input",
+                expected=200,
+                actual=status,
+                kind=role,
+                exchange=view.exchange.id,
+            )
+
+
+_FORMS: Final = (
+    ("without", "sent-back", "An output item that is sent back without its optional fields"),
+    ("nulls", "sent-back", "An output item that is sent back with null for its id and status"),
+    ("reversed", "in-order", "An input with the outputs of two calls in the other order"),
+)
+"""The roles of requests that send items back in a form, the role that shows that they are taken, and what they are."""
+
+
+def _forms(case: CaseView) -> list[tuple[ExchangeView, str]]:
+    """Return the requests that sent back, in another form, items that were taken as they came, and what they sent."""
+    found = []
+    for role, control, what in _FORMS:
+        view = case.get(role)
+        if view is not None and _is_answer(status_code(view)) and status_code(case.get(control)) == 200:
+            found.append((view, what))
+    return found if case.id.startswith("roundtrip.") else []
+
+
+@check("TOL-12", Subject.CASE, needs=lambda case: bool(_forms(case)))
+def own_items_are_taken_back(case: CaseView) -> Iterator[Problem]:
+    """Output items that are taken as they came are sent back in other forms, and must be taken.
+
+    The forms: without the optional fields that the contract lets be left out; with null for them, which may be refused
+    where the contract's sources disagree about it; and the outputs of two calls against the order of the calls.
+    """
+    for view, what in _forms(case):
+        status = status_code(view)
+        undisputed = view.exchange.role != "nulls" or _is_undisputed(view)
+        if is_broken(status) or (is_refusal(status) and undisputed):
+            yield Problem(
+                f"{what} is answered with status {status}: {get(view.exchange.json(), 'error', 'message')}",
+                pointer="/input",
+                expected=200 if undisputed else "200, or a 4xx status",
+                actual=status,
+                kind=f"{view.exchange.role} {'5xx' if is_broken(status) else '4xx'}",
+                exchange=view.exchange.id,
+            )
+
+
+@cache
+def _sound(dialect: str) -> Validator:
+    return Validator(load_dialect(dialect).request_schema(RequestView.GENERATION))
+
+
+def _is_undisputed(view: ExchangeView) -> bool:
+    return _sound(view.dialect.name).is_valid(view.request)
+
+
+def _placed(case: CaseView) -> list[ExchangeView]:
+    views = case.views if case.id == "roundtrip.roles" else ()
+    return [view for view in views if _is_answer(status_code(view))]
+
+
+@check("TOL-13", Subject.CASE, needs=lambda case: bool(_placed(case)))
+def instructions_may_stand_anywhere(case: CaseView) -> Iterator[Problem]:
+    """A conversation is sent with a system and with a developer message at each of its four places.
+
+    A role that is taken at one place must be taken at all, and no place may be answered with a server error.
+    """
+    taken = {view.exchange.role.partition("-")[0] for view in _placed(case) if view.exchange.ok}
+    for view in _placed(case):
+        status, (role, _, place) = status_code(view), view.exchange.role.partition("-")
+        if is_broken(status) or (is_refusal(status) and role in taken):
+            yield Problem(
+                f"A conversation with a {role} message ({place}) is answered with status {status}: "
+                f"{get(view.exchange.json(), 'error', 'message')}",
+                pointer="/input",
+                expected=200,
+                actual=status,
+                kind=f"{view.exchange.role} {'5xx' if is_broken(status) else '4xx'}",
+                exchange=view.exchange.id,
+            )
+
+
+@check(
+    "TOL-07", Subject.CASE, needs=lambda case: told(case.get("no-output")) is not None and _sent("text-output")(case)
+)
+def both_forms_of_output_are_taken(case: CaseView) -> Iterator[Problem]:
+    """The output of a function call is sent as a string and as a list of one text; neither may be refused."""
+    for role, form in (("text-output", "a string"), ("list-output", "a list of content")):
+        view = case.get(role)
+        status = status_code(view)
+        if view is not None and (is_refusal(status) or is_broken(status)):
+            yield Problem(
+                f"A function_call_output whose output is {form} is refused with status {status}: "
+                f"{get(view.exchange.json(), 'error', 'message')}",
+                pointer="/input/2/output",
+                expected=200,
+                actual=status,
+                kind=role,
+                exchange=view.exchange.id,
+            )
+
+
+def _must_refuse(rule: str) -> Callable[[ExchangeView], bool]:
+    return lambda view: rule in view.exchange.tags and _is_answer(status_code(view))
+
+
+def _not_refused(view: ExchangeView, what: str, pointer: str) -> Iterator[Problem]:
+    status = status_code(view)
+    if not is_refusal(status):
+        yield Problem(
+            f"{what} is answered with status {status}.",
+            pointer=pointer,
+            expected="a 4xx status",
+            actual=status,
+            kind=f"{view.exchange.role} {'5xx' if is_broken(status) else status}",
+        )
+
+
+@check(
+    "TOL-07",
+    Subject.CASE,
+    needs=lambda case: told(case.get("text-output")) is not None and told(case.get("list-output")) is not None,
+)
+def both_forms_of_output_are_heard(case: CaseView) -> Iterator[Problem | Declined]:
+    """Both forms hold a password that the model is asked for.
+
+    When it comes back from the string, it must come back from the list; a miss counts only when it happens twice.
+    """
+    word = word_of(case, "quartz-")
+    if not says(case.get("text-output"), word):
+        yield Declined("The model did not repeat a password from the output of a call.")
+        return
+    again = case.get("list-output-again")
+    if not says(case.get("list-output"), word) and told(again) is not None and not says(again, word):
+        assert again is not None
+        yield Problem(
+            "What a function_call_output says as a list of content is not heard; as a string it is.",
+            pointer="/output",
+            expected=word,
+            actual=again.text(),
+            kind="unheard",
+            exchange=again.exchange.id,
+        )
+
+
+@check("TOL-08", Subject.CREATE, needs=_must_refuse("TOL-08"))
+def unknown_call_is_refused(view: ExchangeView) -> Iterator[Problem]:
+    """A function_call_output is sent whose call_id belongs to no call; a 4xx is expected."""
+    yield from _not_refused(view, "An output for a call that nobody made", "/input/1/call_id")
+
+
+@check("TOL-09", Subject.CREATE, needs=_must_refuse("TOL-09"))
+def bad_tool_fields_are_refused(view: ExchangeView) -> Iterator[Problem]:
+    """A tool_choice that is no choice, a max_tool_calls of 0 and a tool name with a blank are sent.
+
+    Each must get a 4xx.
+    """
+    what, pointer = {
+        "choice": ("A tool_choice that does not exist", "/tool_choice"),
+        "max-calls": ("A max_tool_calls of 0", "/max_tool_calls"),
+        "name": ("A tool name with a blank", "/tools/0/name"),
+    }.get(view.exchange.role, ("A bad tool field", ""))
+    yield from _not_refused(view, what, pointer)
+
+
+@check("TOL-10", Subject.CREATE, needs=_must_refuse("TOL-10"))
+def undeclared_choice_is_refused(view: ExchangeView) -> Iterator[Problem]:
+    """A tool_choice is sent that names a function which the request does not declare; a 4xx is expected."""
+    yield from _not_refused(view, "A tool_choice that names no tool of the request", "/tool_choice/name")
+
+
+def _actions() -> set[str]:
+    definitions = request_schema()["$defs"]
+    names = (branch["$ref"].rpartition("/")[2] for branch in definitions["ComputerAction"]["anyOf"])
+    return {str(definitions[name]["properties"]["type"]["const"]) for name in names}
+
+
+@check("TOL-11", Subject.RESPONSE, needs=lambda view: bool(calls(view, "computer_call")))
+def computer_calls_are_whole(view: ExchangeView) -> Iterator[Problem]:
+    """Each computer call must have a call_id and an action of a type that the contract names."""
+    known = _actions()
+    for i, item in calls(view, "computer_call"):
+        identity, action = item.get("call_id", ABSENT), get(item, "action", "type")
+        if not isinstance(identity, str) or not identity:
+            yield in_response(
+                view,
+                "A computer call has no call_id.",
+                f"/output/{i}/call_id",
+                expected="a non-empty string",
+                actual=identity,
+            )
+        if action not in known:
+            yield in_response(
+                view,
+                "A computer call has an action that the contract does not name.",
+                f"/output/{i}/action/type",
+                expected=sorted(known),
+                actual=action,
+            )
+
+
+@check("TOL-11", Subject.CASE, needs=lambda case: told(case.get("action-screenshot")) is not None)
+def computer_histories_are_taken(case: CaseView) -> Iterator[Problem]:
+    """Calls with each action, and with a safety check that is acknowledged, are sent as history with their screenshot.
+
+    Where the call of a screenshot is taken, none of the others may be refused.
+    """
+    for view in case.views:
+        status = status_code(view)
+        if is_refusal(status) or is_broken(status):
+            yield Problem(
+                f"A computer call is refused in a history ({view.exchange.role}) with status {status}: "
+                f"{get(view.exchange.json(), 'error', 'message')}",
+                pointer="/input/1",
+                expected=200,
+                actual=status,
+                kind=view.exchange.role,
+                exchange=view.exchange.id,
+            )
+
+
+@check("TOL-11", Subject.CASE, needs=_sent("screenshot"))
+def screenshots_are_taken(case: CaseView) -> Iterator[Problem]:
+    """A computer call is answered with a computer_call_output that holds a screenshot; it must not be refused."""
+    view = case.get("screenshot")
+    status = status_code(view)
+    if view is not None and (is_refusal(status) or is_broken(status)):
+        yield Problem(
+            f"The output of a computer call is refused with status {status}: "
+            f"{get(view.exchange.json(), 'error', 'message')}",
+            pointer="/input",
+            expected=200,
+            actual=status,
+            kind="screenshot",
+            exchange=view.exchange.id,
+        )

@@ -1,0 +1,291 @@
+"""Token usage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.problems import get, in_response, is_integer
+from rejoinder.conformance.judging.registry import Subject, check
+from rejoinder.model.verdict import ABSENT, Problem
+
+_CACHED: Final = ("input_tokens_details", "cached_tokens")
+_REASONED: Final = ("output_tokens_details", "reasoning_tokens")
+# vLLM's lists of counts, by details object, with the place of the total that they add up to.
+_PER_TURN: Final = (
+    ("input_tokens_details", "input_tokens_per_turn", ("input_tokens",)),
+    ("input_tokens_details", "cached_tokens_per_turn", _CACHED),
+    ("output_tokens_details", "output_tokens_per_turn", ("output_tokens",)),
+    ("output_tokens_details", "tool_output_tokens_per_turn", ("output_tokens_details", "tool_output_tokens")),
+)
+# Fields that say how to answer, not what was asked: requests that differ in nothing else are equal.
+_MANNER: Final = ("stream", "stream_options", "request_id", "user", "metadata", "store", "background")
+
+
+def _usage(view: ExchangeView) -> dict[str, Any]:
+    usage = get(view.response, "usage")
+    return usage if isinstance(usage, dict) else {}
+
+
+@check("USG-01", Subject.RESPONSE, needs=lambda view: get(view.response, "status") in ("completed", "incomplete"))
+def usage_at_the_end(view: ExchangeView) -> Iterator[Problem]:
+    """Usage must be an object on completed and incomplete responses."""
+    usage = get(view.response, "usage")
+    if not isinstance(usage, dict):
+        yield in_response(view, "A finished response has no usage.", "/usage", expected="an object", actual=usage)
+
+
+def _counts(view: ExchangeView) -> list[Any]:
+    return [_usage(view).get(name) for name in ("input_tokens", "output_tokens", "total_tokens")]
+
+
+@check("USG-02", Subject.RESPONSE, needs=lambda view: all(is_integer(count) for count in _counts(view)))
+def usage_adds_up(view: ExchangeView) -> Iterator[Problem]:
+    """total_tokens is compared with the sum of input_tokens and output_tokens."""
+    given, made, total = _counts(view)
+    if total != given + made:
+        yield in_response(
+            view, "The token counts do not add up.", "/usage/total_tokens", expected=given + made, actual=total
+        )
+
+
+@check("USG-03", Subject.RESPONSE, needs=lambda view: bool(_usage(view)))
+def counts_are_counts(view: ExchangeView) -> Iterator[Problem]:
+    """Each count must be a non-negative integer; output_tokens must be positive when there is output text.
+
+    input_tokens must be positive when the input was a non-empty string.
+    """
+    usage = _usage(view)
+    sent = view.request.get("input")
+    for name, positive in (
+        ("input_tokens", isinstance(sent, str) and bool(sent.strip())),
+        ("output_tokens", bool(view.text())),
+        ("total_tokens", False),
+    ):
+        count = usage.get(name, ABSENT)
+        if not is_integer(count) or count < 0:
+            yield in_response(
+                view,
+                f"{name} is not a count.",
+                f"/usage/{name}",
+                expected="an integer, 0 or more",
+                actual=count,
+                kind="type",
+            )
+        elif positive and count == 0:
+            yield in_response(
+                view,
+                f"{name} is zero though there was text.",
+                f"/usage/{name}",
+                expected="1 or more",
+                actual=0,
+                kind="zero",
+            )
+
+
+@check("USG-04", Subject.RESPONSE, needs=lambda view: bool(_usage(view)))
+def details_are_there(view: ExchangeView) -> Iterator[Problem]:
+    """Both details objects must be there with their count."""
+    for place in (_CACHED, _REASONED):
+        count = get(_usage(view), *place)
+        if not is_integer(count) or count < 0:
+            pointer = "/usage/" + "/".join(place)
+            yield in_response(view, f"Usage has no {place[1]}.", pointer, expected="a count", actual=count)
+
+
+def _counts_details(view: ExchangeView) -> bool:
+    usage = _usage(view)
+    return any(
+        is_integer(get(usage, *place)) and is_integer(get(usage, total))
+        for place, total in ((_CACHED, "input_tokens"), (_REASONED, "output_tokens"))
+    )
+
+
+@check("USG-05", Subject.RESPONSE, needs=_counts_details)
+def details_are_parts(view: ExchangeView) -> Iterator[Problem]:
+    """Each detail that is there is compared with its total."""
+    usage = _usage(view)
+    for place, total in ((_CACHED, "input_tokens"), (_REASONED, "output_tokens")):
+        part, whole = get(usage, *place), get(usage, total)
+        if is_integer(part) and is_integer(whole) and part > whole:
+            yield in_response(
+                view,
+                f"{place[1]} is more than {total}.",
+                "/usage/" + "/".join(place),
+                expected=f"at most {whole}",
+                actual=part,
+            )
+
+
+def _reasoned(view: ExchangeView) -> bool:
+    return any(
+        isinstance(part, dict) and isinstance(part.get("text"), str) and bool(part["text"].strip())
+        for item in view.output
+        if item.get("type") == "reasoning"
+        for part in (item.get("content") if isinstance(item.get("content"), list) else None) or ()
+    )
+
+
+@check("USG-06", Subject.RESPONSE, needs=lambda view: _reasoned(view) and is_integer(get(_usage(view), *_REASONED)))
+def reasoning_is_counted(view: ExchangeView) -> Iterator[Problem]:
+    """Responses with reasoning text are looked at; hidden reasoning may be counted without any text."""
+    if get(_usage(view), *_REASONED) == 0:
+        yield in_response(
+            view,
+            "There is reasoning text, but reasoning_tokens is 0.",
+            "/usage/output_tokens_details/reasoning_tokens",
+            expected="1 or more",
+            actual=0,
+        )
+
+
+def _is_limited(view: ExchangeView) -> bool:
+    limit = view.request.get("max_output_tokens")
+    return is_integer(limit) and limit > 0 and is_integer(_usage(view).get("output_tokens"))
+
+
+@check("USG-07", Subject.RESPONSE, needs=_is_limited)
+def limit_holds(view: ExchangeView) -> Iterator[Problem]:
+    """output_tokens is compared with max_output_tokens of the request."""
+    limit, count = view.request["max_output_tokens"], _usage(view)["output_tokens"]
+    if count > limit:
+        yield in_response(
+            view,
+            "More output tokens were counted than max_output_tokens allows.",
+            "/usage/output_tokens",
+            expected=f"at most {limit}",
+            actual=count,
+        )
+
+
+def _question(view: ExchangeView) -> str | None:
+    """Return what the request asks as text, the same for equal requests; ``None`` when state or tools play a part."""
+    request = view.request
+    tools = request.get("tools")
+    hosted = [get(tool, "type") for tool in tools] if isinstance(tools, list) else []
+    stateful = any(request.get(name) for name in ("conversation", "previous_response_id", "prompt"))
+    if stateful or any(kind not in ("function", "custom") for kind in hosted):
+        return None
+    asked = {name: value for name, value in request.items() if name not in _MANNER}
+    return json.dumps(asked, sort_keys=True)
+
+
+def _repeated(case: CaseView) -> list[list[ExchangeView]]:
+    """Return the views of a case whose requests are equal, and whose responses count their input."""
+    groups: dict[str, list[ExchangeView]] = {}
+    for view in case.views:
+        if {"invalid", "edge"} & {*view.exchange.tags}:
+            continue
+        question = _question(view) if is_integer(_usage(view).get("input_tokens")) else None
+        if question is not None:
+            groups.setdefault(question, []).append(view)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+@check("USG-08", Subject.CASE, needs=lambda case: bool(_repeated(case)))
+def repeats_count_the_same(case: CaseView) -> Iterator[Problem]:
+    """Equal requests of a case are compared, plain with streamed. Hosted tools and stored history are left out."""
+    for first, *others in _repeated(case):
+        expected = _usage(first)["input_tokens"]
+        for other in others:
+            actual = _usage(other)["input_tokens"]
+            if actual != expected:
+                yield in_response(
+                    other,
+                    "The same request was counted with another number of input tokens.",
+                    "/usage/input_tokens",
+                    expected=expected,
+                    actual=actual,
+                    kind="streamed" if other.streamed != first.streamed else "repeated",
+                    exchange=other.exchange.id,
+                )
+
+
+def _chains(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
+    """Return pairs of views of which the second continues the first with the same instructions and tools."""
+    by_id = {get(view.response, "id"): view for view in case.views if view.is_create and view.response is not None}
+    pairs = []
+    for view in case.views:
+        previous = view.request.get("previous_response_id")
+        first = by_id.get(previous) if isinstance(previous, str) else None
+        if first is None or first is view or not view.request.get("input"):
+            continue
+        alike = all(view.request.get(name) == first.request.get(name) for name in ("instructions", "tools", "model"))
+        counted = all(is_integer(_usage(one).get("input_tokens")) for one in (first, view))
+        if alike and counted and view.request.get("truncation") != "auto":
+            pairs.append((first, view))
+    return pairs
+
+
+@check("USG-09", Subject.CASE, needs=lambda case: bool(_chains(case)))
+def history_is_counted(case: CaseView) -> Iterator[Problem]:
+    """Each request with previous_response_id is compared with the one that it continues, if instructions are equal."""
+    for first, second in _chains(case):
+        before, after = _usage(first)["input_tokens"], _usage(second)["input_tokens"]
+        if after <= before:
+            yield in_response(
+                second,
+                "A request that continues another has no more input tokens than that.",
+                "/usage/input_tokens",
+                expected=f"more than {before}",
+                actual=after,
+                exchange=second.exchange.id,
+            )
+
+
+def _turns(view: ExchangeView) -> list[tuple[str, list[int], Any]]:
+    """Return pointer, counts and total of every list of counts that is not empty."""
+    usage = _usage(view)
+    found = []
+    for details, name, total in _PER_TURN:
+        counts = get(usage, details, name)
+        if isinstance(counts, list) and counts and all(is_integer(count) for count in counts):
+            found.append((f"/usage/{details}/{name}", counts, get(usage, *total)))
+    return found
+
+
+@check("USG-10", Subject.RESPONSE, needs=lambda view: bool(_turns(view)))
+def turns_add_up(view: ExchangeView) -> Iterator[Problem]:
+    """Every list of counts is added up and compared with its total."""
+    for pointer, counts, total in _turns(view):
+        if is_integer(total) and sum(counts) != total:
+            yield in_response(
+                view, "The counts of the turns do not add up.", pointer, expected=total, actual=sum(counts)
+            )
+
+
+def _counted(case: CaseView) -> list[tuple[ExchangeView, int, ExchangeView]]:
+    """Return every count of a body with the response to the same body."""
+    pairs = []
+    for view in case.views:
+        path = view.exchange.request.path.partition("?")[0].rstrip("/")
+        count = get(view.exchange.json(), "input_tokens")
+        if not path.endswith("/responses/input_tokens") or not view.exchange.ok or not is_integer(count):
+            continue
+        asked = view.request
+        pairs += [
+            (view, count, other)
+            for other in case.views
+            if other.is_create
+            and is_integer(_usage(other).get("input_tokens"))
+            and asked
+            and all(other.request.get(name) == value for name, value in asked.items())
+        ]
+    return pairs
+
+
+@check("USG-11", Subject.CASE, needs=lambda case: bool(_counted(case)))
+def counting_agrees(case: CaseView) -> Iterator[Problem]:
+    """A body's input tokens are counted by the input_tokens operation, and the same body is answered."""
+    for view, count, other in _counted(case):
+        used = _usage(other)["input_tokens"]
+        if count != used:
+            yield Problem(
+                "The input_tokens operation counts another number of tokens than usage.",
+                pointer="/input_tokens",
+                expected=used,
+                actual=count,
+                exchange=view.exchange.id,
+            )

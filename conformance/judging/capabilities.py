@@ -1,0 +1,158 @@
+"""What an endpoint and its model can do, as far as the exchanges of a run show it. Pure functions of exchanges."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from rejoinder.conformance.judging.canaries import canaries_in
+from rejoinder.conformance.judging.context import Abilities, Capability, FeatureState
+from rejoinder.conformance.judging.exchange_view import ExchangeView
+from rejoinder.conformance.judging.formats import last_text, misfit, wanted_shape
+from rejoinder.conformance.judging.problems import get
+from rejoinder.conformance.judging.turns import LACKING, calls, has_refusal, is_broken, is_refusal, says, state, was_cut
+from rejoinder.conformance.running.cases import ASKS_TO_REPEAT
+from rejoinder.contract import Feature, features_of
+from rejoinder.model.exchange import Exchange
+
+
+def abilities(views: Iterable[ExchangeView]) -> Abilities:
+    """Return what the model has shown over all exchanges of a run.
+
+    An ability is shown when one exchange shows it, whichever it was made for. It counts as not shown when an exchange
+    asked for it, was answered to the end, and shows it nowhere.
+    """
+    found: dict[str, tuple[bool, str]] = {}
+    for view in views:
+        if view.response is None or not view.is_create:
+            continue
+        for name, look in _LOOKS.items():
+            if found.get(name, (False, ""))[0]:
+                continue
+            shown = look(view)
+            if shown is not None:
+                found[name] = (shown, view.exchange.id)
+    return Abilities(
+        **{name: shown for name, (shown, _) in found.items()},
+        evidence=MappingProxyType({name: identity for name, (_, identity) in found.items()}),
+    )
+
+
+def _repeats(view: ExchangeView) -> bool | None:
+    if any(says(view, word) for word in canaries_in(view.exchange.request.body.decode("utf-8", "replace"))):
+        return True
+    asked = ASKS_TO_REPEAT in view.exchange.tags
+    return False if asked and not was_cut(view) and not has_refusal(view) else None
+
+
+def _calls(view: ExchangeView) -> bool | None:
+    if calls(view, "function_call", "custom_tool_call"):
+        return True
+    choice = view.request.get("tool_choice")
+    asked = choice == "required" or (isinstance(choice, dict) and choice.get("type") in ("function", "custom"))
+    return False if asked and not was_cut(view) and not has_refusal(view) else None
+
+
+def _follows_schema(view: ExchangeView) -> bool | None:
+    schema = wanted_shape(view)
+    return None if schema is None else not misfit(last_text(view), schema)
+
+
+_LOOKS: Final[Mapping[str, Callable[[ExchangeView], bool | None]]] = MappingProxyType(
+    {"repeats": _repeats, "calls": _calls, "follows_schema": _follows_schema}
+)
+
+
+MAX_WORDS: Final = 300
+"""Characters of an endpoint's own words that a capability keeps."""
+
+_BEST_FIRST: Final = (FeatureState.SUPPORTED, FeatureState.UNSEEN, FeatureState.REFUSED, FeatureState.FAILED)
+
+
+def capabilities(views: Sequence[ExchangeView]) -> Mapping[str, Capability]:
+    """Return what the exchanges of a run show of every feature that their dialect defines, by the feature's name.
+
+    Only requests count that are right beyond dispute. One that is accepted is enough for a feature to be there. Where
+    all were refused, the evidence is the smallest of them, which is refused for the fewest other reasons.
+    """
+    if not views:
+        return MappingProxyType({})
+    dialect = views[0].dialect
+    good = [view for view in views if not view.exchange.tags or "valid" in view.exchange.tags]
+    visits = list(_visits(good))
+    found = {}
+    for feature in features_of(dialect):
+        if feature.operation:
+            told = [(view, _visited(view)) for view, operation in visits if operation == feature.operation]
+        else:
+            told = [(view, _answer(view, feature)) for view in good if view.is_create and feature.is_used(view.request)]
+        found[feature.name] = _best(feature, told)
+    return MappingProxyType(found)
+
+
+def _best(feature: Feature, told: Sequence[tuple[ExchangeView, FeatureState | None]]) -> Capability:
+    for wanted in _BEST_FIRST:
+        views = [view for view, state in told if state is wanted]
+        if views:
+            exchange = min(views, key=lambda view: len(view.exchange.request.body)).exchange
+            words = "" if exchange.ok else _words(exchange)
+            return Capability(feature.name, feature.title, wanted, exchange.id, exchange.status, words)
+    return Capability(feature.name, feature.title, FeatureState.UNTRIED)
+
+
+def _answer(view: ExchangeView, feature: Feature) -> FeatureState | None:
+    """Return what a create request that uses a feature shows of it; ``None`` when it was no answer to the question."""
+    if view.exchange.ok:
+        if state(view.response) == "failed":
+            return FeatureState.FAILED
+        as_asked = view.is_stream or not view.streamed
+        return FeatureState.SUPPORTED if as_asked and feature.is_shown(view.response) else FeatureState.UNSEEN
+    status = view.exchange.status
+    if status is None or is_broken(status):
+        return FeatureState.FAILED
+    return FeatureState.REFUSED if is_refusal(status) or status == 501 else None
+
+
+def _visits(views: Iterable[ExchangeView]) -> Iterator[tuple[ExchangeView, str]]:
+    """Yield requests to operations beside create with the operation's name.
+
+    An operation on a response counts only where its case got that response before, stored and not deleted since.
+    """
+    kept: dict[str, set[str]] = {}
+    for view in views:
+        known = kept.setdefault(view.exchange.case, set())
+        if view.is_create:
+            identity = get(view.response, "id")
+            if isinstance(identity, str) and view.request.get("store") is not False:
+                known.add(identity)
+            continue
+        request = view.exchange.request
+        below = request.path.partition("?")[0].rstrip("/").rpartition("/responses")[2]
+        for name, operation in view.dialect.operations.items():
+            form = re.escape(operation.path.partition("/responses")[2]).replace(r"\{response_id\}", "([^/]+)")
+            match = re.fullmatch(form, below) if form and operation.method == request.method else None
+            if match and (not match.groups() or match[1] in known):
+                yield view, name
+                if request.method == "DELETE":
+                    known.discard(match[1])
+
+
+def _visited(view: ExchangeView) -> FeatureState | None:
+    status = view.exchange.status
+    if view.exchange.ok:
+        return FeatureState.SUPPORTED
+    if status in LACKING:
+        return FeatureState.REFUSED
+    return FeatureState.FAILED if status is None or is_broken(status) else None
+
+
+def _words(exchange: Exchange) -> str:
+    """Return what a refusal says, in one line: the error's message, or else the beginning of the body."""
+    body = exchange.json()
+    places = (get(body, "error", "message"), get(body, "message"), get(body, "detail"), get(body, "error"))
+    text = next((place for place in places if isinstance(place, str) and place.strip()), None)
+    text = exchange.body[: 4 * MAX_WORDS].decode("utf-8", "replace") if text is None else text
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_WORDS else f"{text[: MAX_WORDS - 1]}…"

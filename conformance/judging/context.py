@@ -1,0 +1,95 @@
+"""What only a run as a whole shows: what its model can do, and which features its endpoint has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What the model has shown that it can do: ``True`` shown, ``False`` asked for and not shown, ``None`` not tried.
+
+    ``repeats``: it said a planted word again. ``calls``: it called a tool that the client runs. ``follows_schema``: it
+    answered in the form of a JSON Schema. ``evidence`` holds, by ability, the id of the exchange that says so.
+    """
+
+    repeats: bool | None = None
+    calls: bool | None = None
+    follows_schema: bool | None = None
+    evidence: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the abilities as they stand in the footer of a run file."""
+        shown = {"repeats": self.repeats, "calls": self.calls, "follows_schema": self.follows_schema}
+        return {name: {"shown": value, "exchange": self.evidence.get(name)} for name, value in shown.items()}
+
+
+class FeatureState(StrEnum):
+    """What became of the requests of a run that use a feature."""
+
+    SUPPORTED = "supported"
+    """One was accepted, and its reply shows the feature where replies can."""
+    UNSEEN = "unseen"
+    """Some were accepted, and no reply shows the feature."""
+    REFUSED = "refused"
+    """None was accepted, and one was refused cleanly."""
+    FAILED = "failed"
+    """None was accepted or refused cleanly: a server error, or no reply."""
+    UNTRIED = "untried"
+    """None was sent, or none got an answer to the question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """What a run shows of one feature.
+
+    ``exchange`` is the id of the exchange that says so, ``status`` its HTTP status (``None`` without a reply) and
+    ``words`` what the endpoint said of it, in one line; all are empty for a feature that was not tried.
+    """
+
+    feature: str
+    title: str
+    state: FeatureState
+    exchange: str = ""
+    status: int | None = None
+    words: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What is known, as a sentence without its full stop: what, in which exchange, with which words."""
+        words = f': "{self.words}"' if self.words else ""
+        reply = f"status {self.status}" if self.status is not None else "no reply"
+        return {
+            FeatureState.SUPPORTED: f"The feature {self.feature} was accepted (exchange {self.exchange})",
+            FeatureState.UNSEEN: f"The feature {self.feature} was accepted (exchange {self.exchange}) "
+            "but no reply shows it",
+            FeatureState.REFUSED: f"The feature {self.feature} was refused (exchange {self.exchange}, {reply}{words})",
+            FeatureState.FAILED: f"The feature {self.feature} failed (exchange {self.exchange}, {reply}{words})",
+            FeatureState.UNTRIED: f"No request that uses the feature {self.feature} got an answer",
+        }[self.state]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the capability as it stands in the footer of a run file."""
+        evidence = {"exchange": self.exchange, "status": self.status, "words": self.words} if self.exchange else None
+        return {"feature": self.feature, "title": self.title, "state": self.state.value, "evidence": evidence}
+
+
+@dataclass(slots=True)
+class RunContext:
+    """What all exchanges of a run have in common; checks read it where one exchange alone says too little.
+
+    ``capabilities`` holds every feature that the dialect defines, by name; ``required`` the names of those that the
+    endpoint must have.
+    """
+
+    abilities: Abilities = Abilities()
+    capabilities: Mapping[str, Capability] = field(default_factory=lambda: MappingProxyType({}))
+    required: frozenset[str] = frozenset()
+
+
+NO_CONTEXT: Final = RunContext()
+"""The course of an exchange that is judged by itself: nothing has been shown."""

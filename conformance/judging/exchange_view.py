@@ -1,0 +1,231 @@
+"""What checks look at: an exchange with everything that can be computed from it, computed once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, NamedTuple
+
+from rejoinder.conformance.judging.context import NO_CONTEXT, RunContext
+from rejoinder.contract import Dialect, EventSpec
+from rejoinder.fold import StreamFold
+from rejoinder.model.exchange import Exchange, Outcome, is_too_deep
+from rejoinder.wire.sse import ServerEvent, SSEReader, read_events
+
+DONE_SENTINEL: Final = "[DONE]"
+
+
+class Event(NamedTuple):
+    """One event of a stream: its number, the framing, and its parsed data.
+
+    ``value`` is the parsed JSON (``None`` when ``error`` says why it could not be parsed, or for a JSON null), ``data``
+    the same as an object (empty when it is something else), ``type`` the type inside the data or the empty string.
+    ``number`` counts events without comments and sentinels from 0. ``constants`` are the words in the data that are
+    numbers in JavaScript and not in JSON: NaN, Infinity.
+    """
+
+    number: int
+    frame: ServerEvent
+    value: Any
+    data: dict[str, Any]
+    type: str
+    spec: EventSpec | None
+    error: str = ""
+    constants: tuple[str, ...] = ()
+
+    @property
+    def is_extension(self) -> bool:
+        """Whether the type has the form of an extension, ``vendor:name``."""
+        return self.spec is None and ":" in self.type.strip(":")
+
+
+class ExchangeView:
+    """An exchange as checks see it in one dialect. All properties are computed on first use and then kept.
+
+    ``run_context`` holds what the run that the exchange belongs to shows as a whole.
+    """
+
+    def __init__(self, exchange: Exchange, dialect: Dialect, run_context: RunContext = NO_CONTEXT) -> None:
+        self.exchange = exchange
+        self.dialect = dialect
+        self.run_context = run_context
+
+    @cached_property
+    def request(self) -> dict[str, Any]:
+        """The request's JSON object; empty when it was something else."""
+        body = self.exchange.request.json()
+        return body if isinstance(body, dict) else {}
+
+    @cached_property
+    def is_create(self) -> bool:
+        """Whether the request was a create: POST to a path that ends in ``/responses``."""
+        request = self.exchange.request
+        return request.method == "POST" and request.path.partition("?")[0].rstrip("/").endswith("/responses")
+
+    @cached_property
+    def streamed(self) -> bool:
+        """Whether the request asked for a stream."""
+        return self.request.get("stream") is True
+
+    @cached_property
+    def is_stream(self) -> bool:
+        """Whether this is a successful create that asked for a stream and got one."""
+        return self.is_create and self.streamed and self.exchange.ok and (bool(self.events) or self._says_stream)
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether this is a successful create without streaming whose reply was received whole."""
+        return self.is_create and not self.streamed and self.exchange.ok and self.exchange.outcome is Outcome.COMPLETE
+
+    @property
+    def _says_stream(self) -> bool:
+        return self.exchange.content_type == "text/event-stream"
+
+    @cached_property
+    def _frames(self) -> tuple[list[ServerEvent], SSEReader]:
+        if not self.streamed:
+            return [], SSEReader()
+        return read_events(self.exchange.chunks)
+
+    @property
+    def reader(self) -> SSEReader:
+        """The closed reader with its framing faults."""
+        return self._frames[1]
+
+    @property
+    def frames(self) -> list[ServerEvent]:
+        """Every event of the body as framed, sentinels included."""
+        return self._frames[0]
+
+    @cached_property
+    def sentinels(self) -> list[int]:
+        """Places of ``[DONE]`` in :attr:`frames`."""
+        return [place for place, frame in enumerate(self.frames) if frame.data.strip() == DONE_SENTINEL]
+
+    @cached_property
+    def events(self) -> list[Event]:
+        """The events with their parsed data, in order, without sentinels and events that have no data field."""
+        events: list[Event] = []
+        specs = self.dialect.events
+        for frame in self.frames:
+            if not frame.has_data or frame.data.strip() == DONE_SENTINEL:
+                continue
+            if not frame.terminated and self.exchange.outcome is not Outcome.COMPLETE:
+                continue  # what a broken connection left of an event says nothing about the event
+            text = frame.data
+            value, error = None, ""
+            constants: list[str] = []
+            try:
+                # Most events hold neither word, and the decoder without a hook is the fast one.
+                if "NaN" in text or "Infinity" in text:
+                    value = json.loads(text, parse_constant=constants.append)
+                else:
+                    value = json.loads(text)
+            except RecursionError:
+                error = "nested too deeply"
+            except ValueError as problem:
+                error = str(problem)
+            if is_too_deep(value, text):
+                value, error = None, "nested too deeply"
+            data = value if isinstance(value, dict) else {}
+            kind = data.get("type")
+            kind = kind if isinstance(kind, str) else ""
+            events.append(Event(len(events), frame, value, data, kind, specs.get(kind), error, tuple(constants)))
+        return events
+
+    @cached_property
+    def known(self) -> list[Event]:
+        """The events of types that the contract names."""
+        return [event for event in self.events if event.spec is not None]
+
+    @cached_property
+    def by_type(self) -> dict[str, list[Event]]:
+        """The events by the type inside their data."""
+        found: dict[str, list[Event]] = {}
+        for event in self.events:
+            found.setdefault(event.type, []).append(event)
+        return found
+
+    @cached_property
+    def numbered(self) -> list[tuple[Event, int]]:
+        """The events that have an integer sequence_number, with it."""
+        pairs = [(event, event.data.get("sequence_number")) for event in self.events]
+        return [(event, number) for event, number in pairs if type(number) is int]
+
+    @cached_property
+    def fold(self) -> StreamFold:
+        """The stream folded to its end; empty for plain replies."""
+        fold = StreamFold(self.dialect)
+        for event in self.events:
+            fold.feed(event.value)
+        return fold
+
+    @cached_property
+    def body(self) -> Any:
+        """The parsed body of a plain reply, ``None`` when it is not JSON."""
+        return self.exchange.json()
+
+    @cached_property
+    def response(self) -> dict[str, Any] | None:
+        """The response object that the exchange ended with: the plain body or the first terminal snapshot."""
+        if self.is_stream:
+            terminal = self.fold.terminal
+            found = terminal.response if terminal else None
+        else:
+            found = self.body if self.is_plain else None
+        return found if isinstance(found, dict) else None
+
+    @cached_property
+    def response_event(self) -> Event | None:
+        """The event that carries :attr:`response`, ``None`` for plain replies."""
+        terminal = self.fold.terminal if self.is_stream else None
+        return self.events[terminal.event] if terminal else None
+
+    @cached_property
+    def output(self) -> list[dict[str, Any]]:
+        """The output items of :attr:`response` that are objects."""
+        output = self.response.get("output") if self.response else None
+        return [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+
+    @cached_property
+    def whole_output(self) -> list[Any] | None:
+        """The output array of :attr:`response` as it is, ``None`` when it is no array."""
+        output = self.response.get("output") if self.response else None
+        return output if isinstance(output, list) else None
+
+    def text_parts(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield pointer (inside the response) and object of every output_text part of the final output."""
+        for pointer, part in self.content_parts():
+            if part.get("type") == "output_text":
+                yield pointer, part
+
+    def content_parts(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield pointer (inside the response) and object of every content part of the final output."""
+        for i, item in enumerate(self.whole_output or ()):
+            content = item.get("content") if isinstance(item, dict) else None
+            for k, part in enumerate(content if isinstance(content, list) else ()):
+                if isinstance(part, dict):
+                    yield f"/output/{i}/content/{k}", part
+
+    def text(self) -> str:
+        """Return the joined output_text of the final output."""
+        return "".join(part["text"] for _, part in self.text_parts() if isinstance(part.get("text"), str))
+
+
+@dataclass(frozen=True, slots=True)
+class CaseView:
+    """All exchanges of one test case, by role, as case checks see them."""
+
+    id: str
+    views: tuple[ExchangeView, ...]
+
+    @property
+    def run_context(self) -> RunContext:
+        """What the whole run shows that the case belongs to."""
+        return self.views[0].run_context if self.views else NO_CONTEXT
+
+    def get(self, role: str) -> ExchangeView | None:
+        """Return the exchange with that role, ``None`` when it was not sent."""
+        return next((view for view in self.views if view.exchange.role == role), None)

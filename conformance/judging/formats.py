@@ -1,0 +1,49 @@
+"""Answers in a given form: which schema binds an answer, and whether a text fits it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from rejoinder.conformance.judging.exchange_view import ExchangeView
+from rejoinder.conformance.judging.problems import get
+from rejoinder.conformance.judging.turns import has_refusal, was_cut
+from rejoinder.contract import SchemaError, Validator
+
+
+def wanted_shape(view: ExchangeView) -> dict[str, Any] | None:
+    """Return the schema that the answer must fit, ``None`` where nothing binds it."""
+    shape = get(view.request, "text", "format")
+    if not isinstance(shape, dict) or shape.get("type") != "json_schema" or shape.get("strict") is not True:
+        return None
+    schema = shape.get("schema")
+    return schema if isinstance(schema, dict) and not was_cut(view) and not has_refusal(view) else None
+
+
+def last_text(view: ExchangeView) -> str:
+    """Return the text of the last message; what comes before it is commentary."""
+    messages = [item for item in view.output if item.get("type") == "message"]
+    content = messages[-1].get("content") if messages else None
+    parts = content if isinstance(content, list) else ()
+    return "".join(str(get(part, "text")) for part in parts if get(part, "type") == "output_text")
+
+
+def misfit(text: str, schema: dict[str, Any] | None) -> str:
+    """Return why a text is not JSON, or does not fit a schema; empty when it does."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return "it is not JSON."
+    errors = _errors(value, schema) if schema is not None else []
+    return f"at {errors[0].pointer or 'its root'}, {errors[0].message}." if errors else ""
+
+
+def _errors(value: Any, schema: dict[str, Any]) -> list[SchemaError]:
+    """Return what is wrong; nothing where the schema itself is unsound or refers to others."""
+    if re.search(r'"\$(ref|dynamicRef)": *"[^#]', json.dumps(schema)):
+        return []
+    try:
+        return Validator(schema).errors(value)
+    except ValueError:
+        return []

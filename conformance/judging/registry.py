@@ -1,0 +1,102 @@
+"""Checks and the rules that they prove.
+
+A check is a function decorated with :func:`check`. It looks at what its ``on`` names and yields a
+:class:`~rejoinder.model.verdict.Problem` for each place where the rule is broken; yielding nothing means that the rule
+holds. ``needs`` says in code when there is something to judge; where it is false the exchange does not count. A check
+of what a model was asked to do may yield :class:`Declined` where the model chose otherwise. A rule may have several
+checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Any, Final
+
+from rejoinder.conformance.judging.exchange_view import ExchangeView
+from rejoinder.contract import load_rules
+from rejoinder.errors import ContractError
+from rejoinder.model.verdict import Problem
+
+
+class Subject(StrEnum):
+    """What a check looks at, with the words that the rule reference uses for it."""
+
+    CREATE = "every create request"
+    PLAIN = "successful plain replies"
+    STREAM = "successful streams"
+    EXCHANGE = "every exchange, operations beside create included"
+    RESPONSE = "every response object that a request ends with"
+    REFUSAL = "refused create requests"
+    CASE = "all exchanges of one case together"
+    RUN = "all exchanges of the run together"
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """What a check yields when it can say nothing, because the model did not do its part; ``reason`` is a sentence."""
+
+    reason: str
+
+
+Check = Callable[[Any], Iterable[Problem | Declined]]
+Needs = Callable[[Any], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A check with the rule that it proves and what it looks at. ``doc`` says how it checks, in a sentence."""
+
+    rule: str
+    on: Subject
+    run: Check
+    needs: Needs | None
+    doc: str
+
+
+_CHECKS: Final[list[Registered]] = []
+
+
+def check(rule: str, on: Subject, *, needs: Needs | None = None) -> Callable[[Check], Check]:
+    """Register a check for a rule; its docstring becomes the 'how it is checked' of the rule reference."""
+
+    def register(function: Check) -> Check:
+        row = load_rules().get(rule)
+        if row is None or row.unchecked:
+            raise ContractError(f"A check is registered for {rule}, which is not a checkable rule of the catalogue.")
+        doc = " ".join((function.__doc__ or "").split())
+        _CHECKS.append(Registered(rule, on, function, needs, doc))
+        return function
+
+    return register
+
+
+@cache
+def checks_by_rule() -> Mapping[str, tuple[Registered, ...]]:
+    """Return all registered checks by rule id, in catalogue order."""
+    from rejoinder.conformance import checks  # registers all of them on import
+
+    assert checks.__name__
+    table: dict[str, list[Registered]] = {rule: [] for rule in load_rules()}
+    for registered in _CHECKS:
+        table[registered.rule].append(registered)
+    return {rule: tuple(found) for rule, found in table.items()}
+
+
+def applies(on: Subject, view: ExchangeView) -> bool:
+    """Return whether a check on single exchanges looks at this one."""
+    if on is Subject.EXCHANGE:
+        return True
+    if on is Subject.CREATE:
+        return view.is_create
+    if on is Subject.PLAIN:
+        return view.is_plain
+    if on is Subject.STREAM:
+        return view.is_stream
+    if on is Subject.RESPONSE:
+        return view.response is not None
+    if on is Subject.REFUSAL:
+        return view.is_create and view.exchange.status is not None and view.exchange.status >= 400
+    return False

@@ -1,0 +1,121 @@
+"""What checks over several requests ask of each: was it refused, what did it retrieve, did the model have its say."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.problems import get, is_integer
+from rejoinder.conformance.judging.registry import Declined
+from rejoinder.conformance.running.cases import LIVENESS_SECONDS
+from rejoinder.model.exchange import Outcome, parse_json
+from rejoinder.model.verdict import Problem
+from rejoinder.wire.sse import read_events
+
+TERMINAL: Final = ("completed", "incomplete", "failed", "cancelled")
+RUNNING: Final = ("queued", "in_progress")
+LACKING: Final = (404, 405, 501)
+"""What an endpoint answers to an operation that it does not have."""
+
+
+def status_code(view: ExchangeView | None) -> int:
+    """Return the HTTP status, 0 when there was no reply or no request."""
+    return 0 if view is None or view.exchange.status is None else view.exchange.status
+
+
+def is_broken(status: int) -> bool:
+    """Return whether a status tells of a server that broke; 501 and 503 say that it cannot, which is fair."""
+    return status >= 500 and status not in (501, 503)
+
+
+def is_refusal(status: int) -> bool:
+    """Return whether a status refuses what was asked; being busy or not let in is no answer to the question."""
+    return 400 <= status < 500 and status not in (401, 403, 408, 413, 429)
+
+
+def retrieved(view: ExchangeView | None) -> dict[str, Any] | None:
+    """Return the response object in the body of the reply to retrieve or cancel, ``None`` without one."""
+    if view is None or view.exchange.status != 200 or view.exchange.outcome is not Outcome.COMPLETE:
+        return None
+    body = view.body
+    return body if isinstance(body, dict) else None
+
+
+def told(view: ExchangeView | None) -> dict[str, Any] | None:
+    """Return the response object that a create request got, terminal or not, ``None`` without one."""
+    return None if view is None or not view.exchange.ok else view.response
+
+
+def state(response: dict[str, Any] | None) -> Any:
+    """Return the status of a response object."""
+    return get(response, "status")
+
+
+def was_cut(view: ExchangeView) -> bool:
+    """Return whether max_output_tokens ended the answer, whatever its status says."""
+    cap, used = view.request.get("max_output_tokens"), get(view.response, "usage", "output_tokens")
+    spent = is_integer(cap) and is_integer(used) and used >= cap
+    return state(view.response) != "completed" or spent
+
+
+def calls(view: ExchangeView, *kinds: str) -> list[tuple[int, dict[str, Any]]]:
+    """Return place and item of the output items of these types."""
+    output = view.whole_output or ()
+    return [(i, item) for i, item in enumerate(output) if isinstance(item, dict) and item.get("type") in kinds]
+
+
+def has_refusal(view: ExchangeView) -> bool:
+    """Return whether the model refused to answer."""
+    return any(part.get("type") == "refusal" for _, part in view.content_parts())
+
+
+def says(view: ExchangeView | None, word: str) -> bool:
+    """Return whether the text of a reply holds a planted word."""
+    return view is not None and word.lower() in view.text().lower()
+
+
+def replayed(view: ExchangeView) -> list[dict[str, Any]]:
+    """Return the events of a replay (a retrieve with ``stream=true``) that are objects, in order."""
+    data = (parse_json(event.data) for event in read_events(view.exchange.chunks)[0] if event.has_data)
+    return [event for event in data if isinstance(event, dict)]
+
+
+def is_replay(view: ExchangeView | None) -> bool:
+    """Return whether a retrieve with ``stream=true`` was answered with a stream."""
+    return view is not None and view.exchange.status == 200 and view.exchange.content_type == "text/event-stream"
+
+
+def word_of(case: CaseView, mark: str) -> str:
+    """Return the word that a case planted: the first one in its requests that begins with ``mark``."""
+    for view in case.views:
+        text = view.exchange.request.body.decode("utf-8", "replace")
+        place = text.find(mark)
+        if place >= 0:
+            rest = text[place:]
+            length = next((i for i, char in enumerate(rest) if not (char.isalnum() or char == "-")), len(rest))
+            return rest[:length]
+    return ""
+
+
+def cannot_repeat(what: str = "the word that it was given") -> Declined:
+    """Return the reason for judging nothing when a model did not show that it can repeat a word."""
+    return Declined(f"The model did not repeat {what} even when everything stood in one request.")
+
+
+def canary_problem(view: ExchangeView) -> Problem | None:
+    """Return what is wrong with the simplest request after others went wrong: refused, broken, or not answered."""
+    status, outcome = status_code(view), view.exchange.outcome
+    hung = outcome is Outcome.CANCELLED and view.exchange.ended_at >= LIVENESS_SECONDS
+    if outcome is Outcome.CANCELLED and not hung:
+        return None  # the run was interrupted
+    if not hung and status in (200, 429, 503):
+        return None
+    return Problem(
+        f"A good request is not answered within {LIVENESS_SECONDS:.0f} s any more."
+        if hung
+        else "A good request is not answered any more.",
+        expected=200,
+        actual="no whole reply in time" if hung else status or outcome.value,
+        kind="after",
+        exchange=view.exchange.id,
+    )

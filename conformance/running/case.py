@@ -1,0 +1,215 @@
+"""What a case is: requests that belong together, and small builders for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import uuid4
+
+from rejoinder.contract import Dialect
+from rejoinder.model.exchange import Exchange, parse_json
+from rejoinder.wire.sse import read_events
+
+Replies = Mapping[str, Exchange]
+"""What earlier requests of a case got, by role."""
+
+BodyOf = Callable[[Replies], Any]
+PathOf = Callable[[Replies], tuple[str, ...] | None]
+QueryOf = Callable[[Replies], str]
+WaitOf = Callable[[Replies], float]
+
+TINY: Final = 16
+"""Tokens that a generated request may have answered; the smallest that every dialect allows."""
+
+LONG: Final = 128
+"""Tokens for the few requests that need an answer of some length."""
+
+ROOMY: Final = 64
+"""Tokens for requests that need a sentence or a call for an answer."""
+
+ASKS_TO_REPEAT: Final = "asks-repeat"
+"""The tag of a request that asks for a planted word and for nothing else; who misses it has not shown that it can."""
+
+ISOLATION: Final = "isolation"
+"""The tag of a stream that others run beside, with a word of its own."""
+
+LIVENESS_SECONDS: Final = 20.0
+"""How long the simplest request may take after others went wrong."""
+
+
+WEATHER_TOOL: Final[Mapping[str, Any]] = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "Look up the weather of a city.",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string", "description": "Name of the city."}},
+        "required": ["city"],
+        "additionalProperties": False,
+    },
+    "strict": True,
+}
+
+
+TIME_TOOL: Final[Mapping[str, Any]] = {
+    "type": "function",
+    "name": "get_time",
+    "description": "Tell the local time of a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    "strict": False,
+}
+
+COMPUTER_TOOL: Final[Mapping[str, Any]] = {
+    "type": "computer_use_preview",
+    "display_width": 800,
+    "display_height": 600,
+    "environment": "browser",
+}
+
+IMAGE_URL: Final = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
+)
+"""A red square of one pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSpec:
+    """One request of a case.
+
+    ``body`` is a JSON value, exact bytes, or a function of the replies that earlier requests of the case got; ``path``
+    names what lies below the create endpoint (``(response_id, "cancel")``), or is such a function. Either may return
+    ``None`` to say that there is nothing to ask. ``query`` is sent as it is, or made of the replies. ``role`` names the
+    request in its case. ``deadline`` (seconds) and ``read_limit`` (bytes of the reply) stop it early on purpose; what
+    they stop has the outcome ``cancelled``. ``pace`` is how many seconds a slow reader lets pass after each read.
+
+    With ``beside`` the request is sent together with the one before it, not after its reply, and sees the same replies;
+    ``wait`` is how many seconds after that it is sent, or such a function. ``tenant`` 2 sends it with the second
+    tenant's key; without such a key it is not sent.
+
+    With ``until`` the request is repeated, with a pause, until the condition holds for its reply, and at most as often
+    as :func:`pauses` says or as long as one request may take. All replies are judged; the last one has the role, those
+    before it have numbers after it.
+
+    The tag ``valid`` says that the body is valid beyond dispute, ``basic`` that no endpoint may refuse it, ``invalid``
+    that it must be refused.
+    """
+
+    role: str
+    body: Any | BodyOf = None
+    tags: tuple[str, ...] = ("valid",)
+    headers: tuple[tuple[str, str | None], ...] = ()
+    method: str = "POST"
+    path: tuple[str, ...] | PathOf = ()
+    query: str | QueryOf = ""
+    deadline: float | None = None
+    read_limit: int | None = None
+    pace: float = 0.0
+    beside: bool = False
+    wait: float | WaitOf = 0.0
+    tenant: int = 1
+    until: Callable[[Exchange], bool] | None = None
+
+
+def pauses() -> Iterator[float]:
+    """Yield the seconds to wait before each repetition of a request with ``until``."""
+    pause = 0.1
+    for _ in range(60):
+        yield pause
+        pause = min(pause * 1.5, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCase:
+    """Requests that belong together. They are sent one after the other, but for those that go beside another.
+
+    ``intent`` is one sentence.
+    """
+
+    id: str
+    intent: str
+    requests: tuple[RequestSpec, ...]
+
+    @property
+    def undisturbed(self) -> bool:
+        """Whether no other case may run at the same time: what it runs alone must be alone."""
+        return any(ISOLATION in planned.tags for planned in self.requests)
+
+    def groups(self) -> Iterator[list[RequestSpec]]:
+        """Yield the requests in the order in which they are sent; those in one list are sent together."""
+        group: list[RequestSpec] = []
+        for planned in self.requests:
+            if group and not planned.beside:
+                yield group
+                group = []
+            group.append(planned)
+        if group:
+            yield group
+
+
+@dataclass(frozen=True, slots=True)
+class CaseContext:
+    """What cases are written for: the dialect, and the model to name (``None``: none is named).
+
+    ``seed`` is that of what is drawn at random.
+    """
+
+    dialect: Dialect
+    model: str | None = None
+    seed: int = 0
+
+    @property
+    def least_tokens(self) -> int:
+        """The smallest max_output_tokens that the dialect allows."""
+        return int(self.dialect.request["min_output_tokens"])
+
+    def body(self, **fields: Any) -> dict[str, Any]:
+        """Return a create body with the model, few output tokens, and the given fields."""
+        named = {} if self.model is None else {"model": self.model}
+        return {**named, "max_output_tokens": TINY, **fields}
+
+
+def user(text: str) -> list[dict[str, Any]]:
+    """Return an input of one user message."""
+    return [{"role": "user", "content": text}]
+
+
+def plain_and_streamed(case: str, intent: str, body: dict[str, Any]) -> PlannedCase:
+    """Return a case that sends one body plain and streamed, each under a request_id of its own where it has one."""
+
+    def under(role: str) -> dict[str, Any]:
+        return {**body, "request_id": f"rejoinder-{case}-{role}-{uuid4().hex[:12]}"} if "request_id" in body else body
+
+    return PlannedCase(
+        case, intent, (RequestSpec("plain", under("plain")), RequestSpec("stream", {**under("stream"), "stream": True}))
+    )
+
+
+def liveness_request(context: CaseContext, role: str = "after") -> RequestSpec:
+    """Return the simplest request, to be answered soon whatever was sent before it."""
+    return RequestSpec(role, context.body(input=user("Say hello.")), ("valid", "basic"), deadline=LIVENESS_SECONDS)
+
+
+def final_response(reply: Exchange | None) -> dict[str, Any] | None:
+    """Return the response object that a reply ended with (plain body or last snapshot), ``None`` without one."""
+    if reply is None or not reply.ok:
+        return None
+    body = reply.json()
+    return body if isinstance(body, dict) else last_snapshot(reply)
+
+
+def response_id(replies: Replies, role: str) -> str | None:
+    """Return the id of the response that an earlier request got, ``None`` without one."""
+    identity = (final_response(replies.get(role)) or {}).get("id")
+    return identity if isinstance(identity, str) and identity else None
+
+
+def last_snapshot(reply: Exchange) -> dict[str, Any] | None:
+    """Return the response object in the last event of a streamed reply that has one."""
+    for event in reversed(read_events(reply.chunks)[0]):
+        data = parse_json(event.data)
+        response = data.get("response") if isinstance(data, dict) else None
+        if isinstance(response, dict):
+            return response
+    return None

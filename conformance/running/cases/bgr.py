@@ -1,0 +1,206 @@
+"""Background work: polled, cancelled, streamed, replayed, left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from rejoinder.conformance.running.case import LONG, CaseContext, PlannedCase, Replies, RequestSpec, response_id, user
+from rejoinder.conformance.running.cases.sta import at
+from rejoinder.model.exchange import Exchange, parse_json
+from rejoinder.wire.sse import read_events
+
+_REPLAY_SECONDS: Final = 20.0
+_CUTS: Final = 32
+"""At most so many places of a short stream are replayed from; with fewer events every one of them."""
+_SNAPSHOT_BYTES: Final = 4000
+"""Bytes of a stream in which its first snapshot has room, with the id of the response."""
+_SEEN_BYTES: Final = 6000
+"""Bytes after which a reader leaves a stream that it takes up again."""
+_RACES: Final = (0.0, 0.15, 0.3)
+"""Seconds after which a response in the background is cancelled."""
+_SETTLED: Final = 0.3
+"""Seconds after which the outcome of a race is looked at again."""
+_RUNNING: Final = ("queued", "in_progress")
+
+
+def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
+    """Yield the cases of a plan."""
+    if plan == "smoke":
+        return
+    hello = user("Say hello.")
+    polled = (
+        RequestSpec("first", context.body(input=hello, background=True)),
+        RequestSpec("poll", method="GET", path=at("first"), tags=(), until=is_over),
+    )
+    further = (
+        RequestSpec("get", method="GET", path=at("first"), tags=()),
+        RequestSpec("cancel", method="POST", path=at("first", "cancel"), tags=()),
+        RequestSpec("get-after", method="GET", path=at("first"), tags=()),
+        RequestSpec("not-stored", context.body(input=hello, background=True, store=False), ("BGR-02",)),
+        RequestSpec("stream", context.body(input=hello, background=True, stream=True)),
+    )
+    yield PlannedCase(
+        "background.polled",
+        "A response is made in the background and polled until it is there.",
+        polled if plan == "quick" else (*polled, *further),
+    )
+    if plan == "full":
+        yield from _cancelled(context)
+        yield _replayed(context)
+        yield _left(context)
+        yield _cuts(context)
+        yield _resumed(context)
+        for number, wait in enumerate(_RACES, 1):
+            yield _raced(context, number, wait)
+
+
+def is_over(reply: Exchange) -> bool:
+    """Return whether a retrieved response has come to its end, or polling has no sense."""
+    body = reply.json() if reply.ok else None
+    status = body.get("status") if isinstance(body, dict) else None
+    return status not in _RUNNING and reply.status not in (429, 503)
+
+
+def _story(context: CaseContext, **fields: Any) -> dict[str, Any]:
+    return context.body(input=user("Tell a long story."), background=True, max_output_tokens=LONG, **fields)
+
+
+def _cancelled(context: CaseContext) -> Iterator[PlannedCase]:
+    def continued(replies: Replies) -> dict[str, Any] | None:
+        identity = response_id(replies, "first")
+        return None if identity is None else context.body(input="Go on.", previous_response_id=identity)
+
+    yield PlannedCase(
+        "background.cancelled",
+        "A response in the background is cancelled, twice, and continued.",
+        (
+            RequestSpec("first", _story(context)),
+            RequestSpec("cancel", method="POST", path=at("first", "cancel"), tags=()),
+            RequestSpec("get-cancelled", method="GET", path=at("first"), tags=(), until=is_over),
+            RequestSpec("cancel-again", method="POST", path=at("first", "cancel"), tags=()),
+            RequestSpec("get-again", method="GET", path=at("first"), tags=()),
+            RequestSpec("continues-cancelled", continued, ()),
+        ),
+    )
+    yield PlannedCase(
+        "background.continued",
+        "A response in the background is continued while it runs.",
+        (
+            RequestSpec("first", _story(context)),
+            RequestSpec("continues-running", continued, ()),
+            RequestSpec("get-running", method="GET", path=at("first"), tags=()),
+        ),
+    )
+    yield PlannedCase(
+        "background.cancelled-stream",
+        "A stream in the background is left and cancelled; its replay must end.",
+        (
+            RequestSpec("left", _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
+            RequestSpec("cancel", method="POST", path=at("left", "cancel"), tags=()),
+            RequestSpec("get-cancelled", method="GET", path=at("left"), tags=(), until=is_over),
+            _replay("replay", "left"),
+        ),
+    )
+
+
+def _replayed(context: CaseContext) -> PlannedCase:
+    """Return a case whose response is cut short, as most are that end other than completed."""
+    return PlannedCase(
+        "background.replayed",
+        "A stream in the background, replayed from its start, from its middle, from its end, and from nowhere.",
+        (
+            RequestSpec("stream", context.body(input=user("Tell a long story."), background=True, stream=True)),
+            _replay("replay", "stream"),
+            _replay("replay-middle", "stream", lambda numbers: str(numbers[len(numbers) // 2])),
+            _replay("replay-end", "stream", lambda numbers: str(numbers[-1])),
+            _replay("replay-negative", "stream", lambda numbers: "-3"),
+            _replay("replay-word", "stream", lambda numbers: "soon"),
+        ),
+    )
+
+
+def _left(context: CaseContext) -> PlannedCase:
+    return PlannedCase(
+        "background.left",
+        "A stream in the background is left at its beginning; the run goes on and can be followed again.",
+        (
+            RequestSpec("left", _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
+            _replay("attached", "left", seconds=120.0),
+            RequestSpec("poll", method="GET", path=at("left"), tags=(), until=is_over),
+        ),
+    )
+
+
+def _cuts(context: CaseContext) -> PlannedCase:
+    def cut(number: int) -> Callable[[list[int]], str | None]:
+        def start(numbers: list[int]) -> str | None:
+            step = max(1.0, len(numbers) / _CUTS)
+            place = int(number * step)
+            return str(numbers[place]) if place < len(numbers) else None
+
+        return start
+
+    hello = context.body(input=user("Say hello."), background=True, stream=True)
+    return PlannedCase(
+        "background.cuts",
+        "A short stream in the background is replayed from behind each of its events.",
+        (RequestSpec("stream", hello), *(_replay(f"replay-cut-{n + 1}", "stream", cut(n)) for n in range(_CUTS))),
+    )
+
+
+def _resumed(context: CaseContext) -> PlannedCase:
+    return PlannedCase(
+        "background.resumed",
+        "A stream in the background is left in its middle and taken up again behind the last event that was seen.",
+        (
+            RequestSpec("left", _story(context, stream=True), read_limit=_SEEN_BYTES),
+            _replay("resumed", "left", lambda numbers: str(numbers[-1]), seconds=120.0),
+            RequestSpec("poll", method="GET", path=at("left"), tags=(), until=is_over),
+            _replay("whole", "left"),
+        ),
+    )
+
+
+def _raced(context: CaseContext, number: int, wait: float) -> PlannedCase:
+    return PlannedCase(
+        f"background.raced-{number}",
+        "A response in the background is cancelled sooner or later, perhaps when it ends, while its stream is read.",
+        (
+            RequestSpec("left", _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
+            _replay("raced", "left"),
+            RequestSpec("cancel", method="POST", path=at("left", "cancel"), tags=(), beside=True, wait=wait),
+            RequestSpec("get-raced", method="GET", path=at("left"), tags=(), until=is_over),
+            RequestSpec("get-raced-again", method="GET", path=at("left"), tags=(), wait=_SETTLED),
+        ),
+    )
+
+
+def _replay(
+    role: str, of: str, after: Callable[[list[int]], str | None] | None = None, *, seconds: float = _REPLAY_SECONDS
+) -> RequestSpec:
+    """Return a retrieve that asks for the stream of a response again, behind a sequence number.
+
+    ``after`` picks it from those that were seen; where it gives ``None``, or none were seen, nothing is asked.
+    """
+
+    def start(replies: Replies) -> str | None:
+        seen = _numbers(replies, of)
+        return after(seen) if after is not None and seen else None
+
+    def query(replies: Replies) -> str:
+        return "stream=true" if after is None else f"stream=true&starting_after={start(replies)}"
+
+    def path(replies: Replies) -> tuple[str, ...] | None:
+        return at(of)(replies) if after is None or start(replies) is not None else None
+
+    return RequestSpec(role, method="GET", path=path, query=query, tags=(), deadline=seconds)
+
+
+def _numbers(replies: Replies, role: str) -> list[int]:
+    """Return the sequence numbers of the events of a reply that were received whole."""
+    reply = replies.get(role)
+    events = read_events(reply.chunks)[0] if reply is not None else []
+    data = [parse_json(event.data) for event in events if event.terminated]
+    numbers = [event.get("sequence_number") for event in data if isinstance(event, dict)]
+    return [number for number in numbers if type(number) is int]

@@ -1,0 +1,302 @@
+"""Requests that are to be refused, and extreme ones that may be.
+
+Their tags say what is known of them: ``invalid`` must be refused, ``edge`` may be, but neither may break anything.
+``param:NAME`` names the one field that is wrong. ``broken``, ``unknown-model``, ``unknown-field``, ``wrong-key`` and
+``wrong-method`` say which rule a request was made for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Any, Final
+
+from rejoinder.conformance.running.case import (
+    WEATHER_TOOL,
+    CaseContext,
+    PlannedCase,
+    RequestSpec,
+    liveness_request,
+    user,
+)
+from rejoinder.strategies import EdgeCase, EndpointProfile, Mutant, edge_cases, surely_invalid
+
+MUTANTS: Final = 60
+"""How many bodies with a single fault the plan ``full`` sends."""
+
+LARGEST: Final = 20_000
+"""Characters in the largest text that is sent to see whether it is refused or taken."""
+
+# Raw bodies in which no lenient parser could find a request.
+_BROKEN: Final = frozenset(
+    f"raw.{name}"
+    for name in ("empty", "space", "truncated_in_string", "unclosed_nesting", "binary", "multipart", "half_escape")
+)
+# About 64 KiB of base64.
+_IMAGE_BLOCKS: Final = 16_000
+# Values outside of the documented bounds, that the schema does not state.
+_BOUNDS: Final[tuple[tuple[str, str, Any], ...]] = (
+    ("temperature-high", "temperature", 3),
+    ("temperature-negative", "temperature", -1),
+    ("top-p-high", "top_p", 2),
+    ("top-logprobs-high", "top_logprobs", 21),
+    ("max-output-tokens-zero", "max_output_tokens", 0),
+    ("max-output-tokens-negative", "max_output_tokens", -1),
+    ("max-output-tokens-huge", "max_output_tokens", 10**30),
+    ("max-tool-calls-zero", "max_tool_calls", 0),
+    ("empty-input", "input", []),
+    ("metadata-17-pairs", "metadata", {f"key{number}": "value" for number in range(17)}),
+    ("metadata-long-value", "metadata", {"key": "v" * 513}),
+    ("tool-name-empty", "tools", [{**WEATHER_TOOL, "name": ""}]),
+    ("previous-response-unknown", "previous_response_id", "resp_rejoinder_no_such_response"),
+    ("conversation-unknown", "conversation", "conv_rejoinder_no_such_conversation"),
+    ("prompt-unknown", "prompt", {"id": "pmpt_rejoinder_no_such_prompt"}),
+)
+# Extreme bodies of rejoinder.strategies.edge_cases that are worth a request each.
+_EXTREMES: Final = frozenset(
+    f"edge.{name}"
+    for name in (
+        "text.nul",
+        "text.controls",
+        "text.markers",
+        "text.surrogate_high",
+        "instructions.surrogate_swapped",
+        "input.empty_content",
+        "input.empty_text",
+        "input.output_without_call",
+        "input.call_without_output",
+        "input.arguments_are_no_json",
+        "input.many_items",
+        "temperature.overflow",
+        "temperature.digits",
+        "top_logprobs.huge",
+        "top_k.int64_plus",
+        "tools.deep_parameters",
+        "tools.recursive_parameters",
+        "tools.odd_name",
+        "format.deep_schema",
+        "format.impossible_schema",
+        "metadata.odd_key",
+        "image_url.bad_base64",
+        "image_url.truncated",
+        "image_url.not_an_image",
+        "image_url.local_file",
+        "image_url.empty",
+        "duplicate_key",
+        "bom",
+    )
+)
+
+
+def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
+    """Yield the refusals of a plan: a few in every plan, more in ``quick``, mutants and extremes in ``full``."""
+    yield from _first(context)
+    if plan != "smoke":
+        yield from _second(context)
+    if plan == "full":
+        yield from _others(context)
+        yield from _swollen(context)
+        yield from _bounds(context)
+        yield from _mutants(context)
+        yield from _raw(context)
+        yield from _extremes(context)
+
+
+def _refused(
+    case: str, intent: str, content: Any, *tags: str, after: RequestSpec | None = None, **fields: Any
+) -> PlannedCase:
+    requests = [RequestSpec("plain", content, ("invalid", *tags), **fields)]
+    if after is not None:
+        requests.append(after)
+    return PlannedCase(f"refused.{case}", intent, tuple(requests))
+
+
+def _good(context: CaseContext) -> dict[str, Any]:
+    return context.body(input=user("Say hello."))
+
+
+def _first(context: CaseContext) -> Iterator[PlannedCase]:
+    body = context.body
+    yield _refused("no-input", "A body without input is refused.", body(), "param:input")
+    yield _refused(
+        "broken-json",
+        "A body that is not JSON is refused, and nothing of it stays behind.",
+        b'{"input": "Say hello.", ',
+        "broken",
+        after=liveness_request(context),
+    )
+    absent = body(model="no-such-model", input=user("Hi"))
+    yield _refused("unknown-model", "A model that is not there is refused.", absent, "unknown-model", "param:model")
+    nobody = [{"role": "nobody", "content": "Hi"}]
+    yield _refused(
+        "stream",
+        "A streaming request that is invalid is refused before the stream.",
+        body(input=nobody, stream=True),
+        "param:input",
+    )
+
+
+def _second(context: CaseContext) -> Iterator[PlannedCase]:
+    body = context.body
+    yield _refused("input-type", "An input that is a number is refused.", body(input=7), "param:input")
+    nobody = [{"role": "nobody", "content": "Hi"}]
+    yield _refused("role", "A message with an unknown role is refused.", body(input=nobody), "param:input")
+
+
+def _others(context: CaseContext) -> Iterator[PlannedCase]:
+    yield PlannedCase(
+        "refused.key",
+        "A good request with a wrong key.",
+        (
+            RequestSpec(
+                "wrong-key", _good(context), ("wrong-key",), headers=(("authorization", "Bearer rejoinder-wrong-key"),)
+            ),
+        ),
+    )
+    yield _refused(
+        "content-type",
+        "A body that says to be plain text is refused.",
+        _as_bytes(_good(context)),
+        headers=(("content-type", "text/plain"),),
+    )
+    yield PlannedCase(
+        "refused.method",
+        "PUT is not allowed where responses are created.",
+        (RequestSpec("put", _good(context), ("wrong-method",), method="PUT"),),
+    )
+    yield PlannedCase(
+        "accepted.unknown-field",
+        "A good request with a field that no version of the API has.",
+        (RequestSpec("plain", {**_good(context), "rejoinder_no_such_field": True}, ("unknown-field",)),),
+    )
+
+
+def _swollen(context: CaseContext) -> Iterator[PlannedCase]:
+    data = "data:image/png;base64," + "QUJD" * _IMAGE_BLOCKS
+    image = {"type": "input_image", "image_url": {"url": data}, "detail": "auto"}
+    yield _refused(
+        "large-image",
+        "A large image in the form of another API is refused, and not repeated.",
+        context.body(input=[{"role": "user", "content": [image]}]),
+        "param:input",
+    )
+    call = {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": {"city": "Oslo"}}
+    given = {"type": "function_call_output", "call_id": "call_1", "output": "Rain."}
+    yield _refused(
+        "arguments-object",
+        "A call in the history whose arguments are an object instead of a string.",
+        context.body(input=[*user("What is the weather in Oslo?"), call, given], tools=[WEATHER_TOOL]),
+        "param:input",
+    )
+
+
+def _bounds(context: CaseContext) -> Iterator[PlannedCase]:
+    for name, field, value in _BOUNDS:
+        body = {**_good(context), field: value}
+        after = (liveness_request(context),) if field == "max_output_tokens" else ()
+        yield PlannedCase(
+            f"edge.{name}",
+            f"A value of {field} that endpoints refuse or put up with.",
+            (RequestSpec("plain", body, ("edge", f"param:{field}")), *after),
+        )
+
+
+def _mutants(context: CaseContext) -> Iterator[PlannedCase]:
+    chosen = sample(surely_invalid(EndpointProfile(model=context.model)), MUTANTS)
+    kinds = dict.fromkeys(mutant.kind for mutant in chosen)
+    for kind in kinds:
+        found = [mutant for mutant in chosen if mutant.kind == kind]
+        requests = [
+            RequestSpec(
+                mutant.id.removeprefix("invalid."),
+                mutant.body,
+                ("invalid", *((f"param:{mutant.param}",) if mutant.param else ())),
+            )
+            for mutant in found
+        ]
+        yield PlannedCase(
+            f"refused.mutants.{kind}",
+            f"Bodies with a single fault of the kind {kind!r} are refused, and a good one is answered after each.",
+            tuple(_followed(context, requests)),
+        )
+        # The first one that can be streamed.
+        bodies = ((one, one.body) for one in requests if isinstance(one.body, dict) and "stream" not in one.body)
+        twin, body = next(bodies, (None, {}))
+        if twin is not None:
+            yield PlannedCase(
+                f"refused.alike.{kind}",
+                f"A body with a fault of the kind {kind!r} is refused streamed as it is plain.",
+                (
+                    replace(twin, role="plain"),
+                    replace(twin, role="stream", body={**body, "stream": True}),
+                    liveness_request(context),
+                ),
+            )
+
+
+def _followed(context: CaseContext, requests: Iterable[RequestSpec]) -> Iterator[RequestSpec]:
+    """Yield the requests, each with a good one after it."""
+    for planned in requests:
+        yield planned
+        yield liveness_request(context, f"after-{planned.role}")
+
+
+def sample(mutants: Sequence[Mutant], most: int) -> list[Mutant]:
+    """Return up to ``most`` mutants, always the same, that between them have every kind and every variant if possible.
+
+    Kinds take turns, and each takes its next variant that was seen least.
+    """
+    by_kind: dict[str, list[Mutant]] = {}
+    for mutant in mutants:
+        by_kind.setdefault(mutant.kind, []).append(mutant)
+    seen: dict[str, int] = {}
+    chosen: list[Mutant] = []
+    while len(chosen) < most and any(by_kind.values()):
+        for left in by_kind.values():
+            if left and len(chosen) < most:
+                place = min(range(len(left)), key=lambda i: (seen.get(left[i].variant, 0), i))
+                mutant = left.pop(place)
+                seen[mutant.variant] = seen.get(mutant.variant, 0) + 1
+                chosen.append(mutant)
+    return chosen
+
+
+def _raw(context: CaseContext) -> Iterator[PlannedCase]:
+    found = edge_cases("raw", profile=EndpointProfile(model=context.model), size=LARGEST)
+    for number, group in enumerate(_groups(found, 7), 1):
+        requests = [
+            RequestSpec(
+                case.id,
+                case.data,
+                ("invalid", *(("broken",) if case.id in _BROKEN else ())),
+                headers=(("content-type", case.content_type),),
+            )
+            for case in group
+        ]
+        yield PlannedCase(
+            f"refused.raw.{number}",
+            "Bodies that are no JSON, or no request, are refused, and a good one is answered after each.",
+            tuple(_followed(context, requests)),
+        )
+
+
+def _extremes(context: CaseContext) -> Iterator[PlannedCase]:
+    found = edge_cases("edge", profile=EndpointProfile(model=context.model), size=LARGEST)
+    for number, group in enumerate(_groups([case for case in found if case.id in _EXTREMES], 6), 1):
+        requests = [RequestSpec(case.id, case.data, ("edge",)) for case in group]
+        yield PlannedCase(
+            f"edge.extremes.{number}",
+            "Extreme bodies are refused or answered, and a good one is answered after each.",
+            tuple(_followed(context, requests)),
+        )
+
+
+def _groups(found: Sequence[EdgeCase], size: int) -> Iterable[list[EdgeCase]]:
+    columns = zip_longest(*[iter(found)] * size)
+    return ([case for case in column if case is not None] for column in columns)
+
+
+def _as_bytes(body: dict[str, Any]) -> bytes:
+    return json.dumps(body).encode()

@@ -1,0 +1,125 @@
+"""Isolation: requests at the same time, readers that leave or dawdle, and what that does to the others."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from rejoinder.conformance.judging.canaries import new_canary
+from rejoinder.conformance.running.case import (
+    ISOLATION,
+    ROOMY,
+    CaseContext,
+    PlannedCase,
+    Replies,
+    RequestSpec,
+    final_response,
+    liveness_request,
+    user,
+)
+
+_AT_ONCE: Final = 6
+_MARKS: Final = ("amber", "copper", "harbor", "thistle", "velvet", "willow")
+_SLOW_READ: Final = 0.4
+"""Seconds that a slow reader lets pass after each read."""
+_RESET: Final = 0.05
+"""Seconds after which a reader resets its connection."""
+
+
+def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
+    """Yield the cases of a plan."""
+    if plan != "full":
+        return
+    yield _parallel(context)
+    yield _aborted(context)
+    yield _slow(context)
+    yield _reset(context)
+
+
+def _asking(context: CaseContext, word: str) -> Callable[[Replies], dict[str, Any]]:
+    """Return a stream's body with a word in its text, and in its metadata if those of the first one were taken."""
+    asked = context.body(
+        input=user(f"The code word is {word}. Answer with the code word only."),
+        temperature=0,
+        max_output_tokens=ROOMY,
+        stream=True,
+    )
+
+    def body(replies: Replies) -> dict[str, Any]:
+        first = replies.get("alone")
+        return asked if first is None or not first.ok else {**asked, "metadata": {"code_word": word}}
+
+    return body
+
+
+def _alone(context: CaseContext) -> RequestSpec:
+    asked = _asking(context, new_canary("meadow"))({})
+    return RequestSpec("alone", {**asked, "metadata": {"code_word": "none"}}, ("valid", ISOLATION))
+
+
+def _beside(context: CaseContext, role: str, words: list[str], **fields: dict[str, Any]) -> Iterator[RequestSpec]:
+    """Yield streams that go together, one for each word; ``fields`` holds further fields of some, by role."""
+    for number, word in enumerate(words, 1):
+        name = f"{role}-{number}"
+        yield RequestSpec(
+            name,
+            _asking(context, word),
+            ("valid", ISOLATION),
+            beside=number > 1,
+            **fields.get(name.replace("-", "_"), {}),
+        )
+
+
+def _parallel(context: CaseContext) -> PlannedCase:
+    words = [new_canary(mark) for mark in _MARKS]
+
+    def missed(number: int, word: str) -> Callable[[Replies], dict[str, Any] | None]:
+        """Ask once more, alone, where the word was missed twice: perhaps the model cannot say it."""
+        ask = _asking(context, word)
+
+        def body(replies: Replies) -> dict[str, Any] | None:
+            reply = [replies.get(role) for role in (f"one-{number}", f"two-{number}")]
+            asked = all(found is not None and found.ok for found in reply)
+            heard = [word in str((final_response(found) or {}).get("output")) for found in reply]
+            return ask(replies) if asked and not any(heard) else None
+
+        return body
+
+    controls = [RequestSpec(f"control-{n}", missed(n, word), ("valid", ISOLATION)) for n, word in enumerate(words, 1)]
+    return PlannedCase(
+        "isolation.parallel",
+        "Streams that run at the same time, each with a word of its own, twice.",
+        (_alone(context), *_beside(context, "one", words), *_beside(context, "two", words), *controls),
+    )
+
+
+def _aborted(context: CaseContext) -> PlannedCase:
+    drawn = random.Random(f"isolation {context.seed}")
+    leaving = sorted(drawn.sample(range(1, _AT_ONCE), _AT_ONCE // 2))
+    fields = {f"stream_{number}": {"read_limit": drawn.randint(1, 1500)} for number in leaving}
+    words = [new_canary(mark) for mark in _MARKS]
+    return PlannedCase(
+        "isolation.aborted",
+        "Some of the streams that run at the same time are left after a few bytes; the others go on.",
+        (_alone(context), *_beside(context, "stream", words, **fields), liveness_request(context)),
+    )
+
+
+def _slow(context: CaseContext) -> PlannedCase:
+    words = [new_canary(mark) for mark in _MARKS[:4]]
+    return PlannedCase(
+        "isolation.slow",
+        "One of the streams that run at the same time is read slowly.",
+        (_alone(context), *_beside(context, "stream", words, stream_1={"pace": _SLOW_READ}), liveness_request(context)),
+    )
+
+
+def _reset(context: CaseContext) -> PlannedCase:
+    words = [new_canary(mark) for mark in _MARKS[:4]]
+    fields = {f"stream_{number}": {"deadline": _RESET * number} for number in range(1, 4)}
+    return PlannedCase(
+        "isolation.reset",
+        "Some of the streams that run at the same time are reset at once, perhaps before the reply begins.",
+        (_alone(context), *_beside(context, "stream", words, **fields), liveness_request(context)),
+    )

@@ -1,0 +1,670 @@
+"""Memory: words planted in every slot of an input, to be asked for; and words that must not come back.
+
+A slot's case asks for its words plain, and streamed with other wording. Only where neither answer has them all, it asks
+a third time, and sends the same texts as one user message with both wordings, to show what the model can do; where it
+can, the slot is asked twice more. The tag of a request is the rule that its case is about.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rejoinder.conformance.judging.canaries import canaries_in, new_canary
+from rejoinder.conformance.running.case import (
+    IMAGE_URL,
+    ROOMY,
+    CaseContext,
+    PlannedCase,
+    Replies,
+    RequestSpec,
+    final_response,
+    response_id,
+    user,
+)
+
+_Items = list[dict[str, Any]]
+Ask = Callable[[str], dict[str, Any]]
+"""Makes the fields of a request from the question."""
+
+LOOK_UP: Final[Mapping[str, Any]] = {
+    "type": "function",
+    "name": "look_up",
+    "description": "Look up the code word of a city.",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+        "additionalProperties": False,
+    },
+    "strict": True,
+}
+_NOTES: Final[Mapping[str, Any]] = {"type": "custom", "name": "read_note", "description": "Read the note."}
+# Reasoning models think before they say a word; others stop after it.
+_TOKENS: Final = 4 * ROOMY
+_ONE: Final = (
+    "What is the code word? Answer with the code word only.",
+    "Repeat the code word that you were told, and only that.",
+    "Which code word was mentioned? Reply with only the code word.",
+)
+_ALL: Final = (
+    "What are the code words? Answer with the code words only.",
+    "Repeat all code words that you were told, and only those.",
+    "Which code words were mentioned? Reply with only the code words.",
+)
+_OK: Final = "Answer with OK only."
+_EARLIER_TURNS: Final = 12
+# About 3,000 tokens, which the context of most models holds many times.
+_LINES: Final = 160
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """A place in the input: its name, the rule that says that it is heard, what is told there, and the request.
+
+    ``told`` are the lines of the message that shows what the model can do.
+    """
+
+    name: str
+    rule: str
+    intent: str
+    told: tuple[str, ...]
+    ask: Ask
+
+
+def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
+    """Yield the cases of a plan; only ``full`` has them."""
+    if plan != "full":
+        return
+    for slots in (_instructions, _roles, _parts, _answers, _outputs, _long, _turns, _files, _hosted, _reasoning):
+        for slot in slots():
+            yield _asked(context, slot)
+    if "previous_input_messages" in context.dialect.parameters:
+        yield _asked(context, _earlier_messages())
+    yield _asked(context, _prompt())
+    yield _parallel(context)
+    yield _rounds(context)
+    yield _chains(context)
+    yield _deleted(context)
+    yield _next_instructions(context)
+
+
+def _asked(context: CaseContext, slot: _Slot) -> PlannedCase:
+    words = canaries_in("\n".join(slot.told))
+    questions = _ONE if len(words) == 1 else _ALL
+
+    def prepared(fields: Mapping[str, Any]) -> dict[str, Any]:
+        return context.body(**{"temperature": 0, "max_output_tokens": _TOKENS, **fields})
+
+    def in_doubt(replies: Replies, *roles: str) -> bool:
+        """Whether one of the requests was accepted, and no answer has all words."""
+        accepted = any((reply := replies.get(role)) is not None and reply.ok for role in roles)
+        return accepted and not any(_says_all(replies, role, words) for role in roles)
+
+    def again(replies: Replies) -> dict[str, Any] | None:
+        return prepared(slot.ask(questions[2])) if in_doubt(replies, "plain", "stream") else None
+
+    def control(question: str, **fields: Any) -> Callable[[Replies], dict[str, Any] | None]:
+        def body(replies: Replies) -> dict[str, Any] | None:
+            if not in_doubt(replies, "plain", "stream", "again"):
+                return None
+            return prepared({"input": user("\n".join([*slot.told, question])), **fields})
+
+        return body
+
+    def confirming(question: str, **fields: Any) -> Callable[[Replies], dict[str, Any] | None]:
+        def body(replies: Replies) -> dict[str, Any] | None:
+            able = all(_says_all(replies, role, words) for role in ("control", "control-stream"))
+            return prepared({**slot.ask(question), **fields}) if able else None
+
+        return body
+
+    tags = ("valid", slot.rule)
+    return PlannedCase(
+        f"meaning.{slot.name}",
+        slot.intent,
+        (
+            RequestSpec("plain", prepared(slot.ask(questions[0])), tags),
+            RequestSpec("stream", prepared({**slot.ask(questions[1]), "stream": True}), tags),
+            RequestSpec("again", again, tags),
+            RequestSpec("control", control(questions[0]), tags),
+            RequestSpec("control-stream", control(questions[1], stream=True), tags),
+            RequestSpec("confirm", confirming(questions[1]), tags),
+            RequestSpec("confirm-stream", confirming(questions[0], stream=True), tags),
+        ),
+    )
+
+
+def _tell(mark: str) -> str:
+    return f"The code word is {new_canary(mark)}."
+
+
+def _with(*items: Mapping[str, Any], **fields: Any) -> Ask:
+    """Return the request that has these items before the question."""
+    return lambda question: {"input": [*items, *user(question)], **fields}
+
+
+def _after(*items: Mapping[str, Any], **fields: Any) -> Ask:
+    """Return the request in which the question comes first, then calls and their outputs."""
+    return lambda question: {"input": [*user(question), *items], **fields}
+
+
+def _message(role: str, content: Any) -> dict[str, Any]:
+    return {"role": role, "content": content}
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "input_text", "text": text}
+
+
+def _answered(text: str) -> dict[str, Any]:
+    """Return an earlier answer in the form in which responses have it, which more endpoints take than others."""
+    part = {"type": "output_text", "text": text, "annotations": []}
+    return {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [part]}
+
+
+def _instructions() -> Iterator[_Slot]:
+    told = _tell("quartz")
+    yield _Slot(
+        "instructions",
+        "MEM-01",
+        "A word in the instructions, with string input.",
+        (told,),
+        lambda question: {"input": question, "instructions": told},
+    )
+    beside, role = (
+        f"The first code word is {new_canary('quartz')}.",
+        f"The second code word is {new_canary('saffron')}.",
+    )
+    yield _Slot(
+        "instructions-and-system",
+        "MEM-01",
+        "A word in the instructions, and another in a system message of the input.",
+        (beside, role),
+        _with(_message("system", role), instructions=beside),
+    )
+
+
+def _roles() -> Iterator[_Slot]:
+    for role, mark in (("user", "saffron"), ("system", "walnut"), ("developer", "indigo")):
+        told = _tell(mark)
+        yield _Slot(
+            f"role-{role}",
+            "MEM-02",
+            f"A word in a {role} message before the question.",
+            (told,),
+            _with(_message(role, told)),
+        )
+    told = _tell("marble")
+    talk = [_message("user", "Good morning."), _answered("Good morning.")]
+    for role in ("system", "developer"):
+        yield _Slot(
+            f"role-{role}-amid",
+            "MEM-02",
+            f"A word in a {role} message in the middle of a conversation.",
+            (told,),
+            _with(*talk, _message(role, told)),
+        )
+
+
+def _parts() -> Iterator[_Slot]:
+    told = tuple(f"Code word {n} is {new_canary(mark)}." for n, mark in enumerate(("cobalt", "juniper", "lantern"), 1))
+    yield _Slot(
+        "parts",
+        "MEM-03",
+        "Words in three text parts of one user message.",
+        told,
+        lambda question: {"input": [_message("user", [*map(_text, told), _text(question)])]},
+    )
+    system = (f"Code word 1 is {new_canary('meadow')}.", f"Code word 2 is {new_canary('pebble')}.")
+    yield _Slot(
+        "parts-system",
+        "MEM-03",
+        "Words in two text parts of a system message.",
+        system,
+        _with(_message("system", [*map(_text, system)])),
+    )
+    image = {"type": "input_image", "image_url": IMAGE_URL, "detail": "auto"}
+    behind = _tell("velvet")
+    yield _Slot(
+        "parts-after-image",
+        "MEM-03",
+        "A word in a text part behind an image.",
+        (behind,),
+        lambda question: {"input": [_message("user", [image, _text(behind), _text(question)])]},
+    )
+
+
+def _answers() -> Iterator[_Slot]:
+    first = _message("user", "Make up a code word.")
+    told = _tell("willow")
+    yield _Slot(
+        "answer-string",
+        "MEM-04",
+        "A word in an earlier answer that is a string.",
+        (told,),
+        _with(first, _message("assistant", told)),
+    )
+    told_twice = (f"The first code word is {new_canary('amber')}.", f"The second code word is {new_canary('copper')}.")
+    content = [{"type": "output_text", "text": text, "annotations": []} for text in told_twice]
+    whole = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": content}
+    yield _Slot(
+        "answer-parts",
+        "MEM-04",
+        "Words in two output_text parts of an earlier answer.",
+        told_twice,
+        _with(_message("user", "Make up two code words."), whole),
+    )
+    refused = _tell("harbor")
+    refusal = [{"type": "refusal", "refusal": f"I will not tell a joke. {refused}"}]
+    yield _Slot(
+        "answer-refusal",
+        "MEM-11",
+        "A word in an earlier refusal.",
+        (refused,),
+        _with(_message("user", "Tell me a joke and a code word."), {**whole, "content": refusal}),
+    )
+
+
+def call(call_id: str, city: str) -> dict[str, Any]:
+    """Return a call of :data:`LOOK_UP` as an item of a history."""
+    return {"type": "function_call", "call_id": call_id, "name": "look_up", "arguments": f'{{"city": "{city}"}}'}
+
+
+def output(call_id: str, said: Any) -> dict[str, Any]:
+    """Return the output of a function call."""
+    return {"type": "function_call_output", "call_id": call_id, "output": said}
+
+
+def _outputs() -> Iterator[_Slot]:
+    told = _tell("thistle")
+    yield _Slot(
+        "output-string",
+        "MEM-05",
+        "A word in the output of a function call that is a string.",
+        (told,),
+        _after(call("call_1", "Oslo"), output("call_1", told), tools=[LOOK_UP]),
+    )
+    parts = (f"The first code word is {new_canary('quartz')}.", f"The second code word is {new_canary('saffron')}.")
+    yield _Slot(
+        "output-parts",
+        "MEM-05",
+        "Words in two parts of the output of a function call.",
+        parts,
+        _after(call("call_1", "Oslo"), output("call_1", [*map(_text, parts)]), tools=[LOOK_UP]),
+    )
+    for form, mark in (("string", "walnut"), ("parts", "indigo")):
+        said = _tell(mark)
+        made = {"type": "custom_tool_call", "call_id": "call_1", "name": "read_note", "input": "the note"}
+        given = {
+            "type": "custom_tool_call_output",
+            "call_id": "call_1",
+            "output": said if form == "string" else [_text(said)],
+        }
+        yield _Slot(
+            f"custom-output-{form}",
+            "MEM-05",
+            f"A word in the output of a custom tool, as {'a string' if form == 'string' else 'a list of parts'}.",
+            (said,),
+            _after(made, given, tools=[_NOTES]),
+        )
+
+
+def _turns() -> Iterator[_Slot]:
+    told = tuple(f"Code word {n} is {new_canary(mark)}." for n, mark in enumerate(("marble", "cobalt", "juniper"), 1))
+    places = {0: told[0], _EARLIER_TURNS // 2: told[1], _EARLIER_TURNS - 1: told[2]}
+    items: _Items = []
+    for turn in range(_EARLIER_TURNS):
+        items.append(_message("user", places.get(turn, f"The bus number {turn} is blue.")))
+        items.append(_answered(f"Noted, number {turn}."))
+    yield _Slot(
+        "many-turns",
+        "MEM-08",
+        f"Words in the first, the middle and the last of {_EARLIER_TURNS} earlier turns.",
+        told,
+        _with(*items),
+    )
+
+
+def _long() -> Iterator[_Slot]:
+    lines = [f"Line {n}: the ferry of the harbour leaves at pier {n % 7}." for n in range(_LINES)]
+    for place, mark, at in (("start", "lantern", 0), ("middle", "meadow", _LINES // 2), ("end", "pebble", _LINES)):
+        told = _tell(mark)
+        text = "\n".join([*lines[:at], told, *lines[at:]])
+        # What shows that the model can read as much: the word at the other end.
+        elsewhere = (told, *lines) if place == "end" else (*lines, told)
+        yield _Slot(
+            f"long-{place}",
+            "MEM-09",
+            f"A word at the {place} of a long user message.",
+            elsewhere,
+            _with(_message("user", text)),
+        )
+
+
+def _files() -> Iterator[_Slot]:
+    def file(text: str) -> dict[str, Any]:
+        data = base64.b64encode(f"{text}\n".encode()).decode()
+        return {"type": "input_file", "filename": "note.txt", "file_data": f"data:text/plain;base64,{data}"}
+
+    told = _tell("velvet")
+    yield _Slot(
+        "file",
+        "MEM-10",
+        "A word in the text of a file.",
+        (told,),
+        lambda question: {"input": [_message("user", [file(told), _text(question)])]},
+    )
+    returned = _tell("willow")
+    yield _Slot(
+        "file-output",
+        "MEM-10",
+        "A word in the text of a file that a function call returned.",
+        (returned,),
+        _after(call("call_1", "Oslo"), output("call_1", [file(returned)]), tools=[LOOK_UP]),
+    )
+
+
+def _hosted() -> Iterator[_Slot]:
+    told = {mark: _tell(mark) for mark in ("amber", "copper", "harbor", "thistle", "quartz", "saffron", "walnut")}
+    histories: Mapping[str, tuple[str, tuple[dict[str, Any], ...]]] = {
+        "shell": (
+            "amber",
+            (
+                {"type": "shell_call", "call_id": "call_1", "action": {"commands": ["cat note.txt"]}},
+                {
+                    "type": "shell_call_output",
+                    "call_id": "call_1",
+                    "output": [
+                        {"stdout": told["amber"], "stderr": "", "outcome": {"type": "exit", "exit_code": 0}},
+                    ],
+                },
+            ),
+        ),
+        "local-shell": (
+            "copper",
+            (
+                {
+                    "type": "local_shell_call",
+                    "id": "lsh_1",
+                    "call_id": "call_1",
+                    "status": "completed",
+                    "action": {"type": "exec", "command": ["cat", "note.txt"], "env": {}},
+                },
+                {"type": "local_shell_call_output", "id": "call_1", "output": told["copper"]},
+            ),
+        ),
+        "apply-patch": (
+            "harbor",
+            (
+                {
+                    "type": "apply_patch_call",
+                    "call_id": "call_1",
+                    "status": "completed",
+                    "operation": {"type": "delete_file", "path": "note.txt"},
+                },
+                {
+                    "type": "apply_patch_call_output",
+                    "call_id": "call_1",
+                    "status": "completed",
+                    "output": told["harbor"],
+                },
+            ),
+        ),
+        "mcp": (
+            "thistle",
+            (
+                {
+                    "type": "mcp_call",
+                    "id": "mcp_1",
+                    "server_label": "notes",
+                    "name": "read",
+                    "arguments": "{}",
+                    "output": told["thistle"],
+                },
+            ),
+        ),
+        "code-interpreter": (
+            "quartz",
+            (
+                {
+                    "type": "code_interpreter_call",
+                    "id": "ci_1",
+                    "status": "completed",
+                    "container_id": "cntr_1",
+                    "code": "print(note)",
+                    "outputs": [{"type": "logs", "logs": told["quartz"]}],
+                },
+            ),
+        ),
+        "file-search": (
+            "saffron",
+            (
+                {
+                    "type": "file_search_call",
+                    "id": "fs_1",
+                    "status": "completed",
+                    "queries": ["code word"],
+                    "results": [{"file_id": "file_1", "filename": "note.txt", "score": 0.9, "text": told["saffron"]}],
+                },
+            ),
+        ),
+        "approval": (
+            "walnut",
+            (
+                {
+                    "type": "mcp_approval_request",
+                    "id": "mcpr_1",
+                    "server_label": "notes",
+                    "name": "delete",
+                    "arguments": "{}",
+                },
+                {
+                    "type": "mcp_approval_response",
+                    "approval_request_id": "mcpr_1",
+                    "approve": False,
+                    "reason": told["walnut"],
+                },
+            ),
+        ),
+    }
+    for name, (mark, items) in histories.items():
+        yield _Slot(
+            f"hosted-{name}",
+            "MEM-11",
+            f"A word in the history of a hosted tool: {name.replace('-', ' ')}.",
+            (told[mark],),
+            _with(_message("user", "Read the note."), *items),
+        )
+
+
+def _reasoning() -> Iterator[_Slot]:
+    for form, mark in (("summary", "indigo"), ("content", "marble")):
+        told = _tell(mark)
+        kind = "summary_text" if form == "summary" else "reasoning_text"
+        item: dict[str, Any] = {"type": "reasoning", "id": "rs_1", "summary": []}
+        item[form] = [{"type": kind, "text": told}]
+        yield _Slot(
+            f"reasoning-{form}",
+            "MEM-12",
+            f"A word in the {form} of a reasoning item.",
+            (told,),
+            _with(_message("user", "Make up a code word."), item, _answered("Done.")),
+        )
+
+
+def _earlier_messages() -> _Slot:
+    told = _tell("cobalt")
+    earlier = {
+        "author": {"role": "user"},
+        "content": [{"type": "text", "text": told}],
+    }
+    return _Slot(
+        "previous-input-messages",
+        "ERR-08",
+        "A word in previous_input_messages.",
+        (told,),
+        lambda question: {"input": user(question), "previous_input_messages": [earlier]},
+    )
+
+
+def _prompt() -> _Slot:
+    told = _tell("juniper")
+    return _Slot(
+        "prompt-variables",
+        "ERR-08",
+        "A word in a variable of a prompt template that is not there.",
+        (told,),
+        lambda question: {"input": user(question), "prompt": {"id": "pmpt_rejoinder", "variables": {"note": told}}},
+    )
+
+
+# Calls and their outputs
+
+
+def _which(city: str) -> str:
+    return f"What did look_up return for {city}? Answer with the code word only."
+
+
+def _pairing(
+    context: CaseContext,
+    name: str,
+    rule: str,
+    intent: str,
+    told: Mapping[str, str],
+    odd: Callable[[str], _Items],
+    plain: Callable[[str], _Items],
+) -> PlannedCase:
+    """Return a case that asks for what each call returned, in an odd history and, where in doubt, in a plain one."""
+
+    def prepared(items: _Items, **fields: Any) -> dict[str, Any]:
+        return context.body(input=items, tools=[LOOK_UP], temperature=0, max_output_tokens=_TOKENS, **fields)
+
+    def doubt(city: str, replies: Replies) -> bool:
+        return not _says_all(replies, city.lower(), canaries_in(told[city]))
+
+    def only_if_doubted(items: Callable[[str], _Items], city: str, **fields: Any) -> Any:
+        return lambda replies: prepared(items(_which(city)), **fields) if doubt(city, replies) else None
+
+    tags = ("valid", rule)
+    requests = [RequestSpec(city.lower(), prepared(odd(_which(city))), tags) for city in told]
+    for city in told:
+        requests.append(RequestSpec(f"{city.lower()}-again", only_if_doubted(odd, city, stream=True), tags))
+        requests.append(RequestSpec(f"{city.lower()}-control", only_if_doubted(plain, city), tags))
+    return PlannedCase(f"meaning.{name}", intent, tuple(requests))
+
+
+def _parallel(context: CaseContext) -> PlannedCase:
+    told = {"Oslo": _tell("lantern"), "Cairo": _tell("meadow")}
+    calls = [call("call_a", "Oslo"), call("call_b", "Cairo")]
+    outputs = [output("call_a", told["Oslo"]), output("call_b", told["Cairo"])]
+    return _pairing(
+        context,
+        "parallel-calls",
+        "MEM-06",
+        "Two parallel calls whose outputs come in reverse order.",
+        told,
+        lambda question: [*user(question), *calls, *outputs[::-1]],
+        lambda question: [*user(question), *calls, *outputs],
+    )
+
+
+def _rounds(context: CaseContext) -> PlannedCase:
+    told = {"Oslo": _tell("pebble"), "Cairo": _tell("velvet")}
+
+    def history(first: str, second: str) -> Callable[[str], _Items]:
+        return lambda question: [
+            *user("Look up Oslo."),
+            call(first, "Oslo"),
+            output(first, told["Oslo"]),
+            _answered("I looked up Oslo."),
+            *user(f"Now look up Cairo. Then tell me: {question}"),
+            call(second, "Cairo"),
+            output(second, told["Cairo"]),
+        ]
+
+    return _pairing(
+        context,
+        "rounds-of-calls",
+        "MEM-07",
+        "Two rounds of calls whose calls have the same call_id.",
+        told,
+        history("call_1", "call_1"),
+        history("call_1", "call_2"),
+    )
+
+
+# What must not come back
+
+
+def _continued(context: CaseContext, role: str, **fields: Any) -> Callable[[Replies], dict[str, Any] | None]:
+    def body(replies: Replies) -> dict[str, Any] | None:
+        identity = response_id(replies, role)
+        if identity is None:
+            return None
+        return context.body(temperature=0, max_output_tokens=_TOKENS, previous_response_id=identity, **fields)
+
+    return body
+
+
+def _chains(context: CaseContext) -> PlannedCase:
+    def told(mark: str) -> dict[str, Any]:
+        return context.body(input=user(f"{_tell(mark)} {_OK}"), temperature=0, max_output_tokens=_TOKENS)
+
+    return PlannedCase(
+        "meaning.chains",
+        "Two chains of responses that take turns; neither may know what the other was told.",
+        (
+            RequestSpec("first-a", told("willow")),
+            RequestSpec("first-b", told("amber")),
+            RequestSpec("second-a", _continued(context, "first-a", input=user(_ALL[0]))),
+            RequestSpec("second-b", _continued(context, "first-b", input=user(_ALL[0]))),
+            RequestSpec("third-a", _continued(context, "second-a", input=user(_ALL[1]), stream=True)),
+            RequestSpec("third-b", _continued(context, "second-b", input=user(_ALL[1]), stream=True)),
+        ),
+    )
+
+
+def _deleted(context: CaseContext) -> PlannedCase:
+    def one(replies: Replies) -> tuple[str, ...] | None:
+        identity = response_id(replies, "first")
+        return None if identity is None else (identity,)
+
+    def deleted(replies: Replies) -> dict[str, Any] | None:
+        reply = replies.get("delete")
+        again = _continued(context, "first", input=user(_ONE[0]))
+        return again(replies) if reply is not None and reply.ok else None
+
+    told = context.body(input=user(f"{_tell('copper')} {_OK}"), temperature=0, max_output_tokens=_TOKENS)
+    return PlannedCase(
+        "meaning.deleted",
+        "A response is deleted and then continued.",
+        (
+            RequestSpec("first", told),
+            RequestSpec("delete", method="DELETE", path=one, tags=()),
+            RequestSpec("continued", deleted, ("MEM-14",)),
+        ),
+    )
+
+
+def _next_instructions(context: CaseContext) -> PlannedCase:
+    told = _tell("harbor")
+    first = context.body(input=user(_OK), instructions=told, temperature=0, max_output_tokens=_TOKENS)
+    other = _continued(context, "first", input=user(_ALL[0]), instructions=_tell("thistle"))
+    return PlannedCase(
+        "meaning.next-instructions",
+        "Turns without instructions, and with others, after one with instructions.",
+        (
+            RequestSpec("first", first),
+            RequestSpec("second", _continued(context, "first", input=user(_ONE[0])), ("MEM-15",)),
+            RequestSpec("second-stream", _continued(context, "first", input=user(_ONE[1]), stream=True), ("MEM-15",)),
+            RequestSpec("second-other", other, ("MEM-15",)),
+        ),
+    )
+
+
+def _says_all(replies: Replies, role: str, words: Sequence[str]) -> bool:
+    said = str((final_response(replies.get(role)) or {}).get("output")).lower()
+    return all(word in said for word in words)

@@ -1,0 +1,97 @@
+"""Parameters of sampling, caching and naming, each with what a client can see of its effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+from uuid import uuid4
+
+from rejoinder.conformance.running.case import TINY, CaseContext, PlannedCase, Replies, RequestSpec, response_id, user
+
+# Caches hold whole blocks of tokens, so that only a long prompt shows them.
+_LINES: Final = 60
+# A token that every vocabulary has (those before it may be bytes), pushed so hard that nothing else can be said.
+_PUSHED: Final = {"300": 100}
+
+
+def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
+    """Yield the cases of a plan: only ``full`` has them, and only for the fields that the dialect names."""
+    if plan != "full":
+        return
+    if context.dialect.response["request_id"]:
+        yield _taken(context)
+    if "cache_salt" in context.dialect.parameters:
+        yield _salted(context)
+    if {"top_k", "logit_bias"} <= context.dialect.parameters:
+        yield _sampled(context)
+    if "priority" in context.dialect.parameters:
+        yield PlannedCase(
+            "parameters.priority",
+            "A priority, which an endpoint without a schedule of priorities may refuse.",
+            (
+                RequestSpec("default", context.body(input=user("Say hello."), priority=0), ("valid", "edge")),
+                RequestSpec("other", context.body(input=user("Say hello."), priority=7), ("edge",)),
+            ),
+        )
+    if "enable_response_messages" in context.dialect.parameters:
+        asked = context.body(input=user("Say hello."), enable_response_messages=True)
+        yield PlannedCase(
+            "parameters.response-messages",
+            "A response that is to have the messages of the model.",
+            (RequestSpec("plain", asked),),
+        )
+
+
+def _taken(context: CaseContext) -> PlannedCase:
+    name = f"rejoinder-taken-{uuid4().hex[:12]}"
+
+    def path(replies: Replies) -> tuple[str, ...] | None:
+        identity = response_id(replies, "first")
+        return (identity,) if identity == name else None
+
+    def again(replies: Replies) -> dict[str, Any] | None:
+        if path(replies) is None:
+            return None
+        return context.body(input=user("Count to three."), request_id=name)
+
+    return PlannedCase(
+        "parameters.request-id-taken",
+        "Two requests have the same request_id.",
+        (
+            RequestSpec("first", context.body(input=user("Say hello."), request_id=name)),
+            RequestSpec("get", method="GET", path=path, tags=()),
+            RequestSpec("second", again, ("taken",)),
+            RequestSpec("get-after", method="GET", path=path, tags=()),
+        ),
+    )
+
+
+def _salted(context: CaseContext) -> PlannedCase:
+    # A beginning of its own keeps earlier runs out of the cache.
+    lines = [f"Log {uuid4().hex}.", *(f"Line {n}: pump {n % 7} runs." for n in range(_LINES)), "Say hello."]
+    body = context.body(input=user("\n".join(lines)), temperature=0)
+    return PlannedCase(
+        "parameters.cache-salt",
+        "A long prompt at temperature 0, twice as it is and twice with a cache_salt of its own.",
+        (
+            RequestSpec("once", body),
+            RequestSpec("again", body),
+            RequestSpec("salted", {**body, "cache_salt": uuid4().hex}),
+            RequestSpec("salted-otherwise", {**body, "cache_salt": uuid4().hex}),
+        ),
+    )
+
+
+def _sampled(context: CaseContext) -> PlannedCase:
+    body = context.body(input=user("Write down a few words that come to your mind."), max_output_tokens=2 * TINY)
+    greedy = {**body, "temperature": 1, "top_k": 1}
+    sure = {**body, "temperature": 0}
+    return PlannedCase(
+        "parameters.sampling",
+        "A question at temperature 0, with top_k 1 at temperature 1, and with one token pushed by logit_bias.",
+        (
+            *(RequestSpec(f"sure-{n}", sure) for n in (1, 2, 3)),
+            *(RequestSpec(f"greedy-{n}", greedy) for n in (1, 2, 3)),
+            RequestSpec("pushed", {**sure, "logit_bias": _PUSHED}),
+        ),
+    )

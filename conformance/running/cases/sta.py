@@ -1,0 +1,464 @@
+"""State: what is stored and retrieved, deleted, listed and continued."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from rejoinder.conformance.judging.canaries import new_canary
+from rejoinder.conformance.running.case import (
+    LONG,
+    ROOMY,
+    WEATHER_TOOL,
+    CaseContext,
+    PlannedCase,
+    Replies,
+    RequestSpec,
+    final_response,
+    response_id,
+    user,
+)
+from rejoinder.contract import load_rules
+from rejoinder.model.verdict import Level
+
+# A form that holds the answer back from repeating what it was told.
+_OK: Final[Mapping[str, Any]] = {
+    "format": {
+        "type": "json_schema",
+        "name": "answer",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {"answer": {"enum": ["OK"]}},
+            "required": ["answer"],
+            "additionalProperties": False,
+        },
+    }
+}
+_LATE: Final = 2.0
+"""Seconds after which a response that could not be continued at once is continued again."""
+_NOWHERE: Final = "http://127.0.0.1:9/rejoinder.png"
+_UNKNOWN: Final = "resp_00000000000000000000000000000000"
+
+
+def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
+    """Yield the cases of a plan."""
+    if plan == "smoke":
+        return
+    hello = user("Say hello.")
+    yield PlannedCase(
+        "state.stored",
+        "A response that is stored unless the request says otherwise, retrieved twice.",
+        (
+            RequestSpec("first", context.body(input=hello)),
+            RequestSpec("get", method="GET", path=at("first"), tags=()),
+            RequestSpec("get-again", method="GET", path=at("first"), tags=()),
+        ),
+    )
+    if plan == "full":
+        yield PlannedCase(
+            "state.unknown-previous",
+            "A response that continues one which never was.",
+            (RequestSpec("plain", context.body(input=hello, previous_response_id=_UNKNOWN), ("STA-06",)),),
+        )
+        yield from _storage(context)
+        yield _input_items(context)
+        yield _memory(context, "string")
+        yield _memory(context, "list")
+        yield _memory(context, "unstored")
+        yield _memory_of_calls(context)
+        yield _siblings(context)
+        yield _tenants(context)
+        yield _continued(context)
+
+
+def at(role: str, *below: str) -> Callable[[Replies], tuple[str, ...] | None]:
+    """Return the path of the response that an earlier request got, and what lies below it."""
+
+    def path(replies: Replies) -> tuple[str, ...] | None:
+        identity = response_id(replies, role)
+        return None if identity is None else (identity, *below)
+
+    return path
+
+
+def unlike(role: str, *below: str) -> Callable[[Replies], tuple[str, ...] | None]:
+    """Return the path of a response that never was, under an id of the form that this endpoint gives."""
+
+    def path(replies: Replies) -> tuple[str, ...] | None:
+        identity = response_id(replies, role)
+        return None if identity is None else (other_id(identity), *below)
+
+    return path
+
+
+def other_id(identity: str) -> str:
+    """Return an id of the same form: other letters and digits at its end."""
+    end = [_other(char) for char in identity[-6:]]
+    return identity[:-6] + "".join(end)
+
+
+def _other(char: str) -> str:
+    for letters in ("0123456789", "abcdef", "ghijklmnopqrstuvwxyz", "ABCDEF", "GHIJKLMNOPQRSTUVWXYZ"):
+        if char in letters:
+            return letters[(letters.index(char) + 1) % len(letters)]
+    return char
+
+
+def _storage(context: CaseContext) -> Iterator[PlannedCase]:
+    hello = user("Say hello.")
+    yield PlannedCase(
+        "state.streamed",
+        "A plain and a streamed response that are stored, and one that is not.",
+        (
+            RequestSpec("first", context.body(input=hello)),
+            RequestSpec("get", method="GET", path=at("first"), tags=()),
+            RequestSpec("streamed", context.body(input=hello, stream=True)),
+            RequestSpec("get-streamed", method="GET", path=at("streamed"), tags=()),
+            RequestSpec("unstored", context.body(input=hello, store=False)),
+            RequestSpec("get-unstored", method="GET", path=at("unstored"), tags=()),
+            RequestSpec("replay", method="GET", path=at("first"), query="stream=true", tags=(), deadline=20),
+            RequestSpec("cancel", method="POST", path=at("first", "cancel"), tags=()),
+            RequestSpec("get-after", method="GET", path=at("first"), tags=()),
+        ),
+    )
+    yield PlannedCase(
+        "state.unknown",
+        "Neighbours of create are asked for a response that never was.",
+        (
+            RequestSpec("first", context.body(input=hello)),
+            RequestSpec("get", method="GET", path=at("first"), tags=()),
+            RequestSpec("get-unknown", method="GET", path=unlike("first"), tags=()),
+            RequestSpec("delete-unknown", method="DELETE", path=unlike("first"), tags=()),
+            RequestSpec("cancel-unknown", method="POST", path=unlike("first", "cancel"), tags=()),
+            RequestSpec("get-after", method="GET", path=at("first"), tags=()),
+        ),
+    )
+    yield PlannedCase(
+        "state.deleted",
+        "A response is deleted, and is gone.",
+        (
+            RequestSpec("first", context.body(input=hello)),
+            RequestSpec("get", method="GET", path=at("first"), tags=()),
+            RequestSpec("delete", method="DELETE", path=at("first"), tags=()),
+            RequestSpec("get-deleted", method="GET", path=at("first"), tags=()),
+            RequestSpec("delete-again", method="DELETE", path=at("first"), tags=()),
+        ),
+    )
+
+    def both(replies: Replies) -> dict[str, Any] | None:
+        identity = response_id(replies, "first")
+        if identity is None:
+            return None
+        return context.body(input=hello, previous_response_id=identity, conversation="conv_of_nobody")
+
+    if context.dialect.level_of(load_rules()["STA-07"]) is Level.OFF:
+        return  # the dialect has no conversations
+    yield PlannedCase(
+        "state.two-histories",
+        "A response cannot continue another and a conversation at once.",
+        (RequestSpec("first", context.body(input=hello)), RequestSpec("both", both, ("STA-07",))),
+    )
+
+
+def _input_items(context: CaseContext) -> PlannedCase:
+    texts = [message for word in ("One.", "Two.", "Three.", "Four.", "Five.") for message in user(word)]
+    listed = at("first", "input_items")
+
+    def last_of(replies: Replies, role: str) -> str | None:
+        page = replies.get(role)
+        body = page.json() if page is not None and page.ok else None
+        last = body.get("last_id") if isinstance(body, dict) and body.get("has_more") is not False else None
+        return last if isinstance(last, str) else None
+
+    def page_after(role: str, before: str) -> RequestSpec:
+        return RequestSpec(
+            role,
+            method="GET",
+            path=lambda replies: None if last_of(replies, before) is None else listed(replies),
+            query=lambda replies: f"order=asc&limit=2&after={last_of(replies, before)}",
+            tags=(),
+        )
+
+    return PlannedCase(
+        "state.input-items",
+        "The input of a response, listed whole and in pages.",
+        (
+            RequestSpec("first", context.body(input=texts)),
+            RequestSpec("listed", method="GET", path=listed, tags=()),
+            RequestSpec("ascending", method="GET", path=listed, query="order=asc", tags=()),
+            RequestSpec("page", method="GET", path=listed, query="order=asc&limit=2", tags=()),
+            page_after("page-after", "page"),
+            page_after("page-last", "page-after"),
+        ),
+    )
+
+
+def _continued(context: CaseContext) -> PlannedCase:
+    """Return a case that continues responses of every sort as soon as their end is told."""
+    hello, on = user("Say hello."), user("Go on.")
+    story = context.body(input=user("Tell a long story."), max_output_tokens=context.least_tokens)
+    called = context.body(
+        input=user("What is the weather in Oslo?"),
+        tools=[WEATHER_TOOL],
+        tool_choice="required",
+        max_output_tokens=ROOMY,
+    )
+
+    def after(role: str, **fields: Any) -> Callable[[Replies], dict[str, Any] | None]:
+        def body(replies: Replies) -> dict[str, Any] | None:
+            identity = response_id(replies, role)
+            ended = (final_response(replies.get(role)) or {}).get("status") in ("completed", "incomplete")
+            if identity is None or not ended:
+                return None
+            answers = _answers(replies, role)
+            return context.body(**{"input": [*answers, *on], "previous_response_id": identity, **fields})
+
+        return body
+
+    def refused(role: str) -> Callable[[Replies], dict[str, Any] | None]:
+        again = after(role)
+
+        def body(replies: Replies) -> dict[str, Any] | None:
+            reply = replies.get(f"next-{role}")
+            return again(replies) if reply is not None and (reply.status or 0) >= 400 else None
+
+        return body
+
+    def each(role: str, body: dict[str, Any]) -> Iterator[RequestSpec]:
+        yield RequestSpec(role, body)
+        yield RequestSpec(f"next-{role}", after(role), ())
+        yield RequestSpec(f"late-{role}", refused(role), (), wait=_LATE)
+
+    def unknown(replies: Replies) -> dict[str, Any] | None:
+        identity = response_id(replies, "plain")
+        return None if identity is None else context.body(input=on, previous_response_id=other_id(identity))
+
+    # What cannot be fetched makes some endpoints fail in the middle of a stream.
+    image = {"type": "input_image", "image_url": _NOWHERE, "detail": "auto"}
+    failing = [{"role": "user", "content": [{"type": "input_text", "text": "What is this?"}, image]}]
+
+    def failed(role: str) -> Callable[[Replies], dict[str, Any] | None]:
+        def body(replies: Replies) -> dict[str, Any] | None:
+            identity = response_id(replies, role)
+            end = (final_response(replies.get("failing")) or {}).get("status")
+            went = identity is not None and end == "failed"
+            return context.body(input=on, previous_response_id=identity) if went else None
+
+        return body
+
+    return PlannedCase(
+        "state.continued",
+        "Responses of every sort are continued at once: plain, streamed, cut short, with a call, not stored, failed.",
+        (
+            *each("plain", context.body(input=hello)),
+            *each("streamed", context.body(input=hello, stream=True)),
+            *each("cut", story),
+            *each("called", called),
+            RequestSpec("unstored", context.body(input=hello, store=False)),
+            RequestSpec("next-unstored", after("unstored"), ()),
+            RequestSpec("unknown", unknown, ()),
+            RequestSpec("failing", after("plain", input=failing, stream=True), ()),
+            RequestSpec("next-failing", failed("failing"), ()),
+            RequestSpec("next-plain-again", failed("plain"), ()),
+        ),
+    )
+
+
+def _answers(replies: Replies, role: str) -> list[dict[str, Any]]:
+    """Return an output for every function call of a response."""
+    output = (final_response(replies.get(role)) or {}).get("output")
+    return [
+        {"type": "function_call_output", "call_id": item.get("call_id"), "output": "Sunny, 22 degrees."}
+        for item in (output if isinstance(output, list) else ())
+        if isinstance(item, dict) and item.get("type") == "function_call"
+    ]
+
+
+def _memory(context: CaseContext, form: str) -> PlannedCase:
+    """Return a case that tells a word, continues the response, and asks for what was said.
+
+    The same conversation in one request shows whether the model can tell at all.
+    """
+    first, second = new_canary("quartz"), new_canary("saffron")
+    told = f"The first code word is {first}. Answer with OK only."
+    asked = f"The second code word is {second}. List all code words so far in the order in which you heard them."
+    opening = context.body(input=told, temperature=0)
+    if form == "list":
+        opening |= {"input": user(told), "text": dict(_OK), "stream": True}
+
+    def inline(replies: Replies) -> dict[str, Any] | None:
+        said = (final_response(replies.get("first")) or {}).get("output")
+        text = _text(said)
+        if not text:
+            return None
+        history = [*user(told), {"role": "assistant", "content": text}, *user(asked)]
+        return _asking(context, input=history)
+
+    def chained(replies: Replies) -> dict[str, Any] | None:
+        identity = response_id(replies, "first")
+        kept = {"store": False} if form == "unstored" else {}
+        return None if identity is None else _asking(context, input=asked, previous_response_id=identity, **kept)
+
+    def doubted(replies: Replies) -> dict[str, Any] | None:
+        heard = _says(replies, "inline", first) and not _says(replies, "chained", first)
+        return chained(replies) if heard else None
+
+    def third(replies: Replies) -> dict[str, Any] | None:
+        identity = response_id(replies, "chained") if form != "unstored" else None
+        again = "List all code words again in the order in which you heard them."
+        return None if identity is None else _asking(context, input=again, previous_response_id=identity)
+
+    def third_doubted(replies: Replies) -> dict[str, Any] | None:
+        heard = _says(replies, "inline", first) and _says(replies, "chained", first)
+        return third(replies) if heard and not _says(replies, "third", first) else None
+
+    return PlannedCase(
+        f"state.memory-{form}",
+        "A word told in a first turn and asked for in the next, which is not stored."
+        if form == "unstored"
+        else f"A word told in a first turn ({form} input) and asked for in the next ones.",
+        (
+            RequestSpec("first", opening),
+            RequestSpec("chained", chained),
+            RequestSpec("inline", inline),
+            RequestSpec("chained-again", doubted),
+            RequestSpec("third", third),
+            RequestSpec("third-again", third_doubted),
+        ),
+    )
+
+
+def _memory_of_calls(context: CaseContext) -> PlannedCase:
+    word = new_canary("quartz")
+    asked = user("Look up the password with get_weather.")
+    wait, again = "Answer with OK only.", "What is the password? Answer with the password only."
+
+    def output(replies: Replies) -> list[dict[str, Any]]:
+        response = final_response(replies.get("first")) or {}
+        items = response.get("output")
+        made = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        return made if response.get("status") == "completed" else []
+
+    def answers(replies: Replies) -> list[dict[str, Any]]:
+        return [
+            {"type": "function_call_output", "call_id": item.get("call_id"), "output": f"The password is {word}."}
+            for item in output(replies)
+            if item.get("type") == "function_call"
+        ]
+
+    def answered(replies: Replies) -> dict[str, Any] | None:
+        identity, given = response_id(replies, "first"), answers(replies)
+        if identity is None or not given:
+            return None
+        turn = [*given, *user(wait)]
+        return _asking(context, input=turn, tools=[WEATHER_TOOL], text=dict(_OK), previous_response_id=identity)
+
+    def chained(replies: Replies) -> dict[str, Any] | None:
+        identity = response_id(replies, "answered")
+        return None if identity is None else _asking(context, input=again, previous_response_id=identity)
+
+    def inline(replies: Replies) -> dict[str, Any] | None:
+        given, text = answers(replies), _text((final_response(replies.get("answered")) or {}).get("output"))
+        if not given or not text:
+            return None
+        turns = [*user(wait), {"role": "assistant", "content": text}, *user(again)]
+        return _asking(context, input=[*asked, *output(replies), *given, *turns])
+
+    def doubted(replies: Replies) -> dict[str, Any] | None:
+        heard = _says(replies, "inline", word) and not _says(replies, "chained", word)
+        return chained(replies) if heard else None
+
+    called = context.body(
+        input=asked, tools=[WEATHER_TOOL], tool_choice="required", temperature=0, max_output_tokens=LONG
+    )
+    return PlannedCase(
+        "state.memory-calls",
+        "A call is answered in the second turn, and what its output says is asked for in the third.",
+        (
+            RequestSpec("first", called),
+            RequestSpec("answered", answered, ()),
+            RequestSpec("chained", chained),
+            RequestSpec("inline", inline, ()),
+            RequestSpec("chained-again", doubted),
+        ),
+    )
+
+
+def _siblings(context: CaseContext) -> PlannedCase:
+    word = new_canary("quartz")
+    asked = "What is the code word? Answer with the code word, or with NONE if you were told of none."
+
+    def after(role: str, text: str) -> Callable[[Replies], dict[str, Any] | None]:
+        def body(replies: Replies) -> dict[str, Any] | None:
+            identity = response_id(replies, role)
+            return None if identity is None else _asking(context, input=text, previous_response_id=identity)
+
+        return body
+
+    return PlannedCase(
+        "state.siblings",
+        "Two responses continue the same one; what one of them is told, the other must not know.",
+        (
+            RequestSpec("parent", context.body(input="Say hello.", temperature=0)),
+            RequestSpec("child", after("parent", f"The code word is {word}. Answer with OK only.")),
+            RequestSpec("sibling", after("parent", asked)),
+            RequestSpec("grandchild", after("child", asked)),
+        ),
+    )
+
+
+def _tenants(context: CaseContext) -> PlannedCase:
+    """Return a case that asks nothing unless the second tenant's key is good for a response of its own."""
+    story = context.body(input=user("Tell a long story."), background=True, max_output_tokens=LONG)
+
+    def ours(body: dict[str, Any]) -> Callable[[Replies], dict[str, Any] | None]:
+        return lambda replies: None if response_id(replies, "theirs") is None else body
+
+    def continued(identity: Callable[[str], str]) -> Callable[[Replies], dict[str, Any] | None]:
+        def body(replies: Replies) -> dict[str, Any] | None:
+            known = response_id(replies, "first")
+            return None if known is None else context.body(input=user("Go on."), previous_response_id=identity(known))
+
+        return body
+
+    def by(tenant: int, role: str, method: str, of: str, *below: str) -> RequestSpec:
+        return RequestSpec(role, method=method, path=at(of, *below), tags=(), tenant=tenant)
+
+    return PlannedCase(
+        "state.tenants",
+        "What one tenant has stored is asked for with the key of another.",
+        (
+            RequestSpec("theirs", context.body(input=user("Say hello.")), tenant=2),
+            RequestSpec("first", ours(context.body(input=user("Say hello.")))),
+            by(1, "get", "GET", "first"),
+            by(2, "their-get", "GET", "first"),
+            by(2, "their-listing", "GET", "first", "input_items"),
+            RequestSpec("their-unknown", continued(other_id), (), tenant=2),
+            RequestSpec("their-continued", continued(lambda identity: identity), (), tenant=2),
+            RequestSpec("story", ours(story)),
+            by(2, "their-cancel", "POST", "story", "cancel"),
+            by(1, "get-story", "GET", "story"),
+            by(2, "their-delete", "DELETE", "first"),
+            by(1, "get-after", "GET", "first"),
+        ),
+    )
+
+
+def _asking(context: CaseContext, **fields: Any) -> dict[str, Any]:
+    return context.body(**{"temperature": 0, "max_output_tokens": ROOMY, **fields})
+
+
+def _text(output: Any) -> str:
+    parts = [
+        part
+        for item in (output if isinstance(output, list) else ())
+        if isinstance(item, dict) and isinstance(item.get("content"), list)
+        for part in item["content"]
+        if isinstance(part, dict) and part.get("type") == "output_text"
+    ]
+    return "".join(str(part.get("text") or "") for part in parts)
+
+
+def _says(replies: Replies, role: str, word: str) -> bool:
+    return word in _text((final_response(replies.get(role)) or {}).get("output"))

@@ -1,0 +1,393 @@
+"""Tools: choices that bind, calls that are sent back, outputs in both forms, and tool fields that must be refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from rejoinder.conformance.judging.canaries import new_canary
+from rejoinder.conformance.running.case import (
+    COMPUTER_TOOL,
+    IMAGE_URL,
+    LONG,
+    ROOMY,
+    TIME_TOOL,
+    WEATHER_TOOL,
+    CaseContext,
+    PlannedCase,
+    Replies,
+    RequestSpec,
+    final_response,
+    plain_and_streamed,
+    user,
+)
+from rejoinder.model.exchange import Exchange
+
+_VOTE: Final[Mapping[str, Any]] = {
+    "type": "json_schema",
+    "name": "vote",
+    "strict": True,
+    "schema": {
+        "type": "object",
+        "properties": {"choice": {"enum": ["heron", "otter"]}, "sure": {"type": "boolean"}},
+        "required": ["choice", "sure"],
+        "additionalProperties": False,
+    },
+}
+
+
+def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
+    """Yield the cases of a plan."""
+    if plan == "smoke":
+        return
+    yield _sent_back(context)
+    if plan == "full":
+        yield _calls_sent_back(context)
+        yield _outputs(context)
+        yield from _refusals(context)
+        yield from _twins(context)
+        yield from _further(context)
+
+
+def _sent_back(context: CaseContext) -> PlannedCase:
+    first = user("Say hello.")
+
+    def again(replies: Replies) -> dict[str, Any] | None:
+        output = _output(replies.get("first"))
+        return context.body(input=[*first, *output, *_answers(output), *user("Say it again.")]) if output else None
+
+    return PlannedCase(
+        "tools.sent-back",
+        "The output of a reply goes into the input of the next request as it came.",
+        (RequestSpec("first", context.body(input=first)), RequestSpec("sent-back", again, ())),
+    )
+
+
+def _calls_sent_back(context: CaseContext) -> PlannedCase:
+    tools = [WEATHER_TOOL, TIME_TOOL]
+    first = user("Use get_weather for Oslo.")
+
+    def again(strip: bool) -> Any:
+        def made(replies: Replies) -> dict[str, Any] | None:
+            output = _output(replies.get("first"))
+            # Only a call that is whole can be answered.
+            if not any(item.get("type") == "function_call" for item in output) or _status(replies) != "completed":
+                return None
+            items = [_bare(item) if strip else item for item in output]
+            return context.body(input=[*first, *items, *_answers(items)], tools=tools)
+
+        return made
+
+    asked = context.body(input=first, tools=tools, tool_choice="required", max_output_tokens=LONG)
+    return PlannedCase(
+        "tools.call-sent-back",
+        "A call goes back with its output, with its ids and without.",
+        (
+            RequestSpec("first", asked),
+            RequestSpec("sent-back", again(strip=False), ()),
+            RequestSpec("sent-back-bare", again(strip=True), ()),
+        ),
+    )
+
+
+def _outputs(context: CaseContext) -> PlannedCase:
+    word = new_canary("quartz")
+    asked = user("Look up the password with get_weather and answer with the password only.")
+    call = {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": '{"city": "Oslo"}'}
+
+    def told(output: Any) -> dict[str, Any]:
+        answer = {"type": "function_call_output", "call_id": "call_1", "output": output}
+        return context.body(input=[*asked, call, answer], tools=[WEATHER_TOOL], temperature=0, max_output_tokens=ROOMY)
+
+    text = f"The password is {word}."
+    listed = told([{"type": "input_text", "text": text}])
+
+    def doubted(replies: Replies) -> dict[str, Any] | None:
+        """Ask again only where the word came back from the string and not from the list."""
+        return listed if _says(replies, "text-output", word) and not _says(replies, "list-output", word) else None
+
+    hello = context.body(input=user("Say hello."), tools=[WEATHER_TOOL])
+    return PlannedCase(
+        "tools.output-forms",
+        "The output of a call as a string and as a list of content; what it says must be heard.",
+        (
+            RequestSpec("no-output", hello),
+            RequestSpec("text-output", told(text)),
+            RequestSpec("list-output", listed),
+            RequestSpec("list-output-again", doubted),
+        ),
+    )
+
+
+def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
+    asked = user("What is the weather in Oslo?")
+    named = {**WEATHER_TOOL, "name": "get the weather"}
+    yield PlannedCase(
+        "tools.refused",
+        "A tool_choice that does not exist, no calls at all, and a tool name with a blank.",
+        (
+            RequestSpec(
+                "choice", context.body(input=asked, tools=[WEATHER_TOOL], tool_choice="sometimes"), ("TOL-09",)
+            ),
+            RequestSpec("max-calls", context.body(input=asked, tools=[WEATHER_TOOL], max_tool_calls=0), ("TOL-09",)),
+            RequestSpec("name", context.body(input=asked, tools=[named]), ("TOL-09",)),
+        ),
+    )
+    other = {"type": "function", "name": "no_such_tool"}
+    yield PlannedCase(
+        "tools.undeclared",
+        "A tool_choice that names a tool which the request does not have.",
+        (RequestSpec("plain", context.body(input=asked, tools=[WEATHER_TOOL], tool_choice=other), ("TOL-10",)),),
+    )
+    orphan = {"type": "function_call_output", "call_id": "call_of_nobody", "output": "Rain."}
+    yield PlannedCase(
+        "tools.unknown-call",
+        "An output for a call that nobody made.",
+        (RequestSpec("plain", context.body(input=[*asked, orphan], tools=[WEATHER_TOOL]), ("TOL-08",)),),
+    )
+
+
+def _twins(context: CaseContext) -> Iterator[PlannedCase]:
+    body = context.body
+    yield _twice("text", "The same question", body(input=user("Name three colours."), temperature=0))
+    yield _twice(
+        "calls",
+        "A question that takes two calls",
+        body(
+            input=user("Use get_weather and get_time for Oslo, both at once."),
+            tools=[WEATHER_TOOL, TIME_TOOL],
+            temperature=0,
+            max_output_tokens=LONG,
+        ),
+    )
+    yield _twice(
+        "schema",
+        "A question with a form for its answer",
+        body(input=user("Heron or otter?"), text={"format": dict(_VOTE)}, temperature=0, max_output_tokens=LONG),
+    )
+
+
+def _twice(name: str, what: str, asked: dict[str, Any]) -> PlannedCase:
+    """Return a case that asks the same plain, streamed and plain again, so that chance shows."""
+    return PlannedCase(
+        f"twin.{name}",
+        f"{what} at temperature 0, plain, streamed, and plain again.",
+        (RequestSpec("plain", asked), RequestSpec("stream", {**asked, "stream": True}), RequestSpec("again", asked)),
+    )
+
+
+def _further(context: CaseContext) -> Iterator[PlannedCase]:
+    body = context.body
+    tools = [WEATHER_TOOL, TIME_TOOL]
+    tempting = body(input=user("Use get_time for Oslo."), tools=tools, temperature=0, max_output_tokens=ROOMY)
+    only_weather = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "get_weather"}]}
+    yield PlannedCase(
+        "tools.choice",
+        "A question that tempts to a call, with the choice free, without calls, and limited to another tool.",
+        (
+            RequestSpec("tempted", tempting),
+            RequestSpec("none", {**tempting, "tool_choice": "none"}),
+            RequestSpec("limited", {**tempting, "tool_choice": only_weather}),
+        ),
+    )
+    both = user("Use get_weather and get_time for Oslo, both at once.")
+    yield PlannedCase(
+        "tools.single",
+        "A question that tempts to two calls, of which only one may be made at a time.",
+        (
+            RequestSpec(
+                "single",
+                body(
+                    input=both,
+                    tools=tools,
+                    tool_choice="required",
+                    parallel_tool_calls=False,
+                    temperature=0,
+                    max_output_tokens=LONG,
+                ),
+            ),
+        ),
+    )
+    yield PlannedCase(
+        "tools.refused-answer",
+        "A call that tool_choice demands for a question that has nothing to do with it.",
+        (
+            RequestSpec(
+                "required",
+                body(input=user("Write a poem."), tools=tools, tool_choice="required", max_output_tokens=LONG),
+            ),
+        ),
+    )
+    yield PlannedCase(
+        "format.json-schema",
+        "An answer in a form that nobody would choose.",
+        (
+            RequestSpec(
+                "plain",
+                body(
+                    input=user("Write two lines about the sea."),
+                    text={"format": dict(_VOTE)},
+                    temperature=0,
+                    max_output_tokens=LONG,
+                ),
+            ),
+        ),
+    )
+    yield from _forms(context)
+    yield from _forced(context)
+    yield _computer(context)
+    yield from _computer_histories(context)
+
+
+def _forms(context: CaseContext) -> Iterator[PlannedCase]:
+    """Yield answers in forms whose values are easily taken for others."""
+    leaf = {"enum": ["leaf"]}
+    child = {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}
+    node = _closed({"name": leaf, "child": child})
+    for name, what, schema in (
+        (
+            "letters",
+            "words beyond ASCII and with blanks",
+            _closed({"größe": {"enum": ["groß & fein", "très petit", "日本"]}}),
+        ),
+        ("digits", "strings of digits, and null", _closed({"code": {"enum": ["007", "42"]}, "rest": {"enum": [None]}})),
+        ("choices", "one of several forms", _closed({"answer": {"anyOf": [{"enum": ["7"]}, _closed({"deep": leaf})]}})),
+        (
+            "recursion",
+            "a form that holds itself",
+            {**_closed({"tree": {"$ref": "#/$defs/node"}}), "$defs": {"node": node}},
+        ),
+    ):
+        shape = {"type": "json_schema", "name": "odd", "strict": True, "schema": schema}
+        yield plain_and_streamed(
+            f"format.{name}",
+            f"An answer in a JSON Schema with {what}.",
+            context.body(
+                input=user("Write two lines about the sea."),
+                text={"format": shape},
+                temperature=0,
+                max_output_tokens=LONG,
+            ),
+        )
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+
+
+def _forced(context: CaseContext) -> Iterator[PlannedCase]:
+    """Yield choices of a tool that are at odds with the question."""
+    named = {"type": "function", "name": "get_weather"}
+    limited = {"type": "allowed_tools", "mode": "required", "tools": [named]}
+    note = {"type": "custom", "name": "take_note", "description": "Write down a note in plain words."}
+    choices: Mapping[str, tuple[Any, list[Mapping[str, Any]]]] = {
+        "named": (named, [TIME_TOOL, WEATHER_TOOL]),
+        "limited": (limited, [TIME_TOOL, WEATHER_TOOL]),
+        "required": ("required", [WEATHER_TOOL]),
+        "custom": ({"type": "custom", "name": "take_note"}, [TIME_TOOL, note]),
+    }
+    for name, (choice, tools) in choices.items():
+        yield plain_and_streamed(
+            f"tools.forced-{name}",
+            "A question that tempts to one tool, and a tool_choice that demands another.",
+            context.body(
+                input=user("Use get_time for Oslo."),
+                tools=tools,
+                tool_choice=choice,
+                temperature=0,
+                max_output_tokens=LONG,
+            ),
+        )
+
+
+def _computer(context: CaseContext) -> PlannedCase:
+    first = user("Look at the screen.")
+
+    def answered(replies: Replies) -> dict[str, Any] | None:
+        output = _output(replies.get("first"))
+        made = [item for item in output if item.get("type") == "computer_call"]
+        shown = {"type": "computer_screenshot", "image_url": IMAGE_URL}
+        outputs = [{"type": "computer_call_output", "call_id": item.get("call_id"), "output": shown} for item in made]
+        return context.body(input=[*first, *output, *outputs], tools=[COMPUTER_TOOL]) if made else None
+
+    asked = context.body(
+        input=first, tools=[COMPUTER_TOOL], tool_choice={"type": "computer_use_preview"}, max_output_tokens=ROOMY
+    )
+    return PlannedCase(
+        "tools.computer",
+        "A computer call, answered with a screenshot.",
+        (RequestSpec("first", asked), RequestSpec("screenshot", answered, ())),
+    )
+
+
+_ACTIONS: Final[tuple[Mapping[str, Any], ...]] = (
+    {"type": "screenshot"},
+    {"type": "click", "button": "left", "x": 1, "y": 2},
+    {"type": "double_click", "x": 1, "y": 2},
+    {"type": "drag", "path": [{"x": 1, "y": 2}, {"x": 3, "y": 4}]},
+    {"type": "keypress", "keys": ["CTRL", "A"]},
+    {"type": "move", "x": 1, "y": 2},
+    {"type": "scroll", "x": 1, "y": 2, "scroll_x": 0, "scroll_y": -5},
+    {"type": "type", "text": "Oslo"},
+    {"type": "wait"},
+    {"type": "point_and_type", "text": "Oslo", "x": 1, "y": 2},
+    {"type": "mouse_down", "x": 1, "y": 2},
+    {"type": "mouse_up", "x": 1, "y": 2},
+    {"type": "key_down", "keys": ["SHIFT"]},
+    {"type": "key_up", "keys": ["SHIFT"]},
+)
+
+
+def _computer_histories(context: CaseContext) -> Iterator[PlannedCase]:
+    def history(action: Mapping[str, Any], *checks: Mapping[str, Any]) -> dict[str, Any]:
+        call = {
+            "type": "computer_call",
+            "id": "cu_1",
+            "call_id": "call_1",
+            "action": action,
+            "pending_safety_checks": [*checks],
+            "status": "completed",
+        }
+        shown = {"type": "computer_screenshot", "image_url": IMAGE_URL}
+        given: dict[str, Any] = {"type": "computer_call_output", "call_id": "call_1", "output": shown}
+        if checks:
+            given["acknowledged_safety_checks"] = [*checks]
+        return context.body(input=[*user("Look at the screen."), call, given], tools=[COMPUTER_TOOL], truncation="auto")
+
+    safety = {"id": "check_1", "code": "malicious_instructions", "message": "Be careful."}
+    requests = [RequestSpec(f"action-{action['type']}", history(action)) for action in _ACTIONS]
+    yield PlannedCase(
+        "tools.computer-history",
+        "Computer calls with each action in the history, and with a safety check, each with its screenshot.",
+        (*requests, RequestSpec("safety-check", history(_ACTIONS[0], safety))),
+    )
+
+
+def _output(reply: Exchange | None) -> list[dict[str, Any]]:
+    output = (final_response(reply) or {}).get("output")
+    return [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+
+
+def _status(replies: Replies) -> Any:
+    return (final_response(replies.get("first")) or {}).get("status")
+
+
+def _says(replies: Replies, role: str, word: str) -> bool:
+    reply = replies.get(role)
+    return reply is not None and reply.ok and word.encode() in reply.body
+
+
+def _bare(item: dict[str, Any]) -> dict[str, Any]:
+    """Return a call without id and status; the contract lets no other output item stand without them."""
+    if item.get("type") != "function_call":
+        return item
+    return {name: value for name, value in item.items() if name not in ("id", "status")}
+
+
+def _answers(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    answered = {item.get("call_id") for item in items if str(item.get("type")).endswith("_output")}
+    return [
+        {"type": "function_call_output", "call_id": item.get("call_id"), "output": "Rain."}
+        for item in items
+        if item.get("type") == "function_call" and item.get("call_id") not in answered
+    ]

@@ -1,0 +1,156 @@
+"""Rehearsals: cases sent to a sandbox in this process, without a network and without letting time pass."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from rejoinder.conformance.running.cases import PlannedCase, Replies, RequestSpec
+from rejoinder.conformance.running.plan import Plan
+from rejoinder.conformance.running.sequence import CaseRunner, PreparedRequest
+from rejoinder.model.exchange import Exchange, Request
+from rejoinder.sandbox import Sandbox, record
+from rejoinder.wire.client import encode_json
+from rejoinder.wire.target import Target
+
+IN_FLIGHT: Final = 4
+"""Cases that are under way at once."""
+
+SECOND_KEY: Final = "the-second-tenant"
+_MODEL: Final = "parrot"
+_BATCH: Final = 16
+_DEADLINE: Final = 120.0
+# The clock of the sandbox goes on by so many seconds between requests.
+_PAUSE: Final = 0.05
+
+
+def run_in_process(plan: Plan, sandbox: Sandbox, target: Target, clock: ManualClock) -> Iterator[list[Exchange]]:
+    """Send a plan to a sandbox in this process and yield the exchanges, a few whole cases at a time."""
+    waiting: list[PlannedCase] = []
+    for case in plan.cases:
+        if case.undisturbed or len(waiting) == _BATCH:
+            yield list(_batch(waiting, sandbox, target, clock))
+            waiting = []
+        if case.undisturbed:
+            yield list(_batch([case], sandbox, target, clock))
+        else:
+            waiting.append(case)
+    yield list(_batch(waiting, sandbox, target, clock))
+
+
+@dataclass(slots=True)
+class ManualClock:
+    """A clock that goes on only when told to."""
+
+    now: float = field(default_factory=lambda: float(int(time.time())))
+
+    def __call__(self) -> float:
+        """Return the time in Unix seconds."""
+        return self.now
+
+    def elapse(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+def dry_run(case: PlannedCase, dialect: str, model: str | None = None) -> list[Exchange]:
+    """Return what a correct endpoint makes of a case; ``model`` is the one that the case names.
+
+    Raises :class:`~rejoinder.errors.ContractError` for a dialect that cannot be read.
+    """
+    clock = ManualClock()
+    sandbox = Sandbox(dialect, clock=clock)
+    target = Target("http://sandbox/v1/responses", _MODEL, dialect=dialect, second_key=SECOND_KEY)
+    plan = Plan("rehearsal", (case if model is None else renamed(case, model, _MODEL),))
+    return [exchange for batch in run_in_process(plan, sandbox, target, clock) for exchange in batch]
+
+
+def renamed(case: PlannedCase, model: str, other: str) -> PlannedCase:
+    """Return the case with another model wherever it names this one."""
+
+    def named(body: Any) -> Any:
+        return {**body, "model": other} if isinstance(body, dict) and body.get("model") == model else body
+
+    def later(planned: RequestSpec) -> Any:
+        make = planned.body
+
+        def body(replies: Replies) -> Any:
+            return named(make(replies))
+
+        return body if callable(make) else named(make)
+
+    return replace(case, requests=tuple(replace(planned, body=later(planned)) for planned in case.requests))
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One place of the cases in flight: a case, those of its requests that are under way, and when it goes on."""
+
+    sequence: CaseRunner
+    free_at: float
+    asked: list[PreparedRequest] = field(default_factory=list)
+
+
+def _batch(cases: Sequence[PlannedCase], sandbox: Sandbox, target: Target, clock: ManualClock) -> Iterator[Exchange]:
+    waiting = [CaseRunner(case, target) for case in cases]
+    slots: list[_Slot] = []
+    while waiting or slots:
+        while waiting and len(slots) < IN_FLIGHT:
+            slots.append(_Slot(waiting.pop(0), clock.now))
+        # Who still repeats a request goes on with it; whose replies are all in asks the next ones.
+        for slot in slots:
+            slot.asked = slot.asked or slot.sequence.next()
+        slots = [slot for slot in slots if slot.asked]
+        if not slots:
+            continue
+        first = min(slot.free_at for slot in slots)
+        ready = [slot for slot in slots if slot.free_at <= first + _PAUSE]
+        began = max(clock.now, *(slot.free_at for slot in ready))
+        # All ask before any reply is read, so that the requests are in flight together.
+        together = [(slot, prepared) for slot in ready for prepared in slot.asked]
+        told = []
+        for slot, prepared in sorted(together, key=lambda pair: pair[1].wait):
+            clock.now = began + prepared.wait
+            request = _request(prepared)
+            told.append((slot, prepared, request, clock.now, sandbox.handle(request)))
+        for slot, prepared, request, started, reply in told:
+            planned, case = prepared.planned, slot.sequence.case
+            clock.now = started
+            limit = planned.read_limit
+            exchange = record(
+                request,
+                reply,
+                id=f"{case.id}/{planned.role}",
+                case=case.id,
+                role=planned.role,
+                tags=prepared.tags,
+                started_at=started,
+                deadline=planned.deadline or _DEADLINE,
+                pace=planned.pace,
+                elapse=clock.elapse,
+                **({} if limit is None else {"read_limit": limit}),
+            )
+            exchange = prepared.recorded(exchange)
+            pause = prepared.again(exchange)
+            ended = started + exchange.ended_at + _PAUSE
+            if pause is None:
+                slot.sequence.replies[planned.role] = exchange
+                slot.asked.remove(prepared)
+            else:
+                exchange = prepared.repeated(exchange)
+                prepared.wait = 0.0
+                ended += pause
+            slot.free_at = max(slot.free_at, ended)
+            yield exchange
+        clock.now = began
+    clock.now += _PAUSE
+
+
+def _request(prepared: PreparedRequest) -> Request:
+    body = prepared.body
+    data = b"" if body is None else body if isinstance(body, bytes) else encode_json(body)
+    headers = {name.lower(): value for name, value in prepared.headers}
+    sent = tuple((name, value) for name, value in headers.items() if value is not None)
+    return Request(prepared.planned.method, prepared.path, sent, data)

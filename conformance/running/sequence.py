@@ -1,0 +1,106 @@
+"""The sequence of a case: which of its requests are sent when, and made of what. Whoever sends cases follows it.
+
+It sends nothing itself, so that a run over the network and one inside of this process follow the same sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rejoinder.conformance.running.cases import PlannedCase, Replies, RequestSpec, pauses
+from rejoinder.model.exchange import Exchange, Outcome
+from rejoinder.wire.target import Target
+
+
+@dataclass(slots=True, eq=False)
+class PreparedRequest:
+    """A planned request worked out, and how often it was repeated so far.
+
+    ``path`` has the query, ``headers`` are those that the request needs beside the client's own (``None`` takes one
+    out), ``body`` is as it is to be sent, ``wait`` the seconds to let pass before it.
+    """
+
+    planned: RequestSpec
+    path: str
+    headers: tuple[tuple[str, str | None], ...]
+    body: Any
+    wait: float
+    repeats: int = 0
+    _pauses: Iterator[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pauses = pauses()
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags of the request; what the second tenant asks is told apart, since it owns other responses."""
+        return (*self.planned.tags, *(("second-tenant",) if self.planned.tenant == 2 else ()))
+
+    def recorded(self, exchange: Exchange) -> Exchange:
+        """Return the exchange as it is kept: what its plan stopped early was not broken off by the server."""
+        planned = self.planned
+        on_purpose = (planned.read_limit is not None and exchange.outcome is Outcome.TOO_LARGE) or (
+            planned.deadline is not None and exchange.outcome is Outcome.TIMEOUT
+        )
+        return replace(exchange, outcome=Outcome.CANCELLED) if on_purpose else exchange
+
+    def again(self, exchange: Exchange) -> float | None:
+        """Return the seconds to wait before the request is repeated; ``None`` when this was the last reply to it."""
+        until = self.planned.until
+        pause = None if until is None or until(exchange) else next(self._pauses, None)
+        if pause is not None:
+            self.repeats += 1
+        return pause
+
+    def repeated(self, exchange: Exchange) -> Exchange:
+        """Return an exchange after which :meth:`again` named a pause, under the role that it has then."""
+        return replace(exchange, role=f"{self.planned.role}-{self.repeats}")
+
+
+class CaseRunner:
+    """The requests of one case to a target, in their sequence.
+
+    ``replies`` are the last ones that they got, by role. ``tags`` say why the case is sent beside the plan, and
+    ``sent`` are its exchanges that count; both are kept by whoever sends.
+    """
+
+    def __init__(self, case: PlannedCase, target: Target, tags: tuple[str, ...] = ()) -> None:
+        self.case = case
+        self.tags = tags
+        self.replies: dict[str, Exchange] = {}
+        self.sent: list[Exchange] = []
+        self._target = target
+        self._groups = case.groups()
+
+    def next(self) -> list[PreparedRequest]:
+        """Return the requests that are to be sent together next; none at the end of the case.
+
+        Requests for which there is nothing to ask are left out. Before the next call the replies must be in.
+        """
+        for group in self._groups:
+            found = [prepare(planned, self.replies, self._target) for planned in group]
+            asked = [prepared for prepared in found if prepared is not None]
+            if asked:
+                return asked
+        return []
+
+
+def prepare(planned: RequestSpec, replies: Replies, target: Target) -> PreparedRequest | None:
+    """Work out a planned request from the replies that its case got so far; ``None`` when there is nothing to ask."""
+    body = planned.body(replies) if callable(planned.body) else planned.body
+    below = planned.path(replies) if callable(planned.path) else planned.path
+    if below is None or (body is None and callable(planned.body)):
+        return None
+    if planned.tenant == 2 and target.second_key is None:
+        return None
+    path = target.path(*below)
+    query = planned.query(replies) if callable(planned.query) else planned.query
+    if query:
+        path += ("&" if "?" in path else "?") + query
+    given = any(name.lower() == "content-type" for name, _ in planned.headers)
+    kind = (("content-type", "application/json"),) if body is not None and not given else ()
+    key = (("authorization", f"Bearer {target.second_key}"),) if planned.tenant == 2 else ()
+    wait = planned.wait(replies) if callable(planned.wait) else planned.wait
+    return PreparedRequest(planned, path, (*kind, *key, *planned.headers), body, wait)

@@ -1,0 +1,215 @@
+"""An examination: a plan sent to a target, every exchange recorded, all of it judged, what failed confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rejoinder.conformance.baseline import Baseline, BaselineMatcher
+from rejoinder.conformance.judge import judge, judge_run
+from rejoinder.conformance.running.cases import CaseContext
+from rejoinder.conformance.running.confirm import NO_CONFIRM, ConfirmBudget, confirm
+from rejoinder.conformance.running.coverage import measure_coverage
+from rejoinder.conformance.running.engine import CheckProgress, CheckResult, CheckRun
+from rejoinder.conformance.running.fuzz import FuzzRun
+from rejoinder.conformance.running.plan import Plan
+from rejoinder.contract import load_dialect
+from rejoinder.model.exchange import Exchange
+from rejoinder.model.runfile import RunWriter
+from rejoinder.model.verdict import Verdict
+from rejoinder.settings import Budget
+from rejoinder.wire.client import Client
+from rejoinder.wire.target import Target
+
+
+def examine(
+    target: Target,
+    plan: Plan,
+    writer: RunWriter,
+    *,
+    concurrency: int = 4,
+    budget: Budget | None = None,
+    deadline: float = 120.0,
+    select: str = "*",
+    required: Iterable[str] = (),
+    baseline: Baseline | None = None,
+    strict: bool = False,
+    confirm_budget: ConfirmBudget = NO_CONFIRM,
+    on_progress: Callable[[CheckProgress], None] = lambda progress: None,
+    on_judging: Callable[[], None] = lambda: None,
+    on_confirming: Callable[[int, str], None] = lambda spent, note: None,
+    on_interrupt: Callable[[], None] | None = None,
+) -> CheckResult:
+    """Send the plan, judge, confirm what failed, write exchanges and verdicts to the run file, and return both.
+
+    ``deadline`` is how many seconds one request may take; ``confirm_budget`` is what confirming findings may cost. With
+    ``on_interrupt`` the first Ctrl-C ends the run in order (what was gathered is judged) after calling it, and the
+    second one at once. ``on_judging`` is called before the judging, ``on_confirming`` for each case that is sent again.
+    ``required``, ``baseline`` and ``strict`` are those of :func:`assess`.
+    """
+    dialect = load_dialect(target.dialect)
+
+    def judgement(result: CheckResult) -> None:
+        assess(result, target.dialect, select=select, required=required, baseline=baseline, strict=strict)
+
+    async def work(sender: CheckRun) -> None:
+        result = await sender.run()
+        on_judging()
+        await asyncio.to_thread(judgement, result)
+
+        def judging(exchanges: Sequence[Exchange], rules: str) -> list[Verdict]:
+            return judge(exchanges, dialect, select=rules, run_context=result.run_context)
+
+        result.warnings += await confirm(
+            sender,
+            target,
+            dialect,
+            {case.id: case for case in plan.cases},
+            result.verdicts,
+            result.exchanges,
+            judging,
+            confirm_budget,
+            on_progress=on_confirming,
+        )
+
+    sender = RunSession(target, plan, writer, concurrency, budget, deadline, on_progress, on_interrupt)
+    return sender.run(work)
+
+
+def assess(
+    result: CheckResult,
+    dialect: str,
+    *,
+    select: str = "*",
+    required: Iterable[str] = (),
+    baseline: Baseline | None = None,
+    strict: bool = False,
+) -> None:
+    """Judge the exchanges of a result by the selected rules, and fill in verdicts, coverage and standing.
+
+    ``required`` names the features that the endpoint must have. With a baseline, what it expects is known and no
+    failure; when ``strict``, entries that are out of date are one.
+    """
+    ledger = BaselineMatcher(baseline, datetime.now(UTC).date()) if baseline is not None else None
+    result.verdicts, result.run_context = judge_run(
+        result.exchanges, dialect, select=select, required=required, ledger=ledger
+    )
+    result.coverage = measure_coverage(result.exchanges, dialect)
+    if ledger is not None:
+        result.baseline, result.strict = ledger.close(result.exchanges), strict
+        result.warnings += result.baseline.warnings()
+
+
+def fuzz(
+    target: Target,
+    seed: int,
+    budget: Budget,
+    writer: RunWriter,
+    *,
+    concurrency: int = 4,
+    deadline: float = 120.0,
+    select: str = "*",
+    baseline: Baseline | None = None,
+    reruns: int = 3,
+    on_progress: Callable[[CheckProgress], None] = lambda progress: None,
+    on_found: Callable[[int], None] = lambda findings: None,
+    on_confirming: Callable[[int, str], None] = lambda spent, note: None,
+    on_interrupt: Callable[[], None] | None = None,
+) -> CheckResult:
+    """FuzzRun at random until the budget is spent; everything else is as for :func:`examine`.
+
+    ``reruns`` is how often the case of a new finding is sent again, 0 for not confirming any. ``on_found`` gets the
+    number of findings so far. What a ``baseline`` expects is known; which entries are out of date a search cannot tell.
+    """
+    dialect = load_dialect(target.dialect)
+    ledger = BaselineMatcher(baseline, datetime.now(UTC).date()) if baseline is not None else None
+
+    async def work(sender: CheckRun) -> None:
+        found = FuzzRun(
+            sender,
+            CaseContext(dialect, target.model),
+            seed,
+            select=select,
+            ledger=ledger,
+            reruns=reruns,
+            on_found=on_found,
+            on_confirming=on_confirming,
+        )
+        try:
+            await found.run()
+        finally:
+            sender.result.verdicts = found.verdicts
+            sender.result.run_context = found.run_context
+            sender.result.coverage = found.coverage.report()
+
+    sender = RunSession(target, Plan("fuzz", ()), writer, concurrency, budget, deadline, on_progress, on_interrupt)
+    return sender.run(work)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSession:
+    """How the requests of a run are sent; the fields are those of :func:`examine`."""
+
+    target: Target
+    plan: Plan
+    writer: RunWriter
+    concurrency: int
+    budget: Budget | None
+    deadline: float
+    on_progress: Callable[[CheckProgress], None] = lambda progress: None
+    on_interrupt: Callable[[], None] | None = None
+
+    def run(self, work: Callable[[CheckRun], Awaitable[None]]) -> CheckResult:
+        """Let ``work`` send what it wants; return the run's result, whose exchanges and verdicts are written."""
+
+        async def run() -> CheckResult:
+            target = self.target
+            async with Client(target.url, key=target.key, second_key=target.second_key) as client:
+                sender = CheckRun(
+                    client,
+                    target,
+                    self.plan,
+                    concurrency=self.concurrency,
+                    budget=self.budget,
+                    deadline=self.deadline,
+                    on_exchange=self.writer.exchange,
+                    on_progress=self.on_progress,
+                )
+                try:
+                    with interruptible(sender, self.on_interrupt):
+                        await work(sender)
+                finally:  # what was decided is kept, whatever becomes of the rest
+                    for verdict in sender.result.verdicts:
+                        self.writer.verdict(verdict)
+                return sender.result
+
+        result = asyncio.run(run())
+        result.warnings[:0] = self.target.warnings
+        return result
+
+
+@contextmanager
+def interruptible(run: CheckRun, on_interrupt: Callable[[], None] | None) -> Iterator[None]:
+    """Let the first Ctrl-C end a run in order, after calling ``on_interrupt``; without that it ends at once."""
+    if on_interrupt is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        on_interrupt()
+        run.stop()
+
+    with suppress(NotImplementedError):  # event loops without signals
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        with suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGINT)

@@ -1,0 +1,122 @@
+"""What a sample allows to claim about a percentile: MLPerf's early-stopping bound.
+
+A percentile read from few values is a guess. The bound is a value that the true percentile exceeds with a probability
+of at most 1 %: of n values the t-th largest, with the greatest t for which a binomial variable of n trials with the
+probability 1 - p is at most t in at most 1 % of all cases. Below a number of values (64 for p90, 662 for p99) there is
+no such value, and nothing can be claimed.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Final
+
+from rejoinder.model.histogram import Histogram
+
+CONFIDENCE: Final = 0.99
+PERCENTILES: Final = (50.0, 90.0, 95.0, 99.0, 99.9)
+_DOUBT: Final = 1 - CONFIDENCE
+
+
+def values_above(n: int, percent: float) -> int:
+    """Return t, the rank from above of the bound among ``n`` values; 0 when there are too few for any."""
+    tail = 1 - percent / 100
+    if not 0 < tail < 1 or n < 1:
+        return 0
+    # Far below the mean the sum is nothing, so the terms are added from ten deviations below it.
+    first = max(0, math.floor(n * tail - 10 * math.sqrt(n * tail * (1 - tail))) - 1)
+    logarithm = (
+        math.lgamma(n + 1)
+        - math.lgamma(first + 1)
+        - math.lgamma(n - first + 1)
+        + first * math.log(tail)
+        + (n - first) * math.log1p(-tail)
+    )
+    total = 0.0
+    for count in range(first, n + 1):
+        total += math.exp(logarithm)
+        if total > _DOUBT:
+            return max(0, count - 1)
+        if count < n:
+            logarithm += math.log((n - count) / (count + 1)) + math.log(tail) - math.log1p(-tail)
+    return n
+
+
+def share_bound(found: int, n: int) -> float | None:
+    """Return the share that the true one does not exceed with 99 %, ``found`` of ``n`` having been counted.
+
+    That is the upper limit of Clopper and Pearson; ``None`` where nothing was looked at.
+    """
+    if n < 1:
+        return None
+    if found >= n:
+        return 1.0
+    low, high = found / n, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        if _at_most(found, n, middle) > _DOUBT:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _at_most(found: int, n: int, share: float) -> float:
+    """Return how likely at most ``found`` of ``n`` are, each with the probability ``share``."""
+    # Terms that are nothing beside the last one are left out.
+    first = max(0, found - 20 - math.ceil(10 * math.sqrt(n * share * (1 - share))))
+    return (
+        math.fsum(
+            math.exp(
+                math.lgamma(n + 1)
+                - math.lgamma(count + 1)
+                - math.lgamma(n - count + 1)
+                + count * math.log(share)
+                + (n - count) * math.log1p(-share)
+            )
+            for count in range(first, found + 1)
+        )
+        if 0 < share < 1
+        else float(share <= 0)
+    )
+
+
+@cache
+def values_needed(percent: float) -> int:
+    """Return the least number of values with which a percentile has a bound: 64 for p90, 662 for p99."""
+    high = 2
+    while not values_above(high, percent):
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        if values_above(middle, percent):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def upper_bound(histogram: Histogram, percent: float) -> float | None:
+    """Return the value in seconds that the true percentile does not exceed, or ``None`` with too few values."""
+    above = values_above(histogram.n, percent)
+    return histogram.at_rank(histogram.n - above + 1) if above else None
+
+
+def percentile_lines(histograms: dict[str, Histogram]) -> list[dict[str, object]]:
+    """Return, for each metric, ``n`` and for each percentile its ``value`` and ``bound``, or how many it ``needs``."""
+    lines: list[dict[str, object]] = []
+    for metric in sorted(histograms):
+        histogram = histograms[metric]
+        line: dict[str, object] = {"metric": metric, "n": histogram.n}
+        for percent in PERCENTILES:
+            entry: dict[str, float | int | None] = {"value": histogram.percentile(percent)}
+            limit = upper_bound(histogram, percent)
+            if limit is None:
+                entry["needs"] = values_needed(percent)
+            else:
+                entry["bound"] = limit
+            line[f"p{percent:g}"] = entry
+        lines.append(line)
+    return lines

@@ -1,0 +1,151 @@
+"""Repeated runs, of one endpoint or of two in turns, and the gate on how far their figures moved.
+
+Each repeat's figures stand in the ``load`` line (``repeats``) and, as soon as it has ended, in a ``step`` line of their
+own; the other lines of the run file are those of the repeat in the middle, by its median end-to-end time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from rejoinder.errors import RejoinderError
+from rejoinder.load.decide.regression import RegressionLimit, figures, judge, order
+from rejoinder.load.decide.search import EVIDENCE, KeptSamples, Runner
+from rejoinder.load.measure.stats import VERDICTS
+from rejoinder.load.run import LoadProgress, LoadResult, Sink, check_settings, run_load
+from rejoinder.load.settings import LoadSettings
+
+
+def run_repeats(
+    settings: LoadSettings,
+    sink: Sink,
+    *,
+    repeats: int,
+    against: LoadSettings | None = None,
+    baseline: Sequence[dict[str, float]] = (),
+    changes: Sequence[RegressionLimit] = (),
+    progress: Callable[[LoadProgress], None] | None = None,
+    begin: Callable[[LoadSettings], None] | None = None,
+    told: Callable[[dict[str, Any]], None] | None = None,
+    key: str | None = None,
+    against_key: str | None = None,
+    stop: threading.Event | None = None,
+) -> LoadResult:
+    """Run ``repeats`` repeats, and as many of ``against`` in turns with them, and judge the changes.
+
+    They are judged against the repeats of ``against``, else against ``baseline``, the figures of a recorded run. The
+    seed of each repeat is its own, and the same for both endpoints. ``begin`` is called before each run and ``told``
+    with its figures after it; the others are as in :func:`~rejoinder.load.run.run_load`. An interrupt ends it with the
+    repeats that were run. An objective is met when most repeats meet it.
+    """
+    halt = stop or threading.Event()
+    check_settings(settings)
+
+    def run(side: LoadSettings, into: Sink) -> LoadResult:
+        return run_load(side, into, progress=progress, key=key if side.url == settings.url else against_key, stop=halt)
+
+    return run_in_turns(settings, sink, run, repeats, against, baseline, changes, begin, told)
+
+
+def run_in_turns(
+    settings: LoadSettings,
+    sink: Sink,
+    run: Runner,
+    repeats: int,
+    against: LoadSettings | None = None,
+    baseline: Sequence[dict[str, float]] = (),
+    changes: Sequence[RegressionLimit] = (),
+    begin: Callable[[LoadSettings], None] | None = None,
+    told: Callable[[dict[str, Any]], None] | None = None,
+) -> LoadResult:
+    """Do what :func:`run_repeats` does, with another way to run."""
+    sides = {"endpoint": settings, "against": against or settings}
+    room = [EVIDENCE]
+    done: list[tuple[LoadResult, KeptSamples]] = []
+    lines: list[dict[str, Any]] = []
+    failure: RejoinderError | None = None
+    interrupted = False
+    for number, side in order(repeats, against is not None):
+        chosen = replace(sides[side], seed=settings.seed + number)
+        if begin is not None:
+            begin(chosen)
+        kept = KeptSamples(sink, room)
+        try:
+            result = run(chosen, kept)
+        except RejoinderError as error:
+            if not done:
+                raise
+            failure = error
+            break
+        load = result.load
+        good = load["good"] if load.get("limits") else None
+        line = {
+            "of": side,
+            "repeat": number,
+            "started": result.started,
+            "outcomes": result.outcomes,
+            "verdict": result.verdict,
+            "figures": figures(result.histograms, load["rates"], result.outcomes, good, changes),
+        }
+        lines.append(line)
+        sink.sample("step", **line)
+        if told is not None:
+            told(line)
+        if side == "endpoint":
+            done.append((result, kept))
+        interrupted = result.interrupted
+        if interrupted:
+            break
+    result = _finish(sink, done, lines, baseline, changes, failure)
+    if interrupted:
+        result.interrupted = result.load["interrupted"] = True
+    sink.sample("load", **result.load)
+    return result
+
+
+def _finish(
+    sink: Sink,
+    done: list[tuple[LoadResult, KeptSamples]],
+    lines: list[dict[str, Any]],
+    baseline: Sequence[dict[str, float]],
+    changes: Sequence[RegressionLimit],
+    failure: RejoinderError | None,
+) -> LoadResult:
+    own = [line["figures"] for line in lines if line["of"] == "endpoint"]
+    other = [line["figures"] for line in lines if line["of"] == "against"]
+    ranked = sorted(done, key=lambda pair: own[done.index(pair)].get("e2e:p50", 0.0))
+    result, kept = ranked[(len(ranked) - 1) // 2]
+    for what, fields in kept.samples:
+        sink.sample(what, **fields)
+    load = result.load
+    load["repeats"] = lines
+    load["slos"] = _slos([one.load.get("slos", ()) for one, _ in done])
+    if not load["slos"]:
+        del load["slos"]
+    if changes:
+        load["changes"] = [judge(change, other or baseline, own) for change in changes]
+    worst = max(lines, key=lambda line: VERDICTS.index(line["verdict"]))
+    if VERDICTS.index(worst["verdict"]) > VERDICTS.index(result.verdict):
+        check = load["self_check"]
+        reason = f"repeat {worst['repeat'] + 1} of {'the endpoint' if worst['of'] == 'endpoint' else 'the other'} was"
+        load["self_check"] = {
+            **check,
+            "verdict": worst["verdict"],
+            "reasons": [*check["reasons"], f"{reason} {worst['verdict']}"],
+        }
+    if failure is not None:
+        result.warnings.append(f"A later repeat could not be run: {failure.message}")
+        load["notes"] = result.warnings
+    return result
+
+
+def _slos(repeats: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the objectives as most repeats have them: of each the result in the middle, the met ones first."""
+    found = []
+    for results in zip(*repeats, strict=True):
+        ranked = sorted(results, key=lambda result: (not result.get("met", True), abs(result.get("value", 0.0))))
+        found.append({**ranked[len(ranked) // 2], "repeats_met": sum(result.get("met", True) for result in results)})
+    return found

@@ -1,0 +1,320 @@
+"""Objectives: what a run has to reach, as ``--slo`` takes it, and what it did reach.
+
+    ttft:p99<300ms      a percentile, the mean or the maximum of a time, over the requests that ended well
+    ttft<300ms          what each single request has to keep; goodput counts the requests that keep all of these
+    goodput>=95%        share of the started requests that ended well and kept every limit; with /s, how many a second
+    error<1%            share of the started requests that did not end well; any outcome can be named instead
+    output_tokens>500/s a rate over the steady part of the run
+
+A percentile is also a limit for single requests, for the purpose of goodput, where its metric has no limit of its own.
+Requests that the run itself gave up (outcome ``cancelled``) are not among the started ones here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rejoinder.errors import UsageError
+from rejoinder.load.decide.confidence import share_bound, upper_bound, values_needed
+from rejoinder.load.measure.measure import ENDED_WELL, OUTCOMES, Measurement
+from rejoinder.model.histogram import Histogram
+
+OWN_TIMES: Final = (
+    "ttfb",
+    "ttfe",
+    "ttft",
+    "ttfo",
+    "itl",
+    "max_gap",
+    "tpot",
+    "e2e",
+    "tail",
+    "ttft_intended",
+    "e2e_intended",
+)
+"""Times that a single request has (``itl``: its longest gap counts), so that it can keep a limit or not."""
+TIMES: Final = (*OWN_TIMES, "sched_lag")
+SHARES: Final = ("goodput", "error", *OUTCOMES)
+RATES: Final = {
+    "requests": "ok_per_s",
+    "output_tokens": "ok_output_tokens_per_s",
+    "input_tokens": "input_tokens_per_s",
+    "started": "started_per_s",
+}
+"""Rates, and their names in the ``load`` line."""
+_ALIASES: Final = {
+    "gap": "itl",
+    "attainment": "goodput",
+    "errors": "error",
+    "latency": "e2e",
+    "rps": "requests",
+    "throughput": "output_tokens",
+    "tokens": "output_tokens",
+}
+_SECONDS: Final = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
+_SHAPE: Final = re.compile(
+    r"\s*([A-Za-z_0-9]+)\s*(?::\s*([A-Za-z]+[0-9.]*))?\s*(<=|>=|<|>)\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(\S*)\s*\Z"
+)
+_HINT: Final = "Write it like 'ttft:p99<300ms', 'goodput>=95%' or 'output_tokens>500/s'."
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """One objective. ``statistic`` is ``pN``, ``mean`` or ``max`` for times, ``share`` or ``rate`` for the others.
+
+    Without a statistic a time is a limit for single requests. ``limit`` is in seconds, a share, or per second.
+    """
+
+    text: str
+    metric: str
+    statistic: str
+    relation: str
+    limit: float
+
+    @property
+    def percent(self) -> float | None:
+        """The percentile that is claimed, if one is."""
+        return float(self.statistic[1:]) if self.statistic.startswith("p") else None
+
+    @property
+    def of_requests(self) -> bool:
+        """Whether this is a limit for single requests and nothing else."""
+        return not self.statistic
+
+    @property
+    def at_most(self) -> bool:
+        """Whether less is better."""
+        return self.relation.startswith("<")
+
+    def holds(self, value: float) -> bool:
+        """Return whether a value is on the right side of the limit."""
+        if self.relation == "<":
+            return value < self.limit
+        if self.relation == "<=":
+            return value <= self.limit
+        return value > self.limit if self.relation == ">" else value >= self.limit
+
+
+def parse_slo(text: str) -> Slo:
+    """Return what a text asks for; raises :class:`UsageError` with a suggestion for what names no metric."""
+    match = _SHAPE.match(text)
+    if match is None:
+        raise UsageError(f"{text!r} is no objective.", _HINT)
+    name, statistic, relation, number, unit = match.groups()
+    metric = parse_metric(name)
+    limit = float(number)
+    if not math.isfinite(limit):
+        raise UsageError(f"The objective {text!r} has no finite limit.", _HINT)
+    shown = text.strip()
+    if metric in TIMES:
+        return Slo(
+            shown, metric, _statistic(shown, metric, statistic), relation, _seconds(shown, limit, unit, relation)
+        )
+    if metric not in SHARES and metric not in RATES:
+        known = [*TIMES, *SHARES, *RATES, *_ALIASES]
+        near = difflib.get_close_matches(metric, known, 1)
+        hint = f"Did you mean {near[0]}?" if near else f"Times are {', '.join(TIMES)}; besides, there are goodput, "
+        hint += "" if near else f"error, every outcome, and the rates {', '.join(RATES)}."
+        raise UsageError(f"The objective {text!r} names no metric: there is no {name!r}.", hint)
+    if statistic:
+        raise UsageError(f"The objective {text!r} asks for {statistic} of {metric}, which is one number.", _HINT)
+    if metric in RATES or (metric == "goodput" and unit == "/s"):
+        if unit not in ("", "/s"):
+            raise UsageError(f"The objective {text!r} has the unit {unit!r}; {metric} is counted per second (/s).")
+        return Slo(shown, metric, "rate", relation, limit)
+    if unit not in ("", "%"):
+        raise UsageError(f"The objective {text!r} has the unit {unit!r}; {metric} is a share, like 0.95 or 95%.")
+    limit = limit / 100 if unit == "%" else limit
+    if limit > 1:
+        raise UsageError(f"The objective {text!r} asks for a share above 1.", "Write it like 0.95 or 95%.")
+    return Slo(shown, metric, "share", relation, limit)
+
+
+def parse_slos(texts: Iterable[str]) -> list[Slo]:
+    """Return several objectives; raises :class:`UsageError` also where together they decide nothing."""
+    slos = [parse_slo(text) for text in texts]
+    alone = next((slo for slo in slos if slo.of_requests), None)
+    if alone is not None and not any(slo.metric == "goodput" for slo in slos):
+        raise UsageError(
+            f"The objective {alone.text!r} is a limit for single requests, and nothing says how many have to keep it.",
+            f"Add one like 'goodput>=95%', or write '{alone.metric}:p99{alone.text.partition(alone.metric)[2]}'.",
+        )
+    return slos
+
+
+def parse_metric(name: str) -> str:
+    """Return a metric by its name or an alias; a name that is none comes back in lower case."""
+    return _ALIASES.get(name.lower(), name.lower())
+
+
+def _statistic(text: str, metric: str, statistic: str | None) -> str:
+    if statistic is None:
+        if metric not in OWN_TIMES:
+            raise UsageError(f"The objective {text!r} needs a percentile.", f"Write it like '{metric}:p99<10ms'.")
+        return ""
+    return parse_statistic(text, statistic)
+
+
+def parse_statistic(text: str, statistic: str) -> str:
+    """Return ``pN``, ``mean`` or ``max``; raises :class:`UsageError` that shows the whole text."""
+    word = {"avg": "mean", "median": "p50"}.get(statistic.lower(), statistic.lower())
+    if word in ("mean", "max"):
+        return word
+    try:
+        percent = float(word[1:]) if word.startswith("p") else 0.0
+    except ValueError:
+        percent = 0.0
+    if not 0 < percent < 100:
+        raise UsageError(f"{text!r} asks for {statistic!r}.", "Choose p50, p99, p99.9 ..., mean or max.")
+    return f"p{percent:g}"
+
+
+def _seconds(text: str, limit: float, unit: str, relation: str) -> float:
+    if unit not in _SECONDS:
+        said = f"has the unit {unit!r}, which is no time" if unit else "has no unit"
+        raise UsageError(f"The objective {text!r} {said}.", "Write a time with its unit, like 300ms or 1.5s.")
+    if relation.startswith(">"):
+        raise UsageError(f"The objective {text!r} asks for a long time.", "A time is limited from above, with <.")
+    return limit * _SECONDS[unit]
+
+
+class Limits:
+    """What single requests have to keep, made of objectives: the explicit limits, else the widest percentile limit."""
+
+    def __init__(self, slos: Sequence[Slo]) -> None:
+        own: dict[str, list[Slo]] = {}
+        implied: dict[str, list[Slo]] = {}
+        for slo in slos:
+            if slo.metric in OWN_TIMES and (slo.of_requests or slo.percent is not None):
+                (own if slo.of_requests else implied).setdefault(slo.metric, []).append(slo)
+        chosen = {metric: max(found, key=lambda slo: slo.limit) for metric, found in implied.items()}
+        # Of several explicit limits for one metric the narrowest includes the others.
+        chosen |= {metric: min(found, key=lambda slo: slo.limit) for metric, found in own.items()}
+        self._chosen = [chosen[metric] for metric in sorted(chosen)]
+
+    @property
+    def texts(self) -> list[str]:
+        """The limits in words."""
+        return [f"{slo.metric}{slo.relation}{slo.limit * 1e3:g}ms" for slo in self._chosen]
+
+    def keeps(self, measured: Measurement, lag: float) -> bool:
+        """Return whether a request ended well and kept all limits; ``lag`` is its actual minus its intended start.
+
+        A time that a request does not have (the time per token of a single token) breaks no limit, except the first
+        token, which every answer to be counted must have.
+        """
+        if measured.outcome not in ENDED_WELL:
+            return False
+        for slo in self._chosen:
+            value = _own_value(slo.metric, measured, lag)
+            if value is None:
+                if slo.metric.startswith("ttf"):
+                    return False
+            elif not slo.holds(value):
+                return False
+        return True
+
+
+def _own_value(metric: str, measured: Measurement, lag: float) -> float | None:
+    if metric.endswith("_intended"):
+        value: float | None = getattr(measured, metric.removesuffix("_intended"))
+        return None if value is None else value + lag
+    own: float | None = getattr(measured, "max_gap" if metric == "itl" else metric)
+    return own
+
+
+def evaluate(
+    slos: Sequence[Slo],
+    *,
+    histograms: Mapping[str, Histogram],
+    outcomes: Mapping[str, int],
+    good: int,
+    rates: Mapping[str, float],
+) -> list[dict[str, Any]]:
+    """Return the result of each objective as data for the ``load`` line.
+
+    ``text``, ``metric``, ``statistic``, ``limit``, ``value`` (absent: there was nothing to measure), ``n``, ``met``.
+    For a percentile or a share also ``certified``: whether ``bound``, beyond which the true figure is not with 99 %
+    (early stopping for percentiles, Clopper and Pearson for shares), keeps the limit too; where there are too few
+    values for a bound, ``needs`` says how many it takes. ``met`` is absent for a limit of single requests.
+    """
+    results = []
+    started = sum(count for name, count in outcomes.items() if name != "cancelled")
+    well = sum(outcomes.get(name, 0) for name in ENDED_WELL)
+    shares = {"goodput": good, "error": started - well - outcomes.get("censored", 0), **outcomes}
+    for slo in slos:
+        result: dict[str, Any] = {
+            "text": slo.text,
+            "metric": slo.metric,
+            "statistic": slo.statistic or "each",
+            "limit": slo.limit,
+        }
+        value: float | None = None
+        if slo.statistic == "share":
+            result["n"] = started
+            found = shares.get(slo.metric, 0)
+            value = found / started if started else None
+            limit = share_bound(found if slo.at_most else started - found, started)
+            if limit is not None:
+                result["bound"] = round(limit if slo.at_most else 1 - limit, 9)
+                result["certified"] = slo.holds(result["bound"])
+        elif slo.statistic == "rate":
+            result["n"] = good if slo.metric == "goodput" else well
+            value = rates.get("good_per_s" if slo.metric == "goodput" else RATES[slo.metric])
+        else:
+            name = slo.metric if slo.metric == "sched_lag" else f"{slo.metric}_ok"
+            histogram = histograms.get(name, Histogram())
+            result["n"] = histogram.n
+            if slo.percent is not None:
+                value = histogram.percentile(slo.percent)
+                limit = upper_bound(histogram, slo.percent)
+                result["certified"] = limit is not None and slo.holds(limit)
+                if limit is None:
+                    result["needs"] = values_needed(slo.percent)
+                else:
+                    result["bound"] = limit
+            elif slo.statistic == "mean":
+                value = histogram.mean
+            else:
+                value = histogram.percentile(100)
+        if value is not None:
+            result["value"] = round(value, 9)
+        if not slo.of_requests:
+            result["met"] = value is not None and slo.holds(value)
+        results.append(result)
+    return results
+
+
+def missed(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the texts of the objectives that were not met."""
+    return [str(result["text"]) for result in results if result.get("met") is False]
+
+
+def describe(result: Mapping[str, Any]) -> str:
+    """Return the result of one objective as a line for people."""
+    value = result.get("value")
+    if result["statistic"] == "each":
+        return f"{result['text']}: counted by goodput"
+    if value is None:
+        return f"{result['text']}: missed, there was nothing to measure"
+    words = f"{result['text']}: {'met' if result['met'] else 'MISSED'}, {_shown(result, value)} (n {result['n']})"
+    if result.get("unjudged"):
+        upper_bound = result.get("unjudged_bound")
+        words += f"; {result['unjudged']} of the good ones were not judged by all rules"
+        words += "" if upper_bound is None else f", of which at most {upper_bound:.1%} break one"
+    if "needs" in result:
+        words += f"; n {result['n']} < {result['needs']}, too few to be sure of it"
+    elif result.get("certified") is False and result["met"]:
+        words += f"; not certain, the bound is {_shown(result, result['bound'])}"
+    return words
+
+
+def _shown(result: Mapping[str, Any], value: float) -> str:
+    if result["metric"] in TIMES:
+        return f"{value * 1e3:.1f} ms"
+    return f"{value:.2%}" if result["statistic"] == "share" else f"{value:.2f}/s"

@@ -1,0 +1,334 @@
+"""What a client that goes away leaves behind: requests are dropped on purpose, and the server is looked at afterwards.
+
+Four questions, each asked in several rounds:
+
+``streams stop``, ``replies stop``   does work end when the client of a stream (of a plain request) is gone?
+``stays up``                         are others answered after that, and is what was stored still there?
+``side by side``                     does a short stream wait for the end of a long one?
+
+Where the server's metrics tell how many requests it works on, that number is the evidence: it has to come back down.
+Elsewhere a short request is timed while the server is idle, while the long ones run, and after they were dropped. Where
+it would have to wait for one of few slots, it is given up once it took clearly longer than alone. That says something
+only where the long ones slow it down beyond doubt (the test is that of :mod:`rejoinder.load.decide.regression`), and
+``unclear`` is the answer where they do not.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import geometric_mean
+from typing import Any, Final
+from urllib.parse import quote
+
+from rejoinder import __version__
+from rejoinder.load.decide.regression import SURE, permutation_p
+from rejoinder.load.measure.reader import Connection, Message, RawReply, Timeouts, request_headers, request_message
+from rejoinder.load.measure.recording import final_response, parse_head
+from rejoinder.load.settings import LoadSettings
+from rejoinder.load.telemetry import fetch_values
+from rejoinder.model.exchange import Outcome
+
+STREAMS: Final = 8
+ROUNDS: Final = 4
+LONG_TOKENS: Final = 1000
+SHORT_TOKENS: Final = 16
+GRACE: Final = 2.0
+"""Seconds that a server gets to notice that a client has gone."""
+PATIENCE: Final = 2.0
+"""Seconds for which a short request is waited for beside long ones, and for long ones that wait for others to end."""
+_PATIENCE: Final = 10.0
+_SETTLE: Final = 30.0
+_SLOWER: Final = 1.5
+"""Long requests have to make a short one take at least so many times as long before its time says anything."""
+_LONGER: Final = 4.0
+"""The wait is at least so many times what a short request takes alone."""
+_CONTENT: Final = b".delta"
+_PROMPT: Final = "Count from one to one thousand in words, one after the other, and leave none out."
+
+
+@dataclass(slots=True)
+class Dropped:
+    """A long request in a thread of its own, which can be dropped."""
+
+    connection: Connection
+    message: Message
+    streamed: bool
+    reception: RawReply = field(default_factory=RawReply)
+    thread: threading.Thread | None = None
+    ended: bool = False
+
+    def start(self) -> None:
+        """Send it."""
+        self.thread = threading.Thread(target=self._run, name="dropped", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        self.reception = self.connection.perform(self.message, into=self.reception)
+        self.ended = not self.reception.cancelled
+
+    @property
+    def working(self) -> bool:
+        """Whether the server is surely at work on it: content of a stream has come, a plain one has been sent."""
+        if self.ended or not self.reception.begun:
+            return False
+        return not self.streamed or any(_CONTENT in data for _, data in list(self.reception.receives))
+
+    def drop(self) -> None:
+        """Close the connection and wait for the thread."""
+        self.connection.cancel()
+        if self.thread is not None:
+            self.thread.join(_PATIENCE)
+        self.connection.close()
+
+
+class Disconnects:
+    """The probes of one endpoint; ``told`` is called with each result."""
+
+    def __init__(
+        self, settings: LoadSettings, key: str | None, *, streams: int = STREAMS, rounds: int = ROUNDS,
+        grace: float = GRACE, patience: float = PATIENCE, told: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.results: list[dict[str, Any]] = []
+        self._settings = settings
+        self._target = settings.target()
+        self._headers = request_headers(__version__, key or "")
+        self._timeouts = Timeouts(settings.connect_timeout, settings.idle_timeout, settings.total_timeout)
+        self._metrics = settings.metrics_urls()
+        self._streams, self._rounds, self._grace, self._patience = streams, rounds, grace, patience
+        self._told = told
+        self._calm: tuple[float | None, float | None] = (None, None)
+
+    def run(self) -> list[dict[str, Any]]:
+        """Ask all questions; each result has ``name``, ``verdict``, ``text`` (a sentence), ``met`` and ``evidence``."""
+        running = self._running()
+        stored = self._short().reception
+        self._calm = running, _seconds(stored)
+        for streamed in (True, False):
+            self._stops(streamed)
+        self._stays_up(final_response(stored.receives))
+        self._side_by_side()
+        return self.results
+
+    def _message(self, tokens: int, streamed: bool) -> Message:
+        body: dict[str, Any] = {"model": self._settings.model} if self._settings.model else {}
+        body |= {"input": self._settings.prompt or _PROMPT, "max_output_tokens": tokens, "stream": streamed}
+        return request_message(self._target, self._headers, json.dumps(body).encode())
+
+    def _connection(self) -> Connection:
+        context = None
+        if self._target.tls:
+            import ssl
+
+            context = ssl.create_default_context()
+        return Connection(self._target, self._timeouts, context)
+
+    def _short(self, streamed: bool = False) -> Dropped:
+        """Send a short request and wait for its end."""
+        short = Dropped(self._connection(), self._message(SHORT_TOKENS, streamed), streamed)
+        short._run()
+        short.connection.close()
+        return short
+
+    def _long(self, number: int, streamed: bool) -> list[Dropped]:
+        """Start long requests; return when the server works on all of them, or on as many as it has slots for."""
+        found = [Dropped(self._connection(), self._message(LONG_TOKENS, streamed), streamed) for _ in range(number)]
+        for one in found:
+            one.start()
+        begun = latest = time.monotonic()
+        known = 0
+        while not all(one.working or one.ended for one in found):
+            now = time.monotonic()
+            working = sum(one.working for one in found)
+            if working > known:
+                known, latest = working, now
+            if now - begun > _PATIENCE or (known and now - latest > self._patience):
+                break
+            time.sleep(0.02)
+        return found
+
+    def _taken(self, alone: float | None) -> float | None:
+        """Return how long a short request takes, or how long it was waited for at least; ``None``: not answered."""
+        limit = max(self._patience, _LONGER * (alone or 0.0))
+        short = Dropped(self._connection(), self._message(SHORT_TOKENS, False), False)
+        begun = time.monotonic()
+        short.start()
+        assert short.thread is not None
+        short.thread.join(limit)
+        waited = time.monotonic() - begun
+        if not short.thread.is_alive():
+            short.connection.close()
+            return _seconds(short.reception)
+        short.drop()
+        return waited
+
+    def _running(self) -> float | None:
+        for url in self._metrics:
+            values = fetch_values(url)
+            if values is not None and "running" in values:
+                return values["running"] + values.get("waiting", 0.0)
+        return None
+
+    def _stops(self, streamed: bool) -> None:
+        name = "streams stop" if streamed else "replies stop"
+        kind = "streams" if streamed else "plain requests"
+        idle: list[float | None] = []
+        busy: list[float | None] = []
+        after: list[float | None] = []
+        counts: list[tuple[float, float, float]] = []
+        for _ in range(self._rounds):
+            self._settle()
+            before = self._running()
+            idle.append(alone := _seconds(self._short().reception))
+            long = self._long(self._streams, streamed)
+            time.sleep(0.2)
+            during = self._running()
+            busy.append(self._taken(alone))
+            there = sum(not one.ended for one in long) if any(one.working for one in long) else 0
+            for one in long:
+                one.drop()
+            if there < self._streams:
+                self._tell(name, "unclear", f"Long {kind} ended before they could be dropped.", dropped=there)
+                return
+            time.sleep(self._grace)
+            after.append(self._taken(alone))
+            left = self._running()
+            if before is not None and during is not None and left is not None:
+                counts.append((before, during, left))
+        evidence: dict[str, Any] = {"idle": idle, "busy": busy, "after": after, "running": counts}
+        half = self._streams / 2
+        if len(counts) == self._rounds and all(during >= before + half for before, during, _ in counts):
+            lasting = [left - before for before, _, left in counts]
+            if all(left >= half for left in lasting):
+                text = f"{self._grace:g} s after {self._streams} {kind} were dropped, the server still worked on "
+                text += f"{min(lasting):.0f} or more of them, in each of {self._rounds} rounds."
+                self._tell(name, "fail", text, **evidence)
+            elif all(left < half for left in lasting):
+                self._tell(name, "pass", f"The server's count of requests fell when {kind} were dropped.", **evidence)
+            else:
+                self._tell(name, "unclear", "The server's count of requests fell in some rounds only.", **evidence)
+            return
+        if None in (*idle, *busy, *after):
+            self._tell(name, "unclear", "Some short requests were not answered.", **evidence)
+            return
+        self._tell(name, *self._by_times(kind, idle, busy, after), **evidence)
+
+    def _settle(self) -> None:
+        """Wait until the server is as idle as it was at first; what it was left with may take long."""
+        count, seconds = self._calm
+        until = time.monotonic() + _SETTLE
+        while time.monotonic() < until:
+            running = None if count is None else self._running()
+            if count is not None and running is not None:
+                settled = running <= count + 0.5
+            else:
+                taken = None if seconds is None else _seconds(self._short().reception)
+                settled = seconds is None or taken is None or taken <= _SLOWER * seconds
+            if settled:
+                return
+            time.sleep(0.1)
+
+    def _by_times(self, kind: str, idle: Sequence[Any], busy: Sequence[Any], after: Sequence[Any]) -> tuple[str, str]:
+        alone, beside, later = map(geometric_mean, (idle, busy, after))
+        times = f"a short request took {alone * 1e3:.0f} ms alone, {beside * 1e3:.0f} ms beside {self._streams} {kind}"
+        times += f" and {later * 1e3:.0f} ms {self._grace:g} s after they were dropped"
+        if beside < _SLOWER * alone or permutation_p(idle, busy) > SURE:
+            return (
+                "unclear",
+                f"Long {kind} do not slow a short one down, so it does not show whether they stop: {times}.",
+            )
+        if permutation_p(idle, after) <= SURE and later > (alone * beside) ** 0.5:
+            return "fail", f"Dropped {kind} go on: {times}."
+        if permutation_p(after, busy) <= SURE and later < (alone * beside) ** 0.5:
+            return "pass", f"Dropped {kind} end: {times}."
+        return "unclear", f"The times vary too much to tell whether dropped {kind} end: {times}."
+
+    def _stays_up(self, stored: dict[str, Any] | None) -> None:
+        bad = []
+        for _ in range(2):
+            reception = self._short().reception
+            status = _status(reception)
+            if reception.outcome is not Outcome.COMPLETE or status is None or status >= 500:
+                bad.append(reception.detail or f"HTTP {status}")
+        if len(bad) == 2:
+            text = f"After clients had gone away the server answered no more: {bad[0][:200]}."
+            self._tell("stays up", "fail", text)
+            return
+        if stored is not None and self._retrieve(stored["id"]) == 404:
+            fresh = final_response(self._short().reception.receives)
+            # Only a server that keeps responses at all can have forgotten one.
+            if fresh is not None and self._retrieve(fresh["id"]) == 200:
+                text = "A response stored before clients went away is gone, and a new one can be retrieved."
+                self._tell("stays up", "fail", text)
+                return
+        self._tell("stays up", "pass", "After clients had gone away others were answered.")
+
+    def _retrieve(self, name: str) -> int | None:
+        """Return the status with which a stored response is retrieved."""
+        connection = self._connection()
+        asked = request_message(self._target, self._headers, b"", method="GET", below=f"/{quote(name)}")
+        status = _status(connection.perform(asked))
+        connection.close()
+        return status
+
+    def _side_by_side(self) -> None:
+        waited, alone, beside = 0, [], []
+        for _ in range(self._rounds):
+            alone.append(_first_content(self._short(streamed=True).reception))
+            (long,) = self._long(1, True)
+            if not long.working:
+                long.drop()
+                self._tell("side by side", "unclear", "A long stream ended before another could be sent beside it.")
+                return
+            short = Dropped(self._connection(), self._message(SHORT_TOKENS, True), True)
+            short.start()
+            until = time.monotonic() + _PATIENCE
+            while time.monotonic() < until and not short.working and not short.ended and not long.ended:
+                time.sleep(0.005)
+            if not short.working and not short.ended:
+                waited += 1
+            long.drop()
+            if short.thread is not None:
+                short.thread.join(_PATIENCE)
+            beside.append(_first_content(short.reception))
+            short.drop()
+        evidence = {"alone": alone, "beside": beside, "waited": waited}
+        if waited == self._rounds:
+            text = (
+                f"A short stream got nothing while a long one ran, in each of {waited} rounds: one is served at a time."
+            )
+            self._tell("side by side", "warn", text, **evidence)
+        elif waited:
+            text = f"A short stream waited for a long one in {waited} of {self._rounds} rounds."
+            self._tell("side by side", "unclear", text, **evidence)
+        else:
+            self._tell("side by side", "pass", "A short stream was served while a long one ran.", **evidence)
+
+    def _tell(self, name: str, verdict: str, text: str, **evidence: Any) -> None:
+        result = {"name": name, "verdict": verdict, "text": text, "met": verdict != "fail", "evidence": evidence}
+        self.results.append(result)
+        if self._told is not None:
+            self._told(result)
+
+
+def _status(reception: RawReply) -> int | None:
+    try:
+        head = parse_head(b"".join(data for _, data in reception.receives))
+    except ValueError:
+        return None
+    return head.status if head else None
+
+
+def _seconds(reception: RawReply) -> float | None:
+    """Return how long an answered request took."""
+    status = _status(reception)
+    if reception.outcome is not Outcome.COMPLETE or status is None or not 200 <= status < 300:
+        return None
+    return (reception.ended - reception.begun) / 1e9
+
+
+def _first_content(reception: RawReply) -> float | None:
+    return next(((at - reception.begun) / 1e9 for at, data in reception.receives if _CONTENT in data), None)

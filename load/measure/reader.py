@@ -1,0 +1,344 @@
+"""A streaming HTTP/1.1 client that does as little as it can while it measures.
+
+Between two receives of a stream there are a clock reading, an append and a look at the last bytes. It uses the
+standard ``socket`` and ``ssl`` modules: in a Locust process gevent has replaced both with its cooperative versions,
+elsewhere they block their thread. One connection carries one request at a time and is kept open for the next.
+Proxies, redirects and content codings are not followed; a load test measures the address it was given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from dataclasses import dataclass, field
+from time import perf_counter_ns, time
+from typing import Final, NamedTuple
+
+from rejoinder.load.measure.recording import FramingError, MessageEnd
+from rejoinder.load.settings import Target
+from rejoinder.model.exchange import Outcome
+
+RECEIVE_BYTES: Final = 64 * 1024
+MAX_REPLY: Final = 256 * 1024 * 1024
+
+
+class Censored(BaseException):
+    """Thrown into a request that is still in flight when the run ends. Not an ``Exception``: nothing may catch it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: to connect (with TLS), between two receives, and for a whole request from its first byte."""
+
+    connect: float = 10.0
+    idle: float = 60.0
+    total: float = 600.0
+
+
+@dataclass(slots=True)
+class RawReply:
+    """What one request brought. Times are readings of ``time.perf_counter_ns``; ``begun`` is 0 if nothing was sent.
+
+    ``interrupt`` is the exception that ended the request from outside; the caller raises it again once the
+    reception is safe. ``cancelled``: it was given up on purpose.
+    """
+
+    begun: int = 0
+    ended: int = 0
+    wall: float = 0.0
+    outcome: Outcome = Outcome.COMPLETE
+    detail: str = ""
+    reused: bool = False
+    receives: list[tuple[int, bytes]] = field(default_factory=list)
+    interrupt: BaseException | None = None
+    cancelled: bool = False
+
+
+class Message(NamedTuple):
+    """A request as it is sent."""
+
+    head: bytes
+    body: bytes
+
+
+class Watchdog:
+    """Ends requests that take too long, for many connections at once.
+
+    A time-out on every receive costs gevent a timer each, about a tenth of all the work of reading a stream. Whoever
+    shares a watchdog calls :meth:`check` now and then; a limit is then kept to that precision.
+    """
+
+    def __init__(self) -> None:
+        self._watched: dict[Connection, tuple[socket.socket, RawReply, int, int]] = {}
+
+    def add(self, connection: Connection, sock: socket.socket, reception: RawReply) -> None:
+        """Watch a request that has begun."""
+        limits = connection.timeouts
+        deadline = reception.begun + round(limits.total * 1e9)
+        self._watched[connection] = (sock, reception, deadline, round(limits.idle * 1e9))
+
+    def remove(self, connection: Connection) -> None:
+        """Watch it no longer."""
+        self._watched.pop(connection, None)
+
+    def check(self) -> None:
+        """Shut the connections of all requests that are over their limits, which ends their receives."""
+        now = perf_counter_ns()
+        for connection, (sock, reception, deadline, idle) in list(self._watched.items()):
+            last = reception.receives[-1][0] if reception.receives else reception.begun
+            if now >= deadline or now - last >= idle:
+                connection.expired = True
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+
+class Connection:
+    """One connection to a target, opened when needed and reopened when the server closed it.
+
+    Limits are kept by ``watchdog`` if there is one, else by the socket's own time-out. ``buffer`` is where receives go
+    before they are copied; connections whose receives cannot interrupt each other, such as those of greenlets, share
+    one. (Receives into an object of their own size make thousands of holes in the memory of many streams.)
+    """
+
+    __slots__ = ("_buffer", "_context", "_socket", "_watchdog", "cancelled", "expired", "opened", "target", "timeouts")
+
+    def __init__(
+        self,
+        target: Target,
+        timeouts: Timeouts,
+        context: ssl.SSLContext | None = None,
+        watchdog: Watchdog | None = None,
+        buffer: memoryview | None = None,
+    ) -> None:
+        self.target = target
+        self.timeouts = timeouts
+        self.opened = 0
+        self.expired = False
+        self.cancelled = False
+        self._context = context
+        self._watchdog = watchdog
+        self._buffer = buffer
+        self._socket: socket.socket | None = None
+
+    def perform(self, message: Message, *, into: RawReply | None = None) -> RawReply:
+        """Send one request and record its reply. Never raises; whatever happens is in the reception.
+
+        ``into`` is a reception that somebody else looks at meanwhile; the one that is returned may be another.
+
+        A request on a kept connection that the server closed before it answered a single byte is sent again on a
+        fresh one, as browsers do: the server gave up the connection, not the request.
+        """
+        self.cancelled = False
+        reused = self._alive()
+        reception = self._attempt(message, into)
+        if reused and reception.outcome is Outcome.CUT and not reception.receives:
+            reception = self._attempt(message)
+        else:
+            reception.reused = reused
+        return reception
+
+    def cancel(self) -> None:
+        """Give up the request in flight: shut the connection, which the server sees and the reception says."""
+        self.cancelled = True
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection."""
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.close()
+
+    def _attempt(self, message: Message, into: RawReply | None = None) -> RawReply:
+        reception = RawReply() if into is None else into
+        reusable = False
+        try:
+            sock = self._socket
+            if sock is None:
+                sock = self._socket = self._open(reception)
+            if sock is not None:
+                reusable = self._transfer(sock, message, reception)
+        except BaseException as error:
+            reception.interrupt = error
+            reception.outcome = Outcome.CANCELLED
+            reception.detail = "in flight when the run ended"
+        finally:
+            reception.ended = perf_counter_ns()
+            if self.cancelled and reception.outcome is Outcome.CUT:
+                reception.outcome, reception.detail = Outcome.CANCELLED, "given up on purpose"
+                reception.cancelled = True
+            if reception.outcome is Outcome.COMPLETE and reception.receives:
+                reception.ended = reception.receives[-1][0]
+            if not reusable:
+                self.close()
+        return reception
+
+    def _open(self, reception: RawReply) -> socket.socket | None:
+        address = f"{self.target.host} port {self.target.port}"
+        sock: socket.socket | None = None
+        try:
+            sock = _connected(self.target.host, self.target.port, self.timeouts.connect)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.target.tls:
+                context = self._context or ssl.create_default_context()
+                sock = context.wrap_socket(sock, server_hostname=self.target.host)
+            self.opened += 1
+            return sock
+        except TimeoutError:
+            reception.outcome = Outcome.TIMEOUT
+            reception.detail = f"no connection to {address} within {self.timeouts.connect:g} s"
+        except (ssl.SSLError, ssl.CertificateError) as error:
+            reception.outcome = Outcome.TLS
+            reception.detail = f"TLS with {address} failed: {getattr(error, 'reason', None) or error}"
+        except OSError as error:
+            reception.outcome = Outcome.REFUSED
+            reception.detail = f"no connection to {address}: {error.strerror or error}"
+        except BaseException:
+            if sock is not None:
+                sock.close()
+            raise
+        if sock is not None:
+            sock.close()
+        return None
+
+    def _transfer(self, sock: socket.socket, message: Message, reception: RawReply) -> bool:
+        """Send, then receive to the end of the message; return whether the connection can be used again."""
+        idle = self.timeouts.idle
+        receives = reception.receives
+        append, receive, clock = receives.append, sock.recv_into, perf_counter_ns
+        buffer = self._buffer or receive_buffer()
+        end = MessageEnd(receives)
+        reached = end.reached
+        total = 0
+        sock.settimeout(min(idle, self.timeouts.total) if self._watchdog is None else None)
+        reception.wall = time()
+        reception.begun = clock()
+        deadline = reception.begun + round(self.timeouts.total * 1e9)
+        tight = deadline - round(idle * 1e9)
+        self.expired = False
+        try:
+            if self._watchdog is not None:
+                self._watchdog.add(self, sock, reception)
+                tight = deadline
+            # A server may answer (413, 429) and close before it has read the whole body: then read what it said.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                sock.sendall(message.head + message.body)
+            while True:
+                size = receive(buffer)
+                t = clock()
+                if not size:
+                    break
+                data = bytes(buffer[:size])
+                append((t, data))
+                if reached(data):
+                    return end.reusable
+                total += size
+                if total > MAX_REPLY:
+                    reception.outcome = Outcome.TOO_LARGE
+                    reception.detail = f"the reply is larger than {MAX_REPLY} bytes"
+                    return False
+                if t > tight:
+                    if t >= deadline:
+                        raise TimeoutError
+                    sock.settimeout((deadline - t) / 1e9)
+            if self.expired:
+                raise TimeoutError
+        except FramingError as error:
+            reception.outcome, reception.detail = Outcome.PROTOCOL, str(error)
+            return False
+        except OSError as error:
+            if not _complete(end):
+                # The watchdog ends a receive by shutting the connection, which shows as any sort of error.
+                if self.expired or isinstance(error, TimeoutError):
+                    reception.outcome = Outcome.TIMEOUT
+                    whole = clock() >= deadline - 5_000_000  # timers may fire a little early
+                    limit = self.timeouts.total if whole else idle
+                    reception.detail = f"no end within {limit:g} s" if whole else f"nothing received for {limit:g} s"
+                else:
+                    reception.outcome = Outcome.CUT
+                    reception.detail = f"the connection broke: {error.strerror or error}"
+            return False
+        finally:
+            if self._watchdog is not None:
+                self._watchdog.remove(self)
+        if not _complete(end):
+            reception.outcome = Outcome.CUT
+            where = "inside the reply" if receives else "before any reply"
+            reception.detail = f"the server closed the connection {where}"
+        return False
+
+    def _alive(self) -> bool:
+        """Return whether the kept connection is still good; closes it when the server has."""
+        if self._socket is None:
+            return False
+        try:
+            self._socket.settimeout(0)
+            self._socket.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            pass
+        # Between two requests there is nothing to receive but the close, or bytes that belong to no request.
+        self.close()
+        return False
+
+
+def receive_buffer() -> memoryview:
+    """Return a new buffer for receives."""
+    return memoryview(bytearray(RECEIVE_BYTES))
+
+
+def _connected(host: str, port: int, timeout: float) -> socket.socket:
+    """Return a connected socket; an address in digits needs no resolver, for which gevent would ask a thread."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except OSError:
+            continue
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout)
+            sock.connect((host, port))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+    return socket.create_connection((host, port), timeout)
+
+
+def _complete(end: MessageEnd) -> bool:
+    try:
+        return end.closed()
+    except FramingError:
+        return False
+
+
+def request_message(
+    target: Target, headers: tuple[tuple[str, str], ...], body: bytes, *, method: str = "POST", below: str = ""
+) -> Message:
+    """Return the bytes of a request; the headers are those of :func:`request_headers`.
+
+    ``below`` is added to the path of the create endpoint, to ask for a single response.
+    """
+    path, question, query = target.path.partition("?")
+    lines = [f"{method} {path}{below}{question}{query} HTTP/1.1", f"Host: {target.authority}"]
+    lines += [f"{name}: {value}" for name, value in headers if body or name != "Content-Type"]
+    if body or method == "POST":
+        lines.append(f"Content-Length: {len(body)}")
+    return Message("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n", body)
+
+
+def request_headers(version: str, key: str = "") -> tuple[tuple[str, str], ...]:
+    """Return the headers of every request; an identity coding is asked for, since compression would bend the times."""
+    headers = [
+        ("Content-Type", "application/json"),
+        ("Accept", "text/event-stream, application/json"),
+        ("Accept-Encoding", "identity"),
+        ("User-Agent", f"rejoinder/{version}"),
+    ]
+    if key:
+        headers.append(("Authorization", f"Bearer {key}"))
+    return tuple(headers)

@@ -1,0 +1,206 @@
+"""The process that analyses recordings, so that the process that reads sockets does nothing else.
+
+Parsing a stream and asking the rules takes far longer than receiving it. Done in the reading process it would delay the
+clock readings of all other streams, so a generator hands each finished recording to an analyst through a pipe.
+
+Frames in both directions are a four-byte length and a pickle; both ends are processes of one run, and what came from
+the network crosses only as ``bytes`` inside. To the analyst: ``("begin", zero, worker)`` at the start of a run,
+``("work", Recording)``, ``("report",)``. From it: ``("ready",)``, ``("brief", RequestSummary)`` for each recording in
+order, ``("report", bytes)`` with the JSON form of the :class:`~rejoinder.load.measure.stats.Tally` since the last
+report. It ends with its input.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import os
+import pickle
+import signal
+import struct
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, BinaryIO, Final, NamedTuple
+
+from rejoinder.conformance.judge import broken_rules
+from rejoinder.conformance.judging.exchange_view import ExchangeView
+from rejoinder.contract import load_dialect, load_rules
+from rejoinder.load.decide.slo import Limits, parse_slos
+from rejoinder.load.measure.measure import ENDED_WELL, Judge, measure, timeline
+from rejoinder.load.measure.recording import Recording, created, to_exchange
+from rejoinder.load.measure.stats import SLOWEST, RunStats
+from rejoinder.model.exchange import Exchange, Headers
+from rejoinder.wire.redact import Redactor
+
+ORDER_RULES: Final = frozenset(("LIF-01", "LIF-02", "LIF-04", "LIF-05", "LIF-06", "EVT-01", "EVT-02", "EVT-03"))
+"""The rules of every stream, also when there is no time for all: one beginning, one end, and numbers that rise."""
+_OF_LAST_POLL: Final = frozenset(load_rules()) - {"BGR-01"}
+"""The rules of a finished response from the background, which is compared with its request as a plain reply is: all but
+the one on how the create is answered."""
+_HEADER: Final = struct.Struct("!I")
+_NICENESS: Final = 10
+# Not "-m": the module would be __main__ there, and its classes others than those that the generator unpickles.
+WORKER_PROGRAM: Final = "from rejoinder.load.measure.worker import main; main()"
+KEY_VARIABLE: Final = "REJOINDER_API_KEY"
+
+
+class RequestSummary(NamedTuple):
+    """What Locust's own statistics show of one request. Times in seconds; ``detail`` is empty for ``ok``."""
+
+    outcome: str
+    detail: str
+    duration: float
+    ttft: float | None
+    tpot: float | None
+    size: int
+
+
+class AnalysisWorker:
+    """Measures and judges recordings and keeps the tally since the last report."""
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        headers: Headers,
+        dialect: str,
+        judge: Judge,
+        samples: bool = True,
+        key: str | None = None,
+        slos: Sequence[str] = (),
+    ) -> None:
+        self.tally = RunStats()
+        self.zero = 0
+        self.worker = 0
+        self._path = path
+        self._headers = headers
+        self._dialect = load_dialect(dialect)
+        self._redactor = Redactor(key)
+        self._judge = judge
+        self._samples = samples
+        self._limits = Limits(parse_slos(slos))
+        self._slowest: list[int] = []
+
+    def begin(self, zero: int, worker: int) -> None:
+        """Begin a run at a clock reading, as a process of this number."""
+        self.zero, self.worker = zero, worker
+        self.tally = RunStats()
+        self._slowest = []
+
+    def take(self, recording: Recording) -> RequestSummary:
+        """Analyse one recording and count it."""
+        exchange = self._exchange(recording)
+        measured = measure(
+            exchange,
+            self._dialect,
+            self._judge,
+            recording.canary,
+            all_rules=recording.judge,
+            created=self._exchange(created(recording)) if recording.created else None,
+        )
+        self.tally.add(recording, exchange, measured, self.zero, self.worker, self._limits)
+        if not self._samples:
+            self.tally.requests.clear()
+        elif measured.outcome != "cancelled" and self._is_slow(recording):
+            self.tally.add_stream(recording, measured, timeline(exchange), self.zero, self.worker)
+        duration = exchange.ended_at if measured.e2e is None else measured.e2e
+        detail = measured.detail if measured.outcome not in ENDED_WELL else ""
+        return RequestSummary(measured.outcome, detail, duration, measured.ttft, measured.tpot, len(exchange.body))
+
+    def _exchange(self, recording: Recording) -> Exchange:
+        """Return a recording as an exchange without secrets."""
+        exchange = to_exchange(recording, self._path, self._headers, self.worker)
+        return replace(
+            exchange,
+            request=replace(exchange.request, headers=self._redactor.headers(self._headers)),
+            headers=self._redactor.headers(exchange.headers),
+            chunks=self._redactor.chunks(exchange.chunks),
+        )
+
+    def _is_slow(self, recording: Recording) -> bool:
+        """Return whether a request is among the slowest of the run so far."""
+        length = recording.ended - (recording.begun or recording.dispatched)
+        if len(self._slowest) < SLOWEST:
+            heapq.heappush(self._slowest, length)
+            return True
+        return heapq.heappushpop(self._slowest, length) < length
+
+    def report(self) -> bytes:
+        """Return the tally since the last report as JSON, and begin a new one."""
+        tally, self.tally = self.tally, RunStats()
+        return json.dumps(tally.to_json(), separators=(",", ":")).encode()
+
+
+def conformance_judge(dialect: str) -> Judge:
+    """Return the conformance rules of a dialect as a judge of single exchanges."""
+    loaded = load_dialect(dialect)
+
+    def judge(view: ExchangeView, all_rules: bool) -> list[str]:
+        if "background" in view.exchange.tags:
+            return broken_rules(view, loaded, only=_OF_LAST_POLL)
+        return broken_rules(view, loaded, only=None if all_rules else ORDER_RULES)
+
+    return judge
+
+
+def frame(message: tuple[Any, ...]) -> bytes:
+    """Return one message as bytes for the pipe."""
+    data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    return _HEADER.pack(len(data)) + data
+
+
+def read_frame(stream: BinaryIO) -> tuple[Any, ...] | None:
+    """Return the next message, or ``None`` at the end of the stream."""
+    header = _read_exactly(stream, _HEADER.size)
+    if header is None:
+        return None
+    data = _read_exactly(stream, _HEADER.unpack(header)[0])
+    if data is None:
+        return None
+    message: tuple[Any, ...] = pickle.loads(data)
+    return message
+
+
+def _read_exactly(stream: BinaryIO, size: int) -> bytes | None:
+    parts = []
+    while size:
+        part = stream.read(size)
+        if not part:
+            return None
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def serve(options: dict[str, Any], inbox: BinaryIO, outbox: BinaryIO) -> None:
+    """Answer frames until the input ends."""
+    analyst = AnalysisWorker(**options, judge=conformance_judge(options["dialect"]))
+    outbox.write(frame(("ready",)))
+    outbox.flush()
+    while (message := read_frame(inbox)) is not None:
+        if message[0] == "work":
+            answer: tuple[Any, ...] = ("brief", analyst.take(Recording(*message[1])))
+        elif message[0] == "report":
+            answer = ("report", analyst.report())
+        else:
+            analyst.begin(*message[1:])
+            continue
+        outbox.write(frame(answer))
+        outbox.flush()
+
+
+def main() -> None:
+    """Run as :data:`WORKER_PROGRAM`; the first argument holds the options as a JSON object."""
+    # Ctrl-C reaches the whole process group; the generator decides when the work is done.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Whatever privileges the generator was given, this process stands behind it.
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    os.nice(_NICENESS)
+    options = json.loads(sys.argv[1])
+    options["headers"] = tuple((name, value) for name, value in options["headers"])
+    options["key"] = os.environ.get(KEY_VARIABLE) or None
+    try:
+        serve(options, sys.stdin.buffer, sys.stdout.buffer)
+    except BrokenPipeError:
+        os._exit(0)

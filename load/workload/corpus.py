@@ -1,0 +1,66 @@
+"""Request bodies from a file: a JSON array, or one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from rejoinder.errors import UsageError
+
+_MAX_BODIES: Final = 100_000
+
+
+def read_corpus(path: Path) -> list[dict[str, Any]]:
+    """Read request bodies: a JSON array, or one JSON object a line.
+
+    ``model``, ``stream`` and ``max_output_tokens`` are filled in where a body lacks them. Raises :class:`UsageError`
+    with file and line for what cannot be used.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"The request bodies in {path} cannot be read: {reason}.") from error
+    if text.lstrip().startswith("["):
+        try:
+            entries = list(enumerate(json.loads(text), 1))
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{path} is not a JSON array: {error}.") from error
+        unit = "entry"
+    else:
+        unit = "line"
+        entries = []
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.strip():
+                try:
+                    entries.append((number, json.loads(line)))
+                except (ValueError, RecursionError) as error:
+                    raise UsageError(f"{path}, line {number}, is not JSON: {error}.") from error
+    if not entries:
+        raise UsageError(f"{path} holds no request bodies.", "Write one JSON object a line.")
+    if len(entries) > _MAX_BODIES:
+        raise UsageError(f"{path} holds {len(entries)} request bodies; at most {_MAX_BODIES} are supported.")
+    for number, entry in entries:
+        if not isinstance(entry, dict):
+            raise UsageError(f"{path}, {unit} {number}, is not a JSON object.", "Every body is an object.")
+    return [entry for _, entry in entries]
+
+
+def covering_bodies() -> list[dict[str, Any]]:
+    """Return the valid bodies of the default dialect that together take every branch of the contract, as streams.
+
+    What needs things that are there at the endpoint (stored responses, files) is not among them. The profile
+    ``corpus`` sends them from a file, which ``python -m rejoinder.load.workload.corpus`` writes.
+    """
+    # Not at the top: a load generator has no use for Hypothesis, which comes with the strategies.
+    from rejoinder.model.verdict import ABSENT
+    from rejoinder.strategies import EndpointProfile, each_choice
+
+    fixed = {"stream": True, "background": ABSENT, "model": ABSENT}
+    return [case.body for case in each_choice("item", EndpointProfile(max_output_tokens=16, fixed=fixed))]
+
+
+if __name__ == "__main__":
+    for body in covering_bodies():
+        print(json.dumps(body, ensure_ascii=False, separators=(",", ":")))

@@ -1,0 +1,227 @@
+"""The one record that every client produces and every judge consumes.
+
+An :class:`Exchange` is one HTTP request with everything that came back, as raw bytes with their arrival times. It knows
+nothing of rules or of event streams; those are computed from it (see
+:mod:`rejoinder.conformance.judging.exchange_view`), so that live runs, streams under load and recordings are judged by
+the same code.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Final, NamedTuple
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class Outcome(StrEnum):
+    """How the transport of one exchange ended. Only ``complete`` says that the whole reply was received."""
+
+    COMPLETE = "complete"
+    CUT = "cut"  # the connection ended before the reply's framing said so
+    TIMEOUT = "timeout"  # no end within the deadline
+    TOO_LARGE = "too_large"  # the reader stopped at its size limit
+    REFUSED = "refused"  # no connection: refused, unknown host, unreachable
+    TLS = "tls"  # the TLS handshake failed
+    PROTOCOL = "protocol"  # bytes that are not HTTP
+    CANCELLED = "cancelled"  # we stopped: interrupt, budget, or a planned abort
+
+
+class Chunk(NamedTuple):
+    """Bytes of the reply body that arrived together: seconds since the request began, and the bytes."""
+
+    t: float
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request as sent. ``path`` is absolute on the host, query included; ``body`` is the exact bytes.
+
+    Headers hold no credentials: they are redacted when the request is recorded.
+    """
+
+    method: str
+    path: str
+    headers: Headers = ()
+    body: bytes = b""
+
+    def json(self) -> Any:
+        """Return the parsed body, or ``None`` when it is empty or not JSON."""
+        return parse_json(self.body)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-serialisable form that :meth:`from_json` turns back into an equal request."""
+        headers = [list(pair) for pair in self.headers]
+        return {"method": self.method, "path": self.path, "headers": headers, **_encode_bytes(self.body)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Request:
+        """Rebuild a request from :meth:`to_json`'s form; raises ``ValueError`` for anything else."""
+        try:
+            return cls(record["method"], record["path"], _pairs(record["headers"]), _decode_bytes(record))
+        except (KeyError, TypeError, AttributeError, binascii.Error) as error:
+            raise ValueError(f"not a request: {error!r}") from error
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and everything that came back.
+
+    ``started_at`` is Unix time in seconds; every other time is in seconds since the first byte of the request was
+    written (monotonic clock). ``status`` is ``None`` when no status line arrived. ``case`` names the test case that
+    this exchange belongs to, ``role`` its part in it (``plain``, ``stream``, ``capped``, ...), ``tags`` anything that
+    rules need to know of the intent (for example ``invalid`` for a body that must be refused).
+    """
+
+    id: str
+    request: Request
+    outcome: Outcome
+    status: int | None = None
+    headers: Headers = ()
+    chunks: tuple[Chunk, ...] = ()
+    case: str = ""
+    role: str = ""
+    tags: tuple[str, ...] = ()
+    started_at: float = 0.0
+    headers_at: float | None = None
+    ended_at: float = 0.0
+    detail: str = ""
+
+    @cached_property
+    def body(self) -> bytes:
+        """The whole reply body as received (still content-encoded if the server compressed it)."""
+        return b"".join(chunk.data for chunk in self.chunks)
+
+    @cached_property
+    def content_type(self) -> str:
+        """The media type of the reply in lower case without parameters, or the empty string."""
+        return self.header("content-type").partition(";")[0].strip().lower()
+
+    @property
+    def ok(self) -> bool:
+        """Whether a 2xx status came back."""
+        return self.status is not None and 200 <= self.status < 300
+
+    def header(self, name: str) -> str:
+        """Return the first value of a reply header (any case), or the empty string."""
+        name = name.lower()
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value
+        return ""
+
+    def json(self) -> Any:
+        """Return the parsed reply body, or ``None`` when it is empty or not JSON."""
+        return parse_json(self.body)
+
+    def tagged(self, *tags: str) -> Exchange:
+        """Return a copy with further tags."""
+        return replace(self, tags=(*self.tags, *tags))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-serialisable form that :meth:`from_json` turns back into an equal exchange."""
+        record: dict[str, Any] = {
+            "id": self.id,
+            "case": self.case,
+            "role": self.role,
+            "tags": list(self.tags),
+            "request": self.request.to_json(),
+            "outcome": self.outcome.value,
+            "status": self.status,
+            "headers": [list(pair) for pair in self.headers],
+            "started_at": self.started_at,
+            "headers_at": self.headers_at,
+            "ended_at": self.ended_at,
+            "detail": self.detail,
+            "chunks": [[chunk.t, len(chunk.data)] for chunk in self.chunks],
+            **_encode_bytes(self.body),
+        }
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Exchange:
+        """Rebuild an exchange from :meth:`to_json`'s form; raises ``ValueError`` on anything else."""
+        try:
+            body = _decode_bytes(record)
+            chunks, offset = [], 0
+            for t, size in record["chunks"]:
+                if size < 0:
+                    raise ValueError("a chunk of negative size")
+                chunks.append(Chunk(float(t), body[offset : offset + size]))
+                offset += size
+            if offset != len(body):
+                raise ValueError("chunk sizes do not add up to the body")
+            return cls(
+                id=str(record["id"]),
+                case=str(record["case"]),
+                role=str(record["role"]),
+                tags=tuple(record["tags"]),
+                request=Request.from_json(record["request"]),
+                outcome=Outcome(record["outcome"]),
+                status=record["status"],
+                headers=_pairs(record["headers"]),
+                started_at=float(record["started_at"]),
+                headers_at=None if record["headers_at"] is None else float(record["headers_at"]),
+                ended_at=float(record["ended_at"]),
+                detail=str(record["detail"]),
+                chunks=tuple(chunks),
+            )
+        except (KeyError, TypeError, AttributeError, OverflowError, binascii.Error) as error:
+            raise ValueError(f"not an exchange: {error!r}") from error
+
+
+MAX_DEPTH: Final = 100
+"""Nesting of JSON beyond which nothing is parsed; no reply of the contract comes near."""
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Return the parsed JSON text, or ``None`` when it is empty, not JSON, or nested more than ``MAX_DEPTH`` deep."""
+    try:
+        value = json.loads(data, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+    return None if is_too_deep(value, data) else value
+
+
+def is_too_deep(value: Any, text: bytes | str) -> bool:
+    """Return whether a value parsed from ``text`` is nested more than ``MAX_DEPTH`` deep."""
+    opening = text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
+    if opening <= MAX_DEPTH:
+        return False
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, (dict, list))
+        ]
+    return bool(level)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _pairs(value: Iterable[Iterable[str]]) -> Headers:
+    return tuple((str(name), str(text)) for name, text in value)
+
+
+def _encode_bytes(data: bytes) -> dict[str, str]:
+    try:
+        return {"body": data.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"body_base64": base64.b64encode(data).decode("ascii")}
+
+
+def _decode_bytes(record: Mapping[str, Any]) -> bytes:
+    if "body_base64" in record:
+        return base64.b64decode(record["body_base64"], validate=True)
+    return str(record["body"]).encode("utf-8")

@@ -1,0 +1,217 @@
+"""The run file: everything a run saw and decided, as newline-delimited JSON.
+
+One JSON object a line, told apart by ``kind``: one ``header`` first, then ``exchange``, ``verdict`` and ``sample``
+lines in any order, and one ``footer`` last. The format is described by ``runfile.schema.json`` beside this module.
+Lines are written as they come, so a run that dies leaves a readable file; a missing footer says that it was cut short.
+Reports of every kind are pure functions of a :class:`Run`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from rejoinder.contract import Validator
+from rejoinder.errors import RunFileError
+from rejoinder.model.exchange import Exchange
+from rejoinder.model.verdict import Verdict
+
+FORMAT: Final = "rejoinder-run"
+VERSION: Final = 1
+
+
+@dataclass(slots=True)
+class Run:
+    """A run file in memory.
+
+    ``header`` says what was run against what; ``footer`` how it ended (empty when the file was cut short).
+    ``damage`` holds one sentence for each line that could not be read, ``truncated`` says that the footer is missing.
+    """
+
+    header: dict[str, Any]
+    exchanges: list[Exchange] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    footer: dict[str, Any] = field(default_factory=dict)
+    damage: list[str] = field(default_factory=list)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the run ended without writing its footer."""
+        return not self.footer
+
+    def samples_of(self, what: str) -> list[dict[str, Any]]:
+        """Return the sample lines of one sort, which the schema names: ``request``, ``second``, ``load`` ..."""
+        return [sample for sample in self.samples if sample["what"] == what]
+
+
+class RunWriter:
+    """Appends lines to a run file; every line is on disk before the call returns. Safe to use from threads.
+
+    ``watch`` is called with every exchange that was written, for whoever shows what comes in.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: TextIO = path.open("w", encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise RunFileError(
+                f"The run file {path} cannot be written: {error.strerror}.", "Choose another folder with --out."
+            ) from error
+        self._lock = threading.Lock()
+        self.watch: Callable[[Exchange], None] = lambda exchange: None
+
+    def header(self, **fields: Any) -> None:
+        """Write the header; see the schema for its fields."""
+        self._write({"kind": "header", "format": FORMAT, "version": VERSION, **fields})
+
+    def exchange(self, exchange: Exchange) -> None:
+        """Write one exchange."""
+        self._write({"kind": "exchange", **exchange.to_json()})
+        self.watch(exchange)
+
+    def verdict(self, verdict: Verdict) -> None:
+        """Write the judgement on one rule."""
+        self._write({"kind": "verdict", **verdict.to_json()})
+
+    def sample(self, what: str, **fields: Any) -> None:
+        """Write one load measurement."""
+        self._write({"kind": "sample", "what": what, **fields})
+
+    def footer(self, **fields: Any) -> None:
+        """Write the footer, which says that the run came to its end."""
+        self._write({"kind": "footer", **fields})
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        try:
+            line = json.dumps(record, separators=(",", ":"), allow_nan=False)
+        except ValueError:
+            line = json.dumps(_finite(record), separators=(",", ":"))
+        try:
+            with self._lock:
+                self._file.write(line + "\n")
+                self._file.flush()
+        except OSError as error:
+            raise RunFileError(f"The run file {self.path} cannot be written: {error.strerror}.") from error
+
+
+def read_run(path: Path | str) -> Run:
+    """Read a run file, or the ``run.ndjson`` inside a folder.
+
+    Lines that cannot be read are left out and named in ``damage``; only a file without a readable header, or one of a
+    newer version, raises :class:`RunFileError`.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path /= "run.ndjson"
+    try:
+        with path.open("rb") as file:
+            return _read(path, file)
+    except FileNotFoundError as error:
+        raise RunFileError(
+            f"There is no run file {path}.", "Name a run.ndjson, or the folder that --out named."
+        ) from error
+    except OSError as error:
+        raise RunFileError(f"The run file {path} cannot be read: {error.strerror}.") from error
+
+
+def _read(path: Path, lines: Iterator[bytes]) -> Run:
+    run: Run | None = None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if run is None:
+            run = Run(header=_header(path, record))
+            continue
+        problem = _take(run, record)
+        if problem:
+            run.damage.append(f"line {number}: {problem}")
+    if run is None:
+        raise RunFileError(f"The run file {path} is empty.", "The run ended before it began; run it again.")
+    return run
+
+
+def _header(path: Path, record: Any) -> dict[str, Any]:
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise RunFileError(f"{path} is not a rejoinder run file: its first line is no header.")
+    version = record.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise RunFileError(
+            f"{path} has run file version {version}, and this rejoinder reads up to version {VERSION}.",
+            "Read it with a newer rejoinder.",
+        )
+    if not line_is_valid(record):
+        raise RunFileError(f"{path} has a damaged header, so what the run was about is lost.")
+    return record
+
+
+def _take(run: Run, record: Any) -> str:
+    """Add one line to the run; return a sentence when it cannot be read."""
+    if not isinstance(record, dict):
+        return "not a JSON object (cut short?)"
+    kind = record.get("kind")
+    if not isinstance(kind, str) or not line_is_valid(record):
+        return f"not a valid {kind if isinstance(kind, str) else 'run file'} line"
+    try:
+        if kind == "exchange":
+            run.exchanges.append(Exchange.from_json(record))
+        elif kind == "verdict":
+            run.verdicts.append(Verdict.from_json(record))
+        elif kind == "sample":
+            run.samples.append(record)
+        elif kind == "footer":
+            run.footer = record
+        else:
+            return f"a second {kind} line"
+    except (KeyError, TypeError, ValueError) as error:
+        return f"not a valid {kind} line: {error}"
+    return ""
+
+
+def run_schema() -> dict[str, Any]:
+    """Return the published JSON Schema of one run file line."""
+    schema: dict[str, Any] = json.loads(files("rejoinder.model").joinpath("runfile.schema.json").read_text("utf-8"))
+    return schema
+
+
+@cache
+def _line_validator() -> Validator:
+    return Validator(run_schema())
+
+
+def line_is_valid(record: Mapping[str, Any]) -> bool:
+    """Return whether one parsed line is valid under the published schema."""
+    return _line_validator().is_valid(record)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _finite(child) for key, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(child) for child in value]
+    return value

@@ -1,0 +1,303 @@
+"""What a judgement says: levels, statuses, problems, findings and verdicts.
+
+A check looks at exchanges and yields :class:`Problem` values. The judge groups equal problems into a
+:class:`Finding` (one thing to fix, with a count and the smallest evidence) and gives every rule one
+:class:`Verdict`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from rejoinder.model.exchange import Request
+
+
+class Level(StrEnum):
+    """How binding a rule is in a dialect (RFC 2119 words). ``MAY`` rules inform; ``OFF`` rules are not run."""
+
+    MUST = "MUST"
+    SHOULD = "SHOULD"
+    MAY = "MAY"
+    OFF = "OFF"
+
+
+class Status(StrEnum):
+    """The verdict on one rule.
+
+    ``fail``: a MUST was broken. ``warn``: a SHOULD was broken. ``known``: one was broken, and a baseline file expects
+    all that was found. ``declined``: the model chose otherwise, so nothing can be said.
+    ``not_applicable``: nothing in the run exercised the rule, or the endpoint refused the feature.
+    ``error``: the harness or the network failed. A broken MAY rule passes and carries its findings as information.
+    """
+
+    PASS = "pass"
+    FAIL = "fail"
+    WARN = "warn"
+    KNOWN = "known"
+    DECLINED = "declined"
+    NOT_APPLICABLE = "not_applicable"
+    ERROR = "error"
+
+
+class _Absent:
+    """The value of a place where nothing is; unlike ``None`` it is not JSON ``null``."""
+
+    def __repr__(self) -> str:
+        return "absent"
+
+
+ABSENT: Final = _Absent()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One place where a rule is broken.
+
+    ``message`` is one sentence; ``pointer`` a JSON pointer into the event's data, or into the body when ``event`` is
+    ``None``; ``event`` the zero-based number of the event in the stream; ``offset`` the byte offset in the body for
+    framing faults; ``kind`` tells problems of one rule apart when event type and pointer do not, and is part of the
+    finding's fingerprint, which never depends on ``message``. ``exchange`` is filled in by the judge unless the check
+    looked at a whole case.
+    """
+
+    message: str
+    pointer: str = ""
+    event: int | None = None
+    event_type: str = ""
+    expected: Any = ABSENT
+    actual: Any = ABSENT
+    kind: str = ""
+    offset: int | None = None
+    exchange: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-serialisable form; absent values are left out and long ones cut."""
+        record: dict[str, Any] = {"message": self.message, "exchange": self.exchange}
+        for name in ("pointer", "event_type", "kind"):
+            if getattr(self, name):
+                record[name] = getattr(self, name)
+        for name in ("event", "offset"):
+            if getattr(self, name) is not None:
+                record[name] = getattr(self, name)
+        for name in ("expected", "actual"):
+            if getattr(self, name) is not ABSENT:
+                record[name] = shorten(getattr(self, name))
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Problem:
+        """Rebuild a problem from :meth:`to_json`'s form."""
+        return cls(
+            message=record["message"],
+            pointer=record.get("pointer", ""),
+            event=record.get("event"),
+            event_type=record.get("event_type", ""),
+            expected=record.get("expected", ABSENT),
+            actual=record.get("actual", ABSENT),
+            kind=record.get("kind", ""),
+            offset=record.get("offset"),
+            exchange=record.get("exchange", ""),
+        )
+
+
+class Reruns(NamedTuple):
+    """How often a finding's case was sent again, and how often the finding showed then."""
+
+    asked: int
+    failed: int
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the finding showed every time; otherwise it is random, and ``failed / asked`` its rate."""
+        return self.failed == self.asked
+
+    @property
+    def words(self) -> str:
+        """The reruns in a few words."""
+        if self.deterministic:
+            return f"every time, {self.asked} of {self.asked}"
+        return f"at random, {self.failed} of {self.asked} times when sent again"
+
+
+@dataclass(frozen=True, slots=True)
+class Minimal:
+    """The smallest request that is known to show a finding.
+
+    ``exchange`` is the id of the recorded exchange in which it did; ``requests`` counts the requests that it takes: 1
+    when this one is enough, more when others of its case must be sent with it.
+    """
+
+    request: Request
+    exchange: str = ""
+    requests: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-serialisable form."""
+        record = {**self.request.to_json(), "requests": self.requests}
+        return {**record, "exchange": self.exchange} if self.exchange else record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Minimal:
+        """Rebuild a minimal request from :meth:`to_json`'s form."""
+        return cls(Request.from_json(record), record.get("exchange", ""), record["requests"])
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Why a finding is expected: the words of the baseline entry that matches it.
+
+    ``link`` leads to the defect's issue, ``expires`` is the last day on which the entry counts (ISO 8601); both may be
+    empty.
+    """
+
+    reason: str
+    link: str = ""
+    expires: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Return a JSON-serialisable form; what is empty is left out."""
+        return {name: value for name in ("reason", "link", "expires") if (value := getattr(self, name))}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Known:
+        """Rebuild the words from :meth:`to_json`'s form."""
+        return cls(record["reason"], record.get("link", ""), record.get("expires", ""))
+
+
+@dataclass(slots=True)
+class Finding:
+    """Equal problems of one rule: how often they occurred, in which cases, and the smallest evidence.
+
+    ``reruns`` and ``minimal`` are ``None`` for a finding whose case was not sent again, or could not be made smaller.
+    ``known`` is ``None`` unless a baseline expects it; what is expected in some cases only makes two findings with one
+    fingerprint.
+    """
+
+    rule: str
+    level: Level
+    evidence: Problem
+    count: int = 1
+    cases: list[str] = field(default_factory=list)
+    reruns: Reruns | None = None
+    minimal: Minimal | None = None
+    known: Known | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits that stay the same when wording, ids or positions change."""
+        return fingerprint(self.rule, self.evidence)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-serialisable form."""
+        record: dict[str, Any] = {
+            "fingerprint": self.fingerprint,
+            "rule": self.rule,
+            "level": self.level.value,
+            "count": self.count,
+            "cases": self.cases,
+            "evidence": self.evidence.to_json(),
+        }
+        if self.reruns is not None:
+            record["reruns"] = self.reruns._asdict()
+        if self.minimal is not None:
+            record["minimal"] = self.minimal.to_json()
+        if self.known is not None:
+            record["known"] = self.known.to_json()
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Finding:
+        """Rebuild a finding from :meth:`to_json`'s form."""
+        return cls(
+            rule=record["rule"],
+            level=Level(record["level"]),
+            evidence=Problem.from_json(record["evidence"]),
+            count=record["count"],
+            cases=list(record["cases"]),
+            reruns=Reruns(**record["reruns"]) if "reruns" in record else None,
+            minimal=Minimal.from_json(record["minimal"]) if "minimal" in record else None,
+            known=Known.from_json(record["known"]) if "known" in record else None,
+        )
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The judgement on one rule: its status, how many exchanges it was judged on, and what was found.
+
+    ``reason`` says in one sentence why a rule is not applicable, declined or in error.
+    """
+
+    rule: str
+    level: Level
+    status: Status
+    judged: int = 0
+    failed: int = 0
+    reason: str = ""
+    findings: list[Finding] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-serialisable form."""
+        return {
+            "rule": self.rule,
+            "level": self.level.value,
+            "status": self.status.value,
+            "judged": self.judged,
+            "failed": self.failed,
+            "reason": self.reason,
+            "findings": [finding.to_json() for finding in self.findings],
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Verdict:
+        """Rebuild a verdict from :meth:`to_json`'s form."""
+        return cls(
+            rule=record["rule"],
+            level=Level(record["level"]),
+            status=Status(record["status"]),
+            judged=record["judged"],
+            failed=record["failed"],
+            reason=record["reason"],
+            findings=[Finding.from_json(finding) for finding in record["findings"]],
+        )
+
+
+def fingerprint(rule: str, problem: Problem) -> str:
+    """Return twelve hex digits made of rule, event type, kind, and the pointer with its array indexes masked."""
+    pointer = re.sub(r"/\d+(?=/|$)", "/*", problem.pointer)
+    text = "\n".join((rule, problem.event_type, problem.kind, pointer))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def shorten(value: Any, limit: int = 2000) -> Any:
+    """Return the value with strings over ``limit`` characters cut and containers over ``limit`` replaced by text.
+
+    The mark that replaces the rest says how many characters were left out, so a cut is never taken for the value.
+    What is not JSON (NaN, infinities) or nested over 100 levels is replaced by its ``repr``.
+    """
+    if isinstance(value, str):
+        return value if len(value) <= limit else f"{value[:limit]}… ({len(value) - limit} more characters)"
+    if isinstance(value, bytes):
+        return shorten(value.decode("utf-8", "replace"), limit)
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):
+        return shorten(repr(value), limit)
+    except RecursionError:
+        return shorten(reprlib.repr(value), limit)
+    # Deeper values could be written alone, but not inside the records that hold them.
+    return value if len(text) <= limit and not _deeper(value, 100) else shorten(text, limit)
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, (dict, list, tuple)):
+        return False
+    if levels == 0:
+        return True
+    return any(_deeper(child, levels - 1) for child in (value.values() if isinstance(value, dict) else value))

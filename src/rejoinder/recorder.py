@@ -1,0 +1,76 @@
+"""A run that is being recorded: its folder, its run file, and how an endpoint is found for it."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rejoinder import __version__
+from rejoinder.errors import TargetError, UsageError
+from rejoinder.model.exchange import Exchange
+from rejoinder.model.runfile import RunWriter
+from rejoinder.wire.target import Target, find_target
+
+
+@dataclass(slots=True)
+class RunRecorder:
+    """A run file that is being written into ``folder``.
+
+    ``command`` is the command line as a person would type it; ``began`` is Unix time in seconds; ``found`` what finding
+    the endpoint took, which :meth:`header` writes after the header.
+    """
+
+    folder: Path
+    writer: RunWriter
+    command: list[str]
+    began: float = field(default_factory=time.time)
+    found: tuple[Exchange, ...] = ()
+
+    def header(self, target: Target | None, *, url: str, model: str | None, dialect: str, **fields: Any) -> None:
+        """Write the header, and what finding the endpoint took; ``target`` is ``None`` when there is none."""
+        found = {"url": url, "model": model, "dialect": dialect}
+        if target is not None:
+            found |= {"url": target.url, "model": target.model, "server": target.server}
+        self.writer.header(**self.opening(), target=found, **fields)
+        for exchange in self.found:
+            self.writer.exchange(exchange.tagged("unjudged"))
+
+    def opening(self) -> dict[str, Any]:
+        """Return what every header says: when, by which versions, and by which command."""
+        tool = {"rejoinder": __version__, "python": platform.python_version()}
+        return {"started_at": self.began, "tool": tool, "command": self.command}
+
+    def footer(self, exit_code: int, **fields: Any) -> None:
+        """Write the footer with the exit code."""
+        self.writer.footer(ended_at=time.time(), exit_code=exit_code, **fields)
+
+    def discover(
+        self,
+        url: str,
+        *,
+        key: str | None,
+        second_key: str | None = None,
+        model: str | None,
+        dialect: str,
+        deadline: float = 60.0,
+    ) -> Target:
+        """Find the endpoint; ``deadline`` is in seconds.
+
+        When there is none, the run file is finished with what was gathered before the :class:`TargetError` is raised.
+        Raises :class:`UsageError` when the two keys are the same.
+        """
+        if second_key is not None and second_key == key:
+            raise UsageError("The second key is the same as the first.", "It must be the key of another tenant.")
+        try:
+            target, exchanges = asyncio.run(find_target(url, key=key, model=model, dialect=dialect, deadline=deadline))
+        except TargetError as error:
+            self.found = error.exchanges
+            self.header(None, url=url, model=model, dialect=dialect)
+            self.footer(error.exit_code, problem=str(error))
+            raise
+        self.found = tuple(exchanges)
+        return replace(target, second_key=second_key)

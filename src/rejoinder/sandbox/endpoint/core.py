@@ -1,0 +1,674 @@
+"""The sandbox: requests in, replies out, without any server library."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from rejoinder.contract import DEFAULT_DIALECT, load_dialect
+from rejoinder.errors import UsageError
+from rejoinder.model.exchange import Chunk, Exchange, Headers, Outcome, Request
+from rejoinder.sandbox.endpoint.generate import MODELS, ContextTurn, base_response, generate, input_tokens
+from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece, Reply, encode
+from rejoinder.sandbox.endpoint.request_parsing import conversation_id, header, read_create, read_json
+from rejoinder.sandbox.endpoint.store import Store, Stored
+from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import Visit
+from rejoinder.sandbox.faults import FAULTS, Fault
+
+# A background run takes at least this long, so that it can be polled and cancelled.
+_BACKGROUND_SECONDS: Final = 0.25
+_JSON: Final[Headers] = (("content-type", "application/json"),)
+_EVENT_STREAM: Final[Headers] = (("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"))
+_TYPE_OF_STATUS: Final[Mapping[int, str]] = {
+    401: "authentication_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    500: "server_error",
+}
+_OUTCOME_OF_STATUS: Final[Mapping[str, str]] = {
+    "completed": "ok",
+    "incomplete": "incomplete",
+    "failed": "failed",
+}
+
+
+class Sandbox:
+    """A deterministic endpoint for ``POST /v1/responses`` and the operations beside it, that repeats what it hears.
+
+    ``dialect`` names the dialect that it speaks. ``faults`` are ids from :data:`rejoinder.sandbox.FAULTS`; each breaks
+    one thing. ``token_delay`` is the time in seconds before each token of output. Ids depend on ``seed`` and on the
+    number of the request only. With ``key`` every request but ``/health`` needs it, or ``second_key``, as bearer token;
+    what is stored belongs to the key that it was made with. ``min_tokens`` makes short answers repeat themselves up to
+    that many tokens. ``hold`` is how many seconds a connection stays open under a fault that does not close it.
+    ``clock`` gives the Unix time in seconds.
+
+    Safe to use from several threads. Raises :class:`~rejoinder.errors.UsageError` for an unknown fault and
+    :class:`~rejoinder.errors.ContractError` for an unknown dialect.
+    """
+
+    def __init__(
+        self,
+        dialect: str = DEFAULT_DIALECT,
+        faults: Iterable[str] = (),
+        token_delay: float = 0.0,
+        seed: int = 0,
+        key: str | None = None,
+        *,
+        second_key: str | None = None,
+        min_tokens: int = 0,
+        hold: float = 30.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.dialect = load_dialect(dialect)
+        self.faults: tuple[Fault, ...] = tuple(_fault(name, dialect) for name in faults)
+        self.token_delay = token_delay
+        self.seed = seed
+        self.key = key
+        self.second_key = second_key
+        self.min_tokens = min_tokens
+        self.hold = hold
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._store = Store()
+        self._counts: Counter[str] = Counter()
+        self._number = 0
+        # For faults: the body of the last create request, and those of the requests still in flight by number.
+        self._previous: Mapping[str, Any] = {}
+        self._in_flight: dict[int, Mapping[str, Any]] = {}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many create requests there were, by outcome, as a copy.
+
+        ``started`` is all of them. Once its reply is over, each counts as ``ok``, ``incomplete``, ``failed``,
+        ``truncated`` (no terminal event), ``http_4xx``, ``http_429``, ``http_5xx`` or ``aborted`` (the client stopped
+        reading). ``other`` counts requests to other operations.
+        """
+        with self._lock:
+            return dict(self._counts)
+
+    def handle(self, request: Request) -> Reply:
+        """Answer one request; what cannot be answered is refused in the error envelope.
+
+        The reply counts as over when its chunks were read to the end or their iterator was closed.
+        """
+        operation, argument = _route(request)
+        occasion = self._occasion(request, operation)
+        faults = [fault for fault in self.faults if fault.when(occasion)]
+        outcome = ""
+        try:
+            self._authorise(request, operation)
+            if operation == "create":
+                reply, outcome = self._create(request, occasion, faults)
+            else:
+                reply = self._other(request, occasion, argument, faults)
+        except ApiError as error:
+            reply = self._refusal(error, occasion, faults)
+        except RecursionError:
+            reply = self._refusal(ApiError(400, "The body is nested too deeply."), occasion, faults)
+        if operation == "create":
+            outcome = outcome or _http_outcome(reply.status)
+            return self._count(reply, outcome, occasion.number)
+        with self._lock:
+            self._counts["other"] += 1
+        return reply
+
+    def exchange(
+        self, request: Request, *, case: str = "", role: str = "", tags: Sequence[str] = (), id: str = ""
+    ) -> Exchange:
+        """Answer one request in this process and return the exchange that a client would have recorded.
+
+        No time passes: the chunks carry the times at which they would have arrived.
+        """
+        started = self._clock()
+        reply = self.handle(request)
+        identity = id or f"{case or 'sandbox'}/{role or self._number}"
+        return record(request, reply, id=identity, case=case, role=role, tags=tags, started_at=started)
+
+    def _occasion(self, request: Request, operation: str) -> Occasion:
+        # Faults see the body as parsed; without faults the one strict parse of the create operation is enough.
+        parsed: Any = request.json() if request.body and operation == "create" and self.faults else None
+        body: Mapping[str, Any] = parsed if isinstance(parsed, dict) else {}
+        with self._lock:
+            previous, others = self._previous, tuple(self._in_flight.values())
+            if operation == "create":
+                self._number += 1
+                self._counts["started"] += 1
+                if self.faults:
+                    self._previous = self._in_flight[self._number] = body
+            return Occasion(request, operation, body, self.dialect, self._number, previous, others)
+
+    def _authorise(self, request: Request, operation: str) -> None:
+        if not operation:
+            raise ApiError(404, f"There is nothing at {request.path[:200]}.", code="not_found")
+        if self.key is None or operation == "health":
+            return
+        given = header(request, "authorization")
+        if given not in (f"Bearer {self.key}", f"Bearer {self.second_key}"):
+            what = "The API key is wrong." if given else "The API key is missing."
+            raise ApiError(401, what, code="invalid_api_key", headers=(("www-authenticate", "Bearer"),))
+
+    def forget(self) -> None:
+        """Forget all that is stored."""
+        with self._lock:
+            self._store = Store()
+
+    # Creating
+
+    def _create(self, request: Request, occasion: Occasion, faults: Sequence[Fault]) -> tuple[Reply, str]:
+        if request.method != "POST":
+            raise ApiError(405, "Use POST.", code="method_not_allowed", headers=(("allow", "POST"),))
+        body = read_create(request, MODELS)
+        for fault in faults:
+            if fault.request is not None:
+                body = fault.request(body, occasion)
+        now = self._clock()
+        with self._lock:
+            turn = self._turn(body, occasion, now, faults, fails=any(fault.fails for fault in faults))
+        events = generate(turn, self.dialect)
+        response: Json = events[-1]["response"]
+        background = body.get("background") is True
+        seconds = self.token_delay * (response["usage"] or {}).get("output_tokens", 0)
+        stored = None
+        if body.get("store") is not False:
+            stored = Stored(
+                response=response,
+                running={**base_response(turn, self.dialect)},
+                context=[*turn.items, *response["output"]],
+                input_items=_with_ids(turn.fresh, turn.id),
+                background=background,
+                ready_at=now + max(seconds, _BACKGROUND_SECONDS) if background else now,
+                owner=occasion.key,
+            )
+            with self._lock:
+                if any(fault.replaces for fault in faults):
+                    self._store.remove(turn.id)
+                if not self._store.put(stored):
+                    raise ApiError(
+                        400, f"There is a response {turn.id[:200]!r} already.", param="request_id", code="duplicate_id"
+                    )
+                if turn.conversation is not None:
+                    self._store.extend(f"{occasion.key} {turn.conversation}", stored.context)
+                for fault in faults:
+                    if fault.kept is not None:
+                        fault.kept(stored, self._store, occasion)
+        if body.get("stream") is True:
+            return self._stream(events, stored, occasion, faults)
+        if response["status"] == "failed" and not background:
+            error = response["error"]
+            raise ApiError(500, error["message"], code=error["code"])
+        if background:
+            response, seconds = {**base_response(turn, self.dialect), "status": "queued"}, 0.0
+        reply = self._plain(response, occasion, faults, delay=seconds)
+        return reply, _OUTCOME_OF_STATUS.get(response["status"], "ok")
+
+    def _turn(self, body: Json, occasion: Occasion, now: float, faults: Sequence[Fault], *, fails: bool) -> ContextTurn:
+        """Find what the request refers to and give it an id."""
+        given = body["input"]
+        fresh: list[Json] = [{"type": "message", "role": "user", "content": given}] if isinstance(given, str) else given
+        fresh = [self._referenced(item, index, occasion) for index, item in enumerate(fresh)]
+        history: list[Json] = []
+        previous = body.get("previous_response_id")
+        conversation = conversation_id(body)
+        if previous is not None:
+            stored = self._own(previous, occasion, faults)
+            if stored is None or now < stored.found_at:
+                raise ApiError(
+                    404,
+                    f"There is no response {previous[:200]!r}.",
+                    param="previous_response_id",
+                    code="previous_response_not_found",
+                )
+            if stored.is_running(now) or stored.cancelled or stored.response["status"] == "failed":
+                raise ApiError(
+                    400,
+                    f"The response {previous[:200]!r} is not finished.",
+                    param="previous_response_id",
+                    code="previous_response_not_finished",
+                )
+            history = stored.context
+        elif conversation is not None:
+            history = self._store.conversation(f"{occasion.key} {conversation}")
+        _check_outputs(history, fresh)
+        hexes = hashlib.blake2s(f"{self.seed}/{occasion.number}".encode(), digest_size=12).hexdigest()
+        given_id = body.get("request_id") if self.dialect.response["request_id"] else None
+        response_id = given_id or f"resp_{hexes}"
+        model = body.get("model") or MODELS[0]
+        return ContextTurn(
+            body=body,
+            items=[*history, *fresh],
+            fresh=fresh,
+            id=response_id,
+            created_at=int(now),
+            model=model,
+            history_tokens=input_tokens(history, None),
+            fails=fails or model.endswith("-failing"),
+            min_tokens=self.min_tokens,
+            conversation=conversation,
+        )
+
+    def _referenced(self, item: Json, index: int, occasion: Occasion) -> Json:
+        """Return the item that a reference means, any other item as it is."""
+        if item.get("type") not in (None, "item_reference") or "role" in item:
+            return item
+        found = self._store.item(item["id"], occasion.key)
+        if found is None:
+            raise ApiError(
+                404, f"There is no item {item['id'][:200]!r}.", param=f"input[{index}].id", code="item_not_found"
+            )
+        return found
+
+    def _plain(self, response: Json, occasion: Occasion, faults: Sequence[Fault], *, delay: float = 0.0) -> Reply:
+        if faults:
+            response = deepcopy(response)
+            for fault in faults:
+                if fault.response is not None:
+                    fault.response(response, "plain", occasion)
+        return self._send(200, _JSON, [Piece(delay, encode(response))], occasion, faults)
+
+    def _stream(
+        self, events: list[Json], stored: Stored | None, occasion: Occasion, faults: Sequence[Fault]
+    ) -> tuple[Reply, str]:
+        if faults:
+            events = deepcopy(events)
+            for fault in faults:
+                if fault.response is not None:
+                    for event in events:
+                        if "response" in event:
+                            fault.response(event["response"], event["type"], occasion)
+            for fault in faults:
+                if fault.events is not None:
+                    events = fault.events(events, occasion)
+        first = self.dialect.stream["first_sequence_number"]
+        numbered = [_numbered(event, number) for number, event in enumerate(events, first)]
+        for fault in faults:
+            if fault.numbered is not None:
+                numbered = fault.numbered(numbered, occasion)
+        pieces = self._frames(numbered, occasion, faults)
+        if stored is not None and stored.background:
+            if numbered:
+                # The end comes when the run is done, not before.
+                last = len(numbered) - 1
+                early = _BACKGROUND_SECONDS - sum(piece.delay for piece in pieces)
+                pieces[last] = pieces[last]._replace(delay=pieces[last].delay + max(early, 0.0))
+            numbers = [event.get("sequence_number") for event in numbered]
+            stored.stream = list(zip_longest(numbers, pieces))
+        outcome = next((_outcome(event) for event in reversed(numbered) if _outcome(event)), "truncated")
+        reply = self._send(200, _EVENT_STREAM, pieces, occasion, faults)
+        if stored is not None and stored.background:
+            reply.chunks = _until_cancelled(reply.chunks, stored)
+        if stored is not None and stored.background and any(fault.left is not None for fault in faults):
+            reply.chunks = self._watched(reply.chunks, stored, faults)
+        return reply, outcome
+
+    def _frames(self, numbered: list[Json], occasion: Occasion, faults: Sequence[Fault]) -> list[Piece]:
+        framing = [fault.frame for fault in faults if fault.frame is not None]
+        pieces = []
+        for event in numbered:
+            kind = str(event.get("type"))
+            data = b"event: %b\ndata: %b\n\n" % (kind.encode(), encode(event))
+            for frame in framing:
+                data = frame(data, event, occasion)
+            pieces.append(Piece(self.token_delay if kind.endswith(".delta") else 0.0, data))
+        if self.dialect.stream["done_sentinel"] == "required":
+            pieces.append(Piece(0.0, b"data: [DONE]\n\n"))
+        return pieces
+
+    def _send(
+        self, status: int, headers: Headers, pieces: list[Piece], occasion: Occasion, faults: Sequence[Fault]
+    ) -> Reply:
+        for fault in faults:
+            if fault.body is not None:
+                pieces = fault.body(pieces, occasion)
+            if fault.head is not None:
+                status, headers = fault.head(status, headers, occasion)
+        headers = (*headers, ("x-request-id", f"req_{self.seed}_{occasion.number}"))
+        reply = Reply(status, headers, iter(pieces))
+        for fault in faults:
+            if fault.ending is not None:
+                reply = fault.ending(reply, occasion, self.hold)
+        for fault in faults:
+            if fault.reading is not None:
+                reply.chunks = fault.reading(reply.chunks, occasion, self._clock)
+        return reply
+
+    def _refusal(self, error: ApiError, occasion: Occasion, faults: Sequence[Fault]) -> Reply:
+        kinds = self.dialect.response.get("error_types", {})
+        kind = kinds.get(str(error.status), _TYPE_OF_STATUS.get(error.status, "invalid_request_error"))
+        status = error.status
+        body: Any = {"error": {"type": kind, "message": error.message, "param": error.param, "code": error.code}}
+        for fault in faults:
+            if fault.error is not None:
+                status, body = fault.error(status, body, occasion)
+        data = body if isinstance(body, bytes) else encode(body)
+        return Reply(status, (*_JSON, *error.headers), iter([Piece(0.0, data)]))
+
+    # Everything else
+
+    def _other(self, request: Request, occasion: Occasion, argument: str, faults: Sequence[Fault]) -> Reply:
+        operation, method = occasion.operation, request.method
+        for fault in faults:
+            if fault.instead is not None:
+                with self._lock:
+                    stored = self._own(argument, occasion, faults)
+                    visit = Visit(self._store, stored, occasion, _query(request), self._clock(), self.hold)
+                    instead = fault.instead(visit)
+                if instead is not None:
+                    return instead
+        if operation == "response":
+            if method == "GET":
+                return self._retrieve(request, occasion, argument, faults)
+            if method == "DELETE":
+                return self._delete(occasion, argument, faults)
+            raise ApiError(405, "Use GET or DELETE.", code="method_not_allowed", headers=(("allow", "GET, DELETE"),))
+        wanted = "POST" if operation in ("cancel", "input_tokens") else "GET"
+        if method != wanted:
+            raise ApiError(405, f"Use {wanted}.", code="method_not_allowed", headers=(("allow", wanted),))
+        if operation == "cancel":
+            return self._cancel(occasion, argument, faults)
+        if operation == "input_items":
+            return self._input_items(request, occasion, argument, faults)
+        if operation == "input_tokens":
+            return self._input_tokens(request, occasion)
+        if operation == "models":
+            return self._models(argument)
+        return _ok({"status": "ok"})
+
+    def _retrieve(self, request: Request, occasion: Occasion, response_id: str, faults: Sequence[Fault]) -> Reply:
+        query = _query(request)
+        now = self._clock()
+        with self._lock:
+            stored = self._found(response_id, occasion, faults)
+            response = stored.current(now)
+        if query.get("stream") != "true":
+            return self._plain(response, occasion, faults)
+        if not stored.stream:
+            raise ApiError(400, "The response has no stream to replay.", param="stream", code="not_streamed")
+        after = query.get("starting_after")
+        if after is not None and not (after.isdecimal() and len(after) < 16):
+            raise ApiError(
+                400, "starting_after must be a sequence number.", param="starting_after", code="invalid_value"
+            )
+        since = -1 if after is None else int(after)
+        told = [(number, piece) for number, piece in stored.stream if not isinstance(number, int) or number > since]
+        if stored.cancelled:
+            told = told[: -_ends(stored)]  # no event tells of a cancel
+        pieces = [piece for _, piece in told]
+        if not stored.is_running(now):
+            return self._send(200, _EVENT_STREAM, [piece._replace(delay=0.0) for piece in pieces], occasion, faults)
+        reply = self._send(200, _EVENT_STREAM, pieces, occasion, faults)
+        reply.chunks = _until_cancelled(reply.chunks, stored)
+        return reply
+
+    def _delete(self, occasion: Occasion, response_id: str, faults: Sequence[Fault]) -> Reply:
+        with self._lock:
+            self._found(response_id, occasion, faults)
+            self._store.remove(response_id)
+        return _ok({"id": response_id, "object": "response", "deleted": True})
+
+    def _cancel(self, occasion: Occasion, response_id: str, faults: Sequence[Fault]) -> Reply:
+        now = self._clock()
+        with self._lock:
+            stored = self._found(response_id, occasion, faults)
+            if not stored.background:
+                raise ApiError(400, "Only a background response can be cancelled.", code="not_cancellable")
+            if stored.is_running(now):
+                stored.cancelled = True
+            response = stored.current(now)
+        return self._plain(response, occasion, faults)
+
+    def _input_items(self, request: Request, occasion: Occasion, response_id: str, faults: Sequence[Fault]) -> Reply:
+        query = _query(request)
+        with self._lock:
+            items = list(self._found(response_id, occasion, faults).input_items)
+        limit = query.get("limit", "20")
+        if not limit.isdecimal() or len(limit) > 3 or not 1 <= int(limit) <= 100:
+            raise ApiError(400, "limit must be from 1 to 100.", param="limit", code="invalid_value")
+        order = query.get("order", "desc")
+        if order not in ("asc", "desc"):
+            raise ApiError(400, "order must be asc or desc.", param="order", code="invalid_value")
+        if order == "desc":
+            items.reverse()
+        if "after" in query:
+            place = next((i for i, item in enumerate(items) if item["id"] == query["after"]), None)
+            if place is None:
+                raise ApiError(404, "There is no such item.", param="after", code="item_not_found")
+            items = items[place + 1 :]
+        page = items[: int(limit)]
+        listing = {
+            "object": "list",
+            "data": page,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+            "has_more": len(page) < len(items),
+        }
+        for fault in faults:
+            if fault.listing is not None:
+                fault.listing(listing, occasion)
+        return _ok(listing)
+
+    def _input_tokens(self, request: Request, occasion: Occasion) -> Reply:
+        body = read_create(replace(request, body=encode({"input": [], **_object(read_json(request))})), MODELS)
+        with self._lock:
+            turn = self._turn({**body, "request_id": None}, occasion, self._clock(), (), fails=False)
+        count = input_tokens(turn.items, body.get("instructions"))
+        return _ok({"object": "response.input_tokens", "input_tokens": count})
+
+    def _models(self, name: str) -> Reply:
+        models = [{"id": model, "object": "model", "created": 0, "owned_by": "rejoinder"} for model in MODELS]
+        if not name:
+            return _ok({"object": "list", "data": models})
+        for model in models:
+            if model["id"] == name:
+                return _ok(model)
+        raise ApiError(404, f"The model {name[:200]!r} does not exist.", param="model", code="model_not_found")
+
+    def _own(self, response_id: str, occasion: Occasion, faults: Sequence[Fault]) -> Stored | None:
+        """Return the response of that id if it belongs to who asks, or a fault shows it to anyone."""
+        stored = self._store.get(response_id)
+        if stored is None or stored.owner == occasion.key:
+            return stored
+        return stored if any(fault.shows_all is not None and fault.shows_all(occasion) for fault in faults) else None
+
+    def _found(self, response_id: str, occasion: Occasion, faults: Sequence[Fault]) -> Stored:
+        stored = self._own(response_id, occasion, faults)
+        if stored is None:
+            raise ApiError(404, f"There is no response {response_id[:200]!r}.", code="response_not_found")
+        return stored
+
+    def _watched(self, chunks: Iterator[Piece], stored: Stored, faults: Sequence[Fault]) -> Iterator[Piece]:
+        whole = False
+        try:
+            yield from chunks
+            whole = True
+        finally:
+            if not whole:
+                with self._lock:
+                    for fault in faults:
+                        if fault.left is not None:
+                            fault.left(stored)
+
+    def _count(self, reply: Reply, outcome: str, number: int) -> Reply:
+        reply.chunks = self._counted(reply.chunks, outcome, number)
+        return reply
+
+    def _counted(self, chunks: Iterator[Piece], outcome: str, number: int) -> Iterator[Piece]:
+        ended = "aborted"
+        try:
+            yield from chunks
+            ended = outcome
+        finally:
+            with self._lock:
+                self._counts[ended] += 1
+                self._in_flight.pop(number, None)
+
+
+def _until_cancelled(chunks: Iterator[Piece], stored: Stored) -> Iterator[Piece]:
+    """Yield the pieces of a background stream until its response is cancelled, perhaps during a wait."""
+    for piece in chunks:
+        if piece.delay:
+            yield Piece(piece.delay, b"")
+        if stored.cancelled:
+            return
+        yield piece._replace(delay=0.0)
+
+
+def _ends(stored: Stored) -> int:
+    """Return how many pieces at the end of a background stream tell that it ended: the last event, and what follows."""
+    numbered = [place for place, (number, _) in enumerate(stored.stream) if number is not None]
+    return len(stored.stream) - numbered[-1] if numbered else len(stored.stream)
+
+
+def record(
+    request: Request,
+    reply: Reply,
+    *,
+    id: str,
+    case: str = "",
+    role: str = "",
+    tags: Sequence[str] = (),
+    started_at: float = 0.0,
+    deadline: float = math.inf,
+    read_limit: float = math.inf,
+    pace: float = 0.0,
+    elapse: Callable[[float], None] = lambda seconds: None,
+) -> Exchange:
+    """Read a reply and return the exchange that a client would have recorded, without letting time pass.
+
+    ``deadline`` (seconds) and ``read_limit`` (bytes) end the reading early, with the outcome that a client gives it.
+    ``pace`` is how many seconds a slow reader lets pass after each chunk, of which it tells ``elapse``.
+    """
+    now, size, chunks = 0.0, 0, []
+    outcome = Outcome.CUT if reply.cut else Outcome.COMPLETE
+    for delay, data in reply.chunks:
+        now += delay
+        if now > deadline:
+            break
+        kept = data if size + len(data) <= read_limit else data[: int(read_limit) - size]
+        if kept:
+            chunks.append(Chunk(now, kept))
+        size += len(data)
+        if size > read_limit:
+            outcome = Outcome.TOO_LARGE
+            break
+        if pace:
+            now += pace
+            elapse(pace)
+    else:
+        now += reply.hold
+    if now > deadline:
+        now, outcome = deadline, Outcome.TIMEOUT
+    close = getattr(reply.chunks, "close", None)
+    if close is not None:
+        close()
+    return Exchange(
+        id=id,
+        request=request,
+        outcome=outcome,
+        status=reply.status,
+        headers=reply.headers,
+        chunks=tuple(chunks),
+        case=case,
+        role=role,
+        tags=tuple(tags),
+        started_at=started_at,
+        headers_at=0.0,
+        ended_at=now,
+        detail="the connection closed before the reply was whole" if outcome is Outcome.CUT else "",
+    )
+
+
+def post(body: Any, path: str = "/v1/responses", headers: Headers = ()) -> Request:
+    """Return a JSON request to the sandbox; ``body`` is any JSON value, or bytes to be sent as they are."""
+    data = body if isinstance(body, bytes) else encode(body)
+    return Request("POST", path, (("content-type", "application/json"), *headers), data)
+
+
+def _fault(name: str, dialect: str) -> Fault:
+    fault = FAULTS.get(name)
+    if fault is None:
+        raise UsageError(f"There is no fault {name!r}.", "`rejoinder sandbox --list-faults` names them all.")
+    if fault.dialects and dialect not in fault.dialects:
+        raise UsageError(
+            f"The fault {name!r} is none in the dialect {dialect!r}.", f"It breaks {', '.join(fault.dialects)}."
+        )
+    return fault
+
+
+def _route(request: Request) -> tuple[str, str]:
+    """Return the operation that a path names, and its argument; the empty operation for an unknown path."""
+    steps = [unquote(step) for step in urlsplit(request.path).path.strip("/").split("/")]
+    match steps:
+        case ["health"]:
+            return "health", ""
+        case ["v1", "models"]:
+            return "models", ""
+        case ["v1", "models", name]:
+            return "models", name
+        case ["v1", "responses"]:
+            return "create", ""
+        case ["v1", "responses", "input_tokens"]:
+            return "input_tokens", ""
+        case ["v1", "responses", response_id]:
+            return "response", response_id
+        case ["v1", "responses", response_id, ("cancel" | "input_items") as operation]:
+            return operation, response_id
+    return "", ""
+
+
+def _check_outputs(history: Sequence[Json], fresh: Sequence[Json]) -> None:
+    """Refuse the output of a function call that nobody made."""
+    calls = {item.get("call_id") for item in (*history, *fresh) if not str(item.get("type")).endswith("_output")}
+    for index, item in enumerate(fresh):
+        if item.get("type") == "function_call_output" and item["call_id"] not in calls:
+            raise ApiError(
+                400,
+                f"There is no function call {item['call_id'][:200]!r}.",
+                param=f"input[{index}].call_id",
+                code="call_not_found",
+            )
+
+
+def _query(request: Request) -> dict[str, str]:
+    return {key: values[-1] for key, values in parse_qs(urlsplit(request.path).query).items()}
+
+
+def _object(value: Any) -> Json:
+    if not isinstance(value, dict):
+        raise ApiError(400, "The body must be an object.", code="invalid_value")
+    return value
+
+
+def _numbered(event: Json, number: int) -> Json:
+    numbered = {"type": event["type"], "sequence_number": number} if "type" in event else {"sequence_number": number}
+    numbered |= event
+    return numbered
+
+
+def _with_ids(items: Sequence[Json], response_id: str) -> list[Json]:
+    stem = response_id.removeprefix("resp_")[:40]
+    return [{**item, "id": item.get("id") or f"in_{stem}{index:02x}"} for index, item in enumerate(items)]
+
+
+def _outcome(event: Json) -> str:
+    return _OUTCOME_OF_STATUS.get(str(event.get("type")).removeprefix("response."), "")
+
+
+def _http_outcome(status: int) -> str:
+    if status == 429:
+        return "http_429"
+    return f"http_{status // 100}xx"
+
+
+def _ok(value: Any) -> Reply:
+    return Reply(200, _JSON, iter([Piece(0.0, encode(value))]))

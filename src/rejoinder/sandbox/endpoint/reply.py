@@ -1,0 +1,86 @@
+"""What the sandbox answers: status, headers and timed pieces of the body."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from rejoinder.contract import Dialect
+from rejoinder.model.exchange import Headers, Request
+
+
+class Piece(NamedTuple):
+    """Bytes of the body, and the seconds to wait before they are sent."""
+
+    delay: float
+    data: bytes
+
+
+@dataclass(slots=True)
+class Reply:
+    """A reply, ready to be sent.
+
+    ``chunks`` can be read once; a stream has one event in each. ``cut`` means that the connection is closed without the
+    end that the framing promises; ``hold`` is how many seconds it stays open after the last chunk.
+    """
+
+    status: int
+    headers: Headers
+    chunks: Iterator[Piece] = field(default_factory=lambda: iter(()))
+    cut: bool = False
+    hold: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """One request as faults see it.
+
+    ``operation`` is ``create``, ``response`` (retrieve or delete), ``cancel``, ``input_items``, ``input_tokens``,
+    ``models``, ``health``, or empty for an unknown path. ``body`` is the parsed request body, empty when it is no
+    object. ``number`` counts the create requests from 1. ``previous`` is the body of the create request before this one
+    (empty for none), ``others`` are those of the create requests whose replies have not been read to their end.
+    """
+
+    request: Request
+    operation: str
+    body: Mapping[str, Any]
+    dialect: Dialect
+    number: int
+    previous: Mapping[str, Any] = field(default_factory=dict)
+    others: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the request asks for a stream."""
+        return self.body.get("stream") is True
+
+    @property
+    def key(self) -> str:
+        """The key of the tenant that asks, empty for none."""
+        headers = self.request.headers
+        given = next((value for name, value in headers if name.lower() == "authorization"), "")
+        return given.removeprefix("Bearer ")
+
+
+class ApiError(Exception):
+    """A request that is refused; becomes the error envelope."""
+
+    def __init__(
+        self, status: int, message: str, *, param: str | None = None, code: str | None = None, headers: Headers = ()
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.param = param
+        self.code = code
+        self.headers = headers
+
+
+def encode(value: Any) -> bytes:
+    """Return JSON in UTF-8, compact, escaped only where it holds half surrogate pairs (which only faults make)."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()

@@ -1,0 +1,166 @@
+"""Reading requests: what is refused, and with which words."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final
+
+from rejoinder.contract import Validator, request_schema
+from rejoinder.model.exchange import Request
+from rejoinder.sandbox.endpoint.generate import is_choice
+from rejoinder.sandbox.endpoint.reply import ApiError
+from rejoinder.sandbox.endpoint.schema_instances import is_schema
+from rejoinder.sandbox.endpoint.tokens import Json
+
+MAX_BODY: Final = 32 * 1024 * 1024
+
+# Limits that the schema does not state: lowest and highest value.
+_RANGES: Final[Mapping[str, tuple[float, float]]] = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "top_logprobs": (0, 20),
+    "max_output_tokens": (1, math.inf),
+    "max_tool_calls": (1, math.inf),
+}
+_METADATA_PAIRS, _METADATA_KEY, _METADATA_VALUE = 16, 64, 512
+
+
+@cache
+def _validator() -> Validator:
+    return Validator(request_schema())
+
+
+def header(request: Request, name: str) -> str:
+    """Return the first value of a request header (name in lower case), or the empty string."""
+    return next((value for key, value in request.headers if key.lower() == name), "")
+
+
+def read_json(request: Request) -> Any:
+    """Return the parsed body; raises :class:`ApiError` when the body is not JSON or not sent as JSON."""
+    media = header(request, "content-type").partition(";")[0].strip().lower()
+    if media and media != "application/json" and not media.endswith("+json"):
+        raise ApiError(415, f"The content type must be application/json, not {media[:100]}.", code="unsupported_media")
+    if len(request.body) > MAX_BODY:
+        raise ApiError(413, f"The body is larger than {MAX_BODY} bytes.", code="body_too_large")
+    try:
+        value = json.loads(request.body, parse_constant=_refuse_constant, parse_float=_finite)
+        if b"\\u" in request.body:
+            # Half surrogate pairs pass the parser, but nothing can be said back in UTF-8 that holds them.
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeError:
+        raise ApiError(400, "The body is not valid Unicode text.", code="invalid_json") from None
+    except RecursionError:
+        raise ApiError(400, "The body is nested too deeply.", code="invalid_json") from None
+    except ValueError as error:
+        raise ApiError(400, f"The body is not valid JSON: {str(error)[:200]}.", code="invalid_json") from None
+    return value
+
+
+def read_create(request: Request, models: tuple[str, ...]) -> Json:
+    """Return the body of a create request; raises :class:`ApiError` naming the first field that is wrong."""
+    body = read_json(request)
+    validator = _validator()
+    if not validator.is_valid(body):
+        error = (validator.errors(_with_types(body)) or validator.errors(body))[0]
+        param = param_of(error.pointer)
+        where = f"{param}: " if param else ""
+        code = "missing_required_parameter" if error.keyword == "required" else "invalid_value"
+        raise ApiError(400, f"{where}{error.message}.", param=param, code=code)
+    checked: Json = body
+    model = checked.get("model")
+    if model is not None and model not in models:
+        raise ApiError(404, f"The model {model[:200]!r} does not exist.", param="model", code="model_not_found")
+    for name, (low, high) in _RANGES.items():
+        value = checked.get(name)
+        if value is not None and not low <= value <= high:
+            raise _invalid(name, f"must be at least {low:g}" + (f" and at most {high:g}" if high < math.inf else ""))
+    _check_metadata(checked.get("metadata") or {})
+    _check_tools(checked)
+    if checked.get("background") and checked.get("store") is False:
+        raise _invalid("background", "needs store to be true")
+    if checked.get("previous_response_id") is not None and checked.get("conversation") is not None:
+        raise _invalid("previous_response_id", "cannot be used together with conversation")
+    return checked
+
+
+def conversation_id(body: Mapping[str, Any]) -> str | None:
+    """Return the id of the conversation that a request names, ``None`` for none."""
+    value = body.get("conversation")
+    if isinstance(value, Mapping):
+        value = value.get("id")
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise _invalid("conversation", "must be an id or an object with an id")
+    return value
+
+
+def param_of(pointer: str) -> str | None:
+    """Return a JSON pointer as a parameter's name, ``input[0].role`` for ``/input/0/role``; ``None`` for the root."""
+    name = ""
+    for step in pointer.split("/")[1:]:
+        step = step.replace("~1", "/").replace("~0", "~")
+        name += f"[{step}]" if step.isdigit() else f".{step}"
+    return name.removeprefix(".") or None
+
+
+def _with_types(body: Any) -> Any:
+    """Return the body with the type that messages may leave out spelled out, so that errors are told of messages."""
+    if not isinstance(body, dict) or not isinstance(body.get("input"), list):
+        return body
+    items = [
+        {**item, "type": "message"} if isinstance(item, dict) and "role" in item and item.get("type") is None else item
+        for item in body["input"]
+    ]
+    return {**body, "input": items}
+
+
+def _check_metadata(metadata: Mapping[str, str]) -> None:
+    if len(metadata) > _METADATA_PAIRS:
+        raise _invalid("metadata", f"has more than {_METADATA_PAIRS} pairs")
+    for key, value in metadata.items():
+        if len(key) > _METADATA_KEY or len(value) > _METADATA_VALUE:
+            raise _invalid("metadata", f"has a key over {_METADATA_KEY} or a value over {_METADATA_VALUE} characters")
+
+
+def _check_tools(body: Json) -> None:
+    tools = body.get("tools") or []
+    for index, tool in enumerate(tools):
+        if tool["type"] in ("function", "custom") and not re.fullmatch(r"[\w.-]{1,128}", tool["name"]):
+            raise _invalid(f"tools[{index}].name", "must be 1 to 128 letters, digits, dots, dashes or underscores")
+        if tool["type"] == "function" and not is_schema(tool.get("parameters") or {}):
+            raise _invalid(f"tools[{index}].parameters", "is not a valid JSON Schema")
+    shape = (body.get("text") or {}).get("format") or {}
+    if shape.get("type") == "json_schema" and not is_schema(shape["schema"]):
+        raise _invalid("text.format.schema", "is not a valid JSON Schema")
+    choice = body.get("tool_choice")
+    if choice == "required" and not tools:
+        raise _invalid("tool_choice", "is required, but there are no tools")
+    if isinstance(choice, dict) and choice["type"] == "allowed_tools":
+        known = [(tool["type"], tool.get("name")) for tool in tools]
+        for index, tool in enumerate(choice["tools"]):
+            if (tool.get("type"), tool.get("name")) not in known:
+                raise _invalid(f"tool_choice.tools[{index}]", "is not among the tools")
+        if choice["mode"] == "required" and not choice["tools"]:
+            raise _invalid("tool_choice.tools", "is empty, but a call is required")
+    elif isinstance(choice, dict) and not any(is_choice(choice, tool) for tool in tools):
+        raise _invalid("tool_choice", "names a tool that is not among the tools")
+
+
+def _invalid(param: str, what: str) -> ApiError:
+    return ApiError(400, f"{param} {what}.", param=param, code="invalid_value")
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:20]} is out of range")
+    return value

@@ -1,0 +1,238 @@
+"""The sandbox behind a real server: a Starlette app, run by uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from types import MappingProxyType
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.types import Receive, Scope, Send
+
+from rejoinder.errors import UsageError
+from rejoinder.model.exchange import Request
+from rejoinder.sandbox.endpoint.core import Sandbox
+from rejoinder.sandbox.endpoint.reply import Reply
+from rejoinder.sandbox.endpoint.request_parsing import MAX_BODY
+
+SERVER_FAULTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "streams-run-on": "A stream whose client went away is worked on to its end.",
+        "replies-run-on": "A plain request whose client went away is worked on to its end.",
+        "one-stream-at-a-time": "A stream begins when the one before it has ended.",
+        "disconnect-crashes": "Once a client has gone away in a stream, everything is answered with 500.",
+        "disconnect-forgets": "Once a client has gone away in a stream, what was stored is forgotten.",
+    }
+)
+"""Defects that only a running server has, with what they do in a sentence; they show under load."""
+# Waits longer than this end early when the client goes away.
+_LONG_WAIT: Final = 0.25
+# Without delays a stream lets others have their turn after so many events.
+_BURST: Final = 32
+
+
+def app(sandbox: Sandbox, faults: Iterable[str] = (), slots: int = 0) -> Starlette:
+    """Return an ASGI application that answers with the sandbox; token delays are real time there.
+
+    ``faults`` are ids from :data:`SERVER_FAULTS`. ``slots`` is how many requests it works on at a time while others
+    wait (0: all). Below ``/metrics`` it tells how many requests it works on.
+    """
+    return Starlette(routes=[Mount("/", app=_Endpoint(sandbox, frozenset(faults), slots))])
+
+
+def serve(
+    sandbox: Sandbox,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    *,
+    ready: Callable[[str], None] | None = None,
+    faults: Iterable[str] = (),
+    slots: int = 0,
+) -> None:
+    """Serve until interrupted (SIGINT or SIGTERM), from the main thread.
+
+    ``port`` 0 takes a free one. ``ready`` is called with the base URL once connections are accepted; ``faults`` and
+    ``slots`` are as in :func:`app`. Raises :class:`~rejoinder.errors.UsageError` when the address cannot be used, or
+    for an unknown fault.
+    """
+    server = _server(sandbox, faults, slots)
+    with _bound(host, port) as listener:
+        if ready is not None:
+            ready(_url(listener))
+        try:
+            server.run(sockets=[listener])
+        except KeyboardInterrupt:
+            return
+
+
+@contextmanager
+def running(
+    sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0, *, faults: Iterable[str] = (), slots: int = 0
+) -> Iterator[str]:
+    """Serve in a background thread and give the base URL (without ``/v1``); stop and join at the end of the block.
+
+    ``faults`` and ``slots`` are as in :func:`app`.
+    """
+    with _bound(host, port) as listener:
+        server = _server(sandbox, faults, slots)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="sandbox", daemon=True)
+        thread.start()
+        try:
+            yield _url(listener)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _server(sandbox: Sandbox, faults: Iterable[str], slots: int) -> uvicorn.Server:
+    # Cut connections are made by leaving a reply unfinished, which uvicorn would log as an error.
+    config = uvicorn.Config(
+        app(sandbox, faults, slots),
+        lifespan="off",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        log_level="critical",
+        timeout_graceful_shutdown=1,
+    )
+    return uvicorn.Server(config)
+
+
+@contextmanager
+def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named, asyncio turns off the delay that TCP adds to small writes.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except (OSError, OverflowError) as error:
+            raise UsageError(f"Cannot listen on {host}:{port}: {error}.", "Choose another port.") from error
+        # Connections made before the server's loop runs wait in the backlog.
+        listener.listen(2048)
+        yield listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Endpoint:
+    """The ASGI endpoint. It writes chunks itself, since one response object per token would cost most of the time."""
+
+    def __init__(self, sandbox: Sandbox, faults: frozenset[str], slots: int) -> None:
+        unknown = next((fault for fault in faults if fault not in SERVER_FAULTS), None)
+        if unknown is not None:
+            raise UsageError(f"There is no server fault {unknown!r}.", f"There are {', '.join(SERVER_FAULTS)}.")
+        self._sandbox = sandbox
+        self._faults = faults
+        self._running = 0
+        self._left = False
+        self._turn = asyncio.Lock()
+        self._slots: AbstractAsyncContextManager[None] = asyncio.Semaphore(slots) if slots else nullcontext()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _read(receive)
+        if body is None:
+            return
+        if scope["path"] == "/metrics":
+            await _answer(send, 200, b"text/plain", b"vllm:num_requests_running %d\n" % self._running)
+            return
+        if self._left and "disconnect-crashes" in self._faults:
+            await _answer(send, 500, b"text/plain", b"crashed\n")
+            return
+        if self._left and "disconnect-forgets" in self._faults:
+            self._left = False
+            self._sandbox.forget()
+        self._running += 1
+        try:
+            reply = self._sandbox.handle(_request(scope, body))
+            streamed = any(value.startswith("text/event-stream") for _, value in reply.headers)
+            if streamed and "one-stream-at-a-time" in self._faults:
+                async with self._turn:
+                    await self._send(reply, streamed, receive, send)
+            else:
+                async with self._slots:
+                    await self._send(reply, streamed, receive, send)
+        finally:
+            self._running -= 1
+
+    async def _send(self, reply: Reply, streamed: bool, receive: Receive, send: Send) -> None:
+        chunks = reply.chunks
+        runs_on = ("streams-run-on" if streamed else "replies-run-on") in self._faults
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
+            first = next(chunks, None)
+            if first is not None and first.delay > 0:
+                await _wait(first.delay, gone)
+            if gone.done() and first is not None and runs_on:
+                await asyncio.sleep(first.delay)
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            loop = asyncio.get_running_loop()
+            due, burst, piece = loop.time(), 0, first
+            while piece is not None and (not gone.done() or runs_on):
+                await send({"type": "http.response.body", "body": piece.data, "more_body": True})
+                piece = next(chunks, None)
+                burst += 1
+                if piece is not None and piece.delay > 0:
+                    due += piece.delay
+                    await _wait(due - loop.time(), gone)
+                elif burst % _BURST == 0:
+                    await asyncio.sleep(0)
+            if reply.hold > 0:
+                await _wait(reply.hold, gone)
+            if not reply.cut:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            self._left = self._left or (streamed and gone.done() and not gone.cancelled())
+            gone.cancel()
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+
+
+async def _answer(send: Send, status: int, kind: bytes, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _wait(seconds: float, gone: asyncio.Task[None]) -> None:
+    if seconds <= 0:
+        return
+    if seconds > _LONG_WAIT:
+        await asyncio.wait({gone}, timeout=seconds)
+    else:
+        await asyncio.sleep(seconds)
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """Read the request body, a little more than the most that is taken; ``None`` when the client went away."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        if len(body) <= MAX_BODY:
+            body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _request(scope: Scope, body: bytes) -> Request:
+    path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+    query = scope["query_string"].decode("latin-1")
+    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+    return Request(scope["method"], f"{path}?{query}" if query else path, headers, body)

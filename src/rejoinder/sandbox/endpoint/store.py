@@ -1,0 +1,95 @@
+"""Stored responses: what GET, DELETE, cancel, replay and chained requests look up."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+
+from rejoinder.sandbox.endpoint.reply import Piece
+from rejoinder.sandbox.endpoint.tokens import Json
+
+_MOST: Final = 4096
+
+
+@dataclass(slots=True)
+class Stored:
+    """One response that was kept.
+
+    ``response`` is its terminal form. ``context`` is what a chained request continues: all items before it, its own
+    input and its output; ``input_items`` its own input, every item with an id. ``ready_at`` is the Unix time at which a
+    background run is done; before it the response is ``running``. ``stream`` holds the sequence number (``None`` where
+    there is none) and the timed bytes of every event, for replay. ``owner`` is the key of the tenant that it belongs
+    to. ``hidden`` is for faults: it is not to be found.
+    """
+
+    response: Json
+    running: Json
+    context: list[Json]
+    input_items: list[Json]
+    background: bool = False
+    ready_at: float = 0.0
+    cancelled: bool = False
+    hidden: bool = False
+    stream: list[tuple[int | None, Piece]] = field(default_factory=list)
+    owner: str = ""
+    found_at: float = 0.0
+
+    def current(self, now: float) -> Json:
+        """Return the response as it is at a time: in progress, cancelled or terminal."""
+        if self.cancelled:
+            return {**self.running, "status": "cancelled"}
+        return self.running if self.is_running(now) else self.response
+
+    def is_running(self, now: float) -> bool:
+        """Return whether a background run is still under way."""
+        return self.background and not self.cancelled and now < self.ready_at
+
+
+class Store:
+    """Responses by id and conversations by id; the oldest are forgotten when there are too many.
+
+    Not locked: the sandbox holds its own lock around it.
+    """
+
+    def __init__(self) -> None:
+        self._responses: OrderedDict[str, Stored] = OrderedDict()
+        self._conversations: OrderedDict[str, list[Json]] = OrderedDict()
+
+    def put(self, stored: Stored) -> bool:
+        """Keep a response under its id; return whether the id was free, without which nothing is kept."""
+        if stored.response["id"] in self._responses:
+            return False
+        self._responses[stored.response["id"]] = stored
+        if len(self._responses) > _MOST:
+            self._responses.popitem(last=False)
+        return True
+
+    def get(self, response_id: str) -> Stored | None:
+        """Return the response of that id, ``None`` when there is none."""
+        return self._responses.get(response_id)
+
+    def remove(self, response_id: str) -> bool:
+        """Forget the response of that id; return whether there was one."""
+        return self._responses.pop(response_id, None) is not None
+
+    def item(self, item_id: str, owner: str) -> Json | None:
+        """Return the item of that id from the input or output of any stored response of a tenant."""
+        for stored in reversed(self._responses.values()):
+            if stored.owner != owner:
+                continue
+            for item in (*stored.input_items, *stored.response["output"]):
+                if item.get("id") == item_id:
+                    found: Json = item
+                    return found
+        return None
+
+    def conversation(self, conversation_id: str) -> list[Json]:
+        """Return the items of a conversation; an unknown one is empty."""
+        return self._conversations.get(conversation_id, [])
+
+    def extend(self, conversation_id: str, items: list[Json]) -> None:
+        """Make these the items of a conversation."""
+        self._conversations[conversation_id] = items
+        if len(self._conversations) > _MOST:
+            self._conversations.popitem(last=False)

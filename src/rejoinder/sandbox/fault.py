@@ -1,0 +1,361 @@
+"""What a fault is, when it shows, and the tools that faults are written with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rejoinder.model.exchange import Headers
+from rejoinder.sandbox.endpoint.reply import Occasion, Piece, Reply
+from rejoinder.sandbox.endpoint.store import Store, Stored
+from rejoinder.sandbox.endpoint.tokens import Json
+
+Events = list[Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """When a fault shows: in words, and as a test of the request."""
+
+    words: str
+    test: Callable[[Occasion], bool]
+
+    def __call__(self, occasion: Occasion) -> bool:
+        """Return whether the fault shows on this occasion."""
+        return self.test(occasion)
+
+
+def every(n: int) -> Condition:
+    """Return the condition that holds for every n-th create request."""
+    return Condition(f"for one create request in {n}", lambda o: o.number % n == 0)
+
+
+def _beyond_ascii(value: Any) -> bool:
+    return not json.dumps(value, ensure_ascii=False).isascii()
+
+
+ALWAYS: Final = Condition("", lambda _: True)
+STREAMED: Final = Condition("only streamed", lambda o: o.streamed)
+PLAIN: Final = Condition("only not streamed", lambda o: not o.streamed)
+MULTI_BYTE: Final = Condition(
+    "only when the input is more than ASCII", lambda o: _beyond_ascii([o.body.get("input"), o.body.get("instructions")])
+)
+BACKGROUND: Final = Condition("only in the background", lambda o: o.body.get("background") is True)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request to an operation beside create: retrieve, delete, cancel, input_items.
+
+    ``stored`` is the response that it names, ``None`` where there is none; ``query`` holds its parameters; ``now`` is
+    the Unix time and ``hold`` the seconds to hold a connection open.
+    """
+
+    store: Store
+    stored: Stored | None
+    occasion: Occasion
+    query: Mapping[str, str]
+    now: float
+    hold: float
+
+    @property
+    def method(self) -> str:
+        """The method of the request."""
+        return self.occasion.request.method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One defect of the sandbox.
+
+    ``breaks`` names the rules that are surely broken where the fault shows; ``title`` says in one sentence what it
+    does; ``dialects`` the dialects in which that is a defect (all when empty). ``fails`` makes the run break down in
+    the middle, for defects in how a failure is told. ``replaces`` makes a response take the place of the one that has
+    its id. ``rare`` says that no covering set of requests shows it, and only a random search is likely to. The other
+    fields are the hooks, in the order in which they are called:
+
+    - ``request`` gets the valid body of a create request and returns the one to answer, or refuses it;
+    - ``response`` changes a response object; its second argument is the event type, or ``plain`` for a plain body;
+    - ``events`` gets all events before they are numbered, ``numbered`` after, and returns the ones to send;
+    - ``frame`` gets the bytes of one event and the event, ``body`` all timed pieces of a body;
+    - ``head`` gets status and headers of a success; ``error`` status and body of a refusal (bytes are sent as they
+      are);
+    - ``ending`` gets the reply and the seconds to hold a connection open;
+    - ``reading`` gets the pieces of a successful reply while they are read, and the clock.
+
+    And for what is kept:
+
+    - ``kept`` gets what was just stored, and the store;
+    - ``instead`` gets the visit to an operation beside create, and may answer it in place of the sandbox or refuse it;
+    - ``shows_all`` says whether the responses of all tenants are open to a request;
+    - ``listing`` changes a page of input items;
+    - ``left`` gets what is stored of a background stream whose reader left before its end.
+    """
+
+    id: str
+    title: str
+    breaks: tuple[str, ...]
+    when: Condition = ALWAYS
+    dialects: tuple[str, ...] = ()
+    fails: bool = False
+    replaces: bool = False
+    rare: bool = False
+    request: Callable[[Json, Occasion], Json] | None = None
+    response: Callable[[Json, str, Occasion], None] | None = None
+    events: Callable[[Events, Occasion], Events] | None = None
+    numbered: Callable[[Events, Occasion], Events] | None = None
+    frame: Callable[[bytes, Json, Occasion], bytes] | None = None
+    body: Callable[[list[Piece], Occasion], list[Piece]] | None = None
+    head: Callable[[int, Headers, Occasion], tuple[int, Headers]] | None = None
+    error: Callable[[int, Any, Occasion], tuple[int, Any]] | None = None
+    ending: Callable[[Reply, Occasion, float], Reply] | None = None
+    reading: Callable[[Iterator[Piece], Occasion, Callable[[], float]], Iterator[Piece]] | None = None
+    kept: Callable[[Stored, Store, Occasion], None] | None = None
+    instead: Callable[[Visit], Reply | None] | None = None
+    shows_all: Callable[[Occasion], bool] | None = None
+    listing: Callable[[Json, Occasion], None] | None = None
+    left: Callable[[Stored], None] | None = None
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The names of the hooks that the fault uses."""
+        streamed = ("request", "response", "events", "numbered", "frame", "body", "head", "error", "ending", "reading")
+        hooks = (*streamed, "kept", "instead", "shows_all", "listing", "left")
+        return tuple(hook for hook in hooks if getattr(self, hook) is not None)
+
+    @property
+    def condition(self) -> str:
+        """When the fault shows, in words; empty for always."""
+        return self.when.words
+
+
+CREATED, IN_PROGRESS, QUEUED = "response.created", "response.in_progress", "response.queued"
+ITEM_ADDED, ITEM_DONE = "response.output_item.added", "response.output_item.done"
+PART_ADDED, PART_DONE = "response.content_part.added", "response.content_part.done"
+TEXT_DELTA, TEXT_DONE = "response.output_text.delta", "response.output_text.done"
+CALL_DELTA, CALL_DONE = "response.function_call_arguments.delta", "response.function_call_arguments.done"
+SUMMARY = "response.reasoning_summary"
+ANNOTATION = "response.output_text.annotation.added"
+TERMINAL = ("response.completed", "response.incomplete", "response.failed")
+FINAL = (*TERMINAL, "plain")
+
+
+# Tools to write faults with
+
+
+def is_of(event: Json, *kinds: str) -> bool:
+    return event.get("type") in kinds
+
+
+def final_of(events: Events) -> Json:
+    """Return the response of the terminal event; an empty object when there is none."""
+    found: Any = next((event["response"] for event in reversed(events) if is_of(event, *TERMINAL)), {})
+    return found if isinstance(found, dict) else {}
+
+
+def ended(response: Json) -> bool:
+    return response.get("status") in ("completed", "incomplete", "failed")
+
+
+def each(*kinds: str, do: Callable[[Json], None]) -> Callable[[Events, Occasion], Events]:
+    """Return a hook that changes every event of these types."""
+
+    def hook(events: Events, _: Occasion) -> Events:
+        for event in events:
+            if is_of(event, *kinds):
+                do(event)
+        return events
+
+    return hook
+
+
+def without(*kinds: str) -> Callable[[Events, Occasion], Events]:
+    """Return a hook that leaves out all events of these types."""
+    return lambda events, _: [event for event in events if not is_of(event, *kinds)]
+
+
+def twice(*kinds: str) -> Callable[[Events, Occasion], Events]:
+    """Return a hook that sends every event of these types a second time."""
+
+    def hook(events: Events, _: Occasion) -> Events:
+        doubled: Events = []
+        for event in events:
+            doubled.append(event)
+            if is_of(event, *kinds):
+                doubled.append(deepcopy(event))
+        return doubled
+
+    return hook
+
+
+def swapped(first: str, second: str) -> Callable[[Events, Occasion], Events]:
+    """Return a hook that swaps two events of these types wherever the second directly follows the first."""
+
+    def hook(events: Events, _: Occasion) -> Events:
+        for index in range(len(events) - 1):
+            if is_of(events[index], first) and is_of(events[index + 1], second):
+                events[index], events[index + 1] = events[index + 1], events[index]
+        return events
+
+    return hook
+
+
+def inserted(event: Json, *, before: str = "", after: str = "") -> Callable[[Events, Occasion], Events]:
+    """Return a hook that inserts one event before or after the first event of a type."""
+
+    def hook(events: Events, _: Occasion) -> Events:
+        place = next((i for i, other in enumerate(events) if is_of(other, before or after)), None)
+        if place is not None:
+            events.insert(place if before else place + 1, dict(event))
+        return events
+
+    return hook
+
+
+def set_to(field: str, value: Any) -> Callable[[Json], None]:
+    def change(target: Json) -> None:
+        target[field] = value
+
+    return change
+
+
+def unset(*fields: str) -> Callable[[Json], None]:
+    def change(target: Json) -> None:
+        for field in fields:
+            target.pop(field, None)
+
+    return change
+
+
+def in_response(do: Callable[[Json], None], places: Sequence[str] = ()) -> Callable[[Json, str, Occasion], None]:
+    """Return a hook that changes the response objects at these places, or all of them."""
+
+    def hook(response: Json, place: str, _: Occasion) -> None:
+        if not places or place in places:
+            do(response)
+
+    return hook
+
+
+def at_end(do: Callable[[Json], None]) -> Callable[[Json, str, Occasion], None]:
+    """Return a hook that changes terminal responses, in a stream and as plain body."""
+
+    def hook(response: Json, place: str, _: Occasion) -> None:
+        if place in FINAL and ended(response):
+            do(response)
+
+    return hook
+
+
+def items_of(response: Json) -> Iterator[Json]:
+    output = response.get("output")
+    for item in output if isinstance(output, list) else ():
+        if isinstance(item, dict):
+            yield item
+
+
+def every_item(do: Callable[[Json], None], *, added: bool = True, done: bool = True) -> dict[str, Any]:
+    """Return the two hooks that change every output item alike, streamed or in a response."""
+    kinds = (*((ITEM_ADDED,) if added else ()), *((ITEM_DONE,) if done else ()))
+
+    def final(response: Json) -> None:
+        for item in items_of(response):
+            do(item)
+
+    return {"events": each(*kinds, do=lambda event: do(event["item"])), "response": at_end(final)}
+
+
+def every_part(do: Callable[[Json], None], *, added: bool = True) -> dict[str, Any]:
+    """Return the two hooks that change every content part alike, wherever it stands."""
+
+    def item(item: Json) -> None:
+        for part in item.get("content") or ():
+            do(part)
+
+    hooks = every_item(item)
+    of_items = hooks["events"]
+    of_parts = each(*((PART_ADDED,) if added else ()), PART_DONE, do=lambda event: do(event["part"]))
+    return {**hooks, "events": lambda events, o: of_parts(of_items(events, o), o)}
+
+
+def only(kind: str, do: Callable[[Json], None]) -> Callable[[Json], None]:
+    """Return the change, limited to items or parts of a type."""
+
+    def change(target: Json) -> None:
+        if target.get("type") == kind:
+            do(target)
+
+    return change
+
+
+def reindexed(events: Events, mapping: Callable[[int], int]) -> Events:
+    """Give every event of an item another output_index."""
+    for event in events:
+        if isinstance(event.get("output_index"), int):
+            event["output_index"] = mapping(event["output_index"])
+    return events
+
+
+def in_final(do: Callable[[Json], None]) -> Callable[[Events, Occasion], Events]:
+    """Return a hook that changes the response of the terminal event only."""
+
+    def hook(events: Events, _: Occasion) -> Events:
+        response = final_of(events)
+        if response:
+            do(response)
+        return events
+
+    return hook
+
+
+def final_item(kind: str, do: Callable[[Json], None]) -> Callable[[Events, Occasion], Events]:
+    """Return a hook that changes the items of a type in the terminal event only."""
+
+    def change(response: Json) -> None:
+        for item in items_of(response):
+            if item.get("type") == kind:
+                do(item)
+
+    return in_final(change)
+
+
+def first_text(item: Json, change: Callable[[str], str], container: str = "content", field: str = "text") -> None:
+    parts = item.get(container)
+    if isinstance(parts, list) and parts and isinstance(parts[0].get(field), str):
+        parts[0][field] = change(parts[0][field])
+
+
+def altered(text: str) -> str:
+    """Return another text of nearly the same length."""
+    return f"{text[:-1]}~" if text else "~"
+
+
+def alter(field: str) -> Callable[[Json], None]:
+    return lambda target: target.__setitem__(field, altered(target[field]))
+
+
+def lost_delta(*kinds: str) -> Callable[[Events, Occasion], Events]:
+    """Return a hook that loses the last delta of these types."""
+
+    def hook(events: Events, _: Occasion) -> Events:
+        place = next((i for i in reversed(range(len(events))) if is_of(events[i], *kinds)), None)
+        if place is not None:
+            del events[place]
+        return events
+
+    return hook
+
+
+def content_type(value: str, media: str) -> Callable[[int, Headers, Occasion], tuple[int, Headers]]:
+    """Return a hook that sends another content type in place of ``media``."""
+
+    def hook(status: int, headers: Headers, occasion: Occasion) -> tuple[int, Headers]:
+        changed = tuple(
+            (name, value if name == "content-type" and text.startswith(media) else text) for name, text in headers
+        )
+        return status, changed if occasion.operation == "create" else headers
+
+    return hook

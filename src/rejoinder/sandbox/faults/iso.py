@@ -1,0 +1,143 @@
+"""Faults of many at once: answers that are mixed or lost, and readers whose leaving or dawdling others pay for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece
+from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import Condition, Events, Fault
+from rejoinder.sandbox.faults._field import CONCURRENT
+
+_CROWD: Final = Condition("only with two other requests in flight", lambda o: len(o.others) >= 2)
+# Seconds that a reader may let pass between two reads under slow-reader-cut.
+_PATIENCE: Final = 0.2
+# How many plain requests crash after a reader left under crash-after-leaving.
+_CRASHES: Final = 6
+
+
+def _other_input(body: Json, occasion: Occasion) -> Json:
+    """Answer the input of another request that is in flight."""
+    other = occasion.others[-1].get("input")
+    return {**body, "input": other} if isinstance(other, list) and other and "role" in other[-1] else body
+
+
+def _other_metadata(response: Json, _: str, occasion: Occasion) -> None:
+    metadata = occasion.others[-1].get("metadata")
+    if isinstance(metadata, dict) and response.get("metadata"):
+        response["metadata"] = dict(metadata)
+
+
+def _no_input(body: Json, _: Occasion) -> Json:
+    return {**body, "input": [{"role": "user", "content": "Hello."}]}
+
+
+def _lost_end(events: Events, _: Occasion) -> Events:
+    return events[:-2]
+
+
+class _Harm:
+    """Whoever leaves a stream early ends the streams that are in flight, or the server. Keeps who left."""
+
+    def __init__(self) -> None:
+        self.left = 0
+
+    def reading(self, chunks: Iterator[Piece], _: Occasion, __: Callable[[], float]) -> Iterator[Piece]:
+        return self._until_left(chunks, self.left)
+
+    def _until_left(self, chunks: Iterator[Piece], began: int) -> Iterator[Piece]:
+        ended = False
+        try:
+            for piece in chunks:
+                if self.left != began:
+                    break
+                yield piece
+            ended = True
+        finally:
+            self.left += not ended
+
+
+class _Gone:
+    """After a reader left, the next plain requests get a server error. Keeps how many."""
+
+    def __init__(self) -> None:
+        self.owed = 0
+
+    def reading(self, chunks: Iterator[Piece], _: Occasion, __: Callable[[], float]) -> Iterator[Piece]:
+        whole = False
+        try:
+            yield from chunks
+            whole = True
+        finally:
+            if not whole:
+                self.owed = _CRASHES
+
+    def request(self, body: Json, occasion: Occasion) -> Json:
+        if self.owed and not occasion.streamed:
+            self.owed -= 1
+            raise ApiError(500, "The worker is gone.", code="server_error")
+        return body
+
+
+def _impatient(chunks: Iterator[Piece], _: Occasion, clock: Callable[[], float]) -> Iterator[Piece]:
+    """Give up on a reader that lets time pass between two reads."""
+    for piece in chunks:
+        before = clock()
+        yield piece
+        if clock() - before > _PATIENCE:
+            return
+
+
+_GONE: Final = _Gone()
+
+FAULTS: Final = (
+    Fault(
+        id="answers-mixed-when-busy",
+        title="A request is answered from the input of another that is in flight.",
+        breaks=("ISO-01",),
+        when=CONCURRENT,
+        request=_other_input,
+    ),
+    Fault(
+        id="metadata-mixed-when-busy",
+        title="A response has the metadata of another request that is in flight.",
+        breaks=("ISO-01",),
+        when=CONCURRENT,
+        response=_other_metadata,
+    ),
+    Fault(
+        id="input-lost-when-busy",
+        title="With others in flight a request is answered as if it had greeted.",
+        breaks=("ISO-02",),
+        when=_CROWD,
+        request=_no_input,
+    ),
+    Fault(
+        id="stream-cut-when-busy",
+        title="With others in flight streams lose their end.",
+        breaks=("ISO-03",),
+        when=_CROWD,
+        events=_lost_end,
+    ),
+    Fault(
+        id="leaving-ends-other-streams",
+        title="When a reader leaves, the streams of others end too.",
+        breaks=("ISO-04",),
+        reading=_Harm().reading,
+    ),
+    Fault(
+        id="crash-after-leaving",
+        title="After a reader left its stream, the next plain requests get a server error.",
+        breaks=("ISO-04",),
+        reading=_GONE.reading,
+        request=_GONE.request,
+    ),
+    Fault(
+        id="slow-reader-cut",
+        title="A stream whose reader lets a fifth of a second pass between reads is ended.",
+        breaks=("ISO-05",),
+        reading=_impatient,
+    ),
+)
+"""Every fault of this module."""

@@ -1,0 +1,372 @@
+"""Faults of memory: what is lost on its way to the model, and what gets there from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Reply
+from rejoinder.sandbox.endpoint.store import Store, Stored
+from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import Condition, Fault, Visit
+from rejoinder.sandbox.faults.sta import reply_with
+
+_Request = Callable[[Json, Occasion], Json]
+
+# Texts longer than this are cut by the faults that cut long inputs.
+_LONG: Final = 6000
+_CUT_TO: Final = 4000
+
+
+def _items(body: Json) -> list[Json]:
+    """Return the input as items."""
+    given = body["input"]
+    return [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
+
+
+def _of_items(change: Callable[[list[Json]], list[Json]]) -> _Request:
+    """Return a hook that changes the items of a list input; a string is left as it is."""
+
+    def hook(body: Json, _: Occasion) -> Json:
+        return body if isinstance(body["input"], str) else {**body, "input": change(list(body["input"]))}
+
+    return hook
+
+
+def _each(change: Callable[[Json], Json]) -> _Request:
+    return _of_items(lambda items: [change(item) for item in items])
+
+
+def _without(test: Callable[[Json], bool]) -> _Request:
+    """Return a hook that leaves out items, but never the last user message."""
+
+    def change(items: list[Json]) -> list[Json]:
+        last = max((i for i, item in enumerate(items) if item.get("role") == "user"), default=-1)
+        return [item for i, item in enumerate(items) if i == last or not test(item)]
+
+    return _of_items(change)
+
+
+def _unheard(field: str) -> dict[str, Any]:
+    """Return the hooks of a request field that is taken, repeated and not heard."""
+
+    def restore(response: Json, _: str, occasion: Occasion) -> None:
+        if occasion.operation == "create" and field in response and occasion.body.get(field) is not None:
+            response[field] = occasion.body[field]
+
+    return {"request": lambda body, _: {**body, field: None}, "response": restore}
+
+
+def _of_content(change: Callable[[list[Any]], list[Any]], *roles: str) -> _Request:
+    """Return a hook that changes the content lists of messages with one of these roles (any when none is given)."""
+
+    def one(item: Json) -> Json:
+        fits = "role" in item and (not roles or item["role"] in roles)
+        return {**item, "content": change(item["content"])} if fits and isinstance(item.get("content"), list) else item
+
+    return _each(one)
+
+
+def _no_system_amid(items: list[Json]) -> list[Json]:
+    """Leave out system and developer messages that follow another message."""
+    return [item for i, item in enumerate(items) if i == 0 or item.get("role") not in ("system", "developer")]
+
+
+def _one_part(parts: list[Any]) -> list[Any]:
+    """Keep the last part only, which holds the question."""
+    return parts[-1:]
+
+
+def _text_before_images(parts: list[Any]) -> list[Any]:
+    """Leave out the part that directly follows an image."""
+    behind = {i + 1 for i, part in enumerate(parts) if part.get("type") == "input_image"}
+    kept = [part for i, part in enumerate(parts) if i not in behind]
+    return kept if any(part.get("text") for part in kept) else parts
+
+
+def _no_files(parts: list[Any]) -> list[Any]:
+    kept = [part for part in parts if part.get("type") != "input_file"]
+    return kept or parts
+
+
+def _no_file_output(output: Any) -> Any:
+    if not isinstance(output, list):
+        return output
+    return [part for part in output if part.get("type") != "input_file"] or ""
+
+
+def _output_changed(kind: str, change: Callable[[Any], Any]) -> _Request:
+    return _each(lambda item: {**item, "output": change(item["output"])} if item.get("type") == kind else item)
+
+
+def _first_of_list(output: Any) -> Any:
+    return output[:1] if isinstance(output, list) else output
+
+
+def _paired_in_order(items: list[Json]) -> list[Json]:
+    """Give each output to the oldest call that waits for one, whatever its call_id."""
+    waiting: list[Any] = []
+    changed = []
+    for item in items:
+        if item.get("type") == "function_call":
+            waiting.append(item.get("call_id"))
+        elif item.get("type") == "function_call_output" and waiting:
+            item = {**item, "call_id": waiting.pop(0)}
+        changed.append(item)
+    return changed
+
+
+def _merged(items: list[Json]) -> list[Json]:
+    """Keep the last of the items that share type and call_id."""
+    last = {
+        (item.get("type"), item["call_id"]): i for i, item in enumerate(items) if isinstance(item.get("call_id"), str)
+    }
+    kept = set(last.values())
+    return [item for i, item in enumerate(items) if not isinstance(item.get("call_id"), str) or i in kept]
+
+
+def _middle_lost(items: list[Json]) -> list[Json]:
+    """Keep the first items and the last ones of a long list."""
+    return items if len(items) < 16 else [*items[:4], *items[-6:]]
+
+
+def _window(items: list[Json]) -> list[Json]:
+    """Keep the last items of a long list."""
+    return items if len(items) < 16 else items[-10:]
+
+
+def _cut_text(change: Callable[[str], str]) -> _Request:
+    def one(item: Json) -> Json:
+        content = item.get("content")
+        long = "role" in item and isinstance(content, str) and len(content) > _LONG
+        return {**item, "content": change(str(content))} if long else item
+
+    return _each(one)
+
+
+def _texts(body: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the texts of user messages in any body, also one that is not valid."""
+    given = body.get("input")
+    if isinstance(given, str):
+        yield given
+    for item in given if isinstance(given, list) else ():
+        if isinstance(item, dict) and item.get("role") == "user" and isinstance(item.get("content"), str):
+            yield item["content"]
+
+
+def _hearing(foreign: Callable[[Occasion], Mapping[str, Any]]) -> _Request:
+    """Return a hook that puts the user messages of another request before those of this one."""
+
+    def hook(body: Json, occasion: Occasion) -> Json:
+        heard = [{"role": "user", "content": text} for text in _texts(foreign(occasion))]
+        return {**body, "input": [*heard, *_items(body)]} if heard else body
+
+    return hook
+
+
+def _instructions_kept(stored: Stored, _: Store, occasion: Occasion) -> None:
+    """Keep the instructions as the first message of the history."""
+    instructions = occasion.body.get("instructions")
+    if isinstance(instructions, str) and instructions:
+        stored.context = [{"type": "message", "role": "system", "content": instructions}, *stored.context]
+
+
+def _hidden_not_deleted(visit: Visit) -> Reply | None:
+    """Tell that a response is gone after its deletion, and keep it for those that continue it."""
+    stored = visit.stored
+    if visit.occasion.operation != "response" or stored is None:
+        return None
+    if stored.hidden:
+        raise ApiError(404, "There is no such response.", code="response_not_found")
+    if visit.method != "DELETE":
+        return None
+    stored.hidden = True
+    return reply_with({"id": stored.response["id"], "object": "response", "deleted": True})
+
+
+# Dialects whose inputs may hold custom tools and hosted ones.
+_WIDE: Final = ("northstar", "openai")
+_CONCURRENT: Final = Condition("only with other requests in flight", lambda o: bool(o.others))
+
+
+def _lost(id: str, title: str, rule: str, request: _Request, **fields: Any) -> Fault:
+    return Fault(id=id, title=title, breaks=(rule,), request=request, **fields)
+
+
+def _role_lost(role: str) -> Fault:
+    return _lost(
+        f"{role}-messages-dropped",
+        f"Messages of the role {role} do not reach the model.",
+        "MEM-02",
+        _without(lambda item: item.get("role") == role),
+    )
+
+
+def _kind_lost(id: str, kind: str, what: str, rule: str, **fields: Any) -> Fault:
+    return _lost(
+        id, f"{what} in the input does not reach the model.", rule, _without(lambda i: i.get("type") == kind), **fields
+    )
+
+
+FAULTS: Final = (
+    Fault(
+        id="instructions-dropped",
+        title="Instructions are repeated and do not reach the model.",
+        breaks=("MEM-01",),
+        **_unheard("instructions"),
+    ),
+    _lost(
+        "system-message-replaces-instructions",
+        "Instructions do not reach the model when the input has a system message.",
+        "MEM-01",
+        lambda body, _: {**body, "instructions": None},
+        response=_unheard("instructions")["response"],
+        when=Condition(
+            "only with a system message",
+            lambda o: any(
+                isinstance(item, dict) and item.get("role") == "system"
+                for item in (o.body["input"] if isinstance(o.body.get("input"), list) else ())
+            ),
+        ),
+    ),
+    _role_lost("system"),
+    _role_lost("developer"),
+    _lost(
+        "earlier-user-messages-dropped",
+        "Of the user messages of the input only the last reaches the model.",
+        "MEM-02",
+        _without(lambda item: item.get("role") == "user"),
+    ),
+    _lost(
+        "system-messages-amid-dropped",
+        "System and developer messages in the middle of the input do not reach the model.",
+        "MEM-02",
+        _of_items(_no_system_amid),
+    ),
+    _lost(
+        "parts-but-last-dropped",
+        "Of the parts of a message only the last reaches the model.",
+        "MEM-03",
+        _of_content(_one_part),
+    ),
+    _lost(
+        "text-behind-image-dropped",
+        "The text behind an image does not reach the model.",
+        "MEM-03",
+        _of_content(_text_before_images),
+    ),
+    _lost(
+        "earlier-answers-dropped",
+        "Earlier answers in the input do not reach the model.",
+        "MEM-04",
+        _without(lambda item: item.get("role") == "assistant"),
+    ),
+    _lost(
+        "output-text-parts-dropped",
+        "Earlier answers in parts reach the model with their first part only.",
+        "MEM-04",
+        _of_content(lambda parts: parts[:1], "assistant"),
+    ),
+    _lost(
+        "refusals-dropped",
+        "Refusals in the input do not reach the model.",
+        "MEM-11",
+        _of_content(
+            lambda parts: [p for p in parts if p.get("type") != "refusal"] or [{"type": "output_text", "text": ""}]
+        ),
+    ),
+    _lost(
+        "tool-outputs-dropped",
+        "Outputs of function calls are taken and do not reach the model.",
+        "MEM-05",
+        _output_changed("function_call_output", lambda _: ""),
+    ),
+    _lost(
+        "custom-outputs-dropped",
+        "Outputs of custom tools are taken and do not reach the model.",
+        "MEM-05",
+        _output_changed("custom_tool_call_output", lambda _: ""),
+        dialects=_WIDE,
+    ),
+    _lost(
+        "output-parts-but-first-dropped",
+        "Of an output that is a list only the first part reaches the model.",
+        "MEM-05",
+        _output_changed("function_call_output", _first_of_list),
+    ),
+    _lost(
+        "outputs-paired-in-order",
+        "Outputs go to the calls in their order, whatever their call_id.",
+        "MEM-06",
+        _of_items(_paired_in_order),
+    ),
+    _lost(
+        "items-merged-by-call-id",
+        "Of calls with the same call_id only the last reaches the model, and of their outputs.",
+        "MEM-07",
+        _of_items(_merged),
+    ),
+    _lost("middle-of-history-dropped", "The middle of a long history is left out.", "MEM-08", _of_items(_middle_lost)),
+    _lost("start-of-history-dropped", "The start of a long history is left out.", "MEM-08", _of_items(_window)),
+    _lost("long-text-cut-at-end", "Long texts are cut at their end.", "MEM-09", _cut_text(lambda text: text[:_CUT_TO])),
+    _lost(
+        "long-text-cut-at-start",
+        "Long texts are cut at their start.",
+        "MEM-09",
+        _cut_text(lambda text: text[-_CUT_TO:]),
+    ),
+    _lost(
+        "long-text-cut-in-the-middle",
+        "Long texts lose their middle.",
+        "MEM-09",
+        _cut_text(lambda text: text[: _CUT_TO // 2] + text[-_CUT_TO // 2 :]),
+    ),
+    _lost("files-dropped", "Files are taken and do not reach the model.", "MEM-10", _of_content(_no_files)),
+    _lost(
+        "file-outputs-dropped",
+        "Files that a call returned do not reach the model.",
+        "MEM-10",
+        _output_changed("function_call_output", _no_file_output),
+    ),
+    _kind_lost("shell-outputs-dropped", "shell_call_output", "The output of a shell", "MEM-11", dialects=_WIDE),
+    _kind_lost("mcp-calls-dropped", "mcp_call", "A call of an MCP server", "MEM-11", dialects=_WIDE),
+    _kind_lost("reasoning-dropped", "reasoning", "Reasoning", "MEM-12"),
+    Fault(
+        id="previous-input-messages-dropped",
+        title="previous_input_messages are taken and do not reach the model.",
+        breaks=("ERR-08",),
+        dialects=("northstar",),
+        request=lambda body, _: {**body, "previous_input_messages": None},
+    ),
+    Fault(
+        id="prompt-variables-dropped",
+        title="The variables of a prompt template are taken and do not reach the model.",
+        breaks=("ERR-08",),
+        **_unheard("prompt"),
+    ),
+    _lost(
+        "cross-talk",
+        "The model hears the user messages of another request in flight.",
+        "MEM-13",
+        _hearing(lambda o: o.others[-1]),
+        when=_CONCURRENT,
+    ),
+    _lost(
+        "previous-request-heard",
+        "The model hears the user messages of the request before.",
+        "MEM-13",
+        _hearing(lambda o: o.previous),
+    ),
+    Fault(
+        id="deleted-can-be-continued",
+        title="A response that was deleted can still be continued.",
+        breaks=("MEM-14",),
+        instead=_hidden_not_deleted,
+    ),
+    Fault(
+        id="instructions-heard-in-next-turn",
+        title="The model hears the instructions of the turns before.",
+        breaks=("MEM-15",),
+        kept=_instructions_kept,
+    ),
+)

@@ -1,0 +1,346 @@
+"""Faults of the response object and its usage, plain or at the end of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from rejoinder.sandbox.endpoint.reply import Occasion
+from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import (
+    ITEM_DONE,
+    PLAIN,
+    STREAMED,
+    Events,
+    Fault,
+    altered,
+    at_end,
+    every_part,
+    in_response,
+    is_of,
+    items_of,
+    only,
+    set_to,
+    unset,
+)
+
+
+def _error_outside(events: Events, _: Occasion) -> Events:
+    """Put the error of a failed response beside the response instead of inside."""
+    for event in events:
+        if is_of(event, "response.failed"):
+            event["error"] = event["response"]["error"]
+            event["response"]["error"] = None
+    return events
+
+
+def _when_status(status: str, do: Callable[[Json], None]) -> Callable[[Json], None]:
+    def change(response: Json) -> None:
+        if response["status"] == status:
+            do(response)
+
+    return change
+
+
+def _not_cut(response: Json) -> None:
+    """Make a response that was cut look completed."""
+    response |= {"status": "completed", "incomplete_details": None}
+    if "completed_at" in response:
+        response["completed_at"] = response["created_at"]
+    for item in items_of(response):
+        if item["status"] == "incomplete":
+            item["status"] = "completed"
+
+
+def _not_cut_events(events: Events, _: Occasion) -> Events:
+    for event in events:
+        if is_of(event, ITEM_DONE) and event["item"]["status"] == "incomplete":
+            event["item"]["status"] = "completed"
+        elif is_of(event, "response.incomplete"):
+            event["type"] = "response.completed"
+    return events
+
+
+def _cancelled(response: Json) -> None:
+    response["status"] = "cancelled"
+
+
+def _poor_tools(response: Json) -> None:
+    for tool in response["tools"]:
+        if tool["type"] == "function":
+            tool.pop("strict", None)
+
+
+def _wrong_output_text(response: Json) -> None:
+    texts = [
+        part["text"]
+        for item in items_of(response)
+        if item["type"] == "message"
+        for part in item["content"]
+        if part["type"] == "output_text"
+    ]
+    response["output_text"] = altered("".join(texts))
+
+
+def _usage(do: Callable[[Json], None]) -> Callable[[Json, str, Occasion], None]:
+    """Return a hook that changes the usage of finished responses."""
+
+    def change(response: Json) -> None:
+        if isinstance(response.get("usage"), dict):
+            do(response["usage"])
+
+    return at_end(change)
+
+
+def _chat_names(usage: Json) -> None:
+    usage["prompt_tokens"] = usage.pop("input_tokens")
+    usage["completion_tokens"] = usage.pop("output_tokens")
+
+
+def _output_tokens(count: Callable[[Json], Any]) -> Callable[[Json], None]:
+    """Return the change that sets output_tokens, and total_tokens so that the two still fit."""
+
+    def change(usage: Json) -> None:
+        usage["output_tokens"] = count(usage)
+        usage["total_tokens"] = usage["input_tokens"] + usage["output_tokens"]
+
+    return change
+
+
+def _zero_input(usage: Json) -> None:
+    usage["input_tokens"] = 0
+    usage["total_tokens"] = usage["output_tokens"]
+
+
+_RSP = (
+    Fault(
+        id="object-is-chat-completion",
+        title="The object of responses is chat.completion.",
+        breaks=("RSP-01",),
+        response=in_response(set_to("object", "chat.completion")),
+    ),
+    Fault(
+        id="response-id-constant",
+        title="All responses have the same id.",
+        breaks=("RSP-02",),
+        response=in_response(set_to("id", "resp_0")),
+    ),
+    Fault(
+        id="response-id-empty",
+        title="The id of responses is empty.",
+        breaks=("RSP-02",),
+        response=in_response(set_to("id", "")),
+    ),
+    Fault(
+        id="request-id-ignored",
+        title="A request_id that was sent is ignored.",
+        breaks=("RSP-02",),
+        dialects=("northstar",),
+        request=lambda body, _: {**body, "request_id": None},
+    ),
+    Fault(
+        id="created-at-zero",
+        title="created_at is 0.",
+        breaks=("RSP-03",),
+        response=in_response(set_to("created_at", 0)),
+    ),
+    Fault(
+        id="created-at-in-milliseconds",
+        title="created_at is in milliseconds.",
+        breaks=("RSP-03",),
+        response=in_response(lambda response: response.__setitem__("created_at", response["created_at"] * 1000)),
+    ),
+    Fault(
+        id="created-at-with-fraction",
+        title="created_at has a fraction of a second.",
+        breaks=("RSP-03",),
+        response=in_response(lambda response: response.__setitem__("created_at", response["created_at"] + 0.5)),
+    ),
+    Fault(
+        id="completed-at-missing",
+        title="completed_at of completed responses is null.",
+        breaks=("RSP-03",),
+        dialects=("openai", "openresponses"),
+        response=at_end(_when_status("completed", set_to("completed_at", None))),
+    ),
+    Fault(
+        id="completed-before-created",
+        title="completed_at lies a minute before created_at.",
+        breaks=("RSP-03",),
+        dialects=("openai", "openresponses"),
+        response=at_end(
+            _when_status("completed", lambda response: response.update(completed_at=response["created_at"] - 60))
+        ),
+    ),
+    Fault(
+        id="status-unknown",
+        title="Plain responses that are completed have the status succeeded.",
+        breaks=("RSP-04",),
+        when=PLAIN,
+        response=at_end(_when_status("completed", set_to("status", "succeeded"))),
+    ),
+    Fault(
+        id="model-missing",
+        title="Responses do not say their model.",
+        breaks=("RSP-05",),
+        response=in_response(unset("model")),
+    ),
+    Fault(
+        id="tool-choice-missing",
+        title="Responses do not echo tool_choice.",
+        breaks=("RSP-05",),
+        dialects=("openai", "openresponses"),
+        response=in_response(unset("tool_choice")),
+    ),
+    Fault(
+        id="failed-without-error",
+        title="A run breaks down, and the failed response has no error.",
+        breaks=("RSP-06",),
+        when=STREAMED,
+        fails=True,
+        response=at_end(set_to("error", None)),
+    ),
+    Fault(
+        id="error-beside-response",
+        title="A run breaks down, and the error stands beside the failed response instead of inside.",
+        breaks=("RSP-06",),
+        when=STREAMED,
+        fails=True,
+        events=_error_outside,
+    ),
+    Fault(
+        id="completed-with-error",
+        title="Completed responses have an error.",
+        breaks=("RSP-06",),
+        response=at_end(_when_status("completed", set_to("error", {"code": "server_error", "message": "None."}))),
+    ),
+    Fault(
+        id="failed-with-unknown-code",
+        title="A run breaks down, and the error has a code that the dialect does not list.",
+        breaks=("RSP-07",),
+        when=STREAMED,
+        dialects=("openai",),
+        fails=True,
+        response=at_end(set_to("error", {"code": "kaput", "message": "The model broke down."})),
+    ),
+    Fault(
+        id="incomplete-without-details",
+        title="Incomplete responses do not say why.",
+        breaks=("RSP-08",),
+        response=at_end(set_to("incomplete_details", None)),
+    ),
+    Fault(
+        id="incomplete-reason-length",
+        title="Responses cut by max_output_tokens give the reason length.",
+        breaks=("RSP-08",),
+        response=at_end(_when_status("incomplete", set_to("incomplete_details", {"reason": "length"}))),
+    ),
+    Fault(
+        id="truncation-reported-as-completed",
+        title="Responses cut by max_output_tokens, and their items, are completed.",
+        breaks=("RSP-08",),
+        response=at_end(_when_status("incomplete", _not_cut)),
+        events=_not_cut_events,
+    ),
+    Fault(
+        id="foreground-cancelled",
+        title="Plain responses that are completed have the status cancelled.",
+        breaks=("RSP-09",),
+        when=PLAIN,
+        response=at_end(_when_status("completed", _cancelled)),
+    ),
+    Fault(
+        id="completed-without-output",
+        title="Plain responses that are completed have an empty output.",
+        breaks=("RSP-10",),
+        when=PLAIN,
+        response=at_end(_when_status("completed", set_to("output", []))),
+    ),
+    Fault(
+        id="annotations-missing",
+        title="Closed output_text parts have no annotations.",
+        breaks=("RSP-11",),
+        **every_part(only("output_text", unset("annotations")), added=False),
+    ),
+    Fault(
+        id="logprobs-missing",
+        title="Closed output_text parts have no logprobs.",
+        breaks=("RSP-11",),
+        dialects=("openai",),
+        **every_part(only("output_text", unset("logprobs")), added=False),
+    ),
+    Fault(
+        id="tools-echoed-without-strict",
+        title="Echoed function tools lack strict.",
+        breaks=("RSP-12",),
+        dialects=("openresponses",),
+        response=in_response(_poor_tools),
+    ),
+    Fault(
+        id="conversation-not-named",
+        title="The reply to a request with a conversation does not identify it.",
+        breaks=("RSP-13",),
+        dialects=("openai", "openresponses"),
+        response=in_response(unset("conversation")),
+    ),
+    Fault(
+        id="output-text-differs",
+        title="A top-level output_text says something else than the output.",
+        breaks=("RSP-14",),
+        response=at_end(_wrong_output_text),
+    ),
+)
+
+_USG = (
+    Fault(
+        id="usage-missing",
+        title="Finished responses have no usage.",
+        breaks=("USG-01",),
+        response=at_end(set_to("usage", None)),
+    ),
+    Fault(
+        id="usage-missing-when-streamed",
+        title="Finished responses have no usage in a stream.",
+        breaks=("USG-01",),
+        when=STREAMED,
+        response=at_end(set_to("usage", None)),
+    ),
+    Fault(
+        id="total-tokens-wrong",
+        title="total_tokens is one less than the sum.",
+        breaks=("USG-02",),
+        response=_usage(lambda usage: usage.update(total_tokens=usage["total_tokens"] - 1)),
+    ),
+    Fault(
+        id="usage-with-chat-names",
+        title="Usage counts prompt_tokens and completion_tokens.",
+        breaks=("USG-03",),
+        response=_usage(_chat_names),
+    ),
+    Fault(
+        id="output-tokens-zero",
+        title="output_tokens is 0 in spite of text.",
+        breaks=("USG-03",),
+        response=_usage(_output_tokens(lambda usage: 0)),
+    ),
+    Fault(
+        id="output-tokens-negative",
+        title="output_tokens is negative.",
+        breaks=("USG-03",),
+        response=_usage(_output_tokens(lambda usage: -usage["output_tokens"] - 1)),
+    ),
+    Fault(
+        id="input-tokens-zero",
+        title="input_tokens is 0 in spite of input.",
+        breaks=("USG-03",),
+        response=_usage(_zero_input),
+    ),
+    Fault(
+        id="token-counts-are-strings",
+        title="Token counts are strings of digits.",
+        breaks=("USG-03",),
+        response=_usage(lambda usage: usage.update(input_tokens=str(usage["input_tokens"]))),
+    ),
+)
+
+FAULTS: Final = (*_RSP, *_USG)

@@ -1,0 +1,375 @@
+"""Faults of what is kept: stored responses, their input items, and the turns that continue them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, Final
+
+from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece, Reply, encode
+from rejoinder.sandbox.endpoint.store import Store, Stored
+from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import STREAMED, Condition, Fault, Visit, in_response, set_to
+
+_JSON: Final = (("content-type", "application/json"),)
+_UNSTORED: Final = Condition("only with store false", lambda o: o.body.get("store") is False)
+_CONTINUED: Final = Condition("only with previous_response_id", lambda o: bool(o.body.get("previous_response_id")))
+
+
+def reply_with(value: Any) -> Reply:
+    """Return a reply of JSON."""
+    return Reply(200, _JSON, iter([Piece(0.0, encode(value))]))
+
+
+def _stores(store: bool) -> Callable[[Json, Occasion], Json]:
+    return lambda body, _: {**body, "store": store, "background": False if not store else body.get("background")}
+
+
+def breaks_down(*codes: str) -> Callable[[int, Any, Occasion], tuple[int, Any]]:
+    """Return a hook that turns refusals with these codes into a server error."""
+
+    def hook(status: int, body: Any, _: Occasion) -> tuple[int, Any]:
+        if body["error"]["code"] not in codes:
+            return status, body
+        return 500, {"error": {**body["error"], "type": "server_error", "message": "Something went wrong."}}
+
+    return hook
+
+
+def _bare_not_found(status: int, body: Any, occasion: Occasion) -> tuple[int, Any]:
+    """Tell that a response is not there as a web framework would."""
+    missing = body["error"]["code"] == "response_not_found" and occasion.operation == "response"
+    return status, {"detail": "Not Found"} if missing else body
+
+
+def _any_is_found(visit: Visit) -> Reply | None:
+    """Answer for a response that never was with an empty object."""
+    known = visit.stored is not None or visit.occasion.operation != "response"
+    return None if known else reply_with({"object": "response", "status": "failed"})
+
+
+def _not_deleted(visit: Visit) -> Reply | None:
+    if visit.method != "DELETE" or visit.stored is None:
+        return None
+    return reply_with({"id": visit.stored.response["id"], "object": "response", "deleted": True})
+
+
+def _aging(visit: Visit) -> Reply | None:
+    """Make a response a second older whenever it is retrieved."""
+    stored = visit.stored
+    if visit.method == "GET" and visit.occasion.operation == "response" and stored is not None:
+        stored.response = {**stored.response, "created_at": stored.response["created_at"] + 1}
+    return None
+
+
+def _page_of_maintenance(visit: Visit) -> Reply | None:
+    if visit.method != "GET" or visit.occasion.operation != "response":
+        return None
+    return Reply(200, (("content-type", "text/html"),), iter([Piece(0.0, b"<h1>Maintenance</h1>")]))
+
+
+# Input items
+
+
+def _reversed(listing: Json, occasion: Occasion) -> None:
+    if "order=" not in occasion.request.path:
+        listing["data"].reverse()
+        listing["first_id"], listing["last_id"] = listing["last_id"], listing["first_id"]
+
+
+def _gap(listing: Json, occasion: Occasion) -> None:
+    if "after=" in occasion.request.path:
+        del listing["data"][:1]
+        listing["first_id"] = listing["data"][0]["id"] if listing["data"] else None
+        listing["last_id"] = listing["data"][-1]["id"] if listing["data"] else None
+
+
+def _no_more(listing: Json, _: Occasion) -> None:
+    listing["has_more"] = False
+
+
+def _ids_of_nothing(listing: Json, _: Occasion) -> None:
+    listing["first_id"] = listing["last_id"] = None
+
+
+# Turns that continue others
+
+
+def _without_input(stored: Stored, _: Store, __: Occasion) -> None:
+    stored.context = list(stored.response["output"])
+
+
+def _without_lists(stored: Stored, _: Store, occasion: Occasion) -> None:
+    if isinstance(occasion.body.get("input"), list):
+        stored.context = [item for item in stored.context if item.get("role") != "user"]
+
+
+def _without_calls(stored: Stored, _: Store, __: Occasion) -> None:
+    """Forget the outputs of calls; the calls themselves stay, so that the next turn is accepted."""
+    stored.context = [item for item in stored.context if item.get("type") != "function_call_output"]
+
+
+def _shared_context(stored: Stored, store: Store, occasion: Occasion) -> None:
+    """Add each turn to the context of the response that it continues."""
+    parent = store.get(str(occasion.body.get("previous_response_id")))
+    if parent is not None:
+        parent.context = deepcopy(stored.context)
+
+
+def _fails_to_fetch(occasion: Occasion) -> bool:
+    return b"//127.0.0.1:9/" in occasion.request.body
+
+
+_UNFETCHED: Final = Condition("only with an image that cannot be fetched", _fails_to_fetch)
+
+
+def _lost_item(stored: Stored, _: Store, __: Occasion) -> None:
+    del stored.input_items[1:2]
+
+
+def _found_late(stored: Stored, _: Store, __: Occasion) -> None:
+    stored.found_at = stored.ready_at + 1.0
+
+
+def _never_found(stored: Stored, _: Store, __: Occasion) -> None:
+    stored.found_at = math.inf
+
+
+def _not_failed(stored: Stored, _: Store, __: Occasion) -> None:
+    stored.response = {**stored.response, "status": "completed"}
+
+
+def _spoilt(_: Stored, store: Store, occasion: Occasion) -> None:
+    """Lose the response that a failed turn continued."""
+    parent = store.get(str(occasion.body.get("previous_response_id")))
+    if parent is not None:
+        parent.found_at = math.inf
+
+
+def _in_secret(stored: Stored, _: Store, __: Occasion) -> None:
+    stored.running = {**stored.running, "store": False}
+
+
+def _kept_from_retrieve(visit: Visit) -> Reply | None:
+    if visit.stored is not None and visit.stored.running.get("store") is False:
+        raise ApiError(404, "There is no such response.", code="response_not_found")
+    return None
+
+
+def _open(operation: str, method: str = "") -> Callable[[Occasion], bool]:
+    return lambda o: o.operation == operation and method in ("", o.request.method)
+
+
+FAULTS: Final = (
+    Fault(
+        id="streamed-not-stored",
+        title="Streamed responses cannot be retrieved, though they say that they are stored.",
+        breaks=("STA-01",),
+        when=STREAMED,
+        request=_stores(False),
+        response=in_response(set_to("store", True)),
+    ),
+    Fault(
+        id="unstored-is-stored",
+        title="Responses are stored though store is false.",
+        breaks=("STA-01",),
+        when=_UNSTORED,
+        request=_stores(True),
+        response=in_response(set_to("store", False)),
+    ),
+    Fault(
+        id="retrieve-answers-a-page",
+        title="A retrieve is answered with a page for browsers.",
+        breaks=("STA-01",),
+        instead=_page_of_maintenance,
+    ),
+    Fault(
+        id="unknown-response-breaks-server",
+        title="Unknown responses are answered with a server error.",
+        breaks=("STA-02",),
+        error=breaks_down("response_not_found"),
+    ),
+    Fault(
+        id="unknown-response-is-found",
+        title="A response that never was is retrieved as an empty one.",
+        breaks=("STA-02",),
+        instead=_any_is_found,
+    ),
+    Fault(
+        id="not-found-without-envelope",
+        title="That a response is not there is told without the error envelope.",
+        breaks=("STA-02",),
+        error=_bare_not_found,
+    ),
+    Fault(
+        id="delete-without-effect",
+        title="Deleted responses can still be retrieved.",
+        breaks=("STA-03",),
+        instead=_not_deleted,
+    ),
+    Fault(
+        id="retrieve-changes-response",
+        title="created_at grows whenever a response is retrieved.",
+        breaks=("STA-04",),
+        instead=_aging,
+    ),
+    Fault(
+        id="input-items-ascending",
+        title="Input items are listed in ascending order by default.",
+        breaks=("STA-05",),
+        listing=_reversed,
+    ),
+    Fault(
+        id="input-items-page-with-gap",
+        title="A page of input items begins one item after the cursor.",
+        breaks=("STA-05",),
+        listing=_gap,
+    ),
+    Fault(
+        id="input-items-without-more",
+        title="Pages of input items never say that there are more.",
+        breaks=("STA-05",),
+        listing=_no_more,
+    ),
+    Fault(
+        id="input-items-without-ids",
+        title="Pages of input items do not tell their first and last id.",
+        breaks=("STA-05",),
+        listing=_ids_of_nothing,
+    ),
+    Fault(
+        id="previous-response-ignored",
+        title="previous_response_id is ignored.",
+        breaks=("STA-06", "STA-08"),
+        when=_CONTINUED,
+        request=lambda body, _: {**body, "previous_response_id": None},
+    ),
+    Fault(
+        id="unknown-previous-breaks-server",
+        title="An unknown previous_response_id is answered with a server error.",
+        breaks=("STA-06",),
+        error=breaks_down("previous_response_not_found"),
+    ),
+    Fault(
+        id="two-histories-break-server",
+        title="A request with previous_response_id and conversation is answered with a server error.",
+        breaks=("STA-07",),
+        dialects=("openai",),
+        when=Condition("only with a conversation", lambda o: o.body.get("conversation") is not None),
+        error=breaks_down("invalid_value"),
+    ),
+    Fault(
+        id="continued-without-input",
+        title="A response that continues another hears its output only, not its input.",
+        breaks=("STA-08",),
+        kept=_without_input,
+    ),
+    Fault(
+        id="continued-without-lists",
+        title="User messages of list input are lost to the turns after.",
+        breaks=("STA-08",),
+        kept=_without_lists,
+    ),
+    Fault(
+        id="continued-without-tool-outputs",
+        title="The outputs of calls are lost to the turns after.",
+        breaks=("STA-08",),
+        kept=_without_calls,
+    ),
+    Fault(
+        id="siblings-share-history",
+        title="Each turn is added to the history of the response that it continues.",
+        breaks=("STA-09",),
+        when=_CONTINUED,
+        kept=_shared_context,
+    ),
+    Fault(
+        id="continuing-unfinished-breaks-server",
+        title="Continuing an unfinished response is answered with a server error.",
+        breaks=("STA-10",),
+        error=breaks_down("previous_response_not_finished"),
+    ),
+    Fault(
+        id="other-tenant-retrieves",
+        title="A response can be retrieved with another tenant's key.",
+        breaks=("STA-11",),
+        shows_all=_open("response", "GET"),
+    ),
+    Fault(
+        id="other-tenant-lists-input",
+        title="The input items of a response can be listed with another tenant's key.",
+        breaks=("STA-11",),
+        shows_all=_open("input_items"),
+    ),
+    Fault(
+        id="other-tenant-deletes",
+        title="A response can be deleted with another tenant's key.",
+        breaks=("STA-11",),
+        shows_all=_open("response", "DELETE"),
+    ),
+    Fault(
+        id="other-tenant-cancels",
+        title="A background response can be cancelled with another tenant's key.",
+        breaks=("STA-11",),
+        shows_all=_open("cancel"),
+    ),
+    Fault(
+        id="other-tenant-continues",
+        title="A response can be continued with another tenant's key.",
+        breaks=("STA-11",),
+        shows_all=_open("create"),
+    ),
+    Fault(
+        id="input-items-lose-one",
+        title="The second input item is not listed.",
+        breaks=("STA-05",),
+        kept=_lost_item,
+    ),
+    Fault(
+        id="unstored-turn-forgets",
+        title="A turn that is not stored does not know those that it continues.",
+        breaks=("STA-08",),
+        when=_UNSTORED,
+        request=lambda body, _: {**body, "previous_response_id": None},
+    ),
+    Fault(
+        id="unstored-can-be-continued",
+        title="A response that was not to be stored cannot be retrieved, and can be continued.",
+        breaks=("STA-14",),
+        when=Condition("only with store false, or when retrieved", lambda o: o.body.get("store", False) is False),
+        request=lambda body, o: {**body, "store": True} if o.body.get("store") is False else body,
+        response=lambda response, _, o: response.update(store=False) if o.body.get("store") is False else None,
+        kept=lambda stored, store, o: _in_secret(stored, store, o) if o.body.get("store") is False else None,
+        instead=_kept_from_retrieve,
+    ),
+    Fault(
+        id="continued-too-early",
+        title="A response cannot be continued in the first second after its end.",
+        breaks=("STA-15",),
+        kept=_found_late,
+    ),
+    Fault(
+        id="streamed-cannot-be-continued",
+        title="A response that was streamed cannot be continued.",
+        breaks=("STA-15",),
+        when=STREAMED,
+        kept=_never_found,
+    ),
+    Fault(
+        id="failed-response-continued",
+        title="A response that failed can be continued.",
+        breaks=("STA-10",),
+        when=_UNFETCHED,
+        fails=True,
+        kept=_not_failed,
+    ),
+    Fault(
+        id="failed-turn-spoils-chain",
+        title="After a turn that failed the response before it cannot be continued any more.",
+        breaks=("STA-15",),
+        when=_UNFETCHED,
+        fails=True,
+        kept=_spoilt,
+    ),
+)

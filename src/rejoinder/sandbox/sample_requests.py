@@ -1,0 +1,242 @@
+"""Requests that between them show everything the sandbox can do, and with it every fault."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rejoinder.model.exchange import Request
+from rejoinder.sandbox.endpoint.core import post
+from rejoinder.sandbox.endpoint.tokens import Json
+
+_WEATHER: Final[Json] = {
+    "type": "function",
+    "name": "get_weather",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1}},
+        "required": ["city", "days"],
+    },
+}
+_TIME: Final[Json] = {"type": "function", "name": "get_time", "description": "The time.", "parameters": None}
+_SHELL: Final[Json] = {"type": "custom", "name": "shell"}
+_COMPUTER: Final[Json] = {
+    "type": "computer_use_preview",
+    "display_width": 800,
+    "display_height": 600,
+    "environment": "browser",
+}
+_CITED: Final[Json] = {
+    "type": "message",
+    "role": "assistant",
+    "id": "msg_1",
+    "status": "completed",
+    "content": [
+        {
+            "type": "output_text",
+            "text": "Oslo is in Norway.",
+            "annotations": [
+                {
+                    "type": "url_citation",
+                    "url": "https://example.org/oslo",
+                    "title": "Oslo",
+                    "start_index": 0,
+                    "end_index": 4,
+                },
+                {"type": "file_citation", "file_id": "file_1", "filename": "norway.txt", "index": 0},
+            ],
+        }
+    ],
+}
+_HOSTED: Final[tuple[Json, ...]] = (
+    {
+        "type": "web_search_call",
+        "id": "ws_1",
+        "status": "completed",
+        "action": {"type": "search", "query": "Oslo"},
+    },
+    {"type": "file_search_call", "id": "fs_1", "status": "completed", "queries": ["Oslo"], "results": None},
+    {
+        "type": "code_interpreter_call",
+        "id": "ci_1",
+        "status": "completed",
+        "container_id": "cntr_1",
+        "code": "print(1 + 1)\nprint('two lines')",
+        "outputs": [{"type": "logs", "logs": "2"}],
+    },
+    {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "aGVsbG8="},
+    {
+        "type": "mcp_call",
+        "id": "mcp_1",
+        "server_label": "maps",
+        "name": "find",
+        "arguments": '{"place": "Oslo city hall"}',
+        "output": "59.9, 10.7",
+    },
+    {"type": "mcp_list_tools", "id": "mcpl_1", "server_label": "maps", "tools": []},
+)
+
+
+_SWOLLEN: Final[Json] = {"type": "input_image", "image_url": {"url": "data:image/png;base64," + "QUJD" * 4000}}
+_LOOSE_CALL: Final[Json] = {
+    "type": "function_call",
+    "call_id": "call_1",
+    "name": "get_weather",
+    "arguments": {"days": 1},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """One request to the sandbox, with the case, role and tags of the exchange that it makes."""
+
+    case: str
+    role: str
+    request: Request
+    tags: tuple[str, ...] = ()
+
+
+def sample_requests() -> list[SampleRequest]:
+    """Return the standard requests in the order in which they are to be sent to one sandbox."""
+    found = [*_valid(), *_refused()]
+    return [*found, *_echoes(_creates(found))]
+
+
+def _valid() -> Iterator[SampleRequest]:
+    hello = "Say hello to Oslo."
+    yield SampleRequest("input", "string", post({"input": hello}), ("valid", "basic"))
+    yield SampleRequest("input", "list", post({"input": _user(hello)}), ("valid", "basic"))
+    story: Json = {"input": _user("Tell a long story.")}
+    yield SampleRequest("cut", "uncapped", post(story), ("valid",))
+    yield SampleRequest("cut", "capped", post({**story, "max_output_tokens": 16}), ("valid",))
+    yield SampleRequest("cut", "capped-stream", post({**story, "max_output_tokens": 16, "stream": True}), ("valid",))
+    for case, body in _bodies():
+        yield SampleRequest(case, "plain", post(body), ("valid",))
+        again = {**body, "request_id": f"{body['request_id']}-again"} if "request_id" in body else body
+        yield SampleRequest(case, "stream", post({**again, "stream": True}), ("valid",))
+    yield SampleRequest("after-stream", "string", post({"input": hello}), ("valid", "basic"))
+
+
+def _bodies() -> Iterator[tuple[str, Json]]:
+    yield "text", {"input": "Repeat after me: the parrot speaks.", "instructions": "Be brief.", "temperature": 0.5}
+    yield "multi-byte", {"input": "Grüße aus Köln, 日本語, naïve café 🙂, e\u0301tude."}
+    parts = [{"type": "input_text", "text": "first part"}, {"type": "input_text", "text": "second part"}]
+    yield "parts", {"input": [{"role": "user", "content": parts}]}
+    image = [
+        {"type": "input_text", "text": "What is this?"},
+        {"type": "input_image", "image_url": "https://example.org/i", "detail": "auto"},
+    ]
+    yield "image", {"input": [{"role": "user", "content": image}]}
+    yield (
+        "roles",
+        {"input": [{"role": role, "content": f"I am {role}"} for role in ("system", "developer", "assistant")]},
+    )
+    tools = [_WEATHER, _TIME]
+    yield "call", {"input": "Weather in Oslo, please.", "tools": tools, "tool_choice": "required"}
+    yield "calls", {"input": "Use get_weather and get_time for Oslo.", "tools": tools}
+    odd = {
+        "type": "object",
+        "properties": {"größe": {"anyOf": [{"type": "integer"}, {"type": "null"}]}, "child": {"$ref": "#/$defs/node"}},
+        "$defs": {"node": {"type": "object", "properties": {"child": {"$ref": "#/$defs/node"}}}},
+    }
+    yield "odd-schema", {"input": "Measure it.", "tools": [{"type": "function", "name": "measure", "parameters": odd}]}
+    yield "call-cut", {"input": "Use get_weather for Oslo.", "tools": tools, "max_output_tokens": 2}
+    yield "named-call", {"input": "Oslo", "tools": tools, "tool_choice": {"type": "function", "name": "get_time"}}
+    answered = [
+        *_user("Use get_weather for Oslo."),
+        {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": '{"city": "Oslo"}'},
+        {"type": "function_call_output", "call_id": "call_1", "output": "Rain in Oslo"},
+    ]
+    yield "call-output", {"input": answered, "tools": tools}
+    yield "custom-call", {"input": "List the files", "tools": [_SHELL], "tool_choice": "required"}
+    yield "computer-call", {"input": "Look", "tools": [_COMPUTER], "tool_choice": {"type": "computer_use_preview"}}
+    yield "reasoning", {"input": "Is 91 prime?", "reasoning": {"effort": "low"}}
+    yield "summary", {"input": "Is 91 prime?", "reasoning": {"effort": "high", "summary": "detailed"}}
+    yield "reasoning-cut", {"input": "Is 91 prime?", "reasoning": {"effort": "low"}, "max_output_tokens": 12}
+    yield "refusal", {"input": "Say something rude.", "model": "parrot-refusal"}
+    yield "annotations", {"input": [_CITED, *_user("Say it again.")]}
+    for item in _HOSTED:
+        yield f"hosted-{item['type']}", {"input": [*_user("Find Oslo."), item]}
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    yield (
+        "json-schema",
+        {"input": "Oslo", "text": {"format": {"type": "json_schema", "name": "city", "schema": schema}}},
+    )
+    yield "logprobs", {"input": "Say this.", "include": ["message.output_text.logprobs"], "top_logprobs": 2}
+    yield "background", {"input": "Take your time.", "background": True}
+    yield "sampling", {"input": "Say hello.", "top_p": 0.9, "top_logprobs": 2}
+    yield "not-stored", {"input": "Forget this.", "store": False, "metadata": {"run": "1"}}
+    yield "request-id", {"input": "Name this.", "request_id": "exercise-1"}
+    yield "conversation", {"input": "Remember this.", "conversation": "conv_1"}
+
+
+def _refused() -> Iterator[SampleRequest]:
+    for case, body, tags in (
+        ("no-input", {}, ("param:input",)),
+        ("input-type", {"input": 7}, ("param:input",)),
+        ("role", {"input": [{"role": "nobody", "content": "Hi"}]}, ("param:input",)),
+        ("model", {"input": "Hi", "model": "no-such-model"}, ("unknown-model", "param:model")),
+        ("temperature", {"input": "Hi", "temperature": 3}, ("param:temperature",)),
+        ("stream", {"input": 7, "stream": True}, ("param:input",)),
+        ("image", {"input": [{"role": "user", "content": [_SWOLLEN]}]}, ("param:input",)),
+        ("arguments", {"input": [_LOOSE_CALL]}, ("param:input",)),
+        ("broken-json", b'{"input": "Hi", ', ("broken",)),
+    ):
+        yield SampleRequest(f"refused-{case}", "plain", post(body), ("invalid", *tags))
+    good = {"input": "Say hello."}
+    yield SampleRequest("refused-broken-json", "after", post(good), ("valid", "basic"))
+    text = Request("POST", "/v1/responses", (("content-type", "text/plain"),), post(good).body)
+    yield SampleRequest("refused-content-type", "plain", text, ("invalid",))
+    put = Request("PUT", "/v1/responses", (("content-type", "application/json"),), post(good).body)
+    yield SampleRequest("refused-method", "put", put, ("wrong-method",))
+    key = post(good, headers=(("authorization", "Bearer wrong"),))
+    yield SampleRequest("refused-key", "wrong-key", key, ("wrong-key",))
+    unknown = post({**good, "no_such_field": True})
+    yield SampleRequest("unknown-field", "plain", unknown, ("unknown-field",))
+
+
+def _echoes(number: int) -> Iterator[SampleRequest]:
+    """Yield what depends on earlier replies; ``number`` create requests came before."""
+    body: Json = {
+        "input": "Say hello.",
+        "instructions": "Be brief.",
+        "temperature": 0.7,
+        "top_p": 0.9,
+        "truncation": "auto",
+        "parallel_tool_calls": False,
+        "tools": [_WEATHER],
+        "tool_choice": "none",
+        "metadata": {"purpose": "exercise", "Grüße": "Köln"},
+        "service_tier": "default",
+        "store": True,
+    }
+    yield SampleRequest("echo", "create", post(body), ("valid",))
+    yield SampleRequest("echo", "get", Request("GET", f"/v1/responses/{created_id(number + 1)}"))
+    counted = {name: body[name] for name in ("input", "instructions", "tools", "tool_choice")}
+    yield SampleRequest("echo", "count", post(counted, "/v1/responses/input_tokens"))
+    plain: Json = {"input": "Say hello."}
+    yield SampleRequest("nulls", "absent", post(plain), ("valid",))
+    nulls = dict.fromkeys(("instructions", "metadata", "previous_response_id", "temperature", "top_p", "store"))
+    yield SampleRequest("nulls", "nulls", post({**plain, **nulls}), ("valid",))
+    yield SampleRequest("chain", "first", post({"input": "Say hello.", "instructions": "Be brief."}), ("valid",))
+    for role, text, back in (("second", "Say it again.", 4), ("third", "And once more.", 5)):
+        continued = {"input": text, "previous_response_id": created_id(number + back)}
+        yield SampleRequest("chain", role, post(continued))
+    encrypted = {"input": "Is 91 prime?", "reasoning": {"effort": "low"}, "include": ["reasoning.encrypted_content"]}
+    yield SampleRequest("encrypted-reasoning", "plain", post(encrypted), ("valid",))
+    yield SampleRequest("long-stream", "stream", post({"input": "Tell a long story.", "stream": True}), ("valid",))
+
+
+def created_id(number: int, seed: int = 0) -> str:
+    """Return the id of the response to the create request of that number, where the request names none itself."""
+    return f"resp_{hashlib.blake2s(f'{seed}/{number}'.encode(), digest_size=12).hexdigest()}"
+
+
+def _creates(found: list[SampleRequest]) -> int:
+    return sum(exercise.request.path == "/v1/responses" for exercise in found)
+
+
+def _user(text: str) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": text}]

@@ -1,0 +1,201 @@
+"""What an endpoint can be asked: its model, things outside a request that exist there, and declared gaps.
+
+The contract says which bodies are valid. Whether an endpoint can *serve* one depends on things outside the request:
+the model must exist, a file id must name a file, an image URL must lead to an image. An :class:`EndpointProfile`
+narrows the contract to what can be served: fields whose referent is unknown are left out, known ones are pinned,
+declared gaps are removed. Everything that is built from a narrowed contract stays valid under the whole one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final
+
+from rejoinder.contract import DEFAULT_DIALECT
+from rejoinder.errors import ContractError
+from rejoinder.model.verdict import ABSENT
+from rejoinder.strategies.schema.examples import IMAGE_URL, TEXT_FILE_URL
+from rejoinder.strategies.schema.nodes import Array, Field, Literal, Node, Object, Scalar, Union, request_nodes
+
+#: Fields that name something outside the request, by the attribute of EndpointProfile that knows it. A field is left
+#: out wherever it is optional and the attribute is ``None``.
+REFERENTS: Final[Mapping[str, str]] = {
+    "model": "model",
+    "previous_response_id": "previous_response_id",
+    "prompt": "prompt_id",
+    "priority": "priority",
+    # Must be new in every request, so only whoever sends can fill it in; a repeated one may rightly be refused.
+    "request_id": "request_id",
+    "file_id": "file_id",
+    "file_url": "file_url",
+    "container_id": "container_id",
+}
+#: Item types that are nothing but a reference to something stored at the endpoint.
+REFERENCES: Final[Mapping[str, str]] = {"item_reference": "item_id"}
+#: Sources of content: of the fields named here one must be there, or the part says nothing.
+SOURCES: Final[Mapping[str, Mapping[str, str]]] = {
+    "input_image": {"image_url": IMAGE_URL},
+    "input_file": {"file_data": TEXT_FILE_URL, "filename": "note.txt"},
+    "computer_screenshot": {"image_url": IMAGE_URL},
+}
+#: Ranges that the contract leaves open and endpoints enforce: the widest that the field's documentation and the engines
+#: known to us accept alike.
+RANGES: Final[Mapping[str, tuple[float, float]]] = {
+    "temperature": (0, 2),
+    "top_p": (0.01, 1),
+    "top_k": (1, 100),
+    "top_logprobs": (0, 5),
+    "max_tool_calls": (1, 10),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointProfile:
+    """What is known of an endpoint.
+
+    ``dialect`` names the contract that bodies are made from.
+    ``model`` and ``max_output_tokens`` are sent in every request (``None`` leaves the field out). The ids name things
+    that exist at the endpoint; without one the fields that need it are not sent. ``unsupported_types`` are ``type``
+    values that the endpoint declared unsupported (items, content parts, tools, formats alike: ``"computer_call"``,
+    ``"input_image"``, ``"custom"``), ``unsupported_fields`` top-level fields. ``fixed`` pins further top-level fields
+    to a value, or to :data:`~rejoinder.model.verdict.ABSENT`.
+    """
+
+    dialect: str = DEFAULT_DIALECT
+    model: str | None = None
+    max_output_tokens: int | None = 16
+    previous_response_id: str | None = None
+    prompt_id: str | None = None
+    priority: int | None = None
+    request_id: str | None = None
+    item_id: str | None = None
+    file_id: str | None = None
+    file_url: str | None = None
+    container_id: str | None = None
+    unsupported_types: frozenset[str] = frozenset()
+    unsupported_fields: frozenset[str] = frozenset()
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        """Hash by what can be hashed; equal environments have equal hashes."""
+        return hash((self.dialect, self.model, self.max_output_tokens, self.unsupported_types, self.unsupported_fields))
+
+    def narrow(self, root: Object) -> Object:
+        """Return the request body's nodes with only what this environment can serve.
+
+        Raises :class:`~rejoinder.errors.ContractError` when nothing is left for a required field.
+        """
+        narrowed = _Narrowing(self)
+        fields = []
+        for item in root.fields:
+            pinned = self._pin(item)
+            if pinned is not None:
+                fields.append(pinned)
+            elif item.name not in self.unsupported_fields and item.name not in self.fixed:
+                kept = narrowed.field(item)
+                if kept is not None:
+                    fields.append(kept)
+        return Object(name=root.name, pointer=root.pointer, fields=tuple(fields), extra=root.extra)
+
+    def _pin(self, item: Field) -> Field | None:
+        values: dict[str, Any] = {"model": self.model, "max_output_tokens": self.max_output_tokens}
+        pins = {name: value for name, value in values.items() if value is not None} | dict(self.fixed)
+        value = pins.get(item.name, ABSENT)
+        if value is ABSENT:
+            return None
+        return Field(item.name, Literal(pointer=item.node.pointer, values=(value,)), required=True)
+
+
+@cache
+def served(profile: EndpointProfile | None) -> Object:
+    """Return the nodes of the request body that can be served: all, or what ``profile`` narrows them to."""
+    return request_nodes() if profile is None else profile.narrow(request_nodes(dialect=profile.dialect))
+
+
+class _Narrowing:
+    def __init__(self, profile: EndpointProfile) -> None:
+        self.profile = profile
+        self.known: dict[tuple[Node, str], Node | None] = {}
+
+    def field(self, item: Field, sources: Mapping[str, str] | None = None) -> Field | None:
+        pointer = item.node.pointer
+        if sources and item.name in sources:
+            return Field(item.name, Literal(pointer=pointer, values=(sources[item.name],)), required=True)
+        if item.name in REFERENTS:
+            value = getattr(self.profile, REFERENTS[item.name])
+            if value is None and not item.required:
+                return None
+            if value is not None and item.name != "prompt":
+                return Field(item.name, Literal(pointer=pointer, values=(value,)), required=item.required)
+        node = self.node(item.node, item.name)
+        if node is None:
+            if item.required:
+                raise ContractError(
+                    f"Nothing is left for the required field {item.name!r} ({pointer}).",
+                    "Declare less as unsupported.",
+                )
+            return None
+        return Field(item.name, node, item.required)
+
+    def node(self, node: Node, name: str) -> Node | None:
+        key = (node, name)
+        if key not in self.known:
+            self.known[key] = self._node(node, name)
+        return self.known[key]
+
+    def _node(self, node: Node, name: str) -> Node | None:
+        if isinstance(node, Scalar) and name in RANGES and node.type in ("integer", "number"):
+            low, high = RANGES[name]
+            return Scalar(
+                name=node.name,
+                pointer=node.pointer,
+                type=node.type,
+                schema={**node.schema, "minimum": low, "maximum": high},
+            )
+        if isinstance(node, Array):
+            items = self.node(node.items, "")
+            if items is None:
+                return None
+            return Array(
+                name=node.name, pointer=node.pointer, items=items, smallest=node.smallest, largest=node.largest
+            )
+        if isinstance(node, Union):
+            kept = [part for part in (self.node(branch, name) for branch in node.alternatives) if part is not None]
+            if not kept and node.alternatives:
+                return None
+            return Union(
+                name=node.name,
+                pointer=node.pointer,
+                alternatives=tuple(kept),
+                nullable=node.nullable,
+                narrowed=node.choice,
+            )
+        if isinstance(node, Object):
+            return self._object(node, name)
+        return node
+
+    def _object(self, node: Object, name: str) -> Node | None:
+        tag = node.tag
+        if tag in self.profile.unsupported_types:
+            return None
+        if tag in REFERENCES:
+            value = getattr(self.profile, REFERENCES[tag])
+            if value is None:
+                return None
+            fields: list[Field | None] = [
+                Field("id", Literal(pointer=item.node.pointer, values=(value,)), required=True)
+                if item.name == "id"
+                else self.field(item)
+                for item in node.fields
+            ]
+        else:
+            sources = SOURCES.get(tag)
+            fields = [self.field(item, sources) for item in node.fields]
+        if name == "prompt":
+            pinned = Literal(pointer=node.pointer, values=(self.profile.prompt_id,))
+            fields = [Field("id", pinned, required=True) if item and item.name == "id" else item for item in fields]
+        extra = None if node.extra is None else self.node(node.extra, "")
+        kept = tuple(item for item in fields if item is not None)
+        return Object(name=node.name, pointer=node.pointer, fields=kept, extra=extra)

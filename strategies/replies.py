@@ -1,0 +1,448 @@
+"""What a server may answer: response objects and event streams that keep every rule.
+
+The other strategies here test servers; these test whoever reads them (folds, checks, clients). A stream is drawn
+backwards: first the response that it ends with, then :func:`unfold` takes it apart into the events that a server of
+the dialect would have sent. Which event opens, fills and closes a part is read from the dialect's event table.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any, Final
+
+from hypothesis import strategies as st
+from hypothesis.errors import InvalidArgument
+from hypothesis.strategies import SearchStrategy
+
+from rejoinder.contract import DEFAULT_DIALECT, Dialect, EventSpec, load_dialect
+from rejoinder.strategies._conversation import called_by
+from rejoinder.strategies.schema import leaves
+from rejoinder.strategies.schema.compiler import Compiler
+from rejoinder.strategies.schema.examples import id_prefix
+from rejoinder.strategies.schema.nodes import Array, Literal, Node, Object, flatten
+from rejoinder.strategies.sets.systematic import variants
+
+__all__ = ["event_streams", "output_items", "output_types", "response_objects", "to_sse", "unfold"]
+
+Event = dict[str, Any]
+Item = dict[str, Any]
+Response = dict[str, Any]
+Cut = Callable[[str], Sequence[str]]
+
+#: How a response may end.
+ENDINGS: Final = ("completed", "incomplete", "failed")
+#: Item types that only a client sends although their type does not say so.
+_CLIENT_ONLY: Final = frozenset({"item_reference", "mcp_approval_response"})
+#: Fields of an item that hold parts, and the containers that the event table knows them by.
+_CONTAINERS: Final = ("content", "summary")
+#: The order of a hosted tool's progress, by the last word of the event type; other words lie in between.
+_FIRST, _LAST = ("in_progress",), ("completed", "failed")
+#: Values of the fields that dialects want in a response, besides those that this module computes.
+_ECHO: Final[dict[str, Any]] = {
+    "background": False,
+    "completed_at": None,
+    "error": None,
+    "frequency_penalty": 0,
+    "incomplete_details": None,
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "presence_penalty": 0,
+    "previous_response_id": None,
+    "prompt_cache_key": None,
+    "reasoning": None,
+    "safety_identifier": None,
+    "service_tier": "default",
+    "store": True,
+    "temperature": 1,
+    "text": {"format": {"type": "text"}},
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": 1,
+    "truncation": "disabled",
+    "usage": None,
+}
+
+
+def output_types() -> tuple[str, ...]:
+    """Return the item types that can stand in a response's output, in the contract's order."""
+    return tuple(_output_nodes())
+
+
+def output_items(
+    *, types: Iterable[str] | None = None, dialect: str = DEFAULT_DIALECT, status: str = "completed"
+) -> SearchStrategy[Item]:
+    """Finished output items of all ``types`` or some, with an id made of the type.
+
+    Where the type has no ``status`` of that name, it is left out. Shrinks towards a message without content.
+    """
+    chosen = tuple(output_types()) if types is None else tuple(types)
+    unknown = [name for name in chosen if name not in output_types()]
+    if unknown or not chosen:
+        raise InvalidArgument(f"there is no output type {unknown or 'none'}; choose from {', '.join(output_types())}")
+    return st.one_of([_finished(name, dialect, status) for name in chosen])
+
+
+def response_objects(
+    *,
+    dialect: str = DEFAULT_DIALECT,
+    types: Iterable[str] | None = None,
+    endings: Iterable[str] = ENDINGS,
+    max_items: int = 4,
+) -> SearchStrategy[Response]:
+    """Response objects that have come to an end, valid in the dialect.
+
+    ``endings`` are some of ``completed``, ``incomplete`` and ``failed``. A completed response has at least one item,
+    the last item of an incomplete one is incomplete itself. Shrinks towards a completed response with one empty
+    message.
+    """
+    endings = tuple(endings)
+    if not endings or set(endings) - set(ENDINGS):
+        raise InvalidArgument(f"endings are some of {', '.join(ENDINGS)}, not {endings}")
+    chosen = output_types() if types is None else tuple(types)
+    if not any(_can_be(name, "incomplete") for name in chosen if name in output_types()):
+        endings = tuple(ending for ending in endings if ending != "incomplete")
+        if not endings:
+            raise InvalidArgument(f"no item of the types {', '.join(chosen)} can be incomplete")
+    return _responses(output_items(types=chosen, dialect=dialect), dialect, chosen, endings, max_items)
+
+
+def event_streams(
+    *,
+    dialect: str = DEFAULT_DIALECT,
+    types: Iterable[str] | None = None,
+    endings: Iterable[str] = ENDINGS,
+    max_items: int = 4,
+    extensions: bool = False,
+) -> SearchStrategy[list[Event]]:
+    """Whole streams as lists of parsed events that keep every rule of the dialect.
+
+    The options are those of :func:`response_objects`. With ``extensions`` events of other vendors may stand between the
+    others. Shrinks towards a stream of one message without text.
+    """
+    whole = response_objects(dialect=dialect, types=types, endings=endings, max_items=max_items)
+    return _streams(whole, dialect, extensions)
+
+
+def unfold(
+    response: Response,
+    *,
+    dialect: str | Dialect = DEFAULT_DIALECT,
+    cut: Cut = lambda text: [text] if text else [],
+    pick: Callable[[list[str]], str] = lambda names: names[0],
+    queued: bool = False,
+) -> list[Event]:
+    """Return the events of the stream that ends with ``response``.
+
+    ``cut`` takes a text into its deltas (non-empty pieces that join to the text); ``pick`` chooses where a dialect has
+    several event types for one purpose; ``queued`` puts ``response.queued`` before the work begins. Item ids must be
+    unique.
+    """
+    taker = _Unfolding(load_dialect(dialect) if isinstance(dialect, str) else dialect, cut, pick)
+    return list(taker.events(response, queued))
+
+
+def to_sse(events: Iterable[Event], *, dialect: str | Dialect = DEFAULT_DIALECT) -> bytes:
+    """Return events as the body of an event stream, with the sentinel where the dialect requires it."""
+    found = load_dialect(dialect) if isinstance(dialect, str) else dialect
+    text = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+    return (text + ("data: [DONE]\n\n" if found.stream["done_sentinel"] == "required" else "")).encode()
+
+
+@cache
+def _output_nodes() -> dict[str, Object]:
+    """Return the class of every output item type: the last variant of the type is the one that servers send."""
+    nodes: dict[str, Object] = {}
+    for node in variants().values():
+        type_ = node.tag
+        if not called_by(type_) and type_ not in _CLIENT_ONLY:
+            nodes[type_] = node
+    return nodes
+
+
+@cache
+def _finished(type_: str, dialect: str, status: str) -> SearchStrategy[Item]:
+    node = _output_nodes()[type_]
+    allowed = {value for item in node.fields if item.name == "status" for value in _literals(item.node)}
+    settings = load_dialect(dialect)
+
+    def override(inner: Node, name: str) -> SearchStrategy[Any] | None:
+        if name == "arguments":
+            return leaves.json_objects().map(json.dumps)
+        if name in _streamed_fields(settings, type_):
+            return st.text(max_size=20)
+        if name == "call_id":
+            return st.just("")
+        if name == "name":
+            return leaves.NAMES
+        if name in _CONTAINERS:
+            # Contents that may be null are never: null and no part at all are told by the same events.
+            return st.lists(_parts(inner, settings), max_size=3)
+        return None
+
+    item = Compiler(override).strategy(node)
+    return st.builds(lambda item, fails: _finish(item, type_, status, allowed, fails), item, st.booleans())
+
+
+def _streamed_fields(dialect: Dialect, type_: str) -> frozenset[str]:
+    specs = dialect.events.values()
+    return frozenset(spec.field for spec in specs if spec.container == "item" and spec.part == type_)
+
+
+def _literals(node: Node) -> Iterator[Any]:
+    for part in flatten(node):
+        if isinstance(part, Literal):
+            yield from part.values
+
+
+def _finish(item: Item, type_: str, status: str, allowed: set[str], fails: bool) -> Item:
+    item = {**item, "id": id_prefix(type_)}
+    item.pop("status", None)
+    if status == "completed" and "failed" in allowed:
+        status = "failed" if item.get("error", fails) else "completed"
+    wanted = status if status in allowed else "completed"
+    if wanted in allowed:
+        item["status"] = wanted
+    return item
+
+
+def _parts(node: Node, dialect: Dialect) -> SearchStrategy[Item]:
+    items = next(part.items for part in flatten(node) if isinstance(part, Array))
+    return Compiler(max_items=2).strategy(items).map(lambda part: _sound_part(part, dialect))
+
+
+def _sound_part(part: Item, dialect: Dialect) -> Item:
+    """Make a drawn part consistent: logprobs where the dialect wants them, annotations inside the text."""
+    part = copy.deepcopy(part)
+    part.pop("logprobs", None)
+    if part.get("type") == "output_text" and dialect.response["logprobs"]:
+        part["logprobs"] = []
+    length = len(part.get("text", ""))
+    for annotation in part.get("annotations", ()):
+        if "start_index" in annotation:
+            start, end = sorted((annotation["start_index"] % (length + 1), annotation["end_index"] % (length + 1)))
+            annotation.update(start_index=start, end_index=end)
+        if "index" in annotation:
+            annotation["index"] %= length + 1
+    return part
+
+
+@st.composite
+def _responses(
+    draw: st.DrawFn,
+    finished: SearchStrategy[Item],
+    dialect: str,
+    types: tuple[str, ...],
+    endings: tuple[str, ...],
+    max_items: int,
+) -> Response:
+    settings = load_dialect(dialect)
+    ending = draw(st.sampled_from(endings))
+    items = draw(st.lists(finished, max_size=max_items - 1))
+    last_types = [name for name in types if _can_be(name, "incomplete")]
+    cut_off = ending != "completed" and bool(last_types)
+    last = output_items(types=last_types, dialect=dialect, status="incomplete") if cut_off else finished
+    # What a model thought comes before what it said.
+    items = sorted(items, key=lambda item: item["type"] != "reasoning")
+    items.append(draw(last))
+    if items[-1]["type"] == "reasoning" and not cut_off:
+        items.sort(key=lambda item: item["type"] != "reasoning")
+    for number, item in enumerate(items):
+        item["id"] = f"{item['id']}_{number:04}"
+        if "call_id" in item:
+            item["call_id"] = f"call_{number:04}"
+    response: Response = {
+        "id": "resp_0001",
+        "object": "response",
+        "created_at": draw(st.integers(1_700_000_000, 1_800_000_000)),
+        "model": "example-model",
+        "status": ending,
+        "output": items,
+        **{name: copy.deepcopy(_ECHO[name]) for name in settings.response["required"] if name in _ECHO},
+    }
+    if ending == "incomplete":
+        reasons = settings.response["incomplete_reasons"]
+        response["incomplete_details"] = {"reason": draw(st.sampled_from(reasons))}
+    if ending == "failed":
+        codes = settings.response["error_codes"] or ["server_error"]
+        response["error"] = {"code": draw(st.sampled_from(codes)), "message": "The model failed."}
+    # Drawn whether used or not, so that a failed response is no shorter than a completed one when shrinking.
+    tokens, seconds = draw(st.integers(1, 100)), draw(st.integers(0, 100))
+    if ending != "failed":
+        response["usage"] = _usage(tokens, tokens, reasoned=any(item["type"] == "reasoning" for item in items))
+    if ending == "completed" and settings.response["completed_at"]:
+        response["completed_at"] = response["created_at"] + seconds
+    return response
+
+
+def _can_be(type_: str, status: str) -> bool:
+    node = _output_nodes()[type_]
+    return any(status in _literals(item.node) for item in node.fields if item.name == "status")
+
+
+def _usage(input_tokens: int, output_tokens: int, *, reasoned: bool) -> dict[str, Any]:
+    return {
+        "input_tokens": input_tokens,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": output_tokens,
+        "output_tokens_details": {"reasoning_tokens": int(reasoned)},
+        "total_tokens": input_tokens + output_tokens,
+    }
+
+
+@st.composite
+def _streams(draw: st.DrawFn, whole: SearchStrategy[Response], dialect: str, extensions: bool) -> list[Event]:
+    response = draw(whole)
+
+    def cut(text: str) -> list[str]:
+        if len(text) < 2:
+            return [text] if text else []
+        places = sorted(draw(st.sets(st.integers(1, len(text) - 1), max_size=3)))
+        return [text[start:end] for start, end in zip([0, *places], [*places, len(text)], strict=True)]
+
+    events = unfold(
+        response,
+        dialect=dialect,
+        cut=cut,
+        pick=lambda names: draw(st.sampled_from(names)),
+        queued=draw(st.booleans()) and "queued" in load_dialect(dialect).response["statuses"],
+    )
+    if extensions:
+        for place in sorted(draw(st.lists(st.integers(1, len(events) - 1), max_size=3)), reverse=True):
+            events.insert(place, {"type": "example:ping"})
+        _number(events, load_dialect(dialect))
+    return events
+
+
+def _number(events: list[Event], dialect: Dialect) -> None:
+    for number, event in enumerate(events, dialect.stream["first_sequence_number"]):
+        event["sequence_number"] = number
+
+
+class _Unfolding:
+    """Takes one response apart."""
+
+    def __init__(self, dialect: Dialect, cut: Cut, pick: Callable[[list[str]], str]) -> None:
+        self._dialect = dialect
+        self._specs = dialect.events
+        self._cut = cut
+        self._pick = pick
+
+    def events(self, response: Response, queued: bool) -> Iterator[Event]:
+        found = [self._complete(event) for event in self._all(response, queued)]
+        _number(found, self._dialect)
+        yield from found
+
+    def _complete(self, event: Event) -> Event:
+        """Add fields that the dialect requires of the event and that say nothing here."""
+        spec = self._specs[event["type"]]
+        empty: dict[str, Any] = {"array": [], "string": "", "object": {}, "integer": 0}
+        missing = {name: empty[spec.types[name]] for name in spec.required if name not in event}
+        return copy.deepcopy({**event, **missing})
+
+    def _all(self, response: Response, queued: bool) -> Iterator[Event]:
+        early = {key: value for key, value in response.items() if key != "output"}
+        for name in ("usage", "error", "incomplete_details", "completed_at"):
+            if name in early:
+                early[name] = None
+        states = ["queued", "queued", "in_progress"] if queued else ["in_progress", "in_progress"]
+        names = ["created", "queued", "in_progress"] if queued else ["created", "in_progress"]
+        for name, state in zip(names, states, strict=True):
+            yield {"type": f"response.{name}", "response": {**early, "status": state, "output": []}}
+        for index, item in enumerate(response["output"]):
+            yield from self._item(index, item)
+        if response["status"] == "failed":
+            yield self._error(response["error"])
+        yield {"type": f"response.{response['status']}", "response": response}
+
+    def _error(self, error: dict[str, Any]) -> Event:
+        fields = {**error, "param": None}
+        if self._dialect.stream["error_event"] == "nested":
+            return {"type": "error", "error": {"type": "server_error", **fields}}
+        return {"type": "error", **fields}
+
+    def _item(self, index: int, item: Item) -> Iterator[Event]:
+        type_ = item["type"]
+        place = {"item_id": item["id"], "output_index": index}
+        own = self._families("item", type_)
+        fresh = copy.deepcopy(item)
+        if "status" in fresh:
+            fresh["status"] = "in_progress"
+        for name in _CONTAINERS:
+            if isinstance(fresh.get(name), list):
+                fresh[name] = []
+        for _, done in own:
+            fresh[done.field] = ""
+        yield {"type": "response.output_item.added", "output_index": index, "item": fresh}
+        before, between, after = self._progress(type_, item)
+        for name in before:
+            yield {"type": name, **place}
+        for name in between:
+            yield {"type": name, **place}
+        for container in ("summary", "content"):
+            for number, part in enumerate(item.get(container) or ()):
+                yield from self._part(container, number, part, place)
+        if own:
+            delta, done = own[0]
+            yield from self._text(delta, done, item.get(done.field) or "", place)
+        for name in after:
+            yield {"type": name, **place}
+        yield {"type": "response.output_item.done", "output_index": index, "item": item}
+
+    def _progress(self, type_: str, item: Item) -> tuple[list[str], list[str], list[str]]:
+        names = [spec.type for spec in self._specs.values() if spec.role == "progress" and spec.item == type_]
+        words = {name: name.rpartition(".")[2] for name in names}
+        before = [name for name in names if words[name] in _FIRST]
+        between = [name for name in names if words[name] not in (*_FIRST, *_LAST)]
+        # An item that was cut off came to no end of its own.
+        last = "failed" if item.get("status") == "failed" or item.get("error") else "completed"
+        after = [name for name in names if words[name] == last and item.get("status") != "incomplete"]
+        return before, between, after
+
+    def _part(self, container: str, number: int, part: Item, place: dict[str, Any]) -> Iterator[Event]:
+        families = self._families(container, part["type"])
+        spot = {**place, f"{container}_index": number}
+        opening = self._pick(self._openings(container, part["type"]))
+        fresh = copy.deepcopy(part)
+        for _, done in families[:1]:
+            fresh[done.field] = ""
+        for name in ("annotations", "logprobs"):
+            if name in fresh:
+                fresh[name] = []
+        yield {"type": opening, **spot, "part": fresh}
+        if families:
+            name = self._pick([delta.type for delta, _ in families])
+            delta, done = next(pair for pair in families if pair[0].type == name)
+            yield from self._text(delta, done, part.get(done.field) or "", spot)
+        for position, annotation in enumerate(part.get("annotations") or ()):
+            yield {
+                "type": "response.output_text.annotation.added",
+                **spot,
+                "annotation_index": position,
+                "annotation": annotation,
+            }
+        yield {"type": opening.removesuffix("added") + "done", **spot, "part": part}
+
+    def _openings(self, container: str, part_type: str) -> list[str]:
+        """Return the event types that announce such a part; reasoning has event types of its own in some dialects."""
+        names = [s.type for s in self._specs.values() if s.role == "part.added" and s.container == container]
+        special = [name for name in names if "reasoning" in name]
+        plain = [name for name in names if name not in special]
+        return names if part_type.startswith("reasoning") else plain or names
+
+    def _families(self, container: str, part_type: str) -> list[tuple[EventSpec, EventSpec]]:
+        """Return the pairs of delta and done events that carry such a text."""
+        fitting = [s for s in self._specs.values() if s.container == container and s.part == part_type]
+        closing = {s.type.removesuffix(".done"): s for s in fitting if s.role == "done"}
+        return [(s, closing[s.type.removesuffix(".delta")]) for s in fitting if s.role == "delta"]
+
+    def _text(self, delta: EventSpec, done: EventSpec, text: str, spot: dict[str, Any]) -> Iterator[Event]:
+        for piece in self._cut(text):
+            yield {"type": delta.type, **spot, "delta": piece}
+        yield {"type": done.type, **spot, done.field: text}

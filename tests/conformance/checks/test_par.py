@@ -1,0 +1,148 @@
+"""Parameters: what shows that one has its effect, and when nothing can be shown."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rejoinder.conformance.judge import judge
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.verdict import Status, Verdict
+
+
+def told(
+    role: str,
+    text: str = "Hi.",
+    *,
+    status: int = 200,
+    tags: tuple[str, ...] = (),
+    cached: int = 0,
+    method: str = "POST",
+    path: str = "/v1/responses",
+    id: str = "r",
+    fields: dict[str, Any] | None = None,
+    **request: Any,
+) -> Exchange:
+    part = {"type": "output_text", "text": text, "annotations": []}
+    message = {"type": "message", "id": "m", "role": "assistant", "content": [part]}
+    usage = {"input_tokens": 99, "input_tokens_details": {"cached_tokens": cached}, "output_tokens": 1}
+    response = {"id": id, "object": "response", "status": "completed", "output": [message], "usage": usage}
+    reply = {**response, **(fields or {})} if status == 200 else {"error": {"message": "No."}}
+    return Exchange(
+        id=role,
+        request=Request(method, path, (), json.dumps({"input": "?", **request}).encode()),
+        outcome=Outcome.COMPLETE,
+        status=status,
+        headers=(("content-type", "application/json"),),
+        chunks=(Chunk(0.0, json.dumps(reply).encode()),),
+        case="c",
+        role=role,
+        tags=tags,
+    )
+
+
+def verdict(rule: str, *exchanges: Exchange) -> Verdict:
+    [found] = judge(exchanges, "northstar", select=rule)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("status", "identity", "after", "found"),
+    [
+        (400, "", "Hi.", Status.PASS),
+        (200, "fresh", "Hi.", Status.PASS),
+        (200, "name", "Hi.", Status.FAIL),
+        (200, "fresh", "Other.", Status.FAIL),
+        (500, "", "Hi.", Status.FAIL),
+        (429, "", "Hi.", Status.NOT_APPLICABLE),
+    ],
+)
+def test_a_taken_request_id(status: int, identity: str, after: str, found: Status) -> None:
+    exchanges = [
+        told("first", id="name", request_id="name"),
+        told("get", method="GET", path="/v1/responses/name", id="name"),
+        told("second", status=status, id=identity, tags=("taken",), request_id="name"),
+        told("get-after", after, method="GET", path="/v1/responses/name", id="name"),
+    ]
+    assert verdict("PAR-01", *exchanges).status is found
+    assert verdict("RSP-02", *exchanges).status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    ("again", "salted", "found"),
+    [(64, 0, Status.PASS), (64, 64, Status.FAIL), (0, 0, Status.NOT_APPLICABLE)],
+)
+def test_a_fresh_salt_finds_nothing(again: int, salted: int, found: Status) -> None:
+    exchanges = told("once"), told("again", cached=again), told("salted", cached=salted, cache_salt="s")
+    assert verdict("PAR-02", *exchanges).status is found
+
+
+@pytest.mark.parametrize(
+    ("plain", "salted", "found"),
+    [
+        (("A", "A"), ("A", "A"), Status.PASS),
+        (("A", "A"), ("B", "A"), Status.PASS),
+        (("A", "A"), ("B", "B"), Status.WARN),
+        (("A", "B"), ("C", "C"), Status.DECLINED),
+    ],
+)
+def test_salts_change_no_answer(plain: tuple[str, str], salted: tuple[str, str], found: Status) -> None:
+    roles = ("once", "again", "salted", "salted-otherwise")
+    exchanges = [told(role, text) for role, text in zip(roles, (*plain, *salted), strict=True)]
+    assert verdict("PAR-03", *exchanges).status is found
+
+
+@pytest.mark.parametrize(
+    ("sure", "greedy", "pushed", "found"),
+    [
+        ("AAA", "AAA", "B", Status.PASS),
+        ("AAA", "BBB", "C", Status.PASS),
+        ("AAA", "ABA", "C", Status.WARN),
+        ("AAA", "AAA", "A", Status.WARN),
+        ("ABA", "CDE", "A", Status.DECLINED),
+    ],
+)
+def test_sampling_parameters_have_their_effect(sure: str, greedy: str, pushed: str, found: Status) -> None:
+    answers = {f"sure-{n}": text for n, text in enumerate(sure, 1)}
+    answers |= {f"greedy-{n}": text for n, text in enumerate(greedy, 1)} | {"pushed": pushed}
+    assert verdict("ERR-08", *(told(role, text) for role, text in answers.items())).status is found
+
+
+@pytest.mark.parametrize(
+    ("text", "request_fields", "found"),
+    [
+        ("Hi.", {}, Status.PASS),
+        ("Hi.<|im_end|>", {}, Status.WARN),
+        ("Hi.</s>\n", {}, Status.WARN),
+        ("<|im_end|> ends a turn.", {}, Status.PASS),
+        ("Hi.<|im_end|>", {"skip_special_tokens": False}, Status.NOT_APPLICABLE),
+        ("Hi.<|im_end|>", {"input": "Say Hi.<|im_end|>"}, Status.PASS),
+    ],
+)
+def test_end_marks(text: str, request_fields: dict[str, Any], found: Status) -> None:
+    assert verdict("PAR-04", told("plain", text, **request_fields)).status is found
+
+
+def test_large_errors_are_told() -> None:
+    small = told("plain", status=400)
+    assert verdict("ERR-10", small).status is Status.PASS
+    body = b'{"error": {"message": "%b"}}' % (b"x" * 9000)
+    large = replace(small, chunks=(Chunk(0.0, body),))
+    assert verdict("ERR-10", large).status is Status.WARN
+
+
+@pytest.mark.parametrize(
+    ("back", "found"),
+    [
+        ([{"type": "web_search_preview"}], Status.PASS),
+        ([{"type": "web_search"}], Status.PASS),
+        ([], Status.PASS),
+        ([{"type": "function", "name": "web_search"}], Status.FAIL),
+    ],
+)
+def test_hosted_tools_stay_hosted(back: list[dict[str, Any]], found: Status) -> None:
+    exchange = told("plain", fields={"tools": back}, tools=[{"type": "web_search_preview"}])
+    assert verdict("ECH-01", exchange).status is found

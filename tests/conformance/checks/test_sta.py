@@ -1,0 +1,238 @@
+"""State: what a retrieve that is not there proves, ids that never were, and models that cannot repeat a word."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rejoinder.conformance.judge import judge
+from rejoinder.conformance.running.cases import CaseContext, sta
+from rejoinder.conformance.running.cases.sta import other_id
+from rejoinder.conformance.running.in_process import ManualClock, run_in_process
+from rejoinder.conformance.running.plan import Plan
+from rejoinder.contract import load_dialect
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.verdict import Status, Verdict
+from rejoinder.sandbox import Sandbox
+from rejoinder.wire.target import Target
+
+Change = Callable[[Exchange], Exchange]
+
+
+def answer(status: int, body: Any, request: Request, **fields: Any) -> Exchange:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Exchange("x", request, Outcome.COMPLETE, status, (), (Chunk(0.0, data),), **fields)
+
+
+def played(case: str, change: Change = lambda exchange: exchange, dialect: str = "northstar") -> list[Exchange]:
+    """Return what a clean sandbox answers to one case, every exchange changed."""
+    found = tuple(found for found in sta.cases(CaseContext(load_dialect(dialect)), "full") if found.id == case)
+    clock, target = ManualClock(), Target("http://sandbox/v1/responses", dialect=dialect)
+    batches = run_in_process(Plan("test", found), Sandbox(dialect, clock=clock), target, clock)
+    return [change(exchange) for batch in batches for exchange in batch]
+
+
+def verdict(rule: str, exchanges: list[Exchange], dialect: str = "northstar") -> Verdict:
+    [found] = judge(exchanges, dialect, select=rule)
+    return found
+
+
+def refusing(status: int, body: Any = None) -> Change:
+    """Answer whatever is no create with a refusal."""
+    refusal = {"error": {"type": "t", "message": "No.", "param": None, "code": None}} if body is None else body
+
+    def change(exchange: Exchange) -> Exchange:
+        if exchange.request.path.endswith("/responses"):
+            return exchange
+        return answer(status, refusal, exchange.request, case=exchange.case, role=exchange.role)
+
+    return change
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+@pytest.mark.parametrize("case", ["state.streamed", "state.unknown", "state.deleted", "state.input-items"])
+def test_an_endpoint_with_create_alone_breaks_nothing(case: str, status: int) -> None:
+    for found in judge(played(case, refusing(status)), "northstar", select="STA-*,ACC-13,BGR-*"):
+        assert found.status in (Status.NOT_APPLICABLE, Status.DECLINED), found.rule
+
+
+def test_a_retrieve_that_answers_otherwise_is_told() -> None:
+    assert verdict("STA-01", played("state.stored", refusing(500))).status is Status.FAIL
+    [page] = verdict("STA-01", played("state.stored", refusing(200, b"<h1>Maintenance</h1>"))).findings
+    assert page.evidence.kind == "body"
+
+
+def test_a_response_that_says_it_is_not_stored_need_not_be_there() -> None:
+    def change(exchange: Exchange) -> Exchange:
+        if exchange.role == "streamed":
+            body = exchange.body.replace(b'"store":true', b'"store":false')
+            return Exchange(
+                exchange.id,
+                exchange.request,
+                exchange.outcome,
+                200,
+                exchange.headers,
+                (Chunk(0.0, body),),
+                exchange.case,
+                exchange.role,
+            )
+        if exchange.role == "get-streamed":
+            return refusing(404)(exchange)
+        return exchange
+
+    assert verdict("STA-01", played("state.streamed", change)).status is Status.PASS
+
+
+def test_delete_and_cancel_may_be_lacking() -> None:
+    def change(exchange: Exchange) -> Exchange:
+        return refusing(405)(exchange) if exchange.role in ("delete-unknown", "cancel-unknown") else exchange
+
+    assert verdict("STA-02", played("state.unknown", change)).status is Status.PASS
+
+
+def saying(**texts: str) -> Change:
+    """Let the model say other texts in some roles."""
+
+    def change(exchange: Exchange) -> Exchange:
+        text = texts.get(exchange.role.replace("-", "_"))
+        if text is None or exchange.request.path != "/v1/responses":
+            return exchange
+        body = exchange.json() or {"id": "r", "object": "response", "status": "completed", "model": "m"}
+        part = {"type": "output_text", "text": text, "annotations": []}
+        body["output"] = [{"type": "message", "id": "m", "status": "completed", "role": "assistant", "content": [part]}]
+        return answer(200, body, exchange.request, case=exchange.case, role=exchange.role)
+
+    return change
+
+
+def test_a_model_that_cannot_repeat_a_word_declines() -> None:
+    deaf = saying(inline="I cannot say.", chained="I cannot say.", third="I cannot say.")
+    found = verdict("STA-08", played("state.memory-string", deaf))
+    assert found.status is Status.DECLINED
+    assert "did not repeat" in found.reason
+    mute = saying(grandchild="NONE", sibling="NONE")
+    assert verdict("STA-09", played("state.siblings", mute)).status is Status.DECLINED
+
+
+def test_a_miss_counts_only_when_it_happens_twice() -> None:
+    # The sandbox remembers, so the question is not asked again, and one odd answer proves nothing.
+    assert verdict("STA-08", played("state.memory-string", saying(chained="What?"))).status is Status.PASS
+
+
+def test_the_order_of_turns_is_looked_at() -> None:
+    def backwards(exchange: Exchange) -> Exchange:
+        if exchange.role != "chained":
+            return exchange
+        words = [word for word in exchange.body.decode().replace(".", " ").split() if "-" in word]
+        first = next(word for word in words if word.startswith("quartz-"))
+        second = next(word for word in words if word.startswith("saffron-"))
+        return saying(chained=f"{second}, {first}")(exchange)
+
+    [finding] = verdict("STA-08", played("state.memory-string", backwards)).findings
+    assert finding.evidence.kind == "order"
+
+
+@pytest.mark.parametrize("identity", ["resp_0a1b2c3d4e5f", "r", "", "resp_ABCXYZ-09", "caresp_zzzzzz", "Grüße"])
+def test_an_unknown_id_has_the_form_of_a_known_one(identity: str) -> None:
+    other = other_id(identity)
+    assert len(other) == len(identity)
+    assert other[:-6] == identity[:-6]
+    assert (other != identity) == any(char.isascii() and char.isalnum() for char in identity[-6:])
+    for before, after in zip(identity, other, strict=True):
+        assert (before.isdigit(), before.islower(), before.isupper()) == (
+            after.isdigit(),
+            after.islower(),
+            after.isupper(),
+        )
+
+
+# Continuing
+
+
+def refusing_roles(status: int, *prefixes: str) -> Change:
+    """Answer what goes under roles that begin so with a refusal."""
+
+    def change(exchange: Exchange) -> Exchange:
+        if not exchange.role.startswith(prefixes):
+            return exchange
+        return answer(status, {"error": {"message": "No."}}, exchange.request, case=exchange.case, role=exchange.role)
+
+    return change
+
+
+def test_an_endpoint_without_chains_is_not_blamed_for_them() -> None:
+    exchanges = played("state.continued", refusing_roles(400, "next-", "late-"))
+    assert verdict("STA-15", exchanges).status is Status.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_one_sort_of_response_that_cannot_be_continued_is_told(status: int) -> None:
+    exchanges = played("state.continued", refusing_roles(status, "next-cut", "late-cut"))
+    assert [finding.evidence.kind for finding in verdict("STA-15", exchanges).findings] == ["cut"]
+
+
+@pytest.mark.parametrize("status", [401, 429, 503])
+def test_a_busy_endpoint_continues_later(status: int) -> None:
+    assert verdict("STA-15", played("state.continued", refusing_roles(status, "next-cut"))).status is Status.PASS
+
+
+def test_an_endpoint_that_takes_any_id_shows_nothing_of_unstored_ones() -> None:
+    def change(exchange: Exchange) -> Exchange:
+        if exchange.role not in ("unknown", "next-unstored"):
+            return exchange
+        body = {"id": "r", "object": "response", "status": "completed", "output": []}
+        return answer(200, body, exchange.request, case=exchange.case, role=exchange.role)
+
+    assert verdict("STA-14", played("state.continued", change)).status is Status.NOT_APPLICABLE
+
+
+def test_pages_that_never_say_there_are_more_are_told_once() -> None:
+    def change(exchange: Exchange) -> Exchange:
+        page = exchange.json()
+        if exchange.role != "page":
+            return exchange
+        return answer(200, {**page, "has_more": False}, exchange.request, case=exchange.case, role=exchange.role)
+
+    [finding] = verdict("STA-05", played("state.input-items", change)).findings
+    assert finding.evidence.kind == "more"
+
+
+# Tenants
+
+
+def theirs(status: int, body: Any, *roles: str) -> list[Exchange]:
+    """Return what a clean sandbox answers to two tenants, with another answer to the second one in some roles."""
+    [case] = [case for case in sta.cases(CaseContext(load_dialect("northstar")), "full") if case.id == "state.tenants"]
+    clock, target = ManualClock(), Target("http://sandbox/v1/responses", second_key="theirs")
+    batches = run_in_process(Plan("test", (case,)), Sandbox(clock=clock), target, clock)
+    return [
+        answer(status, body, exchange.request, case=exchange.case, role=exchange.role, tags=exchange.tags)
+        if exchange.role in roles
+        else exchange
+        for batch in batches
+        for exchange in batch
+    ]
+
+
+def test_two_tenants_are_strangers_on_a_clean_endpoint() -> None:
+    assert verdict("STA-11", theirs(200, {})).status is Status.PASS
+
+
+def test_a_second_key_that_is_not_good_shows_nothing() -> None:
+    assert verdict("STA-11", theirs(401, {}, "theirs")).status is Status.NOT_APPLICABLE
+
+
+def test_without_a_second_key_nothing_is_asked() -> None:
+    assert played("state.tenants") == []
+
+
+def test_a_delete_that_says_yes_and_deletes_nothing_is_no_leak() -> None:
+    assert verdict("STA-11", theirs(200, {"deleted": True}, "their-delete")).status is Status.PASS
+
+
+def test_a_server_error_for_a_stranger_is_told() -> None:
+    [finding] = verdict("STA-11", theirs(500, {}, "their-get")).findings
+    assert finding.evidence.kind == "their-get 5xx"

@@ -1,0 +1,150 @@
+"""Tools, formats and logprobs: what binds, what excuses, and what a model may decline."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from rejoinder.conformance.judge import judge
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.verdict import Status, Verdict
+
+WEATHER = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
+CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "get_weather", "arguments": "{}"}
+TEXT = {"type": "message", "id": "m", "role": "assistant", "content": [{"type": "output_text", "text": "Hi."}]}
+
+
+def replied(
+    request: dict[str, Any],
+    output: list[dict[str, Any]],
+    *,
+    status: int = 200,
+    tags: tuple[str, ...] = (),
+    **fields: Any,
+) -> Exchange:
+    response = {"id": "r", "object": "response", "status": "completed", "output": output, **fields}
+    body = response if status == 200 else {"error": {"message": "No."}}
+    return Exchange(
+        id="x",
+        request=Request("POST", "/v1/responses", (), json.dumps({"input": "Hi", **request}).encode()),
+        outcome=Outcome.COMPLETE,
+        status=status,
+        headers=(("content-type", "application/json"),),
+        chunks=(Chunk(0.0, json.dumps(body).encode()),),
+        case="c",
+        role="plain",
+        tags=tags,
+    )
+
+
+def verdict(rule: str, *exchanges: Exchange) -> Verdict:
+    [found] = judge(exchanges, "northstar", select=rule)
+    return found
+
+
+NAMED = {"type": "function", "name": "get_weather"}
+ALLOWED = {"type": "allowed_tools", "mode": "required", "tools": [NAMED]}
+
+
+@pytest.mark.parametrize(
+    ("choice", "output", "status"),
+    [
+        ("none", [CALL], Status.FAIL),
+        ("none", [TEXT], Status.PASS),
+        ("auto", [TEXT], Status.NOT_APPLICABLE),
+        ("required", [TEXT], Status.FAIL),
+        ("required", [TEXT, CALL], Status.PASS),
+        (NAMED, [TEXT], Status.FAIL),
+        (NAMED, [CALL], Status.PASS),
+        (NAMED, [{**CALL, "name": "get_time"}], Status.FAIL),
+        (ALLOWED, [TEXT], Status.FAIL),
+        (ALLOWED, [CALL], Status.PASS),
+        # What is not declared cannot be called; TOL-10 speaks of that.
+        ({"type": "function", "name": "other"}, [TEXT], Status.NOT_APPLICABLE),
+    ],
+)
+def test_tool_choice_binds(choice: Any, output: list[dict[str, Any]], status: Status) -> None:
+    assert verdict("TOL-01", replied({"tools": [WEATHER], "tool_choice": choice}, output)).status is status
+
+
+def test_a_missing_call_has_excuses() -> None:
+    asked = {"tools": [WEATHER], "tool_choice": "required", "max_output_tokens": 16}
+    cut = replied(asked, [TEXT], usage={"output_tokens": 16})
+    empty = replied(asked, [])
+    refusal = replied(asked, [{**TEXT, "content": [{"type": "refusal", "refusal": "No."}]}])
+    hosted = replied({**asked, "tools": [WEATHER, {"type": "web_search_preview"}]}, [TEXT])
+    for excused in (cut, refusal, hosted):
+        assert verdict("TOL-01", excused).status is Status.NOT_APPLICABLE
+    assert verdict("TOL-01", empty).status is Status.FAIL
+
+
+def test_calls_that_the_server_answers_itself_need_not_be_declared() -> None:
+    inner = [{**CALL, "name": "search"}, {"type": "function_call_output", "call_id": "call_1", "output": "x"}, TEXT]
+    assert verdict("TOL-04", replied({"tools": [WEATHER]}, inner)).status is Status.NOT_APPLICABLE
+    assert verdict("TOL-04", replied({"tools": [WEATHER]}, inner[:1])).status is Status.FAIL
+
+
+@pytest.mark.parametrize(
+    ("identity", "status"),
+    [("c" * 64, Status.PASS), ("c" * 65, Status.FAIL), ("", Status.FAIL), (None, Status.FAIL), (7, Status.FAIL)],
+)
+def test_call_ids(identity: Any, status: Status) -> None:
+    assert verdict("TOL-05", replied({}, [{**CALL, "call_id": identity}])).status is status
+
+
+def test_call_ids_are_unique_in_their_response() -> None:
+    assert verdict("TOL-05", replied({}, [CALL, CALL])).status is Status.FAIL
+    assert verdict("TOL-05", replied({}, [CALL]), replied({}, [CALL])).status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    ("status", "found"),
+    [(400, Status.PASS), (422, Status.PASS), (200, Status.WARN), (500, Status.WARN), (503, Status.NOT_APPLICABLE)],
+)
+def test_what_must_be_refused(status: int, found: Status) -> None:
+    asked = {"tools": [WEATHER], "tool_choice": {"type": "function", "name": "other"}}
+    assert verdict("TOL-10", replied(asked, [], status=status, tags=("TOL-10",))).status is found
+
+
+SHAPE = {"type": "json_schema", "name": "n", "strict": True, "schema": {"type": "object", "required": ["a"]}}
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "status"),
+    [
+        ('{"a": 1}', SHAPE, Status.PASS),
+        ('{"b": 1}', SHAPE, Status.FAIL),
+        ("Once upon a time", SHAPE, Status.FAIL),
+        ("Once upon a time", {**SHAPE, "strict": False}, Status.NOT_APPLICABLE),
+        ("[" * 100_000, SHAPE, Status.FAIL),
+        ('{"b": 1}', {**SHAPE, "schema": {"$ref": "https://example.org/schema"}}, Status.PASS),
+        ('{"b": 1}', {**SHAPE, "schema": {"type": "no such type"}}, Status.PASS),
+    ],
+)
+def test_text_fits_its_schema(text: str, shape: dict[str, Any], status: Status) -> None:
+    message = {**TEXT, "content": [{"type": "output_text", "text": text}]}
+    assert verdict("ACC-15", replied({"text": {"format": shape}}, [message])).status is status
+
+
+@pytest.mark.parametrize(("arguments", "status"), [("{}", Status.PASS), ("", Status.FAIL), ('{"a":', Status.FAIL)])
+def test_arguments_are_json(arguments: str, status: Status) -> None:
+    assert verdict("ACC-16", replied({"tools": [WEATHER]}, [{**CALL, "arguments": arguments}])).status is status
+
+
+def test_cut_arguments_are_no_json_and_break_nothing() -> None:
+    cut = replied({"max_output_tokens": 4}, [{**CALL, "arguments": '{"a":'}], usage={"output_tokens": 4})
+    assert verdict("ACC-16", cut).status is Status.NOT_APPLICABLE
+
+
+def test_tokens_that_are_not_shown_may_stand_around_the_text() -> None:
+    def entry(text: str) -> dict[str, Any]:
+        return {"token": text, "bytes": list(text.encode()), "logprob": -0.1, "top_logprobs": []}
+
+    def part(*tokens: str) -> dict[str, Any]:
+        shown = {"type": "output_text", "text": "Hi.", "logprobs": [entry(token) for token in tokens]}
+        return {**TEXT, "content": [shown]}
+
+    assert verdict("ACC-10", replied({}, [part("<start>", "Hi", ".", "<end>")])).status is Status.PASS
+    assert verdict("ACC-10", replied({}, [part("Hi", "!")])).status is Status.WARN

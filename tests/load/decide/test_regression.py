@@ -1,0 +1,261 @@
+"""The gate on change: what it asks for, how sure it is, and what it makes of repeats."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rejoinder.errors import RejoinderError, UsageError
+from rejoinder.load.decide.regression import describe, judge, order, parse_change, permutation_p, read_repeats
+from rejoinder.load.decide.repetitions import run_in_turns, run_repeats
+from rejoinder.load.run import LoadResult, Sink
+from rejoinder.load.settings import LoadSettings
+from rejoinder.model.exchange import Exchange
+from rejoinder.model.histogram import Histogram
+from rejoinder.model.runfile import RunWriter, line_is_valid, read_run
+from rejoinder.sandbox import Sandbox
+from rejoinder.sandbox import running as serving
+
+SETTINGS = LoadSettings(url="http://new", concurrency=1)
+LIMIT = parse_change("ttft:p99<+10%")
+RATE = parse_change("tokens>-5%")
+
+
+@pytest.mark.parametrize(
+    ("text", "figure", "limit"),
+    [
+        ("ttft:p99<+10%", "ttft:p99", 0.1),
+        (" gap : median <= +2.5 % ", "itl:p50", 0.025),
+        ("e2e:mean<+0%", "e2e:mean", 0.0),
+        ("throughput>-5%", "output_tokens", -0.05),
+        ("goodput>=-1%", "goodput", -0.01),
+        ("requests>-0%", "requests", 0.0),
+    ],
+)
+def test_limits_are_understood(text: str, figure: str, limit: float) -> None:
+    change = parse_change(text)
+    assert (change.figure, change.limit) == (figure, limit)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ttft:p99<10%", "no limit of a change"),
+        ("ttft:p99<300ms", "no limit of a change"),
+        ("tftt:p99<+10%", "Did you mean ttft"),
+        ("error<+1%", "names no figure"),
+        ("ttft<+10%", "needs a percentile"),
+        ("ttft:p101<+10%", "p101"),
+        ("ttft:p99>-10%", "wrong way"),
+        ("ttft:p99<-10%", "wrong way"),
+        ("output_tokens<+10%", "wrong way"),
+        ("output_tokens>-100%", "wrong way"),
+        ("requests:p50>-10%", "one number"),
+    ],
+)
+def test_what_is_no_limit_is_told(text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_change(text)
+    assert message in str(caught.value)
+
+
+def sides(before: list[float], after: list[float], figure: str = "ttft:p99") -> list[list[dict[str, float]]]:
+    return [[{figure: value} for value in side] for side in (before, after)]
+
+
+STEADY = [1.0, 1.01, 0.99, 1.0, 1.02]
+WILD = [1.0, 2.0, 0.5, 1.5, 0.7]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        (STEADY, [1.3, 1.31, 1.28, 1.33, 1.3], "worse"),
+        (STEADY, [1.05, 1.06, 1.07, 1.06, 1.05], "kept"),
+        (STEADY, [1.0, 1.01, 0.995, 1.0, 1.02], "kept"),
+        (STEADY, [0.8, 0.81, 0.79, 0.8, 0.82], "better"),
+        # Beyond the limit, but so are the repeats among each other.
+        (WILD, [1.3, 2.6, 0.6, 2.0, 0.9], "unclear"),
+        # Within the limit, but a change beyond it cannot be excluded.
+        (WILD, WILD, "unclear"),
+        # Seemingly better; not beyond doubt.
+        (WILD, [0.9, 1.9, 0.4, 1.4, 0.6], "unclear"),
+        ([1.0, 1.0], [9.0, 9.0], "unclear"),
+        ([1.0, 1.0, 1.0], [9.0, 9.0, 9.0], "worse"),
+        ([1.0, 1.0, 1.0], [1.0, 1.0, 1.0], "kept"),
+    ],
+)
+def test_a_change_is_worse_only_beyond_limit_and_doubt(before: list[float], after: list[float], verdict: str) -> None:
+    inverse = [[1 / value for value in side] for side in (before, after)]
+    for change, (old, new) in (
+        (LIMIT, sides(before, after)),
+        (parse_change("output_tokens>-9.0909090909%"), sides(*inverse, "output_tokens")),
+    ):
+        result = judge(change, old, new)
+        assert result["verdict"] == verdict
+        assert result["met"] == (verdict != "worse")
+        assert json.loads(json.dumps(result)) == result
+        assert change.text in describe(result)
+        assert ("cannot tell" in describe(result)) == (verdict == "unclear")
+
+
+def test_an_endpoint_that_answers_no_more_is_worse() -> None:
+    old, _ = sides([1.0] * 5, [])
+    assert judge(LIMIT, old, [{}] * 5)["verdict"] == "worse"
+    assert judge(LIMIT, old, [{"ttft:p99": 1.0}, {}, {}, {}, {}])["verdict"] == "unclear"
+    assert judge(RATE, *sides([5.0] * 5, [0.0] * 5, "output_tokens"))["verdict"] == "worse"
+
+
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=8), st.integers(1, 7))
+def test_p_is_the_share_of_all_ways_to_deal_the_values_out(values: list[int], size: int) -> None:
+    size = min(size, len(values) - 1)
+    first, second = values[size:], values[:size]
+    ways = list(itertools.combinations(range(len(values)), size))
+    as_far = sum(sum(values[index] for index in way) >= sum(second) for way in ways)
+    assert permutation_p(first, second) == pytest.approx(as_far / len(ways))
+
+
+def test_chance_alone_is_called_worse_rarely() -> None:
+    dice = random.Random(3)
+    verdicts = [
+        judge(parse_change("ttft:p99<+0%"), *sides(*([dice.lognormvariate(0, 0.3) for _ in range(5)] for _ in "ab")))
+        for _ in range(600)
+    ]
+    assert 0.02 < sum(result["verdict"] == "worse" for result in verdicts) / 600 < 0.075
+
+
+def test_many_repeats_are_sampled() -> None:
+    dice = random.Random(4)
+    first = [dice.gauss(0, 1) for _ in range(30)]
+    second = [dice.gauss(0.5, 1) for _ in range(30)]
+    spread = math.sqrt(2 / 30)
+    apart = sum(second) / 30 - sum(first) / 30
+    assert permutation_p(first, second) == pytest.approx(math.erfc(apart / spread / math.sqrt(2)) / 2, abs=0.02)
+
+
+@given(st.integers(1, 12))
+def test_a_steady_drift_is_the_same_on_both_sides(pairs: int) -> None:
+    places: dict[str, list[int]] = {"endpoint": [], "against": []}
+    for place, (number, side) in enumerate(order(2 * pairs, True)):
+        assert number == len(places[side])
+        places[side].append(place)
+    assert sum(places["endpoint"]) == sum(places["against"])
+    assert [side for _, side in order(pairs, False)] == ["endpoint"] * pairs
+
+
+class Memory:
+    """A run file in memory."""
+
+    def __init__(self) -> None:
+        self.samples: list[tuple[str, dict[str, Any]]] = []
+
+    def sample(self, what: str, **fields: Any) -> None:
+        assert line_is_valid({"kind": "sample", "what": what, **fields})
+        self.samples.append((what, fields))
+
+    def exchange(self, _: Exchange) -> None:
+        raise AssertionError
+
+
+def runner(times: dict[str, list[float]], fail_at: int = 99, stop_at: int = 99, bound_at: int = 99) -> Any:
+    """Return a runner whose n-th repeat of an endpoint has the n-th of its times to the first token."""
+    calls = itertools.count()
+
+    def run(settings: LoadSettings, sink: Sink) -> LoadResult:
+        call = next(calls)
+        if call >= fail_at:
+            raise RejoinderError("The generator broke.")
+        value = times[settings.url][settings.seed]
+        histogram = Histogram()
+        histogram.add(value)
+        slo = {"text": "ttft:p50<2s", "metric": "ttft", "statistic": "p50", "met": value < 2, "value": value, "n": 1}
+        load = {
+            "rates": {"ok_per_s": 1 / value, "ok_output_tokens_per_s": 5 / value},
+            "self_check": {"verdict": "CLIENT-BOUND" if call == bound_at else "VALID", "reasons": []},
+            "good": 1,
+            "slos": [slo],
+        }
+        sink.sample("second", t=0, value=value)
+        histograms = {"ttft_ok": histogram, "e2e_ok": histogram}
+        return LoadResult(1, {"ok": 1}, histograms, load, interrupted=call >= stop_at)
+
+    return run
+
+
+def test_repeats_are_written_as_they_end_and_judged() -> None:
+    memory = Memory()
+    times = {"http://new": [1.5, 1.6, 1.5, 3.0, 1.5], "http://old": [1.0, 1.1, 1.0, 1.05, 1.0]}
+    against = LoadSettings(url="http://old", concurrency=1)
+    result = run_in_turns(SETTINGS, memory, runner(times), 5, against, changes=[LIMIT, RATE])
+    whats = [what for what, _ in memory.samples]
+    assert whats == ["step"] * 10 + ["second", "load"]
+    assert [fields["of"][0] for what, fields in memory.samples if what == "step"] == list("eaaeeaaeea")
+    assert memory.samples[-2][1]["value"] == 1.5  # of the repeat in the middle
+    assert [change["verdict"] for change in result.load["changes"]] == ["worse", "worse"]
+    assert result.missed == ["ttft:p99<+10%", "tokens>-5%"]
+    (slo,) = result.load["slos"]
+    assert (slo["met"], slo["repeats_met"], slo["value"]) == (True, 4, 1.5)
+
+
+def test_what_ends_repeats_early_loses_none() -> None:
+    times = {"http://new": [1.0] * 9}
+    stopped = run_in_turns(SETTINGS, Memory(), runner(times, stop_at=1), 5)
+    assert (stopped.interrupted, len(stopped.load["repeats"])) == (True, 2)
+    memory = Memory()
+    broken = run_in_turns(
+        SETTINGS, memory, runner(times, fail_at=2), 5, baseline=[{"ttft:p99": 1.0}] * 5, changes=[LIMIT]
+    )
+    assert len(broken.load["repeats"]) == 2
+    assert broken.load["changes"][0]["verdict"] == "unclear"
+    assert "The generator broke." in broken.warnings[0]
+    assert memory.samples[-1][0] == "load"
+    with pytest.raises(RejoinderError, match="broke"):
+        run_in_turns(SETTINGS, Memory(), runner(times, fail_at=0), 5)
+
+
+def test_one_repeat_at_the_generators_limit_is_said_of_all() -> None:
+    result = run_in_turns(SETTINGS, Memory(), runner({"http://new": [1.0, 2.0, 3.0]}, bound_at=2), 3)
+    assert result.verdict == "CLIENT-BOUND"
+    assert result.load["self_check"]["reasons"] == ["repeat 3 of the endpoint was CLIENT-BOUND"]
+
+
+def write(path: Path, **load: Any) -> Path:
+    with RunWriter(path) as writer:
+        target = {"url": "http://h", "model": "m", "dialect": "northstar"}
+        writer.header(started_at=0.0, tool={"rejoinder": "0", "python": "3"}, command=[], target=target)
+        writer.sample("load", **load)
+    return path
+
+
+def test_a_baseline_needs_repeats(tmp_path: Path) -> None:
+    line = {"of": "endpoint", "figures": {"ttft:p99": 1.0}}
+    enough = write(tmp_path / "a", repeats=[line] * 3 + [{**line, "of": "against"}])
+    assert read_repeats(enough) == [line["figures"]] * 3
+    for repeats in ([line] * 2, "none", [1, None, {}, line, line]):
+        with pytest.raises(UsageError, match="--repeats 5"):
+            read_repeats(write(tmp_path / "b", repeats=repeats))
+
+
+def test_two_endpoints_in_turns(tmp_path: Path) -> None:
+    slow, fast = Sandbox(token_delay=0.02, min_tokens=8), Sandbox(token_delay=0.002, min_tokens=8)
+    with serving(slow) as first, serving(fast) as second, RunWriter(tmp_path / "run.ndjson") as writer:
+        target = {"url": first, "model": "m", "dialect": "northstar"}
+        writer.header(started_at=0.0, tool={"rejoinder": "0", "python": "3"}, command=[], target=target)
+        settings = LoadSettings(url=first, model="parrot", concurrency=1, duration=0.4)
+        other = LoadSettings(url=second, model="parrot", concurrency=1, duration=0.4)
+        changes = [parse_change("e2e:p50<+10%")]
+        result = run_repeats(settings, writer, repeats=3, against=other, changes=changes)
+    # That one of the two takes ten times as long shows on any machine.
+    assert [change["verdict"] for change in result.load["changes"]] == ["worse"]
+    run = read_run(tmp_path / "run.ndjson")
+    assert run.damage == []
+    assert len(run.samples_of("step")) == 6
+    assert len(read_repeats(tmp_path / "run.ndjson")) == 3

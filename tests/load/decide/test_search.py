@@ -1,0 +1,240 @@
+"""Searches: against endpoints that are a formula, and once against a real one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rejoinder.errors import RejoinderError, UsageError
+from rejoinder.load.decide.search import SearchRun, find_rate, knee, parse_levels, parse_range, run_search, sweep
+from rejoinder.load.run import LoadResult, Sink
+from rejoinder.load.settings import LoadSettings
+from rejoinder.model.exchange import Exchange, Outcome, Request
+from rejoinder.model.runfile import RunWriter, read_run
+from rejoinder.sandbox import Sandbox
+from rejoinder.sandbox import running as serving
+
+SETTINGS = LoadSettings(url="http://h", slos=("ttft:p99<300ms",))
+EXCHANGE = Exchange("x", Request("POST", "/"), Outcome.COMPLETE, 200)
+
+
+class Memory:
+    """A run file in memory."""
+
+    def __init__(self) -> None:
+        self.samples: list[tuple[str, dict[str, Any]]] = []
+        self.exchanges = 0
+
+    def sample(self, what: str, **fields: Any) -> None:
+        self.samples.append((what, fields))
+
+    def exchange(self, _: Exchange) -> None:
+        self.exchanges += 1
+
+
+def endpoint(
+    tokens: Callable[[int], float] = float,
+    limit: Callable[[LoadSettings], bool] = lambda _: True,
+    bound: int = 10**9,
+    failing: int = 10**9,
+    stop_at: int = 10**9,
+) -> Callable[[LoadSettings, Sink], LoadResult]:
+    """Return a runner that plays an endpoint: tokens a second by level, and whether the objective is met."""
+    calls = [0]
+
+    def run(settings: LoadSettings, sink: Sink) -> LoadResult:
+        calls[0] += 1
+        level = settings.concurrency or round(settings.rate or 0)
+        bad = 50 if level >= failing else 0
+        sink.sample("second", t=0, level=level)
+        sink.exchange(EXCHANGE)
+        load = {
+            "rates": {"ok_per_s": 1.0, "ok_output_tokens_per_s": tokens(level)},
+            "self_check": {"verdict": "CLIENT-BOUND" if level >= bound else "VALID"},
+            "good": 100 - bad,
+            "slos": [{"text": "x", "metric": "ttft", "met": limit(settings)}],
+        }
+        outcomes = {"ok": 100 - bad, "failed": bad}
+        return LoadResult(100, outcomes, {}, load, interrupted=calls[0] >= stop_at)
+
+    return run
+
+
+def levels(search: SearchRun) -> list[Any]:
+    return [step.get("concurrency", step.get("rate")) for step in search.steps]
+
+
+def test_a_sweep_finds_the_knee_and_keeps_every_step() -> None:
+    memory = Memory()
+    search = SearchRun(memory, endpoint(lambda level: min(level, 10) * 10.0))
+    result = sweep(SETTINGS, [1, 2, 4, 8, 16, 32], search)
+    found = result.load["search"]
+    assert found["knee"] == 16
+    assert [step["concurrency"] for step in found["steps"]] == [1, 2, 4, 8, 16, 32]
+    assert [fields.get("level") for what, fields in memory.samples if what == "second"] == [16]
+    assert [what for what, _ in memory.samples] == ["step"] * 6 + ["second", "load"]
+
+
+def test_an_automatic_sweep_ends_when_nothing_is_gained() -> None:
+    search = SearchRun(Memory(), endpoint(lambda level: min(level, 7) * 10.0))
+    assert sweep(SETTINGS, None, search).load["search"]["knee"] == 8
+    assert levels(search) == [1, 2, 4, 8, 16, 32]
+
+
+@pytest.mark.parametrize(("limit", "tried"), [({"bound": 4}, [1, 2, 4]), ({"failing": 8}, [1, 2, 4, 8])])
+def test_an_automatic_sweep_ends_at_other_limits(limit: dict[str, int], tried: list[int]) -> None:
+    search = SearchRun(Memory(), endpoint(**limit))  # type: ignore[arg-type]
+    found = sweep(SETTINGS, None, search).load["search"]
+    assert levels(search) == tried
+    assert found.get("limited_by") == ("generator" if "bound" in limit else None)
+    assert "knee" not in found
+
+
+def test_an_interrupt_ends_a_search_with_what_it_has() -> None:
+    search = SearchRun(Memory(), endpoint(stop_at=2))
+    result = sweep(SETTINGS, [1, 2, 4], search)
+    assert (result.interrupted, levels(search)) == (True, [1, 2])
+
+
+@given(st.lists(st.floats(0, 1000), min_size=0, max_size=8))
+def test_a_knee_is_the_first_of_the_best(values: list[float]) -> None:
+    steps = [{"output_tokens_per_s": value, "ok_per_s": 0.0} for value in values]
+    found = knee(steps)
+    if found is None:
+        assert len(values) < 2 or not max(values) or values[-1] * 0.9 > max(values[:-1])
+    else:
+        assert values[found] >= 0.9 * max(values) > max(values[:found], default=-1)
+
+
+@given(st.floats(1.1, 99))
+def test_the_highest_rate_is_found_within_five_percent(limit: float) -> None:
+    search = SearchRun(Memory(), endpoint(limit=lambda settings: (settings.rate or 0) <= limit))
+    found = find_rate(SETTINGS, 1, 100, search).load["search"]
+    assert found["highest"] <= limit < found["highest"] * 1.06
+    assert len(search.steps) <= 20
+
+
+def test_rates_beyond_the_range() -> None:
+    none = find_rate(SETTINGS, 1, 100, SearchRun(Memory(), endpoint(limit=lambda _: False))).load["search"]
+    assert "highest" not in none
+    assert len(none["steps"]) == 2
+    every = find_rate(SETTINGS, 1, 100, SearchRun(Memory(), endpoint())).load["search"]
+    assert (every["highest"], every["more"]) == (100, True)
+
+
+def test_a_rate_is_kept_by_most_of_its_runs() -> None:
+    search = SearchRun(Memory(), endpoint(limit=lambda settings: settings.seed != 0))
+    assert find_rate(SETTINGS, 1, 2, search).load["search"]["highest"] == 2
+    assert [step["repeat"] for step in search.steps] == [0, 1, 2, 0, 1, 2]
+
+
+def test_failing_fast_keeps_nothing() -> None:
+    search = SearchRun(Memory(), endpoint(failing=50))
+    assert find_rate(SETTINGS, 1, 100, search).load["search"]["highest"] == pytest.approx(49.5, rel=0.06)
+
+
+def test_a_generator_at_its_limit_is_said() -> None:
+    found = find_rate(SETTINGS, 1, 100, SearchRun(Memory(), endpoint(bound=30))).load["search"]
+    assert found["limited_by"] == "generator"
+    assert found["highest"] < 30
+
+
+def test_evidence_is_bounded() -> None:
+    memory = Memory()
+    sweep(SETTINGS, list(range(1, 40)), SearchRun(memory, endpoint()))
+    assert memory.exchanges == 20
+
+
+@pytest.mark.parametrize("text", ["", "x", "0,1", "2,1", "1,1", ",".join(map(str, range(1, 80)))])
+def test_what_is_no_sweep_is_a_clear_error(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_levels(text)
+    assert parse_levels("auto") is None
+    assert parse_levels("1, 4") == [1, 4]
+
+
+@pytest.mark.parametrize("text", ["", "5", "5..", "0..5", "5..5", "5..inf", "a..b"])
+def test_what_is_no_range_is_a_clear_error(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_range(text)
+    assert parse_range("0.5..8") == (0.5, 8)
+
+
+def test_a_rate_search_needs_an_objective() -> None:
+    with pytest.raises(UsageError, match="needs an objective"):
+        find_rate(LoadSettings(url="http://h"), 1, 2, SearchRun(Memory(), endpoint()))
+
+
+def test_a_real_sweep(timed_server: Any, tmp_path: Path) -> None:
+    settings = LoadSettings(url=timed_server.url, model="ttft=30&gap=5&tokens=8", duration=1)
+    with RunWriter(tmp_path / "run.ndjson") as writer:
+        writer.header(
+            started_at=0.0,
+            tool={"rejoinder": "0", "python": "3"},
+            command=[],
+            target={"url": settings.url, "model": "m", "dialect": "northstar"},
+        )
+        run_search(settings, writer, levels=[1, 4])
+        writer.footer(ended_at=0.0, exit_code=0)
+    run = read_run(tmp_path)
+    assert run.damage == []
+    (load,) = run.samples_of("load")
+    assert [step["concurrency"] for step in load["search"]["steps"]] == [1, 4]
+    assert sum(step["started"] for step in load["search"]["steps"]) == timed_server.truth()["requests"]
+    assert len(run.samples_of("request")) == load["started"]
+
+
+def test_every_step_is_written_when_it_has_ended() -> None:
+    memory = Memory()
+    counts: list[int] = []
+    search = SearchRun(memory, endpoint(), lambda _: counts.append(len(memory.samples)))
+    sweep(SETTINGS, [1, 2, 4], search)
+    assert counts == [1, 2, 3]
+    assert [fields["concurrency"] for what, fields in memory.samples if what == "step"] == [1, 2, 4]
+
+
+@pytest.mark.parametrize("kind", ["sweep", "rate"])
+def test_a_step_that_cannot_be_run_ends_the_search_with_what_it_has(kind: str) -> None:
+    def run(settings: LoadSettings, sink: Sink) -> LoadResult:
+        if len(search.steps) == 2:
+            raise RejoinderError("The generator broke.")
+        return plain(settings, sink)
+
+    plain = endpoint(limit=lambda settings: (settings.rate or 0) < 50)
+    memory = Memory()
+    search = SearchRun(memory, run)
+    result = sweep(SETTINGS, [1, 2, 4], search) if kind == "sweep" else find_rate(SETTINGS, 1, 100, search)
+    assert len(result.load["search"]["steps"]) == 2
+    assert any("The generator broke." in warning for warning in result.warnings)
+    assert memory.samples[-1][0] == "load"
+
+
+def test_the_steps_of_a_search_outlive_the_one_who_searches(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from rejoinder.load.decide.search import run_search; from rejoinder.load.settings import LoadSettings\n"
+        "from rejoinder.model.runfile import RunWriter\n"
+        "writer = RunWriter(Path(sys.argv[2]))\n"
+        "target = {'url': sys.argv[1], 'model': 'm', 'dialect': 'northstar'}\n"
+        "writer.header(started_at=0.0, tool={'rejoinder': '0', 'python': '3'}, command=[], target=target)\n"
+        "settings = LoadSettings(url=sys.argv[1], model='parrot', concurrency=1, duration=0.3)\n"
+        "run_search(settings, writer, levels=[1, 2, 3, 4, 5, 6], told=lambda _: print('told', flush=True))\n"
+    )
+    path = tmp_path / "run.ndjson"
+    with serving(Sandbox()) as url:
+        command = [sys.executable, "-c", program, url, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for _ in range(2):
+                assert process.stdout.readline() == "told\n"
+            process.kill()
+    run = read_run(path)
+    assert [step["concurrency"] for step in run.samples_of("step")][:2] == [1, 2]
+    assert run.truncated

@@ -1,0 +1,200 @@
+"""Objectives: what can be asked for, and what a run is said to have reached."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rejoinder.errors import UsageError
+from rejoinder.load.decide.confidence import percentile_lines, upper_bound, values_above, values_needed
+from rejoinder.load.decide.slo import Limits, describe, evaluate, missed, parse_slo, parse_slos
+from rejoinder.load.measure.measure import Measurement
+from rejoinder.model.histogram import Histogram
+
+
+def histogram(values: list[float]) -> Histogram:
+    made = Histogram()
+    for value in values:
+        made.add(value)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("ttft:p99<300ms", ("ttft", "p99", "<", 0.3)),
+        (" TTFT : p99.9 <= 1.5s ", ("ttft", "p99.9", "<=", 1.5)),
+        ("gap:mean<900us", ("itl", "mean", "<", 0.0009)),
+        ("e2e:median<2min", ("e2e", "p50", "<", 120.0)),
+        ("max_gap:max<1s", ("max_gap", "max", "<", 1.0)),
+        ("tpot<30ms", ("tpot", "", "<", 0.03)),
+        ("goodput>=0.95", ("goodput", "share", ">=", 0.95)),
+        ("attainment>=95%", ("goodput", "share", ">=", 0.95)),
+        ("goodput>10/s", ("goodput", "rate", ">", 10)),
+        ("error<0.1%", ("error", "share", "<", 0.001)),
+        ("http_429<=1%", ("http_429", "share", "<=", 0.01)),
+        ("tokens>1e3/s", ("output_tokens", "rate", ">", 1000)),
+    ],
+)
+def test_what_can_be_asked_for(text: str, parts: tuple[Any, ...]) -> None:
+    slo = parse_slo(text)
+    assert (slo.metric, slo.statistic, slo.relation) == parts[:3]
+    assert slo.limit == pytest.approx(parts[3])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is no objective"),
+        ("ttft", "is no objective"),
+        ("ttft:p99=300ms", "is no objective"),
+        ("tftt:p99<300ms", "no 'tftt'. Did you mean ttft"),
+        ("beauty>3", "no 'beauty'. Times are"),
+        ("ttft:p99<300", "no unit"),
+        ("ttft:p99<3%", "which is no time"),
+        ("ttft:p99>300ms", "limited from above"),
+        ("ttft:p0<3ms", "p99.9"),
+        ("ttft:p100<3ms", "p99.9"),
+        ("ttft:p9.9.9<3ms", "p99.9"),
+        ("ttft:best<3ms", "p99.9"),
+        ("sched_lag<3ms", "needs a percentile"),
+        ("goodput:p99>0.9", "is one number"),
+        ("goodput>95", "share above 1"),
+        ("error<3ms", "is a share"),
+        ("requests>3%", "per second"),
+        ("ttft:p99<1e999ms", "no finite limit"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_a_clear_error(text: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_slo(text)
+    assert words in str(caught.value)
+
+
+def test_a_limit_for_each_request_alone_decides_nothing() -> None:
+    with pytest.raises(UsageError, match="ttft:p99<300ms"):
+        parse_slos(["ttft<300ms"])
+    assert len(parse_slos(["ttft<300ms", "goodput>=95%"])) == 2
+
+
+@pytest.mark.parametrize(("percent", "needed"), [(90, 64), (99, 662)])
+def test_the_floor_of_the_bound_is_that_of_mlperf(percent: float, needed: int) -> None:
+    assert values_needed(percent) == needed
+    assert values_above(needed - 1, percent) == 0
+    assert values_above(needed, percent) == 1
+
+
+@given(st.integers(1, 3000), st.sampled_from([50.0, 90.0, 99.0, 99.9]))
+def test_the_bound_is_the_binomial_one(n: int, percent: float) -> None:
+    def at_most(count: int) -> float:
+        return sum(math.comb(n, k) * tail**k * (1 - tail) ** (n - k) for k in range(count + 1))
+
+    tail = 1 - percent / 100
+    if n > 300:
+        n = n % 300 + 1
+    found = values_above(n, percent)
+    assert not found or at_most(found) <= 0.01 + 1e-9
+    assert at_most(found + 1) > 0.01 - 1e-9
+
+
+def test_the_bound_is_never_below_the_percentile() -> None:
+    values = histogram([k / 1000 for k in range(1, 2001)])
+    assert upper_bound(values, 99) == pytest.approx(1.992, abs=0.002)
+    for percent in (50, 90, 99):
+        limit, value = upper_bound(values, percent), values.percentile(percent)
+        assert limit is not None
+        assert value is not None
+        assert limit >= value
+    (line,) = percentile_lines({"ttft": values})
+    assert line["n"] == 2000
+    assert line["p99.9"] == {"value": pytest.approx(1.998, abs=0.001), "needs": values_needed(99.9)}
+
+
+def test_many_values_are_no_work() -> None:
+    assert 490_000 < values_above(1_000_000, 50) < 500_000
+
+
+REACHED: dict[str, Any] = {
+    "histograms": {"ttft_ok": histogram([0.1] * 95 + [0.5] * 5)},
+    "outcomes": {"ok": 100, "failed": 5, "censored": 5, "cancelled": 10},
+    "good": 95,
+    "rates": {"ok_per_s": 10.0, "ok_output_tokens_per_s": 640.0, "good_per_s": 9.5},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "met", "n"),
+    [
+        ("ttft:p90<200ms", 0.1, True, 100),
+        ("ttft:p99<200ms", 0.5, False, 100),
+        ("ttft:mean<130ms", 0.12, True, 100),
+        ("ttft:max<=500ms", 0.5, True, 100),
+        ("tpot:p50<1s", None, False, 0),
+        ("goodput>=86%", 95 / 110, True, 110),
+        ("goodput>=9.5/s", 9.5, True, 95),
+        ("error<5%", 5 / 110, True, 110),
+        ("failed<4%", 5 / 110, False, 110),
+        ("timeout<1%", 0.0, True, 110),
+        ("requests>=11/s", 10.0, False, 100),
+        ("tokens>600/s", 640.0, True, 100),
+    ],
+)
+def test_what_was_reached(text: str, value: float | None, met: bool, n: int) -> None:
+    (result,) = evaluate(parse_slos([text]), **REACHED)
+    assert result.get("value") == (None if value is None else pytest.approx(value))
+    assert (result["met"], result["n"]) == (met, n)
+    assert missed([result]) == ([] if met else [text])
+    assert text in describe(result)
+
+
+def test_a_percentile_says_whether_it_is_certain() -> None:
+    p90, p99, p50 = evaluate(parse_slos(["ttft:p90<200ms", "ttft:p99<600ms", "ttft:p50<200ms"]), **REACHED)
+    assert (p90["met"], p90["certified"], p90["bound"]) == (True, False, 0.5)
+    assert (p99["met"], p99["certified"], p99["needs"]) == (True, False, 662)
+    assert (p50["met"], p50["certified"], p50["bound"]) == (True, True, pytest.approx(0.1, rel=1e-3))
+    assert "not certain, the bound is 500.0 ms" in describe(p90)
+    assert "n 100 < 662" in describe(p99)
+
+
+def test_a_share_says_whether_it_is_certain() -> None:
+    high, low, none, few = evaluate(parse_slos(["goodput>=80%", "goodput>=70%", "timeout<1%", "timeout<5%"]), **REACHED)
+    # The limits of Clopper and Pearson: of 110, 95 bear 77.0 % and 0 bear 4.1 %.
+    assert (high["met"], high["certified"], high["bound"]) == (True, False, pytest.approx(0.770, abs=1e-3))
+    assert (low["met"], low["certified"]) == (True, True)
+    assert (none["met"], none["certified"], none["bound"]) == (True, False, pytest.approx(1 - 0.01 ** (1 / 110)))
+    assert (few["met"], few["certified"]) == (True, True)
+    assert "not certain, the bound is 4.10%" in describe(none)
+
+
+def test_no_requests_meet_nothing() -> None:
+    results = evaluate(parse_slos(["goodput>=0%", "ttft:p50<1s"]), histograms={}, outcomes={}, good=0, rates={})
+    assert [result["met"] for result in results] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("slos", "fields", "lag", "keeps"),
+    [
+        ([], {}, 0, True),
+        ([], {"outcome": "nonconforming"}, 0, False),
+        (["ttft<300ms"], {"ttft": 0.2}, 0, True),
+        (["ttft<300ms"], {"ttft": 0.4}, 0, False),
+        (["ttft<300ms"], {"ttft": None}, 0, False),
+        (["tpot<30ms"], {"tpot": None}, 0, True),
+        (["ttft:p99<300ms"], {"ttft": 0.4}, 0, False),
+        (["ttft:p50<100ms", "ttft:p99<300ms"], {"ttft": 0.2}, 0, True),
+        (["ttft<100ms", "ttft:p99<300ms"], {"ttft": 0.2}, 0, False),
+        (["ttft:mean<100ms"], {"ttft": 0.2}, 0, True),
+        (["ttft_intended<300ms"], {"ttft": 0.2}, 0.2, False),
+        (["itl:p99<50ms"], {"gaps": [0.01, 0.06]}, 0, False),
+        (["ttft<300ms", "tpot<30ms"], {"ttft": 0.2, "tpot": 0.04}, 0, False),
+    ],
+)
+def test_goodput_counts_requests_that_keep_everything(
+    slos: list[str], fields: dict[str, Any], lag: float, keeps: bool
+) -> None:
+    limits = Limits([parse_slo(text) for text in slos])
+    assert limits.keeps(Measurement(**{"ttft": 0.01, "e2e": 1.0, **fields}), lag) is keeps

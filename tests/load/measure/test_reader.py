@@ -1,0 +1,230 @@
+"""The reader against scripted sockets."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rejoinder.load.measure.reader import (
+    Censored,
+    Connection,
+    Message,
+    Timeouts,
+    receive_buffer,
+    request_headers,
+    request_message,
+)
+from rejoinder.load.settings import Target
+from rejoinder.model.exchange import Outcome
+
+Play = Callable[..., int]
+Connect = Callable[..., Connection]
+EVENTS = [b"event: x\ndata: {}\n\n", b"data: 1\r\n\r\n", b": keep-alive\n\n"]
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+STREAM = CHUNKED + b"".join(b"%x\r\n%s\r\n" % (len(event), event) for event in EVENTS) + b"0\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Return a function that makes a connection to a local port; it is closed after the test."""
+    made: list[Connection] = []
+
+    def make(port: int, *, tls: bool = False, **limits: float) -> Connection:
+        made.append(Connection(Target(tls, "127.0.0.1", port, "/v1/responses"), Timeouts(**limits)))
+        return made[-1]
+
+    yield make
+    for connection in made:
+        connection.close()
+
+
+def send(connection: Connection) -> Message:
+    return request_message(connection.target, request_headers("0", "secret"), b"{}")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, len(STREAM) - 1), max_size=6, unique=True))
+def test_a_stream_is_whole_under_every_split(connect: Connect, play: Play, cuts: list[int]) -> None:
+    places = [0, *sorted(cuts), len(STREAM)]
+    parts = [STREAM[low:high] for low, high in itertools.pairwise(places)]
+    connection = connect(play(["request", *parts, "hold"]))
+    reception = connection.perform(send(connection))
+    connection.close()
+    assert reception.outcome is Outcome.COMPLETE
+    assert b"".join(data for _, data in reception.receives) == STREAM
+    times = [reception.begun, *(at for at, _ in reception.receives)]
+    assert times == sorted(times)
+    assert reception.ended == times[-1]
+
+
+def test_a_connection_is_used_again(connect: Connect, play: Play) -> None:
+    connection = connect(play(["request", STREAM, "request", OK, "request", STREAM]))
+    receptions = [connection.perform(send(connection)) for _ in range(3)]
+    assert [reception.outcome for reception in receptions] == [Outcome.COMPLETE] * 3
+    assert [reception.reused for reception in receptions] == [False, True, True]
+    assert connection.opened == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        HEAD + b"\r\ndata: 1\n\n",
+        OK + b"surplus",
+    ],
+    ids=["close", "http10", "until-close", "surplus"],
+)
+def test_a_connection_that_ends_is_opened_anew(connect: Connect, play: Play, reply: bytes) -> None:
+    connection = connect(play(["request", reply], ["request", OK]))
+    assert connection.perform(send(connection)).outcome is Outcome.COMPLETE
+    second = connection.perform(send(connection))
+    assert (second.outcome, second.reused, connection.opened) == (Outcome.COMPLETE, False, 2)
+
+
+def test_an_idle_connection_that_the_server_closed_costs_no_request(connect: Connect, play: Play) -> None:
+    connection = connect(play(["request", OK], ["request", OK]))
+    connection.perform(send(connection))
+    # Wait until the close has arrived, which a reuse would run into.
+    assert connection._socket is not None
+    connection._socket.settimeout(10)
+    assert connection._socket.recv(1, socket.MSG_PEEK) == b""
+    assert connection.perform(send(connection)).outcome is Outcome.COMPLETE
+
+
+def test_a_kept_connection_that_dies_before_a_byte_is_tried_afresh(connect: Connect, play: Play) -> None:
+    connection = connect(play(["request", OK, "request", "reset"], ["request", OK]))
+    connection.perform(send(connection))
+    second = connection.perform(send(connection))
+    assert (second.outcome, second.reused) == (Outcome.COMPLETE, False)
+
+
+@pytest.mark.parametrize(
+    ("steps", "outcome", "words"),
+    [
+        (["request"], Outcome.CUT, "before any reply"),
+        (["request", STREAM[:-9]], Outcome.CUT, "inside the reply"),
+        (["request", STREAM[:60]], Outcome.CUT, "inside the reply"),
+        (["request", STREAM[:-9], "reset"], Outcome.CUT, "broke"),
+        (["request", b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nshort"], Outcome.CUT, "inside the reply"),
+        (["request", b"220 mail.example ESMTP\r\n"], Outcome.PROTOCOL, "220"),
+        (["request", CHUNKED + b"zz\r\n\r\n"], Outcome.PROTOCOL, "chunk size"),
+    ],
+    ids=["nothing", "cut", "half-head", "reset", "short", "not-http", "bad-chunk"],
+)
+def test_a_broken_reply_says_how(
+    connect: Connect, play: Play, steps: list[object], outcome: Outcome, words: str
+) -> None:
+    connection = connect(play(steps))
+    reception = connection.perform(send(connection))
+    assert reception.outcome is outcome
+    assert words in reception.detail
+
+
+def test_an_error_reply_is_a_whole_reply(connect: Connect, play: Play) -> None:
+    connection = connect(play(["request", b"HTTP/1.1 429 Slow\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}"]))
+    assert connection.perform(send(connection)).outcome is Outcome.COMPLETE
+
+
+def test_silence_runs_into_the_idle_limit(connect: Connect, play: Play) -> None:
+    connection = connect(play(["request", STREAM[:-9], "hold"]), idle=0.05)
+    reception = connection.perform(send(connection))
+    assert reception.outcome is Outcome.TIMEOUT
+    assert "nothing received for 0.05 s" in reception.detail
+    assert reception.receives
+
+
+def test_a_stream_without_end_runs_into_the_total_limit(connect: Connect, play: Play) -> None:
+    stop = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        peer, _ = listener.accept()
+        with peer:
+            peer.recv(65536)
+            peer.sendall(CHUNKED)
+            while not stop.wait(0.01):
+                try:
+                    peer.sendall(b"1\r\n:\r\n")
+                except OSError:
+                    return
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    connection = connect(listener.getsockname()[1], total=0.3, idle=0.2)
+    reception = connection.perform(send(connection))
+    stop.set()
+    thread.join()
+    listener.close()
+    assert reception.outcome is Outcome.TIMEOUT
+    assert "no end within 0.3 s" in reception.detail
+    assert len(reception.receives) > 3
+
+
+def test_a_whole_reply_followed_by_junk_and_silence_is_still_whole(connect: Connect, play: Play) -> None:
+    connection = connect(play(["request", STREAM + b"junk", "hold"]), idle=0.05)
+    reception = connection.perform(send(connection))
+    assert reception.outcome is Outcome.COMPLETE
+    assert connection._socket is None
+
+
+def test_nobody_listening_is_refused(connect: Connect) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    reception = connect(port).perform(Message(b"", b""))
+    assert reception.outcome is Outcome.REFUSED
+    assert f"port {port}" in reception.detail
+    assert reception.begun == 0
+
+
+def test_plain_http_behind_an_https_address_is_a_tls_failure(connect: Connect, play: Play) -> None:
+    port = play([OK])
+    reception = connect(port, tls=True).perform(Message(b"", b""))
+    assert reception.outcome is Outcome.TLS
+
+
+def test_censoring_keeps_what_had_arrived(monkeypatch: pytest.MonkeyPatch, connect: Connect, play: Play) -> None:
+    connection = connect(play(["request", STREAM[:-9], "hold"]))
+    read = socket.socket.recv_into
+
+    def receive(self: socket.socket, buffer: memoryview) -> int:
+        if seen:
+            raise Censored
+        seen.append(True)
+        return read(self, buffer)
+
+    seen: list[bool] = []
+    monkeypatch.setattr(socket.socket, "recv_into", receive, raising=False)
+    reception = connection.perform(send(connection))
+    assert reception.outcome is Outcome.CANCELLED
+    assert isinstance(reception.interrupt, Censored)
+    assert reception.receives
+
+
+def test_connections_that_share_a_buffer_keep_what_each_received(play: Play) -> None:
+    buffer = receive_buffer()
+    answers = [OK, STREAM]
+    found = []
+    for answer in answers:
+        connection = Connection(Target(False, "127.0.0.1", play(["request", answer]), "/"), Timeouts(), buffer=buffer)
+        found.append(connection.perform(send(connection)))
+        connection.close()
+    assert [b"".join(data for _, data in reception.receives) for reception in found] == answers
+
+
+def test_the_request_is_what_http_wants() -> None:
+    target = Target(False, "::1", 8000, "/v1/responses?a=b")
+    head, body = request_message(target, request_headers("1.0", "key"), b"{}")
+    assert head.endswith(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    assert lines[:2] == [b"POST /v1/responses?a=b HTTP/1.1", b"Host: [::1]:8000"]
+    assert {b"Content-Length: 2", b"Authorization: Bearer key", b"Accept-Encoding: identity"} <= set(lines)
+    assert body == b"{}"

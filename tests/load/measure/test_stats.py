@@ -1,0 +1,226 @@
+"""Sums: they merge exactly, add up, and say when they cannot be trusted."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rejoinder.load.decide.confidence import share_bound
+from rejoinder.load.decide.slo import describe
+from rejoinder.load.measure.measure import ANSWERED, OUTCOMES, Measurement
+from rejoinder.load.measure.recording import Recording
+from rejoinder.load.measure.stats import RunStats, SelfCheck, load_line, steady_window, unjudged_sentence
+from rejoinder.load.settings import LoadSettings
+from rejoinder.model.exchange import Exchange, Outcome, Request
+from rejoinder.model.runfile import line_is_valid
+
+SETTINGS = LoadSettings(url="http://127.0.0.1", concurrency=2, duration=10)
+EXCHANGE = Exchange("x", Request("POST", "/"), Outcome.COMPLETE, 200)
+SECOND = 1_000_000_000
+
+
+def add(tally: RunStats, start: float, length: float, outcome: str = "ok", worker: int = 0, **fields: Any) -> None:
+    begun = round(start * SECOND)
+    recording = Recording(0, begun, begun, begun, begun + round(length * SECOND), 0.0, "complete", "", b"", [])
+    measured = Measurement(outcome=outcome, status=200, e2e=length, judged=True, **fields)
+    if outcome not in ANSWERED:
+        measured.e2e = None
+    tally.add(recording, EXCHANGE, measured, 0, worker)
+
+
+requests = st.lists(
+    st.tuples(st.floats(0, 9), st.floats(0.001, 5), st.sampled_from(OUTCOMES), st.lists(st.floats(0, 1), max_size=3)),
+    max_size=20,
+)
+
+
+def tally_of(items: list[Any]) -> RunStats:
+    tally = RunStats()
+    for start, length, outcome, gaps in items:
+        content = [(length / 2, 1)] if gaps else []
+        add(
+            tally,
+            start,
+            length,
+            outcome,
+            ttft=length / 2 if gaps else None,
+            gaps=gaps,
+            content=content,
+            output_tokens=7,
+        )
+    return tally
+
+
+def numbers(tally: RunStats) -> dict[str, Any]:
+    """Return what must not depend on how the requests were spread; sums of tokens are floats."""
+    record = tally.to_json()
+    del record["requests"], record["evidence"]
+    record["rules"] = dict(sorted(record["rules"].items()))
+    record["histograms"] = dict(sorted(record["histograms"].items()))
+    record["outcomes"] = dict(sorted(record["outcomes"].items()))
+    record["seconds"] = {
+        number: {name: round(value, 6) if isinstance(value, float) else value for name, value in second.items()}
+        for number, second in sorted(record["seconds"].items())
+    }
+    return record
+
+
+@given(requests, requests)
+def test_merging_parts_gives_the_whole(first: list[Any], second: list[Any]) -> None:
+    merged = tally_of(second)
+    merged.merge(RunStats.from_json(json.loads(json.dumps(tally_of(first).to_json()))))
+    assert numbers(merged) == numbers(tally_of([*first, *second]))
+
+
+@given(requests)
+def test_everything_adds_up(items: list[Any]) -> None:
+    tally = tally_of(items)
+    lines = tally.second_lines()
+    assert sum(tally.outcomes.values()) == tally.finished == len(items)
+    assert sum(line["started"] for line in lines) == sum(line["finished"] for line in lines) == len(items)
+    assert [line["t"] for line in lines] == list(range(len(lines)))
+    assert not lines or lines[-1]["in_flight"] == 0
+    answered = sum(outcome in ANSWERED for _, _, outcome, _ in items)
+    assert sum(line["output_tokens"] for line in lines) == pytest.approx(7 * answered, abs=0.1 * len(lines))
+    line = load_line(tally, [SelfCheck(started=len(items))], SETTINGS, issued=10)
+    assert sum(line["outcomes"].values()) == line["started"]
+    for record in [*({"what": "second", **line} for line in lines), {"what": "load", **line}]:
+        assert line_is_valid({"kind": "sample", **json.loads(json.dumps(record))})
+
+
+def test_nonconforming_requests_are_measured_but_not_ok() -> None:
+    tally = RunStats()
+    add(tally, 0, 1, "ok", ttft=0.1)
+    add(tally, 0, 1, "nonconforming", ttft=0.9, rules=["SSE-03"])
+    add(tally, 0, 1, "truncated", ttft=0.2)
+    assert tally.histograms["ttft"].n == 2
+    assert tally.histograms["ttft_ok"].n == 1
+    line = load_line(tally, [SelfCheck(started=3)], SETTINGS, issued=1)
+    assert line["rates_whole_run"]["ok_per_s"] == pytest.approx(0.5)
+    assert line["rules"] == {"SSE-03": 1}
+
+
+def test_intended_times_count_from_the_schedule() -> None:
+    tally = RunStats()
+    recording = Recording(0, 0, 2 * SECOND, 3 * SECOND, 4 * SECOND, 0.0, "complete", "", b"", [])
+    tally.add(recording, EXCHANGE, Measurement(ttft=0.5, e2e=1.0), 0, 0)
+    found = {name: histogram.max / 1e6 for name, histogram in tally.histograms.items()}
+    assert found["dispatch_lag"] == 2.0
+    assert found["sched_lag"] == 3.0
+    assert found["ttft_intended"] == 3.5
+    assert found["e2e_intended"] == 4.0
+    assert tally.requests[0]["t"] == 3.0
+    assert tally.requests[0]["intended"] == 0.0
+
+
+def test_evidence_is_varied_and_bounded() -> None:
+    tally = RunStats()
+    for number in range(100):
+        add(tally, 0, 1, "nonconforming", rules=[f"R-{number % 20}"])
+    assert len(tally.evidence) == 20
+    assert len({signature for signature, _ in tally.evidence}) > 6
+
+
+def test_the_steady_window_leaves_ramp_and_drain_out() -> None:
+    tally = RunStats()
+    add(tally, 0.2, 9.5)
+    for start in range(2, 7):
+        add(tally, start - 0.5, 1.0)
+        add(tally, start - 0.4, 1.0)
+    assert steady_window(tally, SETTINGS, issued=8.0) == (2.0, 6.0)
+
+
+def check_with(lag: float = 0.0, cpu: float = 0.1, **fields: Any) -> SelfCheck:
+    check = SelfCheck(started=1, cpu=[0.0, cpu, cpu, 0.0], **fields)
+    check.loop_lag.add(lag)
+    return check
+
+
+@pytest.mark.parametrize(
+    ("check", "verdict", "words"),
+    [
+        (check_with(), "VALID", ""),
+        (check_with(lag=0.006), "SUSPECT", "event loop"),
+        (check_with(lag=0.03), "CLIENT-BOUND", "event loop"),
+        (check_with(cpu=0.8), "SUSPECT", "80% of a core"),
+        (check_with(cpu=0.95), "CLIENT-BOUND", "95% of a core"),
+        (check_with(throttled=True), "CLIENT-BOUND", "analysis"),
+        (check_with(capped=3), "SUSPECT", "limit of requests"),
+        (check_with(analyst_lost=True), "SUSPECT", "died"),
+        (SelfCheck(started=2), "SUSPECT", "1 started requests have no outcome"),
+    ],
+)
+def test_the_generator_judges_itself(check: SelfCheck, verdict: str, words: str) -> None:
+    tally = RunStats()
+    add(tally, 0, 1, output_tokens=3)
+    again = SelfCheck.from_json(json.loads(json.dumps(check.to_json())))
+    found = load_line(tally, [again], SETTINGS, issued=5)["self_check"]
+    assert found["verdict"] == verdict
+    assert words in "; ".join(found["reasons"])
+    assert bool(found["reasons"]) == (verdict != "VALID")
+
+
+def test_a_generator_that_others_kept_waiting_is_told_from_one_that_worked() -> None:
+    tally = RunStats()
+    add(tally, 0, 1, output_tokens=3)
+    waiting = load_line(tally, [check_with(lag=0.03, cpu=0.05)], SETTINGS, issued=5)["self_check"]
+    working = load_line(tally, [check_with(lag=0.03, cpu=0.7)], SETTINGS, issued=5)["self_check"]
+    assert "other processes" in waiting["reasons"][0]
+    assert "other processes" not in working["reasons"][0]
+    assert (waiting["processes_advised"], working["processes_advised"]) == (1, 2)
+
+
+@given(st.lists(st.floats(0.001, 9), max_size=40), st.integers(1, 4))
+def test_the_slowest_requests_are_the_same_from_however_many_processes(lengths: list[float], parts: int) -> None:
+    tallies = [RunStats() for _ in range(parts)]
+    for slot, length in enumerate(lengths):
+        recording = Recording(slot, 0, 0, 1, 1 + round(length * SECOND), 0.0, "complete", "", b"", [])
+        tallies[slot % parts].add_stream(recording, Measurement(), [(0.0, length, "x", 2)], 0, 0)
+    merged = RunStats()
+    for tally in tallies:
+        merged.merge(RunStats.from_json(json.loads(json.dumps(tally.to_json()))))
+    assert [stream["duration"] for stream in merged.streams] == pytest.approx(sorted(lengths)[::-1][:10], abs=1e-6)
+    assert all(line_is_valid({"kind": "sample", "what": "stream", **stream}) for stream in merged.streams)
+
+
+def test_the_gaps_of_a_second_are_counted_by_length() -> None:
+    tally = RunStats()
+    add(tally, 0.5, 3, gaps=[0.0004, 0.3, 1.0], content=[(0.1, 1), (0.1, 1), (0.4, 1), (1.4, 1)], ttft=0.1)
+    lines = tally.second_lines()
+    assert [line.get("gaps") for line in lines] == [{"0": 1, "200": 1}, {"1000": 1}, None, None]
+
+
+def test_answers_that_were_not_judged_are_told_apart() -> None:
+    tally = RunStats()
+    for slot in range(10):
+        add(tally, slot, 0.5, "ok" if slot < 6 else "unjudged", ttft=0.1, output_tokens=5)
+    tally.judged = 6
+    settings = replace(SETTINGS, slos=("goodput>=95%", "error<1%"))
+    line = load_line(tally, [SelfCheck(started=10)], settings, issued=10)
+    assert line["outcomes"] == {"ok": 6, "unjudged": 4}
+    assert line["unjudged"] == 4
+    assert line["unjudged_bound"] == pytest.approx(1 - 0.01 ** (1 / 6), abs=1e-6)
+    goodput, error = line["slos"]
+    assert (goodput["value"], goodput["unjudged"], error["value"]) == (1.0, 4, 0.0)
+    assert "4 of the good ones were not judged by all rules, of which at most 53.6% break one" in describe(goodput)
+    assert unjudged_sentence(line).startswith("4 of 10 answers")
+    tally.judged = 0
+    tally.outcomes["ok"] = 0
+    assert "nothing is known" in unjudged_sentence(load_line(tally, [SelfCheck(started=10)], settings, issued=10))
+
+
+@given(st.integers(1, 400), st.data())
+def test_the_bound_of_a_share_is_that_of_clopper_and_pearson(n: int, data: st.DataObject) -> None:
+    found = data.draw(st.integers(0, n))
+    bound = share_bound(found, n)
+    assert bound is not None
+    assert found / n <= bound <= 1
+    if found < n:
+        chance = math.fsum(math.comb(n, k) * bound**k * (1 - bound) ** (n - k) for k in range(found + 1))
+        assert chance == pytest.approx(0.01, rel=1e-3)

@@ -1,0 +1,137 @@
+"""What the analyst asks of a recording when it has time for all rules, and when it has not."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rejoinder.contract import dialect_names
+from rejoinder.load.measure.recording import Recording
+from rejoinder.load.measure.worker import AnalysisWorker, conformance_judge
+from rejoinder.load.workload.canaries import slot_canary
+from rejoinder.load.workload.profiles import load_profile
+from rejoinder.model.exchange import Request
+from rejoinder.sandbox import Sandbox
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
+
+
+def ask(sandbox: Sandbox, body: dict[str, Any]) -> tuple[bytes, list[tuple[int, bytes]]]:
+    """Return the body of a request and the receives of the sandbox's reply to it."""
+    raw = json.dumps({"model": "parrot", "input": "hello", **body}, separators=(",", ":")).encode()
+    exchange = sandbox.exchange(Request("POST", "/v1/responses", (("Content-Type", "application/json"),), raw))
+    head = HEAD % (exchange.content_type.encode(), len(exchange.body))
+    return raw, [(1, head), *((2 + number, chunk.data) for number, chunk in enumerate(exchange.chunks))]
+
+
+def take(recording: Recording) -> tuple[str, dict[str, Any]]:
+    analyst = AnalysisWorker(
+        path="/v1/responses", headers=(), dialect="northstar", judge=conformance_judge("northstar")
+    )
+    outcome = analyst.take(recording).outcome
+    return outcome, json.loads(analyst.report())
+
+
+def recorded(body: bytes, receives: list[tuple[int, bytes]], **fields: Any) -> Recording:
+    return Recording(0, 0, 0, 1, 99, time.time(), "complete", "", body, receives, **fields)
+
+
+@pytest.mark.parametrize(
+    ("faults", "all_rules", "outcome"),
+    [
+        ((), True, "ok"),
+        ((), False, "unjudged"),
+        (("final-text-differs",), True, "nonconforming"),
+        (("final-text-differs",), False, "unjudged"),
+        (("sequence-numbers-swapped",), False, "nonconforming"),
+        (("created-missing",), False, "nonconforming"),
+        (("terminal-twice",), False, "nonconforming"),
+    ],
+)
+def test_order_is_asked_of_every_stream(faults: tuple[str, ...], all_rules: bool, outcome: str) -> None:
+    found, tally = take(recorded(*ask(Sandbox(faults=faults), {"stream": True}), judge=all_rules))
+    assert found == outcome
+    assert tally["judged"] == all_rules
+    assert tally["outcomes"] == {outcome: 1}
+
+
+def left(body: bytes, receives: list[tuple[int, bytes]], size: int) -> Recording:
+    """Return the recording of a stream that was given up when so many bytes of its body had come."""
+    head, whole = receives[0], b"".join(data for _, data in receives[1:])
+    recording = recorded(body, [head, (2, whole[:size])], tags=("cancelled",))
+    return recording._replace(outcome="cancelled", detail="given up on purpose")
+
+
+CORPUS = tuple(body for kind in load_profile("corpus").kinds for body in kind.corpus)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(CORPUS), st.floats(0, 1), st.sampled_from(dialect_names()))
+def test_no_beginning_of_a_clean_stream_breaks_a_rule(body: dict[str, Any], share: float, dialect: str) -> None:
+    raw, receives = ask(Sandbox(dialect), {**body, "stream": True})
+    size = round(share * sum(len(data) for _, data in receives[1:]))
+    analyst = AnalysisWorker(path="/v1/responses", headers=(), dialect=dialect, judge=conformance_judge(dialect))
+    found = analyst.take(left(raw, receives, size))
+    assert (found.outcome, found.detail) == ("cancelled", "given up on purpose")
+
+
+@pytest.mark.parametrize(
+    ("faults", "all_rules", "outcome"),
+    [
+        ((), True, "cancelled"),
+        (("terminal-missing",), True, "cancelled"),
+        (("sequence-numbers-swapped",), True, "nonconforming"),
+        (("sequence-numbers-swapped",), False, "nonconforming"),
+        (("created-missing",), True, "nonconforming"),
+        (("output-index-from-one",), True, "nonconforming"),
+    ],
+)
+def test_the_beginning_of_a_stream_that_was_given_up_is_judged(
+    faults: tuple[str, ...], all_rules: bool, outcome: str
+) -> None:
+    raw, receives = ask(Sandbox(faults=faults, min_tokens=16), {"stream": True})
+    whole = b"".join(data for _, data in receives[1:])
+    size = whole.index(b"output_text.done") if b"output_text.done" in whole else len(whole) // 2
+    found, tally = take(left(raw, receives, size)._replace(judge=all_rules))
+    assert found == outcome
+    assert tally["judged"] == (outcome == "nonconforming" and all_rules)
+    assert not tally["histograms"].get("ttft")
+
+
+def test_a_stream_that_was_given_up_may_show_no_other_canary() -> None:
+    raw, receives = ask(Sandbox(), {"stream": True, "input": f"hello {slot_canary(0, 7)} and more"})
+    whole = b"".join(data for _, data in receives[1:])
+    recording = left(raw, receives, whole.index(b"output_text.done"))
+    assert take(recording._replace(canary=slot_canary(0, 7)))[0] == "cancelled"
+    assert take(recording._replace(canary=slot_canary(0, 8)))[0] == "nonconforming"
+
+
+def poll(sandbox: Sandbox, body: dict[str, Any]) -> Recording:
+    """Return the recording of a request in the background: its create, and the reply to its last poll."""
+    raw, first = ask(sandbox, {"background": True, **body})
+    response = json.loads(first[-1][1])
+    while True:
+        reply = sandbox.exchange(Request("GET", f"/v1/responses/{response['id']}"))
+        if reply.json()["status"] not in ("queued", "in_progress"):
+            break
+    receives = [(50, HEAD % (b"application/json", len(reply.body))), (51, reply.body)]
+    return recorded(raw, receives, tags=("background",), created=first)
+
+
+@pytest.mark.parametrize("dialect", ["northstar", "openai", "openresponses"])
+def test_a_clean_answer_from_the_background_is_ok(dialect: str) -> None:
+    analyst = AnalysisWorker(path="/v1/responses", headers=(), dialect=dialect, judge=conformance_judge(dialect))
+    brief = analyst.take(poll(Sandbox(dialect), {"instructions": "be short"}))
+    assert (brief.outcome, brief.detail) == ("ok", "")
+
+
+@pytest.mark.parametrize(("fault", "rule"), [("instructions-not-echoed", "ECH-01"), ("background-not-told", "BGR-01")])
+def test_an_answer_from_the_background_is_judged_at_both_ends(fault: str, rule: str) -> None:
+    outcome, tally = take(poll(Sandbox(faults=[fault]), {"instructions": "be short"}))
+    assert outcome == "nonconforming"
+    assert rule in tally["rules"]

@@ -1,0 +1,264 @@
+"""Profiles, distributions and the conversations that are made of them."""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rejoinder.contract import Validator, load_dialect, request_schema
+from rejoinder.errors import UsageError
+from rejoinder.load.measure.measure import measure
+from rejoinder.load.settings import LoadSettings
+from rejoinder.load.toml_errors import Place
+from rejoinder.load.workload.canaries import foreign_canaries, slot_canary
+from rejoinder.load.workload.distributions import parse_distribution
+from rejoinder.load.workload.filler_text import filler_text
+from rejoinder.load.workload.profiles import load_profile, shipped_profiles
+from rejoinder.load.workload.request_source import RequestSource, marked
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+
+URL = "http://127.0.0.1:8000"
+PLACE = Place("p.toml", "requests[0].input_tokens")
+
+
+def made(path: Path | str, **values: Any) -> RequestSource:
+    return RequestSource("m", LoadSettings(url=URL, rate=1, profile=str(path), **values))
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", shipped_profiles())
+def test_what_ships_is_valid_and_sends_valid_requests(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.description
+    assert profile.defaults
+    validator = Validator(request_schema("closed"))
+    bodies = made(name)
+    for slot in range(30):
+        conversation = bodies.conversation(slot)
+        turn = conversation.next(None)
+        while turn is not None:
+            body = json.loads(turn.body)
+            assert [str(error) for error in validator.errors(body)] == []
+            assert conversation.canary in json.dumps(body["input"])
+            assert body["max_output_tokens"] >= 16
+            answer = {"type": "message", "role": "assistant", "id": "msg_1", "status": "completed"}
+            answer["content"] = [{"type": "output_text", "text": "a", "annotations": [], "logprobs": []}]  # type: ignore[assignment]
+            turn = conversation.next({"id": "resp_1", "output": [answer]})
+
+
+@pytest.mark.parametrize(
+    ("value", "mean", "low", "high"),
+    [
+        (128, 128, 128, 128),
+        ({"uniform": [10, 30]}, 20, 10, 30),
+        ({"normal": 50, "sd": 5, "min": 40, "max": 60}, 50, 40, 60),
+        ({"lognormal": 100, "sigma": 0.5, "max": 10_000}, 113.3, 1, 10_000),
+        ({"exponential": 3.0}, 3, 0, 1000),
+        ({"choice": [1, 3], "weights": [3, 1]}, 1.5, 1, 3),
+    ],
+)
+def test_distributions_have_their_mean_and_bounds(value: Any, mean: float, low: float, high: float) -> None:
+    distribution = parse_distribution(value, PLACE)
+    generator = random.Random(1)
+    drawn = [distribution.draw(generator) for _ in range(20_000)]
+    assert statistics.mean(drawn) == pytest.approx(mean, rel=0.03)
+    assert low <= min(drawn) <= max(drawn) <= high
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ("many", "is no distribution"),
+        (True, "is no distribution"),
+        (-3, "can be -3, which is impossible"),
+        (0, "can be 0, which is impossible"),
+        ({}, "names no kind"),
+        ({"uniform": [1, 2], "normal": 3}, "names uniform and normal"),
+        ({"unifrom": [1, 2]}, "unifrom is not known. Did you mean uniform?"),
+        ({"uniform": [2, 1]}, "not two numbers in order"),
+        ({"uniform": [0, 1]}, "can be 0"),
+        ({"uniform": 3}, "not a list of numbers"),
+        ({"normal": 3}, "lacks sd"),
+        ({"normal": 3, "sd": -1}, "sd is -1"),
+        ({"normal": 3, "sd": 1, "max": -1}, "can be -1"),
+        ({"lognormal": 0, "sigma": 1}, "lognormal is 0"),
+        ({"lognormal": 5, "sigma": "x"}, "sigma is not a number"),
+        ({"exponential": float("inf")}, "not a number"),
+        ({"choice": []}, "is empty"),
+        ({"choice": [1, 2], "weights": [1]}, "one weight for each"),
+        ({"choice": [1, 2], "weights": [0, 0]}, "one weight for each"),
+        ({"uniform": [1, 2], "sd": 3}, "sd has no meaning for uniform"),
+        ({"uniform": [1, 2], "min": 5, "max": 3}, "min 5 is above max 3"),
+    ],
+)
+def test_an_impossible_distribution_names_file_and_key(value: Any, wanted: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_distribution(value, PLACE, least=1)
+    assert wanted in str(caught.value)
+    assert str(caught.value).startswith("p.toml: requests[0].input_tokens")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("[[requests]", "not valid TOML"),
+        ("", "has no requests"),
+        ("requests = 3", "has no requests"),
+        ("descripton = ''\n[[requests]]", "descripton is not known. Did you mean description?"),
+        ("[[requests]]\ninput_token = 3", "requests[0].input_token is not known. Did you mean input_tokens?"),
+        ("[[requests]]\nprefix = {tokens = 3, pol = 3}", "requests[0].prefix.pol is not known. Did you mean pool?"),
+        ("[[requests]]\nprefix = {tokens = {uniform = [1, 2]}}", "prefix.tokens is not a number"),
+        ("[[requests]]\nweight = -1", "weight can be -1"),
+        ("[[requests]]\nweight = 0", "all weights are 0"),
+        ("[[requests]]\nname = 'a'\n[[requests]]\nname = 'a'", "called 'a'"),
+        ("[[requests]]\nhistory = 'none'", "history is 'none'"),
+        ("[[requests]]\ncancel = {share = 3}", "share is 3"),
+        ("[[requests]]\nbody = {input = 'x'}", "body.input is set by the run itself"),
+        ("[[requests]]\nturns = 3\nbackground = {}", "turns go neither"),
+        ("[[requests]]\ncorpus = 'none.json'", "none.json cannot be read"),
+        ("[[requests]]\nprompt = 3", "prompt is not a text"),
+        ("[load]\nconcurency = 3\n[[requests]]", "load.concurency is not known. Did you mean concurrency?"),
+        ("[load]\nconcurrency = '3'\n[[requests]]", "load.concurrency is not a whole number"),
+        ("[load]\nconcurrency = 3\nrate = 3\n[[requests]]", "both a concurrency and a rate"),
+    ],
+)
+def test_a_bad_profile_names_file_and_key(tmp_path: Path, text: str, wanted: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as caught:
+        load_profile(str(path))
+    assert wanted in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_profile_that_is_not_there_is_a_clear_error() -> None:
+    with pytest.raises(UsageError, match=r"Shipped are .*chat"):
+        load_profile("chatt")
+
+
+def test_a_slot_is_the_same_in_every_process_and_others_differ() -> None:
+    first, second = made("mixed"), made("mixed")
+    assert [first.body(slot) for slot in range(50)] == [second.body(slot) for slot in range(50)]
+    assert len({first.body(slot) for slot in range(50)}) == 50
+    assert first.body(3) != made("mixed", seed=1).body(3)
+    kinds = [first.conversation(slot).kind.name for slot in range(2000)]
+    assert kinds.count("chat") == pytest.approx(1200, rel=0.1)
+
+
+def test_prefixes_are_shared() -> None:
+    inputs = [json.loads(made("shared-prefix").body(slot))["input"] for slot in range(100)]
+    starts = {text[:2000] for text in inputs}
+    assert len(starts) == 4
+    assert len({text[:20000] for text in inputs}) == 100
+
+
+def test_a_conversation_names_the_last_response_or_repeats_it(tmp_path: Path) -> None:
+    text = "[[requests]]\nturns = 3\nhistory = '{}'\ninput_tokens = 20"
+    for history in ("server", "replay"):
+        conversation = made(written(tmp_path, text.format(history))).conversation(1)
+        load_profile.cache_clear()
+        turns = [conversation.next(None), conversation.next({"id": "r1", "output": [{"a": 1}]})]
+        turns += [conversation.next({"id": "r2", "output": [{"a": 2}]}), conversation.next({"id": "r3"})]
+        bodies = [json.loads(turn.body) for turn in turns if turn is not None]
+        assert len(bodies) == 3
+        if history == "server":
+            assert [body.get("previous_response_id") for body in bodies] == [None, "r1", "r2"]
+            assert all(isinstance(body["input"], str) for body in bodies)
+        else:
+            assert [len(body["input"]) for body in bodies] == [1, 3, 5]
+            assert bodies[2]["input"][:3] == bodies[1]["input"]
+            assert bodies[2]["input"][3] == {"a": 2}
+        assert all(conversation.canary in json.dumps(body) for body in bodies)
+
+
+def test_a_conversation_ends_where_an_answer_is_missing() -> None:
+    conversation = made("conversation").conversation(1)
+    assert conversation.next(None) is not None
+    assert conversation.next(None) is None
+
+
+def test_a_trace_gives_lengths_and_shared_blocks(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    lines = [
+        {"timestamp": 0, "input_length": 1100, "output_length": 52, "hash_ids": [7, 8, 9]},
+        {"timestamp": 9, "input_length": 1200, "output_length": 26, "hash_ids": [7, 5, 4]},
+    ]
+    trace.write_text("\n".join(map(json.dumps, lines)))
+    bodies = RequestSource("m", LoadSettings(url=URL, trace=str(trace)))
+    first, second = (json.loads(bodies.body(slot)) for slot in (0, 1))
+    assert (first["max_output_tokens"], second["max_output_tokens"]) == (52, 26)
+    counts = [len(body["input"].split()) for body in (first, second)]
+    assert counts == [pytest.approx(1100, abs=15), pytest.approx(1200, abs=15)]
+    same = [a == b for a, b in zip(first["input"].split(), second["input"].split(), strict=False)]
+    assert all(same[:512])
+    assert not all(same[512:600])
+
+
+@given(st.integers(1, 300), st.integers(0, 1 << 40))
+def test_words_are_counted_and_differ_from_the_start(count: int, place: int) -> None:
+    assert len(filler_text(count, place).split()) == count
+    assert filler_text(count, place) == filler_text(300, place)[: len(filler_text(count, place))]
+
+
+def test_long_texts() -> None:
+    assert len(filler_text(200_000, 3).split()) == 200_000
+
+
+@given(st.integers(0, 1 << 40), st.integers(0, 1 << 40))
+def test_a_canary_is_found_unless_it_is_garbled(own: int, other: int) -> None:
+    mine, theirs = slot_canary(0, own), slot_canary(0, other)
+    text = f"it said {mine}, and then{theirs}.".encode()
+    assert foreign_canaries(text, mine) == ([theirs] if own != other else [])
+    garbled = theirs[:5] + ("0" if theirs[5] != "0" else "1") + theirs[6:]
+    assert foreign_canaries(garbled.encode(), mine) == []
+    assert foreign_canaries(theirs[:-1].encode(), mine) == []
+
+
+def stream(*deltas: str) -> Exchange:
+    events = [{"type": "response.output_text.delta", "delta": delta} for delta in deltas]
+    events.append({"type": "response.completed", "response": {"status": "completed", "output": []}})
+    data = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events).encode()
+    request = Request("POST", "/v1/responses", (), b'{"stream":true}')
+    headers = (("content-type", "text/event-stream"),)
+    return Exchange("x", request, Outcome.COMPLETE, 200, headers, (Chunk(0.1, data),), role="stream", ended_at=0.2)
+
+
+def test_a_stream_that_shows_another_canary_is_nonconforming() -> None:
+    mine, theirs = slot_canary(0, 1), slot_canary(0, 2)
+    dialect = load_dialect("northstar")
+    assert measure(stream("you said ", mine), dialect, lambda *_: [], mine).outcome == "ok"
+    mixed = measure(stream("you said ", theirs[:4], theirs[4:]), dialect, lambda *_: [], mine)
+    assert mixed.outcome == "nonconforming"
+    assert theirs in mixed.detail
+    assert measure(stream("you said ", theirs), dialect, lambda *_: [], "").outcome == "ok"
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ("hi", str),
+        ([{"role": "user", "content": "hi"}], list),
+        ([{"role": "user", "content": [{"type": "input_text", "text": "hi"}]}], list),
+    ],
+)
+def test_a_corpus_is_marked_where_the_user_speaks(given: Any, where: type) -> None:
+    found = marked(given, "rj0")
+    assert isinstance(found, where)
+    assert "rj0" in json.dumps(found)
+    assert "rj0" not in json.dumps(given)
+
+
+@pytest.mark.parametrize("given", [None, [], [{"type": "function_call_output", "output": "x"}], ["x"]])
+def test_other_inputs_stay_as_they_are(given: Any) -> None:
+    assert marked(given, "rj0") == given

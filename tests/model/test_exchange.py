@@ -1,0 +1,115 @@
+"""An exchange survives its JSON form, and only its JSON form is accepted."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request, parse_json
+
+seconds = st.floats(0, 1e9, allow_nan=False)
+pairs = st.lists(st.tuples(st.text(), st.text())).map(tuple)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=8,
+)
+exchanges = st.builds(
+    Exchange,
+    id=st.text(),
+    request=st.builds(Request, method=st.text(), path=st.text(), headers=pairs, body=st.binary()),
+    outcome=st.sampled_from(Outcome),
+    status=st.none() | st.integers(100, 999),
+    headers=pairs,
+    chunks=st.lists(st.builds(Chunk, t=seconds, data=st.binary())).map(tuple),
+    case=st.text(),
+    role=st.text(),
+    tags=st.lists(st.text()).map(tuple),
+    started_at=seconds,
+    headers_at=st.none() | seconds,
+    ended_at=seconds,
+    detail=st.text(),
+)
+
+
+@given(exchanges)
+def test_round_trip(exchange):
+    record = json.loads(json.dumps(exchange.to_json(), allow_nan=False))
+    again = Exchange.from_json(record)
+    assert again == exchange
+    assert again.body == exchange.body == b"".join(chunk.data for chunk in exchange.chunks)
+
+
+@given(exchanges, st.data())
+def test_a_changed_record_is_an_exchange_or_a_value_error(exchange, data):
+    record = exchange.to_json()
+    place = data.draw(st.sampled_from([record, record["request"]]))
+    name = data.draw(st.sampled_from(sorted(place)))
+    if data.draw(st.booleans()):
+        del place[name]
+    else:
+        place[name] = data.draw(json_values)
+    with suppress(ValueError):
+        Exchange.from_json(record)
+
+
+@pytest.mark.parametrize("record", [None, [], "x", {}, {"id": 1}])
+def test_what_is_no_exchange(record):
+    with pytest.raises(ValueError, match="not an exchange"):
+        Exchange.from_json(record)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"chunks": [[0.0, 5]]},
+        {"chunks": [[0.0, 3], [0.0, -1]]},
+        {"chunks": [[10**400, 2]]},
+        {"chunks": [[0.0, 1.5], [0.0, 0.5]]},
+        {"body_base64": "?"},
+        {"outcome": "fine"},
+        {"started_at": 10**400},
+        {"body": "\ud800"},
+    ],
+)
+def test_records_that_do_not_add_up(change):
+    whole = Exchange(id="1", request=Request("GET", "/"), outcome=Outcome.COMPLETE, chunks=(Chunk(0.0, b"ab"),))
+    with pytest.raises(ValueError):  # noqa: PT011
+        Exchange.from_json({**whole.to_json(), **change})
+
+
+def test_what_is_computed():
+    exchange = Exchange(
+        id="1",
+        request=Request("POST", "/", body=b'{"a":1}'),
+        outcome=Outcome.COMPLETE,
+        status=204,
+        headers=(("content-TYPE", " Text/Event-Stream ; charset=utf-8"), ("x", "1"), ("X", "2")),
+        chunks=(Chunk(0.1, b'{"b"'), Chunk(0.2, b":2}")),
+    )
+    assert exchange.content_type == "text/event-stream"
+    assert (exchange.header("X"), exchange.header("none")) == ("1", "")
+    assert (exchange.json(), exchange.request.json()) == ({"b": 2}, {"a": 1})
+    assert [replace(exchange, status=status).ok for status in (None, 199, 200, 299, 300)] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert exchange.tagged("t").tagged("u").tags == ("t", "u")
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff", b"NaN", b'{"a":Infinity}', b"[" * 100_000, b"1 2", b"9" * 5000])
+def test_what_is_not_json(text):
+    assert parse_json(text) is None
+
+
+@given(json_values)
+def test_json_is_parsed(value):
+    assert parse_json(json.dumps(value)) == value

@@ -1,0 +1,285 @@
+"""A run file gives back what was written, and as much as it still holds when it was damaged."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from rejoinder.errors import RunFileError
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.runfile import Run, RunWriter, line_is_valid, read_run, run_schema
+from rejoinder.model.verdict import Finding, Level, Problem, Status, Verdict
+
+HEADER = {
+    "started_at": 1.0,
+    "tool": {"rejoinder": "0", "python": "3"},
+    "command": ["rejoinder", "check"],
+    "target": {"url": "http://h/v1/responses", "model": None, "dialect": "northstar"},
+}
+
+texts = st.text()
+exchanges = st.builds(
+    Exchange,
+    id=texts,
+    request=st.builds(Request, method=texts, path=texts, headers=st.just((("a", "b"),)), body=st.binary()),
+    outcome=st.sampled_from(Outcome),
+    status=st.none() | st.integers(100, 599),
+    chunks=st.lists(st.builds(Chunk, t=st.floats(0, 1e6), data=st.binary())).map(tuple),
+    detail=texts,
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=5,
+)
+problems = st.builds(
+    Problem,
+    message=texts,
+    pointer=texts,
+    event=st.none() | st.integers(0),
+    event_type=texts,
+    expected=values,
+    actual=values,
+    kind=texts,
+    offset=st.none() | st.integers(0),
+    exchange=texts,
+)
+findings = st.builds(
+    Finding, rule=texts, level=st.sampled_from(Level), evidence=problems, count=st.integers(1), cases=st.lists(texts)
+)
+verdicts = st.builds(
+    Verdict,
+    rule=texts,
+    level=st.sampled_from(Level),
+    status=st.sampled_from(Status),
+    judged=st.integers(0),
+    failed=st.integers(0),
+    reason=texts,
+    findings=st.lists(findings, max_size=2),
+)
+lines = st.lists(exchanges | verdicts, max_size=6)
+
+
+def write(path, items, footer=True):
+    with RunWriter(path) as writer:
+        writer.header(**HEADER)
+        for item in items:
+            if isinstance(item, Exchange):
+                writer.exchange(item)
+            elif isinstance(item, Verdict):
+                writer.verdict(item)
+            else:
+                writer.sample(**item)
+        if footer:
+            writer.footer(ended_at=2.0, exit_code=0)
+    return path
+
+
+def written(items):
+    """Return the bytes of a run file with these lines."""
+    with TemporaryDirectory() as folder:
+        return write(Path(folder) / "run.ndjson", items).read_bytes()
+
+
+def read(data) -> Run:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "run.ndjson"
+        path.write_bytes(data)
+        return read_run(path)
+
+
+def content(run):
+    return [*run.exchanges, *run.verdicts]
+
+
+@given(lines)
+def test_round_trip(items):
+    run = read(written(items))
+    assert run.exchanges == [item for item in items if isinstance(item, Exchange)]
+    assert run.verdicts == [item for item in items if isinstance(item, Verdict)]
+    assert run.header["target"] == HEADER["target"]
+    assert (run.footer["exit_code"], run.truncated, run.damage) == (0, False, [])
+
+
+@given(lines)
+def test_every_line_is_valid_under_the_published_schema(items):
+    for line in written(items).splitlines():
+        assert line_is_valid(json.loads(line))
+
+
+@given(lines, st.integers(0))
+@example([], 0)
+def test_cut_at_any_byte(items, place):
+    data = written(items)
+    place %= len(data)
+    kept = data[:place]
+    whole_lines = kept.count(b"\n")
+    try:
+        run = read(kept)
+    except RunFileError:
+        # The last line counts as whole when only its line end is missing.
+        assert whole_lines == 0
+        return
+    assert run.truncated or place == len(data) - 1
+    assert len(content(run)) in (whole_lines - 1, whole_lines)
+    everything = content(read(data))
+    assert all(item in everything for item in content(run))
+    assert len(run.damage) <= 1
+
+
+@settings(max_examples=300)
+@given(lines, st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1, max_size=8))
+def test_changed_bytes(items, changes):
+    data = written(items)
+    changed = bytearray(data)
+    for place, byte in changes:
+        changed[place % len(changed)] = byte
+    intact = set(data.splitlines(keepends=True)) & set(bytes(changed).splitlines(keepends=True))
+    try:
+        run = read(bytes(changed))
+    except RunFileError:
+        assert not bytes(changed).startswith(data.split(b"\n")[0] + b"\n")
+        return
+    for item in read(written(items)).exchanges:
+        line = json.dumps({"kind": "exchange", **item.to_json()}, separators=(",", ":")).encode() + b"\n"
+        if line in intact:
+            assert item in run.exchanges
+
+
+@given(lines, st.binary(max_size=40), st.integers(0))
+def test_a_foreign_line_between(items, junk, place):
+    whole = written(items).splitlines(keepends=True)
+    place = 1 + place % len(whole)
+    run = read(b"".join([*whole[:place], b"!" + junk.replace(b"\n", b" ") + b"\n", *whole[place:]]))
+    assert content(run) == content(read(b"".join(whole)))
+    assert run.damage == [f"line {place + 1}: not a JSON object (cut short?)"]
+    assert not run.truncated
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\n\n", b"[]\n", b"{", b"\xff\xfe", b'{"format":"other"}\n', b"null\n", b"[" * 9999]
+)
+def test_what_is_no_run_file(data):
+    with pytest.raises(RunFileError):
+        read(data)
+
+
+@pytest.mark.parametrize("version", [2, 10**30, None, "1", 0])
+def test_versions(version):
+    line = json.loads(written([]).splitlines()[0])
+    with pytest.raises(RunFileError):
+        read(json.dumps({**line, "version": version}).encode())
+
+
+def test_a_header_without_its_target():
+    line = json.loads(written([]).splitlines()[0])
+    del line["target"]
+    with pytest.raises(RunFileError, match="damaged header"):
+        read(json.dumps(line).encode())
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"kind": "header"},
+        {"kind": "news"},
+        {"kind": 7},
+        {},
+        {"kind": "exchange"},
+        {"kind": "sample", "what": "weather"},
+        {"kind": "footer", "ended_at": "noon", "exit_code": 0},
+    ],
+)
+def test_lines_that_are_left_out(record):
+    data = written([])
+    run = read(data + json.dumps(record).encode())
+    assert len(run.damage) == 1
+    assert run.damage[0].startswith("line 3: ")
+
+
+def test_a_second_header():
+    data = written([])
+    run = read(data + data.splitlines()[0])
+    assert run.damage == ["line 3: a second header line"]
+
+
+def test_samples(tmp_path):
+    write(
+        tmp_path / "run.ndjson", [{"what": "request", "t": 1.5}, {"what": "second", "t": 1}, {"what": "load", "x": {}}]
+    )
+    run = read_run(tmp_path)
+    assert [sample["t"] for sample in run.samples_of("request")] == [1.5]
+    assert len(run.samples) == 3
+
+
+def test_numbers_that_json_lacks(tmp_path):
+    write(tmp_path / "run.ndjson", [{"what": "load", "rates": [float("nan"), {"x": float("-inf")}], "pair": (1.0,)}])
+    (sample,) = read_run(tmp_path).samples
+    assert (sample["rates"], sample["pair"]) == (["nan", {"x": "-inf"}], [1.0])
+
+
+def test_lines_are_on_disk_at_once(tmp_path):
+    path = tmp_path / "deep" / "er" / "run.ndjson"
+    with RunWriter(path) as writer:
+        writer.header(**HEADER)
+        assert read_run(path).truncated
+
+
+def test_writing_from_threads(tmp_path):
+    exchange = Exchange(
+        id="x", request=Request("GET", "/"), outcome=Outcome.COMPLETE, chunks=(Chunk(0.0, b"z" * 9999),)
+    )
+    with RunWriter(tmp_path / "run.ndjson") as writer:
+        writer.header(**HEADER)
+        threads = [threading.Thread(target=lambda: [writer.exchange(exchange) for _ in range(20)]) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    run = read_run(tmp_path)
+    assert (len(run.exchanges), run.damage) == (160, [])
+
+
+def test_files_that_cannot_be_used(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file" / "run.ndjson", tmp_path):
+        with pytest.raises(RunFileError, match="cannot be written"):
+            RunWriter(path)
+    with pytest.raises(RunFileError, match="no run file"):
+        read_run(tmp_path / "none.ndjson")
+    with pytest.raises(RunFileError, match="no run file"):
+        read_run(tmp_path)
+    with pytest.raises(RunFileError, match="cannot be read"):
+        read_run(tmp_path / "file" / "run.ndjson")
+
+
+def test_a_full_disk():
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("needs /dev/full")
+    writer = RunWriter(full)
+    with pytest.raises(RunFileError, match="No space left"):
+        writer.header(**HEADER)
+    # What is still in the buffer cannot be written either.
+    with pytest.raises((OSError, RunFileError)):
+        writer.close()
+
+
+def test_the_schema_is_a_fresh_copy():
+    run_schema()["$defs"].clear()
+    assert run_schema()["$defs"]
+
+
+def test_the_watcher_sees_what_was_written(tmp_path: Path) -> None:
+    exchange = Exchange("x", Request("POST", "/v1/responses"), Outcome.REFUSED)
+    seen = []
+    with RunWriter(tmp_path / "run.ndjson") as writer:
+        writer.watch = lambda it: seen.append((it, (tmp_path / "run.ndjson").read_text().count("\n")))
+        writer.exchange(exchange)
+    assert seen == [(exchange, 1)]
