@@ -450,7 +450,7 @@ def update(
         if left:
             clean = ledger.judged[rule] - ledger.unmatched[rule, mark]
             # Where a check looks at the whole run, chance says which case stands for what it finds.
-            whole_run = all(check.on is Subject.RUN for check in checks_by_rule()[rule])
+            whole_run = all(check.subject is Subject.RUN for check in checks_by_rule()[rule])
             patterns = ["*"] if whole_run else summarise(left, clean)
             table = tomlkit.table()
             table.add(tomlkit.comment(_comment(finding)))

@@ -150,11 +150,11 @@ def broken_rules(
         if (only is None or rule.id in only) and dialect.level_of(rule) is level:
             tally = _RuleTally()
             for registered in table[rule.id]:
-                on = registered.on
-                if on not in (Subject.CASE, Subject.RUN):
-                    if on not in applying:
-                        applying[on] = [view] if applies(on, view) else []
-                    _look(registered, applying[on], tally)
+                subject = registered.subject
+                if subject not in (Subject.CASE, Subject.RUN):
+                    if subject not in applying:
+                        applying[subject] = [view] if applies(subject, view) else []
+                    _look(registered, applying[subject], tally)
             if tally.problems:
                 broken.append(rule.id)
     return broken
@@ -183,8 +183,8 @@ def _verdict(
     tally = _RuleTally()
     seen: list[str] = []
     for registered in checks:
-        _look(registered, subjects[registered.on], tally)
-        seen.append(registered.on.value)
+        _look(registered, subjects[registered.subject], tally)
+        seen.append(registered.subject.value)
     if level is Level.MAY:  # informs only, so there is nothing to expect
         ledger = None
     findings = _group(rule.id, level, tally, ledger)
@@ -237,7 +237,9 @@ def _subjects(views: list[ExchangeView]) -> SubjectValues:
     cases: dict[str, list[ExchangeView]] = {}
     for view in views:
         cases.setdefault(view.exchange.case, []).append(view)
-    found: dict[Subject, list[Any]] = {on: [view for view in views if applies(on, view)] for on in Subject}
+    found: dict[Subject, list[Any]] = {
+        subject: [view for view in views if applies(subject, view)] for subject in Subject
+    }
     found[Subject.CASE] = [CaseView(name, tuple(members)) for name, members in cases.items()]
     found[Subject.RUN] = [CaseView("", tuple(views))] if views else []
     return found

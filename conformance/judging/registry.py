@@ -1,6 +1,6 @@
 """Checks and the rules that they prove.
 
-A check is a function decorated with :func:`check`. It looks at what its ``on`` names and yields a
+A check is a function decorated with :func:`check`. It looks at its ``subject`` and yields a
 :class:`~rejoinder.model.verdict.Problem` for each place where the rule is broken; yielding nothing means that the rule
 holds. ``needs`` says in code when there is something to judge; where it is false the exchange does not count. A check
 of what a model was asked to do may yield :class:`Declined` where the model chose otherwise. A rule may have several
@@ -50,7 +50,7 @@ class Registered:
     """A check with the rule that it proves and what it looks at. ``doc`` says how it checks, in a sentence."""
 
     rule: str
-    on: Subject
+    subject: Subject
     run: Check
     needs: Needs | None
     doc: str
@@ -59,7 +59,7 @@ class Registered:
 _CHECKS: Final[list[Registered]] = []
 
 
-def check(rule: str, on: Subject, *, needs: Needs | None = None) -> Callable[[Check], Check]:
+def check(rule: str, subject: Subject, *, needs: Needs | None = None) -> Callable[[Check], Check]:
     """Register a check for a rule; its docstring becomes the 'how it is checked' of the rule reference."""
 
     def register(function: Check) -> Check:
@@ -67,7 +67,7 @@ def check(rule: str, on: Subject, *, needs: Needs | None = None) -> Callable[[Ch
         if row is None or row.unchecked:
             raise ContractError(f"A check is registered for {rule}, which is not a checkable rule of the catalogue.")
         doc = " ".join((function.__doc__ or "").split())
-        _CHECKS.append(Registered(rule, on, function, needs, doc))
+        _CHECKS.append(Registered(rule, subject, function, needs, doc))
         return function
 
     return register
@@ -85,18 +85,18 @@ def checks_by_rule() -> Mapping[str, tuple[Registered, ...]]:
     return {rule: tuple(found) for rule, found in table.items()}
 
 
-def applies(on: Subject, view: ExchangeView) -> bool:
+def applies(subject: Subject, view: ExchangeView) -> bool:
     """Return whether a check on single exchanges looks at this one."""
-    if on is Subject.EXCHANGE:
+    if subject is Subject.EXCHANGE:
         return True
-    if on is Subject.CREATE:
+    if subject is Subject.CREATE:
         return view.is_create
-    if on is Subject.PLAIN:
+    if subject is Subject.PLAIN:
         return view.is_plain
-    if on is Subject.STREAM:
+    if subject is Subject.STREAM:
         return view.is_stream
-    if on is Subject.RESPONSE:
+    if subject is Subject.RESPONSE:
         return view.response is not None
-    if on is Subject.REFUSAL:
+    if subject is Subject.REFUSAL:
         return view.is_create and view.exchange.status is not None and view.exchange.status >= 400
     return False

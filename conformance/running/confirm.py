@@ -168,7 +168,7 @@ def _by_case(
 
 def looks_at_run(rule: str) -> bool:
     """Return whether a rule has a check that looks at a run as a whole."""
-    return any(registered.on is Subject.RUN for registered in checks_by_rule().get(rule, ()))
+    return any(registered.subject is Subject.RUN for registered in checks_by_rule().get(rule, ()))
 
 
 @dataclass(frozen=True, slots=True)

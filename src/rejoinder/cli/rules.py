@@ -78,7 +78,7 @@ def reference() -> str:
                 lines.append(f"- Not checked: {rule.unchecked}")
             if rule.takes:
                 lines.append(f"- Takes {rule.takes}")
-            lines += [f"- Checked on {check.on.value}: {check.doc}" for check in checks[rule.id]]
+            lines += [f"- Checked on {check.subject.value}: {check.doc}" for check in checks[rule.id]]
             faults = [f"`{name}`" for name in _faults_of(rule)]
             if faults:
                 lines.append(f"- Proven by the sandbox {'fault' if len(faults) == 1 else 'faults'} {', '.join(faults)}")
@@ -104,6 +104,6 @@ def _explain(rule: Rule) -> None:
     if rule.takes:
         click.echo(f"  takes      {rule.takes}")
     for check in checks_by_rule()[rule.id]:
-        click.echo(f"  checked    on {check.on.value}: {check.doc}")
+        click.echo(f"  checked    on {check.subject.value}: {check.doc}")
     for fault in _faults_of(rule):
         click.echo(f"  proven by  rejoinder sandbox --fault {fault}")
