@@ -12,7 +12,7 @@ from rejoinder.conformance.judging.capabilities import abilities, capabilities
 from rejoinder.conformance.judging.context import FeatureState, RunContext
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.registry import Declined, Registered, Subject, applies, checks_by_rule
-from rejoinder.contract import Dialect, Rule, load_dialect, load_features, load_rules
+from rejoinder.contract import Dialect, Rule, load_dialect, load_rules
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.verdict import Finding, Known, Level, Problem, Status, Verdict, fingerprint
 
@@ -123,8 +123,7 @@ def _merged(before: Verdict, after: Verdict) -> Verdict:
 
 def _lacking(rule: Rule, run_context: RunContext) -> str:
     """Return why a rule could not be judged: the features that it needs and that the run did not see."""
-    needed = [feature for feature in load_features().values() if feature.is_needed_by(rule.id)]
-    known = [run_context.capabilities[feature.name] for feature in needed if feature.name in run_context.capabilities]
+    known = [run_context.capabilities[name] for name in rule.features if name in run_context.capabilities]
     reasons = [found.sentence for found in known if found.state is not FeatureState.SUPPORTED]
     return f"{'; '.join(reasons)}; the rule cannot be judged without it." if reasons else ""
 

@@ -344,7 +344,7 @@ def _rule(verdict: Verdict, known: Mapping[str, Rule], titles: Mapping[str, Any]
         anchor=anchors.take("r-", name),
         title=rule.title if rule else "",
         statement=rule.statement if rule else "",
-        source=rule.source if rule else "",
+        source=rule.basis if rule else "",
         family=name.partition("-")[0],
         level=verdict.level.value,
         tone=tone,

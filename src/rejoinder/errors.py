@@ -16,7 +16,8 @@ RejoinderError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -77,3 +78,9 @@ class RunFileError(RejoinderError):
 
 class ContractError(RejoinderError):
     """A contract file, overlay or schema that cannot be used; names file and pointer."""
+
+
+def suggest(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return a hint for a name that is not known: the known one that is closest, or else the given sentence."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean {near[0]}?" if near else otherwise

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import date
+from pathlib import Path
 
 import pytest
+import tomlkit
 
-from rejoinder.contract import FAMILIES, dialect_names, load_rules
+from rejoinder.contract import FAMILIES, Citation, Rule, dialect_names, load_rules, read_rules
+from rejoinder.errors import ContractError
+from rejoinder.model.verdict import Level
 
 RULES = load_rules()
 
@@ -18,7 +23,7 @@ def test_rows(rule):
     assert rule.title
     assert not rule.title.endswith(".")
     assert rule.statement.endswith(".")
-    assert rule.source
+    assert rule.basis
     assert set(rule.levels) <= set(dialect_names())
     assert all(level is not rule.level for level in rule.levels.values())
     assert rule.level_in("nowhere") is rule.level
@@ -35,3 +40,95 @@ def test_every_family_has_rules_in_order():
 def test_titles_tell_rules_apart():
     titles = [rule.title for rule in RULES.values()]
     assert len(set(titles)) == len(titles)
+
+
+ROW = {
+    "id": "ACME-01",
+    "title": "gateways say their name",
+    "statement": "Every reply names the gateway.",
+    "level": "MUST",
+    "features": [],
+    "argument": "Without a name nobody can tell gateways apart.",
+}
+CITATION = {
+    "name": "Acme handbook",
+    "url": "https://acme.example/handbook",
+    "section": "Replies",
+    "revision": "3.1",
+    "checked": date(2026, 11, 27),
+}
+
+
+def write(folder: Path, *rows: object, name: str = "acme.toml") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(tomlkit.dumps({"rule": list(rows)}), "utf-8")
+    return folder
+
+
+def read(folder: Path) -> list[Rule]:
+    return list(read_rules(folder, ["ACME"], ["streaming", "background"]).values())
+
+
+def test_rows_of_ones_own_are_read_from_a_folder(tmp_path: Path) -> None:
+    cited = {**ROW, "id": "ACME-02", "features": ["streaming"], "sources": [CITATION], "levels": {"openai": "MAY"}}
+    first, second = read(write(tmp_path / "own", ROW, cited))
+    assert (first.family, first.sources, first.basis) == ("ACME", (), ROW["argument"])
+    assert second.sources == (Citation(**CITATION),)
+    assert second.basis == "Acme handbook, Replies (3.1)"
+    assert (second.features, second.level_in("openai"), second.level_in("northstar")) == (
+        ("streaming",),
+        Level.MAY,
+        Level.MUST,
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"featurs": []}, "own/acme.toml: rule ACME-01: there is no key 'featurs'. Did you mean features?"),
+        ({"features": ["streming"]}, "rule ACME-01: there is no feature 'streming'. Did you mean streaming?"),
+        ({"features": ["x"]}, "there is no feature 'x'. Use one of streaming, background."),
+        ({"features": "streaming"}, "rule ACME-01: features must be a list."),
+        ({"features": ["streaming", "streaming"]}, "rule ACME-01: features names one twice."),
+        ({"features": None}, "rule ACME-01: features is missing."),
+        ({"title": None}, "rule ACME-01: title is missing."),
+        ({"title": ""}, "rule ACME-01: title is empty."),
+        ({"id": None}, "own/acme.toml: rule number 1: id is missing."),
+        ({"id": "ACNE-01"}, "rule ACNE-01: the ids of this file look like ACME-01."),
+        ({"level": "must"}, "there is no level 'must'. Use one of MUST, SHOULD, MAY, OFF."),
+        ({"levels": {"opneai": "MAY"}}, "there is no dialect 'opneai'. Did you mean openai?"),
+        ({"argument": None}, "rule ACME-01: it has neither sources nor an argument. Name the documents"),
+        ({"sources": ["RFC 9110"]}, "rule ACME-01, a source: it must be a table."),
+        ({"sources": [{**CITATION, "link": "x"}]}, "a source: there is no key 'link'."),
+        ({"sources": [{**CITATION, "url": "acme.example"}]}, "a source: url is not a link: 'acme.example'."),
+        ({"sources": [{**CITATION, "checked": "2026"}]}, "rule ACME-01, a source: checked must be a date."),
+        *(
+            ({"sources": [{k: v for k, v in CITATION.items() if k != key}]}, f"a source: {key} is missing.")
+            for key in CITATION
+        ),
+    ],
+)
+def test_a_bad_row_is_told_with_its_place(tmp_path: Path, change: dict[str, object], words: str) -> None:
+    row = {key: value for key, value in {**ROW, **change}.items() if value is not None}
+    with pytest.raises(ContractError) as caught:
+        read(write(tmp_path / "own", row))
+    assert words in str(caught.value)
+
+
+def test_a_bad_folder_is_told_with_its_place(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    with pytest.raises(ContractError, match="cannot be read: No such file or directory"):
+        read(own)
+    own.mkdir()
+    with pytest.raises(ContractError, match=r"acme\.toml, the rules of the family ACME, cannot be read: No such file"):
+        read(own)
+    with pytest.raises(ContractError, match="there are two rules ACME-01"):
+        read(write(own, ROW, ROW))
+    (own / "acme.toml").write_text("[[rule]]\nid = ", "utf-8")
+    with pytest.raises(ContractError, match=r"own/acme\.toml is not valid TOML"):
+        read(own)
+    (own / "acme.toml").write_text("title = 'x'", "utf-8")
+    with pytest.raises(ContractError, match="holds tables"):
+        read(own)
+    with pytest.raises(ContractError, match=r"acne\.toml is named for no rule family\. Did you mean acme\.toml\?"):
+        read(write(own, ROW, name="acne.toml"))

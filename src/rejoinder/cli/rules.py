@@ -73,7 +73,7 @@ def reference() -> str:
                 continue
             levels = ", ".join(f"{name} {rule.level_in(name).value}" for name in dialect_names())
             lines += ["", f"### {rule.id} {rule.title}", "", rule.statement, "", f"- Level: {levels}"]
-            lines.append(f"- Source: {rule.source}")
+            lines.append(f"- Source: {rule.basis}")
             if rule.unchecked:
                 lines.append(f"- Not checked: {rule.unchecked}")
             if rule.takes:
@@ -98,7 +98,7 @@ def _explain(rule: Rule) -> None:
     click.echo(f"  {rule.statement}\n")
     levels = ", ".join(f"{name} {rule.level_in(name).value}" for name in dialect_names())
     click.echo(f"  level      {levels}")
-    click.echo(f"  source     {rule.source}")
+    click.echo(f"  source     {rule.basis}")
     if rule.unchecked:
         click.echo(f"  unchecked  {rule.unchecked}")
     if rule.takes:

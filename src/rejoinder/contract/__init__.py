@@ -21,15 +21,23 @@ reports. The files beside this module are the only truth:
 ``features.toml``
     the features that an endpoint may have or lack, and which requests use one (:func:`features_of`).
 ``rules/*.toml``
-    the rule catalogue, one file per family.
+    the rule catalogue, one file per family; what a row holds is described in ``_rules.py``. :func:`read_rules` reads
+    rows of one's own from another folder.
 """
 
 from __future__ import annotations
 
-from rejoinder.contract._dialect import Dialect, EventSpec, load_dialect
-from rejoinder.contract._features import Feature, every_feature, features_of, load_features, read_features
+from rejoinder.contract._dialect import (
+    Dialect,
+    EventSpec,
+    every_feature,
+    features_of,
+    load_dialect,
+    read_features,
+)
+from rejoinder.contract._features import Feature, load_features
 from rejoinder.contract._operations import Operation, load_operations
-from rejoinder.contract._rules import FAMILIES, Rule, load_rules
+from rejoinder.contract._rules import FAMILIES, Citation, Rule, load_rules, read_rules
 from rejoinder.contract._schemas import SchemaVariant, load_schema, request_schema
 from rejoinder.contract._source import DEFAULT_DIALECT, dialect_names
 from rejoinder.validation import SchemaError, Validator
@@ -37,6 +45,7 @@ from rejoinder.validation import SchemaError, Validator
 __all__ = [
     "DEFAULT_DIALECT",
     "FAMILIES",
+    "Citation",
     "Dialect",
     "EventSpec",
     "Feature",
@@ -54,5 +63,6 @@ __all__ = [
     "load_rules",
     "load_schema",
     "read_features",
+    "read_rules",
     "request_schema",
 ]

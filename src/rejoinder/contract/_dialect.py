@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from rejoinder.contract import _source
+from rejoinder.contract._features import Feature, load_features
 from rejoinder.contract._operations import Operation, operations_of
 from rejoinder.contract._overlay import SCHEMAS
 from rejoinder.contract._rules import Rule
 from rejoinder.contract._schemas import Schema, SchemaVariant, schema_of, view_of
 from rejoinder.contract._source import DEFAULT_DIALECT, Source, dialect_names
 from rejoinder.contract._vocabulary import escape, fail
+from rejoinder.errors import UsageError, suggest
 from rejoinder.model.verdict import Level
 from rejoinder.validation import Validator
 
@@ -195,3 +197,36 @@ def _single_type(node: Any) -> str:
     """Return the one JSON type that a field has, the empty string when there are several or none is known."""
     kind = node.get("type", "") if isinstance(node, dict) else ""
     return kind if isinstance(kind, str) else ""
+
+
+def features_of(dialect: Dialect) -> list[Feature]:
+    """Return the features that a dialect defines: those whose example or operation it has."""
+    sound = Validator(dialect.request_schema(SchemaVariant.GENERATION))
+    return [feature for feature in load_features().values() if _defines(dialect, sound, feature)]
+
+
+def every_feature(dialect: Dialect) -> frozenset[str]:
+    """Return the names of all features that a dialect defines."""
+    return frozenset(feature.name for feature in features_of(dialect))
+
+
+def read_features(names: Iterable[str], dialect: Dialect) -> frozenset[str]:
+    """Return the names of features in texts, of which each may hold several with commas between.
+
+    Raises :class:`UsageError` for one that the dialect does not define; its hint names the closest one that it does.
+    """
+    known = [feature.name for feature in features_of(dialect)]
+    found = [name.strip().replace("-", "_") for text in names for name in text.split(",") if name.strip()]
+    for name in found:
+        if name not in known:
+            raise UsageError(
+                f"There is no feature {name!r} in the dialect {dialect.name}.",
+                suggest(name, known, "`rejoinder rules --features` lists them."),
+            )
+    return frozenset(found)
+
+
+def _defines(dialect: Dialect, sound: Validator, feature: Feature) -> bool:
+    if feature.operation:
+        return feature.operation in dialect.operations
+    return sound.is_valid({"input": "Hi", "model": "m", **(feature.example or {})})

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from rejoinder.contract._dialect import Dialect
-from rejoinder.contract._schemas import SchemaVariant
-from rejoinder.errors import ContractError, UsageError
-from rejoinder.validation import Validator
+from rejoinder.errors import ContractError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +25,6 @@ class Feature:
     shows: str = ""
     shown: tuple[Any, ...] = ()
     least: int = 1
-    rules: tuple[str, ...] = ()
-
-    def is_needed_by(self, rule: str) -> bool:
-        """Return whether the rule of that id can only be judged on replies to requests that use the feature."""
-        return any(fnmatchcase(rule, pattern) for pattern in self.rules)
 
     def is_used(self, body: Any) -> bool:
         """Return whether the body of a create request uses the feature."""
@@ -61,40 +51,6 @@ def load_features() -> Mapping[str, Feature]:
         except TypeError as error:
             raise ContractError(f"features.toml: bad row {name}: {error}.") from error
     return found
-
-
-def features_of(dialect: Dialect) -> list[Feature]:
-    """Return the features that a dialect defines: those whose example or operation it has."""
-    sound = Validator(dialect.request_schema(SchemaVariant.GENERATION))
-    return [feature for feature in load_features().values() if _defines(dialect, sound, feature)]
-
-
-def every_feature(dialect: Dialect) -> frozenset[str]:
-    """Return the names of all features that a dialect defines."""
-    return frozenset(feature.name for feature in features_of(dialect))
-
-
-def read_features(names: Iterable[str], dialect: Dialect) -> frozenset[str]:
-    """Return the names of features in texts, of which each may hold several with commas between.
-
-    Raises :class:`UsageError` for one that the dialect does not define; its hint names the closest one that it does.
-    """
-    known = [feature.name for feature in features_of(dialect)]
-    found = [name.strip().replace("-", "_") for text in names for name in text.split(",") if name.strip()]
-    for name in found:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            raise UsageError(
-                f"There is no feature {name!r} in the dialect {dialect.name}.",
-                f"Did you mean {close[0]}?" if close else "`rejoinder rules --features` lists them.",
-            )
-    return frozenset(found)
-
-
-def _defines(dialect: Dialect, sound: Validator, feature: Feature) -> bool:
-    if feature.operation:
-        return feature.operation in dialect.operations
-    return sound.is_valid({"input": "Hi", "model": "m", **(feature.example or {})})
 
 
 def _counts(value: Any, values: tuple[Any, ...]) -> bool:

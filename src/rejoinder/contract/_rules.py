@@ -1,16 +1,39 @@
-"""The rule catalogue: rows of data, one file per family."""
+"""The rule catalogue: rows of data, one file per family.
+
+A row of ``rules/<family>.toml`` holds everything that is declared about a rule::
+
+    [[rule]]
+    id = "LIF-01"
+    title = "a few words"
+    statement = "One sentence that an endpoint keeps or breaks."
+    level = "MUST"
+    levels = { openai = "SHOULD" }       # the dialects whose level differs
+    features = ["streaming"]             # without any of these nothing can be judged; [] says that it needs none
+    sources = [{ name = "...", url = "https://...", section = "...", revision = "...", checked = 2026-11-27 }]
+    argument = "..."                     # instead of sources or beside them: why any correct endpoint keeps it
+    unchecked = "..."                    # why there is no check
+    takes = "..."                        # what a run must be given to judge it
+"""
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from rejoinder.errors import ContractError
+from rejoinder.contract._features import load_features
+from rejoinder.contract._source import dialect_names
+from rejoinder.errors import ContractError, suggest
 from rejoinder.model.verdict import Level
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 FAMILIES: Final[Mapping[str, str]] = {
     "HTTP": "HTTP envelope",
@@ -36,20 +59,43 @@ FAMILIES: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Citation:
+    """Where a document says what a rule says.
+
+    ``name`` is the document, ``section`` the heading, schema, test or function in it, ``revision`` the version, commit
+    or date of the text behind ``url``, and ``checked`` the day on which somebody last read it there.
+    """
+
+    name: str
+    url: str
+    section: str
+    revision: str
+    checked: date
+
+    def __str__(self) -> str:
+        """Return the citation in one line, without its link."""
+        return f"{self.name}, {self.section} ({self.revision})"
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One rule of the catalogue.
 
-    ``id`` is never reused or renumbered. ``title`` is a few words, ``statement`` one sentence, ``source`` where it
-    comes from. ``levels`` holds a level for each dialect that differs from ``level``. ``unchecked`` says why there is
-    no check, else empty. ``takes`` says what a run must be given to judge it, else empty.
+    ``id`` is never reused or renumbered. ``title`` is a few words, ``statement`` one sentence. ``levels`` holds a level
+    for each dialect that differs from ``level``. ``features`` names every feature without which the rule cannot be
+    judged. ``sources`` are the documents that it comes from; ``argument`` says why any correct endpoint keeps it, for
+    an invariant that no document states. ``unchecked`` says why there is no check, else empty. ``takes`` says what a
+    run must be given to judge it, else empty.
     """
 
     id: str
     title: str
     statement: str
-    source: str
     level: Level
     levels: Mapping[str, Level]
+    features: tuple[str, ...]
+    sources: tuple[Citation, ...] = ()
+    argument: str = ""
     unchecked: str = ""
     takes: str = ""
 
@@ -57,6 +103,11 @@ class Rule:
     def family(self) -> str:
         """The part of the id before the hyphen."""
         return self.id.partition("-")[0]
+
+    @property
+    def basis(self) -> str:
+        """What the rule rests on, in one line: its first source, or the argument where it has none."""
+        return str(self.sources[0]) if self.sources else self.argument
 
     def level_in(self, dialect: str) -> Level:
         """Return the rule's level in the dialect of that name."""
@@ -66,30 +117,142 @@ class Rule:
 @cache
 def load_rules() -> Mapping[str, Rule]:
     """Return all rules by id, in catalogue order; raises :class:`ContractError` on a bad row."""
+    return read_rules(files("rejoinder.contract").joinpath("rules"), FAMILIES, load_features())
+
+
+def read_rules(folder: Path | Traversable, families: Iterable[str], features: Collection[str]) -> Mapping[str, Rule]:
+    """Return the rules in a folder by id, in the order of their families and rows.
+
+    The folder holds one file ``<family>.toml`` for each of the families, named in small letters. ``features`` are the
+    names of the features that rules may need. Raises :class:`ContractError`, which names file, rule and key, for a
+    missing file, a file of no family, and a row that cannot be used.
+    """
+    names = {f"{family.lower()}.toml": family for family in families}
+    try:
+        there = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    except OSError as error:
+        raise ContractError(f"The rules folder {folder} cannot be read: {error.strerror}.") from error
+    for name in there:
+        if name not in names:
+            raise ContractError(
+                f"{folder.name}/{name} is named for no rule family.",
+                suggest(name, names, f"Rename it: {_any_of(names)}."),
+            )
     rules: dict[str, Rule] = {}
-    folder = files("rejoinder.contract").joinpath("rules")
-    for family in FAMILIES:
-        name = f"{family.lower()}.toml"
-        raw = tomllib.loads(folder.joinpath(name).read_text("utf-8"))
-        for row in raw.get("rule", ()):
-            rule = _rule(name, row)
-            if rule.id in rules or rule.family != family:
-                raise ContractError(f"rules/{name}: rule {rule.id} stands twice or in the wrong file.")
+    for name, family in names.items():
+        for rule in _rules_of(folder, name, family, features):
+            if rule.id in rules:
+                raise ContractError(f"{folder.name}/{name}: there are two rules {rule.id}.", "Give one another number.")
             rules[rule.id] = rule
     return rules
 
 
-def _rule(name: str, row: Mapping[str, Any]) -> Rule:
+def _rules_of(folder: Path | Traversable, name: str, family: str, features: Collection[str]) -> Iterator[Rule]:
+    file = f"{folder.name}/{name}"
     try:
-        return Rule(
-            id=row["id"],
-            title=row["title"],
-            statement=row["statement"],
-            source=row["source"],
-            level=Level(row["level"]),
-            levels={dialect: Level(level) for dialect, level in row.get("levels", {}).items()},
-            unchecked=row.get("unchecked", ""),
-            takes=row.get("takes", ""),
+        raw = tomllib.loads(folder.joinpath(name).read_text("utf-8"))
+    except OSError as error:
+        raise ContractError(f"{file}, the rules of the family {family}, cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise ContractError(f"{file} is not valid TOML: {error}.") from error
+    rows = raw.pop("rule", None)
+    if raw or not isinstance(rows, list) or not rows:
+        raise ContractError(f"{file}: a rules file holds tables [[rule]] and nothing else.")
+    for place, row in enumerate(rows, 1):
+        named = row.get("id") if isinstance(row, dict) else None
+        yield _rule(_Table(f"{file}: rule {named or f'number {place}'}", row, _RULE_KEYS), family, features)
+
+
+_RULE_KEYS: Final[Mapping[str, type]] = {
+    "id": str,
+    "title": str,
+    "statement": str,
+    "level": str,
+    "levels": dict,
+    "features": list,
+    "sources": list,
+    "argument": str,
+    "source": str,
+    "unchecked": str,
+    "takes": str,
+}
+_CITATION_KEYS: Final[Mapping[str, type]] = {
+    "name": str,
+    "url": str,
+    "section": str,
+    "revision": str,
+    "checked": date,
+}
+_KINDS: Final[Mapping[type, str]] = {str: "a text", dict: "a table", list: "a list", date: "a date"}
+
+
+class _Table:
+    """A table of a rules file whose values are read by key; an error names the place, the key and what is wrong."""
+
+    def __init__(self, place: str, raw: Any, keys: Mapping[str, type]) -> None:
+        self.place = place
+        if not isinstance(raw, dict):
+            raise self.error("it must be a table")
+        self.raw, self.keys = raw, keys
+        for key, value in raw.items():
+            if key not in keys:
+                raise self.error(f"there is no key {key!r}", suggest(key, keys, f"Keys are {', '.join(keys)}."))
+            if not isinstance(value, keys[key]):
+                raise self.error(f"{key} must be {_KINDS[keys[key]]}")
+            if value == "":
+                raise self.error(f"{key} is empty", "Fill it in or leave it out.")
+
+    def error(self, what: str, hint: str = "") -> ContractError:
+        return ContractError(f"{self.place}: {what}.", hint)
+
+    def need(self, key: str) -> Any:
+        if key not in self.raw:
+            raise self.error(f"{key} is missing")
+        return self.raw[key]
+
+    def one_of(self, what: str, name: Any, known: Iterable[str]) -> str:
+        if not isinstance(name, str) or name not in known:
+            raise self.error(f"there is no {what} {name!r}", suggest(str(name), known, f"Use {_any_of(known)}."))
+        return name
+
+
+def _rule(table: _Table, family: str, features: Collection[str]) -> Rule:
+    raw, levels = table.raw, [level.value for level in Level]
+    if not re.fullmatch(rf"{re.escape(family)}-[0-9]{{2,}}", table.need("id")):
+        raise table.error(f"the ids of this file look like {family}-01")
+    needed = tuple(table.one_of("feature", name, features) for name in table.need("features"))
+    if len(set(needed)) < len(needed):
+        raise table.error("features names one twice")
+    rule = Rule(
+        id=raw["id"],
+        title=table.need("title"),
+        statement=table.need("statement"),
+        level=Level(table.one_of("level", table.need("level"), levels)),
+        levels={
+            table.one_of("dialect", dialect, dialect_names()): Level(table.one_of("level", level, levels))
+            for dialect, level in raw.get("levels", {}).items()
+        },
+        features=needed,
+        sources=tuple(_citation(table, source) for source in raw.get("sources", ())),
+        argument=raw.get("argument") or raw.get("source", ""),  # "source" goes once all rows have sources
+        unchecked=raw.get("unchecked", ""),
+        takes=raw.get("takes", ""),
+    )
+    if not rule.sources and not rule.argument:
+        raise table.error(
+            "it has neither sources nor an argument",
+            "Name the documents that say it, or the reason why any correct endpoint keeps it.",
         )
-    except (KeyError, ValueError) as error:
-        raise ContractError(f"rules/{name}: bad row {row.get('id', '?')}: {error}.") from error
+    return rule
+
+
+def _citation(rule: _Table, raw: Any) -> Citation:
+    table = _Table(f"{rule.place}, a source", raw, _CITATION_KEYS)
+    citation = Citation(**{key: table.need(key) for key in _CITATION_KEYS})
+    if not re.match(r"https://[^\s/]+/", citation.url):
+        raise table.error(f"url is not a link: {citation.url!r}", "Give the whole address, https:// included.")
+    return citation
+
+
+def _any_of(names: Iterable[str]) -> str:
+    return f"one of {', '.join(names)}"
