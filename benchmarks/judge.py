@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from rejoinder.conformance.judge import broken_rules, judge
+from rejoinder.conformance.judgement import broken_rules, judge
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.contract import load_dialect
 from rejoinder.model.exchange import Exchange

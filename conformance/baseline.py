@@ -28,7 +28,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from rejoinder.conformance.judging.registry import Subject, checks_by_rule
+from rejoinder.conformance.checks import checks_by_rule
+from rejoinder.conformance.judging.registry import Subject
 from rejoinder.contract import load_rules
 from rejoinder.errors import BaselineError
 from rejoinder.model.exchange import Exchange

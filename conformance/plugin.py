@@ -98,7 +98,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     config = metafunc.config
     if not config.getoption("rejoinder_url"):
         raise pytest.UsageError("rejoinder: name the endpoint to examine with --rejoinder-url URL.")
-    from rejoinder.conformance.judge import select_rules
+    from rejoinder.conformance.judgement import select_rules
     from rejoinder.contract import load_dialect
     from rejoinder.model.verdict import Level
 

@@ -9,10 +9,9 @@ checks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
@@ -59,6 +58,11 @@ class Registered:
 _CHECKS: Final[list[Registered]] = []
 
 
+def registered() -> Sequence[Registered]:
+    """Return all checks of the modules that have been imported, in the order of their registration."""
+    return tuple(_CHECKS)
+
+
 def check(rule: str, subject: Subject, *, needs: Needs | None = None) -> Callable[[Check], Check]:
     """Register a check for a rule; its docstring becomes the 'how it is checked' of the rule reference."""
 
@@ -71,18 +75,6 @@ def check(rule: str, subject: Subject, *, needs: Needs | None = None) -> Callabl
         return function
 
     return register
-
-
-@cache
-def checks_by_rule() -> Mapping[str, tuple[Registered, ...]]:
-    """Return all registered checks by rule id, in catalogue order."""
-    from rejoinder.conformance import checks  # registers all of them on import
-
-    assert checks.__name__
-    table: dict[str, list[Registered]] = {rule: [] for rule in load_rules()}
-    for registered in _CHECKS:
-        table[registered.rule].append(registered)
-    return {rule: tuple(found) for rule, found in table.items()}
 
 
 def applies(subject: Subject, view: ExchangeView) -> bool:

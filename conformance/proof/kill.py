@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import click
 
-from rejoinder.conformance.judge import judge
+from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.running.cases import CaseContext
 from rejoinder.conformance.running.fuzz import random_cases
 from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
-from rejoinder.conformance.judging.registry import Subject, checks_by_rule
+from rejoinder.conformance.checks import checks_by_rule
+from rejoinder.conformance.judging.registry import Subject
 from rejoinder.conformance.running.cases import PlannedCase, Replies, RequestSpec
 from rejoinder.conformance.running.in_process import dry_run
 from rejoinder.contract import Dialect, SchemaVariant, Validator

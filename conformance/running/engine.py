@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rejoinder.conformance.baseline import BaselineStatus
-from rejoinder.conformance.judge import select_rules
+from rejoinder.conformance.judgement import select_rules
 from rejoinder.conformance.judging.context import RunContext
 from rejoinder.conformance.running.cases import PlannedCase
 from rejoinder.conformance.running.plan import Plan

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 from hypothesis import strategies as st
 
 from rejoinder.conformance.baseline import BaselineMatcher
-from rejoinder.conformance.judge import judge, judge_run, merge
+from rejoinder.conformance.judgement import judge, judge_run, merge
 from rejoinder.conformance.judging.context import RunContext
 from rejoinder.conformance.running.case import response_id
 from rejoinder.conformance.running.cases import (

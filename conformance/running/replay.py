@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from rejoinder.conformance.judge import judge, judge_run, merge
+from rejoinder.conformance.judgement import judge, judge_run, merge
 from rejoinder.conformance.running.cases import PlannedCase, Replies, RequestSpec, final_response
 from rejoinder.conformance.running.confirm import fresh, looks_at_run
 from rejoinder.conformance.running.engine import CheckRun

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rejoinder.conformance.baseline import Baseline, BaselineMatcher
-from rejoinder.conformance.judge import judge, judge_run
+from rejoinder.conformance.judgement import judge, judge_run
 from rejoinder.conformance.running.cases import CaseContext
 from rejoinder.conformance.running.confirm import NO_CONFIRM, ConfirmBudget, confirm
 from rejoinder.conformance.running.coverage import measure_coverage

@@ -4,7 +4,7 @@ import json
 
 from hypothesis import HealthCheck, given, settings
 
-from rejoinder.conformance.judge import broken_rules
+from rejoinder.conformance.judgement import broken_rules
 from rejoinder.model.verdict import Status
 from rejoinder.strategies import EndpointProfile, event_streams, request_bodies, to_sse
 

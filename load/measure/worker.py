@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO, Final, NamedTuple
 
-from rejoinder.conformance.judge import broken_rules
+from rejoinder.conformance.judgement import broken_rules
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.contract import load_dialect, load_rules
 from rejoinder.load.decide.slo import Limits, parse_slos

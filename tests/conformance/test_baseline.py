@@ -22,7 +22,7 @@ from rejoinder.conformance.baseline import (
     summarise,
     update,
 )
-from rejoinder.conformance.judge import MAX_CASES, judge
+from rejoinder.conformance.judgement import MAX_CASES, judge
 from rejoinder.errors import BaselineError
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.verdict import Finding, Status, Verdict

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rejoinder.conformance.judge import judge
+from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.contract import load_dialect
 from rejoinder.model.exchange import MAX_DEPTH, Chunk, Exchange, Outcome, Request

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from rejoinder.conformance.judge import judge
+from rejoinder.conformance.judgement import judge
 from rejoinder.contract import dialect_names, load_dialect, load_rules
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.verdict import Level, Status

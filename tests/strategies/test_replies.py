@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
-from rejoinder.conformance.judge import judge
+from rejoinder.conformance.judgement import judge
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.fold import StreamFold
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request

@@ -168,7 +168,7 @@ def _judged(
 ) -> tuple[Run, BaselineMatcher, list[Verdict]]:
     """Judge a recording by today's rules; return it with the ledger and the verdicts."""
     from rejoinder.conformance.baseline import BaselineMatcher
-    from rejoinder.conformance.judge import judge
+    from rejoinder.conformance.judgement import judge
     from rejoinder.model.runfile import read_run
 
     recorded = read_run(run)

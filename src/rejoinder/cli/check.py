@@ -117,7 +117,7 @@ def command(
     \b
         rejoinder check http://127.0.0.1:8000 --plan quick
     """
-    from rejoinder.conformance.judge import select_rules
+    from rejoinder.conformance.judgement import select_rules
     from rejoinder.conformance.running.engine import rule_count
     from rejoinder.contract import every_feature, load_dialect, read_features
 
@@ -181,7 +181,7 @@ def check_endpoint(
     ``plan_name`` is a plan's, or ``fuzz``; ``reruns`` says how often the case of a failure is sent again (``None``: as
     often as the plan has it, 0: nothing is confirmed).
     """
-    from rejoinder.conformance.judge import broken_rules, select_rules
+    from rejoinder.conformance.judgement import broken_rules, select_rules
     from rejoinder.conformance.running.confirm import CONFIRM_BUDGETS
     from rejoinder.conformance.running.fuzz import DEFAULT_BUDGET, most_tokens
     from rejoinder.conformance.running.plan import Plan, build_plan

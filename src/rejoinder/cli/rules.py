@@ -57,7 +57,7 @@ def _level(rule: Rule, dialect: str | None) -> str:
 
 def reference() -> str:
     """Return the rule reference (docs/rules.md): every rule with levels, source, check and proof, as Markdown."""
-    from rejoinder.conformance.judging.registry import checks_by_rule
+    from rejoinder.conformance.checks import checks_by_rule
 
     rules, checks = load_rules(), checks_by_rule()
     lines = [
@@ -92,7 +92,7 @@ def _faults_of(rule: Rule) -> list[str]:
 
 
 def _explain(rule: Rule) -> None:
-    from rejoinder.conformance.judging.registry import checks_by_rule
+    from rejoinder.conformance.checks import checks_by_rule
 
     click.echo(f"{rule.id}  {rule.title}\n")
     click.echo(f"  {rule.statement}\n")

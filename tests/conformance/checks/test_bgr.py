@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rejoinder.conformance.judge import judge
+from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.running.cases import CaseContext, PlannedCase, RequestSpec, bgr
 from rejoinder.conformance.running.engine import CheckResult, CheckRun
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from rejoinder.conformance.judge import judge
+from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.judging.canaries import canaries_in
 from rejoinder.conformance.running.cases import CaseContext, iso
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process

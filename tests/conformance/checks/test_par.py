@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rejoinder.conformance.judge import judge
+from rejoinder.conformance.judgement import judge
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.verdict import Status, Verdict
 

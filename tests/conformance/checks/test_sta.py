@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rejoinder.conformance.judge import judge
+from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.running.cases import CaseContext, sta
 from rejoinder.conformance.running.cases.sta import other_id
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process

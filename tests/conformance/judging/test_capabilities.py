@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rejoinder.conformance.judge import judge
+from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.judging.capabilities import abilities, capabilities
 from rejoinder.conformance.judging.context import FeatureState
 from rejoinder.conformance.judging.exchange_view import ExchangeView

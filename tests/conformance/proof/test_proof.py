@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rejoinder.conformance.judge import broken_rules, judge
+from rejoinder.conformance.judgement import broken_rules, judge
 from rejoinder.conformance.proof.kill import REQUIRED
 from rejoinder.conformance.running.cases import CaseContext, bgr, err, iso, mem, par, roundtrip, sta, tol
 from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rejoinder.conformance.judge import judge, judge_run
+from rejoinder.conformance.judgement import judge, judge_run
 from rejoinder.conformance.running.cases import PlannedCase, RequestSpec
 from rejoinder.conformance.running.confirm import CONFIRM_BUDGETS, NO_CONFIRM, ConfirmBudget, confirm, fresh
 from rejoinder.conformance.running.coverage import measure_coverage

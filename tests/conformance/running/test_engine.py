@@ -177,7 +177,7 @@ def test_retry_after_is_a_number_or_a_date() -> None:
 
 
 def test_a_whole_plan_runs_against_the_sandbox() -> None:
-    from rejoinder.conformance.judge import judge
+    from rejoinder.conformance.judgement import judge
     from rejoinder.sandbox import Sandbox, app
 
     async def go() -> CheckResult:

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rejoinder.conformance.judge import judge
+from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.running.cases import CaseContext, PlannedCase
 from rejoinder.conformance.running.engine import CheckRun
 from rejoinder.conformance.running.fuzz import FuzzRun, most_tokens, random_cases

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rejoinder.conformance.judge import broken_rules, judge, select_rules
+from rejoinder.conformance.checks import checks_by_rule
+from rejoinder.conformance.judgement import broken_rules, judge, select_rules
 from rejoinder.conformance.judging import registry
 from rejoinder.conformance.judging.exchange_view import ExchangeView
-from rejoinder.conformance.judging.registry import Subject, checks_by_rule
+from rejoinder.conformance.judging.registry import Subject
 from rejoinder.contract import load_dialect, load_rules
 from rejoinder.errors import ContractError
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
@@ -93,7 +94,7 @@ def test_a_check_that_breaks_is_an_error_of_its_rule_only(monkeypatch: pytest.Mo
 
     table = dict(checks_by_rule())
     table["RSP-01"] = (registry.Registered("RSP-01", Subject.CREATE, breaks, None, ""),)
-    monkeypatch.setattr("rejoinder.conformance.judge.checks_by_rule", lambda: table)
+    monkeypatch.setattr("rejoinder.conformance.judgement.checks_by_rule", lambda: table)
     verdicts = {verdict.rule: verdict for verdict in judge([plain(GOOD)], "northstar", select="RSP-*")}
     assert verdicts["RSP-01"].status is Status.ERROR
     assert "ZeroDivisionError on exchange x1: oops" in verdicts["RSP-01"].reason
@@ -113,7 +114,7 @@ def test_a_check_may_say_that_the_model_declined(
 ) -> None:
     table = dict(checks_by_rule())
     table["RSP-01"] = (registry.Registered("RSP-01", Subject.CREATE, lambda view: yielded, None, ""),)
-    monkeypatch.setattr("rejoinder.conformance.judge.checks_by_rule", lambda: table)
+    monkeypatch.setattr("rejoinder.conformance.judgement.checks_by_rule", lambda: table)
     verdict = verdict_of("RSP-01", plain(GOOD))
     assert (verdict.status, verdict.judged) == (status, judged)
     assert verdict.reason == ("The model would not." if status is Status.DECLINED else "")
