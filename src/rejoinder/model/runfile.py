@@ -18,7 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from rejoinder.contract import Validator
+from rejoinder.validation import Validator
 from rejoinder.errors import RunFileError
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.verdict import Verdict
