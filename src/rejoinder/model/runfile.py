@@ -18,10 +18,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from rejoinder.validation import Validator
 from rejoinder.errors import RunFileError
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.verdict import Verdict
+from rejoinder.validation import Validator
 
 FORMAT: Final = "rejoinder-run"
 VERSION: Final = 1
