@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from rejoinder.formatting import plural
 from rejoinder.model.runfile import Run
 from rejoinder.reports._model import JUDGED, Tone, view
-from rejoinder.reports._text import plural
 
 _COLOURS: Final = {
     Tone.FAIL: "red",

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple
 
+from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, plural
 from rejoinder.reports._load import Distribution, Load, Second, server_word
 from rejoinder.reports._search import Search, Step, ended_well
-from rejoinder.reports._text import count, percent, plural, rate, seconds
 
 WIDTH: Final = 1000.0
 HEIGHT: Final = 100.0
@@ -121,12 +121,13 @@ def percentile_chart(load: Load) -> Chart | None:
         if depth <= nines + 1e-9:
             ticks.append(Tick(round(100 * depth / nines, 2), f"{name} %"))
     told = "; ".join(
-        f"{d.title}: median {seconds(d.quantile(0.5))}, longest {seconds(d.high)} of {d.n:,}" for _, d in found
+        f"{d.title}: median {format_seconds(d.quantile(0.5))}, longest {format_seconds(d.high)} of {d.n:,}"
+        for _, d in found
     )
     shares = (10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
-    rows = [[f"{p:g} %", *(seconds(_reached(d, p)) for _, d in found)] for p in shares if p <= 90 or nines > 1]
+    rows = [[f"{p:g} %", *(format_seconds(_reached(d, p)) for _, d in found)] for p in shares if p <= 90 or nines > 1]
     table = Table(
-        ["share of values", *(d.title for _, d in found)], [*rows, ["all", *(seconds(d.high) for _, d in found)]]
+        ["share of values", *(d.title for _, d in found)], [*rows, ["all", *(format_seconds(d.high) for _, d in found)]]
     )
     return Chart("Latency by percentile", f"{told}.", curves, ticks, scale.ticks(), table=table)
 
@@ -155,17 +156,21 @@ def gap_chart(load: Load, bins: int = 60) -> Chart | None:
         if value
     )
     marks = [
-        Tick(scale(value) / WIDTH * 100, f"p{p:g} {seconds(value)}")
+        Tick(scale(value) / WIDTH * 100, f"p{p:g} {format_seconds(value)}")
         for p in (50.0, 99.0)
         if (value := distribution.percentile(p)) is not None
     ]
     edges = [10 ** (math.log10(low) + i / bins * (math.log10(high) - math.log10(low))) for i in range(bins + 1)]
     lines = [
-        [f"{seconds(edges[i])} – {seconds(edges[i + 3])}", count(amount), percent(amount, distribution.n)]
+        [
+            f"{format_seconds(edges[i])} – {format_seconds(edges[i + 3])}",
+            format_count(amount),
+            format_percent(amount, distribution.n),
+        ]
         for i in range(0, bins, 3)
         if (amount := sum(sums[i : i + 3]))
     ]
-    median, longest = seconds(distribution.quantile(0.5)), seconds(distribution.high)
+    median, longest = format_seconds(distribution.quantile(0.5)), format_seconds(distribution.high)
     told = f"{distribution.n:,} gaps, median {median}, longest {longest}."
     return Chart(
         distribution.title,
@@ -215,8 +220,9 @@ def timeline_charts(load: Load) -> list[Chart]:
     charts = [
         strip(
             "Requests per second",
-            f"At most {rate(max(r.started for r in rows))} started and {rate(max(r.finished for r in rows))} finished;"
-            f" {count(sum(r.failed for r in rows) * load.step)} failed in all.",
+            f"At most {format_rate(max(r.started for r in rows))} started"
+            f" and {format_rate(max(r.finished for r in rows))} finished;"
+            f" {format_count(sum(r.failed for r in rows) * load.step)} failed in all.",
             [
                 ("a", "started", lambda r: r.started, False),
                 ("c", "finished", lambda r: r.finished, False),
@@ -225,19 +231,19 @@ def timeline_charts(load: Load) -> list[Chart]:
         ),
         strip(
             "In flight",
-            f"At most {count(max(r.in_flight for r in rows))} requests at once.",
+            f"At most {format_count(max(r.in_flight for r in rows))} requests at once.",
             [("a", "in flight", lambda r: r.in_flight, True)],
         ),
     ]
     if any(r.tokens for r in rows):
-        told = f"At most {rate(max(r.tokens for r in rows))}."
+        told = f"At most {format_rate(max(r.tokens for r in rows))}."
         charts.append(strip("Output tokens per second", told, [("c", "output tokens", lambda r: r.tokens, True)]))
     if any(r.ttft_p50 is not None or r.ttft_p99 is not None for r in rows):
         slowest = max((r.ttft_p99 for r in rows if r.ttft_p99 is not None), default=None)
         charts.append(
             strip(
                 "Time to first token",
-                f"The worst second had a p99 of {seconds(slowest)}.",
+                f"The worst second had a p99 of {format_seconds(slowest)}.",
                 [
                     ("a", "p50", lambda r: r.ttft_p50, False),
                     ("b", "p99", lambda r: r.ttft_p99, False),
@@ -402,8 +408,14 @@ def steps_table(search: Search) -> Table:
     rows = []
     for step in search.steps:
         marked = " (knee)" if search.sweep and step.level == search.knee else ""
-        row = [step.label + marked, count(step.started), ended_well(step), rate(step.ok_rate), rate(step.tokens_rate)]
-        row += [seconds(step.latencies.get(name)) for name in names]
+        row = [
+            step.label + marked,
+            format_count(step.started),
+            ended_well(step),
+            format_rate(step.ok_rate),
+            format_rate(step.tokens_rate),
+        ]
+        row += [format_seconds(step.latencies.get(name)) for name in names]
         if judged:
             missed = [text for text, met in step.objectives if not met]
             row.append("kept" if step.met else f"missed: {', '.join(missed)}" if missed else "not kept")
@@ -454,7 +466,10 @@ def stall_map(load: Load) -> StallMap | None:
     )
     names = ["from", *(f"≥ {_bound(bound)}" if bound else f"< {_bound(GAP_STEPS[1])}" for bound in bounds)]
     lines = [
-        [_clock(begin + column * wide), *(count(cells[column, b]) if (column, b) in cells else "" for b in bounds)]
+        [
+            _clock(begin + column * wide),
+            *(format_count(cells[column, b]) if (column, b) in cells else "" for b in bounds),
+        ]
         for column in sorted({column for column, _ in cells})
     ]
     return StallMap(

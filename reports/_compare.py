@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, join_list, one_line, plural
 from rejoinder.model.runfile import Run
 from rejoinder.reports._diff import settings_of
 from rejoinder.reports._diff_writers import facts_of, families_of
 from rejoinder.reports._html import EVIDENCE_BUDGET, FINDINGS_IN_ALL, ShownRule, chosen, page
 from rejoinder.reports._load import Distribution, Load
 from rejoinder.reports._model import JUDGED, WORDS, Anchors, RuleView, Tone, View, view
-from rejoinder.reports._text import count, listed, one_line, percent, plural, rate, seconds
 
 DIFFERS: Final = "differs"
 _METRICS: Final = (("ttft", (50.0, 99.0)), ("itl", (50.0, 99.0)), ("max_gap", (99.0,)), ("e2e", (50.0, 99.0)))
@@ -137,7 +137,7 @@ def _behaviour(rule: RuleView) -> Tone:
 
 def _sentence(views: list[View], rows: list[Row], differing: int) -> str:
     told = Counter(seen.headline for seen in views)
-    verdicts = listed((f"{amount:,} × {headline.lower()}" for headline, amount in told.most_common()), 6)
+    verdicts = join_list((f"{amount:,} × {headline.lower()}" for headline, amount in told.most_common()), 6)
     if not rows:
         return f"{verdicts}."
     differ = "none differs" if not differing else "1 differs" if differing == 1 else f"{differing:,} differ"
@@ -171,22 +171,22 @@ def _figures(loads: list[Load | None]) -> list[tuple[str, list[Amount]]]:
     figures = [(name, [Amount(known.get(name, ""), None) for known in settings]) for name in names]
     figures += [
         ("measurement", [Amount(load.verdict if load else "", None) for load in loads]),
-        ("requests", [Amount(count(load.started) if load else "", None) for load in loads]),
+        ("requests", [Amount(format_count(load.started) if load else "", None) for load in loads]),
         ("ended well", _amounts([load.ok / load.started if load and load.started else None for load in loads], _share)),
         ("objectives", [Amount(_objectives(load) if load else "", None) for load in loads]),
         ("goodput", _amounts([load.goodput if load else None for load in loads], _share)),
-        ("requests ok/s", _amounts([load.rate if load else None for load in loads], rate)),
-        ("output tok/s", _amounts([load.tokens_rate if load else None for load in loads], rate)),
+        ("requests ok/s", _amounts([load.rate if load else None for load in loads], format_rate)),
+        ("output tok/s", _amounts([load.tokens_rate if load else None for load in loads], format_rate)),
     ]
     for metric, percentiles in _METRICS:
         found = [load.distribution(metric) if load else None for load in loads]
         if any(found):
             title = next(d.title for d in found if d)
             for p in percentiles:
-                amounts = _amounts([_percentile(d, p) for d in found], seconds)
+                amounts = _amounts([_percentile(d, p) for d in found], format_seconds)
                 sure = [amount._replace(sure=_sure(d, p)) for amount, d in zip(amounts, found, strict=True)]
                 figures.append((f"{title} p{p:g}", sure))
-            figures.append((f"{title} n", [Amount(count(d.n) if d else "", None) for d in found]))
+            figures.append((f"{title} n", [Amount(format_count(d.n) if d else "", None) for d in found]))
     return [(name, amounts) for name, amounts in figures if any(amount.text for amount in amounts)]
 
 
@@ -203,7 +203,11 @@ def _sure(distribution: Distribution | None, p: float) -> str:
     if bound is None:
         return ""
     return (
-        f"≤ {seconds(bound.value)}" if bound.value is not None else f"needs {count(bound.needs)}" if bound.needs else ""
+        f"≤ {format_seconds(bound.value)}"
+        if bound.value is not None
+        else f"needs {format_count(bound.needs)}"
+        if bound.needs
+        else ""
     )
 
 
@@ -212,7 +216,7 @@ def _percentile(distribution: Distribution | None, p: float) -> float | None:
 
 
 def _share(value: float | None) -> str:
-    return "–" if value is None else percent(value, 1.0)
+    return "–" if value is None else format_percent(value, 1.0)
 
 
 def _amounts(values: list[float | None], word: Callable[[float | None], str]) -> list[Amount]:

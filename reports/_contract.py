@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from rejoinder.formatting import as_number, one_line, plural
 from rejoinder.model.runfile import Run
-from rejoinder.reports._text import number, one_line, plural
 
 
 class State(StrEnum):
@@ -183,7 +183,7 @@ def read_contract(run: Run) -> Contract | None:
 
 
 def _amount(counts: Any, state: State) -> int:
-    amount = number(counts.get(state.value)) if isinstance(counts, dict) else None
+    amount = as_number(counts.get(state.value)) if isinstance(counts, dict) else None
     return round(amount) if amount is not None and amount > 0 else 0
 
 

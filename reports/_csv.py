@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import Any, Final
 
+from rejoinder.formatting import as_number, one_line
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.runfile import Run
-from rejoinder.reports._text import number, one_line
 
 _NUMBERS: Final = (
     "weight",
@@ -65,7 +65,7 @@ def _rows(run: Run) -> Iterator[dict[str, Any]]:
         yield {
             "source": "load",
             "outcome": sample.get("outcome"),
-            **{name: number(sample.get(name)) for name in _NUMBERS},
+            **{name: as_number(sample.get(name)) for name in _NUMBERS},
             "rules": " ".join(map(str, rules)) if isinstance(rules, list) else None,
             "detail": sample.get("detail"),
         }
@@ -81,12 +81,12 @@ def _exchange(exchange: Exchange, rules: list[str], known: list[str]) -> dict[st
         "method": exchange.request.method,
         "path": exchange.request.path,
         "outcome": exchange.outcome.value,
-        "started_at": number(exchange.started_at) or None,
+        "started_at": as_number(exchange.started_at) or None,
         "request_bytes": len(exchange.request.body),
         "reply_bytes": len(exchange.body),
-        "status": number(exchange.status),
-        "ttfb": number(exchange.headers_at),
-        "e2e": number(exchange.ended_at),
+        "status": as_number(exchange.status),
+        "ttfb": as_number(exchange.headers_at),
+        "e2e": as_number(exchange.ended_at),
         "chunks": len(exchange.chunks),
         "rules": " ".join(rules),
         "known": " ".join(known),

@@ -7,10 +7,10 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from rejoinder.formatting import as_number, one_line
 from rejoinder.model.runfile import Run
 from rejoinder.reports._junit import known_text, load_text, rule_text, run_problem
 from rejoinder.reports._model import RuleView, Tone, view
-from rejoinder.reports._text import number, one_line
 
 SPEC: Final = "1.0.0"
 _STATUS: Final = {
@@ -130,5 +130,5 @@ def _case(ident: str, name: str, status: str, raw: str, message: str = "", trace
 
 
 def _milliseconds(value: Any) -> int:
-    stamp = number(value)
+    stamp = as_number(value)
     return round(stamp * 1000) if stamp is not None and 0 <= stamp < 253402300800 else 0

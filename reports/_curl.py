@@ -8,9 +8,9 @@ import shlex
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from rejoinder.formatting import BODY_LIMIT, printable, truncate
 from rejoinder.model.exchange import Request, parse_json
 from rejoinder.reports._excerpt import layout
-from rejoinder.reports._text import BODY_LIMIT, cut, one_line, printable
 
 # What curl sets itself, and what would only repeat the recording client's habits.
 _OWN_HEADERS: Final = frozenset(
@@ -59,11 +59,11 @@ def curl(target: str, request: Request) -> tuple[str, str, bool]:
     body = json_body(request.body)
     if body is not None:
         whole = len(body) <= BODY_LIMIT
-        shown = cut(body)
+        shown = truncate(body)
         lines.append("--data-binary @- <<'JSON'")
         return " \\\n  ".join(lines) + f"\n{shown}\nJSON", shown, whole
     whole = len(request.body) <= BODY_LIMIT
-    shown = printable(cut(request.body[: BODY_LIMIT * 2].decode("utf-8", "replace")))
+    shown = printable(truncate(request.body[: BODY_LIMIT * 2].decode("utf-8", "replace")))
     lines.append(f"--data-binary {_quoted_bytes(request.body[:BODY_LIMIT])}")
     return " \\\n  ".join(lines), shown, whole
 
@@ -144,8 +144,3 @@ def _quoted_bytes(data: bytes) -> str:
     named = {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x27: "\\'", 0x5C: "\\\\"}
     # Three octal digits: a hexadecimal escape would swallow a digit that follows it in some shells.
     return "$'" + "".join(named.get(o) or (chr(o) if 0x20 <= o < 0x7F else f"\\{o:03o}") for o in data) + "'"
-
-
-def request_line(request: Request) -> str:
-    """Return method and path in one harmless line."""
-    return one_line(f"{request.method} {request.path}", 200)

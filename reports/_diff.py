@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from rejoinder.formatting import as_number, format_count, format_percent, format_rate, format_seconds, join_list, plural
 from rejoinder.model.runfile import Run
 from rejoinder.reports._load import Distribution, Load
 from rejoinder.reports._model import JUDGED, WORDS, Anchors, FindingView, RuleView, Tone, View, view
 from rejoinder.reports._statistics import fisher, mann_whitney
-from rejoinder.reports._text import count, listed, number, percent, plural, rate, seconds
 
 
 class Kind(StrEnum):
@@ -227,7 +227,7 @@ def _notes(old: View, new: View, before: Run, after: Run) -> list[str]:
         for name in ("Dialect", "Plan", "Model")
         if first.get(name) != second.get(name)
     ]
-    begun = [number(run.header.get("started_at")) for run in (before, after)]
+    begun = [as_number(run.header.get("started_at")) for run in (before, after)]
     if begun[0] is not None and begun[1] is not None and begun[1] < begun[0]:
         notes.append("The second run is older than the first.")
     for word, run in (("first", before), ("second", after)):
@@ -238,12 +238,12 @@ def _notes(old: View, new: View, before: Run, after: Run) -> list[str]:
     here, there = {rule.id for rule in old.rules}, {rule.id for rule in new.rules}
     for word, names in (("first", here - there), ("second", there - here)):
         if names:
-            notes.append(f"Only the {word} run has {listed(sorted(names))}.")
+            notes.append(f"Only the {word} run has {join_list(sorted(names))}.")
     if old.load and new.load:
         was, now = settings_of(old.load), settings_of(new.load)
         changed = [name for name in now if was.get(name) != now[name]]
         if changed:
-            notes.append(f"The load was set differently: {listed(changed)}.")
+            notes.append(f"The load was set differently: {join_list(changed)}.")
     return notes
 
 
@@ -261,8 +261,8 @@ def _figures(old: Load | None, new: Load | None) -> list[Figure]:
     figures.append(
         Figure(
             "Ended well",
-            f"{percent(old.ok, old.started)} of {old.started:,}",
-            f"{percent(new.ok, new.started)} of {new.started:,}",
+            f"{format_percent(old.ok, old.started)} of {old.started:,}",
+            f"{format_percent(new.ok, new.started)} of {new.started:,}",
             "",
             "" if p is None else f"{'differs' if p < SURE else 'no clear difference'}, {_p(p)}",
             Tone.NONE if p is None or p >= SURE else Tone.PASS if better else Tone.FAIL,
@@ -274,7 +274,9 @@ def _figures(old: Load | None, new: Load | None) -> list[Figure]:
     ):
         if first is not None and second is not None:
             one = "one figure a run, not tested"
-            figures.append(Figure(name, rate(first), rate(second), _change(first, second), one, Tone.NONE))
+            figures.append(
+                Figure(name, format_rate(first), format_rate(second), _change(first, second), one, Tone.NONE)
+            )
     for metric in _METRICS:
         distribution, other = old.distribution(metric), new.distribution(metric)
         if distribution and other:
@@ -289,13 +291,13 @@ def _latencies(old: Distribution, new: Distribution) -> Iterator[Figure]:
         if first is not None and second is not None:
             change = _change(first, second)
             name = f"{old.title} p{p:g}"
-            yield Figure(name, seconds(first), seconds(second), change, statement, tone)
+            yield Figure(name, format_seconds(first), format_seconds(second), change, statement, tone)
             statement, tone = "", Tone.NONE
 
 
 def _statement(old: Distribution, new: Distribution) -> tuple[str, Tone]:
     """Say whether the values of two runs differ, where that can be said."""
-    sizes = f"n {count(old.n)} and {count(new.n)}"
+    sizes = f"n {format_count(old.n)} and {format_count(new.n)}"
     if old.metric not in _TESTED:
         return f"not tested, {sizes}", Tone.NONE
     found = mann_whitney(*([(b.middle, b.amount) for b in d.buckets] for d in (old, new)))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from rejoinder.formatting import join_list, plural
 from rejoinder.reports._diff import CAVEAT, KINDS, SIGN_OF, Diff, Kind
 from rejoinder.reports._html import EVIDENCE_BUDGET, FINDINGS_IN_ALL, ShownRule, chosen, page
 from rejoinder.reports._markdown import SIGNS, bounded, code, escape
 from rejoinder.reports._model import Family, View
-from rejoinder.reports._text import listed, plural
 
 _MARKS: Final = {Kind.NEW: "+", Kind.STILL: "=", Kind.GONE: "?", Kind.FIXED: "-"}
 _FAILING: Final = (Kind.NEW, Kind.STILL)
@@ -81,7 +81,7 @@ def render_diff_markdown(diff: Diff, limit: int = 60_000) -> str:
     changed = [change for change in diff.rules if change.changed and change.before and change.after]
     if changed:
         words = [f"{escape(c.id)} {c.before.word} → {c.after.word}" for c in changed if c.before and c.after]
-        lines += ["### Verdict changed", "", listed(words, 60), ""]
+        lines += ["### Verdict changed", "", join_list(words, 60), ""]
     return bounded("\n".join(lines), limit)
 
 
@@ -106,7 +106,7 @@ def render_diff_text(diff: Diff, limit: int = 12) -> str:
                 lines.append(f"    and {plural(len(told) - limit, 'more finding')}")
     changed = [f"{c.id} {c.before.word} → {c.after.word}" for c in diff.rules if c.changed and c.before and c.after]
     if changed:
-        lines += ["", f"  Verdict changed: {listed(changed, limit)}"]
+        lines += ["", f"  Verdict changed: {join_list(changed, limit)}"]
     if diff.figures:
         wide = max(len(figure.name) for figure in diff.figures)
         lines.append("")

@@ -8,11 +8,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from rejoinder.formatting import format_bytes, format_seconds, one_line, printable, truncate
 from rejoinder.model.exchange import Exchange, Outcome, parse_json
 from rejoinder.model.verdict import ABSENT, Finding, Problem
 from rejoinder.reports._curl import curl
 from rejoinder.reports._excerpt import Dump, Line, Span, bytes_around, difference, excerpt, needs_quotes, pretty
-from rejoinder.reports._text import cut, one_line, printable, seconds, size
 from rejoinder.wire.sse import ServerEvent, read_events
 
 EVENTS_BEFORE: Final = 3
@@ -161,7 +161,7 @@ class Gatherer:
             if isinstance(data, (dict, list)):
                 reply, title = excerpt(data, problem.pointer), "Reply"
             else:
-                text, title = printable(cut(exchange.body[:8192].decode("utf-8", "replace"), 1200)), "Reply"
+                text, title = printable(truncate(exchange.body[:8192].decode("utf-8", "replace"), 1200)), "Reply"
         return Evidence(
             expected=expected,
             actual=actual,
@@ -200,8 +200,8 @@ def answer(exchange: Exchange) -> str:
     parts = [
         str(exchange.status),
         one_line(exchange.header("content-type"), 60) or "no content type",
-        size(len(exchange.body)),
-        f"{seconds(exchange.ended_at)}",
+        format_bytes(len(exchange.body)),
+        f"{format_seconds(exchange.ended_at)}",
     ]
     if exchange.outcome in _OUTCOMES:
         parts.append(_OUTCOMES[exchange.outcome])
@@ -232,7 +232,7 @@ def _stream(exchange: Exchange, events: list[ServerEvent], comments: int, proble
             EventRow(
                 number=number,
                 offset=event.start,
-                t=seconds(event.t),
+                t=format_seconds(event.t),
                 type=one_line(_type_of(event), 80),
                 data=_data(event, 160),
                 fault=number == at,
@@ -252,8 +252,8 @@ def _stream(exchange: Exchange, events: list[ServerEvent], comments: int, proble
         after=total - 1 - previous,
         ticks=ticks,
         fault_at=None if at is None else 100 * min(1.0, events[at].t / end) if 0 < end < math.inf else 0.0,
-        first=seconds(events[0].t) if events else "",
-        last=seconds(end),
+        first=format_seconds(events[0].t) if events else "",
+        last=format_seconds(end),
         comments=comments,
         note=note,
     )

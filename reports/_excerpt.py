@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Final, NamedTuple
 
+from rejoinder.formatting import as_repr, printable, truncate
 from rejoinder.model.exchange import parse_json
-from rejoinder.reports._text import as_repr, cut, printable
 
 VALUE_LIMIT: Final = 1200
 """Characters of an expected or actual value that are shown."""
@@ -47,12 +47,12 @@ def pretty(value: Any, limit: int = VALUE_LIMIT, *, quoted: bool = True) -> str:
     Strings stand as they are when ``quoted`` is false, which spares the reader the escapes.
     """
     if isinstance(value, str) and not quoted:
-        return printable(cut(value, limit))
+        return printable(truncate(value, limit))
     try:
         text = layout(value)
     except (TypeError, ValueError, RecursionError):
         text = as_repr(value)
-    return printable(cut(text, limit))
+    return printable(truncate(text, limit))
 
 
 def difference(expected: str, actual: str) -> tuple[list[Span], list[Span]]:
@@ -151,7 +151,7 @@ def excerpt(value: Any, pointer: str, around: int = 5, limit: int = 24) -> list[
         first = max(0, hit - around)
         last = min(len(lines), max(hit, 0) + limit - around)
     shown = [Line(f"… {first:,} lines", gap=True)] if first else []
-    shown += [Line(printable(cut(lines[i][1], LINE_LIMIT)), hit=i == hit) for i in range(first, last)]
+    shown += [Line(printable(truncate(lines[i][1], LINE_LIMIT)), hit=i == hit) for i in range(first, last)]
     if last < len(lines):
         shown.append(Line(f"… {len(lines) - last:,} lines", gap=True))
     return shown

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from rejoinder.formatting import join_list, one_line, plural
 from rejoinder.model.runfile import Run
-from rejoinder.reports._text import listed, one_line, plural
 
 ENTRIES: Final = 200
 """Rows of one table that are shown; the others are counted."""
@@ -104,12 +104,12 @@ def read_capabilities(run: Run) -> Capabilities | None:
     wanted = required if isinstance(required, list) else []
     rows = [_capability(row, wanted) for row in told]
     states = [row.state for row in rows]
-    brief = listed((f"{states.count(state):,} {state or 'not told'}" for state in dict.fromkeys(states)), 5)
+    brief = join_list((f"{states.count(state):,} {state or 'not told'}" for state in dict.fromkeys(states)), 5)
     missing = {
         words: [row.feature for row in rows if row.state == words]
         for words in (_STATES["refused"][0], _STATES["failed"][0])
     }
-    lacking = "; ".join(f"{words}: {listed(names, 20)}" for words, names in missing.items() if names)
+    lacking = "; ".join(f"{words}: {join_list(names, 20)}" for words, names in missing.items() if names)
     shown = run.footer.get("abilities")
     shown = shown if isinstance(shown, dict) else {}
     unable = [words for name, words in _ABILITIES.items() if _is_missed(shown.get(name))]

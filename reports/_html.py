@@ -19,8 +19,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from rejoinder import formatting
 from rejoinder.model.runfile import Run
-from rejoinder.reports import _text
 from rejoinder.reports._contract import MEANINGS, SIGN_OF
 from rejoinder.reports._evidence import Evidence, Gatherer, sides
 from rejoinder.reports._load_page import load_values
@@ -178,28 +178,28 @@ def _environment() -> Environment:
         keep_trailing_newline=False,
     )
     environment.filters.update(
-        seconds=_text.seconds,
-        count=_text.count,
-        rate=_text.rate,
-        size=_text.size,
-        plural=_text.plural,
+        seconds=formatting.format_seconds,
+        count=formatting.format_count,
+        rate=formatting.format_rate,
+        size=formatting.format_bytes,
+        plural=formatting.plural,
         content=_content,
         share=lambda value: f"{value:.2f}".rstrip("0").rstrip(".") + "%",
     )
-    environment.globals.update(percent=_text.percent, sides=sides)
+    environment.globals.update(percent=formatting.format_percent, sides=sides)
     return environment
 
 
 def _harmless(value: Any) -> Any:
     """Make every text that a template prints printable; escaping follows. ``Markup`` is our own."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return _text.printable(value)
+        return formatting.printable(value)
     return value
 
 
 def _content(value: str) -> Markup:
     """Escape text that stands between tags, never in an attribute: quotes stay, of which JSON is full."""
-    return Markup(_text.printable(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+    return Markup(formatting.printable(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
 @cache

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import Final
 from xml.etree import ElementTree as ET
 
+from rejoinder.formatting import as_number, format_count, format_rate, format_seconds, one_line
 from rejoinder.model.runfile import Run
 from rejoinder.model.verdict import ABSENT, Problem
 from rejoinder.reports._evidence import worded
 from rejoinder.reports._excerpt import pretty
 from rejoinder.reports._load import Load
 from rejoinder.reports._model import RuleView, Tone, View, view
-from rejoinder.reports._text import count, number, one_line, rate, seconds
 
 FINDINGS: Final = 10
 """Findings of one rule that are written out."""
@@ -28,8 +28,8 @@ def render_junit(run: Run) -> str:
     that fail a strict baseline are one case. A run that tested nothing, or was cut short, has one errored case.
     """
     seen = view(run)
-    took = number(run.footer.get("ended_at"))
-    begun = number(run.header.get("started_at"))
+    took = as_number(run.footer.get("ended_at"))
+    begun = as_number(run.header.get("started_at"))
     root = ET.Element("testsuites", {"name": "rejoinder"})
     suite = ET.SubElement(root, "testsuite", {"name": f"rejoinder {seen.url}".strip()})
     if begun is not None and 0 <= begun < 253402300800:
@@ -188,16 +188,16 @@ def _load_properties(load: Load | None) -> list[tuple[str, str]]:
         return []
     pairs = [
         ("load verdict", load.verdict),
-        ("load requests", count(load.started)),
-        ("load requests per second", rate(load.rate)),
-        ("load output tokens per second", rate(load.tokens_rate)),
+        ("load requests", format_count(load.started)),
+        ("load requests per second", format_rate(load.rate)),
+        ("load output tokens per second", format_rate(load.tokens_rate)),
     ]
-    pairs += [(f"load {entry.outcome}", count(entry.amount)) for entry in load.ledger]
+    pairs += [(f"load {entry.outcome}", format_count(entry.amount)) for entry in load.ledger]
     for distribution in [d for d in load.distributions if not d.only_ok]:
         for p in (50.0, 99.0):
             value = distribution.percentile(p)
             if value is not None:
-                pairs.append((f"load {distribution.metric} p{p:g}", seconds(value)))
+                pairs.append((f"load {distribution.metric} p{p:g}", format_seconds(value)))
     return pairs
 
 

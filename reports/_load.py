@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from rejoinder.formatting import as_number, format_count, format_percent, format_rate, format_seconds, one_line, plural
 from rejoinder.model.buckets import SIGNIFICANT_BITS, bucket_bounds
 from rejoinder.model.runfile import Run
 from rejoinder.reports._objectives import Objective, read_changes, read_objectives, read_probes
 from rejoinder.reports._repeats import Repeats, read_repeats
 from rejoinder.reports._search import ENDED_WELL, Search, read_search
 from rejoinder.reports._streams import Slow, read_slowest
-from rejoinder.reports._text import count, number, one_line, percent, plural, rate, seconds
 
 OUTCOMES: Final = {
     "ok": "ended well",
@@ -278,7 +278,7 @@ def read_load(run: Run) -> Load | None:
         if amount or name == "ok"
     ]
     known = sum(counts.values())
-    started = number(total.get("started"))
+    started = as_number(total.get("started"))
     load.started = known if started is None or started < 0 else round(started)
     load.ok = sum(counts.get(name, 0) for name in ENDED_WELL)
     if known != load.started:
@@ -309,7 +309,7 @@ def _of_steps(steps: list[dict[str, Any]]) -> dict[str, Any]:
 def _outcomes(total: dict[str, Any], requests: list[dict[str, Any]]) -> dict[str, int]:
     written = total.get("outcomes")
     if isinstance(written, dict):
-        counts = {str(name): number(count) for name, count in written.items()}
+        counts = {str(name): as_number(count) for name, count in written.items()}
         return {name: round(count) for name, count in counts.items() if count is not None and count >= 0}
     return dict(Counter(str(request.get("outcome")) for request in requests if request.get("outcome")))
 
@@ -329,7 +329,7 @@ def _figures(load: Load, total: dict[str, Any]) -> None:
     """Fill in rates, window, settings and self-check from the ``load`` line."""
     window = total.get("window")
     if isinstance(window, list) and len(window) == 2:
-        begin, end = number(window[0]), number(window[1])
+        begin, end = as_number(window[0]), as_number(window[1])
         if begin is not None and end is not None and end > begin:
             load.window = (begin, end)
     duration = _first(total, "issued", "duration")
@@ -364,7 +364,7 @@ def _words(value: Any) -> list[str]:
 
 
 def _first(values: dict[str, Any], *names: str) -> float | None:
-    return next((found for name in names if (found := number(values.get(name))) is not None), None)
+    return next((found for name in names if (found := as_number(values.get(name))) is not None), None)
 
 
 def _flat(value: Any, prefix: str = "", depth: int = 0) -> dict[str, Any]:
@@ -383,7 +383,7 @@ def _flat(value: Any, prefix: str = "", depth: int = 0) -> dict[str, Any]:
 
 def _word(value: Any) -> str:
     """Return a setting as people write it: no trailing digits of floats."""
-    figure = number(value)
+    figure = as_number(value)
     if figure is None or isinstance(value, int):
         return one_line(value, 120)
     return f"{figure:.4g}" if abs(figure) < 1e4 else f"{figure:,.0f}"
@@ -399,8 +399,8 @@ def _bounds(written: Any) -> dict[str, dict[float, Bound]]:
         for p in PERCENTILES:
             entry = line.get(f"p{p:g}")
             if isinstance(entry, dict):
-                needs = number(entry.get("needs"))
-                sure[p] = Bound(number(entry.get("bound")), None if needs is None else round(needs))
+                needs = as_number(entry.get("needs"))
+                sure[p] = Bound(as_number(entry.get("bound")), None if needs is None else round(needs))
     return found
 
 
@@ -413,8 +413,8 @@ def _distributions(lines: list[dict[str, Any]], bounds: dict[str, dict[float, Bo
         scale = _US_PER.get(str(line.get("unit", "us")), 1.0) / 1e6
         buckets = _buckets(line.get("counts"), scale)
         n = sum(bucket.amount for bucket in buckets)
-        total = number(line.get("sum"))
-        low, high = number(line.get("min")), number(line.get("max"))
+        total = as_number(line.get("sum"))
+        low, high = as_number(line.get("min")), as_number(line.get("max"))
         found[metric] = Distribution(
             metric=metric,
             title=title,
@@ -439,7 +439,7 @@ def _buckets(counts: Any, scale: float) -> list[Bucket]:
         return []
     buckets = []
     for key, value in counts.items():
-        amount = number(value)
+        amount = as_number(value)
         if amount is None or amount < 1 or not re.fullmatch("[0-9]{1,7}", str(key)) or int(key) >= _MAX_KEY:
             continue
         low, high = bucket_bounds(int(key))
@@ -469,18 +469,18 @@ def _seconds(lines: list[dict[str, Any]]) -> tuple[list[Second], int]:
 
 
 def _second(line: dict[str, Any]) -> Second | None:
-    t = number(line.get("t"))
+    t = as_number(line.get("t"))
     if t is None:
         return None
     return Second(
         t=t,
-        started=number(line.get("started")) or 0.0,
-        finished=number(line.get("finished")) or 0.0,
-        failed=number(line.get("failed")) or 0.0,
-        in_flight=number(line.get("in_flight")) or 0.0,
-        tokens=number(line.get("output_tokens")) or 0.0,
-        ttft_p50=number(line.get("ttft_p50")),
-        ttft_p99=number(line.get("ttft_p99")),
+        started=as_number(line.get("started")) or 0.0,
+        finished=as_number(line.get("finished")) or 0.0,
+        failed=as_number(line.get("failed")) or 0.0,
+        in_flight=as_number(line.get("in_flight")) or 0.0,
+        tokens=as_number(line.get("output_tokens")) or 0.0,
+        ttft_p50=as_number(line.get("ttft_p50")),
+        ttft_p99=as_number(line.get("ttft_p99")),
         gaps=_gaps(line.get("gaps")),
         server=_known(line.get("server")),
     )
@@ -489,7 +489,7 @@ def _second(line: dict[str, Any]) -> Second | None:
 def _gaps(written: Any) -> dict[float, int]:
     found = {}
     for bound, amount in written.items() if isinstance(written, dict) else ():
-        many = number(amount)
+        many = as_number(amount)
         if many is not None and many >= 1 and re.fullmatch("[0-9]{1,7}", str(bound)):
             found[int(bound) / 1e3] = round(many)
     return found
@@ -497,7 +497,7 @@ def _gaps(written: Any) -> dict[float, int]:
 
 def _known(written: Any) -> dict[str, float]:
     """Return what a server said that the report has a name for."""
-    values = {name: number(written.get(name)) for name in SERVER} if isinstance(written, dict) else {}
+    values = {name: as_number(written.get(name)) for name in SERVER} if isinstance(written, dict) else {}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -531,7 +531,7 @@ def _scenarios(written: Any) -> list[Scenario]:
         found = line.get("outcomes") if isinstance(line, dict) else None
         amounts = Counter[str]()
         for name, amount in found.items() if isinstance(found, dict) else ():
-            amounts[one_line(name, 40)] += max(0, round(number(amount) or 0.0))
+            amounts[one_line(name, 40)] += max(0, round(as_number(amount) or 0.0))
         others = [f"{name} {amount:,}" for name, amount in amounts.most_common(6) if name != "ok" and amount]
         well = sum(amounts[outcome] for outcome in ENDED_WELL)
         if found is not None:
@@ -541,7 +541,7 @@ def _scenarios(written: Any) -> list[Scenario]:
 
 
 def _judged(load: Load, total: dict[str, Any], counts: dict[str, int]) -> None:
-    judged, good = number(total.get("judged")), number(total.get("good"))
+    judged, good = as_number(total.get("judged")), as_number(total.get("good"))
     applicable = sum(counts.get(name, 0) for name in _JUDGEABLE)
     if judged is not None and 0 <= judged <= applicable and applicable:
         load.judged = round(judged), applicable
@@ -557,14 +557,14 @@ def _server(load: Load, written: Any) -> list[Says]:
     says = []
     for name, (title, meaning) in SERVER.items():
         word = server_word(name)
-        mean, most, whole = (number(written.get(key)) for key in (f"{name}_mean", f"{name}_max", name))
+        mean, most, whole = (as_number(written.get(key)) for key in (f"{name}_mean", f"{name}_max", name))
         if mean is not None or most is not None:
             says.append(Says(title, meaning, word(mean), word(most)))
         elif whole is not None:
             says.append(Says(title, f"{meaning}, over the whole run", word(whole), ""))
-    difference, ttft = number(written.get("ttft_difference")), load.distribution("ttft")
+    difference, ttft = as_number(written.get("ttft_difference")), load.distribution("ttft")
     if ttft is not None and ttft.mean is not None:
-        says += [Says("First token, by the client", "mean of this run", seconds(ttft.mean), "")] if says else []
+        says += [Says("First token, by the client", "mean of this run", format_seconds(ttft.mean), "")] if says else []
     if difference is not None:
         meaning = "means: network, the server's HTTP layer, and the client"
         says.append(Says("First token, client − server", meaning, signed(difference), ""))
@@ -574,21 +574,21 @@ def _server(load: Load, written: Any) -> list[Says]:
 def server_word(name: str) -> Callable[[float | None], str]:
     """Return the function that writes a figure of the server as text."""
     if name == "ttft":
-        return seconds
+        return format_seconds
     if name in _SHARES:
-        return lambda value: "–" if value is None else percent(value, 1.0)
-    return lambda value: "–" if value is None else count(value) if value == round(value) else rate(value)
+        return lambda value: "–" if value is None else format_percent(value, 1.0)
+    return lambda value: "–" if value is None else format_count(value) if value == round(value) else format_rate(value)
 
 
 def signed(value: float) -> str:
     """Return a difference in seconds with its sign."""
-    return f"{'+' if value > 0 else '−' if value < 0 else '±'}{seconds(abs(value))}"
+    return f"{'+' if value > 0 else '−' if value < 0 else '±'}{format_seconds(abs(value))}"
 
 
 def _remarks(load: Load, total: dict[str, Any], counts: dict[str, int]) -> list[Remark]:
     """Return what stands out in a run, the worst first."""
     remarks = []
-    mixed = number(total.get("cross_talk"))
+    mixed = as_number(total.get("cross_talk"))
     settings = total.get("settings")
     if mixed:
         text = f"{plural(round(mixed), 'answer shows', 'answers show')} the token of another request"
@@ -596,26 +596,29 @@ def _remarks(load: Load, total: dict[str, Any], counts: dict[str, int]) -> list[
     elif mixed is not None and isinstance(settings, dict) and settings.get("canaries") is True and load.ok:
         remarks.append(Remark("pass", "No cross-talk: no answer showed the token of another request."))
     if load.judged is not None:
-        share = percent(*load.judged)
+        share = format_percent(*load.judged)
         text = f"The rules judged {load.judged[0]:,} of {plural(load.judged[1], 'answer')} ({share})"
         whole = load.judged[0] == load.judged[1]
         rest = "." if whole else ", the others by order, end and token alone."
-        most = number(total.get("unjudged_bound"))
+        most = as_number(total.get("unjudged_bound"))
         if not whole and most is not None:
-            rest += f" Going by those that were judged, at most {percent(most, 1.0)} of the others break one (99 %)."
+            rest += (
+                f" Going by those that were judged, at most {format_percent(most, 1.0)} of the others break one (99 %)."
+            )
         remarks.append(Remark("pass" if whole else "info", f"{text}{rest}"))
     gaps = load.distribution("itl")
     if gaps is not None and (median := gaps.quantile(0.5)) and gaps.high is not None:
         limit = max(_STALL * median, _STALL_LEAST)
         stalls = gaps.above(limit)
         if stalls:
-            text = f"{plural(stalls, 'gap')} of {gaps.n:,} ({percent(stalls, gaps.n)}) took more than {seconds(limit)}"
-            about = f"{seconds(gaps.high)} the longest, {seconds(median)} the median"
+            text = f"{plural(stalls, 'gap')} of {gaps.n:,} ({format_percent(stalls, gaps.n)})"
+            text += f" took more than {format_seconds(limit)}"
+            about = f"{format_seconds(gaps.high)} the longest, {format_seconds(median)} the median"
             remarks.append(Remark("warn", f"Stalls: {text}; {about}."))
     if censored := counts.get("censored", 0):
         were = plural(censored, "request was", "requests were")
         remarks.append(Remark("info", f"{were} still running at the end; they count neither as errors nor as good."))
-    together = number(check.get("coalescing")) if isinstance(check := total.get("self_check"), dict) else None
+    together = as_number(check.get("coalescing")) if isinstance(check := total.get("self_check"), dict) else None
     if together is not None and together >= _COALESCED:
         text = f"{together:.2g} content events came to a receive: gaps are those between receives, not between tokens."
         remarks.append(Remark("info", f"Coalesced: {text}"))
@@ -627,7 +630,7 @@ def _broken_rules(total: dict[str, Any], requests: list[dict[str, Any]]) -> list
     written = total.get("rules")
     if isinstance(written, dict):
         for rule, amount in written.items():
-            counts[one_line(str(rule), 40)] += round(number(amount) or 0)
+            counts[one_line(str(rule), 40)] += round(as_number(amount) or 0)
     else:
         for request in requests:
             rules = request.get("rules")

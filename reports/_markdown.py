@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, join_list, one_line, plural
 from rejoinder.model.runfile import Run
 from rejoinder.reports._charts import Table, steps_table
 from rejoinder.reports._evidence import sides
@@ -12,7 +13,6 @@ from rejoinder.reports._excerpt import Span
 from rejoinder.reports._footer import Capabilities
 from rejoinder.reports._load import PERCENTILES, Load
 from rejoinder.reports._model import GROUPS, WORDS, FindingView, RuleView, Tone, View, view
-from rejoinder.reports._text import count, listed, one_line, percent, plural, rate, seconds
 
 SIGNS: Final = {
     Tone.FAIL: "❌",
@@ -137,8 +137,8 @@ def _load(load: Load) -> list[str]:
     reasons = "".join(f"; {escape(reason)}" for reason in load.reasons[:3])
     verdict = f"**{escape(load.verdict)}**{reasons} · " if load.verdict else ""
     lines += [
-        f"{verdict}{count(load.started)} requests, {percent(load.ok, load.started)} ok"
-        f" · {rate(load.rate)} ok/s · {rate(load.tokens_rate)} output tok/s",
+        f"{verdict}{format_count(load.started)} requests, {format_percent(load.ok, load.started)} ok"
+        f" · {format_rate(load.rate)} ok/s · {format_rate(load.tokens_rate)} output tok/s",
         "",
     ]
     bad = [f"{escape(entry.outcome)} {entry.amount:,}" for entry in load.ledger if not entry.good]
@@ -161,9 +161,9 @@ def _load(load: Load) -> list[str]:
             "|---|---:|" + "---:|" * (len(PERCENTILES) + 1),
         ]
         for distribution in [d for d in load.distributions if not d.only_ok][:12]:
-            values = " | ".join(seconds(distribution.percentile(p)) for p in PERCENTILES)
+            values = " | ".join(format_seconds(distribution.percentile(p)) for p in PERCENTILES)
             name = escape(distribution.title)
-            lines.append(f"| {name} | {distribution.n:,} | {values} | {seconds(distribution.high)} |")
+            lines.append(f"| {name} | {distribution.n:,} | {values} | {format_seconds(distribution.high)} |")
         lines.append("")
     return lines
 
@@ -192,7 +192,7 @@ def _finding(rule: RuleView, finding: FindingView) -> str:
     if cases:
         lines[-1] += "  "
         hidden = len(cases) + finding.more_cases - 3
-        lines.append(f"  in {listed(cases[:3])}" + (f" and {hidden:,} more" if hidden > 0 else ""))
+        lines.append(f"  in {join_list(cases[:3])}" + (f" and {hidden:,} more" if hidden > 0 else ""))
     if finding.smallest:
         lines[-1] += "  "
         lines.append(f"  smallest request: {code(finding.smallest)}")

@@ -15,21 +15,21 @@ from typing import Any, Final, NamedTuple
 
 from rejoinder.contract import FAMILIES, Rule, load_dialect, load_rules
 from rejoinder.errors import ContractError, RejoinderError
+from rejoinder.formatting import (
+    as_number,
+    format_percent,
+    format_seconds,
+    format_time,
+    join_list,
+    one_line,
+    plural,
+    printable,
+)
 from rejoinder.model.runfile import Run
 from rejoinder.model.verdict import Finding, Known, Level, Minimal, Status, Verdict
 from rejoinder.reports._contract import Contract, read_contract
 from rejoinder.reports._footer import Baseline, Capabilities, read_baseline, read_capabilities
 from rejoinder.reports._load import Load, read_load
-from rejoinder.reports._text import (
-    listed,
-    moment,
-    number,
-    one_line,
-    percent,
-    plural,
-    printable,
-    seconds,
-)
 
 
 class Tone(StrEnum):
@@ -291,7 +291,7 @@ def view(run: Run, anchors: Anchors | None = None) -> View:
         model=one_line(_text(target.get("model")), 120),
         dialect=dialect,
         command=_command(run.header.get("command")),
-        started=moment(run.header.get("started_at")),
+        started=format_time(run.header.get("started_at")),
         duration=_duration(run),
         warnings=_warnings(run, rules, load),
         rules=rules,
@@ -517,10 +517,12 @@ def _load_sentence(load: Load | None) -> str:
     if load is None or not load.started:
         return ""
     bad = sorted((entry for entry in load.ledger if not entry.good), key=lambda entry: -entry.amount)
-    rest = f" ({listed((f'{entry.amount:,} {entry.outcome}' for entry in bad), 2)})" if bad else ""
-    sentence = f"Under load, {percent(load.ok, load.started)} of {plural(load.started, 'request')} ended well{rest}."
+    rest = f" ({join_list((f'{entry.amount:,} {entry.outcome}' for entry in bad), 2)})" if bad else ""
+    sentence = (
+        f"Under load, {format_percent(load.ok, load.started)} of {plural(load.started, 'request')} ended well{rest}."
+    )
     if load.missed:
-        sentence += f" Missed: {listed((objective.text for objective in load.missed), 4)}."
+        sentence += f" Missed: {join_list((objective.text for objective in load.missed), 4)}."
     return f"{sentence} {_MEASURED.get(load.verdict, '')}".rstrip()
 
 
@@ -532,7 +534,7 @@ def _facts(run: Run, target: dict[str, Any], exchanges: int, load: Load | None) 
         ("Model", one_line(_text(target.get("model")), 120) or "not named"),
         ("Dialect", _word(target.get("dialect"))),
         ("Server", one_line(_text(target.get("server")), 120)),
-        ("Started", moment(run.header.get("started_at"))),
+        ("Started", format_time(run.header.get("started_at"))),
         ("Took", _duration(run)),
         ("Plan", _word(run.header.get("plan"))),
         ("Baseline", f"{baseline.file}: {baseline.brief}" if baseline else ""),
@@ -549,7 +551,7 @@ def _rechecked(run: Run) -> str:
     origin = run.header.get("rechecked")
     if not isinstance(origin, dict):
         return ""
-    when, version = moment(origin.get("started_at")), _text(origin.get("rejoinder"))
+    when, version = format_time(origin.get("started_at")), _text(origin.get("rejoinder"))
     return one_line(f"{_text(origin.get('run'))}, recorded {when} by rejoinder {version}", 300)
 
 
@@ -559,8 +561,8 @@ def _requests(exchanges: int, load: Load | None) -> str:
 
 
 def _duration(run: Run) -> str:
-    begin, end = number(run.header.get("started_at")), number(run.footer.get("ended_at"))
-    return seconds(end - begin) if begin is not None and end is not None and end >= begin else ""
+    begin, end = as_number(run.header.get("started_at")), as_number(run.footer.get("ended_at"))
+    return format_seconds(end - begin) if begin is not None and end is not None and end >= begin else ""
 
 
 def _command(value: Any) -> str:
@@ -577,7 +579,7 @@ def _warnings(run: Run, rules: list[RuleView], load: Load | None) -> list[str]:
     if run.footer.get("interrupted"):
         warnings.append("The run was interrupted; rules that had not been exercised yet are not applicable.")
     if run.damage:
-        shown = listed((one_line(sentence, 160) for sentence in run.damage), 3)
+        shown = join_list((one_line(sentence, 160) for sentence in run.damage), 3)
         unread = plural(len(run.damage), "line of the run file", "lines of the run file")
         warnings.append(f"{unread} could not be read: {shown}.")
     noted = run.footer.get("warnings")
@@ -587,7 +589,7 @@ def _warnings(run: Run, rules: list[RuleView], load: Load | None) -> list[str]:
             warnings.append(f"{len(noted) - 20:,} more warnings are in the run file.")
     strangers = [rule.id for rule in rules if not rule.catalogued]
     if strangers and catalogue():
-        names = listed(strangers)
+        names = join_list(strangers)
         warnings.append(f"{plural(len(strangers), 'rule is', 'rules are')} not in this rejoinder's catalogue: {names}.")
     return warnings + (load.warnings if load else [])
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple
 
+from rejoinder.formatting import as_number, format_count, format_percent, format_rate, format_seconds, one_line, plural
 from rejoinder.reports._repeats import figure_word
-from rejoinder.reports._text import count, number, one_line, percent, plural, rate, seconds
 
 SCALE: Final = 2.0
 """A bar of an objective ends at this multiple of its limit, so the limit stands in its middle."""
@@ -54,27 +54,29 @@ def _objective(line: dict[str, Any]) -> Objective:
     text, statistic = one_line(line.get("text") or "?", 120), str(line.get("statistic") or "")
     match = _RELATION.search(text)
     at_most = match is None or match[0].startswith("<")
-    limit, value, n = number(line.get("limit")), number(line.get("value")), number(line.get("n"))
+    limit, value, n = as_number(line.get("limit")), as_number(line.get("value")), as_number(line.get("n"))
 
     def word(figure: float | None) -> str:
         if figure is None:
             return "–"
         if statistic == "share":
-            return percent(figure, 1.0)
-        return f"{rate(figure)}/s" if statistic == "rate" else seconds(figure)
+            return format_percent(figure, 1.0)
+        return f"{format_rate(figure)}/s" if statistic == "rate" else format_seconds(figure)
 
-    bound, needs = number(line.get("bound")), number(line.get("needs"))
+    bound, needs = as_number(line.get("bound")), as_number(line.get("needs"))
     told = "–" if bound is None else f"{'≤' if at_most else '≥'} {word(bound)}"
     if needs is not None:
-        told = f"needs n {count(needs)}"
+        told = f"needs n {format_count(needs)}"
     met = line.get("met")
     certain = line.get("certified")
     tone, verdict, note = _verdict(met, statistic, value, certain if isinstance(certain, bool) else None, needs)
-    if (kept := number(line.get("repeats_met"))) is not None:
+    if (kept := as_number(line.get("repeats_met"))) is not None:
         note = "; ".join(filter(None, (note, f"met by {plural(round(kept), 'repeat')}")))
-    unjudged = number(line.get("unjudged"))
+    unjudged = as_number(line.get("unjudged"))
     if unjudged:
-        note = "; ".join(filter(None, (note, f"{count(unjudged)} of the good ones were not judged by all rules")))
+        note = "; ".join(
+            filter(None, (note, f"{format_count(unjudged)} of the good ones were not judged by all rules"))
+        )
     return Objective(
         text=text,
         tone=tone,
@@ -82,7 +84,7 @@ def _objective(line: dict[str, Any]) -> Objective:
         limit=f"{'at most' if at_most else 'at least'} {word(limit)}",
         value=word(value),
         margin=_margin(value, limit, at_most) if isinstance(met, bool) else "",
-        n=count(n),
+        n=format_count(n),
         bound=told,
         note=note,
         at=_place(value, limit),
@@ -107,12 +109,12 @@ def read_changes(total: dict[str, Any]) -> list[Objective]:
 
 
 def _change(line: dict[str, Any]) -> Objective:
-    limit, moved = number(line.get("limit")), number(line.get("change"))
-    before, after, p = (number(line.get(name)) for name in ("before", "after", "p"))
+    limit, moved = as_number(line.get("limit")), as_number(line.get("change"))
+    before, after, p = (as_number(line.get(name)) for name in ("before", "after", "p"))
     tone, word, note = _CHANGES.get(str(line.get("verdict")), ("info", "not judged", ""))
     figure = str(line.get("figure") or "")
     sizes = line.get("n")
-    n = " and ".join(count(number(size)) for size in sizes[:2]) if isinstance(sizes, list) else "–"
+    n = " and ".join(format_count(as_number(size)) for size in sizes[:2]) if isinstance(sizes, list) else "–"
     return Objective(
         text=one_line(line.get("text") or "?", 120),
         tone=tone,
@@ -153,7 +155,7 @@ def _verdict(
         return "info", "each request", "a limit for single requests, counted by goodput"
     if met is True:
         if needs is not None:
-            return "warn", "met, not certain", f"n is below {count(needs)}"
+            return "warn", "met, not certain", f"n is below {format_count(needs)}"
         if certain is False:
             return "warn", "met, not certain", "the bound is beyond the limit"
         return "pass", "met", "" if certain else "one figure, no bound"

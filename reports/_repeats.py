@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from rejoinder.formatting import as_number, format_count, format_percent, format_rate, format_seconds, one_line
 from rejoinder.reports._search import ENDED_WELL
-from rejoinder.reports._text import count, number, one_line, percent, rate, seconds
 
 _MOST: Final = 100
 _ROOM: Final = 0.06
@@ -55,8 +55,8 @@ class Repeats:
             [
                 str(repeat.number + 1),
                 "this endpoint" if repeat.ours else "the other",
-                count(repeat.started),
-                percent(repeat.ok, repeat.started),
+                format_count(repeat.started),
+                format_percent(repeat.ok, repeat.started),
                 *(figure_word(name, repeat.figures.get(name)) for name in self.figures),
                 repeat.measurement or "–",
             ]
@@ -69,8 +69,8 @@ def figure_word(figure: str, value: float | None) -> str:
     if value is None:
         return "–"
     if ":" in figure:
-        return seconds(value)
-    return percent(value, 1.0) if figure == "goodput" else f"{rate(value)}/s"
+        return format_seconds(value)
+    return format_percent(value, 1.0) if figure == "goodput" else f"{format_rate(value)}/s"
 
 
 def read_repeats(total: dict[str, Any]) -> Repeats | None:
@@ -96,13 +96,13 @@ _USUAL: Final = ("ttft:p50", "ttft:p99", "itl:p99", "e2e:p50", "output_tokens", 
 
 def _repeat(line: dict[str, Any]) -> Repeat:
     written, outcomes = line.get("figures"), line.get("outcomes")
-    figures = {str(name)[:60]: number(value) for name, value in written.items()} if isinstance(written, dict) else {}
+    figures = {str(name)[:60]: as_number(value) for name, value in written.items()} if isinstance(written, dict) else {}
     found = outcomes if isinstance(outcomes, dict) else {}
     return Repeat(
         ours=line.get("of") != "against",
-        number=max(0, round(number(line.get("repeat")) or 0.0)),
-        started=max(0, round(number(line.get("started")) or 0.0)),
-        ok=max(0, round(sum(number(found.get(name)) or 0.0 for name in ENDED_WELL))),
+        number=max(0, round(as_number(line.get("repeat")) or 0.0)),
+        started=max(0, round(as_number(line.get("started")) or 0.0)),
+        ok=max(0, round(sum(as_number(found.get(name)) or 0.0 for name in ENDED_WELL))),
         measurement=one_line(line.get("verdict") or "", 30).upper(),
         figures={name: value for name, value in figures.items() if value is not None},
     )
@@ -113,7 +113,7 @@ def _dots(repeats: list[Repeat], figure: str, line: dict[str, Any]) -> Dots:
         [repeat.figures[figure] for repeat in repeats if repeat.ours is side and figure in repeat.figures]
         for side in (True, False)
     )
-    before, share = number(line.get("before")), number(line.get("limit"))
+    before, share = as_number(line.get("before")), as_number(line.get("limit"))
     limit = None if before is None or share is None else before * (1 + share)
     values = [*ours, *others, *(value for value in (before, limit) if value is not None)]
     if not values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from rejoinder.reports._text import number, one_line, percent, plural, rate, seconds
+from rejoinder.formatting import as_number, format_percent, format_rate, format_seconds, one_line, plural
 
 LATENCIES: Final = ("ttft_p50", "ttft_p99", "itl_p50", "itl_p99", "e2e_p50", "e2e_p99")
 _MOST: Final = 200
@@ -59,7 +59,7 @@ class Search:
 
     def throughput_word(self, step: Step) -> str:
         """Return the same with its unit."""
-        return f"{rate(self.throughput(step))} {'tok/s' if self.counts_tokens else 'ok/s'}"
+        return f"{format_rate(self.throughput(step))} {'tok/s' if self.counts_tokens else 'ok/s'}"
 
     @property
     def marked(self) -> float | None:
@@ -79,8 +79,8 @@ def read_search(total: dict[str, Any]) -> Search | None:
     search = Search(
         sweep,
         sorted(steps, key=lambda step: step.level),
-        number(written.get("knee")),
-        number(written.get("highest")),
+        as_number(written.get("knee")),
+        as_number(written.get("highest")),
         written.get("limited_by") == "generator",
     )
     search.cut = written.get("cut") is True
@@ -89,12 +89,12 @@ def read_search(total: dict[str, Any]) -> Search | None:
 
 
 def _step(line: Any, sweep: bool) -> Step | None:
-    level = number(line.get("concurrency" if sweep else "rate")) if isinstance(line, dict) else None
+    level = as_number(line.get("concurrency" if sweep else "rate")) if isinstance(line, dict) else None
     if level is None or level < 0:
         return None
     written = line.get("outcomes")
-    found = {name: number(amount) or 0.0 for name, amount in written.items()} if isinstance(written, dict) else {}
-    started = max(0, round(number(line.get("started")) or 0.0))
+    found = {name: as_number(amount) or 0.0 for name, amount in written.items()} if isinstance(written, dict) else {}
+    started = max(0, round(as_number(line.get("started")) or 0.0))
     ok = round(sum(found.get(name, 0.0) for name in ENDED_WELL))
     slos = line.get("slos")
     objectives = [
@@ -109,9 +109,9 @@ def _step(line: Any, sweep: bool) -> Step | None:
         started=started,
         ok=ok,
         bad=max(0, started - ok - round(sum(found.get(name, 0.0) for name in _ENDED_BY_US))),
-        ok_rate=number(line.get("ok_per_s")) or 0.0,
-        tokens_rate=number(line.get("output_tokens_per_s")) or 0.0,
-        latencies={name: value for name in LATENCIES if (value := number(line.get(name))) is not None},
+        ok_rate=as_number(line.get("ok_per_s")) or 0.0,
+        tokens_rate=as_number(line.get("output_tokens_per_s")) or 0.0,
+        latencies={name: value for name in LATENCIES if (value := as_number(line.get(name))) is not None},
         objectives=objectives,
         met=met if isinstance(met, bool) else None,
         measurement=one_line(line.get("verdict") or "", 30).upper(),
@@ -128,7 +128,7 @@ def _sentence(search: Search, more: bool) -> str:
             told = "There is no knee: the last step still brought more, so the endpoint was not loaded to its limit."
         else:
             first = at.latencies.get("ttft_p99")
-            slow = f" with a first token p99 of {seconds(first)}" if first is not None else ""
+            slow = f" with a first token p99 of {format_seconds(first)}" if first is not None else ""
             told = (
                 f"The knee is at {plural(round(at.level), 'request')} in flight: {search.throughput_word(at)}{slow}. "
                 f"It is the first step with 90 % of the greatest throughput; more load costs time and brings little."
@@ -145,4 +145,4 @@ def _sentence(search: Search, more: bool) -> str:
 
 def ended_well(step: Step) -> str:
     """Return the share of the requests of a step that ended well."""
-    return percent(step.ok, step.started)
+    return format_percent(step.ok, step.started)

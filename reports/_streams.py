@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
-from rejoinder.reports._text import count, number, one_line, percent, seconds
+from rejoinder.formatting import as_number, format_count, format_percent, format_seconds, one_line
 
 MOST_STREAMS: Final = 10
 TICKS: Final = 250
@@ -78,9 +78,9 @@ class Slow:
     @property
     def summary(self) -> str:
         """What the timeline shows, in a sentence."""
-        told = [f"{count(self.events)} events in {seconds(self.length)}"]
+        told = [f"{format_count(self.events)} events in {format_seconds(self.length)}"]
         if self.ttft is not None:
-            told.append(f"first token at {seconds(self.ttft)}")
+            told.append(f"first token at {format_seconds(self.ttft)}")
         if self.gap_told:
             told.append(f"longest silence {self.gap_told}")
         return ", ".join([*told, f"ended {self.outcome}"])
@@ -95,19 +95,19 @@ def read_slowest(streams: list[dict[str, Any]], requests: list[dict[str, Any]]) 
 
 
 def _length(line: dict[str, Any]) -> float | None:
-    length = number(line.get("duration"))
-    return number(line.get("e2e")) if length is None else length
+    length = as_number(line.get("duration"))
+    return as_number(line.get("e2e")) if length is None else length
 
 
 def _slow(length: float, line: dict[str, Any]) -> Slow:
-    rules, worker = line.get("rules"), number(line.get("worker"))
+    rules, worker = line.get("rules"), as_number(line.get("worker"))
     slow = Slow(
-        t=number(line.get("t")),
+        t=as_number(line.get("t")),
         outcome=one_line(line.get("outcome") or "?", 30),
-        e2e=number(line.get("e2e")),
-        ttft=number(line.get("ttft")),
-        max_gap=number(line.get("max_gap")),
-        tokens=number(line.get("output_tokens")),
+        e2e=as_number(line.get("e2e")),
+        ttft=as_number(line.get("ttft")),
+        max_gap=as_number(line.get("max_gap")),
+        tokens=as_number(line.get("output_tokens")),
         worker="" if worker is None else f"{worker:.0f}",
         scenario=one_line(line.get("scenario") or "", 40),
         rules=one_line(", ".join(map(str, rules)) if isinstance(rules, list) else "", 80),
@@ -126,8 +126,8 @@ def _stretches(written: Any) -> list[Stretch]:
     for entry in written[:_MOST_EVENTS] if isinstance(written, list) else []:
         if not isinstance(entry, list) or len(entry) < 4:
             continue
-        begin, end, amount = number(entry[0]), number(entry[1]), number(entry[3])
-        offset = number(entry[4]) if len(entry) > 4 else None
+        begin, end, amount = as_number(entry[0]), as_number(entry[1]), as_number(entry[3])
+        offset = as_number(entry[4]) if len(entry) > 4 else None
         if begin is None or end is None or amount is None or not 0 <= begin <= end or amount < 1:
             continue
         place = round(offset) if offset is not None and offset >= 0 else None
@@ -163,7 +163,8 @@ def _draw(slow: Slow, stretches: list[Stretch]) -> None:
     if silences:
         _, begin, end = max(silences)
         slow.gap_from, slow.gap_to = 100 * begin / whole, 100 * end / whole
-        slow.gap_told = f"{seconds(end - begin)} from {seconds(begin)}, {percent(end - begin, whole)} of the stream"
+        share = format_percent(end - begin, whole)
+        slow.gap_told = f"{format_seconds(end - begin)} from {format_seconds(begin)}, {share} of the stream"
     _tell(slow, stretches)
 
 
@@ -188,14 +189,14 @@ def _tell(slow: Slow, stretches: list[Stretch]) -> None:
     told = -1
     for n in sorted(chosen):
         stretch = stretches[n]
-        last_one = f" – {seconds(stretch.end)}" if stretch.end > stretch.begin else ""
+        last_one = f" – {format_seconds(stretch.end)}" if stretch.end > stretch.begin else ""
         slow.rows.append(
             Row(
-                t=seconds(stretch.begin) + last_one,
-                gap=seconds(gaps[n]),
+                t=format_seconds(stretch.begin) + last_one,
+                gap=format_seconds(gaps[n]),
                 type=stretch.type,
                 amount=stretch.amount,
-                offset=count(stretch.offset),
+                offset=format_count(stretch.offset),
                 skipped=sum(other.amount for other in stretches[told + 1 : n]),
                 longest=bool(widest) and n == widest[0],
             )

@@ -10,12 +10,12 @@ from typing import Final
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, one_line, plural
 from rejoinder.model.runfile import Run
 from rejoinder.reports._footer import Capabilities
 from rejoinder.reports._load import Load
 from rejoinder.reports._model import WORDS, Tone, View, view
 from rejoinder.reports._search import Search, ended_well
-from rejoinder.reports._text import count, one_line, percent, plural, rate, seconds
 
 _MOST_STEPS: Final = 12
 _STEP_TIMES: Final = ("ttft_p99", "e2e_p50")
@@ -179,7 +179,9 @@ def _search(search: Search) -> list[Text]:
     lines = [Text(f"        {search.sentence}")]
     for step in search.steps[:_MOST_STEPS] if search.cut else ():
         times = [
-            f"{name.replace('_', ' ')} {seconds(value)}" for name in _STEP_TIMES if (value := step.latencies.get(name))
+            f"{name.replace('_', ' ')} {format_seconds(value)}"
+            for name in _STEP_TIMES
+            if (value := step.latencies.get(name))
         ]
         words = [f"{ended_well(step)} ok", search.throughput_word(step), *times, step.measurement]
         unit = "in flight" if search.sweep else "requests/s"
@@ -192,8 +194,9 @@ def _load(load: Load) -> list[Text]:
     if load.verdict:
         head.append(f"{load.verdict}  ", "bold green" if load.verdict == "VALID" else "bold yellow")
     head.append(
-        f"{count(load.started)} requests, {percent(load.ok, load.started)} ok, {rate(load.rate)} ok/s"
-        + (f", {rate(load.tokens_rate)} output tok/s" if load.tokens_rate is not None else "")
+        f"{format_count(load.started)} requests, {format_percent(load.ok, load.started)} ok"
+        f", {format_rate(load.rate)} ok/s"
+        + (f", {format_rate(load.tokens_rate)} output tok/s" if load.tokens_rate is not None else "")
     )
     lines = [head]
     lines += [Text(f"        {reason}", "yellow") for reason in load.reasons[:2]]
@@ -208,7 +211,7 @@ def _load(load: Load) -> list[Text]:
         distribution = load.distribution(metric)
         if distribution:
             figures = "  ".join(
-                f"p{p:g} {seconds(value):<8}"
+                f"p{p:g} {format_seconds(value):<8}"
                 for p in (50.0, 90.0, 99.0)
                 if (value := distribution.percentile(p)) is not None
             )

@@ -151,7 +151,7 @@ def _list(run: Run, path: Path) -> int:
 
 
 def _safe(text: str) -> str:
-    from rejoinder.reports._text import one_line
+    from rejoinder.formatting import one_line
 
     return one_line(text, 200)
 

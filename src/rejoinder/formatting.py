@@ -1,9 +1,9 @@
-"""Text from endpoints, made harmless and short.
+"""Numbers, times and foreign text as people read them, on every surface: reports, terminal, error messages.
 
-Whatever an endpoint sends ends up in reports: markup, terminal escapes, bidirectional overrides, lone surrogates,
-megabytes. :func:`printable` is the one place that turns such text into something that every writer (HTML, XML,
-Markdown, terminal) can print as it is; each writer then escapes its own markup. Nothing is dropped silently: what
-cannot be shown is replaced by a visible name, because an invisible character is often the very fault.
+An endpoint can send markup, terminal escapes, bidirectional overrides, lone surrogates and megabytes.
+:func:`printable` turns such text into something that every writer (HTML, XML, Markdown, terminal) can print as it is;
+each writer then escapes its own markup. Characters that cannot be shown are replaced by a visible name instead of
+being dropped, because an invisible character is often the very fault.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def printable(text: str, keep: str = "\n\t") -> str:
 
 def one_line(value: Any, limit: int = 300) -> str:
     """Return any value as one line of harmless text of at most about ``limit`` characters."""
-    text = value if isinstance(value, str) else compact(value)
+    text = value if isinstance(value, str) else compact_json(value)
     begin = text[: limit * 4]  # looking at megabytes to show a line would be slow
     line = printable(" ".join(begin.split()), keep="")
     if len(line) <= limit and len(begin) == len(text):
@@ -77,12 +77,12 @@ def one_line(value: Any, limit: int = 300) -> str:
     return f"{line[:limit]}… ({max(len(line) - limit, 0) + len(text) - len(begin):,} more characters)"
 
 
-def cut(text: str, limit: int = BODY_LIMIT) -> str:
+def truncate(text: str, limit: int = BODY_LIMIT) -> str:
     """Return the text, or its beginning and a mark that says how many characters were left out."""
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit:,} more characters)"
 
 
-def compact(value: Any) -> str:
+def compact_json(value: Any) -> str:
     """Return a value as JSON on one line, or as its ``repr`` when it is not JSON."""
     try:
         return json.dumps(value, ensure_ascii=False)
@@ -98,7 +98,7 @@ def as_repr(value: Any) -> str:
         return "(nested too deeply to show)"
 
 
-def number(value: Any) -> float | None:
+def as_number(value: Any) -> float | None:
     """Return a finite number of sane size as a float, anything else as ``None``."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
@@ -109,7 +109,7 @@ def number(value: Any) -> float | None:
     return result if math.isfinite(result) and abs(result) < 1e18 else None
 
 
-def seconds(value: float | None) -> str:
+def format_seconds(value: float | None) -> str:
     """Return a duration given in seconds in the unit that people use for it: ``840 µs``, ``41 ms``, ``1.28 s``."""
     if value is None:
         return "–"
@@ -130,19 +130,19 @@ def _three(value: float) -> str:
     return f"{value:.0f}" if size >= 99.95 else f"{value:.1f}" if size >= 9.995 else f"{value:.2f}"
 
 
-def count(value: float | None) -> str:
+def format_count(value: float | None) -> str:
     """Return a whole number with thousands separators, or a dash."""
     return "–" if value is None else f"{value:,.0f}"
 
 
-def rate(value: float | None) -> str:
+def format_rate(value: float | None) -> str:
     """Return a rate with at most three significant digits, or a dash."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
 
 
-def percent(part: float, whole: float) -> str:
+def format_percent(part: float, whole: float) -> str:
     """Return a share in percent that is 0 or 100 only when it is exactly that."""
     if whole <= 0:
         return "–"
@@ -154,7 +154,7 @@ def percent(part: float, whole: float) -> str:
     return f"{share:.0f} %" if share in (0, 100) or share >= 99.95 else f"{share:.1f} %"
 
 
-def size(octets: int) -> str:
+def format_bytes(octets: int) -> str:
     """Return a number of bytes in a unit that people read: ``812 B``, ``4.1 kB``."""
     for scale, unit in ((1e6, "MB"), (1e3, "kB")):
         if octets >= scale:
@@ -167,16 +167,16 @@ def plural(number: int, noun: str, many: str = "") -> str:
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
 
 
-def listed(words: Iterable[str], limit: int = 8) -> str:
+def join_list(words: Iterable[str], limit: int = 8) -> str:
     """Return words joined by commas, with the number of those that were left out."""
     words = list(words)
     rest = len(words) - limit
     return ", ".join(words[:limit]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
-def moment(value: Any) -> str:
+def format_time(value: Any) -> str:
     """Return a Unix time as a UTC date and time, or the empty string when it is none."""
-    stamp = number(value)
+    stamp = as_number(value)
     if stamp is None or not 0 <= stamp < 253402300800:
         return ""
     return datetime.fromtimestamp(stamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

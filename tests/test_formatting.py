@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rejoinder.reports._text import compact, moment, number, one_line, percent, printable, rate, seconds, size
+from rejoinder.formatting import (
+    as_number,
+    compact_json,
+    format_bytes,
+    format_percent,
+    format_rate,
+    format_seconds,
+    format_time,
+    one_line,
+    printable,
+)
 
 ANY_TEXT = st.text(st.characters(codec=None) | st.sampled_from("\x1b\x9b\u202e\u2066\u200b\ufeff\ud800\u0301\x00\r"))
 
@@ -57,7 +67,7 @@ def test_one_line_says_how_much_is_missing() -> None:
 
 def test_compact_takes_what_is_not_json() -> None:
     assert (
-        compact(
+        compact_json(
             {
                 1,
             }
@@ -83,19 +93,19 @@ def test_compact_takes_what_is_not_json() -> None:
     ],
 )
 def test_seconds(value: float | None, shown: str) -> None:
-    assert seconds(value) == shown
+    assert format_seconds(value) == shown
 
 
 def test_other_figures() -> None:
-    assert [rate(v) for v in (None, 0.5, 28.39, 1346.2)] == ["–", "0.50", "28.4", "1,346"]
-    assert [percent(*v) for v in ((1, 0), (0, 5), (5, 5), (9999, 10000), (1, 3000))] == [
+    assert [format_rate(v) for v in (None, 0.5, 28.39, 1346.2)] == ["–", "0.50", "28.4", "1,346"]
+    assert [format_percent(*v) for v in ((1, 0), (0, 5), (5, 5), (9999, 10000), (1, 3000))] == [
         "–",
         "0 %",
         "100 %",
         "> 99.9 %",
         "< 0.1 %",
     ]
-    assert [size(v) for v in (812, 4100, 2_000_000)] == ["812 B", "4.10 kB", "2.00 MB"]
-    assert moment(1_790_000_000.0) == "2026-09-21 14:13:20 UTC"
-    assert [moment(v) for v in (None, "x", 1e308, -5)] == [""] * 4
-    assert [number(v) for v in (True, "1", 10**400, float("nan"), 2)] == [None, None, None, None, 2.0]
+    assert [format_bytes(v) for v in (812, 4100, 2_000_000)] == ["812 B", "4.10 kB", "2.00 MB"]
+    assert format_time(1_790_000_000.0) == "2026-09-21 14:13:20 UTC"
+    assert [format_time(v) for v in (None, "x", 1e308, -5)] == [""] * 4
+    assert [as_number(v) for v in (True, "1", 10**400, float("nan"), 2)] == [None, None, None, None, 2.0]
