@@ -33,6 +33,7 @@ from rejoinder.conformance.judging.registry import Subject
 from rejoinder.contract import load_rules
 from rejoinder.errors import BaselineError
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Finding, Known, Level, Verdict
 
 TABLE: Final = "known"
@@ -204,7 +205,7 @@ class BaselineMatcher:
         sent: set[str] = set()
         broken: set[str] = set()
         for exchange in exchanges:
-            if "unjudged" not in exchange.tags:
+            if Tag.UNJUDGED not in exchange.tags:
                 # Where a request got no answer worth the name, that a rule was not judged says nothing.
                 answered = exchange.status is not None and exchange.status < 500
                 (sent if answered else broken).add(exchange.case)

@@ -15,6 +15,7 @@ from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.registry import Declined, Registered, Subject, applies
 from rejoinder.contract import Dialect, Rule, load_dialect, load_rules
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Finding, Known, Level, Problem, Status, Verdict, fingerprint
 
 MAX_CASES: Final = 50
@@ -65,7 +66,7 @@ def judge_run(
     """Judge as :func:`judge` does, and return with the verdicts what the run shows as a whole."""
     dialect = load_dialect(dialect) if isinstance(dialect, str) else dialect
     own = RunContext(required=frozenset(required)) if run_context is None else run_context
-    views = [ExchangeView(exchange, dialect, own) for exchange in exchanges if "unjudged" not in exchange.tags]
+    views = [ExchangeView(exchange, dialect, own) for exchange in exchanges if Tag.UNJUDGED not in exchange.tags]
     if run_context is None:
         own.abilities, own.capabilities = abilities(views), capabilities(views)
     subjects = _subjects(views)

@@ -14,6 +14,7 @@ undisputed between its sources; :class:`EndpointProfile` narrows it to what an e
 
 from __future__ import annotations
 
+from rejoinder.contract.branches import Branches, Coverage
 from rejoinder.strategies.bodies import (
     content_parts,
     input_items,
@@ -24,7 +25,6 @@ from rejoinder.strategies.bodies import (
     tool_choices,
     tools,
 )
-from rejoinder.strategies.branches import Branches, Coverage
 from rejoinder.strategies.conversations import conversations
 from rejoinder.strategies.encode import to_bytes
 from rejoinder.strategies.profile import EndpointProfile

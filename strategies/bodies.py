@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 from hypothesis.strategies import SearchStrategy
 
+from rejoinder.contract.nodes import Array, Node, Object, flatten, strip
 from rejoinder.strategies.profile import EndpointProfile, served
 from rejoinder.strategies.schema.compiler import Compiler
-from rejoinder.strategies.schema.nodes import Array, Node, Object, flatten, strip
 from rejoinder.strategies.sets.systematic import variants as _variants
 
 Body = dict[str, Any]

@@ -14,10 +14,10 @@ from functools import cache
 from typing import Any, Final
 
 from rejoinder.contract import DEFAULT_DIALECT
+from rejoinder.contract.nodes import Array, Field, Literal, Node, Object, Scalar, Union, request_nodes
 from rejoinder.errors import ContractError
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies.schema.examples import IMAGE_URL, TEXT_FILE_URL
-from rejoinder.strategies.schema.nodes import Array, Field, Literal, Node, Object, Scalar, Union, request_nodes
 
 #: Fields that name something outside the request, by the attribute of EndpointProfile that knows it. A field is left
 #: out wherever it is optional and the attribute is ``None``.

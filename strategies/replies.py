@@ -18,11 +18,11 @@ from hypothesis.errors import InvalidArgument
 from hypothesis.strategies import SearchStrategy
 
 from rejoinder.contract import DEFAULT_DIALECT, Dialect, EventSpec, load_dialect
+from rejoinder.contract.nodes import Array, Literal, Node, Object, flatten
 from rejoinder.strategies._conversation import called_by
 from rejoinder.strategies.schema import leaves
 from rejoinder.strategies.schema.compiler import Compiler
 from rejoinder.strategies.schema.examples import id_prefix
-from rejoinder.strategies.schema.nodes import Array, Literal, Node, Object, flatten
 from rejoinder.strategies.sets.systematic import variants
 
 __all__ = ["event_streams", "output_items", "output_types", "response_objects", "to_sse", "unfold"]

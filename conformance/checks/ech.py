@@ -9,6 +9,7 @@ from typing import Any, Final
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_response, is_integer, is_set
 from rejoinder.conformance.judging.registry import Subject, check
+from rejoinder.model.tags import UNCERTAIN, Tag
 from rejoinder.model.verdict import ABSENT, Problem
 
 # Fields whose value comes back as it is.
@@ -37,7 +38,7 @@ _PRECISION: Final = 1e-5
 
 def _counts(view: ExchangeView) -> bool:
     """Whether the request is one whose values are to be repeated: of a good create, not of one that was corrected."""
-    return view.response is not None and not {"invalid", "edge"} & {*view.exchange.tags}
+    return view.response is not None and UNCERTAIN.isdisjoint(view.exchange.tags)
 
 
 def _pointer(place: tuple[str, ...]) -> str:
@@ -287,7 +288,7 @@ def _looked_up(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
     created: dict[str, ExchangeView] = {}
     pairs = []
     for view in case.views:
-        if "second-tenant" in view.exchange.tags:
+        if Tag.SECOND_TENANT in view.exchange.tags:
             continue
         steps = view.exchange.request.path.partition("?")[0].rstrip("/").rpartition("/responses/")[2]
         identity = get(view.response, "id")

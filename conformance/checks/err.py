@@ -10,6 +10,7 @@ from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_response
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.model.exchange import Outcome
+from rejoinder.model.tags import UNCERTAIN, Tag, wrong_field_of
 from rejoinder.model.verdict import ABSENT, Problem
 
 _LARGEST_ERROR: Final = 8 * 1024
@@ -121,7 +122,7 @@ def _plain_type(kind: str) -> str:
 
 
 def _field_at_fault(view: ExchangeView) -> str:
-    return next((tag.partition(":")[2] for tag in view.exchange.tags if tag.startswith("param:")), "")
+    return wrong_field_of(view.exchange.tags)
 
 
 def _has_param(view: ExchangeView) -> bool:
@@ -151,7 +152,7 @@ def param_names_the_field(view: ExchangeView) -> Iterator[Problem]:
 
 def _may_be_refused(view: ExchangeView) -> bool:
     tags, exchange = view.exchange.tags, view.exchange
-    return ("invalid" in tags or "edge" in tags) and exchange.outcome is not Outcome.CANCELLED
+    return not UNCERTAIN.isdisjoint(tags) and exchange.outcome is not Outcome.CANCELLED
 
 
 @check("ERR-05", Subject.CREATE, needs=_may_be_refused)
@@ -185,7 +186,7 @@ def bad_bodies_are_no_server_errors(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _what(view: ExchangeView) -> str:
-    return "invalid" if "invalid" in view.exchange.tags else "extreme"
+    return "invalid" if Tag.INVALID in view.exchange.tags else "extreme"
 
 
 @check("ERR-06", Subject.REFUSAL)
@@ -217,7 +218,7 @@ def _twins(case: CaseView) -> tuple[ExchangeView, ExchangeView] | None:
     plain, stream = case.get("plain"), case.get("stream")
     if plain is None or stream is None:
         return None
-    both = all("invalid" in view.exchange.tags and view.exchange.status for view in (plain, stream))
+    both = all(Tag.INVALID in view.exchange.tags and view.exchange.status for view in (plain, stream))
     busy = any(view.exchange.status in (401, 403, 408, 429, 503) for view in (plain, stream))
     return (plain, stream) if both and not busy else None
 
@@ -309,7 +310,7 @@ def asked_encrypted_reasoning_is_there(view: ExchangeView) -> Iterator[Problem]:
 @check(
     "ERR-09",
     Subject.CREATE,
-    needs=lambda view: "unknown-field" in view.exchange.tags and view.exchange.status is not None,
+    needs=lambda view: Tag.UNKNOWN_FIELD in view.exchange.tags and view.exchange.status is not None,
 )
 def unknown_fields_are_passed_over(view: ExchangeView) -> Iterator[Problem]:
     """A good request with one more field, of a name that no version of the API has, is sent; a refusal is noted."""

@@ -8,8 +8,9 @@ from typing import Final
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, is_integer
 from rejoinder.conformance.judging.registry import Subject, check
-from rejoinder.conformance.judging.turns import canary_problem
+from rejoinder.conformance.judging.turns import liveness_problem
 from rejoinder.model.exchange import Outcome
+from rejoinder.model.tags import UNCERTAIN, Tag
 from rejoinder.model.verdict import ABSENT, Problem
 
 # A stream of so many deltas (HTTP-16), all of them received within so many seconds after a wait of so many, was held
@@ -45,7 +46,7 @@ def stream_is_event_stream(view: ExchangeView) -> Iterator[Problem]:
 
 def _was_to_be_answered(view: ExchangeView) -> bool:
     exchange = view.exchange
-    if "valid" not in exchange.tags or exchange.outcome is Outcome.CANCELLED:
+    if Tag.VALID not in exchange.tags or exchange.outcome is Outcome.CANCELLED:
         return False
     # Refusing a feature (4xx, 501) or being busy (429, 503) breaks no rule.
     return exchange.status is None or exchange.status < 400 or _is_server_error(exchange.status)
@@ -72,7 +73,9 @@ def create_answers_200(view: ExchangeView) -> Iterator[Problem]:
         yield Problem(f"The reply to a valid request broke off: {exchange.detail}", kind=exchange.outcome.value)
 
 
-@check("HTTP-04", Subject.CREATE, needs=lambda view: "basic" in view.exchange.tags and view.exchange.status is not None)
+@check(
+    "HTTP-04", Subject.CREATE, needs=lambda view: Tag.BASIC in view.exchange.tags and view.exchange.status is not None
+)
 def both_inputs_are_taken(view: ExchangeView) -> Iterator[Problem]:
     """The simplest string input and the simplest list of one user message must not be refused."""
     status = view.exchange.status
@@ -124,7 +127,7 @@ def output_is_there(view: ExchangeView) -> Iterator[Problem]:
 
 def _sent_no_json(view: ExchangeView) -> bool:
     exchange = view.exchange
-    whole = "invalid" in exchange.tags and exchange.request.json() is None and exchange.request.body != b"null"
+    whole = Tag.INVALID in exchange.tags and exchange.request.json() is None and exchange.request.body != b"null"
     return whole and exchange.status is not None and exchange.status not in _BUSY and not _other_media(view)
 
 
@@ -144,7 +147,7 @@ def broken_json_is_refused(view: ExchangeView) -> Iterator[Problem]:
     """
     status = view.exchange.status
     if view.exchange.ok:
-        if "broken" in view.exchange.tags:
+        if Tag.BROKEN in view.exchange.tags:
             yield Problem(
                 "A body that is no JSON by any reading was answered.", expected=400, actual=status, kind="answered"
             )
@@ -157,7 +160,7 @@ def broken_json_is_refused(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
-@check("HTTP-07", Subject.CREATE, needs=lambda view: "invalid" in view.exchange.tags and _other_media(view))
+@check("HTTP-07", Subject.CREATE, needs=lambda view: Tag.INVALID in view.exchange.tags and _other_media(view))
 def other_media_are_refused(view: ExchangeView) -> Iterator[Problem]:
     """A good JSON body is sent as text, XML, multipart and under a name that is no media type."""
     status = view.exchange.status
@@ -193,7 +196,7 @@ def input_is_demanded(view: ExchangeView) -> Iterator[Problem]:
 @check(
     "HTTP-09",
     Subject.CREATE,
-    needs=lambda view: "unknown-model" in view.exchange.tags and view.exchange.status not in (None, *_BUSY),
+    needs=lambda view: Tag.UNKNOWN_MODEL in view.exchange.tags and view.exchange.status not in (None, *_BUSY),
 )
 def unknown_models_are_refused(view: ExchangeView) -> Iterator[Problem]:
     """A request names a model that no endpoint has.
@@ -226,7 +229,7 @@ def unknown_models_are_refused(view: ExchangeView) -> Iterator[Problem]:
 
 def _refused_for_key(view: ExchangeView) -> bool:
     status = view.exchange.status
-    return "wrong-key" in view.exchange.tags and status is not None and status >= 400 and status not in _BUSY
+    return Tag.WRONG_KEY in view.exchange.tags and status is not None and status >= 400 and status not in _BUSY
 
 
 @check("HTTP-10", Subject.CREATE, needs=_refused_for_key)
@@ -263,7 +266,7 @@ def server_errors_have_the_envelope(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
-@check("HTTP-13", Subject.STREAM, needs=lambda view: "invalid" in view.exchange.tags)
+@check("HTTP-13", Subject.STREAM, needs=lambda view: Tag.INVALID in view.exchange.tags)
 def refusals_are_no_streams(view: ExchangeView) -> Iterator[Problem]:
     """A stream for a request that must be refused is taken for a refusal when it fails without any output."""
     kinds = [event.type for event in view.events]
@@ -280,7 +283,7 @@ def refusals_are_no_streams(view: ExchangeView) -> Iterator[Problem]:
 @check(
     "HTTP-14",
     Subject.EXCHANGE,
-    needs=lambda view: "wrong-method" in view.exchange.tags and view.exchange.status not in (None, *_BUSY),
+    needs=lambda view: Tag.WRONG_METHOD in view.exchange.tags and view.exchange.status not in (None, *_BUSY),
 )
 def wrong_methods_are_named(view: ExchangeView) -> Iterator[Problem]:
     """PUT is sent to the path of create, which no version of the API knows there."""
@@ -293,17 +296,17 @@ def wrong_methods_are_named(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
-def _canaries(case: CaseView) -> list[ExchangeView]:
+def _liveness_requests(case: CaseView) -> list[ExchangeView]:
     """Return the good requests that follow those of the case that are invalid or extreme."""
-    odd = any({"invalid", "edge"} & {*view.exchange.tags} for view in case.views)
+    odd = any(not UNCERTAIN.isdisjoint(view.exchange.tags) for view in case.views)
     return [view for view in case.views if odd and view.exchange.role.partition("-")[0] == "after"]
 
 
-@check("HTTP-15", Subject.CASE, needs=lambda case: bool(_canaries(case)))
+@check("HTTP-15", Subject.CASE, needs=lambda case: bool(_liveness_requests(case)))
 def good_request_after_bad(case: CaseView) -> Iterator[Problem]:
     """After each request that is invalid or extreme, the simplest one must be answered with 200 within 20 s."""
-    for view in _canaries(case):
-        problem = canary_problem(view)
+    for view in _liveness_requests(case):
+        problem = liveness_problem(view)
         if problem is not None:
             yield problem
             return

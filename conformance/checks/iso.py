@@ -9,18 +9,18 @@ from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.turns import (
-    canary_problem,
     has_refusal,
     is_broken,
     is_refusal,
+    liveness_problem,
     says,
     state,
     status_code,
     told,
     was_cut,
 )
-from rejoinder.conformance.running.cases import ISOLATION
 from rejoinder.model.exchange import Outcome
+from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import ABSENT, Problem
 
 
@@ -33,7 +33,7 @@ def _streams(case: CaseView) -> list[ExchangeView]:
     return [
         view
         for view in case.views
-        if ISOLATION in view.exchange.tags and view.exchange.outcome is not Outcome.CANCELLED
+        if Tag.ISOLATION in view.exchange.tags and view.exchange.outcome is not Outcome.CANCELLED
     ]
 
 
@@ -157,7 +157,7 @@ def each_is_answered(case: CaseView) -> Iterator[Problem]:
 
 
 def _was_left(case: CaseView) -> bool:
-    left = any(ISOLATION in v.exchange.tags and v.exchange.outcome is Outcome.CANCELLED for v in case.views)
+    left = any(Tag.ISOLATION in v.exchange.tags and v.exchange.outcome is Outcome.CANCELLED for v in case.views)
     return left and _is_whole(case.get("alone"))
 
 
@@ -169,7 +169,7 @@ def leaving_harms_nobody(case: CaseView) -> Iterator[Problem]:
     """
     yield from _losses(case)
     after = case.get("after")
-    problem = None if after is None else canary_problem(after)
+    problem = None if after is None else liveness_problem(after)
     if problem is not None:
         yield problem
 

@@ -11,6 +11,7 @@ from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.turns import cannot_repeat, is_broken, is_refusal, says, status_code, told, was_cut
+from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import Problem
 
 _ATTEMPTS: Final = ("plain", "stream", "again", "confirm", "confirm-stream")
@@ -40,7 +41,7 @@ def _is_about(rule: str, *roles: str) -> Callable[[CaseView], bool]:
 
     def needs(case: CaseView) -> bool:
         views = [view for role in roles if (view := case.get(role)) is not None]
-        return any(rule in view.exchange.tags and told(view) is not None for view in views)
+        return any(sent_for(rule) in view.exchange.tags and told(view) is not None for view in views)
 
     return needs
 
@@ -118,7 +119,7 @@ def _word_of(case: CaseView, city: str) -> str:
     """Return the word that the output of the call about a city holds: outputs are told apart by their order."""
     view = case.get(f"{city}-control") or case.get(city)
     words = _planted(view) if view is not None else []
-    reverse = view is not None and view.exchange.role == city and "MEM-06" in view.exchange.tags
+    reverse = view is not None and view.exchange.role == city and sent_for("MEM-06") in view.exchange.tags
     ordered = words[::-1] if reverse else words
     place = _cities(case).index(city)
     return ordered[place] if place < len(ordered) else ""
@@ -259,7 +260,7 @@ def answers_are_made_of_ones_own_input(run: CaseView) -> Iterator[Problem]:
 def _was_deleted(case: CaseView) -> bool:
     view = case.get("continued")
     status = status_code(view)
-    tagged = view is not None and "MEM-14" in view.exchange.tags
+    tagged = view is not None and sent_for("MEM-14") in view.exchange.tags
     return tagged and (status == 200 or is_refusal(status) or is_broken(status))
 
 
@@ -286,7 +287,7 @@ def the_deleted_is_not_continued(case: CaseView) -> Iterator[Problem]:
 
 
 def _later_turns(case: CaseView) -> list[ExchangeView]:
-    return [view for view in case.views if "MEM-15" in view.exchange.tags and told(view) is not None]
+    return [view for view in case.views if sent_for("MEM-15") in view.exchange.tags and told(view) is not None]
 
 
 @check("MEM-15", Subject.CASE, needs=lambda case: told(case.get("first")) is not None and bool(_later_turns(case)))

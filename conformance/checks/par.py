@@ -11,6 +11,7 @@ from rejoinder.conformance.judging.json_diff import first_difference
 from rejoinder.conformance.judging.problems import get, in_response, is_integer
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.turns import is_broken, is_refusal, retrieved, status_code, told
+from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import ABSENT, Problem
 
 _SALTED: Final = ("salted", "salted-otherwise")
@@ -26,7 +27,7 @@ _END_MARK: Final = re.compile(
 def _was_taken(case: CaseView) -> bool:
     view = case.get("second")
     status = status_code(view)
-    tagged = view is not None and "taken" in view.exchange.tags
+    tagged = view is not None and Tag.TAKEN in view.exchange.tags
     return tagged and (status == 200 or is_refusal(status) or is_broken(status))
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import at_event, get, in_response, is_integer, is_set
 from rejoinder.conformance.judging.registry import Subject, check
+from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import ABSENT, Problem
 
 # No Responses endpoint is older than the API itself; clocks may run a day ahead.
@@ -59,7 +60,7 @@ def id_is_there(view: ExchangeView) -> Iterator[Problem]:
         yield in_response(view, "The response id is empty.", "/id", expected="a non-empty string", actual="")
     wanted = view.request.get("request_id")
     # Of an id that is taken PAR-01 speaks.
-    if not isinstance(wanted, str) or not wanted or "taken" in view.exchange.tags:
+    if not isinstance(wanted, str) or not wanted or Tag.TAKEN in view.exchange.tags:
         return
     if view.dialect.response["request_id"] and identity != wanted:
         yield in_response(

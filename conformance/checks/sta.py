@@ -24,6 +24,7 @@ from rejoinder.conformance.judging.turns import (
     told,
     word_of,
 )
+from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import ABSENT, Problem
 
 
@@ -302,7 +303,7 @@ def _page_problems(view: ExchangeView, page: dict[str, Any]) -> Iterator[Problem
 def _must_refuse(rule: str) -> Callable[[ExchangeView], bool]:
     def needs(view: ExchangeView) -> bool:
         status = status_code(view)
-        return rule in view.exchange.tags and (status == 200 or is_refusal(status) or is_broken(status))
+        return sent_for(rule) in view.exchange.tags and (status == 200 or is_refusal(status) or is_broken(status))
 
     return needs
 

@@ -22,6 +22,7 @@ from rejoinder.conformance.judging.turns import (
 )
 from rejoinder.contract import SchemaVariant as RequestView
 from rejoinder.contract import Validator, load_dialect, request_schema
+from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import ABSENT, Problem
 
 CLIENT_CALLS: Final = ("function_call", "custom_tool_call")
@@ -345,7 +346,7 @@ def both_forms_of_output_are_taken(case: CaseView) -> Iterator[Problem]:
 
 
 def _must_refuse(rule: str) -> Callable[[ExchangeView], bool]:
-    return lambda view: rule in view.exchange.tags and _is_answer(status_code(view))
+    return lambda view: sent_for(rule) in view.exchange.tags and _is_answer(status_code(view))
 
 
 def _not_refused(view: ExchangeView, what: str, pointer: str) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_response, is_integer
 from rejoinder.conformance.judging.registry import Subject, check
+from rejoinder.model.tags import UNCERTAIN
 from rejoinder.model.verdict import ABSENT, Problem
 
 _CACHED: Final = ("input_tokens_details", "cached_tokens")
@@ -176,7 +177,7 @@ def _repeated(case: CaseView) -> list[list[ExchangeView]]:
     """Return the views of a case whose requests are equal, and whose responses count their input."""
     groups: dict[str, list[ExchangeView]] = {}
     for view in case.views:
-        if {"invalid", "edge"} & {*view.exchange.tags}:
+        if not UNCERTAIN.isdisjoint(view.exchange.tags):
             continue
         question = _question(view) if is_integer(_usage(view).get("input_tokens")) else None
         if question is not None:

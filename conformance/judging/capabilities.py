@@ -13,9 +13,9 @@ from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.formats import last_text, misfit, wanted_shape
 from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.turns import LACKING, calls, has_refusal, is_broken, is_refusal, says, state, was_cut
-from rejoinder.conformance.running.cases import ASKS_TO_REPEAT
 from rejoinder.contract import Feature, features_of
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.tags import Tag
 
 
 def abilities(views: Iterable[ExchangeView]) -> Abilities:
@@ -43,7 +43,7 @@ def abilities(views: Iterable[ExchangeView]) -> Abilities:
 def _repeats(view: ExchangeView) -> bool | None:
     if any(says(view, word) for word in canaries_in(view.exchange.request.body.decode("utf-8", "replace"))):
         return True
-    asked = ASKS_TO_REPEAT in view.exchange.tags
+    asked = Tag.ASKS_REPEAT in view.exchange.tags
     return False if asked and not was_cut(view) and not has_refusal(view) else None
 
 
@@ -80,7 +80,7 @@ def capabilities(views: Sequence[ExchangeView]) -> Mapping[str, Capability]:
     if not views:
         return MappingProxyType({})
     dialect = views[0].dialect
-    good = [view for view in views if not view.exchange.tags or "valid" in view.exchange.tags]
+    good = [view for view in views if not view.exchange.tags or Tag.VALID in view.exchange.tags]
     visits = list(_visits(good))
     found = {}
     for feature in features_of(dialect):

@@ -7,10 +7,12 @@ from typing import Any, Final
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, is_integer
 from rejoinder.conformance.judging.registry import Declined
-from rejoinder.conformance.running.cases import LIVENESS_SECONDS
 from rejoinder.model.exchange import Outcome, parse_json
 from rejoinder.model.verdict import Problem
 from rejoinder.wire.sse import read_events
+
+LIVENESS_SECONDS: Final = 20.0
+"""How long the simplest request may take after others went wrong."""
 
 TERMINAL: Final = ("completed", "incomplete", "failed", "cancelled")
 RUNNING: Final = ("queued", "in_progress")
@@ -102,7 +104,7 @@ def cannot_repeat(what: str = "the word that it was given") -> Declined:
     return Declined(f"The model did not repeat {what} even when everything stood in one request.")
 
 
-def canary_problem(view: ExchangeView) -> Problem | None:
+def liveness_problem(view: ExchangeView) -> Problem | None:
     """Return what is wrong with the simplest request after others went wrong: refused, broken, or not answered."""
     status, outcome = status_code(view), view.exchange.outcome
     hung = outcome is Outcome.CANCELLED and view.exchange.ended_at >= LIVENESS_SECONDS

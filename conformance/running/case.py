@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
 
+from rejoinder.conformance.judging.turns import LIVENESS_SECONDS
 from rejoinder.contract import Dialect
 from rejoinder.model.exchange import Exchange, parse_json
+from rejoinder.model.tags import Tag
 from rejoinder.wire.sse import read_events
 
 Replies = Mapping[str, Exchange]
@@ -27,15 +29,6 @@ LONG: Final = 128
 
 ROOMY: Final = 64
 """Tokens for requests that need a sentence or a call for an answer."""
-
-ASKS_TO_REPEAT: Final = "asks-repeat"
-"""The tag of a request that asks for a planted word and for nothing else; who misses it has not shown that it can."""
-
-ISOLATION: Final = "isolation"
-"""The tag of a stream that others run beside, with a word of its own."""
-
-LIVENESS_SECONDS: Final = 20.0
-"""How long the simplest request may take after others went wrong."""
 
 
 WEATHER_TOOL: Final[Mapping[str, Any]] = {
@@ -98,7 +91,7 @@ class RequestSpec:
 
     role: str
     body: Any | BodyOf = None
-    tags: tuple[str, ...] = ("valid",)
+    tags: tuple[str, ...] = (Tag.VALID,)
     headers: tuple[tuple[str, str | None], ...] = ()
     method: str = "POST"
     path: tuple[str, ...] | PathOf = ()
@@ -134,7 +127,7 @@ class PlannedCase:
     @property
     def undisturbed(self) -> bool:
         """Whether no other case may run at the same time: what it runs alone must be alone."""
-        return any(ISOLATION in planned.tags for planned in self.requests)
+        return any(Tag.ISOLATION in planned.tags for planned in self.requests)
 
     def groups(self) -> Iterator[list[RequestSpec]]:
         """Yield the requests in the order in which they are sent; those in one list are sent together."""
@@ -188,7 +181,7 @@ def plain_and_streamed(case: str, intent: str, body: dict[str, Any]) -> PlannedC
 
 def liveness_request(context: CaseContext, role: str = "after") -> RequestSpec:
     """Return the simplest request, to be answered soon whatever was sent before it."""
-    return RequestSpec(role, context.body(input=user("Say hello.")), ("valid", "basic"), deadline=LIVENESS_SECONDS)
+    return RequestSpec(role, context.body(input=user("Say hello.")), (Tag.VALID, Tag.BASIC), deadline=LIVENESS_SECONDS)
 
 
 def final_response(reply: Exchange | None) -> dict[str, Any] | None:

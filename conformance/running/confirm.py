@@ -25,6 +25,7 @@ from rejoinder.conformance.running.in_process import dry_run
 from rejoinder.contract import Dialect, SchemaVariant, Validator
 from rejoinder.errors import RejoinderError
 from rejoinder.model.exchange import Exchange, parse_json
+from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Finding, Minimal, Problem, Reruns, Status, Verdict
 from rejoinder.strategies import minimise
 from rejoinder.wire.client import encode_json
@@ -234,7 +235,7 @@ class _Work:
         for _ in range(self.confirm_budget.reruns):
             if not self._may(case):
                 break
-            sent = await self._send(case, "rerun")
+            sent = await self._send(case, Tag.RERUN)
             shown_now = self._look(case, sent, findings)
             for mark, count in counts.items():
                 if mark in shown_now or (sent and all(_answered(exchange) for exchange in sent)):
@@ -271,7 +272,7 @@ class _Work:
         if key not in self._known or not self._may(case):
             return True
         if key not in self._repeated:
-            self._repeated[key] = frozenset(self._look(case, await self._send(case, "reduced"), findings))
+            self._repeated[key] = frozenset(self._look(case, await self._send(case, Tag.REDUCED), findings))
         return finding.fingerprint in self._repeated[key]
 
     def best(self, finding: Finding) -> _Sighting:
@@ -281,9 +282,9 @@ class _Work:
     def _may(self, case: PlannedCase) -> bool:
         return not self.sender.ended and self.spent + len(case.requests) <= self.confirm_budget.total
 
-    async def _send(self, case: PlannedCase, tag: str) -> list[Exchange]:
+    async def _send(self, case: PlannedCase, tag: Tag) -> list[Exchange]:
         self.spent += len(case.requests)
-        self._on_progress(self.spent, "sending again" if tag == "rerun" else "reducing")
+        self._on_progress(self.spent, "sending again" if tag is Tag.RERUN else "reducing")
         return await self.sender.send(fresh(case), tag)
 
     async def shows(self, case: PlannedCase, finding: Finding, findings: Sequence[Finding]) -> bool:
@@ -295,7 +296,7 @@ class _Work:
         if key not in self._known:
             if not self._may(case):
                 raise _SpentError
-            self._known[key] = frozenset(self._look(case, await self._send(case, "reduced"), findings))
+            self._known[key] = frozenset(self._look(case, await self._send(case, Tag.REDUCED), findings))
         return mark in self._known[key]
 
     def _look(self, case: PlannedCase, sent: Sequence[Exchange], findings: Sequence[Finding]) -> set[str]:
@@ -395,7 +396,7 @@ class _Reducer:
         def prepared(smaller: Mapping[str, Any]) -> PlannedCase:
             # What is no longer wrong in any way is judged as what it is.
             mended = sort != "sound" and self.work.classes.of({**pinned, **smaller}) == "sound"
-            return _asking(case, places, smaller, ("valid",) if mended else None)
+            return _asking(case, places, smaller, (Tag.VALID,) if mended else None)
 
         def fails(smaller: Any) -> bool:
             return asyncio.run_coroutine_threadsafe(self._shows(prepared(smaller)), loop).result()
@@ -469,7 +470,7 @@ def _asking(
         old = _object(requests[place].body) or {}
         body = {**{name: old[name] for name in kept if name in old}, **rest}
         # Whether no endpoint may refuse it is known of the whole body only.
-        tags = sort or tuple(tag for tag in requests[place].tags if tag != "basic")
+        tags = sort or tuple(tag for tag in requests[place].tags if tag != Tag.BASIC)
         requests[place] = replace(requests[place], body=body, tags=tags)
     return replace(case, requests=tuple(requests))
 

@@ -10,18 +10,15 @@ import asyncio
 import email.utils
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
-from rejoinder.conformance.baseline import BaselineStatus
-from rejoinder.conformance.judgement import select_rules
-from rejoinder.conformance.judging.context import RunContext
+from rejoinder.conformance.assess import CheckResult
 from rejoinder.conformance.running.cases import PlannedCase
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.conformance.running.sequence import CaseRunner, PreparedRequest
-from rejoinder.contract import load_dialect
 from rejoinder.model.exchange import Exchange, Outcome
-from rejoinder.model.verdict import Level, Status, Verdict
+from rejoinder.model.tags import Tag
 from rejoinder.settings import Budget
 from rejoinder.wire.client import Client
 from rejoinder.wire.target import Target
@@ -44,48 +41,6 @@ class CheckProgress:
     failed: int = 0
     in_flight: int = 0
     output_tokens: int = 0
-
-
-@dataclass(slots=True)
-class CheckResult:
-    """What a check run gathered and decided. ``warnings`` are sentences for the reader of the report.
-
-    ``baseline`` is ``None`` without a baseline file; with ``strict`` it fails when entries are out of date.
-    """
-
-    exchanges: list[Exchange] = field(default_factory=list)
-    verdicts: list[Verdict] = field(default_factory=list)
-    coverage: dict[str, Any] = field(default_factory=dict)
-    run_context: RunContext = field(default_factory=RunContext)
-    warnings: list[str] = field(default_factory=list)
-    interrupted: bool = False
-    baseline: BaselineStatus | None = None
-    strict: bool = False
-
-    @property
-    def footer(self) -> dict[str, Any]:
-        """What the run file's footer says of the run besides the exit code."""
-        footer = {
-            "interrupted": self.interrupted,
-            "warnings": self.warnings,
-            "coverage": self.coverage,
-            "abilities": self.run_context.abilities.to_json(),
-            "capabilities": [capability.to_json() for capability in self.run_context.capabilities.values()],
-        }
-        return footer if self.baseline is None else {**footer, "baseline": self.baseline.to_json(strict=self.strict)}
-
-    @property
-    def exit_code(self) -> int:
-        """0: nothing failed; 1: a MUST failed, or a strict baseline; 2: nothing could be judged; 130: interrupted."""
-        if self.interrupted:
-            return 130
-        if any(verdict.status is Status.FAIL for verdict in self.verdicts):
-            return 1
-        if self.strict and self.baseline is not None and not self.baseline.kept:
-            return 1
-        if not any(verdict.judged for verdict in self.verdicts):
-            return 2
-        return 0
 
 
 class CheckRun:
@@ -222,12 +177,12 @@ class CheckRun:
             for attempt in range(BUSY_RETRIES):
                 if exchange.status not in (429, 503) or self._halted:
                     break
-                self._keep(sequence, exchange.tagged("unjudged", "repeated"))
+                self._keep(sequence, exchange.tagged(Tag.UNJUDGED, Tag.REPEATED))
                 await self._pause(exchange, attempt)
                 exchange = await self._send(case, prepared)
             if exchange.status is None and exchange.outcome is not Outcome.CANCELLED and not self._halted:
                 # A connection that broke before the reply may be chance; only what happens twice counts.
-                first = exchange.tagged("unjudged", "repeated")
+                first = exchange.tagged(Tag.UNJUDGED, Tag.REPEATED)
                 self._keep(sequence, first)
                 exchange = await self._send(case, prepared)
                 if exchange.status is not None:
@@ -294,10 +249,10 @@ class CheckRun:
         self._on_progress(progress)
 
     def _keep(self, sequence: CaseRunner, exchange: Exchange) -> None:
-        if "unjudged" not in exchange.tags:
+        if Tag.UNJUDGED not in exchange.tags:
             sequence.sent.append(exchange)
             if sequence.tags:
-                exchange = exchange.tagged("unjudged", *sequence.tags)
+                exchange = exchange.tagged(Tag.UNJUDGED, *sequence.tags)
         self.result.exchanges.append(exchange)
         self._on_exchange(exchange)
 
@@ -312,11 +267,6 @@ class CheckRun:
         if not self._halted:
             self._halted = reason
             self.client.stop(reason)
-
-
-def rule_count(dialect: str, select: str = "*") -> int:
-    """Return how many rules a run with this selection judges."""
-    return sum(1 for rule in select_rules(select) if load_dialect(dialect).level_of(rule) is not Level.OFF)
 
 
 def retry_after(exchange: Exchange) -> float | None:

@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 from hypothesis import strategies as st
 
 from rejoinder.conformance.baseline import BaselineMatcher
+from rejoinder.conformance.coverage import CoverageMeter
 from rejoinder.conformance.judgement import judge, judge_run, merge
 from rejoinder.conformance.judging.context import RunContext
 from rejoinder.conformance.running.case import response_id
@@ -36,9 +37,9 @@ from rejoinder.conformance.running.cases import (
 )
 from rejoinder.conformance.running.cases.sta import at
 from rejoinder.conformance.running.confirm import ConfirmBudget, confirm
-from rejoinder.conformance.running.coverage import CoverageMeter
 from rejoinder.conformance.running.engine import CheckRun
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Status, Verdict
 from rejoinder.settings import Budget
 from rejoinder.strategies import (
@@ -52,6 +53,7 @@ from rejoinder.strategies import (
     request_bodies,
 )
 from rejoinder.strategies import sample as drawn_from
+from rejoinder.strategies.profile import served
 
 DEFAULT_BUDGET: Final = Budget(requests=200)
 """What a search may send when nothing is said of that."""
@@ -94,7 +96,7 @@ def random_cases(context: CaseContext, seed: int) -> Iterator[PlannedCase]:
     dice = random.Random(seed)
     sorts = {name: _distinct(strategy, dice.getrandbits(48)) for name, (_, strategy) in _sorts(profile).items()}
     weights = [weight for weight, _ in _sorts(profile).values()]
-    sorts["valid"] = _spread(sorts["valid"], Branches.of_profile(profile))
+    sorts["valid"] = _spread(sorts["valid"], Branches(served(profile)))
     for number in count(1):
         [name] = dice.choices(list(sorts), weights)
         found = next(sorts[name])
@@ -196,7 +198,7 @@ def _bad(mutant: Mutant, *, streamed: bool) -> _Drawn:
     # The fault may be in the very field that says how to answer.
     body = mutant.body if mutant.param.partition("[")[0].partition(".")[0] == "stream" else body
     # An endpoint may blame something else in the body that it does not have, so no field is named for it.
-    tags = ("invalid",)
+    tags = (Tag.INVALID,)
     intent = f"A random request with one fault ({mutant.kind} at {mutant.pointer or 'the root'}) is refused."
     return _Drawn(intent, (RequestSpec("stream" if streamed else "plain", body, tags),))
 
@@ -209,7 +211,7 @@ def _mutants(draw: st.DrawFn, profile: EndpointProfile) -> _Drawn:
 
 
 def _extreme(case: EdgeCase) -> _Drawn:
-    tags = {"valid": ("valid",), "edge": ("edge",), "raw": ("invalid",)}[case.tier]
+    tags = ({"valid": Tag.VALID, "edge": Tag.EDGE, "raw": Tag.INVALID}[case.tier],)
     headers = (("content-type", case.content_type),)
     return _Drawn(case.intent, (RequestSpec("plain", case.data, tags, headers=headers),))
 

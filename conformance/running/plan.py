@@ -20,6 +20,7 @@ from rejoinder.conformance.running.cases import (
 )
 from rejoinder.contract import Dialect, SchemaVariant, Validator
 from rejoinder.errors import UsageError
+from rejoinder.model.tags import Tag
 from rejoinder.strategies import EndpointProfile, each_choice
 
 PLAN_NAMES: Final = ("smoke", "quick", "full")
@@ -41,7 +42,7 @@ class Plan:
     def output_tokens(self) -> int:
         """An upper bound of the tokens that the plan has generated, if what must be refused is."""
         sent = (request for case in self.cases for request in case.requests)
-        return sum(_cap(request.body) for request in sent if "valid" in request.tags)
+        return sum(_cap(request.body) for request in sent if Tag.VALID in request.tags)
 
 
 def build_plan(name: str, dialect: Dialect, *, model: str | None = None) -> Plan:
@@ -67,7 +68,7 @@ def build_plan(name: str, dialect: Dialect, *, model: str | None = None) -> Plan
 
 def _is_undisputed(case: PlannedCase, sound: Validator) -> bool:
     """Whether what the case calls valid is valid in the dialect; what only another dialect has is not asked for."""
-    bodies = [request.body for request in case.requests if "valid" in request.tags and isinstance(request.body, dict)]
+    bodies = [request.body for request in case.requests if Tag.VALID in request.tags and isinstance(request.body, dict)]
     return all(sound.is_valid(body) for body in bodies)
 
 

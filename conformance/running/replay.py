@@ -21,9 +21,10 @@ from rejoinder.contract import Dialect
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Exchange, Outcome, Request, parse_json
 from rejoinder.model.runfile import Run
+from rejoinder.model.tags import BOOKKEEPING, Tag
 from rejoinder.model.verdict import Finding, Reruns, Verdict
 
-_FROM_ELSEWHERE: Final = ("wrong-key", "second-tenant")
+_FROM_ELSEWHERE: Final = (Tag.WRONG_KEY, Tag.SECOND_TENANT)
 """Tags of requests that take more than what a recording holds: another key."""
 
 
@@ -91,7 +92,7 @@ def rebuild(run: Run, finding: Finding, planned: Mapping[str, PlannedCase]) -> t
     minimal = finding.minimal
     if minimal is not None and minimal.requests == 1 and _is_whole(evidence):
         shown = by_id.get(minimal.exchange)
-        role, tags = ("plain", ("valid",)) if shown is None else (shown.role, _intent(shown))
+        role, tags = ("plain", (Tag.VALID,)) if shown is None else (shown.role, _intent(shown))
         name = finding.cases[0] if shown is None else shown.case
         request = _again(minimal.request, role, tags, path)
         return PlannedCase(name, "The minimal request.", (request,)), "the minimal request"
@@ -118,12 +119,12 @@ def _is_whole(exchange: Exchange | None) -> bool:
 
 
 def _intent(exchange: Exchange) -> tuple[str, ...]:
-    return tuple(tag for tag in exchange.tags if tag not in ("unjudged", "rerun", "reduced", "repeated"))
+    return tuple(tag for tag in exchange.tags if tag not in BOOKKEEPING)
 
 
 def _recorded(run: Run, evidence: Exchange, path: str) -> PlannedCase | None:
     """Return the recorded case of an exchange; the exchange alone where its case is no sequence of roles."""
-    together = [e for e in run.exchanges if e.case == evidence.case and "unjudged" not in e.tags]
+    together = [e for e in run.exchanges if e.case == evidence.case and Tag.UNJUDGED not in e.tags]
     roles = [exchange.role for exchange in together]
     if evidence not in together or len(set(roles)) != len(roles):
         together = [evidence]

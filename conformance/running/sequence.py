@@ -11,6 +11,7 @@ from typing import Any
 
 from rejoinder.conformance.running.cases import PlannedCase, Replies, RequestSpec, pauses
 from rejoinder.model.exchange import Exchange, Outcome
+from rejoinder.model.tags import Tag
 from rejoinder.wire.target import Target
 
 
@@ -36,7 +37,7 @@ class PreparedRequest:
     @property
     def tags(self) -> tuple[str, ...]:
         """The tags of the request; what the second tenant asks is told apart, since it owns other responses."""
-        return (*self.planned.tags, *(("second-tenant",) if self.planned.tenant == 2 else ()))
+        return (*self.planned.tags, *((Tag.SECOND_TENANT,) if self.planned.tenant == 2 else ()))
 
     def recorded(self, exchange: Exchange) -> Exchange:
         """Return the exchange as it is kept: what its plan stopped early was not broken off by the server."""

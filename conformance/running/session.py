@@ -10,12 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from rejoinder.conformance.assess import CheckResult, assess
 from rejoinder.conformance.baseline import Baseline, BaselineMatcher
-from rejoinder.conformance.judgement import judge, judge_run
+from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.running.cases import CaseContext
 from rejoinder.conformance.running.confirm import NO_CONFIRM, ConfirmBudget, confirm
-from rejoinder.conformance.running.coverage import measure_coverage
-from rejoinder.conformance.running.engine import CheckProgress, CheckResult, CheckRun
+from rejoinder.conformance.running.engine import CheckProgress, CheckRun
 from rejoinder.conformance.running.fuzz import FuzzRun
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import load_dialect
@@ -50,7 +50,7 @@ def examine(
     ``deadline`` is how many seconds one request may take; ``confirm_budget`` is what confirming findings may cost. With
     ``on_interrupt`` the first Ctrl-C ends the run in order (what was gathered is judged) after calling it, and the
     second one at once. ``on_judging`` is called before the judging, ``on_confirming`` for each case that is sent again.
-    ``required``, ``baseline`` and ``strict`` are those of :func:`assess`.
+    ``required``, ``baseline`` and ``strict`` are those of :func:`~rejoinder.conformance.assess.assess`.
     """
     dialect = load_dialect(target.dialect)
 
@@ -79,30 +79,6 @@ def examine(
 
     sender = RunSession(target, plan, writer, concurrency, budget, deadline, on_progress, on_interrupt)
     return sender.run(work)
-
-
-def assess(
-    result: CheckResult,
-    dialect: str,
-    *,
-    select: str = "*",
-    required: Iterable[str] = (),
-    baseline: Baseline | None = None,
-    strict: bool = False,
-) -> None:
-    """Judge the exchanges of a result by the selected rules, and fill in verdicts, coverage and standing.
-
-    ``required`` names the features that the endpoint must have. With a baseline, what it expects is known and no
-    failure; when ``strict``, entries that are out of date are one.
-    """
-    ledger = BaselineMatcher(baseline, datetime.now(UTC).date()) if baseline is not None else None
-    result.verdicts, result.run_context = judge_run(
-        result.exchanges, dialect, select=select, required=required, ledger=ledger
-    )
-    result.coverage = measure_coverage(result.exchanges, dialect)
-    if ledger is not None:
-        result.baseline, result.strict = ledger.close(result.exchanges), strict
-        result.warnings += result.baseline.warnings()
 
 
 def fuzz(

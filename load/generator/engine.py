@@ -65,6 +65,7 @@ from rejoinder.load.settings import ENVIRONMENT_PREFIX, INTERRUPT_DRAIN, LoadSet
 from rejoinder.load.workload.request_source import Conversation, PlannedRequest, RequestSource
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.histogram import Histogram
+from rejoinder.model.tags import Tag
 
 logger = logging.getLogger("rejoinder.load")
 
@@ -446,13 +447,13 @@ class Engine:
             if turn.poll:
                 reception = self._poll(connection, first, turn.poll)
                 if reception is not first:
-                    tags, created = ("background",), first.receives
+                    tags, created = (Tag.BACKGROUND,), first.receives
         finally:
             self.in_flight.discard(me)
             if timer is not None:
                 timer.kill(block=False)
         if reception.cancelled:
-            tags = (*tags, "cancelled")
+            tags = (*tags, Tag.CANCELLED)
         self.check.reconnects += connection.opened > 1 and connection.opened > opened
         self._analyst.submit(
             Recording(

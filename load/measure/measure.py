@@ -35,6 +35,7 @@ from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.contract import Dialect
 from rejoinder.load.workload.canaries import foreign_canaries
 from rejoinder.model.exchange import Exchange, Outcome, parse_json
+from rejoinder.model.tags import Tag
 from rejoinder.wire.sse import SSEReader
 
 Judge = Callable[[ExchangeView, bool], list[str]]
@@ -277,7 +278,7 @@ def _outcome(exchange: Exchange, result: Measurement, terminal: str) -> tuple[st
     transport = exchange.outcome
     reason = exchange.detail or transport.value
     if transport is Outcome.CANCELLED:
-        return "cancelled" if "cancelled" in exchange.tags else "censored", reason
+        return "cancelled" if Tag.CANCELLED in exchange.tags else "censored", reason
     if transport is Outcome.TIMEOUT:
         return "timeout", reason
     status = exchange.status

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from rejoinder.model.exchange import Chunk, Exchange, Headers, Outcome, Request, parse_json
+from rejoinder.model.tags import Tag
 
 MAX_HEAD: Final = 64 * 1024
 _MAX_LINE: Final = 8 * 1024
@@ -290,7 +291,7 @@ def to_exchange(recording: Recording, path: str, headers: Headers, worker: int =
         case="load",
         role="stream" if b'"stream":true' in recording.body else "plain",
         started_at=recording.wall,
-        headers_at=None if "background" in recording.tags else headers_at,
+        headers_at=None if Tag.BACKGROUND in recording.tags else headers_at,
         tags=recording.tags,
         ended_at=(recording.ended - begun) / 1e9,
         detail=detail,

@@ -21,6 +21,7 @@ from rejoinder.load.measure.recording import Recording
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.histogram import Histogram
+from rejoinder.model.tags import Tag
 
 _SECOND_FIELDS: Final = (
     "started",
@@ -142,7 +143,7 @@ class RunStats:
         begun = recording.begun or recording.dispatched
         start, end = (begun - zero) / 1e9, (recording.ended - zero) / 1e9
         # The times of a stream that was given up are those of its beginning only.
-        answered = outcome in ANSWERED and "cancelled" not in recording.tags
+        answered = outcome in ANSWERED and Tag.CANCELLED not in recording.tags
         self._second(start).started += 1
         last = self._second(end)
         last.finished += 1

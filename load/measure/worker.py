@@ -31,6 +31,7 @@ from rejoinder.load.measure.measure import ENDED_WELL, Judge, measure, timeline
 from rejoinder.load.measure.recording import Recording, created, to_exchange
 from rejoinder.load.measure.stats import SLOWEST, RunStats
 from rejoinder.model.exchange import Exchange, Headers
+from rejoinder.model.tags import Tag
 from rejoinder.wire.redact import Redactor
 
 ORDER_RULES: Final = frozenset(("LIF-01", "LIF-02", "LIF-04", "LIF-05", "LIF-06", "EVT-01", "EVT-02", "EVT-03"))
@@ -137,7 +138,7 @@ def conformance_judge(dialect: str) -> Judge:
     loaded = load_dialect(dialect)
 
     def judge(view: ExchangeView, all_rules: bool) -> list[str]:
-        if "background" in view.exchange.tags:
+        if Tag.BACKGROUND in view.exchange.tags:
             return broken_rules(view, loaded, only=_OF_LAST_POLL)
         return broken_rules(view, loaded, only=None if all_rules else ORDER_RULES)
 

@@ -13,6 +13,7 @@ from rejoinder import __version__
 from rejoinder.errors import TargetError, UsageError
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.runfile import RunWriter
+from rejoinder.model.tags import Tag
 from rejoinder.wire.target import Target, find_target
 
 
@@ -37,7 +38,7 @@ class RunRecorder:
             found |= {"url": target.url, "model": target.model, "server": target.server}
         self.writer.header(**self.opening(), target=found, **fields)
         for exchange in self.found:
-            self.writer.exchange(exchange.tagged("unjudged"))
+            self.writer.exchange(exchange.tagged(Tag.UNJUDGED))
 
     def opening(self) -> dict[str, Any]:
         """Return what every header says: when, by which versions, and by which command."""

@@ -24,8 +24,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from rejoinder.strategies.schema import leaves
-from rejoinder.strategies.schema.nodes import (
+from rejoinder.contract.nodes import (
     Anything,
     Array,
     Field,
@@ -37,6 +36,7 @@ from rejoinder.strategies.schema.nodes import (
     Union,
     parse,
 )
+from rejoinder.strategies.schema import leaves
 
 __all__ = ["Compiler", "from_contract"]
 

@@ -17,11 +17,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from rejoinder.contract.nodes import Array, Scalar, flatten, nullable
+from rejoinder.contract.nodes import Literal as Fixed
 from rejoinder.strategies.encode import RawJson, nested, to_bytes
 from rejoinder.strategies.profile import RANGES, EndpointProfile, served
 from rejoinder.strategies.schema.examples import IMAGE_URL
-from rejoinder.strategies.schema.nodes import Array, Scalar, flatten, nullable
-from rejoinder.strategies.schema.nodes import Literal as Fixed
 
 __all__ = ["TIERS", "EdgeCase", "edge_cases"]
 

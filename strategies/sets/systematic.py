@@ -18,11 +18,11 @@ from itertools import combinations
 from typing import Any, Final
 from typing import Literal as Choice
 
+from rejoinder.contract.nodes import Array, Field, Literal, Node, Object, Scalar, Union, flatten, strip
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies._conversation import Item, arrange
 from rejoinder.strategies.profile import EndpointProfile, served
 from rejoinder.strategies.schema.examples import EMPTY_FIRST, VALUES, levels, preferred
-from rejoinder.strategies.schema.nodes import Array, Field, Literal, Node, Object, Scalar, Union, flatten, strip
 
 __all__ = ["GeneratedCase", "each_choice", "one_factor", "pairwise_cases", "variants"]
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rejoinder.contract import SchemaVariant, Validator, dialect_names, request_schema
 from rejoinder.strategies import Branches, EndpointProfile, each_choice, edge_cases, request_bodies, surely_invalid
+from rejoinder.strategies.profile import served
 
 #: Call ids and their items are always sent, so that calls and outputs fit together.
 PAIRED = ("call_id=null", ".id=absent")
@@ -22,7 +23,7 @@ def test_covering_sets_are_undisputed_and_complete(dialect: str, pack: str | int
     assert [case.id for case in cases if not sound.is_valid(case.body)] == []
     assert len({case.id for case in cases}) == len(cases)
     if pack != "plain":
-        missing = Branches.of_profile(profile).report(case.body for case in cases).missing
+        missing = Branches(served(profile)).report(case.body for case in cases).missing
         assert [name for name in missing if not name.endswith(PAIRED)] == []
         assert len(missing) < 5
 

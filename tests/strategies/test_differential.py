@@ -16,8 +16,8 @@ from hypothesis.internal.conjecture import utils
 from hypothesis_jsonschema import from_schema
 
 from rejoinder.contract import SchemaVariant, request_schema
+from rejoinder.contract.nodes import request_nodes
 from rejoinder.strategies import Branches, variants
-from rejoinder.strategies.schema.nodes import request_nodes
 from rejoinder.strategies.sets.invalid import _at, _change, _faults
 from rejoinder.strategies.sets.systematic import seeds
 

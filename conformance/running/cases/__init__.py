@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rejoinder.conformance.running.case import (
-    ASKS_TO_REPEAT,
-    ISOLATION,
-    LIVENESS_SECONDS,
     LONG,
     TINY,
     BodyOf,
@@ -37,9 +34,6 @@ from rejoinder.conformance.running.cases import (
 )
 
 __all__ = [
-    "ASKS_TO_REPEAT",
-    "ISOLATION",
-    "LIVENESS_SECONDS",
     "LONG",
     "TINY",
     "BodyOf",

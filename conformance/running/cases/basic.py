@@ -16,6 +16,7 @@ from rejoinder.conformance.running.case import (
     plain_and_streamed,
     user,
 )
+from rejoinder.model.tags import Tag
 
 # Small models answer some of these in a word; one long answer is enough.
 _CUT: Final = (("story", "Tell a long story"), ("count", "Count from one to fifty."), ("hello", "Hello"))
@@ -28,7 +29,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     yield PlannedCase(
         "basic.stream",
         "The simplest question, streamed.",
-        (RequestSpec("stream", body(input=user(hello), stream=True), ("valid", "basic")),),
+        (RequestSpec("stream", body(input=user(hello), stream=True), (Tag.VALID, Tag.BASIC)),),
     )
     yield PlannedCase(
         "stream.long",

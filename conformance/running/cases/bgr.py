@@ -8,6 +8,7 @@ from typing import Any, Final
 from rejoinder.conformance.running.case import LONG, CaseContext, PlannedCase, Replies, RequestSpec, response_id, user
 from rejoinder.conformance.running.cases.sta import at
 from rejoinder.model.exchange import Exchange, parse_json
+from rejoinder.model.tags import sent_for
 from rejoinder.wire.sse import read_events
 
 _REPLAY_SECONDS: Final = 20.0
@@ -37,7 +38,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         RequestSpec("get", method="GET", path=at("first"), tags=()),
         RequestSpec("cancel", method="POST", path=at("first", "cancel"), tags=()),
         RequestSpec("get-after", method="GET", path=at("first"), tags=()),
-        RequestSpec("not-stored", context.body(input=hello, background=True, store=False), ("BGR-02",)),
+        RequestSpec("not-stored", context.body(input=hello, background=True, store=False), (sent_for("BGR-02"),)),
         RequestSpec("stream", context.body(input=hello, background=True, stream=True)),
     )
     yield PlannedCase(

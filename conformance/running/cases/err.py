@@ -21,6 +21,7 @@ from rejoinder.conformance.running.case import (
     liveness_request,
     user,
 )
+from rejoinder.model.tags import Tag, wrong_field
 from rejoinder.strategies import EdgeCase, EndpointProfile, Mutant, edge_cases, surely_invalid
 
 MUTANTS: Final = 60
@@ -107,7 +108,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
 def _refused(
     case: str, intent: str, content: Any, *tags: str, after: RequestSpec | None = None, **fields: Any
 ) -> PlannedCase:
-    requests = [RequestSpec("plain", content, ("invalid", *tags), **fields)]
+    requests = [RequestSpec("plain", content, (Tag.INVALID, *tags), **fields)]
     if after is not None:
         requests.append(after)
     return PlannedCase(f"refused.{case}", intent, tuple(requests))
@@ -119,30 +120,32 @@ def _good(context: CaseContext) -> dict[str, Any]:
 
 def _first(context: CaseContext) -> Iterator[PlannedCase]:
     body = context.body
-    yield _refused("no-input", "A body without input is refused.", body(), "param:input")
+    yield _refused("no-input", "A body without input is refused.", body(), wrong_field("input"))
     yield _refused(
         "broken-json",
         "A body that is not JSON is refused, and nothing of it stays behind.",
         b'{"input": "Say hello.", ',
-        "broken",
+        Tag.BROKEN,
         after=liveness_request(context),
     )
     absent = body(model="no-such-model", input=user("Hi"))
-    yield _refused("unknown-model", "A model that is not there is refused.", absent, "unknown-model", "param:model")
+    yield _refused(
+        "unknown-model", "A model that is not there is refused.", absent, Tag.UNKNOWN_MODEL, wrong_field("model")
+    )
     nobody = [{"role": "nobody", "content": "Hi"}]
     yield _refused(
         "stream",
         "A streaming request that is invalid is refused before the stream.",
         body(input=nobody, stream=True),
-        "param:input",
+        wrong_field("input"),
     )
 
 
 def _second(context: CaseContext) -> Iterator[PlannedCase]:
     body = context.body
-    yield _refused("input-type", "An input that is a number is refused.", body(input=7), "param:input")
+    yield _refused("input-type", "An input that is a number is refused.", body(input=7), wrong_field("input"))
     nobody = [{"role": "nobody", "content": "Hi"}]
-    yield _refused("role", "A message with an unknown role is refused.", body(input=nobody), "param:input")
+    yield _refused("role", "A message with an unknown role is refused.", body(input=nobody), wrong_field("input"))
 
 
 def _others(context: CaseContext) -> Iterator[PlannedCase]:
@@ -151,7 +154,10 @@ def _others(context: CaseContext) -> Iterator[PlannedCase]:
         "A good request with a wrong key.",
         (
             RequestSpec(
-                "wrong-key", _good(context), ("wrong-key",), headers=(("authorization", "Bearer rejoinder-wrong-key"),)
+                "wrong-key",
+                _good(context),
+                (Tag.WRONG_KEY,),
+                headers=(("authorization", "Bearer rejoinder-wrong-key"),),
             ),
         ),
     )
@@ -164,12 +170,12 @@ def _others(context: CaseContext) -> Iterator[PlannedCase]:
     yield PlannedCase(
         "refused.method",
         "PUT is not allowed where responses are created.",
-        (RequestSpec("put", _good(context), ("wrong-method",), method="PUT"),),
+        (RequestSpec("put", _good(context), (Tag.WRONG_METHOD,), method="PUT"),),
     )
     yield PlannedCase(
         "accepted.unknown-field",
         "A good request with a field that no version of the API has.",
-        (RequestSpec("plain", {**_good(context), "rejoinder_no_such_field": True}, ("unknown-field",)),),
+        (RequestSpec("plain", {**_good(context), "rejoinder_no_such_field": True}, (Tag.UNKNOWN_FIELD,)),),
     )
 
 
@@ -180,7 +186,7 @@ def _swollen(context: CaseContext) -> Iterator[PlannedCase]:
         "large-image",
         "A large image in the form of another API is refused, and not repeated.",
         context.body(input=[{"role": "user", "content": [image]}]),
-        "param:input",
+        wrong_field("input"),
     )
     call = {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": {"city": "Oslo"}}
     given = {"type": "function_call_output", "call_id": "call_1", "output": "Rain."}
@@ -188,7 +194,7 @@ def _swollen(context: CaseContext) -> Iterator[PlannedCase]:
         "arguments-object",
         "A call in the history whose arguments are an object instead of a string.",
         context.body(input=[*user("What is the weather in Oslo?"), call, given], tools=[WEATHER_TOOL]),
-        "param:input",
+        wrong_field("input"),
     )
 
 
@@ -199,7 +205,7 @@ def _bounds(context: CaseContext) -> Iterator[PlannedCase]:
         yield PlannedCase(
             f"edge.{name}",
             f"A value of {field} that endpoints refuse or put up with.",
-            (RequestSpec("plain", body, ("edge", f"param:{field}")), *after),
+            (RequestSpec("plain", body, (Tag.EDGE, wrong_field(field))), *after),
         )
 
 
@@ -212,7 +218,7 @@ def _mutants(context: CaseContext) -> Iterator[PlannedCase]:
             RequestSpec(
                 mutant.id.removeprefix("invalid."),
                 mutant.body,
-                ("invalid", *((f"param:{mutant.param}",) if mutant.param else ())),
+                (Tag.INVALID, *((wrong_field(mutant.param),) if mutant.param else ())),
             )
             for mutant in found
         ]
@@ -270,7 +276,7 @@ def _raw(context: CaseContext) -> Iterator[PlannedCase]:
             RequestSpec(
                 case.id,
                 case.data,
-                ("invalid", *(("broken",) if case.id in _BROKEN else ())),
+                (Tag.INVALID, *((Tag.BROKEN,) if case.id in _BROKEN else ())),
                 headers=(("content-type", case.content_type),),
             )
             for case in group
@@ -285,7 +291,7 @@ def _raw(context: CaseContext) -> Iterator[PlannedCase]:
 def _extremes(context: CaseContext) -> Iterator[PlannedCase]:
     found = edge_cases("edge", profile=EndpointProfile(model=context.model), size=LARGEST)
     for number, group in enumerate(_groups([case for case in found if case.id in _EXTREMES], 6), 1):
-        requests = [RequestSpec(case.id, case.data, ("edge",)) for case in group]
+        requests = [RequestSpec(case.id, case.data, (Tag.EDGE,)) for case in group]
         yield PlannedCase(
             f"edge.extremes.{number}",
             "Extreme bodies are refused or answered, and a good one is answered after each.",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from rejoinder.conformance.running.case import CaseContext, PlannedCase, plain_and_streamed
 from rejoinder.contract import features_of
+from rejoinder.model.tags import Tag
 
 
 def cases(context: CaseContext, others: Iterable[PlannedCase]) -> Iterator[PlannedCase]:
@@ -14,7 +15,7 @@ def cases(context: CaseContext, others: Iterable[PlannedCase]) -> Iterator[Plann
         request.body
         for case in others
         for request in case.requests
-        if "valid" in request.tags and isinstance(request.body, dict)
+        if Tag.VALID in request.tags and isinstance(request.body, dict)
     ]
     for feature in features_of(context.dialect):
         if feature.example and feature.name != "chaining" and not any(feature.is_used(body) for body in bodies):

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.canaries import new_canary
 from rejoinder.conformance.running.case import (
-    ISOLATION,
     ROOMY,
     CaseContext,
     PlannedCase,
@@ -18,6 +17,7 @@ from rejoinder.conformance.running.case import (
     liveness_request,
     user,
 )
+from rejoinder.model.tags import Tag
 
 _AT_ONCE: Final = 6
 _MARKS: Final = ("amber", "copper", "harbor", "thistle", "velvet", "willow")
@@ -55,7 +55,7 @@ def _asking(context: CaseContext, word: str) -> Callable[[Replies], dict[str, An
 
 def _alone(context: CaseContext) -> RequestSpec:
     asked = _asking(context, new_canary("meadow"))({})
-    return RequestSpec("alone", {**asked, "metadata": {"code_word": "none"}}, ("valid", ISOLATION))
+    return RequestSpec("alone", {**asked, "metadata": {"code_word": "none"}}, (Tag.VALID, Tag.ISOLATION))
 
 
 def _beside(context: CaseContext, role: str, words: list[str], **fields: dict[str, Any]) -> Iterator[RequestSpec]:
@@ -65,7 +65,7 @@ def _beside(context: CaseContext, role: str, words: list[str], **fields: dict[st
         yield RequestSpec(
             name,
             _asking(context, word),
-            ("valid", ISOLATION),
+            (Tag.VALID, Tag.ISOLATION),
             beside=number > 1,
             **fields.get(name.replace("-", "_"), {}),
         )
@@ -86,7 +86,9 @@ def _parallel(context: CaseContext) -> PlannedCase:
 
         return body
 
-    controls = [RequestSpec(f"control-{n}", missed(n, word), ("valid", ISOLATION)) for n, word in enumerate(words, 1)]
+    controls = [
+        RequestSpec(f"control-{n}", missed(n, word), (Tag.VALID, Tag.ISOLATION)) for n, word in enumerate(words, 1)
+    ]
     return PlannedCase(
         "isolation.parallel",
         "Streams that run at the same time, each with a word of its own, twice.",

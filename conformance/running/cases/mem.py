@@ -24,6 +24,7 @@ from rejoinder.conformance.running.case import (
     response_id,
     user,
 )
+from rejoinder.model.tags import Tag, sent_for
 
 _Items = list[dict[str, Any]]
 Ask = Callable[[str], dict[str, Any]]
@@ -121,7 +122,7 @@ def _asked(context: CaseContext, slot: _Slot) -> PlannedCase:
 
         return body
 
-    tags = ("valid", slot.rule)
+    tags = (Tag.VALID, sent_for(slot.rule))
     return PlannedCase(
         f"meaning.{slot.name}",
         slot.intent,
@@ -548,7 +549,7 @@ def _pairing(
     def only_if_doubted(items: Callable[[str], _Items], city: str, **fields: Any) -> Any:
         return lambda replies: prepared(items(_which(city)), **fields) if doubt(city, replies) else None
 
-    tags = ("valid", rule)
+    tags = (Tag.VALID, sent_for(rule))
     requests = [RequestSpec(city.lower(), prepared(odd(_which(city))), tags) for city in told]
     for city in told:
         requests.append(RequestSpec(f"{city.lower()}-again", only_if_doubted(odd, city, stream=True), tags))

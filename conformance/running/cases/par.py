@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from rejoinder.conformance.running.case import TINY, CaseContext, PlannedCase, Replies, RequestSpec, response_id, user
+from rejoinder.model.tags import Tag
 
 # Caches hold whole blocks of tokens, so that only a long prompt shows them.
 _LINES: Final = 60
@@ -29,8 +30,8 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
             "parameters.priority",
             "A priority, which an endpoint without a schedule of priorities may refuse.",
             (
-                RequestSpec("default", context.body(input=user("Say hello."), priority=0), ("valid", "edge")),
-                RequestSpec("other", context.body(input=user("Say hello."), priority=7), ("edge",)),
+                RequestSpec("default", context.body(input=user("Say hello."), priority=0), (Tag.VALID, Tag.EDGE)),
+                RequestSpec("other", context.body(input=user("Say hello."), priority=7), (Tag.EDGE,)),
             ),
         )
     if "enable_response_messages" in context.dialect.parameters:
@@ -60,7 +61,7 @@ def _taken(context: CaseContext) -> PlannedCase:
         (
             RequestSpec("first", context.body(input=user("Say hello."), request_id=name)),
             RequestSpec("get", method="GET", path=path, tags=()),
-            RequestSpec("second", again, ("taken",)),
+            RequestSpec("second", again, (Tag.TAKEN,)),
             RequestSpec("get-after", method="GET", path=path, tags=()),
         ),
     )

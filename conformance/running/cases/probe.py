@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.canaries import new_canary
 from rejoinder.conformance.running.case import (
-    ASKS_TO_REPEAT,
     ROOMY,
     WEATHER_TOOL,
     CaseContext,
@@ -16,6 +15,7 @@ from rejoinder.conformance.running.case import (
     plain_and_streamed,
     user,
 )
+from rejoinder.model.tags import Tag
 
 _ROOM: Final = 4 * ROOMY
 """Tokens for an answer that is short, after reasoning that may not be."""
@@ -29,8 +29,8 @@ def cases(context: CaseContext) -> Iterator[PlannedCase]:
         "basic.input",
         "A string input and a list of one user message are the same question.",
         (
-            RequestSpec("string", body(input=hello, temperature=0), ("valid", "basic")),
-            RequestSpec("list", body(input=user(hello), temperature=0), ("valid", "basic")),
+            RequestSpec("string", body(input=hello, temperature=0), (Tag.VALID, Tag.BASIC)),
+            RequestSpec("list", body(input=user(hello), temperature=0), (Tag.VALID, Tag.BASIC)),
         ),
     )
     word = new_canary("quartz")
@@ -40,7 +40,9 @@ def cases(context: CaseContext) -> Iterator[PlannedCase]:
         "A word to be said again.",
         (
             RequestSpec(
-                "plain", body(input=asked, temperature=0, max_output_tokens=_ROOM), ("valid", "basic", ASKS_TO_REPEAT)
+                "plain",
+                body(input=asked, temperature=0, max_output_tokens=_ROOM),
+                (Tag.VALID, Tag.BASIC, Tag.ASKS_REPEAT),
             ),
         ),
     )

@@ -19,6 +19,7 @@ from rejoinder.conformance.running.case import (
     user,
 )
 from rejoinder.contract import load_rules
+from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import Level
 
 # A form that holds the answer back from repeating what it was told.
@@ -59,7 +60,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         yield PlannedCase(
             "state.unknown-previous",
             "A response that continues one which never was.",
-            (RequestSpec("plain", context.body(input=hello, previous_response_id=_UNKNOWN), ("STA-06",)),),
+            (RequestSpec("plain", context.body(input=hello, previous_response_id=_UNKNOWN), (sent_for("STA-06"),)),),
         )
         yield from _storage(context)
         yield _input_items(context)
@@ -157,7 +158,7 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
     yield PlannedCase(
         "state.two-histories",
         "A response cannot continue another and a conversation at once.",
-        (RequestSpec("first", context.body(input=hello)), RequestSpec("both", both, ("STA-07",))),
+        (RequestSpec("first", context.body(input=hello)), RequestSpec("both", both, (sent_for("STA-07"),))),
     )
 
 

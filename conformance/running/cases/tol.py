@@ -22,6 +22,7 @@ from rejoinder.conformance.running.case import (
     user,
 )
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.tags import sent_for
 
 _VOTE: Final[Mapping[str, Any]] = {
     "type": "json_schema",
@@ -127,23 +128,31 @@ def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
         "A tool_choice that does not exist, no calls at all, and a tool name with a blank.",
         (
             RequestSpec(
-                "choice", context.body(input=asked, tools=[WEATHER_TOOL], tool_choice="sometimes"), ("TOL-09",)
+                "choice",
+                context.body(input=asked, tools=[WEATHER_TOOL], tool_choice="sometimes"),
+                (sent_for("TOL-09"),),
             ),
-            RequestSpec("max-calls", context.body(input=asked, tools=[WEATHER_TOOL], max_tool_calls=0), ("TOL-09",)),
-            RequestSpec("name", context.body(input=asked, tools=[named]), ("TOL-09",)),
+            RequestSpec(
+                "max-calls", context.body(input=asked, tools=[WEATHER_TOOL], max_tool_calls=0), (sent_for("TOL-09"),)
+            ),
+            RequestSpec("name", context.body(input=asked, tools=[named]), (sent_for("TOL-09"),)),
         ),
     )
     other = {"type": "function", "name": "no_such_tool"}
     yield PlannedCase(
         "tools.undeclared",
         "A tool_choice that names a tool which the request does not have.",
-        (RequestSpec("plain", context.body(input=asked, tools=[WEATHER_TOOL], tool_choice=other), ("TOL-10",)),),
+        (
+            RequestSpec(
+                "plain", context.body(input=asked, tools=[WEATHER_TOOL], tool_choice=other), (sent_for("TOL-10"),)
+            ),
+        ),
     )
     orphan = {"type": "function_call_output", "call_id": "call_of_nobody", "output": "Rain."}
     yield PlannedCase(
         "tools.unknown-call",
         "An output for a call that nobody made.",
-        (RequestSpec("plain", context.body(input=[*asked, orphan], tools=[WEATHER_TOOL]), ("TOL-08",)),),
+        (RequestSpec("plain", context.body(input=[*asked, orphan], tools=[WEATHER_TOOL]), (sent_for("TOL-08"),)),),
     )
 
 

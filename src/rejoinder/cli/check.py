@@ -17,11 +17,13 @@ from rejoinder.cli._run import (
     recording,
 )
 from rejoinder.errors import UsageError
+from rejoinder.model.tags import Tag
 from rejoinder.settings import SECOND_KEY_VARIABLE, Budget, parse_budget
 
 if TYPE_CHECKING:
+    from rejoinder.conformance.assess import CheckResult
     from rejoinder.conformance.baseline import Baseline
-    from rejoinder.conformance.running.engine import CheckProgress, CheckResult
+    from rejoinder.conformance.running.engine import CheckProgress
     from rejoinder.model.exchange import Exchange
     from rejoinder.recorder import RunRecorder
 
@@ -117,8 +119,8 @@ def command(
     \b
         rejoinder check http://127.0.0.1:8000 --plan quick
     """
+    from rejoinder.conformance.assess import rule_count
     from rejoinder.conformance.judgement import select_rules
-    from rejoinder.conformance.running.engine import rule_count
     from rejoinder.contract import every_feature, load_dialect, read_features
 
     spec = load_dialect(dialect)
@@ -216,7 +218,7 @@ def check_endpoint(
 
     def watch(exchange: Exchange) -> None:
         # By rules over single exchanges, which take well under a millisecond; the judgement over all of them follows.
-        if "unjudged" not in exchange.tags:
+        if Tag.UNJUDGED not in exchange.tags:
             broken.update(broken_rules(exchange, dialect, only=chosen))
 
     record.writer.watch = watch

@@ -35,8 +35,7 @@ def command(
     \b
         rejoinder recheck rejoinder-runs/20260101-120000 --dialect openresponses
     """
-    from rejoinder.conformance.running.engine import CheckResult, rule_count
-    from rejoinder.conformance.running.session import assess
+    from rejoinder.conformance.assess import CheckResult, assess, rule_count
     from rejoinder.model.runfile import read_run
     from rejoinder.reports import diff_runs, render_diff_text
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rejoinder.model.exchange import Request
+from rejoinder.model.tags import Tag, wrong_field
 from rejoinder.sandbox.endpoint.core import post
 from rejoinder.sandbox.endpoint.tokens import Json
 
@@ -106,17 +107,17 @@ def sample_requests() -> list[SampleRequest]:
 
 def _valid() -> Iterator[SampleRequest]:
     hello = "Say hello to Oslo."
-    yield SampleRequest("input", "string", post({"input": hello}), ("valid", "basic"))
-    yield SampleRequest("input", "list", post({"input": _user(hello)}), ("valid", "basic"))
+    yield SampleRequest("input", "string", post({"input": hello}), (Tag.VALID, Tag.BASIC))
+    yield SampleRequest("input", "list", post({"input": _user(hello)}), (Tag.VALID, Tag.BASIC))
     story: Json = {"input": _user("Tell a long story.")}
-    yield SampleRequest("cut", "uncapped", post(story), ("valid",))
-    yield SampleRequest("cut", "capped", post({**story, "max_output_tokens": 16}), ("valid",))
-    yield SampleRequest("cut", "capped-stream", post({**story, "max_output_tokens": 16, "stream": True}), ("valid",))
+    yield SampleRequest("cut", "uncapped", post(story), (Tag.VALID,))
+    yield SampleRequest("cut", "capped", post({**story, "max_output_tokens": 16}), (Tag.VALID,))
+    yield SampleRequest("cut", "capped-stream", post({**story, "max_output_tokens": 16, "stream": True}), (Tag.VALID,))
     for case, body in _bodies():
-        yield SampleRequest(case, "plain", post(body), ("valid",))
+        yield SampleRequest(case, "plain", post(body), (Tag.VALID,))
         again = {**body, "request_id": f"{body['request_id']}-again"} if "request_id" in body else body
-        yield SampleRequest(case, "stream", post({**again, "stream": True}), ("valid",))
-    yield SampleRequest("after-stream", "string", post({"input": hello}), ("valid", "basic"))
+        yield SampleRequest(case, "stream", post({**again, "stream": True}), (Tag.VALID,))
+    yield SampleRequest("after-stream", "string", post({"input": hello}), (Tag.VALID, Tag.BASIC))
 
 
 def _bodies() -> Iterator[tuple[str, Json]]:
@@ -174,27 +175,27 @@ def _bodies() -> Iterator[tuple[str, Json]]:
 
 def _refused() -> Iterator[SampleRequest]:
     for case, body, tags in (
-        ("no-input", {}, ("param:input",)),
-        ("input-type", {"input": 7}, ("param:input",)),
-        ("role", {"input": [{"role": "nobody", "content": "Hi"}]}, ("param:input",)),
-        ("model", {"input": "Hi", "model": "no-such-model"}, ("unknown-model", "param:model")),
-        ("temperature", {"input": "Hi", "temperature": 3}, ("param:temperature",)),
-        ("stream", {"input": 7, "stream": True}, ("param:input",)),
-        ("image", {"input": [{"role": "user", "content": [_SWOLLEN]}]}, ("param:input",)),
-        ("arguments", {"input": [_LOOSE_CALL]}, ("param:input",)),
-        ("broken-json", b'{"input": "Hi", ', ("broken",)),
+        ("no-input", {}, (wrong_field("input"),)),
+        ("input-type", {"input": 7}, (wrong_field("input"),)),
+        ("role", {"input": [{"role": "nobody", "content": "Hi"}]}, (wrong_field("input"),)),
+        ("model", {"input": "Hi", "model": "no-such-model"}, (Tag.UNKNOWN_MODEL, wrong_field("model"))),
+        ("temperature", {"input": "Hi", "temperature": 3}, (wrong_field("temperature"),)),
+        ("stream", {"input": 7, "stream": True}, (wrong_field("input"),)),
+        ("image", {"input": [{"role": "user", "content": [_SWOLLEN]}]}, (wrong_field("input"),)),
+        ("arguments", {"input": [_LOOSE_CALL]}, (wrong_field("input"),)),
+        ("broken-json", b'{"input": "Hi", ', (Tag.BROKEN,)),
     ):
-        yield SampleRequest(f"refused-{case}", "plain", post(body), ("invalid", *tags))
+        yield SampleRequest(f"refused-{case}", "plain", post(body), (Tag.INVALID, *tags))
     good = {"input": "Say hello."}
-    yield SampleRequest("refused-broken-json", "after", post(good), ("valid", "basic"))
+    yield SampleRequest("refused-broken-json", "after", post(good), (Tag.VALID, Tag.BASIC))
     text = Request("POST", "/v1/responses", (("content-type", "text/plain"),), post(good).body)
-    yield SampleRequest("refused-content-type", "plain", text, ("invalid",))
+    yield SampleRequest("refused-content-type", "plain", text, (Tag.INVALID,))
     put = Request("PUT", "/v1/responses", (("content-type", "application/json"),), post(good).body)
-    yield SampleRequest("refused-method", "put", put, ("wrong-method",))
+    yield SampleRequest("refused-method", "put", put, (Tag.WRONG_METHOD,))
     key = post(good, headers=(("authorization", "Bearer wrong"),))
-    yield SampleRequest("refused-key", "wrong-key", key, ("wrong-key",))
+    yield SampleRequest("refused-key", "wrong-key", key, (Tag.WRONG_KEY,))
     unknown = post({**good, "no_such_field": True})
-    yield SampleRequest("unknown-field", "plain", unknown, ("unknown-field",))
+    yield SampleRequest("unknown-field", "plain", unknown, (Tag.UNKNOWN_FIELD,))
 
 
 def _echoes(number: int) -> Iterator[SampleRequest]:
@@ -212,21 +213,21 @@ def _echoes(number: int) -> Iterator[SampleRequest]:
         "service_tier": "default",
         "store": True,
     }
-    yield SampleRequest("echo", "create", post(body), ("valid",))
+    yield SampleRequest("echo", "create", post(body), (Tag.VALID,))
     yield SampleRequest("echo", "get", Request("GET", f"/v1/responses/{created_id(number + 1)}"))
     counted = {name: body[name] for name in ("input", "instructions", "tools", "tool_choice")}
     yield SampleRequest("echo", "count", post(counted, "/v1/responses/input_tokens"))
     plain: Json = {"input": "Say hello."}
-    yield SampleRequest("nulls", "absent", post(plain), ("valid",))
+    yield SampleRequest("nulls", "absent", post(plain), (Tag.VALID,))
     nulls = dict.fromkeys(("instructions", "metadata", "previous_response_id", "temperature", "top_p", "store"))
-    yield SampleRequest("nulls", "nulls", post({**plain, **nulls}), ("valid",))
-    yield SampleRequest("chain", "first", post({"input": "Say hello.", "instructions": "Be brief."}), ("valid",))
+    yield SampleRequest("nulls", "nulls", post({**plain, **nulls}), (Tag.VALID,))
+    yield SampleRequest("chain", "first", post({"input": "Say hello.", "instructions": "Be brief."}), (Tag.VALID,))
     for role, text, back in (("second", "Say it again.", 4), ("third", "And once more.", 5)):
         continued = {"input": text, "previous_response_id": created_id(number + back)}
         yield SampleRequest("chain", role, post(continued))
     encrypted = {"input": "Is 91 prime?", "reasoning": {"effort": "low"}, "include": ["reasoning.encrypted_content"]}
-    yield SampleRequest("encrypted-reasoning", "plain", post(encrypted), ("valid",))
-    yield SampleRequest("long-stream", "stream", post({"input": "Tell a long story.", "stream": True}), ("valid",))
+    yield SampleRequest("encrypted-reasoning", "plain", post(encrypted), (Tag.VALID,))
+    yield SampleRequest("long-stream", "stream", post({"input": "Tell a long story.", "stream": True}), (Tag.VALID,))
 
 
 def created_id(number: int, seed: int = 0) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
+from rejoinder.conformance.assess import CheckResult
 from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.running.cases import CaseContext, PlannedCase, RequestSpec, bgr
-from rejoinder.conformance.running.engine import CheckResult, CheckRun
+from rejoinder.conformance.running.engine import CheckRun
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import load_dialect

@@ -13,12 +13,12 @@ from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.judging.capabilities import abilities, capabilities
 from rejoinder.conformance.judging.context import FeatureState
 from rejoinder.conformance.judging.exchange_view import ExchangeView
-from rejoinder.conformance.running.cases import ASKS_TO_REPEAT
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process
 from rejoinder.conformance.running.plan import build_plan
 from rejoinder.contract import Feature, dialect_names, features_of, load_dialect, read_features
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Status, Verdict
 from rejoinder.sandbox import Sandbox
 from rejoinder.wire.target import Target
@@ -68,11 +68,11 @@ def view(*args: Any, **fields: Any) -> ExchangeView:
     ("name", "seen", "shown"),
     [
         ("repeats", view(REPEAT, message("It is quartz-1234.")), True),
-        ("repeats", view(REPEAT, message("It is quartz-4321."), tags=(ASKS_TO_REPEAT,)), False),
-        ("repeats", view(REPEAT, message("I must not.", "refusal"), tags=(ASKS_TO_REPEAT,)), None),
+        ("repeats", view(REPEAT, message("It is quartz-4321."), tags=(Tag.ASKS_REPEAT,)), False),
+        ("repeats", view(REPEAT, message("I must not.", "refusal"), tags=(Tag.ASKS_REPEAT,)), None),
         # A miss where the word was not the whole question says nothing.
         ("repeats", view(REPEAT, message("Rain.")), None),
-        ("repeats", view(REPEAT, status=400, tags=(ASKS_TO_REPEAT,)), None),
+        ("repeats", view(REPEAT, status=400, tags=(Tag.ASKS_REPEAT,)), None),
         ("repeats", view({}, message("It is quartz-1234.")), None),
         ("calls", view({"tools": [WEATHER]}, CALL), True),
         ("calls", view({"tools": [WEATHER]}, message("Rain.")), None),

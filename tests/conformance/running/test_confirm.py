@@ -11,11 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
+from rejoinder.conformance.assess import CheckResult
+from rejoinder.conformance.coverage import measure_coverage
 from rejoinder.conformance.judgement import judge, judge_run
 from rejoinder.conformance.running.cases import PlannedCase, RequestSpec
 from rejoinder.conformance.running.confirm import CONFIRM_BUDGETS, NO_CONFIRM, ConfirmBudget, confirm, fresh
-from rejoinder.conformance.running.coverage import measure_coverage
-from rejoinder.conformance.running.engine import CheckResult, CheckRun
+from rejoinder.conformance.running.engine import CheckRun
 from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.contract import load_dialect
 from rejoinder.model.exchange import Exchange

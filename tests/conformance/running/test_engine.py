@@ -10,11 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
-from rejoinder.conformance.running.cases import ISOLATION, PlannedCase, Replies, RequestSpec
-from rejoinder.conformance.running.engine import CheckResult, CheckRun, retry_after
+from rejoinder.conformance.assess import CheckResult
+from rejoinder.conformance.running.cases import PlannedCase, Replies, RequestSpec
+from rejoinder.conformance.running.engine import CheckRun, retry_after
 from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.contract import load_dialect
 from rejoinder.model.exchange import Exchange, Outcome, Request
+from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Level, Status, Verdict
 from rejoinder.settings import Budget
 from rejoinder.wire.client import Client
@@ -287,7 +289,9 @@ def test_a_case_that_must_be_undisturbed_has_no_other_beside_it(limit: int) -> N
         now.remove(name)
         return httpx.Response(200, json=REPLY)
 
-    alone = PlannedCase("alone", "A case.", (RequestSpec("a", "alone", (ISOLATION,)), RequestSpec("b", "alone too")))
+    alone = PlannedCase(
+        "alone", "A case.", (RequestSpec("a", "alone", (Tag.ISOLATION,)), RequestSpec("b", "alone too"))
+    )
     result, _ = run(Plan("test", (*cases(4).cases, alone, *cases(4, 2).cases)), count, concurrency=limit)
     assert len(result.exchanges) == 14
     assert [names for names in seen if '"alone"' in names or '"alone too"' in names] == [('"alone"',), ('"alone too"',)]

@@ -25,6 +25,7 @@ from rejoinder.model.verdict import Finding, Status, Verdict
 from rejoinder.sandbox import Sandbox
 from rejoinder.settings import Budget
 from rejoinder.strategies import Branches, EndpointProfile, request_bodies, sample
+from rejoinder.strategies.profile import served
 from rejoinder.wire.target import Target
 
 SETTING = CaseContext(load_dialect("northstar"), "parrot")
@@ -120,7 +121,7 @@ def test_a_clean_endpoint_stays_silent(dialect: str) -> None:
 
 def test_bodies_are_biased_towards_what_was_not_sent_yet() -> None:
     profile = EndpointProfile(model="parrot")
-    contract = Branches.of_profile(profile)
+    contract = Branches(served(profile))
     chosen = [case.requests[0].body for case in first(80, 3) if case.id.endswith("valid")]
     unbiased = sample(request_bodies(profile=profile), len(chosen), seed=3)
     assert len(contract.report(chosen).seen) > 1.2 * len(contract.report(unbiased).seen)

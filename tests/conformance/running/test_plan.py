@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from rejoinder.conformance.running.plan import PLAN_NAMES, Plan, build_plan
-from rejoinder.contract import SchemaVariant, Validator, dialect_names, load_dialect, request_schema
+from rejoinder.contract import SchemaVariant, Validator, dialect_names, load_dialect, load_rules, request_schema
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.tags import Tag, wrong_field_of
 from rejoinder.wire.client import encode_json
 
 
@@ -103,3 +104,16 @@ def test_generated_cases_of_one_name_are_one_request_in_every_plan(dialect: str)
     for name in generated:
         if name in full:
             assert quick[name].requests[0].body == full[name].requests[0].body
+
+
+def test_every_tag_is_declared() -> None:
+    """A tag of a planned request is one of ``Tag``, names a wrong field, or is a rule that its case was made for."""
+    tags = {
+        tag
+        for name in PLAN_NAMES
+        for dialect in dialect_names()
+        for case in plan(name, dialect).cases
+        for planned in case.requests
+        for tag in planned.tags
+    }
+    assert {tag for tag in tags if not wrong_field_of((tag,))} <= {*Tag, *load_rules()}

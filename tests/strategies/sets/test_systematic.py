@@ -12,6 +12,7 @@ import pytest
 from rejoinder.contract import SchemaVariant, request_schema
 from rejoinder.strategies import Branches, EndpointProfile, each_choice, variants
 from rejoinder.strategies._conversation import called_by
+from rejoinder.strategies.profile import served
 from rejoinder.strategies.sets.systematic import FORBIDDEN, one_factor, pairwise_cases
 
 VALIDATOR = jsonschema_rs.Draft202012Validator(request_schema(SchemaVariant.GENERATION))
@@ -28,7 +29,7 @@ ENVIRONMENTS = [
 def test_every_branch_is_sent_and_every_body_valid(pack: Any, profile: EndpointProfile | None) -> None:
     cases = each_choice(pack, profile)
     assert [case.id for case in cases if not VALIDATOR.is_valid(case.body)] == []
-    branches = Branches() if profile is None else Branches.of_profile(profile)
+    branches = Branches() if profile is None else Branches(served(profile))
     assert branches.report(case.body for case in cases).missing == []
 
 
@@ -140,7 +141,7 @@ def test_one_factor_covers_every_branch_by_single_changes(profile: EndpointProfi
     cases = one_factor(profile)
     assert [case.id for case in cases if not VALIDATOR.is_valid(case.body)] == []
     assert len({case.id for case in cases}) == len(cases)
-    branches = Branches() if profile is None else Branches.of_profile(profile)
+    branches = Branches() if profile is None else Branches(served(profile))
     assert branches.report(case.body for case in cases).missing == []
     plain = cases[0].body
     for case in cases:

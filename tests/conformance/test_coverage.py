@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rejoinder.conformance.running.coverage import measure_coverage
+from rejoinder.conformance.coverage import measure_coverage
 from rejoinder.model.exchange import Exchange, Outcome, Request
 from rejoinder.strategies import Branches, each_choice
 from rejoinder.wire.client import encode_json

@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from rejoinder.strategies.profile import EndpointProfile, served
-from rejoinder.strategies.schema.nodes import (
+from rejoinder.contract.nodes import (
     Anything,
     Array,
     Literal,
@@ -47,11 +46,6 @@ class Branches:
     def of_dialect(cls, dialect: str) -> Branches:
         """Return the branches of a dialect's undisputed request body."""
         return cls(request_nodes(dialect=dialect))
-
-    @classmethod
-    def of_profile(cls, profile: EndpointProfile) -> Branches:
-        """Return the branches that can be sent in an environment."""
-        return cls(served(profile))
 
     @property
     def all(self) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """The part of JSON Schema that the contract uses, as a small tree.
 
-:func:`parse` turns a schema into nodes once and refuses what the rest of this package would not honour: a keyword
+:func:`parse` turns a schema into nodes once and refuses what their users would not honour: a keyword
 that is not in the list below, a reference that leads nowhere or back to itself, a contradiction. Strategies, covering
 sets, branches, mutants and the reducer all walk the same nodes, so none of them holds a field list of its own.
 """

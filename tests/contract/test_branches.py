@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rejoinder.contract import SchemaVariant
+from rejoinder.contract.nodes import request_nodes
 from rejoinder.strategies import Branches, EndpointProfile, request_bodies
-from rejoinder.strategies.schema.nodes import request_nodes
+from rejoinder.strategies.profile import served
 
 
 def test_the_number_of_branches_is_that_of_the_contract() -> None:
@@ -51,7 +52,7 @@ def test_an_invalid_body_takes_no_branch(body: Any) -> None:
 
 def test_a_narrowed_contract_has_fewer_branches_with_the_same_names() -> None:
     profile = EndpointProfile(model="m", unsupported_types=frozenset({"input_image", "input_file", "function"}))
-    assert Branches.of_profile(profile).all < Branches().all
+    assert Branches(served(profile)).all < Branches().all
 
 
 def test_twins_count_together_and_a_report_says_what_is_missing() -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from rejoinder.contract import DEFAULT_DIALECT
+from rejoinder.contract.branches import Branches
 from rejoinder.model.exchange import Exchange
-from rejoinder.strategies import Branches
+from rejoinder.model.tags import Tag
 
 STATES: Final = ("accepted", "refused", "failed", "not_sent")
 
@@ -22,7 +23,7 @@ class CoverageMeter:
     def add(self, exchanges: Iterable[Exchange]) -> None:
         """Take exchanges into account."""
         for exchange in exchanges:
-            if "valid" in exchange.tags and "unjudged" not in exchange.tags:
+            if Tag.VALID in exchange.tags and Tag.UNJUDGED not in exchange.tags:
                 self._found[_state(exchange)] |= self._contract.of(exchange.request.json())
 
     def report(self) -> dict[str, Any]:

@@ -1,0 +1,87 @@
+"""Assessing: everything that follows the sending of a check run, and all of ``rejoinder recheck``. Sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from rejoinder.conformance.baseline import Baseline, BaselineMatcher, BaselineStatus
+from rejoinder.conformance.coverage import measure_coverage
+from rejoinder.conformance.judgement import judge_run, select_rules
+from rejoinder.conformance.judging.context import RunContext
+from rejoinder.contract import load_dialect
+from rejoinder.model.exchange import Exchange
+from rejoinder.model.verdict import Level, Status, Verdict
+
+
+@dataclass(slots=True)
+class CheckResult:
+    """What a check run gathered and decided. ``warnings`` are sentences for the reader of the report.
+
+    ``baseline`` is ``None`` without a baseline file; with ``strict`` it fails when entries are out of date.
+    """
+
+    exchanges: list[Exchange] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    coverage: dict[str, Any] = field(default_factory=dict)
+    run_context: RunContext = field(default_factory=RunContext)
+    warnings: list[str] = field(default_factory=list)
+    interrupted: bool = False
+    baseline: BaselineStatus | None = None
+    strict: bool = False
+
+    @property
+    def footer(self) -> dict[str, Any]:
+        """What the run file's footer says of the run besides the exit code."""
+        footer = {
+            "interrupted": self.interrupted,
+            "warnings": self.warnings,
+            "coverage": self.coverage,
+            "abilities": self.run_context.abilities.to_json(),
+            "capabilities": [capability.to_json() for capability in self.run_context.capabilities.values()],
+        }
+        return footer if self.baseline is None else {**footer, "baseline": self.baseline.to_json(strict=self.strict)}
+
+    @property
+    def exit_code(self) -> int:
+        """0: nothing failed; 1: a MUST failed, or a strict baseline; 2: nothing could be judged; 130: interrupted."""
+        if self.interrupted:
+            return 130
+        if any(verdict.status is Status.FAIL for verdict in self.verdicts):
+            return 1
+        if self.strict and self.baseline is not None and not self.baseline.kept:
+            return 1
+        if not any(verdict.judged for verdict in self.verdicts):
+            return 2
+        return 0
+
+
+def assess(
+    result: CheckResult,
+    dialect: str,
+    *,
+    select: str = "*",
+    required: Iterable[str] = (),
+    baseline: Baseline | None = None,
+    strict: bool = False,
+) -> None:
+    """Judge the exchanges of a result by the selected rules, and fill in verdicts, coverage and standing.
+
+    ``required`` names the features that the endpoint must have. With a baseline, what it expects is known and no
+    failure; when ``strict``, entries that are out of date are one.
+    """
+    ledger = BaselineMatcher(baseline, datetime.now(UTC).date()) if baseline is not None else None
+    result.verdicts, result.run_context = judge_run(
+        result.exchanges, dialect, select=select, required=required, ledger=ledger
+    )
+    result.coverage = measure_coverage(result.exchanges, dialect)
+    if ledger is not None:
+        result.baseline, result.strict = ledger.close(result.exchanges), strict
+        result.warnings += result.baseline.warnings()
+
+
+def rule_count(dialect: str, select: str = "*") -> int:
+    """Return how many rules a run with this selection judges."""
+    return sum(1 for rule in select_rules(select) if load_dialect(dialect).level_of(rule) is not Level.OFF)

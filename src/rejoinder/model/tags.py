@@ -1,0 +1,87 @@
+"""The tags of exchanges: what whoever sends a request knows of it, and what checks and judges ask for.
+
+A tag is a :class:`Tag`, the name of a field that is wrong (:func:`wrong_field`), or the id of a rule: a request that a
+case sends for one rule only has it as a tag (:func:`sent_for`). Run files hold tags as plain strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+
+class Tag(StrEnum):
+    """A tag with a fixed meaning."""
+
+    # What the contract says of the request.
+    VALID = "valid"
+    """The body is valid beyond dispute."""
+    BASIC = "basic"
+    """No endpoint may refuse it."""
+    INVALID = "invalid"
+    """It must be refused."""
+    EDGE = "edge"
+    """It is extreme: it may be refused or answered, but must break nothing."""
+
+    # How the exchange counts.
+    UNJUDGED = "unjudged"
+    """No verdict takes it into account."""
+    REPEATED = "repeated"
+    """The endpoint was busy or gave no reply, and the request was sent again."""
+    RERUN = "rerun"
+    """It was sent to confirm a finding."""
+    REDUCED = "reduced"
+    """It was sent to find the smallest request that shows a finding."""
+
+    # Who sent it.
+    SECOND_TENANT = "second-tenant"
+    """It was sent with the second tenant's key."""
+    WRONG_KEY = "wrong-key"
+    """It was sent with a key that cannot be right."""
+
+    # What is special about it, for the checks that look for such requests.
+    ASKS_REPEAT = "asks-repeat"
+    """It asks for a canary and for nothing else; a model that leaves it out has not shown that it can repeat one."""
+    BROKEN = "broken"
+    """No parser, however lenient, finds a request in the body."""
+    ISOLATION = "isolation"
+    """A stream that runs beside others, or alone for comparison, with a canary of its own."""
+    TAKEN = "taken"
+    """Its request_id was used before."""
+    UNKNOWN_FIELD = "unknown-field"
+    """It has a field that no version of the API has."""
+    UNKNOWN_MODEL = "unknown-model"
+    """It names a model that no endpoint has."""
+    WRONG_METHOD = "wrong-method"
+    """Its method is not allowed at its path."""
+
+    # Of load runs.
+    BACKGROUND = "background"
+    """The reply is that of the last poll of a background response."""
+    CANCELLED = "cancelled"
+    """The client gave up on purpose, as the workload says."""
+
+
+UNCERTAIN: Final = frozenset({Tag.INVALID, Tag.EDGE})
+"""Tags of requests that need not be answered as they ask."""
+
+BOOKKEEPING: Final = frozenset({Tag.UNJUDGED, Tag.REPEATED, Tag.RERUN, Tag.REDUCED})
+"""Tags that say nothing of the request itself."""
+
+_WRONG_FIELD: Final = "param:"
+
+
+def wrong_field(path: str) -> str:
+    """Return the tag of a request whose one fault is in this field (``input[0].type``)."""
+    return f"{_WRONG_FIELD}{path}"
+
+
+def wrong_field_of(tags: Iterable[str]) -> str:
+    """Return the field that the tags name as wrong; empty when they name none."""
+    return next((tag.removeprefix(_WRONG_FIELD) for tag in tags if tag.startswith(_WRONG_FIELD)), "")
+
+
+def sent_for(rule: str) -> str:
+    """Return the tag of a request that a case sends for one rule, which the rule's check looks for."""
+    return rule
