@@ -96,7 +96,6 @@ def test_no_module_imports_itself_by_way_of_others():
         pytest.fail(" -> ".join(error.args[1]))
 
 
-@unfinished
 def test_private_modules_and_names_stay_in_their_package():
     strangers = []
     for name, tree in trees().items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import ClassVar
 
 import click
 import pytest
@@ -12,9 +13,8 @@ from hypothesis import strategies as st
 from rejoinder.errors import UsageError
 from rejoinder.settings import (
     Budget,
-    check_environment,
-    known_options,
     load_settings,
+    options_of,
     parse_budget,
     parse_duration,
 )
@@ -30,7 +30,8 @@ def load(folder, own="", tool="", environ=None):
         (folder / "rejoinder.toml").write_text(own, "utf-8")
     if tool:
         (folder / "pyproject.toml").write_text(tool, "utf-8")
-    return load_settings(KNOWN, folder=folder, environ=environ or {})
+    found = {command: load_settings(KNOWN, command, folder=folder, environ=environ or {}) for command in KNOWN}
+    return {command: values for command, values in found.items() if values}
 
 
 def test_nothing_is_set(tmp_path):
@@ -58,13 +59,35 @@ def test_order_of_the_places(tmp_path):
 
 
 def test_hyphens_are_underscores(tmp_path):
-    assert load_settings({"check": {"api_key_env": str}}, folder=tmp_path, environ={"REJOINDER_API_KEY_ENV": "K"}) == {
-        "check": {"api_key_env": "K"}
-    }
+    known = {"check": {"api_key_env": str}}
+    environ = {"REJOINDER_API_KEY_ENV": "K"}
+    assert load_settings(known, "check", folder=tmp_path, environ=environ) == {"api_key_env": "K"}
     (tmp_path / "rejoinder.toml").write_text('api-key-env = "L"')
-    assert load_settings({"check": {"api_key_env": str}}, folder=tmp_path, environ={}) == {
-        "check": {"api_key_env": "L"}
-    }
+    assert load_settings(known, "check", folder=tmp_path, environ={}) == {"api_key_env": "L"}
+
+
+def test_other_commands_are_looked_up_for_unknown_names_only(tmp_path):
+    class Known(dict):
+        looked_up: ClassVar = []
+
+        def __getitem__(self, command):
+            self.looked_up.append(command)
+            return super().__getitem__(command)
+
+        def values(self):
+            return (self[command] for command in self)
+
+        def items(self):
+            return ((command, self[command]) for command in self)
+
+    (tmp_path / "rejoinder.toml").write_text('model = "m"\n[check]\nseed = 1\n')
+    environ = {"REJOINDER_QUIET": "yes", "REJOINDER_CHECK_SELECT": "a"}
+    settings = load_settings(Known(KNOWN), "check", folder=tmp_path, environ=environ)
+    assert settings == {"model": "m", "seed": 1, "quiet": True, "select": ["a"]}
+    assert set(Known.looked_up) == {"check"}
+    (tmp_path / "rejoinder.toml").write_text("[load]\nrate = 1\n")
+    assert load_settings(Known(KNOWN), "check", folder=tmp_path, environ={"REJOINDER_LOAD_MODEL": "m"}) == {}
+    assert set(Known.looked_up) == {"check", "load"}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +105,6 @@ def test_hyphens_are_underscores(tmp_path):
 def test_kinds_in_the_environment(tmp_path, name, text, value):
     (settings,) = load(tmp_path, environ={f"REJOINDER_{name}": text}).values()
     assert settings == {name.lower(): value}
-    check_environment(KNOWN, {f"REJOINDER_{name}": text})
 
 
 def test_numbers_where_a_function_reads_texts(tmp_path):
@@ -158,28 +180,19 @@ def test_a_file_that_is_no_text(tmp_path):
     ],
 )
 def test_errors_in_the_environment(tmp_path, name, words):
-    for call in (
-        lambda: load(tmp_path, environ={name: "secret?"}),
-        lambda: check_environment(KNOWN, {name: "secret?"}),
-    ):
-        with pytest.raises(UsageError) as caught:
-            call()
-        for word in words:
-            assert word in str(caught.value)
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path, environ={name: "secret?"})
+    for word in words:
+        assert word in str(caught.value)
 
 
 def test_keys_are_known_and_never_settings(tmp_path):
     environ = {"REJOINDER_API_KEY": "sk-1", "REJOINDER_STAGING_API_KEY": "sk-2"}
-    check_environment(KNOWN, environ)
     assert load(tmp_path, environ=environ) == {}
 
 
-def test_with_a_click_group(tmp_path):
-    @click.group()
-    def group():
-        pass
-
-    @group.command()
+def test_with_a_click_command(tmp_path):
+    @click.command()
     @click.argument("url")
     @click.option("--plan", type=click.Choice(["smoke", "full"]))
     @click.option("--number", type=int, default=1)
@@ -191,17 +204,17 @@ def test_with_a_click_group(tmp_path):
     def check(**options):
         click.echo(repr(sorted(options.items())))
 
-    known = known_options(group)
+    known = {"check": options_of(check)}
     assert set(known["check"]) == {"plan", "number", "range_", "share", "yes", "select"}
 
     def settings(text):
         (tmp_path / "rejoinder.toml").write_text(text)
-        return load_settings(known, folder=tmp_path, environ={})
+        return load_settings(known, "check", folder=tmp_path, environ={})
 
     found = settings('plan = "full"\nnumber = 4\nshare = 1\nyes = true\nselect = ["a", "b"]\n[check]\nrange_ = 3\n')
     from click.testing import CliRunner
 
-    result = CliRunner().invoke(group, ["check", "u", "--number", "9"], default_map=found)
+    result = CliRunner().invoke(check, ["u", "--number", "9"], default_map=found)
     assert result.output.strip() == repr(
         sorted(
             {

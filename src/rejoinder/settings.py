@@ -6,8 +6,9 @@ upper level of a file holds for every command that knows it; a key in a table na
 command and goes first within the file. The environment does likewise: ``REJOINDER_CHECK_SEED`` before
 ``REJOINDER_SEED``. What is not known is an error, never ignored.
 
-The known settings are data: a mapping from command to setting to kind (:data:`Known`), which the command line makes of
-its own options with :func:`known_options`.
+The known settings are data: a mapping from command to setting to kind (:data:`Known`). The command line makes it of the
+commands' options (:func:`options_of`), lazily: looking up a command may import its module, so the commands that do not
+run are looked up only when a name is not known to the one that runs.
 """
 
 from __future__ import annotations
@@ -51,51 +52,41 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
 
-class _SettingValue(NamedTuple):
-    """A value and where it was found, as words for an error: file and key, or a variable."""
+class _FoundValue(NamedTuple):
+    """A value and where it was found, as an error names it: file and key, or a variable."""
 
     value: Any
     where: str
 
 
 def load_settings(
-    known: Known, *, folder: Path | None = None, environ: Mapping[str, str] | None = None
-) -> dict[str, dict[str, Any]]:
-    """Return the settings of every command, for use as a click group's ``default_map``.
+    known: Known, command: str, *, folder: Path | None = None, environ: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return the settings of a command by option name, for its part of a click group's ``default_map``.
 
     Reads the environment (``environ``, by default the process's) and the two files in ``folder`` (by default the
     current one). Values are checked by their kind; numbers, truth values and lists come back as such, and values whose
     kind is a function come back as texts, so that the option's own type reads them. The API key is never among them.
+    Variables that end in ``_API_KEY`` are left alone: ``--api-key-env`` and ``--second-key-env`` name them.
 
-    Raises :class:`UsageError` for a file that cannot be read, an unknown key, table or variable, or a value of the
-    wrong kind; the message names the file and key, the hint the closest known name.
+    Raises :class:`UsageError` for a file that cannot be read, for a key, table or variable that no command knows, and
+    for a value of the wrong kind; the message names the file and key, the hint the closest known name.
     """
     folder = Path() if folder is None else folder
     environ = os.environ if environ is None else environ
-    settings: dict[str, dict[str, Any]] = {command: {} for command in known}
-    for layer in (_pyproject(known, folder), _own_file(known, folder), _environment(known, environ)):
-        for command, values in layer.items():
-            for name, found in values.items():
-                settings[command][name] = _convert(known[command][name], found)
-    return {command: values for command, values in settings.items() if values}
+    found = {
+        **_pyproject(known, command, folder),
+        **_own_file(known, command, folder),
+        **_environment(known, command, environ),
+    }
+    return {name: _convert(known[command][name], value) for name, value in found.items()}
 
 
-def check_environment(known: Known, environ: Mapping[str, str] | None = None) -> None:
-    """Raise :class:`UsageError` for a ``REJOINDER_*`` variable that is no known setting or has the wrong kind.
-
-    ``REJOINDER_API_KEY`` is known, and so is every variable that ends in ``_API_KEY``, for ``--api-key-env`` and
-    ``--second-key-env``.
-    """
-    for command, values in _environment(known, os.environ if environ is None else environ).items():
-        for name, found in values.items():
-            _convert(known[command][name], found)
-
-
-def known_options(group: click.Group) -> dict[str, dict[str, Kind]]:
-    """Return the options of a click group's commands as :data:`Known`; arguments and flags that exit are left out."""
+def options_of(command: click.Command) -> dict[str, Kind]:
+    """Return the options that settings can give for a command; arguments and flags that exit are left out."""
     import click
 
-    def kind(command: click.Command, option: click.Option) -> Kind:
+    def kind(option: click.Option) -> Kind:
         if option.multiple or option.nargs != 1:
             return list
         if option.is_flag or isinstance(option.type, click.types.BoolParamType):
@@ -108,28 +99,24 @@ def known_options(group: click.Group) -> dict[str, dict[str, Kind]]:
         return lambda text: option.type.convert(text, option, context)
 
     return {
-        name: {
-            option.name: kind(command, option)
-            for option in command.params
-            if isinstance(option, click.Option) and option.name and option.expose_value and not option.is_eager
-        }
-        for name, command in group.commands.items()
+        option.name: kind(option)
+        for option in command.params
+        if isinstance(option, click.Option) and option.name and option.expose_value and not option.is_eager
     }
 
 
-def _own_file(known: Known, folder: Path) -> dict[str, dict[str, _SettingValue]]:
+def _own_file(known: Known, command: str, folder: Path) -> dict[str, _FoundValue]:
     path = folder / FILE
-    return _from_table(known, _read_toml(path), str(path), FILE)
+    return _from_table(known, command, _read_toml(path), str(path), FILE)
 
 
-def _pyproject(known: Known, folder: Path) -> dict[str, dict[str, _SettingValue]]:
+def _pyproject(known: Known, command: str, folder: Path) -> dict[str, _FoundValue]:
     path = folder / "pyproject.toml"
     tool = _read_toml(path).get("tool", {})
     table = tool.get("rejoinder", {}) if isinstance(tool, dict) else {}
-    where = f"[tool.rejoinder] of {path}"
     if not isinstance(table, dict):
         raise UsageError(f"{path}: tool.rejoinder is not a table.", "Write [tool.rejoinder] and the settings below it.")
-    return _from_table(known, table, where, "[tool.rejoinder]")
+    return _from_table(known, command, table, f"[tool.rejoinder] of {path}", "[tool.rejoinder]")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -144,67 +131,56 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"The settings file {path} is not valid TOML: {error}.") from error
 
 
-def _from_table(known: Known, table: Mapping[str, Any], where: str, short: str) -> dict[str, dict[str, _SettingValue]]:
-    common: dict[str, _SettingValue] = {}
-    own: dict[str, dict[str, _SettingValue]] = {}
+def _from_table(known: Known, command: str, table: Mapping[str, Any], where: str, short: str) -> dict[str, _FoundValue]:
+    common: dict[str, _FoundValue] = {}
+    own: dict[str, _FoundValue] = {}
     for key, value in table.items():
+        name = _name(key)
         if key in known and isinstance(value, dict):
-            own[key] = {}
             for inner, inner_value in value.items():
-                name = _name(inner)
-                if name not in known[key]:
+                if _name(inner) not in known[key]:
                     raise _unknown_key(f"{where}: [{key}]", inner, [*known[key]])
-                own[key][name] = _SettingValue(inner_value, f"{where}: {inner} in [{key}]")
-        elif key in known and not any(_name(key) in names for names in known.values()):
-            raise UsageError(f"{where}: {key} is not a table.", f"Settings of {key} stand below [{key}] in {short}.")
-        else:
-            name = _name(key)
-            if not any(name in names for names in known.values()):
-                raise _unknown_key(where, key, [*known, *_names(known)])
-            common[name] = _SettingValue(value, f"{where}: {key}")
-    return _spread(known, common, own)
+                if key == command:
+                    own[_name(inner)] = _FoundValue(inner_value, f"{where}: {inner} in [{key}]")
+        elif name in known[command]:
+            common[name] = _FoundValue(value, f"{where}: {key}")
+        elif not any(name in names for names in known.values()):
+            if key in known:
+                hint = f"Settings of {key} stand below [{key}] in {short}."
+                raise UsageError(f"{where}: {key} is not a table.", hint)
+            raise _unknown_key(where, key, [*known, *_names(known)])
+    return {**common, **own}
 
 
-def _environment(known: Known, environ: Mapping[str, str]) -> dict[str, dict[str, _SettingValue]]:
-    common: dict[str, _SettingValue] = {}
-    own: dict[str, dict[str, _SettingValue]] = {}
-    variables = {f"{PREFIX}{name.upper()}": name for name in _names(known)}
-    scoped = {
-        f"{PREFIX}{command.upper().replace('-', '_')}_{name.upper()}": (command, name)
-        for command, names in known.items()
-        for name in names
-    }
+def _environment(known: Known, command: str, environ: Mapping[str, str]) -> dict[str, _FoundValue]:
+    common: dict[str, _FoundValue] = {}
+    own: dict[str, _FoundValue] = {}
     for variable in sorted(environ):
         if not variable.startswith(PREFIX) or variable.endswith("_API_KEY"):
             continue
-        found = _SettingValue(environ[variable], f"the environment variable {variable}")
-        if variable in variables:
-            common[variables[variable]] = found
-        elif variable in scoped:
-            command, name = scoped[variable]
-            own.setdefault(command, {})[name] = found
-        else:
-            # The common beginning would make any two names look alike.
-            names = [known_name.removeprefix(PREFIX) for known_name in (*variables, KEY_VARIABLE, *scoped)]
-            near = _nearest(variable.removeprefix(PREFIX), names)
-            raise UsageError(
-                f"The environment variable {variable} is no setting of rejoinder.",
-                f"Did you mean {PREFIX}{near}?" if near else f"Unset it; names that begin with {PREFIX} are settings.",
-            )
-    return _spread(known, common, own)
+        name = variable.removeprefix(PREFIX).lower()
+        found = _FoundValue(environ[variable], f"the environment variable {variable}")
+        if name in known[command]:
+            common[name] = found
+        elif name.removeprefix(f"{command}_") in known[command]:
+            own[name.removeprefix(f"{command}_")] = found
+        elif not any(name in names or name.removeprefix(f"{other}_") in names for other, names in known.items()):
+            raise _unknown_variable(known, variable)
+    return {**common, **own}
 
 
-def _spread(
-    known: Known, common: Mapping[str, _SettingValue], own: Mapping[str, Mapping[str, _SettingValue]]
-) -> dict[str, dict[str, _SettingValue]]:
-    """Return common values for every command that knows them, each command's own ones on top."""
-    return {
-        command: {**{name: common[name] for name in names if name in common}, **own.get(command, {})}
-        for command, names in known.items()
-    }
+def _unknown_variable(known: Known, variable: str) -> UsageError:
+    scoped = [f"{command}_{name}" for command, names in known.items() for name in names]
+    # The common beginning would make any two names look alike.
+    names = [name.upper() for name in (*_names(known), KEY_VARIABLE.removeprefix(PREFIX), *scoped)]
+    near = _nearest(variable.removeprefix(PREFIX), names)
+    return UsageError(
+        f"The environment variable {variable} is no setting of rejoinder.",
+        f"Did you mean {PREFIX}{near}?" if near else f"Unset it; names that begin with {PREFIX} are settings.",
+    )
 
 
-def _convert(kind: Kind, found: _SettingValue) -> Any:
+def _convert(kind: Kind, found: _FoundValue) -> Any:
     value, where = found
     if kind is bool:
         if isinstance(value, bool):
@@ -233,7 +209,7 @@ def _convert(kind: Kind, found: _SettingValue) -> Any:
     elif isinstance(value, (str, int, float)) and not isinstance(value, bool):
         return _checked(kind, str(value), where)
     expected = _KIND_NAMES.get(kind, "a text or a number")
-    raise UsageError(f"{_sentence(where)} must be {expected}, not {_shown(value)}.")
+    raise UsageError(f"{_sentence(where)} must be {expected}, not {_short(value)}.")
 
 
 def _checked(kind: Callable[[str], Any], text: str, where: str) -> str:
@@ -279,7 +255,7 @@ def _sentence(where: str) -> str:
     return where[:1].upper() + where[1:] if where.startswith("the ") else where
 
 
-def _shown(value: Any) -> str:
+def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:60] + "…"
 
@@ -371,8 +347,8 @@ def _limit(text: str, part: str, hint: str) -> tuple[str, int | float]:
         return _COUNTED[unit], int(amount)
     if re.fullmatch(r"[\d.]+", part, re.ASCII):
         raise UsageError(f"{part!r} in the budget {text!r} has no unit.", hint)
-    words = re.findall("[a-z]+", part)
-    if words and all(word in _SECONDS for word in words):
+    units = re.findall("[a-z]+", part)
+    if units and all(unit in _SECONDS for unit in units):
         return "seconds", parse_duration(part)
     near = _nearest(part.lstrip("0123456789. "), ["requests", "tokens", "ktokens", "min", "hours", "seconds"])
     raise UsageError(f"{part!r} is no limit that a budget can have.", f"Did you mean {near}? {hint}" if near else hint)

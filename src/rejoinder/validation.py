@@ -1,20 +1,24 @@
 """Schema validation with answers that a person can use.
 
 ``jsonschema-rs`` decides (fast), ``jsonschema`` finds the place, and the code here descends into unions by the branch
-that the instance's own ``type`` names, so that nobody reads 'not valid under any of the given schemas'.
+that the instance's own ``type`` names, so that nobody reads 'not valid under any of the given schemas'. ``jsonschema``
+takes as long to import as all of rejoinder's contract, so it is imported for the first invalid instance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
 
 from rejoinder.model.verdict import ABSENT
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
 
 _JSON_TYPES: Mapping[type, str] = {
     dict: "object",
@@ -49,7 +53,12 @@ class Validator:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self.schema = schema
         self._fast = jsonschema_rs.Draft202012Validator(dict(schema))
-        self._slow = Draft202012Validator(dict(schema))
+
+    @cached_property
+    def _slow(self) -> Draft202012Validator:
+        from jsonschema import Draft202012Validator
+
+        return Draft202012Validator(dict(self.schema))
 
     def is_valid(self, instance: Any) -> bool:
         """Return whether the instance is valid; never raises on any parsed JSON value."""

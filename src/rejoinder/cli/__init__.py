@@ -1,4 +1,4 @@
-"""The command line. Each command is a module of its own that loads what it needs only when it is called."""
+"""The command line: each command is a module of its own, imported when it runs."""
 
 from __future__ import annotations
 
@@ -6,50 +6,74 @@ import importlib
 import sys
 import tempfile
 import traceback
-from typing import Any, Final, NoReturn
+from collections.abc import Iterator, Mapping
+from typing import Final, NoReturn
 
 import click
 
 from rejoinder import __version__
 from rejoinder.errors import RejoinderError
+from rejoinder.settings import Kind, load_settings, options_of
 
-COMMANDS: Final = (
-    *("check", "load", "recheck", "replay", "baseline", "report", "diff", "compare"),
-    *("rules", "sandbox", "demo"),
-)
+COMMANDS: Final[Mapping[str, str]] = {
+    "check": "Send a test plan to an endpoint and check every response against the contract.",
+    "load": "Measure latency and throughput of an endpoint under load.",
+    "recheck": "Judge a recorded run again, offline.",
+    "replay": "Send the requests of one finding again.",
+    "baseline": "Maintain a file of known failures.",
+    "report": "Write reports of a recorded run: HTML, JUnit, Markdown, CTRF, CSV, badge.",
+    "diff": "Show what changed from one run to another.",
+    "compare": "Show several runs side by side on one HTML page.",
+    "rules": "List the rules, or explain one.",
+    "sandbox": "Serve a reference endpoint, correct or with faults.",
+    "demo": "Check and load the embedded endpoint, and write one report.",
+}
+"""The commands and the lines that ``rejoinder --help`` shows for them; ``rejoinder.cli.<name>`` defines each."""
 
 
 class _Commands(click.Group):
-    """Loads ``rejoinder.cli.<name>`` when a command is asked for."""
+    """Imports ``rejoinder.cli.<name>`` when a command is run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command = importlib.import_module(f"rejoinder.cli.{cmd_name}").command
-        assert isinstance(command, click.Command)
-        return command
+        return _load(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         # Settings are read when it is clear that a command runs, so that --help works in any folder.
         name, command, rest = super().resolve_command(ctx, args)
-        if not {"--help", "-h"} & set(rest):
-            ctx.default_map = _settings(self, ctx)
+        if name is not None and not {"--help", "-h"} & set(rest):
+            ctx.default_map = {name: load_settings(_Options(), name)}
         return name, command, rest
 
 
-def _settings(group: click.Group, ctx: click.Context) -> dict[str, Any]:
-    from rejoinder.settings import known_options, load_settings
+class _Options(Mapping[str, Mapping[str, Kind]]):
+    """The options of every command. Imports a command's module when its options are looked up."""
 
-    for name in group.list_commands(ctx):
-        loaded = group.get_command(ctx, name)
-        assert loaded is not None
-        group.add_command(loaded, name)
-    return dict(load_settings(known_options(group)))
+    def __getitem__(self, name: str) -> Mapping[str, Kind]:
+        return options_of(_load(name))
+
+    def __contains__(self, name: object) -> bool:
+        return name in COMMANDS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+def _load(name: str) -> click.Command:
+    command = importlib.import_module(f"rejoinder.cli.{name}").command
+    assert isinstance(command, click.Command)
+    return command
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -66,7 +90,7 @@ def cli() -> None:
 
 
 def main(args: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit; errors that people meet are told in a sentence."""
+    """Run the command line and exit. Errors of a user or of an endpoint are printed as one sentence."""
     try:
         code = cli.main(args=args, prog_name="rejoinder", standalone_mode=False)
     except RejoinderError as error:

@@ -9,6 +9,7 @@ import click
 
 from rejoinder.cli._progress import Steps
 from rejoinder.cli._run import close_run, read_key, recording
+from rejoinder.formatting import one_line
 from rejoinder.settings import KEY_VARIABLE, SECOND_KEY_VARIABLE
 
 if TYPE_CHECKING:
@@ -144,16 +145,10 @@ def _list(run: Run, path: Path) -> int:
     for finding in found:
         again = "" if finding.reruns is None else f", {finding.reruns.words}"
         click.echo(f"{finding.fingerprint}  {finding.rule:8} {finding.level.value:6} {finding.count}×{again}")
-        click.echo(f"              {_safe(finding.evidence.message)}")
+        click.echo(f"              {one_line(finding.evidence.message, 200)}")
     if not found:
         click.echo(f"{path} holds no findings.")
     return 0
-
-
-def _safe(text: str) -> str:
-    from rejoinder.formatting import one_line
-
-    return one_line(text, 200)
 
 
 def _planned(run: Run, target: Target) -> dict[str, PlannedCase]:
