@@ -7,7 +7,8 @@ instead, whatever the number of users. ``--processes N`` and ``--master`` / ``--
 
 from __future__ import annotations
 
-from rejoinder.load.generator.engine import ResponsesUser, install
+from rejoinder.load.generator.coordinator import install
+from rejoinder.load.generator.user import ResponsesUser
 
 install()
 

@@ -142,7 +142,7 @@ class _Follower:
     checks: list[SelfCheck] = field(default_factory=list)
     thinner: _Thinner = field(default_factory=_Thinner)
     begun: bool = False
-    zero: int = 0
+    t0: int = 0
     issued: float | None = None
     last: dict[str, Any] = field(default_factory=dict)
     error: RejoinderError | None = None
@@ -162,7 +162,7 @@ class _Follower:
         elif kind == "begin":
             self.begun = True
             # All processes of a run are on one host, where this clock is the same in each.
-            self.zero = record["zero"]
+            self.t0 = record["t0"]
         elif kind == "end":
             self.issued = record["issued"]
         elif kind == "error":
@@ -381,13 +381,13 @@ class _Run:
         load = load_line(follower.tally, follower.checks, self.settings, issued=issued, notes=notes)
         if load["unjudged"]:
             self.warnings.append(unjudged_sentence(load))
-        server = self.telemetry.seconds(follower.zero)
+        server = self.telemetry.seconds(follower.t0)
         for line in follower.tally.second_lines():
             extra = {"server": server[line["t"]]} if server.get(line["t"]) else {}
             self.writer.sample("second", **line, **extra)
         for stream in follower.tally.streams:
             self.writer.sample("stream", **stream)
-        summary = self.telemetry.summary(follower.zero, follower.tally.histograms.get("ttft"))
+        summary = self.telemetry.summary(follower.t0, follower.tally.histograms.get("ttft"))
         if summary:
             load["server"] = summary
         for metric in sorted(follower.tally.histograms):

@@ -1,0 +1,474 @@
+"""Connects Locust's events with the generator, in each kind of Locust process: alone, master, or worker.
+
+A run ends in this order, whether its time is over, somebody stopped it, or a signal came: nothing is started any more;
+requests in flight may end within ``drain`` seconds; what is left is censored, which is an outcome; the analysis
+worker's last report is passed on; a Locust worker sends its last statistics and tells the master, which waits for that.
+Otherwise Locust would lose what ended within its last reporting interval.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from time import monotonic, perf_counter_ns
+from typing import Any, Final
+
+import gevent  # type: ignore[import-untyped]
+import gevent.event  # type: ignore[import-untyped]
+import gevent.os  # type: ignore[import-untyped]
+from locust import events, runners
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from rejoinder.errors import RejoinderError
+from rejoinder.load.decide.slo import parse_slos
+from rejoinder.load.generator.analysis_client import START_LIMIT
+from rejoinder.load.generator.generator import ANALYSIS_LIMIT, REPORT_EVERY, Generator
+from rejoinder.load.generator.locust_internals import report_every, send_stats
+from rejoinder.load.generator.output import Output
+from rejoinder.load.measure.stats import SelfCheck
+from rejoinder.load.settings import ENVIRONMENT_PREFIX, INTERRUPT_DRAIN, LoadSettings
+
+logger = logging.getLogger("rejoinder.load")
+
+OUTPUT_VARIABLE: Final = "REJOINDER_LOAD_OUTPUT"
+"""Names the file to which a run started by rejoinder writes what it measured, one JSON object a line."""
+CONTROL_VARIABLE: Final = "REJOINDER_LOAD_CONTROL"
+"""Names the file descriptor whose end of file says: stop."""
+
+_LEAD: Final = 300_000_000
+"""Nanoseconds between the decision to begin and time zero, so that every process is ready at time zero."""
+_PROGRESS_EVERY: Final = 0.5
+_WATCH_EVERY: Final = 0.1
+
+_OPTIONS: Final = {
+    "model": (str, "Model to ask for; left out of the requests when empty."),
+    "rate": (float, "Open loop: requests per second, whatever the number of users. Without it: one per user."),
+    "phases": (str, "Open loop: a rate that changes, like 5@30s,5..50@1min,50@10min."),
+    "trace": (str, "Open loop: file of recorded traffic (Mooncake, BurstGPT or Azure) to replay."),
+    "speed": (float, "How many times as fast as it was recorded a trace is replayed."),
+    "arrivals": (str, "Open loop: constant, poisson or gamma:B."),
+    "duration": (float, "Seconds for which requests are issued; 0: until stopped."),
+    "requests": (int, "Requests to begin, over all processes; the run ends when the last has ended."),
+    "ramp": (float, "Closed loop: seconds over which the users send their first requests."),
+    "drain": (float, "Seconds that requests in flight get at the end."),
+    "max_output_tokens": (int, "Limit of the answers; 0: none."),
+    "prompt": (str, "Text to send."),
+    "bodies": (str, "File of request bodies, one JSON object a line."),
+    "profile": (str, "Workload: the name of a shipped profile, or a file."),
+    "canaries": (str, "Put a token of its own into each input, to find mixed-up answers: true or false."),
+    "dialect": (str, "Dialect by whose rules the answers are judged."),
+    "connect_timeout": (float, "Seconds to connect."),
+    "idle_timeout": (float, "Seconds between two receives."),
+    "total_timeout": (float, "Seconds for a whole request."),
+    "max_in_flight": (int, "Open loop: most requests in flight in one process."),
+    "seed": (int, "Seed of the schedule."),
+    "slos": (str, "Objectives like ttft:p99<300ms, with semicolons between; a missed one makes the exit code 1."),
+}
+
+
+class Coordinator(ABC):
+    """What every kind of process does: it takes the options of a run from Locust and follows Locust's events."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.runner: Any = environment.runner
+        self.settings: LoadSettings | None = None
+
+    def install(self) -> None:
+        """Register the listeners and start what this process needs before a run."""
+        hooks: Any = self.environment.events
+        hooks.test_start.add_listener(self._on_test_start)
+        hooks.test_stopping.add_listener(self._on_test_stopping)
+        if not self._has_options:
+            return
+        try:
+            self._prepare()
+            # Locust's own --run-time counts from here, so the start of the analysis worker must not be part of it.
+            self._await_ready()
+        except RejoinderError as error:
+            # In the web interface the options can still be completed; without one nothing can be.
+            if self._headless:
+                self._report_error(error)
+                self.environment.process_exit_code = 2
+                sys.exit(2)
+
+    @property
+    def _has_options(self) -> bool:
+        return True
+
+    @property
+    def _headless(self) -> bool:
+        options = self.environment.parsed_options
+        return bool(options and options.headless)
+
+    def _prepare(self) -> LoadSettings:
+        """Take the options of the next run; raises :class:`RejoinderError` for bad ones."""
+        options = self.environment.parsed_options
+        values = {name: getattr(options, f"rejoinder_{name}", None) for name in _OPTIONS}
+        if values.get("rate") in (None, 0, 0.0):
+            values["rate"] = None
+        settings = LoadSettings.from_mapping({**values, "url": self.environment.host or ""})
+        settings.target()
+        parse_slos(settings.slos)
+        next(settings.schedule(), None)
+        self.settings = settings
+        return settings
+
+    @abstractmethod
+    def _await_ready(self) -> None:
+        """Wait until this process can begin; raises :class:`RejoinderError` when it never can."""
+
+    def _report_error(self, error: RejoinderError) -> None:
+        """Say why nothing is sent."""
+        logger.error("%s", error)
+
+    def _on_test_start(self, **_: Any) -> None:
+        try:
+            self._prepare()
+        except RejoinderError as error:
+            logger.error("%s", error)
+            gevent.spawn(self._stop)
+            return
+        self._on_prepared()
+
+    @abstractmethod
+    def _on_prepared(self) -> None:
+        """Go on with the start of a run whose options are good."""
+
+    @abstractmethod
+    def _on_test_stopping(self, **_: Any) -> None:
+        """Run inside ``runner.stop``, before users are stopped: hold that up until everything is accounted for."""
+
+    def _stop(self) -> None:
+        if self._headless:
+            self.runner.quit()
+        else:
+            self.runner.stop()
+
+
+@dataclass(slots=True)
+class _CoordinatedRun:
+    """A run under way, from its begin (``t0``, a clock reading) until Locust has stopped."""
+
+    settings: LoadSettings
+    t0: int
+    stopped_at: int = 0
+    timer: Any = None
+    ticker: Any = None
+    waiting: set[str] = field(default_factory=set)
+
+    def seconds(self, clock: int) -> float:
+        """Return a clock reading as seconds of the run."""
+        return (clock - self.t0) / 1e9
+
+
+class _Leader(Coordinator):
+    """The process that begins and ends the run and writes its results: the only one, or the master."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.output = Output(os.environ.get(OUTPUT_VARIABLE, ""))
+        self.run: _CoordinatedRun | None = None
+        self._starter: Any = None
+        self._hurry = False
+
+    def install(self) -> None:
+        hooks: Any = self.environment.events
+        hooks.spawning_complete.add_listener(self._on_spawning_complete)
+        hooks.test_stop.add_listener(self._on_test_stop)
+        control = os.environ.get(CONTROL_VARIABLE)
+        if control:
+            gevent.spawn(self._watch_control, int(control))
+        super().install()
+
+    @abstractmethod
+    def _start(self, settings: LoadSettings) -> None:
+        """Begin the run, in a greenlet of its own."""
+
+    @abstractmethod
+    def _finish(self, run: _CoordinatedRun, drain: float) -> None:
+        """End the run and take what is left of its results."""
+
+    @abstractmethod
+    def _counts(self) -> dict[str, int]:
+        """Return how many requests have started, finished, failed, and are in flight."""
+
+    def _report_error(self, error: RejoinderError) -> None:
+        self.output.line("error", message=error.message, hint=error.hint)
+        super()._report_error(error)
+
+    def _on_prepared(self) -> None:
+        self.output.clear()
+
+    def _on_spawning_complete(self, **_: Any) -> None:
+        if self.settings is not None and self._starter is None:  # a change of the number of users is no new run
+            self._starter = gevent.spawn(self._start, self.settings)
+
+    def _announce(self, run: _CoordinatedRun, processes: int) -> None:
+        self.output.line("begin", processes=processes, settings=run.settings.to_json(), t0=run.t0)
+        run.ticker = gevent.spawn(self._progress, run)
+        if run.settings.duration:
+            lead = -run.seconds(perf_counter_ns())
+            run.timer = gevent.spawn_later(lead + run.settings.duration, self._stop)
+
+    def _progress(self, run: _CoordinatedRun) -> None:
+        while self.output.to_file:
+            gevent.sleep(_PROGRESS_EVERY)
+            self._write_progress(run)
+
+    def _write_progress(self, run: _CoordinatedRun) -> None:
+        self.output.line("progress", t=round(run.seconds(perf_counter_ns()), 3), **self._counts())
+
+    def _watch_control(self, descriptor: int) -> None:
+        """Stop when the parent closes its end, by intent or by dying."""
+        gevent.os.make_nonblocking(descriptor)
+        while gevent.os.nb_read(descriptor, 1):
+            pass
+        self._hurry = True
+        self._stop()
+
+    def _stop(self) -> None:
+        if self.run is not None:
+            self.run.timer = None
+        super()._stop()
+
+    def _on_test_stopping(self, **_: Any) -> None:
+        run = self.run
+        if run is None or run.stopped_at:
+            return
+        run.stopped_at = perf_counter_ns()
+        if run.timer is not None:
+            run.timer.kill(block=False)
+            run.timer = None
+        settings = run.settings
+        self._finish(run, min(settings.drain, INTERRUPT_DRAIN) if self._hurry else settings.drain)
+        if run.ticker is not None:
+            run.ticker.kill(block=False)
+        issued = max(0.0, run.seconds(run.stopped_at))
+        if limit := settings.offered if settings.mode == "open" else settings.duration:
+            issued = min(issued, limit)
+        self._write_progress(run)
+        self.output.line("end", issued=round(issued, 3))
+        if not self.output.to_file and not self.output.log_summary(settings, issued):
+            self.environment.process_exit_code = 1
+
+    def _on_test_stop(self, **_: Any) -> None:
+        if self._starter is not None and self._starter is not gevent.getcurrent():
+            self._starter.kill(block=False)
+        self._starter = self.run = None
+
+
+class _Sender(Coordinator):
+    """A process that sends requests."""
+
+    generator: Generator
+
+    def _prepare(self) -> LoadSettings:
+        settings = super()._prepare()
+        self.generator.prepare(settings, samples=OUTPUT_VARIABLE in os.environ)
+        return settings
+
+    def _await_ready(self) -> None:
+        if not self.generator.ready():
+            raise RejoinderError("The analysis worker did not start.", "The lines before this one say why.")
+
+
+class SingleProcess(_Sender, _Leader):
+    """The only process: it sends the requests itself."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.generator = Generator(environment, on_report=self.output.report, on_spent=lambda: gevent.spawn(self._stop))
+
+    def _start(self, settings: LoadSettings) -> None:
+        try:
+            self._await_ready()
+        except RejoinderError as error:
+            logger.error("%s", error)
+            self._stop()
+            return
+        run = self.run = _CoordinatedRun(settings, perf_counter_ns() + _LEAD)
+        self.generator.begin(run.t0, 0, 1)
+        self._announce(run, 1)
+
+    def _finish(self, run: _CoordinatedRun, drain: float) -> None:
+        self.output.check(self.generator.finish(drain).to_json())
+
+    def _counts(self) -> dict[str, int]:
+        return self.generator.progress()
+
+
+class Master(_Leader):
+    """The master of several workers: it gives all of them one time zero and waits for the end of each."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._ready: set[str] = set()
+        self._spent: set[str] = set()
+        self._all_done = gevent.event.Event()
+        self._reported: dict[str, dict[str, int]] = {}
+
+    def install(self) -> None:
+        self.runner.register_message("rejoinder_ready", lambda msg, **_: self._ready.add(msg.node_id))
+        self.runner.register_message("rejoinder_spent", lambda msg, **_: self._spent.add(msg.node_id))
+        self.runner.register_message("rejoinder_done", self._on_worker_done)
+        hooks: Any = self.environment.events
+        hooks.worker_report.add_listener(self._on_worker_report)
+        super().install()
+
+    def _on_prepared(self) -> None:
+        super()._on_prepared()
+        self._ready.clear()
+
+    def _await_ready(self) -> None:
+        """A master sends nothing, and waits for its workers when users spawn."""
+
+    def _start(self, settings: LoadSettings) -> None:
+        """Begin as soon as every worker has its analysis worker."""
+        # One that has not yet said that its users are there takes part too; it only has to be alive.
+        gone = (runners.STATE_MISSING, runners.STATE_STOPPING, runners.STATE_STOPPED)
+        deadline = monotonic() + START_LIMIT
+        while True:
+            clients = [client.id for client in self.runner.clients.all if client.state not in gone]
+            if self._ready.issuperset(clients) or monotonic() > deadline:
+                break
+            gevent.sleep(0.05)
+        clients = [client for client in clients if client in self._ready]
+        if not clients:
+            logger.error("No worker is ready to send requests.")
+            self._stop()
+            return
+        run = self.run = _CoordinatedRun(settings, perf_counter_ns() + 2 * _LEAD, waiting=set(clients))
+        self._spent.clear()
+        self._all_done.clear()
+        for index, client in enumerate(clients):
+            message = {"t0": run.t0, "index": index, "count": len(clients)}
+            self.runner.send_message("rejoinder_begin", message, client_id=client)
+        self._announce(run, len(clients))
+        if settings.requests is not None:
+            gevent.spawn(self._stop_when_spent, run)
+
+    def _stop_when_spent(self, run: _CoordinatedRun) -> None:
+        """Stop the run once every worker that is alive has ended all requests that it may begin."""
+        while self.run is run and not run.stopped_at:
+            gevent.sleep(_WATCH_EVERY)
+            if not (run.waiting & self._alive()) - self._spent:
+                self._stop()
+                return
+
+    def _alive(self) -> set[str]:
+        return {client.id for client in self.runner.clients.all if client.state != runners.STATE_MISSING}
+
+    def _finish(self, run: _CoordinatedRun, drain: float) -> None:
+        """Wait until every worker has reported its end, or is known to be dead."""
+        self.runner.send_message("rejoinder_finish", {"drain": drain})
+        deadline = monotonic() + drain + ANALYSIS_LIMIT
+        while run.waiting and monotonic() < deadline:
+            self._all_done.wait(0.2)
+            for dead in run.waiting - self._alive():
+                run.waiting.discard(dead)
+                counts = self._reported.get(dead, {})
+                self.output.check(SelfCheck(started=counts.get("started", 0), died=True).to_json())
+
+    def _counts(self) -> dict[str, int]:
+        names = ("started", "finished", "failed", "in_flight")
+        return {name: sum(counts[name] for counts in self._reported.values()) for name in names}
+
+    def _on_worker_report(self, client_id: str, data: dict[str, Any]) -> None:
+        report = data.get("rejoinder")
+        if report and self.run is not None:
+            for statistics in report["reports"]:
+                self.output.report(statistics)
+            self._reported[client_id] = report["progress"]
+
+    def _on_worker_done(self, msg: Any, **_: Any) -> None:
+        self.output.check(msg.data["check"])
+        if self.run is not None:
+            self.run.waiting.discard(msg.node_id)
+            if not self.run.waiting:
+                self._all_done.set()
+
+    def _on_test_stop(self, **_: Any) -> None:
+        super()._on_test_stop()
+        self._reported.clear()
+
+
+class Worker(_Sender):
+    """A worker: it sends its share of the requests when the master says so."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._unsent: list[bytes] = []
+        self.generator = Generator(
+            environment,
+            on_report=self._unsent.append,
+            on_spent=lambda: self.runner.send_message("rejoinder_spent", None),
+        )
+
+    def install(self) -> None:
+        self.runner.register_message("rejoinder_begin", lambda msg, **_: gevent.spawn(self._begin, **msg.data))
+        self.runner.register_message("rejoinder_finish", self._on_finish, concurrent=True)
+        hooks: Any = self.environment.events
+        hooks.report_to_master.add_listener(self._on_report_to_master)
+        super().install()
+
+    @property
+    def _has_options(self) -> bool:
+        # A worker of a separate command gets host and options from its master, with the start of the run.
+        return bool(self.environment.host)
+
+    def _on_prepared(self) -> None:
+        gevent.spawn(self._report_ready)
+
+    def _report_ready(self) -> None:
+        if self.generator.ready():
+            self.runner.send_message("rejoinder_ready", None)
+        else:
+            self.runner.quit()
+
+    def _begin(self, t0: int, index: int, count: int) -> None:
+        self.generator.ready()
+        self.generator.begin(t0, index, count)
+
+    def _on_finish(self, msg: Any, **_: Any) -> None:
+        check = self.generator.finish(msg.data["drain"])
+        send_stats(self.runner)
+        self.runner.send_message("rejoinder_done", {"check": check.to_json()})
+
+    def _on_test_stopping(self, **_: Any) -> None:
+        self.generator.finish()
+
+    def _on_report_to_master(self, client_id: str, data: dict[str, Any]) -> None:
+        data["rejoinder"] = {"reports": self._unsent[:], "progress": self.generator.progress()}
+        self._unsent.clear()
+
+
+def _add_arguments(parser: Any, **_: Any) -> None:
+    group = parser.add_argument_group("rejoinder", "Load on POST /v1/responses; the key comes from REJOINDER_API_KEY.")
+    for name, (kind, text) in _OPTIONS.items():
+        group.add_argument(
+            f"--rejoinder-{name.replace('_', '-')}",
+            type=kind,
+            env_var=f"{ENVIRONMENT_PREFIX}{name.upper()}",
+            default=0.0 if name == "duration" else None,
+            help=text,
+        )
+
+
+def _on_init(environment: Environment, **_: Any) -> None:
+    kinds = {MasterRunner: Master, WorkerRunner: Worker}
+    kind = next((kinds[runner] for runner in kinds if isinstance(environment.runner, runner)), SingleProcess)
+    kind(environment).install()
+
+
+def install() -> None:
+    """Hook the generator into Locust; called once by the locustfile."""
+    if OUTPUT_VARIABLE in os.environ:
+        report_every(REPORT_EVERY)
+    hooks: Any = events
+    hooks.init_command_line_parser.add_listener(_add_arguments)
+    hooks.init.add_listener(_on_init)

@@ -1,0 +1,486 @@
+"""What one Locust process with users does: it sends the requests of a run and hands their recordings to analysis.
+
+- Closed loop: every Locust user sends its next request when the last one ended.
+- Open loop: a dispatcher starts a greenlet for each slot of the run's schedule that belongs to this process; Locust's
+  users only keep the run alive. Locust's ``wait_time`` is not used: it is no arrival process.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic, perf_counter_ns, process_time
+from typing import Any, Final
+from urllib.parse import quote
+
+import gevent  # type: ignore[import-untyped]
+import gevent.event  # type: ignore[import-untyped]
+import gevent.lock  # type: ignore[import-untyped]
+from locust.env import Environment
+
+from rejoinder import __version__
+from rejoinder.load.generator.analysis_client import AnalysisClient
+from rejoinder.load.measure.measure import ENDED_WELL
+from rejoinder.load.measure.reader import (
+    Censored,
+    Connection,
+    RawReply,
+    Timeouts,
+    Watchdog,
+    receive_buffer,
+    request_headers,
+    request_message,
+)
+from rejoinder.load.measure.recording import Recording, final_response
+from rejoinder.load.measure.stats import SelfCheck
+from rejoinder.load.measure.worker import KEY_VARIABLE, RequestSummary
+from rejoinder.load.schedule.arrivals import share
+from rejoinder.load.settings import LoadSettings, Target
+from rejoinder.load.workload.request_source import Conversation, PlannedRequest, RequestSource
+from rejoinder.model.exchange import Headers, Outcome
+from rejoinder.model.tags import Tag
+
+logger = logging.getLogger("rejoinder.load")
+
+# Who spawned a greenlet from where is of no use here, and costs time and memory with each.
+gevent.config.track_greenlet_tree = False
+
+REPORT_EVERY: Final = 1.0
+"""Seconds between two reports of the analysis worker."""
+ANALYSIS_LIMIT: Final = 120.0
+"""Seconds that the analysis of what was received may take after the end of a run."""
+_WATCH_EVERY: Final = 0.1
+_PROBE: Final = 0.01
+_JUDGE_ONE_IN: Final = 64
+_BACKLOG_TO_WAIT: Final = 20_000
+"""Requests wait while more recordings than this do: memory is bounded, and the run counts as bound by the client."""
+_PAUSE: Final = (0.05, 1.0)
+"""First and longest pause of a user after a request that could not be served, in seconds."""
+
+
+class RequestFailedError(Exception):
+    """What Locust shows as the failure of a request that did not end well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What is made of the settings before a run: where and what to send, and who analyses it."""
+
+    settings: LoadSettings
+    target: Target
+    timeouts: Timeouts
+    headers: Headers
+    source: RequestSource
+    context: ssl.SSLContext | None
+    analysis: AnalysisClient
+
+
+class Generator:
+    """Sends the requests of one process, run after run.
+
+    ``on_report`` takes each report of the analysis worker; ``on_spent`` is called when a run's requests have ended
+    because their number was limited. The analysis worker and the TLS context are kept from run to run.
+    """
+
+    def __init__(
+        self, environment: Environment, *, on_report: Callable[[bytes], None], on_spent: Callable[[], None]
+    ) -> None:
+        self.environment = environment
+        self._on_report = on_report
+        self._on_spent = on_spent
+        self._setup: Setup | None = None
+        self._run: GeneratorRun | None = None
+        self._begun = gevent.event.AsyncResult()
+        self._users = 0
+        self._key = os.environ.get(KEY_VARIABLE, "")
+        _generators[environment] = self
+
+    @property
+    def running(self) -> bool:
+        """Whether a run has begun and not ended."""
+        return bool(self._begun.ready())
+
+    def next_user(self) -> int:
+        """Return a number for a new user of this process."""
+        self._users += 1
+        return self._users - 1
+
+    def prepare(self, settings: LoadSettings, *, samples: bool) -> None:
+        """Take the settings of the next run and start the analysis worker; ``samples``: keep a line for each request.
+
+        Raises :class:`~rejoinder.errors.RejoinderError` for settings that cannot be used.
+        """
+        self._users = 0
+        target = settings.target()
+        source = RequestSource(settings.model, settings)
+        options = {
+            "path": target.path,
+            "headers": list(map(list, request_headers(__version__))),
+            "dialect": settings.dialect,
+            "samples": samples,
+            "slos": list(settings.slos),
+        }
+        last = self._setup
+        analysis = last.analysis if last else None
+        if analysis is None or analysis.options != options:
+            if analysis is not None:
+                analysis.close()
+            analysis = AnalysisClient(options, self._count, self._on_report)
+        context = last.context if last else None
+        self._setup = Setup(
+            settings,
+            target,
+            Timeouts(settings.connect_timeout, settings.idle_timeout, settings.total_timeout),
+            request_headers(__version__, self._key),
+            source,
+            ssl.create_default_context() if target.tls and context is None else context,
+            analysis,
+        )
+
+    def ready(self) -> bool:
+        """Wait until requests can be sent; return whether they can."""
+        return self._setup is not None and self._setup.analysis.wait_ready()
+
+    def begin(self, t0: int, index: int, count: int) -> None:
+        """Begin a run at a clock reading, as process ``index`` of ``count``; :meth:`prepare` must come before."""
+        if self._setup is None:
+            raise RuntimeError("a run begins before it was prepared")
+        self._run = GeneratorRun(self._setup, self.environment, t0, index, count, self._on_spent)
+        self._run.begin()
+        self._begun.set(self._run)
+        self._run.report_spent()
+
+    def wait_begun(self) -> GeneratorRun:
+        """Wait for a run and return it."""
+        run: GeneratorRun = self._begun.get()
+        return run
+
+    def finish(self, drain: float | None = None) -> SelfCheck:
+        """End the run as :meth:`GeneratorRun.finish` does, and return its self-check; without a run do nothing.
+
+        ``drain`` is the seconds that requests in flight get, by default those of the settings.
+        """
+        if self._run is None:
+            return SelfCheck()
+        if self.running and not self._run.stopping:
+            self._run.finish(self._run.settings.drain if drain is None else drain)
+            self._begun = gevent.event.AsyncResult()
+        return self._run.check
+
+    def progress(self) -> dict[str, int]:
+        """Return the counts of the run so far."""
+        run = self._run
+        return {
+            "started": run.check.started if run else 0,
+            "finished": run.finished if run else 0,
+            "failed": run.failed if run else 0,
+            "in_flight": len(run.in_flight) if run else 0,
+        }
+
+    def _count(self, summary: RequestSummary) -> None:
+        if self._run is not None:
+            self._run.count(summary)
+
+
+_generators: Final[dict[Environment, Generator]] = {}
+
+
+def generator_of(environment: Environment) -> Generator:
+    """Return the generator of this process."""
+    return _generators[environment]
+
+
+@dataclass(slots=True, eq=False)
+class GeneratorRun:
+    """The run under way in one process: slots ``index``, ``index + count`` ... from the clock reading ``t0`` on."""
+
+    setup: Setup
+    environment: Environment
+    t0: int
+    index: int
+    processes: int
+    on_spent: Callable[[], None]
+    check: SelfCheck = field(default_factory=SelfCheck)
+    finished: int = 0
+    failed: int = 0
+    in_flight: set[Any] = field(default_factory=set)
+    stopping: bool = False
+    settings: LoadSettings = field(init=False)
+    _quota: float = field(init=False)
+    _end: float = field(init=False)
+    _taken: int = 0
+    _next: int = 0
+    _helpers: list[Any] = field(default_factory=list)
+    _pool: list[Connection] = field(default_factory=list)
+    _watchdog: Watchdog = field(default_factory=Watchdog)
+    _buffer: memoryview = field(default_factory=receive_buffer)
+
+    def __post_init__(self) -> None:
+        settings = self.settings = self.setup.settings
+        requests = settings.requests
+        self._quota = float("inf") if requests is None else len(range(self.index, requests, self.processes))
+        self._end = self.t0 + settings.duration * 1e9 if settings.duration else float("inf")
+
+    def begin(self) -> None:
+        """Start everything but the closed loop, which Locust's users run."""
+        self.setup.analysis.begin(self.t0, self.index)
+        # Objects made so far live for ever; leaving them out keeps the collector's pauses short while measuring.
+        gc.collect()
+        gc.freeze()
+        self._helpers = [
+            gevent.spawn(self._probe),
+            gevent.spawn(self._measure_cpu),
+            gevent.spawn(self._reports),
+            gevent.spawn(self._watch),
+        ]
+        if self.settings.mode == "open":
+            self._helpers.append(gevent.spawn(self._dispatch))
+
+    def _take(self) -> bool:
+        """Reserve one request of this process's quota; return ``False`` when it is used up."""
+        if self._taken >= self._quota:
+            return False
+        self._taken += 1
+        return True
+
+    def report_spent(self) -> None:
+        """Call ``on_spent`` when all requests that this process may begin have ended."""
+        if self.check.started >= self._quota and not self.in_flight and not self.stopping:
+            self.on_spent()
+
+    def closed_loop(self, number: int) -> None:
+        """Be one user of the closed loop until the run ends; ``number`` spreads the first requests."""
+        users = max(1, self.environment.runner.target_user_count if self.environment.runner else 1)
+        place = (number % users + self.index / self.processes) / users
+        due = max(self.t0 + round(self.settings.ramp_seconds * 1e9 * place), perf_counter_ns())
+        pause = 0.0
+        while True:
+            _sleep_until(due)
+            if self.stopping or due >= self._end or not self._take():
+                return
+            slot = self._next * self.processes + self.index
+            self._next += 1
+            pause = _pause_after(self._issue(slot, due), pause)
+            due = perf_counter_ns() + round(pause * 1e9)
+
+    def _issue(self, slot: int, intended: int) -> RawReply:
+        """Send the requests of one slot in this greenlet and hand their recordings to analysis; return the last reply.
+
+        ``intended`` is the clock reading at which the first one was to start.
+        """
+        conversation = self.setup.source.conversation(slot)
+        request = conversation.next(None)
+        assert request is not None
+        number = 0
+        while True:
+            reply = self._send(slot, number, intended, conversation, request)
+            if not conversation.left or reply.outcome is not Outcome.COMPLETE:
+                return reply
+            request = conversation.next(final_response(reply.receives))
+            if request is None:
+                return reply
+            gevent.sleep(request.think)
+            # Between two requests nobody waits for this greenlet, so the run may have ended meanwhile.
+            if self.stopping or perf_counter_ns() >= self._end or not self._take():
+                return reply
+            number += 1
+            intended = perf_counter_ns()
+
+    def _send(
+        self, slot: int, number: int, intended: int, conversation: Conversation, request: PlannedRequest
+    ) -> RawReply:
+        """Send one request and hand its recording to analysis."""
+        check, analysis = self.check, self.setup.analysis
+        while analysis.backlog > _BACKLOG_TO_WAIT:
+            check.throttled = True
+            gevent.sleep(0.01)
+        dispatched = perf_counter_ns()
+        me = gevent.getcurrent()
+        message = request_message(self.setup.target, self.setup.headers, request.body)
+        connection = self._pool.pop() if self._pool else self._connection()
+        opened = connection.opened
+        check.started += 1
+        self.in_flight.add(me)
+        check.max_in_flight = max(check.max_in_flight, len(self.in_flight))
+        timer = None if request.cancel_after is None else gevent.spawn_later(request.cancel_after, connection.cancel)
+        tags: tuple[str, ...] = ()
+        created: list[tuple[int, bytes]] = []
+        try:
+            reply = first = connection.perform(message)
+            if request.poll:
+                reply = self._poll(connection, first, request.poll)
+                if reply is not first:
+                    tags, created = (Tag.BACKGROUND,), first.receives
+        finally:
+            self.in_flight.discard(me)
+            if timer is not None:
+                timer.kill(block=False)
+        if reply.cancelled:
+            tags = (*tags, Tag.CANCELLED)
+        check.reconnects += connection.opened > 1 and connection.opened > opened
+        analysis.submit(
+            Recording(
+                slot,
+                intended,
+                dispatched,
+                reply.begun,
+                reply.ended,
+                reply.wall,
+                reply.outcome.value,
+                reply.detail,
+                request.body,
+                reply.receives,
+                not analysis.busy or slot % _JUDGE_ONE_IN == 0,
+                reply.reused,
+                number,
+                conversation.kind.name,
+                conversation.canary,
+                tags,
+                created,
+            )
+        )
+        self._pool.append(connection)
+        self.report_spent()
+        if reply.interrupt is not None and not isinstance(reply.interrupt, Censored):
+            raise reply.interrupt
+        return reply
+
+    def _poll(self, connection: Connection, first: RawReply, every: float) -> RawReply:
+        """Poll a background response until it has ended; return the last reply with the times of the whole."""
+        reply = first
+        total = self.setup.timeouts.total
+        while reply.outcome is Outcome.COMPLETE:
+            response = final_response(reply.receives)
+            if response is None or response.get("status") not in ("queued", "in_progress"):
+                break
+            try:
+                gevent.sleep(every)
+            except BaseException as error:
+                reply.interrupt = error
+                reply.outcome, reply.detail = Outcome.CANCELLED, "in the background when the run ended"
+                reply.ended = perf_counter_ns()
+                break
+            if perf_counter_ns() - first.begun > total * 1e9:
+                reply.outcome = Outcome.TIMEOUT
+                reply.detail = f"still in the background after {total:g} s"
+                break
+            below = f"/{quote(response['id'])}"
+            reply = connection.perform(
+                request_message(self.setup.target, self.setup.headers, b"", method="GET", below=below)
+            )
+        reply.begun, reply.wall = first.begun, first.wall
+        return reply
+
+    def finish(self, drain: float) -> None:
+        """End the run: start nothing, let what is in flight end within ``drain`` seconds, censor the rest, report."""
+        self.stopping = True
+        deadline = monotonic() + drain
+        while self.in_flight and monotonic() < deadline:
+            gevent.sleep(0.01)
+        for greenlet in list(self.in_flight):
+            gevent.kill(greenlet, Censored())
+        while self.in_flight:
+            gevent.sleep(0.001)
+        gevent.killall(self._helpers, block=True)
+        analysis = self.setup.analysis
+        analysis.request_report()
+        if not analysis.wait_idle(ANALYSIS_LIMIT):
+            logger.error("The analysis worker did not finish; %d results are missing.", analysis.backlog)
+        self.check.analyst_lost = analysis.lost
+        for connection in self._pool:
+            connection.close()
+        self._pool.clear()
+        gc.unfreeze()
+
+    def count(self, summary: RequestSummary) -> None:
+        """Count a request that has been analysed, also in Locust's own statistics."""
+        self.finished += 1
+        ok = summary.outcome in (*ENDED_WELL, "cancelled")
+        self.failed += not ok
+        name = self.setup.target.path
+        hooks: Any = self.environment.events
+        hooks.request.fire(
+            request_type="POST",
+            name=name,
+            response_time=summary.duration * 1e3,
+            response_length=summary.size,
+            exception=None if ok else RequestFailedError(f"{summary.outcome}: {summary.detail}"),
+            context={},
+        )
+        # Rows of their own in Locust's table that do not enter its totals.
+        if ok and summary.ttft is not None:
+            self.environment.stats.get(name, "TTFT").log(round(summary.ttft * 1e3, 3), 0)  # type: ignore[arg-type]
+        if ok and summary.tpot is not None:
+            self.environment.stats.get(name, "TPOT").log(round(summary.tpot * 1e3, 3), 0)  # type: ignore[arg-type]
+
+    def _dispatch(self) -> None:
+        free = gevent.lock.BoundedSemaphore(self.settings.max_in_flight)
+
+        def one(slot: int, intended: int) -> None:
+            try:
+                self._issue(slot, intended)
+            finally:
+                free.release()
+
+        for slot, offset in share(self.settings.schedule(), self.index, self.processes):
+            intended = self.t0 + round(offset * 1e9)
+            _sleep_until(intended)
+            if free.locked():
+                self.check.capped += 1
+            free.acquire()
+            if self.stopping or not self._take():
+                return
+            gevent.spawn(one, slot, intended)
+
+    def _probe(self) -> None:
+        """Measure how late this process wakes up; a stream's time stamps are late by as much."""
+        add = self.check.loop_lag.add
+        _sleep_until(self.t0)
+        while True:
+            before = perf_counter_ns()
+            gevent.sleep(_PROBE)
+            add((perf_counter_ns() - before) / 1e9 - _PROBE)
+
+    def _measure_cpu(self) -> None:
+        _sleep_until(self.t0)
+        wall, used = monotonic(), process_time()
+        while True:
+            gevent.sleep(1.0)
+            now, total = monotonic(), process_time()
+            self.check.cpu.append((total - used) / (now - wall))
+            wall, used = now, total
+
+    def _connection(self) -> Connection:
+        setup = self.setup
+        return Connection(setup.target, setup.timeouts, setup.context, self._watchdog, self._buffer)
+
+    def _watch(self) -> None:
+        while True:
+            gevent.sleep(_WATCH_EVERY)
+            self._watchdog.check()
+
+    def _reports(self) -> None:
+        while True:
+            gevent.sleep(REPORT_EVERY)
+            self.setup.analysis.request_report()
+
+
+def _sleep_until(at: int) -> None:
+    """Sleep until a clock reading; gevent's timers are coarse, so the last millisecond is spent in shorter turns."""
+    while (left := at - perf_counter_ns()) > 0:
+        gevent.sleep(left / 1e9 - 0.001 if left > 2_000_000 else 0.0002)
+
+
+def _pause_after(reply: RawReply, last: float) -> float:
+    """Return how long a user waits before its next request: not at all, unless this one could not be served.
+
+    Without it a closed loop against a dead or refusing server would spin.
+    """
+    served = reply.outcome is Outcome.COMPLETE and bool(reply.receives)
+    if served and reply.receives[0][1][9:12] < b"400":
+        return 0.0
+    return min(_PAUSE[1], last * 2) if last else _PAUSE[0]

@@ -1,0 +1,87 @@
+"""How results leave the generator: lines in a file for the parent process, or a summary in Locust's log."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from rejoinder.load.decide.slo import describe, missed
+from rejoinder.load.measure.measure import OUTCOMES
+from rejoinder.load.measure.stats import RunStats, SelfCheck, load_line, unjudged_sentence
+from rejoinder.load.settings import LoadSettings
+from rejoinder.model.histogram import Histogram
+
+logger = logging.getLogger("rejoinder.load")
+
+
+class Output:
+    """The file through which a run started by rejoinder hands over what it measured; without one, keeps the reports.
+
+    Lines: ``begin``, ``progress``, ``tally`` (statistics since the last one), ``check`` (a process's self-check),
+    ``end`` and ``error``. A file never makes the generator wait for its reader, as a pipe would.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._reports: list[bytes] = []
+        self._checks: list[SelfCheck] = []
+        # Open for the life of the process.
+        self._file = open(path, "ab", buffering=0) if path else None  # noqa: SIM115, PTH123
+
+    @property
+    def to_file(self) -> bool:
+        """Whether a parent process reads the results."""
+        return self._file is not None
+
+    def clear(self) -> None:
+        """Forget what was kept of the last run."""
+        self._reports.clear()
+        self._checks.clear()
+
+    def line(self, kind: str, **fields: Any) -> None:
+        """Write one line."""
+        if self._file is not None:
+            self._file.write(json.dumps({"kind": kind, **fields}).encode() + b"\n")
+
+    def report(self, report: bytes) -> None:
+        """Pass on a report of an analysis worker, as it is."""
+        if self._file is not None:
+            self._file.write(b'{"kind":"tally","tally":' + report + b"}\n")
+        else:
+            self._reports.append(report)
+
+    def check(self, check: dict[str, Any]) -> None:
+        """Pass on the self-check of one process."""
+        self.line("check", check=check)
+        self._checks.append(SelfCheck.from_json(check))
+
+    def log_summary(self, settings: LoadSettings, issued: float) -> bool:
+        """Log the result of a run in plain Locust, whose own table has neither gaps nor outcomes.
+
+        ``issued`` is for how many seconds requests were issued. Return whether every objective was met.
+        """
+        stats = RunStats()
+        for report in self._reports:
+            stats.merge(RunStats.from_json(json.loads(report)))
+        line = load_line(stats, self._checks, settings, issued=issued)
+        outcomes = ", ".join(f"{name} {line['outcomes'][name]}" for name in OUTCOMES if name in line["outcomes"])
+        if line["unjudged"]:
+            logger.info("rejoinder: %s", unjudged_sentence(line))
+        logger.info("rejoinder: %d started: %s", line["started"], outcomes or "none")
+        for metric in ("ttft", "itl", "max_gap", "tpot", "e2e", "e2e_intended"):
+            histogram = stats.histograms.get(metric)
+            if histogram is not None:
+                logger.info("rejoinder: %-12s %s", metric, _row(histogram))
+        check = line["self_check"]
+        for result in line.get("slos", ()):
+            logger.info("rejoinder: %s", describe(result))
+        logger.info("rejoinder: measurement %s. %s", check["verdict"], "; ".join(check["reasons"]))
+        return not missed(line.get("slos", ()))
+
+
+def _row(histogram: Histogram) -> str:
+    parts = [f"n {histogram.n:6d}"]
+    for percent in (50, 90, 99, 100):
+        value = histogram.percentile(percent)
+        parts.append(f"{'max' if percent == 100 else f'p{percent}'} {0.0 if value is None else value * 1e3:10.2f} ms")
+    return "  ".join(parts)
