@@ -297,7 +297,7 @@ class FuzzRun:
         self._on_confirming = on_confirming
 
     async def run(self) -> None:
-        """FuzzRun and confirm in turns, each round with most of what is left, until nothing is left."""
+        """Search and confirm in turns, each round with most of what is left, until nothing is left."""
         # What the model can do decides what may be asked of its answers.
         asked = await self._send(list(probe.cases(self.context)))
         _, self.run_context = await asyncio.to_thread(judge_run, asked, self.context.dialect, select="")

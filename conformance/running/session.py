@@ -40,6 +40,7 @@ def examine(
     baseline: Baseline | None = None,
     strict: bool = False,
     confirm_budget: ConfirmBudget = NO_CONFIRM,
+    on_exchange: Callable[[Exchange], None] = lambda exchange: None,
     on_progress: Callable[[CheckProgress], None] = lambda progress: None,
     on_judging: Callable[[], None] = lambda: None,
     on_confirming: Callable[[int, str], None] = lambda spent, note: None,
@@ -49,8 +50,9 @@ def examine(
 
     ``deadline`` is how many seconds one request may take; ``confirm_budget`` is what confirming findings may cost. With
     ``on_interrupt`` the first Ctrl-C ends the run in order (what was gathered is judged) after calling it, and the
-    second one at once. ``on_judging`` is called before the judging, ``on_confirming`` for each case that is sent again.
-    ``required``, ``baseline`` and ``strict`` are those of :func:`~rejoinder.conformance.assess.assess`.
+    second one at once. ``on_exchange`` is called with each exchange once it is in the run file, ``on_judging`` before
+    the judging, ``on_confirming`` for each case that is sent again. ``required``, ``baseline`` and ``strict`` are those
+    of :func:`~rejoinder.conformance.assess.assess`.
     """
     dialect = load_dialect(target.dialect)
 
@@ -77,7 +79,7 @@ def examine(
             on_progress=on_confirming,
         )
 
-    sender = RunSession(target, plan, writer, concurrency, budget, deadline, on_progress, on_interrupt)
+    sender = RunSession(target, plan, writer, concurrency, budget, deadline, on_exchange, on_progress, on_interrupt)
     return sender.run(work)
 
 
@@ -92,12 +94,13 @@ def fuzz(
     select: str = "*",
     baseline: Baseline | None = None,
     reruns: int = 3,
+    on_exchange: Callable[[Exchange], None] = lambda exchange: None,
     on_progress: Callable[[CheckProgress], None] = lambda progress: None,
     on_found: Callable[[int], None] = lambda findings: None,
     on_confirming: Callable[[int, str], None] = lambda spent, note: None,
     on_interrupt: Callable[[], None] | None = None,
 ) -> CheckResult:
-    """FuzzRun at random until the budget is spent; everything else is as for :func:`examine`.
+    """Send random requests until the budget is spent; everything else is as for :func:`examine`.
 
     ``reruns`` is how often the case of a new finding is sent again, 0 for not confirming any. ``on_found`` gets the
     number of findings so far. What a ``baseline`` expects is known; which entries are out of date a search cannot tell.
@@ -123,7 +126,8 @@ def fuzz(
             sender.result.run_context = found.run_context
             sender.result.coverage = found.coverage.report()
 
-    sender = RunSession(target, Plan("fuzz", ()), writer, concurrency, budget, deadline, on_progress, on_interrupt)
+    plan = Plan("fuzz", ())
+    sender = RunSession(target, plan, writer, concurrency, budget, deadline, on_exchange, on_progress, on_interrupt)
     return sender.run(work)
 
 
@@ -137,6 +141,7 @@ class RunSession:
     concurrency: int
     budget: Budget | None
     deadline: float
+    on_exchange: Callable[[Exchange], None] = lambda exchange: None
     on_progress: Callable[[CheckProgress], None] = lambda progress: None
     on_interrupt: Callable[[], None] | None = None
 
@@ -153,7 +158,7 @@ class RunSession:
                     concurrency=self.concurrency,
                     budget=self.budget,
                     deadline=self.deadline,
-                    on_exchange=self.writer.exchange,
+                    on_exchange=self._record,
                     on_progress=self.on_progress,
                 )
                 try:
@@ -167,6 +172,10 @@ class RunSession:
         result = asyncio.run(run())
         result.warnings[:0] = self.target.warnings
         return result
+
+    def _record(self, exchange: Exchange) -> None:
+        self.writer.exchange(exchange)
+        self.on_exchange(exchange)
 
 
 @contextmanager

@@ -33,10 +33,10 @@ class RunRecorder:
 
     def header(self, target: Target | None, *, url: str, model: str | None, dialect: str, **fields: Any) -> None:
         """Write the header, and what finding the endpoint took; ``target`` is ``None`` when there is none."""
-        found = {"url": url, "model": model, "dialect": dialect}
+        described = {"url": url, "model": model, "dialect": dialect}
         if target is not None:
-            found |= {"url": target.url, "model": target.model, "server": target.server}
-        self.writer.header(**self.opening(), target=found, **fields)
+            described |= {"url": target.url, "model": target.model, "server": target.server}
+        self.writer.header(**self.opening(), target=described, **fields)
         for exchange in self.found:
             self.writer.exchange(exchange.tagged(Tag.UNJUDGED))
 

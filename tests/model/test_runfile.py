@@ -274,12 +274,3 @@ def test_a_full_disk():
 def test_the_schema_is_a_fresh_copy():
     run_schema()["$defs"].clear()
     assert run_schema()["$defs"]
-
-
-def test_the_watcher_sees_what_was_written(tmp_path: Path) -> None:
-    exchange = Exchange("x", Request("POST", "/v1/responses"), Outcome.REFUSED)
-    seen = []
-    with RunWriter(tmp_path / "run.ndjson") as writer:
-        writer.watch = lambda it: seen.append((it, (tmp_path / "run.ndjson").read_text().count("\n")))
-        writer.exchange(exchange)
-    assert seen == [(exchange, 1)]

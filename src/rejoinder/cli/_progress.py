@@ -44,7 +44,7 @@ class Steps:
         self._what = ""
         self._unit = ""
         self._total: float | None = None
-        self._began = self._told = 0.0
+        self._began = self._printed = 0.0
 
     def __enter__(self) -> Steps:
         if self._live is not None:
@@ -67,7 +67,7 @@ class Steps:
         With a ``unit``, the amount is told beside the bar with its rate: ``12 of 160 requests, 4.1/s``.
         """
         self._what, self._total, self._unit = what, total, unit
-        self._began = self._told = self._clock()
+        self._began = self._printed = self._clock()
         if self._live is None:
             self._console.print(f"{what} ...", markup=False)
         elif self._task is not None:
@@ -83,8 +83,8 @@ class Steps:
         note = ", ".join(filter(None, (self._amount(done, took), note)))
         if self._live is not None and self._task is not None:
             self._live.update(self._task, completed=done, note=note, left=left)
-        elif now - self._told >= PLAIN_EVERY:
-            self._told = now
+        elif now - self._printed >= PLAIN_EVERY:
+            self._printed = now
             self._console.print(f"  {self._what}: {', '.join(filter(None, (note, left)))}", markup=False)
 
     def _amount(self, done: float, took: float) -> str:
@@ -92,8 +92,8 @@ class Steps:
             return ""
         whole = f" of {self._total:,.0f}" if self._total is not None else ""
         rate = done / took if took >= SETTLED else 0.0
-        told = f", {rate:.1f}/s" if 0 < rate < 10 else f", {rate:,.0f}/s" if rate else ""
-        return f"{done:,.0f}{whole} {self._unit}{told}"
+        speed = f", {rate:.1f}/s" if 0 < rate < 10 else f", {rate:,.0f}/s" if rate else ""
+        return f"{done:,.0f}{whole} {self._unit}{speed}"
 
 
 def _duration(seconds: float) -> str:

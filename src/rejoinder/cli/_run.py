@@ -160,14 +160,14 @@ def write_reports(folder: Path) -> Run:
     return run
 
 
-def close_run(recording: RunRecorder) -> Run:
+def close_run(recorder: RunRecorder) -> Run:
     """Write the reports of a finished run, print the closing summary, and return the run."""
     from rich.console import Console
 
     from rejoinder.reports import summarize
 
-    run = write_reports(recording.folder)
-    folder = recording.folder
+    folder = recorder.folder
+    run = write_reports(folder)
     paths = {"report": str(folder / "report.html"), "run file": str(folder / "run.ndjson")}
     Console().print(summarize(run, paths=paths))
     return run

@@ -151,13 +151,13 @@ def show_command(baseline: Path) -> int:
         for number in dict.fromkeys(entry.number for entry in own):
             cases = [entry.case for entry in own if entry.number == number]
             entry = next(entry for entry in own if entry.number == number)
-            words = [f"  {' '.join(cases)}", entry.fingerprint, _plain(entry.reason), _plain(entry.link)]
+            columns = [f"  {' '.join(cases)}", entry.fingerprint, _plain(entry.reason), _plain(entry.link)]
             if entry.expires:
                 over = entry.expires < today
-                words.append(f"{'EXPIRED on' if over else 'until'} {entry.expires}")
+                columns.append(f"{'EXPIRED on' if over else 'until'} {entry.expires}")
             if entry.flaky:
-                words.append("flaky")
-            click.echo("  ".join(filter(None, words)))
+                columns.append("flaky")
+            click.echo("  ".join(filter(None, columns)))
     past = sum(entry.expires is not None and entry.expires < today for entry in entries)
     click.echo(f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'}, {past} expired")
     return 0

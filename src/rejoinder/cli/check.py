@@ -133,9 +133,9 @@ def command(
         raise UsageError("The plan fuzz cannot tell which features are there.", "Use --require with another plan.")
     expected = load_baseline(baseline, strict=baseline_strict)
     key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
-    with recording(out) as record, Steps(quiet=quiet) as steps:
+    with recording(out) as recorder, Steps(quiet=quiet) as steps:
         result = check_endpoint(
-            record,
+            recorder,
             steps,
             url,
             key=key,
@@ -153,13 +153,13 @@ def command(
             seed=seed,
             reruns=0 if no_confirm else reruns,
         )
-        record.footer(result.exit_code, **result.footer)
-    close_run(record)
+        recorder.footer(result.exit_code, **result.footer)
+    close_run(recorder)
     return result.exit_code
 
 
 def check_endpoint(
-    record: RunRecorder,
+    recorder: RunRecorder,
     steps: Steps,
     url: str,
     *,
@@ -191,15 +191,15 @@ def check_endpoint(
     from rejoinder.contract import load_dialect
 
     steps.step(f"Looking for an endpoint at {url}")
-    target = record.discover(url, key=key, second_key=second_key, model=model, dialect=dialect)
+    target = recorder.discover(url, key=key, second_key=second_key, model=model, dialect=dialect)
     fuzzing = plan_name == "fuzz"
     plan = Plan("fuzz", ()) if fuzzing else build_plan(plan_name, load_dialect(dialect), model=target.model)
     confirm_budget = CONFIRM_BUDGETS["full" if fuzzing else plan_name].with_reruns(reruns)
     cases = {case.id: case.intent for case in plan.cases}
-    asked = {"required": sorted(required)} if required else {}
-    record.header(target, url=url, model=model, dialect=dialect, plan=plan.name, seed=seed, cases=cases, **asked)
-    model_words = f"model {target.model}" if target.model else "no model named"
-    steps.say(f"{target.url}, {model_words}, dialect {dialect}")
+    extra = {"required": sorted(required)} if required else {}
+    recorder.header(target, url=url, model=model, dialect=dialect, plan=plan.name, seed=seed, cases=cases, **extra)
+    model_text = f"model {target.model}" if target.model else "no model named"
+    steps.say(f"{target.url}, {model_text}, dialect {dialect}")
     if fuzzing:
         budget = budget or DEFAULT_BUDGET
         tokens = "" if budget.requests is None else f", up to {most_tokens(budget.requests)} output tokens"
@@ -216,12 +216,10 @@ def check_endpoint(
     chosen = {rule.id for rule in select_rules(select)}
     broken: set[str] = set()
 
-    def watch(exchange: Exchange) -> None:
-        # By rules over single exchanges, which take well under a millisecond; the judgement over all of them follows.
+    def count_broken(exchange: Exchange) -> None:
+        # For the progress line: only rules over single exchanges, and only those that held until now.
         if Tag.UNJUDGED not in exchange.tags:
-            broken.update(broken_rules(exchange, dialect, only=chosen))
-
-    record.writer.watch = watch
+            broken.update(broken_rules(exchange, dialect, only=chosen - broken))
 
     findings = 0
 
@@ -234,10 +232,10 @@ def check_endpoint(
     def show(progress: CheckProgress) -> None:
         if confirming:
             return
-        told = [(findings, "findings so far" if findings != 1 else "finding so far")] if fuzzing else []
-        told += [(len(broken), "MUST rules broken" if len(broken) != 1 else "MUST rule broken")]
-        told += [(progress.failed, "without reply"), (progress.refused, "refused")]
-        steps.update(progress.done, ", ".join(f"{amount} {what}" for amount, what in told if amount))
+        counts = [(findings, "findings so far" if findings != 1 else "finding so far")] if fuzzing else []
+        counts += [(len(broken), "MUST rules broken" if len(broken) != 1 else "MUST rule broken")]
+        counts += [(progress.failed, "without reply"), (progress.refused, "refused")]
+        steps.update(progress.done, ", ".join(f"{amount} {what}" for amount, what in counts if amount))
 
     def interrupt() -> None:
         steps.say("Interrupted: judging what was gathered. Ctrl-C once more quits at once.")
@@ -248,12 +246,13 @@ def check_endpoint(
             target,
             seed,
             budget,
-            record.writer,
+            recorder.writer,
             concurrency=concurrency,
             deadline=timeout,
             select=select,
             baseline=baseline,
             reruns=confirm_budget.reruns,
+            on_exchange=count_broken,
             on_progress=show,
             on_found=found,
             on_interrupt=interrupt,
@@ -269,7 +268,7 @@ def check_endpoint(
     return examine(
         target,
         plan,
-        record.writer,
+        recorder.writer,
         concurrency=concurrency,
         budget=budget,
         deadline=timeout,
@@ -278,6 +277,7 @@ def check_endpoint(
         baseline=baseline,
         strict=strict,
         confirm_budget=confirm_budget,
+        on_exchange=count_broken,
         on_progress=show,
         on_judging=lambda: steps.step("Judging"),
         on_confirming=confirm,

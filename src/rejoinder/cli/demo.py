@@ -35,11 +35,11 @@ def command(faults: tuple[str, ...], out: Path | None, quiet: bool) -> int:
     from rejoinder.wire.target import Target
 
     sandbox = Sandbox(DEFAULT_DIALECT, faults, min_tokens=0)
-    with running(sandbox) as url, recording(out) as record, Steps(quiet=quiet) as steps:
+    with running(sandbox) as url, recording(out) as recorder, Steps(quiet=quiet) as steps:
         broken = f" with the fault {', '.join(faults)}" if faults else ""
         steps.say(f"A sandbox endpoint{broken} is up at {url}")
         checked = check_endpoint(
-            record,
+            recorder,
             steps,
             url,
             key=None,
@@ -54,11 +54,11 @@ def command(faults: tuple[str, ...], out: Path | None, quiet: bool) -> int:
         sandbox.token_delay, sandbox.min_tokens = TOKEN_DELAY, 64
         target = Target(url=f"{url}/v1/responses", model="parrot")
         settings = LoadSettings(url=target.url, model="parrot", concurrency=STREAMS, duration=SECONDS)
-        loaded = load_endpoint(record, steps, target, settings)
+        loaded = load_endpoint(recorder, steps, target, settings)
         interrupted = checked.interrupted or loaded.interrupted
         code = 130 if interrupted else max(checked.exit_code, exit_code(loaded))
-        record.footer(
+        recorder.footer(
             code, **{**checked.footer, "interrupted": interrupted, "warnings": [*checked.warnings, *loaded.warnings]}
         )
-    close_run(record)
+    close_run(recorder)
     return code

@@ -48,8 +48,8 @@ def command(
         raise UsageError(f"{run} holds no exchanges, so there is nothing to judge.", "Name a recorded check run.")
     expected = load_baseline(baseline, strict=baseline_strict)
     result = CheckResult(exchanges=old.exchanges, warnings=_warnings(old.damage, old.footer, bool(old.samples)))
-    with recording(out) as record:
-        kept: dict[str, Any] = {
+    with recording(out) as recorder:
+        plan: dict[str, Any] = {
             name: old.header[name] for name in ("plan", "seed", "cases", "required") if name in old.header
         }
         origin = {
@@ -58,9 +58,9 @@ def command(
             "rejoinder": old.header["tool"]["rejoinder"],
             "dialect": target["dialect"],
         }
-        record.writer.header(**record.opening(), target={**target, "dialect": held_to}, **kept, rechecked=origin)
+        recorder.writer.header(**recorder.opening(), target={**target, "dialect": held_to}, **plan, rechecked=origin)
         for exchange in old.exchanges:
-            record.writer.exchange(exchange)
+            recorder.writer.exchange(exchange)
         required = old.header.get("required", ())
         assess(result, held_to, select=select, required=required, baseline=expected, strict=baseline_strict)
         confirmed = {(one.rule, one.fingerprint): one for verdict in old.verdicts for one in verdict.findings}
@@ -69,9 +69,9 @@ def command(
                 # What sending it again showed, and the smallest request, belong to the recording.
                 if before := confirmed.get((finding.rule, finding.fingerprint)):
                     finding.reruns, finding.minimal = before.reruns, before.minimal
-            record.writer.verdict(verdict)
-        record.footer(result.exit_code, **result.footer)
-    new = close_run(record)
+            recorder.writer.verdict(verdict)
+        recorder.footer(result.exit_code, **result.footer)
+    new = close_run(recorder)
     if old.verdicts:
         click.echo("\nAgainst the old verdicts: " + render_diff_text(diff_runs(old, new)), nl=False)
     return result.exit_code
@@ -81,8 +81,8 @@ def _warnings(damage: list[str], footer: dict[str, Any], loaded: bool) -> list[s
     """Return what the reader must know of the recording, in sentences."""
     warnings = []
     if damage:
-        shown = "; ".join(damage[:3]) + (f" and {len(damage) - 3} more" if len(damage) > 3 else "")
-        warnings.append(f"Lines of the recording could not be read, and were not judged: {shown}.")
+        lines = "; ".join(damage[:3]) + (f" and {len(damage) - 3} more" if len(damage) > 3 else "")
+        warnings.append(f"Lines of the recording could not be read, and were not judged: {lines}.")
     if not footer:
         warnings.append("The recording was cut short; what it had written was judged.")
     elif footer.get("interrupted"):

@@ -97,32 +97,32 @@ def command(
     if times is None:
         times = 1 if wanted.reruns is None or wanted.reruns.deterministic else OFTEN
     key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
-    with recording(out) as record, Steps(quiet=quiet) as steps:
+    with recording(out) as recorder, Steps(quiet=quiet) as steps:
         address = url or recorded["url"]
         steps.step(f"Looking for an endpoint at {address}")
-        asked = model or (recorded["model"] if url is None else None)
-        target = record.discover(address, key=key, second_key=second_key, model=asked, dialect=dialect.name)
-        case, words = replaying.rebuild(old, wanted, _planned(old, target))
+        requested = model or (recorded["model"] if url is None else None)
+        target = recorder.discover(address, key=key, second_key=second_key, model=requested, dialect=dialect.name)
+        case, description = replaying.rebuild(old, wanted, _planned(old, target))
         case = _with_model(case, recorded["model"], target.model)
         origin = {"run": str(run), "fingerprint": wanted.fingerprint}
         cases = {case.id: case.intent}
-        record.header(
-            target, url=address, model=asked, dialect=dialect.name, plan="replay", cases=cases, replayed=origin
+        recorder.header(
+            target, url=address, model=requested, dialect=dialect.name, plan="replay", cases=cases, replayed=origin
         )
         steps.say(f"{target.url}, dialect {dialect.name}")
         most = times * len(case.requests)
-        steps.say(f"Sending {words}, {most} request{'s' if most > 1 else ''} at most")
-        steps.step("RunSession", most, unit="requests")
-        came: list[replaying.ReplayResult] = []
+        steps.say(f"Sending {description}, {most} request{'s' if most > 1 else ''} at most")
+        steps.step("Sending", most, unit="requests")
+        replays: list[replaying.ReplayResult] = []
 
         async def work(sender: CheckRun) -> None:
-            came.append(await replaying.replay(sender, old, wanted, case, dialect, times=times))
-            sender.result.verdicts = came[0].verdicts
+            replays.append(await replaying.replay(sender, old, wanted, case, dialect, times=times))
+            sender.result.verdicts = replays[0].verdicts
 
         sending = RunSession(
             target,
             Plan("replay", (case,)),
-            record.writer,
+            recorder.writer,
             concurrency=4,
             budget=None,
             deadline=timeout,
@@ -130,11 +130,11 @@ def command(
             on_interrupt=lambda: steps.say("Interrupted: judging what was gathered."),
         )
         result = sending.run(work)
-        [told] = came
-        code = 130 if result.interrupted else told.fate.exit_code
-        record.footer(code, interrupted=result.interrupted, warnings=result.warnings)
-    close_run(record)
-    click.echo(f"\n{wanted.fingerprint} {told.fate.value}: {told.sentence}")
+        [replayed] = replays
+        code = 130 if result.interrupted else replayed.fate.exit_code
+        recorder.footer(code, interrupted=result.interrupted, warnings=result.warnings)
+    close_run(recorder)
+    click.echo(f"\n{wanted.fingerprint} {replayed.fate.value}: {replayed.sentence}")
     return code
 
 

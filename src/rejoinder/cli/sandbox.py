@@ -70,9 +70,9 @@ def command(
         from rejoinder.sandbox.defects import classes_of
 
         for fault in FAULTS.values():
-            shown = f"    Shows {fault.condition}.\n" if fault.condition else ""
+            when = f"    Shows {fault.condition}.\n" if fault.condition else ""
             seen = "".join(f"    Seen as {name}.\n" for name in classes_of(fault.id))
-            click.echo(f"{fault.id}  (breaks {', '.join(fault.breaks)})\n    {fault.title}\n{shown}{seen}", nl=False)
+            click.echo(f"{fault.id}  (breaks {', '.join(fault.breaks)})\n    {fault.title}\n{when}{seen}", nl=False)
         for name, title in SERVER_FAULTS.items():
             seen = "".join(f"    Seen as {known}.\n" for known in classes_of(name))
             click.echo(f"{name}  (--server-fault: shows under load)\n    {title}\n{seen}", nl=False)

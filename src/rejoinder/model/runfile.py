@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -53,10 +53,7 @@ class Run:
 
 
 class RunWriter:
-    """Appends lines to a run file; every line is on disk before the call returns. Safe to use from threads.
-
-    ``watch`` is called with every exchange that was written, for whoever shows what comes in.
-    """
+    """Appends lines to a run file; every line is on disk before the call returns. Safe to use from threads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -68,7 +65,6 @@ class RunWriter:
                 f"The run file {path} cannot be written: {error.strerror}.", "Choose another folder with --out."
             ) from error
         self._lock = threading.Lock()
-        self.watch: Callable[[Exchange], None] = lambda exchange: None
 
     def header(self, **fields: Any) -> None:
         """Write the header; see the schema for its fields."""
@@ -77,7 +73,6 @@ class RunWriter:
     def exchange(self, exchange: Exchange) -> None:
         """Write one exchange."""
         self._write({"kind": "exchange", **exchange.to_json()})
-        self.watch(exchange)
 
     def verdict(self, verdict: Verdict) -> None:
         """Write the judgement on one rule."""

@@ -159,7 +159,7 @@ def _type_as_if(client: str, server: str) -> Callable[[int, Any, Occasion], tupl
 
 
 def _crash(status: int, body: Any, _: Occasion) -> tuple[int, Any]:
-    """ContextTurn refusals of values into server errors."""
+    """Turn refusals of values into server errors."""
     if status == 400 and not _says(body, "invalid_json"):
         return 500, {"error": {**body["error"], "type": "server_error", "message": "Internal server error"}}
     return status, body
