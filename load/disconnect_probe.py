@@ -24,13 +24,13 @@ from statistics import geometric_mean
 from typing import Any, Final
 from urllib.parse import quote
 
-from rejoinder import __version__
 from rejoinder.load.decide.regression import SURE, permutation_p
-from rejoinder.load.measure.reader import Connection, Message, RawReply, Timeouts, request_headers, request_message
+from rejoinder.load.measure.reader import Connection, Message, RawReply, Timeouts, request_message
 from rejoinder.load.measure.recording import final_response, parse_head
 from rejoinder.load.settings import LoadSettings
 from rejoinder.load.telemetry import fetch_values
 from rejoinder.model.exchange import Outcome
+from rejoinder.wire.headers import ACCEPT_EITHER, request_headers
 
 STREAMS: Final = 8
 ROUNDS: Final = 4
@@ -94,8 +94,8 @@ class Disconnects:
     ) -> None:  # fmt: skip
         self.results: list[dict[str, Any]] = []
         self._settings = settings
-        self._target = settings.target()
-        self._headers = request_headers(__version__, key or "")
+        self._address = settings.address()
+        self._headers = request_headers(accept=ACCEPT_EITHER, key=key)
         self._timeouts = Timeouts(settings.connect_timeout, settings.idle_timeout, settings.total_timeout)
         self._metrics = settings.metrics_urls()
         self._streams, self._rounds, self._grace, self._patience = streams, rounds, grace, patience
@@ -116,15 +116,15 @@ class Disconnects:
     def _message(self, tokens: int, streamed: bool) -> Message:
         body: dict[str, Any] = {"model": self._settings.model} if self._settings.model else {}
         body |= {"input": self._settings.prompt or _PROMPT, "max_output_tokens": tokens, "stream": streamed}
-        return request_message(self._target, self._headers, json.dumps(body).encode())
+        return request_message(self._address, self._headers, json.dumps(body).encode())
 
     def _connection(self) -> Connection:
         context = None
-        if self._target.tls:
+        if self._address.tls:
             import ssl
 
             context = ssl.create_default_context()
-        return Connection(self._target, self._timeouts, context)
+        return Connection(self._address, self._timeouts, context)
 
     def _short(self, streamed: bool = False) -> Dropped:
         """Send a short request and wait for its end."""
@@ -269,7 +269,7 @@ class Disconnects:
     def _retrieve(self, name: str) -> int | None:
         """Return the status with which a stored response is retrieved."""
         connection = self._connection()
-        asked = request_message(self._target, self._headers, b"", method="GET", below=f"/{quote(name)}")
+        asked = request_message(self._address, self._headers, b"", method="GET", below=f"/{quote(name)}")
         status = _status(connection.perform(asked))
         connection.close()
         return status

@@ -6,14 +6,14 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, Final
 
 from rejoinder.contract import DEFAULT_DIALECT, load_dialect
 from rejoinder.errors import UsageError
 from rejoinder.load.decide.slo import parse_slos
 from rejoinder.load.schedule.arrivals import Phase, parse_arrivals, parse_phases, schedule
 from rejoinder.load.schedule.traces import read_trace
+from rejoinder.wire.address import Address, candidate_addresses, parse_address
 
 ENVIRONMENT_PREFIX: Final = "REJOINDER_LOAD_"
 INTERRUPT_DRAIN: Final = 5.0
@@ -26,26 +26,6 @@ MAX_REQUESTS: Final = 1_000_000_000
 UNTIMED: Final = 3600.0
 """How long a run may take at most, in seconds, where only the number of its requests is given."""
 _SEPARATOR: Final = ";"
-
-
-class Target(NamedTuple):
-    """Where requests go: ``path`` is the whole path of the create endpoint, query included."""
-
-    tls: bool
-    host: str
-    port: int
-    path: str
-
-    @property
-    def authority(self) -> str:
-        """The value of the Host header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        """The full address of the create endpoint."""
-        return f"{'https' if self.tls else 'http'}://{self.authority}{self.path}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,22 +129,18 @@ class LoadSettings:
         """The seconds over which closed-loop users start."""
         return min(1.0, self.duration * 0.05) if self.ramp is None else self.ramp
 
-    def target(self) -> Target:
-        """Return where requests go; raises :class:`UsageError` for what is not an http or https URL."""
-        return parse_target(self.url)
+    def address(self) -> Address:
+        """Return where requests go, the create endpoint; raises :class:`UsageError` for what is no usable URL."""
+        return candidate_addresses(self.url)[0]
 
     def metrics_urls(self) -> list[str]:
         """Return the addresses of the Prometheus pages; raises :class:`UsageError` for what is not one."""
-        target = self.target()
-        own = f"{'https' if target.tls else 'http'}://{target.authority}/metrics"
-        for url in self.metrics:
-            if url != "auto":
-                parse_target(url)
-        return [own if url == "auto" else url for url in self.metrics]
+        own = self.address().origin + "/metrics"
+        return [own if url == "auto" else parse_address(url).url for url in self.metrics]
 
     def check(self) -> None:
         """Raise :class:`UsageError` with the first thing that is wrong."""
-        self.target()
+        self.address()
         load_dialect(self.dialect)
         parse_arrivals(self.arrivals)
         parse_slos(self.slos)
@@ -246,27 +222,6 @@ class LoadSettings:
                 raise UsageError(f"{field.name.replace('_', '-')} is not a number: {value!r}.") from error
             chosen[field.name] = value
         return cls(**chosen)
-
-
-def parse_target(url: str) -> Target:
-    """Return where ``POST /v1/responses`` goes below a URL; raises :class:`UsageError` for anything unusable."""
-    try:
-        parts = urlsplit(url.strip())
-        port = parts.port
-    except ValueError as error:
-        raise UsageError(f"{url!r} is not a URL: {error}.", "Write it like http://127.0.0.1:8000.") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"{url!r} is not an http or https URL.", "Write it like http://127.0.0.1:8000.")
-    if parts.username is not None or parts.password is not None:
-        raise UsageError("The URL holds a user name or password.", "Keys belong in the variable REJOINDER_API_KEY.")
-    if any(not "!" <= char <= "~" for char in f"{parts.hostname}{parts.path}{parts.query}"):
-        raise UsageError(f"{url!r} has characters that a URL cannot hold.", "Percent-encode them.")
-    path = parts.path.rstrip("/")
-    if not path.endswith("/responses"):
-        path = f"{path}/responses" if path.endswith("/v1") else f"{path}/v1/responses"
-    tls = parts.scheme == "https"
-    query = f"?{parts.query}" if parts.query else ""
-    return Target(tls, parts.hostname, port or (443 if tls else 80), path + query)
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

@@ -112,7 +112,7 @@ class Coordinator(ABC):
         if values.get("rate") in (None, 0, 0.0):
             values["rate"] = None
         settings = LoadSettings.from_mapping({**values, "url": self.environment.host or ""})
-        settings.target()
+        settings.address()
         parse_slos(settings.slos)
         next(settings.schedule(), None)
         self.settings = settings

@@ -22,7 +22,6 @@ import gevent.event  # type: ignore[import-untyped]
 import gevent.lock  # type: ignore[import-untyped]
 from locust.env import Environment
 
-from rejoinder import __version__
 from rejoinder.load.generator.analysis_client import AnalysisClient
 from rejoinder.load.measure.measure import ENDED_WELL
 from rejoinder.load.measure.reader import (
@@ -32,17 +31,18 @@ from rejoinder.load.measure.reader import (
     Timeouts,
     Watchdog,
     receive_buffer,
-    request_headers,
     request_message,
 )
 from rejoinder.load.measure.recording import Recording, final_response
 from rejoinder.load.measure.stats import SelfCheck
 from rejoinder.load.measure.worker import KEY_VARIABLE, RequestSummary
 from rejoinder.load.schedule.arrivals import share
-from rejoinder.load.settings import LoadSettings, Target
+from rejoinder.load.settings import LoadSettings
 from rejoinder.load.workload.request_source import Conversation, PlannedRequest, RequestSource
 from rejoinder.model.exchange import Headers, Outcome
 from rejoinder.model.tags import Tag
+from rejoinder.wire.address import Address
+from rejoinder.wire.headers import ACCEPT_EITHER, check_key, request_headers
 
 logger = logging.getLogger("rejoinder.load")
 
@@ -71,7 +71,7 @@ class Setup:
     """What is made of the settings before a run: where and what to send, and who analyses it."""
 
     settings: LoadSettings
-    target: Target
+    address: Address
     timeouts: Timeouts
     headers: Headers
     source: RequestSource
@@ -115,11 +115,12 @@ class Generator:
         Raises :class:`~rejoinder.errors.RejoinderError` for settings that cannot be used.
         """
         self._users = 0
-        target = settings.target()
+        check_key(self._key)
+        address = settings.address()
         source = RequestSource(settings.model, settings)
         options = {
-            "path": target.path,
-            "headers": list(map(list, request_headers(__version__))),
+            "path": address.below(""),
+            "headers": list(map(list, request_headers(accept=ACCEPT_EITHER))),
             "dialect": settings.dialect,
             "samples": samples,
             "slos": list(settings.slos),
@@ -133,11 +134,11 @@ class Generator:
         context = last.context if last else None
         self._setup = Setup(
             settings,
-            target,
+            address,
             Timeouts(settings.connect_timeout, settings.idle_timeout, settings.total_timeout),
-            request_headers(__version__, self._key),
+            request_headers(accept=ACCEPT_EITHER, key=self._key),
             source,
-            ssl.create_default_context() if target.tls and context is None else context,
+            ssl.create_default_context() if address.tls and context is None else context,
             analysis,
         )
 
@@ -300,7 +301,7 @@ class GeneratorRun:
             gevent.sleep(0.01)
         dispatched = perf_counter_ns()
         me = gevent.getcurrent()
-        message = request_message(self.setup.target, self.setup.headers, request.body)
+        message = request_message(self.setup.address, self.setup.headers, request.body)
         connection = self._pool.pop() if self._pool else self._connection()
         opened = connection.opened
         check.started += 1
@@ -370,7 +371,7 @@ class GeneratorRun:
                 break
             below = f"/{quote(response['id'])}"
             reply = connection.perform(
-                request_message(self.setup.target, self.setup.headers, b"", method="GET", below=below)
+                request_message(self.setup.address, self.setup.headers, b"", method="GET", below=below)
             )
         reply.begun, reply.wall = first.begun, first.wall
         return reply
@@ -401,7 +402,7 @@ class GeneratorRun:
         self.finished += 1
         ok = summary.outcome in (*ENDED_WELL, "cancelled")
         self.failed += not ok
-        name = self.setup.target.path
+        name = self.setup.address.below("")
         hooks: Any = self.environment.events
         hooks.request.fire(
             request_type="POST",
@@ -456,7 +457,7 @@ class GeneratorRun:
 
     def _connection(self) -> Connection:
         setup = self.setup
-        return Connection(setup.target, setup.timeouts, setup.context, self._watchdog, self._buffer)
+        return Connection(setup.address, setup.timeouts, setup.context, self._watchdog, self._buffer)
 
     def _watch(self) -> None:
         while True:

@@ -16,8 +16,8 @@ from time import perf_counter_ns, time
 from typing import Final, NamedTuple
 
 from rejoinder.load.measure.recording import FramingError, MessageEnd
-from rejoinder.load.settings import Target
-from rejoinder.model.exchange import Outcome
+from rejoinder.model.exchange import Headers, Outcome
+from rejoinder.wire.address import Address
 
 RECEIVE_BYTES: Final = 64 * 1024
 MAX_REPLY: Final = 256 * 1024 * 1024
@@ -101,17 +101,17 @@ class Connection:
     one. (Receives into an object of their own size make thousands of holes in the memory of many streams.)
     """
 
-    __slots__ = ("_buffer", "_context", "_socket", "_watchdog", "cancelled", "expired", "opened", "target", "timeouts")
+    __slots__ = ("_buffer", "_context", "_socket", "_watchdog", "address", "cancelled", "expired", "opened", "timeouts")
 
     def __init__(
         self,
-        target: Target,
+        address: Address,
         timeouts: Timeouts,
         context: ssl.SSLContext | None = None,
         watchdog: Watchdog | None = None,
         buffer: memoryview | None = None,
     ) -> None:
-        self.target = target
+        self.address = address
         self.timeouts = timeouts
         self.opened = 0
         self.expired = False
@@ -177,14 +177,14 @@ class Connection:
         return reception
 
     def _open(self, reception: RawReply) -> socket.socket | None:
-        address = f"{self.target.host} port {self.target.port}"
+        address = f"{self.address.host} port {self.address.port}"
         sock: socket.socket | None = None
         try:
-            sock = _connected(self.target.host, self.target.port, self.timeouts.connect)
+            sock = _connected(self.address.host, self.address.port, self.timeouts.connect)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.target.tls:
+            if self.address.tls:
                 context = self._context or ssl.create_default_context()
-                sock = context.wrap_socket(sock, server_hostname=self.target.host)
+                sock = context.wrap_socket(sock, server_hostname=self.address.host)
             self.opened += 1
             return sock
         except TimeoutError:
@@ -317,28 +317,14 @@ def _complete(end: MessageEnd) -> bool:
 
 
 def request_message(
-    target: Target, headers: tuple[tuple[str, str], ...], body: bytes, *, method: str = "POST", below: str = ""
+    address: Address, headers: Headers, body: bytes, *, method: str = "POST", below: str = ""
 ) -> Message:
-    """Return the bytes of a request; the headers are those of :func:`request_headers`.
+    """Return the bytes of a request with ``headers``, less their Content-Type where there is no body.
 
     ``below`` is added to the path of the create endpoint, to ask for a single response.
     """
-    path, question, query = target.path.partition("?")
-    lines = [f"{method} {path}{below}{question}{query} HTTP/1.1", f"Host: {target.authority}"]
+    lines = [f"{method} {address.below(below)} HTTP/1.1", f"Host: {address.authority}"]
     lines += [f"{name}: {value}" for name, value in headers if body or name != "Content-Type"]
     if body or method == "POST":
         lines.append(f"Content-Length: {len(body)}")
     return Message("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n", body)
-
-
-def request_headers(version: str, key: str = "") -> tuple[tuple[str, str], ...]:
-    """Return the headers of every request; an identity coding is asked for, since compression would bend the times."""
-    headers = [
-        ("Content-Type", "application/json"),
-        ("Accept", "text/event-stream, application/json"),
-        ("Accept-Encoding", "identity"),
-        ("User-Agent", f"rejoinder/{version}"),
-    ]
-    if key:
-        headers.append(("Authorization", f"Bearer {key}"))
-    return tuple(headers)

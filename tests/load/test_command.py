@@ -69,7 +69,7 @@ def test_a_profile_brings_its_own_pace_and_objectives(endpoint: str, tmp_path: P
         (["--max-change", "ttft:p99<10%"], "no limit of a change"),
         (["--max-change", "ttft:p99<+10%", "--against", "notaurl://x"], "not an http:// or https:// URL"),
         (["--max-change", "ttft:p99<+10%", "--against", "http://"], "'http://' is not a URL"),
-        (["--metrics", "notaurl"], "not an http or https URL"),
+        (["--metrics", "notaurl"], "not an http:// or https:// URL"),
         (["--sweep", "1,2", "--repeats", "3"], "search is not repeated"),
     ],
 )

@@ -8,8 +8,9 @@ import json
 import pytest
 
 from rejoinder.errors import NotAnEndpointError, TargetError, UnauthorizedError, UnreachableError, UsageError
+from rejoinder.wire.address import Address, candidate_addresses, parse_address
 from rejoinder.wire.client import Client, ClientOptions
-from rejoinder.wire.target import Target, candidate_urls, find_target
+from rejoinder.wire.target import Target, find_target
 
 KEY = "sk-secret-0123456789"
 GOOD = {"object": "response", "output": []}
@@ -67,7 +68,7 @@ def sent(request):
     ],
 )
 def test_candidates(url, expected):
-    assert candidate_urls(url) == expected
+    assert [address.url for address in candidate_addresses(url)] == expected
 
 
 @pytest.mark.parametrize(
@@ -84,14 +85,31 @@ def test_candidates(url, expected):
         ("http://h:0", "no usable host"),
         ("http://a b/", "no usable host"),
         ("http://user:pw@h", "user name or password"),
+        ("http://h/é", "Percent-encode"),
+        ("http://h/?q=é", "Percent-encode"),
     ],
 )
 def test_bad_urls(url, words):
     with pytest.raises(UsageError) as caught:
-        candidate_urls(url)
+        candidate_addresses(url)
     assert words in str(caught.value)
     assert "pw" not in str(caught.value)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "same"),
+    [
+        ("http://h", Address(False, "h", 80), "http://h"),
+        ("https://H:443/a/?b=c#d", Address(True, "h", 443, "/a/", "b=c"), "https://h/a/?b=c"),
+        ("http://[::1]:9/a", Address(False, "::1", 9, "/a"), "http://[::1]:9/a"),
+        ("http://bücher.example/", Address(False, "xn--bcher-kva.example", 80, "/"), "http://xn--bcher-kva.example/"),
+    ],
+)
+def test_a_url_is_read_into_its_parts_and_back(url, address, same):
+    assert parse_address(url) == address
+    assert address.url == same
+    assert parse_address(same) == address
 
 
 def test_a_host_that_no_name_can_be():

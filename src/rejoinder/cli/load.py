@@ -223,7 +223,7 @@ def command(
     from rejoinder.load.run import check_settings
     from rejoinder.load.settings import UNTIMED, LoadSettings
     from rejoinder.load.workload.profiles import find_profile, load_profile
-    from rejoinder.wire.target import candidate_urls
+    from rejoinder.wire.address import candidate_addresses
 
     paces = {
         "--concurrency": concurrency,
@@ -280,7 +280,7 @@ def command(
     # Whatever is wrong with the options is told before anything is sent.
     check_settings(replace(settings, processes=1) if sweep or find_rate else settings)
     for address in filter(None, (url, against)):
-        candidate_urls(address)
+        candidate_addresses(address)
     key = read_key(api_key_env)
     with recording(out) as record, Steps(quiet=quiet) as steps:
         steps.step(f"Looking for an endpoint at {url}")

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import ipaddress
 import json
-import platform
 import socket
 import ssl
 import time
@@ -21,16 +20,14 @@ from typing import Any, Final
 
 import httpx
 
-from rejoinder import __version__
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Chunk, Exchange, Headers, Outcome, Request, parse_json
+from rejoinder.wire.headers import check_key, merge_headers, request_headers
 from rejoinder.wire.redact import Redactor
 
 # How the details of time-outs begin that struck before a request was sent.
 NO_CONNECTION: Final = "There was no connection"
 NO_HANDSHAKE: Final = "There was no TLS handshake"
-
-USER_AGENT: Final = f"rejoinder/{__version__} python/{platform.python_version()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +89,8 @@ class Client:
             raise UsageError(f"{url!r} is not a valid address: {error}.") from error
         self._host = self._base.netloc.decode("ascii")
         self.options = options or ClientOptions()
-        for name, text in (("API key", key), ("second key", second_key)):
-            if text and not (text.isascii() and text.isprintable() and text == text.strip()):
-                raise UsageError(
-                    f"The {name} holds a line break, a blank at an end or a character outside ASCII.",
-                    "Check the variable or file that it comes from.",
-                )
+        check_key(key)
+        check_key(second_key, "second key")
         self._key = key or None
         self._redact = Redactor(key, second_key)
         self._on_exchange = on_exchange
@@ -226,20 +219,9 @@ class Client:
     ) -> httpx.Request:
         value = parse_json(body) if isinstance(body, bytes) else body
         streams = isinstance(value, Mapping) and value.get("stream") is True
-        own = [
-            ("Accept", "text/event-stream" if streams else "application/json"),
-            ("Accept-Encoding", "identity"),
-            ("User-Agent", USER_AGENT),
-        ]
-        if body is not None:
-            own.append(("Content-Type", "application/json"))
-        if self._key:
-            own.append(("Authorization", f"Bearer {self._key}"))
-        merged: list[tuple[str, str]] = own
-        for layer in (self.options.headers, tuple(headers)):
-            names = {name.lower() for name, _ in layer}
-            merged = [pair for pair in merged if pair[0].lower() not in names]
-            merged += [(name, text) for name, text in layer if text is not None]
+        accept = "text/event-stream" if streams else "application/json"
+        merged = request_headers(accept=accept, key=self._key, body=body is not None)
+        merged = merge_headers(merge_headers(merged, self.options.headers), headers)
         for name, text in merged:
             if not name or any(char in "\r\n\0" for char in name + text):
                 raise ValueError(f"the header {name!r} cannot be sent")

@@ -10,16 +10,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from rejoinder.contract import DEFAULT_DIALECT
-from rejoinder.errors import NotAnEndpointError, TargetError, UnauthorizedError, UnreachableError, UsageError
+from rejoinder.errors import NotAnEndpointError, TargetError, UnauthorizedError, UnreachableError
 from rejoinder.model.exchange import Exchange, Outcome
+from rejoinder.wire.address import candidate_addresses, parse_address
 from rejoinder.wire.client import NO_CONNECTION, NO_HANDSHAKE, Client, ClientOptions
 
 CASE: Final = "preflight"
 
-_VERSIONED: Final = re.compile(r"/v\d+(alpha\d*|beta\d*)?$")
 _SECURE_PORT: Final = re.compile(rb"to (an? )?(HTTPS|TLS|SSL)(-enabled)? (server|port)", re.IGNORECASE)
 _NO_MODEL: Final = re.compile(r"\bmodel\b|model_not_found", re.IGNORECASE)
 
@@ -49,47 +49,12 @@ class Target:
         ``target.path(response_id, "input_items")`` is the path of a response's input items; parts are escaped, since
         they come from the endpoint.
         """
-        split = urlsplit(self.url)
         below = "".join("/" + quote(part.encode("utf-8", "replace"), safe="") for part in parts)
-        return split.path + below + (f"?{split.query}" if split.query else "")
+        return parse_address(self.url).below(below)
 
     def body(self, **fields: Any) -> dict[str, Any]:
         """Return a request body with the target's model, if it has one, and the given fields."""
         return {**({} if self.model is None else {"model": self.model}), **fields}
-
-
-def candidate_urls(url: str) -> list[str]:
-    """Return the addresses at which the create endpoint may stand, the likeliest first.
-
-    ``url`` is the base with or without a version (``/v1``), or the create endpoint itself; slashes at the end and a
-    query are fine. Raises :class:`UsageError` for anything else.
-    """
-    url = url.strip()
-    example = "Write it like http://localhost:8000 or https://example.com/v1."
-    try:
-        split = urlsplit(url)
-        port = split.port
-    except ValueError as error:
-        raise UsageError(f"{url!r} is not a URL: {error}.", example) from error
-    if split.scheme not in ("http", "https"):
-        hint = f"Did you mean http://{url}?" if url and "://" not in url else example
-        raise UsageError(f"{url!r} is not an http:// or https:// URL.", hint)
-    if not split.hostname or port == 0 or any(char.isspace() or not char.isprintable() for char in url):
-        raise UsageError(f"{url!r} is not a URL: it has no usable host, port or path.", example)
-    if split.username is not None or split.password is not None:
-        raise UsageError(
-            "The URL holds a user name or password.", "Put the key into REJOINDER_API_KEY and leave it out of the URL."
-        )
-    origin = f"{split.scheme}://{split.netloc}"
-    query = f"?{split.query}" if split.query else ""
-    path = split.path.rstrip("/")
-    if path.endswith("/responses"):
-        paths = [path]
-    elif _VERSIONED.search(path):
-        paths = [f"{path}/responses"]
-    else:
-        paths = [f"{path}/v1/responses", f"{path}/responses"]
-    return [f"{origin}{path}{query}" for path in paths]
 
 
 async def find_target(
@@ -105,7 +70,8 @@ async def find_target(
     """Find the endpoint behind ``url``; return it and the exchanges that it took (case ``preflight``).
 
     Sends ``GET .../models`` (role ``models``; when no model is given, and never fatal) and one smallest good request
-    (role ``plain``) with ``deadline`` seconds to answer, to each of :func:`candidate_urls` until one is not 404 or 405.
+    (role ``plain``) with ``deadline`` seconds to answer, to each of the addresses that
+    :func:`~rejoinder.wire.address.candidate_addresses` gives until one is not 404 or 405.
     A client is made from ``key`` and ``options`` and closed again, unless ``client`` is given, which then must have
     been made for the same host and key.
 
@@ -115,7 +81,7 @@ async def find_target(
     ``exchanges`` hold what was gathered. An error that is told in JSON (400, 5xx) is none of these: it is left to the
     rules, and noted in ``Target.warnings``.
     """
-    candidates = candidate_urls(url)
+    candidates = [address.url for address in candidate_addresses(url)]
     owned = Client(candidates[0], key=key, options=options) if client is None else None
     search = _TargetFinder(client or owned or _unreachable(), key, model, dialect, deadline)
     try:
@@ -176,8 +142,8 @@ class _TargetFinder:
 
     async def _models(self, url: str) -> tuple[str, ...]:
         """Return the ids that the endpoint lists; empty when it has no usable list."""
-        split = urlsplit(url)
-        path = split.path.removesuffix("/responses") + "/models" + (f"?{split.query}" if split.query else "")
+        address = parse_address(url)
+        path = address._replace(path=address.path.removesuffix("/responses")).below("/models")
         exchange = await self._send("GET", path, None, "models", min(10.0, self.deadline))
         unconnected = exchange.detail.startswith((NO_CONNECTION, NO_HANDSHAKE))
         if unconnected or exchange.outcome in (Outcome.REFUSED, Outcome.TLS, Outcome.CANCELLED):

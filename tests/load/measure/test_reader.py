@@ -17,11 +17,11 @@ from rejoinder.load.measure.reader import (
     Message,
     Timeouts,
     receive_buffer,
-    request_headers,
     request_message,
 )
-from rejoinder.load.settings import Target
 from rejoinder.model.exchange import Outcome
+from rejoinder.wire.address import Address
+from rejoinder.wire.headers import request_headers
 
 Play = Callable[..., int]
 Connect = Callable[..., Connection]
@@ -38,7 +38,7 @@ def connect() -> Iterator[Connect]:
     made: list[Connection] = []
 
     def make(port: int, *, tls: bool = False, **limits: float) -> Connection:
-        made.append(Connection(Target(tls, "127.0.0.1", port, "/v1/responses"), Timeouts(**limits)))
+        made.append(Connection(Address(tls, "127.0.0.1", port, "/v1/responses"), Timeouts(**limits)))
         return made[-1]
 
     yield make
@@ -47,7 +47,7 @@ def connect() -> Iterator[Connect]:
 
 
 def send(connection: Connection) -> Message:
-    return request_message(connection.target, request_headers("0", "secret"), b"{}")
+    return request_message(connection.address, request_headers(accept="*/*", key="secret"), b"{}")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
@@ -214,15 +214,15 @@ def test_connections_that_share_a_buffer_keep_what_each_received(play: Play) -> 
     answers = [OK, STREAM]
     found = []
     for answer in answers:
-        connection = Connection(Target(False, "127.0.0.1", play(["request", answer]), "/"), Timeouts(), buffer=buffer)
+        connection = Connection(Address(False, "127.0.0.1", play(["request", answer]), "/"), Timeouts(), buffer=buffer)
         found.append(connection.perform(send(connection)))
         connection.close()
     assert [b"".join(data for _, data in reception.receives) for reception in found] == answers
 
 
 def test_the_request_is_what_http_wants() -> None:
-    target = Target(False, "::1", 8000, "/v1/responses?a=b")
-    head, body = request_message(target, request_headers("1.0", "key"), b"{}")
+    address = Address(False, "::1", 8000, "/v1/responses", "a=b")
+    head, body = request_message(address, request_headers(accept="*/*", key="key"), b"{}")
     assert head.endswith(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     assert lines[:2] == [b"POST /v1/responses?a=b HTTP/1.1", b"Host: [::1]:8000"]
