@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from rejoinder.contract import DEFAULT_DIALECT, load_dialect
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Chunk, Exchange, Headers, Outcome, Request
-from rejoinder.sandbox.endpoint.generate import MODELS, ContextTurn, base_response, generate, input_tokens
+from rejoinder.sandbox.endpoint.generate import MODELS, ResolvedRequest, base_response, generate, input_tokens
 from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece, Reply, encode
 from rejoinder.sandbox.endpoint.request_parsing import conversation_id, header, read_create, read_json
 from rejoinder.sandbox.endpoint.store import Store, Stored
@@ -174,8 +174,8 @@ class Sandbox:
                 body = fault.request(body, occasion)
         now = self._clock()
         with self._lock:
-            turn = self._turn(body, occasion, now, faults, fails=any(fault.fails for fault in faults))
-        events = generate(turn, self.dialect)
+            resolved = self._resolve(body, occasion, now, faults, fails=any(fault.fails for fault in faults))
+        events = generate(resolved, self.dialect)
         response: Json = events[-1]["response"]
         background = body.get("background") is True
         seconds = self.token_delay * (response["usage"] or {}).get("output_tokens", 0)
@@ -183,22 +183,22 @@ class Sandbox:
         if body.get("store") is not False:
             stored = Stored(
                 response=response,
-                running={**base_response(turn, self.dialect)},
-                context=[*turn.items, *response["output"]],
-                input_items=_with_ids(turn.fresh, turn.id),
+                running={**base_response(resolved, self.dialect)},
+                context=[*resolved.items, *response["output"]],
+                input_items=_with_ids(resolved.fresh, resolved.id),
                 background=background,
                 ready_at=now + max(seconds, _BACKGROUND_SECONDS) if background else now,
                 owner=occasion.key,
             )
             with self._lock:
                 if any(fault.replaces for fault in faults):
-                    self._store.remove(turn.id)
+                    self._store.remove(resolved.id)
                 if not self._store.put(stored):
                     raise ApiError(
-                        400, f"There is a response {turn.id[:200]!r} already.", param="request_id", code="duplicate_id"
+                        400, f"There is a response {resolved.id[:200]!r} already.", param="request_id", code="duplicate_id"
                     )
-                if turn.conversation is not None:
-                    self._store.extend(f"{occasion.key} {turn.conversation}", stored.context)
+                if resolved.conversation is not None:
+                    self._store.extend(f"{occasion.key} {resolved.conversation}", stored.context)
                 for fault in faults:
                     if fault.kept is not None:
                         fault.kept(stored, self._store, occasion)
@@ -208,11 +208,11 @@ class Sandbox:
             error = response["error"]
             raise ApiError(500, error["message"], code=error["code"])
         if background:
-            response, seconds = {**base_response(turn, self.dialect), "status": "queued"}, 0.0
+            response, seconds = {**base_response(resolved, self.dialect), "status": "queued"}, 0.0
         reply = self._plain(response, occasion, faults, delay=seconds)
         return reply, _OUTCOME_OF_STATUS.get(response["status"], "ok")
 
-    def _turn(self, body: Json, occasion: Occasion, now: float, faults: Sequence[Fault], *, fails: bool) -> ContextTurn:
+    def _resolve(self, body: Json, occasion: Occasion, now: float, faults: Sequence[Fault], *, fails: bool) -> ResolvedRequest:
         """Find what the request refers to and give it an id."""
         given = body["input"]
         fresh: list[Json] = [{"type": "message", "role": "user", "content": given}] if isinstance(given, str) else given
@@ -244,7 +244,7 @@ class Sandbox:
         given_id = body.get("request_id") if self.dialect.response["request_id"] else None
         response_id = given_id or f"resp_{hexes}"
         model = body.get("model") or MODELS[0]
-        return ContextTurn(
+        return ResolvedRequest(
             body=body,
             items=[*history, *fresh],
             fresh=fresh,
@@ -400,10 +400,10 @@ class Sandbox:
                 400, "starting_after must be a sequence number.", param="starting_after", code="invalid_value"
             )
         since = -1 if after is None else int(after)
-        told = [(number, piece) for number, piece in stored.stream if not isinstance(number, int) or number > since]
+        replayed = [(number, piece) for number, piece in stored.stream if not isinstance(number, int) or number > since]
         if stored.cancelled:
-            told = told[: -_ends(stored)]  # no event tells of a cancel
-        pieces = [piece for _, piece in told]
+            replayed = replayed[: -_ends(stored)]  # no event tells of a cancel
+        pieces = [piece for _, piece in replayed]
         if not stored.is_running(now):
             return self._send(200, _EVENT_STREAM, [piece._replace(delay=0.0) for piece in pieces], occasion, faults)
         reply = self._send(200, _EVENT_STREAM, pieces, occasion, faults)
@@ -460,8 +460,8 @@ class Sandbox:
     def _input_tokens(self, request: Request, occasion: Occasion) -> Reply:
         body = read_create(replace(request, body=encode({"input": [], **_object(read_json(request))})), MODELS)
         with self._lock:
-            turn = self._turn({**body, "request_id": None}, occasion, self._clock(), (), fails=False)
-        count = input_tokens(turn.items, body.get("instructions"))
+            resolved = self._resolve({**body, "request_id": None}, occasion, self._clock(), (), fails=False)
+        count = input_tokens(resolved.items, body.get("instructions"))
         return _ok({"object": "response.input_tokens", "input_tokens": count})
 
     def _models(self, name: str) -> Reply:
@@ -554,9 +554,9 @@ def record(
         now += delay
         if now > deadline:
             break
-        kept = data if size + len(data) <= read_limit else data[: int(read_limit) - size]
-        if kept:
-            chunks.append(Chunk(now, kept))
+        part = data if size + len(data) <= read_limit else data[: int(read_limit) - size]
+        if part:
+            chunks.append(Chunk(now, part))
         size += len(data)
         if size > read_limit:
             outcome = Outcome.TOO_LARGE

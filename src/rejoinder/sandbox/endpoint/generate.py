@@ -92,7 +92,7 @@ _ECHOED_ON_DEMAND: Final[Mapping[str, Any]] = {"presence_penalty": 0.0, "frequen
 
 
 @dataclass(frozen=True, slots=True)
-class ContextTurn:
+class ResolvedRequest:
     """A request, understood: what the generator needs besides the dialect.
 
     ``items`` is the whole context: the history and then the ``fresh`` items of this request. ``history_tokens`` counts
@@ -112,18 +112,18 @@ class ContextTurn:
     conversation: str | None = None
 
 
-def generate(turn: ContextTurn, dialect: Dialect) -> list[Json]:
+def generate(resolved: ResolvedRequest, dialect: Dialect) -> list[Json]:
     """Return the events of the reply in order, without sequence numbers; the last holds the terminal response."""
-    return _Generation(turn, dialect).run()
+    return _Generation(resolved, dialect).run()
 
 
-def base_response(turn: ContextTurn, dialect: Dialect) -> Json:
+def base_response(resolved: ResolvedRequest, dialect: Dialect) -> Json:
     """Return the response object as it is before any output: every field there, status ``in_progress``."""
-    body, required = turn.body, set(dialect.response["required"])
-    response: Json = {"id": turn.id, "object": "response", "created_at": turn.created_at, "status": "in_progress"}
+    body, required = resolved.body, set(dialect.response["required"])
+    response: Json = {"id": resolved.id, "object": "response", "created_at": resolved.created_at, "status": "in_progress"}
     if dialect.response["completed_at"]:
         response["completed_at"] = None
-    response |= {"error": None, "incomplete_details": None, "model": turn.model, "output": [], "usage": None}
+    response |= {"error": None, "incomplete_details": None, "model": resolved.model, "output": [], "usage": None}
     for name, default in ECHOED.items():
         value = body.get(name)
         response[name] = deepcopy(default if value is None else value)
@@ -134,14 +134,14 @@ def base_response(turn: ContextTurn, dialect: Dialect) -> Json:
     if response["service_tier"] == "auto":
         response["service_tier"] = "default"
     if body.get("enable_response_messages") and "enable_response_messages" in dialect.parameters:
-        response |= {"input_messages": [deepcopy(item) for item in turn.items], "output_messages": []}
+        response |= {"input_messages": [deepcopy(item) for item in resolved.items], "output_messages": []}
     text = {key: value for key, value in (body.get("text") or {}).items() if value is not None}
     response["text"] = {"format": {"type": "text"}, **deepcopy(text)}
     reasoning = body.get("reasoning") or {}
     response["reasoning"] = {"effort": None, "summary": None, **deepcopy(reasoning)}
     response["tools"] = [_whole_tool(tool) for tool in response["tools"]]
-    if turn.conversation is not None:
-        response["conversation"] = {"id": turn.conversation}
+    if resolved.conversation is not None:
+        response["conversation"] = {"id": resolved.conversation}
     return response
 
 
@@ -208,12 +208,12 @@ class _Failed(Exception):  # noqa: N818 - a signal, not an error
 
 
 class _Generation:
-    def __init__(self, turn: ContextTurn, dialect: Dialect) -> None:
-        self.turn = turn
-        self.body = turn.body
+    def __init__(self, resolved: ResolvedRequest, dialect: Dialect) -> None:
+        self.resolved = resolved
+        self.body = resolved.body
         self.dialect = dialect
         self.events: list[Json] = []
-        self.fold = Accumulator(base_response(turn, dialect), dialect)
+        self.fold = Accumulator(base_response(resolved, dialect), dialect)
         self.budget: int | None = self.body.get("max_output_tokens")
         self.output_tokens = 0
         self.reasoning_tokens = 0
@@ -221,8 +221,8 @@ class _Generation:
         self.logprobs = "message.output_text.logprobs" in include
         self.encrypted = "reasoning.encrypted_content" in include
         # The part of an id that all items of this response share.
-        self.stem = turn.id.removeprefix("resp_")[:40] or "0"
-        self.said = last_user_text(turn.items)
+        self.stem = resolved.id.removeprefix("resp_")[:40] or "0"
+        self.said = last_user_text(resolved.items)
 
     def run(self) -> list[Json]:
         queued = bool(self.body.get("background"))
@@ -254,19 +254,19 @@ class _Generation:
         if calls:
             for tool in calls:
                 self._call(tool)
-            if self.turn.fails:
+            if self.resolved.fails:
                 raise _Failed
             return
-        if self.turn.model.endswith("-refusal") or _HARMFUL.search(self.said):
+        if self.resolved.model.endswith("-refusal") or _HARMFUL.search(self.said):
             self._message([_Part(_REFUSAL)], "refusal")
         else:
             self._message(self._parts(), "output_text")
-        if self.turn.fails:
+        if self.resolved.fails:
             raise _Failed
 
     def _reasons(self) -> bool:
         effort = (self.body.get("reasoning") or {}).get("effort")
-        return effort not in (None, "none") or self.turn.model.endswith("-reasoning")
+        return effort not in (None, "none") or self.resolved.model.endswith("-reasoning")
 
     def _calls(self, choice: Any, tools: list[Json]) -> list[Json]:
         """Return the tools to call now, in order."""
@@ -278,7 +278,7 @@ class _Generation:
         if choice == "required":
             calls = named or tools[:1]
         else:
-            answered = _answered(self.turn.items)
+            answered = _answered(self.resolved.items)
             calls = [tool for tool in named if tool["name"] not in answered]
         return calls[:1] if self.body.get("parallel_tool_calls") is False else calls
 
@@ -287,16 +287,16 @@ class _Generation:
         if shape.get("type") == "json_schema":
             return [_Part(_json(instance(shape.get("schema"), self.said)))]
         instructions = self.body.get("instructions")
-        heard = segments(self.turn.items, instructions if isinstance(instructions, str) else None)
+        heard = segments(self.resolved.items, instructions if isinstance(instructions, str) else None)
         heard += _prompt_segments(self.body.get("prompt"))
         pushed = _pushed(self.body.get("logit_bias"))
         if pushed:
             return [_Part(" ".join([f"token{pushed}"] * _PUSHED_TOKENS))]
-        direct = direct_answer(self.said, self.turn.items, self._beside())
+        direct = direct_answer(self.said, self.resolved.items, self._beside())
         parts = _join(heard if direct is None else [Segment(direct)])
         if shape.get("type") == "json_object":
             return [_Part(_json({"answer": "\n".join(part.text for part in parts)}))]
-        wanted = max(self.turn.min_tokens, _STORY_TOKENS if _STORY.search(self.said) else 0)
+        wanted = max(self.resolved.min_tokens, _STORY_TOKENS if _STORY.search(self.said) else 0)
         missing = wanted - sum(len(tokens(part.text)) for part in parts)
         if missing > 0:
             again = " " + (parts[-1].text.strip() or "Hello.")
@@ -327,7 +327,7 @@ class _Generation:
         response = self.fold.response
         response |= {"status": status, **fields}
         if status == "completed" and "completed_at" in response:
-            response["completed_at"] = self.turn.created_at
+            response["completed_at"] = self.resolved.created_at
         if status != "failed":
             response["usage"] = self._usage()
         if "output_messages" in response:
@@ -335,12 +335,12 @@ class _Generation:
         self.events.append({"type": f"response.{status}", "response": response})
 
     def _usage(self) -> Json:
-        heard = input_tokens(self.turn.items, self.body.get("instructions"))
+        heard = input_tokens(self.resolved.items, self.body.get("instructions"))
         return {
             "input_tokens": heard,
             "input_tokens_details": {
-                "cached_tokens": self.turn.history_tokens,
-                "cache_write_tokens": heard - self.turn.history_tokens,
+                "cached_tokens": self.resolved.history_tokens,
+                "cache_write_tokens": heard - self.resolved.history_tokens,
             },
             "output_tokens": self.output_tokens,
             "output_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
@@ -434,7 +434,7 @@ class _Generation:
             self._emit("response.output_text.annotation.added", **where, annotation_index=number, annotation=annotation)
 
     def _reasoning(self) -> None:
-        words = len(tokens(self.said))
+        count = len(tokens(self.said))
         index, item_id = self._open("reasoning", summary=[], content=[])
         before = self.output_tokens
         where: Json = {"item_id": item_id, "output_index": index, "content_index": 0}
@@ -443,26 +443,26 @@ class _Generation:
         part = "response.reasoning_part" if "response.reasoning_part.added" in events else "response.content_part"
         text = "response.reasoning" if "response.reasoning.delta" in events else "response.reasoning_text"
         self._emit(f"{part}.added", **where, part={"type": "reasoning_text", "text": ""})
-        cut = self._stream(text, f"The user said {words} words. I say them again.", **where)
+        cut = self._stream(text, f"The user said {count} words. I say them again.", **where)
         said = deepcopy(self.fold.item(index)["content"][0])
         self._emit(f"{text}.done", **where, text=said["text"])
         self._emit(f"{part}.done", **where, part=said)
         if not cut:
-            cut = self._summary(index, item_id, words)
+            cut = self._summary(index, item_id, count)
         self.reasoning_tokens = self.output_tokens - before
         fields: Json = {}
         if self.encrypted:
-            fields["encrypted_content"] = base64.b64encode(f"{self.turn.id}:{words}".encode()).decode()
+            fields["encrypted_content"] = base64.b64encode(f"{self.resolved.id}:{count}".encode()).decode()
         self._close(index, "incomplete" if cut else "completed", **fields)
         if cut:
             raise _Cut
 
-    def _summary(self, index: int, item_id: str, words: int) -> bool:
+    def _summary(self, index: int, item_id: str, count: int) -> bool:
         reasoning = self.body.get("reasoning") or {}
         kind = reasoning.get("summary") or reasoning.get("generate_summary")
         if kind is None:
             return False
-        texts = ["Listening to the user.", f"Repeating {words} words."]
+        texts = ["Listening to the user.", f"Repeating {count} words."]
         for number, text in enumerate(texts if kind == "detailed" else texts[1:]):
             where = {"item_id": item_id, "output_index": index, "summary_index": number}
             self._emit("response.reasoning_summary_part.added", **where, part={"type": "summary_text", "text": ""})
@@ -511,7 +511,7 @@ class _Generation:
     def _hosted_calls(self) -> None:
         """Repeat the hosted tool calls of this request's input, one of each kind."""
         done: set[str] = set()
-        for heard in self.turn.fresh:
+        for heard in self.resolved.fresh:
             kind = heard.get("type")
             if isinstance(kind, str) and kind in _HOSTED and kind not in done and _is_whole(heard):
                 done.add(kind)
@@ -625,11 +625,11 @@ def _shifted(annotation: Json, offset: int, length: int) -> Json:
 
 
 def _shortened(part: _Part) -> _Part:
-    words = tokens(part.text)
-    if len(words) <= _LONGEST_PART:
+    pieces = tokens(part.text)
+    if len(pieces) <= _LONGEST_PART:
         return part
     half = _LONGEST_PART // 2
-    return _Part("".join([*words[:half], " …", *words[-half:]]))
+    return _Part("".join([*pieces[:half], " …", *pieces[-half:]]))
 
 
 def _json(value: Any) -> str:

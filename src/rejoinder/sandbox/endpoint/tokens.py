@@ -111,9 +111,9 @@ def direct_answer(question: str, items: Sequence[Mapping[str, Any]], others: Ite
     """
     if _OK_ONLY.search(question):
         return "OK."
-    asked = _RESULT_OF.search(question)
-    if asked is not None:
-        return _result_of(asked[1], asked[2], items)
+    call = _RESULT_OF.search(question)
+    if call is not None:
+        return _result_of(call[1], call[2], items)
     if not _CODE_WORDS_ONLY.search(question):
         return None
     texts = [*others, *(text for item in items for text in _all_texts(item))]
@@ -167,10 +167,10 @@ def _part_segments(part: Mapping[str, Any]) -> Iterator[Segment]:
         yield Segment(f"[file {part['filename']}]" if part.get("filename") else "[file]")
         yield Segment(_file_text(part.get("file_data")))
     annotations = part.get("annotations")
-    kept = tuple(a for a in annotations if isinstance(a, dict)) if isinstance(annotations, list) else ()
+    citations = tuple(a for a in annotations if isinstance(a, dict)) if isinstance(annotations, list) else ()
     for name in _PART_TEXTS:
         if isinstance(part.get(name), str):
-            yield Segment(part[name], kept)
+            yield Segment(part[name], citations)
 
 
 def _file_text(data: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.generate import MODELS, ContextTurn, generate
+from rejoinder.sandbox.endpoint.generate import MODELS, ResolvedRequest, generate
 from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece, Reply
 from rejoinder.sandbox.endpoint.request_parsing import header
 from rejoinder.sandbox.endpoint.tokens import Json
@@ -41,7 +41,7 @@ def _says(body: Any, *codes: str) -> bool:
 def _answer(occasion: Occasion, model: str = MODELS[0]) -> Json:
     """Return the response to a greeting, in place of a refusal."""
     items = [{"type": "message", "role": "user", "content": "Hello."}]
-    turn = ContextTurn({"input": "Hello."}, items, items, f"resp_{occasion.number:024x}", 1_760_000_000, model)
+    turn = ResolvedRequest({"input": "Hello."}, items, items, f"resp_{occasion.number:024x}", 1_760_000_000, model)
     response: Json = generate(turn, occasion.dialect)[-1]["response"]
     return response
 
