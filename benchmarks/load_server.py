@@ -116,8 +116,8 @@ def script(request: dict[str, Any], options: dict[str, str]) -> tuple[list[tuple
     ttft, gap = (float(options.get(name, "0")) / 1e3 for name in ("ttft", "gap"))
     stall = float(options.get("stall", "0")) / 1e3
     tokens, end = int(options.get("tokens", "8")), options.get("end", "ok")
-    words = [f"w{index} " for index in range(tokens)]
-    text = "".join(words)
+    deltas = [f"w{index} " for index in range(tokens)]
+    text = "".join(deltas)
     number = 0
 
     def make(kind: str, **fields: Any) -> bytes:
@@ -134,9 +134,9 @@ def script(request: dict[str, Any], options: dict[str, str]) -> tuple[list[tuple
     opening += make("response.content_part.added", part=part, **place)
     pieces = [(0.0, opening, False)]
     whole = end in ("ok", "incomplete")
-    for index, word in enumerate(words if whole else words[: tokens // 2]):
+    for index, delta in enumerate(deltas if whole else deltas[: tokens // 2]):
         at = ttft + index * gap + (stall if index >= tokens // 2 else 0.0)
-        pieces.append((at, make("response.output_text.delta", delta=word, logprobs=[], **place), True))
+        pieces.append((at, make("response.output_text.delta", delta=delta, logprobs=[], **place), True))
     at = pieces[-1][0]
     if end == "failed":
         pieces.append((at, make("response.failed", response=response(request, "failed", "", 0)), False))
@@ -154,7 +154,7 @@ def script(request: dict[str, Any], options: dict[str, str]) -> tuple[list[tuple
     return pieces, end if end in ("cut", "reset", "hang") else ""
 
 
-class Server:
+class ScriptedServer:
     """One epoll loop; sends are due on a heap of absolute times."""
 
     def __init__(self, port: int, answer: str = "") -> None:
@@ -253,21 +253,21 @@ class Server:
             peer.received = rest[length:]
             self.answer(peer, head.split(b" ", 2), rest[:length])
 
-    def answer(self, peer: Peer, words: list[bytes], body: bytes) -> None:
+    def answer(self, peer: Peer, request_line: list[bytes], body: bytes) -> None:
         """Answer one request."""
         begun = perf_counter()
-        if words[1] == b"/truth":
+        if request_line[1] == b"/truth":
             self.plain(peer, 200, self.truth())
             return
-        if words[1] == b"/reset":
+        if request_line[1] == b"/reset":
             self.forget()
             self.plain(peer, 200, {})
             return
-        if words[1].endswith(b"/models"):
+        if request_line[1].endswith(b"/models"):
             self.plain(peer, 200, {"object": "list", "data": [{"id": "tokens=8", "object": "model"}]})
             return
-        if words[0] != b"POST":
-            known = words[1].endswith(b"/health")
+        if request_line[0] != b"POST":
+            known = request_line[1].endswith(b"/health")
             self.plain(peer, 200 if known else 404, {} if known else {"error": {"message": "nothing is here"}})
             return
         request = json.loads(body)
@@ -385,7 +385,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0: any free one")
     parser.add_argument("--answer", default="", help="answer every request so, whatever model it names")
     arguments = parser.parse_args()
-    server = Server(arguments.port, arguments.answer)
+    server = ScriptedServer(arguments.port, arguments.answer)
     print("listening", server.port, flush=True)
     try:
         server.run()

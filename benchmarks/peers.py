@@ -69,7 +69,7 @@ class Measured:
     gap: tuple[float, float] | None = None
 
 
-class Server:
+class ServerProcess:
     """The server with known timing, answering in one way for every model name."""
 
     def __init__(self, options: str) -> None:
@@ -80,7 +80,7 @@ class Server:
         assert self.process.stdout is not None
         self.url = f"http://127.0.0.1:{self.process.stdout.readline().split()[1]}"
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> ServerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -119,9 +119,9 @@ class Tools:
     def execute(self, *program: str | Path, arguments: str) -> Path:
         """Run a tool to its end in a new folder, which is OUT in its arguments; return that. ``log`` has its words."""
         out = Path(tempfile.mkdtemp(dir=self.folder))
-        words = [*self.prefix, *map(str, program), *shlex.split(arguments.replace("OUT", str(out)))]
+        command = [*self.prefix, *map(str, program), *shlex.split(arguments.replace("OUT", str(out)))]
         with (out / "log").open("w") as log, suppress(subprocess.TimeoutExpired):
-            subprocess.run(words, stdout=log, stderr=log, timeout=LIMIT, cwd=out, check=False)
+            subprocess.run(command, stdout=log, stderr=log, timeout=LIMIT, cwd=out, check=False)
         return out
 
     def rejoinder(self, url: str, streams: int, requests: int) -> Measured:
@@ -219,7 +219,7 @@ def accuracy(tools: Tools, streams: list[int], rounds: int) -> None:
     """Print the errors of every tool by concurrency."""
     print("reported minus true, ms (truth: TTFT 50, gap 10; closed loop)")
     print(f"{'streams':>7} {'tool':10} {'requests':>8} {'TTFT p50':>9} {'TTFT p99':>9} {'gap p50':>9} {'gap p99':>9}")
-    with Server(TIMED) as server:
+    with ServerProcess(TIMED) as server:
         for count in streams:
             for name, run in tools.all.items():
                 server.truth()
@@ -233,7 +233,7 @@ def accuracy(tools: Tools, streams: list[int], rounds: int) -> None:
 def stalls(tools: Tools) -> None:
     """Print the p99 of gaps that each tool reports when every stream has one of 310 ms."""
     print("one gap of 310 ms in each stream of 64 tokens: gap p99 as reported, ms")
-    with Server(TIMED + STALL) as server:
+    with ServerProcess(TIMED + STALL) as server:
         for name, run in tools.all.items():
             found = run(server.url, 8, 80)
             print(f"  {name:10} {found.gap[1]:8.2f}" if found.gap else f"  {name:10} {'-':>8}", flush=True)
@@ -243,13 +243,13 @@ def faults(tools: Tools) -> None:
     """Print how many broken streams each tool counts as good."""
     print("broken streams counted as successes / counted in all")
     print(f"{'':48} " + " ".join(f"{name:>10}" for name in tools.all))
-    for end, words in FAULTS.items():
+    for end, title in FAULTS.items():
         cells = []
-        with Server(f"ttft=5&gap=2&tokens=16&end={end}") as server:
+        with ServerProcess(f"ttft=5&gap=2&tokens=16&end={end}") as server:
             for run in tools.all.values():
                 found = run(server.url, 2, 10)
                 cells.append(f"{found.good}/{found.good + found.bad}")
-        print(f"{words:48} " + " ".join(f"{text:>10}" for text in cells), flush=True)
+        print(f"{title:48} " + " ".join(f"{text:>10}" for text in cells), flush=True)
 
 
 def main() -> None:

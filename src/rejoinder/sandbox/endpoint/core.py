@@ -194,9 +194,8 @@ class Sandbox:
                 if any(fault.replaces for fault in faults):
                     self._store.remove(resolved.id)
                 if not self._store.put(stored):
-                    raise ApiError(
-                        400, f"There is a response {resolved.id[:200]!r} already.", param="request_id", code="duplicate_id"
-                    )
+                    taken = f"There is a response {resolved.id[:200]!r} already."
+                    raise ApiError(400, taken, param="request_id", code="duplicate_id")
                 if resolved.conversation is not None:
                     self._store.extend(f"{occasion.key} {resolved.conversation}", stored.context)
                 for fault in faults:
@@ -212,7 +211,9 @@ class Sandbox:
         reply = self._plain(response, occasion, faults, delay=seconds)
         return reply, _OUTCOME_OF_STATUS.get(response["status"], "ok")
 
-    def _resolve(self, body: Json, occasion: Occasion, now: float, faults: Sequence[Fault], *, fails: bool) -> ResolvedRequest:
+    def _resolve(
+        self, body: Json, occasion: Occasion, now: float, faults: Sequence[Fault], *, fails: bool
+    ) -> ResolvedRequest:
         """Find what the request refers to and give it an id."""
         given = body["input"]
         fresh: list[Json] = [{"type": "message", "role": "user", "content": given}] if isinstance(given, str) else given

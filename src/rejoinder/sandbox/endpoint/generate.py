@@ -120,7 +120,8 @@ def generate(resolved: ResolvedRequest, dialect: Dialect) -> list[Json]:
 def base_response(resolved: ResolvedRequest, dialect: Dialect) -> Json:
     """Return the response object as it is before any output: every field there, status ``in_progress``."""
     body, required = resolved.body, set(dialect.response["required"])
-    response: Json = {"id": resolved.id, "object": "response", "created_at": resolved.created_at, "status": "in_progress"}
+    response: Json = {"id": resolved.id, "object": "response", "created_at": resolved.created_at}
+    response["status"] = "in_progress"
     if dialect.response["completed_at"]:
         response["completed_at"] = None
     response |= {"error": None, "incomplete_details": None, "model": resolved.model, "output": [], "usage": None}
