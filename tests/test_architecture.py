@@ -214,6 +214,13 @@ def test_what_an_import_does_not_load(module, heavy):
     assert not loaded
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_benchmarks_import_what_is_there(path):
+    code = f"import runpy; runpy.run_path({str(path)!r}, run_name='imported')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 # One forbidden import for each contract of .importlinter: the module it goes into, and what it imports.
 FORBIDDEN = {
     "layers": ("src/rejoinder/contract/_dialect.py", "rejoinder.wire.sse"),
