@@ -9,16 +9,16 @@ otherwise.
 
 from __future__ import annotations
 
-from rejoinder.reports._badge import render_badge
-from rejoinder.reports._compare import render_comparison
 from rejoinder.reports._csv import render_csv
-from rejoinder.reports._ctrf import render_ctrf
-from rejoinder.reports._diff import Diff, diff_runs
-from rejoinder.reports._diff_writers import render_diff_html, render_diff_markdown, render_diff_text
-from rejoinder.reports._html import render_html
-from rejoinder.reports._junit import render_junit
-from rejoinder.reports._markdown import render_markdown
-from rejoinder.reports._terminal import Summary, summarize
+from rejoinder.reports.diff import Diff, diff_runs
+from rejoinder.reports.writers.badge import render_badge
+from rejoinder.reports.writers.compare import render_comparison
+from rejoinder.reports.writers.ctrf import render_ctrf
+from rejoinder.reports.writers.diff import render_diff_html, render_diff_markdown, render_diff_text
+from rejoinder.reports.writers.html import render_html
+from rejoinder.reports.writers.junit import render_junit
+from rejoinder.reports.writers.markdown import render_markdown
+from rejoinder.reports.writers.terminal import Summary, summarize
 
 __all__ = [
     "Diff",

@@ -188,7 +188,7 @@ def time_span(load: Load) -> tuple[float, float]:
     if not load.seconds:
         return 0.0, 1.0
     begin, end = min(0.0, load.seconds[0].t), load.seconds[-1].t + load.step
-    return begin, end if end > begin else begin + 1.0
+    return begin, end if end > begin else begin + max(1.0, abs(begin) / 1e6)  # far from zero, 1.0 is lost in rounding
 
 
 def timeline_charts(load: Load) -> list[Chart]:

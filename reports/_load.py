@@ -172,9 +172,9 @@ class Scenario(NamedTuple):
 
 
 class Remark(NamedTuple):
-    """Something about the run that a figure alone does not say; ``tone`` is that of its sign."""
+    """Something about the run that a figure alone does not say; ``severity`` is that of its sign."""
 
-    tone: str
+    severity: str
     text: str
 
 
@@ -245,7 +245,7 @@ class Load:
     @property
     def missed(self) -> list[Objective]:
         """The objectives, limits of changes among them, that were not met."""
-        return [objective for objective in self.objectives if objective.tone == "fail"]
+        return [objective for objective in self.objectives if objective.severity == "fail"]
 
     @property
     def intolerable(self) -> int:
@@ -622,7 +622,7 @@ def _remarks(load: Load, total: dict[str, Any], counts: dict[str, int]) -> list[
     if together is not None and together >= _COALESCED:
         text = f"{together:.2g} content events came to a receive: gaps are those between receives, not between tokens."
         remarks.append(Remark("info", f"Coalesced: {text}"))
-    return sorted(remarks, key=lambda remark: ("fail", "warn", "info", "pass").index(remark.tone))
+    return sorted(remarks, key=lambda remark: ("fail", "warn", "info", "pass").index(remark.severity))
 
 
 def _broken_rules(total: dict[str, Any], requests: list[dict[str, Any]]) -> list[tuple[str, int]]:

@@ -14,8 +14,8 @@ from rejoinder.reports._charts import (
     timeline_charts,
 )
 from rejoinder.reports._load import PERCENTILES, SERVER, Load, server_word
-from rejoinder.reports._model import catalogue
 from rejoinder.reports._streams import TICKS
+from rejoinder.reports.rules import catalogue
 
 MEASUREMENT: Final = {
     "VALID": "The generator found nothing in itself that may have bent the figures.",

@@ -15,7 +15,7 @@ _RELATION: Final = re.compile("[<>]=?")
 
 
 class Objective(NamedTuple):
-    """One objective. ``tone`` is that of its sign: ``pass``, ``warn`` (met, but not for certain), ``fail`` or ``info``.
+    """One objective. ``severity`` says how it is shown: ``pass``, ``warn`` (met, uncertain), ``fail`` or ``info``.
 
     ``at`` and ``bound_at`` are the measured value and its bound in percent of a bar with the limit at 50.
     ``of_change`` tells the limit of a change against a baseline from a limit of a figure; ``of_share`` a limit of a
@@ -23,7 +23,7 @@ class Objective(NamedTuple):
     """
 
     text: str
-    tone: str
+    severity: str
     word: str
     limit: str
     value: str
@@ -69,7 +69,7 @@ def _objective(line: dict[str, Any]) -> Objective:
         told = f"needs n {format_count(needs)}"
     met = line.get("met")
     certain = line.get("certified")
-    tone, verdict, note = _verdict(met, statistic, value, certain if isinstance(certain, bool) else None, needs)
+    severity, verdict, note = _verdict(met, statistic, value, certain if isinstance(certain, bool) else None, needs)
     if (kept := as_number(line.get("repeats_met"))) is not None:
         note = "; ".join(filter(None, (note, f"met by {plural(round(kept), 'repeat')}")))
     unjudged = as_number(line.get("unjudged"))
@@ -79,7 +79,7 @@ def _objective(line: dict[str, Any]) -> Objective:
         )
     return Objective(
         text=text,
-        tone=tone,
+        severity=severity,
         word=verdict,
         limit=f"{'at most' if at_most else 'at least'} {word(limit)}",
         value=word(value),
@@ -111,13 +111,13 @@ def read_changes(total: dict[str, Any]) -> list[Objective]:
 def _change(line: dict[str, Any]) -> Objective:
     limit, moved = as_number(line.get("limit")), as_number(line.get("change"))
     before, after, p = (as_number(line.get(name)) for name in ("before", "after", "p"))
-    tone, word, note = _CHANGES.get(str(line.get("verdict")), ("info", "not judged", ""))
+    severity, word, note = _CHANGES.get(str(line.get("verdict")), ("info", "not judged", ""))
     figure = str(line.get("figure") or "")
     sizes = line.get("n")
     n = " and ".join(format_count(as_number(size)) for size in sizes[:2]) if isinstance(sizes, list) else "–"
     return Objective(
         text=one_line(line.get("text") or "?", 120),
-        tone=tone,
+        severity=severity,
         word=word,
         limit="–" if limit is None else _share(limit),
         value="–" if moved is None else _share(moved),
@@ -138,9 +138,9 @@ def read_probes(lines: list[dict[str, Any]]) -> list[Objective]:
     """Return the probes of a run as objectives; reads whatever is there and never raises."""
     found = []
     for line in lines[:_MOST]:
-        tone, word = _PROBES.get(str(line.get("verdict")), ("warn", "cannot tell"))
+        severity, word = _PROBES.get(str(line.get("verdict")), ("warn", "cannot tell"))
         name, text = one_line(line.get("name") or "?", 60), one_line(line.get("text") or "", 400)
-        found.append(Objective(f"dropped requests: {name}", tone, word, "–", "–", "", "–", "–", text, None, None))
+        found.append(Objective(f"dropped requests: {name}", severity, word, "–", "–", "", "–", "–", text, None, None))
     return found
 
 

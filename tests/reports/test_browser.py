@@ -135,7 +135,16 @@ def test_the_keyboard_goes_through_the_page_in_order(page: Path, browser: Any) -
         stops.append(stop)
     names = [stop["name"] for stop in stops]
     assert names[0] == "Skip to the verdict"
-    expected = ["Findings", "Colours: Auto", "MUST", "Copy the address", "Copy the command", "HTTP", "Family", "Text"]
+    expected = [
+        "Findings",
+        "Colours: Auto",
+        "MUST",
+        "Copy the address",
+        "Copy the command",
+        "HTTP",
+        "Family",
+        "Text",
+    ]
     places = [next(n for n, name in enumerate(names) if name.startswith(word)) for word in expected]
     assert places == sorted(places)
     assert places[-1] < names.index("Open all")

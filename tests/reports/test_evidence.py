@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.verdict import Finding, Level, Minimal, Problem
-from rejoinder.reports._curl import curl, json_body
-from rejoinder.reports._evidence import Gatherer
-from rejoinder.reports._excerpt import bytes_around, difference, excerpt, layout, pretty
+from rejoinder.reports.curl import curl, json_body
+from rejoinder.reports.evidence import Gatherer
+from rejoinder.reports.excerpt import bytes_around, difference, excerpt, layout, pretty
 
 JSON = st.recursive(
     st.none()

@@ -155,7 +155,7 @@ def test_objectives_say_by_how_much_and_how_sure(examples: ModuleType) -> None:
         run({"what": "load", "started": 1200, "outcomes": {"ok": 1200}, "slos": examples.objectives(1094, 1200)})
     )
     assert load is not None
-    found = {o.text: (o.tone, o.word, o.value, o.margin, o.n, o.bound) for o in load.objectives}
+    found = {o.text: (o.severity, o.word, o.value, o.margin, o.n, o.bound) for o in load.objectives}
     assert found == {
         "ttft:p50<60ms": ("pass", "met", "56.4 ms", "6 % to spare", "1,200", "≤ 58.2 ms"),
         "ttft:p99<300ms": ("fail", "missed", "820 ms", "173 % over", "1,200", "≤ 880 ms"),

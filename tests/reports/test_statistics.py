@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rejoinder.reports._statistics import fisher, mann_whitney
+from rejoinder.reports.statistics import fisher, mann_whitney
 
 
 def _pairs(values: list[float]) -> list[tuple[float, int]]:

@@ -1,0 +1,290 @@
+"""What a finding rests on: the request that shows it, how to repeat it, and the part of the reply that is at fault."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from rejoinder.formatting import format_bytes, format_seconds, one_line, printable, truncate
+from rejoinder.model.exchange import Exchange, Outcome, parse_json
+from rejoinder.model.verdict import ABSENT, Finding, Problem
+from rejoinder.reports.curl import curl
+from rejoinder.reports.excerpt import Dump, Line, Span, bytes_around, difference, excerpt, needs_quotes, pretty
+from rejoinder.wire.sse import ServerEvent, read_events
+
+EVENTS_BEFORE: Final = 3
+EVENTS_AFTER: Final = 2
+TICKS: Final = 160
+"""Positions on a timeline that can be told apart; arrivals that fall on one position share a tick."""
+SPACED_LIMIT: Final = 20_000
+PARSE_LIMIT: Final = 8 * 1024 * 1024
+"""Bytes of a stream that are parsed for its events."""
+
+_LEADING_TYPE: Final = re.compile(r'\{ ?"type": ?"([\w.:-]+)", ?')
+
+_OUTCOMES: Final = {
+    Outcome.CUT: "the connection ended in the middle of the reply",
+    Outcome.TIMEOUT: "no end within the deadline",
+    Outcome.TOO_LARGE: "reading stopped at the size limit",
+    Outcome.REFUSED: "no connection",
+    Outcome.TLS: "the TLS handshake failed",
+    Outcome.PROTOCOL: "the bytes that came are not HTTP",
+    Outcome.CANCELLED: "we ended it",
+}
+_WORDED: Final = {"present": "any value", "absent": "nothing there", "missing": "nothing there"}
+"""Words by which checks say that something should, or should not, be there."""
+
+
+class EventRow(NamedTuple):
+    """One event of a stream as a table row; ``skipped`` counts the events left out before it."""
+
+    number: int
+    offset: int
+    t: str
+    type: str
+    data: str
+    fault: bool
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The events of a stream around a fault, and when all of them arrived."""
+
+    rows: list[EventRow]
+    total: int
+    after: int
+    ticks: list[float]
+    fault_at: float | None
+    first: str
+    last: str
+    comments: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that a report shows below one finding."""
+
+    expected: list[Span] | None = None
+    actual: list[Span] | None = None
+    pointer: str = ""
+    curl: str = ""
+    body: str = ""
+    whole: bool = True
+    exchange: str = ""
+    answer: str = ""
+    stream: Stream | None = None
+    reply: list[Line] = field(default_factory=list)
+    reply_title: str = ""
+    reply_text: str = ""
+    dump: Dump | None = None
+
+    @property
+    def weight(self) -> int:
+        """Roughly how many bytes it takes on a page."""
+        rows = self.stream.rows if self.stream else []
+        return (
+            600
+            + len(self.curl)
+            + sum(len(line.text) + 8 for line in self.reply)
+            + len(self.reply_text)
+            + sum(len(row.data) + 140 for row in rows)
+            + (len(self.stream.ticks) * 12 if self.stream else 0)
+            + sum(len(span.text) for span in (self.expected or []) + (self.actual or []))
+        )
+
+
+def sides(problem: Problem) -> tuple[list[Span] | None, list[Span] | None]:
+    """Return what was expected and what came, cut into spans that mark the difference; ``None`` where nothing is."""
+    wanted = worded(problem.expected)
+    values = [value for value in (wanted, problem.actual) if value is not ABSENT]
+    quoted = any(isinstance(value, str) and needs_quotes(value) for value in values)
+    expected = None if wanted is ABSENT else pretty(wanted, quoted=quoted)
+    actual = None if problem.actual is ABSENT else pretty(problem.actual, quoted=quoted)
+    if expected is None or actual is None:
+        return (
+            None if expected is None else [Span(expected, False)],
+            None if actual is None else [Span(actual, False)],
+        )
+    return difference(expected, actual)
+
+
+def worded(expected: Any) -> Any:
+    """Return what was expected in words that can stand alone below the word *Expected*."""
+    return _WORDED.get(expected, expected) if isinstance(expected, str) else expected
+
+
+class Gatherer:
+    """Builds the evidence of findings; remembers the parsed events of the exchange it saw last."""
+
+    def __init__(self, target: str, exchanges: dict[str, Exchange]) -> None:
+        self._target = target
+        self._exchanges = exchanges
+        self._events: dict[str, tuple[list[ServerEvent], int]] = {}
+
+    def gather(self, finding: Finding) -> Evidence:
+        """Return the evidence of a finding, as far as its exchange is in the run.
+
+        The request is the smallest that is known to show the finding.
+        """
+        problem = finding.evidence
+        expected, actual = sides(problem)
+        exchange = self._exchanges.get(problem.exchange)
+        request = finding.minimal.request if finding.minimal else exchange.request if exchange else None
+        command, body, whole = ("", "", True) if request is None else curl(self._target, request)
+        if exchange is None:
+            return Evidence(
+                expected,
+                actual,
+                one_line(problem.pointer, 200),
+                curl=command,
+                body=body,
+                whole=whole,
+                exchange=one_line(problem.exchange, 80),
+            )
+        stream, reply, title, text = None, [], "", ""
+        if exchange.content_type == "text/event-stream":
+            events, comments = self._parsed(exchange)
+            stream = _stream(exchange, events, comments, problem)
+            at = _at_fault(events, problem)
+            if at is not None:
+                data = parse_json(events[at].data)
+                if isinstance(data, (dict, list)):
+                    reply = excerpt(data, problem.pointer, around=4, limit=14)
+                    title = f"Data of event {at}"
+        elif exchange.body:
+            data = exchange.json()
+            if isinstance(data, (dict, list)):
+                reply, title = excerpt(data, problem.pointer), "Reply"
+            else:
+                text, title = printable(truncate(exchange.body[:8192].decode("utf-8", "replace"), 1200)), "Reply"
+        return Evidence(
+            expected=expected,
+            actual=actual,
+            pointer=one_line(problem.pointer, 200),
+            curl=command,
+            body=body,
+            whole=whole,
+            exchange=one_line(exchange.id, 80),
+            answer=answer(exchange),
+            stream=stream,
+            reply=reply,
+            reply_title=title,
+            reply_text=text,
+            dump=None if problem.offset is None else bytes_around(exchange.body, problem.offset),
+        )
+
+    def _parsed(self, exchange: Exchange) -> tuple[list[ServerEvent], int]:
+        if exchange.id not in self._events:
+            total, chunks = 0, []
+            for chunk in exchange.chunks:
+                total += len(chunk.data)
+                if total > PARSE_LIMIT:
+                    break
+                chunks.append(chunk)
+            events, reader = read_events(chunks)
+            # Findings come sorted by rule, and a run's streams are many: one remembered stream is what pays.
+            self._events = {exchange.id: (events, reader.comments)}
+        return self._events[exchange.id]
+
+
+def answer(exchange: Exchange) -> str:
+    """Return in one line what came back: status, media type, size, time, and how it ended when it ended badly."""
+    if exchange.status is None:
+        text = f"no HTTP answer: {_OUTCOMES.get(exchange.outcome, exchange.outcome.value)}"
+        return f"{text} ({one_line(exchange.detail, 160)})" if exchange.detail else text
+    parts = [
+        str(exchange.status),
+        one_line(exchange.header("content-type"), 60) or "no content type",
+        format_bytes(len(exchange.body)),
+        f"{format_seconds(exchange.ended_at)}",
+    ]
+    if exchange.outcome in _OUTCOMES:
+        parts.append(_OUTCOMES[exchange.outcome])
+    return " · ".join(parts)
+
+
+def _at_fault(events: list[ServerEvent], problem: Problem) -> int | None:
+    """Return the number of the event that a problem points at."""
+    if problem.event is not None:
+        return problem.event if 0 <= problem.event < len(events) else None
+    if problem.offset is not None:
+        return next((n for n, event in enumerate(events) if event.start <= problem.offset < event.end), None)
+    return None
+
+
+def _stream(exchange: Exchange, events: list[ServerEvent], comments: int, problem: Problem) -> Stream:
+    at = _at_fault(events, problem)
+    total = len(events)
+    chosen: set[int] = set()
+    if at is None:  # the fault is about the whole stream: its beginning and its end tell most
+        chosen = {n for n in (0, 1, *range(total - 4, total)) if 0 <= n < total}
+    else:
+        chosen = {0, total - 1, *range(max(0, at - EVENTS_BEFORE), min(total, at + EVENTS_AFTER + 1))}
+    rows, previous = [], -1
+    for number in sorted(chosen):
+        event = events[number]
+        rows.append(
+            EventRow(
+                number=number,
+                offset=event.start,
+                t=format_seconds(event.t),
+                type=one_line(_type_of(event), 80),
+                data=_data(event, 160),
+                fault=number == at,
+                skipped=number - previous - 1,
+            )
+        )
+        previous = number
+    end = max([exchange.ended_at, *(event.t for event in events)], default=0.0)
+    shares = [event.t / end for event in events if 0 <= event.t <= end] if 0 < end < math.inf else []
+    ticks = sorted({round(share * TICKS) * 100 / TICKS for share in shares})
+    note = ""
+    if problem.event is not None and at is None:
+        note = f"The fault is at event {problem.event}, and the stream has {total}."
+    return Stream(
+        rows=rows,
+        total=total,
+        after=total - 1 - previous,
+        ticks=ticks,
+        fault_at=None if at is None else 100 * min(1.0, events[at].t / end) if 0 < end < math.inf else 0.0,
+        first=format_seconds(events[0].t) if events else "",
+        last=format_seconds(end),
+        comments=comments,
+        note=note,
+    )
+
+
+def _data(event: ServerEvent, limit: int) -> str:
+    """Return the event's data in one line, without the leading type that the row names already."""
+    text = one_line(_spaced(event.data), SPACED_LIMIT)
+    match = _LEADING_TYPE.match(text)
+    if match and match.group(1) == _type_of(event):
+        text = "{… " + text[match.end() :]
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit:,} more characters)"
+
+
+def _spaced(data: str) -> str:
+    """Return compact JSON with a space after each comma and colon, where lines can break; other data as it is."""
+    if len(data) > SPACED_LIMIT:
+        return data
+    value = parse_json(data)
+    if not isinstance(value, dict):
+        return data
+    try:
+        same = json.dumps(value, ensure_ascii=False, separators=(",", ":")) == data
+        return json.dumps(value, ensure_ascii=False) if same else data
+    except RecursionError:
+        return data
+
+
+def _type_of(event: ServerEvent) -> str:
+    if event.event:
+        return event.event
+    data: Any = parse_json(event.data)
+    kind = data.get("type") if isinstance(data, dict) else None
+    return kind if isinstance(kind, str) else "(no type)" if isinstance(data, dict) else "(not JSON)"

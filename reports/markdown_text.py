@@ -1,0 +1,56 @@
+"""Text in Markdown that stays text: escaped, in code spans that it cannot leave, cut to a length."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from rejoinder.formatting import one_line
+from rejoinder.reports.rules import Severity
+
+SIGNS: Final = {
+    Severity.FAIL: "❌",
+    Severity.KNOWN: "🔶",
+    Severity.WARN: "⚠️",
+    Severity.ERROR: "🟪",
+    Severity.INFO: "ℹ️",
+    Severity.DECLINED: "➖",
+    Severity.NA: "➖",
+    Severity.PASS: "✅",
+    Severity.NONE: "➖",
+}
+_PUNCTUATION: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|~^$:=\"'/])")
+_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "<span>@</span>"}
+
+
+def bounded(text: str, limit: int) -> str:
+    """Cut whole lines off the end until a text fits; code fences are written in one line, so none stays open."""
+    if len(text.encode()) <= limit:
+        return text
+    note = "\n\n(cut short)\n"
+    kept, used = [], len(note.encode())
+    for line in text.splitlines(keepends=True):
+        used += len(line.encode())
+        if used > limit:
+            break
+        kept.append(line)
+    return ("".join(kept).rstrip() + note)[: max(0, limit)]
+
+
+def escape(text: str) -> str:
+    """Return text that Markdown shows as it is: no markup, no HTML, no automatic link, no mention."""
+    text = _PUNCTUATION.sub(r"\\\1", one_line(text, 4000))
+    return re.sub("[&<>@]", lambda match: _ENTITIES[match.group()], text)
+
+
+def code(text: str, limit: int = 400) -> str:
+    """Return text as a code span that it cannot leave, also inside a table."""
+    text = one_line(text, limit)
+    if not text:
+        return ""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    # A pipe ends a table cell even inside a code span, and its escape shows outside of tables; its lookalike does not.
+    text = text.replace("|", "¦")
+    pad = " " if text[0] in "` " or text[-1] in "` " else ""
+    return f"{fence}{pad}{text}{pad}{fence}"

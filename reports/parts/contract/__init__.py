@@ -1,0 +1,48 @@
+"""How much of the request contract the run sent and what became of it: a sentence, a map, and a tree of branches."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rich.text import Text
+
+from rejoinder.reports.markdown_text import escape
+from rejoinder.reports.model import Area, Part, ReportModel
+from rejoinder.reports.parts.contract.coverage import MEANINGS, SIGN_OF, ContractCoverage, read_contract
+
+
+def read(report: ReportModel) -> ContractCoverage | None:
+    """Return what the footer says of the contract, with an anchor for every place that the map links to."""
+    contract = read_contract(report.run)
+    for tile in contract.tiles if contract else ():
+        tile.node.anchor = tile.node.anchor or report.anchors.take("b-", tile.path)
+    return contract
+
+
+def page_values(contract: ContractCoverage, report: ReportModel) -> dict[str, Any]:
+    """Return the meaning and the sign of each state."""
+    return {"meanings": MEANINGS, "sign_of": SIGN_OF}
+
+
+def markdown(contract: ContractCoverage, report: ReportModel, room: int) -> list[str]:
+    """Return the sentence."""
+    return [escape(contract.sentence), ""]
+
+
+def terminal(contract: ContractCoverage, report: ReportModel, width: int) -> list[Text]:
+    """Return the counts."""
+    return [Text(f"  contract  {contract.brief}", "dim")]
+
+
+PART: Final = Part(
+    __name__,
+    Area.RULES,
+    90,
+    read,
+    nav="Contract",
+    markdown=markdown,
+    markdown_order=50,
+    terminal=terminal,
+    terminal_order=50,
+    page_values=page_values,
+)

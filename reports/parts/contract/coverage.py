@@ -1,0 +1,304 @@
+"""How much of the request contract a run sent and what became of it, as a tree of branches and a map of its parts.
+
+The footer of a run file names every branch by the place where it branches and the choice that is taken there:
+``input[array][][FunctionCallOutput].output=string``. Choices of one place become one node of the tree; nodes that only
+lead to one other are joined with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from rejoinder.formatting import as_number, one_line, plural
+from rejoinder.model.runfile import Run
+
+
+class BranchState(StrEnum):
+    """What became of a branch, the worst first."""
+
+    FAILED = "failed"
+    REFUSED = "refused"
+    NOT_SENT = "not_sent"
+    ACCEPTED = "accepted"
+
+    @property
+    def words(self) -> str:
+        """The state as people read it."""
+        return self.value.replace("_", " ")
+
+
+MEANINGS: Final = {
+    BranchState.ACCEPTED: "a request with it was answered with success",
+    BranchState.REFUSED: "valid requests with it were refused with a 4xx status or 501",
+    BranchState.FAILED: "requests with it ended in a 5xx status or without a reply",
+    BranchState.NOT_SENT: "no request of the run had it",
+}
+STATE_ORDER: Final = (BranchState.ACCEPTED, BranchState.REFUSED, BranchState.FAILED, BranchState.NOT_SENT)
+"""The order in which states are told and drawn."""
+SIGN_OF: Final = {
+    BranchState.FAILED: "fail",
+    BranchState.REFUSED: "warn",
+    BranchState.NOT_SENT: "na",
+    BranchState.ACCEPTED: "pass",
+}
+"""The sign that stands for a state; the map of the contract has no signs of its own."""
+
+BUDGET: Final = 32_000
+"""Characters of labels on a page; branches that no longer fit are counted. The whole contract takes half of it."""
+LABEL: Final = 70
+ITSELF: Final = "this variant"
+MAP_WIDTH: Final = 1100.0
+MAP_HEIGHT: Final = 230.0
+
+_PATH: Final = re.compile(r"\[[^\]]*\]|\{\}|\.?[^.\[\]{}]+|.", re.DOTALL)
+
+
+@dataclass(slots=True)
+class CoverageNode:
+    """One place of the contract: the choices there by state, and the places below it."""
+
+    label: str
+    anchor: str = ""
+    choices: dict[BranchState, list[str]] = field(default_factory=dict)
+    children: list[CoverageNode] = field(default_factory=list)
+    counts: Counter[BranchState] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> int:
+        """Branches here and below."""
+        return self.counts.total()
+
+    @property
+    def state(self) -> BranchState | None:
+        """The state of all branches here and below, or ``None`` when there are several."""
+        return next(iter(self.counts)) if len(self.counts) == 1 else None
+
+    @property
+    def bare(self) -> list[str]:
+        """The choices of a place where all have one state, which is told above it."""
+        return [name for names in self.choices.values() for name in names if name != ITSELF]
+
+    @property
+    def tally(self) -> str:
+        """The branches here and below in words, the worst first."""
+        return tally(self.counts)
+
+
+class MapTile(NamedTuple):
+    """A part of the contract as a rectangle on the map, in percent; its area is its number of branches."""
+
+    node: CoverageNode
+    counts: Counter[BranchState]
+    path: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def spans(self) -> list[tuple[str, float, float]]:
+        """The states of its branches, each with begin and width in percent of the tile, accepted ones first."""
+        spans, at, total = [], 0.0, self.counts.total()
+        for state in STATE_ORDER:
+            if self.counts[state]:
+                share = 100 * self.counts[state] / total
+                spans.append((state.value, at, share))
+                at += share
+        return spans
+
+    @property
+    def title(self) -> str:
+        """What it stands for and what became of that."""
+        return f"{one_line(self.path, 160)}: {tally(self.counts)}"
+
+    @property
+    def lines(self) -> list[str]:
+        """Its name in lines that fit into it on a wide page; none when not one does."""
+        name = re.sub(r".*\[(?=[^\]]+\]$)|\]$", "", self.path).removeprefix("Response")
+        room = int((self.width * MAP_WIDTH / 100 - 8) / 5.9)
+        lines: list[str] = []
+        for word in re.findall(r"_?[A-Z]?[^A-Z\s_.]+|[A-Z]+(?![a-z])|\S", one_line(name, 60)):
+            if len(word) > room:
+                return []
+            if lines and len(lines[-1]) + len(word) <= room:
+                lines[-1] += word
+            else:
+                lines.append(word)
+        return lines if len(lines) * 12 + 3 <= self.height * MAP_HEIGHT / 100 else []
+
+
+@dataclass(slots=True)
+class ContractCoverage:
+    """What a run tells of the contract. ``hidden`` counts branches that the tree has no room for."""
+
+    total: int
+    counts: dict[BranchState, int]
+    nodes: list[CoverageNode]
+    tiles: list[MapTile]
+    hidden: int
+
+    @property
+    def brief(self) -> str:
+        """How much was sent and what became of it, in a line."""
+        counts = ", ".join(f"{amount:,} {state.words}" for state, amount in self.counts.items() if amount)
+        return f"{counts} of {plural(self.total, 'branch', 'branches')}"
+
+    @property
+    def sentence(self) -> str:
+        """How much was sent and what became of it, in one sentence."""
+        whole = f"{plural(self.total, 'branch', 'branches')} of the request contract"
+        outcomes = [
+            (amount, "failed" if state is BranchState.FAILED else f"{'was' if amount == 1 else 'were'} {state.words}")
+            for state, amount in self.counts.items()
+            if amount
+        ]
+        if len(outcomes) == 1:
+            return f"All {whole} {outcomes[0][1]}."
+        amounts = [f"{amount:,} {what}" for amount, what in outcomes]
+        return f"Of {whole}, {', '.join(amounts[:-1])} and {amounts[-1]}."
+
+
+def tally(counts: Counter[BranchState]) -> str:
+    """Return numbers of branches in words, the worst first."""
+    amounts = [f"{counts[state]:,} {state.words}" for state in BranchState if counts[state]]
+    return f"all {amounts[0]}" if len(amounts) == 1 and counts.total() > 1 else ", ".join(amounts)
+
+
+def read_contract(run: Run) -> ContractCoverage | None:
+    """Return what the footer tells of the contract, or ``None`` when it tells nothing. Never raises."""
+    coverage = run.footer.get("coverage")
+    if not isinstance(coverage, dict):
+        return None
+    written = coverage.get("branches")
+    names: dict[BranchState, list[str]] = {}
+    for state in BranchState:
+        listed = written.get(state.value) if isinstance(written, dict) else None
+        names[state] = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+    counts = {state: len(names[state]) or _amount(coverage.get("counts"), state) for state in STATE_ORDER}
+    total = sum(counts.values())
+    if not total:
+        return None
+    root = _tree(names)
+    nodes = sorted(root.children, key=lambda node: (-node.total if node.children else 0, node.label))
+    return ContractCoverage(total, counts, nodes, _tiles(nodes, root.total), total - root.total)
+
+
+def _amount(counts: Any, state: BranchState) -> int:
+    amount = as_number(counts.get(state.value)) if isinstance(counts, dict) else None
+    return round(amount) if amount is not None and amount > 0 else 0
+
+
+@dataclass(slots=True)
+class _TreePlace:
+    """A place while the tree grows."""
+
+    choices: list[tuple[BranchState, str]] = field(default_factory=list)
+    below: dict[str, _TreePlace] = field(default_factory=dict)
+
+
+def _tree(names: dict[BranchState, list[str]]) -> CoverageNode:
+    """Return the tree of all branches that there is room for; those in the worst states come first."""
+    root, left = _TreePlace(), BUDGET
+    for state, listed in names.items():
+        for name in listed:
+            path, _, choice = name[:2000].partition("=")
+            place, steps = root, _PATH.findall(path)[:24] or ["?"]
+            known = 0
+            for step in steps:
+                below = place.below.get(step)
+                if below is None:
+                    break
+                place, known = below, known + 1
+            cost = min(len(choice), LABEL) + sum(min(len(step), LABEL) + 30 for step in steps[known:])
+            if cost > left:
+                continue
+            left -= cost
+            for step in steps[known:]:
+                place = place.below.setdefault(step, _TreePlace())
+            place.choices.append((state, choice))
+    return _node("", root)
+
+
+def _node(label: str, place: _TreePlace) -> CoverageNode:
+    for state, choice in list(place.choices):
+        variant = place.below.get(f"[{choice}]")
+        if variant is not None and (variant.choices or len(variant.below) > 1):  # told there, and not twice
+            place.choices.remove((state, choice))
+            variant.choices.insert(0, (state, ITSELF))
+    if label and not place.choices and len(place.below) == 1:
+        step, place = next(iter(place.below.items()))
+        return _node(label + step, place)
+    node = CoverageNode(one_line(label, LABEL))
+    for state, choice in place.choices:
+        node.choices.setdefault(state, []).append(one_line(choice, LABEL))
+        node.counts[state] += 1
+    node.choices = {state: sorted(node.choices[state]) for state in STATE_ORDER if state in node.choices}
+    for step, below in sorted(place.below.items()):
+        child = _node(step, below)
+        node.children.append(child)
+        node.counts += child.counts
+    return node
+
+
+MapRegion = tuple[CoverageNode, "Counter[BranchState]", str]
+"""A part of the contract: its node, the branches that it stands for, its whole path."""
+
+
+def _tiles(nodes: list[CoverageNode], total: int) -> list[MapTile]:
+    """Return the map: parts of the contract as rectangles, large parts told by what they consist of."""
+    parts = sorted(_parts(nodes, total, ""), key=lambda part: -part[1].total())[:160]
+    return _squarified(parts, 0.0, 0.0, MAP_WIDTH, MAP_HEIGHT)
+
+
+def _parts(nodes: list[CoverageNode], total: int, above: str) -> list[MapRegion]:
+    found: list[MapRegion] = []
+    for node in nodes:
+        path = above + node.label
+        if node.children and node.total * 10 > total:
+            own = Counter({state: len(names) for state, names in node.choices.items()})
+            if own:
+                found.append((node, own, path))
+            found += _parts(node.children, total, path)
+        else:
+            found.append((node, node.counts, path))
+    return found
+
+
+def _squarified(parts: list[MapRegion], x: float, y: float, width: float, height: float) -> list[MapTile]:
+    """Fill a rectangle with tiles as square as can be: rows along the shorter side, each as long as it gets squarer."""
+    tiles: list[MapTile] = []
+    scale = width * height / max(1, sum(counts.total() for _, counts, _ in parts))
+    while parts:
+        side = min(width, height)
+        row = 1
+        while row < len(parts) and _worst(parts[: row + 1], side, scale) <= _worst(parts[:row], side, scale):
+            row += 1
+        deep = scale * sum(counts.total() for _, counts, _ in parts[:row]) / side
+        at = 0.0
+        for node, counts, path in parts[:row]:
+            long = counts.total() * scale / deep
+            place = (x, y + at, deep, long) if width >= height else (x + at, y, long, deep)
+            tiles.append(MapTile(node, counts, path, *_percent(place)))
+            at += long
+        if width >= height:
+            x, width = x + deep, width - deep
+        else:
+            y, height = y + deep, height - deep
+        parts = parts[row:]
+    return tiles
+
+
+def _worst(row: list[MapRegion], side: float, scale: float) -> float:
+    """Return how far from a square the longest tile of a row is."""
+    areas = [counts.total() * scale for _, counts, _ in row]
+    deep = sum(areas) / side
+    return max(max(deep * deep / area, area / (deep * deep)) for area in areas)
+
+
+def _percent(place: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    x, y, width, height = place
+    return (100 * x / MAP_WIDTH, 100 * y / MAP_HEIGHT, 100 * width / MAP_WIDTH, 100 * height / MAP_HEIGHT)

@@ -1,0 +1,112 @@
+"""What was run against what: address, command, and the facts of the run."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich.text import Text
+
+from rejoinder.formatting import as_number, as_text, format_seconds, format_time, one_line, printable
+from rejoinder.model.runfile import Run
+from rejoinder.reports.markdown_text import code, escape
+from rejoinder.reports.model import Area, Part, ReportModel
+from rejoinder.reports.parts.baseline import PART as BASELINE
+from rejoinder.reports.parts.load import PART as LOAD
+from rejoinder.reports.terminal_text import fill
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What was run against what; ``facts`` are names and values, those that are not known left out."""
+
+    url: str
+    model: str
+    dialect: str
+    command: str
+    started: str
+    facts: list[tuple[str, str]]
+
+
+def read(report: ReportModel) -> RunFacts:
+    """Return what the header and the footer say of the run as a whole."""
+    run = report.run
+    written = run.header.get("target")
+    target = written if isinstance(written, dict) else {}
+    model, dialect = as_text(target.get("model"), 120), as_text(target.get("dialect"), 80)
+    started = format_time(run.header.get("started_at"))
+    tool = run.header.get("tool")
+    versions = tool if isinstance(tool, dict) else {}
+    baseline = report.get(BASELINE)
+    facts = [
+        ("Model", model or "not named"),
+        ("Dialect", dialect),
+        ("Server", as_text(target.get("server"), 120)),
+        ("Started", started),
+        ("Took", _duration(run)),
+        ("Plan", as_text(run.header.get("plan"), 80)),
+        ("Baseline", f"{baseline.file}: {baseline.brief}" if baseline else ""),
+        ("Rechecked", _rechecked(run)),
+        ("Seed", as_text(run.header.get("seed"), 80)),
+        ("Requests", _requests(report)),
+        ("Versions", one_line(", ".join(f"{name} {_raw(version)}" for name, version in versions.items()), 200)),
+    ]
+    return RunFacts(
+        url=as_text(target.get("url")),
+        model=model,
+        dialect=dialect,
+        command=_command(run.header.get("command")),
+        started=started,
+        facts=[(name, value) for name, value in facts if value],
+    )
+
+
+def _rechecked(run: Run) -> str:
+    """Return of what recording the run is a second judgement; empty when it is none."""
+    origin = run.header.get("rechecked")
+    if not isinstance(origin, dict):
+        return ""
+    when, version = format_time(origin.get("started_at")), as_text(origin.get("rejoinder"))
+    return one_line(f"{as_text(origin.get('run'))}, recorded {when} by rejoinder {version}", 300)
+
+
+def _requests(report: ReportModel) -> str:
+    exchanges, load = len(report.run.exchanges), report.get(LOAD)
+    recorded = [f"{exchanges:,} recorded"] if exchanges or load is None else []
+    return ", ".join([*recorded, f"{load.started:,} under load"] if load else recorded)
+
+
+def _duration(run: Run) -> str:
+    begin, end = as_number(run.header.get("started_at")), as_number(run.footer.get("ended_at"))
+    return format_seconds(end - begin) if begin is not None and end is not None and end >= begin else ""
+
+
+def _command(value: Any) -> str:
+    """Return the command line quoted for a shell; a word that must not be shown raw is shown by name."""
+    if not isinstance(value, list):
+        return ""
+    return printable(" ".join(shlex.quote(_raw(word)) for word in value[:200])[:4000], keep="")
+
+
+def _raw(value: Any) -> str:
+    """Return text as it is, for a line that is made harmless and cut as a whole."""
+    return value if isinstance(value, str) else as_text(value)
+
+
+def markdown(target: RunFacts, report: ReportModel, room: int) -> list[str]:
+    """Return the address, and the facts in one line."""
+    lines = [f"{code(target.url)}  "] if target.url else []
+    facts = [f"{escape(name)} {code(value)}" for name, value in target.facts if name not in ("Versions", "Seed")]
+    return [*lines, " · ".join(facts), ""] if facts else lines
+
+
+def terminal(target: RunFacts, report: ReportModel, width: int) -> list[Text]:
+    """Return the address, and the facts that matter most."""
+    skip = ("Versions", "Baseline", "Started", "Plan", "Seed", "Requests")
+    facts = [f"{name.lower()} {value}" for name, value in target.facts if name not in skip]
+    address = Text(f"  {target.url}", "bold") if target.url else Text("  no target")
+    return [Text(), address, *(Text(f"  {line}", "dim") for line in fill(facts, " · ", width - 2))]
+
+
+PART: Final = Part(__name__, Area.FIRST, 20, read, markdown=markdown, terminal=terminal)

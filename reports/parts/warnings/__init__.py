@@ -1,0 +1,58 @@
+"""What a reader must know before trusting the report: a run cut short, lines that could not be read, the run's own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.text import Text
+
+from rejoinder.formatting import as_text, join_list, one_line, plural
+from rejoinder.reports.markdown_text import escape
+from rejoinder.reports.model import Area, Part, ReportModel
+from rejoinder.reports.parts.load import PART as LOAD
+from rejoinder.reports.rules import catalogue
+from rejoinder.reports.terminal_text import wrap
+
+
+def read(report: ReportModel) -> list[str] | None:
+    """Return the warnings, a sentence each."""
+    warnings: list[str] = []
+    if report.run.truncated:
+        warnings.append("The run file has no footer: the run was cut short, and what follows is what it had written.")
+    if report.run.footer.get("interrupted"):
+        warnings.append("The run was interrupted; rules that had not been exercised yet are not applicable.")
+    if report.run.damage:
+        unreadable = join_list((one_line(sentence, 160) for sentence in report.run.damage), 3)
+        unread = plural(len(report.run.damage), "line of the run file", "lines of the run file")
+        warnings.append(f"{unread} could not be read: {unreadable}.")
+    noted = report.run.footer.get("warnings")
+    if isinstance(noted, list):
+        warnings += [as_text(sentence, 400) for sentence in noted[:20]]
+        if len(noted) > 20:
+            warnings.append(f"{len(noted) - 20:,} more warnings are in the run file.")
+    strangers = [rule.id for rule in report.rules if not rule.catalogued]
+    if strangers and catalogue():
+        names = join_list(strangers)
+        warnings.append(f"{plural(len(strangers), 'rule is', 'rules are')} not in this rejoinder's catalogue: {names}.")
+    load = report.get(LOAD)
+    return warnings + (load.warnings if load else []) or None
+
+
+def markdown(warnings: list[str], report: ReportModel, room: int) -> list[str]:
+    """Return the warnings as quotes."""
+    return [f"> ⚠️ {escape(warning)}\n" for warning in warnings[:10]]
+
+
+def terminal(warnings: list[str], report: ReportModel, width: int) -> list[Text]:
+    """Return the first three warnings, and the number of the others."""
+    lines = [Text()]
+    for warning in warnings[:3]:
+        lines += wrap(warning, width, "! ", "yellow")[:2]
+    if len(warnings) > 3:
+        lines.append(Text(f"    and {plural(len(warnings) - 3, 'more warning')} in the report", "dim"))
+    return lines
+
+
+PART: Final = Part(
+    __name__, Area.NOTICES, 30, read, markdown=markdown, markdown_order=65, terminal=terminal, terminal_order=900
+)

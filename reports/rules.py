@@ -1,0 +1,285 @@
+"""The rules of a run as every writer starts from them: what the catalogue says of each, its severity, its findings."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from rejoinder.contract import FAMILIES, Rule, load_rules
+from rejoinder.errors import ContractError
+from rejoinder.formatting import as_text, one_line, plural
+from rejoinder.model.runfile import Run
+from rejoinder.model.verdict import Finding, Known, Level, Minimal, Status, Verdict
+
+
+class Severity(StrEnum):
+    """How a line is shown: the status of a rule, ``info`` for a broken MAY rule, ``none`` where nothing was judged."""
+
+    FAIL = "fail"
+    KNOWN = "known"
+    WARN = "warn"
+    ERROR = "error"
+    INFO = "info"
+    PASS = "pass"
+    DECLINED = "declined"
+    NA = "na"
+    NONE = "none"
+
+
+SEVERITY_WORDS: Final[Mapping[Severity, tuple[str, str, str]]] = {
+    Severity.FAIL: ("fail", "failed", "a MUST rule is broken"),
+    Severity.KNOWN: ("known", "known", "broken as the baseline says; no new failure"),
+    Severity.WARN: ("warn", "warned", "a SHOULD rule is broken"),
+    Severity.ERROR: ("error", "not judged", "the harness or the network failed"),
+    Severity.INFO: ("info", "informed", "a MAY rule is not met; nothing is wrong"),
+    Severity.PASS: ("pass", "passed", "the rule held wherever it was judged"),
+    Severity.DECLINED: ("declined", "declined", "the model chose otherwise, so nothing can be said"),
+    Severity.NA: ("n/a", "not applicable", "nothing in the run exercised the rule"),
+    Severity.NONE: ("none", "none", "nothing was judged"),
+}
+"""For each severity: the word beside its sign, the word in counts, and what it means."""
+
+_SEVERITY_OF: Final = {
+    Status.FAIL: Severity.FAIL,
+    Status.KNOWN: Severity.KNOWN,
+    Status.WARN: Severity.WARN,
+    Status.ERROR: Severity.ERROR,
+    Status.DECLINED: Severity.DECLINED,
+    Status.NOT_APPLICABLE: Severity.NA,
+    Status.PASS: Severity.PASS,
+}
+JUDGED: Final = (Severity.PASS, Severity.INFO, Severity.WARN, Severity.KNOWN, Severity.FAIL)
+"""The severities of rules that were judged."""
+GROUPS: Final[Mapping[Severity, str]] = {
+    Severity.FAIL: "Failures",
+    Severity.WARN: "Warnings",
+    Severity.KNOWN: "Known failures",
+    Severity.INFO: "For information",
+}
+"""The groups in which findings are told, the worst first, with their titles."""
+_LEVEL_ORDER: Final = {Level.MUST: 0, Level.SHOULD: 1, Level.MAY: 2, Level.OFF: 3}
+_LEVEL_TITLES: Final = {"MUST": "binding", "SHOULD": "expected", "MAY": "only informs", "OFF": "not in force"}
+
+
+@dataclass(slots=True)
+class ReportedFinding:
+    """One finding with the anchor that links to it.
+
+    ``place`` is the event type and the pointer, which tell findings apart that say the same; ``cases`` are the first
+    few with their titles; ``smallest`` is the minimal request in one line, empty when there is none. ``known`` says
+    why a baseline expects it, empty when none does.
+    """
+
+    finding: Finding
+    anchor: str
+    message: str
+    place: str
+    cases: list[tuple[str, str]]
+    more_cases: int
+    smallest: str = ""
+    known: str = ""
+
+    @property
+    def reruns(self) -> str:
+        """What sending its case again showed, in words; empty when it was not sent again."""
+        return "" if self.finding.reruns is None else self.finding.reruns.words
+
+    @property
+    def replay(self) -> str:
+        """The command that sends it again and judges the answer, run beside the run file."""
+        return f"rejoinder replay run.ndjson {self.finding.fingerprint}"
+
+    @property
+    def count(self) -> int:
+        """How often it occurred."""
+        return self.finding.count
+
+    @property
+    def extent(self) -> str:
+        """How often and where, in words."""
+        cases = len(self.finding.cases)
+        return f"{self.finding.count:,}×" + (f" in {plural(cases, 'case')}" if cases else "")
+
+
+@dataclass(slots=True)
+class ReportedRule:
+    """One judged rule with what the catalogue says of it."""
+
+    id: str
+    anchor: str
+    title: str
+    statement: str
+    source: str
+    family: str
+    level: str
+    severity: Severity
+    judged: int
+    failed: int
+    reason: str
+    findings: list[ReportedFinding]
+    catalogued: bool
+
+    @property
+    def word(self) -> str:
+        """The status in a word."""
+        return SEVERITY_WORDS[self.severity][0]
+
+    @property
+    def occurrences(self) -> int:
+        """How often the rule was found broken."""
+        return sum(finding.count for finding in self.findings)
+
+    @property
+    def expected(self) -> list[ReportedFinding]:
+        """The findings that a baseline expects."""
+        return [finding for finding in self.findings if finding.known]
+
+
+class RuleGroup(NamedTuple):
+    """Rules of one family, or of one level, with their number by severity."""
+
+    id: str
+    title: str
+    rules: list[ReportedRule]
+    counts: dict[Severity, int]
+
+    @property
+    def judged(self) -> int:
+        """How many of the rules were judged."""
+        return sum(self.counts.get(severity, 0) for severity in JUDGED)
+
+    @property
+    def tally(self) -> str:
+        """The rules by verdict in words, the worst first."""
+        return ", ".join(f"{amount:,} {SEVERITY_WORDS[severity][1]}" for severity, amount in self.counts.items())
+
+
+class Anchors:
+    """Gives every place on the page an id that is unique, stable and safe in a link."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+
+    def take(self, prefix: str, name: str) -> str:
+        """Return an id made of the prefix and the name."""
+        anchor = prefix + (re.sub(r"[^A-Za-z0-9_.-]+", "-", name[:80]) or "x")
+        self._taken[anchor] += 1
+        return anchor if self._taken[anchor] == 1 else f"{anchor}~{self._taken[anchor]}"
+
+
+def catalogue() -> Mapping[str, Rule]:
+    """Return the rule catalogue; empty when it cannot be read, because a report must not fail over it."""
+    try:
+        return load_rules()
+    except (ContractError, OSError):
+        return {}
+
+
+def read_rules(run: Run, anchors: Anchors) -> list[ReportedRule]:
+    """Return the judged rules of a run, in the order of the catalogue's families."""
+    catalogued = catalogue()
+    cases = run.header.get("cases")
+    titles = cases if isinstance(cases, dict) else {}
+    order = {family: index for index, family in enumerate(FAMILIES)}
+    rules = [_rule(verdict, catalogued, titles, anchors) for verdict in run.verdicts]
+    return sorted(rules, key=lambda rule: (order.get(rule.family, len(order)), rule.family, rule.id))
+
+
+def _rule(
+    verdict: Verdict, catalogued: Mapping[str, Rule], titles: Mapping[str, Any], anchors: Anchors
+) -> ReportedRule:
+    rule = catalogued.get(verdict.rule)
+    name = one_line(verdict.rule, 40) or "?"
+    severity = _SEVERITY_OF[verdict.status]
+    if severity is Severity.PASS and verdict.findings:
+        severity = Severity.INFO
+    findings = sorted(
+        verdict.findings, key=lambda f: (f.known is not None, _LEVEL_ORDER[f.level], -f.count, f.fingerprint)
+    )
+    return ReportedRule(
+        id=name,
+        anchor=anchors.take("r-", name),
+        title=rule.title if rule else "",
+        statement=rule.statement if rule else "",
+        source=rule.basis if rule else "",
+        family=name.partition("-")[0],
+        level=verdict.level.value,
+        severity=severity,
+        judged=verdict.judged,
+        failed=verdict.failed,
+        reason=one_line(verdict.reason, 300),
+        findings=[_finding(finding, titles, anchors) for finding in findings],
+        catalogued=rule is not None,
+    )
+
+
+def _finding(finding: Finding, titles: Mapping[str, Any], anchors: Anchors, limit: int = 6) -> ReportedFinding:
+    problem = finding.evidence
+    return ReportedFinding(
+        finding=finding,
+        anchor=anchors.take("f-", finding.fingerprint),
+        message=one_line(finding.evidence.message, 400),
+        place=" ".join(filter(None, (one_line(problem.event_type, 80), one_line(problem.pointer, 160)))),
+        cases=[(one_line(case, 80), as_text(titles.get(case), 120)) for case in finding.cases[:limit]],
+        more_cases=max(0, len(finding.cases) - limit),
+        smallest="" if finding.minimal is None else _smallest(finding.minimal),
+        known="" if finding.known is None else _why(finding.known),
+    )
+
+
+def _why(known: Known) -> str:
+    """Return why a baseline expects a finding, in one line."""
+    until = f"until {known.expires}" if known.expires else ""
+    return one_line(", ".join(filter(None, (known.reason, known.link, until))), 400) or "no reason given"
+
+
+def _smallest(minimal: Minimal) -> str:
+    """Return a minimal request in one line."""
+    request = minimal.request
+    text = f"{request.method} {request.path} {request.body[:2000].decode('utf-8', 'replace')}".rstrip()
+    after = f" (after {plural(minimal.requests - 1, 'other request')} of its case)" if minimal.requests > 1 else ""
+    return one_line(text, 400) + after
+
+
+def group_findings(rules: list[ReportedRule]) -> list[tuple[Severity, list[ReportedRule]]]:
+    groups = []
+    for severity in GROUPS:
+        found = [rule for rule in rules if rule.findings and _group_of(rule) is severity]
+        found.sort(key=lambda rule: -rule.occurrences)
+        if found:
+            groups.append((severity, found))
+    return groups
+
+
+def _group_of(rule: ReportedRule) -> Severity:
+    """Return the group of a rule's findings; findings of rules that hold only inform."""
+    return rule.severity if rule.severity in GROUPS else Severity.INFO
+
+
+def group_by_family(rules: list[ReportedRule]) -> list[RuleGroup]:
+    by_family: dict[str, list[ReportedRule]] = {}
+    for rule in rules:
+        by_family.setdefault(rule.family, []).append(rule)
+    return [
+        RuleGroup(family, FAMILIES.get(family, ""), members, count_by_severity(members))
+        for family, members in by_family.items()
+    ]
+
+
+def group_by_level(rules: list[ReportedRule]) -> list[RuleGroup]:
+    found = {level: [rule for rule in rules if rule.level == level] for level in _LEVEL_TITLES}
+    return [
+        RuleGroup(level, _LEVEL_TITLES[level], members, count_by_severity(members))
+        for level, members in found.items()
+        if members
+    ]
+
+
+def count_by_severity(rules: list[ReportedRule]) -> dict[Severity, int]:
+    """Return how many rules have each severity, the worst severity first."""
+    counts = Counter(rule.severity for rule in rules)
+    return {severity: counts[severity] for severity in Severity if counts[severity]}

@@ -1,0 +1,50 @@
+"""A badge for a README: the JSON that an endpoint badge is drawn from."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from rejoinder.formatting import plural
+from rejoinder.model.runfile import Run
+from rejoinder.reports.model import read_report
+from rejoinder.reports.parts.target import PART as TARGET
+from rejoinder.reports.parts.verdict import PART as VERDICT
+from rejoinder.reports.rules import JUDGED, Severity
+
+_COLOURS: Final = {
+    Severity.FAIL: "red",
+    Severity.KNOWN: "yellowgreen",
+    Severity.WARN: "yellowgreen",
+    Severity.ERROR: "lightgrey",
+    Severity.INFO: "brightgreen",
+    Severity.DECLINED: "lightgrey",
+    Severity.NA: "lightgrey",
+    Severity.PASS: "brightgreen",
+    Severity.NONE: "lightgrey",
+}
+
+
+def render_badge(run: Run) -> str:
+    """Return the run's verdict as the JSON that shields.io and its like draw an endpoint badge from."""
+    report = read_report(run)
+    failed = report.counts.get(Severity.FAIL, 0)
+    judged = sum(report.counts.get(severity, 0) for severity in JUDGED)
+    if failed:
+        message = f"{failed:,} of {plural(judged, 'rule')} broken"
+    elif report[VERDICT].severity in (Severity.PASS, Severity.WARN) and judged:
+        known, warned = report.counts.get(Severity.KNOWN, 0), report.counts.get(Severity.WARN, 0)
+        told = [f"{known:,} known to fail"] if known else []
+        told += [plural(warned, "warning")] if warned else []
+        message = f"{plural(judged, 'rule')} judged, {' and '.join(told) or 'all hold'}"
+    else:
+        message = report[VERDICT].headline.lower()
+    badge: dict[str, object] = {
+        "schemaVersion": 1,
+        "label": f"responses API ({report[TARGET].dialect})" if report[TARGET].dialect else "responses API",
+        "message": message,
+        "color": _COLOURS[report[VERDICT].severity],
+    }
+    if report[VERDICT].severity is Severity.ERROR:
+        badge["isError"] = True
+    return json.dumps(badge, ensure_ascii=False) + "\n"

@@ -1,0 +1,249 @@
+"""Many runs side by side: rules as rows, targets as columns, and what was found behind every cell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, join_list, one_line, plural
+from rejoinder.model.runfile import Run
+from rejoinder.reports._load import Distribution, Load
+from rejoinder.reports.model import ReportModel, read_report
+from rejoinder.reports.parts.contract import PART as CONTRACT
+from rejoinder.reports.parts.findings.choice import EVIDENCE_BUDGET, FINDINGS_IN_ALL, RenderedRule, choose
+from rejoinder.reports.parts.load import PART as LOAD
+from rejoinder.reports.parts.target import PART as TARGET
+from rejoinder.reports.parts.verdict import PART as VERDICT
+from rejoinder.reports.rules import JUDGED, SEVERITY_WORDS, Anchors, ReportedRule, Severity
+from rejoinder.reports.side_by_side import facts_of, families_of, settings_of
+from rejoinder.reports.writers.html import page
+
+DIFFERS: Final = "differs"
+_METRICS: Final = (("ttft", (50.0, 99.0)), ("itl", (50.0, 99.0)), ("max_gap", (99.0,)), ("e2e", (50.0, 99.0)))
+
+
+class ComparisonCell(NamedTuple):
+    """What one run says of one rule; ``rule`` is ``None`` when it says nothing."""
+
+    rule: ReportedRule | None
+    anchor: str
+    shown: RenderedRule | None
+
+
+class ComparisonRow(NamedTuple):
+    """One rule over all runs. ``status`` holds the severities that it has anywhere, and whether they differ."""
+
+    rule: ReportedRule
+    anchor: str
+    cells: list[ComparisonCell]
+    status: str
+    worst: int
+
+
+class FigureCell(NamedTuple):
+    """One figure of one run: the text, its share of the largest of its row for a bar, and how sure it is."""
+
+    text: str
+    share: float | None
+    sure: str = ""
+
+
+def render_comparison(runs: Sequence[Run]) -> str:
+    """Return many runs side by side as one HTML document, which needs no network."""
+    anchors = Anchors()
+    reports = [read_report(run, anchors) for run in runs]
+    labels = _labels(reports)
+    rows = _rows(runs, reports)
+    differing = sum(DIFFERS in row.status.split() for row in rows)
+    severities = {cell.rule.severity for row in rows for cell in row.cells if cell.rule}
+    loads = [report.get(LOAD) for report in reports]
+    kinds = {severity.value: SEVERITY_WORDS[severity] for severity in Severity if severity in severities}
+    if differing:
+        kinds[DIFFERS] = (DIFFERS, DIFFERS, "the runs do not agree on the rule")
+    return page(
+        "compare.html.j2",
+        verdicts=[report[VERDICT] for report in reports],
+        contracts=[report.get(CONTRACT) for report in reports],
+        labels=labels,
+        rows=rows,
+        families=[(family, [row for row in rows if row.rule.family == family.id]) for family in families_of(*reports)],
+        found=sorted((row for row in rows if any(cell.shown for cell in row.cells)), key=lambda row: -row.worst),
+        tally=[
+            (severity, [report.counts.get(severity, 0) for report in reports])
+            for severity in Severity
+            if severity in severities
+        ],
+        facts=facts_of(reports),
+        kinds=kinds,
+        kind_sign={**{severity.value: severity.value for severity in Severity}, DIFFERS: "info"},
+        levels=[level for level in ("MUST", "SHOULD", "MAY", "OFF") if any(row.rule.level == level for row in rows)],
+        figures=_figures(loads),
+        loaded=any(load is not None for load in loads),
+        warnings=_warnings(labels, reports, runs),
+        headline=f"{plural(len(reports), 'run')} compared",
+        sentence=_sentence(reports, rows, differing),
+    )
+
+
+def _labels(reports: list[ReportModel]) -> list[str]:
+    """Return a name for each run that tells it from the others: its model, else its host, numbered where equal."""
+    names = []
+    for report in reports:
+        try:
+            host = urlsplit(report[TARGET].url).netloc
+        except ValueError:
+            host = ""
+        names.append((report[TARGET].model, one_line(host, 60), report[TARGET].started))
+    labels = [model or host or "a run" for model, host, _ in names]
+    for more in (1, 2):
+        taken = Counter(labels)
+        labels = [
+            f"{label}, {names[index][more]}" if taken[label] > 1 and names[index][more] else label
+            for index, label in enumerate(labels)
+        ]
+    taken, seen_so_far = Counter(labels), Counter[str]()
+    for index, label in enumerate(labels):
+        seen_so_far[label] += 1
+        if taken[label] > 1:
+            labels[index] = f"{label} ({seen_so_far[label]})"
+    return labels
+
+
+def _rows(runs: Sequence[Run], reports: list[ReportModel]) -> list[ComparisonRow]:
+    shown: list[dict[int, RenderedRule]] = []
+    parts = max(1, len(reports))
+    for run, report in zip(runs, reports, strict=True):
+        listing = [(severity, rules) for severity, rules in report.groups]
+        groups = choose(run, report[TARGET].url, listing, EVIDENCE_BUDGET // parts, FINDINGS_IN_ALL // parts)
+        shown.append({id(entry.rule): entry for _, entries in groups for entry in entries})
+    names: dict[str, None] = {}
+    for family in families_of(*reports):
+        found = {rule.id for report in reports for rule in report.rules if rule.family == family.id}
+        names |= dict.fromkeys(sorted(found))
+    own, rows = Anchors(), []
+    told = [{rule.id: rule for rule in report.rules} for report in reports]
+    for name in names:
+        cells = []
+        for index, rules in enumerate(told):
+            rule = rules.get(name)
+            entry = shown[index].get(id(rule)) if rule else None
+            cells.append(ComparisonCell(rule, own.take("c-", f"{index + 1}-{name}") if entry else "", entry))
+        known = [cell.rule for cell in cells if cell.rule]
+        severities = {rule.severity for rule in known}
+        # What was not judged agrees with everything.
+        settled = {_behaviour(rule) for rule in known if rule.severity in JUDGED}
+        status = " ".join(
+            [
+                *(severity.value for severity in Severity if severity in severities),
+                *([DIFFERS] if len(settled) > 1 else []),
+            ]
+        )
+        worst = sum(100 * (rule.severity is Severity.FAIL) + (rule.severity is Severity.WARN) for rule in known)
+        rows.append(ComparisonRow(known[0], own.take("m-", name), cells, status, worst))
+    return rows
+
+
+def _behaviour(rule: ReportedRule) -> Severity:
+    """Return the severity that a rule would have if no baseline expected what was found."""
+    return (
+        rule.severity
+        if rule.severity is not Severity.KNOWN
+        else Severity.FAIL
+        if rule.level == "MUST"
+        else Severity.WARN
+    )
+
+
+def _sentence(reports: list[ReportModel], rows: list[ComparisonRow], differing: int) -> str:
+    told = Counter(report[VERDICT].headline for report in reports)
+    verdicts = join_list((f"{amount:,} × {headline.lower()}" for headline, amount in told.most_common()), 6)
+    if not rows:
+        return f"{verdicts}."
+    differ = "none differs" if not differing else "1 differs" if differing == 1 else f"{differing:,} differ"
+    return f"{verdicts}. Of {plural(len(rows), 'rule')}, {differ}."
+
+
+def _warnings(labels: list[str], reports: list[ReportModel], runs: Sequence[Run]) -> list[str]:
+    warnings = []
+    if len({report[TARGET].dialect for report in reports}) > 1:
+        warnings.append("The runs were held to different dialects, in which a rule can have another level or be off.")
+    plans = {str(run.header.get("plan")) for run in runs if run.verdicts}
+    if len(plans) > 1:
+        warnings.append("The runs followed different plans, so one may have judged what another did not.")
+    settings = [settings_of(load) for report in reports if (load := report.get(LOAD))]
+    if any(other != settings[0] for other in settings[1:]):
+        warnings.append("The loads were set differently, so their figures cannot be set against each other.")
+    for label, report, run in zip(labels, reports, runs, strict=True):
+        if run.truncated or run.footer.get("interrupted"):
+            warnings.append(f"{label}: the run did not come to its end.")
+        load = report.get(LOAD)
+        if load and load.verdict not in ("", "VALID"):
+            warnings.append(f"{label}: the measurement is {load.verdict}.")
+    return warnings
+
+
+def _figures(loads: list[Load | None]) -> list[tuple[str, list[FigureCell]]]:
+    """Return the load figures as rows of a table; empty when no run has a load."""
+    if not any(loads):
+        return []
+    names = list(dict.fromkeys(name for load in loads if load for name in settings_of(load)))
+    settings = [settings_of(load) if load else {} for load in loads]
+    figures = [(name, [FigureCell(known.get(name, ""), None) for known in settings]) for name in names]
+    figures += [
+        ("measurement", [FigureCell(load.verdict if load else "", None) for load in loads]),
+        ("requests", [FigureCell(format_count(load.started) if load else "", None) for load in loads]),
+        ("ended well", _amounts([load.ok / load.started if load and load.started else None for load in loads], _share)),
+        ("objectives", [FigureCell(_objectives(load) if load else "", None) for load in loads]),
+        ("goodput", _amounts([load.goodput if load else None for load in loads], _share)),
+        ("requests ok/s", _amounts([load.rate if load else None for load in loads], format_rate)),
+        ("output tok/s", _amounts([load.tokens_rate if load else None for load in loads], format_rate)),
+    ]
+    for metric, percentiles in _METRICS:
+        found = [load.distribution(metric) if load else None for load in loads]
+        if any(found):
+            title = next(d.title for d in found if d)
+            for p in percentiles:
+                amounts = _amounts([_percentile(d, p) for d in found], format_seconds)
+                sure = [amount._replace(sure=_sure(d, p)) for amount, d in zip(amounts, found, strict=True)]
+                figures.append((f"{title} p{p:g}", sure))
+            figures.append((f"{title} n", [FigureCell(format_count(d.n) if d else "", None) for d in found]))
+    return [(name, amounts) for name, amounts in figures if any(amount.text for amount in amounts)]
+
+
+def _objectives(load: Load) -> str:
+    limits = [objective for objective in load.objectives if objective.severity != "info"]
+    if not limits:
+        return ""
+    return f"{len(load.missed)} of {len(limits)} missed" if load.missed else f"all {len(limits)} met"
+
+
+def _sure(distribution: Distribution | None, p: float) -> str:
+    """Return what a percentile does not exceed for certain, or how many values it takes to say that."""
+    bound = distribution.bounds.get(p) if distribution else None
+    if bound is None:
+        return ""
+    return (
+        f"≤ {format_seconds(bound.value)}"
+        if bound.value is not None
+        else f"needs {format_count(bound.needs)}"
+        if bound.needs
+        else ""
+    )
+
+
+def _percentile(distribution: Distribution | None, p: float) -> float | None:
+    return distribution.percentile(p) if distribution else None
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else format_percent(value, 1.0)
+
+
+def _amounts(values: list[float | None], word: Callable[[float | None], str]) -> list[FigureCell]:
+    top = max((value for value in values if value is not None), default=0.0)
+    return [
+        FigureCell("", None) if value is None else FigureCell(word(value), value / top if top > 0 else None)
+        for value in values
+    ]

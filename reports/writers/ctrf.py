@@ -1,0 +1,143 @@
+"""CTRF JSON: one test for each rule, for dashboards and actions that read the Common Test Report Format."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rejoinder.formatting import as_number, one_line
+from rejoinder.model.runfile import Run
+from rejoinder.reports.model import read_report
+from rejoinder.reports.parts.baseline import PART as BASELINE
+from rejoinder.reports.parts.contract import PART as CONTRACT
+from rejoinder.reports.parts.load import PART as LOAD
+from rejoinder.reports.parts.target import PART as TARGET
+from rejoinder.reports.parts.verdict import PART as VERDICT
+from rejoinder.reports.parts.warnings import PART as WARNINGS
+from rejoinder.reports.rules import ReportedRule, Severity
+from rejoinder.reports.writers.junit import known_text, load_text, rule_text, run_problem
+
+SPEC: Final = "1.0.0"
+_STATUS: Final = {
+    Severity.FAIL: "failed",
+    Severity.KNOWN: "skipped",
+    Severity.WARN: "passed",
+    Severity.ERROR: "other",
+    Severity.INFO: "passed",
+    Severity.DECLINED: "skipped",
+    Severity.NA: "skipped",
+    Severity.PASS: "passed",
+    Severity.NONE: "other",
+}
+_OBJECTIVE: Final = {"pass": "passed", "warn": "passed", "fail": "failed"}
+"""What an objective counts as; those that are no verdict are left out."""
+
+
+def render_ctrf(run: Run) -> str:
+    """Return the run as one CTRF document.
+
+    A broken MUST rule is ``failed``, a rule that could not be judged is ``other``; declined and not applicable rules
+    are ``skipped`` with their reason, and so is what is broken as the baseline says (``rawStatus`` ``known``). A broken
+    SHOULD rule is ``passed`` with ``rawStatus`` ``warn`` and its message, so that the summary fails exactly when the
+    run's exit code says so. A load run is one test, and so are the entries that fail a strict baseline. A run that
+    tested nothing, or was cut short, has one failed test.
+    """
+    report = read_report(run)
+    begun, ended = _milliseconds(run.header.get("started_at")), _milliseconds(run.footer.get("ended_at"))
+    tests = [_test(rule) for rule in report.rules]
+    load, baseline, contract = report.get(LOAD), report.get(BASELINE), report.get(CONTRACT)
+    if load and load.started:
+        message = f"{load.bad:,} of {load.started:,} requests ended badly" if load.bad else ""
+        status = "failed" if load.intolerable else "passed"
+        tests.append(_case("load", "load", status, load.verdict.lower() or status, message, load_text(load)))
+        tests += [
+            _case(objective.text, "objectives", _OBJECTIVE[objective.severity], objective.word, objective.told)
+            for objective in load.objectives
+            if objective.severity in _OBJECTIVE
+        ]
+    if baseline and baseline.outdated:
+        tests.append(
+            _case("baseline", "baseline", "failed", "failed", baseline.outdated[0], "\n".join(baseline.outdated))
+        )
+    problem = run_problem(run, report)
+    if problem:
+        tests.append(_case("run", "run", "failed", "error", problem))
+    counts = dict.fromkeys(("passed", "failed", "skipped", "pending", "other"), 0)
+    for test in tests:
+        counts[test["status"]] += 1
+    versions = run.header.get("tool")
+    version = versions.get("rejoinder") if isinstance(versions, dict) else None
+    extra: dict[str, Any] = {name.lower(): value for name, value in report[TARGET].facts}
+    extra |= {"url": report[TARGET].url, "command": report[TARGET].command, "warnings": report.get(WARNINGS) or []}
+    if contract:
+        extra["contract"] = {state.value: amount for state, amount in contract.counts.items()}
+    document: dict[str, Any] = {
+        "reportFormat": "CTRF",
+        "specVersion": SPEC,
+        "generatedBy": "rejoinder",
+        "results": {
+            "tool": {"name": "rejoinder", **({"version": one_line(version, 40)} if version else {})},
+            "summary": {
+                "tests": len(tests),
+                **counts,
+                "start": begun,
+                "stop": max(begun, ended),
+                "duration": max(0, ended - begun),
+                "extra": {"verdict": report[VERDICT].headline, "sentence": report[VERDICT].sentence},
+            },
+            "tests": tests,
+            "environment": {
+                **({"appName": report[TARGET].model} if report[TARGET].model else {}),
+                **({"testEnvironment": report[TARGET].url} if report[TARGET].url else {}),
+                "extra": extra,
+            },
+        },
+    }
+    if begun:
+        document["timestamp"] = datetime.fromtimestamp(begun / 1000, UTC).isoformat(timespec="milliseconds")
+    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+
+
+def _test(rule: ReportedRule) -> dict[str, Any]:
+    message = rule.findings[0].message if rule.findings else rule.reason
+    known = known_text(rule)
+    if rule.severity is Severity.KNOWN:
+        message = f"known: {known}. {message}"
+    trace = rule_text(rule) if rule.findings else ""
+    name = f"{rule.id} {rule.title}".strip()
+    test = _case(rule.id, name, _STATUS[rule.severity], rule.word, message, trace)
+    test["suite"] = ["rejoinder", rule.family or "rule"]
+    test["tags"] = [rule.level]
+    test["extra"] = {
+        "rule": rule.id,
+        "judged": rule.judged,
+        "failed": rule.failed,
+        "findings": [finding.finding.fingerprint for finding in rule.findings[:100]],
+    }
+    if known:
+        test["extra"]["known"] = known
+    return test
+
+
+def _case(ident: str, name: str, status: str, raw: str, message: str = "", trace: str = "") -> dict[str, Any]:
+    test: dict[str, Any] = {
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"urn:rejoinder:{ident}")),
+        "name": name,
+        "status": status,
+        "rawStatus": raw,
+        "duration": 0,
+        "type": "conformance" if ident not in ("load", "run", "baseline") else ident,
+        "suite": ["rejoinder"],
+    }
+    if message:
+        test["message"] = message
+    if trace:
+        test["trace"] = trace
+    return test
+
+
+def _milliseconds(value: Any) -> int:
+    stamp = as_number(value)
+    return round(stamp * 1000) if stamp is not None and 0 <= stamp < 253402300800 else 0

@@ -1,0 +1,226 @@
+"""JUnit XML: one test case for each rule, for the test tabs of CI systems."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from rejoinder.formatting import as_number, format_count, format_rate, format_seconds, one_line
+from rejoinder.model.runfile import Run
+from rejoinder.model.verdict import ABSENT, Problem
+from rejoinder.reports._load import Load
+from rejoinder.reports.evidence import worded
+from rejoinder.reports.excerpt import pretty
+from rejoinder.reports.model import ReportModel, read_report
+from rejoinder.reports.parts.baseline import PART as BASELINE
+from rejoinder.reports.parts.load import PART as LOAD
+from rejoinder.reports.parts.target import PART as TARGET
+from rejoinder.reports.parts.verdict import PART as VERDICT
+from rejoinder.reports.rules import ReportedRule, Severity
+
+FINDINGS: Final = 10
+"""Findings of one rule that are written out."""
+
+
+def render_junit(run: Run) -> str:
+    """Return the run as one JUnit XML document.
+
+    A broken MUST rule is a failure, a rule that the harness could not judge an error; declined and not applicable
+    rules are skipped with their reason, and so are those that are broken as the baseline says. A broken SHOULD rule
+    passes and says so in ``system-out``, so that a build breaks exactly when the run's exit code says so. A load run is
+    one case, which fails when a request ended badly, and one for each objective and each limit of a change. Entries
+    that fail a strict baseline are one case. A run that tested nothing, or was cut short, has one errored case.
+    """
+    report = read_report(run)
+    took = as_number(run.footer.get("ended_at"))
+    begun = as_number(run.header.get("started_at"))
+    root = ET.Element("testsuites", {"name": "rejoinder"})
+    suite = ET.SubElement(root, "testsuite", {"name": f"rejoinder {report[TARGET].url}".strip()})
+    if begun is not None and 0 <= begun < 253402300800:
+        stamp = datetime.fromtimestamp(begun, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        suite.set("timestamp", stamp)
+    time = f"{took - begun:.3f}" if took is not None and begun is not None and took >= begun else "0"
+    _properties(
+        suite,
+        [
+            ("url", report[TARGET].url),
+            ("command", report[TARGET].command),
+            *report[TARGET].facts,
+            *_load_properties(report.get(LOAD)),
+        ],
+    )
+    tally = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
+    for rule in report.rules:
+        _case(suite, rule, tally)
+    load, baseline = report.get(LOAD), report.get(BASELINE)
+    if load and load.started:
+        _load_case(suite, load, tally)
+        _objective_cases(suite, load, tally)
+    if baseline and baseline.outdated:
+        case = ET.SubElement(suite, "testcase", {"classname": "rejoinder", "name": "baseline", "time": "0"})
+        ET.SubElement(case, "failure", {"message": baseline.outdated[0], "type": "baseline"}).text = "\n".join(
+            baseline.outdated
+        )
+        tally["tests"] += 1
+        tally["failures"] += 1
+    problem = run_problem(run, report)
+    if problem:
+        case = ET.SubElement(suite, "testcase", {"classname": "rejoinder", "name": "run", "time": "0"})
+        ET.SubElement(case, "error", {"message": problem})
+        tally["tests"] += 1
+        tally["errors"] += 1
+    for element in (root, suite):
+        for name, number_of in tally.items():
+            element.set(name, str(number_of))
+        element.set("time", time)
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _case(suite: ET.Element, rule: ReportedRule, tally: dict[str, int]) -> None:
+    name = f"{rule.id} {rule.title}".strip()
+    case = ET.SubElement(
+        suite, "testcase", {"classname": f"rejoinder.{rule.family or 'rule'}", "name": name, "time": "0"}
+    )
+    _properties(
+        case,
+        [
+            *(("rule", rule.id), ("level", rule.level), ("verdict", rule.word)),
+            *(("judged", str(rule.judged)), ("failed", str(rule.failed))),
+            ("findings", " ".join(finding.finding.fingerprint for finding in rule.findings[:100])),
+            ("known", known_text(rule)),
+        ],
+    )
+    tally["tests"] += 1
+    text = rule_text(rule)
+    if rule.severity is Severity.FAIL:
+        tally["failures"] += 1
+        message = rule.findings[0].message if rule.findings else rule.reason or rule.statement or "broken"
+        ET.SubElement(case, "failure", {"message": message, "type": f"{rule.level} {rule.id}"}).text = text
+    elif rule.severity is Severity.ERROR:
+        tally["errors"] += 1
+        ET.SubElement(case, "error", {"message": rule.reason or "could not be judged"})
+    elif rule.severity in (Severity.NA, Severity.DECLINED):
+        tally["skipped"] += 1
+        ET.SubElement(case, "skipped", {"message": f"{rule.word}: {rule.reason}".rstrip(": ")})
+    elif rule.severity is Severity.KNOWN:
+        tally["skipped"] += 1
+        ET.SubElement(case, "skipped", {"message": f"known: {known_text(rule)}"})
+        ET.SubElement(case, "system-out").text = text
+    elif rule.findings or rule.severity is Severity.WARN:
+        ET.SubElement(case, "system-out").text = f"{rule.word}\n{text}"
+
+
+def known_text(rule: ReportedRule) -> str:
+    """Return why a baseline expects findings of a rule; empty when it expects none."""
+    return "; ".join(dict.fromkeys(finding.known for finding in rule.expected))
+
+
+def _load_case(suite: ET.Element, load: Load, tally: dict[str, int]) -> None:
+    case = ET.SubElement(suite, "testcase", {"classname": "rejoinder", "name": "load", "time": "0"})
+    tally["tests"] += 1
+    if load.intolerable:
+        tally["failures"] += 1
+        message = f"{load.bad:,} of {load.started:,} requests ended badly"
+        ET.SubElement(case, "failure", {"message": message, "type": "load"}).text = load_text(load)
+    else:
+        ET.SubElement(case, "system-out").text = load_text(load)
+
+
+def _objective_cases(suite: ET.Element, load: Load, tally: dict[str, int]) -> None:
+    for objective in load.objectives:
+        if objective.severity == "info":
+            continue
+        attributes = {"classname": "rejoinder.objectives", "name": objective.text, "time": "0"}
+        case = ET.SubElement(suite, "testcase", attributes)
+        tally["tests"] += 1
+        if objective.severity == "fail":
+            tally["failures"] += 1
+            ET.SubElement(case, "failure", {"message": objective.told, "type": "objective"})
+        else:
+            ET.SubElement(case, "system-out").text = objective.told
+
+
+def load_text(load: Load) -> str:
+    """Return how the requests of a load run ended, one line for each outcome."""
+    lines = [f"{entry.outcome}: {entry.amount:,}  {entry.meaning}".rstrip() for entry in load.ledger]
+    return "\n".join(lines + [f"measurement {load.verdict}: {reason}" for reason in load.reasons])
+
+
+def rule_text(rule: ReportedRule) -> str:
+    """Return everything that a person needs to know of a broken rule as plain text."""
+    lines = [f"{rule.id} ({rule.level}): {rule.statement}".rstrip(": ")]
+    if rule.source:
+        lines.append(f"Source: {rule.source}")
+    lines.append(f"Judged {rule.judged:,} times, broken {rule.failed:,} times.")
+    for finding in rule.findings[:FINDINGS]:
+        lines += [
+            "",
+            f"{finding.extent}: {finding.message} {finding.place}".rstrip(),
+            *_evidence(finding.finding.evidence),
+        ]
+        lines += [f"  case: {case}{f' ({title})' if title else ''}" for case, title in finding.cases]
+        if finding.more_cases:
+            lines.append(f"  and {finding.more_cases:,} more cases")
+        if finding.known:
+            lines.append(f"  known: {finding.known}")
+        if finding.reruns:
+            lines.append(f"  sent again: {finding.reruns}")
+        if finding.smallest:
+            lines.append(f"  minimal request: {finding.smallest}")
+        lines.append(f"  again: {finding.replay}")
+    rest = len(rule.findings) - FINDINGS
+    if rest > 0:
+        lines += ["", f"{rest:,} more findings are in the run file."]
+    return "\n".join(lines)
+
+
+def _evidence(problem: Problem) -> list[str]:
+    lines = []
+    if problem.event is not None:
+        lines.append(f"  at event {problem.event:,}")
+    if problem.offset is not None:
+        lines.append(f"  at byte {problem.offset:,}")
+    for name, value in (("expected", worded(problem.expected)), ("actual", problem.actual)):
+        if value is not ABSENT:
+            lines.append(f"  {name}: " + pretty(value, 600).replace("\n", "\n    "))
+    if problem.exchange:
+        lines.append(f"  exchange: {one_line(problem.exchange, 80)}")
+    return lines
+
+
+def _properties(parent: ET.Element, pairs: list[tuple[str, str]]) -> None:
+    properties = ET.SubElement(parent, "properties")
+    for name, value in pairs:
+        if value:
+            ET.SubElement(properties, "property", {"name": name.lower(), "value": value})
+
+
+def _load_properties(load: Load | None) -> list[tuple[str, str]]:
+    if load is None:
+        return []
+    pairs = [
+        ("load verdict", load.verdict),
+        ("load requests", format_count(load.started)),
+        ("load requests per second", format_rate(load.rate)),
+        ("load output tokens per second", format_rate(load.tokens_rate)),
+    ]
+    pairs += [(f"load {entry.outcome}", format_count(entry.amount)) for entry in load.ledger]
+    for distribution in [d for d in load.distributions if not d.only_ok]:
+        for p in (50.0, 99.0):
+            value = distribution.percentile(p)
+            if value is not None:
+                pairs.append((f"load {distribution.metric} p{p:g}", format_seconds(value)))
+    return pairs
+
+
+def run_problem(run: Run, report: ReportModel) -> str:
+    """Return why a run says little or nothing, in a sentence; empty when it says what it should."""
+    if report[VERDICT].problem:
+        return report[VERDICT].problem
+    if run.truncated:
+        return "The run was cut short: its run file has no footer."
+    if not report.rules and not run.samples:
+        return report[VERDICT].sentence
+    return ""

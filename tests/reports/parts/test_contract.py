@@ -1,0 +1,142 @@
+"""The map of the contract: every branch is told once, in its state, in bounded space."""
+
+from __future__ import annotations
+
+import re
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rejoinder.model.runfile import Run
+from rejoinder.reports import render_html, render_markdown, summarize
+from rejoinder.reports.parts.contract.coverage import ITSELF, BranchState, ContractCoverage, CoverageNode, read_contract
+
+
+def _read(**branches: list[str]) -> ContractCoverage:
+    contract = read_contract(Run({}, footer={"coverage": {"branches": branches}}))
+    assert contract is not None
+    return contract
+
+
+def _told(nodes: list[CoverageNode], path: str = "") -> list[tuple[str, str]]:
+    """Return every branch that the tree tells, by its name, with its state."""
+    found = []
+    for node in nodes:
+        here = path + node.label
+        for state, names in node.choices.items():
+            found += [(f"{here}={name}" if name != ITSELF else here, state.value) for name in names]
+        found += _told(node.children, here)
+    return found
+
+
+def test_every_branch_is_told_once(examples: ModuleType) -> None:
+    coverage = examples.coverage()
+    contract = read_contract(Run({}, footer={"coverage": coverage}))
+    assert contract is not None
+    told = dict(_told(contract.nodes))
+    assert len(_told(contract.nodes)) == len(told) == coverage["total"] == contract.total
+    for state, names in coverage["branches"].items():
+        for name in names:
+            path, _, choice = name.partition("=")
+            # The branch that takes a variant is told where the variant is.
+            assert told.get(name, told.get(f"{path}[{choice}]")) == state
+    assert contract.hidden == 0
+    assert sum(tile.counts.total() for tile in contract.tiles) == contract.total
+
+
+def test_places_are_nested_and_joined() -> None:
+    contract = _read(
+        accepted=["input=array", "input=string", "input[array][]=Message", "input[array][][Message].role=user"],
+        failed=["input[array][]=Call", "input[array][][Call].id=null", "input[array][][Call].id=value"],
+        not_sent=["store=null"],
+    )
+    assert [node.label for node in contract.nodes] == ["input", "store"]
+    (items,) = contract.nodes[0].children
+    assert (items.label, items.tally) == ("[array][]", "3 failed, 2 accepted")
+    assert [(node.label, node.tally) for node in items.children] == [
+        ("[Call].id", "all 2 failed"),
+        ("[Message].role", "1 accepted"),
+    ]
+    assert items.choices == {BranchState.ACCEPTED: ["Message"], BranchState.FAILED: ["Call"]}
+    assert contract.sentence == "Of 8 branches of the request contract, 4 were accepted, 3 failed and 1 was not sent."
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        ("accepted", "All 2 branches of the request contract were accepted."),
+        ("failed", "All 2 branches of the request contract failed."),
+        ("not_sent", "All 2 branches of the request contract were not sent."),
+    ],
+)
+def test_one_state_is_one_sentence(state: str, sentence: str) -> None:
+    assert _read(**{state: ["a=1", "a=2"]}).sentence == sentence
+
+
+@pytest.mark.parametrize("told", [None, 7, {}, {"counts": {"accepted": -3}}, {"branches": [1]}, {"branches": {"x": 1}}])
+def test_a_footer_without_coverage_tells_nothing(told: Any) -> None:
+    assert read_contract(Run({}, footer={"coverage": told})) is None
+
+
+def test_counts_alone_are_enough() -> None:
+    contract = read_contract(Run({}, footer={"coverage": {"counts": {"accepted": 5, "not_sent": 2}}}))
+    assert contract is not None
+    assert contract.sentence == "Of 7 branches of the request contract, 5 were accepted and 2 were not sent."
+    assert (contract.nodes, contract.hidden) == ([], 7)
+
+
+def _section(text: str) -> str:
+    match = re.search(r'<section id="contract">.*?</section>', text, re.DOTALL)
+    assert match is not None
+    return match.group()
+
+
+def test_the_whole_contract_stays_small(examples: ModuleType) -> None:
+    assert len(_section(render_html(examples.typical())).encode()) < 60_000
+
+
+def test_a_contract_without_end_is_bounded() -> None:
+    names = [f"field{n}.part{n % 7}[Variant{n}].leaf=value{m}" for n in range(3000) for m in range(3)]
+    run = Run({}, footer={"coverage": {"branches": {"not_sent": names[:-3], "failed": names[-3:]}}})
+    text = _section(render_html(run))
+    assert len(text.encode()) < 110_000
+    assert "more branches are in the run file" in text
+    assert "field2999" in text, "the worst come first"
+
+
+def test_colour_is_not_alone(examples: ModuleType) -> None:
+    text = _section(render_html(examples.typical()))
+    for state in ("failed", "refused", "not_sent"):
+        assert f'<pattern id="p-{state}"' in text
+    for word in ("accepted", "refused", "failed", "not sent"):
+        assert re.search(rf"<button[^>]*>.*?{word} ", text)
+    assert re.search(r'<code>\.image_url</code> <i class="failed">', text)
+
+
+def test_every_writer_tells_it_in_a_line(examples: ModuleType) -> None:
+    run = examples.typical()
+    contract = read_contract(run)
+    assert contract is not None
+    assert f"  contract  {contract.brief}\n" in summarize(run).plain()
+    assert contract.sentence.rstrip(".") in render_markdown(run).replace("\\", "")
+    assert contract.sentence in render_html(run)
+
+
+TEXT = st.text(st.sampled_from("ab[].{}=_\u202e\ud800<"), max_size=12)
+
+
+@given(st.dictionaries(st.sampled_from([*(state.value for state in BranchState), "x"]), st.lists(TEXT, max_size=12)))
+def test_any_names_give_a_tree(branches: dict[str, list[str]]) -> None:
+    contract = read_contract(Run({}, footer={"coverage": {"branches": branches}}))
+    amount = sum(len(names) for state, names in branches.items() if state != "x")
+    if contract is None:
+        assert amount == 0
+        return
+    assert contract.total == amount
+    assert sum(node.total for node in contract.nodes) + contract.hidden == amount
+    for tile in contract.tiles:
+        assert -1e-6 <= tile.x <= tile.x + tile.width <= 100 + 1e-6
+        assert -1e-6 <= tile.y <= tile.y + tile.height <= 100 + 1e-6

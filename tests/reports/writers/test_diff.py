@@ -1,0 +1,172 @@
+"""What changed from one run to another."""
+
+from __future__ import annotations
+
+import re
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from rejoinder.model.runfile import Run
+from rejoinder.model.verdict import Finding, Level, Problem, Status, Verdict
+from rejoinder.reports import Diff, diff_runs, render_diff_html, render_diff_markdown, render_diff_text
+from rejoinder.reports.diff import Change
+
+NAMES = ["typical", "green", "empty", "unreachable", "load", "many", "hostile", "misshapen"]
+ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+
+def run(cases: list[str] | None = None, **rules: Any) -> Run:
+    """Return a run of rules, each given by its status, or by the kinds of its findings when it is broken."""
+    verdicts = []
+    for name, told in rules.items():
+        rule = name.replace("_", "-")
+        if isinstance(told, Status):
+            verdicts.append(Verdict(rule, Level.MUST, told, 3))
+        else:
+            findings = [Finding(rule, Level.MUST, Problem(f"{kind} is broken", kind=kind), 1, ["one"]) for kind in told]
+            verdicts.append(Verdict(rule, Level.MUST, Status.FAIL, 3, len(findings), "", findings))
+    header = {"started_at": 1.0, "cases": dict.fromkeys(cases or [], "")}
+    return Run(header, verdicts=verdicts, footer={"ended_at": 2.0, "exit_code": 0})
+
+
+def told(diff: Diff) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for kind, rule, finding in diff.findings():
+        found.setdefault(kind.value, []).append(f"{rule.id} {finding.message.split()[0]}")
+    return found
+
+
+def test_findings_are_sorted_by_fingerprint() -> None:
+    before = run(EVT_02=["a", "b"], USG_02=["c"], SSE_03=["d"], LIF_01=Status.PASS)
+    after = run(EVT_02=["b", "e"], USG_02=Status.PASS, SSE_03=Status.NOT_APPLICABLE, LIF_01=["f"])
+    diff = diff_runs(before, after)
+    assert told(diff) == {
+        "new": ["EVT-02 e", "LIF-01 f"],
+        "still": ["EVT-02 b"],
+        "gone": ["SSE-03 d"],
+        "fixed": ["EVT-02 a", "USG-02 c"],
+    }
+    assert [change.id for change in diff.rules if change.changed] == ["LIF-01", "SSE-03", "USG-02"]
+    assert diff.new_failures == ["EVT-02 e is broken", "LIF-01 f is broken"]
+    assert diff.headline == "2 new failures"
+    assert diff.sentence == ("Findings: 2 new, 1 still failing, 1 gone, 2 fixed. The verdict on 3 rules changed.")
+
+
+def test_the_order_of_the_runs_matters() -> None:
+    before, after = run(EVT_02=["a"]), run(EVT_02=Status.PASS)
+    assert told(diff_runs(before, after)) == {"fixed": ["EVT-02 a"]}
+    assert told(diff_runs(after, before)) == {"new": ["EVT-02 a"]}
+    assert diff_runs(before, after).headline == "1 fixed, nothing new"
+
+
+def test_what_did_not_run_is_not_fixed() -> None:
+    before = run(EVT_02=["a"])
+    assert told(diff_runs(before, run(["two"], EVT_02=Status.PASS))) == {"gone": ["EVT-02 a"]}
+    assert told(diff_runs(before, run(["one", "two"], EVT_02=Status.PASS))) == {"fixed": ["EVT-02 a"]}
+    assert told(diff_runs(before, run())) == {"gone": ["EVT-02 a"]}
+
+
+def test_a_rule_can_break_without_a_new_finding() -> None:
+    before = run(EVT_02=["a"])
+    before.verdicts[0].status = Status.WARN
+    diff = diff_runs(before, run(EVT_02=["a"]))
+    assert diff.counts[Change.NEW] == 0
+    assert diff.new_failures == ["EVT-02 is broken now; it was warned before."]
+
+
+def test_new_warnings_are_no_failures() -> None:
+    after = run(EVT_02=["a"])
+    after.verdicts[0].status = Status.WARN
+    diff = diff_runs(run(EVT_02=Status.PASS), after)
+    assert (diff.headline, diff.new_failures) == ("No new failure, but new findings", [])
+
+
+def test_equal_runs_have_nothing_new(examples: ModuleType) -> None:
+    diff = diff_runs(examples.typical(), examples.typical())
+    assert diff.headline == "Nothing new"
+    assert set(told(diff)) == {"still"}
+    assert diff.notes == []
+    assert not any(change.changed for change in diff.rules)
+    assert {figure.change for figure in diff.figures} <= {"", "±0 %"}
+    assert diff_runs(examples.green(), examples.empty()).headline == "Nothing to compare"
+
+
+def test_runs_that_are_hard_to_compare_say_so(examples: ModuleType) -> None:
+    first, second = examples.typical(), examples.green()
+    second.header["target"] = {**second.header["target"], "dialect": "openai"}
+    second.header["started_at"] -= 60
+    second.footer = {}
+    del second.verdicts[0]
+    notes = " ".join(diff_runs(first, second).notes)
+    for words in ("Dialect: northstar before, openai after.", "older", "did not come to its end", "Only the first run"):
+        assert words in notes
+
+
+def _loaded(examples: ModuleType, factor: float, count: int = 400, ok: int | None = None) -> Run:
+    import random
+
+    dice = random.Random(3)
+    values = [0.5 * factor * dice.lognormvariate(0, 0.3) for _ in range(count)]
+    ok = count if ok is None else ok
+    total = {
+        "what": "load",
+        "mode": "closed",
+        "started": count,
+        "outcomes": {"ok": ok, "timeout": count - ok},
+        "rates": {"ok_per_s": ok / 10},
+    }
+    return Run({}, samples=[examples.histogram("e2e", values), total], footer={"ended_at": 1.0, "exit_code": 0})
+
+
+@pytest.mark.parametrize(
+    ("factor", "count", "statement"),
+    [
+        (1.5, 400, "slower in "),
+        (0.6, 400, "faster in "),
+        (1.0, 400, "no clear difference"),
+        (1.5, 5, "too few to tell, n 400 and 5"),
+    ],
+)
+def test_latencies_are_tested(factor: float, count: int, statement: str, examples: ModuleType) -> None:
+    diff = diff_runs(_loaded(examples, 1.0), _loaded(examples, factor, count))
+    figure = next(figure for figure in diff.figures if figure.name == "End to end p50")
+    assert figure.statement.startswith(statement)
+
+
+def test_a_load_that_ends_badly_now_is_a_new_failure(examples: ModuleType) -> None:
+    good, bad = _loaded(examples, 1.0), _loaded(examples, 1.0, ok=300)
+    diff = diff_runs(good, bad)
+    assert diff.new_failures == ["100 of 400 requests under load ended badly."]
+    figure = next(figure for figure in diff.figures if figure.name == "Ended well")
+    assert (figure.severity, figure.statement) == ("fail", "differs, p < 0.001")
+    assert diff_runs(bad, good).new_failures == []
+    assert diff_runs(bad, bad).new_failures == []
+
+
+@pytest.mark.parametrize("before", NAMES)
+@pytest.mark.parametrize("after", ["typical", "hostile", "misshapen", "many", "empty"])
+def test_every_writer_takes_every_pair(before: str, after: str, examples: ModuleType, check_page: Any) -> None:
+    diff = diff_runs(examples.EXAMPLES[before](), examples.EXAMPLES[after]())
+    text = render_diff_html(diff)
+    check_page(text)
+    assert len(text.encode()) < 800_000
+    markdown = render_diff_markdown(diff)
+    assert len(markdown.encode()) <= 60_000
+    for written in (markdown, render_diff_text(diff)):
+        assert not ACTIVE.search(written)
+
+
+def test_the_page_links_and_labels(examples: ModuleType, check_page: Any) -> None:
+    page = check_page(render_diff_html(diff_runs(examples.green(), examples.typical())))
+    ids = {attributes.get("id") for _, attributes in page.elements}
+    for tag, attributes in page.elements:
+        href = attributes.get("href") or ""
+        if tag in ("a", "use") and "?" not in href:
+            assert href[1:] in ids, href
+        if tag == "th":
+            assert attributes.get("scope") in ("col", "row", "rowgroup")
+    text = " ".join("".join(page.texts).split())
+    for words in ("New", "Event 4 has no sequence_number.", "not found before", "verdict changed"):
+        assert words in text
