@@ -123,7 +123,9 @@ def test_a_class_name_stands_for_one_class():
 def test_every_module_is_used():
     from rejoinder.cli import COMMANDS
 
-    used = set().union(*imports().values(), STARTED_BY_NAME, (f"rejoinder.cli.{name}" for name in COMMANDS))
+    found_by_folder = (name for name in trees() if name.rpartition(".")[0] == "rejoinder.reports.parts")
+    commands = (f"rejoinder.cli.{name}" for name in COMMANDS)
+    used = set().union(*imports().values(), STARTED_BY_NAME, commands, found_by_folder)
     packages = {name.rpartition(".")[0] for name in trees()}
     assert not trees().keys() - used - packages
     assert trees().keys() >= STARTED_BY_NAME.keys()
