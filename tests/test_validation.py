@@ -11,17 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from rejoinder.contract import (
-    SchemaError,
-    SchemaVariant,
-    Validator,
-    dialect_names,
-    load_dialect,
-    load_schema,
-    request_schema,
-)
+from rejoinder.contract import SchemaVariant, dialect_names, load_dialect, load_schema, request_schema
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies import each_choice
+from rejoinder.validation import SchemaError, Validator
 
 MESSAGE = {
     "type": "message",

@@ -20,10 +20,10 @@ from rejoinder.conformance.judging.turns import (
     was_cut,
     word_of,
 )
-from rejoinder.contract import SchemaVariant as RequestView
-from rejoinder.contract import Validator, load_dialect, request_schema
+from rejoinder.contract import SchemaVariant, load_dialect, request_schema
 from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import ABSENT, Problem
+from rejoinder.validation import Validator
 
 CLIENT_CALLS: Final = ("function_call", "custom_tool_call")
 _CLIENT_TOOLS: Final = ("function", "custom")
@@ -292,7 +292,7 @@ def own_items_are_taken_back(case: CaseView) -> Iterator[Problem]:
 
 @cache
 def _sound(dialect: str) -> Validator:
-    return Validator(load_dialect(dialect).request_schema(RequestView.GENERATION))
+    return Validator(load_dialect(dialect).request_schema(SchemaVariant.GENERATION))
 
 
 def _is_undisputed(view: ExchangeView) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.turns import has_refusal, was_cut
-from rejoinder.contract import SchemaError, Validator
+from rejoinder.validation import SchemaError, Validator
 
 
 def wanted_shape(view: ExchangeView) -> dict[str, Any] | None:

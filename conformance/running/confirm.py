@@ -22,12 +22,13 @@ from rejoinder.conformance.checks import checks_by_rule
 from rejoinder.conformance.judging.registry import Subject
 from rejoinder.conformance.running.cases import PlannedCase, Replies, RequestSpec
 from rejoinder.conformance.running.in_process import dry_run
-from rejoinder.contract import Dialect, SchemaVariant, Validator
+from rejoinder.contract import Dialect, SchemaVariant
 from rejoinder.errors import RejoinderError
 from rejoinder.model.exchange import Exchange, parse_json
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Finding, Minimal, Problem, Reruns, Status, Verdict
 from rejoinder.strategies import minimise
+from rejoinder.validation import Validator
 from rejoinder.wire.client import encode_json
 from rejoinder.wire.target import Target
 

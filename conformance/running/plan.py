@@ -18,10 +18,11 @@ from rejoinder.conformance.running.cases import (
     handwritten_cases,
     plain_and_streamed,
 )
-from rejoinder.contract import Dialect, SchemaVariant, Validator
+from rejoinder.contract import Dialect, SchemaVariant
 from rejoinder.errors import UsageError
 from rejoinder.model.tags import Tag
 from rejoinder.strategies import EndpointProfile, each_choice
+from rejoinder.validation import Validator
 
 PLAN_NAMES: Final = ("smoke", "quick", "full")
 

@@ -8,9 +8,10 @@ from typing import get_args
 
 import pytest
 
-from rejoinder.contract import DEFAULT_DIALECT, Validator, dialect_names, load_dialect, load_rules, load_schema
+from rejoinder.contract import DEFAULT_DIALECT, dialect_names, load_dialect, load_rules, load_schema
 from rejoinder.contract._dialect import Role
 from rejoinder.errors import ContractError
+from rejoinder.validation import Validator
 
 NAMES = dialect_names()
 FOLDER = files("rejoinder.contract").joinpath("dialects")

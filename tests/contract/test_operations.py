@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from jsonschema import Draft202012Validator
 
-from rejoinder.contract import Validator, dialect_names, load_dialect, load_operations, load_schema
+from rejoinder.contract import dialect_names, load_dialect, load_operations, load_schema
+from rejoinder.validation import Validator
 
 OPERATIONS = {
     "northstar": ["retrieve", "cancel", "models"],

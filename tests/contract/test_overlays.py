@@ -10,17 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from rejoinder.contract import (
-    SchemaVariant,
-    Validator,
-    dialect_names,
-    load_dialect,
-    load_operations,
-    load_schema,
-    request_schema,
-)
+from rejoinder.contract import SchemaVariant, dialect_names, load_dialect, load_operations, load_schema, request_schema
 from rejoinder.errors import ContractError
 from rejoinder.strategies import each_choice, from_contract
+from rejoinder.validation import Validator
 
 NAMES = dialect_names()
 SCHEMAS = ("request", "response", "events", "error", "operations")

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from rejoinder.contract import SchemaVariant, Validator, load_schema, request_schema
+from rejoinder.contract import SchemaVariant, load_schema, request_schema
 from rejoinder.strategies import each_choice
+from rejoinder.validation import Validator
 
 VALIDATORS = {view: Validator(request_schema(view)) for view in SchemaVariant}
 BODIES = [case.body for case in each_choice()]

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from rejoinder.contract import Validator, dialect_names, load_dialect, load_schema
+from rejoinder.contract import dialect_names, load_dialect, load_schema
 from rejoinder.errors import ContractError, UsageError
 from rejoinder.model.exchange import Exchange, Outcome, Request
 from rejoinder.sandbox import FAULTS, MODELS, SampleRequest, Sandbox, post, record, sample_requests
+from rejoinder.validation import Validator
 from rejoinder.wire.sse import read_events
 
 Json = dict[str, Any]

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rejoinder.contract import SchemaVariant, Validator, dialect_names, request_schema
+from rejoinder.contract import SchemaVariant, dialect_names, request_schema
 from rejoinder.strategies import Branches, EndpointProfile, each_choice, edge_cases, request_bodies, surely_invalid
 from rejoinder.strategies.profile import served
+from rejoinder.validation import Validator
 
 #: Call ids and their items are always sent, so that calls and outputs fit together.
 PAIRED = ("call_id=null", ".id=absent")

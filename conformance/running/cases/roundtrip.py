@@ -21,7 +21,8 @@ from rejoinder.conformance.running.case import (
     final_response,
     user,
 )
-from rejoinder.contract import SchemaVariant, Validator
+from rejoinder.contract import SchemaVariant
+from rejoinder.validation import Validator
 
 Item = dict[str, Any]
 

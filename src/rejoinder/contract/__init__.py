@@ -40,7 +40,6 @@ from rejoinder.contract._operations import Operation, load_operations
 from rejoinder.contract._rules import FAMILIES, Citation, Rule, load_rules, read_rules
 from rejoinder.contract._schemas import SchemaVariant, load_schema, request_schema
 from rejoinder.contract._source import DEFAULT_DIALECT, dialect_names
-from rejoinder.validation import SchemaError, Validator
 
 __all__ = [
     "DEFAULT_DIALECT",
@@ -51,9 +50,7 @@ __all__ = [
     "Feature",
     "Operation",
     "Rule",
-    "SchemaError",
     "SchemaVariant",
-    "Validator",
     "dialect_names",
     "every_feature",
     "features_of",

@@ -13,7 +13,7 @@ _VERSIONED: Final = re.compile(r"/v\d+(alpha\d*|beta\d*)?$")
 
 
 class Address(NamedTuple):
-    """An http or https URL in its parts: ``host`` in ASCII and without brackets, ``query`` without its question mark."""
+    """An http or https URL in parts: ``host`` in ASCII and without brackets, ``query`` without its question mark."""
 
     tls: bool
     host: str

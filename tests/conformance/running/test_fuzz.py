@@ -20,12 +20,13 @@ from rejoinder.conformance.running.engine import CheckRun
 from rejoinder.conformance.running.fuzz import FuzzRun, most_tokens, random_cases
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process
 from rejoinder.conformance.running.plan import Plan
-from rejoinder.contract import SchemaVariant, Validator, dialect_names, load_dialect
+from rejoinder.contract import SchemaVariant, dialect_names, load_dialect
 from rejoinder.model.verdict import Finding, Status, Verdict
 from rejoinder.sandbox import Sandbox
 from rejoinder.settings import Budget
 from rejoinder.strategies import Branches, EndpointProfile, request_bodies, sample
 from rejoinder.strategies.profile import served
+from rejoinder.validation import Validator
 from rejoinder.wire.target import Target
 
 SETTING = CaseContext(load_dialect("northstar"), "parrot")

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from rejoinder.conformance.running.plan import PLAN_NAMES, Plan, build_plan
-from rejoinder.contract import SchemaVariant, Validator, dialect_names, load_dialect, load_rules, request_schema
+from rejoinder.contract import SchemaVariant, dialect_names, load_dialect, load_rules, request_schema
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.tags import Tag, wrong_field_of
+from rejoinder.validation import Validator
 from rejoinder.wire.client import encode_json
 
 

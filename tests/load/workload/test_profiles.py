@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rejoinder.contract import Validator, load_dialect, request_schema
+from rejoinder.contract import load_dialect, request_schema
 from rejoinder.errors import UsageError
 from rejoinder.load.measure.measure import measure
 from rejoinder.load.settings import LoadSettings
@@ -23,6 +23,7 @@ from rejoinder.load.workload.filler_text import filler_text
 from rejoinder.load.workload.profiles import load_profile, shipped_profiles
 from rejoinder.load.workload.request_source import RequestSource, marked
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.validation import Validator
 
 URL = "http://127.0.0.1:8000"
 PLACE = Place("p.toml", "requests[0].input_tokens")

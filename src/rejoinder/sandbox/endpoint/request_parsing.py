@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-from rejoinder.contract import Validator, request_schema
+from rejoinder.contract import request_schema
 from rejoinder.model.exchange import Request
 from rejoinder.sandbox.endpoint.generate import is_choice
 from rejoinder.sandbox.endpoint.reply import ApiError
 from rejoinder.sandbox.endpoint.schema_instances import is_schema
 from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.validation import Validator
 
 MAX_BODY: Final = 32 * 1024 * 1024
 
