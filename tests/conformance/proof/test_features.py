@@ -1,0 +1,93 @@
+"""The features on the rules' rows are those without which an endpoint leaves the rule unjudged."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from rejoinder.conformance.judgement import judge
+from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process
+from rejoinder.conformance.running.plan import Plan, build_plan
+from rejoinder.contract import Feature, dialect_names, features_of, load_dialect, load_rules
+from rejoinder.model.exchange import Exchange, Request
+from rejoinder.sandbox import Sandbox
+from rejoinder.sandbox.endpoint.reply import Reply
+from rejoinder.wire.target import Target
+
+RULES = load_rules()
+FEATURES = [(dialect, feature) for dialect in dialect_names() for feature in features_of(load_dialect(dialect))]
+
+# The case that counts tokens sends these as well; the rule speaks of any request.
+BESIDE_THE_POINT = {"USG-11": {"function_tools", "truncation_auto"}}
+
+
+class Lacking(Sandbox):
+    """Refuses every request that uses one feature."""
+
+    def __init__(self, dialect: str, clock: ManualClock, feature: Feature | None) -> None:
+        super().__init__(dialect, clock=clock)
+        self.feature = feature
+
+    def handle(self, request: Request) -> Reply:
+        if self.feature is not None and self._uses(request, self.feature):
+            # The sandbox refuses these by itself: a body without input, and a path that nothing is at.
+            request = replace(request, path="/v1/nothing") if self.feature.operation else replace(request, body=b"{}")
+        return super().handle(request)
+
+    def _uses(self, request: Request, feature: Feature) -> bool:
+        path = request.path.partition("?")[0]
+        if feature.operation:
+            operation = self.dialect.operations[feature.operation]
+            pattern = re.escape(operation.path).replace(r"\{response_id\}", "[^/]+")
+            return request.method == operation.method and re.fullmatch(f"(/v1)?{pattern}", path) is not None
+        try:
+            return (
+                request.method == "POST" and path.endswith("/responses") and feature.is_used(json.loads(request.body))
+            )
+        except (ValueError, RecursionError):
+            return False
+
+
+@cache
+def plan(dialect: str) -> Plan:
+    # The many variants of single items and of refused bodies are left out; no rule needs them.
+    spared = ("item.", "edge.", "refused.mutants", "refused.raw")
+    whole = build_plan("full", load_dialect(dialect))
+    return Plan(whole.name, tuple(case for case in whole.cases if not case.id.startswith(spared)))
+
+
+@cache
+def judged(dialect: str, feature: str = "") -> frozenset[str]:
+    """Return the ids of the rules that are judged where an endpoint without faults lacks the feature."""
+    lacking = next((found for found in features_of(load_dialect(dialect)) if found.name == feature), None)
+    clock = ManualClock()
+    target = Target("http://sandbox/v1/responses", dialect=dialect, second_key=SECOND_KEY)
+    exchanges: list[Exchange] = []
+    for batch in run_in_process(plan(dialect), Lacking(dialect, clock, lacking), target, clock):
+        exchanges += batch
+    return frozenset(verdict.rule for verdict in judge(exchanges, dialect) if verdict.judged)
+
+
+@pytest.mark.parametrize(("dialect", "feature"), FEATURES, ids=[f"{f.name}-{d}" for d, f in FEATURES])
+def test_what_a_missing_feature_leaves_unjudged_names_it(dialect: str, feature: Feature) -> None:
+    silent = judged(dialect) - judged(dialect, feature.name)
+    unsaid = {rule for rule in silent if feature.name not in {*RULES[rule].features, *BESIDE_THE_POINT.get(rule, ())}}
+    assert not unsaid, (
+        f"Without {feature.name}, {', '.join(sorted(unsaid))} cannot be judged: add it to their features."
+    )
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES.values() if rule.features], ids=lambda rule: str(rule.id))
+def test_a_rule_names_no_feature_that_it_can_do_without(rule) -> None:
+    dialects = [dialect for dialect in dialect_names() if rule.id in judged(dialect)]
+    if not dialects:
+        pytest.skip("No endpoint without faults shows it.")
+    for feature in rule.features:
+        having = [dialect for dialect in dialects if (dialect, feature) in {(d, f.name) for d, f in FEATURES}]
+        assert not having or any(rule.id not in judged(dialect, feature) for dialect in having), (
+            f"{rule.id} is judged without {feature} in every dialect: take it out of its features."
+        )
