@@ -180,9 +180,12 @@ def test_rules_are_listed_and_explained(invoke: Invoke) -> None:
     assert "SSE-03" in out
     code, out, _ = invoke("rules", "itm-05")
     assert code == 0
-    for word in ("ITM-05", "source", "checked", "proven by"):
+    for word in ("ITM-05", "Argument", "Checked on", "Proven by"):
         assert word in out
-    assert "unchecked" in invoke("rules", "SSE-06")[1]
+    assert "Not checked" in invoke("rules", "SSE-06")[1]
+    _, out, _ = invoke("rules", "LIF-14")
+    for word in ("streaming, background", "Open Responses specification", "2026-04-24", "https://github.com/openresponses/"):
+        assert word in out
     code, _, err = invoke("rules", "ITM-55")
     assert code == 2
     assert "Did you mean ITM-" in err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Iterator
 
 import click
 
@@ -15,7 +15,7 @@ from rejoinder.contract import (
     load_dialect,
     load_rules,
 )
-from rejoinder.errors import UsageError
+from rejoinder.errors import UsageError, suggest
 
 
 @click.command("rules")
@@ -24,7 +24,7 @@ from rejoinder.errors import UsageError
 @click.option("--markdown", is_flag=True, help="Print the whole rule reference as Markdown.")
 @click.option("--features", is_flag=True, help="List the features that `rejoinder check --require` knows.")
 def command(rule: str | None, dialect: str | None, markdown: bool, features: bool) -> int:
-    """List the rules, or explain one: what it says, its source, how it is checked and what proves the check."""
+    """List the rules, or explain one: what it says, where it is written, how it is checked and what proves it."""
     rules = load_rules()
     if markdown:
         click.echo(reference(), nl=False)
@@ -43,10 +43,7 @@ def command(rule: str | None, dialect: str | None, markdown: bool, features: boo
     family, _, number = rule.upper().partition("-")
     found = rules.get(f"{family}-{number.zfill(2)}")
     if found is None:
-        close = difflib.get_close_matches(rule.upper(), rules, n=1)
-        raise UsageError(
-            f"There is no rule {rule!r}.", f"Did you mean {close[0]}?" if close else "`rejoinder rules` lists them."
-        )
+        raise UsageError(f"There is no rule {rule!r}.", suggest(rule.upper(), rules, "`rejoinder rules` lists them."))
     _explain(found)
     return 0
 
@@ -56,10 +53,8 @@ def _level(rule: Rule, dialect: str | None) -> str:
 
 
 def reference() -> str:
-    """Return the rule reference (docs/rules.md): every rule with levels, source, check and proof, as Markdown."""
-    from rejoinder.conformance.checks import checks_by_rule
-
-    rules, checks = load_rules(), checks_by_rule()
+    """Return the rule reference (docs/rules.md): every rule with all that is declared about it, as Markdown."""
+    rules = load_rules()
     lines = [
         "# Rules",
         "",
@@ -69,41 +64,40 @@ def reference() -> str:
     for family, title in FAMILIES.items():
         lines += ["", f"## {family}: {title}"]
         for rule in rules.values():
-            if rule.family != family:
-                continue
-            levels = ", ".join(f"{name} {rule.level_in(name).value}" for name in dialect_names())
-            lines += ["", f"### {rule.id} {rule.title}", "", rule.statement, "", f"- Level: {levels}"]
-            lines.append(f"- Source: {rule.basis}")
-            if rule.unchecked:
-                lines.append(f"- Not checked: {rule.unchecked}")
-            if rule.takes:
-                lines.append(f"- Takes {rule.takes}")
-            lines += [f"- Checked on {check.subject.value}: {check.doc}" for check in checks[rule.id]]
-            faults = [f"`{name}`" for name in _faults_of(rule)]
-            if faults:
-                lines.append(f"- Proven by the sandbox {'fault' if len(faults) == 1 else 'faults'} {', '.join(faults)}")
+            if rule.family == family:
+                lines += ["", f"### {rule.id} {rule.title}", "", rule.statement, ""]
+                lines += [
+                    f"- {label}: {f'[{text}]({url})' if url else text}{rest}" for label, text, url, rest in _facts(rule)
+                ]
     return "\n".join(lines) + "\n"
 
 
-def _faults_of(rule: Rule) -> list[str]:
+def _explain(rule: Rule) -> None:
+    click.echo(f"{rule.id}  {rule.title}\n\n  {rule.statement}\n")
+    for label, text, url, rest in _facts(rule):
+        click.echo(f"  {label:<12} {text}{rest}")
+        if url:
+            click.echo(f"  {'':<12} {url}")
+
+
+def _facts(rule: Rule) -> Iterator[tuple[str, str, str, str]]:
+    """Yield what is declared about a rule: a label, a text, the address that the text links to, and what follows it."""
+    from rejoinder.conformance.checks import checks_by_rule
     from rejoinder.sandbox import FAULTS
 
-    return [fault.id for fault in FAULTS.values() if rule.id in fault.breaks]
-
-
-def _explain(rule: Rule) -> None:
-    from rejoinder.conformance.checks import checks_by_rule
-
-    click.echo(f"{rule.id}  {rule.title}\n")
-    click.echo(f"  {rule.statement}\n")
-    levels = ", ".join(f"{name} {rule.level_in(name).value}" for name in dialect_names())
-    click.echo(f"  level      {levels}")
-    click.echo(f"  source     {rule.basis}")
+    yield "Level", ", ".join(f"{name} {rule.level_in(name).value}" for name in dialect_names()), "", ""
+    if rule.features:
+        yield "Features", ", ".join(rule.features), "", ""
+    for source in rule.sources:
+        yield "Source", str(source), source.url, f", checked {source.checked}"
+    if rule.argument:
+        yield "Argument", rule.argument, "", ""
     if rule.unchecked:
-        click.echo(f"  unchecked  {rule.unchecked}")
+        yield "Not checked", rule.unchecked, "", ""
     if rule.takes:
-        click.echo(f"  takes      {rule.takes}")
+        yield "Takes", rule.takes, "", ""
     for check in checks_by_rule()[rule.id]:
-        click.echo(f"  checked    on {check.subject.value}: {check.doc}")
-    for fault in _faults_of(rule):
-        click.echo(f"  proven by  rejoinder sandbox --fault {fault}")
+        yield "Checked on", f"{check.subject.value}. {check.doc}", "", ""
+    faults = [fault.id for fault in FAULTS.values() if rule.id in fault.breaks]
+    if faults:
+        yield "Proven by", f"the sandbox {'fault' if len(faults) == 1 else 'faults'} {', '.join(faults)}", "", ""

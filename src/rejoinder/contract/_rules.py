@@ -172,7 +172,6 @@ _RULE_KEYS: Final[Mapping[str, type]] = {
     "features": list,
     "sources": list,
     "argument": str,
-    "source": str,
     "unchecked": str,
     "takes": str,
 }
@@ -234,7 +233,7 @@ def _rule(table: _Table, family: str, features: Collection[str]) -> Rule:
         },
         features=needed,
         sources=tuple(_citation(table, source) for source in raw.get("sources", ())),
-        argument=raw.get("argument") or raw.get("source", ""),  # "source" goes once all rows have sources
+        argument=raw.get("argument", ""),
         unchecked=raw.get("unchecked", ""),
         takes=raw.get("takes", ""),
     )
