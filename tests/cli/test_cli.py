@@ -184,7 +184,12 @@ def test_rules_are_listed_and_explained(invoke: Invoke) -> None:
         assert word in out
     assert "Not checked" in invoke("rules", "SSE-06")[1]
     _, out, _ = invoke("rules", "LIF-14")
-    for word in ("streaming, background", "Open Responses specification", "2026-04-24", "https://github.com/openresponses/"):
+    for word in (
+        "streaming, background",
+        "Open Responses specification",
+        "2026-04-24",
+        "https://github.com/openresponses/",
+    ):
         assert word in out
     code, _, err = invoke("rules", "ITM-55")
     assert code == 2
