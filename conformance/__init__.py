@@ -1,0 +1,99 @@
+"""What a server must answer: rules, checks, and the judge. This is the public interface; what it names stays.
+
+Judge recorded exchanges, in a test or anywhere else::
+
+    from rejoinder.conformance import assert_conforms, judge, read_run
+
+    assert_conforms(exchange)                                  # AssertionError with every broken rule
+    verdicts = judge(read_run("rejoinder-runs/1").exchanges, "openresponses")
+
+Examine an endpoint::
+
+    run = examine("http://127.0.0.1:8000", plan="smoke")       # sends requests, returns the recorded run
+
+Write a check of one's own, in an extension (see docs/extending.md)::
+
+    @check("ACME-01", Subject.PLAIN)
+    def replies_are_traced(view: ExchangeView) -> Iterator[Problem]:
+        ...
+
+Names are imported from their modules when they are first used, so that importing this package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from rejoinder.conformance.assertion import assert_conforms
+    from rejoinder.conformance.extending import use_extensions
+    from rejoinder.conformance.judgement import broken_rules, judge, select_rules
+    from rejoinder.conformance.judging.exchange_view import CaseView, Event, ExchangeView
+    from rejoinder.conformance.judging.problems import at_event, get, in_response, is_integer, is_set
+    from rejoinder.conformance.judging.registry import Declined, Subject, check
+    from rejoinder.conformance.running.case import CaseContext, PlannedCase, RequestSpec
+    from rejoinder.conformance.running.endpoint import examine
+    from rejoinder.model.exchange import Exchange, Outcome
+    from rejoinder.model.runfile import Run, read_run
+    from rejoinder.model.verdict import ABSENT, Finding, Level, Problem, Status, Verdict
+
+__all__ = [
+    "ABSENT",
+    "CaseContext",
+    "CaseView",
+    "Declined",
+    "Event",
+    "Exchange",
+    "ExchangeView",
+    "Finding",
+    "Level",
+    "Outcome",
+    "PlannedCase",
+    "Problem",
+    "RequestSpec",
+    "Run",
+    "Status",
+    "Subject",
+    "Verdict",
+    "assert_conforms",
+    "at_event",
+    "broken_rules",
+    "check",
+    "examine",
+    "get",
+    "in_response",
+    "is_integer",
+    "is_set",
+    "judge",
+    "read_run",
+    "select_rules",
+    "use_extensions",
+]
+
+_HOMES: Final = {
+    "conformance.assertion": ("assert_conforms",),
+    "conformance.extending": ("use_extensions",),
+    "conformance.judgement": ("broken_rules", "judge", "select_rules"),
+    "conformance.judging.exchange_view": ("CaseView", "Event", "ExchangeView"),
+    "conformance.judging.problems": ("at_event", "get", "in_response", "is_integer", "is_set"),
+    "conformance.judging.registry": ("Declined", "Subject", "check"),
+    "conformance.running.case": ("CaseContext", "PlannedCase", "RequestSpec"),
+    "conformance.running.endpoint": ("examine",),
+    "model.exchange": ("Exchange", "Outcome"),
+    "model.runfile": ("Run", "read_run"),
+    "model.verdict": ("ABSENT", "Finding", "Level", "Problem", "Status", "Verdict"),
+}
+_HOME_OF: Final = {name: f"rejoinder.{home}" for home, names in _HOMES.items() for name in names}
+
+if not TYPE_CHECKING:  # a type checker must know a misspelt name from a lazy one
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return __all__

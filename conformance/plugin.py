@@ -1,30 +1,53 @@
-"""The pytest plugin: one item for each rule, judged on one examination of the endpoint.
+"""The pytest plugin: one item for each rule, judged on one check run.
 
 ``pytest --pyargs rejoinder.conformance --rejoinder-url URL`` runs the shipped items; own suites may use the fixtures
 ``rejoinder_run``, ``rejoinder_target`` and ``rejoinder_ask``. Without the option the plugin does nothing. Under xdist
-one worker examines the endpoint and the others read what it recorded.
+one worker finds the endpoint and runs the plan, and the others read what it recorded.
 
 Only the standard library, pytest and this package's data are imported here; the engine is imported when it is used.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
     from rejoinder.model.exchange import Exchange
     from rejoinder.model.runfile import Run
-    from rejoinder.model.verdict import Finding, Verdict
+    from rejoinder.model.verdict import Verdict
+    from rejoinder.wire.target import Target
+
+Result = TypeVar("Result")
+
+_ASKED: Final = "asked"
+"""How the files begin in which rejoinder_ask records, one for each worker, until the session ends."""
+_FOLDER: Final = pytest.StashKey[Path]()
 
 _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
-    ("url", {"metavar": "URL", "help": "Base URL of the endpoint to examine, with or without /v1."}),
+    ("url", {"metavar": "URL", "help": "Base URL of the endpoint to check, with or without /v1."}),
     ("model", {"metavar": "M", "help": "Model to ask for; by default the first that is listed."}),
     ("dialect", {"metavar": "D", "default": "northstar", "help": "Which specification it is held to."}),
+    (
+        "extension",
+        {
+            "metavar": "DIR",
+            "action": "append",
+            "default": [],
+            "help": "Folder with rules, checks and sandbox faults of your own; may be given more than once.",
+        },
+    ),
     ("plan", {"metavar": "P", "default": "quick", "help": "smoke, quick or full."}),
     ("select", {"metavar": "RULES", "default": "*", "help": "Rules to judge: SSE-*, ITM-05, ..."}),
     (
@@ -76,16 +99,21 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker that names a rule, and check the options."""
     config.addinivalue_line("markers", "rejoinder_rule(id): the rule of the contract that an item judges")
 
-    file = config.getoption("rejoinder_baseline")
-    if file:
+    file, folders = config.getoption("rejoinder_baseline"), config.getoption("rejoinder_extension")
+    if file or folders or config.getoption("rejoinder_url"):
         from rejoinder.conformance.baseline import read_baseline
-        from rejoinder.errors import BaselineError
+        from rejoinder.conformance.extending import use_extensions
+        from rejoinder.contract import load_dialect
+        from rejoinder.errors import RejoinderError
 
         try:
-            read_baseline(file)
-        except BaselineError as error:
+            use_extensions(folders or None)
+            load_dialect(config.getoption("rejoinder_dialect"))
+            if file:
+                read_baseline(file)
+        except RejoinderError as error:
             raise pytest.UsageError(f"rejoinder: {error}") from error
-    elif config.getoption("rejoinder_baseline_strict"):
+    if config.getoption("rejoinder_baseline_strict") and not file:
         raise pytest.UsageError(
             "rejoinder: --rejoinder-baseline-strict needs a file; name it with --rejoinder-baseline."
         )
@@ -97,7 +125,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     config = metafunc.config
     if not config.getoption("rejoinder_url"):
-        raise pytest.UsageError("rejoinder: name the endpoint to examine with --rejoinder-url URL.")
+        raise pytest.UsageError("rejoinder: name the endpoint to check with --rejoinder-url URL.")
     from rejoinder.conformance.judgement import select_rules
     from rejoinder.contract import load_dialect
     from rejoinder.model.verdict import Level
@@ -127,116 +155,228 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple
     return None
 
 
-@pytest.fixture(scope="session")
-def rejoinder_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The recorded and judged examination of the endpoint, made once for the whole session."""
-    from filelock import FileLock
+class _Session:
+    """What the fixtures of one session share: its options, and a folder that all workers of xdist see."""
 
+    def __init__(self, request: pytest.FixtureRequest, temporary: pytest.TempPathFactory) -> None:
+        self.config = request.config
+        worker = getattr(request.config, "workerinput", None)
+        base = temporary.getbasetemp()
+        self.shared = base if worker is None else base.parent
+        self.worker = "" if worker is None else f"-{worker['workerid']}"
+        out = self.option("out")
+        self.folder = Path(out) if out else self.shared / "rejoinder"
+        self.command = ["pytest", *map(str, self.config.invocation_params.args)]
+
+    def option(self, name: str) -> Any:
+        return self.config.getoption(f"rejoinder_{name}")
+
+    def key(self, option: str) -> str | None:
+        return os.environ.get(self.option(option)) or None
+
+    def once(self, name: str, work: Callable[[], Result]) -> Result:
+        """Return what ``work`` returned in whichever worker came first; what ends its session ends all."""
+        from filelock import FileLock
+
+        from rejoinder.errors import RejoinderError
+
+        kept = self.shared / f"rejoinder.{name}"
+        with FileLock(self.shared / f"{kept.name}.lock"):
+            if not kept.exists():
+                try:
+                    result: Result | RejoinderError = _outside_loop(work)
+                except RejoinderError as error:
+                    result = RejoinderError(error.message, error.hint)  # without evidence, which need not pickle
+                kept.write_bytes(pickle.dumps(result))
+            found: Result | RejoinderError = pickle.loads(kept.read_bytes())
+        if isinstance(found, RejoinderError):
+            pytest.exit(f"rejoinder: {found}", returncode=2)
+        return found
+
+    def find(self) -> tuple[Target, tuple[Exchange, ...]]:
+        """Return the endpoint, with its keys, and the exchanges that finding it took; it is looked for once."""
+        from rejoinder.model.runfile import RunWriter
+        from rejoinder.recorder import RunRecorder
+
+        def look() -> tuple[Target, tuple[Exchange, ...]]:
+            file = self.folder / "run.ndjson"
+            with RunWriter(file) as writer:  # it holds what was gathered when there is no endpoint
+                recorder = RunRecorder(self.folder, writer, self.command)
+                target = recorder.discover(
+                    self.option("url"),
+                    key=self.key("api_key_env"),
+                    second_key=self.key("second_key_env"),
+                    model=self.option("model"),
+                    dialect=self.option("dialect"),
+                )
+            file.unlink()
+            return replace(target, key=None, second_key=None), recorder.found
+
+        if not self.option("url"):
+            pytest.exit("rejoinder: name the endpoint to check with --rejoinder-url URL.", returncode=4)
+        target, found = self.once("target", look)
+        return replace(target, key=self.key("api_key_env"), second_key=self.key("second_key_env")), found
+
+    def check(self) -> None:
+        """Send the plan, judge the replies and write the run file."""
+        from rejoinder.conformance.baseline import read_baseline
+        from rejoinder.conformance.running.endpoint import record_plan
+        from rejoinder.contract import every_feature, load_dialect, read_features
+        from rejoinder.model.runfile import RunWriter
+        from rejoinder.recorder import RunRecorder
+        from rejoinder.settings import parse_budget
+
+        target, found = self.find()
+        dialect, certify = load_dialect(self.option("dialect")), self.option("certify")
+        file, budget = self.option("baseline"), self.option("budget")
+        with RunWriter(self.folder / "run.ndjson") as writer:
+            record_plan(
+                RunRecorder(self.folder, writer, self.command, found=found),
+                target,
+                "full" if certify else self.option("plan"),
+                concurrency=self.option("concurrency"),
+                budget=parse_budget(budget) if budget else None,
+                deadline=self.option("timeout"),
+                select=self.option("select"),
+                required=every_feature(dialect) if certify else read_features(self.option("require"), dialect),
+                baseline=read_baseline(file) if file else None,
+                strict=self.option("baseline_strict"),
+            )
+
+
+def _outside_loop(work: Callable[[], Result]) -> Result:
+    """Call what starts an event loop of its own; in another thread, where one runs in this."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+@pytest.fixture(scope="session")
+def _rejoinder_session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> _Session:
+    session = _Session(request, tmp_path_factory)
+    request.config.stash[_FOLDER] = session.folder
+    return session
+
+
+@pytest.fixture(scope="session")
+def rejoinder_run(_rejoinder_session: _Session) -> Run:
+    """The recorded and judged check run on the endpoint, made once for the whole session."""
     from rejoinder.model.runfile import read_run
 
-    shared = tmp_path_factory.getbasetemp()
-    if hasattr(request.config, "workerinput"):  # a worker of xdist
-        shared = shared.parent  # the same folder for all workers of one session
-    out = request.config.getoption("rejoinder_out")
-    folder = Path(out) if out else shared / "rejoinder"
-    done = shared / "rejoinder.done"
-    with FileLock(shared / "rejoinder.lock"):
-        if not done.exists():
-            try:
-                _examine(request.config, folder)
-            finally:
-                done.touch()
-    run = read_run(folder)
-    if run.footer.get("problem"):
-        pytest.exit(f"rejoinder: {run.footer['problem']}", returncode=2)
-    return run
+    _rejoinder_session.find()
+    _rejoinder_session.once("run", _rejoinder_session.check)
+    return read_run(_rejoinder_session.folder)
 
 
-def _examine(config: pytest.Config, folder: Path) -> None:
-    from rejoinder.conformance.baseline import read_baseline
-    from rejoinder.conformance.running.plan import build_plan
-    from rejoinder.conformance.running.session import examine
-    from rejoinder.contract import every_feature, load_dialect, read_features
-    from rejoinder.errors import RejoinderError, TargetError
+@pytest.fixture(scope="session")
+def rejoinder_target(_rejoinder_session: _Session) -> dict[str, Any]:
+    """The endpoint: ``url`` (of the create endpoint), ``model`` (or ``None``) and ``dialect``. No plan is sent."""
+    target, _ = _rejoinder_session.find()
+    return {"url": target.url, "model": target.model, "dialect": target.dialect}
+
+
+class RequestSender:
+    """Sends create requests of one's own to the endpoint, and records them; see the fixture ``rejoinder_ask``."""
+
+    def __init__(self, target: Target, deadline: float, prefix: str, record: Callable[[Exchange], None]) -> None:
+        self._target = target
+        self._deadline = deadline
+        self._ids = (f"{prefix}{number:04d}" for number in count(1))
+        self._record = record
+
+    def __call__(self, body: Any) -> Exchange:
+        """Send a body and return the recorded exchange; also inside a running event loop, which waits for it."""
+        return _outside_loop(lambda: asyncio.run(self.send(body)))
+
+    async def send(self, body: Any) -> Exchange:
+        """Send a body and return the recorded exchange; ``await rejoinder_ask.send(body)`` in async tests.
+
+        An object gets the target's model when it names none; ``bytes`` are sent as they are. Nothing that the endpoint
+        does raises.
+        """
+        from rejoinder.wire.client import Client
+
+        target, name = self._target, next(self._ids)
+        async with Client(target.url, key=target.key) as client:
+            exchange = await client.send(
+                "POST",
+                target.path(),
+                target.body(**body) if isinstance(body, dict) else body,
+                headers=(("content-type", "application/json"),),
+                id=name,
+                case=name,
+                deadline=self._deadline,
+            )
+        self._record(exchange)
+        return exchange
+
+
+@pytest.fixture(scope="session")
+def rejoinder_ask(_rejoinder_session: _Session) -> Iterator[RequestSender]:
+    """A function that sends one create request of one's own and returns the recorded :class:`Exchange`.
+
+    ``rejoinder_ask(body)`` sends the JSON object ``body`` (or exact bytes) with the key and the time limit of the
+    options; ``await rejoinder_ask.send(body)`` does so in async tests. No plan is sent for it. The exchanges stand in
+    the session's run file when it has ended.
+    """
     from rejoinder.model.runfile import RunWriter
     from rejoinder.recorder import RunRecorder
-    from rejoinder.settings import parse_budget
 
-    option = config.getoption
-    file, strict = option("rejoinder_baseline"), option("rejoinder_baseline_strict")
-    url, dialect = option("rejoinder_url"), option("rejoinder_dialect")
-    try:
-        spec, certify = load_dialect(dialect), option("rejoinder_certify")
-        required = every_feature(spec) if certify else read_features(option("rejoinder_require"), spec)
-        baseline = read_baseline(file) if file else None
-        with RunWriter(folder / "run.ndjson") as writer:
-            recording = RunRecorder(folder, writer, ["pytest", *map(str, config.invocation_params.args)])
-            target = recording.discover(
-                url,
-                key=os.environ.get(option("rejoinder_api_key_env")) or None,
-                second_key=os.environ.get(option("rejoinder_second_key_env")) or None,
-                model=option("rejoinder_model"),
-                dialect=dialect,
-            )
-            plan = build_plan("full" if certify else option("rejoinder_plan"), spec, model=target.model)
-            cases = {case.id: case.intent for case in plan.cases}
-            asked = {"required": sorted(required)} if required else {}
-            recording.header(target, url=url, model=target.model, dialect=dialect, plan=plan.name, cases=cases, **asked)
-            budget = option("rejoinder_budget")
-            result = examine(
-                target,
-                plan,
-                writer,
-                concurrency=option("rejoinder_concurrency"),
-                budget=parse_budget(budget) if budget else None,
-                deadline=option("rejoinder_timeout"),
-                select=option("rejoinder_select"),
-                required=required,
-                baseline=baseline,
-                strict=strict,
-            )
-            recording.footer(result.exit_code, **result.footer)
-    except TargetError:
-        return  # told in the footer, for every worker to read
-    except RejoinderError as error:
-        pytest.exit(f"rejoinder: {error}", returncode=2)
+    session = _rejoinder_session
+    target, found = session.find()
+    with RunWriter(session.folder / f"{_ASKED}{session.worker}.ndjson") as writer:
+        recorder = RunRecorder(session.folder, writer, session.command, found=found)
+        recorder.header(target, url=target.url, model=target.model, dialect=target.dialect)
+        yield RequestSender(target, session.option("timeout"), f"own{session.worker}", writer.exchange)
+        recorder.footer(0)
 
 
-@pytest.fixture(scope="session")
-def rejoinder_target(rejoinder_run: Run) -> dict[str, Any]:
-    """The endpoint under examination: ``url`` (of the create endpoint), ``model`` (or ``None``) and ``dialect``."""
-    return {name: rejoinder_run.header["target"].get(name) for name in ("url", "model", "dialect")}
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Move what ``rejoinder_ask`` recorded, in whichever worker, into the run file."""
+    config = session.config
+    out = config.getoption("rejoinder_out")
+    folder = Path(out) if out else config.stash.get(_FOLDER, None)
+    if folder is not None and not hasattr(config, "workerinput"):
+        _move_asked(folder)
 
 
-@pytest.fixture(scope="session")
-def rejoinder_ask(request: pytest.FixtureRequest, rejoinder_target: dict[str, Any]) -> Callable[..., Exchange]:
-    """A function that sends a create request of one's own and returns the recorded :class:`Exchange`.
+def _move_asked(folder: Path) -> None:
+    """Put the exchanges of the files ``asked*.ndjson`` before the footer of ``run.ndjson``, which need not be there.
 
-    ``rejoinder_ask(body)`` sends the JSON object ``body`` (or exact bytes) with the key and the time limit of
-    the examination; the model of the target is added when the object names none. Nothing that the endpoint does raises.
+    In the run file of a plan they are tagged as not judged, since its verdicts are not on them.
     """
-    import asyncio
-    from itertools import count
+    from rejoinder.model.tags import Tag
 
-    from rejoinder.wire.client import Client
-    from rejoinder.wire.target import Target
+    asked, run = sorted(folder.glob(f"{_ASKED}*.ndjson")), folder / "run.ndjson"
+    if not asked:
+        return
+    alone = not run.exists()
+    base = _records(asked[0] if alone else run)
+    known = {record.get("id") for record in base}
+    kept = [record for record in base if record["kind"] != "footer"]
+    for record in (record for file in asked for record in _records(file) if record["kind"] == "exchange"):
+        if record["id"] not in known:
+            known.add(record["id"])
+            kept.append(record if alone else {**record, "tags": [*record["tags"], Tag.UNJUDGED]})
+    kept += [record for record in base if record["kind"] == "footer"]
+    whole = run.with_suffix(".part")
+    whole.write_text("".join(json.dumps(record, separators=(",", ":")) + "\n" for record in kept), "utf-8")
+    whole.replace(run)
+    for file in asked:
+        file.unlink()
 
-    option = request.config.getoption
-    target = Target(rejoinder_target["url"], rejoinder_target["model"])
-    key = os.environ.get(option("rejoinder_api_key_env")) or None
-    numbers = count(1)
 
-    async def send(body: Any) -> Exchange:
-        async with Client(target.url, key=key) as client:
-            name = f"own{next(numbers):04d}"
-            headers = (("content-type", "application/json"),)
-            limit = option("rejoinder_timeout")
-            return await client.send("POST", target.path(), body, headers=headers, id=name, case=name, deadline=limit)
-
-    def ask(body: Any) -> Exchange:
-        return asyncio.run(send(target.body(**body) if isinstance(body, dict) else body))
-
-    return ask
+def _records(file: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run file; those that were cut short are left out."""
+    found = []
+    for line in file.read_text("utf-8").splitlines():
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -261,16 +401,3 @@ def outdated(run: Run, rule: str) -> tuple[list[str], list[str]]:
         for name in ("unexpected_passes", "stale")
     )
     return passes, stale
-
-
-def describe(finding: Finding) -> str:
-    """Return a finding in some lines: what, where, expected, actual, how often."""
-    evidence = finding.evidence.to_json()
-    where = f"event {evidence['event']} ({evidence.get('event_type')})" if "event" in evidence else "the reply"
-    lines = [f"{evidence['message']}  [{finding.fingerprint}, {finding.count}x]"]
-    lines.append(f"  at {where} of exchange {evidence['exchange']}, {evidence.get('pointer') or 'as a whole'}")
-    lines += [f"  {name:<8} {evidence[name]!r}" for name in ("expected", "actual") if name in evidence]
-    if finding.known is not None:
-        lines.append(f"  known: {' '.join(finding.known.to_json().values())}")
-    lines.append(f"  in {', '.join(finding.cases[:5])}{' ...' if len(finding.cases) > 5 else ''}")
-    return "\n".join(lines)

@@ -6,14 +6,15 @@ import warnings
 
 import pytest
 
-from rejoinder.conformance.plugin import RejoinderWarning, describe, outdated
+from rejoinder.conformance.assertion import describe_verdict
+from rejoinder.conformance.plugin import RejoinderWarning, outdated
 from rejoinder.contract import load_rules
 from rejoinder.model.runfile import Run
 from rejoinder.model.verdict import Status, Verdict
 
 
 def test_rule(rejoinder_verdict: Verdict, rejoinder_run: Run, request: pytest.FixtureRequest) -> None:
-    """The endpoint keeps this rule wherever the examination exercised it."""
+    """The endpoint keeps this rule wherever the check run exercised it."""
     verdict = rejoinder_verdict
     rule = load_rules()[verdict.rule]
     strict = request.config.getoption("rejoinder_baseline_strict")
@@ -29,13 +30,13 @@ def test_rule(rejoinder_verdict: Verdict, rejoinder_run: Run, request: pytest.Fi
         *(("fingerprint", mark) for mark in dict.fromkeys(finding.fingerprint for finding in verdict.findings)),
         *([("known", reasons)] if reasons else []),
     ]
-    told = "\n".join([f"{rule.id} ({verdict.level.value}): {rule.statement}", *map(describe, verdict.findings)])
+    description = describe_verdict(verdict)
     if verdict.status is Status.FAIL:
-        pytest.fail(told, pytrace=False)
+        pytest.fail(description, pytrace=False)
     if verdict.status is Status.ERROR:
         raise RuntimeError(verdict.reason)
     if verdict.status is Status.WARN:
-        warnings.warn(RejoinderWarning(told), stacklevel=1)
+        warnings.warn(RejoinderWarning(description), stacklevel=1)
     if strict and (stale or (passes and verdict.findings)):
         pytest.fail("\n".join(["The baseline is out of date.", *passes, *stale]), pytrace=False)
     if passes and not verdict.findings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from rejoinder.model.runfile import Run
 from rejoinder.reports._charts import (
     gap_chart,
     percentile_chart,
@@ -26,12 +27,12 @@ MEASUREMENT: Final = {
 """What each verdict of the generator on itself means for the reader."""
 
 
-def load_values(load: Load | None) -> dict[str, Any]:
+def load_values(load: Load | None, run: Run) -> dict[str, Any]:
     """Return the values that the template of a load run needs; where there is no load they are empty."""
     if load is None:
         return {"charts": {}}
     said = [name for name in SERVER if any(name in second.server for second in load.seconds)]
-    known = catalogue()
+    known, _ = catalogue(run)
     return {
         "percentiles": PERCENTILES,
         "lane_width": TICKS,

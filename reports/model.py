@@ -92,7 +92,7 @@ class ReportModel:
     _values: dict[str, Any] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.families = group_by_family(self.rules)
+        self.families = group_by_family(self.rules, self.run)
         self.levels = group_by_level(self.rules)
         self.counts = count_by_severity(self.rules)
         self.groups = group_findings(self.rules)

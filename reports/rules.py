@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from rejoinder.contract import FAMILIES, Rule, load_rules
+from rejoinder.contract import Rule, read_catalogue
 from rejoinder.errors import ContractError
 from rejoinder.formatting import as_text, one_line, plural
 from rejoinder.model.runfile import Run
@@ -171,20 +171,23 @@ class Anchors:
         return anchor if self._taken[anchor] == 1 else f"{anchor}~{self._taken[anchor]}"
 
 
-def catalogue() -> Mapping[str, Rule]:
-    """Return the rule catalogue; empty when it cannot be read, because a report must not fail over it."""
+def catalogue(run: Run) -> tuple[Mapping[str, Rule], Mapping[str, str]]:
+    """Return the rules that a run may have judged, by id, and the titles of their families by prefix.
+
+    Both are empty when the catalogue cannot be read, because a report must not fail over it.
+    """
     try:
-        return load_rules()
+        return read_catalogue(run.header)
     except (ContractError, OSError):
-        return {}
+        return {}, {}
 
 
 def read_rules(run: Run, anchors: Anchors) -> list[ReportedRule]:
     """Return the judged rules of a run, in the order of the catalogue's families."""
-    catalogued = catalogue()
+    catalogued, families = catalogue(run)
     cases = run.header.get("cases")
     titles = cases if isinstance(cases, dict) else {}
-    order = {family: index for index, family in enumerate(FAMILIES)}
+    order = {family: index for index, family in enumerate(families)}
     rules = [_rule(verdict, catalogued, titles, anchors) for verdict in run.verdicts]
     return sorted(rules, key=lambda rule: (order.get(rule.family, len(order)), rule.family, rule.id))
 
@@ -260,12 +263,13 @@ def _group_of(rule: ReportedRule) -> Severity:
     return rule.severity if rule.severity in GROUPS else Severity.INFO
 
 
-def group_by_family(rules: list[ReportedRule]) -> list[RuleGroup]:
+def group_by_family(rules: list[ReportedRule], run: Run) -> list[RuleGroup]:
+    _, titles = catalogue(run)
     by_family: dict[str, list[ReportedRule]] = {}
     for rule in rules:
         by_family.setdefault(rule.family, []).append(rule)
     return [
-        RuleGroup(family, FAMILIES.get(family, ""), members, count_by_severity(members))
+        RuleGroup(family, titles.get(family, ""), members, count_by_severity(members))
         for family, members in by_family.items()
     ]
 

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from itertools import islice
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 import click
 
+from rejoinder.conformance.extending import use_extensions
 from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.running.cases import CaseContext
 from rejoinder.conformance.running.fuzz import random_cases
@@ -30,7 +32,7 @@ from rejoinder.conformance.running.plan import PLAN_NAMES, Plan, build_plan
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.verdict import Status, Verdict
-from rejoinder.sandbox import FAULTS, Sandbox
+from rejoinder.sandbox import Sandbox, load_faults
 from rejoinder.wire.target import Target
 
 CLEAN: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
@@ -82,7 +84,7 @@ def kill_matrix(plan: str, dialects: Sequence[str], faults: Iterable[str], *, wo
     """
     jobs = [(plan, dialect, variant) for dialect in dialects for variant in CLEAN]
     for name in faults:
-        wanted = [dialect for dialect in dialects if dialect in (FAULTS[name].dialects or dialects)]
+        wanted = [dialect for dialect in dialects if dialect in (load_faults()[name].dialects or dialects)]
         jobs.extend((plan, dialect, name) for dialect in wanted[:1])
     if workers == 1:
         yield from map(_row, jobs)
@@ -94,7 +96,7 @@ def kill_matrix(plan: str, dialects: Sequence[str], faults: Iterable[str], *, wo
 def _row(job: tuple[str, str, str]) -> KillRow:
     plan, dialect, subject = job
     variant = CLEAN.get(subject)
-    breaks = () if variant is not None else FAULTS[subject].breaks
+    breaks = () if variant is not None else load_faults()[subject].breaks
     model = (variant or {}).get("model")
     target = Target("http://sandbox/v1/responses", model, dialect=dialect, second_key=SECOND_KEY)
     clock = ManualClock()
@@ -108,7 +110,7 @@ def _row(job: tuple[str, str, str]) -> KillRow:
         fired.update(verdict.rule for verdict in verdicts if verdict.findings)
         errors.update(verdict.reason for verdict in verdicts if verdict.status is Status.ERROR)
 
-    rare = variant is None and FAULTS[subject].rare
+    rare = variant is None and load_faults()[subject].rare
     for batch in run_in_process(_plan(plan, dialect, model, rare), sandbox, target, clock):
         exchanges += batch
         if variant is None:
@@ -149,12 +151,16 @@ def _plan(name: str, dialect: str, model: str | None, rare: bool) -> Plan:
     help="Only this dialect; may be given more than once.",
 )
 @click.option("--fault", "pattern", default="*", metavar="GLOB", help="Only faults whose id matches.")
+@click.option("--extension", "folders", type=click.Path(path_type=Path), multiple=True, help="An extension's folder.")
 @click.option("--workers", type=click.IntRange(1, 64), default=os.cpu_count() or 1, show_default=True, metavar="N")
-def command(plan: str, dialects: tuple[str, ...], pattern: str, workers: int) -> None:
+def command(plan: str, dialects: tuple[str, ...], pattern: str, folders: tuple[Path, ...], workers: int) -> None:
     """Print, for each fault of the sandbox, the rules that fired, and those that should have and did not."""
+    if folders:
+        use_extensions(folders)
     chosen = dialects or tuple(dialect_names())
     rows: list[KillRow] = []
-    for row in kill_matrix(plan, chosen, [name for name in FAULTS if fnmatchcase(name, pattern)], workers=workers):
+    matching = [name for name in load_faults() if fnmatchcase(name, pattern)]
+    for row in kill_matrix(plan, chosen, matching, workers=workers):
         rows.append(row)
         click.echo(_line(row))
     faults = [row for row in rows if not row.clean]
@@ -170,7 +176,7 @@ def _line(row: KillRow) -> str:
     words = "silent" if row.clean else "killed"
     if not row.good:
         words = "BROKEN" if row.errors else "LOUD" if row.clean else "ALIVE"
-    breaks = () if row.clean else FAULTS[row.subject].breaks
+    breaks = () if row.clean else load_faults()[row.subject].breaks
     told = [f"{rule}!" if rule in breaks else rule for rule in row.fired]
     told += [f"not {rule}" for rule in row.missed]
     told += row.errors

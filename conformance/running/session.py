@@ -1,4 +1,4 @@
-"""An examination: a plan sent to a target, every exchange recorded, all of it judged, what failed confirmed."""
+"""A check run: a plan sent to a target, every exchange recorded, all of it judged, what failed confirmed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rejoinder.wire.client import Client
 from rejoinder.wire.target import Target
 
 
-def examine(
+def run_plan(
     target: Target,
     plan: Plan,
     writer: RunWriter,
@@ -100,7 +100,7 @@ def fuzz(
     on_confirming: Callable[[int, str], None] = lambda spent, note: None,
     on_interrupt: Callable[[], None] | None = None,
 ) -> CheckResult:
-    """Send random requests until the budget is spent; everything else is as for :func:`examine`.
+    """Send random requests until the budget is spent; everything else is as for :func:`run_plan`.
 
     ``reruns`` is how often the case of a new finding is sent again, 0 for not confirming any. ``on_found`` gets the
     number of findings so far. What a ``baseline`` expects is known; which entries are out of date a search cannot tell.
@@ -133,7 +133,7 @@ def fuzz(
 
 @dataclass(frozen=True, slots=True)
 class RunSession:
-    """How the requests of a run are sent; the fields are those of :func:`examine`."""
+    """How the requests of a run are sent; the fields are those of :func:`run_plan`."""
 
     target: Target
     plan: Plan

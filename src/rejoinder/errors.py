@@ -12,6 +12,7 @@ RejoinderError
 ├── BaselineError     a baseline file that cannot be used
 ├── RunFileError      a run file that cannot be read
 └── ContractError     a contract file, overlay or schema that cannot be used
+    └── ExtensionError     an extension that cannot be used
 """
 
 from __future__ import annotations
@@ -78,6 +79,10 @@ class RunFileError(RejoinderError):
 
 class ContractError(RejoinderError):
     """A contract file, overlay or schema that cannot be used; names file and pointer."""
+
+
+class ExtensionError(ContractError):
+    """An extension that cannot be used; names the extension, its file and, where there is one, the line."""
 
 
 def suggest(name: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rejoinder import __version__
+from rejoinder.contract import extension_records
 from rejoinder.errors import TargetError, UsageError
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.runfile import RunWriter
@@ -41,9 +42,11 @@ class RunRecorder:
             self.writer.exchange(exchange.tagged(Tag.UNJUDGED))
 
     def opening(self) -> dict[str, Any]:
-        """Return what every header says: when, by which versions, and by which command."""
+        """Return what every header says: when, by which versions and extensions, and by which command."""
         tool = {"rejoinder": __version__, "python": platform.python_version()}
-        return {"started_at": self.began, "tool": tool, "command": self.command}
+        used = extension_records()
+        named = {"extensions": used} if used else {}
+        return {"started_at": self.began, "tool": tool, "command": self.command, **named}
 
     def footer(self, exit_code: int, **fields: Any) -> None:
         """Write the footer with the exit code."""

@@ -101,7 +101,7 @@ def options_of(command: click.Command) -> dict[str, Kind]:
     return {
         option.name: kind(option)
         for option in command.params
-        if isinstance(option, click.Option) and option.name and option.expose_value and not option.is_eager
+        if isinstance(option, click.Option) and option.name and not (option.is_eager and option.is_flag)
     }
 
 

@@ -32,6 +32,7 @@ from rejoinder.conformance.running.cases import (
     sta,
     tol,
 )
+from rejoinder.extensions import Extension, extensions
 
 __all__ = [
     "LONG",
@@ -51,7 +52,20 @@ __all__ = [
 
 
 def handwritten_cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
-    """Yield the hand-made cases of a plan: the situations that rules speak of."""
+    """Yield the hand-made cases of a plan, those of extensions last: the situations that rules speak of."""
+    taken = set()
+    for case in _shipped_cases(context, plan):
+        taken.add(case.id)
+        yield case
+    for extension in extensions():
+        for case in _own_cases(extension, context, plan):
+            if case.id in taken:
+                raise extension.error("cases", f"the case id {case.id} is taken")
+            taken.add(case.id)
+            yield case
+
+
+def _shipped_cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     yield from probe.cases(context)
     yield from basic.cases(context, plan)
     yield from content.cases(context, plan)
@@ -64,3 +78,18 @@ def handwritten_cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     yield from mem.cases(context, plan)
     yield from par.cases(context, plan)
     yield from iso.cases(context, plan)
+
+
+def _own_cases(extension: Extension, context: CaseContext, plan: str) -> Iterator[PlannedCase]:
+    """Yield the cases of an extension; raises :class:`ExtensionError` for what is none of its own."""
+    module = extension.load("cases")
+    if module is None:
+        return
+    try:
+        found = list(module.cases(context, plan))
+    except Exception as error:
+        raise extension.error_in("cases", error) from error
+    for case in found:
+        if not isinstance(case, PlannedCase) or not case.id.startswith(f"{extension.name}."):
+            raise extension.error("cases", f"{case!r} is no PlannedCase whose id begins with {extension.name}.")
+        yield case

@@ -29,7 +29,7 @@ def read(report: ReportModel) -> Load | None:
 
 def page_values(load: Load, report: ReportModel) -> dict[str, Any]:
     """Return the charts and the tables of the page."""
-    return load_values(load)
+    return load_values(load, report.run)
 
 
 def markdown(load: Load, report: ReportModel, room: int) -> list[str]:

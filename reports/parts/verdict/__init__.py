@@ -19,7 +19,7 @@ from rejoinder.reports.parts.baseline import PART as BASELINE
 from rejoinder.reports.parts.contract import PART as CONTRACT
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.target import PART as TARGET
-from rejoinder.reports.rules import JUDGED, ReportedRule, Severity, catalogue
+from rejoinder.reports.rules import JUDGED, Severity, catalogue
 from rejoinder.reports.terminal_text import STYLES, wrap
 
 _MEASURED: Final = {
@@ -134,20 +134,20 @@ def _load_sentence(load: Load | None) -> str:
     return f"{sentence} {_MEASURED.get(load.verdict, '')}".rstrip()
 
 
-def _coverage(rules: list[ReportedRule], dialect: str) -> tuple[int, int]:
+def _coverage(report: ReportModel, dialect: str) -> tuple[int, int]:
     """Return how many of the rules in force in the dialect were judged, and how many there are (0: not known)."""
     try:
         name = load_dialect(dialect).name
     except RejoinderError:  # a run of an unknown dialect is still worth a report
         return 0, 0
-    force = {rule.id for rule in catalogue().values() if rule.level_in(name) is not Level.OFF}
-    return len({rule.id for rule in rules if rule.severity in JUDGED} & force), len(force)
+    force = {rule.id for rule in catalogue(report.run)[0].values() if rule.level_in(name) is not Level.OFF}
+    return len({rule.id for rule in report.rules if rule.severity in JUDGED} & force), len(force)
 
 
 def page_values(verdict: RunVerdict, report: ReportModel) -> dict[str, Any]:
     """Return what the page says beside the verdict: how much was judged, and the contract in a sentence."""
     contract = report.get(CONTRACT)
-    judged, in_force = _coverage(report.rules, report[TARGET].dialect)
+    judged, in_force = _coverage(report, report[TARGET].dialect)
     return {"judged": judged, "in_force": in_force, "contract": contract.sentence if contract else ""}
 
 

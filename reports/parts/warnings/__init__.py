@@ -31,7 +31,7 @@ def read(report: ReportModel) -> list[str] | None:
         if len(noted) > 20:
             warnings.append(f"{len(noted) - 20:,} more warnings are in the run file.")
     strangers = [rule.id for rule in report.rules if not rule.catalogued]
-    if strangers and catalogue():
+    if strangers and catalogue(report.run)[0]:
         names = join_list(strangers)
         warnings.append(f"{plural(len(strangers), 'rule is', 'rules are')} not in this rejoinder's catalogue: {names}.")
     load = report.get(LOAD)

@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 import click
 
 from rejoinder import __version__
+from rejoinder.cli._extension import add_extension_option
 from rejoinder.errors import RejoinderError
 from rejoinder.settings import Kind, load_settings, options_of
 
@@ -73,6 +74,7 @@ class _Options(Mapping[str, Mapping[str, Kind]]):
 def _load(name: str) -> click.Command:
     command = importlib.import_module(f"rejoinder.cli.{name}").command
     assert isinstance(command, click.Command)
+    add_extension_option(command)
     return command
 
 

@@ -187,7 +187,7 @@ def check_endpoint(
     from rejoinder.conformance.running.confirm import CONFIRM_BUDGETS
     from rejoinder.conformance.running.fuzz import DEFAULT_BUDGET, most_tokens
     from rejoinder.conformance.running.plan import Plan, build_plan
-    from rejoinder.conformance.running.session import examine, fuzz
+    from rejoinder.conformance.running.session import fuzz, run_plan
     from rejoinder.contract import load_dialect
 
     steps.step(f"Looking for an endpoint at {url}")
@@ -265,7 +265,7 @@ def check_endpoint(
         confirming = True
         steps.update(spent, note)
 
-    return examine(
+    return run_plan(
         target,
         plan,
         recorder.writer,

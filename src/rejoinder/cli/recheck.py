@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rejoinder.cli._run import baseline_options, close_run, load_baseline, recording
 from rejoinder.errors import UsageError
+from rejoinder.extensions import extensions
+
+if TYPE_CHECKING:
+    from rejoinder.model.runfile import Run
 
 
 @click.command("recheck")
@@ -47,7 +51,7 @@ def command(
     if not old.exchanges:
         raise UsageError(f"{run} holds no exchanges, so there is nothing to judge.", "Name a recorded check run.")
     expected = load_baseline(baseline, strict=baseline_strict)
-    result = CheckResult(exchanges=old.exchanges, warnings=_warnings(old.damage, old.footer, bool(old.samples)))
+    result = CheckResult(exchanges=old.exchanges, warnings=_warnings(old))
     with recording(out) as recorder:
         plan: dict[str, Any] = {
             name: old.header[name] for name in ("plan", "seed", "cases", "required") if name in old.header
@@ -77,9 +81,12 @@ def command(
     return result.exit_code
 
 
-def _warnings(damage: list[str], footer: dict[str, Any], loaded: bool) -> list[str]:
+def _warnings(recording: Run) -> list[str]:
     """Return what the reader must know of the recording, in sentences."""
     warnings = []
+    damage, footer, used = recording.damage, recording.footer, {extension.name for extension in extensions()}
+    missing = [record["name"] for record in recording.header.get("extensions", ()) if record["name"] not in used]
+    warnings += [f"The extension {name} is not loaded, so its rules were not judged again." for name in missing]
     if damage:
         lines = "; ".join(damage[:3]) + (f" and {len(damage) - 3} more" if len(damage) > 3 else "")
         warnings.append(f"Lines of the recording could not be read, and were not judged: {lines}.")
@@ -87,6 +94,6 @@ def _warnings(damage: list[str], footer: dict[str, Any], loaded: bool) -> list[s
         warnings.append("The recording was cut short; what it had written was judged.")
     elif footer.get("interrupted"):
         warnings.append("The recorded run was interrupted; what it had gathered was judged.")
-    if loaded:
+    if recording.samples:
         warnings.append("The recording also holds a load; its measurements were not taken over.")
     return warnings

@@ -8,11 +8,11 @@ import click
 
 from rejoinder.contract import (
     DEFAULT_DIALECT,
-    FAMILIES,
     Rule,
     dialect_names,
     features_of,
     load_dialect,
+    load_families,
     load_rules,
 )
 from rejoinder.errors import UsageError, suggest
@@ -34,7 +34,7 @@ def command(rule: str | None, dialect: str | None, markdown: bool, features: boo
             click.echo(f"{feature.name:<24} {feature.title}")
         return 0
     if rule is None:
-        for family, title in FAMILIES.items():
+        for family, title in load_families().items():
             click.echo(f"{family}  {title}")
             for row in rules.values():
                 if row.family == family:
@@ -61,7 +61,7 @@ def reference() -> str:
         "Generated from the rule catalogue by `rejoinder rules --markdown`. A rule keeps its id for ever. Levels: MUST "
         "fails a run, SHOULD warns, MAY informs, OFF is not judged.",
     ]
-    for family, title in FAMILIES.items():
+    for family, title in load_families().items():
         lines += ["", f"## {family}: {title}"]
         for rule in rules.values():
             if rule.family == family:
@@ -83,7 +83,7 @@ def _explain(rule: Rule) -> None:
 def _facts(rule: Rule) -> Iterator[tuple[str, str, str, str]]:
     """Yield what is declared about a rule: a label, a text, the address that the text links to, and what follows it."""
     from rejoinder.conformance.checks import checks_by_rule
-    from rejoinder.sandbox import FAULTS
+    from rejoinder.sandbox import load_faults
 
     yield "Level", ", ".join(f"{name} {rule.level_in(name).value}" for name in dialect_names()), "", ""
     if rule.features:
@@ -98,6 +98,6 @@ def _facts(rule: Rule) -> Iterator[tuple[str, str, str, str]]:
         yield "Takes", rule.takes, "", ""
     for check in checks_by_rule()[rule.id]:
         yield "Checked on", f"{check.subject.value}. {check.doc}", "", ""
-    faults = [fault.id for fault in FAULTS.values() if rule.id in fault.breaks]
+    faults = [fault.id for fault in load_faults().values() if rule.id in fault.breaks]
     if faults:
         yield "Proven by", f"the sandbox {'fault' if len(faults) == 1 else 'faults'} {', '.join(faults)}", "", ""

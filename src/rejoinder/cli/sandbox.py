@@ -64,12 +64,12 @@ def command(
     \b
         rejoinder sandbox --port 8080 --fault truncation-reported-as-completed
     """
-    from rejoinder.sandbox import FAULTS, SERVER_FAULTS, Sandbox, serve
+    from rejoinder.sandbox import SERVER_FAULTS, Sandbox, load_faults, serve
 
     if list_faults:
         from rejoinder.sandbox.defects import classes_of
 
-        for fault in FAULTS.values():
+        for fault in load_faults().values():
             when = f"    Shows {fault.condition}.\n" if fault.condition else ""
             seen = "".join(f"    Seen as {name}.\n" for name in classes_of(fault.id))
             click.echo(f"{fault.id}  (breaks {', '.join(fault.breaks)})\n    {fault.title}\n{when}{seen}", nl=False)

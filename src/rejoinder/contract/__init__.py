@@ -37,7 +37,16 @@ from rejoinder.contract._dialect import (
 )
 from rejoinder.contract._features import Feature, load_features
 from rejoinder.contract._operations import Operation, load_operations
-from rejoinder.contract._rules import FAMILIES, Citation, Rule, load_rules, read_rules
+from rejoinder.contract._rules import (
+    FAMILIES,
+    Citation,
+    Rule,
+    extension_records,
+    load_families,
+    load_rules,
+    read_catalogue,
+    read_rules,
+)
 from rejoinder.contract._schemas import SchemaVariant, load_schema, request_schema
 from rejoinder.contract._source import DEFAULT_DIALECT, dialect_names
 
@@ -53,12 +62,15 @@ __all__ = [
     "SchemaVariant",
     "dialect_names",
     "every_feature",
+    "extension_records",
     "features_of",
     "load_dialect",
+    "load_families",
     "load_features",
     "load_operations",
     "load_rules",
     "load_schema",
+    "read_catalogue",
     "read_features",
     "read_rules",
     "request_schema",

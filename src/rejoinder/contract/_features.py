@@ -7,9 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 from rejoinder.errors import ContractError
+from rejoinder.extensions import Extension, extensions, read_toml
+
+FILE: Final = "features.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +40,41 @@ class Feature:
         return sum(_counts(value, self.shown) for value in _found(response, self.shows)) >= self.least
 
 
-@cache
 def load_features() -> Mapping[str, Feature]:
-    """Return all features by name, in the file's order; raises :class:`ContractError` on a bad row."""
-    raw = tomllib.loads(files("rejoinder.contract").joinpath("features.toml").read_text("utf-8"))
+    """Return all features by name, in the file's order, those of extensions last.
+
+    Raises :class:`ContractError` on a bad row.
+    """
+    return _load_features(extensions())
+
+
+@cache
+def _load_features(used: tuple[Extension, ...]) -> Mapping[str, Feature]:
+    found = _read(tomllib.loads(files("rejoinder.contract").joinpath("features.toml").read_text("utf-8")))
+    for extension in used:
+        try:
+            own = _read(read_toml(extension.folder / FILE))
+        except FileNotFoundError:
+            continue
+        except ContractError as error:
+            raise extension.error(str(extension.folder), error) from error
+        for name in own:
+            if not name.startswith(f"{extension.name}_"):
+                raise extension.error(FILE, f"the feature {name} must begin with {extension.name}_")
+        found |= own
+    return found
+
+
+def _read(raw: Mapping[str, Any]) -> dict[str, Feature]:
     found = {}
     for name, row in raw.items():
-        fields: dict[str, Any] = {
-            "values" if key == "is" else key: tuple(v) if isinstance(v, list) else v for key, v in row.items()
-        }
         try:
+            fields: dict[str, Any] = {
+                "values" if key == "is" else key: tuple(v) if isinstance(v, list) else v for key, v in row.items()
+            }
             found[name] = Feature(name, **fields)
-        except TypeError as error:
-            raise ContractError(f"features.toml: bad row {name}: {error}.") from error
+        except (AttributeError, TypeError) as error:
+            raise ContractError(f"{FILE}: bad row {name}: {error}.") from error
     return found
 
 

@@ -17,10 +17,12 @@ A row of ``rules/<family>.toml`` holds everything that is declared about a rule:
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import date
 from functools import cache
 from importlib.resources import files
@@ -30,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rejoinder.contract._features import load_features
 from rejoinder.contract._source import dialect_names
 from rejoinder.errors import ContractError, suggest
+from rejoinder.extensions import MANIFEST, Extension, extensions
 from rejoinder.model.verdict import Level
 
 if TYPE_CHECKING:
@@ -114,10 +117,68 @@ class Rule:
         return self.levels.get(dialect, self.level)
 
 
-@cache
 def load_rules() -> Mapping[str, Rule]:
-    """Return all rules by id, in catalogue order; raises :class:`ContractError` on a bad row."""
-    return read_rules(files("rejoinder.contract").joinpath("rules"), FAMILIES, load_features())
+    """Return all rules by id, in catalogue order, those of extensions last.
+
+    Raises :class:`ContractError` on a bad row.
+    """
+    return _load_rules(extensions())
+
+
+@cache
+def _load_rules(used: tuple[Extension, ...]) -> Mapping[str, Rule]:
+    rules = dict(read_rules(files("rejoinder.contract").joinpath("rules"), FAMILIES, load_features()))
+    for extension in used:
+        for family in extension.families:
+            if family in FAMILIES:
+                raise extension.error(
+                    MANIFEST, f"the family {family} is rejoinder's own", "Choose another prefix for the rules."
+                )
+        if extension.families:
+            try:
+                rules |= read_rules(extension.folder / "rules", extension.families, load_features())
+            except ContractError as error:
+                raise extension.error(str(extension.folder), error) from error
+    return rules
+
+
+def load_families() -> Mapping[str, str]:
+    """Return the title of every rule family by its prefix, in catalogue order, those of extensions last."""
+    return {**FAMILIES, **{prefix: title for found in extensions() for prefix, title in found.families.items()}}
+
+
+def extension_records() -> list[dict[str, Any]]:
+    """Return what a run file keeps of the extensions in use, so that reports can name their rules without them."""
+    rules = load_rules().values()
+    return [
+        {
+            "name": extension.name,
+            "families": dict(extension.families),
+            "rules": [
+                json.loads(json.dumps(asdict(rule), default=str)) for rule in rules if rule.family in extension.families
+            ],
+        }
+        for extension in extensions()
+    ]
+
+
+def read_catalogue(header: Mapping[str, Any]) -> tuple[Mapping[str, Rule], Mapping[str, str]]:
+    """Return rules by id and family titles by prefix as a run file's header and this rejoinder know them.
+
+    What the header says of extensions goes first; records that cannot be read are left out. Raises
+    :class:`ContractError` when the catalogue itself cannot be read.
+    """
+    rules, families = dict(load_rules()), dict(load_families())
+    records = header.get("extensions")
+    for record in records if isinstance(records, list) else ():
+        with suppress(AttributeError, KeyError, TypeError, ValueError):
+            families |= {str(prefix): str(title) for prefix, title in record["families"].items()}
+            for row in record["rules"]:
+                sources = (Citation(**{**raw, "checked": date.fromisoformat(raw["checked"])}) for raw in row["sources"])
+                levels = {dialect: Level(level) for dialect, level in row["levels"].items()}
+                rule = Rule(**{**row, "level": Level(row["level"]), "levels": levels, "sources": tuple(sources)})
+                rules[rule.id] = rule
+    return rules, families
 
 
 def read_rules(folder: Path | Traversable, families: Iterable[str], features: Collection[str]) -> Mapping[str, Rule]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from rejoinder.sandbox.endpoint.core import Sandbox, post, record
 from rejoinder.sandbox.endpoint.generate import MODELS
 from rejoinder.sandbox.endpoint.reply import Occasion, Piece, Reply
-from rejoinder.sandbox.faults import FAULTS, Condition, Fault
+from rejoinder.sandbox.faults import FAULTS, Condition, Fault, load_faults
 from rejoinder.sandbox.sample_requests import SampleRequest, sample_requests
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ __all__ = [
     "SampleRequest",
     "Sandbox",
     "app",
+    "load_faults",
     "post",
     "record",
     "running",

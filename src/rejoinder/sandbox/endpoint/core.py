@@ -23,7 +23,7 @@ from rejoinder.sandbox.endpoint.request_parsing import conversation_id, header, 
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import Visit
-from rejoinder.sandbox.faults import FAULTS, Fault
+from rejoinder.sandbox.faults import Fault, load_endpoints, load_faults
 
 # A background run takes at least this long, so that it can be polled and cancelled.
 _BACKGROUND_SECONDS: Final = 0.25
@@ -45,11 +45,12 @@ _OUTCOME_OF_STATUS: Final[Mapping[str, str]] = {
 class Sandbox:
     """A deterministic endpoint for ``POST /v1/responses`` and the operations beside it, that repeats what it hears.
 
-    ``dialect`` names the dialect that it speaks. ``faults`` are ids from :data:`rejoinder.sandbox.FAULTS`; each breaks
-    one thing. ``token_delay`` is the time in seconds before each token of output. Ids depend on ``seed`` and on the
-    number of the request only. With ``key`` every request but ``/health`` needs it, or ``second_key``, as bearer token;
-    what is stored belongs to the key that it was made with. ``min_tokens`` makes short answers repeat themselves up to
-    that many tokens. ``hold`` is how many seconds a connection stays open under a fault that does not close it.
+    ``dialect`` names the dialect that it speaks. ``faults`` are ids from :func:`rejoinder.sandbox.load_faults`; each
+    breaks one thing, after extensions have changed the endpoint. ``token_delay`` is the time in seconds before each
+    token of output. Ids depend on ``seed`` and on the number of the request only. With ``key`` every request but
+    ``/health`` needs it, or ``second_key``, as bearer token; what is stored belongs to the key that it was made with.
+    ``min_tokens`` makes short answers repeat themselves up to that many tokens. ``hold`` is how many seconds a
+    connection stays open under a fault that does not close it.
     ``clock`` gives the Unix time in seconds.
 
     Safe to use from several threads. Raises :class:`~rejoinder.errors.UsageError` for an unknown fault and
@@ -70,7 +71,7 @@ class Sandbox:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.dialect = load_dialect(dialect)
-        self.faults: tuple[Fault, ...] = tuple(_fault(name, dialect) for name in faults)
+        self.faults: tuple[Fault, ...] = (*load_endpoints(), *(_fault(name, dialect) for name in faults))
         self.token_delay = token_delay
         self.seed = seed
         self.key = key
@@ -596,7 +597,7 @@ def post(body: Any, path: str = "/v1/responses", headers: Headers = ()) -> Reque
 
 
 def _fault(name: str, dialect: str) -> Fault:
-    fault = FAULTS.get(name)
+    fault = load_faults().get(name)
     if fault is None:
         raise UsageError(f"There is no fault {name!r}.", "`rejoinder sandbox --list-faults` names them all.")
     if fault.dialects and dialect not in fault.dialects:
