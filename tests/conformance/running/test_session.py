@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from rejoinder.conformance.running.plan import build_plan
-from rejoinder.conformance.running.session import examine
+from rejoinder.conformance.running.session import run_plan
 from rejoinder.contract import DEFAULT_DIALECT, load_dialect
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.runfile import RunWriter
@@ -25,6 +25,6 @@ def test_the_listener_sees_each_exchange_when_it_is_in_the_run_file(tmp_path: Pa
 
     plan = build_plan("smoke", load_dialect(DEFAULT_DIALECT), model="parrot")
     with running(Sandbox()) as url, RunWriter(path) as writer:
-        result = examine(Target(url=f"{url}/v1/responses", model="parrot"), plan, writer, on_exchange=listen)
+        result = run_plan(Target(url=f"{url}/v1/responses", model="parrot"), plan, writer, on_exchange=listen)
     assert seen == [exchange.id for exchange in result.exchanges]
     assert len(seen) >= len(plan.cases)
