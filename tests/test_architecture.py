@@ -223,6 +223,36 @@ def test_benchmarks_import_what_is_there(path):
     assert done.returncode == 0, done.stderr
 
 
+def test_the_documented_layers_are_the_checked_ones():
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    contracts = (ROOT / ".importlinter").read_text("utf-8")
+    checked = re.findall(r"^type = layers\n(?:.+\n)*?layers =\n((?:    .+\n)+)", contracts, re.M)
+    assert checked
+    for layers in checked:
+        assert f"```\n{re.sub('^    ', '', layers, flags=re.M)}```\n" in page
+
+
+def test_docs_name_what_is_there():
+    names = {name: {what for what, _ in definitions(tree)} for name, tree in trees().items()}
+    for name, tree in trees().items():
+        names[name] |= {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+    missing = []
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        for path in re.findall(r"\brejoinder(?:\.\w+)+", page.read_text("utf-8")):
+            module, _, rest = path, "", ""
+            while module not in names:
+                module, _, part = module.rpartition(".")
+                rest = f"{part}.{rest}"
+            if rest and rest.partition(".")[0] not in names[module] | {"toml"}:
+                missing.append(f"{page.name}: {path}")
+    assert not missing
+
+
 # One forbidden import for each contract of .importlinter: the module it goes into, and what it imports.
 FORBIDDEN = {
     "layers": ("src/rejoinder/contract/_dialect.py", "rejoinder.wire.sse"),
