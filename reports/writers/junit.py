@@ -152,7 +152,7 @@ def rule_text(rule: ReportedRule) -> str:
     """Return everything that a person needs to know of a broken rule as plain text."""
     lines = [f"{rule.id} ({rule.level}): {rule.statement}".rstrip(": ")]
     if rule.source:
-        lines.append(f"Source: {rule.source}")
+        lines.append(f"Based on: {rule.source}")
     lines.append(f"Judged {rule.judged:,} times, broken {rule.failed:,} times.")
     for finding in rule.findings[:FINDINGS]:
         lines += [
