@@ -226,7 +226,12 @@ def run_load(
 
 
 def check_settings(settings: LoadSettings) -> LoadSettings:
-    """Return the settings with absolute paths; raises :class:`~rejoinder.errors.UsageError` for what cannot be used."""
+    """Return the settings with absolute paths, and completed where they name no pace.
+
+    Raises :class:`~rejoinder.errors.UsageError` for what cannot be used.
+    """
+    if not settings.paced:
+        settings = LoadSettings.complete(url=settings.url, **settings.given())
     settings.check()
     if settings.gpu:
         Gpus()

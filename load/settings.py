@@ -1,80 +1,94 @@
-"""The options of a load run, checked once, and their way through the environment into the Locust process."""
+"""The settings of one load run, complete and checked, and their way through the environment into the Locust process."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-from rejoinder.contract import DEFAULT_DIALECT, load_dialect
+from rejoinder.contract import load_dialect
 from rejoinder.errors import UsageError
 from rejoinder.load.decide.slo import parse_slos
+from rejoinder.load.options import MIN_RATE, RunOptions, check_exclusions, options_of
 from rejoinder.load.schedule.arrivals import Phase, parse_arrivals, parse_phases, schedule
 from rejoinder.load.schedule.traces import read_trace
+from rejoinder.load.workload.profiles import find_profile, load_profile
 from rejoinder.wire.address import Address, candidate_addresses, parse_address
 
-ENVIRONMENT_PREFIX: Final = "REJOINDER_LOAD_"
 INTERRUPT_DRAIN: Final = 5.0
 """Seconds that requests in flight get when somebody interrupts the run, at most."""
-MAX_DURATION: Final = 24 * 3600.0
-MAX_CONCURRENCY: Final = 20_000
-MAX_RATE: Final = 50_000.0
-MAX_PROCESSES: Final = 256
-MAX_REQUESTS: Final = 1_000_000_000
 UNTIMED: Final = 3600.0
 """How long a run may take at most, in seconds, where only the number of its requests is given."""
-_SEPARATOR: Final = ";"
+DEFAULT_CONCURRENCY: Final = 8
+_PACE: Final = ("concurrency", "rate", "phases", "trace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadSettings:
-    """What a load run does. Give ``concurrency`` (closed loop), or ``rate``, ``phases`` or ``trace`` (open loop).
+class LoadSettings(RunOptions):
+    """What a load run does: an address, and the options of :class:`~rejoinder.load.options.RunOptions`.
 
-    ``url`` is the base with or without ``/v1``, or the create endpoint itself. ``duration`` is how long requests are
-    issued, in seconds; ``requests`` bounds their number exactly, over all processes, and ends the run when the last one
-    has ended; ``drain`` is how long those in flight at the end of the duration may take to end. ``ramp`` spreads the
-    first request of each closed-loop user over that many seconds (``None``: 5 % of the duration, at most 1 s).
-    ``max_output_tokens`` 0 leaves that field out.
-    ``bodies`` names a JSON or NDJSON file of request bodies; without it ``prompt`` (or a short built-in text) is
-    sent. Time-outs are seconds: to connect, between two receives, and for a whole request. ``max_in_flight`` bounds
-    what an open loop may have open in each process; what waits for it is measured from its intended start.
+    ``url`` is the base with or without ``/v1``, or the create endpoint itself. Give ``concurrency`` (closed loop), or
+    ``rate``, ``phases`` or ``trace`` (open loop); :meth:`complete` fills in what a profile or the command line would.
 
-    ``phases`` is a changing rate as :func:`~rejoinder.load.schedule.arrivals.parse_phases` reads it; ``trace`` a file
-    of recorded traffic, which is replayed ``speed`` times as fast as it was recorded. ``slos`` are objectives as
-    :mod:`rejoinder.load.decide.slo` describes them. ``profile`` is a workload, by its shipped name or as a file.
-    ``canaries`` puts a token of its own into each request's input. ``metrics`` are addresses of Prometheus pages that
-    are read once a second; ``auto`` stands for ``/metrics`` of the endpoint. ``gpu`` asks the GPUs of this host, too.
+    ``duration`` is how long requests are issued, in seconds; ``requests`` bounds their number exactly, over all
+    processes, and ends the run when the last one has ended; ``drain`` is how long those in flight at the end of the
+    duration may take to end. ``ramp`` ``None`` is 5 % of the duration, at most 1 s. ``max_output_tokens`` 0 leaves that
+    field out. Time-outs are seconds: to connect, between two receives, and for a whole request. ``max_in_flight``
+    bounds what an open loop may have open in each process; what waits for it is measured from its intended start.
     """
 
     url: str
-    model: str = ""
-    dialect: str = DEFAULT_DIALECT
-    concurrency: int | None = None
-    rate: float | None = None
-    phases: str = ""
-    trace: str = ""
-    speed: float = 1.0
-    arrivals: str = "constant"
-    duration: float = 10.0
-    requests: int | None = None
-    ramp: float | None = None
-    drain: float = 10.0
-    max_output_tokens: int = 64
-    prompt: str = ""
-    bodies: str = ""
-    profile: str = ""
-    canaries: bool = True
-    connect_timeout: float = 10.0
-    idle_timeout: float = 60.0
-    total_timeout: float = 600.0
-    max_in_flight: int = 4096
-    processes: int = 1
-    seed: int = 0
-    slos: tuple[str, ...] = ()
-    metrics: tuple[str, ...] = ()
-    gpu: bool = False
+
+    @classmethod
+    def complete(cls, *, url: str, **given: Any) -> LoadSettings:
+        """Return settings as ``rejoinder load`` makes them of options, given as values or as texts.
+
+        What is not given comes from the ``[load]`` table of the profile. A ``rate`` may describe phases. Without any
+        pace, 8 requests are in flight. The default of ``duration`` is the length of the phases or the trace, an hour
+        where ``requests`` is given, else 10 s. Raises :class:`UsageError` for options that cannot be used together,
+        values that are none of theirs, and a profile that cannot be read.
+        """
+        values = cls._read(given)
+        check_exclusions(values, options_of(cls))
+        if "profile" in values:
+            values["profile"] = str(find_profile(values["profile"]))
+            table = load_profile(values["profile"]).defaults
+            defaults = cls._read({name: table[one.flag] for name, one in options_of(cls).items() if one.flag in table})
+            if any(name in values for name in _PACE):
+                defaults = {name: value for name, value in defaults.items() if name not in _PACE}
+            values = {**defaults, **values}
+        if not any(name in values for name in _PACE):
+            values["concurrency"] = DEFAULT_CONCURRENCY
+        settings = cls(url=url, **values)
+        if "duration" not in values:
+            length = settings.natural_duration() or (UNTIMED if settings.requests else settings.duration)
+            settings = replace(settings, duration=length)
+        return settings
+
+    @classmethod
+    def _read(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options by field name, read by their kind; what is ``None`` or empty was not given."""
+        options = options_of(cls)
+        values = {
+            name: options[name].read(value)
+            for name, value in given.items()
+            if name in options and value is not None and value != "" and value != ()
+        }
+        if isinstance(values.get("rate"), str):
+            values["phases"] = values.pop("rate")
+        return values
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that differ from their defaults, by the names of their fields."""
+        options = options_of(type(self))
+        return {name: value for name, one in options.items() if (value := getattr(self, name)) != one.default}
+
+    @property
+    def paced(self) -> bool:
+        """Whether it is said how much load there is; what is not is for :meth:`complete`, or Locust's users."""
+        return any(name in self.given() for name in _PACE)
 
     @property
     def mode(self) -> str:
@@ -140,51 +154,38 @@ class LoadSettings:
 
     def check(self) -> None:
         """Raise :class:`UsageError` with the first thing that is wrong."""
+        options = options_of(type(self))
+        check_exclusions(self.given(), options)
+        if not self.paced:
+            raise UsageError(
+                "A load run needs either a concurrency or a rate.",
+                "Give one of --concurrency C, --rate R, --trace FILE.",
+            )
         self.address()
         load_dialect(self.dialect)
         parse_arrivals(self.arrivals)
         parse_slos(self.slos)
         self.metrics_urls()
-        given = [self.concurrency is not None, self.rate is not None, bool(self.phases), bool(self.trace)]
-        if sum(given) != 1:
-            raise UsageError(
-                "A load run needs either a concurrency or a rate.",
-                "Give one of --concurrency C, --rate R, --trace FILE.",
-            )
         if self.trace:
-            _within("speed", self.speed, 1e-6, 1e6)
             read_trace(self.trace)
         for phase in parse_phases(self.phases) if self.phases else ():
-            _within("rate", max(phase.begin, phase.end), 0, MAX_RATE)
-        if self.concurrency is not None:
-            _within("concurrency", self.concurrency, 1, MAX_CONCURRENCY)
-            if self.processes > self.concurrency:
-                raise UsageError(
-                    f"{self.processes} processes cannot share {self.concurrency} concurrent requests.",
-                    "Use at most one process for each concurrent request.",
-                )
-        if self.rate is not None:
-            _within("rate", self.rate, 1e-3, MAX_RATE)
-        _within("duration", self.duration, 0.1, MAX_DURATION)
-        if self.requests is not None:
-            _within("requests", self.requests, 1, MAX_REQUESTS)
-        _within("drain", self.drain, 0, 3600)
-        _within("ramp", self.ramp_seconds, 0, self.duration)
-        _within("processes", self.processes, 1, MAX_PROCESSES)
-        _within("max_in_flight", self.max_in_flight, 1, MAX_CONCURRENCY)
-        if self.max_output_tokens:
-            _within("max_output_tokens", self.max_output_tokens, 1, 10_000_000)
-        for name in ("connect_timeout", "idle_timeout", "total_timeout"):
-            _within(name, getattr(self, name), 1e-3, MAX_DURATION)
+            options["rate"].check(max(phase.begin, phase.end, MIN_RATE))
+        for name, one in options.items():
+            if one.bounds is not None and getattr(self, name) is not None:
+                one.check(getattr(self, name))
+        replace(options["ramp"], bounds=(0, self.duration)).check(self.ramp_seconds)
+        if self.concurrency is not None and self.processes > self.concurrency:
+            raise UsageError(
+                f"{self.processes} processes cannot share {self.concurrency} concurrent requests.",
+                "Use at most one process for each concurrent request.",
+            )
 
     def to_environment(self) -> dict[str, str]:
         """Return the settings as ``REJOINDER_LOAD_*`` variables; unset ones are left out."""
         return {
-            f"{ENVIRONMENT_PREFIX}{field.name.upper()}": _SEPARATOR.join(value)
-            if isinstance(value, tuple)
-            else str(value)
-            for field in fields(self)
-            if (value := getattr(self, field.name)) is not None and field.name != "url"
+            one.variable: one.write(value)
+            for name, one in options_of(type(self)).items()
+            if (value := getattr(self, name)) is not None
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -197,36 +198,8 @@ class LoadSettings:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> LoadSettings:
-        """Build settings from option values of any origin; ``None`` means the default.
+        """Return settings of option values of any origin, ``url`` among them, with nothing filled in but the defaults.
 
         Raises :class:`UsageError` for a value that is no number where one is wanted.
         """
-        chosen: dict[str, Any] = {}
-        for field in fields(cls):
-            value = values.get(field.name)
-            if value is None or (value == "" and field.name not in ("url", "model", "prompt", "bodies", "profile")):
-                continue
-            kind = str(field.type)
-            if kind.startswith("tuple"):
-                texts = value.split(_SEPARATOR) if isinstance(value, str) else value
-                chosen[field.name] = tuple(text.strip() for text in texts if text.strip())
-                continue
-            try:
-                if kind == "bool":
-                    value = value if isinstance(value, bool) else value.lower() not in ("0", "false", "no", "off")
-                elif kind.startswith("int"):
-                    value = int(value)
-                elif kind.startswith("float"):
-                    value = float(value)
-            except ValueError as error:
-                raise UsageError(f"{field.name.replace('_', '-')} is not a number: {value!r}.") from error
-            chosen[field.name] = value
-        return cls(**chosen)
-
-
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not math.isfinite(value) or not low <= value <= high:
-        raise UsageError(
-            f"{name.replace('_', '-')} is {value:g}, which is not between {low:g} and {high:g}.",
-            "Choose a value in that range.",
-        )
+        return cls(url=values["url"], **cls._read(values))

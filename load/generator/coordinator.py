@@ -30,7 +30,8 @@ from rejoinder.load.generator.generator import ANALYSIS_LIMIT, REPORT_EVERY, Gen
 from rejoinder.load.generator.locust_internals import report_every, send_stats
 from rejoinder.load.generator.output import Output
 from rejoinder.load.measure.stats import SelfCheck
-from rejoinder.load.settings import ENVIRONMENT_PREFIX, INTERRUPT_DRAIN, LoadSettings
+from rejoinder.load.options import add_locust_arguments, options_of
+from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
 
 logger = logging.getLogger("rejoinder.load")
 
@@ -43,31 +44,6 @@ _LEAD: Final = 300_000_000
 """Nanoseconds between the decision to begin and time zero, so that every process is ready at time zero."""
 _PROGRESS_EVERY: Final = 0.5
 _WATCH_EVERY: Final = 0.1
-
-_OPTIONS: Final = {
-    "model": (str, "Model to ask for; left out of the requests when empty."),
-    "rate": (float, "Open loop: requests per second, whatever the number of users. Without it: one per user."),
-    "phases": (str, "Open loop: a rate that changes, like 5@30s,5..50@1min,50@10min."),
-    "trace": (str, "Open loop: file of recorded traffic (Mooncake, BurstGPT or Azure) to replay."),
-    "speed": (float, "How many times as fast as it was recorded a trace is replayed."),
-    "arrivals": (str, "Open loop: constant, poisson or gamma:B."),
-    "duration": (float, "Seconds for which requests are issued; 0: until stopped."),
-    "requests": (int, "Requests to begin, over all processes; the run ends when the last has ended."),
-    "ramp": (float, "Closed loop: seconds over which the users send their first requests."),
-    "drain": (float, "Seconds that requests in flight get at the end."),
-    "max_output_tokens": (int, "Limit of the answers; 0: none."),
-    "prompt": (str, "Text to send."),
-    "bodies": (str, "File of request bodies, one JSON object a line."),
-    "profile": (str, "Workload: the name of a shipped profile, or a file."),
-    "canaries": (str, "Put a token of its own into each input, to find mixed-up answers: true or false."),
-    "dialect": (str, "Dialect by whose rules the answers are judged."),
-    "connect_timeout": (float, "Seconds to connect."),
-    "idle_timeout": (float, "Seconds between two receives."),
-    "total_timeout": (float, "Seconds for a whole request."),
-    "max_in_flight": (int, "Open loop: most requests in flight in one process."),
-    "seed": (int, "Seed of the schedule."),
-    "slos": (str, "Objectives like ttft:p99<300ms, with semicolons between; a missed one makes the exit code 1."),
-}
 
 
 class Coordinator(ABC):
@@ -108,8 +84,8 @@ class Coordinator(ABC):
     def _prepare(self) -> LoadSettings:
         """Take the options of the next run; raises :class:`RejoinderError` for bad ones."""
         options = self.environment.parsed_options
-        values = {name: getattr(options, f"rejoinder_{name}", None) for name in _OPTIONS}
-        if values.get("rate") in (None, 0, 0.0):
+        values = {name: getattr(options, f"rejoinder_{name}", None) for name in options_of(LoadSettings)}
+        if values["rate"] in ("0", 0):  # what Locust's web page sends for an empty field
             values["rate"] = None
         settings = LoadSettings.from_mapping({**values, "url": self.environment.host or ""})
         settings.address()
@@ -447,18 +423,6 @@ class Worker(_Sender):
         self._unsent.clear()
 
 
-def _add_arguments(parser: Any, **_: Any) -> None:
-    group = parser.add_argument_group("rejoinder", "Load on POST /v1/responses; the key comes from REJOINDER_API_KEY.")
-    for name, (kind, text) in _OPTIONS.items():
-        group.add_argument(
-            f"--rejoinder-{name.replace('_', '-')}",
-            type=kind,
-            env_var=f"{ENVIRONMENT_PREFIX}{name.upper()}",
-            default=0.0 if name == "duration" else None,
-            help=text,
-        )
-
-
 def _on_init(environment: Environment, **_: Any) -> None:
     kinds = {MasterRunner: Master, WorkerRunner: Worker}
     kind = next((kinds[runner] for runner in kinds if isinstance(environment.runner, runner)), SingleProcess)
@@ -470,5 +434,7 @@ def install() -> None:
     if OUTPUT_VARIABLE in os.environ:
         report_every(REPORT_EVERY)
     hooks: Any = events
-    hooks.init_command_line_parser.add_listener(_add_arguments)
+    hooks.init_command_line_parser.add_listener(
+        lambda parser, **_: add_locust_arguments(parser, options_of(LoadSettings))
+    )
     hooks.init.add_listener(_on_init)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from rejoinder.cli.load import CLIENT_BOUND, command, exit_code, gate_code, read_rate
+from rejoinder.cli.load import CLIENT_BOUND, command, exit_code, gate_code
 from rejoinder.errors import RejoinderError
+from rejoinder.load.options import OptionGroup
 from rejoinder.load.run import LoadResult
 from rejoinder.model.runfile import Run, read_run
 from rejoinder.reports import render_markdown
@@ -60,7 +63,15 @@ def test_a_profile_brings_its_own_pace_and_objectives(endpoint: str, tmp_path: P
         (["--trace", "/no/such/file"], "No such file"),
         (["--rate", "5", "--concurrency", "3"], "exclude each other"),
         (["--arrivals", "gamma", "--rate", "5"], "no arrival process"),
-        (["--profile", "chat", "--prompt", "x"], "inputs"),
+        (
+            ["--profile", "chat", "--prompt", "x"],
+            "--profile and --prompt exclude each other. A profile has its own inputs",
+        ),
+        (["--baseline", "x", "--against", "http://h"], "exclude each other"),
+        (["--find-rate", "1..5"], "--find-rate needs --slo. Add an objective"),
+        (["--concurrency", "0"], "concurrency is 0, which is not between 1 and 20000"),
+        (["--repeats", "99"], "repeats is 99"),
+        (["--rate", "5", "--sweep", "auto"], "exclude each other"),
         (["--bodies", "/no/such/file"], "cannot be read"),
         (["--max-change", "ttft:p99<+10%"], "something to compare with"),
         (["--against", "http://127.0.0.1:8"], "Nothing is to be compared"),
@@ -70,7 +81,7 @@ def test_a_profile_brings_its_own_pace_and_objectives(endpoint: str, tmp_path: P
         (["--max-change", "ttft:p99<+10%", "--against", "notaurl://x"], "not an http:// or https:// URL"),
         (["--max-change", "ttft:p99<+10%", "--against", "http://"], "'http://' is not a URL"),
         (["--metrics", "notaurl"], "not an http:// or https:// URL"),
-        (["--sweep", "1,2", "--repeats", "3"], "search is not repeated"),
+        (["--sweep", "1,2", "--repeats", "3"], "--sweep and --repeats exclude each other. A search is not repeated"),
     ],
 )
 def test_bad_options_are_told_before_anything_is_sent(tmp_path: Path, words: list[str], message: str) -> None:
@@ -85,11 +96,18 @@ def test_what_ships_is_listed() -> None:
     assert "shared-prefix" in result.output
 
 
-@pytest.mark.parametrize(
-    ("text", "found"), [(None, (None, "")), ("5", (5.0, "")), ("1e2", (100.0, "")), ("5@3s", (None, "5@3s"))]
-)
-def test_a_rate_is_a_number_or_phases(text: str | None, found: Any) -> None:
-    assert read_rate(text) == found
+def test_help_shows_the_options_in_groups() -> None:
+    output = CliRunner().invoke(command, ["--help"]).output
+    titles = re.findall(r"^(\S.*):$", output, re.MULTILINE)
+    assert titles == [*OptionGroup, "Endpoint and results"]
+    assert output.index("Schedule:") < output.index("--duration S") < output.index("Requests:")
+    assert "\\b" not in output
+
+
+def test_the_command_line_is_light() -> None:
+    heavy = {"locust", "gevent", "hypothesis", "httpx"}
+    code = f"import sys, rejoinder.cli.load; print([*{heavy} & {{*sys.modules}}])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def result_with(

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from configargparse import ArgumentParser
 
+from rejoinder.cli._groups import GroupedCommand
+from rejoinder.cli.load import click_options
 from rejoinder.errors import RejoinderError, UsageError
-from rejoinder.load.settings import LoadSettings
+from rejoinder.load.options import (
+    OptionGroup,
+    add_locust_arguments,
+    all_options,
+    option,
+    options_markdown,
+    options_of,
+    seconds,
+)
+from rejoinder.load.run import check_settings
+from rejoinder.load.settings import UNTIMED, LoadSettings
 from rejoinder.load.workload.request_source import RequestSource
 
 URL = "http://127.0.0.1:8000"
@@ -38,7 +54,11 @@ def test_other_urls_are_a_clear_error(url: str) -> None:
     ("values", "words"),
     [
         ({}, "either a concurrency or a rate"),
-        ({"concurrency": 1, "rate": 1.0}, "either a concurrency or a rate"),
+        ({"concurrency": 1, "rate": 1.0}, "--concurrency and --rate exclude each other"),
+        ({"rate": 1.0, "phases": "5@3s"}, "--rate and phases exclude each other"),
+        ({"concurrency": 1, "profile": "chat", "bodies": "x"}, "--profile and --bodies exclude each other"),
+        ({"phases": "60000@3s"}, "rate is 60000"),
+        ({"concurrency": 1, "ramp": 11}, "ramp is 11"),
         ({"concurrency": 0}, "concurrency is 0"),
         ({"concurrency": -3}, "concurrency is -3"),
         ({"rate": 0.0}, "rate is 0"),
@@ -51,7 +71,7 @@ def test_other_urls_are_a_clear_error(url: str) -> None:
         ({"rate": 1.0, "dialect": "klingon"}, "klingon"),
         ({"concurrency": 1, "processes": 2}, "2 processes cannot share 1"),
         ({"rate": 1.0, "max_output_tokens": -1}, "max-output-tokens is -1"),
-        ({"rate": 1.0, "idle_timeout": 0.0}, "idle-timeout is 0"),
+        ({"rate": 1.0, "idle_timeout": 0.0}, "--timeout is 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_a_clear_error(values: dict[str, Any], words: str) -> None:
@@ -68,6 +88,95 @@ def test_settings_travel_through_the_environment() -> None:
 def test_an_option_that_is_no_number_is_a_clear_error() -> None:
     with pytest.raises(UsageError, match="max-in-flight is not a number: 'x'"):
         LoadSettings.from_mapping({"url": URL, "max_in_flight": "x"})
+
+
+@pytest.mark.parametrize("settings", [{}, {"concurrency": 3}, {"rate": 2.5}, {"trace": "x"}])
+def test_a_run_completes_settings_without_a_pace(settings: dict[str, Any], tmp_path: Path) -> None:
+    profile = tmp_path / "mine.toml"
+    profile.write_text(
+        "[load]\nrate = '6@500ms,12@500ms'\narrivals = 'poisson'\nslo = ['goodput>=50%']\nprocesses = 2\n[[requests]]",
+        "utf-8",
+    )
+    trace = tmp_path / "x"
+    trace.write_text('{"timestamp": 0, "input_length": 1, "output_length": 2}\n')
+    given = {**settings, **({"trace": str(trace)} if "trace" in settings else {})}
+    complete = LoadSettings.complete(url=URL, profile=str(profile), **given)
+    assert complete.slos == ("goodput>=50%",)
+    assert complete.arrivals == "poisson"
+    assert complete.processes == 2
+    assert complete.phases == ("" if settings else "6@500ms,12@500ms")
+    assert complete.duration == (0.1 if "trace" in settings else 10.0 if settings else 1.0)
+    assert {name: getattr(complete, name) for name in given} == given
+    checked = check_settings(LoadSettings(url=URL, profile=str(profile), **given))
+    assert checked.phases == complete.phases
+    assert checked.mode == complete.mode
+
+
+def test_what_is_given_goes_before_the_profile() -> None:
+    complete = LoadSettings.complete(url=URL, profile="mixed", arrivals="constant", duration="2min", rate="5@30s")
+    assert (complete.arrivals, complete.duration, complete.phases, complete.rate) == ("constant", 120.0, "5@30s", None)
+
+
+def test_without_anything_eight_requests_are_in_flight() -> None:
+    assert check_settings(LoadSettings(url=URL)).concurrency == 8
+    assert LoadSettings.complete(url=URL, requests=5).duration == UNTIMED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoreSettings(LoadSettings):
+    """The settings of a run, and one option more."""
+
+    patience: float = option(
+        7.0, "How patient.", OptionGroup.BOUNDS, metavar="S", parse=seconds, bounds=(1, 9), excludes=("seed",)
+    )
+
+
+def test_one_row_makes_an_option_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = options_of(MoreSettings)
+    command = GroupedCommand("load", params=click_options(options), callback=lambda **given: given)
+    shown = CliRunner().invoke(command, ["--help"]).output
+    assert re.search(r"Time-outs and limits:\n(  .*\n)*  --patience S .*How patient\. \[default: 7s\]", shown)
+    given = command.main(["--patience", "2min"], standalone_mode=False)
+    assert given["patience"] == 120.0
+    assert given["seed"] is None
+
+    monkeypatch.setenv("REJOINDER_LOAD_PATIENCE", "3s")
+    parser = ArgumentParser()
+    add_locust_arguments(parser, options)
+    assert parser.parse_args([]).rejoinder_patience == 3.0
+    assert parser.parse_args(["--rejoinder-patience", "4"]).rejoinder_patience == 4.0
+    assert "--rejoinder-patience" in parser.format_help()
+
+    settings = MoreSettings(url=URL, rate=1.0, patience=5.0)
+    assert settings.to_environment()["REJOINDER_LOAD_PATIENCE"] == "5.0"
+    assert MoreSettings.from_mapping({"url": URL, "rate": "1", "patience": "5s"}) == settings
+    assert settings.to_json()["patience"] == 5.0
+    with pytest.raises(UsageError, match="patience is 10, which is not between 1 and 9"):
+        replace(settings, patience=10.0).check()
+    with pytest.raises(UsageError, match="--patience and --seed exclude each other"):
+        replace(settings, seed=1).check()
+    assert "| `--patience S` | `--rejoinder-patience` | 7s | How patient. |" in options_markdown(options)
+
+
+def test_the_documentation_has_every_option() -> None:
+    """Write it anew with `python -m rejoinder.load.options` between the two marks."""
+    text = (Path(__file__).parents[2] / "docs" / "load.md").read_text("utf-8")
+    _, _, rest = text.partition("<!-- options -->\n")
+    assert rest.partition("<!-- end of options -->")[0].strip() == options_markdown(all_options()).strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["--rejoinder-seed", "x"], "seed is not a number"), (["--rejoinder-drain", "x"], "not a duration")],
+)
+def test_a_bad_argument_of_locust_is_a_clear_error(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = ArgumentParser()
+    add_locust_arguments(parser, options_of(LoadSettings))
+    with pytest.raises(SystemExit):
+        parser.parse_args(arguments)
+    assert words in capsys.readouterr().err
 
 
 def bodies(**values: Any) -> list[dict[str, Any]]:

@@ -1,0 +1,77 @@
+"""From options to a plan: one run, a search or a comparison, with every check made before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from rejoinder.errors import UsageError
+from rejoinder.load.decide.regression import LEAST_REPEATS, RegressionLimit, parse_changes, read_repeats
+from rejoinder.load.decide.search import parse_levels, parse_range
+from rejoinder.load.options import PlanOptions, all_options, check_exclusions, check_needs, options_of
+from rejoinder.load.run import check_settings
+from rejoinder.load.settings import LoadSettings
+from rejoinder.wire.address import candidate_addresses
+
+_COMPARED_REPEATS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """What a load test does.
+
+    ``settings`` are those of each run, less what a search sets. ``levels`` are the numbers of requests in flight of a
+    sweep, ``rates`` the range in which the highest rate is searched. A run is made ``repeats`` times; ``changes`` are
+    limits of what may differ from the figures of a ``baseline`` or from the endpoint at the URL ``against``.
+    """
+
+    settings: LoadSettings
+    levels: list[int] | None = None
+    rates: tuple[float, float] | None = None
+    repeats: int = 1
+    changes: list[RegressionLimit] = field(default_factory=list)
+    baseline: list[dict[str, float]] = field(default_factory=list)
+    against: str = ""
+    probe_disconnects: bool = False
+    searches: bool = False
+
+
+def make_plan(url: str, given: Mapping[str, Any]) -> LoadPlan:
+    """Return the plan that options describe: fields of ``RunOptions`` and ``PlanOptions``, without those not given.
+
+    Raises :class:`UsageError` for options that cannot be used, or not together.
+    """
+    options = all_options()
+    given = {name: options[name].read(value) for name, value in given.items()}
+    check_exclusions(given, options)
+    chosen = PlanOptions(**{name: value for name, value in given.items() if name in options_of(PlanOptions)})
+    searches = bool(chosen.sweep or chosen.find_rate)
+    levels = parse_levels(chosen.sweep) if chosen.sweep else None
+    changes = parse_changes(chosen.max_change)
+    rates = parse_range(chosen.find_rate) if chosen.find_rate else None
+    run = {name: value for name, value in given.items() if name not in options_of(PlanOptions)}
+    settings = LoadSettings.complete(url=url, **{"concurrency": 1, **run} if searches else run)
+    check_needs({*given, *(["slos"] if settings.slos else [])}, options)
+    check_settings(replace(settings, processes=1) if searches else settings)
+    repeats = chosen.repeats or (_COMPARED_REPEATS if changes else 1)
+    options["repeats"].check(repeats)
+    if changes and repeats < LEAST_REPEATS:
+        raise UsageError(
+            f"{repeats} repeats cannot tell a change from chance.",
+            f"Use at least --repeats {LEAST_REPEATS}; {_COMPARED_REPEATS} or more.",
+        )
+    if chosen.against:
+        candidate_addresses(chosen.against)
+    return LoadPlan(
+        settings,
+        levels,
+        rates,
+        repeats,
+        changes,
+        read_repeats(Path(chosen.baseline)) if chosen.baseline else [],
+        chosen.against,
+        chosen.probe_disconnects,
+        searches,
+    )
