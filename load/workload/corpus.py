@@ -45,22 +45,3 @@ def read_corpus(path: Path) -> list[dict[str, Any]]:
         if not isinstance(entry, dict):
             raise UsageError(f"{path}, {unit} {number}, is not a JSON object.", "Every body is an object.")
     return [entry for _, entry in entries]
-
-
-def covering_bodies() -> list[dict[str, Any]]:
-    """Return the valid bodies of the default dialect that together take every branch of the contract, as streams.
-
-    What needs things that are there at the endpoint (stored responses, files) is not among them. The profile
-    ``corpus`` sends them from a file, which ``python -m rejoinder.load.workload.corpus`` writes.
-    """
-    # Not at the top: a load generator has no use for Hypothesis, which comes with the strategies.
-    from rejoinder.model.verdict import ABSENT
-    from rejoinder.strategies import EndpointProfile, each_choice
-
-    fixed = {"stream": True, "background": ABSENT, "model": ABSENT}
-    return [case.body for case in each_choice("item", EndpointProfile(max_output_tokens=16, fixed=fixed))]
-
-
-if __name__ == "__main__":
-    for body in covering_bodies():
-        print(json.dumps(body, ensure_ascii=False, separators=(",", ":")))

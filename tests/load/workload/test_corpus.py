@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rejoinder.load.workload.corpus import covering_bodies, read_corpus
+from rejoinder.load.workload.corpus import read_corpus
+from rejoinder.load.workload.covering_corpus import covering_bodies
 from rejoinder.load.workload.profiles import shipped_profiles
 from rejoinder.model.exchange import Request
 from rejoinder.sandbox import Sandbox
