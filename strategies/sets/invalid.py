@@ -1,6 +1,6 @@
 """Bodies that every endpoint must refuse: valid ones with a single fault.
 
-Faults are made blindly and judged by the permissive view of the contract: what that refuses is surely invalid,
+Faults are made blindly and judged by the permissive variant of the contract: what that refuses is surely invalid,
 because it has open objects and every null that any source allows. Many faults turn out harmless (an item without its
 ``type`` may pass as a reference, a field that one class requires is optional in its twin) and are left out.
 

@@ -1,4 +1,4 @@
-"""Dialects laid over the contract: views that lie inside one another, and errors that say where an overlay is wrong."""
+"""Dialects laid over the contract: variants inside one another, and errors that say where an overlay is wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from rejoinder.validation import Validator
 
 NAMES = dialect_names()
 SCHEMAS = ("request", "response", "events", "error", "operations")
-VALIDATORS = {name: {view: Validator(request_schema(view, dialect=name)) for view in SchemaVariant} for name in NAMES}
+VALIDATORS = {
+    name: {variant: Validator(request_schema(variant, dialect=name)) for variant in SchemaVariant} for name in NAMES
+}
 DRAWN = {name: from_contract(request_schema(SchemaVariant.GENERATION, dialect=name), file=name) for name in NAMES}
 #: Every variant of the default dialect; of other dialects these are valid, contested or wrong.
 BODIES = [case.body for case in each_choice()]
@@ -33,28 +35,28 @@ def nodes(schema, path=()):
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
 def test_generation_lies_in_closed_and_closed_in_permissive(name, data):
-    """A body drawn from the generation view is valid in every view, a changed one never in a narrower view only."""
+    """A body drawn from the generation variant is valid in each, a changed one never in a narrower variant only."""
     body = data.draw(DRAWN[name])
     accepted = [
-        VALIDATORS[name][view].is_valid(body)
-        for view in (SchemaVariant.GENERATION, SchemaVariant.CLOSED, SchemaVariant.PERMISSIVE)
+        VALIDATORS[name][variant].is_valid(body)
+        for variant in (SchemaVariant.GENERATION, SchemaVariant.CLOSED, SchemaVariant.PERMISSIVE)
     ]
     assert accepted == [True, True, True]
     key = data.draw(st.sampled_from([*body, "surely_no_field"]))
     body[key] = data.draw(st.sampled_from([None, 1, "x", [], {}, [{"type": "acme:thing"}], {"type": "function"}]))
     generation, closed, permissive = (
-        VALIDATORS[name][view].is_valid(body)
-        for view in (SchemaVariant.GENERATION, SchemaVariant.CLOSED, SchemaVariant.PERMISSIVE)
+        VALIDATORS[name][variant].is_valid(body)
+        for variant in (SchemaVariant.GENERATION, SchemaVariant.CLOSED, SchemaVariant.PERMISSIVE)
     )
     assert generation <= closed <= permissive
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_views_of_the_default_dialects_bodies(name):
+def test_variants_of_the_default_dialects_bodies(name):
     for body in BODIES:
         generation, closed, permissive = (
-            VALIDATORS[name][view].is_valid(body)
-            for view in (SchemaVariant.GENERATION, SchemaVariant.CLOSED, SchemaVariant.PERMISSIVE)
+            VALIDATORS[name][variant].is_valid(body)
+            for variant in (SchemaVariant.GENERATION, SchemaVariant.CLOSED, SchemaVariant.PERMISSIVE)
         )
         assert generation <= closed <= permissive
 
@@ -74,9 +76,9 @@ def test_schemas_are_whole(name, schema):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("view", SchemaVariant)
-def test_the_dialects_own_accessors(name, view):
-    assert load_dialect(name).request_schema(view) == request_schema(view, dialect=name)
+@pytest.mark.parametrize("variant", SchemaVariant)
+def test_the_dialects_own_accessors(name, variant):
+    assert load_dialect(name).request_schema(variant) == request_schema(variant, dialect=name)
 
 
 def test_the_default_dialect_is_the_file_itself():
@@ -126,13 +128,13 @@ def test_what_a_dialect_refuses(name, pointer, invalid):
     assert pointer in {error.pointer for error in VALIDATORS[name][SchemaVariant.PERMISSIVE].errors(invalid)}
 
 
-def test_branches_that_only_the_permissive_view_has():
+def test_branches_that_only_the_permissive_variant_has():
     """Items of a vendor's own are legal in Open Responses; what they hold is not known, so none is generated."""
     body = {"input": [{"type": "acme:thing"}]}
-    accepted = {view: VALIDATORS["openresponses"][view].is_valid(body) for view in SchemaVariant}
+    accepted = {variant: VALIDATORS["openresponses"][variant].is_valid(body) for variant in SchemaVariant}
     assert accepted == {SchemaVariant.PERMISSIVE: True, SchemaVariant.CLOSED: True, SchemaVariant.GENERATION: False}
     shell = {"input": [{"type": "local_shell_call_output", "id": "x", "output": "x"}]}
-    assert [VALIDATORS["openresponses"][view].is_valid(shell) for view in SchemaVariant] == [True, True, False]
+    assert [VALIDATORS["openresponses"][variant].is_valid(shell) for variant in SchemaVariant] == [True, True, False]
 
 
 OWN = """

@@ -4,8 +4,8 @@ Everything that needs a field list, an event type or a rule reads it from here: 
 reports. The files beside this module are the only truth:
 
 ``request.schema.json``
-    the request body, permissive view. ``x-null: contested`` marks nulls that the sources disagree on. The closed view
-    and the generation view are derived from it (:func:`request_schema`).
+    the request body, permissive variant. ``x-null: contested`` marks nulls that the sources disagree on. The variants
+    closed and generation are derived from it (:func:`request_schema`).
 ``response.schema.json``
     the response object; output items are judged by the class that their ``type`` names.
 ``events.schema.json``

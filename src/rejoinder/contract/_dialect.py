@@ -14,7 +14,7 @@ from rejoinder.contract._features import Feature, load_features
 from rejoinder.contract._operations import Operation, operations_of
 from rejoinder.contract._overlay import SCHEMAS
 from rejoinder.contract._rules import Rule
-from rejoinder.contract._schemas import Schema, SchemaVariant, schema_of, view_of
+from rejoinder.contract._schemas import Schema, SchemaVariant, schema_of, variant_of
 from rejoinder.contract._source import DEFAULT_DIALECT, Source, dialect_names
 from rejoinder.contract._vocabulary import escape, fail
 from rejoinder.errors import UsageError, suggest
@@ -115,9 +115,9 @@ class Dialect:
         """Return a fresh copy of the dialect's schema of that name (as :func:`~rejoinder.contract.load_schema`)."""
         return deepcopy(schema_of(self._from, name))
 
-    def request_schema(self, view: SchemaVariant = SchemaVariant.PERMISSIVE) -> Schema:
-        """Return a fresh copy of the dialect's request schema in the given view."""
-        return deepcopy(view_of(self._from, view))
+    def request_schema(self, variant: SchemaVariant = SchemaVariant.PERMISSIVE) -> Schema:
+        """Return a fresh copy of the dialect's request schema in the given variant."""
+        return deepcopy(variant_of(self._from, variant))
 
     def level_of(self, rule: Rule) -> Level:
         """Return the level of the rule here; a dialect of one's own has the levels of the shipped one below it."""

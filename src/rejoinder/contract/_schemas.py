@@ -1,4 +1,4 @@
-"""Loading the contract's JSON Schemas, for each dialect, and deriving the views of the request schema."""
+"""Loading the contract's JSON Schemas, for each dialect, and deriving the variants of the request schema."""
 
 from __future__ import annotations
 
@@ -77,27 +77,28 @@ def _build(source: Source, name: str) -> Schema:
     return schema
 
 
-def request_schema(view: SchemaVariant = SchemaVariant.PERMISSIVE, *, dialect: str | Path = DEFAULT_DIALECT) -> Schema:
-    """Return a fresh copy of the request schema in the given view.
+def request_schema(
+    variant: SchemaVariant = SchemaVariant.PERMISSIVE, *, dialect: str | Path = DEFAULT_DIALECT
+) -> Schema:
+    """Return a fresh copy of the request schema in the given variant.
 
     ``dialect`` is the name of a shipped dialect or the path of a dialect file of one's own. Raises
     :class:`~rejoinder.errors.ContractError` when there is no such dialect or its file cannot be used.
     """
-    return deepcopy(view_of(_source.read(dialect), view))
+    return deepcopy(variant_of(_source.read(dialect), variant))
 
 
-def view_of(source: Source, view: SchemaVariant) -> Schema:
-    """Return a view of the dialect's request schema; not a copy, do not change it."""
-    return _remember(source, f"request, {view}", lambda: _in_view(schema_of(source, "request"), view))
+def variant_of(source: Source, variant: SchemaVariant) -> Schema:
+    """Return a variant of the dialect's request schema; not a copy, do not change it."""
+    return _remember(source, f"request, {variant}", lambda: _vary(schema_of(source, "request"), variant))
 
 
-def _in_view(schema: Schema, view: SchemaVariant) -> Schema:
-    viewed = schema
-    if view is not SchemaVariant.PERMISSIVE:
-        viewed = _close(viewed)
-    if view is SchemaVariant.GENERATION:
-        viewed = _undisputed(viewed)
-    return viewed
+def _vary(schema: Schema, variant: SchemaVariant) -> Schema:
+    if variant is not SchemaVariant.PERMISSIVE:
+        schema = _close(schema)
+    if variant is SchemaVariant.GENERATION:
+        schema = _undisputed(schema)
+    return schema
 
 
 def _close(node: Any) -> Any:

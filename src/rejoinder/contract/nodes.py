@@ -160,9 +160,9 @@ def parse(schema: Schema, *, file: str = "schema") -> Node:
 
 
 @cache
-def request_nodes(view: SchemaVariant = SchemaVariant.GENERATION, dialect: str = DEFAULT_DIALECT) -> Object:
+def request_nodes(variant: SchemaVariant = SchemaVariant.GENERATION, dialect: str = DEFAULT_DIALECT) -> Object:
     """Return the request body of a dialect's contract as nodes (parsed once)."""
-    node = parse(request_schema(view, dialect=dialect), file="request.schema.json")
+    node = parse(request_schema(variant, dialect=dialect), file="request.schema.json")
     assert isinstance(node, Object)
     return node
 

@@ -236,7 +236,7 @@ def created_id(number: int, seed: int = 0) -> str:
 
 
 def _creates(found: list[SampleRequest]) -> int:
-    return sum(exercise.request.path == "/v1/responses" for exercise in found)
+    return sum(sample.request.path == "/v1/responses" for sample in found)
 
 
 def _user(text: str) -> list[dict[str, Any]]:

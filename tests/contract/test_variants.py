@@ -1,4 +1,4 @@
-"""The three views of the request schema lie inside one another."""
+"""The three variants of the request schema lie inside one another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rejoinder.contract import SchemaVariant, load_schema, request_schema
 from rejoinder.strategies import each_choice
 from rejoinder.validation import Validator
 
-VALIDATORS = {view: Validator(request_schema(view)) for view in SchemaVariant}
+VALIDATORS = {variant: Validator(request_schema(variant)) for variant in SchemaVariant}
 BODIES = [case.body for case in each_choice()]
 
 json_values = st.recursive(
@@ -56,8 +56,8 @@ def mutants(draw):
 @given(mutants())
 def test_generation_lies_in_closed_and_closed_in_permissive(body):
     generation, closed, permissive = (
-        VALIDATORS[view].is_valid(body)
-        for view in (SchemaVariant.GENERATION, SchemaVariant.CLOSED, SchemaVariant.PERMISSIVE)
+        VALIDATORS[variant].is_valid(body)
+        for variant in (SchemaVariant.GENERATION, SchemaVariant.CLOSED, SchemaVariant.PERMISSIVE)
     )
     assert generation <= closed <= permissive
 
@@ -67,21 +67,21 @@ def test_the_covering_set_is_undisputed(body):
     assert VALIDATORS[SchemaVariant.GENERATION].errors(body) == []
 
 
-def test_what_tells_the_views_apart():
+def test_what_tells_the_variants_apart():
     extra = {"input": "x", "surely_no_field": 1}
-    assert [VALIDATORS[view].is_valid(extra) for view in SchemaVariant] == [True, False, False]
+    assert [VALIDATORS[variant].is_valid(extra) for variant in SchemaVariant] == [True, False, False]
     contested = {"input": "x", "enable_response_messages": None}
-    assert [VALIDATORS[view].is_valid(contested) for view in SchemaVariant] == [True, True, False]
+    assert [VALIDATORS[variant].is_valid(contested) for variant in SchemaVariant] == [True, True, False]
     (error,) = VALIDATORS[SchemaVariant.CLOSED].errors(extra)
     assert (error.pointer, error.actual) == ("/surely_no_field", 1)
 
 
-@pytest.mark.parametrize("view", SchemaVariant)
-def test_views_are_valid_schemas_and_fresh_copies(view):
-    schema = request_schema(view)
+@pytest.mark.parametrize("variant", SchemaVariant)
+def test_variants_are_valid_schemas_and_fresh_copies(variant):
+    schema = request_schema(variant)
     Draft202012Validator.check_schema(schema)
     schema["properties"].clear()
-    assert request_schema(view)["properties"]
+    assert request_schema(variant)["properties"]
 
 
 @pytest.mark.parametrize("name", ["request", "response", "events", "error"])
