@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rejoinder.conformance.judging.exchange_view import CaseView, Event, ExchangeView
     from rejoinder.conformance.judging.problems import at_event, get, in_response, is_integer, is_set
     from rejoinder.conformance.judging.registry import Declined, Subject, check
+    from rejoinder.conformance.plugin import RequestSender
     from rejoinder.conformance.running.case import CaseContext, PlannedCase, RequestSpec
     from rejoinder.conformance.running.endpoint import examine
     from rejoinder.model.exchange import Exchange, Outcome
@@ -51,6 +52,7 @@ __all__ = [
     "Outcome",
     "PlannedCase",
     "Problem",
+    "RequestSender",
     "RequestSpec",
     "Run",
     "Status",
@@ -78,6 +80,7 @@ _HOMES: Final = {
     "conformance.judging.exchange_view": ("CaseView", "Event", "ExchangeView"),
     "conformance.judging.problems": ("at_event", "get", "in_response", "is_integer", "is_set"),
     "conformance.judging.registry": ("Declined", "Subject", "check"),
+    "conformance.plugin": ("RequestSender",),
     "conformance.running.case": ("CaseContext", "PlannedCase", "RequestSpec"),
     "conformance.running.endpoint": ("examine",),
     "model.exchange": ("Exchange", "Outcome"),

@@ -71,5 +71,6 @@ def describe_finding(finding: Finding) -> str:
     lines += [f"  {name:<8} {evidence[name]!r}" for name in ("expected", "actual") if name in evidence]
     if finding.known is not None:
         lines.append(f"  known: {' '.join(finding.known.to_json().values())}")
-    lines.append(f"  in {', '.join(finding.cases[:5])}{' ...' if len(finding.cases) > 5 else ''}")
+    if cases := [case for case in finding.cases if case]:
+        lines.append(f"  in {', '.join(cases[:5])}{' ...' if len(cases) > 5 else ''}")
     return "\n".join(lines)

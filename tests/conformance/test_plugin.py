@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from rejoinder.contract import load_dialect, load_rules
+from rejoinder.model.runfile import read_run
+from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Level
 from rejoinder.sandbox import FAULTS, Sandbox, running
 
@@ -226,3 +228,107 @@ def test_the_worked_example_of_the_documentation(pytester: pytest.Pytester, clea
     assert result.parseoutcomes() == {"passed": 5}
     result = pytester.runpytest_subprocess(*words, "--rejoinder-url", broken)
     assert result.parseoutcomes() == {"passed": 4, "failed": 1}, result.stdout.str()
+
+
+def asking(pytester: pytest.Pytester, url: str, *words: str) -> pytest.RunResult:
+    return pytester.runpytest_subprocess("-p", "no:locust", "-W", "error", "--rejoinder-url", url, *words)
+
+
+@pytest.mark.parametrize("words", [(), ("-n", "2")])
+def test_a_request_of_ones_own_is_one_request(pytester: pytest.Pytester, words: tuple[str, ...]) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from rejoinder.conformance import assert_conforms
+
+        @pytest.mark.parametrize("text", ["one", "two", "three"])
+        def test_mine(rejoinder_ask, rejoinder_target, text):
+            exchange = rejoinder_ask({"input": text})
+            assert exchange.json()["model"] == rejoinder_target["model"] == "parrot"
+            assert_conforms(exchange)
+        """
+    )
+    sandbox = Sandbox()
+    with running(sandbox) as url:
+        result = asking(pytester, url, "--rejoinder-out", "kept", *words)
+    assert result.ret == 0, result.stdout.str()
+    assert sandbox.counts["started"] == 1 + 3  # one finds the endpoint
+    run = read_run(pytester.path / "kept")
+    mine = [exchange for exchange in run.exchanges if Tag.UNJUDGED not in exchange.tags]
+    assert {exchange.request.json()["input"] for exchange in mine} == {"one", "two", "three"}
+    assert len({exchange.id for exchange in run.exchanges}) == len(run.exchanges)
+    assert [file.name for file in (pytester.path / "kept").iterdir()] == ["run.ndjson"]
+    assert not run.damage
+    assert not run.truncated
+
+
+def test_requests_of_ones_own_stand_beside_those_of_the_plan(pytester: pytest.Pytester, clean: str) -> None:
+    pytester.makepyfile(
+        """
+        def test_mine(rejoinder_ask, rejoinder_run):
+            assert rejoinder_ask({"input": "mine", "temperature": "hot"}).status == 400
+            assert not [verdict for verdict in rejoinder_run.verdicts if verdict.status == "fail"]
+        """
+    )
+    result = asking(pytester, clean, "--rejoinder-plan", "smoke", "--rejoinder-out", "kept")
+    assert result.ret == 0, result.stdout.str()
+    run = read_run(pytester.path / "kept")
+    [mine] = [exchange for exchange in run.exchanges if exchange.id.startswith("own")]
+    assert Tag.UNJUDGED in mine.tags  # the recorded verdicts are not on it
+    assert run.verdicts
+    assert not run.truncated
+
+
+def test_requests_of_ones_own_in_async_tests(pytester: pytest.Pytester, clean: str) -> None:
+    pytester.makepyfile(
+        """
+        import asyncio
+
+        def test_async(rejoinder_ask):
+            async def work():
+                one, other = await asyncio.gather(*(rejoinder_ask.send({"input": text}) for text in "ab"))
+                assert one.status == other.status == rejoinder_ask({"input": "c"}).status == 200
+                assert one.id != other.id
+            asyncio.run(work())
+
+        def test_bytes(rejoinder_ask):
+            assert rejoinder_ask(b'{"input": ').status == 400
+        """
+    )
+    result = asking(pytester, clean)
+    assert result.ret == 0, result.stdout.str()
+
+
+def test_fixtures_without_an_endpoint_end_the_session(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_mine(rejoinder_ask): rejoinder_ask({})")
+    result = asking(pytester, "http://127.0.0.1:9", "--rejoinder-out", "kept")
+    assert result.ret == 2
+    assert "There is no connection to 127.0.0.1:9" in result.stdout.str() + result.stderr.str()
+    assert "There is no connection" in read_run(pytester.path / "kept").footer["problem"]
+    result = pytester.runpytest_subprocess("-p", "no:locust")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--rejoinder-url" in result.stdout.str() + result.stderr.str()
+
+
+@pytest.mark.parametrize("words", [("--rejoinder-dialect", "nothern"), ("--rejoinder-extension", "nowhere")])
+def test_bad_options_end_the_session(pytester: pytest.Pytester, clean: str, words: tuple[str, ...]) -> None:
+    result = smoke(pytester, clean, *words)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "rejoinder: There is no " in result.stdout.str() + result.stderr.str()
+
+
+def test_rules_of_an_extension_have_items(pytester: pytest.Pytester, clean: str) -> None:
+    pytester.mkdir("acme")
+    pytester.mkdir("acme/rules")
+    for name, text in {
+        "extension.toml": 'name = "acme"\n[families]\nACME = "Acme"\n',
+        "rules/acme.toml": '[[rule]]\nid = "ACME-01"\ntitle = "t"\nstatement = "There is a trace."\nlevel = "MUST"\n'
+        'features = []\nargument = "a"\n',
+        "checks.py": "from rejoinder.conformance import Problem, Subject, check\n"
+        "@check('ACME-01', Subject.PLAIN)\ndef traced(view):\n    yield Problem('No trace.')\n",
+    }.items():
+        (pytester.path / "acme" / name).write_text(text)
+    words = ("--rejoinder-extension", "acme", "--rejoinder-select", "ACME-*", "-n", "2")
+    result = smoke(pytester, clean, *words)
+    assert result.parseoutcomes() == {"failed": 1}, result.stdout.str()
+    result.stdout.fnmatch_lines(["*ACME-01 (MUST): There is a trace.*", "*No trace.*"])

@@ -1,0 +1,58 @@
+"""assert_conforms: what it lets pass, and what its message tells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rejoinder.conformance import Level, assert_conforms
+from rejoinder.contract import load_dialect, load_rules
+from rejoinder.sandbox import FAULTS, Sandbox, post
+
+STREAM = post({"model": "parrot", "input": "Say hello", "stream": True})
+
+
+def test_what_conforms_passes() -> None:
+    sandbox = Sandbox()
+    exchange = sandbox.exchange(STREAM)
+    assert_conforms(exchange)
+    assert_conforms(exchange, load_dialect("northstar"), level=Level.SHOULD)
+    assert_conforms([exchange, replace(sandbox.exchange(STREAM), id="two", case="two")])
+    assert_conforms([])
+
+
+def test_the_message_tells_rule_statement_values_place_and_request() -> None:
+    exchange = Sandbox(faults=["sequence-numbers-missing"]).exchange(STREAM)
+    with pytest.raises(AssertionError) as caught:
+        assert_conforms(exchange)
+    text = str(caught.value)
+    assert text.startswith("Broken rules of northstar: EVT-02\n\n")
+    assert f"EVT-02 (MUST): {load_rules()['EVT-02'].statement}" in text
+    assert f"at event 0 (response.created) of exchange {exchange.id}, " in text
+    assert "  expected 'an integer'" in text
+    assert f"Exchange {exchange.id}: POST /v1/responses -> 200\n  " in text
+    assert '"input":"Say hello"' in text
+
+
+def test_levels_and_selections() -> None:
+    fault = next(fault for fault in FAULTS.values() if fault.breaks == ("EVT-04",))
+    exchange = Sandbox(faults=[fault.id]).exchange(STREAM)
+    assert_conforms(exchange)
+    with pytest.raises(AssertionError, match="Broken rules of northstar: EVT-04"):
+        assert_conforms(exchange, level="SHOULD")
+    assert_conforms(exchange, level="SHOULD", select="SSE-*,USG-*")
+
+
+def test_a_check_that_breaks_is_no_failure_of_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rejoinder.conformance import judgement
+
+    table = dict(judgement.checks_by_rule())
+
+    def breaks(view: object) -> list[object]:
+        raise KeyError("of ours")
+
+    table["EVT-02"] = tuple(replace(check, run=breaks) for check in table["EVT-02"])
+    monkeypatch.setattr(judgement, "checks_by_rule", lambda: table)
+    with pytest.raises(RuntimeError, match="EVT-02: The check itself failed: KeyError"):
+        assert_conforms(Sandbox().exchange(STREAM))
