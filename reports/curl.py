@@ -38,10 +38,10 @@ def curl(target: str, request: Request) -> tuple[str, str, bool]:
     copied as it is; any other body is quoted byte by byte. Keys are named by ``$REJOINDER_API_KEY``. Text from the
     recording cannot leave its quotes, and contains no character that acts on a terminal.
     """
-    words = ["curl -sS", "-N"] if _streams(request) else ["curl -sS"]
+    command = ["curl -sS", "-N"] if _streams(request) else ["curl -sS"]
     if request.method not in ("POST", "GET") or (request.method == "POST" and not request.body):
-        words.append(f"-X {_quoted(request.method)}")
-    lines = [" ".join([*words, _quoted(request_url(target, request))])]
+        command.append(f"-X {_quoted(request.method)}")
+    lines = [" ".join([*command, _quoted(request_url(target, request))])]
     for name, value in request.headers:
         lower = name.lower()
         if lower in _OWN_HEADERS or (lower == "accept" and value == "*/*"):
@@ -59,13 +59,13 @@ def curl(target: str, request: Request) -> tuple[str, str, bool]:
     body = json_body(request.body)
     if body is not None:
         whole = len(body) <= BODY_LIMIT
-        shown = truncate(body)
+        text = truncate(body)
         lines.append("--data-binary @- <<'JSON'")
-        return " \\\n  ".join(lines) + f"\n{shown}\nJSON", shown, whole
+        return " \\\n  ".join(lines) + f"\n{text}\nJSON", text, whole
     whole = len(request.body) <= BODY_LIMIT
-    shown = printable(truncate(request.body[: BODY_LIMIT * 2].decode("utf-8", "replace")))
+    text = printable(truncate(request.body[: BODY_LIMIT * 2].decode("utf-8", "replace")))
     lines.append(f"--data-binary {_quoted_bytes(request.body[:BODY_LIMIT])}")
-    return " \\\n  ".join(lines), shown, whole
+    return " \\\n  ".join(lines), text, whole
 
 
 def json_body(body: bytes) -> str | None:
@@ -85,12 +85,12 @@ def json_body(body: bytes) -> str | None:
             return dict(items)
 
         value = json.loads(text, object_pairs_hook=count, parse_constant=_refuse, parse_float=_exact_float)
-        shown = layout(value)
+        indented = layout(value)
     except (ValueError, RecursionError):
         return None
     if pairs != _pairs(value):
         return None
-    return _escaped(shown)
+    return _escaped(indented)
 
 
 def _exact_float(text: str) -> float:

@@ -124,8 +124,8 @@ def diff_runs(before: Run, after: Run) -> Diff:
     old, new = read_report(before, anchors), read_report(after, anchors)
     once = {rule.id: rule for rule in old.rules}
     now = {rule.id: rule for rule in new.rules}
-    told = after.header.get("cases")
-    cases = set(told) if isinstance(told, dict) and told else None
+    written = after.header.get("cases")
+    cases = set(written) if isinstance(written, dict) and written else None
     groups: dict[Change, list[ReportedRule]] = {kind: [] for kind in Change if kind is not Change.CHANGED}
     changes = []
     own = Anchors()
@@ -206,8 +206,8 @@ def _failures(diff: Diff) -> list[str]:
 
 def _verdict(diff: Diff) -> None:
     counts = diff.counts
-    told = [f"{counts[kind]:,} {CHANGES[kind][0]}" for kind in Change if counts[kind] and kind is not Change.CHANGED]
-    findings = f"Findings: {', '.join(told)}." if told else "Neither run found anything."
+    amounts = [f"{counts[kind]:,} {CHANGES[kind][0]}" for kind in Change if counts[kind] and kind is not Change.CHANGED]
+    findings = f"Findings: {', '.join(amounts)}." if amounts else "Neither run found anything."
     changed = counts[Change.CHANGED]
     rules = f"The verdict on {plural(changed, 'rule')} changed." if changed else "No verdict changed."
     judged = any(rule.after and rule.after.severity in JUDGED for rule in diff.rules)

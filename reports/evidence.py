@@ -51,7 +51,7 @@ class EventRow(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class StreamExcerpt:
     """The events of a stream around a fault, and when all of them arrived."""
 
     rows: list[EventRow]
@@ -77,7 +77,7 @@ class Evidence:
     whole: bool = True
     exchange: str = ""
     answer: str = ""
-    stream: Stream | None = None
+    stream: StreamExcerpt | None = None
     reply: list[Line] = field(default_factory=list)
     reply_title: str = ""
     reply_text: str = ""
@@ -217,7 +217,7 @@ def _at_fault(events: list[ServerEvent], problem: Problem) -> int | None:
     return None
 
 
-def _stream(exchange: Exchange, events: list[ServerEvent], comments: int, problem: Problem) -> Stream:
+def _stream(exchange: Exchange, events: list[ServerEvent], comments: int, problem: Problem) -> StreamExcerpt:
     at = _at_fault(events, problem)
     total = len(events)
     chosen: set[int] = set()
@@ -246,7 +246,7 @@ def _stream(exchange: Exchange, events: list[ServerEvent], comments: int, proble
     note = ""
     if problem.event is not None and at is None:
         note = f"The fault is at event {problem.event}, and the stream has {total}."
-    return Stream(
+    return StreamExcerpt(
         rows=rows,
         total=total,
         after=total - 1 - previous,

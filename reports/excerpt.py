@@ -150,11 +150,11 @@ def excerpt(value: Any, pointer: str, around: int = 5, limit: int = 24) -> list[
     else:
         first = max(0, hit - around)
         last = min(len(lines), max(hit, 0) + limit - around)
-    shown = [Line(f"… {first:,} lines", gap=True)] if first else []
-    shown += [Line(printable(truncate(lines[i][1], LINE_LIMIT)), hit=i == hit) for i in range(first, last)]
+    excerpted = [Line(f"… {first:,} lines", gap=True)] if first else []
+    excerpted += [Line(printable(truncate(lines[i][1], LINE_LIMIT)), hit=i == hit) for i in range(first, last)]
     if last < len(lines):
-        shown.append(Line(f"… {len(lines) - last:,} lines", gap=True))
-    return shown
+        excerpted.append(Line(f"… {len(lines) - last:,} lines", gap=True))
+    return excerpted
 
 
 def layout(value: Any) -> str:

@@ -60,7 +60,7 @@ GROUPS: Final[Mapping[Severity, str]] = {
     Severity.KNOWN: "Known failures",
     Severity.INFO: "For information",
 }
-"""The groups in which findings are told, the worst first, with their titles."""
+"""The groups in which findings are listed, the worst first, with their titles."""
 _LEVEL_ORDER: Final = {Level.MUST: 0, Level.SHOULD: 1, Level.MAY: 2, Level.OFF: 3}
 _LEVEL_TITLES: Final = {"MUST": "binding", "SHOULD": "expected", "MAY": "only informs", "OFF": "not in force"}
 

@@ -34,9 +34,9 @@ def render_badge(run: Run) -> str:
         message = f"{failed:,} of {plural(judged, 'rule')} broken"
     elif report[VERDICT].severity in (Severity.PASS, Severity.WARN) and judged:
         known, warned = report.counts.get(Severity.KNOWN, 0), report.counts.get(Severity.WARN, 0)
-        told = [f"{known:,} known to fail"] if known else []
-        told += [plural(warned, "warning")] if warned else []
-        message = f"{plural(judged, 'rule')} judged, {' and '.join(told) or 'all hold'}"
+        exceptions = [f"{known:,} known to fail"] if known else []
+        exceptions += [plural(warned, "warning")] if warned else []
+        message = f"{plural(judged, 'rule')} judged, {' and '.join(exceptions) or 'all hold'}"
     else:
         message = report[VERDICT].headline.lower()
     badge: dict[str, object] = {

@@ -29,7 +29,7 @@ class ComparisonCell(NamedTuple):
 
     rule: ReportedRule | None
     anchor: str
-    shown: RenderedRule | None
+    rendered: RenderedRule | None
 
 
 class ComparisonRow(NamedTuple):
@@ -69,7 +69,7 @@ def render_comparison(runs: Sequence[Run]) -> str:
         labels=labels,
         rows=rows,
         families=[(family, [row for row in rows if row.rule.family == family.id]) for family in families_of(*reports)],
-        found=sorted((row for row in rows if any(cell.shown for cell in row.cells)), key=lambda row: -row.worst),
+        found=sorted((row for row in rows if any(cell.rendered for cell in row.cells)), key=lambda row: -row.worst),
         tally=[
             (severity, [report.counts.get(severity, 0) for report in reports])
             for severity in Severity
@@ -112,23 +112,23 @@ def _labels(reports: list[ReportModel]) -> list[str]:
 
 
 def _rows(runs: Sequence[Run], reports: list[ReportModel]) -> list[ComparisonRow]:
-    shown: list[dict[int, RenderedRule]] = []
+    rendered: list[dict[int, RenderedRule]] = []
     parts = max(1, len(reports))
     for run, report in zip(runs, reports, strict=True):
         listing = [(severity, rules) for severity, rules in report.groups]
         groups = choose(run, report[TARGET].url, listing, EVIDENCE_BUDGET // parts, FINDINGS_IN_ALL // parts)
-        shown.append({id(entry.rule): entry for _, entries in groups for entry in entries})
+        rendered.append({id(entry.rule): entry for _, entries in groups for entry in entries})
     names: dict[str, None] = {}
     for family in families_of(*reports):
         found = {rule.id for report in reports for rule in report.rules if rule.family == family.id}
         names |= dict.fromkeys(sorted(found))
     own, rows = Anchors(), []
-    told = [{rule.id: rule for rule in report.rules} for report in reports]
+    by_id = [{rule.id: rule for rule in report.rules} for report in reports]
     for name in names:
         cells = []
-        for index, rules in enumerate(told):
+        for index, rules in enumerate(by_id):
             rule = rules.get(name)
-            entry = shown[index].get(id(rule)) if rule else None
+            entry = rendered[index].get(id(rule)) if rule else None
             cells.append(ComparisonCell(rule, own.take("c-", f"{index + 1}-{name}") if entry else "", entry))
         known = [cell.rule for cell in cells if cell.rule]
         severities = {rule.severity for rule in known}
@@ -157,8 +157,8 @@ def _behaviour(rule: ReportedRule) -> Severity:
 
 
 def _sentence(reports: list[ReportModel], rows: list[ComparisonRow], differing: int) -> str:
-    told = Counter(report[VERDICT].headline for report in reports)
-    verdicts = join_list((f"{amount:,} × {headline.lower()}" for headline, amount in told.most_common()), 6)
+    headlines = Counter(report[VERDICT].headline for report in reports)
+    verdicts = join_list((f"{amount:,} × {headline.lower()}" for headline, amount in headlines.most_common()), 6)
     if not rows:
         return f"{verdicts}."
     differ = "none differs" if not differing else "1 differs" if differing == 1 else f"{differing:,} differ"

@@ -74,8 +74,8 @@ def render_diff_markdown(diff: Diff, limit: int = 60_000) -> str:
             lines.append("")
     changed = [change for change in diff.rules if change.changed and change.before and change.after]
     if changed:
-        words = [f"{escape(c.id)} {c.before.word} → {c.after.word}" for c in changed if c.before and c.after]
-        lines += ["### Verdict changed", "", join_list(words, 60), ""]
+        verdicts = [f"{escape(c.id)} {c.before.word} → {c.after.word}" for c in changed if c.before and c.after]
+        lines += ["### Verdict changed", "", join_list(verdicts, 60), ""]
     return bounded("\n".join(lines), limit)
 
 
@@ -92,15 +92,15 @@ def render_diff_text(diff: Diff, limit: int = 12) -> str:
     ]
     lines += [f"  ! {note}" for note in diff.notes]
     for kind, rules in diff.groups.items():
-        told = [(rule, finding) for rule in rules for finding in rule.findings]
-        if told:
+        findings = [(rule, finding) for rule in rules for finding in rule.findings]
+        if findings:
             lines += ["", f"  {CHANGES[kind][1]}"]
-            for rule, finding in told[:limit]:
+            for rule, finding in findings[:limit]:
                 place = f" {finding.place}" if finding.place else ""
                 known = "(known) " if finding.known else ""
                 lines.append(f"  {_MARKS[kind]} {rule.id} {known}{finding.message}{place}"[:160])
-            if len(told) > limit:
-                lines.append(f"    and {plural(len(told) - limit, 'more finding')}")
+            if len(findings) > limit:
+                lines.append(f"    and {plural(len(findings) - limit, 'more finding')}")
     changed = [f"{c.id} {c.before.word} → {c.after.word}" for c in diff.rules if c.changed and c.before and c.after]
     if changed:
         lines += ["", f"  Verdict changed: {join_list(changed, limit)}"]

@@ -36,14 +36,14 @@ def render_html(run: Run) -> str:
     report = read_report(run)
     areas = [Area.FIRST, Area.NOTICES, Area.OVERVIEW]
     areas += [Area.RULES, Area.LOAD] if report.groups else [Area.LOAD, Area.RULES]
-    shown = [(area, list(_shown(area, report))) for area in areas]
+    contents = [(area, list(_shown(area, report))) for area in areas]
     return page(
         "page.html.j2",
         report=report,
         verdict=report[VERDICT],
         target=report[TARGET],
-        nav=[(part.name, part.nav) for _, parts in shown for part in parts if part.nav],
-        areas=[(area, _body(parts, report)) for area, parts in shown if parts],
+        nav=[(part.name, part.nav) for _, parts in contents for part in parts if part.nav],
+        areas=[(area, _body(parts, report)) for area, parts in contents if parts],
         loaded=report.get(LOAD) is not None,
     )
 
@@ -113,7 +113,7 @@ def _environment() -> Environment:
         content=_content,
         share=lambda value: f"{value:.2f}".rstrip("0").rstrip(".") + "%",
     )
-    environment.globals.update(percent=formatting.format_percent, sides=sides, words=SEVERITY_WORDS)
+    environment.globals.update(percent=formatting.format_percent, sides=sides, severity_words=SEVERITY_WORDS)
     return environment
 
 
@@ -130,10 +130,10 @@ def _content(value: str) -> Markup:
 
 
 def _template(name: str) -> str:
-    """Return the source of a template: that of a part by its package, any other by its file name."""
+    """Return the source of a template: of a part by its package, of another folder by its path, else by its name."""
     if name.startswith(_OF_A_PART):
         return files(name.removeprefix(_OF_A_PART)).joinpath("part.html.j2").read_text("utf-8")
-    return _asset(name)
+    return files("rejoinder.reports").joinpath(name).read_text("utf-8") if "/" in name else _asset(name)
 
 
 @cache

@@ -18,7 +18,7 @@ _KINDS: Final = {
 }
 
 
-class BaselineEntry(NamedTuple):
+class BaselineLine(NamedTuple):
     """A line of the baseline and what the run says of it."""
 
     rule: str
@@ -35,7 +35,7 @@ class BaselineGroup(NamedTuple):
 
     title: str
     sign: str
-    entries: list[BaselineEntry]
+    entries: list[BaselineLine]
     hidden: int
 
 
@@ -73,8 +73,8 @@ def read(report: ReportModel) -> BaselineSummary | None:
     return BaselineSummary(one_line(written.get("file") or "", 200), strict, groups, brief, outdated)
 
 
-def _entry(row: dict[str, Any]) -> BaselineEntry:
-    return BaselineEntry(*(one_line(row.get(name) or "", 300) for name in BaselineEntry._fields))
+def _entry(row: dict[str, Any]) -> BaselineLine:
+    return BaselineLine(*(one_line(row.get(name) or "", 300) for name in BaselineLine._fields))
 
 
 def _rows(value: Any) -> list[dict[str, Any]]:

@@ -70,13 +70,13 @@ def read(report: ReportModel) -> FeatureTable | None:
     states = [row.state for row in rows]
     brief = join_list((f"{states.count(state):,} {state or 'not told'}" for state in dict.fromkeys(states)), 5)
     missing = {
-        words: [row.feature for row in rows if row.state == words]
-        for words in (_STATES["refused"][0], _STATES["failed"][0])
+        label: [row.feature for row in rows if row.state == label]
+        for label in (_STATES["refused"][0], _STATES["failed"][0])
     }
-    lacking = "; ".join(f"{words}: {join_list(names, 20)}" for words, names in missing.items() if names)
+    lacking = "; ".join(f"{label}: {join_list(names, 20)}" for label, names in missing.items() if names)
     written = run.footer.get("abilities")
     abilities = written if isinstance(written, dict) else {}
-    unable = [words for name, words in _ABILITIES.items() if _is_missed(abilities.get(name))]
+    unable = [ability for name, ability in _ABILITIES.items() if _is_missed(abilities.get(name))]
     sentence = f"The model did not {', '.join(unable)} when it was asked to." if unable else ""
     return FeatureTable(rows[:ROWS], max(0, len(rows) - ROWS), brief, lacking, sentence)
 
@@ -86,8 +86,8 @@ def _feature(line: dict[str, Any], wanted: list[Any]) -> FeatureRow:
     state, sign = _STATES.get(raw, (raw, "none"))
     written = line.get("evidence")
     found = written if isinstance(written, dict) else {}
-    words, status = one_line(found.get("words") or "", 300), found.get("status")
-    parts = [one_line(found.get("exchange") or "", 60), f"status {status}" if isinstance(status, int) else "", words]
+    reason, status = one_line(found.get("words") or "", 300), found.get("status")
+    parts = [one_line(found.get("exchange") or "", 60), f"status {status}" if isinstance(status, int) else "", reason]
     feature, title = one_line(line.get("feature") or "?", 120), one_line(line.get("title") or "", 120)
     evidence = " · ".join(part for part in parts if part)
     return FeatureRow(feature, title, state, evidence, sign, line.get("feature") in wanted)

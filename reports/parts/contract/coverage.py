@@ -26,7 +26,7 @@ class BranchState(StrEnum):
     ACCEPTED = "accepted"
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """The state as people read it."""
         return self.value.replace("_", " ")
 
@@ -38,7 +38,7 @@ MEANINGS: Final = {
     BranchState.NOT_SENT: "no request of the run had it",
 }
 STATE_ORDER: Final = (BranchState.ACCEPTED, BranchState.REFUSED, BranchState.FAILED, BranchState.NOT_SENT)
-"""The order in which states are told and drawn."""
+"""The order in which states are listed and drawn."""
 SIGN_OF: Final = {
     BranchState.FAILED: "fail",
     BranchState.REFUSED: "warn",
@@ -79,7 +79,7 @@ class CoverageNode:
 
     @property
     def bare(self) -> list[str]:
-        """The choices of a place where all have one state, which is told above it."""
+        """The choices of a place where all have one state, which is named above it."""
         return [name for names in self.choices.values() for name in names if name != ITSELF]
 
     @property
@@ -144,7 +144,7 @@ class ContractCoverage:
     @property
     def brief(self) -> str:
         """How much was sent and what became of it, in a line."""
-        counts = ", ".join(f"{amount:,} {state.words}" for state, amount in self.counts.items() if amount)
+        counts = ", ".join(f"{amount:,} {state.label}" for state, amount in self.counts.items() if amount)
         return f"{counts} of {plural(self.total, 'branch', 'branches')}"
 
     @property
@@ -152,7 +152,7 @@ class ContractCoverage:
         """How much was sent and what became of it, in one sentence."""
         whole = f"{plural(self.total, 'branch', 'branches')} of the request contract"
         outcomes = [
-            (amount, "failed" if state is BranchState.FAILED else f"{'was' if amount == 1 else 'were'} {state.words}")
+            (amount, "failed" if state is BranchState.FAILED else f"{'was' if amount == 1 else 'were'} {state.label}")
             for state, amount in self.counts.items()
             if amount
         ]
@@ -164,7 +164,7 @@ class ContractCoverage:
 
 def tally(counts: Counter[BranchState]) -> str:
     """Return numbers of branches in words, the worst first."""
-    amounts = [f"{counts[state]:,} {state.words}" for state in BranchState if counts[state]]
+    amounts = [f"{counts[state]:,} {state.label}" for state in BranchState if counts[state]]
     return f"all {amounts[0]}" if len(amounts) == 1 and counts.total() > 1 else ", ".join(amounts)
 
 
@@ -226,7 +226,7 @@ def _tree(names: dict[BranchState, list[str]]) -> CoverageNode:
 def _node(label: str, place: _TreePlace) -> CoverageNode:
     for state, choice in list(place.choices):
         variant = place.below.get(f"[{choice}]")
-        if variant is not None and (variant.choices or len(variant.below) > 1):  # told there, and not twice
+        if variant is not None and (variant.choices or len(variant.below) > 1):  # listed there, and not twice
             place.choices.remove((state, choice))
             variant.choices.insert(0, (state, ITSELF))
     if label and not place.choices and len(place.below) == 1:
@@ -249,7 +249,7 @@ MapRegion = tuple[CoverageNode, "Counter[BranchState]", str]
 
 
 def _tiles(nodes: list[CoverageNode], total: int) -> list[MapTile]:
-    """Return the map: parts of the contract as rectangles, large parts told by what they consist of."""
+    """Return the map: parts of the contract as rectangles, large parts shown as what they consist of."""
     parts = sorted(_parts(nodes, total, ""), key=lambda part: -part[1].total())[:160]
     return _squarified(parts, 0.0, 0.0, MAP_WIDTH, MAP_HEIGHT)
 
