@@ -20,7 +20,7 @@ def _named(run: Run, model: str, url: str = "http://127.0.0.1:8000/v1/responses"
 
 
 def _heads(text: str) -> list[str]:
-    match = re.search(r"<thead><tr>.*?</tr></thead>", text, re.DOTALL)
+    match = re.search(r"<thead>\s*<tr>.*?</tr>\s*</thead>", text, re.DOTALL)
     assert match is not None
     return re.findall(r'<th scope="col">([^<]+)</th>', match.group())
 
