@@ -112,7 +112,7 @@ def test_colour_is_not_alone(examples: ModuleType) -> None:
     for state in ("failed", "refused", "not_sent"):
         assert f'<pattern id="p-{state}"' in text
     for word in ("accepted", "refused", "failed", "not sent"):
-        assert re.search(rf"<button[^>]*>.*?{word}\\s", text)
+        assert re.search(rf"<button[^>]*>.*?{word}\s", text)
     assert re.search(r'<code>\.image_url</code> <i class="failed">', text)
 
 
