@@ -11,33 +11,35 @@ A file is TOML with one table ``[[known]]`` for each entry::
     expires = 2027-01-31            # optional: the last day on which the entry counts
     flaky = true                    # optional: fails now and then, so that a pass is no surprise
 
-An entry with several cases counts as one for each. :class:`BaselineMatcher` is what the judge asks; what it learns on
-the way becomes a :class:`BaselineStatus`, from which reports and :func:`prune` take what is stale.
+``baseline.schema.json`` describes it. An entry with several cases counts as one for each. :class:`BaselineMatcher` is
+what the judge asks; what it learns on the way becomes a :class:`BaselineStatus`, from which reports and :func:`prune`
+take what is stale.
 """
 
 from __future__ import annotations
 
-import difflib
+import json
 import re
-import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from functools import cached_property
+from datetime import date
+from functools import cache, cached_property
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 from rejoinder.conformance.checks import checks_by_rule
 from rejoinder.conformance.judging.registry import Subject
 from rejoinder.contract import load_rules
-from rejoinder.errors import BaselineError
+from rejoinder.errors import BaselineError, suggest
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Finding, Known, Level, Verdict
+from rejoinder.toml_file import TomlFile
+from rejoinder.validation import Validator
 
 TABLE: Final = "known"
-FIELDS: Final = ("rule", "case", "fingerprint", "reason", "link", "expires", "flaky")
 GLOB_FROM: Final = 4
 """So many failing cases without a passing one among them are written as one pattern."""
 
@@ -261,118 +263,51 @@ def _text(path: Path) -> str:
         raise BaselineError(f"The baseline file {path} is not UTF-8 at byte {error.start}.") from error
 
 
+@cache
+def baseline_schema() -> Validator:
+    """Return the JSON Schema of baseline files."""
+    return Validator(json.loads(files("rejoinder.conformance").joinpath("baseline.schema.json").read_text("utf-8")))
+
+
 def _entries(path: Path, text: str) -> tuple[BaselineEntry, ...]:
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BaselineError(f"The baseline file {path} is no TOML: {error}.") from error
-    for name in document:
-        if name != TABLE:
-            line = _line_of(text, re.compile(rf"^\s*(\[\[?\s*)?[\"']?{re.escape(name)}\b"))
-            raise BaselineError(
-                f"{_place(path, line)}: {name!r} is no part of a baseline file.", f"Entries are tables [[{TABLE}]]."
-            )
-    tables = document.get(TABLE, [])
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        line = _line_of(text, re.compile(rf"^\s*\[?\s*{TABLE}\b"))
-        raise BaselineError(
-            f"{_place(path, line)}: {TABLE!r} is no list of entries.", f"Begin each entry with [[{TABLE}]]."
-        )
-    spans = _spans(text, len(tables))
-    entries: list[BaselineEntry] = []
-    for number, (table, span) in enumerate(zip(tables, spans, strict=True)):
-        for entry in _Reader(path, number, span, table).entries():
-            twin = next((one for one in entries if _key(one) == _key(entry)), None)
-            if twin is not None:
-                first = f"line {twin.line}" if twin.line else f"entry {twin.number + 1}"
-                raise BaselineError(
-                    f"{_place(path, entry.line, number)}: {entry.name} stands here for the second time.",
-                    f"The first is in {first}; keep one of them.",
+    file = TomlFile(path, text, "baseline file", BaselineError)
+    file.check(baseline_schema())
+    entries: dict[tuple[str, str, str], BaselineEntry] = {}
+    for number, table in enumerate(file.table.get(TABLE, ())):
+        for entry in _entries_of(file, number, table):
+            twin = entries.setdefault((entry.rule, entry.case, entry.fingerprint), entry)
+            if twin is not entry:
+                raise file.error(
+                    (TABLE, number),
+                    f"says {entry.name} for the second time",
+                    f"The first is in line {twin.line} ({TABLE}[{twin.number}]); keep one of them.",
                 )
-            entries.append(entry)
-    return tuple(entries)
+    return tuple(entries.values())
 
 
-def _key(entry: BaselineEntry) -> tuple[str, str, str]:
-    return entry.rule, entry.case, entry.fingerprint
-
-
-def _place(path: Path, line: int, number: int | None = None) -> str:
-    if line:
-        return f"{path}, line {line}"
-    return str(path) if number is None else f"{path}, entry {number + 1}"
-
-
-def _line_of(text: str, pattern: re.Pattern[str]) -> int:
-    return next((number for number, line in enumerate(text.splitlines(), 1) if pattern.match(line)), 0)
-
-
-def _spans(text: str, number: int) -> list[tuple[int, list[str]]]:
-    """Return for each table the line on which it begins, and its lines; nothing when they are written inline."""
-    lines = text.splitlines()
-    heads = [at for at, line in enumerate(lines) if re.match(rf"\s*\[\[\s*[\"']?{TABLE}[\"']?\s*\]\]", line)]
-    if not heads or len(heads) != number:
-        return [(0, [])] * number
-    return [(at + 1, lines[at:end]) for at, end in zip(heads, [*heads[1:], len(lines)], strict=True)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads one table, and says what is wrong with it."""
-
-    path: Path
-    number: int
-    span: tuple[int, list[str]]
-    table: Mapping[str, Any]
-
-    def entries(self) -> list[BaselineEntry]:
-        table = self.table
-        for name in table:
-            if name not in FIELDS:
-                raise self._error(name, f"an entry has no field {name!r}", _suggest(name, FIELDS))
-        for name in ("rule", "case", "reason"):
-            if name not in table:
-                raise self._error("", f"the entry has no {name}", f"Every entry needs {name} = ...")
-        rule = self._string("rule")
-        if rule not in load_rules():
-            hint = _suggest(rule, load_rules()) or "`rejoinder rules` lists the rules."
-            raise self._error("rule", f"there is no rule {rule!r}", hint)
-        cases = table["case"] if isinstance(table["case"], list) else [table["case"]]
-        if not cases or not all(isinstance(case, str) and case for case in cases):
-            raise self._error("case", "case is no name of a case", 'Write case = "content.*", or a list of such names.')
-        mark = self._string("fingerprint") if "fingerprint" in table else ""
-        if mark and not re.fullmatch("[0-9a-f]{12}", mark):
-            raise self._error("fingerprint", f"{mark!r} is no fingerprint", "They have 12 digits, 0 to 9 and a to f.")
-        link = self._string("link") if "link" in table else ""
-        if link and not re.match(r"https?://[^\s/]", link):
-            raise self._error("link", f"{link!r} is no link", "Links begin with https:// or http://.")
-        expires = table.get("expires")
-        if expires is not None and (not isinstance(expires, date) or isinstance(expires, datetime)):
-            raise self._error("expires", f"{str(expires)!r} is no day", "Write it without quotes: 2027-01-31.")
-        flaky = table.get("flaky", False)
-        if not isinstance(flaky, bool):
-            raise self._error("flaky", "flaky is neither true nor false", "Write flaky = true, or leave it out.")
-        reason = self._string("reason")
-        return [
-            BaselineEntry(rule, case, reason, mark, link, expires, flaky, self.number, self.span[0])
-            for case in dict.fromkeys(cases)
-        ]
-
-    def _string(self, name: str) -> str:
-        value = self.table[name]
-        if not isinstance(value, str) or not value.strip():
-            raise self._error(name, f"{name} is no text", f'Write {name} = "...".')
-        return value.strip()
-
-    def _error(self, name: str, problem: str, hint: str) -> BaselineError:
-        begin, lines = self.span
-        at = next((i for i, line in enumerate(lines) if name and re.match(rf"\s*[\"']?{re.escape(name)}\b", line)), 0)
-        return BaselineError(f"{_place(self.path, begin and begin + at, self.number)}: {problem}.", hint)
-
-
-def _suggest(word: str, words: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
-    return f"Did you mean {near[0]!r}?" if near else ""
+def _entries_of(file: TomlFile, number: int, table: Mapping[str, Any]) -> list[BaselineEntry]:
+    """Return the entries of one table, one for each of its cases."""
+    at = (TABLE, number)
+    rule, expires, cases = table["rule"].strip(), table.get("expires"), table["case"]
+    if rule not in load_rules():
+        hint = suggest(rule, load_rules(), "`rejoinder rules` lists the rules.")
+        raise file.error((*at, "rule"), f"is {rule!r}, which is no rule", hint)
+    if isinstance(expires, str):
+        raise file.error((*at, "expires"), f"is a text, {expires!r}", "Write the date without quotes: 2027-01-31.")
+    return [
+        BaselineEntry(
+            rule,
+            case,
+            table["reason"].strip(),
+            table.get("fingerprint", ""),
+            table.get("link", ""),
+            expires,
+            table.get("flaky", False),
+            number,
+            file.line(at),
+        )
+        for case in dict.fromkeys([cases] if isinstance(cases, str) else cases)
+    ]
 
 
 @dataclass(slots=True)

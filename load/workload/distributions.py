@@ -19,19 +19,10 @@ import random
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rejoinder.errors import UsageError
-from rejoinder.load.toml_errors import Place, check_keys
+from rejoinder.toml_file import Key, TomlFile
 
-_PARAMETERS: Final = {
-    "uniform": (),
-    "normal": ("sd",),
-    "lognormal": ("sigma",),
-    "exponential": (),
-    "choice": ("weights",),
-}
-_HINT: Final = (
-    "Write a number, or a table like { uniform = [50, 200] } or { lognormal = 200, sigma = 0.7, max = 4000 }."
-)
+_KINDS: Final = {"uniform": "", "normal": "sd", "lognormal": "sigma", "exponential": "", "choice": ""}
+"""The kinds of distribution, each with its second parameter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,87 +53,39 @@ class Distribution:
         return min(max(value, self.low), self.high)
 
 
-def parse_distribution(value: Any, place: Place, *, least: float = 0.0) -> Distribution:
-    """Return the distribution that a TOML value describes.
+def parse_distribution(value: Any, file: TomlFile, at: tuple[Key, ...], *, least: float = 0.0) -> Distribution:
+    """Return the distribution that a value of a file describes; the file has been checked against its schema.
 
-    Raises :class:`UsageError` for one that does not exist, or that can yield less than ``least``, naming the place.
+    Raises the file's error for one that is impossible, or can yield less than ``least``; ``at`` is its place.
     """
-    if _is_number(value):
-        _at_least(value, least, place)
+    if isinstance(value, (int, float)):
+        _at_least(value, least, file, at)
         return Distribution("constant", (float(value),))
-    if not isinstance(value, dict):
-        raise UsageError(f"{place} is no distribution.", _HINT)
-    check_keys(value, [*_PARAMETERS, *(name for names in _PARAMETERS.values() for name in names), "min", "max"], place)
-    kinds = [name for name in _PARAMETERS if name in value]
-    if len(kinds) != 1:
-        said = f"names {' and '.join(kinds)}" if kinds else "names no kind"
-        raise UsageError(f"{place} {said} of distribution.", _HINT)
-    (kind,) = kinds
-    for name in value:
-        if name not in (kind, *_PARAMETERS[kind], "min", "max"):
-            raise UsageError(f"{place}: {name} has no meaning for {kind}.", _HINT)
-    low, high = (
-        _number(value[name], place.down(name)) if name in value else default
-        for name, default in (("min", -math.inf), ("max", math.inf))
-    )
+    kind = next(name for name in _KINDS if name in value)
+    main = (*at, kind)
+    low, high = value.get("min", -math.inf), value.get("max", math.inf)
     if low > high:
-        raise UsageError(f"{place}: min {low:g} is above max {high:g}.", "Exchange them.")
-    main = place.down(kind)
-    weights: tuple[float, ...] = ()
-    if kind == "uniform":
-        values = _numbers(value[kind], main)
-        if len(values) != 2 or values[0] > values[1]:
-            raise UsageError(f"{main} is not two numbers in order.", "Write it like [50, 200].")
-    elif kind == "choice":
-        values = _numbers(value[kind], main)
-        if not values:
-            raise UsageError(f"{main} is empty.", "Write some numbers to choose from.")
-        if "weights" in value:
-            weights = _numbers(value["weights"], place.down("weights"))
-            if len(weights) != len(values) or min(weights) < 0 or not sum(weights):
-                raise UsageError(
-                    f"{place.down('weights')} is not one weight for each choice.",
-                    "Weights are numbers from 0, not all 0.",
-                )
+        raise file.error((*at, "min"), f"{low:g} is above max {high:g}", "Exchange them.")
+    weights = tuple(map(float, value.get("weights", ())))
+    if isinstance(value[kind], list):
+        values = tuple(map(float, value[kind]))
     else:
-        values = (_number(value[kind], main),)
-        for name in _PARAMETERS[kind]:
-            if name not in value:
-                raise UsageError(f"{place} lacks {name}.", _HINT)
-            spread = _number(value[name], place.down(name))
-            if spread < 0 or spread > (100 if name == "sigma" else math.inf):
-                raise UsageError(f"{place.down(name)} is {spread:g}.", "A spread is a number from 0.")
-            values = (*values, spread)
-        if kind != "normal" and values[0] <= 0:
-            raise UsageError(f"{main} is {values[0]:g}.", f"The middle of {kind} is above 0.")
-    made = Distribution(kind, values, weights, low, high)
-    for bound in (low, high) if kind == "normal" else (high,):
+        values = tuple(float(value[name]) for name in (kind, _KINDS[kind]) if name)
+    if kind == "uniform" and values[0] > values[1]:
+        raise file.error(main, "has its numbers the wrong way round", "Write it like [50, 200].")
+    if "weights" in value and (len(weights) != len(values) or not sum(weights)):
+        raise file.error(
+            (*at, "weights"), "is not one weight for each choice", "Weights are numbers from 0, not all 0."
+        )
+    for bound, name in ((low, "min"), (high, "max")) if kind == "normal" else ((high, "max"),):
         if math.isfinite(bound):
-            _at_least(bound, least, place)
+            _at_least(bound, least, file, (*at, name))
     if kind in ("uniform", "choice"):
         for number in values:
-            _at_least(min(max(number, low), high), least, main)
-    if kind == "normal" and low < least:
-        made = Distribution(kind, values, weights, least, high)
-    return made
+            _at_least(min(max(number, low), high), least, file, main)
+    return Distribution(kind, values, weights, max(low, least) if kind == "normal" else low, high)
 
 
-def _at_least(value: float, least: float, place: Place) -> None:
-    if value < least or not math.isfinite(value):
-        raise UsageError(f"{place} can be {value:g}, which is impossible.", f"It is at least {least:g}.")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _number(value: Any, place: Place) -> float:
-    if not _is_number(value) or not math.isfinite(value):
-        raise UsageError(f"{place} is not a number.", _HINT)
-    return float(value)
-
-
-def _numbers(value: Any, place: Place) -> tuple[float, ...]:
-    if not isinstance(value, list):
-        raise UsageError(f"{place} is not a list of numbers.", _HINT)
-    return tuple(_number(item, place) for item in value)
+def _at_least(value: float, least: float, file: TomlFile, at: tuple[Key, ...]) -> None:
+    if value < least:
+        raise file.error(at, f"can be {value:g}, which is impossible", f"It is at least {least:g}.")

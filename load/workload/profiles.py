@@ -1,49 +1,24 @@
-"""Profiles: workloads as small TOML files. Those that ship are in ``workloads`` beside this module, to be copied.
+"""Profiles: workloads as small TOML files, described by ``workload.schema.json`` beside this module.
 
 A profile has a ``description``, a table ``load`` with defaults for options of the command, and one ``[[requests]]``
-table for each kind of request, of which every slot of a run draws one by ``weight``. ``docs/load.md`` explains all.
+table for each kind of request, of which every slot of a run draws one by ``weight``. Those in the folder ``shipped``
+are there to be used by name, and to be copied. ``docs/load.md`` explains all keys.
 """
 
 from __future__ import annotations
 
-import tomllib
+import json
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rejoinder.errors import UsageError
-from rejoinder.load.toml_errors import Place, check_keys
 from rejoinder.load.workload.corpus import read_corpus
 from rejoinder.load.workload.distributions import Distribution, parse_distribution
-
-DEFAULTS: Final[dict[str, type | tuple[type, ...]]] = {
-    "concurrency": int,
-    "rate": (int, float, str),
-    "arrivals": str,
-    "duration": (int, float, str),
-    "requests": int,
-    "slo": list,
-    "processes": int,
-}
-"""Options that a profile may set, with their types in TOML."""
-_KEYS: Final = (
-    "name",
-    "weight",
-    "prompt",
-    "input_tokens",
-    "output_tokens",
-    "prefix",
-    "turns",
-    "history",
-    "think",
-    "cancel",
-    "background",
-    "corpus",
-    "body",
-)
-_RESERVED: Final = ("model", "input", "stream", "max_output_tokens", "previous_response_id", "background")
+from rejoinder.toml_file import Key, TomlFile
+from rejoinder.validation import Validator
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,105 +81,63 @@ def find_profile(name: str) -> Path:
 
 @lru_cache(maxsize=16)
 def load_profile(name: str) -> Profile:
-    """Return a profile by shipped name or file; raises :class:`UsageError` that names file and key."""
+    """Return a profile by shipped name or file; raises :class:`UsageError` that names file, line and key."""
     path = find_profile(name)
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"The profile {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # bad TOML or bad UTF-8
-        raise UsageError(f"The profile {path} is not valid TOML: {error}.") from error
-    place = Place(str(path))
-    check_keys(table, ("description", "load", "requests"), place)
-    requests = table.get("requests")
-    if not isinstance(requests, list) or not requests or not all(isinstance(item, dict) for item in requests):
-        raise UsageError(f"{place} has no requests.", "Write at least one table [[requests]].")
-    kinds = [_kind(item, place.down(f"requests[{number}]"), path) for number, item in enumerate(requests)]
+        file = TomlFile(path, path.read_text("utf-8"), "profile")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"The profile {path} cannot be read: {reason}.") from error
+    file.check(workload_schema())
+    table = file.table
+    defaults = table.get("load", {})
+    if "concurrency" in defaults and "rate" in defaults:
+        raise file.error(("load",), "has both a concurrency and a rate", "Choose a closed loop or an open loop.")
+    kinds: list[RequestKind] = []
+    for number, request in enumerate(table["requests"]):
+        kind = _kind(file, number, request)
+        if any(kind.name == other.name for other in kinds):
+            raise file.error(("requests", number, "name"), f"is {kind.name!r} again", "Give each a name of its own.")
+        kinds.append(kind)
     if not sum(kind.weight for kind in kinds):
-        raise UsageError(f"{place}: all weights are 0.", "Give at least one kind of request a weight.")
-    names = [kind.name for kind in kinds]
-    for kind in names:
-        if names.count(kind) > 1:
-            raise UsageError(f"{place}: two kinds of request are called {kind!r}.", "Give each a name of its own.")
-    return Profile(
-        name=path.stem,
-        path=path,
-        description=_typed(table.get("description", ""), str, place.down("description")),
-        defaults=_defaults(table.get("load", {}), place.down("load")),
-        kinds=tuple(kinds),
-    )
+        raise file.error(("requests",), "have weights that are all 0", "Give at least one of them a weight.")
+    return Profile(path.stem, path, table.get("description", ""), defaults, tuple(kinds))
 
 
-def _defaults(table: Any, place: Place) -> dict[str, Any]:
-    _typed(table, dict, place)
-    check_keys(table, DEFAULTS, place)
-    for name, value in table.items():
-        _typed(value, DEFAULTS[name], place.down(name))
-    if "concurrency" in table and "rate" in table:
-        raise UsageError(f"{place} has both a concurrency and a rate.", "Choose a closed loop or an open loop.")
-    return dict(table)
+@cache
+def workload_schema() -> Validator:
+    """Return the JSON Schema of profiles."""
+    return Validator(json.loads(files("rejoinder.load.workload").joinpath("workload.schema.json").read_text("utf-8")))
 
 
-def _kind(table: dict[str, Any], place: Place, path: Path) -> RequestKind:
-    check_keys(table, _KEYS, place)
-    values: dict[str, Any] = {"name": table.get("name", f"request-{place.key[9:-1]}")}
-    _typed(values["name"], str, place.down("name"))
-    values["weight"] = _amount(table.get("weight", 1), place.down("weight"))
-    values["prompt"] = _typed(table.get("prompt", ""), str, place.down("prompt"))
-    for name, least in (("input_tokens", 1), ("output_tokens", 1), ("turns", 1), ("think", 0)):
-        if name in table:
-            values[name] = parse_distribution(table[name], place.down(name), least=least)
-    if "prefix" in table:
-        prefix, where = _typed(table["prefix"], dict, place.down("prefix")), place.down("prefix")
-        check_keys(prefix, ("tokens", "pool"), where)
-        values["prefix_tokens"] = int(_amount(prefix.get("tokens", 0), where.down("tokens"), least=1))
-        values["prefix_pool"] = int(_amount(prefix.get("pool", 1), where.down("pool"), least=1))
-    if "history" in table:
-        values["history"] = table["history"]
-        if table["history"] not in ("server", "replay"):
-            raise UsageError(
-                f"{place.down('history')} is {table['history']!r}.", "Choose server (previous_response_id) or replay."
-            )
-    if "cancel" in table:
-        cancel, where = _typed(table["cancel"], dict, place.down("cancel")), place.down("cancel")
-        check_keys(cancel, ("share", "after"), where)
-        values["cancel_share"] = _amount(cancel.get("share", 1), where.down("share"))
-        if values["cancel_share"] > 1:
-            raise UsageError(f"{where.down('share')} is {values['cancel_share']:g}.", "A share is between 0 and 1.")
-        values["cancel_after"] = parse_distribution(cancel.get("after", 0.5), where.down("after"))
-    if "background" in table:
-        background, where = _typed(table["background"], dict, place.down("background")), place.down("background")
-        check_keys(background, ("poll",), where)
-        values["background"] = _amount(background.get("poll", 0.5), where.down("poll"), least=0.01)
-    if "corpus" in table:
-        corpus = _typed(table["corpus"], str, place.down("corpus"))
-        values["corpus"] = tuple(read_corpus(path.parent / corpus))
-    values["body"] = _typed(table.get("body", {}), dict, place.down("body"))
-    for name in _RESERVED:
-        if name in values["body"]:
-            raise UsageError(
-                f"{place.down('body').down(name)} is set by the run itself.",
-                "Use the keys of the profile, or a corpus of whole bodies.",
-            )
+def _kind(file: TomlFile, number: int, table: dict[str, Any]) -> RequestKind:
+    at: tuple[Key, ...] = ("requests", number)
     if "turns" in table and ("corpus" in table or "background" in table):
-        raise UsageError(f"{place}: turns go neither with corpus nor with background.", "Make it two kinds of request.")
-    if "corpus" in table and ("prompt" in table or "input_tokens" in table or "prefix" in table):
-        raise UsageError(f"{place}: a corpus has its inputs, and others are given too.", "Leave one of them out.")
-    return RequestKind(**values)
-
-
-def _amount(value: Any, place: Place, least: float = 0.0) -> float:
-    distribution = parse_distribution(value, place, least=least)
-    if distribution.kind != "constant":
-        raise UsageError(f"{place} is not a number.", "It is the same for all requests.")
-    return distribution.values[0]
-
-
-def _typed(value: Any, kind: type | tuple[type, ...], place: Place) -> Any:
-    kinds = kind if isinstance(kind, tuple) else (kind,)
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        names = {str: "a text", dict: "a table", list: "a list", int: "a whole number", float: "a number"}
-        raise UsageError(
-            f"{place} is not {' or '.join(names[kind] for kind in kinds)}.", "See docs/load.md for all keys."
-        )
-    return value
+        hint = "Make it two kinds of request."
+        raise file.error((*at, "turns"), "goes neither with a corpus nor with background", hint)
+    for name in ("prompt", "input_tokens", "prefix"):
+        if "corpus" in table and name in table:
+            raise file.error(
+                (*at, name), "is given beside a corpus, which has its own inputs", "Leave one of them out."
+            )
+    prefix, cancel = table.get("prefix", {}), table.get("cancel")
+    lengths = {
+        name: parse_distribution(table[name], file, (*at, name), least=least)
+        for name, least in (("input_tokens", 1), ("output_tokens", 1), ("turns", 1), ("think", 0))
+        if name in table
+    }
+    after = None if cancel is None else parse_distribution(cancel.get("after", 0.5), file, (*at, "cancel", "after"))
+    return RequestKind(
+        name=table.get("name", f"request-{number}"),
+        weight=table.get("weight", 1.0),
+        prompt=table.get("prompt", ""),
+        prefix_tokens=int(prefix.get("tokens", 0)),
+        prefix_pool=int(prefix.get("pool", 1)),
+        history=table.get("history", "server"),
+        cancel_share=0.0 if cancel is None else cancel.get("share", 1.0),
+        cancel_after=after,
+        background=table["background"].get("poll", 0.5) if "background" in table else 0.0,
+        corpus=tuple(read_corpus(file.path.parent / table["corpus"])) if "corpus" in table else (),
+        body=table.get("body", {}),
+        **lengths,
+    )

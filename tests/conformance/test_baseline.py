@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rejoinder.conformance.baseline import (
     BaselineMatcher,
     BaselineStatus,
     EditedBaseline,
+    baseline_schema,
     prune,
     read_baseline,
     summarise,
@@ -26,6 +28,7 @@ from rejoinder.conformance.judgement import MAX_CASES, judge
 from rejoinder.errors import BaselineError
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.verdict import Finding, Status, Verdict
+from rejoinder.toml_file import TomlFile
 
 TODAY = date(2026, 11, 22)
 
@@ -234,27 +237,41 @@ def test_prune_takes_out_what_no_longer_fails(tmp_path: Path) -> None:
     assert "# why" in edited.text
 
 
+def test_what_is_documented_fits_the_schema() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    texts = [path.read_text("utf-8") for path in (docs / "baselines").glob("*.toml")]
+    blocks = re.findall(r"^```toml\n(.*?)^```", (docs / "ci.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    texts += [block for block in blocks if "[[known]]" in block]
+    assert len(texts) >= 2
+    for number, text in enumerate(texts):
+        assert TomlFile(Path(f"{number}.toml"), text, "baseline").check(baseline_schema()) is None
+
+
 GOOD = 'rule = "USG-02"\ncase = "*"\nreason = "r"\n'
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[[known]\n", ["no TOML", "line 1"]),
-        ("x = 1\n", ["line 1", "'x'", "[[known]]"]),
-        ("known = 3\n", ["line 1", "no list"]),
-        ('[[known]]\ncase = "*"\nreason = "r"\n', ["line 1", "no rule"]),
-        (f'[[known]]\n{GOOD}\n[[known]]\nrule = "USG-2"\ncase = "*"\nreason = "r"\n', ["line 7", "USG-2", "'USG-0"]),
-        (f'[[known]]\n{GOOD}resaon = "r"\n', ["line 5", "'resaon'", "Did you mean 'reason'?"]),
-        ('[[known]]\nrule = "USG-02"\ncase = []\nreason = "r"\n', ["line 3", "case"]),
-        ('[[known]]\nrule = "USG-02"\ncase = "*"\nreason = " "\n', ["line 4", "reason"]),
-        (f'[[known]]\n{GOOD}fingerprint = "xyz"\n', ["line 5", "fingerprint"]),
+        ("[[known]\n", ["not valid TOML", "line 1"]),
+        ("knwon = 1\n", ["line 1", "knwon is not known", "Did you mean known?"]),
+        ("known = 3\n", ["line 1", "known is 3: expected array", "[[known]]"]),
+        ('[[known]]\ncase = "*"\nreason = "r"\n', ["line 1", "known[0].rule is missing", "`rejoinder rules`"]),
+        (
+            f'[[known]]\n{GOOD}\n[[known]]\nrule = "USG-2"\ncase = "*"\nreason = "r"\n',
+            ["line 7", "USG-2", "mean USG-0"],
+        ),
+        (f'[[known]]\n{GOOD}resaon = "r"\n', ["line 5", "known[0].resaon is not known", "Did you mean reason?"]),
+        ('[[known]]\nrule = "USG-02"\ncase = []\nreason = "r"\n', ["line 3", "case must have at least 1"]),
+        ('[[known]]\nrule = "USG-02"\ncase = 3\nreason = "r"\n', ["line 3", "case is 3", 'like "content.*"']),
+        ('[[known]]\nrule = "USG-02"\ncase = "*"\nreason = " "\n', ["line 4", "reason", "a text"]),
+        (f'[[known]]\n{GOOD}fingerprint = "xyz"\n', ["line 5", "fingerprint is 'xyz'", "12 digits"]),
         (f'[[known]]\n{GOOD}link = "javascript:alert(1)"\n', ["line 5", "https://"]),
         (f'[[known]]\n{GOOD}expires = "2027-01-31"\n', ["line 5", "quotes"]),
-        (f"[[known]]\n{GOOD}expires = 2027-01-31T00:00:00\n", ["line 5", "no day"]),
+        (f"[[known]]\n{GOOD}expires = 2027-01-31T00:00:00\n", ["line 5", "a date without quotes like 2027-01-31"]),
         (f"[[known]]\n{GOOD}flaky = 1\n", ["line 5", "flaky"]),
         (f"[[known]]\n{GOOD}[[known]]\n{GOOD}", ["line 5", "second time", "line 1"]),
-        ('known = [{rule = "zzz", case = "*", reason = "r"}]\n', ["entry 1", "zzz", "rejoinder rules"]),
+        ('known = [{rule = "zzz", case = "*", reason = "r"}]\n', ["line 1", "known[0].rule", "zzz", "rejoinder rules"]),
     ],
 )
 def test_bad_files_are_told_with_place_and_way_out(tmp_path: Path, text: str, told: list[str]) -> None:

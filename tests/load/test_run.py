@@ -440,8 +440,8 @@ def test_the_key_reaches_the_server_and_no_file(execute: Execute, play: Callable
 
 def test_bad_settings_start_nothing(tmp_path: Path) -> None:
     with RunWriter(tmp_path / "run.ndjson") as writer:
-        with pytest.raises(UsageError, match="either a concurrency or a rate"):
-            run_load(LoadSettings(url="http://127.0.0.1"), writer)
+        with pytest.raises(UsageError, match="concurrency is 0"):
+            run_load(LoadSettings(url="http://127.0.0.1", concurrency=0), writer)
         with pytest.raises(UsageError, match="cannot be read"):
             run_load(LoadSettings(url="http://127.0.0.1", rate=1, bodies=str(tmp_path / "none")), writer)
     assert (tmp_path / "run.ndjson").read_text() == ""

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import statistics
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rejoinder.contract import load_dialect, request_schema
 from rejoinder.errors import UsageError
 from rejoinder.load.measure.measure import measure
+from rejoinder.load.options import all_options
 from rejoinder.load.settings import LoadSettings
-from rejoinder.load.toml_errors import Place
 from rejoinder.load.workload.canaries import foreign_canaries, slot_canary
-from rejoinder.load.workload.distributions import parse_distribution
+from rejoinder.load.workload.distributions import Distribution
 from rejoinder.load.workload.filler_text import filler_text
-from rejoinder.load.workload.profiles import load_profile, shipped_profiles
+from rejoinder.load.workload.profiles import load_profile, shipped_profiles, workload_schema
 from rejoinder.load.workload.request_source import RequestSource, marked
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.validation import Validator
 
 URL = "http://127.0.0.1:8000"
-PLACE = Place("p.toml", "requests[0].input_tokens")
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def made(path: Path | str, **values: Any) -> RequestSource:
@@ -37,6 +40,29 @@ def written(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "mine.toml"
     path.write_text(text, "utf-8")
     return path
+
+
+def distribution(tmp_path: Path, value: Any) -> Distribution:
+    path = written(tmp_path, tomlkit.dumps({"requests": [{"input_tokens": value}]}))
+    found = load_profile(str(path)).kinds[0].input_tokens
+    load_profile.cache_clear()
+    assert found is not None
+    return found
+
+
+def test_what_ships_and_what_is_documented_fits_the_schema() -> None:
+    texts = [path.read_text("utf-8") for path in shipped_profiles().values()]
+    texts += re.findall(
+        r"^```toml\n(description.*?)^```", (DOCS / "load.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    assert len(texts) == len(shipped_profiles()) + 1
+    for text in texts:
+        assert workload_schema().errors(tomllib.loads(text)) == []
+
+
+def test_the_schema_has_the_options_that_a_workload_may_set() -> None:
+    properties = workload_schema().schema["properties"]["load"]["properties"]
+    assert set(properties) == {one.flag for one in all_options().values() if one.workload}
 
 
 @pytest.mark.parametrize("name", shipped_profiles())
@@ -70,10 +96,12 @@ def test_what_ships_is_valid_and_sends_valid_requests(name: str) -> None:
         ({"choice": [1, 3], "weights": [3, 1]}, 1.5, 1, 3),
     ],
 )
-def test_distributions_have_their_mean_and_bounds(value: Any, mean: float, low: float, high: float) -> None:
-    distribution = parse_distribution(value, PLACE)
+def test_distributions_have_their_mean_and_bounds(
+    tmp_path: Path, value: Any, mean: float, low: float, high: float
+) -> None:
+    chosen = distribution(tmp_path, value)
     generator = random.Random(1)
-    drawn = [distribution.draw(generator) for _ in range(20_000)]
+    drawn = [chosen.draw(generator) for _ in range(20_000)]
     assert statistics.mean(drawn) == pytest.approx(mean, rel=0.03)
     assert low <= min(drawn) <= max(drawn) <= high
 
@@ -81,61 +109,75 @@ def test_distributions_have_their_mean_and_bounds(value: Any, mean: float, low: 
 @pytest.mark.parametrize(
     ("value", "wanted"),
     [
-        ("many", "is no distribution"),
-        (True, "is no distribution"),
-        (-3, "can be -3, which is impossible"),
-        (0, "can be 0, which is impossible"),
-        ({}, "names no kind"),
-        ({"uniform": [1, 2], "normal": 3}, "names uniform and normal"),
-        ({"unifrom": [1, 2]}, "unifrom is not known. Did you mean uniform?"),
-        ({"uniform": [2, 1]}, "not two numbers in order"),
-        ({"uniform": [0, 1]}, "can be 0"),
-        ({"uniform": 3}, "not a list of numbers"),
-        ({"normal": 3}, "lacks sd"),
-        ({"normal": 3, "sd": -1}, "sd is -1"),
-        ({"normal": 3, "sd": 1, "max": -1}, "can be -1"),
-        ({"lognormal": 0, "sigma": 1}, "lognormal is 0"),
-        ({"lognormal": 5, "sigma": "x"}, "sigma is not a number"),
-        ({"exponential": float("inf")}, "not a number"),
-        ({"choice": []}, "is empty"),
-        ({"choice": [1, 2], "weights": [1]}, "one weight for each"),
-        ({"choice": [1, 2], "weights": [0, 0]}, "one weight for each"),
-        ({"uniform": [1, 2], "sd": 3}, "sd has no meaning for uniform"),
-        ({"uniform": [1, 2], "min": 5, "max": 3}, "min 5 is above max 3"),
+        ("many", "is 'many': expected number or object"),
+        (True, "is True: expected number or object"),
+        (-3, "is -3 and must be at least 0"),
+        (0, "can be 0, which is impossible. It is at least 1"),
+        ({}, ".uniform is missing"),
+        ({"uniform": [1, 2], "normal": 3}, ".normal does not belong here. Length of the input"),
+        ({"unifrom": [1, 2]}, ".unifrom is not known. Did you mean uniform?"),
+        ({"uniform": [2, 1]}, ".uniform has its numbers the wrong way round. Write it like [50, 200]"),
+        ({"uniform": [0, 1]}, ".uniform can be 0"),
+        ({"uniform": 3}, ".uniform is 3: expected array"),
+        ({"uniform": [3]}, ".uniform must have at least 2 entries"),
+        ({"normal": 3}, ".sd is missing. The standard deviation"),
+        ({"normal": 3, "sd": -1}, ".sd is -1 and must be at least 0"),
+        ({"normal": 3, "sd": 1, "max": -1}, ".max can be -1"),
+        ({"lognormal": 0, "sigma": 1}, ".lognormal is 0 and must be above 0"),
+        ({"lognormal": 5, "sigma": "x"}, ".sigma is 'x': expected number"),
+        ({"exponential": float("inf")}, ".exponential is inf. Write a finite number"),
+        ({"choice": []}, ".choice must have at least 1 entries"),
+        ({"choice": [1, 2], "weights": [1]}, ".weights is not one weight for each"),
+        ({"choice": [1, 2], "weights": [0, 0]}, ".weights is not one weight for each"),
+        ({"uniform": [1, 2], "sd": 3}, ".sd does not belong here"),
+        ({"uniform": [1, 2], "min": 5, "max": 3}, ".min 5 is above max 3"),
     ],
 )
-def test_an_impossible_distribution_names_file_and_key(value: Any, wanted: str) -> None:
+def test_an_impossible_distribution_names_file_line_and_key(tmp_path: Path, value: Any, wanted: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse_distribution(value, PLACE, least=1)
+        distribution(tmp_path, value)
     assert wanted in str(caught.value)
-    assert str(caught.value).startswith("p.toml: requests[0].input_tokens")
+    place, _, key = str(caught.value).partition(": ")
+    assert re.fullmatch(rf"{re.escape(str(tmp_path))}/mine.toml, line [1-9]", place)
+    assert key.startswith("requests[0].input_tokens")
 
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
         ("[[requests]", "not valid TOML"),
-        ("", "has no requests"),
-        ("requests = 3", "has no requests"),
-        ("descripton = ''\n[[requests]]", "descripton is not known. Did you mean description?"),
-        ("[[requests]]\ninput_token = 3", "requests[0].input_token is not known. Did you mean input_tokens?"),
-        ("[[requests]]\nprefix = {tokens = 3, pol = 3}", "requests[0].prefix.pol is not known. Did you mean pool?"),
-        ("[[requests]]\nprefix = {tokens = {uniform = [1, 2]}}", "prefix.tokens is not a number"),
-        ("[[requests]]\nweight = -1", "weight can be -1"),
-        ("[[requests]]\nweight = 0", "all weights are 0"),
-        ("[[requests]]\nname = 'a'\n[[requests]]\nname = 'a'", "called 'a'"),
-        ("[[requests]]\nhistory = 'none'", "history is 'none'"),
-        ("[[requests]]\ncancel = {share = 3}", "share is 3"),
-        ("[[requests]]\nbody = {input = 'x'}", "body.input is set by the run itself"),
-        ("[[requests]]\nturns = 3\nbackground = {}", "turns go neither"),
+        ("", ": requests is missing. The kinds of request"),
+        ("requests = 3", "line 1: requests is 3: expected array"),
+        ("requests = []", "line 1: requests must have at least 1 entries. The kinds"),
+        ("descripton = ''\n[[requests]]", "line 1: descripton is not known. Did you mean description?"),
+        ("[[requests]]\n\ninput_token = 3", "line 3: requests[0].input_token is not known. Did you mean input_tokens?"),
+        ("[[requests]]\n[[requests]]\nfoo = 3", "line 3: requests[1].foo is not known. Known are name, weight,"),
+        (
+            "[[requests]]\nprefix = {tokens = 3, pol = 3}",
+            "line 2: requests[0].prefix.pol is not known. Did you mean pool?",
+        ),
+        ("[[requests]]\n[requests.prefix]\npol = 3", "line 3: requests[0].prefix.pol is not known. Did you mean pool?"),
+        ("[[requests]]\nprefix.pol = 3", "line 2: requests[0].prefix.pol is not known. Did you mean pool?"),
+        ("[[requests]]\nprefix = {tokens = {uniform = [1, 2]}}", "prefix.tokens is wrong: expected number, got object"),
+        ("[[requests]]\nweight = -1", "line 2: requests[0].weight is -1 and must be at least 0. Its share"),
+        ("[[requests]]\nweight = 0", "line 1: requests have weights that are all 0"),
+        ("[[requests]]\nname = 'a'\n[[requests]]\nname = 'a'", "line 4: requests[1].name is 'a' again"),
+        ("[[requests]]\nhistory = 'none'", "history is 'none' and must be one of server, replay"),
+        ("[[requests]]\ncancel = {share = 3}", "share is 3 and must be at most 1"),
+        (
+            "[[requests]]\nbody = {input = 'x'}",
+            "line 2: requests[0].body.input cannot be set here. The run itself sets",
+        ),
+        ("[[requests]]\nturns = 3\nbackground = {}", "turns goes neither"),
+        ("[[requests]]\nprompt = 'x'\ncorpus = 'x'", "line 2: requests[0].prompt is given beside a corpus"),
         ("[[requests]]\ncorpus = 'none.json'", "none.json cannot be read"),
-        ("[[requests]]\nprompt = 3", "prompt is not a text"),
-        ("[load]\nconcurency = 3\n[[requests]]", "load.concurency is not known. Did you mean concurrency?"),
-        ("[load]\nconcurrency = '3'\n[[requests]]", "load.concurrency is not a whole number"),
-        ("[load]\nconcurrency = 3\nrate = 3\n[[requests]]", "both a concurrency and a rate"),
+        ("[[requests]]\nprompt = 3", "line 2: requests[0].prompt is 3: expected string, got integer. A text to send"),
+        ("[load]\nconcurency = 3\n[[requests]]", "line 2: load.concurency is not known. Did you mean concurrency?"),
+        ("[load]\nconcurrency = '3'\n[[requests]]", "line 2: load.concurrency is '3': expected integer"),
+        ("[load]\nconcurrency = 3\nrate = 3\n[[requests]]", "line 1: load has both a concurrency and a rate"),
     ],
 )
-def test_a_bad_profile_names_file_and_key(tmp_path: Path, text: str, wanted: str) -> None:
+def test_a_bad_profile_names_file_line_and_key(tmp_path: Path, text: str, wanted: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(UsageError) as caught:
         load_profile(str(path))

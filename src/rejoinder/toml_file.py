@@ -1,0 +1,153 @@
+"""TOML files that people write, checked against a JSON Schema, with errors that name the place and a way out."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, time
+from pathlib import Path
+from typing import Any
+
+from rejoinder.errors import RejoinderError, UsageError, suggest
+from rejoinder.validation import SchemaError, Validator
+
+Key = str | int
+"""One step into a document: the key of a table, or the index of a list, from 0."""
+
+_LIMITS = {
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
+    "exclusiveMinimum": "must be above {}",
+    "minItems": "must have at least {} entries",
+    "maxItems": "must have at most {} entries",
+    "enum": "must be one of {}",
+}
+
+
+class TomlFile:
+    """A TOML document. ``table`` is what it holds; ``error`` is the class of the errors that are raised.
+
+    Raises such an error for a text that is not TOML; ``what`` names the kind of file in it.
+    """
+
+    def __init__(self, path: Path, text: str, what: str, error: type[RejoinderError] = UsageError) -> None:
+        self.path = path
+        self._text = text
+        self._error = error
+        try:
+            self.table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as problem:
+            raise error(f"The {what} {path} is not valid TOML: {problem}.") from problem
+
+    def check(self, validator: Validator) -> None:
+        """Raise an error with the first place where the document breaks a schema, misspelled keys before all else.
+
+        Dates count as their ISO form. The hint is the closest known key, or the description of the key in the schema.
+        """
+        document = self._plain(self.table, ())
+        errors = validator.errors(document)
+        if errors:
+            first = min(errors, key=lambda error: error.keyword != "additionalProperties")
+            raise self._broken(first, validator.schema)
+
+    def error(self, path: tuple[Key, ...], problem: str, hint: str = "") -> RejoinderError:
+        """Return an error: a place in the document, what is wrong there (the end of a sentence), and a way out."""
+        line = self.line(path)
+        place = f"{self.path}, line {line}" if line else str(self.path)
+        key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
+        return self._error(f"{place}: {key}{' ' if key else ''}{problem}.", hint)
+
+    def line(self, path: tuple[Key, ...]) -> int:
+        """Return the line of a key, or of the innermost table around it that can be found; 0 where there is none."""
+        lines = self._text.splitlines()
+        found, begin, end = 0, 0, len(lines)
+        for place, step in enumerate(path):
+            names = r"\s*\.\s*".join(_quoted(name) for name in path[: place + 1] if isinstance(name, str))
+            if isinstance(step, int):
+                heads = [at for at in range(len(lines)) if re.match(rf"\s*\[\[\s*{names}\s*\]\]", lines[at])]
+                if step < len(heads):
+                    found, begin = heads[step] + 1, heads[step] + 1
+                    end = next((at for at in range(begin, len(lines)) if re.match(r"\s*\[\[", lines[at])), len(lines))
+                continue
+            head, key = rf"\s*\[\[?\s*{names}\s*\]", rf"\s*(?:[\w\"'-]+\s*\.\s*)*{_quoted(step)}\s*[.=]"
+            at = next((at for at in range(begin, end) if re.match(head, lines[at]) or re.match(key, lines[at])), None)
+            if at is not None:
+                found, begin = at + 1, at
+        return found
+
+    def _plain(self, value: Any, path: tuple[Key, ...]) -> Any:
+        """Return a value as JSON has it."""
+        if isinstance(value, dict):
+            return {name: self._plain(inner, (*path, name)) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self._plain(inner, (*path, place)) for place, inner in enumerate(value)]
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self.error(path, f"is {value}", "Write a finite number.")
+        return value.isoformat() if isinstance(value, (date, time)) else value
+
+    def _broken(self, error: SchemaError, schema: Mapping[str, Any]) -> RejoinderError:
+        path = _path(error.pointer, self.table)
+        nodes = list(_nodes(schema, path))
+        parents = list(_nodes(schema, path[:-1]))
+        hint = _description([*nodes, *parents])
+        if error.keyword == "additionalProperties":
+            known = [name for node in parents for name in node.get("properties", ())]
+            if path[-1] in known:
+                return self.error(path, "does not belong here", _description(parents))
+            return self.error(path, "is not known", suggest(str(path[-1]), known) or f"Known are {', '.join(known)}.")
+        if error.keyword == "required":
+            return self.error(path, "is missing", hint)
+        value = repr(error.actual) if not isinstance(error.actual, (dict, list)) else ""
+        shown = f"is {value if len(value) <= 60 else value[:60] + '…'}" if value else "is wrong"
+        if error.keyword in _LIMITS:
+            limit = error.expected
+            limit = ", ".join(map(str, limit)) if isinstance(limit, list) else limit
+            what = _LIMITS[error.keyword].format(limit)
+            return self.error(path, f"{shown} and {what}" if value else what, hint)
+        if error.keyword in ("type", "const"):
+            return self.error(path, f"{shown}: {error.message}", hint)
+        return self.error(path, "cannot be set here" if error.keyword == "not" else shown, hint)
+
+
+def _description(nodes: Iterable[Mapping[str, Any]]) -> str:
+    return next((node["description"] for node in nodes if "description" in node), "")
+
+
+def _quoted(name: str) -> str:
+    return rf"[\"']?{re.escape(name)}[\"']?"
+
+
+def _path(pointer: str, document: Any) -> tuple[Key, ...]:
+    """Return a JSON pointer as steps into a document."""
+    path: list[Key] = []
+    for part in pointer.split("/")[1:]:
+        step: Key = int(part) if isinstance(document, list) else part.replace("~1", "/").replace("~0", "~")
+        path.append(step)
+        try:
+            document = document[step]
+        except (KeyError, IndexError, TypeError):
+            document = None
+    return tuple(path)
+
+
+def _nodes(schema: Mapping[str, Any], path: tuple[Key, ...]) -> Iterator[Mapping[str, Any]]:
+    """Yield the schemas that hold for a place in a document, through references and alternatives."""
+
+    def spread(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        yield node
+        if "$ref" in node:
+            yield from spread(schema["$defs"][node["$ref"].rpartition("/")[2]])
+        for alternative in node.get("anyOf", ()):
+            yield from spread(alternative)
+
+    nodes = [schema]
+    for step in path:
+        below = [node for outer in nodes for node in spread(outer)]
+        if isinstance(step, int):
+            nodes = [node["items"] for node in below if "items" in node]
+        else:
+            nodes = [node["properties"][step] for node in below if step in node.get("properties", ())]
+    for node in nodes:
+        yield from spread(node)
