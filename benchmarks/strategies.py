@@ -93,7 +93,7 @@ def covering() -> None:
         "each choice, per item": lambda: each_choice("item"),
         "each choice, packed": lambda: each_choice("all"),
         "each choice, 8 items each": lambda: each_choice(8),
-        "each choice, per variant, in an environment": lambda: each_choice("variant", EndpointProfile(model="m")),
+        "each choice, per variant, for a profile": lambda: each_choice("variant", EndpointProfile(model="m")),
         "one factor": one_factor,
         "pairwise, presence": lambda: pairwise_cases(levels="presence"),
         "pairwise, state": lambda: pairwise_cases(levels="state"),
