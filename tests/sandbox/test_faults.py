@@ -123,7 +123,7 @@ def test_the_connection_can_be_cut_or_held() -> None:
 def test_a_fault_is_described(fault: Fault) -> None:
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", fault.id)
     assert fault.title.endswith(".")
-    assert fault.levels or fault.fails or fault.replaces
+    assert fault.hooks or fault.fails or fault.replaces
     rules = load_rules()
     assert fault.breaks
     for rule in fault.breaks:

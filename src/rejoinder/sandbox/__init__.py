@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 from rejoinder.sandbox.endpoint.core import Sandbox, post, record
 from rejoinder.sandbox.endpoint.generate import MODELS
 from rejoinder.sandbox.endpoint.reply import Occasion, Piece, Reply
-from rejoinder.sandbox.faults import FAULTS, Condition, Fault, load_faults
+from rejoinder.sandbox.fault import Condition, Fault
+from rejoinder.sandbox.faults import FAULTS, load_faults
 from rejoinder.sandbox.sample_requests import SampleRequest, sample_requests
 
 if TYPE_CHECKING:

@@ -9,11 +9,25 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rejoinder.model.exchange import Headers
-from rejoinder.sandbox.endpoint.reply import Occasion, Piece, Reply
+from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece, Reply, encode
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
 
 Events = list[Json]
+Change = Callable[[Json], None]
+"""Changes an event, a response, an item or a part in place."""
+
+RequestHook = Callable[[Json, Occasion], Json]
+ResponseHook = Callable[[Json, str, Occasion], None]
+EventsHook = Callable[[Events, Occasion], Events]
+HeadHook = Callable[[int, Headers, Occasion], tuple[int, Headers]]
+ErrorHook = Callable[[int, Any, Occasion], tuple[int, Any]]
+
+HOOKS: Final = (
+    *("request", "response", "events", "numbered", "frame", "body", "head", "error", "on_end", "on_read"),
+    *("on_store", "override", "all_tenants", "listing", "on_reader_left"),
+)
+"""The fields of a fault that are hooks, in the order in which they are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +58,15 @@ MULTI_BYTE: Final = Condition(
     "only when the input is more than ASCII", lambda o: _beyond_ascii([o.body.get("input"), o.body.get("instructions")])
 )
 BACKGROUND: Final = Condition("only in the background", lambda o: o.body.get("background") is True)
+CONCURRENT: Final = Condition("only with other requests in flight", lambda o: bool(o.others))
+
+NORTHSTAR_ONLY: Final = ("northstar",)
+"""The dialects of faults in what only that specification has."""
+
+
+def with_request_field(field: str) -> Condition:
+    """Return the condition that holds for requests with this field."""
+    return Condition(f"only with {field}", lambda o: bool(o.body.get(field)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +106,16 @@ class Fault:
     - ``frame`` gets the bytes of one event and the event, ``body`` all timed pieces of a body;
     - ``head`` gets status and headers of a success; ``error`` status and body of a refusal (bytes are sent as they
       are);
-    - ``ending`` gets the reply and the seconds to hold a connection open;
-    - ``reading`` gets the pieces of a successful reply while they are read, and the clock.
+    - ``on_end`` gets the reply and the seconds to hold a connection open;
+    - ``on_read`` gets the pieces of a successful reply while they are read, and the clock.
 
-    And for what is kept:
+    And for what is stored:
 
-    - ``kept`` gets what was just stored, and the store;
-    - ``instead`` gets the visit to an operation beside create, and may answer it in place of the sandbox or refuse it;
-    - ``shows_all`` says whether the responses of all tenants are open to a request;
+    - ``on_store`` gets what was just stored, and the store;
+    - ``override`` gets the visit to an operation beside create, and may answer it in place of the sandbox or refuse it;
+    - ``all_tenants`` says whether the responses of all tenants are open to a request;
     - ``listing`` changes a page of input items;
-    - ``left`` gets what is stored of a background stream whose reader left before its end.
+    - ``on_reader_left`` gets what is stored of a background stream whose reader left before its end.
     """
 
     id: str
@@ -103,28 +126,26 @@ class Fault:
     fails: bool = False
     replaces: bool = False
     rare: bool = False
-    request: Callable[[Json, Occasion], Json] | None = None
-    response: Callable[[Json, str, Occasion], None] | None = None
-    events: Callable[[Events, Occasion], Events] | None = None
-    numbered: Callable[[Events, Occasion], Events] | None = None
+    request: RequestHook | None = None
+    response: ResponseHook | None = None
+    events: EventsHook | None = None
+    numbered: EventsHook | None = None
     frame: Callable[[bytes, Json, Occasion], bytes] | None = None
     body: Callable[[list[Piece], Occasion], list[Piece]] | None = None
-    head: Callable[[int, Headers, Occasion], tuple[int, Headers]] | None = None
-    error: Callable[[int, Any, Occasion], tuple[int, Any]] | None = None
-    ending: Callable[[Reply, Occasion, float], Reply] | None = None
-    reading: Callable[[Iterator[Piece], Occasion, Callable[[], float]], Iterator[Piece]] | None = None
-    kept: Callable[[Stored, Store, Occasion], None] | None = None
-    instead: Callable[[Visit], Reply | None] | None = None
-    shows_all: Callable[[Occasion], bool] | None = None
+    head: HeadHook | None = None
+    error: ErrorHook | None = None
+    on_end: Callable[[Reply, Occasion, float], Reply] | None = None
+    on_read: Callable[[Iterator[Piece], Occasion, Callable[[], float]], Iterator[Piece]] | None = None
+    on_store: Callable[[Stored, Store, Occasion], None] | None = None
+    override: Callable[[Visit], Reply | None] | None = None
+    all_tenants: Callable[[Occasion], bool] | None = None
     listing: Callable[[Json, Occasion], None] | None = None
-    left: Callable[[Stored], None] | None = None
+    on_reader_left: Callable[[Stored], None] | None = None
 
     @property
-    def levels(self) -> tuple[str, ...]:
+    def hooks(self) -> tuple[str, ...]:
         """The names of the hooks that the fault uses."""
-        streamed = ("request", "response", "events", "numbered", "frame", "body", "head", "error", "ending", "reading")
-        hooks = (*streamed, "kept", "instead", "shows_all", "listing", "left")
-        return tuple(hook for hook in hooks if getattr(self, hook) is not None)
+        return tuple(name for name in HOOKS if getattr(self, name) is not None)
 
     @property
     def condition(self) -> str:
@@ -160,7 +181,7 @@ def ended(response: Json) -> bool:
     return response.get("status") in ("completed", "incomplete", "failed")
 
 
-def each(*kinds: str, do: Callable[[Json], None]) -> Callable[[Events, Occasion], Events]:
+def each(*kinds: str, do: Change) -> EventsHook:
     """Return a hook that changes every event of these types."""
 
     def hook(events: Events, _: Occasion) -> Events:
@@ -172,12 +193,12 @@ def each(*kinds: str, do: Callable[[Json], None]) -> Callable[[Events, Occasion]
     return hook
 
 
-def without(*kinds: str) -> Callable[[Events, Occasion], Events]:
+def without(*kinds: str) -> EventsHook:
     """Return a hook that leaves out all events of these types."""
     return lambda events, _: [event for event in events if not is_of(event, *kinds)]
 
 
-def twice(*kinds: str) -> Callable[[Events, Occasion], Events]:
+def twice(*kinds: str) -> EventsHook:
     """Return a hook that sends every event of these types a second time."""
 
     def hook(events: Events, _: Occasion) -> Events:
@@ -191,7 +212,7 @@ def twice(*kinds: str) -> Callable[[Events, Occasion], Events]:
     return hook
 
 
-def swapped(first: str, second: str) -> Callable[[Events, Occasion], Events]:
+def swapped(first: str, second: str) -> EventsHook:
     """Return a hook that swaps two events of these types wherever the second directly follows the first."""
 
     def hook(events: Events, _: Occasion) -> Events:
@@ -203,7 +224,7 @@ def swapped(first: str, second: str) -> Callable[[Events, Occasion], Events]:
     return hook
 
 
-def inserted(event: Json, *, before: str = "", after: str = "") -> Callable[[Events, Occasion], Events]:
+def inserted(event: Json, *, before: str = "", after: str = "") -> EventsHook:
     """Return a hook that inserts one event before or after the first event of a type."""
 
     def hook(events: Events, _: Occasion) -> Events:
@@ -215,14 +236,14 @@ def inserted(event: Json, *, before: str = "", after: str = "") -> Callable[[Eve
     return hook
 
 
-def set_to(field: str, value: Any) -> Callable[[Json], None]:
+def set_to(field: str, value: Any) -> Change:
     def change(target: Json) -> None:
         target[field] = value
 
     return change
 
 
-def unset(*fields: str) -> Callable[[Json], None]:
+def unset(*fields: str) -> Change:
     def change(target: Json) -> None:
         for field in fields:
             target.pop(field, None)
@@ -230,7 +251,7 @@ def unset(*fields: str) -> Callable[[Json], None]:
     return change
 
 
-def in_response(do: Callable[[Json], None], places: Sequence[str] = ()) -> Callable[[Json, str, Occasion], None]:
+def in_response(do: Change, places: Sequence[str] = ()) -> ResponseHook:
     """Return a hook that changes the response objects at these places, or all of them."""
 
     def hook(response: Json, place: str, _: Occasion) -> None:
@@ -240,7 +261,7 @@ def in_response(do: Callable[[Json], None], places: Sequence[str] = ()) -> Calla
     return hook
 
 
-def at_end(do: Callable[[Json], None]) -> Callable[[Json, str, Occasion], None]:
+def at_end(do: Change) -> ResponseHook:
     """Return a hook that changes terminal responses, in a stream and as plain body."""
 
     def hook(response: Json, place: str, _: Occasion) -> None:
@@ -257,7 +278,7 @@ def items_of(response: Json) -> Iterator[Json]:
             yield item
 
 
-def every_item(do: Callable[[Json], None], *, added: bool = True, done: bool = True) -> dict[str, Any]:
+def every_item(do: Change, *, added: bool = True, done: bool = True) -> dict[str, Any]:
     """Return the two hooks that change every output item alike, streamed or in a response."""
     kinds = (*((ITEM_ADDED,) if added else ()), *((ITEM_DONE,) if done else ()))
 
@@ -268,7 +289,7 @@ def every_item(do: Callable[[Json], None], *, added: bool = True, done: bool = T
     return {"events": each(*kinds, do=lambda event: do(event["item"])), "response": at_end(final)}
 
 
-def every_part(do: Callable[[Json], None], *, added: bool = True) -> dict[str, Any]:
+def every_part(do: Change, *, added: bool = True) -> dict[str, Any]:
     """Return the two hooks that change every content part alike, wherever it stands."""
 
     def item(item: Json) -> None:
@@ -281,7 +302,7 @@ def every_part(do: Callable[[Json], None], *, added: bool = True) -> dict[str, A
     return {**hooks, "events": lambda events, o: of_parts(of_items(events, o), o)}
 
 
-def only(kind: str, do: Callable[[Json], None]) -> Callable[[Json], None]:
+def only(kind: str, do: Change) -> Change:
     """Return the change, limited to items or parts of a type."""
 
     def change(target: Json) -> None:
@@ -299,7 +320,7 @@ def reindexed(events: Events, mapping: Callable[[int], int]) -> Events:
     return events
 
 
-def in_final(do: Callable[[Json], None]) -> Callable[[Events, Occasion], Events]:
+def in_final(do: Change) -> EventsHook:
     """Return a hook that changes the response of the terminal event only."""
 
     def hook(events: Events, _: Occasion) -> Events:
@@ -311,7 +332,7 @@ def in_final(do: Callable[[Json], None]) -> Callable[[Events, Occasion], Events]
     return hook
 
 
-def final_item(kind: str, do: Callable[[Json], None]) -> Callable[[Events, Occasion], Events]:
+def final_item(kind: str, do: Change) -> EventsHook:
     """Return a hook that changes the items of a type in the terminal event only."""
 
     def change(response: Json) -> None:
@@ -333,11 +354,11 @@ def altered(text: str) -> str:
     return f"{text[:-1]}~" if text else "~"
 
 
-def alter(field: str) -> Callable[[Json], None]:
+def alter(field: str) -> Change:
     return lambda target: target.__setitem__(field, altered(target[field]))
 
 
-def lost_delta(*kinds: str) -> Callable[[Events, Occasion], Events]:
+def lost_delta(*kinds: str) -> EventsHook:
     """Return a hook that loses the last delta of these types."""
 
     def hook(events: Events, _: Occasion) -> Events:
@@ -349,7 +370,7 @@ def lost_delta(*kinds: str) -> Callable[[Events, Occasion], Events]:
     return hook
 
 
-def content_type(value: str, media: str) -> Callable[[int, Headers, Occasion], tuple[int, Headers]]:
+def content_type(value: str, media: str) -> HeadHook:
     """Return a hook that sends another content type in place of ``media``."""
 
     def hook(status: int, headers: Headers, occasion: Occasion) -> tuple[int, Headers]:
@@ -359,3 +380,97 @@ def content_type(value: str, media: str) -> Callable[[int, Headers, Occasion], t
         return status, changed if occasion.operation == "create" else headers
 
     return hook
+
+
+def without_field(event: Json, field: str) -> Json:
+    return {key: value for key, value in event.items() if key != field}
+
+
+def of_item(do: Change) -> Change:
+    return lambda event: do(event["item"])
+
+
+def has_code(body: Any, *codes: str) -> bool:
+    """Whether a refusal has one of these codes."""
+    return isinstance(body, dict) and body["error"]["code"] in codes
+
+
+def with_status(value: int, *codes: str) -> ErrorHook:
+    """Return a hook that refuses with another status where the code is one of these."""
+    return lambda status, body, _: (value if has_code(body, *codes) else status, body)
+
+
+def is_reasoning(item: Json) -> bool:
+    return bool(item["type"] == "reasoning")
+
+
+def input_items(body: Json) -> list[Json]:
+    given = body["input"]
+    return [item for item in given if isinstance(item, dict)] if isinstance(given, list) else []
+
+
+def refuse_items(what: str, test: Callable[[Json], bool]) -> RequestHook:
+    """Return a hook that refuses requests with such an item in their input."""
+
+    def hook(body: Json, _: Occasion) -> Json:
+        if any(test(item) for item in input_items(body)):
+            raise ApiError(400, f"{what} is not supported.", param="input", code="unsupported_value")
+        return body
+
+    return hook
+
+
+def reply_with(value: Any) -> Reply:
+    """Return a reply of JSON."""
+    return Reply(200, (("content-type", "application/json"),), iter([Piece(0.0, encode(value))]))
+
+
+def break_down(*codes: str) -> ErrorHook:
+    """Return a hook that turns refusals with these codes into a server error."""
+
+    def hook(status: int, body: Any, _: Occasion) -> tuple[int, Any]:
+        if body["error"]["code"] not in codes:
+            return status, body
+        return 500, {"error": {**body["error"], "type": "server_error", "message": "Something went wrong."}}
+
+    return hook
+
+
+def unheard(field: str) -> dict[str, Any]:
+    """Return the hooks of a request field that is taken, repeated and not heard."""
+
+    def restore(response: Json, _: str, occasion: Occasion) -> None:
+        if occasion.operation == "create" and field in response and occasion.body.get(field) is not None:
+            response[field] = occasion.body[field]
+
+    return {"request": lambda body, _: {**body, field: None}, "response": restore}
+
+
+def as_instructions(text: Callable[[Occasion], str]) -> dict[str, Any]:
+    """Return the hooks that say a text to the model as its instructions, and do not tell."""
+
+    def restore(response: Json, _: str, occasion: Occasion) -> None:
+        if occasion.operation == "create":
+            response["instructions"] = occasion.body.get("instructions")
+
+    return {"request": lambda body, o: {**body, "instructions": text(o)}, "response": restore}
+
+
+def change_texts(change: Callable[[str], str]) -> Change:
+    def do(response: Json) -> None:
+        for item in items_of(response):
+            for part in item.get("content") or ():
+                if part.get("type") == "output_text":
+                    part["text"] = change(part["text"])
+
+    return do
+
+
+def change_usage(do: Change) -> ResponseHook:
+    """Return a hook that changes the usage of finished responses."""
+
+    def change(response: Json) -> None:
+        if isinstance(response.get("usage"), dict):
+            do(response["usage"])
+
+    return at_end(change)

@@ -22,8 +22,8 @@ from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece, Reply, e
 from rejoinder.sandbox.endpoint.request_parsing import conversation_id, header, read_create, read_json
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import Visit
-from rejoinder.sandbox.faults import Fault, load_endpoints, load_faults
+from rejoinder.sandbox.fault import Fault, Visit
+from rejoinder.sandbox.faults import load_endpoints, load_faults
 
 # A background run takes at least this long, so that it can be polled and cancelled.
 _BACKGROUND_SECONDS: Final = 0.25
@@ -200,8 +200,8 @@ class Sandbox:
                 if resolved.conversation is not None:
                     self._store.extend(f"{occasion.key} {resolved.conversation}", stored.context)
                 for fault in faults:
-                    if fault.kept is not None:
-                        fault.kept(stored, self._store, occasion)
+                    if fault.on_store is not None:
+                        fault.on_store(stored, self._store, occasion)
         if body.get("stream") is True:
             return self._stream(events, stored, occasion, faults)
         if response["status"] == "failed" and not background:
@@ -309,7 +309,7 @@ class Sandbox:
         reply = self._send(200, _EVENT_STREAM, pieces, occasion, faults)
         if stored is not None and stored.background:
             reply.chunks = _until_cancelled(reply.chunks, stored)
-        if stored is not None and stored.background and any(fault.left is not None for fault in faults):
+        if stored is not None and stored.background and any(fault.on_reader_left is not None for fault in faults):
             reply.chunks = self._watched(reply.chunks, stored, faults)
         return reply, outcome
 
@@ -337,11 +337,11 @@ class Sandbox:
         headers = (*headers, ("x-request-id", f"req_{self.seed}_{occasion.number}"))
         reply = Reply(status, headers, iter(pieces))
         for fault in faults:
-            if fault.ending is not None:
-                reply = fault.ending(reply, occasion, self.hold)
+            if fault.on_end is not None:
+                reply = fault.on_end(reply, occasion, self.hold)
         for fault in faults:
-            if fault.reading is not None:
-                reply.chunks = fault.reading(reply.chunks, occasion, self._clock)
+            if fault.on_read is not None:
+                reply.chunks = fault.on_read(reply.chunks, occasion, self._clock)
         return reply
 
     def _refusal(self, error: ApiError, occasion: Occasion, faults: Sequence[Fault]) -> Reply:
@@ -360,13 +360,13 @@ class Sandbox:
     def _other(self, request: Request, occasion: Occasion, argument: str, faults: Sequence[Fault]) -> Reply:
         operation, method = occasion.operation, request.method
         for fault in faults:
-            if fault.instead is not None:
+            if fault.override is not None:
                 with self._lock:
                     stored = self._own(argument, occasion, faults)
                     visit = Visit(self._store, stored, occasion, _query(request), self._clock(), self.hold)
-                    instead = fault.instead(visit)
-                if instead is not None:
-                    return instead
+                    reply = fault.override(visit)
+                if reply is not None:
+                    return reply
         if operation == "response":
             if method == "GET":
                 return self._retrieve(request, occasion, argument, faults)
@@ -480,7 +480,9 @@ class Sandbox:
         stored = self._store.get(response_id)
         if stored is None or stored.owner == occasion.key:
             return stored
-        return stored if any(fault.shows_all is not None and fault.shows_all(occasion) for fault in faults) else None
+        return (
+            stored if any(fault.all_tenants is not None and fault.all_tenants(occasion) for fault in faults) else None
+        )
 
     def _found(self, response_id: str, occasion: Occasion, faults: Sequence[Fault]) -> Stored:
         stored = self._own(response_id, occasion, faults)
@@ -497,8 +499,8 @@ class Sandbox:
             if not whole:
                 with self._lock:
                     for fault in faults:
-                        if fault.left is not None:
-                            fault.left(stored)
+                        if fault.on_reader_left is not None:
+                            fault.on_reader_left(stored)
 
     def _count(self, reply: Reply, outcome: str, number: int) -> Reply:
         reply.chunks = self._counted(reply.chunks, outcome, number)

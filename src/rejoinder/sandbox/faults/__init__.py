@@ -1,4 +1,8 @@
-"""The catalogue of faults: each breaks one thing and leaves the rest of the reply in order."""
+"""The catalogue of faults, one module for each family of rules that they break.
+
+Each fault breaks one thing and leaves the rest of the reply in order. It lies with the family of the first rule that it
+breaks.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +14,38 @@ from typing import Final
 from rejoinder.contract import dialect_names, load_rules
 from rejoinder.errors import suggest
 from rejoinder.extensions import Extension, extensions
-from rejoinder.sandbox.fault import Condition, Fault
-from rejoinder.sandbox.faults import _field, _stream, _wire, bgr, ech, err, iso, mem, par, rsp, sta, tol
+from rejoinder.sandbox.fault import Fault
+from rejoinder.sandbox.faults import (
+    acc,
+    bgr,
+    cap,
+    ech,
+    err,
+    evt,
+    http,
+    iso,
+    itm,
+    lif,
+    mem,
+    par,
+    prt,
+    rsp,
+    sse,
+    sta,
+    tol,
+    usg,
+)
 
-__all__ = ["FAULTS", "Condition", "Fault", "load_endpoints", "load_faults"]
+__all__ = ["FAULTS", "load_endpoints", "load_faults"]
 
 FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
     {
         fault.id: fault
-        for family in (
-            _wire,
-            _stream,
-            rsp,
-            err,
-            ech,
-            _field,
-            tol,
-            sta,
-            bgr,
-            iso,
-            mem,
-            par,
-        )
+        for family in (http, sse, evt, lif, itm, prt, acc, rsp, usg, err, ech, tol, sta, mem, par, bgr, iso, cap)
         for fault in family.FAULTS
     }
 )
-"""Every fault by its id, grouped by where in a reply it shows."""
+"""Every fault by its id, in the order of the rule families."""
 
 
 def load_faults() -> Mapping[str, Fault]:

@@ -1,4 +1,4 @@
-"""Faults of background work: polling, cancelling, and streams that are told again."""
+"""Faults of background work: states, cancels, replays."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ from typing import Final
 from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece, Reply
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import BACKGROUND, Condition, Fault, Visit
-from rejoinder.sandbox.faults.sta import breaks_down, reply_with
+from rejoinder.sandbox.fault import (
+    BACKGROUND,
+    Condition,
+    Fault,
+    Visit,
+    break_down,
+    reply_with,
+)
 
 _EVENT_STREAM: Final = (("content-type", "text/event-stream; charset=utf-8"),)
+
+
 _BACKGROUND_STREAM: Final = Condition(
     "only in the background and streamed", lambda o: o.streamed and o.body.get("background") is True
 )
@@ -86,9 +94,6 @@ def _cancel_any(visit: Visit) -> Reply | None:
 
 def _no_stream(body: Json, _: Occasion) -> Json:
     raise ApiError(400, "stream and background cannot be used together.", param="stream", code="unsupported_value")
-
-
-# Replays
 
 
 def _replays(visit: Visit) -> Stored | None:
@@ -209,14 +214,14 @@ FAULTS: Final = (
         title="A request in the background that is not to be stored is answered with a server error.",
         breaks=("BGR-02",),
         when=BACKGROUND,
-        error=breaks_down("invalid_value"),
+        error=break_down("invalid_value"),
     ),
     Fault(
         id="background-never-ends",
         title="Responses in the background stay in progress for ever.",
         breaks=("BGR-03",),
         when=BACKGROUND,
-        kept=_endless,
+        on_store=_endless,
     ),
     Fault(
         id="background-goes-back",
@@ -228,32 +233,32 @@ FAULTS: Final = (
         id="cancel-without-effect",
         title="A cancel says cancelled, and the response goes on.",
         breaks=("BGR-04",),
-        instead=_cancel_ignored,
+        override=_cancel_ignored,
     ),
     Fault(
         id="cancel-refused",
         title="Running background responses cannot be cancelled.",
         breaks=("BGR-04",),
-        kept=_slow,
-        instead=_cancel_refused,
+        on_store=_slow,
+        override=_cancel_refused,
     ),
     Fault(
         id="second-cancel-refused",
         title="A second cancel is refused.",
         breaks=("BGR-05",),
-        instead=_cancel_once,
+        override=_cancel_once,
     ),
     Fault(
         id="cancel-changes-finished",
         title="A cancel makes a finished response cancelled.",
         breaks=("BGR-06",),
-        instead=_cancel_always,
+        override=_cancel_always,
     ),
     Fault(
         id="foreground-can-be-cancelled",
         title="The cancel of a response that was not made in the background is accepted.",
         breaks=("BGR-07",),
-        instead=_cancel_any,
+        override=_cancel_any,
     ),
     Fault(
         id="background-stream-refused",
@@ -266,73 +271,73 @@ FAULTS: Final = (
         id="replay-loses-event",
         title="A replay lacks an event.",
         breaks=("BGR-09",),
-        instead=_renumbered,
+        override=_renumbered,
     ),
     Fault(
         id="replay-one-event-early",
         title="A replay begins with the event that starting_after names.",
         breaks=("BGR-10", "BGR-11"),
-        instead=_one_early,
+        override=_one_early,
+    ),
+    Fault(
+        id="replay-after-zero-is-whole",
+        title="A replay with starting_after=0 begins with the first event.",
+        breaks=("BGR-10",),
+        override=_all_after_zero,
     ),
     Fault(
         id="replay-hangs-at-end",
         title="A replay that starts after the last event does not end.",
         breaks=("BGR-11",),
-        instead=_hang_at_end,
+        override=_hang_at_end,
     ),
     Fault(
         id="replay-counts-from-behind",
         title="A negative starting_after counts from the end.",
         breaks=("BGR-12",),
-        instead=_from_behind,
+        override=_from_behind,
     ),
     Fault(
         id="bad-start-breaks-server",
         title="A starting_after that is no number is answered with a server error.",
         breaks=("BGR-12",),
         when=Condition("only with starting_after", lambda o: "starting_after=" in o.request.path),
-        error=breaks_down("invalid_value"),
+        error=break_down("invalid_value"),
     ),
     Fault(
         id="replay-waits-for-completed",
         title="The replay of a response that is not completed does not end.",
         breaks=("BGR-13",),
-        instead=_hang_unless_completed,
+        override=_hang_unless_completed,
     ),
     Fault(
         id="attaching-gives-snapshot",
         title="Who attaches to a running stream gets what there is, and no more.",
         breaks=("BGR-14",),
-        instead=_snapshot_only,
+        override=_snapshot_only,
     ),
     Fault(
         id="replay-of-foreground-is-plain",
         title="A retrieve with stream of a response that had none is answered with JSON.",
         breaks=("BGR-15",),
-        instead=_stream_ignored,
+        override=_stream_ignored,
     ),
     Fault(
         id="leaving-cancels",
         title="A background response is cancelled when the reader of its stream leaves.",
         breaks=("BGR-16",),
-        left=_stopped,
-    ),
-    Fault(
-        id="replay-after-zero-is-whole",
-        title="A replay with starting_after=0 begins with the first event.",
-        breaks=("BGR-10",),
-        instead=_all_after_zero,
+        on_reader_left=_stopped,
     ),
     Fault(
         id="resuming-skips-event",
         title="Who takes up a running stream again does not get the event after the last one that it saw.",
         breaks=("BGR-17",),
-        instead=_resumed_late,
+        override=_resumed_late,
     ),
     Fault(
         id="cancelled-stream-completes",
         title="The stream of a response that is cancelled meanwhile goes on to its completion.",
         breaks=("BGR-18",),
-        instead=_told_to_the_end,
+        override=_told_to_the_end,
     ),
 )

@@ -1,4 +1,4 @@
-"""Faults of what a response repeats of its request, and of what it counts."""
+"""Faults of the fields that come back."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any, Final
 
 from rejoinder.sandbox.endpoint.reply import ApiError, Occasion
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import FINAL, STREAMED, Fault, at_end, ended, in_response, items_of, set_to
+from rejoinder.sandbox.fault import (
+    Fault,
+    ResponseHook,
+    in_response,
+    set_to,
+)
 
-Hook = Callable[[Json, str, Occasion], None]
 
-
-def _where_sent(name: str, value: Any) -> Hook:
+def _where_sent(name: str, value: Any) -> ResponseHook:
     """Return a hook that sets a field of the response to a value wherever the request set it."""
 
     def hook(response: Json, _: str, occasion: Occasion) -> None:
@@ -23,7 +26,7 @@ def _where_sent(name: str, value: Any) -> Hook:
     return hook
 
 
-def _where_not_sent(name: str, value: Any) -> Hook:
+def _where_not_sent(name: str, value: Any) -> ResponseHook:
     def hook(response: Json, _: str, occasion: Occasion) -> None:
         if occasion.operation == "create" and occasion.body.get(name) is None:
             response[name] = value
@@ -47,7 +50,7 @@ def _effort_lost(response: Json) -> None:
     response["reasoning"] = {**response["reasoning"], "effort": None}
 
 
-def _metadata(change: Callable[[dict[str, str]], dict[str, str]]) -> Hook:
+def _metadata(change: Callable[[dict[str, str]], dict[str, str]]) -> ResponseHook:
     return in_response(lambda response: response.__setitem__("metadata", change(response["metadata"])))
 
 
@@ -92,7 +95,20 @@ class _Sticky:
 
 _STICKY: Final = _Sticky()
 
-_ECH = (
+
+def _coerced(response: Json, _: str, occasion: Occasion) -> None:
+    """Repeat the tools that the endpoint runs as functions."""
+    tools = response.get("tools")
+    if occasion.operation == "create" and isinstance(tools, list):
+        response["tools"] = [
+            tool
+            if tool["type"] in ("function", "custom")
+            else {"type": "function", "name": tool["type"], "description": None, "parameters": None, "strict": None}
+            for tool in tools
+        ]
+
+
+FAULTS: Final = (
     Fault(
         id="instructions-not-echoed",
         title="The instructions of responses are null.",
@@ -140,6 +156,13 @@ _ECH = (
         title="reasoning.effort of responses is null.",
         breaks=("ECH-01",),
         response=in_response(_effort_lost),
+    ),
+    Fault(
+        id="hosted-tools-coerced",
+        title="Tools that the endpoint runs are repeated as functions.",
+        breaks=("ECH-01",),
+        dialects=("northstar", "openai"),
+        response=_coerced,
     ),
     Fault(
         id="temperature-echoed-as-default",
@@ -221,120 +244,3 @@ _ECH = (
         response=_STICKY.response,
     ),
 )
-
-
-# Usage
-
-
-def _usage(do: Callable[[Json], None]) -> Hook:
-    """Return a hook that changes the usage of finished responses."""
-
-    def change(response: Json) -> None:
-        if isinstance(response.get("usage"), dict):
-            do(response["usage"])
-
-    return at_end(change)
-
-
-def _more_input(tokens: int) -> Callable[[Json], None]:
-    def change(usage: Json) -> None:
-        usage["input_tokens"] += tokens
-        usage["total_tokens"] += tokens
-
-    return change
-
-
-def _no_details(usage: Json) -> None:
-    del usage["input_tokens_details"], usage["output_tokens_details"]
-
-
-def _detail(details: str, name: str, value: Callable[[Json], int]) -> Callable[[Json], None]:
-    return lambda usage: usage[details].__setitem__(name, value(usage))
-
-
-def _limit_passed(response: Json) -> None:
-    if response["status"] == "incomplete":
-        response["usage"]["output_tokens"] += 5
-        response["usage"]["total_tokens"] += 5
-
-
-def _fresh_only(response: Json, place: str, occasion: Occasion) -> None:
-    """Count only the last word of the input where a response continues another."""
-    if place in FINAL and ended(response) and occasion.body.get("previous_response_id") and response.get("usage"):
-        usage = response["usage"]
-        usage["input_tokens"] = 1
-        usage["input_tokens_details"] = {**usage["input_tokens_details"], "cached_tokens": 0}
-        usage["total_tokens"] = 1 + usage["output_tokens"]
-
-
-def _uneven_turns(usage: Json) -> None:
-    usage["input_tokens_details"]["input_tokens_per_turn"] = [usage["input_tokens"], 1]
-
-
-def _reasoning_uncounted(response: Json) -> None:
-    if any(item["type"] == "reasoning" for item in items_of(response)) and response.get("usage"):
-        response["usage"]["output_tokens_details"] = {"reasoning_tokens": 0}
-
-
-_USG = (
-    Fault(
-        id="usage-details-missing",
-        title="Usage has no details.",
-        breaks=("USG-04",),
-        response=_usage(_no_details),
-    ),
-    Fault(
-        id="more-cached-than-input",
-        title="More tokens were cached than there were.",
-        breaks=("USG-05",),
-        response=_usage(_detail("input_tokens_details", "cached_tokens", lambda usage: int(usage["input_tokens"]) + 1)),
-    ),
-    Fault(
-        id="more-reasoning-than-output",
-        title="More tokens went into reasoning than were output.",
-        breaks=("USG-05",),
-        response=_usage(
-            _detail("output_tokens_details", "reasoning_tokens", lambda usage: int(usage["output_tokens"]) + 1)
-        ),
-    ),
-    Fault(
-        id="reasoning-not-counted",
-        title="reasoning_tokens is 0 in spite of reasoning.",
-        breaks=("USG-06",),
-        response=at_end(_reasoning_uncounted),
-    ),
-    Fault(
-        id="limit-passed",
-        title="A response that was cut has more output tokens than were allowed.",
-        breaks=("USG-07",),
-        response=at_end(_limit_passed),
-    ),
-    Fault(
-        id="input-counted-more-when-streamed",
-        title="A streamed request has three more input tokens.",
-        breaks=("USG-08",),
-        when=STREAMED,
-        response=_usage(_more_input(3)),
-    ),
-    Fault(
-        id="history-not-counted",
-        title="The input tokens of a response that continues another leave out the history.",
-        breaks=("USG-09",),
-        response=_fresh_only,
-    ),
-    Fault(
-        id="turns-do-not-add-up",
-        title="The counts of turns add up to more than the total.",
-        breaks=("USG-10",),
-        dialects=("northstar",),
-        response=_usage(_uneven_turns),
-    ),
-    Fault(
-        id="counting-disagrees",
-        title="Usage counts five more input tokens than the input_tokens operation.",
-        breaks=("USG-11",),
-        response=_usage(_more_input(5)),
-    ),
-)
-
-FAULTS: Final = (*_ECH, *_USG)

@@ -1,4 +1,4 @@
-"""Faults of many at once: answers that are mixed or lost, and readers whose leaving or dawdling others pay for."""
+"""Faults that need other requests at the same time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from typing import Final
 
 from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import Condition, Events, Fault
-from rejoinder.sandbox.faults._field import CONCURRENT
+from rejoinder.sandbox.fault import (
+    CONCURRENT,
+    Condition,
+    Events,
+    Fault,
+)
 
 _CROWD: Final = Condition("only with two other requests in flight", lambda o: len(o.others) >= 2)
+
+
 # Seconds that a reader may let pass between two reads under slow-reader-cut.
 _PATIENCE: Final = 0.2
+
+
 # How many plain requests crash after a reader left under crash-after-leaving.
 _CRASHES: Final = 6
 
@@ -43,7 +51,7 @@ class _Harm:
     def __init__(self) -> None:
         self.left = 0
 
-    def reading(self, chunks: Iterator[Piece], _: Occasion, __: Callable[[], float]) -> Iterator[Piece]:
+    def on_read(self, chunks: Iterator[Piece], _: Occasion, __: Callable[[], float]) -> Iterator[Piece]:
         return self._until_left(chunks, self.left)
 
     def _until_left(self, chunks: Iterator[Piece], began: int) -> Iterator[Piece]:
@@ -64,7 +72,7 @@ class _Gone:
     def __init__(self) -> None:
         self.owed = 0
 
-    def reading(self, chunks: Iterator[Piece], _: Occasion, __: Callable[[], float]) -> Iterator[Piece]:
+    def on_read(self, chunks: Iterator[Piece], _: Occasion, __: Callable[[], float]) -> Iterator[Piece]:
         whole = False
         try:
             yield from chunks
@@ -90,6 +98,7 @@ def _impatient(chunks: Iterator[Piece], _: Occasion, clock: Callable[[], float])
 
 
 _GONE: Final = _Gone()
+
 
 FAULTS: Final = (
     Fault(
@@ -124,20 +133,19 @@ FAULTS: Final = (
         id="leaving-ends-other-streams",
         title="When a reader leaves, the streams of others end too.",
         breaks=("ISO-04",),
-        reading=_Harm().reading,
+        on_read=_Harm().on_read,
     ),
     Fault(
         id="crash-after-leaving",
         title="After a reader left its stream, the next plain requests get a server error.",
         breaks=("ISO-04",),
-        reading=_GONE.reading,
+        on_read=_GONE.on_read,
         request=_GONE.request,
     ),
     Fault(
         id="slow-reader-cut",
         title="A stream whose reader lets a fifth of a second pass between reads is ended.",
         breaks=("ISO-05",),
-        reading=_impatient,
+        on_read=_impatient,
     ),
 )
-"""Every fault of this module."""

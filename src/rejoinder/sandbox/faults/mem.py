@@ -1,4 +1,4 @@
-"""Faults of memory: what is lost on its way to the model, and what gets there from elsewhere."""
+"""Faults of what the model hears."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from typing import Any, Final
 from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Reply
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import Condition, Fault, Visit
-from rejoinder.sandbox.faults.sta import reply_with
-
-_Request = Callable[[Json, Occasion], Json]
+from rejoinder.sandbox.fault import (
+    Condition,
+    Fault,
+    RequestHook,
+    Visit,
+    reply_with,
+    unheard,
+)
 
 # Texts longer than this are cut by the faults that cut long inputs.
 _LONG: Final = 6000
+
+
 _CUT_TO: Final = 4000
 
 
@@ -24,7 +30,7 @@ def _items(body: Json) -> list[Json]:
     return [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
 
 
-def _of_items(change: Callable[[list[Json]], list[Json]]) -> _Request:
+def _of_items(change: Callable[[list[Json]], list[Json]]) -> RequestHook:
     """Return a hook that changes the items of a list input; a string is left as it is."""
 
     def hook(body: Json, _: Occasion) -> Json:
@@ -33,11 +39,11 @@ def _of_items(change: Callable[[list[Json]], list[Json]]) -> _Request:
     return hook
 
 
-def _each(change: Callable[[Json], Json]) -> _Request:
+def _each(change: Callable[[Json], Json]) -> RequestHook:
     return _of_items(lambda items: [change(item) for item in items])
 
 
-def _without(test: Callable[[Json], bool]) -> _Request:
+def _without(test: Callable[[Json], bool]) -> RequestHook:
     """Return a hook that leaves out items, but never the last user message."""
 
     def change(items: list[Json]) -> list[Json]:
@@ -47,17 +53,7 @@ def _without(test: Callable[[Json], bool]) -> _Request:
     return _of_items(change)
 
 
-def _unheard(field: str) -> dict[str, Any]:
-    """Return the hooks of a request field that is taken, repeated and not heard."""
-
-    def restore(response: Json, _: str, occasion: Occasion) -> None:
-        if occasion.operation == "create" and field in response and occasion.body.get(field) is not None:
-            response[field] = occasion.body[field]
-
-    return {"request": lambda body, _: {**body, field: None}, "response": restore}
-
-
-def _of_content(change: Callable[[list[Any]], list[Any]], *roles: str) -> _Request:
+def _of_content(change: Callable[[list[Any]], list[Any]], *roles: str) -> RequestHook:
     """Return a hook that changes the content lists of messages with one of these roles (any when none is given)."""
 
     def one(item: Json) -> Json:
@@ -95,7 +91,7 @@ def _no_file_output(output: Any) -> Any:
     return [part for part in output if part.get("type") != "input_file"] or ""
 
 
-def _output_changed(kind: str, change: Callable[[Any], Any]) -> _Request:
+def _output_changed(kind: str, change: Callable[[Any], Any]) -> RequestHook:
     return _each(lambda item: {**item, "output": change(item["output"])} if item.get("type") == kind else item)
 
 
@@ -135,7 +131,7 @@ def _window(items: list[Json]) -> list[Json]:
     return items if len(items) < 16 else items[-10:]
 
 
-def _cut_text(change: Callable[[str], str]) -> _Request:
+def _cut_text(change: Callable[[str], str]) -> RequestHook:
     def one(item: Json) -> Json:
         content = item.get("content")
         long = "role" in item and isinstance(content, str) and len(content) > _LONG
@@ -154,7 +150,7 @@ def _texts(body: Mapping[str, Any]) -> Iterator[str]:
             yield item["content"]
 
 
-def _hearing(foreign: Callable[[Occasion], Mapping[str, Any]]) -> _Request:
+def _hearing(foreign: Callable[[Occasion], Mapping[str, Any]]) -> RequestHook:
     """Return a hook that puts the user messages of another request before those of this one."""
 
     def hook(body: Json, occasion: Occasion) -> Json:
@@ -186,10 +182,12 @@ def _hidden_not_deleted(visit: Visit) -> Reply | None:
 
 # Dialects whose inputs may hold custom tools and hosted ones.
 _WIDE: Final = ("northstar", "openai")
+
+
 _CONCURRENT: Final = Condition("only with other requests in flight", lambda o: bool(o.others))
 
 
-def _lost(id: str, title: str, rule: str, request: _Request, **fields: Any) -> Fault:
+def _lost(id: str, title: str, rule: str, request: RequestHook, **fields: Any) -> Fault:
     return Fault(id=id, title=title, breaks=(rule,), request=request, **fields)
 
 
@@ -213,14 +211,14 @@ FAULTS: Final = (
         id="instructions-dropped",
         title="Instructions are repeated and do not reach the model.",
         breaks=("MEM-01",),
-        **_unheard("instructions"),
+        **unheard("instructions"),
     ),
     _lost(
         "system-message-replaces-instructions",
         "Instructions do not reach the model when the input has a system message.",
         "MEM-01",
         lambda body, _: {**body, "instructions": None},
-        response=_unheard("instructions")["response"],
+        response=unheard("instructions")["response"],
         when=Condition(
             "only with a system message",
             lambda o: any(
@@ -266,14 +264,6 @@ FAULTS: Final = (
         "Earlier answers in parts reach the model with their first part only.",
         "MEM-04",
         _of_content(lambda parts: parts[:1], "assistant"),
-    ),
-    _lost(
-        "refusals-dropped",
-        "Refusals in the input do not reach the model.",
-        "MEM-11",
-        _of_content(
-            lambda parts: [p for p in parts if p.get("type") != "refusal"] or [{"type": "output_text", "text": ""}]
-        ),
     ),
     _lost(
         "tool-outputs-dropped",
@@ -328,22 +318,17 @@ FAULTS: Final = (
         "MEM-10",
         _output_changed("function_call_output", _no_file_output),
     ),
+    _lost(
+        "refusals-dropped",
+        "Refusals in the input do not reach the model.",
+        "MEM-11",
+        _of_content(
+            lambda parts: [p for p in parts if p.get("type") != "refusal"] or [{"type": "output_text", "text": ""}]
+        ),
+    ),
     _kind_lost("shell-outputs-dropped", "shell_call_output", "The output of a shell", "MEM-11", dialects=_WIDE),
     _kind_lost("mcp-calls-dropped", "mcp_call", "A call of an MCP server", "MEM-11", dialects=_WIDE),
     _kind_lost("reasoning-dropped", "reasoning", "Reasoning", "MEM-12"),
-    Fault(
-        id="previous-input-messages-dropped",
-        title="previous_input_messages are taken and do not reach the model.",
-        breaks=("ERR-08",),
-        dialects=("northstar",),
-        request=lambda body, _: {**body, "previous_input_messages": None},
-    ),
-    Fault(
-        id="prompt-variables-dropped",
-        title="The variables of a prompt template are taken and do not reach the model.",
-        breaks=("ERR-08",),
-        **_unheard("prompt"),
-    ),
     _lost(
         "cross-talk",
         "The model hears the user messages of another request in flight.",
@@ -361,12 +346,12 @@ FAULTS: Final = (
         id="deleted-can-be-continued",
         title="A response that was deleted can still be continued.",
         breaks=("MEM-14",),
-        instead=_hidden_not_deleted,
+        override=_hidden_not_deleted,
     ),
     Fault(
         id="instructions-heard-in-next-turn",
         title="The model hears the instructions of the turns before.",
         breaks=("MEM-15",),
-        kept=_instructions_kept,
+        on_store=_instructions_kept,
     ),
 )

@@ -1,21 +1,25 @@
-"""Faults of the response object and its usage, plain or at the end of a stream."""
+"""Faults of the response object."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from rejoinder.sandbox.endpoint.reply import Occasion
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
+    CONCURRENT,
+    CREATED,
+    IN_PROGRESS,
     ITEM_DONE,
     PLAIN,
     STREAMED,
+    Change,
     Events,
     Fault,
     altered,
     at_end,
     every_part,
+    in_final,
     in_response,
     is_of,
     items_of,
@@ -34,7 +38,7 @@ def _error_outside(events: Events, _: Occasion) -> Events:
     return events
 
 
-def _when_status(status: str, do: Callable[[Json], None]) -> Callable[[Json], None]:
+def _when_status(status: str, do: Change) -> Change:
     def change(response: Json) -> None:
         if response["status"] == status:
             do(response)
@@ -82,37 +86,25 @@ def _wrong_output_text(response: Json) -> None:
     response["output_text"] = altered("".join(texts))
 
 
-def _usage(do: Callable[[Json], None]) -> Callable[[Json, str, Occasion], None]:
-    """Return a hook that changes the usage of finished responses."""
-
-    def change(response: Json) -> None:
-        if isinstance(response.get("usage"), dict):
-            do(response["usage"])
-
-    return at_end(change)
+_FIELDS_KEPT: Final = ("id", "object", "status")
 
 
-def _chat_names(usage: Json) -> None:
-    usage["prompt_tokens"] = usage.pop("input_tokens")
-    usage["completion_tokens"] = usage.pop("output_tokens")
+def _poor_snapshots(response: Json) -> None:
+    for name in [name for name in response if name not in _FIELDS_KEPT]:
+        del response[name]
 
 
-def _output_tokens(count: Callable[[Json], Any]) -> Callable[[Json], None]:
-    """Return the change that sets output_tokens, and total_tokens so that the two still fit."""
-
-    def change(usage: Json) -> None:
-        usage["output_tokens"] = count(usage)
-        usage["total_tokens"] = usage["input_tokens"] + usage["output_tokens"]
-
-    return change
+def _empty(response: Json) -> None:
+    if response["status"] == "completed":
+        response["output"] = []
+        response["usage"] |= {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
 
 
-def _zero_input(usage: Json) -> None:
-    usage["input_tokens"] = 0
-    usage["total_tokens"] = usage["output_tokens"]
+def _empty_events(events: Events, _: Occasion) -> Events:
+    return [event for event in events if "response" in event]
 
 
-_RSP = (
+FAULTS: Final = (
     Fault(
         id="object-is-chat-completion",
         title="The object of responses is chat.completion.",
@@ -137,6 +129,13 @@ _RSP = (
         breaks=("RSP-02",),
         dialects=("northstar",),
         request=lambda body, _: {**body, "request_id": None},
+    ),
+    Fault(
+        id="id-shared-when-busy",
+        title="Two responses that are made at the same time have the same id.",
+        breaks=("RSP-02",),
+        when=CONCURRENT,
+        response=in_response(set_to("id", "resp_busy")),
     ),
     Fault(
         id="created-at-zero",
@@ -191,6 +190,18 @@ _RSP = (
         breaks=("RSP-05",),
         dialects=("openai", "openresponses"),
         response=in_response(unset("tool_choice")),
+    ),
+    Fault(
+        id="early-snapshots-poor",
+        title="The response in response.created and response.in_progress has only id, object and status.",
+        breaks=("RSP-05",),
+        response=in_response(_poor_snapshots, (CREATED, IN_PROGRESS)),
+    ),
+    Fault(
+        id="final-output-null",
+        title="The output is null in the terminal event.",
+        breaks=("RSP-05",),
+        events=in_final(set_to("output", None)),
     ),
     Fault(
         id="failed-without-error",
@@ -257,6 +268,14 @@ _RSP = (
         response=at_end(_when_status("completed", set_to("output", []))),
     ),
     Fault(
+        id="empty-when-busy",
+        title="A completed response is empty and counts no tokens.",
+        breaks=("RSP-10", "USG-03"),
+        when=CONCURRENT,
+        events=_empty_events,
+        response=at_end(_empty),
+    ),
+    Fault(
         id="annotations-missing",
         title="Closed output_text parts have no annotations.",
         breaks=("RSP-11",),
@@ -290,57 +309,3 @@ _RSP = (
         response=at_end(_wrong_output_text),
     ),
 )
-
-_USG = (
-    Fault(
-        id="usage-missing",
-        title="Finished responses have no usage.",
-        breaks=("USG-01",),
-        response=at_end(set_to("usage", None)),
-    ),
-    Fault(
-        id="usage-missing-when-streamed",
-        title="Finished responses have no usage in a stream.",
-        breaks=("USG-01",),
-        when=STREAMED,
-        response=at_end(set_to("usage", None)),
-    ),
-    Fault(
-        id="total-tokens-wrong",
-        title="total_tokens is one less than the sum.",
-        breaks=("USG-02",),
-        response=_usage(lambda usage: usage.update(total_tokens=usage["total_tokens"] - 1)),
-    ),
-    Fault(
-        id="usage-with-chat-names",
-        title="Usage counts prompt_tokens and completion_tokens.",
-        breaks=("USG-03",),
-        response=_usage(_chat_names),
-    ),
-    Fault(
-        id="output-tokens-zero",
-        title="output_tokens is 0 in spite of text.",
-        breaks=("USG-03",),
-        response=_usage(_output_tokens(lambda usage: 0)),
-    ),
-    Fault(
-        id="output-tokens-negative",
-        title="output_tokens is negative.",
-        breaks=("USG-03",),
-        response=_usage(_output_tokens(lambda usage: -usage["output_tokens"] - 1)),
-    ),
-    Fault(
-        id="input-tokens-zero",
-        title="input_tokens is 0 in spite of input.",
-        breaks=("USG-03",),
-        response=_usage(_zero_input),
-    ),
-    Fault(
-        id="token-counts-are-strings",
-        title="Token counts are strings of digits.",
-        breaks=("USG-03",),
-        response=_usage(lambda usage: usage.update(input_tokens=str(usage["input_tokens"]))),
-    ),
-)
-
-FAULTS: Final = (*_RSP, *_USG)

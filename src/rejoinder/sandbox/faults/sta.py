@@ -1,4 +1,4 @@
-"""Faults of what is kept: stored responses, their input items, and the turns that continue them."""
+"""Faults of what is stored: retrieval, deletion, continuation, tenants."""
 
 from __future__ import annotations
 
@@ -7,34 +7,37 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece, Reply, encode
+from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece, Reply
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import STREAMED, Condition, Fault, Visit, in_response, set_to
+from rejoinder.sandbox.fault import (
+    STREAMED,
+    Condition,
+    Fault,
+    RequestHook,
+    Visit,
+    break_down,
+    in_response,
+    reply_with,
+    set_to,
+)
 
-_JSON: Final = (("content-type", "application/json"),)
+
+def _not_here(visit: Visit) -> Reply | None:
+    """Know nothing of a response half of the time, as if its other half were with another process."""
+    if visit.method == "GET" and visit.occasion.operation == "response" and visit.stored is not None:
+        raise ApiError(404, "There is no such response.", code="response_not_found")
+    return None
+
+
 _UNSTORED: Final = Condition("only with store false", lambda o: o.body.get("store") is False)
+
+
 _CONTINUED: Final = Condition("only with previous_response_id", lambda o: bool(o.body.get("previous_response_id")))
 
 
-def reply_with(value: Any) -> Reply:
-    """Return a reply of JSON."""
-    return Reply(200, _JSON, iter([Piece(0.0, encode(value))]))
-
-
-def _stores(store: bool) -> Callable[[Json, Occasion], Json]:
+def _stores(store: bool) -> RequestHook:
     return lambda body, _: {**body, "store": store, "background": False if not store else body.get("background")}
-
-
-def breaks_down(*codes: str) -> Callable[[int, Any, Occasion], tuple[int, Any]]:
-    """Return a hook that turns refusals with these codes into a server error."""
-
-    def hook(status: int, body: Any, _: Occasion) -> tuple[int, Any]:
-        if body["error"]["code"] not in codes:
-            return status, body
-        return 500, {"error": {**body["error"], "type": "server_error", "message": "Something went wrong."}}
-
-    return hook
 
 
 def _bare_not_found(status: int, body: Any, occasion: Occasion) -> tuple[int, Any]:
@@ -69,9 +72,6 @@ def _page_of_maintenance(visit: Visit) -> Reply | None:
     return Reply(200, (("content-type", "text/html"),), iter([Piece(0.0, b"<h1>Maintenance</h1>")]))
 
 
-# Input items
-
-
 def _reversed(listing: Json, occasion: Occasion) -> None:
     if "order=" not in occasion.request.path:
         listing["data"].reverse()
@@ -91,9 +91,6 @@ def _no_more(listing: Json, _: Occasion) -> None:
 
 def _ids_of_nothing(listing: Json, _: Occasion) -> None:
     listing["first_id"] = listing["last_id"] = None
-
-
-# Turns that continue others
 
 
 def _without_input(stored: Stored, _: Store, __: Occasion) -> None:
@@ -163,6 +160,13 @@ def _open(operation: str, method: str = "") -> Callable[[Occasion], bool]:
 
 FAULTS: Final = (
     Fault(
+        id="responses-unknown-at-times",
+        title="A response is known to one of two processes only.",
+        breaks=("STA-01",),
+        when=Condition("after every second create request", lambda o: o.number % 2 == 1),
+        override=_not_here,
+    ),
+    Fault(
         id="streamed-not-stored",
         title="Streamed responses cannot be retrieved, though they say that they are stored.",
         breaks=("STA-01",),
@@ -182,19 +186,19 @@ FAULTS: Final = (
         id="retrieve-answers-a-page",
         title="A retrieve is answered with a page for browsers.",
         breaks=("STA-01",),
-        instead=_page_of_maintenance,
+        override=_page_of_maintenance,
     ),
     Fault(
         id="unknown-response-breaks-server",
         title="Unknown responses are answered with a server error.",
         breaks=("STA-02",),
-        error=breaks_down("response_not_found"),
+        error=break_down("response_not_found"),
     ),
     Fault(
         id="unknown-response-is-found",
         title="A response that never was is retrieved as an empty one.",
         breaks=("STA-02",),
-        instead=_any_is_found,
+        override=_any_is_found,
     ),
     Fault(
         id="not-found-without-envelope",
@@ -206,13 +210,13 @@ FAULTS: Final = (
         id="delete-without-effect",
         title="Deleted responses can still be retrieved.",
         breaks=("STA-03",),
-        instead=_not_deleted,
+        override=_not_deleted,
     ),
     Fault(
         id="retrieve-changes-response",
         title="created_at grows whenever a response is retrieved.",
         breaks=("STA-04",),
-        instead=_aging,
+        override=_aging,
     ),
     Fault(
         id="input-items-ascending",
@@ -239,6 +243,12 @@ FAULTS: Final = (
         listing=_ids_of_nothing,
     ),
     Fault(
+        id="input-items-lose-one",
+        title="The second input item is not listed.",
+        breaks=("STA-05",),
+        on_store=_lost_item,
+    ),
+    Fault(
         id="previous-response-ignored",
         title="previous_response_id is ignored.",
         breaks=("STA-06", "STA-08"),
@@ -249,7 +259,7 @@ FAULTS: Final = (
         id="unknown-previous-breaks-server",
         title="An unknown previous_response_id is answered with a server error.",
         breaks=("STA-06",),
-        error=breaks_down("previous_response_not_found"),
+        error=break_down("previous_response_not_found"),
     ),
     Fault(
         id="two-histories-break-server",
@@ -257,74 +267,25 @@ FAULTS: Final = (
         breaks=("STA-07",),
         dialects=("openai",),
         when=Condition("only with a conversation", lambda o: o.body.get("conversation") is not None),
-        error=breaks_down("invalid_value"),
+        error=break_down("invalid_value"),
     ),
     Fault(
         id="continued-without-input",
         title="A response that continues another hears its output only, not its input.",
         breaks=("STA-08",),
-        kept=_without_input,
+        on_store=_without_input,
     ),
     Fault(
         id="continued-without-lists",
         title="User messages of list input are lost to the turns after.",
         breaks=("STA-08",),
-        kept=_without_lists,
+        on_store=_without_lists,
     ),
     Fault(
         id="continued-without-tool-outputs",
         title="The outputs of calls are lost to the turns after.",
         breaks=("STA-08",),
-        kept=_without_calls,
-    ),
-    Fault(
-        id="siblings-share-history",
-        title="Each turn is added to the history of the response that it continues.",
-        breaks=("STA-09",),
-        when=_CONTINUED,
-        kept=_shared_context,
-    ),
-    Fault(
-        id="continuing-unfinished-breaks-server",
-        title="Continuing an unfinished response is answered with a server error.",
-        breaks=("STA-10",),
-        error=breaks_down("previous_response_not_finished"),
-    ),
-    Fault(
-        id="other-tenant-retrieves",
-        title="A response can be retrieved with another tenant's key.",
-        breaks=("STA-11",),
-        shows_all=_open("response", "GET"),
-    ),
-    Fault(
-        id="other-tenant-lists-input",
-        title="The input items of a response can be listed with another tenant's key.",
-        breaks=("STA-11",),
-        shows_all=_open("input_items"),
-    ),
-    Fault(
-        id="other-tenant-deletes",
-        title="A response can be deleted with another tenant's key.",
-        breaks=("STA-11",),
-        shows_all=_open("response", "DELETE"),
-    ),
-    Fault(
-        id="other-tenant-cancels",
-        title="A background response can be cancelled with another tenant's key.",
-        breaks=("STA-11",),
-        shows_all=_open("cancel"),
-    ),
-    Fault(
-        id="other-tenant-continues",
-        title="A response can be continued with another tenant's key.",
-        breaks=("STA-11",),
-        shows_all=_open("create"),
-    ),
-    Fault(
-        id="input-items-lose-one",
-        title="The second input item is not listed.",
-        breaks=("STA-05",),
-        kept=_lost_item,
+        on_store=_without_calls,
     ),
     Fault(
         id="unstored-turn-forgets",
@@ -334,27 +295,17 @@ FAULTS: Final = (
         request=lambda body, _: {**body, "previous_response_id": None},
     ),
     Fault(
-        id="unstored-can-be-continued",
-        title="A response that was not to be stored cannot be retrieved, and can be continued.",
-        breaks=("STA-14",),
-        when=Condition("only with store false, or when retrieved", lambda o: o.body.get("store", False) is False),
-        request=lambda body, o: {**body, "store": True} if o.body.get("store") is False else body,
-        response=lambda response, _, o: response.update(store=False) if o.body.get("store") is False else None,
-        kept=lambda stored, store, o: _in_secret(stored, store, o) if o.body.get("store") is False else None,
-        instead=_kept_from_retrieve,
+        id="siblings-share-history",
+        title="Each turn is added to the history of the response that it continues.",
+        breaks=("STA-09",),
+        when=_CONTINUED,
+        on_store=_shared_context,
     ),
     Fault(
-        id="continued-too-early",
-        title="A response cannot be continued in the first second after its end.",
-        breaks=("STA-15",),
-        kept=_found_late,
-    ),
-    Fault(
-        id="streamed-cannot-be-continued",
-        title="A response that was streamed cannot be continued.",
-        breaks=("STA-15",),
-        when=STREAMED,
-        kept=_never_found,
+        id="continuing-unfinished-breaks-server",
+        title="Continuing an unfinished response is answered with a server error.",
+        breaks=("STA-10",),
+        error=break_down("previous_response_not_finished"),
     ),
     Fault(
         id="failed-response-continued",
@@ -362,7 +313,60 @@ FAULTS: Final = (
         breaks=("STA-10",),
         when=_UNFETCHED,
         fails=True,
-        kept=_not_failed,
+        on_store=_not_failed,
+    ),
+    Fault(
+        id="other-tenant-retrieves",
+        title="A response can be retrieved with another tenant's key.",
+        breaks=("STA-11",),
+        all_tenants=_open("response", "GET"),
+    ),
+    Fault(
+        id="other-tenant-lists-input",
+        title="The input items of a response can be listed with another tenant's key.",
+        breaks=("STA-11",),
+        all_tenants=_open("input_items"),
+    ),
+    Fault(
+        id="other-tenant-deletes",
+        title="A response can be deleted with another tenant's key.",
+        breaks=("STA-11",),
+        all_tenants=_open("response", "DELETE"),
+    ),
+    Fault(
+        id="other-tenant-cancels",
+        title="A background response can be cancelled with another tenant's key.",
+        breaks=("STA-11",),
+        all_tenants=_open("cancel"),
+    ),
+    Fault(
+        id="other-tenant-continues",
+        title="A response can be continued with another tenant's key.",
+        breaks=("STA-11",),
+        all_tenants=_open("create"),
+    ),
+    Fault(
+        id="unstored-can-be-continued",
+        title="A response that was not to be stored cannot be retrieved, and can be continued.",
+        breaks=("STA-14",),
+        when=Condition("only with store false, or when retrieved", lambda o: o.body.get("store", False) is False),
+        request=lambda body, o: {**body, "store": True} if o.body.get("store") is False else body,
+        response=lambda response, _, o: response.update(store=False) if o.body.get("store") is False else None,
+        on_store=lambda stored, store, o: _in_secret(stored, store, o) if o.body.get("store") is False else None,
+        override=_kept_from_retrieve,
+    ),
+    Fault(
+        id="continued-too-early",
+        title="A response cannot be continued in the first second after its end.",
+        breaks=("STA-15",),
+        on_store=_found_late,
+    ),
+    Fault(
+        id="streamed-cannot-be-continued",
+        title="A response that was streamed cannot be continued.",
+        breaks=("STA-15",),
+        when=STREAMED,
+        on_store=_never_found,
     ),
     Fault(
         id="failed-turn-spoils-chain",
@@ -370,6 +374,6 @@ FAULTS: Final = (
         breaks=("STA-15",),
         when=_UNFETCHED,
         fails=True,
-        kept=_spoilt,
+        on_store=_spoilt,
     ),
 )

@@ -1,0 +1,513 @@
+"""Faults of what deltas add up to, and of what repeats it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from rejoinder.model.exchange import parse_json
+from rejoinder.sandbox.endpoint.reply import ApiError, Occasion
+from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import (
+    CALL_DONE,
+    ITEM_DONE,
+    MULTI_BYTE,
+    PART_DONE,
+    PLAIN,
+    STREAMED,
+    SUMMARY,
+    TEXT_DELTA,
+    TEXT_DONE,
+    Condition,
+    Events,
+    Fault,
+    alter,
+    altered,
+    at_end,
+    change_texts,
+    each,
+    final_item,
+    final_of,
+    first_text,
+    in_final,
+    in_response,
+    is_of,
+    items_of,
+    lost_delta,
+    of_item,
+    only,
+    without,
+)
+
+
+def _snowball(events: Events, _: Occasion) -> Events:
+    """Make every text delta the whole text so far."""
+    said: dict[tuple[Any, Any], str] = {}
+    for event in events:
+        if is_of(event, TEXT_DELTA):
+            key = (event["item_id"], event["content_index"])
+            said[key] = event["delta"] = said.get(key, "") + event["delta"]
+    return events
+
+
+def _last_token_only(events: Events, _: Occasion) -> Events:
+    """Keep only the last delta as the text of the terminal response."""
+    last = next((event["delta"] for event in reversed(events) if is_of(event, TEXT_DELTA)), None)
+    if last is not None:
+        for item in items_of(final_of(events)):
+            if item["type"] == "message":
+                first_text(item, lambda _: str(last))
+    return events
+
+
+def _replacement_characters(event: Json) -> None:
+    event["delta"] = "".join(character if character.isascii() else "\ufffd" for character in event["delta"])
+
+
+def _reversed_output(response: Json) -> None:
+    response["output"].reverse()
+
+
+def _texts(
+    name: str, what: str, rule: str, kind: str, field: str, *events: str, container: str = ""
+) -> tuple[Fault, Fault, Fault]:
+    """Return three faults of a streamed text: a lost delta, a done event and a final item that differ.
+
+    ``kind`` is the item's type, ``field`` the text's field in its done event, which is also its field in the part, or
+    in the item where there is no ``container`` of parts. ``events`` are the event types that carry it, without endings.
+    """
+
+    def final(item: Json) -> None:
+        if container:
+            first_text(item, altered, container, field)
+        elif isinstance(item.get(field), str):
+            alter(field)(item)
+
+    return (
+        Fault(
+            id=f"{name}-delta-lost",
+            title=f"The last delta of {what} is lost.",
+            breaks=(rule,),
+            events=lost_delta(*(f"{event}.delta" for event in events)),
+        ),
+        Fault(
+            id=f"{name}-done-differs",
+            title=f"The done event of {what} says something else than its deltas.",
+            breaks=(rule,),
+            events=each(*(f"{event}.done" for event in events), do=alter(field)),
+        ),
+        Fault(
+            id=f"final-{name}-{'differ' if name.endswith('s') else 'differs'}",
+            title=f"The terminal event says something else than the deltas of {what}.",
+            breaks=(rule, "ITM-05"),
+            events=final_item(kind, final),
+        ),
+    )
+
+
+_CALL_DELTA: Final = "response.function_call_arguments.delta"
+
+
+_SEVERAL_CALLS: Final = 2
+
+
+def _arguments_merged(events: Events, _: Occasion) -> Events:
+    """Send the argument deltas of all calls under the last call's name."""
+    deltas = [event for event in events if is_of(event, _CALL_DELTA)]
+    if len({event["output_index"] for event in deltas}) < _SEVERAL_CALLS:
+        return events
+    place = next(i for i, event in enumerate(events) if event is deltas[-1])
+    moved = [event for event in deltas if event["output_index"] != deltas[-1]["output_index"]]
+    for event in moved:
+        event |= {name: deltas[-1][name] for name in ("item_id", "output_index")}
+    chosen = {id(event) for event in moved}
+    return [
+        *(event for event in events[:place] if id(event) not in chosen),
+        *moved,
+        *events[place:],
+    ]
+
+
+def _last_arguments_not_closed(events: Events, _: Occasion) -> Events:
+    places = [i for i, event in enumerate(events) if is_of(event, CALL_DONE)]
+    if len(places) >= _SEVERAL_CALLS:
+        del events[places[-1]]
+    return events
+
+
+def _prose(body: Json, _: Occasion) -> Json:
+    """Take no notice of the form that the text is to have."""
+    return {**body, "text": None}
+
+
+def _format_kept(response: Json, place: str, occasion: Occasion) -> None:
+    """Echo the form that was asked for all the same."""
+    text = occasion.body.get("text")
+    if isinstance(text, dict) and text.get("format"):
+        response["text"] = {"format": text["format"]}
+
+
+def _wrong_arguments(response: Json) -> None:
+    for item in items_of(response):
+        if item["type"] == "function_call" and item["status"] == "completed":
+            item["arguments"] = item["arguments"][:-1]
+
+
+def _loose_arguments(response: Json) -> None:
+    for item in items_of(response):
+        if item["type"] == "function_call" and item["status"] == "completed":
+            item["arguments"] = '{"town": 7}'
+
+
+def _logprobs_of(response: Json) -> list[Json]:
+    parts = (part for item in items_of(response) if item["type"] == "message" for part in item["content"])
+    return [entry for part in parts for entry in part.get("logprobs") or ()]
+
+
+def _above_zero(response: Json) -> None:
+    for entry in _logprobs_of(response)[:1]:
+        entry["logprob"] = 0.5
+
+
+def _too_many(response: Json) -> None:
+    for entry in _logprobs_of(response)[:1]:
+        entry["top_logprobs"] = entry["top_logprobs"] * 3
+
+
+def _shifted(response: Json) -> None:
+    entries = _logprobs_of(response)
+    for entry, following in zip(entries, [entry["bytes"] for entry in entries[1:]], strict=False):
+        entry["bytes"] = following
+
+
+def _lose_logprobs(event: Json) -> None:
+    if event.get("logprobs"):
+        event["logprobs"] = []
+
+
+def _broken_characters(events: Events, _: Occasion) -> Events:
+    """Cut each delta that begins beyond ASCII in the middle of a character."""
+    for event in events:
+        if is_of(event, TEXT_DELTA):
+            event["delta"] = "".join(c if c.isascii() else "\N{REPLACEMENT CHARACTER}" * 2 for c in event["delta"])
+    return events
+
+
+def _one_more(response: Json, place: str, occasion: Occasion) -> None:
+    """Count an input token more in streams than in plain replies."""
+    if occasion.streamed and isinstance(response.get("usage"), dict):
+        response["usage"]["input_tokens"] += 1
+        response["usage"]["total_tokens"] += 1
+
+
+def _kept_differently(response: Json, place: str, occasion: Occasion) -> None:
+    """Say something else when the response is retrieved."""
+    if occasion.operation == "response":
+        for item in items_of(response):
+            for part in item.get("content") or ():
+                if "text" in part:
+                    part["text"] = altered(part["text"])
+
+
+def _streams_without_tools(body: Json, _: Occasion) -> Json:
+    if body.get("tools"):
+        raise ApiError(400, "Tools cannot be streamed.", param="stream", code="unsupported_value")
+    return body
+
+
+def _other_model(response: Json, place: str, occasion: Occasion) -> None:
+    if occasion.streamed:
+        response["model"] = f"{response['model']}-fast"
+
+
+def _bare_usage(response: Json, place: str, occasion: Occasion) -> None:
+    if occasion.streamed and isinstance(response.get("usage"), dict):
+        response["usage"].pop("input_tokens_details", None)
+
+
+def _one_call(body: Json, _: Occasion) -> Json:
+    return {**body, "parallel_tool_calls": False}
+
+
+def _calls_kept(response: Json, place: str, occasion: Occasion) -> None:
+    """Echo what was asked for all the same."""
+    asked = occasion.body.get("parallel_tool_calls")
+    response["parallel_tool_calls"] = True if asked is None else asked
+
+
+def _louder(body: Json, _: Occasion) -> Json:
+    """Hear the user's words in capitals, so that the answer is another one of the same length."""
+    items = body["input"]
+    if isinstance(items, list):
+        items = [
+            {**item, "content": item["content"].upper()}
+            if item.get("role") == "user" and isinstance(item.get("content"), str)
+            else item
+            for item in items
+        ]
+    return {**body, "input": items}
+
+
+_RETRIEVED: Final = Condition("only when retrieved", lambda o: o.operation == "response")
+
+
+def _unquoted(text: str) -> str:
+    """Return a JSON object whose strings of digits are numbers; any other text as it is."""
+    value = parse_json(text)
+    if not isinstance(value, dict):
+        return text
+    return json.dumps({k: int(v) if isinstance(v, str) and v.isdecimal() else v for k, v in value.items()})
+
+
+def _is_shaped(occasion: Occasion) -> bool:
+    text = occasion.body.get("text")
+    shape = text.get("format") if isinstance(text, dict) else None
+    return isinstance(shape, dict) and shape.get("type") == "json_schema" and not occasion.streamed
+
+
+_SHAPED: Final = Condition("only plain, with a JSON Schema", _is_shaped)
+
+
+FAULTS: Final = (
+    Fault(
+        id="text-delta-lost",
+        title="The last text delta is lost.",
+        breaks=("ACC-01", "ACC-02", "ACC-03", "ACC-04"),
+        events=lost_delta(TEXT_DELTA),
+    ),
+    Fault(
+        id="text-deltas-cumulative",
+        title="Every text delta repeats the text before it.",
+        breaks=("ACC-01",),
+        events=_snowball,
+    ),
+    Fault(
+        id="deltas-with-replacement-characters",
+        title="Characters beyond ASCII are replacement characters in text deltas.",
+        breaks=("ACC-01",),
+        when=MULTI_BYTE,
+        events=each(TEXT_DELTA, do=_replacement_characters),
+    ),
+    Fault(
+        id="text-done-differs",
+        title="response.output_text.done says something else than the deltas.",
+        breaks=("ACC-01",),
+        events=each(TEXT_DONE, do=alter("text")),
+    ),
+    Fault(
+        id="closed-part-text-differs",
+        title="response.content_part.done says something else than the deltas.",
+        breaks=("ACC-02",),
+        events=each(PART_DONE, do=lambda event: only("output_text", alter("text"))(event["part"])),
+    ),
+    Fault(
+        id="closed-item-text-differs",
+        title="response.output_item.done says something else than the deltas of its text.",
+        breaks=("ACC-03", "ITM-05"),
+        events=each(ITEM_DONE, do=of_item(only("message", lambda item: first_text(item, altered)))),
+    ),
+    Fault(
+        id="final-text-differs",
+        title="The terminal event says something else than the text deltas.",
+        breaks=("ACC-04", "ACC-12", "ITM-05"),
+        events=final_item("message", lambda item: first_text(item, altered)),
+    ),
+    Fault(
+        id="final-text-is-last-delta",
+        title="The text in the terminal event is the last delta only.",
+        breaks=("ACC-04", "ACC-12"),
+        events=_last_token_only,
+    ),
+    *_texts(
+        "arguments",
+        "a function call's arguments",
+        "ACC-05",
+        "function_call",
+        "arguments",
+        "response.function_call_arguments",
+    ),
+    Fault(
+        id="arguments-never-closed",
+        title="The arguments of function calls come without response.function_call_arguments.done.",
+        breaks=("ACC-05",),
+        events=without(CALL_DONE),
+    ),
+    Fault(
+        id="last-arguments-not-closed",
+        title="Of several calls the last comes without response.function_call_arguments.done.",
+        breaks=("ACC-05",),
+        when=Condition("only with several calls", lambda o: o.streamed),
+        events=_last_arguments_not_closed,
+    ),
+    Fault(
+        id="arguments-merged",
+        title="The arguments of parallel calls all come under the last one's name.",
+        breaks=("ACC-05",),
+        when=Condition("only with several calls", lambda o: o.streamed),
+        events=_arguments_merged,
+    ),
+    *_texts("refusal", "a refusal", "ACC-06", "message", "refusal", "response.refusal", container="content"),
+    *_texts(
+        "reasoning",
+        "a reasoning text",
+        "ACC-07",
+        "reasoning",
+        "text",
+        "response.reasoning_text",
+        "response.reasoning",
+        container="content",
+    ),
+    *_texts("summary", "a reasoning summary", "ACC-08", "reasoning", "text", f"{SUMMARY}_text", container="summary"),
+    *_texts(
+        "custom-input",
+        "a custom tool's input",
+        "ACC-09",
+        "custom_tool_call",
+        "input",
+        "response.custom_tool_call_input",
+    ),
+    *_texts(
+        "mcp-arguments", "an MCP call's arguments", "ACC-09", "mcp_call", "arguments", "response.mcp_call_arguments"
+    ),
+    *_texts(
+        "code",
+        "a code interpreter's code",
+        "ACC-09",
+        "code_interpreter_call",
+        "code",
+        "response.code_interpreter_call_code",
+    ),
+    Fault(
+        id="done-logprobs-empty",
+        title="The done event of a text has no logprobs, though its deltas have.",
+        breaks=("ACC-10",),
+        when=STREAMED,
+        events=each(TEXT_DONE, do=_lose_logprobs),
+    ),
+    Fault(
+        id="streamed-logprobs-missing",
+        title="Deltas have no logprobs, though plain replies have.",
+        breaks=("ACC-10",),
+        when=STREAMED,
+        events=each(TEXT_DELTA, TEXT_DONE, do=_lose_logprobs),
+    ),
+    Fault(
+        id="logprob-above-zero",
+        title="A logprob is above 0.",
+        breaks=("ACC-10",),
+        when=PLAIN,
+        response=at_end(_above_zero),
+    ),
+    Fault(
+        id="top-logprobs-too-many",
+        title="A token has more alternatives than top_logprobs asked for.",
+        breaks=("ACC-10",),
+        when=PLAIN,
+        response=at_end(_too_many),
+    ),
+    Fault(
+        id="logprobs-shifted",
+        title="The bytes of tokens belong to the token after.",
+        breaks=("ACC-10",),
+        when=PLAIN,
+        response=at_end(_shifted),
+    ),
+    Fault(
+        id="characters-broken-in-deltas",
+        title="Letters outside of ASCII are broken in two by the borders of deltas.",
+        breaks=("ACC-11",),
+        when=MULTI_BYTE,
+        events=_broken_characters,
+    ),
+    Fault(
+        id="final-output-reversed",
+        title="The items stand in reverse order in the terminal event.",
+        breaks=("ACC-12", "ITM-05"),
+        events=in_final(_reversed_output),
+    ),
+    Fault(
+        id="retrieved-text-differs",
+        title="A retrieved response says something else than the one that was told.",
+        breaks=("ACC-13",),
+        when=_RETRIEVED,
+        response=_kept_differently,
+    ),
+    Fault(
+        id="streamed-input-tokens-differ",
+        title="Streams count an input token more than plain replies.",
+        breaks=("ACC-14",),
+        when=STREAMED,
+        response=_one_more,
+    ),
+    Fault(
+        id="json-schema-ignored",
+        title="A JSON Schema for the text is taken and not kept to.",
+        breaks=("ACC-15",),
+        request=_prose,
+        response=_format_kept,
+    ),
+    Fault(
+        id="schema-letters-lost",
+        title="Answers to a JSON Schema lose their letters outside of ASCII.",
+        breaks=("ACC-15",),
+        when=_SHAPED,
+        response=at_end(change_texts(lambda text: text.encode("ascii", "ignore").decode())),
+    ),
+    Fault(
+        id="schema-digits-unquoted",
+        title="In answers to a JSON Schema strings of digits become numbers.",
+        breaks=("ACC-15",),
+        when=_SHAPED,
+        response=at_end(change_texts(_unquoted)),
+    ),
+    Fault(
+        id="arguments-not-json",
+        title="The arguments of function calls are not JSON.",
+        breaks=("ACC-16",),
+        when=PLAIN,
+        response=in_response(_wrong_arguments),
+    ),
+    Fault(
+        id="arguments-break-strict-schema",
+        title="The arguments of function calls do not fit the parameters of a strict tool.",
+        breaks=("ACC-16",),
+        when=PLAIN,
+        response=in_response(_loose_arguments),
+    ),
+    Fault(
+        id="tools-not-streamed",
+        title="Requests with tools are refused when they are to be streamed.",
+        breaks=("ACC-17",),
+        when=STREAMED,
+        request=_streams_without_tools,
+    ),
+    Fault(
+        id="streamed-model-differs",
+        title="Streams name another model than plain replies.",
+        breaks=("ACC-18",),
+        when=STREAMED,
+        response=_other_model,
+    ),
+    Fault(
+        id="streamed-usage-bare",
+        title="The usage of streams lacks the details that it has in plain replies.",
+        breaks=("ACC-18",),
+        when=STREAMED,
+        response=_bare_usage,
+    ),
+    Fault(
+        id="streamed-calls-missing",
+        title="Of several calls only the first is streamed.",
+        breaks=("ACC-19",),
+        when=STREAMED,
+        request=_one_call,
+        response=_calls_kept,
+    ),
+    Fault(
+        id="streamed-text-differs",
+        title="Streams say something else than plain replies.",
+        breaks=("ACC-19",),
+        when=STREAMED,
+        request=_louder,
+    ),
+)

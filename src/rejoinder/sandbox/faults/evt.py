@@ -1,0 +1,266 @@
+"""Faults of the event envelope: types, numbers, fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from rejoinder.sandbox.endpoint.reply import Occasion
+from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import (
+    IN_PROGRESS,
+    ITEM_ADDED,
+    PART_ADDED,
+    PART_DONE,
+    STREAMED,
+    TERMINAL,
+    TEXT_DELTA,
+    TEXT_DONE,
+    Condition,
+    Events,
+    EventsHook,
+    Fault,
+    each,
+    inserted,
+    is_of,
+    is_reasoning,
+    set_to,
+    unset,
+    without_field,
+)
+
+
+def _renumbered(number: Callable[[int, Json], Any]) -> EventsHook:
+    """Return a hook that gives every event another sequence number, made from its place and itself."""
+
+    def hook(events: Events, _: Occasion) -> Events:
+        for place, event in enumerate(events):
+            event["sequence_number"] = number(place, event)
+        return events
+
+    return hook
+
+
+def _swapped_numbers(events: Events, _: Occasion) -> Events:
+    if len(events) > 3:
+        second, third = events[1], events[2]
+        second["sequence_number"], third["sequence_number"] = third["sequence_number"], second["sequence_number"]
+    return events
+
+
+def _unnumbered_extension(events: Events, _: Occasion) -> Events:
+    return [*events[:2], {"type": "sandbox:tick"}, *events[2:]]
+
+
+def _extension_for_text(events: Events, _: Occasion) -> Events:
+    """Send the last text delta as an extension event."""
+    for event in reversed(events):
+        if is_of(event, TEXT_DELTA):
+            event["type"] = "sandbox:output_text.delta"
+            break
+    return events
+
+
+def _no_type(events: Events, _: Occasion) -> Events:
+    for event in events:
+        if is_of(event, IN_PROGRESS):
+            del event["type"]
+    return events
+
+
+def _lost_after_numbering(events: Events, _: Occasion) -> Events:
+    return [event for place, event in enumerate(events) if place < 40 or place % 10]
+
+
+def _failed_without_response(events: Events, _: Occasion) -> Events:
+    for event in events:
+        if is_of(event, "response.failed"):
+            event["error"] = event.pop("response")["error"]
+    return events
+
+
+def _named_error(data: bytes, event: Json, _: Occasion) -> bytes:
+    return data.replace(b"event: response.failed", b"event: error", 1) if is_of(event, "response.failed") else data
+
+
+def _nested(event: Json) -> None:
+    event["error"] = {"type": "server_error", "code": event.pop("code"), "message": event.pop("message")}
+    event["error"]["param"] = event.pop("param", None)
+
+
+def _flat(event: Json) -> None:
+    event |= event.pop("error")
+    event["type"] = "error"
+
+
+def _part_events(events: Events, _: Occasion) -> Events:
+    """Tell of the parts of reasoning items in events of their own."""
+    reasoning = {event["item"]["id"] for event in events if is_of(event, ITEM_ADDED) and is_reasoning(event["item"])}
+    for event in events:
+        if event.get("item_id") in reasoning and event["type"].startswith("response.content_part."):
+            event["type"] = event["type"].replace("content_part", "reasoning_part")
+    return events
+
+
+FAULTS: Final = (
+    Fault(
+        id="type-missing",
+        title="The data of response.in_progress has no type.",
+        breaks=("EVT-01",),
+        numbered=_no_type,
+        frame=lambda data, event, _: data if "type" in event else data.replace(b"None", IN_PROGRESS.encode(), 1),
+    ),
+    Fault(
+        id="sequence-numbers-missing",
+        title="No event has a sequence_number.",
+        breaks=("EVT-02",),
+        numbered=lambda events, _: [without_field(event, "sequence_number") for event in events],
+    ),
+    Fault(
+        id="sequence-number-missing-at-end",
+        title="The terminal event has no sequence_number.",
+        breaks=("EVT-02",),
+        numbered=each(*TERMINAL, do=unset("sequence_number")),
+    ),
+    Fault(
+        id="sequence-numbers-are-strings",
+        title="The sequence numbers are strings of digits.",
+        breaks=("EVT-02",),
+        numbered=_renumbered(lambda place, event: str(event["sequence_number"])),
+    ),
+    Fault(
+        id="error-event-not-numbered",
+        title="The error event of a run that breaks down has no sequence_number.",
+        breaks=("EVT-02",),
+        when=STREAMED,
+        fails=True,
+        numbered=each("error", do=unset("sequence_number")),
+    ),
+    Fault(
+        id="sequence-numbers-constant",
+        title="Every event has the sequence_number 0.",
+        breaks=("EVT-03",),
+        numbered=_renumbered(lambda place, event: 0),
+    ),
+    Fault(
+        id="sequence-numbers-swapped",
+        title="The second and third event have each other's sequence_number.",
+        breaks=("EVT-03",),
+        numbered=_swapped_numbers,
+    ),
+    Fault(
+        id="sequence-numbers-skip",
+        title="The sequence numbers leave a gap after the second event.",
+        breaks=("EVT-04",),
+        numbered=_renumbered(lambda place, event: event["sequence_number"] + (place > 1)),
+    ),
+    Fault(
+        id="long-stream-loses-events",
+        title="Of a long stream every tenth event is lost once it is under way.",
+        breaks=("EVT-04",),
+        when=Condition("only in streams of more than 40 events", lambda o: o.streamed),
+        numbered=_lost_after_numbering,
+    ),
+    Fault(
+        id="sequence-numbers-start-at-one",
+        title="The first sequence_number is one more than the dialect's examples show.",
+        breaks=("EVT-05",),
+        numbered=_renumbered(lambda place, event: event["sequence_number"] + 1),
+    ),
+    Fault(
+        id="sequence-number-negative",
+        title="The first sequence_number is -1.",
+        breaks=("EVT-06",),
+        numbered=_renumbered(lambda place, event: place - 1),
+    ),
+    Fault(
+        id="unknown-event-type",
+        title="A keepalive event of no known type stands in the stream.",
+        breaks=("EVT-07",),
+        events=inserted({"type": "keepalive"}, after=IN_PROGRESS),
+    ),
+    Fault(
+        id="unknown-response-event",
+        title="An event response.output_text.progress, which the contract does not know, stands in the stream.",
+        breaks=("EVT-07",),
+        events=inserted({"type": "response.output_text.progress", "percent": 50}, after=IN_PROGRESS),
+    ),
+    Fault(
+        id="reasoning-part-events",
+        title="The parts of reasoning items are told in response.reasoning_part events.",
+        breaks=("EVT-07",),
+        dialects=("openai",),
+        events=_part_events,
+    ),
+    Fault(
+        id="extension-event-not-numbered",
+        title="An extension event has no sequence_number.",
+        breaks=("EVT-08",),
+        numbered=_unnumbered_extension,
+    ),
+    Fault(
+        id="extension-event-carries-text",
+        title="The last piece of a text comes in an extension event that clients skip.",
+        breaks=("EVT-09",),
+        events=_extension_for_text,
+    ),
+    Fault(
+        id="item-id-missing-on-deltas",
+        title="Text deltas have no item_id.",
+        breaks=("EVT-10",),
+        events=each(TEXT_DELTA, do=unset("item_id")),
+    ),
+    Fault(
+        id="indexes-missing-on-deltas",
+        title="Text deltas have neither output_index nor content_index.",
+        breaks=("EVT-10",),
+        events=each(TEXT_DELTA, do=unset("output_index", "content_index")),
+    ),
+    Fault(
+        id="output-index-is-string",
+        title="The output_index of content parts is a string.",
+        breaks=("EVT-10",),
+        events=each(PART_ADDED, PART_DONE, do=lambda e: e.__setitem__("output_index", str(e["output_index"]))),
+    ),
+    Fault(
+        id="summary-index-missing",
+        title="The events of reasoning summaries have no summary_index.",
+        breaks=("EVT-10",),
+        events=lambda events, _: [
+            {name: value for name, value in event.items() if name != "summary_index"} for event in events
+        ],
+    ),
+    Fault(
+        id="error-event-nested",
+        title="The error event of a run that breaks down has its fields in an error object.",
+        breaks=("EVT-10",),
+        when=STREAMED,
+        dialects=("openai",),
+        fails=True,
+        events=each("error", do=_nested),
+    ),
+    Fault(
+        id="error-event-flat",
+        title="The error event of a run that breaks down has its fields beside its type.",
+        breaks=("EVT-10",),
+        when=STREAMED,
+        dialects=("openresponses",),
+        fails=True,
+        events=each("error", do=_flat),
+    ),
+    Fault(
+        id="failed-without-response",
+        title="The response.failed of a run that breaks down is named error and holds an error instead of a response.",
+        breaks=("EVT-10", "SSE-03"),
+        when=STREAMED,
+        fails=True,
+        events=_failed_without_response,
+        frame=_named_error,
+    ),
+    Fault(
+        id="obfuscation-on-done",
+        title="The padding field obfuscation is on the event that closes a text.",
+        breaks=("EVT-11",),
+        events=each(TEXT_DONE, do=set_to("obfuscation", "xxxxxxxx")),
+    ),
+)

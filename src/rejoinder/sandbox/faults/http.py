@@ -1,0 +1,442 @@
+"""Faults of the HTTP envelope."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn
+
+from rejoinder.sandbox.endpoint.generate import MODELS, ResolvedRequest, generate
+from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece, Reply
+from rejoinder.sandbox.endpoint.request_parsing import header
+from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import (
+    BACKGROUND,
+    PLAIN,
+    STREAMED,
+    Condition,
+    ErrorHook,
+    Fault,
+    HeadHook,
+    at_end,
+    content_type,
+    has_code,
+    set_to,
+    unset,
+    with_status,
+)
+
+
+def _status(value: int) -> HeadHook:
+    return lambda status, headers, o: (value if o.operation == "create" else status, headers)
+
+
+def _refuse_string(body: Json, _: Occasion) -> Json:
+    if isinstance(body["input"], str):
+        raise ApiError(400, "input must be an array.", param="input", code="invalid_value")
+    return body
+
+
+def _refuse_list(body: Json, _: Occasion) -> Json:
+    if isinstance(body["input"], list):
+        raise ApiError(400, "input must be a string.", param="input", code="invalid_value")
+    return body
+
+
+def _wrap_string(body: Json, _: Occasion) -> Json:
+    return {**body, "input": f"User: {body['input']}"} if isinstance(body["input"], str) else body
+
+
+def _crash_on_images(body: Json, _: Occasion) -> Json:
+    if '"input_image"' in json.dumps(body["input"]):
+        raise ApiError(500, "Internal server error", code="server_error")
+    return body
+
+
+def _ignore_stream(body: Json, _: Occasion) -> Json:
+    return {**body, "stream": False}
+
+
+def _always_stream(body: Json, _: Occasion) -> Json:
+    return {**body, "stream": True}
+
+
+_PAGE: Final = b"<html><body><h1>500 Internal Server Error</h1></body></html>"
+
+
+# How many create requests crash after a refused one under crash-after-refusal.
+_CRASHES: Final = 6
+
+
+# Faults that show now and then show for one create request in so many.
+_NOW_AND_THEN: Final = 9
+
+
+def _answer(occasion: Occasion, model: str = MODELS[0]) -> Json:
+    """Return the response to a greeting, in place of a refusal."""
+    items = [{"type": "message", "role": "user", "content": "Hello."}]
+    turn = ResolvedRequest({"input": "Hello."}, items, items, f"resp_{occasion.number:024x}", 1_760_000_000, model)
+    response: Json = generate(turn, occasion.dialect)[-1]["response"]
+    return response
+
+
+def _answered(*codes: str) -> ErrorHook:
+    """Return a hook that answers what would be refused with one of these codes."""
+
+    def hook(status: int, body: Any, occasion: Occasion) -> tuple[int, Any]:
+        if occasion.operation != "create" or not has_code(body, *codes):
+            return status, body
+        return 200, _answer(occasion)
+
+    return hook
+
+
+def _no_input(status: int, body: Any, occasion: Occasion) -> tuple[int, Any]:
+    if has_code(body, "missing_required_parameter") and "input" not in occasion.body:
+        return 200, _answer(occasion)
+    return status, body
+
+
+def _unknown_model(status: int, body: Any, occasion: Occasion) -> tuple[int, Any]:
+    if has_code(body, "model_not_found") and not occasion.streamed:
+        return 200, _answer(occasion, str(occasion.body.get("model")))
+    return status, body
+
+
+def _plain_404(status: int, body: Any, _: Occasion) -> tuple[int, Any]:
+    if not has_code(body, "model_not_found"):
+        return status, body
+    return 400, {"error": {**body["error"], "type": "invalid_request_error", "code": None}}
+
+
+def _forbidden(body: Json, occasion: Occasion) -> Json:
+    if header(occasion.request, "authorization"):
+        raise ApiError(403, "The API key is wrong.", code="invalid_api_key")
+    return body
+
+
+def _limited(body: Json, occasion: Occasion) -> Json:
+    if occasion.number % _NOW_AND_THEN == 0:
+        raise ApiError(429, "Too many requests.", code="rate_limit_exceeded")
+    return body
+
+
+def _broken_down(body: Json, occasion: Occasion) -> Json:
+    if occasion.number % _NOW_AND_THEN == 0:
+        raise ApiError(500, "Internal server error", code="server_error")
+    return body
+
+
+def _as_page(status: int, body: Any, _: Occasion) -> tuple[int, Any]:
+    return (status, _PAGE) if status >= 500 else (status, body)
+
+
+def _in_stream(status: int, body: Any, occasion: Occasion) -> tuple[int, Any]:
+    """Refuse a streaming request inside a stream."""
+    if not occasion.streamed or status >= 500:
+        return status, body
+    message = body["error"]["message"].replace("\\", " ").replace('"', "'")
+    data = f'{{"type":"error","sequence_number":0,"code":"invalid","message":"{message}","param":null}}'
+    return 200, f"event: error\ndata: {data}\n\n".encode()
+
+
+class _Crashing:
+    """Requests crash for a while after one that was refused. Keeps the number of the last refused one."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+
+    def error(self, status: int, body: Any, occasion: Occasion) -> tuple[int, Any]:
+        if status < 500:
+            self.refused = occasion.number
+        return status, body
+
+    def request(self, body: Json, occasion: Occasion) -> Json:
+        if 0 < occasion.number - self.refused <= _CRASHES and self.refused:
+            raise ApiError(500, "The worker is gone.", code="server_error")
+        return body
+
+
+class _Hanging(_Crashing):
+    """The request after one that was refused is never answered to its end."""
+
+    def on_end(self, reply: Reply, occasion: Occasion, hold: float) -> Reply:
+        if self.refused and occasion.number == self.refused + 1:
+            reply.hold = hold
+        return reply
+
+
+def _held_back(pieces: list[Piece], occasion: Occasion) -> list[Piece]:
+    """Send nothing of a stream until it is whole and two seconds have passed."""
+    return [Piece(2.0, b"".join(piece.data for piece in pieces))] if occasion.streamed else pieces
+
+
+_CRASHING: Final = _Crashing()
+
+
+_HANGING: Final = _Hanging()
+
+
+def _crash(_: Json, __: Occasion) -> NoReturn:
+    raise ApiError(500, "Internal server error.", code="server_error")
+
+
+def _tools(body: Mapping[str, Any]) -> list[Any]:
+    tools = body.get("tools")
+    return tools if isinstance(tools, list) else []
+
+
+def _holds(value: Any, test: Callable[[Mapping[str, Any]], bool]) -> bool:
+    """Return whether any object inside a value passes a test."""
+    if isinstance(value, Mapping):
+        return test(value) or any(_holds(inner, test) for inner in value.values())
+    return isinstance(value, list) and any(_holds(inner, test) for inner in value)
+
+
+_AFTER_STREAM: Final = Condition(
+    "only for a request right after a stream", lambda o: o.operation == "create" and o.previous.get("stream") is True
+)
+
+
+_AFTER_TOOLS: Final = Condition(
+    "only for a request right after one with tools", lambda o: o.operation == "create" and bool(_tools(o.previous))
+)
+
+
+_ODD_SCHEMA: Final = Condition(
+    "only with a tool whose schema has $ref, $defs or anyOf",
+    lambda o: _holds(
+        [tool.get("parameters") for tool in _tools(o.body) if isinstance(tool, Mapping)],
+        lambda schema: bool({"$ref", "$defs", "anyOf"} & set(schema)),
+    ),
+)
+
+
+def _busy(_: Json, __: Occasion) -> NoReturn:
+    raise ApiError(409, "A response is already in progress.", code="response_in_progress")
+
+
+FAULTS: Final = (
+    Fault(
+        id="json-as-text-plain",
+        title="A plain reply is sent with the content type text/plain.",
+        breaks=("HTTP-01",),
+        head=content_type("text/plain; charset=utf-8", "application/json"),
+    ),
+    Fault(
+        id="plain-answered-as-stream",
+        title="A request without streaming is answered with an event stream.",
+        breaks=("HTTP-01",),
+        when=PLAIN,
+        request=_always_stream,
+    ),
+    Fault(
+        id="stream-as-text-plain",
+        title="A stream is sent with the content type text/plain.",
+        breaks=("HTTP-02",),
+        head=content_type("text/plain; charset=utf-8", "text/event-stream"),
+    ),
+    Fault(
+        id="stream-answered-as-json",
+        title="stream is ignored and the answer comes as one JSON object.",
+        breaks=("HTTP-02",),
+        when=STREAMED,
+        request=_ignore_stream,
+    ),
+    Fault(
+        id="create-answers-201",
+        title="A created response is answered with status 201.",
+        breaks=("HTTP-03",),
+        head=_status(201),
+    ),
+    Fault(
+        id="background-answers-202",
+        title="Work taken to the background is answered with status 202.",
+        breaks=("HTTP-03",),
+        when=BACKGROUND,
+        head=_status(202),
+    ),
+    Fault(
+        id="image-input-crashes",
+        title="A request with an image is answered with a server error.",
+        breaks=("HTTP-03",),
+        request=_crash_on_images,
+    ),
+    Fault(
+        id="unreachable-image-crashes",
+        title="An image whose address does not answer is a server error.",
+        breaks=("HTTP-03",),
+        when=Condition(
+            "only with an image at an http address",
+            lambda o: _holds(o.body.get("input"), lambda part: str(part.get("image_url")).startswith("http")),
+        ),
+        request=_crash,
+    ),
+    Fault(
+        id="custom-tool-crashes",
+        title="A custom tool that must be called is a server error.",
+        breaks=("HTTP-03",),
+        when=Condition(
+            "only with a custom tool and tool_choice required",
+            lambda o: (
+                o.body.get("tool_choice") == "required" and _holds(_tools(o.body), lambda t: t.get("type") == "custom")
+            ),
+        ),
+        request=_crash,
+    ),
+    Fault(
+        id="rare-sampling-crashes",
+        title="A combination of sampling parameters that hardly anyone sends is a server error.",
+        breaks=("HTTP-03",),
+        when=Condition(
+            "only with top_p and top_logprobs, and without include",
+            lambda o: bool(o.body.get("top_p") and o.body.get("top_logprobs") and not o.body.get("include")),
+        ),
+        rare=True,
+        request=_crash,
+    ),
+    Fault(
+        id="odd-tool-schema-crashes",
+        title="A function tool with an uncommon but valid schema is a server error.",
+        breaks=("HTTP-03",),
+        when=_ODD_SCHEMA,
+        request=_crash,
+    ),
+    Fault(
+        id="wedged-after-tools",
+        title="The server breaks down on whatever comes after a request with tools.",
+        breaks=("HTTP-03",),
+        when=_AFTER_TOOLS,
+        request=_crash,
+    ),
+    Fault(
+        id="string-input-refused",
+        title="Input that is a plain string is refused.",
+        breaks=("HTTP-04",),
+        request=_refuse_string,
+    ),
+    Fault(
+        id="list-input-refused",
+        title="Input that is a list of items is refused.",
+        breaks=("HTTP-04",),
+        request=_refuse_list,
+    ),
+    Fault(
+        id="string-input-wrapped",
+        title="Input that is a plain string is put into a template that a user message does not get.",
+        breaks=("HTTP-04",),
+        request=_wrap_string,
+    ),
+    Fault(
+        id="busy-after-stream",
+        title="The guard of one stream is released late, and the next request is refused.",
+        breaks=("HTTP-04",),
+        when=_AFTER_STREAM,
+        request=_busy,
+    ),
+    Fault(
+        id="output-missing",
+        title="A finished response lacks its output.",
+        breaks=("HTTP-05", "RSP-05"),
+        response=at_end(unset("output")),
+    ),
+    Fault(
+        id="output-null",
+        title="The output of a finished response is null.",
+        breaks=("HTTP-05", "RSP-05"),
+        response=at_end(set_to("output", None)),
+    ),
+    Fault(
+        id="broken-json-crashes",
+        title="A body that is not JSON is answered with a server error.",
+        breaks=("HTTP-06", "ERR-05"),
+        error=with_status(500, "invalid_json"),
+    ),
+    Fault(
+        id="broken-json-answered",
+        title="A body that is not JSON is answered as if it were a greeting.",
+        breaks=("HTTP-06",),
+        error=_answered("invalid_json"),
+    ),
+    Fault(
+        id="broken-json-not-found",
+        title="A body that is not JSON is refused with status 404.",
+        breaks=("HTTP-06",),
+        error=with_status(404, "invalid_json"),
+    ),
+    Fault(
+        id="content-type-ignored",
+        title="A body that says to be plain text is answered.",
+        breaks=("HTTP-07",),
+        error=_answered("unsupported_media"),
+    ),
+    Fault(
+        id="missing-input-answered",
+        title="A request without input is answered.",
+        breaks=("HTTP-08",),
+        error=_no_input,
+    ),
+    Fault(
+        id="unknown-model-answered",
+        title="A model that does not exist is said to have answered.",
+        breaks=("HTTP-09",),
+        error=_unknown_model,
+    ),
+    Fault(
+        id="unknown-model-is-bad-request",
+        title="An unknown model is refused with status 400 and without a code.",
+        breaks=("HTTP-09",),
+        error=_plain_404,
+    ),
+    Fault(
+        id="wrong-key-forbidden",
+        title="A wrong key is refused with status 403.",
+        breaks=("HTTP-10",),
+        request=_forbidden,
+    ),
+    Fault(
+        id="rate-limit-without-retry-after",
+        title="Now and then a request is refused with a 429 that does not say when to come back.",
+        breaks=("HTTP-11",),
+        request=_limited,
+    ),
+    Fault(
+        id="crash-with-page",
+        title="Now and then a request is answered with a server error as a page.",
+        breaks=("HTTP-12",),
+        request=_broken_down,
+        error=_as_page,
+    ),
+    Fault(
+        id="refusal-in-stream",
+        title="A streaming request that is invalid is refused by an event, with status 200.",
+        breaks=("HTTP-13",),
+        error=_in_stream,
+    ),
+    Fault(
+        id="wrong-method-not-found",
+        title="A method that is not allowed is answered with status 404.",
+        breaks=("HTTP-14",),
+        error=with_status(404, "method_not_allowed"),
+    ),
+    Fault(
+        id="crash-after-refusal",
+        title="After a request was refused, the next ones get a server error.",
+        breaks=("HTTP-15",),
+        request=_CRASHING.request,
+        error=_CRASHING.error,
+    ),
+    Fault(
+        id="hang-after-refusal",
+        title="The reply to the request after one that was refused does not end.",
+        breaks=("HTTP-15",),
+        error=_HANGING.error,
+        on_end=_HANGING.on_end,
+    ),
+    Fault(
+        id="stream-held-back",
+        title="A stream is sent in one piece when it is whole.",
+        breaks=("HTTP-16",),
+        body=_held_back,
+    ),
+)

@@ -1,0 +1,343 @@
+"""Faults of the life of a response in a stream."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any, Final
+
+from rejoinder.model.exchange import Headers
+from rejoinder.sandbox.endpoint.reply import Occasion, Piece
+from rejoinder.sandbox.fault import (
+    BACKGROUND,
+    CREATED,
+    IN_PROGRESS,
+    ITEM_ADDED,
+    ITEM_DONE,
+    QUEUED,
+    STREAMED,
+    TERMINAL,
+    TEXT_DELTA,
+    Condition,
+    Events,
+    EventsHook,
+    Fault,
+    each,
+    every,
+    final_of,
+    in_final,
+    in_response,
+    is_of,
+    set_to,
+    swapped,
+    twice,
+    without,
+)
+
+
+def _moved(kind: str, *, after: str = "", last: bool = False) -> EventsHook:
+    """Return a hook that moves the first (or last) event of a type behind the first of another, or to an end.
+
+    Without ``after`` the first goes to the front and the last to the end of the stream.
+    """
+
+    def hook(events: Events, _: Occasion) -> Events:
+        places = [i for i, event in enumerate(events) if is_of(event, kind)]
+        if not places:
+            return events
+        event = events.pop(places[-1] if last else places[0])
+        if after:
+            place = next((i + 1 for i, other in enumerate(events) if is_of(other, after)), len(events))
+        else:
+            place = len(events) if last else 0
+        events.insert(place, event)
+        return events
+
+    return hook
+
+
+def _early_output(events: Events, _: Occasion) -> Events:
+    output = final_of(events).get("output", [])
+    for event in events:
+        if is_of(event, CREATED):
+            event["response"]["output"] = deepcopy(output)
+    return events
+
+
+def _back_to_queued(events: Events, _: Occasion) -> Events:
+    """Tell that the response is queued again, right before its end."""
+    started = next((event for event in events if is_of(event, IN_PROGRESS)), None)
+    if started is None:
+        return events
+    again = {"type": QUEUED, "response": {**deepcopy(started["response"]), "status": "queued"}}
+    return [*events[:-1], again, events[-1]]
+
+
+def _cut(pieces: list[Piece], occasion: Occasion) -> list[Piece]:
+    """Keep two thirds of the events and half of the next."""
+    if not occasion.streamed or len(pieces) < 3:
+        return pieces
+    place = len(pieces) * 2 // 3
+    broken = pieces[place]
+    return [*pieces[:place], broken._replace(data=broken.data[: len(broken.data) // 2])]
+
+
+_ZERO_USAGE: Final = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+
+
+def _is_json_schema(body: Mapping[str, Any]) -> bool:
+    text = body.get("text")
+    shape = text.get("format") if isinstance(text, Mapping) else None
+    return isinstance(shape, Mapping) and bool(shape.get("type") == "json_schema")
+
+
+def _effort(body: Mapping[str, Any]) -> Any:
+    reasoning = body.get("reasoning")
+    return reasoning.get("effort") if isinstance(reasoning, Mapping) else None
+
+
+def _stream_of_created(events: Events, _: Occasion) -> Events:
+    """Break off after the first event."""
+    return events[:1]
+
+
+def _progress_before_created(events: Events, _: Occasion) -> Events:
+    """Send the first progress event of a hosted tool's call before anything else."""
+    place = next((i for i, event in enumerate(events) if event["type"].endswith("_call.in_progress")), None)
+    if place is not None:
+        events.insert(0, events.pop(place))
+    return events
+
+
+def _two_lifecycles(events: Events, _: Occasion) -> Events:
+    """End and begin the response again after the first hosted tool's call."""
+    place = next(
+        (i for i, e in enumerate(events) if is_of(e, ITEM_DONE) and e["item"]["type"].startswith(("web", "mcp_call"))),
+        None,
+    )
+    if place is None or not is_of(events[-1], "response.completed"):
+        return events
+    begun = [deepcopy(event) for event in events if is_of(event, CREATED, IN_PROGRESS)]
+    ended = deepcopy(events[-1])
+    ended["response"]["output"] = ended["response"]["output"][: events[place]["output_index"] + 1]
+    return [*events[: place + 1], ended, *begun, *events[place + 1 :]]
+
+
+def _lost_when_long(events: Events, _: Occasion) -> Events:
+    """Lose what does not fit into a buffer of 64 events, terminal event included."""
+    return events[:64]
+
+
+def _compressed(pieces: list[Piece], occasion: Occasion) -> list[Piece]:
+    """Compress the stream and lose the end of it."""
+    if not occasion.streamed:
+        return pieces
+    data = gzip.compress(b"".join(piece.data for piece in pieces), mtime=0)
+    return [Piece(0.0, data[:-16])]
+
+
+def _says_gzip(status: int, headers: Headers, occasion: Occasion) -> tuple[int, Headers]:
+    return status, (*headers, ("content-encoding", "gzip")) if occasion.streamed else headers
+
+
+FAULTS: Final = (
+    Fault(
+        id="created-missing",
+        title="The stream begins with response.in_progress.",
+        breaks=("LIF-01", "LIF-02"),
+        events=without(CREATED),
+    ),
+    Fault(
+        id="in-progress-first",
+        title="response.in_progress comes before response.created.",
+        breaks=("LIF-01",),
+        events=swapped(CREATED, IN_PROGRESS),
+    ),
+    Fault(
+        id="item-before-created",
+        title="The first item is announced before response.created.",
+        breaks=("LIF-01", "LIF-04"),
+        events=_moved(ITEM_ADDED),
+    ),
+    Fault(
+        id="tool-progress-before-created",
+        title="The progress of a hosted tool is told before response.created.",
+        breaks=("LIF-01", "LIF-04"),
+        events=_progress_before_created,
+    ),
+    Fault(
+        id="created-twice",
+        title="response.created is sent twice.",
+        breaks=("LIF-02",),
+        events=twice(CREATED),
+    ),
+    Fault(
+        id="in-progress-twice",
+        title="response.in_progress is sent twice.",
+        breaks=("LIF-02",),
+        events=twice(IN_PROGRESS),
+    ),
+    Fault(
+        id="two-lifecycles",
+        title="After a hosted tool was called the response ends and begins again in the same stream.",
+        breaks=("LIF-02", "LIF-05"),
+        events=_two_lifecycles,
+    ),
+    Fault(
+        id="in-progress-late",
+        title="response.in_progress comes after the first item was announced.",
+        breaks=("LIF-03",),
+        events=_moved(IN_PROGRESS, after=ITEM_ADDED),
+    ),
+    Fault(
+        id="terminal-missing",
+        title="The stream ends without a terminal event.",
+        breaks=("LIF-05",),
+        events=without(*TERMINAL),
+    ),
+    Fault(
+        id="terminal-missing-at-times",
+        title="The stream ends without a terminal event.",
+        breaks=("LIF-05",),
+        when=every(3),
+        events=without(*TERMINAL),
+    ),
+    Fault(
+        id="connection-cut",
+        title="The connection breaks in the middle of an event.",
+        breaks=("LIF-05",),
+        when=STREAMED,
+        body=_cut,
+        on_end=lambda reply, _, __: replace(reply, cut=True),
+    ),
+    Fault(
+        id="terminal-twice",
+        title="The terminal event is sent twice.",
+        breaks=("LIF-05",),
+        events=twice(*TERMINAL),
+    ),
+    Fault(
+        id="terminal-named-done",
+        title="The terminal event is named response.done.",
+        breaks=("LIF-05", "EVT-07"),
+        events=each(*TERMINAL, do=set_to("type", "response.done")),
+    ),
+    Fault(
+        id="error-without-failed",
+        title="A run that breaks down ends with an error event, without response.failed.",
+        breaks=("LIF-05", "LIF-08"),
+        when=STREAMED,
+        fails=True,
+        events=without("response.failed"),
+    ),
+    Fault(
+        id="json-schema-stream-aborts",
+        title="A stream in the shape of a JSON Schema breaks off after its first event.",
+        breaks=("LIF-05",),
+        when=Condition("only streamed with a JSON Schema", lambda o: o.streamed and _is_json_schema(o.body)),
+        events=_stream_of_created,
+    ),
+    Fault(
+        id="high-effort-stream-aborts",
+        title="A stream with high reasoning effort breaks off after its first event.",
+        breaks=("LIF-05",),
+        when=Condition("only streamed with effort high", lambda o: o.streamed and _effort(o.body) == "high"),
+        events=_stream_of_created,
+    ),
+    Fault(
+        id="long-stream-loses-its-end",
+        title="Of a long stream only as many events come as a buffer holds.",
+        breaks=("LIF-05",),
+        when=Condition("only in streams of more than 64 events", lambda o: o.streamed),
+        events=_lost_when_long,
+    ),
+    Fault(
+        id="compressed-stream-cut",
+        title="A stream is compressed though nobody asked for it, and its end is lost.",
+        breaks=("LIF-05",),
+        when=Condition("only streamed, for one create request in 3", lambda o: o.streamed and o.number % 3 == 0),
+        body=_compressed,
+        head=_says_gzip,
+    ),
+    Fault(
+        id="item-closed-after-terminal",
+        title="The last item is closed after the terminal event.",
+        breaks=("LIF-06",),
+        events=_moved(ITEM_DONE, last=True),
+    ),
+    Fault(
+        id="incomplete-named-completed",
+        title="The terminal event of a response that is incomplete is named response.completed.",
+        breaks=("LIF-07",),
+        events=each("response.incomplete", do=set_to("type", "response.completed")),
+    ),
+    Fault(
+        id="terminal-still-in-progress",
+        title="The response in the terminal event has the status in_progress.",
+        breaks=("LIF-07",),
+        events=in_final(set_to("status", "in_progress")),
+    ),
+    Fault(
+        id="response-id-changes",
+        title="The response has another id in the terminal event.",
+        breaks=("LIF-09",),
+        events=in_final(lambda response: response.__setitem__("id", f"{response['id']}f")),
+    ),
+    Fault(
+        id="created-at-changes",
+        title="created_at is one second later in the terminal event.",
+        breaks=("LIF-10",),
+        events=in_final(lambda response: response.__setitem__("created_at", response["created_at"] + 1)),
+    ),
+    Fault(
+        id="model-changes",
+        title="The model is called unknown in the terminal event.",
+        breaks=("LIF-10",),
+        events=in_final(set_to("model", "unknown")),
+    ),
+    Fault(
+        id="parameters-change",
+        title="Echoed parameters have their defaults in the terminal event.",
+        breaks=("LIF-10",),
+        events=in_final(lambda response: response.update(max_output_tokens=None, tools=[], metadata={}, temperature=0)),
+    ),
+    Fault(
+        id="created-has-output",
+        title="The response in response.created already has its output.",
+        breaks=("LIF-11",),
+        events=_early_output,
+    ),
+    Fault(
+        id="in-progress-has-error",
+        title="The response in response.in_progress has an empty error object.",
+        breaks=("LIF-11",),
+        response=in_response(set_to("error", {}), (IN_PROGRESS,)),
+    ),
+    Fault(
+        id="early-usage",
+        title="The response in response.created has a usage of zeros.",
+        breaks=("LIF-12",),
+        response=in_response(set_to("usage", dict(_ZERO_USAGE)), (CREATED,)),
+    ),
+    Fault(
+        id="usage-on-deltas",
+        title="Text deltas carry usage.",
+        breaks=("LIF-12",),
+        events=each(TEXT_DELTA, do=set_to("usage", dict(_ZERO_USAGE))),
+    ),
+    Fault(
+        id="status-goes-back",
+        title="A response that was in progress is told to be queued.",
+        breaks=("LIF-13",),
+        events=_back_to_queued,
+    ),
+    Fault(
+        id="queued-without-in-progress",
+        title="A background stream goes from response.queued straight to its items.",
+        breaks=("LIF-14",),
+        when=BACKGROUND,
+        events=without(IN_PROGRESS),
+    ),
+)

@@ -1,0 +1,298 @@
+"""Faults of content parts: announcement, indexes, ends."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rejoinder.sandbox.endpoint.reply import Occasion
+from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import (
+    ANNOTATION,
+    ITEM_ADDED,
+    ITEM_DONE,
+    PART_ADDED,
+    PART_DONE,
+    SUMMARY,
+    TEXT_DELTA,
+    TEXT_DONE,
+    Change,
+    Condition,
+    Events,
+    EventsHook,
+    Fault,
+    each,
+    every_part,
+    final_item,
+    final_of,
+    is_of,
+    items_of,
+    only,
+    set_to,
+    swapped,
+    twice,
+    without,
+)
+
+
+def _shifted(field: str) -> EventsHook:
+    """Return a hook that makes an index count from one."""
+
+    def hook(events: Events, _: Occasion) -> Events:
+        for event in events:
+            if field in event:
+                event[field] += 1
+        return events
+
+    return hook
+
+
+def _index_per_token(events: Events, _: Occasion) -> Events:
+    count = 0
+    for event in events:
+        if is_of(event, TEXT_DELTA):
+            event["content_index"] = count
+            count += 1
+    return events
+
+
+def _full_part(events: Events, _: Occasion) -> Events:
+    """Announce every text part with the text that it will have."""
+    whole = {(e["item_id"], e["content_index"]): e["text"] for e in events if is_of(e, TEXT_DONE)}
+    for event in events:
+        key = (event.get("item_id"), event.get("content_index"))
+        if is_of(event, PART_ADDED) and key in whole:
+            event["part"]["text"] = whole[key]
+    return events
+
+
+def _closed_early(events: Events, _: Occasion) -> Events:
+    """Close every text before its last delta."""
+    for index in range(1, len(events)):
+        if is_of(events[index], TEXT_DONE) and is_of(events[index - 1], TEXT_DELTA):
+            events[index - 1], events[index] = events[index], events[index - 1]
+    return events
+
+
+def _unstreamed_part(events: Events, _: Occasion) -> Events:
+    """Put a part that was not streamed into closed and final messages."""
+    extra: Json = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+    closed = [event["item"] for event in events if is_of(event, ITEM_DONE)]
+    for item in [*closed, *items_of(final_of(events))]:
+        if item["type"] == "message":
+            item["content"].append(dict(extra))
+    return events
+
+
+def _empty_delta(events: Events, _: Occasion) -> Events:
+    place = next((i for i, event in enumerate(events) if is_of(event, TEXT_DELTA)), None)
+    if place is not None:
+        events.insert(place, {**events[place], "delta": ""})
+    return events
+
+
+def _backward_progress(events: Events, occasion: Occasion) -> Events:
+    """Swap the first and the last progress event of every hosted tool call."""
+    specs = occasion.dialect.events
+    progress: dict[Any, Events] = {}
+    for event in events:
+        spec = specs.get(event["type"])
+        if spec is not None and spec.role == "progress":
+            progress.setdefault(event["item_id"], []).append(event)
+    for told in progress.values():
+        told[0]["type"], told[-1]["type"] = told[-1]["type"], told[0]["type"]
+    return events
+
+
+def _beyond(annotation: Json) -> None:
+    if "end_index" in annotation:
+        annotation["end_index"] += 10_000
+
+
+def _annotations(do: Change) -> dict[str, Any]:
+    """Return the hooks that change every annotation alike, streamed or in a part."""
+
+    def part(part: Json) -> None:
+        for annotation in part.get("annotations", ()):
+            do(annotation)
+
+    hooks = every_part(part, added=False)
+    of_parts = hooks["events"]
+    streamed = each(ANNOTATION, do=lambda event: do(event["annotation"]))
+    return {**hooks, "events": lambda events, o: streamed(of_parts(events, o), o)}
+
+
+def _no_annotations(item: Json) -> None:
+    for part in item["content"]:
+        part["annotations"] = []
+
+
+def _index_carried_over(events: Events, _: Occasion) -> Events:
+    """Count the content parts through all items of the response."""
+    before: dict[int, int] = {}
+    count = 0
+    for event in events:
+        if is_of(event, ITEM_ADDED):
+            before[event["output_index"]] = count
+        elif event["type"].endswith("part.added") and "content_index" in event:
+            count += 1
+        if "content_index" in event:
+            event["content_index"] += before[event["output_index"]]
+    return events
+
+
+def _reasoning_part_minus_one(events: Events, _: Occasion) -> Events:
+    for event in events:
+        if event["type"].endswith("part.done") and event.get("part", {}).get("type") == "reasoning_text":
+            event["content_index"] = -1
+    return events
+
+
+FAULTS: Final = (
+    Fault(
+        id="part-not-announced",
+        title="Parts come without response.content_part.added.",
+        breaks=("PRT-01",),
+        events=without(PART_ADDED),
+    ),
+    Fault(
+        id="content-index-from-one",
+        title="content_index counts from 1.",
+        breaks=("PRT-02",),
+        events=_shifted("content_index"),
+    ),
+    Fault(
+        id="content-index-per-token",
+        title="content_index grows with each text delta.",
+        breaks=("PRT-02",),
+        events=_index_per_token,
+    ),
+    Fault(
+        id="content-index-constant",
+        title="All parts of a message have the content_index 0.",
+        breaks=("PRT-02",),
+        events=lambda events, _: [
+            {**event, "content_index": 0} if "content_index" in event else event for event in events
+        ],
+    ),
+    Fault(
+        id="content-index-carried-over",
+        title="content_index counts on from item to item.",
+        breaks=("PRT-02",),
+        when=Condition("only in streams with several items", lambda o: o.streamed),
+        events=_index_carried_over,
+    ),
+    Fault(
+        id="content-index-minus-one",
+        title="The event that closes a part of reasoning has the content_index -1.",
+        breaks=("PRT-02",),
+        events=_reasoning_part_minus_one,
+    ),
+    Fault(
+        id="announced-part-has-text",
+        title="A newly announced text part already has its text, which the deltas bring again.",
+        breaks=("PRT-03",),
+        events=_full_part,
+    ),
+    Fault(
+        id="announced-part-without-annotations",
+        title="A newly announced text part has no annotations.",
+        breaks=("PRT-03",),
+        events=each(PART_ADDED, do=lambda event: event["part"].pop("annotations", None)),
+    ),
+    Fault(
+        id="text-never-closed",
+        title="Texts come without response.output_text.done.",
+        breaks=("PRT-04",),
+        events=without(TEXT_DONE),
+    ),
+    Fault(
+        id="text-closed-twice",
+        title="response.output_text.done is sent twice.",
+        breaks=("PRT-04",),
+        events=twice(TEXT_DONE),
+    ),
+    Fault(
+        id="text-closed-early",
+        title="response.output_text.done comes before the last delta.",
+        breaks=("PRT-04",),
+        events=_closed_early,
+    ),
+    Fault(
+        id="text-closed-after-part",
+        title="response.output_text.done comes after response.content_part.done.",
+        breaks=("PRT-04",),
+        events=swapped(TEXT_DONE, PART_DONE),
+    ),
+    Fault(
+        id="part-type-changes",
+        title="An output_text part has the type text when it is closed.",
+        breaks=("PRT-05",),
+        events=each(PART_DONE, do=lambda event: only("output_text", set_to("type", "text"))(event["part"])),
+    ),
+    Fault(
+        id="text-in-refusal-deltas",
+        title="The text of an output_text part comes in refusal deltas.",
+        breaks=("PRT-06",),
+        events=each(TEXT_DELTA, do=set_to("type", "response.refusal.delta")),
+    ),
+    Fault(
+        id="part-never-closed",
+        title="Parts are not closed by response.content_part.done.",
+        breaks=("PRT-07",),
+        events=without(PART_DONE),
+    ),
+    Fault(
+        id="part-not-streamed",
+        title="Closed and final messages have one more part than was streamed.",
+        breaks=("PRT-08",),
+        events=_unstreamed_part,
+    ),
+    Fault(
+        id="summary-part-not-announced",
+        title="Reasoning summaries come without response.reasoning_summary_part.added.",
+        breaks=("PRT-09",),
+        events=without(f"{SUMMARY}_part.added"),
+    ),
+    Fault(
+        id="summary-index-from-one",
+        title="summary_index counts from 1.",
+        breaks=("PRT-09",),
+        events=_shifted("summary_index"),
+    ),
+    Fault(
+        id="summary-part-closed-before-text",
+        title="A summary part is closed before its text is.",
+        breaks=("PRT-09",),
+        events=swapped(f"{SUMMARY}_text.done", f"{SUMMARY}_part.done"),
+    ),
+    Fault(
+        id="annotation-index-from-one",
+        title="annotation_index counts from 1.",
+        breaks=("PRT-10",),
+        events=_shifted("annotation_index"),
+    ),
+    Fault(
+        id="final-annotations-missing",
+        title="The annotations of texts are lost in the terminal event.",
+        breaks=("PRT-10",),
+        events=final_item("message", _no_annotations),
+    ),
+    Fault(
+        id="annotation-beyond-text",
+        title="The end_index of annotations lies far behind the text.",
+        breaks=("PRT-11",),
+        **_annotations(_beyond),
+    ),
+    Fault(
+        id="empty-delta",
+        title="The first text delta is empty.",
+        breaks=("PRT-12",),
+        events=_empty_delta,
+    ),
+    Fault(
+        id="tool-progress-backwards",
+        title="A hosted tool call is told to be completed before it is in progress.",
+        breaks=("PRT-13",),
+        events=_backward_progress,
+    ),
+)

@@ -1,0 +1,193 @@
+"""Faults of token counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from rejoinder.sandbox.endpoint.reply import Occasion
+from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import (
+    FINAL,
+    STREAMED,
+    Change,
+    Fault,
+    at_end,
+    change_usage,
+    ended,
+    items_of,
+    set_to,
+)
+
+
+def _chat_names(usage: Json) -> None:
+    usage["prompt_tokens"] = usage.pop("input_tokens")
+    usage["completion_tokens"] = usage.pop("output_tokens")
+
+
+def _output_tokens(count: Callable[[Json], Any]) -> Change:
+    """Return the change that sets output_tokens, and total_tokens so that the two still fit."""
+
+    def change(usage: Json) -> None:
+        usage["output_tokens"] = count(usage)
+        usage["total_tokens"] = usage["input_tokens"] + usage["output_tokens"]
+
+    return change
+
+
+def _zero_input(usage: Json) -> None:
+    usage["input_tokens"] = 0
+    usage["total_tokens"] = usage["output_tokens"]
+
+
+def _more_input(tokens: int) -> Change:
+    def change(usage: Json) -> None:
+        usage["input_tokens"] += tokens
+        usage["total_tokens"] += tokens
+
+    return change
+
+
+def _no_details(usage: Json) -> None:
+    del usage["input_tokens_details"], usage["output_tokens_details"]
+
+
+def _detail(details: str, name: str, value: Callable[[Json], int]) -> Change:
+    return lambda usage: usage[details].__setitem__(name, value(usage))
+
+
+def _limit_passed(response: Json) -> None:
+    if response["status"] == "incomplete":
+        response["usage"]["output_tokens"] += 5
+        response["usage"]["total_tokens"] += 5
+
+
+def _fresh_only(response: Json, place: str, occasion: Occasion) -> None:
+    """Count only the last word of the input where a response continues another."""
+    if place in FINAL and ended(response) and occasion.body.get("previous_response_id") and response.get("usage"):
+        usage = response["usage"]
+        usage["input_tokens"] = 1
+        usage["input_tokens_details"] = {**usage["input_tokens_details"], "cached_tokens": 0}
+        usage["total_tokens"] = 1 + usage["output_tokens"]
+
+
+def _uneven_turns(usage: Json) -> None:
+    usage["input_tokens_details"]["input_tokens_per_turn"] = [usage["input_tokens"], 1]
+
+
+def _reasoning_uncounted(response: Json) -> None:
+    if any(item["type"] == "reasoning" for item in items_of(response)) and response.get("usage"):
+        response["usage"]["output_tokens_details"] = {"reasoning_tokens": 0}
+
+
+FAULTS: Final = (
+    Fault(
+        id="usage-missing",
+        title="Finished responses have no usage.",
+        breaks=("USG-01",),
+        response=at_end(set_to("usage", None)),
+    ),
+    Fault(
+        id="usage-missing-when-streamed",
+        title="Finished responses have no usage in a stream.",
+        breaks=("USG-01",),
+        when=STREAMED,
+        response=at_end(set_to("usage", None)),
+    ),
+    Fault(
+        id="total-tokens-wrong",
+        title="total_tokens is one less than the sum.",
+        breaks=("USG-02",),
+        response=change_usage(lambda usage: usage.update(total_tokens=usage["total_tokens"] - 1)),
+    ),
+    Fault(
+        id="usage-with-chat-names",
+        title="Usage counts prompt_tokens and completion_tokens.",
+        breaks=("USG-03",),
+        response=change_usage(_chat_names),
+    ),
+    Fault(
+        id="output-tokens-zero",
+        title="output_tokens is 0 in spite of text.",
+        breaks=("USG-03",),
+        response=change_usage(_output_tokens(lambda usage: 0)),
+    ),
+    Fault(
+        id="output-tokens-negative",
+        title="output_tokens is negative.",
+        breaks=("USG-03",),
+        response=change_usage(_output_tokens(lambda usage: -usage["output_tokens"] - 1)),
+    ),
+    Fault(
+        id="input-tokens-zero",
+        title="input_tokens is 0 in spite of input.",
+        breaks=("USG-03",),
+        response=change_usage(_zero_input),
+    ),
+    Fault(
+        id="token-counts-are-strings",
+        title="Token counts are strings of digits.",
+        breaks=("USG-03",),
+        response=change_usage(lambda usage: usage.update(input_tokens=str(usage["input_tokens"]))),
+    ),
+    Fault(
+        id="usage-details-missing",
+        title="Usage has no details.",
+        breaks=("USG-04",),
+        response=change_usage(_no_details),
+    ),
+    Fault(
+        id="more-cached-than-input",
+        title="More tokens were cached than there were.",
+        breaks=("USG-05",),
+        response=change_usage(
+            _detail("input_tokens_details", "cached_tokens", lambda usage: int(usage["input_tokens"]) + 1)
+        ),
+    ),
+    Fault(
+        id="more-reasoning-than-output",
+        title="More tokens went into reasoning than were output.",
+        breaks=("USG-05",),
+        response=change_usage(
+            _detail("output_tokens_details", "reasoning_tokens", lambda usage: int(usage["output_tokens"]) + 1)
+        ),
+    ),
+    Fault(
+        id="reasoning-not-counted",
+        title="reasoning_tokens is 0 in spite of reasoning.",
+        breaks=("USG-06",),
+        response=at_end(_reasoning_uncounted),
+    ),
+    Fault(
+        id="limit-passed",
+        title="A response that was cut has more output tokens than were allowed.",
+        breaks=("USG-07",),
+        response=at_end(_limit_passed),
+    ),
+    Fault(
+        id="input-counted-more-when-streamed",
+        title="A streamed request has three more input tokens.",
+        breaks=("USG-08",),
+        when=STREAMED,
+        response=change_usage(_more_input(3)),
+    ),
+    Fault(
+        id="history-not-counted",
+        title="The input tokens of a response that continues another leave out the history.",
+        breaks=("USG-09",),
+        response=_fresh_only,
+    ),
+    Fault(
+        id="turns-do-not-add-up",
+        title="The counts of turns add up to more than the total.",
+        breaks=("USG-10",),
+        dialects=("northstar",),
+        response=change_usage(_uneven_turns),
+    ),
+    Fault(
+        id="counting-disagrees",
+        title="Usage counts five more input tokens than the input_tokens operation.",
+        breaks=("USG-11",),
+        response=change_usage(_more_input(5)),
+    ),
+)
