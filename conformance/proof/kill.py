@@ -25,7 +25,7 @@ import click
 
 from rejoinder.conformance.extending import use_extensions
 from rejoinder.conformance.judgement import judge
-from rejoinder.conformance.running.cases import CaseContext
+from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.fuzz import random_cases
 from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process
 from rejoinder.conformance.running.plan import PLAN_NAMES, Plan, build_plan

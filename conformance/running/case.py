@@ -53,6 +53,12 @@ TIME_TOOL: Final[Mapping[str, Any]] = {
     "strict": False,
 }
 
+NOTE_TOOL: Final[Mapping[str, Any]] = {
+    "type": "custom",
+    "name": "take_note",
+    "description": "Write down a note in plain words.",
+}
+
 COMPUTER_TOOL: Final[Mapping[str, Any]] = {
     "type": "computer_use_preview",
     "display_width": 800,
@@ -168,6 +174,27 @@ def user(text: str) -> list[dict[str, Any]]:
     return [{"role": "user", "content": text}]
 
 
+def greeting(context: CaseContext) -> dict[str, Any]:
+    """Return the body of the simplest request."""
+    return context.body(input=user("Say hello."))
+
+
+def strict_format(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the text format that binds an answer to a JSON Schema."""
+    return {"type": "json_schema", "name": "answer", "schema": schema, "strict": True}
+
+
+def refused(
+    case: str, intent: str, content: Any, *tags: str, after: RequestSpec | None = None, **fields: Any
+) -> PlannedCase:
+    """Return a case with a request that must be refused, and perhaps another ``after`` it.
+
+    ``fields`` are further ones of its :class:`RequestSpec`.
+    """
+    request = RequestSpec("plain", content, (Tag.INVALID, *tags), **fields)
+    return PlannedCase(f"refused.{case}", intent, (request,) if after is None else (request, after))
+
+
 def plain_and_streamed(case: str, intent: str, body: dict[str, Any]) -> PlannedCase:
     """Return a case that sends one body plain and streamed, each under a request_id of its own where it has one."""
 
@@ -181,7 +208,7 @@ def plain_and_streamed(case: str, intent: str, body: dict[str, Any]) -> PlannedC
 
 def liveness_request(context: CaseContext, role: str = "after") -> RequestSpec:
     """Return the simplest request, to be answered soon whatever was sent before it."""
-    return RequestSpec(role, context.body(input=user("Say hello.")), (Tag.VALID, Tag.BASIC), deadline=LIVENESS_SECONDS)
+    return RequestSpec(role, greeting(context), (Tag.VALID, Tag.BASIC), deadline=LIVENESS_SECONDS)
 
 
 def final_response(reply: Exchange | None) -> dict[str, Any] | None:
@@ -196,6 +223,39 @@ def response_id(replies: Replies, role: str) -> str | None:
     """Return the id of the response that an earlier request got, ``None`` without one."""
     identity = (final_response(replies.get(role)) or {}).get("id")
     return identity if isinstance(identity, str) and identity else None
+
+
+def stored_path(role: str, *below: str) -> PathOf:
+    """Return the path of the response that an earlier request got, and what lies below it."""
+
+    def path(replies: Replies) -> tuple[str, ...] | None:
+        identity = response_id(replies, role)
+        return None if identity is None else (identity, *below)
+
+    return path
+
+
+def unknown_path(role: str, *below: str) -> PathOf:
+    """Return the path of a response that never was, under an id of the form that this endpoint gives."""
+
+    def path(replies: Replies) -> tuple[str, ...] | None:
+        identity = response_id(replies, role)
+        return None if identity is None else (unknown_id(identity), *below)
+
+    return path
+
+
+def unknown_id(identity: str) -> str:
+    """Return an id of the same form: other letters and digits at its end."""
+    end = [_another(char) for char in identity[-6:]]
+    return identity[:-6] + "".join(end)
+
+
+def _another(char: str) -> str:
+    for letters in ("0123456789", "abcdef", "ghijklmnopqrstuvwxyz", "ABCDEF", "GHIJKLMNOPQRSTUVWXYZ"):
+        if char in letters:
+            return letters[(letters.index(char) + 1) % len(letters)]
+    return char
 
 
 def last_snapshot(reply: Exchange) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from rejoinder.conformance.checks import checks_by_rule
 from rejoinder.conformance.judging.registry import Subject
-from rejoinder.conformance.running.cases import PlannedCase, Replies, RequestSpec
+from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec
 from rejoinder.conformance.running.in_process import dry_run
 from rejoinder.contract import Dialect, SchemaVariant
 from rejoinder.errors import RejoinderError

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rejoinder.conformance.assess import CheckResult
-from rejoinder.conformance.running.cases import PlannedCase
+from rejoinder.conformance.running.case import PlannedCase
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.conformance.running.sequence import CaseRunner, PreparedRequest
 from rejoinder.model.exchange import Exchange, Outcome

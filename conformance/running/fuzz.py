@@ -24,8 +24,7 @@ from rejoinder.conformance.baseline import BaselineMatcher
 from rejoinder.conformance.coverage import CoverageMeter
 from rejoinder.conformance.judgement import judge, judge_run, merge
 from rejoinder.conformance.judging.context import RunContext
-from rejoinder.conformance.running.case import response_id
-from rejoinder.conformance.running.cases import (
+from rejoinder.conformance.running.case import (
     TINY,
     CaseContext,
     PathOf,
@@ -33,9 +32,10 @@ from rejoinder.conformance.running.cases import (
     Replies,
     RequestSpec,
     plain_and_streamed,
-    probe,
+    response_id,
+    stored_path,
 )
-from rejoinder.conformance.running.cases.sta import at
+from rejoinder.conformance.running.cases import cap
 from rejoinder.conformance.running.confirm import ConfirmBudget, confirm
 from rejoinder.conformance.running.engine import CheckRun
 from rejoinder.model.exchange import Exchange
@@ -220,26 +220,26 @@ def _extreme(case: EdgeCase) -> _Drawn:
 def _histories(draw: st.DrawFn, profile: EndpointProfile) -> _Drawn:
     """Draw what may become of one response, under the roles by which rules know its parts."""
     bodies = request_bodies(profile=profile, max_items=2).map(_kept)
-    steps = [RequestSpec("first", draw(bodies)), _get("get", at("first"))]
+    steps = [RequestSpec("first", draw(bodies)), _get("get", stored_path("first"))]
     if draw(st.booleans()):
-        steps.append(_get("get-again", at("first")))
+        steps.append(_get("get-again", stored_path("first")))
     if draw(st.booleans()):
         body = {**draw(bodies), "stream": True}
-        steps += [RequestSpec("streamed", body), _get("get-streamed", at("streamed"))]
+        steps += [RequestSpec("streamed", body), _get("get-streamed", stored_path("streamed"))]
     if draw(st.booleans()):
         body = {**draw(bodies), "store": False}
-        steps += [RequestSpec("unstored", body), _get("get-unstored", at("unstored"))]
+        steps += [RequestSpec("unstored", body), _get("get-unstored", stored_path("unstored"))]
     if draw(st.booleans()):
-        listed = at("first", "input_items")
+        listed = stored_path("first", "input_items")
         steps += [_get("listed", listed), _get("ascending", listed, query="order=asc")]
     if draw(st.booleans()):
         steps.append(RequestSpec("continued", _continuing(draw(bodies), "first")))
     if draw(st.booleans()):
-        cancelled = RequestSpec("cancel", path=at("first", "cancel"), tags=())
-        steps += [cancelled, _get("get-after", at("first"))]
+        cancelled = RequestSpec("cancel", path=stored_path("first", "cancel"), tags=())
+        steps += [cancelled, _get("get-after", stored_path("first"))]
     if draw(st.booleans()):
-        deleted = RequestSpec("delete", method="DELETE", path=at("first"), tags=())
-        steps += [deleted, _get("get-deleted", at("first"))]
+        deleted = RequestSpec("delete", method="DELETE", path=stored_path("first"), tags=())
+        steps += [deleted, _get("get-deleted", stored_path("first"))]
     return _Drawn("What may become of a random response that is stored.", tuple(steps))
 
 
@@ -299,7 +299,7 @@ class FuzzRun:
     async def run(self) -> None:
         """Search and confirm in turns, each round with most of what is left, until nothing is left."""
         # What the model can do decides what may be asked of its answers.
-        asked = await self._send(list(probe.cases(self.context)))
+        asked = await self._send(list(cap.probes(self.context)))
         _, self.run_context = await asyncio.to_thread(judge_run, asked, self.context.dialect, select="")
         await self._judge(asked)
         while not self.sender.ended:

@@ -9,15 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rejoinder.conformance.running.cases import (
-    LONG,
-    TINY,
-    CaseContext,
-    PlannedCase,
-    features,
-    handwritten_cases,
-    plain_and_streamed,
-)
+from rejoinder.conformance.running.case import LONG, TINY, CaseContext, PlannedCase, plain_and_streamed
+from rejoinder.conformance.running.cases import cap, handwritten_cases
 from rejoinder.contract import Dialect, SchemaVariant
 from rejoinder.errors import UsageError
 from rejoinder.model.tags import Tag
@@ -59,7 +52,7 @@ def build_plan(name: str, dialect: Dialect, *, model: str | None = None) -> Plan
     context = CaseContext(dialect, model)
     cases = [case for case in handwritten_cases(context, name) if _is_undisputed(case, sound)]
     if name == "full":
-        cases.extend(features.cases(context, cases))
+        cases.extend(cap.feature_cases(context, cases))
     if name != "smoke":
         profile = EndpointProfile(dialect=dialect.name, model=model, max_output_tokens=TINY)
         generated = each_choice("variant" if name == "quick" else "item", profile)

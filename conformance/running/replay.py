@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from rejoinder.conformance.judgement import judge, judge_run, merge
-from rejoinder.conformance.running.cases import PlannedCase, Replies, RequestSpec, final_response
+from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec, final_response
 from rejoinder.conformance.running.confirm import fresh, looks_at_run
 from rejoinder.conformance.running.engine import CheckRun
 from rejoinder.contract import Dialect

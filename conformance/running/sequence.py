@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rejoinder.conformance.running.cases import PlannedCase, Replies, RequestSpec, pauses
+from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec, pauses
 from rejoinder.model.exchange import Exchange, Outcome
 from rejoinder.model.tags import Tag
 from rejoinder.wire.target import Target

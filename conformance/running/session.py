@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from rejoinder.conformance.assess import CheckResult, assess
 from rejoinder.conformance.baseline import Baseline, BaselineMatcher
 from rejoinder.conformance.judgement import judge
-from rejoinder.conformance.running.cases import CaseContext
+from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.confirm import NO_CONFIRM, ConfirmBudget, confirm
 from rejoinder.conformance.running.engine import CheckProgress, CheckRun
 from rejoinder.conformance.running.fuzz import FuzzRun

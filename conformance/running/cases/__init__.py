@@ -1,62 +1,71 @@
-"""The cases that plans are made of, one module per subject."""
+"""The handwritten cases: the situations that rules speak of, one module for each family of rules.
+
+A case lies with the family that it was made for, or with the first of them in the catalogue; checks of other families
+judge its exchanges too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
 
-from rejoinder.conformance.running.case import (
-    LONG,
-    TINY,
-    BodyOf,
-    CaseContext,
-    PathOf,
-    PlannedCase,
-    Replies,
-    RequestSpec,
-    final_response,
-    pauses,
-    plain_and_streamed,
-)
+from rejoinder.conformance.running.case import CaseContext, PlannedCase
 from rejoinder.conformance.running.cases import (
-    basic,
+    acc,
     bgr,
-    content,
+    cap,
     ech,
     err,
-    features,
+    http,
     iso,
+    itm,
     mem,
     par,
-    probe,
-    roundtrip,
+    prt,
+    rsp,
+    sse,
     sta,
     tol,
 )
 from rejoinder.extensions import Extension, extensions
 
-__all__ = [
-    "LONG",
-    "TINY",
-    "BodyOf",
-    "CaseContext",
-    "PathOf",
-    "PlannedCase",
-    "Replies",
-    "RequestSpec",
-    "features",
-    "final_response",
-    "handwritten_cases",
-    "pauses",
-    "plain_and_streamed",
-]
+__all__ = ["CASES", "handwritten_cases"]
+
+CASES: Final[Mapping[str, Callable[[CaseContext, str], Iterator[PlannedCase]]]] = MappingProxyType(
+    {
+        module.__name__.rpartition(".")[2].upper(): module.cases
+        for module in (http, sse, itm, prt, acc, rsp, err, ech, tol, sta, mem, par, bgr, iso, cap)
+    }
+)
+"""What yields the cases of a plan, by the family of rules that they were made for."""
+
+_ORDER: Final = (
+    *("basic.input", "probe.word", "tool.required", "probe.schema"),
+    *("basic.stream", "stream.long", "stream.", "cut.", "tool.named", "request-id", "reasoning.effort"),
+    *("content.parts", "content.json-schema", "content.parallel-calls", "content.custom-call"),
+    *("content.background", "content.instructions", "content.image", "content.image-address", "content.roles"),
+    *("content.logprobs", "content.not-stored", "content.conversation", "content.one-call-at-a-time"),
+    *("content.odd-schema", "content.call-cut", "content.call-output", "content.computer-call"),
+    *("content.reasoning", "content.reasoning-summary", "content.reasoning-cut", "content.reasoning-encrypted"),
+    *("content.annotations", "content.history.", "content.refusal", "content.refusal-of-schema"),
+    *("echo.", "echo.encrypted-reasoning"),
+    *("refused.no-input", "refused.broken-json", "refused.unknown-model", "refused.stream"),
+    *("refused.input-type", "refused.role", "refused.key", "refused.content-type", "refused.method", "accepted."),
+    *("refused.large-image", "refused.arguments-object", "edge.", "refused.", "refused.raw.", "edge.extremes."),
+    *("tools.sent-back", "tools.call-sent-back", "tools.output-forms"),
+    *("tools.refused", "tools.undeclared", "tools.unknown-call", "twin.", "tools.", "tools.refused-answer"),
+    *("format.", "tools.forced-", "tools.computer", "roundtrip."),
+    *("state.", "background.", "meaning.", "parameters.", "isolation."),
+)
+"""Ids of cases, or what they begin with, in the order in which they are sent: what shows most of an endpoint first."""
 
 
 def handwritten_cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
-    """Yield the hand-made cases of a plan, those of extensions last: the situations that rules speak of."""
-    taken = set()
-    for case in _shipped_cases(context, plan):
-        taken.add(case.id)
-        yield case
+    """Yield the handwritten cases of a plan in the order in which they are sent, those of extensions last."""
+    shipped = sorted((case for cases in CASES.values() for case in cases(context, plan)), key=_place)
+    yield from shipped
+    taken = {case.id for case in shipped}
     for extension in extensions():
         for case in _own_cases(extension, context, plan):
             if case.id in taken:
@@ -65,19 +74,10 @@ def handwritten_cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
             yield case
 
 
-def _shipped_cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
-    yield from probe.cases(context)
-    yield from basic.cases(context, plan)
-    yield from content.cases(context, plan)
-    yield from ech.cases(context, plan)
-    yield from err.cases(context, plan)
-    yield from tol.cases(context, plan)
-    yield from roundtrip.cases(context, plan)
-    yield from sta.cases(context, plan)
-    yield from bgr.cases(context, plan)
-    yield from mem.cases(context, plan)
-    yield from par.cases(context, plan)
-    yield from iso.cases(context, plan)
+def _place(case: PlannedCase) -> int:
+    """Return the place of the longest entry of the order that the case's id begins with; unlisted cases come last."""
+    entry = max((entry for entry in _ORDER if case.id.startswith(entry)), key=len, default="")
+    return _ORDER.index(entry) if entry else len(_ORDER)
 
 
 def _own_cases(extension: Extension, context: CaseContext, plan: str) -> Iterator[PlannedCase]:

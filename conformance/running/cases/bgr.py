@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from rejoinder.conformance.running.case import LONG, CaseContext, PlannedCase, Replies, RequestSpec, response_id, user
-from rejoinder.conformance.running.cases.sta import at
+from rejoinder.conformance.running.case import (
+    LONG,
+    CaseContext,
+    PlannedCase,
+    Replies,
+    RequestSpec,
+    plain_and_streamed,
+    response_id,
+    stored_path,
+    user,
+)
 from rejoinder.model.exchange import Exchange, parse_json
 from rejoinder.model.tags import sent_for
 from rejoinder.wire.sse import read_events
@@ -29,15 +38,20 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     """Yield the cases of a plan."""
     if plan == "smoke":
         return
+    yield plain_and_streamed(
+        "content.background",
+        "A response made in the background, fetched at once and as a stream.",
+        context.body(input=user("Say hello."), background=True),
+    )
     hello = user("Say hello.")
     polled = (
         RequestSpec("first", context.body(input=hello, background=True)),
-        RequestSpec("poll", method="GET", path=at("first"), tags=(), until=is_over),
+        RequestSpec("poll", method="GET", path=stored_path("first"), tags=(), until=is_over),
     )
     further = (
-        RequestSpec("get", method="GET", path=at("first"), tags=()),
-        RequestSpec("cancel", method="POST", path=at("first", "cancel"), tags=()),
-        RequestSpec("get-after", method="GET", path=at("first"), tags=()),
+        RequestSpec("get", method="GET", path=stored_path("first"), tags=()),
+        RequestSpec("cancel", method="POST", path=stored_path("first", "cancel"), tags=()),
+        RequestSpec("get-after", method="GET", path=stored_path("first"), tags=()),
         RequestSpec("not-stored", context.body(input=hello, background=True, store=False), (sent_for("BGR-02"),)),
         RequestSpec("stream", context.body(input=hello, background=True, stream=True)),
     )
@@ -77,10 +91,10 @@ def _cancelled(context: CaseContext) -> Iterator[PlannedCase]:
         "A response in the background is cancelled, twice, and continued.",
         (
             RequestSpec("first", _story(context)),
-            RequestSpec("cancel", method="POST", path=at("first", "cancel"), tags=()),
-            RequestSpec("get-cancelled", method="GET", path=at("first"), tags=(), until=is_over),
-            RequestSpec("cancel-again", method="POST", path=at("first", "cancel"), tags=()),
-            RequestSpec("get-again", method="GET", path=at("first"), tags=()),
+            RequestSpec("cancel", method="POST", path=stored_path("first", "cancel"), tags=()),
+            RequestSpec("get-cancelled", method="GET", path=stored_path("first"), tags=(), until=is_over),
+            RequestSpec("cancel-again", method="POST", path=stored_path("first", "cancel"), tags=()),
+            RequestSpec("get-again", method="GET", path=stored_path("first"), tags=()),
             RequestSpec("continues-cancelled", continued, ()),
         ),
     )
@@ -90,7 +104,7 @@ def _cancelled(context: CaseContext) -> Iterator[PlannedCase]:
         (
             RequestSpec("first", _story(context)),
             RequestSpec("continues-running", continued, ()),
-            RequestSpec("get-running", method="GET", path=at("first"), tags=()),
+            RequestSpec("get-running", method="GET", path=stored_path("first"), tags=()),
         ),
     )
     yield PlannedCase(
@@ -98,8 +112,8 @@ def _cancelled(context: CaseContext) -> Iterator[PlannedCase]:
         "A stream in the background is left and cancelled; its replay must end.",
         (
             RequestSpec("left", _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
-            RequestSpec("cancel", method="POST", path=at("left", "cancel"), tags=()),
-            RequestSpec("get-cancelled", method="GET", path=at("left"), tags=(), until=is_over),
+            RequestSpec("cancel", method="POST", path=stored_path("left", "cancel"), tags=()),
+            RequestSpec("get-cancelled", method="GET", path=stored_path("left"), tags=(), until=is_over),
             _replay("replay", "left"),
         ),
     )
@@ -128,7 +142,7 @@ def _left(context: CaseContext) -> PlannedCase:
         (
             RequestSpec("left", _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
             _replay("attached", "left", seconds=120.0),
-            RequestSpec("poll", method="GET", path=at("left"), tags=(), until=is_over),
+            RequestSpec("poll", method="GET", path=stored_path("left"), tags=(), until=is_over),
         ),
     )
 
@@ -157,7 +171,7 @@ def _resumed(context: CaseContext) -> PlannedCase:
         (
             RequestSpec("left", _story(context, stream=True), read_limit=_SEEN_BYTES),
             _replay("resumed", "left", lambda numbers: str(numbers[-1]), seconds=120.0),
-            RequestSpec("poll", method="GET", path=at("left"), tags=(), until=is_over),
+            RequestSpec("poll", method="GET", path=stored_path("left"), tags=(), until=is_over),
             _replay("whole", "left"),
         ),
     )
@@ -170,9 +184,9 @@ def _raced(context: CaseContext, number: int, wait: float) -> PlannedCase:
         (
             RequestSpec("left", _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
             _replay("raced", "left"),
-            RequestSpec("cancel", method="POST", path=at("left", "cancel"), tags=(), beside=True, wait=wait),
-            RequestSpec("get-raced", method="GET", path=at("left"), tags=(), until=is_over),
-            RequestSpec("get-raced-again", method="GET", path=at("left"), tags=(), wait=_SETTLED),
+            RequestSpec("cancel", method="POST", path=stored_path("left", "cancel"), tags=(), beside=True, wait=wait),
+            RequestSpec("get-raced", method="GET", path=stored_path("left"), tags=(), until=is_over),
+            RequestSpec("get-raced-again", method="GET", path=stored_path("left"), tags=(), wait=_SETTLED),
         ),
     )
 
@@ -193,7 +207,7 @@ def _replay(
         return "stream=true" if after is None else f"stream=true&starting_after={start(replies)}"
 
     def path(replies: Replies) -> tuple[str, ...] | None:
-        return at(of)(replies) if after is None or start(replies) is not None else None
+        return stored_path(of)(replies) if after is None or start(replies) is not None else None
 
     return RequestSpec(role, method="GET", path=path, query=query, tags=(), deadline=seconds)
 

@@ -12,6 +12,7 @@ from rejoinder.conformance.running.case import (
     Replies,
     RequestSpec,
     response_id,
+    stored_path,
     user,
 )
 
@@ -39,6 +40,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     """Yield the cases of a plan; ``smoke`` has none of them."""
     if plan == "smoke":
         return
+    yield _instructions(context)
     yield _fields(context)
     yield _nulls(context)
     if plan == "full":
@@ -46,7 +48,25 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         yield _format(context)
         yield _unstored(context)
         yield _metadata(context)
-        yield _encrypted(context)
+
+
+def _instructions(context: CaseContext) -> PlannedCase:
+    return PlannedCase(
+        "content.instructions",
+        "Instructions, sampling parameters and metadata beside the input.",
+        (
+            RequestSpec(
+                "stream",
+                context.body(
+                    input=user("Say hello."),
+                    instructions="Answer in one short sentence.",
+                    temperature=0.5,
+                    metadata={"run": "1"},
+                    stream=True,
+                ),
+            ),
+        ),
+    )
 
 
 def _fields(context: CaseContext) -> PlannedCase:
@@ -69,7 +89,7 @@ def _fields(context: CaseContext) -> PlannedCase:
         "A request that sets many fields; its response is retrieved and its tokens are counted.",
         (
             RequestSpec("create", body),
-            RequestSpec("get", method="GET", path=lambda replies: _one(replies, "create"), tags=()),
+            RequestSpec("get", method="GET", path=stored_path("create"), tags=()),
             RequestSpec("count", counted, (), path=("input_tokens",)),
         ),
     )
@@ -129,7 +149,7 @@ def _unstored(context: CaseContext) -> PlannedCase:
         "A response that is not to be stored says so and is not there.",
         (
             RequestSpec("create", context.body(input=user("Say hello."), store=False)),
-            RequestSpec("get", method="GET", path=lambda replies: _one(replies, "create"), tags=()),
+            RequestSpec("get", method="GET", path=stored_path("create"), tags=()),
         ),
     )
 
@@ -141,23 +161,3 @@ def _metadata(context: CaseContext) -> PlannedCase:
         "As much metadata as is allowed comes back unchanged.",
         (RequestSpec("create", context.body(input=user("Say hello."), metadata=metadata, service_tier="default")),),
     )
-
-
-def _encrypted(context: CaseContext) -> PlannedCase:
-    body = context.body(
-        input=user("Is 91 a prime number?"),
-        reasoning={"effort": "low"},
-        include=["reasoning.encrypted_content"],
-        store=False,
-        max_output_tokens=64,
-    )
-    return PlannedCase(
-        "echo.encrypted-reasoning",
-        "Encrypted reasoning that is asked for is there, or the request is refused.",
-        (RequestSpec("plain", body),),
-    )
-
-
-def _one(replies: Replies, role: str) -> tuple[str, ...] | None:
-    identity = response_id(replies, role)
-    return None if identity is None else (identity,)

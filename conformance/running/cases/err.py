@@ -7,18 +7,21 @@ Their tags say what is known of them: ``invalid`` must be refused, ``edge`` may 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, Final
 
 from rejoinder.conformance.running.case import (
+    ROOMY,
     WEATHER_TOOL,
     CaseContext,
     PlannedCase,
     RequestSpec,
+    greeting,
     liveness_request,
+    plain_and_streamed,
+    refused,
     user,
 )
 from rejoinder.model.tags import Tag, wrong_field
@@ -93,11 +96,11 @@ _EXTREMES: Final = frozenset(
 
 def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     """Yield the refusals of a plan: a few in every plan, more in ``quick``, mutants and extremes in ``full``."""
-    yield from _first(context)
     if plan != "smoke":
         yield from _second(context)
     if plan == "full":
         yield from _others(context)
+        yield from _encrypted(context)
         yield from _swollen(context)
         yield from _bounds(context)
         yield from _mutants(context)
@@ -105,84 +108,25 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         yield from _extremes(context)
 
 
-def _refused(
-    case: str, intent: str, content: Any, *tags: str, after: RequestSpec | None = None, **fields: Any
-) -> PlannedCase:
-    requests = [RequestSpec("plain", content, (Tag.INVALID, *tags), **fields)]
-    if after is not None:
-        requests.append(after)
-    return PlannedCase(f"refused.{case}", intent, tuple(requests))
-
-
-def _good(context: CaseContext) -> dict[str, Any]:
-    return context.body(input=user("Say hello."))
-
-
-def _first(context: CaseContext) -> Iterator[PlannedCase]:
-    body = context.body
-    yield _refused("no-input", "A body without input is refused.", body(), wrong_field("input"))
-    yield _refused(
-        "broken-json",
-        "A body that is not JSON is refused, and nothing of it stays behind.",
-        b'{"input": "Say hello.", ',
-        Tag.BROKEN,
-        after=liveness_request(context),
-    )
-    absent = body(model="no-such-model", input=user("Hi"))
-    yield _refused(
-        "unknown-model", "A model that is not there is refused.", absent, Tag.UNKNOWN_MODEL, wrong_field("model")
-    )
-    nobody = [{"role": "nobody", "content": "Hi"}]
-    yield _refused(
-        "stream",
-        "A streaming request that is invalid is refused before the stream.",
-        body(input=nobody, stream=True),
-        wrong_field("input"),
-    )
-
-
 def _second(context: CaseContext) -> Iterator[PlannedCase]:
     body = context.body
-    yield _refused("input-type", "An input that is a number is refused.", body(input=7), wrong_field("input"))
+    yield refused("input-type", "An input that is a number is refused.", body(input=7), wrong_field("input"))
     nobody = [{"role": "nobody", "content": "Hi"}]
-    yield _refused("role", "A message with an unknown role is refused.", body(input=nobody), wrong_field("input"))
+    yield refused("role", "A message with an unknown role is refused.", body(input=nobody), wrong_field("input"))
 
 
 def _others(context: CaseContext) -> Iterator[PlannedCase]:
     yield PlannedCase(
-        "refused.key",
-        "A good request with a wrong key.",
-        (
-            RequestSpec(
-                "wrong-key",
-                _good(context),
-                (Tag.WRONG_KEY,),
-                headers=(("authorization", "Bearer rejoinder-wrong-key"),),
-            ),
-        ),
-    )
-    yield _refused(
-        "content-type",
-        "A body that says to be plain text is refused.",
-        _as_bytes(_good(context)),
-        headers=(("content-type", "text/plain"),),
-    )
-    yield PlannedCase(
-        "refused.method",
-        "PUT is not allowed where responses are created.",
-        (RequestSpec("put", _good(context), (Tag.WRONG_METHOD,), method="PUT"),),
-    )
-    yield PlannedCase(
         "accepted.unknown-field",
         "A good request with a field that no version of the API has.",
-        (RequestSpec("plain", {**_good(context), "rejoinder_no_such_field": True}, (Tag.UNKNOWN_FIELD,)),),
+        (RequestSpec("plain", {**greeting(context), "rejoinder_no_such_field": True}, (Tag.UNKNOWN_FIELD,)),),
     )
 
 
 def _swollen(context: CaseContext) -> Iterator[PlannedCase]:
     data = "data:image/png;base64," + "QUJD" * _IMAGE_BLOCKS
     image = {"type": "input_image", "image_url": {"url": data}, "detail": "auto"}
-    yield _refused(
+    yield refused(
         "large-image",
         "A large image in the form of another API is refused, and not repeated.",
         context.body(input=[{"role": "user", "content": [image]}]),
@@ -190,7 +134,7 @@ def _swollen(context: CaseContext) -> Iterator[PlannedCase]:
     )
     call = {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": {"city": "Oslo"}}
     given = {"type": "function_call_output", "call_id": "call_1", "output": "Rain."}
-    yield _refused(
+    yield refused(
         "arguments-object",
         "A call in the history whose arguments are an object instead of a string.",
         context.body(input=[*user("What is the weather in Oslo?"), call, given], tools=[WEATHER_TOOL]),
@@ -200,7 +144,7 @@ def _swollen(context: CaseContext) -> Iterator[PlannedCase]:
 
 def _bounds(context: CaseContext) -> Iterator[PlannedCase]:
     for name, field, value in _BOUNDS:
-        body = {**_good(context), field: value}
+        body = {**greeting(context), field: value}
         after = (liveness_request(context),) if field == "max_output_tokens" else ()
         yield PlannedCase(
             f"edge.{name}",
@@ -304,5 +248,29 @@ def _groups(found: Sequence[EdgeCase], size: int) -> Iterable[list[EdgeCase]]:
     return ([case for case in column if case is not None] for column in columns)
 
 
-def _as_bytes(body: dict[str, Any]) -> bytes:
-    return json.dumps(body).encode()
+def _encrypted(context: CaseContext) -> Iterator[PlannedCase]:
+    """Yield requests for encrypted reasoning, which is there or refused."""
+    body = context.body
+    yield plain_and_streamed(
+        "content.reasoning-encrypted",
+        "Reasoning that is to be handed over encrypted, since nothing is stored.",
+        body(
+            input=user("Is 91 a prime number?"),
+            reasoning={"effort": "low"},
+            include=["reasoning.encrypted_content"],
+            store=False,
+            max_output_tokens=4 * ROOMY,
+        ),
+    )
+    asked = body(
+        input=user("Is 91 a prime number?"),
+        reasoning={"effort": "low"},
+        include=["reasoning.encrypted_content"],
+        store=False,
+        max_output_tokens=64,
+    )
+    yield PlannedCase(
+        "echo.encrypted-reasoning",
+        "Encrypted reasoning that is asked for is there, or the request is refused.",
+        (RequestSpec("plain", asked),),
+    )

@@ -15,7 +15,11 @@ from rejoinder.conformance.running.case import (
     Replies,
     RequestSpec,
     final_response,
+    plain_and_streamed,
     response_id,
+    stored_path,
+    unknown_id,
+    unknown_path,
     user,
 )
 from rejoinder.contract import load_rules
@@ -52,8 +56,8 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         "A response that is stored unless the request says otherwise, retrieved twice.",
         (
             RequestSpec("first", context.body(input=hello)),
-            RequestSpec("get", method="GET", path=at("first"), tags=()),
-            RequestSpec("get-again", method="GET", path=at("first"), tags=()),
+            RequestSpec("get", method="GET", path=stored_path("first"), tags=()),
+            RequestSpec("get-again", method="GET", path=stored_path("first"), tags=()),
         ),
     )
     if plan == "full":
@@ -61,6 +65,11 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
             "state.unknown-previous",
             "A response that continues one which never was.",
             (RequestSpec("plain", context.body(input=hello, previous_response_id=_UNKNOWN), (sent_for("STA-06"),)),),
+        )
+        yield plain_and_streamed(
+            "content.not-stored",
+            "A response that is not to be stored.",
+            context.body(input=user("Forget this."), store=False, metadata={"run": "1"}),
         )
         yield from _storage(context)
         yield _input_items(context)
@@ -73,39 +82,6 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         yield _continued(context)
 
 
-def at(role: str, *below: str) -> Callable[[Replies], tuple[str, ...] | None]:
-    """Return the path of the response that an earlier request got, and what lies below it."""
-
-    def path(replies: Replies) -> tuple[str, ...] | None:
-        identity = response_id(replies, role)
-        return None if identity is None else (identity, *below)
-
-    return path
-
-
-def unlike(role: str, *below: str) -> Callable[[Replies], tuple[str, ...] | None]:
-    """Return the path of a response that never was, under an id of the form that this endpoint gives."""
-
-    def path(replies: Replies) -> tuple[str, ...] | None:
-        identity = response_id(replies, role)
-        return None if identity is None else (other_id(identity), *below)
-
-    return path
-
-
-def other_id(identity: str) -> str:
-    """Return an id of the same form: other letters and digits at its end."""
-    end = [_other(char) for char in identity[-6:]]
-    return identity[:-6] + "".join(end)
-
-
-def _other(char: str) -> str:
-    for letters in ("0123456789", "abcdef", "ghijklmnopqrstuvwxyz", "ABCDEF", "GHIJKLMNOPQRSTUVWXYZ"):
-        if char in letters:
-            return letters[(letters.index(char) + 1) % len(letters)]
-    return char
-
-
 def _storage(context: CaseContext) -> Iterator[PlannedCase]:
     hello = user("Say hello.")
     yield PlannedCase(
@@ -113,14 +89,14 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
         "A plain and a streamed response that are stored, and one that is not.",
         (
             RequestSpec("first", context.body(input=hello)),
-            RequestSpec("get", method="GET", path=at("first"), tags=()),
+            RequestSpec("get", method="GET", path=stored_path("first"), tags=()),
             RequestSpec("streamed", context.body(input=hello, stream=True)),
-            RequestSpec("get-streamed", method="GET", path=at("streamed"), tags=()),
+            RequestSpec("get-streamed", method="GET", path=stored_path("streamed"), tags=()),
             RequestSpec("unstored", context.body(input=hello, store=False)),
-            RequestSpec("get-unstored", method="GET", path=at("unstored"), tags=()),
-            RequestSpec("replay", method="GET", path=at("first"), query="stream=true", tags=(), deadline=20),
-            RequestSpec("cancel", method="POST", path=at("first", "cancel"), tags=()),
-            RequestSpec("get-after", method="GET", path=at("first"), tags=()),
+            RequestSpec("get-unstored", method="GET", path=stored_path("unstored"), tags=()),
+            RequestSpec("replay", method="GET", path=stored_path("first"), query="stream=true", tags=(), deadline=20),
+            RequestSpec("cancel", method="POST", path=stored_path("first", "cancel"), tags=()),
+            RequestSpec("get-after", method="GET", path=stored_path("first"), tags=()),
         ),
     )
     yield PlannedCase(
@@ -128,11 +104,11 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
         "Neighbours of create are asked for a response that never was.",
         (
             RequestSpec("first", context.body(input=hello)),
-            RequestSpec("get", method="GET", path=at("first"), tags=()),
-            RequestSpec("get-unknown", method="GET", path=unlike("first"), tags=()),
-            RequestSpec("delete-unknown", method="DELETE", path=unlike("first"), tags=()),
-            RequestSpec("cancel-unknown", method="POST", path=unlike("first", "cancel"), tags=()),
-            RequestSpec("get-after", method="GET", path=at("first"), tags=()),
+            RequestSpec("get", method="GET", path=stored_path("first"), tags=()),
+            RequestSpec("get-unknown", method="GET", path=unknown_path("first"), tags=()),
+            RequestSpec("delete-unknown", method="DELETE", path=unknown_path("first"), tags=()),
+            RequestSpec("cancel-unknown", method="POST", path=unknown_path("first", "cancel"), tags=()),
+            RequestSpec("get-after", method="GET", path=stored_path("first"), tags=()),
         ),
     )
     yield PlannedCase(
@@ -140,10 +116,10 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
         "A response is deleted, and is gone.",
         (
             RequestSpec("first", context.body(input=hello)),
-            RequestSpec("get", method="GET", path=at("first"), tags=()),
-            RequestSpec("delete", method="DELETE", path=at("first"), tags=()),
-            RequestSpec("get-deleted", method="GET", path=at("first"), tags=()),
-            RequestSpec("delete-again", method="DELETE", path=at("first"), tags=()),
+            RequestSpec("get", method="GET", path=stored_path("first"), tags=()),
+            RequestSpec("delete", method="DELETE", path=stored_path("first"), tags=()),
+            RequestSpec("get-deleted", method="GET", path=stored_path("first"), tags=()),
+            RequestSpec("delete-again", method="DELETE", path=stored_path("first"), tags=()),
         ),
     )
 
@@ -164,7 +140,7 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
 
 def _input_items(context: CaseContext) -> PlannedCase:
     texts = [message for word in ("One.", "Two.", "Three.", "Four.", "Five.") for message in user(word)]
-    listed = at("first", "input_items")
+    listed = stored_path("first", "input_items")
 
     def last_of(replies: Replies, role: str) -> str | None:
         page = replies.get(role)
@@ -233,7 +209,7 @@ def _continued(context: CaseContext) -> PlannedCase:
 
     def unknown(replies: Replies) -> dict[str, Any] | None:
         identity = response_id(replies, "plain")
-        return None if identity is None else context.body(input=on, previous_response_id=other_id(identity))
+        return None if identity is None else context.body(input=on, previous_response_id=unknown_id(identity))
 
     # What cannot be fetched makes some endpoints fail in the middle of a stream.
     image = {"type": "input_image", "image_url": _NOWHERE, "detail": "auto"}
@@ -424,7 +400,7 @@ def _tenants(context: CaseContext) -> PlannedCase:
         return body
 
     def by(tenant: int, role: str, method: str, of: str, *below: str) -> RequestSpec:
-        return RequestSpec(role, method=method, path=at(of, *below), tags=(), tenant=tenant)
+        return RequestSpec(role, method=method, path=stored_path(of, *below), tags=(), tenant=tenant)
 
     return PlannedCase(
         "state.tenants",
@@ -435,7 +411,7 @@ def _tenants(context: CaseContext) -> PlannedCase:
             by(1, "get", "GET", "first"),
             by(2, "their-get", "GET", "first"),
             by(2, "their-listing", "GET", "first", "input_items"),
-            RequestSpec("their-unknown", continued(other_id), (), tenant=2),
+            RequestSpec("their-unknown", continued(unknown_id), (), tenant=2),
             RequestSpec("their-continued", continued(lambda identity: identity), (), tenant=2),
             RequestSpec("story", ours(story)),
             by(2, "their-cancel", "POST", "story", "cancel"),

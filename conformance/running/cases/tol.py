@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 from rejoinder.conformance.judging.canaries import new_canary
@@ -10,9 +11,11 @@ from rejoinder.conformance.running.case import (
     COMPUTER_TOOL,
     IMAGE_URL,
     LONG,
+    NOTE_TOOL,
     ROOMY,
     TIME_TOOL,
     WEATHER_TOOL,
+    BodyOf,
     CaseContext,
     PlannedCase,
     Replies,
@@ -21,33 +24,76 @@ from rejoinder.conformance.running.case import (
     plain_and_streamed,
     user,
 )
+from rejoinder.contract import SchemaVariant
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.tags import sent_for
+from rejoinder.validation import Validator
 
-_VOTE: Final[Mapping[str, Any]] = {
-    "type": "json_schema",
-    "name": "vote",
-    "strict": True,
-    "schema": {
-        "type": "object",
-        "properties": {"choice": {"enum": ["heron", "otter"]}, "sure": {"type": "boolean"}},
-        "required": ["choice", "sure"],
-        "additionalProperties": False,
-    },
+Item = dict[str, Any]
+
+_OPTIONAL: Final = ("id", "status")
+"""Fields of items that clients leave out, or have as null, when they send them back."""
+_OUTPUTS: Final[Mapping[str, tuple[str, Any]]] = {
+    "function_call": ("function_call_output", "Rain."),
+    "custom_tool_call": ("custom_tool_call_output", "Noted."),
+    "computer_call": ("computer_call_output", {"type": "computer_screenshot", "image_url": IMAGE_URL}),
 }
+"""What answers a call, by its type: the type of the answer and its output."""
 
 
 def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     """Yield the cases of a plan."""
     if plan == "smoke":
         return
+    yield _named(context)
     yield _sent_back(context)
     if plan == "full":
+        yield from _calls(context)
         yield _calls_sent_back(context)
         yield _outputs(context)
         yield from _refusals(context)
-        yield from _twins(context)
         yield from _further(context)
+        yield from _items(context)
+        yield _reversed(context)
+        yield _messages(context)
+
+
+def _named(context: CaseContext) -> PlannedCase:
+    return plain_and_streamed(
+        "tool.named",
+        "A function call that tool_choice names.",
+        context.body(
+            input=user("What is the weather in Oslo?"),
+            tools=[WEATHER_TOOL],
+            tool_choice={"type": "function", "name": "get_weather"},
+            max_output_tokens=64,
+        ),
+    )
+
+
+def _calls(context: CaseContext) -> Iterator[PlannedCase]:
+    body = context.body
+    yield plain_and_streamed(
+        "content.one-call-at-a-time",
+        "A question that takes two function calls, of which only one at a time is wanted.",
+        body(
+            input=user("Use get_weather and get_time to tell me the weather and the time in Oslo."),
+            tools=[WEATHER_TOOL, TIME_TOOL],
+            parallel_tool_calls=False,
+            max_output_tokens=ROOMY,
+        ),
+    )
+    yield plain_and_streamed(
+        "content.computer-call",
+        "A call of the computer tool.",
+        body(
+            input=user("Look at the screen."),
+            tools=[COMPUTER_TOOL],
+            tool_choice={"type": "computer_use_preview"},
+            truncation="auto",
+            max_output_tokens=ROOMY,
+        ),
+    )
 
 
 def _sent_back(context: CaseContext) -> PlannedCase:
@@ -156,35 +202,6 @@ def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
     )
 
 
-def _twins(context: CaseContext) -> Iterator[PlannedCase]:
-    body = context.body
-    yield _twice("text", "The same question", body(input=user("Name three colours."), temperature=0))
-    yield _twice(
-        "calls",
-        "A question that takes two calls",
-        body(
-            input=user("Use get_weather and get_time for Oslo, both at once."),
-            tools=[WEATHER_TOOL, TIME_TOOL],
-            temperature=0,
-            max_output_tokens=LONG,
-        ),
-    )
-    yield _twice(
-        "schema",
-        "A question with a form for its answer",
-        body(input=user("Heron or otter?"), text={"format": dict(_VOTE)}, temperature=0, max_output_tokens=LONG),
-    )
-
-
-def _twice(name: str, what: str, asked: dict[str, Any]) -> PlannedCase:
-    """Return a case that asks the same plain, streamed and plain again, so that chance shows."""
-    return PlannedCase(
-        f"twin.{name}",
-        f"{what} at temperature 0, plain, streamed, and plain again.",
-        (RequestSpec("plain", asked), RequestSpec("stream", {**asked, "stream": True}), RequestSpec("again", asked)),
-    )
-
-
 def _further(context: CaseContext) -> Iterator[PlannedCase]:
     body = context.body
     tools = [WEATHER_TOOL, TIME_TOOL]
@@ -227,61 +244,9 @@ def _further(context: CaseContext) -> Iterator[PlannedCase]:
             ),
         ),
     )
-    yield PlannedCase(
-        "format.json-schema",
-        "An answer in a form that nobody would choose.",
-        (
-            RequestSpec(
-                "plain",
-                body(
-                    input=user("Write two lines about the sea."),
-                    text={"format": dict(_VOTE)},
-                    temperature=0,
-                    max_output_tokens=LONG,
-                ),
-            ),
-        ),
-    )
-    yield from _forms(context)
     yield from _forced(context)
     yield _computer(context)
     yield from _computer_histories(context)
-
-
-def _forms(context: CaseContext) -> Iterator[PlannedCase]:
-    """Yield answers in forms whose values are easily taken for others."""
-    leaf = {"enum": ["leaf"]}
-    child = {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}
-    node = _closed({"name": leaf, "child": child})
-    for name, what, schema in (
-        (
-            "letters",
-            "words beyond ASCII and with blanks",
-            _closed({"größe": {"enum": ["groß & fein", "très petit", "日本"]}}),
-        ),
-        ("digits", "strings of digits, and null", _closed({"code": {"enum": ["007", "42"]}, "rest": {"enum": [None]}})),
-        ("choices", "one of several forms", _closed({"answer": {"anyOf": [{"enum": ["7"]}, _closed({"deep": leaf})]}})),
-        (
-            "recursion",
-            "a form that holds itself",
-            {**_closed({"tree": {"$ref": "#/$defs/node"}}), "$defs": {"node": node}},
-        ),
-    ):
-        shape = {"type": "json_schema", "name": "odd", "strict": True, "schema": schema}
-        yield plain_and_streamed(
-            f"format.{name}",
-            f"An answer in a JSON Schema with {what}.",
-            context.body(
-                input=user("Write two lines about the sea."),
-                text={"format": shape},
-                temperature=0,
-                max_output_tokens=LONG,
-            ),
-        )
-
-
-def _closed(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
 
 
 def _forced(context: CaseContext) -> Iterator[PlannedCase]:
@@ -399,4 +364,135 @@ def _answers(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {"type": "function_call_output", "call_id": item.get("call_id"), "output": "Rain."}
         for item in items
         if item.get("type") == "function_call" and item.get("call_id") not in answered
+    ]
+
+
+# Round trips: what an endpoint gave out comes back as input, in every form that the contract lets it have.
+
+
+def _items(context: CaseContext) -> Iterator[PlannedCase]:
+    sound = Validator(context.dialect.request_schema(SchemaVariant.GENERATION))
+    for kind, question, fields in (
+        ("message", "Say hello.", {}),
+        ("reasoning", "Is 91 a prime number?", {"reasoning": {"effort": "low"}, "max_output_tokens": 4 * ROOMY}),
+        (
+            "function_call",
+            "What is the weather in Oslo?",
+            {"tools": [WEATHER_TOOL], "tool_choice": "required", "max_output_tokens": LONG},
+        ),
+        (
+            "custom_tool_call",
+            "Note that the train leaves at nine.",
+            {"tools": [NOTE_TOOL], "tool_choice": "required", "max_output_tokens": LONG},
+        ),
+        (
+            "computer_call",
+            "Look at the screen.",
+            {"tools": [COMPUTER_TOOL], "tool_choice": {"type": "computer_use_preview"}, "max_output_tokens": ROOMY},
+        ),
+    ):
+        asked = context.body(input=user(question), **fields)
+        if sound.is_valid(asked):
+            yield PlannedCase(
+                f"roundtrip.{kind}",
+                f"An output item of type {kind} comes back as it is, without id and status, and with null for them.",
+                (
+                    RequestSpec("first", asked),
+                    RequestSpec("sent-back", _again(context, asked, kind, lambda item: item), ()),
+                    RequestSpec("without", _again(context, asked, kind, partial(_without, sound)), ()),
+                    RequestSpec("nulls", _again(context, asked, kind, _with_nulls), ()),
+                ),
+            )
+
+
+def _again(context: CaseContext, asked: dict[str, Any], kind: str, form: Callable[[Item], Item | None]) -> BodyOf:
+    """Return the body that sends an output back with its items of one type in a form, and with answers to its calls.
+
+    There is none where the output has no such item, was not completed, or where ``form`` leaves none.
+    """
+
+    def body(replies: Replies) -> dict[str, Any] | None:
+        items = _whole_output(replies)
+        formed = [form(item) if item.get("type") == kind else item for item in items]
+        if not any(item.get("type") == kind for item in items) or None in formed:
+            return None
+        question = [] if any(item.get("type") in _OUTPUTS for item in items) else user("Go on.")
+        turn = [*asked["input"], *(item for item in formed if item is not None), *_answered(items), *question]
+        kept = {name: asked[name] for name in ("tools", "reasoning") if name in asked}
+        return context.body(input=turn, **kept)
+
+    return body
+
+
+def _without(sound: Validator, item: Item) -> Item | None:
+    """Leave out the optional fields that the contract lets be left out; ``None`` where it lets none."""
+    bare = item
+    for name in _OPTIONAL:
+        less = {key: value for key, value in bare.items() if key != name}
+        if sound.is_valid({"input": [less], "model": "m"}):
+            bare = less
+    return None if bare == item else bare
+
+
+def _with_nulls(item: Item) -> Item:
+    return {**item, **dict.fromkeys(_OPTIONAL)}
+
+
+def _reversed(context: CaseContext) -> PlannedCase:
+    """Return a case that answers the calls of one response in the order of the calls and against it."""
+    asked = context.body(
+        input=user("Use get_weather and get_time for Oslo, both at once."),
+        tools=[WEATHER_TOOL, TIME_TOOL],
+        max_output_tokens=LONG,
+    )
+
+    def answered(order: int) -> BodyOf:
+        def body(replies: Replies) -> dict[str, Any] | None:
+            items = _whole_output(replies)
+            answers = _answered(items)
+            if len(answers) < 2:
+                return None
+            return context.body(input=[*asked["input"], *items, *answers[::order]], tools=asked["tools"])
+
+        return body
+
+    return PlannedCase(
+        "roundtrip.parallel",
+        "Two calls of one response are answered in their order, and the other way round.",
+        (
+            RequestSpec("first", asked),
+            RequestSpec("in-order", answered(1), ()),
+            RequestSpec("reversed", answered(-1), ()),
+        ),
+    )
+
+
+def _messages(context: CaseContext) -> PlannedCase:
+    """Return a case with system and developer messages at every place of an input."""
+    turns = [*user("Where am I?"), {"role": "assistant", "content": "In Oslo."}, *user("Since when?")]
+    requests = []
+    for role in ("system", "developer"):
+        said = {"role": role, "content": "Keep to Norway."}
+        for place, name in ((0, "first"), (1, "second"), (2, "between"), (3, "last")):
+            requests.append(RequestSpec(f"{role}-{name}", context.body(input=[*turns[:place], said, *turns[place:]])))
+    return PlannedCase(
+        "roundtrip.roles", "A system or developer message at each place of a conversation.", tuple(requests)
+    )
+
+
+def _whole_output(replies: Replies) -> list[Item]:
+    """Return the items of a completed answer; what was cut short cannot be answered."""
+    response = final_response(replies.get("first")) or {}
+    output = response.get("output")
+    whole = response.get("status") == "completed" and isinstance(output, list)
+    return [item for item in output if isinstance(item, dict)] if whole and isinstance(output, list) else []
+
+
+def _answered(items: list[Item]) -> list[Item]:
+    answered = {item.get("call_id") for item in items if str(item.get("type")).endswith("_output")}
+    calls = [item for item in items if item.get("type") in _OUTPUTS and item.get("call_id") not in answered]
+    return [
+        {"type": kind, "call_id": call.get("call_id"), "output": output}
+        for call in calls
+        for kind, output in [_OUTPUTS[str(call["type"])]]
     ]

@@ -13,7 +13,7 @@ from rejoinder.formatting import one_line
 from rejoinder.settings import KEY_VARIABLE, SECOND_KEY_VARIABLE
 
 if TYPE_CHECKING:
-    from rejoinder.conformance.running.cases import PlannedCase
+    from rejoinder.conformance.running.case import PlannedCase
     from rejoinder.conformance.running.engine import CheckRun
     from rejoinder.model.runfile import Run
     from rejoinder.wire.target import Target

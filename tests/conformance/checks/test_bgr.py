@@ -13,7 +13,8 @@ import pytest
 
 from rejoinder.conformance.assess import CheckResult
 from rejoinder.conformance.judgement import judge
-from rejoinder.conformance.running.cases import CaseContext, PlannedCase, RequestSpec, bgr
+from rejoinder.conformance.running.case import CaseContext, PlannedCase, RequestSpec
+from rejoinder.conformance.running.cases import bgr
 from rejoinder.conformance.running.engine import CheckRun
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process
 from rejoinder.conformance.running.plan import Plan

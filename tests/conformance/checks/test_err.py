@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rejoinder.conformance.judgement import judge
-from rejoinder.conformance.running.cases import CaseContext
+from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.cases.err import MUTANTS, cases, sample
 from rejoinder.contract import load_dialect
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request

@@ -10,7 +10,8 @@ import pytest
 
 from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.judging.canaries import canaries_in
-from rejoinder.conformance.running.cases import CaseContext, iso
+from rejoinder.conformance.running.case import CaseContext
+from rejoinder.conformance.running.cases import iso
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import load_dialect

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from rejoinder.conformance.judgement import judge
-from rejoinder.conformance.running.cases import CaseContext, sta
-from rejoinder.conformance.running.cases.sta import other_id
+from rejoinder.conformance.running.case import CaseContext, unknown_id
+from rejoinder.conformance.running.cases import sta
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import load_dialect
@@ -137,7 +137,7 @@ def test_the_order_of_turns_is_looked_at() -> None:
 
 @pytest.mark.parametrize("identity", ["resp_0a1b2c3d4e5f", "r", "", "resp_ABCXYZ-09", "caresp_zzzzzz", "Grüße"])
 def test_an_unknown_id_has_the_form_of_a_known_one(identity: str) -> None:
-    other = other_id(identity)
+    other = unknown_id(identity)
     assert len(other) == len(identity)
     assert other[:-6] == identity[:-6]
     assert (other != identity) == any(char.isascii() and char.isalnum() for char in identity[-6:])

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from rejoinder.conformance.proof.kill import CLEAN, command, kill_matrix
-from rejoinder.conformance.running.cases import PlannedCase, RequestSpec
+from rejoinder.conformance.running.case import PlannedCase, RequestSpec
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process
 from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.contract import dialect_names, load_dialect

@@ -14,7 +14,7 @@ import pytest
 from rejoinder.conformance.assess import CheckResult
 from rejoinder.conformance.coverage import measure_coverage
 from rejoinder.conformance.judgement import judge, judge_run
-from rejoinder.conformance.running.cases import PlannedCase, RequestSpec
+from rejoinder.conformance.running.case import PlannedCase, RequestSpec
 from rejoinder.conformance.running.confirm import CONFIRM_BUDGETS, NO_CONFIRM, ConfirmBudget, confirm, fresh
 from rejoinder.conformance.running.engine import CheckRun
 from rejoinder.conformance.running.plan import Plan, build_plan

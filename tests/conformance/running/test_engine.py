@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from rejoinder.conformance.assess import CheckResult
-from rejoinder.conformance.running.cases import PlannedCase, Replies, RequestSpec
+from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec
 from rejoinder.conformance.running.engine import CheckRun, retry_after
 from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.contract import load_dialect

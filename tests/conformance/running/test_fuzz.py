@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from rejoinder.conformance.judgement import judge
-from rejoinder.conformance.running.cases import CaseContext, PlannedCase
+from rejoinder.conformance.running.case import CaseContext, PlannedCase
 from rejoinder.conformance.running.engine import CheckRun
 from rejoinder.conformance.running.fuzz import FuzzRun, most_tokens, random_cases
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process

@@ -1,8 +1,8 @@
-"""The probe: what the endpoint's model can do, asked before everything else."""
+"""Probes of what the endpoint's model can do, and a request for each feature that no other case asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from rejoinder.conformance.judging.canaries import new_canary
@@ -15,14 +15,20 @@ from rejoinder.conformance.running.case import (
     plain_and_streamed,
     user,
 )
+from rejoinder.contract import features_of
 from rejoinder.model.tags import Tag
 
 _ROOM: Final = 4 * ROOMY
 """Tokens for an answer that is short, after reasoning that may not be."""
 
 
-def cases(context: CaseContext) -> Iterator[PlannedCase]:
-    """Yield the cases, the same in every plan; the simplest question is the first."""
+def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
+    """Yield the probes, the same in every plan."""
+    yield from probes(context)
+
+
+def probes(context: CaseContext) -> Iterator[PlannedCase]:
+    """Yield the questions that show the model's abilities, on which checks of many families depend."""
     body = context.body
     hello = "Say hello."
     yield PlannedCase(
@@ -82,3 +88,20 @@ def cases(context: CaseContext) -> Iterator[PlannedCase]:
             ),
         ),
     )
+
+
+def feature_cases(context: CaseContext, others: Iterable[PlannedCase]) -> Iterator[PlannedCase]:
+    """Yield a case for each feature of the dialect that no valid request of these other cases uses."""
+    bodies = [
+        request.body
+        for case in others
+        for request in case.requests
+        if Tag.VALID in request.tags and isinstance(request.body, dict)
+    ]
+    for feature in features_of(context.dialect):
+        if feature.example and feature.name != "chaining" and not any(feature.is_used(body) for body in bodies):
+            yield plain_and_streamed(
+                f"feature.{feature.name}",
+                f"A request with {feature.title}.",
+                context.body(**{"input": "Say hello.", **feature.example}),
+            )

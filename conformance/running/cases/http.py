@@ -1,0 +1,208 @@
+"""Requests that must be answered, and those that HTTP has a status for: input in every form, keys, methods, models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from uuid import uuid4
+
+from rejoinder.conformance.running.case import (
+    IMAGE_URL,
+    ROOMY,
+    WEATHER_TOOL,
+    CaseContext,
+    PlannedCase,
+    RequestSpec,
+    greeting,
+    liveness_request,
+    plain_and_streamed,
+    refused,
+    user,
+)
+from rejoinder.model.tags import Tag, wrong_field
+
+_HOSTED: Final[tuple[Mapping[str, Any], ...]] = (
+    {
+        "type": "web_search_call",
+        "id": "ws_1",
+        "status": "completed",
+        "action": {"type": "search", "query": "Oslo"},
+    },
+    {"type": "file_search_call", "id": "fs_1", "status": "completed", "queries": ["Oslo"], "results": None},
+    {
+        "type": "code_interpreter_call",
+        "id": "ci_1",
+        "status": "completed",
+        "container_id": "cntr_1",
+        "code": "print(1 + 1)\nprint('two lines')",
+        "outputs": [{"type": "logs", "logs": "2"}],
+    },
+    {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": IMAGE_URL.partition(",")[2]},
+    {
+        "type": "mcp_call",
+        "id": "mcp_1",
+        "server_label": "maps",
+        "name": "find",
+        "arguments": '{"place": "Oslo city hall"}',
+        "output": "59.9, 10.7",
+    },
+    {"type": "mcp_list_tools", "id": "mcpl_1", "server_label": "maps", "tools": []},
+)
+
+
+_ODD_SCHEMA: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "größe": {"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "null"}]},
+        "child": {"$ref": "#/$defs/node"},
+        "extra": {"type": "object", "additionalProperties": {"type": "number"}},
+    },
+    "required": ["größe", "child"],
+    "$defs": {"node": {"type": "object", "properties": {"name": {}, "child": {"$ref": "#/$defs/node"}}}},
+}
+
+
+def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
+    """Yield the cases of a plan."""
+    yield from _smoke(context)
+    if plan != "smoke":
+        yield _parts(context)
+    if plan == "full":
+        yield from _inputs(context)
+        yield from _history(context)
+        yield from _refusals(context)
+
+
+def _smoke(context: CaseContext) -> Iterator[PlannedCase]:
+    """Yield the simplest stream, which serves every family that looks at streams, and the refusals of every plan."""
+    body = context.body
+    yield PlannedCase(
+        "basic.stream",
+        "The simplest question, streamed.",
+        (RequestSpec("stream", body(input=user("Say hello."), stream=True), (Tag.VALID, Tag.BASIC)),),
+    )
+    yield refused("no-input", "A body without input is refused.", body(), wrong_field("input"))
+    yield refused(
+        "broken-json",
+        "A body that is not JSON is refused, and nothing of it stays behind.",
+        b'{"input": "Say hello.", ',
+        Tag.BROKEN,
+        after=liveness_request(context),
+    )
+    absent = body(model="no-such-model", input=user("Hi"))
+    yield refused(
+        "unknown-model", "A model that is not there is refused.", absent, Tag.UNKNOWN_MODEL, wrong_field("model")
+    )
+    nobody = [{"role": "nobody", "content": "Hi"}]
+    yield refused(
+        "stream",
+        "A streaming request that is invalid is refused before the stream.",
+        body(input=nobody, stream=True),
+        wrong_field("input"),
+    )
+
+
+def _parts(context: CaseContext) -> PlannedCase:
+    texts = [{"type": "input_text", "text": text} for text in ("My name is Ada.", "I live in Oslo.", "Who am I?")]
+    return plain_and_streamed(
+        "content.parts",
+        "A user message of several text parts.",
+        context.body(input=[{"role": "user", "content": texts}], max_output_tokens=ROOMY),
+    )
+
+
+def _inputs(context: CaseContext) -> Iterator[PlannedCase]:
+    body = context.body
+    image = [
+        {"type": "input_text", "text": "What is in this image?"},
+        {"type": "input_image", "image_url": IMAGE_URL, "detail": "auto"},
+    ]
+    yield plain_and_streamed("content.image", "An image to look at.", body(input=[{"role": "user", "content": image}]))
+    yield plain_and_streamed(
+        "content.image-address",
+        "An image that the endpoint has to fetch, from an address where there is none.",
+        body(
+            input=[
+                {"role": "user", "content": [image[0], {**image[1], "image_url": "https://images.invalid/none.png"}]}
+            ]
+        ),
+    )
+    yield plain_and_streamed(
+        "content.roles",
+        "Messages of every role.",
+        body(
+            input=[
+                {"role": "system", "content": "You are a guide."},
+                {"role": "developer", "content": "Keep to Norway."},
+                {"role": "user", "content": "Where am I?"},
+                {"role": "assistant", "content": "In Oslo."},
+                {"role": "user", "content": "Since when?"},
+            ]
+        ),
+    )
+    # Not every endpoint knows the field, so the body is not valid beyond dispute.
+    talk = body(input=user("Remember this."), conversation=f"conv_{uuid4().hex}")
+    yield PlannedCase(
+        "content.conversation",
+        "A conversation that the endpoint may or may not know.",
+        (RequestSpec("plain", talk, ()), RequestSpec("stream", {**talk, "stream": True}, ())),
+    )
+    yield plain_and_streamed(
+        "content.odd-schema",
+        "A function whose schema refers to itself, leaves types open and has names beyond ASCII.",
+        body(
+            input=user("Measure the tree."),
+            tools=[{"type": "function", "name": "measure", "parameters": _ODD_SCHEMA}],
+            max_output_tokens=ROOMY,
+        ),
+    )
+    yield plain_and_streamed(
+        "content.call-output",
+        "The output of a function call, to be made into an answer.",
+        body(
+            input=[
+                *user("What is the weather in Oslo?"),
+                {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": '{"city": "Oslo"}'},
+                {"type": "function_call_output", "call_id": "call_1", "output": "Rain in Oslo, 4 degrees"},
+            ],
+            tools=[WEATHER_TOOL],
+            max_output_tokens=ROOMY,
+        ),
+    )
+
+
+def _history(context: CaseContext) -> Iterator[PlannedCase]:
+    body = context.body
+    for item in _HOSTED:
+        yield plain_and_streamed(
+            f"content.history.{item['type']}",
+            f"An earlier {item['type']} as history.",
+            body(input=[*user("Find Oslo."), item, *user("What did you find?")], max_output_tokens=ROOMY),
+        )
+
+
+def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
+    yield PlannedCase(
+        "refused.key",
+        "A good request with a wrong key.",
+        (
+            RequestSpec(
+                "wrong-key",
+                greeting(context),
+                (Tag.WRONG_KEY,),
+                headers=(("authorization", "Bearer rejoinder-wrong-key"),),
+            ),
+        ),
+    )
+    yield refused(
+        "content-type",
+        "A body that says to be plain text is refused.",
+        json.dumps(greeting(context)).encode(),
+        headers=(("content-type", "text/plain"),),
+    )
+    yield PlannedCase(
+        "refused.method",
+        "PUT is not allowed where responses are created.",
+        (RequestSpec("put", greeting(context), (Tag.WRONG_METHOD,), method="PUT"),),
+    )

@@ -1,0 +1,53 @@
+"""Responses that are cut short, and those that are named by the request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from rejoinder.conformance.running.case import (
+    LONG,
+    TINY,
+    CaseContext,
+    PlannedCase,
+    Replies,
+    RequestSpec,
+    plain_and_streamed,
+)
+
+# Small models answer some of these in a word; one long answer is enough.
+_CUT: Final = (("story", "Tell a long story"), ("count", "Count from one to fifty."), ("hello", "Hello"))
+
+
+def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
+    """Yield the cases of a plan."""
+    for name, text in _CUT if plan == "full" else _CUT[:1]:
+        yield _cut(name, context.body(input=text, temperature=0, max_output_tokens=LONG), context.least_tokens)
+    if plan != "smoke" and context.dialect.response["request_id"]:
+        yield plain_and_streamed(
+            "request-id",
+            "A request that names itself; the name comes back as the response's id.",
+            context.body(input="Say hello.", request_id="named by the case"),
+        )
+
+
+def _cut(name: str, whole: dict[str, Any], least: int) -> PlannedCase:
+    """Return a case that asks the same again with about half of the tokens that the whole answer took."""
+
+    def capped(replies: Replies) -> dict[str, Any] | None:
+        reply = replies["uncapped"].json()
+        usage = reply.get("usage") if isinstance(reply, dict) else None
+        used = usage.get("output_tokens") if isinstance(usage, dict) else None
+        if not isinstance(used, int) or used < 2 * least:
+            return None
+        return {**whole, "max_output_tokens": max(least, min(TINY, used // 2))}
+
+    def streamed(replies: Replies) -> dict[str, Any] | None:
+        body = capped(replies)
+        return None if body is None else {**body, "stream": True}
+
+    return PlannedCase(
+        f"cut.{name}",
+        "The same question at temperature 0 without and with a limit of tokens that is too small for the answer.",
+        (RequestSpec("uncapped", whole), RequestSpec("capped", capped), RequestSpec("capped-stream", streamed)),
+    )
