@@ -1,0 +1,50 @@
+"""What the endpoint can do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rejoinder.model.runfile import Run
+from rejoinder.reports.model import read_report
+from rejoinder.reports.parts.capabilities import PART as CAPABILITIES
+
+
+@pytest.fixture
+def able(checked: Run) -> Run:
+    checked.footer["capabilities"] = [
+        {
+            "feature": "streaming",
+            "title": "Streams",
+            "state": "supported",
+            "evidence": {"exchange": "x1", "status": 200, "words": "seen"},
+        },
+        {"feature": "tools", "state": "refused", "evidence": {"status": 400}},
+        {"feature": "images", "state": "untried"},
+        {"feature": "files", "state": "failed"},
+    ]
+    checked.footer["abilities"] = {"repeats": {"shown": False}, "calls": {"shown": True}}
+    return checked
+
+
+def test_features_are_counted_by_state_and_told_with_their_evidence(able: Run, table: Any, forms: Any) -> None:
+    found = read_report(able)[CAPABILITIES]
+    assert found.brief == "1 supported, 1 refused, 1 not tried, 1 failed"
+    assert found.lacking == "refused: tools; failed: files"
+    assert table(able, 'id="capabilities"') == [
+        ["Feature", "State", "Evidence"],
+        ["streaming Streams", "supported", "x1 · status 200 · seen"],
+        ["tools required", "refused", "status 400"],
+        ["images", "not tried", ""],
+        ["files", "failed", ""],
+    ]
+    markdown, terminal = forms(CAPABILITIES, able)
+    missed = "The model did not repeat a planted word when it was asked to"
+    assert markdown[0] == f"Features: {found.brief}. {missed}\\."
+    assert markdown[4:7] == [
+        "| `tools` (required) | refused | status 400 |",
+        "| `images` | not tried |  |",
+        "| `files` | failed |  |",
+    ]
+    assert terminal == [f"  features  {found.brief}", f"            {found.lacking}. {missed}."]

@@ -1,0 +1,28 @@
+"""The rules that were not judged, by reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rejoinder.model.runfile import Run
+from rejoinder.model.verdict import Level, Status, Verdict
+from rejoinder.reports.model import read_report
+from rejoinder.reports.parts.skipped import PART as SKIPPED
+
+
+def test_rules_without_a_verdict_are_grouped_by_reason(checked: Run, section: Any) -> None:
+    reasons = read_report(checked)[SKIPPED]
+    assert [(skipped.severity, skipped.reason, [rule.id for rule in skipped.rules]) for skipped in reasons] == [
+        ("error", "The connection broke.", ["LIF-01"]),
+        ("na", "No stream.", ["LIF-02", "LIF-03"]),
+    ]
+    text = section(checked, "<summary>Not judged, and why", "</details>")
+    assert text == (
+        "Not judged, and why 1 not judged, 2 not applicable"
+        " The connection broke. 1 not judged LIF-01 No stream. 2 not applicable LIF-02 LIF-03"
+    )
+
+
+def test_a_run_of_passes_skips_nothing() -> None:
+    run = Run({}, verdicts=[Verdict("EVT-01", Level.MUST, Status.PASS, 1)])
+    assert read_report(run).get(SKIPPED) is None
