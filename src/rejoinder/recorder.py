@@ -7,7 +7,7 @@ import platform
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rejoinder import __version__
 from rejoinder.contract import extension_records
@@ -15,7 +15,9 @@ from rejoinder.errors import TargetError, UsageError
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.runfile import RunWriter
 from rejoinder.model.tags import Tag
-from rejoinder.wire.target import Target, find_target
+
+if TYPE_CHECKING:
+    from rejoinder.wire.target import Target
 
 
 @dataclass(slots=True)
@@ -67,6 +69,8 @@ class RunRecorder:
         When there is none, the run file is finished with what was gathered before the :class:`TargetError` is raised.
         Raises :class:`UsageError` when the two keys are the same.
         """
+        from rejoinder.wire.target import find_target  # an HTTP client, which a recheck does not need
+
         if second_key is not None and second_key == key:
             raise UsageError("The second key is the same as the first.", "It must be the key of another tenant.")
         try:

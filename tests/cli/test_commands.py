@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rejoinder.cli import COMMANDS
+from rejoinder.sandbox import Sandbox, running
 from rejoinder.settings import options_of
 
 Invoke = Callable[..., tuple[int, str, str]]
@@ -29,7 +30,7 @@ def loaded_by(*arguments: str) -> set[str]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     modules = {line[1:] for line in done.stdout.splitlines() if line.startswith(":")}
-    commands = {name.rpartition(".")[2] for name in modules if name.startswith("rejoinder.cli.")}
+    commands = {name for name in COMMANDS if f"rejoinder.cli.{name}" in modules}
     heavy = {"httpx", "hypothesis", "jsonschema", "locust", "gevent", "jinja2", "rejoinder.contract"}
     return commands | modules & heavy
 
@@ -42,6 +43,13 @@ def test_help_and_version_load_no_command(arguments: list[str]) -> None:
 def test_a_command_loads_itself_only() -> None:
     assert loaded_by("rules") == {"rules", "rejoinder.contract"}
     assert "jsonschema" not in loaded_by("check", "--help")
+
+
+def test_a_recheck_and_a_report_send_nothing(invoke: Invoke, tmp_path: Path) -> None:
+    with running(Sandbox()) as url:
+        assert invoke("check", url, "--plan", "smoke", "-q", "--out", "o")[0] == 0
+    for command in ("recheck", "report"):
+        assert not loaded_by(command, "o") & {"httpx", "hypothesis", "jsonschema", "locust", "gevent"}
 
 
 def test_a_broken_command_breaks_no_other(invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
