@@ -15,7 +15,6 @@ adds the same to both sides.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 import random
@@ -26,7 +25,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
-from rejoinder.errors import UsageError
+from rejoinder.errors import UsageError, suggest
 from rejoinder.load.decide.confidence import PERCENTILES
 from rejoinder.load.decide.slo import RATES, TIMES, parse_metric, parse_statistic
 from rejoinder.load.measure.measure import ENDED_WELL
@@ -71,8 +70,7 @@ def parse_change(text: str) -> RegressionLimit:
     metric = parse_metric(name)
     known = (*TIMES, *RATES, _GOODPUT)
     if metric not in known:
-        near = difflib.get_close_matches(metric, known, 1)
-        hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(known)}."
+        hint = suggest(metric, known, f"There are {', '.join(known)}.")
         raise UsageError(f"The limit {text!r} names no figure that can be compared: {name!r}.", hint)
     limit = float(sign + number) / 100
     timed = metric in TIMES

@@ -12,14 +12,13 @@ Requests that the run itself gave up (outcome ``cancelled``) are not among the s
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rejoinder.errors import UsageError
+from rejoinder.errors import UsageError, suggest
 from rejoinder.load.decide.confidence import share_bound, upper_bound, values_needed
 from rejoinder.load.measure.measure import ENDED_WELL, OUTCOMES, Measurement
 from rejoinder.model.histogram import Histogram
@@ -117,10 +116,11 @@ def parse_slo(text: str) -> Slo:
         )
     if metric not in SHARES and metric not in RATES:
         known = [*TIMES, *SHARES, *RATES, *_ALIASES]
-        near = difflib.get_close_matches(metric, known, 1)
-        hint = f"Did you mean {near[0]}?" if near else f"Times are {', '.join(TIMES)}; besides, there are goodput, "
-        hint += "" if near else f"error, every outcome, and the rates {', '.join(RATES)}."
-        raise UsageError(f"The objective {text!r} names no metric: there is no {name!r}.", hint)
+        hint = (
+            f"Times are {', '.join(TIMES)}; besides, there are goodput, error, every outcome, and the rates "
+            f"{', '.join(RATES)}."
+        )
+        raise UsageError(f"The objective {text!r} names no metric: there is no {name!r}.", suggest(metric, known, hint))
     if statistic:
         raise UsageError(f"The objective {text!r} asks for {statistic} of {metric}, which is one number.", _HINT)
     if metric in RATES or (metric == "goodput" and unit == "/s"):
