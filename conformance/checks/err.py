@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_response
-from rejoinder.conformance.judging.registry import Subject, check
+from rejoinder.conformance.judging.recall import ATTEMPTS, is_about, unheard_words
+from rejoinder.conformance.judging.registry import Declined, Subject, check
+from rejoinder.conformance.judging.turns import are_alike, texts_of
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.tags import UNCERTAIN, Tag, wrong_field_of
 from rejoinder.model.verdict import ABSENT, Problem
@@ -305,6 +307,58 @@ def asked_encrypted_reasoning_is_there(view: ExchangeView) -> Iterator[Problem]:
                 kind="encrypted_content",
             )
             break
+
+
+@check("ERR-08", Subject.CASE, needs=is_about("ERR-08", *ATTEMPTS))
+def slots_are_heard(case: CaseView) -> Iterator[Problem | Declined]:
+    """Words that are new in every run are planted in previous_input_messages and in prompt variables, and asked for
+    plain, streamed and in a third wording. A word fails only when all answers lack it, the same texts in one user
+    message bring all words back in two wordings, and two more answers lack it after that.
+    """
+    yield from unheard_words(case)
+
+
+_SURE: Final = ("sure-1", "sure-2", "sure-3")
+_GREEDY: Final = ("greedy-1", "greedy-2", "greedy-3")
+
+
+@check("ERR-08", Subject.CASE, needs=lambda case: len(texts_of(case, *_GREEDY)) == len(_GREEDY))
+def top_k_of_one_leaves_no_choice(case: CaseView) -> Iterator[Problem | Declined]:
+    """A question is asked three times with top_k 1 at temperature 1, and three times at temperature 0.
+
+    Where all answers at temperature 0 are the same, those with top_k 1 must be so too.
+    """
+    if not are_alike(case, *_SURE):
+        yield Declined("The model gave other answers at temperature 0, or none.")
+    elif not are_alike(case, *_GREEDY):
+        view = case.get(_GREEDY[-1])
+        assert view is not None
+        yield _ignored(view, "top_k", "The answers with top_k 1 differ, though those at temperature 0 do not.")
+
+
+@check("ERR-08", Subject.CASE, needs=lambda case: bool(texts_of(case, "pushed")))
+def logit_bias_pushes(case: CaseView) -> Iterator[Problem | Declined]:
+    """A question at temperature 0 is asked again with one token pushed by a logit_bias of 100.
+
+    Where the answers without are all the same, the one with it must be another one.
+    """
+    view = case.get("pushed")
+    if not are_alike(case, *_SURE):
+        yield Declined("The model gave other answers at temperature 0, or none.")
+    elif view is not None and view.text() == texts_of(case, *_SURE)[0]:
+        yield _ignored(view, "logit_bias", "A logit_bias of 100 changes nothing in the answer.")
+
+
+def _ignored(view: ExchangeView, name: str, message: str) -> Problem:
+    return in_response(
+        view,
+        message,
+        "/output",
+        expected=f"{name} has its effect",
+        actual=view.text(),
+        kind=name,
+        exchange=view.exchange.id,
+    )
 
 
 @check(

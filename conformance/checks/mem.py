@@ -2,87 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from rejoinder.conformance.judging.canaries import canaries_in
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get
+from rejoinder.conformance.judging.recall import ATTEMPTS, answers_to, is_about, lack, planted_in, unheard_words
 from rejoinder.conformance.judging.registry import Declined, Subject, check
-from rejoinder.conformance.judging.turns import cannot_repeat, is_broken, is_refusal, says, status_code, told, was_cut
+from rejoinder.conformance.judging.turns import is_broken, is_refusal, says, status_code, told
 from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import Problem
 
-_ATTEMPTS: Final = ("plain", "stream", "again", "confirm", "confirm-stream")
-_CONTROLS: Final = ("control", "control-stream")
-# How many whole answers have to lack a word; a question about two calls makes twice as many as it says here.
-_FEWEST: Final = 3
+# How many whole answers about one of two calls have to lack its word.
 _FEWEST_OF_CALL: Final = 2
-
-
-def _planted(view: ExchangeView) -> list[str]:
-    return canaries_in(view.exchange.request.body.decode("utf-8", "replace"))
-
-
-def _answers(case: CaseView, *roles: str) -> list[ExchangeView]:
-    """Return those of these requests that were answered."""
-    return [view for role in roles if (view := case.get(role)) is not None and told(view) is not None]
-
-
-def _lacks(views: list[ExchangeView], word: str, fewest: int) -> bool:
-    """Return whether no answer has the word, and so many were not cut before they could have it."""
-    whole = [view for view in views if not was_cut(view)]
-    return len(whole) >= fewest and not any(says(view, word) for view in views)
-
-
-def _is_about(rule: str, *roles: str) -> Callable[[CaseView], bool]:
-    """Return the condition that a case is about the rule, and that one of these requests was accepted."""
-
-    def needs(case: CaseView) -> bool:
-        views = [view for role in roles if (view := case.get(role)) is not None]
-        return any(sent_for(rule) in view.exchange.tags and told(view) is not None for view in views)
-
-    return needs
-
-
-def _heard(case: CaseView) -> Iterator[Problem | Declined]:
-    """Yield what is missing in every attempt, where the controls show that the model can tell it."""
-    attempts, controls = _answers(case, *_ATTEMPTS), _answers(case, *_CONTROLS)
-    words = list(dict.fromkeys(word for view in case.views for word in _planted(view)))
-    missing = [word for word in words if not any(says(view, word) for view in attempts)]
-    if not missing:
-        return
-    able = len(controls) == len(_CONTROLS) and all(says(view, word) for view in controls for word in words)
-    if not able or not all(_lacks(attempts, word, _FEWEST) for word in missing):
-        yield cannot_repeat("what it was told")
-        return
-    last = attempts[-1]
-    slot = case.id.rpartition(".")[2]
-    for word in missing:
-        yield Problem(
-            f"What stood in the slot {slot} did not reach the model in {len(attempts)} answers; "
-            "in a user message with the same words it did.",
-            pointer="/output",
-            expected=word,
-            actual=last.text(),
-            kind=slot,
-            exchange=last.exchange.id,
-        )
 
 
 def _slot_rule(rule: str, what: str) -> None:
     """Register the check of a rule about slots."""
 
     def heard(case: CaseView) -> Iterator[Problem | Declined]:
-        yield from _heard(case)
+        yield from unheard_words(case)
 
     heard.__doc__ = (
         f"Words that are new in every run are planted {what}, and asked for plain, streamed and in a third wording. A "
         "word fails only when all answers lack it, the same texts in one user message bring all words back in two "
         "wordings, and two more answers lack it after that."
     )
-    check(rule, Subject.CASE, needs=_is_about(rule, *_ATTEMPTS))(heard)
+    check(rule, Subject.CASE, needs=is_about(rule, *ATTEMPTS))(heard)
 
 
 for _rule, _what in (
@@ -96,7 +44,6 @@ for _rule, _what in (
     ("MEM-10", "in files of plain text, in a message and as the output of a call"),
     ("MEM-11", "in outputs of shells, patches, MCP, code and file search, in an approval's reason and in a refusal"),
     ("MEM-12", "in the summary and the content of a reasoning item"),
-    ("ERR-08", "in previous_input_messages and in prompt variables"),
 ):
     _slot_rule(_rule, _what)
 
@@ -110,15 +57,15 @@ def _cities(case: CaseView) -> list[str]:
 
 def _misses(case: CaseView, city: str) -> tuple[list[ExchangeView], bool]:
     """Return the answers about one call, and whether all of them lack its word though the control has it."""
-    attempts = _answers(case, city, f"{city}-again")
+    attempts = answers_to(case, city, f"{city}-again")
     word = _word_of(case, city)
-    return attempts, _lacks(attempts, word, _FEWEST_OF_CALL) and says(case.get(f"{city}-control"), word)
+    return attempts, lack(attempts, word, _FEWEST_OF_CALL) and says(case.get(f"{city}-control"), word)
 
 
 def _word_of(case: CaseView, city: str) -> str:
     """Return the word that the output of the call about a city holds: outputs are told apart by their order."""
     view = case.get(f"{city}-control") or case.get(city)
-    words = _planted(view) if view is not None else []
+    words = planted_in(view) if view is not None else []
     reverse = view is not None and view.exchange.role == city and sent_for("MEM-06") in view.exchange.tags
     ordered = words[::-1] if reverse else words
     place = _cities(case).index(city)
@@ -128,7 +75,7 @@ def _word_of(case: CaseView, city: str) -> str:
 _CITIES: Final = ("oslo", "cairo")
 
 
-@check("MEM-06", Subject.CASE, needs=_is_about("MEM-06", *_CITIES))
+@check("MEM-06", Subject.CASE, needs=is_about("MEM-06", *_CITIES))
 def outputs_belong_to_their_calls(case: CaseView) -> Iterator[Problem | Declined]:
     """Two parallel calls get their outputs in reverse order, and the model is asked what each of them returned.
 
@@ -149,7 +96,7 @@ def outputs_belong_to_their_calls(case: CaseView) -> Iterator[Problem | Declined
         yield Declined("The model did not tell which call returned what, even with the outputs in order.")
 
 
-@check("MEM-07", Subject.CASE, needs=_is_about("MEM-07", *_CITIES))
+@check("MEM-07", Subject.CASE, needs=is_about("MEM-07", *_CITIES))
 def rounds_stay_apart(case: CaseView) -> Iterator[Problem | Declined]:
     """Two rounds of calls have the same call_id, and the model is asked what each of them returned.
 
@@ -210,7 +157,7 @@ class _Ancestry:
             if one.exchange.id in seen:
                 continue
             seen.add(one.exchange.id)
-            known.update(_planted(one))
+            known.update(planted_in(one))
             previous = one.request.get("previous_response_id")
             left += self._by_id.get(previous, ()) if isinstance(previous, str) else ()
             left += self._by_conversation.get(str(one.request.get("conversation")), ())
@@ -232,7 +179,7 @@ def _refers(view: ExchangeView) -> bool:
     )
 
 
-@check("MEM-13", Subject.RUN, needs=lambda run: sum(1 for view in run.views if _planted(view)) > 1)
+@check("MEM-13", Subject.RUN, needs=lambda run: sum(1 for view in run.views if planted_in(view)) > 1)
 def answers_are_made_of_ones_own_input(run: CaseView) -> Iterator[Problem]:
     """Every planted word in any reply is looked up in the requests that the reply may know of.
 
@@ -240,7 +187,7 @@ def answers_are_made_of_ones_own_input(run: CaseView) -> Iterator[Problem]:
     planted once in a run, so that one that stands elsewhere tells whose it is. What refers to single items is left out.
     """
     ancestry = _Ancestry(run.views)
-    owners = {word: view.exchange.id for view in reversed(run.views) for word in _planted(view)}
+    owners = {word: view.exchange.id for view in reversed(run.views) for word in planted_in(view)}
     for view in run.views:
         foreign = [word for word in _said(view) if word in owners]
         if not foreign or _refers(view):
@@ -273,7 +220,7 @@ def the_deleted_is_not_continued(case: CaseView) -> Iterator[Problem]:
     if is_refusal(status):
         return
     first = case.get("first")
-    knows = any(says(view, word) for word in (_planted(first) if first is not None else ()))
+    knows = any(says(view, word) for word in (planted_in(first) if first is not None else ()))
     yield Problem(
         "A response that was deleted is continued, and what was said in it comes back."
         if knows

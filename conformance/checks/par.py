@@ -10,13 +10,11 @@ from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.json_diff import first_difference
 from rejoinder.conformance.judging.problems import get, in_response, is_integer
 from rejoinder.conformance.judging.registry import Declined, Subject, check
-from rejoinder.conformance.judging.turns import is_broken, is_refusal, retrieved, status_code, told
+from rejoinder.conformance.judging.turns import are_alike, is_broken, is_refusal, retrieved, status_code, texts_of, told
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import ABSENT, Problem
 
 _SALTED: Final = ("salted", "salted-otherwise")
-_SURE: Final = ("sure-1", "sure-2", "sure-3")
-_GREEDY: Final = ("greedy-1", "greedy-2", "greedy-3")
 # The marks of common chat templates.
 _END_MARK: Final = re.compile(
     r"(?:<\|(?:im_end|eot_id|eom_id|end|endoftext|end_of_text|return|call|END_OF_TURN_TOKEN)\|>"
@@ -89,26 +87,16 @@ def a_fresh_salt_finds_nothing(case: CaseView) -> Iterator[Problem]:
             )
 
 
-def _texts(case: CaseView, *roles: str) -> list[str]:
-    return [view.text() for role in roles if (view := case.get(role)) is not None and told(view) is not None]
-
-
-def _are_sure(case: CaseView, *roles: str) -> bool:
-    """Return whether all of these requests were answered with one and the same text, that is not empty."""
-    texts = _texts(case, *roles)
-    return len(texts) == len(roles) and len(set(texts)) == 1 and bool(texts[0])
-
-
-@check("PAR-03", Subject.CASE, needs=lambda case: bool(_texts(case, *_SALTED)))
+@check("PAR-03", Subject.CASE, needs=lambda case: bool(texts_of(case, *_SALTED)))
 def salts_change_no_answer(case: CaseView) -> Iterator[Problem | Declined]:
     """A prompt at temperature 0 is sent twice without a cache_salt and with two; both of these must not differ.
 
     Where the two without differ, or are cut to nothing, nothing is shown.
     """
-    if not _are_sure(case, "once", "again"):
+    if not are_alike(case, "once", "again"):
         yield Declined("The model gave other answers at temperature 0, or none.")
         return
-    [plain, *_], salted = _texts(case, "once"), _texts(case, *_SALTED)
+    [plain, *_], salted = texts_of(case, "once"), texts_of(case, *_SALTED)
     view = case.get(_SALTED[0])
     if len(salted) == len(_SALTED) and plain not in salted and view is not None:
         yield in_response(
@@ -119,45 +107,6 @@ def salts_change_no_answer(case: CaseView) -> Iterator[Problem | Declined]:
             actual=salted[0],
             exchange=view.exchange.id,
         )
-
-
-@check("ERR-08", Subject.CASE, needs=lambda case: len(_texts(case, *_GREEDY)) == len(_GREEDY))
-def top_k_of_one_leaves_no_choice(case: CaseView) -> Iterator[Problem | Declined]:
-    """A question is asked three times with top_k 1 at temperature 1, and three times at temperature 0.
-
-    Where all answers at temperature 0 are the same, those with top_k 1 must be so too.
-    """
-    if not _are_sure(case, *_SURE):
-        yield Declined("The model gave other answers at temperature 0, or none.")
-    elif not _are_sure(case, *_GREEDY):
-        view = case.get(_GREEDY[-1])
-        assert view is not None
-        yield _ignored(view, "top_k", "The answers with top_k 1 differ, though those at temperature 0 do not.")
-
-
-@check("ERR-08", Subject.CASE, needs=lambda case: bool(_texts(case, "pushed")))
-def logit_bias_pushes(case: CaseView) -> Iterator[Problem | Declined]:
-    """A question at temperature 0 is asked again with one token pushed by a logit_bias of 100.
-
-    Where the answers without are all the same, the one with it must be another one.
-    """
-    view = case.get("pushed")
-    if not _are_sure(case, *_SURE):
-        yield Declined("The model gave other answers at temperature 0, or none.")
-    elif view is not None and view.text() == _texts(case, *_SURE)[0]:
-        yield _ignored(view, "logit_bias", "A logit_bias of 100 changes nothing in the answer.")
-
-
-def _ignored(view: ExchangeView, name: str, message: str) -> Problem:
-    return in_response(
-        view,
-        message,
-        "/output",
-        expected=f"{name} has its effect",
-        actual=view.text(),
-        kind=name,
-        exchange=view.exchange.id,
-    )
 
 
 def _ends(view: ExchangeView) -> bool:

@@ -99,6 +99,17 @@ def word_of(case: CaseView, mark: str) -> str:
     return ""
 
 
+def texts_of(case: CaseView, *roles: str) -> list[str]:
+    """Return the texts of the responses to the requests in these roles, of those that were answered."""
+    return [view.text() for role in roles if (view := case.get(role)) is not None and told(view) is not None]
+
+
+def are_alike(case: CaseView, *roles: str) -> bool:
+    """Return whether all of these requests were answered with one and the same text, that is not empty."""
+    texts = texts_of(case, *roles)
+    return len(texts) == len(roles) and len(set(texts)) == 1 and bool(texts[0])
+
+
 def cannot_repeat(what: str = "the word that it was given") -> Declined:
     """Return the reason for judging nothing when a model did not show that it can repeat a word."""
     return Declined(f"The model did not repeat {what} even when everything stood in one request.")

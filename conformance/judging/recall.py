@@ -1,0 +1,71 @@
+"""Whether a model can say again what it was told: how often it was asked, and what its answers lack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from rejoinder.conformance.judging.canaries import canaries_in
+from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.registry import Declined
+from rejoinder.conformance.judging.turns import cannot_repeat, says, told, was_cut
+from rejoinder.model.tags import sent_for
+from rejoinder.model.verdict import Problem
+
+ATTEMPTS: Final = ("plain", "stream", "again", "confirm", "confirm-stream")
+"""The roles of the requests that ask for planted words."""
+
+_CONTROLS: Final = ("control", "control-stream")
+# How many whole answers have to lack a word.
+_FEWEST: Final = 3
+
+
+def planted_in(view: ExchangeView) -> list[str]:
+    """Return the words that are planted in the request."""
+    return canaries_in(view.exchange.request.body.decode("utf-8", "replace"))
+
+
+def answers_to(case: CaseView, *roles: str) -> list[ExchangeView]:
+    """Return the views of the requests in these roles that were answered."""
+    return [view for role in roles if (view := case.get(role)) is not None and told(view) is not None]
+
+
+def lack(views: list[ExchangeView], word: str, fewest: int) -> bool:
+    """Return whether no answer has the word, and so many were not cut before they could have it."""
+    whole = [view for view in views if not was_cut(view)]
+    return len(whole) >= fewest and not any(says(view, word) for view in views)
+
+
+def is_about(rule: str, *roles: str) -> Callable[[CaseView], bool]:
+    """Return the condition that a case is about the rule, and that one of these requests was accepted."""
+
+    def needs(case: CaseView) -> bool:
+        views = [view for role in roles if (view := case.get(role)) is not None]
+        return any(sent_for(rule) in view.exchange.tags and told(view) is not None for view in views)
+
+    return needs
+
+
+def unheard_words(case: CaseView) -> Iterator[Problem | Declined]:
+    """Yield what is missing in every attempt, where the controls show that the model can tell it."""
+    attempts, controls = answers_to(case, *ATTEMPTS), answers_to(case, *_CONTROLS)
+    words = list(dict.fromkeys(word for view in case.views for word in planted_in(view)))
+    missing = [word for word in words if not any(says(view, word) for view in attempts)]
+    if not missing:
+        return
+    able = len(controls) == len(_CONTROLS) and all(says(view, word) for view in controls for word in words)
+    if not able or not all(lack(attempts, word, _FEWEST) for word in missing):
+        yield cannot_repeat("what it was told")
+        return
+    last = attempts[-1]
+    slot = case.id.rpartition(".")[2]
+    for word in missing:
+        yield Problem(
+            f"What stood in the slot {slot} did not reach the model in {len(attempts)} answers; "
+            "in a user message with the same words it did.",
+            pointer="/output",
+            expected=word,
+            actual=last.text(),
+            kind=slot,
+            exchange=last.exchange.id,
+        )
