@@ -67,18 +67,18 @@ def assess(
     baseline: Baseline | None = None,
     strict: bool = False,
 ) -> None:
-    """Judge the exchanges of a result by the selected rules, and fill in verdicts, coverage and standing.
+    """Judge the exchanges of a result by the selected rules; fill in verdicts, coverage and baseline status.
 
     ``required`` names the features that the endpoint must have. With a baseline, what it expects is known and no
     failure; when ``strict``, entries that are out of date are one.
     """
-    ledger = BaselineMatcher(baseline, datetime.now(UTC).date()) if baseline is not None else None
+    matcher = BaselineMatcher(baseline, datetime.now(UTC).date()) if baseline is not None else None
     result.verdicts, result.run_context = judge_run(
-        result.exchanges, dialect, select=select, required=required, ledger=ledger
+        result.exchanges, dialect, select=select, required=required, matcher=matcher
     )
     result.coverage = measure_coverage(result.exchanges, dialect)
-    if ledger is not None:
-        result.baseline, result.strict = ledger.close(result.exchanges), strict
+    if matcher is not None:
+        result.baseline, result.strict = matcher.close(result.exchanges), strict
         result.warnings += result.baseline.warnings()
 
 

@@ -203,7 +203,7 @@ class BaselineMatcher:
         self.judged[rule], self._unsettled[rule] = frozenset(judged), frozenset(unsettled)
 
     def close(self, exchanges: Iterable[Exchange]) -> BaselineStatus:
-        """Return the standing of all entries after the run whose exchanges were judged."""
+        """Return the status of all entries after the run whose exchanges were judged."""
         sent: set[str] = set()
         broken: set[str] = set()
         for exchange in exchanges:
@@ -328,7 +328,7 @@ class EditedBaseline:
 
 
 def update(
-    ledger: BaselineMatcher,
+    matcher: BaselineMatcher,
     verdicts: Sequence[Verdict],
     *,
     reason: str,
@@ -337,9 +337,9 @@ def update(
     must_only: bool = False,
     flaky: Callable[[str], bool] = lambda fingerprint: False,
 ) -> EditedBaseline:
-    """Return the ledger's baseline file with an entry for every finding that none expects.
+    """Return the matcher's baseline file with an entry for every finding that none expects.
 
-    ``ledger`` and ``verdicts`` come from one call of the judge. Entries that are there stay as they are, comments and
+    ``matcher`` and ``verdicts`` come from one call of the judge. Entries that are there stay as they are, comments and
     order included; expired ones that still match are renewed with reason, link and day of this update. ``must_only``
     leaves broken SHOULD rules out. ``flaky`` says of a fingerprint whether its finding shows only now and then.
     Raises :class:`BaselineError` when the words given cannot stand in a file.
@@ -348,11 +348,11 @@ def update(
         raise BaselineError("The reason is empty.", "Say why the failures are accepted, with --reason.")
     if link and not re.match(r"https?://[^\s/]", link):
         raise BaselineError(f"{link!r} is no link.", "Links begin with https:// or http://.")
-    if expires is not None and expires < ledger.today:
+    if expires is not None and expires < matcher.today:
         raise BaselineError(f"{expires} is past, so the entries would never count.", "Name a later day with --expires.")
     import tomlkit
 
-    path = ledger.baseline.path
+    path = matcher.baseline.path
     document = tomlkit.parse(_text(path)) if path.exists() else tomlkit.parse(_HEAD)
     tables = document.get(TABLE)
     if tables is None:
@@ -369,8 +369,8 @@ def update(
     words = {"reason": reason.strip(), "link": link, "expires": expires}
     renewed: set[int] = set()
     for (rule, mark), finding in shown.items():
-        left = set(ledger.unmatched[rule, mark])
-        for entry in ledger.baseline.entries:
+        left = set(matcher.unmatched[rule, mark])
+        for entry in matcher.baseline.entries:
             fitting = {case for case in left if entry.matches(rule, case, mark)}
             if not fitting:
                 continue
@@ -385,7 +385,7 @@ def update(
                         table.pop(name, None)
                 changes.append(BaselineChange("renewed", entry.name, f"expired on {entry.expires}, still fails"))
         if left:
-            clean = ledger.judged[rule] - ledger.unmatched[rule, mark]
+            clean = matcher.judged[rule] - matcher.unmatched[rule, mark]
             # Where a check looks at the whole run, chance says which case stands for what it finds.
             whole_run = all(check.subject is Subject.RUN for check in checks_by_rule()[rule])
             patterns = ["*"] if whole_run else summarise(left, clean)
@@ -451,21 +451,21 @@ def summarise(failing: Iterable[str], clean: Iterable[str]) -> list[str]:
     return sorted(narrow(failing, ""))
 
 
-def prune(ledger: BaselineMatcher, standing: BaselineStatus) -> EditedBaseline:
-    """Return the ledger's baseline file without what the run shows to be out of date.
+def prune(matcher: BaselineMatcher, status: BaselineStatus) -> EditedBaseline:
+    """Return the matcher's baseline file without what the run shows to be out of date.
 
     Unexpected passes and stale entries go, and expired ones of which nothing was found where they were judged. A case
     leaves the list of its entry; an entry without cases left goes whole. Everything else stays as it is.
     """
     import tomlkit
 
-    path = ledger.baseline.path
+    path = matcher.baseline.path
     document = tomlkit.parse(_text(path))
-    gone = [*standing.unexpected_passes, *standing.stale]
+    gone = [*status.unexpected_passes, *status.stale]
     gone += [
         (entry, note)
-        for entry, note in standing.expired
-        if not ledger.found(entry) and any(map(entry.covers, ledger.judged.get(entry.rule, ())))
+        for entry, note in status.expired
+        if not matcher.found(entry) and any(map(entry.covers, matcher.judged.get(entry.rule, ())))
     ]
     leaving: dict[int, set[str]] = defaultdict(set)
     for entry, _ in gone:

@@ -38,20 +38,20 @@ def judge(
     *,
     select: str = "*",
     required: Iterable[str] = (),
-    ledger: BaselineMatcher | None = None,
+    matcher: BaselineMatcher | None = None,
     run_context: RunContext | None = None,
 ) -> list[Verdict]:
     """Judge recorded exchanges by all selected rules of a dialect and return the verdicts in catalogue order.
 
-    With a ledger, what its baseline expects becomes a finding of its own that is known; the ledger keeps the account of
-    which entries were used, and where the rules were judged.
+    With a matcher, what its baseline expects becomes a finding of its own that is known; the matcher records which
+    entries were used and where the rules were judged.
 
     Never raises on anything an endpoint sent; a check that breaks gives its rule the status ``error``.
     Exchanges tagged ``unjudged`` (finding the endpoint, repeated requests) are left out. ``required`` names the
     features that the endpoint must have. ``run_context`` is what the run shows as a whole that the exchanges are a part
     of; by default they are a run.
     """
-    return judge_run(exchanges, dialect, select=select, required=required, ledger=ledger, run_context=run_context)[0]
+    return judge_run(exchanges, dialect, select=select, required=required, matcher=matcher, run_context=run_context)[0]
 
 
 def judge_run(
@@ -60,7 +60,7 @@ def judge_run(
     *,
     select: str = "*",
     required: Iterable[str] = (),
-    ledger: BaselineMatcher | None = None,
+    matcher: BaselineMatcher | None = None,
     run_context: RunContext | None = None,
 ) -> tuple[list[Verdict], RunContext]:
     """Judge as :func:`judge` does, and return with the verdicts what the run shows as a whole."""
@@ -75,7 +75,7 @@ def judge_run(
     for rule in select_rules(select):
         level = dialect.level_of(rule)
         if level is not Level.OFF:
-            verdict = _verdict(rule, level, table[rule.id], subjects, ledger)
+            verdict = _verdict(rule, level, table[rule.id], subjects, matcher)
             if verdict.status is Status.NOT_APPLICABLE and not rule.unchecked:
                 verdict.reason = _lacking(rule, own) or verdict.reason
             verdicts.append(verdict)
@@ -177,7 +177,7 @@ class _RuleTally:
 
 
 def _verdict(
-    rule: Rule, level: Level, checks: Iterable[Registered], subjects: SubjectValues, ledger: BaselineMatcher | None
+    rule: Rule, level: Level, checks: Iterable[Registered], subjects: SubjectValues, matcher: BaselineMatcher | None
 ) -> Verdict:
     if rule.unchecked:
         return Verdict(rule.id, level, Status.NOT_APPLICABLE, reason=f"Not checked: {rule.unchecked}")
@@ -187,10 +187,10 @@ def _verdict(
         _look(registered, subjects[registered.subject], tally)
         seen.append(registered.subject.value)
     if level is Level.MAY:  # informs only, so there is nothing to expect
-        ledger = None
-    findings = _group(rule.id, level, tally, ledger)
-    if ledger is not None:
-        ledger.settle(rule.id, tally.judged_on, tally.unsettled_on)
+        matcher = None
+    findings = _group(rule.id, level, tally, matcher)
+    if matcher is not None:
+        matcher.settle(rule.id, tally.judged_on, tally.unsettled_on)
     verdict = Verdict(rule.id, level, Status.PASS, tally.judged, len(tally.problems), findings=findings)
     if findings:
         verdict.status = {Level.MUST: Status.FAIL, Level.SHOULD: Status.WARN}.get(level, Status.PASS)
@@ -246,7 +246,7 @@ def _subjects(views: list[ExchangeView]) -> SubjectValues:
     return found
 
 
-def _group(rule: str, level: Level, tally: _RuleTally, ledger: BaselineMatcher | None) -> list[Finding]:
+def _group(rule: str, level: Level, tally: _RuleTally, matcher: BaselineMatcher | None) -> list[Finding]:
     """Return equal problems as findings, those that a baseline expects apart from the others; the unexpected first."""
     findings: dict[tuple[str, Known | None], Finding] = {}
     sizes: dict[tuple[str, Known | None], int] = {}
@@ -256,7 +256,7 @@ def _group(rule: str, level: Level, tally: _RuleTally, ledger: BaselineMatcher |
         for problem in problems:
             exchange = by_exchange.get(problem.exchange, views[0]).exchange
             mark = fingerprint(rule, problem)
-            known = ledger.known(rule, exchange.case, mark) if ledger is not None else None
+            known = matcher.known(rule, exchange.case, mark) if matcher is not None else None
             key = mark, known
             evidence = problem if problem.exchange else replace(problem, exchange=exchange.id)
             size = len(exchange.request.body) + len(exchange.body)

@@ -276,7 +276,7 @@ class FuzzRun:
         seed: int,
         *,
         select: str = "*",
-        ledger: BaselineMatcher | None = None,
+        matcher: BaselineMatcher | None = None,
         reruns: int = 3,
         on_found: Callable[[int], None] = lambda findings: None,
         on_confirming: Callable[[int, str], None] = lambda spent, note: None,
@@ -284,7 +284,7 @@ class FuzzRun:
         self.sender = sender
         self.context = context
         self.select = select
-        self.ledger = ledger
+        self.matcher = matcher
         self.reruns = reruns
         self.verdicts: list[Verdict] = []
         self.coverage = CoverageMeter(context.dialect.name)
@@ -330,7 +330,7 @@ class FuzzRun:
         return [exchange for task in tasks for exchange in task.result()]
 
     def _judging(self, exchanges: Sequence[Exchange], rules: str) -> list[Verdict]:
-        return judge(exchanges, self.context.dialect, select=rules, run_context=self.run_context, ledger=self.ledger)
+        return judge(exchanges, self.context.dialect, select=rules, run_context=self.run_context, matcher=self.matcher)
 
     async def _judge(self, exchanges: Sequence[Exchange]) -> None:
         """Add what was sent last to the verdicts, and forget what shows nothing."""

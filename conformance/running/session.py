@@ -106,7 +106,7 @@ def fuzz(
     number of findings so far. What a ``baseline`` expects is known; which entries are out of date a search cannot tell.
     """
     dialect = load_dialect(target.dialect)
-    ledger = BaselineMatcher(baseline, datetime.now(UTC).date()) if baseline is not None else None
+    matcher = BaselineMatcher(baseline, datetime.now(UTC).date()) if baseline is not None else None
 
     async def work(sender: CheckRun) -> None:
         found = FuzzRun(
@@ -114,7 +114,7 @@ def fuzz(
             CaseContext(dialect, target.model),
             seed,
             select=select,
-            ledger=ledger,
+            matcher=matcher,
             reruns=reruns,
             on_found=on_found,
             on_confirming=on_confirming,

@@ -54,9 +54,9 @@ def reply(case: str, total: int, **fields: Any) -> Exchange:
 def judged(
     exchanges: list[Exchange], *entries: BaselineEntry, today: date = TODAY
 ) -> tuple[Verdict, BaselineMatcher, BaselineStatus]:
-    ledger = BaselineMatcher(Baseline(Path("known.toml"), entries), today)
-    [verdict] = judge(exchanges, "northstar", select="USG-02", ledger=ledger)
-    return verdict, ledger, ledger.close(exchanges)
+    matcher = BaselineMatcher(Baseline(Path("known.toml"), entries), today)
+    [verdict] = judge(exchanges, "northstar", select="USG-02", matcher=matcher)
+    return verdict, matcher, matcher.close(exchanges)
 
 
 def names(entries: tuple[tuple[BaselineEntry, str], ...]) -> list[str]:
@@ -68,7 +68,7 @@ MARK = judged(BAD)[0].findings[0].fingerprint
 
 
 def test_what_is_expected_is_known_and_new_cases_still_fail() -> None:
-    verdict, _, standing = judged(BAD, BaselineEntry("USG-02", "a.*", "seen", link="https://x.example/1"))
+    verdict, _, status = judged(BAD, BaselineEntry("USG-02", "a.*", "seen", link="https://x.example/1"))
     assert verdict.status is Status.FAIL
     new, known = verdict.findings
     assert (new.cases, new.known, new.count) == (["b.1"], None, 1)
@@ -81,8 +81,8 @@ def test_what_is_expected_is_known_and_new_cases_still_fail() -> None:
     )
     assert new.fingerprint == known.fingerprint
     assert Finding.from_json(known.to_json()) == known
-    assert names(standing.known) == ["USG-02@a.*"]
-    assert standing.kept
+    assert names(status.known) == ["USG-02@a.*"]
+    assert status.kept
 
 
 @pytest.mark.parametrize(
@@ -104,18 +104,18 @@ def test_what_an_entry_matches(entry: BaselineEntry, status: Status) -> None:
 def test_entries_match_before_the_list_of_cases_is_cut() -> None:
     many = [reply(f"c.{number:03}", 5) for number in range(MAX_CASES + 10)]
     last = many[-1].case
-    verdict, _, standing = judged(many, BaselineEntry("USG-02", last, "r"))
+    verdict, _, status = judged(many, BaselineEntry("USG-02", last, "r"))
     assert [finding.cases for finding in verdict.findings if finding.known] == [[last]]
-    assert names(standing.known) == [f"USG-02@{last}"]
+    assert names(status.known) == [f"USG-02@{last}"]
 
 
 def test_a_pass_is_reported_unless_it_may_be_chance() -> None:
     passing, flaky = BaselineEntry("USG-02", "c.*", "r"), BaselineEntry("USG-02", "c.1", "r", flaky=True)
-    verdict, _, standing = judged(BAD[3:], passing, flaky)
+    verdict, _, status = judged(BAD[3:], passing, flaky)
     assert verdict.status is Status.PASS
-    assert names(standing.unexpected_passes) == ["USG-02@c.*"]
-    assert "known.toml" in " ".join(standing.warnings())
-    assert not standing.kept
+    assert names(status.unexpected_passes) == ["USG-02@c.*"]
+    assert "known.toml" in " ".join(status.warnings())
+    assert not status.kept
 
 
 def test_a_case_without_its_rule_is_stale_and_what_did_not_run_says_nothing() -> None:
@@ -130,21 +130,21 @@ def test_a_case_without_its_rule_is_stale_and_what_did_not_run_says_nothing() ->
         BaselineEntry("USG-02", "not.sent", "r"),
         other,
     )
-    _, _, standing = judged([*BAD, refused, broken], *entries)
-    assert names(standing.stale) == ["USG-02@r.1"]
-    assert not standing.unexpected_passes
+    _, _, status = judged([*BAD, refused, broken], *entries)
+    assert names(status.stale) == ["USG-02@r.1"]
+    assert not status.unexpected_passes
 
 
 def test_what_expired_says_whether_it_still_fails() -> None:
     past = date(2026, 1, 1)
-    _, _, standing = judged(
+    _, _, status = judged(
         BAD, BaselineEntry("USG-02", "a.*", "r", expires=past), BaselineEntry("USG-02", "c.1", "r", expires=past)
     )
-    assert [note for _, note in standing.expired] == [
+    assert [note for _, note in status.expired] == [
         "Expired on 2026-01-01; still fails in 2 cases.",
         "Expired on 2026-01-01; nothing of it was found.",
     ]
-    assert standing.kept
+    assert status.kept
 
 
 @given(st.sets(st.text("ab.-", min_size=1, max_size=6)), st.sets(st.text("ab.-", min_size=1, max_size=6)))
@@ -162,9 +162,9 @@ def test_patterns_are_few() -> None:
 
 def updated(file: Path, exchanges: list[Exchange] = BAD, **words: Any) -> EditedBaseline:
     baseline = read_baseline(file) if file.exists() else Baseline(file)
-    ledger = BaselineMatcher(baseline, TODAY)
-    verdicts = judge(exchanges, "northstar", select="USG-*", ledger=ledger)
-    return update(ledger, verdicts, **{"reason": "seen", **words})
+    matcher = BaselineMatcher(baseline, TODAY)
+    verdicts = judge(exchanges, "northstar", select="USG-*", matcher=matcher)
+    return update(matcher, verdicts, **{"reason": "seen", **words})
 
 
 def test_update_writes_what_the_next_run_expects(tmp_path: Path) -> None:
@@ -178,9 +178,9 @@ def test_update_writes_what_the_next_run_expects(tmp_path: Path) -> None:
         ("a.2", MARK),
         ("b.1", MARK),
     }
-    verdict, _, standing = judged(BAD, *baseline.entries)
+    verdict, _, status = judged(BAD, *baseline.entries)
     assert verdict.status is Status.KNOWN
-    assert len(standing.known) == 3
+    assert len(status.known) == 3
     assert not updated(file).changes
 
 
@@ -222,9 +222,9 @@ def test_prune_takes_out_what_no_longer_fails(tmp_path: Path) -> None:
         '[[known]]\nrule = "USG-02"\ncase = "c.*"\nreason = "fixed"\n\n'
         '[[known]]\nrule = "USG-02"\ncase = "b.1"\nreason = "past"\nexpires = 2026-01-01\n'
     )
-    _, ledger, standing = judged(BAD, *read_baseline(file).entries)
-    ledger.baseline = read_baseline(file)
-    edited = prune(ledger, standing)
+    _, matcher, status = judged(BAD, *read_baseline(file).entries)
+    matcher.baseline = read_baseline(file)
+    edited = prune(matcher, status)
     assert [change.name for change in edited.changes] == ["USG-02@c.1", "USG-02@c.*"]
     assert all("Did not fail" in change.why for change in edited.changes)
     file.write_text(edited.text)

@@ -80,7 +80,7 @@ def update_command(
     from rejoinder.conformance.baseline import Baseline, read_baseline, update
 
     present = read_baseline(baseline) if baseline.exists() else Baseline(baseline)
-    recorded, ledger, verdicts = _judged(run, present, dialect, select)
+    recorded, matcher, verdicts = _judged(run, present, dialect, select)
     random = {
         finding.fingerprint
         for verdict in recorded.verdicts
@@ -88,7 +88,7 @@ def update_command(
         if finding.reruns is not None and not finding.reruns.deterministic
     }
     edited = update(
-        ledger,
+        matcher,
         verdicts,
         reason=reason,
         link=link,
@@ -119,13 +119,13 @@ def prune_command(run: Path, baseline: Path, dialect: str | None, dry_run: bool)
     """
     from rejoinder.conformance.baseline import prune, read_baseline
 
-    recorded, ledger, _ = _judged(run, read_baseline(baseline), dialect, "*")
+    recorded, matcher, _ = _judged(run, read_baseline(baseline), dialect, "*")
     if not recorded.footer or recorded.footer.get("interrupted"):
         raise UsageError(f"{run} did not come to its end, so it cannot say what is out of date.", "Run it again.")
-    standing = ledger.close(recorded.exchanges)
-    edited = prune(ledger, standing)
-    for entry, note in standing.expired:
-        if ledger.found(entry):
+    status = matcher.close(recorded.exchanges)
+    edited = prune(matcher, status)
+    for entry, note in status.expired:
+        if matcher.found(entry):
             click.echo(f"! {entry.name}: {note} It no longer counts; renew it with `rejoinder baseline update`.")
     if not edited.changes:
         click.echo(f"{run} shows nothing in {baseline} to be out of date.")
@@ -166,7 +166,7 @@ def show_command(baseline: Path) -> int:
 def _judged(
     run: Path, baseline: Baseline, dialect: str | None, select: str
 ) -> tuple[Run, BaselineMatcher, list[Verdict]]:
-    """Judge a recording by today's rules; return it with the ledger and the verdicts."""
+    """Judge a recording by today's rules; return it with the matcher and the verdicts."""
     from rejoinder.conformance.baseline import BaselineMatcher
     from rejoinder.conformance.judgement import judge
     from rejoinder.model.runfile import read_run
@@ -174,12 +174,12 @@ def _judged(
     recorded = read_run(run)
     if not recorded.exchanges:
         raise UsageError(f"{run} holds no exchanges, so there is nothing to judge.", "Name a recorded check run.")
-    ledger = BaselineMatcher(baseline, datetime.now(UTC).date())
+    matcher = BaselineMatcher(baseline, datetime.now(UTC).date())
     held_to, required = dialect or recorded.header["target"]["dialect"], recorded.header.get("required", ())
-    verdicts = judge(recorded.exchanges, held_to, select=select, required=required, ledger=ledger)
+    verdicts = judge(recorded.exchanges, held_to, select=select, required=required, matcher=matcher)
     if not any(verdict.judged for verdict in verdicts):
         raise UsageError(f"Nothing can be judged in {run}.", "Name a run that reached its endpoint.")
-    return recorded, ledger, verdicts
+    return recorded, matcher, verdicts
 
 
 def _write(path: Path, text: str, changes: list[BaselineChange], *, dry_run: bool) -> None:
