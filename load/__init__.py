@@ -1,25 +1,20 @@
-"""What a server must bear: load on Locust, measured from raw receive times and judged by the conformance rules.
+"""Load tests: Locust drives requests, which are measured from raw receive times and judged by the conformance rules.
 
-The parts, from the inside out:
-
-``histogram``, ``bounds``, ``slo``, ``settings``
-    values: what was measured, how sure it is, what was asked of it, options.
-``arrivals``, ``traces``
-    when requests start: one schedule for the whole run.
-``profiles`` (with ``distributions``, ``tables``, ``corpus``, ``workloads``), ``bodies`` (with ``words``, ``canaries``)
-    what is asked: workloads as TOML files, and the conversation that each slot of a run holds.
-``recording``, ``reader``
-    one request and its reply as raw bytes with receive times, and the socket reader that produces it.
-``analysis``, ``tally``
-    what a recording says (times, outcome, broken rules), and sums of that which merge over processes.
-``analyst``
-    the process that analyses recordings, so that the process that reads sockets does nothing else.
-``engine``, ``locustfile``
-    the only modules that import Locust and gevent.
-``run``, ``telemetry``
-    starts Locust in a subprocess, copies what it measured into a run file, and asks the server for its own metrics.
-``search``
-    several runs, one after the other: sweeps with their knee, and the highest rate that keeps the objectives.
+``options``, ``settings``, ``plan``
+    one table of options; the settings of one run, complete and checked; what a command does with them.
+``workload``
+    what is sent: profiles (TOML files with a JSON Schema) and the conversation of each slot of a run.
+``schedule``
+    when requests start: one schedule for the whole run, or a recorded trace.
+``generator``, ``locustfile``
+    the processes that send: users, dispatcher, coordination of a run. Only they import Locust and gevent.
+``measure``
+    one request as raw bytes with receive times, what it says (times, outcome, broken rules), and sums that merge over
+    processes; the analysis worker, a process beside each generator process.
+``decide``
+    what follows from figures: objectives, changes, repetitions, searches.
+``run``, ``telemetry``, ``gpus``, ``disconnect_probe``
+    starts Locust in a subprocess and writes what it measured into a run file; reads the server's own metrics.
 
 Importing this package, or ``run``, imports neither Locust nor gevent: importing Locust patches sockets.
 """

@@ -138,7 +138,7 @@ class _Follower:
     settings: LoadSettings
     writer: Sink
     progress: Callable[[LoadProgress], None] | None
-    tally: RunStats = field(default_factory=RunStats)
+    stats: RunStats = field(default_factory=RunStats)
     checks: list[SelfCheck] = field(default_factory=list)
     thinner: _Thinner = field(default_factory=_Thinner)
     begun: bool = False
@@ -152,8 +152,8 @@ class _Follower:
         """Take one whole line."""
         record = json.loads(raw)
         kind = record["kind"]
-        if kind == "tally":
-            self._tally(RunStats.from_json(record["tally"]))
+        if kind == "report":
+            self._add(RunStats.from_json(record["stats"]))
         elif kind == "progress":
             self.last = record
             self._report(record)
@@ -168,22 +168,22 @@ class _Follower:
         elif kind == "error":
             self.error = RejoinderError(record["message"], record["hint"])
 
-    def _tally(self, tally: RunStats) -> None:
-        for line in tally.requests:
+    def _add(self, stats: RunStats) -> None:
+        for line in stats.requests:
             if self.thinner.keep():
                 weight = {} if self.thinner.weight == 1 else {"weight": self.thinner.weight}
                 self.writer.sample("request", **line, **weight)
-        for signature, exchange in tally.evidence:
+        for signature, exchange in stats.evidence:
             if keep_evidence(self.evidence, signature):
                 self.evidence.append((signature, {}))
                 self.writer.exchange(Exchange.from_json(exchange))
-        tally.requests, tally.evidence = [], []
-        self.tally.merge(tally)
+        stats.requests, stats.evidence = [], []
+        self.stats.merge(stats)
 
     def _report(self, record: dict[str, Any]) -> None:
         if self.progress is None:
             return
-        ttft = self.tally.histograms.get("ttft", Histogram())
+        ttft = self.stats.histograms.get("ttft", Histogram())
         self.progress(
             LoadProgress(
                 t=record["t"],
@@ -192,7 +192,7 @@ class _Follower:
                 finished=record["finished"],
                 failed=record["failed"],
                 in_flight=record["in_flight"],
-                output_tokens=self.tally.output_tokens,
+                output_tokens=self.stats.output_tokens,
                 ttft_p50=ttft.percentile(50),
                 ttft_p99=ttft.percentile(99),
             )
@@ -373,30 +373,30 @@ class _Run:
             )
             notes.append("the generator did not report its end")
             follower.checks = [SelfCheck(started=follower.last.get("started", 0), died=True)]
-        if follower.tally.foreign:
+        if follower.stats.foreign:
             self.warnings.append(
-                f"{follower.tally.foreign} answers show the canary of another request: the endpoint mixes answers up."
+                f"{follower.stats.foreign} answers show the canary of another request: the endpoint mixes answers up."
             )
         if follower.thinner.left_out:
             self.warnings.append(
-                f"{follower.thinner.left_out} of {follower.tally.finished} requests have no line of their own in the "
+                f"{follower.thinner.left_out} of {follower.stats.finished} requests have no line of their own in the "
                 "run file; its distributions and totals count them all."
             )
         issued = follower.issued if follower.issued is not None else float(follower.last.get("t", 0.0))
-        load = load_line(follower.tally, follower.checks, self.settings, issued=issued, notes=notes)
+        load = load_line(follower.stats, follower.checks, self.settings, issued=issued, notes=notes)
         if load["unjudged"]:
             self.warnings.append(unjudged_sentence(load))
         server = self.telemetry.seconds(follower.t0)
-        for line in follower.tally.second_lines():
+        for line in follower.stats.second_lines():
             extra = {"server": server[line["t"]]} if server.get(line["t"]) else {}
             self.writer.sample("second", **line, **extra)
-        for stream in follower.tally.streams:
+        for stream in follower.stats.streams:
             self.writer.sample("stream", **stream)
-        summary = self.telemetry.summary(follower.t0, follower.tally.histograms.get("ttft"))
+        summary = self.telemetry.summary(follower.t0, follower.stats.histograms.get("ttft"))
         if summary:
             load["server"] = summary
-        for metric in sorted(follower.tally.histograms):
-            self.writer.sample("histogram", metric=metric, **follower.tally.histograms[metric].to_json())
+        for metric in sorted(follower.stats.histograms):
+            self.writer.sample("histogram", metric=metric, **follower.stats.histograms[metric].to_json())
         if self.interrupted:
             load["interrupted"] = True
         if self.warnings:
@@ -405,7 +405,7 @@ class _Run:
         return LoadResult(
             started=load["started"],
             outcomes=dict(load["outcomes"]),
-            histograms=follower.tally.histograms,
+            histograms=follower.stats.histograms,
             load=load,
             interrupted=self.interrupted,
             warnings=self.warnings,

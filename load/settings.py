@@ -87,7 +87,7 @@ class LoadSettings(RunOptions):
 
     @property
     def paced(self) -> bool:
-        """Whether it is said how much load there is; what is not is for :meth:`complete`, or Locust's users."""
+        """Whether the settings name a pace; where they do not, :meth:`complete` or Locust's users give one."""
         return any(name in self.given() for name in _PACE)
 
     @property

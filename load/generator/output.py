@@ -18,7 +18,7 @@ logger = logging.getLogger("rejoinder.load")
 class Output:
     """The file through which a run started by rejoinder hands over what it measured; without one, keeps the reports.
 
-    Lines: ``begin``, ``progress``, ``tally`` (statistics since the last one), ``check`` (a process's self-check),
+    Lines: ``begin``, ``progress``, ``report`` (statistics since the last one), ``check`` (a process's self-check),
     ``end`` and ``error``. A file never makes the generator wait for its reader, as a pipe would.
     """
 
@@ -46,7 +46,7 @@ class Output:
     def report(self, report: bytes) -> None:
         """Pass on a report of an analysis worker, as it is."""
         if self._file is not None:
-            self._file.write(b'{"kind":"tally","tally":' + report + b"}\n")
+            self._file.write(b'{"kind":"report","stats":' + report + b"}\n")
         else:
             self._reports.append(report)
 

@@ -25,7 +25,7 @@ BLOCK_TOKENS: Final = 512
 """Tokens that one hash id of a Mooncake trace stands for."""
 _MAX_ENTRIES: Final = 1_000_000
 _MAX_TOKENS: Final = 10_000_000
-_TOLD: Final = 3
+_MOST_LISTED: Final = 3
 _COLUMNS: Final = {
     "BurstGPT": ("Timestamp", "Request tokens", "Response tokens"),
     "Azure": ("TIMESTAMP", "ContextTokens", "GeneratedTokens"),
@@ -62,8 +62,8 @@ def read_trace(path: str) -> tuple[TraceEntry, ...]:
         reason = error.strerror if isinstance(error, OSError) else f"it is no text: {error}"
         raise UsageError(f"The trace {path} cannot be read: {reason}.") from error
     if bad:
-        more = f"; and {len(bad) - _TOLD} more" if len(bad) > _TOLD else ""
-        raise UsageError(f"{path} has bad lines. {'; '.join(bad[:_TOLD])}{more}.", "Mend or remove them.")
+        more = f"; and {len(bad) - _MOST_LISTED} more" if len(bad) > _MOST_LISTED else ""
+        raise UsageError(f"{path} has bad lines. {'; '.join(bad[:_MOST_LISTED])}{more}.", "Mend or remove them.")
     if not found:
         raise UsageError(f"{path} holds no requests.")
     found.sort(key=lambda entry: entry.offset)

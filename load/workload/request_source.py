@@ -31,7 +31,7 @@ _SPENT: Final = random.Random(0)
 
 class PlannedRequest(NamedTuple):
     """One request. ``think`` is how long to wait before it; ``cancel_after`` when to give it up; ``poll`` how often to
-    ask for a response in the background (0: it is not). All in seconds.
+    poll for a response in the background (0: it is not). All in seconds.
     """
 
     body: bytes
@@ -70,18 +70,18 @@ class RequestSource:
 
     def body(self, slot: int) -> bytes:
         """Return the body of a slot's first request as UTF-8 JSON."""
-        turn = self.conversation(slot).next(None)
-        assert turn is not None
-        return turn.body
+        request = self.conversation(slot).next(None)
+        assert request is not None
+        return request.body
 
 
 class Conversation:
     """The requests of one slot; :meth:`next` gives one after the other."""
 
-    def __init__(self, bodies: RequestSource, kind: RequestKind, slot: int, generator: random.Random) -> None:
+    def __init__(self, source: RequestSource, kind: RequestKind, slot: int, generator: random.Random) -> None:
         self.kind = kind
-        self.canary = slot_canary(bodies.seed, slot) if bodies.canaries else ""
-        self._bodies = bodies
+        self.canary = slot_canary(source.seed, slot) if source.canaries else ""
+        self._source = source
         self._slot = slot
         self._generator = generator
         self.left = max(1, self._draw(kind.turns, 1))
@@ -89,7 +89,7 @@ class Conversation:
         self._history: list[Any] = []
 
     def next(self, response: Mapping[str, Any] | None) -> PlannedRequest | None:
-        """Return the next request after the response to the last one; ``None`` when there is no more to say.
+        """Return the next request after the response to the last one; ``None`` when the conversation is over.
 
         A conversation ends early when its last request got no response.
         """
@@ -98,10 +98,10 @@ class Conversation:
             return None
         self.left -= 1
         kind = self.kind
-        body: dict[str, Any] = {"model": self._bodies.model} if self._bodies.model else {}
+        body: dict[str, Any] = {"model": self._source.model} if self._source.model else {}
         body["stream"] = not kind.background
         body |= kind.body
-        entry = self._bodies.trace[self._slot % len(self._bodies.trace)] if self._bodies.trace else None
+        entry = self._source.trace[self._slot % len(self._source.trace)] if self._source.trace else None
         if kind.corpus:
             body |= kind.corpus[self._slot % len(kind.corpus)]
             if self.canary:
@@ -120,12 +120,12 @@ class Conversation:
             self._history.append(message)
         if kind.background:
             body["background"] = True
-        limit = entry.output_tokens if entry else self._draw(kind.output_tokens, self._bodies.max_output_tokens)
+        limit = entry.output_tokens if entry else self._draw(kind.output_tokens, self._source.max_output_tokens)
         if limit:
             body.setdefault("max_output_tokens", limit)
         think = 0.0 if first else self._seconds(kind.think)
         cancel = kind.cancel_share and self._generator.random() < kind.cancel_share
-        turn = PlannedRequest(
+        request = PlannedRequest(
             json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"),
             think,
             self._seconds(kind.cancel_after) if cancel else None,
@@ -134,7 +134,7 @@ class Conversation:
         if not self.left:
             # A generator is 2.5 KB, which every stream in flight would hold on to.
             self._generator, self._history = _SPENT, []
-        return turn
+        return request
 
     def _text(self, entry: TraceEntry | None, first: bool) -> str:
         kind, generator = self.kind, self._generator

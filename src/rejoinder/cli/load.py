@@ -143,8 +143,8 @@ def begin_step(steps: Steps, what: str, settings: LoadSettings) -> None:
 def show_progress(steps: Steps, settings: LoadSettings, progress: LoadProgress, note: str = "") -> None:
     """Show how far a run is, with a few words after that."""
     if settings.requests is None:
-        words = filter(None, (f"{progress.finished} done", note))
-        steps.update(min(progress.t, settings.duration), ", ".join(words))
+        parts = filter(None, (f"{progress.finished} done", note))
+        steps.update(min(progress.t, settings.duration), ", ".join(parts))
     else:
         steps.update(progress.finished, note)
 
@@ -187,11 +187,11 @@ def repeat_endpoint(
 
     def show_line(line: dict[str, Any]) -> None:
         found = line["figures"]
-        words = [f"{found['requests']:.2f} ok/s", f"{found['output_tokens']:.0f} tokens/s"]
-        words += [f"{name} {found[name] * 1e3:.0f} ms" for name in ("ttft:p50", "ttft:p99", "e2e:p50") if name in found]
-        words += [line["verdict"]] if line["verdict"] != "VALID" else []
+        parts = [f"{found['requests']:.2f} ok/s", f"{found['output_tokens']:.0f} tokens/s"]
+        parts += [f"{name} {found[name] * 1e3:.0f} ms" for name in ("ttft:p50", "ttft:p99", "e2e:p50") if name in found]
+        parts += [line["verdict"]] if line["verdict"] != "VALID" else []
         who = "" if line["of"] == "endpoint" else f" {other.url if other else ''}"
-        steps.say(f"  {line['repeat'] + 1}{who}: {', '.join(words)}")
+        steps.say(f"  {line['repeat'] + 1}{who}: {', '.join(parts)}")
 
     result = run_repeats(
         settings,
@@ -223,11 +223,11 @@ def search_endpoint(
 
     def show_line(figures: dict[str, Any]) -> None:
         pace = f"{figures['rate']:g}/s" if "rate" in figures else f"{figures['concurrency']} in flight"
-        words = [f"{figures['ok_per_s']:.2f} ok/s", f"{figures['output_tokens_per_s']:.0f} tokens/s"]
-        words += [f"{name} {figures[name] * 1e3:.0f} ms" for name in ("ttft_p99", "e2e_p50") if name in figures]
-        words += ["kept" if figures["met"] else "missed"] if "met" in figures else []
-        words += [figures["verdict"]] if figures["verdict"] != "VALID" else []
-        steps.say(f"  {pace}: {', '.join(words)}")
+        parts = [f"{figures['ok_per_s']:.2f} ok/s", f"{figures['output_tokens_per_s']:.0f} tokens/s"]
+        parts += [f"{name} {figures[name] * 1e3:.0f} ms" for name in ("ttft_p99", "e2e_p50") if name in figures]
+        parts += ["kept" if figures["met"] else "missed"] if "met" in figures else []
+        parts += [figures["verdict"]] if figures["verdict"] != "VALID" else []
+        steps.say(f"  {pace}: {', '.join(parts)}")
 
     result = run_search(
         settings,

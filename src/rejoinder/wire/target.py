@@ -273,8 +273,8 @@ def _error_text(body: Any) -> str:
         return error
     if not isinstance(error, Mapping):
         return ""
-    words = [error.get(name) for name in ("code", "param", "message", "detail")]
-    return " ".join(word for word in words if isinstance(word, str))
+    parts = [error.get(name) for name in ("code", "param", "message", "detail")]
+    return " ".join(part for part in parts if isinstance(part, str))
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -282,9 +282,9 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _list(names: list[str]) -> str:
-    shown = [_line(name, 100) for name in names[:5]]
+    first = [_line(name, 100) for name in names[:5]]
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(shown) + more
+    return ", ".join(first) + more
 
 
 def _line(text: str, limit: int) -> str:
