@@ -125,7 +125,7 @@ class LoadOption:
             )
 
 
-def option(default: Any, help: str, group: OptionGroup, **rest: Any) -> Any:
+def option(default: Any, group: OptionGroup, help: str, **rest: Any) -> Any:
     """Return a dataclass field that declares an option; ``rest`` are fields of :class:`LoadOption`."""
     return field(default=default, metadata={"option": LoadOption(help=help, group=group, **rest)})
 
@@ -161,176 +161,81 @@ def rate_or_phases(text: str) -> float | str:
 class RunOptions:
     """The options of one run."""
 
-    model: str = option("", "Model to request; empty: leave it out.", OptionGroup.WORKLOAD, flag=None)
-    dialect: str = option(DEFAULT_DIALECT, "Dialect that answers are judged by.", OptionGroup.MEASURING, flag=None)
-    concurrency: int | None = option(
-        None,
+    # fmt: off
+    model: str = option("", OptionGroup.WORKLOAD, "Model to request; empty: leave it out.", flag=None)
+    dialect: str = option(DEFAULT_DIALECT, OptionGroup.MEASURING, "Dialect that answers are judged by.", flag=None)
+    concurrency: int | None = option(None, OptionGroup.PACE,
         "Closed loop: C requests in flight, always.",
-        OptionGroup.PACE,
-        metavar="C",
-        locust=False,
-        workload=True,
-        bounds=(1, MAX_CONCURRENCY),
-        shown_default="8",
-        exclusive="pace",
-    )
-    rate: float | None = option(
-        None,
-        "Open loop: R requests a second on a fixed schedule, whatever the endpoint does; or phases, "
-        "like 5@30s,5..50@1min,50@10min.",
-        OptionGroup.PACE,
-        metavar="R",
-        workload=True,
-        parse=rate_or_phases,
-        bounds=(MIN_RATE, MAX_RATE),
-        exclusive="pace",
-    )
-    phases: str = option(
-        "",
+        metavar="C", locust=False, workload=True, bounds=(1, MAX_CONCURRENCY), shown_default="8", exclusive="pace")
+    rate: float | None = option(None, OptionGroup.PACE,
+        "Open loop: R requests a second on a fixed schedule, whatever the endpoint does; or phases, like "
+        "5@30s,5..50@1min,50@10min.",
+        metavar="R", workload=True, parse=rate_or_phases, bounds=(MIN_RATE, MAX_RATE), exclusive="pace")
+    phases: str = option("", OptionGroup.PACE,
         "Open loop: a rate that changes, like 5@30s,5..50@1min,50@10min.",
-        OptionGroup.PACE,
-        flag=None,
-        exclusive="pace",
-    )
-    trace: str = option(
-        "",
+        flag=None, exclusive="pace")
+    trace: str = option("", OptionGroup.PACE,
         "Open loop: recorded traffic to replay, in the format of Mooncake, BurstGPT or Azure.",
-        OptionGroup.PACE,
-        metavar="FILE",
-        exclusive="pace",
-    )
-    speed: float = option(
-        1.0,
+        metavar="FILE", exclusive="pace")
+    speed: float = option(1.0, OptionGroup.SCHEDULE,
         "How many times as fast as it was recorded a trace is replayed.",
-        OptionGroup.SCHEDULE,
-        metavar="X",
-        bounds=(1e-6, 1e6),
-    )
-    arrivals: str = option(
-        "constant",
+        metavar="X", bounds=(1e-6, 1e6))
+    arrivals: str = option("constant", OptionGroup.SCHEDULE,
         "Open loop: constant, poisson, or gamma:B (the smaller B, the burstier).",
-        OptionGroup.SCHEDULE,
-        metavar="A",
-        workload=True,
-    )
-    duration: float = option(
-        10.0,
+        metavar="A", workload=True)
+    duration: float = option(10.0, OptionGroup.SCHEDULE,
         "How long requests are begun; those in flight then end.",
-        OptionGroup.SCHEDULE,
-        metavar="S",
-        locust_default=0.0,
-        workload=True,
-        parse=seconds,
-        bounds=(0.1, MAX_DURATION),
-        shown_default="10s, or the length of phases or trace",
-    )
-    requests: int | None = option(
-        None,
+        metavar="S", locust_default=0.0, workload=True, parse=seconds, bounds=(0.1, MAX_DURATION),
+        shown_default="10s, or the length of phases or trace")
+    requests: int | None = option(None, OptionGroup.SCHEDULE,
         "Begin N requests, and end when they have ended; with a duration, whatever comes first.",
-        OptionGroup.SCHEDULE,
-        metavar="N",
-        workload=True,
-        bounds=(1, 1_000_000_000),
-    )
-    ramp: float | None = option(
-        None,
+        metavar="N", workload=True, bounds=(1, 1_000_000_000))
+    ramp: float | None = option(None, OptionGroup.SCHEDULE,
         "Closed loop: time over which the users send their first requests.",
-        OptionGroup.SCHEDULE,
-        flag=None,
-        parse=seconds,
-        shown_default="5 % of the duration, at most 1s",
-    )
-    drain: float = option(
-        10.0,
+        flag=None, parse=seconds, shown_default="5 % of the duration, at most 1s")
+    drain: float = option(10.0, OptionGroup.SCHEDULE,
         "Time that requests in flight get at the end.",
-        OptionGroup.SCHEDULE,
-        flag=None,
-        parse=seconds,
-        bounds=(0, 3600),
-    )
-    seed: int = option(0, "Seed of the schedule.", OptionGroup.SCHEDULE, metavar="N", shown_default="0")
-    profile: str = option(
-        "",
+        flag=None, parse=seconds, bounds=(0, 3600))
+    seed: int = option(0, OptionGroup.SCHEDULE, "Seed of the schedule.", metavar="N", shown_default="0")
+    profile: str = option("", OptionGroup.WORKLOAD,
         "Workload: the name of a shipped profile (see --list-profiles), or a TOML file. Options given here go first.",
-        OptionGroup.WORKLOAD,
-        metavar="P",
-        excludes=("prompt", "bodies"),
-        excludes_hint="A profile has its own inputs. Leave --prompt and --bodies out, or write them into a profile.",
-    )
-    prompt: str = option(
-        "",
+        metavar="P", excludes=("prompt", "bodies"),
+        excludes_hint="A profile has its own inputs. Leave --prompt and --bodies out, or write them into a profile.")
+    prompt: str = option("", OptionGroup.WORKLOAD,
         "What is asked.",
-        OptionGroup.WORKLOAD,
-        metavar="TEXT",
-        shown_default="a short built-in text",
-    )
-    bodies: str = option(
-        "", "JSON or NDJSON file of request bodies to send in turn.", OptionGroup.WORKLOAD, metavar="FILE"
-    )
-    max_output_tokens: int = option(
-        64,
+        metavar="TEXT", shown_default="a short built-in text")
+    bodies: str = option("", OptionGroup.WORKLOAD,
+        "JSON or NDJSON file of request bodies to send in turn.",
+        metavar="FILE")
+    max_output_tokens: int = option(64, OptionGroup.WORKLOAD,
         "Tokens that a request may have answered, where profile or trace says nothing; 0: no limit.",
-        OptionGroup.WORKLOAD,
-        metavar="N",
-        bounds=(0, 10_000_000),
-    )
-    canaries: bool = option(
-        True,
-        "Put a token of its own into each input, and look for those of others in each answer.",
-        OptionGroup.WORKLOAD,
-    )
-    connect_timeout: float = option(
-        10.0, "Time to connect.", OptionGroup.BOUNDS, flag=None, parse=seconds, bounds=(1e-3, MAX_DURATION)
-    )
-    idle_timeout: float = option(
-        60.0,
+        metavar="N", bounds=(0, 10_000_000))
+    canaries: bool = option(True, OptionGroup.WORKLOAD,
+        "Put a token of its own into each input, and look for those of others in each answer.")
+    connect_timeout: float = option(10.0, OptionGroup.BOUNDS,
+        "Time to connect.",
+        flag=None, parse=seconds, bounds=(1e-3, MAX_DURATION))
+    idle_timeout: float = option(60.0, OptionGroup.BOUNDS,
         "Longest silence of the endpoint within one request.",
-        OptionGroup.BOUNDS,
-        metavar="S",
-        flag="timeout",
-        parse=seconds,
-        bounds=(1e-3, MAX_DURATION),
-    )
-    total_timeout: float = option(
-        600.0, "Time for a whole request.", OptionGroup.BOUNDS, flag=None, parse=seconds, bounds=(1e-3, MAX_DURATION)
-    )
-    max_in_flight: int = option(
-        4096,
+        metavar="S", flag="timeout", parse=seconds, bounds=(1e-3, MAX_DURATION))
+    total_timeout: float = option(600.0, OptionGroup.BOUNDS,
+        "Time for a whole request.",
+        flag=None, parse=seconds, bounds=(1e-3, MAX_DURATION))
+    max_in_flight: int = option(4096, OptionGroup.BOUNDS,
         "Open loop: most requests in flight in one process.",
-        OptionGroup.BOUNDS,
-        flag=None,
-        bounds=(1, MAX_CONCURRENCY),
-    )
-    processes: int = option(
-        1,
+        flag=None, bounds=(1, MAX_CONCURRENCY))
+    processes: int = option(1, OptionGroup.BOUNDS,
         "Load generator processes.",
-        OptionGroup.BOUNDS,
-        metavar="P",
-        locust=False,
-        workload=True,
-        bounds=(1, 256),
-    )
-    slos: tuple[str, ...] = option(
-        (),
+        metavar="P", locust=False, workload=True, bounds=(1, 256))
+    slos: tuple[str, ...] = option((), OptionGroup.OBJECTIVES,
         "Objective, like 'ttft:p99<300ms', 'tpot<30ms', 'goodput>=95%', 'error<1%'; may be repeated.",
-        OptionGroup.OBJECTIVES,
-        metavar="SLO",
-        flag="slo",
-        workload=True,
-    )
-    metrics: tuple[str, ...] = option(
-        (),
+        metavar="SLO", flag="slo", workload=True)
+    metrics: tuple[str, ...] = option((), OptionGroup.MEASURING,
         "Prometheus page to read once a second, or auto for /metrics of the endpoint; may be repeated.",
-        OptionGroup.MEASURING,
-        metavar="URL",
-        locust=False,
-    )
-    gpu: bool = option(
-        False,
+        metavar="URL", locust=False)
+    gpu: bool = option(False, OptionGroup.MEASURING,
         "Ask the GPUs of this host for use, power and memory once a second (NVML).",
-        OptionGroup.MEASURING,
-        locust=False,
-    )
+        locust=False)
 
 
 _COMPARED: Final = ("repeats", "max_change", "baseline", "against")
@@ -344,73 +249,31 @@ _LIMIT_HINT: Final = "Nothing is to be compared. Add a limit, like --max-change 
 class PlanOptions:
     """The options that make a search, repeats or a comparison of several runs, or probe the endpoint after them."""
 
-    sweep: str = option(
-        "",
+    # fmt: off
+    sweep: str = option("", OptionGroup.PACE,
         "Run with rising numbers of requests in flight, like 1,2,4,8 or auto, and name the knee.",
-        OptionGroup.PACE,
-        metavar="LEVELS",
-        locust=False,
-        exclusive="pace",
-        excludes=_COMPARED,
-        excludes_hint=_SEARCH_HINT,
-    )
-    find_rate: str = option(
-        "",
+        metavar="LEVELS", locust=False, exclusive="pace", excludes=_COMPARED, excludes_hint=_SEARCH_HINT)
+    find_rate: str = option("", OptionGroup.PACE,
         "Search for the highest rate that keeps every --slo, like 1..50; each rate is tried up to three times.",
-        OptionGroup.PACE,
-        metavar="LOW..HIGH",
-        locust=False,
-        exclusive="pace",
-        excludes=_COMPARED,
-        excludes_hint=_SEARCH_HINT,
-        needs=("slos",),
-        needs_hint="Add an objective, like --slo 'ttft:p99<300ms'.",
-    )
-    repeats: int | None = option(
-        None,
+        metavar="LOW..HIGH", locust=False, exclusive="pace", excludes=_COMPARED, excludes_hint=_SEARCH_HINT,
+        needs=("slos",), needs_hint="Add an objective, like --slo 'ttft:p99<300ms'.")
+    repeats: int | None = option(None, OptionGroup.OBJECTIVES,
         "Run N times, to know how much figures vary.",
-        OptionGroup.OBJECTIVES,
-        metavar="N",
-        locust=False,
-        bounds=(1, 50),
-        shown_default="1, with --max-change 5",
-    )
-    max_change: tuple[str, ...] = option(
-        (),
-        "How much worse than the baseline a figure may be, like 'ttft:p99<+10%' or 'output_tokens>-5%'; "
-        "may be repeated.",
-        OptionGroup.OBJECTIVES,
-        metavar="LIMIT",
-        locust=False,
-        needs=("baseline", "against"),
-        needs_hint="A change needs something to compare with. Add --baseline RUN or --against URL2.",
-    )
-    baseline: str = option(
-        "",
+        metavar="N", locust=False, bounds=(1, 50), shown_default="1, with --max-change 5")
+    max_change: tuple[str, ...] = option((), OptionGroup.OBJECTIVES,
+        "How much worse than the baseline a figure may be, like 'ttft:p99<+10%' or 'output_tokens>-5%'; may "
+        "be repeated.",
+        metavar="LIMIT", locust=False, needs=("baseline", "against"),
+        needs_hint="A change needs something to compare with. Add --baseline RUN or --against URL2.")
+    baseline: str = option("", OptionGroup.OBJECTIVES,
         "Compare with a recorded run that was made with --repeats.",
-        OptionGroup.OBJECTIVES,
-        metavar="RUN",
-        locust=False,
-        exclusive="reference",
-        needs=("max_change",),
-        needs_hint=_LIMIT_HINT,
-    )
-    against: str = option(
-        "",
+        metavar="RUN", locust=False, exclusive="reference", needs=("max_change",), needs_hint=_LIMIT_HINT)
+    against: str = option("", OptionGroup.OBJECTIVES,
         "Compare with another endpoint, which is loaded in turns with the first.",
-        OptionGroup.OBJECTIVES,
-        metavar="URL2",
-        locust=False,
-        exclusive="reference",
-        needs=("max_change",),
-        needs_hint=_LIMIT_HINT,
-    )
-    probe_disconnects: bool = option(
-        False,
+        metavar="URL2", locust=False, exclusive="reference", needs=("max_change",), needs_hint=_LIMIT_HINT)
+    probe_disconnects: bool = option(False, OptionGroup.MEASURING,
         "Afterwards, drop long requests on purpose and see whether the server stops, stays up and serves others.",
-        OptionGroup.MEASURING,
-        locust=False,
-    )
+        locust=False)
 
 
 def all_options() -> dict[str, LoadOption]:

@@ -127,7 +127,7 @@ class MoreSettings(LoadSettings):
     """The settings of a run, and one option more."""
 
     patience: float = option(
-        7.0, "How patient.", OptionGroup.BOUNDS, metavar="S", parse=seconds, bounds=(1, 9), excludes=("seed",)
+        7.0, OptionGroup.BOUNDS, "How patient.", metavar="S", parse=seconds, bounds=(1, 9), excludes=("seed",)
     )
 
 
