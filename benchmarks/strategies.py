@@ -93,7 +93,7 @@ def covering() -> None:
         "each choice, per item": lambda: each_choice("item"),
         "each choice, packed": lambda: each_choice("all"),
         "each choice, 8 items each": lambda: each_choice(8),
-        "each choice, per variant, for a profile": lambda: each_choice("variant", EndpointProfile(model="m")),
+        "each choice, per variant, of a profile": lambda: each_choice("variant", profile=EndpointProfile(model="m")),
         "one factor": one_factor,
         "pairwise, presence": lambda: pairwise_cases(levels="presence"),
         "pairwise, state": lambda: pairwise_cases(levels="state"),
@@ -103,9 +103,8 @@ def covering() -> None:
     for name, make in sets.items():
         cases, seconds = timed(make)
         report = branches.report(case.body for case in cases)
-        full = (
-            name.startswith(("each choice, p", "each choice, 8", "one")) and "plain" not in name and "env" not in name
-        )
+        whole = "plain" not in name and "profile" not in name
+        full = whole and name.startswith(("each choice, p", "each choice, 8", "one"))
         quick = not name.startswith("pairwise")
         small = name != "each choice, per variant" or len(cases) <= 60
         valid = all(GENERATION.is_valid(case.body) for case in cases)

@@ -1,15 +1,16 @@
-"""What a client may send.
+"""What a client may send, and what a server may answer.
 
 Hypothesis strategies for requests and their parts, and deterministic sets that cover the contract:
 
     from hypothesis import given
-    from rejoinder.strategies import requests
+    from rejoinder.strategies import request_bodies
 
-    @given(requests(model="m"))
+    @given(request_bodies(model="m"))
     def test_takes_every_request(body): ...
 
 Strategies are plural functions with keyword-only options. What they generate is valid under the contract and
-undisputed between its sources; :class:`EndpointProfile` narrows it to what an endpoint can serve.
+undisputed between its sources; :class:`EndpointProfile` narrows it to what an endpoint can serve. Arguments that cannot
+be used raise ``hypothesis.errors.InvalidArgument``: strategies when they are drawn from, everything else at once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 from rejoinder.contract.branches import Branches, Coverage
 from rejoinder.strategies.bodies import (
     content_parts,
+    conversations,
     input_items,
     previous_input_messages,
     reasoning_configs,
@@ -25,7 +27,6 @@ from rejoinder.strategies.bodies import (
     tool_choices,
     tools,
 )
-from rejoinder.strategies.conversations import conversations
 from rejoinder.strategies.encode import to_bytes
 from rejoinder.strategies.profile import EndpointProfile
 from rejoinder.strategies.reduce import Reduction, minimise

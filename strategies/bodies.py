@@ -1,11 +1,13 @@
 """Strategies for requests and their parts.
 
 Everything here is valid under the undisputed contract. Strategies are functions with keyword-only options; with an
-:class:`~rejoinder.strategies.profile.Environment` they keep to what an endpoint can serve.
+:class:`~rejoinder.strategies.profile.EndpointProfile` they keep to what an endpoint can serve. Arguments that cannot be
+used raise ``hypothesis.errors.InvalidArgument`` when the strategy is drawn from.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
@@ -16,14 +18,21 @@ from hypothesis.errors import InvalidArgument
 from hypothesis.strategies import SearchStrategy
 
 from rejoinder.contract.nodes import Array, Node, Object, flatten, strip
+from rejoinder.model.verdict import ABSENT
+from rejoinder.strategies.options import chosen_names, errors_when_drawn
 from rejoinder.strategies.profile import EndpointProfile, served
 from rejoinder.strategies.schema.compiler import Compiler
+from rejoinder.strategies.schema.leaves import NAMES, arguments, json_schemas
 from rejoinder.strategies.sets.systematic import variants as _variants
 
 Body = dict[str, Any]
+Item = dict[str, Any]
+
+_TEXTS = st.text(max_size=20)
 
 __all__ = [
     "content_parts",
+    "conversations",
     "input_items",
     "previous_input_messages",
     "reasoning_configs",
@@ -34,6 +43,7 @@ __all__ = [
 ]
 
 
+@errors_when_drawn
 def request_bodies(
     *, model: str | None = None, profile: EndpointProfile | None = None, max_items: int = 6
 ) -> SearchStrategy[Body]:
@@ -47,13 +57,14 @@ def request_bodies(
     if model is not None:
         profile = replace(profile, model=model) if profile is not None else None
     if max_items < 0:
-        raise InvalidArgument(f"max_items is not negative: {max_items}")
+        raise InvalidArgument(f"max_items={max_items} is negative")
     strategy = _requests(profile, max_items)
     if model is None or profile is not None:
         return strategy
     return strategy.map(lambda body: {**body, "model": model})
 
 
+@errors_when_drawn
 def input_items(
     *, variants: Iterable[str] | None = None, profile: EndpointProfile | None = None
 ) -> SearchStrategy[dict[str, Any]]:
@@ -61,12 +72,11 @@ def input_items(
 
     Shrinks towards the variant that needs the fewest choices, with no optional field.
     """
-    known = _variants(profile)
-    chosen = tuple(known) if variants is None else tuple(variants)
-    _check(chosen, known, "variant")
-    return _union(profile, tuple(known[name] for name in chosen))
+    known = _variants(profile=profile)
+    return _union(profile, tuple(known[name] for name in chosen_names(variants, known, "variant")))
 
 
+@errors_when_drawn
 def content_parts(
     *,
     of: Literal["user", "assistant", "tool"] = "user",
@@ -83,11 +93,12 @@ def content_parts(
         "tool": ("function_call_output", "output"),
     }
     if of not in holders:
-        raise InvalidArgument(f"of is one of {', '.join(holders)}, not {of!r}")
+        raise InvalidArgument(f"of={of!r} is none of {', '.join(holders)}")
     variant, field = holders[of]
-    return _by_tag(profile, _items(_field(_variants(profile)[variant], field)), types)
+    return _by_tag(profile, _items(_field(_variants(profile=profile)[variant], field)), types)
 
 
+@errors_when_drawn
 def tools(
     *, types: Iterable[str] | None = None, profile: EndpointProfile | None = None
 ) -> SearchStrategy[dict[str, Any]]:
@@ -99,11 +110,13 @@ def tools(
     return _by_tag(profile, _items(_field(served(profile), "tools")), types)
 
 
+@errors_when_drawn
 def tool_choices(*, profile: EndpointProfile | None = None) -> SearchStrategy[Any]:
     """Values of ``tool_choice``: modes and choices of a tool. Shrinks towards a mode."""
     return _compiler(profile).strategy(_field(served(profile), "tool_choice"), "tool_choice")
 
 
+@errors_when_drawn
 def text_formats(
     *, types: Iterable[str] | None = None, profile: EndpointProfile | None = None
 ) -> SearchStrategy[dict[str, Any]]:
@@ -113,14 +126,34 @@ def text_formats(
     return _by_tag(profile, _field(text, "format"), types)
 
 
+@errors_when_drawn
 def reasoning_configs(*, profile: EndpointProfile | None = None) -> SearchStrategy[dict[str, Any]]:
     """Values of ``reasoning``. Shrinks towards the empty object."""
     return _compiler(profile).strategy(strip(_field(served(profile), "reasoning")), "reasoning")
 
 
+@errors_when_drawn
 def previous_input_messages(*, profile: EndpointProfile | None = None) -> SearchStrategy[dict[str, Any]]:
     """Messages as ``previous_input_messages`` holds them. Shrinks towards the smallest message of a user."""
     return _compiler(profile).strategy(_items(_field(served(profile), "previous_input_messages")))
+
+
+@errors_when_drawn
+def conversations(
+    *, max_turns: int = 4, profile: EndpointProfile | None = None, reasoning: bool = False
+) -> SearchStrategy[dict[str, Any]]:
+    """Bodies whose ``input`` is a conversation and whose ``tools`` are what it calls.
+
+    A turn is a message of the user, then what the assistant made of it: a message, or up to three calls at once whose
+    outputs follow in any order; with ``reasoning`` its thoughts come first. Call ids are unique, arguments fit the
+    tool's parameters, and the conversation ends where the model has to answer: after a user's message or a tool's
+    output. With ``profile`` the model and the limit of output tokens are pinned as there.
+
+    Shrinks towards a single empty message.
+    """
+    if max_turns < 1:
+        raise InvalidArgument(f"max_turns={max_turns} is less than 1")
+    return _conversations(max_turns, profile, reasoning)
 
 
 @cache
@@ -144,7 +177,7 @@ def _field(node: Node, name: str) -> Node:
     for item in node.fields:
         if item.name == name:
             return item.node
-    raise InvalidArgument(f"the environment leaves nothing of {name!r}")
+    raise InvalidArgument(f"the profile leaves nothing of {name!r}")
 
 
 def _items(node: Node) -> Node:
@@ -154,18 +187,46 @@ def _items(node: Node) -> Node:
 
 def _by_tag(profile: EndpointProfile | None, node: Node, types: Iterable[str] | None) -> SearchStrategy[dict[str, Any]]:
     known = {part.tag: part for part in flatten(node) if isinstance(part, Object)}
-    chosen = tuple(known) if types is None else tuple(types)
-    _check(chosen, known, "type")
-    return _union(profile, tuple(known[name] for name in chosen))
-
-
-def _check(chosen: tuple[str, ...], known: Iterable[str], what: str) -> None:
-    unknown = [name for name in chosen if name not in known]
-    if unknown or not chosen:
-        named = repr(unknown[0]) if unknown else "none"
-        raise InvalidArgument(f"there is no {what} {named} here; choose from {', '.join(known)}")
+    return _union(profile, tuple(known[name] for name in chosen_names(types, known, "type")))
 
 
 def _union(profile: EndpointProfile | None, nodes: tuple[Object, ...]) -> SearchStrategy[dict[str, Any]]:
     compiler = _compiler(profile)
     return st.one_of([compiler.strategy(node) for node in sorted(nodes, key=compiler.cost)])
+
+
+@st.composite
+def _conversations(draw: st.DrawFn, max_turns: int, profile: EndpointProfile | None, reasoning: bool) -> Body:
+    names = draw(st.lists(NAMES, max_size=3, unique=True))
+    declared: list[dict[str, Any]] = [
+        {"type": "function", "name": name, "parameters": draw(json_schemas()), "strict": True} for name in names
+    ]
+    items: list[Item] = []
+    calls = 0
+    for _ in range(draw(st.integers(0, max_turns - 1))):
+        items.append({"type": "message", "role": "user", "content": draw(_TEXTS)})
+        if reasoning and draw(st.booleans()):
+            summary = [{"type": "summary_text", "text": draw(_TEXTS)}]
+            items.append({"type": "reasoning", "id": f"rs_{len(items):04}", "summary": summary})
+        count = draw(st.integers(0, 3)) if declared else 0
+        outputs: list[Item] = []
+        for _ in range(count):
+            calls += 1
+            tool = draw(st.sampled_from(declared))
+            text = draw(arguments(tool["parameters"]))
+            call_id = f"call_{calls:04}"
+            items.append({"type": "function_call", "call_id": call_id, "name": tool["name"], "arguments": text})
+            outputs.append({"type": "function_call_output", "call_id": call_id, "output": draw(_TEXTS)})
+        items.extend(draw(st.permutations(outputs)) if outputs else ())
+        if not outputs or draw(st.booleans()):
+            items.append({"type": "message", "role": "assistant", "content": draw(_TEXTS)})
+    if not items or items[-1].get("role") == "assistant":
+        items.append({"type": "message", "role": "user", "content": draw(_TEXTS)})
+    body: dict[str, Any] = {"input": items}
+    if declared:
+        body["tools"] = declared
+    if profile is not None:
+        pins = {"model": profile.model, "max_output_tokens": profile.max_output_tokens}
+        body |= {name: value for name, value in pins.items() if value is not None}
+        body |= {name: copy.deepcopy(value) for name, value in profile.fixed.items() if value is not ABSENT}
+    return body

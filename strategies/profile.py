@@ -1,4 +1,4 @@
-"""What an endpoint can be asked: its model, things outside a request that exist there, and declared gaps.
+"""What an endpoint can serve: its model, things outside a request that exist there, and declared gaps.
 
 The contract says which bodies are valid. Whether an endpoint can *serve* one depends on things outside the request:
 the model must exist, a file id must name a file, an image URL must lead to an image. An :class:`EndpointProfile`
@@ -8,15 +8,18 @@ declared gaps are removed. Everything that is built from a narrowed contract sta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
-from rejoinder.contract import DEFAULT_DIALECT
+from hypothesis.errors import InvalidArgument
+
+from rejoinder.contract import DEFAULT_DIALECT, dialect_names
 from rejoinder.contract.nodes import Array, Field, Literal, Node, Object, Scalar, Union, request_nodes
-from rejoinder.errors import ContractError
+from rejoinder.errors import suggest
 from rejoinder.model.verdict import ABSENT
+from rejoinder.strategies.options import check_dialect
 from rejoinder.strategies.schema.examples import IMAGE_URL, TEXT_FILE_URL
 
 #: Fields that name something outside the request, by the attribute of EndpointProfile that knows it. A field is left
@@ -51,16 +54,22 @@ RANGES: Final[Mapping[str, tuple[float, float]]] = {
 }
 
 
+_INTEGERS: Final = ("max_output_tokens", "priority")
+
+
 @dataclass(frozen=True, kw_only=True)
 class EndpointProfile:
     """What is known of an endpoint.
 
-    ``dialect`` names the contract that bodies are made from.
+    ``dialect`` names the contract that bodies are made from, or the file of one.
     ``model`` and ``max_output_tokens`` are sent in every request (``None`` leaves the field out). The ids name things
     that exist at the endpoint; without one the fields that need it are not sent. ``unsupported_types`` are ``type``
     values that the endpoint declared unsupported (items, content parts, tools, formats alike: ``"computer_call"``,
-    ``"input_image"``, ``"custom"``), ``unsupported_fields`` top-level fields. ``fixed`` pins further top-level fields
-    to a value, or to :data:`~rejoinder.model.verdict.ABSENT`.
+    ``"input_image"``, ``"custom"``), ``unsupported_fields`` top-level fields; any iterable of names will do. ``fixed``
+    pins further top-level fields to a value, or to :data:`~rejoinder.model.verdict.ABSENT`.
+
+    Raises ``hypothesis.errors.InvalidArgument`` for a value of the wrong kind, and for a dialect, type or field that
+    the contract does not have, with the closest one that it has.
     """
 
     dialect: str = DEFAULT_DIALECT
@@ -74,18 +83,46 @@ class EndpointProfile:
     file_id: str | None = None
     file_url: str | None = None
     container_id: str | None = None
-    unsupported_types: frozenset[str] = frozenset()
-    unsupported_fields: frozenset[str] = frozenset()
+    unsupported_types: Iterable[str] = frozenset()
+    unsupported_fields: Iterable[str] = frozenset()
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Check all values, and keep the names as frozen sets."""
+        check_dialect(self.dialect)
+        for name in ("model", *_INTEGERS, *REFERENTS.values(), *REFERENCES.values()):
+            value, kind = getattr(self, name), int if name in _INTEGERS else str
+            if value is not None and type(value) is not kind:
+                raise InvalidArgument(f"{name}={value!r} is not {'an integer' if kind is int else 'a string'} or None")
+        if self.max_output_tokens is not None and self.max_output_tokens < 1:
+            raise InvalidArgument(f"max_output_tokens={self.max_output_tokens} is less than 1")
+        if not isinstance(self.fixed, Mapping):
+            raise InvalidArgument(f"fixed={self.fixed!r} is not a mapping of field names to values")
+        for name, what, index in (
+            ("unsupported_types", "type", 0),
+            ("unsupported_fields", "top-level field", 1),
+            ("fixed", "top-level field", 1),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, str) or not isinstance(value, Iterable):
+                raise InvalidArgument(f"{name}={value!r} is not a collection of names; write [{value!r}]")
+            names = list(value)
+            for unknown in [one for one in names if not isinstance(one, str) or one not in _names(self.dialect)[index]]:
+                known = sorted(_names(self.dialect)[index] | set().union(*(_names(d)[index] for d in dialect_names())))
+                if unknown not in known:
+                    hint = suggest(str(unknown), known, "The contract has no such name.")
+                    raise InvalidArgument(f"{name}: there is no {what} {unknown!r}. {hint}")
+            if name != "fixed":
+                object.__setattr__(self, name, frozenset(names))
+
     def __hash__(self) -> int:
-        """Hash by what can be hashed; equal environments have equal hashes."""
+        """Hash by what can be hashed; equal profiles have equal hashes."""
         return hash((self.dialect, self.model, self.max_output_tokens, self.unsupported_types, self.unsupported_fields))
 
     def narrow(self, root: Object) -> Object:
-        """Return the request body's nodes with only what this environment can serve.
+        """Return the request body's nodes with only what this endpoint can serve.
 
-        Raises :class:`~rejoinder.errors.ContractError` when nothing is left for a required field.
+        Raises ``hypothesis.errors.InvalidArgument`` when nothing is left for a required field.
         """
         narrowed = _Narrowing(self)
         fields = []
@@ -106,6 +143,28 @@ class EndpointProfile:
         if value is ABSENT:
             return None
         return Field(item.name, Literal(pointer=item.node.pointer, values=(value,)), required=True)
+
+
+@cache
+def _names(dialect: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the ``type`` values and the top-level fields that requests of a dialect have."""
+    root = request_nodes(dialect=dialect)
+    tags: set[str] = set()
+    open_nodes: list[Node] = [root]
+    seen: set[Node] = set()
+    while open_nodes:
+        node = open_nodes.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, Union):
+            open_nodes += node.alternatives
+        elif isinstance(node, Array):
+            open_nodes.append(node.items)
+        elif isinstance(node, Object):
+            tags.add(node.tag)
+            open_nodes += [item.node for item in node.fields] + ([node.extra] if node.extra else [])
+    return frozenset(tags - {""}), frozenset(item.name for item in root.fields)
 
 
 @cache
@@ -132,9 +191,9 @@ class _Narrowing:
         node = self.node(item.node, item.name)
         if node is None:
             if item.required:
-                raise ContractError(
-                    f"Nothing is left for the required field {item.name!r} ({pointer}).",
-                    "Declare less as unsupported.",
+                raise InvalidArgument(
+                    f"the profile leaves nothing of the required field {item.name!r} ({pointer}); declare less as "
+                    "unsupported"
                 )
             return None
         return Field(item.name, node, item.required)

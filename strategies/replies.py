@@ -20,6 +20,7 @@ from hypothesis.strategies import SearchStrategy
 from rejoinder.contract import DEFAULT_DIALECT, Dialect, EventSpec, load_dialect
 from rejoinder.contract.nodes import Array, Literal, Node, Object, flatten
 from rejoinder.strategies._conversation import called_by
+from rejoinder.strategies.options import check_dialect, chosen_names, errors_when_drawn
 from rejoinder.strategies.schema import leaves
 from rejoinder.strategies.schema.compiler import Compiler
 from rejoinder.strategies.schema.examples import id_prefix
@@ -75,6 +76,7 @@ def output_types() -> tuple[str, ...]:
     return tuple(_output_nodes())
 
 
+@errors_when_drawn
 def output_items(
     *, types: Iterable[str] | None = None, dialect: str = DEFAULT_DIALECT, status: str = "completed"
 ) -> SearchStrategy[Item]:
@@ -82,13 +84,12 @@ def output_items(
 
     Where the type has no ``status`` of that name, it is left out. Shrinks towards a message without content.
     """
-    chosen = tuple(output_types()) if types is None else tuple(types)
-    unknown = [name for name in chosen if name not in output_types()]
-    if unknown or not chosen:
-        raise InvalidArgument(f"there is no output type {unknown or 'none'}; choose from {', '.join(output_types())}")
+    check_dialect(dialect)
+    chosen = chosen_names(types, output_types(), "type")
     return st.one_of([_finished(name, dialect, status) for name in chosen])
 
 
+@errors_when_drawn
 def response_objects(
     *,
     dialect: str = DEFAULT_DIALECT,
@@ -102,17 +103,18 @@ def response_objects(
     the last item of an incomplete one is incomplete itself. Shrinks towards a completed response with one empty
     message.
     """
-    endings = tuple(endings)
-    if not endings or set(endings) - set(ENDINGS):
-        raise InvalidArgument(f"endings are some of {', '.join(ENDINGS)}, not {endings}")
-    chosen = output_types() if types is None else tuple(types)
-    if not any(_can_be(name, "incomplete") for name in chosen if name in output_types()):
+    if max_items < 1:
+        raise InvalidArgument(f"max_items={max_items} is less than 1")
+    endings = chosen_names(endings, ENDINGS, "ending")
+    chosen = chosen_names(types, output_types(), "type")
+    if not any(_can_be(name, "incomplete") for name in chosen):
         endings = tuple(ending for ending in endings if ending != "incomplete")
         if not endings:
             raise InvalidArgument(f"no item of the types {', '.join(chosen)} can be incomplete")
     return _responses(output_items(types=chosen, dialect=dialect), dialect, chosen, endings, max_items)
 
 
+@errors_when_drawn
 def event_streams(
     *,
     dialect: str = DEFAULT_DIALECT,

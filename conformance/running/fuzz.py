@@ -206,7 +206,7 @@ def _bad(mutant: Mutant, *, streamed: bool) -> _Drawn:
 @st.composite
 def _mutants(draw: st.DrawFn, profile: EndpointProfile) -> _Drawn:
     body = draw(request_bodies(profile=profile, max_items=2))
-    mutant = draw(st.sampled_from(list(classify(body, dialect=profile.dialect))))
+    mutant = draw(st.sampled_from(list(classify(body, profile=profile))))
     return _bad(mutant, streamed=draw(st.booleans()))
 
 

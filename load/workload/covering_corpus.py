@@ -19,7 +19,7 @@ def covering_bodies() -> list[dict[str, Any]]:
     ``corpus`` sends them from a file, which ``python -m rejoinder.load.workload.covering_corpus`` writes.
     """
     fixed = {"stream": True, "background": ABSENT, "model": ABSENT}
-    return [case.body for case in each_choice("item", EndpointProfile(max_output_tokens=16, fixed=fixed))]
+    return [case.body for case in each_choice("item", profile=EndpointProfile(max_output_tokens=16, fixed=fixed))]
 
 
 if __name__ == "__main__":

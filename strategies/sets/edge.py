@@ -20,6 +20,7 @@ from typing import Any, Final, Literal
 from rejoinder.contract.nodes import Array, Scalar, flatten, nullable
 from rejoinder.contract.nodes import Literal as Fixed
 from rejoinder.strategies.encode import RawJson, nested, to_bytes
+from rejoinder.strategies.options import chosen_names
 from rejoinder.strategies.profile import RANGES, EndpointProfile, served
 from rejoinder.strategies.schema.examples import IMAGE_URL
 
@@ -84,9 +85,9 @@ def edge_cases(*tiers: Tier, profile: EndpointProfile | None = None, size: int =
     """Return the cases of the given tiers (of all without any), in a fixed order.
 
     ``profile`` pins model and token limit as everywhere; ``size`` is the length in characters of the largest text,
-    which lengths of lists and depths follow.
+    which lengths of lists and depths follow. Raises ``hypothesis.errors.InvalidArgument`` for another tier.
     """
-    chosen = tiers or TIERS
+    chosen = chosen_names(tiers or None, TIERS, "tier")
     maker = _Maker(profile, size)
     cases: list[EdgeCase] = []
     if "valid" in chosen:

@@ -73,23 +73,22 @@ class Mutant:
         return "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in parts).lstrip(".")
 
 
-def surely_invalid(profile: EndpointProfile | None = None) -> list[Mutant]:
+def surely_invalid(*, profile: EndpointProfile | None = None) -> list[Mutant]:
     """Return one mutant for every distinct fault (kind, variant, location) that is surely invalid.
 
     The bodies are as short as the contract allows; with ``profile`` they ask for its model and few tokens, so that an
     endpoint that takes them loses little. The order is that of the contract.
     """
     found: dict[tuple[str, str, str], Mutant] = {}
-    dialect = DEFAULT_DIALECT if profile is None else profile.dialect
-    for seed in seeds(profile):
-        for mutant in classify(seed.body, variant=seed.variant, below=seed.below, known=found, dialect=dialect):
+    for seed in seeds(profile=profile):
+        for mutant in classify(seed.body, variant=seed.variant, below=seed.below, known=found, profile=profile):
             found[mutant.kind, mutant.variant, mutant.location] = mutant
     return list(found.values())
 
 
 def invalid_requests(*, profile: EndpointProfile | None = None) -> SearchStrategy[Mutant]:
     """Mutants of :func:`surely_invalid`. Shrinks towards the first."""
-    return st.deferred(lambda: st.sampled_from(surely_invalid(profile)))
+    return st.deferred(lambda: st.sampled_from(surely_invalid(profile=profile)))
 
 
 def classify(
@@ -98,15 +97,15 @@ def classify(
     variant: str = "request",
     below: str = "",
     known: Container[tuple[str, str, str]] = (),
-    dialect: str = DEFAULT_DIALECT,
+    profile: EndpointProfile | None = None,
 ) -> Iterator[Mutant]:
-    """Yield every mutant of a valid body that is surely invalid in a dialect.
+    """Yield every mutant of a valid body that is surely invalid in the profile's dialect.
 
     Faults are made in the value at the JSON pointer ``below`` only, and those in ``known`` (kind, variant, location)
     are passed over. The body is changed while this runs and is as before whenever a mutant is yielded; mutants hold
     copies.
     """
-    accepts = _permissive(dialect).is_valid
+    accepts = _permissive(profile).is_valid
     if not below:
         roots: tuple[Any, ...] = ([], "text", 7, None, True)
         for wrong in roots:
@@ -123,9 +122,9 @@ def classify(
             yield mutant
 
 
-def candidates(body: Body, *, below: str = "", dialect: str = DEFAULT_DIALECT) -> Iterator[bool]:
+def candidates(body: Body, *, below: str = "", profile: EndpointProfile | None = None) -> Iterator[bool]:
     """Yield for every fault that can be made below a pointer whether it is surely invalid; keep no mutant."""
-    accepts = _permissive(dialect).is_valid
+    accepts = _permissive(profile).is_valid
     for _, holder, key, new, _, _ in _faults(_at(body, below), below, ""):
         undo = _change(holder, key, new)
         valid = accepts(body)
@@ -134,7 +133,8 @@ def candidates(body: Body, *, below: str = "", dialect: str = DEFAULT_DIALECT) -
 
 
 @cache
-def _permissive(dialect: str) -> jsonschema_rs.Draft202012Validator:
+def _permissive(profile: EndpointProfile | None) -> jsonschema_rs.Draft202012Validator:
+    dialect = DEFAULT_DIALECT if profile is None else profile.dialect
     return jsonschema_rs.Draft202012Validator(request_schema(SchemaVariant.PERMISSIVE, dialect=dialect))
 
 

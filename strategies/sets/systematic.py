@@ -18,6 +18,8 @@ from itertools import combinations
 from typing import Any, Final
 from typing import Literal as Choice
 
+from hypothesis.errors import InvalidArgument
+
 from rejoinder.contract.nodes import Array, Field, Literal, Node, Object, Scalar, Union, flatten, strip
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies._conversation import Item, arrange
@@ -57,7 +59,7 @@ class _Level:
     value: Any
 
 
-def variants(profile: EndpointProfile | None = None) -> dict[str, Object]:
+def variants(*, profile: EndpointProfile | None = None) -> dict[str, Object]:
     """Return the alternatives of the input items that can be sent, by name, in the contract's order.
 
     The first alternative of a ``type`` bears its name; a further one adds its definition's name:
@@ -66,7 +68,7 @@ def variants(profile: EndpointProfile | None = None) -> dict[str, Object]:
     return dict(_variants(served(profile)))
 
 
-def each_choice(pack: Pack = "variant", profile: EndpointProfile | None = None) -> list[GeneratedCase]:
+def each_choice(pack: Pack = "variant", *, profile: EndpointProfile | None = None) -> list[GeneratedCase]:
     """Return a set of requests in which every branch of the contract occurs.
 
     ``pack`` says how the instances of input items are spread over requests:
@@ -81,8 +83,11 @@ def each_choice(pack: Pack = "variant", profile: EndpointProfile | None = None) 
         all instances in one request, or that many in each: few and large requests.
 
     Without ``profile`` the whole undisputed contract is covered, with it what can be sent there. The set depends on
-    nothing else: equal arguments give equal cases, in the same order.
+    nothing else: equal arguments give equal cases, in the same order. Raises ``hypothesis.errors.InvalidArgument`` for
+    another ``pack``.
     """
+    if pack not in ("plain", "variant", "item", "all") and (type(pack) is not int or pack < 1):
+        raise InvalidArgument(f"pack={pack!r} is none of 'plain', 'variant', 'item', 'all' and no positive number")
     root = served(profile)
     instances = {name: _variant(name, node) for name, node in _variants(root)}
     rows = _rows(root)
@@ -109,8 +114,7 @@ def each_choice(pack: Pack = "variant", profile: EndpointProfile | None = None) 
         return [*plain, *_packed(root, rest, rows, -(-len(rest) // max(len(rows), 1)))]
     if pack == "all":
         pack = max(len(everything), 1)
-    if not isinstance(pack, int) or pack < 1:
-        raise ValueError(f"pack is 'plain', 'variant', 'item', 'all' or a positive number, not {pack!r}")
+    assert isinstance(pack, int)
     cases = _packed(root, everything, rows, pack)
     return cases if any(isinstance(case.body["input"], str) for case in cases) else [_string(root), *cases]
 
@@ -124,7 +128,7 @@ class Seed:
     body: Body
 
 
-def seeds(profile: EndpointProfile | None = None) -> Iterator[Seed]:
+def seeds(*, profile: EndpointProfile | None = None) -> Iterator[Seed]:
     """Yield bodies with one instance of an item each, and with one top-level field each, for every branch."""
     root = served(profile)
     for name, node in _variants(root):
@@ -149,7 +153,7 @@ def _string(root: Object) -> GeneratedCase:
     )
 
 
-def one_factor(profile: EndpointProfile | None = None) -> list[GeneratedCase]:
+def one_factor(*, profile: EndpointProfile | None = None) -> list[GeneratedCase]:
     """Return a set of requests that differ from a plain one in a single field each, and together cover every branch.
 
     A refusal names its cause, at the price of more requests than :func:`each_choice` with ``"item"`` needs.
@@ -178,17 +182,19 @@ def one_factor(profile: EndpointProfile | None = None) -> list[GeneratedCase]:
 
 
 def pairwise_cases(
-    profile: EndpointProfile | None = None,
     *,
     of: Choice["request", "item"] = "request",
     levels: Choice["presence", "state", "value"] = "state",
+    profile: EndpointProfile | None = None,
 ) -> list[GeneratedCase]:
     """Return requests in which every two fields meet in every two of their levels.
 
     ``of`` takes the optional top-level fields, or the fields of every input item. ``levels`` are absent and value
     (``presence``), absent, null and value (``state``), or every instance (``value``). Pairs that contradict each other
-    (:data:`FORBIDDEN`) are left out.
+    (:data:`FORBIDDEN`) are left out. Raises ``hypothesis.errors.InvalidArgument`` for other words.
     """
+    if of not in ("request", "item") or levels not in ("presence", "state", "value"):
+        raise InvalidArgument(f"of={of!r} is request or item, and levels={levels!r} presence, state or value")
     root = served(profile)
     if of == "request":
         factors = {
@@ -481,7 +487,7 @@ def _tool(root: Object, type_: str) -> dict[str, Any]:
 
 
 def _required(root: Object) -> Body:
-    """Return the fields that every body must have besides ``input``, as pinned by the environment."""
+    """Return the fields that every body must have besides ``input``, as pinned by the profile."""
     return {
         item.name: copy.deepcopy(_factor(item)[0].value)
         for item in root.fields

@@ -13,7 +13,6 @@ from hypothesis.errors import InvalidArgument
 from jsonschema import Draft202012Validator
 
 from rejoinder.contract import SchemaVariant, request_schema
-from rejoinder.errors import ContractError
 from rejoinder.strategies import (
     EndpointProfile,
     content_parts,
@@ -29,9 +28,7 @@ from rejoinder.strategies import (
 
 SCHEMA = request_schema(SchemaVariant.GENERATION)
 VALIDATOR = jsonschema_rs.Draft202012Validator(SCHEMA)
-ENVIRONMENT = EndpointProfile(
-    model="m", unsupported_types=frozenset({"input_image", "computer_call"}), unsupported_fields=frozenset({"store"})
-)
+PROFILE = EndpointProfile(model="m", unsupported_types={"input_image", "computer_call"}, unsupported_fields=["store"])
 
 
 def valid(name: str, value: Any) -> bool:
@@ -59,8 +56,8 @@ def test_the_model_is_asked_for(body: dict[str, Any]) -> None:
 
 
 @settings(deadline=None)
-@given(request_bodies(profile=ENVIRONMENT))
-def test_an_environment_keeps_to_what_can_be_served(body: dict[str, Any]) -> None:
+@given(request_bodies(profile=PROFILE))
+def test_a_profile_keeps_to_what_can_be_served(body: dict[str, Any]) -> None:
     assert VALIDATOR.is_valid(body)
     assert body["model"] == "m"
     assert body["max_output_tokens"] == 16
@@ -91,11 +88,10 @@ def test_fixed_fields_are_never_shared() -> None:
     assert second["tools"] == profile.fixed["tools"] == [{"type": "function", "name": "f"}]
 
 
-def test_an_environment_that_leaves_nothing_is_refused() -> None:
-    with pytest.raises(ContractError, match="'operation'"):
-        request_bodies(
-            profile=EndpointProfile(unsupported_types=frozenset({"create_file", "delete_file", "update_file"}))
-        )
+def test_a_profile_that_leaves_nothing_is_refused() -> None:
+    profile = EndpointProfile(unsupported_types=["create_file", "delete_file", "update_file"])
+    with pytest.raises(InvalidArgument, match="'operation'"):
+        request_bodies(profile=profile).validate()
 
 
 @pytest.mark.parametrize("name", variants())
@@ -171,9 +167,19 @@ def test_types_limit_and_embedded_schemas_are_schemas(tool: dict[str, Any], text
         lambda: request_bodies(max_items=-1),
     ],
 )
-def test_options_that_name_nothing_are_refused(call: Callable[[], object]) -> None:
+def test_bad_options_are_errors_of_the_test_that_draws(call: Callable[[], st.SearchStrategy[object]]) -> None:
+    strategy = call()  # at import time, in most suites
     with pytest.raises(InvalidArgument):
-        call()
+        strategy.validate()
+    with pytest.raises(InvalidArgument):
+        given(strategy)(lambda value: None)()
+
+
+def test_bad_options_are_told_with_the_closest_name() -> None:
+    with pytest.raises(InvalidArgument, match=r"there is no variant 'mesage' here\. Did you mean message\?"):
+        input_items(variants=["mesage"]).validate()
+    with pytest.raises(InvalidArgument, match=r"types='function' is not a collection of names; write \['function'\]"):
+        tools(types="function").validate()
 
 
 def test_requests_shrink_to_an_empty_string() -> None:
@@ -183,5 +189,5 @@ def test_requests_shrink_to_an_empty_string() -> None:
 
 def test_strategies_have_a_short_description() -> None:
     """Hypothesis warns of long ones, and prints them."""
-    for strategy in (request_bodies(), request_bodies(profile=ENVIRONMENT), input_items(), tools(), tool_choices()):
+    for strategy in (request_bodies(), request_bodies(profile=PROFILE), input_items(), tools(), tool_choices()):
         assert len(repr(strategy)) < 8000

@@ -20,7 +20,7 @@ PAIRED = ("call_id=null", ".id=absent")
 def test_covering_sets_are_undisputed_and_complete(dialect: str, pack: str | int) -> None:
     profile = EndpointProfile(dialect=dialect, model="m")
     sound = Validator(request_schema(SchemaVariant.GENERATION, dialect=dialect))
-    cases = each_choice(pack, profile)  # type: ignore[arg-type]
+    cases = each_choice(pack, profile=profile)  # type: ignore[arg-type]
     assert [case.id for case in cases if not sound.is_valid(case.body)] == []
     assert len({case.id for case in cases}) == len(cases)
     if pack != "plain":
@@ -32,7 +32,7 @@ def test_covering_sets_are_undisputed_and_complete(dialect: str, pack: str | int
 @pytest.mark.parametrize("dialect", dialect_names())
 def test_mutants_are_surely_invalid_in_their_dialect(dialect: str) -> None:
     accepts = Validator(request_schema(SchemaVariant.PERMISSIVE, dialect=dialect)).is_valid
-    mutants = surely_invalid(EndpointProfile(dialect=dialect))
+    mutants = surely_invalid(profile=EndpointProfile(dialect=dialect))
     assert len(mutants) > 500
     assert [mutant.id for mutant in mutants if accepts(mutant.body)] == []
 

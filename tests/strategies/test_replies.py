@@ -134,8 +134,12 @@ def test_options_that_name_nothing_are_refused() -> None:
     for call in (
         lambda: output_items(types=["mesage"]),
         lambda: output_items(types=[]),
+        lambda: output_items(dialect="nothern"),
         lambda: response_objects(endings=["ended"]),
-        lambda: find(response_objects(types=["web_search_call"], endings=["incomplete"]), lambda _: True),
+        lambda: response_objects(endings=["failed"], max_items=0),
+        lambda: response_objects(types=["web_search_call"], endings=["incomplete"]),
+        lambda: event_streams(dialect="nothern"),
     ):
+        strategy = call()
         with pytest.raises(InvalidArgument):
-            call()
+            strategy.validate()

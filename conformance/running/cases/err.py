@@ -154,7 +154,7 @@ def _bounds(context: CaseContext) -> Iterator[PlannedCase]:
 
 
 def _mutants(context: CaseContext) -> Iterator[PlannedCase]:
-    chosen = sample(surely_invalid(EndpointProfile(model=context.model)), MUTANTS)
+    chosen = sample(surely_invalid(profile=EndpointProfile(model=context.model)), MUTANTS)
     kinds = dict.fromkeys(mutant.kind for mutant in chosen)
     for kind in kinds:
         found = [mutant for mutant in chosen if mutant.kind == kind]

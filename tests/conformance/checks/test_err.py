@@ -250,7 +250,7 @@ def test_streams_held_back(t: tuple[float, float], found: bool | None) -> None:
 
 
 def test_the_sample_of_mutants_is_spread_and_always_the_same() -> None:
-    mutants = surely_invalid(EndpointProfile(model="m"))
+    mutants = surely_invalid(profile=EndpointProfile(model="m"))
     chosen = sample(mutants, MUTANTS)
     assert len(chosen) == MUTANTS == len({mutant.id for mutant in chosen})
     assert {mutant.kind for mutant in chosen} == set(KINDS) & {mutant.kind for mutant in mutants}

@@ -70,7 +70,7 @@ def test_raw_cases_are_no_json_or_no_request() -> None:
         assert not GENERATION.is_valid(body) or case.content_type != "application/json", case.id
 
 
-def test_an_environment_shows_and_size_scales() -> None:
+def test_a_profile_shows_and_size_scales() -> None:
     for case in edge_cases("edge", profile=ENV, size=1000):
         assert b'"model":"m"' in case.data, case.id
     long = {size: max(len(case.data) for case in edge_cases("edge", size=size)) for size in (1000, 100_000)}

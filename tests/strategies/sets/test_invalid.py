@@ -108,9 +108,9 @@ def test_contested_places_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("field", ["model", "max_output_tokens"])
-def test_an_environment_shows_in_mutants(field: str) -> None:
+def test_a_profile_shows_in_mutants(field: str) -> None:
     profile = EndpointProfile(model="m", max_output_tokens=1)
-    for mutant in surely_invalid(profile):
+    for mutant in surely_invalid(profile=profile):
         if isinstance(mutant.body, dict) and field not in mutant.param:
             assert field in mutant.body
 

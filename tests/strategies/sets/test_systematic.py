@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+from hypothesis.errors import InvalidArgument
 
 from rejoinder.contract import SchemaVariant, request_schema
 from rejoinder.strategies import Branches, EndpointProfile, each_choice, variants
@@ -17,17 +18,17 @@ from rejoinder.strategies.sets.systematic import FORBIDDEN, one_factor, pairwise
 
 VALIDATOR = jsonschema_rs.Draft202012Validator(request_schema(SchemaVariant.GENERATION))
 PACKS: list[Any] = ["variant", "item", "all", 8, 1]
-ENVIRONMENTS = [
+PROFILES = [
     None,
     EndpointProfile(model="m"),
     EndpointProfile(unsupported_types=frozenset({"input_image", "custom"})),
 ]
 
 
-@pytest.mark.parametrize("profile", ENVIRONMENTS, ids=["whole", "model", "gaps"])
+@pytest.mark.parametrize("profile", PROFILES, ids=["whole", "model", "gaps"])
 @pytest.mark.parametrize("pack", PACKS)
 def test_every_branch_is_sent_and_every_body_valid(pack: Any, profile: EndpointProfile | None) -> None:
-    cases = each_choice(pack, profile)
+    cases = each_choice(pack, profile=profile)
     assert [case.id for case in cases if not VALIDATOR.is_valid(case.body)] == []
     branches = Branches() if profile is None else Branches(served(profile))
     assert branches.report(case.body for case in cases).missing == []
@@ -86,7 +87,7 @@ def test_plain_requests_are_alike_only_where_the_contract_repeats_itself() -> No
 
 def _conversations() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     for pack in ("variant", "item", "all", 8):
-        for case in each_choice(pack, EndpointProfile(model="m")):
+        for case in each_choice(pack, profile=EndpointProfile(model="m")):
             if isinstance(case.body["input"], list):
                 yield f"{pack}:{case.id}", case.body["input"]
 
@@ -123,22 +124,22 @@ def test_a_chosen_tool_is_declared() -> None:
             assert case.body["tools"], case.id
 
 
-def test_an_environment_shows_in_every_request() -> None:
+def test_a_profile_shows_in_every_request() -> None:
     profile = EndpointProfile(model="m", max_output_tokens=3, fixed={"store": False})
-    for case in each_choice("item", profile):
+    for case in each_choice("item", profile=profile):
         assert {"model": "m", "max_output_tokens": 3, "store": False}.items() <= case.body.items()
         assert "previous_response_id" not in case.body
 
 
 @pytest.mark.parametrize("pack", [0, -1, "some"])
 def test_a_pack_that_is_none_is_refused(pack: Any) -> None:
-    with pytest.raises(ValueError, match="pack"):
+    with pytest.raises(InvalidArgument, match="pack"):
         each_choice(pack)
 
 
-@pytest.mark.parametrize("profile", ENVIRONMENTS, ids=["whole", "model", "gaps"])
+@pytest.mark.parametrize("profile", PROFILES, ids=["whole", "model", "gaps"])
 def test_one_factor_covers_every_branch_by_single_changes(profile: EndpointProfile | None) -> None:
-    cases = one_factor(profile)
+    cases = one_factor(profile=profile)
     assert [case.id for case in cases if not VALIDATOR.is_valid(case.body)] == []
     assert len({case.id for case in cases}) == len(cases)
     branches = Branches() if profile is None else Branches(served(profile))
@@ -192,5 +193,5 @@ def test_pairwise_over_the_fields_of_items() -> None:
     cases = pairwise_cases(of="item", profile=EndpointProfile(model="m"))
     assert [case.id for case in cases if not VALIDATOR.is_valid(case.body)] == []
     assert {case.id.removeprefix("pair.").rpartition(".state.")[0] for case in cases} == set(
-        variants(EndpointProfile(model="m"))
+        variants(profile=EndpointProfile(model="m"))
     )

@@ -51,4 +51,4 @@ def test_several_calls_at_once_occur_and_the_smallest_is_one_message() -> None:
 
 def test_no_turn_is_refused() -> None:
     with pytest.raises(InvalidArgument):
-        conversations(max_turns=0)
+        conversations(max_turns=0).validate()

@@ -1,0 +1,102 @@
+"""docs/extending.md is followed: its files make an extension, and its commands are run on it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+
+import rejoinder
+from rejoinder.contract import SchemaVariant, load_dialect
+from rejoinder.model.runfile import read_run
+from rejoinder.sandbox import Sandbox, running
+from rejoinder.validation import Validator
+
+PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text()
+SOURCE = Path(rejoinder.__file__).parents[1]
+FILES = dict(re.findall(r"(?m)^`(acme/[\w/.]+)`:\n\n```\w+\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
+COMMANDS = re.findall(r"(?m)^    ((?:rejoinder|python|pytest) .*)$", PAGE)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return tmp_path
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("REJOINDER_")}
+    if "-packages" not in str(SOURCE):  # mypy finds what is installed there by itself
+        environment["MYPYPATH"] = str(SOURCE)
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    words = ["bash", "--noprofile", "--norc", "-c", command]
+    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def command(beginning: str) -> str:
+    [found] = [command for command in COMMANDS if command.startswith(beginning)]
+    return found
+
+
+def test_the_page_has_all_files_of_an_extension() -> None:
+    parts = {"extension.toml", "rules/acme.toml", "checks.py", "names.py", "cases.py", "faults.py"}
+    assert {f"acme/{part}" for part in parts} < set(FILES)
+
+
+def test_the_rules_are_listed_and_the_faults_served(folder: Path) -> None:
+    assert "replies carry a trace id" in run(command("rejoinder rules"), folder).stdout
+    listed = run(command("rejoinder sandbox") + " --list-faults", folder).stdout
+    assert "acme-no-trace  (breaks ACME-01)" in listed
+
+
+def test_the_kill_matrix_proves_the_extension(folder: Path) -> None:
+    done = run(command("python -m rejoinder.conformance.proof.kill") + " --dialect northstar --workers 1", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 2 faults killed, 5 of 5 clean variants silent" in done.stdout
+
+
+def test_an_endpoint_is_checked_and_loaded(folder: Path) -> None:
+    with running(Sandbox()) as url:  # an endpoint that knows nothing of the extension
+        checked = run(f"{command('rejoinder check')} --out out".replace("http://127.0.0.1:8000", url), folder)
+        items = run(
+            "python -m " + command("pytest").replace("http://127.0.0.1:8000", url) + " -p no:locust -k ACME", folder
+        )
+        loaded = run(
+            f"{command('rejoinder load http://127.0.0.1:8000 --profile')} --out load".replace(
+                "http://127.0.0.1:8000", url
+            ),
+            folder,
+        )
+    assert checked.returncode == 1, checked.stdout + checked.stderr
+    assert {v.rule: v.status.value for v in read_run(folder / "out").verdicts} == {"ACME-01": "fail", "ACME-02": "pass"}
+    assert "ACME-01 (MUST): A successful plain reply has the header x-acme-trace." in items.stdout
+    assert "1 failed, 1 passed" in items.stdout
+    assert loaded.returncode == 0, loaded.stdout + loaded.stderr
+
+
+def test_the_modules_are_typed(folder: Path) -> None:
+    pytest.importorskip("mypy")
+    done = run("python -m mypy --strict --follow-imports=silent --no-incremental -p acme", folder)
+    assert done.stdout.startswith("Success"), done.stdout
+
+
+def test_the_strategy_draws_valid_bodies() -> None:
+    space: dict[str, object] = {}
+    exec(compile(FILES["acme/strategies.py"], "strategies.py", "exec"), space)
+    valid = Validator(load_dialect().request_schema(SchemaVariant.GENERATION))
+
+    @settings(max_examples=20, deadline=None)
+    @given(space["routed_requests"]())
+    def every_body(body: dict[str, object]) -> None:
+        assert valid.is_valid(body)
+        assert body["user"] in {"user-0", "user-1", "user-2"}
+
+    every_body()
