@@ -65,21 +65,20 @@ def test_the_kill_matrix_proves_the_extension(folder: Path) -> None:
 
 def test_an_endpoint_is_checked_and_loaded(folder: Path) -> None:
     with running(Sandbox()) as url:  # an endpoint that knows nothing of the extension
-        checked = run(f"{command('rejoinder check')} --out out".replace("http://127.0.0.1:8000", url), folder)
-        items = run(
-            "python -m " + command("pytest").replace("http://127.0.0.1:8000", url) + " -p no:locust -k ACME", folder
-        )
-        loaded = run(
-            f"{command('rejoinder load http://127.0.0.1:8000 --profile')} --out load".replace(
-                "http://127.0.0.1:8000", url
-            ),
-            folder,
-        )
+
+        def here(beginning: str) -> str:
+            return command(beginning).replace("http://127.0.0.1:8000", url)
+
+        checked = run(f"{here('rejoinder check')} --out out", folder)
+        items = run(f"python -m {here('pytest')} -p no:locust -k ACME", folder)
+        loaded = run(f"{here('rejoinder load http://127.0.0.1:8000 --profile')} --out load", folder)
     assert checked.returncode == 1, checked.stdout + checked.stderr
     assert {v.rule: v.status.value for v in read_run(folder / "out").verdicts} == {"ACME-01": "fail", "ACME-02": "pass"}
     assert "ACME-01 (MUST): A successful plain reply has the header x-acme-trace." in items.stdout
     assert "1 failed, 1 passed" in items.stdout
-    assert loaded.returncode == 0, loaded.stdout + loaded.stderr
+    assert loaded.returncode in (0, 4), loaded.stdout + loaded.stderr  # 4: this machine was too busy to measure
+    [load] = read_run(folder / "load").samples_of("load")
+    assert load["outcomes"] == {"ok": 8}
 
 
 def test_the_modules_are_typed(folder: Path) -> None:
