@@ -56,7 +56,10 @@ _ORDER: Final = (
     *("tools.sent-back", "tools.call-sent-back", "tools.output-forms"),
     *("tools.refused", "tools.undeclared", "tools.unknown-call", "twin.", "tools.", "tools.refused-answer"),
     *("format.", "tools.forced-", "tools.computer", "roundtrip."),
-    *("state.", "background.", "meaning.", "parameters.", "isolation."),
+    *("state.", "background.", "meaning.", "meaning.previous-input-messages", "meaning.prompt-variables"),
+    *("meaning.parallel-calls", "meaning.rounds-of-calls", "meaning.chains", "meaning.deleted"),
+    *("meaning.next-instructions", "parameters.", "parameters.sampling", "parameters.priority"),
+    *("parameters.response-messages", "isolation."),
 )
 """Ids of cases, or what they begin with, in the order in which they are sent: what shows most of an endpoint first."""
 

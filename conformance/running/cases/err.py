@@ -1,8 +1,6 @@
-"""Requests that are to be refused, and extreme ones that may be.
+"""Requests that are to be refused, extreme ones that may be, and fields that must not be ignored.
 
-Their tags say what is known of them: ``invalid`` must be refused, ``edge`` may be, but neither may break anything.
-``param:NAME`` names the one field that is wrong. ``broken``, ``unknown-model``, ``unknown-field``, ``wrong-key`` and
-``wrong-method`` say which rule a request was made for.
+The tags of :mod:`rejoinder.model.tags` say what is known of them.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from typing import Any, Final
 
 from rejoinder.conformance.running.case import (
     ROOMY,
+    TINY,
     WEATHER_TOOL,
     CaseContext,
     PlannedCase,
@@ -24,6 +23,7 @@ from rejoinder.conformance.running.case import (
     refused,
     user,
 )
+from rejoinder.conformance.running.cases.mem import Slot, slot_case, tell
 from rejoinder.model.tags import Tag, wrong_field
 from rejoinder.strategies import EdgeCase, EndpointProfile, Mutant, edge_cases, surely_invalid
 
@@ -33,6 +33,8 @@ MUTANTS: Final = 60
 LARGEST: Final = 20_000
 """Characters in the largest text that is sent to see whether it is refused or taken."""
 
+# A token that every vocabulary has (those before it may be bytes), pushed so hard that nothing else can be said.
+_PUSHED: Final = {"300": 100}
 # Raw bodies in which no lenient parser could find a request.
 _BROKEN: Final = frozenset(
     f"raw.{name}"
@@ -101,6 +103,11 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     if plan == "full":
         yield from _others(context)
         yield from _encrypted(context)
+        if {"top_k", "logit_bias"} <= context.dialect.parameters:
+            yield _sampled(context)
+        if "previous_input_messages" in context.dialect.parameters:
+            yield slot_case(context, _earlier_messages())
+        yield slot_case(context, _prompt())
         yield from _swollen(context)
         yield from _bounds(context)
         yield from _mutants(context)
@@ -273,4 +280,45 @@ def _encrypted(context: CaseContext) -> Iterator[PlannedCase]:
         "echo.encrypted-reasoning",
         "Encrypted reasoning that is asked for is there, or the request is refused.",
         (RequestSpec("plain", asked),),
+    )
+
+
+def _sampled(context: CaseContext) -> PlannedCase:
+    body = context.body(input=user("Write down a few words that come to your mind."), max_output_tokens=2 * TINY)
+    greedy = {**body, "temperature": 1, "top_k": 1}
+    sure = {**body, "temperature": 0}
+    return PlannedCase(
+        "parameters.sampling",
+        "A question at temperature 0, with top_k 1 at temperature 1, and with one token pushed by logit_bias.",
+        (
+            *(RequestSpec(f"sure-{n}", sure) for n in (1, 2, 3)),
+            *(RequestSpec(f"greedy-{n}", greedy) for n in (1, 2, 3)),
+            RequestSpec("pushed", {**sure, "logit_bias": _PUSHED}),
+        ),
+    )
+
+
+def _earlier_messages() -> Slot:
+    told = tell("cobalt")
+    earlier = {
+        "author": {"role": "user"},
+        "content": [{"type": "text", "text": told}],
+    }
+    return Slot(
+        "previous-input-messages",
+        "ERR-08",
+        "A word in previous_input_messages.",
+        (told,),
+        lambda question: {"input": user(question), "previous_input_messages": [earlier]},
+    )
+
+
+def _prompt() -> Slot:
+    told = tell("juniper")
+    return Slot(
+        "prompt-variables",
+        "ERR-08",
+        "A word in a variable of a prompt template that is not there.",
+        (told,),
+        lambda question: {"input": user(question), "prompt": {"id": "pmpt_rejoinder", "variables": {"note": told}}},
     )

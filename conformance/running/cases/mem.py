@@ -62,7 +62,7 @@ _LINES: Final = 160
 
 
 @dataclass(frozen=True, slots=True)
-class _Slot:
+class Slot:
     """A place in the input: its name, the rule that says that it is heard, what is told there, and the request.
 
     ``told`` are the lines of the message that shows what the model can do.
@@ -81,10 +81,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         return
     for slots in (_instructions, _roles, _parts, _answers, _outputs, _long, _turns, _files, _hosted, _reasoning):
         for slot in slots():
-            yield _asked(context, slot)
-    if "previous_input_messages" in context.dialect.parameters:
-        yield _asked(context, _earlier_messages())
-    yield _asked(context, _prompt())
+            yield slot_case(context, slot)
     yield _parallel(context)
     yield _rounds(context)
     yield _chains(context)
@@ -92,7 +89,8 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     yield _next_instructions(context)
 
 
-def _asked(context: CaseContext, slot: _Slot) -> PlannedCase:
+def slot_case(context: CaseContext, slot: Slot) -> PlannedCase:
+    """Return the case that asks what a slot holds."""
     words = canaries_in("\n".join(slot.told))
     questions = _ONE if len(words) == 1 else _ALL
 
@@ -138,7 +136,8 @@ def _asked(context: CaseContext, slot: _Slot) -> PlannedCase:
     )
 
 
-def _tell(mark: str) -> str:
+def tell(mark: str) -> str:
+    """Return a sentence with a canary of this noun."""
     return f"The code word is {new_canary(mark)}."
 
 
@@ -166,9 +165,9 @@ def _answered(text: str) -> dict[str, Any]:
     return {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [part]}
 
 
-def _instructions() -> Iterator[_Slot]:
-    told = _tell("quartz")
-    yield _Slot(
+def _instructions() -> Iterator[Slot]:
+    told = tell("quartz")
+    yield Slot(
         "instructions",
         "MEM-01",
         "A word in the instructions, with string input.",
@@ -179,7 +178,7 @@ def _instructions() -> Iterator[_Slot]:
         f"The first code word is {new_canary('quartz')}.",
         f"The second code word is {new_canary('saffron')}.",
     )
-    yield _Slot(
+    yield Slot(
         "instructions-and-system",
         "MEM-01",
         "A word in the instructions, and another in a system message of the input.",
@@ -188,20 +187,20 @@ def _instructions() -> Iterator[_Slot]:
     )
 
 
-def _roles() -> Iterator[_Slot]:
+def _roles() -> Iterator[Slot]:
     for role, mark in (("user", "saffron"), ("system", "walnut"), ("developer", "indigo")):
-        told = _tell(mark)
-        yield _Slot(
+        told = tell(mark)
+        yield Slot(
             f"role-{role}",
             "MEM-02",
             f"A word in a {role} message before the question.",
             (told,),
             _with(_message(role, told)),
         )
-    told = _tell("marble")
+    told = tell("marble")
     talk = [_message("user", "Good morning."), _answered("Good morning.")]
     for role in ("system", "developer"):
-        yield _Slot(
+        yield Slot(
             f"role-{role}-amid",
             "MEM-02",
             f"A word in a {role} message in the middle of a conversation.",
@@ -210,9 +209,9 @@ def _roles() -> Iterator[_Slot]:
         )
 
 
-def _parts() -> Iterator[_Slot]:
+def _parts() -> Iterator[Slot]:
     told = tuple(f"Code word {n} is {new_canary(mark)}." for n, mark in enumerate(("cobalt", "juniper", "lantern"), 1))
-    yield _Slot(
+    yield Slot(
         "parts",
         "MEM-03",
         "Words in three text parts of one user message.",
@@ -220,7 +219,7 @@ def _parts() -> Iterator[_Slot]:
         lambda question: {"input": [_message("user", [*map(_text, told), _text(question)])]},
     )
     system = (f"Code word 1 is {new_canary('meadow')}.", f"Code word 2 is {new_canary('pebble')}.")
-    yield _Slot(
+    yield Slot(
         "parts-system",
         "MEM-03",
         "Words in two text parts of a system message.",
@@ -228,8 +227,8 @@ def _parts() -> Iterator[_Slot]:
         _with(_message("system", [*map(_text, system)])),
     )
     image = {"type": "input_image", "image_url": IMAGE_URL, "detail": "auto"}
-    behind = _tell("velvet")
-    yield _Slot(
+    behind = tell("velvet")
+    yield Slot(
         "parts-after-image",
         "MEM-03",
         "A word in a text part behind an image.",
@@ -238,10 +237,10 @@ def _parts() -> Iterator[_Slot]:
     )
 
 
-def _answers() -> Iterator[_Slot]:
+def _answers() -> Iterator[Slot]:
     first = _message("user", "Make up a code word.")
-    told = _tell("willow")
-    yield _Slot(
+    told = tell("willow")
+    yield Slot(
         "answer-string",
         "MEM-04",
         "A word in an earlier answer that is a string.",
@@ -251,16 +250,16 @@ def _answers() -> Iterator[_Slot]:
     told_twice = (f"The first code word is {new_canary('amber')}.", f"The second code word is {new_canary('copper')}.")
     content = [{"type": "output_text", "text": text, "annotations": []} for text in told_twice]
     whole = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": content}
-    yield _Slot(
+    yield Slot(
         "answer-parts",
         "MEM-04",
         "Words in two output_text parts of an earlier answer.",
         told_twice,
         _with(_message("user", "Make up two code words."), whole),
     )
-    refused = _tell("harbor")
+    refused = tell("harbor")
     refusal = [{"type": "refusal", "refusal": f"I will not tell a joke. {refused}"}]
-    yield _Slot(
+    yield Slot(
         "answer-refusal",
         "MEM-11",
         "A word in an earlier refusal.",
@@ -279,9 +278,9 @@ def output(call_id: str, said: Any) -> dict[str, Any]:
     return {"type": "function_call_output", "call_id": call_id, "output": said}
 
 
-def _outputs() -> Iterator[_Slot]:
-    told = _tell("thistle")
-    yield _Slot(
+def _outputs() -> Iterator[Slot]:
+    told = tell("thistle")
+    yield Slot(
         "output-string",
         "MEM-05",
         "A word in the output of a function call that is a string.",
@@ -289,7 +288,7 @@ def _outputs() -> Iterator[_Slot]:
         _after(call("call_1", "Oslo"), output("call_1", told), tools=[LOOK_UP]),
     )
     parts = (f"The first code word is {new_canary('quartz')}.", f"The second code word is {new_canary('saffron')}.")
-    yield _Slot(
+    yield Slot(
         "output-parts",
         "MEM-05",
         "Words in two parts of the output of a function call.",
@@ -297,14 +296,14 @@ def _outputs() -> Iterator[_Slot]:
         _after(call("call_1", "Oslo"), output("call_1", [*map(_text, parts)]), tools=[LOOK_UP]),
     )
     for form, mark in (("string", "walnut"), ("parts", "indigo")):
-        said = _tell(mark)
+        said = tell(mark)
         made = {"type": "custom_tool_call", "call_id": "call_1", "name": "read_note", "input": "the note"}
         given = {
             "type": "custom_tool_call_output",
             "call_id": "call_1",
             "output": said if form == "string" else [_text(said)],
         }
-        yield _Slot(
+        yield Slot(
             f"custom-output-{form}",
             "MEM-05",
             f"A word in the output of a custom tool, as {'a string' if form == 'string' else 'a list of parts'}.",
@@ -313,14 +312,14 @@ def _outputs() -> Iterator[_Slot]:
         )
 
 
-def _turns() -> Iterator[_Slot]:
+def _turns() -> Iterator[Slot]:
     told = tuple(f"Code word {n} is {new_canary(mark)}." for n, mark in enumerate(("marble", "cobalt", "juniper"), 1))
     places = {0: told[0], _EARLIER_TURNS // 2: told[1], _EARLIER_TURNS - 1: told[2]}
     items: _Items = []
     for turn in range(_EARLIER_TURNS):
         items.append(_message("user", places.get(turn, f"The bus number {turn} is blue.")))
         items.append(_answered(f"Noted, number {turn}."))
-    yield _Slot(
+    yield Slot(
         "many-turns",
         "MEM-08",
         f"Words in the first, the middle and the last of {_EARLIER_TURNS} earlier turns.",
@@ -329,14 +328,14 @@ def _turns() -> Iterator[_Slot]:
     )
 
 
-def _long() -> Iterator[_Slot]:
+def _long() -> Iterator[Slot]:
     lines = [f"Line {n}: the ferry of the harbour leaves at pier {n % 7}." for n in range(_LINES)]
     for place, mark, at in (("start", "lantern", 0), ("middle", "meadow", _LINES // 2), ("end", "pebble", _LINES)):
-        told = _tell(mark)
+        told = tell(mark)
         text = "\n".join([*lines[:at], told, *lines[at:]])
         # What shows that the model can read as much: the word at the other end.
         elsewhere = (told, *lines) if place == "end" else (*lines, told)
-        yield _Slot(
+        yield Slot(
             f"long-{place}",
             "MEM-09",
             f"A word at the {place} of a long user message.",
@@ -345,21 +344,21 @@ def _long() -> Iterator[_Slot]:
         )
 
 
-def _files() -> Iterator[_Slot]:
+def _files() -> Iterator[Slot]:
     def file(text: str) -> dict[str, Any]:
         data = base64.b64encode(f"{text}\n".encode()).decode()
         return {"type": "input_file", "filename": "note.txt", "file_data": f"data:text/plain;base64,{data}"}
 
-    told = _tell("velvet")
-    yield _Slot(
+    told = tell("velvet")
+    yield Slot(
         "file",
         "MEM-10",
         "A word in the text of a file.",
         (told,),
         lambda question: {"input": [_message("user", [file(told), _text(question)])]},
     )
-    returned = _tell("willow")
-    yield _Slot(
+    returned = tell("willow")
+    yield Slot(
         "file-output",
         "MEM-10",
         "A word in the text of a file that a function call returned.",
@@ -368,8 +367,8 @@ def _files() -> Iterator[_Slot]:
     )
 
 
-def _hosted() -> Iterator[_Slot]:
-    told = {mark: _tell(mark) for mark in ("amber", "copper", "harbor", "thistle", "quartz", "saffron", "walnut")}
+def _hosted() -> Iterator[Slot]:
+    told = {mark: tell(mark) for mark in ("amber", "copper", "harbor", "thistle", "quartz", "saffron", "walnut")}
     histories: Mapping[str, tuple[str, tuple[dict[str, Any], ...]]] = {
         "shell": (
             "amber",
@@ -472,7 +471,7 @@ def _hosted() -> Iterator[_Slot]:
         ),
     }
     for name, (mark, items) in histories.items():
-        yield _Slot(
+        yield Slot(
             f"hosted-{name}",
             "MEM-11",
             f"A word in the history of a hosted tool: {name.replace('-', ' ')}.",
@@ -481,45 +480,19 @@ def _hosted() -> Iterator[_Slot]:
         )
 
 
-def _reasoning() -> Iterator[_Slot]:
+def _reasoning() -> Iterator[Slot]:
     for form, mark in (("summary", "indigo"), ("content", "marble")):
-        told = _tell(mark)
+        told = tell(mark)
         kind = "summary_text" if form == "summary" else "reasoning_text"
         item: dict[str, Any] = {"type": "reasoning", "id": "rs_1", "summary": []}
         item[form] = [{"type": kind, "text": told}]
-        yield _Slot(
+        yield Slot(
             f"reasoning-{form}",
             "MEM-12",
             f"A word in the {form} of a reasoning item.",
             (told,),
             _with(_message("user", "Make up a code word."), item, _answered("Done.")),
         )
-
-
-def _earlier_messages() -> _Slot:
-    told = _tell("cobalt")
-    earlier = {
-        "author": {"role": "user"},
-        "content": [{"type": "text", "text": told}],
-    }
-    return _Slot(
-        "previous-input-messages",
-        "ERR-08",
-        "A word in previous_input_messages.",
-        (told,),
-        lambda question: {"input": user(question), "previous_input_messages": [earlier]},
-    )
-
-
-def _prompt() -> _Slot:
-    told = _tell("juniper")
-    return _Slot(
-        "prompt-variables",
-        "ERR-08",
-        "A word in a variable of a prompt template that is not there.",
-        (told,),
-        lambda question: {"input": user(question), "prompt": {"id": "pmpt_rejoinder", "variables": {"note": told}}},
-    )
 
 
 # Calls and their outputs
@@ -558,7 +531,7 @@ def _pairing(
 
 
 def _parallel(context: CaseContext) -> PlannedCase:
-    told = {"Oslo": _tell("lantern"), "Cairo": _tell("meadow")}
+    told = {"Oslo": tell("lantern"), "Cairo": tell("meadow")}
     calls = [call("call_a", "Oslo"), call("call_b", "Cairo")]
     outputs = [output("call_a", told["Oslo"]), output("call_b", told["Cairo"])]
     return _pairing(
@@ -573,7 +546,7 @@ def _parallel(context: CaseContext) -> PlannedCase:
 
 
 def _rounds(context: CaseContext) -> PlannedCase:
-    told = {"Oslo": _tell("pebble"), "Cairo": _tell("velvet")}
+    told = {"Oslo": tell("pebble"), "Cairo": tell("velvet")}
 
     def history(first: str, second: str) -> Callable[[str], _Items]:
         return lambda question: [
@@ -612,7 +585,7 @@ def _continued(context: CaseContext, role: str, **fields: Any) -> Callable[[Repl
 
 def _chains(context: CaseContext) -> PlannedCase:
     def told(mark: str) -> dict[str, Any]:
-        return context.body(input=user(f"{_tell(mark)} {_OK}"), temperature=0, max_output_tokens=_TOKENS)
+        return context.body(input=user(f"{tell(mark)} {_OK}"), temperature=0, max_output_tokens=_TOKENS)
 
     return PlannedCase(
         "meaning.chains",
@@ -638,7 +611,7 @@ def _deleted(context: CaseContext) -> PlannedCase:
         again = _continued(context, "first", input=user(_ONE[0]))
         return again(replies) if reply is not None and reply.ok else None
 
-    told = context.body(input=user(f"{_tell('copper')} {_OK}"), temperature=0, max_output_tokens=_TOKENS)
+    told = context.body(input=user(f"{tell('copper')} {_OK}"), temperature=0, max_output_tokens=_TOKENS)
     return PlannedCase(
         "meaning.deleted",
         "A response is deleted and then continued.",
@@ -651,9 +624,9 @@ def _deleted(context: CaseContext) -> PlannedCase:
 
 
 def _next_instructions(context: CaseContext) -> PlannedCase:
-    told = _tell("harbor")
+    told = tell("harbor")
     first = context.body(input=user(_OK), instructions=told, temperature=0, max_output_tokens=_TOKENS)
-    other = _continued(context, "first", input=user(_ALL[0]), instructions=_tell("thistle"))
+    other = _continued(context, "first", input=user(_ALL[0]), instructions=tell("thistle"))
     return PlannedCase(
         "meaning.next-instructions",
         "Turns without instructions, and with others, after one with instructions.",

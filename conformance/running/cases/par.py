@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 from uuid import uuid4
 
-from rejoinder.conformance.running.case import TINY, CaseContext, PlannedCase, Replies, RequestSpec, response_id, user
+from rejoinder.conformance.running.case import CaseContext, PlannedCase, Replies, RequestSpec, response_id, user
 from rejoinder.model.tags import Tag
 
 # Caches hold whole blocks of tokens, so that only a long prompt shows them.
 _LINES: Final = 60
-# A token that every vocabulary has (those before it may be bytes), pushed so hard that nothing else can be said.
-_PUSHED: Final = {"300": 100}
 
 
 def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
@@ -23,8 +21,6 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         yield _taken(context)
     if "cache_salt" in context.dialect.parameters:
         yield _salted(context)
-    if {"top_k", "logit_bias"} <= context.dialect.parameters:
-        yield _sampled(context)
     if "priority" in context.dialect.parameters:
         yield PlannedCase(
             "parameters.priority",
@@ -79,20 +75,5 @@ def _salted(context: CaseContext) -> PlannedCase:
             RequestSpec("again", body),
             RequestSpec("salted", {**body, "cache_salt": uuid4().hex}),
             RequestSpec("salted-otherwise", {**body, "cache_salt": uuid4().hex}),
-        ),
-    )
-
-
-def _sampled(context: CaseContext) -> PlannedCase:
-    body = context.body(input=user("Write down a few words that come to your mind."), max_output_tokens=2 * TINY)
-    greedy = {**body, "temperature": 1, "top_k": 1}
-    sure = {**body, "temperature": 0}
-    return PlannedCase(
-        "parameters.sampling",
-        "A question at temperature 0, with top_k 1 at temperature 1, and with one token pushed by logit_bias.",
-        (
-            *(RequestSpec(f"sure-{n}", sure) for n in (1, 2, 3)),
-            *(RequestSpec(f"greedy-{n}", greedy) for n in (1, 2, 3)),
-            RequestSpec("pushed", {**sure, "logit_bias": _PUSHED}),
         ),
     )
