@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pkgutil
 import re
 from functools import cache
-from importlib import import_module
 
 import pytest
 
@@ -16,7 +14,7 @@ from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import dialect_names, load_dialect, load_rules
 from rejoinder.model.exchange import Exchange, Outcome, Request
 from rejoinder.model.verdict import Level
-from rejoinder.sandbox import FAULTS, Fault, Occasion, Sandbox, faults, post, record, sample_requests
+from rejoinder.sandbox import FAULTS, Fault, Occasion, Sandbox, post, record, sample_requests
 from rejoinder.wire.target import Target
 
 NOW = 1_700_000_000.0
@@ -151,15 +149,6 @@ def test_a_fault_is_described(fault: Fault) -> None:
     for rule in fault.breaks:
         for dialect in dialects_of(fault):
             assert rules[rule].level_in(dialect) is not Level.OFF, (rule, dialect)
-
-
-def test_a_fault_lies_with_the_family_of_the_first_rule_that_it_breaks() -> None:
-    modules = {module.name.upper() for module in pkgutil.iter_modules(faults.__path__)}
-    assert modules == {fault.breaks[0].partition("-")[0] for fault in FAULTS.values()}
-    for family in modules:
-        found = import_module(f"{faults.__name__}.{family.lower()}").FAULTS
-        assert {fault.breaks[0].partition("-")[0] for fault in found} == {family}
-        assert [FAULTS[fault.id] for fault in found] == list(found)
 
 
 def test_every_checked_rule_has_a_fault() -> None:
