@@ -260,7 +260,7 @@ def test_the_sample_of_mutants_is_spread_and_always_the_same() -> None:
 
 def test_every_mutant_and_extreme_is_followed_by_a_good_request() -> None:
     found = list(cases(CaseContext(load_dialect(), "m"), "full"))
-    groups = [case for case in found if len(case.requests) > 3]
+    groups = [case for case in found if case.id.startswith(("refused.", "edge.")) and len(case.requests) > 3]
     assert len(groups) > 10
     for case in groups:
         bad, good = case.requests[::2], case.requests[1::2]
