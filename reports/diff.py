@@ -13,7 +13,7 @@ from rejoinder.reports._load import Distribution, Load
 from rejoinder.reports.model import ReportModel, read_report
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.target import PART as TARGET
-from rejoinder.reports.rules import JUDGED, SEVERITY_WORDS, Anchors, ReportedFinding, ReportedRule, Severity
+from rejoinder.reports.rules import JUDGED, Anchors, ReportedFinding, ReportedRule, Severity
 from rejoinder.reports.side_by_side import settings_of
 from rejoinder.reports.statistics import fisher, mann_whitney
 
@@ -192,7 +192,7 @@ def _failures(diff: Diff) -> list[str]:
         fails = change.after is not None and change.after.severity is Severity.FAIL
         broken = fails and was not in (Severity.FAIL, Severity.KNOWN)
         if broken and Change.NEW not in change.kinds:
-            failures.append(f"{change.id} is broken now; it was {SEVERITY_WORDS[was][1]} before.")
+            failures.append(f"{change.id} is broken now; it was {was.counted} before.")
     load = diff.after.get(LOAD)
     before = diff.before.get(LOAD)
     if load and load.intolerable and not (before and before.intolerable):

@@ -6,19 +6,7 @@ import re
 from typing import Final
 
 from rejoinder.formatting import one_line
-from rejoinder.reports.rules import Severity
 
-SIGNS: Final = {
-    Severity.FAIL: "❌",
-    Severity.KNOWN: "🔶",
-    Severity.WARN: "⚠️",
-    Severity.ERROR: "🟪",
-    Severity.INFO: "ℹ️",
-    Severity.DECLINED: "➖",
-    Severity.NA: "➖",
-    Severity.PASS: "✅",
-    Severity.NONE: "➖",
-}
 _PUNCTUATION: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|~^$:=\"'/])")
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "<span>@</span>"}
 

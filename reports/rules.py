@@ -17,31 +17,36 @@ from rejoinder.model.verdict import Finding, Known, Level, Minimal, Status, Verd
 
 
 class Severity(StrEnum):
-    """How a line is shown: the status of a rule, ``info`` for a broken MAY rule, ``none`` where nothing was judged."""
+    """How a line is shown: the status of a rule, ``info`` for a broken MAY rule, ``none`` where nothing was judged.
 
-    FAIL = "fail"
-    KNOWN = "known"
-    WARN = "warn"
-    ERROR = "error"
-    INFO = "info"
-    PASS = "pass"
-    DECLINED = "declined"
-    NA = "na"
-    NONE = "none"
+    ``word`` stands beside its sign and ``counted`` after a number; ``emoji`` is its sign in Markdown, ``sign`` and
+    ``style`` are those of the terminal.
+    """
 
+    FAIL = "fail", "fail", "failed", "a MUST rule is broken", "❌", "✗", "red"
+    KNOWN = "known", "known", "known", "broken as the baseline says; no new failure", "🔶", "=", "yellow"
+    WARN = "warn", "warn", "warned", "a SHOULD rule is broken", "⚠️", "!", "yellow"
+    ERROR = "error", "error", "not judged", "the harness or the network failed", "🟪", "?", "magenta"
+    INFO = "info", "info", "informed", "a MAY rule is not met; nothing is wrong", "ℹ️", "i", "blue"
+    PASS = "pass", "pass", "passed", "the rule held wherever it was judged", "✅", "✓", "green"
+    DECLINED = "declined", "declined", "declined", "the model chose otherwise, so nothing can be said", "➖", "–", "dim"
+    NA = "na", "n/a", "not applicable", "nothing in the run exercised the rule", "➖", "–", "dim"
+    NONE = "none", "none", "none", "nothing was judged", "➖", "–", "dim"
 
-SEVERITY_WORDS: Final[Mapping[Severity, tuple[str, str, str]]] = {
-    Severity.FAIL: ("fail", "failed", "a MUST rule is broken"),
-    Severity.KNOWN: ("known", "known", "broken as the baseline says; no new failure"),
-    Severity.WARN: ("warn", "warned", "a SHOULD rule is broken"),
-    Severity.ERROR: ("error", "not judged", "the harness or the network failed"),
-    Severity.INFO: ("info", "informed", "a MAY rule is not met; nothing is wrong"),
-    Severity.PASS: ("pass", "passed", "the rule held wherever it was judged"),
-    Severity.DECLINED: ("declined", "declined", "the model chose otherwise, so nothing can be said"),
-    Severity.NA: ("n/a", "not applicable", "nothing in the run exercised the rule"),
-    Severity.NONE: ("none", "none", "nothing was judged"),
-}
-"""For each severity: the word beside its sign, the word in counts, and what it means."""
+    word: str
+    counted: str
+    meaning: str
+    emoji: str
+    sign: str
+    style: str
+
+    def __new__(cls, value: str, *look: str) -> Severity:
+        """Return a member with its look."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.word, member.counted, member.meaning, member.emoji, member.sign, member.style = look
+        return member
+
 
 _SEVERITY_OF: Final = {
     Status.FAIL: Severity.FAIL,
@@ -126,7 +131,7 @@ class ReportedRule:
     @property
     def word(self) -> str:
         """The status in a word."""
-        return SEVERITY_WORDS[self.severity][0]
+        return self.severity.word
 
     @property
     def occurrences(self) -> int:
@@ -155,7 +160,7 @@ class RuleGroup(NamedTuple):
     @property
     def tally(self) -> str:
         """The rules by verdict in words, the worst first."""
-        return ", ".join(f"{amount:,} {SEVERITY_WORDS[severity][1]}" for severity, amount in self.counts.items())
+        return ", ".join(f"{amount:,} {severity.counted}" for severity, amount in self.counts.items())
 
 
 class Anchors:

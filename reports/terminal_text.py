@@ -1,35 +1,8 @@
-"""What the forms of parts for the terminal have in common: signs, colours, lines that are filled and broken."""
+"""What the terminal forms of parts have in common: lines that are filled and broken."""
 
 from __future__ import annotations
 
-from typing import Final
-
 from rich.text import Text
-
-from rejoinder.reports.rules import Severity
-
-STYLES: Final = {
-    Severity.FAIL: "red",
-    Severity.KNOWN: "yellow",
-    Severity.WARN: "yellow",
-    Severity.ERROR: "magenta",
-    Severity.INFO: "blue",
-    Severity.DECLINED: "dim",
-    Severity.NA: "dim",
-    Severity.PASS: "green",
-    Severity.NONE: "dim",
-}
-SIGNS: Final = {
-    Severity.FAIL: "✗",
-    Severity.KNOWN: "=",
-    Severity.WARN: "!",
-    Severity.ERROR: "?",
-    Severity.INFO: "i",
-    Severity.DECLINED: "–",
-    Severity.NA: "–",
-    Severity.PASS: "✓",
-    Severity.NONE: "–",
-}
 
 
 def wrap(text: str, width: int, lead: str = "", style: str = "") -> list[Text]:

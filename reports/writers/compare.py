@@ -16,7 +16,7 @@ from rejoinder.reports.parts.findings.choice import EVIDENCE_BUDGET, FINDINGS_IN
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.parts.verdict import PART as VERDICT
-from rejoinder.reports.rules import JUDGED, SEVERITY_WORDS, Anchors, ReportedRule, Severity
+from rejoinder.reports.rules import JUDGED, Anchors, ReportedRule, Severity
 from rejoinder.reports.side_by_side import facts_of, families_of, settings_of
 from rejoinder.reports.writers.html import page
 
@@ -59,7 +59,11 @@ def render_comparison(runs: Sequence[Run]) -> str:
     differing = sum(DIFFERS in row.status.split() for row in rows)
     severities = {cell.rule.severity for row in rows for cell in row.cells if cell.rule}
     loads = [report.get(LOAD) for report in reports]
-    kinds = {severity.value: SEVERITY_WORDS[severity] for severity in Severity if severity in severities}
+    kinds = {
+        severity.value: (severity.word, severity.counted, severity.meaning)
+        for severity in Severity
+        if severity in severities
+    }
     if differing:
         kinds[DIFFERS] = (DIFFERS, DIFFERS, "the runs do not agree on the rule")
     return page(

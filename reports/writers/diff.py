@@ -6,7 +6,7 @@ from typing import Final
 
 from rejoinder.formatting import join_list, plural
 from rejoinder.reports.diff import CAVEAT, CHANGES, SIGN_OF, Change, Diff
-from rejoinder.reports.markdown_text import SIGNS, bounded, code, escape
+from rejoinder.reports.markdown_text import bounded, code, escape
 from rejoinder.reports.model import ReportModel
 from rejoinder.reports.parts.findings.choice import EVIDENCE_BUDGET, FINDINGS_IN_ALL, RenderedRule, choose
 from rejoinder.reports.parts.target import PART as TARGET
@@ -46,7 +46,7 @@ def render_diff_html(diff: Diff) -> str:
 
 def render_diff_markdown(diff: Diff, limit: int = 60_000) -> str:
     """Return the comparison as Markdown of at most ``limit`` bytes, safe to paste."""
-    lines = [f"## {SIGNS[diff.severity]} {escape(diff.headline)}", "", escape(diff.sentence), ""]
+    lines = [f"## {diff.severity.emoji} {escape(diff.headline)}", "", escape(diff.sentence), ""]
     targets = [
         f"{word} {code(f'{report[TARGET].model or report[TARGET].url} {report[TARGET].started}'.strip())}"
         for word, report in _sides(diff)

@@ -26,7 +26,6 @@ from rejoinder.reports.parts import all_parts
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.parts.verdict import PART as VERDICT
-from rejoinder.reports.rules import SEVERITY_WORDS
 
 _OF_A_PART: Final = "part:"
 
@@ -113,7 +112,7 @@ def _environment() -> Environment:
         content=_content,
         share=lambda value: f"{value:.2f}".rstrip("0").rstrip(".") + "%",
     )
-    environment.globals.update(percent=formatting.format_percent, sides=sides, severity_words=SEVERITY_WORDS)
+    environment.globals.update(percent=formatting.format_percent, sides=sides)
     return environment
 
 

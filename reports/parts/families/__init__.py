@@ -6,11 +6,9 @@ from typing import Final
 
 from rich.text import Text
 
-from rejoinder.reports import markdown_text, terminal_text
 from rejoinder.reports.markdown_text import code, escape
 from rejoinder.reports.model import Area, Part, ReportModel
-from rejoinder.reports.rules import SEVERITY_WORDS, RuleGroup, Severity
-from rejoinder.reports.terminal_text import STYLES
+from rejoinder.reports.rules import RuleGroup, Severity
 
 
 def read(report: ReportModel) -> list[RuleGroup] | None:
@@ -21,7 +19,7 @@ def read(report: ReportModel) -> list[RuleGroup] | None:
 def markdown(families: list[RuleGroup], report: ReportModel, room: int) -> list[str]:
     """Return a table of families by verdict."""
     counts = report.counts
-    head = " | ".join(f"{markdown_text.SIGNS[severity]} {SEVERITY_WORDS[severity][0]}" for severity in counts)
+    head = " | ".join(f"{severity.emoji} {severity.word}" for severity in counts)
     lines = [f"| Family | {head} |", "|---|" + "---:|" * len(counts)]
     for family in families[:40]:
         cells = " | ".join(str(family.counts.get(severity) or "") for severity in counts)
@@ -34,10 +32,10 @@ def terminal(families: list[RuleGroup], report: ReportModel, width: int) -> list
     lines = [Text(" ")]
     for severity, amount in report.counts.items():
         bold = "bold " if severity in (Severity.FAIL, Severity.WARN, Severity.ERROR) else ""
-        word = f" {terminal_text.SIGNS[severity]} {amount} {SEVERITY_WORDS[severity][1]} "
+        word = f" {severity.sign} {amount} {severity.counted} "
         if lines[-1].cell_len + len(word) > width:
             lines.append(Text(" "))
-        lines[-1].append(word, f"{bold}{STYLES[severity]}")
+        lines[-1].append(word, f"{bold}{severity.style}")
     return [Text(), *lines]
 
 

@@ -7,7 +7,6 @@ from typing import Any, Final
 from rich.text import Text
 
 from rejoinder.formatting import join_list, plural
-from rejoinder.reports import markdown_text, terminal_text
 from rejoinder.reports.evidence import sides
 from rejoinder.reports.excerpt import Span
 from rejoinder.reports.markdown_text import code, escape
@@ -16,7 +15,7 @@ from rejoinder.reports.parts.findings.choice import amounts, choose
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.rules import GROUPS, ReportedFinding, ReportedRule, Severity
-from rejoinder.reports.terminal_text import STYLES, wrap
+from rejoinder.reports.terminal_text import wrap
 
 Groups = list[tuple[Severity, list[ReportedRule]]]
 
@@ -58,7 +57,7 @@ def markdown(groups: Groups, report: ReportModel, room: int) -> list[str]:
 def _finding_in_markdown(rule: ReportedRule, finding: ReportedFinding) -> list[str]:
     title = f" {escape(rule.title)}" if rule.title else ""
     extent = finding.extent + (f"; {finding.reruns}" if finding.reruns else "")
-    lines = [f"- {markdown_text.SIGNS[rule.severity]} **{escape(rule.id)}**{title} ({rule.level}, {extent})  "]
+    lines = [f"- {rule.severity.emoji} **{escape(rule.id)}**{title} ({rule.level}, {extent})  "]
     lines.append(f"  {escape(finding.message)} {code(finding.place)}".rstrip())
     if finding.known:
         lines[-1] += "  "
@@ -91,7 +90,7 @@ def terminal(groups: Groups, report: ReportModel, width: int) -> list[Text]:
         return []
     lines = [Text()]
     for rule, finding in worst:
-        head = (f"  {terminal_text.SIGNS[rule.severity]} {rule.id}", f"bold {STYLES[rule.severity]}")
+        head = (f"  {rule.severity.sign} {rule.id}", f"bold {rule.severity.style}")
         title = f"  {rule.title}" if rule.title else ""
         extent = f"  {finding.extent}" + (f", {finding.reruns}" if finding.reruns else "")
         lines.append(Text.assemble(head, title, (extent, "dim")))

@@ -7,7 +7,6 @@ from typing import Any, Final
 from rich.text import Text
 
 from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds
-from rejoinder.reports import markdown_text
 from rejoinder.reports._charts import Table, steps_table
 from rejoinder.reports._load import PERCENTILES, Load, read_load
 from rejoinder.reports._load_page import load_values
@@ -49,7 +48,7 @@ def markdown(load: Load, report: ReportModel, room: int) -> list[str]:
         lines += ["| | Objective | | Measured | Limit | n | |", "|---|---|---|---:|---:|---:|---|"]
         for objective in load.objectives[:20]:
             cells = [objective.word, objective.value, objective.limit, objective.n, objective.bound]
-            sign = markdown_text.SIGNS[Severity(objective.severity)]
+            sign = Severity(objective.severity).emoji
             lines.append(f"| {sign} | {code(objective.text)} | " + " | ".join(escape(cell) for cell in cells) + " |")
         lines.append("")
     if load.search:

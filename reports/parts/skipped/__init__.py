@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from rejoinder.reports.model import Area, Part, ReportModel
-from rejoinder.reports.rules import SEVERITY_WORDS, ReportedRule, Severity
+from rejoinder.reports.rules import ReportedRule, Severity
 
 _UNJUDGED: Final = (Severity.ERROR, Severity.NA, Severity.DECLINED)
 
@@ -23,14 +23,14 @@ def read(report: ReportModel) -> list[SkipReason] | None:
     groups: dict[tuple[Severity, str], list[ReportedRule]] = {}
     for rule in report.rules:
         if rule.severity in _UNJUDGED:
-            groups.setdefault((rule.severity, rule.reason or SEVERITY_WORDS[rule.severity][2]), []).append(rule)
+            groups.setdefault((rule.severity, rule.reason or rule.severity.meaning), []).append(rule)
     ranked = sorted(groups.items(), key=lambda item: (_UNJUDGED.index(item[0][0]), -len(item[1])))
     return [SkipReason(severity, reason, members) for (severity, reason), members in ranked] or None
 
 
 def page_values(reasons: list[SkipReason], report: ReportModel) -> dict[str, Any]:
     """Return how many rules were not judged, in words."""
-    counts = [(report.counts.get(severity, 0), SEVERITY_WORDS[severity][1]) for severity in _UNJUDGED]
+    counts = [(report.counts.get(severity, 0), severity.counted) for severity in _UNJUDGED]
     return {"unjudged": ", ".join(f"{amount:,} {word}" for amount, word in counts if amount)}
 
 

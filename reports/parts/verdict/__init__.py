@@ -11,7 +11,6 @@ from rejoinder.contract import load_dialect
 from rejoinder.errors import RejoinderError
 from rejoinder.formatting import as_text, format_percent, join_list, plural
 from rejoinder.model.verdict import Level
-from rejoinder.reports import markdown_text, terminal_text
 from rejoinder.reports._load import Load
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
@@ -20,7 +19,7 @@ from rejoinder.reports.parts.contract import PART as CONTRACT
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.rules import JUDGED, Severity, catalogue
-from rejoinder.reports.terminal_text import STYLES, wrap
+from rejoinder.reports.terminal_text import wrap
 
 _MEASURED: Final = {
     "SUSPECT": "The generator was strained or something was lost; take the figures with care.",
@@ -153,14 +152,16 @@ def page_values(verdict: RunVerdict, report: ReportModel) -> dict[str, Any]:
 
 def markdown(verdict: RunVerdict, report: ReportModel, room: int) -> list[str]:
     """Return the headline and the sentence."""
-    sign = markdown_text.SIGNS[verdict.severity]
-    return [f"## {sign} {escape(verdict.headline)}", "", escape(verdict.sentence), ""]
+    return [f"## {verdict.severity.emoji} {escape(verdict.headline)}", "", escape(verdict.sentence), ""]
 
 
 def terminal(verdict: RunVerdict, report: ReportModel, width: int) -> list[Text]:
     """Return the headline and the sentence."""
-    sign, style = terminal_text.SIGNS[verdict.severity], STYLES[verdict.severity]
-    return [Text.assemble((f"{sign} {verdict.headline}", f"bold {style}")), *wrap(verdict.sentence, width)]
+    severity = verdict.severity
+    return [
+        Text.assemble((f"{severity.sign} {verdict.headline}", f"bold {severity.style}")),
+        *wrap(verdict.sentence, width),
+    ]
 
 
 PART: Final = Part(__name__, Area.FIRST, 10, read, markdown=markdown, terminal=terminal, page_values=page_values)
