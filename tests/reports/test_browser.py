@@ -67,7 +67,7 @@ def test_a_link_opens_its_finding(page: Path, examples: ModuleType, tmp_path: Pa
 
 def _branches(document: str) -> list[str]:
     tree = document[document.index('<div class="tree"') :]
-    found = re.findall(r"<li([^>]*)>(?:<details[^>]*><summary>)?<code>([^<]*)", tree)
+    found = re.findall(r"<li([^>]*)>(?:<details[^>]*>\s*<summary>)?<code>([^<]*)", tree)
     return [label for attributes, label in found if "hidden" not in attributes]
 
 
@@ -80,7 +80,7 @@ def test_the_filter_finds_branches(page: Path, tmp_path: Path) -> None:
     assert shown[0] == "input"
     assert ".image_url" in shown
     assert ".role" not in shown
-    assert re.search(r'<li id="b-input"[^>]*><details open', document)
+    assert re.search(r'<li id="b-input"[^>]*>\s*<details open', document)
     assert 'data-value="failed" aria-pressed="true"' in document
 
 
