@@ -24,10 +24,15 @@ from rejoinder.errors import UsageError
 from rejoinder.settings import parse_duration
 
 ENVIRONMENT_PREFIX: Final = "REJOINDER_LOAD_"
+DEFAULT_CONCURRENCY: Final = 8
+COMPARED_REPEATS: Final = 5
+"""How often each side of a comparison is run by default."""
 MAX_DURATION: Final = 24 * 3600.0
 MAX_CONCURRENCY: Final = 20_000
 MIN_RATE: Final = 1e-3
 MAX_RATE: Final = 50_000.0
+PACE: Final = "pace"
+"""What the options have in common that say how much load there is: just one of them holds."""
 SEPARATOR: Final = ";"
 """Stands between the values of an option that may be repeated, where it is written as one text."""
 
@@ -166,17 +171,18 @@ class RunOptions:
     dialect: str = option(DEFAULT_DIALECT, OptionGroup.MEASURING, "Dialect that answers are judged by.", flag=None)
     concurrency: int | None = option(None, OptionGroup.PACE,
         "Closed loop: C requests in flight, always.",
-        metavar="C", locust=False, workload=True, bounds=(1, MAX_CONCURRENCY), shown_default="8", exclusive="pace")
+        metavar="C", locust=False, workload=True, bounds=(1, MAX_CONCURRENCY),
+        shown_default=f"{DEFAULT_CONCURRENCY}", exclusive=PACE)
     rate: float | None = option(None, OptionGroup.PACE,
         "Open loop: R requests a second on a fixed schedule, whatever the endpoint does; or phases, like "
         "5@30s,5..50@1min,50@10min.",
-        metavar="R", workload=True, parse=rate_or_phases, bounds=(MIN_RATE, MAX_RATE), exclusive="pace")
+        metavar="R", workload=True, parse=rate_or_phases, bounds=(MIN_RATE, MAX_RATE), exclusive=PACE)
     phases: str = option("", OptionGroup.PACE,
         "Open loop: a rate that changes, like 5@30s,5..50@1min,50@10min.",
-        flag=None, exclusive="pace")
+        flag=None, exclusive=PACE)
     trace: str = option("", OptionGroup.PACE,
         "Open loop: recorded traffic to replay, in the format of Mooncake, BurstGPT or Azure.",
-        metavar="FILE", exclusive="pace")
+        metavar="FILE", exclusive=PACE)
     speed: float = option(1.0, OptionGroup.SCHEDULE,
         "How many times as fast as it was recorded a trace is replayed.",
         metavar="X", bounds=(1e-6, 1e6))
@@ -252,14 +258,14 @@ class PlanOptions:
     # fmt: off
     sweep: str = option("", OptionGroup.PACE,
         "Run with rising numbers of requests in flight, like 1,2,4,8 or auto, and name the knee.",
-        metavar="LEVELS", locust=False, exclusive="pace", excludes=_COMPARED, excludes_hint=_SEARCH_HINT)
+        metavar="LEVELS", locust=False, exclusive=PACE, excludes=_COMPARED, excludes_hint=_SEARCH_HINT)
     find_rate: str = option("", OptionGroup.PACE,
         "Search for the highest rate that keeps every --slo, like 1..50; each rate is tried up to three times.",
-        metavar="LOW..HIGH", locust=False, exclusive="pace", excludes=_COMPARED, excludes_hint=_SEARCH_HINT,
+        metavar="LOW..HIGH", locust=False, exclusive=PACE, excludes=_COMPARED, excludes_hint=_SEARCH_HINT,
         needs=("slos",), needs_hint="Add an objective, like --slo 'ttft:p99<300ms'.")
     repeats: int | None = option(None, OptionGroup.OBJECTIVES,
         "Run N times, to know how much figures vary.",
-        metavar="N", locust=False, bounds=(1, 50), shown_default="1, with --max-change 5")
+        metavar="N", locust=False, bounds=(1, 50), shown_default=f"1, with --max-change {COMPARED_REPEATS}")
     max_change: tuple[str, ...] = option((), OptionGroup.OBJECTIVES,
         "How much worse than the baseline a figure may be, like 'ttft:p99<+10%' or 'output_tokens>-5%'; may "
         "be repeated.",

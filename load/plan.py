@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rejoinder.errors import UsageError
 from rejoinder.load.decide.regression import LEAST_REPEATS, RegressionLimit, parse_changes, read_repeats
 from rejoinder.load.decide.search import parse_levels, parse_range
-from rejoinder.load.options import PlanOptions, all_options, check_exclusions, check_needs, options_of
+from rejoinder.load.options import COMPARED_REPEATS, PlanOptions, all_options, check_exclusions, check_needs, options_of
 from rejoinder.load.run import check_settings
 from rejoinder.load.settings import LoadSettings
 from rejoinder.wire.address import candidate_addresses
-
-_COMPARED_REPEATS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +53,12 @@ def make_plan(url: str, given: Mapping[str, Any]) -> LoadPlan:
     settings = LoadSettings.complete(url=url, **{"concurrency": 1, **run} if searches else run)
     check_needs({*given, *(["slos"] if settings.slos else [])}, options)
     check_settings(replace(settings, processes=1) if searches else settings)
-    repeats = chosen.repeats or (_COMPARED_REPEATS if changes else 1)
+    repeats = chosen.repeats or (COMPARED_REPEATS if changes else 1)
     options["repeats"].check(repeats)
     if changes and repeats < LEAST_REPEATS:
         raise UsageError(
             f"{repeats} repeats cannot tell a change from chance.",
-            f"Use at least --repeats {LEAST_REPEATS}; {_COMPARED_REPEATS} or more.",
+            f"Use at least --repeats {LEAST_REPEATS}; {COMPARED_REPEATS} or more.",
         )
     if chosen.against:
         candidate_addresses(chosen.against)

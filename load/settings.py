@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from rejoinder.contract import load_dialect
 from rejoinder.errors import UsageError
 from rejoinder.load.decide.slo import parse_slos
-from rejoinder.load.options import MIN_RATE, RunOptions, check_exclusions, options_of
+from rejoinder.load.options import DEFAULT_CONCURRENCY, MIN_RATE, PACE, RunOptions, check_exclusions, options_of
 from rejoinder.load.schedule.arrivals import Phase, parse_arrivals, parse_phases, schedule
 from rejoinder.load.schedule.traces import read_trace
 from rejoinder.load.workload.profiles import find_profile, load_profile
@@ -21,8 +21,6 @@ INTERRUPT_DRAIN: Final = 5.0
 """Seconds that requests in flight get when somebody interrupts the run, at most."""
 UNTIMED: Final = 3600.0
 """How long a run may take at most, in seconds, where only the number of its requests is given."""
-DEFAULT_CONCURRENCY: Final = 8
-_PACE: Final = ("concurrency", "rate", "phases", "trace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,16 +54,21 @@ class LoadSettings(RunOptions):
             values["profile"] = str(find_profile(values["profile"]))
             table = load_profile(values["profile"]).defaults
             defaults = cls._read({name: table[one.flag] for name, one in options_of(cls).items() if one.flag in table})
-            if any(name in values for name in _PACE):
-                defaults = {name: value for name, value in defaults.items() if name not in _PACE}
+            if cls._has_pace(values):
+                defaults = {name: value for name, value in defaults.items() if not cls._has_pace([name])}
             values = {**defaults, **values}
-        if not any(name in values for name in _PACE):
+        if not cls._has_pace(values):
             values["concurrency"] = DEFAULT_CONCURRENCY
         settings = cls(url=url, **values)
         if "duration" not in values:
             length = settings.natural_duration() or (UNTIMED if settings.requests else settings.duration)
             settings = replace(settings, duration=length)
         return settings
+
+    @classmethod
+    def _has_pace(cls, names: Iterable[str]) -> bool:
+        options = options_of(cls)
+        return any(options[name].exclusive == PACE for name in names)
 
     @classmethod
     def _read(cls, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +91,7 @@ class LoadSettings(RunOptions):
     @property
     def paced(self) -> bool:
         """Whether the settings name a pace; where they do not, :meth:`complete` or Locust's users give one."""
-        return any(name in self.given() for name in _PACE)
+        return self._has_pace(self.given())
 
     @property
     def mode(self) -> str:

@@ -147,7 +147,9 @@ class _Leader(Coordinator):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self.output = Output(os.environ.get(OUTPUT_VARIABLE, ""))
+        path = os.environ.get(OUTPUT_VARIABLE)
+        # Open for the life of the process.
+        self.output = Output(open(path, "ab", buffering=0) if path else None)  # noqa: SIM115, PTH123
         self.run: _CoordinatedRun | None = None
         self._starter: Any = None
         self._hurry = False

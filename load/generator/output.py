@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from io import RawIOBase
 from typing import Any
 
 from rejoinder.load.decide.slo import describe, missed
@@ -22,11 +23,10 @@ class Output:
     ``end`` and ``error``. A file never makes the generator wait for its reader, as a pipe would.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, file: RawIOBase | None) -> None:
+        self._file = file
         self._reports: list[bytes] = []
         self._checks: list[SelfCheck] = []
-        # Open for the life of the process.
-        self._file = open(path, "ab", buffering=0) if path else None  # noqa: SIM115, PTH123
 
     @property
     def to_file(self) -> bool:
