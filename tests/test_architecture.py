@@ -263,6 +263,7 @@ FORBIDDEN = {
     "locust": ("load/run.py", "locust"),
     "generator": ("load/run.py", "rejoinder.load.generator"),
     "reports": ("reports/__init__.py", "rejoinder.wire.client"),
+    "cycles": ("src/rejoinder/sandbox/endpoint/store.py", "rejoinder.sandbox.core"),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rejoinder.sandbox import FAULTS
 from rejoinder.sandbox.defects import classes_of, load_defects
-from rejoinder.sandbox.endpoint.server import SERVER_FAULTS
+from rejoinder.sandbox.server import SERVER_FAULTS
 
 
 def test_every_class_has_faults_or_one_reason() -> None:

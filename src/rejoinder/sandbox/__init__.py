@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rejoinder.sandbox.endpoint.core import Sandbox, post, record
+from rejoinder.sandbox.core import Sandbox, post, record
 from rejoinder.sandbox.endpoint.generate import MODELS
 from rejoinder.sandbox.endpoint.reply import Occasion, Piece, Reply
 from rejoinder.sandbox.fault import Condition, Fault
@@ -28,7 +28,7 @@ from rejoinder.sandbox.faults import FAULTS, load_faults
 from rejoinder.sandbox.sample_requests import SampleRequest, sample_requests
 
 if TYPE_CHECKING:
-    from rejoinder.sandbox.endpoint.server import SERVER_FAULTS, app, running, serve
+    from rejoinder.sandbox.server import SERVER_FAULTS, app, running, serve
 
 __all__ = [
     "FAULTS",
@@ -53,7 +53,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in ("SERVER_FAULTS", "app", "running", "serve"):
-        from rejoinder.sandbox.endpoint import server
+        from rejoinder.sandbox import server
 
         return getattr(server, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rejoinder.model.exchange import Request
 from rejoinder.model.tags import Tag, wrong_field
-from rejoinder.sandbox.endpoint.core import post
+from rejoinder.sandbox.core import post
 from rejoinder.sandbox.endpoint.tokens import Json
 
 _WEATHER: Final[Json] = {

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Request
-from rejoinder.sandbox.endpoint.core import Sandbox
+from rejoinder.sandbox.core import Sandbox
 from rejoinder.sandbox.endpoint.reply import Reply
 from rejoinder.sandbox.endpoint.request_parsing import MAX_BODY
 
