@@ -14,7 +14,7 @@ from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import dialect_names, load_dialect, load_rules
 from rejoinder.model.exchange import Exchange, Outcome, Request
 from rejoinder.model.verdict import Level
-from rejoinder.sandbox import FAULTS, Fault, Occasion, Sandbox, post, record, sample_requests
+from rejoinder.sandbox import FAULTS, Fault, RequestInfo, Sandbox, post, record, sample_requests
 from rejoinder.wire.target import Target
 
 NOW = 1_700_000_000.0
@@ -35,20 +35,20 @@ def answers(sandbox: Sandbox) -> list[Exchange]:
 
 
 class Watched(Sandbox):
-    """Keeps the occasions that faults are asked about."""
+    """Keeps the requests as faults see them."""
 
     def __init__(self, dialect: str, fault: str) -> None:
         super().__init__(dialect, [fault], clock=lambda: NOW)
-        self.occasions: list[Occasion] = []
+        self.requests: list[RequestInfo] = []
 
-    def _occasion(self, request: Request, operation: str) -> Occasion:
-        self.occasions.append(super()._occasion(request, operation))
-        return self.occasions[-1]
+    def _info(self, request: Request, operation: str) -> RequestInfo:
+        self.requests.append(super()._info(request, operation))
+        return self.requests[-1]
 
 
-def alone(occasion: Occasion) -> bool:
+def alone(info: RequestInfo) -> bool:
     """Return whether the request refers to no earlier one, which the fault may have changed."""
-    return occasion.operation == "create" and not {"previous_response_id", "conversation"} & set(occasion.body)
+    return info.operation == "create" and not {"previous_response_id", "conversation"} & set(info.body)
 
 
 @cache
@@ -102,8 +102,8 @@ def test_a_conditional_fault_does_not_show_otherwise(name: str) -> None:
     fault = FAULTS[name]
     dialect = dialects_of(fault)[0]
     sandbox = Watched(dialect, name)
-    sent = zip(answers(sandbox), recorded(dialect), sandbox.occasions, strict=True)
-    hidden = [(exchange, clean) for exchange, clean, occasion in sent if not fault.when(occasion) and alone(occasion)]
+    sent = zip(answers(sandbox), recorded(dialect), sandbox.requests, strict=True)
+    hidden = [(exchange, clean) for exchange, clean, info in sent if not fault.when(info) and alone(info)]
     assert hidden
     for exchange, clean in hidden:
         assert shown(exchange) == shown(clean)

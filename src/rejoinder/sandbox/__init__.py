@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from rejoinder.sandbox.core import Sandbox, post, record
 from rejoinder.sandbox.endpoint.generate import MODELS
-from rejoinder.sandbox.endpoint.reply import Occasion, Piece, Reply
+from rejoinder.sandbox.endpoint.reply import Piece, Reply, RequestInfo
 from rejoinder.sandbox.fault import Condition, Fault
 from rejoinder.sandbox.faults import FAULTS, load_faults
 from rejoinder.sandbox.sample_requests import SampleRequest, sample_requests
@@ -36,9 +36,9 @@ __all__ = [
     "SERVER_FAULTS",
     "Condition",
     "Fault",
-    "Occasion",
     "Piece",
     "Reply",
+    "RequestInfo",
     "SampleRequest",
     "Sandbox",
     "app",

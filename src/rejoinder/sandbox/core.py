@@ -18,7 +18,7 @@ from rejoinder.contract import DEFAULT_DIALECT, load_dialect
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Chunk, Exchange, Headers, Outcome, Request
 from rejoinder.sandbox.endpoint.generate import MODELS, ResolvedRequest, base_response, generate, input_tokens
-from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece, Reply, encode
+from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo, encode
 from rejoinder.sandbox.endpoint.request_parsing import conversation_id, header, read_create, read_json
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
@@ -104,22 +104,22 @@ class Sandbox:
         The reply counts as over when its chunks were read to the end or their iterator was closed.
         """
         operation, argument = _route(request)
-        occasion = self._occasion(request, operation)
-        faults = [fault for fault in self.faults if fault.when(occasion)]
+        info = self._info(request, operation)
+        faults = [fault for fault in self.faults if fault.when(info)]
         outcome = ""
         try:
             self._authorise(request, operation)
             if operation == "create":
-                reply, outcome = self._create(request, occasion, faults)
+                reply, outcome = self._create(request, info, faults)
             else:
-                reply = self._other(request, occasion, argument, faults)
+                reply = self._other(request, info, argument, faults)
         except ApiError as error:
-            reply = self._refusal(error, occasion, faults)
+            reply = self._refusal(error, info, faults)
         except RecursionError:
-            reply = self._refusal(ApiError(400, "The body is nested too deeply."), occasion, faults)
+            reply = self._refusal(ApiError(400, "The body is nested too deeply."), info, faults)
         if operation == "create":
             outcome = outcome or _http_outcome(reply.status)
-            return self._count(reply, outcome, occasion.number)
+            return self._count(reply, outcome, info.number)
         with self._lock:
             self._counts["other"] += 1
         return reply
@@ -136,7 +136,7 @@ class Sandbox:
         identity = id or f"{case or 'sandbox'}/{role or self._number}"
         return record(request, reply, id=identity, case=case, role=role, tags=tags, started_at=started)
 
-    def _occasion(self, request: Request, operation: str) -> Occasion:
+    def _info(self, request: Request, operation: str) -> RequestInfo:
         # Faults see the body as parsed; without faults the one strict parse of the create operation is enough.
         parsed: Any = request.json() if request.body and operation == "create" and self.faults else None
         body: Mapping[str, Any] = parsed if isinstance(parsed, dict) else {}
@@ -147,7 +147,7 @@ class Sandbox:
                 self._counts["started"] += 1
                 if self.faults:
                     self._previous = self._in_flight[self._number] = body
-            return Occasion(request, operation, body, self.dialect, self._number, previous, others)
+            return RequestInfo(request, operation, body, self.dialect, self._number, previous, others)
 
     def _authorise(self, request: Request, operation: str) -> None:
         if not operation:
@@ -166,16 +166,16 @@ class Sandbox:
 
     # Creating
 
-    def _create(self, request: Request, occasion: Occasion, faults: Sequence[Fault]) -> tuple[Reply, str]:
+    def _create(self, request: Request, info: RequestInfo, faults: Sequence[Fault]) -> tuple[Reply, str]:
         if request.method != "POST":
             raise ApiError(405, "Use POST.", code="method_not_allowed", headers=(("allow", "POST"),))
         body = read_create(request, MODELS)
         for fault in faults:
             if fault.request is not None:
-                body = fault.request(body, occasion)
+                body = fault.request(body, info)
         now = self._clock()
         with self._lock:
-            resolved = self._resolve(body, occasion, now, faults, fails=any(fault.fails for fault in faults))
+            resolved = self._resolve(body, info, now, faults, fails=any(fault.fails for fault in faults))
         events = generate(resolved, self.dialect)
         response: Json = events[-1]["response"]
         background = body.get("background") is True
@@ -189,7 +189,7 @@ class Sandbox:
                 input_items=_with_ids(resolved.fresh, resolved.id),
                 background=background,
                 ready_at=now + max(seconds, _BACKGROUND_SECONDS) if background else now,
-                owner=occasion.key,
+                owner=info.key,
             )
             with self._lock:
                 if any(fault.replaces for fault in faults):
@@ -198,32 +198,32 @@ class Sandbox:
                     taken = f"There is a response {resolved.id[:200]!r} already."
                     raise ApiError(400, taken, param="request_id", code="duplicate_id")
                 if resolved.conversation is not None:
-                    self._store.extend(f"{occasion.key} {resolved.conversation}", stored.context)
+                    self._store.extend(f"{info.key} {resolved.conversation}", stored.context)
                 for fault in faults:
                     if fault.on_store is not None:
-                        fault.on_store(stored, self._store, occasion)
+                        fault.on_store(stored, self._store, info)
         if body.get("stream") is True:
-            return self._stream(events, stored, occasion, faults)
+            return self._stream(events, stored, info, faults)
         if response["status"] == "failed" and not background:
             error = response["error"]
             raise ApiError(500, error["message"], code=error["code"])
         if background:
             response, seconds = {**base_response(resolved, self.dialect), "status": "queued"}, 0.0
-        reply = self._plain(response, occasion, faults, delay=seconds)
+        reply = self._plain(response, info, faults, delay=seconds)
         return reply, _OUTCOME_OF_STATUS.get(response["status"], "ok")
 
     def _resolve(
-        self, body: Json, occasion: Occasion, now: float, faults: Sequence[Fault], *, fails: bool
+        self, body: Json, info: RequestInfo, now: float, faults: Sequence[Fault], *, fails: bool
     ) -> ResolvedRequest:
         """Find what the request refers to and give it an id."""
         given = body["input"]
         fresh: list[Json] = [{"type": "message", "role": "user", "content": given}] if isinstance(given, str) else given
-        fresh = [self._referenced(item, index, occasion) for index, item in enumerate(fresh)]
+        fresh = [self._referenced(item, index, info) for index, item in enumerate(fresh)]
         history: list[Json] = []
         previous = body.get("previous_response_id")
         conversation = conversation_id(body)
         if previous is not None:
-            stored = self._own(previous, occasion, faults)
+            stored = self._own(previous, info, faults)
             if stored is None or now < stored.found_at:
                 raise ApiError(
                     404,
@@ -240,9 +240,9 @@ class Sandbox:
                 )
             history = stored.context
         elif conversation is not None:
-            history = self._store.conversation(f"{occasion.key} {conversation}")
+            history = self._store.conversation(f"{info.key} {conversation}")
         _check_outputs(history, fresh)
-        hexes = hashlib.blake2s(f"{self.seed}/{occasion.number}".encode(), digest_size=12).hexdigest()
+        hexes = hashlib.blake2s(f"{self.seed}/{info.number}".encode(), digest_size=12).hexdigest()
         given_id = body.get("request_id") if self.dialect.response["request_id"] else None
         response_id = given_id or f"resp_{hexes}"
         model = body.get("model") or MODELS[0]
@@ -259,27 +259,27 @@ class Sandbox:
             conversation=conversation,
         )
 
-    def _referenced(self, item: Json, index: int, occasion: Occasion) -> Json:
+    def _referenced(self, item: Json, index: int, info: RequestInfo) -> Json:
         """Return the item that a reference means, any other item as it is."""
         if item.get("type") not in (None, "item_reference") or "role" in item:
             return item
-        found = self._store.item(item["id"], occasion.key)
+        found = self._store.item(item["id"], info.key)
         if found is None:
             raise ApiError(
                 404, f"There is no item {item['id'][:200]!r}.", param=f"input[{index}].id", code="item_not_found"
             )
         return found
 
-    def _plain(self, response: Json, occasion: Occasion, faults: Sequence[Fault], *, delay: float = 0.0) -> Reply:
+    def _plain(self, response: Json, info: RequestInfo, faults: Sequence[Fault], *, delay: float = 0.0) -> Reply:
         if faults:
             response = deepcopy(response)
             for fault in faults:
                 if fault.response is not None:
-                    fault.response(response, "plain", occasion)
-        return self._send(200, _JSON, [Piece(delay, encode(response))], occasion, faults)
+                    fault.response(response, "plain", info)
+        return self._send(200, _JSON, [Piece(delay, encode(response))], info, faults)
 
     def _stream(
-        self, events: list[Json], stored: Stored | None, occasion: Occasion, faults: Sequence[Fault]
+        self, events: list[Json], stored: Stored | None, info: RequestInfo, faults: Sequence[Fault]
     ) -> tuple[Reply, str]:
         if faults:
             events = deepcopy(events)
@@ -287,16 +287,16 @@ class Sandbox:
                 if fault.response is not None:
                     for event in events:
                         if "response" in event:
-                            fault.response(event["response"], event["type"], occasion)
+                            fault.response(event["response"], event["type"], info)
             for fault in faults:
                 if fault.events is not None:
-                    events = fault.events(events, occasion)
+                    events = fault.events(events, info)
         first = self.dialect.stream["first_sequence_number"]
         numbered = [_numbered(event, number) for number, event in enumerate(events, first)]
         for fault in faults:
             if fault.numbered is not None:
-                numbered = fault.numbered(numbered, occasion)
-        pieces = self._frames(numbered, occasion, faults)
+                numbered = fault.numbered(numbered, info)
+        pieces = self._frames(numbered, info, faults)
         if stored is not None and stored.background:
             if numbered:
                 # The end comes when the run is done, not before.
@@ -306,94 +306,94 @@ class Sandbox:
             numbers = [event.get("sequence_number") for event in numbered]
             stored.stream = list(zip_longest(numbers, pieces))
         outcome = next((_outcome(event) for event in reversed(numbered) if _outcome(event)), "truncated")
-        reply = self._send(200, _EVENT_STREAM, pieces, occasion, faults)
+        reply = self._send(200, _EVENT_STREAM, pieces, info, faults)
         if stored is not None and stored.background:
             reply.chunks = _until_cancelled(reply.chunks, stored)
         if stored is not None and stored.background and any(fault.on_reader_left is not None for fault in faults):
             reply.chunks = self._watched(reply.chunks, stored, faults)
         return reply, outcome
 
-    def _frames(self, numbered: list[Json], occasion: Occasion, faults: Sequence[Fault]) -> list[Piece]:
+    def _frames(self, numbered: list[Json], info: RequestInfo, faults: Sequence[Fault]) -> list[Piece]:
         framing = [fault.frame for fault in faults if fault.frame is not None]
         pieces = []
         for event in numbered:
             kind = str(event.get("type"))
             data = b"event: %b\ndata: %b\n\n" % (kind.encode(), encode(event))
             for frame in framing:
-                data = frame(data, event, occasion)
+                data = frame(data, event, info)
             pieces.append(Piece(self.token_delay if kind.endswith(".delta") else 0.0, data))
         if self.dialect.stream["done_sentinel"] == "required":
             pieces.append(Piece(0.0, b"data: [DONE]\n\n"))
         return pieces
 
     def _send(
-        self, status: int, headers: Headers, pieces: list[Piece], occasion: Occasion, faults: Sequence[Fault]
+        self, status: int, headers: Headers, pieces: list[Piece], info: RequestInfo, faults: Sequence[Fault]
     ) -> Reply:
         for fault in faults:
             if fault.body is not None:
-                pieces = fault.body(pieces, occasion)
+                pieces = fault.body(pieces, info)
             if fault.head is not None:
-                status, headers = fault.head(status, headers, occasion)
-        headers = (*headers, ("x-request-id", f"req_{self.seed}_{occasion.number}"))
+                status, headers = fault.head(status, headers, info)
+        headers = (*headers, ("x-request-id", f"req_{self.seed}_{info.number}"))
         reply = Reply(status, headers, iter(pieces))
         for fault in faults:
             if fault.on_end is not None:
-                reply = fault.on_end(reply, occasion, self.hold)
+                reply = fault.on_end(reply, info, self.hold)
         for fault in faults:
             if fault.on_read is not None:
-                reply.chunks = fault.on_read(reply.chunks, occasion, self._clock)
+                reply.chunks = fault.on_read(reply.chunks, info, self._clock)
         return reply
 
-    def _refusal(self, error: ApiError, occasion: Occasion, faults: Sequence[Fault]) -> Reply:
+    def _refusal(self, error: ApiError, info: RequestInfo, faults: Sequence[Fault]) -> Reply:
         kinds = self.dialect.response.get("error_types", {})
         kind = kinds.get(str(error.status), _TYPE_OF_STATUS.get(error.status, "invalid_request_error"))
         status = error.status
         body: Any = {"error": {"type": kind, "message": error.message, "param": error.param, "code": error.code}}
         for fault in faults:
             if fault.error is not None:
-                status, body = fault.error(status, body, occasion)
+                status, body = fault.error(status, body, info)
         data = body if isinstance(body, bytes) else encode(body)
         return Reply(status, (*_JSON, *error.headers), iter([Piece(0.0, data)]))
 
     # Everything else
 
-    def _other(self, request: Request, occasion: Occasion, argument: str, faults: Sequence[Fault]) -> Reply:
-        operation, method = occasion.operation, request.method
+    def _other(self, request: Request, info: RequestInfo, argument: str, faults: Sequence[Fault]) -> Reply:
+        operation, method = info.operation, request.method
         for fault in faults:
             if fault.override is not None:
                 with self._lock:
-                    stored = self._own(argument, occasion, faults)
-                    visit = Visit(self._store, stored, occasion, _query(request), self._clock(), self.hold)
+                    stored = self._own(argument, info, faults)
+                    visit = Visit(self._store, stored, info, _query(request), self._clock(), self.hold)
                     reply = fault.override(visit)
                 if reply is not None:
                     return reply
         if operation == "response":
             if method == "GET":
-                return self._retrieve(request, occasion, argument, faults)
+                return self._retrieve(request, info, argument, faults)
             if method == "DELETE":
-                return self._delete(occasion, argument, faults)
+                return self._delete(info, argument, faults)
             raise ApiError(405, "Use GET or DELETE.", code="method_not_allowed", headers=(("allow", "GET, DELETE"),))
         wanted = "POST" if operation in ("cancel", "input_tokens") else "GET"
         if method != wanted:
             raise ApiError(405, f"Use {wanted}.", code="method_not_allowed", headers=(("allow", wanted),))
         if operation == "cancel":
-            return self._cancel(occasion, argument, faults)
+            return self._cancel(info, argument, faults)
         if operation == "input_items":
-            return self._input_items(request, occasion, argument, faults)
+            return self._input_items(request, info, argument, faults)
         if operation == "input_tokens":
-            return self._input_tokens(request, occasion)
+            return self._input_tokens(request, info)
         if operation == "models":
             return self._models(argument)
         return _ok({"status": "ok"})
 
-    def _retrieve(self, request: Request, occasion: Occasion, response_id: str, faults: Sequence[Fault]) -> Reply:
+    def _retrieve(self, request: Request, info: RequestInfo, response_id: str, faults: Sequence[Fault]) -> Reply:
         query = _query(request)
         now = self._clock()
         with self._lock:
-            stored = self._found(response_id, occasion, faults)
+            stored = self._found(response_id, info, faults)
             response = stored.current(now)
         if query.get("stream") != "true":
-            return self._plain(response, occasion, faults)
+            return self._plain(response, info, faults)
         if not stored.stream:
             raise ApiError(400, "The response has no stream to replay.", param="stream", code="not_streamed")
         after = query.get("starting_after")
@@ -407,32 +407,32 @@ class Sandbox:
             replayed = replayed[: -_ends(stored)]  # no event tells of a cancel
         pieces = [piece for _, piece in replayed]
         if not stored.is_running(now):
-            return self._send(200, _EVENT_STREAM, [piece._replace(delay=0.0) for piece in pieces], occasion, faults)
-        reply = self._send(200, _EVENT_STREAM, pieces, occasion, faults)
+            return self._send(200, _EVENT_STREAM, [piece._replace(delay=0.0) for piece in pieces], info, faults)
+        reply = self._send(200, _EVENT_STREAM, pieces, info, faults)
         reply.chunks = _until_cancelled(reply.chunks, stored)
         return reply
 
-    def _delete(self, occasion: Occasion, response_id: str, faults: Sequence[Fault]) -> Reply:
+    def _delete(self, info: RequestInfo, response_id: str, faults: Sequence[Fault]) -> Reply:
         with self._lock:
-            self._found(response_id, occasion, faults)
+            self._found(response_id, info, faults)
             self._store.remove(response_id)
         return _ok({"id": response_id, "object": "response", "deleted": True})
 
-    def _cancel(self, occasion: Occasion, response_id: str, faults: Sequence[Fault]) -> Reply:
+    def _cancel(self, info: RequestInfo, response_id: str, faults: Sequence[Fault]) -> Reply:
         now = self._clock()
         with self._lock:
-            stored = self._found(response_id, occasion, faults)
+            stored = self._found(response_id, info, faults)
             if not stored.background:
                 raise ApiError(400, "Only a background response can be cancelled.", code="not_cancellable")
             if stored.is_running(now):
                 stored.cancelled = True
             response = stored.current(now)
-        return self._plain(response, occasion, faults)
+        return self._plain(response, info, faults)
 
-    def _input_items(self, request: Request, occasion: Occasion, response_id: str, faults: Sequence[Fault]) -> Reply:
+    def _input_items(self, request: Request, info: RequestInfo, response_id: str, faults: Sequence[Fault]) -> Reply:
         query = _query(request)
         with self._lock:
-            items = list(self._found(response_id, occasion, faults).input_items)
+            items = list(self._found(response_id, info, faults).input_items)
         limit = query.get("limit", "20")
         if not limit.isdecimal() or len(limit) > 3 or not 1 <= int(limit) <= 100:
             raise ApiError(400, "limit must be from 1 to 100.", param="limit", code="invalid_value")
@@ -456,13 +456,13 @@ class Sandbox:
         }
         for fault in faults:
             if fault.listing is not None:
-                fault.listing(listing, occasion)
+                fault.listing(listing, info)
         return _ok(listing)
 
-    def _input_tokens(self, request: Request, occasion: Occasion) -> Reply:
+    def _input_tokens(self, request: Request, info: RequestInfo) -> Reply:
         body = read_create(replace(request, body=encode({"input": [], **_object(read_json(request))})), MODELS)
         with self._lock:
-            resolved = self._resolve({**body, "request_id": None}, occasion, self._clock(), (), fails=False)
+            resolved = self._resolve({**body, "request_id": None}, info, self._clock(), (), fails=False)
         count = input_tokens(resolved.items, body.get("instructions"))
         return _ok({"object": "response.input_tokens", "input_tokens": count})
 
@@ -475,17 +475,15 @@ class Sandbox:
                 return _ok(model)
         raise ApiError(404, f"The model {name[:200]!r} does not exist.", param="model", code="model_not_found")
 
-    def _own(self, response_id: str, occasion: Occasion, faults: Sequence[Fault]) -> Stored | None:
+    def _own(self, response_id: str, info: RequestInfo, faults: Sequence[Fault]) -> Stored | None:
         """Return the response of that id if it belongs to who asks, or a fault shows it to anyone."""
         stored = self._store.get(response_id)
-        if stored is None or stored.owner == occasion.key:
+        if stored is None or stored.owner == info.key:
             return stored
-        return (
-            stored if any(fault.all_tenants is not None and fault.all_tenants(occasion) for fault in faults) else None
-        )
+        return stored if any(fault.all_tenants is not None and fault.all_tenants(info) for fault in faults) else None
 
-    def _found(self, response_id: str, occasion: Occasion, faults: Sequence[Fault]) -> Stored:
-        stored = self._own(response_id, occasion, faults)
+    def _found(self, response_id: str, info: RequestInfo, faults: Sequence[Fault]) -> Stored:
+        stored = self._own(response_id, info, faults)
         if stored is None:
             raise ApiError(404, f"There is no response {response_id[:200]!r}.", code="response_not_found")
         return stored

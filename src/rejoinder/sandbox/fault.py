@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rejoinder.model.exchange import Headers
-from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece, Reply, encode
+from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo, encode
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
 
@@ -17,11 +17,11 @@ Events = list[Json]
 Change = Callable[[Json], None]
 """Changes an event, a response, an item or a part in place."""
 
-RequestHook = Callable[[Json, Occasion], Json]
-ResponseHook = Callable[[Json, str, Occasion], None]
-EventsHook = Callable[[Events, Occasion], Events]
-HeadHook = Callable[[int, Headers, Occasion], tuple[int, Headers]]
-ErrorHook = Callable[[int, Any, Occasion], tuple[int, Any]]
+RequestHook = Callable[[Json, RequestInfo], Json]
+ResponseHook = Callable[[Json, str, RequestInfo], None]
+EventsHook = Callable[[Events, RequestInfo], Events]
+HeadHook = Callable[[int, Headers, RequestInfo], tuple[int, Headers]]
+ErrorHook = Callable[[int, Any, RequestInfo], tuple[int, Any]]
 
 HOOKS: Final = (
     *("request", "response", "events", "numbered", "frame", "body", "head", "error", "on_end", "on_read"),
@@ -35,16 +35,16 @@ class Condition:
     """When a fault shows: in words, and as a test of the request."""
 
     words: str
-    test: Callable[[Occasion], bool]
+    test: Callable[[RequestInfo], bool]
 
-    def __call__(self, occasion: Occasion) -> bool:
-        """Return whether the fault shows on this occasion."""
-        return self.test(occasion)
+    def __call__(self, info: RequestInfo) -> bool:
+        """Return whether the fault shows for this request."""
+        return self.test(info)
 
 
 def every(n: int) -> Condition:
     """Return the condition that holds for every n-th create request."""
-    return Condition(f"for one create request in {n}", lambda o: o.number % n == 0)
+    return Condition(f"for one create request in {n}", lambda info: info.number % n == 0)
 
 
 def _beyond_ascii(value: Any) -> bool:
@@ -52,13 +52,14 @@ def _beyond_ascii(value: Any) -> bool:
 
 
 ALWAYS: Final = Condition("", lambda _: True)
-STREAMED: Final = Condition("only streamed", lambda o: o.streamed)
-PLAIN: Final = Condition("only not streamed", lambda o: not o.streamed)
+STREAMED: Final = Condition("only streamed", lambda info: info.streamed)
+PLAIN: Final = Condition("only not streamed", lambda info: not info.streamed)
 MULTI_BYTE: Final = Condition(
-    "only when the input is more than ASCII", lambda o: _beyond_ascii([o.body.get("input"), o.body.get("instructions")])
+    "only when the input is more than ASCII",
+    lambda info: _beyond_ascii([info.body.get("input"), info.body.get("instructions")]),
 )
-BACKGROUND: Final = Condition("only in the background", lambda o: o.body.get("background") is True)
-CONCURRENT: Final = Condition("only with other requests in flight", lambda o: bool(o.others))
+BACKGROUND: Final = Condition("only in the background", lambda info: info.body.get("background") is True)
+CONCURRENT: Final = Condition("only with other requests in flight", lambda info: bool(info.others))
 
 NORTHSTAR_ONLY: Final = ("northstar",)
 """The dialects of faults in what only that specification has."""
@@ -66,7 +67,7 @@ NORTHSTAR_ONLY: Final = ("northstar",)
 
 def with_request_field(field: str) -> Condition:
     """Return the condition that holds for requests with this field."""
-    return Condition(f"only with {field}", lambda o: bool(o.body.get(field)))
+    return Condition(f"only with {field}", lambda info: bool(info.body.get(field)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Visit:
 
     store: Store
     stored: Stored | None
-    occasion: Occasion
+    info: RequestInfo
     query: Mapping[str, str]
     now: float
     hold: float
@@ -87,7 +88,7 @@ class Visit:
     @property
     def method(self) -> str:
         """The method of the request."""
-        return self.occasion.request.method
+        return self.info.request.method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,16 +131,16 @@ class Fault:
     response: ResponseHook | None = None
     events: EventsHook | None = None
     numbered: EventsHook | None = None
-    frame: Callable[[bytes, Json, Occasion], bytes] | None = None
-    body: Callable[[list[Piece], Occasion], list[Piece]] | None = None
+    frame: Callable[[bytes, Json, RequestInfo], bytes] | None = None
+    body: Callable[[list[Piece], RequestInfo], list[Piece]] | None = None
     head: HeadHook | None = None
     error: ErrorHook | None = None
-    on_end: Callable[[Reply, Occasion, float], Reply] | None = None
-    on_read: Callable[[Iterator[Piece], Occasion, Callable[[], float]], Iterator[Piece]] | None = None
-    on_store: Callable[[Stored, Store, Occasion], None] | None = None
+    on_end: Callable[[Reply, RequestInfo, float], Reply] | None = None
+    on_read: Callable[[Iterator[Piece], RequestInfo, Callable[[], float]], Iterator[Piece]] | None = None
+    on_store: Callable[[Stored, Store, RequestInfo], None] | None = None
     override: Callable[[Visit], Reply | None] | None = None
-    all_tenants: Callable[[Occasion], bool] | None = None
-    listing: Callable[[Json, Occasion], None] | None = None
+    all_tenants: Callable[[RequestInfo], bool] | None = None
+    listing: Callable[[Json, RequestInfo], None] | None = None
     on_reader_left: Callable[[Stored], None] | None = None
 
     @property
@@ -184,7 +185,7 @@ def ended(response: Json) -> bool:
 def each(*kinds: str, do: Change) -> EventsHook:
     """Return a hook that changes every event of these types."""
 
-    def hook(events: Events, _: Occasion) -> Events:
+    def hook(events: Events, _: RequestInfo) -> Events:
         for event in events:
             if is_of(event, *kinds):
                 do(event)
@@ -201,7 +202,7 @@ def without(*kinds: str) -> EventsHook:
 def twice(*kinds: str) -> EventsHook:
     """Return a hook that sends every event of these types a second time."""
 
-    def hook(events: Events, _: Occasion) -> Events:
+    def hook(events: Events, _: RequestInfo) -> Events:
         doubled: Events = []
         for event in events:
             doubled.append(event)
@@ -215,7 +216,7 @@ def twice(*kinds: str) -> EventsHook:
 def swapped(first: str, second: str) -> EventsHook:
     """Return a hook that swaps two events of these types wherever the second directly follows the first."""
 
-    def hook(events: Events, _: Occasion) -> Events:
+    def hook(events: Events, _: RequestInfo) -> Events:
         for index in range(len(events) - 1):
             if is_of(events[index], first) and is_of(events[index + 1], second):
                 events[index], events[index + 1] = events[index + 1], events[index]
@@ -227,7 +228,7 @@ def swapped(first: str, second: str) -> EventsHook:
 def inserted(event: Json, *, before: str = "", after: str = "") -> EventsHook:
     """Return a hook that inserts one event before or after the first event of a type."""
 
-    def hook(events: Events, _: Occasion) -> Events:
+    def hook(events: Events, _: RequestInfo) -> Events:
         place = next((i for i, other in enumerate(events) if is_of(other, before or after)), None)
         if place is not None:
             events.insert(place if before else place + 1, dict(event))
@@ -254,7 +255,7 @@ def unset(*fields: str) -> Change:
 def in_response(do: Change, places: Sequence[str] = ()) -> ResponseHook:
     """Return a hook that changes the response objects at these places, or all of them."""
 
-    def hook(response: Json, place: str, _: Occasion) -> None:
+    def hook(response: Json, place: str, _: RequestInfo) -> None:
         if not places or place in places:
             do(response)
 
@@ -264,7 +265,7 @@ def in_response(do: Change, places: Sequence[str] = ()) -> ResponseHook:
 def at_end(do: Change) -> ResponseHook:
     """Return a hook that changes terminal responses, in a stream and as plain body."""
 
-    def hook(response: Json, place: str, _: Occasion) -> None:
+    def hook(response: Json, place: str, _: RequestInfo) -> None:
         if place in FINAL and ended(response):
             do(response)
 
@@ -299,7 +300,7 @@ def every_part(do: Change, *, added: bool = True) -> dict[str, Any]:
     hooks = every_item(item)
     of_items = hooks["events"]
     of_parts = each(*((PART_ADDED,) if added else ()), PART_DONE, do=lambda event: do(event["part"]))
-    return {**hooks, "events": lambda events, o: of_parts(of_items(events, o), o)}
+    return {**hooks, "events": lambda events, info: of_parts(of_items(events, info), info)}
 
 
 def only(kind: str, do: Change) -> Change:
@@ -323,7 +324,7 @@ def reindexed(events: Events, mapping: Callable[[int], int]) -> Events:
 def in_final(do: Change) -> EventsHook:
     """Return a hook that changes the response of the terminal event only."""
 
-    def hook(events: Events, _: Occasion) -> Events:
+    def hook(events: Events, _: RequestInfo) -> Events:
         response = final_of(events)
         if response:
             do(response)
@@ -361,7 +362,7 @@ def alter(field: str) -> Change:
 def lost_delta(*kinds: str) -> EventsHook:
     """Return a hook that loses the last delta of these types."""
 
-    def hook(events: Events, _: Occasion) -> Events:
+    def hook(events: Events, _: RequestInfo) -> Events:
         place = next((i for i in reversed(range(len(events))) if is_of(events[i], *kinds)), None)
         if place is not None:
             del events[place]
@@ -373,11 +374,11 @@ def lost_delta(*kinds: str) -> EventsHook:
 def content_type(value: str, media: str) -> HeadHook:
     """Return a hook that sends another content type in place of ``media``."""
 
-    def hook(status: int, headers: Headers, occasion: Occasion) -> tuple[int, Headers]:
+    def hook(status: int, headers: Headers, info: RequestInfo) -> tuple[int, Headers]:
         changed = tuple(
             (name, value if name == "content-type" and text.startswith(media) else text) for name, text in headers
         )
-        return status, changed if occasion.operation == "create" else headers
+        return status, changed if info.operation == "create" else headers
 
     return hook
 
@@ -412,7 +413,7 @@ def input_items(body: Json) -> list[Json]:
 def refuse_items(what: str, test: Callable[[Json], bool]) -> RequestHook:
     """Return a hook that refuses requests with such an item in their input."""
 
-    def hook(body: Json, _: Occasion) -> Json:
+    def hook(body: Json, _: RequestInfo) -> Json:
         if any(test(item) for item in input_items(body)):
             raise ApiError(400, f"{what} is not supported.", param="input", code="unsupported_value")
         return body
@@ -428,7 +429,7 @@ def reply_with(value: Any) -> Reply:
 def break_down(*codes: str) -> ErrorHook:
     """Return a hook that turns refusals with these codes into a server error."""
 
-    def hook(status: int, body: Any, _: Occasion) -> tuple[int, Any]:
+    def hook(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
         if body["error"]["code"] not in codes:
             return status, body
         return 500, {"error": {**body["error"], "type": "server_error", "message": "Something went wrong."}}
@@ -439,21 +440,21 @@ def break_down(*codes: str) -> ErrorHook:
 def unheard(field: str) -> dict[str, Any]:
     """Return the hooks of a request field that is taken, repeated and not heard."""
 
-    def restore(response: Json, _: str, occasion: Occasion) -> None:
-        if occasion.operation == "create" and field in response and occasion.body.get(field) is not None:
-            response[field] = occasion.body[field]
+    def restore(response: Json, _: str, info: RequestInfo) -> None:
+        if info.operation == "create" and field in response and info.body.get(field) is not None:
+            response[field] = info.body[field]
 
     return {"request": lambda body, _: {**body, field: None}, "response": restore}
 
 
-def as_instructions(text: Callable[[Occasion], str]) -> dict[str, Any]:
+def as_instructions(text: Callable[[RequestInfo], str]) -> dict[str, Any]:
     """Return the hooks that say a text to the model as its instructions, and do not tell."""
 
-    def restore(response: Json, _: str, occasion: Occasion) -> None:
-        if occasion.operation == "create":
-            response["instructions"] = occasion.body.get("instructions")
+    def restore(response: Json, _: str, info: RequestInfo) -> None:
+        if info.operation == "create":
+            response["instructions"] = info.body.get("instructions")
 
-    return {"request": lambda body, o: {**body, "instructions": text(o)}, "response": restore}
+    return {"request": lambda body, info: {**body, "instructions": text(info)}, "response": restore}
 
 
 def change_texts(change: Callable[[str], str]) -> Change:

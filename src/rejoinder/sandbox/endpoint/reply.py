@@ -34,7 +34,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Occasion:
+class RequestInfo:
     """One request as faults see it.
 
     ``operation`` is ``create``, ``response`` (retrieve or delete), ``cancel``, ``input_items``, ``input_tokens``,

@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from rejoinder.model.exchange import parse_json
-from rejoinder.sandbox.endpoint.reply import ApiError, Occasion
+from rejoinder.sandbox.endpoint.reply import ApiError, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     CALL_DONE,
@@ -40,7 +40,7 @@ from rejoinder.sandbox.fault import (
 )
 
 
-def _snowball(events: Events, _: Occasion) -> Events:
+def _snowball(events: Events, _: RequestInfo) -> Events:
     """Make every text delta the whole text so far."""
     said: dict[tuple[Any, Any], str] = {}
     for event in events:
@@ -50,7 +50,7 @@ def _snowball(events: Events, _: Occasion) -> Events:
     return events
 
 
-def _last_token_only(events: Events, _: Occasion) -> Events:
+def _last_token_only(events: Events, _: RequestInfo) -> Events:
     """Keep only the last delta as the text of the terminal response."""
     last = next((event["delta"] for event in reversed(events) if is_of(event, TEXT_DELTA)), None)
     if last is not None:
@@ -111,7 +111,7 @@ _CALL_DELTA: Final = "response.function_call_arguments.delta"
 _SEVERAL_CALLS: Final = 2
 
 
-def _arguments_merged(events: Events, _: Occasion) -> Events:
+def _arguments_merged(events: Events, _: RequestInfo) -> Events:
     """Send the argument deltas of all calls under the last call's name."""
     deltas = [event for event in events if is_of(event, _CALL_DELTA)]
     if len({event["output_index"] for event in deltas}) < _SEVERAL_CALLS:
@@ -128,21 +128,21 @@ def _arguments_merged(events: Events, _: Occasion) -> Events:
     ]
 
 
-def _last_arguments_not_closed(events: Events, _: Occasion) -> Events:
+def _last_arguments_not_closed(events: Events, _: RequestInfo) -> Events:
     places = [i for i, event in enumerate(events) if is_of(event, CALL_DONE)]
     if len(places) >= _SEVERAL_CALLS:
         del events[places[-1]]
     return events
 
 
-def _prose(body: Json, _: Occasion) -> Json:
+def _prose(body: Json, _: RequestInfo) -> Json:
     """Take no notice of the form that the text is to have."""
     return {**body, "text": None}
 
 
-def _format_kept(response: Json, place: str, occasion: Occasion) -> None:
+def _format_kept(response: Json, place: str, info: RequestInfo) -> None:
     """Echo the form that was asked for all the same."""
-    text = occasion.body.get("text")
+    text = info.body.get("text")
     if isinstance(text, dict) and text.get("format"):
         response["text"] = {"format": text["format"]}
 
@@ -185,7 +185,7 @@ def _lose_logprobs(event: Json) -> None:
         event["logprobs"] = []
 
 
-def _broken_characters(events: Events, _: Occasion) -> Events:
+def _broken_characters(events: Events, _: RequestInfo) -> Events:
     """Cut each delta that begins beyond ASCII in the middle of a character."""
     for event in events:
         if is_of(event, TEXT_DELTA):
@@ -193,49 +193,49 @@ def _broken_characters(events: Events, _: Occasion) -> Events:
     return events
 
 
-def _one_more(response: Json, place: str, occasion: Occasion) -> None:
+def _one_more(response: Json, place: str, info: RequestInfo) -> None:
     """Count an input token more in streams than in plain replies."""
-    if occasion.streamed and isinstance(response.get("usage"), dict):
+    if info.streamed and isinstance(response.get("usage"), dict):
         response["usage"]["input_tokens"] += 1
         response["usage"]["total_tokens"] += 1
 
 
-def _kept_differently(response: Json, place: str, occasion: Occasion) -> None:
+def _kept_differently(response: Json, place: str, info: RequestInfo) -> None:
     """Say something else when the response is retrieved."""
-    if occasion.operation == "response":
+    if info.operation == "response":
         for item in items_of(response):
             for part in item.get("content") or ():
                 if "text" in part:
                     part["text"] = altered(part["text"])
 
 
-def _streams_without_tools(body: Json, _: Occasion) -> Json:
+def _streams_without_tools(body: Json, _: RequestInfo) -> Json:
     if body.get("tools"):
         raise ApiError(400, "Tools cannot be streamed.", param="stream", code="unsupported_value")
     return body
 
 
-def _other_model(response: Json, place: str, occasion: Occasion) -> None:
-    if occasion.streamed:
+def _other_model(response: Json, place: str, info: RequestInfo) -> None:
+    if info.streamed:
         response["model"] = f"{response['model']}-fast"
 
 
-def _bare_usage(response: Json, place: str, occasion: Occasion) -> None:
-    if occasion.streamed and isinstance(response.get("usage"), dict):
+def _bare_usage(response: Json, place: str, info: RequestInfo) -> None:
+    if info.streamed and isinstance(response.get("usage"), dict):
         response["usage"].pop("input_tokens_details", None)
 
 
-def _one_call(body: Json, _: Occasion) -> Json:
+def _one_call(body: Json, _: RequestInfo) -> Json:
     return {**body, "parallel_tool_calls": False}
 
 
-def _calls_kept(response: Json, place: str, occasion: Occasion) -> None:
+def _calls_kept(response: Json, place: str, info: RequestInfo) -> None:
     """Echo what was asked for all the same."""
-    asked = occasion.body.get("parallel_tool_calls")
+    asked = info.body.get("parallel_tool_calls")
     response["parallel_tool_calls"] = True if asked is None else asked
 
 
-def _louder(body: Json, _: Occasion) -> Json:
+def _louder(body: Json, _: RequestInfo) -> Json:
     """Hear the user's words in capitals, so that the answer is another one of the same length."""
     items = body["input"]
     if isinstance(items, list):
@@ -248,7 +248,7 @@ def _louder(body: Json, _: Occasion) -> Json:
     return {**body, "input": items}
 
 
-_RETRIEVED: Final = Condition("only when retrieved", lambda o: o.operation == "response")
+_RETRIEVED: Final = Condition("only when retrieved", lambda info: info.operation == "response")
 
 
 def _unquoted(text: str) -> str:
@@ -259,10 +259,10 @@ def _unquoted(text: str) -> str:
     return json.dumps({k: int(v) if isinstance(v, str) and v.isdecimal() else v for k, v in value.items()})
 
 
-def _is_shaped(occasion: Occasion) -> bool:
-    text = occasion.body.get("text")
+def _is_shaped(info: RequestInfo) -> bool:
+    text = info.body.get("text")
     shape = text.get("format") if isinstance(text, dict) else None
-    return isinstance(shape, dict) and shape.get("type") == "json_schema" and not occasion.streamed
+    return isinstance(shape, dict) and shape.get("type") == "json_schema" and not info.streamed
 
 
 _SHAPED: Final = Condition("only plain, with a JSON Schema", _is_shaped)
@@ -336,14 +336,14 @@ FAULTS: Final = (
         id="last-arguments-not-closed",
         title="Of several calls the last comes without response.function_call_arguments.done.",
         breaks=("ACC-05",),
-        when=Condition("only with several calls", lambda o: o.streamed),
+        when=Condition("only with several calls", lambda info: info.streamed),
         events=_last_arguments_not_closed,
     ),
     Fault(
         id="arguments-merged",
         title="The arguments of parallel calls all come under the last one's name.",
         breaks=("ACC-05",),
-        when=Condition("only with several calls", lambda o: o.streamed),
+        when=Condition("only with several calls", lambda info: info.streamed),
         events=_arguments_merged,
     ),
     *_texts("refusal", "a refusal", "ACC-06", "message", "refusal", "response.refusal", container="content"),

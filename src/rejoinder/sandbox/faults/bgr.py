@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece, Reply
+from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
@@ -21,40 +21,40 @@ _EVENT_STREAM: Final = (("content-type", "text/event-stream; charset=utf-8"),)
 
 
 _BACKGROUND_STREAM: Final = Condition(
-    "only in the background and streamed", lambda o: o.streamed and o.body.get("background") is True
+    "only in the background and streamed", lambda info: info.streamed and info.body.get("background") is True
 )
 
 
-def _foreground(response: Json, place: str, _: Occasion) -> None:
+def _foreground(response: Json, place: str, _: RequestInfo) -> None:
     """Tell of the response as if it was not made in the background."""
     response["background"] = False
 
 
-def _synchronous(body: Json, _: Occasion) -> Json:
+def _synchronous(body: Json, _: RequestInfo) -> Json:
     return {**body, "background": False}
 
 
-def _endless(stored: Stored, _: Store, __: Occasion) -> None:
+def _endless(stored: Stored, _: Store, __: RequestInfo) -> None:
     stored.ready_at = math.inf
 
 
-def _slow(stored: Stored, _: Store, __: Occasion) -> None:
+def _slow(stored: Stored, _: Store, __: RequestInfo) -> None:
     if stored.background:
         stored.ready_at += 5.0
 
 
-def _backwards(response: Json, place: str, occasion: Occasion) -> None:
+def _backwards(response: Json, place: str, info: RequestInfo) -> None:
     """Be in progress at first and queued afterwards."""
-    if occasion.operation == "create" and place == "plain" and response["status"] == "queued":
+    if info.operation == "create" and place == "plain" and response["status"] == "queued":
         response["status"] = "in_progress"
-    elif occasion.operation == "response" and response["status"] == "in_progress":
+    elif info.operation == "response" and response["status"] == "in_progress":
         response["status"] = "queued"
 
 
 def _cancels(visit: Visit) -> Stored | None:
     """Return the background response that a visit cancels."""
     stored = visit.stored
-    return stored if visit.occasion.operation == "cancel" and stored is not None and stored.background else None
+    return stored if visit.info.operation == "cancel" and stored is not None and stored.background else None
 
 
 def _cancel_ignored(visit: Visit) -> Reply | None:
@@ -87,19 +87,19 @@ def _cancel_always(visit: Visit) -> Reply | None:
 
 def _cancel_any(visit: Visit) -> Reply | None:
     stored = visit.stored
-    if visit.occasion.operation != "cancel" or stored is None or stored.background:
+    if visit.info.operation != "cancel" or stored is None or stored.background:
         return None
     return reply_with(stored.response)
 
 
-def _no_stream(body: Json, _: Occasion) -> Json:
+def _no_stream(body: Json, _: RequestInfo) -> Json:
     raise ApiError(400, "stream and background cannot be used together.", param="stream", code="unsupported_value")
 
 
 def _replays(visit: Visit) -> Stored | None:
     """Return the background stream that a visit wants to have replayed."""
     stored = visit.stored
-    wanted = visit.occasion.operation == "response" and visit.query.get("stream") == "true"
+    wanted = visit.info.operation == "response" and visit.query.get("stream") == "true"
     return stored if wanted and stored is not None and stored.stream else None
 
 
@@ -186,7 +186,7 @@ def _snapshot_only(visit: Visit) -> Reply | None:
 
 def _stream_ignored(visit: Visit) -> Reply | None:
     stored = visit.stored
-    wanted = visit.occasion.operation == "response" and visit.query.get("stream") == "true"
+    wanted = visit.info.operation == "response" and visit.query.get("stream") == "true"
     return reply_with(stored.response) if wanted and stored is not None and not stored.stream else None
 
 
@@ -301,7 +301,7 @@ FAULTS: Final = (
         id="bad-start-breaks-server",
         title="A starting_after that is no number is answered with a server error.",
         breaks=("BGR-12",),
-        when=Condition("only with starting_after", lambda o: "starting_after=" in o.request.path),
+        when=Condition("only with starting_after", lambda info: "starting_after=" in info.request.path),
         error=break_down("invalid_value"),
     ),
     Fault(

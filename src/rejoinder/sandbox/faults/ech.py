@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import ApiError, Occasion
+from rejoinder.sandbox.endpoint.reply import ApiError, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     Fault,
@@ -19,22 +19,22 @@ from rejoinder.sandbox.fault import (
 def _where_sent(name: str, value: Any) -> ResponseHook:
     """Return a hook that sets a field of the response to a value wherever the request set it."""
 
-    def hook(response: Json, _: str, occasion: Occasion) -> None:
-        if occasion.body.get(name) is not None:
+    def hook(response: Json, _: str, info: RequestInfo) -> None:
+        if info.body.get(name) is not None:
             response[name] = value
 
     return hook
 
 
 def _where_not_sent(name: str, value: Any) -> ResponseHook:
-    def hook(response: Json, _: str, occasion: Occasion) -> None:
-        if occasion.operation == "create" and occasion.body.get(name) is None:
+    def hook(response: Json, _: str, info: RequestInfo) -> None:
+        if info.operation == "create" and info.body.get(name) is None:
             response[name] = value
 
     return hook
 
 
-def _schema_lost(response: Json, _: str, __: Occasion) -> None:
+def _schema_lost(response: Json, _: str, __: RequestInfo) -> None:
     shape = response["text"]["format"]
     if shape["type"] == "json_schema":
         response["text"] = {**response["text"], "format": {**shape, "schema": None}}
@@ -54,24 +54,24 @@ def _metadata(change: Callable[[dict[str, str]], dict[str, str]]) -> ResponseHoo
     return in_response(lambda response: response.__setitem__("metadata", change(response["metadata"])))
 
 
-def _quietly_unstored(body: Json, occasion: Occasion) -> Json:
-    return body if occasion.body.get("background") is True else {**body, "store": False}
+def _quietly_unstored(body: Json, info: RequestInfo) -> Json:
+    return body if info.body.get("background") is True else {**body, "store": False}
 
 
-def _said_to_be_stored(response: Json, _: str, occasion: Occasion) -> None:
-    if occasion.operation == "create" and occasion.body.get("store") is not False:
+def _said_to_be_stored(response: Json, _: str, info: RequestInfo) -> None:
+    if info.operation == "create" and info.body.get("store") is not False:
         response["store"] = True
 
 
-def _nulls_refused(body: Json, _: Occasion) -> Json:
+def _nulls_refused(body: Json, _: RequestInfo) -> Json:
     for name, value in body.items():
         if value is None:
             raise ApiError(400, f"{name}: null is not of type string.", param=name, code="invalid_type")
     return body
 
 
-def _null_is_zero(response: Json, _: str, occasion: Occasion) -> None:
-    if "temperature" in occasion.body and occasion.body["temperature"] is None:
+def _null_is_zero(response: Json, _: str, info: RequestInfo) -> None:
+    if "temperature" in info.body and info.body["temperature"] is None:
         response["temperature"] = 0.0
 
 
@@ -81,10 +81,10 @@ class _Sticky:
     def __init__(self) -> None:
         self.known: OrderedDict[str, str] = OrderedDict()
 
-    def response(self, response: Json, _: str, occasion: Occasion) -> None:
-        if occasion.operation != "create":
+    def response(self, response: Json, _: str, info: RequestInfo) -> None:
+        if info.operation != "create":
             return
-        previous = str(occasion.body.get("previous_response_id"))
+        previous = str(info.body.get("previous_response_id"))
         if response["instructions"] is None and previous in self.known:
             response["instructions"] = self.known[previous]
         if response["instructions"] is not None:
@@ -96,10 +96,10 @@ class _Sticky:
 _STICKY: Final = _Sticky()
 
 
-def _coerced(response: Json, _: str, occasion: Occasion) -> None:
+def _coerced(response: Json, _: str, info: RequestInfo) -> None:
     """Repeat the tools that the endpoint runs as functions."""
     tools = response.get("tools")
-    if occasion.operation == "create" and isinstance(tools, list):
+    if info.operation == "create" and isinstance(tools, list):
         response["tools"] = [
             tool
             if tool["type"] in ("function", "custom")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import ApiError, Occasion
+from rejoinder.sandbox.endpoint.reply import ApiError, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     NORTHSTAR_ONLY,
@@ -34,57 +34,57 @@ _TRACE: Final = (
 )
 
 
-def _arguments_crash(status: int, body: Any, _: Occasion) -> tuple[int, Any]:
+def _arguments_crash(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
     param = body["error"]["param"] or ""
     return (500, body) if param.endswith(".arguments") else (status, body)
 
 
-def _payload_echoed(status: int, body: Any, occasion: Occasion) -> tuple[int, Any]:
-    sent = occasion.request.body.decode("utf-8", "replace")
+def _payload_echoed(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+    sent = info.request.body.decode("utf-8", "replace")
     return status, {"error": {**body["error"], "message": f"{body['error']['message']} Input: {sent}"}}
 
 
 def _fields(**changes: Any) -> ErrorHook:
     """Return a hook that changes fields of the error object of every refusal."""
 
-    def hook(status: int, body: Any, _: Occasion) -> tuple[int, Any]:
+    def hook(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
         return status, {"error": {**body["error"], **changes}} if isinstance(body, dict) else body
 
     return hook
 
 
 def _type_as_if(client: str, server: str) -> ErrorHook:
-    def hook(status: int, body: Any, occasion: Occasion) -> tuple[int, Any]:
-        return _fields(type=client if status < 500 else server)(status, body, occasion)
+    def hook(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+        return _fields(type=client if status < 500 else server)(status, body, info)
 
     return hook
 
 
-def _crash(status: int, body: Any, _: Occasion) -> tuple[int, Any]:
+def _crash(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
     """Turn refusals of values into server errors."""
     if status == 400 and not has_code(body, "invalid_json"):
         return 500, {"error": {**body["error"], "type": "server_error", "message": "Internal server error"}}
     return status, body
 
 
-def _strict(body: Json, _: Occasion) -> Json:
+def _strict(body: Json, _: RequestInfo) -> Json:
     for name in body:
         if "no_such_field" in name:
             raise ApiError(400, f"Unknown parameter: {name}.", param=name, code="unknown_parameter")
     return body
 
 
-def _without_logprobs(body: Json, _: Occasion) -> Json:
+def _without_logprobs(body: Json, _: RequestInfo) -> Json:
     kept = [name for name in body.get("include") or () if name != "message.output_text.logprobs"]
     return {**body, "include": kept}
 
 
-def _without_encryption(body: Json, _: Occasion) -> Json:
+def _without_encryption(body: Json, _: RequestInfo) -> Json:
     kept = [name for name in body.get("include") or () if name != "reasoning.encrypted_content"]
     return {**body, "include": kept}
 
 
-def _prioritised(body: Json, _: Occasion) -> Json:
+def _prioritised(body: Json, _: RequestInfo) -> Json:
     if body.get("priority"):
         raise ApiError(500, "Something went wrong.", code="server_error")
     return body
@@ -215,7 +215,7 @@ FAULTS: Final = (
         breaks=("ERR-08",),
         dialects=NORTHSTAR_ONLY,
         when=with_request_field("top_k"),
-        **as_instructions(lambda o: f"Answer number {o.number}."),
+        **as_instructions(lambda info: f"Answer number {info.number}."),
     ),
     Fault(
         id="logit-bias-ignored",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import Occasion
+from rejoinder.sandbox.endpoint.reply import RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     IN_PROGRESS,
@@ -33,7 +33,7 @@ from rejoinder.sandbox.fault import (
 def _renumbered(number: Callable[[int, Json], Any]) -> EventsHook:
     """Return a hook that gives every event another sequence number, made from its place and itself."""
 
-    def hook(events: Events, _: Occasion) -> Events:
+    def hook(events: Events, _: RequestInfo) -> Events:
         for place, event in enumerate(events):
             event["sequence_number"] = number(place, event)
         return events
@@ -41,18 +41,18 @@ def _renumbered(number: Callable[[int, Json], Any]) -> EventsHook:
     return hook
 
 
-def _swapped_numbers(events: Events, _: Occasion) -> Events:
+def _swapped_numbers(events: Events, _: RequestInfo) -> Events:
     if len(events) > 3:
         second, third = events[1], events[2]
         second["sequence_number"], third["sequence_number"] = third["sequence_number"], second["sequence_number"]
     return events
 
 
-def _unnumbered_extension(events: Events, _: Occasion) -> Events:
+def _unnumbered_extension(events: Events, _: RequestInfo) -> Events:
     return [*events[:2], {"type": "sandbox:tick"}, *events[2:]]
 
 
-def _extension_for_text(events: Events, _: Occasion) -> Events:
+def _extension_for_text(events: Events, _: RequestInfo) -> Events:
     """Send the last text delta as an extension event."""
     for event in reversed(events):
         if is_of(event, TEXT_DELTA):
@@ -61,25 +61,25 @@ def _extension_for_text(events: Events, _: Occasion) -> Events:
     return events
 
 
-def _no_type(events: Events, _: Occasion) -> Events:
+def _no_type(events: Events, _: RequestInfo) -> Events:
     for event in events:
         if is_of(event, IN_PROGRESS):
             del event["type"]
     return events
 
 
-def _lost_after_numbering(events: Events, _: Occasion) -> Events:
+def _lost_after_numbering(events: Events, _: RequestInfo) -> Events:
     return [event for place, event in enumerate(events) if place < 40 or place % 10]
 
 
-def _failed_without_response(events: Events, _: Occasion) -> Events:
+def _failed_without_response(events: Events, _: RequestInfo) -> Events:
     for event in events:
         if is_of(event, "response.failed"):
             event["error"] = event.pop("response")["error"]
     return events
 
 
-def _named_error(data: bytes, event: Json, _: Occasion) -> bytes:
+def _named_error(data: bytes, event: Json, _: RequestInfo) -> bytes:
     return data.replace(b"event: response.failed", b"event: error", 1) if is_of(event, "response.failed") else data
 
 
@@ -93,7 +93,7 @@ def _flat(event: Json) -> None:
     event["type"] = "error"
 
 
-def _part_events(events: Events, _: Occasion) -> Events:
+def _part_events(events: Events, _: RequestInfo) -> Events:
     """Tell of the parts of reasoning items in events of their own."""
     reasoning = {event["item"]["id"] for event in events if is_of(event, ITEM_ADDED) and is_reasoning(event["item"])}
     for event in events:
@@ -158,7 +158,7 @@ FAULTS: Final = (
         id="long-stream-loses-events",
         title="Of a long stream every tenth event is lost once it is under way.",
         breaks=("EVT-04",),
-        when=Condition("only in streams of more than 40 events", lambda o: o.streamed),
+        when=Condition("only in streams of more than 40 events", lambda info: info.streamed),
         numbered=_lost_after_numbering,
     ),
     Fault(

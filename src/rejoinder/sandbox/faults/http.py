@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
 from rejoinder.sandbox.endpoint.generate import MODELS, ResolvedRequest, generate
-from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece, Reply
+from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo
 from rejoinder.sandbox.endpoint.request_parsing import header
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
@@ -28,36 +28,36 @@ from rejoinder.sandbox.fault import (
 
 
 def _status(value: int) -> HeadHook:
-    return lambda status, headers, o: (value if o.operation == "create" else status, headers)
+    return lambda status, headers, info: (value if info.operation == "create" else status, headers)
 
 
-def _refuse_string(body: Json, _: Occasion) -> Json:
+def _refuse_string(body: Json, _: RequestInfo) -> Json:
     if isinstance(body["input"], str):
         raise ApiError(400, "input must be an array.", param="input", code="invalid_value")
     return body
 
 
-def _refuse_list(body: Json, _: Occasion) -> Json:
+def _refuse_list(body: Json, _: RequestInfo) -> Json:
     if isinstance(body["input"], list):
         raise ApiError(400, "input must be a string.", param="input", code="invalid_value")
     return body
 
 
-def _wrap_string(body: Json, _: Occasion) -> Json:
+def _wrap_string(body: Json, _: RequestInfo) -> Json:
     return {**body, "input": f"User: {body['input']}"} if isinstance(body["input"], str) else body
 
 
-def _crash_on_images(body: Json, _: Occasion) -> Json:
+def _crash_on_images(body: Json, _: RequestInfo) -> Json:
     if '"input_image"' in json.dumps(body["input"]):
         raise ApiError(500, "Internal server error", code="server_error")
     return body
 
 
-def _ignore_stream(body: Json, _: Occasion) -> Json:
+def _ignore_stream(body: Json, _: RequestInfo) -> Json:
     return {**body, "stream": False}
 
 
-def _always_stream(body: Json, _: Occasion) -> Json:
+def _always_stream(body: Json, _: RequestInfo) -> Json:
     return {**body, "stream": True}
 
 
@@ -72,68 +72,68 @@ _CRASHES: Final = 6
 _NOW_AND_THEN: Final = 9
 
 
-def _answer(occasion: Occasion, model: str = MODELS[0]) -> Json:
+def _answer(info: RequestInfo, model: str = MODELS[0]) -> Json:
     """Return the response to a greeting, in place of a refusal."""
     items = [{"type": "message", "role": "user", "content": "Hello."}]
-    turn = ResolvedRequest({"input": "Hello."}, items, items, f"resp_{occasion.number:024x}", 1_760_000_000, model)
-    response: Json = generate(turn, occasion.dialect)[-1]["response"]
+    resolved = ResolvedRequest({"input": "Hello."}, items, items, f"resp_{info.number:024x}", 1_760_000_000, model)
+    response: Json = generate(resolved, info.dialect)[-1]["response"]
     return response
 
 
 def _answered(*codes: str) -> ErrorHook:
     """Return a hook that answers what would be refused with one of these codes."""
 
-    def hook(status: int, body: Any, occasion: Occasion) -> tuple[int, Any]:
-        if occasion.operation != "create" or not has_code(body, *codes):
+    def hook(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+        if info.operation != "create" or not has_code(body, *codes):
             return status, body
-        return 200, _answer(occasion)
+        return 200, _answer(info)
 
     return hook
 
 
-def _no_input(status: int, body: Any, occasion: Occasion) -> tuple[int, Any]:
-    if has_code(body, "missing_required_parameter") and "input" not in occasion.body:
-        return 200, _answer(occasion)
+def _no_input(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+    if has_code(body, "missing_required_parameter") and "input" not in info.body:
+        return 200, _answer(info)
     return status, body
 
 
-def _unknown_model(status: int, body: Any, occasion: Occasion) -> tuple[int, Any]:
-    if has_code(body, "model_not_found") and not occasion.streamed:
-        return 200, _answer(occasion, str(occasion.body.get("model")))
+def _unknown_model(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+    if has_code(body, "model_not_found") and not info.streamed:
+        return 200, _answer(info, str(info.body.get("model")))
     return status, body
 
 
-def _plain_404(status: int, body: Any, _: Occasion) -> tuple[int, Any]:
+def _plain_404(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
     if not has_code(body, "model_not_found"):
         return status, body
     return 400, {"error": {**body["error"], "type": "invalid_request_error", "code": None}}
 
 
-def _forbidden(body: Json, occasion: Occasion) -> Json:
-    if header(occasion.request, "authorization"):
+def _forbidden(body: Json, info: RequestInfo) -> Json:
+    if header(info.request, "authorization"):
         raise ApiError(403, "The API key is wrong.", code="invalid_api_key")
     return body
 
 
-def _limited(body: Json, occasion: Occasion) -> Json:
-    if occasion.number % _NOW_AND_THEN == 0:
+def _limited(body: Json, info: RequestInfo) -> Json:
+    if info.number % _NOW_AND_THEN == 0:
         raise ApiError(429, "Too many requests.", code="rate_limit_exceeded")
     return body
 
 
-def _broken_down(body: Json, occasion: Occasion) -> Json:
-    if occasion.number % _NOW_AND_THEN == 0:
+def _broken_down(body: Json, info: RequestInfo) -> Json:
+    if info.number % _NOW_AND_THEN == 0:
         raise ApiError(500, "Internal server error", code="server_error")
     return body
 
 
-def _as_page(status: int, body: Any, _: Occasion) -> tuple[int, Any]:
+def _as_page(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
     return (status, _PAGE) if status >= 500 else (status, body)
 
 
-def _in_stream(status: int, body: Any, occasion: Occasion) -> tuple[int, Any]:
+def _in_stream(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
     """Refuse a streaming request inside a stream."""
-    if not occasion.streamed or status >= 500:
+    if not info.streamed or status >= 500:
         return status, body
     message = body["error"]["message"].replace("\\", " ").replace('"', "'")
     data = f'{{"type":"error","sequence_number":0,"code":"invalid","message":"{message}","param":null}}'
@@ -146,13 +146,13 @@ class _Crashing:
     def __init__(self) -> None:
         self.refused = 0
 
-    def error(self, status: int, body: Any, occasion: Occasion) -> tuple[int, Any]:
+    def error(self, status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
         if status < 500:
-            self.refused = occasion.number
+            self.refused = info.number
         return status, body
 
-    def request(self, body: Json, occasion: Occasion) -> Json:
-        if 0 < occasion.number - self.refused <= _CRASHES and self.refused:
+    def request(self, body: Json, info: RequestInfo) -> Json:
+        if 0 < info.number - self.refused <= _CRASHES and self.refused:
             raise ApiError(500, "The worker is gone.", code="server_error")
         return body
 
@@ -160,15 +160,15 @@ class _Crashing:
 class _Hanging(_Crashing):
     """The request after one that was refused is never answered to its end."""
 
-    def on_end(self, reply: Reply, occasion: Occasion, hold: float) -> Reply:
-        if self.refused and occasion.number == self.refused + 1:
+    def on_end(self, reply: Reply, info: RequestInfo, hold: float) -> Reply:
+        if self.refused and info.number == self.refused + 1:
             reply.hold = hold
         return reply
 
 
-def _held_back(pieces: list[Piece], occasion: Occasion) -> list[Piece]:
+def _held_back(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
     """Send nothing of a stream until it is whole and two seconds have passed."""
-    return [Piece(2.0, b"".join(piece.data for piece in pieces))] if occasion.streamed else pieces
+    return [Piece(2.0, b"".join(piece.data for piece in pieces))] if info.streamed else pieces
 
 
 _CRASHING: Final = _Crashing()
@@ -177,7 +177,7 @@ _CRASHING: Final = _Crashing()
 _HANGING: Final = _Hanging()
 
 
-def _crash(_: Json, __: Occasion) -> NoReturn:
+def _crash(_: Json, __: RequestInfo) -> NoReturn:
     raise ApiError(500, "Internal server error.", code="server_error")
 
 
@@ -194,25 +194,27 @@ def _holds(value: Any, test: Callable[[Mapping[str, Any]], bool]) -> bool:
 
 
 _AFTER_STREAM: Final = Condition(
-    "only for a request right after a stream", lambda o: o.operation == "create" and o.previous.get("stream") is True
+    "only for a request right after a stream",
+    lambda info: info.operation == "create" and info.previous.get("stream") is True,
 )
 
 
 _AFTER_TOOLS: Final = Condition(
-    "only for a request right after one with tools", lambda o: o.operation == "create" and bool(_tools(o.previous))
+    "only for a request right after one with tools",
+    lambda info: info.operation == "create" and bool(_tools(info.previous)),
 )
 
 
 _ODD_SCHEMA: Final = Condition(
     "only with a tool whose schema has $ref, $defs or anyOf",
-    lambda o: _holds(
-        [tool.get("parameters") for tool in _tools(o.body) if isinstance(tool, Mapping)],
+    lambda info: _holds(
+        [tool.get("parameters") for tool in _tools(info.body) if isinstance(tool, Mapping)],
         lambda schema: bool({"$ref", "$defs", "anyOf"} & set(schema)),
     ),
 )
 
 
-def _busy(_: Json, __: Occasion) -> NoReturn:
+def _busy(_: Json, __: RequestInfo) -> NoReturn:
     raise ApiError(409, "A response is already in progress.", code="response_in_progress")
 
 
@@ -268,7 +270,7 @@ FAULTS: Final = (
         breaks=("HTTP-03",),
         when=Condition(
             "only with an image at an http address",
-            lambda o: _holds(o.body.get("input"), lambda part: str(part.get("image_url")).startswith("http")),
+            lambda info: _holds(info.body.get("input"), lambda part: str(part.get("image_url")).startswith("http")),
         ),
         request=_crash,
     ),
@@ -278,8 +280,9 @@ FAULTS: Final = (
         breaks=("HTTP-03",),
         when=Condition(
             "only with a custom tool and tool_choice required",
-            lambda o: (
-                o.body.get("tool_choice") == "required" and _holds(_tools(o.body), lambda t: t.get("type") == "custom")
+            lambda info: (
+                info.body.get("tool_choice") == "required"
+                and _holds(_tools(info.body), lambda t: t.get("type") == "custom")
             ),
         ),
         request=_crash,
@@ -290,7 +293,9 @@ FAULTS: Final = (
         breaks=("HTTP-03",),
         when=Condition(
             "only with top_p and top_logprobs, and without include",
-            lambda o: bool(o.body.get("top_p") and o.body.get("top_logprobs") and not o.body.get("include")),
+            lambda info: bool(
+                info.body.get("top_p") and info.body.get("top_logprobs") and not info.body.get("include")
+            ),
         ),
         rare=True,
         request=_crash,

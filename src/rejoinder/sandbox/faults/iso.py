@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece
+from rejoinder.sandbox.endpoint.reply import ApiError, Piece, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     CONCURRENT,
@@ -14,7 +14,7 @@ from rejoinder.sandbox.fault import (
     Fault,
 )
 
-_CROWD: Final = Condition("only with two other requests in flight", lambda o: len(o.others) >= 2)
+_CROWD: Final = Condition("only with two other requests in flight", lambda info: len(info.others) >= 2)
 
 
 # Seconds that a reader may let pass between two reads under slow-reader-cut.
@@ -25,23 +25,23 @@ _PATIENCE: Final = 0.2
 _CRASHES: Final = 6
 
 
-def _other_input(body: Json, occasion: Occasion) -> Json:
+def _other_input(body: Json, info: RequestInfo) -> Json:
     """Answer the input of another request that is in flight."""
-    other = occasion.others[-1].get("input")
+    other = info.others[-1].get("input")
     return {**body, "input": other} if isinstance(other, list) and other and "role" in other[-1] else body
 
 
-def _other_metadata(response: Json, _: str, occasion: Occasion) -> None:
-    metadata = occasion.others[-1].get("metadata")
+def _other_metadata(response: Json, _: str, info: RequestInfo) -> None:
+    metadata = info.others[-1].get("metadata")
     if isinstance(metadata, dict) and response.get("metadata"):
         response["metadata"] = dict(metadata)
 
 
-def _no_input(body: Json, _: Occasion) -> Json:
+def _no_input(body: Json, _: RequestInfo) -> Json:
     return {**body, "input": [{"role": "user", "content": "Hello."}]}
 
 
-def _lost_end(events: Events, _: Occasion) -> Events:
+def _lost_end(events: Events, _: RequestInfo) -> Events:
     return events[:-2]
 
 
@@ -51,7 +51,7 @@ class _Harm:
     def __init__(self) -> None:
         self.left = 0
 
-    def on_read(self, chunks: Iterator[Piece], _: Occasion, __: Callable[[], float]) -> Iterator[Piece]:
+    def on_read(self, chunks: Iterator[Piece], _: RequestInfo, __: Callable[[], float]) -> Iterator[Piece]:
         return self._until_left(chunks, self.left)
 
     def _until_left(self, chunks: Iterator[Piece], began: int) -> Iterator[Piece]:
@@ -72,7 +72,7 @@ class _Gone:
     def __init__(self) -> None:
         self.owed = 0
 
-    def on_read(self, chunks: Iterator[Piece], _: Occasion, __: Callable[[], float]) -> Iterator[Piece]:
+    def on_read(self, chunks: Iterator[Piece], _: RequestInfo, __: Callable[[], float]) -> Iterator[Piece]:
         whole = False
         try:
             yield from chunks
@@ -81,14 +81,14 @@ class _Gone:
             if not whole:
                 self.owed = _CRASHES
 
-    def request(self, body: Json, occasion: Occasion) -> Json:
-        if self.owed and not occasion.streamed:
+    def request(self, body: Json, info: RequestInfo) -> Json:
+        if self.owed and not info.streamed:
             self.owed -= 1
             raise ApiError(500, "The worker is gone.", code="server_error")
         return body
 
 
-def _impatient(chunks: Iterator[Piece], _: Occasion, clock: Callable[[], float]) -> Iterator[Piece]:
+def _impatient(chunks: Iterator[Piece], _: RequestInfo, clock: Callable[[], float]) -> Iterator[Piece]:
     """Give up on a reader that lets time pass between two reads."""
     for piece in chunks:
         before = clock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import Occasion
+from rejoinder.sandbox.endpoint.reply import RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     CALL_DONE,
@@ -39,7 +39,7 @@ from rejoinder.sandbox.fault import (
 
 
 def _first_dropped(kind: str) -> EventsHook:
-    def hook(events: Events, _: Occasion) -> Events:
+    def hook(events: Events, _: RequestInfo) -> Events:
         place = next((i for i, event in enumerate(events) if is_of(event, kind)), None)
         return events if place is None else [*events[:place], *events[place + 1 :]]
 
@@ -54,7 +54,7 @@ def _other_ids(target: Json) -> None:
 def _shared_item_id(name: Callable[[str], str]) -> dict[str, Any]:
     """Return the hooks that give all items of a response one id, made from the response's."""
 
-    def events(events: Events, _: Occasion) -> Events:
+    def events(events: Events, _: RequestInfo) -> Events:
         shared = name(str(final_of(events).get("id")))
         for event in events:
             if "item_id" in event:
@@ -70,7 +70,7 @@ def _shared_item_id(name: Callable[[str], str]) -> dict[str, Any]:
     return {"events": events, "response": at_end(response)}
 
 
-def _arguments_at_once(events: Events, _: Occasion) -> Events:
+def _arguments_at_once(events: Events, _: RequestInfo) -> Events:
     """Announce every function call with the arguments that it will have."""
     whole = {event["item_id"]: event["arguments"] for event in events if is_of(event, CALL_DONE)}
     for event in events:
@@ -79,7 +79,7 @@ def _arguments_at_once(events: Events, _: Occasion) -> Events:
     return events
 
 
-def _first_incomplete(events: Events, _: Occasion) -> Events:
+def _first_incomplete(events: Events, _: RequestInfo) -> Events:
     if any(event.get("output_index") == 1 for event in events):
         for event in events:
             if is_of(event, ITEM_DONE) and event["output_index"] == 0:
@@ -96,7 +96,7 @@ def _note(response: Json) -> Json:
     return {"id": f"note_{response['id']}", "type": "note", "status": "completed"}
 
 
-def _add_note(events: Events, _: Occasion) -> Events:
+def _add_note(events: Events, _: RequestInfo) -> Events:
     """Tell of one more item, which the terminal response already has."""
     response = final_of(events)
     if response.get("status") != "completed":
@@ -115,7 +115,7 @@ def _add_note_at_end(response: Json) -> None:
         response["output"].append(_note(response))
 
 
-def _message_before_reasoning(events: Events, _: Occasion) -> Events:
+def _message_before_reasoning(events: Events, _: RequestInfo) -> Events:
     """Tell of the first two items in the other order, if they are a reasoning item and a message."""
     kinds = [event["item"]["type"] for event in events if is_of(event, ITEM_ADDED)]
     if kinds != ["reasoning", "message"]:
@@ -144,7 +144,7 @@ def _last_incomplete(response: Json) -> None:
         response["output"][-1]["status"] = "incomplete"
 
 
-def _last_done_incomplete(events: Events, _: Occasion) -> Events:
+def _last_done_incomplete(events: Events, _: RequestInfo) -> Events:
     if final_of(events).get("status") == "completed":
         for event in reversed(events):
             if is_of(event, ITEM_DONE):
@@ -156,7 +156,7 @@ def _last_done_incomplete(events: Events, _: Occasion) -> Events:
 def _moved_last(kind: str, behind: str) -> EventsHook:
     """Return a hook that moves the last event of one type behind the last of another."""
 
-    def hook(events: Events, _: Occasion) -> Events:
+    def hook(events: Events, _: RequestInfo) -> Events:
         place = next((i for i in reversed(range(len(events))) if is_of(events[i], kind)), None)
         target = next((i for i in reversed(range(len(events))) if is_of(events[i], behind)), None)
         if place is not None and target is not None and place < target:
@@ -166,14 +166,14 @@ def _moved_last(kind: str, behind: str) -> EventsHook:
     return hook
 
 
-def _last_never_closed(events: Events, _: Occasion) -> Events:
+def _last_never_closed(events: Events, _: RequestInfo) -> Events:
     """Leave out all that closes the last item, as if only the next item's start would."""
     last = max((event["output_index"] for event in events if "output_index" in event), default=0)
     closing = (TEXT_DONE, PART_DONE, ITEM_DONE)
     return [event for event in events if not (is_of(event, *closing) and event["output_index"] == last)]
 
 
-def _ids_per_delta(events: Events, _: Occasion) -> Events:
+def _ids_per_delta(events: Events, _: RequestInfo) -> Events:
     """Give every delta of a reasoning text an item_id of its own."""
     number = 0
     for event in events:
@@ -183,7 +183,7 @@ def _ids_per_delta(events: Events, _: Occasion) -> Events:
     return events
 
 
-def _named_by_call(events: Events, _: Occasion) -> Events:
+def _named_by_call(events: Events, _: RequestInfo) -> Events:
     """Stream function calls under their call_id instead of their id."""
     calls = {
         event["item"]["id"]: event["item"]["call_id"]
@@ -198,7 +198,7 @@ def _named_by_call(events: Events, _: Occasion) -> Events:
     return events
 
 
-def _calls_left_out(events: Events, _: Occasion) -> Events:
+def _calls_left_out(events: Events, _: RequestInfo) -> Events:
     calls = {
         event["output_index"]
         for event in events

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from rejoinder.model.exchange import Headers
-from rejoinder.sandbox.endpoint.reply import Occasion, Piece
+from rejoinder.sandbox.endpoint.reply import Piece, RequestInfo
 from rejoinder.sandbox.fault import (
     BACKGROUND,
     CREATED,
@@ -43,7 +43,7 @@ def _moved(kind: str, *, after: str = "", last: bool = False) -> EventsHook:
     Without ``after`` the first goes to the front and the last to the end of the stream.
     """
 
-    def hook(events: Events, _: Occasion) -> Events:
+    def hook(events: Events, _: RequestInfo) -> Events:
         places = [i for i, event in enumerate(events) if is_of(event, kind)]
         if not places:
             return events
@@ -58,7 +58,7 @@ def _moved(kind: str, *, after: str = "", last: bool = False) -> EventsHook:
     return hook
 
 
-def _early_output(events: Events, _: Occasion) -> Events:
+def _early_output(events: Events, _: RequestInfo) -> Events:
     output = final_of(events).get("output", [])
     for event in events:
         if is_of(event, CREATED):
@@ -66,7 +66,7 @@ def _early_output(events: Events, _: Occasion) -> Events:
     return events
 
 
-def _back_to_queued(events: Events, _: Occasion) -> Events:
+def _back_to_queued(events: Events, _: RequestInfo) -> Events:
     """Tell that the response is queued again, right before its end."""
     started = next((event for event in events if is_of(event, IN_PROGRESS)), None)
     if started is None:
@@ -75,9 +75,9 @@ def _back_to_queued(events: Events, _: Occasion) -> Events:
     return [*events[:-1], again, events[-1]]
 
 
-def _cut(pieces: list[Piece], occasion: Occasion) -> list[Piece]:
+def _cut(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
     """Keep two thirds of the events and half of the next."""
-    if not occasion.streamed or len(pieces) < 3:
+    if not info.streamed or len(pieces) < 3:
         return pieces
     place = len(pieces) * 2 // 3
     broken = pieces[place]
@@ -98,12 +98,12 @@ def _effort(body: Mapping[str, Any]) -> Any:
     return reasoning.get("effort") if isinstance(reasoning, Mapping) else None
 
 
-def _stream_of_created(events: Events, _: Occasion) -> Events:
+def _stream_of_created(events: Events, _: RequestInfo) -> Events:
     """Break off after the first event."""
     return events[:1]
 
 
-def _progress_before_created(events: Events, _: Occasion) -> Events:
+def _progress_before_created(events: Events, _: RequestInfo) -> Events:
     """Send the first progress event of a hosted tool's call before anything else."""
     place = next((i for i, event in enumerate(events) if event["type"].endswith("_call.in_progress")), None)
     if place is not None:
@@ -111,7 +111,7 @@ def _progress_before_created(events: Events, _: Occasion) -> Events:
     return events
 
 
-def _two_lifecycles(events: Events, _: Occasion) -> Events:
+def _two_lifecycles(events: Events, _: RequestInfo) -> Events:
     """End and begin the response again after the first hosted tool's call."""
     place = next(
         (i for i, e in enumerate(events) if is_of(e, ITEM_DONE) and e["item"]["type"].startswith(("web", "mcp_call"))),
@@ -125,21 +125,21 @@ def _two_lifecycles(events: Events, _: Occasion) -> Events:
     return [*events[: place + 1], ended, *begun, *events[place + 1 :]]
 
 
-def _lost_when_long(events: Events, _: Occasion) -> Events:
+def _lost_when_long(events: Events, _: RequestInfo) -> Events:
     """Lose what does not fit into a buffer of 64 events, terminal event included."""
     return events[:64]
 
 
-def _compressed(pieces: list[Piece], occasion: Occasion) -> list[Piece]:
+def _compressed(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
     """Compress the stream and lose the end of it."""
-    if not occasion.streamed:
+    if not info.streamed:
         return pieces
     data = gzip.compress(b"".join(piece.data for piece in pieces), mtime=0)
     return [Piece(0.0, data[:-16])]
 
 
-def _says_gzip(status: int, headers: Headers, occasion: Occasion) -> tuple[int, Headers]:
-    return status, (*headers, ("content-encoding", "gzip")) if occasion.streamed else headers
+def _says_gzip(status: int, headers: Headers, info: RequestInfo) -> tuple[int, Headers]:
+    return status, (*headers, ("content-encoding", "gzip")) if info.streamed else headers
 
 
 FAULTS: Final = (
@@ -236,28 +236,30 @@ FAULTS: Final = (
         id="json-schema-stream-aborts",
         title="A stream in the shape of a JSON Schema breaks off after its first event.",
         breaks=("LIF-05",),
-        when=Condition("only streamed with a JSON Schema", lambda o: o.streamed and _is_json_schema(o.body)),
+        when=Condition("only streamed with a JSON Schema", lambda info: info.streamed and _is_json_schema(info.body)),
         events=_stream_of_created,
     ),
     Fault(
         id="high-effort-stream-aborts",
         title="A stream with high reasoning effort breaks off after its first event.",
         breaks=("LIF-05",),
-        when=Condition("only streamed with effort high", lambda o: o.streamed and _effort(o.body) == "high"),
+        when=Condition("only streamed with effort high", lambda info: info.streamed and _effort(info.body) == "high"),
         events=_stream_of_created,
     ),
     Fault(
         id="long-stream-loses-its-end",
         title="Of a long stream only as many events come as a buffer holds.",
         breaks=("LIF-05",),
-        when=Condition("only in streams of more than 64 events", lambda o: o.streamed),
+        when=Condition("only in streams of more than 64 events", lambda info: info.streamed),
         events=_lost_when_long,
     ),
     Fault(
         id="compressed-stream-cut",
         title="A stream is compressed though nobody asked for it, and its end is lost.",
         breaks=("LIF-05",),
-        when=Condition("only streamed, for one create request in 3", lambda o: o.streamed and o.number % 3 == 0),
+        when=Condition(
+            "only streamed, for one create request in 3", lambda info: info.streamed and info.number % 3 == 0
+        ),
         body=_compressed,
         head=_says_gzip,
     ),

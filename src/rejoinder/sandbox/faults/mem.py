@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Reply
+from rejoinder.sandbox.endpoint.reply import ApiError, Reply, RequestInfo
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
@@ -33,7 +33,7 @@ def _items(body: Json) -> list[Json]:
 def _of_items(change: Callable[[list[Json]], list[Json]]) -> RequestHook:
     """Return a hook that changes the items of a list input; a string is left as it is."""
 
-    def hook(body: Json, _: Occasion) -> Json:
+    def hook(body: Json, _: RequestInfo) -> Json:
         return body if isinstance(body["input"], str) else {**body, "input": change(list(body["input"]))}
 
     return hook
@@ -150,19 +150,19 @@ def _texts(body: Mapping[str, Any]) -> Iterator[str]:
             yield item["content"]
 
 
-def _hearing(foreign: Callable[[Occasion], Mapping[str, Any]]) -> RequestHook:
+def _hearing(foreign: Callable[[RequestInfo], Mapping[str, Any]]) -> RequestHook:
     """Return a hook that puts the user messages of another request before those of this one."""
 
-    def hook(body: Json, occasion: Occasion) -> Json:
-        heard = [{"role": "user", "content": text} for text in _texts(foreign(occasion))]
+    def hook(body: Json, info: RequestInfo) -> Json:
+        heard = [{"role": "user", "content": text} for text in _texts(foreign(info))]
         return {**body, "input": [*heard, *_items(body)]} if heard else body
 
     return hook
 
 
-def _instructions_kept(stored: Stored, _: Store, occasion: Occasion) -> None:
+def _instructions_kept(stored: Stored, _: Store, info: RequestInfo) -> None:
     """Keep the instructions as the first message of the history."""
-    instructions = occasion.body.get("instructions")
+    instructions = info.body.get("instructions")
     if isinstance(instructions, str) and instructions:
         stored.context = [{"type": "message", "role": "system", "content": instructions}, *stored.context]
 
@@ -170,7 +170,7 @@ def _instructions_kept(stored: Stored, _: Store, occasion: Occasion) -> None:
 def _hidden_not_deleted(visit: Visit) -> Reply | None:
     """Tell that a response is gone after its deletion, and keep it for those that continue it."""
     stored = visit.stored
-    if visit.occasion.operation != "response" or stored is None:
+    if visit.info.operation != "response" or stored is None:
         return None
     if stored.hidden:
         raise ApiError(404, "There is no such response.", code="response_not_found")
@@ -184,7 +184,7 @@ def _hidden_not_deleted(visit: Visit) -> Reply | None:
 _WIDE: Final = ("northstar", "openai")
 
 
-_CONCURRENT: Final = Condition("only with other requests in flight", lambda o: bool(o.others))
+_CONCURRENT: Final = Condition("only with other requests in flight", lambda info: bool(info.others))
 
 
 def _lost(id: str, title: str, rule: str, request: RequestHook, **fields: Any) -> Fault:
@@ -221,9 +221,9 @@ FAULTS: Final = (
         response=unheard("instructions")["response"],
         when=Condition(
             "only with a system message",
-            lambda o: any(
+            lambda info: any(
                 isinstance(item, dict) and item.get("role") == "system"
-                for item in (o.body["input"] if isinstance(o.body.get("input"), list) else ())
+                for item in (info.body["input"] if isinstance(info.body.get("input"), list) else ())
             ),
         ),
     ),
@@ -333,14 +333,14 @@ FAULTS: Final = (
         "cross-talk",
         "The model hears the user messages of another request in flight.",
         "MEM-13",
-        _hearing(lambda o: o.others[-1]),
+        _hearing(lambda info: info.others[-1]),
         when=_CONCURRENT,
     ),
     _lost(
         "previous-request-heard",
         "The model hears the user messages of the request before.",
         "MEM-13",
-        _hearing(lambda o: o.previous),
+        _hearing(lambda info: info.previous),
     ),
     Fault(
         id="deleted-can-be-continued",

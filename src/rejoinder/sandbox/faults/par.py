@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import Occasion
+from rejoinder.sandbox.endpoint.reply import RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     NORTHSTAR_ONLY,
@@ -19,14 +19,14 @@ from rejoinder.sandbox.fault import (
 _MUCH: Final = 64
 
 
-def _cached(response: Json, _: str, occasion: Occasion) -> None:
+def _cached(response: Json, _: str, info: RequestInfo) -> None:
     """Tell of cached tokens for every long input, whatever its salt."""
     usage = response.get("usage")
-    if occasion.operation == "create" and isinstance(usage, dict) and usage["input_tokens"] > _MUCH:
+    if info.operation == "create" and isinstance(usage, dict) and usage["input_tokens"] > _MUCH:
         usage["input_tokens_details"] = {"cached_tokens": _MUCH, "cache_write_tokens": usage["input_tokens"] - _MUCH}
 
 
-def _breaks_down(status: int, body: Any, _: Occasion) -> tuple[int, Any]:
+def _breaks_down(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
     return (500, body) if body["error"]["code"] == "duplicate_id" else (status, body)
 
 
@@ -58,7 +58,7 @@ FAULTS: Final = (
         breaks=("PAR-03",),
         dialects=NORTHSTAR_ONLY,
         when=with_request_field("cache_salt"),
-        **as_instructions(lambda o: str(o.body.get("cache_salt"))),
+        **as_instructions(lambda info: str(info.body.get("cache_salt"))),
     ),
     Fault(
         id="end-mark-shown",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import Occasion
+from rejoinder.sandbox.endpoint.reply import RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     ANNOTATION,
@@ -37,7 +37,7 @@ from rejoinder.sandbox.fault import (
 def _shifted(field: str) -> EventsHook:
     """Return a hook that makes an index count from one."""
 
-    def hook(events: Events, _: Occasion) -> Events:
+    def hook(events: Events, _: RequestInfo) -> Events:
         for event in events:
             if field in event:
                 event[field] += 1
@@ -46,7 +46,7 @@ def _shifted(field: str) -> EventsHook:
     return hook
 
 
-def _index_per_token(events: Events, _: Occasion) -> Events:
+def _index_per_token(events: Events, _: RequestInfo) -> Events:
     count = 0
     for event in events:
         if is_of(event, TEXT_DELTA):
@@ -55,7 +55,7 @@ def _index_per_token(events: Events, _: Occasion) -> Events:
     return events
 
 
-def _full_part(events: Events, _: Occasion) -> Events:
+def _full_part(events: Events, _: RequestInfo) -> Events:
     """Announce every text part with the text that it will have."""
     whole = {(e["item_id"], e["content_index"]): e["text"] for e in events if is_of(e, TEXT_DONE)}
     for event in events:
@@ -65,7 +65,7 @@ def _full_part(events: Events, _: Occasion) -> Events:
     return events
 
 
-def _closed_early(events: Events, _: Occasion) -> Events:
+def _closed_early(events: Events, _: RequestInfo) -> Events:
     """Close every text before its last delta."""
     for index in range(1, len(events)):
         if is_of(events[index], TEXT_DONE) and is_of(events[index - 1], TEXT_DELTA):
@@ -73,7 +73,7 @@ def _closed_early(events: Events, _: Occasion) -> Events:
     return events
 
 
-def _unstreamed_part(events: Events, _: Occasion) -> Events:
+def _unstreamed_part(events: Events, _: RequestInfo) -> Events:
     """Put a part that was not streamed into closed and final messages."""
     extra: Json = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
     closed = [event["item"] for event in events if is_of(event, ITEM_DONE)]
@@ -83,16 +83,16 @@ def _unstreamed_part(events: Events, _: Occasion) -> Events:
     return events
 
 
-def _empty_delta(events: Events, _: Occasion) -> Events:
+def _empty_delta(events: Events, _: RequestInfo) -> Events:
     place = next((i for i, event in enumerate(events) if is_of(event, TEXT_DELTA)), None)
     if place is not None:
         events.insert(place, {**events[place], "delta": ""})
     return events
 
 
-def _backward_progress(events: Events, occasion: Occasion) -> Events:
+def _backward_progress(events: Events, info: RequestInfo) -> Events:
     """Swap the first and the last progress event of every hosted tool call."""
-    specs = occasion.dialect.events
+    specs = info.dialect.events
     progress: dict[Any, Events] = {}
     for event in events:
         spec = specs.get(event["type"])
@@ -118,7 +118,7 @@ def _annotations(do: Change) -> dict[str, Any]:
     hooks = every_part(part, added=False)
     of_parts = hooks["events"]
     streamed = each(ANNOTATION, do=lambda event: do(event["annotation"]))
-    return {**hooks, "events": lambda events, o: streamed(of_parts(events, o), o)}
+    return {**hooks, "events": lambda events, info: streamed(of_parts(events, info), info)}
 
 
 def _no_annotations(item: Json) -> None:
@@ -126,7 +126,7 @@ def _no_annotations(item: Json) -> None:
         part["annotations"] = []
 
 
-def _index_carried_over(events: Events, _: Occasion) -> Events:
+def _index_carried_over(events: Events, _: RequestInfo) -> Events:
     """Count the content parts through all items of the response."""
     before: dict[int, int] = {}
     count = 0
@@ -140,7 +140,7 @@ def _index_carried_over(events: Events, _: Occasion) -> Events:
     return events
 
 
-def _reasoning_part_minus_one(events: Events, _: Occasion) -> Events:
+def _reasoning_part_minus_one(events: Events, _: RequestInfo) -> Events:
     for event in events:
         if event["type"].endswith("part.done") and event.get("part", {}).get("type") == "reasoning_text":
             event["content_index"] = -1
@@ -178,7 +178,7 @@ FAULTS: Final = (
         id="content-index-carried-over",
         title="content_index counts on from item to item.",
         breaks=("PRT-02",),
-        when=Condition("only in streams with several items", lambda o: o.streamed),
+        when=Condition("only in streams with several items", lambda info: info.streamed),
         events=_index_carried_over,
     ),
     Fault(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from rejoinder.sandbox.endpoint.reply import Occasion
+from rejoinder.sandbox.endpoint.reply import RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     CONCURRENT,
@@ -29,7 +29,7 @@ from rejoinder.sandbox.fault import (
 )
 
 
-def _error_outside(events: Events, _: Occasion) -> Events:
+def _error_outside(events: Events, _: RequestInfo) -> Events:
     """Put the error of a failed response beside the response instead of inside."""
     for event in events:
         if is_of(event, "response.failed"):
@@ -56,7 +56,7 @@ def _not_cut(response: Json) -> None:
             item["status"] = "completed"
 
 
-def _not_cut_events(events: Events, _: Occasion) -> Events:
+def _not_cut_events(events: Events, _: RequestInfo) -> Events:
     for event in events:
         if is_of(event, ITEM_DONE) and event["item"]["status"] == "incomplete":
             event["item"]["status"] = "completed"
@@ -100,7 +100,7 @@ def _empty(response: Json) -> None:
         response["usage"] |= {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
 
 
-def _empty_events(events: Events, _: Occasion) -> Events:
+def _empty_events(events: Events, _: RequestInfo) -> Events:
     return [event for event in events if "response" in event]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from rejoinder.sandbox.endpoint.reply import Occasion, Piece, Reply
+from rejoinder.sandbox.endpoint.reply import Piece, Reply, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     IN_PROGRESS,
@@ -22,59 +22,59 @@ from rejoinder.sandbox.fault import (
 )
 
 
-def _latin_1(data: bytes, _: Json, __: Occasion) -> bytes:
+def _latin_1(data: bytes, _: Json, __: RequestInfo) -> bytes:
     return data.decode().encode("latin-1", "replace")
 
 
-def _unquoted(data: bytes, event: Json, _: Occasion) -> bytes:
+def _unquoted(data: bytes, event: Json, _: RequestInfo) -> bytes:
     """Print the event as a Python literal instead of JSON, in the in_progress event only."""
     if not is_of(event, IN_PROGRESS):
         return data
     return b"event: %b\ndata: %b\n\n" % (IN_PROGRESS.encode(), repr(event).encode("ascii", "backslashreplace"))
 
 
-def _no_event_name(data: bytes, _: Json, __: Occasion) -> bytes:
+def _no_event_name(data: bytes, _: Json, __: RequestInfo) -> bytes:
     return re.sub(rb"\Aevent: [^\n]*\n", b"", data)
 
 
-def _message_name(data: bytes, _: Json, __: Occasion) -> bytes:
+def _message_name(data: bytes, _: Json, __: RequestInfo) -> bytes:
     return re.sub(rb"\Aevent: [^\n]*", b"event: message", data)
 
 
-def _delta_name(data: bytes, event: Json, _: Occasion) -> bytes:
+def _delta_name(data: bytes, event: Json, _: RequestInfo) -> bytes:
     """Keep the event name of the delta on the typed done event."""
     if not is_of(event, TEXT_DONE):
         return data
     return re.sub(rb"\Aevent: [^\n]*", b"event: " + TEXT_DELTA.encode(), data)
 
 
-def _id_field(data: bytes, event: Json, _: Occasion) -> bytes:
+def _id_field(data: bytes, event: Json, _: RequestInfo) -> bytes:
     return b"id: %d\n%b" % (event.get("sequence_number", 0), data)
 
 
-def _joined_events(data: bytes, event: Json, _: Occasion) -> bytes:
+def _joined_events(data: bytes, event: Json, _: RequestInfo) -> bytes:
     """Leave out the blank line after the in_progress event."""
     return data[:-1] if is_of(event, IN_PROGRESS) else data
 
 
-def _bare_line(data: bytes, event: Json, _: Occasion) -> bytes:
+def _bare_line(data: bytes, event: Json, _: RequestInfo) -> bytes:
     """Put JSON on a line without field name before the in_progress event."""
     return b'{"status":"working"}\n' + data if is_of(event, IN_PROGRESS) else data
 
 
-def _chopped_tail(pieces: list[Piece], _: Occasion) -> list[Piece]:
+def _chopped_tail(pieces: list[Piece], _: RequestInfo) -> list[Piece]:
     if pieces and pieces[-1].data.endswith(b"\n\n"):
         pieces[-1] = pieces[-1]._replace(data=pieces[-1].data[:-1])
     return pieces
 
 
-def _not_a_number(data: bytes, event: Json, _: Occasion) -> bytes:
+def _not_a_number(data: bytes, event: Json, _: RequestInfo) -> bytes:
     if not is_of(event, IN_PROGRESS):
         return data
     return data.replace(b"}\n\n", b',"elapsed":NaN}\n\n')
 
 
-def _half_characters(events: Events, _: Occasion) -> Events:
+def _half_characters(events: Events, _: RequestInfo) -> Events:
     """Send every character beyond the BMP as two deltas of half a surrogate pair each."""
     sent: Events = []
     for event in events:
@@ -89,16 +89,16 @@ def _half_characters(events: Events, _: Occasion) -> Events:
     return sent
 
 
-def _null_data(pieces: list[Piece], _: Occasion) -> list[Piece]:
+def _null_data(pieces: list[Piece], _: RequestInfo) -> list[Piece]:
     """Send an event whose data is null before the second event."""
     return [*pieces[:1], Piece(0.0, b"data: null\n\n"), *pieces[1:]] if len(pieces) > 1 else pieces
 
 
-def _sentinels(n: int, place: int | None = None) -> Callable[[list[Piece], Occasion], list[Piece]]:
+def _sentinels(n: int, place: int | None = None) -> Callable[[list[Piece], RequestInfo], list[Piece]]:
     """Return a hook that makes ``n`` sentinels of whatever was there, at the end or at a place among the events."""
 
-    def hook(pieces: list[Piece], occasion: Occasion) -> list[Piece]:
-        if not occasion.streamed:
+    def hook(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
+        if not info.streamed:
             return pieces
         sentinel = Piece(0.0, b"data: [DONE]\n\n")
         events = [piece for piece in pieces if piece.data != sentinel.data]
@@ -108,22 +108,22 @@ def _sentinels(n: int, place: int | None = None) -> Callable[[list[Piece], Occas
     return hook
 
 
-def _split_line(data: bytes, event: Json, _: Occasion) -> bytes:
+def _split_line(data: bytes, event: Json, _: RequestInfo) -> bytes:
     """Break the data of the in_progress event inside a string and send it as two data lines."""
     if not is_of(event, IN_PROGRESS):
         return data
     return data.replace(b'"object":"resp', b'"object":"re\ndata: sp')
 
 
-def _pretty_printed(data: bytes, event: Json, _: Occasion) -> bytes:
+def _pretty_printed(data: bytes, event: Json, _: RequestInfo) -> bytes:
     """Print the JSON of the in_progress event over several lines of which only the first is a data line."""
     if not is_of(event, IN_PROGRESS):
         return data
     return b"event: %b\ndata: %b\n\n" % (IN_PROGRESS.encode(), json.dumps(event, indent=2).encode())
 
 
-def _held(reply: Reply, occasion: Occasion, seconds: float) -> Reply:
-    return replace(reply, hold=seconds) if occasion.streamed else reply
+def _held(reply: Reply, info: RequestInfo, seconds: float) -> Reply:
+    return replace(reply, hold=seconds) if info.streamed else reply
 
 
 FAULTS: Final = (

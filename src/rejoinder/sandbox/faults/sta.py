@@ -7,7 +7,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import ApiError, Occasion, Piece, Reply
+from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
@@ -25,30 +25,32 @@ from rejoinder.sandbox.fault import (
 
 def _not_here(visit: Visit) -> Reply | None:
     """Know nothing of a response half of the time, as if its other half were with another process."""
-    if visit.method == "GET" and visit.occasion.operation == "response" and visit.stored is not None:
+    if visit.method == "GET" and visit.info.operation == "response" and visit.stored is not None:
         raise ApiError(404, "There is no such response.", code="response_not_found")
     return None
 
 
-_UNSTORED: Final = Condition("only with store false", lambda o: o.body.get("store") is False)
+_UNSTORED: Final = Condition("only with store false", lambda info: info.body.get("store") is False)
 
 
-_CONTINUED: Final = Condition("only with previous_response_id", lambda o: bool(o.body.get("previous_response_id")))
+_CONTINUED: Final = Condition(
+    "only with previous_response_id", lambda info: bool(info.body.get("previous_response_id"))
+)
 
 
 def _stores(store: bool) -> RequestHook:
     return lambda body, _: {**body, "store": store, "background": False if not store else body.get("background")}
 
 
-def _bare_not_found(status: int, body: Any, occasion: Occasion) -> tuple[int, Any]:
+def _bare_not_found(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
     """Tell that a response is not there as a web framework would."""
-    missing = body["error"]["code"] == "response_not_found" and occasion.operation == "response"
+    missing = body["error"]["code"] == "response_not_found" and info.operation == "response"
     return status, {"detail": "Not Found"} if missing else body
 
 
 def _any_is_found(visit: Visit) -> Reply | None:
     """Answer for a response that never was with an empty object."""
-    known = visit.stored is not None or visit.occasion.operation != "response"
+    known = visit.stored is not None or visit.info.operation != "response"
     return None if known else reply_with({"object": "response", "status": "failed"})
 
 
@@ -61,90 +63,90 @@ def _not_deleted(visit: Visit) -> Reply | None:
 def _aging(visit: Visit) -> Reply | None:
     """Make a response a second older whenever it is retrieved."""
     stored = visit.stored
-    if visit.method == "GET" and visit.occasion.operation == "response" and stored is not None:
+    if visit.method == "GET" and visit.info.operation == "response" and stored is not None:
         stored.response = {**stored.response, "created_at": stored.response["created_at"] + 1}
     return None
 
 
 def _page_of_maintenance(visit: Visit) -> Reply | None:
-    if visit.method != "GET" or visit.occasion.operation != "response":
+    if visit.method != "GET" or visit.info.operation != "response":
         return None
     return Reply(200, (("content-type", "text/html"),), iter([Piece(0.0, b"<h1>Maintenance</h1>")]))
 
 
-def _reversed(listing: Json, occasion: Occasion) -> None:
-    if "order=" not in occasion.request.path:
+def _reversed(listing: Json, info: RequestInfo) -> None:
+    if "order=" not in info.request.path:
         listing["data"].reverse()
         listing["first_id"], listing["last_id"] = listing["last_id"], listing["first_id"]
 
 
-def _gap(listing: Json, occasion: Occasion) -> None:
-    if "after=" in occasion.request.path:
+def _gap(listing: Json, info: RequestInfo) -> None:
+    if "after=" in info.request.path:
         del listing["data"][:1]
         listing["first_id"] = listing["data"][0]["id"] if listing["data"] else None
         listing["last_id"] = listing["data"][-1]["id"] if listing["data"] else None
 
 
-def _no_more(listing: Json, _: Occasion) -> None:
+def _no_more(listing: Json, _: RequestInfo) -> None:
     listing["has_more"] = False
 
 
-def _ids_of_nothing(listing: Json, _: Occasion) -> None:
+def _ids_of_nothing(listing: Json, _: RequestInfo) -> None:
     listing["first_id"] = listing["last_id"] = None
 
 
-def _without_input(stored: Stored, _: Store, __: Occasion) -> None:
+def _without_input(stored: Stored, _: Store, __: RequestInfo) -> None:
     stored.context = list(stored.response["output"])
 
 
-def _without_lists(stored: Stored, _: Store, occasion: Occasion) -> None:
-    if isinstance(occasion.body.get("input"), list):
+def _without_lists(stored: Stored, _: Store, info: RequestInfo) -> None:
+    if isinstance(info.body.get("input"), list):
         stored.context = [item for item in stored.context if item.get("role") != "user"]
 
 
-def _without_calls(stored: Stored, _: Store, __: Occasion) -> None:
+def _without_calls(stored: Stored, _: Store, __: RequestInfo) -> None:
     """Forget the outputs of calls; the calls themselves stay, so that the next turn is accepted."""
     stored.context = [item for item in stored.context if item.get("type") != "function_call_output"]
 
 
-def _shared_context(stored: Stored, store: Store, occasion: Occasion) -> None:
+def _shared_context(stored: Stored, store: Store, info: RequestInfo) -> None:
     """Add each turn to the context of the response that it continues."""
-    parent = store.get(str(occasion.body.get("previous_response_id")))
+    parent = store.get(str(info.body.get("previous_response_id")))
     if parent is not None:
         parent.context = deepcopy(stored.context)
 
 
-def _fails_to_fetch(occasion: Occasion) -> bool:
-    return b"//127.0.0.1:9/" in occasion.request.body
+def _fails_to_fetch(info: RequestInfo) -> bool:
+    return b"//127.0.0.1:9/" in info.request.body
 
 
 _UNFETCHED: Final = Condition("only with an image that cannot be fetched", _fails_to_fetch)
 
 
-def _lost_item(stored: Stored, _: Store, __: Occasion) -> None:
+def _lost_item(stored: Stored, _: Store, __: RequestInfo) -> None:
     del stored.input_items[1:2]
 
 
-def _found_late(stored: Stored, _: Store, __: Occasion) -> None:
+def _found_late(stored: Stored, _: Store, __: RequestInfo) -> None:
     stored.found_at = stored.ready_at + 1.0
 
 
-def _never_found(stored: Stored, _: Store, __: Occasion) -> None:
+def _never_found(stored: Stored, _: Store, __: RequestInfo) -> None:
     stored.found_at = math.inf
 
 
-def _not_failed(stored: Stored, _: Store, __: Occasion) -> None:
+def _not_failed(stored: Stored, _: Store, __: RequestInfo) -> None:
     stored.response = {**stored.response, "status": "completed"}
 
 
-def _spoilt(_: Stored, store: Store, occasion: Occasion) -> None:
+def _spoilt(_: Stored, store: Store, info: RequestInfo) -> None:
     """Lose the response that a failed turn continued."""
-    parent = store.get(str(occasion.body.get("previous_response_id")))
+    parent = store.get(str(info.body.get("previous_response_id")))
     if parent is not None:
         parent.found_at = math.inf
 
 
-def _in_secret(stored: Stored, _: Store, __: Occasion) -> None:
+def _in_secret(stored: Stored, _: Store, __: RequestInfo) -> None:
     stored.running = {**stored.running, "store": False}
 
 
@@ -154,8 +156,8 @@ def _kept_from_retrieve(visit: Visit) -> Reply | None:
     return None
 
 
-def _open(operation: str, method: str = "") -> Callable[[Occasion], bool]:
-    return lambda o: o.operation == operation and method in ("", o.request.method)
+def _open(operation: str, method: str = "") -> Callable[[RequestInfo], bool]:
+    return lambda info: info.operation == operation and method in ("", info.request.method)
 
 
 FAULTS: Final = (
@@ -163,7 +165,7 @@ FAULTS: Final = (
         id="responses-unknown-at-times",
         title="A response is known to one of two processes only.",
         breaks=("STA-01",),
-        when=Condition("after every second create request", lambda o: o.number % 2 == 1),
+        when=Condition("after every second create request", lambda info: info.number % 2 == 1),
         override=_not_here,
     ),
     Fault(
@@ -266,7 +268,7 @@ FAULTS: Final = (
         title="A request with previous_response_id and conversation is answered with a server error.",
         breaks=("STA-07",),
         dialects=("openai",),
-        when=Condition("only with a conversation", lambda o: o.body.get("conversation") is not None),
+        when=Condition("only with a conversation", lambda info: info.body.get("conversation") is not None),
         error=break_down("invalid_value"),
     ),
     Fault(
@@ -349,10 +351,12 @@ FAULTS: Final = (
         id="unstored-can-be-continued",
         title="A response that was not to be stored cannot be retrieved, and can be continued.",
         breaks=("STA-14",),
-        when=Condition("only with store false, or when retrieved", lambda o: o.body.get("store", False) is False),
-        request=lambda body, o: {**body, "store": True} if o.body.get("store") is False else body,
-        response=lambda response, _, o: response.update(store=False) if o.body.get("store") is False else None,
-        on_store=lambda stored, store, o: _in_secret(stored, store, o) if o.body.get("store") is False else None,
+        when=Condition("only with store false, or when retrieved", lambda info: info.body.get("store", False) is False),
+        request=lambda body, info: {**body, "store": True} if info.body.get("store") is False else body,
+        response=lambda response, _, info: response.update(store=False) if info.body.get("store") is False else None,
+        on_store=lambda stored, store, info: (
+            _in_secret(stored, store, info) if info.body.get("store") is False else None
+        ),
         override=_kept_from_retrieve,
     ),
     Fault(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import ApiError, Occasion
+from rejoinder.sandbox.endpoint.reply import ApiError, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     CALL_DONE,
@@ -28,8 +28,8 @@ def _with(**fields: Any) -> RequestHook:
 
 
 def _chooses(kind: str) -> Condition:
-    def test(occasion: Occasion) -> bool:
-        choice = occasion.body.get("tool_choice")
+    def test(info: RequestInfo) -> bool:
+        choice = info.body.get("tool_choice")
         return choice == kind or (isinstance(choice, dict) and choice.get("type") == kind)
 
     return Condition(f"only with tool_choice {kind}", test)
@@ -48,7 +48,7 @@ def _wrong_name() -> dict[str, Any]:
     hooks = _calls(_renamed)
     of_items = hooks["events"]
     of_done = each(CALL_DONE, do=_renamed)
-    return {**hooks, "events": lambda events, o: of_done(of_items(events, o), o)}
+    return {**hooks, "events": lambda events, info: of_done(of_items(events, info), info)}
 
 
 def _is_own(item: Json) -> bool:
@@ -59,7 +59,7 @@ def _is_bare(item: Json) -> bool:
     return item.get("type") == "function_call" and "id" not in item
 
 
-def _deaf_to_lists(body: Json, _: Occasion) -> Json:
+def _deaf_to_lists(body: Json, _: RequestInfo) -> Json:
     """Hear nothing of outputs that are lists."""
     items = body["input"]
     if isinstance(items, list):
@@ -72,7 +72,7 @@ def _deaf_to_lists(body: Json, _: Occasion) -> Json:
     return {**body, "input": items}
 
 
-def _orphans_dropped(body: Json, _: Occasion) -> Json:
+def _orphans_dropped(body: Json, _: RequestInfo) -> Json:
     """Leave out outputs whose call is not in this request."""
     calls = {item.get("call_id") for item in input_items(body) if item.get("type") == "function_call"}
     if not isinstance(body["input"], list) or body.get("previous_response_id"):
@@ -84,7 +84,7 @@ def _orphans_dropped(body: Json, _: Occasion) -> Json:
 def _breaks_down(code: str, *params: str) -> ErrorHook:
     """Return a hook that turns refusals over these parameters into a server error."""
 
-    def hook(status: int, body: Any, _: Occasion) -> tuple[int, Any]:
+    def hook(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
         error = body["error"]
         known = any(str(error["param"] or "").startswith(param) for param in params)
         if known and code in (error["code"], ""):
@@ -102,7 +102,7 @@ def _long_id(item: Json) -> None:
     item["call_id"] = item["call_id"] * 4
 
 
-def _null_breaks(body: Json, _: Occasion) -> Json:
+def _null_breaks(body: Json, _: RequestInfo) -> Json:
     if any("id" in item and item["id"] is None for item in input_items(body)):
         raise ApiError(500, "Something went wrong.", code="server_error")
     return body
@@ -112,7 +112,7 @@ def _lacks_status(item: Json) -> bool:
     return item.get("type") == "function_call" and "status" not in item
 
 
-def _against_order(body: Json, _: Occasion) -> Json:
+def _against_order(body: Json, _: RequestInfo) -> Json:
     """Refuse outputs that do not stand in the order of their calls."""
     calls = [item["call_id"] for item in input_items(body) if item.get("type") == "function_call"]
     outputs = [item["call_id"] for item in input_items(body) if item.get("type") == "function_call_output"]
@@ -121,27 +121,27 @@ def _against_order(body: Json, _: Occasion) -> Json:
     return body
 
 
-def _system_late(body: Json, _: Occasion) -> Json:
+def _system_late(body: Json, _: RequestInfo) -> Json:
     if any(item.get("role") == "system" for item in input_items(body)[1:]):
         raise ApiError(500, "System message must be at the beginning.", code="server_error")
     return body
 
 
-def _developer_late(body: Json, _: Occasion) -> Json:
+def _developer_late(body: Json, _: RequestInfo) -> Json:
     items = input_items(body)
     if len(items) > 1 and items[-1].get("role") == "developer":
         raise ApiError(400, "The last message must be the user's.", param="input", code="invalid_value")
     return body
 
 
-def _drag_refused(body: Json, _: Occasion) -> Json:
+def _drag_refused(body: Json, _: RequestInfo) -> Json:
     for item in body["input"] if isinstance(body["input"], list) else ():
         if item.get("type") == "computer_call" and item["action"]["type"] == "drag":
             raise ApiError(400, "drag is not supported.", param="input", code="unsupported_value")
     return body
 
 
-def _checks_refused(body: Json, _: Occasion) -> Json:
+def _checks_refused(body: Json, _: RequestInfo) -> Json:
     for item in body["input"] if isinstance(body["input"], list) else ():
         if item.get("acknowledged_safety_checks"):
             raise ApiError(400, "acknowledged_safety_checks is unknown.", param="input", code="unsupported_value")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import Occasion
+from rejoinder.sandbox.endpoint.reply import RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     FINAL,
@@ -62,9 +62,9 @@ def _limit_passed(response: Json) -> None:
         response["usage"]["total_tokens"] += 5
 
 
-def _fresh_only(response: Json, place: str, occasion: Occasion) -> None:
+def _fresh_only(response: Json, place: str, info: RequestInfo) -> None:
     """Count only the last word of the input where a response continues another."""
-    if place in FINAL and ended(response) and occasion.body.get("previous_response_id") and response.get("usage"):
+    if place in FINAL and ended(response) and info.body.get("previous_response_id") and response.get("usage"):
         usage = response["usage"]
         usage["input_tokens"] = 1
         usage["input_tokens_details"] = {**usage["input_tokens_details"], "cached_tokens": 0}
