@@ -31,7 +31,6 @@ import importlib
 import os
 import re
 import sys
-import tomllib
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -42,14 +41,32 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
-from rejoinder.errors import ExtensionError, RejoinderError, suggest
+from rejoinder.errors import ExtensionError, RejoinderError
+from rejoinder.toml_file import TomlFile
+from rejoinder.validation import Validator
 
 GROUP: Final = "rejoinder.extensions"
 VARIABLE: Final = "REJOINDER_EXTENSION"
 MANIFEST: Final = "extension.toml"
-_KEYS: Final = ("name", "families")
+_SCHEMA: Final = {
+    "type": "object",
+    "required": ["name"],
+    "additionalProperties": False,
+    "properties": {
+        "name": {
+            "type": "string",
+            "pattern": "^[a-z][a-z0-9]*$",
+            "description": "The name is a word of small letters and digits.",
+        },
+        "families": {
+            "type": "object",
+            "additionalProperties": {"type": "string", "minLength": 1},
+            "description": 'Families are prefixes of rule ids with a title: ACME = "Acme gateway".',
+        },
+    },
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,45 +175,35 @@ def _installed() -> Iterator[Extension]:
         yield Extension(name, folder, point.module, families)
 
 
-def _manifest(folder: Path) -> tuple[str, dict[str, str]]:
+def _manifest(folder: Path) -> tuple[str, Mapping[str, str]]:
     """Read name and families of the extension in a folder."""
-    file = folder / MANIFEST
     if not folder.is_dir():
         raise ExtensionError(f"There is no extension folder {folder}.", f"Name a folder that holds {MANIFEST}.")
-    try:
-        raw = read_toml(file)
-    except FileNotFoundError as error:
+    manifest = read_file(folder / MANIFEST)
+    if manifest is None:
         raise ExtensionError(
             f"The extension folder {folder} has no {MANIFEST}.",
             'Write one with name = "..." and a table [families]; docs/extending.md shows it.',
-        ) from error
-    for key in raw:
-        if key not in _KEYS:
-            raise ExtensionError(f"{file}: there is no key {key!r}.", suggest(key, _KEYS, "Keys are name, families."))
-    name, families = raw.get("name"), raw.get("families", {})
-    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9]*", name):
-        raise ExtensionError(f"{file}: name must be a word of small letters and digits, not {name!r}.")
-    if not isinstance(families, dict):
-        raise ExtensionError(f"{file}: families must be a table.", 'Write [families] and below it ACME = "Its title".')
-    for family, title in families.items():
-        if not re.fullmatch(r"[A-Z][A-Z0-9]*", family) or not isinstance(title, str) or not title:
-            raise ExtensionError(
-                f"{file}: the family {family!r} = {title!r} cannot be used.",
-                'A family is a word of capitals and digits with a title: ACME = "Acme gateway".',
-            )
-    return name, families
+        )
+    manifest.check(Validator(_SCHEMA))
+    families = manifest.table.get("families", {})
+    for family in families:
+        if not re.fullmatch(r"[A-Z][A-Z0-9]*", family):
+            raise manifest.error(("families", family), "is no prefix of rule ids", "Use capitals and digits: ACME.")
+    return manifest.table["name"], families
 
 
-def read_toml(file: Path) -> dict[str, Any]:
-    """Return the content of an extension's file; raises :class:`ExtensionError` unless it is there and valid TOML."""
+def read_file(file: Path) -> TomlFile | None:
+    """Return a file of an extension, ``None`` where there is none.
+
+    Raises :class:`ExtensionError` for one that cannot be read or is not TOML.
+    """
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return TomlFile(file, file.read_text("utf-8"), "extension file", ExtensionError)
     except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise ExtensionError(f"{file} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise ExtensionError(f"{file} is not valid TOML: {error}.") from error
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExtensionError(f"The extension file {file} cannot be read: {error}.") from error
 
 
 def _package_in(name: str, folder: Path) -> str:

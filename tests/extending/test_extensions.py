@@ -123,6 +123,10 @@ def test_a_check_run_and_its_reports(extension: Write, tmp_path: Path) -> None:
     assert "Acme gateway" in page
     assert "not in this rejoinder" not in page + (tmp_path / "report.md").read_text()
 
+    replayed = rejoinder("replay", out, "ACME-01", "--out", tmp_path / "replayed")
+    assert replayed.returncode == 2
+    assert "The rule ACME-01 is not known here" in replayed.stderr
+    assert "the extension acme with --extension" in replayed.stderr
     again = rejoinder("recheck", out, "--out", tmp_path / "again")
     assert "acme" in again.stdout
     assert "not loaded" in again.stdout
@@ -205,10 +209,13 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
         {"extension.toml": 'name = "acme"\n[families]\nSSE = "Mine"\n', "rules/acme.toml": None},
         "extension.toml: the family SSE is rejoinder's own",
     ),
-    "a name that is none": ({"extension.toml": 'name = "Acme Inc"\n'}, "name must be a word of small letters"),
+    "a name that is none": (
+        {"extension.toml": 'name = "Acme Inc"\n'},
+        "extension.toml, line 1: name is 'Acme Inc'. The name is a word of small letters",
+    ),
     "a misspelt key": (
         {"extension.toml": 'name = "acme"\nfamilys = 1\n'},
-        "there is no key 'familys'. Did you mean families?",
+        "extension.toml, line 2: familys is not known. Did you mean families?",
     ),
     "no manifest": ({"extension.toml": None}, "has no extension.toml"),
     "bad TOML in the manifest": ({"extension.toml": "name ="}, "extension.toml is not valid TOML: Invalid value (at"),

@@ -9,6 +9,7 @@ import click
 
 from rejoinder.cli._progress import Steps
 from rejoinder.cli._run import close_run, read_key, recording
+from rejoinder.errors import UsageError
 from rejoinder.formatting import one_line
 from rejoinder.settings import KEY_VARIABLE, SECOND_KEY_VARIABLE
 
@@ -85,13 +86,19 @@ def command(
     from rejoinder.conformance.running import replay as replaying
     from rejoinder.conformance.running.plan import Plan
     from rejoinder.conformance.running.session import RunSession
-    from rejoinder.contract import load_dialect
+    from rejoinder.contract import load_dialect, load_rules
     from rejoinder.model.runfile import read_run
 
     old = read_run(run)
     if finding is None:
         return _list(old, run)
     wanted = replaying.find(old, finding)
+    if wanted.rule not in load_rules():
+        names = " or ".join(record["name"] for record in old.header.get("extensions", ()))
+        raise UsageError(
+            f"The rule {wanted.rule} is not known here, so whether it is still broken cannot be judged.",
+            f"Name the folder of the extension {names} with --extension." if names else "Use a newer rejoinder.",
+        )
     recorded = old.header["target"]
     dialect = load_dialect(recorded["dialect"])
     if times is None:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 from rejoinder.errors import ContractError
-from rejoinder.extensions import Extension, extensions, read_toml
+from rejoinder.extensions import Extension, extensions, read_file
 
 FILE: Final = "features.toml"
 
@@ -50,22 +51,19 @@ def load_features() -> Mapping[str, Feature]:
 
 @cache
 def _load_features(used: tuple[Extension, ...]) -> Mapping[str, Feature]:
-    found = _read(tomllib.loads(files("rejoinder.contract").joinpath("features.toml").read_text("utf-8")))
+    found = _read(FILE, tomllib.loads(files("rejoinder.contract").joinpath("features.toml").read_text("utf-8")))
     for extension in used:
-        try:
-            own = _read(read_toml(extension.folder / FILE))
-        except FileNotFoundError:
-            continue
-        except ContractError as error:
-            raise extension.error(str(extension.folder), error) from error
-        for name in own:
+        file = read_file(extension.folder / FILE)
+        for name, feature in _read(extension.folder / FILE, {} if file is None else file.table).items():
             if not name.startswith(f"{extension.name}_"):
-                raise extension.error(FILE, f"the feature {name} must begin with {extension.name}_")
-        found |= own
+                raise extension.error(
+                    str(extension.folder / FILE), f"the feature {name} must begin with {extension.name}_"
+                )
+            found[name] = feature
     return found
 
 
-def _read(raw: Mapping[str, Any]) -> dict[str, Feature]:
+def _read(file: Path | str, raw: Mapping[str, Any]) -> dict[str, Feature]:
     found = {}
     for name, row in raw.items():
         try:
@@ -74,7 +72,7 @@ def _read(raw: Mapping[str, Any]) -> dict[str, Feature]:
             }
             found[name] = Feature(name, **fields)
         except (AttributeError, TypeError) as error:
-            raise ContractError(f"{FILE}: bad row {name}: {error}.") from error
+            raise ContractError(f"{file}: bad row {name}: {error}.") from error
     return found
 
 
