@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tomlkit
 
-from rejoinder.contract import FAMILIES, Citation, Rule, dialect_names, load_rules, read_rules
+from rejoinder.contract import FAMILIES, Citation, Rule, dialect_names, load_documents, load_rules, read_rules
 from rejoinder.errors import ContractError
 from rejoinder.model.verdict import Level
 
@@ -82,9 +82,42 @@ def test_rows_of_ones_own_are_read_from_a_folder(tmp_path: Path) -> None:
     )
 
 
+def test_a_source_names_a_document_with_the_place_in_it(tmp_path: Path) -> None:
+    sources = [
+        {"document": "vllm", "path": "tests/test_x.py#L12", "section": "test_x"},
+        {"document": "rfc9110", "path": "#section-15.5", "section": "section 15.5"},
+        {"document": "openai-openapi", "section": "Response"},
+    ]
+    [rule] = read(write(tmp_path / "own", {**ROW, "sources": sources}))
+    file, section, whole = rule.sources
+    documents = load_documents()
+    assert (file.name, file.url) == ("vLLM, test_x.py", f"{documents['vllm']['url']}tests/test_x.py#L12")
+    assert (section.name, section.url) == ("RFC 9110", f"{documents['rfc9110']['url']}#section-15.5")
+    assert (whole.name, whole.url, whole.section) == (
+        "OpenAI OpenAPI document",
+        documents["openai-openapi"]["url"],
+        "Response",
+    )
+    assert (whole.revision, whole.checked) == tuple(documents["openai-openapi"][key] for key in ("revision", "checked"))
+
+
+def test_every_document_is_cited() -> None:
+    cited = {(source.revision, source.url) for rule in RULES.values() for source in rule.sources}
+    for name, document in load_documents().items():
+        assert any(revision == document["revision"] and url.startswith(document["url"]) for revision, url in cited), (
+            name
+        )
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        (
+            {"sources": [{"document": "vlm", "section": "x"}]},
+            "a source: there is no document 'vlm'. Did you mean vllm?",
+        ),
+        ({"sources": [{"document": "vllm"}]}, "a source: section is missing."),
+        ({"sources": [{"document": "vllm", "section": "x", "url": "y"}]}, "a source: there is no key 'url'."),
         ({"featurs": []}, "own/acme.toml: rule ACME-01: there is no key 'featurs'. Did you mean features?"),
         ({"features": ["streming"]}, "rule ACME-01: there is no feature 'streming'. Did you mean streaming?"),
         ({"features": ["x"]}, "there is no feature 'x'. Use one of streaming, background."),

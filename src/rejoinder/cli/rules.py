@@ -88,10 +88,10 @@ def _facts(rule: Rule) -> Iterator[tuple[str, str, str, str]]:
     yield "Level", ", ".join(f"{name} {rule.level_in(name).value}" for name in dialect_names()), "", ""
     if rule.features:
         yield "Features", ", ".join(rule.features), "", ""
-    for source in rule.sources:
-        yield "Source", str(source), source.url, f", checked {source.checked}"
+    yield from (("Source", str(cited), cited.url, f", checked {cited.checked}") for cited in rule.sources)
     if rule.argument:
-        yield "Argument", rule.argument, "", ""
+        yield "Argument", f"{rule.argument}{'' if rule.sources else ' No document states the rule.'}", "", ""
+    yield from (("See also", str(cited), cited.url, f", checked {cited.checked}") for cited in rule.related)
     if rule.unchecked:
         yield "Not checked", rule.unchecked, "", ""
     if rule.takes:

@@ -20,6 +20,8 @@ reports. The files beside this module are the only truth:
     (described in ``_source.py`` and ``_overlay.py``); every function that takes a dialect takes the path of one.
 ``features.toml``
     the features that an endpoint may have or lack, and which requests use one (:func:`features_of`).
+``documents.toml``
+    the documents that rules cite, each with its link, revision and the day on which it was read.
 ``rules/*.toml``
     the rule catalogue, one file per family; what a row holds is described in ``_rules.py``. :func:`read_rules` reads
     rows of one's own from another folder.
@@ -42,6 +44,7 @@ from rejoinder.contract._rules import (
     Citation,
     Rule,
     extension_records,
+    load_documents,
     load_families,
     load_rules,
     read_catalogue,
@@ -65,6 +68,7 @@ __all__ = [
     "extension_records",
     "features_of",
     "load_dialect",
+    "load_documents",
     "load_families",
     "load_features",
     "load_operations",

@@ -9,8 +9,10 @@ A row of ``rules/<family>.toml`` holds everything that is declared about a rule:
     level = "MUST"
     levels = { openai = "SHOULD" }       # the dialects whose level differs
     features = ["streaming"]             # without any of these nothing can be judged; [] says that it needs none
-    sources = [{ name = "...", url = "https://...", section = "...", revision = "...", checked = 2026-11-27 }]
-    argument = "..."                     # instead of sources or beside them: why any correct endpoint keeps it
+    sources = [{ document = "vllm", path = "...", section = "..." }]  # what says it: a document of documents.toml or
+    # { name = "...", url = "https://...", section = "...", revision = "...", checked = 2026-11-27 }
+    argument = "..."                     # why any correct endpoint keeps it; needed where no document says it
+    related = [...]                      # like sources: what describes the matter or reports the defect
     unchecked = "..."                    # why there is no check
     takes = "..."                        # what a run must be given to judge it
 """
@@ -86,8 +88,9 @@ class Rule:
 
     ``id`` is never reused or renumbered. ``title`` is a few words, ``statement`` one sentence. ``levels`` holds a level
     for each dialect that differs from ``level``. ``features`` names every feature without which the rule cannot be
-    judged. ``sources`` are the documents that it comes from; ``argument`` says why any correct endpoint keeps it, for
-    an invariant that no document states. ``unchecked`` says why there is no check, else empty. ``takes`` says what a
+    judged. ``sources`` are the documents that state it; ``argument`` says why any correct endpoint keeps it, for an
+    invariant that none states; ``related`` are documents that describe the matter or report the defect without stating
+    the rule. ``unchecked`` says why there is no check, else empty. ``takes`` says what a
     run must be given to judge it, else empty.
     """
 
@@ -99,6 +102,7 @@ class Rule:
     features: tuple[str, ...]
     sources: tuple[Citation, ...] = ()
     argument: str = ""
+    related: tuple[Citation, ...] = ()
     unchecked: str = ""
     takes: str = ""
 
@@ -174,11 +178,24 @@ def read_catalogue(header: Mapping[str, Any]) -> tuple[Mapping[str, Rule], Mappi
         with suppress(AttributeError, KeyError, TypeError, ValueError):
             families |= {str(prefix): str(title) for prefix, title in record["families"].items()}
             for row in record["rules"]:
-                sources = (Citation(**{**raw, "checked": date.fromisoformat(raw["checked"])}) for raw in row["sources"])
+                cited = {
+                    key: tuple(Citation(**{**raw, "checked": date.fromisoformat(raw["checked"])}) for raw in row[key])
+                    for key in ("sources", "related")
+                }
                 levels = {dialect: Level(level) for dialect, level in row["levels"].items()}
-                rule = Rule(**{**row, "level": Level(row["level"]), "levels": levels, "sources": tuple(sources)})
+                rule = Rule(**{**row, "level": Level(row["level"]), "levels": levels, **cited})
                 rules[rule.id] = rule
     return rules, families
+
+
+@cache
+def load_documents() -> Mapping[str, Mapping[str, Any]]:
+    """Return the documents of ``documents.toml`` by name: what a citation of one needs besides its section."""
+    place = "documents.toml"
+    raw = tomllib.loads(files("rejoinder.contract").joinpath(place).read_text("utf-8"))
+    keys = {key: kind for key, kind in _CITATION_KEYS.items() if key != "section"}
+    tables = {name: _Table(f"{place}: {name}", row, keys) for name, row in raw.items()}
+    return {name: {key: table.need(key) for key in keys} for name, table in tables.items()}
 
 
 def read_rules(folder: Path | Traversable, families: Iterable[str], features: Collection[str]) -> Mapping[str, Rule]:
@@ -233,6 +250,7 @@ _RULE_KEYS: Final[Mapping[str, type]] = {
     "features": list,
     "sources": list,
     "argument": str,
+    "related": list,
     "unchecked": str,
     "takes": str,
 }
@@ -295,6 +313,7 @@ def _rule(table: _Table, family: str, features: Collection[str]) -> Rule:
         features=needed,
         sources=tuple(_citation(table, source) for source in raw.get("sources", ())),
         argument=raw.get("argument", ""),
+        related=tuple(_citation(table, source) for source in raw.get("related", ())),
         unchecked=raw.get("unchecked", ""),
         takes=raw.get("takes", ""),
     )
@@ -307,7 +326,16 @@ def _rule(table: _Table, family: str, features: Collection[str]) -> Rule:
 
 
 def _citation(rule: _Table, raw: Any) -> Citation:
-    table = _Table(f"{rule.place}, a source", raw, _CITATION_KEYS)
+    place = f"{rule.place}, a source"
+    if isinstance(raw, dict) and "document" in raw:
+        table = _Table(place, raw, {"document": str, "path": str, "section": str})
+        document = load_documents()[table.one_of("document", raw["document"], load_documents())]
+        path = raw.get("path", "")
+        # Where the document is a folder of files, the file's name tells which one is meant.
+        file = re.split("[?#]", path)[0].rpartition("/")[2] if document["url"].endswith("/") else ""
+        name = f"{document['name']}, {file}" if file else document["name"]
+        return Citation(**{**document, "name": name, "url": document["url"] + path, "section": table.need("section")})
+    table = _Table(place, raw, _CITATION_KEYS)
     citation = Citation(**{key: table.need(key) for key in _CITATION_KEYS})
     if not re.match(r"https://[^\s/]+/", citation.url):
         raise table.error(f"url is not a link: {citation.url!r}", "Give the whole address, https:// included.")
