@@ -12,6 +12,7 @@ from rejoinder.conformance.judging.formats import last_text, misfit, wanted_shap
 from rejoinder.conformance.judging.json_diff import first_difference
 from rejoinder.conformance.judging.problems import at_event, get, in_response, is_set
 from rejoinder.conformance.judging.registry import Declined, Subject, check
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import (
     TERMINAL,
     is_broken,
@@ -292,7 +293,7 @@ def _is_bytes(value: Any) -> bool:
 
 
 def _twin_logprobs(case: CaseView) -> tuple[ExchangeView, ExchangeView] | None:
-    plain, stream = case.get("plain"), case.get("stream")
+    plain, stream = case.get(Role.PLAIN), case.get(Role.STREAM)
     if plain is None or stream is None or not _part_logprobs(plain) or not stream.is_stream or not stream.text():
         return None
     return plain, stream
@@ -378,7 +379,7 @@ _CORE: Final = ("id", "object", "created_at", "model", "status", "output", "erro
 def _kept(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
     """Return each finished create request of a case with the retrieve of its response that followed it."""
     pairs = []
-    for asked, got in (("first", "get"), ("streamed", "get-streamed")):
+    for asked, got in ((Role.FIRST, Role.GET), (Role.STREAMED, Role.GET_STREAMED)):
         created, fetched = case.get(asked), case.get(got)
         response = told(created)
         if created is None or fetched is None or state(response) not in TERMINAL:
@@ -413,7 +414,7 @@ def retrieved_is_what_was_told(case: CaseView) -> Iterator[Problem]:
 
 
 def _twins(case: CaseView) -> tuple[ExchangeView, ExchangeView] | None:
-    plain, stream = case.get("plain"), case.get("stream")
+    plain, stream = case.get(Role.PLAIN), case.get(Role.STREAM)
     if told(plain) is None or told(stream) is None or plain is None or stream is None:
         return None
     asked, streamed = ({**view.request, "stream": ABSENT} for view in (plain, stream))
@@ -446,7 +447,7 @@ def streamed_as_plain(case: CaseView) -> Iterator[Problem]:
 
 def _answers_twice(case: CaseView) -> tuple[ExchangeView, ExchangeView] | None:
     """Return the plain and the streamed request of a case that are one but for that, and both got an answer."""
-    plain, stream = case.get("plain"), case.get("stream")
+    plain, stream = case.get(Role.PLAIN), case.get(Role.STREAM)
     if plain is None or stream is None or not stream.streamed or plain.streamed or plain.request.get("background"):
         return None
     bodies = [{name: value for name, value in view.request.items() if name not in _OWN} for view in (plain, stream)]
@@ -522,7 +523,7 @@ def same_fields_streamed_as_plain(case: CaseView) -> Iterator[Problem]:
 
 
 def _both_told(case: CaseView) -> bool:
-    return told(case.get("plain")) is not None and told(case.get("stream")) is not None
+    return told(case.get(Role.PLAIN)) is not None and told(case.get(Role.STREAM)) is not None
 
 
 def _said(view: ExchangeView) -> list[dict[str, Any]]:
@@ -546,7 +547,7 @@ def _contents(parts: Any) -> Any:
 
 
 def _bracketed(case: CaseView) -> bool:
-    return _answers_twice(case) is not None and _both_told(case) and told(case.get("again")) is not None
+    return _answers_twice(case) is not None and _both_told(case) and told(case.get(Role.AGAIN)) is not None
 
 
 @check("ACC-19", Subject.CASE, needs=_bracketed)
@@ -555,7 +556,7 @@ def same_items_streamed_as_plain(case: CaseView) -> Iterator[Problem | Declined]
 
     Where the two plain replies say the same, the streamed one must say it too; where they do not, nothing is shown.
     """
-    plain, stream, again = case.get("plain"), case.get("stream"), case.get("again")
+    plain, stream, again = case.get(Role.PLAIN), case.get(Role.STREAM), case.get(Role.AGAIN)
     assert plain is not None
     assert stream is not None
     assert again is not None

@@ -9,6 +9,7 @@ from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.json_diff import first_difference
 from rejoinder.conformance.judging.problems import get, in_response, is_integer
 from rejoinder.conformance.judging.registry import Declined, Subject, check
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import (
     LACKING,
     RUNNING,
@@ -34,7 +35,7 @@ def _at(view: ExchangeView, message: str, pointer: str = "", **details: Any) -> 
     return Problem(message, pointer=pointer, exchange=view.exchange.id, **details)
 
 
-def _runs(case: CaseView, role: str = "first") -> bool:
+def _runs(case: CaseView, role: str = Role.FIRST) -> bool:
     """Whether the endpoint took up a request as background work."""
     view = case.get(role)
     response = told(view)
@@ -61,14 +62,14 @@ def background_answers_at_once(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _is_kept_from_background(case: CaseView) -> bool:
-    status = status_code(case.get("not-stored"))
+    status = status_code(case.get(Role.NOT_STORED))
     return _runs(case) and (status == 200 or is_refusal(status) or is_broken(status))
 
 
 @check("BGR-02", Subject.CASE, needs=_is_kept_from_background)
 def background_must_be_stored(case: CaseView) -> Iterator[Problem]:
     """On an endpoint that works in the background, background with store false must get a 4xx."""
-    view = case.get("not-stored")
+    view = case.get(Role.NOT_STORED)
     assert view is not None
     if not is_refusal(status_code(view)):
         yield _at(
@@ -82,7 +83,7 @@ def background_must_be_stored(case: CaseView) -> Iterator[Problem]:
 
 def _polls(case: CaseView) -> list[ExchangeView]:
     return [
-        view for view in case.views if view.exchange.role.partition("-")[0] == "poll" and retrieved(view) is not None
+        view for view in case.views if view.exchange.role.partition("-")[0] == Role.POLL and retrieved(view) is not None
     ]
 
 
@@ -93,7 +94,7 @@ def polling_comes_to_an_end(case: CaseView) -> Iterator[Problem]:
     Its status may only go from queued over in_progress to an end.
     """
     polls = _polls(case)
-    before = state(told(case.get("first")))
+    before = state(told(case.get(Role.FIRST)))
     for view in polls:
         now = state(retrieved(view))
         if _RANK.get(now, 0) < _RANK.get(before, 0):
@@ -119,24 +120,24 @@ def polling_comes_to_an_end(case: CaseView) -> Iterator[Problem]:
 
 
 def _was_cancelled(case: CaseView) -> ExchangeView | None:
-    view = case.get("cancel")
+    view = case.get(Role.CANCEL)
     return view if _runs(case) and view is not None and status_code(view) not in (0, *LACKING) else None
 
 
 @check(
     "BGR-04",
     Subject.CASE,
-    needs=lambda case: _was_cancelled(case) is not None and case.get("get-cancelled") is not None,
+    needs=lambda case: _was_cancelled(case) is not None and case.get(Role.GET_CANCELLED) is not None,
 )
 def cancel_cancels(case: CaseView) -> Iterator[Problem | Declined]:
     """A background response is cancelled at once and retrieved until it is at its end, which must be cancelled.
 
     Where the work was over before the cancel came, nothing is shown.
     """
-    view, after = _was_cancelled(case), case.get("get-cancelled")
+    view, after = _was_cancelled(case), case.get(Role.GET_CANCELLED)
     assert view is not None
     now, then = state(retrieved(view)), state(retrieved(after))
-    first = next((v for v in case.views if v.exchange.role.startswith("get-cancelled")), None)
+    first = next((v for v in case.views if v.exchange.role.startswith(Role.GET_CANCELLED)), None)
     if now == "cancelled" and then not in ("cancelled", ABSENT) and after is not None:
         yield _at(
             after,
@@ -169,10 +170,12 @@ def cancel_cancels(case: CaseView) -> Iterator[Problem | Declined]:
         yield Declined("The response was at its end before the cancel came.")
 
 
-@check("BGR-05", Subject.CASE, needs=lambda case: _cancelled_once(case) and status_code(case.get("cancel-again")) != 0)
+@check(
+    "BGR-05", Subject.CASE, needs=lambda case: _cancelled_once(case) and status_code(case.get(Role.CANCEL_AGAIN)) != 0
+)
 def cancel_is_idempotent(case: CaseView) -> Iterator[Problem]:
     """A response that was cancelled is cancelled again: 200, and cancelled as before."""
-    view = case.get("cancel-again")
+    view = case.get(Role.CANCEL_AGAIN)
     assert view is not None
     if status_code(view) != 200 or state(retrieved(view)) != "cancelled":
         yield _at(
@@ -185,12 +188,12 @@ def cancel_is_idempotent(case: CaseView) -> Iterator[Problem]:
 
 
 def _cancelled_once(case: CaseView) -> bool:
-    states = [state(retrieved(case.get(role))) for role in ("cancel", "get-cancelled")]
+    states = [state(retrieved(case.get(role))) for role in (Role.CANCEL, Role.GET_CANCELLED)]
     return states == ["cancelled", "cancelled"]
 
 
 def _cancelled_late(case: CaseView) -> ExchangeView | None:
-    view, end = case.get("cancel"), retrieved(case.get("poll"))
+    view, end = case.get(Role.CANCEL), retrieved(case.get(Role.POLL))
     late = state(end) in ("completed", "incomplete", "failed")
     return view if late and view is not None and status_code(view) not in (0, *LACKING) else None
 
@@ -198,7 +201,7 @@ def _cancelled_late(case: CaseView) -> ExchangeView | None:
 @check("BGR-06", Subject.CASE, needs=lambda case: _cancelled_late(case) is not None)
 def cancel_comes_too_late(case: CaseView) -> Iterator[Problem]:
     """A background response at its end is cancelled: a 4xx or the response is right, and it must not change."""
-    view, end = _cancelled_late(case), state(retrieved(case.get("poll")))
+    view, end = _cancelled_late(case), state(retrieved(case.get(Role.POLL)))
     assert view is not None
     if is_broken(status_code(view)):
         yield _at(
@@ -208,7 +211,7 @@ def cancel_comes_too_late(case: CaseView) -> Iterator[Problem]:
             actual=status_code(view),
             kind="5xx",
         )
-    for later in (view, case.get("get-after")):
+    for later in (view, case.get(Role.GET_AFTER)):
         now = state(retrieved(later))
         if later is not None and now not in (end, ABSENT):
             yield _at(
@@ -223,18 +226,18 @@ def cancel_comes_too_late(case: CaseView) -> Iterator[Problem]:
 
 
 def _foreground(case: CaseView) -> bool:
-    view = case.get("first")
+    view = case.get(Role.FIRST)
     return told(view) is not None and view is not None and view.request.get("background") is not True
 
 
 @check(
     "BGR-07",
     Subject.CASE,
-    needs=lambda case: _foreground(case) and status_code(case.get("cancel")) not in (0, *LACKING),
+    needs=lambda case: _foreground(case) and status_code(case.get(Role.CANCEL)) not in (0, *LACKING),
 )
 def only_background_is_cancellable(case: CaseView) -> Iterator[Problem]:
     """A finished response that was not made in the background is cancelled; a 4xx is right."""
-    view = case.get("cancel")
+    view = case.get(Role.CANCEL)
     assert view is not None
     status = status_code(view)
     if status == 200 or is_broken(status):
@@ -247,10 +250,10 @@ def only_background_is_cancellable(case: CaseView) -> Iterator[Problem]:
         )
 
 
-@check("BGR-08", Subject.CASE, needs=lambda case: _runs(case) and status_code(case.get("stream")) != 0)
+@check("BGR-08", Subject.CASE, needs=lambda case: _runs(case) and status_code(case.get(Role.STREAM)) != 0)
 def background_can_be_streamed(case: CaseView) -> Iterator[Problem]:
     """On an endpoint that works in the background, the same request with stream true must not be refused."""
-    view = case.get("stream")
+    view = case.get(Role.STREAM)
     assert view is not None
     status = status_code(view)
     if is_refusal(status) or is_broken(status):
@@ -265,7 +268,7 @@ def background_can_be_streamed(case: CaseView) -> Iterator[Problem]:
 
 def _original(case: CaseView) -> list[dict[str, Any]]:
     """Return the events of a whole background stream, without what may differ from reading to reading."""
-    view = case.get("stream")
+    view = case.get(Role.STREAM)
     if view is None or not view.is_stream or view.exchange.outcome is not Outcome.COMPLETE:
         return []
     return [_plain(event.data) for event in view.events if event.data]
@@ -280,14 +283,14 @@ def _again(case: CaseView, role: str) -> list[dict[str, Any]]:
     return [] if view is None else [_plain(event) for event in replayed(view)]
 
 
-@check("BGR-09", Subject.CASE, needs=lambda case: bool(_original(case)) and is_replay(case.get("replay")))
+@check("BGR-09", Subject.CASE, needs=lambda case: bool(_original(case)) and is_replay(case.get(Role.REPLAY)))
 def replay_is_identical(case: CaseView) -> Iterator[Problem]:
     """The stream of a finished background response is retrieved and compared with the first reading, event by event."""
-    view = case.get("replay")
+    view = case.get(Role.REPLAY)
     assert view is not None
     if view.exchange.outcome is not Outcome.COMPLETE:
         return  # BGR-13 tells of replays that do not end
-    difference = first_difference(_original(case), _again(case, "replay"))
+    difference = first_difference(_original(case), _again(case, Role.REPLAY))
     if difference:
         pointer, expected, actual = difference
         yield _at(view, "A replay differs from the stream.", pointer, expected=expected, actual=actual)
@@ -304,7 +307,7 @@ def _resumed(case: CaseView) -> list[ExchangeView]:
     numbers = [event.get("sequence_number") for event in _original(case)]
     if not numbers or not all(map(is_integer, numbers)):
         return []
-    roles = ("replay-middle", "replay-cut")
+    roles = (Role.REPLAY_MIDDLE, Role.REPLAY_CUT)
     return [view for view in case.views if view.exchange.role.startswith(roles) and is_replay(view)]
 
 
@@ -342,10 +345,10 @@ def replay_starts_after(case: CaseView) -> Iterator[Problem]:
             )
 
 
-@check("BGR-11", Subject.CASE, needs=lambda case: is_replay(case.get("replay-end")))
+@check("BGR-11", Subject.CASE, needs=lambda case: is_replay(case.get(Role.REPLAY_END)))
 def replay_past_the_end_ends(case: CaseView) -> Iterator[Problem]:
     """A replay with starting_after at the last sequence number must end by itself within 20 s, without events."""
-    view = case.get("replay-end")
+    view = case.get(Role.REPLAY_END)
     assert view is not None
     if view.exchange.outcome in (Outcome.CANCELLED, Outcome.TIMEOUT):
         yield _at(view, "A replay that starts after the last event does not end.", kind="hang")
@@ -361,20 +364,20 @@ def replay_past_the_end_ends(case: CaseView) -> Iterator[Problem]:
 
 
 def _bad_start(case: CaseView) -> bool:
-    asked = [status_code(case.get(role)) for role in ("replay-negative", "replay-word")]
-    return is_replay(case.get("replay")) and any(asked)
+    asked = [status_code(case.get(role)) for role in (Role.REPLAY_NEGATIVE, Role.REPLAY_WORD)]
+    return is_replay(case.get(Role.REPLAY)) and any(asked)
 
 
 @check("BGR-12", Subject.CASE, needs=_bad_start)
 def bad_start_is_refused(case: CaseView) -> Iterator[Problem]:
     """starting_after is sent as -3 and as a word: a 4xx is right, for -3 also all events, since all come after it."""
-    everything = _again(case, "replay")
-    for role, value in (("replay-negative", "-3"), ("replay-word", "a word")):
+    everything = _again(case, Role.REPLAY)
+    for role, value in ((Role.REPLAY_NEGATIVE, "-3"), (Role.REPLAY_WORD, "a word")):
         view = case.get(role)
         status = status_code(view)
         if view is None or status == 0 or is_refusal(status):
             continue
-        if role == "replay-negative" and status == 200 and _again(case, role) == everything:
+        if role == Role.REPLAY_NEGATIVE and status == 200 and _again(case, role) == everything:
             continue
         yield _at(
             view,
@@ -387,8 +390,8 @@ def bad_start_is_refused(case: CaseView) -> Iterator[Problem]:
 
 def _ended_otherwise(case: CaseView) -> ExchangeView | None:
     """Return the replay of a response that did not end completed."""
-    view = case.get("replay")
-    ends = (state(told(case.get("stream"))), state(retrieved(case.get("get-cancelled"))))
+    view = case.get(Role.REPLAY)
+    ends = (state(told(case.get(Role.STREAM))), state(retrieved(case.get(Role.GET_CANCELLED))))
     otherwise = any(end in ("incomplete", "failed", "cancelled") for end in ends)
     return view if otherwise and is_replay(view) else None
 
@@ -402,10 +405,10 @@ def every_replay_ends(case: CaseView) -> Iterator[Problem]:
         yield _at(view, "The replay of a response that is not completed does not end.", kind="hang")
 
 
-@check("BGR-14", Subject.CASE, needs=lambda case: is_replay(case.get("attached")))
+@check("BGR-14", Subject.CASE, needs=lambda case: is_replay(case.get(Role.ATTACHED)))
 def attaching_follows_to_the_end(case: CaseView) -> Iterator[Problem]:
     """The stream of a background response is left at its beginning and retrieved at once: it must go to its end."""
-    view = case.get("attached")
+    view = case.get(Role.ATTACHED)
     assert view is not None
     events = replayed(view)
     if view.exchange.outcome is not Outcome.COMPLETE or get(events[-1] if events else None, "type") not in _ENDS:
@@ -419,14 +422,14 @@ def attaching_follows_to_the_end(case: CaseView) -> Iterator[Problem]:
 
 
 def _replayed_foreground(case: CaseView) -> bool:
-    can_get = retrieved(case.get("get")) is not None
-    return _foreground(case) and can_get and status_code(case.get("replay")) not in (0, 429, 503)
+    can_get = retrieved(case.get(Role.GET)) is not None
+    return _foreground(case) and can_get and status_code(case.get(Role.REPLAY)) not in (0, 429, 503)
 
 
 @check("BGR-15", Subject.CASE, needs=_replayed_foreground)
 def foreground_is_not_replayed(case: CaseView) -> Iterator[Problem]:
     """The stream of a response that had none is retrieved; a 4xx is right."""
-    view = case.get("replay")
+    view = case.get(Role.REPLAY)
     assert view is not None
     if not is_refusal(status_code(view)):
         yield _at(
@@ -439,14 +442,16 @@ def foreground_is_not_replayed(case: CaseView) -> Iterator[Problem]:
 
 
 def _was_left(case: CaseView) -> bool:
-    view = case.get("left")
-    return view is not None and view.exchange.outcome is Outcome.CANCELLED and retrieved(case.get("poll")) is not None
+    view = case.get(Role.LEFT)
+    return (
+        view is not None and view.exchange.outcome is Outcome.CANCELLED and retrieved(case.get(Role.POLL)) is not None
+    )
 
 
 @check("BGR-16", Subject.CASE, needs=_was_left)
 def leaving_does_not_stop(case: CaseView) -> Iterator[Problem]:
     """The stream of a background response is left at its beginning; polling must find that it came to its end."""
-    view = case.get("poll")
+    view = case.get(Role.POLL)
     assert view is not None
     now = state(retrieved(view))
     if now not in ("completed", "incomplete"):
@@ -467,9 +472,9 @@ def _seen(view: ExchangeView | None) -> list[dict[str, Any]]:
 
 
 def _taken_up(case: CaseView) -> bool:
-    whole = [case.get(role) for role in ("resumed", "whole")]
+    whole = [case.get(role) for role in (Role.RESUMED, Role.WHOLE)]
     ended = all(is_replay(view) and view is not None and view.exchange.outcome is Outcome.COMPLETE for view in whole)
-    return ended and bool(_seen(case.get("left")))
+    return ended and bool(_seen(case.get(Role.LEFT)))
 
 
 @check("BGR-17", Subject.CASE, needs=_taken_up)
@@ -478,9 +483,9 @@ def resuming_loses_nothing(case: CaseView) -> Iterator[Problem]:
 
     Both parts together must be the whole stream as it is replayed at the end.
     """
-    view = case.get("resumed")
+    view = case.get(Role.RESUMED)
     assert view is not None
-    whole, parts = _seen(case.get("whole")), [*_seen(case.get("left")), *_seen(view)]
+    whole, parts = _seen(case.get(Role.WHOLE)), [*_seen(case.get(Role.LEFT)), *_seen(view)]
     numbers = [[event["sequence_number"] for event in events] for events in (whole, parts)]
     difference = first_difference(whole, parts)
     if numbers[0] != numbers[1]:
@@ -507,25 +512,25 @@ def resuming_loses_nothing(case: CaseView) -> Iterator[Problem]:
 def _ends_told(case: CaseView) -> list[tuple[ExchangeView, str]]:
     """Return the replies to a race of a cancel with the end of a response that name an end, with that end."""
     found = []
-    for role in ("cancel", "get-raced", "get-raced-again"):
+    for role in (Role.CANCEL, Role.GET_RACED, Role.GET_RACED_AGAIN):
         view = case.get(role)
         now = state(retrieved(view))
         if view is not None and now in TERMINAL:
             found.append((view, now))
-    for role in ("left", "raced"):
+    for role in (Role.LEFT, Role.RACED):
         view = case.get(role)
         kinds = [str(event.get("type")).removeprefix("response.") for event in _seen(view)]
         found += [(view, kind) for kind in kinds if view is not None and kind in TERMINAL]
     return found
 
 
-@check("BGR-18", Subject.CASE, needs=lambda case: state(retrieved(case.get("get-raced"))) in TERMINAL)
+@check("BGR-18", Subject.CASE, needs=lambda case: state(retrieved(case.get(Role.GET_RACED))) in TERMINAL)
 def a_race_has_one_end(case: CaseView) -> Iterator[Problem]:
     """Three responses in the background are cancelled, sooner and later, while their streams are read.
 
     The reply to the cancel, the end of the stream and two retrieves afterwards must not name different ends.
     """
-    end = state(retrieved(case.get("get-raced")))
+    end = state(retrieved(case.get(Role.GET_RACED)))
     for view, told_end in _ends_told(case):
         if told_end != end:
             yield _at(

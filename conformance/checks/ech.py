@@ -9,6 +9,7 @@ from typing import Any, Final
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_response, is_integer, is_set
 from rejoinder.conformance.judging.registry import Subject, check
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.model.tags import UNCERTAIN, Tag
 from rejoinder.model.verdict import ABSENT, Problem
 
@@ -323,7 +324,7 @@ def stored_is_true(case: CaseView) -> Iterator[Problem]:
 
 
 def _absent_and_null(case: CaseView) -> bool:
-    absent, nulls = case.get("absent"), case.get("nulls")
+    absent, nulls = case.get(Role.ABSENT), case.get(Role.NULLS)
     return (
         absent is not None
         and absent.exchange.ok
@@ -339,7 +340,7 @@ def null_is_absent(case: CaseView) -> Iterator[Problem]:
 
     The second must be answered, and its response must have the same values for those fields.
     """
-    absent, nulls = case.get("absent"), case.get("nulls")
+    absent, nulls = case.get(Role.ABSENT), case.get(Role.NULLS)
     assert absent is not None
     assert nulls is not None
     if not nulls.exchange.ok:

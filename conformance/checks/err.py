@@ -10,6 +10,7 @@ from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_response
 from rejoinder.conformance.judging.recall import ATTEMPTS, is_about, unheard_words
 from rejoinder.conformance.judging.registry import Declined, Subject, check
+from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.judging.turns import are_alike, texts_of
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.tags import UNCERTAIN, Tag, wrong_field_of
@@ -217,7 +218,7 @@ def errors_are_small(view: ExchangeView) -> Iterator[Problem]:
 
 def _twins(case: CaseView) -> tuple[ExchangeView, ExchangeView] | None:
     """Return the same invalid body plain and streamed, where neither reply speaks of something else."""
-    plain, stream = case.get("plain"), case.get("stream")
+    plain, stream = case.get(Role.PLAIN), case.get(Role.STREAM)
     if plain is None or stream is None:
         return None
     both = all(Tag.INVALID in view.exchange.tags and view.exchange.status for view in (plain, stream))
@@ -318,8 +319,8 @@ def slots_are_heard(case: CaseView) -> Iterator[Problem | Declined]:
     yield from unheard_words(case)
 
 
-_SURE: Final = ("sure-1", "sure-2", "sure-3")
-_GREEDY: Final = ("greedy-1", "greedy-2", "greedy-3")
+_SURE: Final = tuple(role_of(Role.SURE, n) for n in (1, 2, 3))
+_GREEDY: Final = tuple(role_of(Role.GREEDY, n) for n in (1, 2, 3))
 
 
 @check("ERR-08", Subject.CASE, needs=lambda case: len(texts_of(case, *_GREEDY)) == len(_GREEDY))
@@ -336,13 +337,13 @@ def top_k_of_one_leaves_no_choice(case: CaseView) -> Iterator[Problem | Declined
         yield _ignored(view, "top_k", "The answers with top_k 1 differ, though those at temperature 0 do not.")
 
 
-@check("ERR-08", Subject.CASE, needs=lambda case: bool(texts_of(case, "pushed")))
+@check("ERR-08", Subject.CASE, needs=lambda case: bool(texts_of(case, Role.PUSHED)))
 def logit_bias_pushes(case: CaseView) -> Iterator[Problem | Declined]:
     """A question at temperature 0 is asked again with one token pushed by a logit_bias of 100.
 
     Where the answers without are all the same, the one with it must be another one.
     """
-    view = case.get("pushed")
+    view = case.get(Role.PUSHED)
     if not are_alike(case, *_SURE):
         yield Declined("The model gave other answers at temperature 0, or none.")
     elif view is not None and view.text() == texts_of(case, *_SURE)[0]:

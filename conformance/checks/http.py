@@ -8,6 +8,7 @@ from typing import Final
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, is_integer
 from rejoinder.conformance.judging.registry import Subject, check
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import liveness_problem
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.tags import UNCERTAIN, Tag
@@ -91,14 +92,14 @@ def both_inputs_are_taken(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _two_input_forms(case: CaseView) -> bool:
-    replies = [case.get("string"), case.get("list")]
+    replies = [case.get(Role.STRING), case.get(Role.LIST)]
     return all(view is not None and is_integer(get(view.response, "usage", "input_tokens")) for view in replies)
 
 
 @check("HTTP-04", Subject.CASE, needs=_two_input_forms)
 def string_is_one_user_message(case: CaseView) -> Iterator[Problem]:
     """The same text as string and as one user message must count the same input tokens."""
-    string, listed = case.get("string"), case.get("list")
+    string, listed = case.get(Role.STRING), case.get(Role.LIST)
     assert string is not None
     assert listed is not None
     first = get(string.response, "usage", "input_tokens")
@@ -299,7 +300,7 @@ def wrong_methods_are_named(view: ExchangeView) -> Iterator[Problem]:
 def _liveness_requests(case: CaseView) -> list[ExchangeView]:
     """Return the good requests that follow those of the case that are invalid or extreme."""
     odd = any(not UNCERTAIN.isdisjoint(view.exchange.tags) for view in case.views)
-    return [view for view in case.views if odd and view.exchange.role.partition("-")[0] == "after"]
+    return [view for view in case.views if odd and view.exchange.role.partition("-")[0] == Role.AFTER]
 
 
 @check("HTTP-15", Subject.CASE, needs=lambda case: bool(_liveness_requests(case)))

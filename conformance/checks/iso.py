@@ -8,6 +8,7 @@ from rejoinder.conformance.judging.canaries import canaries_in
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.registry import Declined, Subject, check
+from rejoinder.conformance.judging.roles import SLOW_READER, Role, role_of
 from rejoinder.conformance.judging.turns import (
     has_refusal,
     is_broken,
@@ -71,11 +72,15 @@ def answers_are_not_mixed(case: CaseView) -> Iterator[Problem | Declined]:
 
 
 def _alone_says(case: CaseView) -> bool:
-    alone = case.get("alone")
+    alone = case.get(Role.ALONE)
     return alone is not None and any(says(alone, word) for word in _words(alone))
 
 
-@check("ISO-02", Subject.CASE, needs=lambda case: told(case.get("alone")) is not None and case.get("two-1") is not None)
+@check(
+    "ISO-02",
+    Subject.CASE,
+    needs=lambda case: told(case.get(Role.ALONE)) is not None and case.get(role_of(Role.TWO, 1)) is not None,
+)
 def answers_are_as_if_alone(case: CaseView) -> Iterator[Problem | Declined]:
     """Streams run at the same time, twice; a word that comes back in neither, and then does alone, was lost.
 
@@ -86,8 +91,8 @@ def answers_are_as_if_alone(case: CaseView) -> Iterator[Problem | Declined]:
         return
     for view in _streams(case):
         part, _, number = view.exchange.role.partition("-")
-        once, control = case.get(f"one-{number}"), case.get(f"control-{number}")
-        if part != "two" or once is None or control is None:
+        once, control = case.get(role_of(Role.ONE, number)), case.get(role_of(Role.CONTROL, number))
+        if part != Role.TWO or once is None or control is None:
             continue
         asked = [reply for reply in (once, view) if told(reply) is not None and not was_cut(reply)]
         missed = [reply for reply in asked if not any(says(reply, word) for word in _words(reply))]
@@ -108,7 +113,7 @@ def _is_whole(view: ExchangeView | None) -> bool:
 
 def _losses(case: CaseView) -> Iterator[Problem]:
     """Yield a problem for each stream beside others that was not answered as the one that ran alone."""
-    alone = case.get("alone")
+    alone = case.get(Role.ALONE)
     for view in _streams(case):
         status = status_code(view)
         if view is alone or status in (408, 429, 503):
@@ -135,7 +140,11 @@ def _losses(case: CaseView) -> Iterator[Problem]:
             )
 
 
-@check("ISO-03", Subject.CASE, needs=lambda case: _is_whole(case.get("alone")) and case.get("one-1") is not None)
+@check(
+    "ISO-03",
+    Subject.CASE,
+    needs=lambda case: _is_whole(case.get(Role.ALONE)) and case.get(role_of(Role.ONE, 1)) is not None,
+)
 def each_is_answered(case: CaseView) -> Iterator[Problem]:
     """Of six streams at the same time, twice, each must be answered, come to its end, and have an id of its own."""
     yield from _losses(case)
@@ -158,7 +167,7 @@ def each_is_answered(case: CaseView) -> Iterator[Problem]:
 
 def _was_left(case: CaseView) -> bool:
     left = any(Tag.ISOLATION in v.exchange.tags and v.exchange.outcome is Outcome.CANCELLED for v in case.views)
-    return left and _is_whole(case.get("alone"))
+    return left and _is_whole(case.get(Role.ALONE))
 
 
 @check("ISO-04", Subject.CASE, needs=_was_left)
@@ -168,17 +177,17 @@ def leaving_harms_nobody(case: CaseView) -> Iterator[Problem]:
     A simple request that follows must be answered with 200 within 20 s.
     """
     yield from _losses(case)
-    after = case.get("after")
+    after = case.get(Role.AFTER)
     problem = None if after is None else liveness_problem(after)
     if problem is not None:
         yield problem
 
 
 def _slow_one(case: CaseView) -> ExchangeView | None:
-    return case.get("stream-1") if case.id == "isolation.slow" else None
+    return case.get(role_of(Role.STREAM, 1)) if case.id == SLOW_READER else None
 
 
-@check("ISO-05", Subject.CASE, needs=lambda case: _is_whole(case.get("alone")) and _slow_one(case) is not None)
+@check("ISO-05", Subject.CASE, needs=lambda case: _is_whole(case.get(Role.ALONE)) and _slow_one(case) is not None)
 def a_slow_reader_harms_nobody(case: CaseView) -> Iterator[Problem]:
     """One of several streams at the same time is read with pauses; it and the others must come to their end."""
     slow = _slow_one(case)

@@ -11,6 +11,7 @@ from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.recall import ATTEMPTS, answers_to, is_about, lack, planted_in, unheard_words
 from rejoinder.conformance.judging.registry import Declined, Subject, check
+from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.judging.turns import is_broken, is_refusal, says, status_code, told
 from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import Problem
@@ -52,19 +53,23 @@ for _rule, _what in (
 
 
 def _cities(case: CaseView) -> list[str]:
-    return [view.exchange.role for view in case.views if not view.exchange.role.endswith(("-again", "-control"))]
+    return [
+        view.exchange.role
+        for view in case.views
+        if not view.exchange.role.endswith((f"-{Role.AGAIN}", f"-{Role.CONTROL}"))
+    ]
 
 
 def _misses(case: CaseView, city: str) -> tuple[list[ExchangeView], bool]:
     """Return the answers about one call, and whether all of them lack its word though the control has it."""
-    attempts = answers_to(case, city, f"{city}-again")
+    attempts = answers_to(case, city, role_of(city, Role.AGAIN))
     word = _word_of(case, city)
-    return attempts, lack(attempts, word, _FEWEST_OF_CALL) and says(case.get(f"{city}-control"), word)
+    return attempts, lack(attempts, word, _FEWEST_OF_CALL) and says(case.get(role_of(city, Role.CONTROL)), word)
 
 
 def _word_of(case: CaseView, city: str) -> str:
     """Return the word that the output of the call about a city holds: outputs are told apart by their order."""
-    view = case.get(f"{city}-control") or case.get(city)
+    view = case.get(role_of(city, Role.CONTROL)) or case.get(city)
     words = planted_in(view) if view is not None else []
     reverse = view is not None and view.exchange.role == city and sent_for("MEM-06") in view.exchange.tags
     ordered = words[::-1] if reverse else words
@@ -72,7 +77,7 @@ def _word_of(case: CaseView, city: str) -> str:
     return ordered[place] if place < len(ordered) else ""
 
 
-_CITIES: Final = ("oslo", "cairo")
+_CITIES: Final = (Role.OSLO, Role.CAIRO)
 
 
 @check("MEM-06", Subject.CASE, needs=is_about("MEM-06", *_CITIES))
@@ -205,7 +210,7 @@ def answers_are_made_of_ones_own_input(run: CaseView) -> Iterator[Problem]:
 
 
 def _was_deleted(case: CaseView) -> bool:
-    view = case.get("continued")
+    view = case.get(Role.CONTINUED)
     status = status_code(view)
     tagged = view is not None and sent_for("MEM-14") in view.exchange.tags
     return tagged and (status == 200 or is_refusal(status) or is_broken(status))
@@ -214,12 +219,12 @@ def _was_deleted(case: CaseView) -> bool:
 @check("MEM-14", Subject.CASE, needs=_was_deleted)
 def the_deleted_is_not_continued(case: CaseView) -> Iterator[Problem]:
     """A response is told a word and deleted; a request that continues it must get a 4xx."""
-    view = case.get("continued")
+    view = case.get(Role.CONTINUED)
     assert view is not None
     status = status_code(view)
     if is_refusal(status):
         return
-    first = case.get("first")
+    first = case.get(Role.FIRST)
     knows = any(says(view, word) for word in (planted_in(first) if first is not None else ()))
     yield Problem(
         "A response that was deleted is continued, and what was said in it comes back."
@@ -237,13 +242,13 @@ def _later_turns(case: CaseView) -> list[ExchangeView]:
     return [view for view in case.views if sent_for("MEM-15") in view.exchange.tags and told(view) is not None]
 
 
-@check("MEM-15", Subject.CASE, needs=lambda case: told(case.get("first")) is not None and bool(_later_turns(case)))
+@check("MEM-15", Subject.CASE, needs=lambda case: told(case.get(Role.FIRST)) is not None and bool(_later_turns(case)))
 def instructions_end_with_their_turn(case: CaseView) -> Iterator[Problem]:
     """A word stands in the instructions of one turn only; turns that continue it are asked for code words.
 
     It must not come back, unless the first answer said it, which is then part of the history.
     """
-    first = case.get("first")
+    first = case.get(Role.FIRST)
     assert first is not None
     for word in canaries_in(str(first.request.get("instructions"))):
         if says(first, word):

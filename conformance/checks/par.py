@@ -10,11 +10,12 @@ from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.json_diff import first_difference
 from rejoinder.conformance.judging.problems import get, in_response, is_integer
 from rejoinder.conformance.judging.registry import Declined, Subject, check
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import are_alike, is_broken, is_refusal, retrieved, status_code, texts_of, told
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import ABSENT, Problem
 
-_SALTED: Final = ("salted", "salted-otherwise")
+_SALTED: Final = (Role.SALTED, Role.SALTED_OTHERWISE)
 # The marks of common chat templates.
 _END_MARK: Final = re.compile(
     r"(?:<\|(?:im_end|eot_id|eom_id|end|endoftext|end_of_text|return|call|END_OF_TURN_TOKEN)\|>"
@@ -23,7 +24,7 @@ _END_MARK: Final = re.compile(
 
 
 def _was_taken(case: CaseView) -> bool:
-    view = case.get("second")
+    view = case.get(Role.SECOND)
     status = status_code(view)
     tagged = view is not None and Tag.TAKEN in view.exchange.tags
     return tagged and (status == 200 or is_refusal(status) or is_broken(status))
@@ -32,7 +33,7 @@ def _was_taken(case: CaseView) -> bool:
 @check("PAR-01", Subject.CASE, needs=_was_taken)
 def a_taken_request_id_is_not_given_again(case: CaseView) -> Iterator[Problem]:
     """A second request has the request_id of a response; its answer and the response before and after are looked at."""
-    second = case.get("second")
+    second = case.get(Role.SECOND)
     assert second is not None
     status, name = status_code(second), second.request.get("request_id")
     if is_broken(status) or get(second.response, "id") == name:
@@ -46,8 +47,8 @@ def a_taken_request_id_is_not_given_again(case: CaseView) -> Iterator[Problem]:
             kind="5xx" if is_broken(status) else "given",
             exchange=second.exchange.id,
         )
-    before, after = retrieved(case.get("get")), retrieved(case.get("get-after"))
-    view = case.get("get-after")
+    before, after = retrieved(case.get(Role.GET)), retrieved(case.get(Role.GET_AFTER))
+    view = case.get(Role.GET_AFTER)
     difference = first_difference(before, after) if before is not None and after is not None else None
     if difference and view is not None:
         pointer, expected, actual = difference
@@ -67,7 +68,9 @@ def _cached(view: ExchangeView | None) -> int:
 
 
 @check(
-    "PAR-02", Subject.CASE, needs=lambda case: told(case.get("salted")) is not None and _cached(case.get("again")) > 0
+    "PAR-02",
+    Subject.CASE,
+    needs=lambda case: told(case.get(Role.SALTED)) is not None and _cached(case.get(Role.AGAIN)) > 0,
 )
 def a_fresh_salt_finds_nothing(case: CaseView) -> Iterator[Problem]:
     """A long prompt is sent twice without a cache_salt and then with two new ones, which may have no cached tokens.
@@ -93,10 +96,10 @@ def salts_change_no_answer(case: CaseView) -> Iterator[Problem | Declined]:
 
     Where the two without differ, or are cut to nothing, nothing is shown.
     """
-    if not are_alike(case, "once", "again"):
+    if not are_alike(case, Role.ONCE, Role.AGAIN):
         yield Declined("The model gave other answers at temperature 0, or none.")
         return
-    [plain, *_], salted = texts_of(case, "once"), texts_of(case, *_SALTED)
+    [plain, *_], salted = texts_of(case, Role.ONCE), texts_of(case, *_SALTED)
     view = case.get(_SALTED[0])
     if len(salted) == len(_SALTED) and plain not in salted and view is not None:
         yield in_response(

@@ -8,6 +8,7 @@ from typing import Any, Final
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import at_event, get, in_response, is_integer, is_set
 from rejoinder.conformance.judging.registry import Subject, check
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import ABSENT, Problem
 
@@ -273,7 +274,7 @@ def incomplete_says_why(view: ExchangeView) -> Iterator[Problem]:
 
 def _cut_pair(case: CaseView) -> tuple[ExchangeView, ExchangeView] | None:
     """Return the uncapped and the capped reply to one deterministic request, if the cap surely cut."""
-    whole, capped = case.get("uncapped"), case.get("capped")
+    whole, capped = case.get(Role.UNCAPPED), case.get(Role.CAPPED)
     if whole is None or capped is None or whole.response is None or capped.response is None:
         return None
     cap = capped.request.get("max_output_tokens")

@@ -10,6 +10,7 @@ from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.json_diff import first_difference
 from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.registry import Declined, Subject, check
+from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.judging.turns import (
     LACKING,
     RUNNING,
@@ -48,9 +49,9 @@ def _was_asked(view: ExchangeView | None) -> bool:
 
 def _has_retrieve(case: CaseView) -> bool:
     """Whether there is something to say of retrieve: one succeeded, or one went wrong other than by being refused."""
-    views = [view for role in ("get", "get-streamed") if (view := case.get(role)) is not None]
+    views = [view for role in (Role.GET, Role.GET_STREAMED) if (view := case.get(role)) is not None]
     odd = any(_was_asked(view) and not _is_lacking(view) for view in views)
-    return told(case.get("first")) is not None and (odd or _can_retrieve(case))
+    return told(case.get(Role.FIRST)) is not None and (odd or _can_retrieve(case))
 
 
 def _is_lacking(view: ExchangeView) -> bool:
@@ -64,7 +65,7 @@ def stored_can_be_retrieved(case: CaseView) -> Iterator[Problem]:
     An endpoint on which no retrieve of the case succeeds, and every one is a clean refusal, has no retrieve. A
     response that says itself that it is not stored need not be there.
     """
-    for asked, got in (("first", "get"), ("streamed", "get-streamed")):
+    for asked, got in ((Role.FIRST, Role.GET), (Role.STREAMED, Role.GET_STREAMED)):
         response, view = told(case.get(asked)), case.get(got)
         if response is None or view is None or not _was_asked(view) or get(response, "store") is False:
             continue
@@ -84,7 +85,7 @@ def stored_can_be_retrieved(case: CaseView) -> Iterator[Problem]:
                 actual=status,
                 kind=got,
             )
-    unstored = case.get("get-unstored")
+    unstored = case.get(Role.GET_UNSTORED)
     if retrieved(unstored) is not None and unstored is not None:
         yield _at(
             unstored,
@@ -95,13 +96,13 @@ def stored_can_be_retrieved(case: CaseView) -> Iterator[Problem]:
         )
 
 
-@check("STA-02", Subject.CASE, needs=lambda case: case.get("get-unknown") is not None and _can_retrieve(case))
+@check("STA-02", Subject.CASE, needs=lambda case: case.get(Role.GET_UNKNOWN) is not None and _can_retrieve(case))
 def unknown_is_not_found(case: CaseView) -> Iterator[Problem]:
     """Retrieve, delete and cancel are asked for an id of the endpoint's form that it never gave out.
 
     Each must answer 404 with an error object. Delete and cancel may also be answered as operations that are not there.
     """
-    for role, may_lack in (("get-unknown", False), ("delete-unknown", True), ("cancel-unknown", True)):
+    for role, may_lack in ((Role.GET_UNKNOWN, False), (Role.DELETE_UNKNOWN, True), (Role.CANCEL_UNKNOWN, True)):
         view = case.get(role)
         status = status_code(view)
         if view is None or not _was_asked(view) or (may_lack and status in (405, 501)):
@@ -130,14 +131,14 @@ def _verb(role: str) -> str:
 
 
 def _was_deleted(case: CaseView) -> bool:
-    deleted = case.get("delete")
-    return retrieved(case.get("get")) is not None and deleted is not None and deleted.exchange.ok
+    deleted = case.get(Role.DELETE)
+    return retrieved(case.get(Role.GET)) is not None and deleted is not None and deleted.exchange.ok
 
 
-@check("STA-03", Subject.CASE, needs=lambda case: _was_deleted(case) and _was_asked(case.get("get-deleted")))
+@check("STA-03", Subject.CASE, needs=lambda case: _was_deleted(case) and _was_asked(case.get(Role.GET_DELETED)))
 def deleted_is_gone(case: CaseView) -> Iterator[Problem]:
     """A response that could be retrieved is deleted and retrieved again, which must give 404."""
-    view = case.get("get-deleted")
+    view = case.get(Role.GET_DELETED)
     assert view is not None
     if status_code(view) not in (404, 410):
         yield _at(
@@ -150,7 +151,7 @@ def deleted_is_gone(case: CaseView) -> Iterator[Problem]:
 
 def _repeats(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
     """Return retrieves of one finished response that followed one another."""
-    views = [view for role in ("get", "get-again", "get-after") if (view := case.get(role)) is not None]
+    views = [view for role in (Role.GET, Role.GET_AGAIN, Role.GET_AFTER) if (view := case.get(role)) is not None]
     finished = [view for view in views if state(retrieved(view)) in TERMINAL]
     return list(pairwise(finished))
 
@@ -183,19 +184,19 @@ def _ids(page: dict[str, Any] | None) -> list[Any]:
     return [get(item, "id") for item in data] if isinstance(data, list) else []
 
 
-@check("STA-05", Subject.CASE, needs=lambda case: _page(case.get("listed")) is not None)
+@check("STA-05", Subject.CASE, needs=lambda case: _page(case.get(Role.LISTED)) is not None)
 def input_items_are_a_list(case: CaseView) -> Iterator[Problem]:
     """The input items of a response are listed by default, ascending, and in two pages.
 
     Each page must be a list with data, has_more, first_id and last_id that fit; the default order is descending; the
     pages hold each item once, and the items are those of the request.
     """
-    for role in ("listed", "ascending", "page", "page-after"):
+    for role in (Role.LISTED, Role.ASCENDING, Role.PAGE, Role.PAGE_AFTER):
         view, page = case.get(role), _page(case.get(role))
         if view is not None and page is not None:
             yield from _page_problems(view, page)
-    whole, upwards = _ids(_page(case.get("listed"))), _ids(_page(case.get("ascending")))
-    view = case.get("listed")
+    whole, upwards = _ids(_page(case.get(Role.LISTED))), _ids(_page(case.get(Role.ASCENDING)))
+    view = case.get(Role.LISTED)
     if view is not None and len(upwards) > 1 and whole != upwards[::-1]:
         yield _at(
             view,
@@ -205,9 +206,9 @@ def input_items_are_a_list(case: CaseView) -> Iterator[Problem]:
             actual=whole,
             kind="order",
         )
-    asked = _spoken(case.get("first"))
-    there = [_texts(item) for item in get(_page(case.get("ascending")), "data") or ()] if upwards else []
-    view = case.get("ascending")
+    asked = _spoken(case.get(Role.FIRST))
+    there = [_texts(item) for item in get(_page(case.get(Role.ASCENDING)), "data") or ()] if upwards else []
+    view = case.get(Role.ASCENDING)
     if view is not None and upwards and [text for text in there if text] != asked:
         yield _at(
             view,
@@ -217,7 +218,7 @@ def input_items_are_a_list(case: CaseView) -> Iterator[Problem]:
             actual=there,
             kind="content",
         )
-    roles = ("page", "page-after", "page-last")
+    roles = (Role.PAGE, Role.PAGE_AFTER, Role.PAGE_LAST)
     pages = [(view, page) for role in roles if (view := case.get(role)) and (page := _page(view)) is not None]
     if not pages or len(upwards) < 3:
         return
@@ -341,7 +342,7 @@ def one_history_at_a_time(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _remembers(case: CaseView) -> bool:
-    return told(case.get("inline")) is not None and told(case.get("chained")) is not None
+    return told(case.get(Role.INLINE)) is not None and told(case.get(Role.CHAINED)) is not None
 
 
 @check("STA-08", Subject.CASE, needs=_remembers)
@@ -352,11 +353,11 @@ def continued_turns_remember(case: CaseView) -> Iterator[Problem | Declined]:
     others, and only when it is missing twice. Two words must come back in the order of the turns.
     """
     first, second = word_of(case, "quartz-"), word_of(case, "saffron-")
-    if not first or not says(case.get("inline"), first):
+    if not first or not says(case.get(Role.INLINE), first):
         yield cannot_repeat()
         return
-    for role in ("chained", "third"):
-        once, again = case.get(role), case.get(f"{role}-again")
+    for role in (Role.CHAINED, Role.THIRD):
+        once, again = case.get(role), case.get(role_of(role, Role.AGAIN))
         if told(again) is not None and again is not None and not says(once, first) and not says(again, first):
             yield _at(
                 again,
@@ -366,8 +367,8 @@ def continued_turns_remember(case: CaseView) -> Iterator[Problem | Declined]:
                 actual=again.text(),
                 kind="lost",
             )
-    chained = case.get("chained")
-    if chained is None or not second or not _in_order(case.get("inline"), first, second):
+    chained = case.get(Role.CHAINED)
+    if chained is None or not second or not _in_order(case.get(Role.INLINE), first, second):
         return
     if says(chained, first) and says(chained, second) and not _in_order(chained, first, second):
         yield _at(
@@ -388,14 +389,14 @@ def _in_order(view: ExchangeView | None, first: str, second: str) -> bool:
 @check(
     "STA-09",
     Subject.CASE,
-    needs=lambda case: told(case.get("sibling")) is not None and told(case.get("child")) is not None,
+    needs=lambda case: told(case.get(Role.SIBLING)) is not None and told(case.get(Role.CHILD)) is not None,
 )
 def siblings_are_strangers(case: CaseView) -> Iterator[Problem | Declined]:
     """Two responses continue one; a word that the first was told must not come back from the second.
 
     Where it does not come back from the first one's own continuation either, nothing is shown.
     """
-    word, sibling = word_of(case, "quartz-"), case.get("sibling")
+    word, sibling = word_of(case, "quartz-"), case.get(Role.SIBLING)
     assert sibling is not None
     if word and says(sibling, word):
         yield _at(
@@ -405,19 +406,19 @@ def siblings_are_strangers(case: CaseView) -> Iterator[Problem | Declined]:
             expected=f"no {word}",
             actual=sibling.text(),
         )
-    elif not says(case.get("grandchild"), word):
+    elif not says(case.get(Role.GRANDCHILD), word):
         yield Declined("The model did not repeat the word in the turn after it was told.")
 
 
 def _unfinished(case: CaseView) -> ExchangeView | None:
     """Return a request that continues a response which was cancelled, or was running before and after."""
-    chained = case.get("continues-cancelled")
-    if state(retrieved(case.get("get-cancelled"))) == "cancelled" and status_code(chained):
+    chained = case.get(Role.CONTINUES_CANCELLED)
+    if state(retrieved(case.get(Role.GET_CANCELLED))) == "cancelled" and status_code(chained):
         return chained
-    chained = case.get("continues-running")
-    if state(retrieved(case.get("get-running"))) in RUNNING and status_code(chained):
+    chained = case.get(Role.CONTINUES_RUNNING)
+    if state(retrieved(case.get(Role.GET_RUNNING))) in RUNNING and status_code(chained):
         return chained
-    chained = case.get("next-failing")
+    chained = case.get(Role.NEXT_FAILING)
     return chained if status_code(chained) else None
 
 
@@ -439,7 +440,7 @@ def unfinished_is_not_continued(case: CaseView) -> Iterator[Problem]:
 
 
 def _two_tenants(case: CaseView) -> bool:
-    return told(case.get("theirs")) is not None and told(case.get("first")) is not None
+    return told(case.get(Role.THEIRS)) is not None and told(case.get(Role.FIRST)) is not None
 
 
 @check("STA-11", Subject.CASE, needs=_two_tenants)
@@ -449,21 +450,21 @@ def tenants_are_strangers(case: CaseView) -> Iterator[Problem]:
     Each must be refused, and what cancel and delete were asked for must not have happened. On an endpoint that takes
     any previous_response_id, known or not, continuing proves nothing.
     """
-    for role, what in (("their-get", "retrieve"), ("their-listing", "list the input items of")):
+    for role, what in ((Role.THEIR_GET, "retrieve"), (Role.THEIR_LISTING, "list the input items of")):
         view = case.get(role)
         if view is not None and retrieved(view) is not None:
             yield _stranger(view, what)
-    continued = case.get("their-continued")
-    if continued is not None and told(continued) is not None and is_refusal(status_code(case.get("their-unknown"))):
+    continued = case.get(Role.THEIR_CONTINUED)
+    if continued is not None and told(continued) is not None and is_refusal(status_code(case.get(Role.THEIR_UNKNOWN))):
         yield _stranger(continued, "continue")
-    cancel, story = case.get("their-cancel"), retrieved(case.get("get-story"))
+    cancel, story = case.get(Role.THEIR_CANCEL), retrieved(case.get(Role.GET_STORY))
     if cancel is not None and (retrieved(cancel) is not None or state(story) == "cancelled"):
         yield _stranger(cancel, "cancel")
-    delete = case.get("their-delete")
-    was_there = retrieved(case.get("get")) is not None
-    if delete is not None and was_there and status_code(case.get("get-after")) in (404, 410):
+    delete = case.get(Role.THEIR_DELETE)
+    was_there = retrieved(case.get(Role.GET)) is not None
+    if delete is not None and was_there and status_code(case.get(Role.GET_AFTER)) in (404, 410):
         yield _stranger(delete, "delete")
-    for role in ("their-get", "their-listing", "their-continued", "their-cancel", "their-delete"):
+    for role in (Role.THEIR_GET, Role.THEIR_LISTING, Role.THEIR_CONTINUED, Role.THEIR_CANCEL, Role.THEIR_DELETE):
         view = case.get(role)
         if view is not None and is_broken(status_code(view)):
             yield _at(
@@ -488,11 +489,11 @@ def _stranger(view: ExchangeView, what: str) -> Problem:
 @check(
     "STA-14",
     Subject.CASE,
-    needs=lambda case: is_refusal(status_code(case.get("unknown"))) and told(case.get("unstored")) is not None,
+    needs=lambda case: is_refusal(status_code(case.get(Role.UNKNOWN))) and told(case.get(Role.UNSTORED)) is not None,
 )
 def unstored_is_not_continued(case: CaseView) -> Iterator[Problem]:
     """On an endpoint that refuses unknown responses, one made with store false is continued; a 4xx is right."""
-    view = case.get("next-unstored")
+    view = case.get(Role.NEXT_UNSTORED)
     status = status_code(view)
     if view is not None and (status == 200 or is_broken(status)):
         yield _at(
@@ -506,16 +507,16 @@ def unstored_is_not_continued(case: CaseView) -> Iterator[Problem]:
 
 
 _SORTS = {
-    "plain": "that was not streamed",
-    "streamed": "that was streamed",
-    "cut": "that was cut short",
-    "called": "that made a call",
+    Role.PLAIN: "that was not streamed",
+    Role.STREAMED: "that was streamed",
+    Role.CUT: "that was cut short",
+    Role.CALLED: "that made a call",
 }
 
 
 def _continues(case: CaseView) -> bool:
     """Whether the endpoint was seen to continue some response."""
-    return any(told(case.get(f"{when}-{sort}")) is not None for sort in _SORTS for when in ("next", "late"))
+    return any(told(case.get(role_of(when, sort))) is not None for sort in _SORTS for when in (Role.NEXT, Role.LATE))
 
 
 @check("STA-15", Subject.CASE, needs=_continues)
@@ -525,7 +526,7 @@ def finished_is_continued_at_once(case: CaseView) -> Iterator[Problem]:
     What is refused is tried again after two seconds. A response is also continued after a turn that failed.
     """
     for sort, words in _SORTS.items():
-        view, late = case.get(f"next-{sort}"), case.get(f"late-{sort}")
+        view, late = case.get(role_of(Role.NEXT, sort)), case.get(role_of(Role.LATE, sort))
         status = status_code(view)
         if view is None or not (is_refusal(status) or is_broken(status)):
             continue
@@ -538,7 +539,7 @@ def finished_is_continued_at_once(case: CaseView) -> Iterator[Problem]:
             actual=status,
             kind="early" if too_early else sort,
         )
-    view = case.get("next-plain-again")
+    view = case.get(Role.NEXT_PLAIN_AGAIN)
     if view is not None and (is_refusal(status_code(view)) or is_broken(status_code(view))):
         yield _at(
             view,

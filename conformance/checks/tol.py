@@ -9,6 +9,7 @@ from typing import Any, Final
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_response
 from rejoinder.conformance.judging.registry import Declined, Subject, check
+from rejoinder.conformance.judging.roles import INSTRUCTIONS_ANYWHERE, Role, role_of
 from rejoinder.conformance.judging.turns import (
     calls,
     has_refusal,
@@ -101,13 +102,13 @@ def tool_choice_is_obeyed(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _tempted(case: CaseView) -> bool:
-    return told(case.get("tempted")) is not None and told(case.get("none")) is not None
+    return told(case.get(Role.TEMPTED)) is not None and told(case.get(Role.NONE)) is not None
 
 
 @check("TOL-01", Subject.CASE, needs=_tempted)
 def none_was_a_temptation(case: CaseView) -> Iterator[Problem | Declined]:
     """One question is asked with tool_choice auto and none; only a model that calls in the first can show the rule."""
-    tempted = case.get("tempted")
+    tempted = case.get(Role.TEMPTED)
     assert tempted is not None
     if not calls(tempted, *CLIENT_CALLS):
         yield Declined("The model called no tool even where it was free to.")
@@ -139,11 +140,11 @@ def allowed_tools_are_a_limit(view: ExchangeView) -> Iterator[Problem]:
 @check(
     "TOL-02",
     Subject.CASE,
-    needs=lambda case: told(case.get("tempted")) is not None and told(case.get("limited")) is not None,
+    needs=lambda case: told(case.get(Role.TEMPTED)) is not None and told(case.get(Role.LIMITED)) is not None,
 )
 def the_limit_was_a_temptation(case: CaseView) -> Iterator[Problem | Declined]:
     """One question names a tool; only a model that calls it where it may can show that it is held back elsewhere."""
-    tempted = case.get("tempted")
+    tempted = case.get(Role.TEMPTED)
     assert tempted is not None
     if not calls(tempted, *CLIENT_CALLS):
         yield Declined("The model called no tool even where it was free to.")
@@ -230,13 +231,13 @@ def _is_answer(status: int) -> bool:
     return status == 200 or is_refusal(status) or is_broken(status)
 
 
-@check("TOL-06", Subject.CASE, needs=_sent("sent-back", "sent-back-bare"))
+@check("TOL-06", Subject.CASE, needs=_sent(Role.SENT_BACK, Role.SENT_BACK_BARE))
 def output_is_taken_as_input(case: CaseView) -> Iterator[Problem]:
     """The output items of a reply are sent back in the input of the next request, and must not be refused.
 
     They are sent as they came; function calls, which get an output, also without id and status.
     """
-    for role, how in (("sent-back", "as they came"), ("sent-back-bare", "without id and status")):
+    for role, how in ((Role.SENT_BACK, "as they came"), (Role.SENT_BACK_BARE, "without id and status")):
         view = case.get(role)
         status = status_code(view)
         if view is not None and (is_refusal(status) or is_broken(status)):
@@ -252,9 +253,9 @@ def output_is_taken_as_input(case: CaseView) -> Iterator[Problem]:
 
 
 _FORMS: Final = (
-    ("without", "sent-back", "An output item that is sent back without its optional fields"),
-    ("nulls", "sent-back", "An output item that is sent back with null for its id and status"),
-    ("reversed", "in-order", "An input with the outputs of two calls in the other order"),
+    (Role.WITHOUT, Role.SENT_BACK, "An output item that is sent back without its optional fields"),
+    (Role.NULLS, Role.SENT_BACK, "An output item that is sent back with null for its id and status"),
+    (Role.REVERSED, Role.IN_ORDER, "An input with the outputs of two calls in the other order"),
 )
 """The roles of requests that send items back in a form, the role that shows that they are taken, and what they are."""
 
@@ -278,7 +279,7 @@ def own_items_are_taken_back(case: CaseView) -> Iterator[Problem]:
     """
     for view, what in _forms(case):
         status = status_code(view)
-        undisputed = view.exchange.role != "nulls" or _is_undisputed(view)
+        undisputed = view.exchange.role != Role.NULLS or _is_undisputed(view)
         if is_broken(status) or (is_refusal(status) and undisputed):
             yield Problem(
                 f"{what} is answered with status {status}: {get(view.exchange.json(), 'error', 'message')}",
@@ -300,7 +301,7 @@ def _is_undisputed(view: ExchangeView) -> bool:
 
 
 def _placed(case: CaseView) -> list[ExchangeView]:
-    views = case.views if case.id == "roundtrip.roles" else ()
+    views = case.views if case.id == INSTRUCTIONS_ANYWHERE else ()
     return [view for view in views if _is_answer(status_code(view))]
 
 
@@ -326,11 +327,13 @@ def instructions_may_stand_anywhere(case: CaseView) -> Iterator[Problem]:
 
 
 @check(
-    "TOL-07", Subject.CASE, needs=lambda case: told(case.get("no-output")) is not None and _sent("text-output")(case)
+    "TOL-07",
+    Subject.CASE,
+    needs=lambda case: told(case.get(Role.NO_OUTPUT)) is not None and _sent(Role.TEXT_OUTPUT)(case),
 )
 def both_forms_of_output_are_taken(case: CaseView) -> Iterator[Problem]:
     """The output of a function call is sent as a string and as a list of one text; neither may be refused."""
-    for role, form in (("text-output", "a string"), ("list-output", "a list of content")):
+    for role, form in ((Role.TEXT_OUTPUT, "a string"), (Role.LIST_OUTPUT, "a list of content")):
         view = case.get(role)
         status = status_code(view)
         if view is not None and (is_refusal(status) or is_broken(status)):
@@ -364,7 +367,7 @@ def _not_refused(view: ExchangeView, what: str, pointer: str) -> Iterator[Proble
 @check(
     "TOL-07",
     Subject.CASE,
-    needs=lambda case: told(case.get("text-output")) is not None and told(case.get("list-output")) is not None,
+    needs=lambda case: told(case.get(Role.TEXT_OUTPUT)) is not None and told(case.get(Role.LIST_OUTPUT)) is not None,
 )
 def both_forms_of_output_are_heard(case: CaseView) -> Iterator[Problem | Declined]:
     """Both forms hold a password that the model is asked for.
@@ -372,11 +375,11 @@ def both_forms_of_output_are_heard(case: CaseView) -> Iterator[Problem | Decline
     When it comes back from the string, it must come back from the list; a miss counts only when it happens twice.
     """
     word = word_of(case, "quartz-")
-    if not says(case.get("text-output"), word):
+    if not says(case.get(Role.TEXT_OUTPUT), word):
         yield Declined("The model did not repeat a password from the output of a call.")
         return
-    again = case.get("list-output-again")
-    if not says(case.get("list-output"), word) and told(again) is not None and not says(again, word):
+    again = case.get(Role.LIST_OUTPUT_AGAIN)
+    if not says(case.get(Role.LIST_OUTPUT), word) and told(again) is not None and not says(again, word):
         assert again is not None
         yield Problem(
             "What a function_call_output says as a list of content is not heard; as a string it is.",
@@ -400,11 +403,12 @@ def bad_tool_fields_are_refused(view: ExchangeView) -> Iterator[Problem]:
 
     Each must get a 4xx.
     """
-    what, pointer = {
-        "choice": ("A tool_choice that does not exist", "/tool_choice"),
-        "max-calls": ("A max_tool_calls of 0", "/max_tool_calls"),
-        "name": ("A tool name with a blank", "/tools/0/name"),
-    }.get(view.exchange.role, ("A bad tool field", ""))
+    fields: dict[str, tuple[str, str]] = {
+        Role.CHOICE: ("A tool_choice that does not exist", "/tool_choice"),
+        Role.MAX_CALLS: ("A max_tool_calls of 0", "/max_tool_calls"),
+        Role.NAME: ("A tool name with a blank", "/tools/0/name"),
+    }
+    what, pointer = fields.get(view.exchange.role, ("A bad tool field", ""))
     yield from _not_refused(view, what, pointer)
 
 
@@ -444,7 +448,7 @@ def computer_calls_are_whole(view: ExchangeView) -> Iterator[Problem]:
             )
 
 
-@check("TOL-11", Subject.CASE, needs=lambda case: told(case.get("action-screenshot")) is not None)
+@check("TOL-11", Subject.CASE, needs=lambda case: told(case.get(role_of(Role.ACTION, "screenshot"))) is not None)
 def computer_histories_are_taken(case: CaseView) -> Iterator[Problem]:
     """Calls with each action, and with a safety check that is acknowledged, are sent as history with their screenshot.
 
@@ -464,10 +468,10 @@ def computer_histories_are_taken(case: CaseView) -> Iterator[Problem]:
             )
 
 
-@check("TOL-11", Subject.CASE, needs=_sent("screenshot"))
+@check("TOL-11", Subject.CASE, needs=_sent(Role.SCREENSHOT))
 def screenshots_are_taken(case: CaseView) -> Iterator[Problem]:
     """A computer call is answered with a computer_call_output that holds a screenshot; it must not be refused."""
-    view = case.get("screenshot")
+    view = case.get(Role.SCREENSHOT)
     status = status_code(view)
     if view is not None and (is_refusal(status) or is_broken(status)):
         yield Problem(

@@ -8,14 +8,15 @@ from typing import Final
 from rejoinder.conformance.judging.canaries import canaries_in
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.registry import Declined
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import cannot_repeat, says, told, was_cut
 from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import Problem
 
-ATTEMPTS: Final = ("plain", "stream", "again", "confirm", "confirm-stream")
+ATTEMPTS: Final = (Role.PLAIN, Role.STREAM, Role.AGAIN, Role.CONFIRM, Role.CONFIRM_STREAM)
 """The roles of the requests that ask for planted words."""
 
-_CONTROLS: Final = ("control", "control-stream")
+_CONTROLS: Final = (Role.CONTROL, Role.CONTROL_STREAM)
 # How many whole answers have to lack a word.
 _FEWEST: Final = 3
 

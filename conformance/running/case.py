@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
 
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import LIVENESS_SECONDS
 from rejoinder.contract import Dialect
 from rejoinder.model.exchange import Exchange, parse_json
@@ -191,7 +192,7 @@ def refused(
 
     ``fields`` are further ones of its :class:`RequestSpec`.
     """
-    request = RequestSpec("plain", content, (Tag.INVALID, *tags), **fields)
+    request = RequestSpec(Role.PLAIN, content, (Tag.INVALID, *tags), **fields)
     return PlannedCase(f"refused.{case}", intent, (request,) if after is None else (request, after))
 
 
@@ -202,11 +203,13 @@ def plain_and_streamed(case: str, intent: str, body: dict[str, Any]) -> PlannedC
         return {**body, "request_id": f"rejoinder-{case}-{role}-{uuid4().hex[:12]}"} if "request_id" in body else body
 
     return PlannedCase(
-        case, intent, (RequestSpec("plain", under("plain")), RequestSpec("stream", {**under("stream"), "stream": True}))
+        case,
+        intent,
+        (RequestSpec(Role.PLAIN, under("plain")), RequestSpec(Role.STREAM, {**under("stream"), "stream": True})),
     )
 
 
-def liveness_request(context: CaseContext, role: str = "after") -> RequestSpec:
+def liveness_request(context: CaseContext, role: str = Role.AFTER) -> RequestSpec:
     """Return the simplest request, to be answered soon whatever was sent before it."""
     return RequestSpec(role, greeting(context), (Tag.VALID, Tag.BASIC), deadline=LIVENESS_SECONDS)
 

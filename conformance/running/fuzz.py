@@ -24,6 +24,7 @@ from rejoinder.conformance.baseline import BaselineMatcher
 from rejoinder.conformance.coverage import CoverageMeter
 from rejoinder.conformance.judgement import judge, judge_run, merge
 from rejoinder.conformance.judging.context import RunContext
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import (
     TINY,
     CaseContext,
@@ -213,33 +214,33 @@ def _mutants(draw: st.DrawFn, profile: EndpointProfile) -> _Drawn:
 def _extreme(case: EdgeCase) -> _Drawn:
     tags = ({"valid": Tag.VALID, "edge": Tag.EDGE, "raw": Tag.INVALID}[case.tier],)
     headers = (("content-type", case.content_type),)
-    return _Drawn(case.intent, (RequestSpec("plain", case.data, tags, headers=headers),))
+    return _Drawn(case.intent, (RequestSpec(Role.PLAIN, case.data, tags, headers=headers),))
 
 
 @st.composite
 def _histories(draw: st.DrawFn, profile: EndpointProfile) -> _Drawn:
     """Draw what may become of one response, under the roles by which rules know its parts."""
     bodies = request_bodies(profile=profile, max_items=2).map(_kept)
-    steps = [RequestSpec("first", draw(bodies)), _get("get", stored_path("first"))]
+    steps = [RequestSpec(Role.FIRST, draw(bodies)), _get(Role.GET, stored_path(Role.FIRST))]
     if draw(st.booleans()):
-        steps.append(_get("get-again", stored_path("first")))
+        steps.append(_get(Role.GET_AGAIN, stored_path(Role.FIRST)))
     if draw(st.booleans()):
         body = {**draw(bodies), "stream": True}
-        steps += [RequestSpec("streamed", body), _get("get-streamed", stored_path("streamed"))]
+        steps += [RequestSpec(Role.STREAMED, body), _get(Role.GET_STREAMED, stored_path(Role.STREAMED))]
     if draw(st.booleans()):
         body = {**draw(bodies), "store": False}
-        steps += [RequestSpec("unstored", body), _get("get-unstored", stored_path("unstored"))]
+        steps += [RequestSpec(Role.UNSTORED, body), _get(Role.GET_UNSTORED, stored_path(Role.UNSTORED))]
     if draw(st.booleans()):
-        listed = stored_path("first", "input_items")
-        steps += [_get("listed", listed), _get("ascending", listed, query="order=asc")]
+        listed = stored_path(Role.FIRST, "input_items")
+        steps += [_get(Role.LISTED, listed), _get(Role.ASCENDING, listed, query="order=asc")]
     if draw(st.booleans()):
-        steps.append(RequestSpec("continued", _continuing(draw(bodies), "first")))
+        steps.append(RequestSpec(Role.CONTINUED, _continuing(draw(bodies), Role.FIRST)))
     if draw(st.booleans()):
-        cancelled = RequestSpec("cancel", path=stored_path("first", "cancel"), tags=())
-        steps += [cancelled, _get("get-after", stored_path("first"))]
+        cancelled = RequestSpec(Role.CANCEL, path=stored_path(Role.FIRST, "cancel"), tags=())
+        steps += [cancelled, _get(Role.GET_AFTER, stored_path(Role.FIRST))]
     if draw(st.booleans()):
-        deleted = RequestSpec("delete", method="DELETE", path=stored_path("first"), tags=())
-        steps += [deleted, _get("get-deleted", stored_path("first"))]
+        deleted = RequestSpec(Role.DELETE, method="DELETE", path=stored_path(Role.FIRST), tags=())
+        steps += [deleted, _get(Role.GET_DELETED, stored_path(Role.FIRST))]
     return _Drawn("What may become of a random response that is stored.", tuple(steps))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import (
     LONG,
     NOTE_TOOL,
@@ -45,7 +46,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     yield PlannedCase(
         "stream.long",
         "A longer streamed answer, so that deltas have something to add up.",
-        (RequestSpec("stream", context.body(input=user("Tell a story."), max_output_tokens=LONG, stream=True)),),
+        (RequestSpec(Role.STREAM, context.body(input=user("Tell a story."), max_output_tokens=LONG, stream=True)),),
     )
     if plan != "smoke":
         yield from _common(context)
@@ -140,7 +141,11 @@ def _twice(name: str, what: str, asked: dict[str, Any]) -> PlannedCase:
     return PlannedCase(
         f"twin.{name}",
         f"{what} at temperature 0, plain, streamed, and plain again.",
-        (RequestSpec("plain", asked), RequestSpec("stream", {**asked, "stream": True}), RequestSpec("again", asked)),
+        (
+            RequestSpec(Role.PLAIN, asked),
+            RequestSpec(Role.STREAM, {**asked, "stream": True}),
+            RequestSpec(Role.AGAIN, asked),
+        ),
     )
 
 
@@ -151,7 +156,7 @@ def _forms(context: CaseContext) -> Iterator[PlannedCase]:
         "An answer in a form that nobody would choose.",
         (
             RequestSpec(
-                "plain",
+                Role.PLAIN,
                 context.body(
                     input=user("Write two lines about the sea."),
                     text={"format": dict(_VOTE)},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.running.case import (
     LONG,
     CaseContext,
@@ -45,15 +46,15 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     )
     hello = user("Say hello.")
     polled = (
-        RequestSpec("first", context.body(input=hello, background=True)),
-        RequestSpec("poll", method="GET", path=stored_path("first"), tags=(), until=is_over),
+        RequestSpec(Role.FIRST, context.body(input=hello, background=True)),
+        RequestSpec(Role.POLL, method="GET", path=stored_path(Role.FIRST), tags=(), until=is_over),
     )
     further = (
-        RequestSpec("get", method="GET", path=stored_path("first"), tags=()),
-        RequestSpec("cancel", method="POST", path=stored_path("first", "cancel"), tags=()),
-        RequestSpec("get-after", method="GET", path=stored_path("first"), tags=()),
-        RequestSpec("not-stored", context.body(input=hello, background=True, store=False), (sent_for("BGR-02"),)),
-        RequestSpec("stream", context.body(input=hello, background=True, stream=True)),
+        RequestSpec(Role.GET, method="GET", path=stored_path(Role.FIRST), tags=()),
+        RequestSpec(Role.CANCEL, method="POST", path=stored_path(Role.FIRST, "cancel"), tags=()),
+        RequestSpec(Role.GET_AFTER, method="GET", path=stored_path(Role.FIRST), tags=()),
+        RequestSpec(Role.NOT_STORED, context.body(input=hello, background=True, store=False), (sent_for("BGR-02"),)),
+        RequestSpec(Role.STREAM, context.body(input=hello, background=True, stream=True)),
     )
     yield PlannedCase(
         "background.polled",
@@ -83,38 +84,38 @@ def _story(context: CaseContext, **fields: Any) -> dict[str, Any]:
 
 def _cancelled(context: CaseContext) -> Iterator[PlannedCase]:
     def continued(replies: Replies) -> dict[str, Any] | None:
-        identity = response_id(replies, "first")
+        identity = response_id(replies, Role.FIRST)
         return None if identity is None else context.body(input="Go on.", previous_response_id=identity)
 
     yield PlannedCase(
         "background.cancelled",
         "A response in the background is cancelled, twice, and continued.",
         (
-            RequestSpec("first", _story(context)),
-            RequestSpec("cancel", method="POST", path=stored_path("first", "cancel"), tags=()),
-            RequestSpec("get-cancelled", method="GET", path=stored_path("first"), tags=(), until=is_over),
-            RequestSpec("cancel-again", method="POST", path=stored_path("first", "cancel"), tags=()),
-            RequestSpec("get-again", method="GET", path=stored_path("first"), tags=()),
-            RequestSpec("continues-cancelled", continued, ()),
+            RequestSpec(Role.FIRST, _story(context)),
+            RequestSpec(Role.CANCEL, method="POST", path=stored_path(Role.FIRST, "cancel"), tags=()),
+            RequestSpec(Role.GET_CANCELLED, method="GET", path=stored_path(Role.FIRST), tags=(), until=is_over),
+            RequestSpec(Role.CANCEL_AGAIN, method="POST", path=stored_path(Role.FIRST, "cancel"), tags=()),
+            RequestSpec(Role.GET_AGAIN, method="GET", path=stored_path(Role.FIRST), tags=()),
+            RequestSpec(Role.CONTINUES_CANCELLED, continued, ()),
         ),
     )
     yield PlannedCase(
         "background.continued",
         "A response in the background is continued while it runs.",
         (
-            RequestSpec("first", _story(context)),
-            RequestSpec("continues-running", continued, ()),
-            RequestSpec("get-running", method="GET", path=stored_path("first"), tags=()),
+            RequestSpec(Role.FIRST, _story(context)),
+            RequestSpec(Role.CONTINUES_RUNNING, continued, ()),
+            RequestSpec(Role.GET_RUNNING, method="GET", path=stored_path(Role.FIRST), tags=()),
         ),
     )
     yield PlannedCase(
         "background.cancelled-stream",
         "A stream in the background is left and cancelled; its replay must end.",
         (
-            RequestSpec("left", _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
-            RequestSpec("cancel", method="POST", path=stored_path("left", "cancel"), tags=()),
-            RequestSpec("get-cancelled", method="GET", path=stored_path("left"), tags=(), until=is_over),
-            _replay("replay", "left"),
+            RequestSpec(Role.LEFT, _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
+            RequestSpec(Role.CANCEL, method="POST", path=stored_path(Role.LEFT, "cancel"), tags=()),
+            RequestSpec(Role.GET_CANCELLED, method="GET", path=stored_path(Role.LEFT), tags=(), until=is_over),
+            _replay(Role.REPLAY, Role.LEFT),
         ),
     )
 
@@ -125,12 +126,12 @@ def _replayed(context: CaseContext) -> PlannedCase:
         "background.replayed",
         "A stream in the background, replayed from its start, from its middle, from its end, and from nowhere.",
         (
-            RequestSpec("stream", context.body(input=user("Tell a long story."), background=True, stream=True)),
-            _replay("replay", "stream"),
-            _replay("replay-middle", "stream", lambda numbers: str(numbers[len(numbers) // 2])),
-            _replay("replay-end", "stream", lambda numbers: str(numbers[-1])),
-            _replay("replay-negative", "stream", lambda numbers: "-3"),
-            _replay("replay-word", "stream", lambda numbers: "soon"),
+            RequestSpec(Role.STREAM, context.body(input=user("Tell a long story."), background=True, stream=True)),
+            _replay(Role.REPLAY, Role.STREAM),
+            _replay(Role.REPLAY_MIDDLE, Role.STREAM, lambda numbers: str(numbers[len(numbers) // 2])),
+            _replay(Role.REPLAY_END, Role.STREAM, lambda numbers: str(numbers[-1])),
+            _replay(Role.REPLAY_NEGATIVE, Role.STREAM, lambda numbers: "-3"),
+            _replay(Role.REPLAY_WORD, Role.STREAM, lambda numbers: "soon"),
         ),
     )
 
@@ -140,9 +141,9 @@ def _left(context: CaseContext) -> PlannedCase:
         "background.left",
         "A stream in the background is left at its beginning; the run goes on and can be followed again.",
         (
-            RequestSpec("left", _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
-            _replay("attached", "left", seconds=120.0),
-            RequestSpec("poll", method="GET", path=stored_path("left"), tags=(), until=is_over),
+            RequestSpec(Role.LEFT, _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
+            _replay(Role.ATTACHED, Role.LEFT, seconds=120.0),
+            RequestSpec(Role.POLL, method="GET", path=stored_path(Role.LEFT), tags=(), until=is_over),
         ),
     )
 
@@ -160,7 +161,10 @@ def _cuts(context: CaseContext) -> PlannedCase:
     return PlannedCase(
         "background.cuts",
         "A short stream in the background is replayed from behind each of its events.",
-        (RequestSpec("stream", hello), *(_replay(f"replay-cut-{n + 1}", "stream", cut(n)) for n in range(_CUTS))),
+        (
+            RequestSpec(Role.STREAM, hello),
+            *(_replay(role_of(Role.REPLAY_CUT, n + 1), Role.STREAM, cut(n)) for n in range(_CUTS)),
+        ),
     )
 
 
@@ -169,10 +173,10 @@ def _resumed(context: CaseContext) -> PlannedCase:
         "background.resumed",
         "A stream in the background is left in its middle and taken up again behind the last event that was seen.",
         (
-            RequestSpec("left", _story(context, stream=True), read_limit=_SEEN_BYTES),
-            _replay("resumed", "left", lambda numbers: str(numbers[-1]), seconds=120.0),
-            RequestSpec("poll", method="GET", path=stored_path("left"), tags=(), until=is_over),
-            _replay("whole", "left"),
+            RequestSpec(Role.LEFT, _story(context, stream=True), read_limit=_SEEN_BYTES),
+            _replay(Role.RESUMED, Role.LEFT, lambda numbers: str(numbers[-1]), seconds=120.0),
+            RequestSpec(Role.POLL, method="GET", path=stored_path(Role.LEFT), tags=(), until=is_over),
+            _replay(Role.WHOLE, Role.LEFT),
         ),
     )
 
@@ -182,11 +186,13 @@ def _raced(context: CaseContext, number: int, wait: float) -> PlannedCase:
         f"background.raced-{number}",
         "A response in the background is cancelled sooner or later, perhaps when it ends, while its stream is read.",
         (
-            RequestSpec("left", _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
-            _replay("raced", "left"),
-            RequestSpec("cancel", method="POST", path=stored_path("left", "cancel"), tags=(), beside=True, wait=wait),
-            RequestSpec("get-raced", method="GET", path=stored_path("left"), tags=(), until=is_over),
-            RequestSpec("get-raced-again", method="GET", path=stored_path("left"), tags=(), wait=_SETTLED),
+            RequestSpec(Role.LEFT, _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
+            _replay(Role.RACED, Role.LEFT),
+            RequestSpec(
+                Role.CANCEL, method="POST", path=stored_path(Role.LEFT, "cancel"), tags=(), beside=True, wait=wait
+            ),
+            RequestSpec(Role.GET_RACED, method="GET", path=stored_path(Role.LEFT), tags=(), until=is_over),
+            RequestSpec(Role.GET_RACED_AGAIN, method="GET", path=stored_path(Role.LEFT), tags=(), wait=_SETTLED),
         ),
     )
 

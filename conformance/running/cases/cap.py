@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from rejoinder.conformance.judging.canaries import new_canary
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import (
     ROOMY,
     WEATHER_TOOL,
@@ -35,8 +36,8 @@ def probes(context: CaseContext) -> Iterator[PlannedCase]:
         "basic.input",
         "A string input and a list of one user message are the same question.",
         (
-            RequestSpec("string", body(input=hello, temperature=0), (Tag.VALID, Tag.BASIC)),
-            RequestSpec("list", body(input=user(hello), temperature=0), (Tag.VALID, Tag.BASIC)),
+            RequestSpec(Role.STRING, body(input=hello, temperature=0), (Tag.VALID, Tag.BASIC)),
+            RequestSpec(Role.LIST, body(input=user(hello), temperature=0), (Tag.VALID, Tag.BASIC)),
         ),
     )
     word = new_canary("quartz")
@@ -46,7 +47,7 @@ def probes(context: CaseContext) -> Iterator[PlannedCase]:
         "A word to be said again.",
         (
             RequestSpec(
-                "plain",
+                Role.PLAIN,
                 body(input=asked, temperature=0, max_output_tokens=_ROOM),
                 (Tag.VALID, Tag.BASIC, Tag.ASKS_REPEAT),
             ),
@@ -78,7 +79,7 @@ def probes(context: CaseContext) -> Iterator[PlannedCase]:
         "An answer in the form of a JSON Schema.",
         (
             RequestSpec(
-                "plain",
+                Role.PLAIN,
                 body(
                     input=user("What is the capital of Norway, and on which continent?"),
                     text={"format": answer},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import (
     WEATHER_TOOL,
     CaseContext,
@@ -56,7 +57,7 @@ def _instructions(context: CaseContext) -> PlannedCase:
         "Instructions, sampling parameters and metadata beside the input.",
         (
             RequestSpec(
-                "stream",
+                Role.STREAM,
                 context.body(
                     input=user("Say hello."),
                     instructions="Answer in one short sentence.",
@@ -89,7 +90,7 @@ def _fields(context: CaseContext) -> PlannedCase:
         "A request that sets many fields; its response is retrieved and its tokens are counted.",
         (
             RequestSpec("create", body),
-            RequestSpec("get", method="GET", path=stored_path("create"), tags=()),
+            RequestSpec(Role.GET, method="GET", path=stored_path("create"), tags=()),
             RequestSpec("count", counted, (), path=("input_tokens",)),
         ),
     )
@@ -100,7 +101,7 @@ def _nulls(context: CaseContext) -> PlannedCase:
     return PlannedCase(
         "echo.nulls",
         "The same request without its optional fields, and with null for them.",
-        (RequestSpec("absent", body), RequestSpec("nulls", {**body, **dict.fromkeys(NULLABLE)})),
+        (RequestSpec(Role.ABSENT, body), RequestSpec(Role.NULLS, {**body, **dict.fromkeys(NULLABLE)})),
     )
 
 
@@ -119,9 +120,9 @@ def _chain(context: CaseContext) -> PlannedCase:
         "echo.chain",
         "Responses that continue one with instructions, without any of their own.",
         (
-            RequestSpec("first", first),
-            RequestSpec("second", after("first", "Say it again.")),
-            RequestSpec("third", after("second", "And once more, please.")),
+            RequestSpec(Role.FIRST, first),
+            RequestSpec(Role.SECOND, after(Role.FIRST, "Say it again.")),
+            RequestSpec(Role.THIRD, after(Role.SECOND, "And once more, please.")),
         ),
     )
 
@@ -139,7 +140,7 @@ def _format(context: CaseContext) -> PlannedCase:
     return PlannedCase(
         "echo.objects",
         "Fields that are objects come back whole, plain and streamed.",
-        (RequestSpec("plain", body), RequestSpec("stream", {**body, "stream": True})),
+        (RequestSpec(Role.PLAIN, body), RequestSpec(Role.STREAM, {**body, "stream": True})),
     )
 
 
@@ -149,7 +150,7 @@ def _unstored(context: CaseContext) -> PlannedCase:
         "A response that is not to be stored says so and is not there.",
         (
             RequestSpec("create", context.body(input=user("Say hello."), store=False)),
-            RequestSpec("get", method="GET", path=stored_path("create"), tags=()),
+            RequestSpec(Role.GET, method="GET", path=stored_path("create"), tags=()),
         ),
     )
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, Final
 
+from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.running.case import (
     ROOMY,
     TINY,
@@ -126,7 +127,7 @@ def _others(context: CaseContext) -> Iterator[PlannedCase]:
     yield PlannedCase(
         "accepted.unknown-field",
         "A good request with a field that no version of the API has.",
-        (RequestSpec("plain", {**greeting(context), "rejoinder_no_such_field": True}, (Tag.UNKNOWN_FIELD,)),),
+        (RequestSpec(Role.PLAIN, {**greeting(context), "rejoinder_no_such_field": True}, (Tag.UNKNOWN_FIELD,)),),
     )
 
 
@@ -156,7 +157,7 @@ def _bounds(context: CaseContext) -> Iterator[PlannedCase]:
         yield PlannedCase(
             f"edge.{name}",
             f"A value of {field} that endpoints refuse or put up with.",
-            (RequestSpec("plain", body, (Tag.EDGE, wrong_field(field))), *after),
+            (RequestSpec(Role.PLAIN, body, (Tag.EDGE, wrong_field(field))), *after),
         )
 
 
@@ -186,8 +187,8 @@ def _mutants(context: CaseContext) -> Iterator[PlannedCase]:
                 f"refused.alike.{kind}",
                 f"A body with a fault of the kind {kind!r} is refused streamed as it is plain.",
                 (
-                    replace(twin, role="plain"),
-                    replace(twin, role="stream", body={**body, "stream": True}),
+                    replace(twin, role=Role.PLAIN),
+                    replace(twin, role=Role.STREAM, body={**body, "stream": True}),
                     liveness_request(context),
                 ),
             )
@@ -197,7 +198,7 @@ def _followed(context: CaseContext, requests: Iterable[RequestSpec]) -> Iterator
     """Yield the requests, each with a good one after it."""
     for planned in requests:
         yield planned
-        yield liveness_request(context, f"after-{planned.role}")
+        yield liveness_request(context, role_of(Role.AFTER, planned.role))
 
 
 def sample(mutants: Sequence[Mutant], most: int) -> list[Mutant]:
@@ -279,7 +280,7 @@ def _encrypted(context: CaseContext) -> Iterator[PlannedCase]:
     yield PlannedCase(
         "echo.encrypted-reasoning",
         "Encrypted reasoning that is asked for is there, or the request is refused.",
-        (RequestSpec("plain", asked),),
+        (RequestSpec(Role.PLAIN, asked),),
     )
 
 
@@ -291,9 +292,9 @@ def _sampled(context: CaseContext) -> PlannedCase:
         "parameters.sampling",
         "A question at temperature 0, with top_k 1 at temperature 1, and with one token pushed by logit_bias.",
         (
-            *(RequestSpec(f"sure-{n}", sure) for n in (1, 2, 3)),
-            *(RequestSpec(f"greedy-{n}", greedy) for n in (1, 2, 3)),
-            RequestSpec("pushed", {**sure, "logit_bias": _PUSHED}),
+            *(RequestSpec(role_of(Role.SURE, n), sure) for n in (1, 2, 3)),
+            *(RequestSpec(role_of(Role.GREEDY, n), greedy) for n in (1, 2, 3)),
+            RequestSpec(Role.PUSHED, {**sure, "logit_bias": _PUSHED}),
         ),
     )
 

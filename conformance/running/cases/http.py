@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from uuid import uuid4
 
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import (
     IMAGE_URL,
     ROOMY,
@@ -80,7 +81,7 @@ def _smoke(context: CaseContext) -> Iterator[PlannedCase]:
     yield PlannedCase(
         "basic.stream",
         "The simplest question, streamed.",
-        (RequestSpec("stream", body(input=user("Say hello."), stream=True), (Tag.VALID, Tag.BASIC)),),
+        (RequestSpec(Role.STREAM, body(input=user("Say hello."), stream=True), (Tag.VALID, Tag.BASIC)),),
     )
     yield refused("no-input", "A body without input is refused.", body(), wrong_field("input"))
     yield refused(
@@ -146,7 +147,7 @@ def _inputs(context: CaseContext) -> Iterator[PlannedCase]:
     yield PlannedCase(
         "content.conversation",
         "A conversation that the endpoint may or may not know.",
-        (RequestSpec("plain", talk, ()), RequestSpec("stream", {**talk, "stream": True}, ())),
+        (RequestSpec(Role.PLAIN, talk, ()), RequestSpec(Role.STREAM, {**talk, "stream": True}, ())),
     )
     yield plain_and_streamed(
         "content.odd-schema",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from rejoinder.conformance.judging.canaries import new_canary
+from rejoinder.conformance.judging.roles import SLOW_READER, Role, role_of
 from rejoinder.conformance.running.case import (
     ROOMY,
     CaseContext,
@@ -47,7 +48,7 @@ def _asking(context: CaseContext, word: str) -> Callable[[Replies], dict[str, An
     )
 
     def body(replies: Replies) -> dict[str, Any]:
-        first = replies.get("alone")
+        first = replies.get(Role.ALONE)
         return asked if first is None or not first.ok else {**asked, "metadata": {"code_word": word}}
 
     return body
@@ -55,13 +56,13 @@ def _asking(context: CaseContext, word: str) -> Callable[[Replies], dict[str, An
 
 def _alone(context: CaseContext) -> RequestSpec:
     asked = _asking(context, new_canary("meadow"))({})
-    return RequestSpec("alone", {**asked, "metadata": {"code_word": "none"}}, (Tag.VALID, Tag.ISOLATION))
+    return RequestSpec(Role.ALONE, {**asked, "metadata": {"code_word": "none"}}, (Tag.VALID, Tag.ISOLATION))
 
 
 def _beside(context: CaseContext, role: str, words: list[str], **fields: dict[str, Any]) -> Iterator[RequestSpec]:
     """Yield streams that go together, one for each word; ``fields`` holds further fields of some, by role."""
     for number, word in enumerate(words, 1):
-        name = f"{role}-{number}"
+        name = role_of(role, number)
         yield RequestSpec(
             name,
             _asking(context, word),
@@ -79,7 +80,7 @@ def _parallel(context: CaseContext) -> PlannedCase:
         ask = _asking(context, word)
 
         def body(replies: Replies) -> dict[str, Any] | None:
-            reply = [replies.get(role) for role in (f"one-{number}", f"two-{number}")]
+            reply = [replies.get(role) for role in (role_of(Role.ONE, number), role_of(Role.TWO, number))]
             asked = all(found is not None and found.ok for found in reply)
             heard = [word in str((final_response(found) or {}).get("output")) for found in reply]
             return ask(replies) if asked and not any(heard) else None
@@ -87,12 +88,13 @@ def _parallel(context: CaseContext) -> PlannedCase:
         return body
 
     controls = [
-        RequestSpec(f"control-{n}", missed(n, word), (Tag.VALID, Tag.ISOLATION)) for n, word in enumerate(words, 1)
+        RequestSpec(role_of(Role.CONTROL, n), missed(n, word), (Tag.VALID, Tag.ISOLATION))
+        for n, word in enumerate(words, 1)
     ]
     return PlannedCase(
         "isolation.parallel",
         "Streams that run at the same time, each with a word of its own, twice.",
-        (_alone(context), *_beside(context, "one", words), *_beside(context, "two", words), *controls),
+        (_alone(context), *_beside(context, Role.ONE, words), *_beside(context, Role.TWO, words), *controls),
     )
 
 
@@ -104,16 +106,20 @@ def _aborted(context: CaseContext) -> PlannedCase:
     return PlannedCase(
         "isolation.aborted",
         "Some of the streams that run at the same time are left after a few bytes; the others go on.",
-        (_alone(context), *_beside(context, "stream", words, **fields), liveness_request(context)),
+        (_alone(context), *_beside(context, Role.STREAM, words, **fields), liveness_request(context)),
     )
 
 
 def _slow(context: CaseContext) -> PlannedCase:
     words = [new_canary(mark) for mark in _MARKS[:4]]
     return PlannedCase(
-        "isolation.slow",
+        SLOW_READER,
         "One of the streams that run at the same time is read slowly.",
-        (_alone(context), *_beside(context, "stream", words, stream_1={"pace": _SLOW_READ}), liveness_request(context)),
+        (
+            _alone(context),
+            *_beside(context, Role.STREAM, words, stream_1={"pace": _SLOW_READ}),
+            liveness_request(context),
+        ),
     )
 
 
@@ -123,5 +129,5 @@ def _reset(context: CaseContext) -> PlannedCase:
     return PlannedCase(
         "isolation.reset",
         "Some of the streams that run at the same time are reset at once, perhaps before the reply begins.",
-        (_alone(context), *_beside(context, "stream", words, **fields), liveness_request(context)),
+        (_alone(context), *_beside(context, Role.STREAM, words, **fields), liveness_request(context)),
     )

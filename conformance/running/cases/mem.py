@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rejoinder.conformance.judging.canaries import canaries_in, new_canary
+from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.running.case import (
     IMAGE_URL,
     ROOMY,
@@ -103,11 +104,11 @@ def slot_case(context: CaseContext, slot: Slot) -> PlannedCase:
         return accepted and not any(_says_all(replies, role, words) for role in roles)
 
     def again(replies: Replies) -> dict[str, Any] | None:
-        return prepared(slot.ask(questions[2])) if in_doubt(replies, "plain", "stream") else None
+        return prepared(slot.ask(questions[2])) if in_doubt(replies, Role.PLAIN, Role.STREAM) else None
 
     def control(question: str, **fields: Any) -> Callable[[Replies], dict[str, Any] | None]:
         def body(replies: Replies) -> dict[str, Any] | None:
-            if not in_doubt(replies, "plain", "stream", "again"):
+            if not in_doubt(replies, Role.PLAIN, Role.STREAM, Role.AGAIN):
                 return None
             return prepared({"input": user("\n".join([*slot.told, question])), **fields})
 
@@ -115,7 +116,7 @@ def slot_case(context: CaseContext, slot: Slot) -> PlannedCase:
 
     def confirming(question: str, **fields: Any) -> Callable[[Replies], dict[str, Any] | None]:
         def body(replies: Replies) -> dict[str, Any] | None:
-            able = all(_says_all(replies, role, words) for role in ("control", "control-stream"))
+            able = all(_says_all(replies, role, words) for role in (Role.CONTROL, Role.CONTROL_STREAM))
             return prepared({**slot.ask(question), **fields}) if able else None
 
         return body
@@ -125,13 +126,13 @@ def slot_case(context: CaseContext, slot: Slot) -> PlannedCase:
         f"meaning.{slot.name}",
         slot.intent,
         (
-            RequestSpec("plain", prepared(slot.ask(questions[0])), tags),
-            RequestSpec("stream", prepared({**slot.ask(questions[1]), "stream": True}), tags),
-            RequestSpec("again", again, tags),
-            RequestSpec("control", control(questions[0]), tags),
-            RequestSpec("control-stream", control(questions[1], stream=True), tags),
-            RequestSpec("confirm", confirming(questions[1]), tags),
-            RequestSpec("confirm-stream", confirming(questions[0], stream=True), tags),
+            RequestSpec(Role.PLAIN, prepared(slot.ask(questions[0])), tags),
+            RequestSpec(Role.STREAM, prepared({**slot.ask(questions[1]), "stream": True}), tags),
+            RequestSpec(Role.AGAIN, again, tags),
+            RequestSpec(Role.CONTROL, control(questions[0]), tags),
+            RequestSpec(Role.CONTROL_STREAM, control(questions[1], stream=True), tags),
+            RequestSpec(Role.CONFIRM, confirming(questions[1]), tags),
+            RequestSpec(Role.CONFIRM_STREAM, confirming(questions[0], stream=True), tags),
         ),
     )
 
@@ -523,10 +524,10 @@ def _pairing(
         return lambda replies: prepared(items(_which(city)), **fields) if doubt(city, replies) else None
 
     tags = (Tag.VALID, sent_for(rule))
-    requests = [RequestSpec(city.lower(), prepared(odd(_which(city))), tags) for city in told]
+    requests = [RequestSpec(Role(city.lower()), prepared(odd(_which(city))), tags) for city in told]
     for city in told:
-        requests.append(RequestSpec(f"{city.lower()}-again", only_if_doubted(odd, city, stream=True), tags))
-        requests.append(RequestSpec(f"{city.lower()}-control", only_if_doubted(plain, city), tags))
+        requests.append(RequestSpec(role_of(city.lower(), Role.AGAIN), only_if_doubted(odd, city, stream=True), tags))
+        requests.append(RequestSpec(role_of(city.lower(), Role.CONTROL), only_if_doubted(plain, city), tags))
     return PlannedCase(f"meaning.{name}", intent, tuple(requests))
 
 
@@ -603,12 +604,12 @@ def _chains(context: CaseContext) -> PlannedCase:
 
 def _deleted(context: CaseContext) -> PlannedCase:
     def one(replies: Replies) -> tuple[str, ...] | None:
-        identity = response_id(replies, "first")
+        identity = response_id(replies, Role.FIRST)
         return None if identity is None else (identity,)
 
     def deleted(replies: Replies) -> dict[str, Any] | None:
-        reply = replies.get("delete")
-        again = _continued(context, "first", input=user(_ONE[0]))
+        reply = replies.get(Role.DELETE)
+        again = _continued(context, Role.FIRST, input=user(_ONE[0]))
         return again(replies) if reply is not None and reply.ok else None
 
     told = context.body(input=user(f"{tell('copper')} {_OK}"), temperature=0, max_output_tokens=_TOKENS)
@@ -616,9 +617,9 @@ def _deleted(context: CaseContext) -> PlannedCase:
         "meaning.deleted",
         "A response is deleted and then continued.",
         (
-            RequestSpec("first", told),
-            RequestSpec("delete", method="DELETE", path=one, tags=()),
-            RequestSpec("continued", deleted, ("MEM-14",)),
+            RequestSpec(Role.FIRST, told),
+            RequestSpec(Role.DELETE, method="DELETE", path=one, tags=()),
+            RequestSpec(Role.CONTINUED, deleted, (sent_for("MEM-14"),)),
         ),
     )
 
@@ -626,15 +627,19 @@ def _deleted(context: CaseContext) -> PlannedCase:
 def _next_instructions(context: CaseContext) -> PlannedCase:
     told = tell("harbor")
     first = context.body(input=user(_OK), instructions=told, temperature=0, max_output_tokens=_TOKENS)
-    other = _continued(context, "first", input=user(_ALL[0]), instructions=tell("thistle"))
+    other = _continued(context, Role.FIRST, input=user(_ALL[0]), instructions=tell("thistle"))
     return PlannedCase(
         "meaning.next-instructions",
         "Turns without instructions, and with others, after one with instructions.",
         (
-            RequestSpec("first", first),
-            RequestSpec("second", _continued(context, "first", input=user(_ONE[0])), ("MEM-15",)),
-            RequestSpec("second-stream", _continued(context, "first", input=user(_ONE[1]), stream=True), ("MEM-15",)),
-            RequestSpec("second-other", other, ("MEM-15",)),
+            RequestSpec(Role.FIRST, first),
+            RequestSpec(Role.SECOND, _continued(context, Role.FIRST, input=user(_ONE[0])), (sent_for("MEM-15"),)),
+            RequestSpec(
+                "second-stream",
+                _continued(context, Role.FIRST, input=user(_ONE[1]), stream=True),
+                (sent_for("MEM-15"),),
+            ),
+            RequestSpec("second-other", other, (sent_for("MEM-15"),)),
         ),
     )
 

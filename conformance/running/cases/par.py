@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 from uuid import uuid4
 
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import CaseContext, PlannedCase, Replies, RequestSpec, response_id, user
 from rejoinder.model.tags import Tag
 
@@ -35,7 +36,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         yield PlannedCase(
             "parameters.response-messages",
             "A response that is to have the messages of the model.",
-            (RequestSpec("plain", asked),),
+            (RequestSpec(Role.PLAIN, asked),),
         )
 
 
@@ -43,7 +44,7 @@ def _taken(context: CaseContext) -> PlannedCase:
     name = f"rejoinder-taken-{uuid4().hex[:12]}"
 
     def path(replies: Replies) -> tuple[str, ...] | None:
-        identity = response_id(replies, "first")
+        identity = response_id(replies, Role.FIRST)
         return (identity,) if identity == name else None
 
     def again(replies: Replies) -> dict[str, Any] | None:
@@ -55,10 +56,10 @@ def _taken(context: CaseContext) -> PlannedCase:
         "parameters.request-id-taken",
         "Two requests have the same request_id.",
         (
-            RequestSpec("first", context.body(input=user("Say hello."), request_id=name)),
-            RequestSpec("get", method="GET", path=path, tags=()),
-            RequestSpec("second", again, (Tag.TAKEN,)),
-            RequestSpec("get-after", method="GET", path=path, tags=()),
+            RequestSpec(Role.FIRST, context.body(input=user("Say hello."), request_id=name)),
+            RequestSpec(Role.GET, method="GET", path=path, tags=()),
+            RequestSpec(Role.SECOND, again, (Tag.TAKEN,)),
+            RequestSpec(Role.GET_AFTER, method="GET", path=path, tags=()),
         ),
     )
 
@@ -71,9 +72,9 @@ def _salted(context: CaseContext) -> PlannedCase:
         "parameters.cache-salt",
         "A long prompt at temperature 0, twice as it is and twice with a cache_salt of its own.",
         (
-            RequestSpec("once", body),
-            RequestSpec("again", body),
-            RequestSpec("salted", {**body, "cache_salt": uuid4().hex}),
-            RequestSpec("salted-otherwise", {**body, "cache_salt": uuid4().hex}),
+            RequestSpec(Role.ONCE, body),
+            RequestSpec(Role.AGAIN, body),
+            RequestSpec(Role.SALTED, {**body, "cache_salt": uuid4().hex}),
+            RequestSpec(Role.SALTED_OTHERWISE, {**body, "cache_salt": uuid4().hex}),
         ),
     )

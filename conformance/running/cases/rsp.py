@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import (
     LONG,
     TINY,
@@ -35,7 +36,7 @@ def _cut(name: str, whole: dict[str, Any], least: int) -> PlannedCase:
     """Return a case that asks the same again with about half of the tokens that the whole answer took."""
 
     def capped(replies: Replies) -> dict[str, Any] | None:
-        reply = replies["uncapped"].json()
+        reply = replies[Role.UNCAPPED].json()
         usage = reply.get("usage") if isinstance(reply, dict) else None
         used = usage.get("output_tokens") if isinstance(usage, dict) else None
         if not isinstance(used, int) or used < 2 * least:
@@ -49,5 +50,5 @@ def _cut(name: str, whole: dict[str, Any], least: int) -> PlannedCase:
     return PlannedCase(
         f"cut.{name}",
         "The same question at temperature 0 without and with a limit of tokens that is too small for the answer.",
-        (RequestSpec("uncapped", whole), RequestSpec("capped", capped), RequestSpec("capped-stream", streamed)),
+        (RequestSpec(Role.UNCAPPED, whole), RequestSpec(Role.CAPPED, capped), RequestSpec("capped-stream", streamed)),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import (
     CaseContext,
     PlannedCase,
@@ -19,7 +20,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         "A streamed answer with letters outside of ASCII, which split badly.",
         (
             RequestSpec(
-                "stream",
+                Role.STREAM,
                 context.body(
                     input=user("Repeat this: Grüße aus Köln, 日本語, naïve café 🙂."), max_output_tokens=64, stream=True
                 ),

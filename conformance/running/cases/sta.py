@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from rejoinder.conformance.judging.canaries import new_canary
+from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.running.case import (
     LONG,
     ROOMY,
@@ -55,16 +56,16 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         "state.stored",
         "A response that is stored unless the request says otherwise, retrieved twice.",
         (
-            RequestSpec("first", context.body(input=hello)),
-            RequestSpec("get", method="GET", path=stored_path("first"), tags=()),
-            RequestSpec("get-again", method="GET", path=stored_path("first"), tags=()),
+            RequestSpec(Role.FIRST, context.body(input=hello)),
+            RequestSpec(Role.GET, method="GET", path=stored_path(Role.FIRST), tags=()),
+            RequestSpec(Role.GET_AGAIN, method="GET", path=stored_path(Role.FIRST), tags=()),
         ),
     )
     if plan == "full":
         yield PlannedCase(
             "state.unknown-previous",
             "A response that continues one which never was.",
-            (RequestSpec("plain", context.body(input=hello, previous_response_id=_UNKNOWN), (sent_for("STA-06"),)),),
+            (RequestSpec(Role.PLAIN, context.body(input=hello, previous_response_id=_UNKNOWN), (sent_for("STA-06"),)),),
         )
         yield plain_and_streamed(
             "content.not-stored",
@@ -88,43 +89,45 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
         "state.streamed",
         "A plain and a streamed response that are stored, and one that is not.",
         (
-            RequestSpec("first", context.body(input=hello)),
-            RequestSpec("get", method="GET", path=stored_path("first"), tags=()),
-            RequestSpec("streamed", context.body(input=hello, stream=True)),
-            RequestSpec("get-streamed", method="GET", path=stored_path("streamed"), tags=()),
-            RequestSpec("unstored", context.body(input=hello, store=False)),
-            RequestSpec("get-unstored", method="GET", path=stored_path("unstored"), tags=()),
-            RequestSpec("replay", method="GET", path=stored_path("first"), query="stream=true", tags=(), deadline=20),
-            RequestSpec("cancel", method="POST", path=stored_path("first", "cancel"), tags=()),
-            RequestSpec("get-after", method="GET", path=stored_path("first"), tags=()),
+            RequestSpec(Role.FIRST, context.body(input=hello)),
+            RequestSpec(Role.GET, method="GET", path=stored_path(Role.FIRST), tags=()),
+            RequestSpec(Role.STREAMED, context.body(input=hello, stream=True)),
+            RequestSpec(Role.GET_STREAMED, method="GET", path=stored_path(Role.STREAMED), tags=()),
+            RequestSpec(Role.UNSTORED, context.body(input=hello, store=False)),
+            RequestSpec(Role.GET_UNSTORED, method="GET", path=stored_path(Role.UNSTORED), tags=()),
+            RequestSpec(
+                Role.REPLAY, method="GET", path=stored_path(Role.FIRST), query="stream=true", tags=(), deadline=20
+            ),
+            RequestSpec(Role.CANCEL, method="POST", path=stored_path(Role.FIRST, "cancel"), tags=()),
+            RequestSpec(Role.GET_AFTER, method="GET", path=stored_path(Role.FIRST), tags=()),
         ),
     )
     yield PlannedCase(
         "state.unknown",
         "Neighbours of create are asked for a response that never was.",
         (
-            RequestSpec("first", context.body(input=hello)),
-            RequestSpec("get", method="GET", path=stored_path("first"), tags=()),
-            RequestSpec("get-unknown", method="GET", path=unknown_path("first"), tags=()),
-            RequestSpec("delete-unknown", method="DELETE", path=unknown_path("first"), tags=()),
-            RequestSpec("cancel-unknown", method="POST", path=unknown_path("first", "cancel"), tags=()),
-            RequestSpec("get-after", method="GET", path=stored_path("first"), tags=()),
+            RequestSpec(Role.FIRST, context.body(input=hello)),
+            RequestSpec(Role.GET, method="GET", path=stored_path(Role.FIRST), tags=()),
+            RequestSpec(Role.GET_UNKNOWN, method="GET", path=unknown_path(Role.FIRST), tags=()),
+            RequestSpec(Role.DELETE_UNKNOWN, method="DELETE", path=unknown_path(Role.FIRST), tags=()),
+            RequestSpec(Role.CANCEL_UNKNOWN, method="POST", path=unknown_path(Role.FIRST, "cancel"), tags=()),
+            RequestSpec(Role.GET_AFTER, method="GET", path=stored_path(Role.FIRST), tags=()),
         ),
     )
     yield PlannedCase(
         "state.deleted",
         "A response is deleted, and is gone.",
         (
-            RequestSpec("first", context.body(input=hello)),
-            RequestSpec("get", method="GET", path=stored_path("first"), tags=()),
-            RequestSpec("delete", method="DELETE", path=stored_path("first"), tags=()),
-            RequestSpec("get-deleted", method="GET", path=stored_path("first"), tags=()),
-            RequestSpec("delete-again", method="DELETE", path=stored_path("first"), tags=()),
+            RequestSpec(Role.FIRST, context.body(input=hello)),
+            RequestSpec(Role.GET, method="GET", path=stored_path(Role.FIRST), tags=()),
+            RequestSpec(Role.DELETE, method="DELETE", path=stored_path(Role.FIRST), tags=()),
+            RequestSpec(Role.GET_DELETED, method="GET", path=stored_path(Role.FIRST), tags=()),
+            RequestSpec("delete-again", method="DELETE", path=stored_path(Role.FIRST), tags=()),
         ),
     )
 
     def both(replies: Replies) -> dict[str, Any] | None:
-        identity = response_id(replies, "first")
+        identity = response_id(replies, Role.FIRST)
         if identity is None:
             return None
         return context.body(input=hello, previous_response_id=identity, conversation="conv_of_nobody")
@@ -134,13 +137,13 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
     yield PlannedCase(
         "state.two-histories",
         "A response cannot continue another and a conversation at once.",
-        (RequestSpec("first", context.body(input=hello)), RequestSpec("both", both, (sent_for("STA-07"),))),
+        (RequestSpec(Role.FIRST, context.body(input=hello)), RequestSpec("both", both, (sent_for("STA-07"),))),
     )
 
 
 def _input_items(context: CaseContext) -> PlannedCase:
     texts = [message for word in ("One.", "Two.", "Three.", "Four.", "Five.") for message in user(word)]
-    listed = stored_path("first", "input_items")
+    listed = stored_path(Role.FIRST, "input_items")
 
     def last_of(replies: Replies, role: str) -> str | None:
         page = replies.get(role)
@@ -161,12 +164,12 @@ def _input_items(context: CaseContext) -> PlannedCase:
         "state.input-items",
         "The input of a response, listed whole and in pages.",
         (
-            RequestSpec("first", context.body(input=texts)),
-            RequestSpec("listed", method="GET", path=listed, tags=()),
-            RequestSpec("ascending", method="GET", path=listed, query="order=asc", tags=()),
-            RequestSpec("page", method="GET", path=listed, query="order=asc&limit=2", tags=()),
-            page_after("page-after", "page"),
-            page_after("page-last", "page-after"),
+            RequestSpec(Role.FIRST, context.body(input=texts)),
+            RequestSpec(Role.LISTED, method="GET", path=listed, tags=()),
+            RequestSpec(Role.ASCENDING, method="GET", path=listed, query="order=asc", tags=()),
+            RequestSpec(Role.PAGE, method="GET", path=listed, query="order=asc&limit=2", tags=()),
+            page_after(Role.PAGE_AFTER, Role.PAGE),
+            page_after(Role.PAGE_LAST, Role.PAGE_AFTER),
         ),
     )
 
@@ -197,18 +200,18 @@ def _continued(context: CaseContext) -> PlannedCase:
         again = after(role)
 
         def body(replies: Replies) -> dict[str, Any] | None:
-            reply = replies.get(f"next-{role}")
+            reply = replies.get(role_of(Role.NEXT, role))
             return again(replies) if reply is not None and (reply.status or 0) >= 400 else None
 
         return body
 
     def each(role: str, body: dict[str, Any]) -> Iterator[RequestSpec]:
         yield RequestSpec(role, body)
-        yield RequestSpec(f"next-{role}", after(role), ())
-        yield RequestSpec(f"late-{role}", refused(role), (), wait=_LATE)
+        yield RequestSpec(role_of(Role.NEXT, role), after(role), ())
+        yield RequestSpec(role_of(Role.LATE, role), refused(role), (), wait=_LATE)
 
     def unknown(replies: Replies) -> dict[str, Any] | None:
-        identity = response_id(replies, "plain")
+        identity = response_id(replies, Role.PLAIN)
         return None if identity is None else context.body(input=on, previous_response_id=unknown_id(identity))
 
     # What cannot be fetched makes some endpoints fail in the middle of a stream.
@@ -228,16 +231,16 @@ def _continued(context: CaseContext) -> PlannedCase:
         "state.continued",
         "Responses of every sort are continued at once: plain, streamed, cut short, with a call, not stored, failed.",
         (
-            *each("plain", context.body(input=hello)),
-            *each("streamed", context.body(input=hello, stream=True)),
-            *each("cut", story),
-            *each("called", called),
-            RequestSpec("unstored", context.body(input=hello, store=False)),
-            RequestSpec("next-unstored", after("unstored"), ()),
-            RequestSpec("unknown", unknown, ()),
-            RequestSpec("failing", after("plain", input=failing, stream=True), ()),
-            RequestSpec("next-failing", failed("failing"), ()),
-            RequestSpec("next-plain-again", failed("plain"), ()),
+            *each(Role.PLAIN, context.body(input=hello)),
+            *each(Role.STREAMED, context.body(input=hello, stream=True)),
+            *each(Role.CUT, story),
+            *each(Role.CALLED, called),
+            RequestSpec(Role.UNSTORED, context.body(input=hello, store=False)),
+            RequestSpec(Role.NEXT_UNSTORED, after(Role.UNSTORED), ()),
+            RequestSpec(Role.UNKNOWN, unknown, ()),
+            RequestSpec("failing", after(Role.PLAIN, input=failing, stream=True), ()),
+            RequestSpec(Role.NEXT_FAILING, failed("failing"), ()),
+            RequestSpec(Role.NEXT_PLAIN_AGAIN, failed(Role.PLAIN), ()),
         ),
     )
 
@@ -265,7 +268,7 @@ def _memory(context: CaseContext, form: str) -> PlannedCase:
         opening |= {"input": user(told), "text": dict(_OK), "stream": True}
 
     def inline(replies: Replies) -> dict[str, Any] | None:
-        said = (final_response(replies.get("first")) or {}).get("output")
+        said = (final_response(replies.get(Role.FIRST)) or {}).get("output")
         text = _text(said)
         if not text:
             return None
@@ -273,22 +276,22 @@ def _memory(context: CaseContext, form: str) -> PlannedCase:
         return _asking(context, input=history)
 
     def chained(replies: Replies) -> dict[str, Any] | None:
-        identity = response_id(replies, "first")
+        identity = response_id(replies, Role.FIRST)
         kept = {"store": False} if form == "unstored" else {}
         return None if identity is None else _asking(context, input=asked, previous_response_id=identity, **kept)
 
     def doubted(replies: Replies) -> dict[str, Any] | None:
-        heard = _says(replies, "inline", first) and not _says(replies, "chained", first)
+        heard = _says(replies, Role.INLINE, first) and not _says(replies, Role.CHAINED, first)
         return chained(replies) if heard else None
 
     def third(replies: Replies) -> dict[str, Any] | None:
-        identity = response_id(replies, "chained") if form != "unstored" else None
+        identity = response_id(replies, Role.CHAINED) if form != "unstored" else None
         again = "List all code words again in the order in which you heard them."
         return None if identity is None else _asking(context, input=again, previous_response_id=identity)
 
     def third_doubted(replies: Replies) -> dict[str, Any] | None:
-        heard = _says(replies, "inline", first) and _says(replies, "chained", first)
-        return third(replies) if heard and not _says(replies, "third", first) else None
+        heard = _says(replies, Role.INLINE, first) and _says(replies, Role.CHAINED, first)
+        return third(replies) if heard and not _says(replies, Role.THIRD, first) else None
 
     return PlannedCase(
         f"state.memory-{form}",
@@ -296,11 +299,11 @@ def _memory(context: CaseContext, form: str) -> PlannedCase:
         if form == "unstored"
         else f"A word told in a first turn ({form} input) and asked for in the next ones.",
         (
-            RequestSpec("first", opening),
-            RequestSpec("chained", chained),
-            RequestSpec("inline", inline),
+            RequestSpec(Role.FIRST, opening),
+            RequestSpec(Role.CHAINED, chained),
+            RequestSpec(Role.INLINE, inline),
             RequestSpec("chained-again", doubted),
-            RequestSpec("third", third),
+            RequestSpec(Role.THIRD, third),
             RequestSpec("third-again", third_doubted),
         ),
     )
@@ -312,7 +315,7 @@ def _memory_of_calls(context: CaseContext) -> PlannedCase:
     wait, again = "Answer with OK only.", "What is the password? Answer with the password only."
 
     def output(replies: Replies) -> list[dict[str, Any]]:
-        response = final_response(replies.get("first")) or {}
+        response = final_response(replies.get(Role.FIRST)) or {}
         items = response.get("output")
         made = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
         return made if response.get("status") == "completed" else []
@@ -325,7 +328,7 @@ def _memory_of_calls(context: CaseContext) -> PlannedCase:
         ]
 
     def answered(replies: Replies) -> dict[str, Any] | None:
-        identity, given = response_id(replies, "first"), answers(replies)
+        identity, given = response_id(replies, Role.FIRST), answers(replies)
         if identity is None or not given:
             return None
         turn = [*given, *user(wait)]
@@ -343,7 +346,7 @@ def _memory_of_calls(context: CaseContext) -> PlannedCase:
         return _asking(context, input=[*asked, *output(replies), *given, *turns])
 
     def doubted(replies: Replies) -> dict[str, Any] | None:
-        heard = _says(replies, "inline", word) and not _says(replies, "chained", word)
+        heard = _says(replies, Role.INLINE, word) and not _says(replies, Role.CHAINED, word)
         return chained(replies) if heard else None
 
     called = context.body(
@@ -353,10 +356,10 @@ def _memory_of_calls(context: CaseContext) -> PlannedCase:
         "state.memory-calls",
         "A call is answered in the second turn, and what its output says is asked for in the third.",
         (
-            RequestSpec("first", called),
+            RequestSpec(Role.FIRST, called),
             RequestSpec("answered", answered, ()),
-            RequestSpec("chained", chained),
-            RequestSpec("inline", inline, ()),
+            RequestSpec(Role.CHAINED, chained),
+            RequestSpec(Role.INLINE, inline, ()),
             RequestSpec("chained-again", doubted),
         ),
     )
@@ -378,9 +381,9 @@ def _siblings(context: CaseContext) -> PlannedCase:
         "Two responses continue the same one; what one of them is told, the other must not know.",
         (
             RequestSpec("parent", context.body(input="Say hello.", temperature=0)),
-            RequestSpec("child", after("parent", f"The code word is {word}. Answer with OK only.")),
-            RequestSpec("sibling", after("parent", asked)),
-            RequestSpec("grandchild", after("child", asked)),
+            RequestSpec(Role.CHILD, after("parent", f"The code word is {word}. Answer with OK only.")),
+            RequestSpec(Role.SIBLING, after("parent", asked)),
+            RequestSpec(Role.GRANDCHILD, after(Role.CHILD, asked)),
         ),
     )
 
@@ -390,11 +393,11 @@ def _tenants(context: CaseContext) -> PlannedCase:
     story = context.body(input=user("Tell a long story."), background=True, max_output_tokens=LONG)
 
     def ours(body: dict[str, Any]) -> Callable[[Replies], dict[str, Any] | None]:
-        return lambda replies: None if response_id(replies, "theirs") is None else body
+        return lambda replies: None if response_id(replies, Role.THEIRS) is None else body
 
     def continued(identity: Callable[[str], str]) -> Callable[[Replies], dict[str, Any] | None]:
         def body(replies: Replies) -> dict[str, Any] | None:
-            known = response_id(replies, "first")
+            known = response_id(replies, Role.FIRST)
             return None if known is None else context.body(input=user("Go on."), previous_response_id=identity(known))
 
         return body
@@ -406,18 +409,18 @@ def _tenants(context: CaseContext) -> PlannedCase:
         "state.tenants",
         "What one tenant has stored is asked for with the key of another.",
         (
-            RequestSpec("theirs", context.body(input=user("Say hello.")), tenant=2),
-            RequestSpec("first", ours(context.body(input=user("Say hello.")))),
-            by(1, "get", "GET", "first"),
-            by(2, "their-get", "GET", "first"),
-            by(2, "their-listing", "GET", "first", "input_items"),
-            RequestSpec("their-unknown", continued(unknown_id), (), tenant=2),
-            RequestSpec("their-continued", continued(lambda identity: identity), (), tenant=2),
+            RequestSpec(Role.THEIRS, context.body(input=user("Say hello.")), tenant=2),
+            RequestSpec(Role.FIRST, ours(context.body(input=user("Say hello.")))),
+            by(1, Role.GET, "GET", Role.FIRST),
+            by(2, Role.THEIR_GET, "GET", Role.FIRST),
+            by(2, Role.THEIR_LISTING, "GET", Role.FIRST, "input_items"),
+            RequestSpec(Role.THEIR_UNKNOWN, continued(unknown_id), (), tenant=2),
+            RequestSpec(Role.THEIR_CONTINUED, continued(lambda identity: identity), (), tenant=2),
             RequestSpec("story", ours(story)),
-            by(2, "their-cancel", "POST", "story", "cancel"),
-            by(1, "get-story", "GET", "story"),
-            by(2, "their-delete", "DELETE", "first"),
-            by(1, "get-after", "GET", "first"),
+            by(2, Role.THEIR_CANCEL, "POST", "story", Role.CANCEL),
+            by(1, Role.GET_STORY, "GET", "story"),
+            by(2, Role.THEIR_DELETE, "DELETE", Role.FIRST),
+            by(1, Role.GET_AFTER, "GET", Role.FIRST),
         ),
     )
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from rejoinder.conformance.judging.canaries import new_canary
+from rejoinder.conformance.judging.roles import INSTRUCTIONS_ANYWHERE, Role, role_of
 from rejoinder.conformance.running.case import (
     COMPUTER_TOOL,
     IMAGE_URL,
@@ -100,13 +101,13 @@ def _sent_back(context: CaseContext) -> PlannedCase:
     first = user("Say hello.")
 
     def again(replies: Replies) -> dict[str, Any] | None:
-        output = _output(replies.get("first"))
+        output = _output(replies.get(Role.FIRST))
         return context.body(input=[*first, *output, *_answers(output), *user("Say it again.")]) if output else None
 
     return PlannedCase(
         "tools.sent-back",
         "The output of a reply goes into the input of the next request as it came.",
-        (RequestSpec("first", context.body(input=first)), RequestSpec("sent-back", again, ())),
+        (RequestSpec(Role.FIRST, context.body(input=first)), RequestSpec(Role.SENT_BACK, again, ())),
     )
 
 
@@ -116,7 +117,7 @@ def _calls_sent_back(context: CaseContext) -> PlannedCase:
 
     def again(strip: bool) -> Any:
         def made(replies: Replies) -> dict[str, Any] | None:
-            output = _output(replies.get("first"))
+            output = _output(replies.get(Role.FIRST))
             # Only a call that is whole can be answered.
             if not any(item.get("type") == "function_call" for item in output) or _status(replies) != "completed":
                 return None
@@ -130,9 +131,9 @@ def _calls_sent_back(context: CaseContext) -> PlannedCase:
         "tools.call-sent-back",
         "A call goes back with its output, with its ids and without.",
         (
-            RequestSpec("first", asked),
-            RequestSpec("sent-back", again(strip=False), ()),
-            RequestSpec("sent-back-bare", again(strip=True), ()),
+            RequestSpec(Role.FIRST, asked),
+            RequestSpec(Role.SENT_BACK, again(strip=False), ()),
+            RequestSpec(Role.SENT_BACK_BARE, again(strip=True), ()),
         ),
     )
 
@@ -151,17 +152,17 @@ def _outputs(context: CaseContext) -> PlannedCase:
 
     def doubted(replies: Replies) -> dict[str, Any] | None:
         """Ask again only where the word came back from the string and not from the list."""
-        return listed if _says(replies, "text-output", word) and not _says(replies, "list-output", word) else None
+        return listed if _says(replies, Role.TEXT_OUTPUT, word) and not _says(replies, Role.LIST_OUTPUT, word) else None
 
     hello = context.body(input=user("Say hello."), tools=[WEATHER_TOOL])
     return PlannedCase(
         "tools.output-forms",
         "The output of a call as a string and as a list of content; what it says must be heard.",
         (
-            RequestSpec("no-output", hello),
-            RequestSpec("text-output", told(text)),
-            RequestSpec("list-output", listed),
-            RequestSpec("list-output-again", doubted),
+            RequestSpec(Role.NO_OUTPUT, hello),
+            RequestSpec(Role.TEXT_OUTPUT, told(text)),
+            RequestSpec(Role.LIST_OUTPUT, listed),
+            RequestSpec(Role.LIST_OUTPUT_AGAIN, doubted),
         ),
     )
 
@@ -174,14 +175,14 @@ def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
         "A tool_choice that does not exist, no calls at all, and a tool name with a blank.",
         (
             RequestSpec(
-                "choice",
+                Role.CHOICE,
                 context.body(input=asked, tools=[WEATHER_TOOL], tool_choice="sometimes"),
                 (sent_for("TOL-09"),),
             ),
             RequestSpec(
-                "max-calls", context.body(input=asked, tools=[WEATHER_TOOL], max_tool_calls=0), (sent_for("TOL-09"),)
+                Role.MAX_CALLS, context.body(input=asked, tools=[WEATHER_TOOL], max_tool_calls=0), (sent_for("TOL-09"),)
             ),
-            RequestSpec("name", context.body(input=asked, tools=[named]), (sent_for("TOL-09"),)),
+            RequestSpec(Role.NAME, context.body(input=asked, tools=[named]), (sent_for("TOL-09"),)),
         ),
     )
     other = {"type": "function", "name": "no_such_tool"}
@@ -190,7 +191,7 @@ def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
         "A tool_choice that names a tool which the request does not have.",
         (
             RequestSpec(
-                "plain", context.body(input=asked, tools=[WEATHER_TOOL], tool_choice=other), (sent_for("TOL-10"),)
+                Role.PLAIN, context.body(input=asked, tools=[WEATHER_TOOL], tool_choice=other), (sent_for("TOL-10"),)
             ),
         ),
     )
@@ -198,7 +199,7 @@ def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
     yield PlannedCase(
         "tools.unknown-call",
         "An output for a call that nobody made.",
-        (RequestSpec("plain", context.body(input=[*asked, orphan], tools=[WEATHER_TOOL]), (sent_for("TOL-08"),)),),
+        (RequestSpec(Role.PLAIN, context.body(input=[*asked, orphan], tools=[WEATHER_TOOL]), (sent_for("TOL-08"),)),),
     )
 
 
@@ -211,9 +212,9 @@ def _further(context: CaseContext) -> Iterator[PlannedCase]:
         "tools.choice",
         "A question that tempts to a call, with the choice free, without calls, and limited to another tool.",
         (
-            RequestSpec("tempted", tempting),
-            RequestSpec("none", {**tempting, "tool_choice": "none"}),
-            RequestSpec("limited", {**tempting, "tool_choice": only_weather}),
+            RequestSpec(Role.TEMPTED, tempting),
+            RequestSpec(Role.NONE, {**tempting, "tool_choice": "none"}),
+            RequestSpec(Role.LIMITED, {**tempting, "tool_choice": only_weather}),
         ),
     )
     both = user("Use get_weather and get_time for Oslo, both at once.")
@@ -278,7 +279,7 @@ def _computer(context: CaseContext) -> PlannedCase:
     first = user("Look at the screen.")
 
     def answered(replies: Replies) -> dict[str, Any] | None:
-        output = _output(replies.get("first"))
+        output = _output(replies.get(Role.FIRST))
         made = [item for item in output if item.get("type") == "computer_call"]
         shown = {"type": "computer_screenshot", "image_url": IMAGE_URL}
         outputs = [{"type": "computer_call_output", "call_id": item.get("call_id"), "output": shown} for item in made]
@@ -290,7 +291,7 @@ def _computer(context: CaseContext) -> PlannedCase:
     return PlannedCase(
         "tools.computer",
         "A computer call, answered with a screenshot.",
-        (RequestSpec("first", asked), RequestSpec("screenshot", answered, ())),
+        (RequestSpec(Role.FIRST, asked), RequestSpec(Role.SCREENSHOT, answered, ())),
     )
 
 
@@ -329,7 +330,7 @@ def _computer_histories(context: CaseContext) -> Iterator[PlannedCase]:
         return context.body(input=[*user("Look at the screen."), call, given], tools=[COMPUTER_TOOL], truncation="auto")
 
     safety = {"id": "check_1", "code": "malicious_instructions", "message": "Be careful."}
-    requests = [RequestSpec(f"action-{action['type']}", history(action)) for action in _ACTIONS]
+    requests = [RequestSpec(role_of(Role.ACTION, action["type"]), history(action)) for action in _ACTIONS]
     yield PlannedCase(
         "tools.computer-history",
         "Computer calls with each action in the history, and with a safety check, each with its screenshot.",
@@ -343,7 +344,7 @@ def _output(reply: Exchange | None) -> list[dict[str, Any]]:
 
 
 def _status(replies: Replies) -> Any:
-    return (final_response(replies.get("first")) or {}).get("status")
+    return (final_response(replies.get(Role.FIRST)) or {}).get("status")
 
 
 def _says(replies: Replies, role: str, word: str) -> bool:
@@ -397,10 +398,10 @@ def _items(context: CaseContext) -> Iterator[PlannedCase]:
                 f"roundtrip.{kind}",
                 f"An output item of type {kind} comes back as it is, without id and status, and with null for them.",
                 (
-                    RequestSpec("first", asked),
-                    RequestSpec("sent-back", _again(context, asked, kind, lambda item: item), ()),
-                    RequestSpec("without", _again(context, asked, kind, partial(_without, sound)), ()),
-                    RequestSpec("nulls", _again(context, asked, kind, _with_nulls), ()),
+                    RequestSpec(Role.FIRST, asked),
+                    RequestSpec(Role.SENT_BACK, _again(context, asked, kind, lambda item: item), ()),
+                    RequestSpec(Role.WITHOUT, _again(context, asked, kind, partial(_without, sound)), ()),
+                    RequestSpec(Role.NULLS, _again(context, asked, kind, _with_nulls), ()),
                 ),
             )
 
@@ -460,9 +461,9 @@ def _reversed(context: CaseContext) -> PlannedCase:
         "roundtrip.parallel",
         "Two calls of one response are answered in their order, and the other way round.",
         (
-            RequestSpec("first", asked),
-            RequestSpec("in-order", answered(1), ()),
-            RequestSpec("reversed", answered(-1), ()),
+            RequestSpec(Role.FIRST, asked),
+            RequestSpec(Role.IN_ORDER, answered(1), ()),
+            RequestSpec(Role.REVERSED, answered(-1), ()),
         ),
     )
 
@@ -476,13 +477,13 @@ def _messages(context: CaseContext) -> PlannedCase:
         for place, name in ((0, "first"), (1, "second"), (2, "between"), (3, "last")):
             requests.append(RequestSpec(f"{role}-{name}", context.body(input=[*turns[:place], said, *turns[place:]])))
     return PlannedCase(
-        "roundtrip.roles", "A system or developer message at each place of a conversation.", tuple(requests)
+        INSTRUCTIONS_ANYWHERE, "A system or developer message at each place of a conversation.", tuple(requests)
     )
 
 
 def _whole_output(replies: Replies) -> list[Item]:
     """Return the items of a completed answer; what was cut short cannot be answered."""
-    response = final_response(replies.get("first")) or {}
+    response = final_response(replies.get(Role.FIRST)) or {}
     output = response.get("output")
     whole = response.get("status") == "completed" and isinstance(output, list)
     return [item for item in output if isinstance(item, dict)] if whole and isinstance(output, list) else []
