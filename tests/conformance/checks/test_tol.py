@@ -1,4 +1,4 @@
-"""Tools, formats and logprobs: what binds, what excuses, and what a model may decline."""
+"""Tools: what binds, what excuses, and what a model may decline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.verdict import Status, Verdict
 
 WEATHER = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
+
+
 CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "get_weather", "arguments": "{}"}
+
+
 TEXT = {"type": "message", "id": "m", "role": "assistant", "content": [{"type": "output_text", "text": "Hi."}]}
 
 
@@ -45,6 +49,8 @@ def verdict(rule: str, *exchanges: Exchange) -> Verdict:
 
 
 NAMED = {"type": "function", "name": "get_weather"}
+
+
 ALLOWED = {"type": "allowed_tools", "mode": "required", "tools": [NAMED]}
 
 
@@ -106,45 +112,3 @@ def test_call_ids_are_unique_in_their_response() -> None:
 def test_what_must_be_refused(status: int, found: Status) -> None:
     asked = {"tools": [WEATHER], "tool_choice": {"type": "function", "name": "other"}}
     assert verdict("TOL-10", replied(asked, [], status=status, tags=("TOL-10",))).status is found
-
-
-SHAPE = {"type": "json_schema", "name": "n", "strict": True, "schema": {"type": "object", "required": ["a"]}}
-
-
-@pytest.mark.parametrize(
-    ("text", "shape", "status"),
-    [
-        ('{"a": 1}', SHAPE, Status.PASS),
-        ('{"b": 1}', SHAPE, Status.FAIL),
-        ("Once upon a time", SHAPE, Status.FAIL),
-        ("Once upon a time", {**SHAPE, "strict": False}, Status.NOT_APPLICABLE),
-        ("[" * 100_000, SHAPE, Status.FAIL),
-        ('{"b": 1}', {**SHAPE, "schema": {"$ref": "https://example.org/schema"}}, Status.PASS),
-        ('{"b": 1}', {**SHAPE, "schema": {"type": "no such type"}}, Status.PASS),
-    ],
-)
-def test_text_fits_its_schema(text: str, shape: dict[str, Any], status: Status) -> None:
-    message = {**TEXT, "content": [{"type": "output_text", "text": text}]}
-    assert verdict("ACC-15", replied({"text": {"format": shape}}, [message])).status is status
-
-
-@pytest.mark.parametrize(("arguments", "status"), [("{}", Status.PASS), ("", Status.FAIL), ('{"a":', Status.FAIL)])
-def test_arguments_are_json(arguments: str, status: Status) -> None:
-    assert verdict("ACC-16", replied({"tools": [WEATHER]}, [{**CALL, "arguments": arguments}])).status is status
-
-
-def test_cut_arguments_are_no_json_and_break_nothing() -> None:
-    cut = replied({"max_output_tokens": 4}, [{**CALL, "arguments": '{"a":'}], usage={"output_tokens": 4})
-    assert verdict("ACC-16", cut).status is Status.NOT_APPLICABLE
-
-
-def test_tokens_that_are_not_shown_may_stand_around_the_text() -> None:
-    def entry(text: str) -> dict[str, Any]:
-        return {"token": text, "bytes": list(text.encode()), "logprob": -0.1, "top_logprobs": []}
-
-    def part(*tokens: str) -> dict[str, Any]:
-        shown = {"type": "output_text", "text": "Hi.", "logprobs": [entry(token) for token in tokens]}
-        return {**TEXT, "content": [shown]}
-
-    assert verdict("ACC-10", replied({}, [part("<start>", "Hi", ".", "<end>")])).status is Status.PASS
-    assert verdict("ACC-10", replied({}, [part("Hi", "!")])).status is Status.WARN

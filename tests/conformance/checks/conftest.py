@@ -1,0 +1,51 @@
+"""What the tests of several families make exchanges with, and ask of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rejoinder.conformance.judgement import judge
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+
+GOOD = {"error": {"type": "invalid_request_error", "message": "No.", "param": "input", "code": None}}
+
+
+@pytest.fixture
+def refusal() -> Callable[..., Exchange]:
+    """Return a function that makes the exchange of a refusal: status, body, tags, what was sent."""
+
+    def make(
+        status: int | None,
+        body: Any = GOOD,
+        *tags: str,
+        sent: Any = None,
+        outcome: Outcome = Outcome.COMPLETE,
+        headers: tuple[tuple[str, str], ...] = (),
+        **fields: Any,
+    ) -> Exchange:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        content = sent if isinstance(sent, bytes) else json.dumps(sent or {"input": 7}).encode()
+        request = Request(fields.pop("method", "POST"), "/v1/responses", fields.pop("sent_headers", ()), content)
+        chunks = () if status is None else (Chunk(0.1, data),)
+        kept = {"id": "x", "case": "c", "role": "plain", **fields}
+        return Exchange(
+            request=request, outcome=outcome, status=status, headers=headers, chunks=chunks, tags=tags, **kept
+        )
+
+    return make
+
+
+@pytest.fixture
+def fires() -> Callable[..., bool | None]:
+    """Return a function that says whether a rule has findings; ``None`` when it had nothing to judge."""
+
+    def look(rule: str, *exchanges: Exchange, dialect: str = "northstar") -> bool | None:
+        [verdict] = judge(list(exchanges), dialect, select=rule)
+        assert verdict.status.value != "error", verdict.reason
+        return bool(verdict.findings) if verdict.judged else None
+
+    return look
