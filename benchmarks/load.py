@@ -89,9 +89,9 @@ class Bench:
     def burst(self) -> None:
         """Print what one core can read and analyse when the server does not wait."""
         result, _ = self.run("tokens=64", concurrency=16)
-        whole = result.load["rates_whole_run"]
-        events = result.load["output_tokens"] / result.load["issued"]
-        print(f"burst: {events:,.0f} events/s, {whole['finished_per_s']:,.0f} requests/s {note(result)}")
+        whole = result.load.rates_whole_run
+        events = result.load.output_tokens / result.load.issued
+        print(f"burst: {events:,.0f} events/s, {whole.finished_per_s:,.0f} requests/s {note(result)}")
 
     def paced(self, streams: list[int]) -> None:
         """Print event rates that one process sustains, with the generator's own lag."""
@@ -99,16 +99,16 @@ class Bench:
         for count in streams:
             result, truth = self.run("ttft=50&gap=10&tokens=256", concurrency=count)
             error = 1e3 * (result.histograms["itl"].percentile(99) or 0) - truth["gap"]["99"]
-            events = result.load["rates"]["output_tokens_per_s"]
+            events = result.load.rates.output_tokens_per_s
             print(f"  {count:5d} streams {events:9,.0f} events/s  gap p99 error {error:+.2f} ms {note(result)}")
 
 
 def note(result: LoadResult) -> str:
     """Return the generator's self-check in short."""
-    check = result.load["self_check"]
-    lag = (check["loop_lag_p99"] or 0) * 1e3
-    judged = f" judged {result.load['judged']}/{result.started}" if result.load["judged"] < result.started else ""
-    return f"{lag:6.2f} ms {check['cpu_mean']:5.0%}  {check['verdict']}{judged}"
+    check = result.load.self_check
+    lag = (check.loop_lag_p99 or 0) * 1e3
+    judged = f" judged {result.load.judged}/{result.started}" if result.load.judged < result.started else ""
+    return f"{lag:6.2f} ms {check.cpu_mean:5.0%}  {check.verdict}{judged}"
 
 
 def main() -> None:

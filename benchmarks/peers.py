@@ -30,7 +30,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from rejoinder.model.samples import LoadSample
 
 HERE: Final = Path(__file__).parent
 TIMED: Final = "ttft=50&gap=10&tokens=64"
@@ -132,12 +135,15 @@ class Tools:
             "from rejoinder.cli import main; main()",
             arguments=f"load {url} --concurrency {streams} --requests {requests} --out OUT/run --quiet",
         )
+        from rejoinder.model.outcomes import good_of
         from rejoinder.model.runfile import read_run
 
-        load = read_run(out / "run").samples_of("load")[-1]
-        outcomes = load["outcomes"]
-        good = outcomes.get("ok", 0)
-        return Measured(good, sum(outcomes.values()) - good, percentiles_of(load, "ttft"), percentiles_of(load, "itl"))
+        load = read_run(out / "run").load
+        if load is None:
+            return Measured(0, requests)
+        good = good_of(load.outcomes)
+        pairs = [percentiles_of(load, metric) for metric in ("ttft", "itl")]
+        return Measured(good, load.started - good, *pairs)
 
     def run_aiperf(self, url: str, streams: int, requests: int) -> Measured:
         """Run AIPerf's profile; its inter-chunk latency is the pooled gap."""
@@ -192,11 +198,12 @@ class Tools:
         return Measured(good, report.get("failed", requests - good), *times)
 
 
-def percentiles_of(load: dict[str, Any], metric: str) -> tuple[float, float] | None:
+def percentiles_of(load: LoadSample, metric: str) -> tuple[float, float] | None:
     """Return percentiles 50 and 99 of a metric in milliseconds out of a run file's summary of the load."""
-    row: dict[str, Any] = next((row for row in load["percentiles"] if row["metric"] == metric), {})
-    values = [found["value"] for name in ("p50", "p99") if (found := row.get(name)) and found["value"] is not None]
-    return (1e3 * values[0], 1e3 * values[1]) if len(values) == 2 else None
+    found = next((line for line in load.percentiles if line.metric == metric), None)
+    if found is None or found.p50.value is None or found.p99.value is None:
+        return None
+    return 1e3 * found.p50.value, 1e3 * found.p99.value
 
 
 def read_json(path: Path) -> dict[str, Any]:

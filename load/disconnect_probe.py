@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import geometric_mean
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from rejoinder.load.decide.regression import SURE, permutation_p
@@ -30,8 +30,10 @@ from rejoinder.load.measure.recording import final_response, parse_head
 from rejoinder.load.settings import LoadSettings
 from rejoinder.load.telemetry import fetch_values
 from rejoinder.model.exchange import Outcome
+from rejoinder.model.samples import ProbeSample
 from rejoinder.wire.headers import ACCEPT_EITHER, request_headers
 
+ProbeVerdict = Literal["pass", "warn", "fail", "unclear"]
 STREAMS: Final = 8
 ROUNDS: Final = 4
 LONG_TOKENS: Final = 1000
@@ -51,13 +53,13 @@ _PROMPT: Final = "Count from one to one thousand in words, one after the other, 
 
 
 @dataclass(slots=True)
-class Dropped:
+class LongRequest:
     """A long request in a thread of its own, which can be dropped."""
 
     connection: Connection
     message: Message
     streamed: bool
-    reception: RawReply = field(default_factory=RawReply)
+    reply: RawReply = field(default_factory=RawReply)
     thread: threading.Thread | None = None
     ended: bool = False
 
@@ -67,15 +69,15 @@ class Dropped:
         self.thread.start()
 
     def _run(self) -> None:
-        self.reception = self.connection.perform(self.message, into=self.reception)
-        self.ended = not self.reception.cancelled
+        self.reply = self.connection.perform(self.message, into=self.reply)
+        self.ended = not self.reply.cancelled
 
     @property
     def working(self) -> bool:
         """Whether the server is surely at work on it: content of a stream has come, a plain one has been sent."""
-        if self.ended or not self.reception.begun:
+        if self.ended or not self.reply.begun:
             return False
-        return not self.streamed or any(_CONTENT in data for _, data in list(self.reception.receives))
+        return not self.streamed or any(_CONTENT in data for _, data in list(self.reply.receives))
 
     def drop(self) -> None:
         """Close the connection and wait for the thread."""
@@ -85,27 +87,27 @@ class Dropped:
         self.connection.close()
 
 
-class Disconnects:
-    """The probes of one endpoint; ``told`` is called with each result."""
+class DisconnectProbe:
+    """The probes of one endpoint; ``on_result`` is called with each result."""
 
     def __init__(
         self, settings: LoadSettings, key: str | None, *, streams: int = STREAMS, rounds: int = ROUNDS,
-        grace: float = GRACE, patience: float = PATIENCE, told: Callable[[dict[str, Any]], None] | None = None,
+        grace: float = GRACE, patience: float = PATIENCE, on_result: Callable[[ProbeSample], None] | None = None,
     ) -> None:  # fmt: skip
-        self.results: list[dict[str, Any]] = []
+        self.results: list[ProbeSample] = []
         self._settings = settings
         self._address = settings.address()
         self._headers = request_headers(accept=ACCEPT_EITHER, key=key)
         self._timeouts = Timeouts(settings.connect_timeout, settings.idle_timeout, settings.total_timeout)
         self._metrics = settings.metrics_urls()
         self._streams, self._rounds, self._grace, self._patience = streams, rounds, grace, patience
-        self._told = told
+        self._on_result = on_result
         self._calm: tuple[float | None, float | None] = (None, None)
 
-    def run(self) -> list[dict[str, Any]]:
-        """Ask all questions; each result has ``name``, ``verdict``, ``text`` (a sentence), ``met`` and ``evidence``."""
+    def run(self) -> list[ProbeSample]:
+        """Run all probes and return their results."""
         running = self._running()
-        stored = self._short().reception
+        stored = self._short().reply
         self._calm = running, _seconds(stored)
         for streamed in (True, False):
             self._stops(streamed)
@@ -126,16 +128,16 @@ class Disconnects:
             context = ssl.create_default_context()
         return Connection(self._address, self._timeouts, context)
 
-    def _short(self, streamed: bool = False) -> Dropped:
+    def _short(self, streamed: bool = False) -> LongRequest:
         """Send a short request and wait for its end."""
-        short = Dropped(self._connection(), self._message(SHORT_TOKENS, streamed), streamed)
+        short = LongRequest(self._connection(), self._message(SHORT_TOKENS, streamed), streamed)
         short._run()
         short.connection.close()
         return short
 
-    def _long(self, number: int, streamed: bool) -> list[Dropped]:
+    def _long(self, number: int, streamed: bool) -> list[LongRequest]:
         """Start long requests; return when the server works on all of them, or on as many as it has slots for."""
-        found = [Dropped(self._connection(), self._message(LONG_TOKENS, streamed), streamed) for _ in range(number)]
+        found = [LongRequest(self._connection(), self._message(LONG_TOKENS, streamed), streamed) for _ in range(number)]
         for one in found:
             one.start()
         begun = latest = time.monotonic()
@@ -153,7 +155,7 @@ class Disconnects:
     def _taken(self, alone: float | None) -> float | None:
         """Return how long a short request takes, or how long it was waited for at least; ``None``: not answered."""
         limit = max(self._patience, _LONGER * (alone or 0.0))
-        short = Dropped(self._connection(), self._message(SHORT_TOKENS, False), False)
+        short = LongRequest(self._connection(), self._message(SHORT_TOKENS, False), False)
         begun = time.monotonic()
         short.start()
         assert short.thread is not None
@@ -161,7 +163,7 @@ class Disconnects:
         waited = time.monotonic() - begun
         if not short.thread.is_alive():
             short.connection.close()
-            return _seconds(short.reception)
+            return _seconds(short.reply)
         short.drop()
         return waited
 
@@ -182,7 +184,7 @@ class Disconnects:
         for _ in range(self._rounds):
             self._settle()
             before = self._running()
-            idle.append(alone := _seconds(self._short().reception))
+            idle.append(alone := _seconds(self._short().reply))
             long = self._long(self._streams, streamed)
             time.sleep(0.2)
             during = self._running()
@@ -191,7 +193,7 @@ class Disconnects:
             for one in long:
                 one.drop()
             if there < self._streams:
-                self._tell(name, "unclear", f"Long {kind} ended before they could be dropped.", dropped=there)
+                self._add(name, "unclear", f"Long {kind} ended before they could be dropped.", dropped=there)
                 return
             time.sleep(self._grace)
             after.append(self._taken(alone))
@@ -205,16 +207,16 @@ class Disconnects:
             if all(left >= half for left in lasting):
                 text = f"{self._grace:g} s after {self._streams} {kind} were dropped, the server still worked on "
                 text += f"{min(lasting):.0f} or more of them, in each of {self._rounds} rounds."
-                self._tell(name, "fail", text, **evidence)
+                self._add(name, "fail", text, **evidence)
             elif all(left < half for left in lasting):
-                self._tell(name, "pass", f"The server's count of requests fell when {kind} were dropped.", **evidence)
+                self._add(name, "pass", f"The server's count of requests fell when {kind} were dropped.", **evidence)
             else:
-                self._tell(name, "unclear", "The server's count of requests fell in some rounds only.", **evidence)
+                self._add(name, "unclear", "The server's count of requests fell in some rounds only.", **evidence)
             return
         if None in (*idle, *busy, *after):
-            self._tell(name, "unclear", "Some short requests were not answered.", **evidence)
+            self._add(name, "unclear", "Some short requests were not answered.", **evidence)
             return
-        self._tell(name, *self._by_times(kind, idle, busy, after), **evidence)
+        self._add(name, *self._by_times(kind, idle, busy, after), **evidence)
 
     def _settle(self) -> None:
         """Wait until the server is as idle as it was at first; what it was left with may take long."""
@@ -225,13 +227,15 @@ class Disconnects:
             if count is not None and running is not None:
                 settled = running <= count + 0.5
             else:
-                taken = None if seconds is None else _seconds(self._short().reception)
+                taken = None if seconds is None else _seconds(self._short().reply)
                 settled = seconds is None or taken is None or taken <= _SLOWER * seconds
             if settled:
                 return
             time.sleep(0.1)
 
-    def _by_times(self, kind: str, idle: Sequence[Any], busy: Sequence[Any], after: Sequence[Any]) -> tuple[str, str]:
+    def _by_times(
+        self, kind: str, idle: Sequence[Any], busy: Sequence[Any], after: Sequence[Any]
+    ) -> tuple[ProbeVerdict, str]:
         alone, beside, later = map(geometric_mean, (idle, busy, after))
         times = f"a short request took {alone * 1e3:.0f} ms alone, {beside * 1e3:.0f} ms beside {self._streams} {kind}"
         times += f" and {later * 1e3:.0f} ms {self._grace:g} s after they were dropped"
@@ -249,22 +253,22 @@ class Disconnects:
     def _stays_up(self, stored: dict[str, Any] | None) -> None:
         bad = []
         for _ in range(2):
-            reception = self._short().reception
-            status = _status(reception)
-            if reception.outcome is not Outcome.COMPLETE or status is None or status >= 500:
-                bad.append(reception.detail or f"HTTP {status}")
+            reply = self._short().reply
+            status = _status(reply)
+            if reply.outcome is not Outcome.COMPLETE or status is None or status >= 500:
+                bad.append(reply.detail or f"HTTP {status}")
         if len(bad) == 2:
             text = f"After clients had gone away the server answered no more: {bad[0][:200]}."
-            self._tell("stays up", "fail", text)
+            self._add("stays up", "fail", text)
             return
         if stored is not None and self._retrieve(stored["id"]) == 404:
-            fresh = final_response(self._short().reception.receives)
+            fresh = final_response(self._short().reply.receives)
             # Only a server that keeps responses at all can have forgotten one.
             if fresh is not None and self._retrieve(fresh["id"]) == 200:
                 text = "A response stored before clients went away is gone, and a new one can be retrieved."
-                self._tell("stays up", "fail", text)
+                self._add("stays up", "fail", text)
                 return
-        self._tell("stays up", "pass", "After clients had gone away others were answered.")
+        self._add("stays up", "pass", "After clients had gone away others were answered.")
 
     def _retrieve(self, name: str) -> int | None:
         """Return the status with which a stored response is retrieved."""
@@ -277,13 +281,13 @@ class Disconnects:
     def _side_by_side(self) -> None:
         waited, alone, beside = 0, [], []
         for _ in range(self._rounds):
-            alone.append(_first_content(self._short(streamed=True).reception))
+            alone.append(_first_content(self._short(streamed=True).reply))
             (long,) = self._long(1, True)
             if not long.working:
                 long.drop()
-                self._tell("side by side", "unclear", "A long stream ended before another could be sent beside it.")
+                self._add("side by side", "unclear", "A long stream ended before another could be sent beside it.")
                 return
-            short = Dropped(self._connection(), self._message(SHORT_TOKENS, True), True)
+            short = LongRequest(self._connection(), self._message(SHORT_TOKENS, True), True)
             short.start()
             until = time.monotonic() + _PATIENCE
             while time.monotonic() < until and not short.working and not short.ended and not long.ended:
@@ -293,42 +297,42 @@ class Disconnects:
             long.drop()
             if short.thread is not None:
                 short.thread.join(_PATIENCE)
-            beside.append(_first_content(short.reception))
+            beside.append(_first_content(short.reply))
             short.drop()
         evidence = {"alone": alone, "beside": beside, "waited": waited}
         if waited == self._rounds:
             text = (
                 f"A short stream got nothing while a long one ran, in each of {waited} rounds: one is served at a time."
             )
-            self._tell("side by side", "warn", text, **evidence)
+            self._add("side by side", "warn", text, **evidence)
         elif waited:
             text = f"A short stream waited for a long one in {waited} of {self._rounds} rounds."
-            self._tell("side by side", "unclear", text, **evidence)
+            self._add("side by side", "unclear", text, **evidence)
         else:
-            self._tell("side by side", "pass", "A short stream was served while a long one ran.", **evidence)
+            self._add("side by side", "pass", "A short stream was served while a long one ran.", **evidence)
 
-    def _tell(self, name: str, verdict: str, text: str, **evidence: Any) -> None:
-        result = {"name": name, "verdict": verdict, "text": text, "met": verdict != "fail", "evidence": evidence}
+    def _add(self, name: str, verdict: ProbeVerdict, text: str, **evidence: Any) -> None:
+        result = ProbeSample(name=name, verdict=verdict, text=text, met=verdict != "fail", evidence=evidence)
         self.results.append(result)
-        if self._told is not None:
-            self._told(result)
+        if self._on_result is not None:
+            self._on_result(result)
 
 
-def _status(reception: RawReply) -> int | None:
+def _status(reply: RawReply) -> int | None:
     try:
-        head = parse_head(b"".join(data for _, data in reception.receives))
+        head = parse_head(b"".join(data for _, data in reply.receives))
     except ValueError:
         return None
     return head.status if head else None
 
 
-def _seconds(reception: RawReply) -> float | None:
+def _seconds(reply: RawReply) -> float | None:
     """Return how long an answered request took."""
-    status = _status(reception)
-    if reception.outcome is not Outcome.COMPLETE or status is None or not 200 <= status < 300:
+    status = _status(reply)
+    if reply.outcome is not Outcome.COMPLETE or status is None or not 200 <= status < 300:
         return None
-    return (reception.ended - reception.begun) / 1e9
+    return (reply.ended - reply.begun) / 1e9
 
 
-def _first_content(reception: RawReply) -> float | None:
-    return next(((at - reception.begun) / 1e9 for at, data in reception.receives if _CONTENT in data), None)
+def _first_content(reply: RawReply) -> float | None:
+    return next(((at - reply.begun) / 1e9 for at, data in reply.receives if _CONTENT in data), None)

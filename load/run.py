@@ -25,14 +25,17 @@ from typing import Any, BinaryIO, Final, Protocol
 from rejoinder.errors import RejoinderError
 from rejoinder.load.decide.slo import missed
 from rejoinder.load.gpus import Gpus
-from rejoinder.load.measure.measure import ENDED_WELL
-from rejoinder.load.measure.stats import RunStats, SelfCheck, keep_evidence, load_line, unjudged_sentence
+from rejoinder.load.measure.load_line import load_line, result_samples, unjudged_sentence
+from rejoinder.load.measure.self_check import SelfCheck
+from rejoinder.load.measure.stats import RunStats, keep_evidence
 from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
 from rejoinder.load.telemetry import Telemetry
 from rejoinder.load.workload.corpus import read_corpus
 from rejoinder.load.workload.profiles import load_profile
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.histogram import Histogram
+from rejoinder.model.outcomes import RequestOutcome, good_of, replied_of
+from rejoinder.model.samples import LoadSample, ProbeSample, Sample, Validity
 
 MAX_REQUEST_LINES: Final = 20_000
 _POLL: Final = 0.1
@@ -43,7 +46,7 @@ _END_LIMIT: Final = 150.0
 class Sink(Protocol):
     """Takes what a run measures; a :class:`~rejoinder.model.runfile.RunWriter` is one."""
 
-    def sample(self, what: str, **fields: Any) -> None:
+    def sample(self, sample: Sample) -> None:
         """Take one sample line."""
 
     def exchange(self, exchange: Exchange) -> None:
@@ -70,35 +73,37 @@ class LoadResult:
     """What a load run found; the same as the sample lines in the run file.
 
     ``load`` is the ``load`` line. ``histograms`` hold the distributions by metric, over answered requests;
-    those of ``ok`` requests alone have the suffix ``_ok``. ``warnings`` are sentences for people.
+    those of good requests alone have the suffix ``_ok``. ``probes`` say what the server did after requests were
+    dropped on purpose, where that was tried. ``warnings`` are sentences for people.
     """
 
     started: int
-    outcomes: dict[str, int]
+    outcomes: dict[RequestOutcome, int]
     histograms: dict[str, Histogram]
-    load: dict[str, Any]
+    load: LoadSample
+    probes: list[ProbeSample] = field(default_factory=list)
     interrupted: bool = False
     warnings: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> int:
         """How many requests were answered wholly and by the rules that they were judged by."""
-        return sum(self.outcomes.get(name, 0) for name in ENDED_WELL)
+        return good_of(self.outcomes)
 
     @property
-    def verdict(self) -> str:
-        """``VALID``, ``SUSPECT`` or ``CLIENT-BOUND``: whether the generator may have bent the numbers."""
-        return str(self.load["self_check"]["verdict"])
+    def verdict(self) -> Validity:
+        """Whether the generator may have bent the numbers."""
+        return self.load.self_check.verdict
 
     @property
     def missed(self) -> list[str]:
         """The objectives and limits of changes that were not met."""
-        return missed([*self.load.get("slos", ()), *self.load.get("changes", ())])
+        return missed([*self.load.slos, *self.load.changes])
 
     @property
     def answered(self) -> int:
         """How many requests got an HTTP reply of any kind."""
-        return self.started - sum(self.outcomes.get(name, 0) for name in ("transport", "timeout", "censored"))
+        return replied_of(self.outcomes)
 
 
 class _Thinner:
@@ -171,8 +176,8 @@ class _Follower:
     def _add(self, stats: RunStats) -> None:
         for line in stats.requests:
             if self.thinner.keep():
-                weight = {} if self.thinner.weight == 1 else {"weight": self.thinner.weight}
-                self.writer.sample("request", **line, **weight)
+                line.weight = self.thinner.weight
+                self.writer.sample(line)
         for signature, exchange in stats.evidence:
             if keep_evidence(self.evidence, signature):
                 self.evidence.append((signature, {}))
@@ -384,27 +389,16 @@ class _Run:
             )
         issued = follower.issued if follower.issued is not None else float(follower.last.get("t", 0.0))
         load = load_line(follower.stats, follower.checks, self.settings, issued=issued, notes=notes)
-        if load["unjudged"]:
+        if load.unjudged:
             self.warnings.append(unjudged_sentence(load))
-        server = self.telemetry.seconds(follower.t0)
-        for line in follower.stats.second_lines():
-            extra = {"server": server[line["t"]]} if server.get(line["t"]) else {}
-            self.writer.sample("second", **line, **extra)
-        for stream in follower.stats.streams:
-            self.writer.sample("stream", **stream)
-        summary = self.telemetry.summary(follower.t0, follower.stats.histograms.get("ttft"))
-        if summary:
-            load["server"] = summary
-        for metric in sorted(follower.stats.histograms):
-            self.writer.sample("histogram", metric=metric, **follower.stats.histograms[metric].to_json())
-        if self.interrupted:
-            load["interrupted"] = True
-        if self.warnings:
-            load["notes"] = self.warnings
-        self.writer.sample("load", **load)
+        load.server = self.telemetry.summary(follower.t0, follower.stats.histograms.get("ttft"))
+        load.interrupted, load.notes = self.interrupted, self.warnings
+        for sample in result_samples(follower.stats, self.telemetry.seconds(follower.t0)):
+            self.writer.sample(sample)
+        self.writer.sample(load)
         return LoadResult(
-            started=load["started"],
-            outcomes=dict(load["outcomes"]),
+            started=load.started,
+            outcomes=load.outcomes,
             histograms=follower.stats.histograms,
             load=load,
             interrupted=self.interrupted,

@@ -1,22 +1,7 @@
 """What the server says of itself while it is loaded: its Prometheus metrics, scraped once a second.
 
 Optional in every respect: a server without metrics, or one that stops giving them, changes nothing else. The series of
-several servers are brought to common names; times are on the axis of the run.
-
-====================  =====================================================================================
-``running``           requests being worked on
-``waiting``           requests in the server's queue
-``cache_use``         share of the key-value cache in use (of several engines the greatest)
-``prefix_hit_rate``   share of the prefix cache's lookups that hit, in this second
-``preemptions``       requests that lost their place, in this second
-``ttft``              mean time to first token as the server measured it, of requests that got it in this second
-``itl``               mean time between tokens, likewise
-``queue_time``        mean time that requests waited in the server's queue, likewise
-``gpu_use``           share of the time that a GPU was at work (mean over GPUs)
-``gpu_active``        share of a GPU's processors that were at work (mean over GPUs)
-``gpu_power``         watts (sum over GPUs)
-``gpu_memory``        MiB of GPU memory in use (sum over GPUs)
-====================  =====================================================================================
+several servers are brought to common names (:data:`rejoinder.model.metrics.SERVER`); times are on the axis of the run.
 """
 
 from __future__ import annotations
@@ -28,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from time import perf_counter_ns
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from rejoinder.load.gpus import Gpus
 from rejoinder.model.histogram import Histogram
+from rejoinder.model.metrics import SERVER
 
 EVERY: Final = 1.0
 _TIMEOUT: Final = 2.0
@@ -194,7 +180,7 @@ class Telemetry:
                 found[(sample.at - zero) // 1_000_000_000] = _line(before, sample)
         return found
 
-    def summary(self, zero: int, client_ttft: Histogram | None) -> dict[str, Any]:
+    def summary(self, zero: int, client_ttft: Histogram | None) -> dict[str, float]:
         """Return the figures of the whole run; empty where nothing was learnt.
 
         ``ttft_difference`` is the client's mean minus the server's: network, the server's HTTP layer, and the client.
@@ -202,14 +188,14 @@ class Telemetry:
         if not self.samples:
             return {}
         lines = list(self.seconds(zero).values())
-        figures: dict[str, Any] = {"samples": len(lines)}
-        for name in ("running", "waiting", "cache_use", "gpu_use", "gpu_active", "gpu_power", "gpu_memory"):
+        figures: dict[str, float] = {"samples": len(lines)}
+        for name in (name for name, metric in SERVER.items() if metric.gauge):
             values = [line[name] for line in lines if name in line]
             if values:
                 figures[f"{name}_mean"] = round(sum(values) / len(values), 4)
                 figures[f"{name}_max"] = max(values)
         whole = _line(self.samples[0], self.samples[-1])
-        figures |= {name: whole[name] for name in ("prefix_hit_rate", "preemptions", *_HISTOGRAMS) if name in whole}
+        figures |= {name: whole[name] for name, metric in SERVER.items() if name in whole and not metric.gauge}
         if "ttft" in figures and client_ttft is not None and client_ttft.mean is not None:
             figures["ttft_difference"] = round(client_ttft.mean - figures["ttft"], 6)
         return figures

@@ -13,7 +13,9 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, plural
-from rejoinder.reports._load import Distribution, Load, Second, server_word
+from rejoinder.model.metrics import TIMES, Place, times_shown
+from rejoinder.model.samples import step_latencies
+from rejoinder.reports._load import Load, Second, server_word
 from rejoinder.reports._search import Search, Step, ended_well
 
 WIDTH: Final = 1000.0
@@ -97,14 +99,14 @@ def percentile_chart(load: Load) -> Chart | None:
     """Return latency by percentile: one nine more of the percentile at each step right, time on a log scale."""
     found = [
         (style, d)
-        for style, metrics in (("a", ("ttft",)), ("b", ("itl",)), ("c", ("e2e",)))
-        if (d := load.distribution(*metrics)) is not None
+        for style, metric in zip("abc", times_shown(Place.CHART), strict=False)
+        if (d := load.distribution(metric.name)) is not None
     ]
     if not found:
         return None
     nines = max(1, min(4, math.floor(math.log10(max(d.n for _, d in found)) + 1e-9)))
     lows = [d.quantile(0.0) or 0.0 for _, d in found]
-    highs = [d.high or d.quantile(1.0) or 0.0 for _, d in found]
+    highs = [d.high or 0.0 for _, d in found]
     scale = Log(min((v for v in lows if v > 0), default=1e-6), max(highs))
     curves = []
     for style, distribution in found:
@@ -125,15 +127,11 @@ def percentile_chart(load: Load) -> Chart | None:
         for _, d in found
     )
     shares = (10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
-    rows = [[f"{p:g} %", *(format_seconds(_reached(d, p)) for _, d in found)] for p in shares if p <= 90 or nines > 1]
+    rows = [[f"{p:g} %", *(d.word(p) for _, d in found)] for p in shares if p <= 90 or nines > 1]
     table = Table(
         ["share of values", *(d.title for _, d in found)], [*rows, ["all", *(format_seconds(d.high) for _, d in found)]]
     )
     return Chart("Latency by percentile", f"{told}.", curves, ticks, scale.ticks(), table=table)
-
-
-def _reached(distribution: Distribution, p: float) -> float | None:
-    return distribution.quantile(p / 100) if p <= 50 else distribution.percentile(p)
 
 
 def gap_chart(load: Load, bins: int = 60) -> Chart | None:
@@ -362,14 +360,16 @@ def _sweep_charts(search: Search) -> list[Chart]:
 def _rate_charts(search: Search) -> list[Chart]:
     steps = search.steps
     rates = Log(steps[0].level, steps[-1].level, flip=False)
-    timed = [(step, value) for step in steps if (value := step.latencies.get("ttft_p99", 0.0)) > 0]
+    # Short steps may have too few answers for a p99; one percentile has to do for all.
+    percent = 99 if all("ttft_p99" in step.latencies for step in steps if step.ok) else 50
+    timed = [(step, value) for step in steps if (value := step.latencies.get(f"ttft_p{percent}", 0.0)) > 0]
     if not timed:
         return []
     scale = Log(min(value for _, value in timed) / 1.3, max(value for _, value in timed) * 1.3)
     kept = sum(bool(step.met) for step in steps)
     labels = list(dict.fromkeys(step.label for step in steps))
     chart = Chart(
-        "First token p99 by requests per second",
+        f"First token p{percent} by requests per second",
         f"{plural(len(steps), 'run')}, {kept:,} of which kept the objectives.",
         [],
         [Tick(rates(step.level) / 10, step.label) for step in _some(_one_each(steps, labels), 8)],
@@ -395,16 +395,10 @@ def _some(steps: Sequence[Step], most: int = 10) -> Sequence[Step]:
 
 def steps_table(search: Search) -> Table:
     """Return the steps of a search as a table."""
-    names = {
-        "ttft_p50": "first token p50",
-        "ttft_p99": "p99",
-        "itl_p50": "gap p50",
-        "itl_p99": "p99",
-        "e2e_p50": "end to end p50",
-        "e2e_p99": "p99",
-    }
+    times = step_latencies()
     judged = any(step.met is not None for step in search.steps)
-    head = [search.unit, "requests", "ended well", "ok/s", "tok/s", *names.values()]
+    head = [search.unit, "requests", "ended well", "ok/s", "tok/s"]
+    head += [f"{TIMES[metric].short or TIMES[metric].title} p{percent:g}" for metric, percent in times.values()]
     rows = []
     for step in search.steps:
         marked = " (knee)" if search.sweep and step.level == search.knee else ""
@@ -415,7 +409,7 @@ def steps_table(search: Search) -> Table:
             format_rate(step.ok_rate),
             format_rate(step.tokens_rate),
         ]
-        row += [format_seconds(step.latencies.get(name)) for name in names]
+        row += [step.latency_word(name) for name in times]
         if judged:
             missed = [text for text, met in step.objectives if not met]
             row.append("kept" if step.met else f"missed: {', '.join(missed)}" if missed else "not kept")

@@ -9,35 +9,26 @@ from typing import Any, Final
 
 from rejoinder.formatting import as_number, one_line
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.metrics import Place, times_shown
 from rejoinder.model.runfile import Run
+from rejoinder.model.samples import RequestSample
 
-_NUMBERS: Final = (
-    "weight",
-    "t",
-    "intended",
-    "status",
-    "ttfb",
-    "ttfe",
-    "ttft",
-    "ttfo",
-    "e2e",
-    "tail",
-    "max_gap",
-    "chunks",
-    "deltas",
-    "input_tokens",
-    "output_tokens",
-    "worker",
-)
 _FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """Characters with which a cell begins a formula; the full-width ones do so in East Asian spreadsheets."""
-COLUMNS: Final = (
-    *("source", "id", "case", "role", "tags", "method", "path", "outcome", "started_at"),
-    *("request_bytes", "reply_bytes"),
-    *_NUMBERS,
-    *("rules", "known", "detail"),
-)
-"""The columns, always the same; numbers stand in their columns bare, and are empty where there is none."""
+_RECORDED: Final = ("source", "id", "case", "role", "tags", "method", "path", "outcome", "started_at")
+_MEASURED: Final = ("t", "intended", "status", "chunks", "deltas", "input_tokens", "output_tokens", "worker")
+
+
+def columns() -> tuple[str, ...]:
+    """Return the columns, the same for every run; numbers stand in their columns bare, and are empty without one."""
+    times = (row.name for row in times_shown(Place.REQUEST))
+    return (
+        *_RECORDED,
+        *("request_bytes", "reply_bytes", "weight", *_MEASURED[:3]),
+        *times,
+        *_MEASURED[3:],
+        *("rules", "known", "detail"),
+    )
 
 
 def render_csv(run: Run) -> str:
@@ -49,7 +40,7 @@ def render_csv(run: Run) -> str:
     expects there. ``e2e`` of an exchange is the time to the end of its reply. No cell begins a formula.
     """
     file = StringIO()
-    writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+    writer = csv.DictWriter(file, columns(), restval="", lineterminator="\n")
     writer.writeheader()
     for row in _rows(run):
         writer.writerow({name: _cell(value) for name, value in row.items() if value is not None})
@@ -60,14 +51,13 @@ def _rows(run: Run) -> Iterator[dict[str, Any]]:
     broken, known = _broken(run, known=False), _broken(run, known=True)
     for exchange in run.exchanges:
         yield _exchange(exchange, broken.get(exchange.id, []), known.get(exchange.id, []))
-    for sample in run.samples_of("request"):
-        rules = sample.get("rules")
+    for sample in run.samples_of(RequestSample):
+        numbers = {name: getattr(sample, name) for name in _MEASURED}
         yield {
-            "source": "load",
-            "outcome": sample.get("outcome"),
-            **{name: as_number(sample.get(name)) for name in _NUMBERS},
-            "rules": " ".join(map(str, rules)) if isinstance(rules, list) else None,
-            "detail": sample.get("detail"),
+            **{"source": "load", "outcome": sample.outcome.value, **numbers, **sample.times},
+            "weight": None if sample.weight == 1 else sample.weight,
+            "rules": " ".join(sample.rules),
+            "detail": sample.detail,
         }
 
 

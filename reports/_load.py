@@ -3,107 +3,57 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from rejoinder.formatting import as_number, format_count, format_percent, format_rate, format_seconds, one_line, plural
-from rejoinder.model.buckets import SIGNIFICANT_BITS, bucket_bounds
+import msgspec
+
+from rejoinder.formatting import (
+    as_number,
+    format_count,
+    format_percent,
+    format_rate,
+    format_seconds,
+    one_line,
+    plural,
+)
+from rejoinder.model.histogram import Bucket, Histogram, values_for
+from rejoinder.model.metrics import SERVER, TIMES, row_of
+from rejoinder.model.outcomes import (
+    OUTCOMES,
+    OutcomeCounts,
+    RequestOutcome,
+    counted_of,
+    good_of,
+    judgeable_of,
+)
 from rejoinder.model.runfile import Run
+from rejoinder.model.samples import (
+    HistogramSample,
+    LoadSample,
+    Percentile,
+    Percentiles,
+    ProbeSample,
+    Repeat,
+    RequestSample,
+    ScenarioOutcomes,
+    SearchResult,
+    SearchStep,
+    SecondSample,
+    StreamSample,
+)
 from rejoinder.reports._objectives import Objective, read_changes, read_objectives, read_probes
 from rejoinder.reports._repeats import Repeats, read_repeats
-from rejoinder.reports._search import ENDED_WELL, Search, read_search
+from rejoinder.reports._search import Search, read_search
 from rejoinder.reports._streams import Slow, read_slowest
 
-OUTCOMES: Final = {
-    "ok": "ended well",
-    "unjudged": "ended well by order and end; no core was free to ask all rules",
-    "nonconforming": "ended, but broke a MUST rule",
-    "failed": "the endpoint reported a failure in the stream",
-    "incomplete": "ended incomplete",
-    "cancelled": "ended by the client, as the workload says",
-    "truncated": "ended without a terminal event",
-    "http_4xx": "refused with a 4xx status",
-    "http_429": "refused with 429",
-    "http_5xx": "refused with a 5xx status",
-    "transport": "connection failed or broke",
-    "timeout": "no end within the deadline",
-    "censored": "still running when the run ended",
-}
-"""Every outcome of a request under load, in the order of the ledger, with its meaning."""
-
-METRICS: Final = {
-    "ttft": (
-        "Time to first token",
-        "request to first event with generated content of any kind; TTFT in vLLM, AIPerf and GuideLLM",
-    ),
-    "ttft_intended": ("First token, from schedule", "scheduled start to first event with generated content"),
-    "ttfo": ("Time to first output text", "request to first event with answer text, reasoning left out"),
-    "ttfb": ("Time to first byte", "request to the end of the reply's head"),
-    "ttfe": ("Time to first event", "request to first complete event, mostly response.created"),
-    "itl": (
-        "Gap between tokens",
-        "time between receives that carried content, of all streams together; ITL in vLLM, inter chunk latency "
-        "in AIPerf",
-    ),
-    "max_gap": ("Longest gap", "longest gap of each stream: the stall that its reader saw"),
-    "tpot": (
-        "Time per output token",
-        "first to last content ÷ tokens after the first receive, a mean of each stream; TPOT in vLLM, "
-        "inter token latency in AIPerf and GuideLLM",
-    ),
-    "e2e": ("End to end", "request to terminal event"),
-    "e2e_intended": (
-        "End to end, from schedule",
-        "scheduled start to terminal event: what a user saw who came on time",
-    ),
-    "tail": ("Tail", "last content to terminal event"),
-    "sched_lag": ("Start after schedule", "scheduled to actual start of a request"),
-    "dispatch_lag": ("Start after dispatch", "how late the generator started a request that was free to start"),
-}
-"""Metrics that histograms are written for, in the order of the table, with title and meaning."""
-
-PERCENTILES: Final = (50.0, 90.0, 95.0, 99.0, 99.9)
-_US_PER: Final = {"us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6, "ns": 1e-3}
 _MAX_SECONDS: Final = 180
-
-SERVER: Final = {
-    "running": ("Running", "requests that the server works on"),
-    "waiting": ("Waiting", "requests in the server's queue"),
-    "cache_use": ("Cache in use", "share of the key-value cache"),
-    "prefix_hit_rate": ("Prefix cache hits", "share of the lookups that hit"),
-    "preemptions": ("Preemptions", "requests that lost their place"),
-    "ttft": ("First token, by the server", "mean that the server measured itself"),
-    "gpu_use": ("GPU at work", "share of the time, mean over GPUs"),
-    "gpu_power": ("GPU power", "watts, all GPUs together"),
-    "gpu_memory": ("GPU memory", "MiB, all GPUs together"),
-}
-"""What a server says of itself each second, in the order of the tables, with title and meaning."""
-_SHARES: Final = ("cache_use", "prefix_hit_rate", "gpu_use")
-_SUMMED: Final = ("preemptions",)
-_JUDGEABLE: Final = (*ENDED_WELL, "nonconforming", "incomplete", "failed", "truncated")
 _STALL: Final = 10
 """A gap of so many times the median is called a stall, if it is a noticeable one."""
 _STALL_LEAST: Final = 0.1
 _COALESCED: Final = 1.5
-
-
-class Bucket(NamedTuple):
-    """Values from ``low`` up to, but not including, ``high`` seconds, and how many there were."""
-
-    low: float
-    high: float
-    middle: float
-    amount: int
-
-
-class Bound(NamedTuple):
-    """How sure a percentile is: with 99 % confidence it is at most ``value``, or too few values are there for that."""
-
-    value: float | None
-    needs: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,39 +64,53 @@ class Distribution:
     title: str
     meaning: str
     only_ok: bool
-    n: int
-    mean: float | None
-    low: float | None
-    high: float | None
-    buckets: list[Bucket]
-    bounds: dict[float, Bound] = field(default_factory=dict)
+    values: Histogram
+    bounds: Percentiles | None = None
+
+    @property
+    def n(self) -> int:
+        """The number of values."""
+        return self.values.n
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of all values."""
+        return self.values.mean
+
+    @property
+    def high(self) -> float | None:
+        """The largest value."""
+        return self.values.longest
+
+    @property
+    def buckets(self) -> list[Bucket]:
+        """The values, rounded to their buckets."""
+        return self.values.buckets
 
     def percentile(self, p: float) -> float | None:
         """Return the nearest-rank percentile, or ``None`` when fewer than one value would lie above it."""
-        if self.n <= 0 or (p > 50 and self.n * (100 - p) < 100 - 1e-6):
-            return None
-        return self.quantile(p / 100)
+        return self.values.percentile(p)
 
-    def above(self, limit: float) -> int:
-        """Return how many values are greater than a limit, as far as the buckets tell."""
-        return sum(bucket.amount for bucket in self.buckets if bucket.middle > limit)
+    def word(self, p: float) -> str:
+        """Return a percentile as text, or how many values it needs."""
+        value = self.percentile(p)
+        return f"needs n {format_count(values_for(p))}" if value is None else format_seconds(value)
 
     def quantile(self, q: float) -> float | None:
-        """Return the value at rank ``ceil(q * n)`` with the bucket's own precision."""
-        rank = max(1, math.ceil(round(q * self.n, 9)))
-        if rank >= self.n and self.high is not None:
-            return self.high
-        seen = 0
-        for bucket in self.buckets:
-            seen += bucket.amount
-            if seen >= rank:
-                value = bucket.middle if self.high is None else min(bucket.middle, self.high)
-                return value if self.low is None else max(value, self.low)
-        return self.high
+        """Return the value at rank ``ceil(q * n)``, however few values there are."""
+        return self.values.nearest_rank(100 * q)
+
+    def bound(self, p: float) -> Percentile | None:
+        """Return how sure a percentile is, where the run says so."""
+        return self.bounds.at(p) if self.bounds else None
 
 
 class Second(NamedTuple):
-    """One or more seconds of the run: rates per second, requests in flight, time to first token in seconds."""
+    """One or more seconds of the run: rates per second, requests in flight, time to first token in seconds.
+
+    ``gaps`` are those that ended here, by the lower bound of their length in seconds; ``server`` has what the server
+    reported, by the names of :data:`~rejoinder.model.metrics.SERVER`.
+    """
 
     t: float
     started: float
@@ -157,9 +121,7 @@ class Second(NamedTuple):
     ttft_p50: float | None
     ttft_p99: float | None
     gaps: dict[float, int]
-    """Gaps that ended here, by the lower bound of their length in seconds."""
     server: dict[str, float]
-    """What the server said of itself, by the names of :data:`SERVER`."""
 
 
 class Scenario(NamedTuple):
@@ -239,8 +201,7 @@ class Load:
     @property
     def bad(self) -> int:
         """Requests that ended badly; those that the client or the end of the run cut off are not among them."""
-        ended_by_us = ("cancelled", "censored")
-        return sum(entry.amount for entry in self.ledger if not entry.good and entry.outcome not in ended_by_us)
+        return sum(entry.amount for entry in self.ledger if RequestOutcome(entry.outcome).row.bad)
 
     @property
     def missed(self) -> list[Objective]:
@@ -254,131 +215,105 @@ class Load:
 
 
 def read_load(run: Run) -> Load | None:
-    """Return the load part of a run, or ``None`` when it has no samples. Reads whatever is there; never raises."""
+    """Return the load part of a run, or ``None`` when it has no samples."""
     if not run.samples:
         return None
-    requests, totals, steps = run.samples_of("request"), run.samples_of("load"), run.samples_of("step")
-    total = totals[-1] if totals else _of_steps(steps)
+    requests, total = run.samples_of(RequestSample), run.load
+    steps, repeats = run.samples_of(SearchStep), run.samples_of(Repeat)
+    counts = _outcomes(total, steps, repeats, requests)
     load = Load(
-        distributions=_distributions(run.samples_of("histogram"), _bounds(total.get("percentiles"))),
-        slowest=read_slowest(run.samples_of("stream"), requests),
-        objectives=[*read_objectives(total), *read_changes(total), *read_probes(run.samples_of("probe"))],
-        search=read_search(total),
-        repeats=read_repeats(total),
-        scenarios=_scenarios(total.get("scenarios")),
+        whole=total is not None,
+        started=total.started if total else sum(counts.values()),
+        ok=good_of(counts),
+        ledger=[
+            Entry(outcome.value, row.meaning, counts.get(outcome, 0), row.good)
+            for outcome, row in OUTCOMES.items()
+            if counts.get(outcome) or outcome is RequestOutcome.OK
+        ],
+        distributions=_distributions(run.samples_of(HistogramSample), total.percentiles if total else ()),
+        slowest=read_slowest(run.samples_of(StreamSample) or requests),
+        objectives=[
+            *(read_objectives(total.slos) if total else ()),
+            *(read_changes(total.changes) if total else ()),
+            *read_probes(run.samples_of(ProbeSample)),
+        ],
+        search=read_search(total.search if total else _cut_search(steps)),
+        repeats=read_repeats(total.repeats if total else repeats, total.changes if total else ()),
         broken_rules=_broken_rules(total, requests),
-        latencies_over=_words(total.get("latencies_over")),
     )
-    load.whole = bool(totals)
-    load.seconds, load.step = _seconds(run.samples_of("second"))
-    counts = _outcomes(total, requests)
-    load.ledger = [
-        Entry(one_line(name, 40), OUTCOMES.get(name, ""), amount, name in ENDED_WELL)
-        for name, amount in sorted(counts.items(), key=lambda item: _outcome_order(item[0]))
-        if amount or name == "ok"
-    ]
+    load.seconds, load.step = _seconds(run.samples_of(SecondSample))
     known = sum(counts.values())
-    started = as_number(total.get("started"))
-    load.started = known if started is None or started < 0 else round(started)
-    load.ok = sum(counts.get(name, 0) for name in ENDED_WELL)
     if known != load.started:
         load.warnings.append(f"The outcomes add up to {known:,}, but {load.started:,} requests were started.")
-    if not totals:
-        covered = f"are of the {plural(len(steps), 'step')} that had ended" if steps else "cover only what was written"
+    if total is None:
+        ended = len(steps) or len(repeats)
+        covered = f"are of the {plural(ended, 'step')} that had ended" if ended else "cover only what was written"
         load.warnings.append(f"The load run has no totals: it ended early, so its figures {covered}.")
-    _figures(load, total)
-    _judged(load, total, counts)
-    load.server = _server(load, total.get("server"))
-    load.remarks = _remarks(load, total, counts)
-    return load
-
-
-def _of_steps(steps: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what a ``load`` line would say of the steps of a search, or of repeats, that did not come to its end."""
-    if not steps:
-        return {}
-    counts: Counter[str] = Counter()
-    for step in steps:
-        counts.update(_outcomes(step, []))
-    if any("of" in step for step in steps):
-        return {"outcomes": dict(counts), "repeats": steps}
-    kind = "rate" if any("rate" in step for step in steps) else "sweep"
-    return {"outcomes": dict(counts), "search": {"kind": kind, "steps": steps, "cut": True}}
-
-
-def _outcomes(total: dict[str, Any], requests: list[dict[str, Any]]) -> dict[str, int]:
-    written = total.get("outcomes")
-    if isinstance(written, dict):
-        counts = {str(name): as_number(count) for name, count in written.items()}
-        return {name: round(count) for name, count in counts.items() if count is not None and count >= 0}
-    return dict(Counter(str(request.get("outcome")) for request in requests if request.get("outcome")))
-
-
-def _outcome_order(name: str) -> tuple[int, str]:
-    return (list(OUTCOMES).index(name) if name in OUTCOMES else len(OUTCOMES), name)
-
-
-_ELSEWHERE: Final = (
-    *("what", "kind", "settings", "started", "outcomes", "rules", "window", "rates", "rates_whole_run"),
-    *("self_check", "good", "judged", "unjudged", "unjudged_bound", "cross_talk", "server", "search"),
-)
-"""Fields of the ``load`` line that are no settings: the report shows them in places of their own."""
-
-
-def _figures(load: Load, total: dict[str, Any]) -> None:
-    """Fill in rates, window, settings and self-check from the ``load`` line."""
-    window = total.get("window")
-    if isinstance(window, list) and len(window) == 2:
-        begin, end = as_number(window[0]), as_number(window[1])
-        if begin is not None and end is not None and end > begin:
-            load.window = (begin, end)
-    duration = _first(total, "issued", "duration")
-    if duration is None and load.seconds:
-        duration = load.seconds[-1].t + load.step
-    load.duration = duration
-    rates = _flat(total.get("rates"))
-    load.rates = [(name, _word(value)) for name, value in rates.items()]
-    load.rate = _first(rates, "ok_per_s")
-    load.tokens_rate = _first(rates, "output_tokens_per_s")
+        if load.seconds:
+            load.duration = load.seconds[-1].t + load.step
+    else:
+        _read_totals(load, total)
     if load.rate is None and load.duration:
         load.rate = load.ok / load.duration
     if load.tokens_rate is None and load.duration and any(s.tokens for s in load.seconds):
         load.tokens_rate = sum(s.tokens for s in load.seconds) * load.step / load.duration
-    settings = total.get("settings")
-    shown = {k: v for k, v in total.items() if k not in _ELSEWHERE} | (settings if isinstance(settings, dict) else {})
-    load.settings = [(name, _word(value)) for name, value in _flat(shown).items()][:32]
-    check = total.get("self_check")
-    if isinstance(check, dict):
-        load.verdict = one_line(check.get("verdict") or "", 40).upper().replace("_", "-")
-        load.reasons = (
-            [one_line(reason, 300) for reason in found[:8]] if isinstance(found := check.get("reasons"), list) else []
-        )
-        load.self_check = [
-            (name, _word(value))
-            for name, value in _flat({k: v for k, v in check.items() if k not in ("verdict", "reasons")}).items()
-        ][:24]
+    load.remarks = _remarks(load, total, counts)
+    return load
 
 
-def _words(value: Any) -> list[str]:
-    return [one_line(word, 30) for word in value[:12]] if isinstance(value, list) else []
+def _outcomes(
+    total: LoadSample | None, steps: Sequence[SearchStep], repeats: Sequence[Repeat], requests: Sequence[RequestSample]
+) -> OutcomeCounts:
+    """Return how requests ended; without totals those of the steps that had ended, else of the request lines."""
+    if total is not None:
+        return total.outcomes
+    counts: Counter[RequestOutcome] = Counter()
+    for outcomes in [step.outcomes for step in steps] + [repeat.outcomes for repeat in repeats]:
+        counts.update(outcomes)
+    if not counts:
+        for request in requests:
+            counts[request.outcome] += request.weight
+    return counts
 
 
-def _first(values: dict[str, Any], *names: str) -> float | None:
-    return next((found for name in names if (found := as_number(values.get(name))) is not None), None)
+def _cut_search(steps: Sequence[SearchStep]) -> SearchResult | None:
+    """Return what is known of a search that did not come to its end."""
+    if not steps:
+        return None
+    kind: Any = "rate" if any(step.rate is not None for step in steps) else "sweep"
+    return SearchResult(kind=kind, steps=list(steps), cut=True)
 
 
-def _flat(value: Any, prefix: str = "", depth: int = 0) -> dict[str, Any]:
-    """Return the scalars of a nested object by dotted name."""
-    if not isinstance(value, dict) or depth > 3:
-        return {}
-    flat: dict[str, Any] = {}
-    for name, child in list(value.items())[:100]:
-        key = f"{prefix}{one_line(str(name), 60)}"
-        if isinstance(child, dict):
-            flat.update(_flat(child, f"{key}.", depth + 1))
-        elif isinstance(child, (str, int, float)) and child != "":
-            flat[key] = child
-    return flat
+def _read_totals(load: Load, total: LoadSample) -> None:
+    """Fill in what the ``load`` line has: rates, window, settings, scenarios, what the server reported, self-check."""
+    if total.window[1] > total.window[0]:
+        load.window = total.window
+    load.duration = total.issued
+    load.rates = [(name, _word(value)) for name, value in msgspec.structs.asdict(total.rates).items()]
+    load.rate = total.rates.ok_per_s
+    load.tokens_rate = total.rates.output_tokens_per_s
+    shown = {"mode": total.mode, "issued": total.issued, "input_tokens": total.input_tokens}
+    shown |= {"output_tokens": total.output_tokens, **total.settings}
+    load.settings = _words(shown, 32)
+    load.verdict = total.self_check.verdict.value
+    load.reasons = [one_line(reason, 300) for reason in total.self_check.reasons[:8]]
+    check = msgspec.structs.asdict(total.self_check)
+    load.self_check = _words({name: check[name] for name in check if name not in ("verdict", "reasons")}, 24)
+    load.latencies_over = [outcome.value for outcome in total.latencies_over]
+    load.scenarios = [_scenario(scenario) for scenario in total.scenarios[:40]]
+    applicable = judgeable_of(total.outcomes)
+    if total.judged <= applicable and applicable:
+        load.judged = total.judged, applicable
+    counted = counted_of(total.outcomes)
+    if total.limits and 0 < counted >= total.good:
+        load.goodput = total.good / counted
+    load.server = _server(load, total.server)
+
+
+def _words(values: Mapping[str, Any], most: int) -> list[tuple[str, str]]:
+    """Return the scalars of an object as names and text."""
+    scalars = {name: value for name, value in values.items() if isinstance(value, (str, int, float)) and value != ""}
+    return [(one_line(name, 60), _word(value)) for name, value in scalars.items()][:most]
 
 
 def _word(value: Any) -> str:
@@ -389,73 +324,28 @@ def _word(value: Any) -> str:
     return f"{figure:.4g}" if abs(figure) < 1e4 else f"{figure:,.0f}"
 
 
-def _bounds(written: Any) -> dict[str, dict[float, Bound]]:
-    """Return how sure the percentiles of each metric are, as the ``load`` line says."""
-    found: dict[str, dict[float, Bound]] = {}
-    for line in written[:100] if isinstance(written, list) else []:
-        if not isinstance(line, dict):
-            continue
-        sure = found.setdefault(one_line(line.get("metric") or "?", 40), {})
-        for p in PERCENTILES:
-            entry = line.get(f"p{p:g}")
-            if isinstance(entry, dict):
-                needs = as_number(entry.get("needs"))
-                sure[p] = Bound(as_number(entry.get("bound")), None if needs is None else round(needs))
-    return found
-
-
-def _distributions(lines: list[dict[str, Any]], bounds: dict[str, dict[float, Bound]]) -> list[Distribution]:
-    found: dict[str, Distribution] = {}
-    for line in lines:
-        metric = one_line(line.get("metric") or "?", 40)
-        only_ok = metric.endswith("_ok")
-        title, meaning = METRICS.get(metric.removesuffix("_ok"), (metric, ""))
-        scale = _US_PER.get(str(line.get("unit", "us")), 1.0) / 1e6
-        buckets = _buckets(line.get("counts"), scale)
-        n = sum(bucket.amount for bucket in buckets)
-        total = as_number(line.get("sum"))
-        low, high = as_number(line.get("min")), as_number(line.get("max"))
-        found[metric] = Distribution(
-            metric=metric,
-            title=title,
-            meaning=meaning,
-            only_ok=only_ok,
-            n=n,
-            mean=total * scale / n if total is not None and n else None,
-            low=None if low is None else low * scale,
-            high=None if high is None else high * scale,
-            buckets=buckets,
-            bounds=bounds.get(metric, {}),
+def _distributions(samples: Sequence[HistogramSample], bounds: Sequence[Percentiles]) -> list[Distribution]:
+    sure = {line.metric: line for line in bounds}
+    found = []
+    for sample in samples:
+        metric, row = one_line(sample.metric, 40), row_of(sample.metric)
+        found.append(
+            Distribution(
+                metric=metric,
+                title=row.title if row else metric,
+                meaning=row.meaning if row else "",
+                only_ok=metric.endswith("_ok"),
+                values=sample.values,
+                bounds=sure.get(sample.metric),
+            )
         )
-    order = {metric: index for index, metric in enumerate(METRICS)}
-    return sorted(found.values(), key=lambda d: (d.only_ok, order.get(d.metric.removesuffix("_ok"), len(order))))
+    order = {metric: index for index, metric in enumerate(TIMES)}
+    return sorted(found, key=lambda d: (d.only_ok, order.get(d.metric.removesuffix("_ok"), len(order))))
 
 
-_MAX_KEY: Final = 64 << SIGNIFICANT_BITS
-
-
-def _buckets(counts: Any, scale: float) -> list[Bucket]:
-    if not isinstance(counts, dict):
-        return []
-    buckets = []
-    for key, value in counts.items():
-        amount = as_number(value)
-        if amount is None or amount < 1 or not re.fullmatch("[0-9]{1,7}", str(key)) or int(key) >= _MAX_KEY:
-            continue
-        low, high = bucket_bounds(int(key))
-        buckets.append((low, high, round(amount)))
-    return [
-        Bucket(low * scale, high * scale, (low + (high - low) // 2) * scale, amount)
-        for low, high, amount in sorted(buckets)
-    ]
-
-
-def _seconds(lines: list[dict[str, Any]]) -> tuple[list[Second], int]:
-    """Return the seconds of a run in order, with neighbours joined so that at most 300 remain, and the step's width."""
-    rows = sorted(
-        (row for row in map(_second, lines) if row is not None),
-        key=lambda row: row.t,
-    )
+def _seconds(samples: Sequence[SecondSample]) -> tuple[list[Second], int]:
+    """Return the seconds of a run in order, with neighbours joined so that at most 180 remain, and the step's width."""
+    rows = sorted(map(_second, samples), key=lambda row: row.t)
     if not rows:
         return [], 1
     begin = rows[0].t
@@ -468,37 +358,19 @@ def _seconds(lines: list[dict[str, Any]]) -> tuple[list[Second], int]:
     return [_joined(begin + index * step, step, group) for index, group in groups.items()], step
 
 
-def _second(line: dict[str, Any]) -> Second | None:
-    t = as_number(line.get("t"))
-    if t is None:
-        return None
+def _second(sample: SecondSample) -> Second:
     return Second(
-        t=t,
-        started=as_number(line.get("started")) or 0.0,
-        finished=as_number(line.get("finished")) or 0.0,
-        failed=as_number(line.get("failed")) or 0.0,
-        in_flight=as_number(line.get("in_flight")) or 0.0,
-        tokens=as_number(line.get("output_tokens")) or 0.0,
-        ttft_p50=as_number(line.get("ttft_p50")),
-        ttft_p99=as_number(line.get("ttft_p99")),
-        gaps=_gaps(line.get("gaps")),
-        server=_known(line.get("server")),
+        t=sample.t,
+        started=sample.started,
+        finished=sample.finished,
+        failed=sample.failed,
+        in_flight=sample.in_flight,
+        tokens=sample.output_tokens,
+        ttft_p50=sample.ttft_p50,
+        ttft_p99=sample.ttft_p99,
+        gaps={bound / 1e3: count for bound, count in sample.gaps.items()},
+        server={name: sample.server[name] for name in SERVER if name in sample.server},
     )
-
-
-def _gaps(written: Any) -> dict[float, int]:
-    found = {}
-    for bound, amount in written.items() if isinstance(written, dict) else ():
-        many = as_number(amount)
-        if many is not None and many >= 1 and re.fullmatch("[0-9]{1,7}", str(bound)):
-            found[int(bound) / 1e3] = round(many)
-    return found
-
-
-def _known(written: Any) -> dict[str, float]:
-    """Return what a server said that the report has a name for."""
-    values = {name: as_number(written.get(name)) for name in SERVER} if isinstance(written, dict) else {}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _joined(t: float, step: int, rows: list[Second]) -> Second:
@@ -522,47 +394,31 @@ def _over(name: str, rows: list[Second]) -> float | None:
     values = [row.server[name] for row in rows if name in row.server]
     if not values:
         return None
-    return sum(values) if name in _SUMMED else sum(values) / len(values)
+    return sum(values) if SERVER[name].summed else sum(values) / len(values)
 
 
-def _scenarios(written: Any) -> list[Scenario]:
-    scenarios = []
-    for line in written[:40] if isinstance(written, list) else []:
-        found = line.get("outcomes") if isinstance(line, dict) else None
-        amounts = Counter[str]()
-        for name, amount in found.items() if isinstance(found, dict) else ():
-            amounts[one_line(name, 40)] += max(0, round(as_number(amount) or 0.0))
-        others = [f"{name} {amount:,}" for name, amount in amounts.most_common(6) if name != "ok" and amount]
-        well = sum(amounts[outcome] for outcome in ENDED_WELL)
-        if found is not None:
-            name = one_line(line.get("name") or "?", 60)
-            scenarios.append(Scenario(name, sum(amounts.values()), well, ", ".join(others)))
-    return scenarios
+def _scenario(scenario: ScenarioOutcomes) -> Scenario:
+    ranked = sorted(scenario.outcomes.items(), key=lambda item: -item[1])
+    others = [f"{outcome} {count:,}" for outcome, count in ranked if outcome is not RequestOutcome.OK and count]
+    return Scenario(
+        one_line(scenario.name, 60) or "?",
+        sum(scenario.outcomes.values()),
+        good_of(scenario.outcomes),
+        ", ".join(others[:6]),
+    )
 
 
-def _judged(load: Load, total: dict[str, Any], counts: dict[str, int]) -> None:
-    judged, good = as_number(total.get("judged")), as_number(total.get("good"))
-    applicable = sum(counts.get(name, 0) for name in _JUDGEABLE)
-    if judged is not None and 0 <= judged <= applicable and applicable:
-        load.judged = round(judged), applicable
-    asked = load.started - counts.get("cancelled", 0)
-    if total.get("limits") and good is not None and asked > 0 and 0 <= good <= asked:
-        load.goodput = good / asked
-
-
-def _server(load: Load, written: Any) -> list[Says]:
+def _server(load: Load, told: Mapping[str, float]) -> list[Says]:
     """Return what the server said of itself over the whole run, from the totals that the run file has."""
-    if not isinstance(written, dict):
-        return []
     says = []
-    for name, (title, meaning) in SERVER.items():
+    for name, metric in SERVER.items():
         word = server_word(name)
-        mean, most, whole = (as_number(written.get(key)) for key in (f"{name}_mean", f"{name}_max", name))
+        mean, most, whole = (told.get(key) for key in (f"{name}_mean", f"{name}_max", name))
         if mean is not None or most is not None:
-            says.append(Says(title, meaning, word(mean), word(most)))
+            says.append(Says(metric.title, metric.meaning, word(mean), word(most)))
         elif whole is not None:
-            says.append(Says(title, f"{meaning}, over the whole run", word(whole), ""))
-    difference, ttft = as_number(written.get("ttft_difference")), load.distribution("ttft")
+            says.append(Says(metric.title, f"{metric.meaning}, over the whole run", word(whole), ""))
+    difference, ttft = told.get("ttft_difference"), load.distribution("ttft")
     if ttft is not None and ttft.mean is not None:
         says += [Says("First token, by the client", "mean of this run", format_seconds(ttft.mean), "")] if says else []
     if difference is not None:
@@ -573,9 +429,10 @@ def _server(load: Load, written: Any) -> list[Says]:
 
 def server_word(name: str) -> Callable[[float | None], str]:
     """Return the function that writes a figure of the server as text."""
-    if name == "ttft":
+    unit = SERVER[name].unit
+    if unit == "s":
         return format_seconds
-    if name in _SHARES:
+    if unit == "share":
         return lambda value: "–" if value is None else format_percent(value, 1.0)
     return lambda value: "–" if value is None else format_count(value) if value == round(value) else format_rate(value)
 
@@ -585,22 +442,20 @@ def signed(value: float) -> str:
     return f"{'+' if value > 0 else '−' if value < 0 else '±'}{format_seconds(abs(value))}"
 
 
-def _remarks(load: Load, total: dict[str, Any], counts: dict[str, int]) -> list[Remark]:
+def _remarks(load: Load, total: LoadSample | None, counts: OutcomeCounts) -> list[Remark]:
     """Return what stands out in a run, the worst first."""
     remarks = []
-    mixed = as_number(total.get("cross_talk"))
-    settings = total.get("settings")
-    if mixed:
-        text = f"{plural(round(mixed), 'answer shows', 'answers show')} the token of another request"
+    if total is not None and total.cross_talk:
+        text = f"{plural(total.cross_talk, 'answer shows', 'answers show')} the token of another request"
         remarks.append(Remark("fail", f"Cross-talk: {text}. The endpoint mixes answers up."))
-    elif mixed is not None and isinstance(settings, dict) and settings.get("canaries") is True and load.ok:
+    elif total is not None and total.settings.get("canaries") is True and load.ok:
         remarks.append(Remark("pass", "No cross-talk: no answer showed the token of another request."))
-    if load.judged is not None:
+    if total is not None and load.judged is not None:
         share = format_percent(*load.judged)
         text = f"The rules judged {load.judged[0]:,} of {plural(load.judged[1], 'answer')} ({share})"
         whole = load.judged[0] == load.judged[1]
         rest = "." if whole else ", the others by order, end and token alone."
-        most = as_number(total.get("unjudged_bound"))
+        most = total.unjudged_bound
         if not whole and most is not None:
             rest += (
                 f" Going by those that were judged, at most {format_percent(most, 1.0)} of the others break one (99 %)."
@@ -609,31 +464,22 @@ def _remarks(load: Load, total: dict[str, Any], counts: dict[str, int]) -> list[
     gaps = load.distribution("itl")
     if gaps is not None and (median := gaps.quantile(0.5)) and gaps.high is not None:
         limit = max(_STALL * median, _STALL_LEAST)
-        stalls = gaps.above(limit)
+        stalls = gaps.values.above(limit)
         if stalls:
-            text = f"{plural(stalls, 'gap')} of {gaps.n:,} ({format_percent(stalls, gaps.n)})"
-            text += f" took more than {format_seconds(limit)}"
+            share = format_percent(stalls, gaps.n)
+            text = f"{plural(stalls, 'gap')} of {gaps.n:,} ({share}) took more than {format_seconds(limit)}"
             about = f"{format_seconds(gaps.high)} the longest, {format_seconds(median)} the median"
             remarks.append(Remark("warn", f"Stalls: {text}; {about}."))
-    if censored := counts.get("censored", 0):
+    if censored := counts.get(RequestOutcome.CENSORED, 0):
         were = plural(censored, "request was", "requests were")
         remarks.append(Remark("info", f"{were} still running at the end; they count neither as errors nor as good."))
-    together = as_number(check.get("coalescing")) if isinstance(check := total.get("self_check"), dict) else None
+    together = total.self_check.coalescing if total else None
     if together is not None and together >= _COALESCED:
         text = f"{together:.2g} content events came to a receive: gaps are those between receives, not between tokens."
         remarks.append(Remark("info", f"Coalesced: {text}"))
     return sorted(remarks, key=lambda remark: ("fail", "warn", "info", "pass").index(remark.severity))
 
 
-def _broken_rules(total: dict[str, Any], requests: list[dict[str, Any]]) -> list[tuple[str, int]]:
-    counts: Counter[str] = Counter()
-    written = total.get("rules")
-    if isinstance(written, dict):
-        for rule, amount in written.items():
-            counts[one_line(str(rule), 40)] += round(as_number(amount) or 0)
-    else:
-        for request in requests:
-            rules = request.get("rules")
-            if isinstance(rules, list):
-                counts.update({one_line(str(rule), 40) for rule in rules[:50]})
-    return counts.most_common(12)
+def _broken_rules(total: LoadSample | None, requests: Sequence[RequestSample]) -> list[tuple[str, int]]:
+    counts = Counter(total.rules) if total else Counter(rule for request in requests for rule in request.rules)
+    return [(one_line(rule, 40), count) for rule, count in counts.most_common(12)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from rejoinder.model.metrics import SERVER, Metric, Place, times_shown
 from rejoinder.model.runfile import Run
+from rejoinder.model.samples import PERCENTILES
 from rejoinder.reports._charts import (
     gap_chart,
     percentile_chart,
@@ -14,7 +16,7 @@ from rejoinder.reports._charts import (
     time_span,
     timeline_charts,
 )
-from rejoinder.reports._load import PERCENTILES, SERVER, Load, server_word
+from rejoinder.reports._load import Load, server_word
 from rejoinder.reports._streams import TICKS
 from rejoinder.reports.rules import catalogue
 
@@ -38,7 +40,8 @@ def load_values(load: Load | None, run: Run) -> dict[str, Any]:
         "lane_width": TICKS,
         "validity": MEASUREMENT.get(load.verdict, ""),
         "titles_of_rules": {rule: known[rule].title for rule, _ in load.broken_rules if rule in known},
-        "series": [(name, SERVER[name][0], server_word(name)) for name in said],
+        "series": [(name, SERVER[name].title, server_word(name)) for name in said],
+        "headlines": _headlines(load),
         "steps": steps_table(load.search) if load.search else None,
         "charts": {
             "search": search_charts(load.search),
@@ -49,3 +52,18 @@ def load_values(load: Load | None, run: Run) -> dict[str, Any]:
             "span": time_span(load),
         },
     }
+
+
+def _headlines(load: Load) -> list[tuple[str, str]]:
+    """Return the percentiles at the top of the page, as titles and text."""
+    found = []
+    for metric in times_shown(Place.HEADLINE):
+        distribution = load.distribution(metric.name)
+        if distribution is not None:
+            found += [(_title(metric, p), distribution.word(p)) for p in metric.extremes(Place.HEADLINE)]
+    return found
+
+
+def _title(metric: Metric, percent: float) -> str:
+    name = metric.short or metric.title
+    return f"{name[:1].upper()}{name[1:]} p{percent:g}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
-from rejoinder.formatting import as_number, format_count, format_percent, format_rate, format_seconds, one_line, plural
+from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, one_line, plural
+from rejoinder.model.samples import ChangeResult, ProbeSample, SloResult
 from rejoinder.reports._repeats import figure_word
 
 SCALE: Final = 2.0
@@ -37,59 +39,49 @@ class Objective(NamedTuple):
     of_share: bool = False
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """All of it but its text, in one line."""
         words = [self.word, self.value, f"(limit {self.limit})", self.margin, self.note, f"n {self.n}", self.bound]
         return " ".join(word for word in words if word and word != "–")
 
 
-def read_objectives(total: dict[str, Any]) -> list[Objective]:
-    """Return the objectives of a ``load`` line; reads whatever is there and never raises."""
-    written = total.get("slos")
-    lines = written[:_MOST] if isinstance(written, list) else []
-    return [_objective(line) for line in lines if isinstance(line, dict)]
+def read_objectives(results: Sequence[SloResult]) -> list[Objective]:
+    """Return the objectives of a run as a table shows them."""
+    return [_objective(result) for result in results[:_MOST]]
 
 
-def _objective(line: dict[str, Any]) -> Objective:
-    text, statistic = one_line(line.get("text") or "?", 120), str(line.get("statistic") or "")
+def _objective(result: SloResult) -> Objective:
+    text = one_line(result.text, 120)
     match = _RELATION.search(text)
     at_most = match is None or match[0].startswith("<")
-    limit, value, n = as_number(line.get("limit")), as_number(line.get("value")), as_number(line.get("n"))
 
     def word(figure: float | None) -> str:
         if figure is None:
             return "–"
-        if statistic == "share":
+        if result.statistic == "share":
             return format_percent(figure, 1.0)
-        return f"{format_rate(figure)}/s" if statistic == "rate" else format_seconds(figure)
+        return f"{format_rate(figure)}/s" if result.statistic == "rate" else format_seconds(figure)
 
-    bound, needs = as_number(line.get("bound")), as_number(line.get("needs"))
-    told = "–" if bound is None else f"{'≤' if at_most else '≥'} {word(bound)}"
-    if needs is not None:
-        told = f"needs n {format_count(needs)}"
-    met = line.get("met")
-    certain = line.get("certified")
-    severity, verdict, note = _verdict(met, statistic, value, certain if isinstance(certain, bool) else None, needs)
-    if (kept := as_number(line.get("repeats_met"))) is not None:
-        note = "; ".join(filter(None, (note, f"met by {plural(round(kept), 'repeat')}")))
-    unjudged = as_number(line.get("unjudged"))
-    if unjudged:
-        note = "; ".join(
-            filter(None, (note, f"{format_count(unjudged)} of the good ones were not judged by all rules"))
-        )
+    sure = "–" if result.bound is None else f"{'≤' if at_most else '≥'} {word(result.bound)}"
+    severity, verdict, note = _verdict(result)
+    notes = [note]
+    if result.repeats_met is not None:
+        notes.append(f"met by {plural(result.repeats_met, 'repeat')}")
+    if result.unjudged:
+        notes.append(f"{format_count(result.unjudged)} of the good ones were not judged by all rules")
     return Objective(
         text=text,
         severity=severity,
         word=verdict,
-        limit=f"{'at most' if at_most else 'at least'} {word(limit)}",
-        value=word(value),
-        margin=_margin(value, limit, at_most) if isinstance(met, bool) else "",
-        n=format_count(n),
-        bound=told,
-        note=note,
-        at=_place(value, limit),
-        bound_at=_place(bound, limit) if needs is None else None,
-        of_share=statistic == "share",
+        limit=f"{'at most' if at_most else 'at least'} {word(result.limit)}",
+        value=word(result.value),
+        margin="" if result.met is None else _margin(result.value, result.limit, at_most),
+        n=format_count(result.n),
+        bound=sure if result.needs is None else f"needs n {format_count(result.needs)}",
+        note="; ".join(filter(None, notes)),
+        at=_place(result.value, result.limit),
+        bound_at=_place(result.bound, result.limit) if result.needs is None else None,
+        of_share=result.statistic == "share",
     )
 
 
@@ -101,28 +93,23 @@ _CHANGES: Final = {
 }
 
 
-def read_changes(total: dict[str, Any]) -> list[Objective]:
-    """Return the limits of changes of a ``load`` line as objectives; reads whatever is there and never raises."""
-    written = total.get("changes")
-    lines = written[:_MOST] if isinstance(written, list) else []
-    return [_change(line) for line in lines if isinstance(line, dict)]
+def read_changes(changes: Sequence[ChangeResult]) -> list[Objective]:
+    """Return the limits of changes of a run as objectives."""
+    return [_change(change) for change in changes[:_MOST]]
 
 
-def _change(line: dict[str, Any]) -> Objective:
-    limit, moved = as_number(line.get("limit")), as_number(line.get("change"))
-    before, after, p = (as_number(line.get(name)) for name in ("before", "after", "p"))
-    severity, word, note = _CHANGES.get(str(line.get("verdict")), ("info", "not judged", ""))
-    figure = str(line.get("figure") or "")
-    sizes = line.get("n")
-    n = " and ".join(format_count(as_number(size)) for size in sizes[:2]) if isinstance(sizes, list) else "–"
+def _change(change: ChangeResult) -> Objective:
+    severity, word, note = _CHANGES[change.verdict]
+    before, after = (figure_word(change.figure, value) for value in (change.before, change.after))
+    p = change.p
     return Objective(
-        text=one_line(line.get("text") or "?", 120),
+        text=one_line(change.text, 120),
         severity=severity,
         word=word,
-        limit="–" if limit is None else _share(limit),
-        value="–" if moved is None else _share(moved),
-        margin="" if moved is None else f"{figure_word(figure, before)} to {figure_word(figure, after)}",
-        n=n,
+        limit=_share(change.limit),
+        value="–" if change.change is None else _share(change.change),
+        margin="" if change.change is None else f"{before} to {after}",
+        n=" and ".join(map(format_count, change.n)),
         bound="–" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}",
         note=note,
         at=None,
@@ -131,15 +118,20 @@ def _change(line: dict[str, Any]) -> Objective:
     )
 
 
-_PROBES: Final = {"pass": ("pass", "holds"), "warn": ("warn", "look at it"), "fail": ("fail", "does not hold")}
+_PROBES: Final = {
+    "pass": ("pass", "holds"),
+    "warn": ("warn", "look at it"),
+    "fail": ("fail", "does not hold"),
+    "unclear": ("warn", "cannot tell"),
+}
 
 
-def read_probes(lines: list[dict[str, Any]]) -> list[Objective]:
-    """Return the probes of a run as objectives; reads whatever is there and never raises."""
+def read_probes(probes: Sequence[ProbeSample]) -> list[Objective]:
+    """Return the probes of a run as objectives."""
     found = []
-    for line in lines[:_MOST]:
-        severity, word = _PROBES.get(str(line.get("verdict")), ("warn", "cannot tell"))
-        name, text = one_line(line.get("name") or "?", 60), one_line(line.get("text") or "", 400)
+    for probe in probes[:_MOST]:
+        severity, word = _PROBES[probe.verdict]
+        name, text = one_line(probe.name, 60), one_line(probe.text, 400)
         found.append(Objective(f"dropped requests: {name}", severity, word, "–", "–", "", "–", "–", text, None, None))
     return found
 
@@ -148,20 +140,17 @@ def _share(value: float) -> str:
     return f"{100 * value:+.1f} %".replace("-", "−")
 
 
-def _verdict(
-    met: Any, statistic: str, value: float | None, certain: bool | None, needs: float | None
-) -> tuple[str, str, str]:
-    if statistic == "each":
+def _verdict(result: SloResult) -> tuple[str, str, str]:
+    """Return the tone, the word and a note for the result of an objective."""
+    if result.met is None:
         return "info", "each request", "a limit for single requests, counted by goodput"
-    if met is True:
-        if needs is not None:
-            return "warn", "met, not certain", f"n is below {format_count(needs)}"
-        if certain is False:
-            return "warn", "met, not certain", "the bound is beyond the limit"
-        return "pass", "met", "" if certain else "one figure, no bound"
-    if met is False:
-        return "fail", "missed", "nothing was measured" if value is None else ""
-    return "info", "not judged", ""
+    if not result.met:
+        return "fail", "missed", "nothing was measured" if result.value is None else ""
+    if result.needs is not None:
+        return "warn", "met, not certain", f"n is below {format_count(result.needs)}"
+    if result.certified is False:
+        return "warn", "met, not certain", "the bound is beyond the limit"
+    return "pass", "met", "" if result.certified else "one figure, no bound"
 
 
 def _margin(value: float | None, limit: float | None, at_most: bool) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from rejoinder.formatting import as_number, format_count, format_percent, format_rate, format_seconds, one_line
-from rejoinder.reports._search import ENDED_WELL
+from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, one_line
+from rejoinder.model.metrics import RATES, SHARES, Place, times_shown
+from rejoinder.model.outcomes import good_of
+from rejoinder.model.samples import ChangeResult, Repeat
 
 _MOST: Final = 100
 _ROOM: Final = 0.06
 """Share of the width of a dot plot that stays free on both sides."""
 
 
-class Repeat(NamedTuple):
+class RepeatRow(NamedTuple):
     """One repeat. ``ours`` tells the loaded endpoint from the one that it is compared with."""
 
     ours: bool
@@ -38,7 +41,7 @@ class Dots:
 class Repeats:
     """All repeats, and the figures that changes are judged by."""
 
-    repeats: list[Repeat] = field(default_factory=list)
+    repeats: list[RepeatRow] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)
     dots: dict[str, Dots] = field(default_factory=dict)
     """Dot plots by the text of the limit that they belong to."""
@@ -73,48 +76,44 @@ def figure_word(figure: str, value: float | None) -> str:
     return format_percent(value, 1.0) if figure == "goodput" else f"{format_rate(value)}/s"
 
 
-def read_repeats(total: dict[str, Any]) -> Repeats | None:
-    """Return the repeats of a ``load`` line, or ``None`` where there are none; never raises on strange content."""
-    written = total.get("repeats")
-    found = [_repeat(line) for line in written[:_MOST] if isinstance(line, dict)] if isinstance(written, list) else []
-    if not found:
+def read_repeats(written: Sequence[Repeat], changes: Sequence[ChangeResult]) -> Repeats | None:
+    """Return the repeats of a run with the figures that its limits are about, or ``None`` where there are none."""
+    if not written:
         return None
-    changes = total.get("changes")
-    limits = [line for line in changes[:_MOST] if isinstance(line, dict)] if isinstance(changes, list) else []
-    known = dict.fromkeys(name for repeat in found for name in repeat.figures)
-    asked = dict.fromkeys(str(line.get("figure")) for line in limits)
-    chosen = [name for name in asked if name in known] or [name for name in _USUAL if name in known]
+    found = [_repeat(sample) for sample in written[:_MOST]]
+    known = {name for repeat in found for name in repeat.figures}
+    limited = dict.fromkeys(change.figure for change in changes)
+    chosen = [name for name in limited if name in known] or [name for name in _usual_figures() if name in known]
     repeats = Repeats(found, chosen[:8])
-    for line in limits:
-        figure = str(line.get("figure"))
-        repeats.dots[one_line(line.get("text") or "?", 120)] = _dots(found, figure, line)
+    for change in changes[:_MOST]:
+        repeats.dots[one_line(change.text, 120)] = _dots(found, change)
     return repeats
 
 
-_USUAL: Final = ("ttft:p50", "ttft:p99", "itl:p99", "e2e:p50", "output_tokens", "goodput")
+def _usual_figures() -> list[str]:
+    """Return the figures that are shown where no limit chooses others."""
+    times = [f"{row.name}:p{p:g}" for row in times_shown(Place.REPEAT) for p in row.extremes(Place.REPEAT)]
+    return [*times, *(row.name for row in (*RATES.values(), *SHARES.values()) if Place.REPEAT in row.shown)]
 
 
-def _repeat(line: dict[str, Any]) -> Repeat:
-    written, outcomes = line.get("figures"), line.get("outcomes")
-    figures = {str(name)[:60]: as_number(value) for name, value in written.items()} if isinstance(written, dict) else {}
-    found = outcomes if isinstance(outcomes, dict) else {}
-    return Repeat(
-        ours=line.get("of") != "against",
-        number=max(0, round(as_number(line.get("repeat")) or 0.0)),
-        started=max(0, round(as_number(line.get("started")) or 0.0)),
-        ok=max(0, round(sum(as_number(found.get(name)) or 0.0 for name in ENDED_WELL))),
-        measurement=one_line(line.get("verdict") or "", 30).upper(),
-        figures={name: value for name, value in figures.items() if value is not None},
+def _repeat(sample: Repeat) -> RepeatRow:
+    return RepeatRow(
+        ours=sample.of == "endpoint",
+        number=sample.repeat,
+        started=sample.started,
+        ok=good_of(sample.outcomes),
+        measurement=sample.verdict.value,
+        figures={one_line(name, 60): value for name, value in sample.figures.items()},
     )
 
 
-def _dots(repeats: list[Repeat], figure: str, line: dict[str, Any]) -> Dots:
+def _dots(repeats: list[RepeatRow], change: ChangeResult) -> Dots:
     ours, others = (
-        [repeat.figures[figure] for repeat in repeats if repeat.ours is side and figure in repeat.figures]
+        [repeat.figures[change.figure] for repeat in repeats if repeat.ours is side and change.figure in repeat.figures]
         for side in (True, False)
     )
-    before, share = as_number(line.get("before")), as_number(line.get("limit"))
-    limit = None if before is None or share is None else before * (1 + share)
+    before = change.before
+    limit = None if before is None else before * (1 + change.limit)
     values = [*ours, *others, *(value for value in (before, limit) if value is not None)]
     if not values:
         return Dots([], [], None, None)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from rejoinder.formatting import as_number, format_percent, format_rate, format_seconds, one_line, plural
+from rejoinder.formatting import format_percent, format_rate, format_seconds, one_line, plural
+from rejoinder.model.histogram import values_for
+from rejoinder.model.outcomes import bad_of, good_of
+from rejoinder.model.samples import SearchResult, SearchStep, step_latencies
 
-LATENCIES: Final = ("ttft_p50", "ttft_p99", "itl_p50", "itl_p99", "e2e_p50", "e2e_p99")
 _MOST: Final = 200
-_ENDED_BY_US: Final = ("censored", "cancelled")
-ENDED_WELL: Final = ("ok", "unjudged")
-"""Outcomes of requests that ended well: judged by all rules, or by order and end alone."""
 
 
 class Step(NamedTuple):
@@ -28,6 +27,13 @@ class Step(NamedTuple):
     objectives: list[tuple[str, bool]]
     met: bool | None
     measurement: str
+
+    def latency_word(self, name: str) -> str:
+        """Return one of the latencies as text, or how many values it needs."""
+        value, (_, percent) = self.latencies.get(name), step_latencies()[name]
+        if value is None and self.ok and percent > 50:
+            return f"needs n {values_for(percent):,}"
+        return format_seconds(value)
 
 
 @dataclass(slots=True)
@@ -67,54 +73,30 @@ class Search:
         return self.knee if self.sweep else self.highest
 
 
-def read_search(total: dict[str, Any]) -> Search | None:
-    """Return the search of a ``load`` line, or ``None`` where there is none; never raises on strange content."""
-    written = total.get("search")
-    if not isinstance(written, dict) or not isinstance(written.get("steps"), list):
+def read_search(found: SearchResult | None) -> Search | None:
+    """Return a search as a report shows it, or ``None`` where there was none."""
+    if found is None or not found.steps:
         return None
-    sweep = written.get("kind") != "rate"
-    steps = [step for line in written["steps"][:_MOST] if (step := _step(line, sweep)) is not None]
-    if not steps:
-        return None
-    search = Search(
-        sweep,
-        sorted(steps, key=lambda step: step.level),
-        as_number(written.get("knee")),
-        as_number(written.get("highest")),
-        written.get("limited_by") == "generator",
-    )
-    search.cut = written.get("cut") is True
-    search.sentence = _sentence(search, written.get("more") is True)
+    steps = sorted(map(_step, found.steps[:_MOST]), key=lambda step: step.level)
+    search = Search(found.kind == "sweep", steps, found.knee, found.highest, found.limited_by == "generator")
+    search.cut = found.cut
+    search.sentence = _sentence(search, found.more)
     return search
 
 
-def _step(line: Any, sweep: bool) -> Step | None:
-    level = as_number(line.get("concurrency" if sweep else "rate")) if isinstance(line, dict) else None
-    if level is None or level < 0:
-        return None
-    written = line.get("outcomes")
-    found = {name: as_number(amount) or 0.0 for name, amount in written.items()} if isinstance(written, dict) else {}
-    started = max(0, round(as_number(line.get("started")) or 0.0))
-    ok = round(sum(found.get(name, 0.0) for name in ENDED_WELL))
-    slos = line.get("slos")
-    objectives = [
-        (one_line(slo.get("text") or "?", 60), slo["met"])
-        for slo in (slos[:12] if isinstance(slos, list) else [])
-        if isinstance(slo, dict) and isinstance(slo.get("met"), bool)
-    ]
-    met = line.get("met")
+def _step(step: SearchStep) -> Step:
     return Step(
-        level=level,
-        label=f"{level:,.4g}",
-        started=started,
-        ok=ok,
-        bad=max(0, started - ok - round(sum(found.get(name, 0.0) for name in _ENDED_BY_US))),
-        ok_rate=as_number(line.get("ok_per_s")) or 0.0,
-        tokens_rate=as_number(line.get("output_tokens_per_s")) or 0.0,
-        latencies={name: value for name in LATENCIES if (value := as_number(line.get(name))) is not None},
-        objectives=objectives,
-        met=met if isinstance(met, bool) else None,
-        measurement=one_line(line.get("verdict") or "", 30).upper(),
+        level=step.level,
+        label=f"{step.level:,.4g}",
+        started=step.started,
+        ok=good_of(step.outcomes),
+        bad=bad_of(step.outcomes),
+        ok_rate=step.ok_per_s,
+        tokens_rate=step.output_tokens_per_s,
+        latencies=step.latencies,
+        objectives=[(one_line(slo.text, 60), slo.met) for slo in step.slos[:12] if slo.met is not None],
+        met=step.met,
+        measurement=step.verdict.value,
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from rejoinder.formatting import as_number, format_count, format_percent, format_seconds, one_line
+from rejoinder.formatting import format_count, format_percent, format_seconds, one_line
+from rejoinder.model.samples import Event, RequestFigures, RequestSample, StreamSample
 
 MOST_STREAMS: Final = 10
 TICKS: Final = 250
@@ -27,7 +29,7 @@ class Stretch(NamedTuple):
     end: float
     type: str
     amount: int
-    offset: int | None
+    offset: int
 
 
 class Row(NamedTuple):
@@ -86,52 +88,43 @@ class Slow:
         return ", ".join([*told, f"ended {self.outcome}"])
 
 
-def read_slowest(streams: list[dict[str, Any]], requests: list[dict[str, Any]]) -> list[Slow]:
-    """Return the ten slowest requests, the slowest first: with timelines where ``stream`` lines tell the events."""
-    lines = streams or requests
-    timed = [(_length(line), line) for line in lines]
-    ranked = sorted(((length, line) for length, line in timed if length is not None), key=lambda pair: -pair[0])
-    return [_slow(length, line) for length, line in ranked[:MOST_STREAMS]]
+def read_slowest(requests: Sequence[StreamSample] | Sequence[RequestSample]) -> list[Slow]:
+    """Return the ten slowest requests, the slowest first: with timelines where the lines have the events."""
+    timed = [(_length(request), request) for request in requests]
+    ranked = sorted(((length, request) for length, request in timed if length is not None), key=lambda pair: -pair[0])
+    return [_slow(length, request) for length, request in ranked[:MOST_STREAMS]]
 
 
-def _length(line: dict[str, Any]) -> float | None:
-    length = as_number(line.get("duration"))
-    return as_number(line.get("e2e")) if length is None else length
+def _length(request: RequestFigures) -> float | None:
+    return request.duration if isinstance(request, StreamSample) else request.times.get("e2e")
 
 
-def _slow(length: float, line: dict[str, Any]) -> Slow:
-    rules, worker = line.get("rules"), as_number(line.get("worker"))
+def _slow(length: float, request: RequestFigures) -> Slow:
     slow = Slow(
-        t=as_number(line.get("t")),
-        outcome=one_line(line.get("outcome") or "?", 30),
-        e2e=as_number(line.get("e2e")),
-        ttft=as_number(line.get("ttft")),
-        max_gap=as_number(line.get("max_gap")),
-        tokens=as_number(line.get("output_tokens")),
-        worker="" if worker is None else f"{worker:.0f}",
-        scenario=one_line(line.get("scenario") or "", 40),
-        rules=one_line(", ".join(map(str, rules)) if isinstance(rules, list) else "", 80),
-        detail=one_line(line.get("detail") or "", 120),
+        t=request.t,
+        outcome=request.outcome.value,
+        e2e=request.times.get("e2e"),
+        ttft=request.times.get("ttft"),
+        max_gap=request.times.get("max_gap"),
+        tokens=request.output_tokens,
+        worker=str(request.worker),
+        scenario=one_line(request.scenario, 40),
+        rules=one_line(", ".join(request.rules), 80),
+        detail=one_line(request.detail, 120),
         length=max(length, 0.0),
     )
-    stretches = _stretches(line.get("events"))
-    if stretches:
+    if isinstance(request, StreamSample) and (stretches := _stretches(request.events)):
         _draw(slow, stretches)
     return slow
 
 
-def _stretches(written: Any) -> list[Stretch]:
-    """Return what can be read of the events of a ``stream`` line, in order of time."""
-    found = []
-    for entry in written[:_MOST_EVENTS] if isinstance(written, list) else []:
-        if not isinstance(entry, list) or len(entry) < 4:
-            continue
-        begin, end, amount = as_number(entry[0]), as_number(entry[1]), as_number(entry[3])
-        offset = as_number(entry[4]) if len(entry) > 4 else None
-        if begin is None or end is None or amount is None or not 0 <= begin <= end or amount < 1:
-            continue
-        place = round(offset) if offset is not None and offset >= 0 else None
-        found.append(Stretch(begin, end, one_line(entry[2] or "(no type)", 60), round(amount), place))
+def _stretches(events: Sequence[Event]) -> list[Stretch]:
+    """Return the events of a ``stream`` line in order of time, without those whose times make no sense."""
+    found = [
+        Stretch(begin, end, one_line(kind, 60) or "(no type)", amount, offset)
+        for begin, end, kind, amount, offset in events[:_MOST_EVENTS]
+        if 0 <= begin <= end and amount
+    ]
     return sorted(found, key=lambda stretch: stretch.begin)
 
 

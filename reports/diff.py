@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from rejoinder.formatting import as_number, format_count, format_percent, format_rate, format_seconds, join_list, plural
+from rejoinder.formatting import as_number, format_count, format_percent, format_rate, join_list, plural
+from rejoinder.model.metrics import Metric, Place, times_shown
 from rejoinder.model.runfile import Run
 from rejoinder.reports._load import Distribution, Load
 from rejoinder.reports.model import ReportModel, read_report
@@ -43,9 +44,6 @@ SIGN_OF: Final = {
     Change.FIXED: "pass",
     Change.CHANGED: "info",
 }
-_METRICS: Final = ("ttft", "itl", "max_gap", "tpot", "e2e", "e2e_intended")
-_TESTED: Final = ("ttft", "max_gap", "tpot", "e2e", "e2e_intended")
-"""Metrics with one value for each request. Gaps between tokens hang together within a stream: they are not tested."""
 SURE: Final = 0.01
 SMALL: Final = 0.05
 """By how much the median must have changed before a difference is called one."""
@@ -200,7 +198,7 @@ def _failures(diff: Diff) -> list[str]:
     once = {objective.text for objective in before.missed} if before else set()
     if load:
         missed = [objective for objective in load.missed if objective.text not in once]
-        failures += [f"The objective {objective.text} is missed now: {objective.told}." for objective in missed]
+        failures += [f"The objective {objective.text} is missed now: {objective.summary}." for objective in missed]
     return failures
 
 
@@ -282,28 +280,26 @@ def _figures(old: Load | None, new: Load | None) -> list[FigureChange]:
             figures.append(
                 FigureChange(name, format_rate(first), format_rate(second), _change(first, second), one, Severity.NONE)
             )
-    for metric in _METRICS:
-        distribution, other = old.distribution(metric), new.distribution(metric)
+    for metric in times_shown(Place.DIFF):
+        distribution, other = old.distribution(metric.name), new.distribution(metric.name)
         if distribution and other:
-            figures += _latencies(distribution, other)
+            figures += _latencies(metric, distribution, other)
     return figures
 
 
-def _latencies(old: Distribution, new: Distribution) -> Iterator[FigureChange]:
-    statement, severity = _statement(old, new)
-    for p in (50.0, 99.0):
+def _latencies(metric: Metric, old: Distribution, new: Distribution) -> Iterator[FigureChange]:
+    statement, severity = _statement(metric, old, new)
+    for p in metric.extremes(Place.DIFF):
         first, second = old.percentile(p), new.percentile(p)
-        if first is not None and second is not None:
-            change = _change(first, second)
-            name = f"{old.title} p{p:g}"
-            yield FigureChange(name, format_seconds(first), format_seconds(second), change, statement, severity)
-            statement, severity = "", Severity.NONE
+        change = "" if first is None or second is None else _change(first, second)
+        yield FigureChange(f"{metric.title} p{p:g}", old.word(p), new.word(p), change, statement, severity)
+        statement, severity = "", Severity.NONE
 
 
-def _statement(old: Distribution, new: Distribution) -> tuple[str, Severity]:
+def _statement(metric: Metric, old: Distribution, new: Distribution) -> tuple[str, Severity]:
     """Say whether the values of two runs differ, where that can be said."""
     sizes = f"n {format_count(old.n)} and {format_count(new.n)}"
-    if old.metric not in _TESTED:
+    if metric.pooled:
         return f"not tested, {sizes}", Severity.NONE
     found = mann_whitney(*([(b.middle, b.amount) for b in d.buckets] for d in (old, new)))
     if found is None:

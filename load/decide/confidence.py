@@ -9,13 +9,14 @@ no such value, and nothing can be claimed.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
-from rejoinder.model.histogram import Histogram
+from rejoinder.model.histogram import Histogram, values_for
+from rejoinder.model.samples import PERCENTILES, Percentile, Percentiles, percentile_field
 
 CONFIDENCE: Final = 0.99
-PERCENTILES: Final = (50.0, 90.0, 95.0, 99.0, 99.9)
 _DOUBT: Final = 1 - CONFIDENCE
 
 
@@ -104,19 +105,23 @@ def upper_bound(histogram: Histogram, percent: float) -> float | None:
     return histogram.at_rank(histogram.n - above + 1) if above else None
 
 
-def percentile_lines(histograms: dict[str, Histogram]) -> list[dict[str, object]]:
-    """Return, for each metric, ``n`` and for each percentile its ``value`` and ``bound``, or how many it ``needs``."""
-    lines: list[dict[str, object]] = []
-    for metric in sorted(histograms):
-        histogram = histograms[metric]
-        line: dict[str, object] = {"metric": metric, "n": histogram.n}
-        for percent in PERCENTILES:
-            entry: dict[str, float | int | None] = {"value": histogram.percentile(percent)}
-            limit = upper_bound(histogram, percent)
-            if limit is None:
-                entry["needs"] = values_needed(percent)
-            else:
-                entry["bound"] = limit
-            line[f"p{percent:g}"] = entry
-        lines.append(line)
-    return lines
+def percentile_lines(histograms: Mapping[str, Histogram]) -> list[Percentiles]:
+    """Return each metric's percentiles: value and bound, or how many values either takes."""
+    return [
+        Percentiles(
+            metric=metric,
+            n=histograms[metric].n,
+            **{percentile_field(percent): _percentile(histograms[metric], percent) for percent in PERCENTILES},
+        )
+        for metric in sorted(histograms)
+    ]
+
+
+def _percentile(histogram: Histogram, percent: float) -> Percentile:
+    value, bound = histogram.percentile(percent), upper_bound(histogram, percent)
+    return Percentile(
+        value=value,
+        value_needs=values_for(percent) if value is None else None,
+        bound=bound,
+        needs=values_needed(percent) if bound is None else None,
+    )

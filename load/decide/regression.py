@@ -1,4 +1,4 @@
-"""A gate on change: repeated runs against those of a baseline, judged by how far apart they are and how sure that is.
+"""Regression: repeated runs against those of a baseline, judged by how far apart they are and how sure that is.
 
     ttft:p99<+10%        the p99 may be at most 10 % longer than the baseline's
     output_tokens>-5%    the rate may be at most 5 % lower
@@ -23,20 +23,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Final
+from typing import Final
 
 from rejoinder.errors import UsageError, suggest
-from rejoinder.load.decide.confidence import PERCENTILES
-from rejoinder.load.decide.slo import RATES, TIMES, parse_metric, parse_statistic
-from rejoinder.load.measure.measure import ENDED_WELL
+from rejoinder.load.decide.slo import parse_statistic
 from rejoinder.model.histogram import Histogram
+from rejoinder.model.metrics import METRICS, RATES, TIMES, metric_named
+from rejoinder.model.outcomes import OutcomeCounts, counted_of, good_of
 from rejoinder.model.runfile import read_run
+from rejoinder.model.samples import PERCENTILES, ChangeResult, Rates, Side
 
 SURE: Final = 0.05
 """A difference counts as one when chance alone brings it at most this often."""
 LEAST_REPEATS: Final = 3
 """With fewer on a side no difference whatever reaches 5 %: of 20 ways to deal out 3 and 3 values one is 5 %."""
-MAX_REPEATS: Final = 50
 _WAYS: Final = 20_000
 _SHAPE: Final = re.compile(
     r"\s*([A-Za-z_0-9]+)\s*(?::\s*([A-Za-z]+[0-9.]*))?\s*(<=|>=|<|>)\s*([-+])([0-9]*\.?[0-9]+)\s*%\s*\Z"
@@ -67,8 +67,8 @@ def parse_change(text: str) -> RegressionLimit:
     if match is None:
         raise UsageError(f"{text!r} is no limit of a change.", _HINT)
     name, statistic, relation, sign, number = match.groups()
-    metric = parse_metric(name)
-    known = (*TIMES, *RATES, _GOODPUT)
+    metric = metric_named(name)
+    known = [row.name for row in METRICS.values() if row.change]
     if metric not in known:
         hint = suggest(metric, known, f"There are {', '.join(known)}.")
         raise UsageError(f"The limit {text!r} names no figure that can be compared: {name!r}.", hint)
@@ -94,29 +94,30 @@ def parse_changes(texts: Iterable[str]) -> list[RegressionLimit]:
 
 def figures(
     histograms: Mapping[str, Histogram],
-    rates: Mapping[str, float],
-    outcomes: Mapping[str, int],
+    rates: Rates,
+    outcomes: OutcomeCounts,
     good: int | None,
     changes: Sequence[RegressionLimit] = (),
 ) -> dict[str, float]:
-    """Return what one repeat is compared by: statistics of times in seconds, rates, goodput where there are limits."""
+    """Return what one repeat is compared by: statistics of times in seconds, rates, goodput where there are limits.
+
+    Percentiles are those of the nearest rank: repeats are as long as each other, so also the largest values compare.
+    """
     found: dict[str, float] = {}
-    for metric in TIMES:
-        histogram = histograms.get(metric if metric == "sched_lag" else f"{metric}_ok")
-        if histogram is None or histogram.mean is None:
+    for name, metric in TIMES.items():
+        histogram = histograms.get(metric.judged_by)
+        if not metric.change or histogram is None or histogram.mean is None:
             continue
-        asked = [change.figure for change in changes if change.figure.startswith(f"{metric}:p")]
-        percents = {*PERCENTILES, *(float(figure.partition(":p")[2]) for figure in asked)}
-        for percent in sorted(percents):
-            value = histogram.percentile(percent)
+        asked = [change.figure for change in changes if change.figure.startswith(f"{name}:p")]
+        for percent in sorted({*PERCENTILES, *(float(figure.partition(":p")[2]) for figure in asked)}):
+            value = histogram.nearest_rank(percent)
             if value is not None:
-                found[f"{metric}:p{percent:g}"] = value
-        found[f"{metric}:mean"] = round(histogram.mean, 9)
-        found[f"{metric}:max"] = histogram.max / 1e6
-    found |= {name: rates[line] for name, line in RATES.items() if line in rates}
-    started = sum(count for name, count in outcomes.items() if name != "cancelled")
-    if started:
-        found[_GOODPUT] = (sum(outcomes.get(name, 0) for name in ENDED_WELL) if good is None else good) / started
+                found[f"{name}:p{percent:g}"] = value
+        found[f"{name}:mean"] = round(histogram.mean, 9)
+        found[f"{name}:max"] = histogram.max / 1e6
+    found |= {name: getattr(rates, metric.rate_field) for name, metric in RATES.items()}
+    if counted := counted_of(outcomes):
+        found[_GOODPUT] = (good_of(outcomes) if good is None else good) / counted
     return found
 
 
@@ -125,13 +126,8 @@ def read_repeats(path: Path | str) -> list[dict[str, float]]:
 
     Raises :class:`UsageError` when it has too few, and :class:`~rejoinder.errors.RunFileError` when it is no run file.
     """
-    lines = read_run(Path(path)).samples_of("load")
-    repeats = lines[-1].get("repeats") if lines else None
-    found = [
-        {str(name): float(value) for name, value in repeat["figures"].items() if isinstance(value, (int, float))}
-        for repeat in (repeats if isinstance(repeats, list) else [])
-        if isinstance(repeat, dict) and repeat.get("of") == "endpoint" and isinstance(repeat.get("figures"), dict)
-    ]
+    load = read_run(Path(path)).load
+    found = [repeat.figures for repeat in (load.repeats if load else ()) if repeat.of == "endpoint"]
     if len(found) < LEAST_REPEATS:
         raise UsageError(
             f"The baseline {path} has {len(found) or 'no'} repeats, and {LEAST_REPEATS} are the least to compare with.",
@@ -142,12 +138,8 @@ def read_repeats(path: Path | str) -> list[dict[str, float]]:
 
 def judge(
     change: RegressionLimit, before: Sequence[Mapping[str, float]], after: Sequence[Mapping[str, float]]
-) -> dict[str, Any]:
-    """Return what became of one figure, as data for the ``load`` line.
-
-    ``before`` and ``after`` (geometric means), ``change`` (a share), ``limit``, ``n`` (repeats of both sides), ``p``
-    (how often chance alone moves it as far in its direction), ``p_limit`` (how often a change that is not within the
-    limit would look like this one), ``met`` and ``verdict``:
+) -> ChangeResult:
+    """Return what became of one figure, given the figures of the repeats on both sides.
 
     ``worse``    beyond the limit, and a difference beyond doubt: the only one that is not met
     ``better``   a difference beyond doubt, to the good side
@@ -156,12 +148,13 @@ def judge(
     """
     sides = [[repeat.get(change.figure) for repeat in side] for side in (before, after)]
     values = [[max(value, _LEAST) for value in side if value is not None] for side in sides]
-    result: dict[str, Any] = {"text": change.text, "figure": change.figure, "limit": change.limit}
-    result["n"] = [len(side) for side in values]
-    if min(result["n"]) < LEAST_REPEATS:
+    n = (len(values[0]), len(values[1]))
+    result = ChangeResult(text=change.text, figure=change.figure, limit=change.limit, n=n, verdict="unclear", met=True)
+    if min(n) < LEAST_REPEATS:
         # Where nothing ended well there are no times: that is worse than any limit, if the other side has them.
-        gone = not values[1] and len(values[0]) >= LEAST_REPEATS <= len(sides[1])
-        return {**result, "verdict": "worse" if gone else "unclear", "met": not gone}
+        if not values[1] and len(values[0]) >= LEAST_REPEATS <= len(sides[1]):
+            result.verdict, result.met = "worse", False
+        return result
     # From here on, greater is worse.
     sign = 1 if change.timed else -1
     old, new = ([sign * math.log(value) for value in side] for side in values)
@@ -169,21 +162,15 @@ def judge(
     worse, better = permutation_p(old, new), permutation_p(new, old)
     within = permutation_p(new, [value + edge for value in old])
     if moved > edge and worse <= SURE:
-        verdict = "worse"
+        result.verdict, result.met = "worse", False
     elif better <= SURE:
-        verdict = "better"
-    else:
-        verdict = "kept" if within <= SURE else "unclear"
-    return {
-        **result,
-        "before": math.exp(sign * fmean(old)),
-        "after": math.exp(sign * fmean(new)),
-        "change": math.expm1(sign * moved),
-        "p": worse if moved > 0 else better,
-        "p_limit": within,
-        "verdict": verdict,
-        "met": verdict != "worse",
-    }
+        result.verdict = "better"
+    elif within <= SURE:
+        result.verdict = "kept"
+    result.before, result.after = math.exp(sign * fmean(old)), math.exp(sign * fmean(new))
+    result.change = math.expm1(sign * moved)
+    result.p, result.p_limit = worse if moved > 0 else better, within
+    return result
 
 
 def permutation_p(first: Sequence[float], second: Sequence[float]) -> float:
@@ -209,23 +196,23 @@ def _dealt(pool: Sequence[float], size: int) -> Iterator[float]:
         yield math.fsum(generator.sample(pool, size))
 
 
-def order(repeats: int, against: bool) -> Iterator[tuple[int, str]]:
+def order(repeats: int, against: bool) -> Iterator[tuple[int, Side]]:
     """Yield number and side of each run: ``endpoint``, or with ``against`` both in the order A B B A."""
     for number in range(repeats):
-        sides = ("endpoint", "against") if number % 2 == 0 else ("against", "endpoint")
+        sides: tuple[Side, ...] = ("endpoint", "against") if number % 2 == 0 else ("against", "endpoint")
         for side in sides if against else ("endpoint",):
             yield number, side
 
 
-def describe(result: Mapping[str, Any]) -> str:
+def describe(result: ChangeResult) -> str:
     """Return the result of one limit as a line for people."""
-    words = {"worse": "WORSE", "better": "better", "kept": "kept", "unclear": "cannot tell"}[result["verdict"]]
-    n = " and ".join(map(str, result["n"]))
-    if "change" not in result:
-        return f"{result['text']}: {words}, not every repeat has the figure (n {n})"
-    shown = [_shown(result["figure"], result[name]) for name in ("before", "after")]
-    text = f"{result['text']}: {words}, {shown[0]} to {shown[1]} ({result['change']:+.1%}, p {result['p']:.3f}, n {n})"
-    if result["verdict"] == "unclear":
+    words = {"worse": "WORSE", "better": "better", "kept": "kept", "unclear": "cannot tell"}[result.verdict]
+    n = " and ".join(map(str, result.n))
+    if result.change is None or result.before is None or result.after is None or result.p is None:
+        return f"{result.text}: {words}, not every repeat has the figure (n {n})"
+    moved = f"{_shown(result.figure, result.before)} to {_shown(result.figure, result.after)}"
+    text = f"{result.text}: {words}, {moved} ({result.change:+.1%}, p {result.p:.3f}, n {n})"
+    if result.verdict == "unclear":
         text += "; more --repeats, or longer ones, would tell"
     return text
 

@@ -1,4 +1,4 @@
-"""Repeated runs, of one endpoint or of two in turns, and the gate on how far their figures moved.
+"""Repeated runs, of one endpoint or of two in turns, and the limits on how far their figures may move.
 
 Each repeat's figures stand in the ``load`` line (``repeats``) and, as soon as it has ended, in a ``step`` line of their
 own; the other lines of the run file are those of the repeat in the middle, by its median end-to-end time.
@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
-from typing import Any
 
 from rejoinder.errors import RejoinderError
 from rejoinder.load.decide.regression import RegressionLimit, figures, judge, order
 from rejoinder.load.decide.search import EVIDENCE, KeptSamples, Runner
-from rejoinder.load.measure.stats import VERDICTS
 from rejoinder.load.run import LoadProgress, LoadResult, Sink, check_settings, run_load
 from rejoinder.load.settings import LoadSettings
+from rejoinder.model.samples import Repeat, Side, SloResult
 
 
 def run_repeats(
@@ -29,7 +29,7 @@ def run_repeats(
     changes: Sequence[RegressionLimit] = (),
     progress: Callable[[LoadProgress], None] | None = None,
     begin: Callable[[LoadSettings], None] | None = None,
-    told: Callable[[dict[str, Any]], None] | None = None,
+    on_repeat: Callable[[Repeat], None] | None = None,
     key: str | None = None,
     against_key: str | None = None,
     stop: threading.Event | None = None,
@@ -37,9 +37,9 @@ def run_repeats(
     """Run ``repeats`` repeats, and as many of ``against`` in turns with them, and judge the changes.
 
     They are judged against the repeats of ``against``, else against ``baseline``, the figures of a recorded run. The
-    seed of each repeat is its own, and the same for both endpoints. ``begin`` is called before each run and ``told``
-    with its figures after it; the others are as in :func:`~rejoinder.load.run.run_load`. An interrupt ends it with the
-    repeats that were run. An objective is met when most repeats meet it.
+    seed of each repeat is its own, and the same for both endpoints. ``begin`` is called before each run and
+    ``on_repeat`` with its figures after it; the others are as in :func:`~rejoinder.load.run.run_load`. An interrupt
+    ends it with the repeats that were run. An objective is met when most repeats meet it.
     """
     halt = stop or threading.Event()
     check_settings(settings)
@@ -47,7 +47,7 @@ def run_repeats(
     def run(side: LoadSettings, into: Sink) -> LoadResult:
         return run_load(side, into, progress=progress, key=key if side.url == settings.url else against_key, stop=halt)
 
-    return run_in_turns(settings, sink, run, repeats, against, baseline, changes, begin, told)
+    return run_in_turns(settings, sink, run, repeats, against, baseline, changes, begin, on_repeat)
 
 
 def run_in_turns(
@@ -59,13 +59,13 @@ def run_in_turns(
     baseline: Sequence[dict[str, float]] = (),
     changes: Sequence[RegressionLimit] = (),
     begin: Callable[[LoadSettings], None] | None = None,
-    told: Callable[[dict[str, Any]], None] | None = None,
+    on_repeat: Callable[[Repeat], None] | None = None,
 ) -> LoadResult:
     """Do what :func:`run_repeats` does, with another way to run."""
-    sides = {"endpoint": settings, "against": against or settings}
+    sides: dict[Side, LoadSettings] = {"endpoint": settings, "against": against or settings}
     room = [EVIDENCE]
     done: list[tuple[LoadResult, KeptSamples]] = []
-    lines: list[dict[str, Any]] = []
+    found: list[Repeat] = []
     failure: RejoinderError | None = None
     interrupted = False
     for number, side in order(repeats, against is not None):
@@ -81,71 +81,66 @@ def run_in_turns(
             failure = error
             break
         load = result.load
-        good = load["good"] if load.get("limits") else None
-        line = {
-            "of": side,
-            "repeat": number,
-            "started": result.started,
-            "outcomes": result.outcomes,
-            "verdict": result.verdict,
-            "figures": figures(result.histograms, load["rates"], result.outcomes, good, changes),
-        }
-        lines.append(line)
-        sink.sample("step", **line)
-        if told is not None:
-            told(line)
+        good = load.good if load.limits else None
+        repeat = Repeat(
+            of=side,
+            repeat=number,
+            started=result.started,
+            outcomes=result.outcomes,
+            verdict=result.verdict,
+            figures=figures(result.histograms, load.rates, result.outcomes, good, changes),
+        )
+        found.append(repeat)
+        sink.sample(repeat)
+        if on_repeat is not None:
+            on_repeat(repeat)
         if side == "endpoint":
             done.append((result, kept))
         interrupted = result.interrupted
         if interrupted:
             break
-    result = _finish(sink, done, lines, baseline, changes, failure)
+    result = _finish(sink, done, found, baseline, changes, failure)
     if interrupted:
-        result.interrupted = result.load["interrupted"] = True
-    sink.sample("load", **result.load)
+        result.interrupted = result.load.interrupted = True
+    sink.sample(result.load)
     return result
 
 
 def _finish(
     sink: Sink,
     done: list[tuple[LoadResult, KeptSamples]],
-    lines: list[dict[str, Any]],
+    repeats: list[Repeat],
     baseline: Sequence[dict[str, float]],
     changes: Sequence[RegressionLimit],
     failure: RejoinderError | None,
 ) -> LoadResult:
-    own = [line["figures"] for line in lines if line["of"] == "endpoint"]
-    other = [line["figures"] for line in lines if line["of"] == "against"]
+    own = [repeat.figures for repeat in repeats if repeat.of == "endpoint"]
+    other = [repeat.figures for repeat in repeats if repeat.of == "against"]
     ranked = sorted(done, key=lambda pair: own[done.index(pair)].get("e2e:p50", 0.0))
     result, kept = ranked[(len(ranked) - 1) // 2]
-    for what, fields in kept.samples:
-        sink.sample(what, **fields)
+    for sample in kept.samples:
+        sink.sample(sample)
     load = result.load
-    load["repeats"] = lines
-    load["slos"] = _slos([one.load.get("slos", ()) for one, _ in done])
-    if not load["slos"]:
-        del load["slos"]
-    if changes:
-        load["changes"] = [judge(change, other or baseline, own) for change in changes]
-    worst = max(lines, key=lambda line: VERDICTS.index(line["verdict"]))
-    if VERDICTS.index(worst["verdict"]) > VERDICTS.index(result.verdict):
-        check = load["self_check"]
-        reason = f"repeat {worst['repeat'] + 1} of {'the endpoint' if worst['of'] == 'endpoint' else 'the other'} was"
-        load["self_check"] = {
-            **check,
-            "verdict": worst["verdict"],
-            "reasons": [*check["reasons"], f"{reason} {worst['verdict']}"],
-        }
+    load.repeats = repeats
+    load.slos = _slos([one.load.slos for one, _ in done])
+    load.changes = [judge(change, other or baseline, own) for change in changes]
+    worst = max(repeats, key=lambda repeat: repeat.verdict.rank)
+    if worst.verdict.rank > result.verdict.rank:
+        side = "the endpoint" if worst.of == "endpoint" else "the other"
+        load.self_check.verdict = worst.verdict
+        load.self_check.reasons.append(f"repeat {worst.repeat + 1} of {side} was {worst.verdict}")
     if failure is not None:
         result.warnings.append(f"A later repeat could not be run: {failure.message}")
-        load["notes"] = result.warnings
+        load.notes = result.warnings
     return result
 
 
-def _slos(repeats: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+def _slos(repeats: Sequence[Sequence[SloResult]]) -> list[SloResult]:
     """Return the objectives as most repeats have them: of each the result in the middle, the met ones first."""
     found = []
     for results in zip(*repeats, strict=True):
-        ranked = sorted(results, key=lambda result: (not result.get("met", True), abs(result.get("value", 0.0))))
-        found.append({**ranked[len(ranked) // 2], "repeats_met": sum(result.get("met", True) for result in results)})
+        ranked = sorted(results, key=lambda result: (result.met is False, abs(result.value or 0.0)))
+        chosen = copy(ranked[len(ranked) // 2])
+        chosen.repeats_met = sum(result.met is not False for result in results)
+        found.append(chosen)
     return found

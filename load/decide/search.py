@@ -12,15 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 from rejoinder.errors import RejoinderError, UsageError
-from rejoinder.load.decide.slo import SHARES
-from rejoinder.load.measure.measure import ENDED_WELL
 from rejoinder.load.run import LoadProgress, LoadResult, Sink, check_settings, run_load
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.histogram import Histogram
+from rejoinder.model.metrics import SHARES, TIMES
+from rejoinder.model.outcomes import bad_of
+from rejoinder.model.samples import LoadSample, Sample, SearchResult, SearchStep, Validity, step_latencies
 
 MAX_LEVEL: Final = 512
 MAX_STEPS: Final = 64
@@ -51,11 +52,11 @@ class KeptSamples:
 
     sink: Sink
     room: list[int]
-    samples: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
 
-    def sample(self, what: str, **fields: Any) -> None:
-        if what != "load":
-            self.samples.append((what, fields))
+    def sample(self, sample: Sample) -> None:
+        if not isinstance(sample, LoadSample):
+            self.samples.append(sample)
 
     def exchange(self, exchange: Exchange) -> None:
         if self.room[0]:
@@ -64,22 +65,25 @@ class KeptSamples:
 
 
 class SearchRun:
-    """The steps of one search. ``run`` runs a step; ``told`` is called with the figures of each."""
+    """The steps of one search. ``run`` runs a step; ``on_step`` is called with the figures of each."""
 
-    def __init__(self, sink: Sink, run: Runner, told: Callable[[dict[str, Any]], None] | None = None) -> None:
-        self.steps: list[dict[str, Any]] = []
+    def __init__(self, sink: Sink, run: Runner, on_step: Callable[[SearchStep], None] | None = None) -> None:
+        self.steps: list[SearchStep] = []
         self.interrupted = False
         self.failure = ""
         self._sink = sink
         self._run = run
-        self._told = told
+        self._on_step = on_step
         self._room = [EVIDENCE]
         self._chosen: tuple[LoadResult, KeptSamples] | None = None
 
     def step(
-        self, settings: LoadSettings, *, choose: Callable[[dict[str, Any]], bool], **labels: Any
-    ) -> dict[str, Any]:
-        """Run one step and keep its figures; its lines too if ``choose`` says that it is the best so far."""
+        self, settings: LoadSettings, *, choose: Callable[[SearchStep], bool], repeat: int | None = None
+    ) -> SearchStep:
+        """Run one step and keep its figures; its lines too if ``choose`` says that it is the best so far.
+
+        ``repeat`` is the number of the run where several are made at one rate.
+        """
         kept = KeptSamples(self._sink, self._room)
         try:
             result = self._run(settings, kept)
@@ -88,62 +92,60 @@ class SearchRun:
                 raise
             # What the steps before have shown is not given up for this one.
             raise StepFailedError(error) from error
-        figures = {**labels, **step_figures(result)}
-        self.steps.append(figures)
-        self._sink.sample("step", **figures)
+        step = step_figures(result)
+        step.concurrency, step.rate, step.repeat = settings.concurrency, settings.rate, repeat
+        self.steps.append(step)
+        self._sink.sample(step)
         self.interrupted = result.interrupted
-        if self._chosen is None or choose(figures):
+        if self._chosen is None or choose(step):
             self._chosen = (result, kept)
-        if self._told is not None:
-            self._told(figures)
-        return figures
+        if self._on_step is not None:
+            self._on_step(step)
+        return step
 
-    def finish(self, summary: dict[str, Any]) -> LoadResult:
+    def finish(self, found: SearchResult) -> LoadResult:
         """Write the lines of the chosen step, and the ``load`` line with all steps; return its result."""
         assert self._chosen is not None
         result, kept = self._chosen
-        for what, fields in kept.samples:
-            self._sink.sample(what, **fields)
-        result.load["search"] = {**summary, "steps": self.steps}
+        for sample in kept.samples:
+            self._sink.sample(sample)
+        result.load.search = found
         if self.failure:
             result.warnings.append(f"The search ended early: {self.failure}")
-            result.load["notes"] = result.warnings
+            result.load.notes = result.warnings
         if self.interrupted:
-            result.interrupted = result.load["interrupted"] = True
-        self._sink.sample("load", **result.load)
+            result.interrupted = result.load.interrupted = True
+        self._sink.sample(result.load)
         return result
 
 
-def step_figures(result: LoadResult) -> dict[str, Any]:
+def step_figures(result: LoadResult) -> SearchStep:
     """Return what a search keeps of one step."""
-    figures: dict[str, Any] = {
-        "started": result.started,
-        "outcomes": result.outcomes,
-        "ok_per_s": result.load["rates"]["ok_per_s"],
-        "output_tokens_per_s": result.load["rates"]["ok_output_tokens_per_s"],
-        "verdict": result.verdict,
+    latencies = {
+        name: result.histograms.get(TIMES[metric].judged_by, Histogram()).percentile(percent)
+        for name, (metric, percent) in step_latencies().items()
     }
-    for metric, percents in (("ttft", (50, 99)), ("itl", (50, 99)), ("tpot", (50,)), ("e2e", (50, 99))):
-        histogram = result.histograms.get(f"{metric}_ok", Histogram())
-        for percent in percents:
-            value = histogram.percentile(percent)
-            if value is not None:
-                figures[f"{metric}_p{percent}"] = value
-    figures["good"] = result.load["good"]
-    if "slos" in result.load:
-        figures["slos"] = result.load["slos"]
-        figures["met"] = keeps(result)
-    return figures
+    return SearchStep(
+        started=result.started,
+        outcomes=result.outcomes,
+        verdict=result.verdict,
+        ok_per_s=result.load.rates.ok_per_s,
+        output_tokens_per_s=result.load.rates.ok_output_tokens_per_s,
+        good=result.load.good,
+        latencies={name: value for name, value in latencies.items() if value is not None},
+        slos=result.load.slos,
+        met=keeps(result) if result.load.slos else None,
+    )
 
 
 def keeps(result: LoadResult) -> bool:
     """Return whether a run kept its objectives; where none of them counts errors, at most 1 % may end badly."""
     if result.missed or not result.ok:
         return False
-    if any(slo["metric"] in SHARES for slo in result.load.get("slos", ())):
+    if any(slo.metric in SHARES for slo in result.load.slos):
         return True
-    ended = result.started - sum(result.outcomes.get(name, 0) for name in ("censored", "cancelled"))
-    return ended - result.ok <= _TOLERATED * ended
+    bad = bad_of(result.outcomes)
+    return bad <= _TOLERATED * (bad + result.ok)
 
 
 def parse_levels(text: str) -> list[int] | None:
@@ -173,12 +175,12 @@ def parse_range(text: str) -> tuple[float, float]:
     return rates
 
 
-def throughput(figures: dict[str, Any]) -> float:
+def throughput(step: SearchStep) -> float:
     """Return what a step brought: output tokens a second, or answers a second where nothing counted tokens."""
-    return float(figures["output_tokens_per_s"] or figures["ok_per_s"])
+    return step.output_tokens_per_s or step.ok_per_s
 
 
-def knee(steps: Sequence[dict[str, Any]]) -> int | None:
+def knee(steps: Sequence[SearchStep]) -> int | None:
     """Return the index of the knee: the first step with 90 % of the greatest throughput.
 
     ``None`` while throughput still rises with the last step by more than that: then the endpoint is not saturated.
@@ -192,8 +194,8 @@ def knee(steps: Sequence[dict[str, Any]]) -> int | None:
     return next(index for index, value in enumerate(brought) if value >= KNEE * best)
 
 
-def _gains(so_far: float, figures: dict[str, Any]) -> bool:
-    return KNEE * throughput(figures) > so_far
+def _gains(so_far: float, step: SearchStep) -> bool:
+    return KNEE * throughput(step) > so_far
 
 
 def sweep(settings: LoadSettings, levels: Sequence[int] | None, search: SearchRun) -> LoadResult:
@@ -204,33 +206,34 @@ def sweep(settings: LoadSettings, levels: Sequence[int] | None, search: SearchRu
     """
     best = without_gain = 0.0
     for level in levels or [1 << power for power in range(MAX_LEVEL.bit_length())]:
-        step = replace(
+        loaded = replace(
             settings, concurrency=level, rate=None, phases="", trace="", processes=min(level, settings.processes)
         )
         try:
             # The chosen step is the first that cannot be told from the best one: the knee, as far as is known.
-            figures = search.step(step, choose=partial(_gains, best), concurrency=level)
+            step = search.step(loaded, choose=partial(_gains, best))
         except StepFailedError as failed:
             search.failure = failed.error.message
             break
-        reached = throughput(figures)
+        reached = throughput(step)
         without_gain = without_gain + 1 if reached < _NO_GAIN * best else 0
         best = max(best, reached)
-        bad = figures["started"] - sum(
-            figures["outcomes"].get(name, 0) for name in (*ENDED_WELL, "censored", "cancelled")
-        )
-        failing = bad > 0.1 * figures["started"] or not figures["started"]
+        failing = bad_of(step.outcomes) > 0.1 * step.started or not step.started
         if search.interrupted:
             break
-        if levels is None and (without_gain >= 2 or failing or figures["verdict"] == "CLIENT-BOUND"):
+        if levels is None and (without_gain >= 2 or failing or step.verdict is Validity.CLIENT_BOUND):
             break
     found = knee(search.steps)
-    summary: dict[str, Any] = {"kind": "sweep", "best": best}
-    if found is not None:
-        summary["knee"] = search.steps[found]["concurrency"]
-    if any(step["verdict"] == "CLIENT-BOUND" for step in search.steps):
-        summary["limited_by"] = "generator"
-    return search.finish(summary)
+    by_generator = any(step.verdict is Validity.CLIENT_BOUND for step in search.steps)
+    return search.finish(
+        SearchResult(
+            kind="sweep",
+            steps=search.steps,
+            best=best,
+            knee=None if found is None else search.steps[found].concurrency,
+            limited_by="generator" if by_generator else "",
+        )
+    )
 
 
 def find_rate(settings: LoadSettings, low: float, high: float, search: SearchRun, *, repeats: int = 3) -> LoadResult:
@@ -248,13 +251,12 @@ def find_rate(settings: LoadSettings, low: float, high: float, search: SearchRun
         votes: list[bool] = []
         needed = repeats // 2 + 1
         while len(votes) < repeats and votes.count(True) < needed and votes.count(False) < needed:
-            figures = search.step(
+            step = search.step(
                 replace(settings, concurrency=None, rate=rate, phases="", trace="", seed=settings.seed + len(votes)),
-                choose=lambda figures: bool(figures["met"]) and figures["rate"] >= best,
-                rate=rate,
+                choose=lambda step: bool(step.met) and (step.rate or 0.0) >= best,
                 repeat=len(votes),
             )
-            votes.append(figures["met"] and figures["verdict"] != "CLIENT-BOUND")
+            votes.append(bool(step.met) and step.verdict is not Validity.CLIENT_BOUND)
             if search.interrupted:
                 return False
         if votes.count(True) >= needed:
@@ -275,14 +277,18 @@ def find_rate(settings: LoadSettings, low: float, high: float, search: SearchRun
                     above = middle
     except StepFailedError as failed:
         search.failure = failed.error.message
-    summary: dict[str, Any] = {"kind": "rate", "repeats": repeats, "range": [low, high]}
-    if best:
-        summary["highest"] = best
-    if best == high:
-        summary["more"] = True
-    if any(step["met"] and step["verdict"] == "CLIENT-BOUND" for step in search.steps):
-        summary["limited_by"] = "generator"
-    return search.finish(summary)
+    by_generator = any(step.met and step.verdict is Validity.CLIENT_BOUND for step in search.steps)
+    return search.finish(
+        SearchResult(
+            kind="rate",
+            steps=search.steps,
+            repeats=repeats,
+            range=(low, high),
+            highest=best or None,
+            more=best == high,
+            limited_by="generator" if by_generator else "",
+        )
+    )
 
 
 def run_search(
@@ -294,13 +300,13 @@ def run_search(
     repeats: int = 3,
     progress: Callable[[LoadProgress], None] | None = None,
     begin: Callable[[LoadSettings], None] | None = None,
-    told: Callable[[dict[str, Any]], None] | None = None,
+    on_step: Callable[[SearchStep], None] | None = None,
     key: str | None = None,
     stop: threading.Event | None = None,
 ) -> LoadResult:
     """Run a search: for the highest rate when ``rates`` are given, else a sweep.
 
-    ``begin`` is called before each step and ``told`` after it; the others are as in
+    ``begin`` is called before each step and ``on_step`` after it; the others are as in
     :func:`~rejoinder.load.run.run_load`. An interrupt ends the search with the steps that were run.
     """
     halt = stop or threading.Event()
@@ -310,7 +316,7 @@ def run_search(
             begin(step)
         return run_load(step, into, progress=progress, key=key, stop=halt)
 
-    search = SearchRun(sink, run, told)
+    search = SearchRun(sink, run, on_step)
     check_settings(replace(settings, concurrency=1, processes=1, rate=None, phases="", trace=""))
     if rates is not None:
         return find_rate(settings, *rates, search, repeats=repeats)

@@ -16,45 +16,15 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from rejoinder.errors import UsageError, suggest
 from rejoinder.load.decide.confidence import share_bound, upper_bound, values_needed
-from rejoinder.load.measure.measure import ENDED_WELL, OUTCOMES, Measurement
 from rejoinder.model.histogram import Histogram
+from rejoinder.model.metrics import METRICS, RATES, SHARES, TIMES, metric_named
+from rejoinder.model.outcomes import OutcomeCounts, RequestOutcome, bad_of, counted_of, good_of
+from rejoinder.model.samples import ChangeResult, Rates, SloResult
 
-OWN_TIMES: Final = (
-    "ttfb",
-    "ttfe",
-    "ttft",
-    "ttfo",
-    "itl",
-    "max_gap",
-    "tpot",
-    "e2e",
-    "tail",
-    "ttft_intended",
-    "e2e_intended",
-)
-"""Times that a single request has (``itl``: its longest gap counts), so that it can keep a limit or not."""
-TIMES: Final = (*OWN_TIMES, "sched_lag")
-SHARES: Final = ("goodput", "error", *OUTCOMES)
-RATES: Final = {
-    "requests": "ok_per_s",
-    "output_tokens": "ok_output_tokens_per_s",
-    "input_tokens": "input_tokens_per_s",
-    "started": "started_per_s",
-}
-"""Rates, and their names in the ``load`` line."""
-_ALIASES: Final = {
-    "gap": "itl",
-    "attainment": "goodput",
-    "errors": "error",
-    "latency": "e2e",
-    "rps": "requests",
-    "throughput": "output_tokens",
-    "tokens": "output_tokens",
-}
 _SECONDS: Final = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
 _SHAPE: Final = re.compile(
     r"\s*([A-Za-z_0-9]+)\s*(?::\s*([A-Za-z]+[0-9.]*))?\s*(<=|>=|<|>)\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(\S*)\s*\Z"
@@ -105,21 +75,20 @@ def parse_slo(text: str) -> Slo:
     if match is None:
         raise UsageError(f"{text!r} is no objective.", _HINT)
     name, statistic, relation, number, unit = match.groups()
-    metric = parse_metric(name)
+    metric = metric_named(name)
     limit = float(number)
     if not math.isfinite(limit):
         raise UsageError(f"The objective {text!r} has no finite limit.", _HINT)
     shown = text.strip()
-    if metric in TIMES:
+    if metric in TIMES and TIMES[metric].objective:
         return Slo(
             shown, metric, _statistic(shown, metric, statistic), relation, _seconds(shown, limit, unit, relation)
         )
     if metric not in SHARES and metric not in RATES:
-        known = [*TIMES, *SHARES, *RATES, *_ALIASES]
-        hint = (
-            f"Times are {', '.join(TIMES)}; besides, there are goodput, error, every outcome, and the rates "
-            f"{', '.join(RATES)}."
-        )
+        rows = [row for row in METRICS.values() if row.objective]
+        times = ", ".join(row.name for row in rows if row.name in TIMES)
+        hint = f"Times are {times}; besides, there are goodput, error, every outcome, and the rates {', '.join(RATES)}."
+        known = [word for row in rows for word in (row.name, *row.aliases)]
         raise UsageError(f"The objective {text!r} names no metric: there is no {name!r}.", suggest(metric, known, hint))
     if statistic:
         raise UsageError(f"The objective {text!r} asks for {statistic} of {metric}, which is one number.", _HINT)
@@ -147,14 +116,9 @@ def parse_slos(texts: Iterable[str]) -> list[Slo]:
     return slos
 
 
-def parse_metric(name: str) -> str:
-    """Return a metric by its name or an alias; a name that is none comes back in lower case."""
-    return _ALIASES.get(name.lower(), name.lower())
-
-
 def _statistic(text: str, metric: str, statistic: str | None) -> str:
     if statistic is None:
-        if metric not in OWN_TIMES:
+        if not TIMES[metric].per_request:
             raise UsageError(f"The objective {text!r} needs a percentile.", f"Write it like '{metric}:p99<10ms'.")
         return ""
     return parse_statistic(text, statistic)
@@ -190,28 +154,30 @@ class Limits:
         own: dict[str, list[Slo]] = {}
         implied: dict[str, list[Slo]] = {}
         for slo in slos:
-            if slo.metric in OWN_TIMES and (slo.of_requests or slo.percent is not None):
+            each = slo.metric in TIMES and TIMES[slo.metric].per_request
+            if each and (slo.of_requests or slo.percent is not None):
                 (own if slo.of_requests else implied).setdefault(slo.metric, []).append(slo)
         chosen = {metric: max(found, key=lambda slo: slo.limit) for metric, found in implied.items()}
         # Of several explicit limits for one metric the narrowest includes the others.
         chosen |= {metric: min(found, key=lambda slo: slo.limit) for metric, found in own.items()}
         self._chosen = [chosen[metric] for metric in sorted(chosen)]
+        self._of = [TIMES[slo.metric].per_request for slo in self._chosen]
 
     @property
     def texts(self) -> list[str]:
         """The limits in words."""
         return [f"{slo.metric}{slo.relation}{slo.limit * 1e3:g}ms" for slo in self._chosen]
 
-    def keeps(self, measured: Measurement, lag: float) -> bool:
-        """Return whether a request ended well and kept all limits; ``lag`` is its actual minus its intended start.
+    def keeps(self, outcome: RequestOutcome, times: Mapping[str, float]) -> bool:
+        """Return whether a request ended well and kept all limits; ``times`` are its own, in seconds, by metric.
 
         A time that a request does not have (the time per token of a single token) breaks no limit, except the first
         token, which every answer to be counted must have.
         """
-        if measured.outcome not in ENDED_WELL:
+        if not outcome.row.good:
             return False
-        for slo in self._chosen:
-            value = _own_value(slo.metric, measured, lag)
+        for slo, name in zip(self._chosen, self._of, strict=True):
+            value = times.get(name)
             if value is None:
                 if slo.metric.startswith("ttf"):
                     return False
@@ -220,101 +186,93 @@ class Limits:
         return True
 
 
-def _own_value(metric: str, measured: Measurement, lag: float) -> float | None:
-    if metric.endswith("_intended"):
-        value: float | None = getattr(measured, metric.removesuffix("_intended"))
-        return None if value is None else value + lag
-    own: float | None = getattr(measured, "max_gap" if metric == "itl" else metric)
-    return own
-
-
 def evaluate(
     slos: Sequence[Slo],
     *,
     histograms: Mapping[str, Histogram],
-    outcomes: Mapping[str, int],
+    outcomes: OutcomeCounts,
     good: int,
-    rates: Mapping[str, float],
-) -> list[dict[str, Any]]:
-    """Return the result of each objective as data for the ``load`` line.
+    rates: Rates,
+) -> list[SloResult]:
+    """Return the result of each objective.
 
-    ``text``, ``metric``, ``statistic``, ``limit``, ``value`` (absent: there was nothing to measure), ``n``, ``met``.
-    For a percentile or a share also ``certified``: whether ``bound``, beyond which the true figure is not with 99 %
-    (early stopping for percentiles, Clopper and Pearson for shares), keeps the limit too; where there are too few
-    values for a bound, ``needs`` says how many it takes. ``met`` is absent for a limit of single requests.
+    ``value`` is ``None`` where there was nothing to measure. A percentile is that of the nearest rank: with few values
+    the largest one. For a percentile or a share ``certified`` tells whether ``bound``, beyond which the true figure is
+    not with 99 % (early stopping for percentiles, Clopper and Pearson for shares), keeps the limit too; where there are
+    too few values for a bound, ``needs`` says how many it takes.
     """
     results = []
-    started = sum(count for name, count in outcomes.items() if name != "cancelled")
-    well = sum(outcomes.get(name, 0) for name in ENDED_WELL)
-    shares = {"goodput": good, "error": started - well - outcomes.get("censored", 0), **outcomes}
     for slo in slos:
-        result: dict[str, Any] = {
-            "text": slo.text,
-            "metric": slo.metric,
-            "statistic": slo.statistic or "each",
-            "limit": slo.limit,
-        }
-        value: float | None = None
         if slo.statistic == "share":
-            result["n"] = started
-            found = shares.get(slo.metric, 0)
-            value = found / started if started else None
-            limit = share_bound(found if slo.at_most else started - found, started)
-            if limit is not None:
-                result["bound"] = round(limit if slo.at_most else 1 - limit, 9)
-                result["certified"] = slo.holds(result["bound"])
+            result = _of_share(slo, outcomes, good)
         elif slo.statistic == "rate":
-            result["n"] = good if slo.metric == "goodput" else well
-            value = rates.get("good_per_s" if slo.metric == "goodput" else RATES[slo.metric])
+            value = getattr(rates, METRICS[slo.metric].rate_field)
+            result = _result(slo, value, n=good if slo.metric == "goodput" else good_of(outcomes))
         else:
-            name = slo.metric if slo.metric == "sched_lag" else f"{slo.metric}_ok"
-            histogram = histograms.get(name, Histogram())
-            result["n"] = histogram.n
-            if slo.percent is not None:
-                value = histogram.percentile(slo.percent)
-                limit = upper_bound(histogram, slo.percent)
-                result["certified"] = limit is not None and slo.holds(limit)
-                if limit is None:
-                    result["needs"] = values_needed(slo.percent)
-                else:
-                    result["bound"] = limit
-            elif slo.statistic == "mean":
-                value = histogram.mean
-            else:
-                value = histogram.percentile(100)
-        if value is not None:
-            result["value"] = round(value, 9)
-        if not slo.of_requests:
-            result["met"] = value is not None and slo.holds(value)
+            result = _of_time(slo, histograms.get(TIMES[slo.metric].judged_by, Histogram()))
         results.append(result)
     return results
 
 
-def missed(results: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the texts of the objectives that were not met."""
-    return [str(result["text"]) for result in results if result.get("met") is False]
+def _result(slo: Slo, value: float | None, n: int) -> SloResult:
+    return SloResult(
+        text=slo.text,
+        metric=slo.metric,
+        statistic=slo.statistic or "each",
+        limit=slo.limit,
+        n=n,
+        value=None if value is None else round(value, 9),
+        met=None if slo.of_requests else value is not None and slo.holds(value),
+    )
 
 
-def describe(result: Mapping[str, Any]) -> str:
+def _of_share(slo: Slo, outcomes: OutcomeCounts, good: int) -> SloResult:
+    counted = counted_of(outcomes)
+    if slo.metric == "goodput":
+        found = good
+    else:
+        found = bad_of(outcomes) if slo.metric == "error" else outcomes.get(RequestOutcome(slo.metric), 0)
+    result = _result(slo, found / counted if counted else None, counted)
+    limit = share_bound(found if slo.at_most else counted - found, counted)
+    if limit is not None:
+        result.bound = round(limit if slo.at_most else 1 - limit, 9)
+        result.certified = slo.holds(result.bound)
+    return result
+
+
+def _of_time(slo: Slo, histogram: Histogram) -> SloResult:
+    if slo.percent is None:
+        return _result(slo, histogram.mean if slo.statistic == "mean" else histogram.longest, histogram.n)
+    result = _result(slo, histogram.nearest_rank(slo.percent), histogram.n)
+    result.bound = upper_bound(histogram, slo.percent)
+    result.certified = result.bound is not None and slo.holds(result.bound)
+    result.needs = values_needed(slo.percent) if result.bound is None else None
+    return result
+
+
+def missed(results: Iterable[SloResult | ChangeResult]) -> list[str]:
+    """Return the texts of the objectives, or limits of changes, that were not met."""
+    return [result.text for result in results if result.met is False]
+
+
+def describe(result: SloResult) -> str:
     """Return the result of one objective as a line for people."""
-    value = result.get("value")
-    if result["statistic"] == "each":
-        return f"{result['text']}: counted by goodput"
-    if value is None:
-        return f"{result['text']}: missed, there was nothing to measure"
-    words = f"{result['text']}: {'met' if result['met'] else 'MISSED'}, {_shown(result, value)} (n {result['n']})"
-    if result.get("unjudged"):
-        upper_bound = result.get("unjudged_bound")
-        words += f"; {result['unjudged']} of the good ones were not judged by all rules"
-        words += "" if upper_bound is None else f", of which at most {upper_bound:.1%} break one"
-    if "needs" in result:
-        words += f"; n {result['n']} < {result['needs']}, too few to be sure of it"
-    elif result.get("certified") is False and result["met"]:
-        words += f"; not certain, the bound is {_shown(result, result['bound'])}"
+    if result.statistic == "each":
+        return f"{result.text}: counted by goodput"
+    if result.value is None:
+        return f"{result.text}: missed, there was nothing to measure"
+    words = f"{result.text}: {'met' if result.met else 'MISSED'}, {_shown(result, result.value)} (n {result.n})"
+    if result.unjudged:
+        words += f"; {result.unjudged} of the good ones were not judged by all rules"
+        words += "" if result.unjudged_bound is None else f", of which at most {result.unjudged_bound:.1%} break one"
+    if result.needs is not None:
+        words += f"; n {result.n} < {result.needs}, too few to be sure of it"
+    elif result.certified is False and result.met and result.bound is not None:
+        words += f"; not certain, the bound is {_shown(result, result.bound)}"
     return words
 
 
-def _shown(result: Mapping[str, Any], value: float) -> str:
-    if result["metric"] in TIMES:
+def _shown(result: SloResult, value: float) -> str:
+    if result.metric in TIMES:
         return f"{value * 1e3:.1f} ms"
-    return f"{value:.2%}" if result["statistic"] == "share" else f"{value:.2f}/s"
+    return f"{value:.2%}" if result.statistic == "share" else f"{value:.2f}/s"

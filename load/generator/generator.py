@@ -23,7 +23,6 @@ import gevent.lock  # type: ignore[import-untyped]
 from locust.env import Environment
 
 from rejoinder.load.generator.analysis_client import AnalysisClient
-from rejoinder.load.measure.measure import ENDED_WELL
 from rejoinder.load.measure.reader import (
     Censored,
     Connection,
@@ -34,12 +33,13 @@ from rejoinder.load.measure.reader import (
     request_message,
 )
 from rejoinder.load.measure.recording import Recording, final_response
-from rejoinder.load.measure.stats import SelfCheck
+from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.worker import KEY_VARIABLE, RequestSummary
 from rejoinder.load.schedule.arrivals import share
 from rejoinder.load.settings import LoadSettings
 from rejoinder.load.workload.request_source import Conversation, PlannedRequest, RequestSource
 from rejoinder.model.exchange import Headers, Outcome
+from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.tags import Tag
 from rejoinder.wire.address import Address
 from rejoinder.wire.headers import ACCEPT_EITHER, check_key, request_headers
@@ -400,7 +400,7 @@ class GeneratorRun:
     def count(self, summary: RequestSummary) -> None:
         """Count a request that has been analysed, also in Locust's own statistics."""
         self.finished += 1
-        ok = summary.outcome in (*ENDED_WELL, "cancelled")
+        ok = summary.outcome.row.good or summary.outcome is RequestOutcome.CANCELLED
         self.failed += not ok
         name = self.setup.address.below("")
         hooks: Any = self.environment.events

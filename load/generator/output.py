@@ -8,10 +8,12 @@ from io import RawIOBase
 from typing import Any
 
 from rejoinder.load.decide.slo import describe, missed
-from rejoinder.load.measure.measure import OUTCOMES
-from rejoinder.load.measure.stats import RunStats, SelfCheck, load_line, unjudged_sentence
+from rejoinder.load.measure.load_line import load_line, unjudged_sentence
+from rejoinder.load.measure.self_check import SelfCheck
+from rejoinder.load.measure.stats import RunStats
 from rejoinder.load.settings import LoadSettings
-from rejoinder.model.histogram import Histogram
+from rejoinder.model.histogram import Histogram, values_for
+from rejoinder.model.metrics import Metric, Place, times_shown
 
 logger = logging.getLogger("rejoinder.load")
 
@@ -64,24 +66,25 @@ class Output:
         for report in self._reports:
             stats.merge(RunStats.from_json(json.loads(report)))
         line = load_line(stats, self._checks, settings, issued=issued)
-        outcomes = ", ".join(f"{name} {line['outcomes'][name]}" for name in OUTCOMES if name in line["outcomes"])
-        if line["unjudged"]:
+        if line.unjudged:
             logger.info("rejoinder: %s", unjudged_sentence(line))
-        logger.info("rejoinder: %d started: %s", line["started"], outcomes or "none")
-        for metric in ("ttft", "itl", "max_gap", "tpot", "e2e", "e2e_intended"):
-            histogram = stats.histograms.get(metric)
+        outcomes = ", ".join(f"{outcome} {count}" for outcome, count in line.outcomes.items())
+        logger.info("rejoinder: %d started: %s", line.started, outcomes or "none")
+        for metric in times_shown(Place.PROGRESS):
+            histogram = stats.histograms.get(metric.name)
             if histogram is not None:
-                logger.info("rejoinder: %-12s %s", metric, _row(histogram))
-        check = line["self_check"]
-        for result in line.get("slos", ()):
+                logger.info("rejoinder: %-12s %s", metric.name, _row(metric, histogram))
+        for result in line.slos:
             logger.info("rejoinder: %s", describe(result))
-        logger.info("rejoinder: measurement %s. %s", check["verdict"], "; ".join(check["reasons"]))
-        return not missed(line.get("slos", ()))
+        logger.info("rejoinder: measurement %s. %s", line.self_check.verdict, "; ".join(line.self_check.reasons))
+        return not missed(line.slos)
 
 
-def _row(histogram: Histogram) -> str:
+def _row(metric: Metric, histogram: Histogram) -> str:
+    """Return the percentiles of a metric; one of too few values says how many it needs."""
     parts = [f"n {histogram.n:6d}"]
-    for percent in (50, 90, 99, 100):
+    for percent in metric.extremes(Place.PROGRESS):
         value = histogram.percentile(percent)
-        parts.append(f"{'max' if percent == 100 else f'p{percent}'} {0.0 if value is None else value * 1e3:10.2f} ms")
+        shown = f"needs n {values_for(percent)}" if value is None else f"{value * 1e3:10.2f} ms"
+        parts.append(f"{'max' if percent == 100 else f'p{percent:g}'} {shown:>13}")
     return "  ".join(parts)

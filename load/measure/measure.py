@@ -1,24 +1,6 @@
 """What one recorded request says: when things happened, how it ended, which rules it broke.
 
-Pure functions of an exchange. All times are seconds from the first byte of the request (t0):
-
-==================  ====================================================================================
-``ttfb``            end of the reply's head
-``ttfe``            first event (usually ``response.created``)
-``ttft``            first content delta of any channel (t1); what vLLM and AIPerf call TTFT
-``ttfo``            first content delta that is not reasoning
-``e2e``             terminal event (te); of a reply that is not a stream: its last byte
-``tail``            te - tn, where tn is the last content delta
-``gaps``            between consecutive receives that carried content; pooled over requests they are the inter-token
-                    latency (vLLM's ITL, AIPerf's inter-chunk latency)
-``tpot``            (tn - t1) / (n - k), n = ``usage.output_tokens``, k the tokens of the first receive, taken as
-                    n * its deltas / all deltas. With one token in each delta and receive it is vLLM's
-                    (tn - t1) / (n - 1), which is too small where several tokens share a delta.
-``e2e_intended``    te - the scheduled start: what a user saw who came on time (wrk2's corrected latency)
-``ttft_intended``   t1 - the scheduled start
-``sched_lag``       t0 - the scheduled start
-``dispatch_lag``    when the generator turned to the request - the scheduled start: the generator's own lateness
-==================  ====================================================================================
+Pure functions of an exchange. :mod:`rejoinder.model.metrics` defines the times; :data:`MEASURES` takes them.
 
 A content delta is an event of role ``delta`` (or of an unknown type that ends in ``.delta``) whose ``delta`` is not
 empty: never ``response.created``, ``*.added``, ``*.done`` or a comment.
@@ -35,34 +17,13 @@ from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.contract import Dialect
 from rejoinder.load.workload.canaries import foreign_canaries
 from rejoinder.model.exchange import Exchange, Outcome, parse_json
+from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.tags import Tag
 from rejoinder.wire.sse import SSEReader
 
 Judge = Callable[[ExchangeView, bool], list[str]]
 """Returns the ids of the MUST rules that an exchange broke: of all rules, or of those of order alone (``False``)."""
 
-OUTCOMES: Final = (
-    "ok",
-    "unjudged",
-    "nonconforming",
-    "failed",
-    "incomplete",
-    "truncated",
-    "http_4xx",
-    "http_429",
-    "http_5xx",
-    "transport",
-    "timeout",
-    "cancelled",
-    "censored",
-)
-ENDED_WELL: Final = ("ok", "unjudged")
-"""``ok`` was judged by all rules, ``unjudged`` by order, end and canary alone."""
-ANSWERED: Final = (*ENDED_WELL, "nonconforming", "incomplete")
-"""Outcomes whose answer came to its end: only their times enter the distributions."""
-
-JUDGEABLE: Final = ("ok", "incomplete", "failed", "truncated", "nonconforming")
-"""Outcomes, before the rules are asked, whose reply holds something that the rules apply to."""
 MOST_STRETCHES: Final = 400
 """So many stretches has a timeline at most, about 20 KB of a run file."""
 _MOST_TYPE: Final = 60
@@ -73,33 +34,65 @@ EventSpan = tuple[float, float, str, int, int]
 
 @dataclass(slots=True)
 class Measurement:
-    """What one request says; see the module's text for the times. ``None``: it does not exist."""
+    """What one request says. All times are seconds from its first byte; ``None`` or absent: it does not exist.
 
-    outcome: str = "ok"
+    ``head``, ``first_event``, ``first_output`` and ``end`` are when the head of the reply, the first event, the first
+    content that is not reasoning, and the terminal event (the last byte of a plain reply) arrived. ``content`` has the
+    time and the number of deltas of each receive that carried content. ``times`` and ``pools`` hold the values of the
+    metrics by name: one for the request, or many. ``foreign`` are canaries of other requests that the answer shows.
+    """
+
+    outcome: RequestOutcome = RequestOutcome.OK
     detail: str = ""
     rules: list[str] = field(default_factory=list)
     judged: bool = False
     status: int | None = None
-    ttfb: float | None = None
-    ttfe: float | None = None
-    ttft: float | None = None
-    ttfo: float | None = None
-    e2e: float | None = None
-    tail: float | None = None
-    tpot: float | None = None
-    gaps: list[float] = field(default_factory=list)
+    head: float | None = None
+    first_event: float | None = None
+    first_output: float | None = None
+    end: float | None = None
+    content: list[tuple[float, int]] = field(default_factory=list)
     deltas: int = 0
     input_tokens: int | None = None
     output_tokens: int | None = None
-    content: list[tuple[float, int]] = field(default_factory=list)
-    """Receive time and number of content deltas of each receive that carried any."""
+    times: dict[str, float] = field(default_factory=dict)
+    pools: dict[str, list[float]] = field(default_factory=dict)
     foreign: list[str] = field(default_factory=list)
-    """Canaries of other requests that the answer shows."""
 
-    @property
-    def max_gap(self) -> float | None:
-        """The longest stall between two pieces of content."""
-        return max(self.gaps, default=None)
+
+def _gaps(_: ExchangeView, reply: Measurement) -> list[float]:
+    return [later[0] - earlier[0] for earlier, later in pairwise(reply.content)]
+
+
+def _tail(_: ExchangeView, reply: Measurement) -> float | None:
+    return reply.end - reply.content[-1][0] if reply.end is not None and reply.content else None
+
+
+def _tpot(_: ExchangeView, reply: Measurement) -> float | None:
+    """Return the time per token after those of the first receive, which are counted by its share of the deltas.
+
+    With one token in each delta and receive it is vLLM's (tn - t1) / (n - 1), which is too small where several tokens
+    share a delta.
+    """
+    tokens, content = reply.output_tokens, reply.content
+    if tokens is None or tokens <= 1 or not content or content[-1][0] <= content[0][0]:
+        return None
+    return (content[-1][0] - content[0][0]) / (tokens * (1 - content[0][1] / reply.deltas))
+
+
+MEASURES: Final[dict[str, Callable[[ExchangeView, Measurement], float | None]]] = {
+    "ttfb": lambda _, reply: reply.head,
+    "ttfe": lambda _, reply: reply.first_event,
+    "ttft": lambda _, reply: reply.content[0][0] if reply.content else None,
+    "ttfo": lambda _, reply: reply.first_output,
+    "e2e": lambda _, reply: reply.end,
+    "tail": _tail,
+    "tpot": _tpot,
+    "max_gap": lambda _, reply: max(reply.pools["itl"], default=None),
+}
+"""Takes each time that a request has once, by the name of its row in the table of metrics."""
+POOLS: Final[dict[str, Callable[[ExchangeView, Measurement], list[float]]]] = {"itl": _gaps}
+"""Takes the times of which a request has many, before the others."""
 
 
 def measure(
@@ -118,38 +111,45 @@ def measure(
     the background, of which ``exchange`` has the last.
     """
     view = ExchangeView(exchange, dialect)
-    result = Measurement(status=exchange.status, ttfb=exchange.headers_at)
+    result = Measurement(status=exchange.status, head=exchange.headers_at)
     terminal = ""
     deltas: list[str] = []
     if exchange.ok and exchange.content_type == "text/event-stream":
         terminal = _read_stream(view, result, deltas)
     elif exchange.ok:
         _read_body(exchange, result)
+    take_times(view, result)
     result.outcome, result.detail = _outcome(exchange, result, terminal)
-    if result.outcome in JUDGEABLE:
+    if result.outcome.row.judgeable:
         result.judged = all_rules
         result.rules = judge(view, all_rules)
         if created is not None and all_rules:
             result.rules = list(dict.fromkeys([*judge(ExchangeView(created, dialect), True), *result.rules]))
-        if result.rules and result.outcome in ("ok", "incomplete"):
-            result.outcome = "nonconforming"
+        if result.rules and result.outcome in (RequestOutcome.OK, RequestOutcome.INCOMPLETE):
+            result.outcome = RequestOutcome.NONCONFORMING
             result.detail = f"broke {', '.join(result.rules)}"
-        elif result.outcome == "ok" and not all_rules:
-            result.outcome = "unjudged"
-    elif result.outcome == "cancelled" and view.is_stream and created is None:
+        elif result.outcome is RequestOutcome.OK and not all_rules:
+            result.outcome = RequestOutcome.UNJUDGED
+    elif result.outcome is RequestOutcome.CANCELLED and view.is_stream and created is None:
         # What had come is judged; no rule asks a stream that its client left for an end.
         result.rules = judge(view, all_rules)
         if result.rules:
-            result.judged, result.outcome = all_rules, "nonconforming"
+            result.judged, result.outcome = all_rules, RequestOutcome.NONCONFORMING
             result.detail = f"broke {', '.join(result.rules)}, before it was given up"
     if canary:
         # A canary may be spread over deltas, so they are looked at in one piece too.
         shown = "".join(deltas).encode("utf-8", "surrogatepass") + b" " + exchange.body
         result.foreign = foreign_canaries(shown, canary)
-        if result.foreign and result.outcome != "censored":
-            result.outcome = "nonconforming"
+        if result.foreign and result.outcome is not RequestOutcome.CENSORED:
+            result.outcome = RequestOutcome.NONCONFORMING
             result.detail = f"shows the canary of another request, {result.foreign[0]}: answers are mixed up"
     return result
+
+
+def take_times(view: ExchangeView, reply: Measurement) -> None:
+    """Take the values of every metric from what was read of a reply."""
+    reply.pools = {name: take(view, reply) for name, take in POOLS.items()}
+    reply.times = {name: at for name, take in MEASURES.items() if (at := take(view, reply)) is not None}
 
 
 def timeline(exchange: Exchange, most: int = MOST_STRETCHES) -> list[EventSpan]:
@@ -200,7 +200,7 @@ def _read_stream(view: ExchangeView, result: Measurement, deltas: list[str]) -> 
     terminal = ""
     content = result.content
     if view.frames and view.frames[0].terminated:
-        result.ttfe = view.frames[0].t
+        result.first_event = view.frames[0].t
     for event in view.events:
         kind, spec, data = event.type, event.spec, event.data
         if not kind or not event.frame.terminated:
@@ -218,11 +218,11 @@ def _read_stream(view: ExchangeView, result: Measurement, deltas: list[str]) -> 
                 content[-1] = (t, content[-1][1] + 1)
             else:
                 content.append((t, 1))
-            if result.ttfo is None and not _is_reasoning(kind, spec.part if spec else ""):
-                result.ttfo = t
+            if result.first_output is None and not _is_reasoning(kind, spec.part if spec else ""):
+                result.first_output = t
         elif (role == "terminal" or role == "error") and not terminal:
             terminal = kind
-            result.e2e = t
+            result.end = t
             response = data.get("response")
             if isinstance(response, dict):
                 _read_usage(response, result)
@@ -230,17 +230,6 @@ def _read_stream(view: ExchangeView, result: Measurement, deltas: list[str]) -> 
                     terminal = "response.completed"
             if terminal in ("response.failed", "error"):
                 result.detail = _error_text(data)
-    if content:
-        first, last = content[0][0], content[-1][0]
-        result.ttft = first
-        result.gaps = [later[0] - earlier[0] for earlier, later in pairwise(content)]
-        if result.e2e is not None:
-            result.tail = result.e2e - last
-        tokens = result.output_tokens
-        if tokens is not None:
-            later = tokens * (1 - content[0][1] / result.deltas)
-            if tokens > 1 and last > first:
-                result.tpot = (last - first) / later
     return terminal
 
 
@@ -249,7 +238,7 @@ def _read_body(exchange: Exchange, result: Measurement) -> None:
     if isinstance(body, dict) and body.get("object") == "response":
         _read_usage(body, result)
         if exchange.outcome is Outcome.COMPLETE:
-            result.e2e = exchange.ended_at
+            result.end = exchange.ended_at
 
 
 def _read_usage(response: dict[str, Any], result: Measurement) -> None:
@@ -273,55 +262,67 @@ def _expected_limit(exchange: Exchange, response: dict[str, Any]) -> bool:
     )
 
 
-def _outcome(exchange: Exchange, result: Measurement, terminal: str) -> tuple[str, str]:
+def _outcome(exchange: Exchange, result: Measurement, terminal: str) -> tuple[RequestOutcome, str]:
     """Return the outcome before the rules are asked, and a sentence for all but ``ok``."""
     transport = exchange.outcome
     reason = exchange.detail or transport.value
     if transport is Outcome.CANCELLED:
-        return "cancelled" if Tag.CANCELLED in exchange.tags else "censored", reason
+        return RequestOutcome.CANCELLED if Tag.CANCELLED in exchange.tags else RequestOutcome.CENSORED, reason
     if transport is Outcome.TIMEOUT:
-        return "timeout", reason
+        return RequestOutcome.TIMEOUT, reason
     status = exchange.status
     if transport is not Outcome.COMPLETE and not (terminal and transport is Outcome.CUT):
-        return "transport", reason
+        return RequestOutcome.TRANSPORT, reason
     if status is None:
-        return "transport", "no reply"
+        return RequestOutcome.TRANSPORT, "no reply"
     if status >= 400:
-        name = "http_429" if status == 429 else "http_5xx" if status >= 500 else "http_4xx"
+        name = (
+            RequestOutcome.HTTP_429
+            if status == 429
+            else RequestOutcome.HTTP_5XX
+            if status >= 500
+            else RequestOutcome.HTTP_4XX
+        )
         return name, f"HTTP {status}: {_error_text(exchange.json())}".rstrip(": ")
     if not exchange.ok:
-        return "nonconforming", f"HTTP {status}, which a load run does not follow"
+        return RequestOutcome.NONCONFORMING, f"HTTP {status}, which a load run does not follow"
     if exchange.header("content-encoding") not in ("", "identity"):
-        return "nonconforming", f"content coding {exchange.header('content-encoding')[:40]!r}, which was not offered"
+        return (
+            RequestOutcome.NONCONFORMING,
+            f"content coding {exchange.header('content-encoding')[:40]!r}, which was not offered",
+        )
     if exchange.content_type != "text/event-stream":
         return _body_outcome(exchange, result)
     if exchange.role != "stream":
-        return "nonconforming", "a plain reply was asked for, and a stream came"
+        return RequestOutcome.NONCONFORMING, "a plain reply was asked for, and a stream came"
     if not terminal:
-        return "truncated", "the stream ended without a terminal event"
+        return RequestOutcome.TRUNCATED, "the stream ended without a terminal event"
     if terminal in ("response.failed", "error"):
-        return "failed", result.detail or terminal
+        return RequestOutcome.FAILED, result.detail or terminal
     if transport is Outcome.CUT:
-        return "nonconforming", f"{reason}, after the terminal event"
+        return RequestOutcome.NONCONFORMING, f"{reason}, after the terminal event"
     if terminal == "response.incomplete":
-        return "incomplete", "response.incomplete"
-    return "ok", ""
+        return RequestOutcome.INCOMPLETE, "response.incomplete"
+    return RequestOutcome.OK, ""
 
 
-def _body_outcome(exchange: Exchange, result: Measurement) -> tuple[str, str]:
+def _body_outcome(exchange: Exchange, result: Measurement) -> tuple[RequestOutcome, str]:
     if exchange.role == "stream":
-        return "nonconforming", f"a stream was asked for, and {exchange.content_type or 'an untyped body'} came"
+        return (
+            RequestOutcome.NONCONFORMING,
+            f"a stream was asked for, and {exchange.content_type or 'an untyped body'} came",
+        )
     body = exchange.json()
-    if not isinstance(body, dict) or result.e2e is None:
-        return "nonconforming", "the body is not a response object"
+    if not isinstance(body, dict) or result.end is None:
+        return RequestOutcome.NONCONFORMING, "the body is not a response object"
     status = body.get("status")
     if status == "failed":
-        return "failed", _error_text(body)
+        return RequestOutcome.FAILED, _error_text(body)
     if status == "incomplete" and not _expected_limit(exchange, body):
-        return "incomplete", "status is incomplete"
+        return RequestOutcome.INCOMPLETE, "status is incomplete"
     if status not in ("completed", "incomplete"):
-        return "nonconforming", f"status is {str(status)[:40]!r}"
-    return "ok", ""
+        return RequestOutcome.NONCONFORMING, f"status is {str(status)[:40]!r}"
+    return RequestOutcome.OK, ""
 
 
 def _error_text(data: Any) -> str:

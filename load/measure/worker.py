@@ -6,7 +6,7 @@ clock readings of all other streams, so a generator hands each finished recordin
 Frames in both directions are a four-byte length and a pickle; both ends are processes of one run, and what came from
 the network crosses only as ``bytes`` inside. To the analyst: ``("begin", zero, worker)`` at the start of a run,
 ``("work", Recording)``, ``("report",)``. From it: ``("ready",)``, ``("brief", RequestSummary)`` for each recording in
-order, ``("report", bytes)`` with the JSON form of the :class:`~rejoinder.load.measure.stats.Tally` since the last
+order, ``("report", bytes)`` with the JSON form of the :class:`~rejoinder.load.measure.stats.RunStats` since the last
 report. It ends with its input.
 """
 
@@ -27,10 +27,11 @@ from rejoinder.conformance.judgement import broken_rules
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.contract import load_dialect, load_rules
 from rejoinder.load.decide.slo import Limits, parse_slos
-from rejoinder.load.measure.measure import ENDED_WELL, Judge, measure, timeline
+from rejoinder.load.measure.measure import Judge, measure, timeline
 from rejoinder.load.measure.recording import Recording, created, to_exchange
-from rejoinder.load.measure.stats import SLOWEST, RunStats
+from rejoinder.load.measure.stats import SLOWEST, RunStats, encode_stats
 from rejoinder.model.exchange import Exchange, Headers
+from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.tags import Tag
 from rejoinder.wire.redact import Redactor
 
@@ -47,9 +48,9 @@ KEY_VARIABLE: Final = "REJOINDER_API_KEY"
 
 
 class RequestSummary(NamedTuple):
-    """What Locust's own statistics show of one request. Times in seconds; ``detail`` is empty for ``ok``."""
+    """What Locust's own statistics show of one request. Times in seconds; ``detail`` is empty for good ones."""
 
-    outcome: str
+    outcome: RequestOutcome
     detail: str
     duration: float
     ttft: float | None
@@ -103,11 +104,14 @@ class AnalysisWorker:
         self.tally.add(recording, exchange, measured, self.zero, self.worker, self._limits)
         if not self._samples:
             self.tally.requests.clear()
-        elif measured.outcome != "cancelled" and self._is_slow(recording):
+        elif measured.outcome is not RequestOutcome.CANCELLED and self._is_slow(recording):
             self.tally.add_stream(recording, measured, timeline(exchange), self.zero, self.worker)
-        duration = exchange.ended_at if measured.e2e is None else measured.e2e
-        detail = measured.detail if measured.outcome not in ENDED_WELL else ""
-        return RequestSummary(measured.outcome, detail, duration, measured.ttft, measured.tpot, len(exchange.body))
+        times = measured.times
+        duration = exchange.ended_at if measured.end is None else measured.end
+        detail = "" if measured.outcome.row.good else measured.detail
+        return RequestSummary(
+            measured.outcome, detail, duration, times.get("ttft"), times.get("tpot"), len(exchange.body)
+        )
 
     def _exchange(self, recording: Recording) -> Exchange:
         """Return a recording as an exchange without secrets."""
@@ -130,7 +134,7 @@ class AnalysisWorker:
     def report(self) -> bytes:
         """Return the tally since the last report as JSON, and begin a new one."""
         tally, self.tally = self.tally, RunStats()
-        return json.dumps(tally.to_json(), separators=(",", ":")).encode()
+        return encode_stats(tally)
 
 
 def conformance_judge(dialect: str) -> Judge:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, join_list, one_line, plural
+from rejoinder.model.metrics import Place, times_shown
 from rejoinder.model.runfile import Run
 from rejoinder.reports._load import Distribution, Load
 from rejoinder.reports.model import ReportModel, read_report
@@ -21,7 +22,6 @@ from rejoinder.reports.side_by_side import facts_of, families_of, settings_of
 from rejoinder.reports.writers.html import page
 
 DIFFERS: Final = "differs"
-_METRICS: Final = (("ttft", (50.0, 99.0)), ("itl", (50.0, 99.0)), ("max_gap", (99.0,)), ("e2e", (50.0, 99.0)))
 
 
 class ComparisonCell(NamedTuple):
@@ -204,15 +204,14 @@ def _figures(loads: list[Load | None]) -> list[tuple[str, list[FigureCell]]]:
         ("requests ok/s", _amounts([load.rate if load else None for load in loads], format_rate)),
         ("output tok/s", _amounts([load.tokens_rate if load else None for load in loads], format_rate)),
     ]
-    for metric, percentiles in _METRICS:
-        found = [load.distribution(metric) if load else None for load in loads]
+    for metric in times_shown(Place.COMPARISON):
+        found = [load.distribution(metric.name) if load else None for load in loads]
         if any(found):
-            title = next(d.title for d in found if d)
-            for p in percentiles:
-                amounts = _amounts([_percentile(d, p) for d in found], format_seconds)
-                sure = [amount._replace(sure=_sure(d, p)) for amount, d in zip(amounts, found, strict=True)]
-                figures.append((f"{title} p{p:g}", sure))
-            figures.append((f"{title} n", [FigureCell(format_count(d.n) if d else "", None) for d in found]))
+            for p in metric.extremes(Place.COMPARISON):
+                amounts = _amounts([d.percentile(p) if d else None for d in found], format_seconds)
+                amounts = [_surely(amount, d, p) if d else amount for amount, d in zip(amounts, found, strict=True)]
+                figures.append((f"{metric.title} p{p:g}", amounts))
+            figures.append((f"{metric.title} n", [FigureCell(format_count(d.n) if d else "", None) for d in found]))
     return [(name, amounts) for name, amounts in figures if any(amount.text for amount in amounts)]
 
 
@@ -223,22 +222,15 @@ def _objectives(load: Load) -> str:
     return f"{len(load.missed)} of {len(limits)} missed" if load.missed else f"all {len(limits)} met"
 
 
-def _sure(distribution: Distribution | None, p: float) -> str:
-    """Return what a percentile does not exceed for certain, or how many values it takes to say that."""
-    bound = distribution.bounds.get(p) if distribution else None
-    if bound is None:
-        return ""
-    return (
-        f"≤ {format_seconds(bound.value)}"
-        if bound.value is not None
-        else f"needs {format_count(bound.needs)}"
-        if bound.needs
-        else ""
-    )
-
-
-def _percentile(distribution: Distribution | None, p: float) -> float | None:
-    return distribution.percentile(p) if distribution else None
+def _surely(amount: FigureCell, distribution: Distribution, p: float) -> FigureCell:
+    """Add what a percentile does not exceed for certain, or how many values it takes to say that, or to show it."""
+    bound = distribution.bound(p)
+    sure = ""
+    if bound is not None and bound.bound is not None:
+        sure = f"≤ {format_seconds(bound.bound)}"
+    elif bound is not None and bound.needs:
+        sure = f"needs {format_count(bound.needs)}"
+    return amount._replace(text=distribution.word(p), sure=sure)
 
 
 def _share(value: float | None) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from rejoinder.formatting import as_number, format_count, format_rate, format_seconds, one_line
+from rejoinder.formatting import as_number, format_count, format_rate, one_line
 from rejoinder.model.runfile import Run
 from rejoinder.model.verdict import ABSENT, Problem
 from rejoinder.reports._load import Load
@@ -137,9 +137,9 @@ def _objective_cases(suite: ET.Element, load: Load, tally: dict[str, int]) -> No
         tally["tests"] += 1
         if objective.severity == "fail":
             tally["failures"] += 1
-            ET.SubElement(case, "failure", {"message": objective.told, "type": "objective"})
+            ET.SubElement(case, "failure", {"message": objective.summary, "type": "objective"})
         else:
-            ET.SubElement(case, "system-out").text = objective.told
+            ET.SubElement(case, "system-out").text = objective.summary
 
 
 def load_text(load: Load) -> str:
@@ -208,10 +208,7 @@ def _load_properties(load: Load | None) -> list[tuple[str, str]]:
     ]
     pairs += [(f"load {entry.outcome}", format_count(entry.amount)) for entry in load.ledger]
     for distribution in [d for d in load.distributions if not d.only_ok]:
-        for p in (50.0, 99.0):
-            value = distribution.percentile(p)
-            if value is not None:
-                pairs.append((f"load {distribution.metric} p{p:g}", format_seconds(value)))
+        pairs += [(f"load {distribution.metric} p{p:g}", distribution.word(p)) for p in (50.0, 99.0)]
     return pairs
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -14,9 +13,14 @@ from click.testing import CliRunner, Result
 
 from rejoinder.cli.load import CLIENT_BOUND, command, exit_code, gate_code
 from rejoinder.errors import RejoinderError
+from rejoinder.load.measure.load_line import load_line
+from rejoinder.load.measure.stats import RunStats
 from rejoinder.load.options import OptionGroup
 from rejoinder.load.run import LoadResult
+from rejoinder.load.settings import LoadSettings
+from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import Run, read_run
+from rejoinder.model.samples import LoadSample, ProbeSample, ScenarioOutcomes, SloResult, Validity
 from rejoinder.reports import render_markdown
 from rejoinder.sandbox import Sandbox
 from rejoinder.sandbox import running as serving
@@ -42,11 +46,11 @@ def test_a_profile_brings_its_own_pace_and_objectives(endpoint: str, tmp_path: P
         "[load]\nrate = '6@500ms,12@500ms'\nslo = ['goodput>=50%', 'ttft<20s']\n[[requests]]\nname = 'a'", "utf-8"
     )
     result, run = load(tmp_path, endpoint, "--profile", str(profile))
-    (line,) = run.samples_of("load")
-    assert line["started"] == 9
-    assert line["settings"]["duration"] == 1.0
-    assert [slo["text"] for slo in line["slos"]] == ["goodput>=50%", "ttft<20s"]
-    assert line["scenarios"] == [{"name": "a", "outcomes": {"ok": 9}}]
+    (line,) = run.samples_of(LoadSample)
+    assert line.started == 9
+    assert line.settings["duration"] == 1.0
+    assert [slo.text for slo in line.slos] == ["goodput>=50%", "ttft<20s"]
+    assert line.scenarios == [ScenarioOutcomes(name="a", outcomes={RequestOutcome.OK: 9})]
     assert result.return_value in (0, CLIENT_BOUND)
     assert run.footer["exit_code"] == result.return_value
     assert run.header["load"]["profile"] == str(profile)
@@ -110,14 +114,12 @@ def test_the_command_line_is_light() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-def result_with(
-    outcomes: dict[str, int], verdict: str = "VALID", slos: list[tuple[str, bool]] | None = None
-) -> LoadResult:
-    load = {
-        "self_check": {"verdict": verdict},
-        "slos": [{"text": metric, "metric": metric, "met": met} for metric, met in slos or []],
-    }
-    return LoadResult(sum(outcomes.values()), outcomes, {}, json.loads(json.dumps(load)))
+def result_with(outcomes: dict[str, int], verdict: str, slos: list[tuple[str, bool]]) -> LoadResult:
+    load = load_line(RunStats(), [], LoadSettings(url="http://h", concurrency=1), issued=1)
+    load.self_check.verdict = Validity(verdict)
+    load.slos = [SloResult(text=metric, metric=metric, statistic="p50", limit=1, met=met) for metric, met in slos]
+    counts = {RequestOutcome(outcome): count for outcome, count in outcomes.items()}
+    return LoadResult(sum(counts.values()), counts, {}, load)
 
 
 @pytest.mark.parametrize(
@@ -152,9 +154,9 @@ def test_a_recorded_run_is_a_baseline(endpoint: str, tmp_path: Path) -> None:
     baseline = ["--baseline", str(tmp_path / "one" / "out"), "--slo", "goodput>=10%"]
     second, run = load(tmp_path / "two", endpoint, *words, *baseline, *limits)
     assert second.return_value in (0, CLIENT_BOUND)
-    (line,) = run.samples_of("load")
-    assert [change["n"] for change in line["changes"]] == [[3, 3], [3, 3]]
-    assert all(change["verdict"] in ("kept", "better") for change in line["changes"])
+    (line,) = run.samples_of(LoadSample)
+    assert [change.n for change in line.changes] == [(3, 3), (3, 3)]
+    assert all(change.verdict in ("kept", "better") for change in line.changes)
     junit = (tmp_path / "two" / "out" / "junit.xml").read_text("utf-8")
     assert 'name="requests&gt;-99%"' in junit
     assert 'name="goodput&gt;=10%"' in junit
@@ -165,7 +167,7 @@ def test_a_change_for_the_worse_is_a_failure(tmp_path: Path) -> None:
         words = ["--concurrency", "1", "--duration", "0.3s", "--repeats", "3", "--model", "parrot"]
         result, run = load(tmp_path, slow, *words, "--against", fast, "--max-change", "e2e:p50<+10%")
     assert result.return_value in (1, CLIENT_BOUND)
-    assert run.samples_of("load")[-1]["changes"][0]["verdict"] == "worse"
+    assert run.samples_of(LoadSample)[-1].changes[0].verdict == "worse"
     assert render_markdown(run).count("e2e:p50<+10%") == 1
 
 
@@ -174,5 +176,5 @@ def test_a_server_that_goes_on_for_nobody_fails(tmp_path: Path) -> None:
         words = ["--concurrency", "1", "--duration", "0.5s", "--max-output-tokens", "8", "--model", "parrot"]
         result, run = load(tmp_path, url, *words, "--probe-disconnects", "--metrics", "auto")
     assert result.return_value == 1
-    assert [line["verdict"] for line in run.samples_of("probe")] == ["fail", "pass", "pass", "pass"]
+    assert [line.verdict for line in run.samples_of(ProbeSample)] == ["fail", "pass", "pass", "pass"]
     assert "dropped requests: streams stop" in (tmp_path / "out" / "junit.xml").read_text("utf-8")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from rejoinder.errors import UsageError
-from rejoinder.load.disconnect_probe import Disconnects
+from rejoinder.load.disconnect_probe import DisconnectProbe
 from rejoinder.load.settings import LoadSettings
+from rejoinder.model.samples import ProbeSample
 from rejoinder.sandbox import Sandbox
 from rejoinder.sandbox import running as serving
 
@@ -17,11 +16,11 @@ def probe(*faults: str, metrics: bool = True) -> dict[str, str]:
     sandbox = Sandbox(token_delay=0.01, min_tokens=900)
     with serving(sandbox, faults=faults) as url:
         settings = LoadSettings(url=url, model="parrot", rate=1, metrics=("auto",) if metrics else ())
-        told: list[dict[str, Any]] = []
-        results = Disconnects(settings, None, streams=4, rounds=2, grace=0.5, told=told.append).run()
-    assert told == results
-    assert all(result["text"].endswith(".") for result in results)
-    return {result["name"]: result["verdict"] for result in results}
+        shown: list[ProbeSample] = []
+        results = DisconnectProbe(settings, None, streams=4, rounds=2, grace=0.5, on_result=shown.append).run()
+    assert shown == results
+    assert all(result.text.endswith(".") for result in results)
+    return {result.name: result.verdict for result in results}
 
 
 CLEAN = {"streams stop": "pass", "replies stop": "pass", "stays up": "pass", "side by side": "pass"}
@@ -61,8 +60,8 @@ def test_times_tell_where_a_few_slots_make_others_wait(faults: tuple[str, ...]) 
     sandbox = Sandbox(token_delay=0.003, min_tokens=900)
     with serving(sandbox, faults=faults, slots=2) as url:
         settings = LoadSettings(url=url, model="parrot", rate=1)
-        results = Disconnects(settings, None, streams=4, grace=0.3, patience=0.5).run()
-    verdicts = {result["name"]: (result["verdict"], result["text"]) for result in results}
+        results = DisconnectProbe(settings, None, streams=4, grace=0.3, patience=0.5).run()
+    verdicts = {result.name: (result.verdict, result.text) for result in results}
     # On a busy machine the times may say nothing; they must never say the opposite.
     for name in ("streams stop", "replies stop"):
         assert verdicts[name][0] in {"unclear", "fail" if faults else "pass"}, verdicts
@@ -71,8 +70,8 @@ def test_times_tell_where_a_few_slots_make_others_wait(faults: tuple[str, ...]) 
 
 def test_an_endpoint_that_is_not_there_proves_nothing() -> None:
     settings = LoadSettings(url="http://127.0.0.1:9", model="m", rate=1)
-    results = Disconnects(settings, None, streams=2, rounds=2, grace=0.01).run()
-    assert [result["verdict"] for result in results] == ["unclear", "unclear", "fail", "unclear"]
+    results = DisconnectProbe(settings, None, streams=2, rounds=2, grace=0.01).run()
+    assert [result.verdict for result in results] == ["unclear", "unclear", "fail", "unclear"]
 
 
 def test_an_unknown_fault_of_the_server_is_told() -> None:
@@ -81,7 +80,7 @@ def test_an_unknown_fault_of_the_server_is_told() -> None:
 
 
 def test_times_decide_where_there_are_no_counts() -> None:
-    probes = Disconnects(LoadSettings(url="http://h", rate=1), None)
+    probes = DisconnectProbe(LoadSettings(url="http://h", rate=1), None)
     idle, busy = [0.10, 0.11, 0.10, 0.12], [0.50, 0.52, 0.55, 0.49]
     assert probes._by_times("streams", idle, busy, [0.51, 0.50, 0.56, 0.48])[0] == "fail"
     assert probes._by_times("streams", idle, busy, [0.10, 0.12, 0.11, 0.11])[0] == "pass"

@@ -23,8 +23,8 @@ from rejoinder.load.run import LoadProgress, LoadResult, _Thinner, run_load
 from rejoinder.load.schedule.arrivals import parse_phases, schedule
 from rejoinder.load.settings import LoadSettings
 from rejoinder.load.workload.canaries import slot_canary
-from rejoinder.model.histogram import Histogram
 from rejoinder.model.runfile import Run, RunWriter, read_run
+from rejoinder.model.samples import HistogramSample, LoadSample, RequestSample, SecondSample, StreamSample
 from rejoinder.sandbox import Sandbox
 from rejoinder.sandbox import running as serving
 
@@ -57,26 +57,21 @@ def execute(tmp_path: Path) -> Execute:
 
 def check_run(result: LoadResult, run: Run, complete: bool) -> None:
     """Check what holds for every run: the ledger adds up, and the sample lines agree with each other."""
-    (load,) = run.samples_of("load")
-    assert load["started"] == result.started == sum(load["outcomes"].values())
-    assert load["outcomes"] == result.outcomes
-    assert load["self_check"]["lost"] == 0 or not complete
-    seconds = run.samples_of("second")
-    assert sum(second["started"] for second in seconds) == sum(second["finished"] for second in seconds)
-    requests = run.samples_of("request")
-    assert len(requests) == sum(second["started"] for second in seconds)
-    histograms = {line["metric"]: Histogram.from_json(line) for line in run.samples_of("histogram")}
+    (load,) = run.samples_of(LoadSample)
+    assert load.started == result.started == sum(load.outcomes.values())
+    assert load.outcomes == result.outcomes
+    assert load.self_check.lost == 0 or not complete
+    seconds = run.samples_of(SecondSample)
+    assert sum(second.started for second in seconds) == sum(second.finished for second in seconds)
+    requests = run.samples_of(RequestSample)
+    assert len(requests) == sum(second.started for second in seconds)
+    histograms = {line.metric: line.values for line in run.samples_of(HistogramSample)}
     assert histograms == result.histograms
     for request in requests:
-        assert request["outcome"] in load["outcomes"]
-        assert set(request) <= {
-            "kind", "what", "t", "intended", "outcome", "status", "ttfb", "ttfe", "ttft", "ttfo", "e2e", "tail",
-            "max_gap", "chunks", "deltas", "input_tokens", "output_tokens", "worker", "rules", "detail",
-            "scenario", "turn",
-        }  # fmt: skip
-    streams = run.samples_of("stream")
-    assert len(streams) == min(10, sum(request["outcome"] != "cancelled" for request in requests))
-    assert [stream["duration"] for stream in streams] == sorted((s["duration"] for s in streams), reverse=True)
+        assert request.outcome in load.outcomes
+    streams = run.samples_of(StreamSample)
+    assert len(streams) == min(10, sum(request.outcome != "cancelled" for request in requests))
+    assert [stream.duration for stream in streams] == sorted((s.duration for s in streams), reverse=True)
     assert len(run.exchanges) <= 20
     assert all(exchange.case == "load" for exchange in run.exchanges)
 
@@ -89,24 +84,22 @@ def test_a_closed_loop_counts_what_the_server_counted(execute: Execute, timed_se
     truth = timed_server.truth()
     assert result.outcomes == {"ok": truth["requests"]}
     assert result.answered == result.ok == result.started
-    assert result.load["judged"] == result.started
+    assert result.load.judged == result.started
     assert result.histograms["itl"].n == truth["tokens"] - truth["requests"] - coalesced(run)
-    assert result.load["output_tokens"] == 16 * result.started
-    assert result.load["self_check"]["max_in_flight"] == 4
+    assert result.load.output_tokens == 16 * result.started
+    assert result.load.self_check.max_in_flight == 4
     assert run.exchanges == []
-    assert (
-        sum(sum(second.get("gaps", {}).values()) for second in run.samples_of("second")) == result.histograms["itl"].n
-    )
-    for stream in run.samples_of("stream"):
-        assert sum(count for _, _, kind, count, *_ in stream["events"] if kind == "response.output_text.delta") == 16
-        assert stream["events"][-1][:3] == [stream["e2e"], stream["e2e"], "response.completed"]
+    assert sum(sum(second.gaps.values()) for second in run.samples_of(SecondSample)) == result.histograms["itl"].n
+    for stream in run.samples_of(StreamSample):
+        assert sum(count for _, _, kind, count, *_ in stream.events if kind == "response.output_text.delta") == 16
+        assert stream.events[-1][:3] == (stream.times["e2e"], stream.times["e2e"], "response.completed")
     assert seen[-1].finished == result.started
     assert seen[-1].in_flight == 0
     assert not result.interrupted
 
 
 def coalesced(run: Run) -> int:
-    return sum(request["deltas"] - request["chunks"] for request in run.samples_of("request"))
+    return sum((request.deltas or 0) - (request.chunks or 0) for request in run.samples_of(RequestSample))
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -114,10 +107,10 @@ def test_an_open_loop_starts_every_slot_of_its_schedule(execute: Execute, timed_
     result, run = execute(timed_server.url, model="ttft=20&gap=5&tokens=8", rate=40, duration=2, processes=processes)
     assert result.started == timed_server.truth()["requests"] == 80
     assert result.outcomes == {"ok": 80}
-    requests = run.samples_of("request")
-    assert sorted(round(request["intended"], 4) for request in requests) == [slot / 40 for slot in range(80)]
-    assert {request["worker"] for request in requests} == set(range(processes))
-    assert result.load["self_check"]["processes"] == processes
+    requests = run.samples_of(RequestSample)
+    assert sorted(round(request.intended, 4) for request in requests) == [slot / 40 for slot in range(80)]
+    assert {request.worker for request in requests} == set(range(processes))
+    assert result.load.self_check.processes == processes
 
 
 TALKS = """
@@ -143,9 +136,9 @@ def test_a_number_of_requests_is_begun_and_no_more(
     result, _ = execute(timed_server.url, requests=11, **values)
     assert result.outcomes == {"ok": 11}
     assert timed_server.truth()["requests"] == 11
-    assert result.load["issued"] < 60
+    assert result.load.issued < 60
     if "rate" in pace:
-        assert result.load["issued"] == 11 / 50
+        assert result.load.issued == 11 / 50
 
 
 def test_a_run_ends_with_its_time_when_that_comes_before_its_requests(execute: Execute, timed_server: Any) -> None:
@@ -167,7 +160,7 @@ def test_phases_and_traces_are_kept(execute: Execute, timed_server: Any, tmp_pat
     result, run = execute(timed_server.url, model=model, duration=1.5, processes=processes, **values)
     expected = [0, 0.5, 0.75] if processes == 1 else list(schedule("constant", parse_phases("4@500ms,4..12@1s"), None))
     assert result.started == result.ok == timed_server.truth()["requests"] == len(expected)
-    starts = sorted(request["intended"] for request in run.samples_of("request"))
+    starts = sorted(request.intended for request in run.samples_of(RequestSample))
     assert starts == pytest.approx(expected, abs=1e-5)
 
 
@@ -204,17 +197,17 @@ def test_a_profile_is_played_in_all_its_kinds(execute: Execute, tmp_path: Path) 
     sandbox = Sandbox(token_delay=0.02, min_tokens=16)
     with serving(sandbox) as url:
         result, run = execute(url, model="parrot", concurrency=4, duration=3, profile=str(path), processes=2)
-    kinds = {kind["name"]: kind["outcomes"] for kind in result.load["scenarios"]}
+    kinds = {kind.name: kind.outcomes for kind in result.load.scenarios}
     assert set(kinds) == {"talk", "repeat", "later", "leave"}
     assert set(kinds["leave"]) <= {"cancelled", "ok"}
     assert kinds["leave"]["cancelled"] > 0
     assert all(set(kinds[name]) == {"ok"} for name in ("talk", "repeat", "later")), kinds
-    turns = [(request["scenario"], request.get("turn", 0)) for request in run.samples_of("request")]
+    turns = [(request.scenario, request.turn) for request in run.samples_of(RequestSample)]
     assert {("talk", 0), ("talk", 1), ("talk", 2), ("repeat", 1)} <= set(turns)
     assert max(turn for _, turn in turns) == 2
-    later = [request for request in run.samples_of("request") if request["scenario"] == "later"]
-    assert all(request["e2e"] > 0.2 and "ttfb" not in request for request in later)
-    assert result.load["cross_talk"] == 0
+    later = [request for request in run.samples_of(RequestSample) if request.scenario == "later"]
+    assert all(request.times["e2e"] > 0.2 and "ttfb" not in request.times for request in later)
+    assert result.load.cross_talk == 0
 
 
 def test_mixed_up_answers_are_found(execute: Execute, play: Callable[..., int]) -> None:
@@ -226,8 +219,8 @@ def test_mixed_up_answers_are_found(execute: Execute, play: Callable[..., int]) 
     url = f"http://127.0.0.1:{play(['request', head + body])}"
     result, run = execute(url, rate=1, duration=0.5)
     assert result.outcomes == {"nonconforming": 1}
-    assert result.load["cross_talk"] == 1
-    assert wrong in run.samples_of("request")[0]["detail"]
+    assert result.load.cross_talk == 1
+    assert wrong in run.samples_of(RequestSample)[0].detail
     assert any("mixes answers up" in warning for warning in result.warnings)
 
 
@@ -235,20 +228,20 @@ def test_objectives_are_judged_over_what_was_started(execute: Execute, timed_ser
     slos = ("ttft:p50<2s", "ttft<2s", "goodput>=90%", "e2e:p99<1ms", "requests>0.1/s")
     result, run = execute(timed_server.url, model="ttft=20&gap=5&tokens=8", rate=20, duration=2, slos=slos, processes=2)
     assert result.missed == ["goodput>=90%", "e2e:p99<1ms"]
-    (load,) = run.samples_of("load")
-    found = {slo["text"]: slo for slo in load["slos"]}
+    (load,) = run.samples_of(LoadSample)
+    found = {slo.text: slo for slo in load.slos}
     assert list(found) == list(slos)
-    assert found["goodput>=90%"]["n"] == 40
+    assert found["goodput>=90%"].n == 40
     # No request ends within 1 ms, which is a limit for each of them too.
-    assert found["goodput>=90%"]["value"] == load["good"] == 0
-    assert found["e2e:p99<1ms"]["needs"] == 662
-    assert load["limits"] == ["e2e<1ms", "ttft<2000ms"]
+    assert found["goodput>=90%"].value == load.good == 0
+    assert found["e2e:p99<1ms"].needs == 662
+    assert load.limits == ["e2e<1ms", "ttft<2000ms"]
 
 
 def test_a_closed_loop_over_two_processes_loses_nothing(execute: Execute, timed_server: Any) -> None:
     result, _ = execute(timed_server.url, model="ttft=400&gap=5&tokens=4", concurrency=3, duration=2, processes=2)
     assert result.started == result.ok == timed_server.truth()["requests"]
-    assert result.load["self_check"]["max_in_flight"] == 3
+    assert result.load.self_check.max_in_flight == 3
 
 
 @pytest.mark.parametrize(
@@ -308,7 +301,7 @@ def test_a_stop_from_outside_ends_the_run_in_order(execute: Execute, timed_serve
         during={"progress": progress, "stop": stop},
     )
     assert result.interrupted
-    assert result.load["interrupted"] is True
+    assert result.load.interrupted is True
     assert result.outcomes == {"ok": timed_server.truth()["requests"]}
     assert time.monotonic() - begun < 40
 
@@ -345,7 +338,7 @@ def test_a_server_that_turns_bad_half_way_is_told_as_it_was(
     result, run = execute(timed_server.url, model=model, idle_timeout=0.5, **values)
     assert result.outcomes == {"ok": 25, outcome: 15}
     assert timed_server.truth()["requests"] == 40
-    assert {request["detail"] for request in run.samples_of("request") if request["outcome"] == outcome} == {detail}
+    assert {request.detail for request in run.samples_of(RequestSample) if request.outcome == outcome} == {detail}
     assert result.histograms["ttft"].n == 25
     assert len(run.exchanges) == 3
 
@@ -361,7 +354,7 @@ def test_a_server_that_dies_half_way_is_counted_not_fatal(execute: Execute, time
     assert result.started == 50
     assert result.ok > 0
     assert result.outcomes["transport"] > 0
-    assert any("no connection" in request.get("detail", "") for request in run.samples_of("request"))
+    assert any("no connection" in request.detail for request in run.samples_of(RequestSample))
 
 
 def processes(server: Any, words: bytes) -> list[int]:
@@ -398,7 +391,7 @@ def test_a_generator_that_dies_leaves_what_it_reported(execute: Execute, timed_s
     assert len(killed) == 3
     assert 0 < result.ok <= timed_server.truth()["requests"]
     assert result.verdict != "VALID"
-    assert any("died" in reason for reason in result.load["self_check"]["reasons"])
+    assert any("died" in reason for reason in result.load.self_check.reasons)
 
 
 def test_an_analyst_that_dies_loses_nothing(execute: Execute, timed_server: Any) -> None:
@@ -414,7 +407,7 @@ def test_an_analyst_that_dies_loses_nothing(execute: Execute, timed_server: Any)
     )
     assert len(killed) == 1
     assert result.outcomes == {"ok": 50}
-    assert any("died" in reason for reason in result.load["self_check"]["reasons"])
+    assert any("died" in reason for reason in result.load.self_check.reasons)
 
 
 def test_a_dead_address_does_not_spin(execute: Execute) -> None:

@@ -21,6 +21,7 @@ from rejoinder.load.settings import LoadSettings
 from rejoinder.load.telemetry import Sample, Telemetry, parse_metrics, read_values
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.runfile import RunWriter, read_run
+from rejoinder.model.samples import SecondSample
 
 VLLM = """\
 # HELP vllm:num_requests_running Number of requests in model execution batches.
@@ -286,7 +287,7 @@ def test_a_run_has_the_server_on_its_axis(timed_server: Any, page: str, tmp_path
         writer.footer(ended_at=0.0, exit_code=0)
     run = read_run(tmp_path)
     assert run.damage == []
-    assert result.load["server"]["running_max"] == 7
-    with_server = [second for second in run.samples_of("second") if "server" in second]
+    assert result.load.server["running_max"] == 7
+    with_server = [second for second in run.samples_of(SecondSample) if second.server]
     assert with_server
-    assert with_server[0]["server"]["waiting"] == 2
+    assert with_server[0].server["waiting"] == 2

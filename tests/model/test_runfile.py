@@ -10,10 +10,13 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from rejoinder.errors import RunFileError
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import Run, RunWriter, line_is_valid, read_run, run_schema
+from rejoinder.model.samples import ProbeSample, RequestSample
 from rejoinder.model.verdict import Finding, Level, Problem, Status, Verdict
 
 HEADER = {
@@ -75,7 +78,7 @@ def write(path, items, footer=True):
             elif isinstance(item, Verdict):
                 writer.verdict(item)
             else:
-                writer.sample(**item)
+                writer.sample(item)
         if footer:
             writer.footer(ended_at=2.0, exit_code=0)
     return path
@@ -209,19 +212,60 @@ def test_a_second_header():
     assert run.damage == ["line 3: a second header line"]
 
 
+REQUEST = RequestSample(t=1.5, intended=1.4, outcome=RequestOutcome.OK, worker=0, times={"ttft": 0.25})
+PROBE = ProbeSample(name="stays up", verdict="pass", text="It does.", met=True, evidence={"idle": [0.1, None]})
+
+
 def test_samples(tmp_path):
-    write(
-        tmp_path / "run.ndjson", [{"what": "request", "t": 1.5}, {"what": "second", "t": 1}, {"what": "load", "x": {}}]
-    )
+    write(tmp_path / "run.ndjson", [REQUEST, PROBE])
     run = read_run(tmp_path)
-    assert [sample["t"] for sample in run.samples_of("request")] == [1.5]
-    assert len(run.samples) == 3
+    assert run.samples == [REQUEST, PROBE]
+    assert run.samples_of(RequestSample) == [REQUEST]
+    assert run.load is None
+
+
+def test_samples_stand_in_flat_lines(tmp_path):
+    path = write(tmp_path / "run.ndjson", [REQUEST])
+    assert json.loads(path.read_bytes().splitlines()[1]) == {
+        **{"kind": "sample", "what": "request", "t": 1.5, "intended": 1.4, "outcome": "ok", "worker": 0},
+        "ttft": 0.25,
+    }
 
 
 def test_numbers_that_json_lacks(tmp_path):
-    write(tmp_path / "run.ndjson", [{"what": "load", "rates": [float("nan"), {"x": float("-inf")}], "pair": (1.0,)}])
+    write(tmp_path / "run.ndjson", [replace(PROBE, evidence={"x": [float("nan"), {"y": float("-inf")}]})])
     (sample,) = read_run(tmp_path).samples
-    assert (sample["rates"], sample["pair"]) == (["nan", {"x": "-inf"}], [1.0])
+    assert sample.evidence == {"x": ["nan", {"y": "-inf"}]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"what": "weather"}, "there is no sample 'weather'"),
+        ({"outcome": "splendid"}, "Invalid enum value 'splendid' - at `$.outcome`"),
+        ({"t": None}, "Expected `float`, got `null` - at `$.t`"),
+        ({"ttft": "soon"}, "Expected `float`, got `str` - at `$.times[...]`"),
+        ({"ttft": 10**400}, "out of range"),
+        ({"rules": [7]}, "Expected `str`, got `int` - at `$.rules[0]`"),
+    ],
+)
+def test_a_damaged_sample_is_left_out_with_a_reason(tmp_path, fields, words):
+    path = write(tmp_path / "run.ndjson", [REQUEST, PROBE], footer=False)
+    line = json.loads(path.read_bytes().splitlines()[1])
+    path.write_text(path.read_text() + json.dumps({**line, **fields}))
+    run = read_run(path)
+    assert run.samples == [REQUEST, PROBE]
+    (damage,) = run.damage
+    assert damage.startswith("line 4: not a valid sample line: ")
+    assert words in damage
+
+
+def test_fields_of_newer_versions_are_ignored(tmp_path):
+    path = write(tmp_path / "run.ndjson", [REQUEST], footer=False)
+    line = json.loads(path.read_bytes().splitlines()[1])
+    path.write_text(path.read_text() + json.dumps({**line, "mood": "fine"}))
+    run = read_run(path)
+    assert (run.samples, run.damage) == ([REQUEST, REQUEST], [])
 
 
 def test_lines_are_on_disk_at_once(tmp_path):

@@ -19,7 +19,9 @@ import httpx
 import pytest
 
 from rejoinder.cli import main
+from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import Run, read_run
+from rejoinder.model.samples import HistogramSample
 from rejoinder.model.verdict import Status
 
 HERE = Path(__file__).parent
@@ -140,16 +142,17 @@ def test_the_baseline_of_llamacpp_expects_all_and_nothing_more(llamacpp: str) ->
 
 def test_load_on_llamacpp_accounts_for_every_request(llamacpp: str) -> None:
     code, run = recorded("load", llamacpp, "--concurrency", "4", "--duration", "4s", "--max-output-tokens", "16")
-    [load] = run.samples_of("load")
-    assert load["started"] > 0
-    assert sum(load["outcomes"].values()) == load["started"]
+    load = run.load
+    assert load is not None
+    assert load.started > 0
+    assert sum(load.outcomes.values()) == load.started
     # Its streams are whole, and none that was judged keeps the contract; a server this fast may outrun the judge.
-    outcomes = load["outcomes"]
+    outcomes = load.outcomes
     assert set(outcomes) <= {"nonconforming", "ok", "censored"}
-    assert outcomes["nonconforming"] == load["judged"] > 0
+    assert outcomes[RequestOutcome.NONCONFORMING] == load.judged > 0
     assert code == 1
-    measured = {sample["metric"]: sample for sample in run.samples_of("histogram")}
-    assert measured["ttft"]["n"] == outcomes["nonconforming"] + outcomes.get("ok", 0)
+    measured = {sample.metric: sample.values for sample in run.samples_of(HistogramSample)}
+    assert measured["ttft"].n == outcomes[RequestOutcome.NONCONFORMING] + outcomes.get(RequestOutcome.OK, 0)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +177,8 @@ def test_check_finds_the_deviations_of_fastresponses(
 
 def test_load_on_fastresponses_is_clean(fastresponses: str) -> None:
     code, run = recorded("load", fastresponses, "--rate", "5", "--duration", "4s")
-    [load] = run.samples_of("load")
-    assert load["outcomes"] == {"ok": load["started"]}
-    assert load["started"] == 20
+    load = run.load
+    assert load is not None
+    assert load.outcomes == {RequestOutcome.OK: 20}
+    assert load.started == 20
     assert code == 0

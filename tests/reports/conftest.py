@@ -13,6 +13,8 @@ import pytest
 
 
 def _load(name: str) -> ModuleType:
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
@@ -38,4 +40,11 @@ def chromium() -> ModuleType:
 @pytest.fixture(scope="session")
 def examples() -> ModuleType:
     """Return the module of example runs."""
+    _load("example_loads")
     return _load("example_runs")
+
+
+@pytest.fixture(scope="session")
+def loads() -> ModuleType:
+    """Return the module that makes load runs."""
+    return _load("example_loads")

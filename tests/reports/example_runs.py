@@ -9,14 +9,28 @@ import json
 import math
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from example_loads import (
+    OK,
+    Sent,
+    cached,
+    load_samples,
+    rate_samples,
+    read,
+    repeat_samples,
+    run_file,
+    sweep_samples,
+    unanswered_samples,
+)
 
 from rejoinder.contract import Rule, load_rules
-from rejoinder.model.buckets import bucket
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.runfile import Run
+from rejoinder.model.samples import Sample, read_sample
 from rejoinder.model.verdict import Finding, Level, Minimal, Problem, Reruns, Status, Verdict
 from rejoinder.strategies import Branches
 
@@ -305,7 +319,7 @@ def typical(cases: int = 40, *, load: bool = True) -> Run:
         header=header(cases=titles),
         exchanges=exchanges(cases),
         verdicts=verdicts,
-        samples=load_samples(16, 75.0, server=False) if load else [],
+        samples=list(cached(load_samples, 16.0, 75.0, server=False)) if load else [],
         footer=footer(
             warnings=["GET /v1/models answered 404; the model was taken from --model."],
             coverage=coverage(),
@@ -363,8 +377,8 @@ def unreachable() -> Run:
 
 def load_only() -> Run:
     """Return a pure load run whose generator was the bottleneck, cut short."""
-    samples = load_samples(verdict="CLIENT-BOUND", reasons=["the event loop was late by 31.0 ms (p99 of 10 ms probes)"])
-    return Run(header(plan=None), [], [], samples, {}, ["line 7: not a JSON object (cut short?)"])
+    data = run_file(cached(load_samples, lag=0.031), {**header(), "plan": "none"})
+    return read(data + data.splitlines()[-1][:100])
 
 
 def many(findings: int = 5000) -> Run:
@@ -416,36 +430,7 @@ def hostile() -> Run:
                 ended_at=0.5,
             )
         )
-    strange = [[0.1, 0.2, text, 3, 7] for text in NASTY] + [[1, 0, 2, 3], [every], every, [0.5, math.nan, "a", 1]]
-    told_slos = [{"text": text, "statistic": text, "limit": 1, "value": 10**400, "met": True} for text in NASTY] + [3]
-    told_steps = [
-        {"concurrency": n, "verdict": text, "slos": [{"text": text, "met": False}]} for n, text in enumerate(NASTY)
-    ]
-    samples = [
-        {"what": "request", "t": text, "outcome": text, "e2e": 1.0 + n, "detail": text, "rules": [text, None, 7]}
-        for n, text in enumerate(NASTY)
-    ]
-    samples += [
-        {"what": "second", "t": 0, "started": "many", "in_flight": None, "output_tokens": math.inf},
-        {"what": "second", "t": 1e300, "started": -4},
-        {"what": "histogram", "metric": every, "unit": every, "counts": {every: 3, "5": 2, "99999": 10**400}},
-        {"what": "load", "started": -1, "outcomes": {every: 3, "ok": math.nan}, "self_check": {"verdict": every}},
-        *({"what": "stream", "outcome": text, "duration": 2.0 + n, "events": strange} for n, text in enumerate(NASTY)),
-        {
-            "what": "second",
-            "t": 2,
-            "gaps": {every: 1, "7": 2, "-1": 4, "10": 3},
-            "server": {"running": every, "ttft": 1},
-        },
-        {"what": "load", "outcomes": [], "window": [every, 2], "rates": every, "self_check": {"reasons": [every, {}]}}
-        | {
-            "slos": told_slos,
-            "scenarios": [{"name": every, "outcomes": {every: 4}}, 5],
-            "cross_talk": 2,
-            "server": {every: 1},
-        }
-        | {"search": {"kind": every, "steps": told_steps, "knee": every}, "percentiles": [every, {"metric": every}]},
-    ]
+    samples = [hostile_sample(sample, every) for sample in cached(load_samples, 3.0, 20.0, change=_hostile)]
     target = {"url": f"http://evil.example/{every}", "model": every, "dialect": every, "server": every}
     odd = header(target=target, command=[every, "a b"], tool={every: every}, plan=every, cases={NASTY[0]: every})
     names = [f"{text}[{text}][].{text}={text}" for text in NASTY] + ["", "=", "a", "[]=", "x" * 9000, "[" * 3000]
@@ -466,347 +451,67 @@ def hostile() -> Run:
     return Run(odd, found, verdicts, samples, ending, list(NASTY))
 
 
+def _hostile(sent: Sent) -> Sent:
+    """Return a request with hostile texts wherever the endpoint or the workload can choose them."""
+    text = NASTY[sent.slot % len(NASTY)]
+    return replace(sent, detail=text, rules=(text,), scenario=text)
+
+
+def hostile_sample(sample: Sample, text: str) -> Sample:
+    """Return a sample with a hostile text in every place for text that its types leave open, read as from a file."""
+
+    def changed(value: Any, name: str = "") -> Any:
+        if isinstance(value, dict):
+            return {key: changed(child, key) for key, child in value.items()}
+        if isinstance(value, list):
+            return [changed(child, name) for child in value]
+        return text if isinstance(value, str) and name not in _CLOSED else value
+
+    return read_sample(changed(sample.to_json()))
+
+
+_CLOSED: Final = ("what", "outcome", "mode", "unit", "verdict", "latencies_over", "metric")
+"""Fields with a fixed set of values, and names of metrics."""
+
+
 def misshapen() -> Run:
     """Return a run whose header has none of the shapes that it should have."""
     strange = {"target": 7, "command": "rm -rf", "tool": [1], "cases": [2], "started_at": 1e308, "seed": {"a": 1}}
     return Run(
         strange,
-        samples=[{"what": "load", "outcomes": None, "self_check": 4}],
         footer={"ended_at": math.nan, "coverage": {"branches": {"failed": 7}}},
     )
 
 
-def histogram(metric: str, values: list[float]) -> dict[str, Any]:
-    """Return the ``histogram`` line of durations in seconds."""
-    counts: dict[int, int] = {}
-    whole = [round(value * 1e6) for value in values]
-    for value in whole:
-        key = bucket(value)
-        counts[key] = counts.get(key, 0) + 1
-    return {
-        "kind": "sample",
-        "what": "histogram",
-        "metric": metric,
-        "unit": "us",
-        "n": len(whole),
-        "sum": sum(whole),
-        "min": min(whole),
-        "max": max(whole),
-        "counts": {str(key): counts[key] for key in sorted(counts)},
-    }
+def loaded(samples: Iterable[Sample], **ending: Any) -> Run:
+    """Return the run file of a load run with these lines, as it is read."""
+    command = ["rejoinder", "load", "http://127.0.0.1:8000"]
+    return read(run_file(samples, {**header(command=command), "plan": "none"}, footer(**ending)))
 
 
-SERVER: dict[str, Any] = {
-    "samples": 42,
-    **{"running_mean": 17.25, "running_max": 24.0, "waiting_mean": 1.5, "waiting_max": 11.0},
-    **{"cache_use_mean": 0.61, "cache_use_max": 0.97, "gpu_use_mean": 0.91, "gpu_use_max": 0.91},
-    **{"gpu_power_mean": 412.5, "gpu_power_max": 412.5, "gpu_memory_mean": 71_200.0, "gpu_memory_max": 71_200.0},
-    **{"prefix_hit_rate": 0.42, "preemptions": 1.0, "ttft": 0.021, "ttft_difference": 0.0384},
-}
-"""What a server says of itself over a whole run."""
-
-
-def objectives(good: int, started: int) -> list[dict[str, Any]]:
-    """Return objectives with every verdict that there is."""
-    first = {"metric": "ttft", "n": started}
-    return [
-        {**first, "text": "ttft:p50<60ms", "statistic": "p50", "limit": 0.06, "value": 0.0564, "met": True}
-        | {"certified": True, "bound": 0.0582},
-        {**first, "text": "ttft:p99<300ms", "statistic": "p99", "limit": 0.3, "value": 0.82, "met": False}
-        | {"certified": False, "bound": 0.88},
-        {**first, "text": "e2e:p99.9<9s", "statistic": "p99.9", "limit": 9.0, "value": 4.1, "met": True}
-        | {"certified": False, "needs": 6636},
-        {"text": "goodput>=85%", "metric": "goodput", "statistic": "share", "limit": 0.85, "n": started}
-        | {"value": good / started, "bound": 0.84, "certified": False, "met": True},
-        {"text": "output_tokens>500/s", "metric": "output_tokens", "statistic": "rate", "limit": 500.0, "n": started}
-        | {"value": 1180.0, "met": True},
-        {**first, "text": "ttft<300ms", "statistic": "each", "limit": 0.3, "value": 0.9},
-        {"text": "tpot:p50<1s", "metric": "tpot", "statistic": "p50", "limit": 1.0, "n": 0, "certified": False}
-        | {"needs": 7, "met": False},
-    ]
-
-
-def percentile_line(metric: str, values: list[float]) -> dict[str, Any]:
-    """Return how sure the percentiles of a metric are, as the ``load`` line has it."""
-    ranked = sorted(values)
-    line: dict[str, Any] = {"metric": metric, "n": len(values)}
-    for p in (50, 90, 95, 99):
-        value = ranked[min(len(ranked) - 1, math.ceil(p / 100 * len(ranked)))]
-        line[f"p{p}"] = {"value": value, "bound": round(value * 1.04, 6)}
-    return {**line, "p99.9": {"value": ranked[-1], "needs": 6636}}
-
-
-def stream_line(request: dict[str, Any], ttft: float, steps: list[float]) -> dict[str, Any]:
-    """Return the ``stream`` line of a request whose content came in these steps."""
-    at, byte = ttft, 1830
-    found: list[list[Any]] = [
-        [0.012, 0.012, "response.created", 1, 0],
-        [0.012, 0.012, "response.in_progress", 1, 640],
-        [round(ttft, 6), round(ttft, 6), "response.output_item.added", 1, 1280],
-    ]
-    for step in [0.0, *steps]:
-        at += step
-        found.append([round(at, 6), round(at, 6), "response.output_text.delta", 1, byte])
-        byte += 190
-    found.append([round(at, 6), round(at, 6), "response.completed", 1, byte])
-    kept = ("t", "outcome", "status", "ttft", "e2e", "max_gap", "output_tokens", "worker", "rules", "detail")
-    line = {name: request[name] for name in kept if name in request}
-    return {"kind": "sample", "what": "stream", **line, "duration": request["e2e"], "slot": 0, "events": found}
-
-
-def sweep(levels: int = 9, knee: int | None = 32) -> Run:
+def sweep(levels: int = 9, saturating: bool = True) -> Run:
     """Return a sweep whose throughput levels out, and whose last step is the generator's limit."""
-    steps = []
-    for power in range(levels):
-        level = 1 << power
-        rate = 2000 * (1 - math.exp(-level / 14))
-        first = 0.02 + level / 900 + (level / 120) ** 2
-        step = {
-            "concurrency": level,
-            "started": 30 * level,
-            "outcomes": {"ok": 30 * level - power, "http_429": power},
-            "ok_per_s": round(rate / 40, 3),
-            "output_tokens_per_s": round(rate, 3),
-            "verdict": "CLIENT-BOUND" if power == levels - 1 else "VALID",
-            "good": 30 * level - 2 * power,
-            **{"ttft_p50": first, "ttft_p99": 3 * first, "itl_p50": 0.01 + level / 9000, "itl_p99": 0.03 + level / 900},
-            **{"tpot_p50": 0.011, "e2e_p50": 1.1 + level / 60, "e2e_p99": 1.5 + level / 30},
-        }
-        steps.append(step)
-    search: dict[str, Any] = {"kind": "sweep", "best": 2000.0, "steps": steps, "limited_by": "generator"}
-    if knee is not None:
-        search["knee"] = knee
-    command = ["rejoinder", "load", "http://127.0.0.1:8000", "--sweep", "auto"]
-    return Run(header(plan=None, command=command), samples=load_samples(search=search), footer=footer())
+    return loaded(cached(sweep_samples, levels, saturating))
 
 
 def rate_search(highest: float | None = 22.4) -> Run:
     """Return a search for the highest rate, with runs that kept the objectives and runs that did not."""
-    steps = []
-    for rate in (4.0, 100.0, 20.0, 44.721, 29.907, 24.457, 22.117, 23.258):
-        for repeat in range(2):
-            met = highest is not None and rate <= highest
-            first = 0.04 * math.exp(rate / 30) * (1 + 0.1 * repeat)
-            slo = {"text": "ttft:p99<300ms", "metric": "ttft", "statistic": "p99", "limit": 0.3, "met": met}
-            step = {"rate": rate, "repeat": repeat, "started": round(rate * 30), "outcomes": {"ok": round(rate * 30)}}
-            step |= {"ok_per_s": rate, "output_tokens_per_s": rate * 40, "verdict": "VALID", "met": met, "slos": [slo]}
-            steps.append({**step, "ttft_p50": first / 2, "ttft_p99": first, "e2e_p50": 1.0, "e2e_p99": 1.4})
-    search: dict[str, Any] = {"kind": "rate", "repeats": 3, "range": [4.0, 100.0], "steps": steps}
-    if highest is not None:
-        search["highest"] = highest
-    return Run(header(plan=None), samples=load_samples(search=search), footer=footer())
+    return loaded(cached(rate_samples, highest))
 
 
-def gated() -> Run:
+def compared() -> Run:
     """Return a run of repeats in turns with another endpoint, with a change of every verdict."""
-    dice = random.Random(3)
-    repeats = []
-    for number in range(5):
-        for side in ("endpoint", "against"):
-            slow = 1.3 if side == "endpoint" else 1.0
-            figures = {"ttft:p99": round(0.2 * slow * dice.uniform(0.95, 1.05), 6), "e2e:p50": dice.uniform(0.9, 1.3)}
-            figures |= {"output_tokens": dice.uniform(980, 1020), "goodput": 0.97, "itl:p99": 0.02 / slow}
-            line = {"of": side, "repeat": number, "started": 300, "outcomes": {"ok": 298, "failed": 2}}
-            repeats.append({**line, "verdict": "VALID", "figures": figures})
-    rows = [
-        ("ttft:p99<+10%", "ttft:p99", 0.1, 0.2, 0.26, 0.004, "worse"),
-        ("e2e:p50<+5%", "e2e:p50", 0.05, 1.1, 1.12, 0.41, "unclear"),
-        ("output_tokens>-5%", "output_tokens", -0.05, 1000.0, 998.0, 0.38, "kept"),
-        ("itl:p99<+5%", "itl:p99", 0.05, 0.02, 0.0154, 0.004, "better"),
-    ]
-    changes = [
-        {"text": text, "figure": figure, "limit": limit, "n": [5, 5], "before": before, "after": after}
-        | {"change": after / before - 1, "p": p, "p_limit": p, "verdict": verdict, "met": verdict != "worse"}
-        for text, figure, limit, before, after, p, verdict in rows
-    ]
-    return Run(
-        header(plan=None),
-        samples=load_samples(repeats=repeats, changes=changes, slos=objectives(1100, 1200)),
-        footer=footer(),
-    )
+    return loaded(cached(repeat_samples))
 
 
 def nothing_answered() -> Run:
     """Return a load run in which no stream came to its end."""
-    lines: list[dict[str, Any]] = [
-        {"what": "request", "t": n / 4, "outcome": "transport", "worker": 0, "detail": "no connection"}
-        for n in range(20)
-    ]
-    lines += [
-        {"what": "second", "t": t, "started": 4, "finished": 4, "failed": 4, "in_flight": 0, "output_tokens": 0.0}
-        for t in range(5)
-    ]
-    slo = {"text": "ttft:p99<300ms", "metric": "ttft", "statistic": "p99", "limit": 0.3, "n": 0, "met": False}
-    check = {"verdict": "VALID", "reasons": []}
-    total = {"what": "load", "mode": "open", "settings": {"rate": 4.0}, "started": 20, "outcomes": {"transport": 20}}
-    lines.append({**total, "rules": {}, "judged": 0, "issued": 5.0, "window": [0.0, 5.0], "self_check": check})
-    lines[-1] |= {
-        "good": 0,
-        "cross_talk": 0,
-        "slos": [slo | {"certified": False, "needs": 662}],
-        "limits": ["ttft<300ms"],
-    }
-    return Run(header(plan=None), samples=lines, footer=footer())
+    return loaded(cached(unanswered_samples))
 
 
 def healthy_load() -> Run:
     """Return a load run in which every request ended well and every objective was met for certain."""
-    samples = load_samples(outcomes={"ok": 1200}, rules={}, slos=objectives(1190, 1200)[:1], good=1200)
-    for line in samples:
-        if line["what"] in ("request", "stream"):
-            line["outcome"] = "ok"
-            line.pop("rules", None)
-            line.pop("detail", None)
-        elif line["what"] == "second":
-            line["failed"] = 0
-    samples[-1]["scenarios"] = [{"name": "chat", "outcomes": {"ok": 1200}}]
-    return Run(header(plan=None), samples=samples, footer=footer(exit_code=0))
-
-
-def load_samples(
-    duration: int = 40,
-    rate: float = 30.0,
-    verdict: str = "VALID",
-    reasons: list[str] | None = None,
-    seed: int = 7,
-    server: bool = True,
-    **fields: Any,
-) -> list[dict[str, Any]]:
-    """Return the sample lines of a load run with a stall in its second half; ``fields`` go into its ``load`` line."""
-    dice = random.Random(seed)
-    rows, requests, gaps = [], [], []
-    gaps_of: dict[int, dict[str, int]] = {}
-    details: list[tuple[float, list[float]]] = []
-    outcomes = ["ok"] * 180 + ["nonconforming"] * 4 + ["truncated"] * 3 + ["http_429"] * 5 + ["timeout"]
-    count = int(duration * rate)
-    for number in range(count):
-        t = number / rate
-        stall = 0.9 if 0.6 < t / duration < 0.7 else 0.0
-        ttft = 0.03 + dice.lognormvariate(-3.6, 0.5) + stall * dice.random()
-        tokens = dice.randint(24, 64)
-        steps = [dice.lognormvariate(-4.4, 0.35) for _ in range(tokens)]
-        if stall and not number % 5:
-            steps[tokens // 2] += 2.5
-        gaps += steps
-        at = t + ttft
-        for step in steps:
-            at += step
-            row = gaps_of.setdefault(int(at), {})
-            bound = max(
-                [0, *(known for known in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if known <= step * 1e3)]
-            )
-            row[str(bound)] = row.get(str(bound), 0) + 1
-        details.append((ttft, steps))
-        outcome = dice.choice(outcomes)
-        requests.append(
-            {
-                "kind": "sample",
-                "what": "request",
-                "t": round(t, 6),
-                "intended": round(t, 6),
-                "outcome": outcome,
-                "status": 429 if outcome == "http_429" else 200,
-                "ttft": round(ttft, 6),
-                "e2e": round(ttft + sum(steps), 6),
-                "max_gap": round(max(steps), 6),
-                "output_tokens": tokens,
-                "worker": 0,
-                **({"rules": ["EVT-02"]} if outcome == "nonconforming" else {}),
-                **({"detail": "no terminal event after 41 events"} if outcome == "truncated" else {}),
-            }
-        )
-    ledger = {name: sum(r["outcome"] == name for r in requests) for name in dict.fromkeys(outcomes)}
-    flight = 0
-    for second in range(duration + 2):
-        started = sum(second <= r["t"] < second + 1 for r in requests)
-        ended = [r for r in requests if second <= r["t"] + r["e2e"] < second + 1]
-        flight += started - len(ended)
-        firsts = sorted(r["ttft"] for r in requests if second <= r["t"] + r["ttft"] < second + 1)
-        row = {
-            "kind": "sample",
-            "what": "second",
-            "t": second,
-            "started": started,
-            "finished": len(ended),
-            "failed": sum(r["outcome"] != "ok" for r in ended),
-            "in_flight": flight,
-            "output_tokens": sum(r["output_tokens"] for r in ended),
-        }
-        if firsts:
-            row["ttft_p50"] = firsts[len(firsts) // 2]
-            row["ttft_p99"] = firsts[-1]
-        if second in gaps_of:
-            row["gaps"] = gaps_of[second]
-        if server:
-            row["server"] = {
-                "running": min(flight, 24),
-                "waiting": max(0, flight - 24),
-                "cache_use": round(min(0.97, 0.2 + second / duration), 4),
-                "prefix_hit_rate": 0.42,
-                "preemptions": float(second == 3 * duration // 4),
-                "ttft": round(0.02 + 0.01 * math.sin(second), 6),
-                "gpu_use": 0.91,
-                "gpu_power": 412.5,
-                "gpu_memory": 71_200.0,
-            }
-        rows.append(row)
-    total = {
-        "kind": "sample",
-        "what": "load",
-        "mode": "open",
-        "settings": {
-            "rate": rate,
-            "duration": float(duration),
-            "arrivals": "constant",
-            "max_output_tokens": 64,
-            "canaries": True,
-        },
-        "started": count,
-        "outcomes": ledger,
-        "rules": {"EVT-02": ledger["nonconforming"]},
-        "judged": count,
-        "issued": float(duration),
-        "window": [2.0, float(duration)],
-        "rates": {
-            "started_per_s": rate,
-            "finished_per_s": rate - 0.2,
-            "ok_per_s": round(ledger["ok"] / duration, 3),
-            "output_tokens_per_s": round(sum(r["output_tokens"] for r in requests) / duration, 3),
-        },
-        "latencies_over": ["ok", "nonconforming", "incomplete"],
-        "self_check": {
-            "verdict": verdict,
-            "reasons": reasons or [],
-            "loop_lag_p99": 0.0012,
-            "dispatch_lag_p99": 0.0004,
-            "cpu_mean": 0.31,
-            "processes": 1,
-        },
-        "good": ledger["ok"] - 40,
-        "cross_talk": 0,
-        "limits": ["ttft<300ms"],
-        "slos": [slo for slo in objectives(ledger["ok"] - 40, count) if slo["metric"] == "ttft" and slo.get("met")],
-        "scenarios": [
-            {"name": "chat", "outcomes": {**ledger, "ok": ledger["ok"] - 200}},
-            {"name": "tool call", "outcomes": {"ok": 200}},
-        ],
-        "percentiles": [percentile_line("ttft", [r["ttft"] for r in requests])],
-        **({"server": SERVER} if server else {}),
-        **fields,
-    }
-    slowest = sorted(range(count), key=lambda number: -requests[number]["e2e"])[:10]
-    return [
-        *requests,
-        *rows,
-        *(stream_line(requests[number], *details[number]) for number in slowest),
-        histogram("ttft", [r["ttft"] for r in requests]),
-        histogram("itl", gaps),
-        histogram("e2e", [r["e2e"] for r in requests]),
-        histogram("e2e_intended", [r["e2e"] + 0.0004 for r in requests]),
-        histogram("ttft_ok", [r["ttft"] for r in requests if r["outcome"] == "ok"]),
-        histogram("dispatch_lag", [0.0001 + dice.random() / 2000 for _ in requests]),
-        total,
-    ]
+    return loaded(cached(load_samples, slos=("ttft:p50<80ms",), outcomes=(OK,)), exit_code=0)
 
 
 EXAMPLES: dict[str, Callable[[], Run]] = {
@@ -818,7 +523,7 @@ EXAMPLES: dict[str, Callable[[], Run]] = {
     "healthy": healthy_load,
     "sweep": sweep,
     "rate": rate_search,
-    "gated": gated,
+    "compared": compared,
     "unanswered": nothing_answered,
     "many": many,
     "hostile": hostile,

@@ -15,8 +15,9 @@ import pytest
 
 from rejoinder.model.exchange import Exchange, Outcome, Request
 from rejoinder.model.runfile import Run
+from rejoinder.model.samples import RequestSample
 from rejoinder.reports import render_badge, render_csv, render_ctrf
-from rejoinder.reports._csv import COLUMNS
+from rejoinder.reports._csv import columns
 
 NAMES = ["typical", "green", "empty", "unreachable", "load", "many", "hostile", "misshapen"]
 ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
@@ -110,14 +111,14 @@ def test_csv_has_a_row_for_each_request(examples: ModuleType) -> None:
     run = examples.typical()
     rows = _rows(run)
     assert [row["source"] for row in rows] == ["check"] * len(run.exchanges) + ["load"] * 1200
-    assert list(rows[0]) == list(COLUMNS)
+    assert list(rows[0]) == list(columns())
     first, last = rows[0], rows[-1]
     assert (first["id"], first["status"], first["outcome"]) == ("x-stream", "200", "complete")
     assert "EVT-02" in first["rules"].split()
     assert int(first["reply_bytes"]) == len(run.exchanges[0].body)
-    sample = run.samples_of("request")[-1]
-    assert float(last["ttft"]) == sample["ttft"]
-    assert last["output_tokens"] == str(sample["output_tokens"])
+    sample = run.samples_of(RequestSample)[-1]
+    assert float(last["ttft"]) == sample.times["ttft"]
+    assert last["output_tokens"] == str(sample.output_tokens)
     for row in rows:
         for name in ("t", "status", "e2e", "chunks", "output_tokens"):
             assert row[name] == "" or float(row[name]) >= 0
@@ -132,7 +133,7 @@ def test_csv_begins_no_formula_and_breaks_no_row(examples: ModuleType) -> None:
         assert not row["id"].startswith(("=", "+", "-", "@", "\uff1d", "\uff20"))
         assert not row["detail"].startswith(("=", "+", "-", "@", "\uff1d", "\uff20"))
     hostile = examples.hostile()
-    assert len(_rows(hostile)) == len(hostile.exchanges) + len(hostile.samples_of("request"))
+    assert len(_rows(hostile)) == len(hostile.exchanges) + len(hostile.samples_of(RequestSample))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,8 +7,10 @@ from typing import Any, Final
 from rich.text import Text
 
 from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds
+from rejoinder.model.metrics import Place, times_shown
+from rejoinder.model.samples import PERCENTILES
 from rejoinder.reports._charts import Table, steps_table
-from rejoinder.reports._load import PERCENTILES, Load, read_load
+from rejoinder.reports._load import Load, read_load
 from rejoinder.reports._load_page import load_values
 from rejoinder.reports._search import Search, ended_well
 from rejoinder.reports.markdown_text import code, escape
@@ -18,7 +20,6 @@ from rejoinder.reports.rules import Severity
 _MOST_STEPS: Final = 50
 _STEPS_ON_TERMINAL: Final = 12
 _STEP_TIMES: Final = ("ttft_p99", "e2e_p50")
-_TERMINAL_METRICS: Final = (("ttft", "TTFT"), ("itl", "gap"), ("e2e", "end to end"))
 
 
 def read(report: ReportModel) -> Load | None:
@@ -61,7 +62,7 @@ def markdown(load: Load, report: ReportModel, room: int) -> list[str]:
             "|---|---:|" + "---:|" * (len(PERCENTILES) + 1),
         ]
         for distribution in [d for d in load.distributions if not d.only_ok][:12]:
-            values = " | ".join(format_seconds(distribution.percentile(p)) for p in PERCENTILES)
+            values = " | ".join(distribution.word(p) for p in PERCENTILES)
             name = escape(distribution.title)
             lines.append(f"| {name} | {distribution.n:,} | {values} | {format_seconds(distribution.high)} |")
         lines.append("")
@@ -95,15 +96,11 @@ def terminal(load: Load, report: ReportModel, width: int) -> list[Text]:
         lines += [
             Text(f"        {'  '.join(row)}") for row in (load.repeats.head, *load.repeats.rows[:_STEPS_ON_TERMINAL])
         ]
-    for metric, name in _TERMINAL_METRICS:
-        distribution = load.distribution(metric)
+    for metric in times_shown(Place.TERMINAL):
+        distribution = load.distribution(metric.name)
         if distribution:
-            figures = "  ".join(
-                f"p{p:g} {format_seconds(value):<8}"
-                for p in (50.0, 90.0, 99.0)
-                if (value := distribution.percentile(p)) is not None
-            )
-            lines.append(Text(f"        {name:<11} {figures} n {distribution.n:,}"))
+            figures = "  ".join(f"p{p:g} {distribution.word(p):<8}" for p in metric.extremes(Place.TERMINAL))
+            lines.append(Text(f"        {metric.short or metric.name:<11} {figures} n {distribution.n:,}"))
     return lines
 
 
@@ -111,11 +108,7 @@ def _search_on_terminal(search: Search) -> list[Text]:
     """Return what a search found, and its steps where it found nothing."""
     lines = [Text(f"        {search.sentence}")]
     for step in search.steps[:_STEPS_ON_TERMINAL] if search.cut else ():
-        times = [
-            f"{name.replace('_', ' ')} {format_seconds(value)}"
-            for name in _STEP_TIMES
-            if (value := step.latencies.get(name))
-        ]
+        times = [f"{name.replace('_', ' ')} {step.latency_word(name)}" for name in _STEP_TIMES if step.ok]
         figures = [f"{ended_well(step)} ok", search.throughput_word(step), *times, step.measurement]
         unit = "in flight" if search.sweep else "requests/s"
         lines.append(Text(f"        {step.label} {unit}: {', '.join(filter(None, figures))}"))

@@ -13,6 +13,10 @@ from rejoinder.cli._groups import GroupedCommand, GroupedOption
 from rejoinder.cli._progress import Steps
 from rejoinder.cli._run import close_run, endpoint_options, read_key, recording
 from rejoinder.load.options import LoadOption, all_options
+from rejoinder.model.histogram import values_for
+from rejoinder.model.metrics import SHARES
+from rejoinder.model.outcomes import bad_of
+from rejoinder.model.samples import ProbeSample, Repeat, SearchStep, Validity
 
 if TYPE_CHECKING:
     from rejoinder.load.plan import LoadPlan
@@ -111,7 +115,7 @@ def command(
         else:
             result = load_endpoint(record, steps, target, settings)
         if plan.probe_disconnects and not result.interrupted and result.answered:
-            result.load["probes"] = probe_endpoint(record, steps, target, settings)
+            result.probes = probe_endpoint(record, steps, target, settings)
         code = gate_code(result)
         record.footer(code, interrupted=result.interrupted, warnings=[*target.warnings, *result.warnings])
     close_run(record)
@@ -168,7 +172,7 @@ def load_endpoint(record: RunRecorder, steps: Steps, target: Target, settings: L
     result = run_load(settings, record.writer, progress=show, key=target.key)
     for warning in result.warnings:
         steps.say(f"Note: {warning}")
-    for outcome in result.load.get("slos", ()):
+    for outcome in result.load.slos:
         steps.say(f"SLO {describe_slo(outcome)}")
     return result
 
@@ -185,13 +189,13 @@ def repeat_endpoint(
     turns = f" in turns with {other.url}" if other else ""
     steps.say(f"Load on {target.url}{turns}: {settings.pace}, {plan.repeats} times {settings.length}")
 
-    def show_line(line: dict[str, Any]) -> None:
-        found = line["figures"]
+    def show(repeat: Repeat) -> None:
+        found = repeat.figures
         parts = [f"{found['requests']:.2f} ok/s", f"{found['output_tokens']:.0f} tokens/s"]
         parts += [f"{name} {found[name] * 1e3:.0f} ms" for name in ("ttft:p50", "ttft:p99", "e2e:p50") if name in found]
-        parts += [line["verdict"]] if line["verdict"] != "VALID" else []
-        who = "" if line["of"] == "endpoint" else f" {other.url if other else ''}"
-        steps.say(f"  {line['repeat'] + 1}{who}: {', '.join(parts)}")
+        parts += [repeat.verdict] if repeat.verdict.rank else []
+        who = "" if repeat.of == "endpoint" else f" {other.url if other else ''}"
+        steps.say(f"  {repeat.repeat + 1}{who}: {', '.join(parts)}")
 
     result = run_repeats(
         settings,
@@ -202,13 +206,13 @@ def repeat_endpoint(
         changes=plan.changes,
         begin=lambda run: begin_step(steps, "Loading", run),
         progress=lambda now: show_progress(steps, settings, now),
-        told=show_line,
+        on_repeat=show,
         key=target.key,
         against_key=other.key if other else None,
     )
-    for outcome in result.load.get("slos", ()):
+    for outcome in result.load.slos:
         steps.say(f"SLO {describe_slo(outcome)}")
-    for change in result.load.get("changes", ()):
+    for change in result.load.changes:
         steps.say(f"Change {describe_change(change)}")
     return result
 
@@ -221,12 +225,15 @@ def search_endpoint(
 
     steps.say(f"Search on {target.url}, {settings.length} each step")
 
-    def show_line(figures: dict[str, Any]) -> None:
-        pace = f"{figures['rate']:g}/s" if "rate" in figures else f"{figures['concurrency']} in flight"
-        parts = [f"{figures['ok_per_s']:.2f} ok/s", f"{figures['output_tokens_per_s']:.0f} tokens/s"]
-        parts += [f"{name} {figures[name] * 1e3:.0f} ms" for name in ("ttft_p99", "e2e_p50") if name in figures]
-        parts += ["kept" if figures["met"] else "missed"] if "met" in figures else []
-        parts += [figures["verdict"]] if figures["verdict"] != "VALID" else []
+    def show(step: SearchStep) -> None:
+        pace = f"{step.concurrency} in flight" if step.rate is None else f"{step.rate:g}/s"
+        parts = [f"{step.ok_per_s:.2f} ok/s", f"{step.output_tokens_per_s:.0f} tokens/s"]
+        times = step.latencies
+        if "e2e_p50" in times:
+            first = f"{times['ttft_p99'] * 1e3:.0f} ms" if "ttft_p99" in times else f"needs n {values_for(99)}"
+            parts += [f"ttft_p99 {first}", f"e2e_p50 {times['e2e_p50'] * 1e3:.0f} ms"]
+        parts += [] if step.met is None else ["kept" if step.met else "missed"]
+        parts += [step.verdict] if step.verdict.rank else []
         steps.say(f"  {pace}: {', '.join(parts)}")
 
     result = run_search(
@@ -236,29 +243,30 @@ def search_endpoint(
         rates=plan.rates,
         begin=lambda step: begin_step(steps, f"Loading, {step.pace}", step),
         progress=lambda now: show_progress(steps, settings, now),
-        told=show_line,
+        on_step=show,
         key=target.key,
     )
-    search = result.load["search"]
-    if search["kind"] == "rate":
-        found = f"{search['highest']:g} requests/s" if "highest" in search else "none of the range"
-        steps.say(f"Highest rate that keeps the objectives: {found}" + (" or more" if search.get("more") else ""))
+    search = result.load.search
+    assert search is not None
+    if search.kind == "rate":
+        found = "none of the range" if search.highest is None else f"{search.highest:g} requests/s"
+        steps.say(f"Highest rate that keeps the objectives: {found}" + (" or more" if search.more else ""))
     else:
-        steps.say(f"Knee: {search['knee']} in flight" if "knee" in search else "Knee: not reached")
+        steps.say("Knee: not reached" if search.knee is None else f"Knee: {search.knee} in flight")
     return result
 
 
-def probe_endpoint(record: RunRecorder, steps: Steps, target: Target, settings: LoadSettings) -> list[dict[str, Any]]:
+def probe_endpoint(record: RunRecorder, steps: Steps, target: Target, settings: LoadSettings) -> list[ProbeSample]:
     """Drop requests on purpose and write what the server did to the run file, one ``probe`` line each."""
-    from rejoinder.load.disconnect_probe import Disconnects
+    from rejoinder.load.disconnect_probe import DisconnectProbe
 
     steps.step("Dropping requests")
 
-    def show_line(result: dict[str, Any]) -> None:
-        record.writer.sample("probe", **result)
-        steps.say(f"Probe {result['name']}: {result['verdict']}. {result['text']}")
+    def show(result: ProbeSample) -> None:
+        record.writer.sample(result)
+        steps.say(f"Probe {result.name}: {result.verdict}. {result.text}")
 
-    return Disconnects(settings, target.key, told=show_line).run()
+    return DisconnectProbe(settings, target.key, on_result=show).run()
 
 
 def exit_code(result: LoadResult) -> int:
@@ -267,7 +275,7 @@ def exit_code(result: LoadResult) -> int:
         return 130
     if not result.answered:
         return 2
-    failed = any(probe["verdict"] == "fail" for probe in result.load.get("probes", ()))
+    failed = any(not probe.met for probe in result.probes)
     return 1 if failed or _bad_answers(result) or result.missed else 0
 
 
@@ -277,19 +285,15 @@ def gate_code(result: LoadResult) -> int:
     Answers that ended badly are a failure whatever the generator did; a missed objective may be its own doing.
     """
     code = exit_code(result)
-    failed = any(probe["verdict"] == "fail" for probe in result.load.get("probes", ()))
+    failed = any(not probe.met for probe in result.probes)
     sure = failed or _bad_answers(result)
-    return CLIENT_BOUND if code < 2 and result.verdict == "CLIENT-BOUND" and not sure else code
+    return CLIENT_BOUND if code < 2 and result.verdict is Validity.CLIENT_BOUND and not sure else code
 
 
 def _bad_answers(result: LoadResult) -> bool:
     """Return whether more requests ended badly than may; an objective that counts them decides, if there is one."""
-    from rejoinder.load.decide.slo import SHARES
-
-    if any(slo["metric"] in SHARES for slo in result.load.get("slos", ())):
-        return any(slo["met"] is False for slo in result.load["slos"] if slo["metric"] in SHARES)
-    repeats = [line["outcomes"] for line in result.load.get("repeats", ()) if line["of"] == "endpoint"]
-    fine = ("ok", "unjudged", "censored", "cancelled")
-    return any(
-        count and name not in fine for outcomes in repeats or [result.outcomes] for name, count in outcomes.items()
-    )
+    counting = [slo for slo in result.load.slos if slo.metric in SHARES]
+    if counting:
+        return any(slo.met is False for slo in counting)
+    repeats = [repeat.outcomes for repeat in result.load.repeats if repeat.of == "endpoint"]
+    return any(bad_of(outcomes) for outcomes in repeats or [result.outcomes])

@@ -1,29 +1,75 @@
-"""A mergeable histogram of microseconds with a relative error of at most 0.05 %.
+"""A mergeable histogram of microseconds, and the one definition of a percentile.
 
-The buckets are those of :mod:`rejoinder.model.buckets`. Merging adds counts, so the histogram of a run is the same
-however its requests were spread over processes.
+Buckets are log-linear (the idea of HdrHistogram): a whole number below 2048 has a bucket of its own; above, the 11 most
+significant bits of a number name its bucket and the bits over them say how far they are shifted. So a value is known to
+1/2048 of itself. Merging adds counts, so the histogram of a run is the same however its requests were spread over
+processes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Final, NamedTuple
 
-from rejoinder.model.buckets import bucket, bucket_value
+from msgspec import Meta, Struct, field
+
+SIGNIFICANT_BITS: Final = 11
+_MANTISSA: Final = (1 << SIGNIFICANT_BITS) - 1
+_MAX_KEY: Final = (64 << SIGNIFICANT_BITS) - 1
+
+Amount = Annotated[int, Meta(ge=0, le=2**62)]
 
 
-class Histogram:
+def bucket(value: int) -> int:
+    """Return the key of the bucket that holds a value (a whole number >= 0)."""
+    shift = value.bit_length() - SIGNIFICANT_BITS
+    return value if shift <= 0 else (shift << SIGNIFICANT_BITS) | (value >> shift)
+
+
+def bucket_bounds(key: int) -> tuple[int, int]:
+    """Return the whole numbers that a bucket key stands for, as a half-open range."""
+    shift, mantissa = key >> SIGNIFICANT_BITS, key & _MANTISSA
+    return mantissa << shift, (mantissa + 1) << shift
+
+
+def bucket_value(key: int) -> int:
+    """Return the middle of a bucket."""
+    low, high = bucket_bounds(key)
+    return low + (high - low) // 2
+
+
+def values_for(percent: float) -> int:
+    """Return the least number of values with which a percentile is given: 100 for p99, 1,000 for p99.9.
+
+    With fewer not even one value lies above it, so the largest value would be passed off as a percentile. Percentiles
+    up to p50 are always given, and p100, which is the largest value.
+    """
+    return 1 if percent <= 50 or percent >= 100 else math.ceil(round(100 / (100 - percent), 6))
+
+
+class Bucket(NamedTuple):
+    """``amount`` values in seconds around ``middle``, which is exact to 1/2048."""
+
+    middle: float
+    amount: int
+
+
+class Histogram(Struct):
     """Counts of durations in microseconds. ``min``, ``max``, ``n`` and ``sum`` are exact (to the microsecond)."""
 
-    __slots__ = ("counts", "max", "min", "n", "sum")
+    n: Annotated[Amount, Meta(description="number of values")] = 0
+    sum: Annotated[Amount, Meta(description="sum of all values, in the unit")] = 0
+    min: Annotated[Amount, Meta(description="smallest value, in the unit")] = 0
+    max: Annotated[Amount, Meta(description="largest value, in the unit")] = 0
+    counts: Annotated[
+        dict[Annotated[int, Meta(ge=0, le=_MAX_KEY)], Annotated[int, Meta(ge=1, le=2**62)]],
+        Meta(description="number of values by bucket key; buckets are log-linear with 11 significant bits"),
+    ] = field(default_factory=dict)
 
-    def __init__(self) -> None:
-        self.counts: dict[int, int] = {}
-        self.n = 0
-        self.sum = 0
-        self.min = 0
-        self.max = 0
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` for counts that do not add up to ``n``."""
+        if sum(self.counts.values()) != self.n:
+            raise ValueError("the counts do not add up to n")
 
     def add(self, seconds: float) -> None:
         """Count one duration in seconds; a negative one counts as zero."""
@@ -47,11 +93,16 @@ class Histogram:
         self.sum += other.sum
 
     def percentile(self, percent: float) -> float | None:
-        """Return the nearest-rank percentile in seconds, or ``None`` when nothing was counted."""
-        if not self.n:
-            return None
+        """Return the nearest-rank percentile in seconds; ``None`` with fewer than :func:`values_for` values."""
+        return self.nearest_rank(percent) if self.n >= values_for(percent) else None
+
+    def nearest_rank(self, percent: float) -> float | None:
+        """Return the value at rank ``ceil(percent / 100 * n)`` in seconds; ``None`` only when nothing was counted.
+
+        With few values this is the largest one: fit for comparing or for a limit, not to be shown as a percentile.
+        """
         # Rounded first: 0.99 * 100 is 99.00000000000001 in floating point, which must be rank 99 and not 100.
-        return self.at_rank(math.ceil(round(percent * self.n / 100, 9)))
+        return self.at_rank(max(1, math.ceil(round(percent * self.n / 100, 9))))
 
     def at_rank(self, rank: int) -> float | None:
         """Return the ``rank``-th smallest duration in seconds, or ``None`` when nothing was counted."""
@@ -66,42 +117,21 @@ class Histogram:
                 return min(max(bucket_value(key), self.min), self.max) / 1e6
         raise AssertionError("the counts do not add up to n")
 
+    def above(self, limit: float) -> int:
+        """Return how many values are greater than a limit in seconds, as far as the buckets tell."""
+        return sum(bucket.amount for bucket in self.buckets if bucket.middle > limit)
+
+    @property
+    def buckets(self) -> list[Bucket]:
+        """The buckets that hold values, the smallest values first."""
+        return [Bucket(bucket_value(key) / 1e6, self.counts[key]) for key in sorted(self.counts)]
+
     @property
     def mean(self) -> float | None:
         """The mean in seconds, or ``None`` when nothing was counted."""
         return self.sum / self.n / 1e6 if self.n else None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields of a ``histogram`` sample line, without ``metric``."""
-        return {
-            "unit": "us",
-            "n": self.n,
-            "sum": self.sum,
-            "min": self.min,
-            "max": self.max,
-            "counts": {str(key): self.counts[key] for key in sorted(self.counts)},
-        }
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Histogram:
-        """Rebuild a histogram from :meth:`to_json`'s form; raises ``ValueError`` on anything else."""
-        histogram = cls()
-        try:
-            histogram.counts = {int(key): int(count) for key, count in record["counts"].items()}
-            histogram.n, histogram.sum = int(record["n"]), int(record["sum"])
-            histogram.min, histogram.max = int(record["min"]), int(record["max"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a histogram: {error!r}") from error
-        if sum(histogram.counts.values()) != histogram.n:
-            raise ValueError("not a histogram: the counts do not add up to n")
-        return histogram
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Histogram):
-            return NotImplemented
-        return self.to_json() == other.to_json()
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"<Histogram n={self.n} p50={self.percentile(50)} p99={self.percentile(99)} max={self.max / 1e6}>"
+    @property
+    def longest(self) -> float | None:
+        """The largest value in seconds, or ``None`` when nothing was counted."""
+        return self.max / 1e6 if self.n else None

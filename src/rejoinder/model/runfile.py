@@ -16,15 +16,17 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, TypeVar
 
 from rejoinder.errors import RunFileError
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.samples import LoadSample, Sample, read_sample
 from rejoinder.model.verdict import Verdict
 from rejoinder.validation import Validator
 
 FORMAT: Final = "rejoinder-run"
 VERSION: Final = 1
+S = TypeVar("S", bound=Sample)
 
 
 @dataclass(slots=True)
@@ -38,7 +40,7 @@ class Run:
     header: dict[str, Any]
     exchanges: list[Exchange] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
-    samples: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     footer: dict[str, Any] = field(default_factory=dict)
     damage: list[str] = field(default_factory=list)
 
@@ -47,9 +49,14 @@ class Run:
         """Whether the run ended without writing its footer."""
         return not self.footer
 
-    def samples_of(self, what: str) -> list[dict[str, Any]]:
-        """Return the sample lines of one sort, which the schema names: ``request``, ``second``, ``load`` ..."""
-        return [sample for sample in self.samples if sample["what"] == what]
+    def samples_of(self, kind: type[S]) -> list[S]:
+        """Return the sample lines of one class."""
+        return [sample for sample in self.samples if isinstance(sample, kind)]
+
+    @property
+    def load(self) -> LoadSample | None:
+        """The totals of the load run; ``None`` when there was none, or when it did not come to its end."""
+        return next(iter(reversed(self.samples_of(LoadSample))), None)
 
 
 class RunWriter:
@@ -78,9 +85,9 @@ class RunWriter:
         """Write the judgement on one rule."""
         self._write({"kind": "verdict", **verdict.to_json()})
 
-    def sample(self, what: str, **fields: Any) -> None:
-        """Write one load measurement."""
-        self._write({"kind": "sample", "what": what, **fields})
+    def sample(self, sample: Sample) -> None:
+        """Write one sample of a load run."""
+        self._write({"kind": "sample", **sample.to_json()})
 
     def footer(self, **fields: Any) -> None:
         """Write the footer, which says that the run came to its end."""
@@ -168,15 +175,15 @@ def _take(run: Run, record: Any) -> str:
     if not isinstance(record, dict):
         return "not a JSON object (cut short?)"
     kind = record.get("kind")
-    if not isinstance(kind, str) or not line_is_valid(record):
-        return f"not a valid {kind if isinstance(kind, str) else 'run file'} line"
     try:
-        if kind == "exchange":
+        if kind == "sample":
+            run.samples.append(read_sample(record))
+        elif not isinstance(kind, str) or not line_is_valid(record):
+            return f"not a valid {kind if isinstance(kind, str) else 'run file'} line"
+        elif kind == "exchange":
             run.exchanges.append(Exchange.from_json(record))
         elif kind == "verdict":
             run.verdicts.append(Verdict.from_json(record))
-        elif kind == "sample":
-            run.samples.append(record)
         elif kind == "footer":
             run.footer = record
         else:

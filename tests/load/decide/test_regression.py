@@ -1,4 +1,4 @@
-"""The gate on change: what it asks for, how sure it is, and what it makes of repeats."""
+"""Limits of changes: what they ask for, how sure it is, and what it makes of repeats."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ from hypothesis import strategies as st
 from rejoinder.errors import RejoinderError, UsageError
 from rejoinder.load.decide.regression import describe, judge, order, parse_change, permutation_p, read_repeats
 from rejoinder.load.decide.repetitions import run_in_turns, run_repeats
+from rejoinder.load.measure.load_line import load_line
+from rejoinder.load.measure.stats import RunStats
 from rejoinder.load.run import LoadResult, Sink
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.histogram import Histogram
+from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import RunWriter, line_is_valid, read_run
+from rejoinder.model.samples import HistogramSample, Repeat, Sample, Side, SloResult, Validity
 from rejoinder.sandbox import Sandbox
 from rejoinder.sandbox import running as serving
 
@@ -100,18 +104,17 @@ def test_a_change_is_worse_only_beyond_limit_and_doubt(before: list[float], afte
         (parse_change("output_tokens>-9.0909090909%"), sides(*inverse, "output_tokens")),
     ):
         result = judge(change, old, new)
-        assert result["verdict"] == verdict
-        assert result["met"] == (verdict != "worse")
-        assert json.loads(json.dumps(result)) == result
+        assert result.verdict == verdict
+        assert result.met == (verdict != "worse")
         assert change.text in describe(result)
         assert ("cannot tell" in describe(result)) == (verdict == "unclear")
 
 
 def test_an_endpoint_that_answers_no_more_is_worse() -> None:
     old, _ = sides([1.0] * 5, [])
-    assert judge(LIMIT, old, [{}] * 5)["verdict"] == "worse"
-    assert judge(LIMIT, old, [{"ttft:p99": 1.0}, {}, {}, {}, {}])["verdict"] == "unclear"
-    assert judge(RATE, *sides([5.0] * 5, [0.0] * 5, "output_tokens"))["verdict"] == "worse"
+    assert judge(LIMIT, old, [{}] * 5).verdict == "worse"
+    assert judge(LIMIT, old, [{"ttft:p99": 1.0}, {}, {}, {}, {}]).verdict == "unclear"
+    assert judge(RATE, *sides([5.0] * 5, [0.0] * 5, "output_tokens")).verdict == "worse"
 
 
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=8), st.integers(1, 7))
@@ -129,7 +132,7 @@ def test_chance_alone_is_called_worse_rarely() -> None:
         judge(parse_change("ttft:p99<+0%"), *sides(*([dice.lognormvariate(0, 0.3) for _ in range(5)] for _ in "ab")))
         for _ in range(600)
     ]
-    assert 0.02 < sum(result["verdict"] == "worse" for result in verdicts) / 600 < 0.075
+    assert 0.02 < sum(result.verdict == "worse" for result in verdicts) / 600 < 0.075
 
 
 def test_many_repeats_are_sampled() -> None:
@@ -155,11 +158,11 @@ class Memory:
     """A run file in memory."""
 
     def __init__(self) -> None:
-        self.samples: list[tuple[str, dict[str, Any]]] = []
+        self.samples: list[Sample] = []
 
-    def sample(self, what: str, **fields: Any) -> None:
-        assert line_is_valid({"kind": "sample", "what": what, **fields})
-        self.samples.append((what, fields))
+    def sample(self, sample: Sample) -> None:
+        assert line_is_valid({"kind": "sample", **json.loads(json.dumps(sample.to_json()))})
+        self.samples.append(sample)
 
     def exchange(self, _: Exchange) -> None:
         raise AssertionError
@@ -176,16 +179,13 @@ def runner(times: dict[str, list[float]], fail_at: int = 99, stop_at: int = 99, 
         value = times[settings.url][settings.seed]
         histogram = Histogram()
         histogram.add(value)
-        slo = {"text": "ttft:p50<2s", "metric": "ttft", "statistic": "p50", "met": value < 2, "value": value, "n": 1}
-        load = {
-            "rates": {"ok_per_s": 1 / value, "ok_output_tokens_per_s": 5 / value},
-            "self_check": {"verdict": "CLIENT-BOUND" if call == bound_at else "VALID", "reasons": []},
-            "good": 1,
-            "slos": [slo],
-        }
-        sink.sample("second", t=0, value=value)
+        load = load_line(RunStats(), [], settings, issued=1)
+        load.rates.ok_per_s, load.rates.ok_output_tokens_per_s = 1 / value, 5 / value
+        load.self_check.verdict = Validity.CLIENT_BOUND if call == bound_at else Validity.VALID
+        load.slos = [SloResult(text="ttft:p50<2s", metric="ttft", statistic="p50", limit=2, met=value < 2, value=value)]
+        sink.sample(HistogramSample(metric="ttft_ok", values=histogram, unit="us"))
         histograms = {"ttft_ok": histogram, "e2e_ok": histogram}
-        return LoadResult(1, {"ok": 1}, histograms, load, interrupted=call >= stop_at)
+        return LoadResult(1, {RequestOutcome.OK: 1}, histograms, load, interrupted=call >= stop_at)
 
     return run
 
@@ -195,28 +195,29 @@ def test_repeats_are_written_as_they_end_and_judged() -> None:
     times = {"http://new": [1.5, 1.6, 1.5, 3.0, 1.5], "http://old": [1.0, 1.1, 1.0, 1.05, 1.0]}
     against = LoadSettings(url="http://old", concurrency=1)
     result = run_in_turns(SETTINGS, memory, runner(times), 5, against, changes=[LIMIT, RATE])
-    whats = [what for what, _ in memory.samples]
-    assert whats == ["step"] * 10 + ["second", "load"]
-    assert [fields["of"][0] for what, fields in memory.samples if what == "step"] == list("eaaeeaaeea")
-    assert memory.samples[-2][1]["value"] == 1.5  # of the repeat in the middle
-    assert [change["verdict"] for change in result.load["changes"]] == ["worse", "worse"]
+    *repeats, distribution, load = memory.samples
+    assert "".join(repeat.of[0] for repeat in repeats if isinstance(repeat, Repeat)) == "eaaeeaaeea"
+    assert isinstance(distribution, HistogramSample)
+    assert distribution.values.max == 1_500_000  # of the repeat in the middle
+    assert load is result.load
+    assert [change.verdict for change in result.load.changes] == ["worse", "worse"]
     assert result.missed == ["ttft:p99<+10%", "tokens>-5%"]
-    (slo,) = result.load["slos"]
-    assert (slo["met"], slo["repeats_met"], slo["value"]) == (True, 4, 1.5)
+    (slo,) = result.load.slos
+    assert (slo.met, slo.repeats_met, slo.value) == (True, 4, 1.5)
 
 
 def test_what_ends_repeats_early_loses_none() -> None:
     times = {"http://new": [1.0] * 9}
     stopped = run_in_turns(SETTINGS, Memory(), runner(times, stop_at=1), 5)
-    assert (stopped.interrupted, len(stopped.load["repeats"])) == (True, 2)
+    assert (stopped.interrupted, len(stopped.load.repeats)) == (True, 2)
     memory = Memory()
     broken = run_in_turns(
         SETTINGS, memory, runner(times, fail_at=2), 5, baseline=[{"ttft:p99": 1.0}] * 5, changes=[LIMIT]
     )
-    assert len(broken.load["repeats"]) == 2
-    assert broken.load["changes"][0]["verdict"] == "unclear"
+    assert len(broken.load.repeats) == 2
+    assert broken.load.changes[0].verdict == "unclear"
     assert "The generator broke." in broken.warnings[0]
-    assert memory.samples[-1][0] == "load"
+    assert memory.samples[-1] is broken.load
     with pytest.raises(RejoinderError, match="broke"):
         run_in_turns(SETTINGS, Memory(), runner(times, fail_at=0), 5)
 
@@ -224,24 +225,28 @@ def test_what_ends_repeats_early_loses_none() -> None:
 def test_one_repeat_at_the_generators_limit_is_said_of_all() -> None:
     result = run_in_turns(SETTINGS, Memory(), runner({"http://new": [1.0, 2.0, 3.0]}, bound_at=2), 3)
     assert result.verdict == "CLIENT-BOUND"
-    assert result.load["self_check"]["reasons"] == ["repeat 3 of the endpoint was CLIENT-BOUND"]
+    assert result.load.self_check.reasons == ["repeat 3 of the endpoint was CLIENT-BOUND"]
 
 
-def write(path: Path, **load: Any) -> Path:
+def write(path: Path, repeats: list[Repeat]) -> Path:
     with RunWriter(path) as writer:
         target = {"url": "http://h", "model": "m", "dialect": "northstar"}
         writer.header(started_at=0.0, tool={"rejoinder": "0", "python": "3"}, command=[], target=target)
-        writer.sample("load", **load)
+        load = load_line(RunStats(), [], SETTINGS, issued=1)
+        load.repeats = repeats
+        writer.sample(load)
     return path
 
 
 def test_a_baseline_needs_repeats(tmp_path: Path) -> None:
-    line = {"of": "endpoint", "figures": {"ttft:p99": 1.0}}
-    enough = write(tmp_path / "a", repeats=[line] * 3 + [{**line, "of": "against"}])
-    assert read_repeats(enough) == [line["figures"]] * 3
-    for repeats in ([line] * 2, "none", [1, None, {}, line, line]):
+    def repeat(of: Side) -> Repeat:
+        return Repeat(of=of, repeat=0, started=1, outcomes={}, verdict=Validity.VALID, figures={"ttft:p99": 1.0})
+
+    enough = write(tmp_path / "a", [repeat("endpoint")] * 3 + [repeat("against")])
+    assert read_repeats(enough) == [{"ttft:p99": 1.0}] * 3
+    for repeats in ([], [repeat("endpoint")] * 2 + [repeat("against")]):
         with pytest.raises(UsageError, match="--repeats 5"):
-            read_repeats(write(tmp_path / "b", repeats=repeats))
+            read_repeats(write(tmp_path / "b", repeats))
 
 
 def test_two_endpoints_in_turns(tmp_path: Path) -> None:
@@ -254,8 +259,8 @@ def test_two_endpoints_in_turns(tmp_path: Path) -> None:
         changes = [parse_change("e2e:p50<+10%")]
         result = run_repeats(settings, writer, repeats=3, against=other, changes=changes)
     # That one of the two takes ten times as long shows on any machine.
-    assert [change["verdict"] for change in result.load["changes"]] == ["worse"]
+    assert [change.verdict for change in result.load.changes] == ["worse"]
     run = read_run(tmp_path / "run.ndjson")
     assert run.damage == []
-    assert len(run.samples_of("step")) == 6
+    assert len(run.samples_of(Repeat)) == 6
     assert len(read_repeats(tmp_path / "run.ndjson")) == 3

@@ -14,10 +14,24 @@ from hypothesis import strategies as st
 
 from rejoinder.errors import RejoinderError, UsageError
 from rejoinder.load.decide.search import SearchRun, find_rate, knee, parse_levels, parse_range, run_search, sweep
+from rejoinder.load.measure.load_line import load_line
+from rejoinder.load.measure.stats import RunStats
 from rejoinder.load.run import LoadResult, Sink
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Exchange, Outcome, Request
+from rejoinder.model.histogram import Histogram
+from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import RunWriter, read_run
+from rejoinder.model.samples import (
+    HistogramSample,
+    LoadSample,
+    RequestSample,
+    Sample,
+    SearchResult,
+    SearchStep,
+    SloResult,
+    Validity,
+)
 from rejoinder.sandbox import Sandbox
 from rejoinder.sandbox import running as serving
 
@@ -29,14 +43,19 @@ class Memory:
     """A run file in memory."""
 
     def __init__(self) -> None:
-        self.samples: list[tuple[str, dict[str, Any]]] = []
+        self.samples: list[Sample] = []
         self.exchanges = 0
 
-    def sample(self, what: str, **fields: Any) -> None:
-        self.samples.append((what, fields))
+    def sample(self, sample: Sample) -> None:
+        self.samples.append(sample)
 
     def exchange(self, _: Exchange) -> None:
         self.exchanges += 1
+
+
+def search_of(result: LoadResult) -> SearchResult:
+    assert result.load.search is not None
+    return result.load.search
 
 
 def endpoint(
@@ -53,48 +72,51 @@ def endpoint(
         calls[0] += 1
         level = settings.concurrency or round(settings.rate or 0)
         bad = 50 if level >= failing else 0
-        sink.sample("second", t=0, level=level)
+        histogram = Histogram()
+        histogram.add(level)
+        sink.sample(HistogramSample(metric="level", values=histogram, unit="us"))
         sink.exchange(EXCHANGE)
-        load = {
-            "rates": {"ok_per_s": 1.0, "ok_output_tokens_per_s": tokens(level)},
-            "self_check": {"verdict": "CLIENT-BOUND" if level >= bound else "VALID"},
-            "good": 100 - bad,
-            "slos": [{"text": "x", "metric": "ttft", "met": limit(settings)}],
-        }
-        outcomes = {"ok": 100 - bad, "failed": bad}
+        load = load_line(RunStats(), [], settings, issued=1)
+        load.rates.ok_per_s, load.rates.ok_output_tokens_per_s = 1.0, tokens(level)
+        load.self_check.verdict = Validity.CLIENT_BOUND if level >= bound else Validity.VALID
+        load.slos = [SloResult(text="x", metric="ttft", statistic="p99", limit=1.0, met=limit(settings))]
+        outcomes = {RequestOutcome.OK: 100 - bad, RequestOutcome.FAILED: bad}
         return LoadResult(100, outcomes, {}, load, interrupted=calls[0] >= stop_at)
 
     return run
 
 
 def levels(search: SearchRun) -> list[Any]:
-    return [step.get("concurrency", step.get("rate")) for step in search.steps]
+    return [step.level for step in search.steps]
 
 
 def test_a_sweep_finds_the_knee_and_keeps_every_step() -> None:
     memory = Memory()
     search = SearchRun(memory, endpoint(lambda level: min(level, 10) * 10.0))
     result = sweep(SETTINGS, [1, 2, 4, 8, 16, 32], search)
-    found = result.load["search"]
-    assert found["knee"] == 16
-    assert [step["concurrency"] for step in found["steps"]] == [1, 2, 4, 8, 16, 32]
-    assert [fields.get("level") for what, fields in memory.samples if what == "second"] == [16]
-    assert [what for what, _ in memory.samples] == ["step"] * 6 + ["second", "load"]
+    found = search_of(result)
+    assert found.knee == 16
+    assert [step.concurrency for step in found.steps] == [1, 2, 4, 8, 16, 32]
+    *steps, distribution, load = memory.samples
+    assert steps == found.steps
+    assert isinstance(distribution, HistogramSample)
+    assert distribution.values.max == 16_000_000
+    assert load is result.load
 
 
 def test_an_automatic_sweep_ends_when_nothing_is_gained() -> None:
     search = SearchRun(Memory(), endpoint(lambda level: min(level, 7) * 10.0))
-    assert sweep(SETTINGS, None, search).load["search"]["knee"] == 8
+    assert search_of(sweep(SETTINGS, None, search)).knee == 8
     assert levels(search) == [1, 2, 4, 8, 16, 32]
 
 
 @pytest.mark.parametrize(("limit", "tried"), [({"bound": 4}, [1, 2, 4]), ({"failing": 8}, [1, 2, 4, 8])])
 def test_an_automatic_sweep_ends_at_other_limits(limit: dict[str, int], tried: list[int]) -> None:
     search = SearchRun(Memory(), endpoint(**limit))  # type: ignore[arg-type]
-    found = sweep(SETTINGS, None, search).load["search"]
+    found = search_of(sweep(SETTINGS, None, search))
     assert levels(search) == tried
-    assert found.get("limited_by") == ("generator" if "bound" in limit else None)
-    assert "knee" not in found
+    assert found.limited_by == ("generator" if "bound" in limit else "")
+    assert found.knee is None
 
 
 def test_an_interrupt_ends_a_search_with_what_it_has() -> None:
@@ -105,7 +127,13 @@ def test_an_interrupt_ends_a_search_with_what_it_has() -> None:
 
 @given(st.lists(st.floats(0, 1000), min_size=0, max_size=8))
 def test_a_knee_is_the_first_of_the_best(values: list[float]) -> None:
-    steps = [{"output_tokens_per_s": value, "ok_per_s": 0.0} for value in values]
+    steps = [
+        SearchStep(
+            **{"started": 1, "outcomes": {}, "verdict": Validity.VALID, "ok_per_s": 0.0, "good": 1},
+            output_tokens_per_s=value,
+        )
+        for value in values
+    ]
     found = knee(steps)
     if found is None:
         assert len(values) < 2 or not max(values) or values[-1] * 0.9 > max(values[:-1])
@@ -116,34 +144,36 @@ def test_a_knee_is_the_first_of_the_best(values: list[float]) -> None:
 @given(st.floats(1.1, 99))
 def test_the_highest_rate_is_found_within_five_percent(limit: float) -> None:
     search = SearchRun(Memory(), endpoint(limit=lambda settings: (settings.rate or 0) <= limit))
-    found = find_rate(SETTINGS, 1, 100, search).load["search"]
-    assert found["highest"] <= limit < found["highest"] * 1.06
+    found = search_of(find_rate(SETTINGS, 1, 100, search))
+    assert found.highest is not None
+    assert found.highest <= limit < found.highest * 1.06
     assert len(search.steps) <= 20
 
 
 def test_rates_beyond_the_range() -> None:
-    none = find_rate(SETTINGS, 1, 100, SearchRun(Memory(), endpoint(limit=lambda _: False))).load["search"]
-    assert "highest" not in none
-    assert len(none["steps"]) == 2
-    every = find_rate(SETTINGS, 1, 100, SearchRun(Memory(), endpoint())).load["search"]
-    assert (every["highest"], every["more"]) == (100, True)
+    none = search_of(find_rate(SETTINGS, 1, 100, SearchRun(Memory(), endpoint(limit=lambda _: False))))
+    assert none.highest is None
+    assert len(none.steps) == 2
+    every = search_of(find_rate(SETTINGS, 1, 100, SearchRun(Memory(), endpoint())))
+    assert (every.highest, every.more) == (100, True)
 
 
 def test_a_rate_is_kept_by_most_of_its_runs() -> None:
     search = SearchRun(Memory(), endpoint(limit=lambda settings: settings.seed != 0))
-    assert find_rate(SETTINGS, 1, 2, search).load["search"]["highest"] == 2
-    assert [step["repeat"] for step in search.steps] == [0, 1, 2, 0, 1, 2]
+    assert search_of(find_rate(SETTINGS, 1, 2, search)).highest == 2
+    assert [step.repeat for step in search.steps] == [0, 1, 2, 0, 1, 2]
 
 
 def test_failing_fast_keeps_nothing() -> None:
     search = SearchRun(Memory(), endpoint(failing=50))
-    assert find_rate(SETTINGS, 1, 100, search).load["search"]["highest"] == pytest.approx(49.5, rel=0.06)
+    assert search_of(find_rate(SETTINGS, 1, 100, search)).highest == pytest.approx(49.5, rel=0.06)
 
 
 def test_a_generator_at_its_limit_is_said() -> None:
-    found = find_rate(SETTINGS, 1, 100, SearchRun(Memory(), endpoint(bound=30))).load["search"]
-    assert found["limited_by"] == "generator"
-    assert found["highest"] < 30
+    found = search_of(find_rate(SETTINGS, 1, 100, SearchRun(Memory(), endpoint(bound=30))))
+    assert found.limited_by == "generator"
+    assert found.highest is not None
+    assert found.highest < 30
 
 
 def test_evidence_is_bounded() -> None:
@@ -185,10 +215,11 @@ def test_a_real_sweep(timed_server: Any, tmp_path: Path) -> None:
         writer.footer(ended_at=0.0, exit_code=0)
     run = read_run(tmp_path)
     assert run.damage == []
-    (load,) = run.samples_of("load")
-    assert [step["concurrency"] for step in load["search"]["steps"]] == [1, 4]
-    assert sum(step["started"] for step in load["search"]["steps"]) == timed_server.truth()["requests"]
-    assert len(run.samples_of("request")) == load["started"]
+    (load,) = run.samples_of(LoadSample)
+    assert load.search is not None
+    assert [step.concurrency for step in load.search.steps] == [1, 4]
+    assert sum(step.started for step in load.search.steps) == timed_server.truth()["requests"]
+    assert len(run.samples_of(RequestSample)) == load.started
 
 
 def test_every_step_is_written_when_it_has_ended() -> None:
@@ -197,7 +228,7 @@ def test_every_step_is_written_when_it_has_ended() -> None:
     search = SearchRun(memory, endpoint(), lambda _: counts.append(len(memory.samples)))
     sweep(SETTINGS, [1, 2, 4], search)
     assert counts == [1, 2, 3]
-    assert [fields["concurrency"] for what, fields in memory.samples if what == "step"] == [1, 2, 4]
+    assert [sample.concurrency for sample in memory.samples if isinstance(sample, SearchStep)] == [1, 2, 4]
 
 
 @pytest.mark.parametrize("kind", ["sweep", "rate"])
@@ -211,9 +242,9 @@ def test_a_step_that_cannot_be_run_ends_the_search_with_what_it_has(kind: str) -
     memory = Memory()
     search = SearchRun(memory, run)
     result = sweep(SETTINGS, [1, 2, 4], search) if kind == "sweep" else find_rate(SETTINGS, 1, 100, search)
-    assert len(result.load["search"]["steps"]) == 2
+    assert len(search_of(result).steps) == 2
     assert any("The generator broke." in warning for warning in result.warnings)
-    assert memory.samples[-1][0] == "load"
+    assert memory.samples[-1] is result.load
 
 
 def test_the_steps_of_a_search_outlive_the_one_who_searches(tmp_path: Path) -> None:
@@ -225,7 +256,7 @@ def test_the_steps_of_a_search_outlive_the_one_who_searches(tmp_path: Path) -> N
         "target = {'url': sys.argv[1], 'model': 'm', 'dialect': 'northstar'}\n"
         "writer.header(started_at=0.0, tool={'rejoinder': '0', 'python': '3'}, command=[], target=target)\n"
         "settings = LoadSettings(url=sys.argv[1], model='parrot', concurrency=1, duration=0.3)\n"
-        "run_search(settings, writer, levels=[1, 2, 3, 4, 5, 6], told=lambda _: print('told', flush=True))\n"
+        "run_search(settings, writer, levels=[1, 2, 3, 4, 5, 6], on_step=lambda _: print('told', flush=True))\n"
     )
     path = tmp_path / "run.ndjson"
     with serving(Sandbox()) as url:
@@ -236,5 +267,5 @@ def test_the_steps_of_a_search_outlive_the_one_who_searches(tmp_path: Path) -> N
                 assert process.stdout.readline() == "told\n"
             process.kill()
     run = read_run(path)
-    assert [step["concurrency"] for step in run.samples_of("step")][:2] == [1, 2]
+    assert [step.concurrency for step in run.samples_of(SearchStep)][:2] == [1, 2]
     assert run.truncated

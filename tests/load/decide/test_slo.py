@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from rejoinder.errors import UsageError
 from rejoinder.load.decide.confidence import percentile_lines, upper_bound, values_above, values_needed
 from rejoinder.load.decide.slo import Limits, describe, evaluate, missed, parse_slo, parse_slos
-from rejoinder.load.measure.measure import Measurement
 from rejoinder.model.histogram import Histogram
+from rejoinder.model.outcomes import RequestOutcome
+from rejoinder.model.samples import Rates
 
 
 def histogram(values: list[float]) -> Histogram:
@@ -21,6 +22,14 @@ def histogram(values: list[float]) -> Histogram:
     for value in values:
         made.add(value)
     return made
+
+
+def counts(**found: int) -> dict[RequestOutcome, int]:
+    return {RequestOutcome(name): count for name, count in found.items()}
+
+
+def rates(**found: float) -> Rates:
+    return Rates(**{name: found.get(name, 0.0) for name in Rates.__struct_fields__})
 
 
 @pytest.mark.parametrize(
@@ -110,8 +119,8 @@ def test_the_bound_is_never_below_the_percentile() -> None:
         assert value is not None
         assert limit >= value
     (line,) = percentile_lines({"ttft": values})
-    assert line["n"] == 2000
-    assert line["p99.9"] == {"value": pytest.approx(1.998, abs=0.001), "needs": values_needed(99.9)}
+    assert line.n == 2000
+    assert (line.p999.value, line.p999.needs) == (pytest.approx(1.998, abs=0.001), values_needed(99.9))
 
 
 def test_many_values_are_no_work() -> None:
@@ -120,9 +129,9 @@ def test_many_values_are_no_work() -> None:
 
 REACHED: dict[str, Any] = {
     "histograms": {"ttft_ok": histogram([0.1] * 95 + [0.5] * 5)},
-    "outcomes": {"ok": 100, "failed": 5, "censored": 5, "cancelled": 10},
+    "outcomes": counts(ok=100, failed=5, censored=5, cancelled=10),
     "good": 95,
-    "rates": {"ok_per_s": 10.0, "ok_output_tokens_per_s": 640.0, "good_per_s": 9.5},
+    "rates": rates(ok_per_s=10.0, ok_output_tokens_per_s=640.0, good_per_s=9.5),
 }
 
 
@@ -145,17 +154,17 @@ REACHED: dict[str, Any] = {
 )
 def test_what_was_reached(text: str, value: float | None, met: bool, n: int) -> None:
     (result,) = evaluate(parse_slos([text]), **REACHED)
-    assert result.get("value") == (None if value is None else pytest.approx(value))
-    assert (result["met"], result["n"]) == (met, n)
+    assert result.value == (None if value is None else pytest.approx(value))
+    assert (result.met, result.n) == (met, n)
     assert missed([result]) == ([] if met else [text])
     assert text in describe(result)
 
 
 def test_a_percentile_says_whether_it_is_certain() -> None:
     p90, p99, p50 = evaluate(parse_slos(["ttft:p90<200ms", "ttft:p99<600ms", "ttft:p50<200ms"]), **REACHED)
-    assert (p90["met"], p90["certified"], p90["bound"]) == (True, False, 0.5)
-    assert (p99["met"], p99["certified"], p99["needs"]) == (True, False, 662)
-    assert (p50["met"], p50["certified"], p50["bound"]) == (True, True, pytest.approx(0.1, rel=1e-3))
+    assert (p90.met, p90.certified, p90.bound) == (True, False, 0.5)
+    assert (p99.met, p99.certified, p99.needs) == (True, False, 662)
+    assert (p50.met, p50.certified, p50.bound) == (True, True, pytest.approx(0.1, rel=1e-3))
     assert "not certain, the bound is 500.0 ms" in describe(p90)
     assert "n 100 < 662" in describe(p99)
 
@@ -163,38 +172,39 @@ def test_a_percentile_says_whether_it_is_certain() -> None:
 def test_a_share_says_whether_it_is_certain() -> None:
     high, low, none, few = evaluate(parse_slos(["goodput>=80%", "goodput>=70%", "timeout<1%", "timeout<5%"]), **REACHED)
     # The limits of Clopper and Pearson: of 110, 95 bear 77.0 % and 0 bear 4.1 %.
-    assert (high["met"], high["certified"], high["bound"]) == (True, False, pytest.approx(0.770, abs=1e-3))
-    assert (low["met"], low["certified"]) == (True, True)
-    assert (none["met"], none["certified"], none["bound"]) == (True, False, pytest.approx(1 - 0.01 ** (1 / 110)))
-    assert (few["met"], few["certified"]) == (True, True)
+    assert (high.met, high.certified, high.bound) == (True, False, pytest.approx(0.770, abs=1e-3))
+    assert (low.met, low.certified) == (True, True)
+    assert (none.met, none.certified, none.bound) == (True, False, pytest.approx(1 - 0.01 ** (1 / 110)))
+    assert (few.met, few.certified) == (True, True)
     assert "not certain, the bound is 4.10%" in describe(none)
 
 
 def test_no_requests_meet_nothing() -> None:
-    results = evaluate(parse_slos(["goodput>=0%", "ttft:p50<1s"]), histograms={}, outcomes={}, good=0, rates={})
-    assert [result["met"] for result in results] == [False, False]
+    results = evaluate(parse_slos(["goodput>=0%", "ttft:p50<1s"]), histograms={}, outcomes={}, good=0, rates=rates())
+    assert [result.met for result in results] == [False, False]
 
 
 @pytest.mark.parametrize(
-    ("slos", "fields", "lag", "keeps"),
+    ("slos", "outcome", "times", "keeps"),
     [
-        ([], {}, 0, True),
-        ([], {"outcome": "nonconforming"}, 0, False),
-        (["ttft<300ms"], {"ttft": 0.2}, 0, True),
-        (["ttft<300ms"], {"ttft": 0.4}, 0, False),
-        (["ttft<300ms"], {"ttft": None}, 0, False),
-        (["tpot<30ms"], {"tpot": None}, 0, True),
-        (["ttft:p99<300ms"], {"ttft": 0.4}, 0, False),
-        (["ttft:p50<100ms", "ttft:p99<300ms"], {"ttft": 0.2}, 0, True),
-        (["ttft<100ms", "ttft:p99<300ms"], {"ttft": 0.2}, 0, False),
-        (["ttft:mean<100ms"], {"ttft": 0.2}, 0, True),
-        (["ttft_intended<300ms"], {"ttft": 0.2}, 0.2, False),
-        (["itl:p99<50ms"], {"gaps": [0.01, 0.06]}, 0, False),
-        (["ttft<300ms", "tpot<30ms"], {"ttft": 0.2, "tpot": 0.04}, 0, False),
+        ([], "ok", {}, True),
+        ([], "unjudged", {}, True),
+        ([], "nonconforming", {}, False),
+        (["ttft<300ms"], "ok", {"ttft": 0.2}, True),
+        (["ttft<300ms"], "ok", {"ttft": 0.4}, False),
+        (["ttft<300ms"], "ok", {}, False),
+        (["tpot<30ms"], "ok", {"ttft": 0.2}, True),
+        (["ttft:p99<300ms"], "ok", {"ttft": 0.4}, False),
+        (["ttft:p50<100ms", "ttft:p99<300ms"], "ok", {"ttft": 0.2}, True),
+        (["ttft<100ms", "ttft:p99<300ms"], "ok", {"ttft": 0.2}, False),
+        (["ttft:mean<100ms"], "ok", {"ttft": 0.2}, True),
+        (["ttft_intended<300ms"], "ok", {"ttft": 0.2, "ttft_intended": 0.4}, False),
+        (["itl:p99<50ms"], "ok", {"max_gap": 0.06}, False),
+        (["ttft<300ms", "tpot<30ms"], "ok", {"ttft": 0.2, "tpot": 0.04}, False),
     ],
 )
 def test_goodput_counts_requests_that_keep_everything(
-    slos: list[str], fields: dict[str, Any], lag: float, keeps: bool
+    slos: list[str], outcome: str, times: dict[str, float], keeps: bool
 ) -> None:
     limits = Limits([parse_slo(text) for text in slos])
-    assert limits.keeps(Measurement(**{"ttft": 0.01, "e2e": 1.0, **fields}), lag) is keeps
+    assert limits.keeps(RequestOutcome(outcome), times) is keeps

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from rejoinder.load.generator.output import Output
-from rejoinder.load.measure.stats import RunStats, SelfCheck
+from rejoinder.load.measure.self_check import SelfCheck
+from rejoinder.load.measure.stats import RunStats, encode_stats
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.histogram import Histogram
+from rejoinder.model.outcomes import RequestOutcome
 
 SETTINGS = LoadSettings(url="http://127.0.0.1", concurrency=1, duration=2.0, slos=("ttft:max<300ms",))
 
@@ -21,8 +23,8 @@ def report(*ttft: float) -> bytes:
     stats.histograms["ttft"] = stats.histograms["ttft_ok"] = Histogram()
     for seconds in ttft:
         stats.histograms["ttft"].add(seconds)
-    stats.outcomes["ok"] = len(ttft)
-    return json.dumps(stats.to_json()).encode()
+    stats.outcomes[RequestOutcome.OK] = len(ttft)
+    return encode_stats(stats)
 
 
 def test_a_parent_process_gets_lines(tmp_path: Path) -> None:
@@ -56,5 +58,6 @@ def test_plain_locust_gets_a_summary_of_all_reports(
     assert not output.to_file
     assert "2 started: ok 2" in caplog.text
     assert f"max {slowest * 1e3:10.2f} ms" in caplog.text
+    assert "p99   needs n 100" in caplog.text
     assert "9000" not in caplog.text
     assert "ttft:max<300ms" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -13,29 +14,46 @@ from hypothesis import strategies as st
 
 from rejoinder.load.decide.confidence import share_bound
 from rejoinder.load.decide.slo import describe
-from rejoinder.load.measure.measure import ANSWERED, OUTCOMES, Measurement
+from rejoinder.load.measure.load_line import load_line, rates_within, steady_window, unjudged_sentence
+from rejoinder.load.measure.measure import Measurement, take_times
 from rejoinder.load.measure.recording import Recording
-from rejoinder.load.measure.stats import RunStats, SelfCheck, load_line, steady_window, unjudged_sentence
+from rejoinder.load.measure.self_check import SelfCheck
+from rejoinder.load.measure.stats import RunStats, encode_stats
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Exchange, Outcome, Request
+from rejoinder.model.outcomes import OUTCOMES, RequestOutcome
 from rejoinder.model.runfile import line_is_valid
+from rejoinder.model.samples import Sample, read_sample
 
 SETTINGS = LoadSettings(url="http://127.0.0.1", concurrency=2, duration=10)
 EXCHANGE = Exchange("x", Request("POST", "/"), Outcome.COMPLETE, 200)
 SECOND = 1_000_000_000
 
 
+def measured(outcome: str = "ok", end: float | None = None, **fields: Any) -> Measurement:
+    found = Measurement(outcome=RequestOutcome(outcome), status=200, judged=True, end=end, **fields)
+    take_times(None, found)  # type: ignore[arg-type]
+    return found
+
+
 def add(tally: RunStats, start: float, length: float, outcome: str = "ok", worker: int = 0, **fields: Any) -> None:
     begun = round(start * SECOND)
     recording = Recording(0, begun, begun, begun, begun + round(length * SECOND), 0.0, "complete", "", b"", [])
-    measured = Measurement(outcome=outcome, status=200, e2e=length, judged=True, **fields)
-    if outcome not in ANSWERED:
-        measured.e2e = None
-    tally.add(recording, EXCHANGE, measured, 0, worker)
+    end = length if RequestOutcome(outcome).row.answered else None
+    tally.add(recording, EXCHANGE, measured(outcome, end, **fields), 0, worker)
+
+
+def again(sample: Sample) -> Sample:
+    """Return a sample as it is read from the run file."""
+    record = json.loads(json.dumps(sample.to_json()))
+    assert line_is_valid({"kind": "sample", **record})
+    return read_sample(record)
 
 
 requests = st.lists(
-    st.tuples(st.floats(0, 9), st.floats(0.001, 5), st.sampled_from(OUTCOMES), st.lists(st.floats(0, 1), max_size=3)),
+    st.tuples(
+        st.floats(0, 9), st.floats(0.001, 5), st.sampled_from(list(OUTCOMES)), st.lists(st.floats(0, 1), max_size=3)
+    ),
     max_size=20,
 )
 
@@ -43,17 +61,8 @@ requests = st.lists(
 def tally_of(items: list[Any]) -> RunStats:
     tally = RunStats()
     for start, length, outcome, gaps in items:
-        content = [(length / 2, 1)] if gaps else []
-        add(
-            tally,
-            start,
-            length,
-            outcome,
-            ttft=length / 2 if gaps else None,
-            gaps=gaps,
-            content=content,
-            output_tokens=7,
-        )
+        content = [(at, 1) for at in itertools.accumulate(gaps, initial=length / 2)] if gaps else []
+        add(tally, start, length, outcome, content=content, deltas=len(content), output_tokens=7)
     return tally
 
 
@@ -74,49 +83,49 @@ def numbers(tally: RunStats) -> dict[str, Any]:
 @given(requests, requests)
 def test_merging_parts_gives_the_whole(first: list[Any], second: list[Any]) -> None:
     merged = tally_of(second)
-    merged.merge(RunStats.from_json(json.loads(json.dumps(tally_of(first).to_json()))))
+    merged.merge(RunStats.from_json(json.loads(encode_stats(tally_of(first)))))
     assert numbers(merged) == numbers(tally_of([*first, *second]))
 
 
 @given(requests)
 def test_everything_adds_up(items: list[Any]) -> None:
     tally = tally_of(items)
-    lines = tally.second_lines()
+    lines = tally.second_samples()
     assert sum(tally.outcomes.values()) == tally.finished == len(items)
-    assert sum(line["started"] for line in lines) == sum(line["finished"] for line in lines) == len(items)
-    assert [line["t"] for line in lines] == list(range(len(lines)))
-    assert not lines or lines[-1]["in_flight"] == 0
-    answered = sum(outcome in ANSWERED for _, _, outcome, _ in items)
-    assert sum(line["output_tokens"] for line in lines) == pytest.approx(7 * answered, abs=0.1 * len(lines))
+    assert sum(line.started for line in lines) == sum(line.finished for line in lines) == len(items)
+    assert [line.t for line in lines] == list(range(len(lines)))
+    assert not lines or lines[-1].in_flight == 0
+    answered = sum(outcome.row.answered for _, _, outcome, _ in items)
+    assert sum(line.output_tokens for line in lines) == pytest.approx(7 * answered, abs=0.1 * len(lines))
     line = load_line(tally, [SelfCheck(started=len(items))], SETTINGS, issued=10)
-    assert sum(line["outcomes"].values()) == line["started"]
-    for record in [*({"what": "second", **line} for line in lines), {"what": "load", **line}]:
-        assert line_is_valid({"kind": "sample", **json.loads(json.dumps(record))})
+    assert sum(line.outcomes.values()) == line.started
+    for sample in [*lines, *tally.requests, line]:
+        assert again(sample) == sample
 
 
 def test_nonconforming_requests_are_measured_but_not_ok() -> None:
     tally = RunStats()
-    add(tally, 0, 1, "ok", ttft=0.1)
-    add(tally, 0, 1, "nonconforming", ttft=0.9, rules=["SSE-03"])
-    add(tally, 0, 1, "truncated", ttft=0.2)
+    add(tally, 0, 1, "ok", content=[(0.1, 1)])
+    add(tally, 0, 1, "nonconforming", content=[(0.9, 1)], rules=["SSE-03"])
+    add(tally, 0, 1, "truncated", content=[(0.2, 1)])
     assert tally.histograms["ttft"].n == 2
     assert tally.histograms["ttft_ok"].n == 1
     line = load_line(tally, [SelfCheck(started=3)], SETTINGS, issued=1)
-    assert line["rates_whole_run"]["ok_per_s"] == pytest.approx(0.5)
-    assert line["rules"] == {"SSE-03": 1}
+    assert line.rates_whole_run.ok_per_s == pytest.approx(0.5)
+    assert line.rules == {"SSE-03": 1}
 
 
 def test_intended_times_count_from_the_schedule() -> None:
     tally = RunStats()
     recording = Recording(0, 0, 2 * SECOND, 3 * SECOND, 4 * SECOND, 0.0, "complete", "", b"", [])
-    tally.add(recording, EXCHANGE, Measurement(ttft=0.5, e2e=1.0), 0, 0)
+    tally.add(recording, EXCHANGE, measured(end=1.0, content=[(0.5, 1)]), 0, 0)
     found = {name: histogram.max / 1e6 for name, histogram in tally.histograms.items()}
     assert found["dispatch_lag"] == 2.0
     assert found["sched_lag"] == 3.0
     assert found["ttft_intended"] == 3.5
     assert found["e2e_intended"] == 4.0
-    assert tally.requests[0]["t"] == 3.0
-    assert tally.requests[0]["intended"] == 0.0
+    assert tally.requests[0].t == 3.0
+    assert tally.requests[0].intended == 0.0
 
 
 def test_evidence_is_varied_and_bounded() -> None:
@@ -159,21 +168,21 @@ def check_with(lag: float = 0.0, cpu: float = 0.1, **fields: Any) -> SelfCheck:
 def test_the_generator_judges_itself(check: SelfCheck, verdict: str, words: str) -> None:
     tally = RunStats()
     add(tally, 0, 1, output_tokens=3)
-    again = SelfCheck.from_json(json.loads(json.dumps(check.to_json())))
-    found = load_line(tally, [again], SETTINGS, issued=5)["self_check"]
-    assert found["verdict"] == verdict
-    assert words in "; ".join(found["reasons"])
-    assert bool(found["reasons"]) == (verdict != "VALID")
+    copied = SelfCheck.from_json(json.loads(json.dumps(check.to_json())))
+    found = load_line(tally, [copied], SETTINGS, issued=5).self_check
+    assert found.verdict == verdict
+    assert words in "; ".join(found.reasons)
+    assert bool(found.reasons) == (verdict != "VALID")
 
 
 def test_a_generator_that_others_kept_waiting_is_told_from_one_that_worked() -> None:
     tally = RunStats()
     add(tally, 0, 1, output_tokens=3)
-    waiting = load_line(tally, [check_with(lag=0.03, cpu=0.05)], SETTINGS, issued=5)["self_check"]
-    working = load_line(tally, [check_with(lag=0.03, cpu=0.7)], SETTINGS, issued=5)["self_check"]
-    assert "other processes" in waiting["reasons"][0]
-    assert "other processes" not in working["reasons"][0]
-    assert (waiting["processes_advised"], working["processes_advised"]) == (1, 2)
+    waiting = load_line(tally, [check_with(lag=0.03, cpu=0.05)], SETTINGS, issued=5).self_check
+    working = load_line(tally, [check_with(lag=0.03, cpu=0.7)], SETTINGS, issued=5).self_check
+    assert "other processes" in waiting.reasons[0]
+    assert "other processes" not in working.reasons[0]
+    assert (waiting.processes_advised, working.processes_advised) == (1, 2)
 
 
 @given(st.lists(st.floats(0.001, 9), max_size=40), st.integers(1, 4))
@@ -181,38 +190,39 @@ def test_the_slowest_requests_are_the_same_from_however_many_processes(lengths: 
     tallies = [RunStats() for _ in range(parts)]
     for slot, length in enumerate(lengths):
         recording = Recording(slot, 0, 0, 1, 1 + round(length * SECOND), 0.0, "complete", "", b"", [])
-        tallies[slot % parts].add_stream(recording, Measurement(), [(0.0, length, "x", 2)], 0, 0)
+        tallies[slot % parts].add_stream(recording, Measurement(), [(0.0, length, "x", 2, 0)], 0, 0)
     merged = RunStats()
     for tally in tallies:
-        merged.merge(RunStats.from_json(json.loads(json.dumps(tally.to_json()))))
-    assert [stream["duration"] for stream in merged.streams] == pytest.approx(sorted(lengths)[::-1][:10], abs=1e-6)
-    assert all(line_is_valid({"kind": "sample", "what": "stream", **stream}) for stream in merged.streams)
+        merged.merge(RunStats.from_json(json.loads(encode_stats(tally))))
+    assert [stream.duration for stream in merged.streams] == pytest.approx(sorted(lengths)[::-1][:10], abs=1e-6)
+    assert all(again(stream) == stream for stream in merged.streams)
 
 
 def test_the_gaps_of_a_second_are_counted_by_length() -> None:
     tally = RunStats()
-    add(tally, 0.5, 3, gaps=[0.0004, 0.3, 1.0], content=[(0.1, 1), (0.1, 1), (0.4, 1), (1.4, 1)], ttft=0.1)
-    lines = tally.second_lines()
-    assert [line.get("gaps") for line in lines] == [{"0": 1, "200": 1}, {"1000": 1}, None, None]
+    add(tally, 0.5, 3, content=[(0.1, 1), (0.1004, 1), (0.4004, 1), (1.4004, 1)])
+    lines = tally.second_samples()
+    assert [line.gaps for line in lines] == [{0: 1, 200: 1}, {1000: 1}, {}, {}]
 
 
 def test_answers_that_were_not_judged_are_told_apart() -> None:
     tally = RunStats()
     for slot in range(10):
-        add(tally, slot, 0.5, "ok" if slot < 6 else "unjudged", ttft=0.1, output_tokens=5)
+        add(tally, slot, 0.5, "ok" if slot < 6 else "unjudged", content=[(0.1, 1)], output_tokens=5)
     tally.judged = 6
     settings = replace(SETTINGS, slos=("goodput>=95%", "error<1%"))
     line = load_line(tally, [SelfCheck(started=10)], settings, issued=10)
-    assert line["outcomes"] == {"ok": 6, "unjudged": 4}
-    assert line["unjudged"] == 4
-    assert line["unjudged_bound"] == pytest.approx(1 - 0.01 ** (1 / 6), abs=1e-6)
-    goodput, error = line["slos"]
-    assert (goodput["value"], goodput["unjudged"], error["value"]) == (1.0, 4, 0.0)
+    assert line.outcomes == {"ok": 6, "unjudged": 4}
+    assert line.unjudged == 4
+    assert line.unjudged_bound == pytest.approx(1 - 0.01 ** (1 / 6), abs=1e-6)
+    goodput, error = line.slos
+    assert (goodput.value, goodput.unjudged, error.value) == (1.0, 4, 0.0)
     assert "4 of the good ones were not judged by all rules, of which at most 53.6% break one" in describe(goodput)
     assert unjudged_sentence(line).startswith("4 of 10 answers")
-    tally.judged = 0
-    tally.outcomes["ok"] = 0
-    assert "nothing is known" in unjudged_sentence(load_line(tally, [SelfCheck(started=10)], settings, issued=10))
+    unknown = RunStats()
+    add(unknown, 0, 0.5, "unjudged")
+    unknown.judged = 0
+    assert "nothing is known" in unjudged_sentence(load_line(unknown, [SelfCheck(started=1)], settings, issued=10))
 
 
 @given(st.integers(1, 400), st.data())
@@ -224,3 +234,51 @@ def test_the_bound_of_a_share_is_that_of_clopper_and_pearson(n: int, data: st.Da
     if found < n:
         chance = math.fsum(math.comb(n, k) * bound**k * (1 - bound) ** (n - k) for k in range(found + 1))
         assert chance == pytest.approx(0.01, rel=1e-3)
+
+
+def stats_of_one_request_each_second() -> RunStats:
+    """Return ten requests, one in each second from 0 s, each of 4 tokens in its own second."""
+    stats = RunStats()
+    for second in range(10):
+        add(stats, second, 0.5, content=[(0.1, 4)], deltas=4, output_tokens=4)
+    return stats
+
+
+@pytest.mark.parametrize(
+    ("window", "requests", "length"),
+    [((0, 10), 10, 10), ((0, 4), 4, 4), ((2.25, 5), 2.75, 2.75), ((2.25, 5.5), 3.25, 3.25), ((2.2, 2.7), 0.5, 0.5)],
+)
+def test_a_second_that_is_partly_in_the_window_counts_by_that_part(
+    window: tuple[float, float], requests: float, length: float
+) -> None:
+    rates = rates_within(stats_of_one_request_each_second(), window)
+    assert rates.ok_per_s == rates.started_per_s == pytest.approx(requests / length, abs=1e-3)
+    assert rates.ok_output_tokens_per_s == pytest.approx(4 * requests / length, abs=1e-3)
+
+
+def test_a_part_of_a_busy_second_counts_by_its_length() -> None:
+    stats = RunStats()
+    for _ in range(8):
+        add(stats, 1, 0.5)
+    # Half of the second in which all eight ran, and one second in which none did.
+    assert rates_within(stats, (1.5, 3.0)).ok_per_s == pytest.approx(8 * 0.5 / 1.5, abs=1e-3)
+    assert rates_within(stats, (3.0, 3.0)).ok_per_s == 0
+
+
+@pytest.mark.parametrize(("dip", "window"), [(8, (1.0, 9.0)), (7, (1.0, 4.0))])
+def test_the_load_is_steady_while_four_of_five_are_in_flight(dip: int, window: tuple[float, float]) -> None:
+    stats = RunStats()
+    # Ten in flight at the end of each second from 0 to 8, but ``dip`` of them at the end of the fourth second.
+    for number in range(10):
+        length = 4.5 if number >= dip else 8.5
+        add(stats, 0.5, length - 0.5 if number >= dip else length)
+        if number >= dip:
+            add(stats, 5.2, 3.8)
+    assert steady_window(stats, replace(SETTINGS, concurrency=10), issued=10.0) == window
+
+
+def test_statistics_with_lone_surrogates_reach_the_parent() -> None:
+    stats = RunStats()
+    recording = Recording(0, 0, 0, 1, SECOND, 0.0, "complete", "", b"", [])
+    stats.add_stream(recording, measured(), [(0.0, 0.1, "\ud800", 1, 0)], 0, 0)
+    assert RunStats.from_json(json.loads(encode_stats(stats))) == stats

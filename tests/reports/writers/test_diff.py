@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import re
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import Run
 from rejoinder.model.verdict import Finding, Level, Problem, Status, Verdict
 from rejoinder.reports import Diff, diff_runs, render_diff_html, render_diff_markdown, render_diff_text
@@ -104,20 +106,12 @@ def test_runs_that_are_hard_to_compare_say_so(examples: ModuleType) -> None:
         assert words in notes
 
 
-def _loaded(examples: ModuleType, factor: float, count: int = 400, ok: int | None = None) -> Run:
-    import random
-
+def _loaded(loads: ModuleType, factor: float, count: int = 400, ok: int | None = None) -> Run:
     dice = random.Random(3)
-    values = [0.5 * factor * dice.lognormvariate(0, 0.3) for _ in range(count)]
-    ok = count if ok is None else ok
-    total = {
-        "what": "load",
-        "mode": "closed",
-        "started": count,
-        "outcomes": {"ok": ok, "timeout": count - ok},
-        "rates": {"ok_per_s": ok / 10},
-    }
-    return Run({}, samples=[examples.histogram("e2e", values), total], footer={"ended_at": 1.0, "exit_code": 0})
+    sent = [loads.Sent(number / 40, 0.5 * factor * dice.lognormvariate(0, 0.3), tokens=1) for number in range(count)]
+    for request in sent[count if ok is None else ok :]:
+        request.outcome = RequestOutcome.NONCONFORMING
+    return Run({}, samples=loads.recorded(sent, rate=40.0), footer={"ended_at": 1.0, "exit_code": 0})
 
 
 @pytest.mark.parametrize(
@@ -129,14 +123,14 @@ def _loaded(examples: ModuleType, factor: float, count: int = 400, ok: int | Non
         (1.5, 5, "too few to tell, n 400 and 5"),
     ],
 )
-def test_latencies_are_tested(factor: float, count: int, statement: str, examples: ModuleType) -> None:
-    diff = diff_runs(_loaded(examples, 1.0), _loaded(examples, factor, count))
+def test_latencies_are_tested(factor: float, count: int, statement: str, loads: ModuleType) -> None:
+    diff = diff_runs(_loaded(loads, 1.0), _loaded(loads, factor, count))
     figure = next(figure for figure in diff.figures if figure.name == "End to end p50")
     assert figure.statement.startswith(statement)
 
 
-def test_a_load_that_ends_badly_now_is_a_new_failure(examples: ModuleType) -> None:
-    good, bad = _loaded(examples, 1.0), _loaded(examples, 1.0, ok=300)
+def test_a_load_that_ends_badly_now_is_a_new_failure(loads: ModuleType) -> None:
+    good, bad = _loaded(loads, 1.0), _loaded(loads, 1.0, ok=300)
     diff = diff_runs(good, bad)
     assert diff.new_failures == ["100 of 400 requests under load ended badly."]
     figure = next(figure for figure in diff.figures if figure.name == "Ended well")

@@ -1,0 +1,125 @@
+"""What the load generator says about itself: whether it, rather than the endpoint, may have set the figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct, field
+
+from rejoinder.load.measure.stats import RunStats
+from rejoinder.model.histogram import Histogram
+from rejoinder.model.samples import SelfCheckResult, Validity
+
+_IDLE_SHARE: Final = 0.4
+_EVENTS_PER_PROCESS: Final = 20_000
+"""Content deltas a second that one process reads with sub-millisecond time stamps on an ordinary core."""
+
+
+class SelfCheck(Struct):
+    """What one generator process says about itself. ``cpu`` holds its share of one core for each second."""
+
+    started: int = 0
+    reconnects: int = 0
+    loop_lag: Histogram = field(default_factory=Histogram)
+    cpu: list[float] = field(default_factory=list)
+    max_in_flight: int = 0
+    capped: int = 0
+    throttled: bool = False
+    died: bool = False
+    analyst_lost: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-serialisable form that :meth:`from_json` turns back into an equal check."""
+        record: dict[str, Any] = msgspec.to_builtins(self, str_keys=True)
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> SelfCheck:
+        """Rebuild a check from :meth:`to_json`'s form."""
+        return msgspec.convert(record, cls, str_keys=True)
+
+    @property
+    def steady_cpu(self) -> list[float]:
+        """The share of a core by second, without the first and the last, which hold start and end of the process."""
+        return self.cpu[1:-1] or self.cpu
+
+
+def requests_lost(stats: RunStats, checks: Sequence[SelfCheck]) -> int:
+    """Return how many requests were started and have no outcome, because the process that had them died."""
+    # A process that died may have reported results after its last count of starts.
+    return max(0, sum(check.started for check in checks) - stats.outcomes.total())
+
+
+def self_check(
+    stats: RunStats, checks: Sequence[SelfCheck], issued: float, notes: Sequence[str] = ()
+) -> SelfCheckResult:
+    """Return what the generator says about itself, with reasons; ``notes`` are reasons known outside.
+
+    ``CLIENT-BOUND``: the generator, not the server, may have set the numbers (its event loop was late by more than
+    20 ms in more than 1 % of the 10 ms probes, it used over 90 % of its core, or started requests over 50 ms late).
+    ``SUSPECT``: the same at 5 ms, 75 % and 10 ms, or anything that was lost or cut. ``issued`` is for how many seconds
+    requests were issued.
+    """
+    lag = Histogram()
+    for check in checks:
+        lag.merge(check.loop_lag)
+    cpu_mean = max((_mean(check.steady_cpu) for check in checks), default=0.0)
+    dispatch = stats.histograms.get("dispatch_lag", Histogram())
+    lost = requests_lost(stats, checks)
+    bound: list[str] = []
+    suspect: list[str] = list(notes)
+
+    def grade(value: float | None, limits: tuple[float, float], text: str) -> None:
+        if value is not None and value > limits[1]:
+            bound.append(text)
+        elif value is not None and value > limits[0]:
+            suspect.append(text)
+
+    lag_p99, dispatch_p99 = lag.nearest_rank(99), dispatch.nearest_rank(99)
+    # Late without having worked: the machine was busy with something else, perhaps with the endpoint itself.
+    starved = " though it used little of its core: other processes took its time" if cpu_mean < _IDLE_SHARE else ""
+    grade(lag_p99, (0.005, 0.020), f"the event loop was late by {_ms(lag_p99)} (p99 of 10 ms probes){starved}")
+    grade(cpu_mean, (0.75, 0.90), f"a generator process used {cpu_mean:.0%} of a core")
+    grade(dispatch_p99, (0.010, 0.050), f"requests were started {_ms(dispatch_p99)} late (p99)")
+    if any(check.throttled for check in checks):
+        bound.append("requests waited for the analysis of earlier ones")
+    if lost:
+        suspect.append(f"{lost} started requests have no outcome")
+    if stats.without_usage:
+        suspect.append(f"{stats.without_usage} answers carry no usage, so their tokens are not counted")
+    if any(check.died for check in checks):
+        suspect.append("a generator process died; what it had not reported, about the last second, is missing")
+    if any(check.analyst_lost for check in checks):
+        suspect.append("an analysing process died and its work was done beside the load")
+    if any(check.capped for check in checks):
+        suspect.append(f"{sum(check.capped for check in checks)} starts waited for the limit of requests in flight")
+    overworked = bool(bound) and cpu_mean >= _IDLE_SHARE
+    events = stats.deltas / issued if issued > 0 else 0.0
+    return SelfCheckResult(
+        verdict=Validity.CLIENT_BOUND if bound else Validity.SUSPECT if suspect else Validity.VALID,
+        reasons=bound + suspect,
+        loop_lag_p50=lag.nearest_rank(50),
+        loop_lag_p99=lag_p99,
+        loop_lag_max=lag.longest,
+        dispatch_lag_p99=dispatch_p99,
+        cpu_mean=round(cpu_mean, 3),
+        cpu_max=round(max((value for check in checks for value in check.steady_cpu), default=0.0), 3),
+        coalescing=round(stats.deltas / stats.chunks, 3) if stats.chunks else None,
+        events_per_s=round(events, 1),
+        processes=len(checks),
+        processes_advised=max(math.ceil(events / _EVENTS_PER_PROCESS), len(checks) * (2 if overworked else 1)),
+        reconnects=sum(check.reconnects for check in checks),
+        max_in_flight=sum(check.max_in_flight for check in checks),
+        lost=lost,
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def _ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1e3:.1f} ms"

@@ -1,0 +1,100 @@
+"""How requests under load end: every outcome with what follows from it, and sums over outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+
+class RequestOutcome(StrEnum):
+    """How one request under load ended, in the order in which reports list them."""
+
+    OK = "ok"
+    UNJUDGED = "unjudged"
+    NONCONFORMING = "nonconforming"
+    FAILED = "failed"
+    INCOMPLETE = "incomplete"
+    CANCELLED = "cancelled"
+    TRUNCATED = "truncated"
+    HTTP_4XX = "http_4xx"
+    HTTP_429 = "http_429"
+    HTTP_5XX = "http_5xx"
+    TRANSPORT = "transport"
+    TIMEOUT = "timeout"
+    CENSORED = "censored"
+
+    @property
+    def row(self) -> OutcomeRow:
+        """What follows from this outcome."""
+        return OUTCOMES[self]
+
+
+class OutcomeRow(NamedTuple):
+    """What follows from an outcome.
+
+    ``meaning`` is a phrase for people. ``good``: the request succeeded. ``answered``: its answer came to an end, so its
+    times count. ``judgeable``: the rules apply to what came back. ``ours``: the client or the end of the run stopped
+    it, so it is neither good nor bad. ``replied``: the endpoint sent an HTTP reply of some kind.
+    """
+
+    meaning: str
+    good: bool = False
+    answered: bool = False
+    judgeable: bool = False
+    ours: bool = False
+    replied: bool = True
+
+    @property
+    def bad(self) -> bool:
+        """Whether the endpoint failed the request."""
+        return not (self.good or self.ours)
+
+
+OUTCOMES: Final[Mapping[RequestOutcome, OutcomeRow]] = {
+    RequestOutcome.OK: OutcomeRow("ended well", good=True, answered=True, judgeable=True),
+    RequestOutcome.UNJUDGED: OutcomeRow(
+        "ended well by order and end; no core was free to ask all rules", good=True, answered=True, judgeable=True
+    ),
+    RequestOutcome.NONCONFORMING: OutcomeRow("ended, but broke a MUST rule", answered=True, judgeable=True),
+    RequestOutcome.FAILED: OutcomeRow("the endpoint reported a failure in the stream", judgeable=True),
+    RequestOutcome.INCOMPLETE: OutcomeRow("ended incomplete", answered=True, judgeable=True),
+    RequestOutcome.CANCELLED: OutcomeRow("ended by the client, as the workload says", ours=True),
+    RequestOutcome.TRUNCATED: OutcomeRow("ended without a terminal event", judgeable=True),
+    RequestOutcome.HTTP_4XX: OutcomeRow("refused with a 4xx status"),
+    RequestOutcome.HTTP_429: OutcomeRow("refused with 429"),
+    RequestOutcome.HTTP_5XX: OutcomeRow("refused with a 5xx status"),
+    RequestOutcome.TRANSPORT: OutcomeRow("connection failed or broke", replied=False),
+    RequestOutcome.TIMEOUT: OutcomeRow("no end within the deadline", replied=False),
+    RequestOutcome.CENSORED: OutcomeRow("still running when the run ended", ours=True, replied=False),
+}
+
+ANSWERED: Final = tuple(outcome for outcome, row in OUTCOMES.items() if row.answered)
+"""Outcomes whose times enter the distributions."""
+
+OutcomeCounts = Mapping[RequestOutcome, int]
+
+
+def good_of(counts: OutcomeCounts) -> int:
+    """Return how many requests succeeded."""
+    return sum(count for outcome, count in counts.items() if OUTCOMES[outcome].good)
+
+
+def bad_of(counts: OutcomeCounts) -> int:
+    """Return how many requests the endpoint failed."""
+    return sum(count for outcome, count in counts.items() if OUTCOMES[outcome].bad)
+
+
+def judgeable_of(counts: OutcomeCounts) -> int:
+    """Return how many requests brought something that the rules apply to."""
+    return sum(count for outcome, count in counts.items() if OUTCOMES[outcome].judgeable)
+
+
+def replied_of(counts: OutcomeCounts) -> int:
+    """Return how many requests got an HTTP reply."""
+    return sum(count for outcome, count in counts.items() if OUTCOMES[outcome].replied)
+
+
+def counted_of(counts: OutcomeCounts) -> int:
+    """Return the number of requests that shares refer to: all but those that the workload cancelled."""
+    return sum(counts.values()) - counts.get(RequestOutcome.CANCELLED, 0)
