@@ -125,7 +125,7 @@ class BaselineStatus:
 
     def warnings(self) -> list[str]:
         """Return what the reader of a report must know, in sentences."""
-        told = []
+        notes = []
         for entries, say in (
             (self.unexpected_passes, "{n} did not fail as the baseline expects: {names}"),
             (self.stale, "{n} of the baseline {is_} stale, because the rule was not judged on the case: {names}"),
@@ -135,7 +135,7 @@ class BaselineStatus:
                 one = len(entries) == 1
                 names = ", ".join(entry.name for entry, _ in entries[:5])
                 more = f" and {len(entries) - 5} more" if len(entries) > 5 else ""
-                told.append(
+                notes.append(
                     say.format(
                         n="1 entry" if one else f"{len(entries)} entries",
                         is_="is" if one else "are",
@@ -144,8 +144,8 @@ class BaselineStatus:
                     )
                 )
         if not self.kept:
-            told.append(f"`rejoinder baseline prune` takes out of {self.file} what no longer fails.")
-        return told
+            notes.append(f"`rejoinder baseline prune` takes out of {self.file} what no longer fails.")
+        return notes
 
     def to_json(self, *, strict: bool) -> dict[str, Any]:
         """Return the form for the run file's footer; ``strict`` says whether what is out of date is a failure."""
@@ -359,16 +359,16 @@ def update(
         tables = tomlkit.aot()
         document.append(TABLE, tables)
     levels = (Level.MUST,) if must_only else (Level.MUST, Level.SHOULD)
-    shown: dict[tuple[str, str], Finding] = {}
+    findings_by_place: dict[tuple[str, str], Finding] = {}
     for verdict in verdicts:
         if verdict.level in levels:
             for finding in verdict.findings:
                 if finding.known is None:
-                    shown.setdefault((finding.rule, finding.fingerprint), finding)
+                    findings_by_place.setdefault((finding.rule, finding.fingerprint), finding)
     changes: list[BaselineChange] = []
-    words = {"reason": reason.strip(), "link": link, "expires": expires}
+    note = {"reason": reason.strip(), "link": link, "expires": expires}
     renewed: set[int] = set()
-    for (rule, mark), finding in shown.items():
+    for (rule, mark), finding in findings_by_place.items():
         left = set(matcher.unmatched[rule, mark])
         for entry in matcher.baseline.entries:
             fitting = {case for case in left if entry.matches(rule, case, mark)}
@@ -378,7 +378,7 @@ def update(
             if entry.number not in renewed:
                 renewed.add(entry.number)
                 table = tables[entry.number]
-                for name, value in words.items():
+                for name, value in note.items():
                     if value:
                         table[name] = value
                     else:
@@ -394,7 +394,7 @@ def update(
             table["rule"] = rule
             table["case"] = patterns[0] if len(patterns) == 1 else _listed(patterns)
             table["fingerprint"] = mark
-            for name, value in words.items():
+            for name, value in note.items():
                 if value:
                     table[name] = value
             if flaky(mark):

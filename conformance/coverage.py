@@ -30,11 +30,11 @@ class CoverageMeter:
         """Return the coverage so far, for the footer of a run file."""
         everything = self._contract.all
         branches: dict[str, list[str]] = {}
-        told: set[str] = set()
+        counted: set[str] = set()
         for state in STATES[:3]:
-            branches[state] = sorted((self._found[state] & everything) - told)
-            told |= self._found[state]
-        branches["not_sent"] = sorted(everything - told)
+            branches[state] = sorted((self._found[state] & everything) - counted)
+            counted |= self._found[state]
+        branches["not_sent"] = sorted(everything - counted)
         return {
             "total": len(everything),
             "counts": {state: len(names) for state, names in branches.items()},

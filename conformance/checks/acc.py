@@ -17,10 +17,10 @@ from rejoinder.conformance.judging.turns import (
     TERMINAL,
     is_broken,
     is_refusal,
+    response_of,
     retrieved,
     state,
     status_code,
-    told,
     was_cut,
 )
 from rejoinder.fold import ItemTrace, PartTrace
@@ -379,9 +379,9 @@ _CORE: Final = ("id", "object", "created_at", "model", "status", "output", "erro
 def _kept(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
     """Return each finished create request of a case with the retrieve of its response that followed it."""
     pairs = []
-    for asked, got in ((Role.FIRST, Role.GET), (Role.STREAMED, Role.GET_STREAMED)):
-        created, fetched = case.get(asked), case.get(got)
-        response = told(created)
+    for sent_as, fetched_as in ((Role.FIRST, Role.GET), (Role.STREAMED, Role.GET_STREAMED)):
+        created, fetched = case.get(sent_as), case.get(fetched_as)
+        response = response_of(created)
         if created is None or fetched is None or state(response) not in TERMINAL:
             continue
         if retrieved(fetched) is not None:
@@ -396,7 +396,7 @@ def retrieved_is_what_was_told(case: CaseView) -> Iterator[Problem]:
     Fields that one of the two leaves out or has as null are not compared, unless they say what was answered.
     """
     for created, fetched in _kept(case):
-        left, right = told(created) or {}, retrieved(fetched) or {}
+        left, right = response_of(created) or {}, retrieved(fetched) or {}
         for name in dict.fromkeys((*_CORE, *left)):
             before, after = left.get(name), right.get(name)
             if name not in _CORE and (before is None or after is None):
@@ -415,10 +415,10 @@ def retrieved_is_what_was_told(case: CaseView) -> Iterator[Problem]:
 
 def _twins(case: CaseView) -> tuple[ExchangeView, ExchangeView] | None:
     plain, stream = case.get(Role.PLAIN), case.get(Role.STREAM)
-    if told(plain) is None or told(stream) is None or plain is None or stream is None:
+    if response_of(plain) is None or response_of(stream) is None or plain is None or stream is None:
         return None
-    asked, streamed = ({**view.request, "stream": ABSENT} for view in (plain, stream))
-    alike = asked.get("temperature") == 0 and first_difference(asked, streamed) is None
+    plain_request, streamed_request = ({**view.request, "stream": ABSENT} for view in (plain, stream))
+    alike = plain_request.get("temperature") == 0 and first_difference(plain_request, streamed_request) is None
     return (plain, stream) if alike else None
 
 
@@ -523,7 +523,7 @@ def same_fields_streamed_as_plain(case: CaseView) -> Iterator[Problem]:
 
 
 def _both_told(case: CaseView) -> bool:
-    return told(case.get(Role.PLAIN)) is not None and told(case.get(Role.STREAM)) is not None
+    return response_of(case.get(Role.PLAIN)) is not None and response_of(case.get(Role.STREAM)) is not None
 
 
 def _said(view: ExchangeView) -> list[dict[str, Any]]:
@@ -547,7 +547,7 @@ def _contents(parts: Any) -> Any:
 
 
 def _bracketed(case: CaseView) -> bool:
-    return _answers_twice(case) is not None and _both_told(case) and told(case.get(Role.AGAIN)) is not None
+    return _answers_twice(case) is not None and _both_told(case) and response_of(case.get(Role.AGAIN)) is not None
 
 
 @check("ACC-19", Subject.CASE, needs=_bracketed)

@@ -18,10 +18,10 @@ from rejoinder.conformance.judging.turns import (
     is_refusal,
     is_replay,
     replayed,
+    response_of,
     retrieved,
     state,
     status_code,
-    told,
 )
 from rejoinder.model.exchange import Outcome, parse_json
 from rejoinder.model.verdict import ABSENT, Problem
@@ -38,7 +38,7 @@ def _at(view: ExchangeView, message: str, pointer: str = "", **details: Any) -> 
 def _runs(case: CaseView, role: str = Role.FIRST) -> bool:
     """Whether the endpoint took up a request as background work."""
     view = case.get(role)
-    response = told(view)
+    response = response_of(view)
     return response is not None and view is not None and view.is_plain and state(response) in RUNNING
 
 
@@ -94,7 +94,7 @@ def polling_comes_to_an_end(case: CaseView) -> Iterator[Problem]:
     Its status may only go from queued over in_progress to an end.
     """
     polls = _polls(case)
-    before = state(told(case.get(Role.FIRST)))
+    before = state(response_of(case.get(Role.FIRST)))
     for view in polls:
         now = state(retrieved(view))
         if _RANK.get(now, 0) < _RANK.get(before, 0):
@@ -227,7 +227,7 @@ def cancel_comes_too_late(case: CaseView) -> Iterator[Problem]:
 
 def _foreground(case: CaseView) -> bool:
     view = case.get(Role.FIRST)
-    return told(view) is not None and view is not None and view.request.get("background") is not True
+    return response_of(view) is not None and view is not None and view.request.get("background") is not True
 
 
 @check(
@@ -364,8 +364,8 @@ def replay_past_the_end_ends(case: CaseView) -> Iterator[Problem]:
 
 
 def _bad_start(case: CaseView) -> bool:
-    asked = [status_code(case.get(role)) for role in (Role.REPLAY_NEGATIVE, Role.REPLAY_WORD)]
-    return is_replay(case.get(Role.REPLAY)) and any(asked)
+    statuses = [status_code(case.get(role)) for role in (Role.REPLAY_NEGATIVE, Role.REPLAY_WORD)]
+    return is_replay(case.get(Role.REPLAY)) and any(statuses)
 
 
 @check("BGR-12", Subject.CASE, needs=_bad_start)
@@ -391,7 +391,7 @@ def bad_start_is_refused(case: CaseView) -> Iterator[Problem]:
 def _ended_otherwise(case: CaseView) -> ExchangeView | None:
     """Return the replay of a response that did not end completed."""
     view = case.get(Role.REPLAY)
-    ends = (state(told(case.get(Role.STREAM))), state(retrieved(case.get(Role.GET_CANCELLED))))
+    ends = (state(response_of(case.get(Role.STREAM))), state(retrieved(case.get(Role.GET_CANCELLED))))
     otherwise = any(end in ("incomplete", "failed", "cancelled") for end in ends)
     return view if otherwise and is_replay(view) else None
 

@@ -262,9 +262,9 @@ def _asked_for_tier(view: ExchangeView) -> bool:
 @check("ECH-06", Subject.RESPONSE, needs=_asked_for_tier)
 def service_tier_is_noted(view: ExchangeView) -> Iterator[Problem]:
     """A tier other than the one that was asked for is noted."""
-    asked, got = view.request["service_tier"], get(view.response, "service_tier")
-    if asked != got:
-        yield in_response(view, "The request was served in another tier.", "/service_tier", expected=asked, actual=got)
+    wanted, got = view.request["service_tier"], get(view.response, "service_tier")
+    if wanted != got:
+        yield in_response(view, "The request was served in another tier.", "/service_tier", expected=wanted, actual=got)
 
 
 @check(

@@ -175,9 +175,9 @@ def other_media_are_refused(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _asks_nothing(view: ExchangeView) -> bool:
-    asks = any(view.request.get(name) for name in ("input", "prompt", "previous_response_id", "conversation"))
+    has_question = any(view.request.get(name) for name in ("input", "prompt", "previous_response_id", "conversation"))
     sent = isinstance(view.exchange.request.json(), dict) and "input" not in view.request
-    return sent and not asks and not _other_media(view) and view.exchange.status not in (None, *_BUSY)
+    return sent and not has_question and not _other_media(view) and view.exchange.status not in (None, *_BUSY)
 
 
 @check("HTTP-08", Subject.CREATE, needs=_asks_nothing)
@@ -206,8 +206,8 @@ def unknown_models_are_refused(view: ExchangeView) -> Iterator[Problem]:
     """
     exchange = view.exchange
     if exchange.ok:
-        asked, named = view.request.get("model"), get(view.response, "model")
-        if named == asked:
+        wanted, named = view.request.get("model"), get(view.response, "model")
+        if named == wanted:
             yield Problem(
                 "A model that does not exist is said to have answered.",
                 pointer="/model",

@@ -14,10 +14,10 @@ from rejoinder.conformance.judging.turns import (
     is_broken,
     is_refusal,
     liveness_problem,
+    response_of,
     says,
     state,
     status_code,
-    told,
     was_cut,
 )
 from rejoinder.model.exchange import Outcome
@@ -38,18 +38,20 @@ def _streams(case: CaseView) -> list[ExchangeView]:
     ]
 
 
-def _words(view: ExchangeView) -> set[str]:
+def _canaries(view: ExchangeView) -> set[str]:
     return {*canaries_in(view.exchange.request.body.decode("utf-8", "replace"))}
 
 
-def _heard(view: ExchangeView, words: set[str]) -> set[str]:
+def _heard(view: ExchangeView, canaries: set[str]) -> set[str]:
     """Return those of the words that stand anywhere in the reply."""
     body, text = view.exchange.body, view.text()
-    return {word for word in words if word.encode() in body or word in text}
+    return {word for word in canaries if word.encode() in body or word in text}
 
 
 @check(
-    "ISO-01", Subject.CASE, needs=lambda case: len(_streams(case)) > 1 and any(told(view) for view in _streams(case))
+    "ISO-01",
+    Subject.CASE,
+    needs=lambda case: len(_streams(case)) > 1 and any(response_of(view) for view in _streams(case)),
 )
 def answers_are_not_mixed(case: CaseView) -> Iterator[Problem | Declined]:
     """Streams run at the same time, each with a word in its text and its metadata; none may have the word of another.
@@ -57,29 +59,29 @@ def answers_are_not_mixed(case: CaseView) -> Iterator[Problem | Declined]:
     Where no reply has any of the words, nothing is shown.
     """
     streams = _streams(case)
-    every = {word for view in streams for word in _words(view)}
+    every = {word for view in streams for word in _canaries(view)}
     for view in streams:
-        foreign = _heard(view, every - _words(view))
+        foreign = _heard(view, every - _canaries(view))
         if foreign:
             yield _at(
                 view,
                 "A reply has what was told to another request that ran at the same time.",
-                expected=sorted(_words(view)),
+                expected=sorted(_canaries(view)),
                 actual=sorted(foreign),
             )
-    if not any(_heard(view, _words(view)) for view in streams):
+    if not any(_heard(view, _canaries(view)) for view in streams):
         yield Declined("No reply repeated the word of its request.")
 
 
 def _alone_says(case: CaseView) -> bool:
     alone = case.get(Role.ALONE)
-    return alone is not None and any(says(alone, word) for word in _words(alone))
+    return alone is not None and any(says(alone, word) for word in _canaries(alone))
 
 
 @check(
     "ISO-02",
     Subject.CASE,
-    needs=lambda case: told(case.get(Role.ALONE)) is not None and case.get(role_of(Role.TWO, 1)) is not None,
+    needs=lambda case: response_of(case.get(Role.ALONE)) is not None and case.get(role_of(Role.TWO, 1)) is not None,
 )
 def answers_are_as_if_alone(case: CaseView) -> Iterator[Problem | Declined]:
     """Streams run at the same time, twice; a word that comes back in neither, and then does alone, was lost.
@@ -94,21 +96,21 @@ def answers_are_as_if_alone(case: CaseView) -> Iterator[Problem | Declined]:
         once, control = case.get(role_of(Role.ONE, number)), case.get(role_of(Role.CONTROL, number))
         if part != Role.TWO or once is None or control is None:
             continue
-        asked = [reply for reply in (once, view) if told(reply) is not None and not was_cut(reply)]
-        missed = [reply for reply in asked if not any(says(reply, word) for word in _words(reply))]
-        shown = any(says(control, word) for word in _words(control))
-        if shown and len(missed) == 2 and not any(map(has_refusal, missed)):
+        answered = [reply for reply in (once, view) if response_of(reply) is not None and not was_cut(reply)]
+        missed = [reply for reply in answered if not any(says(reply, word) for word in _canaries(reply))]
+        able = any(says(control, word) for word in _canaries(control))
+        if able and len(missed) == 2 and not any(map(has_refusal, missed)):
             yield _at(
                 view,
                 "A request that runs beside others does not get the answer that it gets alone.",
                 "/output",
-                expected=sorted(_words(view)),
+                expected=sorted(_canaries(view)),
                 actual=view.text(),
             )
 
 
 def _is_whole(view: ExchangeView | None) -> bool:
-    return told(view) is not None and view is not None and view.exchange.outcome is Outcome.COMPLETE
+    return response_of(view) is not None and view is not None and view.exchange.outcome is Outcome.COMPLETE
 
 
 def _losses(case: CaseView) -> Iterator[Problem]:

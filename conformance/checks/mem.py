@@ -9,10 +9,10 @@ from urllib.parse import unquote, urlsplit
 from rejoinder.conformance.judging.canaries import canaries_in
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get
-from rejoinder.conformance.judging.recall import ATTEMPTS, answers_to, is_about, lack, planted_in, unheard_words
+from rejoinder.conformance.judging.recall import ATTEMPTS, answers_to, canaries_of, is_about, lack, unheard_words
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role, role_of
-from rejoinder.conformance.judging.turns import is_broken, is_refusal, says, status_code, told
+from rejoinder.conformance.judging.turns import is_broken, is_refusal, response_of, says, status_code
 from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import Problem
 
@@ -70,9 +70,9 @@ def _misses(case: CaseView, city: str) -> tuple[list[ExchangeView], bool]:
 def _word_of(case: CaseView, city: str) -> str:
     """Return the word that the output of the call about a city holds: outputs are told apart by their order."""
     view = case.get(role_of(city, Role.CONTROL)) or case.get(city)
-    words = planted_in(view) if view is not None else []
+    canaries = canaries_of(view) if view is not None else []
     reverse = view is not None and view.exchange.role == city and sent_for("MEM-06") in view.exchange.tags
-    ordered = words[::-1] if reverse else words
+    ordered = canaries[::-1] if reverse else canaries
     place = _cities(case).index(city)
     return ordered[place] if place < len(ordered) else ""
 
@@ -162,7 +162,7 @@ class _Ancestry:
             if one.exchange.id in seen:
                 continue
             seen.add(one.exchange.id)
-            known.update(planted_in(one))
+            known.update(canaries_of(one))
             previous = one.request.get("previous_response_id")
             left += self._by_id.get(previous, ()) if isinstance(previous, str) else ()
             left += self._by_conversation.get(str(one.request.get("conversation")), ())
@@ -184,7 +184,7 @@ def _refers(view: ExchangeView) -> bool:
     )
 
 
-@check("MEM-13", Subject.RUN, needs=lambda run: sum(1 for view in run.views if planted_in(view)) > 1)
+@check("MEM-13", Subject.RUN, needs=lambda run: sum(1 for view in run.views if canaries_of(view)) > 1)
 def answers_are_made_of_ones_own_input(run: CaseView) -> Iterator[Problem]:
     """Every planted word in any reply is looked up in the requests that the reply may know of.
 
@@ -192,7 +192,7 @@ def answers_are_made_of_ones_own_input(run: CaseView) -> Iterator[Problem]:
     planted once in a run, so that one that stands elsewhere tells whose it is. What refers to single items is left out.
     """
     ancestry = _Ancestry(run.views)
-    owners = {word: view.exchange.id for view in reversed(run.views) for word in planted_in(view)}
+    owners = {word: view.exchange.id for view in reversed(run.views) for word in canaries_of(view)}
     for view in run.views:
         foreign = [word for word in _said(view) if word in owners]
         if not foreign or _refers(view):
@@ -225,7 +225,7 @@ def the_deleted_is_not_continued(case: CaseView) -> Iterator[Problem]:
     if is_refusal(status):
         return
     first = case.get(Role.FIRST)
-    knows = any(says(view, word) for word in (planted_in(first) if first is not None else ()))
+    knows = any(says(view, word) for word in (canaries_of(first) if first is not None else ()))
     yield Problem(
         "A response that was deleted is continued, and what was said in it comes back."
         if knows
@@ -239,10 +239,14 @@ def the_deleted_is_not_continued(case: CaseView) -> Iterator[Problem]:
 
 
 def _later_turns(case: CaseView) -> list[ExchangeView]:
-    return [view for view in case.views if sent_for("MEM-15") in view.exchange.tags and told(view) is not None]
+    return [view for view in case.views if sent_for("MEM-15") in view.exchange.tags and response_of(view) is not None]
 
 
-@check("MEM-15", Subject.CASE, needs=lambda case: told(case.get(Role.FIRST)) is not None and bool(_later_turns(case)))
+@check(
+    "MEM-15",
+    Subject.CASE,
+    needs=lambda case: response_of(case.get(Role.FIRST)) is not None and bool(_later_turns(case)),
+)
 def instructions_end_with_their_turn(case: CaseView) -> Iterator[Problem]:
     """A word stands in the instructions of one turn only; turns that continue it are asked for code words.
 

@@ -11,7 +11,15 @@ from rejoinder.conformance.judging.json_diff import first_difference
 from rejoinder.conformance.judging.problems import get, in_response, is_integer
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role
-from rejoinder.conformance.judging.turns import are_alike, is_broken, is_refusal, retrieved, status_code, texts_of, told
+from rejoinder.conformance.judging.turns import (
+    are_alike,
+    is_broken,
+    is_refusal,
+    response_of,
+    retrieved,
+    status_code,
+    texts_of,
+)
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import ABSENT, Problem
 
@@ -63,14 +71,14 @@ def a_taken_request_id_is_not_given_again(case: CaseView) -> Iterator[Problem]:
 
 
 def _cached(view: ExchangeView | None) -> int:
-    count = get(told(view), "usage", "input_tokens_details", "cached_tokens")
+    count = get(response_of(view), "usage", "input_tokens_details", "cached_tokens")
     return count if is_integer(count) else 0
 
 
 @check(
     "PAR-02",
     Subject.CASE,
-    needs=lambda case: told(case.get(Role.SALTED)) is not None and _cached(case.get(Role.AGAIN)) > 0,
+    needs=lambda case: response_of(case.get(Role.SALTED)) is not None and _cached(case.get(Role.AGAIN)) > 0,
 )
 def a_fresh_salt_finds_nothing(case: CaseView) -> Iterator[Problem]:
     """A long prompt is sent twice without a cache_salt and then with two new ones, which may have no cached tokens.

@@ -130,16 +130,16 @@ def new_parts_are_zero_values(view: ExchangeView) -> Iterator[Problem]:
         wanted: dict[str, Any] = {name: ""} if name else {}
         if kind == "output_text":
             wanted["annotations"] = []
-        for field, zero in wanted.items():
+        for field, initial in wanted.items():
             value = part.announced.get(field, ABSENT)
-            if value != zero:
+            if value != initial:
                 yield at_event(
                     event,
                     f"A new {kind} part has no {field}."
                     if value is ABSENT
                     else f"A new {kind} part already has {field}.",
                     f"/part/{field}",
-                    expected=zero,
+                    expected=initial,
                     actual=value,
                 )
 

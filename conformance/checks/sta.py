@@ -15,15 +15,15 @@ from rejoinder.conformance.judging.turns import (
     LACKING,
     RUNNING,
     TERMINAL,
+    canary_of,
     cannot_repeat,
     is_broken,
     is_refusal,
+    response_of,
     retrieved,
     says,
     state,
     status_code,
-    told,
-    word_of,
 )
 from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import ABSENT, Problem
@@ -51,7 +51,7 @@ def _has_retrieve(case: CaseView) -> bool:
     """Whether there is something to say of retrieve: one succeeded, or one went wrong other than by being refused."""
     views = [view for role in (Role.GET, Role.GET_STREAMED) if (view := case.get(role)) is not None]
     odd = any(_was_asked(view) and not _is_lacking(view) for view in views)
-    return told(case.get(Role.FIRST)) is not None and (odd or _can_retrieve(case))
+    return response_of(case.get(Role.FIRST)) is not None and (odd or _can_retrieve(case))
 
 
 def _is_lacking(view: ExchangeView) -> bool:
@@ -65,8 +65,8 @@ def stored_can_be_retrieved(case: CaseView) -> Iterator[Problem]:
     An endpoint on which no retrieve of the case succeeds, and every one is a clean refusal, has no retrieve. A
     response that says itself that it is not stored need not be there.
     """
-    for asked, got in ((Role.FIRST, Role.GET), (Role.STREAMED, Role.GET_STREAMED)):
-        response, view = told(case.get(asked)), case.get(got)
+    for sent_as, fetched_as in ((Role.FIRST, Role.GET), (Role.STREAMED, Role.GET_STREAMED)):
+        response, view = response_of(case.get(sent_as)), case.get(fetched_as)
         if response is None or view is None or not _was_asked(view) or get(response, "store") is False:
             continue
         status = status_code(view)
@@ -83,7 +83,7 @@ def stored_can_be_retrieved(case: CaseView) -> Iterator[Problem]:
                 f"A stored response cannot be retrieved: status {status}.",
                 expected=200,
                 actual=status,
-                kind=got,
+                kind=fetched_as,
             )
     unstored = case.get(Role.GET_UNSTORED)
     if retrieved(unstored) is not None and unstored is not None:
@@ -206,15 +206,15 @@ def input_items_are_a_list(case: CaseView) -> Iterator[Problem]:
             actual=whole,
             kind="order",
         )
-    asked = _spoken(case.get(Role.FIRST))
+    spoken = _spoken(case.get(Role.FIRST))
     there = [_texts(item) for item in get(_page(case.get(Role.ASCENDING)), "data") or ()] if upwards else []
     view = case.get(Role.ASCENDING)
-    if view is not None and upwards and [text for text in there if text] != asked:
+    if view is not None and upwards and [text for text in there if text] != spoken:
         yield _at(
             view,
             "The input items of a response are not its input.",
             "/data",
-            expected=asked,
+            expected=spoken,
             actual=there,
             kind="content",
         )
@@ -342,7 +342,7 @@ def one_history_at_a_time(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _remembers(case: CaseView) -> bool:
-    return told(case.get(Role.INLINE)) is not None and told(case.get(Role.CHAINED)) is not None
+    return response_of(case.get(Role.INLINE)) is not None and response_of(case.get(Role.CHAINED)) is not None
 
 
 @check("STA-08", Subject.CASE, needs=_remembers)
@@ -352,13 +352,13 @@ def continued_turns_remember(case: CaseView) -> Iterator[Problem | Declined]:
     The same conversation is also sent in one request: only a word that comes back from there can be missed in the
     others, and only when it is missing twice. Two words must come back in the order of the turns.
     """
-    first, second = word_of(case, "quartz-"), word_of(case, "saffron-")
+    first, second = canary_of(case, "quartz"), canary_of(case, "saffron")
     if not first or not says(case.get(Role.INLINE), first):
         yield cannot_repeat()
         return
     for role in (Role.CHAINED, Role.THIRD):
         once, again = case.get(role), case.get(role_of(role, Role.AGAIN))
-        if told(again) is not None and again is not None and not says(once, first) and not says(again, first):
+        if response_of(again) is not None and again is not None and not says(once, first) and not says(again, first):
             yield _at(
                 again,
                 "A turn that continues others does not know what was said in them; in one request the model does.",
@@ -389,14 +389,16 @@ def _in_order(view: ExchangeView | None, first: str, second: str) -> bool:
 @check(
     "STA-09",
     Subject.CASE,
-    needs=lambda case: told(case.get(Role.SIBLING)) is not None and told(case.get(Role.CHILD)) is not None,
+    needs=lambda case: (
+        response_of(case.get(Role.SIBLING)) is not None and response_of(case.get(Role.CHILD)) is not None
+    ),
 )
 def siblings_are_strangers(case: CaseView) -> Iterator[Problem | Declined]:
     """Two responses continue one; a word that the first was told must not come back from the second.
 
     Where it does not come back from the first one's own continuation either, nothing is shown.
     """
-    word, sibling = word_of(case, "quartz-"), case.get(Role.SIBLING)
+    word, sibling = canary_of(case, "quartz"), case.get(Role.SIBLING)
     assert sibling is not None
     if word and says(sibling, word):
         yield _at(
@@ -440,7 +442,7 @@ def unfinished_is_not_continued(case: CaseView) -> Iterator[Problem]:
 
 
 def _two_tenants(case: CaseView) -> bool:
-    return told(case.get(Role.THEIRS)) is not None and told(case.get(Role.FIRST)) is not None
+    return response_of(case.get(Role.THEIRS)) is not None and response_of(case.get(Role.FIRST)) is not None
 
 
 @check("STA-11", Subject.CASE, needs=_two_tenants)
@@ -455,7 +457,11 @@ def tenants_are_strangers(case: CaseView) -> Iterator[Problem]:
         if view is not None and retrieved(view) is not None:
             yield _stranger(view, what)
     continued = case.get(Role.THEIR_CONTINUED)
-    if continued is not None and told(continued) is not None and is_refusal(status_code(case.get(Role.THEIR_UNKNOWN))):
+    if (
+        continued is not None
+        and response_of(continued) is not None
+        and is_refusal(status_code(case.get(Role.THEIR_UNKNOWN)))
+    ):
         yield _stranger(continued, "continue")
     cancel, story = case.get(Role.THEIR_CANCEL), retrieved(case.get(Role.GET_STORY))
     if cancel is not None and (retrieved(cancel) is not None or state(story) == "cancelled"):
@@ -489,7 +495,9 @@ def _stranger(view: ExchangeView, what: str) -> Problem:
 @check(
     "STA-14",
     Subject.CASE,
-    needs=lambda case: is_refusal(status_code(case.get(Role.UNKNOWN))) and told(case.get(Role.UNSTORED)) is not None,
+    needs=lambda case: (
+        is_refusal(status_code(case.get(Role.UNKNOWN))) and response_of(case.get(Role.UNSTORED)) is not None
+    ),
 )
 def unstored_is_not_continued(case: CaseView) -> Iterator[Problem]:
     """On an endpoint that refuses unknown responses, one made with store false is continued; a 4xx is right."""
@@ -516,7 +524,9 @@ _SORTS = {
 
 def _continues(case: CaseView) -> bool:
     """Whether the endpoint was seen to continue some response."""
-    return any(told(case.get(role_of(when, sort))) is not None for sort in _SORTS for when in (Role.NEXT, Role.LATE))
+    return any(
+        response_of(case.get(role_of(when, sort))) is not None for sort in _SORTS for when in (Role.NEXT, Role.LATE)
+    )
 
 
 @check("STA-15", Subject.CASE, needs=_continues)
@@ -525,15 +535,15 @@ def finished_is_continued_at_once(case: CaseView) -> Iterator[Problem]:
 
     What is refused is tried again after two seconds. A response is also continued after a turn that failed.
     """
-    for sort, words in _SORTS.items():
+    for sort, which in _SORTS.items():
         view, late = case.get(role_of(Role.NEXT, sort)), case.get(role_of(Role.LATE, sort))
         status = status_code(view)
         if view is None or not (is_refusal(status) or is_broken(status)):
             continue
-        too_early = told(late) is not None
+        too_early = response_of(late) is not None
         yield _at(
             view,
-            f"A response {words} cannot be continued {'at once; later it can' if too_early else 'though others can'}.",
+            f"A response {which} cannot be continued {'at once; later it can' if too_early else 'though others can'}.",
             "/previous_response_id",
             expected=200,
             actual=status,

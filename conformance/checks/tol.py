@@ -12,14 +12,14 @@ from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import INSTRUCTIONS_ANYWHERE, Role, role_of
 from rejoinder.conformance.judging.turns import (
     calls,
+    canary_of,
     has_refusal,
     is_broken,
     is_refusal,
+    response_of,
     says,
     status_code,
-    told,
     was_cut,
-    word_of,
 )
 from rejoinder.contract import SchemaVariant, load_dialect, request_schema
 from rejoinder.model.tags import sent_for
@@ -102,7 +102,7 @@ def tool_choice_is_obeyed(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _tempted(case: CaseView) -> bool:
-    return told(case.get(Role.TEMPTED)) is not None and told(case.get(Role.NONE)) is not None
+    return response_of(case.get(Role.TEMPTED)) is not None and response_of(case.get(Role.NONE)) is not None
 
 
 @check("TOL-01", Subject.CASE, needs=_tempted)
@@ -140,7 +140,9 @@ def allowed_tools_are_a_limit(view: ExchangeView) -> Iterator[Problem]:
 @check(
     "TOL-02",
     Subject.CASE,
-    needs=lambda case: told(case.get(Role.TEMPTED)) is not None and told(case.get(Role.LIMITED)) is not None,
+    needs=lambda case: (
+        response_of(case.get(Role.TEMPTED)) is not None and response_of(case.get(Role.LIMITED)) is not None
+    ),
 )
 def the_limit_was_a_temptation(case: CaseView) -> Iterator[Problem | Declined]:
     """One question names a tool; only a model that calls it where it may can show that it is held back elsewhere."""
@@ -329,7 +331,7 @@ def instructions_may_stand_anywhere(case: CaseView) -> Iterator[Problem]:
 @check(
     "TOL-07",
     Subject.CASE,
-    needs=lambda case: told(case.get(Role.NO_OUTPUT)) is not None and _sent(Role.TEXT_OUTPUT)(case),
+    needs=lambda case: response_of(case.get(Role.NO_OUTPUT)) is not None and _sent(Role.TEXT_OUTPUT)(case),
 )
 def both_forms_of_output_are_taken(case: CaseView) -> Iterator[Problem]:
     """The output of a function call is sent as a string and as a list of one text; neither may be refused."""
@@ -367,19 +369,21 @@ def _not_refused(view: ExchangeView, what: str, pointer: str) -> Iterator[Proble
 @check(
     "TOL-07",
     Subject.CASE,
-    needs=lambda case: told(case.get(Role.TEXT_OUTPUT)) is not None and told(case.get(Role.LIST_OUTPUT)) is not None,
+    needs=lambda case: (
+        response_of(case.get(Role.TEXT_OUTPUT)) is not None and response_of(case.get(Role.LIST_OUTPUT)) is not None
+    ),
 )
 def both_forms_of_output_are_heard(case: CaseView) -> Iterator[Problem | Declined]:
     """Both forms hold a password that the model is asked for.
 
     When it comes back from the string, it must come back from the list; a miss counts only when it happens twice.
     """
-    word = word_of(case, "quartz-")
+    word = canary_of(case, "quartz")
     if not says(case.get(Role.TEXT_OUTPUT), word):
         yield Declined("The model did not repeat a password from the output of a call.")
         return
     again = case.get(Role.LIST_OUTPUT_AGAIN)
-    if not says(case.get(Role.LIST_OUTPUT), word) and told(again) is not None and not says(again, word):
+    if not says(case.get(Role.LIST_OUTPUT), word) and response_of(again) is not None and not says(again, word):
         assert again is not None
         yield Problem(
             "What a function_call_output says as a list of content is not heard; as a string it is.",
@@ -448,7 +452,7 @@ def computer_calls_are_whole(view: ExchangeView) -> Iterator[Problem]:
             )
 
 
-@check("TOL-11", Subject.CASE, needs=lambda case: told(case.get(role_of(Role.ACTION, "screenshot"))) is not None)
+@check("TOL-11", Subject.CASE, needs=lambda case: response_of(case.get(role_of(Role.ACTION, "screenshot"))) is not None)
 def computer_histories_are_taken(case: CaseView) -> Iterator[Problem]:
     """Calls with each action, and with a safety check that is acknowledged, are sent as history with their screenshot.
 

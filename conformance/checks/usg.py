@@ -169,8 +169,8 @@ def _question(view: ExchangeView) -> str | None:
     stateful = any(request.get(name) for name in ("conversation", "previous_response_id", "prompt"))
     if stateful or any(kind not in ("function", "custom") for kind in hosted):
         return None
-    asked = {name: value for name, value in request.items() if name not in _MANNER}
-    return json.dumps(asked, sort_keys=True)
+    question = {name: value for name, value in request.items() if name not in _MANNER}
+    return json.dumps(question, sort_keys=True)
 
 
 def _repeated(case: CaseView) -> list[list[ExchangeView]]:
@@ -265,14 +265,14 @@ def _counted(case: CaseView) -> list[tuple[ExchangeView, int, ExchangeView]]:
         count = get(view.exchange.json(), "input_tokens")
         if not path.endswith("/responses/input_tokens") or not view.exchange.ok or not is_integer(count):
             continue
-        asked = view.request
+        request = view.request
         pairs += [
             (view, count, other)
             for other in case.views
             if other.is_create
             and is_integer(_usage(other).get("input_tokens"))
-            and asked
-            and all(other.request.get(name) == value for name, value in asked.items())
+            and request
+            and all(other.request.get(name) == value for name, value in request.items())
         ]
     return pairs
 

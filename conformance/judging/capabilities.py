@@ -31,11 +31,11 @@ def abilities(views: Iterable[ExchangeView]) -> Abilities:
         for name, look in _LOOKS.items():
             if found.get(name, (False, ""))[0]:
                 continue
-            shown = look(view)
-            if shown is not None:
-                found[name] = (shown, view.exchange.id)
+            able = look(view)
+            if able is not None:
+                found[name] = (able, view.exchange.id)
     return Abilities(
-        **{name: shown for name, (shown, _) in found.items()},
+        **{name: able for name, (able, _) in found.items()},
         evidence=MappingProxyType({name: identity for name, (_, identity) in found.items()}),
     )
 
@@ -43,16 +43,16 @@ def abilities(views: Iterable[ExchangeView]) -> Abilities:
 def _repeats(view: ExchangeView) -> bool | None:
     if any(says(view, word) for word in canaries_in(view.exchange.request.body.decode("utf-8", "replace"))):
         return True
-    asked = Tag.ASKS_REPEAT in view.exchange.tags
-    return False if asked and not was_cut(view) and not has_refusal(view) else None
+    wanted = Tag.ASKS_REPEAT in view.exchange.tags
+    return False if wanted and not was_cut(view) and not has_refusal(view) else None
 
 
 def _calls(view: ExchangeView) -> bool | None:
     if calls(view, "function_call", "custom_tool_call"):
         return True
     choice = view.request.get("tool_choice")
-    asked = choice == "required" or (isinstance(choice, dict) and choice.get("type") in ("function", "custom"))
-    return False if asked and not was_cut(view) and not has_refusal(view) else None
+    wanted = choice == "required" or (isinstance(choice, dict) and choice.get("type") in ("function", "custom"))
+    return False if wanted and not was_cut(view) and not has_refusal(view) else None
 
 
 def _follows_schema(view: ExchangeView) -> bool | None:
@@ -65,7 +65,7 @@ _LOOKS: Final[Mapping[str, Callable[[ExchangeView], bool | None]]] = MappingProx
 )
 
 
-MAX_WORDS: Final = 300
+MAX_MESSAGE: Final = 300
 """Characters of an endpoint's own words that a capability keeps."""
 
 _BEST_FIRST: Final = (FeatureState.SUPPORTED, FeatureState.UNSEEN, FeatureState.REFUSED, FeatureState.FAILED)
@@ -85,20 +85,22 @@ def capabilities(views: Sequence[ExchangeView]) -> Mapping[str, Capability]:
     found = {}
     for feature in features_of(dialect):
         if feature.operation:
-            told = [(view, _visited(view)) for view, operation in visits if operation == feature.operation]
+            states = [(view, _visited(view)) for view, operation in visits if operation == feature.operation]
         else:
-            told = [(view, _answer(view, feature)) for view in good if view.is_create and feature.is_used(view.request)]
-        found[feature.name] = _best(feature, told)
+            states = [
+                (view, _answer(view, feature)) for view in good if view.is_create and feature.is_used(view.request)
+            ]
+        found[feature.name] = _best(feature, states)
     return MappingProxyType(found)
 
 
-def _best(feature: Feature, told: Sequence[tuple[ExchangeView, FeatureState | None]]) -> Capability:
+def _best(feature: Feature, states: Sequence[tuple[ExchangeView, FeatureState | None]]) -> Capability:
     for wanted in _BEST_FIRST:
-        views = [view for view, state in told if state is wanted]
+        views = [view for view, state in states if state is wanted]
         if views:
             exchange = min(views, key=lambda view: len(view.exchange.request.body)).exchange
-            words = "" if exchange.ok else _words(exchange)
-            return Capability(feature.name, feature.title, wanted, exchange.id, exchange.status, words)
+            message = "" if exchange.ok else _message(exchange)
+            return Capability(feature.name, feature.title, wanted, exchange.id, exchange.status, message)
     return Capability(feature.name, feature.title, FeatureState.UNTRIED)
 
 
@@ -148,11 +150,11 @@ def _visited(view: ExchangeView) -> FeatureState | None:
     return FeatureState.FAILED if status is None or is_broken(status) else None
 
 
-def _words(exchange: Exchange) -> str:
+def _message(exchange: Exchange) -> str:
     """Return what a refusal says, in one line: the error's message, or else the beginning of the body."""
     body = exchange.json()
     places = (get(body, "error", "message"), get(body, "message"), get(body, "detail"), get(body, "error"))
     text = next((place for place in places if isinstance(place, str) and place.strip()), None)
-    text = exchange.body[: 4 * MAX_WORDS].decode("utf-8", "replace") if text is None else text
+    text = exchange.body[: 4 * MAX_MESSAGE].decode("utf-8", "replace") if text is None else text
     text = " ".join(text.split())
-    return text if len(text) <= MAX_WORDS else f"{text[: MAX_WORDS - 1]}…"
+    return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 1]}…"

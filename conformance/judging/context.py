@@ -24,8 +24,8 @@ class Abilities:
 
     def to_json(self) -> dict[str, Any]:
         """Return the abilities as they stand in the footer of a run file."""
-        shown = {"repeats": self.repeats, "calls": self.calls, "follows_schema": self.follows_schema}
-        return {name: {"shown": value, "exchange": self.evidence.get(name)} for name, value in shown.items()}
+        abilities = {"repeats": self.repeats, "calls": self.calls, "follows_schema": self.follows_schema}
+        return {name: {"shown": value, "exchange": self.evidence.get(name)} for name, value in abilities.items()}
 
 
 class FeatureState(StrEnum):
@@ -48,7 +48,7 @@ class Capability:
     """What a run shows of one feature.
 
     ``exchange`` is the id of the exchange that says so, ``status`` its HTTP status (``None`` without a reply) and
-    ``words`` what the endpoint said of it, in one line; all are empty for a feature that was not tried.
+    ``message`` what the endpoint said of it, in one line; all are empty for a feature that was not tried.
     """
 
     feature: str
@@ -56,25 +56,25 @@ class Capability:
     state: FeatureState
     exchange: str = ""
     status: int | None = None
-    words: str = ""
+    message: str = ""
 
     @property
     def sentence(self) -> str:
         """What is known, as a sentence without its full stop: what, in which exchange, with which words."""
-        words = f': "{self.words}"' if self.words else ""
+        quoted = f': "{self.message}"' if self.message else ""
         reply = f"status {self.status}" if self.status is not None else "no reply"
         return {
             FeatureState.SUPPORTED: f"The feature {self.feature} was accepted (exchange {self.exchange})",
             FeatureState.UNSEEN: f"The feature {self.feature} was accepted (exchange {self.exchange}) "
             "but no reply shows it",
-            FeatureState.REFUSED: f"The feature {self.feature} was refused (exchange {self.exchange}, {reply}{words})",
-            FeatureState.FAILED: f"The feature {self.feature} failed (exchange {self.exchange}, {reply}{words})",
+            FeatureState.REFUSED: f"The feature {self.feature} was refused (exchange {self.exchange}, {reply}{quoted})",
+            FeatureState.FAILED: f"The feature {self.feature} failed (exchange {self.exchange}, {reply}{quoted})",
             FeatureState.UNTRIED: f"No request that uses the feature {self.feature} got an answer",
         }[self.state]
 
     def to_json(self) -> dict[str, Any]:
         """Return the capability as it stands in the footer of a run file."""
-        evidence = {"exchange": self.exchange, "status": self.status, "words": self.words} if self.exchange else None
+        evidence = {"exchange": self.exchange, "status": self.status, "words": self.message} if self.exchange else None
         return {"feature": self.feature, "title": self.title, "state": self.state.value, "evidence": evidence}
 
 

@@ -9,26 +9,26 @@ from rejoinder.conformance.judging.canaries import canaries_in
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.registry import Declined
 from rejoinder.conformance.judging.roles import Role
-from rejoinder.conformance.judging.turns import cannot_repeat, says, told, was_cut
+from rejoinder.conformance.judging.turns import cannot_repeat, response_of, says, was_cut
 from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import Problem
 
 ATTEMPTS: Final = (Role.PLAIN, Role.STREAM, Role.AGAIN, Role.CONFIRM, Role.CONFIRM_STREAM)
-"""The roles of the requests that ask for planted words."""
+"""The roles of the requests that ask for canaries."""
 
 _CONTROLS: Final = (Role.CONTROL, Role.CONTROL_STREAM)
 # How many whole answers have to lack a word.
 _FEWEST: Final = 3
 
 
-def planted_in(view: ExchangeView) -> list[str]:
-    """Return the words that are planted in the request."""
+def canaries_of(view: ExchangeView) -> list[str]:
+    """Return the canaries in the request."""
     return canaries_in(view.exchange.request.body.decode("utf-8", "replace"))
 
 
 def answers_to(case: CaseView, *roles: str) -> list[ExchangeView]:
     """Return the views of the requests in these roles that were answered."""
-    return [view for role in roles if (view := case.get(role)) is not None and told(view) is not None]
+    return [view for role in roles if (view := case.get(role)) is not None and response_of(view) is not None]
 
 
 def lack(views: list[ExchangeView], word: str, fewest: int) -> bool:
@@ -42,7 +42,7 @@ def is_about(rule: str, *roles: str) -> Callable[[CaseView], bool]:
 
     def needs(case: CaseView) -> bool:
         views = [view for role in roles if (view := case.get(role)) is not None]
-        return any(sent_for(rule) in view.exchange.tags and told(view) is not None for view in views)
+        return any(sent_for(rule) in view.exchange.tags and response_of(view) is not None for view in views)
 
     return needs
 
@@ -50,11 +50,11 @@ def is_about(rule: str, *roles: str) -> Callable[[CaseView], bool]:
 def unheard_words(case: CaseView) -> Iterator[Problem | Declined]:
     """Yield what is missing in every attempt, where the controls show that the model can tell it."""
     attempts, controls = answers_to(case, *ATTEMPTS), answers_to(case, *_CONTROLS)
-    words = list(dict.fromkeys(word for view in case.views for word in planted_in(view)))
-    missing = [word for word in words if not any(says(view, word) for view in attempts)]
+    canaries = list(dict.fromkeys(word for view in case.views for word in canaries_of(view)))
+    missing = [word for word in canaries if not any(says(view, word) for view in attempts)]
     if not missing:
         return
-    able = len(controls) == len(_CONTROLS) and all(says(view, word) for view in controls for word in words)
+    able = len(controls) == len(_CONTROLS) and all(says(view, word) for view in controls for word in canaries)
     if not able or not all(lack(attempts, word, _FEWEST) for word in missing):
         yield cannot_repeat("what it was told")
         return

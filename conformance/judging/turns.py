@@ -43,7 +43,7 @@ def retrieved(view: ExchangeView | None) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-def told(view: ExchangeView | None) -> dict[str, Any] | None:
+def response_of(view: ExchangeView | None) -> dict[str, Any] | None:
     """Return the response object that a create request got, terminal or not, ``None`` without one."""
     return None if view is None or not view.exchange.ok else view.response
 
@@ -72,7 +72,7 @@ def has_refusal(view: ExchangeView) -> bool:
 
 
 def says(view: ExchangeView | None, word: str) -> bool:
-    """Return whether the text of a reply holds a planted word."""
+    """Return whether the text of a reply holds a canary."""
     return view is not None and word.lower() in view.text().lower()
 
 
@@ -87,11 +87,11 @@ def is_replay(view: ExchangeView | None) -> bool:
     return view is not None and view.exchange.status == 200 and view.exchange.content_type == "text/event-stream"
 
 
-def word_of(case: CaseView, mark: str) -> str:
-    """Return the word that a case planted: the first one in its requests that begins with ``mark``."""
+def canary_of(case: CaseView, noun: str) -> str:
+    """Return the first canary with this noun in the requests of a case; empty without one."""
     for view in case.views:
         text = view.exchange.request.body.decode("utf-8", "replace")
-        place = text.find(mark)
+        place = text.find(f"{noun}-")
         if place >= 0:
             rest = text[place:]
             length = next((i for i, char in enumerate(rest) if not (char.isalnum() or char == "-")), len(rest))
@@ -101,7 +101,7 @@ def word_of(case: CaseView, mark: str) -> str:
 
 def texts_of(case: CaseView, *roles: str) -> list[str]:
     """Return the texts of the responses to the requests in these roles, of those that were answered."""
-    return [view.text() for role in roles if (view := case.get(role)) is not None and told(view) is not None]
+    return [view.text() for role in roles if (view := case.get(role)) is not None and response_of(view) is not None]
 
 
 def are_alike(case: CaseView, *roles: str) -> bool:

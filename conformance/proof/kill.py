@@ -173,14 +173,14 @@ def command(plan: str, dialects: tuple[str, ...], pattern: str, folders: tuple[P
 
 
 def _line(row: KillRow) -> str:
-    words = "silent" if row.clean else "killed"
+    outcome = "silent" if row.clean else "killed"
     if not row.good:
-        words = "BROKEN" if row.errors else "LOUD" if row.clean else "ALIVE"
+        outcome = "BROKEN" if row.errors else "LOUD" if row.clean else "ALIVE"
     breaks = () if row.clean else load_faults()[row.subject].breaks
-    told = [f"{rule}!" if rule in breaks else rule for rule in row.fired]
-    told += [f"not {rule}" for rule in row.missed]
-    told += row.errors
-    return f"{words:8}{row.subject:44}{row.dialect:15}{row.requests:5}  {' '.join(told)}".rstrip()
+    rules = [f"{rule}!" if rule in breaks else rule for rule in row.fired]
+    rules += [f"not {rule}" for rule in row.missed]
+    rules += row.errors
+    return f"{outcome:8}{row.subject:44}{row.dialect:15}{row.requests:5}  {' '.join(rules)}".rstrip()
 
 
 if __name__ == "__main__":

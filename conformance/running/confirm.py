@@ -149,9 +149,9 @@ def _by_case(
     """Share the findings out among few and short cases: one that shows several is sent again for all of them."""
     places: dict[int, list[str]] = {}
     for number, finding in enumerate(findings):
-        shown = exchanges.get(finding.evidence.exchange)
+        evidence = exchanges.get(finding.evidence.exchange)
         # Where a rule looks at the whole run, only the evidence tells the case.
-        names = [shown.case] if shown is not None else []
+        names = [evidence.case] if evidence is not None else []
         if not looks_at_run(finding.rule):
             names += finding.cases
         places[number] = [name for name in dict.fromkeys(names) if name in cases]
@@ -216,7 +216,7 @@ class _Work:
         # By case as it is sent: the fingerprints that show at the endpoint, at it once more, and at a correct one.
         self._known: dict[str, frozenset[str]] = {}
         self._repeated: dict[str, frozenset[str]] = {}
-        self._rehearsed: dict[str, frozenset[str]] = {}
+        self._in_sandbox: dict[str, frozenset[str]] = {}
 
     def warnings(self, chosen: Sequence[Finding]) -> list[str]:
         """Return what the reader should know of findings that were not confirmed."""
@@ -229,22 +229,22 @@ class _Work:
     async def rerun(self, case: PlannedCase, findings: Sequence[Finding], exchanges: Mapping[str, Exchange]) -> None:
         """Send a case again for its findings, and note how often each shows."""
         for finding in findings:
-            shown = exchanges.get(finding.evidence.exchange)
-            if shown is not None and looks_at_run(finding.rule):
-                self._context[finding.fingerprint] = replace(shown, case=f"{shown.case} before")
+            evidence = exchanges.get(finding.evidence.exchange)
+            if evidence is not None and looks_at_run(finding.rule):
+                self._context[finding.fingerprint] = replace(evidence, case=f"{evidence.case} before")
         counts = {finding.fingerprint: [0, 0] for finding in findings}
         for _ in range(self.confirm_budget.reruns):
             if not self._may(case):
                 break
             sent = await self._send(case, Tag.RERUN)
-            shown_now = self._look(case, sent, findings)
+            seen = self._look(case, sent, findings)
             for mark, count in counts.items():
-                if mark in shown_now or (sent and all(_answered(exchange) for exchange in sent)):
+                if mark in seen or (sent and all(_answered(exchange) for exchange in sent)):
                     count[0] += 1
-                    count[1] += mark in shown_now
+                    count[1] += mark in seen
         for finding in findings:
-            asked, failed = counts[finding.fingerprint]
-            finding.reruns = Reruns(asked, failed) if asked else None
+            times, failed = counts[finding.fingerprint]
+            finding.reruns = Reruns(times, failed) if times else None
 
     async def reduce(self, findings: Sequence[Finding]) -> None:
         """Reduce the findings of one case that showed each time, one after the other, since they share what is sent."""
@@ -292,7 +292,7 @@ class _Work:
         """Send a smaller case, unless it is known or proves nothing; say whether it shows the finding."""
         mark = finding.fingerprint
         key = _key(case)
-        if mark in self._at_fault_here(case, findings):
+        if mark in self._shown_by_sandbox(case, findings):
             return False
         if key not in self._known:
             if not self._may(case):
@@ -302,16 +302,16 @@ class _Work:
 
     def _look(self, case: PlannedCase, sent: Sequence[Exchange], findings: Sequence[Finding]) -> set[str]:
         """Return the fingerprints that show, and remember the smallest case that proves each."""
-        shown: set[str] = set()
+        seen: set[str] = set()
         for finding, problem in self._judged(sent, findings):
             mark = finding.fingerprint
-            shown.add(mark)
+            seen.add(mark)
             exchange = next((exchange for exchange in sent if exchange.id == problem.exchange), sent[-1])
             sighting = _Sighting(case, exchange, replace(problem, exchange=exchange.id))
             best = self._sightings.get(mark)
-            if best is None or (sighting.size < best.size and mark not in self._at_fault_here(case, findings)):
+            if best is None or (sighting.size < best.size and mark not in self._shown_by_sandbox(case, findings)):
                 self._sightings[mark] = sighting
-        return shown
+        return seen
 
     def _judged(self, sent: Sequence[Exchange], findings: Sequence[Finding]) -> Iterator[tuple[Finding, Problem]]:
         """Yield the findings that show in exchanges, each with the problem that shows it."""
@@ -326,16 +326,16 @@ class _Work:
                 found = {f.fingerprint: f for verdict in self.judging(exchanges, select) for f in verdict.findings}
                 yield from ((f, found[f.fingerprint].evidence) for f in group if f.fingerprint in found)
 
-    def _at_fault_here(self, case: PlannedCase, findings: Sequence[Finding]) -> frozenset[str]:
+    def _shown_by_sandbox(self, case: PlannedCase, findings: Sequence[Finding]) -> frozenset[str]:
         """Return the fingerprints that even a correct endpoint shows for a case."""
         key = _key(case)
-        if key not in self._rehearsed:
+        if key not in self._in_sandbox:
             try:
                 exchanges = dry_run(case, self.dialect.name, self.target.model)
             except RejoinderError:  # a dialect of one's own that the sandbox cannot speak
                 exchanges = []
-            self._rehearsed[key] = frozenset(finding.fingerprint for finding, _ in self._judged(exchanges, findings))
-        return self._rehearsed[key]
+            self._in_sandbox[key] = frozenset(finding.fingerprint for finding, _ in self._judged(exchanges, findings))
+        return self._in_sandbox[key]
 
 
 class _Reducer:
@@ -397,7 +397,7 @@ class _Reducer:
         def prepared(smaller: Mapping[str, Any]) -> PlannedCase:
             # What is no longer wrong in any way is judged as what it is.
             mended = sort != "sound" and self.work.classes.of({**pinned, **smaller}) == "sound"
-            return _asking(case, places, smaller, (Tag.VALID,) if mended else None)
+            return _with_body(case, places, smaller, (Tag.VALID,) if mended else None)
 
         def fails(smaller: Any) -> bool:
             return asyncio.run_coroutine_threadsafe(self._shows(prepared(smaller)), loop).result()
@@ -454,11 +454,11 @@ def _same_question(case: PlannedCase, place: int) -> list[int]:
     def question(body: Any) -> Any:
         return None if body is None else {k: v for k, v in body.items() if k not in ("stream", "request_id")}
 
-    asked = question(bodies[place])
-    return [place, *(n for n, body in enumerate(bodies) if n != place and question(body) == asked)]
+    wanted = question(bodies[place])
+    return [place, *(n for n, body in enumerate(bodies) if n != place and question(body) == wanted)]
 
 
-def _asking(
+def _with_body(
     case: PlannedCase, places: Sequence[int], rest: Mapping[str, Any], sort: tuple[str, ...] | None = None
 ) -> PlannedCase:
     """Return the case with another body in some places; each keeps what is pinned, and how it is answered.

@@ -72,9 +72,9 @@ class CheckRun:
         self._on_exchange = on_exchange
         self._on_progress = on_progress
         self._concurrency = concurrency
-        self._lanes = asyncio.Semaphore(concurrency)
+        self._case_slots = asyncio.Semaphore(concurrency)
         self._turn = asyncio.Lock()
-        self._slots = asyncio.Semaphore(concurrency)
+        self._request_slots = asyncio.Semaphore(concurrency)
         self._number = 0
         self._silent = 0
         self._halted = ""
@@ -139,12 +139,12 @@ class CheckRun:
 
     async def _follow(self, sequence: CaseRunner, slots: int) -> None:
         try:
-            while asked := sequence.next():
-                if len(asked) == 1:
-                    await self._ask(sequence, asked[0])
+            while requests := sequence.next():
+                if len(requests) == 1:
+                    await self._ask(sequence, requests[0])
                 else:
                     async with asyncio.TaskGroup() as group:
-                        for prepared in asked:
+                        for prepared in requests:
                             group.create_task(self._ask(sequence, prepared))
                 if self._halted or self._spent():
                     return
@@ -153,15 +153,15 @@ class CheckRun:
 
     async def _take_slots(self, case: PlannedCase) -> int:
         """Wait until the case may run, all others out of its way if it must be undisturbed; return what it took."""
-        async with self._turn:  # two cases that each want all lanes must not wait for one another
+        async with self._turn:  # two cases that each want all slots must not wait for one another
             slots = self._concurrency if case.undisturbed else 1
             for _ in range(slots):
-                await self._lanes.acquire()
+                await self._case_slots.acquire()
         return slots
 
     def _release_slots(self, slots: int) -> None:
         for _ in range(slots):
-            self._lanes.release()
+            self._case_slots.release()
 
     async def _ask(self, sequence: CaseRunner, prepared: PreparedRequest) -> None:
         """Send a request, repeat it as its plan and the endpoint want, and give the sequence the last reply to it."""
@@ -210,7 +210,7 @@ class CheckRun:
     async def _send(self, case: PlannedCase, prepared: PreparedRequest) -> Exchange:
         self._number += 1
         number, planned = self._number, prepared.planned
-        async with self._slots:
+        async with self._request_slots:
             exchange = await self.client.send(
                 planned.method,
                 prepared.path,

@@ -116,16 +116,16 @@ def _sorts(profile: EndpointProfile) -> dict[str, tuple[int, st.SearchStrategy[_
 
 def _distinct(strategy: st.SearchStrategy[_Drawn], seed: int) -> Iterator[_Drawn]:
     """Yield what a strategy draws, without repeating bodies; it ends where the strategy has nothing new any more."""
-    told: set[str] = set()
-    dull = 0
+    seen: set[str] = set()
+    repeated = 0
     for chunk in count():
         # A run of Hypothesis begins with the simplest values; a fresh one for each chunk needs no thread of its own.
         for found in drawn_from(strategy, _CHUNK, seed=seed + chunk):
             key = json.dumps([_key(planned.body) for planned in found.requests], sort_keys=True)
             # A strategy with few values begins anew when it has told all of them.
-            dull = dull + 1 if key in told else 0
-            if key not in told or dull > _CHUNK * 4:
-                told.add(key)
+            repeated = repeated + 1 if key in seen else 0
+            if key not in seen or repeated > _CHUNK * 4:
+                seen.add(key)
                 yield found
 
 
@@ -186,11 +186,11 @@ def _agreeing(body: dict[str, Any]) -> dict[str, Any]:
 
 def _twins(body: dict[str, Any]) -> _Drawn:
     # Whether it streams is the difference between the two.
-    asked = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
-    case = plain_and_streamed("", "A random request, plain and streamed.", asked)
+    plain_body = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
+    case = plain_and_streamed("", "A random request, plain and streamed.", plain_body)
     plain, stream = case.requests
     if "stream_options" in body:
-        stream = replace(stream, body={**asked, "stream": True, "stream_options": body["stream_options"]})
+        stream = replace(stream, body={**plain_body, "stream": True, "stream_options": body["stream_options"]})
     return _Drawn(case.intent, (plain, stream), body)
 
 
@@ -250,8 +250,8 @@ def _get(role: str, path: PathOf, *, query: str = "") -> RequestSpec:
 
 def _kept(body: dict[str, Any]) -> dict[str, Any]:
     """Leave the fields out that decide how a response is kept and told."""
-    told = ("stream", "stream_options", "background", "background_options", "store", "conversation")
-    return {name: value for name, value in body.items() if name not in told}
+    deciding = ("stream", "stream_options", "background", "background_options", "store", "conversation")
+    return {name: value for name, value in body.items() if name not in deciding}
 
 
 def _continuing(body: dict[str, Any], role: str) -> Callable[[Replies], dict[str, Any] | None]:
@@ -300,9 +300,9 @@ class FuzzRun:
     async def run(self) -> None:
         """Search and confirm in turns, each round with most of what is left, until nothing is left."""
         # What the model can do decides what may be asked of its answers.
-        asked = await self._send(list(cap.probes(self.context)))
-        _, self.run_context = await asyncio.to_thread(judge_run, asked, self.context.dialect, select="")
-        await self._judge(asked)
+        exchanges = await self._send(list(cap.probes(self.context)))
+        _, self.run_context = await asyncio.to_thread(judge_run, exchanges, self.context.dialect, select="")
+        await self._judge(exchanges)
         while not self.sender.ended:
             left = self.sender.requests_left
             planned = math.inf if left is None else max(1, math.ceil(left * SEARCH_SHARE))
@@ -338,8 +338,8 @@ class FuzzRun:
         self.coverage.add(exchanges)
         self.verdicts = merge(self.verdicts, await asyncio.to_thread(self._judging, exchanges, self.select))
         found = [finding for verdict in self.verdicts for finding in verdict.findings]
-        shown = {finding.evidence.exchange for finding in found}
-        self._evidence |= {exchange.id: exchange for exchange in exchanges if exchange.id in shown}
+        evidence = {finding.evidence.exchange for finding in found}
+        self._evidence |= {exchange.id: exchange for exchange in exchanges if exchange.id in evidence}
         cases = {name for finding in found for name in finding.cases}
         self._kept |= {name: case for name, case in self._sent.items() if name in cases}
         self.sender.result.exchanges.clear()

@@ -110,12 +110,12 @@ def _batch(cases: Sequence[PlannedCase], sandbox: Sandbox, target: Target, clock
         began = max(clock.now, *(slot.free_at for slot in ready))
         # All ask before any reply is read, so that the requests are in flight together.
         together = [(slot, prepared) for slot in ready for prepared in slot.asked]
-        told = []
+        in_flight = []
         for slot, prepared in sorted(together, key=lambda pair: pair[1].wait):
             clock.now = began + prepared.wait
             request = _request(prepared)
-            told.append((slot, prepared, request, clock.now, sandbox.handle(request)))
-        for slot, prepared, request, started, reply in told:
+            in_flight.append((slot, prepared, request, clock.now, sandbox.handle(request)))
+        for slot, prepared, request, started, reply in in_flight:
             planned, case = prepared.planned, slot.sequence.case
             clock.now = started
             limit = planned.read_limit

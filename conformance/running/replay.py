@@ -91,9 +91,9 @@ def rebuild(run: Run, finding: Finding, planned: Mapping[str, PlannedCase]) -> t
     evidence = by_id.get(finding.evidence.exchange)
     minimal = finding.minimal
     if minimal is not None and minimal.requests == 1 and _is_whole(evidence):
-        shown = by_id.get(minimal.exchange)
-        role, tags = ("plain", (Tag.VALID,)) if shown is None else (shown.role, _intent(shown))
-        name = finding.cases[0] if shown is None else shown.case
+        seen_in = by_id.get(minimal.exchange)
+        role, tags = ("plain", (Tag.VALID,)) if seen_in is None else (seen_in.role, _intent(seen_in))
+        name = finding.cases[0] if seen_in is None else seen_in.case
         request = _again(minimal.request, role, tags, path)
         return PlannedCase(name, "The minimal request.", (request,)), "the minimal request"
     names = ([evidence.case] if evidence is not None else []) + finding.cases
@@ -214,7 +214,7 @@ async def replay(
     _, run_context = judge_run(run.exchanges, dialect, select="", required=run.header.get("required", ()))
     context = _context(run, finding)
     verdicts: list[Verdict] = []
-    judged = shown = 0
+    judged = failed = 0
     for number in range(times):
         again = fresh(case)
         # Each sending is a case of its own, or rules over cases would take them for one.
@@ -226,8 +226,8 @@ async def replay(
         verdicts = merge(verdicts, found)
         marks = {f.fingerprint for verdict in found for f in verdict.findings}
         judged += bool(marks) or (any(verdict.judged for verdict in found) and all(map(_answered, sent)))
-        shown += finding.fingerprint in marks
-    return _told(finding, verdicts, judged, shown)
+        failed += finding.fingerprint in marks
+    return _result(finding, verdicts, judged, failed)
 
 
 def _context(run: Run, finding: Finding) -> list[Exchange]:
@@ -241,14 +241,14 @@ def _answered(exchange: Exchange) -> bool:
     return exchange.status is not None and exchange.status not in (429, 503)
 
 
-def _told(finding: Finding, verdicts: list[Verdict], judged: int, shown: int) -> ReplayResult:
+def _result(finding: Finding, verdicts: list[Verdict], judged: int, failed: int) -> ReplayResult:
     rule = finding.rule
     for same in (other for verdict in verdicts for other in verdict.findings):
         if same.fingerprint == finding.fingerprint and judged > 1:
-            same.reruns = Reruns(judged, shown)
-    if shown:
+            same.reruns = Reruns(judged, failed)
+    if failed:
         return ReplayResult(
-            ReplayOutcome.HAPPENS, f"{rule} is still broken, {shown} of {judged} times.", verdicts, judged, shown
+            ReplayOutcome.HAPPENS, f"{rule} is still broken, {failed} of {judged} times.", verdicts, judged, failed
         )
     if not judged:
         why = next((verdict.reason for verdict in verdicts if verdict.reason), "") or "The requests got no answer."

@@ -82,9 +82,9 @@ class CaseRunner:
         """
         for group in self._groups:
             found = [prepare(planned, self.replies, self._target) for planned in group]
-            asked = [prepared for prepared in found if prepared is not None]
-            if asked:
-                return asked
+            prepared_requests = [prepared for prepared in found if prepared is not None]
+            if prepared_requests:
+                return prepared_requests
         return []
 
 

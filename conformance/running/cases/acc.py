@@ -136,15 +136,15 @@ def _twins(context: CaseContext) -> Iterator[PlannedCase]:
     )
 
 
-def _twice(name: str, what: str, asked: dict[str, Any]) -> PlannedCase:
+def _twice(name: str, what: str, body: dict[str, Any]) -> PlannedCase:
     """Return a case that asks the same plain, streamed and plain again, so that chance shows."""
     return PlannedCase(
         f"twin.{name}",
         f"{what} at temperature 0, plain, streamed, and plain again.",
         (
-            RequestSpec(Role.PLAIN, asked),
-            RequestSpec(Role.STREAM, {**asked, "stream": True}),
-            RequestSpec(Role.AGAIN, asked),
+            RequestSpec(Role.PLAIN, body),
+            RequestSpec(Role.STREAM, {**body, "stream": True}),
+            RequestSpec(Role.AGAIN, body),
         ),
     )
 

@@ -41,14 +41,14 @@ def probes(context: CaseContext) -> Iterator[PlannedCase]:
         ),
     )
     word = new_canary("quartz")
-    asked = user(f"The code word is {word}. Answer with the code word only.")
+    question = user(f"The code word is {word}. Answer with the code word only.")
     yield PlannedCase(
         "probe.word",
         "A word to be said again.",
         (
             RequestSpec(
                 Role.PLAIN,
-                body(input=asked, temperature=0, max_output_tokens=_ROOM),
+                body(input=question, temperature=0, max_output_tokens=_ROOM),
                 (Tag.VALID, Tag.BASIC, Tag.ASKS_REPEAT),
             ),
         ),

@@ -300,26 +300,26 @@ def _sampled(context: CaseContext) -> PlannedCase:
 
 
 def _earlier_messages() -> Slot:
-    told = tell("cobalt")
+    sentence = tell("cobalt")
     earlier = {
         "author": {"role": "user"},
-        "content": [{"type": "text", "text": told}],
+        "content": [{"type": "text", "text": sentence}],
     }
     return Slot(
         "previous-input-messages",
         "ERR-08",
         "A word in previous_input_messages.",
-        (told,),
+        (sentence,),
         lambda question: {"input": user(question), "previous_input_messages": [earlier]},
     )
 
 
 def _prompt() -> Slot:
-    told = tell("juniper")
+    sentence = tell("juniper")
     return Slot(
         "prompt-variables",
         "ERR-08",
         "A word in a variable of a prompt template that is not there.",
-        (told,),
-        lambda question: {"input": user(question), "prompt": {"id": "pmpt_rejoinder", "variables": {"note": told}}},
+        (sentence,),
+        lambda question: {"input": user(question), "prompt": {"id": "pmpt_rejoinder", "variables": {"note": sentence}}},
     )

@@ -38,9 +38,9 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     yield _reset(context)
 
 
-def _asking(context: CaseContext, word: str) -> Callable[[Replies], dict[str, Any]]:
+def _body_with(context: CaseContext, word: str) -> Callable[[Replies], dict[str, Any]]:
     """Return a stream's body with a word in its text, and in its metadata if those of the first one were taken."""
-    asked = context.body(
+    without = context.body(
         input=user(f"The code word is {word}. Answer with the code word only."),
         temperature=0,
         max_output_tokens=ROOMY,
@@ -49,23 +49,23 @@ def _asking(context: CaseContext, word: str) -> Callable[[Replies], dict[str, An
 
     def body(replies: Replies) -> dict[str, Any]:
         first = replies.get(Role.ALONE)
-        return asked if first is None or not first.ok else {**asked, "metadata": {"code_word": word}}
+        return without if first is None or not first.ok else {**without, "metadata": {"code_word": word}}
 
     return body
 
 
 def _alone(context: CaseContext) -> RequestSpec:
-    asked = _asking(context, new_canary("meadow"))({})
-    return RequestSpec(Role.ALONE, {**asked, "metadata": {"code_word": "none"}}, (Tag.VALID, Tag.ISOLATION))
+    body = _body_with(context, new_canary("meadow"))({})
+    return RequestSpec(Role.ALONE, {**body, "metadata": {"code_word": "none"}}, (Tag.VALID, Tag.ISOLATION))
 
 
-def _beside(context: CaseContext, role: str, words: list[str], **fields: dict[str, Any]) -> Iterator[RequestSpec]:
+def _beside(context: CaseContext, role: str, canaries: list[str], **fields: dict[str, Any]) -> Iterator[RequestSpec]:
     """Yield streams that go together, one for each word; ``fields`` holds further fields of some, by role."""
-    for number, word in enumerate(words, 1):
+    for number, word in enumerate(canaries, 1):
         name = role_of(role, number)
         yield RequestSpec(
             name,
-            _asking(context, word),
+            _body_with(context, word),
             (Tag.VALID, Tag.ISOLATION),
             beside=number > 1,
             **fields.get(name.replace("-", "_"), {}),
@@ -73,28 +73,28 @@ def _beside(context: CaseContext, role: str, words: list[str], **fields: dict[st
 
 
 def _parallel(context: CaseContext) -> PlannedCase:
-    words = [new_canary(mark) for mark in _MARKS]
+    canaries = [new_canary(mark) for mark in _MARKS]
 
     def missed(number: int, word: str) -> Callable[[Replies], dict[str, Any] | None]:
         """Ask once more, alone, where the word was missed twice: perhaps the model cannot say it."""
-        ask = _asking(context, word)
+        ask = _body_with(context, word)
 
         def body(replies: Replies) -> dict[str, Any] | None:
             reply = [replies.get(role) for role in (role_of(Role.ONE, number), role_of(Role.TWO, number))]
-            asked = all(found is not None and found.ok for found in reply)
-            heard = [word in str((final_response(found) or {}).get("output")) for found in reply]
-            return ask(replies) if asked and not any(heard) else None
+            answered = all(found is not None and found.ok for found in reply)
+            repeated = [word in str((final_response(found) or {}).get("output")) for found in reply]
+            return ask(replies) if answered and not any(repeated) else None
 
         return body
 
     controls = [
         RequestSpec(role_of(Role.CONTROL, n), missed(n, word), (Tag.VALID, Tag.ISOLATION))
-        for n, word in enumerate(words, 1)
+        for n, word in enumerate(canaries, 1)
     ]
     return PlannedCase(
         "isolation.parallel",
         "Streams that run at the same time, each with a word of its own, twice.",
-        (_alone(context), *_beside(context, Role.ONE, words), *_beside(context, Role.TWO, words), *controls),
+        (_alone(context), *_beside(context, Role.ONE, canaries), *_beside(context, Role.TWO, canaries), *controls),
     )
 
 
@@ -102,32 +102,32 @@ def _aborted(context: CaseContext) -> PlannedCase:
     drawn = random.Random(f"isolation {context.seed}")
     leaving = sorted(drawn.sample(range(1, _AT_ONCE), _AT_ONCE // 2))
     fields = {f"stream_{number}": {"read_limit": drawn.randint(1, 1500)} for number in leaving}
-    words = [new_canary(mark) for mark in _MARKS]
+    canaries = [new_canary(mark) for mark in _MARKS]
     return PlannedCase(
         "isolation.aborted",
         "Some of the streams that run at the same time are left after a few bytes; the others go on.",
-        (_alone(context), *_beside(context, Role.STREAM, words, **fields), liveness_request(context)),
+        (_alone(context), *_beside(context, Role.STREAM, canaries, **fields), liveness_request(context)),
     )
 
 
 def _slow(context: CaseContext) -> PlannedCase:
-    words = [new_canary(mark) for mark in _MARKS[:4]]
+    canaries = [new_canary(mark) for mark in _MARKS[:4]]
     return PlannedCase(
         SLOW_READER,
         "One of the streams that run at the same time is read slowly.",
         (
             _alone(context),
-            *_beside(context, Role.STREAM, words, stream_1={"pace": _SLOW_READ}),
+            *_beside(context, Role.STREAM, canaries, stream_1={"pace": _SLOW_READ}),
             liveness_request(context),
         ),
     )
 
 
 def _reset(context: CaseContext) -> PlannedCase:
-    words = [new_canary(mark) for mark in _MARKS[:4]]
+    canaries = [new_canary(mark) for mark in _MARKS[:4]]
     fields = {f"stream_{number}": {"deadline": _RESET * number} for number in range(1, 4)}
     return PlannedCase(
         "isolation.reset",
         "Some of the streams that run at the same time are reset at once, perhaps before the reply begins.",
-        (_alone(context), *_beside(context, Role.STREAM, words, **fields), liveness_request(context)),
+        (_alone(context), *_beside(context, Role.STREAM, canaries, **fields), liveness_request(context)),
     )

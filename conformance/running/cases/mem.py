@@ -92,8 +92,8 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
 
 def slot_case(context: CaseContext, slot: Slot) -> PlannedCase:
     """Return the case that asks what a slot holds."""
-    words = canaries_in("\n".join(slot.told))
-    questions = _ONE if len(words) == 1 else _ALL
+    canaries = canaries_in("\n".join(slot.told))
+    questions = _ONE if len(canaries) == 1 else _ALL
 
     def prepared(fields: Mapping[str, Any]) -> dict[str, Any]:
         return context.body(**{"temperature": 0, "max_output_tokens": _TOKENS, **fields})
@@ -101,7 +101,7 @@ def slot_case(context: CaseContext, slot: Slot) -> PlannedCase:
     def in_doubt(replies: Replies, *roles: str) -> bool:
         """Whether one of the requests was accepted, and no answer has all words."""
         accepted = any((reply := replies.get(role)) is not None and reply.ok for role in roles)
-        return accepted and not any(_says_all(replies, role, words) for role in roles)
+        return accepted and not any(_says_all(replies, role, canaries) for role in roles)
 
     def again(replies: Replies) -> dict[str, Any] | None:
         return prepared(slot.ask(questions[2])) if in_doubt(replies, Role.PLAIN, Role.STREAM) else None
@@ -116,7 +116,7 @@ def slot_case(context: CaseContext, slot: Slot) -> PlannedCase:
 
     def confirming(question: str, **fields: Any) -> Callable[[Replies], dict[str, Any] | None]:
         def body(replies: Replies) -> dict[str, Any] | None:
-            able = all(_says_all(replies, role, words) for role in (Role.CONTROL, Role.CONTROL_STREAM))
+            able = all(_says_all(replies, role, canaries) for role in (Role.CONTROL, Role.CONTROL_STREAM))
             return prepared({**slot.ask(question), **fields}) if able else None
 
         return body
@@ -167,13 +167,13 @@ def _answered(text: str) -> dict[str, Any]:
 
 
 def _instructions() -> Iterator[Slot]:
-    told = tell("quartz")
+    sentence = tell("quartz")
     yield Slot(
         "instructions",
         "MEM-01",
         "A word in the instructions, with string input.",
-        (told,),
-        lambda question: {"input": question, "instructions": told},
+        (sentence,),
+        lambda question: {"input": question, "instructions": sentence},
     )
     beside, role = (
         f"The first code word is {new_canary('quartz')}.",
@@ -190,34 +190,36 @@ def _instructions() -> Iterator[Slot]:
 
 def _roles() -> Iterator[Slot]:
     for role, mark in (("user", "saffron"), ("system", "walnut"), ("developer", "indigo")):
-        told = tell(mark)
+        sentence = tell(mark)
         yield Slot(
             f"role-{role}",
             "MEM-02",
             f"A word in a {role} message before the question.",
-            (told,),
-            _with(_message(role, told)),
+            (sentence,),
+            _with(_message(role, sentence)),
         )
-    told = tell("marble")
+    sentence = tell("marble")
     talk = [_message("user", "Good morning."), _answered("Good morning.")]
     for role in ("system", "developer"):
         yield Slot(
             f"role-{role}-amid",
             "MEM-02",
             f"A word in a {role} message in the middle of a conversation.",
-            (told,),
-            _with(*talk, _message(role, told)),
+            (sentence,),
+            _with(*talk, _message(role, sentence)),
         )
 
 
 def _parts() -> Iterator[Slot]:
-    told = tuple(f"Code word {n} is {new_canary(mark)}." for n, mark in enumerate(("cobalt", "juniper", "lantern"), 1))
+    sentences = tuple(
+        f"Code word {n} is {new_canary(mark)}." for n, mark in enumerate(("cobalt", "juniper", "lantern"), 1)
+    )
     yield Slot(
         "parts",
         "MEM-03",
         "Words in three text parts of one user message.",
-        told,
-        lambda question: {"input": [_message("user", [*map(_text, told), _text(question)])]},
+        sentences,
+        lambda question: {"input": [_message("user", [*map(_text, sentences), _text(question)])]},
     )
     system = (f"Code word 1 is {new_canary('meadow')}.", f"Code word 2 is {new_canary('pebble')}.")
     yield Slot(
@@ -240,22 +242,22 @@ def _parts() -> Iterator[Slot]:
 
 def _answers() -> Iterator[Slot]:
     first = _message("user", "Make up a code word.")
-    told = tell("willow")
+    sentence = tell("willow")
     yield Slot(
         "answer-string",
         "MEM-04",
         "A word in an earlier answer that is a string.",
-        (told,),
-        _with(first, _message("assistant", told)),
+        (sentence,),
+        _with(first, _message("assistant", sentence)),
     )
-    told_twice = (f"The first code word is {new_canary('amber')}.", f"The second code word is {new_canary('copper')}.")
-    content = [{"type": "output_text", "text": text, "annotations": []} for text in told_twice]
+    sentences = (f"The first code word is {new_canary('amber')}.", f"The second code word is {new_canary('copper')}.")
+    content = [{"type": "output_text", "text": text, "annotations": []} for text in sentences]
     whole = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": content}
     yield Slot(
         "answer-parts",
         "MEM-04",
         "Words in two output_text parts of an earlier answer.",
-        told_twice,
+        sentences,
         _with(_message("user", "Make up two code words."), whole),
     )
     refused = tell("harbor")
@@ -280,13 +282,13 @@ def output(call_id: str, said: Any) -> dict[str, Any]:
 
 
 def _outputs() -> Iterator[Slot]:
-    told = tell("thistle")
+    sentence = tell("thistle")
     yield Slot(
         "output-string",
         "MEM-05",
         "A word in the output of a function call that is a string.",
-        (told,),
-        _after(call("call_1", "Oslo"), output("call_1", told), tools=[LOOK_UP]),
+        (sentence,),
+        _after(call("call_1", "Oslo"), output("call_1", sentence), tools=[LOOK_UP]),
     )
     parts = (f"The first code word is {new_canary('quartz')}.", f"The second code word is {new_canary('saffron')}.")
     yield Slot(
@@ -314,8 +316,10 @@ def _outputs() -> Iterator[Slot]:
 
 
 def _turns() -> Iterator[Slot]:
-    told = tuple(f"Code word {n} is {new_canary(mark)}." for n, mark in enumerate(("marble", "cobalt", "juniper"), 1))
-    places = {0: told[0], _EARLIER_TURNS // 2: told[1], _EARLIER_TURNS - 1: told[2]}
+    sentences = tuple(
+        f"Code word {n} is {new_canary(mark)}." for n, mark in enumerate(("marble", "cobalt", "juniper"), 1)
+    )
+    places = {0: sentences[0], _EARLIER_TURNS // 2: sentences[1], _EARLIER_TURNS - 1: sentences[2]}
     items: _Items = []
     for turn in range(_EARLIER_TURNS):
         items.append(_message("user", places.get(turn, f"The bus number {turn} is blue.")))
@@ -324,7 +328,7 @@ def _turns() -> Iterator[Slot]:
         "many-turns",
         "MEM-08",
         f"Words in the first, the middle and the last of {_EARLIER_TURNS} earlier turns.",
-        told,
+        sentences,
         _with(*items),
     )
 
@@ -332,10 +336,10 @@ def _turns() -> Iterator[Slot]:
 def _long() -> Iterator[Slot]:
     lines = [f"Line {n}: the ferry of the harbour leaves at pier {n % 7}." for n in range(_LINES)]
     for place, mark, at in (("start", "lantern", 0), ("middle", "meadow", _LINES // 2), ("end", "pebble", _LINES)):
-        told = tell(mark)
-        text = "\n".join([*lines[:at], told, *lines[at:]])
+        sentence = tell(mark)
+        text = "\n".join([*lines[:at], sentence, *lines[at:]])
         # What shows that the model can read as much: the word at the other end.
-        elsewhere = (told, *lines) if place == "end" else (*lines, told)
+        elsewhere = (sentence, *lines) if place == "end" else (*lines, sentence)
         yield Slot(
             f"long-{place}",
             "MEM-09",
@@ -350,13 +354,13 @@ def _files() -> Iterator[Slot]:
         data = base64.b64encode(f"{text}\n".encode()).decode()
         return {"type": "input_file", "filename": "note.txt", "file_data": f"data:text/plain;base64,{data}"}
 
-    told = tell("velvet")
+    sentence = tell("velvet")
     yield Slot(
         "file",
         "MEM-10",
         "A word in the text of a file.",
-        (told,),
-        lambda question: {"input": [_message("user", [file(told), _text(question)])]},
+        (sentence,),
+        lambda question: {"input": [_message("user", [file(sentence), _text(question)])]},
     )
     returned = tell("willow")
     yield Slot(
@@ -369,7 +373,7 @@ def _files() -> Iterator[Slot]:
 
 
 def _hosted() -> Iterator[Slot]:
-    told = {mark: tell(mark) for mark in ("amber", "copper", "harbor", "thistle", "quartz", "saffron", "walnut")}
+    sentences = {mark: tell(mark) for mark in ("amber", "copper", "harbor", "thistle", "quartz", "saffron", "walnut")}
     histories: Mapping[str, tuple[str, tuple[dict[str, Any], ...]]] = {
         "shell": (
             "amber",
@@ -379,7 +383,7 @@ def _hosted() -> Iterator[Slot]:
                     "type": "shell_call_output",
                     "call_id": "call_1",
                     "output": [
-                        {"stdout": told["amber"], "stderr": "", "outcome": {"type": "exit", "exit_code": 0}},
+                        {"stdout": sentences["amber"], "stderr": "", "outcome": {"type": "exit", "exit_code": 0}},
                     ],
                 },
             ),
@@ -394,7 +398,7 @@ def _hosted() -> Iterator[Slot]:
                     "status": "completed",
                     "action": {"type": "exec", "command": ["cat", "note.txt"], "env": {}},
                 },
-                {"type": "local_shell_call_output", "id": "call_1", "output": told["copper"]},
+                {"type": "local_shell_call_output", "id": "call_1", "output": sentences["copper"]},
             ),
         ),
         "apply-patch": (
@@ -410,7 +414,7 @@ def _hosted() -> Iterator[Slot]:
                     "type": "apply_patch_call_output",
                     "call_id": "call_1",
                     "status": "completed",
-                    "output": told["harbor"],
+                    "output": sentences["harbor"],
                 },
             ),
         ),
@@ -423,7 +427,7 @@ def _hosted() -> Iterator[Slot]:
                     "server_label": "notes",
                     "name": "read",
                     "arguments": "{}",
-                    "output": told["thistle"],
+                    "output": sentences["thistle"],
                 },
             ),
         ),
@@ -436,7 +440,7 @@ def _hosted() -> Iterator[Slot]:
                     "status": "completed",
                     "container_id": "cntr_1",
                     "code": "print(note)",
-                    "outputs": [{"type": "logs", "logs": told["quartz"]}],
+                    "outputs": [{"type": "logs", "logs": sentences["quartz"]}],
                 },
             ),
         ),
@@ -448,7 +452,9 @@ def _hosted() -> Iterator[Slot]:
                     "id": "fs_1",
                     "status": "completed",
                     "queries": ["code word"],
-                    "results": [{"file_id": "file_1", "filename": "note.txt", "score": 0.9, "text": told["saffron"]}],
+                    "results": [
+                        {"file_id": "file_1", "filename": "note.txt", "score": 0.9, "text": sentences["saffron"]}
+                    ],
                 },
             ),
         ),
@@ -466,7 +472,7 @@ def _hosted() -> Iterator[Slot]:
                     "type": "mcp_approval_response",
                     "approval_request_id": "mcpr_1",
                     "approve": False,
-                    "reason": told["walnut"],
+                    "reason": sentences["walnut"],
                 },
             ),
         ),
@@ -476,22 +482,22 @@ def _hosted() -> Iterator[Slot]:
             f"hosted-{name}",
             "MEM-11",
             f"A word in the history of a hosted tool: {name.replace('-', ' ')}.",
-            (told[mark],),
+            (sentences[mark],),
             _with(_message("user", "Read the note."), *items),
         )
 
 
 def _reasoning() -> Iterator[Slot]:
     for form, mark in (("summary", "indigo"), ("content", "marble")):
-        told = tell(mark)
+        sentence = tell(mark)
         kind = "summary_text" if form == "summary" else "reasoning_text"
         item: dict[str, Any] = {"type": "reasoning", "id": "rs_1", "summary": []}
-        item[form] = [{"type": kind, "text": told}]
+        item[form] = [{"type": kind, "text": sentence}]
         yield Slot(
             f"reasoning-{form}",
             "MEM-12",
             f"A word in the {form} of a reasoning item.",
-            (told,),
+            (sentence,),
             _with(_message("user", "Make up a code word."), item, _answered("Done.")),
         )
 
@@ -508,7 +514,7 @@ def _pairing(
     name: str,
     rule: str,
     intent: str,
-    told: Mapping[str, str],
+    sentences: Mapping[str, str],
     odd: Callable[[str], _Items],
     plain: Callable[[str], _Items],
 ) -> PlannedCase:
@@ -518,46 +524,46 @@ def _pairing(
         return context.body(input=items, tools=[LOOK_UP], temperature=0, max_output_tokens=_TOKENS, **fields)
 
     def doubt(city: str, replies: Replies) -> bool:
-        return not _says_all(replies, city.lower(), canaries_in(told[city]))
+        return not _says_all(replies, city.lower(), canaries_in(sentences[city]))
 
     def only_if_doubted(items: Callable[[str], _Items], city: str, **fields: Any) -> Any:
         return lambda replies: prepared(items(_which(city)), **fields) if doubt(city, replies) else None
 
     tags = (Tag.VALID, sent_for(rule))
-    requests = [RequestSpec(Role(city.lower()), prepared(odd(_which(city))), tags) for city in told]
-    for city in told:
+    requests = [RequestSpec(Role(city.lower()), prepared(odd(_which(city))), tags) for city in sentences]
+    for city in sentences:
         requests.append(RequestSpec(role_of(city.lower(), Role.AGAIN), only_if_doubted(odd, city, stream=True), tags))
         requests.append(RequestSpec(role_of(city.lower(), Role.CONTROL), only_if_doubted(plain, city), tags))
     return PlannedCase(f"meaning.{name}", intent, tuple(requests))
 
 
 def _parallel(context: CaseContext) -> PlannedCase:
-    told = {"Oslo": tell("lantern"), "Cairo": tell("meadow")}
+    sentences = {"Oslo": tell("lantern"), "Cairo": tell("meadow")}
     calls = [call("call_a", "Oslo"), call("call_b", "Cairo")]
-    outputs = [output("call_a", told["Oslo"]), output("call_b", told["Cairo"])]
+    outputs = [output("call_a", sentences["Oslo"]), output("call_b", sentences["Cairo"])]
     return _pairing(
         context,
         "parallel-calls",
         "MEM-06",
         "Two parallel calls whose outputs come in reverse order.",
-        told,
+        sentences,
         lambda question: [*user(question), *calls, *outputs[::-1]],
         lambda question: [*user(question), *calls, *outputs],
     )
 
 
 def _rounds(context: CaseContext) -> PlannedCase:
-    told = {"Oslo": tell("pebble"), "Cairo": tell("velvet")}
+    sentences = {"Oslo": tell("pebble"), "Cairo": tell("velvet")}
 
     def history(first: str, second: str) -> Callable[[str], _Items]:
         return lambda question: [
             *user("Look up Oslo."),
             call(first, "Oslo"),
-            output(first, told["Oslo"]),
+            output(first, sentences["Oslo"]),
             _answered("I looked up Oslo."),
             *user(f"Now look up Cairo. Then tell me: {question}"),
             call(second, "Cairo"),
-            output(second, told["Cairo"]),
+            output(second, sentences["Cairo"]),
         ]
 
     return _pairing(
@@ -565,7 +571,7 @@ def _rounds(context: CaseContext) -> PlannedCase:
         "rounds-of-calls",
         "MEM-07",
         "Two rounds of calls whose calls have the same call_id.",
-        told,
+        sentences,
         history("call_1", "call_1"),
         history("call_1", "call_2"),
     )
@@ -612,12 +618,12 @@ def _deleted(context: CaseContext) -> PlannedCase:
         again = _continued(context, Role.FIRST, input=user(_ONE[0]))
         return again(replies) if reply is not None and reply.ok else None
 
-    told = context.body(input=user(f"{tell('copper')} {_OK}"), temperature=0, max_output_tokens=_TOKENS)
+    opening = context.body(input=user(f"{tell('copper')} {_OK}"), temperature=0, max_output_tokens=_TOKENS)
     return PlannedCase(
         "meaning.deleted",
         "A response is deleted and then continued.",
         (
-            RequestSpec(Role.FIRST, told),
+            RequestSpec(Role.FIRST, opening),
             RequestSpec(Role.DELETE, method="DELETE", path=one, tags=()),
             RequestSpec(Role.CONTINUED, deleted, (sent_for("MEM-14"),)),
         ),
@@ -625,8 +631,8 @@ def _deleted(context: CaseContext) -> PlannedCase:
 
 
 def _next_instructions(context: CaseContext) -> PlannedCase:
-    told = tell("harbor")
-    first = context.body(input=user(_OK), instructions=told, temperature=0, max_output_tokens=_TOKENS)
+    sentence = tell("harbor")
+    first = context.body(input=user(_OK), instructions=sentence, temperature=0, max_output_tokens=_TOKENS)
     other = _continued(context, Role.FIRST, input=user(_ALL[0]), instructions=tell("thistle"))
     return PlannedCase(
         "meaning.next-instructions",
@@ -644,6 +650,6 @@ def _next_instructions(context: CaseContext) -> PlannedCase:
     )
 
 
-def _says_all(replies: Replies, role: str, words: Sequence[str]) -> bool:
+def _says_all(replies: Replies, role: str, canaries: Sequence[str]) -> bool:
     said = str((final_response(replies.get(role)) or {}).get("output")).lower()
-    return all(word in said for word in words)
+    return all(word in said for word in canaries)

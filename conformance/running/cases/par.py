@@ -32,11 +32,11 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
             ),
         )
     if "enable_response_messages" in context.dialect.parameters:
-        asked = context.body(input=user("Say hello."), enable_response_messages=True)
+        body = context.body(input=user("Say hello."), enable_response_messages=True)
         yield PlannedCase(
             "parameters.response-messages",
             "A response that is to have the messages of the model.",
-            (RequestSpec(Role.PLAIN, asked),),
+            (RequestSpec(Role.PLAIN, body),),
         )
 
 

@@ -261,37 +261,39 @@ def _memory(context: CaseContext, form: str) -> PlannedCase:
     The same conversation in one request shows whether the model can tell at all.
     """
     first, second = new_canary("quartz"), new_canary("saffron")
-    told = f"The first code word is {first}. Answer with OK only."
-    asked = f"The second code word is {second}. List all code words so far in the order in which you heard them."
-    opening = context.body(input=told, temperature=0)
+    opening_text = f"The first code word is {first}. Answer with OK only."
+    question = f"The second code word is {second}. List all code words so far in the order in which you heard them."
+    opening = context.body(input=opening_text, temperature=0)
     if form == "list":
-        opening |= {"input": user(told), "text": dict(_OK), "stream": True}
+        opening |= {"input": user(opening_text), "text": dict(_OK), "stream": True}
 
     def inline(replies: Replies) -> dict[str, Any] | None:
         said = (final_response(replies.get(Role.FIRST)) or {}).get("output")
         text = _text(said)
         if not text:
             return None
-        history = [*user(told), {"role": "assistant", "content": text}, *user(asked)]
-        return _asking(context, input=history)
+        history = [*user(opening_text), {"role": "assistant", "content": text}, *user(question)]
+        return _greedy_body(context, input=history)
 
     def chained(replies: Replies) -> dict[str, Any] | None:
         identity = response_id(replies, Role.FIRST)
         kept = {"store": False} if form == "unstored" else {}
-        return None if identity is None else _asking(context, input=asked, previous_response_id=identity, **kept)
+        return (
+            None if identity is None else _greedy_body(context, input=question, previous_response_id=identity, **kept)
+        )
 
     def doubted(replies: Replies) -> dict[str, Any] | None:
-        heard = _says(replies, Role.INLINE, first) and not _says(replies, Role.CHAINED, first)
-        return chained(replies) if heard else None
+        model_can = _says(replies, Role.INLINE, first) and not _says(replies, Role.CHAINED, first)
+        return chained(replies) if model_can else None
 
     def third(replies: Replies) -> dict[str, Any] | None:
         identity = response_id(replies, Role.CHAINED) if form != "unstored" else None
         again = "List all code words again in the order in which you heard them."
-        return None if identity is None else _asking(context, input=again, previous_response_id=identity)
+        return None if identity is None else _greedy_body(context, input=again, previous_response_id=identity)
 
     def third_doubted(replies: Replies) -> dict[str, Any] | None:
-        heard = _says(replies, Role.INLINE, first) and _says(replies, Role.CHAINED, first)
-        return third(replies) if heard and not _says(replies, Role.THIRD, first) else None
+        model_can = _says(replies, Role.INLINE, first) and _says(replies, Role.CHAINED, first)
+        return third(replies) if model_can and not _says(replies, Role.THIRD, first) else None
 
     return PlannedCase(
         f"state.memory-{form}",
@@ -311,7 +313,7 @@ def _memory(context: CaseContext, form: str) -> PlannedCase:
 
 def _memory_of_calls(context: CaseContext) -> PlannedCase:
     word = new_canary("quartz")
-    asked = user("Look up the password with get_weather.")
+    question = user("Look up the password with get_weather.")
     wait, again = "Answer with OK only.", "What is the password? Answer with the password only."
 
     def output(replies: Replies) -> list[dict[str, Any]]:
@@ -332,25 +334,25 @@ def _memory_of_calls(context: CaseContext) -> PlannedCase:
         if identity is None or not given:
             return None
         turn = [*given, *user(wait)]
-        return _asking(context, input=turn, tools=[WEATHER_TOOL], text=dict(_OK), previous_response_id=identity)
+        return _greedy_body(context, input=turn, tools=[WEATHER_TOOL], text=dict(_OK), previous_response_id=identity)
 
     def chained(replies: Replies) -> dict[str, Any] | None:
         identity = response_id(replies, "answered")
-        return None if identity is None else _asking(context, input=again, previous_response_id=identity)
+        return None if identity is None else _greedy_body(context, input=again, previous_response_id=identity)
 
     def inline(replies: Replies) -> dict[str, Any] | None:
         given, text = answers(replies), _text((final_response(replies.get("answered")) or {}).get("output"))
         if not given or not text:
             return None
         turns = [*user(wait), {"role": "assistant", "content": text}, *user(again)]
-        return _asking(context, input=[*asked, *output(replies), *given, *turns])
+        return _greedy_body(context, input=[*question, *output(replies), *given, *turns])
 
     def doubted(replies: Replies) -> dict[str, Any] | None:
-        heard = _says(replies, Role.INLINE, word) and not _says(replies, Role.CHAINED, word)
-        return chained(replies) if heard else None
+        model_can = _says(replies, Role.INLINE, word) and not _says(replies, Role.CHAINED, word)
+        return chained(replies) if model_can else None
 
     called = context.body(
-        input=asked, tools=[WEATHER_TOOL], tool_choice="required", temperature=0, max_output_tokens=LONG
+        input=question, tools=[WEATHER_TOOL], tool_choice="required", temperature=0, max_output_tokens=LONG
     )
     return PlannedCase(
         "state.memory-calls",
@@ -367,12 +369,12 @@ def _memory_of_calls(context: CaseContext) -> PlannedCase:
 
 def _siblings(context: CaseContext) -> PlannedCase:
     word = new_canary("quartz")
-    asked = "What is the code word? Answer with the code word, or with NONE if you were told of none."
+    question = "What is the code word? Answer with the code word, or with NONE if you were told of none."
 
     def after(role: str, text: str) -> Callable[[Replies], dict[str, Any] | None]:
         def body(replies: Replies) -> dict[str, Any] | None:
             identity = response_id(replies, role)
-            return None if identity is None else _asking(context, input=text, previous_response_id=identity)
+            return None if identity is None else _greedy_body(context, input=text, previous_response_id=identity)
 
         return body
 
@@ -382,8 +384,8 @@ def _siblings(context: CaseContext) -> PlannedCase:
         (
             RequestSpec("parent", context.body(input="Say hello.", temperature=0)),
             RequestSpec(Role.CHILD, after("parent", f"The code word is {word}. Answer with OK only.")),
-            RequestSpec(Role.SIBLING, after("parent", asked)),
-            RequestSpec(Role.GRANDCHILD, after(Role.CHILD, asked)),
+            RequestSpec(Role.SIBLING, after("parent", question)),
+            RequestSpec(Role.GRANDCHILD, after(Role.CHILD, question)),
         ),
     )
 
@@ -425,7 +427,7 @@ def _tenants(context: CaseContext) -> PlannedCase:
     )
 
 
-def _asking(context: CaseContext, **fields: Any) -> dict[str, Any]:
+def _greedy_body(context: CaseContext, **fields: Any) -> dict[str, Any]:
     return context.body(**{"temperature": 0, "max_output_tokens": ROOMY, **fields})
 
 

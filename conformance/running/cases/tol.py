@@ -126,12 +126,12 @@ def _calls_sent_back(context: CaseContext) -> PlannedCase:
 
         return made
 
-    asked = context.body(input=first, tools=tools, tool_choice="required", max_output_tokens=LONG)
+    opening = context.body(input=first, tools=tools, tool_choice="required", max_output_tokens=LONG)
     return PlannedCase(
         "tools.call-sent-back",
         "A call goes back with its output, with its ids and without.",
         (
-            RequestSpec(Role.FIRST, asked),
+            RequestSpec(Role.FIRST, opening),
             RequestSpec(Role.SENT_BACK, again(strip=False), ()),
             RequestSpec(Role.SENT_BACK_BARE, again(strip=True), ()),
         ),
@@ -140,15 +140,17 @@ def _calls_sent_back(context: CaseContext) -> PlannedCase:
 
 def _outputs(context: CaseContext) -> PlannedCase:
     word = new_canary("quartz")
-    asked = user("Look up the password with get_weather and answer with the password only.")
+    question = user("Look up the password with get_weather and answer with the password only.")
     call = {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": '{"city": "Oslo"}'}
 
-    def told(output: Any) -> dict[str, Any]:
+    def with_output(output: Any) -> dict[str, Any]:
         answer = {"type": "function_call_output", "call_id": "call_1", "output": output}
-        return context.body(input=[*asked, call, answer], tools=[WEATHER_TOOL], temperature=0, max_output_tokens=ROOMY)
+        return context.body(
+            input=[*question, call, answer], tools=[WEATHER_TOOL], temperature=0, max_output_tokens=ROOMY
+        )
 
     text = f"The password is {word}."
-    listed = told([{"type": "input_text", "text": text}])
+    listed = with_output([{"type": "input_text", "text": text}])
 
     def doubted(replies: Replies) -> dict[str, Any] | None:
         """Ask again only where the word came back from the string and not from the list."""
@@ -160,7 +162,7 @@ def _outputs(context: CaseContext) -> PlannedCase:
         "The output of a call as a string and as a list of content; what it says must be heard.",
         (
             RequestSpec(Role.NO_OUTPUT, hello),
-            RequestSpec(Role.TEXT_OUTPUT, told(text)),
+            RequestSpec(Role.TEXT_OUTPUT, with_output(text)),
             RequestSpec(Role.LIST_OUTPUT, listed),
             RequestSpec(Role.LIST_OUTPUT_AGAIN, doubted),
         ),
@@ -168,7 +170,7 @@ def _outputs(context: CaseContext) -> PlannedCase:
 
 
 def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
-    asked = user("What is the weather in Oslo?")
+    question = user("What is the weather in Oslo?")
     named = {**WEATHER_TOOL, "name": "get the weather"}
     yield PlannedCase(
         "tools.refused",
@@ -176,13 +178,15 @@ def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
         (
             RequestSpec(
                 Role.CHOICE,
-                context.body(input=asked, tools=[WEATHER_TOOL], tool_choice="sometimes"),
+                context.body(input=question, tools=[WEATHER_TOOL], tool_choice="sometimes"),
                 (sent_for("TOL-09"),),
             ),
             RequestSpec(
-                Role.MAX_CALLS, context.body(input=asked, tools=[WEATHER_TOOL], max_tool_calls=0), (sent_for("TOL-09"),)
+                Role.MAX_CALLS,
+                context.body(input=question, tools=[WEATHER_TOOL], max_tool_calls=0),
+                (sent_for("TOL-09"),),
             ),
-            RequestSpec(Role.NAME, context.body(input=asked, tools=[named]), (sent_for("TOL-09"),)),
+            RequestSpec(Role.NAME, context.body(input=question, tools=[named]), (sent_for("TOL-09"),)),
         ),
     )
     other = {"type": "function", "name": "no_such_tool"}
@@ -191,7 +195,7 @@ def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
         "A tool_choice that names a tool which the request does not have.",
         (
             RequestSpec(
-                Role.PLAIN, context.body(input=asked, tools=[WEATHER_TOOL], tool_choice=other), (sent_for("TOL-10"),)
+                Role.PLAIN, context.body(input=question, tools=[WEATHER_TOOL], tool_choice=other), (sent_for("TOL-10"),)
             ),
         ),
     )
@@ -199,7 +203,11 @@ def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
     yield PlannedCase(
         "tools.unknown-call",
         "An output for a call that nobody made.",
-        (RequestSpec(Role.PLAIN, context.body(input=[*asked, orphan], tools=[WEATHER_TOOL]), (sent_for("TOL-08"),)),),
+        (
+            RequestSpec(
+                Role.PLAIN, context.body(input=[*question, orphan], tools=[WEATHER_TOOL]), (sent_for("TOL-08"),)
+            ),
+        ),
     )
 
 
@@ -281,17 +289,19 @@ def _computer(context: CaseContext) -> PlannedCase:
     def answered(replies: Replies) -> dict[str, Any] | None:
         output = _output(replies.get(Role.FIRST))
         made = [item for item in output if item.get("type") == "computer_call"]
-        shown = {"type": "computer_screenshot", "image_url": IMAGE_URL}
-        outputs = [{"type": "computer_call_output", "call_id": item.get("call_id"), "output": shown} for item in made]
+        screenshot = {"type": "computer_screenshot", "image_url": IMAGE_URL}
+        outputs = [
+            {"type": "computer_call_output", "call_id": item.get("call_id"), "output": screenshot} for item in made
+        ]
         return context.body(input=[*first, *output, *outputs], tools=[COMPUTER_TOOL]) if made else None
 
-    asked = context.body(
+    opening = context.body(
         input=first, tools=[COMPUTER_TOOL], tool_choice={"type": "computer_use_preview"}, max_output_tokens=ROOMY
     )
     return PlannedCase(
         "tools.computer",
         "A computer call, answered with a screenshot.",
-        (RequestSpec(Role.FIRST, asked), RequestSpec(Role.SCREENSHOT, answered, ())),
+        (RequestSpec(Role.FIRST, opening), RequestSpec(Role.SCREENSHOT, answered, ())),
     )
 
 
@@ -323,8 +333,8 @@ def _computer_histories(context: CaseContext) -> Iterator[PlannedCase]:
             "pending_safety_checks": [*checks],
             "status": "completed",
         }
-        shown = {"type": "computer_screenshot", "image_url": IMAGE_URL}
-        given: dict[str, Any] = {"type": "computer_call_output", "call_id": "call_1", "output": shown}
+        screenshot = {"type": "computer_screenshot", "image_url": IMAGE_URL}
+        given: dict[str, Any] = {"type": "computer_call_output", "call_id": "call_1", "output": screenshot}
         if checks:
             given["acknowledged_safety_checks"] = [*checks]
         return context.body(input=[*user("Look at the screen."), call, given], tools=[COMPUTER_TOOL], truncation="auto")
@@ -392,21 +402,21 @@ def _items(context: CaseContext) -> Iterator[PlannedCase]:
             {"tools": [COMPUTER_TOOL], "tool_choice": {"type": "computer_use_preview"}, "max_output_tokens": ROOMY},
         ),
     ):
-        asked = context.body(input=user(question), **fields)
-        if sound.is_valid(asked):
+        opening = context.body(input=user(question), **fields)
+        if sound.is_valid(opening):
             yield PlannedCase(
                 f"roundtrip.{kind}",
                 f"An output item of type {kind} comes back as it is, without id and status, and with null for them.",
                 (
-                    RequestSpec(Role.FIRST, asked),
-                    RequestSpec(Role.SENT_BACK, _again(context, asked, kind, lambda item: item), ()),
-                    RequestSpec(Role.WITHOUT, _again(context, asked, kind, partial(_without, sound)), ()),
-                    RequestSpec(Role.NULLS, _again(context, asked, kind, _with_nulls), ()),
+                    RequestSpec(Role.FIRST, opening),
+                    RequestSpec(Role.SENT_BACK, _again(context, opening, kind, lambda item: item), ()),
+                    RequestSpec(Role.WITHOUT, _again(context, opening, kind, partial(_without, sound)), ()),
+                    RequestSpec(Role.NULLS, _again(context, opening, kind, _with_nulls), ()),
                 ),
             )
 
 
-def _again(context: CaseContext, asked: dict[str, Any], kind: str, form: Callable[[Item], Item | None]) -> BodyOf:
+def _again(context: CaseContext, opening: dict[str, Any], kind: str, form: Callable[[Item], Item | None]) -> BodyOf:
     """Return the body that sends an output back with its items of one type in a form, and with answers to its calls.
 
     There is none where the output has no such item, was not completed, or where ``form`` leaves none.
@@ -418,8 +428,8 @@ def _again(context: CaseContext, asked: dict[str, Any], kind: str, form: Callabl
         if not any(item.get("type") == kind for item in items) or None in formed:
             return None
         question = [] if any(item.get("type") in _OUTPUTS for item in items) else user("Go on.")
-        turn = [*asked["input"], *(item for item in formed if item is not None), *_answered(items), *question]
-        kept = {name: asked[name] for name in ("tools", "reasoning") if name in asked}
+        turn = [*opening["input"], *(item for item in formed if item is not None), *_answered(items), *question]
+        kept = {name: opening[name] for name in ("tools", "reasoning") if name in opening}
         return context.body(input=turn, **kept)
 
     return body
@@ -441,7 +451,7 @@ def _with_nulls(item: Item) -> Item:
 
 def _reversed(context: CaseContext) -> PlannedCase:
     """Return a case that answers the calls of one response in the order of the calls and against it."""
-    asked = context.body(
+    opening = context.body(
         input=user("Use get_weather and get_time for Oslo, both at once."),
         tools=[WEATHER_TOOL, TIME_TOOL],
         max_output_tokens=LONG,
@@ -453,7 +463,7 @@ def _reversed(context: CaseContext) -> PlannedCase:
             answers = _answered(items)
             if len(answers) < 2:
                 return None
-            return context.body(input=[*asked["input"], *items, *answers[::order]], tools=asked["tools"])
+            return context.body(input=[*opening["input"], *items, *answers[::order]], tools=opening["tools"])
 
         return body
 
@@ -461,7 +471,7 @@ def _reversed(context: CaseContext) -> PlannedCase:
         "roundtrip.parallel",
         "Two calls of one response are answered in their order, and the other way round.",
         (
-            RequestSpec(Role.FIRST, asked),
+            RequestSpec(Role.FIRST, opening),
             RequestSpec(Role.IN_ORDER, answered(1), ()),
             RequestSpec(Role.REVERSED, answered(-1), ()),
         ),

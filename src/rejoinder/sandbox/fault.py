@@ -34,7 +34,7 @@ HOOKS: Final = (
 class Condition:
     """When a fault shows: in words, and as a test of the request."""
 
-    words: str
+    description: str
     test: Callable[[RequestInfo], bool]
 
     def __call__(self, info: RequestInfo) -> bool:
@@ -151,7 +151,7 @@ class Fault:
     @property
     def condition(self) -> str:
         """When the fault shows, in words; empty for always."""
-        return self.when.words
+        return self.when.description
 
 
 CREATED, IN_PROGRESS, QUEUED = "response.created", "response.in_progress", "response.queued"

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from rejoinder.conformance.judgement import judge
-from rejoinder.conformance.judging.canaries import CANARY_NOUNS, canaries_in, new_canary
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.verdict import Status, Verdict
 
@@ -154,11 +153,3 @@ def test_instructions_end_with_their_turn(before: str, after: str, found: Status
     first = told("first", before, id="one", instructions=LINE, input="?")
     second = told("second", after, tags=("MEM-15",), input="?", previous_response_id="one")
     assert verdict("MEM-15", first, second).status is found
-
-
-def test_planted_words_are_found_again_and_never_the_same() -> None:
-    words = [new_canary(mark) for mark in CANARY_NOUNS for _ in range(100)]
-    assert len(set(words)) == len(words)
-    assert canaries_in(", ".join([*words, "granite-1234", "quartz-12345"])) == words
-    with pytest.raises(ValueError, match="not a mark"):
-        new_canary("granite")

@@ -156,7 +156,7 @@ def test_a_feature_is_what_became_of_the_requests_that_use_it(
 ) -> None:
     found = capabilities(views)[name]
     assert (found.state, found.exchange) == (state, evidence)
-    assert (found.words == "Not supported.") is (state in (FeatureState.REFUSED, FeatureState.FAILED))
+    assert (found.message == "Not supported.") is (state in (FeatureState.REFUSED, FeatureState.FAILED))
 
 
 @pytest.mark.parametrize(
@@ -166,8 +166,8 @@ def test_a_refusal_in_any_words_is_evidence(body: bytes) -> None:
     refused = replace(exchange(IMAGE, status=400), chunks=(Chunk(0.0, body),))
     found = capabilities([ExchangeView(refused, load_dialect("northstar"))])["images"]
     assert found.state is FeatureState.REFUSED
-    assert len(found.words) <= 300
-    assert "\n" not in found.words
+    assert len(found.message) <= 300
+    assert "\n" not in found.message
 
 
 def test_features_that_the_dialect_does_not_define_are_not_listed() -> None:

@@ -231,8 +231,8 @@ def _one_call(body: Json, _: RequestInfo) -> Json:
 
 def _calls_kept(response: Json, place: str, info: RequestInfo) -> None:
     """Echo what was asked for all the same."""
-    asked = info.body.get("parallel_tool_calls")
-    response["parallel_tool_calls"] = True if asked is None else asked
+    wanted = info.body.get("parallel_tool_calls")
+    response["parallel_tool_calls"] = True if wanted is None else wanted
 
 
 def _louder(body: Json, _: RequestInfo) -> Json:

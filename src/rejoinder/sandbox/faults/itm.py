@@ -103,11 +103,11 @@ def _add_note(events: Events, _: RequestInfo) -> Events:
         return events
     index = len(response["output"]) - 1
     note = _note(response)
-    told = [
+    events_of_note = [
         {"type": ITEM_ADDED, "output_index": index, "item": {**note, "status": "in_progress"}},
         {"type": ITEM_DONE, "output_index": index, "item": note},
     ]
-    return [*events[:-1], *told, events[-1]]
+    return [*events[:-1], *events_of_note, events[-1]]
 
 
 def _add_note_at_end(response: Json) -> None:

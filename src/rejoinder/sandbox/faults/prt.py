@@ -98,8 +98,8 @@ def _backward_progress(events: Events, info: RequestInfo) -> Events:
         spec = specs.get(event["type"])
         if spec is not None and spec.role == "progress":
             progress.setdefault(event["item_id"], []).append(event)
-    for told in progress.values():
-        told[0]["type"], told[-1]["type"] = told[-1]["type"], told[0]["type"]
+    for later in progress.values():
+        later[0]["type"], later[-1]["type"] = later[-1]["type"], later[0]["type"]
     return events
 
 
