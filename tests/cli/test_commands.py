@@ -104,7 +104,7 @@ def test_the_table_of_commands_is_true() -> None:
         command = importlib.import_module(f"rejoinder.cli.{name}").command
         assert command.name == name
         assert summary.endswith(".")
-        assert len(summary) <= 85, "the line would be broken on most terminals"
+        assert len(summary) <= 66, "the line would be broken on a terminal of 80 columns"
         options[name] = options_of(command)
     names = {option for known in options.values() for option in known}
     # REJOINDER_LOAD_RATE is either load's option rate, or an option of that name; it cannot be both.

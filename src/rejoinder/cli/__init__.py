@@ -17,12 +17,12 @@ from rejoinder.errors import RejoinderError
 from rejoinder.settings import Kind, load_settings, options_of
 
 COMMANDS: Final[Mapping[str, str]] = {
-    "check": "Send a test plan to an endpoint and check every response against the contract.",
+    "check": "Send a test plan to an endpoint and check every response.",
     "load": "Measure latency and throughput of an endpoint under load.",
     "recheck": "Judge a recorded run again, offline.",
     "replay": "Send the requests of one finding again.",
     "baseline": "Maintain a file of known failures.",
-    "report": "Write reports of a recorded run: HTML, JUnit, Markdown, CTRF, CSV, badge.",
+    "report": "Write a recorded run as HTML, JUnit, Markdown, CTRF, CSV or badge.",
     "diff": "Show what changed from one run to another.",
     "compare": "Show several runs side by side on one HTML page.",
     "rules": "List the rules, or explain one.",
