@@ -9,10 +9,10 @@ otherwise.
 
 from __future__ import annotations
 
-from rejoinder.reports._csv import render_csv
 from rejoinder.reports.diff import Diff, diff_runs
 from rejoinder.reports.writers.badge import render_badge
 from rejoinder.reports.writers.compare import render_comparison
+from rejoinder.reports.writers.csv import render_csv
 from rejoinder.reports.writers.ctrf import render_ctrf
 from rejoinder.reports.writers.diff import render_diff_html, render_diff_markdown, render_diff_text
 from rejoinder.reports.writers.html import render_html

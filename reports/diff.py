@@ -10,9 +10,10 @@ from typing import Final, NamedTuple
 from rejoinder.formatting import as_number, format_count, format_percent, format_rate, join_list, plural
 from rejoinder.model.metrics import Metric, Place, times_shown
 from rejoinder.model.runfile import Run
-from rejoinder.reports._load import Distribution, Load
 from rejoinder.reports.model import ReportModel, read_report
+from rejoinder.reports.parts.latencies import LatencyDistribution, latency_of
 from rejoinder.reports.parts.load import PART as LOAD
+from rejoinder.reports.parts.load import LoadSummary
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.rules import JUDGED, Anchors, ReportedFinding, ReportedRule, Severity
 from rejoinder.reports.side_by_side import settings_of
@@ -139,7 +140,7 @@ def diff_runs(before: Run, after: Run) -> Diff:
         rules.sort(
             key=lambda rule: (rule.severity is not Severity.FAIL, rule.severity is not Severity.WARN, -rule.occurrences)
         )
-    figures, notes = _figures(old.get(LOAD), new.get(LOAD)), _notes(old, new, before, after)
+    figures, notes = _figures(old, new), _notes(old, new, before, after)
     diff = Diff((before, after), old, new, groups, changes, figures, notes)
     diff.new_failures = _failures(diff)
     _verdict(diff)
@@ -246,18 +247,27 @@ def _notes(old: ReportModel, new: ReportModel, before: Run, after: Run) -> list[
     for word, names in (("first", here - there), ("second", there - here)):
         if names:
             notes.append(f"Only the {word} run has {join_list(sorted(names))}.")
-    loads = old.get(LOAD), new.get(LOAD)
-    if loads[0] and loads[1]:
-        was, now = settings_of(loads[0]), settings_of(loads[1])
+    if old.get(LOAD) and new.get(LOAD):
+        was, now = settings_of(old), settings_of(new)
         changed = [name for name in now if was.get(name) != now[name]]
         if changed:
             notes.append(f"The load was set differently: {join_list(changed)}.")
     return notes
 
 
-def _figures(old: Load | None, new: Load | None) -> list[FigureChange]:
-    if old is None or new is None:
+def _figures(old: ReportModel, new: ReportModel) -> list[FigureChange]:
+    loads = old.get(LOAD), new.get(LOAD)
+    if loads[0] is None or loads[1] is None:
         return []
+    figures = _totals(loads[0], loads[1])
+    for metric in times_shown(Place.DIFF):
+        distribution, other = latency_of(old, metric.name), latency_of(new, metric.name)
+        if distribution and other:
+            figures += _latencies(metric, distribution, other)
+    return figures
+
+
+def _totals(old: LoadSummary, new: LoadSummary) -> list[FigureChange]:
     figures = [FigureChange("Measurement", old.verdict or "–", new.verdict or "–", "", "", Severity.NONE)]
     p = fisher((min(old.ok, old.started), old.started), (min(new.ok, new.started), new.started))
     better = new.ok * old.started >= old.ok * new.started
@@ -280,14 +290,10 @@ def _figures(old: Load | None, new: Load | None) -> list[FigureChange]:
             figures.append(
                 FigureChange(name, format_rate(first), format_rate(second), _change(first, second), one, Severity.NONE)
             )
-    for metric in times_shown(Place.DIFF):
-        distribution, other = old.distribution(metric.name), new.distribution(metric.name)
-        if distribution and other:
-            figures += _latencies(metric, distribution, other)
     return figures
 
 
-def _latencies(metric: Metric, old: Distribution, new: Distribution) -> Iterator[FigureChange]:
+def _latencies(metric: Metric, old: LatencyDistribution, new: LatencyDistribution) -> Iterator[FigureChange]:
     statement, severity = _statement(metric, old, new)
     for p in metric.extremes(Place.DIFF):
         first, second = old.percentile(p), new.percentile(p)
@@ -296,7 +302,7 @@ def _latencies(metric: Metric, old: Distribution, new: Distribution) -> Iterator
         statement, severity = "", Severity.NONE
 
 
-def _statement(metric: Metric, old: Distribution, new: Distribution) -> tuple[str, Severity]:
+def _statement(metric: Metric, old: LatencyDistribution, new: LatencyDistribution) -> tuple[str, Severity]:
     """Say whether the values of two runs differ, where that can be said."""
     sizes = f"n {format_count(old.n)} and {format_count(new.n)}"
     if metric.pooled:

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from rejoinder.formatting import one_line
+from rejoinder.reports.charts import FigureTable
 
 _PUNCTUATION: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|~^$:=\"'/])")
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "<span>@</span>"}
@@ -42,3 +43,9 @@ def code(text: str, limit: int = 400) -> str:
     text = text.replace("|", "¦")
     pad = " " if text[0] in "` " or text[-1] in "` " else ""
     return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def table(figures: FigureTable) -> list[str]:
+    """Return a table of figures, at most 50 rows of it."""
+    head, *rows = (f"| {' | '.join(map(escape, row))} |" for row in (figures.head, *figures.rows[:50]))
+    return [head, "|" + "---:|" * len(figures.head), *rows]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from rejoinder.reports._load import Load
 from rejoinder.reports.model import ReportModel
+from rejoinder.reports.parts.settings import PART as SETTINGS
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.parts.verdict import PART as VERDICT
 from rejoinder.reports.rules import RuleGroup
@@ -29,6 +29,7 @@ def facts_of(reports: list[ReportModel]) -> list[tuple[str, list[str], bool]]:
     return [(name, values, len(set(values)) == 1) for name, values in rows]
 
 
-def settings_of(load: Load) -> dict[str, str]:
+def settings_of(report: ReportModel) -> dict[str, str]:
     """Return the settings by which a load is what it is."""
-    return {last: value for name, value in load.settings if (last := name.rpartition(".")[2]) in _SETTINGS}
+    details = report.get(SETTINGS)
+    return {name: value for name, value in details.settings if name in _SETTINGS} if details else {}

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, join_list, one_line, plural
 from rejoinder.model.metrics import Place, times_shown
 from rejoinder.model.runfile import Run
-from rejoinder.reports._load import Distribution, Load
 from rejoinder.reports.model import ReportModel, read_report
 from rejoinder.reports.parts.contract import PART as CONTRACT
 from rejoinder.reports.parts.findings.choice import EVIDENCE_BUDGET, FINDINGS_IN_ALL, RenderedRule, choose
+from rejoinder.reports.parts.latencies import LatencyDistribution, latency_of
 from rejoinder.reports.parts.load import PART as LOAD
+from rejoinder.reports.parts.load import LoadSummary
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.parts.verdict import PART as VERDICT
 from rejoinder.reports.rules import JUDGED, Anchors, ReportedRule, Severity
@@ -58,7 +59,6 @@ def render_comparison(runs: Sequence[Run]) -> str:
     rows = _rows(runs, reports)
     differing = sum(DIFFERS in row.status.split() for row in rows)
     severities = {cell.rule.severity for row in rows for cell in row.cells if cell.rule}
-    loads = [report.get(LOAD) for report in reports]
     kinds = {
         severity.value: (severity.word, severity.counted, severity.meaning)
         for severity in Severity
@@ -83,8 +83,8 @@ def render_comparison(runs: Sequence[Run]) -> str:
         kinds=kinds,
         kind_sign={**{severity.value: severity.value for severity in Severity}, DIFFERS: "info"},
         levels=[level for level in ("MUST", "SHOULD", "MAY", "OFF") if any(row.rule.level == level for row in rows)],
-        figures=_figures(loads),
-        loaded=any(load is not None for load in loads),
+        figures=_figures(reports),
+        loaded=any(report.get(LOAD) is not None for report in reports),
         warnings=_warnings(labels, reports, runs),
         headline=f"{plural(len(reports), 'run')} compared",
         sentence=_sentence(reports, rows, differing),
@@ -176,7 +176,7 @@ def _warnings(labels: list[str], reports: list[ReportModel], runs: Sequence[Run]
     plans = {str(run.header.get("plan")) for run in runs if run.verdicts}
     if len(plans) > 1:
         warnings.append("The runs followed different plans, so one may have judged what another did not.")
-    settings = [settings_of(load) for report in reports if (load := report.get(LOAD))]
+    settings = [settings_of(report) for report in reports if report.get(LOAD)]
     if any(other != settings[0] for other in settings[1:]):
         warnings.append("The loads were set differently, so their figures cannot be set against each other.")
     for label, report, run in zip(labels, reports, runs, strict=True):
@@ -188,12 +188,13 @@ def _warnings(labels: list[str], reports: list[ReportModel], runs: Sequence[Run]
     return warnings
 
 
-def _figures(loads: list[Load | None]) -> list[tuple[str, list[FigureCell]]]:
+def _figures(reports: list[ReportModel]) -> list[tuple[str, list[FigureCell]]]:
     """Return the load figures as rows of a table; empty when no run has a load."""
+    loads = [report.get(LOAD) for report in reports]
     if not any(loads):
         return []
-    names = list(dict.fromkeys(name for load in loads if load for name in settings_of(load)))
-    settings = [settings_of(load) if load else {} for load in loads]
+    settings = [settings_of(report) for report in reports]
+    names = list(dict.fromkeys(name for known in settings for name in known))
     figures = [(name, [FigureCell(known.get(name, ""), None) for known in settings]) for name in names]
     figures += [
         ("measurement", [FigureCell(load.verdict if load else "", None) for load in loads]),
@@ -205,7 +206,7 @@ def _figures(loads: list[Load | None]) -> list[tuple[str, list[FigureCell]]]:
         ("output tok/s", _amounts([load.tokens_rate if load else None for load in loads], format_rate)),
     ]
     for metric in times_shown(Place.COMPARISON):
-        found = [load.distribution(metric.name) if load else None for load in loads]
+        found = [latency_of(report, metric.name) for report in reports]
         if any(found):
             for p in metric.extremes(Place.COMPARISON):
                 amounts = _amounts([d.percentile(p) if d else None for d in found], format_seconds)
@@ -215,14 +216,14 @@ def _figures(loads: list[Load | None]) -> list[tuple[str, list[FigureCell]]]:
     return [(name, amounts) for name, amounts in figures if any(amount.text for amount in amounts)]
 
 
-def _objectives(load: Load) -> str:
+def _objectives(load: LoadSummary) -> str:
     limits = [objective for objective in load.objectives if objective.severity != "info"]
     if not limits:
         return ""
     return f"{len(load.missed)} of {len(limits)} missed" if load.missed else f"all {len(limits)} met"
 
 
-def _surely(amount: FigureCell, distribution: Distribution, p: float) -> FigureCell:
+def _surely(amount: FigureCell, distribution: LatencyDistribution, p: float) -> FigureCell:
     """Add what a percentile does not exceed for certain, or how many values it takes to say that, or to show it."""
     bound = distribution.bound(p)
     sure = ""

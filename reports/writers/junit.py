@@ -9,12 +9,13 @@ from xml.etree import ElementTree as ET
 from rejoinder.formatting import as_number, format_count, format_rate, one_line
 from rejoinder.model.runfile import Run
 from rejoinder.model.verdict import ABSENT, Problem
-from rejoinder.reports._load import Load
 from rejoinder.reports.evidence import worded
 from rejoinder.reports.excerpt import pretty
 from rejoinder.reports.model import ReportModel, read_report
 from rejoinder.reports.parts.baseline import PART as BASELINE
+from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.load import PART as LOAD
+from rejoinder.reports.parts.load import LoadSummary
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.parts.verdict import PART as VERDICT
 from rejoinder.reports.rules import ReportedRule, Severity
@@ -47,7 +48,7 @@ def render_junit(run: Run) -> str:
             ("url", report[TARGET].url),
             ("command", report[TARGET].command),
             *report[TARGET].facts,
-            *_load_properties(report.get(LOAD)),
+            *_load_properties(report),
         ],
     )
     tally = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
@@ -117,7 +118,7 @@ def known_text(rule: ReportedRule) -> str:
     return "; ".join(dict.fromkeys(finding.known for finding in rule.expected))
 
 
-def _load_case(suite: ET.Element, load: Load, tally: dict[str, int]) -> None:
+def _load_case(suite: ET.Element, load: LoadSummary, tally: dict[str, int]) -> None:
     case = ET.SubElement(suite, "testcase", {"classname": "rejoinder", "name": "load", "time": "0"})
     tally["tests"] += 1
     if load.intolerable:
@@ -128,7 +129,7 @@ def _load_case(suite: ET.Element, load: Load, tally: dict[str, int]) -> None:
         ET.SubElement(case, "system-out").text = load_text(load)
 
 
-def _objective_cases(suite: ET.Element, load: Load, tally: dict[str, int]) -> None:
+def _objective_cases(suite: ET.Element, load: LoadSummary, tally: dict[str, int]) -> None:
     for objective in load.objectives:
         if objective.severity == "info":
             continue
@@ -142,7 +143,7 @@ def _objective_cases(suite: ET.Element, load: Load, tally: dict[str, int]) -> No
             ET.SubElement(case, "system-out").text = objective.summary
 
 
-def load_text(load: Load) -> str:
+def load_text(load: LoadSummary) -> str:
     """Return how the requests of a load run ended, one line for each outcome."""
     lines = [f"{entry.outcome}: {entry.amount:,}  {entry.meaning}".rstrip() for entry in load.ledger]
     return "\n".join(lines + [f"measurement {load.verdict}: {reason}" for reason in load.reasons])
@@ -197,7 +198,8 @@ def _properties(parent: ET.Element, pairs: list[tuple[str, str]]) -> None:
             ET.SubElement(properties, "property", {"name": name.lower(), "value": value})
 
 
-def _load_properties(load: Load | None) -> list[tuple[str, str]]:
+def _load_properties(report: ReportModel) -> list[tuple[str, str]]:
+    load, latencies = report.get(LOAD), report.get(LATENCIES)
     if load is None:
         return []
     pairs = [
@@ -207,7 +209,7 @@ def _load_properties(load: Load | None) -> list[tuple[str, str]]:
         ("load output tokens per second", format_rate(load.tokens_rate)),
     ]
     pairs += [(f"load {entry.outcome}", format_count(entry.amount)) for entry in load.ledger]
-    for distribution in [d for d in load.distributions if not d.only_ok]:
+    for distribution in latencies.of_all if latencies else ():
         pairs += [(f"load {distribution.metric} p{p:g}", distribution.word(p)) for p in (50.0, 99.0)]
     return pairs
 

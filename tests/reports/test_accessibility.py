@@ -84,7 +84,7 @@ def violations(text: str, theme: str, folder: Path) -> tuple[int, list[dict[str,
     return found["passes"], found["told"]
 
 
-PAGES = ["typical", "green", "load", "sweep", "rate", "gated", "unanswered", "unreachable", "diff", "comparison"]
+PAGES = ["typical", "green", "load", "sweep", "rate", "compared", "unanswered", "unreachable", "diff", "comparison"]
 
 
 def write(name: str, examples: ModuleType) -> str:

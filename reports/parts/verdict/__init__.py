@@ -11,12 +11,12 @@ from rejoinder.contract import load_dialect
 from rejoinder.errors import RejoinderError
 from rejoinder.formatting import as_text, format_percent, join_list, plural
 from rejoinder.model.verdict import Level
-from rejoinder.reports._load import Load
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.baseline import PART as BASELINE
 from rejoinder.reports.parts.contract import PART as CONTRACT
 from rejoinder.reports.parts.load import PART as LOAD
+from rejoinder.reports.parts.load import LoadSummary
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.rules import JUDGED, Severity, catalogue
 from rejoinder.reports.terminal_text import wrap
@@ -120,11 +120,11 @@ def _also(counts: Counter[Severity], *, errors: bool = True) -> str:
     return "".join(f"; {part}" for part in parts)
 
 
-def _load_sentence(load: Load | None) -> str:
+def _load_sentence(load: LoadSummary | None) -> str:
     if load is None or not load.started:
         return ""
-    bad = sorted((entry for entry in load.ledger if not entry.good), key=lambda entry: -entry.amount)
-    rest = f" ({join_list((f'{entry.amount:,} {entry.outcome}' for entry in bad), 2)})" if bad else ""
+    bad = sorted(load.not_ok, key=lambda line: -line.amount)
+    rest = f" ({join_list((f'{line.amount:,} {line.outcome}' for line in bad), 2)})" if bad else ""
     sentence = (
         f"Under load, {format_percent(load.ok, load.started)} of {plural(load.started, 'request')} ended well{rest}."
     )

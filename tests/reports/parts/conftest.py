@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from html import unescape
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.runfile import Run
 from rejoinder.model.verdict import Finding, Known, Level, Problem, Status, Verdict
-from rejoinder.reports import render_html
+from rejoinder.reports import render_html, summarize
+from rejoinder.reports.model import ReportModel, read_report
 
 START = 1_790_000_000.0
 
@@ -93,7 +96,6 @@ def section() -> Callable[[Run, str, str], str]:
 @pytest.fixture
 def forms() -> Callable[[Any, Run], tuple[list[str], list[str]]]:
     """Return the function that gives the lines of a part in Markdown and on a terminal of 80 columns."""
-    from rejoinder.reports.model import read_report
 
     def read(part: Any, run: Run) -> tuple[list[str], list[str]]:
         report = read_report(run)
@@ -103,3 +105,33 @@ def forms() -> Callable[[Any, Run], tuple[list[str], list[str]]]:
         return list(markdown), [line.plain.rstrip() for line in terminal]
 
     return read
+
+
+@pytest.fixture(scope="session")
+def run_of() -> Callable[..., Run]:
+    """Return the function that makes a run of sample lines."""
+    return lambda *samples: Run({}, samples=list(samples), footer={"ended_at": 1.0})
+
+
+@pytest.fixture(scope="session")
+def report_of(run_of: Any) -> Callable[..., ReportModel]:
+    """Return the function that makes the report model of a run of sample lines."""
+    return lambda *samples: read_report(run_of(*samples))
+
+
+@pytest.fixture(scope="session")
+def screen() -> Callable[[Run], str]:
+    """Return the function that gives the closing summary as a wide terminal shows it."""
+
+    def show(run: Run) -> str:
+        text = StringIO()
+        Console(file=text, width=200).print(summarize(run))
+        return text.getvalue()
+
+    return show
+
+
+@pytest.fixture(scope="session")
+def words(check_page: Any) -> Callable[[Run], str]:
+    """Return the function that gives the texts of the page of a run as one line."""
+    return lambda run: " ".join("".join(check_page(render_html(run)).texts).split())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, one_line, plural
 from rejoinder.model.samples import ChangeResult, ProbeSample, SloResult
-from rejoinder.reports._repeats import figure_word
+from rejoinder.reports.markdown_text import code, escape
+from rejoinder.reports.model import Area, Part, ReportModel
+from rejoinder.reports.parts.repeats import PART as REPEATS
+from rejoinder.reports.parts.repeats import figure_word
+from rejoinder.reports.rules import Severity
 
 SCALE: Final = 2.0
 """A bar of an objective ends at this multiple of its limit, so the limit stands in its middle."""
@@ -45,9 +48,13 @@ class Objective(NamedTuple):
         return " ".join(word for word in words if word and word != "–")
 
 
-def read_objectives(results: Sequence[SloResult]) -> list[Objective]:
-    """Return the objectives of a run as a table shows them."""
-    return [_objective(result) for result in results[:_MOST]]
+def read(report: ReportModel) -> list[Objective] | None:
+    """Return the objectives of the run, the limits of changes and what was probed."""
+    total = report.run.load
+    objectives = [_objective(result) for result in total.slos[:_MOST]] if total else []
+    changes = [_change(change) for change in total.changes[:_MOST]] if total else []
+    probes = [_probe(probe) for probe in report.run.samples_of(ProbeSample)[:_MOST]]
+    return [*objectives, *changes, *probes] or None
 
 
 def _objective(result: SloResult) -> Objective:
@@ -93,11 +100,6 @@ _CHANGES: Final = {
 }
 
 
-def read_changes(changes: Sequence[ChangeResult]) -> list[Objective]:
-    """Return the limits of changes of a run as objectives."""
-    return [_change(change) for change in changes[:_MOST]]
-
-
 def _change(change: ChangeResult) -> Objective:
     severity, word, note = _CHANGES[change.verdict]
     before, after = (figure_word(change.figure, value) for value in (change.before, change.after))
@@ -126,14 +128,10 @@ _PROBES: Final = {
 }
 
 
-def read_probes(probes: Sequence[ProbeSample]) -> list[Objective]:
-    """Return the probes of a run as objectives."""
-    found = []
-    for probe in probes[:_MOST]:
-        severity, word = _PROBES[probe.verdict]
-        name, text = one_line(probe.name, 60), one_line(probe.text, 400)
-        found.append(Objective(f"dropped requests: {name}", severity, word, "–", "–", "", "–", "–", text, None, None))
-    return found
+def _probe(probe: ProbeSample) -> Objective:
+    severity, word = _PROBES[probe.verdict]
+    name, text = one_line(probe.name, 60), one_line(probe.text, 400)
+    return Objective(f"dropped requests: {name}", severity, word, "–", "–", "", "–", "–", text, None, None)
 
 
 def _share(value: float) -> str:
@@ -141,7 +139,7 @@ def _share(value: float) -> str:
 
 
 def _verdict(result: SloResult) -> tuple[str, str, str]:
-    """Return the tone, the word and a note for the result of an objective."""
+    """Return the severity, the word and a note for the result of an objective."""
     if result.met is None:
         return "info", "each request", "a limit for single requests, counted by goodput"
     if not result.met:
@@ -168,3 +166,25 @@ def _place(value: float | None, limit: float | None) -> float | None:
     if value is None or limit is None or limit <= 0:
         return None
     return 100 * min(max(value / limit, 0.0), SCALE) / SCALE
+
+
+def page_values(objectives: list[Objective], report: ReportModel) -> dict[str, Any]:
+    """Return objectives and limits of changes apart, and the repeats that changes are drawn from."""
+    return {
+        "limits": [objective for objective in objectives if not objective.of_change],
+        "changes": [objective for objective in objectives if objective.of_change],
+        "repeats": report.get(REPEATS),
+    }
+
+
+def markdown(objectives: list[Objective], report: ReportModel, room: int) -> list[str]:
+    """Return a table of all of them."""
+    lines = ["| | Objective | | Measured | Limit | n | |", "|---|---|---|---:|---:|---:|---|"]
+    for objective in objectives[:20]:
+        cells = [objective.word, objective.value, objective.limit, objective.n, objective.bound]
+        emoji = Severity(objective.severity).emoji
+        lines.append(f"| {emoji} | {code(objective.text)} | " + " | ".join(map(escape, cells)) + " |")
+    return [*lines, ""]
+
+
+PART: Final = Part(__name__, Area.LOAD, 210, read, markdown=markdown, page_values=page_values)

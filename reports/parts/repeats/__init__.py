@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, one_line
+from rich.text import Text
+
+from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, one_line, plural
 from rejoinder.model.metrics import RATES, SHARES, Place, times_shown
 from rejoinder.model.outcomes import good_of
 from rejoinder.model.samples import ChangeResult, Repeat
+from rejoinder.reports.charts import FigureTable
+from rejoinder.reports.markdown_text import table
+from rejoinder.reports.model import Area, Part, ReportModel
+from rejoinder.reports.parts.latencies import PART as LATENCIES
 
 _MOST: Final = 100
+_ROWS_ON_TERMINAL: Final = 12
 _ROOM: Final = 0.06
 """Share of the width of a dot plot that stays free on both sides."""
 
@@ -28,7 +34,7 @@ class RepeatRow(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Dots:
+class DotPlot:
     """A dot plot: the repeats of both sides, the means and the limit, in percent of its width; ``None``: not known."""
 
     ours: list[float]
@@ -38,32 +44,28 @@ class Dots:
 
 
 @dataclass(slots=True)
-class Repeats:
+class RepeatsSummary:
     """All repeats, and the figures that changes are judged by."""
 
     repeats: list[RepeatRow] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)
-    dots: dict[str, Dots] = field(default_factory=dict)
+    dots: dict[str, DotPlot] = field(default_factory=dict)
     """Dot plots by the text of the limit that they belong to."""
 
     @property
-    def head(self) -> list[str]:
-        """The heads of the table of repeats."""
-        return ["repeat", "of", "requests", "ended well", *self.figures, "measurement"]
+    def table(self) -> FigureTable:
+        """The repeats, in the order in which they were run."""
+        head = ["repeat", "of", "requests", "ended well", *self.figures, "measurement"]
+        return FigureTable(head, [self._row(repeat) for repeat in self.repeats])
 
-    @property
-    def rows(self) -> list[list[str]]:
-        """The table of repeats, in the order in which they were run."""
+    def _row(self, repeat: RepeatRow) -> list[str]:
         return [
-            [
-                str(repeat.number + 1),
-                "this endpoint" if repeat.ours else "the other",
-                format_count(repeat.started),
-                format_percent(repeat.ok, repeat.started),
-                *(figure_word(name, repeat.figures.get(name)) for name in self.figures),
-                repeat.measurement or "–",
-            ]
-            for repeat in self.repeats
+            str(repeat.number + 1),
+            "this endpoint" if repeat.ours else "the other",
+            format_count(repeat.started),
+            format_percent(repeat.ok, repeat.started),
+            *(figure_word(name, repeat.figures.get(name)) for name in self.figures),
+            repeat.measurement or "–",
         ]
 
 
@@ -76,15 +78,17 @@ def figure_word(figure: str, value: float | None) -> str:
     return format_percent(value, 1.0) if figure == "goodput" else f"{format_rate(value)}/s"
 
 
-def read_repeats(written: Sequence[Repeat], changes: Sequence[ChangeResult]) -> Repeats | None:
-    """Return the repeats of a run with the figures that its limits are about, or ``None`` where there are none."""
-    if not written:
+def read(report: ReportModel) -> RepeatsSummary | None:
+    """Return the repeats of the run with the figures that its limits are about."""
+    total = report.run.load
+    samples, changes = (total.repeats, total.changes) if total else (report.run.samples_of(Repeat), [])
+    if not samples:
         return None
-    found = [_repeat(sample) for sample in written[:_MOST]]
+    found = [_repeat(sample) for sample in samples[:_MOST]]
     known = {name for repeat in found for name in repeat.figures}
     limited = dict.fromkeys(change.figure for change in changes)
     chosen = [name for name in limited if name in known] or [name for name in _usual_figures() if name in known]
-    repeats = Repeats(found, chosen[:8])
+    repeats = RepeatsSummary(found, chosen[:8])
     for change in changes[:_MOST]:
         repeats.dots[one_line(change.text, 120)] = _dots(found, change)
     return repeats
@@ -107,7 +111,7 @@ def _repeat(sample: Repeat) -> RepeatRow:
     )
 
 
-def _dots(repeats: list[RepeatRow], change: ChangeResult) -> Dots:
+def _dots(repeats: list[RepeatRow], change: ChangeResult) -> DotPlot:
     ours, others = (
         [repeat.figures[change.figure] for repeat in repeats if repeat.ours is side and change.figure in repeat.figures]
         for side in (True, False)
@@ -116,7 +120,7 @@ def _dots(repeats: list[RepeatRow], change: ChangeResult) -> Dots:
     limit = None if before is None else before * (1 + change.limit)
     values = [*ours, *others, *(value for value in (before, limit) if value is not None)]
     if not values:
-        return Dots([], [], None, None)
+        return DotPlot([], [], None, None)
     low, high = min(values), max(values)
     span = (high - low) / (1 - 2 * _ROOM) or 1.0
     start = low - _ROOM * span if high > low else low - 0.5
@@ -124,9 +128,33 @@ def _dots(repeats: list[RepeatRow], change: ChangeResult) -> Dots:
     def place(value: float) -> float:
         return 100 * (value - start) / span
 
-    return Dots(
+    return DotPlot(
         [place(value) for value in ours],
         [place(value) for value in others],
         None if before is None else place(before),
         None if limit is None else place(limit),
     )
+
+
+def page_values(repeats: RepeatsSummary, report: ReportModel) -> dict[str, Any]:
+    """Return the title of the table, and whether it is all that there is to say of the repeats."""
+    total = report.run.load
+    title = plural(len(repeats.repeats), "repeat")
+    if report.get(LATENCIES):
+        title += "; the rest of this part is about the one in the middle"
+    return {"title": title, "open": not (total and total.changes)}
+
+
+def markdown(repeats: RepeatsSummary, report: ReportModel, room: int) -> list[str]:
+    """Return the repeats as a table."""
+    return [*table(repeats.table), ""]
+
+
+def terminal(repeats: RepeatsSummary, report: ReportModel, width: int) -> list[Text]:
+    """Return the repeats of a run that did not come to its end; else the objectives say what they showed."""
+    if report.run.load is not None:
+        return []
+    return [Text(f"        {'  '.join(row)}") for row in (repeats.table.head, *repeats.table.rows[:_ROWS_ON_TERMINAL])]
+
+
+PART: Final = Part(__name__, Area.LOAD, 220, read, markdown=markdown, terminal=terminal, page_values=page_values)

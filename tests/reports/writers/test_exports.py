@@ -17,7 +17,7 @@ from rejoinder.model.exchange import Exchange, Outcome, Request
 from rejoinder.model.runfile import Run
 from rejoinder.model.samples import RequestSample
 from rejoinder.reports import render_badge, render_csv, render_ctrf
-from rejoinder.reports._csv import columns
+from rejoinder.reports.writers.csv import columns
 
 NAMES = ["typical", "green", "empty", "unreachable", "load", "many", "hostile", "misshapen"]
 ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")

@@ -1,0 +1,82 @@
+"""How requests under load ended: by outcome, by scenario, and which MUST rules answers broke."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from rejoinder.formatting import one_line
+from rejoinder.model.outcomes import RequestOutcome, good_of
+from rejoinder.model.samples import RequestSample, ScenarioOutcomes
+from rejoinder.reports.model import Area, Part, ReportModel
+from rejoinder.reports.parts.load import PART as LOAD
+from rejoinder.reports.parts.load import OutcomeLine
+from rejoinder.reports.parts.server import PART as SERVER
+from rejoinder.reports.rules import catalogue
+
+
+class ScenarioRow(NamedTuple):
+    """One kind of request of the workload, with how many of them ended in which way."""
+
+    name: str
+    amount: int
+    ok: int
+    others: str
+
+
+class BrokenRule(NamedTuple):
+    """A MUST rule that answers under load broke, and how many did."""
+
+    id: str
+    title: str
+    answers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """How requests ended; ``started`` is what shares are of."""
+
+    started: int
+    ledger: list[OutcomeLine]
+    broken_rules: list[BrokenRule]
+    scenarios: list[ScenarioRow]
+
+
+def read(report: ReportModel) -> Outcomes | None:
+    """Return how the requests of the run ended."""
+    load, total = report.get(LOAD), report.run.load
+    if load is None:
+        return None
+    scenarios = [_scenario(scenario) for scenario in total.scenarios[:40]] if total else []
+    return Outcomes(load.started, load.ledger, _broken_rules(report), scenarios)
+
+
+def _scenario(scenario: ScenarioOutcomes) -> ScenarioRow:
+    ranked = sorted(scenario.outcomes.items(), key=lambda item: -item[1])
+    others = [f"{outcome} {count:,}" for outcome, count in ranked if outcome is not RequestOutcome.OK and count]
+    return ScenarioRow(
+        one_line(scenario.name, 60) or "?",
+        sum(scenario.outcomes.values()),
+        good_of(scenario.outcomes),
+        ", ".join(others[:6]),
+    )
+
+
+def _broken_rules(report: ReportModel) -> list[BrokenRule]:
+    total, rules = report.run.load, catalogue(report.run)[0]
+    counts = Counter(total.rules if total else ())
+    for request in report.run.samples_of(RequestSample) if total is None else ():
+        counts.update(request.rules)
+    return [
+        BrokenRule(one_line(rule, 40), rules[rule].title if rule in rules else "", count)
+        for rule, count in counts.most_common(12)
+    ]
+
+
+def page_values(outcomes: Outcomes, report: ReportModel) -> dict[str, Any]:
+    """Return whether the server's figures stand in a column of their own beside both tables."""
+    return {"beside_server": report.get(SERVER) is not None}
+
+
+PART: Final = Part(__name__, Area.LOAD, 240, read, row="outcomes", page_values=page_values)

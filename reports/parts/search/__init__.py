@@ -1,0 +1,107 @@
+"""What a search over loads found: the knee of a sweep, or the highest rate that kept the objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+from rich.text import Text
+
+from rejoinder.formatting import format_seconds, one_line, plural
+from rejoinder.model.outcomes import bad_of, good_of
+from rejoinder.model.samples import SearchResult, SearchStep
+from rejoinder.reports.markdown_text import escape, table
+from rejoinder.reports.model import Area, Part, ReportModel
+from rejoinder.reports.parts.search.charts import search_charts, steps_table
+from rejoinder.reports.parts.search.summary import SearchSummary, StepRow
+
+_MOST: Final = 200
+_STEPS_ON_TERMINAL: Final = 12
+_STEP_TIMES: Final = ("ttft_p99", "e2e_p50")
+
+
+def read(report: ReportModel) -> SearchSummary | None:
+    """Return the search of the run; of one that did not come to its end, the steps that had ended."""
+    total = report.run.load
+    found = total.search if total else _cut_search(report.run.samples_of(SearchStep))
+    if found is None or not found.steps:
+        return None
+    steps = sorted(map(_step, found.steps[:_MOST]), key=lambda step: step.level)
+    search = SearchSummary(found.kind == "sweep", steps, found.knee, found.highest, found.limited_by == "generator")
+    search.cut = found.cut
+    search.sentence = _sentence(search, found.more)
+    return search
+
+
+def _cut_search(steps: Sequence[SearchStep]) -> SearchResult | None:
+    if not steps:
+        return None
+    kind: Literal["rate", "sweep"] = "rate" if any(step.rate is not None for step in steps) else "sweep"
+    return SearchResult(kind=kind, steps=list(steps), cut=True)
+
+
+def _step(step: SearchStep) -> StepRow:
+    return StepRow(
+        level=step.level,
+        label=f"{step.level:,.4g}",
+        started=step.started,
+        ok=good_of(step.outcomes),
+        bad=bad_of(step.outcomes),
+        ok_rate=step.ok_per_s,
+        tokens_rate=step.output_tokens_per_s,
+        latencies=step.latencies,
+        objectives=[(one_line(slo.text, 60), slo.met) for slo in step.slos[:12] if slo.met is not None],
+        met=step.met,
+        measurement=step.verdict.value,
+    )
+
+
+def _sentence(search: SearchSummary, more: bool) -> str:
+    if search.cut:
+        sought = "the knee" if search.sweep else "the highest rate"
+        sentence = f"The search was cut short after {plural(len(search.steps), 'step')}, so {sought} is not known."
+    elif search.sweep:
+        at = next((step for step in search.steps if step.level == search.knee), None)
+        if at is None:
+            sentence = (
+                "There is no knee: the last step still brought more, so the endpoint was not loaded to its limit."
+            )
+        else:
+            first = at.latencies.get("ttft_p99")
+            slow = f" with a first token p99 of {format_seconds(first)}" if first is not None else ""
+            sentence = (
+                f"The knee is at {plural(round(at.level), 'request')} in flight: {search.throughput_word(at)}{slow}. "
+                f"It is the first step with 90 % of the greatest throughput; more load costs time and brings little."
+            )
+    elif search.highest is None:
+        sentence = f"No rate that was tried kept the objectives, not even {search.steps[0].label} requests per second."
+    else:
+        beyond = ", the highest that was tried: the limit lies beyond it" if more else ""
+        sentence = f"The highest rate that kept the objectives is {search.highest:,.4g} requests per second{beyond}."
+    if search.by_generator:
+        sentence += " In some steps the generator was the limit, so the endpoint may bear more."
+    return sentence
+
+
+def page_values(search: SearchSummary, report: ReportModel) -> dict[str, Any]:
+    """Return the charts and the table of the steps."""
+    return {"charts": search_charts(search), "steps": steps_table(search)}
+
+
+def markdown(search: SearchSummary, report: ReportModel, room: int) -> list[str]:
+    """Return what was found, and the steps."""
+    return [escape(search.sentence), "", *table(steps_table(search)), ""]
+
+
+def terminal(search: SearchSummary, report: ReportModel, width: int) -> list[Text]:
+    """Return what was found, and the steps where nothing was."""
+    lines = [Text(f"        {search.sentence}")]
+    for step in search.steps[:_STEPS_ON_TERMINAL] if search.cut else ():
+        times = [f"{name.replace('_', ' ')} {step.latency_word(name)}" for name in _STEP_TIMES if step.ok]
+        figures = [f"{step.share_ok} ok", search.throughput_word(step), *times, step.measurement]
+        unit = "in flight" if search.sweep else "requests/s"
+        lines.append(Text(f"        {step.label} {unit}: {', '.join(filter(None, figures))}"))
+    return lines
+
+
+PART: Final = Part(__name__, Area.LOAD, 230, read, markdown=markdown, terminal=terminal, page_values=page_values)

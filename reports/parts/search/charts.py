@@ -1,0 +1,129 @@
+"""What the steps of a search brought and what they cost: charts and a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rejoinder.formatting import format_count, format_rate, plural
+from rejoinder.model.metrics import TIMES
+from rejoinder.model.samples import step_latencies
+from rejoinder.reports.charts import WIDTH, Chart, Curve, FigureTable, Linear, Log, Point, Tick, axis_number, path
+from rejoinder.reports.parts.search.summary import SearchSummary, StepRow
+
+
+def search_charts(search: SearchSummary) -> list[Chart]:
+    """Return what the steps of a search brought and what they cost; the first one carries the table of the steps."""
+    return _sweep_charts(search) if search.sweep else _rate_charts(search)
+
+
+def _sweep_charts(search: SearchSummary) -> list[Chart]:
+    steps = search.steps
+    levels = Log(steps[0].level, steps[-1].level, flip=False)
+    brought = Linear(1.12 * max(search.throughput(step) for step in steps))
+    unit = "Output tokens per second" if search.counts_tokens else "Answers per second"
+    points = [(levels(step.level), brought(search.throughput(step))) for step in steps]
+    at = next((step for step in steps if step.level == search.knee), None)
+    first = Chart(
+        f"{unit} by requests in flight",
+        "; ".join(f"{step.label} in flight: {search.throughput_word(step)}" for step in _some(steps)) + ".",
+        [Curve("a", unit, path(points), [(step.level, search.throughput(step)) for step in steps])],
+        [Tick(levels(step.level) / 10, step.label) for step in _some(steps)],
+        brought.ticks(axis_number),
+        [Tick(levels(at.level) / 10, f"knee at {at.label}")] if at else [],
+        [Point(x / 10, y, "ring" if step is at else "dot", "a") for step, (x, y) in zip(steps, points, strict=True)],
+        steps_table(search),
+    )
+    series = [
+        ("b", "First token p99", "ttft_p99"),
+        ("a", "First token p50", "ttft_p50"),
+        ("c", "End to end p50", "e2e_p50"),
+    ]
+    times = [step.latencies[name] for step in steps for _, _, name in series if step.latencies.get(name, 0.0) > 0]
+    if not times:
+        return [first]
+    across = Linear(max(search.throughput(step) for step in steps))
+    scale = Log(min(times) / 1.3, max(times) * 1.3)
+    curves, signs = [], []
+    for style, name, metric in series:
+        drawn = [
+            (WIDTH - 10 * across(search.throughput(step)), scale(step.latencies[metric]), step)
+            for step in steps
+            if step.latencies.get(metric, 0.0) > 0
+        ]
+        if drawn:
+            values = [(search.throughput(step), step.latencies[metric]) for _, _, step in drawn]
+            curves.append(Curve(style, name, path([(x, y) for x, y, _ in drawn]), values))
+            labelled = metric == series[0][2]
+            for x, y, step in drawn:
+                signs.append(Point(x / 10, y, "ring" if step is at else "dot", style, step.label if labelled else ""))
+    second = Chart(
+        f"Latency by {unit.lower()}",
+        "Each point is one step, named by its requests in flight. The better the endpoint, the further right and down.",
+        curves,
+        [Tick(100 - tick.at, tick.label) for tick in across.ticks(axis_number)],
+        scale.ticks(),
+        [Tick(100 - across(search.throughput(at)), "knee")] if at else [],
+        signs,
+    )
+    return [first, second]
+
+
+def _rate_charts(search: SearchSummary) -> list[Chart]:
+    steps = search.steps
+    rates = Log(steps[0].level, steps[-1].level, flip=False)
+    # Short steps may have too few answers for a p99; one percentile has to do for all.
+    percent = 99 if all("ttft_p99" in step.latencies for step in steps if step.ok) else 50
+    timed = [(step, value) for step in steps if (value := step.latencies.get(f"ttft_p{percent}", 0.0)) > 0]
+    if not timed:
+        return []
+    scale = Log(min(value for _, value in timed) / 1.3, max(value for _, value in timed) * 1.3)
+    kept = sum(bool(step.met) for step in steps)
+    labels = list(dict.fromkeys(step.label for step in steps))
+    chart = Chart(
+        f"First token p{percent} by requests per second",
+        f"{plural(len(steps), 'run')}, {kept:,} of which kept the objectives.",
+        [],
+        [Tick(rates(step.level) / 10, step.label) for step in _some(_one_each(steps, labels), 8)],
+        scale.ticks(),
+        [Tick(rates(search.highest) / 10, f"kept up to {search.highest:,.4g}")] if search.highest else [],
+        [
+            Point(rates(step.level) / 10, scale(value), "dot" if step.met else "cross", "pass" if step.met else "fail")
+            for step, value in timed
+        ],
+        steps_table(search),
+    )
+    return [chart]
+
+
+def _one_each(steps: Sequence[StepRow], labels: Sequence[str]) -> list[StepRow]:
+    return [next(step for step in steps if step.label == label) for label in labels]
+
+
+def _some(steps: Sequence[StepRow], most: int = 10) -> Sequence[StepRow]:
+    """Return the steps, thinned out evenly to what an axis can name."""
+    return steps[:: math.ceil(len(steps) / most)]
+
+
+def steps_table(search: SearchSummary) -> FigureTable:
+    """Return the steps of a search as a table."""
+    times = step_latencies()
+    judged = any(step.met is not None for step in search.steps)
+    head = [search.unit, "requests", "ended well", "ok/s", "tok/s"]
+    head += [f"{TIMES[metric].short or TIMES[metric].title} p{percent:g}" for metric, percent in times.values()]
+    rows = []
+    for step in search.steps:
+        marked = " (knee)" if search.sweep and step.level == search.knee else ""
+        row = [
+            step.label + marked,
+            format_count(step.started),
+            step.share_ok,
+            format_rate(step.ok_rate),
+            format_rate(step.tokens_rate),
+        ]
+        row += [step.latency_word(name) for name in times]
+        if judged:
+            missed = [text for text, met in step.objectives if not met]
+            row.append("kept" if step.met else f"missed: {', '.join(missed)}" if missed else "not kept")
+        rows.append([*row, step.measurement])
+    return FigureTable([*head, *(["objectives"] if judged else []), "measurement"], rows)

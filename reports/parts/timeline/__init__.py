@@ -1,0 +1,235 @@
+"""The run second by second: requests, tokens, first tokens, and what the server reported."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from rejoinder.formatting import format_count, format_rate, format_seconds
+from rejoinder.model.metrics import SERVER
+from rejoinder.model.samples import SecondSample
+from rejoinder.reports.charts import (
+    WIDTH,
+    Chart,
+    Curve,
+    Linear,
+    Tick,
+    axis_number,
+    axis_seconds,
+    clock,
+    path,
+    pieces_of,
+    round_steps,
+)
+from rejoinder.reports.model import Area, Part, ReportModel
+from rejoinder.reports.parts.server import server_format
+
+_MOST_POINTS: Final = 180
+"""Points of a timeline; longer runs have several seconds to a point."""
+
+
+class TimelinePoint(NamedTuple):
+    """One or more seconds of the run: rates per second, requests in flight, time to first token in seconds.
+
+    ``gaps`` are those that ended here, by the lower bound of their length in seconds; ``server`` has what the server
+    reported, by the names of :data:`~rejoinder.model.metrics.SERVER`.
+    """
+
+    t: float
+    started: float
+    finished: float
+    failed: float
+    in_flight: float
+    tokens: float
+    ttft_p50: float | None
+    ttft_p99: float | None
+    gaps: dict[float, int]
+    server: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A run in points of ``step`` seconds each; ``window`` is its steady state, in seconds from its start."""
+
+    points: list[TimelinePoint]
+    step: int
+    window: tuple[float, float] | None = None
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The seconds that the time axis begins and ends with."""
+        return min(0.0, self.points[0].t), self.end
+
+    @property
+    def end(self) -> float:
+        """The second in which the last point ends."""
+        return self.points[-1].t + self.step
+
+
+def read(report: ReportModel) -> Timeline | None:
+    """Return the seconds of a run in order, with neighbours joined so that at most 180 points remain."""
+    points = sorted(map(_point, report.run.samples_of(SecondSample)), key=lambda point: point.t)
+    if not points:
+        return None
+    total = report.run.load
+    window = total.window if total and total.window[1] > total.window[0] else None
+    begin = points[0].t
+    step = max(1, math.ceil((points[-1].t - begin + 1) / _MOST_POINTS))
+    if step == 1:
+        return Timeline(points, 1, window)
+    groups: dict[int, list[TimelinePoint]] = {}
+    for point in points:
+        groups.setdefault(int((point.t - begin) // step), []).append(point)
+    return Timeline([_joined(begin + index * step, step, group) for index, group in groups.items()], step, window)
+
+
+def _point(sample: SecondSample) -> TimelinePoint:
+    return TimelinePoint(
+        t=sample.t,
+        started=sample.started,
+        finished=sample.finished,
+        failed=sample.failed,
+        in_flight=sample.in_flight,
+        tokens=sample.output_tokens,
+        ttft_p50=sample.ttft_p50,
+        ttft_p99=sample.ttft_p99,
+        gaps={bound / 1e3: count for bound, count in sample.gaps.items()},
+        server={name: sample.server[name] for name in SERVER if name in sample.server},
+    )
+
+
+def _joined(t: float, step: int, rows: list[TimelinePoint]) -> TimelinePoint:
+    medians = sorted(row.ttft_p50 for row in rows if row.ttft_p50 is not None)
+    tails = [row.ttft_p99 for row in rows if row.ttft_p99 is not None]
+    return TimelinePoint(
+        t=t,
+        started=sum(row.started for row in rows) / step,
+        finished=sum(row.finished for row in rows) / step,
+        failed=sum(row.failed for row in rows) / step,
+        in_flight=max(row.in_flight for row in rows),
+        tokens=sum(row.tokens for row in rows) / step,
+        ttft_p50=medians[len(medians) // 2] if medians else None,
+        ttft_p99=max(tails) if tails else None,
+        gaps=dict(sum((Counter(row.gaps) for row in rows), Counter[float]())),
+        server={name: value for name in SERVER if (value := _over(name, rows)) is not None},
+    )
+
+
+def _over(name: str, rows: list[TimelinePoint]) -> float | None:
+    values = [row.server[name] for row in rows if name in row.server]
+    if not values:
+        return None
+    return sum(values) if SERVER[name].summed else sum(values) / len(values)
+
+
+Series = tuple[str, str, Callable[[TimelinePoint], float | None], bool]
+"""Style, name, value of a second, and whether it is drawn as an area."""
+
+
+def timeline_charts(timeline: Timeline) -> list[Chart]:
+    """Return the strips of the run second by second; they share the time axis, which the last one carries."""
+    rows = timeline.points
+    begin, end = timeline.span
+    span = end - begin
+
+    def x(row: TimelinePoint) -> float:
+        return WIDTH * (row.t + timeline.step / 2 - begin) / span
+
+    ticks = [Tick(100 * (value - begin) / span, clock(value)) for value in round_steps(begin, end, 6)]
+    marks = [Tick(100 * (min(max(at, begin), end) - begin) / span, "") for at in timeline.window or ()]
+
+    def strip(
+        title: str, told: str, series: Sequence[Series], label: Callable[[float], str] = axis_number, least: float = 0.0
+    ) -> Chart:
+        values = [v for _, _, get, _ in series for row in rows if (v := get(row)) is not None]
+        scale = Linear(max(values, default=0.0), least)
+        curves = []
+        for style, name, get, area in series:
+            drawn = pieces_of([(x(row), None if (v := get(row)) is None else scale(v)) for row in rows])
+            if drawn:
+                line = "".join(path(piece, area=area) for piece in drawn)
+                measured = [(row.t, v) for row in rows if (v := get(row)) is not None]
+                curves.append(Curve(style, name, line, measured, area))
+        return Chart(title, told, curves, ticks, scale.ticks(label), marks)
+
+    charts = [
+        strip(
+            "Requests per second",
+            f"At most {format_rate(max(r.started for r in rows))} started"
+            f" and {format_rate(max(r.finished for r in rows))} finished;"
+            f" {format_count(sum(r.failed for r in rows) * timeline.step)} failed in all.",
+            [
+                ("a", "started", lambda r: r.started, False),
+                ("c", "finished", lambda r: r.finished, False),
+                ("fail", "failed", lambda r: r.failed, True),
+            ],
+        ),
+        strip(
+            "In flight",
+            f"At most {format_count(max(r.in_flight for r in rows))} requests at once.",
+            [("a", "in flight", lambda r: r.in_flight, True)],
+        ),
+    ]
+    if any(r.tokens for r in rows):
+        told = f"At most {format_rate(max(r.tokens for r in rows))}."
+        charts.append(strip("Output tokens per second", told, [("c", "output tokens", lambda r: r.tokens, True)]))
+    if any(r.ttft_p50 is not None or r.ttft_p99 is not None for r in rows):
+        slowest = max((r.ttft_p99 for r in rows if r.ttft_p99 is not None), default=None)
+        charts.append(
+            strip(
+                "Time to first token",
+                f"The worst second had a p99 of {format_seconds(slowest)}.",
+                [
+                    ("a", "p50", lambda r: r.ttft_p50, False),
+                    ("b", "p99", lambda r: r.ttft_p99, False),
+                    ("c", "mean that the server measured", lambda r: r.server.get("ttft"), False),
+                ],
+                axis_seconds,
+            )
+        )
+    for title, names, top in _SERVER_STRIPS:
+        found = [name for name in names if any(name in r.server for r in rows)]
+        if found:
+            charts.append(_server_strip(strip, rows, title, found, top))
+    return charts
+
+
+_SERVER_STRIPS: Final[tuple[tuple[str, dict[str, str], float], ...]] = (
+    ("Server: requests", {"running": "running", "waiting": "waiting", "preemptions": "lost their place"}, 0.0),
+    ("Server: shares", {"cache_use": "cache in use", "prefix_hit_rate": "prefix hits", "gpu_use": "GPU at work"}, 1.0),
+    ("GPU power, W", {"gpu_power": "power"}, 0.0),
+    ("GPU memory, MiB", {"gpu_memory": "memory"}, 0.0),
+)
+"""Title of a strip, its series with their names in the legend, and the least that its axis reaches to."""
+
+
+def _server_strip(
+    strip: Callable[..., Chart], rows: Sequence[TimelinePoint], title: str, names: Sequence[str], top: float
+) -> Chart:
+    words = next(series for other, series, _ in _SERVER_STRIPS if other == title)
+    series: list[Series] = [
+        (style, words[name], partial(_reported, name), False) for style, name in zip("abc", names, strict=False)
+    ]
+    told = "; ".join(
+        f"{words[name]} at most {server_format(name)(max(r.server[name] for r in rows if name in r.server))}"
+        for name in names
+    )
+    return strip(title, f"{told}.", series, server_format(names[0]) if top else axis_number, top)
+
+
+def _reported(name: str, second: TimelinePoint) -> float | None:
+    return second.server.get(name)
+
+
+def page_values(timeline: Timeline, report: ReportModel) -> dict[str, Any]:
+    """Return the strips, and the figures of the server that the table has a column for."""
+    reported = [name for name in SERVER if any(name in point.server for point in timeline.points)]
+    columns = [(name, SERVER[name].title, server_format(name)) for name in reported]
+    return {"charts": timeline_charts(timeline), "columns": columns}
+
+
+PART: Final = Part(__name__, Area.LOAD, 260, read, page_values=page_values)

@@ -1,0 +1,73 @@
+"""Latencies: nearest rank, how sure they are, and what they say when there are too few."""
+
+from __future__ import annotations
+
+import math
+import random
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from rejoinder.model.samples import LoadSample
+from rejoinder.reports import render_html, render_markdown
+from rejoinder.reports.parts.latencies import PART as LATENCIES
+from rejoinder.reports.parts.latencies import latency_of
+
+
+def test_percentiles_are_nearest_rank(loads: ModuleType, report_of: Any) -> None:
+    dice = random.Random(5)
+    values = [dice.lognormvariate(-3, 1) for _ in range(5000)]
+    distribution = latency_of(report_of(loads.histogram("ttft", values)), "ttft")
+    assert distribution is not None
+    for p in (50.0, 90.0, 99.0, 99.9):
+        exact = sorted(values)[math.ceil(p / 100 * 5000 - 1e-9) - 1]
+        found = distribution.percentile(p)
+        assert found == pytest.approx(exact, rel=1e-3)
+    assert distribution.quantile(1.0) == pytest.approx(max(values), abs=1e-6)
+    assert distribution.mean == pytest.approx(sum(values) / 5000, abs=1e-6)
+
+
+def test_percentiles_of_too_few_values_say_so_everywhere(
+    loads: ModuleType, run_of: Any, report_of: Any, screen: Any, check_page: Any
+) -> None:
+    report = report_of(loads.histogram("ttft", [0.1] * 99), loads.histogram("e2e", [1.0] * 1000))
+    few, many = report[LATENCIES].distributions
+    assert (few.word(90), few.percentile(99), few.word(99)) == ("100 ms", None, "needs n 100")
+    assert many.percentile(99.9) is not None
+    found = run_of(*loads.recorded([loads.Sent(t / 10, 0.1, [0.01], tokens=2) for t in range(99)]))
+    assert "p99 needs n 100" in screen(found)
+    assert "| needs n 100 | needs n 1,000 |" in render_markdown(found)
+    page = render_html(found)
+    check_page(page)
+    assert "<dt>TTFT p99</dt><dd>needs n 100</dd>" in page
+    total = found.samples[-1]
+    assert isinstance(total, LoadSample)
+    sure = {line.metric: line for line in total.percentiles}["ttft"]
+    assert (sure.p99.value, sure.p99.value_needs, sure.p99.needs) == (None, 100, 662)
+    assert (sure.p90.value, sure.p90.value_needs) == (0.1, None)
+
+
+def test_percentiles_carry_their_bounds(loads: ModuleType, run_of: Any, report_of: Any, words: Any) -> None:
+    samples = loads.cached(loads.load_samples)
+    ttft = latency_of(report_of(*samples), "ttft")
+    assert ttft is not None
+    p99, rare = ttft.bound(99.0), ttft.bound(99.9)
+    assert p99 is not None
+    assert rare is not None
+    assert p99.bound is not None
+    assert rare.needs == 6636
+    assert "needs 6,636" in words(run_of(*samples))
+
+
+def test_the_table_has_the_percentiles_of_each_metric(loads: ModuleType, run_of: Any, table: Any, forms: Any) -> None:
+    found = run_of(loads.histogram("ttft", [t / 1000 for t in range(1, 1001)]), loads.histogram("e2e", [2.0] * 4))
+    rows = table(found, "<h3>Latency")
+    assert rows[0] == ["Metric", "p50", "p90", "p95", "p99", "p99.9", "max", "mean", "n"]
+    assert rows[1][1:] == ["500 ms", "900 ms", "950 ms", "990 ms", "999 ms", "1.00 s", "500 ms", "1,000"]
+    assert rows[2][1:] == ["2.00 s", "–", "–", "–", "–", "2.00 s", "2.00 s", "4"]
+    markdown, terminal = forms(LATENCIES, found)
+    assert markdown[2].endswith("| 1,000 | 500 ms | 900 ms | 950 ms | 990 ms | 999 ms | 1.00 s |")
+    assert markdown[3].endswith("| 4 | 2.00 s | needs n 10 | needs n 20 | needs n 100 | needs n 1,000 | 2.00 s |")
+    assert [line.split()[-1] for line in terminal] == ["1,000", "4"]
+    assert "p50 500 ms" in terminal[0]

@@ -1,0 +1,100 @@
+"""The figures of a load as a whole."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from rejoinder.model.outcomes import RequestOutcome
+from rejoinder.model.samples import LoadSample
+from rejoinder.reports import render_html
+from rejoinder.reports.parts.latencies import latency_of
+from rejoinder.reports.parts.load import PART as LOAD
+from rejoinder.reports.parts.timeline import PART as TIMELINE
+
+
+def test_the_ledger_must_add_up(loads: ModuleType, report_of: Any) -> None:
+    timeout = loads.Sent(1, outcome=RequestOutcome.TIMEOUT)
+    samples = loads.recorded([*(loads.Sent(t, 0.1, tokens=1) for t in range(7)), timeout, timeout])
+    samples[-1].started = 10
+    load = report_of(*samples)[LOAD]
+    assert [(line.outcome, line.amount) for line in load.ledger] == [("ok", 7), ("timeout", 2)]
+    assert load.warnings == ["The outcomes add up to 9, but 10 requests were started."]
+
+
+def test_a_run_that_died_is_counted_from_its_requests(loads: ModuleType, report_of: Any) -> None:
+    truncated = loads.Sent(1, 0.1, outcome=RequestOutcome.TRUNCATED)
+    requests = loads.recorded([loads.Sent(0, 0.1), truncated])[:2]
+    requests[0].weight = 4
+    load = report_of(*requests)[LOAD]
+    assert (load.started, load.ok, load.bad) == (5, 4, 1)
+    assert "ended early" in load.warnings[0]
+
+
+def test_the_figures_of_a_run_are_those_of_its_requests(
+    loads: ModuleType, report_of: Any, forms: Any, run_of: Any
+) -> None:
+    # One a second from 0 to 9, each of 4 tokens; the 6th and the 7th end badly.
+    sent = [loads.Sent(float(t), 0.1, [0.1, 0.1, 0.2], tokens=4, tail=0.0) for t in range(10)]
+    sent[5].outcome = sent[6].outcome = RequestOutcome.FAILED
+    samples = loads.recorded(sent, rate=1.0)
+    report = report_of(*samples)
+    load, timeline = report[LOAD], report[TIMELINE]
+    assert (load.started, load.ok, load.bad) == (10, 8, 2)
+    # Steady from 0.5 s, when half of the first requests had ended, to 10 s: of the first second one half counts.
+    assert timeline.window == (0.5, 10.0)
+    assert load.rate == pytest.approx((0.5 + 7) / 9.5, abs=1e-3)
+    assert load.tokens_rate == pytest.approx(4 * (0.5 + 7) / 9.5, abs=1e-3)
+    e2e = latency_of(report, "e2e")
+    assert e2e is not None
+    assert (e2e.n, e2e.percentile(50), e2e.high) == (8, pytest.approx(0.5, rel=1e-3), 0.5)
+    assert [(point.started, point.finished, point.failed) for point in timeline.points[4:8]] == [
+        (1, 1, 0), (1, 1, 1), (1, 1, 1), (1, 1, 0)
+    ]  # fmt: skip
+    markdown, terminal = forms(LOAD, run_of(*samples))
+    assert markdown[2].endswith("10 requests, 80.0 % ok · 0.79 ok/s · 3.16 output tok/s")
+    assert markdown[4] == "Not ok: failed 2"
+    assert terminal[1].endswith("10 requests, 80.0 % ok, 0.79 ok/s, 3.16 output tok/s")
+    assert terminal[-1] == "        not ok: failed 2"
+
+
+def test_the_page_begins_with_the_same_figures(loads: ModuleType, run_of: Any, section: Any) -> None:
+    sent = [loads.Sent(t / 10, 0.1, [0.1], tokens=2, tail=0.0) for t in range(100)]
+    text = section(run_of(*loads.recorded(sent, ["ttft:p50<1s", "ttft:p99<10ms"])), '<dl class="kpis">', "</dl>")
+    for figure in ("Measurement VALID", "Objectives 1 missed", "Requests 100", "Ended well 100 %", "Judged 100 %"):
+        assert figure in text, figure
+    assert "TTFT p50 100 ms" in text
+
+
+def test_only_the_load_line_decides_on_validity(loads: ModuleType, report_of: Any) -> None:
+    samples = loads.load_samples(notes=["the machine slept"])
+    load, total = report_of(*samples)[LOAD], samples[-1]
+    assert isinstance(total, LoadSample)
+    assert (load.verdict, load.reasons) == ("SUSPECT", ["the machine slept"])
+    assert load.rate == total.rates.ok_per_s
+
+
+def test_an_objective_of_a_share_decides_how_many_may_end_badly(loads: ModuleType, run_of: Any, report_of: Any) -> None:
+    sent = [loads.Sent(t / 10, 0.1, tokens=1) for t in range(98)]
+    sent += [loads.Sent(9.0, outcome=RequestOutcome.HTTP_5XX, status=500)] * 2
+    alone, allowed = loads.recorded(sent), loads.recorded(sent, ["error<5%"])
+    assert (report_of(*alone)[LOAD].bad, report_of(*alone)[LOAD].intolerable) == (2, 2)
+    assert (report_of(*allowed)[LOAD].bad, report_of(*allowed)[LOAD].intolerable) == (2, 0)
+    assert "Not every request ended well" in render_html(run_of(*alone))
+    assert "Enough requests ended well" in render_html(run_of(*allowed))
+    assert "1 objective missed" in render_html(run_of(*loads.recorded(sent, ["error<1%"])))
+
+
+def test_nothing_answered_is_a_page_too(examples: ModuleType, words: Any) -> None:
+    text = words(examples.nothing_answered())
+    assert "1 objective missed" in text
+    assert "nothing was measured" in text
+    assert "0 % of 20 requests ended well (20 transport)" in text
+    assert "Latency by percentile" not in text
+
+
+def test_pages_of_long_loads_stay_small(loads: ModuleType, examples: ModuleType) -> None:
+    text = render_html(examples.loaded(loads.load_samples(900.0, 4.0)))
+    assert len(text.encode()) < 300_000

@@ -1,0 +1,47 @@
+"""Objectives and limits of changes: by how much they were met or missed, and how sure that is."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from rejoinder.model.outcomes import RequestOutcome
+from rejoinder.reports.parts.load import PART as LOAD
+from rejoinder.reports.parts.objectives import PART as OBJECTIVES
+
+
+def test_objectives_say_by_how_much_and_how_sure(loads: ModuleType, run_of: Any, report_of: Any, forms: Any) -> None:
+    # First tokens after 50 ms but for 2 % after 600 ms; of 1,000 requests 950 keep the limit of 300 ms for each.
+    sent = [loads.Sent(t / 100, 0.6 if t % 50 == 0 else 0.05, [0.01], tokens=2) for t in range(1000)]
+    for bad in sent[1:31]:
+        bad.outcome = RequestOutcome.TRUNCATED
+    slos = ("ttft:p50<60ms", "ttft:p99<300ms", "e2e:p99.9<9s", "goodput>=94%", "output_tokens>50/s", "ttft<300ms")
+    samples = loads.recorded(sent, [*slos, "tail:mean<0.1ms"])
+    objectives = report_of(*samples)[OBJECTIVES]
+    found = {o.text: (o.severity, o.word, o.value, o.margin, o.n, o.bound) for o in objectives}
+    assert found == {
+        "ttft:p50<60ms": ("pass", "met", "50.0 ms", "17 % to spare", "970", "≤ 50.0 ms"),
+        "ttft:p99<300ms": ("fail", "missed", "600 ms", "100 % over", "970", "≤ 600 ms"),
+        "e2e:p99.9<9s": ("warn", "met, not certain", "610 ms", "93 % to spare", "970", "needs n 6,636"),
+        "goodput>=94%": ("warn", "met, not certain", "95.0 %", "1 % to spare", "1,000", "≥ 93.2 %"),
+        "output_tokens>50/s": ("pass", "met", "193/s", "286 % to spare", "970", "–"),
+        "ttft<300ms": ("info", "each request", "600 ms", "", "970", "–"),
+        "tail:mean<0.1ms": ("fail", "missed", "200 µs", "100 % over", "970", "–"),
+    }
+    assert [o.text for o in report_of(*samples)[LOAD].missed] == ["ttft:p99<300ms", "tail:mean<0.1ms"]
+    # The limit stands in the middle of the bar.
+    assert [o.at for o in objectives[:2]] == [pytest.approx(100 * 0.05 / 0.06 / 2), pytest.approx(100, abs=0.1)]
+    markdown, _ = forms(OBJECTIVES, run_of(*samples))
+    assert markdown[3] == "| ❌ | `ttft:p99<300ms` | missed | 600 ms | at most 300 ms | 970 | ≤ 600 ms |"
+
+
+def test_changes_are_shown_with_every_repeat(examples: ModuleType, report_of: Any, words: Any) -> None:
+    compared = examples.compared()
+    load, objectives = report_of(*compared.samples)[LOAD], report_of(*compared.samples)[OBJECTIVES]
+    assert [o.text for o in load.missed if o.of_change] == ["ttft:p99<+10%"]
+    (change,) = [o for o in objectives if o.text == "ttft:p99<+10%"]
+    text = words(compared)
+    for expected in (change.value, change.margin, "p = 0.004", "5 and 5", "cannot tell", "this endpoint"):
+        assert expected in text, expected
