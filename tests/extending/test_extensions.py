@@ -213,6 +213,15 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
         {"extension.toml": 'name = "Acme Inc"\n'},
         "extension.toml, line 1: name is 'Acme Inc'. The name is a word of small letters",
     ),
+    "a prefix that is none": (
+        {"extension.toml": 'name = "acme"\n[families]\nAcme = "Mine"\n'},
+        "extension.toml, line 3: families.Acme is no prefix of rule ids. Use capitals and digits: ACME.",
+    ),
+    "a feature of somebody else's": (
+        {"features.toml": '[routes]\ntitle = "routes"\n'},
+        "features.toml: the feature routes must begin with acme_",
+    ),
+    "a bad feature": ({"features.toml": "[acme_routes]\nname = 1\n"}, "features.toml: bad row acme_routes: "),
     "a misspelt key": (
         {"extension.toml": 'name = "acme"\nfamilys = 1\n'},
         "extension.toml, line 2: familys is not known. Did you mean families?",

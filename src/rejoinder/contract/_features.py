@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final
 
 from rejoinder.errors import ContractError
@@ -51,19 +50,22 @@ def load_features() -> Mapping[str, Feature]:
 
 @cache
 def _load_features(used: tuple[Extension, ...]) -> Mapping[str, Feature]:
-    found = _read(FILE, tomllib.loads(files("rejoinder.contract").joinpath("features.toml").read_text("utf-8")))
+    found = _read(tomllib.loads(files("rejoinder.contract").joinpath("features.toml").read_text("utf-8")))
     for extension in used:
-        file = read_file(extension.folder / FILE)
-        for name, feature in _read(extension.folder / FILE, {} if file is None else file.table).items():
+        path = extension.folder / FILE
+        file = read_file(path)
+        try:
+            own = _read({} if file is None else file.table)
+        except ContractError as error:
+            raise extension.error(str(extension.folder), error) from error
+        for name in own:
             if not name.startswith(f"{extension.name}_"):
-                raise extension.error(
-                    str(extension.folder / FILE), f"the feature {name} must begin with {extension.name}_"
-                )
-            found[name] = feature
+                raise extension.error(str(path), f"the feature {name} must begin with {extension.name}_")
+        found |= own
     return found
 
 
-def _read(file: Path | str, raw: Mapping[str, Any]) -> dict[str, Feature]:
+def _read(raw: Mapping[str, Any]) -> dict[str, Feature]:
     found = {}
     for name, row in raw.items():
         try:
@@ -72,7 +74,7 @@ def _read(file: Path | str, raw: Mapping[str, Any]) -> dict[str, Feature]:
             }
             found[name] = Feature(name, **fields)
         except (AttributeError, TypeError) as error:
-            raise ContractError(f"{file}: bad row {name}: {error}.") from error
+            raise ContractError(f"{FILE}: bad row {name}: {error}.") from error
     return found
 
 
