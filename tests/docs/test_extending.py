@@ -14,6 +14,7 @@ from hypothesis import given, settings
 import rejoinder
 from rejoinder.contract import SchemaVariant, load_dialect
 from rejoinder.model.runfile import read_run
+from rejoinder.model.samples import LoadSample
 from rejoinder.sandbox import Sandbox, running
 from rejoinder.validation import Validator
 
@@ -77,8 +78,8 @@ def test_an_endpoint_is_checked_and_loaded(folder: Path) -> None:
     assert "ACME-01 (MUST): A successful plain reply has the header x-acme-trace." in items.stdout
     assert "1 failed, 1 passed" in items.stdout
     assert loaded.returncode in (0, 4), loaded.stdout + loaded.stderr  # 4: this machine was too busy to measure
-    [load] = read_run(folder / "load").samples_of("load")
-    assert load["outcomes"] == {"ok": 8}
+    [load] = read_run(folder / "load").samples_of(LoadSample)
+    assert load.outcomes == {"ok": 8}
 
 
 def test_the_modules_are_typed(folder: Path) -> None:

@@ -21,6 +21,7 @@ from rejoinder.contract import load_dialect, load_families, load_features, load_
 from rejoinder.errors import ExtensionError
 from rejoinder.extensions import extensions
 from rejoinder.model.runfile import read_run
+from rejoinder.model.samples import LoadSample
 from rejoinder.model.verdict import Level
 from rejoinder.reports import render_html
 from rejoinder.sandbox import Sandbox, load_faults, post, running
@@ -145,8 +146,8 @@ def test_a_load_run_judges_by_them_in_its_worker_processes(extension: Write, tmp
         done = rejoinder("load", url, *words)
     assert (out / "run.ndjson").exists(), done.stdout + done.stderr
     run = read_run(out)
-    [load] = run.samples_of("load")
-    assert load["rules"] == {"ACME-02": 4}, done.stdout + done.stderr
+    [load] = run.samples_of(LoadSample)
+    assert load.rules == {"ACME-02": 4}, done.stdout + done.stderr
     assert run.header["extensions"][0]["name"] == "acme"
     os.environ.pop(module.VARIABLE)
     assert "streams name their route" in render_html(run)
