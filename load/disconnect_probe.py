@@ -273,8 +273,8 @@ class DisconnectProbe:
     def _retrieve(self, name: str) -> int | None:
         """Return the status with which a stored response is retrieved."""
         connection = self._connection()
-        asked = request_message(self._address, self._headers, b"", method="GET", below=f"/{quote(name)}")
-        status = _status(connection.perform(asked))
+        message = request_message(self._address, self._headers, b"", method="GET", below=f"/{quote(name)}")
+        status = _status(connection.perform(message))
         connection.close()
         return status
 

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
 from rejoinder.errors import RejoinderError
-from rejoinder.load.decide.slo import missed
 from rejoinder.load.gpus import Gpus
 from rejoinder.load.measure.load_line import load_line, result_samples, unjudged_sentence
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats, keep_evidence
+from rejoinder.load.objectives.slo import missed
 from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
 from rejoinder.load.telemetry import Telemetry
 from rejoinder.load.workload.corpus import read_corpus

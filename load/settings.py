@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rejoinder.contract import load_dialect
 from rejoinder.errors import UsageError
-from rejoinder.load.decide.slo import parse_slos
+from rejoinder.load.objectives.slo import parse_slos
 from rejoinder.load.options import DEFAULT_CONCURRENCY, MIN_RATE, PACE, RunOptions, check_exclusions, options_of
 from rejoinder.load.schedule.arrivals import Phase, parse_arrivals, parse_phases, schedule
 from rejoinder.load.schedule.traces import read_trace

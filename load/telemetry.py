@@ -98,7 +98,7 @@ _RAW: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 _GAUGES: Final = ("running", "waiting", "cache_use", "gpu_active", "gpu_power", "gpu_memory")
 
 
-class Sample(NamedTuple):
+class Scrape(NamedTuple):
     """One scrape: a clock reading (``time.perf_counter_ns``), and what :data:`_RAW` names."""
 
     at: int
@@ -137,19 +137,19 @@ class Telemetry:
 
     urls: Sequence[str]
     gpus: Gpus | None = None
-    samples: list[Sample] = field(default_factory=list)
+    scrapes: list[Scrape] = field(default_factory=list)
     _thread: threading.Thread | None = None
     _over: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
-        """Take a first sample; go on only where there is anything to be had."""
+        """Scrape once; go on only where there is anything to be had."""
         self._scrape()
-        if self.samples:
+        if self.scrapes:
             self._thread = threading.Thread(target=self._work, name="telemetry", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Take a last sample and end."""
+        """Scrape once more and end."""
         if self._thread is not None:
             self._over.set()
             self._thread.join()
@@ -170,39 +170,39 @@ class Telemetry:
         if self.gpus is not None:
             values |= self.gpus.read()
         if values:
-            self.samples.append(Sample(at, values))
+            self.scrapes.append(Scrape(at, values))
 
-    def seconds(self, zero: int) -> dict[int, dict[str, float]]:
+    def seconds(self, t0: int) -> dict[int, dict[str, float]]:
         """Return what there is for each whole second of a run that began at a clock reading."""
         found: dict[int, dict[str, float]] = {}
-        for before, sample in zip([None, *self.samples], self.samples, strict=False):
-            if sample.at >= zero:
-                found[(sample.at - zero) // 1_000_000_000] = _line(before, sample)
+        for before, scrape in zip([None, *self.scrapes], self.scrapes, strict=False):
+            if scrape.at >= t0:
+                found[(scrape.at - t0) // 1_000_000_000] = _line(before, scrape)
         return found
 
-    def summary(self, zero: int, client_ttft: Histogram | None) -> dict[str, float]:
+    def summary(self, t0: int, client_ttft: Histogram | None) -> dict[str, float]:
         """Return the figures of the whole run; empty where nothing was learnt.
 
         ``ttft_difference`` is the client's mean minus the server's: network, the server's HTTP layer, and the client.
         """
-        if not self.samples:
+        if not self.scrapes:
             return {}
-        lines = list(self.seconds(zero).values())
+        lines = list(self.seconds(t0).values())
         figures: dict[str, float] = {"samples": len(lines)}
         for name in (name for name, metric in SERVER.items() if metric.gauge):
             values = [line[name] for line in lines if name in line]
             if values:
                 figures[f"{name}_mean"] = round(sum(values) / len(values), 4)
                 figures[f"{name}_max"] = max(values)
-        whole = _line(self.samples[0], self.samples[-1])
+        whole = _line(self.scrapes[0], self.scrapes[-1])
         figures |= {name: whole[name] for name, metric in SERVER.items() if name in whole and not metric.gauge}
         if "ttft" in figures and client_ttft is not None and client_ttft.mean is not None:
             figures["ttft_difference"] = round(client_ttft.mean - figures["ttft"], 6)
         return figures
 
 
-def _line(before: Sample | None, sample: Sample) -> dict[str, float]:
-    values = sample.values
+def _line(before: Scrape | None, scrape: Scrape) -> dict[str, float]:
+    values = scrape.values
     line: dict[str, float] = {name: values[name] for name in _GAUGES if name in values}
     if "gpu_percent" in values:
         line["gpu_use"] = round(values["gpu_percent"] / 100, 4)

@@ -258,6 +258,7 @@ def test_docs_name_what_is_there():
 FORBIDDEN = {
     "layers": ("src/rejoinder/contract/_dialect.py", "rejoinder.wire.sse"),
     "conformance": ("conformance/judging/problems.py", "rejoinder.conformance.running.plan"),
+    "load": ("load/measure/reader.py", "rejoinder.load.run"),
     "judge": ("conformance/judging/formats.py", "hypothesis"),
     "load-judge": ("load/run.py", "rejoinder.conformance.running.plan"),
     "locust": ("load/run.py", "locust"),

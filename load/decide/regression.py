@@ -26,7 +26,7 @@ from statistics import fmean
 from typing import Final
 
 from rejoinder.errors import UsageError, suggest
-from rejoinder.load.decide.slo import parse_statistic
+from rejoinder.load.objectives.slo import parse_statistic
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import METRICS, RATES, TIMES, metric_named
 from rejoinder.model.outcomes import OutcomeCounts, counted_of, good_of
@@ -77,14 +77,14 @@ def parse_change(text: str) -> RegressionLimit:
     if timed != relation.startswith("<") or timed != (sign == "+") or limit <= -1:
         worse = f"'{name}:p99<+10%'" if timed else f"'{name}>-5%'"
         raise UsageError(f"The limit {text!r} points the wrong way.", f"Write how much worse it may get, like {worse}.")
-    shown = text.strip()
+    stripped = text.strip()
     if not timed:
         if statistic:
             raise UsageError(f"The limit {text!r} asks for {statistic} of {metric}, which is one number.", _HINT)
-        return RegressionLimit(shown, metric, limit)
+        return RegressionLimit(stripped, metric, limit)
     if statistic is None:
         raise UsageError(f"The limit {text!r} needs a percentile.", f"Write it like '{name}:p99<+10%'.")
-    return RegressionLimit(shown, f"{metric}:{parse_statistic(shown, statistic)}", limit)
+    return RegressionLimit(stripped, f"{metric}:{parse_statistic(stripped, statistic)}", limit)
 
 
 def parse_changes(texts: Iterable[str]) -> list[RegressionLimit]:
@@ -108,8 +108,8 @@ def figures(
         histogram = histograms.get(metric.judged_by)
         if not metric.change or histogram is None or histogram.mean is None:
             continue
-        asked = [change.figure for change in changes if change.figure.startswith(f"{name}:p")]
-        for percent in sorted({*PERCENTILES, *(float(figure.partition(":p")[2]) for figure in asked)}):
+        limited = [change.figure for change in changes if change.figure.startswith(f"{name}:p")]
+        for percent in sorted({*PERCENTILES, *(float(figure.partition(":p")[2]) for figure in limited)}):
             value = histogram.nearest_rank(percent)
             if value is not None:
                 found[f"{name}:p{percent:g}"] = value
@@ -206,12 +206,12 @@ def order(repeats: int, against: bool) -> Iterator[tuple[int, Side]]:
 
 def describe(result: ChangeResult) -> str:
     """Return the result of one limit as a line for people."""
-    words = {"worse": "WORSE", "better": "better", "kept": "kept", "unclear": "cannot tell"}[result.verdict]
+    verdict = {"worse": "WORSE", "better": "better", "kept": "kept", "unclear": "cannot tell"}[result.verdict]
     n = " and ".join(map(str, result.n))
     if result.change is None or result.before is None or result.after is None or result.p is None:
-        return f"{result.text}: {words}, not every repeat has the figure (n {n})"
+        return f"{result.text}: {verdict}, not every repeat has the figure (n {n})"
     moved = f"{_shown(result.figure, result.before)} to {_shown(result.figure, result.after)}"
-    text = f"{result.text}: {words}, {moved} ({result.change:+.1%}, p {result.p:.3f}, n {n})"
+    text = f"{result.text}: {verdict}, {moved} ({result.change:+.1%}, p {result.p:.3f}, n {n})"
     if result.verdict == "unclear":
         text += "; more --repeats, or longer ones, would tell"
     return text

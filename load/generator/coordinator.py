@@ -24,12 +24,12 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from rejoinder.errors import RejoinderError
-from rejoinder.load.decide.slo import parse_slos
 from rejoinder.load.generator.analysis_client import START_LIMIT
 from rejoinder.load.generator.generator import ANALYSIS_LIMIT, REPORT_EVERY, Generator
 from rejoinder.load.generator.locust_internals import report_every, send_stats
 from rejoinder.load.generator.output import Output
 from rejoinder.load.measure.self_check import SelfCheck
+from rejoinder.load.objectives.slo import parse_slos
 from rejoinder.load.options import add_locust_arguments, options_of
 from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
 

@@ -23,6 +23,7 @@ import gevent.lock  # type: ignore[import-untyped]
 from locust.env import Environment
 
 from rejoinder.load.generator.analysis_client import AnalysisClient
+from rejoinder.load.generator.request_source import Conversation, PlannedRequest, RequestSource
 from rejoinder.load.measure.reader import (
     Censored,
     Connection,
@@ -37,7 +38,6 @@ from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.worker import KEY_VARIABLE, RequestSummary
 from rejoinder.load.schedule.arrivals import share
 from rejoinder.load.settings import LoadSettings
-from rejoinder.load.workload.request_source import Conversation, PlannedRequest, RequestSource
 from rejoinder.model.exchange import Headers, Outcome
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.tags import Tag

@@ -7,10 +7,10 @@ import logging
 from io import RawIOBase
 from typing import Any
 
-from rejoinder.load.decide.slo import describe, missed
 from rejoinder.load.measure.load_line import load_line, unjudged_sentence
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats
+from rejoinder.load.objectives.slo import describe, missed
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.histogram import Histogram, values_for
 from rejoinder.model.metrics import Metric, Place, times_shown
@@ -85,6 +85,6 @@ def _row(metric: Metric, histogram: Histogram) -> str:
     parts = [f"n {histogram.n:6d}"]
     for percent in metric.extremes(Place.PROGRESS):
         value = histogram.percentile(percent)
-        shown = f"needs n {values_for(percent)}" if value is None else f"{value * 1e3:10.2f} ms"
-        parts.append(f"{'max' if percent == 100 else f'p{percent:g}'} {shown:>13}")
+        value_text = f"needs n {values_for(percent)}" if value is None else f"{value * 1e3:10.2f} ms"
+        parts.append(f"{'max' if percent == 100 else f'p{percent:g}'} {value_text:>13}")
     return "  ".join(parts)

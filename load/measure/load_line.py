@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from rejoinder.load.decide.confidence import percentile_lines
-from rejoinder.load.decide.slo import Limits, evaluate, parse_slos
 from rejoinder.load.measure.self_check import SelfCheck, requests_lost, self_check
 from rejoinder.load.measure.stats import RunStats, TimeBucket, numbers_of
+from rejoinder.load.objectives.confidence import percentile_lines
+from rejoinder.load.objectives.slo import RequestLimits, evaluate, parse_slos
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import ANSWERED, OUTCOMES, RequestOutcome, good_of
@@ -57,7 +57,7 @@ def load_line(
         scenarios=[
             ScenarioOutcomes(name=name, outcomes=dict(stats.scenarios[name])) for name in sorted(stats.scenarios)
         ],
-        limits=Limits(slos).texts,
+        limits=RequestLimits(slos).texts,
         slos=[
             _with_unjudged(result, stats)
             for result in evaluate(slos, histograms=stats.histograms, outcomes=outcomes, good=stats.good, rates=rates)

@@ -138,8 +138,8 @@ def measure(
             result.detail = f"broke {', '.join(result.rules)}, before it was given up"
     if canary:
         # A canary may be spread over deltas, so they are looked at in one piece too.
-        shown = "".join(deltas).encode("utf-8", "surrogatepass") + b" " + exchange.body
-        result.foreign = foreign_canaries(shown, canary)
+        answer = "".join(deltas).encode("utf-8", "surrogatepass") + b" " + exchange.body
+        result.foreign = foreign_canaries(answer, canary)
         if result.foreign and result.outcome is not RequestOutcome.CENSORED:
             result.outcome = RequestOutcome.NONCONFORMING
             result.detail = f"shows the canary of another request, {result.foreign[0]}: answers are mixed up"

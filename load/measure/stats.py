@@ -18,10 +18,10 @@ from typing import Any, Final, get_args
 import msgspec
 from msgspec import Struct, field
 
-from rejoinder.load.decide.confidence import share_bound
-from rejoinder.load.decide.slo import Limits
 from rejoinder.load.measure.measure import EventSpan, Measurement
 from rejoinder.load.measure.recording import Recording
+from rejoinder.load.objectives.confidence import share_bound
+from rejoinder.load.objectives.slo import RequestLimits
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import TIMES, Over, Place
@@ -35,7 +35,7 @@ GAP_BOUNDS: Final = tuple(figure * 10**power for power in range(6) for figure in
 """Milliseconds between which the gaps of a second are counted; what is shorter counts under 0."""
 _EVIDENCE_TOTAL: Final = 20
 _EVIDENCE_EACH: Final = 3
-_NO_LIMITS: Final = Limits(())
+_NO_LIMITS: Final = RequestLimits(())
 
 
 class TimeBucket(Struct):
@@ -96,7 +96,7 @@ class RunStats(Struct):
         measured: Measurement,
         t0: int,
         worker: int,
-        limits: Limits = _NO_LIMITS,
+        limits: RequestLimits = _NO_LIMITS,
     ) -> None:
         """Count one request; ``t0`` is the clock reading at the start of the run."""
         outcome, row = measured.outcome, measured.outcome.row

@@ -1,10 +1,10 @@
 """The process that analyses recordings, so that the process that reads sockets does nothing else.
 
 Parsing a stream and asking the rules takes far longer than receiving it. Done in the reading process it would delay the
-clock readings of all other streams, so a generator hands each finished recording to an analyst through a pipe.
+clock readings of all other streams, so a generator hands each finished recording to an analysis worker through a pipe.
 
 Frames in both directions are a four-byte length and a pickle; both ends are processes of one run, and what came from
-the network crosses only as ``bytes`` inside. To the analyst: ``("begin", zero, worker)`` at the start of a run,
+the network crosses only as ``bytes`` inside. To the worker: ``("begin", t0, worker)`` at the start of a run,
 ``("work", Recording)``, ``("report",)``. From it: ``("ready",)``, ``("brief", RequestSummary)`` for each recording in
 order, ``("report", bytes)`` with the JSON form of the :class:`~rejoinder.load.measure.stats.RunStats` since the last
 report. It ends with its input.
@@ -26,10 +26,10 @@ from typing import Any, BinaryIO, Final, NamedTuple
 from rejoinder.conformance.judgement import broken_rules
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.contract import load_dialect, load_rules
-from rejoinder.load.decide.slo import Limits, parse_slos
 from rejoinder.load.measure.measure import Judge, measure, timeline
 from rejoinder.load.measure.recording import Recording, created, to_exchange
 from rejoinder.load.measure.stats import SLOWEST, RunStats, encode_stats
+from rejoinder.load.objectives.slo import RequestLimits, parse_slos
 from rejoinder.model.exchange import Exchange, Headers
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.tags import Tag
@@ -59,7 +59,7 @@ class RequestSummary(NamedTuple):
 
 
 class AnalysisWorker:
-    """Measures and judges recordings and keeps the tally since the last report."""
+    """Measures and judges recordings and keeps the statistics since the last report."""
 
     def __init__(
         self,
@@ -72,8 +72,8 @@ class AnalysisWorker:
         key: str | None = None,
         slos: Sequence[str] = (),
     ) -> None:
-        self.tally = RunStats()
-        self.zero = 0
+        self.stats = RunStats()
+        self.t0 = 0
         self.worker = 0
         self._path = path
         self._headers = headers
@@ -81,13 +81,13 @@ class AnalysisWorker:
         self._redactor = Redactor(key)
         self._judge = judge
         self._samples = samples
-        self._limits = Limits(parse_slos(slos))
+        self._limits = RequestLimits(parse_slos(slos))
         self._slowest: list[int] = []
 
-    def begin(self, zero: int, worker: int) -> None:
+    def begin(self, t0: int, worker: int) -> None:
         """Begin a run at a clock reading, as a process of this number."""
-        self.zero, self.worker = zero, worker
-        self.tally = RunStats()
+        self.t0, self.worker = t0, worker
+        self.stats = RunStats()
         self._slowest = []
 
     def take(self, recording: Recording) -> RequestSummary:
@@ -101,11 +101,11 @@ class AnalysisWorker:
             all_rules=recording.judge,
             created=self._exchange(created(recording)) if recording.created else None,
         )
-        self.tally.add(recording, exchange, measured, self.zero, self.worker, self._limits)
+        self.stats.add(recording, exchange, measured, self.t0, self.worker, self._limits)
         if not self._samples:
-            self.tally.requests.clear()
+            self.stats.requests.clear()
         elif measured.outcome is not RequestOutcome.CANCELLED and self._is_slow(recording):
-            self.tally.add_stream(recording, measured, timeline(exchange), self.zero, self.worker)
+            self.stats.add_stream(recording, measured, timeline(exchange), self.t0, self.worker)
         times = measured.times
         duration = exchange.ended_at if measured.end is None else measured.end
         detail = "" if measured.outcome.row.good else measured.detail
@@ -132,9 +132,9 @@ class AnalysisWorker:
         return heapq.heappushpop(self._slowest, length) < length
 
     def report(self) -> bytes:
-        """Return the tally since the last report as JSON, and begin a new one."""
-        tally, self.tally = self.tally, RunStats()
-        return encode_stats(tally)
+        """Return the statistics since the last report as JSON, and begin a new one."""
+        stats, self.stats = self.stats, RunStats()
+        return encode_stats(stats)
 
 
 def conformance_judge(dialect: str) -> Judge:
@@ -180,16 +180,16 @@ def _read_exactly(stream: BinaryIO, size: int) -> bytes | None:
 
 def serve(options: dict[str, Any], inbox: BinaryIO, outbox: BinaryIO) -> None:
     """Answer frames until the input ends."""
-    analyst = AnalysisWorker(**options, judge=conformance_judge(options["dialect"]))
+    worker = AnalysisWorker(**options, judge=conformance_judge(options["dialect"]))
     outbox.write(frame(("ready",)))
     outbox.flush()
     while (message := read_frame(inbox)) is not None:
         if message[0] == "work":
-            answer: tuple[Any, ...] = ("brief", analyst.take(Recording(*message[1])))
+            answer: tuple[Any, ...] = ("brief", worker.take(Recording(*message[1])))
         elif message[0] == "report":
-            answer = ("report", analyst.report())
+            answer = ("report", worker.report())
         else:
-            analyst.begin(*message[1:])
+            worker.begin(*message[1:])
             continue
         outbox.write(frame(answer))
         outbox.flush()

@@ -15,6 +15,7 @@ from configargparse import ArgumentParser
 from rejoinder.cli._groups import GroupedCommand
 from rejoinder.cli.load import click_options
 from rejoinder.errors import RejoinderError, UsageError
+from rejoinder.load.generator.request_source import RequestSource
 from rejoinder.load.options import (
     OptionGroup,
     add_locust_arguments,
@@ -26,7 +27,6 @@ from rejoinder.load.options import (
 )
 from rejoinder.load.run import check_settings
 from rejoinder.load.settings import UNTIMED, LoadSettings
-from rejoinder.load.workload.request_source import RequestSource
 
 URL = "http://127.0.0.1:8000"
 

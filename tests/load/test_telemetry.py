@@ -18,7 +18,7 @@ from rejoinder.errors import UsageError
 from rejoinder.load.gpus import Gpus
 from rejoinder.load.run import check_settings, run_load
 from rejoinder.load.settings import LoadSettings
-from rejoinder.load.telemetry import Sample, Telemetry, parse_metrics, read_values
+from rejoinder.load.telemetry import Scrape, Telemetry, parse_metrics, read_values
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.runfile import RunWriter, read_run
 from rejoinder.model.samples import SecondSample
@@ -148,24 +148,24 @@ def test_anything_else_is_no_page_or_numbers(text: str) -> None:
     assert all(isinstance(value, float) for values in found.values() for value in values)
 
 
-def sample(second: float, **values: float) -> Sample:
-    return Sample(round((100 + second) * 1e9), values)
+def scrape(second: float, **values: float) -> Scrape:
+    return Scrape(round((100 + second) * 1e9), values)
 
 
 def test_counters_become_rates_on_the_axis_of_the_run() -> None:
     telemetry = Telemetry(())
-    telemetry.samples = [
-        sample(-3, running=0, hits=10, queries=20, preempted=1, ttft_sum=1, ttft_count=10),
-        sample(0.5, running=4, hits=10, queries=20, preempted=1, ttft_sum=2, ttft_count=12, gpu_percent=50),
-        sample(1.5, running=8, hits=40, queries=60, preempted=3, ttft_sum=2, ttft_count=12, gpu_percent=100),
-        sample(2.5, running=0, hits=0, queries=0, preempted=0, ttft_sum=0, ttft_count=0),
+    telemetry.scrapes = [
+        scrape(-3, running=0, hits=10, queries=20, preempted=1, ttft_sum=1, ttft_count=10),
+        scrape(0.5, running=4, hits=10, queries=20, preempted=1, ttft_sum=2, ttft_count=12, gpu_percent=50),
+        scrape(1.5, running=8, hits=40, queries=60, preempted=3, ttft_sum=2, ttft_count=12, gpu_percent=100),
+        scrape(2.5, running=0, hits=0, queries=0, preempted=0, ttft_sum=0, ttft_count=0),
     ]
     assert telemetry.seconds(100 * 10**9) == {
         0: {"running": 4, "preemptions": 0, "ttft": 0.5, "gpu_use": 0.5},
         1: {"running": 8, "prefix_hit_rate": 0.75, "preemptions": 2, "gpu_use": 1.0},
         2: {"running": 0},
     }
-    del telemetry.samples[3]
+    del telemetry.scrapes[3]
     seen = Histogram()
     seen.add(0.6)
     summary = telemetry.summary(100 * 10**9, seen)
@@ -176,9 +176,9 @@ def test_counters_become_rates_on_the_axis_of_the_run() -> None:
 
 def test_means_of_a_second_come_from_what_its_sums_grew() -> None:
     telemetry = Telemetry(())
-    telemetry.samples = [
-        sample(0.5, itl_sum=1, itl_count=100, queue_time_sum=0, queue_time_count=0),
-        sample(1.5, itl_sum=3, itl_count=200, queue_time_sum=4, queue_time_count=8),
+    telemetry.scrapes = [
+        scrape(0.5, itl_sum=1, itl_count=100, queue_time_sum=0, queue_time_count=0),
+        scrape(1.5, itl_sum=3, itl_count=200, queue_time_sum=4, queue_time_count=8),
     ]
     assert telemetry.seconds(100 * 10**9)[1] == {"itl": 0.02, "queue_time": 0.5}
     assert telemetry.summary(100 * 10**9, None)["itl"] == 0.02
@@ -224,7 +224,7 @@ def test_the_gpus_of_this_host_are_on_the_axis_too() -> None:
     telemetry = Telemetry((), gpus)
     telemetry.start()
     telemetry.stop()
-    assert telemetry.seconds(0)[telemetry.samples[0].at // 10**9] == {
+    assert telemetry.seconds(0)[telemetry.scrapes[0].at // 10**9] == {
         "gpu_use": 0.6,
         "gpu_power": 250.5,
         "gpu_memory": 3072,

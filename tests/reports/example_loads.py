@@ -17,12 +17,12 @@ from typing import Any
 from rejoinder.load.decide.regression import parse_changes
 from rejoinder.load.decide.repetitions import run_in_turns
 from rejoinder.load.decide.search import SearchRun, find_rate, sweep
-from rejoinder.load.decide.slo import Limits, parse_slos
 from rejoinder.load.measure.load_line import load_line, result_samples
 from rejoinder.load.measure.measure import EventSpan, Measurement, take_times
 from rejoinder.load.measure.recording import Recording
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats
+from rejoinder.load.objectives.slo import RequestLimits, parse_slos
 from rejoinder.load.run import LoadResult, Sink
 from rejoinder.load.settings import LoadSettings
 from rejoinder.load.telemetry import Sample as Scrape
@@ -141,7 +141,7 @@ class Memory:
 
 def statistics(requests: Iterable[Sent], settings: LoadSettings = SETTINGS) -> RunStats:
     """Return the statistics that a generator keeps of requests."""
-    stats, limits = RunStats(), Limits(parse_slos(settings.slos))
+    stats, limits = RunStats(), RequestLimits(parse_slos(settings.slos))
     for sent in requests:
         recording, measured = sent.recording(), sent.measurement()
         stats.add(recording, EXCHANGE, measured, 0, 0, limits)

@@ -155,7 +155,7 @@ def show_progress(steps: Steps, settings: LoadSettings, progress: LoadProgress, 
 
 def load_endpoint(record: RunRecorder, steps: Steps, target: Target, settings: LoadSettings) -> LoadResult:
     """Run the load and write its samples to the run file."""
-    from rejoinder.load.decide.slo import describe as describe_slo
+    from rejoinder.load.objectives.slo import describe as describe_slo
     from rejoinder.load.run import run_load
 
     steps.say(f"Load on {target.url}: {settings.pace} for {settings.length}")
@@ -183,7 +183,7 @@ def repeat_endpoint(
     """Run the load several times, judge what changed, and write it to the run file."""
     from rejoinder.load.decide.regression import describe as describe_change
     from rejoinder.load.decide.repetitions import run_repeats
-    from rejoinder.load.decide.slo import describe as describe_slo
+    from rejoinder.load.objectives.slo import describe as describe_slo
 
     against = replace(settings, url=other.url, model=other.model or "") if other else None
     turns = f" in turns with {other.url}" if other else ""

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rejoinder.load.decide.confidence import share_bound
-from rejoinder.load.decide.slo import describe
 from rejoinder.load.measure.load_line import load_line, rates_within, steady_window, unjudged_sentence
 from rejoinder.load.measure.measure import Measurement, take_times
 from rejoinder.load.measure.recording import Recording
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats, encode_stats
+from rejoinder.load.objectives.confidence import share_bound
+from rejoinder.load.objectives.slo import describe
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Exchange, Outcome, Request
 from rejoinder.model.outcomes import OUTCOMES, RequestOutcome

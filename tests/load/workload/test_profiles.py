@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from rejoinder.contract import load_dialect, request_schema
 from rejoinder.errors import UsageError
+from rejoinder.load.generator.request_source import RequestSource, marked
 from rejoinder.load.measure.measure import measure
 from rejoinder.load.options import all_options
 from rejoinder.load.settings import LoadSettings
@@ -24,7 +25,6 @@ from rejoinder.load.workload.canaries import foreign_canaries, slot_canary
 from rejoinder.load.workload.distributions import Distribution
 from rejoinder.load.workload.filler_text import filler_text
 from rejoinder.load.workload.profiles import load_profile, shipped_profiles, workload_schema
-from rejoinder.load.workload.request_source import RequestSource, marked
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.validation import Validator
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rejoinder.errors import UsageError
-from rejoinder.load.decide.confidence import percentile_lines, upper_bound, values_above, values_needed
-from rejoinder.load.decide.slo import Limits, describe, evaluate, missed, parse_slo, parse_slos
+from rejoinder.load.objectives.confidence import percentile_lines, upper_bound, values_above, values_needed
+from rejoinder.load.objectives.slo import RequestLimits, describe, evaluate, missed, parse_slo, parse_slos
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.samples import Rates
@@ -206,5 +206,5 @@ def test_no_requests_meet_nothing() -> None:
 def test_goodput_counts_requests_that_keep_everything(
     slos: list[str], outcome: str, times: dict[str, float], keeps: bool
 ) -> None:
-    limits = Limits([parse_slo(text) for text in slos])
+    limits = RequestLimits([parse_slo(text) for text in slos])
     assert limits.keeps(RequestOutcome(outcome), times) is keeps

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rejoinder.errors import UsageError, suggest
-from rejoinder.load.decide.confidence import share_bound, upper_bound, values_needed
+from rejoinder.load.objectives.confidence import share_bound, upper_bound, values_needed
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import METRICS, RATES, SHARES, TIMES, metric_named
 from rejoinder.model.outcomes import OutcomeCounts, RequestOutcome, bad_of, counted_of, good_of
@@ -79,10 +79,14 @@ def parse_slo(text: str) -> Slo:
     limit = float(number)
     if not math.isfinite(limit):
         raise UsageError(f"The objective {text!r} has no finite limit.", _HINT)
-    shown = text.strip()
+    stripped = text.strip()
     if metric in TIMES and TIMES[metric].objective:
         return Slo(
-            shown, metric, _statistic(shown, metric, statistic), relation, _seconds(shown, limit, unit, relation)
+            stripped,
+            metric,
+            _statistic(stripped, metric, statistic),
+            relation,
+            _seconds(stripped, limit, unit, relation),
         )
     if metric not in SHARES and metric not in RATES:
         rows = [row for row in METRICS.values() if row.objective]
@@ -95,13 +99,13 @@ def parse_slo(text: str) -> Slo:
     if metric in RATES or (metric == "goodput" and unit == "/s"):
         if unit not in ("", "/s"):
             raise UsageError(f"The objective {text!r} has the unit {unit!r}; {metric} is counted per second (/s).")
-        return Slo(shown, metric, "rate", relation, limit)
+        return Slo(stripped, metric, "rate", relation, limit)
     if unit not in ("", "%"):
         raise UsageError(f"The objective {text!r} has the unit {unit!r}; {metric} is a share, like 0.95 or 95%.")
     limit = limit / 100 if unit == "%" else limit
     if limit > 1:
         raise UsageError(f"The objective {text!r} asks for a share above 1.", "Write it like 0.95 or 95%.")
-    return Slo(shown, metric, "share", relation, limit)
+    return Slo(stripped, metric, "share", relation, limit)
 
 
 def parse_slos(texts: Iterable[str]) -> list[Slo]:
@@ -147,7 +151,7 @@ def _seconds(text: str, limit: float, unit: str, relation: str) -> float:
     return limit * _SECONDS[unit]
 
 
-class Limits:
+class RequestLimits:
     """What single requests have to keep, made of objectives: the explicit limits, else the widest percentile limit."""
 
     def __init__(self, slos: Sequence[Slo]) -> None:
@@ -165,7 +169,7 @@ class Limits:
 
     @property
     def texts(self) -> list[str]:
-        """The limits in words."""
+        """The limits as they were written."""
         return [f"{slo.metric}{slo.relation}{slo.limit * 1e3:g}ms" for slo in self._chosen]
 
     def keeps(self, outcome: RequestOutcome, times: Mapping[str, float]) -> bool:
@@ -261,18 +265,18 @@ def describe(result: SloResult) -> str:
         return f"{result.text}: counted by goodput"
     if result.value is None:
         return f"{result.text}: missed, there was nothing to measure"
-    words = f"{result.text}: {'met' if result.met else 'MISSED'}, {_shown(result, result.value)} (n {result.n})"
+    sentence = f"{result.text}: {'met' if result.met else 'MISSED'}, {_format(result, result.value)} (n {result.n})"
     if result.unjudged:
-        words += f"; {result.unjudged} of the good ones were not judged by all rules"
-        words += "" if result.unjudged_bound is None else f", of which at most {result.unjudged_bound:.1%} break one"
+        sentence += f"; {result.unjudged} of the good ones were not judged by all rules"
+        sentence += "" if result.unjudged_bound is None else f", of which at most {result.unjudged_bound:.1%} break one"
     if result.needs is not None:
-        words += f"; n {result.n} < {result.needs}, too few to be sure of it"
+        sentence += f"; n {result.n} < {result.needs}, too few to be sure of it"
     elif result.certified is False and result.met and result.bound is not None:
-        words += f"; not certain, the bound is {_shown(result, result.bound)}"
-    return words
+        sentence += f"; not certain, the bound is {_format(result, result.bound)}"
+    return sentence
 
 
-def _shown(result: SloResult, value: float) -> str:
+def _format(result: SloResult, value: float) -> str:
     if result.metric in TIMES:
         return f"{value * 1e3:.1f} ms"
     return f"{value:.2%}" if result.statistic == "share" else f"{value:.2f}/s"
