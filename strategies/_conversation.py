@@ -82,9 +82,9 @@ def _with_questions(items: list[Item], example: Callable[[str], Item | None]) ->
         type_ = str(item.get("type"))
         question = called_by(type_)
         if question and not waiting[question]:
-            asked = copy.deepcopy(example(question))
-            if asked is not None:
-                result.append(asked)
+            follow_up = copy.deepcopy(example(question))
+            if follow_up is not None:
+                result.append(follow_up)
                 waiting[question] += 1
         if question:
             waiting[question] -= 1

@@ -26,10 +26,6 @@ def _parts(view: ExchangeView, container: str = "content") -> Iterator[tuple[Ite
             yield item, part
 
 
-def _has_parts(view: ExchangeView) -> bool:
-    return any(True for _ in _parts(view))
-
-
 def _has_text(view: ExchangeView) -> bool:
     return any(part.first_use is not None for _, part in _parts(view))
 

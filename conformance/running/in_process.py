@@ -90,7 +90,7 @@ class _Slot:
 
     sequence: CaseRunner
     free_at: float
-    asked: list[PreparedRequest] = field(default_factory=list)
+    pending: list[PreparedRequest] = field(default_factory=list)
 
 
 def _batch(cases: Sequence[PlannedCase], sandbox: Sandbox, target: Target, clock: ManualClock) -> Iterator[Exchange]:
@@ -101,15 +101,15 @@ def _batch(cases: Sequence[PlannedCase], sandbox: Sandbox, target: Target, clock
             slots.append(_Slot(waiting.pop(0), clock.now))
         # Who still repeats a request goes on with it; whose replies are all in asks the next ones.
         for slot in slots:
-            slot.asked = slot.asked or slot.sequence.next()
-        slots = [slot for slot in slots if slot.asked]
+            slot.pending = slot.pending or slot.sequence.next()
+        slots = [slot for slot in slots if slot.pending]
         if not slots:
             continue
         first = min(slot.free_at for slot in slots)
         ready = [slot for slot in slots if slot.free_at <= first + _PAUSE]
         began = max(clock.now, *(slot.free_at for slot in ready))
         # All ask before any reply is read, so that the requests are in flight together.
-        together = [(slot, prepared) for slot in ready for prepared in slot.asked]
+        together = [(slot, prepared) for slot in ready for prepared in slot.pending]
         in_flight = []
         for slot, prepared in sorted(together, key=lambda pair: pair[1].wait):
             clock.now = began + prepared.wait
@@ -137,7 +137,7 @@ def _batch(cases: Sequence[PlannedCase], sandbox: Sandbox, target: Target, clock
             ended = started + exchange.ended_at + _PAUSE
             if pause is None:
                 slot.sequence.replies[planned.role] = exchange
-                slot.asked.remove(prepared)
+                slot.pending.remove(prepared)
             else:
                 exchange = prepared.repeated(exchange)
                 prepared.wait = 0.0

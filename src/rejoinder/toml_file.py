@@ -100,15 +100,15 @@ class TomlFile:
         if error.keyword == "required":
             return self.error(path, "is missing", hint)
         value = repr(error.actual) if not isinstance(error.actual, (dict, list)) else ""
-        shown = f"is {value if len(value) <= 60 else value[:60] + '…'}" if value else "is wrong"
+        problem = f"is {value if len(value) <= 60 else value[:60] + '…'}" if value else "is wrong"
         if error.keyword in _LIMITS:
             limit = error.expected
             limit = ", ".join(map(str, limit)) if isinstance(limit, list) else limit
             what = _LIMITS[error.keyword].format(limit)
-            return self.error(path, f"{shown} and {what}" if value else what, hint)
+            return self.error(path, f"{problem} and {what}" if value else what, hint)
         if error.keyword in ("type", "const"):
-            return self.error(path, f"{shown}: {error.message}", hint)
-        return self.error(path, "cannot be set here" if error.keyword == "not" else shown, hint)
+            return self.error(path, f"{problem}: {error.message}", hint)
+        return self.error(path, "cannot be set here" if error.keyword == "not" else problem, hint)
 
 
 def _description(nodes: Iterable[Mapping[str, Any]]) -> str:

@@ -44,7 +44,7 @@ def percentile_chart(latencies: Latencies) -> Chart | None:
     for name, depth in (("50", math.log10(2)), ("90", 1.0), ("99", 2.0), ("99.9", 3.0), ("99.99", 4.0)):
         if depth <= nines + 1e-9:
             ticks.append(Tick(round(100 * depth / nines, 2), f"{name} %"))
-    told = "; ".join(
+    summary = "; ".join(
         f"{d.title}: median {format_seconds(d.quantile(0.5))}, longest {format_seconds(d.high)} of {d.n:,}"
         for _, d in found
     )
@@ -53,7 +53,7 @@ def percentile_chart(latencies: Latencies) -> Chart | None:
     table = FigureTable(
         ["share of values", *(d.title for _, d in found)], [*rows, ["all", *(format_seconds(d.high) for _, d in found)]]
     )
-    return Chart("Latency by percentile", f"{told}.", curves, ticks, scale.ticks(), table=table)
+    return Chart("Latency by percentile", f"{summary}.", curves, ticks, scale.ticks(), table=table)
 
 
 def gap_chart(latencies: Latencies, bins: int = 60) -> Chart | None:
@@ -92,10 +92,10 @@ def gap_chart(latencies: Latencies, bins: int = 60) -> Chart | None:
         if (amount := sum(sums[i : i + 3]))
     ]
     median, longest = format_seconds(distribution.quantile(0.5)), format_seconds(distribution.high)
-    told = f"{distribution.n:,} gaps, median {median}, longest {longest}."
+    summary = f"{distribution.n:,} gaps, median {median}, longest {longest}."
     return Chart(
         distribution.title,
-        told,
+        summary,
         [Curve("b", distribution.title, bars, list(zip(edges, sums, strict=False)), area=True)],
         scale.ticks(),
         [Tick(16, f"{100 * top / distribution.n:.2g} %")],

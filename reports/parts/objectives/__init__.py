@@ -44,8 +44,8 @@ class Objective(NamedTuple):
     @property
     def summary(self) -> str:
         """All of it but its text, in one line."""
-        words = [self.word, self.value, f"(limit {self.limit})", self.margin, self.note, f"n {self.n}", self.bound]
-        return " ".join(word for word in words if word and word != "–")
+        columns = [self.word, self.value, f"(limit {self.limit})", self.margin, self.note, f"n {self.n}", self.bound]
+        return " ".join(word for word in columns if word and word != "–")
 
 
 def read(report: ReportModel) -> list[Objective] | None:

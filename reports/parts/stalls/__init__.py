@@ -71,7 +71,7 @@ def stall_map(timeline: Timeline) -> StallMap | None:
     longest = max(bounds)
     late = [begin + column * wide for column, bound in sorted(cells) if bound == longest]
     ends = ", ".join(clock(at) for at in late[:4]) + (f" and {len(late) - 4:,} more times" if len(late) > 4 else "")
-    told = (
+    summary = (
         f"{plural(sum(cells.values()), 'gap')} from {_bound(bounds[0])} up; "
         f"the longest, of {_bound(longest)} or more, ended at {ends}."
     )
@@ -84,7 +84,7 @@ def stall_map(timeline: Timeline) -> StallMap | None:
         for column in sorted({column for column, _ in cells})
     ]
     return StallMap(
-        summary=told,
+        summary=summary,
         shades=shades,
         rows=tall,
         x=[Tick(100 * (value - begin) / (end - begin), clock(value)) for value in round_steps(begin, end, 6)],

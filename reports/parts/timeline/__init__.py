@@ -143,7 +143,11 @@ def timeline_charts(timeline: Timeline) -> list[Chart]:
     marks = [Tick(100 * (min(max(at, begin), end) - begin) / span, "") for at in timeline.window or ()]
 
     def strip(
-        title: str, told: str, series: Sequence[Series], label: Callable[[float], str] = axis_number, least: float = 0.0
+        title: str,
+        summary: str,
+        series: Sequence[Series],
+        label: Callable[[float], str] = axis_number,
+        least: float = 0.0,
     ) -> Chart:
         values = [v for _, _, get, _ in series for row in rows if (v := get(row)) is not None]
         scale = Linear(max(values, default=0.0), least)
@@ -154,7 +158,7 @@ def timeline_charts(timeline: Timeline) -> list[Chart]:
                 line = "".join(path(piece, area=area) for piece in drawn)
                 measured = [(row.t, v) for row in rows if (v := get(row)) is not None]
                 curves.append(Curve(style, name, line, measured, area))
-        return Chart(title, told, curves, ticks, scale.ticks(label), marks)
+        return Chart(title, summary, curves, ticks, scale.ticks(label), marks)
 
     charts = [
         strip(
@@ -175,8 +179,8 @@ def timeline_charts(timeline: Timeline) -> list[Chart]:
         ),
     ]
     if any(r.tokens for r in rows):
-        told = f"At most {format_rate(max(r.tokens for r in rows))}."
-        charts.append(strip("Output tokens per second", told, [("c", "output tokens", lambda r: r.tokens, True)]))
+        summary = f"At most {format_rate(max(r.tokens for r in rows))}."
+        charts.append(strip("Output tokens per second", summary, [("c", "output tokens", lambda r: r.tokens, True)]))
     if any(r.ttft_p50 is not None or r.ttft_p99 is not None for r in rows):
         slowest = max((r.ttft_p99 for r in rows if r.ttft_p99 is not None), default=None)
         charts.append(
@@ -214,11 +218,11 @@ def _server_strip(
     series: list[Series] = [
         (style, words[name], partial(_reported, name), False) for style, name in zip("abc", names, strict=False)
     ]
-    told = "; ".join(
+    summary = "; ".join(
         f"{words[name]} at most {server_format(name)(max(r.server[name] for r in rows if name in r.server))}"
         for name in names
     )
-    return strip(title, f"{told}.", series, server_format(names[0]) if top else axis_number, top)
+    return strip(title, f"{summary}.", series, server_format(names[0]) if top else axis_number, top)
 
 
 def _reported(name: str, second: TimelinePoint) -> float | None:

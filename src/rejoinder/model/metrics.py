@@ -84,7 +84,6 @@ class Metric:
 
 _ALL: Final = (50.0, 90.0, 99.0, 100.0)
 _ENDS: Final = (50.0, 99.0)
-_USUAL: Final = {Place.REQUEST: (), Place.DIFF: _ENDS}
 
 TIMES: Final[dict[str, Metric]] = {
     row.name: row
