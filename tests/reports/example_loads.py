@@ -25,8 +25,7 @@ from rejoinder.load.measure.stats import RunStats
 from rejoinder.load.objectives.slo import RequestLimits, parse_slos
 from rejoinder.load.run import LoadResult, Sink
 from rejoinder.load.settings import LoadSettings
-from rejoinder.load.telemetry import Sample as Scrape
-from rejoinder.load.telemetry import Telemetry
+from rejoinder.load.telemetry import Scrape, Telemetry
 from rejoinder.model.exchange import Exchange, Outcome, Request
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
@@ -268,7 +267,7 @@ def server_of(duration: float, stall_at: float = 0.75) -> Telemetry:
         totals["ttft_count"] += 30
         gauges = {"running": min(second, 24), "waiting": max(0, second - 24), "gpu_percent": 91.0, "gpu_power": 412.5}
         gauges |= {"cache_use": round(min(0.97, 0.2 + second / duration), 4), "gpu_memory": 71_200.0}
-        telemetry.samples.append(Scrape(round((second + 0.5) * 1e9), {**totals, **gauges}))
+        telemetry.scrapes.append(Scrape(round((second + 0.5) * 1e9), {**totals, **gauges}))
     return telemetry
 
 
