@@ -1,4 +1,4 @@
-"""Verdicts as test outcomes: an assertion on recorded exchanges, and the words that a failed rule is told in."""
+"""Verdicts as test outcomes: an assertion on recorded exchanges, and how a broken rule is described."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def assert_conforms(
     ``dialect`` is a name, the path of a dialect file, or a loaded dialect. ``level`` is the weakest level that counts:
     MUST, or SHOULD as well. ``select`` takes patterns as ``rejoinder check --select`` does: ``"SSE-*,ITM-05"``.
 
-    Raises :class:`AssertionError` that tells every broken rule with its statement, what was expected and what came, and
+    Raises :class:`AssertionError` with every broken rule, its statement, what was expected and what came, and
     where; :class:`RuntimeError` when a check itself broke.
     """
     found = [exchanges] if isinstance(exchanges, Exchange) else list(exchanges)

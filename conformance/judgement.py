@@ -149,20 +149,20 @@ def broken_rules(
     broken = []
     for rule in load_rules().values():
         if (only is None or rule.id in only) and dialect.level_of(rule) is level:
-            tally = _RuleTally()
+            result = _RuleResult()
             for registered in table[rule.id]:
                 subject = registered.subject
                 if subject not in (Subject.CASE, Subject.RUN):
                     if subject not in applying:
                         applying[subject] = [view] if applies(subject, view) else []
-                    _look(registered, applying[subject], tally)
-            if tally.problems:
+                    _run_check(registered, applying[subject], result)
+            if result.problems:
                 broken.append(rule.id)
     return broken
 
 
 @dataclass(slots=True)
-class _RuleTally:
+class _RuleResult:
     """What the checks of one rule found: subjects judged, problems by subject, why others could not be judged.
 
     ``judged_on`` and ``unsettled_on`` are the cases of which something, or nothing for now, can be said.
@@ -181,28 +181,28 @@ def _verdict(
 ) -> Verdict:
     if rule.unchecked:
         return Verdict(rule.id, level, Status.NOT_APPLICABLE, reason=f"Not checked: {rule.unchecked}")
-    tally = _RuleTally()
+    result = _RuleResult()
     seen: list[str] = []
     for registered in checks:
-        _look(registered, subjects[registered.subject], tally)
+        _run_check(registered, subjects[registered.subject], result)
         seen.append(registered.subject.value)
     if level is Level.MAY:  # informs only, so there is nothing to expect
         matcher = None
-    findings = _group(rule.id, level, tally, matcher)
+    findings = _group(rule.id, level, result, matcher)
     if matcher is not None:
-        matcher.settle(rule.id, tally.judged_on, tally.unsettled_on)
-    verdict = Verdict(rule.id, level, Status.PASS, tally.judged, len(tally.problems), findings=findings)
+        matcher.settle(rule.id, result.judged_on, result.unsettled_on)
+    verdict = Verdict(rule.id, level, Status.PASS, result.judged, len(result.problems), findings=findings)
     if findings:
         verdict.status = {Level.MUST: Status.FAIL, Level.SHOULD: Status.WARN}.get(level, Status.PASS)
         if all(finding.known for finding in findings):
             verdict.status = Status.KNOWN
-    elif tally.errors:
+    elif result.errors:
         verdict.status = Status.ERROR
-        verdict.reason = f"The check itself failed: {tally.errors[0]}"
-    elif not tally.judged and tally.declined:
+        verdict.reason = f"The check itself failed: {result.errors[0]}"
+    elif not result.judged and result.declined:
         verdict.status = Status.DECLINED
-        verdict.reason = tally.declined[0]
-    elif not tally.judged:
+        verdict.reason = result.declined[0]
+    elif not result.judged:
         verdict.status = Status.NOT_APPLICABLE
         verdict.reason = f"Nothing in this run exercised it (looked at {' and '.join(dict.fromkeys(seen))})."
         if rule.takes:
@@ -210,7 +210,7 @@ def _verdict(
     return verdict
 
 
-def _look(registered: Registered, subjects: Iterable[Any], tally: _RuleTally) -> None:
+def _run_check(registered: Registered, subjects: Iterable[Any], result: _RuleResult) -> None:
     for subject in subjects:
         views = subject.views if isinstance(subject, CaseView) else (subject,)
         try:
@@ -218,19 +218,19 @@ def _look(registered: Registered, subjects: Iterable[Any], tally: _RuleTally) ->
                 continue
             found = list(registered.run(subject))
         except Exception as error:  # a check must never take the run down with it
-            tally.errors.append(f"{type(error).__name__} on exchange {views[0].exchange.id}: {error}")
-            tally.unsettled_on.update(view.exchange.case for view in views)
+            result.errors.append(f"{type(error).__name__} on exchange {views[0].exchange.id}: {error}")
+            result.unsettled_on.update(view.exchange.case for view in views)
             continue
         problems = [problem for problem in found if not isinstance(problem, Declined)]
         reasons = [declined.reason for declined in found if isinstance(declined, Declined)]
-        tally.declined += reasons
+        result.declined += reasons
         if reasons and not problems:
-            tally.unsettled_on.update(view.exchange.case for view in views)
+            result.unsettled_on.update(view.exchange.case for view in views)
             continue
-        tally.judged += 1
-        tally.judged_on.update(view.exchange.case for view in views)
+        result.judged += 1
+        result.judged_on.update(view.exchange.case for view in views)
         if problems:
-            tally.problems.append((views, problems))
+            result.problems.append((views, problems))
 
 
 def _subjects(views: list[ExchangeView]) -> SubjectValues:
@@ -246,11 +246,11 @@ def _subjects(views: list[ExchangeView]) -> SubjectValues:
     return found
 
 
-def _group(rule: str, level: Level, tally: _RuleTally, matcher: BaselineMatcher | None) -> list[Finding]:
+def _group(rule: str, level: Level, result: _RuleResult, matcher: BaselineMatcher | None) -> list[Finding]:
     """Return equal problems as findings, those that a baseline expects apart from the others; the unexpected first."""
     findings: dict[tuple[str, Known | None], Finding] = {}
     sizes: dict[tuple[str, Known | None], int] = {}
-    for views, problems in tally.problems:
+    for views, problems in result.problems:
         by_exchange = {view.exchange.id: view for view in views}
         counted: set[tuple[str, Known | None]] = set()
         for problem in problems:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_ASKED: Final = "asked"
+_OWN: Final = "own"
 """How the files begin in which rejoinder_ask records, one for each worker, until the session ends."""
 _FOLDER: Final = pytest.StashKey[Path]()
 
@@ -327,7 +327,7 @@ def rejoinder_ask(_rejoinder_session: _Session) -> Iterator[RequestSender]:
 
     session = _rejoinder_session
     target, found = session.find()
-    with RunWriter(session.folder / f"{_ASKED}{session.worker}.ndjson") as writer:
+    with RunWriter(session.folder / f"{_OWN}{session.worker}.ndjson") as writer:
         recorder = RunRecorder(session.folder, writer, session.command, found=found)
         recorder.header(target, url=target.url, model=target.model, dialect=target.dialect)
         yield RequestSender(target, session.option("timeout"), f"own{session.worker}", writer.exchange)
@@ -341,24 +341,24 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     out = config.getoption("rejoinder_out")
     folder = Path(out) if out else config.stash.get(_FOLDER, None)
     if folder is not None and not hasattr(config, "workerinput"):
-        _move_asked(folder)
+        _move_own(folder)
 
 
-def _move_asked(folder: Path) -> None:
-    """Put the exchanges of the files ``asked*.ndjson`` before the footer of ``run.ndjson``, which need not be there.
+def _move_own(folder: Path) -> None:
+    """Put the exchanges of the files ``own*.ndjson`` before the footer of ``run.ndjson``, which need not be there.
 
     In the run file of a plan they are tagged as not judged, since its verdicts are not on them.
     """
     from rejoinder.model.tags import Tag
 
-    asked, run = sorted(folder.glob(f"{_ASKED}*.ndjson")), folder / "run.ndjson"
-    if not asked:
+    own, run = sorted(folder.glob(f"{_OWN}*.ndjson")), folder / "run.ndjson"
+    if not own:
         return
     alone = not run.exists()
-    base = _records(asked[0] if alone else run)
+    base = _records(own[0] if alone else run)
     known = {record.get("id") for record in base}
     kept = [record for record in base if record["kind"] != "footer"]
-    for record in (record for file in asked for record in _records(file) if record["kind"] == "exchange"):
+    for record in (record for file in own for record in _records(file) if record["kind"] == "exchange"):
         if record["id"] not in known:
             known.add(record["id"])
             kept.append(record if alone else {**record, "tags": [*record["tags"], Tag.UNJUDGED]})
@@ -366,7 +366,7 @@ def _move_asked(folder: Path) -> None:
     whole = run.with_suffix(".part")
     whole.write_text("".join(json.dumps(record, separators=(",", ":")) + "\n" for record in kept), "utf-8")
     whole.replace(run)
-    for file in asked:
+    for file in own:
         file.unlink()
 
 

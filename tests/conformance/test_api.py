@@ -143,6 +143,6 @@ def test_a_program_of_others_is_checked_strictly(tmp_path: Path) -> None:
         assert_conforms("a text")
     """)
     )
-    told = check()
-    assert 'has no attribute "juge"' in told
-    assert 'Argument 1 to "assert_conforms" has incompatible type' in told
+    output = check()
+    assert 'has no attribute "juge"' in output
+    assert 'Argument 1 to "assert_conforms" has incompatible type' in output

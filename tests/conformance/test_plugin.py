@@ -94,9 +94,9 @@ def test_an_endpoint_that_is_not_there_ends_the_session(pytester: pytest.Pyteste
     assert "There is no connection to 127.0.0.1:9" in result.stdout.str() + result.stderr.str()
 
 
-@pytest.mark.parametrize("words", [(), ("--rejoinder-url", "http://x", "--rejoinder-select", "NO-*")])
-def test_usage_errors_are_told(pytester: pytest.Pytester, words: tuple[str, ...]) -> None:
-    result = pytester.runpytest_subprocess(*ITEMS, *words)
+@pytest.mark.parametrize("options", [(), ("--rejoinder-url", "http://x", "--rejoinder-select", "NO-*")])
+def test_usage_errors_are_reported(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
+    result = pytester.runpytest_subprocess(*ITEMS, *options)
     assert result.ret not in (0, 1)
     assert "rejoinder: " in result.stdout.str() + result.stderr.str()
 
@@ -121,8 +121,8 @@ def test_the_shipped_items_lie_in_the_package() -> None:
     assert (Path(plugin.__file__).with_name("test_rules.py")).exists()
 
 
-def smoke(pytester: pytest.Pytester, url: str, *words: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess(*ITEMS, "--rejoinder-url", url, "--rejoinder-plan", "smoke", *words)
+def smoke(pytester: pytest.Pytester, url: str, *options: str) -> pytest.RunResult:
+    return pytester.runpytest_subprocess(*ITEMS, "--rejoinder-url", url, "--rejoinder-plan", "smoke", *options)
 
 
 def known(pytester: pytest.Pytester, *rules: str, case: str = "*") -> tuple[str, ...]:
@@ -139,7 +139,7 @@ def broken() -> Iterator[str]:
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_known_failure_is_an_expected_one(pytester: pytest.Pytester, broken: str, workers: str) -> None:
-    words = (
+    options = (
         *known(pytester, "EVT-02"),
         "--rejoinder-baseline-strict",
         "-n",
@@ -149,7 +149,7 @@ def test_a_known_failure_is_an_expected_one(pytester: pytest.Pytester, broken: s
         "-rx",
         "-v",
     )
-    result = smoke(pytester, broken, *words)
+    result = smoke(pytester, broken, *options)
     assert result.ret == 0, result.stdout.str()
     assert result.parseoutcomes()["xfailed"] == 1
     result.stdout.fnmatch_lines(["KNOWN *test_rule[[]EVT-02[]] - known: not yet"])
@@ -171,12 +171,12 @@ def test_new_cases_of_a_known_failure_fail(pytester: pytest.Pytester, broken: st
     result.stdout.fnmatch_lines(["*test_rule[[]EVT-02[]]*", "*known: not yet*"])
 
 
-def test_an_unexpected_pass_is_told_and_fails_when_strict(pytester: pytest.Pytester, clean: str) -> None:
-    words = known(pytester, "EVT-02")
-    result = smoke(pytester, clean, *words, "-rX")
+def test_an_unexpected_pass_is_reported_and_fails_when_strict(pytester: pytest.Pytester, clean: str) -> None:
+    options = known(pytester, "EVT-02")
+    result = smoke(pytester, clean, *options, "-rX")
     assert result.ret == 0
     assert result.parseoutcomes()["xpassed"] == 1
-    result = smoke(pytester, clean, *words, "--rejoinder-baseline-strict")
+    result = smoke(pytester, clean, *options, "--rejoinder-baseline-strict")
     assert result.ret == 1
     assert result.parseoutcomes()["failed"] == 1
     result.stdout.fnmatch_lines(["*XPASS(strict)*EVT-02@[*]: Did not fail*"])
@@ -190,7 +190,7 @@ def test_a_bad_baseline_ends_the_session(pytester: pytest.Pytester, clean: str) 
 
 
 def test_one_item_for_each_rule_whatever_runs_them(pytester: pytest.Pytester, broken: str) -> None:
-    words = (
+    options = (
         "--pyargs",
         "rejoinder.conformance",
         "-p",
@@ -200,17 +200,17 @@ def test_one_item_for_each_rule_whatever_runs_them(pytester: pytest.Pytester, br
         "--rejoinder-plan",
         "smoke",
     )
-    collected = pytester.runpytest_subprocess(*words, "--collect-only", "-q", "-k", "EVT").outlines
-    again = pytester.runpytest_subprocess(*words, "--collect-only", "-q", "-k", "EVT").outlines
+    collected = pytester.runpytest_subprocess(*options, "--collect-only", "-q", "-k", "EVT").outlines
+    again = pytester.runpytest_subprocess(*options, "--collect-only", "-q", "-k", "EVT").outlines
     items = [line for line in collected if "test_rule[" in line]
     assert items == [line for line in again if "test_rule[" in line]
     assert len(items) == len(set(items)) > 5
     assert all("EVT-" in item and item.isascii() for item in items)
-    spread = pytester.runpytest_subprocess(*words, "-n", "2", "-k", "EVT", "-v")
+    spread = pytester.runpytest_subprocess(*options, "-n", "2", "-k", "EVT", "-v")
     ran = {line.split()[-1] for line in spread.outlines if "] " in line and "test_rule[" in line and "%" in line}
     assert {item.rpartition("::")[2] for item in items} == {item.rpartition("::")[2] for item in ran}
     assert spread.parseoutcomes()["failed"] == 1
-    last = pytester.runpytest_subprocess(*words, "--lf", "-v")
+    last = pytester.runpytest_subprocess(*options, "--lf", "-v")
     assert last.parseoutcomes()["failed"] == 1
     assert "passed" not in last.parseoutcomes()
     last.stdout.fnmatch_lines(["*test_rule[[]EVT-02[]] FAILED*"])
@@ -222,20 +222,20 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "test_my_endpoint.py
 @pytest.mark.skipif(not EXAMPLE.exists(), reason="the documentation is not beside the tests")
 def test_the_worked_example_of_the_documentation(pytester: pytest.Pytester, clean: str, broken: str) -> None:
     pytester.makepyfile(test_my_endpoint=EXAMPLE.read_text())
-    words = ("-p", "no:locust", "-p", "no:cacheprovider", "-W", "error", "--rejoinder-plan", "smoke")
-    result = pytester.runpytest_subprocess(*words, "--rejoinder-url", clean)
+    options = ("-p", "no:locust", "-p", "no:cacheprovider", "-W", "error", "--rejoinder-plan", "smoke")
+    result = pytester.runpytest_subprocess(*options, "--rejoinder-url", clean)
     assert result.ret == 0, result.stdout.str()
     assert result.parseoutcomes() == {"passed": 5}
-    result = pytester.runpytest_subprocess(*words, "--rejoinder-url", broken)
+    result = pytester.runpytest_subprocess(*options, "--rejoinder-url", broken)
     assert result.parseoutcomes() == {"passed": 4, "failed": 1}, result.stdout.str()
 
 
-def asking(pytester: pytest.Pytester, url: str, *words: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess("-p", "no:locust", "-W", "error", "--rejoinder-url", url, *words)
+def run_tests(pytester: pytest.Pytester, url: str, *options: str) -> pytest.RunResult:
+    return pytester.runpytest_subprocess("-p", "no:locust", "-W", "error", "--rejoinder-url", url, *options)
 
 
-@pytest.mark.parametrize("words", [(), ("-n", "2")])
-def test_a_request_of_ones_own_is_one_request(pytester: pytest.Pytester, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("options", [(), ("-n", "2")])
+def test_a_request_of_ones_own_is_one_request(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
     pytester.makepyfile(
         """
         import pytest
@@ -250,7 +250,7 @@ def test_a_request_of_ones_own_is_one_request(pytester: pytest.Pytester, words: 
     )
     sandbox = Sandbox()
     with running(sandbox) as url:
-        result = asking(pytester, url, "--rejoinder-out", "kept", *words)
+        result = run_tests(pytester, url, "--rejoinder-out", "kept", *options)
     assert result.ret == 0, result.stdout.str()
     assert sandbox.counts["started"] == 1 + 3  # one finds the endpoint
     run = read_run(pytester.path / "kept")
@@ -270,7 +270,7 @@ def test_requests_of_ones_own_stand_beside_those_of_the_plan(pytester: pytest.Py
             assert not [verdict for verdict in rejoinder_run.verdicts if verdict.status == "fail"]
         """
     )
-    result = asking(pytester, clean, "--rejoinder-plan", "smoke", "--rejoinder-out", "kept")
+    result = run_tests(pytester, clean, "--rejoinder-plan", "smoke", "--rejoinder-out", "kept")
     assert result.ret == 0, result.stdout.str()
     run = read_run(pytester.path / "kept")
     [mine] = [exchange for exchange in run.exchanges if exchange.id.startswith("own")]
@@ -295,13 +295,13 @@ def test_requests_of_ones_own_in_async_tests(pytester: pytest.Pytester, clean: s
             assert rejoinder_ask(b'{"input": ').status == 400
         """
     )
-    result = asking(pytester, clean)
+    result = run_tests(pytester, clean)
     assert result.ret == 0, result.stdout.str()
 
 
 def test_fixtures_without_an_endpoint_end_the_session(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_mine(rejoinder_ask): rejoinder_ask({})")
-    result = asking(pytester, "http://127.0.0.1:9", "--rejoinder-out", "kept")
+    result = run_tests(pytester, "http://127.0.0.1:9", "--rejoinder-out", "kept")
     assert result.ret == 2
     assert "There is no connection to 127.0.0.1:9" in result.stdout.str() + result.stderr.str()
     assert "There is no connection" in read_run(pytester.path / "kept").footer["problem"]
@@ -310,9 +310,9 @@ def test_fixtures_without_an_endpoint_end_the_session(pytester: pytest.Pytester)
     assert "--rejoinder-url" in result.stdout.str() + result.stderr.str()
 
 
-@pytest.mark.parametrize("words", [("--rejoinder-dialect", "nothern"), ("--rejoinder-extension", "nowhere")])
-def test_bad_options_end_the_session(pytester: pytest.Pytester, clean: str, words: tuple[str, ...]) -> None:
-    result = smoke(pytester, clean, *words)
+@pytest.mark.parametrize("options", [("--rejoinder-dialect", "nothern"), ("--rejoinder-extension", "nowhere")])
+def test_bad_options_end_the_session(pytester: pytest.Pytester, clean: str, options: tuple[str, ...]) -> None:
+    result = smoke(pytester, clean, *options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "rejoinder: There is no " in result.stdout.str() + result.stderr.str()
 
@@ -328,7 +328,7 @@ def test_rules_of_an_extension_have_items(pytester: pytest.Pytester, clean: str)
         "@check('ACME-01', Subject.PLAIN)\ndef traced(view):\n    yield Problem('No trace.')\n",
     }.items():
         (pytester.path / "acme" / name).write_text(text)
-    words = ("--rejoinder-extension", "acme", "--rejoinder-select", "ACME-*", "-n", "2")
-    result = smoke(pytester, clean, *words)
+    options = ("--rejoinder-extension", "acme", "--rejoinder-select", "ACME-*", "-n", "2")
+    result = smoke(pytester, clean, *options)
     assert result.parseoutcomes() == {"failed": 1}, result.stdout.str()
     result.stdout.fnmatch_lines(["*ACME-01 (MUST): There is a trace.*", "*No trace.*"])

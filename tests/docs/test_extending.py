@@ -38,8 +38,10 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     if "-packages" not in str(SOURCE):  # mypy finds what is installed there by itself
         environment["MYPYPATH"] = str(SOURCE)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    words = ["bash", "--noprofile", "--norc", "-c", command]
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    argv = ["bash", "--noprofile", "--norc", "-c", command]
+    return subprocess.run(
+        options, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 def command(beginning: str) -> str:

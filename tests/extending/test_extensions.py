@@ -38,9 +38,13 @@ def cases(context, plan):
 """
 
 
-def rejoinder(*words: str | Path) -> subprocess.CompletedProcess[str]:
+def rejoinder(*options: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "rejoinder", *map(str, words)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "rejoinder", *map(str, options)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
@@ -142,8 +146,8 @@ def test_a_load_run_judges_by_them_in_its_worker_processes(extension: Write, tmp
     rules.write_text(rules.read_text().replace("SHOULD", "MUST"))
     use_extensions([folder])
     with running(Sandbox(faults=["acme-unrouted"])) as url:
-        words = ("--concurrency", "2", "--requests", "4", "--extension", folder, "--out", out)
-        done = rejoinder("load", url, *words)
+        options = ("--concurrency", "2", "--requests", "4", "--extension", folder, "--out", out)
+        done = rejoinder("load", url, *options)
     assert (out / "run.ndjson").exists(), done.stdout + done.stderr
     run = read_run(out)
     [load] = run.samples_of(LoadSample)
@@ -277,7 +281,7 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_used_is_told_in_one_sentence(extension: Write, name: str) -> None:
+def test_what_cannot_be_used_is_reported_in_one_sentence(extension: Write, name: str) -> None:
     changes, sentence = BAD[name]
     folder = extension(changes)
     with pytest.raises(ExtensionError) as caught:
@@ -312,7 +316,7 @@ BAD_CASES = {
 
 
 @pytest.mark.parametrize("name", BAD_CASES)
-def test_bad_cases_are_told_before_anything_is_sent(extension: Write, name: str) -> None:
+def test_bad_cases_are_reported_before_anything_is_sent(extension: Write, name: str) -> None:
     text, sentence = BAD_CASES[name]
     use_extensions([extension({"cases.py": text})])
     with pytest.raises(ExtensionError) as caught:
@@ -320,7 +324,7 @@ def test_bad_cases_are_told_before_anything_is_sent(extension: Write, name: str)
     assert sentence in str(caught.value)
 
 
-def test_the_command_line_tells_it_before_it_sends(extension: Write, tmp_path: Path) -> None:
+def test_the_command_line_reports_it_before_it_sends(extension: Write, tmp_path: Path) -> None:
     folder, sandbox = extension({"checks.py": "raise KeyError('x')\n"}), Sandbox()
     with running(sandbox) as url:
         done = rejoinder("check", url, "--extension", folder, "--out", tmp_path / "out")
