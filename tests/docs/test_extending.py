@@ -39,9 +39,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         environment["MYPYPATH"] = str(SOURCE)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     argv = ["bash", "--noprofile", "--norc", "-c", command]
-    return subprocess.run(
-        options, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    return subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 def command(beginning: str) -> str:
