@@ -298,7 +298,9 @@ def _latencies(metric: Metric, old: LatencyDistribution, new: LatencyDistributio
     for p in metric.extremes(Place.DIFF):
         first, second = old.percentile(p), new.percentile(p)
         change = "" if first is None or second is None else _change(first, second)
-        yield FigureChange(f"{metric.title} p{p:g}", old.word(p), new.word(p), change, statement, severity)
+        yield FigureChange(
+            f"{metric.title} p{p:g}", old.percentile_text(p), new.percentile_text(p), change, statement, severity
+        )
         statement, severity = "", Severity.NONE
 
 

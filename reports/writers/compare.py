@@ -231,16 +231,16 @@ def _surely(amount: FigureCell, distribution: LatencyDistribution, p: float) -> 
         sure = f"≤ {format_seconds(bound.bound)}"
     elif bound is not None and bound.needs:
         sure = f"needs {format_count(bound.needs)}"
-    return amount._replace(text=distribution.word(p), sure=sure)
+    return amount._replace(text=distribution.percentile_text(p), sure=sure)
 
 
 def _share(value: float | None) -> str:
     return "–" if value is None else format_percent(value, 1.0)
 
 
-def _amounts(values: list[float | None], word: Callable[[float | None], str]) -> list[FigureCell]:
+def _amounts(values: list[float | None], form: Callable[[float | None], str]) -> list[FigureCell]:
     top = max((value for value in values if value is not None), default=0.0)
     return [
-        FigureCell("", None) if value is None else FigureCell(word(value), value / top if top > 0 else None)
+        FigureCell("", None) if value is None else FigureCell(form(value), value / top if top > 0 else None)
         for value in values
     ]

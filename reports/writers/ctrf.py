@@ -53,7 +53,7 @@ def render_ctrf(run: Run) -> str:
         status = "failed" if load.intolerable else "passed"
         tests.append(_case("load", "load", status, load.verdict.lower() or status, message, load_text(load)))
         tests += [
-            _case(objective.text, "objectives", _OBJECTIVE[objective.severity], objective.word, objective.summary)
+            _case(objective.text, "objectives", _OBJECTIVE[objective.severity], objective.verdict, objective.summary)
             for objective in load.objectives
             if objective.severity in _OBJECTIVE
         ]

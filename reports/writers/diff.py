@@ -48,8 +48,8 @@ def render_diff_markdown(diff: Diff, limit: int = 60_000) -> str:
     """Return the comparison as Markdown of at most ``limit`` bytes, safe to paste."""
     lines = [f"## {diff.severity.emoji} {escape(diff.headline)}", "", escape(diff.sentence), ""]
     targets = [
-        f"{word} {code(f'{report[TARGET].model or report[TARGET].url} {report[TARGET].started}'.strip())}"
-        for word, report in _sides(diff)
+        f"{side} {code(f'{report[TARGET].model or report[TARGET].url} {report[TARGET].started}'.strip())}"
+        for side, report in _sides(diff)
     ]
     lines += [" · ".join(targets), ""]
     lines += [f"> ⚠️ {escape(note)}\n" for note in diff.notes[:10]]
@@ -87,8 +87,8 @@ def render_diff_text(diff: Diff, limit: int = 12) -> str:
     """Return the comparison as plain lines for a terminal, with at most ``limit`` findings of each kind."""
     lines = [diff.headline, f"  {diff.sentence}", ""]
     lines += [
-        f"  {word:<6}  {report[TARGET].url}  {report[TARGET].model}  {report[TARGET].started}".rstrip()
-        for word, report in _sides(diff)
+        f"  {side:<6}  {report[TARGET].url}  {report[TARGET].model}  {report[TARGET].started}".rstrip()
+        for side, report in _sides(diff)
     ]
     lines += [f"  ! {note}" for note in diff.notes]
     for kind, rules in diff.groups.items():

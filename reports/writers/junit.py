@@ -210,7 +210,7 @@ def _load_properties(report: ReportModel) -> list[tuple[str, str]]:
     ]
     pairs += [(f"load {entry.outcome}", format_count(entry.amount)) for entry in load.ledger]
     for distribution in latencies.of_all if latencies else ():
-        pairs += [(f"load {distribution.metric} p{p:g}", distribution.word(p)) for p in (50.0, 99.0)]
+        pairs += [(f"load {distribution.metric} p{p:g}", distribution.percentile_text(p)) for p in (50.0, 99.0)]
     return pairs
 
 

@@ -51,7 +51,7 @@ class LatencyDistribution:
         """Return the nearest-rank percentile, or ``None`` when fewer than one value would lie above it."""
         return self.values.percentile(p)
 
-    def word(self, p: float) -> str:
+    def percentile_text(self, p: float) -> str:
         """Return a percentile as text, or how many values it needs."""
         value = self.percentile(p)
         return f"needs n {format_count(values_for(p))}" if value is None else format_seconds(value)
@@ -122,7 +122,7 @@ def markdown(latencies: Latencies, report: ReportModel, room: int) -> list[str]:
         "|---|---:|" + "---:|" * (len(PERCENTILES) + 1),
     ]
     for distribution in latencies.of_all[:12]:
-        values = " | ".join(distribution.word(p) for p in PERCENTILES)
+        values = " | ".join(distribution.percentile_text(p) for p in PERCENTILES)
         name, longest = escape(distribution.title), format_seconds(distribution.high)
         lines.append(f"| {name} | {distribution.n:,} | {values} | {longest} |")
     return [*lines, ""]
@@ -134,7 +134,7 @@ def terminal(latencies: Latencies, report: ReportModel, width: int) -> list[Text
     for metric in times_shown(Place.TERMINAL):
         distribution = latencies.find(metric.name)
         if distribution:
-            figures = "  ".join(f"p{p:g} {distribution.word(p):<8}" for p in metric.extremes(Place.TERMINAL))
+            figures = "  ".join(f"p{p:g} {distribution.percentile_text(p):<8}" for p in metric.extremes(Place.TERMINAL))
             lines.append(Text(f"        {metric.short or metric.name:<11} {figures} n {distribution.n:,}"))
     return lines
 

@@ -49,7 +49,7 @@ def percentile_chart(latencies: Latencies) -> Chart | None:
         for _, d in found
     )
     shares = (10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
-    rows = [[f"{p:g} %", *(d.word(p) for _, d in found)] for p in shares if p <= 90 or nines > 1]
+    rows = [[f"{p:g} %", *(d.percentile_text(p) for _, d in found)] for p in shares if p <= 90 or nines > 1]
     table = FigureTable(
         ["share of values", *(d.title for _, d in found)], [*rows, ["all", *(format_seconds(d.high) for _, d in found)]]
     )

@@ -10,7 +10,7 @@ from rejoinder.model.samples import ChangeResult, ProbeSample, SloResult
 from rejoinder.reports.markdown_text import code, escape
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.repeats import PART as REPEATS
-from rejoinder.reports.parts.repeats import figure_word
+from rejoinder.reports.parts.repeats import format_figure
 from rejoinder.reports.rules import Severity
 
 SCALE: Final = 2.0
@@ -29,7 +29,7 @@ class Objective(NamedTuple):
 
     text: str
     severity: str
-    word: str
+    verdict: str
     limit: str
     value: str
     margin: str
@@ -44,8 +44,8 @@ class Objective(NamedTuple):
     @property
     def summary(self) -> str:
         """All of it but its text, in one line."""
-        columns = [self.word, self.value, f"(limit {self.limit})", self.margin, self.note, f"n {self.n}", self.bound]
-        return " ".join(word for word in columns if word and word != "–")
+        texts = [self.verdict, self.value, f"(limit {self.limit})", self.margin, self.note, f"n {self.n}", self.bound]
+        return " ".join(text for text in texts if text and text != "–")
 
 
 def read(report: ReportModel) -> list[Objective] | None:
@@ -62,14 +62,14 @@ def _objective(result: SloResult) -> Objective:
     match = _RELATION.search(text)
     at_most = match is None or match[0].startswith("<")
 
-    def word(figure: float | None) -> str:
+    def text_of(figure: float | None) -> str:
         if figure is None:
             return "–"
         if result.statistic == "share":
             return format_percent(figure, 1.0)
         return f"{format_rate(figure)}/s" if result.statistic == "rate" else format_seconds(figure)
 
-    sure = "–" if result.bound is None else f"{'≤' if at_most else '≥'} {word(result.bound)}"
+    sure = "–" if result.bound is None else f"{'≤' if at_most else '≥'} {text_of(result.bound)}"
     severity, verdict, note = _verdict(result)
     notes = [note]
     if result.repeats_met is not None:
@@ -79,9 +79,9 @@ def _objective(result: SloResult) -> Objective:
     return Objective(
         text=text,
         severity=severity,
-        word=verdict,
-        limit=f"{'at most' if at_most else 'at least'} {word(result.limit)}",
-        value=word(result.value),
+        verdict=verdict,
+        limit=f"{'at most' if at_most else 'at least'} {text_of(result.limit)}",
+        value=text_of(result.value),
         margin="" if result.met is None else _margin(result.value, result.limit, at_most),
         n=format_count(result.n),
         bound=sure if result.needs is None else f"needs n {format_count(result.needs)}",
@@ -101,13 +101,13 @@ _CHANGES: Final = {
 
 
 def _change(change: ChangeResult) -> Objective:
-    severity, word, note = _CHANGES[change.verdict]
-    before, after = (figure_word(change.figure, value) for value in (change.before, change.after))
+    severity, verdict, note = _CHANGES[change.verdict]
+    before, after = (format_figure(change.figure, value) for value in (change.before, change.after))
     p = change.p
     return Objective(
         text=one_line(change.text, 120),
         severity=severity,
-        word=word,
+        verdict=verdict,
         limit=_share(change.limit),
         value="–" if change.change is None else _share(change.change),
         margin="" if change.change is None else f"{before} to {after}",
@@ -129,9 +129,9 @@ _PROBES: Final = {
 
 
 def _probe(probe: ProbeSample) -> Objective:
-    severity, word = _PROBES[probe.verdict]
+    severity, verdict = _PROBES[probe.verdict]
     name, text = one_line(probe.name, 60), one_line(probe.text, 400)
-    return Objective(f"dropped requests: {name}", severity, word, "–", "–", "", "–", "–", text, None, None)
+    return Objective(f"dropped requests: {name}", severity, verdict, "–", "–", "", "–", "–", text, None, None)
 
 
 def _share(value: float) -> str:
@@ -181,7 +181,7 @@ def markdown(objectives: list[Objective], report: ReportModel, room: int) -> lis
     """Return a table of all of them."""
     lines = ["| | Objective | | Measured | Limit | n | |", "|---|---|---|---:|---:|---:|---|"]
     for objective in objectives[:20]:
-        cells = [objective.word, objective.value, objective.limit, objective.n, objective.bound]
+        cells = [objective.verdict, objective.value, objective.limit, objective.n, objective.bound]
         emoji = Severity(objective.severity).emoji
         lines.append(f"| {emoji} | {code(objective.text)} | " + " | ".join(map(escape, cells)) + " |")
     return [*lines, ""]

@@ -64,12 +64,12 @@ class RepeatsSummary:
             "this endpoint" if repeat.ours else "the other",
             format_count(repeat.started),
             format_percent(repeat.ok, repeat.started),
-            *(figure_word(name, repeat.figures.get(name)) for name in self.figures),
+            *(format_figure(name, repeat.figures.get(name)) for name in self.figures),
             repeat.measurement or "–",
         ]
 
 
-def figure_word(figure: str, value: float | None) -> str:
+def format_figure(figure: str, value: float | None) -> str:
     """Return a figure that changes are judged by as text: a time, a share, or something a second."""
     if value is None:
         return "–"

@@ -70,7 +70,7 @@ def _sentence(search: SearchSummary, more: bool) -> str:
             first = at.latencies.get("ttft_p99")
             slow = f" with a first token p99 of {format_seconds(first)}" if first is not None else ""
             sentence = (
-                f"The knee is at {plural(round(at.level), 'request')} in flight: {search.throughput_word(at)}{slow}. "
+                f"The knee is at {plural(round(at.level), 'request')} in flight: {search.throughput_text(at)}{slow}. "
                 f"It is the first step with 90 % of the greatest throughput; more load costs time and brings little."
             )
     elif search.highest is None:
@@ -97,8 +97,8 @@ def terminal(search: SearchSummary, report: ReportModel, width: int) -> list[Tex
     """Return what was found, and the steps where nothing was."""
     lines = [Text(f"        {search.sentence}")]
     for step in search.steps[:_STEPS_ON_TERMINAL] if search.cut else ():
-        times = [f"{name.replace('_', ' ')} {step.latency_word(name)}" for name in _STEP_TIMES if step.ok]
-        figures = [f"{step.share_ok} ok", search.throughput_word(step), *times, step.measurement]
+        times = [f"{name.replace('_', ' ')} {step.latency_text(name)}" for name in _STEP_TIMES if step.ok]
+        figures = [f"{step.share_ok} ok", search.throughput_text(step), *times, step.measurement]
         unit = "in flight" if search.sweep else "requests/s"
         lines.append(Text(f"        {step.label} {unit}: {', '.join(filter(None, figures))}"))
     return lines

@@ -26,7 +26,7 @@ def _sweep_charts(search: SearchSummary) -> list[Chart]:
     at = next((step for step in steps if step.level == search.knee), None)
     first = Chart(
         f"{unit} by requests in flight",
-        "; ".join(f"{step.label} in flight: {search.throughput_word(step)}" for step in _some(steps)) + ".",
+        "; ".join(f"{step.label} in flight: {search.throughput_text(step)}" for step in _some(steps)) + ".",
         [Curve("a", unit, path(points), [(step.level, search.throughput(step)) for step in steps])],
         [Tick(levels(step.level) / 10, step.label) for step in _some(steps)],
         brought.ticks(axis_number),
@@ -121,7 +121,7 @@ def steps_table(search: SearchSummary) -> FigureTable:
             format_rate(step.ok_rate),
             format_rate(step.tokens_rate),
         ]
-        row += [step.latency_word(name) for name in times]
+        row += [step.latency_text(name) for name in times]
         if judged:
             missed = [text for text, met in step.objectives if not met]
             row.append("kept" if step.met else f"missed: {', '.join(missed)}" if missed else "not kept")

@@ -30,7 +30,7 @@ class StepRow(NamedTuple):
         """The share of its requests that succeeded."""
         return format_percent(self.ok, self.started)
 
-    def latency_word(self, name: str) -> str:
+    def latency_text(self, name: str) -> str:
         """Return one of the latencies as text, or how many values it needs."""
         value, (_, percent) = self.latencies.get(name), step_latencies()[name]
         if value is None and self.ok and percent > 50:
@@ -65,7 +65,7 @@ class SearchSummary:
         """Return what a step brought, per second."""
         return step.tokens_rate if self.counts_tokens else step.ok_rate
 
-    def throughput_word(self, step: StepRow) -> str:
+    def throughput_text(self, step: StepRow) -> str:
         """Return the same with its unit."""
         return f"{format_rate(self.throughput(step))} {'tok/s' if self.counts_tokens else 'ok/s'}"
 

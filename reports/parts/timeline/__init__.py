@@ -214,12 +214,12 @@ _SERVER_STRIPS: Final[tuple[tuple[str, dict[str, str], float], ...]] = (
 def _server_strip(
     strip: Callable[..., Chart], rows: Sequence[TimelinePoint], title: str, names: Sequence[str], top: float
 ) -> Chart:
-    words = next(series for other, series, _ in _SERVER_STRIPS if other == title)
+    labels = next(series for other, series, _ in _SERVER_STRIPS if other == title)
     series: list[Series] = [
-        (style, words[name], partial(_reported, name), False) for style, name in zip("abc", names, strict=False)
+        (style, labels[name], partial(_reported, name), False) for style, name in zip("abc", names, strict=False)
     ]
     summary = "; ".join(
-        f"{words[name]} at most {server_format(name)(max(r.server[name] for r in rows if name in r.server))}"
+        f"{labels[name]} at most {server_format(name)(max(r.server[name] for r in rows if name in r.server))}"
         for name in names
     )
     return strip(title, f"{summary}.", series, server_format(names[0]) if top else axis_number, top)

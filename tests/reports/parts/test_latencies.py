@@ -33,7 +33,7 @@ def test_percentiles_of_too_few_values_say_so_everywhere(
 ) -> None:
     report = report_of(loads.histogram("ttft", [0.1] * 99), loads.histogram("e2e", [1.0] * 1000))
     few, many = report[LATENCIES].distributions
-    assert (few.word(90), few.percentile(99), few.word(99)) == ("100 ms", None, "needs n 100")
+    assert (few.percentile_text(90), few.percentile(99), few.percentile_text(99)) == ("100 ms", None, "needs n 100")
     assert many.percentile(99.9) is not None
     found = run_of(*loads.recorded([loads.Sent(t / 10, 0.1, [0.01], tokens=2) for t in range(99)]))
     assert "p99 needs n 100" in screen(found)

@@ -20,7 +20,7 @@ def test_objectives_say_by_how_much_and_how_sure(loads: ModuleType, run_of: Any,
     slos = ("ttft:p50<60ms", "ttft:p99<300ms", "e2e:p99.9<9s", "goodput>=94%", "output_tokens>50/s", "ttft<300ms")
     samples = loads.recorded(sent, [*slos, "tail:mean<0.1ms"])
     objectives = report_of(*samples)[OBJECTIVES]
-    found = {o.text: (o.severity, o.word, o.value, o.margin, o.n, o.bound) for o in objectives}
+    found = {o.text: (o.severity, o.verdict, o.value, o.margin, o.n, o.bound) for o in objectives}
     assert found == {
         "ttft:p50<60ms": ("pass", "met", "50.0 ms", "17 % to spare", "970", "≤ 50.0 ms"),
         "ttft:p99<300ms": ("fail", "missed", "600 ms", "100 % over", "970", "≤ 600 ms"),
