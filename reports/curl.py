@@ -31,8 +31,8 @@ def request_url(target: str, request: Request) -> str:
     return f"{parts.scheme}://{parts.netloc}{request.path}" if parts.scheme and parts.netloc else request.path
 
 
-def curl(target: str, request: Request) -> tuple[str, str, bool]:
-    """Return a command that repeats a request, its body as shown, and whether both are whole.
+def curl(target: str, request: Request) -> tuple[str, bool]:
+    """Return a command that repeats a request, and whether it has the whole body.
 
     A JSON body that survives a round trip is indented and fed through a here-document, so that it can be read and
     copied as it is; any other body is quoted byte by byte. Keys are named by ``$REJOINDER_API_KEY``. Text from the
@@ -52,20 +52,16 @@ def curl(target: str, request: Request) -> tuple[str, str, bool]:
         else:
             lines.append(f"-H {_quoted(f'{name}: {value}')}")
     if not request.body:
-        return " \\\n  ".join(lines), "", True
+        return " \\\n  ".join(lines), True
     if not any(name.lower() == "content-type" for name, _ in request.headers):
         # curl would call it a form; a recording without any header at all left out the usual ones.
         lines.append("-H 'Content-Type:'" if request.headers else "-H 'Content-Type: application/json'")
     body = json_body(request.body)
     if body is not None:
-        whole = len(body) <= BODY_LIMIT
-        text = truncate(body)
         lines.append("--data-binary @- <<'JSON'")
-        return " \\\n  ".join(lines) + f"\n{text}\nJSON", text, whole
-    whole = len(request.body) <= BODY_LIMIT
-    text = printable(truncate(request.body[: BODY_LIMIT * 2].decode("utf-8", "replace")))
+        return " \\\n  ".join(lines) + f"\n{truncate(body)}\nJSON", len(body) <= BODY_LIMIT
     lines.append(f"--data-binary {_quoted_bytes(request.body[:BODY_LIMIT])}")
-    return " \\\n  ".join(lines), text, whole
+    return " \\\n  ".join(lines), len(request.body) <= BODY_LIMIT
 
 
 def json_body(body: bytes) -> str | None:

@@ -104,13 +104,6 @@ class Diff:
         counts[Change.CHANGED] = sum(rule.changed for rule in self.rules)
         return counts
 
-    def findings(self) -> Iterator[tuple[Change, ReportedRule, ReportedFinding]]:
-        """Yield every finding, new ones first."""
-        for kind, rules in self.groups.items():
-            for rule in rules:
-                for finding in rule.findings:
-                    yield kind, rule, finding
-
 
 def diff_runs(before: Run, after: Run) -> Diff:
     """Return what changed from one run to a later one. Findings are the same when their fingerprints are.

@@ -71,11 +71,8 @@ class Evidence:
 
     expected: list[Span] | None = None
     actual: list[Span] | None = None
-    pointer: str = ""
     curl: str = ""
-    body: str = ""
     whole: bool = True
-    exchange: str = ""
     answer: str = ""
     stream: StreamExcerpt | None = None
     reply: list[Line] = field(default_factory=list)
@@ -135,17 +132,9 @@ class Gatherer:
         expected, actual = sides(problem)
         exchange = self._exchanges.get(problem.exchange)
         request = finding.minimal.request if finding.minimal else exchange.request if exchange else None
-        command, body, whole = ("", "", True) if request is None else curl(self._target, request)
+        command, whole = ("", True) if request is None else curl(self._target, request)
         if exchange is None:
-            return Evidence(
-                expected,
-                actual,
-                one_line(problem.pointer, 200),
-                curl=command,
-                body=body,
-                whole=whole,
-                exchange=one_line(problem.exchange, 80),
-            )
+            return Evidence(expected, actual, command, whole)
         stream, reply, title, text = None, [], "", ""
         if exchange.content_type == "text/event-stream":
             events, comments = self._parsed(exchange)
@@ -165,11 +154,8 @@ class Gatherer:
         return Evidence(
             expected=expected,
             actual=actual,
-            pointer=one_line(problem.pointer, 200),
             curl=command,
-            body=body,
             whole=whole,
-            exchange=one_line(exchange.id, 80),
             answer=answer(exchange),
             stream=stream,
             reply=reply,

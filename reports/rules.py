@@ -153,11 +153,6 @@ class RuleGroup(NamedTuple):
     counts: dict[Severity, int]
 
     @property
-    def judged(self) -> int:
-        """How many of the rules were judged."""
-        return sum(self.counts.get(severity, 0) for severity in JUDGED)
-
-    @property
     def tally(self) -> str:
         """The rules by verdict in words, the worst first."""
         return ", ".join(f"{amount:,} {severity.counted}" for severity, amount in self.counts.items())

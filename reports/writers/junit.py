@@ -51,39 +51,34 @@ def render_junit(run: Run) -> str:
             *_load_properties(report),
         ],
     )
-    tally = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
     for rule in report.rules:
-        _case(suite, rule, tally)
-    load, baseline = report.get(LOAD), report.get(BASELINE)
+        _add_rule(suite, rule)
+    load, baseline, problem = report.get(LOAD), report.get(BASELINE), run_problem(run, report)
     if load and load.started:
-        _load_case(suite, load, tally)
-        _objective_cases(suite, load, tally)
+        _add_load(suite, load)
     if baseline and baseline.outdated:
-        case = ET.SubElement(suite, "testcase", {"classname": "rejoinder", "name": "baseline", "time": "0"})
-        ET.SubElement(case, "failure", {"message": baseline.outdated[0], "type": "baseline"}).text = "\n".join(
-            baseline.outdated
+        failure = ET.SubElement(
+            _add_case(suite, "baseline"), "failure", {"message": baseline.outdated[0], "type": "baseline"}
         )
-        tally["tests"] += 1
-        tally["failures"] += 1
-    problem = run_problem(run, report)
+        failure.text = "\n".join(baseline.outdated)
     if problem:
-        case = ET.SubElement(suite, "testcase", {"classname": "rejoinder", "name": "run", "time": "0"})
-        ET.SubElement(case, "error", {"message": problem})
-        tally["tests"] += 1
-        tally["errors"] += 1
+        ET.SubElement(_add_case(suite, "run"), "error", {"message": problem})
+    counts = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}
     for element in (root, suite):
-        for name, number_of in tally.items():
-            element.set(name, str(number_of))
+        for name, tag in counts.items():
+            element.set(name, str(sum(1 for _ in suite.iter(tag))))
         element.set("time", time)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _case(suite: ET.Element, rule: ReportedRule, tally: dict[str, int]) -> None:
-    name = f"{rule.id} {rule.title}".strip()
-    case = ET.SubElement(
-        suite, "testcase", {"classname": f"rejoinder.{rule.family or 'rule'}", "name": name, "time": "0"}
-    )
+def _add_case(suite: ET.Element, name: str, group: str = "") -> ET.Element:
+    attributes = {"classname": f"rejoinder.{group}".rstrip("."), "name": name, "time": "0"}
+    return ET.SubElement(suite, "testcase", attributes)
+
+
+def _add_rule(suite: ET.Element, rule: ReportedRule) -> None:
+    case = _add_case(suite, f"{rule.id} {rule.title}".strip(), rule.family or "rule")
     _properties(
         case,
         [
@@ -93,20 +88,15 @@ def _case(suite: ET.Element, rule: ReportedRule, tally: dict[str, int]) -> None:
             ("known", known_text(rule)),
         ],
     )
-    tally["tests"] += 1
     text = rule_text(rule)
     if rule.severity is Severity.FAIL:
-        tally["failures"] += 1
         message = rule.findings[0].message if rule.findings else rule.reason or rule.statement or "broken"
         ET.SubElement(case, "failure", {"message": message, "type": f"{rule.level} {rule.id}"}).text = text
     elif rule.severity is Severity.ERROR:
-        tally["errors"] += 1
         ET.SubElement(case, "error", {"message": rule.reason or "could not be judged"})
     elif rule.severity in (Severity.NA, Severity.DECLINED):
-        tally["skipped"] += 1
         ET.SubElement(case, "skipped", {"message": f"{rule.word}: {rule.reason}".rstrip(": ")})
     elif rule.severity is Severity.KNOWN:
-        tally["skipped"] += 1
         ET.SubElement(case, "skipped", {"message": f"known: {known_text(rule)}"})
         ET.SubElement(case, "system-out").text = text
     elif rule.findings or rule.severity is Severity.WARN:
@@ -118,29 +108,19 @@ def known_text(rule: ReportedRule) -> str:
     return "; ".join(dict.fromkeys(finding.known for finding in rule.expected))
 
 
-def _load_case(suite: ET.Element, load: LoadSummary, tally: dict[str, int]) -> None:
-    case = ET.SubElement(suite, "testcase", {"classname": "rejoinder", "name": "load", "time": "0"})
-    tally["tests"] += 1
+def _add_load(suite: ET.Element, load: LoadSummary) -> None:
+    case = _add_case(suite, "load")
     if load.intolerable:
-        tally["failures"] += 1
         message = f"{load.bad:,} of {load.started:,} requests ended badly"
         ET.SubElement(case, "failure", {"message": message, "type": "load"}).text = load_text(load)
     else:
         ET.SubElement(case, "system-out").text = load_text(load)
-
-
-def _objective_cases(suite: ET.Element, load: LoadSummary, tally: dict[str, int]) -> None:
     for objective in load.objectives:
-        if objective.severity == "info":
-            continue
-        attributes = {"classname": "rejoinder.objectives", "name": objective.text, "time": "0"}
-        case = ET.SubElement(suite, "testcase", attributes)
-        tally["tests"] += 1
         if objective.severity == "fail":
-            tally["failures"] += 1
+            case = _add_case(suite, objective.text, "objectives")
             ET.SubElement(case, "failure", {"message": objective.summary, "type": "objective"})
-        else:
-            ET.SubElement(case, "system-out").text = objective.summary
+        elif objective.severity != "info":
+            ET.SubElement(_add_case(suite, objective.text, "objectives"), "system-out").text = objective.summary
 
 
 def load_text(load: LoadSummary) -> str:

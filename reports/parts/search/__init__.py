@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from rich.text import Text
 
 from rejoinder.formatting import format_seconds, one_line, plural
-from rejoinder.model.outcomes import bad_of, good_of
+from rejoinder.model.outcomes import good_of
 from rejoinder.model.samples import SearchResult, SearchStep
 from rejoinder.reports.markdown_text import escape, table
 from rejoinder.reports.model import Area, Part, ReportModel
@@ -46,7 +46,6 @@ def _step(step: SearchStep) -> StepRow:
         label=f"{step.level:,.4g}",
         started=step.started,
         ok=good_of(step.outcomes),
-        bad=bad_of(step.outcomes),
         ok_rate=step.ok_per_s,
         tokens_rate=step.output_tokens_per_s,
         latencies=step.latencies,

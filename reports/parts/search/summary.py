@@ -17,7 +17,6 @@ class StepRow(NamedTuple):
     label: str
     started: int
     ok: int
-    bad: int
     ok_rate: float
     tokens_rate: float
     latencies: dict[str, float]
@@ -68,8 +67,3 @@ class SearchSummary:
     def throughput_text(self, step: StepRow) -> str:
         """Return the same with its unit."""
         return f"{format_rate(self.throughput(step))} {'tok/s' if self.counts_tokens else 'ok/s'}"
-
-    @property
-    def marked(self) -> float | None:
-        """The level that the search was for."""
-        return self.knee if self.sweep else self.highest

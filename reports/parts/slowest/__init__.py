@@ -59,7 +59,6 @@ class SlowRequest:
     ttft: float | None
     max_gap: float | None
     tokens: float | None
-    worker: str = ""
     scenario: str = ""
     rules: str = ""
     detail: str = ""
@@ -110,7 +109,6 @@ def _slow(length: float, request: RequestFigures) -> SlowRequest:
         ttft=request.times.get("ttft"),
         max_gap=request.times.get("max_gap"),
         tokens=request.output_tokens,
-        worker=str(request.worker),
         scenario=one_line(request.scenario, 40),
         rules=one_line(", ".join(request.rules), 80),
         detail=one_line(request.detail, 120),

@@ -16,7 +16,6 @@ def test_families_count_their_rules_by_verdict(checked: Run, forms: Any) -> None
         "EVT": {"fail": 1, "pass": 1},
         "LIF": {"error": 1, "na": 2},
     }
-    assert [family.judged for family in families] == [1, 2, 0]
     markdown, terminal = forms(FAMILIES, checked)
     assert markdown[0] == "| Family | ❌ fail | ⚠️ warn | 🟪 error | ✅ pass | ➖ n/a |"
     assert [line.split("|")[-6:-1] for line in markdown[2:6]] == [
