@@ -36,8 +36,9 @@ def run(cases: list[str] | None = None, **rules: Any) -> Run:
 def told(diff: Diff) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for kind, rules in diff.groups.items():
-        for rule, finding in ((rule, finding) for rule in rules for finding in rule.findings):
-            found.setdefault(kind.value, []).append(f"{rule.id} {finding.message.split()[0]}")
+        for rule in rules:
+            firsts = [f"{rule.id} {finding.message.split()[0]}" for finding in rule.findings]
+            found.setdefault(kind.value, []).extend(firsts)
     return found
 
 
