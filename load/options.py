@@ -327,23 +327,3 @@ def _argparse_type(one: LoadOption) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(error.message) from error
 
     return read
-
-
-def options_markdown(options: Mapping[str, LoadOption]) -> str:
-    """Return the options as Markdown tables, one for each group; docs/load.md holds them."""
-    lines = []
-    for group in OptionGroup:
-        lines += [f"### {group}", "", "| `rejoinder load` | Locust | default | |", "| --- | --- | --- | --- |"]
-        for one in options.values():
-            if one.group is group:
-                ours = f"`--{one.flag}{' ' + one.metavar if one.metavar else ''}`" if one.flag else ""
-                locust = f"`{one.locust_argument}`" if one.locust else ""
-                other = "" if one.locust_default is None else f"; in Locust {one.locust_default:g}"
-                cells = (ours, locust, one.default_text + other, one.help)
-                lines.append(f"| {' | '.join(cells)} |".replace("|  ", "| "))
-        lines.append("")
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(options_markdown(all_options()), end="")

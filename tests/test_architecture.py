@@ -30,7 +30,6 @@ STARTED_BY_NAME = {
     "rejoinder.conformance.proof.kill": "python -m",
     "rejoinder.conformance.test_rules": "collected by pytest",
     "rejoinder.load.locustfile": "run by Locust as a file",
-    "rejoinder.load.workload.covering_corpus": "python -m",
 }
 """Modules that no import statement names, with who runs them; the command line's modules are named by its table."""
 

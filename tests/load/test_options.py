@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ from rejoinder.cli.load import click_options
 from rejoinder.errors import RejoinderError, UsageError
 from rejoinder.load.generator.request_source import RequestSource
 from rejoinder.load.options import (
+    LoadOption,
     OptionGroup,
     add_locust_arguments,
     all_options,
     option,
-    options_markdown,
     options_of,
     seconds,
 )
@@ -29,6 +30,22 @@ from rejoinder.load.run import check_settings
 from rejoinder.load.settings import UNTIMED, LoadSettings
 
 URL = "http://127.0.0.1:8000"
+
+
+def options_markdown(options: Mapping[str, LoadOption]) -> str:
+    """Return the options as the tables of docs/load.md, one for each group."""
+    lines = []
+    for group in OptionGroup:
+        lines += [f"### {group}", "", "| `rejoinder load` | Locust | default | |", "| --- | --- | --- | --- |"]
+        for one in options.values():
+            if one.group is group:
+                ours = f"`--{one.flag}{' ' + one.metavar if one.metavar else ''}`" if one.flag else ""
+                locust = f"`{one.locust_argument}`" if one.locust else ""
+                other = "" if one.locust_default is None else f"; in Locust {one.locust_default:g}"
+                cells = (ours, locust, one.default_text + other, one.help)
+                lines.append(f"| {' | '.join(cells)} |".replace("|  ", "| "))
+        lines.append("")
+    return "\n".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +176,7 @@ def test_one_row_makes_an_option_everywhere(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_documentation_has_every_option() -> None:
-    """Write it anew with `python -m rejoinder.load.options` between the two marks."""
+    """Write it anew with `python tests/load/test_options.py` between the two marks."""
     text = (Path(__file__).parents[2] / "docs" / "load.md").read_text("utf-8")
     _, _, rest = text.partition("<!-- options -->\n")
     assert rest.partition("<!-- end of options -->")[0].strip() == options_markdown(all_options()).strip()
@@ -220,3 +237,7 @@ def test_a_bad_corpus_is_a_clear_error(tmp_path: Path, data: bytes | None, words
         path.write_bytes(data)
     with pytest.raises(UsageError, match=words):
         bodies(bodies=str(path))
+
+
+if __name__ == "__main__":
+    print(options_markdown(all_options()), end="")
