@@ -27,41 +27,29 @@ def run_repeats(
     against: LoadSettings | None = None,
     baseline: Sequence[dict[str, float]] = (),
     changes: Sequence[RegressionLimit] = (),
-    progress: Callable[[LoadProgress], None] | None = None,
     begin: Callable[[LoadSettings], None] | None = None,
     on_repeat: Callable[[Repeat], None] | None = None,
+    progress: Callable[[LoadProgress], None] | None = None,
     key: str | None = None,
     against_key: str | None = None,
     stop: threading.Event | None = None,
+    run: Runner | None = None,
 ) -> LoadResult:
     """Run ``repeats`` repeats, and as many of ``against`` in turns with them, and judge the changes.
 
     They are judged against the repeats of ``against``, else against ``baseline``, the figures of a recorded run. The
     seed of each repeat is its own, and the same for both endpoints. ``begin`` is called before each run and
-    ``on_repeat`` with its figures after it; the others are as in :func:`~rejoinder.load.run.run_load`. An interrupt
-    ends it with the repeats that were run. An objective is met when most repeats meet it.
+    ``on_repeat`` with its figures after it; ``run`` replaces :func:`~rejoinder.load.run.run_load`, to which the others
+    go. An interrupt ends it with the repeats that were run. An objective is met when most repeats meet it.
     """
     halt = stop or threading.Event()
-    check_settings(settings)
 
-    def run(side: LoadSettings, into: Sink) -> LoadResult:
+    def run_side(side: LoadSettings, into: Sink) -> LoadResult:
         return run_load(side, into, progress=progress, key=key if side.url == settings.url else against_key, stop=halt)
 
-    return run_in_turns(settings, sink, run, repeats, against, baseline, changes, begin, on_repeat)
-
-
-def run_in_turns(
-    settings: LoadSettings,
-    sink: Sink,
-    run: Runner,
-    repeats: int,
-    against: LoadSettings | None = None,
-    baseline: Sequence[dict[str, float]] = (),
-    changes: Sequence[RegressionLimit] = (),
-    begin: Callable[[LoadSettings], None] | None = None,
-    on_repeat: Callable[[Repeat], None] | None = None,
-) -> LoadResult:
-    """Do what :func:`run_repeats` does, with another way to run."""
+    if run is None:
+        check_settings(settings)
+        run = run_side
     sides: dict[Side, LoadSettings] = {"endpoint": settings, "against": against or settings}
     room = [EVIDENCE]
     done: list[tuple[LoadResult, KeptSamples]] = []

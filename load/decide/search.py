@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -39,11 +40,7 @@ Runner = Callable[[LoadSettings, Sink], LoadResult]
 
 
 class StepFailedError(Exception):
-    """A step could not be run after others could."""
-
-    def __init__(self, error: RejoinderError) -> None:
-        super().__init__(error.message)
-        self.error = error
+    """A step could not be run after others could; the search's ``failure`` says why."""
 
 
 @dataclass(slots=True)
@@ -91,7 +88,8 @@ class SearchRun:
             if self._chosen is None:
                 raise
             # What the steps before have shown is not given up for this one.
-            raise StepFailedError(error) from error
+            self.failure = error.message
+            raise StepFailedError from error
         step = step_figures(result)
         step.concurrency, step.rate, step.repeat = settings.concurrency, settings.rate, repeat
         self.steps.append(step)
@@ -212,8 +210,7 @@ def sweep(settings: LoadSettings, levels: Sequence[int] | None, search: SearchRu
         try:
             # The chosen step is the first that cannot be told from the best one: the knee, as far as is known.
             step = search.step(loaded, choose=partial(_gains, best))
-        except StepFailedError as failed:
-            search.failure = failed.error.message
+        except StepFailedError:
             break
         reached = throughput(step)
         without_gain = without_gain + 1 if reached < _NO_GAIN * best else 0
@@ -265,7 +262,7 @@ def find_rate(settings: LoadSettings, low: float, high: float, search: SearchRun
         return False
 
     below, above = low, high
-    try:
+    with suppress(StepFailedError):
         if kept(low) and not kept(high):
             for _ in range(_HALVINGS):
                 if search.interrupted or above / below < _CLOSE:
@@ -275,8 +272,6 @@ def find_rate(settings: LoadSettings, low: float, high: float, search: SearchRun
                     below = middle
                 else:
                     above = middle
-    except StepFailedError as failed:
-        search.failure = failed.error.message
     by_generator = any(step.met and step.verdict is Validity.CLIENT_BOUND for step in search.steps)
     return search.finish(
         SearchResult(

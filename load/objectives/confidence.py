@@ -9,6 +9,7 @@ no such value, and nothing can be claimed.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping
 from functools import cache
 from typing import Final
@@ -27,13 +28,7 @@ def values_above(n: int, percent: float) -> int:
         return 0
     # Far below the mean the sum is nothing, so the terms are added from ten deviations below it.
     first = max(0, math.floor(n * tail - 10 * math.sqrt(n * tail * (1 - tail))) - 1)
-    logarithm = (
-        math.lgamma(n + 1)
-        - math.lgamma(first + 1)
-        - math.lgamma(n - first + 1)
-        + first * math.log(tail)
-        + (n - first) * math.log1p(-tail)
-    )
+    logarithm = _log_probability(first, n, tail)
     total = 0.0
     for count in range(first, n + 1):
         total += math.exp(logarithm)
@@ -65,22 +60,17 @@ def share_bound(found: int, n: int) -> float | None:
 
 def _at_most(found: int, n: int, share: float) -> float:
     """Return how likely at most ``found`` of ``n`` are, each with the probability ``share``."""
+    if not 0 < share < 1:
+        return float(share <= 0)
     # Terms that are nothing beside the last one are left out.
     first = max(0, found - 20 - math.ceil(10 * math.sqrt(n * share * (1 - share))))
-    return (
-        math.fsum(
-            math.exp(
-                math.lgamma(n + 1)
-                - math.lgamma(count + 1)
-                - math.lgamma(n - count + 1)
-                + count * math.log(share)
-                + (n - count) * math.log1p(-share)
-            )
-            for count in range(first, found + 1)
-        )
-        if 0 < share < 1
-        else float(share <= 0)
-    )
+    return math.fsum(math.exp(_log_probability(count, n, share)) for count in range(first, found + 1))
+
+
+def _log_probability(found: int, n: int, share: float) -> float:
+    """Return the logarithm of how likely just ``found`` of ``n`` are, each with the probability ``share``."""
+    ways = math.lgamma(n + 1) - math.lgamma(found + 1) - math.lgamma(n - found + 1)
+    return ways + found * math.log(share) + (n - found) * math.log1p(-share)
 
 
 @cache
@@ -89,14 +79,7 @@ def values_needed(percent: float) -> int:
     high = 2
     while not values_above(high, percent):
         high *= 2
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        if values_above(middle, percent):
-            high = middle
-        else:
-            low = middle
-    return high
+    return bisect_left(range(high), 1, key=lambda n: values_above(n, percent))
 
 
 def upper_bound(histogram: Histogram, percent: float) -> float | None:

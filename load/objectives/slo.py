@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import ge, gt, le, lt
 from typing import Final
 
 from rejoinder.errors import UsageError, suggest
@@ -25,6 +26,7 @@ from rejoinder.model.metrics import METRICS, RATES, SHARES, TIMES, metric_named
 from rejoinder.model.outcomes import OutcomeCounts, RequestOutcome, bad_of, counted_of, good_of
 from rejoinder.model.samples import ChangeResult, Rates, SloResult
 
+_RELATIONS: Final = {"<": lt, "<=": le, ">": gt, ">=": ge}
 _SECONDS: Final = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
 _SHAPE: Final = re.compile(
     r"\s*([A-Za-z_0-9]+)\s*(?::\s*([A-Za-z]+[0-9.]*))?\s*(<=|>=|<|>)\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(\S*)\s*\Z"
@@ -62,11 +64,7 @@ class Slo:
 
     def holds(self, value: float) -> bool:
         """Return whether a value is on the right side of the limit."""
-        if self.relation == "<":
-            return value < self.limit
-        if self.relation == "<=":
-            return value <= self.limit
-        return value > self.limit if self.relation == ">" else value >= self.limit
+        return bool(_RELATIONS[self.relation](value, self.limit))
 
 
 def parse_slo(text: str) -> Slo:

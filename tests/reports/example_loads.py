@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from rejoinder.load.decide.regression import parse_changes
-from rejoinder.load.decide.repetitions import run_in_turns
+from rejoinder.load.decide.repetitions import run_repeats
 from rejoinder.load.decide.search import SearchRun, find_rate, sweep
 from rejoinder.load.measure.load_line import load_line, result_samples
 from rejoinder.load.measure.measure import EventSpan, Measurement, take_times
@@ -357,7 +357,7 @@ def repeat_samples(limits: Sequence[str] = LIMITS) -> list[Sample]:
         return result_of(sent, into, side, last=False)
 
     other = replace(settings, url="http://127.0.0.1:9000/v1/responses")
-    run_in_turns(settings, sink, run, 5, other, changes=parse_changes(limits))
+    run_repeats(settings, sink, repeats=5, against=other, changes=parse_changes(limits), run=run)
     return sink.samples
 
 

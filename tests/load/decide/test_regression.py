@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rejoinder.errors import RejoinderError, UsageError
 from rejoinder.load.decide.regression import describe, judge, order, parse_change, permutation_p, read_repeats
-from rejoinder.load.decide.repetitions import run_in_turns, run_repeats
+from rejoinder.load.decide.repetitions import run_repeats
 from rejoinder.load.measure.load_line import load_line
 from rejoinder.load.measure.stats import RunStats
 from rejoinder.load.run import LoadResult, Sink
@@ -194,7 +194,7 @@ def test_repeats_are_written_as_they_end_and_judged() -> None:
     memory = Memory()
     times = {"http://new": [1.5, 1.6, 1.5, 3.0, 1.5], "http://old": [1.0, 1.1, 1.0, 1.05, 1.0]}
     against = LoadSettings(url="http://old", concurrency=1)
-    result = run_in_turns(SETTINGS, memory, runner(times), 5, against, changes=[LIMIT, RATE])
+    result = run_repeats(SETTINGS, memory, repeats=5, against=against, changes=[LIMIT, RATE], run=runner(times))
     *repeats, distribution, load = memory.samples
     assert "".join(repeat.of[0] for repeat in repeats if isinstance(repeat, Repeat)) == "eaaeeaaeea"
     assert isinstance(distribution, HistogramSample)
@@ -208,22 +208,22 @@ def test_repeats_are_written_as_they_end_and_judged() -> None:
 
 def test_what_ends_repeats_early_loses_none() -> None:
     times = {"http://new": [1.0] * 9}
-    stopped = run_in_turns(SETTINGS, Memory(), runner(times, stop_at=1), 5)
+    stopped = run_repeats(SETTINGS, Memory(), repeats=5, run=runner(times, stop_at=1))
     assert (stopped.interrupted, len(stopped.load.repeats)) == (True, 2)
     memory = Memory()
-    broken = run_in_turns(
-        SETTINGS, memory, runner(times, fail_at=2), 5, baseline=[{"ttft:p99": 1.0}] * 5, changes=[LIMIT]
+    broken = run_repeats(
+        SETTINGS, memory, repeats=5, baseline=[{"ttft:p99": 1.0}] * 5, changes=[LIMIT], run=runner(times, fail_at=2)
     )
     assert len(broken.load.repeats) == 2
     assert broken.load.changes[0].verdict == "unclear"
     assert "The generator broke." in broken.warnings[0]
     assert memory.samples[-1] is broken.load
     with pytest.raises(RejoinderError, match="broke"):
-        run_in_turns(SETTINGS, Memory(), runner(times, fail_at=0), 5)
+        run_repeats(SETTINGS, Memory(), repeats=5, run=runner(times, fail_at=0))
 
 
 def test_one_repeat_at_the_generators_limit_is_said_of_all() -> None:
-    result = run_in_turns(SETTINGS, Memory(), runner({"http://new": [1.0, 2.0, 3.0]}, bound_at=2), 3)
+    result = run_repeats(SETTINGS, Memory(), repeats=3, run=runner({"http://new": [1.0, 2.0, 3.0]}, bound_at=2))
     assert result.verdict == "CLIENT-BOUND"
     assert result.load.self_check.reasons == ["repeat 3 of the endpoint was CLIENT-BOUND"]
 
