@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Final
+from inspect import getdoc
+from typing import Any, Final, TypeVar
 
 from rejoinder.model.exchange import Headers
 from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo, encode
@@ -22,6 +23,7 @@ ResponseHook = Callable[[Json, str, RequestInfo], None]
 EventsHook = Callable[[Events, RequestInfo], Events]
 HeadHook = Callable[[int, Headers, RequestInfo], tuple[int, Headers]]
 ErrorHook = Callable[[int, Any, RequestInfo], tuple[int, Any]]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 HOOKS: Final = (
     *("request", "response", "events", "numbered", "frame", "body", "head", "error", "on_end", "on_read"),
@@ -152,6 +154,29 @@ class Fault:
     def condition(self) -> str:
         """When the fault shows, in words; empty for always."""
         return self.when.description
+
+
+class FaultList(list[Fault]):
+    """The faults of one module: those that builders make, and those that :meth:`add` makes of functions."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__(faults)
+
+    def add(
+        self, id: str, *breaks: str, hook: str, through: Callable[[Any], Any] | None = None, **fields: Any
+    ) -> Callable[[Function], Function]:
+        """Return a decorator that adds the fault whose only hook is the function, and whose title is its docstring.
+
+        ``hook`` names the field of the fault. ``through`` is a builder that makes the hook of the function, such as
+        :func:`at_end`. ``fields`` are other fields of the fault.
+        """
+
+        def decorate(function: Function) -> Function:
+            fields[hook] = function if through is None else through(function)
+            self.append(Fault(id=id, title=getdoc(function) or "", breaks=breaks, **fields))
+            return function
+
+        return decorate
 
 
 CREATED, IN_PROGRESS, QUEUED = "response.created", "response.in_progress", "response.queued"

@@ -42,10 +42,10 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
     {
         fault.id: fault
         for family in (http, sse, evt, lif, itm, prt, acc, rsp, usg, err, ech, tol, sta, mem, par, bgr, iso, cap)
-        for fault in family.FAULTS
+        for fault in sorted(family.FAULTS, key=lambda fault: fault.breaks[0])
     }
 )
-"""Every fault by its id, in the order of the rule families."""
+"""Every fault by its id, in the order of the rules."""
 
 
 def load_faults() -> Mapping[str, Fault]:

@@ -21,6 +21,7 @@ from rejoinder.sandbox.fault import (
     Condition,
     Events,
     Fault,
+    FaultList,
     alter,
     altered,
     at_end,
@@ -40,32 +41,8 @@ from rejoinder.sandbox.fault import (
 )
 
 
-def _snowball(events: Events, _: RequestInfo) -> Events:
-    """Make every text delta the whole text so far."""
-    said: dict[tuple[Any, Any], str] = {}
-    for event in events:
-        if is_of(event, TEXT_DELTA):
-            key = (event["item_id"], event["content_index"])
-            said[key] = event["delta"] = said.get(key, "") + event["delta"]
-    return events
-
-
-def _last_token_only(events: Events, _: RequestInfo) -> Events:
-    """Keep only the last delta as the text of the terminal response."""
-    last = next((event["delta"] for event in reversed(events) if is_of(event, TEXT_DELTA)), None)
-    if last is not None:
-        for item in items_of(final_of(events)):
-            if item["type"] == "message":
-                first_text(item, lambda _: str(last))
-    return events
-
-
 def _replacement_characters(event: Json) -> None:
     event["delta"] = "".join(character if character.isascii() else "\ufffd" for character in event["delta"])
-
-
-def _reversed_output(response: Json) -> None:
-    response["output"].reverse()
 
 
 def _texts(
@@ -111,30 +88,6 @@ _CALL_DELTA: Final = "response.function_call_arguments.delta"
 _SEVERAL_CALLS: Final = 2
 
 
-def _arguments_merged(events: Events, _: RequestInfo) -> Events:
-    """Send the argument deltas of all calls under the last call's name."""
-    deltas = [event for event in events if is_of(event, _CALL_DELTA)]
-    if len({event["output_index"] for event in deltas}) < _SEVERAL_CALLS:
-        return events
-    place = next(i for i, event in enumerate(events) if event is deltas[-1])
-    moved = [event for event in deltas if event["output_index"] != deltas[-1]["output_index"]]
-    for event in moved:
-        event |= {name: deltas[-1][name] for name in ("item_id", "output_index")}
-    chosen = {id(event) for event in moved}
-    return [
-        *(event for event in events[:place] if id(event) not in chosen),
-        *moved,
-        *events[place:],
-    ]
-
-
-def _last_arguments_not_closed(events: Events, _: RequestInfo) -> Events:
-    places = [i for i, event in enumerate(events) if is_of(event, CALL_DONE)]
-    if len(places) >= _SEVERAL_CALLS:
-        del events[places[-1]]
-    return events
-
-
 def _prose(body: Json, _: RequestInfo) -> Json:
     """Take no notice of the form that the text is to have."""
     return {**body, "text": None}
@@ -147,82 +100,14 @@ def _format_kept(response: Json, place: str, info: RequestInfo) -> None:
         response["text"] = {"format": text["format"]}
 
 
-def _wrong_arguments(response: Json) -> None:
-    for item in items_of(response):
-        if item["type"] == "function_call" and item["status"] == "completed":
-            item["arguments"] = item["arguments"][:-1]
-
-
-def _loose_arguments(response: Json) -> None:
-    for item in items_of(response):
-        if item["type"] == "function_call" and item["status"] == "completed":
-            item["arguments"] = '{"town": 7}'
-
-
 def _logprobs_of(response: Json) -> list[Json]:
     parts = (part for item in items_of(response) if item["type"] == "message" for part in item["content"])
     return [entry for part in parts for entry in part.get("logprobs") or ()]
 
 
-def _above_zero(response: Json) -> None:
-    for entry in _logprobs_of(response)[:1]:
-        entry["logprob"] = 0.5
-
-
-def _too_many(response: Json) -> None:
-    for entry in _logprobs_of(response)[:1]:
-        entry["top_logprobs"] = entry["top_logprobs"] * 3
-
-
-def _shifted(response: Json) -> None:
-    entries = _logprobs_of(response)
-    for entry, following in zip(entries, [entry["bytes"] for entry in entries[1:]], strict=False):
-        entry["bytes"] = following
-
-
 def _lose_logprobs(event: Json) -> None:
     if event.get("logprobs"):
         event["logprobs"] = []
-
-
-def _broken_characters(events: Events, _: RequestInfo) -> Events:
-    """Cut each delta that begins beyond ASCII in the middle of a character."""
-    for event in events:
-        if is_of(event, TEXT_DELTA):
-            event["delta"] = "".join(c if c.isascii() else "\N{REPLACEMENT CHARACTER}" * 2 for c in event["delta"])
-    return events
-
-
-def _one_more(response: Json, place: str, info: RequestInfo) -> None:
-    """Count an input token more in streams than in plain replies."""
-    if info.streamed and isinstance(response.get("usage"), dict):
-        response["usage"]["input_tokens"] += 1
-        response["usage"]["total_tokens"] += 1
-
-
-def _kept_differently(response: Json, place: str, info: RequestInfo) -> None:
-    """Say something else when the response is retrieved."""
-    if info.operation == "response":
-        for item in items_of(response):
-            for part in item.get("content") or ():
-                if "text" in part:
-                    part["text"] = altered(part["text"])
-
-
-def _streams_without_tools(body: Json, _: RequestInfo) -> Json:
-    if body.get("tools"):
-        raise ApiError(400, "Tools cannot be streamed.", param="stream", code="unsupported_value")
-    return body
-
-
-def _other_model(response: Json, place: str, info: RequestInfo) -> None:
-    if info.streamed:
-        response["model"] = f"{response['model']}-fast"
-
-
-def _bare_usage(response: Json, place: str, info: RequestInfo) -> None:
-    if info.streamed and isinstance(response.get("usage"), dict):
-        response["usage"].pop("input_tokens_details", None)
 
 
 def _one_call(body: Json, _: RequestInfo) -> Json:
@@ -233,19 +118,6 @@ def _calls_kept(response: Json, place: str, info: RequestInfo) -> None:
     """Echo what was asked for all the same."""
     wanted = info.body.get("parallel_tool_calls")
     response["parallel_tool_calls"] = True if wanted is None else wanted
-
-
-def _louder(body: Json, _: RequestInfo) -> Json:
-    """Hear the user's words in capitals, so that the answer is another one of the same length."""
-    items = body["input"]
-    if isinstance(items, list):
-        items = [
-            {**item, "content": item["content"].upper()}
-            if item.get("role") == "user" and isinstance(item.get("content"), str)
-            else item
-            for item in items
-        ]
-    return {**body, "input": items}
 
 
 _RETRIEVED: Final = Condition("only when retrieved", lambda info: info.operation == "response")
@@ -268,18 +140,12 @@ def _is_shaped(info: RequestInfo) -> bool:
 _SHAPED: Final = Condition("only plain, with a JSON Schema", _is_shaped)
 
 
-FAULTS: Final = (
+FAULTS: Final = FaultList(
     Fault(
         id="text-delta-lost",
         title="The last text delta is lost.",
         breaks=("ACC-01", "ACC-02", "ACC-03", "ACC-04"),
         events=lost_delta(TEXT_DELTA),
-    ),
-    Fault(
-        id="text-deltas-cumulative",
-        title="Every text delta repeats the text before it.",
-        breaks=("ACC-01",),
-        events=_snowball,
     ),
     Fault(
         id="deltas-with-replacement-characters",
@@ -312,12 +178,6 @@ FAULTS: Final = (
         breaks=("ACC-04", "ACC-12", "ITM-05"),
         events=final_item("message", lambda item: first_text(item, altered)),
     ),
-    Fault(
-        id="final-text-is-last-delta",
-        title="The text in the terminal event is the last delta only.",
-        breaks=("ACC-04", "ACC-12"),
-        events=_last_token_only,
-    ),
     *_texts(
         "arguments",
         "a function call's arguments",
@@ -331,20 +191,6 @@ FAULTS: Final = (
         title="The arguments of function calls come without response.function_call_arguments.done.",
         breaks=("ACC-05",),
         events=without(CALL_DONE),
-    ),
-    Fault(
-        id="last-arguments-not-closed",
-        title="Of several calls the last comes without response.function_call_arguments.done.",
-        breaks=("ACC-05",),
-        when=Condition("only with several calls", lambda info: info.streamed),
-        events=_last_arguments_not_closed,
-    ),
-    Fault(
-        id="arguments-merged",
-        title="The arguments of parallel calls all come under the last one's name.",
-        breaks=("ACC-05",),
-        when=Condition("only with several calls", lambda info: info.streamed),
-        events=_arguments_merged,
     ),
     *_texts("refusal", "a refusal", "ACC-06", "message", "refusal", "response.refusal", container="content"),
     *_texts(
@@ -392,54 +238,6 @@ FAULTS: Final = (
         events=each(TEXT_DELTA, TEXT_DONE, do=_lose_logprobs),
     ),
     Fault(
-        id="logprob-above-zero",
-        title="A logprob is above 0.",
-        breaks=("ACC-10",),
-        when=PLAIN,
-        response=at_end(_above_zero),
-    ),
-    Fault(
-        id="top-logprobs-too-many",
-        title="A token has more alternatives than top_logprobs asked for.",
-        breaks=("ACC-10",),
-        when=PLAIN,
-        response=at_end(_too_many),
-    ),
-    Fault(
-        id="logprobs-shifted",
-        title="The bytes of tokens belong to the token after.",
-        breaks=("ACC-10",),
-        when=PLAIN,
-        response=at_end(_shifted),
-    ),
-    Fault(
-        id="characters-broken-in-deltas",
-        title="Letters outside of ASCII are broken in two by the borders of deltas.",
-        breaks=("ACC-11",),
-        when=MULTI_BYTE,
-        events=_broken_characters,
-    ),
-    Fault(
-        id="final-output-reversed",
-        title="The items stand in reverse order in the terminal event.",
-        breaks=("ACC-12", "ITM-05"),
-        events=in_final(_reversed_output),
-    ),
-    Fault(
-        id="retrieved-text-differs",
-        title="A retrieved response says something else than the one that was told.",
-        breaks=("ACC-13",),
-        when=_RETRIEVED,
-        response=_kept_differently,
-    ),
-    Fault(
-        id="streamed-input-tokens-differ",
-        title="Streams count an input token more than plain replies.",
-        breaks=("ACC-14",),
-        when=STREAMED,
-        response=_one_more,
-    ),
-    Fault(
         id="json-schema-ignored",
         title="A JSON Schema for the text is taken and not kept to.",
         breaks=("ACC-15",),
@@ -461,41 +259,6 @@ FAULTS: Final = (
         response=at_end(change_texts(_unquoted)),
     ),
     Fault(
-        id="arguments-not-json",
-        title="The arguments of function calls are not JSON.",
-        breaks=("ACC-16",),
-        when=PLAIN,
-        response=in_response(_wrong_arguments),
-    ),
-    Fault(
-        id="arguments-break-strict-schema",
-        title="The arguments of function calls do not fit the parameters of a strict tool.",
-        breaks=("ACC-16",),
-        when=PLAIN,
-        response=in_response(_loose_arguments),
-    ),
-    Fault(
-        id="tools-not-streamed",
-        title="Requests with tools are refused when they are to be streamed.",
-        breaks=("ACC-17",),
-        when=STREAMED,
-        request=_streams_without_tools,
-    ),
-    Fault(
-        id="streamed-model-differs",
-        title="Streams name another model than plain replies.",
-        breaks=("ACC-18",),
-        when=STREAMED,
-        response=_other_model,
-    ),
-    Fault(
-        id="streamed-usage-bare",
-        title="The usage of streams lacks the details that it has in plain replies.",
-        breaks=("ACC-18",),
-        when=STREAMED,
-        response=_bare_usage,
-    ),
-    Fault(
         id="streamed-calls-missing",
         title="Of several calls only the first is streamed.",
         breaks=("ACC-19",),
@@ -503,11 +266,167 @@ FAULTS: Final = (
         request=_one_call,
         response=_calls_kept,
     ),
-    Fault(
-        id="streamed-text-differs",
-        title="Streams say something else than plain replies.",
-        breaks=("ACC-19",),
-        when=STREAMED,
-        request=_louder,
-    ),
 )
+
+
+@FAULTS.add("text-deltas-cumulative", "ACC-01", hook="events")
+def _snowball(events: Events, _: RequestInfo) -> Events:
+    """Every text delta repeats the text before it."""
+    said: dict[tuple[Any, Any], str] = {}
+    for event in events:
+        if is_of(event, TEXT_DELTA):
+            key = (event["item_id"], event["content_index"])
+            said[key] = event["delta"] = said.get(key, "") + event["delta"]
+    return events
+
+
+@FAULTS.add("final-text-is-last-delta", "ACC-04", "ACC-12", hook="events")
+def _last_token_only(events: Events, _: RequestInfo) -> Events:
+    """The text in the terminal event is the last delta only."""
+    last = next((event["delta"] for event in reversed(events) if is_of(event, TEXT_DELTA)), None)
+    if last is not None:
+        for item in items_of(final_of(events)):
+            if item["type"] == "message":
+                first_text(item, lambda _: str(last))
+    return events
+
+
+@FAULTS.add(
+    "last-arguments-not-closed",
+    "ACC-05",
+    hook="events",
+    when=Condition("only with several calls", lambda info: info.streamed),
+)
+def _last_arguments_not_closed(events: Events, _: RequestInfo) -> Events:
+    """Of several calls the last comes without response.function_call_arguments.done."""
+    places = [i for i, event in enumerate(events) if is_of(event, CALL_DONE)]
+    if len(places) >= _SEVERAL_CALLS:
+        del events[places[-1]]
+    return events
+
+
+@FAULTS.add(
+    "arguments-merged", "ACC-05", hook="events", when=Condition("only with several calls", lambda info: info.streamed)
+)
+def _arguments_merged(events: Events, _: RequestInfo) -> Events:
+    """The arguments of parallel calls all come under the last one's name."""
+    deltas = [event for event in events if is_of(event, _CALL_DELTA)]
+    if len({event["output_index"] for event in deltas}) < _SEVERAL_CALLS:
+        return events
+    place = next(i for i, event in enumerate(events) if event is deltas[-1])
+    moved = [event for event in deltas if event["output_index"] != deltas[-1]["output_index"]]
+    for event in moved:
+        event |= {name: deltas[-1][name] for name in ("item_id", "output_index")}
+    chosen = {id(event) for event in moved}
+    return [
+        *(event for event in events[:place] if id(event) not in chosen),
+        *moved,
+        *events[place:],
+    ]
+
+
+@FAULTS.add("logprob-above-zero", "ACC-10", hook="response", through=at_end, when=PLAIN)
+def _above_zero(response: Json) -> None:
+    """A logprob is above 0."""
+    for entry in _logprobs_of(response)[:1]:
+        entry["logprob"] = 0.5
+
+
+@FAULTS.add("top-logprobs-too-many", "ACC-10", hook="response", through=at_end, when=PLAIN)
+def _too_many(response: Json) -> None:
+    """A token has more alternatives than top_logprobs asked for."""
+    for entry in _logprobs_of(response)[:1]:
+        entry["top_logprobs"] = entry["top_logprobs"] * 3
+
+
+@FAULTS.add("logprobs-shifted", "ACC-10", hook="response", through=at_end, when=PLAIN)
+def _shifted(response: Json) -> None:
+    """The bytes of tokens belong to the token after."""
+    entries = _logprobs_of(response)
+    for entry, following in zip(entries, [entry["bytes"] for entry in entries[1:]], strict=False):
+        entry["bytes"] = following
+
+
+@FAULTS.add("characters-broken-in-deltas", "ACC-11", hook="events", when=MULTI_BYTE)
+def _broken_characters(events: Events, _: RequestInfo) -> Events:
+    """Letters outside of ASCII are broken in two by the borders of deltas."""
+    for event in events:
+        if is_of(event, TEXT_DELTA):
+            event["delta"] = "".join(c if c.isascii() else "\N{REPLACEMENT CHARACTER}" * 2 for c in event["delta"])
+    return events
+
+
+@FAULTS.add("final-output-reversed", "ACC-12", "ITM-05", hook="events", through=in_final)
+def _reversed_output(response: Json) -> None:
+    """The items stand in reverse order in the terminal event."""
+    response["output"].reverse()
+
+
+@FAULTS.add("retrieved-text-differs", "ACC-13", hook="response", when=_RETRIEVED)
+def _kept_differently(response: Json, place: str, info: RequestInfo) -> None:
+    """A retrieved response says something else than the one that was told."""
+    if info.operation == "response":
+        for item in items_of(response):
+            for part in item.get("content") or ():
+                if "text" in part:
+                    part["text"] = altered(part["text"])
+
+
+@FAULTS.add("streamed-input-tokens-differ", "ACC-14", hook="response", when=STREAMED)
+def _one_more(response: Json, place: str, info: RequestInfo) -> None:
+    """Streams count an input token more than plain replies."""
+    if info.streamed and isinstance(response.get("usage"), dict):
+        response["usage"]["input_tokens"] += 1
+        response["usage"]["total_tokens"] += 1
+
+
+@FAULTS.add("arguments-not-json", "ACC-16", hook="response", through=in_response, when=PLAIN)
+def _wrong_arguments(response: Json) -> None:
+    """The arguments of function calls are not JSON."""
+    for item in items_of(response):
+        if item["type"] == "function_call" and item["status"] == "completed":
+            item["arguments"] = item["arguments"][:-1]
+
+
+@FAULTS.add("arguments-break-strict-schema", "ACC-16", hook="response", through=in_response, when=PLAIN)
+def _loose_arguments(response: Json) -> None:
+    """The arguments of function calls do not fit the parameters of a strict tool."""
+    for item in items_of(response):
+        if item["type"] == "function_call" and item["status"] == "completed":
+            item["arguments"] = '{"town": 7}'
+
+
+@FAULTS.add("tools-not-streamed", "ACC-17", hook="request", when=STREAMED)
+def _streams_without_tools(body: Json, _: RequestInfo) -> Json:
+    """Requests with tools are refused when they are to be streamed."""
+    if body.get("tools"):
+        raise ApiError(400, "Tools cannot be streamed.", param="stream", code="unsupported_value")
+    return body
+
+
+@FAULTS.add("streamed-model-differs", "ACC-18", hook="response", when=STREAMED)
+def _other_model(response: Json, place: str, info: RequestInfo) -> None:
+    """Streams name another model than plain replies."""
+    if info.streamed:
+        response["model"] = f"{response['model']}-fast"
+
+
+@FAULTS.add("streamed-usage-bare", "ACC-18", hook="response", when=STREAMED)
+def _bare_usage(response: Json, place: str, info: RequestInfo) -> None:
+    """The usage of streams lacks the details that it has in plain replies."""
+    if info.streamed and isinstance(response.get("usage"), dict):
+        response["usage"].pop("input_tokens_details", None)
+
+
+@FAULTS.add("streamed-text-differs", "ACC-19", hook="request", when=STREAMED)
+def _louder(body: Json, _: RequestInfo) -> Json:
+    """Streams say something else than plain replies."""
+    items = body["input"]
+    if isinstance(items, list):
+        items = [
+            {**item, "content": item["content"].upper()}
+            if item.get("role") == "user" and isinstance(item.get("content"), str)
+            else item
+            for item in items
+        ]
+    return {**body, "input": items}

@@ -7,6 +7,7 @@ from typing import Final
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     Fault,
+    FaultList,
     refuse_items,
 )
 
@@ -16,7 +17,7 @@ def _shows_image(item: Json) -> bool:
     return isinstance(content, list) and any(part.get("type") == "input_image" for part in content)
 
 
-FAULTS: Final = (
+FAULTS: Final = FaultList(
     Fault(
         id="images-refused",
         title="Images are refused.",

@@ -10,6 +10,7 @@ from rejoinder.sandbox.endpoint.reply import ApiError, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     Fault,
+    FaultList,
     ResponseHook,
     in_response,
     set_to,
@@ -34,22 +35,6 @@ def _where_not_sent(name: str, value: Any) -> ResponseHook:
     return hook
 
 
-def _schema_lost(response: Json, _: str, __: RequestInfo) -> None:
-    shape = response["text"]["format"]
-    if shape["type"] == "json_schema":
-        response["text"] = {**response["text"], "format": {**shape, "schema": None}}
-
-
-def _poor_tools(response: Json) -> None:
-    response["tools"] = [
-        {**tool, "parameters": {}} if tool["type"] == "function" else tool for tool in response["tools"]
-    ]
-
-
-def _effort_lost(response: Json) -> None:
-    response["reasoning"] = {**response["reasoning"], "effort": None}
-
-
 def _metadata(change: Callable[[dict[str, str]], dict[str, str]]) -> ResponseHook:
     return in_response(lambda response: response.__setitem__("metadata", change(response["metadata"])))
 
@@ -61,18 +46,6 @@ def _quietly_unstored(body: Json, info: RequestInfo) -> Json:
 def _said_to_be_stored(response: Json, _: str, info: RequestInfo) -> None:
     if info.operation == "create" and info.body.get("store") is not False:
         response["store"] = True
-
-
-def _nulls_refused(body: Json, _: RequestInfo) -> Json:
-    for name, value in body.items():
-        if value is None:
-            raise ApiError(400, f"{name}: null is not of type string.", param=name, code="invalid_type")
-    return body
-
-
-def _null_is_zero(response: Json, _: str, info: RequestInfo) -> None:
-    if "temperature" in info.body and info.body["temperature"] is None:
-        response["temperature"] = 0.0
 
 
 class _Sticky:
@@ -96,19 +69,7 @@ class _Sticky:
 _STICKY: Final = _Sticky()
 
 
-def _coerced(response: Json, _: str, info: RequestInfo) -> None:
-    """Repeat the tools that the endpoint runs as functions."""
-    tools = response.get("tools")
-    if info.operation == "create" and isinstance(tools, list):
-        response["tools"] = [
-            tool
-            if tool["type"] in ("function", "custom")
-            else {"type": "function", "name": tool["type"], "description": None, "parameters": None, "strict": None}
-            for tool in tools
-        ]
-
-
-FAULTS: Final = (
+FAULTS: Final = FaultList(
     Fault(
         id="instructions-not-echoed",
         title="The instructions of responses are null.",
@@ -120,12 +81,6 @@ FAULTS: Final = (
         title="The tools of responses are empty.",
         breaks=("ECH-01",),
         response=in_response(set_to("tools", [])),
-    ),
-    Fault(
-        id="tools-echoed-without-parameters",
-        title="The parameters of echoed tools are empty.",
-        breaks=("ECH-01",),
-        response=in_response(_poor_tools),
     ),
     Fault(
         id="tool-choice-echoed-as-auto",
@@ -144,25 +99,6 @@ FAULTS: Final = (
         title="previous_response_id of responses is null.",
         breaks=("ECH-01",),
         response=in_response(set_to("previous_response_id", None)),
-    ),
-    Fault(
-        id="schema-not-echoed",
-        title="The schema of an echoed format is null.",
-        breaks=("ECH-01",),
-        response=_schema_lost,
-    ),
-    Fault(
-        id="effort-not-echoed",
-        title="reasoning.effort of responses is null.",
-        breaks=("ECH-01",),
-        response=in_response(_effort_lost),
-    ),
-    Fault(
-        id="hosted-tools-coerced",
-        title="Tools that the endpoint runs are repeated as functions.",
-        breaks=("ECH-01",),
-        dialects=("northstar", "openai"),
-        response=_coerced,
     ),
     Fault(
         id="temperature-echoed-as-default",
@@ -226,21 +162,60 @@ FAULTS: Final = (
         response=in_response(set_to("store", True)),
     ),
     Fault(
-        id="null-refused",
-        title="An optional field that is null is refused.",
-        breaks=("ECH-08",),
-        request=_nulls_refused,
-    ),
-    Fault(
-        id="null-taken-for-zero",
-        title="A temperature of null is taken for 0.",
-        breaks=("ECH-08",),
-        response=_null_is_zero,
-    ),
-    Fault(
         id="instructions-carried-over",
         title="The instructions of a response hold for those that continue it.",
         breaks=("ECH-09",),
         response=_STICKY.response,
     ),
 )
+
+
+@FAULTS.add("tools-echoed-without-parameters", "ECH-01", hook="response", through=in_response)
+def _poor_tools(response: Json) -> None:
+    """The parameters of echoed tools are empty."""
+    response["tools"] = [
+        {**tool, "parameters": {}} if tool["type"] == "function" else tool for tool in response["tools"]
+    ]
+
+
+@FAULTS.add("schema-not-echoed", "ECH-01", hook="response")
+def _schema_lost(response: Json, _: str, __: RequestInfo) -> None:
+    """The schema of an echoed format is null."""
+    shape = response["text"]["format"]
+    if shape["type"] == "json_schema":
+        response["text"] = {**response["text"], "format": {**shape, "schema": None}}
+
+
+@FAULTS.add("effort-not-echoed", "ECH-01", hook="response", through=in_response)
+def _effort_lost(response: Json) -> None:
+    """reasoning.effort of responses is null."""
+    response["reasoning"] = {**response["reasoning"], "effort": None}
+
+
+@FAULTS.add("hosted-tools-coerced", "ECH-01", hook="response", dialects=("northstar", "openai"))
+def _coerced(response: Json, _: str, info: RequestInfo) -> None:
+    """Tools that the endpoint runs are repeated as functions."""
+    tools = response.get("tools")
+    if info.operation == "create" and isinstance(tools, list):
+        response["tools"] = [
+            tool
+            if tool["type"] in ("function", "custom")
+            else {"type": "function", "name": tool["type"], "description": None, "parameters": None, "strict": None}
+            for tool in tools
+        ]
+
+
+@FAULTS.add("null-refused", "ECH-08", hook="request")
+def _nulls_refused(body: Json, _: RequestInfo) -> Json:
+    """An optional field that is null is refused."""
+    for name, value in body.items():
+        if value is None:
+            raise ApiError(400, f"{name}: null is not of type string.", param=name, code="invalid_type")
+    return body
+
+
+@FAULTS.add("null-taken-for-zero", "ECH-08", hook="response")
+def _null_is_zero(response: Json, _: str, info: RequestInfo) -> None:
+    """A temperature of null is taken for 0."""
+    if "temperature" in info.body and info.body["temperature"] is None:
+        response["temperature"] = 0.0

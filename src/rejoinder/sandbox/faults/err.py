@@ -12,6 +12,7 @@ from rejoinder.sandbox.fault import (
     STREAMED,
     ErrorHook,
     Fault,
+    FaultList,
     as_instructions,
     has_code,
     unheard,
@@ -34,16 +35,6 @@ _TRACE: Final = (
 )
 
 
-def _arguments_crash(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
-    param = body["error"]["param"] or ""
-    return (500, body) if param.endswith(".arguments") else (status, body)
-
-
-def _payload_echoed(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
-    sent = info.request.body.decode("utf-8", "replace")
-    return status, {"error": {**body["error"], "message": f"{body['error']['message']} Input: {sent}"}}
-
-
 def _fields(**changes: Any) -> ErrorHook:
     """Return a hook that changes fields of the error object of every refusal."""
 
@@ -60,37 +51,7 @@ def _type_as_if(client: str, server: str) -> ErrorHook:
     return hook
 
 
-def _crash(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
-    """Turn refusals of values into server errors."""
-    if status == 400 and not has_code(body, "invalid_json"):
-        return 500, {"error": {**body["error"], "type": "server_error", "message": "Internal server error"}}
-    return status, body
-
-
-def _strict(body: Json, _: RequestInfo) -> Json:
-    for name in body:
-        if "no_such_field" in name:
-            raise ApiError(400, f"Unknown parameter: {name}.", param=name, code="unknown_parameter")
-    return body
-
-
-def _without_logprobs(body: Json, _: RequestInfo) -> Json:
-    kept = [name for name in body.get("include") or () if name != "message.output_text.logprobs"]
-    return {**body, "include": kept}
-
-
-def _without_encryption(body: Json, _: RequestInfo) -> Json:
-    kept = [name for name in body.get("include") or () if name != "reasoning.encrypted_content"]
-    return {**body, "include": kept}
-
-
-def _prioritised(body: Json, _: RequestInfo) -> Json:
-    if body.get("priority"):
-        raise ApiError(500, "Something went wrong.", code="server_error")
-    return body
-
-
-FAULTS: Final = (
+FAULTS: Final = FaultList(
     Fault(
         id="error-as-detail",
         title="A refusal's body is an object with the message in detail.",
@@ -146,25 +107,6 @@ FAULTS: Final = (
         error=_fields(param="body"),
     ),
     Fault(
-        id="invalid-body-crashes",
-        title="Invalid values are answered with a server error.",
-        breaks=("ERR-05",),
-        error=_crash,
-    ),
-    Fault(
-        id="object-arguments-break-server",
-        title="A call whose arguments are an object is answered with a server error.",
-        breaks=("ERR-05",),
-        error=_arguments_crash,
-    ),
-    Fault(
-        id="priority-breaks-server",
-        title="A priority is answered with a server error.",
-        breaks=("ERR-05",),
-        dialects=NORTHSTAR_ONLY,
-        request=_prioritised,
-    ),
-    Fault(
         id="error-with-stack-trace",
         title="The message of an error ends with a stack trace.",
         breaks=("ERR-06",),
@@ -183,18 +125,6 @@ FAULTS: Final = (
         when=STREAMED,
         fails=True,
         events=without("error"),
-    ),
-    Fault(
-        id="logprobs-ignored",
-        title="Logprobs that include asks for are left out.",
-        breaks=("ERR-08",),
-        request=_without_logprobs,
-    ),
-    Fault(
-        id="encrypted-reasoning-ignored",
-        title="Encrypted reasoning that include asks for is left out.",
-        breaks=("ERR-08",),
-        request=_without_encryption,
     ),
     Fault(
         id="previous-input-messages-dropped",
@@ -225,18 +155,6 @@ FAULTS: Final = (
         request=lambda body, _: {**body, "logit_bias": None},
     ),
     Fault(
-        id="unknown-field-refused",
-        title="A request with an unknown field is refused.",
-        breaks=("ERR-09",),
-        request=_strict,
-    ),
-    Fault(
-        id="error-echoes-payload",
-        title="The message of an error repeats the whole request.",
-        breaks=("ERR-10",),
-        error=_payload_echoed,
-    ),
-    Fault(
         id="streamed-refusal-is-422",
         title="Invalid bodies are refused with status 422 when they ask for a stream.",
         breaks=("ERR-11",),
@@ -251,3 +169,56 @@ FAULTS: Final = (
         error=_fields(param=None),
     ),
 )
+
+
+@FAULTS.add("invalid-body-crashes", "ERR-05", hook="error")
+def _crash(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
+    """Invalid values are answered with a server error."""
+    if status == 400 and not has_code(body, "invalid_json"):
+        return 500, {"error": {**body["error"], "type": "server_error", "message": "Internal server error"}}
+    return status, body
+
+
+@FAULTS.add("object-arguments-break-server", "ERR-05", hook="error")
+def _arguments_crash(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
+    """A call whose arguments are an object is answered with a server error."""
+    param = body["error"]["param"] or ""
+    return (500, body) if param.endswith(".arguments") else (status, body)
+
+
+@FAULTS.add("priority-breaks-server", "ERR-05", hook="request", dialects=NORTHSTAR_ONLY)
+def _prioritised(body: Json, _: RequestInfo) -> Json:
+    """A priority is answered with a server error."""
+    if body.get("priority"):
+        raise ApiError(500, "Something went wrong.", code="server_error")
+    return body
+
+
+@FAULTS.add("logprobs-ignored", "ERR-08", hook="request")
+def _without_logprobs(body: Json, _: RequestInfo) -> Json:
+    """Logprobs that include asks for are left out."""
+    kept = [name for name in body.get("include") or () if name != "message.output_text.logprobs"]
+    return {**body, "include": kept}
+
+
+@FAULTS.add("encrypted-reasoning-ignored", "ERR-08", hook="request")
+def _without_encryption(body: Json, _: RequestInfo) -> Json:
+    """Encrypted reasoning that include asks for is left out."""
+    kept = [name for name in body.get("include") or () if name != "reasoning.encrypted_content"]
+    return {**body, "include": kept}
+
+
+@FAULTS.add("unknown-field-refused", "ERR-09", hook="request")
+def _strict(body: Json, _: RequestInfo) -> Json:
+    """A request with an unknown field is refused."""
+    for name in body:
+        if "no_such_field" in name:
+            raise ApiError(400, f"Unknown parameter: {name}.", param=name, code="unknown_parameter")
+    return body
+
+
+@FAULTS.add("error-echoes-payload", "ERR-10", hook="error")
+def _payload_echoed(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+    """The message of an error repeats the whole request."""
+    sent = info.request.body.decode("utf-8", "replace")
+    return status, {"error": {**body["error"], "message": f"{body['error']['message']} Input: {sent}"}}

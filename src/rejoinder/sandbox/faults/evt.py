@@ -20,6 +20,7 @@ from rejoinder.sandbox.fault import (
     Events,
     EventsHook,
     Fault,
+    FaultList,
     each,
     inserted,
     is_of,
@@ -41,35 +42,11 @@ def _renumbered(number: Callable[[int, Json], Any]) -> EventsHook:
     return hook
 
 
-def _swapped_numbers(events: Events, _: RequestInfo) -> Events:
-    if len(events) > 3:
-        second, third = events[1], events[2]
-        second["sequence_number"], third["sequence_number"] = third["sequence_number"], second["sequence_number"]
-    return events
-
-
-def _unnumbered_extension(events: Events, _: RequestInfo) -> Events:
-    return [*events[:2], {"type": "sandbox:tick"}, *events[2:]]
-
-
-def _extension_for_text(events: Events, _: RequestInfo) -> Events:
-    """Send the last text delta as an extension event."""
-    for event in reversed(events):
-        if is_of(event, TEXT_DELTA):
-            event["type"] = "sandbox:output_text.delta"
-            break
-    return events
-
-
 def _no_type(events: Events, _: RequestInfo) -> Events:
     for event in events:
         if is_of(event, IN_PROGRESS):
             del event["type"]
     return events
-
-
-def _lost_after_numbering(events: Events, _: RequestInfo) -> Events:
-    return [event for place, event in enumerate(events) if place < 40 or place % 10]
 
 
 def _failed_without_response(events: Events, _: RequestInfo) -> Events:
@@ -93,16 +70,7 @@ def _flat(event: Json) -> None:
     event["type"] = "error"
 
 
-def _part_events(events: Events, _: RequestInfo) -> Events:
-    """Tell of the parts of reasoning items in events of their own."""
-    reasoning = {event["item"]["id"] for event in events if is_of(event, ITEM_ADDED) and is_reasoning(event["item"])}
-    for event in events:
-        if event.get("item_id") in reasoning and event["type"].startswith("response.content_part."):
-            event["type"] = event["type"].replace("content_part", "reasoning_part")
-    return events
-
-
-FAULTS: Final = (
+FAULTS: Final = FaultList(
     Fault(
         id="type-missing",
         title="The data of response.in_progress has no type.",
@@ -143,23 +111,10 @@ FAULTS: Final = (
         numbered=_renumbered(lambda place, event: 0),
     ),
     Fault(
-        id="sequence-numbers-swapped",
-        title="The second and third event have each other's sequence_number.",
-        breaks=("EVT-03",),
-        numbered=_swapped_numbers,
-    ),
-    Fault(
         id="sequence-numbers-skip",
         title="The sequence numbers leave a gap after the second event.",
         breaks=("EVT-04",),
         numbered=_renumbered(lambda place, event: event["sequence_number"] + (place > 1)),
-    ),
-    Fault(
-        id="long-stream-loses-events",
-        title="Of a long stream every tenth event is lost once it is under way.",
-        breaks=("EVT-04",),
-        when=Condition("only in streams of more than 40 events", lambda info: info.streamed),
-        numbered=_lost_after_numbering,
     ),
     Fault(
         id="sequence-numbers-start-at-one",
@@ -184,25 +139,6 @@ FAULTS: Final = (
         title="An event response.output_text.progress, which the contract does not know, stands in the stream.",
         breaks=("EVT-07",),
         events=inserted({"type": "response.output_text.progress", "percent": 50}, after=IN_PROGRESS),
-    ),
-    Fault(
-        id="reasoning-part-events",
-        title="The parts of reasoning items are told in response.reasoning_part events.",
-        breaks=("EVT-07",),
-        dialects=("openai",),
-        events=_part_events,
-    ),
-    Fault(
-        id="extension-event-not-numbered",
-        title="An extension event has no sequence_number.",
-        breaks=("EVT-08",),
-        numbered=_unnumbered_extension,
-    ),
-    Fault(
-        id="extension-event-carries-text",
-        title="The last piece of a text comes in an extension event that clients skip.",
-        breaks=("EVT-09",),
-        events=_extension_for_text,
     ),
     Fault(
         id="item-id-missing-on-deltas",
@@ -264,3 +200,49 @@ FAULTS: Final = (
         events=each(TEXT_DONE, do=set_to("obfuscation", "xxxxxxxx")),
     ),
 )
+
+
+@FAULTS.add("sequence-numbers-swapped", "EVT-03", hook="numbered")
+def _swapped_numbers(events: Events, _: RequestInfo) -> Events:
+    """The second and third event have each other's sequence_number."""
+    if len(events) > 3:
+        second, third = events[1], events[2]
+        second["sequence_number"], third["sequence_number"] = third["sequence_number"], second["sequence_number"]
+    return events
+
+
+@FAULTS.add(
+    "long-stream-loses-events",
+    "EVT-04",
+    hook="numbered",
+    when=Condition("only in streams of more than 40 events", lambda info: info.streamed),
+)
+def _lost_after_numbering(events: Events, _: RequestInfo) -> Events:
+    """Of a long stream every tenth event is lost once it is under way."""
+    return [event for place, event in enumerate(events) if place < 40 or place % 10]
+
+
+@FAULTS.add("reasoning-part-events", "EVT-07", hook="events", dialects=("openai",))
+def _part_events(events: Events, _: RequestInfo) -> Events:
+    """The parts of reasoning items are told in response.reasoning_part events."""
+    reasoning = {event["item"]["id"] for event in events if is_of(event, ITEM_ADDED) and is_reasoning(event["item"])}
+    for event in events:
+        if event.get("item_id") in reasoning and event["type"].startswith("response.content_part."):
+            event["type"] = event["type"].replace("content_part", "reasoning_part")
+    return events
+
+
+@FAULTS.add("extension-event-not-numbered", "EVT-08", hook="numbered")
+def _unnumbered_extension(events: Events, _: RequestInfo) -> Events:
+    """An extension event has no sequence_number."""
+    return [*events[:2], {"type": "sandbox:tick"}, *events[2:]]
+
+
+@FAULTS.add("extension-event-carries-text", "EVT-09", hook="events")
+def _extension_for_text(events: Events, _: RequestInfo) -> Events:
+    """The last piece of a text comes in an extension event that clients skip."""
+    for event in reversed(events):
+        if is_of(event, TEXT_DELTA):
+            event["type"] = "sandbox:output_text.delta"
+            break
+    return events

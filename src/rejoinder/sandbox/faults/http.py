@@ -17,6 +17,7 @@ from rejoinder.sandbox.fault import (
     Condition,
     ErrorHook,
     Fault,
+    FaultList,
     HeadHook,
     at_end,
     content_type,
@@ -31,34 +32,8 @@ def _status(value: int) -> HeadHook:
     return lambda status, headers, info: (value if info.operation == "create" else status, headers)
 
 
-def _refuse_string(body: Json, _: RequestInfo) -> Json:
-    if isinstance(body["input"], str):
-        raise ApiError(400, "input must be an array.", param="input", code="invalid_value")
-    return body
-
-
-def _refuse_list(body: Json, _: RequestInfo) -> Json:
-    if isinstance(body["input"], list):
-        raise ApiError(400, "input must be a string.", param="input", code="invalid_value")
-    return body
-
-
-def _wrap_string(body: Json, _: RequestInfo) -> Json:
-    return {**body, "input": f"User: {body['input']}"} if isinstance(body["input"], str) else body
-
-
-def _crash_on_images(body: Json, _: RequestInfo) -> Json:
-    if '"input_image"' in json.dumps(body["input"]):
-        raise ApiError(500, "Internal server error", code="server_error")
-    return body
-
-
 def _ignore_stream(body: Json, _: RequestInfo) -> Json:
     return {**body, "stream": False}
-
-
-def _always_stream(body: Json, _: RequestInfo) -> Json:
-    return {**body, "stream": True}
 
 
 _PAGE: Final = b"<html><body><h1>500 Internal Server Error</h1></body></html>"
@@ -91,36 +66,6 @@ def _answered(*codes: str) -> ErrorHook:
     return hook
 
 
-def _no_input(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
-    if has_code(body, "missing_required_parameter") and "input" not in info.body:
-        return 200, _answer(info)
-    return status, body
-
-
-def _unknown_model(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
-    if has_code(body, "model_not_found") and not info.streamed:
-        return 200, _answer(info, str(info.body.get("model")))
-    return status, body
-
-
-def _plain_404(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
-    if not has_code(body, "model_not_found"):
-        return status, body
-    return 400, {"error": {**body["error"], "type": "invalid_request_error", "code": None}}
-
-
-def _forbidden(body: Json, info: RequestInfo) -> Json:
-    if header(info.request, "authorization"):
-        raise ApiError(403, "The API key is wrong.", code="invalid_api_key")
-    return body
-
-
-def _limited(body: Json, info: RequestInfo) -> Json:
-    if info.number % _NOW_AND_THEN == 0:
-        raise ApiError(429, "Too many requests.", code="rate_limit_exceeded")
-    return body
-
-
 def _broken_down(body: Json, info: RequestInfo) -> Json:
     if info.number % _NOW_AND_THEN == 0:
         raise ApiError(500, "Internal server error", code="server_error")
@@ -129,15 +74,6 @@ def _broken_down(body: Json, info: RequestInfo) -> Json:
 
 def _as_page(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
     return (status, _PAGE) if status >= 500 else (status, body)
-
-
-def _in_stream(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
-    """Refuse a streaming request inside a stream."""
-    if not info.streamed or status >= 500:
-        return status, body
-    message = body["error"]["message"].replace("\\", " ").replace('"', "'")
-    data = f'{{"type":"error","sequence_number":0,"code":"invalid","message":"{message}","param":null}}'
-    return 200, f"event: error\ndata: {data}\n\n".encode()
 
 
 class _Crashing:
@@ -164,11 +100,6 @@ class _Hanging(_Crashing):
         if self.refused and info.number == self.refused + 1:
             reply.hold = hold
         return reply
-
-
-def _held_back(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
-    """Send nothing of a stream until it is whole and two seconds have passed."""
-    return [Piece(2.0, b"".join(piece.data for piece in pieces))] if info.streamed else pieces
 
 
 _CRASHING: Final = _Crashing()
@@ -214,23 +145,12 @@ _ODD_SCHEMA: Final = Condition(
 )
 
 
-def _busy(_: Json, __: RequestInfo) -> NoReturn:
-    raise ApiError(409, "A response is already in progress.", code="response_in_progress")
-
-
-FAULTS: Final = (
+FAULTS: Final = FaultList(
     Fault(
         id="json-as-text-plain",
         title="A plain reply is sent with the content type text/plain.",
         breaks=("HTTP-01",),
         head=content_type("text/plain; charset=utf-8", "application/json"),
-    ),
-    Fault(
-        id="plain-answered-as-stream",
-        title="A request without streaming is answered with an event stream.",
-        breaks=("HTTP-01",),
-        when=PLAIN,
-        request=_always_stream,
     ),
     Fault(
         id="stream-as-text-plain",
@@ -257,12 +177,6 @@ FAULTS: Final = (
         breaks=("HTTP-03",),
         when=BACKGROUND,
         head=_status(202),
-    ),
-    Fault(
-        id="image-input-crashes",
-        title="A request with an image is answered with a server error.",
-        breaks=("HTTP-03",),
-        request=_crash_on_images,
     ),
     Fault(
         id="unreachable-image-crashes",
@@ -315,31 +229,6 @@ FAULTS: Final = (
         request=_crash,
     ),
     Fault(
-        id="string-input-refused",
-        title="Input that is a plain string is refused.",
-        breaks=("HTTP-04",),
-        request=_refuse_string,
-    ),
-    Fault(
-        id="list-input-refused",
-        title="Input that is a list of items is refused.",
-        breaks=("HTTP-04",),
-        request=_refuse_list,
-    ),
-    Fault(
-        id="string-input-wrapped",
-        title="Input that is a plain string is put into a template that a user message does not get.",
-        breaks=("HTTP-04",),
-        request=_wrap_string,
-    ),
-    Fault(
-        id="busy-after-stream",
-        title="The guard of one stream is released late, and the next request is refused.",
-        breaks=("HTTP-04",),
-        when=_AFTER_STREAM,
-        request=_busy,
-    ),
-    Fault(
         id="output-missing",
         title="A finished response lacks its output.",
         breaks=("HTTP-05", "RSP-05"),
@@ -376,47 +265,11 @@ FAULTS: Final = (
         error=_answered("unsupported_media"),
     ),
     Fault(
-        id="missing-input-answered",
-        title="A request without input is answered.",
-        breaks=("HTTP-08",),
-        error=_no_input,
-    ),
-    Fault(
-        id="unknown-model-answered",
-        title="A model that does not exist is said to have answered.",
-        breaks=("HTTP-09",),
-        error=_unknown_model,
-    ),
-    Fault(
-        id="unknown-model-is-bad-request",
-        title="An unknown model is refused with status 400 and without a code.",
-        breaks=("HTTP-09",),
-        error=_plain_404,
-    ),
-    Fault(
-        id="wrong-key-forbidden",
-        title="A wrong key is refused with status 403.",
-        breaks=("HTTP-10",),
-        request=_forbidden,
-    ),
-    Fault(
-        id="rate-limit-without-retry-after",
-        title="Now and then a request is refused with a 429 that does not say when to come back.",
-        breaks=("HTTP-11",),
-        request=_limited,
-    ),
-    Fault(
         id="crash-with-page",
         title="Now and then a request is answered with a server error as a page.",
         breaks=("HTTP-12",),
         request=_broken_down,
         error=_as_page,
-    ),
-    Fault(
-        id="refusal-in-stream",
-        title="A streaming request that is invalid is refused by an event, with status 200.",
-        breaks=("HTTP-13",),
-        error=_in_stream,
     ),
     Fault(
         id="wrong-method-not-found",
@@ -438,10 +291,102 @@ FAULTS: Final = (
         error=_HANGING.error,
         on_end=_HANGING.on_end,
     ),
-    Fault(
-        id="stream-held-back",
-        title="A stream is sent in one piece when it is whole.",
-        breaks=("HTTP-16",),
-        body=_held_back,
-    ),
 )
+
+
+@FAULTS.add("plain-answered-as-stream", "HTTP-01", hook="request", when=PLAIN)
+def _always_stream(body: Json, _: RequestInfo) -> Json:
+    """A request without streaming is answered with an event stream."""
+    return {**body, "stream": True}
+
+
+@FAULTS.add("image-input-crashes", "HTTP-03", hook="request")
+def _crash_on_images(body: Json, _: RequestInfo) -> Json:
+    """A request with an image is answered with a server error."""
+    if '"input_image"' in json.dumps(body["input"]):
+        raise ApiError(500, "Internal server error", code="server_error")
+    return body
+
+
+@FAULTS.add("string-input-refused", "HTTP-04", hook="request")
+def _refuse_string(body: Json, _: RequestInfo) -> Json:
+    """Input that is a plain string is refused."""
+    if isinstance(body["input"], str):
+        raise ApiError(400, "input must be an array.", param="input", code="invalid_value")
+    return body
+
+
+@FAULTS.add("list-input-refused", "HTTP-04", hook="request")
+def _refuse_list(body: Json, _: RequestInfo) -> Json:
+    """Input that is a list of items is refused."""
+    if isinstance(body["input"], list):
+        raise ApiError(400, "input must be a string.", param="input", code="invalid_value")
+    return body
+
+
+@FAULTS.add("string-input-wrapped", "HTTP-04", hook="request")
+def _wrap_string(body: Json, _: RequestInfo) -> Json:
+    """Input that is a plain string is put into a template that a user message does not get."""
+    return {**body, "input": f"User: {body['input']}"} if isinstance(body["input"], str) else body
+
+
+@FAULTS.add("busy-after-stream", "HTTP-04", hook="request", when=_AFTER_STREAM)
+def _busy(_: Json, __: RequestInfo) -> NoReturn:
+    """The guard of one stream is released late, and the next request is refused."""
+    raise ApiError(409, "A response is already in progress.", code="response_in_progress")
+
+
+@FAULTS.add("missing-input-answered", "HTTP-08", hook="error")
+def _no_input(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+    """A request without input is answered."""
+    if has_code(body, "missing_required_parameter") and "input" not in info.body:
+        return 200, _answer(info)
+    return status, body
+
+
+@FAULTS.add("unknown-model-answered", "HTTP-09", hook="error")
+def _unknown_model(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+    """A model that does not exist is said to have answered."""
+    if has_code(body, "model_not_found") and not info.streamed:
+        return 200, _answer(info, str(info.body.get("model")))
+    return status, body
+
+
+@FAULTS.add("unknown-model-is-bad-request", "HTTP-09", hook="error")
+def _plain_404(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
+    """An unknown model is refused with status 400 and without a code."""
+    if not has_code(body, "model_not_found"):
+        return status, body
+    return 400, {"error": {**body["error"], "type": "invalid_request_error", "code": None}}
+
+
+@FAULTS.add("wrong-key-forbidden", "HTTP-10", hook="request")
+def _forbidden(body: Json, info: RequestInfo) -> Json:
+    """A wrong key is refused with status 403."""
+    if header(info.request, "authorization"):
+        raise ApiError(403, "The API key is wrong.", code="invalid_api_key")
+    return body
+
+
+@FAULTS.add("rate-limit-without-retry-after", "HTTP-11", hook="request")
+def _limited(body: Json, info: RequestInfo) -> Json:
+    """Now and then a request is refused with a 429 that does not say when to come back."""
+    if info.number % _NOW_AND_THEN == 0:
+        raise ApiError(429, "Too many requests.", code="rate_limit_exceeded")
+    return body
+
+
+@FAULTS.add("refusal-in-stream", "HTTP-13", hook="error")
+def _in_stream(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+    """A streaming request that is invalid is refused by an event, with status 200."""
+    if not info.streamed or status >= 500:
+        return status, body
+    message = body["error"]["message"].replace("\\", " ").replace('"', "'")
+    data = f'{{"type":"error","sequence_number":0,"code":"invalid","message":"{message}","param":null}}'
+    return 200, f"event: error\ndata: {data}\n\n".encode()
+
+
+@FAULTS.add("stream-held-back", "HTTP-16", hook="body")
+def _held_back(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
+    """A stream is sent in one piece when it is whole."""
+    return [Piece(2.0, b"".join(piece.data for piece in pieces))] if info.streamed else pieces

@@ -12,6 +12,7 @@ from rejoinder.sandbox.fault import (
     Condition,
     Events,
     Fault,
+    FaultList,
 )
 
 _CROWD: Final = Condition("only with two other requests in flight", lambda info: len(info.others) >= 2)
@@ -23,26 +24,6 @@ _PATIENCE: Final = 0.2
 
 # How many plain requests crash after a reader left under crash-after-leaving.
 _CRASHES: Final = 6
-
-
-def _other_input(body: Json, info: RequestInfo) -> Json:
-    """Answer the input of another request that is in flight."""
-    other = info.others[-1].get("input")
-    return {**body, "input": other} if isinstance(other, list) and other and "role" in other[-1] else body
-
-
-def _other_metadata(response: Json, _: str, info: RequestInfo) -> None:
-    metadata = info.others[-1].get("metadata")
-    if isinstance(metadata, dict) and response.get("metadata"):
-        response["metadata"] = dict(metadata)
-
-
-def _no_input(body: Json, _: RequestInfo) -> Json:
-    return {**body, "input": [{"role": "user", "content": "Hello."}]}
-
-
-def _lost_end(events: Events, _: RequestInfo) -> Events:
-    return events[:-2]
 
 
 class _Harm:
@@ -88,47 +69,10 @@ class _Gone:
         return body
 
 
-def _impatient(chunks: Iterator[Piece], _: RequestInfo, clock: Callable[[], float]) -> Iterator[Piece]:
-    """Give up on a reader that lets time pass between two reads."""
-    for piece in chunks:
-        before = clock()
-        yield piece
-        if clock() - before > _PATIENCE:
-            return
-
-
 _GONE: Final = _Gone()
 
 
-FAULTS: Final = (
-    Fault(
-        id="answers-mixed-when-busy",
-        title="A request is answered from the input of another that is in flight.",
-        breaks=("ISO-01",),
-        when=CONCURRENT,
-        request=_other_input,
-    ),
-    Fault(
-        id="metadata-mixed-when-busy",
-        title="A response has the metadata of another request that is in flight.",
-        breaks=("ISO-01",),
-        when=CONCURRENT,
-        response=_other_metadata,
-    ),
-    Fault(
-        id="input-lost-when-busy",
-        title="With others in flight a request is answered as if it had greeted.",
-        breaks=("ISO-02",),
-        when=_CROWD,
-        request=_no_input,
-    ),
-    Fault(
-        id="stream-cut-when-busy",
-        title="With others in flight streams lose their end.",
-        breaks=("ISO-03",),
-        when=_CROWD,
-        events=_lost_end,
-    ),
+FAULTS: Final = FaultList(
     Fault(
         id="leaving-ends-other-streams",
         title="When a reader leaves, the streams of others end too.",
@@ -142,10 +86,41 @@ FAULTS: Final = (
         on_read=_GONE.on_read,
         request=_GONE.request,
     ),
-    Fault(
-        id="slow-reader-cut",
-        title="A stream whose reader lets a fifth of a second pass between reads is ended.",
-        breaks=("ISO-05",),
-        on_read=_impatient,
-    ),
 )
+
+
+@FAULTS.add("answers-mixed-when-busy", "ISO-01", hook="request", when=CONCURRENT)
+def _other_input(body: Json, info: RequestInfo) -> Json:
+    """A request is answered from the input of another that is in flight."""
+    other = info.others[-1].get("input")
+    return {**body, "input": other} if isinstance(other, list) and other and "role" in other[-1] else body
+
+
+@FAULTS.add("metadata-mixed-when-busy", "ISO-01", hook="response", when=CONCURRENT)
+def _other_metadata(response: Json, _: str, info: RequestInfo) -> None:
+    """A response has the metadata of another request that is in flight."""
+    metadata = info.others[-1].get("metadata")
+    if isinstance(metadata, dict) and response.get("metadata"):
+        response["metadata"] = dict(metadata)
+
+
+@FAULTS.add("input-lost-when-busy", "ISO-02", hook="request", when=_CROWD)
+def _no_input(body: Json, _: RequestInfo) -> Json:
+    """With others in flight a request is answered as if it had greeted."""
+    return {**body, "input": [{"role": "user", "content": "Hello."}]}
+
+
+@FAULTS.add("stream-cut-when-busy", "ISO-03", hook="events", when=_CROWD)
+def _lost_end(events: Events, _: RequestInfo) -> Events:
+    """With others in flight streams lose their end."""
+    return events[:-2]
+
+
+@FAULTS.add("slow-reader-cut", "ISO-05", hook="on_read")
+def _impatient(chunks: Iterator[Piece], _: RequestInfo, clock: Callable[[], float]) -> Iterator[Piece]:
+    """A stream whose reader lets a fifth of a second pass between reads is ended."""
+    for piece in chunks:
+        before = clock()
+        yield piece
+        if clock() - before > _PATIENCE:
+            return

@@ -19,6 +19,7 @@ from rejoinder.sandbox.fault import (
     Events,
     EventsHook,
     Fault,
+    FaultList,
     at_end,
     each,
     every_item,
@@ -46,11 +47,6 @@ def _first_dropped(kind: str) -> EventsHook:
     return hook
 
 
-def _other_ids(target: Json) -> None:
-    for item in items_of(target):
-        item["id"] = f"{item['id']}f"
-
-
 def _shared_item_id(name: Callable[[str], str]) -> dict[str, Any]:
     """Return the hooks that give all items of a response one id, made from the response's."""
 
@@ -68,15 +64,6 @@ def _shared_item_id(name: Callable[[str], str]) -> dict[str, Any]:
             item["id"] = name(str(response.get("id")))
 
     return {"events": events, "response": at_end(response)}
-
-
-def _arguments_at_once(events: Events, _: RequestInfo) -> Events:
-    """Announce every function call with the arguments that it will have."""
-    whole = {event["item_id"]: event["arguments"] for event in events if is_of(event, CALL_DONE)}
-    for event in events:
-        if is_of(event, ITEM_ADDED) and event["item"]["id"] in whole:
-            event["item"]["arguments"] = whole[event["item"]["id"]]
-    return events
 
 
 def _first_incomplete(events: Events, _: RequestInfo) -> Events:
@@ -166,55 +153,7 @@ def _moved_last(kind: str, behind: str) -> EventsHook:
     return hook
 
 
-def _last_never_closed(events: Events, _: RequestInfo) -> Events:
-    """Leave out all that closes the last item, as if only the next item's start would."""
-    last = max((event["output_index"] for event in events if "output_index" in event), default=0)
-    closing = (TEXT_DONE, PART_DONE, ITEM_DONE)
-    return [event for event in events if not (is_of(event, *closing) and event["output_index"] == last)]
-
-
-def _ids_per_delta(events: Events, _: RequestInfo) -> Events:
-    """Give every delta of a reasoning text an item_id of its own."""
-    number = 0
-    for event in events:
-        if "reasoning" in event["type"] and event["type"].endswith(".delta"):
-            number += 1
-            event["item_id"] = f"{event['item_id']}{number}"
-    return events
-
-
-def _named_by_call(events: Events, _: RequestInfo) -> Events:
-    """Stream function calls under their call_id instead of their id."""
-    calls = {
-        event["item"]["id"]: event["item"]["call_id"]
-        for event in events
-        if is_of(event, ITEM_ADDED) and event["item"]["type"] == "function_call"
-    }
-    for event in events:
-        if event.get("item_id") in calls:
-            event["item_id"] = calls[event["item_id"]]
-        if is_of(event, ITEM_ADDED, ITEM_DONE) and event["item"]["id"] in calls:
-            event["item"]["id"] = calls[event["item"]["id"]]
-    return events
-
-
-def _calls_left_out(events: Events, _: RequestInfo) -> Events:
-    calls = {
-        event["output_index"]
-        for event in events
-        if is_of(event, ITEM_ADDED) and event["item"]["type"] == "function_call"
-    }
-    return [event for event in events if event.get("output_index") not in calls]
-
-
-def _without_logprobs(response: Json) -> None:
-    for item in items_of(response):
-        for part in item.get("content") or ():
-            if part.get("logprobs"):
-                part["logprobs"] = []
-
-
-FAULTS: Final = (
+FAULTS: Final = FaultList(
     Fault(
         id="item-not-announced",
         title="The first item comes without response.output_item.added.",
@@ -252,12 +191,6 @@ FAULTS: Final = (
         events=each(ITEM_DONE, do=lambda event: event["item"].__setitem__("id", f"{event['item']['id']}f")),
     ),
     Fault(
-        id="last-item-never-closed",
-        title="The last item, its part and its text are never closed.",
-        breaks=("ITM-02",),
-        events=_last_never_closed,
-    ),
-    Fault(
         id="output-index-from-one",
         title="output_index counts from 1.",
         breaks=("ITM-03",),
@@ -288,34 +221,10 @@ FAULTS: Final = (
         events=in_final(lambda response: response.__setitem__("output", response["output"][:-1])),
     ),
     Fault(
-        id="calls-not-streamed",
-        title="Function calls stand in the terminal event only.",
-        breaks=("ITM-04", "ACC-12"),
-        events=_calls_left_out,
-    ),
-    Fault(
-        id="final-item-ids-fresh",
-        title="The items have new ids in the terminal event.",
-        breaks=("ITM-05",),
-        events=in_final(_other_ids),
-    ),
-    Fault(
         id="final-call-id-fresh",
         title="A function call has a new call_id in the terminal event.",
         breaks=("ITM-05", "ITM-20"),
         events=final_item("function_call", lambda item: item.__setitem__("call_id", f"{item['call_id']}f")),
-    ),
-    Fault(
-        id="call-streamed-under-call-id",
-        title="Function calls are streamed under their call_id and have an id in the terminal event only.",
-        breaks=("ITM-05",),
-        events=_named_by_call,
-    ),
-    Fault(
-        id="final-logprobs-lost",
-        title="The logprobs of texts are lost in the terminal event.",
-        breaks=("ITM-05",),
-        events=in_final(_without_logprobs),
     ),
     Fault(
         id="closed-item-null",
@@ -353,12 +262,6 @@ FAULTS: Final = (
         title="A newly announced function call has an empty name.",
         breaks=("ITM-08",),
         events=each(ITEM_ADDED, do=of_item(_call(set_to("name", "")))),
-    ),
-    Fault(
-        id="announced-call-has-arguments",
-        title="A newly announced function call already has its arguments, which the deltas bring again.",
-        breaks=("ITM-09",),
-        events=_arguments_at_once,
     ),
     Fault(
         id="closed-item-in-progress",
@@ -448,12 +351,6 @@ FAULTS: Final = (
         events=each(TEXT_DELTA, do=set_to("output_index", 99)),
     ),
     Fault(
-        id="reasoning-item-id-per-delta",
-        title="Every delta of a reasoning text has an item_id of its own.",
-        breaks=("ITM-18",),
-        events=_ids_per_delta,
-    ),
-    Fault(
         id="items-overlap",
         title="An item is announced before the one before it is closed.",
         breaks=("ITM-19",),
@@ -479,3 +376,75 @@ FAULTS: Final = (
         **every_item(only("message", set_to("role", "user"))),
     ),
 )
+
+
+@FAULTS.add("last-item-never-closed", "ITM-02", hook="events")
+def _last_never_closed(events: Events, _: RequestInfo) -> Events:
+    """The last item, its part and its text are never closed."""
+    last = max((event["output_index"] for event in events if "output_index" in event), default=0)
+    closing = (TEXT_DONE, PART_DONE, ITEM_DONE)
+    return [event for event in events if not (is_of(event, *closing) and event["output_index"] == last)]
+
+
+@FAULTS.add("calls-not-streamed", "ITM-04", "ACC-12", hook="events")
+def _calls_left_out(events: Events, _: RequestInfo) -> Events:
+    """Function calls stand in the terminal event only."""
+    calls = {
+        event["output_index"]
+        for event in events
+        if is_of(event, ITEM_ADDED) and event["item"]["type"] == "function_call"
+    }
+    return [event for event in events if event.get("output_index") not in calls]
+
+
+@FAULTS.add("final-item-ids-fresh", "ITM-05", hook="events", through=in_final)
+def _other_ids(target: Json) -> None:
+    """The items have new ids in the terminal event."""
+    for item in items_of(target):
+        item["id"] = f"{item['id']}f"
+
+
+@FAULTS.add("call-streamed-under-call-id", "ITM-05", hook="events")
+def _named_by_call(events: Events, _: RequestInfo) -> Events:
+    """Function calls are streamed under their call_id and have an id in the terminal event only."""
+    calls = {
+        event["item"]["id"]: event["item"]["call_id"]
+        for event in events
+        if is_of(event, ITEM_ADDED) and event["item"]["type"] == "function_call"
+    }
+    for event in events:
+        if event.get("item_id") in calls:
+            event["item_id"] = calls[event["item_id"]]
+        if is_of(event, ITEM_ADDED, ITEM_DONE) and event["item"]["id"] in calls:
+            event["item"]["id"] = calls[event["item"]["id"]]
+    return events
+
+
+@FAULTS.add("final-logprobs-lost", "ITM-05", hook="events", through=in_final)
+def _without_logprobs(response: Json) -> None:
+    """The logprobs of texts are lost in the terminal event."""
+    for item in items_of(response):
+        for part in item.get("content") or ():
+            if part.get("logprobs"):
+                part["logprobs"] = []
+
+
+@FAULTS.add("announced-call-has-arguments", "ITM-09", hook="events")
+def _arguments_at_once(events: Events, _: RequestInfo) -> Events:
+    """A newly announced function call already has its arguments, which the deltas bring again."""
+    whole = {event["item_id"]: event["arguments"] for event in events if is_of(event, CALL_DONE)}
+    for event in events:
+        if is_of(event, ITEM_ADDED) and event["item"]["id"] in whole:
+            event["item"]["arguments"] = whole[event["item"]["id"]]
+    return events
+
+
+@FAULTS.add("reasoning-item-id-per-delta", "ITM-18", hook="events")
+def _ids_per_delta(events: Events, _: RequestInfo) -> Events:
+    """Every delta of a reasoning text has an item_id of its own."""
+    number = 0
+    for event in events:
+        if "reasoning" in event["type"] and event["type"].endswith(".delta"):
+            number += 1
+            event["item_id"] = f"{event['item_id']}{number}"
+    return events

@@ -24,6 +24,7 @@ from rejoinder.sandbox.fault import (
     Events,
     EventsHook,
     Fault,
+    FaultList,
     each,
     every,
     final_of,
@@ -58,23 +59,6 @@ def _moved(kind: str, *, after: str = "", last: bool = False) -> EventsHook:
     return hook
 
 
-def _early_output(events: Events, _: RequestInfo) -> Events:
-    output = final_of(events).get("output", [])
-    for event in events:
-        if is_of(event, CREATED):
-            event["response"]["output"] = deepcopy(output)
-    return events
-
-
-def _back_to_queued(events: Events, _: RequestInfo) -> Events:
-    """Tell that the response is queued again, right before its end."""
-    started = next((event for event in events if is_of(event, IN_PROGRESS)), None)
-    if started is None:
-        return events
-    again = {"type": QUEUED, "response": {**deepcopy(started["response"]), "status": "queued"}}
-    return [*events[:-1], again, events[-1]]
-
-
 def _cut(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
     """Keep two thirds of the events and half of the next."""
     if not info.streamed or len(pieces) < 3:
@@ -103,33 +87,6 @@ def _stream_of_created(events: Events, _: RequestInfo) -> Events:
     return events[:1]
 
 
-def _progress_before_created(events: Events, _: RequestInfo) -> Events:
-    """Send the first progress event of a hosted tool's call before anything else."""
-    place = next((i for i, event in enumerate(events) if event["type"].endswith("_call.in_progress")), None)
-    if place is not None:
-        events.insert(0, events.pop(place))
-    return events
-
-
-def _two_lifecycles(events: Events, _: RequestInfo) -> Events:
-    """End and begin the response again after the first hosted tool's call."""
-    place = next(
-        (i for i, e in enumerate(events) if is_of(e, ITEM_DONE) and e["item"]["type"].startswith(("web", "mcp_call"))),
-        None,
-    )
-    if place is None or not is_of(events[-1], "response.completed"):
-        return events
-    begun = [deepcopy(event) for event in events if is_of(event, CREATED, IN_PROGRESS)]
-    ended = deepcopy(events[-1])
-    ended["response"]["output"] = ended["response"]["output"][: events[place]["output_index"] + 1]
-    return [*events[: place + 1], ended, *begun, *events[place + 1 :]]
-
-
-def _lost_when_long(events: Events, _: RequestInfo) -> Events:
-    """Lose what does not fit into a buffer of 64 events, terminal event included."""
-    return events[:64]
-
-
 def _compressed(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
     """Compress the stream and lose the end of it."""
     if not info.streamed:
@@ -142,7 +99,7 @@ def _says_gzip(status: int, headers: Headers, info: RequestInfo) -> tuple[int, H
     return status, (*headers, ("content-encoding", "gzip")) if info.streamed else headers
 
 
-FAULTS: Final = (
+FAULTS: Final = FaultList(
     Fault(
         id="created-missing",
         title="The stream begins with response.in_progress.",
@@ -162,12 +119,6 @@ FAULTS: Final = (
         events=_moved(ITEM_ADDED),
     ),
     Fault(
-        id="tool-progress-before-created",
-        title="The progress of a hosted tool is told before response.created.",
-        breaks=("LIF-01", "LIF-04"),
-        events=_progress_before_created,
-    ),
-    Fault(
         id="created-twice",
         title="response.created is sent twice.",
         breaks=("LIF-02",),
@@ -178,12 +129,6 @@ FAULTS: Final = (
         title="response.in_progress is sent twice.",
         breaks=("LIF-02",),
         events=twice(IN_PROGRESS),
-    ),
-    Fault(
-        id="two-lifecycles",
-        title="After a hosted tool was called the response ends and begins again in the same stream.",
-        breaks=("LIF-02", "LIF-05"),
-        events=_two_lifecycles,
     ),
     Fault(
         id="in-progress-late",
@@ -247,13 +192,6 @@ FAULTS: Final = (
         events=_stream_of_created,
     ),
     Fault(
-        id="long-stream-loses-its-end",
-        title="Of a long stream only as many events come as a buffer holds.",
-        breaks=("LIF-05",),
-        when=Condition("only in streams of more than 64 events", lambda info: info.streamed),
-        events=_lost_when_long,
-    ),
-    Fault(
         id="compressed-stream-cut",
         title="A stream is compressed though nobody asked for it, and its end is lost.",
         breaks=("LIF-05",),
@@ -306,12 +244,6 @@ FAULTS: Final = (
         events=in_final(lambda response: response.update(max_output_tokens=None, tools=[], metadata={}, temperature=0)),
     ),
     Fault(
-        id="created-has-output",
-        title="The response in response.created already has its output.",
-        breaks=("LIF-11",),
-        events=_early_output,
-    ),
-    Fault(
         id="in-progress-has-error",
         title="The response in response.in_progress has an empty error object.",
         breaks=("LIF-11",),
@@ -330,12 +262,6 @@ FAULTS: Final = (
         events=each(TEXT_DELTA, do=set_to("usage", dict(_ZERO_USAGE))),
     ),
     Fault(
-        id="status-goes-back",
-        title="A response that was in progress is told to be queued.",
-        breaks=("LIF-13",),
-        events=_back_to_queued,
-    ),
-    Fault(
         id="queued-without-in-progress",
         title="A background stream goes from response.queued straight to its items.",
         breaks=("LIF-14",),
@@ -343,3 +269,58 @@ FAULTS: Final = (
         events=without(IN_PROGRESS),
     ),
 )
+
+
+@FAULTS.add("tool-progress-before-created", "LIF-01", "LIF-04", hook="events")
+def _progress_before_created(events: Events, _: RequestInfo) -> Events:
+    """The progress of a hosted tool is told before response.created."""
+    place = next((i for i, event in enumerate(events) if event["type"].endswith("_call.in_progress")), None)
+    if place is not None:
+        events.insert(0, events.pop(place))
+    return events
+
+
+@FAULTS.add("two-lifecycles", "LIF-02", "LIF-05", hook="events")
+def _two_lifecycles(events: Events, _: RequestInfo) -> Events:
+    """After a hosted tool was called the response ends and begins again in the same stream."""
+    place = next(
+        (i for i, e in enumerate(events) if is_of(e, ITEM_DONE) and e["item"]["type"].startswith(("web", "mcp_call"))),
+        None,
+    )
+    if place is None or not is_of(events[-1], "response.completed"):
+        return events
+    begun = [deepcopy(event) for event in events if is_of(event, CREATED, IN_PROGRESS)]
+    ended = deepcopy(events[-1])
+    ended["response"]["output"] = ended["response"]["output"][: events[place]["output_index"] + 1]
+    return [*events[: place + 1], ended, *begun, *events[place + 1 :]]
+
+
+@FAULTS.add(
+    "long-stream-loses-its-end",
+    "LIF-05",
+    hook="events",
+    when=Condition("only in streams of more than 64 events", lambda info: info.streamed),
+)
+def _lost_when_long(events: Events, _: RequestInfo) -> Events:
+    """Of a long stream only as many events come as a buffer holds."""
+    return events[:64]
+
+
+@FAULTS.add("created-has-output", "LIF-11", hook="events")
+def _early_output(events: Events, _: RequestInfo) -> Events:
+    """The response in response.created already has its output."""
+    output = final_of(events).get("output", [])
+    for event in events:
+        if is_of(event, CREATED):
+            event["response"]["output"] = deepcopy(output)
+    return events
+
+
+@FAULTS.add("status-goes-back", "LIF-13", hook="events")
+def _back_to_queued(events: Events, _: RequestInfo) -> Events:
+    """A response that was in progress is told to be queued."""
+    started = next((event for event in events if is_of(event, IN_PROGRESS)), None)
+    if started is None:
+        return events
+    again = {"type": QUEUED, "response": {**deepcopy(started["response"]), "status": "queued"}}
+    return [*events[:-1], again, events[-1]]

@@ -11,6 +11,7 @@ from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     Condition,
     Fault,
+    FaultList,
     RequestHook,
     Visit,
     reply_with,
@@ -160,26 +161,6 @@ def _hearing(foreign: Callable[[RequestInfo], Mapping[str, Any]]) -> RequestHook
     return hook
 
 
-def _instructions_kept(stored: Stored, _: Store, info: RequestInfo) -> None:
-    """Keep the instructions as the first message of the history."""
-    instructions = info.body.get("instructions")
-    if isinstance(instructions, str) and instructions:
-        stored.context = [{"type": "message", "role": "system", "content": instructions}, *stored.context]
-
-
-def _hidden_not_deleted(visit: Visit) -> Reply | None:
-    """Tell that a response is gone after its deletion, and keep it for those that continue it."""
-    stored = visit.stored
-    if visit.info.operation != "response" or stored is None:
-        return None
-    if stored.hidden:
-        raise ApiError(404, "There is no such response.", code="response_not_found")
-    if visit.method != "DELETE":
-        return None
-    stored.hidden = True
-    return reply_with({"id": stored.response["id"], "object": "response", "deleted": True})
-
-
 # Dialects whose inputs may hold custom tools and hosted ones.
 _WIDE: Final = ("northstar", "openai")
 
@@ -206,7 +187,7 @@ def _kind_lost(id: str, kind: str, what: str, rule: str, **fields: Any) -> Fault
     )
 
 
-FAULTS: Final = (
+FAULTS: Final = FaultList(
     Fault(
         id="instructions-dropped",
         title="Instructions are repeated and do not reach the model.",
@@ -342,16 +323,26 @@ FAULTS: Final = (
         "MEM-13",
         _hearing(lambda info: info.previous),
     ),
-    Fault(
-        id="deleted-can-be-continued",
-        title="A response that was deleted can still be continued.",
-        breaks=("MEM-14",),
-        override=_hidden_not_deleted,
-    ),
-    Fault(
-        id="instructions-heard-in-next-turn",
-        title="The model hears the instructions of the turns before.",
-        breaks=("MEM-15",),
-        on_store=_instructions_kept,
-    ),
 )
+
+
+@FAULTS.add("deleted-can-be-continued", "MEM-14", hook="override")
+def _hidden_not_deleted(visit: Visit) -> Reply | None:
+    """A response that was deleted can still be continued."""
+    stored = visit.stored
+    if visit.info.operation != "response" or stored is None:
+        return None
+    if stored.hidden:
+        raise ApiError(404, "There is no such response.", code="response_not_found")
+    if visit.method != "DELETE":
+        return None
+    stored.hidden = True
+    return reply_with({"id": stored.response["id"], "object": "response", "deleted": True})
+
+
+@FAULTS.add("instructions-heard-in-next-turn", "MEM-15", hook="on_store")
+def _instructions_kept(stored: Stored, _: Store, info: RequestInfo) -> None:
+    """The model hears the instructions of the turns before."""
+    instructions = info.body.get("instructions")
+    if isinstance(instructions, str) and instructions:
+        stored.context = [{"type": "message", "role": "system", "content": instructions}, *stored.context]

@@ -10,6 +10,7 @@ from rejoinder.sandbox.fault import (
     NORTHSTAR_ONLY,
     PLAIN,
     Fault,
+    FaultList,
     as_instructions,
     at_end,
     change_texts,
@@ -19,38 +20,13 @@ from rejoinder.sandbox.fault import (
 _MUCH: Final = 64
 
 
-def _cached(response: Json, _: str, info: RequestInfo) -> None:
-    """Tell of cached tokens for every long input, whatever its salt."""
-    usage = response.get("usage")
-    if info.operation == "create" and isinstance(usage, dict) and usage["input_tokens"] > _MUCH:
-        usage["input_tokens_details"] = {"cached_tokens": _MUCH, "cache_write_tokens": usage["input_tokens"] - _MUCH}
-
-
-def _breaks_down(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
-    return (500, body) if body["error"]["code"] == "duplicate_id" else (status, body)
-
-
-FAULTS: Final = (
-    Fault(
-        id="taken-request-id-breaks-server",
-        title="A request_id that is taken is answered with a server error.",
-        breaks=("PAR-01",),
-        dialects=NORTHSTAR_ONLY,
-        error=_breaks_down,
-    ),
+FAULTS: Final = FaultList(
     Fault(
         id="taken-request-id-overwrites",
         title="A response takes the place of the one that has its request_id.",
         breaks=("PAR-01",),
         dialects=NORTHSTAR_ONLY,
         replaces=True,
-    ),
-    Fault(
-        id="cache-salt-ignored",
-        title="Cached tokens are found whatever the cache_salt.",
-        breaks=("PAR-02",),
-        dialects=NORTHSTAR_ONLY,
-        response=_cached,
     ),
     Fault(
         id="cache-salt-heard",
@@ -75,3 +51,17 @@ FAULTS: Final = (
         request=lambda body, _: {**body, "enable_response_messages": None},
     ),
 )
+
+
+@FAULTS.add("taken-request-id-breaks-server", "PAR-01", hook="error", dialects=NORTHSTAR_ONLY)
+def _breaks_down(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
+    """A request_id that is taken is answered with a server error."""
+    return (500, body) if body["error"]["code"] == "duplicate_id" else (status, body)
+
+
+@FAULTS.add("cache-salt-ignored", "PAR-02", hook="response", dialects=NORTHSTAR_ONLY)
+def _cached(response: Json, _: str, info: RequestInfo) -> None:
+    """Cached tokens are found whatever the cache_salt."""
+    usage = response.get("usage")
+    if info.operation == "create" and isinstance(usage, dict) and usage["input_tokens"] > _MUCH:
+        usage["input_tokens_details"] = {"cached_tokens": _MUCH, "cache_write_tokens": usage["input_tokens"] - _MUCH}

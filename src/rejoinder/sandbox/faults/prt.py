@@ -20,6 +20,7 @@ from rejoinder.sandbox.fault import (
     Events,
     EventsHook,
     Fault,
+    FaultList,
     each,
     every_part,
     final_item,
@@ -46,63 +47,6 @@ def _shifted(field: str) -> EventsHook:
     return hook
 
 
-def _index_per_token(events: Events, _: RequestInfo) -> Events:
-    count = 0
-    for event in events:
-        if is_of(event, TEXT_DELTA):
-            event["content_index"] = count
-            count += 1
-    return events
-
-
-def _full_part(events: Events, _: RequestInfo) -> Events:
-    """Announce every text part with the text that it will have."""
-    whole = {(e["item_id"], e["content_index"]): e["text"] for e in events if is_of(e, TEXT_DONE)}
-    for event in events:
-        key = (event.get("item_id"), event.get("content_index"))
-        if is_of(event, PART_ADDED) and key in whole:
-            event["part"]["text"] = whole[key]
-    return events
-
-
-def _closed_early(events: Events, _: RequestInfo) -> Events:
-    """Close every text before its last delta."""
-    for index in range(1, len(events)):
-        if is_of(events[index], TEXT_DONE) and is_of(events[index - 1], TEXT_DELTA):
-            events[index - 1], events[index] = events[index], events[index - 1]
-    return events
-
-
-def _unstreamed_part(events: Events, _: RequestInfo) -> Events:
-    """Put a part that was not streamed into closed and final messages."""
-    extra: Json = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
-    closed = [event["item"] for event in events if is_of(event, ITEM_DONE)]
-    for item in [*closed, *items_of(final_of(events))]:
-        if item["type"] == "message":
-            item["content"].append(dict(extra))
-    return events
-
-
-def _empty_delta(events: Events, _: RequestInfo) -> Events:
-    place = next((i for i, event in enumerate(events) if is_of(event, TEXT_DELTA)), None)
-    if place is not None:
-        events.insert(place, {**events[place], "delta": ""})
-    return events
-
-
-def _backward_progress(events: Events, info: RequestInfo) -> Events:
-    """Swap the first and the last progress event of every hosted tool call."""
-    specs = info.dialect.events
-    progress: dict[Any, Events] = {}
-    for event in events:
-        spec = specs.get(event["type"])
-        if spec is not None and spec.role == "progress":
-            progress.setdefault(event["item_id"], []).append(event)
-    for later in progress.values():
-        later[0]["type"], later[-1]["type"] = later[-1]["type"], later[0]["type"]
-    return events
-
-
 def _beyond(annotation: Json) -> None:
     if "end_index" in annotation:
         annotation["end_index"] += 10_000
@@ -126,28 +70,7 @@ def _no_annotations(item: Json) -> None:
         part["annotations"] = []
 
 
-def _index_carried_over(events: Events, _: RequestInfo) -> Events:
-    """Count the content parts through all items of the response."""
-    before: dict[int, int] = {}
-    count = 0
-    for event in events:
-        if is_of(event, ITEM_ADDED):
-            before[event["output_index"]] = count
-        elif event["type"].endswith("part.added") and "content_index" in event:
-            count += 1
-        if "content_index" in event:
-            event["content_index"] += before[event["output_index"]]
-    return events
-
-
-def _reasoning_part_minus_one(events: Events, _: RequestInfo) -> Events:
-    for event in events:
-        if event["type"].endswith("part.done") and event.get("part", {}).get("type") == "reasoning_text":
-            event["content_index"] = -1
-    return events
-
-
-FAULTS: Final = (
+FAULTS: Final = FaultList(
     Fault(
         id="part-not-announced",
         title="Parts come without response.content_part.added.",
@@ -161,37 +84,12 @@ FAULTS: Final = (
         events=_shifted("content_index"),
     ),
     Fault(
-        id="content-index-per-token",
-        title="content_index grows with each text delta.",
-        breaks=("PRT-02",),
-        events=_index_per_token,
-    ),
-    Fault(
         id="content-index-constant",
         title="All parts of a message have the content_index 0.",
         breaks=("PRT-02",),
         events=lambda events, _: [
             {**event, "content_index": 0} if "content_index" in event else event for event in events
         ],
-    ),
-    Fault(
-        id="content-index-carried-over",
-        title="content_index counts on from item to item.",
-        breaks=("PRT-02",),
-        when=Condition("only in streams with several items", lambda info: info.streamed),
-        events=_index_carried_over,
-    ),
-    Fault(
-        id="content-index-minus-one",
-        title="The event that closes a part of reasoning has the content_index -1.",
-        breaks=("PRT-02",),
-        events=_reasoning_part_minus_one,
-    ),
-    Fault(
-        id="announced-part-has-text",
-        title="A newly announced text part already has its text, which the deltas bring again.",
-        breaks=("PRT-03",),
-        events=_full_part,
     ),
     Fault(
         id="announced-part-without-annotations",
@@ -210,12 +108,6 @@ FAULTS: Final = (
         title="response.output_text.done is sent twice.",
         breaks=("PRT-04",),
         events=twice(TEXT_DONE),
-    ),
-    Fault(
-        id="text-closed-early",
-        title="response.output_text.done comes before the last delta.",
-        breaks=("PRT-04",),
-        events=_closed_early,
     ),
     Fault(
         id="text-closed-after-part",
@@ -240,12 +132,6 @@ FAULTS: Final = (
         title="Parts are not closed by response.content_part.done.",
         breaks=("PRT-07",),
         events=without(PART_DONE),
-    ),
-    Fault(
-        id="part-not-streamed",
-        title="Closed and final messages have one more part than was streamed.",
-        breaks=("PRT-08",),
-        events=_unstreamed_part,
     ),
     Fault(
         id="summary-part-not-announced",
@@ -283,16 +169,98 @@ FAULTS: Final = (
         breaks=("PRT-11",),
         **_annotations(_beyond),
     ),
-    Fault(
-        id="empty-delta",
-        title="The first text delta is empty.",
-        breaks=("PRT-12",),
-        events=_empty_delta,
-    ),
-    Fault(
-        id="tool-progress-backwards",
-        title="A hosted tool call is told to be completed before it is in progress.",
-        breaks=("PRT-13",),
-        events=_backward_progress,
-    ),
 )
+
+
+@FAULTS.add("content-index-per-token", "PRT-02", hook="events")
+def _index_per_token(events: Events, _: RequestInfo) -> Events:
+    """content_index grows with each text delta."""
+    count = 0
+    for event in events:
+        if is_of(event, TEXT_DELTA):
+            event["content_index"] = count
+            count += 1
+    return events
+
+
+@FAULTS.add(
+    "content-index-carried-over",
+    "PRT-02",
+    hook="events",
+    when=Condition("only in streams with several items", lambda info: info.streamed),
+)
+def _index_carried_over(events: Events, _: RequestInfo) -> Events:
+    """content_index counts on from item to item."""
+    before: dict[int, int] = {}
+    count = 0
+    for event in events:
+        if is_of(event, ITEM_ADDED):
+            before[event["output_index"]] = count
+        elif event["type"].endswith("part.added") and "content_index" in event:
+            count += 1
+        if "content_index" in event:
+            event["content_index"] += before[event["output_index"]]
+    return events
+
+
+@FAULTS.add("content-index-minus-one", "PRT-02", hook="events")
+def _reasoning_part_minus_one(events: Events, _: RequestInfo) -> Events:
+    """The event that closes a part of reasoning has the content_index -1."""
+    for event in events:
+        if event["type"].endswith("part.done") and event.get("part", {}).get("type") == "reasoning_text":
+            event["content_index"] = -1
+    return events
+
+
+@FAULTS.add("announced-part-has-text", "PRT-03", hook="events")
+def _full_part(events: Events, _: RequestInfo) -> Events:
+    """A newly announced text part already has its text, which the deltas bring again."""
+    whole = {(e["item_id"], e["content_index"]): e["text"] for e in events if is_of(e, TEXT_DONE)}
+    for event in events:
+        key = (event.get("item_id"), event.get("content_index"))
+        if is_of(event, PART_ADDED) and key in whole:
+            event["part"]["text"] = whole[key]
+    return events
+
+
+@FAULTS.add("text-closed-early", "PRT-04", hook="events")
+def _closed_early(events: Events, _: RequestInfo) -> Events:
+    """response.output_text.done comes before the last delta."""
+    for index in range(1, len(events)):
+        if is_of(events[index], TEXT_DONE) and is_of(events[index - 1], TEXT_DELTA):
+            events[index - 1], events[index] = events[index], events[index - 1]
+    return events
+
+
+@FAULTS.add("part-not-streamed", "PRT-08", hook="events")
+def _unstreamed_part(events: Events, _: RequestInfo) -> Events:
+    """Closed and final messages have one more part than was streamed."""
+    extra: Json = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+    closed = [event["item"] for event in events if is_of(event, ITEM_DONE)]
+    for item in [*closed, *items_of(final_of(events))]:
+        if item["type"] == "message":
+            item["content"].append(dict(extra))
+    return events
+
+
+@FAULTS.add("empty-delta", "PRT-12", hook="events")
+def _empty_delta(events: Events, _: RequestInfo) -> Events:
+    """The first text delta is empty."""
+    place = next((i for i, event in enumerate(events) if is_of(event, TEXT_DELTA)), None)
+    if place is not None:
+        events.insert(place, {**events[place], "delta": ""})
+    return events
+
+
+@FAULTS.add("tool-progress-backwards", "PRT-13", hook="events")
+def _backward_progress(events: Events, info: RequestInfo) -> Events:
+    """A hosted tool call is told to be completed before it is in progress."""
+    specs = info.dialect.events
+    progress: dict[Any, Events] = {}
+    for event in events:
+        spec = specs.get(event["type"])
+        if spec is not None and spec.role == "progress":
+            progress.setdefault(event["item_id"], []).append(event)
+    for later in progress.values():
+        later[0]["type"], later[-1]["type"] = later[-1]["type"], later[0]["type"]
+    return events

@@ -16,6 +16,7 @@ from rejoinder.sandbox.fault import (
     Change,
     Events,
     Fault,
+    FaultList,
     altered,
     at_end,
     every_part,
@@ -27,15 +28,6 @@ from rejoinder.sandbox.fault import (
     set_to,
     unset,
 )
-
-
-def _error_outside(events: Events, _: RequestInfo) -> Events:
-    """Put the error of a failed response beside the response instead of inside."""
-    for event in events:
-        if is_of(event, "response.failed"):
-            event["error"] = event["response"]["error"]
-            event["response"]["error"] = None
-    return events
 
 
 def _when_status(status: str, do: Change) -> Change:
@@ -69,23 +61,6 @@ def _cancelled(response: Json) -> None:
     response["status"] = "cancelled"
 
 
-def _poor_tools(response: Json) -> None:
-    for tool in response["tools"]:
-        if tool["type"] == "function":
-            tool.pop("strict", None)
-
-
-def _wrong_output_text(response: Json) -> None:
-    texts = [
-        part["text"]
-        for item in items_of(response)
-        if item["type"] == "message"
-        for part in item["content"]
-        if part["type"] == "output_text"
-    ]
-    response["output_text"] = altered("".join(texts))
-
-
 _FIELDS_KEPT: Final = ("id", "object", "status")
 
 
@@ -104,7 +79,7 @@ def _empty_events(events: Events, _: RequestInfo) -> Events:
     return [event for event in events if "response" in event]
 
 
-FAULTS: Final = (
+FAULTS: Final = FaultList(
     Fault(
         id="object-is-chat-completion",
         title="The object of responses is chat.completion.",
@@ -212,14 +187,6 @@ FAULTS: Final = (
         response=at_end(set_to("error", None)),
     ),
     Fault(
-        id="error-beside-response",
-        title="A run breaks down, and the error stands beside the failed response instead of inside.",
-        breaks=("RSP-06",),
-        when=STREAMED,
-        fails=True,
-        events=_error_outside,
-    ),
-    Fault(
         id="completed-with-error",
         title="Completed responses have an error.",
         breaks=("RSP-06",),
@@ -289,23 +256,41 @@ FAULTS: Final = (
         **every_part(only("output_text", unset("logprobs")), added=False),
     ),
     Fault(
-        id="tools-echoed-without-strict",
-        title="Echoed function tools lack strict.",
-        breaks=("RSP-12",),
-        dialects=("openresponses",),
-        response=in_response(_poor_tools),
-    ),
-    Fault(
         id="conversation-not-named",
         title="The reply to a request with a conversation does not identify it.",
         breaks=("RSP-13",),
         dialects=("openai", "openresponses"),
         response=in_response(unset("conversation")),
     ),
-    Fault(
-        id="output-text-differs",
-        title="A top-level output_text says something else than the output.",
-        breaks=("RSP-14",),
-        response=at_end(_wrong_output_text),
-    ),
 )
+
+
+@FAULTS.add("error-beside-response", "RSP-06", hook="events", when=STREAMED, fails=True)
+def _error_outside(events: Events, _: RequestInfo) -> Events:
+    """A run breaks down, and the error stands beside the failed response instead of inside."""
+    for event in events:
+        if is_of(event, "response.failed"):
+            event["error"] = event["response"]["error"]
+            event["response"]["error"] = None
+    return events
+
+
+@FAULTS.add("tools-echoed-without-strict", "RSP-12", hook="response", through=in_response, dialects=("openresponses",))
+def _poor_tools(response: Json) -> None:
+    """Echoed function tools lack strict."""
+    for tool in response["tools"]:
+        if tool["type"] == "function":
+            tool.pop("strict", None)
+
+
+@FAULTS.add("output-text-differs", "RSP-14", hook="response", through=at_end)
+def _wrong_output_text(response: Json) -> None:
+    """A top-level output_text says something else than the output."""
+    texts = [
+        part["text"]
+        for item in items_of(response)
+        if item["type"] == "message"
+        for part in item["content"]
+        if part["type"] == "output_text"
+    ]
+    response["output_text"] = altered("".join(texts))

@@ -14,6 +14,7 @@ from rejoinder.sandbox.fault import (
     STREAMED,
     Condition,
     Fault,
+    FaultList,
     RequestHook,
     Visit,
     break_down,
@@ -21,14 +22,6 @@ from rejoinder.sandbox.fault import (
     reply_with,
     set_to,
 )
-
-
-def _not_here(visit: Visit) -> Reply | None:
-    """Know nothing of a response half of the time, as if its other half were with another process."""
-    if visit.method == "GET" and visit.info.operation == "response" and visit.stored is not None:
-        raise ApiError(404, "There is no such response.", code="response_not_found")
-    return None
-
 
 _UNSTORED: Final = Condition("only with store false", lambda info: info.body.get("store") is False)
 
@@ -42,108 +35,11 @@ def _stores(store: bool) -> RequestHook:
     return lambda body, _: {**body, "store": store, "background": False if not store else body.get("background")}
 
 
-def _bare_not_found(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
-    """Tell that a response is not there as a web framework would."""
-    missing = body["error"]["code"] == "response_not_found" and info.operation == "response"
-    return status, {"detail": "Not Found"} if missing else body
-
-
-def _any_is_found(visit: Visit) -> Reply | None:
-    """Answer for a response that never was with an empty object."""
-    known = visit.stored is not None or visit.info.operation != "response"
-    return None if known else reply_with({"object": "response", "status": "failed"})
-
-
-def _not_deleted(visit: Visit) -> Reply | None:
-    if visit.method != "DELETE" or visit.stored is None:
-        return None
-    return reply_with({"id": visit.stored.response["id"], "object": "response", "deleted": True})
-
-
-def _aging(visit: Visit) -> Reply | None:
-    """Make a response a second older whenever it is retrieved."""
-    stored = visit.stored
-    if visit.method == "GET" and visit.info.operation == "response" and stored is not None:
-        stored.response = {**stored.response, "created_at": stored.response["created_at"] + 1}
-    return None
-
-
-def _page_of_maintenance(visit: Visit) -> Reply | None:
-    if visit.method != "GET" or visit.info.operation != "response":
-        return None
-    return Reply(200, (("content-type", "text/html"),), iter([Piece(0.0, b"<h1>Maintenance</h1>")]))
-
-
-def _reversed(listing: Json, info: RequestInfo) -> None:
-    if "order=" not in info.request.path:
-        listing["data"].reverse()
-        listing["first_id"], listing["last_id"] = listing["last_id"], listing["first_id"]
-
-
-def _gap(listing: Json, info: RequestInfo) -> None:
-    if "after=" in info.request.path:
-        del listing["data"][:1]
-        listing["first_id"] = listing["data"][0]["id"] if listing["data"] else None
-        listing["last_id"] = listing["data"][-1]["id"] if listing["data"] else None
-
-
-def _no_more(listing: Json, _: RequestInfo) -> None:
-    listing["has_more"] = False
-
-
-def _ids_of_nothing(listing: Json, _: RequestInfo) -> None:
-    listing["first_id"] = listing["last_id"] = None
-
-
-def _without_input(stored: Stored, _: Store, __: RequestInfo) -> None:
-    stored.context = list(stored.response["output"])
-
-
-def _without_lists(stored: Stored, _: Store, info: RequestInfo) -> None:
-    if isinstance(info.body.get("input"), list):
-        stored.context = [item for item in stored.context if item.get("role") != "user"]
-
-
-def _without_calls(stored: Stored, _: Store, __: RequestInfo) -> None:
-    """Forget the outputs of calls; the calls themselves stay, so that the next turn is accepted."""
-    stored.context = [item for item in stored.context if item.get("type") != "function_call_output"]
-
-
-def _shared_context(stored: Stored, store: Store, info: RequestInfo) -> None:
-    """Add each turn to the context of the response that it continues."""
-    parent = store.get(str(info.body.get("previous_response_id")))
-    if parent is not None:
-        parent.context = deepcopy(stored.context)
-
-
 def _fails_to_fetch(info: RequestInfo) -> bool:
     return b"//127.0.0.1:9/" in info.request.body
 
 
 _UNFETCHED: Final = Condition("only with an image that cannot be fetched", _fails_to_fetch)
-
-
-def _lost_item(stored: Stored, _: Store, __: RequestInfo) -> None:
-    del stored.input_items[1:2]
-
-
-def _found_late(stored: Stored, _: Store, __: RequestInfo) -> None:
-    stored.found_at = stored.ready_at + 1.0
-
-
-def _never_found(stored: Stored, _: Store, __: RequestInfo) -> None:
-    stored.found_at = math.inf
-
-
-def _not_failed(stored: Stored, _: Store, __: RequestInfo) -> None:
-    stored.response = {**stored.response, "status": "completed"}
-
-
-def _spoilt(_: Stored, store: Store, info: RequestInfo) -> None:
-    """Lose the response that a failed turn continued."""
-    parent = store.get(str(info.body.get("previous_response_id")))
-    if parent is not None:
-        parent.found_at = math.inf
 
 
 def _in_secret(stored: Stored, _: Store, __: RequestInfo) -> None:
@@ -160,14 +56,7 @@ def _open(operation: str, method: str = "") -> Callable[[RequestInfo], bool]:
     return lambda info: info.operation == operation and method in ("", info.request.method)
 
 
-FAULTS: Final = (
-    Fault(
-        id="responses-unknown-at-times",
-        title="A response is known to one of two processes only.",
-        breaks=("STA-01",),
-        when=Condition("after every second create request", lambda info: info.number % 2 == 1),
-        override=_not_here,
-    ),
+FAULTS: Final = FaultList(
     Fault(
         id="streamed-not-stored",
         title="Streamed responses cannot be retrieved, though they say that they are stored.",
@@ -185,70 +74,10 @@ FAULTS: Final = (
         response=in_response(set_to("store", False)),
     ),
     Fault(
-        id="retrieve-answers-a-page",
-        title="A retrieve is answered with a page for browsers.",
-        breaks=("STA-01",),
-        override=_page_of_maintenance,
-    ),
-    Fault(
         id="unknown-response-breaks-server",
         title="Unknown responses are answered with a server error.",
         breaks=("STA-02",),
         error=break_down("response_not_found"),
-    ),
-    Fault(
-        id="unknown-response-is-found",
-        title="A response that never was is retrieved as an empty one.",
-        breaks=("STA-02",),
-        override=_any_is_found,
-    ),
-    Fault(
-        id="not-found-without-envelope",
-        title="That a response is not there is told without the error envelope.",
-        breaks=("STA-02",),
-        error=_bare_not_found,
-    ),
-    Fault(
-        id="delete-without-effect",
-        title="Deleted responses can still be retrieved.",
-        breaks=("STA-03",),
-        override=_not_deleted,
-    ),
-    Fault(
-        id="retrieve-changes-response",
-        title="created_at grows whenever a response is retrieved.",
-        breaks=("STA-04",),
-        override=_aging,
-    ),
-    Fault(
-        id="input-items-ascending",
-        title="Input items are listed in ascending order by default.",
-        breaks=("STA-05",),
-        listing=_reversed,
-    ),
-    Fault(
-        id="input-items-page-with-gap",
-        title="A page of input items begins one item after the cursor.",
-        breaks=("STA-05",),
-        listing=_gap,
-    ),
-    Fault(
-        id="input-items-without-more",
-        title="Pages of input items never say that there are more.",
-        breaks=("STA-05",),
-        listing=_no_more,
-    ),
-    Fault(
-        id="input-items-without-ids",
-        title="Pages of input items do not tell their first and last id.",
-        breaks=("STA-05",),
-        listing=_ids_of_nothing,
-    ),
-    Fault(
-        id="input-items-lose-one",
-        title="The second input item is not listed.",
-        breaks=("STA-05",),
-        on_store=_lost_item,
     ),
     Fault(
         id="previous-response-ignored",
@@ -272,24 +101,6 @@ FAULTS: Final = (
         error=break_down("invalid_value"),
     ),
     Fault(
-        id="continued-without-input",
-        title="A response that continues another hears its output only, not its input.",
-        breaks=("STA-08",),
-        on_store=_without_input,
-    ),
-    Fault(
-        id="continued-without-lists",
-        title="User messages of list input are lost to the turns after.",
-        breaks=("STA-08",),
-        on_store=_without_lists,
-    ),
-    Fault(
-        id="continued-without-tool-outputs",
-        title="The outputs of calls are lost to the turns after.",
-        breaks=("STA-08",),
-        on_store=_without_calls,
-    ),
-    Fault(
         id="unstored-turn-forgets",
         title="A turn that is not stored does not know those that it continues.",
         breaks=("STA-08",),
@@ -297,25 +108,10 @@ FAULTS: Final = (
         request=lambda body, _: {**body, "previous_response_id": None},
     ),
     Fault(
-        id="siblings-share-history",
-        title="Each turn is added to the history of the response that it continues.",
-        breaks=("STA-09",),
-        when=_CONTINUED,
-        on_store=_shared_context,
-    ),
-    Fault(
         id="continuing-unfinished-breaks-server",
         title="Continuing an unfinished response is answered with a server error.",
         breaks=("STA-10",),
         error=break_down("previous_response_not_finished"),
-    ),
-    Fault(
-        id="failed-response-continued",
-        title="A response that failed can be continued.",
-        breaks=("STA-10",),
-        when=_UNFETCHED,
-        fails=True,
-        on_store=_not_failed,
     ),
     Fault(
         id="other-tenant-retrieves",
@@ -359,25 +155,144 @@ FAULTS: Final = (
         ),
         override=_kept_from_retrieve,
     ),
-    Fault(
-        id="continued-too-early",
-        title="A response cannot be continued in the first second after its end.",
-        breaks=("STA-15",),
-        on_store=_found_late,
-    ),
-    Fault(
-        id="streamed-cannot-be-continued",
-        title="A response that was streamed cannot be continued.",
-        breaks=("STA-15",),
-        when=STREAMED,
-        on_store=_never_found,
-    ),
-    Fault(
-        id="failed-turn-spoils-chain",
-        title="After a turn that failed the response before it cannot be continued any more.",
-        breaks=("STA-15",),
-        when=_UNFETCHED,
-        fails=True,
-        on_store=_spoilt,
-    ),
 )
+
+
+@FAULTS.add(
+    "responses-unknown-at-times",
+    "STA-01",
+    hook="override",
+    when=Condition("after every second create request", lambda info: info.number % 2 == 1),
+)
+def _not_here(visit: Visit) -> Reply | None:
+    """A response is known to one of two processes only."""
+    if visit.method == "GET" and visit.info.operation == "response" and visit.stored is not None:
+        raise ApiError(404, "There is no such response.", code="response_not_found")
+    return None
+
+
+@FAULTS.add("retrieve-answers-a-page", "STA-01", hook="override")
+def _page_of_maintenance(visit: Visit) -> Reply | None:
+    """A retrieve is answered with a page for browsers."""
+    if visit.method != "GET" or visit.info.operation != "response":
+        return None
+    return Reply(200, (("content-type", "text/html"),), iter([Piece(0.0, b"<h1>Maintenance</h1>")]))
+
+
+@FAULTS.add("unknown-response-is-found", "STA-02", hook="override")
+def _any_is_found(visit: Visit) -> Reply | None:
+    """A response that never was is retrieved as an empty one."""
+    known = visit.stored is not None or visit.info.operation != "response"
+    return None if known else reply_with({"object": "response", "status": "failed"})
+
+
+@FAULTS.add("not-found-without-envelope", "STA-02", hook="error")
+def _bare_not_found(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+    """That a response is not there is told without the error envelope."""
+    missing = body["error"]["code"] == "response_not_found" and info.operation == "response"
+    return status, {"detail": "Not Found"} if missing else body
+
+
+@FAULTS.add("delete-without-effect", "STA-03", hook="override")
+def _not_deleted(visit: Visit) -> Reply | None:
+    """Deleted responses can still be retrieved."""
+    if visit.method != "DELETE" or visit.stored is None:
+        return None
+    return reply_with({"id": visit.stored.response["id"], "object": "response", "deleted": True})
+
+
+@FAULTS.add("retrieve-changes-response", "STA-04", hook="override")
+def _aging(visit: Visit) -> Reply | None:
+    """created_at grows whenever a response is retrieved."""
+    stored = visit.stored
+    if visit.method == "GET" and visit.info.operation == "response" and stored is not None:
+        stored.response = {**stored.response, "created_at": stored.response["created_at"] + 1}
+    return None
+
+
+@FAULTS.add("input-items-ascending", "STA-05", hook="listing")
+def _reversed(listing: Json, info: RequestInfo) -> None:
+    """Input items are listed in ascending order by default."""
+    if "order=" not in info.request.path:
+        listing["data"].reverse()
+        listing["first_id"], listing["last_id"] = listing["last_id"], listing["first_id"]
+
+
+@FAULTS.add("input-items-page-with-gap", "STA-05", hook="listing")
+def _gap(listing: Json, info: RequestInfo) -> None:
+    """A page of input items begins one item after the cursor."""
+    if "after=" in info.request.path:
+        del listing["data"][:1]
+        listing["first_id"] = listing["data"][0]["id"] if listing["data"] else None
+        listing["last_id"] = listing["data"][-1]["id"] if listing["data"] else None
+
+
+@FAULTS.add("input-items-without-more", "STA-05", hook="listing")
+def _no_more(listing: Json, _: RequestInfo) -> None:
+    """Pages of input items never say that there are more."""
+    listing["has_more"] = False
+
+
+@FAULTS.add("input-items-without-ids", "STA-05", hook="listing")
+def _ids_of_nothing(listing: Json, _: RequestInfo) -> None:
+    """Pages of input items do not tell their first and last id."""
+    listing["first_id"] = listing["last_id"] = None
+
+
+@FAULTS.add("input-items-lose-one", "STA-05", hook="on_store")
+def _lost_item(stored: Stored, _: Store, __: RequestInfo) -> None:
+    """The second input item is not listed."""
+    del stored.input_items[1:2]
+
+
+@FAULTS.add("continued-without-input", "STA-08", hook="on_store")
+def _without_input(stored: Stored, _: Store, __: RequestInfo) -> None:
+    """A response that continues another hears its output only, not its input."""
+    stored.context = list(stored.response["output"])
+
+
+@FAULTS.add("continued-without-lists", "STA-08", hook="on_store")
+def _without_lists(stored: Stored, _: Store, info: RequestInfo) -> None:
+    """User messages of list input are lost to the turns after."""
+    if isinstance(info.body.get("input"), list):
+        stored.context = [item for item in stored.context if item.get("role") != "user"]
+
+
+@FAULTS.add("continued-without-tool-outputs", "STA-08", hook="on_store")
+def _without_calls(stored: Stored, _: Store, __: RequestInfo) -> None:
+    """The outputs of calls are lost to the turns after."""
+    stored.context = [item for item in stored.context if item.get("type") != "function_call_output"]
+
+
+@FAULTS.add("siblings-share-history", "STA-09", hook="on_store", when=_CONTINUED)
+def _shared_context(stored: Stored, store: Store, info: RequestInfo) -> None:
+    """Each turn is added to the history of the response that it continues."""
+    parent = store.get(str(info.body.get("previous_response_id")))
+    if parent is not None:
+        parent.context = deepcopy(stored.context)
+
+
+@FAULTS.add("failed-response-continued", "STA-10", hook="on_store", when=_UNFETCHED, fails=True)
+def _not_failed(stored: Stored, _: Store, __: RequestInfo) -> None:
+    """A response that failed can be continued."""
+    stored.response = {**stored.response, "status": "completed"}
+
+
+@FAULTS.add("continued-too-early", "STA-15", hook="on_store")
+def _found_late(stored: Stored, _: Store, __: RequestInfo) -> None:
+    """A response cannot be continued in the first second after its end."""
+    stored.found_at = stored.ready_at + 1.0
+
+
+@FAULTS.add("streamed-cannot-be-continued", "STA-15", hook="on_store", when=STREAMED)
+def _never_found(stored: Stored, _: Store, __: RequestInfo) -> None:
+    """A response that was streamed cannot be continued."""
+    stored.found_at = math.inf
+
+
+@FAULTS.add("failed-turn-spoils-chain", "STA-15", hook="on_store", when=_UNFETCHED, fails=True)
+def _spoilt(_: Stored, store: Store, info: RequestInfo) -> None:
+    """After a turn that failed the response before it cannot be continued any more."""
+    parent = store.get(str(info.body.get("previous_response_id")))
+    if parent is not None:
+        parent.found_at = math.inf

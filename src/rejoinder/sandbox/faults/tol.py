@@ -13,6 +13,7 @@ from rejoinder.sandbox.fault import (
     Condition,
     ErrorHook,
     Fault,
+    FaultList,
     RequestHook,
     each,
     every_item,
@@ -59,28 +60,6 @@ def _is_bare(item: Json) -> bool:
     return item.get("type") == "function_call" and "id" not in item
 
 
-def _deaf_to_lists(body: Json, _: RequestInfo) -> Json:
-    """Hear nothing of outputs that are lists."""
-    items = body["input"]
-    if isinstance(items, list):
-        items = [
-            {**item, "output": ""}
-            if item.get("type") == "function_call_output" and isinstance(item["output"], list)
-            else item
-            for item in items
-        ]
-    return {**body, "input": items}
-
-
-def _orphans_dropped(body: Json, _: RequestInfo) -> Json:
-    """Leave out outputs whose call is not in this request."""
-    calls = {item.get("call_id") for item in input_items(body) if item.get("type") == "function_call"}
-    if not isinstance(body["input"], list) or body.get("previous_response_id"):
-        return body
-    kept = [i for i in body["input"] if i.get("type") != "function_call_output" or i["call_id"] in calls]
-    return {**body, "input": kept}
-
-
 def _breaks_down(code: str, *params: str) -> ErrorHook:
     """Return a hook that turns refusals over these parameters into a server error."""
 
@@ -102,53 +81,11 @@ def _long_id(item: Json) -> None:
     item["call_id"] = item["call_id"] * 4
 
 
-def _null_breaks(body: Json, _: RequestInfo) -> Json:
-    if any("id" in item and item["id"] is None for item in input_items(body)):
-        raise ApiError(500, "Something went wrong.", code="server_error")
-    return body
-
-
 def _lacks_status(item: Json) -> bool:
     return item.get("type") == "function_call" and "status" not in item
 
 
-def _against_order(body: Json, _: RequestInfo) -> Json:
-    """Refuse outputs that do not stand in the order of their calls."""
-    calls = [item["call_id"] for item in input_items(body) if item.get("type") == "function_call"]
-    outputs = [item["call_id"] for item in input_items(body) if item.get("type") == "function_call_output"]
-    if [call for call in calls if call in outputs] != [call for call in outputs if call in calls]:
-        raise ApiError(400, "Outputs must stand in the order of their calls.", param="input", code="invalid_value")
-    return body
-
-
-def _system_late(body: Json, _: RequestInfo) -> Json:
-    if any(item.get("role") == "system" for item in input_items(body)[1:]):
-        raise ApiError(500, "System message must be at the beginning.", code="server_error")
-    return body
-
-
-def _developer_late(body: Json, _: RequestInfo) -> Json:
-    items = input_items(body)
-    if len(items) > 1 and items[-1].get("role") == "developer":
-        raise ApiError(400, "The last message must be the user's.", param="input", code="invalid_value")
-    return body
-
-
-def _drag_refused(body: Json, _: RequestInfo) -> Json:
-    for item in body["input"] if isinstance(body["input"], list) else ():
-        if item.get("type") == "computer_call" and item["action"]["type"] == "drag":
-            raise ApiError(400, "drag is not supported.", param="input", code="unsupported_value")
-    return body
-
-
-def _checks_refused(body: Json, _: RequestInfo) -> Json:
-    for item in body["input"] if isinstance(body["input"], list) else ():
-        if item.get("acknowledged_safety_checks"):
-            raise ApiError(400, "acknowledged_safety_checks is unknown.", param="input", code="unsupported_value")
-    return body
-
-
-FAULTS: Final = (
+FAULTS: Final = FaultList(
     Fault(
         id="tool-choice-none-ignored",
         title="Tools are called though tool_choice is none.",
@@ -254,18 +191,6 @@ FAULTS: Final = (
         ),
     ),
     Fault(
-        id="list-output-unheard",
-        title="The output of a function call is taken as a list and left out.",
-        breaks=("TOL-07",),
-        request=_deaf_to_lists,
-    ),
-    Fault(
-        id="unknown-call-accepted",
-        title="An output for a call that nobody made is accepted.",
-        breaks=("TOL-08",),
-        request=_orphans_dropped,
-    ),
-    Fault(
         id="bad-tool-fields-break-server",
         title="Bad tool fields are answered with a server error.",
         breaks=("TOL-09",),
@@ -293,47 +218,86 @@ FAULTS: Final = (
         request=refuse_items("A screenshot", lambda item: item.get("type") == "computer_call_output"),
     ),
     Fault(
-        id="drag-refused",
-        title="Computer calls with the action drag are refused in a history.",
-        breaks=("TOL-11",),
-        dialects=NORTHSTAR_ONLY,
-        request=_drag_refused,
-    ),
-    Fault(
-        id="safety-checks-refused",
-        title="The output of a computer call is refused when it acknowledges safety checks.",
-        breaks=("TOL-11",),
-        dialects=NORTHSTAR_ONLY,
-        request=_checks_refused,
-    ),
-    Fault(
-        id="null-id-breaks-server",
-        title="An item with null for its id is answered with a server error.",
-        breaks=("TOL-12",),
-        request=_null_breaks,
-    ),
-    Fault(
         id="items-without-status-refused",
         title="Function calls are refused as input when they lack a status.",
         breaks=("TOL-12",),
         request=refuse_items("A call without a status", _lacks_status),
     ),
-    Fault(
-        id="reversed-outputs-refused",
-        title="The outputs of several calls are refused when they stand in another order than the calls.",
-        breaks=("TOL-12",),
-        request=_against_order,
-    ),
-    Fault(
-        id="late-system-message-breaks-server",
-        title="A system message that is not the first is answered with a server error.",
-        breaks=("TOL-13",),
-        request=_system_late,
-    ),
-    Fault(
-        id="last-developer-message-refused",
-        title="A developer message is refused at the end of the input.",
-        breaks=("TOL-13",),
-        request=_developer_late,
-    ),
 )
+
+
+@FAULTS.add("list-output-unheard", "TOL-07", hook="request")
+def _deaf_to_lists(body: Json, _: RequestInfo) -> Json:
+    """The output of a function call is taken as a list and left out."""
+    items = body["input"]
+    if isinstance(items, list):
+        items = [
+            {**item, "output": ""}
+            if item.get("type") == "function_call_output" and isinstance(item["output"], list)
+            else item
+            for item in items
+        ]
+    return {**body, "input": items}
+
+
+@FAULTS.add("unknown-call-accepted", "TOL-08", hook="request")
+def _orphans_dropped(body: Json, _: RequestInfo) -> Json:
+    """An output for a call that nobody made is accepted."""
+    calls = {item.get("call_id") for item in input_items(body) if item.get("type") == "function_call"}
+    if not isinstance(body["input"], list) or body.get("previous_response_id"):
+        return body
+    kept = [i for i in body["input"] if i.get("type") != "function_call_output" or i["call_id"] in calls]
+    return {**body, "input": kept}
+
+
+@FAULTS.add("drag-refused", "TOL-11", hook="request", dialects=NORTHSTAR_ONLY)
+def _drag_refused(body: Json, _: RequestInfo) -> Json:
+    """Computer calls with the action drag are refused in a history."""
+    for item in body["input"] if isinstance(body["input"], list) else ():
+        if item.get("type") == "computer_call" and item["action"]["type"] == "drag":
+            raise ApiError(400, "drag is not supported.", param="input", code="unsupported_value")
+    return body
+
+
+@FAULTS.add("safety-checks-refused", "TOL-11", hook="request", dialects=NORTHSTAR_ONLY)
+def _checks_refused(body: Json, _: RequestInfo) -> Json:
+    """The output of a computer call is refused when it acknowledges safety checks."""
+    for item in body["input"] if isinstance(body["input"], list) else ():
+        if item.get("acknowledged_safety_checks"):
+            raise ApiError(400, "acknowledged_safety_checks is unknown.", param="input", code="unsupported_value")
+    return body
+
+
+@FAULTS.add("null-id-breaks-server", "TOL-12", hook="request")
+def _null_breaks(body: Json, _: RequestInfo) -> Json:
+    """An item with null for its id is answered with a server error."""
+    if any("id" in item and item["id"] is None for item in input_items(body)):
+        raise ApiError(500, "Something went wrong.", code="server_error")
+    return body
+
+
+@FAULTS.add("reversed-outputs-refused", "TOL-12", hook="request")
+def _against_order(body: Json, _: RequestInfo) -> Json:
+    """The outputs of several calls are refused when they stand in another order than the calls."""
+    calls = [item["call_id"] for item in input_items(body) if item.get("type") == "function_call"]
+    outputs = [item["call_id"] for item in input_items(body) if item.get("type") == "function_call_output"]
+    if [call for call in calls if call in outputs] != [call for call in outputs if call in calls]:
+        raise ApiError(400, "Outputs must stand in the order of their calls.", param="input", code="invalid_value")
+    return body
+
+
+@FAULTS.add("late-system-message-breaks-server", "TOL-13", hook="request")
+def _system_late(body: Json, _: RequestInfo) -> Json:
+    """A system message that is not the first is answered with a server error."""
+    if any(item.get("role") == "system" for item in input_items(body)[1:]):
+        raise ApiError(500, "System message must be at the beginning.", code="server_error")
+    return body
+
+
+@FAULTS.add("last-developer-message-refused", "TOL-13", hook="request")
+def _developer_late(body: Json, _: RequestInfo) -> Json:
+    """A developer message is refused at the end of the input."""
+    items = input_items(body)
+    if len(items) > 1 and items[-1].get("role") == "developer":
+        raise ApiError(400, "The last message must be the user's.", param="input", code="invalid_value")
+    return body

@@ -12,17 +12,13 @@ from rejoinder.sandbox.fault import (
     STREAMED,
     Change,
     Fault,
+    FaultList,
     at_end,
     change_usage,
     ended,
     items_of,
     set_to,
 )
-
-
-def _chat_names(usage: Json) -> None:
-    usage["prompt_tokens"] = usage.pop("input_tokens")
-    usage["completion_tokens"] = usage.pop("output_tokens")
 
 
 def _output_tokens(count: Callable[[Json], Any]) -> Change:
@@ -35,11 +31,6 @@ def _output_tokens(count: Callable[[Json], Any]) -> Change:
     return change
 
 
-def _zero_input(usage: Json) -> None:
-    usage["input_tokens"] = 0
-    usage["total_tokens"] = usage["output_tokens"]
-
-
 def _more_input(tokens: int) -> Change:
     def change(usage: Json) -> None:
         usage["input_tokens"] += tokens
@@ -48,39 +39,11 @@ def _more_input(tokens: int) -> Change:
     return change
 
 
-def _no_details(usage: Json) -> None:
-    del usage["input_tokens_details"], usage["output_tokens_details"]
-
-
 def _detail(details: str, name: str, value: Callable[[Json], int]) -> Change:
     return lambda usage: usage[details].__setitem__(name, value(usage))
 
 
-def _limit_passed(response: Json) -> None:
-    if response["status"] == "incomplete":
-        response["usage"]["output_tokens"] += 5
-        response["usage"]["total_tokens"] += 5
-
-
-def _fresh_only(response: Json, place: str, info: RequestInfo) -> None:
-    """Count only the last word of the input where a response continues another."""
-    if place in FINAL and ended(response) and info.body.get("previous_response_id") and response.get("usage"):
-        usage = response["usage"]
-        usage["input_tokens"] = 1
-        usage["input_tokens_details"] = {**usage["input_tokens_details"], "cached_tokens": 0}
-        usage["total_tokens"] = 1 + usage["output_tokens"]
-
-
-def _uneven_turns(usage: Json) -> None:
-    usage["input_tokens_details"]["input_tokens_per_turn"] = [usage["input_tokens"], 1]
-
-
-def _reasoning_uncounted(response: Json) -> None:
-    if any(item["type"] == "reasoning" for item in items_of(response)) and response.get("usage"):
-        response["usage"]["output_tokens_details"] = {"reasoning_tokens": 0}
-
-
-FAULTS: Final = (
+FAULTS: Final = FaultList(
     Fault(
         id="usage-missing",
         title="Finished responses have no usage.",
@@ -101,12 +64,6 @@ FAULTS: Final = (
         response=change_usage(lambda usage: usage.update(total_tokens=usage["total_tokens"] - 1)),
     ),
     Fault(
-        id="usage-with-chat-names",
-        title="Usage counts prompt_tokens and completion_tokens.",
-        breaks=("USG-03",),
-        response=change_usage(_chat_names),
-    ),
-    Fault(
         id="output-tokens-zero",
         title="output_tokens is 0 in spite of text.",
         breaks=("USG-03",),
@@ -119,22 +76,10 @@ FAULTS: Final = (
         response=change_usage(_output_tokens(lambda usage: -usage["output_tokens"] - 1)),
     ),
     Fault(
-        id="input-tokens-zero",
-        title="input_tokens is 0 in spite of input.",
-        breaks=("USG-03",),
-        response=change_usage(_zero_input),
-    ),
-    Fault(
         id="token-counts-are-strings",
         title="Token counts are strings of digits.",
         breaks=("USG-03",),
         response=change_usage(lambda usage: usage.update(input_tokens=str(usage["input_tokens"]))),
-    ),
-    Fault(
-        id="usage-details-missing",
-        title="Usage has no details.",
-        breaks=("USG-04",),
-        response=change_usage(_no_details),
     ),
     Fault(
         id="more-cached-than-input",
@@ -153,36 +98,11 @@ FAULTS: Final = (
         ),
     ),
     Fault(
-        id="reasoning-not-counted",
-        title="reasoning_tokens is 0 in spite of reasoning.",
-        breaks=("USG-06",),
-        response=at_end(_reasoning_uncounted),
-    ),
-    Fault(
-        id="limit-passed",
-        title="A response that was cut has more output tokens than were allowed.",
-        breaks=("USG-07",),
-        response=at_end(_limit_passed),
-    ),
-    Fault(
         id="input-counted-more-when-streamed",
         title="A streamed request has three more input tokens.",
         breaks=("USG-08",),
         when=STREAMED,
         response=change_usage(_more_input(3)),
-    ),
-    Fault(
-        id="history-not-counted",
-        title="The input tokens of a response that continues another leave out the history.",
-        breaks=("USG-09",),
-        response=_fresh_only,
-    ),
-    Fault(
-        id="turns-do-not-add-up",
-        title="The counts of turns add up to more than the total.",
-        breaks=("USG-10",),
-        dialects=("northstar",),
-        response=change_usage(_uneven_turns),
     ),
     Fault(
         id="counting-disagrees",
@@ -191,3 +111,54 @@ FAULTS: Final = (
         response=change_usage(_more_input(5)),
     ),
 )
+
+
+@FAULTS.add("usage-with-chat-names", "USG-03", hook="response", through=change_usage)
+def _chat_names(usage: Json) -> None:
+    """Usage counts prompt_tokens and completion_tokens."""
+    usage["prompt_tokens"] = usage.pop("input_tokens")
+    usage["completion_tokens"] = usage.pop("output_tokens")
+
+
+@FAULTS.add("input-tokens-zero", "USG-03", hook="response", through=change_usage)
+def _zero_input(usage: Json) -> None:
+    """input_tokens is 0 in spite of input."""
+    usage["input_tokens"] = 0
+    usage["total_tokens"] = usage["output_tokens"]
+
+
+@FAULTS.add("usage-details-missing", "USG-04", hook="response", through=change_usage)
+def _no_details(usage: Json) -> None:
+    """Usage has no details."""
+    del usage["input_tokens_details"], usage["output_tokens_details"]
+
+
+@FAULTS.add("reasoning-not-counted", "USG-06", hook="response", through=at_end)
+def _reasoning_uncounted(response: Json) -> None:
+    """reasoning_tokens is 0 in spite of reasoning."""
+    if any(item["type"] == "reasoning" for item in items_of(response)) and response.get("usage"):
+        response["usage"]["output_tokens_details"] = {"reasoning_tokens": 0}
+
+
+@FAULTS.add("limit-passed", "USG-07", hook="response", through=at_end)
+def _limit_passed(response: Json) -> None:
+    """A response that was cut has more output tokens than were allowed."""
+    if response["status"] == "incomplete":
+        response["usage"]["output_tokens"] += 5
+        response["usage"]["total_tokens"] += 5
+
+
+@FAULTS.add("history-not-counted", "USG-09", hook="response")
+def _fresh_only(response: Json, place: str, info: RequestInfo) -> None:
+    """The input tokens of a response that continues another leave out the history."""
+    if place in FINAL and ended(response) and info.body.get("previous_response_id") and response.get("usage"):
+        usage = response["usage"]
+        usage["input_tokens"] = 1
+        usage["input_tokens_details"] = {**usage["input_tokens_details"], "cached_tokens": 0}
+        usage["total_tokens"] = 1 + usage["output_tokens"]
+
+
+@FAULTS.add("turns-do-not-add-up", "USG-10", hook="response", through=change_usage, dialects=("northstar",))
+def _uneven_turns(usage: Json) -> None:
+    """The counts of turns add up to more than the total."""
+    usage["input_tokens_details"]["input_tokens_per_turn"] = [usage["input_tokens"], 1]
