@@ -13,6 +13,7 @@ from rejoinder.conformance.judgement import judge_run, select_rules
 from rejoinder.conformance.judging.context import RunContext
 from rejoinder.contract import load_dialect
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.footer import CoverageResult
 from rejoinder.model.verdict import Level, Status, Verdict
 
 
@@ -25,7 +26,7 @@ class CheckResult:
 
     exchanges: list[Exchange] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
-    coverage: dict[str, Any] = field(default_factory=dict)
+    coverage: CoverageResult | None = None
     run_context: RunContext = field(default_factory=RunContext)
     warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
@@ -35,14 +36,14 @@ class CheckResult:
     @property
     def footer(self) -> dict[str, Any]:
         """What the run file's footer says of the run besides the exit code."""
-        footer = {
+        return {
             "interrupted": self.interrupted,
             "warnings": self.warnings,
             "coverage": self.coverage,
-            "abilities": self.run_context.abilities.to_json(),
-            "capabilities": [capability.to_json() for capability in self.run_context.capabilities.values()],
+            "abilities": self.run_context.abilities.results(),
+            "capabilities": [capability.result() for capability in self.run_context.capabilities.values()],
+            "baseline": self.baseline.results(strict=self.strict) if self.baseline else None,
         }
-        return footer if self.baseline is None else {**footer, "baseline": self.baseline.to_json(strict=self.strict)}
 
     @property
     def exit_code(self) -> int:

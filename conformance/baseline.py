@@ -34,6 +34,7 @@ from rejoinder.conformance.judging.registry import Subject
 from rejoinder.contract import load_rules
 from rejoinder.errors import BaselineError, suggest
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.footer import BaselineResult, BaselineResults
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Finding, Known, Level, Verdict
 from rejoinder.toml_file import TomlFile
@@ -87,12 +88,11 @@ class BaselineEntry:
         """Return whether the entry expects a finding of a rule on a case."""
         return rule == self.rule and self.fingerprint in ("", fingerprint) and self.covers(case)
 
-    def to_json(self, note: str) -> dict[str, str]:
+    def result(self, note: str) -> BaselineResult:
         """Return the entry as the run file holds it, with a sentence on what the run says of it."""
-        record = {"rule": self.rule, "case": self.case}
-        if self.fingerprint:
-            record["fingerprint"] = self.fingerprint
-        return record | self.known.to_json() | {"note": note}
+        return BaselineResult(
+            rule=self.rule, case=self.case, fingerprint=self.fingerprint, **self.known.to_json(), note=note
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +147,13 @@ class BaselineStatus:
             notes.append(f"`rejoinder baseline prune` takes out of {self.file} what no longer fails.")
         return notes
 
-    def to_json(self, *, strict: bool) -> dict[str, Any]:
+    def results(self, *, strict: bool) -> BaselineResults:
         """Return the form for the run file's footer; ``strict`` says whether what is out of date is a failure."""
         lists = {
-            name: [entry.to_json(note) for entry, note in getattr(self, name)]
+            name: [entry.result(note) for entry, note in getattr(self, name)]
             for name in ("known", "stale", "unexpected_passes", "expired")
         }
-        return {"file": self.file, "strict": strict, **lists}
+        return BaselineResults(file=self.file, strict=strict, **lists)
 
 
 class BaselineMatcher:

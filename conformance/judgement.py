@@ -10,11 +10,12 @@ from typing import Any, Final
 from rejoinder.conformance.baseline import BaselineMatcher
 from rejoinder.conformance.checks import checks_by_rule
 from rejoinder.conformance.judging.capabilities import abilities, capabilities
-from rejoinder.conformance.judging.context import FeatureState, RunContext
+from rejoinder.conformance.judging.context import RunContext
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.registry import Declined, Registered, Subject, applies
 from rejoinder.contract import Dialect, Rule, load_dialect, load_rules
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.footer import FeatureState
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Finding, Known, Level, Problem, Status, Verdict, fingerprint
 

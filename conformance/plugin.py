@@ -391,13 +391,11 @@ def rejoinder_verdict(request: pytest.FixtureRequest, rejoinder_run: Run) -> Ver
 
 def outdated(run: Run, rule: str) -> tuple[list[str], list[str]]:
     """Return what the run says of a rule's entries in the baseline: the unexpected passes, and the stale ones."""
-    baseline = run.footer.get("baseline", {})
+    found = run.footer.baseline if run.footer else None
+    if found is None:
+        return [], []
     passes, stale = (
-        [
-            f"{entry['rule']}@{entry['case']}: {entry['note']}"
-            for entry in baseline.get(name, ())
-            if entry["rule"] == rule
-        ]
-        for name in ("unexpected_passes", "stale")
+        [f"{entry.rule}@{entry.case}: {entry.note}" for entry in entries if entry.rule == rule]
+        for entries in (found.unexpected_passes, found.stale)
     )
     return passes, stale

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from rejoinder.formatting import as_number, format_count, format_percent, format_rate, join_list, plural
+from rejoinder.formatting import format_count, format_percent, format_rate, join_list, plural
 from rejoinder.model.metrics import Metric, Place, times_shown
 from rejoinder.model.runfile import Run
 from rejoinder.reports.model import ReportModel, read_report
@@ -116,8 +116,7 @@ def diff_runs(before: Run, after: Run) -> Diff:
     old, new = read_report(before, anchors), read_report(after, anchors)
     once = {rule.id: rule for rule in old.rules}
     now = {rule.id: rule for rule in new.rules}
-    written = after.header.get("cases")
-    cases = set(written) if isinstance(written, dict) and written else None
+    cases = set(after.header.cases) or None
     groups: dict[Change, list[ReportedRule]] = {kind: [] for kind in Change if kind is not Change.CHANGED}
     changes = []
     own = Anchors()
@@ -228,11 +227,10 @@ def _notes(old: ReportModel, new: ReportModel, before: Run, after: Run) -> list[
         for name in ("Dialect", "Plan", "Model")
         if first.get(name) != second.get(name)
     ]
-    begun = [as_number(run.header.get("started_at")) for run in (before, after)]
-    if begun[0] is not None and begun[1] is not None and begun[1] < begun[0]:
+    if after.header.started_at < before.header.started_at:
         notes.append("The second run is older than the first.")
     for word, run in (("first", before), ("second", after)):
-        if run.truncated or run.footer.get("interrupted"):
+        if run.truncated or run.interrupted:
             notes.append(f"The {word} run did not come to its end.")
         if run.damage:
             notes.append(f"{plural(len(run.damage), 'line')} of the {word} run file could not be read.")

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from rejoinder.contract import Rule, read_catalogue
 from rejoinder.errors import ContractError
-from rejoinder.formatting import as_text, one_line, plural
+from rejoinder.formatting import one_line, plural
 from rejoinder.model.runfile import Run
 from rejoinder.model.verdict import Finding, Known, Level, Minimal, Status, Verdict
 
@@ -177,7 +177,7 @@ def catalogue(run: Run) -> tuple[Mapping[str, Rule], Mapping[str, str]]:
     Both are empty when the catalogue cannot be read, because a report must not fail over it.
     """
     try:
-        return read_catalogue(run.header)
+        return read_catalogue(run.header.extensions)
     except (ContractError, OSError):
         return {}, {}
 
@@ -185,10 +185,8 @@ def catalogue(run: Run) -> tuple[Mapping[str, Rule], Mapping[str, str]]:
 def read_rules(run: Run, anchors: Anchors) -> list[ReportedRule]:
     """Return the judged rules of a run, in the order of the catalogue's families."""
     catalogued, families = catalogue(run)
-    cases = run.header.get("cases")
-    titles = cases if isinstance(cases, dict) else {}
     order = {family: index for index, family in enumerate(families)}
-    rules = [_rule(verdict, catalogued, titles, anchors) for verdict in run.verdicts]
+    rules = [_rule(verdict, catalogued, run.header.cases, anchors) for verdict in run.verdicts]
     return sorted(rules, key=lambda rule: (order.get(rule.family, len(order)), rule.family, rule.id))
 
 
@@ -227,7 +225,7 @@ def _finding(finding: Finding, titles: Mapping[str, Any], anchors: Anchors, limi
         anchor=anchors.take("f-", finding.fingerprint),
         message=one_line(finding.evidence.message, 400),
         place=" ".join(filter(None, (one_line(problem.event_type, 80), one_line(problem.pointer, 160)))),
-        cases=[(one_line(case, 80), as_text(titles.get(case), 120)) for case in finding.cases[:limit]],
+        cases=[(one_line(case, 80), one_line(titles.get(case, ""), 120)) for case in finding.cases[:limit]],
         more_cases=max(0, len(finding.cases) - limit),
         smallest="" if finding.minimal is None else _smallest(finding.minimal),
         known="" if finding.known is None else _why(finding.known),

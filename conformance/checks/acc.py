@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rejoinder.conformance.judging.context import FeatureState
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.formats import last_text, misfit, wanted_shape
 from rejoinder.conformance.judging.json_diff import first_difference
@@ -24,6 +23,7 @@ from rejoinder.conformance.judging.turns import (
     was_cut,
 )
 from rejoinder.fold import ItemTrace, PartTrace
+from rejoinder.model.footer import FeatureState
 from rejoinder.model.verdict import ABSENT, Problem
 
 _CONTENT_TEXT: Final = "output_text"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rejoinder.conformance.judging.context import FeatureState
 from rejoinder.conformance.judging.exchange_view import CaseView
 from rejoinder.conformance.judging.registry import Declined, Subject, check
+from rejoinder.model.footer import FeatureState
 from rejoinder.model.verdict import Problem
 
 

@@ -8,13 +8,14 @@ from types import MappingProxyType
 from typing import Final
 
 from rejoinder.conformance.judging.canaries import canaries_in
-from rejoinder.conformance.judging.context import Abilities, Capability, FeatureState
+from rejoinder.conformance.judging.context import Abilities, Capability
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.formats import last_text, misfit, wanted_shape
 from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.turns import LACKING, calls, has_refusal, is_broken, is_refusal, says, state, was_cut
 from rejoinder.contract import Feature, features_of
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.footer import FeatureState
 from rejoinder.model.tags import Tag
 
 

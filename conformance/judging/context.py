@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
+
+from rejoinder.model.footer import AbilityResult, FeatureEvidence, FeatureResult, FeatureState
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +23,10 @@ class Abilities:
     follows_schema: bool | None = None
     evidence: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
-    def to_json(self) -> dict[str, Any]:
+    def results(self) -> dict[str, AbilityResult]:
         """Return the abilities as they stand in the footer of a run file."""
-        abilities = {"repeats": self.repeats, "calls": self.calls, "follows_schema": self.follows_schema}
-        return {name: {"shown": value, "exchange": self.evidence.get(name)} for name, value in abilities.items()}
-
-
-class FeatureState(StrEnum):
-    """What became of the requests of a run that use a feature."""
-
-    SUPPORTED = "supported"
-    """One was accepted, and its reply shows the feature where replies can."""
-    UNSEEN = "unseen"
-    """Some were accepted, and no reply shows the feature."""
-    REFUSED = "refused"
-    """None was accepted, and one was refused cleanly."""
-    FAILED = "failed"
-    """None was accepted or refused cleanly: a server error, or no reply."""
-    UNTRIED = "untried"
-    """None was sent, or none got an answer to the question."""
+        shown = {"repeats": self.repeats, "calls": self.calls, "follows_schema": self.follows_schema}
+        return {name: AbilityResult(shown=value, exchange=self.evidence.get(name)) for name, value in shown.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +58,12 @@ class Capability:
             FeatureState.UNTRIED: f"No request that uses the feature {self.feature} got an answer",
         }[self.state]
 
-    def to_json(self) -> dict[str, Any]:
+    def result(self) -> FeatureResult:
         """Return the capability as it stands in the footer of a run file."""
-        evidence = {"exchange": self.exchange, "status": self.status, "words": self.message} if self.exchange else None
-        return {"feature": self.feature, "title": self.title, "state": self.state.value, "evidence": evidence}
+        evidence = FeatureEvidence(exchange=self.exchange, status=self.status, words=self.message)
+        return FeatureResult(
+            feature=self.feature, title=self.title, state=self.state, evidence=evidence if self.exchange else None
+        )
 
 
 @dataclass(slots=True)

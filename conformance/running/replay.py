@@ -87,7 +87,7 @@ def rebuild(run: Run, finding: Finding, planned: Mapping[str, PlannedCase]) -> t
     neither be planned nor made of what was recorded.
     """
     by_id = {exchange.id: exchange for exchange in run.exchanges}
-    path = urlsplit(run.header["target"]["url"]).path
+    path = urlsplit(run.header.target.url).path
     evidence = by_id.get(finding.evidence.exchange)
     minimal = finding.minimal
     if minimal is not None and minimal.requests == 1 and _is_whole(evidence):
@@ -211,7 +211,7 @@ async def replay(
     sender: CheckRun, run: Run, finding: Finding, case: PlannedCase, dialect: Dialect, *, times: int
 ) -> ReplayResult:
     """Send a case so many times, judge each by the finding's rule, and return what became of the finding."""
-    _, run_context = judge_run(run.exchanges, dialect, select="", required=run.header.get("required", ()))
+    _, run_context = judge_run(run.exchanges, dialect, select="", required=run.header.required)
     context = _context(run, finding)
     verdicts: list[Verdict] = []
     judged = failed = 0

@@ -173,14 +173,14 @@ def _warnings(labels: list[str], reports: list[ReportModel], runs: Sequence[Run]
     warnings = []
     if len({report[TARGET].dialect for report in reports}) > 1:
         warnings.append("The runs were held to different dialects, in which a rule can have another level or be off.")
-    plans = {str(run.header.get("plan")) for run in runs if run.verdicts}
+    plans = {run.header.plan for run in runs if run.verdicts}
     if len(plans) > 1:
         warnings.append("The runs followed different plans, so one may have judged what another did not.")
     settings = [settings_of(report) for report in reports if report.get(LOAD)]
     if any(other != settings[0] for other in settings[1:]):
         warnings.append("The loads were set differently, so their figures cannot be set against each other.")
     for label, report, run in zip(labels, reports, runs, strict=True):
-        if run.truncated or run.footer.get("interrupted"):
+        if run.truncated or run.interrupted:
             warnings.append(f"{label}: the run did not come to its end.")
         load = report.get(LOAD)
         if load and load.verdict not in ("", "VALID"):

@@ -45,7 +45,7 @@ def render_ctrf(run: Run) -> str:
     tested nothing, or was cut short, has one failed test.
     """
     report = read_report(run)
-    begun, ended = _milliseconds(run.header.get("started_at")), _milliseconds(run.footer.get("ended_at"))
+    begun, ended = _milliseconds(run.header.started_at), _milliseconds(run.ended_at)
     tests = [_test(rule) for rule in report.rules]
     load, baseline, contract = report.get(LOAD), report.get(BASELINE), report.get(CONTRACT)
     if load and load.started:
@@ -67,8 +67,7 @@ def render_ctrf(run: Run) -> str:
     counts = dict.fromkeys(("passed", "failed", "skipped", "pending", "other"), 0)
     for test in tests:
         counts[test["status"]] += 1
-    versions = run.header.get("tool")
-    version = versions.get("rejoinder") if isinstance(versions, dict) else None
+    version = run.header.tool.get("rejoinder")
     extra: dict[str, Any] = {name.lower(): value for name, value in report[TARGET].facts}
     extra |= {"url": report[TARGET].url, "command": report[TARGET].command, "warnings": report.get(WARNINGS) or []}
     if contract:

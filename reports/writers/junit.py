@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from rejoinder.formatting import as_number, format_count, format_rate, one_line
+from rejoinder.formatting import format_count, format_rate, one_line
 from rejoinder.model.runfile import Run
 from rejoinder.model.verdict import ABSENT, Problem
 from rejoinder.reports.evidence import worded
@@ -34,14 +34,13 @@ def render_junit(run: Run) -> str:
     that fail a strict baseline are one case. A run that tested nothing, or was cut short, has one errored case.
     """
     report = read_report(run)
-    took = as_number(run.footer.get("ended_at"))
-    begun = as_number(run.header.get("started_at"))
+    begun, ended = run.header.started_at, run.ended_at
     root = ET.Element("testsuites", {"name": "rejoinder"})
     suite = ET.SubElement(root, "testsuite", {"name": f"rejoinder {report[TARGET].url}".strip()})
-    if begun is not None and 0 <= begun < 253402300800:
+    if 0 <= begun < 253402300800:
         stamp = datetime.fromtimestamp(begun, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         suite.set("timestamp", stamp)
-    time = f"{took - begun:.3f}" if took is not None and begun is not None and took >= begun else "0"
+    time = f"{ended - begun:.3f}" if ended is not None and ended >= begun else "0"
     _properties(
         suite,
         [

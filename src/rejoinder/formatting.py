@@ -77,11 +77,6 @@ def one_line(value: Any, limit: int = 300) -> str:
     return f"{line[:limit]}… ({max(len(line) - limit, 0) + len(text) - len(begin):,} more characters)"
 
 
-def as_text(value: Any, limit: int = 300) -> str:
-    """Return any value as one line of harmless text, ``None`` as the empty string."""
-    return "" if value is None else one_line(value, limit)
-
-
 def truncate(text: str, limit: int = BODY_LIMIT) -> str:
     """Return the text, or its beginning and a mark that says how many characters were left out."""
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit:,} more characters)"

@@ -9,10 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from rejoinder import __version__
 from rejoinder.contract import extension_records
 from rejoinder.errors import TargetError, UsageError
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.footer import Footer
+from rejoinder.model.header import ExtensionRecord, RunTarget, new_header
 from rejoinder.model.runfile import RunWriter
 from rejoinder.model.tags import Tag
 
@@ -36,23 +40,29 @@ class RunRecorder:
 
     def header(self, target: Target | None, *, url: str, model: str | None, dialect: str, **fields: Any) -> None:
         """Write the header, and what finding the endpoint took; ``target`` is ``None`` when there is none."""
-        described = {"url": url, "model": model, "dialect": dialect}
+        described = RunTarget(url=url, model=model, dialect=dialect)
         if target is not None:
-            described |= {"url": target.url, "model": target.model, "server": target.server}
-        self.writer.header(**self.opening(), target=described, **fields)
+            described = RunTarget(url=target.url, model=target.model, dialect=dialect, server=target.server)
+        self.write_header(described, **fields)
         for exchange in self.found:
             self.writer.exchange(exchange.tagged(Tag.UNJUDGED))
 
-    def opening(self) -> dict[str, Any]:
-        """Return what every header says: when, by which versions and extensions, and by which command."""
-        tool = {"rejoinder": __version__, "python": platform.python_version()}
-        used = extension_records()
-        named = {"extensions": used} if used else {}
-        return {"started_at": self.began, "tool": tool, "command": self.command, **named}
+    def write_header(self, target: RunTarget, **fields: Any) -> None:
+        """Write the header with what every header says: when, by which versions and extensions, by which command."""
+        self.writer.header(
+            new_header(
+                target,
+                started_at=self.began,
+                tool={"rejoinder": __version__, "python": platform.python_version()},
+                command=self.command,
+                extensions=[msgspec.convert(record, ExtensionRecord) for record in extension_records()],
+                **fields,
+            )
+        )
 
     def footer(self, exit_code: int, **fields: Any) -> None:
         """Write the footer with the exit code."""
-        self.writer.footer(ended_at=time.time(), exit_code=exit_code, **fields)
+        self.writer.footer(Footer(ended_at=time.time(), exit_code=exit_code, **fields))
 
     def discover(
         self,

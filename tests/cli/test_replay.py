@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rejoinder.model.header import ReplayedFinding
 from rejoinder.model.runfile import Run, read_run
 from rejoinder.model.verdict import Finding
 from rejoinder.sandbox import FAULTS, Sandbox, running
@@ -53,8 +54,8 @@ def test_what_still_happens(invoke: Invoke, endpoint: Callable[..., str]) -> Non
     [exchange] = [exchange for exchange in new.exchanges if "unjudged" not in exchange.tags]
     assert exchange.request.json() == finding.minimal.request.json()
     assert finding_of(new, "LIF-05").fingerprint == finding.fingerprint
-    assert new.header["replayed"] == {"run": "old", "fingerprint": finding.fingerprint}
-    assert new.footer["exit_code"] == 1
+    assert new.header.replayed == ReplayedFinding(run="old", fingerprint=finding.fingerprint)
+    assert new.footer.exit_code == 1
     assert Path("new/report.html").exists()
 
 

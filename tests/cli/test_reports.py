@@ -7,7 +7,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from rejoinder.model.footer import Footer
+from rejoinder.model.header import RunTarget, new_header
+from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import RunWriter
+from rejoinder.model.samples import RequestSample
 from rejoinder.model.verdict import Finding, Level, Problem, Status, Verdict
 
 Invoke = Callable[..., tuple[int, str, str]]
@@ -16,18 +20,14 @@ Invoke = Callable[..., tuple[int, str, str]]
 def record(folder: Path, *broken: str, model: str = "tiny") -> None:
     """Write a run of three rules, of which some are broken."""
     with RunWriter(folder / "run.ndjson") as writer:
-        writer.header(
-            started_at=1.79e9,
-            tool={"rejoinder": "0.1.0", "python": "3.12"},
-            command=["rejoinder", "check"],
-            target={"url": "http://127.0.0.1:8000/v1/responses", "model": model, "dialect": "northstar"},
-        )
+        target = RunTarget(url="http://127.0.0.1:8000/v1/responses", model=model, dialect="northstar")
+        writer.header(new_header(target, started_at=1.79e9, tool={"rejoinder": "0.1.0", "python": "3.12"}))
         for rule in ("EVT-02", "USG-02", "SSE-03"):
             problem = Problem(f"{rule} does not hold.", pointer=f"/{rule}")
             found = [Finding(rule, Level.MUST, problem, 2, ["a"])] if rule in broken else []
             writer.verdict(Verdict(rule, Level.MUST, Status.FAIL if found else Status.PASS, 4, len(found), "", found))
-        writer.sample("request", t=0.0, outcome="ok", status=200, e2e=0.5)
-        writer.footer(ended_at=1.79e9 + 3, exit_code=int(bool(broken)))
+        writer.sample(RequestSample(t=0.0, intended=0.0, outcome=RequestOutcome.OK, worker=0, times={"e2e": 0.5}))
+        writer.footer(Footer(ended_at=1.79e9 + 3, exit_code=int(bool(broken))))
 
 
 def test_report_writes_for_machines(invoke: Invoke, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rejoinder.conformance.coverage import measure_coverage
 from rejoinder.model.exchange import Exchange, Outcome, Request
+from rejoinder.model.footer import BranchState
 from rejoinder.strategies import Branches, each_choice
 from rejoinder.wire.client import encode_json
 
@@ -17,8 +18,8 @@ def exchange(body: object, status: int | None, *tags: str) -> Exchange:
 
 def test_a_full_set_covers_every_branch_once() -> None:
     found = measure_coverage(exchange(case.body, 200) for case in each_choice("all"))
-    assert found["counts"] == {"accepted": found["total"], "refused": 0, "failed": 0, "not_sent": 0}
-    assert found["total"] == len(Branches().all)
+    assert found.counts == {"accepted": found.total, "refused": 0, "failed": 0, "not_sent": 0}
+    assert found.total == len(Branches().all)
 
 
 def test_a_branch_has_the_best_state_that_it_got() -> None:
@@ -32,14 +33,14 @@ def test_a_branch_has_the_best_state_that_it_got() -> None:
             exchange(none, 500),
             exchange({"input": "Hi", "reasoning": {"effort": "xhigh"}}, 200, "unjudged"),
         ]
-    )["branches"]
-    assert effort("low") in found["accepted"]
-    assert effort("high") in found["refused"]
-    assert effort("none") in found["failed"]
-    assert effort("xhigh") in found["not_sent"]
+    ).branches
+    assert effort("low") in found[BranchState.ACCEPTED]
+    assert effort("high") in found[BranchState.REFUSED]
+    assert effort("none") in found[BranchState.FAILED]
+    assert effort("xhigh") in found[BranchState.NOT_SENT]
     names = [name for names in found.values() for name in names]
     assert sorted(names) == sorted(Branches().all)
 
 
 def test_nothing_sent_is_nothing_covered() -> None:
-    assert measure_coverage([])["counts"]["not_sent"] == len(Branches().all)
+    assert measure_coverage([]).counts[BranchState.NOT_SENT] == len(Branches().all)

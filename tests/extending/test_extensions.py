@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,6 +19,7 @@ from rejoinder.conformance.running.plan import build_plan
 from rejoinder.contract import load_dialect, load_families, load_features, load_rules
 from rejoinder.errors import ExtensionError
 from rejoinder.extensions import extensions
+from rejoinder.model.header import ExtensionRecord, ExtensionRule
 from rejoinder.model.runfile import read_run
 from rejoinder.model.samples import LoadSample
 from rejoinder.model.verdict import Level
@@ -116,8 +116,8 @@ def test_a_check_run_and_its_reports(extension: Write, tmp_path: Path) -> None:
     run = read_run(out)
     statuses = {verdict.rule: verdict.status.value for verdict in run.verdicts if verdict.rule.startswith("ACME")}
     assert statuses == {"ACME-01": "fail", "ACME-02": "pass"}
-    [record] = run.header["extensions"]
-    assert (record["name"], record["families"]) == ("acme", {"ACME": "Acme gateway"})
+    [record] = run.header.extensions
+    assert (record.name, record.families) == ("acme", {"ACME": "Acme gateway"})
     assert "acme.route" in {exchange.case for exchange in run.exchanges}
 
     os.environ.pop(module.VARIABLE)  # from here on the extension is not there
@@ -152,7 +152,7 @@ def test_a_load_run_judges_by_them_in_its_worker_processes(extension: Write, tmp
     run = read_run(out)
     [load] = run.samples_of(LoadSample)
     assert load.rules == {"ACME-02": 4}, done.stdout + done.stderr
-    assert run.header["extensions"][0]["name"] == "acme"
+    assert run.header.extensions[0].name == "acme"
     os.environ.pop(module.VARIABLE)
     assert "streams name their route" in render_html(run)
 
@@ -334,11 +334,13 @@ def test_the_command_line_reports_it_before_it_sends(extension: Write, tmp_path:
     assert sandbox.counts.get("started", 0) == 0
 
 
-def test_a_header_that_others_wrote_is_read_as_far_as_it_goes() -> None:
+def test_a_rule_that_others_wrote_is_left_out_when_it_cannot_be_read() -> None:
     from rejoinder.contract import read_catalogue
 
-    good: dict[str, Any] = {"name": "acme", "families": {"ACME": "Acme"}, "rules": []}
-    for record in (1, {}, {"families": 1}, {"families": {}, "rules": [1]}, {"families": {}, "rules": [{"id": 3}]}):
-        _, families = read_catalogue({"extensions": [record, good]})
-        assert families["ACME"] == "Acme"
-    assert read_catalogue({"extensions": "x"})[0] == load_rules()
+    fields = {"title": "t", "statement": "s", "level": Level.MUST, "levels": {}, "features": [], "argument": "a"}
+    good = ExtensionRule(id="ACME-01", sources=[], unchecked="", takes="", **fields)
+    bad = ExtensionRule(id="ACME-02", sources=[{"name": "without a link"}], unchecked="", takes="", **fields)
+    rules, families = read_catalogue([ExtensionRecord(name="acme", families={"ACME": "Acme"}, rules=[bad, good])])
+    assert families["ACME"] == "Acme"
+    assert (rules["ACME-01"].argument, "ACME-02" in rules) == ("a", False)
+    assert read_catalogue([])[0] == load_rules()

@@ -52,8 +52,9 @@ def test_a_profile_brings_its_own_pace_and_objectives(endpoint: str, tmp_path: P
     assert [slo.text for slo in line.slos] == ["goodput>=50%", "ttft<20s"]
     assert line.scenarios == [ScenarioOutcomes(name="a", outcomes={RequestOutcome.OK: 9})]
     assert result.return_value in (0, CLIENT_BOUND)
-    assert run.footer["exit_code"] == result.return_value
-    assert run.header["load"]["profile"] == str(profile)
+    assert run.footer is not None
+    assert run.footer.exit_code == result.return_value
+    assert run.header.load["profile"] == str(profile)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ from rejoinder.load.run import LoadProgress, LoadResult, _Thinner, run_load
 from rejoinder.load.schedule.arrivals import parse_phases, schedule
 from rejoinder.load.settings import LoadSettings
 from rejoinder.load.workload.canaries import slot_canary
+from rejoinder.model.footer import Footer
+from rejoinder.model.header import RunTarget, new_header
 from rejoinder.model.runfile import Run, RunWriter, read_run
 from rejoinder.model.samples import HistogramSample, LoadSample, RequestSample, SecondSample, StreamSample
 from rejoinder.sandbox import Sandbox
@@ -39,14 +41,9 @@ def execute(tmp_path: Path) -> Execute:
 
     def run(url: str, *, during: Any = None, complete: bool = True, **values: Any) -> tuple[LoadResult, Run]:
         with RunWriter(path) as writer:
-            writer.header(
-                started_at=0.0,
-                tool={"rejoinder": "0", "python": "3"},
-                command=[],
-                target={"url": url, "model": "m", "dialect": "northstar"},
-            )
+            writer.header(new_header(RunTarget(url=url, model="m", dialect="northstar")))
             result = run_load(LoadSettings(url=url, **values), writer, **(during or {}))
-            writer.footer(ended_at=0.0, exit_code=0)
+            writer.footer(Footer(ended_at=0.0, exit_code=0))
         found = read_run(path)
         assert found.damage == []
         check_run(result, found, complete)

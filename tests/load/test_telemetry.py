@@ -19,6 +19,8 @@ from rejoinder.load.gpus import Gpus
 from rejoinder.load.run import check_settings, run_load
 from rejoinder.load.settings import LoadSettings
 from rejoinder.load.telemetry import Scrape, Telemetry, parse_metrics, read_values
+from rejoinder.model.footer import Footer
+from rejoinder.model.header import RunTarget, new_header
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.runfile import RunWriter, read_run
 from rejoinder.model.samples import SecondSample
@@ -277,14 +279,9 @@ def test_a_run_has_the_server_on_its_axis(timed_server: Any, page: str, tmp_path
         url=timed_server.url, model="ttft=30&gap=5&tokens=8", concurrency=1, duration=2.5, metrics=(page,)
     )
     with RunWriter(tmp_path / "run.ndjson") as writer:
-        writer.header(
-            started_at=0.0,
-            tool={"rejoinder": "0", "python": "3"},
-            command=[],
-            target={"url": settings.url, "model": "m", "dialect": "northstar"},
-        )
+        writer.header(new_header(RunTarget(url=settings.url, model="m", dialect="northstar")))
         result = run_load(settings, writer)
-        writer.footer(ended_at=0.0, exit_code=0)
+        writer.footer(Footer(ended_at=0.0, exit_code=0))
     run = read_run(tmp_path)
     assert run.damage == []
     assert result.load.server["running_max"] == 7

@@ -14,17 +14,20 @@ from msgspec.structs import replace
 
 from rejoinder.errors import RunFileError
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.footer import Footer
+from rejoinder.model.header import RunTarget, new_header
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import Run, RunWriter, line_is_valid, read_run, run_schema
 from rejoinder.model.samples import ProbeSample, RequestSample
 from rejoinder.model.verdict import Finding, Level, Problem, Status, Verdict
 
-HEADER = {
-    "started_at": 1.0,
-    "tool": {"rejoinder": "0", "python": "3"},
-    "command": ["rejoinder", "check"],
-    "target": {"url": "http://h/v1/responses", "model": None, "dialect": "northstar"},
-}
+HEADER = new_header(
+    RunTarget(url="http://h/v1/responses", model=None, dialect="northstar"),
+    started_at=1.0,
+    tool={"rejoinder": "0", "python": "3"},
+    command=["rejoinder", "check"],
+)
+FOOTER = Footer(ended_at=2.0, exit_code=0)
 
 texts = st.text()
 exchanges = st.builds(
@@ -71,7 +74,7 @@ lines = st.lists(exchanges | verdicts, max_size=6)
 
 def write(path, items, footer=True):
     with RunWriter(path) as writer:
-        writer.header(**HEADER)
+        writer.header(HEADER)
         for item in items:
             if isinstance(item, Exchange):
                 writer.exchange(item)
@@ -80,7 +83,7 @@ def write(path, items, footer=True):
             else:
                 writer.sample(item)
         if footer:
-            writer.footer(ended_at=2.0, exit_code=0)
+            writer.footer(FOOTER)
     return path
 
 
@@ -106,8 +109,8 @@ def test_round_trip(items):
     run = read(written(items))
     assert run.exchanges == [item for item in items if isinstance(item, Exchange)]
     assert run.verdicts == [item for item in items if isinstance(item, Verdict)]
-    assert run.header["target"] == HEADER["target"]
-    assert (run.footer["exit_code"], run.truncated, run.damage) == (0, False, [])
+    assert run.header == HEADER
+    assert (run.footer, run.truncated, run.damage) == (FOOTER, False, [])
 
 
 @given(lines)
@@ -271,7 +274,7 @@ def test_fields_of_newer_versions_are_ignored(tmp_path):
 def test_lines_are_on_disk_at_once(tmp_path):
     path = tmp_path / "deep" / "er" / "run.ndjson"
     with RunWriter(path) as writer:
-        writer.header(**HEADER)
+        writer.header(HEADER)
         assert read_run(path).truncated
 
 
@@ -280,7 +283,7 @@ def test_writing_from_threads(tmp_path):
         id="x", request=Request("GET", "/"), outcome=Outcome.COMPLETE, chunks=(Chunk(0.0, b"z" * 9999),)
     )
     with RunWriter(tmp_path / "run.ndjson") as writer:
-        writer.header(**HEADER)
+        writer.header(HEADER)
         threads = [threading.Thread(target=lambda: [writer.exchange(exchange) for _ in range(20)]) for _ in range(8)]
         for thread in threads:
             thread.start()
@@ -309,7 +312,7 @@ def test_a_full_disk():
         pytest.skip("needs /dev/full")
     writer = RunWriter(full)
     with pytest.raises(RunFileError, match="No space left"):
-        writer.header(**HEADER)
+        writer.header(HEADER)
     # What is still in the buffer cannot be written either.
     with pytest.raises((OSError, RunFileError)):
         writer.close()

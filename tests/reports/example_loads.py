@@ -27,6 +27,8 @@ from rejoinder.load.run import LoadResult, Sink
 from rejoinder.load.settings import LoadSettings
 from rejoinder.load.telemetry import Scrape, Telemetry
 from rejoinder.model.exchange import Exchange, Outcome, Request
+from rejoinder.model.footer import Footer
+from rejoinder.model.header import Header
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import Run, RunWriter, read_run
@@ -195,18 +197,16 @@ def histogram(metric: str, values: Iterable[float]) -> HistogramSample:
     return HistogramSample(metric=metric, values=found, unit="us")
 
 
-def run_file(samples: Iterable[Sample], header: dict[str, Any], footer: dict[str, Any] | None = None) -> bytes:
+def run_file(samples: Iterable[Sample], header: Header, footer: Footer | None = None) -> bytes:
     """Return a run file with these lines."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "run.ndjson"
         with RunWriter(path) as writer:
-            writer.header(
-                **{name: value for name, value in header.items() if name not in ("kind", "format", "version")}
-            )
+            writer.header(header)
             for sample in samples:
                 writer.sample(sample)
             if footer is not None:
-                writer.footer(**{name: value for name, value in footer.items() if name != "kind"})
+                writer.footer(footer)
         return path.read_bytes()
 
 

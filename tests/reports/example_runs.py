@@ -29,6 +29,18 @@ from example_loads import (
 
 from rejoinder.contract import Rule, load_rules
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.footer import (
+    AbilityResult,
+    BaselineResult,
+    BaselineResults,
+    BranchState,
+    CoverageResult,
+    FeatureEvidence,
+    FeatureResult,
+    FeatureState,
+    Footer,
+)
+from rejoinder.model.header import Header, RunTarget, new_header
 from rejoinder.model.runfile import Run
 from rejoinder.model.samples import Sample, read_sample
 from rejoinder.model.verdict import Finding, Level, Minimal, Problem, Reruns, Status, Verdict
@@ -48,31 +60,24 @@ NASTY = (
 """Text that an endpoint might send to break a page, a terminal, a parser or a reader."""
 
 
-def header(**fields: Any) -> dict[str, Any]:
-    """Return a run file header for a local endpoint."""
-    return {
-        "kind": "header",
-        "format": "rejoinder-run",
-        "version": 1,
+def header(**fields: Any) -> Header:
+    """Return the header of a check of a local endpoint."""
+    target = RunTarget(
+        url="http://127.0.0.1:8000/v1/responses", model="tiny-llm", dialect="northstar", server="uvicorn"
+    )
+    values = {
         "started_at": START,
         "tool": {"rejoinder": "0.1.0", "python": "3.12.4", "httpx": "0.28.1", "locust": "2.47.0"},
         "command": ["rejoinder", "check", "http://127.0.0.1:8000", "--model", "tiny-llm", "--plan", "full"],
-        "target": {
-            "url": "http://127.0.0.1:8000/v1/responses",
-            "model": "tiny-llm",
-            "dialect": "northstar",
-            "server": "uvicorn",
-        },
         "plan": "full",
         "seed": 20261122,
-        "cases": {},
-        **fields,
     }
+    return new_header(**{"target": target, **values, **fields})
 
 
-def footer(**fields: Any) -> dict[str, Any]:
-    """Return a run file footer 38 seconds after the header."""
-    return {"kind": "footer", "ended_at": START + 38.4, "exit_code": 1, **fields}
+def footer(**fields: Any) -> Footer:
+    """Return a footer 38 seconds after the header."""
+    return Footer(**{"ended_at": START + 38.4, "exit_code": 1, **fields})
 
 
 def request(stream: bool, text: str = "Say OK.", **fields: Any) -> Request:
@@ -274,22 +279,22 @@ def in_force() -> dict[str, Rule]:
     return {name: rule for name, rule in load_rules().items() if rule.level_in("northstar") is not Level.OFF}
 
 
-def coverage() -> dict[str, Any]:
+def coverage() -> CoverageResult:
     """Return a coverage of the whole contract with branches in every state."""
-    branches: dict[str, list[str]] = {state: [] for state in ("accepted", "refused", "failed", "not_sent")}
+    branches: dict[BranchState, list[str]] = {state: [] for state in BranchState}
     for name in sorted(Branches().all):
         path = name.partition("=")[0]
         if "Computer" in name:
-            state = "refused"
+            state = BranchState.REFUSED
         elif path.endswith(("file_id", "image_url")):
-            state = "failed" if "Image" in name else "not_sent"
+            state = BranchState.FAILED if "Image" in name else BranchState.NOT_SENT
         elif path.startswith("prompt") or name.endswith("status=incomplete"):
-            state = "not_sent"
+            state = BranchState.NOT_SENT
         else:
-            state = "accepted"
+            state = BranchState.ACCEPTED
         branches[state].append(name)
     counts = {state: len(names) for state, names in branches.items()}
-    return {"total": sum(counts.values()), "counts": counts, "branches": branches}
+    return CoverageResult(total=sum(counts.values()), counts=counts, branches=branches)
 
 
 def typical(cases: int = 40, *, load: bool = True) -> Run:
@@ -324,39 +329,46 @@ def typical(cases: int = 40, *, load: bool = True) -> Run:
             warnings=["GET /v1/models answered 404; the model was taken from --model."],
             coverage=coverage(),
             capabilities=capabilities(),
-            abilities={"repeats": {"shown": False, "exchange": "x-plain"}},
+            abilities={"repeats": AbilityResult(shown=False, exchange="x-plain")},
             baseline=baseline(),
         ),
     )
 
 
-def capabilities() -> list[dict[str, Any]]:
+def capabilities() -> list[FeatureResult]:
     """Return what an endpoint can do as a footer tells it."""
 
-    def row(feature: str, title: str, state: str, *evidence: Any) -> dict[str, Any]:
-        told = dict(zip(("exchange", "status", "words"), evidence, strict=True)) if evidence else None
-        return {"feature": feature, "title": title, "state": state, "evidence": told}
+    def row(feature: str, title: str, state: FeatureState, *evidence: Any) -> FeatureResult:
+        found = (
+            FeatureEvidence(**dict(zip(("exchange", "status", "words"), evidence, strict=True))) if evidence else None
+        )
+        return FeatureResult(feature=feature, title=title, state=state, evidence=found)
 
     return [
-        row("streaming", "streamed replies", "supported", "x-stream", 200, ""),
-        row("function_tools", "functions that the client runs", "unseen", "x-plain", 200, ""),
-        row("images", "images in messages", "refused", "x-refused", 422, "Images are not supported."),
-        row("background", "work in the background", "untried"),
+        row("streaming", "streamed replies", FeatureState.SUPPORTED, "x-stream", 200, ""),
+        row("function_tools", "functions that the client runs", FeatureState.UNSEEN, "x-plain", 200, ""),
+        row("images", "images in messages", FeatureState.REFUSED, "x-refused", 422, "Images are not supported."),
+        row("background", "work in the background", FeatureState.UNTRIED),
     ]
 
 
-def baseline() -> dict[str, Any]:
+def baseline() -> BaselineResults:
     """Return what became of a baseline as a footer tells it."""
-    entry = {"rule": "SSE-05", "case": "text-*", "reason": "The proxy drops the last line.", "note": "Matched once."}
-    dated = {**entry, "link": "https://tracker.example/4711", "expires": "2026-12-31", "fingerprint": "0123456789ab"}
-    return {
-        "file": "baseline.toml",
-        "strict": False,
-        "known": [entry],
-        "stale": [{**dated, "note": "No request of the case was judged by the rule."}],
-        "unexpected_passes": [{**dated, "note": "The rule held in all 4 exchanges of the case."}],
-        "expired": [],
-    }
+
+    def entry(note: str, **fields: str) -> BaselineResult:
+        return BaselineResult(
+            rule="SSE-05", case="text-*", reason="The proxy drops the last line.", note=note, **fields
+        )
+
+    dated = {"link": "https://tracker.example/4711", "expires": "2026-12-31", "fingerprint": "0123456789ab"}
+    return BaselineResults(
+        file="baseline.toml",
+        strict=False,
+        known=[entry("Matched once.")],
+        stale=[entry("No request of the case was judged by the rule.", **dated)],
+        unexpected_passes=[entry("The rule held in all 4 exchanges of the case.", **dated)],
+        expired=[],
+    )
 
 
 def green() -> Run:
@@ -377,7 +389,7 @@ def unreachable() -> Run:
 
 def load_only() -> Run:
     """Return a pure load run whose generator was the bottleneck, cut short."""
-    data = run_file(cached(load_samples, lag=0.031), {**header(), "plan": "none"})
+    data = run_file(cached(load_samples, lag=0.031), header(plan=""))
     return read(data + data.splitlines()[-1][:100])
 
 
@@ -431,23 +443,32 @@ def hostile() -> Run:
             )
         )
     samples = [hostile_sample(sample, every) for sample in cached(load_samples, 3.0, 20.0, change=_hostile)]
-    target = {"url": f"http://evil.example/{every}", "model": every, "dialect": every, "server": every}
+    target = RunTarget(url=f"http://evil.example/{every}", model=every, dialect=every, server=every)
     odd = header(target=target, command=[every, "a b"], tool={every: every}, plan=every, cases={NASTY[0]: every})
     names = [f"{text}[{text}][].{text}={text}" for text in NASTY] + ["", "=", "a", "[]=", "x" * 9000, "[" * 3000]
-    told = {"total": 7, "counts": {every: 1}, "branches": {"failed": names, "accepted": list(NASTY), every: [every]}}
-    rows: list[dict[str, Any]] = [{"feature": text, "state": text, "evidence": text} for text in NASTY]
-    rows += [
-        {
-            "feature": text,
-            "title": text,
-            "state": "refused",
-            "evidence": {"exchange": text, "status": 400, "words": text},
-        }
+    branches = {BranchState.FAILED: names, BranchState.ACCEPTED: list(NASTY)}
+    refused = [
+        FeatureResult(
+            feature=text,
+            title=text,
+            state=FeatureState.REFUSED,
+            evidence=FeatureEvidence(exchange=text, status=400, words=text),
+        )
         for text in NASTY
     ]
-    entries = [dict.fromkeys(("rule", "case", "reason", "link", "expires", "note", "fingerprint"), t) for t in NASTY]
-    account = {"file": every, "strict": every, "known": entries, "stale": entries, every: entries}
-    ending = footer(warnings=list(NASTY), problem=every, coverage=told, capabilities=rows, baseline=account)
+    entries = [
+        BaselineResult(rule=text, case=text, reason=text, note=text, fingerprint=text, link=text, expires=text)
+        for text in NASTY
+    ]
+    ending = footer(
+        warnings=list(NASTY),
+        problem=every,
+        coverage=CoverageResult(total=7, counts={}, branches=branches),
+        capabilities=refused,
+        baseline=BaselineResults(
+            file=every, strict=True, known=entries, stale=entries, unexpected_passes=[], expired=[]
+        ),
+    )
     return Run(odd, found, verdicts, samples, ending, list(NASTY))
 
 
@@ -474,19 +495,10 @@ _CLOSED: Final = ("what", "outcome", "mode", "unit", "verdict", "latencies_over"
 """Fields with a fixed set of values, and names of metrics."""
 
 
-def misshapen() -> Run:
-    """Return a run whose header has none of the shapes that it should have."""
-    strange = {"target": 7, "command": "rm -rf", "tool": [1], "cases": [2], "started_at": 1e308, "seed": {"a": 1}}
-    return Run(
-        strange,
-        footer={"ended_at": math.nan, "coverage": {"branches": {"failed": 7}}},
-    )
-
-
 def loaded(samples: Iterable[Sample], **ending: Any) -> Run:
     """Return the run file of a load run with these lines, as it is read."""
     command = ["rejoinder", "load", "http://127.0.0.1:8000"]
-    return read(run_file(samples, {**header(command=command), "plan": "none"}, footer(**ending)))
+    return read(run_file(samples, header(command=command, plan=""), footer(**ending)))
 
 
 def sweep(levels: int = 9, saturating: bool = True) -> Run:
@@ -527,7 +539,6 @@ EXAMPLES: dict[str, Callable[[], Run]] = {
     "unanswered": nothing_answered,
     "many": many,
     "hostile": hostile,
-    "misshapen": misshapen,
 }
 
 

@@ -184,7 +184,7 @@ def test_keys_open_filter_and_walk(page: Path, browser: Any) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 800, 1600])
-@pytest.mark.parametrize("name", ["typical", "green", "empty", "load", "many", "hostile", "misshapen"])
+@pytest.mark.parametrize("name", ["typical", "green", "empty", "load", "many", "hostile"])
 def test_nothing_is_wider_than_the_screen(
     name: str, width: int, examples: ModuleType, browser: Any, tmp_path: Path
 ) -> None:

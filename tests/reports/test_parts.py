@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from rejoinder.model.header import RunTarget, new_header
 from rejoinder.model.runfile import Run
 from rejoinder.reports import parts, render_html, render_markdown, summarize
 from rejoinder.reports.model import Area
@@ -54,7 +55,8 @@ def test_a_new_folder_is_a_new_part_in_every_form(examples: ModuleType, check_pa
 
 @pytest.mark.usefixtures("replies")
 def test_a_part_without_content_shows_nowhere() -> None:
-    for text in (render_html(Run({})), render_markdown(Run({})), summarize(Run({})).plain()):
+    empty = Run(new_header(RunTarget(url="", model=None, dialect="northstar")))
+    for text in (render_html(empty), render_markdown(empty), summarize(empty).plain()):
         assert "replies" not in text
 
 

@@ -21,6 +21,8 @@ from msgspec import inspect
 from rich.console import Console
 
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.footer import Footer
+from rejoinder.model.header import Header, RunTarget, new_header
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import Place, times_shown
 from rejoinder.model.outcomes import RequestOutcome
@@ -41,7 +43,8 @@ from rejoinder.reports.parts.verdict import PART as VERDICT
 from rejoinder.reports.parts.verdict import RunVerdict
 from rejoinder.reports.parts.warnings import PART as WARNINGS
 
-NAMES = ["typical", "green", "empty", "unreachable", "load", "many", "hostile", "misshapen"]
+NAMES = ["typical", "green", "empty", "unreachable", "load", "many", "hostile"]
+HEADER = new_header(RunTarget(url="", model=None, dialect="northstar"))
 ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
@@ -131,6 +134,10 @@ def histogram_of(values: list[float]) -> Histogram:
 SAMPLES = st.one_of(*(values_of(inspect.type_info(kind)) for kinds in KINDS.values() for kind in kinds))
 
 
+HEADERS = values_of(inspect.type_info(Header))
+FOOTERS = st.none() | values_of(inspect.type_info(Footer))
+
+
 @st.composite
 def runs(draw: st.DrawFn) -> Run:
     """Runs whose texts, numbers and samples are anything that JSON can hold."""
@@ -175,27 +182,12 @@ def runs(draw: st.DrawFn) -> Run:
         reason=TEXT,
         findings=st.lists(findings, max_size=3),
     )
-    keys = st.sampled_from(["target", "tool", "command", "started_at", "plan", "seed", "cases", "load"])
-    target = st.fixed_dictionaries({"url": ANYTHING, "model": ANYTHING, "dialect": ANYTHING, "server": ANYTHING})
-    ends = st.sampled_from(
-        [
-            "ended_at",
-            "exit_code",
-            "interrupted",
-            "warnings",
-            "problem",
-            "coverage",
-            "capabilities",
-            "abilities",
-            "baseline",
-        ]
-    )
     return Run(
-        header=draw(st.dictionaries(keys, ANYTHING | target, max_size=8)),
+        header=draw(HEADERS),
         exchanges=exchanges,
         verdicts=draw(st.lists(verdicts, max_size=4)),
         samples=draw(st.lists(SAMPLES, max_size=5)),
-        footer=draw(st.dictionaries(ends, ANYTHING, max_size=5)),
+        footer=draw(FOOTERS),
         damage=draw(st.lists(TEXT, max_size=3)),
     )
 
@@ -257,16 +249,15 @@ def check_markdown(text: str) -> None:
 def test_a_run_file_gives_the_same_report(examples: ModuleType, tmp_path: Path) -> None:
     run = examples.typical()
     with RunWriter(tmp_path / "run.ndjson") as writer:
-        writer.header(
-            **{name: value for name, value in run.header.items() if name not in ("kind", "format", "version")}
-        )
+        writer.header(run.header)
         for exchange in run.exchanges:
             writer.exchange(exchange)
         for verdict in run.verdicts:
             writer.verdict(verdict)
         for sample in run.samples:
             writer.sample(sample)
-        writer.footer(**{name: value for name, value in run.footer.items() if name != "kind"})
+        assert run.footer is not None
+        writer.footer(run.footer)
     again = read_run(tmp_path)
     assert again.damage == []
     for write in (render_html, render_junit, render_markdown):
@@ -359,7 +350,6 @@ def test_the_page_is_reachable_and_readable(examples: ModuleType, check_page: An
         ("empty", "Nothing was tested"),
         ("unreachable", "Nothing was tested"),
         ("load", "Not every request ended well"),
-        ("misshapen", "Nothing was tested"),
     ],
 )
 def test_headlines(name: str, headline: str, examples: ModuleType) -> None:
@@ -371,7 +361,7 @@ def test_headlines(name: str, headline: str, examples: ModuleType) -> None:
 
 def _judged(*statuses: Status, **fields: Any) -> Run:
     verdicts = [Verdict(f"EVT-0{n}", Level.MUST, status, judged=1) for n, status in enumerate(statuses, 1)]
-    return Run({}, verdicts=verdicts, footer={"ended_at": 1.0, "exit_code": 0}, **fields)
+    return Run(HEADER, verdicts=verdicts, footer=Footer(ended_at=1.0, exit_code=0), **fields)
 
 
 def test_a_run_with_errors_is_not_settled() -> None:
@@ -388,30 +378,31 @@ def test_a_run_with_errors_is_not_settled() -> None:
 def test_a_run_that_was_cut_short_conforms_to_nothing() -> None:
     run = _judged(Status.PASS)
     assert verdict(run).headline == "Conforms"
-    for footer in ({}, {"ended_at": 2.0, "exit_code": 130, "interrupted": True}):
+    for footer in (None, Footer(ended_at=2.0, exit_code=130, interrupted=True)):
         run.footer = footer
         assert (verdict(run).severity, verdict(run).headline) == ("error", "Not settled")
         assert "The run was cut short. No MUST rule is broken so far" in verdict(run).sentence
         assert json.loads(render_badge(run))["message"] == "not settled"
     run = _judged(Status.PASS, Status.FAIL)
-    run.footer = {}
+    run.footer = None
     assert verdict(run).headline == "Does not conform"
 
 
 def test_a_run_that_was_cut_short_says_so() -> None:
     run = _judged(Status.PASS)
-    run.footer = {}
+    run.footer = None
     run.damage = ["line 9: not a JSON object (cut short?)"]
     warnings = read_report(run)[WARNINGS]
     assert "no footer" in warnings[0]
     assert "line 9" in warnings[1]
-    run.footer = {"ended_at": 2.0, "exit_code": 130, "interrupted": True}
+    run.footer = Footer(ended_at=2.0, exit_code=130, interrupted=True)
     assert "interrupted" in read_report(run)[WARNINGS][0]
 
 
 def test_rules_that_the_catalogue_lacks_are_shown() -> None:
     finding = Finding("NEW-99", Level.MUST, Problem("newer than us"), 2)
-    run = Run({}, verdicts=[Verdict("NEW-99", Level.MUST, Status.FAIL, 2, 2, "", [finding])], footer={"a": 1})
+    verdict = Verdict("NEW-99", Level.MUST, Status.FAIL, 2, 2, "", [finding])
+    run = Run(HEADER, verdicts=[verdict], footer=Footer(ended_at=1.0, exit_code=1))
     assert "newer than us" in render_html(run)
     assert "NEW-99" in read_report(run)[WARNINGS][0]
 
@@ -445,7 +436,7 @@ def test_thousands_of_findings_are_bounded(examples: ModuleType, check_page: Any
 def test_the_bound_holds_however_findings_are_spread(examples: ModuleType) -> None:
     few = [_rule(f"EVT-0{n}", 1250) for n in range(1, 5)]
     for verdicts in (few, [_rule("EVT-02", 5000)]):
-        text = render_html(Run({}, examples.exchanges(), verdicts, [], {"ended_at": 1.0, "exit_code": 1}))
+        text = render_html(Run(HEADER, examples.exchanges(), verdicts, [], Footer(ended_at=1.0, exit_code=1)))
         assert len(text.encode()) < 450_000
 
 
@@ -473,7 +464,7 @@ def _alike(count: int) -> Run:
         for n in range(count)
     ]
     verdict = Verdict("SSE-03", Level.MUST, Status.FAIL, 9, 9, "", findings)
-    return Run({}, verdicts=[verdict], footer={"ended_at": 1.0, "exit_code": 1})
+    return Run(HEADER, verdicts=[verdict], footer=Footer(ended_at=1.0, exit_code=1))
 
 
 def test_findings_that_say_the_same_get_a_line(check_page: Any) -> None:
@@ -659,8 +650,9 @@ def test_terminals_without_utf8_get_ascii(examples: ModuleType) -> None:
 
 def test_reports_import_no_engine() -> None:
     script = (
-        "import sys, rejoinder.reports as r, rejoinder.model.runfile as f; r.render_html(f.Run({}));"
-        " r.summarize(f.Run({}));"
+        "import sys, rejoinder.reports as r, rejoinder.model.runfile as f, rejoinder.model.header as h;"
+        " run = f.Run(h.new_header(h.RunTarget(url='', model=None, dialect='')));"
+        " r.render_html(run); r.summarize(run);"
         "bad = ('rejoinder.conformance', 'rejoinder.load', 'rejoinder.strategies', 'httpx', 'locust', 'gevent',"
         " 'hypothesis', 'pytest'); print([m for m in sys.modules if m.startswith(bad)])"
     )
@@ -670,7 +662,7 @@ def test_reports_import_no_engine() -> None:
 
 def test_features_that_are_not_there_are_told_with_their_evidence(examples: ModuleType) -> None:
     run = examples.typical()
-    run.header["required"] = ["images"]
+    run.header.required = ["images"]
     markdown = render_markdown(run)
     assert "`images` (required) | refused | x\\-refused · status 422 · Images are not supported\\." in markdown
     assert "did not repeat a planted word" in markdown

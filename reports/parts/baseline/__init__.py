@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from rejoinder.formatting import one_line, plural
+from rejoinder.model.footer import BaselineResult
 from rejoinder.reports.model import Area, Part, ReportModel
 
 ENTRIES: Final = 200
@@ -54,31 +55,26 @@ class BaselineSummary:
 
 
 def read(report: ReportModel) -> BaselineSummary | None:
-    """Return what the footer says of the baseline, or ``None``; never raises."""
-    written = report.run.footer.get("baseline")
-    if not isinstance(written, dict):
+    """Return what the footer says of the baseline, or ``None``."""
+    found = report.run.footer.baseline if report.run.footer else None
+    if found is None:
         return None
     groups, parts = [], []
     for kind, (title, sign) in _KINDS.items():
-        rows = _rows(written.get(kind))
+        rows: list[BaselineResult] = getattr(found, kind)
         if rows:
             groups.append(
                 BaselineGroup(title, sign, [_entry(row) for row in rows[:ENTRIES]], max(0, len(rows) - ENTRIES))
             )
             parts.append(f"{len(rows):,} {title.partition(':')[0].lower()}")
     brief = ", ".join(parts) or plural(0, "entry", "entries")
-    strict = bool(written.get("strict"))
-    old = [row for kind in ("unexpected_passes", "stale") for row in _rows(written.get(kind))] if strict else []
+    old = [*found.unexpected_passes, *found.stale] if found.strict else []
     outdated = [f"{entry.rule}@{entry.case}: {entry.note}" for entry in map(_entry, old[:ENTRIES])]
-    return BaselineSummary(one_line(written.get("file") or "", 200), strict, groups, brief, outdated)
+    return BaselineSummary(one_line(found.file, 200), found.strict, groups, brief, outdated)
 
 
-def _entry(row: dict[str, Any]) -> BaselineLine:
-    return BaselineLine(*(one_line(row.get(name) or "", 300) for name in BaselineLine._fields))
-
-
-def _rows(value: Any) -> list[dict[str, Any]]:
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+def _entry(entry: BaselineResult) -> BaselineLine:
+    return BaselineLine(*(one_line(getattr(entry, name), 300) for name in BaselineLine._fields))
 
 
 PART: Final = Part(__name__, Area.OVERVIEW, 70, read)

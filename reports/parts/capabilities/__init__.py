@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from rich.text import Text
 
 from rejoinder.formatting import join_list, one_line
+from rejoinder.model.footer import FeatureResult, FeatureState
 from rejoinder.reports.markdown_text import code, escape
 from rejoinder.reports.model import Area, Part, ReportModel
 
 ROWS: Final = 200
 """Features that are shown; the others are counted."""
 _STATES: Final = {
-    "supported": ("supported", "pass"),
-    "unseen": ("accepted, not seen in a reply", "warn"),
-    "refused": ("refused", "na"),
-    "failed": ("failed", "fail"),
-    "untried": ("not tried", "none"),
+    FeatureState.SUPPORTED: ("supported", "pass"),
+    FeatureState.UNSEEN: ("accepted, not seen in a reply", "warn"),
+    FeatureState.REFUSED: ("refused", "na"),
+    FeatureState.FAILED: ("failed", "fail"),
+    FeatureState.UNTRIED: ("not tried", "none"),
 }
 """What the states of features are called, and their signs."""
 _ABILITIES: Final = {
@@ -58,43 +59,33 @@ class FeatureTable:
 
 
 def read(report: ReportModel) -> FeatureTable | None:
-    """Return what the footer says of the endpoint's features and its model's abilities, or ``None``; never raises."""
+    """Return what the footer says of the endpoint's features and its model's abilities, or ``None``."""
     run = report.run
-    written = run.footer.get("capabilities")
-    lines = [line for line in written if isinstance(line, dict)] if isinstance(written, list) else []
-    if not lines:
+    if run.footer is None or not run.footer.capabilities:
         return None
-    required = run.header.get("required")
-    wanted = required if isinstance(required, list) else []
-    rows = [_feature(line, wanted) for line in lines]
+    rows = [_feature(found, run.header.required) for found in run.footer.capabilities]
     states = [row.state for row in rows]
-    brief = join_list((f"{states.count(state):,} {state or 'not told'}" for state in dict.fromkeys(states)), 5)
+    brief = join_list((f"{states.count(state):,} {state}" for state in dict.fromkeys(states)), 5)
     missing = {
         label: [row.feature for row in rows if row.state == label]
-        for label in (_STATES["refused"][0], _STATES["failed"][0])
+        for label in (_STATES[FeatureState.REFUSED][0], _STATES[FeatureState.FAILED][0])
     }
     lacking = "; ".join(f"{label}: {join_list(names, 20)}" for label, names in missing.items() if names)
-    written = run.footer.get("abilities")
-    abilities = written if isinstance(written, dict) else {}
-    unable = [ability for name, ability in _ABILITIES.items() if _is_missed(abilities.get(name))]
+    abilities = run.footer.abilities
+    unable = [ability for name, ability in _ABILITIES.items() if name in abilities and abilities[name].shown is False]
     sentence = f"The model did not {', '.join(unable)} when it was asked to." if unable else ""
     return FeatureTable(rows[:ROWS], max(0, len(rows) - ROWS), brief, lacking, sentence)
 
 
-def _feature(line: dict[str, Any], wanted: list[Any]) -> FeatureRow:
-    raw = one_line(line.get("state") or "", 40)
-    state, sign = _STATES.get(raw, (raw, "none"))
-    written = line.get("evidence")
-    found = written if isinstance(written, dict) else {}
-    reason, status = one_line(found.get("words") or "", 300), found.get("status")
-    parts = [one_line(found.get("exchange") or "", 60), f"status {status}" if isinstance(status, int) else "", reason]
-    feature, title = one_line(line.get("feature") or "?", 120), one_line(line.get("title") or "", 120)
-    evidence = " · ".join(part for part in parts if part)
-    return FeatureRow(feature, title, state, evidence, sign, line.get("feature") in wanted)
-
-
-def _is_missed(ability: Any) -> bool:
-    return isinstance(ability, dict) and ability.get("shown") is False
+def _feature(found: FeatureResult, required: list[str]) -> FeatureRow:
+    state, sign = _STATES[found.state]
+    parts: list[str] = []
+    if (evidence := found.evidence) is not None:
+        status = "" if evidence.status is None else f"status {evidence.status}"
+        parts = [one_line(evidence.exchange, 60), status, one_line(evidence.words, 300)]
+    feature, title = one_line(found.feature, 120) or "?", one_line(found.title, 120)
+    shown = " · ".join(part for part in parts if part)
+    return FeatureRow(feature, title, state, shown, sign, found.feature in required)
 
 
 def markdown(table: FeatureTable, report: ReportModel, room: int) -> list[str]:

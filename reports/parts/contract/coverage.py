@@ -10,26 +10,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from rejoinder.formatting import as_number, one_line, plural
+from rejoinder.formatting import one_line, plural
+from rejoinder.model.footer import BranchState
 from rejoinder.model.runfile import Run
-
-
-class BranchState(StrEnum):
-    """What became of a branch, the worst first."""
-
-    FAILED = "failed"
-    REFUSED = "refused"
-    NOT_SENT = "not_sent"
-    ACCEPTED = "accepted"
-
-    @property
-    def label(self) -> str:
-        """The state as people read it."""
-        return self.value.replace("_", " ")
-
 
 MEANINGS: Final = {
     BranchState.ACCEPTED: "a request with it was answered with success",
@@ -169,27 +154,18 @@ def tally(counts: Counter[BranchState]) -> str:
 
 
 def read_contract(run: Run) -> ContractCoverage | None:
-    """Return what the footer tells of the contract, or ``None`` when it tells nothing. Never raises."""
-    coverage = run.footer.get("coverage")
-    if not isinstance(coverage, dict):
+    """Return what the footer tells of the contract, or ``None`` when it tells nothing."""
+    coverage = run.footer.coverage if run.footer else None
+    if coverage is None:
         return None
-    written = coverage.get("branches")
-    names: dict[BranchState, list[str]] = {}
-    for state in BranchState:
-        listed = written.get(state.value) if isinstance(written, dict) else None
-        names[state] = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
-    counts = {state: len(names[state]) or _amount(coverage.get("counts"), state) for state in STATE_ORDER}
+    names = {state: coverage.branches.get(state, []) for state in BranchState}
+    counts = {state: len(names[state]) or coverage.counts.get(state, 0) for state in STATE_ORDER}
     total = sum(counts.values())
     if not total:
         return None
     root = _tree(names)
     nodes = sorted(root.children, key=lambda node: (-node.total if node.children else 0, node.label))
     return ContractCoverage(total, counts, nodes, _tiles(nodes, root.total), total - root.total)
-
-
-def _amount(counts: Any, state: BranchState) -> int:
-    amount = as_number(counts.get(state.value)) if isinstance(counts, dict) else None
-    return round(amount) if amount is not None and amount > 0 else 0
 
 
 @dataclass(slots=True)

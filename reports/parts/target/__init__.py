@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from rich.text import Text
 
-from rejoinder.formatting import as_number, as_text, format_seconds, format_time, one_line, printable
+from rejoinder.formatting import format_seconds, format_time, one_line, printable
 from rejoinder.model.runfile import Run
 from rejoinder.reports.markdown_text import code, escape
 from rejoinder.reports.model import Area, Part, ReportModel
@@ -31,32 +31,29 @@ class RunFacts:
 
 def read(report: ReportModel) -> RunFacts:
     """Return what the header and the footer say of the run as a whole."""
-    run = report.run
-    written = run.header.get("target")
-    target = written if isinstance(written, dict) else {}
-    model, dialect = as_text(target.get("model"), 120), as_text(target.get("dialect"), 80)
-    started = format_time(run.header.get("started_at"))
-    tool = run.header.get("tool")
-    versions = tool if isinstance(tool, dict) else {}
+    run, header, target = report.run, report.run.header, report.run.header.target
+    model, dialect = one_line(target.model or "", 120), one_line(target.dialect, 80)
+    started = format_time(header.started_at)
+    versions = ", ".join(f"{name} {version}" for name, version in header.tool.items())
     baseline = report.get(BASELINE)
     facts = [
         ("Model", model or "not named"),
         ("Dialect", dialect),
-        ("Server", as_text(target.get("server"), 120)),
+        ("Server", one_line(target.server, 120)),
         ("Started", started),
         ("Took", _duration(run)),
-        ("Plan", as_text(run.header.get("plan"), 80)),
+        ("Plan", one_line(header.plan, 80)),
         ("Baseline", f"{baseline.file}: {baseline.brief}" if baseline else ""),
         ("Rechecked", _rechecked(run)),
-        ("Seed", as_text(run.header.get("seed"), 80)),
+        ("Seed", "" if header.seed is None else str(header.seed)[:80]),
         ("Requests", _requests(report)),
-        ("Versions", one_line(", ".join(f"{name} {_raw(version)}" for name, version in versions.items()), 200)),
+        ("Versions", one_line(versions, 200)),
     ]
     return RunFacts(
-        url=as_text(target.get("url")),
+        url=one_line(target.url, 300),
         model=model,
         dialect=dialect,
-        command=_command(run.header.get("command")),
+        command=_command(header.command),
         started=started,
         facts=[(name, value) for name, value in facts if value],
     )
@@ -64,11 +61,10 @@ def read(report: ReportModel) -> RunFacts:
 
 def _rechecked(run: Run) -> str:
     """Return of what recording the run is a second judgement; empty when it is none."""
-    origin = run.header.get("rechecked")
-    if not isinstance(origin, dict):
+    origin = run.header.rechecked
+    if origin is None:
         return ""
-    when, version = format_time(origin.get("started_at")), as_text(origin.get("rejoinder"))
-    return one_line(f"{as_text(origin.get('run'))}, recorded {when} by rejoinder {version}", 300)
+    return one_line(f"{origin.run}, recorded {format_time(origin.started_at)} by rejoinder {origin.rejoinder}", 300)
 
 
 def _requests(report: ReportModel) -> str:
@@ -78,20 +74,13 @@ def _requests(report: ReportModel) -> str:
 
 
 def _duration(run: Run) -> str:
-    begin, end = as_number(run.header.get("started_at")), as_number(run.footer.get("ended_at"))
-    return format_seconds(end - begin) if begin is not None and end is not None and end >= begin else ""
+    begin, end = run.header.started_at, run.ended_at
+    return format_seconds(end - begin) if end is not None and end >= begin else ""
 
 
-def _command(value: Any) -> str:
+def _command(words: list[str]) -> str:
     """Return the command line quoted for a shell; a word that must not be shown raw is shown by name."""
-    if not isinstance(value, list):
-        return ""
-    return printable(" ".join(shlex.quote(_raw(word)) for word in value[:200])[:4000], keep="")
-
-
-def _raw(value: Any) -> str:
-    """Return text as it is, for a line that is made harmless and cut as a whole."""
-    return value if isinstance(value, str) else as_text(value)
+    return printable(" ".join(shlex.quote(word) for word in words[:200])[:4000], keep="")
 
 
 def markdown(target: RunFacts, report: ReportModel, room: int) -> list[str]:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from rejoinder.contract import load_dialect
 from rejoinder.errors import RejoinderError
-from rejoinder.formatting import as_text, format_percent, join_list, plural
+from rejoinder.formatting import format_percent, join_list, one_line, plural
 from rejoinder.model.verdict import Level
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
@@ -41,7 +41,7 @@ class RunVerdict(NamedTuple):
 
 def read(report: ReportModel) -> RunVerdict:
     """Return the verdict on the whole run."""
-    return RunVerdict(*_verdict(report), as_text(report.run.footer.get("problem"), 500))
+    return RunVerdict(*_verdict(report), one_line(report.run.problem, 500))
 
 
 def _verdict(report: ReportModel) -> tuple[Severity, str, str]:
@@ -53,7 +53,7 @@ def _verdict(report: ReportModel) -> tuple[Severity, str, str]:
         sentence = f"{broken} broken, of {judged:,} that were judged{_also(counts)}."
         return Severity.FAIL, "Does not conform", f"{sentence} {tail}".strip()
     baseline = report.get(BASELINE)
-    if baseline and baseline.outdated and not run.footer.get("interrupted"):
+    if baseline and baseline.outdated and not run.interrupted:
         entries = plural(len(baseline.outdated), "entry of it no longer fails", "entries of it no longer fail")
         sentence = f"The baseline must be kept up to date, and {entries}{_also(counts)}."
         return Severity.FAIL, "The baseline is out of date", f"{sentence} {tail}".strip()
@@ -62,7 +62,7 @@ def _verdict(report: ReportModel) -> tuple[Severity, str, str]:
             sentence = f"{_none_broken(counts)} in {judged:,} that were judged{_also(counts)}."
             what = "not every request under load" if load.intolerable else "misses objectives under load"
             return Severity.FAIL, f"Conforms, but {what}", f"{sentence} {tail}"
-        if run.truncated or run.footer.get("interrupted"):
+        if run.truncated or run.interrupted:
             sentence = (
                 f"The run was cut short. {_none_broken(counts)} so far, in {judged:,} that were judged{_also(counts)}."
             )
@@ -89,7 +89,7 @@ def _verdict(report: ReportModel) -> tuple[Severity, str, str]:
             return Severity.ERROR, "Not settled", f"The run was cut short. {tail}".strip()
         severity = Severity.PASS if load.verdict in ("", "VALID") else Severity.WARN
         return severity, "Enough requests ended well" if load.bad else "Every request ended well", tail
-    problem = as_text(run.footer.get("problem"), 500)
+    problem = one_line(run.problem, 500)
     if counts[Severity.ERROR]:
         return (
             Severity.ERROR,

@@ -6,7 +6,7 @@ from typing import Final
 
 from rich.text import Text
 
-from rejoinder.formatting import as_text, join_list, one_line, plural
+from rejoinder.formatting import join_list, one_line, plural
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.load import PART as LOAD
@@ -19,17 +19,16 @@ def read(report: ReportModel) -> list[str] | None:
     warnings: list[str] = []
     if report.run.truncated:
         warnings.append("The run file has no footer: the run was cut short, and what follows is what it had written.")
-    if report.run.footer.get("interrupted"):
+    if report.run.interrupted:
         warnings.append("The run was interrupted; rules that had not been exercised yet are not applicable.")
     if report.run.damage:
         unreadable = join_list((one_line(sentence, 160) for sentence in report.run.damage), 3)
         unread = plural(len(report.run.damage), "line of the run file", "lines of the run file")
         warnings.append(f"{unread} could not be read: {unreadable}.")
-    noted = report.run.footer.get("warnings")
-    if isinstance(noted, list):
-        warnings += [as_text(sentence, 400) for sentence in noted[:20]]
-        if len(noted) > 20:
-            warnings.append(f"{len(noted) - 20:,} more warnings are in the run file.")
+    noted = report.run.footer.warnings if report.run.footer else []
+    warnings += [one_line(sentence, 400) for sentence in noted[:20]]
+    if len(noted) > 20:
+        warnings.append(f"{len(noted) - 20:,} more warnings are in the run file.")
     strangers = [rule.id for rule in report.rules if not rule.catalogued]
     if strangers and catalogue(report.run)[0]:
         names = join_list(strangers)

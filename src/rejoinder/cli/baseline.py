@@ -120,7 +120,7 @@ def prune_command(run: Path, baseline: Path, dialect: str | None, dry_run: bool)
     from rejoinder.conformance.baseline import prune, read_baseline
 
     recorded, matcher, _ = _judged(run, read_baseline(baseline), dialect, "*")
-    if not recorded.footer or recorded.footer.get("interrupted"):
+    if recorded.truncated or recorded.interrupted:
         raise UsageError(f"{run} did not come to its end, so it cannot say what is out of date.", "Run it again.")
     status = matcher.close(recorded.exchanges)
     edited = prune(matcher, status)
@@ -175,7 +175,7 @@ def _judged(
     if not recorded.exchanges:
         raise UsageError(f"{run} holds no exchanges, so there is nothing to judge.", "Name a recorded check run.")
     matcher = BaselineMatcher(baseline, datetime.now(UTC).date())
-    held_to, required = dialect or recorded.header["target"]["dialect"], recorded.header.get("required", ())
+    held_to, required = dialect or recorded.header.target.dialect, recorded.header.required
     verdicts = judge(recorded.exchanges, held_to, select=select, required=required, matcher=matcher)
     if not any(verdict.judged for verdict in verdicts):
         raise UsageError(f"Nothing can be judged in {run}.", "Name a run that reached its endpoint.")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from rejoinder.cli._run import baseline_options, close_run, load_baseline, recording
 from rejoinder.errors import UsageError
@@ -40,12 +41,13 @@ def command(
         rejoinder recheck rejoinder-runs/20260101-120000 --dialect openresponses
     """
     from rejoinder.conformance.assess import CheckResult, assess, rule_count
+    from rejoinder.model.header import RecheckedRun
     from rejoinder.model.runfile import read_run
     from rejoinder.reports import diff_runs, render_diff_text
 
     old = read_run(run)
-    target = old.header["target"]
-    held_to = dialect or target["dialect"]
+    header = old.header
+    held_to = dialect or header.target.dialect
     if not rule_count(held_to, select):
         raise UsageError(f"--select {select!r} selects no rule.", "`rejoinder rules` lists the rules.")
     if not old.exchanges:
@@ -53,20 +55,23 @@ def command(
     expected = load_baseline(baseline, strict=baseline_strict)
     result = CheckResult(exchanges=old.exchanges, warnings=_warnings(old))
     with recording(out) as recorder:
-        plan: dict[str, Any] = {
-            name: old.header[name] for name in ("plan", "seed", "cases", "required") if name in old.header
-        }
-        origin = {
-            "run": str(run),
-            "started_at": old.header["started_at"],
-            "rejoinder": old.header["tool"]["rejoinder"],
-            "dialect": target["dialect"],
-        }
-        recorder.writer.header(**recorder.opening(), target={**target, "dialect": held_to}, **plan, rechecked=origin)
+        origin = RecheckedRun(
+            run=str(run),
+            started_at=header.started_at,
+            rejoinder=header.tool.get("rejoinder", "?"),
+            dialect=header.target.dialect,
+        )
+        recorder.write_header(
+            msgspec.structs.replace(header.target, dialect=held_to),
+            plan=header.plan,
+            seed=header.seed,
+            cases=header.cases,
+            required=header.required,
+            rechecked=origin,
+        )
         for exchange in old.exchanges:
             recorder.writer.exchange(exchange)
-        required = old.header.get("required", ())
-        assess(result, held_to, select=select, required=required, baseline=expected, strict=baseline_strict)
+        assess(result, held_to, select=select, required=header.required, baseline=expected, strict=baseline_strict)
         confirmed = {(one.rule, one.fingerprint): one for verdict in old.verdicts for one in verdict.findings}
         for verdict in result.verdicts:
             for finding in verdict.findings:
@@ -84,15 +89,15 @@ def command(
 def _warnings(recording: Run) -> list[str]:
     """Return what the reader must know of the recording, in sentences."""
     warnings = []
-    damage, footer, used = recording.damage, recording.footer, {extension.name for extension in extensions()}
-    missing = [record["name"] for record in recording.header.get("extensions", ()) if record["name"] not in used]
+    damage, used = recording.damage, {extension.name for extension in extensions()}
+    missing = [record.name for record in recording.header.extensions if record.name not in used]
     warnings += [f"The extension {name} is not loaded, so its rules were not judged again." for name in missing]
     if damage:
         lines = "; ".join(damage[:3]) + (f" and {len(damage) - 3} more" if len(damage) > 3 else "")
         warnings.append(f"Lines of the recording could not be read, and were not judged: {lines}.")
-    if not footer:
+    if recording.truncated:
         warnings.append("The recording was cut short; what it had written was judged.")
-    elif footer.get("interrupted"):
+    elif recording.interrupted:
         warnings.append("The recorded run was interrupted; what it had gathered was judged.")
     if recording.samples:
         warnings.append("The recording also holds a load; its measurements were not taken over.")

@@ -87,6 +87,7 @@ def command(
     from rejoinder.conformance.running.plan import Plan
     from rejoinder.conformance.running.session import RunSession
     from rejoinder.contract import load_dialect, load_rules
+    from rejoinder.model.header import ReplayedFinding
     from rejoinder.model.runfile import read_run
 
     old = read_run(run)
@@ -94,24 +95,24 @@ def command(
         return _list(old, run)
     wanted = replaying.find(old, finding)
     if wanted.rule not in load_rules():
-        names = " or ".join(record["name"] for record in old.header.get("extensions", ()))
+        names = " or ".join(record.name for record in old.header.extensions)
         raise UsageError(
             f"The rule {wanted.rule} is not known here, so whether it is still broken cannot be judged.",
             f"Name the folder of the extension {names} with --extension." if names else "Use a newer rejoinder.",
         )
-    recorded = old.header["target"]
-    dialect = load_dialect(recorded["dialect"])
+    recorded = old.header.target
+    dialect = load_dialect(recorded.dialect)
     if times is None:
         times = 1 if wanted.reruns is None or wanted.reruns.deterministic else OFTEN
     key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
     with recording(out) as recorder, Steps(quiet=quiet) as steps:
-        address = url or recorded["url"]
+        address = url or recorded.url
         steps.step(f"Looking for an endpoint at {address}")
-        requested = model or (recorded["model"] if url is None else None)
+        requested = model or (recorded.model if url is None else None)
         target = recorder.discover(address, key=key, second_key=second_key, model=requested, dialect=dialect.name)
         case, description = replaying.rebuild(old, wanted, _planned(old, target))
-        case = _with_model(case, recorded["model"], target.model)
-        origin = {"run": str(run), "fingerprint": wanted.fingerprint}
+        case = _with_model(case, recorded.model, target.model)
+        origin = ReplayedFinding(run=str(run), fingerprint=wanted.fingerprint)
         cases = {case.id: case.intent}
         recorder.header(
             target, url=address, model=requested, dialect=dialect.name, plan="replay", cases=cases, replayed=origin
@@ -163,7 +164,7 @@ def _planned(run: Run, target: Target) -> dict[str, PlannedCase]:
     from rejoinder.conformance.running.plan import PLAN_NAMES, build_plan
     from rejoinder.contract import load_dialect
 
-    name = run.header.get("plan")
+    name = run.header.plan
     if name not in PLAN_NAMES:
         return {}
     plan = build_plan(name, load_dialect(target.dialect), model=target.model)

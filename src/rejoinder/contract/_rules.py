@@ -31,10 +31,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from rejoinder.contract._features import load_features
 from rejoinder.contract._source import dialect_names
 from rejoinder.errors import ContractError, suggest
 from rejoinder.extensions import MANIFEST, Extension, extensions
+from rejoinder.model.header import ExtensionRecord
 from rejoinder.model.verdict import Level
 
 if TYPE_CHECKING:
@@ -166,25 +169,18 @@ def extension_records() -> list[dict[str, Any]]:
     ]
 
 
-def read_catalogue(header: Mapping[str, Any]) -> tuple[Mapping[str, Rule], Mapping[str, str]]:
+def read_catalogue(records: Iterable[ExtensionRecord]) -> tuple[Mapping[str, Rule], Mapping[str, str]]:
     """Return rules by id and family titles by prefix as a run file's header and this rejoinder know them.
 
-    What the header says of extensions goes first; records that cannot be read are left out. Raises
+    ``records`` is what the header says of extensions, which goes first; rules that cannot be read are left out. Raises
     :class:`ContractError` when the catalogue itself cannot be read.
     """
     rules, families = dict(load_rules()), dict(load_families())
-    records = header.get("extensions")
-    for record in records if isinstance(records, list) else ():
-        with suppress(AttributeError, KeyError, TypeError, ValueError):
-            families |= {str(prefix): str(title) for prefix, title in record["families"].items()}
-            for row in record["rules"]:
-                cited = {
-                    key: tuple(Citation(**{**raw, "checked": date.fromisoformat(raw["checked"])}) for raw in row[key])
-                    for key in ("sources", "related")
-                }
-                levels = {dialect: Level(level) for dialect, level in row["levels"].items()}
-                rule = Rule(**{**row, "level": Level(row["level"]), "levels": levels, **cited})
-                rules[rule.id] = rule
+    for record in records:
+        families |= record.families
+        for row in record.rules:
+            with suppress(ValueError):
+                rules[row.id] = msgspec.convert(msgspec.to_builtins(row), Rule)
     return rules, families
 
 

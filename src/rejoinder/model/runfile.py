@@ -16,16 +16,16 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from rejoinder.errors import RunFileError
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.footer import Footer
+from rejoinder.model.header import FORMAT, VERSION, Header
 from rejoinder.model.samples import LoadSample, Sample, read_sample
 from rejoinder.model.verdict import Verdict
 from rejoinder.validation import Validator
 
-FORMAT: Final = "rejoinder-run"
-VERSION: Final = 1
 S = TypeVar("S", bound=Sample)
 
 
@@ -33,21 +33,36 @@ S = TypeVar("S", bound=Sample)
 class Run:
     """A run file in memory.
 
-    ``header`` says what was run against what; ``footer`` how it ended (empty when the file was cut short).
+    ``header`` says what was run against what; ``footer`` how it ended (``None`` when the file was cut short).
     ``damage`` holds one sentence for each line that could not be read, ``truncated`` says that the footer is missing.
     """
 
-    header: dict[str, Any]
+    header: Header
     exchanges: list[Exchange] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
-    footer: dict[str, Any] = field(default_factory=dict)
+    footer: Footer | None = None
     damage: list[str] = field(default_factory=list)
 
     @property
     def truncated(self) -> bool:
         """Whether the run ended without writing its footer."""
-        return not self.footer
+        return self.footer is None
+
+    @property
+    def ended_at(self) -> float | None:
+        """When the run ended, as Unix time; ``None`` when it was cut short."""
+        return self.footer.ended_at if self.footer else None
+
+    @property
+    def problem(self) -> str:
+        """Why nothing could be tested, in a sentence; empty when something could."""
+        return self.footer.problem if self.footer else ""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run says that it was ended before its time."""
+        return self.footer is not None and self.footer.interrupted
 
     def samples_of(self, kind: type[S]) -> list[S]:
         """Return the sample lines of one class."""
@@ -73,9 +88,9 @@ class RunWriter:
             ) from error
         self._lock = threading.Lock()
 
-    def header(self, **fields: Any) -> None:
-        """Write the header; see the schema for its fields."""
-        self._write({"kind": "header", "format": FORMAT, "version": VERSION, **fields})
+    def header(self, header: Header) -> None:
+        """Write the header."""
+        self._write(header.to_json())
 
     def exchange(self, exchange: Exchange) -> None:
         """Write one exchange."""
@@ -89,9 +104,9 @@ class RunWriter:
         """Write one sample of a load run."""
         self._write({"kind": "sample", **sample.to_json()})
 
-    def footer(self, **fields: Any) -> None:
+    def footer(self, footer: Footer) -> None:
         """Write the footer, which says that the run came to its end."""
-        self._write({"kind": "footer", **fields})
+        self._write(footer.to_json())
 
     def close(self) -> None:
         """Close the file."""
@@ -156,7 +171,7 @@ def _read(path: Path, lines: Iterator[bytes]) -> Run:
     return run
 
 
-def _header(path: Path, record: Any) -> dict[str, Any]:
+def _header(path: Path, record: Any) -> Header:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise RunFileError(f"{path} is not a rejoinder run file: its first line is no header.")
     version = record.get("version")
@@ -165,9 +180,10 @@ def _header(path: Path, record: Any) -> dict[str, Any]:
             f"{path} has run file version {version}, and this rejoinder reads up to version {VERSION}.",
             "Read it with a newer rejoinder.",
         )
-    if not line_is_valid(record):
-        raise RunFileError(f"{path} has a damaged header, so what the run was about is lost.")
-    return record
+    try:
+        return Header.from_json(record)
+    except ValueError as error:
+        raise RunFileError(f"{path} has a damaged header, so what the run was about is lost: {error}.") from error
 
 
 def _take(run: Run, record: Any) -> str:
@@ -178,14 +194,14 @@ def _take(run: Run, record: Any) -> str:
     try:
         if kind == "sample":
             run.samples.append(read_sample(record))
+        elif kind == "footer":
+            run.footer = Footer.from_json(record)
         elif not isinstance(kind, str) or not line_is_valid(record):
             return f"not a valid {kind if isinstance(kind, str) else 'run file'} line"
         elif kind == "exchange":
             run.exchanges.append(Exchange.from_json(record))
         elif kind == "verdict":
             run.verdicts.append(Verdict.from_json(record))
-        elif kind == "footer":
-            run.footer = record
         else:
             return f"a second {kind} line"
     except (KeyError, TypeError, ValueError) as error:

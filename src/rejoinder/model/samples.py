@@ -42,7 +42,13 @@ Number = Annotated[float, Meta(ge=-1e300, le=1e300)]
 Seconds = Annotated[float, Meta(ge=-1e12, le=1e12, extra_json_schema={"unit": "s"})]
 PerSecond = Annotated[float, Meta(ge=0, le=1e15, extra_json_schema={"unit": "1/s"})]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Outcomes = Annotated[dict[RequestOutcome, Count], about("requests by outcome")]
+Outcomes = Annotated[
+    dict[RequestOutcome, Count],
+    Meta(
+        description="requests by outcome",
+        extra_json_schema={"propertyNames": {"$ref": f"#/$defs/{RequestOutcome.__name__}"}},
+    ),
+]
 Event = tuple[Seconds, Seconds, str, Count, Count]
 """Events that came together: first and last arrival, type, number, and the byte of the body where the first begins."""
 
@@ -80,14 +86,14 @@ class RequestFigures(Sample, kw_only=True):
     flat: ClassVar[str] = "times"
 
     t: Annotated[Seconds, about("actual start, from the start of the run")]
-    outcome: RequestOutcome
+    outcome: Annotated[RequestOutcome, about("how it ended")]
     worker: Annotated[int, about("number of the generator process")]
     status: Annotated[int | None, about("HTTP status")] = None
     times: dict[str, Seconds] = field(default_factory=dict)
     chunks: Annotated[Count | None, about("receives that carried content")] = None
     deltas: Annotated[Count | None, about("content events")] = None
-    input_tokens: Count | None = None
-    output_tokens: Count | None = None
+    input_tokens: Annotated[Count | None, about("usage that the endpoint reported")] = None
+    output_tokens: Annotated[Count | None, about("usage that the endpoint reported")] = None
     rules: Annotated[list[str], about("MUST rules that the answer broke")] = field(default_factory=list)
     scenario: Annotated[str, about("kind of request, as the workload names it")] = ""
     turn: Annotated[int, about("number of the request in its conversation, from 0")] = 0
@@ -124,8 +130,8 @@ class SecondSample(Sample, tag="second", kw_only=True):
     """One second of the run."""
 
     t: Annotated[Count, about("number of the second, from the start of the run")]
-    started: Count
-    finished: Count
+    started: Annotated[Count, about("requests that began")]
+    finished: Annotated[Count, about("requests that ended")]
     failed: Annotated[Count, about("requests that ended badly")]
     in_flight: Annotated[int, about("requests in flight at the end of the second")]
     output_tokens: Annotated[Number, about("tokens that arrived")]
@@ -141,7 +147,7 @@ class SloResult(Struct, kw_only=True, omit_defaults=True):
     """What became of one objective."""
 
     text: Annotated[str, about("the objective as it was written")]
-    metric: str
+    metric: Annotated[str, about("metric, rate or share")]
     statistic: Annotated[str, about("pN, mean, max, share, rate, or each: a limit for single requests")]
     limit: Annotated[float, about("seconds, a share, or a rate per second")]
     value: Annotated[float | None, about("what was measured, in the unit of the limit; absent: nothing was")] = None
@@ -160,17 +166,17 @@ class SearchStep(Sample, tag="step", kw_only=True):
 
     flat: ClassVar[str] = "latencies"
 
-    started: Count
+    started: Annotated[Count, about("requests that began")]
     outcomes: Outcomes
-    verdict: Validity
-    ok_per_s: PerSecond
-    output_tokens_per_s: PerSecond
+    verdict: Annotated[Validity, about("what the generator said of its own figures")]
+    ok_per_s: Annotated[PerSecond, about("good answers, in the steady part")]
+    output_tokens_per_s: Annotated[PerSecond, about("output tokens of good answers, in the steady part")]
     good: Annotated[Count, about("requests that succeeded and kept every limit")]
     concurrency: Annotated[Count | None, about("requests in flight, in a sweep")] = None
     rate: Annotated[PerSecond | None, about("requests per second, in a search for the highest rate")] = None
     repeat: Annotated[Count | None, about("number of the run at this rate, from 0")] = None
     latencies: dict[str, Seconds] = field(default_factory=dict)
-    slos: list[SloResult] = field(default_factory=list)
+    slos: Annotated[list[SloResult], about("the objectives")] = field(default_factory=list)
     met: Annotated[bool | None, about("whether the run kept its objectives; absent without any")] = None
 
     @property
@@ -192,9 +198,9 @@ class Repeat(Sample, tag="step", kw_only=True):
 
     of: Annotated[Side, about("the endpoint, or the one it is compared with")]
     repeat: Annotated[Count, about("number of the repeat, from 0")]
-    started: Count
+    started: Annotated[Count, about("requests that began")]
     outcomes: Outcomes
-    verdict: Validity
+    verdict: Annotated[Validity, about("what the generator said of its own figures")]
     figures: Annotated[
         dict[str, Number], about("metric:statistic in seconds, rates per second, and goodput as a share")
     ]
@@ -203,8 +209,8 @@ class Repeat(Sample, tag="step", kw_only=True):
 class ProbeSample(Sample, tag="probe", kw_only=True):
     """What a server did after requests were dropped on purpose."""
 
-    name: str
-    verdict: Literal["pass", "warn", "fail", "unclear"]
+    name: Annotated[str, about("streams stop, replies stop, stays up, or side by side")]
+    verdict: Annotated[Literal["pass", "warn", "fail", "unclear"], about("what the probe showed")]
     text: Annotated[str, about("what was seen, in a sentence")]
     met: Annotated[bool, about("false only for the verdict fail")]
     evidence: Annotated[dict[str, Any], about("the times and counts behind it, by round")] = field(default_factory=dict)
@@ -221,40 +227,43 @@ class HistogramSample(Sample, tag="histogram", kw_only=True):
 
     @classmethod
     def flat_names(cls, record: Mapping[str, Any]) -> Iterable[str]:
-        """Return the fields of a histogram that a line holds."""
-        return [name for name in Histogram.__struct_fields__ if name in record]
+        """Return the fields of a histogram; raises ``ValueError`` for a line without one of them."""
+        for name in Histogram.__struct_fields__:
+            if name not in record:
+                raise ValueError(f"Object missing required field `{name}`")
+        return Histogram.__struct_fields__
 
 
 class Rates(Struct, kw_only=True):
     """Totals per second over a part of the run; tokens count when they arrived."""
 
-    started_per_s: PerSecond
-    finished_per_s: PerSecond
-    failed_per_s: PerSecond
-    output_tokens_per_s: PerSecond
-    ok_per_s: PerSecond
-    good_per_s: PerSecond
-    ok_output_tokens_per_s: PerSecond
-    input_tokens_per_s: PerSecond
+    started_per_s: Annotated[PerSecond, about("requests that began")]
+    finished_per_s: Annotated[PerSecond, about("requests that ended")]
+    failed_per_s: Annotated[PerSecond, about("requests that did not succeed, cancelled ones left out")]
+    output_tokens_per_s: Annotated[PerSecond, about("output tokens of all answers")]
+    ok_per_s: Annotated[PerSecond, about("requests that succeeded")]
+    good_per_s: Annotated[PerSecond, about("requests that succeeded and kept every limit")]
+    ok_output_tokens_per_s: Annotated[PerSecond, about("output tokens of good answers")]
+    input_tokens_per_s: Annotated[PerSecond, about("input tokens, when the first content arrived")]
 
 
 class SelfCheckResult(Struct, kw_only=True, omit_defaults=True):
     """What the generator says about itself: whether it may have bent the figures."""
 
-    verdict: Validity
-    reasons: list[str]
+    verdict: Annotated[Validity, about("the worst that any reason makes of it")]
+    reasons: Annotated[list[str], about("why it is not VALID")]
     loop_lag_p50: Annotated[Seconds | None, about("how late the event loop was, by probes every 10 ms")] = None
-    loop_lag_p99: Seconds | None = None
-    loop_lag_max: Seconds | None = None
+    loop_lag_p99: Annotated[Seconds | None, about("likewise")] = None
+    loop_lag_max: Annotated[Seconds | None, about("likewise")] = None
     dispatch_lag_p99: Annotated[Seconds | None, about("how late requests were started")] = None
     cpu_mean: Annotated[Number, about("share of a core, of the busiest process", "share")]
     cpu_max: Annotated[Number, about("share of a core in the busiest second", "share")]
     coalescing: Annotated[Number | None, about("content events in one receive, on average")] = None
     events_per_s: Annotated[PerSecond, about("content events that were received")]
-    processes: Count
-    processes_advised: Count
-    reconnects: Count
-    max_in_flight: Count
+    processes: Annotated[Count, about("generator processes")]
+    processes_advised: Annotated[Count, about("generator processes that the load takes")]
+    reconnects: Annotated[Count, about("requests that were sent again on a new connection")]
+    max_in_flight: Annotated[Count, about("most requests in flight, of all processes")]
     lost: Annotated[Count, about("started requests without an outcome")]
 
 
@@ -270,13 +279,13 @@ class Percentile(Struct, omit_defaults=True, kw_only=True):
 class Percentiles(Struct, kw_only=True):
     """The percentiles of one metric, with MLPerf's early-stopping bound."""
 
-    metric: str
-    n: Count
-    p50: Percentile
-    p90: Percentile
-    p95: Percentile
-    p99: Percentile
-    p999: Percentile = field(name="p99.9")
+    metric: Annotated[str, about("name of the distribution")]
+    n: Annotated[Count, about("number of values")]
+    p50: Annotated[Percentile, about("nearest rank")]
+    p90: Annotated[Percentile, about("nearest rank")]
+    p95: Annotated[Percentile, about("nearest rank")]
+    p99: Annotated[Percentile, about("nearest rank")]
+    p999: Annotated[Percentile, about("nearest rank")] = field(name="p99.9")
 
     def at(self, percent: float) -> Percentile:
         """Return one of :data:`PERCENTILES`."""
@@ -296,15 +305,15 @@ def percentile_field(percent: float) -> str:
 class ScenarioOutcomes(Struct, kw_only=True):
     """How the requests of one kind of the workload ended."""
 
-    name: str
+    name: Annotated[str, about("as the workload names it")]
     outcomes: Outcomes
 
 
 class SearchResult(Struct, kw_only=True, omit_defaults=True):
     """A search over loads, with all its steps."""
 
-    kind: Literal["sweep", "rate"]
-    steps: list[SearchStep]
+    kind: Annotated[Literal["sweep", "rate"], about("over requests in flight, or over rates")]
+    steps: Annotated[list[SearchStep], about("in the order in which they were run")]
     best: Annotated[Number | None, about("greatest throughput of a sweep, in output tokens or answers a second")] = None
     knee: Annotated[Count | None, about("requests in flight at the knee; absent: none was reached")] = None
     repeats: Annotated[Count | None, about("runs at one rate at most")] = None
@@ -322,7 +331,10 @@ class ChangeResult(Struct, kw_only=True, omit_defaults=True):
     figure: Annotated[str, about("metric:statistic, a rate, or goodput")]
     limit: Annotated[Number, about("share by which the figure may move, like 0.1 or -0.05", "share")]
     n: Annotated[tuple[Count, Count], about("repeats of the baseline and of the endpoint that have the figure")]
-    verdict: Literal["worse", "better", "kept", "unclear"]
+    verdict: Annotated[
+        Literal["worse", "better", "kept", "unclear"],
+        about("worse, better: more than chance explains; kept: a change beyond the limit can be excluded"),
+    ]
     met: Annotated[bool, about("false only for the verdict worse")]
     before: Annotated[Number | None, about("geometric mean of the baseline")] = None
     after: Annotated[Number | None, about("geometric mean of the endpoint")] = None
@@ -334,37 +346,41 @@ class ChangeResult(Struct, kw_only=True, omit_defaults=True):
 class LoadSample(Sample, tag="load", kw_only=True):
     """The totals of the whole load run, once, at the end."""
 
-    mode: Literal["closed", "open"]
+    mode: Annotated[Literal["closed", "open"], about("closed: by requests in flight; open: by a schedule")]
     settings: Annotated[dict[str, Any], about("the settings of the run, as `rejoinder load --help` explains them")]
-    started: Count
-    outcomes: Annotated[dict[RequestOutcome, Count], about("requests by outcome; they add up to started")]
+    started: Annotated[Count, about("requests that began")]
+    outcomes: Annotated[Outcomes, about("requests by outcome; they add up to started")]
     rules: Annotated[dict[str, Count], about("MUST rules that answers broke, with how many did")]
     judged: Annotated[Count, about("answers that were judged by all rules")]
     unjudged: Annotated[Count, about("good answers that were judged by order, end and canary alone")]
     issued: Annotated[Seconds, about("how long requests were issued")]
     window: Annotated[tuple[Seconds, Seconds], about("the steady part, from the start of the run")]
     rates: Annotated[Rates, about("over the steady part")]
-    rates_whole_run: Rates
+    rates_whole_run: Annotated[Rates, about("over the whole run")]
     latencies_over: Annotated[list[RequestOutcome], about("the outcomes that the histograms cover")]
-    input_tokens: Count
-    output_tokens: Count
-    self_check: SelfCheckResult
+    input_tokens: Annotated[Count, about("of all answers")]
+    output_tokens: Annotated[Count, about("of all answers")]
+    self_check: Annotated[SelfCheckResult, about("whether the generator may have bent the figures")]
     good: Annotated[Count, about("requests that succeeded and kept every limit")]
     cross_talk: Annotated[Count, about("answers that show the canary of another request")]
-    percentiles: list[Percentiles]
+    percentiles: Annotated[list[Percentiles], about("of each distribution")]
     unjudged_bound: Annotated[Share | None, about("share of the unjudged that breaks a rule at most, with 99 %")] = None
-    scenarios: list[ScenarioOutcomes] = field(default_factory=list)
+    scenarios: Annotated[list[ScenarioOutcomes], about("how the requests of each kind ended")] = field(
+        default_factory=list
+    )
     limits: Annotated[list[str], about("limits for single requests, by which goodput counts")] = field(
         default_factory=list
     )
-    slos: list[SloResult] = field(default_factory=list)
-    search: SearchResult | None = None
-    repeats: list[Repeat] = field(default_factory=list)
-    changes: list[ChangeResult] = field(default_factory=list)
+    slos: Annotated[list[SloResult], about("the objectives")] = field(default_factory=list)
+    search: Annotated[SearchResult | None, about("the search that the run was a step of")] = None
+    repeats: Annotated[list[Repeat], about("all repeats, in the order in which they were run")] = field(
+        default_factory=list
+    )
+    changes: Annotated[list[ChangeResult], about("the limits of changes")] = field(default_factory=list)
     server: Annotated[dict[str, Number], about("what the server reported, over the whole run")] = field(
         default_factory=dict
     )
-    interrupted: bool = False
+    interrupted: Annotated[bool, about("whether it was ended before its time")] = False
     notes: Annotated[list[str], about("warnings, in sentences")] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:

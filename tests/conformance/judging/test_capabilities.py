@@ -11,13 +11,13 @@ import pytest
 
 from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.judging.capabilities import abilities, capabilities
-from rejoinder.conformance.judging.context import FeatureState
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process
 from rejoinder.conformance.running.plan import build_plan
 from rejoinder.contract import Feature, dialect_names, features_of, load_dialect, read_features
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.footer import FeatureState
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Status, Verdict
 from rejoinder.sandbox import Sandbox

@@ -21,6 +21,7 @@ from rejoinder.load.measure.stats import RunStats
 from rejoinder.load.run import LoadResult, Sink
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.header import RunTarget, new_header
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import RunWriter, line_is_valid, read_run
@@ -230,8 +231,7 @@ def test_one_repeat_at_the_generators_limit_is_said_of_all() -> None:
 
 def write(path: Path, repeats: list[Repeat]) -> Path:
     with RunWriter(path) as writer:
-        target = {"url": "http://h", "model": "m", "dialect": "northstar"}
-        writer.header(started_at=0.0, tool={"rejoinder": "0", "python": "3"}, command=[], target=target)
+        writer.header(new_header(RunTarget(url="http://h", model="m", dialect="northstar")))
         load = load_line(RunStats(), [], SETTINGS, issued=1)
         load.repeats = repeats
         writer.sample(load)
@@ -252,8 +252,7 @@ def test_a_baseline_needs_repeats(tmp_path: Path) -> None:
 def test_two_endpoints_in_turns(tmp_path: Path) -> None:
     slow, fast = Sandbox(token_delay=0.02, min_tokens=8), Sandbox(token_delay=0.002, min_tokens=8)
     with serving(slow) as first, serving(fast) as second, RunWriter(tmp_path / "run.ndjson") as writer:
-        target = {"url": first, "model": "m", "dialect": "northstar"}
-        writer.header(started_at=0.0, tool={"rejoinder": "0", "python": "3"}, command=[], target=target)
+        writer.header(new_header(RunTarget(url=first, model="m", dialect="northstar")))
         settings = LoadSettings(url=first, model="parrot", concurrency=1, duration=0.4)
         other = LoadSettings(url=second, model="parrot", concurrency=1, duration=0.4)
         changes = [parse_change("e2e:p50<+10%")]

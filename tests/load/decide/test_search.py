@@ -19,6 +19,8 @@ from rejoinder.load.measure.stats import RunStats
 from rejoinder.load.run import LoadResult, Sink
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Exchange, Outcome, Request
+from rejoinder.model.footer import Footer
+from rejoinder.model.header import RunTarget, new_header
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import RunWriter, read_run
@@ -205,14 +207,9 @@ def test_a_rate_search_needs_an_objective() -> None:
 def test_a_real_sweep(timed_server: Any, tmp_path: Path) -> None:
     settings = LoadSettings(url=timed_server.url, model="ttft=30&gap=5&tokens=8", duration=1)
     with RunWriter(tmp_path / "run.ndjson") as writer:
-        writer.header(
-            started_at=0.0,
-            tool={"rejoinder": "0", "python": "3"},
-            command=[],
-            target={"url": settings.url, "model": "m", "dialect": "northstar"},
-        )
+        writer.header(new_header(RunTarget(url=settings.url, model="m", dialect="northstar")))
         run_search(settings, writer, levels=[1, 4])
-        writer.footer(ended_at=0.0, exit_code=0)
+        writer.footer(Footer(ended_at=0.0, exit_code=0))
     run = read_run(tmp_path)
     assert run.damage == []
     (load,) = run.samples_of(LoadSample)
@@ -253,8 +250,8 @@ def test_the_steps_of_a_search_outlive_the_one_who_searches(tmp_path: Path) -> N
         "from rejoinder.load.decide.search import run_search; from rejoinder.load.settings import LoadSettings\n"
         "from rejoinder.model.runfile import RunWriter\n"
         "writer = RunWriter(Path(sys.argv[2]))\n"
-        "target = {'url': sys.argv[1], 'model': 'm', 'dialect': 'northstar'}\n"
-        "writer.header(started_at=0.0, tool={'rejoinder': '0', 'python': '3'}, command=[], target=target)\n"
+        "from rejoinder.model.header import RunTarget, new_header\n"
+        "writer.header(new_header(RunTarget(url=sys.argv[1], model='m', dialect='northstar')))\n"
         "settings = LoadSettings(url=sys.argv[1], model='parrot', concurrency=1, duration=0.3)\n"
         "run_search(settings, writer, levels=[1, 2, 3, 4, 5, 6], on_step=lambda _: print('told', flush=True))\n"
     )

@@ -12,6 +12,8 @@ import pytest
 from rich.console import Console
 
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.footer import Footer
+from rejoinder.model.header import RunTarget, new_header
 from rejoinder.model.runfile import Run
 from rejoinder.model.verdict import Finding, Known, Level, Problem, Status, Verdict
 from rejoinder.reports import render_html, summarize
@@ -40,16 +42,16 @@ def checked() -> Run:
     ]
     warned = Finding("SSE-03", Level.SHOULD, Problem("A comment is long."), 2, ["case-2"])
     return Run(
-        {
-            "started_at": START,
-            "plan": "quick",
-            "seed": 7,
-            "command": ["rejoinder", "check", "http://h:1", "--model", "m 1"],
-            "target": {"url": "http://h:1/v1/responses", "model": "m 1", "dialect": "northstar", "server": "s"},
-            "tool": {"rejoinder": "0.1", "python": "3.12"},
-            "cases": {"case-1": "Plain text"},
-            "required": ["tools"],
-        },
+        new_header(
+            RunTarget(url="http://h:1/v1/responses", model="m 1", dialect="northstar", server="s"),
+            started_at=START,
+            command=["rejoinder", "check", "http://h:1", "--model", "m 1"],
+            tool={"rejoinder": "0.1", "python": "3.12"},
+            plan="quick",
+            seed=7,
+            cases={"case-1": "Plain text"},
+            required=["tools"],
+        ),
         [exchange("x1"), exchange("x2")],
         [
             Verdict("EVT-01", Level.MUST, Status.PASS, 5),
@@ -59,7 +61,7 @@ def checked() -> Run:
             Verdict("LIF-02", Level.MUST, Status.NOT_APPLICABLE, reason="No stream."),
             Verdict("LIF-03", Level.MUST, Status.NOT_APPLICABLE, reason="No stream."),
         ],
-        footer={"ended_at": START + 38.4, "exit_code": 1, "warnings": ["GET /v1/models answered 404."]},
+        footer=Footer(ended_at=START + 38.4, exit_code=1, warnings=["GET /v1/models answered 404."]),
     )
 
 
@@ -110,7 +112,8 @@ def forms() -> Callable[[Any, Run], tuple[list[str], list[str]]]:
 @pytest.fixture(scope="session")
 def run_of() -> Callable[..., Run]:
     """Return the function that makes a run of sample lines."""
-    return lambda *samples: Run({}, samples=list(samples), footer={"ended_at": 1.0})
+    header = new_header(RunTarget(url="", model=None, dialect="northstar"))
+    return lambda *samples: Run(header, samples=list(samples), footer=Footer(ended_at=1.0, exit_code=0))
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rejoinder.model.footer import AbilityResult, FeatureEvidence, FeatureResult, FeatureState
 from rejoinder.model.runfile import Run
 from rejoinder.reports.model import read_report
 from rejoinder.reports.parts.capabilities import PART as CAPABILITIES
@@ -13,18 +14,21 @@ from rejoinder.reports.parts.capabilities import PART as CAPABILITIES
 
 @pytest.fixture
 def able(checked: Run) -> Run:
-    checked.footer["capabilities"] = [
-        {
-            "feature": "streaming",
-            "title": "Streams",
-            "state": "supported",
-            "evidence": {"exchange": "x1", "status": 200, "words": "seen"},
-        },
-        {"feature": "tools", "state": "refused", "evidence": {"status": 400}},
-        {"feature": "images", "state": "untried"},
-        {"feature": "files", "state": "failed"},
+    def feature(name: str, state: FeatureState, title: str = "", *evidence: Any) -> FeatureResult:
+        found = (
+            FeatureEvidence(**dict(zip(("exchange", "status", "words"), evidence, strict=True))) if evidence else None
+        )
+        return FeatureResult(feature=name, title=title, state=state, evidence=found)
+
+    assert checked.footer is not None
+    checked.footer.capabilities = [
+        feature("streaming", FeatureState.SUPPORTED, "Streams", "x1", 200, "seen"),
+        feature("tools", FeatureState.REFUSED, "", "", 400, ""),
+        feature("images", FeatureState.UNTRIED),
+        feature("files", FeatureState.FAILED),
     ]
-    checked.footer["abilities"] = {"repeats": {"shown": False}, "calls": {"shown": True}}
+    shown = {"repeats": False, "calls": True, "follows_schema": None}
+    checked.footer.abilities = {name: AbilityResult(shown=value, exchange=None) for name, value in shown.items()}
     return checked
 
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import re
 from types import ModuleType
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rejoinder.model.footer import BranchState, CoverageResult, Footer
+from rejoinder.model.header import RunTarget, new_header
 from rejoinder.model.runfile import Run
 from rejoinder.reports import render_html, render_markdown, summarize
-from rejoinder.reports.parts.contract.coverage import ITSELF, BranchState, ContractCoverage, CoverageNode, read_contract
+from rejoinder.reports.parts.contract.coverage import ITSELF, ContractCoverage, CoverageNode, read_contract
+
+
+def run_with(branches: dict[BranchState, list[str]], **counts: int) -> Run:
+    found = {BranchState(state): count for state, count in counts.items()}
+    coverage = CoverageResult(total=sum(counts.values()), counts=found, branches=branches)
+    header = new_header(RunTarget(url="", model=None, dialect="northstar"))
+    return Run(header, footer=Footer(ended_at=1.0, exit_code=0, coverage=coverage))
 
 
 def _read(**branches: list[str]) -> ContractCoverage:
-    contract = read_contract(Run({}, footer={"coverage": {"branches": branches}}))
+    contract = read_contract(run_with({BranchState(state): names for state, names in branches.items()}))
     assert contract is not None
     return contract
 
@@ -34,11 +42,11 @@ def _told(nodes: list[CoverageNode], path: str = "") -> list[tuple[str, str]]:
 
 def test_every_branch_is_told_once(examples: ModuleType) -> None:
     coverage = examples.coverage()
-    contract = read_contract(Run({}, footer={"coverage": coverage}))
+    contract = read_contract(run_with(coverage.branches))
     assert contract is not None
     told = dict(_told(contract.nodes))
-    assert len(_told(contract.nodes)) == len(told) == coverage["total"] == contract.total
-    for state, names in coverage["branches"].items():
+    assert len(_told(contract.nodes)) == len(told) == coverage.total == contract.total
+    for state, names in coverage.branches.items():
         for name in names:
             path, _, choice = name.partition("=")
             # The branch that takes a variant is told where the variant is.
@@ -76,13 +84,15 @@ def test_one_state_is_one_sentence(state: str, sentence: str) -> None:
     assert _read(**{state: ["a=1", "a=2"]}).sentence == sentence
 
 
-@pytest.mark.parametrize("told", [None, 7, {}, {"counts": {"accepted": -3}}, {"branches": [1]}, {"branches": {"x": 1}}])
-def test_a_footer_without_coverage_tells_nothing(told: Any) -> None:
-    assert read_contract(Run({}, footer={"coverage": told})) is None
+def test_a_footer_without_coverage_tells_nothing() -> None:
+    found = run_with({})
+    assert read_contract(found) is None
+    found.footer = None
+    assert read_contract(found) is None
 
 
 def test_counts_alone_are_enough() -> None:
-    contract = read_contract(Run({}, footer={"coverage": {"counts": {"accepted": 5, "not_sent": 2}}}))
+    contract = read_contract(run_with({}, accepted=5, not_sent=2))
     assert contract is not None
     assert contract.sentence == "Of 7 branches of the request contract, 5 were accepted and 2 were not sent."
     assert (contract.nodes, contract.hidden) == ([], 7)
@@ -100,7 +110,7 @@ def test_the_whole_contract_stays_small(examples: ModuleType) -> None:
 
 def test_a_contract_without_end_is_bounded() -> None:
     names = [f"field{n}.part{n % 7}[Variant{n}].leaf=value{m}" for n in range(3000) for m in range(3)]
-    run = Run({}, footer={"coverage": {"branches": {"not_sent": names[:-3], "failed": names[-3:]}}})
+    run = run_with({BranchState.NOT_SENT: names[:-3], BranchState.FAILED: names[-3:]})
     text = _section(render_html(run))
     assert len(text.encode()) < 110_000
     assert "more branches are in the run file" in " ".join(text.split())
@@ -128,10 +138,10 @@ def test_every_writer_tells_it_in_a_line(examples: ModuleType) -> None:
 TEXT = st.text(st.sampled_from("ab[].{}=_\u202e\ud800<"), max_size=12)
 
 
-@given(st.dictionaries(st.sampled_from([*(state.value for state in BranchState), "x"]), st.lists(TEXT, max_size=12)))
-def test_any_names_give_a_tree(branches: dict[str, list[str]]) -> None:
-    contract = read_contract(Run({}, footer={"coverage": {"branches": branches}}))
-    amount = sum(len(names) for state, names in branches.items() if state != "x")
+@given(st.dictionaries(st.sampled_from(BranchState), st.lists(TEXT, max_size=12)))
+def test_any_names_give_a_tree(branches: dict[BranchState, list[str]]) -> None:
+    contract = read_contract(run_with(branches))
+    amount = sum(len(names) for names in branches.values())
     if contract is None:
         assert amount == 0
         return

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from rejoinder.model.header import RunTarget, new_header
 from rejoinder.model.runfile import Run
 from rejoinder.model.verdict import Level, Status, Verdict
 from rejoinder.reports.model import read_report
 from rejoinder.reports.parts.skipped import PART as SKIPPED
+
+HEADER = new_header(RunTarget(url="", model=None, dialect="northstar"))
 
 
 def test_rules_without_a_verdict_are_grouped_by_reason(checked: Run, section: Any) -> None:
@@ -24,5 +27,5 @@ def test_rules_without_a_verdict_are_grouped_by_reason(checked: Run, section: An
 
 
 def test_a_run_of_passes_skips_nothing() -> None:
-    run = Run({}, verdicts=[Verdict("EVT-01", Level.MUST, Status.PASS, 1)])
+    run = Run(HEADER, verdicts=[Verdict("EVT-01", Level.MUST, Status.PASS, 1)])
     assert read_report(run).get(SKIPPED) is None

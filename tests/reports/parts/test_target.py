@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rejoinder.model.header import RunTarget, new_header
 from rejoinder.model.runfile import Run
 from rejoinder.reports.model import read_report
 from rejoinder.reports.parts.target import PART as TARGET
@@ -34,7 +35,7 @@ def test_the_facts_of_the_run(checked: Run, forms: Any, section: Any) -> None:
 
 
 def test_a_run_that_says_nothing_of_itself_has_a_head_too(forms: Any) -> None:
-    assert forms(TARGET, Run({})) == (
-        ["Model `not named` · Requests `0 recorded`", ""],
+    assert forms(TARGET, Run(new_header(RunTarget(url="", model=None, dialect="")))) == (
+        ["Model `not named` · Started `1970-01-01 00:00:00 UTC` · Requests `0 recorded`", ""],
         ["", "  no target", "  model not named"],
     )

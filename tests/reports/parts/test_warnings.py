@@ -18,5 +18,6 @@ def test_warnings_come_from_the_run_and_from_its_file(checked: Run, forms: Any, 
     assert read_report(checked)[WARNINGS] == expected
     assert forms(WARNINGS, checked)[1] == ["", *(f"  ! {sentence}" for sentence in expected)]
     assert section(checked, '<section class="warnings"', "</section>") == " ".join(expected)
-    checked.damage, checked.footer["warnings"] = [], []
+    assert checked.footer is not None
+    checked.damage, checked.footer.warnings = [], []
     assert read_report(checked).get(WARNINGS) is None

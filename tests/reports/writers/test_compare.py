@@ -11,11 +11,11 @@ import pytest
 from rejoinder.model.runfile import Run
 from rejoinder.reports import render_comparison
 
-NAMES = ["typical", "green", "empty", "unreachable", "load", "many", "hostile", "misshapen"]
+NAMES = ["typical", "green", "empty", "unreachable", "load", "many", "hostile"]
 
 
 def _named(run: Run, model: str, url: str = "http://127.0.0.1:8000/v1/responses") -> Run:
-    run.header["target"] = {**run.header["target"], "model": model, "url": url}
+    run.header.target.model, run.header.target.url = model, url
     return run
 
 
