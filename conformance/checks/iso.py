@@ -74,14 +74,14 @@ def answers_are_not_mixed(case: CaseView) -> Iterator[Problem | Declined]:
 
 
 def _alone_says(case: CaseView) -> bool:
-    alone = case.get(Role.ALONE)
+    alone = case.get(Role.SOLO)
     return alone is not None and any(says(alone, word) for word in _canaries(alone))
 
 
 @check(
     "ISO-02",
     Subject.CASE,
-    needs=lambda case: response_of(case.get(Role.ALONE)) is not None and case.get(role_of(Role.TWO, 1)) is not None,
+    needs=lambda case: response_of(case.get(Role.SOLO)) is not None and case.get(role_of(Role.TWO, 1)) is not None,
 )
 def answers_are_as_if_alone(case: CaseView) -> Iterator[Problem | Declined]:
     """Streams run at the same time, twice; a word that comes back in neither, and then does alone, was lost.
@@ -115,7 +115,7 @@ def _is_whole(view: ExchangeView | None) -> bool:
 
 def _losses(case: CaseView) -> Iterator[Problem]:
     """Yield a problem for each stream beside others that was not answered as the one that ran alone."""
-    alone = case.get(Role.ALONE)
+    alone = case.get(Role.SOLO)
     for view in _streams(case):
         status = status_code(view)
         if view is alone or status in (408, 429, 503):
@@ -145,7 +145,7 @@ def _losses(case: CaseView) -> Iterator[Problem]:
 @check(
     "ISO-03",
     Subject.CASE,
-    needs=lambda case: _is_whole(case.get(Role.ALONE)) and case.get(role_of(Role.ONE, 1)) is not None,
+    needs=lambda case: _is_whole(case.get(Role.SOLO)) and case.get(role_of(Role.ONE, 1)) is not None,
 )
 def each_is_answered(case: CaseView) -> Iterator[Problem]:
     """Of six streams at the same time, twice, each must be answered, come to its end, and have an id of its own."""
@@ -169,7 +169,7 @@ def each_is_answered(case: CaseView) -> Iterator[Problem]:
 
 def _was_left(case: CaseView) -> bool:
     left = any(Tag.ISOLATION in v.exchange.tags and v.exchange.outcome is Outcome.CANCELLED for v in case.views)
-    return left and _is_whole(case.get(Role.ALONE))
+    return left and _is_whole(case.get(Role.SOLO))
 
 
 @check("ISO-04", Subject.CASE, needs=_was_left)
@@ -189,7 +189,7 @@ def _slow_one(case: CaseView) -> ExchangeView | None:
     return case.get(role_of(Role.STREAM, 1)) if case.id == SLOW_READER else None
 
 
-@check("ISO-05", Subject.CASE, needs=lambda case: _is_whole(case.get(Role.ALONE)) and _slow_one(case) is not None)
+@check("ISO-05", Subject.CASE, needs=lambda case: _is_whole(case.get(Role.SOLO)) and _slow_one(case) is not None)
 def a_slow_reader_harms_nobody(case: CaseView) -> Iterator[Problem]:
     """One of several streams at the same time is read with pauses; it and the others must come to their end."""
     slow = _slow_one(case)

@@ -132,7 +132,7 @@ class Role(StrEnum):
     GET_RACED_AGAIN = "get-raced-again"
 
     # ISO
-    ALONE = "alone"
+    SOLO = "alone"
     ONE = "one"
     TWO = "two"
 

@@ -46,13 +46,13 @@ class ReplayOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """What came of sending a finding's case again: its fate in a sentence, how often it was judged and showed."""
+    """What came of sending a finding's case again: the outcome in a sentence, how often it was judged and failed."""
 
-    fate: ReplayOutcome
+    outcome: ReplayOutcome
     sentence: str
     verdicts: list[Verdict]
     judged: int = 0
-    shown: int = 0
+    failed: int = 0
 
 
 def findings_of(run: Run) -> Iterator[Finding]:

@@ -270,7 +270,7 @@ def _encrypted(context: CaseContext) -> Iterator[PlannedCase]:
             max_output_tokens=4 * ROOMY,
         ),
     )
-    asked = body(
+    whole = body(
         input=user("Is 91 a prime number?"),
         reasoning={"effort": "low"},
         include=["reasoning.encrypted_content"],
@@ -280,7 +280,7 @@ def _encrypted(context: CaseContext) -> Iterator[PlannedCase]:
     yield PlannedCase(
         "echo.encrypted-reasoning",
         "Encrypted reasoning that is asked for is there, or the request is refused.",
-        (RequestSpec(Role.PLAIN, asked),),
+        (RequestSpec(Role.PLAIN, whole),),
     )
 
 

@@ -48,7 +48,7 @@ def _body_with(context: CaseContext, word: str) -> Callable[[Replies], dict[str,
     )
 
     def body(replies: Replies) -> dict[str, Any]:
-        first = replies.get(Role.ALONE)
+        first = replies.get(Role.SOLO)
         return without if first is None or not first.ok else {**without, "metadata": {"code_word": word}}
 
     return body
@@ -56,7 +56,7 @@ def _body_with(context: CaseContext, word: str) -> Callable[[Replies], dict[str,
 
 def _alone(context: CaseContext) -> RequestSpec:
     body = _body_with(context, new_canary("meadow"))({})
-    return RequestSpec(Role.ALONE, {**body, "metadata": {"code_word": "none"}}, (Tag.VALID, Tag.ISOLATION))
+    return RequestSpec(Role.SOLO, {**body, "metadata": {"code_word": "none"}}, (Tag.VALID, Tag.ISOLATION))
 
 
 def _beside(context: CaseContext, role: str, canaries: list[str], **fields: dict[str, Any]) -> Iterator[RequestSpec]:

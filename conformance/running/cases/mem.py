@@ -66,13 +66,13 @@ _LINES: Final = 160
 class Slot:
     """A place in the input: its name, the rule that says that it is heard, what is told there, and the request.
 
-    ``told`` are the lines of the message that shows what the model can do.
+    ``sentences`` are the lines of the message that shows what the model can do.
     """
 
     name: str
     rule: str
     intent: str
-    told: tuple[str, ...]
+    sentences: tuple[str, ...]
     ask: Ask
 
 
@@ -92,7 +92,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
 
 def slot_case(context: CaseContext, slot: Slot) -> PlannedCase:
     """Return the case that asks what a slot holds."""
-    canaries = canaries_in("\n".join(slot.told))
+    canaries = canaries_in("\n".join(slot.sentences))
     questions = _ONE if len(canaries) == 1 else _ALL
 
     def prepared(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def slot_case(context: CaseContext, slot: Slot) -> PlannedCase:
         def body(replies: Replies) -> dict[str, Any] | None:
             if not in_doubt(replies, Role.PLAIN, Role.STREAM, Role.AGAIN):
                 return None
-            return prepared({"input": user("\n".join([*slot.told, question])), **fields})
+            return prepared({"input": user("\n".join([*slot.sentences, question])), **fields})
 
         return body
 
@@ -591,15 +591,15 @@ def _continued(context: CaseContext, role: str, **fields: Any) -> Callable[[Repl
 
 
 def _chains(context: CaseContext) -> PlannedCase:
-    def told(mark: str) -> dict[str, Any]:
+    def opening(mark: str) -> dict[str, Any]:
         return context.body(input=user(f"{tell(mark)} {_OK}"), temperature=0, max_output_tokens=_TOKENS)
 
     return PlannedCase(
         "meaning.chains",
         "Two chains of responses that take turns; neither may know what the other was told.",
         (
-            RequestSpec("first-a", told("willow")),
-            RequestSpec("first-b", told("amber")),
+            RequestSpec("first-a", opening("willow")),
+            RequestSpec("first-b", opening("amber")),
             RequestSpec("second-a", _continued(context, "first-a", input=user(_ALL[0]))),
             RequestSpec("second-b", _continued(context, "first-b", input=user(_ALL[0]))),
             RequestSpec("third-a", _continued(context, "second-a", input=user(_ALL[1]), stream=True)),

@@ -139,10 +139,10 @@ def command(
         )
         result = sending.run(work)
         [replayed] = replays
-        code = 130 if result.interrupted else replayed.fate.exit_code
+        code = 130 if result.interrupted else replayed.outcome.exit_code
         recorder.footer(code, interrupted=result.interrupted, warnings=result.warnings)
     close_run(recorder)
-    click.echo(f"\n{wanted.fingerprint} {replayed.fate.value}: {replayed.sentence}")
+    click.echo(f"\n{wanted.fingerprint} {replayed.outcome.value}: {replayed.sentence}")
     return code
 
 
