@@ -5,51 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from rejoinder.conformance.checks import (
-    acc,
-    bgr,
-    cap,
-    ech,
-    err,
-    evt,
-    http,
-    iso,
-    itm,
-    lif,
-    mem,
-    par,
-    prt,
-    rsp,
-    sse,
-    sta,
-    tol,
-    usg,
-)
 from rejoinder.conformance.judging.registry import Registered, registered
-from rejoinder.contract import load_rules
+from rejoinder.contract import family_modules, load_rules
 from rejoinder.extensions import Extension, extensions
 
-__all__ = [
-    "acc",
-    "bgr",
-    "cap",
-    "checks_by_rule",
-    "ech",
-    "err",
-    "evt",
-    "http",
-    "iso",
-    "itm",
-    "lif",
-    "mem",
-    "par",
-    "prt",
-    "rsp",
-    "sse",
-    "sta",
-    "tol",
-    "usg",
-]
+__all__ = ["checks_by_rule"]
+
+family_modules(__name__)
 
 
 def checks_by_rule() -> Mapping[str, tuple[Registered, ...]]:

@@ -260,11 +260,7 @@ def logprobs_fit_the_text(view: ExchangeView) -> Iterator[Problem]:
             value, others = entry.get("logprob"), entry.get("top_logprobs")
             if isinstance(value, (int, float)) and value > 1e-6:
                 yield in_response(
-                    view,
-                    "A logprob is above 0.",
-                    f"{pointer}/logprobs/{n}/logprob",
-                    expected="0 or less",
-                    actual=value,
+                    view, "A logprob is above 0.", f"{pointer}/logprobs/{n}/logprob", expected="0 or less", actual=value
                 )
             if isinstance(others, list) and len(others) > most:
                 yield in_response(

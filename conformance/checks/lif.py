@@ -92,11 +92,9 @@ def one_terminal_event(view: ExchangeView) -> Iterator[Problem]:
     """Terminal events are counted; streams that the harness itself stopped are not judged."""
     terminals = view.fold.terminals
     if not terminals:
-        how = {
-            Outcome.COMPLETE: "ended in order",
-            Outcome.CUT: "was cut off",
-            Outcome.TIMEOUT: "fell silent",
-        }.get(view.exchange.outcome, "broke")
+        how = {Outcome.COMPLETE: "ended in order", Outcome.CUT: "was cut off", Outcome.TIMEOUT: "fell silent"}.get(
+            view.exchange.outcome, "broke"
+        )
         yield Problem(
             f"The stream {how} without a terminal event.",
             expected="response.completed, response.failed or response.incomplete",

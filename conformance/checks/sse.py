@@ -70,11 +70,7 @@ def no_id_fields(view: ExchangeView) -> Iterator[Problem]:
             yield at_event(event, "An event carries an id field.", expected=ABSENT, actual=event.frame.id)
 
 
-@check(
-    "SSE-05",
-    Subject.STREAM,
-    needs=lambda view: bool(view.frames) and view.exchange.outcome is Outcome.COMPLETE,
-)
+@check("SSE-05", Subject.STREAM, needs=lambda view: bool(view.frames) and view.exchange.outcome is Outcome.COMPLETE)
 def last_event_is_terminated(view: ExchangeView) -> Iterator[Problem]:
     """The body of a stream that ended in order must end the last event with a blank line."""
     last = view.frames[-1]

@@ -164,11 +164,7 @@ def retrieve_is_repeatable(case: CaseView) -> Iterator[Problem]:
         if difference:
             pointer, expected, actual = difference
             yield _at(
-                again,
-                "A finished response changed between two retrieves.",
-                pointer,
-                expected=expected,
-                actual=actual,
+                again, "A finished response changed between two retrieves.", pointer, expected=expected, actual=actual
             )
 
 
@@ -334,10 +330,7 @@ def unknown_previous_is_refused(view: ExchangeView) -> Iterator[Problem]:
 def one_history_at_a_time(view: ExchangeView) -> Iterator[Problem]:
     """A request names a response that was stored and a conversation at once; any 4xx is right."""
     yield from _not_refused(
-        view,
-        "A request with previous_response_id and conversation",
-        "/conversation",
-        "400, or another 4xx status",
+        view, "A request with previous_response_id and conversation", "/conversation", "400, or another 4xx status"
     )
 
 

@@ -11,12 +11,7 @@ from rejoinder.model.verdict import ABSENT, Problem
 def at_event(event: Event, message: str, pointer: str = "", **details: Any) -> Problem:
     """Return a problem at an event; ``pointer`` points into the event's data."""
     return Problem(
-        message,
-        pointer=pointer,
-        event=event.number,
-        event_type=event.type,
-        offset=event.frame.start,
-        **details,
+        message, pointer=pointer, event=event.number, event_type=event.type, offset=event.frame.start, **details
     )
 
 

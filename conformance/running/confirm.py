@@ -432,10 +432,7 @@ def _forgiving(planned: RequestSpec) -> RequestSpec:
         return made
 
     return replace(
-        planned,
-        body=guarded(planned.body, None),
-        path=guarded(planned.path, None),
-        query=guarded(planned.query, ""),
+        planned, body=guarded(planned.body, None), path=guarded(planned.path, None), query=guarded(planned.query, "")
     )
 
 

@@ -11,32 +11,13 @@ from types import MappingProxyType
 from typing import Final
 
 from rejoinder.conformance.running.case import CaseContext, PlannedCase
-from rejoinder.conformance.running.cases import (
-    acc,
-    bgr,
-    cap,
-    ech,
-    err,
-    http,
-    iso,
-    itm,
-    mem,
-    par,
-    prt,
-    rsp,
-    sse,
-    sta,
-    tol,
-)
+from rejoinder.contract import family_modules
 from rejoinder.extensions import Extension, extensions
 
 __all__ = ["CASES", "handwritten_cases"]
 
 CASES: Final[Mapping[str, Callable[[CaseContext, str], Iterator[PlannedCase]]]] = MappingProxyType(
-    {
-        module.__name__.rpartition(".")[2].upper(): module.cases
-        for module in (http, sse, itm, prt, acc, rsp, err, ech, tol, sta, mem, par, bgr, iso, cap)
-    }
+    {module.__name__.rpartition(".")[2].upper(): module.cases for module in family_modules(__name__)}
 )
 """What yields the cases of a plan, by the family of rules that they were made for."""
 

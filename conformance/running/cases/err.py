@@ -301,10 +301,7 @@ def _sampled(context: CaseContext) -> PlannedCase:
 
 def _earlier_messages() -> Slot:
     sentence = tell("cobalt")
-    earlier = {
-        "author": {"role": "user"},
-        "content": [{"type": "text", "text": sentence}],
-    }
+    earlier = {"author": {"role": "user"}, "content": [{"type": "text", "text": sentence}]}
     return Slot(
         "previous-input-messages",
         "ERR-08",

@@ -24,12 +24,7 @@ from rejoinder.conformance.running.case import (
 from rejoinder.model.tags import Tag, wrong_field
 
 _HOSTED: Final[tuple[Mapping[str, Any], ...]] = (
-    {
-        "type": "web_search_call",
-        "id": "ws_1",
-        "status": "completed",
-        "action": {"type": "search", "query": "Oslo"},
-    },
+    {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "Oslo"}},
     {"type": "file_search_call", "id": "fs_1", "status": "completed", "queries": ["Oslo"], "results": None},
     {
         "type": "code_interpreter_call",

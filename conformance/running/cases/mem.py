@@ -383,7 +383,7 @@ def _hosted() -> Iterator[Slot]:
                     "type": "shell_call_output",
                     "call_id": "call_1",
                     "output": [
-                        {"stdout": sentences["amber"], "stderr": "", "outcome": {"type": "exit", "exit_code": 0}},
+                        {"stdout": sentences["amber"], "stderr": "", "outcome": {"type": "exit", "exit_code": 0}}
                     ],
                 },
             ),

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from rejoinder.conformance.running.case import (
-    ROOMY,
-    CaseContext,
-    PlannedCase,
-    plain_and_streamed,
-    user,
-)
+from rejoinder.conformance.running.case import ROOMY, CaseContext, PlannedCase, plain_and_streamed, user
 
 _CITED: Final[Mapping[str, Any]] = {
     "type": "message",

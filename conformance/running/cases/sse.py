@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rejoinder.conformance.judging.roles import Role
-from rejoinder.conformance.running.case import (
-    CaseContext,
-    PlannedCase,
-    RequestSpec,
-    user,
-)
+from rejoinder.conformance.running.case import CaseContext, PlannedCase, RequestSpec, user
 
 
 def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:

@@ -20,15 +20,19 @@ A row of ``rules/<family>.toml`` holds everything that is declared about a rule:
 from __future__ import annotations
 
 import json
+import pkgutil
 import re
+import sys
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import cache
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -64,6 +68,12 @@ FAMILIES: Final[Mapping[str, str]] = {
     "CAP": "Required features",
     "WSP": "WebSocket profile",
 }
+
+
+def family_modules(package: str) -> list[ModuleType]:
+    """Return the modules of an imported package that are named for families, in the order of :data:`FAMILIES`."""
+    names = {module.name for module in pkgutil.iter_modules(sys.modules[package].__path__)}
+    return [import_module(f"{package}.{family.lower()}") for family in FAMILIES if family.lower() in names]
 
 
 @dataclass(frozen=True, slots=True)

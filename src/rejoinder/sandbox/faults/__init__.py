@@ -11,38 +11,18 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
-from rejoinder.contract import dialect_names, load_rules
+from rejoinder.contract import dialect_names, family_modules, load_rules
 from rejoinder.errors import suggest
 from rejoinder.extensions import Extension, extensions
 from rejoinder.sandbox.fault import Fault
-from rejoinder.sandbox.faults import (
-    acc,
-    bgr,
-    cap,
-    ech,
-    err,
-    evt,
-    http,
-    iso,
-    itm,
-    lif,
-    mem,
-    par,
-    prt,
-    rsp,
-    sse,
-    sta,
-    tol,
-    usg,
-)
 
 __all__ = ["FAULTS", "load_endpoints", "load_faults"]
 
 FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
     {
         fault.id: fault
-        for family in (http, sse, evt, lif, itm, prt, acc, rsp, usg, err, ech, tol, sta, mem, par, bgr, iso, cap)
-        for fault in sorted(family.FAULTS, key=lambda fault: fault.breaks[0])
+        for module in family_modules(__name__)
+        for fault in sorted(module.FAULTS, key=lambda fault: fault.breaks[0])
     }
 )
 """Every fault by its id, in the order of the rules."""

@@ -318,11 +318,7 @@ def _arguments_merged(events: Events, _: RequestInfo) -> Events:
     for event in moved:
         event |= {name: deltas[-1][name] for name in ("item_id", "output_index")}
     chosen = {id(event) for event in moved}
-    return [
-        *(event for event in events[:place] if id(event) not in chosen),
-        *moved,
-        *events[place:],
-    ]
+    return [*(event for event in events[:place] if id(event) not in chosen), *moved, *events[place:]]
 
 
 @FAULTS.add("logprob-above-zero", "ACC-10", hook="response", through=at_end, when=PLAIN)

@@ -8,15 +8,7 @@ from typing import Final
 from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import (
-    BACKGROUND,
-    Condition,
-    Fault,
-    FaultList,
-    Visit,
-    break_down,
-    reply_with,
-)
+from rejoinder.sandbox.fault import BACKGROUND, Condition, Fault, FaultList, Visit, break_down, reply_with
 
 _EVENT_STREAM: Final = (("content-type", "text/event-stream; charset=utf-8"),)
 

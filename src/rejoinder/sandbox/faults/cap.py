@@ -5,11 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import (
-    Fault,
-    FaultList,
-    refuse_items,
-)
+from rejoinder.sandbox.fault import Fault, FaultList, refuse_items
 
 
 def _shows_image(item: Json) -> bool:
@@ -23,5 +19,5 @@ FAULTS: Final = FaultList(
         title="Images are refused.",
         breaks=("CAP-01",),
         request=refuse_items("An image", _shows_image),
-    ),
+    )
 )

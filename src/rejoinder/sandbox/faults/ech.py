@@ -8,13 +8,7 @@ from typing import Any, Final
 
 from rejoinder.sandbox.endpoint.reply import ApiError, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import (
-    Fault,
-    FaultList,
-    ResponseHook,
-    in_response,
-    set_to,
-)
+from rejoinder.sandbox.fault import Fault, FaultList, ResponseHook, in_response, set_to
 
 
 def _where_sent(name: str, value: Any) -> ResponseHook:

@@ -7,13 +7,7 @@ from typing import Final
 
 from rejoinder.sandbox.endpoint.reply import ApiError, Piece, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import (
-    CONCURRENT,
-    Condition,
-    Events,
-    Fault,
-    FaultList,
-)
+from rejoinder.sandbox.fault import CONCURRENT, Condition, Events, Fault, FaultList
 
 _CROWD: Final = Condition("only with two other requests in flight", lambda info: len(info.others) >= 2)
 

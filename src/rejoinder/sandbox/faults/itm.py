@@ -161,10 +161,7 @@ FAULTS: Final = FaultList(
         events=_first_dropped(ITEM_ADDED),
     ),
     Fault(
-        id="item-announced-twice",
-        title="Every item is announced twice.",
-        breaks=("ITM-01",),
-        events=twice(ITEM_ADDED),
+        id="item-announced-twice", title="Every item is announced twice.", breaks=("ITM-01",), events=twice(ITEM_ADDED)
     ),
     Fault(
         id="reasoning-not-announced",
@@ -178,12 +175,7 @@ FAULTS: Final = FaultList(
         breaks=("ITM-02",),
         events=_first_dropped(ITEM_DONE),
     ),
-    Fault(
-        id="item-closed-twice",
-        title="Every item is closed twice.",
-        breaks=("ITM-02",),
-        events=twice(ITEM_DONE),
-    ),
+    Fault(id="item-closed-twice", title="Every item is closed twice.", breaks=("ITM-02",), events=twice(ITEM_DONE)),
     Fault(
         id="item-closed-under-other-id",
         title="An item has another id when it is closed.",
@@ -302,10 +294,7 @@ FAULTS: Final = FaultList(
         **every_item(_cut_is_complete, added=False),
     ),
     Fault(
-        id="item-ids-empty",
-        title="The ids of items are empty.",
-        breaks=("ITM-15",),
-        **_shared_item_id(lambda _: ""),
+        id="item-ids-empty", title="The ids of items are empty.", breaks=("ITM-15",), **_shared_item_id(lambda _: "")
     ),
     Fault(
         id="item-ids-shared",

@@ -118,12 +118,7 @@ FAULTS: Final = FaultList(
         breaks=("LIF-01", "LIF-04"),
         events=_moved(ITEM_ADDED),
     ),
-    Fault(
-        id="created-twice",
-        title="response.created is sent twice.",
-        breaks=("LIF-02",),
-        events=twice(CREATED),
-    ),
+    Fault(id="created-twice", title="response.created is sent twice.", breaks=("LIF-02",), events=twice(CREATED)),
     Fault(
         id="in-progress-twice",
         title="response.in_progress is sent twice.",
@@ -157,12 +152,7 @@ FAULTS: Final = FaultList(
         body=_cut,
         on_end=lambda reply, _, __: replace(reply, cut=True),
     ),
-    Fault(
-        id="terminal-twice",
-        title="The terminal event is sent twice.",
-        breaks=("LIF-05",),
-        events=twice(*TERMINAL),
-    ),
+    Fault(id="terminal-twice", title="The terminal event is sent twice.", breaks=("LIF-05",), events=twice(*TERMINAL)),
     Fault(
         id="terminal-named-done",
         title="The terminal event is named response.done.",

@@ -8,15 +8,7 @@ from typing import Any, Final
 from rejoinder.sandbox.endpoint.reply import ApiError, Reply, RequestInfo
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import (
-    Condition,
-    Fault,
-    FaultList,
-    RequestHook,
-    Visit,
-    reply_with,
-    unheard,
-)
+from rejoinder.sandbox.fault import Condition, Fault, FaultList, RequestHook, Visit, reply_with, unheard
 
 # Texts longer than this are cut by the faults that cut long inputs.
 _LONG: Final = 6000

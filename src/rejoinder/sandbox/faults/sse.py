@@ -52,12 +52,7 @@ FAULTS: Final = FaultList(
         dialects=("northstar", "openai"),
         body=_sentinels(1),
     ),
-    Fault(
-        id="sentinel-twice",
-        title="The stream ends with two [DONE].",
-        breaks=("SSE-09",),
-        body=_sentinels(2),
-    ),
+    Fault(id="sentinel-twice", title="The stream ends with two [DONE].", breaks=("SSE-09",), body=_sentinels(2)),
     Fault(
         id="sentinel-before-terminal",
         title="[DONE] comes before the terminal event.",
