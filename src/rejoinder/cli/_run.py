@@ -25,61 +25,64 @@ RUNS: Final = "rejoinder-runs"
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+def file_option(
+    flag: str, text: str, metavar: str = "F", *, dash: bool = False, **settings: Any
+) -> Callable[[Function], Function]:
+    """Return an option that names a file; with ``dash``, ``-`` stands for standard output."""
+    kind = click.Path(path_type=Path, dir_okay=False, allow_dash=dash)
+    return click.option(flag, type=kind, metavar=metavar, help=text, **settings)
+
+
+def key_option(flag: str, default: str, text: str) -> Callable[[Function], Function]:
+    """Return an option that names an environment variable."""
+    return click.option(flag, metavar="NAME", default=default, show_default=True, help=text)
+
+
+def out_option(text: str) -> Callable[[Function], Function]:
+    """Return the option that names the folder of a run."""
+    return click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help=text)
+
+
+api_key_option: Final = key_option("--api-key-env", KEY_VARIABLE, "Environment variable that holds the key.")
+timeout_option: Final = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=120.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds that one request may take.",
+)
+select_option: Final = click.option(
+    "--select", default="*", show_default=True, metavar="RULES", help="Judge these rules only: SSE-*, ITM-05, ..."
+)
+markdown_option: Final = file_option(
+    "--markdown", "Write Markdown to F, bounded for a CI step summary; - is standard output.", dash=True
+)
+quiet_option: Final = click.option("--quiet", "-q", is_flag=True, help="No progress; only the closing summary.")
+
+
 def endpoint_options(function: Function) -> Function:
     """Add the argument URL and the options that say which endpoint, as whom, and where results go."""
     from rejoinder.contract import DEFAULT_DIALECT, dialect_names
 
-    for decorate in reversed(
-        (
-            click.argument("url"),
-            click.option(
-                "--model", metavar="M", help="Model to ask for; by default the first that GET /v1/models lists."
-            ),
-            click.option(
-                "--dialect",
-                metavar="D",
-                default=DEFAULT_DIALECT,
-                show_default=True,
-                help=f"Which specification it is held to: {', '.join(dialect_names())}, or a dialect file of your own.",
-            ),
-            click.option(
-                "--api-key-env",
-                metavar="NAME",
-                default=KEY_VARIABLE,
-                show_default=True,
-                help="Environment variable that holds the key.",
-            ),
-            click.option(
-                "--out",
-                type=click.Path(path_type=Path, file_okay=False),
-                metavar="DIR",
-                help=f"Folder for the results; by default a new one below {RUNS}/.",
-            ),
-        )
-    ):
-        function = decorate(function)
-    return function
+    function = out_option(f"Folder for the results; by default a new one below {RUNS}/.")(function)
+    function = click.option(
+        "--dialect",
+        metavar="D",
+        default=DEFAULT_DIALECT,
+        show_default=True,
+        help=f"Which specification it is held to: {', '.join(dialect_names())}, or a dialect file of your own.",
+    )(api_key_option(function))
+    text = "Model to ask for; by default the first that GET /v1/models lists."
+    return click.argument("url")(click.option("--model", metavar="M", help=text)(function))
 
 
 def baseline_options(function: Function) -> Function:
     """Add the options that say which failures are known."""
-    for decorate in reversed(
-        (
-            click.option(
-                "--baseline",
-                type=click.Path(path_type=Path, dir_okay=False),
-                metavar="FILE",
-                help="Known failures: they stay visible and do not fail the run. `rejoinder baseline` writes the file.",
-            ),
-            click.option(
-                "--baseline-strict",
-                is_flag=True,
-                help="Fail when the baseline expects failures that do not occur any more.",
-            ),
-        )
-    ):
-        function = decorate(function)
-    return function
+    text = "Fail when the baseline expects failures that do not occur any more."
+    function = click.option("--baseline-strict", is_flag=True, help=text)(function)
+    text = "Known failures: they stay visible and do not fail the run. `rejoinder baseline` writes the file."
+    return file_option("--baseline", text, "FILE")(function)
 
 
 def load_baseline(path: Path | None, *, strict: bool) -> Baseline | None:

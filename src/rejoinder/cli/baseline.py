@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from rejoinder.cli._run import write_text
+from rejoinder.cli._run import file_option, write_text
 from rejoinder.errors import BaselineError, UsageError
 
 if TYPE_CHECKING:
@@ -29,13 +29,7 @@ class _Day(click.ParamType[date]):
             self.fail(f"{value!r} is no day; write it like 2027-01-31.", param, ctx)
 
 
-_file = click.option(
-    "--baseline",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    required=True,
-    help="The file of known failures.",
-)
+_file = file_option("--baseline", "The file of known failures.", "FILE", required=True)
 _dialect = click.option(
     "--dialect", metavar="D", help="Judge by another specification than the run was recorded under."
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,9 +12,13 @@ from rejoinder.cli._run import (
     baseline_options,
     close_run,
     endpoint_options,
+    key_option,
     load_baseline,
+    quiet_option,
     read_key,
     recording,
+    select_option,
+    timeout_option,
 )
 from rejoinder.errors import UsageError
 from rejoinder.model.tags import Tag
@@ -30,12 +34,10 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @endpoint_options
-@click.option(
+@key_option(
     "--second-key-env",
-    metavar="NAME",
-    default=SECOND_KEY_VARIABLE,
-    show_default=True,
-    help="Environment variable that holds the key of another tenant, whom nothing of the first may be shown.",
+    SECOND_KEY_VARIABLE,
+    "Environment variable that holds the key of another tenant, whom nothing of the first may be shown.",
 )
 @click.option(
     "--plan",
@@ -59,17 +61,8 @@ if TYPE_CHECKING:
     metavar="B",
     help="Stop after 200requests, 50ktokens or 10min; several with commas. The plan fuzz has 200requests by default.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0.1),
-    default=120.0,
-    show_default=True,
-    metavar="S",
-    help="Seconds that one request may take.",
-)
-@click.option(
-    "--select", default="*", show_default=True, metavar="RULES", help="Judge these rules only: SSE-*, ITM-05, ..."
-)
+@timeout_option
+@select_option
 @click.option(
     "--require",
     multiple=True,
@@ -90,18 +83,14 @@ if TYPE_CHECKING:
 )
 @click.option("--no-confirm", is_flag=True, help="Send nothing again: neither to confirm failures nor to reduce them.")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of what is drawn at random.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress; only the closing summary.")
+@quiet_option
 def command(
     url: str,
-    model: str | None,
     dialect: str,
     api_key_env: str,
     second_key_env: str,
     out: Path | None,
     plan: str,
-    concurrency: int,
-    budget: Budget | None,
-    timeout: float,
     select: str,
     require: tuple[str, ...],
     certify: bool,
@@ -109,8 +98,8 @@ def command(
     baseline_strict: bool,
     reruns: int | None,
     no_confirm: bool,
-    seed: int,
     quiet: bool,
+    **sending: Any,
 ) -> int:
     r"""Ask the endpoint at URL everything that the plan holds and judge every reply by the contract.
 
@@ -140,18 +129,14 @@ def command(
             url,
             key=key,
             second_key=second_key,
-            model=model,
             dialect=dialect,
             plan_name="full" if certify else plan,
-            concurrency=concurrency,
-            budget=budget,
-            timeout=timeout,
             select=select,
             required=required,
             baseline=expected,
             strict=baseline_strict,
-            seed=seed,
             reruns=0 if no_confirm else reruns,
+            **sending,
         )
         recorder.footer(result.exit_code, **result.footer)
     close_run(recorder)

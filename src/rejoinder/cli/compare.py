@@ -6,20 +6,13 @@ from pathlib import Path
 
 import click
 
-from rejoinder.cli._run import write_text
+from rejoinder.cli._run import file_option, write_text
 from rejoinder.errors import UsageError
 
 
 @click.command("compare")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN...")
-@click.option(
-    "--html",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="comparison.html",
-    show_default=True,
-    metavar="F",
-    help="Write the HTML page to F.",
-)
+@file_option("--html", "Write the HTML page to F.", default="comparison.html", show_default=True)
 def command(runs: tuple[Path, ...], html: Path) -> int:
     r"""Set runs side by side on one page: rules as rows, targets as columns, what was found behind every cell.
 

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from rejoinder.cli._progress import Steps
-from rejoinder.cli._run import close_run, recording
+from rejoinder.cli._run import close_run, out_option, quiet_option, recording
 from rejoinder.cli.check import check_endpoint
 from rejoinder.cli.load import exit_code, load_endpoint
 
@@ -25,8 +25,8 @@ TOKEN_DELAY: Final = 0.01
     metavar="ID",
     help="Let the endpoint break one thing; see `rejoinder sandbox --list-faults`.",
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Folder for the results.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress; only the closing summary.")
+@out_option("Folder for the results.")
+@quiet_option
 def command(faults: tuple[str, ...], out: Path | None, quiet: bool) -> int:
     """Start the embedded endpoint, check it, load it for some seconds, and write one report. Takes under a minute."""
     from rejoinder.contract import DEFAULT_DIALECT

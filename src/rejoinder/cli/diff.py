@@ -6,19 +6,14 @@ from pathlib import Path
 
 import click
 
-from rejoinder.cli._run import write_text
+from rejoinder.cli._run import file_option, markdown_option, write_text
 
 
 @click.command("diff")
 @click.argument("before", type=click.Path(path_type=Path))
 @click.argument("after", type=click.Path(path_type=Path))
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="F", help="Write the HTML page to F.")
-@click.option(
-    "--markdown",
-    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    metavar="F",
-    help="Write Markdown to F, bounded for a CI step summary; - is standard output.",
-)
+@file_option("--html", "Write the HTML page to F.")
+@markdown_option
 def command(before: Path, after: Path, html: Path | None, markdown: Path | None) -> int:
     r"""Compare the runs BEFORE and AFTER: new, fixed and lasting findings, changed verdicts and load figures.
 

@@ -11,7 +11,7 @@ import click
 
 from rejoinder.cli._groups import GroupedCommand, GroupedOption
 from rejoinder.cli._progress import Steps
-from rejoinder.cli._run import close_run, endpoint_options, read_key, recording
+from rejoinder.cli._run import close_run, endpoint_options, quiet_option, read_key, recording
 from rejoinder.load.options import LoadOption, all_options
 from rejoinder.model.histogram import values_for
 from rejoinder.model.metrics import SHARES
@@ -75,7 +75,7 @@ def _load_options(command: click.Command) -> click.Command:
     callback=_list_profiles,
     help="List the shipped profiles and exit.",
 )
-@click.option("--quiet", "-q", is_flag=True, help="No progress; only the closing summary.")
+@quiet_option
 def command(
     url: str, model: str | None, dialect: str, api_key_env: str, out: Path | None, quiet: bool, **flags: Any
 ) -> int:

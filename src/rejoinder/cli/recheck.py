@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from rejoinder.cli._run import baseline_options, close_run, load_baseline, recording
+from rejoinder.cli._run import baseline_options, close_run, load_baseline, out_option, recording, select_option
 from rejoinder.errors import UsageError
 from rejoinder.extensions import extensions
 
@@ -19,16 +19,9 @@ if TYPE_CHECKING:
 @click.command("recheck")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--dialect", metavar="D", help="Hold it to another specification than it was recorded under.")
-@click.option(
-    "--select", default="*", show_default=True, metavar="RULES", help="Judge these rules only: SSE-*, ITM-05, ..."
-)
+@select_option
 @baseline_options
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Folder for the new run; by default a new one below rejoinder-runs/.",
-)
+@out_option("Folder for the new run; by default a new one below rejoinder-runs/.")
 def command(
     run: Path, dialect: str | None, select: str, baseline: Path | None, baseline_strict: bool, out: Path | None
 ) -> int:

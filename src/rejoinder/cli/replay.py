@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING
 import click
 
 from rejoinder.cli._progress import Steps
-from rejoinder.cli._run import close_run, read_key, recording
+from rejoinder.cli._run import (
+    api_key_option,
+    close_run,
+    key_option,
+    out_option,
+    quiet_option,
+    read_key,
+    recording,
+    timeout_option,
+)
 from rejoinder.errors import UsageError
 from rejoinder.formatting import one_line
-from rejoinder.settings import KEY_VARIABLE, SECOND_KEY_VARIABLE
+from rejoinder.settings import SECOND_KEY_VARIABLE
 
 if TYPE_CHECKING:
     from rejoinder.conformance.running.case import PlannedCase
@@ -28,41 +37,17 @@ OFTEN = 10
 @click.argument("finding", required=False)
 @click.option("--url", metavar="URL", help="Send it to another endpoint than that of the run.")
 @click.option("--model", metavar="M", help="Ask for another model than that of the run.")
-@click.option(
-    "--api-key-env",
-    metavar="NAME",
-    default=KEY_VARIABLE,
-    show_default=True,
-    help="Environment variable that holds the key.",
-)
-@click.option(
-    "--second-key-env",
-    metavar="NAME",
-    default=SECOND_KEY_VARIABLE,
-    show_default=True,
-    help="Environment variable that holds the key of another tenant.",
-)
+@api_key_option
+@key_option("--second-key-env", SECOND_KEY_VARIABLE, "Environment variable that holds the key of another tenant.")
 @click.option(
     "--times",
     type=click.IntRange(1, 1000),
     metavar="N",
     help=f"How often it is sent: by default once, or {OFTEN} times for a finding that showed at random.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0.1),
-    default=120.0,
-    show_default=True,
-    metavar="S",
-    help="Seconds that one request may take.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Folder for the new run; by default a new one below rejoinder-runs/.",
-)
-@click.option("--quiet", "-q", is_flag=True, help="No progress; only the closing summary.")
+@timeout_option
+@out_option("Folder for the new run; by default a new one below rejoinder-runs/.")
+@quiet_option
 def command(
     run: Path,
     finding: str | None,
