@@ -6,12 +6,14 @@ several servers are brought to common names (:data:`rejoinder.model.metrics.SERV
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
+from statistics import fmean
 from time import perf_counter_ns
 from typing import Final, NamedTuple
 
@@ -27,79 +29,59 @@ _LINE: Final = re.compile(
     r"(?:\{(?:[^\"}]|\"(?:[^\"\\]|\\.)*\")*\})?"  # labels
     r"[ \t]+(\S+)(?:[ \t]+-?[0-9]+)?\Z"  # value and time
 )
-_PARTS: Final = ("sum", "count")
-_HISTOGRAMS: Final[dict[str, tuple[str, ...]]] = {
-    "ttft": (
-        "vllm:time_to_first_token_seconds",
-        "sglang:time_to_first_token_seconds",
-        "dynamo_frontend_time_to_first_token_seconds",
-    ),
-    "itl": (
-        "vllm:inter_token_latency_seconds",
-        "vllm:time_per_output_token_seconds",
-        "sglang:inter_token_latency_seconds",
-        "sglang:time_per_output_token_seconds",
-        "dynamo_frontend_inter_token_latency_seconds",
-        "tgi_request_mean_time_per_token_duration",
-    ),
-    "queue_time": (
-        "vllm:request_queue_time_seconds",
-        "sglang:queue_time_seconds",
-        "tgi_request_queue_duration",
-    ),
+_HISTOGRAMS: Final = {
+    "vllm:time_to_first_token_seconds": "ttft",
+    "sglang:time_to_first_token_seconds": "ttft",
+    "dynamo_frontend_time_to_first_token_seconds": "ttft",
+    "vllm:inter_token_latency_seconds": "itl",
+    "vllm:time_per_output_token_seconds": "itl",
+    "sglang:inter_token_latency_seconds": "itl",
+    "sglang:time_per_output_token_seconds": "itl",
+    "dynamo_frontend_inter_token_latency_seconds": "itl",
+    "tgi_request_mean_time_per_token_duration": "itl",
+    "vllm:request_queue_time_seconds": "queue_time",
+    "sglang:queue_time_seconds": "queue_time",
+    "tgi_request_queue_duration": "queue_time",
 }
-"""Means of one second, from the growth of the sum and the count of a histogram or summary."""
-_RAW: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "running": (
-        "sum",
-        (
-            "vllm:num_requests_running",
-            "sglang:num_running_reqs",
-            "llamacpp:requests_processing",
-            "tgi_batch_current_size",
-            "dynamo_frontend_inflight_requests",
-        ),
-    ),
-    "waiting": (
-        "sum",
-        (
-            "vllm:num_requests_waiting",
-            "sglang:num_queue_reqs",
-            "llamacpp:requests_deferred",
-            "tgi_queue_size",
-            "dynamo_frontend_queued_requests",
-        ),
-    ),
-    "cache_use": (
-        "max",
-        (
-            "vllm:kv_cache_usage_perc",
-            "vllm:gpu_cache_usage_perc",
-            "sglang:token_usage",
-            "llamacpp:kv_cache_usage_ratio",
-            "dynamo_component_kvstats_gpu_cache_usage_percent",
-        ),
-    ),
-    "hits": ("sum", ("vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total")),
-    "queries": ("sum", ("vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total")),
-    "hit_rate": ("max", ("sglang:cache_hit_rate", "dynamo_component_kvstats_gpu_prefix_cache_hit_rate")),
-    "preempted": ("sum", ("vllm:num_preemptions_total", "sglang:num_retracted_requests_total")),
-    **{
-        f"{name}_{part}": ("sum", tuple(f"{one}_{part}" for one in series))
-        for name, series in _HISTOGRAMS.items()
-        for part in _PARTS
-    },
-    "gpu_percent": ("mean", ("DCGM_FI_DEV_GPU_UTIL",)),
-    "gpu_active": ("mean", ("DCGM_FI_PROF_SM_ACTIVE",)),
-    "gpu_power": ("sum", ("DCGM_FI_DEV_POWER_USAGE",)),
-    "gpu_memory": ("sum", ("DCGM_FI_DEV_FB_USED",)),
+"""Histograms and summaries, of which the growth of sum and count gives the mean of one second."""
+_SERIES: Final = {
+    "vllm:num_requests_running": "running",
+    "sglang:num_running_reqs": "running",
+    "llamacpp:requests_processing": "running",
+    "tgi_batch_current_size": "running",
+    "dynamo_frontend_inflight_requests": "running",
+    "vllm:num_requests_waiting": "waiting",
+    "sglang:num_queue_reqs": "waiting",
+    "llamacpp:requests_deferred": "waiting",
+    "tgi_queue_size": "waiting",
+    "dynamo_frontend_queued_requests": "waiting",
+    "vllm:kv_cache_usage_perc": "cache_use",
+    "vllm:gpu_cache_usage_perc": "cache_use",
+    "sglang:token_usage": "cache_use",
+    "llamacpp:kv_cache_usage_ratio": "cache_use",
+    "dynamo_component_kvstats_gpu_cache_usage_percent": "cache_use",
+    "vllm:prefix_cache_hits_total": "hits",
+    "vllm:gpu_prefix_cache_hits_total": "hits",
+    "vllm:prefix_cache_queries_total": "queries",
+    "vllm:gpu_prefix_cache_queries_total": "queries",
+    "sglang:cache_hit_rate": "hit_rate",
+    "dynamo_component_kvstats_gpu_prefix_cache_hit_rate": "hit_rate",
+    "vllm:num_preemptions_total": "preempted",
+    "sglang:num_retracted_requests_total": "preempted",
+    "DCGM_FI_DEV_GPU_UTIL": "gpu_percent",
+    "DCGM_FI_PROF_SM_ACTIVE": "gpu_active",
+    "DCGM_FI_DEV_POWER_USAGE": "gpu_power",
+    "DCGM_FI_DEV_FB_USED": "gpu_memory",
+    **{f"{series}_{part}": f"{name}_{part}" for series, name in _HISTOGRAMS.items() for part in ("sum", "count")},
 }
-"""What is read: how the series of one name are joined, and its names; the first that is there counts."""
+"""What is read: series and the name of their value; of the series of one name the first that is there counts."""
+_JOINED: Final = {"cache_use": max, "hit_rate": max, "gpu_percent": fmean, "gpu_active": fmean}
+"""How the values of one series become one, where they are not added up."""
 _GAUGES: Final = ("running", "waiting", "cache_use", "gpu_active", "gpu_power", "gpu_memory")
 
 
 class Scrape(NamedTuple):
-    """One scrape: a clock reading (``time.perf_counter_ns``), and what :data:`_RAW` names."""
+    """One scrape: a clock reading (``time.perf_counter_ns``), and what :data:`_SERIES` names."""
 
     at: int
     values: dict[str, float]
@@ -122,13 +104,11 @@ def parse_metrics(text: str) -> dict[str, list[float]]:
 def read_values(metrics: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """Return what is known of the values of a page, under common names."""
     found: dict[str, float] = {}
-    for name, (how, series) in _RAW.items():
-        values = next((metrics[one] for one in series if metrics.get(one)), None)
-        if values is None or any(value != value for value in values):
-            continue
-        total = sum(values)
-        found[name] = max(values) if how == "max" else total / len(values) if how == "mean" else total
-    return found
+    for series, name in _SERIES.items():
+        values = metrics.get(series)
+        if values and name not in found:
+            found[name] = math.nan if any(map(math.isnan, values)) else _JOINED.get(name, sum)(values)
+    return {name: value for name, value in found.items() if not math.isnan(value)}
 
 
 @dataclass(slots=True)
@@ -164,9 +144,7 @@ class Telemetry:
         values: dict[str, float] = {}
         at = perf_counter_ns()
         for url in self.urls:
-            page = fetch_values(url)
-            if page is not None:
-                values |= page
+            values |= fetch_values(url) or {}
         if self.gpus is not None:
             values |= self.gpus.read()
         if values:
@@ -211,16 +189,13 @@ def _line(before: Scrape | None, scrape: Scrape) -> dict[str, float]:
     if before is None:
         return line
     # A counter that fell was begun anew: the server was started again.
-    grown = {
-        name: values[name] - before.values[name]
-        for name in ("hits", "queries", "preempted", *(f"{name}_{part}" for name in _HISTOGRAMS for part in _PARTS))
-        if name in values and name in before.values and values[name] >= before.values[name]
-    }
+    earlier = before.values
+    grown = {name: at - earlier[name] for name, at in values.items() if name in earlier and at >= earlier[name]}
     if grown.get("queries") and "hits" in grown:
         line["prefix_hit_rate"] = round(grown["hits"] / grown["queries"], 4)
     if "preempted" in grown:
         line["preemptions"] = grown["preempted"]
-    for name in _HISTOGRAMS:
+    for name in dict.fromkeys(_HISTOGRAMS.values()):
         if grown.get(f"{name}_count") and f"{name}_sum" in grown:
             line[name] = round(grown[f"{name}_sum"] / grown[f"{name}_count"], 6)
     return line
