@@ -34,6 +34,8 @@ from rejoinder.model.samples import ProbeSample
 from rejoinder.wire.headers import ACCEPT_EITHER, request_headers
 
 ProbeVerdict = Literal["pass", "warn", "fail", "unclear"]
+Finding = tuple[ProbeVerdict, str, dict[str, Any]]
+"""Verdict, sentence and evidence of a probe."""
 STREAMS: Final = 8
 ROUNDS: Final = 4
 LONG_TOKENS: Final = 1000
@@ -109,10 +111,10 @@ class DisconnectProbe:
         running = self._running()
         stored = self._short().reply
         self._calm = running, _seconds(stored)
-        for streamed in (True, False):
-            self._stops(streamed)
-        self._stays_up(final_response(stored.receives))
-        self._side_by_side()
+        self._add("streams stop", *self._stops(streamed=True))
+        self._add("replies stop", *self._stops(streamed=False))
+        self._add("stays up", *self._stays_up(final_response(stored.receives)))
+        self._add("side by side", *self._side_by_side())
         return self.results
 
     def _message(self, tokens: int, streamed: bool) -> Message:
@@ -121,12 +123,7 @@ class DisconnectProbe:
         return request_message(self._address, self._headers, json.dumps(body).encode())
 
     def _connection(self) -> Connection:
-        context = None
-        if self._address.tls:
-            import ssl
-
-            context = ssl.create_default_context()
-        return Connection(self._address, self._timeouts, context)
+        return Connection(self._address, self._timeouts)
 
     def _short(self, streamed: bool = False) -> LongRequest:
         """Send a short request and wait for its end."""
@@ -174,8 +171,7 @@ class DisconnectProbe:
                 return values["running"] + values.get("waiting", 0.0)
         return None
 
-    def _stops(self, streamed: bool) -> None:
-        name = "streams stop" if streamed else "replies stop"
+    def _stops(self, streamed: bool) -> Finding:
         kind = "streams" if streamed else "plain requests"
         idle: list[float | None] = []
         busy: list[float | None] = []
@@ -193,8 +189,7 @@ class DisconnectProbe:
             for one in long:
                 one.drop()
             if there < self._streams:
-                self._add(name, "unclear", f"Long {kind} ended before they could be dropped.", dropped=there)
-                return
+                return "unclear", f"Long {kind} ended before they could be dropped.", {"dropped": there}
             time.sleep(self._grace)
             after.append(self._taken(alone))
             left = self._running()
@@ -207,16 +202,13 @@ class DisconnectProbe:
             if all(left >= half for left in lasting):
                 text = f"{self._grace:g} s after {self._streams} {kind} were dropped, the server still worked on "
                 text += f"{min(lasting):.0f} or more of them, in each of {self._rounds} rounds."
-                self._add(name, "fail", text, **evidence)
-            elif all(left < half for left in lasting):
-                self._add(name, "pass", f"The server's count of requests fell when {kind} were dropped.", **evidence)
-            else:
-                self._add(name, "unclear", "The server's count of requests fell in some rounds only.", **evidence)
-            return
+                return "fail", text, evidence
+            if all(left < half for left in lasting):
+                return "pass", f"The server's count of requests fell when {kind} were dropped.", evidence
+            return "unclear", "The server's count of requests fell in some rounds only.", evidence
         if None in (*idle, *busy, *after):
-            self._add(name, "unclear", "Some short requests were not answered.", **evidence)
-            return
-        self._add(name, *self._by_times(kind, idle, busy, after), **evidence)
+            return "unclear", "Some short requests were not answered.", evidence
+        return *self._by_times(kind, idle, busy, after), evidence
 
     def _settle(self) -> None:
         """Wait until the server is as idle as it was at first; what it was left with may take long."""
@@ -240,17 +232,15 @@ class DisconnectProbe:
         times = f"a short request took {alone * 1e3:.0f} ms alone, {beside * 1e3:.0f} ms beside {self._streams} {kind}"
         times += f" and {later * 1e3:.0f} ms {self._grace:g} s after they were dropped"
         if beside < _SLOWER * alone or permutation_p(idle, busy) > SURE:
-            return (
-                "unclear",
-                f"Long {kind} do not slow a short one down, so it does not show whether they stop: {times}.",
-            )
+            text = f"Long {kind} do not slow a short one down, so it does not show whether they stop: {times}."
+            return "unclear", text
         if permutation_p(idle, after) <= SURE and later > (alone * beside) ** 0.5:
             return "fail", f"Dropped {kind} go on: {times}."
         if permutation_p(after, busy) <= SURE and later < (alone * beside) ** 0.5:
             return "pass", f"Dropped {kind} end: {times}."
         return "unclear", f"The times vary too much to tell whether dropped {kind} end: {times}."
 
-    def _stays_up(self, stored: dict[str, Any] | None) -> None:
+    def _stays_up(self, stored: dict[str, Any] | None) -> Finding:
         bad = []
         for _ in range(2):
             reply = self._short().reply
@@ -258,17 +248,13 @@ class DisconnectProbe:
             if reply.outcome is not Outcome.COMPLETE or status is None or status >= 500:
                 bad.append(reply.detail or f"HTTP {status}")
         if len(bad) == 2:
-            text = f"After clients had gone away the server answered no more: {bad[0][:200]}."
-            self._add("stays up", "fail", text)
-            return
+            return "fail", f"After clients had gone away the server answered no more: {bad[0][:200]}.", {}
         if stored is not None and self._retrieve(stored["id"]) == 404:
             fresh = final_response(self._short().reply.receives)
             # Only a server that keeps responses at all can have forgotten one.
             if fresh is not None and self._retrieve(fresh["id"]) == 200:
-                text = "A response stored before clients went away is gone, and a new one can be retrieved."
-                self._add("stays up", "fail", text)
-                return
-        self._add("stays up", "pass", "After clients had gone away others were answered.")
+                return "fail", "A response stored before clients went away is gone, and a new one can be retrieved.", {}
+        return "pass", "After clients had gone away others were answered.", {}
 
     def _retrieve(self, name: str) -> int | None:
         """Return the status with which a stored response is retrieved."""
@@ -278,22 +264,20 @@ class DisconnectProbe:
         connection.close()
         return status
 
-    def _side_by_side(self) -> None:
+    def _side_by_side(self) -> Finding:
         waited, alone, beside = 0, [], []
         for _ in range(self._rounds):
             alone.append(_first_content(self._short(streamed=True).reply))
             (long,) = self._long(1, True)
             if not long.working:
                 long.drop()
-                self._add("side by side", "unclear", "A long stream ended before another could be sent beside it.")
-                return
+                return "unclear", "A long stream ended before another could be sent beside it.", {}
             short = LongRequest(self._connection(), self._message(SHORT_TOKENS, True), True)
             short.start()
             until = time.monotonic() + _PATIENCE
             while time.monotonic() < until and not short.working and not short.ended and not long.ended:
                 time.sleep(0.005)
-            if not short.working and not short.ended:
-                waited += 1
+            waited += not short.working and not short.ended
             long.drop()
             if short.thread is not None:
                 short.thread.join(_PATIENCE)
@@ -304,14 +288,12 @@ class DisconnectProbe:
             text = (
                 f"A short stream got nothing while a long one ran, in each of {waited} rounds: one is served at a time."
             )
-            self._add("side by side", "warn", text, **evidence)
-        elif waited:
-            text = f"A short stream waited for a long one in {waited} of {self._rounds} rounds."
-            self._add("side by side", "unclear", text, **evidence)
-        else:
-            self._add("side by side", "pass", "A short stream was served while a long one ran.", **evidence)
+            return "warn", text, evidence
+        if waited:
+            return "unclear", f"A short stream waited for a long one in {waited} of {self._rounds} rounds.", evidence
+        return "pass", "A short stream was served while a long one ran.", evidence
 
-    def _add(self, name: str, verdict: ProbeVerdict, text: str, **evidence: Any) -> None:
+    def _add(self, name: str, verdict: ProbeVerdict, text: str, evidence: dict[str, Any]) -> None:
         result = ProbeSample(name=name, verdict=verdict, text=text, met=verdict != "fail", evidence=evidence)
         self.results.append(result)
         if self._on_result is not None:

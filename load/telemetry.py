@@ -10,7 +10,7 @@ import math
 import re
 import threading
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from statistics import fmean
@@ -75,7 +75,12 @@ _SERIES: Final = {
     **{f"{series}_{part}": f"{name}_{part}" for series, name in _HISTOGRAMS.items() for part in ("sum", "count")},
 }
 """What is read: series and the name of their value; of the series of one name the first that is there counts."""
-_JOINED: Final = {"cache_use": max, "hit_rate": max, "gpu_percent": fmean, "gpu_active": fmean}
+_JOINED: Final[dict[str, Callable[[Sequence[float]], float]]] = {
+    "cache_use": max,
+    "hit_rate": max,
+    "gpu_percent": fmean,
+    "gpu_active": fmean,
+}
 """How the values of one series become one, where they are not added up."""
 _GAUGES: Final = ("running", "waiting", "cache_use", "gpu_active", "gpu_power", "gpu_memory")
 

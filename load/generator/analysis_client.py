@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import subprocess
 import sys
 from collections import deque
@@ -17,12 +16,11 @@ import gevent.event  # type: ignore[import-untyped]
 
 from rejoinder.load.measure.recording import Recording
 from rejoinder.load.measure.worker import (
-    KEY_VARIABLE,
     WORKER_PROGRAM,
     AnalysisWorker,
     RequestSummary,
-    conformance_judge,
     frame,
+    make_worker,
     read_frame,
 )
 
@@ -162,11 +160,7 @@ class AnalysisClient:
             logger.error("The analysis worker could not start (exit code %s).", code)
             return
         logger.error("The analysis worker ended (exit code %s); its work goes on here.", code)
-        worker = self._fallback = AnalysisWorker(
-            **{**self.options, "headers": tuple(map(tuple, self.options["headers"]))},
-            key=os.environ.get(KEY_VARIABLE) or None,
-            judge=conformance_judge(self.options["dialect"]),
-        )
+        worker = self._fallback = make_worker(self.options)
         worker.begin(*self._run)
         # What it had analysed and not reported died with it; its summaries have been delivered.
         for recording in self._unreported:

@@ -35,12 +35,13 @@ from rejoinder.load.measure.reader import (
 )
 from rejoinder.load.measure.recording import Recording, final_response
 from rejoinder.load.measure.self_check import SelfCheck
-from rejoinder.load.measure.worker import KEY_VARIABLE, RequestSummary
+from rejoinder.load.measure.worker import RequestSummary
 from rejoinder.load.schedule.arrivals import share
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Headers, Outcome
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.tags import Tag
+from rejoinder.settings import KEY_VARIABLE
 from rejoinder.wire.address import Address
 from rejoinder.wire.headers import ACCEPT_EITHER, check_key, request_headers
 

@@ -19,7 +19,7 @@ import pickle
 import signal
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -33,6 +33,7 @@ from rejoinder.load.objectives.slo import RequestLimits, parse_slos
 from rejoinder.model.exchange import Exchange, Headers
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.tags import Tag
+from rejoinder.settings import KEY_VARIABLE
 from rejoinder.wire.redact import Redactor
 
 ORDER_RULES: Final = frozenset(("LIF-01", "LIF-02", "LIF-04", "LIF-05", "LIF-06", "EVT-01", "EVT-02", "EVT-03"))
@@ -44,7 +45,6 @@ _HEADER: Final = struct.Struct("!I")
 _NICENESS: Final = 10
 # Not "-m": the module would be __main__ there, and its classes others than those that the generator unpickles.
 WORKER_PROGRAM: Final = "from rejoinder.load.measure.worker import main; main()"
-KEY_VARIABLE: Final = "REJOINDER_API_KEY"
 
 
 class RequestSummary(NamedTuple):
@@ -67,7 +67,6 @@ class AnalysisWorker:
         path: str,
         headers: Headers,
         dialect: str,
-        judge: Judge,
         samples: bool = True,
         key: str | None = None,
         slos: Sequence[str] = (),
@@ -79,7 +78,7 @@ class AnalysisWorker:
         self._headers = headers
         self._dialect = load_dialect(dialect)
         self._redactor = Redactor(key)
-        self._judge = judge
+        self._judge = conformance_judge(dialect)
         self._samples = samples
         self._limits = RequestLimits(parse_slos(slos))
         self._slowest: list[int] = []
@@ -178,9 +177,14 @@ def _read_exactly(stream: BinaryIO, size: int) -> bytes | None:
     return b"".join(parts)
 
 
-def serve(options: dict[str, Any], inbox: BinaryIO, outbox: BinaryIO) -> None:
+def make_worker(options: Mapping[str, Any]) -> AnalysisWorker:
+    """Return a worker of options as JSON has them; the endpoint's key comes from the environment."""
+    headers = tuple((name, value) for name, value in options["headers"])
+    return AnalysisWorker(**{**options, "headers": headers}, key=os.environ.get(KEY_VARIABLE) or None)
+
+
+def serve(worker: AnalysisWorker, inbox: BinaryIO, outbox: BinaryIO) -> None:
     """Answer frames until the input ends."""
-    worker = AnalysisWorker(**options, judge=conformance_judge(options["dialect"]))
     outbox.write(frame(("ready",)))
     outbox.flush()
     while (message := read_frame(inbox)) is not None:
@@ -202,10 +206,8 @@ def main() -> None:
     # Whatever privileges the generator was given, this process stands behind it.
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     os.nice(_NICENESS)
-    options = json.loads(sys.argv[1])
-    options["headers"] = tuple((name, value) for name, value in options["headers"])
-    options["key"] = os.environ.get(KEY_VARIABLE) or None
+    worker = make_worker(json.loads(sys.argv[1]))
     try:
-        serve(options, sys.stdin.buffer, sys.stdout.buffer)
+        serve(worker, sys.stdin.buffer, sys.stdout.buffer)
     except BrokenPipeError:
         os._exit(0)

@@ -1,4 +1,4 @@
-"""What the analyst asks of a recording when it has time for all rules, and when it has not."""
+"""What the worker asks of a recording when it has time for all rules, and when it has not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rejoinder.contract import dialect_names
 from rejoinder.load.measure.recording import Recording
-from rejoinder.load.measure.worker import AnalysisWorker, conformance_judge
+from rejoinder.load.measure.worker import AnalysisWorker
 from rejoinder.load.workload.canaries import slot_canary
 from rejoinder.load.workload.profiles import load_profile
 from rejoinder.model.exchange import Request
@@ -30,11 +30,11 @@ def ask(sandbox: Sandbox, body: dict[str, Any]) -> tuple[bytes, list[tuple[int, 
 
 
 def take(recording: Recording) -> tuple[str, dict[str, Any]]:
-    analyst = AnalysisWorker(
-        path="/v1/responses", headers=(), dialect="northstar", judge=conformance_judge("northstar")
+    worker = AnalysisWorker(
+        path="/v1/responses", headers=(), dialect="northstar"
     )
-    outcome = analyst.take(recording).outcome
-    return outcome, json.loads(analyst.report())
+    outcome = worker.take(recording).outcome
+    return outcome, json.loads(worker.report())
 
 
 def recorded(body: bytes, receives: list[tuple[int, bytes]], **fields: Any) -> Recording:
@@ -75,8 +75,8 @@ CORPUS = tuple(body for kind in load_profile("corpus").kinds for body in kind.co
 def test_no_beginning_of_a_clean_stream_breaks_a_rule(body: dict[str, Any], share: float, dialect: str) -> None:
     raw, receives = ask(Sandbox(dialect), {**body, "stream": True})
     size = round(share * sum(len(data) for _, data in receives[1:]))
-    analyst = AnalysisWorker(path="/v1/responses", headers=(), dialect=dialect, judge=conformance_judge(dialect))
-    found = analyst.take(left(raw, receives, size))
+    worker = AnalysisWorker(path="/v1/responses", headers=(), dialect=dialect)
+    found = worker.take(left(raw, receives, size))
     assert (found.outcome, found.detail) == ("cancelled", "given up on purpose")
 
 
@@ -125,8 +125,8 @@ def poll(sandbox: Sandbox, body: dict[str, Any]) -> Recording:
 
 @pytest.mark.parametrize("dialect", ["northstar", "openai", "openresponses"])
 def test_a_clean_answer_from_the_background_is_ok(dialect: str) -> None:
-    analyst = AnalysisWorker(path="/v1/responses", headers=(), dialect=dialect, judge=conformance_judge(dialect))
-    brief = analyst.take(poll(Sandbox(dialect), {"instructions": "be short"}))
+    worker = AnalysisWorker(path="/v1/responses", headers=(), dialect=dialect)
+    brief = worker.take(poll(Sandbox(dialect), {"instructions": "be short"}))
     assert (brief.outcome, brief.detail) == ("ok", "")
 
 
