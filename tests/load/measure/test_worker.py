@@ -30,9 +30,7 @@ def ask(sandbox: Sandbox, body: dict[str, Any]) -> tuple[bytes, list[tuple[int, 
 
 
 def take(recording: Recording) -> tuple[str, dict[str, Any]]:
-    worker = AnalysisWorker(
-        path="/v1/responses", headers=(), dialect="northstar"
-    )
+    worker = AnalysisWorker(path="/v1/responses", headers=(), dialect="northstar")
     outcome = worker.take(recording).outcome
     return outcome, json.loads(worker.report())
 
