@@ -24,6 +24,10 @@ from rejoinder.errors import UsageError
 from rejoinder.settings import parse_duration
 
 ENVIRONMENT_PREFIX: Final = "REJOINDER_LOAD_"
+OUTPUT_VARIABLE: Final = "REJOINDER_LOAD_OUTPUT"
+"""Names the file to which a run started by rejoinder writes what it measured, one JSON object a line."""
+CONTROL_VARIABLE: Final = "REJOINDER_LOAD_CONTROL"
+"""Names the file descriptor whose end of file says: stop."""
 DEFAULT_CONCURRENCY: Final = 8
 COMPARED_REPEATS: Final = 5
 """How often each side of a comparison is run by default."""

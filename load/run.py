@@ -28,6 +28,7 @@ from rejoinder.load.measure.load_line import load_line, result_samples, unjudged
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats, keep_evidence
 from rejoinder.load.objectives.slo import missed
+from rejoinder.load.options import CONTROL_VARIABLE, ENVIRONMENT_PREFIX, OUTPUT_VARIABLE
 from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
 from rejoinder.load.telemetry import Telemetry
 from rejoinder.load.workload.corpus import read_corpus
@@ -36,6 +37,7 @@ from rejoinder.model.exchange import Exchange
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome, good_of, replied_of
 from rejoinder.model.samples import LoadSample, ProbeSample, Sample, Validity
+from rejoinder.settings import KEY_VARIABLE
 
 MAX_REQUEST_LINES: Final = 20_000
 _POLL: Final = 0.1
@@ -156,7 +158,7 @@ class _Follower:
     def take(self, raw: bytes) -> None:
         """Take one whole line."""
         record = json.loads(raw)
-        kind = record["kind"]
+        kind = record.pop("kind")
         if kind == "report":
             self._add(RunStats.from_json(record["stats"]))
         elif kind == "progress":
@@ -171,7 +173,7 @@ class _Follower:
         elif kind == "end":
             self.issued = record["issued"]
         elif kind == "error":
-            self.error = RejoinderError(record["message"], record["hint"])
+            self.error = RejoinderError(**record)
 
     def _add(self, stats: RunStats) -> None:
         for line in stats.requests:
@@ -191,12 +193,8 @@ class _Follower:
         ttft = self.stats.histograms.get("ttft", Histogram())
         self.progress(
             LoadProgress(
-                t=record["t"],
+                **record,
                 duration=self.settings.duration,
-                started=record["started"],
-                finished=record["finished"],
-                failed=record["failed"],
-                in_flight=record["in_flight"],
                 output_tokens=self.stats.output_tokens,
                 ttft_p50=ttft.percentile(50),
                 ttft_p99=ttft.percentile(99),
@@ -225,7 +223,7 @@ def run_load(
     """
     settings = check_settings(settings)
     with tempfile.TemporaryDirectory(prefix="rejoinder-load-") as folder:
-        run = _Run(settings, writer, progress, Path(folder), key, stop or threading.Event())
+        run = _Run(_Follower(settings, writer, progress), Path(folder), key, stop or threading.Event())
         with _signals(run):
             return run.execute()
 
@@ -251,24 +249,17 @@ def check_settings(settings: LoadSettings) -> LoadSettings:
 
 
 class _Run:
-    def __init__(
-        self,
-        settings: LoadSettings,
-        writer: Sink,
-        progress: Callable[[LoadProgress], None] | None,
-        folder: Path,
-        key: str | None,
-        stop: threading.Event,
-    ) -> None:
-        self.stop = stop
-        self.interrupts = 0
-        self.settings = settings
-        self.follower = _Follower(settings, writer, progress)
-        self.writer = writer
-        self.key = key
+    """One run of Locust in a subprocess, whose files are in ``folder``."""
+
+    def __init__(self, follower: _Follower, folder: Path, key: str | None, stop: threading.Event) -> None:
+        self.follower = follower
+        self.settings = settings = follower.settings
         self.folder = folder
         self.output = folder / "measured.ndjson"
         self.log = folder / "locust.log"
+        self.key = key
+        self.stop = stop
+        self.interrupts = 0
         self.interrupted = False
         self.telemetry = Telemetry(settings.metrics_urls(), Gpus() if settings.gpu else None)
         self.warnings: list[str] = []
@@ -321,14 +312,13 @@ class _Run:
         environment = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("LOCUST_", "REJOINDER_LOAD_")) and name not in ("PYTHONINSPECT",)
+            if not name.startswith(("LOCUST_", ENVIRONMENT_PREFIX)) and name != "PYTHONINSPECT"
         }
         environment |= self.settings.to_environment()
-        environment["LOCUST_HOST"] = self.settings.url
-        environment["REJOINDER_LOAD_OUTPUT"] = str(self.output)
-        environment["REJOINDER_LOAD_CONTROL"] = str(control)
+        environment |= {"LOCUST_HOST": self.settings.url, OUTPUT_VARIABLE: str(self.output)}
+        environment[CONTROL_VARIABLE] = str(control)
         if self.key is not None:
-            environment["REJOINDER_API_KEY"] = self.key
+            environment[KEY_VARIABLE] = self.key
         return environment
 
     def _follow(self, process: subprocess.Popen[bytes], measured: BinaryIO, control: int) -> int:
@@ -394,8 +384,8 @@ class _Run:
         load.server = self.telemetry.summary(follower.t0, follower.stats.histograms.get("ttft"))
         load.interrupted, load.notes = self.interrupted, self.warnings
         for sample in result_samples(follower.stats, self.telemetry.seconds(follower.t0)):
-            self.writer.sample(sample)
-        self.writer.sample(load)
+            follower.writer.sample(sample)
+        follower.writer.sample(load)
         return LoadResult(
             started=load.started,
             outcomes=load.outcomes,

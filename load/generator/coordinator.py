@@ -25,20 +25,15 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from rejoinder.errors import RejoinderError
 from rejoinder.load.generator.analysis_client import START_LIMIT
-from rejoinder.load.generator.generator import ANALYSIS_LIMIT, REPORT_EVERY, Generator
+from rejoinder.load.generator.generator import ANALYSIS_LIMIT, COUNTS, REPORT_EVERY, Generator
 from rejoinder.load.generator.locust_internals import report_every, send_stats
 from rejoinder.load.generator.output import Output
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.objectives.slo import parse_slos
-from rejoinder.load.options import add_locust_arguments, options_of
+from rejoinder.load.options import CONTROL_VARIABLE, OUTPUT_VARIABLE, add_locust_arguments, options_of
 from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
 
 logger = logging.getLogger("rejoinder.load")
-
-OUTPUT_VARIABLE: Final = "REJOINDER_LOAD_OUTPUT"
-"""Names the file to which a run started by rejoinder writes what it measured, one JSON object a line."""
-CONTROL_VARIABLE: Final = "REJOINDER_LOAD_CONTROL"
-"""Names the file descriptor whose end of file says: stop."""
 
 _LEAD: Final = 300_000_000
 """Nanoseconds between the decision to begin and time zero, so that every process is ready at time zero."""
@@ -353,8 +348,7 @@ class Master(_Leader):
                 self.output.check(SelfCheck(started=counts.get("started", 0), died=True).to_json())
 
     def _counts(self) -> dict[str, int]:
-        names = ("started", "finished", "failed", "in_flight")
-        return {name: sum(counts[name] for counts in self._reported.values()) for name in names}
+        return {name: sum(counts[name] for counts in self._reported.values()) for name in COUNTS}
 
     def _on_worker_report(self, client_id: str, data: dict[str, Any]) -> None:
         report = data.get("rejoinder")

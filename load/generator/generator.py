@@ -54,6 +54,8 @@ REPORT_EVERY: Final = 1.0
 """Seconds between two reports of the analysis worker."""
 ANALYSIS_LIMIT: Final = 120.0
 """Seconds that the analysis of what was received may take after the end of a run."""
+COUNTS: Final = ("started", "finished", "failed", "in_flight")
+"""What :meth:`Generator.progress` counts of requests."""
 _WATCH_EVERY: Final = 0.1
 _PROBE: Final = 0.01
 _JUDGE_ONE_IN: Final = 64
@@ -118,7 +120,7 @@ class Generator:
         self._users = 0
         check_key(self._key)
         address = settings.address()
-        source = RequestSource(settings.model, settings)
+        source = RequestSource(settings)
         options = {
             "path": address.below(""),
             "headers": list(map(list, request_headers(accept=ACCEPT_EITHER))),
@@ -176,12 +178,9 @@ class Generator:
     def progress(self) -> dict[str, int]:
         """Return the counts of the run so far."""
         run = self._run
-        return {
-            "started": run.check.started if run else 0,
-            "finished": run.finished if run else 0,
-            "failed": run.failed if run else 0,
-            "in_flight": len(run.in_flight) if run else 0,
-        }
+        if run is None:
+            return dict.fromkeys(COUNTS, 0)
+        return dict(zip(COUNTS, (run.check.started, run.finished, run.failed, len(run.in_flight)), strict=True))
 
     def _count(self, summary: RequestSummary) -> None:
         if self._run is not None:
@@ -392,7 +391,7 @@ class GeneratorRun:
         analysis.request_report()
         if not analysis.wait_idle(ANALYSIS_LIMIT):
             logger.error("The analysis worker did not finish; %d results are missing.", analysis.backlog)
-        self.check.analyst_lost = analysis.lost
+        self.check.worker_lost = analysis.lost
         for connection in self._pool:
             connection.close()
         self._pool.clear()

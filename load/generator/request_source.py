@@ -47,11 +47,8 @@ class RequestSource:
     answer all but the last tokens of a prompt, not the whole of it.
     """
 
-    def __init__(self, model: str, settings: LoadSettings) -> None:
-        self.model = model
-        self.seed = settings.seed
-        self.canaries = settings.canaries
-        self.max_output_tokens = settings.max_output_tokens
+    def __init__(self, settings: LoadSettings) -> None:
+        self.settings = settings
         self.trace: tuple[TraceEntry, ...] = read_trace(settings.trace) if settings.trace else ()
         if settings.profile:
             self.kinds: tuple[RequestKind, ...] = load_profile(settings.profile).kinds
@@ -64,7 +61,7 @@ class RequestSource:
 
     def conversation(self, slot: int) -> Conversation:
         """Return what a slot sends."""
-        generator = random.Random(f"{self.seed}/{slot}")
+        generator = random.Random(f"{self.settings.seed}/{slot}")
         kind = self.kinds[0] if len(self.kinds) == 1 else generator.choices(self.kinds, self._weights)[0]
         return Conversation(self, kind, slot, generator)
 
@@ -80,7 +77,7 @@ class Conversation:
 
     def __init__(self, source: RequestSource, kind: RequestKind, slot: int, generator: random.Random) -> None:
         self.kind = kind
-        self.canary = slot_canary(source.seed, slot) if source.canaries else ""
+        self.canary = slot_canary(source.settings.seed, slot) if source.settings.canaries else ""
         self._source = source
         self._slot = slot
         self._generator = generator
@@ -97,8 +94,8 @@ class Conversation:
         if self.left == 0 or (not first and response is None):
             return None
         self.left -= 1
-        kind = self.kind
-        body: dict[str, Any] = {"model": self._source.model} if self._source.model else {}
+        kind, settings = self.kind, self._source.settings
+        body: dict[str, Any] = {"model": settings.model} if settings.model else {}
         body["stream"] = not kind.background
         body |= kind.body
         entry = self._source.trace[self._slot % len(self._source.trace)] if self._source.trace else None
@@ -120,7 +117,7 @@ class Conversation:
             self._history.append(message)
         if kind.background:
             body["background"] = True
-        limit = entry.output_tokens if entry else self._draw(kind.output_tokens, self._source.max_output_tokens)
+        limit = entry.output_tokens if entry else self._draw(kind.output_tokens, settings.max_output_tokens)
         if limit:
             body.setdefault("max_output_tokens", limit)
         think = 0.0 if first else self._seconds(kind.think)

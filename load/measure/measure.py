@@ -276,21 +276,14 @@ def _outcome(exchange: Exchange, result: Measurement, terminal: str) -> tuple[Re
     if status is None:
         return RequestOutcome.TRANSPORT, "no reply"
     if status >= 400:
-        name = (
-            RequestOutcome.HTTP_429
-            if status == 429
-            else RequestOutcome.HTTP_5XX
-            if status >= 500
-            else RequestOutcome.HTTP_4XX
-        )
+        name = RequestOutcome.HTTP_5XX if status >= 500 else RequestOutcome.HTTP_4XX
+        name = RequestOutcome.HTTP_429 if status == 429 else name
         return name, f"HTTP {status}: {_error_text(exchange.json())}".rstrip(": ")
     if not exchange.ok:
         return RequestOutcome.NONCONFORMING, f"HTTP {status}, which a load run does not follow"
-    if exchange.header("content-encoding") not in ("", "identity"):
-        return (
-            RequestOutcome.NONCONFORMING,
-            f"content coding {exchange.header('content-encoding')[:40]!r}, which was not offered",
-        )
+    coding = exchange.header("content-encoding")
+    if coding not in ("", "identity"):
+        return RequestOutcome.NONCONFORMING, f"content coding {coding[:40]!r}, which was not offered"
     if exchange.content_type != "text/event-stream":
         return _body_outcome(exchange, result)
     if exchange.role != "stream":
@@ -308,10 +301,8 @@ def _outcome(exchange: Exchange, result: Measurement, terminal: str) -> tuple[Re
 
 def _body_outcome(exchange: Exchange, result: Measurement) -> tuple[RequestOutcome, str]:
     if exchange.role == "stream":
-        return (
-            RequestOutcome.NONCONFORMING,
-            f"a stream was asked for, and {exchange.content_type or 'an untyped body'} came",
-        )
+        came = exchange.content_type or "an untyped body"
+        return RequestOutcome.NONCONFORMING, f"a stream was asked for, and {came} came"
     body = exchange.json()
     if not isinstance(body, dict) or result.end is None:
         return RequestOutcome.NONCONFORMING, "the body is not a response object"
@@ -329,10 +320,9 @@ def _error_text(data: Any) -> str:
     """Return what an error body or error event says, at most 200 characters, without control characters."""
     if not isinstance(data, dict):
         return ""
-    candidates = [data, data.get("error"), data.get("response")]
-    if isinstance(data.get("response"), dict):
-        candidates.append(data["response"].get("error"))
-    for candidate in reversed(candidates):
+    response = data.get("response")
+    nested = response.get("error") if isinstance(response, dict) else None
+    for candidate in (nested, response, data.get("error"), data):
         if isinstance(candidate, dict) and isinstance(candidate.get("message"), str):
             text = candidate["message"]
             return "".join(char if char.isprintable() else " " for char in text[:200])

@@ -250,13 +250,10 @@ class MessageEnd:
         self._seen = len(self._receives)
         if self._length is Length.CHUNKED:
             self._dechunker.feed(rest)
-            self.surplus = self._dechunker.surplus > 0
-            return self._dechunker.done
-        if self._length is Length.CLOSE:
-            return False
-        self._left = self._length - len(rest)
-        self.surplus = self._left < 0
-        return self._left <= 0
+            return self._scan()
+        if isinstance(self._length, int):
+            self._left = self._length
+        return self.reached(rest)
 
     def _scan(self) -> bool:
         for _, data in self._receives[self._seen :]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Final
 
-import msgspec
-from msgspec import Struct, field
+from msgspec import field
 
-from rejoinder.load.measure.stats import RunStats
+from rejoinder.load.measure.stats import JsonStruct, RunStats
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.samples import SelfCheckResult, Validity
 
@@ -18,7 +18,7 @@ _EVENTS_PER_PROCESS: Final = 20_000
 """Content deltas a second that one process reads with sub-millisecond time stamps on an ordinary core."""
 
 
-class SelfCheck(Struct):
+class SelfCheck(JsonStruct):
     """What one generator process says about itself. ``cpu`` holds its share of one core for each second."""
 
     started: int = 0
@@ -29,17 +29,7 @@ class SelfCheck(Struct):
     capped: int = 0
     throttled: bool = False
     died: bool = False
-    analyst_lost: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-serialisable form that :meth:`from_json` turns back into an equal check."""
-        record: dict[str, Any] = msgspec.to_builtins(self, str_keys=True)
-        return record
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> SelfCheck:
-        """Rebuild a check from :meth:`to_json`'s form."""
-        return msgspec.convert(record, cls, str_keys=True)
+    worker_lost: bool = False
 
     @property
     def steady_cpu(self) -> list[float]:
@@ -66,7 +56,7 @@ def self_check(
     lag = Histogram()
     for check in checks:
         lag.merge(check.loop_lag)
-    cpu_mean = max((_mean(check.steady_cpu) for check in checks), default=0.0)
+    cpu_mean = max((fmean(check.steady_cpu or [0.0]) for check in checks), default=0.0)
     dispatch = stats.histograms.get("dispatch_lag", Histogram())
     lost = requests_lost(stats, checks)
     bound: list[str] = []
@@ -92,7 +82,7 @@ def self_check(
         suspect.append(f"{stats.without_usage} answers carry no usage, so their tokens are not counted")
     if any(check.died for check in checks):
         suspect.append("a generator process died; what it had not reported, about the last second, is missing")
-    if any(check.analyst_lost for check in checks):
+    if any(check.worker_lost for check in checks):
         suspect.append("an analysing process died and its work was done beside the load")
     if any(check.capped for check in checks):
         suspect.append(f"{sum(check.capped for check in checks)} starts waited for the limit of requests in flight")
@@ -115,10 +105,6 @@ def self_check(
         max_in_flight=sum(check.max_in_flight for check in checks),
         lost=lost,
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
 
 
 def _ms(seconds: float | None) -> str:

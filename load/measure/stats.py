@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, get_args
+from typing import Any, Final, Self, get_args
 
 import msgspec
 from msgspec import Struct, field
@@ -36,6 +36,20 @@ GAP_BOUNDS: Final = tuple(figure * 10**power for power in range(6) for figure in
 _EVIDENCE_TOTAL: Final = 20
 _EVIDENCE_EACH: Final = 3
 _NO_LIMITS: Final = RequestLimits(())
+
+
+class JsonStruct(Struct):
+    """What crosses from one process of a run to another as JSON."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-serialisable form that :meth:`from_json` turns back into an equal object."""
+        record: dict[str, Any] = msgspec.to_builtins(self, str_keys=True)
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """Rebuild an object from :meth:`to_json`'s form."""
+        return msgspec.convert(record, cls, str_keys=True, dec_hook=_counter)
 
 
 class TimeBucket(Struct):
@@ -63,7 +77,7 @@ class TimeBucket(Struct):
         self.ttft.merge(other.ttft)
 
 
-class RunStats(Struct):
+class RunStats(JsonStruct):
     """Counts, distributions and samples of some requests.
 
     ``good`` requests succeeded and kept every limit. ``streams`` are the slowest requests with the times of all their
@@ -216,16 +230,6 @@ class RunStats(Struct):
             if keep_evidence(self.evidence, signature):
                 self.evidence.append((signature, exchange))
         self._keep_streams(other.streams)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-serialisable form that :meth:`from_json` turns back into equal stats."""
-        record: dict[str, Any] = msgspec.to_builtins(self, str_keys=True)
-        return record
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> RunStats:
-        """Rebuild stats from :meth:`to_json`'s form."""
-        return msgspec.convert(record, cls, str_keys=True, dec_hook=_counter)
 
     @property
     def judgeable(self) -> int:

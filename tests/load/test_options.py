@@ -197,7 +197,7 @@ def test_a_bad_argument_of_locust_is_a_clear_error(
 
 
 def bodies(**values: Any) -> list[dict[str, Any]]:
-    made = RequestSource(values.get("model", "m"), LoadSettings(url=URL, rate=1, **values))
+    made = RequestSource(LoadSettings(url=URL, rate=1, **{"model": "m", **values}))
     return [json.loads(made.body(slot)) for slot in range(4)]
 
 

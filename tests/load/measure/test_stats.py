@@ -161,7 +161,7 @@ def check_with(lag: float = 0.0, cpu: float = 0.1, **fields: Any) -> SelfCheck:
         (check_with(cpu=0.95), "CLIENT-BOUND", "95% of a core"),
         (check_with(throttled=True), "CLIENT-BOUND", "analysis"),
         (check_with(capped=3), "SUSPECT", "limit of requests"),
-        (check_with(analyst_lost=True), "SUSPECT", "died"),
+        (check_with(worker_lost=True), "SUSPECT", "died"),
         (SelfCheck(started=2), "SUSPECT", "1 started requests have no outcome"),
     ],
 )

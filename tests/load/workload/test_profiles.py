@@ -33,7 +33,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 
 def made(path: Path | str, **values: Any) -> RequestSource:
-    return RequestSource("m", LoadSettings(url=URL, rate=1, profile=str(path), **values))
+    return RequestSource(LoadSettings(url=URL, model="m", rate=1, profile=str(path), **values))
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -238,7 +238,7 @@ def test_a_trace_gives_lengths_and_shared_blocks(tmp_path: Path) -> None:
         {"timestamp": 9, "input_length": 1200, "output_length": 26, "hash_ids": [7, 5, 4]},
     ]
     trace.write_text("\n".join(map(json.dumps, lines)))
-    bodies = RequestSource("m", LoadSettings(url=URL, trace=str(trace)))
+    bodies = RequestSource(LoadSettings(url=URL, model="m", trace=str(trace)))
     first, second = (json.loads(bodies.body(slot)) for slot in (0, 1))
     assert (first["max_output_tokens"], second["max_output_tokens"]) == (52, 26)
     counts = [len(body["input"].split()) for body in (first, second)]
