@@ -11,39 +11,34 @@ shared machine ``chrt -f 10 python benchmarks/load.py`` lets server and generato
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
 import tempfile
-import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from load_server import ServerProcess
 
 from rejoinder.load.run import LoadResult, run_load
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.runfile import RunWriter
 
-SERVER = Path(__file__).with_name("load_server.py")
 
-
+@dataclass
 class Bench:
     """One server, and runs against it."""
 
-    def __init__(self, seconds: float, processes: int) -> None:
-        self.seconds = seconds
-        self.processes = processes
-        self.process = subprocess.Popen([sys.executable, str(SERVER)], stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.url = f"http://127.0.0.1:{self.process.stdout.readline().split()[1]}"
+    server: ServerProcess
+    seconds: float
+    processes: int
 
     def run(self, model: str, **values: Any) -> tuple[LoadResult, dict[str, Any]]:
         """Run a load test; return its result and the server's truth."""
-        urllib.request.urlopen(urllib.request.Request(f"{self.url}/reset", method="POST")).read()
+        self.server.reset()
         values = {"duration": self.seconds, "processes": self.processes, **values}
         with tempfile.TemporaryDirectory() as folder, RunWriter(Path(folder) / "run.ndjson") as writer:
-            result = run_load(LoadSettings(url=self.url, model=model, **values), writer)
-        truth: dict[str, Any] = json.load(urllib.request.urlopen(f"{self.url}/truth"))
+            result = run_load(LoadSettings(url=self.server.url, model=model, **values), writer)
+        truth = self.server.truth()
         if result.started != truth["requests"]:
             print(f"  MISMATCH: started {result.started}, the server saw {truth['requests']}")
         return result, truth
@@ -67,11 +62,9 @@ class Bench:
         result, truth = self.run("ttft=50&gap=10&tokens=64&stall=300", concurrency=16)
         found = result.histograms["max_gap"]
         values = [1e3 * (found.percentile(percent) or 0) for percent in (1, 50, 99)]
-        print(
-            f"stall: one of 310 ms in each stream; server's gap max {truth['gap']['100']:.2f} ms; reported max gap",
-            end="",
-        )
-        print(f" p1 {values[0]:.2f}, p50 {values[1]:.2f}, p99 {values[2]:.2f} ms {note(result)}")
+        figures = f"p1 {values[0]:.2f}, p50 {values[1]:.2f}, p99 {values[2]:.2f} ms {note(result)}"
+        most = truth["gap"]["100"]
+        print(f"stall: one of 310 ms in each stream; server's gap max {most:.2f} ms; reported max gap {figures}")
 
     def arrivals(self) -> None:
         """Print rate and variation of the arrivals, as the server saw them."""
@@ -120,16 +113,14 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="generator processes")
     parser.add_argument("--only", default="accuracy,stall,arrivals,burst,paced", help="parts to run")
     options = parser.parse_args()
-    bench = Bench(options.seconds, options.processes)
-    try:
+    streams = {"accuracy": options.streams, "paced": options.paced}
+    with ServerProcess() as server:
+        bench = Bench(server, options.seconds, options.processes)
         for part in options.only.split(","):
-            if part in ("accuracy", "paced"):
-                streams = [int(word) for word in (options.streams if part == "accuracy" else options.paced).split(",")]
-                getattr(bench, part)(streams)
+            if part in streams:
+                getattr(bench, part)([int(word) for word in streams[part].split(",")])
             else:
                 getattr(bench, part)()
-    finally:
-        bench.process.kill()
 
 
 if __name__ == "__main__":

@@ -9,17 +9,15 @@ generator's resident memory for each stream more.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import tempfile
 import threading
 from pathlib import Path
 
+from load_server import ServerProcess
+
 from rejoinder.load.run import LoadProgress, run_load
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.runfile import RunWriter
-
-SERVER = Path(__file__).with_name("load_server.py")
 
 
 def generator(port: int) -> int:
@@ -60,11 +58,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How much memory does an idle stream take?")
     parser.add_argument("--streams", type=int, default=2000)
     options = parser.parse_args()
-    with subprocess.Popen([sys.executable, str(SERVER)], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        port = int(process.stdout.readline().split()[1])
-        few, many = resident(port, 1), resident(port, options.streams)
-        process.kill()
+    with ServerProcess() as server:
+        few, many = resident(server.port, 1), resident(server.port, options.streams)
     each = (many - few) / (options.streams - 1)
     print(f"{options.streams} idle streams: {many / 1024:.1f} MiB, with one {few / 1024:.1f} MiB: {each:.1f} KiB each")
 

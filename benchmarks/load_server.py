@@ -2,7 +2,9 @@
 
     python benchmarks/load_server.py [--port N] [--answer OPTIONS]        prints "listening PORT"
 
-Standard library only, one thread. The ``model`` of a request says how it is answered, as a query string:
+Standard library only, one thread. :class:`ServerProcess` starts it for another program.
+
+The ``model`` of a request says how it is answered, as a query string:
 ``ttft=50&gap=10&tokens=64&end=ok``; with ``--answer`` that is what every request gets, whatever model it names. All
 fields are optional:
 
@@ -29,8 +31,10 @@ import math
 import select
 import socket
 import struct
+import subprocess
 import sys
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -152,6 +156,33 @@ def script(request: dict[str, Any], options: dict[str, str]) -> tuple[list[tuple
         # With the last token, so that a stream costs one send for each token.
         pieces[-1] = (at, pieces[-1][1] + closing, pieces[-1][2])
     return pieces, end if end in ("cut", "reset", "hang") else ""
+
+
+class ServerProcess:
+    """This server in a process of its own until the block ends; ``prefix`` are words before its command."""
+
+    def __init__(self, answer: str = "", prefix: Sequence[str] = ()) -> None:
+        command = [*prefix, sys.executable, __file__, "--answer", answer]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline().split()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> ServerProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def truth(self) -> dict[str, Any]:
+        """Return what the server really did since the last call of :meth:`reset`."""
+        truth: dict[str, Any] = json.load(urllib.request.urlopen(f"{self.url}/truth"))
+        return truth
+
+    def reset(self) -> None:
+        """Let the server forget what it did."""
+        urllib.request.urlopen(urllib.request.Request(f"{self.url}/reset", method="POST")).read()
 
 
 class ScriptedServer:

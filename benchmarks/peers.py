@@ -25,12 +25,13 @@ import shlex
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from load_server import ServerProcess
 
 if TYPE_CHECKING:
     from rejoinder.model.samples import LoadSample
@@ -72,34 +73,10 @@ class Measured:
     gap: tuple[float, float] | None = None
 
 
-class ServerProcess:
-    """The server with known timing, answering in one way for every model name."""
-
-    def __init__(self, options: str) -> None:
-        command = [sys.executable, str(HERE / "load_server.py"), "--answer", options]
-        if may_run_first():
-            command = ["chrt", "-f", "20", *command]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.url = f"http://127.0.0.1:{self.process.stdout.readline().split()[1]}"
-
-    def __enter__(self) -> ServerProcess:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def truth(self) -> dict[str, Any]:
-        """Return what the server really did since the last call."""
-        truth: dict[str, Any] = json.load(urllib.request.urlopen(f"{self.url}/truth"))
-        urllib.request.urlopen(urllib.request.Request(f"{self.url}/reset", method="POST")).read()
-        return truth
-
-
-def may_run_first() -> bool:
-    """Return whether this program may give processes a real-time priority."""
-    return subprocess.run(["chrt", "-f", "1", "true"], capture_output=True, check=False).returncode == 0
+def server_first(answer: str) -> ServerProcess:
+    """Start the server with known timing, before all else where this program may give a real-time priority."""
+    first = subprocess.run(["chrt", "-f", "1", "true"], capture_output=True, check=False).returncode == 0
+    return ServerProcess(answer, ["chrt", "-f", "20"] if first else [])
 
 
 class Tools:
@@ -226,10 +203,10 @@ def accuracy(tools: Tools, streams: list[int], rounds: int) -> None:
     """Print the errors of every tool by concurrency."""
     print("reported minus true, ms (truth: TTFT 50, gap 10; closed loop)")
     print(f"{'streams':>7} {'tool':10} {'requests':>8} {'TTFT p50':>9} {'TTFT p99':>9} {'gap p50':>9} {'gap p99':>9}")
-    with ServerProcess(TIMED) as server:
+    with server_first(TIMED) as server:
         for count in streams:
             for name, run in tools.all.items():
-                server.truth()
+                server.reset()
                 found = run(server.url, count, count * rounds)
                 truth = server.truth()
                 cells = [cell(found.ttft, truth["ttft"], 0), cell(found.ttft, truth["ttft"], 1)]
@@ -240,7 +217,7 @@ def accuracy(tools: Tools, streams: list[int], rounds: int) -> None:
 def stalls(tools: Tools) -> None:
     """Print the p99 of gaps that each tool reports when every stream has one of 310 ms."""
     print("one gap of 310 ms in each stream of 64 tokens: gap p99 as reported, ms")
-    with ServerProcess(TIMED + STALL) as server:
+    with server_first(TIMED + STALL) as server:
         for name, run in tools.all.items():
             found = run(server.url, 8, 80)
             print(f"  {name:10} {found.gap[1]:8.2f}" if found.gap else f"  {name:10} {'-':>8}", flush=True)
@@ -252,7 +229,7 @@ def faults(tools: Tools) -> None:
     print(f"{'':48} " + " ".join(f"{name:>10}" for name in tools.all))
     for end, title in FAULTS.items():
         cells = []
-        with ServerProcess(f"ttft=5&gap=2&tokens=16&end={end}") as server:
+        with server_first(f"ttft=5&gap=2&tokens=16&end={end}") as server:
             for run in tools.all.values():
                 found = run(server.url, 2, 10)
                 cells.append(f"{found.good}/{found.good + found.bad}")

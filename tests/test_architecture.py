@@ -219,7 +219,8 @@ def test_what_an_import_does_not_load(module, heavy):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
 def test_benchmarks_import_what_is_there(path):
-    code = f"import runpy; runpy.run_path({str(path)!r}, run_name='imported')"
+    code = f"import runpy, sys; sys.path.insert(0, {str(path.parent)!r})\n"
+    code += f"runpy.run_path({str(path)!r}, run_name='imported')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
