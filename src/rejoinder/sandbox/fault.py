@@ -157,7 +157,7 @@ class Fault:
 
 
 class FaultList(list[Fault]):
-    """The faults of one module: those that builders make, and those that :meth:`add` makes of functions."""
+    """The faults of one module: rows, and functions to which :meth:`add` gives an id."""
 
     def __init__(self, *faults: Fault) -> None:
         super().__init__(faults)
@@ -165,10 +165,10 @@ class FaultList(list[Fault]):
     def add(
         self, id: str, *breaks: str, hook: str, through: Callable[[Any], Any] | None = None, **fields: Any
     ) -> Callable[[Function], Function]:
-        """Return a decorator that adds the fault whose only hook is the function, and whose title is its docstring.
+        """Return a decorator that adds a fault with the function as a hook and its docstring as title.
 
-        ``hook`` names the field of the fault. ``through`` is a builder that makes the hook of the function, such as
-        :func:`at_end`. ``fields`` are other fields of the fault.
+        ``hook`` names the field of the fault that the function is for. ``through`` is a builder that makes the hook of
+        the function, such as :func:`at_end`. ``fields`` are other fields of the fault, further hooks among them.
         """
 
         def decorate(function: Function) -> Function:
@@ -267,6 +267,19 @@ def set_to(field: str, value: Any) -> Change:
         target[field] = value
 
     return change
+
+
+def changed(field: str, new: Callable[[Any], Any]) -> Change:
+    """Return the change that makes a field's value from the one that it has."""
+
+    def change(target: Json) -> None:
+        target[field] = new(target[field])
+
+    return change
+
+
+def lengthened(text: str) -> str:
+    return f"{text}f"
 
 
 def unset(*fields: str) -> Change:
@@ -381,16 +394,16 @@ def altered(text: str) -> str:
 
 
 def alter(field: str) -> Change:
-    return lambda target: target.__setitem__(field, altered(target[field]))
+    return changed(field, altered)
 
 
-def lost_delta(*kinds: str) -> EventsHook:
-    """Return a hook that loses the last delta of these types."""
+def lost(*kinds: str, last: bool = False) -> EventsHook:
+    """Return a hook that loses the first event of these types, or the last."""
 
     def hook(events: Events, _: RequestInfo) -> Events:
-        place = next((i for i in reversed(range(len(events))) if is_of(events[i], *kinds)), None)
-        if place is not None:
-            del events[place]
+        places = [i for i, event in enumerate(events) if is_of(event, *kinds)]
+        if places:
+            del events[places[-1] if last else places[0]]
         return events
 
     return hook
@@ -428,6 +441,18 @@ def with_status(value: int, *codes: str) -> ErrorHook:
 
 def is_reasoning(item: Json) -> bool:
     return bool(item["type"] == "reasoning")
+
+
+def as_if(**fields: Any) -> RequestHook:
+    """Return a hook that answers the request as if it had these fields."""
+    return lambda body, _: {**body, **fields}
+
+
+def answer_format(body: Mapping[str, Any]) -> Any:
+    """Return the type of the form that a request wants its text in, ``None`` for none."""
+    text = body.get("text")
+    shape = text.get("format") if isinstance(text, Mapping) else None
+    return shape.get("type") if isinstance(shape, Mapping) else None
 
 
 def input_items(body: Json) -> list[Json]:
@@ -469,7 +494,7 @@ def unheard(field: str) -> dict[str, Any]:
         if info.operation == "create" and field in response and info.body.get(field) is not None:
             response[field] = info.body[field]
 
-    return {"request": lambda body, _: {**body, field: None}, "response": restore}
+    return {"request": as_if(**{field: None}), "response": restore}
 
 
 def as_instructions(text: Callable[[RequestInfo], str]) -> dict[str, Any]:

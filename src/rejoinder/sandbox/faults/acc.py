@@ -9,6 +9,7 @@ from rejoinder.model.exchange import parse_json
 from rejoinder.sandbox.endpoint.reply import ApiError, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
+    CALL_DELTA,
     CALL_DONE,
     ITEM_DONE,
     MULTI_BYTE,
@@ -24,6 +25,7 @@ from rejoinder.sandbox.fault import (
     FaultList,
     alter,
     altered,
+    answer_format,
     at_end,
     change_texts,
     each,
@@ -34,7 +36,7 @@ from rejoinder.sandbox.fault import (
     in_response,
     is_of,
     items_of,
-    lost_delta,
+    lost,
     of_item,
     only,
     without,
@@ -65,7 +67,7 @@ def _texts(
             id=f"{name}-delta-lost",
             title=f"The last delta of {what} is lost.",
             breaks=(rule,),
-            events=lost_delta(*(f"{event}.delta" for event in events)),
+            events=lost(*(f"{event}.delta" for event in events), last=True),
         ),
         Fault(
             id=f"{name}-done-differs",
@@ -82,15 +84,7 @@ def _texts(
     )
 
 
-_CALL_DELTA: Final = "response.function_call_arguments.delta"
-
-
 _SEVERAL_CALLS: Final = 2
-
-
-def _prose(body: Json, _: RequestInfo) -> Json:
-    """Take no notice of the form that the text is to have."""
-    return {**body, "text": None}
 
 
 def _format_kept(response: Json, place: str, info: RequestInfo) -> None:
@@ -110,10 +104,6 @@ def _lose_logprobs(event: Json) -> None:
         event["logprobs"] = []
 
 
-def _one_call(body: Json, _: RequestInfo) -> Json:
-    return {**body, "parallel_tool_calls": False}
-
-
 def _calls_kept(response: Json, place: str, info: RequestInfo) -> None:
     """Echo what was asked for all the same."""
     wanted = info.body.get("parallel_tool_calls")
@@ -131,13 +121,9 @@ def _unquoted(text: str) -> str:
     return json.dumps({k: int(v) if isinstance(v, str) and v.isdecimal() else v for k, v in value.items()})
 
 
-def _is_shaped(info: RequestInfo) -> bool:
-    text = info.body.get("text")
-    shape = text.get("format") if isinstance(text, dict) else None
-    return isinstance(shape, dict) and shape.get("type") == "json_schema" and not info.streamed
-
-
-_SHAPED: Final = Condition("only plain, with a JSON Schema", _is_shaped)
+_SHAPED: Final = Condition(
+    "only plain, with a JSON Schema", lambda info: answer_format(info.body) == "json_schema" and not info.streamed
+)
 
 
 FAULTS: Final = FaultList(
@@ -145,7 +131,7 @@ FAULTS: Final = FaultList(
         id="text-delta-lost",
         title="The last text delta is lost.",
         breaks=("ACC-01", "ACC-02", "ACC-03", "ACC-04"),
-        events=lost_delta(TEXT_DELTA),
+        events=lost(TEXT_DELTA, last=True),
     ),
     Fault(
         id="deltas-with-replacement-characters",
@@ -238,13 +224,6 @@ FAULTS: Final = FaultList(
         events=each(TEXT_DELTA, TEXT_DONE, do=_lose_logprobs),
     ),
     Fault(
-        id="json-schema-ignored",
-        title="A JSON Schema for the text is taken and not kept to.",
-        breaks=("ACC-15",),
-        request=_prose,
-        response=_format_kept,
-    ),
-    Fault(
         id="schema-letters-lost",
         title="Answers to a JSON Schema lose their letters outside of ASCII.",
         breaks=("ACC-15",),
@@ -257,14 +236,6 @@ FAULTS: Final = FaultList(
         breaks=("ACC-15",),
         when=_SHAPED,
         response=at_end(change_texts(_unquoted)),
-    ),
-    Fault(
-        id="streamed-calls-missing",
-        title="Of several calls only the first is streamed.",
-        breaks=("ACC-19",),
-        when=STREAMED,
-        request=_one_call,
-        response=_calls_kept,
     ),
 )
 
@@ -310,7 +281,7 @@ def _last_arguments_not_closed(events: Events, _: RequestInfo) -> Events:
 )
 def _arguments_merged(events: Events, _: RequestInfo) -> Events:
     """The arguments of parallel calls all come under the last one's name."""
-    deltas = [event for event in events if is_of(event, _CALL_DELTA)]
+    deltas = [event for event in events if is_of(event, CALL_DELTA)]
     if len({event["output_index"] for event in deltas}) < _SEVERAL_CALLS:
         return events
     place = next(i for i, event in enumerate(events) if event is deltas[-1])
@@ -376,6 +347,12 @@ def _one_more(response: Json, place: str, info: RequestInfo) -> None:
         response["usage"]["total_tokens"] += 1
 
 
+@FAULTS.add("json-schema-ignored", "ACC-15", hook="request", response=_format_kept)
+def _prose(body: Json, _: RequestInfo) -> Json:
+    """A JSON Schema for the text is taken and not kept to."""
+    return {**body, "text": None}
+
+
 @FAULTS.add("arguments-not-json", "ACC-16", hook="response", through=in_response, when=PLAIN)
 def _wrong_arguments(response: Json) -> None:
     """The arguments of function calls are not JSON."""
@@ -426,3 +403,9 @@ def _louder(body: Json, _: RequestInfo) -> Json:
             for item in items
         ]
     return {**body, "input": items}
+
+
+@FAULTS.add("streamed-calls-missing", "ACC-19", hook="request", when=STREAMED, response=_calls_kept)
+def _one_call(body: Json, _: RequestInfo) -> Json:
+    """Of several calls only the first is streamed."""
+    return {**body, "parallel_tool_calls": False}

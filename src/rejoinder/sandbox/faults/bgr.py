@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NoReturn
 
 from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo
 from rejoinder.sandbox.endpoint.store import Store, Stored
@@ -11,27 +12,23 @@ from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import BACKGROUND, Condition, Fault, FaultList, Visit, break_down, reply_with
 
 _EVENT_STREAM: Final = (("content-type", "text/event-stream; charset=utf-8"),)
-
-
 _BACKGROUND_STREAM: Final = Condition(
     "only in the background and streamed", lambda info: info.streamed and info.body.get("background") is True
 )
 
 
-def _slow(stored: Stored, _: Store, __: RequestInfo) -> None:
-    if stored.background:
-        stored.ready_at += 5.0
+def _cancel(answer: Callable[[Visit, Stored], Reply | None]) -> Callable[[Visit], Reply | None]:
+    """Return a hook that answers visits which cancel a background response."""
+
+    def hook(visit: Visit) -> Reply | None:
+        stored = visit.stored
+        wanted = visit.info.operation == "cancel" and stored is not None and stored.background
+        return answer(visit, stored) if wanted and stored is not None else None
+
+    return hook
 
 
-def _cancels(visit: Visit) -> Stored | None:
-    """Return the background response that a visit cancels."""
-    stored = visit.stored
-    return stored if visit.info.operation == "cancel" and stored is not None and stored.background else None
-
-
-def _cancel_refused(visit: Visit) -> Reply | None:
-    if _cancels(visit) is None:
-        return None
+def _not_cancellable(_: Visit, __: Stored) -> NoReturn:
     raise ApiError(400, "Cannot cancel a synchronous response.", code="not_cancellable")
 
 
@@ -39,11 +36,19 @@ def _no_stream(body: Json, _: RequestInfo) -> Json:
     raise ApiError(400, "stream and background cannot be used together.", param="stream", code="unsupported_value")
 
 
-def _replays(visit: Visit) -> Stored | None:
-    """Return the background stream that a visit wants to have replayed."""
-    stored = visit.stored
-    wanted = visit.info.operation == "response" and visit.query.get("stream") == "true"
-    return stored if wanted and stored is not None and stored.stream else None
+def _wants_stream(visit: Visit) -> bool:
+    return visit.info.operation == "response" and visit.query.get("stream") == "true"
+
+
+def _replay(answer: Callable[[Visit, Stored], Reply | None]) -> Callable[[Visit], Reply | None]:
+    """Return a hook that answers visits which want a background stream replayed."""
+
+    def hook(visit: Visit) -> Reply | None:
+        stored = visit.stored
+        wanted = _wants_stream(visit) and stored is not None and stored.stream
+        return answer(visit, stored) if wanted and stored is not None else None
+
+    return hook
 
 
 def _pieces(visit: Visit, stored: Stored) -> list[Piece]:
@@ -63,13 +68,6 @@ FAULTS: Final = FaultList(
         breaks=("BGR-02",),
         when=BACKGROUND,
         error=break_down("invalid_value"),
-    ),
-    Fault(
-        id="cancel-refused",
-        title="Running background responses cannot be cancelled.",
-        breaks=("BGR-04",),
-        on_store=_slow,
-        override=_cancel_refused,
     ),
     Fault(
         id="background-stream-refused",
@@ -115,31 +113,30 @@ def _backwards(response: Json, place: str, info: RequestInfo) -> None:
         response["status"] = "queued"
 
 
-@FAULTS.add("cancel-without-effect", "BGR-04", hook="override")
-def _cancel_ignored(visit: Visit) -> Reply | None:
+@FAULTS.add("cancel-without-effect", "BGR-04", hook="override", through=_cancel)
+def _cancel_ignored(visit: Visit, stored: Stored) -> Reply | None:
     """A cancel says cancelled, and the response goes on."""
-    stored = _cancels(visit)
-    if stored is None or not stored.is_running(visit.now):
-        return None
-    return reply_with({**stored.running, "status": "cancelled"})
+    return reply_with({**stored.running, "status": "cancelled"}) if stored.is_running(visit.now) else None
 
 
-@FAULTS.add("second-cancel-refused", "BGR-05", hook="override")
-def _cancel_once(visit: Visit) -> Reply | None:
+@FAULTS.add("cancel-refused", "BGR-04", hook="on_store", override=_cancel(_not_cancellable))
+def _slow(stored: Stored, _: Store, __: RequestInfo) -> None:
+    """Running background responses cannot be cancelled."""
+    if stored.background:
+        stored.ready_at += 5.0
+
+
+@FAULTS.add("second-cancel-refused", "BGR-05", hook="override", through=_cancel)
+def _cancel_once(visit: Visit, stored: Stored) -> Reply | None:
     """A second cancel is refused."""
-    stored = _cancels(visit)
-    if stored is None or not stored.cancelled:
-        return None
-    raise ApiError(400, "Cannot cancel a synchronous response.", code="not_cancellable")
+    return _not_cancellable(visit, stored) if stored.cancelled else None
 
 
-@FAULTS.add("cancel-changes-finished", "BGR-06", hook="override")
-def _cancel_always(visit: Visit) -> Reply | None:
+@FAULTS.add("cancel-changes-finished", "BGR-06", hook="override", through=_cancel)
+def _cancel_always(visit: Visit, stored: Stored) -> None:
     """A cancel makes a finished response cancelled."""
-    stored = _cancels(visit)
-    if stored is not None and not stored.is_running(visit.now):
+    if not stored.is_running(visit.now):
         stored.cancelled = True
-    return None
 
 
 @FAULTS.add("foreground-can-be-cancelled", "BGR-07", hook="override")
@@ -151,78 +148,66 @@ def _cancel_any(visit: Visit) -> Reply | None:
     return reply_with(stored.response)
 
 
-@FAULTS.add("replay-loses-event", "BGR-09", hook="override")
-def _renumbered(visit: Visit) -> Reply | None:
+@FAULTS.add("replay-loses-event", "BGR-09", hook="override", through=_replay)
+def _renumbered(visit: Visit, stored: Stored) -> Reply | None:
     """A replay lacks an event."""
-    stored = _replays(visit)
-    if stored is None or "starting_after" in visit.query:
+    if "starting_after" in visit.query:
         return None
     pieces = _pieces(visit, stored)
     return _streamed([*pieces[:1], *pieces[2:]])
 
 
-@FAULTS.add("replay-one-event-early", "BGR-10", "BGR-11", hook="override")
-def _one_early(visit: Visit) -> Reply | None:
+@FAULTS.add("replay-one-event-early", "BGR-10", "BGR-11", hook="override", through=_replay)
+def _one_early(visit: Visit, stored: Stored) -> Reply | None:
     """A replay begins with the event that starting_after names."""
-    stored, text = _replays(visit), visit.query.get("starting_after", "")
-    if stored is None or not text.isdecimal():
+    text = visit.query.get("starting_after", "")
+    if not text.isdecimal():
         return None
     return _streamed([piece for number, piece in stored.stream if not isinstance(number, int) or number >= int(text)])
 
 
-@FAULTS.add("replay-after-zero-is-whole", "BGR-10", hook="override")
-def _all_after_zero(visit: Visit) -> Reply | None:
+@FAULTS.add("replay-after-zero-is-whole", "BGR-10", hook="override", through=_replay)
+def _all_after_zero(visit: Visit, stored: Stored) -> Reply | None:
     """A replay with starting_after=0 begins with the first event."""
-    stored = _replays(visit)
-    if stored is None or visit.query.get("starting_after") != "0":
-        return None
-    return _streamed([piece for _, piece in stored.stream])
+    after_zero = visit.query.get("starting_after") == "0"
+    return _streamed([piece for _, piece in stored.stream]) if after_zero else None
 
 
-@FAULTS.add("replay-hangs-at-end", "BGR-11", hook="override")
-def _hang_at_end(visit: Visit) -> Reply | None:
+@FAULTS.add("replay-hangs-at-end", "BGR-11", hook="override", through=_replay)
+def _hang_at_end(visit: Visit, stored: Stored) -> Reply | None:
     """A replay that starts after the last event does not end."""
-    stored = _replays(visit)
-    if stored is None or "starting_after" not in visit.query or not visit.query["starting_after"].isdecimal():
+    if not visit.query.get("starting_after", "").isdecimal():
         return None
     pieces = _pieces(visit, stored)
     return _streamed(pieces, hold=0.0 if len(pieces) > 1 else visit.hold)
 
 
-@FAULTS.add("replay-counts-from-behind", "BGR-12", hook="override")
-def _from_behind(visit: Visit) -> Reply | None:
+@FAULTS.add("replay-counts-from-behind", "BGR-12", hook="override", through=_replay)
+def _from_behind(visit: Visit, stored: Stored) -> Reply | None:
     """A negative starting_after counts from the end."""
-    stored, text = _replays(visit), visit.query.get("starting_after", "")
-    if stored is None or not text.startswith("-"):
-        return None
-    return _streamed([piece for _, piece in stored.stream][int(text) :])
+    text = visit.query.get("starting_after", "")
+    return _streamed([piece for _, piece in stored.stream][int(text) :]) if text.startswith("-") else None
 
 
-@FAULTS.add("replay-waits-for-completed", "BGR-13", hook="override")
-def _hang_unless_completed(visit: Visit) -> Reply | None:
+@FAULTS.add("replay-waits-for-completed", "BGR-13", hook="override", through=_replay)
+def _hang_unless_completed(visit: Visit, stored: Stored) -> Reply | None:
     """The replay of a response that is not completed does not end."""
-    stored = _replays(visit)
-    if stored is None or stored.is_running(visit.now) or stored.current(visit.now)["status"] == "completed":
+    if stored.is_running(visit.now) or stored.current(visit.now)["status"] == "completed":
         return None
-    pieces = _pieces(visit, stored)
-    return _streamed(pieces, hold=visit.hold)
+    return _streamed(_pieces(visit, stored), hold=visit.hold)
 
 
-@FAULTS.add("attaching-gives-snapshot", "BGR-14", hook="override")
-def _snapshot_only(visit: Visit) -> Reply | None:
+@FAULTS.add("attaching-gives-snapshot", "BGR-14", hook="override", through=_replay)
+def _snapshot_only(visit: Visit, stored: Stored) -> Reply | None:
     """Who attaches to a running stream gets what there is, and no more."""
-    stored = _replays(visit)
-    if stored is None or not stored.is_running(visit.now):
-        return None
-    return _streamed(_pieces(visit, stored)[:4])
+    return _streamed(_pieces(visit, stored)[:4]) if stored.is_running(visit.now) else None
 
 
 @FAULTS.add("replay-of-foreground-is-plain", "BGR-15", hook="override")
 def _stream_ignored(visit: Visit) -> Reply | None:
     """A retrieve with stream of a response that had none is answered with JSON."""
     stored = visit.stored
-    wanted = visit.info.operation == "response" and visit.query.get("stream") == "true"
-    return reply_with(stored.response) if wanted and stored is not None and not stored.stream else None
+    return reply_with(stored.response) if _wants_stream(visit) and stored is not None and not stored.stream else None
 
 
 @FAULTS.add("leaving-cancels", "BGR-16", hook="on_reader_left")
@@ -231,17 +216,14 @@ def _stopped(stored: Stored) -> None:
     stored.cancelled = True
 
 
-@FAULTS.add("resuming-skips-event", "BGR-17", hook="override")
-def _resumed_late(visit: Visit) -> Reply | None:
+@FAULTS.add("resuming-skips-event", "BGR-17", hook="override", through=_replay)
+def _resumed_late(visit: Visit, stored: Stored) -> Reply | None:
     """Who takes up a running stream again does not get the event after the last one that it saw."""
-    stored = _replays(visit)
-    if stored is None or not stored.is_running(visit.now) or "starting_after" not in visit.query:
-        return None
-    return _streamed(_pieces(visit, stored)[1:])
+    resumed = stored.is_running(visit.now) and "starting_after" in visit.query
+    return _streamed(_pieces(visit, stored)[1:]) if resumed else None
 
 
-@FAULTS.add("cancelled-stream-completes", "BGR-18", hook="override")
-def _told_to_the_end(visit: Visit) -> Reply | None:
+@FAULTS.add("cancelled-stream-completes", "BGR-18", hook="override", through=_replay)
+def _told_to_the_end(visit: Visit, stored: Stored) -> Reply | None:
     """The stream of a response that is cancelled meanwhile goes on to its completion."""
-    stored = _replays(visit)
-    return None if stored is None or "starting_after" in visit.query else _streamed(_pieces(visit, stored))
+    return None if "starting_after" in visit.query else _streamed(_pieces(visit, stored))

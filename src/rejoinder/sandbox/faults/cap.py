@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import Fault, FaultList, refuse_items
+from rejoinder.sandbox.fault import FaultList, refuse_items
+
+FAULTS: Final = FaultList()
 
 
+@FAULTS.add("images-refused", "CAP-01", hook="request", through=partial(refuse_items, "An image"))
 def _shows_image(item: Json) -> bool:
+    """Images are refused."""
     content = item.get("content")
     return isinstance(content, list) and any(part.get("type") == "input_image" for part in content)
-
-
-FAULTS: Final = FaultList(
-    Fault(
-        id="images-refused",
-        title="Images are refused.",
-        breaks=("CAP-01",),
-        request=refuse_items("An image", _shows_image),
-    )
-)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rejoinder.sandbox.endpoint.reply import ApiError, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import Fault, FaultList, ResponseHook, in_response, set_to
+from rejoinder.sandbox.fault import Fault, FaultList, ResponseHook, changed, in_response, set_to
 
 
 def _where_sent(name: str, value: Any) -> ResponseHook:
@@ -30,11 +30,7 @@ def _where_not_sent(name: str, value: Any) -> ResponseHook:
 
 
 def _metadata(change: Callable[[dict[str, str]], dict[str, str]]) -> ResponseHook:
-    return in_response(lambda response: response.__setitem__("metadata", change(response["metadata"])))
-
-
-def _quietly_unstored(body: Json, info: RequestInfo) -> Json:
-    return body if info.body.get("background") is True else {**body, "store": False}
+    return in_response(changed("metadata", change))
 
 
 def _said_to_be_stored(response: Json, _: str, info: RequestInfo) -> None:
@@ -104,7 +100,7 @@ FAULTS: Final = FaultList(
         id="top-p-echoed-as-string",
         title="top_p of responses is a string.",
         breaks=("ECH-02",),
-        response=in_response(lambda response: response.__setitem__("top_p", str(response["top_p"]))),
+        response=in_response(changed("top_p", str)),
     ),
     Fault(
         id="max-output-tokens-not-echoed",
@@ -141,13 +137,6 @@ FAULTS: Final = FaultList(
         title="The service_tier of responses is flex, whatever was asked for.",
         breaks=("ECH-06",),
         response=in_response(set_to("service_tier", "flex")),
-    ),
-    Fault(
-        id="store-disabled-quietly",
-        title="Nothing is stored, and responses say that they are.",
-        breaks=("ECH-07",),
-        request=_quietly_unstored,
-        response=_said_to_be_stored,
     ),
     Fault(
         id="store-echoed-as-true",
@@ -197,6 +186,12 @@ def _coerced(response: Json, _: str, info: RequestInfo) -> None:
             else {"type": "function", "name": tool["type"], "description": None, "parameters": None, "strict": None}
             for tool in tools
         ]
+
+
+@FAULTS.add("store-disabled-quietly", "ECH-07", hook="request", response=_said_to_be_stored)
+def _quietly_unstored(body: Json, info: RequestInfo) -> Json:
+    """Nothing is stored, and responses say that they are."""
+    return body if info.body.get("background") is True else {**body, "store": False}
 
 
 @FAULTS.add("null-refused", "ECH-08", hook="request")

@@ -13,6 +13,7 @@ from rejoinder.sandbox.fault import (
     ErrorHook,
     Fault,
     FaultList,
+    as_if,
     as_instructions,
     has_code,
     unheard,
@@ -128,7 +129,7 @@ FAULTS: Final = FaultList(
         title="previous_input_messages are taken and do not reach the model.",
         breaks=("ERR-08",),
         dialects=("northstar",),
-        request=lambda body, _: {**body, "previous_input_messages": None},
+        request=as_if(previous_input_messages=None),
     ),
     Fault(
         id="prompt-variables-dropped",
@@ -149,7 +150,7 @@ FAULTS: Final = FaultList(
         title="logit_bias is ignored.",
         breaks=("ERR-08",),
         dialects=NORTHSTAR_ONLY,
-        request=lambda body, _: {**body, "logit_bias": None},
+        request=as_if(logit_bias=None),
     ),
     Fault(
         id="streamed-refusal-is-422",

@@ -21,6 +21,7 @@ from rejoinder.sandbox.fault import (
     EventsHook,
     Fault,
     FaultList,
+    changed,
     each,
     inserted,
     is_of,
@@ -42,42 +43,11 @@ def _renumbered(number: Callable[[int, Json], Any]) -> EventsHook:
     return hook
 
 
-def _no_type(events: Events, _: RequestInfo) -> Events:
-    for event in events:
-        if is_of(event, IN_PROGRESS):
-            del event["type"]
-    return events
-
-
-def _failed_without_response(events: Events, _: RequestInfo) -> Events:
-    for event in events:
-        if is_of(event, "response.failed"):
-            event["error"] = event.pop("response")["error"]
-    return events
-
-
 def _named_error(data: bytes, event: Json, _: RequestInfo) -> bytes:
     return data.replace(b"event: response.failed", b"event: error", 1) if is_of(event, "response.failed") else data
 
 
-def _nested(event: Json) -> None:
-    event["error"] = {"type": "server_error", "code": event.pop("code"), "message": event.pop("message")}
-    event["error"]["param"] = event.pop("param", None)
-
-
-def _flat(event: Json) -> None:
-    event |= event.pop("error")
-    event["type"] = "error"
-
-
 FAULTS: Final = FaultList(
-    Fault(
-        id="type-missing",
-        title="The data of response.in_progress has no type.",
-        breaks=("EVT-01",),
-        numbered=_no_type,
-        frame=lambda data, event, _: data if "type" in event else data.replace(b"None", IN_PROGRESS.encode(), 1),
-    ),
     Fault(
         id="sequence-numbers-missing",
         title="No event has a sequence_number.",
@@ -156,7 +126,7 @@ FAULTS: Final = FaultList(
         id="output-index-is-string",
         title="The output_index of content parts is a string.",
         breaks=("EVT-10",),
-        events=each(PART_ADDED, PART_DONE, do=lambda e: e.__setitem__("output_index", str(e["output_index"]))),
+        events=each(PART_ADDED, PART_DONE, do=changed("output_index", str)),
     ),
     Fault(
         id="summary-index-missing",
@@ -167,39 +137,26 @@ FAULTS: Final = FaultList(
         ],
     ),
     Fault(
-        id="error-event-nested",
-        title="The error event of a run that breaks down has its fields in an error object.",
-        breaks=("EVT-10",),
-        when=STREAMED,
-        dialects=("openai",),
-        fails=True,
-        events=each("error", do=_nested),
-    ),
-    Fault(
-        id="error-event-flat",
-        title="The error event of a run that breaks down has its fields beside its type.",
-        breaks=("EVT-10",),
-        when=STREAMED,
-        dialects=("openresponses",),
-        fails=True,
-        events=each("error", do=_flat),
-    ),
-    Fault(
-        id="failed-without-response",
-        title="The response.failed of a run that breaks down is named error and holds an error instead of a response.",
-        breaks=("EVT-10", "SSE-03"),
-        when=STREAMED,
-        fails=True,
-        events=_failed_without_response,
-        frame=_named_error,
-    ),
-    Fault(
         id="obfuscation-on-done",
         title="The padding field obfuscation is on the event that closes a text.",
         breaks=("EVT-11",),
         events=each(TEXT_DONE, do=set_to("obfuscation", "xxxxxxxx")),
     ),
 )
+
+
+@FAULTS.add(
+    "type-missing",
+    "EVT-01",
+    hook="numbered",
+    frame=lambda data, event, _: data if "type" in event else data.replace(b"None", IN_PROGRESS.encode(), 1),
+)
+def _no_type(events: Events, _: RequestInfo) -> Events:
+    """The data of response.in_progress has no type."""
+    for event in events:
+        if is_of(event, IN_PROGRESS):
+            del event["type"]
+    return events
 
 
 @FAULTS.add("sequence-numbers-swapped", "EVT-03", hook="numbered")
@@ -246,3 +203,42 @@ def _extension_for_text(events: Events, _: RequestInfo) -> Events:
             event["type"] = "sandbox:output_text.delta"
             break
     return events
+
+
+@FAULTS.add("failed-without-response", "EVT-10", "SSE-03", hook="events", when=STREAMED, fails=True, frame=_named_error)
+def _failed_without_response(events: Events, _: RequestInfo) -> Events:
+    """The response.failed of a run that breaks down is named error and holds an error instead of a response."""
+    for event in events:
+        if is_of(event, "response.failed"):
+            event["error"] = event.pop("response")["error"]
+    return events
+
+
+@FAULTS.add(
+    "error-event-nested",
+    "EVT-10",
+    hook="events",
+    through=lambda do: each("error", do=do),
+    when=STREAMED,
+    dialects=("openai",),
+    fails=True,
+)
+def _nested(event: Json) -> None:
+    """The error event of a run that breaks down has its fields in an error object."""
+    event["error"] = {"type": "server_error", "code": event.pop("code"), "message": event.pop("message")}
+    event["error"]["param"] = event.pop("param", None)
+
+
+@FAULTS.add(
+    "error-event-flat",
+    "EVT-10",
+    hook="events",
+    through=lambda do: each("error", do=do),
+    when=STREAMED,
+    dialects=("openresponses",),
+    fails=True,
+)
+def _flat(event: Json) -> None:
+    """The error event of a run that breaks down has its fields beside its type."""
+    event |= event.pop("error")
+    event["type"] = "error"

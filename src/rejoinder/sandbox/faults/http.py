@@ -19,6 +19,7 @@ from rejoinder.sandbox.fault import (
     Fault,
     FaultList,
     HeadHook,
+    as_if,
     at_end,
     content_type,
     has_code,
@@ -32,17 +33,9 @@ def _status(value: int) -> HeadHook:
     return lambda status, headers, info: (value if info.operation == "create" else status, headers)
 
 
-def _ignore_stream(body: Json, _: RequestInfo) -> Json:
-    return {**body, "stream": False}
-
-
 _PAGE: Final = b"<html><body><h1>500 Internal Server Error</h1></body></html>"
-
-
 # How many create requests crash after a refused one under crash-after-refusal.
 _CRASHES: Final = 6
-
-
 # Faults that show now and then show for one create request in so many.
 _NOW_AND_THEN: Final = 9
 
@@ -64,12 +57,6 @@ def _answered(*codes: str) -> ErrorHook:
         return 200, _answer(info)
 
     return hook
-
-
-def _broken_down(body: Json, info: RequestInfo) -> Json:
-    if info.number % _NOW_AND_THEN == 0:
-        raise ApiError(500, "Internal server error", code="server_error")
-    return body
 
 
 def _as_page(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
@@ -103,8 +90,6 @@ class _Hanging(_Crashing):
 
 
 _CRASHING: Final = _Crashing()
-
-
 _HANGING: Final = _Hanging()
 
 
@@ -163,7 +148,7 @@ FAULTS: Final = FaultList(
         title="stream is ignored and the answer comes as one JSON object.",
         breaks=("HTTP-02",),
         when=STREAMED,
-        request=_ignore_stream,
+        request=as_if(stream=False),
     ),
     Fault(
         id="create-answers-201",
@@ -263,13 +248,6 @@ FAULTS: Final = FaultList(
         title="A body that says to be plain text is answered.",
         breaks=("HTTP-07",),
         error=_answered("unsupported_media"),
-    ),
-    Fault(
-        id="crash-with-page",
-        title="Now and then a request is answered with a server error as a page.",
-        breaks=("HTTP-12",),
-        request=_broken_down,
-        error=_as_page,
     ),
     Fault(
         id="wrong-method-not-found",
@@ -373,6 +351,14 @@ def _limited(body: Json, info: RequestInfo) -> Json:
     """Now and then a request is refused with a 429 that does not say when to come back."""
     if info.number % _NOW_AND_THEN == 0:
         raise ApiError(429, "Too many requests.", code="rate_limit_exceeded")
+    return body
+
+
+@FAULTS.add("crash-with-page", "HTTP-12", hook="request", error=_as_page)
+def _broken_down(body: Json, info: RequestInfo) -> Json:
+    """Now and then a request is answered with a server error as a page."""
+    if info.number % _NOW_AND_THEN == 0:
+        raise ApiError(500, "Internal server error", code="server_error")
     return body
 
 

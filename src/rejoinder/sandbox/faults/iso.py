@@ -10,12 +10,8 @@ from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import CONCURRENT, Condition, Events, Fault, FaultList
 
 _CROWD: Final = Condition("only with two other requests in flight", lambda info: len(info.others) >= 2)
-
-
 # Seconds that a reader may let pass between two reads under slow-reader-cut.
 _PATIENCE: Final = 0.2
-
-
 # How many plain requests crash after a reader left under crash-after-leaving.
 _CRASHES: Final = 6
 

@@ -21,6 +21,7 @@ from rejoinder.sandbox.fault import (
     Fault,
     FaultList,
     at_end,
+    changed,
     each,
     every_item,
     final_item,
@@ -29,6 +30,8 @@ from rejoinder.sandbox.fault import (
     is_of,
     is_reasoning,
     items_of,
+    lengthened,
+    lost,
     of_item,
     only,
     reindexed,
@@ -37,14 +40,6 @@ from rejoinder.sandbox.fault import (
     twice,
     unset,
 )
-
-
-def _first_dropped(kind: str) -> EventsHook:
-    def hook(events: Events, _: RequestInfo) -> Events:
-        place = next((i for i, event in enumerate(events) if is_of(event, kind)), None)
-        return events if place is None else [*events[:place], *events[place + 1 :]]
-
-    return hook
 
 
 def _shared_item_id(name: Callable[[str], str]) -> dict[str, Any]:
@@ -66,14 +61,6 @@ def _shared_item_id(name: Callable[[str], str]) -> dict[str, Any]:
     return {"events": events, "response": at_end(response)}
 
 
-def _first_incomplete(events: Events, _: RequestInfo) -> Events:
-    if any(event.get("output_index") == 1 for event in events):
-        for event in events:
-            if is_of(event, ITEM_DONE) and event["output_index"] == 0:
-                event["item"]["status"] = "incomplete"
-    return events
-
-
 def _first_incomplete_at_end(response: Json) -> None:
     if len(response["output"]) > 1:
         response["output"][0]["status"] = "incomplete"
@@ -83,33 +70,9 @@ def _note(response: Json) -> Json:
     return {"id": f"note_{response['id']}", "type": "note", "status": "completed"}
 
 
-def _add_note(events: Events, _: RequestInfo) -> Events:
-    """Tell of one more item, which the terminal response already has."""
-    response = final_of(events)
-    if response.get("status") != "completed":
-        return events
-    index = len(response["output"]) - 1
-    note = _note(response)
-    events_of_note = [
-        {"type": ITEM_ADDED, "output_index": index, "item": {**note, "status": "in_progress"}},
-        {"type": ITEM_DONE, "output_index": index, "item": note},
-    ]
-    return [*events[:-1], *events_of_note, events[-1]]
-
-
 def _add_note_at_end(response: Json) -> None:
     if response["status"] == "completed":
         response["output"].append(_note(response))
-
-
-def _message_before_reasoning(events: Events, _: RequestInfo) -> Events:
-    """Tell of the first two items in the other order, if they are a reasoning item and a message."""
-    kinds = [event["item"]["type"] for event in events if is_of(event, ITEM_ADDED)]
-    if kinds != ["reasoning", "message"]:
-        return events
-    before = [event for event in events if "output_index" not in event and not is_of(event, *TERMINAL)]
-    items = [[event for event in events if event.get("output_index") == index] for index in (1, 0)]
-    return reindexed([*before, *items[0], *items[1], events[-1]], lambda index: 1 - index)
 
 
 def _message_first_at_end(response: Json) -> None:
@@ -131,15 +94,6 @@ def _last_incomplete(response: Json) -> None:
         response["output"][-1]["status"] = "incomplete"
 
 
-def _last_done_incomplete(events: Events, _: RequestInfo) -> Events:
-    if final_of(events).get("status") == "completed":
-        for event in reversed(events):
-            if is_of(event, ITEM_DONE):
-                event["item"]["status"] = "incomplete"
-                break
-    return events
-
-
 def _moved_last(kind: str, behind: str) -> EventsHook:
     """Return a hook that moves the last event of one type behind the last of another."""
 
@@ -158,7 +112,7 @@ FAULTS: Final = FaultList(
         id="item-not-announced",
         title="The first item comes without response.output_item.added.",
         breaks=("ITM-01",),
-        events=_first_dropped(ITEM_ADDED),
+        events=lost(ITEM_ADDED),
     ),
     Fault(
         id="item-announced-twice", title="Every item is announced twice.", breaks=("ITM-01",), events=twice(ITEM_ADDED)
@@ -173,14 +127,14 @@ FAULTS: Final = FaultList(
         id="item-never-closed",
         title="The first item is not closed by response.output_item.done.",
         breaks=("ITM-02",),
-        events=_first_dropped(ITEM_DONE),
+        events=lost(ITEM_DONE),
     ),
     Fault(id="item-closed-twice", title="Every item is closed twice.", breaks=("ITM-02",), events=twice(ITEM_DONE)),
     Fault(
         id="item-closed-under-other-id",
         title="An item has another id when it is closed.",
         breaks=("ITM-02", "ITM-05"),
-        events=each(ITEM_DONE, do=lambda event: event["item"].__setitem__("id", f"{event['item']['id']}f")),
+        events=each(ITEM_DONE, do=of_item(changed("id", lengthened))),
     ),
     Fault(
         id="output-index-from-one",
@@ -210,13 +164,13 @@ FAULTS: Final = FaultList(
         id="final-output-lacks-last-item",
         title="The response in the terminal event lacks the last item.",
         breaks=("ITM-04", "ACC-12"),
-        events=in_final(lambda response: response.__setitem__("output", response["output"][:-1])),
+        events=in_final(changed("output", lambda output: output[:-1])),
     ),
     Fault(
         id="final-call-id-fresh",
         title="A function call has a new call_id in the terminal event.",
         breaks=("ITM-05", "ITM-20"),
-        events=final_item("function_call", lambda item: item.__setitem__("call_id", f"{item['call_id']}f")),
+        events=final_item("function_call", changed("call_id", lengthened)),
     ),
     Fault(
         id="closed-item-null",
@@ -274,20 +228,6 @@ FAULTS: Final = FaultList(
         events=_moved_last(TEXT_DELTA, ITEM_DONE),
     ),
     Fault(
-        id="incomplete-item-not-last",
-        title="The first of several items is incomplete.",
-        breaks=("ITM-12",),
-        events=_first_incomplete,
-        response=at_end(_first_incomplete_at_end),
-    ),
-    Fault(
-        id="completed-with-incomplete-item",
-        title="The last item of a completed response is incomplete.",
-        breaks=("ITM-13",),
-        events=_last_done_incomplete,
-        response=at_end(_last_incomplete),
-    ),
-    Fault(
         id="cut-item-completed",
         title="The item that max_output_tokens cut is completed.",
         breaks=("ITM-14",),
@@ -321,17 +261,10 @@ FAULTS: Final = FaultList(
         **every_item(only("message", set_to("status", None)), added=False),
     ),
     Fault(
-        id="item-of-unknown-type",
-        title="A completed response has one more item, of the type note.",
-        breaks=("ITM-17",),
-        events=_add_note,
-        response=at_end(_add_note_at_end),
-    ),
-    Fault(
         id="delta-names-other-item",
         title="Text deltas carry an item_id that no item has.",
         breaks=("ITM-18",),
-        events=each(TEXT_DELTA, do=lambda event: event.__setitem__("item_id", f"{event['item_id']}f")),
+        events=each(TEXT_DELTA, do=changed("item_id", lengthened)),
     ),
     Fault(
         id="delta-names-other-index",
@@ -349,14 +282,7 @@ FAULTS: Final = FaultList(
         id="call-id-changes",
         title="A function call has another call_id when announced than later.",
         breaks=("ITM-20",),
-        events=each(ITEM_ADDED, do=of_item(_call(lambda item: item.__setitem__("call_id", f"{item['call_id']}f")))),
-    ),
-    Fault(
-        id="reasoning-after-message",
-        title="The reasoning comes after the message that it led to.",
-        breaks=("ITM-21",),
-        events=_message_before_reasoning,
-        response=at_end(_message_first_at_end),
+        events=each(ITEM_ADDED, do=of_item(_call(changed("call_id", lengthened)))),
     ),
     Fault(
         id="message-role-user",
@@ -428,6 +354,42 @@ def _arguments_at_once(events: Events, _: RequestInfo) -> Events:
     return events
 
 
+@FAULTS.add("incomplete-item-not-last", "ITM-12", hook="events", response=at_end(_first_incomplete_at_end))
+def _first_incomplete(events: Events, _: RequestInfo) -> Events:
+    """The first of several items is incomplete."""
+    if any(event.get("output_index") == 1 for event in events):
+        for event in events:
+            if is_of(event, ITEM_DONE) and event["output_index"] == 0:
+                event["item"]["status"] = "incomplete"
+    return events
+
+
+@FAULTS.add("completed-with-incomplete-item", "ITM-13", hook="events", response=at_end(_last_incomplete))
+def _last_done_incomplete(events: Events, _: RequestInfo) -> Events:
+    """The last item of a completed response is incomplete."""
+    if final_of(events).get("status") == "completed":
+        for event in reversed(events):
+            if is_of(event, ITEM_DONE):
+                event["item"]["status"] = "incomplete"
+                break
+    return events
+
+
+@FAULTS.add("item-of-unknown-type", "ITM-17", hook="events", response=at_end(_add_note_at_end))
+def _add_note(events: Events, _: RequestInfo) -> Events:
+    """A completed response has one more item, of the type note."""
+    response = final_of(events)
+    if response.get("status") != "completed":
+        return events
+    index = len(response["output"]) - 1
+    note = _note(response)
+    events_of_note = [
+        {"type": ITEM_ADDED, "output_index": index, "item": {**note, "status": "in_progress"}},
+        {"type": ITEM_DONE, "output_index": index, "item": note},
+    ]
+    return [*events[:-1], *events_of_note, events[-1]]
+
+
 @FAULTS.add("reasoning-item-id-per-delta", "ITM-18", hook="events")
 def _ids_per_delta(events: Events, _: RequestInfo) -> Events:
     """Every delta of a reasoning text has an item_id of its own."""
@@ -437,3 +399,14 @@ def _ids_per_delta(events: Events, _: RequestInfo) -> Events:
             number += 1
             event["item_id"] = f"{event['item_id']}{number}"
     return events
+
+
+@FAULTS.add("reasoning-after-message", "ITM-21", hook="events", response=at_end(_message_first_at_end))
+def _message_before_reasoning(events: Events, _: RequestInfo) -> Events:
+    """The reasoning comes after the message that it led to."""
+    kinds = [event["item"]["type"] for event in events if is_of(event, ITEM_ADDED)]
+    if kinds != ["reasoning", "message"]:
+        return events
+    before = [event for event in events if "output_index" not in event and not is_of(event, *TERMINAL)]
+    items = [[event for event in events if event.get("output_index") == index] for index in (1, 0)]
+    return reindexed([*before, *items[0], *items[1], events[-1]], lambda index: 1 - index)

@@ -25,12 +25,15 @@ from rejoinder.sandbox.fault import (
     EventsHook,
     Fault,
     FaultList,
+    answer_format,
+    changed,
     each,
     every,
     final_of,
     in_final,
     in_response,
     is_of,
+    lengthened,
     set_to,
     swapped,
     twice,
@@ -59,22 +62,7 @@ def _moved(kind: str, *, after: str = "", last: bool = False) -> EventsHook:
     return hook
 
 
-def _cut(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
-    """Keep two thirds of the events and half of the next."""
-    if not info.streamed or len(pieces) < 3:
-        return pieces
-    place = len(pieces) * 2 // 3
-    broken = pieces[place]
-    return [*pieces[:place], broken._replace(data=broken.data[: len(broken.data) // 2])]
-
-
 _ZERO_USAGE: Final = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
-
-
-def _is_json_schema(body: Mapping[str, Any]) -> bool:
-    text = body.get("text")
-    shape = text.get("format") if isinstance(text, Mapping) else None
-    return isinstance(shape, Mapping) and bool(shape.get("type") == "json_schema")
 
 
 def _effort(body: Mapping[str, Any]) -> Any:
@@ -85,14 +73,6 @@ def _effort(body: Mapping[str, Any]) -> Any:
 def _stream_of_created(events: Events, _: RequestInfo) -> Events:
     """Break off after the first event."""
     return events[:1]
-
-
-def _compressed(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
-    """Compress the stream and lose the end of it."""
-    if not info.streamed:
-        return pieces
-    data = gzip.compress(b"".join(piece.data for piece in pieces), mtime=0)
-    return [Piece(0.0, data[:-16])]
 
 
 def _says_gzip(status: int, headers: Headers, info: RequestInfo) -> tuple[int, Headers]:
@@ -118,7 +98,12 @@ FAULTS: Final = FaultList(
         breaks=("LIF-01", "LIF-04"),
         events=_moved(ITEM_ADDED),
     ),
-    Fault(id="created-twice", title="response.created is sent twice.", breaks=("LIF-02",), events=twice(CREATED)),
+    Fault(
+        id="created-twice",
+        title="response.created is sent twice.",
+        breaks=("LIF-02",),
+        events=twice(CREATED),
+    ),
     Fault(
         id="in-progress-twice",
         title="response.in_progress is sent twice.",
@@ -145,14 +130,11 @@ FAULTS: Final = FaultList(
         events=without(*TERMINAL),
     ),
     Fault(
-        id="connection-cut",
-        title="The connection breaks in the middle of an event.",
+        id="terminal-twice",
+        title="The terminal event is sent twice.",
         breaks=("LIF-05",),
-        when=STREAMED,
-        body=_cut,
-        on_end=lambda reply, _, __: replace(reply, cut=True),
+        events=twice(*TERMINAL),
     ),
-    Fault(id="terminal-twice", title="The terminal event is sent twice.", breaks=("LIF-05",), events=twice(*TERMINAL)),
     Fault(
         id="terminal-named-done",
         title="The terminal event is named response.done.",
@@ -171,7 +153,10 @@ FAULTS: Final = FaultList(
         id="json-schema-stream-aborts",
         title="A stream in the shape of a JSON Schema breaks off after its first event.",
         breaks=("LIF-05",),
-        when=Condition("only streamed with a JSON Schema", lambda info: info.streamed and _is_json_schema(info.body)),
+        when=Condition(
+            "only streamed with a JSON Schema",
+            lambda info: info.streamed and answer_format(info.body) == "json_schema",
+        ),
         events=_stream_of_created,
     ),
     Fault(
@@ -180,16 +165,6 @@ FAULTS: Final = FaultList(
         breaks=("LIF-05",),
         when=Condition("only streamed with effort high", lambda info: info.streamed and _effort(info.body) == "high"),
         events=_stream_of_created,
-    ),
-    Fault(
-        id="compressed-stream-cut",
-        title="A stream is compressed though nobody asked for it, and its end is lost.",
-        breaks=("LIF-05",),
-        when=Condition(
-            "only streamed, for one create request in 3", lambda info: info.streamed and info.number % 3 == 0
-        ),
-        body=_compressed,
-        head=_says_gzip,
     ),
     Fault(
         id="item-closed-after-terminal",
@@ -213,13 +188,13 @@ FAULTS: Final = FaultList(
         id="response-id-changes",
         title="The response has another id in the terminal event.",
         breaks=("LIF-09",),
-        events=in_final(lambda response: response.__setitem__("id", f"{response['id']}f")),
+        events=in_final(changed("id", lengthened)),
     ),
     Fault(
         id="created-at-changes",
         title="created_at is one second later in the terminal event.",
         breaks=("LIF-10",),
-        events=in_final(lambda response: response.__setitem__("created_at", response["created_at"] + 1)),
+        events=in_final(changed("created_at", lambda seconds: seconds + 1)),
     ),
     Fault(
         id="model-changes",
@@ -294,6 +269,33 @@ def _two_lifecycles(events: Events, _: RequestInfo) -> Events:
 def _lost_when_long(events: Events, _: RequestInfo) -> Events:
     """Of a long stream only as many events come as a buffer holds."""
     return events[:64]
+
+
+@FAULTS.add(
+    "connection-cut", "LIF-05", hook="body", when=STREAMED, on_end=lambda reply, _, __: replace(reply, cut=True)
+)
+def _cut(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
+    """The connection breaks in the middle of an event."""
+    if not info.streamed or len(pieces) < 3:
+        return pieces
+    place = len(pieces) * 2 // 3
+    broken = pieces[place]
+    return [*pieces[:place], broken._replace(data=broken.data[: len(broken.data) // 2])]
+
+
+@FAULTS.add(
+    "compressed-stream-cut",
+    "LIF-05",
+    hook="body",
+    when=Condition("only streamed, for one create request in 3", lambda info: info.streamed and info.number % 3 == 0),
+    head=_says_gzip,
+)
+def _compressed(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
+    """A stream is compressed though nobody asked for it, and its end is lost."""
+    if not info.streamed:
+        return pieces
+    data = gzip.compress(b"".join(piece.data for piece in pieces), mtime=0)
+    return [Piece(0.0, data[:-16])]
 
 
 @FAULTS.add("created-has-output", "LIF-11", hook="events")

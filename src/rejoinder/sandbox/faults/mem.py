@@ -8,12 +8,20 @@ from typing import Any, Final
 from rejoinder.sandbox.endpoint.reply import ApiError, Reply, RequestInfo
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import Condition, Fault, FaultList, RequestHook, Visit, reply_with, unheard
+from rejoinder.sandbox.fault import (
+    CONCURRENT,
+    Condition,
+    Fault,
+    FaultList,
+    RequestHook,
+    Visit,
+    as_if,
+    reply_with,
+    unheard,
+)
 
 # Texts longer than this are cut by the faults that cut long inputs.
 _LONG: Final = 6000
-
-
 _CUT_TO: Final = 4000
 
 
@@ -157,9 +165,6 @@ def _hearing(foreign: Callable[[RequestInfo], Mapping[str, Any]]) -> RequestHook
 _WIDE: Final = ("northstar", "openai")
 
 
-_CONCURRENT: Final = Condition("only with other requests in flight", lambda info: bool(info.others))
-
-
 def _lost(id: str, title: str, rule: str, request: RequestHook, **fields: Any) -> Fault:
     return Fault(id=id, title=title, breaks=(rule,), request=request, **fields)
 
@@ -190,7 +195,7 @@ FAULTS: Final = FaultList(
         "system-message-replaces-instructions",
         "Instructions do not reach the model when the input has a system message.",
         "MEM-01",
-        lambda body, _: {**body, "instructions": None},
+        as_if(instructions=None),
         response=unheard("instructions")["response"],
         when=Condition(
             "only with a system message",
@@ -307,7 +312,7 @@ FAULTS: Final = FaultList(
         "The model hears the user messages of another request in flight.",
         "MEM-13",
         _hearing(lambda info: info.others[-1]),
-        when=_CONCURRENT,
+        when=CONCURRENT,
     ),
     _lost(
         "previous-request-heard",

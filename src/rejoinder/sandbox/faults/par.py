@@ -11,6 +11,7 @@ from rejoinder.sandbox.fault import (
     PLAIN,
     Fault,
     FaultList,
+    as_if,
     as_instructions,
     at_end,
     change_texts,
@@ -48,7 +49,7 @@ FAULTS: Final = FaultList(
         title="enable_response_messages is ignored.",
         breaks=("PAR-05",),
         dialects=NORTHSTAR_ONLY,
-        request=lambda body, _: {**body, "enable_response_messages": None},
+        request=as_if(enable_response_messages=None),
     ),
 )
 

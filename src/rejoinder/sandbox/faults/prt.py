@@ -110,6 +110,12 @@ FAULTS: Final = FaultList(
         events=twice(TEXT_DONE),
     ),
     Fault(
+        id="text-closed-early",
+        title="response.output_text.done comes before the last delta.",
+        breaks=("PRT-04",),
+        events=swapped(TEXT_DELTA, TEXT_DONE),
+    ),
+    Fault(
         id="text-closed-after-part",
         title="response.output_text.done comes after response.content_part.done.",
         breaks=("PRT-04",),
@@ -220,15 +226,6 @@ def _full_part(events: Events, _: RequestInfo) -> Events:
         key = (event.get("item_id"), event.get("content_index"))
         if is_of(event, PART_ADDED) and key in whole:
             event["part"]["text"] = whole[key]
-    return events
-
-
-@FAULTS.add("text-closed-early", "PRT-04", hook="events")
-def _closed_early(events: Events, _: RequestInfo) -> Events:
-    """response.output_text.done comes before the last delta."""
-    for index in range(1, len(events)):
-        if is_of(events[index], TEXT_DONE) and is_of(events[index - 1], TEXT_DELTA):
-            events[index - 1], events[index] = events[index], events[index - 1]
     return events
 
 

@@ -18,7 +18,9 @@ from rejoinder.sandbox.fault import (
     Fault,
     FaultList,
     altered,
+    as_if,
     at_end,
+    changed,
     every_part,
     in_final,
     in_response,
@@ -48,19 +50,6 @@ def _not_cut(response: Json) -> None:
             item["status"] = "completed"
 
 
-def _not_cut_events(events: Events, _: RequestInfo) -> Events:
-    for event in events:
-        if is_of(event, ITEM_DONE) and event["item"]["status"] == "incomplete":
-            event["item"]["status"] = "completed"
-        elif is_of(event, "response.incomplete"):
-            event["type"] = "response.completed"
-    return events
-
-
-def _cancelled(response: Json) -> None:
-    response["status"] = "cancelled"
-
-
 _FIELDS_KEPT: Final = ("id", "object", "status")
 
 
@@ -73,10 +62,6 @@ def _empty(response: Json) -> None:
     if response["status"] == "completed":
         response["output"] = []
         response["usage"] |= {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
-
-
-def _empty_events(events: Events, _: RequestInfo) -> Events:
-    return [event for event in events if "response" in event]
 
 
 FAULTS: Final = FaultList(
@@ -103,7 +88,7 @@ FAULTS: Final = FaultList(
         title="A request_id that was sent is ignored.",
         breaks=("RSP-02",),
         dialects=("northstar",),
-        request=lambda body, _: {**body, "request_id": None},
+        request=as_if(request_id=None),
     ),
     Fault(
         id="id-shared-when-busy",
@@ -122,13 +107,13 @@ FAULTS: Final = FaultList(
         id="created-at-in-milliseconds",
         title="created_at is in milliseconds.",
         breaks=("RSP-03",),
-        response=in_response(lambda response: response.__setitem__("created_at", response["created_at"] * 1000)),
+        response=in_response(changed("created_at", lambda seconds: seconds * 1000)),
     ),
     Fault(
         id="created-at-with-fraction",
         title="created_at has a fraction of a second.",
         breaks=("RSP-03",),
-        response=in_response(lambda response: response.__setitem__("created_at", response["created_at"] + 0.5)),
+        response=in_response(changed("created_at", lambda seconds: seconds + 0.5)),
     ),
     Fault(
         id="completed-at-missing",
@@ -214,18 +199,11 @@ FAULTS: Final = FaultList(
         response=at_end(_when_status("incomplete", set_to("incomplete_details", {"reason": "length"}))),
     ),
     Fault(
-        id="truncation-reported-as-completed",
-        title="Responses cut by max_output_tokens, and their items, are completed.",
-        breaks=("RSP-08",),
-        response=at_end(_when_status("incomplete", _not_cut)),
-        events=_not_cut_events,
-    ),
-    Fault(
         id="foreground-cancelled",
         title="Plain responses that are completed have the status cancelled.",
         breaks=("RSP-09",),
         when=PLAIN,
-        response=at_end(_when_status("completed", _cancelled)),
+        response=at_end(_when_status("completed", set_to("status", "cancelled"))),
     ),
     Fault(
         id="completed-without-output",
@@ -233,14 +211,6 @@ FAULTS: Final = FaultList(
         breaks=("RSP-10",),
         when=PLAIN,
         response=at_end(_when_status("completed", set_to("output", []))),
-    ),
-    Fault(
-        id="empty-when-busy",
-        title="A completed response is empty and counts no tokens.",
-        breaks=("RSP-10", "USG-03"),
-        when=CONCURRENT,
-        events=_empty_events,
-        response=at_end(_empty),
     ),
     Fault(
         id="annotations-missing",
@@ -273,6 +243,25 @@ def _error_outside(events: Events, _: RequestInfo) -> Events:
             event["error"] = event["response"]["error"]
             event["response"]["error"] = None
     return events
+
+
+@FAULTS.add(
+    "truncation-reported-as-completed", "RSP-08", hook="events", response=at_end(_when_status("incomplete", _not_cut))
+)
+def _not_cut_events(events: Events, _: RequestInfo) -> Events:
+    """Responses cut by max_output_tokens, and their items, are completed."""
+    for event in events:
+        if is_of(event, ITEM_DONE) and event["item"]["status"] == "incomplete":
+            event["item"]["status"] = "completed"
+        elif is_of(event, "response.incomplete"):
+            event["type"] = "response.completed"
+    return events
+
+
+@FAULTS.add("empty-when-busy", "RSP-10", "USG-03", hook="events", when=CONCURRENT, response=at_end(_empty))
+def _empty_events(events: Events, _: RequestInfo) -> Events:
+    """A completed response is empty and counts no tokens."""
+    return [event for event in events if "response" in event]
 
 
 @FAULTS.add("tools-echoed-without-strict", "RSP-12", hook="response", through=in_response, dialects=("openresponses",))

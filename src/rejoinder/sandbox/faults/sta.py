@@ -17,18 +17,16 @@ from rejoinder.sandbox.fault import (
     FaultList,
     RequestHook,
     Visit,
+    as_if,
     break_down,
     in_response,
     reply_with,
     set_to,
+    with_request_field,
 )
 
 _UNSTORED: Final = Condition("only with store false", lambda info: info.body.get("store") is False)
-
-
-_CONTINUED: Final = Condition(
-    "only with previous_response_id", lambda info: bool(info.body.get("previous_response_id"))
-)
+_CONTINUED: Final = with_request_field("previous_response_id")
 
 
 def _stores(store: bool) -> RequestHook:
@@ -44,12 +42,6 @@ _UNFETCHED: Final = Condition("only with an image that cannot be fetched", _fail
 
 def _in_secret(stored: Stored, _: Store, __: RequestInfo) -> None:
     stored.running = {**stored.running, "store": False}
-
-
-def _kept_from_retrieve(visit: Visit) -> Reply | None:
-    if visit.stored is not None and visit.stored.running.get("store") is False:
-        raise ApiError(404, "There is no such response.", code="response_not_found")
-    return None
 
 
 def _open(operation: str, method: str = "") -> Callable[[RequestInfo], bool]:
@@ -84,7 +76,7 @@ FAULTS: Final = FaultList(
         title="previous_response_id is ignored.",
         breaks=("STA-06", "STA-08"),
         when=_CONTINUED,
-        request=lambda body, _: {**body, "previous_response_id": None},
+        request=as_if(previous_response_id=None),
     ),
     Fault(
         id="unknown-previous-breaks-server",
@@ -105,7 +97,7 @@ FAULTS: Final = FaultList(
         title="A turn that is not stored does not know those that it continues.",
         breaks=("STA-08",),
         when=_UNSTORED,
-        request=lambda body, _: {**body, "previous_response_id": None},
+        request=as_if(previous_response_id=None),
     ),
     Fault(
         id="continuing-unfinished-breaks-server",
@@ -142,18 +134,6 @@ FAULTS: Final = FaultList(
         title="A response can be continued with another tenant's key.",
         breaks=("STA-11",),
         all_tenants=_open("create"),
-    ),
-    Fault(
-        id="unstored-can-be-continued",
-        title="A response that was not to be stored cannot be retrieved, and can be continued.",
-        breaks=("STA-14",),
-        when=Condition("only with store false, or when retrieved", lambda info: info.body.get("store", False) is False),
-        request=lambda body, info: {**body, "store": True} if info.body.get("store") is False else body,
-        response=lambda response, _, info: response.update(store=False) if info.body.get("store") is False else None,
-        on_store=lambda stored, store, info: (
-            _in_secret(stored, store, info) if info.body.get("store") is False else None
-        ),
-        override=_kept_from_retrieve,
     ),
 )
 
@@ -276,6 +256,22 @@ def _shared_context(stored: Stored, store: Store, info: RequestInfo) -> None:
 def _not_failed(stored: Stored, _: Store, __: RequestInfo) -> None:
     """A response that failed can be continued."""
     stored.response = {**stored.response, "status": "completed"}
+
+
+@FAULTS.add(
+    "unstored-can-be-continued",
+    "STA-14",
+    hook="override",
+    when=Condition("only with store false, or when retrieved", lambda info: info.body.get("store", False) is False),
+    request=lambda body, info: {**body, "store": True} if info.body.get("store") is False else body,
+    response=lambda response, _, info: response.update(store=False) if info.body.get("store") is False else None,
+    on_store=lambda stored, store, info: _in_secret(stored, store, info) if info.body.get("store") is False else None,
+)
+def _kept_from_retrieve(visit: Visit) -> Reply | None:
+    """A response that was not to be stored cannot be retrieved, and can be continued."""
+    if visit.stored is not None and visit.stored.running.get("store") is False:
+        raise ApiError(404, "There is no such response.", code="response_not_found")
+    return None
 
 
 @FAULTS.add("continued-too-early", "STA-15", hook="on_store")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from rejoinder.sandbox.endpoint.reply import ApiError, RequestInfo
@@ -14,18 +15,15 @@ from rejoinder.sandbox.fault import (
     ErrorHook,
     Fault,
     FaultList,
-    RequestHook,
+    as_if,
+    changed,
     each,
     every_item,
     input_items,
     only,
     refuse_items,
+    set_to,
 )
-
-
-def _with(**fields: Any) -> RequestHook:
-    """Return a hook that answers the request as if it had these fields."""
-    return lambda body, _: {**body, **fields}
 
 
 def _chooses(kind: str) -> Condition:
@@ -41,23 +39,12 @@ def _calls(do: Change) -> dict[str, Any]:
     return every_item(only("function_call", do))
 
 
-def _renamed(item: Json) -> None:
-    item["name"] = f"{item['name']}_v2"
-
-
 def _wrong_name() -> dict[str, Any]:
-    hooks = _calls(_renamed)
+    renamed = changed("name", lambda name: f"{name}_v2")
+    hooks = _calls(renamed)
     of_items = hooks["events"]
-    of_done = each(CALL_DONE, do=_renamed)
+    of_done = each(CALL_DONE, do=renamed)
     return {**hooks, "events": lambda events, info: of_done(of_items(events, info), info)}
-
-
-def _is_own(item: Json) -> bool:
-    return item.get("type") == "message" and item.get("role") == "assistant" and "id" in item and "status" in item
-
-
-def _is_bare(item: Json) -> bool:
-    return item.get("type") == "function_call" and "id" not in item
 
 
 def _breaks_down(code: str, *params: str) -> ErrorHook:
@@ -73,58 +60,46 @@ def _breaks_down(code: str, *params: str) -> ErrorHook:
     return hook
 
 
-def _unknown_action(item: Json) -> None:
-    item["action"] = {"type": "teleport"}
-
-
-def _long_id(item: Json) -> None:
-    item["call_id"] = item["call_id"] * 4
-
-
-def _lacks_status(item: Json) -> bool:
-    return item.get("type") == "function_call" and "status" not in item
-
-
 FAULTS: Final = FaultList(
     Fault(
         id="tool-choice-none-ignored",
         title="Tools are called though tool_choice is none.",
         breaks=("TOL-01",),
         when=_chooses("none"),
-        request=_with(tool_choice="required"),
+        request=as_if(tool_choice="required"),
     ),
     Fault(
         id="tool-choice-required-ignored",
         title="tool_choice required demands no call.",
         breaks=("TOL-01",),
         when=_chooses("required"),
-        request=_with(tool_choice="none"),
+        request=as_if(tool_choice="none"),
     ),
     Fault(
         id="tool-choice-named-ignored",
         title="A tool that tool_choice names need not be called.",
         breaks=("TOL-01",),
         when=_chooses("function"),
-        request=_with(tool_choice="none"),
+        request=as_if(tool_choice="none"),
     ),
     Fault(
         id="tools-dropped",
         title="Tools are taken and never called.",
         breaks=("TOL-01",),
-        request=_with(tools=None, tool_choice=None),
+        request=as_if(tools=None, tool_choice=None),
     ),
     Fault(
         id="allowed-tools-ignored",
         title="Tools are called that allowed_tools does not list.",
         breaks=("TOL-02",),
         when=_chooses("allowed_tools"),
-        request=_with(tool_choice="auto"),
+        request=as_if(tool_choice="auto"),
     ),
     Fault(
         id="parallel-tool-calls-ignored",
         title="Several tools are called at once though parallel_tool_calls is false.",
         breaks=("TOL-03",),
-        request=_with(parallel_tool_calls=True),
+        request=as_if(parallel_tool_calls=True),
     ),
     Fault(
         id="undeclared-tool-called",
@@ -136,19 +111,19 @@ FAULTS: Final = FaultList(
         id="call-id-empty",
         title="The call_id of function calls is empty.",
         breaks=("TOL-05",),
-        **_calls(lambda item: item.__setitem__("call_id", "")),
+        **_calls(set_to("call_id", "")),
     ),
     Fault(
         id="call-id-constant",
         title="All function calls have the same call_id.",
         breaks=("TOL-05",),
-        **_calls(lambda item: item.__setitem__("call_id", "call_0")),
+        **_calls(set_to("call_id", "call_0")),
     ),
     Fault(
         id="call-id-too-long",
         title="The call_id of function calls is longer than the 64 characters that can be sent back.",
         breaks=("TOL-05",),
-        **_calls(_long_id),
+        **_calls(changed("call_id", lambda call_id: call_id * 4)),
     ),
     Fault(
         id="own-reasoning-refused",
@@ -162,18 +137,6 @@ FAULTS: Final = FaultList(
         breaks=("TOL-06",),
         dialects=("northstar", "openai"),
         request=refuse_items("A custom call", lambda item: item.get("type") == "custom_tool_call"),
-    ),
-    Fault(
-        id="own-items-refused",
-        title="Output messages are refused as input when they have an id and a status.",
-        breaks=("TOL-06",),
-        request=refuse_items("A message with an id", _is_own),
-    ),
-    Fault(
-        id="bare-items-refused",
-        title="Function calls are refused as input when they lack an id.",
-        breaks=("TOL-06",),
-        request=refuse_items("A message without an id", _is_bare),
     ),
     Fault(
         id="own-calls-refused",
@@ -208,7 +171,7 @@ FAULTS: Final = FaultList(
         title="Computer calls have an action that the contract does not name.",
         breaks=("TOL-11",),
         dialects=("northstar",),
-        **every_item(only("computer_call", _unknown_action)),
+        **every_item(only("computer_call", set_to("action", {"type": "teleport"}))),
     ),
     Fault(
         id="screenshot-refused",
@@ -217,13 +180,19 @@ FAULTS: Final = FaultList(
         dialects=("northstar",),
         request=refuse_items("A screenshot", lambda item: item.get("type") == "computer_call_output"),
     ),
-    Fault(
-        id="items-without-status-refused",
-        title="Function calls are refused as input when they lack a status.",
-        breaks=("TOL-12",),
-        request=refuse_items("A call without a status", _lacks_status),
-    ),
 )
+
+
+@FAULTS.add("own-items-refused", "TOL-06", hook="request", through=partial(refuse_items, "A message with an id"))
+def _is_own(item: Json) -> bool:
+    """Output messages are refused as input when they have an id and a status."""
+    return item.get("type") == "message" and item.get("role") == "assistant" and "id" in item and "status" in item
+
+
+@FAULTS.add("bare-items-refused", "TOL-06", hook="request", through=partial(refuse_items, "A message without an id"))
+def _is_bare(item: Json) -> bool:
+    """Function calls are refused as input when they lack an id."""
+    return item.get("type") == "function_call" and "id" not in item
 
 
 @FAULTS.add("list-output-unheard", "TOL-07", hook="request")
@@ -250,21 +219,17 @@ def _orphans_dropped(body: Json, _: RequestInfo) -> Json:
     return {**body, "input": kept}
 
 
-@FAULTS.add("drag-refused", "TOL-11", hook="request", dialects=NORTHSTAR_ONLY)
-def _drag_refused(body: Json, _: RequestInfo) -> Json:
+@FAULTS.add("drag-refused", "TOL-11", hook="request", through=partial(refuse_items, "drag"), dialects=NORTHSTAR_ONLY)
+def _drags(item: Json) -> bool:
     """Computer calls with the action drag are refused in a history."""
-    for item in body["input"] if isinstance(body["input"], list) else ():
-        if item.get("type") == "computer_call" and item["action"]["type"] == "drag":
-            raise ApiError(400, "drag is not supported.", param="input", code="unsupported_value")
-    return body
+    return item.get("type") == "computer_call" and bool(item["action"]["type"] == "drag")
 
 
 @FAULTS.add("safety-checks-refused", "TOL-11", hook="request", dialects=NORTHSTAR_ONLY)
 def _checks_refused(body: Json, _: RequestInfo) -> Json:
     """The output of a computer call is refused when it acknowledges safety checks."""
-    for item in body["input"] if isinstance(body["input"], list) else ():
-        if item.get("acknowledged_safety_checks"):
-            raise ApiError(400, "acknowledged_safety_checks is unknown.", param="input", code="unsupported_value")
+    if any(item.get("acknowledged_safety_checks") for item in input_items(body)):
+        raise ApiError(400, "acknowledged_safety_checks is unknown.", param="input", code="unsupported_value")
     return body
 
 
@@ -284,6 +249,14 @@ def _against_order(body: Json, _: RequestInfo) -> Json:
     if [call for call in calls if call in outputs] != [call for call in outputs if call in calls]:
         raise ApiError(400, "Outputs must stand in the order of their calls.", param="input", code="invalid_value")
     return body
+
+
+@FAULTS.add(
+    "items-without-status-refused", "TOL-12", hook="request", through=partial(refuse_items, "A call without a status")
+)
+def _lacks_status(item: Json) -> bool:
+    """Function calls are refused as input when they lack a status."""
+    return item.get("type") == "function_call" and "status" not in item
 
 
 @FAULTS.add("late-system-message-breaks-server", "TOL-13", hook="request")

@@ -15,6 +15,7 @@ from rejoinder.sandbox.fault import (
     FaultList,
     at_end,
     change_usage,
+    changed,
     ended,
     items_of,
     set_to,
@@ -61,7 +62,7 @@ FAULTS: Final = FaultList(
         id="total-tokens-wrong",
         title="total_tokens is one less than the sum.",
         breaks=("USG-02",),
-        response=change_usage(lambda usage: usage.update(total_tokens=usage["total_tokens"] - 1)),
+        response=change_usage(changed("total_tokens", lambda count: count - 1)),
     ),
     Fault(
         id="output-tokens-zero",
@@ -79,7 +80,7 @@ FAULTS: Final = FaultList(
         id="token-counts-are-strings",
         title="Token counts are strings of digits.",
         breaks=("USG-03",),
-        response=change_usage(lambda usage: usage.update(input_tokens=str(usage["input_tokens"]))),
+        response=change_usage(changed("input_tokens", str)),
     ),
     Fault(
         id="more-cached-than-input",
