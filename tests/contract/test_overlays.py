@@ -257,7 +257,7 @@ BAD = {
     "loop": (
         '[overlay.request.include]\n"/$defs/Tool/anyOf" = [{ "$ref" = "#/$defs/L" }]\n'
         '[overlay.request.add."/$defs/L"]\ntype = "array"\nitems = { "$ref" = "#/$defs/L" }',
-        "/$defs/L",
+        "/$defs/L/items",
         "$ref",
         "leads back to itself",
     ),

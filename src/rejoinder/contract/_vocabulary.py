@@ -19,11 +19,13 @@ from typing import Any, Final
 from rejoinder.errors import ContractError
 from rejoinder.model.verdict import ABSENT
 
-_ANNOTATIONS: Final = frozenset(
+#: Keywords that say nothing about instances. Names that begin with ``x-`` are treated alike.
+ANNOTATIONS: Final = frozenset(
     {"$schema", "$id", "$defs", "$comment", "title", "description", "default", "examples", "deprecated"}
 )
 _NUMBERS: Final = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
-_BY_TYPE: Final[Mapping[str, frozenset[str]]] = {
+#: What may stand beside ``type``, by its value.
+KEYWORDS: Final[Mapping[str, frozenset[str]]] = {
     "string": frozenset({"minLength", "maxLength", "pattern", "format"}),
     "integer": _NUMBERS,
     "number": _NUMBERS,
@@ -32,7 +34,7 @@ _BY_TYPE: Final[Mapping[str, frozenset[str]]] = {
     "object": frozenset({"properties", "required", "additionalProperties"}),
     "array": frozenset({"items", "minItems", "maxItems"}),
 }
-_CHOOSERS: Final = ("$ref", "const", "enum", "anyOf")
+CHOOSERS: Final = ("$ref", "const", "enum", "anyOf")
 _BRANCHING: Final = frozenset({"allOf", "if", "then"})
 _COUNTS: Final = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
 _SPANS: Final = (
@@ -41,7 +43,7 @@ _SPANS: Final = (
     ("minimum", "maximum"),
     ("exclusiveMinimum", "exclusiveMaximum"),
 )
-_KINDS: Final[Mapping[type, str]] = {
+JSON_TYPES: Final[Mapping[type, str]] = {
     dict: "object",
     list: "array",
     str: "string",
@@ -90,23 +92,21 @@ def reachable(schema: Mapping[str, Any], *, all_of: bool = False) -> set[str]:
     found: set[str] = set()
     waiting: list[Any] = [{key: value for key, value in schema.items() if key != "$defs"}]
     while waiting:
-        for target in _references(waiting.pop()):
+        for _, target in _references(waiting.pop()):
             if target in definitions and target not in found:
                 found.add(target)
                 waiting.append(definitions[target])
     return found
 
 
-def _references(node: Any) -> Iterator[str]:
+def _references(node: Any, at: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the pointer of every reference below a node at ``at``, and the name of the definition that it leads to."""
     if isinstance(node, Mapping):
         reference = node.get("$ref")
         if isinstance(reference, str) and reference.startswith("#/$defs/"):
-            yield steps(reference[1:])[-1]
-        for child in node.values():
-            yield from _references(child)
-    elif isinstance(node, list):
-        for child in node:
-            yield from _references(child)
+            yield at, steps(reference[1:])[-1]
+    for key, child in node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ():
+        yield from _references(child, f"{at}/{escape(str(key))}")
 
 
 def check(schema: Mapping[str, Any], file: str, *, branching: bool = False) -> None:
@@ -135,12 +135,12 @@ class _Checker:
             self._loops(name, (), done)
 
     def _loops(self, name: str, path: tuple[str, ...], done: set[str]) -> None:
-        if name in path:
-            raise fail(self._file, f"/$defs/{escape(path[-1])}", "$ref", f"{name!r} leads back to itself")
-        if name not in done:
-            for target in _references(self._definitions[name]):
+        for pointer, target in _references(self._definitions[name], f"/$defs/{escape(name)}"):
+            if target in (*path, name):
+                raise fail(self._file, pointer, "$ref", f"{target!r} leads back to itself")
+            if target not in done:
                 self._loops(target, (*path, name), done)
-            done.add(name)
+        done.add(name)
 
     def _node(self, node: Any, at: str) -> None:
         if node is True:
@@ -150,22 +150,22 @@ class _Checker:
             raise fail(self._file, at, steps(at)[-1] if at else "schema", what)
         if at and "$defs" in node:
             raise fail(self._file, at, "$defs", "definitions stand at the top of the file only")
-        keys = [key for key in node if key not in _ANNOTATIONS and not key.startswith("x-")]
+        keys = [key for key in node if key not in ANNOTATIONS and not key.startswith("x-")]
         for key in keys:
             if key in _BRANCHING and self._branching:
                 children = node[key] if key == "allOf" else [node[key]]
                 for index, child in enumerate(children):
                     self._node(child, f"{at}/{key}/{index}" if key == "allOf" else f"{at}/{key}")
         keys = [key for key in keys if not (self._branching and key in _BRANCHING)]
-        chooser = next((key for key in _CHOOSERS if key in keys), "")
+        chooser = next((key for key in CHOOSERS if key in keys), "")
         if chooser:
             self._choice(node, chooser, keys, at)
             return
         types = self._types(node, at)
-        known = frozenset({"type"}).union(*(_BY_TYPE[name] for name in types))
+        known = frozenset({"type"}).union(*(KEYWORDS[name] for name in types))
         if not types and self._branching:
             # The condition of an if names fields without saying that it is about objects.
-            known |= _BY_TYPE["object"]
+            known |= KEYWORDS["object"]
         for key in keys:
             if key not in known:
                 raise fail(self._file, at, key, "not supported" + (f" for type {node.get('type')!r}" if types else ""))
@@ -178,7 +178,7 @@ class _Checker:
         if not isinstance(names, list) or ("type" in node and not names):
             raise fail(self._file, at, "type", f"{types!r} is not a JSON type")
         for name in names:
-            if not isinstance(name, str) or name not in _BY_TYPE:
+            if not isinstance(name, str) or name not in KEYWORDS:
                 raise fail(self._file, at, "type", f"{name!r} is not a JSON type")
         return names
 
@@ -203,7 +203,7 @@ class _Checker:
             return
         types = self._types(node, at)
         for number, literal in enumerate(values):
-            kind = _KINDS.get(type(literal), "")
+            kind = JSON_TYPES.get(type(literal), "")
             if kind in ("object", "array", ""):
                 raise fail(self._file, at, chooser, "only strings, numbers, booleans and null can be listed")
             if types and kind not in types and not (kind == "integer" and "number" in types):
