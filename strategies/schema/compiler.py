@@ -24,18 +24,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from rejoinder.contract.nodes import (
-    Anything,
-    Array,
-    Field,
-    Literal,
-    Node,
-    Object,
-    Scalar,
-    Schema,
-    Union,
-    parse,
-)
+from rejoinder.contract.nodes import Anything, Array, Field, Literal, Node, Object, Scalar, Schema, Union, parse
 from rejoinder.strategies.schema import leaves
 
 __all__ = ["Compiler", "from_contract"]

@@ -29,14 +29,7 @@ reports. The files beside this module are the only truth:
 
 from __future__ import annotations
 
-from rejoinder.contract._dialect import (
-    Dialect,
-    EventSpec,
-    every_feature,
-    features_of,
-    load_dialect,
-    read_features,
-)
+from rejoinder.contract._dialect import Dialect, EventSpec, every_feature, features_of, load_dialect, read_features
 from rejoinder.contract._features import Feature, load_features
 from rejoinder.contract._operations import Operation, load_operations
 from rejoinder.contract._rules import (

@@ -18,8 +18,17 @@ from rejoinder.contract import DEFAULT_DIALECT, load_dialect
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Chunk, Exchange, Headers, Outcome, Request
 from rejoinder.sandbox.endpoint.generate import MODELS, ResolvedRequest, base_response, generate, input_tokens
-from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo, encode
-from rejoinder.sandbox.endpoint.request_parsing import conversation_id, header, read_create, read_json
+from rejoinder.sandbox.endpoint.reply import (
+    JSON_HEADERS,
+    ApiError,
+    Piece,
+    Reply,
+    RequestInfo,
+    encode,
+    header,
+    reply_with,
+)
+from rejoinder.sandbox.endpoint.request_parsing import conversation_id, read_create, read_json
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import Fault, Visit
@@ -27,7 +36,6 @@ from rejoinder.sandbox.faults import load_endpoints, load_faults
 
 # A background run takes at least this long, so that it can be polled and cancelled.
 _BACKGROUND_SECONDS: Final = 0.25
-_JSON: Final[Headers] = (("content-type", "application/json"),)
 _EVENT_STREAM: Final[Headers] = (("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"))
 _TYPE_OF_STATUS: Final[Mapping[int, str]] = {
     401: "authentication_error",
@@ -118,8 +126,8 @@ class Sandbox:
         except RecursionError:
             reply = self._refusal(ApiError(400, "The body is nested too deeply."), info, faults)
         if operation == "create":
-            outcome = outcome or _http_outcome(reply.status)
-            return self._count(reply, outcome, info.number)
+            reply.chunks = self._counted(reply.chunks, outcome or _http_outcome(reply.status), info.number)
+            return reply
         with self._lock:
             self._counts["other"] += 1
         return reply
@@ -225,19 +233,10 @@ class Sandbox:
         if previous is not None:
             stored = self._own(previous, info, faults)
             if stored is None or now < stored.found_at:
-                raise ApiError(
-                    404,
-                    f"There is no response {previous[:200]!r}.",
-                    param="previous_response_id",
-                    code="previous_response_not_found",
-                )
+                raise _missing("response", previous, "previous_response_not_found", "previous_response_id")
             if stored.is_running(now) or stored.cancelled or stored.response["status"] == "failed":
-                raise ApiError(
-                    400,
-                    f"The response {previous[:200]!r} is not finished.",
-                    param="previous_response_id",
-                    code="previous_response_not_finished",
-                )
+                what = f"The response {previous[:200]!r} is not finished."
+                raise ApiError(400, what, param="previous_response_id", code="previous_response_not_finished")
             history = stored.context
         elif conversation is not None:
             history = self._store.conversation(f"{info.key} {conversation}")
@@ -265,9 +264,7 @@ class Sandbox:
             return item
         found = self._store.item(item["id"], info.key)
         if found is None:
-            raise ApiError(
-                404, f"There is no item {item['id'][:200]!r}.", param=f"input[{index}].id", code="item_not_found"
-            )
+            raise _missing("item", item["id"], "item_not_found", f"input[{index}].id")
         return found
 
     def _plain(self, response: Json, info: RequestInfo, faults: Sequence[Fault], *, delay: float = 0.0) -> Reply:
@@ -276,7 +273,7 @@ class Sandbox:
             for fault in faults:
                 if fault.response is not None:
                     fault.response(response, "plain", info)
-        return self._send(200, _JSON, [Piece(delay, encode(response))], info, faults)
+        return self._send(200, JSON_HEADERS, [Piece(delay, encode(response))], info, faults)
 
     def _stream(
         self, events: list[Json], stored: Stored | None, info: RequestInfo, faults: Sequence[Fault]
@@ -309,8 +306,8 @@ class Sandbox:
         reply = self._send(200, _EVENT_STREAM, pieces, info, faults)
         if stored is not None and stored.background:
             reply.chunks = _until_cancelled(reply.chunks, stored)
-        if stored is not None and stored.background and any(fault.on_reader_left is not None for fault in faults):
-            reply.chunks = self._watched(reply.chunks, stored, faults)
+            if any(fault.on_reader_left is not None for fault in faults):
+                reply.chunks = self._watched(reply.chunks, stored, faults)
         return reply, outcome
 
     def _frames(self, numbered: list[Json], info: RequestInfo, faults: Sequence[Fault]) -> list[Piece]:
@@ -353,7 +350,7 @@ class Sandbox:
             if fault.error is not None:
                 status, body = fault.error(status, body, info)
         data = body if isinstance(body, bytes) else encode(body)
-        return Reply(status, (*_JSON, *error.headers), iter([Piece(0.0, data)]))
+        return Reply(status, (*JSON_HEADERS, *error.headers), iter([Piece(0.0, data)]))
 
     # Everything else
 
@@ -384,7 +381,7 @@ class Sandbox:
             return self._input_tokens(request, info)
         if operation == "models":
             return self._models(argument)
-        return _ok({"status": "ok"})
+        return reply_with({"status": "ok"})
 
     def _retrieve(self, request: Request, info: RequestInfo, response_id: str, faults: Sequence[Fault]) -> Reply:
         query = _query(request)
@@ -398,9 +395,8 @@ class Sandbox:
             raise ApiError(400, "The response has no stream to replay.", param="stream", code="not_streamed")
         after = query.get("starting_after")
         if after is not None and not (after.isdecimal() and len(after) < 16):
-            raise ApiError(
-                400, "starting_after must be a sequence number.", param="starting_after", code="invalid_value"
-            )
+            what = "starting_after must be a sequence number."
+            raise ApiError(400, what, param="starting_after", code="invalid_value")
         since = -1 if after is None else int(after)
         replayed = [(number, piece) for number, piece in stored.stream if not isinstance(number, int) or number > since]
         if stored.cancelled:
@@ -416,7 +412,7 @@ class Sandbox:
         with self._lock:
             self._found(response_id, info, faults)
             self._store.remove(response_id)
-        return _ok({"id": response_id, "object": "response", "deleted": True})
+        return reply_with({"id": response_id, "object": "response", "deleted": True})
 
     def _cancel(self, info: RequestInfo, response_id: str, faults: Sequence[Fault]) -> Reply:
         now = self._clock()
@@ -457,22 +453,22 @@ class Sandbox:
         for fault in faults:
             if fault.listing is not None:
                 fault.listing(listing, info)
-        return _ok(listing)
+        return reply_with(listing)
 
     def _input_tokens(self, request: Request, info: RequestInfo) -> Reply:
         body = read_create(replace(request, body=encode({"input": [], **_object(read_json(request))})), MODELS)
         with self._lock:
             resolved = self._resolve({**body, "request_id": None}, info, self._clock(), (), fails=False)
         count = input_tokens(resolved.items, body.get("instructions"))
-        return _ok({"object": "response.input_tokens", "input_tokens": count})
+        return reply_with({"object": "response.input_tokens", "input_tokens": count})
 
     def _models(self, name: str) -> Reply:
         models = [{"id": model, "object": "model", "created": 0, "owned_by": "rejoinder"} for model in MODELS]
         if not name:
-            return _ok({"object": "list", "data": models})
+            return reply_with({"object": "list", "data": models})
         for model in models:
             if model["id"] == name:
-                return _ok(model)
+                return reply_with(model)
         raise ApiError(404, f"The model {name[:200]!r} does not exist.", param="model", code="model_not_found")
 
     def _own(self, response_id: str, info: RequestInfo, faults: Sequence[Fault]) -> Stored | None:
@@ -485,7 +481,7 @@ class Sandbox:
     def _found(self, response_id: str, info: RequestInfo, faults: Sequence[Fault]) -> Stored:
         stored = self._own(response_id, info, faults)
         if stored is None:
-            raise ApiError(404, f"There is no response {response_id[:200]!r}.", code="response_not_found")
+            raise _missing("response", response_id, "response_not_found")
         return stored
 
     def _watched(self, chunks: Iterator[Piece], stored: Stored, faults: Sequence[Fault]) -> Iterator[Piece]:
@@ -499,10 +495,6 @@ class Sandbox:
                     for fault in faults:
                         if fault.on_reader_left is not None:
                             fault.on_reader_left(stored)
-
-    def _count(self, reply: Reply, outcome: str, number: int) -> Reply:
-        reply.chunks = self._counted(reply.chunks, outcome, number)
-        return reply
 
     def _counted(self, chunks: Iterator[Piece], outcome: str, number: int) -> Iterator[Piece]:
         ended = "aborted"
@@ -633,12 +625,11 @@ def _check_outputs(history: Sequence[Json], fresh: Sequence[Json]) -> None:
     calls = {item.get("call_id") for item in (*history, *fresh) if not str(item.get("type")).endswith("_output")}
     for index, item in enumerate(fresh):
         if item.get("type") == "function_call_output" and item["call_id"] not in calls:
-            raise ApiError(
-                400,
-                f"There is no function call {item['call_id'][:200]!r}.",
-                param=f"input[{index}].call_id",
-                code="call_not_found",
-            )
+            raise _missing("function call", item["call_id"], "call_not_found", f"input[{index}].call_id", status=400)
+
+
+def _missing(what: str, name: str, code: str, param: str | None = None, *, status: int = 404) -> ApiError:
+    return ApiError(status, f"There is no {what} {name[:200]!r}.", param=param, code=code)
 
 
 def _query(request: Request) -> dict[str, str]:
@@ -652,9 +643,8 @@ def _object(value: Any) -> Json:
 
 
 def _numbered(event: Json, number: int) -> Json:
-    numbered = {"type": event["type"], "sequence_number": number} if "type" in event else {"sequence_number": number}
-    numbered |= event
-    return numbered
+    first = {"type": event["type"]} if "type" in event else {}
+    return {**first, "sequence_number": number, **event}
 
 
 def _with_ids(items: Sequence[Json], response_id: str) -> list[Json]:
@@ -667,10 +657,4 @@ def _outcome(event: Json) -> str:
 
 
 def _http_outcome(status: int) -> str:
-    if status == 429:
-        return "http_429"
-    return f"http_{status // 100}xx"
-
-
-def _ok(value: Any) -> Reply:
-    return Reply(200, _JSON, iter([Piece(0.0, encode(value))]))
+    return "http_429" if status == 429 else f"http_{status // 100}xx"

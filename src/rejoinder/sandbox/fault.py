@@ -10,7 +10,7 @@ from inspect import getdoc
 from typing import Any, Final, TypeVar
 
 from rejoinder.model.exchange import Headers
-from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo, encode
+from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
 
@@ -469,11 +469,6 @@ def refuse_items(what: str, test: Callable[[Json], bool]) -> RequestHook:
         return body
 
     return hook
-
-
-def reply_with(value: Any) -> Reply:
-    """Return a reply of JSON."""
-    return Reply(200, (("content-type", "application/json"),), iter([Piece(0.0, encode(value))]))
 
 
 def break_down(*codes: str) -> ErrorHook:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rejoinder.contract import Dialect
 from rejoinder.model.exchange import Headers, Request
+
+JSON_HEADERS: Final[Headers] = (("content-type", "application/json"),)
 
 
 class Piece(NamedTuple):
@@ -59,9 +61,12 @@ class RequestInfo:
     @property
     def key(self) -> str:
         """The key of the tenant that asks, empty for none."""
-        headers = self.request.headers
-        given = next((value for name, value in headers if name.lower() == "authorization"), "")
-        return given.removeprefix("Bearer ")
+        return header(self.request, "authorization").removeprefix("Bearer ")
+
+
+def reply_with(value: Any) -> Reply:
+    """Return a reply of JSON."""
+    return Reply(200, JSON_HEADERS, iter([Piece(0.0, encode(value))]))
 
 
 class ApiError(Exception):
@@ -76,6 +81,11 @@ class ApiError(Exception):
         self.param = param
         self.code = code
         self.headers = headers
+
+
+def header(request: Request, name: str) -> str:
+    """Return the first value of a request header (name in lower case), or the empty string."""
+    return next((value for key, value in request.headers if key.lower() == name), "")
 
 
 def encode(value: Any) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from rejoinder.contract import request_schema
 from rejoinder.model.exchange import Request
 from rejoinder.sandbox.endpoint.generate import is_choice
-from rejoinder.sandbox.endpoint.reply import ApiError
+from rejoinder.sandbox.endpoint.reply import ApiError, header
 from rejoinder.sandbox.endpoint.schema_instances import is_schema
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.validation import Validator
@@ -33,11 +33,6 @@ _METADATA_PAIRS, _METADATA_KEY, _METADATA_VALUE = 16, 64, 512
 @cache
 def _validator() -> Validator:
     return Validator(request_schema())
-
-
-def header(request: Request, name: str) -> str:
-    """Return the first value of a request header (name in lower case), or the empty string."""
-    return next((value for key, value in request.headers if key.lower() == name), "")
 
 
 def read_json(request: Request) -> Any:

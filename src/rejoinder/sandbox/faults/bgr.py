@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo
+from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo, reply_with
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import BACKGROUND, Condition, Fault, FaultList, Visit, break_down, reply_with
+from rejoinder.sandbox.fault import BACKGROUND, Condition, Fault, FaultList, Visit, break_down
 
 _EVENT_STREAM: Final = (("content-type", "text/event-stream; charset=utf-8"),)
 _BACKGROUND_STREAM: Final = Condition(

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
 from rejoinder.sandbox.endpoint.generate import MODELS, ResolvedRequest, generate
-from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo
-from rejoinder.sandbox.endpoint.request_parsing import header
+from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo, header
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     BACKGROUND,

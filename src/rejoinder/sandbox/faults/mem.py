@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import ApiError, Reply, RequestInfo
+from rejoinder.sandbox.endpoint.reply import ApiError, Reply, RequestInfo, reply_with
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import (
-    CONCURRENT,
-    Condition,
-    Fault,
-    FaultList,
-    RequestHook,
-    Visit,
-    as_if,
-    reply_with,
-    unheard,
-)
+from rejoinder.sandbox.fault import CONCURRENT, Condition, Fault, FaultList, RequestHook, Visit, as_if, unheard
 
 # Texts longer than this are cut by the faults that cut long inputs.
 _LONG: Final = 6000

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo
+from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo, reply_with
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
@@ -20,7 +20,6 @@ from rejoinder.sandbox.fault import (
     as_if,
     break_down,
     in_response,
-    reply_with,
     set_to,
     with_request_field,
 )
