@@ -32,11 +32,7 @@ def user_message(text: str) -> Item:
 
 
 def arrange(
-    items: Iterable[Item],
-    example: Callable[[str], Item | None],
-    *,
-    complete: bool = True,
-    prompt: str = "Say hello.",
+    items: Iterable[Item], example: Callable[[str], Item | None], *, complete: bool = True, prompt: str = "Say hello."
 ) -> list[Item]:
     """Return the items as a conversation.
 

@@ -90,6 +90,4 @@ def arguments(parameters: Mapping[str, Any]) -> SearchStrategy[str]:
     Shrinks towards the smallest value of every property.
     """
     properties = parameters.get("properties", {})
-    return st.fixed_dictionaries(
-        {name: from_schema(schema) for name, schema in properties.items()},
-    ).map(json.dumps)
+    return st.fixed_dictionaries({name: from_schema(schema) for name, schema in properties.items()}).map(json.dumps)

@@ -260,13 +260,7 @@ _RULE_KEYS: Final[Mapping[str, type]] = {
     "unchecked": str,
     "takes": str,
 }
-_CITATION_KEYS: Final[Mapping[str, type]] = {
-    "name": str,
-    "url": str,
-    "section": str,
-    "revision": str,
-    "checked": date,
-}
+_CITATION_KEYS: Final[Mapping[str, type]] = {"name": str, "url": str, "section": str, "revision": str, "checked": date}
 _KINDS: Final[Mapping[type, str]] = {str: "a text", dict: "a table", list: "a list", date: "a date"}
 
 

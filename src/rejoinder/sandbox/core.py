@@ -43,11 +43,7 @@ _TYPE_OF_STATUS: Final[Mapping[int, str]] = {
     429: "rate_limit_error",
     500: "server_error",
 }
-_OUTCOME_OF_STATUS: Final[Mapping[str, str]] = {
-    "completed": "ok",
-    "incomplete": "incomplete",
-    "failed": "failed",
-}
+_OUTCOME_OF_STATUS: Final[Mapping[str, str]] = {"completed": "ok", "incomplete": "incomplete", "failed": "failed"}
 
 
 class Sandbox:

@@ -52,12 +52,7 @@ _CITED: Final[Json] = {
     ],
 }
 _HOSTED: Final[tuple[Json, ...]] = (
-    {
-        "type": "web_search_call",
-        "id": "ws_1",
-        "status": "completed",
-        "action": {"type": "search", "query": "Oslo"},
-    },
+    {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "Oslo"}},
     {"type": "file_search_call", "id": "fs_1", "status": "completed", "queries": ["Oslo"], "results": None},
     {
         "type": "code_interpreter_call",

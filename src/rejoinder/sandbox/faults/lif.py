@@ -98,12 +98,7 @@ FAULTS: Final = FaultList(
         breaks=("LIF-01", "LIF-04"),
         events=_moved(ITEM_ADDED),
     ),
-    Fault(
-        id="created-twice",
-        title="response.created is sent twice.",
-        breaks=("LIF-02",),
-        events=twice(CREATED),
-    ),
+    Fault(id="created-twice", title="response.created is sent twice.", breaks=("LIF-02",), events=twice(CREATED)),
     Fault(
         id="in-progress-twice",
         title="response.in_progress is sent twice.",
@@ -129,12 +124,7 @@ FAULTS: Final = FaultList(
         when=every(3),
         events=without(*TERMINAL),
     ),
-    Fault(
-        id="terminal-twice",
-        title="The terminal event is sent twice.",
-        breaks=("LIF-05",),
-        events=twice(*TERMINAL),
-    ),
+    Fault(id="terminal-twice", title="The terminal event is sent twice.", breaks=("LIF-05",), events=twice(*TERMINAL)),
     Fault(
         id="terminal-named-done",
         title="The terminal event is named response.done.",
@@ -154,8 +144,7 @@ FAULTS: Final = FaultList(
         title="A stream in the shape of a JSON Schema breaks off after its first event.",
         breaks=("LIF-05",),
         when=Condition(
-            "only streamed with a JSON Schema",
-            lambda info: info.streamed and answer_format(info.body) == "json_schema",
+            "only streamed with a JSON Schema", lambda info: info.streamed and answer_format(info.body) == "json_schema"
         ),
         events=_stream_of_created,
     ),
