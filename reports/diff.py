@@ -31,20 +31,23 @@ class Change(StrEnum):
 
 
 CHANGES: Final = {
-    Change.NEW: ("new", "New", "not found before"),
-    Change.STILL: ("still failing", "Still failing", "found before and found again"),
-    Change.GONE: ("gone", "No longer seen", "found before; now its rule was not judged, or its cases were not run"),
-    Change.FIXED: ("fixed", "Fixed", "found before; its rule was judged again on its cases, and it was not found"),
-    Change.CHANGED: ("verdict changed", "Verdict changed", "the verdict on the rule is another one"),
+    Change.NEW: ("fail", "new", "New", "not found before"),
+    Change.STILL: ("warn", "still failing", "Still failing", "found before and found again"),
+    Change.GONE: (
+        "na",
+        "gone",
+        "No longer seen",
+        "found before; now its rule was not judged, or its cases were not run",
+    ),
+    Change.FIXED: (
+        "pass",
+        "fixed",
+        "Fixed",
+        "found before; its rule was judged again on its cases, and it was not found",
+    ),
+    Change.CHANGED: ("info", "verdict changed", "Verdict changed", "the verdict on the rule is another one"),
 }
-"""For each kind: the word in counts, the title of its part, and what it means."""
-SIGN_OF: Final = {
-    Change.NEW: "fail",
-    Change.STILL: "warn",
-    Change.GONE: "na",
-    Change.FIXED: "pass",
-    Change.CHANGED: "info",
-}
+"""For each kind: its sign, the word in counts, the title of its part, and what it means."""
 SURE: Final = 0.01
 SMALL: Final = 0.05
 """By how much the median must have changed before a difference is called one."""
@@ -197,7 +200,7 @@ def _failures(diff: Diff) -> list[str]:
 
 def _verdict(diff: Diff) -> None:
     counts = diff.counts
-    amounts = [f"{counts[kind]:,} {CHANGES[kind][0]}" for kind in Change if counts[kind] and kind is not Change.CHANGED]
+    amounts = [f"{counts[kind]:,} {CHANGES[kind][1]}" for kind in Change if counts[kind] and kind is not Change.CHANGED]
     findings = f"Findings: {', '.join(amounts)}." if amounts else "Neither run found anything."
     changed = counts[Change.CHANGED]
     rules = f"The verdict on {plural(changed, 'rule')} changed." if changed else "No verdict changed."
@@ -300,7 +303,7 @@ def _statement(metric: Metric, old: LatencyDistribution, new: LatencyDistributio
     sizes = f"n {format_count(old.n)} and {format_count(new.n)}"
     if metric.pooled:
         return f"not tested, {sizes}", Severity.NONE
-    found = mann_whitney(*([(b.middle, b.amount) for b in d.buckets] for d in (old, new)))
+    found = mann_whitney(*([(b.middle, b.amount) for b in d.values.buckets] for d in (old, new)))
     if found is None:
         return f"too few to tell, {sizes}", Severity.NONE
     medians = old.quantile(0.5) or 0.0, new.quantile(0.5) or 0.0

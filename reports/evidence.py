@@ -102,12 +102,10 @@ def sides(problem: Problem) -> tuple[list[Span] | None, list[Span] | None]:
     quoted = any(isinstance(value, str) and needs_quotes(value) for value in values)
     expected = None if wanted is ABSENT else pretty(wanted, quoted=quoted)
     actual = None if problem.actual is ABSENT else pretty(problem.actual, quoted=quoted)
-    if expected is None or actual is None:
-        return (
-            None if expected is None else [Span(expected, False)],
-            None if actual is None else [Span(actual, False)],
-        )
-    return difference(expected, actual)
+    if expected is not None and actual is not None:
+        return difference(expected, actual)
+    left, right = (None if text is None else [Span(text, False)] for text in (expected, actual))
+    return left, right
 
 
 def worded(expected: Any) -> Any:

@@ -135,9 +135,7 @@ def excerpt(value: Any, pointer: str, around: int = 5, limit: int = 24) -> list[
     try:
         for line in _lines(value, "", "", "", 0, pointer):
             lines.append(line)
-            if (
-                len(lines) >= 5000
-            ):  # far beyond what can be shown; the pointer may lie behind it, then nothing is marked
+            if len(lines) >= 5000:  # far beyond what can be shown; what lies behind is not marked
                 break
     except RecursionError:
         return [Line("(nested too deeply to show)", gap=True)]
@@ -178,36 +176,26 @@ def _lines(
     if not nested or (not on_the_way and _room(value, LINE_WIDTH - len(lead)) >= 0):
         yield pointer, f"{lead}{json.dumps(value, ensure_ascii=False)}{comma}"
         return
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    yield pointer, lead + opening
     last = len(value) - 1
-    if isinstance(value, dict):
-        yield pointer, lead + "{"
-        for index, (key, child) in enumerate(value.items()):
-            step = str(key).replace("~", "~0").replace("/", "~1")
-            name = json.dumps(str(key), ensure_ascii=False)
-            rest = "," if index < last else ""
-            yield from _lines(child, f"{pointer}/{step}", f"{indent}  {name}: ", rest, depth + 1, target)
-        yield "", f"{indent}}}{comma}"
-    else:
-        yield pointer, lead + "["
-        for index, child in enumerate(value):
-            rest = "," if index < last else ""
-            yield from _lines(child, f"{pointer}/{index}", f"{indent}  ", rest, depth + 1, target)
-        yield "", f"{indent}]{comma}"
+    children = value.items() if isinstance(value, dict) else enumerate(value)
+    for index, (key, child) in enumerate(children):
+        step = str(key).replace("~", "~0").replace("/", "~1")
+        name = f"{json.dumps(str(key), ensure_ascii=False)}: " if isinstance(value, dict) else ""
+        comma_after = "," if index < last else ""
+        yield from _lines(child, f"{pointer}/{step}", f"{indent}  {name}", comma_after, depth + 1, target)
+    yield "", f"{indent}{closing}{comma}"
 
 
 def _room(value: Any, room: int) -> int:
     """Return how much of ``room`` characters is left after a value on one line; negative as soon as it is too long."""
     if room < 0:
         return room
-    if isinstance(value, dict):
-        for key, child in value.items():
-            room = _room(child, room - len(str(key)) - 6)
-            if room < 0:
-                break
-        return room
-    if isinstance(value, list):
-        for child in value:
-            room = _room(child, room - 2)
+    if isinstance(value, (dict, list)):
+        for key in value:
+            child, overhead = (value[key], len(str(key)) + 6) if isinstance(value, dict) else (key, 2)
+            room = _room(child, room - overhead)
             if room < 0:
                 break
         return room

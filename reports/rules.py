@@ -48,15 +48,6 @@ class Severity(StrEnum):
         return member
 
 
-_SEVERITY_OF: Final = {
-    Status.FAIL: Severity.FAIL,
-    Status.KNOWN: Severity.KNOWN,
-    Status.WARN: Severity.WARN,
-    Status.ERROR: Severity.ERROR,
-    Status.DECLINED: Severity.DECLINED,
-    Status.NOT_APPLICABLE: Severity.NA,
-    Status.PASS: Severity.PASS,
-}
 JUDGED: Final = (Severity.PASS, Severity.INFO, Severity.WARN, Severity.KNOWN, Severity.FAIL)
 """The severities of rules that were judged."""
 GROUPS: Final[Mapping[Severity, str]] = {
@@ -195,7 +186,7 @@ def _rule(
 ) -> ReportedRule:
     rule = catalogued.get(verdict.rule)
     name = one_line(verdict.rule, 40) or "?"
-    severity = _SEVERITY_OF[verdict.status]
+    severity = Severity("na" if verdict.status is Status.NOT_APPLICABLE else verdict.status.value)
     if severity is Severity.PASS and verdict.findings:
         severity = Severity.INFO
     findings = sorted(

@@ -16,12 +16,8 @@ _COLOURS: Final = {
     Severity.FAIL: "red",
     Severity.KNOWN: "yellowgreen",
     Severity.WARN: "yellowgreen",
-    Severity.ERROR: "lightgrey",
     Severity.INFO: "brightgreen",
-    Severity.DECLINED: "lightgrey",
-    Severity.NA: "lightgrey",
     Severity.PASS: "brightgreen",
-    Severity.NONE: "lightgrey",
 }
 
 
@@ -43,7 +39,7 @@ def render_badge(run: Run) -> str:
         "schemaVersion": 1,
         "label": f"responses API ({report[TARGET].dialect})" if report[TARGET].dialect else "responses API",
         "message": message,
-        "color": _COLOURS[report[VERDICT].severity],
+        "color": _COLOURS.get(report[VERDICT].severity, "lightgrey"),
     }
     if report[VERDICT].severity is Severity.ERROR:
         badge["isError"] = True

@@ -59,13 +59,9 @@ def render_comparison(runs: Sequence[Run]) -> str:
     rows = _rows(runs, reports)
     differing = sum(DIFFERS in row.status.split() for row in rows)
     severities = {cell.rule.severity for row in rows for cell in row.cells if cell.rule}
-    kinds = {
-        severity.value: (severity.word, severity.counted, severity.meaning)
-        for severity in Severity
-        if severity in severities
-    }
+    kinds = {severity.value: (severity.value, severity.word) for severity in Severity if severity in severities}
     if differing:
-        kinds[DIFFERS] = (DIFFERS, DIFFERS, "the runs do not agree on the rule")
+        kinds[DIFFERS] = ("info", DIFFERS)
     return page(
         "compare.html.j2",
         verdicts=[report[VERDICT] for report in reports],
@@ -81,7 +77,6 @@ def render_comparison(runs: Sequence[Run]) -> str:
         ],
         facts=facts_of(reports),
         kinds=kinds,
-        kind_sign={**{severity.value: severity.value for severity in Severity}, DIFFERS: "info"},
         levels=[level for level in ("MUST", "SHOULD", "MAY", "OFF") if any(row.rule.level == level for row in rows)],
         figures=_figures(reports),
         loaded=any(report.get(LOAD) is not None for report in reports),
@@ -119,13 +114,13 @@ def _rows(runs: Sequence[Run], reports: list[ReportModel]) -> list[ComparisonRow
     rendered: list[dict[int, RenderedRule]] = []
     parts = max(1, len(reports))
     for run, report in zip(runs, reports, strict=True):
-        listing = [(severity, rules) for severity, rules in report.groups]
-        groups = choose(run, report[TARGET].url, listing, EVIDENCE_BUDGET // parts, FINDINGS_IN_ALL // parts)
+        groups = choose(run, report[TARGET].url, report.groups, EVIDENCE_BUDGET // parts, FINDINGS_IN_ALL // parts)
         rendered.append({id(entry.rule): entry for _, entries in groups for entry in entries})
-    names: dict[str, None] = {}
-    for family in families_of(*reports):
-        found = {rule.id for report in reports for rule in report.rules if rule.family == family.id}
-        names |= dict.fromkeys(sorted(found))
+    names = [
+        name
+        for family in families_of(*reports)
+        for name in sorted({rule.id for report in reports for rule in report.rules if rule.family == family.id})
+    ]
     own, rows = Anchors(), []
     by_id = [{rule.id: rule for rule in report.rules} for report in reports]
     for name in names:
@@ -138,26 +133,18 @@ def _rows(runs: Sequence[Run], reports: list[ReportModel]) -> list[ComparisonRow
         severities = {rule.severity for rule in known}
         # What was not judged agrees with everything.
         settled = {_behaviour(rule) for rule in known if rule.severity in JUDGED}
-        status = " ".join(
-            [
-                *(severity.value for severity in Severity if severity in severities),
-                *([DIFFERS] if len(settled) > 1 else []),
-            ]
-        )
+        status = [severity.value for severity in Severity if severity in severities]
+        status += [DIFFERS] if len(settled) > 1 else []
         worst = sum(100 * (rule.severity is Severity.FAIL) + (rule.severity is Severity.WARN) for rule in known)
-        rows.append(ComparisonRow(known[0], own.take("m-", name), cells, status, worst))
+        rows.append(ComparisonRow(known[0], own.take("m-", name), cells, " ".join(status), worst))
     return rows
 
 
 def _behaviour(rule: ReportedRule) -> Severity:
     """Return the severity that a rule would have if no baseline expected what was found."""
-    return (
-        rule.severity
-        if rule.severity is not Severity.KNOWN
-        else Severity.FAIL
-        if rule.level == "MUST"
-        else Severity.WARN
-    )
+    if rule.severity is not Severity.KNOWN:
+        return rule.severity
+    return Severity.FAIL if rule.level == "MUST" else Severity.WARN
 
 
 def _sentence(reports: list[ReportModel], rows: list[ComparisonRow], differing: int) -> str:

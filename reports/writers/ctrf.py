@@ -23,12 +23,9 @@ SPEC: Final = "1.0.0"
 _STATUS: Final = {
     Severity.FAIL: "failed",
     Severity.KNOWN: "skipped",
-    Severity.WARN: "passed",
     Severity.ERROR: "other",
-    Severity.INFO: "passed",
     Severity.DECLINED: "skipped",
     Severity.NA: "skipped",
-    Severity.PASS: "passed",
     Severity.NONE: "other",
 }
 _OBJECTIVE: Final = {"pass": "passed", "warn": "passed", "fail": "failed"}
@@ -106,7 +103,7 @@ def _test(rule: ReportedRule) -> dict[str, Any]:
         message = f"known: {known}. {message}"
     trace = rule_text(rule) if rule.findings else ""
     name = f"{rule.id} {rule.title}".strip()
-    test = _case(rule.id, name, _STATUS[rule.severity], rule.word, message, trace)
+    test = _case(rule.id, name, _STATUS.get(rule.severity, "passed"), rule.word, message, trace)
     test["suite"] = ["rejoinder", rule.family or "rule"]
     test["tags"] = [rule.level]
     test["extra"] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from rejoinder.formatting import join_list, plural
-from rejoinder.reports.diff import CAVEAT, CHANGES, SIGN_OF, Change, Diff
+from rejoinder.reports.diff import CAVEAT, CHANGES, Change, Diff
 from rejoinder.reports.markdown_text import bounded, code, escape
 from rejoinder.reports.model import ReportModel
 from rejoinder.reports.parts.findings.choice import EVIDENCE_BUDGET, FINDINGS_IN_ALL, RenderedRule, choose
@@ -34,7 +34,6 @@ def render_diff_html(diff: Diff) -> str:
         groups={kind: groups[kind] for kind in Change if kind in groups},
         counts={kind: amount for kind, amount in diff.counts.items() if amount},
         kinds=CHANGES,
-        kind_sign=SIGN_OF,
         facts=facts_of([diff.before, diff.after]),
         caveat=CAVEAT,
         tested=any(figure.statement for figure in diff.figures),
@@ -61,7 +60,7 @@ def render_diff_markdown(diff: Diff, limit: int = 60_000) -> str:
         lines += ["", escape(CAVEAT), ""]
     for kind, rules in diff.groups.items():
         if rules:
-            lines += [f"### {CHANGES[kind][1]}", ""]
+            lines += [f"### {CHANGES[kind][2]}", ""]
             for rule in rules:
                 title = f" {escape(rule.title)}" if rule.title else ""
                 lines.append(f"- **{escape(rule.id)}**{title} ({rule.level})")
@@ -94,7 +93,7 @@ def render_diff_text(diff: Diff, limit: int = 12) -> str:
     for kind, rules in diff.groups.items():
         findings = [(rule, finding) for rule in rules for finding in rule.findings]
         if findings:
-            lines += ["", f"  {CHANGES[kind][1]}"]
+            lines += ["", f"  {CHANGES[kind][2]}"]
             for rule, finding in findings[:limit]:
                 place = f" {finding.place}" if finding.place else ""
                 known = "(known) " if finding.known else ""

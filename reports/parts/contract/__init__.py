@@ -8,7 +8,7 @@ from rich.text import Text
 
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
-from rejoinder.reports.parts.contract.coverage import MEANINGS, SIGN_OF, ContractCoverage, read_contract
+from rejoinder.reports.parts.contract.coverage import STATES, ContractCoverage, read_contract
 
 
 def read(report: ReportModel) -> ContractCoverage | None:
@@ -20,8 +20,8 @@ def read(report: ReportModel) -> ContractCoverage | None:
 
 
 def page_values(contract: ContractCoverage, report: ReportModel) -> dict[str, Any]:
-    """Return the meaning and the sign of each state."""
-    return {"meanings": MEANINGS, "sign_of": SIGN_OF}
+    """Return the sign and the meaning of each state."""
+    return {"states": STATES}
 
 
 def markdown(contract: ContractCoverage, report: ReportModel, room: int) -> list[str]:

@@ -16,22 +16,13 @@ from rejoinder.formatting import one_line, plural
 from rejoinder.model.footer import BranchState
 from rejoinder.model.runfile import Run
 
-MEANINGS: Final = {
-    BranchState.ACCEPTED: "a request with it was answered with success",
-    BranchState.REFUSED: "valid requests with it were refused with a 4xx status or 501",
-    BranchState.FAILED: "requests with it ended in a 5xx status or without a reply",
-    BranchState.NOT_SENT: "no request of the run had it",
+STATES: Final = {
+    BranchState.ACCEPTED: ("pass", "a request with it was answered with success"),
+    BranchState.REFUSED: ("warn", "valid requests with it were refused with a 4xx status or 501"),
+    BranchState.FAILED: ("fail", "requests with it ended in a 5xx status or without a reply"),
+    BranchState.NOT_SENT: ("na", "no request of the run had it"),
 }
-STATE_ORDER: Final = (BranchState.ACCEPTED, BranchState.REFUSED, BranchState.FAILED, BranchState.NOT_SENT)
-"""The order in which states are listed and drawn."""
-SIGN_OF: Final = {
-    BranchState.FAILED: "fail",
-    BranchState.REFUSED: "warn",
-    BranchState.NOT_SENT: "na",
-    BranchState.ACCEPTED: "pass",
-}
-"""The sign that stands for a state; the map of the contract has no signs of its own."""
-
+"""The sign and the meaning of each state, in the order in which states are listed and drawn."""
 BUDGET: Final = 32_000
 """Characters of labels on a page; branches that no longer fit are counted. The whole contract takes half of it."""
 LABEL: Final = 70
@@ -88,7 +79,7 @@ class MapTile(NamedTuple):
     def spans(self) -> list[tuple[str, float, float]]:
         """The states of its branches, each with begin and width in percent of the tile, accepted ones first."""
         spans, at, total = [], 0.0, self.counts.total()
-        for state in STATE_ORDER:
+        for state in STATES:
             if self.counts[state]:
                 share = 100 * self.counts[state] / total
                 spans.append((state.value, at, share))
@@ -159,7 +150,7 @@ def read_contract(run: Run) -> ContractCoverage | None:
     if coverage is None:
         return None
     names = {state: coverage.branches.get(state, []) for state in BranchState}
-    counts = {state: len(names[state]) or coverage.counts.get(state, 0) for state in STATE_ORDER}
+    counts = {state: len(names[state]) or coverage.counts.get(state, 0) for state in STATES}
     total = sum(counts.values())
     if not total:
         return None
@@ -212,7 +203,7 @@ def _node(label: str, place: _TreePlace) -> CoverageNode:
     for state, choice in place.choices:
         node.choices.setdefault(state, []).append(one_line(choice, LABEL))
         node.counts[state] += 1
-    node.choices = {state: sorted(node.choices[state]) for state in STATE_ORDER if state in node.choices}
+    node.choices = {state: sorted(node.choices[state]) for state in STATES if state in node.choices}
     for step, below in sorted(place.below.items()):
         child = _node(step, below)
         node.children.append(child)

@@ -47,13 +47,13 @@ def read(report: ReportModel) -> list[Insight] | None:
         insights.append(Insight("pass" if whole else "info", f"{text}{rest}"))
     latencies = report.get(LATENCIES)
     gaps = latencies.find("itl") if latencies else None
-    if gaps is not None and (median := gaps.quantile(0.5)) and gaps.high is not None:
+    if gaps is not None and (median := gaps.quantile(0.5)) and gaps.values.longest is not None:
         limit = max(_STALL * median, _STALL_LEAST)
         stalls = gaps.values.above(limit)
         if stalls:
             share = format_percent(stalls, gaps.n)
             text = f"{plural(stalls, 'gap')} of {gaps.n:,} ({share}) took more than {format_seconds(limit)}"
-            about = f"{format_seconds(gaps.high)} the longest, {format_seconds(median)} the median"
+            about = f"{format_seconds(gaps.values.longest)} the longest, {format_seconds(median)} the median"
             insights.append(Insight("warn", f"Stalls: {text}; {about}."))
     if censored := load.counts.get(RequestOutcome.CENSORED, 0):
         were = plural(censored, "request was", "requests were")

@@ -9,7 +9,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from rejoinder.formatting import format_count, format_seconds, one_line
-from rejoinder.model.histogram import Bucket, Histogram, values_for
+from rejoinder.model.histogram import Histogram, values_for
 from rejoinder.model.metrics import TIMES, Place, row_of, times_shown
 from rejoinder.model.samples import PERCENTILES, HistogramSample, Percentile, Percentiles
 from rejoinder.reports.markdown_text import escape
@@ -31,21 +31,6 @@ class LatencyDistribution:
     def n(self) -> int:
         """The number of values."""
         return self.values.n
-
-    @property
-    def mean(self) -> float | None:
-        """The mean of all values."""
-        return self.values.mean
-
-    @property
-    def high(self) -> float | None:
-        """The largest value."""
-        return self.values.longest
-
-    @property
-    def buckets(self) -> list[Bucket]:
-        """The values, rounded to their buckets."""
-        return self.values.buckets
 
     def percentile(self, p: float) -> float | None:
         """Return the nearest-rank percentile, or ``None`` when fewer than one value would lie above it."""
@@ -123,7 +108,7 @@ def markdown(latencies: Latencies, report: ReportModel, room: int) -> list[str]:
     ]
     for distribution in latencies.of_all[:12]:
         values = " | ".join(distribution.percentile_text(p) for p in PERCENTILES)
-        name, longest = escape(distribution.title), format_seconds(distribution.high)
+        name, longest = escape(distribution.title), format_seconds(distribution.values.longest)
         lines.append(f"| {name} | {distribution.n:,} | {values} | {longest} |")
     return [*lines, ""]
 

@@ -31,7 +31,7 @@ def percentile_chart(latencies: Latencies) -> Chart | None:
         return None
     nines = max(1, min(4, math.floor(math.log10(max(d.n for _, d in found)) + 1e-9)))
     lows = [d.quantile(0.0) or 0.0 for _, d in found]
-    highs = [d.high or 0.0 for _, d in found]
+    highs = [d.values.longest or 0.0 for _, d in found]
     scale = Log(min((v for v in lows if v > 0), default=1e-6), max(highs))
     curves = []
     for style, distribution in found:
@@ -45,14 +45,13 @@ def percentile_chart(latencies: Latencies) -> Chart | None:
         if depth <= nines + 1e-9:
             ticks.append(Tick(round(100 * depth / nines, 2), f"{name} %"))
     summary = "; ".join(
-        f"{d.title}: median {format_seconds(d.quantile(0.5))}, longest {format_seconds(d.high)} of {d.n:,}"
+        f"{d.title}: median {format_seconds(d.quantile(0.5))}, longest {format_seconds(d.values.longest)} of {d.n:,}"
         for _, d in found
     )
     shares = (10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
     rows = [[f"{p:g} %", *(d.percentile_text(p) for _, d in found)] for p in shares if p <= 90 or nines > 1]
-    table = FigureTable(
-        ["share of values", *(d.title for _, d in found)], [*rows, ["all", *(format_seconds(d.high) for _, d in found)]]
-    )
+    rows.append(["all", *(format_seconds(d.values.longest) for _, d in found)])
+    table = FigureTable(["share of values", *(d.title for _, d in found)], rows)
     return Chart("Latency by percentile", f"{summary}.", curves, ticks, scale.ticks(), table=table)
 
 
@@ -62,10 +61,10 @@ def gap_chart(latencies: Latencies, bins: int = 60) -> Chart | None:
     if distribution is None or distribution.n < 2:
         return None
     low = max(distribution.quantile(0.001) or 0.0, 1e-5)
-    high = max(distribution.high or 0.0, low * 1.5)
+    high = max(distribution.values.longest or 0.0, low * 1.5)
     scale = Log(low, high, flip=False)
     sums = [0] * bins
-    for bucket in distribution.buckets:
+    for bucket in distribution.values.buckets:
         # The buckets are far narrower than the bins, so each goes whole into the bin of its middle.
         sums[min(int(scale(bucket.middle) / WIDTH * bins), bins - 1)] += bucket.amount
     top = max(sums) or 1
@@ -91,7 +90,7 @@ def gap_chart(latencies: Latencies, bins: int = 60) -> Chart | None:
         for i in range(0, bins, 3)
         if (amount := sum(sums[i : i + 3]))
     ]
-    median, longest = format_seconds(distribution.quantile(0.5)), format_seconds(distribution.high)
+    median, longest = format_seconds(distribution.quantile(0.5)), format_seconds(distribution.values.longest)
     summary = f"{distribution.n:,} gaps, median {median}, longest {longest}."
     return Chart(
         distribution.title,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from rich.text import Text
 
@@ -22,17 +22,6 @@ _ROOM: Final = 0.06
 """Share of the width of a dot plot that stays free on both sides."""
 
 
-class RepeatRow(NamedTuple):
-    """One repeat. ``ours`` tells the loaded endpoint from the one that it is compared with."""
-
-    ours: bool
-    number: int
-    started: int
-    ok: int
-    measurement: str
-    figures: dict[str, float]
-
-
 @dataclass(frozen=True, slots=True)
 class DotPlot:
     """A dot plot: the repeats of both sides, the means and the limit, in percent of its width; ``None``: not known."""
@@ -47,7 +36,7 @@ class DotPlot:
 class RepeatsSummary:
     """All repeats, and the figures that changes are judged by."""
 
-    repeats: list[RepeatRow] = field(default_factory=list)
+    repeats: list[Repeat] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)
     dots: dict[str, DotPlot] = field(default_factory=dict)
     """Dot plots by the text of the limit that they belong to."""
@@ -55,17 +44,18 @@ class RepeatsSummary:
     @property
     def table(self) -> FigureTable:
         """The repeats, in the order in which they were run."""
-        head = ["repeat", "of", "requests", "ended well", *self.figures, "measurement"]
+        names = (one_line(name, 60) for name in self.figures)
+        head = ["repeat", "of", "requests", "ended well", *names, "measurement"]
         return FigureTable(head, [self._row(repeat) for repeat in self.repeats])
 
-    def _row(self, repeat: RepeatRow) -> list[str]:
+    def _row(self, repeat: Repeat) -> list[str]:
         return [
-            str(repeat.number + 1),
-            "this endpoint" if repeat.ours else "the other",
+            str(repeat.repeat + 1),
+            "this endpoint" if repeat.of == "endpoint" else "the other",
             format_count(repeat.started),
-            format_percent(repeat.ok, repeat.started),
+            format_percent(good_of(repeat.outcomes), repeat.started),
             *(format_figure(name, repeat.figures.get(name)) for name in self.figures),
-            repeat.measurement or "–",
+            repeat.verdict.value,
         ]
 
 
@@ -84,7 +74,7 @@ def read(report: ReportModel) -> RepeatsSummary | None:
     samples, changes = (total.repeats, total.changes) if total else (report.run.samples_of(Repeat), [])
     if not samples:
         return None
-    found = [_repeat(sample) for sample in samples[:_MOST]]
+    found = samples[:_MOST]
     known = {name for repeat in found for name in repeat.figures}
     limited = dict.fromkeys(change.figure for change in changes)
     chosen = [name for name in limited if name in known] or [name for name in _usual_figures() if name in known]
@@ -100,21 +90,10 @@ def _usual_figures() -> list[str]:
     return [*times, *(row.name for row in (*RATES.values(), *SHARES.values()) if Place.REPEAT in row.shown)]
 
 
-def _repeat(sample: Repeat) -> RepeatRow:
-    return RepeatRow(
-        ours=sample.of == "endpoint",
-        number=sample.repeat,
-        started=sample.started,
-        ok=good_of(sample.outcomes),
-        measurement=sample.verdict.value,
-        figures={one_line(name, 60): value for name, value in sample.figures.items()},
-    )
-
-
-def _dots(repeats: list[RepeatRow], change: ChangeResult) -> DotPlot:
+def _dots(repeats: list[Repeat], change: ChangeResult) -> DotPlot:
     ours, others = (
-        [repeat.figures[change.figure] for repeat in repeats if repeat.ours is side and change.figure in repeat.figures]
-        for side in (True, False)
+        [repeat.figures[change.figure] for repeat in repeats if repeat.of == side and change.figure in repeat.figures]
+        for side in ("endpoint", "against")
     )
     before = change.before
     limit = None if before is None else before * (1 + change.limit)

@@ -33,8 +33,8 @@ def read(report: ReportModel) -> list[ServerFigure] | None:
         elif whole is not None:
             figures.append(ServerFigure(metric.title, f"{metric.meaning}, over the whole run", form(whole), ""))
     difference, ttft = values.get("ttft_difference"), latencies.find("ttft") if latencies else None
-    if ttft is not None and ttft.mean is not None:
-        client = ServerFigure("First token, by the client", "mean of this run", format_seconds(ttft.mean), "")
+    if ttft is not None and ttft.values.mean is not None:
+        client = ServerFigure("First token, by the client", "mean of this run", format_seconds(ttft.values.mean), "")
         figures += [client] if figures else []
     if difference is not None:
         meaning = "means: network, the server's HTTP layer, and the client"

@@ -72,54 +72,38 @@ class Timeline:
 
 def read(report: ReportModel) -> Timeline | None:
     """Return the seconds of a run in order, with neighbours joined so that at most 180 points remain."""
-    points = sorted(map(_point, report.run.samples_of(SecondSample)), key=lambda point: point.t)
-    if not points:
+    seconds = sorted(report.run.samples_of(SecondSample), key=lambda second: second.t)
+    if not seconds:
         return None
     total = report.run.load
     window = total.window if total and total.window[1] > total.window[0] else None
-    begin = points[0].t
-    step = max(1, math.ceil((points[-1].t - begin + 1) / _MOST_POINTS))
-    if step == 1:
-        return Timeline(points, 1, window)
-    groups: dict[int, list[TimelinePoint]] = {}
-    for point in points:
-        groups.setdefault(int((point.t - begin) // step), []).append(point)
+    begin = seconds[0].t
+    step = max(1, math.ceil((seconds[-1].t - begin + 1) / _MOST_POINTS))
+    groups: dict[int, list[SecondSample]] = {}
+    for second in seconds:
+        groups.setdefault((second.t - begin) // step, []).append(second)
     return Timeline([_joined(begin + index * step, step, group) for index, group in groups.items()], step, window)
 
 
-def _point(sample: SecondSample) -> TimelinePoint:
-    return TimelinePoint(
-        t=sample.t,
-        started=sample.started,
-        finished=sample.finished,
-        failed=sample.failed,
-        in_flight=sample.in_flight,
-        tokens=sample.output_tokens,
-        ttft_p50=sample.ttft_p50,
-        ttft_p99=sample.ttft_p99,
-        gaps={bound / 1e3: count for bound, count in sample.gaps.items()},
-        server={name: sample.server[name] for name in SERVER if name in sample.server},
-    )
-
-
-def _joined(t: float, step: int, rows: list[TimelinePoint]) -> TimelinePoint:
+def _joined(t: float, step: int, rows: list[SecondSample]) -> TimelinePoint:
     medians = sorted(row.ttft_p50 for row in rows if row.ttft_p50 is not None)
     tails = [row.ttft_p99 for row in rows if row.ttft_p99 is not None]
+    gaps = sum((Counter(row.gaps) for row in rows), Counter[int]())
     return TimelinePoint(
         t=t,
         started=sum(row.started for row in rows) / step,
         finished=sum(row.finished for row in rows) / step,
         failed=sum(row.failed for row in rows) / step,
         in_flight=max(row.in_flight for row in rows),
-        tokens=sum(row.tokens for row in rows) / step,
+        tokens=sum(row.output_tokens for row in rows) / step,
         ttft_p50=medians[len(medians) // 2] if medians else None,
         ttft_p99=max(tails) if tails else None,
-        gaps=dict(sum((Counter(row.gaps) for row in rows), Counter[float]())),
+        gaps={bound / 1e3: count for bound, count in gaps.items()},
         server={name: value for name in SERVER if (value := _over(name, rows)) is not None},
     )
 
 
-def _over(name: str, rows: list[TimelinePoint]) -> float | None:
+def _over(name: str, rows: list[SecondSample]) -> float | None:
     values = [row.server[name] for row in rows if name in row.server]
     if not values:
         return None
@@ -195,10 +179,19 @@ def timeline_charts(timeline: Timeline) -> list[Chart]:
                 axis_seconds,
             )
         )
-    for title, names, top in _SERVER_STRIPS:
-        found = [name for name in names if any(name in r.server for r in rows)]
-        if found:
-            charts.append(_server_strip(strip, rows, title, found, top))
+    for title, names, least in _SERVER_STRIPS:
+        labels = {name: label for name, label in names.items() if any(name in r.server for r in rows)}
+        if labels:
+            series = [
+                (style, label, partial(_reported, name), False)
+                for style, (name, label) in zip("abc", labels.items(), strict=False)
+            ]
+            most = [
+                f"{label} at most {server_format(name)(max(r.server[name] for r in rows if name in r.server))}"
+                for name, label in labels.items()
+            ]
+            form = server_format(next(iter(labels))) if least else axis_number
+            charts.append(strip(title, f"{'; '.join(most)}.", series, form, least))
     return charts
 
 
@@ -209,20 +202,6 @@ _SERVER_STRIPS: Final[tuple[tuple[str, dict[str, str], float], ...]] = (
     ("GPU memory, MiB", {"gpu_memory": "memory"}, 0.0),
 )
 """Title of a strip, its series with their names in the legend, and the least that its axis reaches to."""
-
-
-def _server_strip(
-    strip: Callable[..., Chart], rows: Sequence[TimelinePoint], title: str, names: Sequence[str], top: float
-) -> Chart:
-    labels = next(series for other, series, _ in _SERVER_STRIPS if other == title)
-    series: list[Series] = [
-        (style, labels[name], partial(_reported, name), False) for style, name in zip("abc", names, strict=False)
-    ]
-    summary = "; ".join(
-        f"{labels[name]} at most {server_format(name)(max(r.server[name] for r in rows if name in r.server))}"
-        for name in names
-    )
-    return strip(title, f"{summary}.", series, server_format(names[0]) if top else axis_number, top)
 
 
 def _reported(name: str, second: TimelinePoint) -> float | None:

@@ -59,12 +59,6 @@ def click_options(options: Mapping[str, LoadOption]) -> list[click.Parameter]:
     return made
 
 
-def _load_options(command: click.Command) -> click.Command:
-    command.params += click_options(all_options())
-    return command
-
-
-@_load_options
 @click.command("load", cls=GroupedCommand)
 @endpoint_options
 @click.option(
@@ -120,6 +114,9 @@ def command(
         record.footer(code, interrupted=result.interrupted, warnings=[*target.warnings, *result.warnings])
     close_run(record)
     return code
+
+
+command.params += click_options(all_options())
 
 
 def describe(settings: LoadSettings) -> dict[str, object]:
@@ -275,8 +272,7 @@ def exit_code(result: LoadResult) -> int:
         return 130
     if not result.answered:
         return 2
-    failed = any(not probe.met for probe in result.probes)
-    return 1 if failed or _bad_answers(result) or result.missed else 0
+    return 1 if _has_failed(result) or result.missed else 0
 
 
 def gate_code(result: LoadResult) -> int:
@@ -285,13 +281,17 @@ def gate_code(result: LoadResult) -> int:
     Answers that ended badly are a failure whatever the generator did; a missed objective may be its own doing.
     """
     code = exit_code(result)
-    failed = any(not probe.met for probe in result.probes)
-    sure = failed or _bad_answers(result)
-    return CLIENT_BOUND if code < 2 and result.verdict is Validity.CLIENT_BOUND and not sure else code
+    bent = result.verdict is Validity.CLIENT_BOUND and not _has_failed(result)
+    return CLIENT_BOUND if code < 2 and bent else code
 
 
-def _bad_answers(result: LoadResult) -> bool:
-    """Return whether more requests ended badly than may; an objective that counts them decides, if there is one."""
+def _has_failed(result: LoadResult) -> bool:
+    """Return whether a probe failed, or more requests ended badly than may.
+
+    An objective that counts bad requests decides how many may, if there is one.
+    """
+    if any(not probe.met for probe in result.probes):
+        return True
     counting = [slo for slo in result.load.slos if slo.metric in SHARES]
     if counting:
         return any(slo.met is False for slo in counting)

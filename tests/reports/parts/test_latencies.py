@@ -25,7 +25,7 @@ def test_percentiles_are_nearest_rank(loads: ModuleType, report_of: Any) -> None
         found = distribution.percentile(p)
         assert found == pytest.approx(exact, rel=1e-3)
     assert distribution.quantile(1.0) == pytest.approx(max(values), abs=1e-6)
-    assert distribution.mean == pytest.approx(sum(values) / 5000, abs=1e-6)
+    assert distribution.values.mean == pytest.approx(sum(values) / 5000, abs=1e-6)
 
 
 def test_percentiles_of_too_few_values_say_so_everywhere(
