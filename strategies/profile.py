@@ -9,7 +9,7 @@ declared gaps are removed. Everything that is built from a narrowed contract sta
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
 
@@ -134,7 +134,7 @@ class EndpointProfile:
                 kept = narrowed.field(item)
                 if kept is not None:
                     fields.append(kept)
-        return Object(name=root.name, pointer=root.pointer, fields=tuple(fields), extra=root.extra)
+        return replace(root, fields=tuple(fields))
 
     def _pin(self, item: Field) -> Field | None:
         values: dict[str, Any] = {"model": self.model, "max_output_tokens": self.max_output_tokens}
@@ -207,30 +207,15 @@ class _Narrowing:
     def _node(self, node: Node, name: str) -> Node | None:
         if isinstance(node, Scalar) and name in RANGES and node.type in ("integer", "number"):
             low, high = RANGES[name]
-            return Scalar(
-                name=node.name,
-                pointer=node.pointer,
-                type=node.type,
-                schema={**node.schema, "minimum": low, "maximum": high},
-            )
+            return replace(node, schema={**node.schema, "minimum": low, "maximum": high})
         if isinstance(node, Array):
             items = self.node(node.items, "")
-            if items is None:
-                return None
-            return Array(
-                name=node.name, pointer=node.pointer, items=items, smallest=node.smallest, largest=node.largest
-            )
+            return None if items is None else replace(node, items=items)
         if isinstance(node, Union):
             kept = [part for part in (self.node(branch, name) for branch in node.alternatives) if part is not None]
             if not kept and node.alternatives:
                 return None
-            return Union(
-                name=node.name,
-                pointer=node.pointer,
-                alternatives=tuple(kept),
-                nullable=node.nullable,
-                narrowed=node.choice,
-            )
+            return replace(node, alternatives=tuple(kept), narrowed=node.choice)
         if isinstance(node, Object):
             return self._object(node, name)
         return node
@@ -257,4 +242,4 @@ class _Narrowing:
             fields = [Field("id", pinned, required=True) if item and item.name == "id" else item for item in fields]
         extra = None if node.extra is None else self.node(node.extra, "")
         kept = tuple(item for item in fields if item is not None)
-        return Object(name=node.name, pointer=node.pointer, fields=kept, extra=extra)
+        return replace(node, fields=kept, extra=extra)

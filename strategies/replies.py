@@ -40,7 +40,7 @@ _CLIENT_ONLY: Final = frozenset({"item_reference", "mcp_approval_response"})
 #: Fields of an item that hold parts, and the containers that the event table knows them by.
 _CONTAINERS: Final = ("content", "summary")
 #: The order of a hosted tool's progress, by the last word of the event type; other words lie in between.
-_FIRST, _LAST = ("in_progress",), ("completed", "failed")
+_FIRST, _LAST = "in_progress", ("completed", "failed")
 #: Values of the fields that dialects want in a response, besides those that this module computes.
 _ECHO: Final[dict[str, Any]] = {
     "background": False,
@@ -382,10 +382,8 @@ class _Unfolding:
         for _, done in own:
             fresh[done.field] = ""
         yield {"type": "response.output_item.added", "output_index": index, "item": fresh}
-        before, between, after = self._progress(type_, item)
+        before, after = self._progress(type_, item)
         for name in before:
-            yield {"type": name, **place}
-        for name in between:
             yield {"type": name, **place}
         for container in ("summary", "content"):
             for number, part in enumerate(item.get(container) or ()):
@@ -397,15 +395,16 @@ class _Unfolding:
             yield {"type": name, **place}
         yield {"type": "response.output_item.done", "output_index": index, "item": item}
 
-    def _progress(self, type_: str, item: Item) -> tuple[list[str], list[str], list[str]]:
+    def _progress(self, type_: str, item: Item) -> tuple[list[str], list[str]]:
+        """Return the types of the progress events before a hosted call's parts, in order, and after them."""
         names = [spec.type for spec in self._specs.values() if spec.role == "progress" and spec.item == type_]
         words = {name: name.rpartition(".")[2] for name in names}
-        before = [name for name in names if words[name] in _FIRST]
-        between = [name for name in names if words[name] not in (*_FIRST, *_LAST)]
+        before = [name for name in names if words[name] not in _LAST]
+        before.sort(key=lambda name: words[name] != _FIRST)
         # An item that was cut off came to no end of its own.
         last = "failed" if item.get("status") == "failed" or item.get("error") else "completed"
         after = [name for name in names if words[name] == last and item.get("status") != "incomplete"]
-        return before, between, after
+        return before, after
 
     def _part(self, container: str, number: int, part: Item, place: dict[str, Any]) -> Iterator[Event]:
         families = self._families(container, part["type"])

@@ -300,6 +300,11 @@ def in_response(do: Change, places: Sequence[str] = ()) -> ResponseHook:
     return hook
 
 
+def with_field(id: str, title: str, rule: str, field: str, value: Any) -> Fault:
+    """Return the fault of a field that has the same value in every response."""
+    return Fault(id=id, title=title, breaks=(rule,), response=in_response(set_to(field, value)))
+
+
 def at_end(do: Change) -> ResponseHook:
     """Return a hook that changes terminal responses, in a stream and as plain body."""
 

@@ -16,7 +16,6 @@ from rejoinder.sandbox.fault import (
     PART_DONE,
     PLAIN,
     STREAMED,
-    SUMMARY,
     TEXT_DELTA,
     TEXT_DONE,
     Condition,
@@ -53,7 +52,8 @@ def _texts(
     """Return three faults of a streamed text: a lost delta, a done event and a final item that differ.
 
     ``kind`` is the item's type, ``field`` the text's field in its done event, which is also its field in the part, or
-    in the item where there is no ``container`` of parts. ``events`` are the event types that carry it, without endings.
+    in the item where there is no ``container`` of parts. ``events`` are the event types that carry it, between
+    ``response.`` and the ending.
     """
 
     def final(item: Json) -> None:
@@ -67,13 +67,13 @@ def _texts(
             id=f"{name}-delta-lost",
             title=f"The last delta of {what} is lost.",
             breaks=(rule,),
-            events=lost(*(f"{event}.delta" for event in events), last=True),
+            events=lost(*(f"response.{event}.delta" for event in events), last=True),
         ),
         Fault(
             id=f"{name}-done-differs",
             title=f"The done event of {what} says something else than its deltas.",
             breaks=(rule,),
-            events=each(*(f"{event}.done" for event in events), do=alter(field)),
+            events=each(*(f"response.{event}.done" for event in events), do=alter(field)),
         ),
         Fault(
             id=f"final-{name}-{'differ' if name.endswith('s') else 'differs'}",
@@ -165,12 +165,7 @@ FAULTS: Final = FaultList(
         events=final_item("message", lambda item: first_text(item, altered)),
     ),
     *_texts(
-        "arguments",
-        "a function call's arguments",
-        "ACC-05",
-        "function_call",
-        "arguments",
-        "response.function_call_arguments",
+        "arguments", "a function call's arguments", "ACC-05", "function_call", "arguments", "function_call_arguments"
     ),
     Fault(
         id="arguments-never-closed",
@@ -178,36 +173,24 @@ FAULTS: Final = FaultList(
         breaks=("ACC-05",),
         events=without(CALL_DONE),
     ),
-    *_texts("refusal", "a refusal", "ACC-06", "message", "refusal", "response.refusal", container="content"),
+    *_texts("refusal", "a refusal", "ACC-06", "message", "refusal", "refusal", container="content"),
     *_texts(
         "reasoning",
         "a reasoning text",
         "ACC-07",
         "reasoning",
         "text",
-        "response.reasoning_text",
-        "response.reasoning",
+        "reasoning_text",
+        "reasoning",
         container="content",
     ),
-    *_texts("summary", "a reasoning summary", "ACC-08", "reasoning", "text", f"{SUMMARY}_text", container="summary"),
     *_texts(
-        "custom-input",
-        "a custom tool's input",
-        "ACC-09",
-        "custom_tool_call",
-        "input",
-        "response.custom_tool_call_input",
+        "summary", "a reasoning summary", "ACC-08", "reasoning", "text", "reasoning_summary_text", container="summary"
     ),
+    *_texts("custom-input", "a custom tool's input", "ACC-09", "custom_tool_call", "input", "custom_tool_call_input"),
+    *_texts("mcp-arguments", "an MCP call's arguments", "ACC-09", "mcp_call", "arguments", "mcp_call_arguments"),
     *_texts(
-        "mcp-arguments", "an MCP call's arguments", "ACC-09", "mcp_call", "arguments", "response.mcp_call_arguments"
-    ),
-    *_texts(
-        "code",
-        "a code interpreter's code",
-        "ACC-09",
-        "code_interpreter_call",
-        "code",
-        "response.code_interpreter_call_code",
+        "code", "a code interpreter's code", "ACC-09", "code_interpreter_call", "code", "code_interpreter_call_code"
     ),
     Fault(
         id="done-logprobs-empty",

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rejoinder.sandbox.endpoint.reply import ApiError, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import Fault, FaultList, ResponseHook, changed, in_response, set_to
+from rejoinder.sandbox.fault import Fault, FaultList, ResponseHook, changed, in_response, with_field
 
 
 def _where_sent(name: str, value: Any) -> ResponseHook:
@@ -60,18 +60,8 @@ _STICKY: Final = _Sticky()
 
 
 FAULTS: Final = FaultList(
-    Fault(
-        id="instructions-not-echoed",
-        title="The instructions of responses are null.",
-        breaks=("ECH-01",),
-        response=in_response(set_to("instructions", None)),
-    ),
-    Fault(
-        id="tools-not-echoed",
-        title="The tools of responses are empty.",
-        breaks=("ECH-01",),
-        response=in_response(set_to("tools", [])),
-    ),
+    with_field("instructions-not-echoed", "The instructions of responses are null.", "ECH-01", "instructions", None),
+    with_field("tools-not-echoed", "The tools of responses are empty.", "ECH-01", "tools", []),
     Fault(
         id="tool-choice-echoed-as-auto",
         title="tool_choice of responses is auto, whatever was sent.",
@@ -84,17 +74,15 @@ FAULTS: Final = FaultList(
         breaks=("ECH-01",),
         response=_where_sent("parallel_tool_calls", True),
     ),
-    Fault(
-        id="previous-id-not-echoed",
-        title="previous_response_id of responses is null.",
-        breaks=("ECH-01",),
-        response=in_response(set_to("previous_response_id", None)),
+    with_field(
+        "previous-id-not-echoed", "previous_response_id of responses is null.", "ECH-01", "previous_response_id", None
     ),
-    Fault(
-        id="temperature-echoed-as-default",
-        title="temperature of responses is 1, whatever was sent.",
-        breaks=("ECH-02",),
-        response=in_response(set_to("temperature", 1.0)),
+    with_field(
+        "temperature-echoed-as-default",
+        "temperature of responses is 1, whatever was sent.",
+        "ECH-02",
+        "temperature",
+        1.0,
     ),
     Fault(
         id="top-p-echoed-as-string",
@@ -102,11 +90,8 @@ FAULTS: Final = FaultList(
         breaks=("ECH-02",),
         response=in_response(changed("top_p", str)),
     ),
-    Fault(
-        id="max-output-tokens-not-echoed",
-        title="max_output_tokens of responses is null.",
-        breaks=("ECH-03",),
-        response=in_response(set_to("max_output_tokens", None)),
+    with_field(
+        "max-output-tokens-not-echoed", "max_output_tokens of responses is null.", "ECH-03", "max_output_tokens", None
     ),
     Fault(
         id="truncation-by-default",
@@ -132,18 +117,14 @@ FAULTS: Final = FaultList(
         breaks=("ECH-05",),
         response=_metadata(lambda metadata: {**metadata, "trace": "1"}),
     ),
-    Fault(
-        id="service-tier-changed",
-        title="The service_tier of responses is flex, whatever was asked for.",
-        breaks=("ECH-06",),
-        response=in_response(set_to("service_tier", "flex")),
+    with_field(
+        "service-tier-changed",
+        "The service_tier of responses is flex, whatever was asked for.",
+        "ECH-06",
+        "service_tier",
+        "flex",
     ),
-    Fault(
-        id="store-echoed-as-true",
-        title="store of responses is true, whatever was sent.",
-        breaks=("ECH-07",),
-        response=in_response(set_to("store", True)),
-    ),
+    with_field("store-echoed-as-true", "store of responses is true, whatever was sent.", "ECH-07", "store", True),
     Fault(
         id="instructions-carried-over",
         title="The instructions of a response hold for those that continue it.",

@@ -29,6 +29,7 @@ from rejoinder.sandbox.fault import (
     only,
     set_to,
     unset,
+    with_field,
 )
 
 
@@ -65,24 +66,15 @@ def _empty(response: Json) -> None:
 
 
 FAULTS: Final = FaultList(
-    Fault(
-        id="object-is-chat-completion",
-        title="The object of responses is chat.completion.",
-        breaks=("RSP-01",),
-        response=in_response(set_to("object", "chat.completion")),
+    with_field(
+        "object-is-chat-completion",
+        "The object of responses is chat.completion.",
+        "RSP-01",
+        "object",
+        "chat.completion",
     ),
-    Fault(
-        id="response-id-constant",
-        title="All responses have the same id.",
-        breaks=("RSP-02",),
-        response=in_response(set_to("id", "resp_0")),
-    ),
-    Fault(
-        id="response-id-empty",
-        title="The id of responses is empty.",
-        breaks=("RSP-02",),
-        response=in_response(set_to("id", "")),
-    ),
+    with_field("response-id-constant", "All responses have the same id.", "RSP-02", "id", "resp_0"),
+    with_field("response-id-empty", "The id of responses is empty.", "RSP-02", "id", ""),
     Fault(
         id="request-id-ignored",
         title="A request_id that was sent is ignored.",
@@ -97,12 +89,7 @@ FAULTS: Final = FaultList(
         when=CONCURRENT,
         response=in_response(set_to("id", "resp_busy")),
     ),
-    Fault(
-        id="created-at-zero",
-        title="created_at is 0.",
-        breaks=("RSP-03",),
-        response=in_response(set_to("created_at", 0)),
-    ),
+    with_field("created-at-zero", "created_at is 0.", "RSP-03", "created_at", 0),
     Fault(
         id="created-at-in-milliseconds",
         title="created_at is in milliseconds.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, Final
 
@@ -43,8 +42,13 @@ def _in_secret(stored: Stored, _: Store, __: RequestInfo) -> None:
     stored.running = {**stored.running, "store": False}
 
 
-def _open(operation: str, method: str = "") -> Callable[[RequestInfo], bool]:
-    return lambda info: info.operation == operation and method in ("", info.request.method)
+def _open_to_others(id: str, what: str, operation: str, method: str = "") -> Fault:
+    """Return the fault that an operation serves any tenant; ``what`` it does is the beginning of the title."""
+
+    def fits(info: RequestInfo) -> bool:
+        return info.operation == operation and method in ("", info.request.method)
+
+    return Fault(id=id, title=f"{what} with another tenant's key.", breaks=("STA-11",), all_tenants=fits)
 
 
 FAULTS: Final = FaultList(
@@ -104,36 +108,11 @@ FAULTS: Final = FaultList(
         breaks=("STA-10",),
         error=break_down("previous_response_not_finished"),
     ),
-    Fault(
-        id="other-tenant-retrieves",
-        title="A response can be retrieved with another tenant's key.",
-        breaks=("STA-11",),
-        all_tenants=_open("response", "GET"),
-    ),
-    Fault(
-        id="other-tenant-lists-input",
-        title="The input items of a response can be listed with another tenant's key.",
-        breaks=("STA-11",),
-        all_tenants=_open("input_items"),
-    ),
-    Fault(
-        id="other-tenant-deletes",
-        title="A response can be deleted with another tenant's key.",
-        breaks=("STA-11",),
-        all_tenants=_open("response", "DELETE"),
-    ),
-    Fault(
-        id="other-tenant-cancels",
-        title="A background response can be cancelled with another tenant's key.",
-        breaks=("STA-11",),
-        all_tenants=_open("cancel"),
-    ),
-    Fault(
-        id="other-tenant-continues",
-        title="A response can be continued with another tenant's key.",
-        breaks=("STA-11",),
-        all_tenants=_open("create"),
-    ),
+    _open_to_others("other-tenant-retrieves", "A response can be retrieved", "response", "GET"),
+    _open_to_others("other-tenant-lists-input", "The input items of a response can be listed", "input_items"),
+    _open_to_others("other-tenant-deletes", "A response can be deleted", "response", "DELETE"),
+    _open_to_others("other-tenant-cancels", "A background response can be cancelled", "cancel"),
+    _open_to_others("other-tenant-continues", "A response can be continued", "create"),
 )
 
 
