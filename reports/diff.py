@@ -289,7 +289,7 @@ def _totals(old: LoadSummary, new: LoadSummary) -> list[FigureChange]:
 
 def _latencies(metric: Metric, old: LatencyDistribution, new: LatencyDistribution) -> Iterator[FigureChange]:
     statement, severity = _statement(metric, old, new)
-    for p in metric.extremes(Place.DIFF):
+    for p in metric.percentiles(Place.DIFF):
         first, second = old.percentile(p), new.percentile(p)
         change = "" if first is None or second is None else _change(first, second)
         yield FigureChange(

@@ -56,9 +56,9 @@ class RegressionLimit:
     limit: float
 
     @property
-    def timed(self) -> bool:
-        """Whether it is a time, of which more is worse; of a rate or share less is."""
-        return self.figure.partition(":")[0] in TIMES
+    def higher_is_better(self) -> bool:
+        """Whether more of the figure is better."""
+        return METRICS[self.figure.partition(":")[0]].higher_is_better
 
 
 def parse_change(text: str) -> RegressionLimit:
@@ -73,9 +73,9 @@ def parse_change(text: str) -> RegressionLimit:
         hint = suggest(metric, known, f"There are {', '.join(known)}.")
         raise UsageError(f"The limit {text!r} names no figure that can be compared: {name!r}.", hint)
     limit = float(sign + number) / 100
-    timed = metric in TIMES
-    if timed != relation.startswith("<") or timed != (sign == "+") or limit <= -1:
-        worse = f"'{name}:p99<+10%'" if timed else f"'{name}>-5%'"
+    timed, less = metric in TIMES, not METRICS[metric].higher_is_better
+    if less != relation.startswith("<") or less != (sign == "+") or limit <= -1:
+        worse = f"'{name}{':p99' if timed else ''}<+10%'" if less else f"'{name}>-5%'"
         raise UsageError(f"The limit {text!r} points the wrong way.", f"Write how much worse it may get, like {worse}.")
     stripped = text.strip()
     if not timed:
@@ -156,7 +156,7 @@ def judge(
             result.verdict, result.met = "worse", False
         return result
     # From here on, greater is worse.
-    sign = 1 if change.timed else -1
+    sign = -1 if change.higher_is_better else 1
     old, new = ([sign * math.log(value) for value in side] for side in values)
     moved, edge = fmean(new) - fmean(old), sign * math.log1p(change.limit)
     worse, better = permutation_p(old, new), permutation_p(new, old)

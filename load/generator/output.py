@@ -83,7 +83,7 @@ class Output:
 def _row(metric: Metric, histogram: Histogram) -> str:
     """Return the percentiles of a metric; one of too few values says how many it needs."""
     parts = [f"n {histogram.n:6d}"]
-    for percent in metric.extremes(Place.PROGRESS):
+    for percent in metric.percentiles(Place.PROGRESS):
         value = histogram.percentile(percent)
         value_text = f"needs n {values_for(percent)}" if value is None else f"{value * 1e3:10.2f} ms"
         parts.append(f"{'max' if percent == 100 else f'p{percent:g}'} {value_text:>13}")

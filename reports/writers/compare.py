@@ -195,7 +195,7 @@ def _figures(reports: list[ReportModel]) -> list[tuple[str, list[FigureCell]]]:
     for metric in times_shown(Place.COMPARISON):
         found = [latency_of(report, metric.name) for report in reports]
         if any(found):
-            for p in metric.extremes(Place.COMPARISON):
+            for p in metric.percentiles(Place.COMPARISON):
                 amounts = _amounts([d.percentile(p) if d else None for d in found], format_seconds)
                 amounts = [_surely(amount, d, p) if d else amount for amount, d in zip(amounts, found, strict=True)]
                 figures.append((f"{metric.title} p{p:g}", amounts))

@@ -119,7 +119,9 @@ def terminal(latencies: Latencies, report: ReportModel, width: int) -> list[Text
     for metric in times_shown(Place.TERMINAL):
         distribution = latencies.find(metric.name)
         if distribution:
-            figures = "  ".join(f"p{p:g} {distribution.percentile_text(p):<8}" for p in metric.extremes(Place.TERMINAL))
+            figures = "  ".join(
+                f"p{p:g} {distribution.percentile_text(p):<8}" for p in metric.percentiles(Place.TERMINAL)
+            )
             lines.append(Text(f"        {metric.short or metric.name:<11} {figures} n {distribution.n:,}"))
     return lines
 

@@ -166,7 +166,7 @@ def _headlines(latencies: Latencies | None) -> list[tuple[str, str]]:
     for metric in times_shown(Place.HEADLINE):
         distribution = latencies.find(metric.name) if latencies else None
         if distribution is not None:
-            found += [(_title(metric, p), distribution.percentile_text(p)) for p in metric.extremes(Place.HEADLINE)]
+            found += [(_title(metric, p), distribution.percentile_text(p)) for p in metric.percentiles(Place.HEADLINE)]
     return found
 
 

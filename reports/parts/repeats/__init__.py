@@ -86,7 +86,7 @@ def read(report: ReportModel) -> RepeatsSummary | None:
 
 def _usual_figures() -> list[str]:
     """Return the figures that are shown where no limit chooses others."""
-    times = [f"{row.name}:p{p:g}" for row in times_shown(Place.REPEAT) for p in row.extremes(Place.REPEAT)]
+    times = [f"{row.name}:p{p:g}" for row in times_shown(Place.REPEAT) for p in row.percentiles(Place.REPEAT)]
     return [*times, *(row.name for row in (*RATES.values(), *SHARES.values()) if Place.REPEAT in row.shown)]
 
 

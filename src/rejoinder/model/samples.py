@@ -419,7 +419,7 @@ def step_latencies() -> dict[str, tuple[str, float]]:
     return {
         f"{row.name}_p{percent:g}": (row.name, percent)
         for row in times_shown(Place.STEP)
-        for percent in row.extremes(Place.STEP)
+        for percent in row.percentiles(Place.STEP)
     }
 
 
