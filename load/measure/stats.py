@@ -284,8 +284,10 @@ def _counter(kind: Any, value: dict[str, int]) -> Counter[Any]:
 
 def encode_stats(stats: RunStats) -> bytes:
     """Return stats as one line of JSON."""
-    # The standard library writes lone surrogates, which event types may hold, and msgspec does not.
-    return json.dumps(stats.to_json(), separators=(",", ":")).encode()
+    try:
+        return msgspec.json.encode(stats)
+    except UnicodeEncodeError:  # lone surrogates, which the types of events may hold
+        return json.dumps(stats.to_json(), separators=(",", ":")).encode()
 
 
 def gap_bound(seconds: float) -> int:
