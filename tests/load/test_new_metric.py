@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 import tomllib
 from io import StringIO
 from pathlib import Path
@@ -67,9 +68,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.setitem(TIMES, "ttfi", msgspec.convert(row, Metric))
     monkeypatch.setitem(MEASURES, "ttfi", time_to_first_item)
     settings = LoadSettings(url="http://127.0.0.1", rate=float(REQUESTS), duration=1.0, slos=SLOS)
-    worker = AnalysisWorker(
-        path="/v1/responses", headers=(), dialect="northstar", judge=lambda *_: [], slos=settings.slos
-    )
+    worker = AnalysisWorker(path="/v1/responses", headers=(), dialect="northstar", slos=settings.slos)
     sandbox = Sandbox()
     for number in range(REQUESTS):
         worker.take(streamed(sandbox, number))
@@ -96,7 +95,7 @@ def streamed(sandbox: Sandbox, number: int) -> Recording:
     receives = [(begun + 1_000_000, head)]
     for place, event in enumerate(exchange.body.split(b"\n\n")[:-1], 1):
         receives.append((begun + 10_000_000 * place, event + b"\n\n"))
-    return Recording(number, begun, begun, begun, receives[-1][0], 0.0, "complete", "", body, receives)
+    return Recording(number, begun, begun, begun, receives[-1][0], time.time(), "complete", "", body, receives)
 
 
 def totals(run: Run) -> LoadSample:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from example_loads import (
@@ -27,7 +28,10 @@ from example_loads import (
     unanswered_samples,
 )
 
-from rejoinder.contract import Rule, load_rules
+from rejoinder.conformance.assess import CheckResult, assess
+from rejoinder.conformance.running.in_process import ManualClock, run_in_process
+from rejoinder.conformance.running.plan import build_plan
+from rejoinder.contract import Rule, load_dialect, load_rules
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.footer import (
     AbilityResult,
@@ -41,10 +45,12 @@ from rejoinder.model.footer import (
     Footer,
 )
 from rejoinder.model.header import Header, RunTarget, new_header
-from rejoinder.model.runfile import Run
+from rejoinder.model.runfile import Run, RunWriter, read_run
 from rejoinder.model.samples import Sample, read_sample
 from rejoinder.model.verdict import Finding, Level, Minimal, Problem, Reruns, Status, Verdict
+from rejoinder.sandbox import Sandbox
 from rejoinder.strategies import Branches
+from rejoinder.wire.target import Target
 
 START = 1_790_000_000.0
 
@@ -495,6 +501,32 @@ _CLOSED: Final = ("what", "outcome", "mode", "unit", "verdict", "latencies_over"
 """Fields with a fixed set of values, and names of metrics."""
 
 
+def sandboxed(*faults: str) -> Run:
+    """Return the run file of a real check of the sandbox, in process: the plan smoke, judged as a check run is."""
+    plan, result, clock = build_plan("smoke", load_dialect("northstar"), model="parrot"), CheckResult(), ManualClock()
+    target = Target("http://sandbox/v1/responses", "parrot", dialect="northstar")
+    for batch in run_in_process(plan, Sandbox(faults=list(faults), clock=clock), target, clock):
+        result.exchanges += batch
+    assess(result, "northstar")
+    described = RunTarget(url=target.url, model=target.model, dialect=target.dialect)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "run.ndjson"
+        with RunWriter(path) as writer:
+            cases = {case.id: case.intent for case in plan.cases}
+            writer.header(header(target=described, plan=plan.name, cases=cases))
+            for exchange in result.exchanges:
+                writer.exchange(exchange)
+            for verdict in result.verdicts:
+                writer.verdict(verdict)
+            writer.footer(footer(exit_code=result.exit_code, **result.footer))
+        return read_run(path)
+
+
+def checked() -> Run:
+    """Return a check that found two defects of the sandbox."""
+    return sandboxed("truncation-reported-as-completed", "sequence-numbers-missing")
+
+
 def loaded(samples: Iterable[Sample], **ending: Any) -> Run:
     """Return the run file of a load run with these lines, as it is read."""
     command = ["rejoinder", "load", "http://127.0.0.1:8000"]
@@ -529,6 +561,7 @@ def healthy_load() -> Run:
 EXAMPLES: dict[str, Callable[[], Run]] = {
     "typical": typical,
     "green": green,
+    "checked": checked,
     "empty": empty,
     "unreachable": unreachable,
     "load": load_only,

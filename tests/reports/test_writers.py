@@ -43,7 +43,7 @@ from rejoinder.reports.parts.verdict import PART as VERDICT
 from rejoinder.reports.parts.verdict import RunVerdict
 from rejoinder.reports.parts.warnings import PART as WARNINGS
 
-NAMES = ["typical", "green", "empty", "unreachable", "load", "many", "hostile"]
+NAMES = ["typical", "green", "checked", "empty", "unreachable", "load", "many", "hostile"]
 HEADER = new_header(RunTarget(url="", model=None, dialect="northstar"))
 ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
@@ -669,3 +669,18 @@ def test_features_that_are_not_there_are_told_with_their_evidence(examples: Modu
     summary = summarize(run).plain()
     assert "1 supported, 1 accepted, not seen in a reply" in summary
     assert "refused: images" in summary
+
+
+def test_a_real_check_says_what_it_found(examples: ModuleType, check_page: Any) -> None:
+    run = examples.checked()
+    assert run.damage == []
+    assert verdict(run).headline == "Does not conform"
+    page = " ".join("".join(check_page(render_html(run)).texts).split())
+    found = {one.rule for one in run.verdicts if one.status is Status.FAIL}
+    assert "EVT-02" in found
+    root = ET.fromstring(render_junit(run).encode())
+    failed = {case.get("name", "").split()[0] for case in root.iter("testcase") if case.find("failure") is not None}
+    assert failed == found
+    for rule in found:
+        assert rule in page
+    assert verdict(examples.sandboxed()).headline == "Conforms"

@@ -11,7 +11,7 @@ import pytest
 from rejoinder.model.runfile import Run
 from rejoinder.reports import render_comparison
 
-NAMES = ["typical", "green", "empty", "unreachable", "load", "many", "hostile"]
+NAMES = ["typical", "green", "checked", "empty", "unreachable", "load", "many", "hostile"]
 
 
 def _named(run: Run, model: str, url: str = "http://127.0.0.1:8000/v1/responses") -> Run:

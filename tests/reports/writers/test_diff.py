@@ -17,7 +17,7 @@ from rejoinder.model.verdict import Finding, Level, Problem, Status, Verdict
 from rejoinder.reports import Diff, diff_runs, render_diff_html, render_diff_markdown, render_diff_text
 from rejoinder.reports.diff import Change
 
-NAMES = ["typical", "green", "empty", "unreachable", "load", "many", "hostile"]
+NAMES = ["typical", "green", "checked", "empty", "unreachable", "load", "many", "hostile"]
 ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 

@@ -20,7 +20,7 @@ from rejoinder.model.samples import RequestSample
 from rejoinder.reports import render_badge, render_csv, render_ctrf
 from rejoinder.reports.writers.csv import columns
 
-NAMES = ["typical", "green", "empty", "unreachable", "load", "many", "hostile"]
+NAMES = ["typical", "green", "checked", "empty", "unreachable", "load", "many", "hostile"]
 ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 STATUSES = ("passed", "failed", "skipped", "pending", "other")
 
