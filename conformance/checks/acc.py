@@ -9,13 +9,15 @@ from typing import Any, Final
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.formats import last_text, misfit, wanted_shape
 from rejoinder.conformance.judging.json_diff import first_difference
-from rejoinder.conformance.judging.problems import at_event, get, in_response, is_set
+from rejoinder.conformance.judging.problems import at_event, differing, get, in_exchange, in_response, is_set
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import (
     TERMINAL,
+    calls,
+    have_responses,
     is_broken,
-    is_refusal,
+    is_rejected,
     response_of,
     retrieved,
     state,
@@ -32,6 +34,7 @@ _OWN: Final = ("stream", "stream_options", "request_id")
 _FREE: Final = frozenset({*_OWN, "input", "service_tier", "include", "prompt_cache_key"})
 """Fields of the request that a response need not repeat alike each time."""
 _TOOL_INPUTS: Final = ("custom_tool_call", "mcp_call", "code_interpreter_call")
+_TWINS: Final = (Role.PLAIN, Role.STREAM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,98 +74,61 @@ def _pointer(path: tuple[str | int, ...]) -> str:
     return "".join(f"/{step}" for step in path)
 
 
-def _with_typed(view: ExchangeView, text: _Text, rule_field: str) -> Iterator[Problem]:
-    part = text.part
-    if part.typed is not None and part.typed != part.text:
-        yield at_event(
-            view.events[part.typed_at[0]],
-            "The joined deltas differ from the done event.",
-            f"/{rule_field}",
-            expected=part.text,
-            actual=part.typed,
-            kind="done",
-        )
-
-
-def _with_part(view: ExchangeView, text: _Text) -> Iterator[Problem]:
-    value = get(text.part.closed, text.field)
-    if isinstance(value, str) and value != text.part.text:
-        yield at_event(
-            view.events[text.part.closed_at[0]],
-            "The joined deltas differ from the closed part.",
-            f"/part/{text.field}",
-            expected=text.part.text,
-            actual=value,
-            kind="part",
-        )
-
-
-def _with_item(view: ExchangeView, text: _Text) -> Iterator[Problem]:
-    value = get(text.item.closed, *text.within)
-    if isinstance(value, str) and value != text.part.text:
-        yield at_event(
-            view.events[text.item.closed_at[0]],
-            "The joined deltas differ from the closed item.",
-            f"/item{_pointer(text.within)}",
-            expected=text.part.text,
-            actual=value,
-            kind="item",
-        )
-
-
-def _with_response(view: ExchangeView, text: _Text) -> Iterator[Problem]:
-    output = view.whole_output
-    value: Any = get(output, text.place, *text.within) if output is not None else ABSENT
-    if isinstance(value, str) and value != text.part.text:
+def _differences(view: ExchangeView, text: _Text, *kinds: str) -> Iterator[Problem]:
+    """Yield a problem for each place of these kinds that repeats a text, and differs from its joined deltas."""
+    part, path = text.part, _pointer(text.within)
+    for kind, place, value, numbers, pointer in (
+        ("done", "done event", part.typed, part.typed_at, f"/{text.field}"),
+        ("part", "closed part", get(part.closed, text.field), part.closed_at, f"/part/{text.field}"),
+        ("item", "closed item", get(text.item.closed, *text.within), text.item.closed_at, f"/item{path}"),
+    ):
+        if kind in kinds and isinstance(value, str) and value != part.text:
+            message = f"The joined deltas differ from the {place}."
+            yield at_event(view.events[numbers[0]], message, pointer, expected=part.text, actual=value, kind=kind)
+    value = get(view.whole_output, text.place, *text.within)
+    if "response" in kinds and isinstance(value, str) and value != part.text:
         yield in_response(
             view,
             "The joined deltas differ from the terminal response.",
-            f"/output/{text.place}{_pointer(text.within)}",
-            expected=text.part.text,
+            f"/output/{text.place}{path}",
+            expected=part.text,
             actual=value,
             kind="response",
         )
 
 
+_PLACES: Final = ("done", "part", "item", "response")
+
+
 def _everywhere(view: ExchangeView, *families: str) -> Iterator[Problem]:
     for text in _texts(view, *families):
-        yield from _with_typed(view, text, text.field)
-        if text.part.container != "item":
-            yield from _with_part(view, text)
-        yield from _with_item(view, text)
-        yield from _with_response(view, text)
+        # What stands in the item itself has no part that is closed.
+        places = _PLACES if text.part.container != "item" else ("done", "item", "response")
+        yield from _differences(view, text, *places)
 
 
 def _has(*families: str) -> Any:
     return lambda view: any(True for _ in _texts(view, *families))
 
 
-@check("ACC-01", Subject.STREAM, needs=_has(_CONTENT_TEXT))
-def text_deltas_equal_done(view: ExchangeView) -> Iterator[Problem]:
-    """The deltas of each output_text part are joined and compared with its response.output_text.done."""
-    for text in _texts(view, _CONTENT_TEXT):
-        yield from _with_typed(view, text, text.field)
+def _place_rule(rule: str, kind: str, where: str) -> None:
+    """Register the check of a rule about one place that repeats the text of an output_text part."""
+
+    def deltas_equal_place(view: ExchangeView) -> Iterator[Problem]:
+        for text in _texts(view, _CONTENT_TEXT):
+            yield from _differences(view, text, kind)
+
+    deltas_equal_place.__doc__ = f"The deltas of each output_text part are joined and compared with {where}."
+    check(rule, Subject.STREAM, needs=_has(_CONTENT_TEXT))(deltas_equal_place)
 
 
-@check("ACC-02", Subject.STREAM, needs=_has(_CONTENT_TEXT))
-def text_deltas_equal_part(view: ExchangeView) -> Iterator[Problem]:
-    """The deltas of each output_text part are joined and compared with its response.content_part.done."""
-    for text in _texts(view, _CONTENT_TEXT):
-        yield from _with_part(view, text)
-
-
-@check("ACC-03", Subject.STREAM, needs=_has(_CONTENT_TEXT))
-def text_deltas_equal_item(view: ExchangeView) -> Iterator[Problem]:
-    """The deltas of each output_text part are joined and compared with its item's response.output_item.done."""
-    for text in _texts(view, _CONTENT_TEXT):
-        yield from _with_item(view, text)
-
-
-@check("ACC-04", Subject.STREAM, needs=_has(_CONTENT_TEXT))
-def text_deltas_equal_response(view: ExchangeView) -> Iterator[Problem]:
-    """The deltas of each output_text part are joined and compared with its place in the terminal response."""
-    for text in _texts(view, _CONTENT_TEXT):
-        yield from _with_response(view, text)
+for _rule, _kind, _where in (
+    ("ACC-01", "done", "its response.output_text.done"),
+    ("ACC-02", "part", "its response.content_part.done"),
+    ("ACC-03", "item", "its item's response.output_item.done"),
+    ("ACC-04", "response", "its place in the terminal response"),
+):
+    _place_rule(_rule, _kind, _where)
 
 
 def _has_calls(view: ExchangeView) -> bool:
@@ -186,28 +152,20 @@ def argument_deltas_add_up(view: ExchangeView) -> Iterator[Problem]:
             )
 
 
-@check("ACC-06", Subject.STREAM, needs=_has("refusal"))
-def refusal_deltas_add_up(view: ExchangeView) -> Iterator[Problem]:
-    """The deltas of each refusal part are joined and compared with done event, part, item and response."""
-    yield from _everywhere(view, "refusal")
+def _family_rule(rule: str, families: tuple[str, ...], what: str, where: str) -> None:
+    """Register the check of a rule about all places that repeat the texts of families of deltas."""
+
+    def deltas_add_up(view: ExchangeView) -> Iterator[Problem]:
+        yield from _everywhere(view, *families)
+
+    deltas_add_up.__doc__ = f"The deltas of each {what} are joined and compared with done event, {where}."
+    check(rule, Subject.STREAM, needs=_has(*families))(deltas_add_up)
 
 
-@check("ACC-07", Subject.STREAM, needs=_has("reasoning_text"))
-def reasoning_deltas_add_up(view: ExchangeView) -> Iterator[Problem]:
-    """The deltas of each reasoning part are joined and compared with done event, part, item and response."""
-    yield from _everywhere(view, "reasoning_text")
-
-
-@check("ACC-08", Subject.STREAM, needs=_has("summary_text"))
-def summary_deltas_add_up(view: ExchangeView) -> Iterator[Problem]:
-    """The deltas of each summary part are joined and compared with done event, part, item and response."""
-    yield from _everywhere(view, "summary_text")
-
-
-@check("ACC-09", Subject.STREAM, needs=_has(*_TOOL_INPUTS))
-def tool_input_deltas_add_up(view: ExchangeView) -> Iterator[Problem]:
-    """The deltas of each tool input, MCP call and code are joined and compared with done event, item and response."""
-    yield from _everywhere(view, *_TOOL_INPUTS)
+_family_rule("ACC-06", ("refusal",), "refusal part", "part, item and response")
+_family_rule("ACC-07", ("reasoning_text",), "reasoning part", "part, item and response")
+_family_rule("ACC-08", ("summary_text",), "summary part", "part, item and response")
+_family_rule("ACC-09", _TOOL_INPUTS, "tool input, MCP call and code", "item and response")
 
 
 def _entries(value: Any) -> list[dict[str, Any]]:
@@ -230,17 +188,9 @@ def logprobs_add_up(view: ExchangeView) -> Iterator[Problem]:
     for event in view.by_type.get("response.output_text.done", []):
         joined = streamed.get((event.data.get("output_index"), event.data.get("content_index")), [])
         value = event.data.get("logprobs", ABSENT)
-        difference = first_difference(joined, value) if isinstance(value, list) and joined else None
-        if difference:
-            pointer, expected, actual = difference
-            yield at_event(
-                event,
-                "The joined logprobs of the deltas differ from those of the done event.",
-                f"/logprobs{pointer}",
-                expected=expected,
-                actual=actual,
-                kind="done",
-            )
+        if isinstance(value, list) and joined:
+            message = "The joined logprobs of the deltas differ from those of the done event."
+            yield from differing(at_event, event, message, joined, value, "/logprobs", kind="done")
 
 
 def _part_logprobs(view: ExchangeView) -> list[tuple[str, dict[str, Any], list[dict[str, Any]]]]:
@@ -288,28 +238,26 @@ def _is_bytes(value: Any) -> bool:
     return isinstance(value, list) and all(type(byte) is int and 0 <= byte < 256 for byte in value)
 
 
-def _twin_logprobs(case: CaseView) -> tuple[ExchangeView, ExchangeView] | None:
+def _plain_has_logprobs(case: CaseView) -> bool:
     plain, stream = case.get(Role.PLAIN), case.get(Role.STREAM)
-    if plain is None or stream is None or not _part_logprobs(plain) or not stream.is_stream or not stream.text():
-        return None
-    return plain, stream
+    if plain is None or stream is None:
+        return False
+    return bool(_part_logprobs(plain)) and stream.is_stream and bool(stream.text())
 
 
-@check("ACC-10", Subject.CASE, needs=lambda case: _twin_logprobs(case) is not None)
+@check("ACC-10", Subject.CASE, needs=_plain_has_logprobs)
 def streams_have_logprobs_too(case: CaseView) -> Iterator[Problem]:
     """Where the plain reply to a request has logprobs, the text of the streamed one must have them."""
-    twins = _twin_logprobs(case)
-    assert twins is not None
-    _, stream = twins
+    (stream,) = case.having(Role.STREAM)
     if not any(_streamed_logprobs(stream).values()):
-        yield Problem(
+        yield in_exchange(
+            stream,
             "The plain reply has logprobs, and the deltas of the streamed one have none.",
-            pointer="/logprobs",
+            "/logprobs",
             event_type="response.output_text.delta",
             expected="logprobs",
             actual=[],
             kind="missing",
-            exchange=stream.exchange.id,
         )
 
 
@@ -320,20 +268,15 @@ _BROKEN: Final = "\N{REPLACEMENT CHARACTER}"
 def characters_are_whole(view: ExchangeView) -> Iterator[Problem]:
     """The deltas of a text are searched for the replacement character where the text itself, as repeated, lacks it."""
     for text in _texts(view, _CONTENT_TEXT):
+        joined = text.part.text
         whole = next((value for value in _repeats(view, text) if isinstance(value, str)), None)
-        if whole is None or _BROKEN in whole or _BROKEN not in text.part.text:
+        if whole is None or _BROKEN in whole or _BROKEN not in joined:
             continue
-        where = text.part
         for event in view.by_type.get("response.output_text.delta", []):
             delta = event.data.get("delta")
             if isinstance(delta, str) and _BROKEN in delta:
-                yield at_event(
-                    event,
-                    "A character was broken at the border of two deltas.",
-                    "/delta",
-                    expected=whole,
-                    actual=where.text,
-                )
+                message = "A character was broken at the border of two deltas."
+                yield at_event(event, message, "/delta", expected=whole, actual=joined)
                 break
 
 
@@ -344,28 +287,11 @@ def _repeats(view: ExchangeView, text: _Text) -> Iterator[Any]:
     yield get(view.whole_output, text.place, *text.within)
 
 
-def _folds(view: ExchangeView) -> bool:
-    terminal = view.fold.terminal
-    return (
-        terminal is not None
-        and terminal.type in ("response.completed", "response.incomplete")
-        and view.whole_output is not None
-    )
-
-
-@check("ACC-12", Subject.STREAM, needs=_folds)
+@check("ACC-12", Subject.STREAM, needs=lambda view: view.ended_well and view.whole_output is not None)
 def stream_folds_to_its_end(view: ExchangeView) -> Iterator[Problem]:
     """The output rebuilt from item, part and delta events is compared with the terminal response's output."""
-    difference = first_difference(view.fold.output(), view.whole_output)
-    if difference:
-        pointer, expected, actual = difference
-        yield in_response(
-            view,
-            "The output rebuilt from the events differs from the terminal response.",
-            f"/output{pointer}",
-            expected=expected,
-            actual=actual,
-        )
+    message = "The output rebuilt from the events differs from the terminal response."
+    yield from differing(in_response, view, message, view.fold.output(), view.whole_output, "/output")
 
 
 # What no two readings of the same response may differ in, even where one of them leaves it out.
@@ -377,12 +303,9 @@ def _kept(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
     pairs = []
     for sent_as, fetched_as in ((Role.FIRST, Role.GET), (Role.STREAMED, Role.GET_STREAMED)):
         created, fetched = case.get(sent_as), case.get(fetched_as)
-        response = response_of(created)
-        if created is None or fetched is None or state(response) not in TERMINAL:
-            continue
-        if retrieved(fetched) is not None:
+        if created is not None and fetched is not None and retrieved(fetched) is not None:
             pairs.append((created, fetched))
-    return pairs
+    return [(created, fetched) for created, fetched in pairs if state(response_of(created)) in TERMINAL]
 
 
 @check("ACC-13", Subject.CASE, needs=lambda case: bool(_kept(case)))
@@ -397,33 +320,21 @@ def retrieved_is_what_was_told(case: CaseView) -> Iterator[Problem]:
             before, after = left.get(name), right.get(name)
             if name not in _CORE and (before is None or after is None):
                 continue
-            difference = first_difference(before, after, f"/{name}")
-            if difference:
-                pointer, expected, actual = difference
-                yield Problem(
-                    "The retrieved response differs from the one that create told.",
-                    pointer=pointer,
-                    expected=expected,
-                    actual=actual,
-                    exchange=fetched.exchange.id,
-                )
+            message = "The retrieved response differs from the one that create told."
+            yield from differing(in_exchange, fetched, message, before, after, f"/{name}")
 
 
-def _twins(case: CaseView) -> tuple[ExchangeView, ExchangeView] | None:
-    plain, stream = case.get(Role.PLAIN), case.get(Role.STREAM)
-    if response_of(plain) is None or response_of(stream) is None or plain is None or stream is None:
-        return None
-    plain_request, streamed_request = ({**view.request, "stream": ABSENT} for view in (plain, stream))
-    alike = plain_request.get("temperature") == 0 and first_difference(plain_request, streamed_request) is None
-    return (plain, stream) if alike else None
+def _are_twins(case: CaseView) -> bool:
+    if not _both_told(case):
+        return False
+    plain, stream = ({**view.request, "stream": ABSENT} for view in case.having(*_TWINS))
+    return plain.get("temperature") == 0 and first_difference(plain, stream) is None
 
 
-@check("ACC-14", Subject.CASE, needs=lambda case: _twins(case) is not None)
+@check("ACC-14", Subject.CASE, needs=_are_twins)
 def streamed_as_plain(case: CaseView) -> Iterator[Problem]:
     """A request at temperature 0 is sent plain and streamed; status, item types and input tokens are compared."""
-    twins = _twins(case)
-    assert twins is not None
-    plain, stream = twins
+    plain, stream = case.having(*_TWINS)
     for pointer, of in (
         ("/status", lambda view: get(view.response, "status")),
         ("/output", lambda view: [item.get("type") for item in view.output]),
@@ -437,17 +348,16 @@ def streamed_as_plain(case: CaseView) -> Iterator[Problem]:
                 pointer,
                 expected=expected,
                 actual=actual,
-                exchange=stream.exchange.id,
             )
 
 
-def _answers_twice(case: CaseView) -> tuple[ExchangeView, ExchangeView] | None:
-    """Return the plain and the streamed request of a case that are one but for that, and both got an answer."""
+def _asks_twice(case: CaseView) -> bool:
+    """Whether a plain and a streamed request of the case are one but for that."""
     plain, stream = case.get(Role.PLAIN), case.get(Role.STREAM)
     if plain is None or stream is None or not stream.streamed or plain.streamed or plain.request.get("background"):
-        return None
+        return False
     bodies = [{name: value for name, value in view.request.items() if name not in _OWN} for view in (plain, stream)]
-    return (plain, stream) if bodies[0] and bodies[0] == bodies[1] else None
+    return bool(bodies[0]) and bodies[0] == bodies[1]
 
 
 def _taken(view: ExchangeView) -> bool | None:
@@ -456,14 +366,13 @@ def _taken(view: ExchangeView) -> bool | None:
     if view.exchange.ok:
         # What failed may have been refused, or have broken on the way.
         return None if view.response is None or state(view.response) == "failed" else True
-    return False if is_refusal(status) or is_broken(status) else None
+    return False if is_rejected(status) else None
 
 
 def _both_answered(case: CaseView) -> bool:
-    twins = _answers_twice(case)
     streaming = case.run_context.capabilities.get("streaming")
     lacking = streaming is not None and streaming.state is not FeatureState.SUPPORTED
-    return twins is not None and not lacking and None not in map(_taken, twins)
+    return _asks_twice(case) and not lacking and None not in map(_taken, case.having(*_TWINS))
 
 
 @check("ACC-17", Subject.CASE, needs=_both_answered)
@@ -472,54 +381,38 @@ def taken_streamed_as_plain(case: CaseView) -> Iterator[Problem]:
 
     Where a response failed nothing is compared. Requests in the background are left to BGR-08.
     """
-    twins = _answers_twice(case)
-    assert twins is not None
-    plain, stream = twins
+    plain, stream = case.having(*_TWINS)
     if _taken(plain) is not _taken(stream):
         odd = stream if _taken(plain) else plain
         ways = ("plain", "streamed") if odd is stream else ("streamed", "plain")
-        yield Problem(
+        yield in_exchange(
+            odd,
             f"A request that is accepted {ways[0]} is refused {ways[1]} with status {status_code(odd)}.",
             expected=200,
             actual=odd.exchange.json() or status_code(odd),
             kind=f"{ways[1]} {'5xx' if is_broken(status_code(odd)) else '4xx'}",
-            exchange=odd.exchange.id,
         )
 
 
-@check("ACC-18", Subject.CASE, needs=lambda case: _answers_twice(case) is not None and _both_told(case))
+@check("ACC-18", Subject.CASE, needs=lambda case: _asks_twice(case) and _both_told(case))
 def same_fields_streamed_as_plain(case: CaseView) -> Iterator[Problem]:
     """Model and the fields that repeat the request are compared where both replies have a value for them.
 
     So are the names of the fields of usage. What was answered may differ and is left to ACC-19.
     """
-    twins = _answers_twice(case)
-    assert twins is not None
+    twins = case.having(*_TWINS)
     plain, stream = (view.response or {} for view in twins)
-    pairs = [
-        (f"/{name}", plain[name], stream[name])
-        for name in sorted({"model", *twins[0].dialect.parameters} - _FREE)
-        if plain.get(name) is not None and stream.get(name) is not None
-    ]
-    counts = plain.get("usage"), stream.get("usage")
-    if isinstance(counts[0], dict) and isinstance(counts[1], dict):
-        pairs.append(("/usage", sorted(counts[0]), sorted(counts[1])))
-    for where, expected, actual in pairs:
-        difference = first_difference(expected, actual, where)
-        if difference:
-            pointer, left, right = difference
-            yield in_response(
-                twins[1],
-                f"{where[1:]} differs between the plain and the streamed reply to one request.",
-                pointer if where != "/usage" else where,
-                expected=left if where != "/usage" else expected,
-                actual=right if where != "/usage" else actual,
-                exchange=twins[1].exchange.id,
-            )
+    message = "{} differs between the plain and the streamed reply to one request."
+    for name in sorted({"model", *twins[0].dialect.parameters} - _FREE):
+        if plain.get(name) is not None and stream.get(name) is not None:
+            yield from differing(in_response, twins[1], message.format(name), plain[name], stream[name], f"/{name}")
+    counts = [sorted(usage) for response in (plain, stream) if isinstance(usage := response.get("usage"), dict)]
+    if len(counts) == 2 and counts[0] != counts[1]:
+        yield in_response(twins[1], message.format("usage"), "/usage", expected=counts[0], actual=counts[1])
 
 
 def _both_told(case: CaseView) -> bool:
-    return response_of(case.get(Role.PLAIN)) is not None and response_of(case.get(Role.STREAM)) is not None
+    return have_responses(case, *_TWINS)
 
 
 def _said(view: ExchangeView) -> list[dict[str, Any]]:
@@ -542,34 +435,18 @@ def _contents(parts: Any) -> Any:
     ]
 
 
-def _bracketed(case: CaseView) -> bool:
-    return _answers_twice(case) is not None and _both_told(case) and response_of(case.get(Role.AGAIN)) is not None
-
-
-@check("ACC-19", Subject.CASE, needs=_bracketed)
+@check("ACC-19", Subject.CASE, needs=lambda case: _asks_twice(case) and have_responses(case, *_TWINS, Role.AGAIN))
 def same_items_streamed_as_plain(case: CaseView) -> Iterator[Problem | Declined]:
     """A request at temperature 0 is sent plain, streamed, and plain again.
 
     Where the two plain replies say the same, the streamed one must say it too; where they do not, nothing is shown.
     """
-    plain, stream, again = case.get(Role.PLAIN), case.get(Role.STREAM), case.get(Role.AGAIN)
-    assert plain is not None
-    assert stream is not None
-    assert again is not None
+    plain, stream, again = case.having(*_TWINS, Role.AGAIN)
     if _said(plain) != _said(again):
         yield Declined("The model answered the same request in two ways at temperature 0.")
         return
-    difference = first_difference(_said(plain), _said(stream), "/output")
-    if difference:
-        pointer, expected, actual = difference
-        yield in_response(
-            stream,
-            "The streamed reply says something else than two plain replies to the same request.",
-            pointer,
-            expected=expected,
-            actual=actual,
-            exchange=stream.exchange.id,
-        )
+    message = "The streamed reply says something else than two plain replies to the same request."
+    yield from differing(in_response, stream, message, _said(plain), _said(stream), "/output")
 
 
 @check("ACC-15", Subject.RESPONSE, needs=lambda view: wanted_shape(view) is not None and bool(last_text(view)))
@@ -583,14 +460,10 @@ def text_fits_its_schema(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _whole_calls(view: ExchangeView) -> list[tuple[int, dict[str, Any]]]:
-    output = view.whole_output or ()
     return [
         (i, item)
-        for i, item in enumerate(output)
-        if isinstance(item, dict)
-        and item.get("type") == "function_call"
-        and item.get("status") in (None, "completed")
-        and isinstance(item.get("arguments"), str)
+        for i, item in calls(view, "function_call")
+        if item.get("status") in (None, "completed") and isinstance(item.get("arguments"), str)
     ]
 
 

@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.json_diff import first_difference
-from rejoinder.conformance.judging.problems import get, in_response, is_integer
+from rejoinder.conformance.judging.problems import differing, get, in_exchange, in_response, is_integer
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import (
     LACKING,
     RUNNING,
     TERMINAL,
+    is_answer,
     is_broken,
     is_refusal,
+    is_rejected,
     is_replay,
     replayed,
     response_of,
@@ -29,10 +30,6 @@ from rejoinder.wire.sse import read_events
 
 _RANK: Final = {"queued": 0, "in_progress": 1} | dict.fromkeys(TERMINAL, 2)
 _ENDS: Final = ("response.completed", "response.incomplete", "response.failed", "response.cancelled", "error")
-
-
-def _at(view: ExchangeView, message: str, pointer: str = "", **details: Any) -> Problem:
-    return Problem(message, pointer=pointer, exchange=view.exchange.id, **details)
 
 
 def _runs(case: CaseView, role: str = Role.FIRST) -> bool:
@@ -62,23 +59,17 @@ def background_answers_at_once(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _is_kept_from_background(case: CaseView) -> bool:
-    status = status_code(case.get(Role.NOT_STORED))
-    return _runs(case) and (status == 200 or is_refusal(status) or is_broken(status))
+    return _runs(case) and is_answer(status_code(case.get(Role.NOT_STORED)))
 
 
 @check("BGR-02", Subject.CASE, needs=_is_kept_from_background)
 def background_must_be_stored(case: CaseView) -> Iterator[Problem]:
     """On an endpoint that works in the background, background with store false must get a 4xx."""
-    view = case.get(Role.NOT_STORED)
-    assert view is not None
-    if not is_refusal(status_code(view)):
-        yield _at(
-            view,
-            f"A background request that is not to be stored is answered with status {status_code(view)}.",
-            "/store",
-            expected="a 4xx status",
-            actual=status_code(view),
-        )
+    (view,) = case.having(Role.NOT_STORED)
+    status = status_code(view)
+    if not is_refusal(status):
+        message = f"A background request that is not to be stored is answered with status {status}."
+        yield in_exchange(view, message, "/store", expected="a 4xx status", actual=status)
 
 
 def _polls(case: CaseView) -> list[ExchangeView]:
@@ -98,7 +89,7 @@ def polling_comes_to_an_end(case: CaseView) -> Iterator[Problem]:
     for view in polls:
         now = state(retrieved(view))
         if _RANK.get(now, 0) < _RANK.get(before, 0):
-            yield _at(
+            yield in_exchange(
                 view,
                 f"A background response goes back from {before} to {now}.",
                 "/status",
@@ -109,7 +100,7 @@ def polling_comes_to_an_end(case: CaseView) -> Iterator[Problem]:
         before = now
     if before not in TERMINAL and len(polls) > 1:
         seconds = polls[-1].exchange.started_at - polls[0].exchange.started_at
-        yield _at(
+        yield in_exchange(
             polls[-1],
             f"A background response was still {before} after {seconds:.0f} s.",
             "/status",
@@ -119,27 +110,25 @@ def polling_comes_to_an_end(case: CaseView) -> Iterator[Problem]:
         )
 
 
-def _was_cancelled(case: CaseView) -> ExchangeView | None:
-    view = case.get(Role.CANCEL)
-    return view if _runs(case) and view is not None and status_code(view) not in (0, *LACKING) else None
+def _can_cancel(case: CaseView) -> bool:
+    return status_code(case.get(Role.CANCEL)) not in (0, *LACKING)
 
 
 @check(
     "BGR-04",
     Subject.CASE,
-    needs=lambda case: _was_cancelled(case) is not None and case.get(Role.GET_CANCELLED) is not None,
+    needs=lambda case: _runs(case) and _can_cancel(case) and case.get(Role.GET_CANCELLED) is not None,
 )
 def cancel_cancels(case: CaseView) -> Iterator[Problem | Declined]:
     """A background response is cancelled at once and retrieved until it is at its end, which must be cancelled.
 
     Where the work was over before the cancel came, nothing is shown.
     """
-    view, after = _was_cancelled(case), case.get(Role.GET_CANCELLED)
-    assert view is not None
+    view, after = case.having(Role.CANCEL, Role.GET_CANCELLED)
     now, then = state(retrieved(view)), state(retrieved(after))
-    first = next((v for v in case.views if v.exchange.role.startswith(Role.GET_CANCELLED)), None)
-    if now == "cancelled" and then not in ("cancelled", ABSENT) and after is not None:
-        yield _at(
+    first = next(v for v in case.views if v.exchange.role.startswith(Role.GET_CANCELLED))
+    if now == "cancelled" and then not in ("cancelled", ABSENT):
+        yield in_exchange(
             after,
             "A cancelled response does not stay cancelled.",
             "/status",
@@ -148,7 +137,7 @@ def cancel_cancels(case: CaseView) -> Iterator[Problem | Declined]:
             kind="undone",
         )
     elif now in RUNNING:
-        yield _at(
+        yield in_exchange(
             view,
             "A cancel was accepted, and the response goes on.",
             "/status",
@@ -159,7 +148,7 @@ def cancel_cancels(case: CaseView) -> Iterator[Problem | Declined]:
     elif now == "cancelled":
         return
     elif state(retrieved(first)) in RUNNING:
-        yield _at(
+        yield in_exchange(
             view,
             f"A background response that is running cannot be cancelled: status {status_code(view)}.",
             expected=200,
@@ -175,10 +164,9 @@ def cancel_cancels(case: CaseView) -> Iterator[Problem | Declined]:
 )
 def cancel_is_idempotent(case: CaseView) -> Iterator[Problem]:
     """A response that was cancelled is cancelled again: 200, and cancelled as before."""
-    view = case.get(Role.CANCEL_AGAIN)
-    assert view is not None
+    (view,) = case.having(Role.CANCEL_AGAIN)
     if status_code(view) != 200 or state(retrieved(view)) != "cancelled":
-        yield _at(
+        yield in_exchange(
             view,
             "A second cancel is not answered like the first.",
             "/status" if status_code(view) == 200 else "",
@@ -192,36 +180,27 @@ def _cancelled_once(case: CaseView) -> bool:
     return states == ["cancelled", "cancelled"]
 
 
-def _cancelled_late(case: CaseView) -> ExchangeView | None:
-    view, end = case.get(Role.CANCEL), retrieved(case.get(Role.POLL))
-    late = state(end) in ("completed", "incomplete", "failed")
-    return view if late and view is not None and status_code(view) not in (0, *LACKING) else None
+def _cancelled_late(case: CaseView) -> bool:
+    return _can_cancel(case) and state(retrieved(case.get(Role.POLL))) in ("completed", "incomplete", "failed")
 
 
-@check("BGR-06", Subject.CASE, needs=lambda case: _cancelled_late(case) is not None)
+@check("BGR-06", Subject.CASE, needs=_cancelled_late)
 def cancel_comes_too_late(case: CaseView) -> Iterator[Problem]:
     """A background response at its end is cancelled: a 4xx or the response is right, and it must not change."""
-    view, end = _cancelled_late(case), state(retrieved(case.get(Role.POLL)))
-    assert view is not None
+    (view,), end = case.having(Role.CANCEL), state(retrieved(case.get(Role.POLL)))
     if is_broken(status_code(view)):
-        yield _at(
+        yield in_exchange(
             view,
             f"The cancel of a finished response is answered with status {status_code(view)}.",
             expected="a 4xx status, or the response",
             actual=status_code(view),
             kind="5xx",
         )
-    for later in (view, case.get(Role.GET_AFTER)):
+    for later in case.having(Role.CANCEL, Role.GET_AFTER):
         now = state(retrieved(later))
-        if later is not None and now not in (end, ABSENT):
-            yield _at(
-                later,
-                "A cancel changed the status of a finished response.",
-                "/status",
-                expected=end,
-                actual=now,
-                kind="changed",
-            )
+        if now not in (end, ABSENT):
+            message = "A cancel changed the status of a finished response."
+            yield in_exchange(later, message, "/status", expected=end, actual=now, kind="changed")
             return
 
 
@@ -230,18 +209,13 @@ def _foreground(case: CaseView) -> bool:
     return response_of(view) is not None and view is not None and view.request.get("background") is not True
 
 
-@check(
-    "BGR-07",
-    Subject.CASE,
-    needs=lambda case: _foreground(case) and status_code(case.get(Role.CANCEL)) not in (0, *LACKING),
-)
+@check("BGR-07", Subject.CASE, needs=lambda case: _foreground(case) and _can_cancel(case))
 def only_background_is_cancellable(case: CaseView) -> Iterator[Problem]:
     """A finished response that was not made in the background is cancelled; a 4xx is right."""
-    view = case.get(Role.CANCEL)
-    assert view is not None
+    (view,) = case.having(Role.CANCEL)
     status = status_code(view)
     if status == 200 or is_broken(status):
-        yield _at(
+        yield in_exchange(
             view,
             f"The cancel of a response that was not made in the background is answered with status {status}.",
             expected="a 4xx status",
@@ -253,17 +227,11 @@ def only_background_is_cancellable(case: CaseView) -> Iterator[Problem]:
 @check("BGR-08", Subject.CASE, needs=lambda case: _runs(case) and status_code(case.get(Role.STREAM)) != 0)
 def background_can_be_streamed(case: CaseView) -> Iterator[Problem]:
     """On an endpoint that works in the background, the same request with stream true must not be refused."""
-    view = case.get(Role.STREAM)
-    assert view is not None
+    (view,) = case.having(Role.STREAM)
     status = status_code(view)
-    if is_refusal(status) or is_broken(status):
-        yield _at(
-            view,
-            f"A background request with stream true is refused with status {status}.",
-            "/stream",
-            expected=200,
-            actual=status,
-        )
+    if is_rejected(status):
+        message = f"A background request with stream true is refused with status {status}."
+        yield in_exchange(view, message, "/stream", expected=200, actual=status)
 
 
 def _original(case: CaseView) -> list[dict[str, Any]]:
@@ -286,14 +254,14 @@ def _again(case: CaseView, role: str) -> list[dict[str, Any]]:
 @check("BGR-09", Subject.CASE, needs=lambda case: bool(_original(case)) and is_replay(case.get(Role.REPLAY)))
 def replay_is_identical(case: CaseView) -> Iterator[Problem]:
     """The stream of a finished background response is retrieved and compared with the first reading, event by event."""
-    view = case.get(Role.REPLAY)
-    assert view is not None
-    if view.exchange.outcome is not Outcome.COMPLETE:
-        return  # BGR-13 tells of replays that do not end
-    difference = first_difference(_original(case), _again(case, Role.REPLAY))
-    if difference:
-        pointer, expected, actual = difference
-        yield _at(view, "A replay differs from the stream.", pointer, expected=expected, actual=actual)
+    (view,) = case.having(Role.REPLAY)
+    if view.exchange.outcome is Outcome.COMPLETE:  # BGR-13 tells of replays that do not end
+        message = "A replay differs from the stream."
+        yield from differing(in_exchange, view, message, _original(case), _again(case, Role.REPLAY))
+
+
+def _numbers(events: list[dict[str, Any]]) -> list[Any]:
+    return [event.get("sequence_number") for event in events]
 
 
 def _start(view: ExchangeView | None) -> int | None:
@@ -304,7 +272,7 @@ def _start(view: ExchangeView | None) -> int | None:
 
 def _resumed(case: CaseView) -> list[ExchangeView]:
     """Return the replays from behind an event of a stream whose events are numbered."""
-    numbers = [event.get("sequence_number") for event in _original(case)]
+    numbers = _numbers(_original(case))
     if not numbers or not all(map(is_integer, numbers)):
         return []
     roles = (Role.REPLAY_MIDDLE, Role.REPLAY_CUT)
@@ -323,42 +291,32 @@ def replay_starts_after(case: CaseView) -> Iterator[Problem]:
             continue
         expected = [event for event in _original(case) if event["sequence_number"] > start]
         actual = [_plain(event) for event in replayed(view)]
-        numbers = [[event.get("sequence_number") for event in events] for events in (expected, actual)]
-        difference = first_difference(expected, actual)
-        if numbers[0] != numbers[1]:
-            yield _at(
+        if _numbers(expected) != _numbers(actual):
+            yield in_exchange(
                 view,
                 f"A replay with starting_after={start} holds other events than those after it.",
                 "/sequence_number",
-                expected=numbers[0],
-                actual=numbers[1],
+                expected=_numbers(expected),
+                actual=_numbers(actual),
             )
-        elif difference:
-            pointer, once, again = difference
-            yield _at(
-                view,
-                f"A replay with starting_after={start} differs from the stream.",
-                pointer,
-                expected=once,
-                actual=again,
-                kind="content",
-            )
+        else:
+            message = f"A replay with starting_after={start} differs from the stream."
+            yield from differing(in_exchange, view, message, expected, actual, kind="content")
 
 
 @check("BGR-11", Subject.CASE, needs=lambda case: is_replay(case.get(Role.REPLAY_END)))
 def replay_past_the_end_ends(case: CaseView) -> Iterator[Problem]:
     """A replay with starting_after at the last sequence number must end by itself within 20 s, without events."""
-    view = case.get(Role.REPLAY_END)
-    assert view is not None
+    (view,) = case.having(Role.REPLAY_END)
     if view.exchange.outcome in (Outcome.CANCELLED, Outcome.TIMEOUT):
-        yield _at(view, "A replay that starts after the last event does not end.", kind="hang")
+        yield in_exchange(view, "A replay that starts after the last event does not end.", kind="hang")
     elif replayed(view):
-        yield _at(
+        yield in_exchange(
             view,
             "A replay that starts after the last event holds events.",
             "/sequence_number",
             expected=[],
-            actual=[event.get("sequence_number") for event in replayed(view)],
+            actual=_numbers(replayed(view)),
             kind="events",
         )
 
@@ -372,47 +330,42 @@ def _bad_start(case: CaseView) -> bool:
 def bad_start_is_refused(case: CaseView) -> Iterator[Problem]:
     """starting_after is sent as -3 and as a word: a 4xx is right, for -3 also all events, since all come after it."""
     everything = _again(case, Role.REPLAY)
-    for role, value in ((Role.REPLAY_NEGATIVE, "-3"), (Role.REPLAY_WORD, "a word")):
-        view = case.get(role)
-        status = status_code(view)
-        if view is None or status == 0 or is_refusal(status):
+    for view in case.having(Role.REPLAY_NEGATIVE, Role.REPLAY_WORD):
+        role, status = view.exchange.role, status_code(view)
+        negative = role == Role.REPLAY_NEGATIVE
+        right = negative and status == 200 and _again(case, role) == everything
+        if status == 0 or is_refusal(status) or right:
             continue
-        if role == Role.REPLAY_NEGATIVE and status == 200 and _again(case, role) == everything:
-            continue
-        yield _at(
+        yield in_exchange(
             view,
-            f"A replay with {value} as starting_after is answered with status {status}.",
+            f"A replay with {'-3' if negative else 'a word'} as starting_after is answered with status {status}.",
             expected="a 4xx status",
             actual=status,
             kind=f"{role} {'5xx' if is_broken(status) else status}",
         )
 
 
-def _ended_otherwise(case: CaseView) -> ExchangeView | None:
-    """Return the replay of a response that did not end completed."""
-    view = case.get(Role.REPLAY)
+def _ended_otherwise(case: CaseView) -> bool:
+    """Whether there is a replay of a response that did not end completed."""
     ends = (state(response_of(case.get(Role.STREAM))), state(retrieved(case.get(Role.GET_CANCELLED))))
-    otherwise = any(end in ("incomplete", "failed", "cancelled") for end in ends)
-    return view if otherwise and is_replay(view) else None
+    return is_replay(case.get(Role.REPLAY)) and any(end in ("incomplete", "failed", "cancelled") for end in ends)
 
 
-@check("BGR-13", Subject.CASE, needs=lambda case: _ended_otherwise(case) is not None)
+@check("BGR-13", Subject.CASE, needs=_ended_otherwise)
 def every_replay_ends(case: CaseView) -> Iterator[Problem]:
     """The replay of a response that was cut short, or cancelled, must end by itself within 20 s."""
-    view = _ended_otherwise(case)
-    assert view is not None
+    (view,) = case.having(Role.REPLAY)
     if view.exchange.outcome in (Outcome.CANCELLED, Outcome.TIMEOUT):
-        yield _at(view, "The replay of a response that is not completed does not end.", kind="hang")
+        yield in_exchange(view, "The replay of a response that is not completed does not end.", kind="hang")
 
 
 @check("BGR-14", Subject.CASE, needs=lambda case: is_replay(case.get(Role.ATTACHED)))
 def attaching_follows_to_the_end(case: CaseView) -> Iterator[Problem]:
     """The stream of a background response is left at its beginning and retrieved at once: it must go to its end."""
-    view = case.get(Role.ATTACHED)
-    assert view is not None
+    (view,) = case.having(Role.ATTACHED)
     events = replayed(view)
     if view.exchange.outcome is not Outcome.COMPLETE or get(events[-1] if events else None, "type") not in _ENDS:
-        yield _at(
+        yield in_exchange(
             view,
             "A stream that was taken up again does not go to the end of the response.",
             "/type",
@@ -429,10 +382,9 @@ def _replayed_foreground(case: CaseView) -> bool:
 @check("BGR-15", Subject.CASE, needs=_replayed_foreground)
 def foreground_is_not_replayed(case: CaseView) -> Iterator[Problem]:
     """The stream of a response that had none is retrieved; a 4xx is right."""
-    view = case.get(Role.REPLAY)
-    assert view is not None
+    (view,) = case.having(Role.REPLAY)
     if not is_refusal(status_code(view)):
-        yield _at(
+        yield in_exchange(
             view,
             f"The stream of a response that had none is answered for, with status {status_code(view)}.",
             expected="a 4xx status",
@@ -451,17 +403,11 @@ def _was_left(case: CaseView) -> bool:
 @check("BGR-16", Subject.CASE, needs=_was_left)
 def leaving_does_not_stop(case: CaseView) -> Iterator[Problem]:
     """The stream of a background response is left at its beginning; polling must find that it came to its end."""
-    view = case.get(Role.POLL)
-    assert view is not None
+    (view,) = case.having(Role.POLL)
     now = state(retrieved(view))
     if now not in ("completed", "incomplete"):
-        yield _at(
-            view,
-            f"A background response whose reader left is {now}.",
-            "/status",
-            expected="completed or incomplete",
-            actual=now,
-        )
+        message = f"A background response whose reader left is {now}."
+        yield in_exchange(view, message, "/status", expected="completed or incomplete", actual=now)
 
 
 def _seen(view: ExchangeView | None) -> list[dict[str, Any]]:
@@ -472,9 +418,9 @@ def _seen(view: ExchangeView | None) -> list[dict[str, Any]]:
 
 
 def _taken_up(case: CaseView) -> bool:
-    whole = [case.get(role) for role in (Role.RESUMED, Role.WHOLE)]
-    ended = all(is_replay(view) and view is not None and view.exchange.outcome is Outcome.COMPLETE for view in whole)
-    return ended and bool(_seen(case.get(Role.LEFT)))
+    replays = case.having(Role.RESUMED, Role.WHOLE)
+    ended = [view for view in replays if is_replay(view) and view.exchange.outcome is Outcome.COMPLETE]
+    return len(ended) == 2 and bool(_seen(case.get(Role.LEFT)))
 
 
 @check("BGR-17", Subject.CASE, needs=_taken_up)
@@ -483,45 +429,29 @@ def resuming_loses_nothing(case: CaseView) -> Iterator[Problem]:
 
     Both parts together must be the whole stream as it is replayed at the end.
     """
-    view = case.get(Role.RESUMED)
-    assert view is not None
+    (view,) = case.having(Role.RESUMED)
     whole, parts = _seen(case.get(Role.WHOLE)), [*_seen(case.get(Role.LEFT)), *_seen(view)]
-    numbers = [[event["sequence_number"] for event in events] for events in (whole, parts)]
-    difference = first_difference(whole, parts)
-    if numbers[0] != numbers[1]:
-        yield _at(
+    if _numbers(whole) != _numbers(parts):
+        yield in_exchange(
             view,
             "A stream that was left and taken up again has other events than the whole stream.",
             "/sequence_number",
-            expected=numbers[0],
-            actual=numbers[1],
+            expected=_numbers(whole),
+            actual=_numbers(parts),
             kind="events",
         )
-    elif difference:
-        pointer, expected, actual = difference
-        yield _at(
-            view,
-            "A stream that was left and taken up again differs from the whole stream.",
-            pointer,
-            expected=expected,
-            actual=actual,
-            kind="content",
-        )
+    else:
+        message = "A stream that was left and taken up again differs from the whole stream."
+        yield from differing(in_exchange, view, message, whole, parts, kind="content")
 
 
 def _ends_told(case: CaseView) -> list[tuple[ExchangeView, str]]:
     """Return the replies to a race of a cancel with the end of a response that name an end, with that end."""
-    found = []
-    for role in (Role.CANCEL, Role.GET_RACED, Role.GET_RACED_AGAIN):
-        view = case.get(role)
-        now = state(retrieved(view))
-        if view is not None and now in TERMINAL:
-            found.append((view, now))
-    for role in (Role.LEFT, Role.RACED):
-        view = case.get(role)
-        kinds = [str(event.get("type")).removeprefix("response.") for event in _seen(view)]
-        found += [(view, kind) for kind in kinds if view is not None and kind in TERMINAL]
-    return found
+    retrieves = case.having(Role.CANCEL, Role.GET_RACED, Role.GET_RACED_AGAIN)
+    found = [(view, state(retrieved(view))) for view in retrieves]
+    for view in case.having(Role.LEFT, Role.RACED):
+        found += [(view, str(event.get("type")).removeprefix("response.")) for event in _seen(view)]
+    return [(view, end) for view, end in found if end in TERMINAL]
 
 
 @check("BGR-18", Subject.CASE, needs=lambda case: state(retrieved(case.get(Role.GET_RACED))) in TERMINAL)
@@ -533,7 +463,7 @@ def a_race_has_one_end(case: CaseView) -> Iterator[Problem]:
     end = state(retrieved(case.get(Role.GET_RACED)))
     for view, told_end in _ends_told(case):
         if told_end != end:
-            yield _at(
+            yield in_exchange(
                 view,
                 f"A response that was cancelled while its stream was read is both {end} and {told_end}.",
                 "/status",

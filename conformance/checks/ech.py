@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import get, in_response, is_integer, is_set
+from rejoinder.conformance.judging.problems import get, in_exchange, in_response, is_integer, is_set
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
+from rejoinder.conformance.judging.turns import continuations, status_code
 from rejoinder.model.tags import UNCERTAIN, Tag
 from rejoinder.model.verdict import ABSENT, Problem
 
@@ -311,27 +312,21 @@ def stored_is_true(case: CaseView) -> Iterator[Problem]:
     for view, lookup in _looked_up(case):
         says, found = get(view.response, "store"), lookup.exchange.ok
         if says != found:
-            yield Problem(
+            yield in_exchange(
+                lookup,
                 "A response says that it is stored and cannot be retrieved."
                 if says
                 else "A response says that it is not stored and can be retrieved.",
-                pointer="/store",
+                "/store",
                 expected=found,
                 actual=says,
                 kind="lost" if says else "kept",
-                exchange=lookup.exchange.id,
             )
 
 
 def _absent_and_null(case: CaseView) -> bool:
     absent, nulls = case.get(Role.ABSENT), case.get(Role.NULLS)
-    return (
-        absent is not None
-        and absent.exchange.ok
-        and nulls is not None
-        and nulls.exchange.status is not None
-        and nulls.exchange.status not in (429, 503)
-    )
+    return absent is not None and absent.exchange.ok and status_code(nulls) not in (0, 429, 503)
 
 
 @check("ECH-08", Subject.CASE, needs=_absent_and_null)
@@ -340,17 +335,11 @@ def null_is_absent(case: CaseView) -> Iterator[Problem]:
 
     The second must be answered, and its response must have the same values for those fields.
     """
-    absent, nulls = case.get(Role.ABSENT), case.get(Role.NULLS)
-    assert absent is not None
-    assert nulls is not None
+    absent, nulls = case.having(Role.ABSENT, Role.NULLS)
     if not nulls.exchange.ok:
-        yield Problem(
-            f"Optional fields that are null were refused with status {nulls.exchange.status}.",
-            expected=200,
-            actual=nulls.exchange.json() or nulls.exchange.status,
-            kind="refused",
-            exchange=nulls.exchange.id,
-        )
+        message = f"Optional fields that are null were refused with status {nulls.exchange.status}."
+        reply = nulls.exchange.json() or nulls.exchange.status
+        yield in_exchange(nulls, message, expected=200, actual=reply, kind="refused")
         return
     for name, value in nulls.request.items():
         one, other = (_or_none(get(view.response, name)) for view in (absent, nulls))
@@ -361,7 +350,6 @@ def null_is_absent(case: CaseView) -> Iterator[Problem]:
                 f"/{name}",
                 expected=one,
                 actual=other,
-                exchange=nulls.exchange.id,
             )
 
 
@@ -371,16 +359,13 @@ def _or_none(value: Any) -> Any:
 
 def _continued(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
     """Return pairs of views of which the second continues the first, and only the first has instructions."""
-    by_id = {get(view.response, "id"): view for view in case.views if view.is_create and view.response is not None}
-    pairs = []
-    for view in case.views:
-        previous = view.request.get("previous_response_id")
-        first = by_id.get(previous) if isinstance(previous, str) else None
-        if first is None or view.response is None or not isinstance(first.request.get("instructions"), str):
-            continue
-        if not is_set(view.request.get("instructions")):
-            pairs.append((first, view))
-    return pairs
+    return [
+        (first, view)
+        for first, view in continuations(case)
+        if isinstance(first.request.get("instructions"), str)
+        and view.response is not None
+        and not is_set(view.request.get("instructions"))
+    ]
 
 
 @check("ECH-09", Subject.CASE, needs=lambda case: bool(_continued(case)))
@@ -395,5 +380,4 @@ def instructions_end(case: CaseView) -> Iterator[Problem]:
                 "/instructions",
                 expected=None,
                 actual=after,
-                exchange=second.exchange.id,
             )

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import get, in_response
+from rejoinder.conformance.judging.problems import at_event, get, in_exchange, in_response
 from rejoinder.conformance.judging.recall import ATTEMPTS, is_about, unheard_words
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role, role_of
-from rejoinder.conformance.judging.turns import are_alike, texts_of
+from rejoinder.conformance.judging.turns import are_alike, status_code, texts_of
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.tags import UNCERTAIN, Tag, wrong_field_of
 from rejoinder.model.verdict import ABSENT, Problem
@@ -124,13 +124,9 @@ def _plain_type(kind: str) -> str:
     return re.sub(r"[^a-z]", "", kind.lower()).removesuffix("error")
 
 
-def _field_at_fault(view: ExchangeView) -> str:
-    return wrong_field_of(view.exchange.tags)
-
-
 def _has_param(view: ExchangeView) -> bool:
-    status = view.exchange.status or 0
-    return bool(_field_at_fault(view)) and status < 500 and get(_error(view), "param") is not ABSENT
+    named = get(_error(view), "param") is not ABSENT
+    return named and bool(wrong_field_of(view.exchange.tags)) and status_code(view) < 500
 
 
 @check("ERR-04", Subject.REFUSAL, needs=_has_param)
@@ -139,7 +135,7 @@ def param_names_the_field(view: ExchangeView) -> Iterator[Problem]:
 
     A param that is absent is left to ERR-01.
     """
-    expected, param = _field_at_fault(view), get(_error(view), "param")
+    expected, param = wrong_field_of(view.exchange.tags), get(_error(view), "param")
     steps = re.findall(r"[A-Za-z_]\w*", param) if isinstance(param, str) else []
     if steps[:1] == ["body"]:
         steps = steps[1:]
@@ -216,41 +212,28 @@ def errors_are_small(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
-def _twins(case: CaseView) -> tuple[ExchangeView, ExchangeView] | None:
-    """Return the same invalid body plain and streamed, where neither reply speaks of something else."""
-    plain, stream = case.get(Role.PLAIN), case.get(Role.STREAM)
-    if plain is None or stream is None:
-        return None
-    both = all(Tag.INVALID in view.exchange.tags and view.exchange.status for view in (plain, stream))
-    busy = any(view.exchange.status in (401, 403, 408, 429, 503) for view in (plain, stream))
-    return (plain, stream) if both and not busy else None
+def _are_twins(case: CaseView) -> bool:
+    """Whether the same invalid body was sent plain and streamed, and neither reply speaks of something else."""
+    twins = [view for view in case.having(Role.PLAIN, Role.STREAM) if Tag.INVALID in view.exchange.tags]
+    return len(twins) == 2 and all(status_code(view) not in (0, 401, 403, 408, 429, 503) for view in twins)
 
 
-@check("ERR-11", Subject.CASE, needs=lambda case: _twins(case) is not None)
+@check("ERR-11", Subject.CASE, needs=_are_twins)
 def refused_alike(case: CaseView) -> Iterator[Problem]:
     """The same invalid body is sent plain and streamed; status, and type, code and param of the error are compared."""
-    plain, stream = _twins(case) or (case.views[0], case.views[0])
-    if plain.exchange.status != stream.exchange.status:
-        yield Problem(
-            f"A body that is answered with status {plain.exchange.status} gets {stream.exchange.status} streamed.",
-            expected=plain.exchange.status,
-            actual=stream.exchange.status,
-            kind="status",
-            exchange=stream.exchange.id,
-        )
+    plain, stream = case.having(Role.PLAIN, Role.STREAM)
+    before, after = plain.exchange.status, stream.exchange.status
+    if before != after:
+        message = f"A body that is answered with status {before} gets {after} streamed."
+        yield in_exchange(stream, message, expected=before, actual=after, kind="status")
         return
     if plain.exchange.ok:
         return  # that it should be refused, other rules say
     for name in ("type", "code", "param"):
         once, again = get(_error(plain), name), get(_error(stream), name)
         if once != again:
-            yield Problem(
-                f"The same invalid body gets another error {name} when it is streamed.",
-                pointer=f"/error/{name}",
-                expected=once,
-                actual=again,
-                exchange=stream.exchange.id,
-            )
+            message = f"The same invalid body gets another error {name} when it is streamed."
+            yield in_exchange(stream, message, f"/error/{name}", expected=once, actual=again)
 
 
 @check("ERR-07", Subject.STREAM, needs=lambda view: any(event.type == "response.failed" for event in view.events))
@@ -259,12 +242,7 @@ def failures_are_told_by_an_event(view: ExchangeView) -> Iterator[Problem]:
     kinds = [event.type for event in view.events]
     if "error" not in kinds[: kinds.index("response.failed")]:
         failed = view.events[kinds.index("response.failed")]
-        yield Problem(
-            "A stream ends with response.failed without an error event before it.",
-            event=failed.number,
-            event_type=failed.type,
-            offset=failed.frame.start,
-        )
+        yield at_event(failed, "A stream ends with response.failed without an error event before it.")
 
 
 _WITH_LOGPROBS: Final = "message.output_text.logprobs"
@@ -332,8 +310,7 @@ def top_k_of_one_leaves_no_choice(case: CaseView) -> Iterator[Problem | Declined
     if not are_alike(case, *_SURE):
         yield Declined("The model gave other answers at temperature 0, or none.")
     elif not are_alike(case, *_GREEDY):
-        view = case.get(_GREEDY[-1])
-        assert view is not None
+        (view,) = case.having(_GREEDY[-1])
         yield _ignored(view, "top_k", "The answers with top_k 1 differ, though those at temperature 0 do not.")
 
 
@@ -351,15 +328,7 @@ def logit_bias_pushes(case: CaseView) -> Iterator[Problem | Declined]:
 
 
 def _ignored(view: ExchangeView, name: str, message: str) -> Problem:
-    return in_response(
-        view,
-        message,
-        "/output",
-        expected=f"{name} has its effect",
-        actual=view.text(),
-        kind=name,
-        exchange=view.exchange.id,
-    )
+    return in_response(view, message, "/output", expected=f"{name} has its effect", actual=view.text(), kind=name)
 
 
 @check(

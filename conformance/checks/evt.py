@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
-from rejoinder.conformance.judging.json_diff import first_difference
-from rejoinder.conformance.judging.problems import at_event, get, is_integer, is_set
+from rejoinder.conformance.judging.problems import at_event, differing, get, in_exchange, is_integer, is_set
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.model.verdict import ABSENT, Problem
 
@@ -135,16 +134,9 @@ def extensions_are_numbered(view: ExchangeView) -> Iterator[Problem]:
 @check("EVT-09", Subject.STREAM, needs=lambda view: _has_extensions(view) and view.whole_output is not None)
 def extensions_can_be_left_out(view: ExchangeView) -> Iterator[Problem]:
     """The fold, which skips extension events, must arrive at the terminal response's output."""
-    difference = first_difference(view.fold.output(), view.whole_output)
-    if difference:
-        pointer, expected, actual = difference
-        yield Problem(
-            "Without its extension events the stream does not lead to its terminal response.",
-            pointer=f"/response/output{pointer}",
-            expected=expected,
-            actual=actual,
-            kind="fold",
-        )
+    message = "Without its extension events the stream does not lead to its terminal response."
+    output, pointer = view.fold.output(), "/response/output"
+    yield from differing(in_exchange, view, message, output, view.whole_output, pointer, kind="fold")
 
 
 _JSON_CHECKS: Final[Mapping[str, Callable[[Any], bool]]] = {
@@ -155,11 +147,7 @@ _JSON_CHECKS: Final[Mapping[str, Callable[[Any], bool]]] = {
 }
 
 
-def _has_known(view: ExchangeView) -> bool:
-    return bool(view.known)
-
-
-@check("EVT-10", Subject.STREAM, needs=_has_known)
+@check("EVT-10", Subject.STREAM, needs=lambda view: bool(view.known))
 def required_fields(view: ExchangeView) -> Iterator[Problem]:
     """Fields and their JSON types are compared with the contract's definition of the event type."""
     for event in view.events:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import get, is_integer
+from rejoinder.conformance.judging.problems import get, in_exchange, is_integer
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
-from rejoinder.conformance.judging.turns import liveness_problem
+from rejoinder.conformance.judging.turns import is_broken, liveness_problem
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.tags import UNCERTAIN, Tag
 from rejoinder.model.verdict import ABSENT, Problem
@@ -50,11 +50,7 @@ def _was_to_be_answered(view: ExchangeView) -> bool:
     if Tag.VALID not in exchange.tags or exchange.outcome is Outcome.CANCELLED:
         return False
     # Refusing a feature (4xx, 501) or being busy (429, 503) breaks no rule.
-    return exchange.status is None or exchange.status < 400 or _is_server_error(exchange.status)
-
-
-def _is_server_error(status: int) -> bool:
-    return status >= 500 and status not in (501, 503)
+    return exchange.status is None or exchange.status < 400 or is_broken(exchange.status)
 
 
 @check("HTTP-03", Subject.CREATE, needs=_was_to_be_answered)
@@ -92,27 +88,18 @@ def both_inputs_are_taken(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _two_input_forms(case: CaseView) -> bool:
-    replies = [case.get(Role.STRING), case.get(Role.LIST)]
-    return all(view is not None and is_integer(get(view.response, "usage", "input_tokens")) for view in replies)
+    replies = case.having(Role.STRING, Role.LIST)
+    return len([view for view in replies if is_integer(get(view.response, "usage", "input_tokens"))]) == 2
 
 
 @check("HTTP-04", Subject.CASE, needs=_two_input_forms)
 def string_is_one_user_message(case: CaseView) -> Iterator[Problem]:
     """The same text as string and as one user message must count the same input tokens."""
-    string, listed = case.get(Role.STRING), case.get(Role.LIST)
-    assert string is not None
-    assert listed is not None
-    first = get(string.response, "usage", "input_tokens")
-    second = get(listed.response, "usage", "input_tokens")
+    string, listed = case.having(Role.STRING, Role.LIST)
+    first, second = (get(view.response, "usage", "input_tokens") for view in (string, listed))
     if first != second:
-        yield Problem(
-            "A string input counts other tokens than the same text as one user message.",
-            pointer="/usage/input_tokens",
-            expected=first,
-            actual=second,
-            kind="tokens",
-            exchange=listed.exchange.id,
-        )
+        message = "A string input counts other tokens than the same text as one user message."
+        yield in_exchange(listed, message, "/usage/input_tokens", expected=first, actual=second, kind="tokens")
 
 
 @check("HTTP-05", Subject.PLAIN)

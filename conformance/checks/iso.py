@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from rejoinder.conformance.judging.canaries import canaries_in
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import get
+from rejoinder.conformance.judging.problems import get, in_exchange
+from rejoinder.conformance.judging.recall import canaries_of
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import SLOW_READER, Role, role_of
 from rejoinder.conformance.judging.turns import (
     has_refusal,
-    is_broken,
-    is_refusal,
+    is_rejected,
     liveness_problem,
     response_of,
     says,
@@ -25,10 +24,6 @@ from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import ABSENT, Problem
 
 
-def _at(view: ExchangeView, message: str, pointer: str = "", **details: object) -> Problem:
-    return Problem(message, pointer=pointer, exchange=view.exchange.id, **details)  # type: ignore[arg-type]
-
-
 def _streams(case: CaseView) -> list[ExchangeView]:
     """Return the streams of a case of isolation that were to be read to their end."""
     return [
@@ -38,11 +33,7 @@ def _streams(case: CaseView) -> list[ExchangeView]:
     ]
 
 
-def _canaries(view: ExchangeView) -> set[str]:
-    return {*canaries_in(view.exchange.request.body.decode("utf-8", "replace"))}
-
-
-def _heard(view: ExchangeView, canaries: set[str]) -> set[str]:
+def _heard(view: ExchangeView, canaries: Iterable[str]) -> set[str]:
     """Return those of the words that stand anywhere in the reply."""
     body, text = view.exchange.body, view.text()
     return {word for word in canaries if word.encode() in body or word in text}
@@ -59,23 +50,23 @@ def answers_are_not_mixed(case: CaseView) -> Iterator[Problem | Declined]:
     Where no reply has any of the words, nothing is shown.
     """
     streams = _streams(case)
-    every = {word for view in streams for word in _canaries(view)}
+    every = {word for view in streams for word in canaries_of(view)}
     for view in streams:
-        foreign = _heard(view, every - _canaries(view))
+        foreign = _heard(view, every - {*canaries_of(view)})
         if foreign:
-            yield _at(
+            yield in_exchange(
                 view,
                 "A reply has what was told to another request that ran at the same time.",
-                expected=sorted(_canaries(view)),
+                expected=sorted(canaries_of(view)),
                 actual=sorted(foreign),
             )
-    if not any(_heard(view, _canaries(view)) for view in streams):
+    if not any(_heard(view, canaries_of(view)) for view in streams):
         yield Declined("No reply repeated the word of its request.")
 
 
 def _alone_says(case: CaseView) -> bool:
     alone = case.get(Role.SOLO)
-    return alone is not None and any(says(alone, word) for word in _canaries(alone))
+    return alone is not None and any(says(alone, word) for word in canaries_of(alone))
 
 
 @check(
@@ -97,14 +88,14 @@ def answers_are_as_if_alone(case: CaseView) -> Iterator[Problem | Declined]:
         if part != Role.TWO or once is None or control is None:
             continue
         answered = [reply for reply in (once, view) if response_of(reply) is not None and not was_cut(reply)]
-        missed = [reply for reply in answered if not any(says(reply, word) for word in _canaries(reply))]
-        able = any(says(control, word) for word in _canaries(control))
+        missed = [reply for reply in answered if not any(says(reply, word) for word in canaries_of(reply))]
+        able = any(says(control, word) for word in canaries_of(control))
         if able and len(missed) == 2 and not any(map(has_refusal, missed)):
-            yield _at(
+            yield in_exchange(
                 view,
                 "A request that runs beside others does not get the answer that it gets alone.",
                 "/output",
-                expected=sorted(_canaries(view)),
+                expected=sorted(canaries_of(view)),
                 actual=view.text(),
             )
 
@@ -120,11 +111,11 @@ def _losses(case: CaseView) -> Iterator[Problem]:
         status = status_code(view)
         if view is alone or status in (408, 429, 503):
             continue
-        if is_refusal(status) or is_broken(status):
-            kind, message = "refused", f"A request that runs beside others is answered with status {status}."
-            yield _at(view, message, expected=200, actual=status, kind=kind)
+        if is_rejected(status):
+            message = f"A request that runs beside others is answered with status {status}."
+            yield in_exchange(view, message, expected=200, actual=status, kind="refused")
         elif not _is_whole(view):
-            yield _at(
+            yield in_exchange(
                 view,
                 "A stream that runs beside others does not come to its end; alone it does.",
                 expected="a terminal event",
@@ -132,7 +123,7 @@ def _losses(case: CaseView) -> Iterator[Problem]:
                 kind="lost",
             )
         elif alone is not None and alone.output and state(view.response) == "completed" and not view.output:
-            yield _at(
+            yield in_exchange(
                 view,
                 "A response that is made beside others is completed and empty.",
                 "/output",
@@ -156,7 +147,7 @@ def each_is_answered(case: CaseView) -> Iterator[Problem]:
         if not isinstance(identity, str):
             continue
         if identity in seen:
-            yield _at(
+            yield in_exchange(
                 view,
                 "Two responses that were made at the same time have the same id.",
                 "/id",
@@ -195,7 +186,7 @@ def a_slow_reader_harms_nobody(case: CaseView) -> Iterator[Problem]:
     slow = _slow_one(case)
     for problem in _losses(case):
         if slow is not None and problem.exchange == slow.exchange.id:
-            yield _at(
+            yield in_exchange(
                 slow,
                 "A stream that is read slowly is not sent to its end.",
                 expected="a terminal event",

@@ -7,8 +7,7 @@ from functools import cache
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
-from rejoinder.conformance.judging.json_diff import first_difference
-from rejoinder.conformance.judging.problems import at_event, get, in_response, is_set
+from rejoinder.conformance.judging.problems import at_event, differing, get, in_response, is_set
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.contract import load_schema
 from rejoinder.fold import ItemTrace
@@ -29,14 +28,6 @@ def _required_of(item_type: str) -> tuple[str, ...]:
     return ()
 
 
-def _items(view: ExchangeView) -> list[ItemTrace]:
-    return view.fold.items
-
-
-def _has_items(view: ExchangeView) -> bool:
-    return bool(view.fold.items)
-
-
 def _announced(view: ExchangeView) -> list[ItemTrace]:
     return [item for item in view.fold.items if item.announced_at]
 
@@ -45,16 +36,10 @@ def _has_announced(view: ExchangeView) -> bool:
     return bool(_announced(view))
 
 
-def _ended_well(view: ExchangeView) -> bool:
-    """Whether the stream came to a terminal event after which nothing may be left open."""
-    terminal = view.fold.terminal
-    return terminal is not None and terminal.type in ("response.completed", "response.incomplete")
-
-
-@check("ITM-01", Subject.STREAM, needs=_has_items)
+@check("ITM-01", Subject.STREAM, needs=lambda view: bool(view.fold.items))
 def items_are_announced(view: ExchangeView) -> Iterator[Problem]:
     """Every item that events speak of must have one response.output_item.added, before all its other events."""
-    for item in _items(view):
+    for item in view.fold.items:
         first = view.events[item.events[0]]
         if not item.announced_at:
             yield at_event(
@@ -80,7 +65,7 @@ def items_are_closed(view: ExchangeView) -> Iterator[Problem]:
     for item in _announced(view):
         announced = view.events[item.announced_at[0]]
         if not item.closed_at:
-            if _ended_well(view):
+            if view.ended_well:
                 yield at_event(
                     announced,
                     "An announced item is never closed.",
@@ -119,7 +104,7 @@ def output_index_counts_up(view: ExchangeView) -> Iterator[Problem]:
             return
 
 
-@check("ITM-04", Subject.STREAM, needs=lambda view: _ended_well(view) and view.whole_output is not None)
+@check("ITM-04", Subject.STREAM, needs=lambda view: view.ended_well and view.whole_output is not None)
 def as_many_as_announced(view: ExchangeView) -> Iterator[Problem]:
     """Announced items are counted against the terminal response's output."""
     announced, final = len(_announced(view)), len(view.whole_output or ())
@@ -136,7 +121,7 @@ def as_many_as_announced(view: ExchangeView) -> Iterator[Problem]:
 def _closed_pairs(view: ExchangeView) -> Iterator[tuple[ItemTrace, dict[str, Any], Any]]:
     """Yield each closed item with its closed form and the final item at its place."""
     output = view.whole_output
-    if output is None or not _ended_well(view):
+    if output is None or not view.ended_well:
         return
     for item in _announced(view):
         place = view.fold.place(item)
@@ -148,17 +133,8 @@ def _closed_pairs(view: ExchangeView) -> Iterator[tuple[ItemTrace, dict[str, Any
 def done_equals_final(view: ExchangeView) -> Iterator[Problem]:
     """Each closed item is compared as a whole with the terminal response's item at its output_index."""
     for item, closed, final in _closed_pairs(view):
-        difference = first_difference(closed, final)
-        if difference:
-            pointer, expected, actual = difference
-            place = view.fold.place(item)
-            yield in_response(
-                view,
-                "An item in the terminal response differs from the item as it was closed.",
-                f"/output/{place}{pointer}",
-                expected=expected,
-                actual=actual,
-            )
+        message = "An item in the terminal response differs from the item as it was closed."
+        yield from differing(in_response, view, message, closed, final, f"/output/{view.fold.place(item)}")
 
 
 @check("ITM-06", Subject.STREAM, needs=lambda view: any(e.spec and "item" in e.spec.required for e in view.events))
@@ -241,10 +217,10 @@ def new_calls_have_no_arguments(view: ExchangeView) -> Iterator[Problem]:
             )
 
 
-@check("ITM-10", Subject.STREAM, needs=lambda view: any(isinstance(i.closed, dict) for i in _items(view)))
+@check("ITM-10", Subject.STREAM, needs=lambda view: any(isinstance(i.closed, dict) for i in view.fold.items))
 def done_items_are_finished(view: ExchangeView) -> Iterator[Problem]:
     """The status of a closed item, where it is a string, must be completed, incomplete or failed."""
-    for item in _items(view):
+    for item in view.fold.items:
         status = get(item.closed, "status")
         if isinstance(status, str) and status not in _FINISHED:
             yield at_event(
@@ -256,10 +232,10 @@ def done_items_are_finished(view: ExchangeView) -> Iterator[Problem]:
             )
 
 
-@check("ITM-11", Subject.STREAM, needs=lambda view: any(item.closed_at for item in _items(view)))
+@check("ITM-11", Subject.STREAM, needs=lambda view: any(item.closed_at for item in view.fold.items))
 def nothing_after_the_end(view: ExchangeView) -> Iterator[Problem]:
     """Events of an item after its response.output_item.done are problems; a second done is left to ITM-02."""
-    for item in _items(view):
+    for item in view.fold.items:
         if not item.closed_at:
             continue
         late = [

@@ -20,15 +20,11 @@ _RANK: Final[Mapping[str, int]] = {"queued": 0, "in_progress": 1}
 _ITEM_ROLES: Final = ("item.added", "item.done", "part.added", "part.done", "delta", "done", "annotation", "progress")
 
 
-def _has_known(view: ExchangeView) -> bool:
-    return bool(view.known)
-
-
 def _of(view: ExchangeView, kind: str) -> list[Event]:
     return view.by_type.get(kind, [])
 
 
-@check("LIF-01", Subject.STREAM, needs=_has_known)
+@check("LIF-01", Subject.STREAM, needs=lambda view: bool(view.known))
 def created_comes_first(view: ExchangeView) -> Iterator[Problem]:
     """The first event that the contract knows is looked at."""
     first = view.known[0]
@@ -38,7 +34,7 @@ def created_comes_first(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
-@check("LIF-02", Subject.STREAM, needs=_has_known)
+@check("LIF-02", Subject.STREAM, needs=lambda view: bool(view.known))
 def created_once(view: ExchangeView) -> Iterator[Problem]:
     """The events response.created and response.in_progress are counted."""
     created, started = _of(view, CREATED), _of(view, IN_PROGRESS)

@@ -8,11 +8,19 @@ from urllib.parse import unquote, urlsplit
 
 from rejoinder.conformance.judging.canaries import canaries_in
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import get
+from rejoinder.conformance.judging.problems import get, in_exchange
 from rejoinder.conformance.judging.recall import ATTEMPTS, answers_to, canaries_of, is_about, lack, unheard_words
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role, role_of
-from rejoinder.conformance.judging.turns import is_broken, is_refusal, response_of, says, status_code
+from rejoinder.conformance.judging.turns import (
+    have_responses,
+    is_broken,
+    is_refusal,
+    must_refuse,
+    response_of,
+    says,
+    status_code,
+)
 from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import Problem
 
@@ -89,14 +97,10 @@ def outputs_belong_to_their_calls(case: CaseView) -> Iterator[Problem | Declined
     """
     found = {city: _misses(case, city) for city in _cities(case)}
     if all(missed for _, missed in found.values()):
-        view = found[_cities(case)[0]][0][-1]
-        yield Problem(
-            "The outputs of parallel calls that come in another order than the calls are taken for one another's.",
-            pointer="/output",
-            expected=_word_of(case, _cities(case)[0]),
-            actual=view.text(),
-            exchange=view.exchange.id,
-        )
+        city = _cities(case)[0]
+        view = found[city][0][-1]
+        message = "The outputs of parallel calls that come in another order than the calls are taken for one another's."
+        yield in_exchange(view, message, "/output", expected=_word_of(case, city), actual=view.text())
     elif not all(says(case.get(city), _word_of(case, city)) for city in found):
         yield Declined("The model did not tell which call returned what, even with the outputs in order.")
 
@@ -110,13 +114,9 @@ def rounds_stay_apart(case: CaseView) -> Iterator[Problem | Declined]:
     for city in _cities(case):
         attempts, missed = _misses(case, city)
         if missed:
-            yield Problem(
-                "A call, or its output, does not reach the model when another round has the same call_id.",
-                pointer="/output",
-                expected=_word_of(case, city),
-                actual=attempts[-1].text(),
-                exchange=attempts[-1].exchange.id,
-            )
+            last = attempts[-1]
+            message = "A call, or its output, does not reach the model when another round has the same call_id."
+            yield in_exchange(last, message, "/output", expected=_word_of(case, city), actual=last.text())
         elif not any(says(view, _word_of(case, city)) for view in attempts):
             yield Declined("The model did not tell what a call returned, even where every call had its own call_id.")
 
@@ -200,41 +200,33 @@ def answers_are_made_of_ones_own_input(run: CaseView) -> Iterator[Problem]:
         own = ancestry.words(view)
         for word in foreign:
             if word not in own:
-                yield Problem(
-                    f"A reply holds a word that was told in another request ({owners[word]}) only.",
-                    expected=f"no {word}",
-                    actual=view.text() or view.exchange.body[:500],
-                    exchange=view.exchange.id,
-                )
+                message = f"A reply holds a word that was told in another request ({owners[word]}) only."
+                reply = view.text() or view.exchange.body[:500]
+                yield in_exchange(view, message, expected=f"no {word}", actual=reply)
                 break
 
 
 def _was_deleted(case: CaseView) -> bool:
-    view = case.get(Role.CONTINUED)
-    status = status_code(view)
-    tagged = view is not None and sent_for("MEM-14") in view.exchange.tags
-    return tagged and (status == 200 or is_refusal(status) or is_broken(status))
+    return any(must_refuse("MEM-14")(view) for view in case.having(Role.CONTINUED))
 
 
 @check("MEM-14", Subject.CASE, needs=_was_deleted)
 def the_deleted_is_not_continued(case: CaseView) -> Iterator[Problem]:
     """A response is told a word and deleted; a request that continues it must get a 4xx."""
-    view = case.get(Role.CONTINUED)
-    assert view is not None
+    (view,) = case.having(Role.CONTINUED)
     status = status_code(view)
     if is_refusal(status):
         return
-    first = case.get(Role.FIRST)
-    knows = any(says(view, word) for word in (canaries_of(first) if first is not None else ()))
-    yield Problem(
+    knows = any(says(view, word) for first in case.having(Role.FIRST) for word in canaries_of(first))
+    yield in_exchange(
+        view,
         "A response that was deleted is continued, and what was said in it comes back."
         if knows
         else f"A request that continues a deleted response is answered with status {status}.",
-        pointer="/previous_response_id",
+        "/previous_response_id",
         expected="404, or another 4xx status",
         actual=status,
         kind="known" if knows else "5xx" if is_broken(status) else "accepted",
-        exchange=view.exchange.id,
     )
 
 
@@ -242,28 +234,23 @@ def _later_turns(case: CaseView) -> list[ExchangeView]:
     return [view for view in case.views if sent_for("MEM-15") in view.exchange.tags and response_of(view) is not None]
 
 
-@check(
-    "MEM-15",
-    Subject.CASE,
-    needs=lambda case: response_of(case.get(Role.FIRST)) is not None and bool(_later_turns(case)),
-)
+@check("MEM-15", Subject.CASE, needs=lambda case: have_responses(case, Role.FIRST) and bool(_later_turns(case)))
 def instructions_end_with_their_turn(case: CaseView) -> Iterator[Problem]:
     """A word stands in the instructions of one turn only; turns that continue it are asked for code words.
 
     It must not come back, unless the first answer said it, which is then part of the history.
     """
-    first = case.get(Role.FIRST)
-    assert first is not None
+    (first,) = case.having(Role.FIRST)
     for word in canaries_in(str(first.request.get("instructions"))):
         if says(first, word):
             continue
         for view in _later_turns(case):
             if says(view, word):
-                yield Problem(
+                yield in_exchange(
+                    view,
                     "A turn knows the instructions of the turn that it continues, and does not have them itself.",
-                    pointer="/output",
+                    "/output",
                     expected=f"no {word}",
                     actual=view.text(),
                     kind=view.exchange.role,
-                    exchange=view.exchange.id,
                 )

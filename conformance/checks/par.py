@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.json_diff import first_difference
-from rejoinder.conformance.judging.problems import get, in_response, is_integer
+from rejoinder.conformance.judging.problems import differing, get, in_exchange, in_response, is_integer
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import (
     are_alike,
+    have_responses,
+    is_answer,
     is_broken,
-    is_refusal,
     response_of,
     retrieved,
     status_code,
@@ -32,42 +32,31 @@ _END_MARK: Final = re.compile(
 
 
 def _was_taken(case: CaseView) -> bool:
-    view = case.get(Role.SECOND)
-    status = status_code(view)
-    tagged = view is not None and Tag.TAKEN in view.exchange.tags
-    return tagged and (status == 200 or is_refusal(status) or is_broken(status))
+    return any(Tag.TAKEN in view.exchange.tags and is_answer(status_code(view)) for view in case.having(Role.SECOND))
 
 
 @check("PAR-01", Subject.CASE, needs=_was_taken)
 def a_taken_request_id_is_not_given_again(case: CaseView) -> Iterator[Problem]:
     """A second request has the request_id of a response; its answer and the response before and after are looked at."""
-    second = case.get(Role.SECOND)
-    assert second is not None
+    (second,) = case.having(Role.SECOND)
     status, name = status_code(second), second.request.get("request_id")
     if is_broken(status) or get(second.response, "id") == name:
-        yield Problem(
+        yield in_exchange(
+            second,
             f"A request_id that is taken is answered with status {status}."
             if is_broken(status)
             else "A second response has the id of an earlier one.",
-            pointer="/id",
+            "/id",
             expected="a 4xx, or another id",
             actual=status if is_broken(status) else name,
             kind="5xx" if is_broken(status) else "given",
-            exchange=second.exchange.id,
         )
-    before, after = retrieved(case.get(Role.GET)), retrieved(case.get(Role.GET_AFTER))
-    view = case.get(Role.GET_AFTER)
-    difference = first_difference(before, after) if before is not None and after is not None else None
-    if difference and view is not None:
-        pointer, expected, actual = difference
-        yield Problem(
-            "A response was overwritten by a request with its id.",
-            pointer=pointer,
-            expected=expected,
-            actual=actual,
-            kind="overwritten",
-            exchange=view.exchange.id,
-        )
+    before = retrieved(case.get(Role.GET))
+    for view in case.having(Role.GET_AFTER):
+        after = retrieved(view)
+        if before is not None and after is not None:
+            message = "A response was overwritten by a request with its id."
+            yield from differing(in_exchange, view, message, before, after, kind="overwritten")
 
 
 def _cached(view: ExchangeView | None) -> int:
@@ -76,25 +65,21 @@ def _cached(view: ExchangeView | None) -> int:
 
 
 @check(
-    "PAR-02",
-    Subject.CASE,
-    needs=lambda case: response_of(case.get(Role.SALTED)) is not None and _cached(case.get(Role.AGAIN)) > 0,
+    "PAR-02", Subject.CASE, needs=lambda case: have_responses(case, Role.SALTED) and _cached(case.get(Role.AGAIN)) > 0
 )
 def a_fresh_salt_finds_nothing(case: CaseView) -> Iterator[Problem]:
     """A long prompt is sent twice without a cache_salt and then with two new ones, which may have no cached tokens.
 
     Only an endpoint that counts cached tokens the second time can show the rule.
     """
-    for role in _SALTED:
-        view = case.get(role)
-        if view is not None and _cached(view) > 0:
+    for view in case.having(*_SALTED):
+        if _cached(view) > 0:
             yield in_response(
                 view,
                 "A request with a new cache_salt has cached input tokens.",
                 "/usage/input_tokens_details/cached_tokens",
                 expected=0,
                 actual=_cached(view),
-                exchange=view.exchange.id,
             )
 
 
@@ -116,7 +101,6 @@ def salts_change_no_answer(case: CaseView) -> Iterator[Problem | Declined]:
             "/output",
             expected=plain,
             actual=salted[0],
-            exchange=view.exchange.id,
         )
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
-from rejoinder.conformance.judging.json_diff import first_difference
-from rejoinder.conformance.judging.problems import at_event, get, in_response, is_integer
+from rejoinder.conformance.judging.problems import at_event, differing, get, in_response, is_integer
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.fold import ItemTrace, PartTrace
 from rejoinder.model.verdict import ABSENT, Problem
@@ -42,12 +41,6 @@ def _is_placed(item: ItemTrace) -> bool:
     """Whether it is known where an item's parts stand in the terminal response; PRT-02 tells of strays among them."""
     announced = sum(1 for part in item.of("content") if part.announced_at)
     return announced in (0, len(item.of("content")))
-
-
-def _ended(view: ExchangeView) -> bool:
-    """Whether the stream came to its end, so that whatever is still open was forgotten."""
-    terminal = view.fold.terminal
-    return terminal is not None and terminal.type in ("response.completed", "response.incomplete")
 
 
 @check("PRT-01", Subject.STREAM, needs=_has_text)
@@ -147,7 +140,7 @@ def texts_are_closed(view: ExchangeView) -> Iterator[Problem]:
         if part.first_use is None and not _carries_text(part):
             continue
         if not part.typed_at:
-            if part.closed_at or _ended(view):
+            if part.closed_at or view.ended_well:
                 number = part.closed_at[0] if part.closed_at else part.deltas_at[-1]
                 yield at_event(
                     view.events[number], "A part's text is never closed by a typed done event.", kind="missing"
@@ -279,7 +272,7 @@ def summary_in_order(view: ExchangeView) -> Iterator[Problem]:
                 )
             if not part.announced_at:
                 yield at_event(first, "A summary part is never announced.", kind="not announced")
-            if _ended(view) and (not part.typed_at or not part.closed_at):
+            if view.ended_well and (not part.typed_at or not part.closed_at):
                 what = "by text" if not part.typed_at else "as part"
                 yield at_event(first, f"A summary part is never closed {what}.", kind=f"not closed {what}")
             if events != sorted(events):
@@ -307,17 +300,10 @@ def annotations_as_streamed(view: ExchangeView) -> Iterator[Problem]:
         place = view.fold.place(item)
         where = item.place(part)
         final = get(output, place, "content", where, "annotations")
-        difference = first_difference([annotation for _, _, annotation in part.annotations], final)
-        if difference:
-            pointer, wanted, actual = difference
-            yield in_response(
-                view,
-                "The final annotations are not the streamed ones.",
-                f"/output/{place}/content/{where}/annotations{pointer}",
-                expected=wanted,
-                actual=actual,
-                kind="final",
-            )
+        streamed = [annotation for _, _, annotation in part.annotations]
+        message = "The final annotations are not the streamed ones."
+        pointer = f"/output/{place}/content/{where}/annotations"
+        yield from differing(in_response, view, message, streamed, final, pointer, kind="final")
 
 
 def _annotations(view: ExchangeView) -> Iterator[tuple[str, str, dict[str, Any]]]:

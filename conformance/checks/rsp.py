@@ -90,7 +90,6 @@ def ids_are_fresh(run: CaseView) -> Iterator[Problem]:
                 expected="an id of its own",
                 actual=identity,
                 kind="reused",
-                exchange=view.exchange.id,
             )
         seen.setdefault(identity, view.exchange.id)
 
@@ -272,30 +271,28 @@ def incomplete_says_why(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
-def _cut_pair(case: CaseView) -> tuple[ExchangeView, ExchangeView] | None:
-    """Return the uncapped and the capped reply to one deterministic request, if the cap surely cut."""
+def _was_cut(case: CaseView) -> bool:
+    """Whether the case has the uncapped and the capped reply to one deterministic request, and the cap surely cut."""
     whole, capped = case.get(Role.UNCAPPED), case.get(Role.CAPPED)
     if whole is None or capped is None or whole.response is None or capped.response is None:
-        return None
+        return False
     cap = capped.request.get("max_output_tokens")
     used = get(whole.response, "usage", "output_tokens")
     if not (is_integer(cap) and is_integer(used) and used > cap and _status(whole) == "completed"):
-        return None
+        return False
     full, part = whole.text(), capped.text()
-    return (whole, capped) if len(part) < len(full) and full.startswith(part) else None
+    return len(part) < len(full) and full.startswith(part)
 
 
-@check("RSP-08", Subject.CASE, needs=lambda case: _cut_pair(case) is not None)
+@check("RSP-08", Subject.CASE, needs=_was_cut)
 def cut_is_not_completed(case: CaseView) -> Iterator[Problem]:
     """One request is sent at temperature 0 without and with a small max_output_tokens.
 
     When the capped text is a proper beginning of the whole one, the cap cut it, and the status must be incomplete.
     """
-    pair = _cut_pair(case)
-    assert pair is not None
-    whole, capped = pair
+    whole, capped = case.having(Role.UNCAPPED, Role.CAPPED)
     if _status(capped) != "incomplete":
-        problem = in_response(
+        yield in_response(
             capped,
             "A response that max_output_tokens cut short is not incomplete: without the cap the same request gave "
             f"{len(whole.text())} characters, with it {len(capped.text())}.",
@@ -303,9 +300,7 @@ def cut_is_not_completed(case: CaseView) -> Iterator[Problem]:
             expected="incomplete",
             actual=_status(capped),
             kind="cut",
-            exchange=capped.exchange.id,
         )
-        yield problem
 
 
 @check("RSP-09", Subject.RESPONSE, needs=lambda view: _status(view) == "cancelled")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.json_diff import first_difference
-from rejoinder.conformance.judging.problems import get
+from rejoinder.conformance.judging.problems import differing, get, in_exchange
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.judging.turns import (
@@ -17,20 +16,18 @@ from rejoinder.conformance.judging.turns import (
     TERMINAL,
     canary_of,
     cannot_repeat,
+    have_responses,
     is_broken,
     is_refusal,
+    is_rejected,
+    must_refuse,
     response_of,
     retrieved,
     says,
     state,
     status_code,
 )
-from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import ABSENT, Problem
-
-
-def _at(view: ExchangeView, message: str, pointer: str = "", **details: Any) -> Problem:
-    return Problem(message, pointer=pointer, exchange=view.exchange.id, **details)
 
 
 def _can_retrieve(case: CaseView) -> bool:
@@ -49,7 +46,7 @@ def _was_asked(view: ExchangeView | None) -> bool:
 
 def _has_retrieve(case: CaseView) -> bool:
     """Whether there is something to say of retrieve: one succeeded, or one went wrong other than by being refused."""
-    views = [view for role in (Role.GET, Role.GET_STREAMED) if (view := case.get(role)) is not None]
+    views = case.having(Role.GET, Role.GET_STREAMED)
     odd = any(_was_asked(view) and not _is_lacking(view) for view in views)
     return response_of(case.get(Role.FIRST)) is not None and (odd or _can_retrieve(case))
 
@@ -71,29 +68,24 @@ def stored_can_be_retrieved(case: CaseView) -> Iterator[Problem]:
             continue
         status = status_code(view)
         if status == 200 and retrieved(view) is None:
-            yield _at(
+            yield in_exchange(
                 view,
                 "A retrieve was answered with something else than a JSON object.",
                 actual=view.exchange.body[:200],
                 kind="body",
             )
         elif status != 200 and (not _is_lacking(view) or _can_retrieve(case)):
-            yield _at(
+            yield in_exchange(
                 view,
                 f"A stored response cannot be retrieved: status {status}.",
                 expected=200,
                 actual=status,
                 kind=fetched_as,
             )
-    unstored = case.get(Role.GET_UNSTORED)
-    if retrieved(unstored) is not None and unstored is not None:
-        yield _at(
-            unstored,
-            "A response that was not to be stored can be retrieved.",
-            expected=404,
-            actual=200,
-            kind="unstored",
-        )
+    for unstored in case.having(Role.GET_UNSTORED):
+        if retrieved(unstored) is not None:
+            message = "A response that was not to be stored can be retrieved."
+            yield in_exchange(unstored, message, expected=404, actual=200, kind="unstored")
 
 
 @check("STA-02", Subject.CASE, needs=lambda case: case.get(Role.GET_UNKNOWN) is not None and _can_retrieve(case))
@@ -102,21 +94,16 @@ def unknown_is_not_found(case: CaseView) -> Iterator[Problem]:
 
     Each must answer 404 with an error object. Delete and cancel may also be answered as operations that are not there.
     """
-    for role, may_lack in ((Role.GET_UNKNOWN, False), (Role.DELETE_UNKNOWN, True), (Role.CANCEL_UNKNOWN, True)):
-        view = case.get(role)
-        status = status_code(view)
-        if view is None or not _was_asked(view) or (may_lack and status in (405, 501)):
+    for view in case.having(Role.GET_UNKNOWN, Role.DELETE_UNKNOWN, Role.CANCEL_UNKNOWN):
+        role, status = view.exchange.role, status_code(view)
+        may_lack = role != Role.GET_UNKNOWN
+        if not _was_asked(view) or (may_lack and status in (405, 501)):
             continue
         if status not in (404, 410):
-            yield _at(
-                view,
-                f"{_verb(role)} of an unknown response is answered with status {status}.",
-                expected=404,
-                actual=status,
-                kind=role,
-            )
+            message = f"{_verb(role)} of an unknown response is answered with status {status}."
+            yield in_exchange(view, message, expected=404, actual=status, kind=role)
         elif not isinstance(get(view.exchange.json(), "error"), dict) and not may_lack:
-            yield _at(
+            yield in_exchange(
                 view,
                 f"{_verb(role)} of an unknown response has no error object.",
                 pointer="/error",
@@ -138,20 +125,16 @@ def _was_deleted(case: CaseView) -> bool:
 @check("STA-03", Subject.CASE, needs=lambda case: _was_deleted(case) and _was_asked(case.get(Role.GET_DELETED)))
 def deleted_is_gone(case: CaseView) -> Iterator[Problem]:
     """A response that could be retrieved is deleted and retrieved again, which must give 404."""
-    view = case.get(Role.GET_DELETED)
-    assert view is not None
-    if status_code(view) not in (404, 410):
-        yield _at(
-            view,
-            f"A deleted response is still answered for, with status {status_code(view)}.",
-            expected=404,
-            actual=status_code(view),
-        )
+    (view,) = case.having(Role.GET_DELETED)
+    status = status_code(view)
+    if status not in (404, 410):
+        message = f"A deleted response is still answered for, with status {status}."
+        yield in_exchange(view, message, expected=404, actual=status)
 
 
 def _repeats(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
     """Return retrieves of one finished response that followed one another."""
-    views = [view for role in (Role.GET, Role.GET_AGAIN, Role.GET_AFTER) if (view := case.get(role)) is not None]
+    views = case.having(Role.GET, Role.GET_AGAIN, Role.GET_AFTER)
     finished = [view for view in views if state(retrieved(view)) in TERMINAL]
     return list(pairwise(finished))
 
@@ -160,12 +143,8 @@ def _repeats(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
 def retrieve_is_repeatable(case: CaseView) -> Iterator[Problem]:
     """A finished response is retrieved more than once; the bodies are compared as JSON."""
     for once, again in _repeats(case):
-        difference = first_difference(retrieved(once), retrieved(again))
-        if difference:
-            pointer, expected, actual = difference
-            yield _at(
-                again, "A finished response changed between two retrieves.", pointer, expected=expected, actual=actual
-            )
+        message = "A finished response changed between two retrieves."
+        yield from differing(in_exchange, again, message, retrieved(once), retrieved(again))
 
 
 def _page(view: ExchangeView | None) -> dict[str, Any] | None:
@@ -187,14 +166,14 @@ def input_items_are_a_list(case: CaseView) -> Iterator[Problem]:
     Each page must be a list with data, has_more, first_id and last_id that fit; the default order is descending; the
     pages hold each item once, and the items are those of the request.
     """
-    for role in (Role.LISTED, Role.ASCENDING, Role.PAGE, Role.PAGE_AFTER):
-        view, page = case.get(role), _page(case.get(role))
-        if view is not None and page is not None:
+    for view in case.having(Role.LISTED, Role.ASCENDING, Role.PAGE, Role.PAGE_AFTER):
+        page = _page(view)
+        if page is not None:
             yield from _page_problems(view, page)
     whole, upwards = _ids(_page(case.get(Role.LISTED))), _ids(_page(case.get(Role.ASCENDING)))
-    view = case.get(Role.LISTED)
-    if view is not None and len(upwards) > 1 and whole != upwards[::-1]:
-        yield _at(
+    (view,) = case.having(Role.LISTED)
+    if len(upwards) > 1 and whole != upwards[::-1]:
+        yield in_exchange(
             view,
             "Input items are not listed in descending order by default.",
             "/data",
@@ -204,25 +183,21 @@ def input_items_are_a_list(case: CaseView) -> Iterator[Problem]:
         )
     spoken = _spoken(case.get(Role.FIRST))
     there = [_texts(item) for item in get(_page(case.get(Role.ASCENDING)), "data") or ()] if upwards else []
-    view = case.get(Role.ASCENDING)
-    if view is not None and upwards and [text for text in there if text] != spoken:
-        yield _at(
-            view,
-            "The input items of a response are not its input.",
-            "/data",
-            expected=spoken,
-            actual=there,
-            kind="content",
-        )
+    if upwards and [text for text in there if text] != spoken:
+        (view,) = case.having(Role.ASCENDING)
+        message = "The input items of a response are not its input."
+        yield in_exchange(view, message, "/data", expected=spoken, actual=there, kind="content")
     roles = (Role.PAGE, Role.PAGE_AFTER, Role.PAGE_LAST)
-    pages = [(view, page) for role in roles if (view := case.get(role)) and (page := _page(view)) is not None]
+    pages = [(view, page) for view in case.having(*roles) if (page := _page(view)) is not None]
     if not pages or len(upwards) < 3:
         return
     view, last = pages[-1]
     if any(len(_ids(page)) > 2 for _, page in pages):
-        yield _at(view, "A page holds more items than limit allows.", "/data", expected=2, actual=len(_ids(last)))
+        yield in_exchange(
+            view, "A page holds more items than limit allows.", "/data", expected=2, actual=len(_ids(last))
+        )
     elif pages[0][1].get("has_more") is not True:
-        yield _at(
+        yield in_exchange(
             pages[0][0],
             "A page does not say that there are more items.",
             "/has_more",
@@ -233,7 +208,7 @@ def input_items_are_a_list(case: CaseView) -> Iterator[Problem]:
     elif not last.get("has_more") or len(pages) == len(roles):
         joined = [identity for _, page in pages for identity in _ids(page)]
         if joined != upwards[: len(joined)] or (len(joined) < len(upwards) and not last.get("has_more")):
-            yield _at(
+            yield in_exchange(
                 view,
                 "The pages of the input items have gaps or repeats.",
                 "/data",
@@ -267,7 +242,7 @@ def _spoken(view: ExchangeView | None) -> list[str]:
 def _page_problems(view: ExchangeView, page: dict[str, Any]) -> Iterator[Problem]:
     data = page.get("data", ABSENT)
     if not isinstance(data, list) or page.get("object") != "list":
-        yield _at(
+        yield in_exchange(
             view,
             "A page of input items is no list object with data.",
             "/data" if not isinstance(data, list) else "/object",
@@ -277,7 +252,7 @@ def _page_problems(view: ExchangeView, page: dict[str, Any]) -> Iterator[Problem
         )
         return
     if type(page.get("has_more")) is not bool:
-        yield _at(
+        yield in_exchange(
             view,
             "A page of input items does not say whether there are more.",
             "/has_more",
@@ -288,37 +263,18 @@ def _page_problems(view: ExchangeView, page: dict[str, Any]) -> Iterator[Problem
     ids = _ids(page)
     for name, expected in (("first_id", ids[0]), ("last_id", ids[-1])) if ids else ():
         if page.get(name) != expected:
-            yield _at(
-                view,
-                f"{name} is not the id of that item.",
-                f"/{name}",
-                expected=expected,
-                actual=page.get(name, ABSENT),
-            )
-
-
-def _must_refuse(rule: str) -> Callable[[ExchangeView], bool]:
-    def needs(view: ExchangeView) -> bool:
-        status = status_code(view)
-        return sent_for(rule) in view.exchange.tags and (status == 200 or is_refusal(status) or is_broken(status))
-
-    return needs
+            message = f"{name} is not the id of that item."
+            yield in_exchange(view, message, f"/{name}", expected=expected, actual=page.get(name, ABSENT))
 
 
 def _not_refused(view: ExchangeView, what: str, pointer: str, expected: str) -> Iterator[Problem]:
     status = status_code(view)
     if not is_refusal(status):
-        yield _at(
-            view,
-            f"{what} is answered with status {status}.",
-            pointer,
-            expected=expected,
-            actual=status,
-            kind="5xx" if is_broken(status) else "accepted",
-        )
+        message, kind = f"{what} is answered with status {status}.", "5xx" if is_broken(status) else "accepted"
+        yield in_exchange(view, message, pointer, expected=expected, actual=status, kind=kind)
 
 
-@check("STA-06", Subject.CREATE, needs=_must_refuse("STA-06"))
+@check("STA-06", Subject.CREATE, needs=must_refuse("STA-06"))
 def unknown_previous_is_refused(view: ExchangeView) -> Iterator[Problem]:
     """A request names a previous_response_id that was never given out; any 4xx is right."""
     yield from _not_refused(
@@ -326,7 +282,7 @@ def unknown_previous_is_refused(view: ExchangeView) -> Iterator[Problem]:
     )
 
 
-@check("STA-07", Subject.CREATE, needs=_must_refuse("STA-07"))
+@check("STA-07", Subject.CREATE, needs=must_refuse("STA-07"))
 def one_history_at_a_time(view: ExchangeView) -> Iterator[Problem]:
     """A request names a response that was stored and a conversation at once; any 4xx is right."""
     yield from _not_refused(
@@ -334,11 +290,7 @@ def one_history_at_a_time(view: ExchangeView) -> Iterator[Problem]:
     )
 
 
-def _remembers(case: CaseView) -> bool:
-    return response_of(case.get(Role.INLINE)) is not None and response_of(case.get(Role.CHAINED)) is not None
-
-
-@check("STA-08", Subject.CASE, needs=_remembers)
+@check("STA-08", Subject.CASE, needs=lambda case: have_responses(case, Role.INLINE, Role.CHAINED))
 def continued_turns_remember(case: CaseView) -> Iterator[Problem | Declined]:
     """A word is planted in one turn, and asked for in turns that continue it by previous_response_id.
 
@@ -352,7 +304,7 @@ def continued_turns_remember(case: CaseView) -> Iterator[Problem | Declined]:
     for role in (Role.CHAINED, Role.THIRD):
         once, again = case.get(role), case.get(role_of(role, Role.AGAIN))
         if response_of(again) is not None and again is not None and not says(once, first) and not says(again, first):
-            yield _at(
+            yield in_exchange(
                 again,
                 "A turn that continues others does not know what was said in them; in one request the model does.",
                 "/output",
@@ -360,11 +312,11 @@ def continued_turns_remember(case: CaseView) -> Iterator[Problem | Declined]:
                 actual=again.text(),
                 kind="lost",
             )
-    chained = case.get(Role.CHAINED)
-    if chained is None or not second or not _in_order(case.get(Role.INLINE), first, second):
+    inline, chained = case.having(Role.INLINE, Role.CHAINED)
+    if not second or not _in_order(inline, first, second):
         return
     if says(chained, first) and says(chained, second) and not _in_order(chained, first, second):
-        yield _at(
+        yield in_exchange(
             chained,
             "A continued turn gives what was said in another order than it was said.",
             "/output",
@@ -374,33 +326,20 @@ def continued_turns_remember(case: CaseView) -> Iterator[Problem | Declined]:
         )
 
 
-def _in_order(view: ExchangeView | None, first: str, second: str) -> bool:
-    text = "" if view is None else view.text()
-    return 0 <= text.find(first) < text.find(second)
+def _in_order(view: ExchangeView, first: str, second: str) -> bool:
+    return 0 <= view.text().find(first) < view.text().find(second)
 
 
-@check(
-    "STA-09",
-    Subject.CASE,
-    needs=lambda case: (
-        response_of(case.get(Role.SIBLING)) is not None and response_of(case.get(Role.CHILD)) is not None
-    ),
-)
+@check("STA-09", Subject.CASE, needs=lambda case: have_responses(case, Role.SIBLING, Role.CHILD))
 def siblings_are_strangers(case: CaseView) -> Iterator[Problem | Declined]:
     """Two responses continue one; a word that the first was told must not come back from the second.
 
     Where it does not come back from the first one's own continuation either, nothing is shown.
     """
-    word, sibling = canary_of(case, "quartz"), case.get(Role.SIBLING)
-    assert sibling is not None
+    word, (sibling,) = canary_of(case, "quartz"), case.having(Role.SIBLING)
     if word and says(sibling, word):
-        yield _at(
-            sibling,
-            "A response knows what was said in another one that continues the same response.",
-            "/output",
-            expected=f"no {word}",
-            actual=sibling.text(),
-        )
+        message = "A response knows what was said in another one that continues the same response."
+        yield in_exchange(sibling, message, "/output", expected=f"no {word}", actual=sibling.text())
     elif not says(case.get(Role.GRANDCHILD), word):
         yield Declined("The model did not repeat the word in the turn after it was told.")
 
@@ -424,7 +363,7 @@ def unfinished_is_not_continued(case: CaseView) -> Iterator[Problem]:
     assert view is not None
     status = status_code(view)
     if status == 200 or is_broken(status):
-        yield _at(
+        yield in_exchange(
             view,
             f"A request that continues an unfinished response is answered with status {status}.",
             "/previous_response_id",
@@ -434,77 +373,49 @@ def unfinished_is_not_continued(case: CaseView) -> Iterator[Problem]:
         )
 
 
-def _two_tenants(case: CaseView) -> bool:
-    return response_of(case.get(Role.THEIRS)) is not None and response_of(case.get(Role.FIRST)) is not None
-
-
-@check("STA-11", Subject.CASE, needs=_two_tenants)
+@check("STA-11", Subject.CASE, needs=lambda case: have_responses(case, Role.THEIRS, Role.FIRST))
 def tenants_are_strangers(case: CaseView) -> Iterator[Problem]:
     """With a second tenant's key the first one's responses are retrieved, listed, continued, cancelled and deleted.
 
     Each must be refused, and what cancel and delete were asked for must not have happened. On an endpoint that takes
     any previous_response_id, known or not, continuing proves nothing.
     """
-    for role, what in ((Role.THEIR_GET, "retrieve"), (Role.THEIR_LISTING, "list the input items of")):
-        view = case.get(role)
-        if view is not None and retrieved(view) is not None:
-            yield _stranger(view, what)
-    continued = case.get(Role.THEIR_CONTINUED)
-    if (
-        continued is not None
-        and response_of(continued) is not None
-        and is_refusal(status_code(case.get(Role.THEIR_UNKNOWN)))
-    ):
-        yield _stranger(continued, "continue")
-    cancel, story = case.get(Role.THEIR_CANCEL), retrieved(case.get(Role.GET_STORY))
-    if cancel is not None and (retrieved(cancel) is not None or state(story) == "cancelled"):
-        yield _stranger(cancel, "cancel")
-    delete = case.get(Role.THEIR_DELETE)
+    was_cancelled = state(retrieved(case.get(Role.GET_STORY))) == "cancelled"
     was_there = retrieved(case.get(Role.GET)) is not None
-    if delete is not None and was_there and status_code(case.get(Role.GET_AFTER)) in (404, 410):
-        yield _stranger(delete, "delete")
-    for role in (Role.THEIR_GET, Role.THEIR_LISTING, Role.THEIR_CONTINUED, Role.THEIR_CANCEL, Role.THEIR_DELETE):
-        view = case.get(role)
-        if view is not None and is_broken(status_code(view)):
-            yield _at(
-                view,
-                f"A request for another tenant's response is answered with status {status_code(view)}.",
-                expected="404, or another 4xx status",
-                actual=status_code(view),
-                kind=f"{role} 5xx",
-            )
+    takes_unknown = not is_refusal(status_code(case.get(Role.THEIR_UNKNOWN)))
+    succeeded: Mapping[str, tuple[str, Callable[[ExchangeView], bool]]] = {
+        Role.THEIR_GET: ("retrieve", lambda view: retrieved(view) is not None),
+        Role.THEIR_LISTING: ("list the input items of", lambda view: retrieved(view) is not None),
+        Role.THEIR_CONTINUED: ("continue", lambda view: response_of(view) is not None and not takes_unknown),
+        Role.THEIR_CANCEL: ("cancel", lambda view: retrieved(view) is not None or was_cancelled),
+        Role.THEIR_DELETE: ("delete", lambda _: was_there and status_code(case.get(Role.GET_AFTER)) in (404, 410)),
+    }
+    views = case.having(*succeeded)
+    for view in views:
+        what, has_succeeded = succeeded[view.exchange.role]
+        if has_succeeded(view):
+            yield _stranger(view, f"A tenant can {what} a response of another.", view.exchange.role)
+    for view in views:
+        if is_broken(status_code(view)):
+            message = f"A request for another tenant's response is answered with status {status_code(view)}."
+            yield _stranger(view, message, f"{view.exchange.role} 5xx")
 
 
-def _stranger(view: ExchangeView, what: str) -> Problem:
-    return _at(
-        view,
-        f"A tenant can {what} a response of another.",
-        expected="404, or another 4xx status",
-        actual=status_code(view),
-        kind=view.exchange.role,
-    )
+def _stranger(view: ExchangeView, message: str, kind: str) -> Problem:
+    return in_exchange(view, message, expected="404, or another 4xx status", actual=status_code(view), kind=kind)
 
 
-@check(
-    "STA-14",
-    Subject.CASE,
-    needs=lambda case: (
-        is_refusal(status_code(case.get(Role.UNKNOWN))) and response_of(case.get(Role.UNSTORED)) is not None
-    ),
-)
+def _refuses_unknown(case: CaseView) -> bool:
+    return is_refusal(status_code(case.get(Role.UNKNOWN))) and have_responses(case, Role.UNSTORED)
+
+
+@check("STA-14", Subject.CASE, needs=_refuses_unknown)
 def unstored_is_not_continued(case: CaseView) -> Iterator[Problem]:
     """On an endpoint that refuses unknown responses, one made with store false is continued; a 4xx is right."""
-    view = case.get(Role.NEXT_UNSTORED)
-    status = status_code(view)
-    if view is not None and (status == 200 or is_broken(status)):
-        yield _at(
-            view,
-            f"A request that continues a response which was not stored is answered with status {status}.",
-            "/previous_response_id",
-            expected="404, or another 4xx status",
-            actual=status,
-            kind="5xx" if is_broken(status) else "accepted",
-        )
+    for view in case.having(Role.NEXT_UNSTORED):
+        if status_code(view) == 200 or is_broken(status_code(view)):
+            what = "A request that continues a response which was not stored"
+            yield from _not_refused(view, what, "/previous_response_id", "404, or another 4xx status")
 
 
 _SORTS = {
@@ -517,9 +428,7 @@ _SORTS = {
 
 def _continues(case: CaseView) -> bool:
     """Whether the endpoint was seen to continue some response."""
-    return any(
-        response_of(case.get(role_of(when, sort))) is not None for sort in _SORTS for when in (Role.NEXT, Role.LATE)
-    )
+    return any(have_responses(case, role_of(when, sort)) for sort in _SORTS for when in (Role.NEXT, Role.LATE))
 
 
 @check("STA-15", Subject.CASE, needs=_continues)
@@ -531,10 +440,10 @@ def finished_is_continued_at_once(case: CaseView) -> Iterator[Problem]:
     for sort, which in _SORTS.items():
         view, late = case.get(role_of(Role.NEXT, sort)), case.get(role_of(Role.LATE, sort))
         status = status_code(view)
-        if view is None or not (is_refusal(status) or is_broken(status)):
+        if view is None or not is_rejected(status):
             continue
         too_early = response_of(late) is not None
-        yield _at(
+        yield in_exchange(
             view,
             f"A response {which} cannot be continued {'at once; later it can' if too_early else 'though others can'}.",
             "/previous_response_id",
@@ -542,13 +451,8 @@ def finished_is_continued_at_once(case: CaseView) -> Iterator[Problem]:
             actual=status,
             kind="early" if too_early else sort,
         )
-    view = case.get(Role.NEXT_PLAIN_AGAIN)
-    if view is not None and (is_refusal(status_code(view)) or is_broken(status_code(view))):
-        yield _at(
-            view,
-            "A response cannot be continued any more after a turn that continued it failed.",
-            "/previous_response_id",
-            expected=200,
-            actual=status_code(view),
-            kind="spoilt",
-        )
+    for view in case.having(Role.NEXT_PLAIN_AGAIN):
+        status = status_code(view)
+        if is_rejected(status):
+            message = "A response cannot be continued any more after a turn that continued it failed."
+            yield in_exchange(view, message, "/previous_response_id", expected=200, actual=status, kind="spoilt")

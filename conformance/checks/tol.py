@@ -7,29 +7,32 @@ from functools import cache
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import get, in_response
+from rejoinder.conformance.judging.problems import get, in_exchange, in_response
+from rejoinder.conformance.judging.recall import answers_to
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import INSTRUCTIONS_ANYWHERE, Role, role_of
 from rejoinder.conformance.judging.turns import (
     calls,
     canary_of,
     has_refusal,
+    have_responses,
+    is_answer,
     is_broken,
     is_refusal,
-    response_of,
+    is_rejected,
+    must_refuse,
     says,
     status_code,
     was_cut,
 )
 from rejoinder.contract import SchemaVariant, load_dialect, request_schema
-from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import ABSENT, Problem
 from rejoinder.validation import Validator
 
 CLIENT_CALLS: Final = ("function_call", "custom_tool_call")
 _CLIENT_TOOLS: Final = ("function", "custom")
 _CALLS: Final = (*CLIENT_CALLS, "computer_call")
-_CALL_OF_TOOL: Final = {"function": "function_call", "custom": "custom_tool_call"}
+_CALL_OF_TOOL: Final = dict(zip(_CLIENT_TOOLS, CLIENT_CALLS, strict=True))
 _MAX_CALL_ID: Final = 64
 
 
@@ -101,17 +104,16 @@ def tool_choice_is_obeyed(view: ExchangeView) -> Iterator[Problem]:
             )
 
 
-def _tempted(case: CaseView) -> bool:
-    return response_of(case.get(Role.TEMPTED)) is not None and response_of(case.get(Role.NONE)) is not None
-
-
-@check("TOL-01", Subject.CASE, needs=_tempted)
-def none_was_a_temptation(case: CaseView) -> Iterator[Problem | Declined]:
-    """One question is asked with tool_choice auto and none; only a model that calls in the first can show the rule."""
-    tempted = case.get(Role.TEMPTED)
-    assert tempted is not None
+def _temptation(case: CaseView) -> Iterator[Problem | Declined]:
+    (tempted,) = case.having(Role.TEMPTED)
     if not calls(tempted, *CLIENT_CALLS):
         yield Declined("The model called no tool even where it was free to.")
+
+
+@check("TOL-01", Subject.CASE, needs=lambda case: have_responses(case, Role.TEMPTED, Role.NONE))
+def none_was_a_temptation(case: CaseView) -> Iterator[Problem | Declined]:
+    """One question is asked with tool_choice auto and none; only a model that calls in the first can show the rule."""
+    yield from _temptation(case)
 
 
 def _allowed(view: ExchangeView) -> set[Any] | None:
@@ -137,19 +139,10 @@ def allowed_tools_are_a_limit(view: ExchangeView) -> Iterator[Problem]:
             )
 
 
-@check(
-    "TOL-02",
-    Subject.CASE,
-    needs=lambda case: (
-        response_of(case.get(Role.TEMPTED)) is not None and response_of(case.get(Role.LIMITED)) is not None
-    ),
-)
+@check("TOL-02", Subject.CASE, needs=lambda case: have_responses(case, Role.TEMPTED, Role.LIMITED))
 def the_limit_was_a_temptation(case: CaseView) -> Iterator[Problem | Declined]:
     """One question names a tool; only a model that calls it where it may can show that it is held back elsewhere."""
-    tempted = case.get(Role.TEMPTED)
-    assert tempted is not None
-    if not calls(tempted, *CLIENT_CALLS):
-        yield Declined("The model called no tool even where it was free to.")
+    yield from _temptation(case)
 
 
 def _is_single(view: ExchangeView) -> bool:
@@ -226,11 +219,23 @@ def call_ids_can_be_sent_back(view: ExchangeView) -> Iterator[Problem]:
 
 def _sent(*roles: str) -> Callable[[CaseView], bool]:
     """Return the condition that one of these requests of a case was answered for good."""
-    return lambda case: any(_is_answer(status_code(case.get(role))) for role in roles)
+    return lambda case: any(is_answer(status_code(case.get(role))) for role in roles)
 
 
-def _is_answer(status: int) -> bool:
-    return status == 200 or is_refusal(status) or is_broken(status)
+def _rejected(view: ExchangeView, what: str, pointer: str) -> Iterator[Problem]:
+    """Yield a problem where a request was rejected that had to be taken; ``what`` was refused."""
+    status = status_code(view)
+    if is_rejected(status):
+        message = f"{what} refused with status {status}: {_reason(view)}"
+        yield in_exchange(view, message, pointer, expected=200, actual=status, kind=view.exchange.role)
+
+
+def _reason(view: ExchangeView) -> Any:
+    return get(view.exchange.json(), "error", "message")
+
+
+def _code_class(status: int) -> str:
+    return "5xx" if is_broken(status) else "4xx"
 
 
 @check("TOL-06", Subject.CASE, needs=_sent(Role.SENT_BACK, Role.SENT_BACK_BARE))
@@ -239,19 +244,9 @@ def output_is_taken_as_input(case: CaseView) -> Iterator[Problem]:
 
     They are sent as they came; function calls, which get an output, also without id and status.
     """
-    for role, how in ((Role.SENT_BACK, "as they came"), (Role.SENT_BACK_BARE, "without id and status")):
-        view = case.get(role)
-        status = status_code(view)
-        if view is not None and (is_refusal(status) or is_broken(status)):
-            yield Problem(
-                f"Output items that are sent back {how} are refused with status {status}: "
-                f"{get(view.exchange.json(), 'error', 'message')}",
-                pointer="/input",
-                expected=200,
-                actual=status,
-                kind=role,
-                exchange=view.exchange.id,
-            )
+    for view in case.having(Role.SENT_BACK, Role.SENT_BACK_BARE):
+        how = "as they came" if view.exchange.role == Role.SENT_BACK else "without id and status"
+        yield from _rejected(view, f"Output items that are sent back {how} are", "/input")
 
 
 _FORMS: Final = (
@@ -264,12 +259,12 @@ _FORMS: Final = (
 
 def _forms(case: CaseView) -> list[tuple[ExchangeView, str]]:
     """Return the requests that sent back, in another form, items that were taken as they came, and what they sent."""
-    found = []
-    for role, control, what in _FORMS:
-        view = case.get(role)
-        if view is not None and _is_answer(status_code(view)) and status_code(case.get(control)) == 200:
-            found.append((view, what))
-    return found if case.id.startswith("roundtrip.") else []
+    return [
+        (view, what)
+        for role, control, what in _FORMS
+        for view in case.having(role)
+        if case.id.startswith("roundtrip.") and is_answer(status_code(view)) and status_code(case.get(control)) == 200
+    ]
 
 
 @check("TOL-12", Subject.CASE, needs=lambda case: bool(_forms(case)))
@@ -283,13 +278,13 @@ def own_items_are_taken_back(case: CaseView) -> Iterator[Problem]:
         status = status_code(view)
         undisputed = view.exchange.role != Role.NULLS or _is_undisputed(view)
         if is_broken(status) or (is_refusal(status) and undisputed):
-            yield Problem(
-                f"{what} is answered with status {status}: {get(view.exchange.json(), 'error', 'message')}",
-                pointer="/input",
+            yield in_exchange(
+                view,
+                f"{what} is answered with status {status}: {_reason(view)}",
+                "/input",
                 expected=200 if undisputed else "200, or a 4xx status",
                 actual=status,
-                kind=f"{view.exchange.role} {'5xx' if is_broken(status) else '4xx'}",
-                exchange=view.exchange.id,
+                kind=f"{view.exchange.role} {_code_class(status)}",
             )
 
 
@@ -304,7 +299,7 @@ def _is_undisputed(view: ExchangeView) -> bool:
 
 def _placed(case: CaseView) -> list[ExchangeView]:
     views = case.views if case.id == INSTRUCTIONS_ANYWHERE else ()
-    return [view for view in views if _is_answer(status_code(view))]
+    return [view for view in views if is_answer(status_code(view))]
 
 
 @check("TOL-13", Subject.CASE, needs=lambda case: bool(_placed(case)))
@@ -317,41 +312,26 @@ def instructions_may_stand_anywhere(case: CaseView) -> Iterator[Problem]:
     for view in _placed(case):
         status, (role, _, place) = status_code(view), view.exchange.role.partition("-")
         if is_broken(status) or (is_refusal(status) and role in taken):
-            yield Problem(
-                f"A conversation with a {role} message ({place}) is answered with status {status}: "
-                f"{get(view.exchange.json(), 'error', 'message')}",
-                pointer="/input",
+            yield in_exchange(
+                view,
+                f"A conversation with a {role} message ({place}) is answered with status {status}: {_reason(view)}",
+                "/input",
                 expected=200,
                 actual=status,
-                kind=f"{view.exchange.role} {'5xx' if is_broken(status) else '4xx'}",
-                exchange=view.exchange.id,
+                kind=f"{view.exchange.role} {_code_class(status)}",
             )
 
 
 @check(
     "TOL-07",
     Subject.CASE,
-    needs=lambda case: response_of(case.get(Role.NO_OUTPUT)) is not None and _sent(Role.TEXT_OUTPUT)(case),
+    needs=lambda case: have_responses(case, Role.NO_OUTPUT) and _sent(Role.TEXT_OUTPUT)(case),
 )
 def both_forms_of_output_are_taken(case: CaseView) -> Iterator[Problem]:
     """The output of a function call is sent as a string and as a list of one text; neither may be refused."""
-    for role, form in ((Role.TEXT_OUTPUT, "a string"), (Role.LIST_OUTPUT, "a list of content")):
-        view = case.get(role)
-        status = status_code(view)
-        if view is not None and (is_refusal(status) or is_broken(status)):
-            yield Problem(
-                f"A function_call_output whose output is {form} is refused with status {status}: "
-                f"{get(view.exchange.json(), 'error', 'message')}",
-                pointer="/input/2/output",
-                expected=200,
-                actual=status,
-                kind=role,
-                exchange=view.exchange.id,
-            )
-
-
-def _must_refuse(rule: str) -> Callable[[ExchangeView], bool]:
-    return lambda view: sent_for(rule) in view.exchange.tags and _is_answer(status_code(view))
+    for view in case.having(Role.TEXT_OUTPUT, Role.LIST_OUTPUT):
+        form = "a string" if view.exchange.role == Role.TEXT_OUTPUT else "a list of content"
+        yield from _rejected(view, f"A function_call_output whose output is {form} is", "/input/2/output")
 
 
 def _not_refused(view: ExchangeView, what: str, pointer: str) -> Iterator[Problem]:
@@ -366,13 +346,7 @@ def _not_refused(view: ExchangeView, what: str, pointer: str) -> Iterator[Proble
         )
 
 
-@check(
-    "TOL-07",
-    Subject.CASE,
-    needs=lambda case: (
-        response_of(case.get(Role.TEXT_OUTPUT)) is not None and response_of(case.get(Role.LIST_OUTPUT)) is not None
-    ),
-)
+@check("TOL-07", Subject.CASE, needs=lambda case: have_responses(case, Role.TEXT_OUTPUT, Role.LIST_OUTPUT))
 def both_forms_of_output_are_heard(case: CaseView) -> Iterator[Problem | Declined]:
     """Both forms hold a password that the model is asked for.
 
@@ -382,26 +356,19 @@ def both_forms_of_output_are_heard(case: CaseView) -> Iterator[Problem | Decline
     if not says(case.get(Role.TEXT_OUTPUT), word):
         yield Declined("The model did not repeat a password from the output of a call.")
         return
-    again = case.get(Role.LIST_OUTPUT_AGAIN)
-    if not says(case.get(Role.LIST_OUTPUT), word) and response_of(again) is not None and not says(again, word):
-        assert again is not None
-        yield Problem(
-            "What a function_call_output says as a list of content is not heard; as a string it is.",
-            pointer="/output",
-            expected=word,
-            actual=again.text(),
-            kind="unheard",
-            exchange=again.exchange.id,
-        )
+    answers = answers_to(case, Role.LIST_OUTPUT, Role.LIST_OUTPUT_AGAIN)
+    if len(answers) == 2 and not any(says(view, word) for view in answers):
+        message = "What a function_call_output says as a list of content is not heard; as a string it is."
+        yield in_exchange(answers[1], message, "/output", expected=word, actual=answers[1].text(), kind="unheard")
 
 
-@check("TOL-08", Subject.CREATE, needs=_must_refuse("TOL-08"))
+@check("TOL-08", Subject.CREATE, needs=must_refuse("TOL-08"))
 def unknown_call_is_refused(view: ExchangeView) -> Iterator[Problem]:
     """A function_call_output is sent whose call_id belongs to no call; a 4xx is expected."""
     yield from _not_refused(view, "An output for a call that nobody made", "/input/1/call_id")
 
 
-@check("TOL-09", Subject.CREATE, needs=_must_refuse("TOL-09"))
+@check("TOL-09", Subject.CREATE, needs=must_refuse("TOL-09"))
 def bad_tool_fields_are_refused(view: ExchangeView) -> Iterator[Problem]:
     """A tool_choice that is no choice, a max_tool_calls of 0 and a tool name with a blank are sent.
 
@@ -416,7 +383,7 @@ def bad_tool_fields_are_refused(view: ExchangeView) -> Iterator[Problem]:
     yield from _not_refused(view, what, pointer)
 
 
-@check("TOL-10", Subject.CREATE, needs=_must_refuse("TOL-10"))
+@check("TOL-10", Subject.CREATE, needs=must_refuse("TOL-10"))
 def undeclared_choice_is_refused(view: ExchangeView) -> Iterator[Problem]:
     """A tool_choice is sent that names a function which the request does not declare; a 4xx is expected."""
     yield from _not_refused(view, "A tool_choice that names no tool of the request", "/tool_choice/name")
@@ -435,55 +402,31 @@ def computer_calls_are_whole(view: ExchangeView) -> Iterator[Problem]:
     for i, item in calls(view, "computer_call"):
         identity, action = item.get("call_id", ABSENT), get(item, "action", "type")
         if not isinstance(identity, str) or not identity:
-            yield in_response(
-                view,
-                "A computer call has no call_id.",
-                f"/output/{i}/call_id",
-                expected="a non-empty string",
-                actual=identity,
-            )
+            message, pointer = "A computer call has no call_id.", f"/output/{i}/call_id"
+            yield in_response(view, message, pointer, expected="a non-empty string", actual=identity)
         if action not in known:
-            yield in_response(
-                view,
+            message, pointer = (
                 "A computer call has an action that the contract does not name.",
                 f"/output/{i}/action/type",
-                expected=sorted(known),
-                actual=action,
             )
+            yield in_response(view, message, pointer, expected=sorted(known), actual=action)
 
 
-@check("TOL-11", Subject.CASE, needs=lambda case: response_of(case.get(role_of(Role.ACTION, "screenshot"))) is not None)
+@check("TOL-11", Subject.CASE, needs=lambda case: have_responses(case, role_of(Role.ACTION, "screenshot")))
 def computer_histories_are_taken(case: CaseView) -> Iterator[Problem]:
     """Calls with each action, and with a safety check that is acknowledged, are sent as history with their screenshot.
 
     Where the call of a screenshot is taken, none of the others may be refused.
     """
     for view in case.views:
-        status = status_code(view)
-        if is_refusal(status) or is_broken(status):
-            yield Problem(
-                f"A computer call is refused in a history ({view.exchange.role}) with status {status}: "
-                f"{get(view.exchange.json(), 'error', 'message')}",
-                pointer="/input/1",
-                expected=200,
-                actual=status,
-                kind=view.exchange.role,
-                exchange=view.exchange.id,
-            )
+        role, status = view.exchange.role, status_code(view)
+        if is_rejected(status):
+            message = f"A computer call is refused in a history ({role}) with status {status}: {_reason(view)}"
+            yield in_exchange(view, message, "/input/1", expected=200, actual=status, kind=role)
 
 
 @check("TOL-11", Subject.CASE, needs=_sent(Role.SCREENSHOT))
 def screenshots_are_taken(case: CaseView) -> Iterator[Problem]:
     """A computer call is answered with a computer_call_output that holds a screenshot; it must not be refused."""
-    view = case.get(Role.SCREENSHOT)
-    status = status_code(view)
-    if view is not None and (is_refusal(status) or is_broken(status)):
-        yield Problem(
-            f"The output of a computer call is refused with status {status}: "
-            f"{get(view.exchange.json(), 'error', 'message')}",
-            pointer="/input",
-            expected=200,
-            actual=status,
-            kind="screenshot",
-            exchange=view.exchange.id,
-        )
+    (view,) = case.having(Role.SCREENSHOT)
+    yield from _rejected(view, "The output of a computer call is", "/input")

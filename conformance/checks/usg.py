@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import get, in_response, is_integer
+from rejoinder.conformance.judging.problems import get, in_exchange, in_response, is_integer
 from rejoinder.conformance.judging.registry import Subject, check
+from rejoinder.conformance.judging.turns import continuations
 from rejoinder.model.tags import UNCERTAIN
 from rejoinder.model.verdict import ABSENT, Problem
 
 _CACHED: Final = ("input_tokens_details", "cached_tokens")
 _REASONED: Final = ("output_tokens_details", "reasoning_tokens")
+_TOTALS: Final = ((_CACHED, "input_tokens"), (_REASONED, "output_tokens"))
 # vLLM's lists of counts, by details object, with the place of the total that they add up to.
 _PER_TURN: Final = (
     ("input_tokens_details", "input_tokens_per_turn", ("input_tokens",)),
@@ -98,26 +100,18 @@ def details_are_there(view: ExchangeView) -> Iterator[Problem]:
 
 def _counts_details(view: ExchangeView) -> bool:
     usage = _usage(view)
-    return any(
-        is_integer(get(usage, *place)) and is_integer(get(usage, total))
-        for place, total in ((_CACHED, "input_tokens"), (_REASONED, "output_tokens"))
-    )
+    return any(is_integer(get(usage, *place)) and is_integer(get(usage, total)) for place, total in _TOTALS)
 
 
 @check("USG-05", Subject.RESPONSE, needs=_counts_details)
 def details_are_parts(view: ExchangeView) -> Iterator[Problem]:
     """Each detail that is there is compared with its total."""
     usage = _usage(view)
-    for place, total in ((_CACHED, "input_tokens"), (_REASONED, "output_tokens")):
+    for place, total in _TOTALS:
         part, whole = get(usage, *place), get(usage, total)
         if is_integer(part) and is_integer(whole) and part > whole:
-            yield in_response(
-                view,
-                f"{place[1]} is more than {total}.",
-                "/usage/" + "/".join(place),
-                expected=f"at most {whole}",
-                actual=part,
-            )
+            message, pointer = f"{place[1]} is more than {total}.", "/usage/" + "/".join(place)
+            yield in_response(view, message, pointer, expected=f"at most {whole}", actual=part)
 
 
 def _reasoned(view: ExchangeView) -> bool:
@@ -200,18 +194,14 @@ def repeats_count_the_same(case: CaseView) -> Iterator[Problem]:
                     expected=expected,
                     actual=actual,
                     kind="streamed" if other.streamed != first.streamed else "repeated",
-                    exchange=other.exchange.id,
                 )
 
 
 def _chains(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
     """Return pairs of views of which the second continues the first with the same instructions and tools."""
-    by_id = {get(view.response, "id"): view for view in case.views if view.is_create and view.response is not None}
     pairs = []
-    for view in case.views:
-        previous = view.request.get("previous_response_id")
-        first = by_id.get(previous) if isinstance(previous, str) else None
-        if first is None or first is view or not view.request.get("input"):
+    for first, view in continuations(case):
+        if first is view or not view.request.get("input"):
             continue
         alike = all(view.request.get(name) == first.request.get(name) for name in ("instructions", "tools", "model"))
         counted = all(is_integer(_usage(one).get("input_tokens")) for one in (first, view))
@@ -232,7 +222,6 @@ def history_is_counted(case: CaseView) -> Iterator[Problem]:
                 "/usage/input_tokens",
                 expected=f"more than {before}",
                 actual=after,
-                exchange=second.exchange.id,
             )
 
 
@@ -283,10 +272,5 @@ def counting_agrees(case: CaseView) -> Iterator[Problem]:
     for view, count, other in _counted(case):
         used = _usage(other)["input_tokens"]
         if count != used:
-            yield Problem(
-                "The input_tokens operation counts another number of tokens than usage.",
-                pointer="/input_tokens",
-                expected=used,
-                actual=count,
-                exchange=view.exchange.id,
-            )
+            message = "The input_tokens operation counts another number of tokens than usage."
+            yield in_exchange(view, message, "/input_tokens", expected=used, actual=count)

@@ -162,6 +162,12 @@ class ExchangeView:
             fold.feed(event.value)
         return fold
 
+    @property
+    def ended_well(self) -> bool:
+        """Whether the stream came to a terminal event after which nothing may be left open."""
+        terminal = self.fold.terminal
+        return terminal is not None and terminal.type in ("response.completed", "response.incomplete")
+
     @cached_property
     def body(self) -> Any:
         """The parsed body of a plain reply, ``None`` when it is not JSON."""
@@ -229,3 +235,7 @@ class CaseView:
     def get(self, role: str) -> ExchangeView | None:
         """Return the exchange with that role, ``None`` when it was not sent."""
         return next((view for view in self.views if view.exchange.role == role), None)
+
+    def having(self, *roles: str) -> list[ExchangeView]:
+        """Return the exchanges with these roles, in the order of the roles, without those that were not sent."""
+        return [view for role in roles if (view := self.get(role)) is not None]

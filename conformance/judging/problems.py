@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 
 from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
+from rejoinder.conformance.judging.json_diff import first_difference
 from rejoinder.model.verdict import ABSENT, Problem
 
 
@@ -15,6 +17,11 @@ def at_event(event: Event, message: str, pointer: str = "", **details: Any) -> P
     )
 
 
+def in_exchange(view: ExchangeView, message: str, pointer: str = "", **details: Any) -> Problem:
+    """Return a problem of an exchange as a whole; ``pointer`` points into the body of its reply."""
+    return Problem(message, pointer=pointer, exchange=view.exchange.id, **details)
+
+
 def in_response(view: ExchangeView, message: str, pointer: str = "", **details: Any) -> Problem:
     """Return a problem inside the final response; ``pointer`` points into the response object.
 
@@ -22,8 +29,27 @@ def in_response(view: ExchangeView, message: str, pointer: str = "", **details: 
     """
     event = view.response_event
     if event is None:
-        return Problem(message, pointer=pointer, **details)
-    return at_event(event, message, f"/response{pointer}", **details)
+        return in_exchange(view, message, pointer, **details)
+    return at_event(event, message, f"/response{pointer}", exchange=view.exchange.id, **details)
+
+
+def differing(
+    at: Callable[..., Problem],
+    subject: Event | ExchangeView,
+    message: str,
+    expected: Any,
+    actual: Any,
+    pointer: str = "",
+    **details: Any,
+) -> Iterator[Problem]:
+    """Yield a problem at the first place below the pointer where two JSON values differ, if they do.
+
+    ``at`` is one of the builders above, ``subject`` what it takes.
+    """
+    difference = first_difference(expected, actual, pointer)
+    if difference:
+        where, left, right = difference
+        yield at(subject, message, where, expected=left, actual=right, **details)
 
 
 def get(value: Any, *path: str | int) -> Any:

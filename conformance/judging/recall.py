@@ -7,6 +7,7 @@ from typing import Final
 
 from rejoinder.conformance.judging.canaries import canaries_in
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.problems import in_exchange
 from rejoinder.conformance.judging.registry import Declined
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import cannot_repeat, response_of, says, was_cut
@@ -28,7 +29,7 @@ def canaries_of(view: ExchangeView) -> list[str]:
 
 def answers_to(case: CaseView, *roles: str) -> list[ExchangeView]:
     """Return the views of the requests in these roles that were answered."""
-    return [view for role in roles if (view := case.get(role)) is not None and response_of(view) is not None]
+    return [view for view in case.having(*roles) if response_of(view) is not None]
 
 
 def lack(views: list[ExchangeView], word: str, fewest: int) -> bool:
@@ -39,12 +40,7 @@ def lack(views: list[ExchangeView], word: str, fewest: int) -> bool:
 
 def is_about(rule: str, *roles: str) -> Callable[[CaseView], bool]:
     """Return the condition that a case is about the rule, and that one of these requests was accepted."""
-
-    def needs(case: CaseView) -> bool:
-        views = [view for role in roles if (view := case.get(role)) is not None]
-        return any(sent_for(rule) in view.exchange.tags and response_of(view) is not None for view in views)
-
-    return needs
+    return lambda case: any(sent_for(rule) in view.exchange.tags for view in answers_to(case, *roles))
 
 
 def unheard_words(case: CaseView) -> Iterator[Problem | Declined]:
@@ -61,12 +57,12 @@ def unheard_words(case: CaseView) -> Iterator[Problem | Declined]:
     last = attempts[-1]
     slot = case.id.rpartition(".")[2]
     for word in missing:
-        yield Problem(
+        yield in_exchange(
+            last,
             f"What stood in the slot {slot} did not reach the model in {len(attempts)} answers; "
             "in a user message with the same words it did.",
-            pointer="/output",
+            "/output",
             expected=word,
             actual=last.text(),
             kind=slot,
-            exchange=last.exchange.id,
         )

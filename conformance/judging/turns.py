@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, is_integer
 from rejoinder.conformance.judging.registry import Declined
 from rejoinder.model.exchange import Outcome, parse_json
+from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import Problem
 from rejoinder.wire.sse import read_events
 
@@ -35,6 +37,21 @@ def is_refusal(status: int) -> bool:
     return 400 <= status < 500 and status not in (401, 403, 408, 413, 429)
 
 
+def is_rejected(status: int) -> bool:
+    """Return whether a status refuses what was asked, or tells of a server that broke on it."""
+    return is_refusal(status) or is_broken(status)
+
+
+def is_answer(status: int) -> bool:
+    """Return whether a status answers the question: what was asked is taken or rejected."""
+    return status == 200 or is_rejected(status)
+
+
+def must_refuse(rule: str) -> Callable[[ExchangeView], bool]:
+    """Return the condition that a request was sent to be refused by a rule, and was answered."""
+    return lambda view: sent_for(rule) in view.exchange.tags and is_answer(status_code(view))
+
+
 def retrieved(view: ExchangeView | None) -> dict[str, Any] | None:
     """Return the response object in the body of the reply to retrieve or cancel, ``None`` without one."""
     if view is None or view.exchange.status != 200 or view.exchange.outcome is not Outcome.COMPLETE:
@@ -46,6 +63,18 @@ def retrieved(view: ExchangeView | None) -> dict[str, Any] | None:
 def response_of(view: ExchangeView | None) -> dict[str, Any] | None:
     """Return the response object that a create request got, terminal or not, ``None`` without one."""
     return None if view is None or not view.exchange.ok else view.response
+
+
+def have_responses(case: CaseView, *roles: str) -> bool:
+    """Return whether all create requests with these roles were sent and got a response."""
+    return all(response_of(case.get(role)) is not None for role in roles)
+
+
+def continuations(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
+    """Return the create requests that continue a response of the case, each behind the one that made that response."""
+    by_id = {get(view.response, "id"): view for view in case.views if view.is_create and view.response is not None}
+    previous = ((view.request.get("previous_response_id"), view) for view in case.views)
+    return [(by_id[identity], view) for identity, view in previous if isinstance(identity, str) and identity in by_id]
 
 
 def state(response: dict[str, Any] | None) -> Any:
@@ -101,7 +130,7 @@ def canary_of(case: CaseView, noun: str) -> str:
 
 def texts_of(case: CaseView, *roles: str) -> list[str]:
     """Return the texts of the responses to the requests in these roles, of those that were answered."""
-    return [view.text() for role in roles if (view := case.get(role)) is not None and response_of(view) is not None]
+    return [view.text() for view in case.having(*roles) if response_of(view) is not None]
 
 
 def are_alike(case: CaseView, *roles: str) -> bool:
