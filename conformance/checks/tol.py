@@ -402,14 +402,11 @@ def computer_calls_are_whole(view: ExchangeView) -> Iterator[Problem]:
     for i, item in calls(view, "computer_call"):
         identity, action = item.get("call_id", ABSENT), get(item, "action", "type")
         if not isinstance(identity, str) or not identity:
-            message, pointer = "A computer call has no call_id.", f"/output/{i}/call_id"
-            yield in_response(view, message, pointer, expected="a non-empty string", actual=identity)
+            message = "A computer call has no call_id."
+            yield in_response(view, message, f"/output/{i}/call_id", expected="a non-empty string", actual=identity)
         if action not in known:
-            message, pointer = (
-                "A computer call has an action that the contract does not name.",
-                f"/output/{i}/action/type",
-            )
-            yield in_response(view, message, pointer, expected=sorted(known), actual=action)
+            message = "A computer call has an action that the contract does not name."
+            yield in_response(view, message, f"/output/{i}/action/type", expected=sorted(known), actual=action)
 
 
 @check("TOL-11", Subject.CASE, needs=lambda case: have_responses(case, role_of(Role.ACTION, "screenshot")))

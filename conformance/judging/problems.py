@@ -19,7 +19,7 @@ def at_event(event: Event, message: str, pointer: str = "", **details: Any) -> P
 
 def in_exchange(view: ExchangeView, message: str, pointer: str = "", **details: Any) -> Problem:
     """Return a problem of an exchange as a whole; ``pointer`` points into the body of its reply."""
-    return Problem(message, pointer=pointer, exchange=view.exchange.id, **details)
+    return Problem(message, pointer=pointer, **{"exchange": view.exchange.id, **details})
 
 
 def in_response(view: ExchangeView, message: str, pointer: str = "", **details: Any) -> Problem:
@@ -30,7 +30,7 @@ def in_response(view: ExchangeView, message: str, pointer: str = "", **details: 
     event = view.response_event
     if event is None:
         return in_exchange(view, message, pointer, **details)
-    return at_event(event, message, f"/response{pointer}", exchange=view.exchange.id, **details)
+    return at_event(event, message, f"/response{pointer}", **{"exchange": view.exchange.id, **details})
 
 
 def differing(
