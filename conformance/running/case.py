@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
@@ -32,16 +32,16 @@ ROOMY: Final = 64
 """Tokens for requests that need a sentence or a call for an answer."""
 
 
+def closed(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of an object that has all of these properties and no other."""
+    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+
+
 WEATHER_TOOL: Final[Mapping[str, Any]] = {
     "type": "function",
     "name": "get_weather",
     "description": "Look up the weather of a city.",
-    "parameters": {
-        "type": "object",
-        "properties": {"city": {"type": "string", "description": "Name of the city."}},
-        "required": ["city"],
-        "additionalProperties": False,
-    },
+    "parameters": closed({"city": {"type": "string", "description": "Name of the city."}}),
     "strict": True,
 }
 
@@ -185,6 +185,13 @@ def strict_format(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "name": "answer", "schema": schema, "strict": True}
 
 
+def single(
+    case: str, intent: str, body: Any, tags: tuple[str, ...] = (Tag.VALID,), *, role: str = Role.PLAIN, **fields: Any
+) -> PlannedCase:
+    """Return a case of one request; ``fields`` are further ones of its :class:`RequestSpec`."""
+    return PlannedCase(case, intent, (RequestSpec(role, body, tags, **fields),))
+
+
 def refused(
     case: str, intent: str, content: Any, *tags: str, after: RequestSpec | None = None, **fields: Any
 ) -> PlannedCase:
@@ -228,24 +235,41 @@ def response_id(replies: Replies, role: str) -> str | None:
     return identity if isinstance(identity, str) and identity else None
 
 
-def stored_path(role: str, *below: str) -> PathOf:
-    """Return the path of the response that an earlier request got, and what lies below it."""
+def output_of(reply: Exchange | None) -> list[dict[str, Any]]:
+    """Return the output items of the response that a reply ended with."""
+    output = (final_response(reply) or {}).get("output")
+    return [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+
+
+def call_outputs(items: Iterable[dict[str, Any]], text: str) -> list[dict[str, Any]]:
+    """Return an output for every function call among items, each with the same text."""
+    calls = (item for item in items if item.get("type") == "function_call")
+    return [{"type": "function_call_output", "call_id": call.get("call_id"), "output": text} for call in calls]
+
+
+def continuing(role: str, body: Mapping[str, Any]) -> Callable[[Replies], dict[str, Any] | None]:
+    """Return the body that continues the response that an earlier request got; ``None`` without one."""
+
+    def continued(replies: Replies) -> dict[str, Any] | None:
+        identity = response_id(replies, role)
+        return None if identity is None else {**body, "previous_response_id": identity}
+
+    return continued
+
+
+def stored_path(role: str, *below: str, change: Callable[[str], str] = str) -> PathOf:
+    """Return the path of the response that an earlier request got, and what lies below it; ``change`` alters its id."""
 
     def path(replies: Replies) -> tuple[str, ...] | None:
         identity = response_id(replies, role)
-        return None if identity is None else (identity, *below)
+        return None if identity is None else (change(identity), *below)
 
     return path
 
 
 def unknown_path(role: str, *below: str) -> PathOf:
     """Return the path of a response that never was, under an id of the form that this endpoint gives."""
-
-    def path(replies: Replies) -> tuple[str, ...] | None:
-        identity = response_id(replies, role)
-        return None if identity is None else (unknown_id(identity), *below)
-
-    return path
+    return stored_path(role, *below, change=unknown_id)
 
 
 def unknown_id(identity: str) -> str:

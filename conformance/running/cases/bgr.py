@@ -12,8 +12,8 @@ from rejoinder.conformance.running.case import (
     PlannedCase,
     Replies,
     RequestSpec,
+    continuing,
     plain_and_streamed,
-    response_id,
     stored_path,
     user,
 )
@@ -83,10 +83,7 @@ def _story(context: CaseContext, **fields: Any) -> dict[str, Any]:
 
 
 def _cancelled(context: CaseContext) -> Iterator[PlannedCase]:
-    def continued(replies: Replies) -> dict[str, Any] | None:
-        identity = response_id(replies, Role.FIRST)
-        return None if identity is None else context.body(input="Go on.", previous_response_id=identity)
-
+    continued = continuing(Role.FIRST, context.body(input="Go on."))
     yield PlannedCase(
         "background.cancelled",
         "A response in the background is cancelled, twice, and continued.",

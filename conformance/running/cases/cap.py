@@ -13,7 +13,9 @@ from rejoinder.conformance.running.case import (
     CaseContext,
     PlannedCase,
     RequestSpec,
+    closed,
     plain_and_streamed,
+    single,
     user,
 )
 from rejoinder.contract import features_of
@@ -42,16 +44,11 @@ def probes(context: CaseContext) -> Iterator[PlannedCase]:
     )
     word = new_canary("quartz")
     question = user(f"The code word is {word}. Answer with the code word only.")
-    yield PlannedCase(
+    yield single(
         "probe.word",
         "A word to be said again.",
-        (
-            RequestSpec(
-                Role.PLAIN,
-                body(input=question, temperature=0, max_output_tokens=_ROOM),
-                (Tag.VALID, Tag.BASIC, Tag.ASKS_REPEAT),
-            ),
-        ),
+        body(input=question, temperature=0, max_output_tokens=_ROOM),
+        (Tag.VALID, Tag.BASIC, Tag.ASKS_REPEAT),
     )
     yield plain_and_streamed(
         "tool.required",
@@ -67,27 +64,13 @@ def probes(context: CaseContext) -> Iterator[PlannedCase]:
         "type": "json_schema",
         "name": "capital",
         "strict": True,
-        "schema": {
-            "type": "object",
-            "properties": {"city": {"type": "string"}, "continent": {"enum": ["Africa", "America", "Asia", "Europe"]}},
-            "required": ["city", "continent"],
-            "additionalProperties": False,
-        },
+        "schema": closed({"city": {"type": "string"}, "continent": {"enum": ["Africa", "America", "Asia", "Europe"]}}),
     }
-    yield PlannedCase(
+    capital = user("What is the capital of Norway, and on which continent?")
+    yield single(
         "probe.schema",
         "An answer in the form of a JSON Schema.",
-        (
-            RequestSpec(
-                Role.PLAIN,
-                body(
-                    input=user("What is the capital of Norway, and on which continent?"),
-                    text={"format": answer},
-                    temperature=0,
-                    max_output_tokens=_ROOM,
-                ),
-            ),
-        ),
+        body(input=capital, text={"format": answer}, temperature=0, max_output_tokens=_ROOM),
     )
 
 

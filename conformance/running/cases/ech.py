@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import (
     WEATHER_TOOL,
     CaseContext,
     PlannedCase,
-    Replies,
     RequestSpec,
-    response_id,
+    closed,
+    continuing,
+    plain_and_streamed,
+    single,
     stored_path,
+    strict_format,
     user,
 )
 
@@ -52,22 +55,15 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
 
 
 def _instructions(context: CaseContext) -> PlannedCase:
-    return PlannedCase(
-        "content.instructions",
-        "Instructions, sampling parameters and metadata beside the input.",
-        (
-            RequestSpec(
-                Role.STREAM,
-                context.body(
-                    input=user("Say hello."),
-                    instructions="Answer in one short sentence.",
-                    temperature=0.5,
-                    metadata={"run": "1"},
-                    stream=True,
-                ),
-            ),
-        ),
+    body = context.body(
+        input=user("Say hello."),
+        instructions="Answer in one short sentence.",
+        temperature=0.5,
+        metadata={"run": "1"},
+        stream=True,
     )
+    intent = "Instructions, sampling parameters and metadata beside the input."
+    return single("content.instructions", intent, body, role=Role.STREAM)
 
 
 def _fields(context: CaseContext) -> PlannedCase:
@@ -107,29 +103,21 @@ def _nulls(context: CaseContext) -> PlannedCase:
 
 def _chain(context: CaseContext) -> PlannedCase:
     """Return a chain of three, of which only the first request has instructions."""
-
-    def after(role: str, text: str) -> Any:
-        def body(replies: Replies) -> dict[str, Any] | None:
-            previous = response_id(replies, role)
-            return None if previous is None else context.body(input=user(text), previous_response_id=previous)
-
-        return body
-
     first = context.body(input=user("Say hello."), instructions="Answer in one word.")
+    second, third = (context.body(input=user(text)) for text in ("Say it again.", "And once more, please."))
     return PlannedCase(
         "echo.chain",
         "Responses that continue one with instructions, without any of their own.",
         (
             RequestSpec(Role.FIRST, first),
-            RequestSpec(Role.SECOND, after(Role.FIRST, "Say it again.")),
-            RequestSpec(Role.THIRD, after(Role.SECOND, "And once more, please.")),
+            RequestSpec(Role.SECOND, continuing(Role.FIRST, second)),
+            RequestSpec(Role.THIRD, continuing(Role.SECOND, third)),
         ),
     )
 
 
 def _format(context: CaseContext) -> PlannedCase:
-    schema = {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]}
-    shape = {"type": "json_schema", "name": "word", "schema": {**schema, "additionalProperties": False}, "strict": True}
+    shape = strict_format(closed({"word": {"type": "string"}})) | {"name": "word"}
     body = context.body(
         input=user("Say hello."),
         text={"format": shape},
@@ -137,11 +125,7 @@ def _format(context: CaseContext) -> PlannedCase:
         tool_choice={"type": "function", "name": "get_weather"},
         max_output_tokens=64,
     )
-    return PlannedCase(
-        "echo.objects",
-        "Fields that are objects come back whole, plain and streamed.",
-        (RequestSpec(Role.PLAIN, body), RequestSpec(Role.STREAM, {**body, "stream": True})),
-    )
+    return plain_and_streamed("echo.objects", "Fields that are objects come back whole, plain and streamed.", body)
 
 
 def _unstored(context: CaseContext) -> PlannedCase:
@@ -157,8 +141,5 @@ def _unstored(context: CaseContext) -> PlannedCase:
 
 def _metadata(context: CaseContext) -> PlannedCase:
     metadata = {f"{number:02}" + "k" * (_KEY - 2): "v" * _VALUE for number in range(_PAIRS)}
-    return PlannedCase(
-        "echo.metadata",
-        "As much metadata as is allowed comes back unchanged.",
-        (RequestSpec("create", context.body(input=user("Say hello."), metadata=metadata, service_tier="default")),),
-    )
+    body = context.body(input=user("Say hello."), metadata=metadata, service_tier="default")
+    return single("echo.metadata", "As much metadata as is allowed comes back unchanged.", body, role="create")

@@ -22,6 +22,7 @@ from rejoinder.conformance.running.case import (
     liveness_request,
     plain_and_streamed,
     refused,
+    single,
     user,
 )
 from rejoinder.conformance.running.cases.mem import Slot, slot_case, tell
@@ -124,10 +125,11 @@ def _second(context: CaseContext) -> Iterator[PlannedCase]:
 
 
 def _others(context: CaseContext) -> Iterator[PlannedCase]:
-    yield PlannedCase(
+    yield single(
         "accepted.unknown-field",
         "A good request with a field that no version of the API has.",
-        (RequestSpec(Role.PLAIN, {**greeting(context), "rejoinder_no_such_field": True}, (Tag.UNKNOWN_FIELD,)),),
+        {**greeting(context), "rejoinder_no_such_field": True},
+        (Tag.UNKNOWN_FIELD,),
     )
 
 
@@ -258,29 +260,22 @@ def _groups(found: Sequence[EdgeCase], size: int) -> Iterable[list[EdgeCase]]:
 
 def _encrypted(context: CaseContext) -> Iterator[PlannedCase]:
     """Yield requests for encrypted reasoning, which is there or refused."""
-    body = context.body
-    yield plain_and_streamed(
-        "content.reasoning-encrypted",
-        "Reasoning that is to be handed over encrypted, since nothing is stored.",
-        body(
-            input=user("Is 91 a prime number?"),
-            reasoning={"effort": "low"},
-            include=["reasoning.encrypted_content"],
-            store=False,
-            max_output_tokens=4 * ROOMY,
-        ),
-    )
-    whole = body(
+    body = context.body(
         input=user("Is 91 a prime number?"),
         reasoning={"effort": "low"},
         include=["reasoning.encrypted_content"],
         store=False,
-        max_output_tokens=64,
+        max_output_tokens=4 * ROOMY,
     )
-    yield PlannedCase(
+    yield plain_and_streamed(
+        "content.reasoning-encrypted",
+        "Reasoning that is to be handed over encrypted, since nothing is stored.",
+        body,
+    )
+    yield single(
         "echo.encrypted-reasoning",
         "Encrypted reasoning that is asked for is there, or the request is refused.",
-        (RequestSpec(Role.PLAIN, whole),),
+        {**body, "max_output_tokens": ROOMY},
     )
 
 

@@ -19,6 +19,7 @@ from rejoinder.conformance.running.case import (
     liveness_request,
     plain_and_streamed,
     refused,
+    single,
     user,
 )
 from rejoinder.model.tags import Tag, wrong_field
@@ -73,11 +74,8 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
 def _smoke(context: CaseContext) -> Iterator[PlannedCase]:
     """Yield the simplest stream, which serves every family that looks at streams, and the refusals of every plan."""
     body = context.body
-    yield PlannedCase(
-        "basic.stream",
-        "The simplest question, streamed.",
-        (RequestSpec(Role.STREAM, body(input=user("Say hello."), stream=True), (Tag.VALID, Tag.BASIC)),),
-    )
+    hello = body(input=user("Say hello."), stream=True)
+    yield single("basic.stream", "The simplest question, streamed.", hello, (Tag.VALID, Tag.BASIC), role=Role.STREAM)
     yield refused("no-input", "A body without input is refused.", body(), wrong_field("input"))
     yield refused(
         "broken-json",
@@ -114,35 +112,27 @@ def _inputs(context: CaseContext) -> Iterator[PlannedCase]:
         {"type": "input_text", "text": "What is in this image?"},
         {"type": "input_image", "image_url": IMAGE_URL, "detail": "auto"},
     ]
+    elsewhere = [image[0], {**image[1], "image_url": "https://images.invalid/none.png"}]
     yield plain_and_streamed("content.image", "An image to look at.", body(input=[{"role": "user", "content": image}]))
     yield plain_and_streamed(
         "content.image-address",
         "An image that the endpoint has to fetch, from an address where there is none.",
-        body(
-            input=[
-                {"role": "user", "content": [image[0], {**image[1], "image_url": "https://images.invalid/none.png"}]}
-            ]
-        ),
+        body(input=[{"role": "user", "content": elsewhere}]),
     )
-    yield plain_and_streamed(
-        "content.roles",
-        "Messages of every role.",
-        body(
-            input=[
-                {"role": "system", "content": "You are a guide."},
-                {"role": "developer", "content": "Keep to Norway."},
-                {"role": "user", "content": "Where am I?"},
-                {"role": "assistant", "content": "In Oslo."},
-                {"role": "user", "content": "Since when?"},
-            ]
-        ),
-    )
+    talk = [
+        {"role": "system", "content": "You are a guide."},
+        {"role": "developer", "content": "Keep to Norway."},
+        {"role": "user", "content": "Where am I?"},
+        {"role": "assistant", "content": "In Oslo."},
+        {"role": "user", "content": "Since when?"},
+    ]
+    yield plain_and_streamed("content.roles", "Messages of every role.", body(input=talk))
     # Not every endpoint knows the field, so the body is not valid beyond dispute.
-    talk = body(input=user("Remember this."), conversation=f"conv_{uuid4().hex}")
+    remember = body(input=user("Remember this."), conversation=f"conv_{uuid4().hex}")
     yield PlannedCase(
         "content.conversation",
         "A conversation that the endpoint may or may not know.",
-        (RequestSpec(Role.PLAIN, talk, ()), RequestSpec(Role.STREAM, {**talk, "stream": True}, ())),
+        (RequestSpec(Role.PLAIN, remember, ()), RequestSpec(Role.STREAM, {**remember, "stream": True}, ())),
     )
     yield plain_and_streamed(
         "content.odd-schema",
@@ -179,17 +169,13 @@ def _history(context: CaseContext) -> Iterator[PlannedCase]:
 
 
 def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
-    yield PlannedCase(
+    yield single(
         "refused.key",
         "A good request with a wrong key.",
-        (
-            RequestSpec(
-                "wrong-key",
-                greeting(context),
-                (Tag.WRONG_KEY,),
-                headers=(("authorization", "Bearer rejoinder-wrong-key"),),
-            ),
-        ),
+        greeting(context),
+        (Tag.WRONG_KEY,),
+        role="wrong-key",
+        headers=(("authorization", "Bearer rejoinder-wrong-key"),),
     )
     yield refused(
         "content-type",
@@ -197,8 +183,5 @@ def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
         json.dumps(greeting(context)).encode(),
         headers=(("content-type", "text/plain"),),
     )
-    yield PlannedCase(
-        "refused.method",
-        "PUT is not allowed where responses are created.",
-        (RequestSpec("put", greeting(context), (Tag.WRONG_METHOD,), method="PUT"),),
-    )
+    intent = "PUT is not allowed where responses are created."
+    yield single("refused.method", intent, greeting(context), (Tag.WRONG_METHOD,), role="put", method="PUT")

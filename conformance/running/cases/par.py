@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from rejoinder.conformance.judging.roles import Role
-from rejoinder.conformance.running.case import CaseContext, PlannedCase, Replies, RequestSpec, response_id, user
+from rejoinder.conformance.running.case import CaseContext, PlannedCase, Replies, RequestSpec, response_id, single, user
 from rejoinder.model.tags import Tag
 
 # Caches hold whole blocks of tokens, so that only a long prompt shows them.
@@ -33,11 +33,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         )
     if "enable_response_messages" in context.dialect.parameters:
         body = context.body(input=user("Say hello."), enable_response_messages=True)
-        yield PlannedCase(
-            "parameters.response-messages",
-            "A response that is to have the messages of the model.",
-            (RequestSpec(Role.PLAIN, body),),
-        )
+        yield single("parameters.response-messages", "A response that is to have the messages of the model.", body)
 
 
 def _taken(context: CaseContext) -> PlannedCase:

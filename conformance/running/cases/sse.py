@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rejoinder.conformance.judging.roles import Role
-from rejoinder.conformance.running.case import CaseContext, PlannedCase, RequestSpec, user
+from rejoinder.conformance.running.case import ROOMY, CaseContext, PlannedCase, single, user
 
 
 def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     """Yield the case of every plan."""
-    yield PlannedCase(
+    text = user("Repeat this: Grüße aus Köln, 日本語, naïve café 🙂.")
+    yield single(
         "stream.multibyte",
         "A streamed answer with letters outside of ASCII, which split badly.",
-        (
-            RequestSpec(
-                Role.STREAM,
-                context.body(
-                    input=user("Repeat this: Grüße aus Köln, 日本語, naïve café 🙂."), max_output_tokens=64, stream=True
-                ),
-            ),
-        ),
+        context.body(input=text, max_output_tokens=ROOMY, stream=True),
+        role=Role.STREAM,
     )
