@@ -79,13 +79,10 @@ def parse_slo(text: str) -> Slo:
         raise UsageError(f"The objective {text!r} has no finite limit.", _HINT)
     stripped = text.strip()
     if metric in TIMES and TIMES[metric].objective:
-        return Slo(
-            stripped,
-            metric,
-            _statistic(stripped, metric, statistic),
-            relation,
-            _seconds(stripped, limit, unit, relation),
-        )
+        if statistic is None and not TIMES[metric].per_request:
+            raise UsageError(f"The objective {stripped!r} needs a percentile.", f"Write it like '{metric}:p99<10ms'.")
+        statistic = parse_statistic(stripped, statistic) if statistic else ""
+        return Slo(stripped, metric, statistic, relation, _seconds(stripped, limit, unit, relation))
     if metric not in SHARES and metric not in RATES:
         rows = [row for row in METRICS.values() if row.objective]
         times = ", ".join(row.name for row in rows if row.name in TIMES)
@@ -116,14 +113,6 @@ def parse_slos(texts: Iterable[str]) -> list[Slo]:
             f"Add one like 'goodput>=95%', or write '{alone.metric}:p99{alone.text.partition(alone.metric)[2]}'.",
         )
     return slos
-
-
-def _statistic(text: str, metric: str, statistic: str | None) -> str:
-    if statistic is None:
-        if not TIMES[metric].per_request:
-            raise UsageError(f"The objective {text!r} needs a percentile.", f"Write it like '{metric}:p99<10ms'.")
-        return ""
-    return parse_statistic(text, statistic)
 
 
 def parse_statistic(text: str, statistic: str) -> str:
