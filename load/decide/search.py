@@ -32,6 +32,8 @@ _NO_GAIN: Final = 1.05
 _TOLERATED: Final = 0.01
 _CLOSE: Final = 1.05
 _HALVINGS: Final = 8
+_MAJORITY: Final = 2
+"""So many runs at one rate that agree decide, of at most three."""
 EVIDENCE: Final = 20
 """So many exchanges go into the run file at most, of all steps together."""
 
@@ -233,11 +235,11 @@ def sweep(settings: LoadSettings, levels: Sequence[int] | None, search: SearchRu
     )
 
 
-def find_rate(settings: LoadSettings, low: float, high: float, search: SearchRun, *, repeats: int = 3) -> LoadResult:
+def find_rate(settings: LoadSettings, low: float, high: float, search: SearchRun) -> LoadResult:
     """Find the highest rate between two that keeps the objectives, to within 5 %, by bisection.
 
-    A rate keeps them when most of ``repeats`` runs do; no further run is made once that is decided. Runs in which the
-    generator was the limit count as not kept, and the result says so.
+    A rate keeps them when two of three runs do; no third run is made when two agree. Runs in which the generator was
+    the limit count as not kept, and the result says so.
     """
     if not settings.slos:
         raise UsageError("A search for the highest rate needs an objective.", "Add one, like --slo 'ttft:p99<300ms'.")
@@ -246,8 +248,7 @@ def find_rate(settings: LoadSettings, low: float, high: float, search: SearchRun
     def kept(rate: float) -> bool:
         nonlocal best
         votes: list[bool] = []
-        needed = repeats // 2 + 1
-        while len(votes) < repeats and votes.count(True) < needed and votes.count(False) < needed:
+        while max(votes.count(True), votes.count(False)) < _MAJORITY:
             step = search.step(
                 replace(settings, concurrency=None, rate=rate, phases="", trace="", seed=settings.seed + len(votes)),
                 choose=lambda step: bool(step.met) and (step.rate or 0.0) >= best,
@@ -256,7 +257,7 @@ def find_rate(settings: LoadSettings, low: float, high: float, search: SearchRun
             votes.append(bool(step.met) and step.verdict is not Validity.CLIENT_BOUND)
             if search.interrupted:
                 return False
-        if votes.count(True) >= needed:
+        if votes.count(True) == _MAJORITY:
             best = max(best, rate)
             return True
         return False
@@ -277,7 +278,7 @@ def find_rate(settings: LoadSettings, low: float, high: float, search: SearchRun
         SearchResult(
             kind="rate",
             steps=search.steps,
-            repeats=repeats,
+            repeats=2 * _MAJORITY - 1,
             range=(low, high),
             highest=best or None,
             more=best == high,
@@ -292,7 +293,6 @@ def run_search(
     *,
     levels: Sequence[int] | None = None,
     rates: tuple[float, float] | None = None,
-    repeats: int = 3,
     progress: Callable[[LoadProgress], None] | None = None,
     begin: Callable[[LoadSettings], None] | None = None,
     on_step: Callable[[SearchStep], None] | None = None,
@@ -314,5 +314,5 @@ def run_search(
     search = SearchRun(sink, run, on_step)
     check_settings(replace(settings, concurrency=1, processes=1, rate=None, phases="", trace=""))
     if rates is not None:
-        return find_rate(settings, *rates, search, repeats=repeats)
+        return find_rate(settings, *rates, search)
     return sweep(settings, levels, search)
