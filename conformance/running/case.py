@@ -241,20 +241,40 @@ def output_of(reply: Exchange | None) -> list[dict[str, Any]]:
     return [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
 
 
+def completed_output(reply: Exchange | None) -> list[dict[str, Any]]:
+    """Return the output items of a completed response; what was cut short cannot be answered."""
+    return output_of(reply) if (final_response(reply) or {}).get("status") == "completed" else []
+
+
 def call_outputs(items: Iterable[dict[str, Any]], text: str) -> list[dict[str, Any]]:
     """Return an output for every function call among items, each with the same text."""
     calls = (item for item in items if item.get("type") == "function_call")
     return [{"type": "function_call_output", "call_id": call.get("call_id"), "output": text} for call in calls]
 
 
-def continuing(role: str, body: Mapping[str, Any]) -> Callable[[Replies], dict[str, Any] | None]:
-    """Return the body that continues the response that an earlier request got; ``None`` without one."""
+def continuing(
+    role: str, body: Mapping[str, Any], *, change: Callable[[str], str] = str
+) -> Callable[[Replies], dict[str, Any] | None]:
+    """Return the body that continues the response that an earlier request got; ``None`` without one.
+
+    ``change`` alters its id.
+    """
 
     def continued(replies: Replies) -> dict[str, Any] | None:
         identity = response_id(replies, role)
-        return None if identity is None else {**body, "previous_response_id": identity}
+        return None if identity is None else {**body, "previous_response_id": change(identity)}
 
     return continued
+
+
+def stored_request(
+    role: str, of: str, *below: str, method: str = "GET", change: Callable[[str], str] = str, **fields: Any
+) -> RequestSpec:
+    """Return a request for the response that the request with the role ``of`` got, or for what lies below it.
+
+    ``change`` alters its id; ``fields`` are further ones of its :class:`RequestSpec`.
+    """
+    return RequestSpec(role, method=method, path=stored_path(of, *below, change=change), tags=(), **fields)
 
 
 def stored_path(role: str, *below: str, change: Callable[[str], str] = str) -> PathOf:
@@ -267,13 +287,8 @@ def stored_path(role: str, *below: str, change: Callable[[str], str] = str) -> P
     return path
 
 
-def unknown_path(role: str, *below: str) -> PathOf:
-    """Return the path of a response that never was, under an id of the form that this endpoint gives."""
-    return stored_path(role, *below, change=unknown_id)
-
-
 def unknown_id(identity: str) -> str:
-    """Return an id of the same form: other letters and digits at its end."""
+    """Return the id of a response that never was, of the same form: other letters and digits at its end."""
     end = [_another(char) for char in identity[-6:]]
     return identity[:-6] + "".join(end)
 

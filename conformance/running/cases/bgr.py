@@ -15,6 +15,7 @@ from rejoinder.conformance.running.case import (
     continuing,
     plain_and_streamed,
     stored_path,
+    stored_request,
     user,
 )
 from rejoinder.model.exchange import Exchange, parse_json
@@ -47,12 +48,12 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     hello = user("Say hello.")
     polled = (
         RequestSpec(Role.FIRST, context.body(input=hello, background=True)),
-        RequestSpec(Role.POLL, method="GET", path=stored_path(Role.FIRST), tags=(), until=is_over),
+        stored_request(Role.POLL, Role.FIRST, until=is_over),
     )
     further = (
-        RequestSpec(Role.GET, method="GET", path=stored_path(Role.FIRST), tags=()),
-        RequestSpec(Role.CANCEL, method="POST", path=stored_path(Role.FIRST, "cancel"), tags=()),
-        RequestSpec(Role.GET_AFTER, method="GET", path=stored_path(Role.FIRST), tags=()),
+        stored_request(Role.GET, Role.FIRST),
+        stored_request(Role.CANCEL, Role.FIRST, "cancel", method="POST"),
+        stored_request(Role.GET_AFTER, Role.FIRST),
         RequestSpec(Role.NOT_STORED, context.body(input=hello, background=True, store=False), (sent_for("BGR-02"),)),
         RequestSpec(Role.STREAM, context.body(input=hello, background=True, stream=True)),
     )
@@ -89,10 +90,10 @@ def _cancelled(context: CaseContext) -> Iterator[PlannedCase]:
         "A response in the background is cancelled, twice, and continued.",
         (
             RequestSpec(Role.FIRST, _story(context)),
-            RequestSpec(Role.CANCEL, method="POST", path=stored_path(Role.FIRST, "cancel"), tags=()),
-            RequestSpec(Role.GET_CANCELLED, method="GET", path=stored_path(Role.FIRST), tags=(), until=is_over),
-            RequestSpec(Role.CANCEL_AGAIN, method="POST", path=stored_path(Role.FIRST, "cancel"), tags=()),
-            RequestSpec(Role.GET_AGAIN, method="GET", path=stored_path(Role.FIRST), tags=()),
+            stored_request(Role.CANCEL, Role.FIRST, "cancel", method="POST"),
+            stored_request(Role.GET_CANCELLED, Role.FIRST, until=is_over),
+            stored_request(Role.CANCEL_AGAIN, Role.FIRST, "cancel", method="POST"),
+            stored_request(Role.GET_AGAIN, Role.FIRST),
             RequestSpec(Role.CONTINUES_CANCELLED, continued, ()),
         ),
     )
@@ -102,7 +103,7 @@ def _cancelled(context: CaseContext) -> Iterator[PlannedCase]:
         (
             RequestSpec(Role.FIRST, _story(context)),
             RequestSpec(Role.CONTINUES_RUNNING, continued, ()),
-            RequestSpec(Role.GET_RUNNING, method="GET", path=stored_path(Role.FIRST), tags=()),
+            stored_request(Role.GET_RUNNING, Role.FIRST),
         ),
     )
     yield PlannedCase(
@@ -110,8 +111,8 @@ def _cancelled(context: CaseContext) -> Iterator[PlannedCase]:
         "A stream in the background is left and cancelled; its replay must end.",
         (
             RequestSpec(Role.LEFT, _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
-            RequestSpec(Role.CANCEL, method="POST", path=stored_path(Role.LEFT, "cancel"), tags=()),
-            RequestSpec(Role.GET_CANCELLED, method="GET", path=stored_path(Role.LEFT), tags=(), until=is_over),
+            stored_request(Role.CANCEL, Role.LEFT, "cancel", method="POST"),
+            stored_request(Role.GET_CANCELLED, Role.LEFT, until=is_over),
             _replay(Role.REPLAY, Role.LEFT),
         ),
     )
@@ -140,7 +141,7 @@ def _left(context: CaseContext) -> PlannedCase:
         (
             RequestSpec(Role.LEFT, _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
             _replay(Role.ATTACHED, Role.LEFT, seconds=120.0),
-            RequestSpec(Role.POLL, method="GET", path=stored_path(Role.LEFT), tags=(), until=is_over),
+            stored_request(Role.POLL, Role.LEFT, until=is_over),
         ),
     )
 
@@ -172,7 +173,7 @@ def _resumed(context: CaseContext) -> PlannedCase:
         (
             RequestSpec(Role.LEFT, _story(context, stream=True), read_limit=_SEEN_BYTES),
             _replay(Role.RESUMED, Role.LEFT, lambda numbers: str(numbers[-1]), seconds=120.0),
-            RequestSpec(Role.POLL, method="GET", path=stored_path(Role.LEFT), tags=(), until=is_over),
+            stored_request(Role.POLL, Role.LEFT, until=is_over),
             _replay(Role.WHOLE, Role.LEFT),
         ),
     )
@@ -185,11 +186,9 @@ def _raced(context: CaseContext, number: int, wait: float) -> PlannedCase:
         (
             RequestSpec(Role.LEFT, _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
             _replay(Role.RACED, Role.LEFT),
-            RequestSpec(
-                Role.CANCEL, method="POST", path=stored_path(Role.LEFT, "cancel"), tags=(), beside=True, wait=wait
-            ),
-            RequestSpec(Role.GET_RACED, method="GET", path=stored_path(Role.LEFT), tags=(), until=is_over),
-            RequestSpec(Role.GET_RACED_AGAIN, method="GET", path=stored_path(Role.LEFT), tags=(), wait=_SETTLED),
+            stored_request(Role.CANCEL, Role.LEFT, "cancel", method="POST", beside=True, wait=wait),
+            stored_request(Role.GET_RACED, Role.LEFT, until=is_over),
+            stored_request(Role.GET_RACED_AGAIN, Role.LEFT, wait=_SETTLED),
         ),
     )
 

@@ -15,7 +15,7 @@ from rejoinder.conformance.running.case import (
     continuing,
     plain_and_streamed,
     single,
-    stored_path,
+    stored_request,
     strict_format,
     user,
 )
@@ -86,7 +86,7 @@ def _fields(context: CaseContext) -> PlannedCase:
         "A request that sets many fields; its response is retrieved and its tokens are counted.",
         (
             RequestSpec("create", body),
-            RequestSpec(Role.GET, method="GET", path=stored_path("create"), tags=()),
+            stored_request(Role.GET, "create"),
             RequestSpec("count", counted, (), path=("input_tokens",)),
         ),
     )
@@ -134,7 +134,7 @@ def _unstored(context: CaseContext) -> PlannedCase:
         "A response that is not to be stored says so and is not there.",
         (
             RequestSpec("create", context.body(input=user("Say hello."), store=False)),
-            RequestSpec(Role.GET, method="GET", path=stored_path("create"), tags=()),
+            stored_request(Role.GET, "create"),
         ),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from rejoinder.conformance.judging.canaries import new_canary
+from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.running.case import (
     LONG,
@@ -15,12 +16,18 @@ from rejoinder.conformance.running.case import (
     PlannedCase,
     Replies,
     RequestSpec,
+    call_outputs,
+    closed,
+    completed_output,
+    continuing,
     final_response,
+    output_of,
     plain_and_streamed,
     response_id,
+    single,
     stored_path,
+    stored_request,
     unknown_id,
-    unknown_path,
     user,
 )
 from rejoinder.contract import load_rules
@@ -29,17 +36,7 @@ from rejoinder.model.verdict import Level
 
 # A form that holds the answer back from repeating what it was told.
 _OK: Final[Mapping[str, Any]] = {
-    "format": {
-        "type": "json_schema",
-        "name": "answer",
-        "strict": True,
-        "schema": {
-            "type": "object",
-            "properties": {"answer": {"enum": ["OK"]}},
-            "required": ["answer"],
-            "additionalProperties": False,
-        },
-    }
+    "format": {"type": "json_schema", "name": "answer", "strict": True, "schema": closed({"answer": {"enum": ["OK"]}})}
 }
 _LATE: Final = 2.0
 """Seconds after which a response that could not be continued at once is continued again."""
@@ -57,15 +54,16 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         "A response that is stored unless the request says otherwise, retrieved twice.",
         (
             RequestSpec(Role.FIRST, context.body(input=hello)),
-            RequestSpec(Role.GET, method="GET", path=stored_path(Role.FIRST), tags=()),
-            RequestSpec(Role.GET_AGAIN, method="GET", path=stored_path(Role.FIRST), tags=()),
+            stored_request(Role.GET, Role.FIRST),
+            stored_request(Role.GET_AGAIN, Role.FIRST),
         ),
     )
     if plan == "full":
-        yield PlannedCase(
+        yield single(
             "state.unknown-previous",
             "A response that continues one which never was.",
-            (RequestSpec(Role.PLAIN, context.body(input=hello, previous_response_id=_UNKNOWN), (sent_for("STA-06"),)),),
+            context.body(input=hello, previous_response_id=_UNKNOWN),
+            (sent_for("STA-06"),),
         )
         yield plain_and_streamed(
             "content.not-stored",
@@ -90,16 +88,14 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
         "A plain and a streamed response that are stored, and one that is not.",
         (
             RequestSpec(Role.FIRST, context.body(input=hello)),
-            RequestSpec(Role.GET, method="GET", path=stored_path(Role.FIRST), tags=()),
+            stored_request(Role.GET, Role.FIRST),
             RequestSpec(Role.STREAMED, context.body(input=hello, stream=True)),
-            RequestSpec(Role.GET_STREAMED, method="GET", path=stored_path(Role.STREAMED), tags=()),
+            stored_request(Role.GET_STREAMED, Role.STREAMED),
             RequestSpec(Role.UNSTORED, context.body(input=hello, store=False)),
-            RequestSpec(Role.GET_UNSTORED, method="GET", path=stored_path(Role.UNSTORED), tags=()),
-            RequestSpec(
-                Role.REPLAY, method="GET", path=stored_path(Role.FIRST), query="stream=true", tags=(), deadline=20
-            ),
-            RequestSpec(Role.CANCEL, method="POST", path=stored_path(Role.FIRST, "cancel"), tags=()),
-            RequestSpec(Role.GET_AFTER, method="GET", path=stored_path(Role.FIRST), tags=()),
+            stored_request(Role.GET_UNSTORED, Role.UNSTORED),
+            stored_request(Role.REPLAY, Role.FIRST, query="stream=true", deadline=20),
+            stored_request(Role.CANCEL, Role.FIRST, "cancel", method="POST"),
+            stored_request(Role.GET_AFTER, Role.FIRST),
         ),
     )
     yield PlannedCase(
@@ -107,11 +103,11 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
         "Neighbours of create are asked for a response that never was.",
         (
             RequestSpec(Role.FIRST, context.body(input=hello)),
-            RequestSpec(Role.GET, method="GET", path=stored_path(Role.FIRST), tags=()),
-            RequestSpec(Role.GET_UNKNOWN, method="GET", path=unknown_path(Role.FIRST), tags=()),
-            RequestSpec(Role.DELETE_UNKNOWN, method="DELETE", path=unknown_path(Role.FIRST), tags=()),
-            RequestSpec(Role.CANCEL_UNKNOWN, method="POST", path=unknown_path(Role.FIRST, "cancel"), tags=()),
-            RequestSpec(Role.GET_AFTER, method="GET", path=stored_path(Role.FIRST), tags=()),
+            stored_request(Role.GET, Role.FIRST),
+            stored_request(Role.GET_UNKNOWN, Role.FIRST, change=unknown_id),
+            stored_request(Role.DELETE_UNKNOWN, Role.FIRST, method="DELETE", change=unknown_id),
+            stored_request(Role.CANCEL_UNKNOWN, Role.FIRST, "cancel", method="POST", change=unknown_id),
+            stored_request(Role.GET_AFTER, Role.FIRST),
         ),
     )
     yield PlannedCase(
@@ -119,10 +115,10 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
         "A response is deleted, and is gone.",
         (
             RequestSpec(Role.FIRST, context.body(input=hello)),
-            RequestSpec(Role.GET, method="GET", path=stored_path(Role.FIRST), tags=()),
-            RequestSpec(Role.DELETE, method="DELETE", path=stored_path(Role.FIRST), tags=()),
-            RequestSpec(Role.GET_DELETED, method="GET", path=stored_path(Role.FIRST), tags=()),
-            RequestSpec("delete-again", method="DELETE", path=stored_path(Role.FIRST), tags=()),
+            stored_request(Role.GET, Role.FIRST),
+            stored_request(Role.DELETE, Role.FIRST, method="DELETE"),
+            stored_request(Role.GET_DELETED, Role.FIRST),
+            stored_request("delete-again", Role.FIRST, method="DELETE"),
         ),
     )
 
@@ -191,7 +187,7 @@ def _continued(context: CaseContext) -> PlannedCase:
             ended = (final_response(replies.get(role)) or {}).get("status") in ("completed", "incomplete")
             if identity is None or not ended:
                 return None
-            answers = _answers(replies, role)
+            answers = call_outputs(output_of(replies.get(role)), "Sunny, 22 degrees.")
             return context.body(**{"input": [*answers, *on], "previous_response_id": identity, **fields})
 
         return body
@@ -210,20 +206,14 @@ def _continued(context: CaseContext) -> PlannedCase:
         yield RequestSpec(role_of(Role.NEXT, role), after(role), ())
         yield RequestSpec(role_of(Role.LATE, role), refused(role), (), wait=_LATE)
 
-    def unknown(replies: Replies) -> dict[str, Any] | None:
-        identity = response_id(replies, Role.PLAIN)
-        return None if identity is None else context.body(input=on, previous_response_id=unknown_id(identity))
-
     # What cannot be fetched makes some endpoints fail in the middle of a stream.
     image = {"type": "input_image", "image_url": _NOWHERE, "detail": "auto"}
     failing = [{"role": "user", "content": [{"type": "input_text", "text": "What is this?"}, image]}]
 
     def failed(role: str) -> Callable[[Replies], dict[str, Any] | None]:
         def body(replies: Replies) -> dict[str, Any] | None:
-            identity = response_id(replies, role)
-            end = (final_response(replies.get("failing")) or {}).get("status")
-            went = identity is not None and end == "failed"
-            return context.body(input=on, previous_response_id=identity) if went else None
+            has_failed = (final_response(replies.get("failing")) or {}).get("status") == "failed"
+            return continuing(role, context.body(input=on))(replies) if has_failed else None
 
         return body
 
@@ -237,22 +227,12 @@ def _continued(context: CaseContext) -> PlannedCase:
             *each(Role.CALLED, called),
             RequestSpec(Role.UNSTORED, context.body(input=hello, store=False)),
             RequestSpec(Role.NEXT_UNSTORED, after(Role.UNSTORED), ()),
-            RequestSpec(Role.UNKNOWN, unknown, ()),
+            RequestSpec(Role.UNKNOWN, continuing(Role.PLAIN, context.body(input=on), change=unknown_id), ()),
             RequestSpec("failing", after(Role.PLAIN, input=failing, stream=True), ()),
             RequestSpec(Role.NEXT_FAILING, failed("failing"), ()),
             RequestSpec(Role.NEXT_PLAIN_AGAIN, failed(Role.PLAIN), ()),
         ),
     )
-
-
-def _answers(replies: Replies, role: str) -> list[dict[str, Any]]:
-    """Return an output for every function call of a response."""
-    output = (final_response(replies.get(role)) or {}).get("output")
-    return [
-        {"type": "function_call_output", "call_id": item.get("call_id"), "output": "Sunny, 22 degrees."}
-        for item in (output if isinstance(output, list) else ())
-        if isinstance(item, dict) and item.get("type") == "function_call"
-    ]
 
 
 def _memory(context: CaseContext, form: str) -> PlannedCase:
@@ -268,8 +248,7 @@ def _memory(context: CaseContext, form: str) -> PlannedCase:
         opening |= {"input": user(opening_text), "text": dict(_OK), "stream": True}
 
     def inline(replies: Replies) -> dict[str, Any] | None:
-        said = (final_response(replies.get(Role.FIRST)) or {}).get("output")
-        text = _text(said)
+        text = _text(replies, Role.FIRST)
         if not text:
             return None
         history = [*user(opening_text), {"role": "assistant", "content": text}, *user(question)]
@@ -286,10 +265,10 @@ def _memory(context: CaseContext, form: str) -> PlannedCase:
         model_can = _says(replies, Role.INLINE, first) and not _says(replies, Role.CHAINED, first)
         return chained(replies) if model_can else None
 
+    again = _greedy_body(context, input="List all code words again in the order in which you heard them.")
+
     def third(replies: Replies) -> dict[str, Any] | None:
-        identity = response_id(replies, Role.CHAINED) if form != "unstored" else None
-        again = "List all code words again in the order in which you heard them."
-        return None if identity is None else _greedy_body(context, input=again, previous_response_id=identity)
+        return continuing(Role.CHAINED, again)(replies) if form != "unstored" else None
 
     def third_doubted(replies: Replies) -> dict[str, Any] | None:
         model_can = _says(replies, Role.INLINE, first) and _says(replies, Role.CHAINED, first)
@@ -317,17 +296,10 @@ def _memory_of_calls(context: CaseContext) -> PlannedCase:
     wait, again = "Answer with OK only.", "What is the password? Answer with the password only."
 
     def output(replies: Replies) -> list[dict[str, Any]]:
-        response = final_response(replies.get(Role.FIRST)) or {}
-        items = response.get("output")
-        made = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-        return made if response.get("status") == "completed" else []
+        return completed_output(replies.get(Role.FIRST))
 
     def answers(replies: Replies) -> list[dict[str, Any]]:
-        return [
-            {"type": "function_call_output", "call_id": item.get("call_id"), "output": f"The password is {word}."}
-            for item in output(replies)
-            if item.get("type") == "function_call"
-        ]
+        return call_outputs(output(replies), f"The password is {word}.")
 
     def answered(replies: Replies) -> dict[str, Any] | None:
         identity, given = response_id(replies, Role.FIRST), answers(replies)
@@ -336,12 +308,10 @@ def _memory_of_calls(context: CaseContext) -> PlannedCase:
         turn = [*given, *user(wait)]
         return _greedy_body(context, input=turn, tools=[WEATHER_TOOL], text=dict(_OK), previous_response_id=identity)
 
-    def chained(replies: Replies) -> dict[str, Any] | None:
-        identity = response_id(replies, "answered")
-        return None if identity is None else _greedy_body(context, input=again, previous_response_id=identity)
+    chained = continuing("answered", _greedy_body(context, input=again))
 
     def inline(replies: Replies) -> dict[str, Any] | None:
-        given, text = answers(replies), _text((final_response(replies.get("answered")) or {}).get("output"))
+        given, text = answers(replies), _text(replies, "answered")
         if not given or not text:
             return None
         turns = [*user(wait), {"role": "assistant", "content": text}, *user(again)]
@@ -372,11 +342,7 @@ def _siblings(context: CaseContext) -> PlannedCase:
     question = "What is the code word? Answer with the code word, or with NONE if you were told of none."
 
     def after(role: str, text: str) -> Callable[[Replies], dict[str, Any] | None]:
-        def body(replies: Replies) -> dict[str, Any] | None:
-            identity = response_id(replies, role)
-            return None if identity is None else _greedy_body(context, input=text, previous_response_id=identity)
-
-        return body
+        return continuing(role, _greedy_body(context, input=text))
 
     return PlannedCase(
         "state.siblings",
@@ -397,15 +363,7 @@ def _tenants(context: CaseContext) -> PlannedCase:
     def ours(body: dict[str, Any]) -> Callable[[Replies], dict[str, Any] | None]:
         return lambda replies: None if response_id(replies, Role.THEIRS) is None else body
 
-    def continued(identity: Callable[[str], str]) -> Callable[[Replies], dict[str, Any] | None]:
-        def body(replies: Replies) -> dict[str, Any] | None:
-            known = response_id(replies, Role.FIRST)
-            return None if known is None else context.body(input=user("Go on."), previous_response_id=identity(known))
-
-        return body
-
-    def by(tenant: int, role: str, method: str, of: str, *below: str) -> RequestSpec:
-        return RequestSpec(role, method=method, path=stored_path(of, *below), tags=(), tenant=tenant)
+    on = context.body(input=user("Go on."))
 
     return PlannedCase(
         "state.tenants",
@@ -413,16 +371,16 @@ def _tenants(context: CaseContext) -> PlannedCase:
         (
             RequestSpec(Role.THEIRS, context.body(input=user("Say hello.")), tenant=2),
             RequestSpec(Role.FIRST, ours(context.body(input=user("Say hello.")))),
-            by(1, Role.GET, "GET", Role.FIRST),
-            by(2, Role.THEIR_GET, "GET", Role.FIRST),
-            by(2, Role.THEIR_LISTING, "GET", Role.FIRST, "input_items"),
-            RequestSpec(Role.THEIR_UNKNOWN, continued(unknown_id), (), tenant=2),
-            RequestSpec(Role.THEIR_CONTINUED, continued(lambda identity: identity), (), tenant=2),
+            stored_request(Role.GET, Role.FIRST),
+            stored_request(Role.THEIR_GET, Role.FIRST, tenant=2),
+            stored_request(Role.THEIR_LISTING, Role.FIRST, "input_items", tenant=2),
+            RequestSpec(Role.THEIR_UNKNOWN, continuing(Role.FIRST, on, change=unknown_id), (), tenant=2),
+            RequestSpec(Role.THEIR_CONTINUED, continuing(Role.FIRST, on), (), tenant=2),
             RequestSpec("story", ours(story)),
-            by(2, Role.THEIR_CANCEL, "POST", "story", Role.CANCEL),
-            by(1, Role.GET_STORY, "GET", "story"),
-            by(2, Role.THEIR_DELETE, "DELETE", Role.FIRST),
-            by(1, Role.GET_AFTER, "GET", Role.FIRST),
+            stored_request(Role.THEIR_CANCEL, "story", "cancel", method="POST", tenant=2),
+            stored_request(Role.GET_STORY, "story"),
+            stored_request(Role.THEIR_DELETE, Role.FIRST, method="DELETE", tenant=2),
+            stored_request(Role.GET_AFTER, Role.FIRST),
         ),
     )
 
@@ -431,16 +389,11 @@ def _greedy_body(context: CaseContext, **fields: Any) -> dict[str, Any]:
     return context.body(**{"temperature": 0, "max_output_tokens": ROOMY, **fields})
 
 
-def _text(output: Any) -> str:
-    parts = [
-        part
-        for item in (output if isinstance(output, list) else ())
-        if isinstance(item, dict) and isinstance(item.get("content"), list)
-        for part in item["content"]
-        if isinstance(part, dict) and part.get("type") == "output_text"
-    ]
+def _text(replies: Replies, role: str) -> str:
+    contents = [item["content"] for item in output_of(replies.get(role)) if isinstance(item.get("content"), list)]
+    parts = [part for content in contents for part in content if get(part, "type") == "output_text"]
     return "".join(str(part.get("text") or "") for part in parts)
 
 
 def _says(replies: Replies, role: str, word: str) -> bool:
-    return word in _text((final_response(replies.get(role)) or {}).get("output"))
+    return word in _text(replies, role)

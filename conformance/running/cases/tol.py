@@ -21,12 +21,14 @@ from rejoinder.conformance.running.case import (
     PlannedCase,
     Replies,
     RequestSpec,
-    final_response,
+    call_outputs,
+    completed_output,
+    output_of,
     plain_and_streamed,
+    single,
     user,
 )
 from rejoinder.contract import SchemaVariant
-from rejoinder.model.exchange import Exchange
 from rejoinder.model.tags import sent_for
 from rejoinder.validation import Validator
 
@@ -101,7 +103,7 @@ def _sent_back(context: CaseContext) -> PlannedCase:
     first = user("Say hello.")
 
     def again(replies: Replies) -> dict[str, Any] | None:
-        output = _output(replies.get(Role.FIRST))
+        output = output_of(replies.get(Role.FIRST))
         return context.body(input=[*first, *output, *_answers(output), *user("Say it again.")]) if output else None
 
     return PlannedCase(
@@ -117,9 +119,9 @@ def _calls_sent_back(context: CaseContext) -> PlannedCase:
 
     def again(strip: bool) -> Any:
         def made(replies: Replies) -> dict[str, Any] | None:
-            output = _output(replies.get(Role.FIRST))
             # Only a call that is whole can be answered.
-            if not any(item.get("type") == "function_call" for item in output) or _status(replies) != "completed":
+            output = completed_output(replies.get(Role.FIRST))
+            if not any(item.get("type") == "function_call" for item in output):
                 return None
             items = [_bare(item) if strip else item for item in output]
             return context.body(input=[*first, *items, *_answers(items)], tools=tools)
@@ -172,42 +174,29 @@ def _outputs(context: CaseContext) -> PlannedCase:
 def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
     question = user("What is the weather in Oslo?")
     named = {**WEATHER_TOOL, "name": "get the weather"}
+    body = context.body(input=question, tools=[WEATHER_TOOL])
+    tags = (sent_for("TOL-09"),)
     yield PlannedCase(
         "tools.refused",
         "A tool_choice that does not exist, no calls at all, and a tool name with a blank.",
         (
-            RequestSpec(
-                Role.CHOICE,
-                context.body(input=question, tools=[WEATHER_TOOL], tool_choice="sometimes"),
-                (sent_for("TOL-09"),),
-            ),
-            RequestSpec(
-                Role.MAX_CALLS,
-                context.body(input=question, tools=[WEATHER_TOOL], max_tool_calls=0),
-                (sent_for("TOL-09"),),
-            ),
-            RequestSpec(Role.NAME, context.body(input=question, tools=[named]), (sent_for("TOL-09"),)),
+            RequestSpec(Role.CHOICE, {**body, "tool_choice": "sometimes"}, tags),
+            RequestSpec(Role.MAX_CALLS, {**body, "max_tool_calls": 0}, tags),
+            RequestSpec(Role.NAME, {**body, "tools": [named]}, tags),
         ),
     )
-    other = {"type": "function", "name": "no_such_tool"}
-    yield PlannedCase(
+    yield single(
         "tools.undeclared",
         "A tool_choice that names a tool which the request does not have.",
-        (
-            RequestSpec(
-                Role.PLAIN, context.body(input=question, tools=[WEATHER_TOOL], tool_choice=other), (sent_for("TOL-10"),)
-            ),
-        ),
+        {**body, "tool_choice": {"type": "function", "name": "no_such_tool"}},
+        (sent_for("TOL-10"),),
     )
     orphan = {"type": "function_call_output", "call_id": "call_of_nobody", "output": "Rain."}
-    yield PlannedCase(
+    yield single(
         "tools.unknown-call",
         "An output for a call that nobody made.",
-        (
-            RequestSpec(
-                Role.PLAIN, context.body(input=[*question, orphan], tools=[WEATHER_TOOL]), (sent_for("TOL-08"),)
-            ),
-        ),
+        {**body, "input": [*question, orphan]},
+        (sent_for("TOL-08"),),
     )
 
 
@@ -225,33 +214,21 @@ def _further(context: CaseContext) -> Iterator[PlannedCase]:
             RequestSpec(Role.LIMITED, {**tempting, "tool_choice": only_weather}),
         ),
     )
-    both = user("Use get_weather and get_time for Oslo, both at once.")
-    yield PlannedCase(
-        "tools.single",
-        "A question that tempts to two calls, of which only one may be made at a time.",
-        (
-            RequestSpec(
-                "single",
-                body(
-                    input=both,
-                    tools=tools,
-                    tool_choice="required",
-                    parallel_tool_calls=False,
-                    temperature=0,
-                    max_output_tokens=LONG,
-                ),
-            ),
-        ),
+    both = body(
+        input=user("Use get_weather and get_time for Oslo, both at once."),
+        tools=tools,
+        tool_choice="required",
+        parallel_tool_calls=False,
+        temperature=0,
+        max_output_tokens=LONG,
     )
-    yield PlannedCase(
+    intent = "A question that tempts to two calls, of which only one may be made at a time."
+    yield single("tools.single", intent, both, role="single")
+    yield single(
         "tools.refused-answer",
         "A call that tool_choice demands for a question that has nothing to do with it.",
-        (
-            RequestSpec(
-                "required",
-                body(input=user("Write a poem."), tools=tools, tool_choice="required", max_output_tokens=LONG),
-            ),
-        ),
+        body(input=user("Write a poem."), tools=tools, tool_choice="required", max_output_tokens=LONG),
+        role="required",
     )
     yield from _forced(context)
     yield _computer(context)
@@ -262,12 +239,11 @@ def _forced(context: CaseContext) -> Iterator[PlannedCase]:
     """Yield choices of a tool that are at odds with the question."""
     named = {"type": "function", "name": "get_weather"}
     limited = {"type": "allowed_tools", "mode": "required", "tools": [named]}
-    note = {"type": "custom", "name": "take_note", "description": "Write down a note in plain words."}
     choices: Mapping[str, tuple[Any, list[Mapping[str, Any]]]] = {
         "named": (named, [TIME_TOOL, WEATHER_TOOL]),
         "limited": (limited, [TIME_TOOL, WEATHER_TOOL]),
         "required": ("required", [WEATHER_TOOL]),
-        "custom": ({"type": "custom", "name": "take_note"}, [TIME_TOOL, note]),
+        "custom": ({"type": "custom", "name": "take_note"}, [TIME_TOOL, NOTE_TOOL]),
     }
     for name, (choice, tools) in choices.items():
         yield plain_and_streamed(
@@ -287,12 +263,9 @@ def _computer(context: CaseContext) -> PlannedCase:
     first = user("Look at the screen.")
 
     def answered(replies: Replies) -> dict[str, Any] | None:
-        output = _output(replies.get(Role.FIRST))
+        output = output_of(replies.get(Role.FIRST))
         made = [item for item in output if item.get("type") == "computer_call"]
-        screenshot = {"type": "computer_screenshot", "image_url": IMAGE_URL}
-        outputs = [
-            {"type": "computer_call_output", "call_id": item.get("call_id"), "output": screenshot} for item in made
-        ]
+        outputs = [_output_for(item) for item in made]
         return context.body(input=[*first, *output, *outputs], tools=[COMPUTER_TOOL]) if made else None
 
     opening = context.body(
@@ -333,8 +306,7 @@ def _computer_histories(context: CaseContext) -> Iterator[PlannedCase]:
             "pending_safety_checks": [*checks],
             "status": "completed",
         }
-        screenshot = {"type": "computer_screenshot", "image_url": IMAGE_URL}
-        given: dict[str, Any] = {"type": "computer_call_output", "call_id": "call_1", "output": screenshot}
+        given = _output_for(call)
         if checks:
             given["acknowledged_safety_checks"] = [*checks]
         return context.body(input=[*user("Look at the screen."), call, given], tools=[COMPUTER_TOOL], truncation="auto")
@@ -346,15 +318,6 @@ def _computer_histories(context: CaseContext) -> Iterator[PlannedCase]:
         "Computer calls with each action in the history, and with a safety check, each with its screenshot.",
         (*requests, RequestSpec("safety-check", history(_ACTIONS[0], safety))),
     )
-
-
-def _output(reply: Exchange | None) -> list[dict[str, Any]]:
-    output = (final_response(reply) or {}).get("output")
-    return [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
-
-
-def _status(replies: Replies) -> Any:
-    return (final_response(replies.get(Role.FIRST)) or {}).get("status")
 
 
 def _says(replies: Replies, role: str, word: str) -> bool:
@@ -369,13 +332,14 @@ def _bare(item: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in item.items() if name not in ("id", "status")}
 
 
-def _answers(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _unanswered(items: list[Item]) -> list[Item]:
+    """Return the items without the calls that the server answered itself."""
     answered = {item.get("call_id") for item in items if str(item.get("type")).endswith("_output")}
-    return [
-        {"type": "function_call_output", "call_id": item.get("call_id"), "output": "Rain."}
-        for item in items
-        if item.get("type") == "function_call" and item.get("call_id") not in answered
-    ]
+    return [item for item in items if item.get("call_id") not in answered]
+
+
+def _answers(items: list[Item]) -> list[Item]:
+    return call_outputs(_unanswered(items), "Rain.")
 
 
 # Round trips: what an endpoint gave out comes back as input, in every form that the contract lets it have.
@@ -423,7 +387,7 @@ def _again(context: CaseContext, opening: dict[str, Any], kind: str, form: Calla
     """
 
     def body(replies: Replies) -> dict[str, Any] | None:
-        items = _whole_output(replies)
+        items = completed_output(replies.get(Role.FIRST))
         formed = [form(item) if item.get("type") == kind else item for item in items]
         if not any(item.get("type") == kind for item in items) or None in formed:
             return None
@@ -459,7 +423,7 @@ def _reversed(context: CaseContext) -> PlannedCase:
 
     def answered(order: int) -> BodyOf:
         def body(replies: Replies) -> dict[str, Any] | None:
-            items = _whole_output(replies)
+            items = completed_output(replies.get(Role.FIRST))
             answers = _answered(items)
             if len(answers) < 2:
                 return None
@@ -491,19 +455,10 @@ def _messages(context: CaseContext) -> PlannedCase:
     )
 
 
-def _whole_output(replies: Replies) -> list[Item]:
-    """Return the items of a completed answer; what was cut short cannot be answered."""
-    response = final_response(replies.get(Role.FIRST)) or {}
-    output = response.get("output")
-    whole = response.get("status") == "completed" and isinstance(output, list)
-    return [item for item in output if isinstance(item, dict)] if whole and isinstance(output, list) else []
-
-
 def _answered(items: list[Item]) -> list[Item]:
-    answered = {item.get("call_id") for item in items if str(item.get("type")).endswith("_output")}
-    calls = [item for item in items if item.get("type") in _OUTPUTS and item.get("call_id") not in answered]
-    return [
-        {"type": kind, "call_id": call.get("call_id"), "output": output}
-        for call in calls
-        for kind, output in [_OUTPUTS[str(call["type"])]]
-    ]
+    return [_output_for(item) for item in _unanswered(items) if item.get("type") in _OUTPUTS]
+
+
+def _output_for(call: Item) -> Item:
+    kind, output = _OUTPUTS[str(call["type"])]
+    return {"type": kind, "call_id": call.get("call_id"), "output": output}
