@@ -239,7 +239,7 @@ class _Work:
             sent = await self._send(case, Tag.RERUN)
             seen = self._look(case, sent, findings)
             for mark, count in counts.items():
-                if mark in seen or (sent and all(_answered(exchange) for exchange in sent)):
+                if mark in seen or (sent and all(was_answered(exchange) for exchange in sent)):
                     count[0] += 1
                     count[1] += mark in seen
         for finding in findings:
@@ -510,7 +510,8 @@ class _Classes:
         return "disputed" if self._possible.is_valid(body) else "invalid"
 
 
-def _answered(exchange: Exchange) -> bool:
+def was_answered(exchange: Exchange) -> bool:
+    """Return whether a request got a reply other than that the endpoint is busy."""
     return exchange.status is not None and exchange.status not in _BUSY
 
 

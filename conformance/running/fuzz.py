@@ -28,13 +28,11 @@ from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import (
     TINY,
     CaseContext,
-    PathOf,
     PlannedCase,
-    Replies,
     RequestSpec,
+    continuing,
     plain_and_streamed,
-    response_id,
-    stored_path,
+    stored_request,
 )
 from rejoinder.conformance.running.cases import cap
 from rejoinder.conformance.running.confirm import ConfirmBudget, confirm
@@ -221,45 +219,33 @@ def _extreme(case: EdgeCase) -> _Drawn:
 def _histories(draw: st.DrawFn, profile: EndpointProfile) -> _Drawn:
     """Draw what may become of one response, under the roles by which rules know its parts."""
     bodies = request_bodies(profile=profile, max_items=2).map(_kept)
-    steps = [RequestSpec(Role.FIRST, draw(bodies)), _get(Role.GET, stored_path(Role.FIRST))]
+    steps = [RequestSpec(Role.FIRST, draw(bodies)), stored_request(Role.GET, Role.FIRST)]
     if draw(st.booleans()):
-        steps.append(_get(Role.GET_AGAIN, stored_path(Role.FIRST)))
+        steps.append(stored_request(Role.GET_AGAIN, Role.FIRST))
     if draw(st.booleans()):
         body = {**draw(bodies), "stream": True}
-        steps += [RequestSpec(Role.STREAMED, body), _get(Role.GET_STREAMED, stored_path(Role.STREAMED))]
+        steps += [RequestSpec(Role.STREAMED, body), stored_request(Role.GET_STREAMED, Role.STREAMED)]
     if draw(st.booleans()):
         body = {**draw(bodies), "store": False}
-        steps += [RequestSpec(Role.UNSTORED, body), _get(Role.GET_UNSTORED, stored_path(Role.UNSTORED))]
+        steps += [RequestSpec(Role.UNSTORED, body), stored_request(Role.GET_UNSTORED, Role.UNSTORED)]
     if draw(st.booleans()):
-        listed = stored_path(Role.FIRST, "input_items")
-        steps += [_get(Role.LISTED, listed), _get(Role.ASCENDING, listed, query="order=asc")]
+        listed = (Role.FIRST, "input_items")
+        steps += [stored_request(Role.LISTED, *listed), stored_request(Role.ASCENDING, *listed, query="order=asc")]
     if draw(st.booleans()):
-        steps.append(RequestSpec(Role.CONTINUED, _continuing(draw(bodies), Role.FIRST)))
+        steps.append(RequestSpec(Role.CONTINUED, continuing(Role.FIRST, draw(bodies))))
     if draw(st.booleans()):
-        cancelled = RequestSpec(Role.CANCEL, path=stored_path(Role.FIRST, "cancel"), tags=())
-        steps += [cancelled, _get(Role.GET_AFTER, stored_path(Role.FIRST))]
+        cancelled = stored_request(Role.CANCEL, Role.FIRST, "cancel", method="POST")
+        steps += [cancelled, stored_request(Role.GET_AFTER, Role.FIRST)]
     if draw(st.booleans()):
-        deleted = RequestSpec(Role.DELETE, method="DELETE", path=stored_path(Role.FIRST), tags=())
-        steps += [deleted, _get(Role.GET_DELETED, stored_path(Role.FIRST))]
+        deleted = stored_request(Role.DELETE, Role.FIRST, method="DELETE")
+        steps += [deleted, stored_request(Role.GET_DELETED, Role.FIRST)]
     return _Drawn("What may become of a random response that is stored.", tuple(steps))
-
-
-def _get(role: str, path: PathOf, *, query: str = "") -> RequestSpec:
-    return RequestSpec(role, method="GET", path=path, query=query, tags=())
 
 
 def _kept(body: dict[str, Any]) -> dict[str, Any]:
     """Leave the fields out that decide how a response is kept and told."""
     deciding = ("stream", "stream_options", "background", "background_options", "store", "conversation")
     return {name: value for name, value in body.items() if name not in deciding}
-
-
-def _continuing(body: dict[str, Any], role: str) -> Callable[[Replies], dict[str, Any] | None]:
-    def made(replies: Replies) -> dict[str, Any] | None:
-        identity = response_id(replies, role)
-        return None if identity is None else {**body, "previous_response_id": identity}
-
-    return made
 
 
 class FuzzRun:

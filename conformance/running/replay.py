@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from rejoinder.conformance.judgement import judge, judge_run, merge
 from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec, final_response
-from rejoinder.conformance.running.confirm import fresh, looks_at_run
+from rejoinder.conformance.running.confirm import fresh, looks_at_run, was_answered
 from rejoinder.conformance.running.engine import CheckRun
 from rejoinder.contract import Dialect
 from rejoinder.errors import UsageError
@@ -225,7 +225,7 @@ async def replay(
         found = judge([*context, *sent], dialect, select=finding.rule, run_context=run_context)
         verdicts = merge(verdicts, found)
         marks = {f.fingerprint for verdict in found for f in verdict.findings}
-        judged += bool(marks) or (any(verdict.judged for verdict in found) and all(map(_answered, sent)))
+        judged += bool(marks) or (any(verdict.judged for verdict in found) and all(map(was_answered, sent)))
         failed += finding.fingerprint in marks
     return _result(finding, verdicts, judged, failed)
 
@@ -235,10 +235,6 @@ def _context(run: Run, finding: Finding) -> list[Exchange]:
         return []
     recorded = (exchange for exchange in run.exchanges if exchange.id == finding.evidence.exchange)
     return [replace(e, id=f"{e.id} before", case=f"{e.case} before", tags=_intent(e)) for e in recorded]
-
-
-def _answered(exchange: Exchange) -> bool:
-    return exchange.status is not None and exchange.status not in (429, 503)
 
 
 def _result(finding: Finding, verdicts: list[Verdict], judged: int, failed: int) -> ReplayResult:

@@ -21,8 +21,10 @@ from rejoinder.conformance.running.case import (
     PlannedCase,
     Replies,
     RequestSpec,
+    closed,
     final_response,
     response_id,
+    stored_request,
     user,
 )
 from rejoinder.model.tags import Tag, sent_for
@@ -35,12 +37,7 @@ LOOK_UP: Final[Mapping[str, Any]] = {
     "type": "function",
     "name": "look_up",
     "description": "Look up the code word of a city.",
-    "parameters": {
-        "type": "object",
-        "properties": {"city": {"type": "string"}},
-        "required": ["city"],
-        "additionalProperties": False,
-    },
+    "parameters": closed({"city": {"type": "string"}}),
     "strict": True,
 }
 _NOTES: Final[Mapping[str, Any]] = {"type": "custom", "name": "read_note", "description": "Read the note."}
@@ -373,118 +370,58 @@ def _files() -> Iterator[Slot]:
 
 
 def _hosted() -> Iterator[Slot]:
-    sentences = {mark: tell(mark) for mark in ("amber", "copper", "harbor", "thistle", "quartz", "saffron", "walnut")}
-    histories: Mapping[str, tuple[str, tuple[dict[str, Any], ...]]] = {
-        "shell": (
-            "amber",
-            (
-                {"type": "shell_call", "call_id": "call_1", "action": {"commands": ["cat note.txt"]}},
-                {
-                    "type": "shell_call_output",
-                    "call_id": "call_1",
-                    "output": [
-                        {"stdout": sentences["amber"], "stderr": "", "outcome": {"type": "exit", "exit_code": 0}}
-                    ],
-                },
-            ),
-        ),
-        "local-shell": (
-            "copper",
-            (
-                {
-                    "type": "local_shell_call",
-                    "id": "lsh_1",
-                    "call_id": "call_1",
-                    "status": "completed",
-                    "action": {"type": "exec", "command": ["cat", "note.txt"], "env": {}},
-                },
-                {"type": "local_shell_call_output", "id": "call_1", "output": sentences["copper"]},
-            ),
-        ),
-        "apply-patch": (
-            "harbor",
-            (
-                {
-                    "type": "apply_patch_call",
-                    "call_id": "call_1",
-                    "status": "completed",
-                    "operation": {"type": "delete_file", "path": "note.txt"},
-                },
-                {
-                    "type": "apply_patch_call_output",
-                    "call_id": "call_1",
-                    "status": "completed",
-                    "output": sentences["harbor"],
-                },
-            ),
-        ),
-        "mcp": (
-            "thistle",
-            (
-                {
-                    "type": "mcp_call",
-                    "id": "mcp_1",
-                    "server_label": "notes",
-                    "name": "read",
-                    "arguments": "{}",
-                    "output": sentences["thistle"],
-                },
-            ),
-        ),
-        "code-interpreter": (
-            "quartz",
-            (
-                {
-                    "type": "code_interpreter_call",
-                    "id": "ci_1",
-                    "status": "completed",
-                    "container_id": "cntr_1",
-                    "code": "print(note)",
-                    "outputs": [{"type": "logs", "logs": sentences["quartz"]}],
-                },
-            ),
-        ),
-        "file-search": (
-            "saffron",
-            (
-                {
-                    "type": "file_search_call",
-                    "id": "fs_1",
-                    "status": "completed",
-                    "queries": ["code word"],
-                    "results": [
-                        {"file_id": "file_1", "filename": "note.txt", "score": 0.9, "text": sentences["saffron"]}
-                    ],
-                },
-            ),
-        ),
-        "approval": (
-            "walnut",
-            (
-                {
-                    "type": "mcp_approval_request",
-                    "id": "mcpr_1",
-                    "server_label": "notes",
-                    "name": "delete",
-                    "arguments": "{}",
-                },
-                {
-                    "type": "mcp_approval_response",
-                    "approval_request_id": "mcpr_1",
-                    "approve": False,
-                    "reason": sentences["walnut"],
-                },
-            ),
-        ),
-    }
-    for name, (mark, items) in histories.items():
-        yield Slot(
+    def slot(name: str, sentence: str, *items: dict[str, Any]) -> Slot:
+        return Slot(
             f"hosted-{name}",
             "MEM-11",
             f"A word in the history of a hosted tool: {name.replace('-', ' ')}.",
-            (sentences[mark],),
+            (sentence,),
             _with(_message("user", "Read the note."), *items),
         )
+
+    def item(kind: str, **fields: Any) -> dict[str, Any]:
+        return {"type": kind, **fields}
+
+    word = tell("amber")
+    printed = {"stdout": word, "stderr": "", "outcome": item("exit", exit_code=0)}
+    yield slot(
+        "shell",
+        word,
+        item("shell_call", call_id="call_1", action={"commands": ["cat note.txt"]}),
+        item("shell_call_output", call_id="call_1", output=[printed]),
+    )
+    word, command = tell("copper"), item("exec", command=["cat", "note.txt"], env={})
+    yield slot(
+        "local-shell",
+        word,
+        item("local_shell_call", id="lsh_1", call_id="call_1", status="completed", action=command),
+        item("local_shell_call_output", id="call_1", output=word),
+    )
+    word, deletion = tell("harbor"), item("delete_file", path="note.txt")
+    yield slot(
+        "apply-patch",
+        word,
+        item("apply_patch_call", call_id="call_1", status="completed", operation=deletion),
+        item("apply_patch_call_output", call_id="call_1", status="completed", output=word),
+    )
+    word = tell("thistle")
+    yield slot(
+        "mcp", word, item("mcp_call", id="mcp_1", server_label="notes", name="read", arguments="{}", output=word)
+    )
+    word = tell("quartz")
+    code = {"container_id": "cntr_1", "code": "print(note)", "outputs": [item("logs", logs=word)]}
+    yield slot("code-interpreter", word, item("code_interpreter_call", id="ci_1", status="completed", **code))
+    word = tell("saffron")
+    found = {"file_id": "file_1", "filename": "note.txt", "score": 0.9, "text": word}
+    search = {"queries": ["code word"], "results": [found]}
+    yield slot("file-search", word, item("file_search_call", id="fs_1", status="completed", **search))
+    word = tell("walnut")
+    yield slot(
+        "approval",
+        word,
+        item("mcp_approval_request", id="mcpr_1", server_label="notes", name="delete", arguments="{}"),
+        item("mcp_approval_response", approval_request_id="mcpr_1", approve=False, reason=word),
+    )
 
 
 def _reasoning() -> Iterator[Slot]:
@@ -609,10 +546,6 @@ def _chains(context: CaseContext) -> PlannedCase:
 
 
 def _deleted(context: CaseContext) -> PlannedCase:
-    def one(replies: Replies) -> tuple[str, ...] | None:
-        identity = response_id(replies, Role.FIRST)
-        return None if identity is None else (identity,)
-
     def deleted(replies: Replies) -> dict[str, Any] | None:
         reply = replies.get(Role.DELETE)
         again = _continued(context, Role.FIRST, input=user(_ONE[0]))
@@ -624,7 +557,7 @@ def _deleted(context: CaseContext) -> PlannedCase:
         "A response is deleted and then continued.",
         (
             RequestSpec(Role.FIRST, opening),
-            RequestSpec(Role.DELETE, method="DELETE", path=one, tags=()),
+            stored_request(Role.DELETE, Role.FIRST, method="DELETE"),
             RequestSpec(Role.CONTINUED, deleted, (sent_for("MEM-14"),)),
         ),
     )
