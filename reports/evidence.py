@@ -249,7 +249,7 @@ def _data(event: ServerEvent, limit: int) -> str:
     match = _LEADING_TYPE.match(text)
     if match and match.group(1) == _type_of(event):
         text = "{… " + text[match.end() :]
-    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit:,} more characters)"
+    return truncate(text, limit)
 
 
 def _spaced(data: str) -> str:

@@ -41,25 +41,16 @@ def render_junit(run: Run) -> str:
         stamp = datetime.fromtimestamp(begun, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         suite.set("timestamp", stamp)
     time = f"{ended - begun:.3f}" if ended is not None and ended >= begun else "0"
-    _properties(
-        suite,
-        [
-            ("url", report[TARGET].url),
-            ("command", report[TARGET].command),
-            *report[TARGET].facts,
-            *_load_properties(report),
-        ],
-    )
+    target = report[TARGET]
+    _properties(suite, [("url", target.url), ("command", target.command), *target.facts, *_load_properties(report)])
     for rule in report.rules:
         _add_rule(suite, rule)
     load, baseline, problem = report.get(LOAD), report.get(BASELINE), run_problem(run, report)
     if load and load.started:
         _add_load(suite, load)
     if baseline and baseline.outdated:
-        failure = ET.SubElement(
-            _add_case(suite, "baseline"), "failure", {"message": baseline.outdated[0], "type": "baseline"}
-        )
-        failure.text = "\n".join(baseline.outdated)
+        failure = {"message": baseline.outdated[0], "type": "baseline"}
+        ET.SubElement(_add_case(suite, "baseline"), "failure", failure).text = "\n".join(baseline.outdated)
     if problem:
         ET.SubElement(_add_case(suite, "run"), "error", {"message": problem})
     counts = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}

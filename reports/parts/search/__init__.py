@@ -7,13 +7,13 @@ from typing import Any, Final, Literal
 
 from rich.text import Text
 
-from rejoinder.formatting import format_seconds, one_line, plural
+from rejoinder.formatting import format_seconds, plural
 from rejoinder.model.outcomes import good_of
 from rejoinder.model.samples import SearchResult, SearchStep
 from rejoinder.reports.markdown_text import escape, table
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.search.charts import search_charts, steps_table
-from rejoinder.reports.parts.search.summary import SearchSummary, StepRow
+from rejoinder.reports.parts.search.summary import SearchSummary, label_of, latency_text, share_ok
 
 _MOST: Final = 200
 _STEPS_ON_TERMINAL: Final = 12
@@ -26,7 +26,7 @@ def read(report: ReportModel) -> SearchSummary | None:
     found = total.search if total else _cut_search(report.run.samples_of(SearchStep))
     if found is None or not found.steps:
         return None
-    steps = sorted(map(_step, found.steps[:_MOST]), key=lambda step: step.level)
+    steps = sorted(found.steps[:_MOST], key=lambda step: step.level)
     search = SearchSummary(found.kind == "sweep", steps, found.knee, found.highest, found.limited_by == "generator")
     search.cut = found.cut
     search.sentence = _sentence(search, found.more)
@@ -38,21 +38,6 @@ def _cut_search(steps: Sequence[SearchStep]) -> SearchResult | None:
         return None
     kind: Literal["rate", "sweep"] = "rate" if any(step.rate is not None for step in steps) else "sweep"
     return SearchResult(kind=kind, steps=list(steps), cut=True)
-
-
-def _step(step: SearchStep) -> StepRow:
-    return StepRow(
-        level=step.level,
-        label=f"{step.level:,.4g}",
-        started=step.started,
-        ok=good_of(step.outcomes),
-        ok_rate=step.ok_per_s,
-        tokens_rate=step.output_tokens_per_s,
-        latencies=step.latencies,
-        objectives=[(one_line(slo.text, 60), slo.met) for slo in step.slos[:12] if slo.met is not None],
-        met=step.met,
-        measurement=step.verdict.value,
-    )
 
 
 def _sentence(search: SearchSummary, more: bool) -> str:
@@ -73,7 +58,9 @@ def _sentence(search: SearchSummary, more: bool) -> str:
                 f"It is the first step with 90 % of the greatest throughput; more load costs time and brings little."
             )
     elif search.highest is None:
-        sentence = f"No rate that was tried kept the objectives, not even {search.steps[0].label} requests per second."
+        sentence = (
+            f"No rate that was tried kept the objectives, not even {label_of(search.steps[0])} requests per second."
+        )
     else:
         beyond = ", the highest that was tried: the limit lies beyond it" if more else ""
         sentence = f"The highest rate that kept the objectives is {search.highest:,.4g} requests per second{beyond}."
@@ -96,10 +83,12 @@ def terminal(search: SearchSummary, report: ReportModel, width: int) -> list[Tex
     """Return what was found, and the steps where nothing was."""
     lines = [Text(f"        {search.sentence}")]
     for step in search.steps[:_STEPS_ON_TERMINAL] if search.cut else ():
-        times = [f"{name.replace('_', ' ')} {step.latency_text(name)}" for name in _STEP_TIMES if step.ok]
-        figures = [f"{step.share_ok} ok", search.throughput_text(step), *times, step.measurement]
+        times = [
+            f"{name.replace('_', ' ')} {latency_text(step, name)}" for name in _STEP_TIMES if good_of(step.outcomes)
+        ]
+        figures = [f"{share_ok(step)} ok", search.throughput_text(step), *times, step.verdict.value]
         unit = "in flight" if search.sweep else "requests/s"
-        lines.append(Text(f"        {step.label} {unit}: {', '.join(filter(None, figures))}"))
+        lines.append(Text(f"        {label_of(step)} {unit}: {', '.join(filter(None, figures))}"))
     return lines
 
 

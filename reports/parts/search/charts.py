@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rejoinder.formatting import format_count, format_rate, plural
+from rejoinder.formatting import format_count, format_rate, one_line, plural
 from rejoinder.model.metrics import TIMES
-from rejoinder.model.samples import step_latencies
+from rejoinder.model.outcomes import good_of
+from rejoinder.model.samples import SearchStep, step_latencies
 from rejoinder.reports.charts import WIDTH, Chart, Curve, FigureTable, Linear, Log, Point, Tick, axis_number, path
-from rejoinder.reports.parts.search.summary import SearchSummary, StepRow
+from rejoinder.reports.parts.search.summary import SearchSummary, label_of, latency_text, share_ok
 
 
 def search_charts(search: SearchSummary) -> list[Chart]:
@@ -26,11 +27,11 @@ def _sweep_charts(search: SearchSummary) -> list[Chart]:
     at = next((step for step in steps if step.level == search.knee), None)
     first = Chart(
         f"{unit} by requests in flight",
-        "; ".join(f"{step.label} in flight: {search.throughput_text(step)}" for step in _some(steps)) + ".",
+        "; ".join(f"{label_of(step)} in flight: {search.throughput_text(step)}" for step in _some(steps)) + ".",
         [Curve("a", unit, path(points), [(step.level, search.throughput(step)) for step in steps])],
-        [Tick(levels(step.level) / 10, step.label) for step in _some(steps)],
+        [Tick(levels(step.level) / 10, label_of(step)) for step in _some(steps)],
         brought.ticks(axis_number),
-        [Tick(levels(at.level) / 10, f"knee at {at.label}")] if at else [],
+        [Tick(levels(at.level) / 10, f"knee at {label_of(at)}")] if at else [],
         [Point(x / 10, y, "ring" if step is at else "dot", "a") for step, (x, y) in zip(steps, points, strict=True)],
         steps_table(search),
     )
@@ -56,7 +57,9 @@ def _sweep_charts(search: SearchSummary) -> list[Chart]:
             curves.append(Curve(style, name, path([(x, y) for x, y, _ in drawn]), values))
             labelled = metric == series[0][2]
             for x, y, step in drawn:
-                signs.append(Point(x / 10, y, "ring" if step is at else "dot", style, step.label if labelled else ""))
+                signs.append(
+                    Point(x / 10, y, "ring" if step is at else "dot", style, label_of(step) if labelled else "")
+                )
     second = Chart(
         f"Latency by {unit.lower()}",
         "Each point is one step, named by its requests in flight. The better the endpoint, the further right and down.",
@@ -73,18 +76,20 @@ def _rate_charts(search: SearchSummary) -> list[Chart]:
     steps = search.steps
     rates = Log(steps[0].level, steps[-1].level, flip=False)
     # Short steps may have too few answers for a p99; one percentile has to do for all.
-    percent = 99 if all("ttft_p99" in step.latencies for step in steps if step.ok) else 50
+    percent = 99 if all("ttft_p99" in step.latencies for step in steps if good_of(step.outcomes)) else 50
     timed = [(step, value) for step in steps if (value := step.latencies.get(f"ttft_p{percent}", 0.0)) > 0]
     if not timed:
         return []
     scale = Log(min(value for _, value in timed) / 1.3, max(value for _, value in timed) * 1.3)
     kept = sum(bool(step.met) for step in steps)
-    labels = list(dict.fromkeys(step.label for step in steps))
+    firsts: dict[str, SearchStep] = {}
+    for step in steps:
+        firsts.setdefault(label_of(step), step)
     chart = Chart(
         f"First token p{percent} by requests per second",
         f"{plural(len(steps), 'run')}, {kept:,} of which kept the objectives.",
         [],
-        [Tick(rates(step.level) / 10, step.label) for step in _some(_one_each(steps, labels), 8)],
+        [Tick(rates(step.level) / 10, label_of(step)) for step in _some(list(firsts.values()), 8)],
         scale.ticks(),
         [Tick(rates(search.highest) / 10, f"kept up to {search.highest:,.4g}")] if search.highest else [],
         [
@@ -96,11 +101,7 @@ def _rate_charts(search: SearchSummary) -> list[Chart]:
     return [chart]
 
 
-def _one_each(steps: Sequence[StepRow], labels: Sequence[str]) -> list[StepRow]:
-    return [next(step for step in steps if step.label == label) for label in labels]
-
-
-def _some(steps: Sequence[StepRow], most: int = 10) -> Sequence[StepRow]:
+def _some(steps: Sequence[SearchStep], most: int = 10) -> Sequence[SearchStep]:
     """Return the steps, thinned out evenly to what an axis can name."""
     return steps[:: math.ceil(len(steps) / most)]
 
@@ -115,15 +116,15 @@ def steps_table(search: SearchSummary) -> FigureTable:
     for step in search.steps:
         marked = " (knee)" if search.sweep and step.level == search.knee else ""
         row = [
-            step.label + marked,
+            label_of(step) + marked,
             format_count(step.started),
-            step.share_ok,
-            format_rate(step.ok_rate),
-            format_rate(step.tokens_rate),
+            share_ok(step),
+            format_rate(step.ok_per_s),
+            format_rate(step.output_tokens_per_s),
         ]
-        row += [step.latency_text(name) for name in times]
+        row += [latency_text(step, name) for name in times]
         if judged:
-            missed = [text for text, met in step.objectives if not met]
+            missed = [one_line(slo.text, 60) for slo in step.slos[:12] if slo.met is False]
             row.append("kept" if step.met else f"missed: {', '.join(missed)}" if missed else "not kept")
-        rows.append([*row, step.measurement])
+        rows.append([*row, step.verdict.value])
     return FigureTable([*head, *(["objectives"] if judged else []), "measurement"], rows)

@@ -80,31 +80,25 @@ class Problem:
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-serialisable form; absent values are left out and long ones cut."""
         record: dict[str, Any] = {"message": self.message, "exchange": self.exchange}
-        for name in ("pointer", "event_type", "kind"):
-            if getattr(self, name):
-                record[name] = getattr(self, name)
-        for name in ("event", "offset"):
-            if getattr(self, name) is not None:
-                record[name] = getattr(self, name)
-        for name in ("expected", "actual"):
-            if getattr(self, name) is not ABSENT:
-                record[name] = shorten(getattr(self, name))
+        for name, default in _LEFT_OUT.items():
+            value = getattr(self, name)
+            if value != default:
+                record[name] = shorten(value) if default is ABSENT else value
         return record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Problem:
         """Rebuild a problem from :meth:`to_json`'s form."""
-        return cls(
-            message=record["message"],
-            pointer=record.get("pointer", ""),
-            event=record.get("event"),
-            event_type=record.get("event_type", ""),
-            expected=record.get("expected", ABSENT),
-            actual=record.get("actual", ABSENT),
-            kind=record.get("kind", ""),
-            offset=record.get("offset"),
-            exchange=record.get("exchange", ""),
-        )
+        names = ("message", "exchange", *_LEFT_OUT)
+        return cls(**{name: record[name] for name in names if name in record})
+
+
+_LEFT_OUT: Final = {
+    **dict.fromkeys(("pointer", "event_type", "kind"), ""),
+    **dict.fromkeys(("event", "offset"), None),
+    **dict.fromkeys(("expected", "actual"), ABSENT),
+}
+"""The fields that a problem's JSON leaves out, with the values for which it does."""
 
 
 class Reruns(NamedTuple):
@@ -257,15 +251,9 @@ class Verdict:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Verdict:
         """Rebuild a verdict from :meth:`to_json`'s form."""
-        return cls(
-            rule=record["rule"],
-            level=Level(record["level"]),
-            status=Status(record["status"]),
-            judged=record["judged"],
-            failed=record["failed"],
-            reason=record["reason"],
-            findings=[Finding.from_json(finding) for finding in record["findings"]],
-        )
+        findings = [Finding.from_json(finding) for finding in record["findings"]]
+        same = {name: record[name] for name in ("rule", "judged", "failed", "reason")}
+        return cls(level=Level(record["level"]), status=Status(record["status"]), findings=findings, **same)
 
 
 def fingerprint(rule: str, problem: Problem) -> str:

@@ -35,15 +35,15 @@ def test_a_sweep_shows_its_knee(examples: ModuleType, report_of: Any, words: Any
 def test_the_curves_of_a_sweep_have_the_figures_of_its_steps(examples: ModuleType, report_of: Any) -> None:
     search = report_of(*examples.sweep().samples)[SEARCH]
     first, second = search_charts(search)
-    assert [list(curve.values) for curve in first.curves] == [[(step.level, step.tokens_rate) for step in search.steps]]
+    assert [list(curve.values) for curve in first.curves] == [[(step.level, step.output_tokens_per_s) for step in search.steps]]
     assert {curve.name: list(curve.values) for curve in second.curves} == {
-        name: [(step.tokens_rate, step.latencies[figure]) for step in search.steps if figure in step.latencies]
+        name: [(step.output_tokens_per_s, step.latencies[figure]) for step in search.steps if figure in step.latencies]
         for name, figure in (
             ("First token p99", "ttft_p99"), ("First token p50", "ttft_p50"), ("End to end p50", "e2e_p50")
         )
     }  # fmt: skip
     # Throughput grows upwards; the last chart has it grow to the right, and time upwards.
-    heights = {point.y: step.tokens_rate for point, step in zip(first.points, search.steps, strict=True)}
+    heights = {point.y: step.output_tokens_per_s for point, step in zip(first.points, search.steps, strict=True)}
     assert [heights[y] for y in sorted(heights, reverse=True)] == sorted(heights.values())
     assert [point.x for point in first.points] == sorted(point.x for point in first.points)
 
