@@ -90,11 +90,6 @@ class ReportedFinding:
         return f"rejoinder replay run.ndjson {self.finding.fingerprint}"
 
     @property
-    def count(self) -> int:
-        """How often it occurred."""
-        return self.finding.count
-
-    @property
     def extent(self) -> str:
         """How often and where, in words."""
         cases = len(self.finding.cases)
@@ -127,12 +122,7 @@ class ReportedRule:
     @property
     def occurrences(self) -> int:
         """How often the rule was found broken."""
-        return sum(finding.count for finding in self.findings)
-
-    @property
-    def expected(self) -> list[ReportedFinding]:
-        """The findings that a baseline expects."""
-        return [finding for finding in self.findings if finding.known]
+        return sum(finding.finding.count for finding in self.findings)
 
 
 class RuleGroup(NamedTuple):

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
+from itertools import chain, repeat
+
 from rich.text import Text
 
 
 def wrap(text: str, width: int, lead: str = "", style: str = "") -> list[Text]:
     """Break a sentence into indented lines."""
-    room, lines, line = max(20, width - 2 - len(lead)), [], ""
-    for word in text.split(" "):
-        if line and len(line) + 1 + len(word) > room:
-            lines.append(line)
-            line = word
-        else:
-            line = f"{line} {word}" if line else word
-    lines.append(line)
-    return [
-        Text.assemble(("  " + (lead if index == 0 else " " * len(lead)), style), line)
-        for index, line in enumerate(lines)
-        if line
-    ]
+    room = max(20, width - 2 - len(lead))
+    lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+    leads = chain([lead], repeat(" " * len(lead)))
+    return [Text.assemble((f"  {before}", style), line) for before, line in zip(leads, lines, strict=False)]
 
 
 def fill(words: list[str], between: str, width: int) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import msgspec
+
 from rejoinder.formatting import one_line, plural
 from rejoinder.model.footer import BaselineResult
 from rejoinder.reports.model import Area, Part, ReportModel
@@ -19,24 +21,12 @@ _KINDS: Final = {
 }
 
 
-class BaselineLine(NamedTuple):
-    """A line of the baseline and what the run says of it."""
-
-    rule: str
-    case: str
-    fingerprint: str
-    reason: str
-    link: str
-    expires: str
-    note: str
-
-
 class BaselineGroup(NamedTuple):
     """Entries of a baseline that had the same outcome; ``hidden`` counts those that there is no room for."""
 
     title: str
     sign: str
-    entries: list[BaselineLine]
+    entries: list[BaselineResult]
     hidden: int
 
 
@@ -73,8 +63,9 @@ def read(report: ReportModel) -> BaselineSummary | None:
     return BaselineSummary(one_line(found.file, 200), found.strict, groups, brief, outdated)
 
 
-def _entry(entry: BaselineResult) -> BaselineLine:
-    return BaselineLine(*(one_line(getattr(entry, name), 300) for name in BaselineLine._fields))
+def _entry(entry: BaselineResult) -> BaselineResult:
+    """Return an entry with its texts in harmless, single lines."""
+    return BaselineResult(**{name: one_line(text, 300) for name, text in msgspec.structs.asdict(entry).items()})
 
 
 PART: Final = Part(__name__, Area.OVERVIEW, 70, read)

@@ -53,12 +53,9 @@ class SlowRequest:
     sort of event, in a box :data:`TICKS` wide.
     """
 
-    t: float | None
-    outcome: str
-    e2e: float | None
+    request: RequestFigures
     ttft: float | None
     max_gap: float | None
-    tokens: float | None
     scenario: str = ""
     rules: str = ""
     detail: str = ""
@@ -85,7 +82,7 @@ class SlowRequest:
             facts.append(f"first token at {format_seconds(self.ttft)}")
         if self.gap_words:
             facts.append(f"longest silence {self.gap_words}")
-        return ", ".join([*facts, f"ended {self.outcome}"])
+        return ", ".join([*facts, f"ended {self.request.outcome}"])
 
 
 def read(report: ReportModel) -> list[SlowRequest] | None:
@@ -103,12 +100,9 @@ def _length(request: RequestFigures) -> float | None:
 
 def _slow(length: float, request: RequestFigures) -> SlowRequest:
     slow = SlowRequest(
-        t=request.t,
-        outcome=request.outcome.value,
-        e2e=request.times.get("e2e"),
+        request=request,
         ttft=request.times.get("ttft"),
         max_gap=request.times.get("max_gap"),
-        tokens=request.output_tokens,
         scenario=one_line(request.scenario, 40),
         rules=one_line(", ".join(request.rules), 80),
         detail=one_line(request.detail, 120),

@@ -10,7 +10,6 @@ from rejoinder.formatting import format_count, plural
 from rejoinder.reports.charts import WIDTH, FigureTable, Tick, axis_seconds, clock, coordinate, round_steps
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.timeline import PART as TIMELINE
-from rejoinder.reports.parts.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +27,17 @@ class StallMap:
     table: FigureTable
 
 
-def read(report: ReportModel) -> StallMap | None:
-    """Return the map of the gaps that the seconds of the run have."""
-    timeline = report.get(TIMELINE)
-    return stall_map(timeline) if timeline else None
-
-
+GAP_STEPS: Final = (0.0, *(figure * 10**power / 1e3 for power in range(6) for figure in (1, 2, 5)))
+"""Lengths in seconds between which the gaps of a second are counted in a run file."""
 SHADES: Final = 5
 _MOST_COLUMNS: Final = 100
 
 
-def stall_map(timeline: Timeline) -> StallMap | None:
+def read(report: ReportModel) -> StallMap | None:
     """Return the gaps between content as a map of time (across) and length (up), or ``None`` where none are known."""
-    rows = [row for row in timeline.points if row.gaps]
-    if not rows:
+    timeline = report.get(TIMELINE)
+    rows = [row for row in timeline.points if row.gaps] if timeline else []
+    if timeline is None or not rows:
         return None
     begin, end = timeline.span
     wide = timeline.step * math.ceil((end - begin) / timeline.step / _MOST_COLUMNS)
@@ -99,10 +95,6 @@ def stall_map(timeline: Timeline) -> StallMap | None:
 
 def _bound(value: float) -> str:
     return axis_seconds(value) if value else "0"
-
-
-GAP_STEPS: Final = (0.0, *(figure * 10**power / 1e3 for power in range(6) for figure in (1, 2, 5)))
-"""Lengths in seconds between which the gaps of a second are counted in a run file."""
 
 
 PART: Final = Part(__name__, Area.LOAD, 270, read)
