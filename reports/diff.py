@@ -79,16 +79,15 @@ class FigureChange(NamedTuple):
     name: str
     before: str
     after: str
-    change: str
-    statement: str
-    severity: Severity
+    change: str = ""
+    statement: str = ""
+    severity: Severity = Severity.NONE
 
 
 @dataclass(slots=True)
 class Diff:
     """What changed from one run to another."""
 
-    runs: tuple[Run, Run]
     before: ReportModel
     after: ReportModel
     groups: dict[Change, list[ReportedRule]]
@@ -135,8 +134,7 @@ def diff_runs(before: Run, after: Run) -> Diff:
         rules.sort(
             key=lambda rule: (rule.severity is not Severity.FAIL, rule.severity is not Severity.WARN, -rule.occurrences)
         )
-    figures, notes = _figures(old, new), _notes(old, new, before, after)
-    diff = Diff((before, after), old, new, groups, changes, figures, notes)
+    diff = Diff(old, new, groups, changes, _figures(old, new), _notes(old, new))
     diff.new_failures = _failures(diff)
     _verdict(diff)
     return diff
@@ -222,7 +220,7 @@ def _verdict(diff: Diff) -> None:
     diff.sentence = f"{findings} {rules}".strip()
 
 
-def _notes(old: ReportModel, new: ReportModel, before: Run, after: Run) -> list[str]:
+def _notes(old: ReportModel, new: ReportModel) -> list[str]:
     """Return what makes the two runs hard to compare."""
     first, second = dict(old[TARGET].facts), dict(new[TARGET].facts)
     notes = [
@@ -230,9 +228,9 @@ def _notes(old: ReportModel, new: ReportModel, before: Run, after: Run) -> list[
         for name in ("Dialect", "Plan", "Model")
         if first.get(name) != second.get(name)
     ]
-    if after.header.started_at < before.header.started_at:
+    if new.run.header.started_at < old.run.header.started_at:
         notes.append("The second run is older than the first.")
-    for word, run in (("first", before), ("second", after)):
+    for word, run in (("first", old.run), ("second", new.run)):
         if run.truncated or run.interrupted:
             notes.append(f"The {word} run did not come to its end.")
         if run.damage:
@@ -253,7 +251,7 @@ def _figures(old: ReportModel, new: ReportModel) -> list[FigureChange]:
     loads = old.get(LOAD), new.get(LOAD)
     if loads[0] is None or loads[1] is None:
         return []
-    figures = _totals(loads[0], loads[1])
+    figures = list(_totals(loads[0], loads[1]))
     for metric in times_shown(Place.DIFF):
         distribution, other = latency_of(old, metric.name), latency_of(new, metric.name)
         if distribution and other:
@@ -261,30 +259,22 @@ def _figures(old: ReportModel, new: ReportModel) -> list[FigureChange]:
     return figures
 
 
-def _totals(old: LoadSummary, new: LoadSummary) -> list[FigureChange]:
-    figures = [FigureChange("Measurement", old.verdict or "–", new.verdict or "–", "", "", Severity.NONE)]
+def _totals(old: LoadSummary, new: LoadSummary) -> Iterator[FigureChange]:
+    yield FigureChange("Measurement", old.verdict or "–", new.verdict or "–")
     p = fisher((min(old.ok, old.started), old.started), (min(new.ok, new.started), new.started))
     better = new.ok * old.started >= old.ok * new.started
-    figures.append(
-        FigureChange(
-            "Ended well",
-            f"{format_percent(old.ok, old.started)} of {old.started:,}",
-            f"{format_percent(new.ok, new.started)} of {new.started:,}",
-            "",
-            "" if p is None else f"{'differs' if p < SURE else 'no clear difference'}, {_p(p)}",
-            Severity.NONE if p is None or p >= SURE else Severity.PASS if better else Severity.FAIL,
-        )
+    yield FigureChange(
+        "Ended well",
+        f"{format_percent(old.ok, old.started)} of {old.started:,}",
+        f"{format_percent(new.ok, new.started)} of {new.started:,}",
+        statement="" if p is None else f"{'differs' if p < SURE else 'no clear difference'}, {_p(p)}",
+        severity=Severity.NONE if p is None or p >= SURE else Severity.PASS if better else Severity.FAIL,
     )
-    for name, first, second in (
-        ("Requests ok/s", old.rate, new.rate),
-        ("Output tok/s", old.tokens_rate, new.tokens_rate),
-    ):
+    rates = [("Requests ok/s", old.rate, new.rate), ("Output tok/s", old.tokens_rate, new.tokens_rate)]
+    for name, first, second in rates:
         if first is not None and second is not None:
-            one = "one figure a run, not tested"
-            figures.append(
-                FigureChange(name, format_rate(first), format_rate(second), _change(first, second), one, Severity.NONE)
-            )
-    return figures
+            change, untested = _change(first, second), "one figure a run, not tested"
+            yield FigureChange(name, format_rate(first), format_rate(second), change, untested)
 
 
 def _latencies(metric: Metric, old: LatencyDistribution, new: LatencyDistribution) -> Iterator[FigureChange]:

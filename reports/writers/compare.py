@@ -56,7 +56,7 @@ def render_comparison(runs: Sequence[Run]) -> str:
     anchors = Anchors()
     reports = [read_report(run, anchors) for run in runs]
     labels = _labels(reports)
-    rows = _rows(runs, reports)
+    rows = _rows(reports)
     differing = sum(DIFFERS in row.status.split() for row in rows)
     severities = {cell.rule.severity for row in rows for cell in row.cells if cell.rule}
     kinds = {severity.value: (severity.value, severity.word) for severity in Severity if severity in severities}
@@ -80,7 +80,7 @@ def render_comparison(runs: Sequence[Run]) -> str:
         levels=[level for level in ("MUST", "SHOULD", "MAY", "OFF") if any(row.rule.level == level for row in rows)],
         figures=_figures(reports),
         loaded=any(report.get(LOAD) is not None for report in reports),
-        warnings=_warnings(labels, reports, runs),
+        warnings=_warnings(labels, reports),
         headline=f"{plural(len(reports), 'run')} compared",
         sentence=_sentence(reports, rows, differing),
     )
@@ -110,11 +110,12 @@ def _labels(reports: list[ReportModel]) -> list[str]:
     return labels
 
 
-def _rows(runs: Sequence[Run], reports: list[ReportModel]) -> list[ComparisonRow]:
+def _rows(reports: list[ReportModel]) -> list[ComparisonRow]:
     rendered: list[dict[int, RenderedRule]] = []
     parts = max(1, len(reports))
-    for run, report in zip(runs, reports, strict=True):
-        groups = choose(run, report[TARGET].url, report.groups, EVIDENCE_BUDGET // parts, FINDINGS_IN_ALL // parts)
+    budget, most = EVIDENCE_BUDGET // parts, FINDINGS_IN_ALL // parts
+    for report in reports:
+        groups = choose(report.run, report[TARGET].url, report.groups, budget, most)
         rendered.append({id(entry.rule): entry for _, entries in groups for entry in entries})
     names = [
         name
@@ -156,18 +157,18 @@ def _sentence(reports: list[ReportModel], rows: list[ComparisonRow], differing: 
     return f"{verdicts}. Of {plural(len(rows), 'rule')}, {differ}."
 
 
-def _warnings(labels: list[str], reports: list[ReportModel], runs: Sequence[Run]) -> list[str]:
+def _warnings(labels: list[str], reports: list[ReportModel]) -> list[str]:
     warnings = []
     if len({report[TARGET].dialect for report in reports}) > 1:
         warnings.append("The runs were held to different dialects, in which a rule can have another level or be off.")
-    plans = {run.header.plan for run in runs if run.verdicts}
+    plans = {run.header.plan for run in (report.run for report in reports) if run.verdicts}
     if len(plans) > 1:
         warnings.append("The runs followed different plans, so one may have judged what another did not.")
     settings = [settings_of(report) for report in reports if report.get(LOAD)]
     if any(other != settings[0] for other in settings[1:]):
         warnings.append("The loads were set differently, so their figures cannot be set against each other.")
-    for label, report, run in zip(labels, reports, runs, strict=True):
-        if run.truncated or run.interrupted:
+    for label, report in zip(labels, reports, strict=True):
+        if report.run.truncated or report.run.interrupted:
             warnings.append(f"{label}: the run did not come to its end.")
         load = report.get(LOAD)
         if load and load.verdict not in ("", "VALID"):

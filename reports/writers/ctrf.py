@@ -7,7 +7,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from rejoinder.formatting import as_number, one_line
+from rejoinder.formatting import one_line
 from rejoinder.model.runfile import Run
 from rejoinder.reports.model import read_report
 from rejoinder.reports.parts.baseline import PART as BASELINE
@@ -64,7 +64,7 @@ def render_ctrf(run: Run) -> str:
     counts = dict.fromkeys(("passed", "failed", "skipped", "pending", "other"), 0)
     for test in tests:
         counts[test["status"]] += 1
-    version = run.header.tool.get("rejoinder")
+    version = run.header.tool.get("rejoinder", "")
     extra: dict[str, Any] = {name.lower(): value for name, value in report[TARGET].facts}
     extra |= {"url": report[TARGET].url, "command": report[TARGET].command, "warnings": report.get(WARNINGS) or []}
     if contract:
@@ -74,7 +74,7 @@ def render_ctrf(run: Run) -> str:
         "specVersion": SPEC,
         "generatedBy": "rejoinder",
         "results": {
-            "tool": {"name": "rejoinder", **({"version": one_line(version, 40)} if version else {})},
+            "tool": {"name": "rejoinder", **_present(version=one_line(version, 40))},
             "summary": {
                 "tests": len(tests),
                 **counts,
@@ -85,8 +85,7 @@ def render_ctrf(run: Run) -> str:
             },
             "tests": tests,
             "environment": {
-                **({"appName": report[TARGET].model} if report[TARGET].model else {}),
-                **({"testEnvironment": report[TARGET].url} if report[TARGET].url else {}),
+                **_present(appName=report[TARGET].model, testEnvironment=report[TARGET].url),
                 "extra": extra,
             },
         },
@@ -118,7 +117,7 @@ def _test(rule: ReportedRule) -> dict[str, Any]:
 
 
 def _case(ident: str, name: str, status: str, raw: str, message: str = "", trace: str = "") -> dict[str, Any]:
-    test: dict[str, Any] = {
+    return {
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"urn:rejoinder:{ident}")),
         "name": name,
         "status": status,
@@ -126,14 +125,14 @@ def _case(ident: str, name: str, status: str, raw: str, message: str = "", trace
         "duration": 0,
         "type": "conformance" if ident not in ("load", "run", "baseline") else ident,
         "suite": ["rejoinder"],
+        **_present(message=message, trace=trace),
     }
-    if message:
-        test["message"] = message
-    if trace:
-        test["trace"] = trace
-    return test
 
 
-def _milliseconds(value: Any) -> int:
-    stamp = as_number(value)
+def _present(**texts: str) -> dict[str, str]:
+    """Return the texts that are not empty, by name."""
+    return {name: text for name, text in texts.items() if text}
+
+
+def _milliseconds(stamp: float | None) -> int:
     return round(stamp * 1000) if stamp is not None and 0 <= stamp < 253402300800 else 0

@@ -20,12 +20,9 @@ _FAILING: Final = (Change.NEW, Change.STILL)
 def render_diff_html(diff: Diff) -> str:
     """Return the comparison as one HTML document, which needs no network; ``diff`` comes from :func:`diff_runs`."""
     groups: dict[Change, list[RenderedRule]] = {}
-    for run, report, kinds in (
-        (diff.runs[1], diff.after, _FAILING),
-        (diff.runs[0], diff.before, (Change.GONE, Change.FIXED)),
-    ):
+    for report, kinds in ((diff.after, _FAILING), (diff.before, (Change.GONE, Change.FIXED))):
         listing = [(kind, diff.groups[kind]) for kind in kinds if diff.groups[kind]]
-        groups |= dict(choose(run, report[TARGET].url, listing, EVIDENCE_BUDGET // 2, FINDINGS_IN_ALL // 2))
+        groups |= dict(choose(report.run, report[TARGET].url, listing, EVIDENCE_BUDGET // 2, FINDINGS_IN_ALL // 2))
     return page(
         "diff.html.j2",
         loaded=bool(diff.figures),

@@ -133,10 +133,9 @@ def _outcomes(run: Run) -> OutcomeCounts:
     if run.load is not None:
         return run.load.outcomes
     counts: Counter[RequestOutcome] = Counter()
-    for step in run.samples_of(SearchStep):
+    steps: list[SearchStep | Repeat] = [*run.samples_of(SearchStep), *run.samples_of(Repeat)]
+    for step in steps:
         counts.update(step.outcomes)
-    for repeat in run.samples_of(Repeat):
-        counts.update(repeat.outcomes)
     if not counts:
         for request in run.samples_of(RequestSample):
             counts[request.outcome] += request.weight

@@ -39,16 +39,7 @@ def command(faults: tuple[str, ...], out: Path | None, quiet: bool) -> int:
         broken = f" with the fault {', '.join(faults)}" if faults else ""
         steps.say(f"A sandbox endpoint{broken} is up at {url}")
         checked = check_endpoint(
-            recorder,
-            steps,
-            url,
-            key=None,
-            model=None,
-            dialect=DEFAULT_DIALECT,
-            plan_name="quick",
-            concurrency=4,
-            budget=None,
-            timeout=20.0,
+            recorder, steps, url, dialect=DEFAULT_DIALECT, plan_name="quick", concurrency=4, timeout=20.0
         )
         # Slow enough to look like a model: one token each 10 ms.
         sandbox.token_delay, sandbox.min_tokens = TOKEN_DELAY, 64

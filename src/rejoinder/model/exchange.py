@@ -111,11 +111,7 @@ class Exchange:
 
     def header(self, name: str) -> str:
         """Return the first value of a reply header (any case), or the empty string."""
-        name = name.lower()
-        for key, value in self.headers:
-            if key.lower() == name:
-                return value
-        return ""
+        return next((value for key, value in self.headers if key.lower() == name.lower()), "")
 
     def json(self) -> Any:
         """Return the parsed reply body, or ``None`` when it is empty or not JSON."""
@@ -127,7 +123,7 @@ class Exchange:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-serialisable form that :meth:`from_json` turns back into an equal exchange."""
-        record: dict[str, Any] = {
+        return {
             "id": self.id,
             "case": self.case,
             "role": self.role,
@@ -143,7 +139,6 @@ class Exchange:
             "chunks": [[chunk.t, len(chunk.data)] for chunk in self.chunks],
             **_encode_bytes(self.body),
         }
-        return record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Exchange:

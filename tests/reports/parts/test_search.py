@@ -35,7 +35,8 @@ def test_a_sweep_shows_its_knee(examples: ModuleType, report_of: Any, words: Any
 def test_the_curves_of_a_sweep_have_the_figures_of_its_steps(examples: ModuleType, report_of: Any) -> None:
     search = report_of(*examples.sweep().samples)[SEARCH]
     first, second = search_charts(search)
-    assert [list(curve.values) for curve in first.curves] == [[(step.level, step.output_tokens_per_s) for step in search.steps]]
+    drawn = [(step.level, step.output_tokens_per_s) for step in search.steps]
+    assert [list(curve.values) for curve in first.curves] == [drawn]
     assert {curve.name: list(curve.values) for curve in second.curves} == {
         name: [(step.output_tokens_per_s, step.latencies[figure]) for step in search.steps if figure in step.latencies]
         for name, figure in (
