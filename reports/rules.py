@@ -90,6 +90,11 @@ class ReportedFinding:
         return f"rejoinder replay run.ndjson {self.finding.fingerprint}"
 
     @property
+    def count(self) -> int:
+        """How often it occurred."""
+        return self.finding.count
+
+    @property
     def extent(self) -> str:
         """How often and where, in words."""
         cases = len(self.finding.cases)
@@ -122,7 +127,7 @@ class ReportedRule:
     @property
     def occurrences(self) -> int:
         """How often the rule was found broken."""
-        return sum(finding.finding.count for finding in self.findings)
+        return sum(finding.count for finding in self.findings)
 
 
 class RuleGroup(NamedTuple):
