@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 __all__ = ["RawJson", "nested", "to_bytes"]
@@ -85,23 +86,6 @@ def _scalar(value: Any) -> str:
     if isinstance(value, RawJson):
         return value.text
     if isinstance(value, int) and not isinstance(value, bool):
-        return _digits(value)
+        # int() refuses to write more than a few thousand digits; decimals do not.
+        return str(Decimal(int(value)))
     return json.dumps(value, allow_nan=False)
-
-
-def _digits(value: int) -> str:
-    """Return an integer in decimal; Python itself refuses to write more than a few thousand digits."""
-    if abs(value) < 10**1000:
-        return str(int(value))
-    sign = "-" if value < 0 else ""
-    # Halving the number of digits until they are few keeps huge integers cheap.
-    return sign + _positive(abs(value)).lstrip("0")
-
-
-def _positive(value: int) -> str:
-    if value < 10**1000:
-        return str(value)
-    digits = value.bit_length() * 1233 // 8192 + 1
-    high, low = divmod(value, 10**digits)
-    tail = _positive(low).zfill(digits)
-    return (_positive(high) if high else "") + tail

@@ -107,7 +107,7 @@ class _Minimiser:
                 return
             # What can be taken away at all is known from the schema, before anything is sent.
             loose = [path for path in places if self._can_go(path)]
-            self._halve(loose)
+            self._halve([(path, ABSENT) for path in loose])
             level += 1
 
     def _can_go(self, path: Path) -> bool:
@@ -123,35 +123,24 @@ class _Minimiser:
             holder.extend(kept)
         return valid
 
-    def _halve(self, paths: list[Path]) -> None:
-        if not paths:
+    def _halve(self, changes: list[_Change]) -> None:
+        if not changes or self._attempt(changes) or len(changes) == 1:
             return
-        if self._attempt([(path, ABSENT) for path in paths]):
-            return
-        if len(paths) == 1:
-            return
-        middle = len(paths) // 2
+        middle = len(changes) // 2
         # The later half first, so that the indexes of the earlier one stay right.
-        self._halve(paths[middle:])
-        self._halve(paths[:middle])
+        self._halve(changes[middle:])
+        self._halve(changes[:middle])
 
     def _simplify(self) -> None:
         """Replace what is left by simpler values: all at once, then in halves."""
         if self.calls >= self._budget:
             return
         changes = [(path, new) for path, value in _walk(self.body) if (new := _simpler(value)) is not ABSENT]
-        self._halve_changes([change for change in changes if self._valid(_applied(self.body, [change]))])
+        self._halve([change for change in changes if self._valid(_applied(self.body, [change]))])
         for path, value in list(_walk(self.body)):
             for new in _smaller(value):
                 if self._attempt([(path, new)]):
                     break
-
-    def _halve_changes(self, changes: list[_Change]) -> None:
-        if not changes or self._attempt(changes) or len(changes) == 1:
-            return
-        middle = len(changes) // 2
-        self._halve_changes(changes[middle:])
-        self._halve_changes(changes[:middle])
 
 
 def _key(body: Any) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
 
-_JSON_TYPES: Mapping[type, str] = {
+JSON_TYPES: Mapping[type, str] = {
     dict: "object",
     list: "array",
     str: "string",
@@ -211,7 +211,7 @@ def _union_text(schemas: list[Any]) -> str:
 
 
 def _kind(value: Any) -> str:
-    return _JSON_TYPES.get(type(value), type(value).__name__)
+    return JSON_TYPES.get(type(value), type(value).__name__)
 
 
 def _short(value: Any) -> str:

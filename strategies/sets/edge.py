@@ -89,14 +89,8 @@ def edge_cases(*tiers: Tier, profile: EndpointProfile | None = None, size: int =
     """
     chosen = chosen_names(tiers or None, TIERS, "tier")
     maker = _Maker(profile, size)
-    cases: list[EdgeCase] = []
-    if "valid" in chosen:
-        cases += maker.valid()
-    if "edge" in chosen:
-        cases += maker.edge()
-    if "raw" in chosen:
-        cases += maker.raw()
-    return cases
+    makers = {"valid": maker.valid, "edge": maker.edge, "raw": maker.raw}
+    return [case for tier, make in makers.items() if tier in chosen for case in make()]
 
 
 class _Maker:

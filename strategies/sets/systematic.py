@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import combinations
+from itertools import combinations, zip_longest
 from typing import Any, Final
 from typing import Literal as Choice
 
@@ -512,17 +512,15 @@ def _examples(root: Object) -> dict[str, Item]:
 def _packed(root: Object, items: list[Item], rows: list[Body], size: int) -> list[GeneratedCase]:
     chunks = [items[start : start + size] for start in range(0, len(items), size)]
     cases = []
-    for index in range(max(len(chunks), len(rows))):
-        chunk = chunks[index] if index < len(chunks) else None
-        row = rows[index] if index < len(rows) else _required(root)
+    for index, (chunk, row) in enumerate(zip_longest(chunks, rows)):
         content: Any = _PROMPT if chunk is None else _arranged(root, chunk, complete=False)
-        parts = [f"{len(chunk)} input items" if chunk else "", "top-level fields" if index < len(rows) else ""]
+        parts = [f"{len(chunk)} input items" if chunk else "", "" if row is None else "top-level fields"]
         cases.append(
             GeneratedCase(
                 id=f"packed.{size}.{index:02}",
-                body={"input": content, **row},
+                body={"input": content, **(_required(root) if row is None else row)},
                 intent=f"The endpoint takes {' and '.join(part for part in parts if part)} at once.",
-                tags=("packed", *(["field"] if index < len(rows) else [])),
+                tags=("packed",) if row is None else ("packed", "field"),
             )
         )
     return cases

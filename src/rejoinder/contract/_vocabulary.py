@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from rejoinder.errors import ContractError
 from rejoinder.model.verdict import ABSENT
+from rejoinder.validation import JSON_TYPES
 
 #: Keywords that say nothing about instances. Names that begin with ``x-`` are treated alike.
 ANNOTATIONS: Final = frozenset(
@@ -43,15 +44,6 @@ _SPANS: Final = (
     ("minimum", "maximum"),
     ("exclusiveMinimum", "exclusiveMaximum"),
 )
-JSON_TYPES: Final[Mapping[type, str]] = {
-    dict: "object",
-    list: "array",
-    str: "string",
-    bool: "boolean",
-    int: "integer",
-    float: "number",
-    type(None): "null",
-}
 
 
 def fail(file: str, pointer: str, keyword: str, what: str) -> ContractError:

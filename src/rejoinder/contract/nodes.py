@@ -13,8 +13,9 @@ from functools import cache
 from typing import Any
 
 from rejoinder.contract import DEFAULT_DIALECT, SchemaVariant, request_schema
-from rejoinder.contract._vocabulary import JSON_TYPES, KEYWORDS, check, escape, steps
+from rejoinder.contract._vocabulary import KEYWORDS, check, escape, steps
 from rejoinder.errors import ContractError
+from rejoinder.validation import JSON_TYPES
 
 Schema = Mapping[str, Any]
 

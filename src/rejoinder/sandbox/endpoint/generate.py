@@ -348,11 +348,11 @@ class _Generation:
             "total_tokens": heard + self.output_tokens,
         }
 
-    def _spend(self) -> None:
-        """Count one token of output; raises :class:`_Cut` when none is left."""
-        if self.budget is not None and self.output_tokens >= self.budget:
-            raise _Cut
-        self.output_tokens += 1
+    def _spend(self) -> bool:
+        """Count one token of output; return whether none was left for it."""
+        spent = self.budget is not None and self.output_tokens >= self.budget
+        self.output_tokens += not spent
+        return spent
 
     def _open(self, kind: str, **fields: Any) -> tuple[int, str]:
         """Announce an item; return its index and id."""
@@ -362,9 +362,12 @@ class _Generation:
         self._emit("response.output_item.added", output_index=index, item=item)
         return index, item_id
 
-    def _close(self, index: int, status: str = "completed", **fields: Any) -> None:
-        item = {**deepcopy(self.fold.item(index)), "status": status, **fields}
+    def _close(self, index: int, cut: bool, **fields: Any) -> None:
+        """Close an item; raises :class:`_Cut` when the budget cut it."""
+        item = {**deepcopy(self.fold.item(index)), "status": "incomplete" if cut else "completed", **fields}
         self._emit("response.output_item.done", output_index=index, item=item)
+        if cut:
+            raise _Cut
 
     def _stream(self, event: str, text: str, **where: Any) -> bool:
         """Send a text as deltas; return whether the budget cut it."""
@@ -373,9 +376,7 @@ class _Generation:
             self.logprobs or "logprobs" in self.dialect.events[delta].required
         )
         for token in tokens(text):
-            try:
-                self._spend()
-            except _Cut:
+            if self._spend():
                 return True
             if with_logprobs:
                 self._emit(delta, **where, delta=token, logprobs=self._logprobs(token))
@@ -415,9 +416,7 @@ class _Generation:
             self._emit("response.content_part.done", **where, part=said)
             if cut:
                 break
-        self._close(index, "incomplete" if cut else "completed")
-        if cut:
-            raise _Cut
+        self._close(index, cut)
 
     def _blank_part(self, kind: str) -> Json:
         if kind == "refusal":
@@ -454,9 +453,7 @@ class _Generation:
         fields: Json = {}
         if self.encrypted:
             fields["encrypted_content"] = base64.b64encode(f"{self.resolved.id}:{count}".encode()).decode()
-        self._close(index, "incomplete" if cut else "completed", **fields)
-        if cut:
-            raise _Cut
+        self._close(index, cut, **fields)
 
     def _summary(self, index: int, item_id: str, count: int) -> bool:
         reasoning = self.body.get("reasoning") or {}
@@ -482,12 +479,7 @@ class _Generation:
             index, _ = self._open(
                 "computer_call", call_id=call_id, action={"type": "screenshot"}, pending_safety_checks=[]
             )
-            try:
-                self._spend()
-            except _Cut:
-                self._close(index, "incomplete")
-                raise
-            self._close(index)
+            self._close(index, self._spend())
             return
         name = tool["name"]
         if tool["type"] == "custom":
@@ -498,9 +490,7 @@ class _Generation:
             event, argument = "response.function_call_arguments", "arguments"
             text = _json(instance(tool.get("parameters") or {"type": "object", "properties": {}}, self.said))
         cut = self._argument(event, argument, text, index, item_id, **({"name": name} if argument != "input" else {}))
-        self._close(index, "incomplete" if cut else "completed")
-        if cut:
-            raise _Cut
+        self._close(index, cut)
 
     def _argument(self, event: str, argument: str, text: str, index: int, item_id: str, **fields: Any) -> bool:
         """Stream a call's argument field and close it; return whether the budget cut it."""
@@ -534,9 +524,7 @@ class _Generation:
             cut = self._argument(event, text, late.pop(text), index, item_id)
         if not cut:
             self._emit(f"response.{kind}.completed", **where)
-        self._close(index, "incomplete" if cut else "completed", **({} if cut else late))
-        if cut:
-            raise _Cut
+        self._close(index, cut, **({} if cut else late))
 
 
 def error_event(dialect: Dialect, code: str, message: str) -> Json:
