@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -136,17 +136,10 @@ def load_dialect(name: str | Path = DEFAULT_DIALECT) -> Dialect:
     Raises :class:`~rejoinder.errors.ContractError` when there is none of that name, or when the file cannot be used:
     the error names file, pointer and keyword.
     """
-    source = _source.read(name)
-    known = _LOADED.get(source.file)
-    if known is None or known._from is not source:
-        _LOADED[source.file] = known = _build(source)
-    return known
+    return _build(_source.read(name))
 
 
-#: The dialects that were loaded, by file.
-_LOADED: Final[dict[str, Dialect]] = {}
-
-
+@cache
 def _build(source: Source) -> Dialect:
     # Every schema is built at once, so that a file with a mistake is refused before anything is judged with it.
     schemas = {name: schema_of(source, name) for name in SCHEMAS}

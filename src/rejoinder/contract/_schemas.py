@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from copy import deepcopy
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rejoinder.contract import _overlay, _source
 from rejoinder.contract._source import DEFAULT_DIALECT, Source
@@ -48,23 +47,9 @@ def load_schema(name: str, *, dialect: str | Path | None = None) -> Schema:
     return deepcopy(_read(name) if dialect is None else schema_of(_source.read(dialect), name))
 
 
+@cache
 def schema_of(source: Source, name: str) -> Schema:
     """Return the schema of that name in the dialect; not a copy, do not change it."""
-    return _remember(source, name, lambda: _build(source, name))
-
-
-#: What was built, with the source that it was built from: a file that changed gives another source.
-_BUILT: Final[dict[tuple[str, str], tuple[Source, Schema]]] = {}
-
-
-def _remember(source: Source, what: str, build: Callable[[], Schema]) -> Schema:
-    known = _BUILT.get((source.file, what))
-    if known is None or known[0] is not source:
-        _BUILT[source.file, what] = known = (source, build())
-    return known[1]
-
-
-def _build(source: Source, name: str) -> Schema:
     schema = _read(name)
     for file, overlays in source.overlays:
         if name in overlays:
@@ -88,12 +73,10 @@ def request_schema(
     return deepcopy(variant_of(_source.read(dialect), variant))
 
 
+@cache
 def variant_of(source: Source, variant: SchemaVariant) -> Schema:
     """Return a variant of the dialect's request schema; not a copy, do not change it."""
-    return _remember(source, f"request, {variant}", lambda: _vary(schema_of(source, "request"), variant))
-
-
-def _vary(schema: Schema, variant: SchemaVariant) -> Schema:
+    schema = schema_of(source, "request")
     if variant is not SchemaVariant.PERMISSIVE:
         schema = _close(schema)
     if variant is SchemaVariant.GENERATION:

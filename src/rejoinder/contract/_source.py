@@ -34,9 +34,9 @@ TABLES: Final = ("stream", "response", "request")
 _TEXTS: Final = ("name", "title", "source")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
-    """A dialect file on top of its bases.
+    """A dialect file on top of its bases; the same object as long as the file says the same.
 
     ``lineage`` names the dialect and those it stands on, nearest first. ``parameters`` holds the merged tables;
     ``overlays`` the overlay tables with the file that each is from, outermost base first.

@@ -25,12 +25,6 @@ HeadHook = Callable[[int, Headers, RequestInfo], tuple[int, Headers]]
 ErrorHook = Callable[[int, Any, RequestInfo], tuple[int, Any]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-HOOKS: Final = (
-    *("request", "response", "events", "numbered", "frame", "body", "head", "error", "on_end", "on_read"),
-    *("on_store", "override", "all_tenants", "listing", "on_reader_left"),
-)
-"""The fields of a fault that are hooks, in the order in which they are called."""
-
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -144,11 +138,6 @@ class Fault:
     all_tenants: Callable[[RequestInfo], bool] | None = None
     listing: Callable[[Json, RequestInfo], None] | None = None
     on_reader_left: Callable[[Stored], None] | None = None
-
-    @property
-    def hooks(self) -> tuple[str, ...]:
-        """The names of the hooks that the fault uses."""
-        return tuple(name for name in HOOKS if getattr(self, name) is not None)
 
     @property
     def condition(self) -> str:
