@@ -61,6 +61,11 @@ NORTHSTAR_ONLY: Final = ("northstar",)
 """The dialects of faults in what only that specification has."""
 
 
+def in_streams(what: str) -> Condition:
+    """Return the condition of faults that show in some streams; ``what`` says in which."""
+    return Condition(f"only in streams {what}", lambda info: info.streamed)
+
+
 def with_request_field(field: str) -> Condition:
     """Return the condition that holds for requests with this field."""
     return Condition(f"only with {field}", lambda info: bool(info.body.get(field)))

@@ -84,7 +84,7 @@ def _texts(
     )
 
 
-_SEVERAL_CALLS: Final = 2
+_SEVERAL_CALLS: Final = Condition("only with several calls", lambda info: info.streamed)
 
 
 def _format_kept(response: Json, place: str, info: RequestInfo) -> None:
@@ -245,27 +245,20 @@ def _last_token_only(events: Events, _: RequestInfo) -> Events:
     return events
 
 
-@FAULTS.add(
-    "last-arguments-not-closed",
-    "ACC-05",
-    hook="events",
-    when=Condition("only with several calls", lambda info: info.streamed),
-)
+@FAULTS.add("last-arguments-not-closed", "ACC-05", hook="events", when=_SEVERAL_CALLS)
 def _last_arguments_not_closed(events: Events, _: RequestInfo) -> Events:
     """Of several calls the last comes without response.function_call_arguments.done."""
     places = [i for i, event in enumerate(events) if is_of(event, CALL_DONE)]
-    if len(places) >= _SEVERAL_CALLS:
+    if len(places) >= 2:
         del events[places[-1]]
     return events
 
 
-@FAULTS.add(
-    "arguments-merged", "ACC-05", hook="events", when=Condition("only with several calls", lambda info: info.streamed)
-)
+@FAULTS.add("arguments-merged", "ACC-05", hook="events", when=_SEVERAL_CALLS)
 def _arguments_merged(events: Events, _: RequestInfo) -> Events:
     """The arguments of parallel calls all come under the last one's name."""
     deltas = [event for event in events if is_of(event, CALL_DELTA)]
-    if len({event["output_index"] for event in deltas}) < _SEVERAL_CALLS:
+    if len({event["output_index"] for event in deltas}) < 2:
         return events
     place = next(i for i, event in enumerate(events) if event is deltas[-1])
     moved = [event for event in deltas if event["output_index"] != deltas[-1]["output_index"]]

@@ -16,13 +16,13 @@ from rejoinder.sandbox.fault import (
     TERMINAL,
     TEXT_DELTA,
     TEXT_DONE,
-    Condition,
     Events,
     EventsHook,
     Fault,
     FaultList,
     changed,
     each,
+    in_streams,
     inserted,
     is_of,
     is_reasoning,
@@ -168,12 +168,7 @@ def _swapped_numbers(events: Events, _: RequestInfo) -> Events:
     return events
 
 
-@FAULTS.add(
-    "long-stream-loses-events",
-    "EVT-04",
-    hook="numbered",
-    when=Condition("only in streams of more than 40 events", lambda info: info.streamed),
-)
+@FAULTS.add("long-stream-loses-events", "EVT-04", hook="numbered", when=in_streams("of more than 40 events"))
 def _lost_after_numbering(events: Events, _: RequestInfo) -> Events:
     """Of a long stream every tenth event is lost once it is under way."""
     return [event for place, event in enumerate(events) if place < 40 or place % 10]

@@ -32,6 +32,7 @@ from rejoinder.sandbox.fault import (
     final_of,
     in_final,
     in_response,
+    in_streams,
     is_of,
     lengthened,
     set_to,
@@ -249,12 +250,7 @@ def _two_lifecycles(events: Events, _: RequestInfo) -> Events:
     return [*events[: place + 1], ended, *begun, *events[place + 1 :]]
 
 
-@FAULTS.add(
-    "long-stream-loses-its-end",
-    "LIF-05",
-    hook="events",
-    when=Condition("only in streams of more than 64 events", lambda info: info.streamed),
-)
+@FAULTS.add("long-stream-loses-its-end", "LIF-05", hook="events", when=in_streams("of more than 64 events"))
 def _lost_when_long(events: Events, _: RequestInfo) -> Events:
     """Of a long stream only as many events come as a buffer holds."""
     return events[:64]

@@ -16,7 +16,6 @@ from rejoinder.sandbox.fault import (
     TEXT_DELTA,
     TEXT_DONE,
     Change,
-    Condition,
     Events,
     EventsHook,
     Fault,
@@ -25,6 +24,7 @@ from rejoinder.sandbox.fault import (
     every_part,
     final_item,
     final_of,
+    in_streams,
     is_of,
     items_of,
     only,
@@ -189,12 +189,7 @@ def _index_per_token(events: Events, _: RequestInfo) -> Events:
     return events
 
 
-@FAULTS.add(
-    "content-index-carried-over",
-    "PRT-02",
-    hook="events",
-    when=Condition("only in streams with several items", lambda info: info.streamed),
-)
+@FAULTS.add("content-index-carried-over", "PRT-02", hook="events", when=in_streams("with several items"))
 def _index_carried_over(events: Events, _: RequestInfo) -> Events:
     """content_index counts on from item to item."""
     before: dict[int, int] = {}
