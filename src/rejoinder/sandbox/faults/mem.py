@@ -323,7 +323,7 @@ def _hidden_not_deleted(visit: Visit) -> Reply | None:
         raise ApiError(404, "There is no such response.", code="response_not_found")
     if visit.method != "DELETE":
         return None
-    stored.hidden = True
+    stored.hidden = True  # kept for those that continue it
     return reply_with({"id": stored.response["id"], "object": "response", "deleted": True})
 
 

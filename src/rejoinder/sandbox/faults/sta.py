@@ -219,6 +219,7 @@ def _without_lists(stored: Stored, _: Store, info: RequestInfo) -> None:
 @FAULTS.add("continued-without-tool-outputs", "STA-08", hook="on_store")
 def _without_calls(stored: Stored, _: Store, __: RequestInfo) -> None:
     """The outputs of calls are lost to the turns after."""
+    # The calls stay, so that the next turn is accepted.
     stored.context = [item for item in stored.context if item.get("type") != "function_call_output"]
 
 
