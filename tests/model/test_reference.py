@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.footer import Footer
 from rejoinder.model.header import Header
 from rejoinder.model.histogram import Histogram
@@ -21,6 +22,7 @@ from rejoinder.model.metrics import METRICS, RATES, SERVER, TIMES, Place, times_
 from rejoinder.model.outcomes import OUTCOMES, RequestOutcome
 from rejoinder.model.runfile import run_schema
 from rejoinder.model.samples import KINDS, HistogramSample, Repeat, Sample, SearchStep, step_latencies
+from rejoinder.model.verdict import Finding, Known, Level, Minimal, Problem, Reruns, Status, Verdict
 
 _LINES: Final = ("header", "exchange", "verdict", "sample", "footer")
 _REF: Final = "#/$defs/{name}"
@@ -275,6 +277,37 @@ def fields(definition: Any, place: str) -> list[tuple[str, dict[str, Any]]]:
 )
 def test_every_field_is_described(place: str, field: dict[str, Any]) -> None:
     assert field.get("description") or place == "sample.what"
+
+
+def test_the_definitions_by_hand_are_those_of_the_types() -> None:
+    request = Request("POST", "/", (("a", "b"),), b"\xff")
+    exchange = Exchange("x", request, Outcome.COMPLETE, 200, (("a", "b"),), (Chunk(0.1, b"{}"),))
+    problem = Problem("m", "/p", 1, "t", expected=1, actual=2, kind="k", offset=3, exchange="x")
+    finding = Finding("EVT-01", Level.MUST, problem, reruns=Reruns(3, 1), minimal=Minimal(request, "x", 2))
+    finding.known = Known("r", "https://x.example", "2026-12-31")
+    verdict = Verdict("EVT-01", Level.MUST, Status.FAIL, findings=[finding]).to_json()
+    definitions, [found] = SCHEMA["$defs"], verdict["findings"]
+    either = {"body", "body_base64"}
+    fields = definitions["finding"]["properties"]
+    for record, definition in (
+        (exchange.to_json().keys() | either, definitions["exchange"]),
+        (request.to_json().keys() | either, definitions["request"]),
+        (verdict, definitions["verdict"]),
+        (found, definitions["finding"]),
+        (found["evidence"], fields["evidence"]),
+        (found["reruns"], fields["reruns"]),
+        (found["known"], fields["known"]),
+    ):
+        assert set(record) == set(definition["properties"])
+        assert set(definition["required"]) <= set(record)
+    assert found["minimal"].keys() - request.to_json().keys() == fields["minimal"]["properties"].keys()
+    for enum, definition in (
+        (Outcome, definitions["exchange"]["properties"]["outcome"]),
+        (Level, definitions["verdict"]["properties"]["level"]),
+        (Level, fields["level"]),
+        (Status, definitions["verdict"]["properties"]["status"]),
+    ):
+        assert definition["enum"] == [member.value for member in enum]
 
 
 def write() -> None:

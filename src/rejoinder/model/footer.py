@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
-from rejoinder.model.samples import Count, Seconds, about
+from rejoinder.model.samples import Count, Line, Seconds, about
 
 
 class BranchState(StrEnum):
@@ -105,13 +103,13 @@ class BaselineResults(Struct, kw_only=True):
     expired: Annotated[list[BaselineResult], about("entries past their day, which match nothing any more")]
 
 
-class Footer(Struct, kw_only=True, omit_defaults=True, tag_field="kind", tag="footer"):
+class Footer(Line, kw_only=True, tag_field="kind", tag="footer"):
     """How the run ended, and what it shows of the endpoint as a whole."""
 
     ended_at: Annotated[Seconds, about("when the run ended, Unix time")]
     exit_code: Annotated[int, about("that of the command")]
     interrupted: Annotated[bool, about("whether it was ended before its time")] = False
-    warnings: Annotated[list[str], about("for the reader of a report, in sentences")] = field(default_factory=list)
+    warnings: Annotated[list[str], about("for the reader of a report, in sentences")] = []
     coverage: Annotated[CoverageResult | None, about("how much of the request contract was sent")] = None
     abilities: Annotated[
         dict[str, AbilityResult],
@@ -119,19 +117,7 @@ class Footer(Struct, kw_only=True, omit_defaults=True, tag_field="kind", tag="fo
             "what the model showed that it can do: repeats (it said a planted word again), calls (it called a tool), "
             "follows_schema (it answered in the form of a JSON Schema)"
         ),
-    ] = field(default_factory=dict)
-    capabilities: Annotated[list[FeatureResult], about("what became of each feature that the dialect defines")] = field(
-        default_factory=list
-    )
+    ] = {}
+    capabilities: Annotated[list[FeatureResult], about("what became of each feature that the dialect defines")] = []
     problem: Annotated[str, about("why nothing could be tested, in a sentence")] = ""
     baseline: Annotated[BaselineResults | None, about("what became of the baseline; absent without one")] = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the line as JSON-serialisable values."""
-        record: dict[str, Any] = msgspec.to_builtins(self, str_keys=True)
-        return record
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Footer:
-        """Rebuild a footer from :meth:`to_json`'s form; raises ``ValueError`` that says what is wrong, and where."""
-        return msgspec.convert(record, cls, str_keys=True)

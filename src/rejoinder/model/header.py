@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
-import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
 
-from rejoinder.model.samples import Seconds, about
+from rejoinder.model.samples import Line, Seconds, about
 from rejoinder.model.verdict import Level
 
 FORMAT: Final = "rejoinder-run"
@@ -54,7 +53,7 @@ class ExtensionRule(Struct, kw_only=True):
     argument: Annotated[str, about("why any correct endpoint keeps it, where no document states it")]
     unchecked: Annotated[str, about("why there is no check, else empty")]
     takes: Annotated[str, about("what a run must be given to judge it, else empty")]
-    related: Annotated[list[dict[str, str]], about("documents that describe the matter")] = field(default_factory=list)
+    related: Annotated[list[dict[str, str]], about("documents that describe the matter")] = []
 
 
 class ExtensionRecord(Struct, kw_only=True):
@@ -65,7 +64,7 @@ class ExtensionRecord(Struct, kw_only=True):
     rules: Annotated[list[ExtensionRule], about("its rules")]
 
 
-class Header(Struct, kw_only=True, omit_defaults=True, tag_field="kind", tag="header"):
+class Header(Line, kw_only=True, tag_field="kind", tag="header"):
     """What was run against what, and by what."""
 
     format: Annotated[Literal["rejoinder-run"], about("tells a run file from others")]
@@ -76,26 +75,12 @@ class Header(Struct, kw_only=True, omit_defaults=True, tag_field="kind", tag="he
     target: Annotated[RunTarget, about("the endpoint that was tested")]
     plan: Annotated[str, about("name of the conformance plan; absent for pure load runs")] = ""
     seed: Annotated[int | None, about("seed of what was drawn at random")] = None
-    required: Annotated[list[str], about("features that the endpoint must have")] = field(default_factory=list)
-    extensions: Annotated[list[ExtensionRecord], about("the extensions in use")] = field(default_factory=list)
-    cases: Annotated[dict[str, str], about("what each case of the plan is for, by case id")] = field(
-        default_factory=dict
-    )
-    load: Annotated[dict[str, Any], about("settings of the load: mode, concurrency or rate, duration")] = field(
-        default_factory=dict
-    )
+    required: Annotated[list[str], about("features that the endpoint must have")] = []
+    extensions: Annotated[list[ExtensionRecord], about("the extensions in use")] = []
+    cases: Annotated[dict[str, str], about("what each case of the plan is for, by case id")] = {}
+    load: Annotated[dict[str, Any], about("settings of the load: mode, concurrency or rate, duration")] = {}
     replayed: Annotated[ReplayedFinding | None, about("the finding of another run that was sent again")] = None
     rechecked: Annotated[RecheckedRun | None, about("the recording that was judged again")] = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the line as JSON-serialisable values."""
-        record: dict[str, Any] = msgspec.to_builtins(self, str_keys=True)
-        return record
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Header:
-        """Rebuild a header from :meth:`to_json`'s form; raises ``ValueError`` that says what is wrong, and where."""
-        return msgspec.convert(record, cls, str_keys=True)
 
 
 def new_header(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Final, NamedTuple
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
 
 SIGNIFICANT_BITS: Final = 11
 _MANTISSA: Final = (1 << SIGNIFICANT_BITS) - 1
@@ -64,7 +64,7 @@ class Histogram(Struct):
     counts: Annotated[
         dict[Annotated[int, Meta(ge=0, le=_MAX_KEY)], Annotated[int, Meta(ge=1, le=2**62)]],
         Meta(description="number of values by bucket key; buckets are log-linear with 11 significant bits"),
-    ] = field(default_factory=dict)
+    ] = {}
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` for counts that do not add up to ``n``."""

@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from rejoinder.model.outcomes import OUTCOMES
 
@@ -62,7 +62,7 @@ class Metric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     per_request: str = ""
     rate_field: str = ""
     aliases: tuple[str, ...] = ()
-    shown: dict[Place, tuple[float, ...]] = field(default_factory=dict)
+    shown: dict[Place, tuple[float, ...]] = {}
     over: Over = Over.ANSWERED
     pooled: bool = False
     since: str = ""

@@ -53,19 +53,19 @@ Event = tuple[Seconds, Seconds, str, Count, Count]
 """Events that came together: first and last arrival, type, number, and the byte of the body where the first begins."""
 
 
-class Sample(Struct, kw_only=True, omit_defaults=True, tag_field="what"):
-    """One sample line. ``flat`` names a field whose entries stand in the line beside the other fields."""
+class Line(Struct, kw_only=True, omit_defaults=True):
+    """One line of a run file. ``flat`` names a field whose entries stand in the line beside the other fields."""
 
     flat: ClassVar[str] = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the line as JSON-serialisable values, without ``kind``."""
+        """Return the line as JSON-serialisable values."""
         record: dict[str, Any] = msgspec.to_builtins(self, str_keys=True)
         return record | record.pop(self.flat, {}) if self.flat else record
 
     @classmethod
-    def from_json(cls: type[S], record: Mapping[str, Any]) -> S:
-        """Rebuild a sample from :meth:`to_json`'s form; raises ``ValueError`` that says what is wrong, and where."""
+    def from_json(cls: type[L], record: Mapping[str, Any]) -> L:
+        """Rebuild a line from :meth:`to_json`'s form; raises ``ValueError`` that says what is wrong, and where."""
         values = dict(record)
         if cls.flat:
             values[cls.flat] = {name: values.pop(name) for name in cls.flat_names(record)}
@@ -77,7 +77,11 @@ class Sample(Struct, kw_only=True, omit_defaults=True, tag_field="what"):
         return ()
 
 
-S = TypeVar("S", bound=Sample)
+L = TypeVar("L", bound=Line)
+
+
+class Sample(Line, kw_only=True, tag_field="what"):
+    """One sample line, without its ``kind``."""
 
 
 class RequestFigures(Sample, kw_only=True):
@@ -89,12 +93,12 @@ class RequestFigures(Sample, kw_only=True):
     outcome: Annotated[RequestOutcome, about("how it ended")]
     worker: Annotated[int, about("number of the generator process")]
     status: Annotated[int | None, about("HTTP status")] = None
-    times: dict[str, Seconds] = field(default_factory=dict)
+    times: dict[str, Seconds] = {}
     chunks: Annotated[Count | None, about("receives that carried content")] = None
     deltas: Annotated[Count | None, about("content events")] = None
     input_tokens: Annotated[Count | None, about("usage that the endpoint reported")] = None
     output_tokens: Annotated[Count | None, about("usage that the endpoint reported")] = None
-    rules: Annotated[list[str], about("MUST rules that the answer broke")] = field(default_factory=list)
+    rules: Annotated[list[str], about("MUST rules that the answer broke")] = []
     scenario: Annotated[str, about("kind of request, as the workload names it")] = ""
     turn: Annotated[int, about("number of the request in its conversation, from 0")] = 0
     detail: Annotated[str, about("why the request did not succeed")] = ""
@@ -139,8 +143,8 @@ class SecondSample(Sample, tag="second", kw_only=True):
     ttft_p99: Annotated[Seconds | None, about("nearest rank: of fewer than 100 values the longest")] = None
     gaps: Annotated[
         dict[int, Count], about("gaps between content that ended here, by the lower bound of their length in ms")
-    ] = field(default_factory=dict)
-    server: Annotated[dict[str, Number], about("what the server and its GPUs reported")] = field(default_factory=dict)
+    ] = {}
+    server: Annotated[dict[str, Number], about("what the server and its GPUs reported")] = {}
 
 
 class SloResult(Struct, kw_only=True, omit_defaults=True):
@@ -175,8 +179,8 @@ class SearchStep(Sample, tag="step", kw_only=True):
     concurrency: Annotated[Count | None, about("requests in flight, in a sweep")] = None
     rate: Annotated[PerSecond | None, about("requests per second, in a search for the highest rate")] = None
     repeat: Annotated[Count | None, about("number of the run at this rate, from 0")] = None
-    latencies: dict[str, Seconds] = field(default_factory=dict)
-    slos: Annotated[list[SloResult], about("the objectives")] = field(default_factory=list)
+    latencies: dict[str, Seconds] = {}
+    slos: Annotated[list[SloResult], about("the objectives")] = []
     met: Annotated[bool | None, about("whether the run kept its objectives; absent without any")] = None
 
     @property
@@ -213,7 +217,7 @@ class ProbeSample(Sample, tag="probe", kw_only=True):
     verdict: Annotated[Literal["pass", "warn", "fail", "unclear"], about("what the probe showed")]
     text: Annotated[str, about("what was seen, in a sentence")]
     met: Annotated[bool, about("false only for the verdict fail")]
-    evidence: Annotated[dict[str, Any], about("the times and counts behind it, by round")] = field(default_factory=dict)
+    evidence: Annotated[dict[str, Any], about("the times and counts behind it, by round")] = {}
 
 
 class HistogramSample(Sample, tag="histogram", kw_only=True):
@@ -365,23 +369,15 @@ class LoadSample(Sample, tag="load", kw_only=True):
     cross_talk: Annotated[Count, about("answers that show the canary of another request")]
     percentiles: Annotated[list[Percentiles], about("of each distribution")]
     unjudged_bound: Annotated[Share | None, about("share of the unjudged that breaks a rule at most, with 99 %")] = None
-    scenarios: Annotated[list[ScenarioOutcomes], about("how the requests of each kind ended")] = field(
-        default_factory=list
-    )
-    limits: Annotated[list[str], about("limits for single requests, by which goodput counts")] = field(
-        default_factory=list
-    )
-    slos: Annotated[list[SloResult], about("the objectives")] = field(default_factory=list)
+    scenarios: Annotated[list[ScenarioOutcomes], about("how the requests of each kind ended")] = []
+    limits: Annotated[list[str], about("limits for single requests, by which goodput counts")] = []
+    slos: Annotated[list[SloResult], about("the objectives")] = []
     search: Annotated[SearchResult | None, about("the search that the run was a step of")] = None
-    repeats: Annotated[list[Repeat], about("all repeats, in the order in which they were run")] = field(
-        default_factory=list
-    )
-    changes: Annotated[list[ChangeResult], about("the limits of changes")] = field(default_factory=list)
-    server: Annotated[dict[str, Number], about("what the server reported, over the whole run")] = field(
-        default_factory=dict
-    )
+    repeats: Annotated[list[Repeat], about("all repeats, in the order in which they were run")] = []
+    changes: Annotated[list[ChangeResult], about("the limits of changes")] = []
+    server: Annotated[dict[str, Number], about("what the server reported, over the whole run")] = {}
     interrupted: Annotated[bool, about("whether it was ended before its time")] = False
-    notes: Annotated[list[str], about("warnings, in sentences")] = field(default_factory=list)
+    notes: Annotated[list[str], about("warnings, in sentences")] = []
 
     def to_json(self) -> dict[str, Any]:
         """Return the line as JSON-serialisable values, without ``kind``."""
