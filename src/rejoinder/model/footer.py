@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from rejoinder.model.samples import Count, Line, Seconds, about
+from rejoinder.model.samples import Count, RunFileLine, Seconds, about
 
 
 class BranchState(StrEnum):
@@ -103,7 +103,7 @@ class BaselineResults(Struct, kw_only=True):
     expired: Annotated[list[BaselineResult], about("entries past their day, which match nothing any more")]
 
 
-class Footer(Line, kw_only=True, tag_field="kind", tag="footer"):
+class Footer(RunFileLine, kw_only=True, tag_field="kind", tag="footer"):
     """How the run ended, and what it shows of the endpoint as a whole."""
 
     ended_at: Annotated[Seconds, about("when the run ended, Unix time")]

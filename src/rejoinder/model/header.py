@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
-from rejoinder.model.samples import Line, Seconds, about
+from rejoinder.model.samples import RunFileLine, Seconds, about
 from rejoinder.model.verdict import Level
 
 FORMAT: Final = "rejoinder-run"
@@ -64,7 +64,7 @@ class ExtensionRecord(Struct, kw_only=True):
     rules: Annotated[list[ExtensionRule], about("its rules")]
 
 
-class Header(Line, kw_only=True, tag_field="kind", tag="header"):
+class Header(RunFileLine, kw_only=True, tag_field="kind", tag="header"):
     """What was run against what, and by what."""
 
     format: Annotated[Literal["rejoinder-run"], about("tells a run file from others")]

@@ -53,7 +53,7 @@ Event = tuple[Seconds, Seconds, str, Count, Count]
 """Events that came together: first and last arrival, type, number, and the byte of the body where the first begins."""
 
 
-class Line(Struct, kw_only=True, omit_defaults=True):
+class RunFileLine(Struct, kw_only=True, omit_defaults=True):
     """One line of a run file. ``flat`` names a field whose entries stand in the line beside the other fields."""
 
     flat: ClassVar[str] = ""
@@ -77,10 +77,10 @@ class Line(Struct, kw_only=True, omit_defaults=True):
         return ()
 
 
-L = TypeVar("L", bound=Line)
+L = TypeVar("L", bound=RunFileLine)
 
 
-class Sample(Line, kw_only=True, tag_field="what"):
+class Sample(RunFileLine, kw_only=True, tag_field="what"):
     """One sample line, without its ``kind``."""
 
 
