@@ -57,7 +57,6 @@ GROUPS: Final[Mapping[Severity, str]] = {
     Severity.INFO: "For information",
 }
 """The groups in which findings are listed, the worst first, with their titles."""
-_LEVEL_ORDER: Final = {Level.MUST: 0, Level.SHOULD: 1, Level.MAY: 2, Level.OFF: 3}
 _LEVEL_TITLES: Final = {"MUST": "binding", "SHOULD": "expected", "MAY": "only informs", "OFF": "not in force"}
 
 
@@ -185,7 +184,7 @@ def _rule(
     if severity is Severity.PASS and verdict.findings:
         severity = Severity.INFO
     findings = sorted(
-        verdict.findings, key=lambda f: (f.known is not None, _LEVEL_ORDER[f.level], -f.count, f.fingerprint)
+        verdict.findings, key=lambda f: (f.known is not None, list(Level).index(f.level), -f.count, f.fingerprint)
     )
     return ReportedRule(
         id=name,

@@ -36,8 +36,8 @@ class Objective(NamedTuple):
     n: str
     bound: str
     note: str
-    at: float | None
-    bound_at: float | None
+    at: float | None = None
+    bound_at: float | None = None
     of_change: bool = False
     of_share: bool = False
 
@@ -114,8 +114,6 @@ def _change(change: ChangeResult) -> Objective:
         n=" and ".join(map(format_count, change.n)),
         bound="–" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}",
         note=note,
-        at=None,
-        bound_at=None,
         of_change=True,
     )
 
@@ -131,7 +129,7 @@ _PROBES: Final = {
 def _probe(probe: ProbeSample) -> Objective:
     severity, verdict = _PROBES[probe.verdict]
     name, text = one_line(probe.name, 60), one_line(probe.text, 400)
-    return Objective(f"dropped requests: {name}", severity, verdict, "–", "–", "", "–", "–", text, None, None)
+    return Objective(f"dropped requests: {name}", severity, verdict, "–", "–", "", "–", "–", text)
 
 
 def _share(value: float) -> str:

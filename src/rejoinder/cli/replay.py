@@ -69,6 +69,7 @@ def command(
         rejoinder replay rejoinder-runs/20260101-120000 6d6b70
     """
     from rejoinder.conformance.running import replay as replaying
+    from rejoinder.conformance.running.in_process import renamed
     from rejoinder.conformance.running.plan import Plan
     from rejoinder.conformance.running.session import RunSession
     from rejoinder.contract import load_dialect, load_rules
@@ -96,7 +97,8 @@ def command(
         requested = model or (recorded.model if url is None else None)
         target = recorder.discover(address, key=key, second_key=second_key, model=requested, dialect=dialect.name)
         case, description = replaying.rebuild(old, wanted, _planned(old, target))
-        case = _with_model(case, recorded.model, target.model)
+        if recorded.model is not None and target.model is not None:
+            case = renamed(case, recorded.model, target.model)
         origin = ReplayedFinding(run=str(run), fingerprint=wanted.fingerprint)
         cases = {case.id: case.intent}
         recorder.header(
@@ -154,10 +156,3 @@ def _planned(run: Run, target: Target) -> dict[str, PlannedCase]:
         return {}
     plan = build_plan(name, load_dialect(target.dialect), model=target.model)
     return {case.id: case for case in plan.cases}
-
-
-def _with_model(case: PlannedCase, old: str | None, new: str | None) -> PlannedCase:
-    """Return a case that asks for another model, wherever it named the one of the run."""
-    from rejoinder.conformance.running.in_process import renamed
-
-    return case if old is None or new is None or old == new else renamed(case, old, new)
