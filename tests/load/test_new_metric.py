@@ -1,9 +1,10 @@
-"""One row in the table and one function make a metric: it is measured, written, limited, compared and shown."""
+"""The metric that docs/extending.md adds with a row and a function is measured, written, limited and shown."""
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 import time
 import tomllib
 from io import StringIO
@@ -13,10 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.load.decide.regression import figures, judge, parse_change
 from rejoinder.load.measure.load_line import load_line, result_samples
-from rejoinder.load.measure.measure import MEASURES, Measurement
+from rejoinder.load.measure.measure import MEASURES
 from rejoinder.load.measure.recording import Recording
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats
@@ -39,34 +39,25 @@ from rejoinder.reports import (
 )
 from rejoinder.sandbox import Sandbox
 
-ROW = """
-title = "Time to first item"
-short = "item"
-definition = "request to the first item that is announced"
-per_request = "ttfi"
-
-[shown]
-request = []
-terminal = [50]
-headline = [50]
-comparison = [50]
-diff = [50]
-"""
+PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text("utf-8")
+ADDED = {
+    file: re.sub(r"(?m)^\+", "", "".join(re.findall(r"(?m)^\+.*\n", lines)))
+    for file, lines in re.findall(r"(?ms)^--- a/(\S+)\n(.*?)(?=^---|^```)", PAGE.partition("### A metric of load")[2])
+}
+"""What the page adds, by file."""
 SLOS = ("ttfi:p50<50ms", "ttfi<50ms", "goodput>=90%")
 LIMIT = "ttfi:p50<+10%"
 REQUESTS = 20
 
 
-def time_to_first_item(view: ExchangeView, _: Measurement) -> float | None:
-    return next((event.frame.t for event in view.events if event.type == "response.output_item.added"), None)
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Return a run of 20 streams that were measured with the new metric; events come every 10 ms."""
-    row = {"name": "ttfi", "unit": "s", "higher_is_better": False, **tomllib.loads(ROW)}
-    monkeypatch.setitem(TIMES, "ttfi", msgspec.convert(row, Metric))
-    monkeypatch.setitem(MEASURES, "ttfi", time_to_first_item)
+    ((name, row),) = tomllib.loads(ADDED["src/rejoinder/model/metrics.toml"])["times"].items()
+    row = {"name": name, "unit": "s", "higher_is_better": False, **row}
+    monkeypatch.setitem(TIMES, name, msgspec.convert(row, Metric))
+    for name, take in eval(f"{{{ADDED['load/measure/measure.py']}}}").items():
+        monkeypatch.setitem(MEASURES, name, take)
     settings = LoadSettings(url="http://127.0.0.1", rate=float(REQUESTS), duration=1.0, slos=SLOS)
     worker = AnalysisWorker(path="/v1/responses", headers=(), dialect="northstar", slos=settings.slos)
     sandbox = Sandbox()
