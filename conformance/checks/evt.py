@@ -17,7 +17,7 @@ def _objects(view: ExchangeView) -> list[Event]:
 
 
 def _has_objects(view: ExchangeView) -> bool:
-    return any(isinstance(event.value, dict) for event in view.events)
+    return bool(_objects(view))
 
 
 @check("EVT-01", Subject.STREAM, needs=_has_objects)
@@ -54,8 +54,7 @@ def _has_two_numbers(view: ExchangeView) -> bool:
 @check("EVT-03", Subject.STREAM, needs=_has_two_numbers)
 def numbers_increase(view: ExchangeView) -> Iterator[Problem]:
     """Each integer sequence_number is compared with the one before it."""
-    numbers = view.numbered
-    for (_, before), (event, number) in itertools.pairwise(numbers):
+    for (_, before), (event, number) in itertools.pairwise(view.numbered):
         if number <= before:
             yield at_event(
                 event,
@@ -69,8 +68,7 @@ def numbers_increase(view: ExchangeView) -> Iterator[Problem]:
 @check("EVT-04", Subject.STREAM, needs=_has_two_numbers)
 def numbers_have_no_gaps(view: ExchangeView) -> Iterator[Problem]:
     """Each integer sequence_number must be one more than the one before; steps back are left to EVT-03."""
-    numbers = view.numbered
-    for (previous, before), (event, number) in itertools.pairwise(numbers):
+    for (previous, before), (event, number) in itertools.pairwise(view.numbered):
         if number > before + 1 and event.number == previous.number + 1:
             yield at_event(
                 event, "Sequence numbers are skipped.", "/sequence_number", expected=before + 1, actual=number

@@ -32,10 +32,6 @@ def _announced(view: ExchangeView) -> list[ItemTrace]:
     return [item for item in view.fold.items if item.announced_at]
 
 
-def _has_announced(view: ExchangeView) -> bool:
-    return bool(_announced(view))
-
-
 @check("ITM-01", Subject.STREAM, needs=lambda view: bool(view.fold.items))
 def items_are_announced(view: ExchangeView) -> Iterator[Problem]:
     """Every item that events speak of must have one response.output_item.added, before all its other events."""
@@ -56,7 +52,7 @@ def items_are_announced(view: ExchangeView) -> Iterator[Problem]:
             yield at_event(first, "An event speaks of an item before it is announced.", kind="late")
 
 
-@check("ITM-02", Subject.STREAM, needs=_has_announced)
+@check("ITM-02", Subject.STREAM, needs=lambda view: bool(_announced(view)))
 def items_are_closed(view: ExchangeView) -> Iterator[Problem]:
     """Every announced item's response.output_item.done is counted and compared in output_index, id and type.
 
@@ -357,7 +353,7 @@ def item_types_are_known(view: ExchangeView) -> Iterator[Problem]:
             )
 
 
-@check("ITM-18", Subject.STREAM, needs=_has_announced)
+@check("ITM-18", Subject.STREAM, needs=lambda view: bool(_announced(view)))
 def events_name_their_item(view: ExchangeView) -> Iterator[Problem]:
     """item_id and output_index of every event are compared with those of the announced item."""
     for wrong in view.fold.misnamed:

@@ -160,19 +160,14 @@ def one_response_id(view: ExchangeView) -> Iterator[Problem]:
             return
 
 
-def _echoed(view: ExchangeView) -> frozenset[str]:
-    # The service tier is decided while the request is served; the input is not echoed.
-    return view.dialect.parameters - {"input", "stream", "service_tier"} | {"created_at", "model"}
-
-
 @check("LIF-10", Subject.STREAM, needs=lambda view: len(_snapshots(view)) > 1)
 def snapshots_agree(view: ExchangeView) -> Iterator[Problem]:
     """created_at, model and every request parameter that two snapshots both have are compared."""
-    shots = _snapshots(view)
-    echoed = _echoed(view)
+    # The service tier is decided while the request is served; the input is not echoed.
+    echoed = view.dialect.parameters - {"input", "stream", "service_tier"} | {"created_at", "model"}
     reported: set[str] = set()
     seen: dict[str, Any] = {}
-    for shot, response in shots:
+    for shot, response in _snapshots(view):
         for name in response:
             if name not in echoed or name in reported:
                 continue

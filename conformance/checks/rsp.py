@@ -9,16 +9,13 @@ from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import at_event, get, in_response, is_integer, is_set
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
+from rejoinder.conformance.judging.turns import state
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import ABSENT, Problem
 
 # No Responses endpoint is older than the API itself; clocks may run a day ahead.
 _EARLIEST: Final = 1_577_836_800  # 2020-01-01
 _DAY: Final = 86_400
-
-
-def _status(view: ExchangeView) -> Any:
-    return get(view.response, "status")
 
 
 def _responses(view: ExchangeView) -> Iterator[tuple[Any, dict[str, Any], str]]:
@@ -123,7 +120,7 @@ def plausible_times(view: ExchangeView) -> Iterator[Problem]:
     completed = response.get("completed_at", ABSENT)
     if completed is ABSENT or not view.dialect.response["completed_at"]:
         return  # RSP-05 asks for it where the dialect has it
-    if _status(view) == "completed":
+    if state(view.response) == "completed":
         if not is_integer(completed) and not isinstance(completed, float):
             yield in_response(
                 view,
@@ -200,12 +197,12 @@ def required_fields(view: ExchangeView) -> Iterator[Problem]:
             )
 
 
-@check("RSP-06", Subject.RESPONSE, needs=lambda view: isinstance(_status(view), str))
+@check("RSP-06", Subject.RESPONSE, needs=lambda view: isinstance(state(view.response), str))
 def failed_means_error(view: ExchangeView) -> Iterator[Problem]:
     """Error must be an object with code and message exactly when status is failed."""
     assert view.response is not None
     error = view.response.get("error", ABSENT)
-    if _status(view) != "failed":
+    if state(view.response) != "failed":
         if is_set(error):
             yield in_response(
                 view,
@@ -243,14 +240,14 @@ def error_codes_are_known(view: ExchangeView) -> Iterator[Problem]:
         yield in_response(view, "The error code is unknown.", "/error/code", actual=code)
 
 
-@check("RSP-08", Subject.RESPONSE, needs=lambda view: isinstance(_status(view), str))
+@check("RSP-08", Subject.RESPONSE, needs=lambda view: isinstance(state(view.response), str))
 def incomplete_says_why(view: ExchangeView) -> Iterator[Problem]:
     """incomplete_details must be an object with a known reason exactly when status is incomplete."""
     assert view.response is not None
     details = view.response.get("incomplete_details", ABSENT)
     reason = get(details, "reason")
     reasons = view.dialect.response["incomplete_reasons"]
-    if _status(view) != "incomplete":
+    if state(view.response) != "incomplete":
         if is_set(details):
             yield in_response(
                 view,
@@ -278,7 +275,7 @@ def _was_cut(case: CaseView) -> bool:
         return False
     cap = capped.request.get("max_output_tokens")
     used = get(whole.response, "usage", "output_tokens")
-    if not (is_integer(cap) and is_integer(used) and used > cap and _status(whole) == "completed"):
+    if not (is_integer(cap) and is_integer(used) and used > cap and state(whole.response) == "completed"):
         return False
     full, part = whole.text(), capped.text()
     return len(part) < len(full) and full.startswith(part)
@@ -291,19 +288,19 @@ def cut_is_not_completed(case: CaseView) -> Iterator[Problem]:
     When the capped text is a proper beginning of the whole one, the cap cut it, and the status must be incomplete.
     """
     whole, capped = case.having(Role.UNCAPPED, Role.CAPPED)
-    if _status(capped) != "incomplete":
+    if state(capped.response) != "incomplete":
         yield in_response(
             capped,
             "A response that max_output_tokens cut short is not incomplete: without the cap the same request gave "
             f"{len(whole.text())} characters, with it {len(capped.text())}.",
             "/status",
             expected="incomplete",
-            actual=_status(capped),
+            actual=state(capped.response),
             kind="cut",
         )
 
 
-@check("RSP-09", Subject.RESPONSE, needs=lambda view: _status(view) == "cancelled")
+@check("RSP-09", Subject.RESPONSE, needs=lambda view: state(view.response) == "cancelled")
 def only_background_is_cancelled(view: ExchangeView) -> Iterator[Problem]:
     """A cancelled response must answer a request with background set to true."""
     if view.request.get("background") is not True:
@@ -316,7 +313,9 @@ def only_background_is_cancelled(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
-@check("RSP-10", Subject.RESPONSE, needs=lambda view: _status(view) == "completed" and view.whole_output is not None)
+@check(
+    "RSP-10", Subject.RESPONSE, needs=lambda view: state(view.response) == "completed" and view.whole_output is not None
+)
 def completed_has_output(view: ExchangeView) -> Iterator[Problem]:
     """The output of completed responses must hold at least one item."""
     if not view.whole_output:
