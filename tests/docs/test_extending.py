@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -100,3 +101,22 @@ def test_the_strategy_draws_valid_bodies() -> None:
         assert body["user"] in {"user-0", "user-1", "user-2"}
 
     every_body()
+
+
+def test_a_rule_of_the_tree_takes_the_files_of_the_page(tmp_path: Path) -> None:
+    """A copy of the tree gets the lines that the page adds to three files."""
+    [diff] = [text for text in re.findall(r"```diff\n(.*?)```", PAGE, re.DOTALL) if "[[rule]]" in text]
+    shutil.copytree(
+        Path(rejoinder.__file__).parent, tmp_path / "rejoinder", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    added = dict(re.findall(r"--- a/(?:src/rejoinder/)?(\S+)\n((?:\+.*\n)+)", diff))
+    assert len(added) == 3
+    for name, lines in added.items():
+        with (tmp_path / "rejoinder" / name).open("a") as file:
+            file.write("\n\n" + re.sub("(?m)^\\+", "", lines))
+    explained = run(f"PYTHONPATH={tmp_path} python -m rejoinder rules HTTP-17", tmp_path)
+    assert "Proven by    the sandbox fault byte-order-mark" in explained.stdout, explained.stderr
+    kill = "python -m rejoinder.conformance.proof.kill --plan smoke --fault byte-order-mark --dialect northstar"
+    killed = run(f"PYTHONPATH={tmp_path} {kill}", tmp_path)
+    assert killed.returncode == 0, killed.stdout + killed.stderr
+    assert re.search("killed +byte-order-mark .*HTTP-17", killed.stdout)
