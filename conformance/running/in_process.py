@@ -63,7 +63,7 @@ def dry_run(case: PlannedCase, dialect: str, model: str | None = None) -> list[E
     clock = ManualClock()
     sandbox = Sandbox(dialect, clock=clock)
     target = Target("http://sandbox/v1/responses", _MODEL, dialect=dialect, second_key=SECOND_KEY)
-    plan = Plan("rehearsal", (case if model is None else renamed(case, model, _MODEL),))
+    plan = Plan("dry-run", (case if model is None else renamed(case, model, _MODEL),))
     return [exchange for batch in run_in_process(plan, sandbox, target, clock) for exchange in batch]
 
 
