@@ -49,3 +49,32 @@ def fires() -> Callable[..., bool | None]:
         return bool(verdict.findings) if verdict.judged else None
 
     return look
+
+
+@pytest.fixture
+def replied() -> Callable[..., Exchange]:
+    """Return a function that makes the exchange of a plain reply: request fields, output, response fields."""
+
+    def make(
+        request: dict[str, Any],
+        output: list[dict[str, Any]],
+        *,
+        status: int = 200,
+        tags: tuple[str, ...] = (),
+        **fields: Any,
+    ) -> Exchange:
+        response = {"id": "r", "object": "response", "status": "completed", "output": output, **fields}
+        body = response if status == 200 else {"error": {"message": "No."}}
+        return Exchange(
+            id="x",
+            request=Request("POST", "/v1/responses", (), json.dumps({"input": "Hi", **request}).encode()),
+            outcome=Outcome.COMPLETE,
+            status=status,
+            headers=(("content-type", "application/json"),),
+            chunks=(Chunk(0.0, json.dumps(body).encode()),),
+            case="c",
+            role="plain",
+            tags=tags,
+        )
+
+    return make

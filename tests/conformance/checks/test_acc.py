@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -131,29 +132,6 @@ CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "get
 TEXT = {"type": "message", "id": "m", "role": "assistant", "content": [{"type": "output_text", "text": "Hi."}]}
 
 
-def replied(
-    request: dict[str, Any],
-    output: list[dict[str, Any]],
-    *,
-    status: int = 200,
-    tags: tuple[str, ...] = (),
-    **fields: Any,
-) -> Exchange:
-    response = {"id": "r", "object": "response", "status": "completed", "output": output, **fields}
-    body = response if status == 200 else {"error": {"message": "No."}}
-    return Exchange(
-        id="x",
-        request=Request("POST", "/v1/responses", (), json.dumps({"input": "Hi", **request}).encode()),
-        outcome=Outcome.COMPLETE,
-        status=status,
-        headers=(("content-type", "application/json"),),
-        chunks=(Chunk(0.0, json.dumps(body).encode()),),
-        case="c",
-        role="plain",
-        tags=tags,
-    )
-
-
 SHAPE = {"type": "json_schema", "name": "n", "strict": True, "schema": {"type": "object", "required": ["a"]}}
 
 
@@ -169,22 +147,24 @@ SHAPE = {"type": "json_schema", "name": "n", "strict": True, "schema": {"type": 
         ('{"b": 1}', {**SHAPE, "schema": {"type": "no such type"}}, Status.PASS),
     ],
 )
-def test_text_fits_its_schema(text: str, shape: dict[str, Any], status: Status) -> None:
+def test_text_fits_its_schema(
+    replied: Callable[..., Exchange], text: str, shape: dict[str, Any], status: Status
+) -> None:
     message = {**TEXT, "content": [{"type": "output_text", "text": text}]}
     assert verdict("ACC-15", replied({"text": {"format": shape}}, [message])).status is status
 
 
 @pytest.mark.parametrize(("arguments", "status"), [("{}", Status.PASS), ("", Status.FAIL), ('{"a":', Status.FAIL)])
-def test_arguments_are_json(arguments: str, status: Status) -> None:
+def test_arguments_are_json(replied: Callable[..., Exchange], arguments: str, status: Status) -> None:
     assert verdict("ACC-16", replied({"tools": [WEATHER]}, [{**CALL, "arguments": arguments}])).status is status
 
 
-def test_cut_arguments_are_no_json_and_break_nothing() -> None:
+def test_cut_arguments_are_no_json_and_break_nothing(replied: Callable[..., Exchange]) -> None:
     cut = replied({"max_output_tokens": 4}, [{**CALL, "arguments": '{"a":'}], usage={"output_tokens": 4})
     assert verdict("ACC-16", cut).status is Status.NOT_APPLICABLE
 
 
-def test_tokens_that_are_not_shown_may_stand_around_the_text() -> None:
+def test_tokens_that_are_not_shown_may_stand_around_the_text(replied: Callable[..., Exchange]) -> None:
     def entry(text: str) -> dict[str, Any]:
         return {"token": text, "bytes": list(text.encode()), "logprob": -0.1, "top_logprobs": []}
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from rejoinder.conformance.judgement import judge
-from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.exchange import Exchange
 from rejoinder.model.verdict import Status, Verdict
 
 WEATHER = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
@@ -18,29 +18,6 @@ CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "get
 
 
 TEXT = {"type": "message", "id": "m", "role": "assistant", "content": [{"type": "output_text", "text": "Hi."}]}
-
-
-def replied(
-    request: dict[str, Any],
-    output: list[dict[str, Any]],
-    *,
-    status: int = 200,
-    tags: tuple[str, ...] = (),
-    **fields: Any,
-) -> Exchange:
-    response = {"id": "r", "object": "response", "status": "completed", "output": output, **fields}
-    body = response if status == 200 else {"error": {"message": "No."}}
-    return Exchange(
-        id="x",
-        request=Request("POST", "/v1/responses", (), json.dumps({"input": "Hi", **request}).encode()),
-        outcome=Outcome.COMPLETE,
-        status=status,
-        headers=(("content-type", "application/json"),),
-        chunks=(Chunk(0.0, json.dumps(body).encode()),),
-        case="c",
-        role="plain",
-        tags=tags,
-    )
 
 
 def verdict(rule: str, *exchanges: Exchange) -> Verdict:
@@ -71,11 +48,13 @@ ALLOWED = {"type": "allowed_tools", "mode": "required", "tools": [NAMED]}
         ({"type": "function", "name": "other"}, [TEXT], Status.NOT_APPLICABLE),
     ],
 )
-def test_tool_choice_binds(choice: Any, output: list[dict[str, Any]], status: Status) -> None:
+def test_tool_choice_binds(
+    replied: Callable[..., Exchange], choice: Any, output: list[dict[str, Any]], status: Status
+) -> None:
     assert verdict("TOL-01", replied({"tools": [WEATHER], "tool_choice": choice}, output)).status is status
 
 
-def test_a_missing_call_has_excuses() -> None:
+def test_a_missing_call_has_excuses(replied: Callable[..., Exchange]) -> None:
     asked = {"tools": [WEATHER], "tool_choice": "required", "max_output_tokens": 16}
     cut = replied(asked, [TEXT], usage={"output_tokens": 16})
     empty = replied(asked, [])
@@ -86,7 +65,7 @@ def test_a_missing_call_has_excuses() -> None:
     assert verdict("TOL-01", empty).status is Status.FAIL
 
 
-def test_calls_that_the_server_answers_itself_need_not_be_declared() -> None:
+def test_calls_that_the_server_answers_itself_need_not_be_declared(replied: Callable[..., Exchange]) -> None:
     inner = [{**CALL, "name": "search"}, {"type": "function_call_output", "call_id": "call_1", "output": "x"}, TEXT]
     assert verdict("TOL-04", replied({"tools": [WEATHER]}, inner)).status is Status.NOT_APPLICABLE
     assert verdict("TOL-04", replied({"tools": [WEATHER]}, inner[:1])).status is Status.FAIL
@@ -96,11 +75,11 @@ def test_calls_that_the_server_answers_itself_need_not_be_declared() -> None:
     ("identity", "status"),
     [("c" * 64, Status.PASS), ("c" * 65, Status.FAIL), ("", Status.FAIL), (None, Status.FAIL), (7, Status.FAIL)],
 )
-def test_call_ids(identity: Any, status: Status) -> None:
+def test_call_ids(replied: Callable[..., Exchange], identity: Any, status: Status) -> None:
     assert verdict("TOL-05", replied({}, [{**CALL, "call_id": identity}])).status is status
 
 
-def test_call_ids_are_unique_in_their_response() -> None:
+def test_call_ids_are_unique_in_their_response(replied: Callable[..., Exchange]) -> None:
     assert verdict("TOL-05", replied({}, [CALL, CALL])).status is Status.FAIL
     assert verdict("TOL-05", replied({}, [CALL]), replied({}, [CALL])).status is Status.PASS
 
@@ -109,6 +88,6 @@ def test_call_ids_are_unique_in_their_response() -> None:
     ("status", "found"),
     [(400, Status.PASS), (422, Status.PASS), (200, Status.WARN), (500, Status.WARN), (503, Status.NOT_APPLICABLE)],
 )
-def test_what_must_be_refused(status: int, found: Status) -> None:
+def test_what_must_be_refused(replied: Callable[..., Exchange], status: int, found: Status) -> None:
     asked = {"tools": [WEATHER], "tool_choice": {"type": "function", "name": "other"}}
     assert verdict("TOL-10", replied(asked, [], status=status, tags=("TOL-10",))).status is found
