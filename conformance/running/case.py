@@ -60,19 +60,6 @@ NOTE_TOOL: Final[Mapping[str, Any]] = {
     "description": "Write down a note in plain words.",
 }
 
-COMPUTER_TOOL: Final[Mapping[str, Any]] = {
-    "type": "computer_use_preview",
-    "display_width": 800,
-    "display_height": 600,
-    "environment": "browser",
-}
-
-IMAGE_URL: Final = (
-    "data:image/png;base64,"
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
-)
-"""A red square of one pixel."""
-
 
 @dataclass(frozen=True, slots=True)
 class RequestSpec:

@@ -9,7 +9,6 @@ from uuid import uuid4
 
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import (
-    IMAGE_URL,
     ROOMY,
     WEATHER_TOOL,
     CaseContext,
@@ -22,31 +21,8 @@ from rejoinder.conformance.running.case import (
     single,
     user,
 )
+from rejoinder.contract.examples import HOSTED_CALLS, IMAGE_URL
 from rejoinder.model.tags import Tag, wrong_field
-
-_HOSTED: Final[tuple[Mapping[str, Any], ...]] = (
-    {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "Oslo"}},
-    {"type": "file_search_call", "id": "fs_1", "status": "completed", "queries": ["Oslo"], "results": None},
-    {
-        "type": "code_interpreter_call",
-        "id": "ci_1",
-        "status": "completed",
-        "container_id": "cntr_1",
-        "code": "print(1 + 1)\nprint('two lines')",
-        "outputs": [{"type": "logs", "logs": "2"}],
-    },
-    {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": IMAGE_URL.partition(",")[2]},
-    {
-        "type": "mcp_call",
-        "id": "mcp_1",
-        "server_label": "maps",
-        "name": "find",
-        "arguments": '{"place": "Oslo city hall"}',
-        "output": "59.9, 10.7",
-    },
-    {"type": "mcp_list_tools", "id": "mcpl_1", "server_label": "maps", "tools": []},
-)
-
 
 _ODD_SCHEMA: Final[Mapping[str, Any]] = {
     "type": "object",
@@ -160,7 +136,7 @@ def _inputs(context: CaseContext) -> Iterator[PlannedCase]:
 
 def _history(context: CaseContext) -> Iterator[PlannedCase]:
     body = context.body
-    for item in _HOSTED:
+    for item in HOSTED_CALLS:
         yield plain_and_streamed(
             f"content.history.{item['type']}",
             f"An earlier {item['type']} as history.",

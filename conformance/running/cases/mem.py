@@ -15,7 +15,6 @@ from typing import Any, Final
 from rejoinder.conformance.judging.canaries import canaries_in, new_canary
 from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.running.case import (
-    IMAGE_URL,
     ROOMY,
     CaseContext,
     PlannedCase,
@@ -27,6 +26,7 @@ from rejoinder.conformance.running.case import (
     stored_request,
     user,
 )
+from rejoinder.contract.examples import IMAGE_URL
 from rejoinder.model.tags import Tag, sent_for
 
 _Items = list[dict[str, Any]]

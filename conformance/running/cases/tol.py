@@ -9,8 +9,6 @@ from typing import Any, Final
 from rejoinder.conformance.judging.canaries import new_canary
 from rejoinder.conformance.judging.roles import INSTRUCTIONS_ANYWHERE, Role, role_of
 from rejoinder.conformance.running.case import (
-    COMPUTER_TOOL,
-    IMAGE_URL,
     LONG,
     NOTE_TOOL,
     ROOMY,
@@ -29,6 +27,7 @@ from rejoinder.conformance.running.case import (
     user,
 )
 from rejoinder.contract import SchemaVariant
+from rejoinder.contract.examples import COMPUTER_TOOL, IMAGE_URL
 from rejoinder.model.tags import sent_for
 from rejoinder.validation import Validator
 

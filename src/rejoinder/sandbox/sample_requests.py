@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rejoinder.contract.examples import CITED_MESSAGE, COMPUTER_TOOL, HOSTED_CALLS
 from rejoinder.model.exchange import Request
 from rejoinder.model.tags import Tag, wrong_field
 from rejoinder.sandbox.core import post
@@ -23,56 +24,6 @@ _WEATHER: Final[Json] = {
 }
 _TIME: Final[Json] = {"type": "function", "name": "get_time", "description": "The time.", "parameters": None}
 _SHELL: Final[Json] = {"type": "custom", "name": "shell"}
-_COMPUTER: Final[Json] = {
-    "type": "computer_use_preview",
-    "display_width": 800,
-    "display_height": 600,
-    "environment": "browser",
-}
-_CITED: Final[Json] = {
-    "type": "message",
-    "role": "assistant",
-    "id": "msg_1",
-    "status": "completed",
-    "content": [
-        {
-            "type": "output_text",
-            "text": "Oslo is in Norway.",
-            "annotations": [
-                {
-                    "type": "url_citation",
-                    "url": "https://example.org/oslo",
-                    "title": "Oslo",
-                    "start_index": 0,
-                    "end_index": 4,
-                },
-                {"type": "file_citation", "file_id": "file_1", "filename": "norway.txt", "index": 0},
-            ],
-        }
-    ],
-}
-_HOSTED: Final[tuple[Json, ...]] = (
-    {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "Oslo"}},
-    {"type": "file_search_call", "id": "fs_1", "status": "completed", "queries": ["Oslo"], "results": None},
-    {
-        "type": "code_interpreter_call",
-        "id": "ci_1",
-        "status": "completed",
-        "container_id": "cntr_1",
-        "code": "print(1 + 1)\nprint('two lines')",
-        "outputs": [{"type": "logs", "logs": "2"}],
-    },
-    {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "aGVsbG8="},
-    {
-        "type": "mcp_call",
-        "id": "mcp_1",
-        "server_label": "maps",
-        "name": "find",
-        "arguments": '{"place": "Oslo city hall"}',
-        "output": "59.9, 10.7",
-    },
-    {"type": "mcp_list_tools", "id": "mcpl_1", "server_label": "maps", "tools": []},
-)
 
 
 _SWOLLEN: Final[Json] = {"type": "input_image", "image_url": {"url": "data:image/png;base64," + "QUJD" * 4000}}
@@ -147,13 +98,13 @@ def _bodies() -> Iterator[tuple[str, Json]]:
     ]
     yield "call-output", {"input": answered, "tools": tools}
     yield "custom-call", {"input": "List the files", "tools": [_SHELL], "tool_choice": "required"}
-    yield "computer-call", {"input": "Look", "tools": [_COMPUTER], "tool_choice": {"type": "computer_use_preview"}}
+    yield "computer-call", {"input": "Look", "tools": [COMPUTER_TOOL], "tool_choice": {"type": "computer_use_preview"}}
     yield "reasoning", {"input": "Is 91 prime?", "reasoning": {"effort": "low"}}
     yield "summary", {"input": "Is 91 prime?", "reasoning": {"effort": "high", "summary": "detailed"}}
     yield "reasoning-cut", {"input": "Is 91 prime?", "reasoning": {"effort": "low"}, "max_output_tokens": 12}
     yield "refusal", {"input": "Say something rude.", "model": "parrot-refusal"}
-    yield "annotations", {"input": [_CITED, *_user("Say it again.")]}
-    for item in _HOSTED:
+    yield "annotations", {"input": [CITED_MESSAGE, *_user("Say it again.")]}
+    for item in HOSTED_CALLS:
         yield f"hosted-{item['type']}", {"input": [*_user("Find Oslo."), item]}
     schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     yield (
