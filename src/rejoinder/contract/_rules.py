@@ -19,14 +19,13 @@ A row of ``rules/<family>.toml`` holds everything that is declared about a rule:
 
 from __future__ import annotations
 
-import json
 import pkgutil
 import re
 import sys
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from importlib import import_module
@@ -171,9 +170,7 @@ def extension_records() -> list[dict[str, Any]]:
         {
             "name": extension.name,
             "families": dict(extension.families),
-            "rules": [
-                json.loads(json.dumps(asdict(rule), default=str)) for rule in rules if rule.family in extension.families
-            ],
+            "rules": [msgspec.to_builtins(rule) for rule in rules if rule.family in extension.families],
         }
         for extension in extensions()
     ]
