@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from rejoinder.formatting import as_repr, printable, truncate
 from rejoinder.model.exchange import parse_json
+from rejoinder.validation import escape_key
 
 VALUE_LIMIT: Final = 1200
 """Characters of an expected or actual value that are shown."""
@@ -181,7 +182,7 @@ def _lines(
     last = len(value) - 1
     children = value.items() if isinstance(value, dict) else enumerate(value)
     for index, (key, child) in enumerate(children):
-        step = str(key).replace("~", "~0").replace("/", "~1")
+        step = escape_key(str(key))
         name = f"{json.dumps(str(key), ensure_ascii=False)}: " if isinstance(value, dict) else ""
         comma_after = "," if index < last else ""
         yield from _lines(child, f"{pointer}/{step}", f"{indent}  {name}", comma_after, depth + 1, target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rejoinder.model.verdict import ABSENT
+from rejoinder.validation import escape_key
 
 
 def first_difference(expected: Any, actual: Any, pointer: str = "") -> tuple[str, Any, Any] | None:
@@ -14,7 +15,7 @@ def first_difference(expected: Any, actual: Any, pointer: str = "") -> tuple[str
     """
     if isinstance(expected, dict) and isinstance(actual, dict):
         for key in [*expected, *(key for key in actual if key not in expected)]:
-            found = first_difference(expected.get(key, ABSENT), actual.get(key, ABSENT), f"{pointer}/{escape(key)}")
+            found = first_difference(expected.get(key, ABSENT), actual.get(key, ABSENT), f"{pointer}/{escape_key(key)}")
             if found:
                 return found
         return None
@@ -32,8 +33,3 @@ def first_difference(expected: Any, actual: Any, pointer: str = "") -> tuple[str
     if isinstance(expected, bool) or isinstance(actual, bool):
         return None if expected is actual else (pointer, expected, actual)
     return None if expected == actual else (pointer, expected, actual)
-
-
-def escape(key: str) -> str:
-    """Return an object key as a JSON pointer segment."""
-    return key.replace("~", "~0").replace("/", "~1")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rejoinder.errors import RejoinderError, UsageError, suggest
-from rejoinder.validation import SchemaError, Validator
+from rejoinder.validation import SchemaError, Validator, pointer_keys
 
 Key = str | int
 """One step into a document: the key of a table, or the index of a list, from 0."""
@@ -122,8 +122,8 @@ def _quoted(name: str) -> str:
 def _path(pointer: str, document: Any) -> tuple[Key, ...]:
     """Return a JSON pointer as steps into a document."""
     path: list[Key] = []
-    for part in pointer.split("/")[1:]:
-        step: Key = int(part) if isinstance(document, list) else part.replace("~1", "/").replace("~0", "~")
+    for key in pointer_keys(pointer):
+        step: Key = int(key) if isinstance(document, list) else key
         path.append(step)
         try:
             document = document[step]

@@ -224,4 +224,14 @@ def _items(value: Any) -> list[Any]:
 
 
 def _pointer(path: Any) -> str:
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    return "".join(f"/{escape_key(str(part))}" for part in path)
+
+
+def escape_key(key: str) -> str:
+    """Return a key as one step of a JSON pointer (RFC 6901)."""
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def pointer_keys(pointer: str) -> list[str]:
+    """Return the keys and indexes that a JSON pointer names, outermost first."""
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]

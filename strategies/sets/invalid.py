@@ -24,6 +24,7 @@ from rejoinder.contract import DEFAULT_DIALECT, SchemaVariant, request_schema
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies.profile import EndpointProfile
 from rejoinder.strategies.sets.systematic import Body, seeds
+from rejoinder.validation import escape_key, pointer_keys
 
 __all__ = ["KINDS", "Mutant", "candidates", "classify", "invalid_requests", "surely_invalid"]
 
@@ -69,8 +70,8 @@ class Mutant:
     @property
     def param(self) -> str:
         """The place as an error's ``param`` should name it: ``input[0].content[1].type``."""
-        parts = [part.replace("~1", "/").replace("~0", "~") for part in self.pointer.split("/")[1:]]
-        return "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in parts).lstrip(".")
+        keys = pointer_keys(self.pointer)
+        return "".join(f"[{key}]" if key.isdigit() else f".{key}" for key in keys).lstrip(".")
 
 
 def surely_invalid(*, profile: EndpointProfile | None = None) -> list[Mutant]:
@@ -170,7 +171,7 @@ def _faults(value: Any, pointer: str, place: str) -> Iterator[_Fault]:
     """Yield every fault in the places below ``value``: kind, container, key, new value, pointer, location."""
     if isinstance(value, dict):
         for key in list(value):
-            spot, name = f"{pointer}/{_escape(key)}", f"{place}/{key}"
+            spot, name = f"{pointer}/{escape_key(key)}", f"{place}/{key}"
             inner = value[key]
             tagged = key == "type" and isinstance(inner, str)
             kinds = _tag_faults(inner) if tagged else _value_faults(inner)
@@ -214,7 +215,3 @@ def _value_faults(value: Any) -> Iterator[tuple[str, Any]]:
         yield "type", {"0": "text"}
     elif isinstance(value, dict):
         yield "type", "text"
-
-
-def _escape(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")

@@ -16,10 +16,10 @@ from rejoinder.contract._overlay import SCHEMAS
 from rejoinder.contract._rules import Rule
 from rejoinder.contract._schemas import Schema, SchemaVariant, schema_of, variant_of
 from rejoinder.contract._source import DEFAULT_DIALECT, Source, dialect_names
-from rejoinder.contract._vocabulary import escape, fail
+from rejoinder.contract._vocabulary import fail
 from rejoinder.errors import UsageError, suggest
 from rejoinder.model.verdict import Level
-from rejoinder.validation import Validator
+from rejoinder.validation import Validator, escape_key
 
 Role = Literal[
     "snapshot",
@@ -161,7 +161,7 @@ def _build(source: Source) -> Dialect:
 def _events(schema: Schema, file: str) -> dict[str, EventSpec]:
     specs: dict[str, EventSpec] = {}
     for name, definition in schema["$defs"].items():
-        pointer = f"/$defs/{escape(name)}"
+        pointer = f"/$defs/{escape_key(name)}"
         if not isinstance(definition, dict) or definition.get("x-role") not in get_args(Role):
             raise fail(file, pointer, "x-role", f"an event has one of the roles {', '.join(get_args(Role))}")
         for key in ("x-container", "x-part", "x-field", "x-item"):

@@ -11,8 +11,9 @@ from typing import Any, Final
 from rejoinder.contract import _source
 from rejoinder.contract._schemas import Schema, schema_of
 from rejoinder.contract._source import DEFAULT_DIALECT, Source
-from rejoinder.contract._vocabulary import escape, fail, find, reachable, steps
+from rejoinder.contract._vocabulary import fail, find, reachable
 from rejoinder.model.verdict import ABSENT
+from rejoinder.validation import escape_key, pointer_keys
 
 _FIELDS: Final = ("method", "path", "query", "body", "reply")
 
@@ -48,7 +49,7 @@ def operations_of(source: Source) -> Mapping[str, Operation]:
     """Return the operations of a dialect that was read."""
     found = {}
     for name, raw in schema_of(source, "operations")["x-operations"].items():
-        pointer = f"/x-operations/{escape(name)}"
+        pointer = f"/x-operations/{escape_key(name)}"
         if not isinstance(raw, dict):
             raise fail(source.file, pointer, name, "an operation is a table")
         for key, value in raw.items():
@@ -89,7 +90,7 @@ def _filled(node: Any, request: Schema) -> Any:
     if not isinstance(node, dict):
         return node
     if isinstance(node.get("x-from"), str):
-        found = find(request, steps(node["x-from"]))
+        found = find(request, pointer_keys(node["x-from"]))
         return found if found is ABSENT else deepcopy(found)
     filled = {key: _filled(child, request) for key, child in node.items()}
     return {key: child for key, child in filled.items() if child is not ABSENT}

@@ -38,8 +38,9 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, Final
 
-from rejoinder.contract._vocabulary import check, fail, find, reachable, steps
+from rejoinder.contract._vocabulary import check, fail, find, reachable
 from rejoinder.model.verdict import ABSENT
+from rejoinder.validation import pointer_keys
 
 SCHEMAS: Final = ("request", "response", "events", "error", "operations")
 OPERATIONS: Final = ("remove", "exclude", "replace", "add", "include")
@@ -79,7 +80,7 @@ def apply(schema: Mapping[str, Any], overlay: Mapping[str, Any], *, name: str, f
     check(done, where, branching=name == "response")
     used = reachable(done, all_of=name in _LIBRARIES)
     for pointer in overlay.get("add", {}):
-        path = steps(pointer)
+        path = pointer_keys(pointer)
         if len(path) == 2 and path[0] == "$defs" and path[1] not in used:
             raise fail(where, pointer, "add", "nothing refers to this definition")
     if "$defs" in done:
@@ -104,7 +105,7 @@ def _check_operations(overlay: Mapping[str, Any], where: str) -> None:
 
 
 def _list(schema: Any, pointer: str, elements: Any, operation: str, where: str) -> list[Any]:
-    found = find(schema, steps(pointer))
+    found = find(schema, pointer_keys(pointer))
     if found is ABSENT:
         raise fail(where, pointer, operation, "there is nothing at this place")
     if not isinstance(found, list) or not isinstance(elements, list):
@@ -113,7 +114,7 @@ def _list(schema: Any, pointer: str, elements: Any, operation: str, where: str) 
 
 
 def _remove(schema: dict[str, Any], pointer: str, where: str) -> None:
-    *path, last = steps(pointer)
+    *path, last = pointer_keys(pointer)
     holder = find(schema, path)
     if not isinstance(holder, dict) or last not in holder:
         raise fail(where, pointer, "remove", "there is nothing at this place")
@@ -124,7 +125,7 @@ def _remove(schema: dict[str, Any], pointer: str, where: str) -> None:
 
 
 def _put(schema: dict[str, Any], pointer: str, value: Any, operation: str, where: str) -> None:
-    *path, last = steps(pointer)
+    *path, last = pointer_keys(pointer)
     holder = find(schema, path)
     if isinstance(holder, list) and operation == "replace" and last.isdecimal() and int(last) < len(holder):
         key: Any = int(last)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from rejoinder.errors import ContractError
 from rejoinder.model.verdict import ABSENT
-from rejoinder.validation import JSON_TYPES
+from rejoinder.validation import JSON_TYPES, escape_key, pointer_keys
 
 #: Keywords that say nothing about instances. Names that begin with ``x-`` are treated alike.
 ANNOTATIONS: Final = frozenset(
@@ -54,16 +54,6 @@ def fail(file: str, pointer: str, keyword: str, what: str) -> ContractError:
     )
 
 
-def escape(key: str) -> str:
-    """Return a key as one step of a JSON pointer."""
-    return key.replace("~", "~0").replace("/", "~1")
-
-
-def steps(pointer: str) -> list[str]:
-    """Return the keys that a JSON pointer names, outermost first."""
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
-
-
 def find(schema: Any, path: list[str]) -> Any:
     """Return what stands at that place of a schema, ``ABSENT`` for nothing."""
     for step in path:
@@ -96,9 +86,9 @@ def _references(node: Any, at: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(node, Mapping):
         reference = node.get("$ref")
         if isinstance(reference, str) and reference.startswith("#/$defs/"):
-            yield at, steps(reference[1:])[-1]
+            yield at, pointer_keys(reference[1:])[-1]
     for key, child in node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ():
-        yield from _references(child, f"{at}/{escape(str(key))}")
+        yield from _references(child, f"{at}/{escape_key(str(key))}")
 
 
 def check(schema: Mapping[str, Any], file: str, *, branching: bool = False) -> None:
@@ -121,13 +111,13 @@ class _Checker:
             raise fail(self._file, "", "$defs", "it is not a table of definitions")
         self._node(self._root, "")
         for name, definition in self._definitions.items():
-            self._node(definition, f"/$defs/{escape(name)}")
+            self._node(definition, f"/$defs/{escape_key(name)}")
         done: set[str] = set()
         for name in self._definitions:
             self._loops(name, (), done)
 
     def _loops(self, name: str, path: tuple[str, ...], done: set[str]) -> None:
-        for pointer, target in _references(self._definitions[name], f"/$defs/{escape(name)}"):
+        for pointer, target in _references(self._definitions[name], f"/$defs/{escape_key(name)}"):
             if target in (*path, name):
                 raise fail(self._file, pointer, "$ref", f"{target!r} leads back to itself")
             if target not in done:
@@ -139,7 +129,7 @@ class _Checker:
             return
         if not isinstance(node, Mapping):
             what = "nothing could be valid here" if node is False else "a schema is an object"
-            raise fail(self._file, at, steps(at)[-1] if at else "schema", what)
+            raise fail(self._file, at, pointer_keys(at)[-1] if at else "schema", what)
         if at and "$defs" in node:
             raise fail(self._file, at, "$defs", "definitions stand at the top of the file only")
         keys = [key for key in node if key not in ANNOTATIONS and not key.startswith("x-")]
@@ -183,7 +173,7 @@ class _Checker:
         if chooser == "$ref":
             if not isinstance(value, str) or not value.startswith("#/$defs/"):
                 raise fail(self._file, at, "$ref", f"{value!r} is not a reference to a definition of this file")
-            if steps(value[1:])[1] not in self._definitions or len(steps(value[1:])) != 2:
+            if pointer_keys(value[1:])[1] not in self._definitions or len(pointer_keys(value[1:])) != 2:
                 raise fail(self._file, at, "$ref", f"{value!r} does not exist")
             return
         values = [value] if chooser == "const" else value
@@ -208,7 +198,7 @@ class _Checker:
         if not isinstance(properties, Mapping):
             raise fail(self._file, at, "properties", "it is not a table of fields")
         for name, child in properties.items():
-            self._node(child, f"{at}/properties/{escape(name)}")
+            self._node(child, f"{at}/properties/{escape_key(name)}")
         required = node.get("required", [])
         if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
             raise fail(self._file, at, "required", "it is not a list of names")

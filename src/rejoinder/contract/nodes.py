@@ -13,9 +13,9 @@ from functools import cache
 from typing import Any
 
 from rejoinder.contract import DEFAULT_DIALECT, SchemaVariant, request_schema
-from rejoinder.contract._vocabulary import KEYWORDS, check, escape, steps
+from rejoinder.contract._vocabulary import KEYWORDS, check
 from rejoinder.errors import ContractError
-from rejoinder.validation import JSON_TYPES
+from rejoinder.validation import JSON_TYPES, escape_key, pointer_keys
 
 Schema = Mapping[str, Any]
 
@@ -209,7 +209,7 @@ class _Parser:
 
     def _reference(self, target: str) -> Node:
         if target not in self.known:
-            name = steps(target)[-1]
+            name = pointer_keys(target)[-1]
             self.known[target] = self.node(self.root["$defs"][name], target[1:], name)
         return self.known[target]
 
@@ -241,7 +241,7 @@ class _Parser:
         others = schema.get("additionalProperties", True)
         extra = None if others is False else self.node(others, f"{pointer}/additionalProperties")
         fields = tuple(
-            Field(key, self.node(value, f"{pointer}/properties/{escape(key)}"), key in required)
+            Field(key, self.node(value, f"{pointer}/properties/{escape_key(key)}"), key in required)
             for key, value in schema.get("properties", {}).items()
         )
         return Object(name=name, pointer=pointer, fields=fields, extra=extra)

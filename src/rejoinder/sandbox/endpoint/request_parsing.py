@@ -15,7 +15,7 @@ from rejoinder.sandbox.endpoint.generate import is_choice
 from rejoinder.sandbox.endpoint.reply import ApiError, header
 from rejoinder.sandbox.endpoint.schema_instances import is_schema
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.validation import Validator
+from rejoinder.validation import Validator, pointer_keys
 
 MAX_BODY: Final = 32 * 1024 * 1024
 
@@ -98,8 +98,7 @@ def conversation_id(body: Mapping[str, Any]) -> str | None:
 def param_of(pointer: str) -> str | None:
     """Return a JSON pointer as a parameter's name, ``input[0].role`` for ``/input/0/role``; ``None`` for the root."""
     name = ""
-    for step in pointer.split("/")[1:]:
-        step = step.replace("~1", "/").replace("~0", "~")
+    for step in pointer_keys(pointer):
         name += f"[{step}]" if step.isdigit() else f".{step}"
     return name.removeprefix(".") or None
 

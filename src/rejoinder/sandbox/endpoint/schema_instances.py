@@ -12,6 +12,8 @@ from jsonschema import Draft202012Validator
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from rejoinder.validation import pointer_keys
+
 _MAX_DEPTH: Final = 12
 _FORMATS: Final[Mapping[str, str]] = {
     "date": "2001-02-03",
@@ -106,8 +108,7 @@ def _first_accepted(candidates: list[Any], schema: Any, text: str, root: Mapping
 
 def _resolve(reference: str, root: Mapping[str, Any]) -> Any:
     node: Any = root
-    for step in reference.removeprefix("#").split("/")[1:]:
-        step = step.replace("~1", "/").replace("~0", "~")
+    for step in pointer_keys(reference.removeprefix("#")):
         node = node.get(step, {}) if isinstance(node, Mapping) else {}
     return node
 
