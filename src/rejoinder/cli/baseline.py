@@ -19,14 +19,11 @@ if TYPE_CHECKING:
 _MARKS: Final = {"added": "+", "renewed": "~", "removed": "-"}
 
 
-class _Day(click.ParamType[date]):
-    name = "day"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        try:
-            return value if isinstance(value, date) else date.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is no day; write it like 2027-01-31.", param, ctx)
+def _day(_ctx: click.Context, _param: click.Parameter, value: str | None) -> date | None:
+    try:
+        return date.fromisoformat(value) if value else None
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a date. Write it as YYYY-MM-DD, for example 2027-01-31.") from None
 
 
 _file = file_option("--baseline", "The file of known failures.", "FILE", required=True)
@@ -48,7 +45,12 @@ def command() -> None:
 @_file
 @click.option("--reason", required=True, metavar="TEXT", help="Why the failures are accepted, for all new entries.")
 @click.option("--link", default="", metavar="URL", help="The issue in which they are followed.")
-@click.option("--expires", type=_Day(), metavar="DAY", help="The last day on which the entries count: 2027-01-31.")
+@click.option(
+    "--expires",
+    callback=_day,
+    metavar="DATE",
+    help="Last day on which the new entries count, for example 2027-01-31.",
+)
 @click.option("--must-only", is_flag=True, help="Leave out broken SHOULD rules, which do not fail a run anyway.")
 @click.option("--select", default="*", show_default=True, metavar="RULES", help="Take these rules only.")
 @_dialect
