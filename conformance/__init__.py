@@ -11,7 +11,7 @@ Examine an endpoint::
 
     run = examine("http://127.0.0.1:8000", plan="smoke")       # sends requests, returns the recorded run
 
-Write a check of one's own, in an extension (see docs/extending.md)::
+Write a check of one's own, in an extension (see docs/how-to/extending.md)::
 
     @check("ACME-01", Subject.PLAIN)
     def replies_are_traced(view: ExchangeView) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""The product's modules import each other as docs/architecture.md says, and every name stands for one thing."""
+"""Modules import each other as docs/explanation/architecture.md says, and every name stands for one thing."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def test_benchmarks_import_what_is_there(path):
 
 
 def test_the_documented_layers_are_the_checked_ones():
-    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
     contracts = (ROOT / ".importlinter").read_text("utf-8")
     checked = re.findall(r"^type = layers\n(?:.+\n)*?layers =\n((?:    .+\n)+)", contracts, re.M)
     assert checked
@@ -244,7 +244,7 @@ def test_docs_name_what_is_there():
             for alias in node.names
         }
     missing = []
-    for page in sorted((ROOT / "docs").glob("*.md")):
+    for page in sorted((ROOT / "docs").rglob("*.md")):
         for path in re.findall(r"\brejoinder(?:\.\w+)+", page.read_text("utf-8")):
             module, _, rest = path, "", ""
             while module not in names:

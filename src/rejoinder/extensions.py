@@ -183,7 +183,7 @@ def _manifest(folder: Path) -> tuple[str, Mapping[str, str]]:
     if manifest is None:
         raise ExtensionError(
             f"The extension folder {folder} has no {MANIFEST}.",
-            'Write one with name = "..." and a table [families]; docs/extending.md shows it.',
+            'Write one with name = "..." and a table [families]; docs/how-to/extending.md shows it.',
         )
     manifest.check(Validator(_SCHEMA))
     families = manifest.table.get("families", {})

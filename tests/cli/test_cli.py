@@ -255,8 +255,8 @@ def test_ctrl_c_reports_what_was_gathered(command: list[str], tmp_path: Path) ->
 
 
 def test_the_rule_reference_is_up_to_date(invoke: Invoke) -> None:
-    """Write it anew with `rejoinder rules --markdown > docs/rules.md`."""
-    shipped = Path(__file__).parents[2] / "docs" / "rules.md"
+    """Write it anew with `rejoinder rules --markdown > docs/reference/rules.md`."""
+    shipped = Path(__file__).parents[2] / "docs" / "reference" / "rules.md"
     assert invoke("rules", "--markdown")[1] == shipped.read_text(encoding="utf-8")
 
 

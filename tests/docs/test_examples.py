@@ -48,7 +48,7 @@ def commands(name: str) -> list[str]:
 
 
 def test_the_commands_of_the_page_on_ci_work_in_their_order(broken: str, tmp_path: Path) -> None:
-    told = commands("ci.md")
+    told = commands("how-to/ci.md")
     codes = {}
     for command in told:
         result = bash(command.replace(ELSEWHERE, broken), tmp_path)
@@ -130,17 +130,17 @@ def test_the_container_recipe_runs_what_is_installed(tmp_path: Path) -> None:
 
 
 def test_the_page_on_pytest_shows_the_example_that_is_tested() -> None:
-    [block] = re.findall(r"```python\n(.*?)```", (DOCS / "pytest.md").read_text(), re.DOTALL)
+    [block] = re.findall(r"```python\n(.*?)```", (DOCS / "how-to/pytest.md").read_text(), re.DOTALL)
     assert block == (DOCS / "examples/test_my_endpoint.py").read_text()
     from rejoinder.conformance import plugin
 
-    told = (DOCS / "pytest.md").read_text()
+    told = (DOCS / "how-to/pytest.md").read_text()
     fixtures = ("rejoinder_run", "rejoinder_target", "rejoinder_ask")
     assert all(hasattr(plugin, name) and f"`{name}`" in told for name in fixtures)
     assert [name for name, _ in plugin._OPTIONS if f"`--rejoinder-{name}" not in told] == []
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: str(page.name))
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.name))
 def test_links_to_files_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []

@@ -1,4 +1,4 @@
-"""docs/extending.md is followed: its files make an extension, and its commands are run on it."""
+"""docs/how-to/extending.md is followed: its files make an extension, and its commands are run on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rejoinder.model.samples import LoadSample
 from rejoinder.sandbox import Sandbox, running
 from rejoinder.validation import Validator
 
-PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "extending.md").read_text()
 SOURCE = Path(rejoinder.__file__).parents[1]
 FILES = dict(re.findall(r"(?m)^`(acme/[\w/.]+)`:\n\n```\w+\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
 COMMANDS = re.findall(r"(?m)^    ((?:rejoinder|python|pytest) .*)$", PAGE)

@@ -1,4 +1,4 @@
-"""The metric that docs/extending.md adds with a row and a function is measured, written, limited and shown."""
+"""The metric that docs/how-to/extending.md adds with a row and a function is measured, written, limited and shown."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from rejoinder.reports import (
 )
 from rejoinder.sandbox import Sandbox
 
-PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "extending.md").read_text("utf-8")
 ADDED = {
     file: re.sub(r"(?m)^\+", "", "".join(re.findall(r"(?m)^\+.*\n", lines)))
     for file, lines in re.findall(r"(?ms)^--- a/(\S+)\n(.*?)(?=^---|^```)", PAGE.partition("### A metric of load")[2])

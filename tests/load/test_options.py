@@ -33,7 +33,7 @@ URL = "http://127.0.0.1:8000"
 
 
 def options_markdown(options: Mapping[str, LoadOption]) -> str:
-    """Return the options as the tables of docs/load.md, one for each group."""
+    """Return the options as the tables of docs/how-to/load.md, one for each group."""
     lines = []
     for group in OptionGroup:
         lines += [f"### {group}", "", "| `rejoinder load` | Locust | default | |", "| --- | --- | --- | --- |"]
@@ -177,7 +177,7 @@ def test_one_row_makes_an_option_everywhere(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_documentation_has_every_option() -> None:
     """Write it anew with `python tests/load/test_options.py` between the two marks."""
-    text = (Path(__file__).parents[2] / "docs" / "load.md").read_text("utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "how-to" / "load.md").read_text("utf-8")
     _, _, rest = text.partition("<!-- options -->\n")
     assert rest.partition("<!-- end of options -->")[0].strip() == options_markdown(all_options()).strip()
 

@@ -108,7 +108,7 @@ def _sentence(text: str) -> str:
 
 
 def run_file_page(schema: dict[str, Any]) -> str:
-    """Return the reference of the run file (docs/run-file.md): every field of every line, as Markdown."""
+    """Return the reference of the run file (docs/reference/run-file.md): every field of every line, as Markdown."""
     definitions = schema["$defs"]
     lines = [
         "# The run file",
@@ -194,7 +194,7 @@ def _type(field: dict[str, Any]) -> str:
 
 
 def metric_tables() -> str:
-    """Return the metrics of a load run as Markdown tables; docs/load.md holds them."""
+    """Return the metrics of a load run as Markdown tables; docs/how-to/load.md holds them."""
     lines = ["| time | title | definition | `--slo` | `--max-change` |", "| --- | --- | --- | --- | --- |"]
     for row in TIMES.values():
         names = ", ".join(f"`{name}`" for name in (row.name, *row.aliases))
@@ -208,7 +208,7 @@ def metric_tables() -> str:
 
 
 def outcome_table() -> str:
-    """Return the outcomes of requests as a Markdown table; docs/load.md holds it."""
+    """Return the outcomes of requests as a Markdown table; docs/how-to/load.md holds it."""
     lines = ["| outcome | meaning | counts as |", "| --- | --- | --- |"]
     for outcome, row in OUTCOMES.items():
         lines.append(f"| `{outcome}` | {row.meaning} | {'good' if row.good else 'bad' if row.bad else 'neither'} |")
@@ -216,14 +216,14 @@ def outcome_table() -> str:
 
 
 def server_table() -> str:
-    """Return the figures that a server reports as a Markdown table; docs/load.md holds it."""
+    """Return the figures that a server reports as a Markdown table; docs/how-to/load.md holds it."""
     lines = ["| figure | meaning | unit |", "| --- | --- | --- |"]
     lines += [f"| `{name}` | {metric.meaning} | {metric.unit} |" for name, metric in SERVER.items()]
     return "\n".join(lines) + "\n"
 
 
 TABLES: Final = {"metrics": metric_tables, "outcomes": outcome_table, "server": server_table}
-"""The generated tables of docs/load.md, by the name in the comments around them."""
+"""The generated tables of docs/how-to/load.md, by the name in the comments around them."""
 
 
 def with_tables(page: str) -> str:
@@ -250,8 +250,8 @@ def test_the_schema_is_that_of_the_types() -> None:
 
 
 def test_the_pages_are_up_to_date() -> None:
-    assert (ROOT / "docs" / "run-file.md").read_text("utf-8") == run_file_page(SCHEMA)
-    guide = (ROOT / "docs" / "load.md").read_text("utf-8")
+    assert (ROOT / "docs" / "reference" / "run-file.md").read_text("utf-8") == run_file_page(SCHEMA)
+    guide = (ROOT / "docs" / "how-to" / "load.md").read_text("utf-8")
     assert with_tables(guide) == guide
     for name in (*METRICS, *OUTCOMES, *SERVER):
         assert f"`{name}`" in guide
@@ -315,8 +315,8 @@ def write() -> None:
     schema = generate_schema(run_schema())
     source = ROOT / "src" / "rejoinder" / "model" / "runfile.schema.json"
     source.write_text(json.dumps(schema, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    (ROOT / "docs" / "run-file.md").write_text(run_file_page(schema), "utf-8")
-    guide = ROOT / "docs" / "load.md"
+    (ROOT / "docs" / "reference" / "run-file.md").write_text(run_file_page(schema), "utf-8")
+    guide = ROOT / "docs" / "how-to" / "load.md"
     guide.write_text(with_tables(guide.read_text("utf-8")), "utf-8")
 
 

@@ -53,7 +53,7 @@ def _level(rule: Rule, dialect: str | None) -> str:
 
 
 def reference() -> str:
-    """Return the rule reference (docs/rules.md): every rule with all that is declared about it, as Markdown."""
+    """Return the rule reference (docs/reference/): every rule with all that is declared about it, as Markdown."""
     rules = load_rules()
     lines = [
         "# Rules",

@@ -1,8 +1,8 @@
 """The sample lines of a run file, typed: what a load run writes, and what reports read.
 
 Each class is one kind of line or a part of one; field descriptions and units become the JSON Schema and
-``docs/run-file.md``. Fields with a default are left out of the file where they hold it; fields that a reader does not
-know are ignored. All times are seconds from the start of the request unless a field says otherwise.
+the reference of the run file. Fields with a default are left out of the file where they hold it; fields that a reader
+does not know are ignored. All times are seconds from the start of the request unless a field says otherwise.
 """
 
 from __future__ import annotations
