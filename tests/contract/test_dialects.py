@@ -8,7 +8,15 @@ from typing import get_args
 
 import pytest
 
-from rejoinder.contract import DEFAULT_DIALECT, dialect_names, load_dialect, load_rules, load_schema
+from rejoinder.contract import (
+    DEFAULT_DIALECT,
+    dialect_label,
+    dialect_names,
+    dialect_summaries,
+    load_dialect,
+    load_rules,
+    load_schema,
+)
 from rejoinder.contract._dialect import Role
 from rejoinder.errors import ContractError
 from rejoinder.validation import Validator
@@ -25,9 +33,34 @@ def test_the_default_comes_first():
 
 
 def test_an_unknown_dialect():
-    with pytest.raises(ContractError, match="There is no dialect 'x'") as caught:
+    with pytest.raises(ContractError, match='"x" is not a dialect') as caught:
         load_dialect("x")
-    assert DEFAULT_DIALECT in caught.value.hint
+    assert all(dialect_label(name) in caught.value.hint for name in NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("vllm", "northstar"), ("vLLM-0.33", "northstar"), ("nothstar", "northstar"), ("open-responses", "openresponses")],
+)
+def test_a_name_that_people_try_leads_to_the_dialect(name, meant):
+    with pytest.raises(ContractError) as caught:
+        load_dialect(name)
+    assert caught.value.hint == f"Did you mean {load_dialect(meant).label}?"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_people_read_what_a_dialect_is(name):
+    dialect = load_dialect(name)
+    assert dialect.label == dialect_label(name) == f"{name} ({dialect.title})"
+    assert dialect_summaries()[name] == f"{dialect.title}. {dialect.summary}"
+    assert dialect.summary.startswith("For ")
+
+
+def test_a_custom_dialect_is_shown_by_its_path(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text('name = "own"\n', "utf-8")
+    assert dialect_label(str(path)) == str(path)
+    assert load_dialect(path).label == "own"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -289,7 +289,7 @@ BAD = {
         "nothing to choose",
     ),
     # The file around the overlay.
-    "unknown part": ('more = "x"', "/more", "more", "not a part"),
+    "unknown part": ('more = "x"', "/more", "more", "no such key"),
     "unknown base": ('base = "x"', "/base", "base", "not one of"),
     "unknown schema": ("[overlay.requests]", "/overlay/requests", "requests", "one of request"),
     "unknown parameter": ("[stream]\nsentinel = 1", "/stream/sentinel", "sentinel", "no such parameter"),
@@ -334,9 +334,9 @@ def test_bad_overlays_are_told_by_file_pointer_and_keyword(tmp_path, case):
     [
         ("own.toml", "name = ", "is not valid TOML"),
         ("own.json", "{", "is not valid JSON"),
-        ("own.json", "[]", "the file is not a table"),
-        ("own.toml", 'title = "x"', "a dialect has a name"),
-        ("own.toml", 'name = "Own"', "a dialect has a name"),
+        ("own.json", "[]", "must hold one object"),
+        ("own.toml", 'title = "x"', "a name starts with"),
+        ("own.toml", 'name = "Own"', "a name starts with"),
         ("own.toml", 'name = "openai"', "the name of a shipped dialect"),
     ],
 )
@@ -350,7 +350,7 @@ def test_bad_dialect_files(tmp_path, name, text, what):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(ContractError, match="cannot be read"):
+    with pytest.raises(ContractError, match="Cannot read"):
         load_dialect(tmp_path / "none.toml")
 
 

@@ -578,7 +578,7 @@ def test_a_recording_ends_where_the_reader_stops() -> None:
 def test_unknown_names_are_usage_errors() -> None:
     with pytest.raises(UsageError, match="no fault 'nothing'"):
         Sandbox(faults=["nothing"])
-    with pytest.raises(ContractError, match="no dialect"):
+    with pytest.raises(ContractError, match="is not a dialect"):
         Sandbox("klingon")
     only_openai = next(fault.id for fault in FAULTS.values() if fault.dialects == ("openai",))
     with pytest.raises(UsageError, match="northstar"):

@@ -10,6 +10,7 @@ from rejoinder.contract import (
     DEFAULT_DIALECT,
     Rule,
     dialect_names,
+    dialect_summaries,
     features_of,
     load_dialect,
     load_families,
@@ -22,12 +23,17 @@ from rejoinder.errors import UsageError, suggest
 @click.argument("rule", metavar="[ID]", required=False)
 @click.option("--dialect", type=click.Choice(dialect_names()), help="Show the levels of this dialect only.")
 @click.option("--markdown", is_flag=True, help="Print the whole rule reference as Markdown.")
+@click.option("--dialects", is_flag=True, help="List the dialects and who chooses each.")
 @click.option("--features", is_flag=True, help="List the features that `rejoinder check --require` knows.")
-def command(rule: str | None, dialect: str | None, markdown: bool, features: bool) -> int:
+def command(rule: str | None, dialect: str | None, markdown: bool, dialects: bool, features: bool) -> int:
     """List the rules, or explain one: what it says, where it is written, how it is checked and what proves it."""
     rules = load_rules()
     if markdown:
         click.echo(reference(), nl=False)
+        return 0
+    if dialects:
+        for name, summary in dialect_summaries().items():
+            click.echo(f"{name:<14} {summary}")
         return 0
     if features:
         for feature in features_of(load_dialect(dialect or DEFAULT_DIALECT)):

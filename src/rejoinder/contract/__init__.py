@@ -45,7 +45,7 @@ from rejoinder.contract._rules import (
     read_rules,
 )
 from rejoinder.contract._schemas import SchemaVariant, load_schema, request_schema
-from rejoinder.contract._source import DEFAULT_DIALECT, dialect_names
+from rejoinder.contract._source import DEFAULT_DIALECT, dialect_label, dialect_names, dialect_summaries
 
 __all__ = [
     "DEFAULT_DIALECT",
@@ -57,7 +57,9 @@ __all__ = [
     "Operation",
     "Rule",
     "SchemaVariant",
+    "dialect_label",
     "dialect_names",
+    "dialect_summaries",
     "every_feature",
     "extension_records",
     "family_modules",

@@ -69,8 +69,10 @@ class EventSpec:
 
 @dataclass(frozen=True)
 class Dialect:
-    """One dialect, ready for judging.
+    """One dialect, ready for checking.
 
+    ``title`` is a short noun phrase, ``label`` the name with the title behind it, ``summary`` one line that says who
+    chooses the dialect.
     ``stream``, ``response`` and ``request`` hold the parameters that checks read (documented in
     ``dialects/northstar.toml``); ``events`` maps every known event type to its :class:`EventSpec`. ``lineage``
     names the dialect and those that it stands on, nearest first; ``operations`` are its operations beside create.
@@ -78,6 +80,8 @@ class Dialect:
 
     name: str
     title: str
+    summary: str
+    label: str
     source: str
     stream: Mapping[str, Any]
     response: Mapping[str, Any]
@@ -146,6 +150,8 @@ def _build(source: Source) -> Dialect:
     return Dialect(
         name=source.name,
         title=source.title,
+        summary=source.summary,
+        label=source.label,
         source=source.source,
         stream=source.parameters["stream"],
         response=source.parameters["response"],

@@ -1,10 +1,13 @@
-"""Reading dialect files: the shipped ones by name, one's own by path.
+"""Reading dialect files: the shipped ones by name, custom ones by path.
 
 A dialect file is TOML, or JSON of the same structure. It stands on another one (``base``, the default dialect when it
 says nothing), and has:
 
 ``name``, ``title``, ``source``
-    what it is and where its facts come from. A file of one's own must have a name that no shipped dialect has.
+    what it is and where its facts come from. A custom file must have a name that no shipped dialect has. The title
+    is a short noun phrase, which stands in parentheses behind the name wherever people meet it.
+``summary``, ``aliases``
+    one line that says who chooses it, and names that people try instead of its own.
 ``base``
     the name of the shipped dialect that it stands on.
 ``[stream]``, ``[response]``, ``[request]``
@@ -20,6 +23,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -31,7 +35,7 @@ from rejoinder.errors import ContractError
 
 DEFAULT_DIALECT: Final = "northstar"
 TABLES: Final = ("stream", "response", "request")
-_TEXTS: Final = ("name", "title", "source")
+_TEXTS: Final = ("name", "title", "summary", "source")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +48,16 @@ class Source:
 
     name: str
     title: str
+    summary: str
+    aliases: tuple[str, ...]
     source: str
     file: str
+
+    @property
+    def label(self) -> str:
+        """The name with the title behind it, such as ``northstar (vLLM-style Responses API)``."""
+        return f"{self.name} ({self.title})" if self.title != self.name else self.name
+
     lineage: tuple[str, ...]
     parameters: Mapping[str, Mapping[str, Any]]
     overlays: tuple[tuple[str, Mapping[str, Any]], ...]
@@ -61,6 +73,21 @@ def dialect_names() -> list[str]:
     return [DEFAULT_DIALECT, *(name for name in names if name != DEFAULT_DIALECT)]
 
 
+def dialect_summaries() -> dict[str, str]:
+    """Return one line for each shipped dialect, the default first: its title, and who chooses it."""
+    found = {name: _shipped(name) for name in dialect_names()}
+    return {name: f"{source.title}. {source.summary}" for name, source in found.items()}
+
+
+def dialect_label(dialect: str) -> str:
+    """Return what people read for a dialect: its name with its title behind it.
+
+    ``dialect`` is what a run file holds: the name of a shipped dialect, or the path of a custom one. A custom dialect,
+    whose file may be elsewhere, and an unknown one are shown as they are.
+    """
+    return _shipped(dialect).label if dialect in dialect_names() else dialect
+
+
 def read(dialect: str | Path = DEFAULT_DIALECT) -> Source:
     """Return the shipped dialect of that name or the dialect in that file.
 
@@ -72,20 +99,31 @@ def read(dialect: str | Path = DEFAULT_DIALECT) -> Source:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ContractError(f"The dialect file {path} cannot be read: {error}.") from error
+        raise ContractError(
+            f"Cannot read the dialect file {path}: {error}.", "Check the path given to --dialect."
+        ) from error
     return _parse(str(path), text)
 
 
 @cache
 def _shipped(name: str) -> Source:
     if name not in dialect_names():
-        raise ContractError(
-            f"There is no dialect {name!r}.",
-            f"Choose one of {', '.join(dialect_names())}, or give the path of a dialect file (.toml or .json).",
-        )
+        raise ContractError(f'"{name}" is not a dialect.', _suggestion(name))
     return _parse(
         f"dialects/{name}.toml", files("rejoinder.contract").joinpath("dialects", f"{name}.toml").read_text("utf-8")
     )
+
+
+def _suggestion(name: str) -> str:
+    """Return the hint for a name that no dialect has: the dialect that was probably meant, or all of them."""
+    found = [_shipped(known) for known in dialect_names()]
+    word = name.casefold()
+    words = {alias: source for source in found for alias in (source.name, *source.aliases)}
+    near = next((alias for alias in words if alias in word), "") or next(iter(get_close_matches(word, words, 1)), "")
+    if near:
+        return f"Did you mean {words[near].label}?"
+    labels = [source.label for source in found]
+    return f"Use {', '.join(labels[:-1])} or {labels[-1]}, or the path of a dialect file (.toml or .json)."
 
 
 @cache
@@ -95,18 +133,21 @@ def _parse(file: str, text: str) -> Source:
     except ValueError as error:
         raise ContractError(f"{file} is not valid {'JSON' if file.endswith('.json') else 'TOML'}: {error}.") from error
     if not isinstance(raw, dict):
-        raise fail(file, "", "dialect", "the file is not a table")
+        raise fail(file, "", "dialect", "the file must hold one object")
     for key in raw:
-        if key not in (*_TEXTS, *TABLES, "base", "overlay"):
-            raise fail(file, f"/{key}", key, "not a part of a dialect file")
+        if key not in (*_TEXTS, *TABLES, "aliases", "base", "overlay"):
+            raise fail(file, f"/{key}", key, "a dialect file has no such key")
     for key in (*_TEXTS, "base"):
         if key in raw and (not isinstance(raw[key], str) or not raw[key]):
-            raise fail(file, f"/{key}", key, "it must be a text")
+            raise fail(file, f"/{key}", key, "it must be a non-empty string")
+    aliases = raw.get("aliases", [])
+    if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
+        raise fail(file, "/aliases", "aliases", "it must be a list of strings")
     name = str(raw.get("name", ""))
     if not re.fullmatch(r"[a-z][a-z0-9._-]*", name):
-        raise fail(file, "/name", "name", "a dialect has a name of small letters, digits, '.', '_' and '-'")
+        raise fail(file, "/name", "name", "a name starts with a lower-case letter and holds a-z, 0-9, '.', '_', '-'")
     if name in dialect_names() and file != f"dialects/{name}.toml":
-        raise fail(file, "/name", "name", f"{name!r} is the name of a shipped dialect")
+        raise fail(file, "/name", "name", f'"{name}" is the name of a shipped dialect')
     base = None if file == f"dialects/{DEFAULT_DIALECT}.toml" else _base(file, raw)
     overlays = raw.get("overlay", {})
     if not isinstance(overlays, dict):
@@ -117,6 +158,8 @@ def _parse(file: str, text: str) -> Source:
     return Source(
         name=name,
         title=str(raw.get("title", name)),
+        summary=str(raw.get("summary", "")),
+        aliases=tuple(aliases),
         source=str(raw.get("source", file)),
         file=file,
         lineage=(name, *(base.lineage if base else ())),
@@ -128,7 +171,7 @@ def _parse(file: str, text: str) -> Source:
 def _base(file: str, raw: Mapping[str, Any]) -> Source:
     name = str(raw.get("base", DEFAULT_DIALECT))
     if name not in dialect_names():
-        raise fail(file, "/base", "base", f"{name!r} is not one of {', '.join(dialect_names())}")
+        raise fail(file, "/base", "base", f'"{name}" is not one of {", ".join(dialect_names())}')
     return _shipped(name)
 
 
@@ -142,7 +185,7 @@ def _table(file: str, table: str, raw: Mapping[str, Any], base: Source | None) -
     known = base.parameters[table]
     for key, value in own.items():
         if key not in known:
-            raise fail(file, f"/{table}/{key}", key, f"no such parameter; there are {', '.join(known)}")
+            raise fail(file, f"/{table}/{key}", key, f"no such parameter; known parameters: {', '.join(known)}")
         if type(value) is not type(known[key]):
-            raise fail(file, f"/{table}/{key}", key, f"it must be of the same type as {known[key]!r}")
+            raise fail(file, f"/{table}/{key}", key, f"it must have the same type as {json.dumps(known[key])}")
     return {**known, **own}
