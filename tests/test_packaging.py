@@ -14,6 +14,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOTS = {
@@ -55,7 +58,7 @@ def tree(tmp_path_factory):
     skip = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.pyc")
     for name in ("src", *ROOMS):
         shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=skip)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, copy / name)
     return copy
 
@@ -111,10 +114,46 @@ def test_the_links_for_type_checkers():
         assert link.readlink() == Path("..", "..", room)
 
 
-def test_the_version_is_told_once():
+def test_the_installed_version_is_that_of_the_package():
     import rejoinder
 
     assert importlib.metadata.version("rejoinder") == rejoinder.__version__
+
+
+def test_lowest_versions_are_the_lower_bounds():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    bounds = {}
+    for text in project["dependencies"] + project["optional-dependencies"]["gpu"]:
+        requirement = Requirement(text)
+        (bounds[requirement.name],) = (
+            Version(part.version).release for part in requirement.specifier if part.operator == ">="
+        )
+    pinned = {}
+    for line in (ROOT / "constraints-lowest.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, _, version = line.partition("==")
+            pinned[name] = Version(version).release
+    assert {name: release[: len(bounds[name])] for name, release in pinned.items()} == bounds
+
+
+def test_pre_commit_uses_the_linters_of_the_project():
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    used = {requirement for hook in local["hooks"] for requirement in hook["additional_dependencies"]}
+    assert used
+    assert used <= set(groups["lint"])
+
+
+def test_tox_has_an_environment_for_every_supported_python():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    prefix = "Programming Language :: Python :: 3."
+    supported = [line.removeprefix(prefix) for line in project["classifiers"] if line.startswith(prefix)]
+    assert project["requires-python"] == f">=3.{min(supported, key=int)}"
+    environments = (ROOT / "tox.ini").read_text()
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text()
+    for minor in supported:
+        assert f"py3{minor}" in environments
+        assert f'"3.{minor}"' in workflow
 
 
 def test_the_command_is_installed():
