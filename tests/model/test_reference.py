@@ -53,7 +53,7 @@ def generate_schema(published: dict[str, Any]) -> dict[str, Any]:
 def _sample() -> dict[str, Any]:
     """Return the definition of a sample line, which ``what`` tells apart."""
     described = {what: kinds[0].__doc__ or "" for what, kinds in KINDS.items()}
-    described["step"] = "The figures of one run of a search, or of one repeat, as soon as it has ended."
+    described["step"] = "The figures of one step of a search or of one repetition, written as soon as it has ended."
     branches = []
     for what, kinds in KINDS.items():
         then: dict[str, Any] = {"$ref": _REF.format(name=kinds[0].__name__)}
@@ -79,7 +79,7 @@ def _flattened(kind: type[Sample], definition: dict[str, Any]) -> dict[str, Any]
     entry = definition["properties"].get(kind.flat, {}).get("additionalProperties", {})
     if kind is SearchStep:
         for name, (metric, percent) in step_latencies().items():
-            text = f"p{percent:g} of {TIMES[metric].title.lower()}, over good requests; absent with too few of them"
+            text = f"{TIMES[metric].short} p{percent:g} of good requests; absent with too few samples"
             properties[name] = {"description": text, **entry}
     elif kind is HistogramSample:
         (_, made) = msgspec.json.schema_components([Histogram], ref_template=_REF)
@@ -116,14 +116,14 @@ def run_file_page(schema: dict[str, Any]) -> str:
         "Generated from the types in `rejoinder.model` by `python tests/model/test_reference.py`.",
         "",
         *(schema["description"], ""),
-        "A reader leaves out lines that lack a required field or hold a wrong value, and reports them with the reason. "
-        "It ignores fields that it does not know. The JSON Schema of a line is `rejoinder/model/runfile.schema.json`.",
+        "A reader skips a line with a missing required field or an invalid value, and reports it with the reason. "
+        "It ignores unknown fields. The JSON Schema of a line is `rejoinder/model/runfile.schema.json`.",
         "",
     ]
     for kind in _LINES:
         lines += [f"## `{kind}`", ""]
         if kind == "sample":
-            lines += ["`what` tells samples apart.", ""]
+            lines += ["The field `what` names the kind of sample.", ""]
             for what, kinds in KINDS.items():
                 for cls in kinds:
                     lines += [f"### `{what}`: {_sentence(cls.__doc__ or '')}", ""]

@@ -25,22 +25,22 @@ class BranchState(StrEnum):
 
 
 class CoverageResult(Struct, kw_only=True):
-    """Branches of the request contract by what the endpoint made of them."""
+    """The contract branches of requests by state."""
 
-    total: Annotated[Count, about("number of branches")]
+    total: Annotated[Count, about("number of branches in the contract")]
     counts: Annotated[dict[BranchState, Count], about("number of branches by state")]
     branches: Annotated[dict[BranchState, list[str]], about("names of branches by state")]
 
 
 class AbilityResult(Struct, kw_only=True):
-    """Whether the model showed that it can do something."""
+    """Whether the model showed a capability."""
 
-    shown: Annotated[bool | None, about("null: it was not tried")]
-    exchange: Annotated[str | None, about("id of the exchange that says so")]
+    shown: Annotated[bool | None, about("whether the model showed it; null if the run did not try")]
+    exchange: Annotated[str | None, about("id of the exchange that shows it")]
 
 
 class FeatureState(StrEnum):
-    """What became of the requests of a run that use a feature."""
+    """How the endpoint handled the requests of a run that use a feature."""
 
     SUPPORTED = "supported"
     """One was accepted, and its reply shows the feature where replies can."""
@@ -55,69 +55,71 @@ class FeatureState(StrEnum):
 
 
 class FeatureEvidence(Struct, kw_only=True):
-    """The exchange that shows what became of a feature."""
+    """The exchange behind the state of a feature."""
 
     exchange: Annotated[str, about("id of the exchange")]
-    status: Annotated[int | None, about("its HTTP status; null without a reply")]
-    words: Annotated[str, about("what the endpoint said when it refused, in one line")]
+    status: Annotated[int | None, about("HTTP status of the response; null without one")]
+    words: Annotated[str, about("error message of the endpoint, on one line")]
 
 
 class FeatureResult(Struct, kw_only=True):
-    """What became of one feature of the dialect."""
+    """The state of one feature of the dialect."""
 
     feature: Annotated[str, about("name of the feature")]
-    title: Annotated[str, about("what it is, in a few words")]
+    title: Annotated[str, about("the feature in a few words")]
     state: Annotated[
         FeatureState,
         about(
-            "supported: accepted, and seen in a reply where replies can show it; unseen: accepted, and no reply shows "
-            "it; refused: every request with it was refused cleanly; failed: none was accepted or refused cleanly; "
-            "untried: no request with it got an answer"
+            "supported: accepted, and visible in a response where responses can show it; unseen: accepted, but not "
+            "visible in any response; refused: every request with it was refused with a 4xx status; failed: server "
+            "error or no response; untried: no request with it was answered"
         ),
     ]
-    evidence: Annotated[FeatureEvidence | None, about("what showed that; null for a feature that was not tried")]
+    evidence: Annotated[FeatureEvidence | None, about("the exchange behind the state; null if untried")]
 
 
 class BaselineResult(Struct, kw_only=True, omit_defaults=True):
-    """An entry of the baseline, at one case, and what the run says of it."""
+    """One entry of the baseline for one case, with its result."""
 
     rule: Annotated[str, about("id of the rule")]
-    case: Annotated[str, about("id of a case; * stands for any characters")]
+    case: Annotated[str, about("id of a case, or a pattern in which * matches any characters")]
     reason: Annotated[str, about("why the failure is expected")]
-    note: Annotated[str, about("what the run says of the entry, in a sentence")]
-    fingerprint: Annotated[str, about("of the one finding that is expected; absent: any of the rule")] = ""
-    link: Annotated[str, about("where the defect is tracked")] = ""
-    expires: Annotated[str, about("the last day on which the entry counts")] = ""
+    note: Annotated[str, about("the result of the entry, in a sentence")]
+    fingerprint: Annotated[
+        str, about("fingerprint of the expected finding; absent if the entry expects any finding of the rule")
+    ] = ""
+    link: Annotated[str, about("URL where the defect is tracked")] = ""
+    expires: Annotated[str, about("last day on which the entry applies")] = ""
 
 
 class BaselineResults(Struct, kw_only=True):
-    """What became of the entries of the baseline file. An entry with several cases is listed once for each."""
+    """The entries of the baseline file by result. An entry with several cases is listed once for each."""
 
-    file: Annotated[str, about("where it was read")]
+    file: Annotated[str, about("path of the baseline file")]
     strict: Annotated[bool, about("whether stale entries and unexpected passes are failures")]
     known: Annotated[list[BaselineResult], about("entries that matched findings")]
-    stale: Annotated[list[BaselineResult], about("entries whose case was run without their rule being judged on it")]
+    stale: Annotated[list[BaselineResult], about("entries whose case ran but did not test their rule")]
     unexpected_passes: Annotated[
-        list[BaselineResult], about("entries whose rule was judged on their case and did not fail as they say")
+        list[BaselineResult], about("entries whose rule was tested on their case and did not fail as expected")
     ]
-    expired: Annotated[list[BaselineResult], about("entries past their day, which match nothing any more")]
+    expired: Annotated[list[BaselineResult], about("entries past their expiry date, which match no findings")]
 
 
 class Footer(RunFileLine, kw_only=True, tag_field="kind", tag="footer"):
-    """How the run ended, and what it shows of the endpoint as a whole."""
+    """The end of the run and its results for the endpoint as a whole."""
 
-    ended_at: Annotated[Seconds, about("when the run ended, Unix time")]
-    exit_code: Annotated[int, about("that of the command")]
-    interrupted: Annotated[bool, about("whether it was ended before its time")] = False
-    warnings: Annotated[list[str], about("for the reader of a report, in sentences")] = []
-    coverage: Annotated[CoverageResult | None, about("how much of the request contract was sent")] = None
+    ended_at: Annotated[Seconds, about("end of the run, in Unix time")]
+    exit_code: Annotated[int, about("exit code of the command")]
+    interrupted: Annotated[bool, about("whether the run was interrupted")] = False
+    warnings: Annotated[list[str], about("warnings, one sentence each")] = []
+    coverage: Annotated[CoverageResult | None, about("which contract branches the run sent")] = None
     abilities: Annotated[
         dict[str, AbilityResult],
         about(
-            "what the model showed that it can do: repeats (it said a planted word again), calls (it called a tool), "
-            "follows_schema (it answered in the form of a JSON Schema)"
+            "model capabilities: repeats (repeated a canary), calls (called a tool), follows_schema (followed a JSON "
+            "Schema)"
         ),
     ] = {}
-    capabilities: Annotated[list[FeatureResult], about("what became of each feature that the dialect defines")] = []
-    problem: Annotated[str, about("why nothing could be tested, in a sentence")] = ""
-    baseline: Annotated[BaselineResults | None, about("what became of the baseline; absent without one")] = None
+    capabilities: Annotated[list[FeatureResult], about("state of each feature of the dialect")] = []
+    problem: Annotated[str, about("why the run could not test the endpoint, in a sentence; else empty")] = ""
+    baseline: Annotated[BaselineResults | None, about("results of the baseline; absent without one")] = None

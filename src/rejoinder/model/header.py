@@ -18,69 +18,69 @@ VERSION: Final = 1
 class RunTarget(Struct, kw_only=True, omit_defaults=True):
     """The endpoint that was tested."""
 
-    url: Annotated[str, about("the full address of the create endpoint")]
-    model: Annotated[str | None, about("the model that was asked for; null: none was named")]
-    dialect: Annotated[str, about("the specification that it was held to")]
-    server: Annotated[str, about("the Server header, if one came")] = ""
+    url: Annotated[str, about("full URL of the create endpoint")]
+    model: Annotated[str | None, about("the requested model; null if requests name none")]
+    dialect: Annotated[str, about("the dialect that the endpoint was checked against")]
+    server: Annotated[str, about("value of the Server response header, if present")] = ""
 
 
 class ReplayedFinding(Struct, kw_only=True):
-    """The finding of another run that was sent again."""
+    """The finding of another run that was replayed."""
 
-    run: Annotated[str, about("where that run was read")]
-    fingerprint: Annotated[str, about("that of the finding")]
+    run: Annotated[str, about("path of that run")]
+    fingerprint: Annotated[str, about("fingerprint of the finding")]
 
 
 class RecheckedRun(Struct, kw_only=True):
-    """The recording that was judged again; nothing was sent for this run."""
+    """The recorded run that was rechecked. A recheck sends nothing."""
 
-    run: Annotated[str, about("where the recording was read")]
-    started_at: Annotated[Seconds, about("when it was recorded, Unix time")]
-    rejoinder: Annotated[str, about("the version that recorded it")]
-    dialect: Annotated[str, about("the dialect that it was recorded under")]
+    run: Annotated[str, about("path of the recorded run")]
+    started_at: Annotated[Seconds, about("when it was recorded, in Unix time")]
+    rejoinder: Annotated[str, about("version of rejoinder that recorded it")]
+    dialect: Annotated[str, about("dialect of the recorded run")]
 
 
 class ExtensionRule(Struct, kw_only=True):
-    """A rule of an extension, as reports need it."""
+    """A rule of an extension, with the fields that reports show."""
 
     id: Annotated[str, about("id of the rule")]
-    title: Annotated[str, about("in a few words")]
-    statement: Annotated[str, about("in a sentence")]
-    level: Annotated[Level, about("how binding it is")]
-    levels: Annotated[dict[str, Level], about("by dialect, where it differs")]
-    features: Annotated[list[str], about("features without which it cannot be judged")]
-    sources: Annotated[list[dict[str, str]], about("documents that state it")]
-    argument: Annotated[str, about("why any correct endpoint keeps it, where no document states it")]
-    unchecked: Annotated[str, about("why there is no check, else empty")]
-    takes: Annotated[str, about("what a run must be given to judge it, else empty")]
-    related: Annotated[list[dict[str, str]], about("documents that describe the matter")] = []
+    title: Annotated[str, about("the rule in a few words")]
+    statement: Annotated[str, about("the rule in a sentence")]
+    level: Annotated[Level, about("level of the rule")]
+    levels: Annotated[dict[str, Level], about("level by dialect, where it differs")]
+    features: Annotated[list[str], about("features that the endpoint needs for the rule to apply")]
+    sources: Annotated[list[dict[str, str]], about("documents that state the rule")]
+    argument: Annotated[str, about("why every correct endpoint follows the rule, where no document states it")]
+    unchecked: Annotated[str, about("why the rule has no check; empty if it has one")]
+    takes: Annotated[str, about("what a run needs to test the rule; empty if nothing special")]
+    related: Annotated[list[dict[str, str]], about("further documents about the subject")] = []
 
 
 class ExtensionRecord(Struct, kw_only=True):
-    """An extension in use."""
+    """An extension that the run used."""
 
     name: Annotated[str, about("name of the extension")]
     families: Annotated[dict[str, str], about("title of each rule family, by prefix")]
-    rules: Annotated[list[ExtensionRule], about("its rules")]
+    rules: Annotated[list[ExtensionRule], about("rules of the extension")]
 
 
 class Header(RunFileLine, kw_only=True, tag_field="kind", tag="header"):
-    """What was run against what, and by what."""
+    """The run: its command, its endpoint and the versions that produced it."""
 
-    format: Annotated[Literal["rejoinder-run"], about("tells a run file from others")]
+    format: Annotated[Literal["rejoinder-run"], about("marks the file as a run file")]
     version: Annotated[int, Meta(ge=1, description="version of the format")]
-    started_at: Annotated[Seconds, about("when the run began, Unix time")]
-    tool: Annotated[dict[str, str], about("versions that produced the run, of rejoinder and python among others")]
-    command: Annotated[list[str], about("the command line, one word an element")]
+    started_at: Annotated[Seconds, about("start of the run, in Unix time")]
+    tool: Annotated[dict[str, str], about("versions of the software that produced the run, by name")]
+    command: Annotated[list[str], about("the command line, one argument per element")]
     target: Annotated[RunTarget, about("the endpoint that was tested")]
-    plan: Annotated[str, about("name of the conformance plan; absent for pure load runs")] = ""
-    seed: Annotated[int | None, about("seed of what was drawn at random")] = None
-    required: Annotated[list[str], about("features that the endpoint must have")] = []
-    extensions: Annotated[list[ExtensionRecord], about("the extensions in use")] = []
-    cases: Annotated[dict[str, str], about("what each case of the plan is for, by case id")] = {}
+    plan: Annotated[str, about("name of the test plan; absent for load runs")] = ""
+    seed: Annotated[int | None, about("seed of the random choices")] = None
+    required: Annotated[list[str], about("features that the endpoint must support")] = []
+    extensions: Annotated[list[ExtensionRecord], about("the extensions that the run used")] = []
+    cases: Annotated[dict[str, str], about("purpose of each case of the plan, by case id")] = {}
     load: Annotated[dict[str, Any], about("settings of the load: mode, concurrency or rate, duration")] = {}
-    replayed: Annotated[ReplayedFinding | None, about("the finding of another run that was sent again")] = None
-    rechecked: Annotated[RecheckedRun | None, about("the recording that was judged again")] = None
+    replayed: Annotated[ReplayedFinding | None, about("the finding of another run that was replayed")] = None
+    rechecked: Annotated[RecheckedRun | None, about("the recorded run that was rechecked")] = None
 
 
 def new_header(

@@ -52,20 +52,20 @@ class OutcomeRow(NamedTuple):
 
 
 OUTCOMES: Final[Mapping[RequestOutcome, OutcomeRow]] = {
-    RequestOutcome.OK: OutcomeRow("ended well", good=True, answered=True, judgeable=True),
+    RequestOutcome.OK: OutcomeRow("succeeded, checked against all rules", good=True, answered=True, judgeable=True),
     RequestOutcome.UNJUDGED: OutcomeRow(
-        "ended well by order and end; no core was free to ask all rules", good=True, answered=True, judgeable=True
+        "succeeded; checked for event order, terminal event and canary only", good=True, answered=True, judgeable=True
     ),
-    RequestOutcome.NONCONFORMING: OutcomeRow("ended, but broke a MUST rule", answered=True, judgeable=True),
-    RequestOutcome.FAILED: OutcomeRow("the endpoint reported a failure in the stream", judgeable=True),
-    RequestOutcome.INCOMPLETE: OutcomeRow("ended incomplete", answered=True, judgeable=True),
-    RequestOutcome.CANCELLED: OutcomeRow("ended by the client, as the workload says", ours=True),
-    RequestOutcome.TRUNCATED: OutcomeRow("ended without a terminal event", judgeable=True),
-    RequestOutcome.HTTP_4XX: OutcomeRow("refused with a 4xx status"),
-    RequestOutcome.HTTP_429: OutcomeRow("refused with 429"),
+    RequestOutcome.NONCONFORMING: OutcomeRow("completed, but broke a MUST rule", answered=True, judgeable=True),
+    RequestOutcome.FAILED: OutcomeRow("the stream reported a failure", judgeable=True),
+    RequestOutcome.INCOMPLETE: OutcomeRow("ended with status incomplete", answered=True, judgeable=True),
+    RequestOutcome.CANCELLED: OutcomeRow("cancelled by the client, as the workload defines", ours=True),
+    RequestOutcome.TRUNCATED: OutcomeRow("the stream ended without a terminal event", judgeable=True),
+    RequestOutcome.HTTP_4XX: OutcomeRow("refused with a 4xx status other than 429"),
+    RequestOutcome.HTTP_429: OutcomeRow("refused with status 429"),
     RequestOutcome.HTTP_5XX: OutcomeRow("refused with a 5xx status"),
-    RequestOutcome.TRANSPORT: OutcomeRow("connection failed or broke", replied=False),
-    RequestOutcome.TIMEOUT: OutcomeRow("no end within the deadline", replied=False),
+    RequestOutcome.TRANSPORT: OutcomeRow("the connection failed or broke", replied=False),
+    RequestOutcome.TIMEOUT: OutcomeRow("a time-out expired before the response ended", replied=False),
     RequestOutcome.CENSORED: OutcomeRow("still running when the run ended", ours=True, replied=False),
 }
 

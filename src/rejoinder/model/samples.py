@@ -45,7 +45,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Outcomes = Annotated[
     dict[RequestOutcome, Count],
     Meta(
-        description="requests by outcome",
+        description="number of requests by outcome",
         extra_json_schema={"propertyNames": {"$ref": f"#/$defs/{RequestOutcome.__name__}"}},
     ),
 ]
@@ -85,21 +85,21 @@ class Sample(RunFileLine, kw_only=True, tag_field="what"):
 
 
 class RequestFigures(Sample, kw_only=True):
-    """What is known of one request; ``times`` holds the metrics of request lines that exist for it."""
+    """The figures of one request; ``times`` holds the metrics that were measured for it."""
 
     flat: ClassVar[str] = "times"
 
-    t: Annotated[Seconds, about("actual start, from the start of the run")]
-    outcome: Annotated[RequestOutcome, about("how it ended")]
-    worker: Annotated[int, about("number of the generator process")]
-    status: Annotated[int | None, about("HTTP status")] = None
+    t: Annotated[Seconds, about("actual start, since the start of the run")]
+    outcome: Annotated[RequestOutcome, about("how the request ended")]
+    worker: Annotated[int, about("number of the load generator process")]
+    status: Annotated[int | None, about("HTTP status of the response")] = None
     times: dict[str, Seconds] = {}
-    chunks: Annotated[Count | None, about("receives that carried content")] = None
-    deltas: Annotated[Count | None, about("content events")] = None
-    input_tokens: Annotated[Count | None, about("usage that the endpoint reported")] = None
-    output_tokens: Annotated[Count | None, about("usage that the endpoint reported")] = None
-    rules: Annotated[list[str], about("MUST rules that the answer broke")] = []
-    scenario: Annotated[str, about("kind of request, as the workload names it")] = ""
+    chunks: Annotated[Count | None, about("socket reads that carried content")] = None
+    deltas: Annotated[Count | None, about("number of content events")] = None
+    input_tokens: Annotated[Count | None, about("input tokens in the reported usage")] = None
+    output_tokens: Annotated[Count | None, about("output tokens in the reported usage")] = None
+    rules: Annotated[list[str], about("MUST rules that the response broke")] = []
+    scenario: Annotated[str, about("name of the scenario in the workload")] = ""
     turn: Annotated[int, about("number of the request in its conversation, from 0")] = 0
     detail: Annotated[str, about("why the request did not succeed")] = ""
 
@@ -110,78 +110,82 @@ class RequestFigures(Sample, kw_only=True):
 
 
 class RequestSample(RequestFigures, tag="request", kw_only=True):
-    """One request that ended, or was in flight at the end."""
+    """One request that ended or was still in flight at the end of the run."""
 
-    intended: Annotated[Seconds, about("scheduled start, from the start of the run")]
-    weight: Annotated[Count, about("number of requests that the line stands for, in runs of over 20,000")] = 1
+    intended: Annotated[Seconds, about("scheduled start, since the start of the run")]
+    weight: Annotated[Count, about("number of requests that this line represents, in runs of more than 20,000")] = 1
 
 
 class StreamSample(RequestFigures, tag="stream", kw_only=True):
     """One of the slowest requests, with the times of its events."""
 
-    duration: Annotated[Seconds, about("from the first byte written to the last thing that happened")]
-    slot: Annotated[int, about("number of the slot that sent it")]
+    duration: Annotated[Seconds, about("from the first byte sent to the last event of the connection")]
+    slot: Annotated[int, about("number of the request in the schedule")]
     events: Annotated[
         list[Event],
         about(
-            "at most 400 stretches [from, to, type, events, byte] in which events of one type came without a pause "
-            "worth showing; byte is where the first of them begins in the body"
+            "at most 400 spans [from, to, type, events, byte]: consecutive events of one type without a long pause; "
+            "byte is the offset of the first one in the body"
         ),
     ]
 
 
 class SecondSample(Sample, tag="second", kw_only=True):
-    """One second of the run."""
+    """The figures of one second of the run."""
 
-    t: Annotated[Count, about("number of the second, from the start of the run")]
-    started: Annotated[Count, about("requests that began")]
+    t: Annotated[Count, about("number of the second, since the start of the run")]
+    started: Annotated[Count, about("requests that started")]
     finished: Annotated[Count, about("requests that ended")]
-    failed: Annotated[Count, about("requests that ended badly")]
+    failed: Annotated[Count, about("requests that failed")]
     in_flight: Annotated[int, about("requests in flight at the end of the second")]
-    output_tokens: Annotated[Number, about("tokens that arrived")]
-    ttft_p50: Annotated[Seconds | None, about("nearest rank, of the first tokens that arrived")] = None
-    ttft_p99: Annotated[Seconds | None, about("nearest rank: of fewer than 100 values the longest")] = None
+    output_tokens: Annotated[Number, about("output tokens that arrived")]
+    ttft_p50: Annotated[
+        Seconds | None, about("p50 of the TTFT of requests whose first token arrived, nearest rank")
+    ] = None
+    ttft_p99: Annotated[
+        Seconds | None, about("p99 of the same TTFT, nearest rank: the longest of fewer than 100 values")
+    ] = None
     gaps: Annotated[
-        dict[int, Count], about("gaps between content that ended here, by the lower bound of their length in ms")
+        dict[int, Count], about("number of inter-token gaps that ended in this second, by their lower bound in ms")
     ] = {}
-    server: Annotated[dict[str, Number], about("what the server and its GPUs reported")] = {}
+    server: Annotated[dict[str, Number], about("figures that the server and its GPUs reported")] = {}
 
 
 class SloResult(Struct, kw_only=True, omit_defaults=True):
-    """What became of one objective."""
+    """The result of one SLO."""
 
-    text: Annotated[str, about("the objective as it was written")]
-    metric: Annotated[str, about("metric, rate or share")]
+    text: Annotated[str, about("the SLO as it was given")]
+    metric: Annotated[str, about("name of the metric")]
     statistic: Annotated[str, about("pN, mean, max, share, rate, or each: a limit for single requests")]
-    limit: Annotated[float, about("seconds, a share, or a rate per second")]
-    value: Annotated[float | None, about("what was measured, in the unit of the limit; absent: nothing was")] = None
-    n: Annotated[Count, about("number of values, or of requests")] = 0
-    met: Annotated[bool | None, about("absent for a limit for single requests")] = None
-    bound: Annotated[float | None, about("what the true value does not exceed with 99 % confidence")] = None
-    certified: Annotated[bool | None, about("whether the bound meets the objective too")] = None
-    needs: Annotated[Count | None, about("number of values that a bound takes, where there were fewer")] = None
-    unjudged: Annotated[Count, about("good answers that were not judged by all rules")] = 0
-    unjudged_bound: Annotated[Share | None, about("share of these that breaks a rule at most, with 99 %")] = None
-    repeats_met: Annotated[Count | None, about("number of repeats that met it")] = None
+    limit: Annotated[float, about("in seconds, as a share, or as a rate per second")]
+    value: Annotated[float | None, about("the measured value, in the unit of the limit; absent without data")] = None
+    n: Annotated[Count, about("number of values or requests behind the value")] = 0
+    met: Annotated[bool | None, about("whether the SLO was met; absent for a limit for single requests")] = None
+    bound: Annotated[float | None, about("99 % confidence bound of the value, on the side of the limit")] = None
+    certified: Annotated[bool | None, about("whether the bound meets the SLO too")] = None
+    needs: Annotated[Count | None, about("number of values that a bound needs, where there were fewer")] = None
+    unjudged: Annotated[Count, about("good requests that were not checked against all rules")] = 0
+    unjudged_bound: Annotated[Share | None, about("99 % upper bound of the share of these that breaks a rule")] = None
+    repeats_met: Annotated[Count | None, about("number of repeats that met the SLO")] = None
 
 
 class SearchStep(Sample, tag="step", kw_only=True):
-    """The figures of one run of a search; ``latencies`` holds those that the table of metrics names for steps."""
+    """The figures of one step of a search; ``latencies`` holds the percentiles of ``metrics.toml`` for steps."""
 
     flat: ClassVar[str] = "latencies"
 
-    started: Annotated[Count, about("requests that began")]
+    started: Annotated[Count, about("requests that started")]
     outcomes: Outcomes
-    verdict: Annotated[Validity, about("what the generator said of its own figures")]
-    ok_per_s: Annotated[PerSecond, about("good answers, in the steady part")]
-    output_tokens_per_s: Annotated[PerSecond, about("output tokens of good answers, in the steady part")]
-    good: Annotated[Count, about("requests that succeeded and kept every limit")]
-    concurrency: Annotated[Count | None, about("requests in flight, in a sweep")] = None
-    rate: Annotated[PerSecond | None, about("requests per second, in a search for the highest rate")] = None
+    verdict: Annotated[Validity, about("self-check of the load generator")]
+    ok_per_s: Annotated[PerSecond, about("requests that succeeded, in the steady window")]
+    output_tokens_per_s: Annotated[PerSecond, about("output tokens of these requests, in the steady window")]
+    good: Annotated[Count, about("requests that succeeded within every limit")]
+    concurrency: Annotated[Count | None, about("requests in flight; sweeps only")] = None
+    rate: Annotated[PerSecond | None, about("requests per second; searches for the highest rate only")] = None
     repeat: Annotated[Count | None, about("number of the run at this rate, from 0")] = None
     latencies: dict[str, Seconds] = {}
-    slos: Annotated[list[SloResult], about("the objectives")] = []
-    met: Annotated[bool | None, about("whether the run kept its objectives; absent without any")] = None
+    slos: Annotated[list[SloResult], about("results of the SLOs")] = []
+    met: Annotated[bool | None, about("whether the step met its SLOs; absent without SLOs")] = None
 
     @property
     def level(self) -> float:
@@ -198,26 +202,26 @@ Side = Literal["endpoint", "against"]
 
 
 class Repeat(Sample, tag="step", kw_only=True):
-    """The figures of one repeat."""
+    """The figures of one repetition."""
 
-    of: Annotated[Side, about("the endpoint, or the one it is compared with")]
-    repeat: Annotated[Count, about("number of the repeat, from 0")]
-    started: Annotated[Count, about("requests that began")]
+    of: Annotated[Side, about("endpoint: the endpoint under test; against: the one it is compared with")]
+    repeat: Annotated[Count, about("number of the repetition, from 0")]
+    started: Annotated[Count, about("requests that started")]
     outcomes: Outcomes
-    verdict: Annotated[Validity, about("what the generator said of its own figures")]
+    verdict: Annotated[Validity, about("self-check of the load generator")]
     figures: Annotated[
         dict[str, Number], about("metric:statistic in seconds, rates per second, and goodput as a share")
     ]
 
 
 class ProbeSample(Sample, tag="probe", kw_only=True):
-    """What a server did after requests were dropped on purpose."""
+    """The result of one disconnect probe: what the server did after the client closed connections."""
 
     name: Annotated[str, about("streams stop, replies stop, stays up, or side by side")]
-    verdict: Annotated[Literal["pass", "warn", "fail", "unclear"], about("what the probe showed")]
-    text: Annotated[str, about("what was seen, in a sentence")]
+    verdict: Annotated[Literal["pass", "warn", "fail", "unclear"], about("result of the probe")]
+    text: Annotated[str, about("what was observed, in a sentence")]
     met: Annotated[bool, about("false only for the verdict fail")]
-    evidence: Annotated[dict[str, Any], about("the times and counts behind it, by round")] = {}
+    evidence: Annotated[dict[str, Any], about("the times and counts behind the result, by round")] = {}
 
 
 class HistogramSample(Sample, tag="histogram", kw_only=True):
@@ -225,7 +229,7 @@ class HistogramSample(Sample, tag="histogram", kw_only=True):
 
     flat: ClassVar[str] = "values"
 
-    metric: Annotated[str, about("name of the metric; with the suffix _ok over good requests alone")]
+    metric: Annotated[str, about("name of the metric; the suffix _ok restricts it to good requests")]
     values: Histogram
     unit: Annotated[Literal["us"], about("unit of the values: microseconds")]
 
@@ -239,52 +243,55 @@ class HistogramSample(Sample, tag="histogram", kw_only=True):
 
 
 class Rates(Struct, kw_only=True):
-    """Totals per second over a part of the run; tokens count when they arrived."""
+    """Totals per second over a part of the run; tokens count when they arrive."""
 
-    started_per_s: Annotated[PerSecond, about("requests that began")]
+    started_per_s: Annotated[PerSecond, about("requests that started")]
     finished_per_s: Annotated[PerSecond, about("requests that ended")]
-    failed_per_s: Annotated[PerSecond, about("requests that did not succeed, cancelled ones left out")]
-    output_tokens_per_s: Annotated[PerSecond, about("output tokens of all answers")]
+    failed_per_s: Annotated[PerSecond, about("requests that failed; cancelled ones do not count")]
+    output_tokens_per_s: Annotated[PerSecond, about("output tokens of all requests")]
     ok_per_s: Annotated[PerSecond, about("requests that succeeded")]
-    good_per_s: Annotated[PerSecond, about("requests that succeeded and kept every limit")]
-    ok_output_tokens_per_s: Annotated[PerSecond, about("output tokens of good answers")]
-    input_tokens_per_s: Annotated[PerSecond, about("input tokens, when the first content arrived")]
+    good_per_s: Annotated[PerSecond, about("requests that succeeded within every limit")]
+    ok_output_tokens_per_s: Annotated[PerSecond, about("output tokens of requests that succeeded")]
+    input_tokens_per_s: Annotated[PerSecond, about("input tokens, counted when the first content arrived")]
 
 
 class SelfCheckResult(Struct, kw_only=True, omit_defaults=True):
-    """What the generator says about itself: whether it may have bent the figures."""
+    """The load generator's check of itself: whether it, rather than the endpoint, limited the figures."""
 
-    verdict: Annotated[Validity, about("the worst that any reason makes of it")]
-    reasons: Annotated[list[str], about("why it is not VALID")]
-    loop_lag_p50: Annotated[Seconds | None, about("how late the event loop was, by probes every 10 ms")] = None
-    loop_lag_p99: Annotated[Seconds | None, about("likewise")] = None
-    loop_lag_max: Annotated[Seconds | None, about("likewise")] = None
-    dispatch_lag_p99: Annotated[Seconds | None, about("how late requests were started")] = None
-    cpu_mean: Annotated[Number, about("share of a core, of the busiest process", "share")]
-    cpu_max: Annotated[Number, about("share of a core in the busiest second", "share")]
-    coalescing: Annotated[Number | None, about("content events in one receive, on average")] = None
-    events_per_s: Annotated[PerSecond, about("content events that were received")]
-    processes: Annotated[Count, about("generator processes")]
-    processes_advised: Annotated[Count, about("generator processes that the load takes")]
+    verdict: Annotated[
+        Validity,
+        about("VALID, SUSPECT (the figures are approximate) or CLIENT-BOUND (the load generator was the limit)"),
+    ]
+    reasons: Annotated[list[str], about("why the verdict is not VALID")]
+    loop_lag_p50: Annotated[Seconds | None, about("p50 of the delay of the event loop, probed every 10 ms")] = None
+    loop_lag_p99: Annotated[Seconds | None, about("p99 of the same delay")] = None
+    loop_lag_max: Annotated[Seconds | None, about("maximum of the same delay")] = None
+    dispatch_lag_p99: Annotated[Seconds | None, about("p99 of the delay with which requests started")] = None
+    cpu_mean: Annotated[Number, about("mean share of a core that the busiest process used", "share")]
+    cpu_max: Annotated[Number, about("share of a core that it used in its busiest second", "share")]
+    coalescing: Annotated[Number | None, about("mean number of content events in one socket read")] = None
+    events_per_s: Annotated[PerSecond, about("content events received")]
+    processes: Annotated[Count, about("number of load generator processes")]
+    processes_advised: Annotated[Count, about("number of load generator processes that this load needs")]
     reconnects: Annotated[Count, about("requests that were sent again on a new connection")]
-    max_in_flight: Annotated[Count, about("most requests in flight, of all processes")]
+    max_in_flight: Annotated[Count, about("largest number of requests in flight, sum over processes")]
     lost: Annotated[Count, about("started requests without an outcome")]
 
 
 class Percentile(Struct, omit_defaults=True, kw_only=True):
-    """One percentile and how sure it is."""
+    """One percentile with its confidence bound."""
 
-    value: Annotated[Seconds | None, about("absent where too few values were counted to have one above it")] = None
-    value_needs: Annotated[Count | None, about("number of values that a value takes, where there were fewer")] = None
-    bound: Annotated[Seconds | None, about("what the true percentile does not exceed with 99 % confidence")] = None
-    needs: Annotated[Count | None, about("number of values that a bound takes, where there were fewer")] = None
+    value: Annotated[Seconds | None, about("the percentile; absent with too few samples")] = None
+    value_needs: Annotated[Count | None, about("number of samples that the value needs, where there were fewer")] = None
+    bound: Annotated[Seconds | None, about("99 % upper confidence bound of the percentile")] = None
+    needs: Annotated[Count | None, about("number of samples that the bound needs, where there were fewer")] = None
 
 
 class Percentiles(Struct, kw_only=True):
-    """The percentiles of one metric, with MLPerf's early-stopping bound."""
+    """The percentiles of one metric with their confidence bounds (MLPerf early stopping)."""
 
     metric: Annotated[str, about("name of the distribution")]
-    n: Annotated[Count, about("number of values")]
+    n: Annotated[Count, about("number of samples")]
     p50: Annotated[Percentile, about("nearest rank")]
     p90: Annotated[Percentile, about("nearest rank")]
     p95: Annotated[Percentile, about("nearest rank")]
@@ -307,77 +314,88 @@ def percentile_field(percent: float) -> str:
 
 
 class ScenarioOutcomes(Struct, kw_only=True):
-    """How the requests of one kind of the workload ended."""
+    """The outcomes of one scenario of the workload."""
 
-    name: Annotated[str, about("as the workload names it")]
+    name: Annotated[str, about("the name of the scenario in the workload")]
     outcomes: Outcomes
 
 
 class SearchResult(Struct, kw_only=True, omit_defaults=True):
-    """A search over loads, with all its steps."""
+    """A search over several loads, with all its steps."""
 
-    kind: Annotated[Literal["sweep", "rate"], about("over requests in flight, or over rates")]
-    steps: Annotated[list[SearchStep], about("in the order in which they were run")]
-    best: Annotated[Number | None, about("greatest throughput of a sweep, in output tokens or answers a second")] = None
-    knee: Annotated[Count | None, about("requests in flight at the knee; absent: none was reached")] = None
-    repeats: Annotated[Count | None, about("runs at one rate at most")] = None
+    kind: Annotated[Literal["sweep", "rate"], about("sweep: over concurrency; rate: over request rates")]
+    steps: Annotated[list[SearchStep], about("all steps, in the order in which they ran")]
+    best: Annotated[Number | None, about("greatest throughput of a sweep, in output tokens or requests per second")] = (
+        None
+    )
+    knee: Annotated[Count | None, about("concurrency at the knee; absent if it was not reached")] = None
+    repeats: Annotated[Count | None, about("largest number of runs at one rate")] = None
     range: Annotated[tuple[PerSecond, PerSecond] | None, about("lowest and highest rate to try")] = None
-    highest: Annotated[PerSecond | None, about("highest rate that kept the objectives; absent: none did")] = None
-    more: Annotated[bool, about("the highest rate to try kept them, so the limit lies beyond")] = False
-    limited_by: Annotated[Literal["", "generator"], about("generator: it was the limit in some steps")] = ""
-    cut: Annotated[bool, about("the search did not come to its end, so no step was chosen")] = False
+    highest: Annotated[PerSecond | None, about("highest rate that met the SLOs; absent if none did")] = None
+    more: Annotated[bool, about("whether the top of the range met the SLOs, so that the limit is higher")] = False
+    limited_by: Annotated[
+        Literal["", "generator"], about("generator: the load generator was the limit in some steps")
+    ] = ""
+    cut: Annotated[bool, about("whether the search did not finish, so that no step was chosen")] = False
 
 
 class ChangeResult(Struct, kw_only=True, omit_defaults=True):
-    """What became of one limit of a change."""
+    """The result of one regression limit."""
 
-    text: Annotated[str, about("the limit as it was written")]
+    text: Annotated[str, about("the limit as it was given")]
     figure: Annotated[str, about("metric:statistic, a rate, or goodput")]
-    limit: Annotated[Number, about("share by which the figure may move, like 0.1 or -0.05", "share")]
-    n: Annotated[tuple[Count, Count], about("repeats of the baseline and of the endpoint that have the figure")]
+    limit: Annotated[Number, about("share by which the figure may change, such as 0.1 or -0.05", "share")]
+    n: Annotated[
+        tuple[Count, Count], about("number of repetitions with the figure, of the baseline and of the endpoint")
+    ]
     verdict: Annotated[
         Literal["worse", "better", "kept", "unclear"],
-        about("worse, better: more than chance explains; kept: a change beyond the limit can be excluded"),
+        about(
+            "worse: beyond the limit and significant; better: a significant improvement; kept: a change beyond the "
+            "limit can be ruled out; unclear: none of these"
+        ),
     ]
     met: Annotated[bool, about("false only for the verdict worse")]
     before: Annotated[Number | None, about("geometric mean of the baseline")] = None
     after: Annotated[Number | None, about("geometric mean of the endpoint")] = None
-    change: Annotated[Number | None, about("share by which the figure moved", "share")] = None
-    p: Annotated[Share | None, about("how often chance alone moves it as far in its direction")] = None
-    p_limit: Annotated[Share | None, about("how often a change beyond the limit would look like this one")] = None
+    change: Annotated[Number | None, about("share by which the figure changed", "share")] = None
+    p: Annotated[Share | None, about("p-value of the change in its direction (permutation test)")] = None
+    p_limit: Annotated[Share | None, about("p-value against a change beyond the limit")] = None
 
 
 class LoadSample(Sample, tag="load", kw_only=True):
-    """The totals of the whole load run, once, at the end."""
+    """The totals of the whole load run, written once at its end."""
 
-    mode: Annotated[Literal["closed", "open"], about("closed: by requests in flight; open: by a schedule")]
-    settings: Annotated[dict[str, Any], about("the settings of the run, as `rejoinder load --help` explains them")]
-    started: Annotated[Count, about("requests that began")]
-    outcomes: Annotated[Outcomes, about("requests by outcome; they add up to started")]
-    rules: Annotated[dict[str, Count], about("MUST rules that answers broke, with how many did")]
-    judged: Annotated[Count, about("answers that were judged by all rules")]
-    unjudged: Annotated[Count, about("good answers that were judged by order, end and canary alone")]
-    issued: Annotated[Seconds, about("how long requests were issued")]
-    window: Annotated[tuple[Seconds, Seconds], about("the steady part, from the start of the run")]
-    rates: Annotated[Rates, about("over the steady part")]
+    mode: Annotated[Literal["closed", "open"], about("closed: fixed concurrency; open: requests on a schedule")]
+    settings: Annotated[dict[str, Any], about("the settings of the run, named as the options of `rejoinder load`")]
+    started: Annotated[Count, about("requests that started")]
+    outcomes: Annotated[Outcomes, about("number of requests by outcome; the sum is started")]
+    rules: Annotated[dict[str, Count], about("number of responses that broke a MUST rule, by rule")]
+    judged: Annotated[Count, about("responses that were checked against all rules")]
+    unjudged: Annotated[Count, about("responses checked for event order, terminal event and canary only")]
+    issued: Annotated[Seconds, about("how long requests were started")]
+    window: Annotated[tuple[Seconds, Seconds], about("the steady window, since the start of the run")]
+    rates: Annotated[Rates, about("over the steady window")]
     rates_whole_run: Annotated[Rates, about("over the whole run")]
-    latencies_over: Annotated[list[RequestOutcome], about("the outcomes that the histograms cover")]
-    input_tokens: Annotated[Count, about("of all answers")]
-    output_tokens: Annotated[Count, about("of all answers")]
-    self_check: Annotated[SelfCheckResult, about("whether the generator may have bent the figures")]
-    good: Annotated[Count, about("requests that succeeded and kept every limit")]
-    cross_talk: Annotated[Count, about("answers that show the canary of another request")]
-    percentiles: Annotated[list[Percentiles], about("of each distribution")]
-    unjudged_bound: Annotated[Share | None, about("share of the unjudged that breaks a rule at most, with 99 %")] = None
-    scenarios: Annotated[list[ScenarioOutcomes], about("how the requests of each kind ended")] = []
-    limits: Annotated[list[str], about("limits for single requests, by which goodput counts")] = []
-    slos: Annotated[list[SloResult], about("the objectives")] = []
-    search: Annotated[SearchResult | None, about("the search that the run was a step of")] = None
-    repeats: Annotated[list[Repeat], about("all repeats, in the order in which they were run")] = []
-    changes: Annotated[list[ChangeResult], about("the limits of changes")] = []
-    server: Annotated[dict[str, Number], about("what the server reported, over the whole run")] = {}
-    interrupted: Annotated[bool, about("whether it was ended before its time")] = False
-    notes: Annotated[list[str], about("warnings, in sentences")] = []
+    latencies_over: Annotated[list[RequestOutcome], about("the outcomes whose requests the histograms cover")]
+    input_tokens: Annotated[Count, about("input tokens of all requests")]
+    output_tokens: Annotated[Count, about("output tokens of all requests")]
+    self_check: Annotated[SelfCheckResult, about("whether the load generator limited the figures")]
+    good: Annotated[Count, about("requests that succeeded within every limit")]
+    cross_talk: Annotated[Count, about("responses that contain the canary of another request")]
+    percentiles: Annotated[list[Percentiles], about("percentiles of each distribution")]
+    unjudged_bound: Annotated[
+        Share | None, about("99 % upper bound of the share of the unjudged that breaks a rule")
+    ] = None
+    scenarios: Annotated[list[ScenarioOutcomes], about("outcomes by scenario of the workload")] = []
+    limits: Annotated[list[str], about("the limits for single requests that goodput uses")] = []
+    slos: Annotated[list[SloResult], about("results of the SLOs")] = []
+    search: Annotated[SearchResult | None, about("the search of which this run is the chosen step")] = None
+    repeats: Annotated[list[Repeat], about("all repetitions, in the order in which they ran")] = []
+    changes: Annotated[list[ChangeResult], about("results of the regression limits")] = []
+    server: Annotated[dict[str, Number], about("figures that the server reported, over the whole run")] = {}
+    interrupted: Annotated[bool, about("whether the run was interrupted")] = False
+    notes: Annotated[list[str], about("warnings, one sentence each")] = []
 
     def to_json(self) -> dict[str, Any]:
         """Return the line as JSON-serialisable values, without ``kind``."""

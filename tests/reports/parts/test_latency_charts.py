@@ -29,7 +29,11 @@ def test_each_curve_has_the_quantiles_of_its_metric(loads: ModuleType, report_of
         loads.histogram("ttft", [t / 1000 for t in range(1, 1001)]),  # 1 ms to 1 s
     ]
     chart = only(report_of(*samples)[LATENCY_CHARTS], "Latency by percentile")
-    assert [curve.name for curve in chart.curves] == ["Time to first token", "Gap between tokens", "End to end"]
+    assert [curve.name for curve in chart.curves] == [
+        "Time to first token",
+        "Inter-token latency",
+        "End-to-end latency",
+    ]
     for curve, longest in zip(chart.curves, (1.0, 0.01, 10.0), strict=True):
         drawn = dict(curve.values)
         # Three nines fit 1,000 values: 40 steps to each.
@@ -61,7 +65,7 @@ def test_the_table_behind_it_has_the_same_figures(loads: ModuleType, report_of: 
 
 
 def test_gap_bars_stand_upright_and_are_as_high_as_there_are_gaps(loads: ModuleType, report_of: Any) -> None:
-    chart = only(report_of(loads.histogram("itl", [0.01] * 90 + [0.1] * 30))[LATENCY_CHARTS], "Gap between tokens")
+    chart = only(report_of(loads.histogram("itl", [0.01] * 90 + [0.1] * 30))[LATENCY_CHARTS], "Inter-token latency")
     (curve,) = chart.curves
     counted = [(low, count) for low, count in curve.values if count]
     assert counted == [(pytest.approx(0.01, rel=0.05), 90), (pytest.approx(0.1, rel=0.05), 30)]

@@ -17,9 +17,9 @@ def test_figures_have_the_form_of_their_unit(loads: ModuleType, run_of: Any, rep
     figures = {figure.name: (figure.mean, figure.most) for figure in report_of(*samples)[SERVER]}
     assert figures == {
         "Running": ("3.25", "7"),
-        "Cache in use": ("50.0 %", "75.0 %"),
+        "KV cache use": ("50.0 %", "75.0 %"),
         "Prefix cache hits": ("20.0 %", ""),
-        "First token, by the server": ("60.0 ms", "90.0 ms"),
+        "TTFT (server)": ("60.0 ms", "90.0 ms"),
         "First token, by the client": ("100 ms", ""),
         "First token, client − server": ("+38.4 ms", ""),
     }

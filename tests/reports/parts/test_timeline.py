@@ -61,7 +61,7 @@ def test_the_table_has_a_row_for_each_second(run_of: Any, table: Any) -> None:
     assert rows[0][:8] == [
         "from s", "started/s", "finished/s", "failed/s", "in flight", "tok/s", "TTFT p50", "TTFT p99"
     ]  # fmt: skip
-    assert rows[0][8:] == ["Running", "Waiting", "Cache in use"]
+    assert rows[0][8:] == ["Running", "Waiting", "KV cache use"]
     assert rows[1:] == [
         ["0", "4.00", "1.00", "0.00", "3", "10.0", "100 ms", "200 ms", "–", "–", "–"],
         ["1", "6.00", "5.00", "2.00", "4", "30.0", "–", "–", "3", "7", "50.0 %"],

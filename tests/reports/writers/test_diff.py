@@ -135,7 +135,7 @@ def _loaded(loads: ModuleType, factor: float, count: int = 400, ok: int | None =
 )
 def test_latencies_are_tested(factor: float, count: int, statement: str, loads: ModuleType) -> None:
     diff = diff_runs(_loaded(loads, 1.0), _loaded(loads, factor, count))
-    figure = next(figure for figure in diff.figures if figure.name == "End to end p50")
+    figure = next(figure for figure in diff.figures if figure.name == "End-to-end latency p50")
     assert figure.statement.startswith(statement)
 
 
