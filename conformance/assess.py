@@ -12,6 +12,7 @@ from rejoinder.conformance.coverage import measure_coverage
 from rejoinder.conformance.judgement import judge_run, select_rules
 from rejoinder.conformance.judging.context import RunContext
 from rejoinder.contract import load_dialect
+from rejoinder.errors import ExitCode
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.footer import CoverageResult
 from rejoinder.model.verdict import Level, Status, Verdict
@@ -46,17 +47,17 @@ class CheckResult:
         }
 
     @property
-    def exit_code(self) -> int:
-        """0: nothing failed; 1: a MUST failed, or a strict baseline; 2: nothing could be judged; 130: interrupted."""
+    def exit_code(self) -> ExitCode:
+        """The exit code of the command; a strict baseline that is out of date counts as a failure."""
         if self.interrupted:
-            return 130
+            return ExitCode.INTERRUPTED
         if any(verdict.status is Status.FAIL for verdict in self.verdicts):
-            return 1
+            return ExitCode.FAILED
         if self.strict and self.baseline is not None and not self.baseline.kept:
-            return 1
+            return ExitCode.FAILED
         if not any(verdict.judged for verdict in self.verdicts):
-            return 2
-        return 0
+            return ExitCode.NOT_TESTED
+        return ExitCode.PASSED
 
 
 def assess(

@@ -18,7 +18,7 @@ from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec
 from rejoinder.conformance.running.confirm import fresh, looks_at_run, was_answered
 from rejoinder.conformance.running.engine import CheckRun
 from rejoinder.contract import Dialect
-from rejoinder.errors import UsageError
+from rejoinder.errors import ExitCode, UsageError
 from rejoinder.model.exchange import Exchange, Outcome, Request, parse_json
 from rejoinder.model.runfile import Run
 from rejoinder.model.tags import BOOKKEEPING, Tag
@@ -37,11 +37,11 @@ class ReplayOutcome(StrEnum):
     UNKNOWN = "cannot be told"
 
     @property
-    def exit_code(self) -> int:
-        """1 when the rule is still broken, 0 when it is not, 2 when that cannot be told."""
-        return {ReplayOutcome.HAPPENS: 1, ReplayOutcome.DIFFERS: 1, ReplayOutcome.GONE: 0, ReplayOutcome.UNKNOWN: 2}[
-            self
-        ]
+    def exit_code(self) -> ExitCode:
+        """The exit code of the command."""
+        return {ReplayOutcome.GONE: ExitCode.PASSED, ReplayOutcome.UNKNOWN: ExitCode.NOT_TESTED}.get(
+            self, ExitCode.FAILED
+        )
 
 
 @dataclass(frozen=True, slots=True)

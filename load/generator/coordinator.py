@@ -23,7 +23,7 @@ from locust import events, runners
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from rejoinder.errors import RejoinderError
+from rejoinder.errors import ExitCode, RejoinderError
 from rejoinder.load.generator.analysis_client import START_LIMIT
 from rejoinder.load.generator.generator import ANALYSIS_LIMIT, COUNTS, REPORT_EVERY, Generator
 from rejoinder.load.generator.locust_internals import report_every, send_stats
@@ -64,8 +64,8 @@ class Coordinator(ABC):
             # In the web interface the options can still be completed; without one nothing can be.
             if self._headless:
                 self._report_error(error)
-                self.environment.process_exit_code = 2
-                sys.exit(2)
+                self.environment.process_exit_code = error.exit_code
+                sys.exit(error.exit_code)
 
     @property
     def _has_options(self) -> bool:
@@ -227,7 +227,7 @@ class _Leader(Coordinator):
         self._write_progress(run)
         self.output.line("end", issued=round(issued, 3))
         if not self.output.to_file and not self.output.log_summary(settings, issued):
-            self.environment.process_exit_code = 1
+            self.environment.process_exit_code = ExitCode.FAILED
 
     def _on_test_stop(self, **_: Any) -> None:
         if self._starter is not None and self._starter is not gevent.getcurrent():

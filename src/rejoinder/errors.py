@@ -18,11 +18,33 @@ RejoinderError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from rejoinder.model.exchange import Exchange
+
+
+class ExitCode(IntEnum):
+    """The exit codes of the commands; :data:`EXIT_CODES` says what each means."""
+
+    PASSED = 0
+    FAILED = 1
+    NOT_TESTED = 2
+    CLIENT_BOUND = 4
+    INTERRUPTED = 130
+
+
+EXIT_CODES: Final[Mapping[ExitCode, str]] = {
+    ExitCode.PASSED: "Nothing failed.",
+    ExitCode.FAILED: "A MUST rule failed, a request failed under load, an SLO was missed, or a regression limit was "
+    "exceeded.",
+    ExitCode.NOT_TESTED: "Nothing was tested: an option or a file is wrong, or the endpoint cannot be used.",
+    ExitCode.CLIENT_BOUND: "The load generator was the bottleneck, so the figures do not describe the endpoint.",
+    ExitCode.INTERRUPTED: "The run was interrupted. The report covers what was recorded until then.",
+}
+"""The meaning of each exit code, as the documentation shows it."""
 
 
 class RejoinderError(Exception):
@@ -31,7 +53,7 @@ class RejoinderError(Exception):
     ``message`` is one sentence with what and where; ``hint`` one sentence with what to do next (may be empty).
     """
 
-    exit_code: ClassVar[int] = 2
+    exit_code: ClassVar[ExitCode] = ExitCode.NOT_TESTED
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

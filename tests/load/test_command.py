@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from rejoinder.cli.load import CLIENT_BOUND, command, exit_code, gate_code
-from rejoinder.errors import RejoinderError
+from rejoinder.cli.load import command, exit_code, gate_code
+from rejoinder.errors import ExitCode, RejoinderError
 from rejoinder.load.measure.load_line import load_line
 from rejoinder.load.measure.stats import RunStats
 from rejoinder.load.options import OptionGroup
@@ -51,7 +51,7 @@ def test_a_profile_brings_its_own_pace_and_objectives(endpoint: str, tmp_path: P
     assert line.settings["duration"] == 1.0
     assert [slo.text for slo in line.slos] == ["goodput>=50%", "ttft<20s"]
     assert line.scenarios == [ScenarioOutcomes(name="a", outcomes={RequestOutcome.OK: 9})]
-    assert result.return_value in (0, CLIENT_BOUND)
+    assert result.return_value in (0, ExitCode.CLIENT_BOUND)
     assert run.footer is not None
     assert run.footer.exit_code == result.return_value
     assert run.header.load["profile"] == str(profile)
@@ -150,11 +150,11 @@ def test_exit_codes(outcomes: dict[str, int], verdict: str, slos: list[tuple[str
 def test_a_recorded_run_is_a_baseline(endpoint: str, tmp_path: Path) -> None:
     words = ["--concurrency", "1", "--duration", "0.3s", "--repeats", "3", "--model", "parrot"]
     first, _ = load(tmp_path / "one", endpoint, *words)
-    assert first.return_value in (0, CLIENT_BOUND)
+    assert first.return_value in (0, ExitCode.CLIENT_BOUND)
     limits = ["--max-change", "e2e:p50<+5000%", "--max-change", "requests>-99%"]
     baseline = ["--baseline", str(tmp_path / "one" / "out"), "--slo", "goodput>=10%"]
     second, run = load(tmp_path / "two", endpoint, *words, *baseline, *limits)
-    assert second.return_value in (0, CLIENT_BOUND)
+    assert second.return_value in (0, ExitCode.CLIENT_BOUND)
     (line,) = run.samples_of(LoadSample)
     assert [change.n for change in line.changes] == [(3, 3), (3, 3)]
     assert all(change.verdict in ("kept", "better") for change in line.changes)
@@ -167,7 +167,7 @@ def test_a_change_for_the_worse_is_a_failure(tmp_path: Path) -> None:
     with serving(Sandbox(token_delay=0.02, min_tokens=8)) as slow, serving(Sandbox(min_tokens=8)) as fast:
         words = ["--concurrency", "1", "--duration", "0.3s", "--repeats", "3", "--model", "parrot"]
         result, run = load(tmp_path, slow, *words, "--against", fast, "--max-change", "e2e:p50<+10%")
-    assert result.return_value in (1, CLIENT_BOUND)
+    assert result.return_value in (1, ExitCode.CLIENT_BOUND)
     assert run.samples_of(LoadSample)[-1].changes[0].verdict == "worse"
     assert render_markdown(run).count("e2e:p50<+10%") == 1
 

@@ -13,7 +13,7 @@ import click
 
 from rejoinder import __version__
 from rejoinder.cli._extension import add_extension_option
-from rejoinder.errors import RejoinderError
+from rejoinder.errors import EXIT_CODES, ExitCode, RejoinderError
 from rejoinder.settings import Kind, load_settings, options_of
 
 COMMANDS: Final[Mapping[str, str]] = {
@@ -44,6 +44,10 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code.value), meaning) for code, meaning in EXIT_CODES.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -85,9 +89,6 @@ def cli() -> None:
 
     Options may also be set as REJOINDER_<OPTION> in the environment, in rejoinder.toml, or in the table
     [tool.rejoinder] of pyproject.toml. The endpoint's key is read from REJOINDER_API_KEY.
-
-    Exit codes: 0 nothing failed, 1 failures, 2 nothing could be tested, 4 the load generator was the bottleneck,
-    130 interrupted.
     """
 
 
@@ -102,14 +103,14 @@ def main(args: list[str] | None = None) -> NoReturn:
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
+        sys.exit(ExitCode.NOT_TESTED)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
-        sys.exit(130)
+        sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:  # a defect of ours: the sentence goes to the terminal, the traceback to a file
         click.echo(f"Error: rejoinder itself failed: {type(error).__name__}: {error}", err=True)
         with tempfile.NamedTemporaryFile("w", prefix="rejoinder-crash-", suffix=".txt", delete=False) as file:
             file.write(traceback.format_exc())
         click.echo(f"  Please report it with {file.name}. What a run had gathered is in its folder.", err=True)
-        sys.exit(2)
+        sys.exit(ExitCode.NOT_TESTED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -11,6 +11,7 @@ from rejoinder.cli._progress import Steps
 from rejoinder.cli._run import close_run, out_option, quiet_option, recording
 from rejoinder.cli.check import check_endpoint
 from rejoinder.cli.load import exit_code, load_endpoint
+from rejoinder.errors import ExitCode
 
 SECONDS: Final = 6.0
 STREAMS: Final = 16
@@ -47,7 +48,7 @@ def command(faults: tuple[str, ...], out: Path | None, quiet: bool) -> int:
         settings = LoadSettings(url=target.url, model="parrot", concurrency=STREAMS, duration=SECONDS)
         loaded = load_endpoint(recorder, steps, target, settings)
         interrupted = checked.interrupted or loaded.interrupted
-        code = 130 if interrupted else max(checked.exit_code, exit_code(loaded))
+        code = ExitCode.INTERRUPTED if interrupted else max(checked.exit_code, exit_code(loaded))
         recorder.footer(
             code, **{**checked.footer, "interrupted": interrupted, "warnings": [*checked.warnings, *loaded.warnings]}
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from rejoinder.cli._run import file_option, markdown_option, write_text
+from rejoinder.errors import ExitCode
 
 
 @click.command("diff")
@@ -40,4 +41,4 @@ def command(before: Path, after: Path, html: Path | None, markdown: Path | None)
     for name, path in (("page", html), ("markdown", None if to_stdout else markdown)):
         if path is not None:
             click.echo(f"  {name}  {path}", err=to_stdout)
-    return 1 if diff.new_failures else 0
+    return ExitCode.FAILED if diff.new_failures else ExitCode.PASSED

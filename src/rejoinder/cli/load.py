@@ -12,6 +12,7 @@ import click
 from rejoinder.cli._groups import GroupedCommand, GroupedOption
 from rejoinder.cli._progress import Steps
 from rejoinder.cli._run import close_run, endpoint_options, quiet_option, read_key, recording
+from rejoinder.errors import ExitCode
 from rejoinder.load.options import LoadOption, all_options
 from rejoinder.model.histogram import values_for
 from rejoinder.model.metrics import SHARES
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from rejoinder.recorder import RunRecorder
     from rejoinder.wire.target import Target
 
-CLIENT_BOUND: Final = 4
-"""Exit code of a run whose figures the load generator itself has set."""
 _FILES: Final = ("FILE", "RUN")
 
 
@@ -266,23 +265,23 @@ def probe_endpoint(record: RunRecorder, steps: Steps, target: Target, settings: 
     return DisconnectProbe(settings, target.key, on_result=show).run()
 
 
-def exit_code(result: LoadResult) -> int:
-    """0: every answered request was ok and every objective met; 1: not so; 2: none was answered; 130: interrupted."""
+def exit_code(result: LoadResult) -> ExitCode:
+    """Return the exit code of a load run, whatever the load generator did."""
     if result.interrupted:
-        return 130
+        return ExitCode.INTERRUPTED
     if not result.answered:
-        return 2
-    return 1 if _has_failed(result) or result.missed else 0
+        return ExitCode.NOT_TESTED
+    return ExitCode.FAILED if _has_failed(result) or result.missed else ExitCode.PASSED
 
 
-def gate_code(result: LoadResult) -> int:
+def gate_code(result: LoadResult) -> ExitCode:
     """Return the exit code of a load run; like :func:`exit_code`, but 4 for figures that the generator has bent.
 
     Answers that ended badly are a failure whatever the generator did; a missed objective may be its own doing.
     """
     code = exit_code(result)
     bent = result.verdict is Validity.CLIENT_BOUND and not _has_failed(result)
-    return CLIENT_BOUND if code < 2 and bent else code
+    return ExitCode.CLIENT_BOUND if bent and code in (ExitCode.PASSED, ExitCode.FAILED) else code
 
 
 def _has_failed(result: LoadResult) -> bool:

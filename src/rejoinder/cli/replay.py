@@ -18,7 +18,7 @@ from rejoinder.cli._run import (
     recording,
     timeout_option,
 )
-from rejoinder.errors import UsageError
+from rejoinder.errors import ExitCode, UsageError
 from rejoinder.formatting import one_line
 from rejoinder.settings import SECOND_KEY_VARIABLE
 
@@ -126,7 +126,7 @@ def command(
         )
         result = sending.run(work)
         [replayed] = replays
-        code = 130 if result.interrupted else replayed.outcome.exit_code
+        code = ExitCode.INTERRUPTED if result.interrupted else replayed.outcome.exit_code
         recorder.footer(code, interrupted=result.interrupted, warnings=result.warnings)
     close_run(recorder)
     click.echo(f"\n{wanted.fingerprint} {replayed.outcome.value}: {replayed.sentence}")
