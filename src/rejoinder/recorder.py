@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rejoinder import __version__
-from rejoinder.contract import extension_records
+from rejoinder.contract import CATALOGUE_VERSION, extension_records
 from rejoinder.errors import TargetError, UsageError
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.footer import Footer
@@ -55,6 +55,7 @@ class RunRecorder:
                 started_at=self.began,
                 tool={"rejoinder": __version__, "python": platform.python_version()},
                 command=self.command,
+                catalogue=CATALOGUE_VERSION,
                 extensions=[msgspec.convert(record, ExtensionRecord) for record in extension_records()],
                 **fields,
             )

@@ -73,6 +73,7 @@ class Header(RunFileLine, kw_only=True, tag_field="kind", tag="header"):
     tool: Annotated[dict[str, str], about("versions of the software that produced the run, by name")]
     command: Annotated[list[str], about("the command line, one argument per element")]
     target: Annotated[RunTarget, about("the endpoint that was tested")]
+    catalogue: Annotated[str, about("version of the rule catalogue that the responses were checked against")] = ""
     plan: Annotated[str, about("name of the test plan; absent for load runs")] = ""
     seed: Annotated[int | None, about("seed of the random choices")] = None
     required: Annotated[list[str], about("features that the endpoint must support")] = []
