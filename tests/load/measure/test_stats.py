@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +16,6 @@ from rejoinder.load.measure.measure import Measurement, take_times
 from rejoinder.load.measure.recording import Recording
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats, encode_stats
-from rejoinder.load.objectives.confidence import share_bound
 from rejoinder.load.objectives.slo import describe
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Exchange, Outcome, Request
@@ -223,17 +221,6 @@ def test_answers_that_were_not_judged_are_told_apart() -> None:
     add(unknown, 0, 0.5, "unjudged")
     unknown.judged = 0
     assert "nothing is known" in unjudged_sentence(load_line(unknown, [SelfCheck(started=1)], settings, issued=10))
-
-
-@given(st.integers(1, 400), st.data())
-def test_the_bound_of_a_share_is_that_of_clopper_and_pearson(n: int, data: st.DataObject) -> None:
-    found = data.draw(st.integers(0, n))
-    bound = share_bound(found, n)
-    assert bound is not None
-    assert found / n <= bound <= 1
-    if found < n:
-        chance = math.fsum(math.comb(n, k) * bound**k * (1 - bound) ** (n - k) for k in range(found + 1))
-        assert chance == pytest.approx(0.01, rel=1e-3)
 
 
 def stats_of_one_request_each_second() -> RunStats:

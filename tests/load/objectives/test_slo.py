@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rejoinder.errors import UsageError
-from rejoinder.load.objectives.confidence import percentile_lines, upper_bound, values_above, values_needed
 from rejoinder.load.objectives.slo import RequestLimits, describe, evaluate, missed, parse_slo, parse_slos
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
@@ -88,43 +84,6 @@ def test_a_limit_for_each_request_alone_decides_nothing() -> None:
     with pytest.raises(UsageError, match="ttft:p99<300ms"):
         parse_slos(["ttft<300ms"])
     assert len(parse_slos(["ttft<300ms", "goodput>=95%"])) == 2
-
-
-@pytest.mark.parametrize(("percent", "needed"), [(90, 64), (99, 662)])
-def test_the_floor_of_the_bound_is_that_of_mlperf(percent: float, needed: int) -> None:
-    assert values_needed(percent) == needed
-    assert values_above(needed - 1, percent) == 0
-    assert values_above(needed, percent) == 1
-
-
-@given(st.integers(1, 3000), st.sampled_from([50.0, 90.0, 99.0, 99.9]))
-def test_the_bound_is_the_binomial_one(n: int, percent: float) -> None:
-    def at_most(count: int) -> float:
-        return sum(math.comb(n, k) * tail**k * (1 - tail) ** (n - k) for k in range(count + 1))
-
-    tail = 1 - percent / 100
-    if n > 300:
-        n = n % 300 + 1
-    found = values_above(n, percent)
-    assert not found or at_most(found) <= 0.01 + 1e-9
-    assert at_most(found + 1) > 0.01 - 1e-9
-
-
-def test_the_bound_is_never_below_the_percentile() -> None:
-    values = histogram([k / 1000 for k in range(1, 2001)])
-    assert upper_bound(values, 99) == pytest.approx(1.992, abs=0.002)
-    for percent in (50, 90, 99):
-        limit, value = upper_bound(values, percent), values.percentile(percent)
-        assert limit is not None
-        assert value is not None
-        assert limit >= value
-    (line,) = percentile_lines({"ttft": values})
-    assert line.n == 2000
-    assert (line.p999.value, line.p999.needs) == (pytest.approx(1.998, abs=0.001), values_needed(99.9))
-
-
-def test_many_values_are_no_work() -> None:
-    assert 490_000 < values_above(1_000_000, 50) < 500_000
 
 
 REACHED: dict[str, Any] = {
