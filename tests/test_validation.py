@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from rejoinder.contract import SchemaVariant, dialect_names, load_dialect, load_schema, request_schema
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies import each_choice
-from rejoinder.validation import SchemaError, Validator
+from rejoinder.validation import SchemaError, Validator, describe_schema
 
 MESSAGE = {
     "type": "message",
@@ -152,19 +152,19 @@ def changed(path, value):
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
-        (("id",), ABSENT, ("/id", "required field 'id' is missing")),
+        (("id",), ABSENT, ("/id", 'required field "id" is missing')),
         (("id",), 7, ("/id", "expected string, got integer")),
-        (("object",), "list", ("/object", "expected 'response', got 'list'")),
+        (("object",), "list", ("/object", 'expected "response", got "list"')),
         (("output",), {}, ("/output", "expected array, got object")),
-        (("output", 0, "content", 0, "text"), ABSENT, ("/output/0/content/0/text", "required field 'text' is missing")),
+        (("output", 0, "content", 0, "text"), ABSENT, ("/output/0/content/0/text", 'required field "text" is missing')),
         (("output", 0, "content", 0, "text"), None, ("/output/0/content/0/text", "expected string, got null")),
         (
             ("output", 0, "content", 0, "type"),
             "text",
-            ("/output/0/content/0/type", "type 'text' is not one of the known types"),
+            ("/output/0/content/0/type", 'type "text" is not a known type'),
         ),
         (("output", 0, "content", 0, "type"), ABSENT, ("/output/0/content/0/type", "type is missing")),
-        (("output", 0, "content", 0), "hi", ("/output/0/content/0", "expected object, got string")),
+        (("output", 0, "content", 0), "hi", ("/output/0/content/0", "expected object with type, got string")),
         (("usage", "input_tokens"), "1", ("/usage/input_tokens", "expected integer or null, got string")),
     ],
 )
@@ -187,7 +187,114 @@ def test_unions_without_a_type():
     validator = Validator(
         {"anyOf": [{"type": "integer"}, {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}]}
     )
-    assert [(e.pointer, e.message) for e in validator.errors("x")] == [("", "expected integer or object, got string")]
+    assert [(e.pointer, e.message) for e in validator.errors("x")] == [
+        ("", "expected integer or object with a, got string")
+    ]
     assert [(e.pointer, e.keyword) for e in validator.errors({})] == [("/a", "required")]
     assert [(e.pointer, e.keyword) for e in validator.errors({"a": 1})] == [("/a", "type")]
     assert validator.errors(json.loads("1")) == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "phrase"),
+    [
+        ({"type": "integer"}, "integer"),
+        ({"type": "integer", "minimum": 0}, "non-negative integer"),
+        ({"type": "integer", "minimum": 1}, "positive integer"),
+        ({"type": "number", "minimum": 0, "maximum": 2}, "number from 0 to 2"),
+        ({"type": "number", "maximum": 0}, "number of at most 0"),
+        ({"type": ["string", "null"]}, "string or null"),
+        ({"type": "string", "minLength": 1}, "non-empty string"),
+        ({"enum": ["queued", "in_progress", None]}, "one of queued, in_progress, null"),
+        ({"enum": [str(number) for number in range(20)]}, 'one of "0", "1", '),
+        ({"const": "response"}, "response"),
+        ({"const": "two words"}, '"two words"'),
+        ({"const": "null"}, '"null"'),
+        ({"const": 3}, "3"),
+        ({"type": "array", "items": {"type": "object"}}, "array of objects"),
+        ({"type": "array", "items": {"$ref": "#/$defs/Pair"}, "minItems": 1}, "non-empty array of objects"),
+        ({"type": "array", "items": {"type": ["string", "null"]}}, "array"),
+        ({"$ref": "#/$defs/Pair"}, "object with a and b"),
+        ({"allOf": [{"$ref": "#/$defs/Pair"}, {"required": ["c"]}]}, "object with a, b and c"),
+        ({"anyOf": [{"$ref": "#/$defs/Pair"}, {"type": "object", "required": ["b"]}]}, "object with b"),
+        ({"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Pair"}]}, "string or object with a and b"),
+        ({"anyOf": [{"type": "string"}, {}]}, "present"),
+        ({"type": "object", "required": [*"abcdefg"]}, "object with a, b, c, d, e, f and 1 more field"),
+        ({"$ref": "#/$defs/Endless"}, "JSON that matches the schema"),
+        ({"description": "Anything."}, "present"),
+        ({"not": {"type": "null"}}, "JSON that matches the schema"),
+        (True, "present"),
+        (False, "absent"),
+    ],
+)
+def test_a_schema_in_words(schema, phrase):
+    definitions = {
+        "Pair": {"type": "object", "required": ["a", "b"]},
+        "Endless": {"anyOf": [{"$ref": "#/$defs/Endless"}]},
+    }
+    found = describe_schema(schema, definitions)
+    assert found == phrase if phrase[-1] != " " else found.startswith(phrase) and found.endswith(", 4 more")
+
+
+names = st.lists(st.sampled_from([*"abcdefgh"]), unique=True, max_size=8)
+plain_schemas = st.one_of(
+    st.sampled_from([{"type": name} for name in ("object", "array", "string", "boolean", "integer", "number", "null")]),
+    st.fixed_dictionaries({"type": st.just("string")}, optional={"minLength": st.integers(0, 2)}),
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["integer", "number"])},
+        optional={"minimum": st.integers(-2, 2), "maximum": st.integers(0, 3)},
+    ),
+    st.fixed_dictionaries({"type": st.just("object")}, optional={"required": names}),
+    st.fixed_dictionaries({"enum": st.lists(json_values, min_size=1, max_size=4)}),
+    st.fixed_dictionaries({"const": json_values}),
+    st.sampled_from([True, False, {}, {"minLength": 2}, {"not": {"type": "string"}}, {"title": "Anything"}]),
+)
+any_schemas = st.recursive(
+    plain_schemas,
+    lambda inner: st.one_of(
+        st.fixed_dictionaries({"anyOf": st.lists(inner, min_size=1, max_size=3)}),
+        st.fixed_dictionaries({"allOf": st.lists(inner, min_size=1, max_size=2)}),
+        st.fixed_dictionaries({"type": st.just("array"), "items": inner}, optional={"minItems": st.integers(0, 1)}),
+    ),
+    max_leaves=6,
+)
+
+
+def kinds(value):
+    """Return the words by which a description may name a value's type."""
+    if value is None or isinstance(value, bool):
+        return {"null"} if value is None else {"boolean"}
+    if isinstance(value, (int, float)):
+        return {"integer", "number"}
+    return {"string"} if isinstance(value, str) else {"array"} if isinstance(value, list) else {"object"}
+
+
+@given(schema=any_schemas, values=st.lists(json_values, max_size=8))
+def test_a_description_admits_every_valid_value(schema, values):
+    phrase = describe_schema(schema)
+    assert phrase
+    reference = Draft202012Validator(schema)
+    valid = [value for value in [*values, None, True, 1, 1.5, "word", [], {}] if reference.is_valid(value)]
+    literal = "one of" in phrase or "const" in str(schema) or "enum" in str(schema)
+    for value in valid:
+        open_phrase = "present" in phrase or "JSON that matches" in phrase
+        assert open_phrase or literal or any(kind in phrase for kind in kinds(value)), (phrase, value)
+    if phrase == "absent":
+        assert valid == []
+
+
+@given(schema=any_schemas, value=json_values)
+def test_only_a_schema_that_takes_all_is_described_as_present(schema, value):
+    if describe_schema(schema) == "present":
+        assert Draft202012Validator(schema).is_valid(value)
+
+
+@pytest.mark.parametrize("name", schemas)
+def test_every_error_says_what_the_schema_wants_there(name):
+    @given(instance=mutants())
+    def every_error(instance):
+        for error in validators[name][0].errors(instance):
+            assert error.wanted
+            assert not error.wanted.startswith(("a ", "an ", "the ")), error.wanted
+
+    every_error()

@@ -191,7 +191,7 @@ def required_fields(view: ExchangeView) -> Iterator[Problem]:
                 event,
                 f"The response object breaks its schema{where}: {error.message}.",
                 f"{pointer}{error.pointer}",
-                expected=error.expected,
+                expected=error.wanted,
                 actual=error.actual,
                 kind="" if missing else error.keyword,
             )

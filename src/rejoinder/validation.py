@@ -7,7 +7,9 @@ takes as long to import as all of rejoinder's contract, so it is imported for th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -36,7 +38,8 @@ class SchemaError:
     """One place where an instance breaks its schema.
 
     ``pointer`` is a JSON pointer into the instance; for a missing field it names the field. ``keyword`` is the schema
-    keyword that failed; ``branch`` the union branch that was chosen, as a name from ``$defs``, or empty.
+    keyword that failed; ``branch`` the union branch that was chosen, as a name from ``$defs``, or empty. ``expected``
+    is the value of the keyword; ``wanted`` describes all that the schema accepts there (:func:`describe_schema`).
     """
 
     pointer: str
@@ -45,6 +48,7 @@ class SchemaError:
     expected: Any = ABSENT
     actual: Any = ABSENT
     branch: str = ""
+    wanted: str = "present"
 
 
 class Validator:
@@ -109,15 +113,14 @@ class Validator:
             known = sorted({str(const) for const in consts if const is not ABSENT})
             if isinstance(instance, dict) and known and len(chosen) != 1:
                 pointer = _pointer([*error.absolute_path, "type"])
-                what = "is missing" if tag is ABSENT else f"{tag!r} is not one of the known types"
-                yield SchemaError(pointer, f"type {what}", "discriminator", known, tag, branch)
+                what = "is missing" if tag is ABSENT else f"{_short(tag)} is not a known type"
+                wanted = describe_schema({"enum": known})
+                yield SchemaError(pointer, f"type {what}", "discriminator", known, tag, branch, wanted)
                 return
         if not chosen:
-            expected = _union_text([schema for _, schema in alternatives])
-            actual = _kind(instance)
-            yield SchemaError(
-                _pointer(error.absolute_path), f"expected {expected}, got {actual}", "type", expected, instance, branch
-            )
+            wanted = self._describe_wanted(error.schema)
+            message = f"expected {wanted}, got {_kind(instance)}"
+            yield SchemaError(_pointer(error.absolute_path), message, "type", wanted, instance, branch, wanted)
             return
         # Of several branches with the same tag the one with the fewest errors is what the sender meant.
         by_branch: dict[int, list[ValidationError]] = {i: [] for i in chosen}
@@ -136,17 +139,25 @@ class Validator:
             missing = [name for name in _items(value) if isinstance(instance, dict) and name not in instance]
             name = next((name for name in missing if f"'{name}'" in error.message), missing[0] if missing else "")
             pointer += _pointer([name])
-            return SchemaError(pointer, f"required field {name!r} is missing", keyword, "present", ABSENT, branch)
+            message = f"required field {_short(name)} is missing"
+            fields = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
+            wanted = self._describe_wanted(fields.get(name, True))
+            return SchemaError(pointer, message, keyword, "present", ABSENT, branch, wanted)
+        wanted = self._describe_wanted(error.schema)
         if keyword == "type":
             expected = " or ".join(value) if isinstance(value, list) else value
-            return SchemaError(
-                pointer, f"expected {expected}, got {_kind(instance)}", keyword, expected, instance, branch
-            )
-        if keyword == "const":
-            return SchemaError(pointer, f"expected {value!r}, got {_short(instance)}", keyword, value, instance, branch)
+            message = f"expected {expected}, got {_kind(instance)}"
+            return SchemaError(pointer, message, keyword, expected, instance, branch, wanted)
         if keyword == "enum":
-            return SchemaError(pointer, f"{_short(instance)} is not an allowed value", keyword, value, instance, branch)
-        return SchemaError(pointer, f"the value breaks {keyword}", keyword, value, instance, branch)
+            message = f"{_short(instance)} is not {wanted}"
+            return SchemaError(pointer, message, keyword, value, instance, branch, wanted)
+        if keyword == "const":
+            wanted = _short(value)
+        message = f"expected {wanted}, got {_short(instance)}"
+        return SchemaError(pointer, message, keyword, value, instance, branch, wanted)
+
+    def _describe_wanted(self, schema: Any) -> str:
+        return describe_schema(schema, self.schema.get("$defs", {}))
 
     def _resolve(self, schema: Any) -> tuple[str, Any]:
         """Follow local references; return the name of the definition (empty for none) and the schema."""
@@ -164,9 +175,8 @@ def _extra(error: ValidationError, branch: str) -> Iterator[SchemaError]:
     for name, value in instance.items():
         if name not in known:
             pointer = _pointer([*error.absolute_path, name])
-            yield SchemaError(
-                pointer, "a field that the contract does not know", "additionalProperties", "absent", value, branch
-            )
+            message = f"{_short(name)} is not a known field"
+            yield SchemaError(pointer, message, "additionalProperties", "absent", value, branch, "absent")
 
 
 def _type_const(schema: Any) -> Any:
@@ -196,18 +206,118 @@ def _accepts_type(schema: Any, instance: Any) -> bool:
     return kind in names or (kind == "integer" and "number" in names)
 
 
-def _union_text(schemas: list[Any]) -> str:
-    names: list[str] = []
+_SIMPLE_WORD = re.compile(r"[a-zA-Z_][\w.:/\[\]-]*")
+_ANNOTATIONS = frozenset(("title", "description", "default", "examples", "deprecated", "$comment", "$defs", "$schema"))
+_MOST_VALUES = 16
+_MOST_FIELDS = 6
+
+
+def describe_schema(schema: Any, definitions: Mapping[str, Any] | None = None) -> str:
+    """Return what a JSON Schema accepts as a short noun phrase without article.
+
+    Examples: "non-negative integer", "string or null", "one of queued, in_progress", "array of objects", "object with
+    type and id". The phrase is never narrower than the schema. It may be wider, because it leaves out patterns, nested
+    fields and the like. "present" describes a schema that accepts every value, "absent" one that accepts none.
+    ``definitions`` are the ``$defs`` to which local references lead.
+    """
+    return _phrase(schema, definitions or {}, 8)
+
+
+def _phrase(schema: Any, definitions: Mapping[str, Any], depth: int) -> str:
+    if isinstance(schema, bool):
+        return "present" if schema else "absent"
+    schema = _merged(schema, definitions, depth)
+    if "const" in schema:
+        return _word(schema["const"])
+    if "enum" in schema:
+        words = [_word(value) for value in schema["enum"]]
+        more = [f"{len(words) - _MOST_VALUES} more"] if len(words) > _MOST_VALUES else []
+        return words[0] if len(words) == 1 else f"one of {', '.join([*words[:_MOST_VALUES], *more])}"
+    types = schema.get("type")
+    if types is not None:
+        names = [types] if isinstance(types, str) else types
+        return " or ".join(_typed(name, schema, definitions, depth) for name in names)
+    for keyword in ("anyOf", "oneOf"):
+        if keyword in schema and depth > 0:
+            return _alternatives(schema[keyword], definitions, depth - 1)
+    is_open = all(key in _ANNOTATIONS or key.startswith("x-") for key in schema)
+    return "present" if is_open else "JSON that matches the schema"
+
+
+def _merged(schema: Any, definitions: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    """Return a schema with its reference and the parts of its ``allOf`` laid over each other."""
+    if not isinstance(schema, dict) or depth == 0:
+        return {} if schema is True else {"not": {}}
+    reference = schema.get("$ref")
+    parts = [definitions.get(reference.rpartition("/")[2])] if isinstance(reference, str) else []
+    parts += schema.get("allOf", ())
+    merged: dict[str, Any] = {}
+    for part in [*(_merged(part, definitions, depth - 1) for part in parts), schema]:
+        required = dict.fromkeys([*merged.get("required", ()), *part.get("required", ())])
+        merged |= {key: value for key, value in part.items() if key not in ("$ref", "allOf")}
+        if required:
+            merged["required"] = list(required)
+    return merged
+
+
+def _alternatives(schemas: Iterable[Any], definitions: Mapping[str, Any], depth: int) -> str:
+    phrases: list[str] = []
+    required: list[list[str]] = []
+    place = 0
     for schema in schemas:
-        if "enum" in schema:
-            names.append("one of " + ", ".join(repr(value) for value in schema["enum"]))
-        elif "const" in schema:
-            names.append(repr(schema["const"]))
-        elif isinstance(schema.get("type"), list):
-            names.extend(schema["type"])
-        else:
-            names.append(schema.get("type", "a value"))
-    return " or ".join(dict.fromkeys(names))
+        merged = _merged(schema, definitions, depth)
+        if merged.get("type") != "object":
+            phrases.append(_phrase(schema, definitions, depth))
+            continue
+        if not required:
+            place = len(phrases)
+        required.append(merged.get("required", []))
+    if required:
+        phrases.insert(place, _object([name for name in required[0] if all(name in names for names in required)]))
+    known = list(dict.fromkeys(phrase for phrase in phrases if phrase != "absent"))
+    return "present" if "present" in known else " or ".join(known) or "absent"
+
+
+def _typed(name: str, schema: Mapping[str, Any], definitions: Mapping[str, Any], depth: int) -> str:
+    if name == "object":
+        return _object(schema.get("required", []))
+    if name == "array":
+        filled = "non-empty array" if schema.get("minItems", 0) > 0 else "array"
+        items = _phrase(schema.get("items", True), definitions, depth - 1) if depth > 0 else ""
+        kind = "object" if items.startswith("object with ") else items.rpartition(" ")[2]
+        return f"{filled} of {kind}s" if kind in JSON_TYPES.values() and " or " not in items else filled
+    if name == "string":
+        return "non-empty string" if schema.get("minLength", 0) > 0 else "string"
+    if name in ("integer", "number"):
+        return _number(name, schema.get("minimum"), schema.get("maximum"))
+    return name
+
+
+def _number(name: str, low: Any, high: Any) -> str:
+    if low is not None and high is not None:
+        return f"{name} from {low} to {high}"
+    if high is not None:
+        return f"{name} of at most {high}"
+    if low is None:
+        return name
+    if low == 0:
+        return f"non-negative {name}"
+    return "positive integer" if low == 1 and name == "integer" else f"{name} of at least {low}"
+
+
+def _object(fields: Sequence[str]) -> str:
+    if not fields:
+        return "object"
+    names, more = list(fields[:_MOST_FIELDS]), len(fields) - _MOST_FIELDS
+    if more > 0:
+        names.append(f"{more} more {'field' if more == 1 else 'fields'}")
+    return f"object with {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))}"
+
+
+def _word(value: Any) -> str:
+    """Return a value as JSON, but a plain word without quotes."""
+    plain = isinstance(value, str) and _SIMPLE_WORD.fullmatch(value) and value not in ("true", "false", "null")
+    return value if plain else json.dumps(value, ensure_ascii=False)
 
 
 def _kind(value: Any) -> str:
@@ -215,7 +325,7 @@ def _kind(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 80 else text[:80] + "…"
 
 

@@ -65,7 +65,7 @@ def test_a_dialect_of_ones_own(invoke: Invoke, endpoint: str, tmp_path: Path) ->
     )
     code, out, err = invoke("check", endpoint, "--plan", "smoke", "--dialect", "mine.toml", "--out", "o")
     assert code == 1, err
-    assert "required field 'verse' is missing" in out
+    assert 'required field "verse" is missing' in out
     code, _, err = invoke("check", endpoint, "--dialect", "northsta")
     assert code == 2
     assert "northstar" in err

@@ -109,8 +109,8 @@ def test_distributions_have_their_mean_and_bounds(
 @pytest.mark.parametrize(
     ("value", "wanted"),
     [
-        ("many", "is 'many': expected number or object"),
-        (True, "is True: expected number or object"),
+        ("many", "is 'many': expected non-negative number or object"),
+        (True, "is True: expected non-negative number or object"),
         (-3, "is -3 and must be at least 0"),
         (0, "can be 0, which is impossible. It is at least 1"),
         ({}, ".uniform is missing"),
