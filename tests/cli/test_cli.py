@@ -283,4 +283,4 @@ def test_what_a_rule_takes_is_told(invoke: Invoke, endpoint: str, tmp_path: Path
     invoke("check", "--plan", "smoke", "-q", endpoint, "--out", "o")
     [verdict] = [verdict for verdict in read_run(tmp_path / "o").verdicts if verdict.rule == "STA-11"]
     assert verdict.status == "not_applicable"
-    assert "--second-key-env" in verdict.reason
+    assert "REJOINDER_SECOND_API_KEY" in verdict.reason

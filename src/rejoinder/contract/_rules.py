@@ -4,17 +4,17 @@ A row of ``rules/<family>.toml`` holds everything that is declared about a rule:
 
     [[rule]]
     id = "LIF-01"
-    title = "a few words"
-    statement = "One sentence that an endpoint keeps or breaks."
+    title = "3 to 8 words in lower case"
+    statement = "One or two sentences as in a specification."
     level = "MUST"
     levels = { openai = "SHOULD" }       # the dialects whose level differs
-    features = ["streaming"]             # without any of these nothing can be judged; [] says that it needs none
+    features = ["streaming"]             # the rule applies only to endpoints with all of these; [] for none
     sources = [{ document = "vllm", path = "...", section = "..." }]  # what says it: a document of documents.toml or
     # { name = "...", url = "https://...", section = "...", revision = "...", checked = 2026-11-27 }
-    argument = "..."                     # why any correct endpoint keeps it; needed where no document says it
+    argument = "..."                     # why every correct endpoint complies; required without sources
     related = [...]                      # like sources: what describes the matter or reports the defect
     unchecked = "..."                    # why there is no check
-    takes = "..."                        # what a run must be given to judge it
+    takes = "..."                        # what a run needs to test it, as a noun phrase
 """
 
 from __future__ import annotations
@@ -64,15 +64,15 @@ FAMILIES: Final[Mapping[str, str]] = {
     "RSP": "Response object",
     "USG": "Usage",
     "ERR": "Errors",
-    "ECH": "Echo of the request",
+    "ECH": "Request echo",
     "TOL": "Tools",
-    "STA": "State",
-    "MEM": "Memory and meaning",
+    "STA": "Stored responses",
+    "MEM": "Input reaches the model",
     "PAR": "Parameters",
-    "BGR": "Background, cancel, replay",
-    "ISO": "Isolation",
+    "BGR": "Background, cancel and replay",
+    "ISO": "Isolation of concurrent requests",
     "CAP": "Required features",
-    "WSP": "WebSocket profile",
+    "WSP": "WebSocket transport",
 }
 
 
