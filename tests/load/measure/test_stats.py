@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rejoinder.load.measure.load_line import load_line, rates_within, steady_window, unjudged_sentence
+from rejoinder.load.measure.load_line import load_line, unjudged_sentence
 from rejoinder.load.measure.measure import Measurement, take_times
 from rejoinder.load.measure.recording import Recording
 from rejoinder.load.measure.self_check import SelfCheck
@@ -134,15 +134,6 @@ def test_evidence_is_varied_and_bounded() -> None:
     assert len({signature for signature, _ in tally.evidence}) > 6
 
 
-def test_the_steady_window_leaves_ramp_and_drain_out() -> None:
-    tally = RunStats()
-    add(tally, 0.2, 9.5)
-    for start in range(2, 7):
-        add(tally, start - 0.5, 1.0)
-        add(tally, start - 0.4, 1.0)
-    assert steady_window(tally, SETTINGS, issued=8.0) == (2.0, 6.0)
-
-
 def check_with(lag: float = 0.0, cpu: float = 0.1, **fields: Any) -> SelfCheck:
     check = SelfCheck(started=1, cpu=[0.0, cpu, cpu, 0.0], **fields)
     check.loop_lag.add(lag)
@@ -221,47 +212,6 @@ def test_answers_that_were_not_judged_are_told_apart() -> None:
     add(unknown, 0, 0.5, "unjudged")
     unknown.judged = 0
     assert "nothing is known" in unjudged_sentence(load_line(unknown, [SelfCheck(started=1)], settings, issued=10))
-
-
-def stats_of_one_request_each_second() -> RunStats:
-    """Return ten requests, one in each second from 0 s, each of 4 tokens in its own second."""
-    stats = RunStats()
-    for second in range(10):
-        add(stats, second, 0.5, content=[(0.1, 4)], deltas=4, output_tokens=4)
-    return stats
-
-
-@pytest.mark.parametrize(
-    ("window", "requests", "length"),
-    [((0, 10), 10, 10), ((0, 4), 4, 4), ((2.25, 5), 2.75, 2.75), ((2.25, 5.5), 3.25, 3.25), ((2.2, 2.7), 0.5, 0.5)],
-)
-def test_a_second_that_is_partly_in_the_window_counts_by_that_part(
-    window: tuple[float, float], requests: float, length: float
-) -> None:
-    rates = rates_within(stats_of_one_request_each_second(), window)
-    assert rates.ok_per_s == rates.started_per_s == pytest.approx(requests / length, abs=1e-3)
-    assert rates.ok_output_tokens_per_s == pytest.approx(4 * requests / length, abs=1e-3)
-
-
-def test_a_part_of_a_busy_second_counts_by_its_length() -> None:
-    stats = RunStats()
-    for _ in range(8):
-        add(stats, 1, 0.5)
-    # Half of the second in which all eight ran, and one second in which none did.
-    assert rates_within(stats, (1.5, 3.0)).ok_per_s == pytest.approx(8 * 0.5 / 1.5, abs=1e-3)
-    assert rates_within(stats, (3.0, 3.0)).ok_per_s == 0
-
-
-@pytest.mark.parametrize(("dip", "window"), [(8, (1.0, 9.0)), (7, (1.0, 4.0))])
-def test_the_load_is_steady_while_four_of_five_are_in_flight(dip: int, window: tuple[float, float]) -> None:
-    stats = RunStats()
-    # Ten in flight at the end of each second from 0 to 8, but ``dip`` of them at the end of the fourth second.
-    for number in range(10):
-        length = 4.5 if number >= dip else 8.5
-        add(stats, 0.5, length - 0.5 if number >= dip else length)
-        if number >= dip:
-            add(stats, 5.2, 3.8)
-    assert steady_window(stats, replace(SETTINGS, concurrency=10), issued=10.0) == window
 
 
 def test_statistics_with_lone_surrogates_reach_the_parent() -> None:
