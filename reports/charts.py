@@ -131,19 +131,31 @@ def path(points: Sequence[tuple[float, float]], *, area: bool = False) -> str:
     return f"M{line}"
 
 
-def pieces_of(points: Sequence[tuple[float, float | None]]) -> list[list[tuple[float, float]]]:
-    """Return the points that have a value, parted where one has none: what was not measured is not drawn."""
+def draw(
+    style: str,
+    name: str,
+    series: Sequence[tuple[float, float | None]],
+    across: Callable[[float], float],
+    up: Callable[[float], float],
+    *,
+    area: bool = False,
+) -> Curve | None:
+    """Draw a series of x and y values along two axes; ``None`` when it has no value.
+
+    Where y is ``None`` nothing was measured, and the line is broken.
+    """
     pieces: list[list[tuple[float, float]]] = []
     joined = False
-    for x, y in points:
-        if y is None:
-            joined = False
-            continue
-        if not joined:
-            pieces.append([])
-        pieces[-1].append((x, y))
-        joined = True
-    return pieces
+    for x, y in series:
+        if y is not None:
+            if not joined:
+                pieces.append([])
+            pieces[-1].append((x, y))
+        joined = y is not None
+    if not pieces:
+        return None
+    drawn = "".join(path([(across(x), up(y)) for x, y in piece], area=area) for piece in pieces)
+    return Curve(style, name, drawn, [point for piece in pieces for point in piece], area)
 
 
 def coordinate(value: float) -> str:

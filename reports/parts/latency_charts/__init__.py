@@ -7,7 +7,7 @@ from typing import Final
 
 from rejoinder.formatting import format_count, format_percent, format_seconds
 from rejoinder.model.metrics import Place, times_shown
-from rejoinder.reports.charts import HEIGHT, WIDTH, Chart, Curve, FigureTable, Log, Tick, coordinate, path
+from rejoinder.reports.charts import HEIGHT, WIDTH, Chart, Curve, FigureTable, Log, Tick, coordinate, draw
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.latencies import Latencies
@@ -33,13 +33,17 @@ def percentile_chart(latencies: Latencies) -> Chart | None:
     lows = [d.quantile(0.0) or 0.0 for _, d in found]
     highs = [d.values.longest or 0.0 for _, d in found]
     scale = Log(min((v for v in lows if v > 0), default=1e-6), max(highs))
+
+    def across(percent: float) -> float:
+        return -WIDTH * math.log10(1 - percent / 100) / nines
+
     curves = []
     for style, distribution in found:
         own = min(float(nines), math.log10(max(distribution.n, 2)))
-        depths = [own * step / 120 for step in range(121)]
-        drawn = [(d, 1 - 10**-d, v) for d in depths if (v := distribution.quantile(1 - 10**-d)) is not None]
-        line = path([(WIDTH * depth / nines, scale(value)) for depth, _, value in drawn])
-        curves.append(Curve(style, distribution.title, line, [(100 * share, value) for _, share, value in drawn]))
+        series = [(100 * q, distribution.quantile(q)) for q in (1 - 10 ** (-own * step / 120) for step in range(121))]
+        curve = draw(style, distribution.title, series, across, scale)
+        if curve is not None:
+            curves.append(curve)
     ticks = []
     for name, depth in (("50", math.log10(2)), ("90", 1.0), ("99", 2.0), ("99.9", 3.0), ("99.99", 4.0)):
         if depth <= nines + 1e-9:

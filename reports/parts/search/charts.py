@@ -9,7 +9,7 @@ from rejoinder.formatting import format_count, format_rate, one_line, plural
 from rejoinder.model.metrics import TIMES
 from rejoinder.model.outcomes import good_of
 from rejoinder.model.samples import SearchStep, step_latencies
-from rejoinder.reports.charts import WIDTH, Chart, Curve, FigureTable, Linear, Log, Point, Tick, axis_number, path
+from rejoinder.reports.charts import WIDTH, Chart, FigureTable, Linear, Log, Point, Tick, axis_number, draw
 from rejoinder.reports.parts.search.summary import SearchSummary, label_of, latency_text, share_ok
 
 
@@ -23,16 +23,19 @@ def _sweep_charts(search: SearchSummary) -> list[Chart]:
     levels = Log(steps[0].level, steps[-1].level, flip=False)
     brought = Linear(1.12 * max(search.throughput(step) for step in steps))
     unit = "Output tokens per second" if search.counts_tokens else "Answers per second"
-    points = [(levels(step.level), brought(search.throughput(step))) for step in steps]
+    curve = draw("a", unit, [(step.level, search.throughput(step)) for step in steps], levels, brought)
     at = next((step for step in steps if step.level == search.knee), None)
     first = Chart(
         f"{unit} by requests in flight",
         "; ".join(f"{label_of(step)} in flight: {search.throughput_text(step)}" for step in _some(steps)) + ".",
-        [Curve("a", unit, path(points), [(step.level, search.throughput(step)) for step in steps])],
+        [curve] if curve else [],
         [Tick(levels(step.level) / 10, label_of(step)) for step in _some(steps)],
         brought.ticks(axis_number),
         [Tick(levels(at.level) / 10, f"knee at {label_of(at)}")] if at else [],
-        [Point(x / 10, y, "ring" if step is at else "dot", "a") for step, (x, y) in zip(steps, points, strict=True)],
+        [
+            Point(levels(step.level) / 10, brought(search.throughput(step)), "ring" if step is at else "dot", "a")
+            for step in steps
+        ],
         steps_table(search),
     )
     series = [
@@ -43,30 +46,29 @@ def _sweep_charts(search: SearchSummary) -> list[Chart]:
     times = [step.latencies[name] for step in steps for _, _, name in series if step.latencies.get(name, 0.0) > 0]
     if not times:
         return [first]
-    across = Linear(max(search.throughput(step) for step in steps))
+    reached = Linear(max(search.throughput(step) for step in steps))
+
+    def across(throughput: float) -> float:
+        return WIDTH - 10 * reached(throughput)
+
     scale = Log(min(times) / 1.3, max(times) * 1.3)
     curves, signs = [], []
     for style, name, metric in series:
-        drawn = [
-            (WIDTH - 10 * across(search.throughput(step)), scale(step.latencies[metric]), step)
-            for step in steps
-            if step.latencies.get(metric, 0.0) > 0
-        ]
-        if drawn:
-            values = [(search.throughput(step), step.latencies[metric]) for _, _, step in drawn]
-            curves.append(Curve(style, name, path([(x, y) for x, y, _ in drawn]), values))
+        timed = [step for step in steps if step.latencies.get(metric, 0.0) > 0]
+        drawn = draw(style, name, [(search.throughput(step), step.latencies[metric]) for step in timed], across, scale)
+        if drawn is not None:
+            curves.append(drawn)
             labelled = metric == series[0][2]
-            for x, y, step in drawn:
-                signs.append(
-                    Point(x / 10, y, "ring" if step is at else "dot", style, label_of(step) if labelled else "")
-                )
+            for step, (x, y) in zip(timed, drawn.values, strict=True):
+                sign = "ring" if step is at else "dot"
+                signs.append(Point(across(x) / 10, scale(y), sign, style, label_of(step) if labelled else ""))
     second = Chart(
         f"Latency by {unit.lower()}",
         "Each point is one step, named by its requests in flight. The better the endpoint, the further right and down.",
         curves,
-        [Tick(100 - tick.at, tick.label) for tick in across.ticks(axis_number)],
+        [Tick(100 - tick.at, tick.label) for tick in reached.ticks(axis_number)],
         scale.ticks(),
-        [Tick(100 - across(search.throughput(at)), "knee")] if at else [],
+        [Tick(across(search.throughput(at)) / 10, "knee")] if at else [],
         signs,
     )
     return [first, second]

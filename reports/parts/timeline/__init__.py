@@ -15,14 +15,12 @@ from rejoinder.model.samples import SecondSample
 from rejoinder.reports.charts import (
     WIDTH,
     Chart,
-    Curve,
     Linear,
     Tick,
     axis_number,
     axis_seconds,
     clock,
-    path,
-    pieces_of,
+    draw,
     round_steps,
 )
 from rejoinder.reports.model import Area, Part, ReportModel
@@ -120,8 +118,8 @@ def timeline_charts(timeline: Timeline) -> list[Chart]:
     begin, end = timeline.span
     span = end - begin
 
-    def x(row: TimelinePoint) -> float:
-        return WIDTH * (row.t + timeline.step / 2 - begin) / span
+    def across(t: float) -> float:
+        return WIDTH * (t + timeline.step / 2 - begin) / span
 
     ticks = [Tick(100 * (value - begin) / span, clock(value)) for value in round_steps(begin, end, 6)]
     marks = [Tick(100 * (min(max(at, begin), end) - begin) / span, "") for at in timeline.window or ()]
@@ -135,13 +133,11 @@ def timeline_charts(timeline: Timeline) -> list[Chart]:
     ) -> Chart:
         values = [v for _, _, get, _ in series for row in rows if (v := get(row)) is not None]
         scale = Linear(max(values, default=0.0), least)
-        curves = []
-        for style, name, get, area in series:
-            drawn = pieces_of([(x(row), None if (v := get(row)) is None else scale(v)) for row in rows])
-            if drawn:
-                line = "".join(path(piece, area=area) for piece in drawn)
-                measured = [(row.t, v) for row in rows if (v := get(row)) is not None]
-                curves.append(Curve(style, name, line, measured, area))
+        drawn = [
+            draw(style, name, [(row.t, get(row)) for row in rows], across, scale, area=area)
+            for style, name, get, area in series
+        ]
+        curves = [curve for curve in drawn if curve is not None]
         return Chart(title, summary, curves, ticks, scale.ticks(label), marks)
 
     charts = [
