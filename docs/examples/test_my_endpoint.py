@@ -1,4 +1,7 @@
-"""A suite of one's own on rejoinder: pytest test_my_endpoint.py --rejoinder-url http://127.0.0.1:8000"""
+"""A test suite for an endpoint and for its client.
+
+Run it with: pytest test_my_endpoint.py --rejoinder-url http://127.0.0.1:8000
+"""
 
 import json
 
@@ -7,18 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from rejoinder.conformance import Status, assert_conforms
 from rejoinder.strategies import EndpointProfile, event_streams, request_bodies, to_sse
 
-# Short answers from what the endpoint says it can serve; stored responses and files are not asked for.
+# Keep responses short. The profile names no stored responses and no files, so none are requested.
 SERVED = EndpointProfile(max_output_tokens=16)
 
 
 def test_rules_that_our_client_depends_on(rejoinder_run):
-    """Some rules matter more than others to us; the check run has judged all of them."""
+    """The check run covers every rule; these three must not fail."""
     ours = [verdict for verdict in rejoinder_run.verdicts if verdict.rule in ("EVT-02", "EVT-03", "SSE-01")]
     assert {verdict.rule: verdict.status for verdict in ours if verdict.status is Status.FAIL} == {}
 
 
-def test_a_prompt_of_our_own(rejoinder_ask, rejoinder_target):
-    """The reply to a request of ours is recorded, and must keep every MUST rule that applies to it."""
+def test_our_own_prompt(rejoinder_ask, rejoinder_target):
+    """The response to our own request follows every MUST rule that applies to it."""
     exchange = rejoinder_ask({"input": "Say hello.", "max_output_tokens": 16})
     assert exchange.status == 200
     assert_conforms(exchange, rejoinder_target["dialect"])
@@ -26,7 +29,7 @@ def test_a_prompt_of_our_own(rejoinder_ask, rejoinder_target):
 
 
 def test_a_broken_body_is_refused(rejoinder_ask):
-    """Exact bytes are sent as they are."""
+    """Bytes are sent unchanged."""
     exchange = rejoinder_ask(b'{"input": ')
     assert exchange.status == 400
     assert exchange.json()["error"]["message"]
@@ -35,12 +38,12 @@ def test_a_broken_body_is_refused(rejoinder_ask):
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(body=request_bodies(profile=SERVED, max_items=2))
 def test_no_valid_request_breaks_the_server(rejoinder_ask, body):
-    """Hypothesis draws valid requests, and reduces the first that fails."""
+    """Hypothesis draws valid requests and minimises the first one that fails."""
     assert rejoinder_ask(body).status in range(200, 500)
 
 
 def my_parser(data):
-    """Stands for the client under test: bytes of a stream in, events out."""
+    """Replace this with the client under test: bytes of an event stream in, events out."""
     lines = data.decode().splitlines()
     return [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
 
@@ -48,5 +51,5 @@ def my_parser(data):
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=event_streams())
 def test_our_client_reads_every_stream(events):
-    """The other direction: what servers send, for the tests of a client; no endpoint is asked."""
+    """Test a client instead of a server: rejoinder generates the stream, and no endpoint is involved."""
     assert my_parser(to_sse(events)) == events

@@ -2,7 +2,7 @@
 
 A profile has a ``description``, a table ``load`` with defaults for options of the command, and one ``[[requests]]``
 table for each kind of request, of which every slot of a run draws one by ``weight``. Those in the folder ``shipped``
-are there to be used by name, and to be copied. ``docs/how-to/load.md`` explains all keys.
+are there to be used by name, and to be copied. ``docs/how-to/workloads.md`` explains them.
 """
 
 from __future__ import annotations

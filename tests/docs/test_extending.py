@@ -1,4 +1,7 @@
-"""docs/how-to/extending.md is followed: its files make an extension, and its commands are run on it."""
+"""docs/how-to/extending.md is followed: its files make an extension, and its commands run on it.
+
+The rule of docs/how-to/contribute-code.md is added to a copy of the tree.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,12 @@ from rejoinder.model.samples import LoadSample
 from rejoinder.sandbox import Sandbox, running
 from rejoinder.validation import Validator
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "extending.md").read_text()
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
+PAGE = (HOW_TO / "extending.md").read_text()
 SOURCE = Path(rejoinder.__file__).parents[1]
 FILES = dict(re.findall(r"(?m)^`(acme/[\w/.]+)`:\n\n```\w+\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
-COMMANDS = re.findall(r"(?m)^    ((?:rejoinder|python|pytest) .*)$", PAGE)
+COMMANDS = re.findall(r"(?m)^((?:rejoinder|python|pytest) .*)$", PAGE)
+TREE_PAGE = (HOW_TO / "contribute-code.md").read_text()
 
 
 @pytest.fixture
@@ -54,7 +59,7 @@ def test_the_page_has_all_files_of_an_extension() -> None:
 
 
 def test_the_rules_are_listed_and_the_faults_served(folder: Path) -> None:
-    assert "replies carry a trace id" in run(command("rejoinder rules"), folder).stdout
+    assert "responses carry a trace id" in run(command("rejoinder rules"), folder).stdout
     listed = run(command("rejoinder sandbox") + " --list-faults", folder).stdout
     assert "acme-no-trace  (breaks ACME-01)" in listed
 
@@ -76,7 +81,7 @@ def test_an_endpoint_is_checked_and_loaded(folder: Path) -> None:
         loaded = run(f"{here('rejoinder load http://127.0.0.1:8000 --profile')} --out load", folder)
     assert checked.returncode == 1, checked.stdout + checked.stderr
     assert {v.rule: v.status.value for v in read_run(folder / "out").verdicts} == {"ACME-01": "fail", "ACME-02": "pass"}
-    assert "ACME-01 (MUST): A successful plain reply has the header x-acme-trace." in items.stdout
+    assert "ACME-01 (MUST): A successful non-streaming response has the header `x-acme-trace`." in items.stdout
     assert "1 failed, 1 passed" in items.stdout
     assert loaded.returncode in (0, 4), loaded.stdout + loaded.stderr  # 4: this machine was too busy to measure
     [load] = read_run(folder / "load").samples_of(LoadSample)
@@ -105,7 +110,7 @@ def test_the_strategy_draws_valid_bodies() -> None:
 
 def test_a_rule_of_the_tree_takes_the_files_of_the_page(tmp_path: Path) -> None:
     """A copy of the tree gets the lines that the page adds to three files."""
-    [diff] = [text for text in re.findall(r"```diff\n(.*?)```", PAGE, re.DOTALL) if "[[rule]]" in text]
+    [diff] = [text for text in re.findall(r"```diff\n(.*?)```", TREE_PAGE, re.DOTALL) if "[[rule]]" in text]
     shutil.copytree(
         Path(rejoinder.__file__).parent, tmp_path / "rejoinder", ignore=shutil.ignore_patterns("__pycache__")
     )

@@ -1,4 +1,4 @@
-"""The metric that docs/how-to/extending.md adds with a row and a function is measured, written, limited and shown."""
+"""The metric of docs/how-to/contribute-code.md is measured, written, limited and shown."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ from rejoinder.reports import (
 )
 from rejoinder.sandbox import Sandbox
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "extending.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "contribute-code.md").read_text("utf-8")
 ADDED = {
     file: re.sub(r"(?m)^\+", "", "".join(re.findall(r"(?m)^\+.*\n", lines)))
-    for file, lines in re.findall(r"(?ms)^--- a/(\S+)\n(.*?)(?=^---|^```)", PAGE.partition("### A metric of load")[2])
+    for file, lines in re.findall(r"(?ms)^--- a/(\S+)\n(.*?)(?=^---|^```)", PAGE.partition("## Add a load metric")[2])
 }
 """What the page adds, by file."""
 SLOS = ("ttfi:p50<50ms", "ttfi<50ms", "goodput>=90%")
@@ -127,7 +127,7 @@ def test_every_report_shows_it(run: Run, tmp_path: Path) -> None:
     page = render_html(run)
     assert "<dt>Item p50</dt><dd>30.0 ms</dd>" in page
     assert "Time to first item" in page
-    assert "request to the first item that is announced" in page
+    assert "from sending the request to the first response.output_item.added event" in page
     assert "| Time to first item | 20 | 30.0 ms |" in render_markdown(run)
     assert "Time to first item p50" in render_comparison([run, run])
     figures: list[Any] = [figure.name for figure in diff_runs(run, run).figures]

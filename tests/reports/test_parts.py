@@ -17,16 +17,16 @@ from rejoinder.model.runfile import Run
 from rejoinder.reports import parts, render_html, render_markdown, summarize
 from rejoinder.reports.model import Area
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "extending.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "contribute-code.md").read_text("utf-8")
 FILES = dict(
     re.findall(r"(?m)^`reports/parts/replies/([\w.]+)`:\n\n```\w+\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 )
-"""The part that docs/how-to/extending.md adds: its two files."""
+"""The part that docs/how-to/contribute-code.md adds: its two files."""
 
 
 @pytest.fixture
 def replies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Add the part of docs/how-to/extending.md: one folder with two files."""
+    """Add the part of docs/how-to/contribute-code.md: one folder with two files."""
     folder = tmp_path / "replies"
     folder.mkdir()
     for name, text in FILES.items():

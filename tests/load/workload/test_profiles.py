@@ -52,9 +52,8 @@ def distribution(tmp_path: Path, value: Any) -> Distribution:
 
 def test_what_ships_and_what_is_documented_fits_the_schema() -> None:
     texts = [path.read_text("utf-8") for path in shipped_profiles().values()]
-    texts += re.findall(
-        r"^```toml\n(description.*?)^```", (DOCS / "how-to" / "load.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
-    )
+    page = (DOCS / "how-to" / "workloads.md").read_text("utf-8")
+    texts += re.findall(r"^```toml\n(description.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert len(texts) == len(shipped_profiles()) + 1
     for text in texts:
         assert workload_schema().errors(tomllib.loads(text)) == []
