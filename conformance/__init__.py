@@ -22,8 +22,9 @@ Names are imported from their modules when they are first used, so that importin
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from rejoinder.lazy import lazy_names
 
 if TYPE_CHECKING:
     from rejoinder.conformance.assertion import assert_conforms
@@ -73,29 +74,24 @@ __all__ = [
     "use_extensions",
 ]
 
-_HOMES: Final = {
-    "conformance.assertion": ("assert_conforms",),
-    "conformance.extending": ("use_extensions",),
-    "conformance.judgement": ("broken_rules", "judge", "select_rules"),
-    "conformance.judging.exchange_view": ("CaseView", "Event", "ExchangeView"),
-    "conformance.judging.problems": ("at_event", "get", "in_response", "is_integer", "is_set"),
-    "conformance.judging.registry": ("Declined", "Subject", "check"),
-    "conformance.plugin": ("RequestSender",),
-    "conformance.running.case": ("CaseContext", "PlannedCase", "RequestSpec"),
-    "conformance.running.endpoint": ("examine",),
-    "model.exchange": ("Exchange", "Outcome"),
-    "model.runfile": ("Run", "read_run"),
-    "model.verdict": ("ABSENT", "Finding", "Level", "Problem", "Status", "Verdict"),
-}
-_HOME_OF: Final = {name: f"rejoinder.{home}" for home, names in _HOMES.items() for name in names}
-
 if not TYPE_CHECKING:  # a type checker must know a misspelt name from a lazy one
-
-    def __getattr__(name: str) -> Any:
-        if name not in _HOME_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
-        return value
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "rejoinder.conformance.assertion": ("assert_conforms",),
+            "rejoinder.conformance.extending": ("use_extensions",),
+            "rejoinder.conformance.judgement": ("broken_rules", "judge", "select_rules"),
+            "rejoinder.conformance.judging.exchange_view": ("CaseView", "Event", "ExchangeView"),
+            "rejoinder.conformance.judging.problems": ("at_event", "get", "in_response", "is_integer", "is_set"),
+            "rejoinder.conformance.judging.registry": ("Declined", "Subject", "check"),
+            "rejoinder.conformance.plugin": ("RequestSender",),
+            "rejoinder.conformance.running.case": ("CaseContext", "PlannedCase", "RequestSpec"),
+            "rejoinder.conformance.running.endpoint": ("examine",),
+            "rejoinder.model.exchange": ("Exchange", "Outcome"),
+            "rejoinder.model.runfile": ("Run", "read_run"),
+            "rejoinder.model.verdict": ("ABSENT", "Finding", "Level", "Problem", "Status", "Verdict"),
+        },
+    )
 
 
 def __dir__() -> list[str]:

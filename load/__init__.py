@@ -20,3 +20,26 @@ Importing this package, or ``run``, imports neither Locust nor gevent: importing
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rejoinder.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rejoinder.load.run import LoadProgress, LoadResult, run_load
+    from rejoinder.load.settings import LoadSettings
+
+__all__ = ["LoadProgress", "LoadResult", "LoadSettings", "run_load"]
+
+if not TYPE_CHECKING:  # a type checker must know a misspelt name from a lazy one
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "rejoinder.load.run": ("LoadProgress", "LoadResult", "run_load"),
+            "rejoinder.load.settings": ("LoadSettings",),
+        },
+    )
+
+
+def __dir__() -> list[str]:
+    return __all__

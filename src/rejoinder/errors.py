@@ -1,18 +1,18 @@
 """Errors that people meet.
 
 Every error says in one sentence what was wrong and where, and in a hint what to do next. The command line prints
-both and exits with ``exit_code``; nobody sees a traceback for a mistake of the user or of the endpoint.
+both and exits with ``exit_code``; nobody sees a traceback for a mistake of the user or of the endpoint::
 
-RejoinderError
-├── UsageError        a wrong option, setting or file name
-├── TargetError       the endpoint cannot be tested at all
-│   ├── UnreachableError   no connection: name, port, TLS, time-out, closed
-│   ├── UnauthorizedError  the endpoint wants (another) key
-│   └── NotAnEndpointError something answers, but not the Responses API
-├── BaselineError     a baseline file that cannot be used
-├── RunFileError      a run file that cannot be read
-└── ContractError     a contract file, overlay or schema that cannot be used
-    └── ExtensionError     an extension that cannot be used
+    RejoinderError
+    ├── UsageError        a wrong option, setting or file name
+    ├── TargetError       the endpoint cannot be tested at all
+    │   ├── UnreachableError   no connection: name, port, TLS, time-out, closed
+    │   ├── UnauthorizedError  the endpoint wants (another) key
+    │   └── NotAnEndpointError something answers, but not the Responses API
+    ├── BaselineError     a baseline file that cannot be used
+    ├── RunFileError      a run file that cannot be read
+    └── ContractError     a contract file, overlay or schema that cannot be used
+        └── ExtensionError     an extension that cannot be used
 """
 
 from __future__ import annotations
@@ -24,6 +24,22 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from rejoinder.model.exchange import Exchange
+
+__all__ = [
+    "EXIT_CODES",
+    "BaselineError",
+    "ContractError",
+    "ExitCode",
+    "ExtensionError",
+    "NotAnEndpointError",
+    "RejoinderError",
+    "RunFileError",
+    "TargetError",
+    "UnauthorizedError",
+    "UnreachableError",
+    "UsageError",
+    "suggest",
+]
 
 
 class ExitCode(IntEnum):

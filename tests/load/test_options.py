@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,8 @@ from rejoinder.cli.load import click_options
 from rejoinder.errors import RejoinderError, UsageError
 from rejoinder.load.generator.request_source import RequestSource
 from rejoinder.load.options import (
-    LoadOption,
     OptionGroup,
     add_locust_arguments,
-    all_options,
     option,
     options_of,
     seconds,
@@ -30,22 +27,6 @@ from rejoinder.load.run import check_settings
 from rejoinder.load.settings import UNTIMED, LoadSettings
 
 URL = "http://127.0.0.1:8000"
-
-
-def options_markdown(options: Mapping[str, LoadOption]) -> str:
-    """Return the options as the tables of docs/how-to/load.md, one for each group."""
-    lines = []
-    for group in OptionGroup:
-        lines += [f"### {group}", "", "| `rejoinder load` | Locust | default | |", "| --- | --- | --- | --- |"]
-        for one in options.values():
-            if one.group is group:
-                ours = f"`--{one.flag}{' ' + one.metavar if one.metavar else ''}`" if one.flag else ""
-                locust = f"`{one.locust_argument}`" if one.locust else ""
-                other = "" if one.locust_default is None else f"; in Locust {one.locust_default:g}"
-                cells = (ours, locust, one.default_text + other, one.help)
-                lines.append(f"| {' | '.join(cells)} |".replace("|  ", "| "))
-        lines.append("")
-    return "\n".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -172,14 +153,6 @@ def test_one_row_makes_an_option_everywhere(monkeypatch: pytest.MonkeyPatch) -> 
         replace(settings, patience=10.0).check()
     with pytest.raises(UsageError, match="--patience and --seed exclude each other"):
         replace(settings, seed=1).check()
-    assert "| `--patience S` | `--rejoinder-patience` | 7s | How patient. |" in options_markdown(options)
-
-
-def test_the_documentation_has_every_option() -> None:
-    """Write it anew with `python tests/load/test_options.py` between the two marks."""
-    text = (Path(__file__).parents[2] / "docs" / "how-to" / "load.md").read_text("utf-8")
-    _, _, rest = text.partition("<!-- options -->\n")
-    assert rest.partition("<!-- end of options -->")[0].strip() == options_markdown(all_options()).strip()
 
 
 @pytest.mark.parametrize(
@@ -237,7 +210,3 @@ def test_a_bad_corpus_is_a_clear_error(tmp_path: Path, data: bytes | None, words
         path.write_bytes(data)
     with pytest.raises(UsageError, match=words):
         bodies(bodies=str(path))
-
-
-if __name__ == "__main__":
-    print(options_markdown(all_options()), end="")

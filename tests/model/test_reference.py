@@ -1,12 +1,11 @@
-"""What is generated from the model: the run file's JSON Schema, its reference page, and the tables of the load guide.
+"""The JSON Schema of the run file is generated from the types.
 
-``python tests/model/test_reference.py`` writes them anew; the tests here compare.
+``python tests/model/test_reference.py`` writes it anew; the tests here compare.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.footer import Footer
 from rejoinder.model.header import Header
 from rejoinder.model.histogram import Histogram
-from rejoinder.model.metrics import METRICS, RATES, SERVER, TIMES, Place, times_shown
+from rejoinder.model.metrics import TIMES, Place, times_shown
 from rejoinder.model.outcomes import OUTCOMES, RequestOutcome
 from rejoinder.model.runfile import run_schema
 from rejoinder.model.samples import KINDS, HistogramSample, Repeat, Sample, SearchStep, step_latencies
@@ -104,140 +103,6 @@ def _sentence(text: str) -> str:
     return " ".join(text.split("\n\n")[0].replace("``", "").split())
 
 
-# Markdown
-
-
-def run_file_page(schema: dict[str, Any]) -> str:
-    """Return the reference of the run file (docs/reference/run-file.md): every field of every line, as Markdown."""
-    definitions = schema["$defs"]
-    lines = [
-        "# The run file",
-        "",
-        "Generated from the types in `rejoinder.model` by `python tests/model/test_reference.py`.",
-        "",
-        *(schema["description"], ""),
-        "A reader skips a line with a missing required field or an invalid value, and reports it with the reason. "
-        "It ignores unknown fields. The JSON Schema of a line is `rejoinder/model/runfile.schema.json`.",
-        "",
-    ]
-    for kind in _LINES:
-        lines += [f"## `{kind}`", ""]
-        if kind == "sample":
-            lines += ["The field `what` names the kind of sample.", ""]
-            for what, kinds in KINDS.items():
-                for cls in kinds:
-                    lines += [f"### `{what}`: {_sentence(cls.__doc__ or '')}", ""]
-                    lines += _fields(definitions[cls.__name__])
-        else:
-            lines += _fields(definitions[kind])
-    shown = {
-        "header",
-        "exchange",
-        "verdict",
-        "sample",
-        "footer",
-        *(kind.__name__ for one in KINDS.values() for kind in one),
-    }
-    lines += ["## Parts of lines", ""]
-    for name, definition in definitions.items():
-        if name not in shown and "properties" in definition:
-            lines += [f"### {_title(name)}", ""]
-            if text := definition.get("description"):
-                lines += [_sentence(text), ""]
-            lines += _fields(definition)
-    return "\n".join(lines)
-
-
-def _title(name: str) -> str:
-    return name[:1].upper() + name[1:]
-
-
-def _fields(definition: dict[str, Any]) -> list[str]:
-    """Return a table of fields, those of objects that stand directly in a field among them."""
-    return ["| field | type | meaning |", "| --- | --- | --- |", *_rows(definition), ""]
-
-
-def _rows(definition: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    required = definition.get("required", [])
-    for name, field in definition.get("properties", {}).items():
-        text = field.get("description", "")
-        unit = f" ({field['unit']})" if "unit" in field else ""
-        optional = "" if name in required else ", optional"
-        yield f"| `{prefix}{name}` | {_type(field)}{optional} | {text}{unit} |".replace("  ", " ")
-        inner = field.get("items", field) if field.get("type") == "array" else field
-        if isinstance(inner, dict) and "properties" in inner:
-            yield from _rows(inner, f"{prefix}{name}{'[]' if inner is not field else ''}.")
-
-
-def _type(field: dict[str, Any]) -> str:
-    """Return the type of a field in a few words."""
-    if "$ref" in field:
-        name = field["$ref"].rpartition("/")[2]
-        return {"seconds": "number"}.get(name, _title(name))
-    if "const" in field:
-        return f"`{field['const']}`"
-    if "enum" in field:
-        return " or ".join(f"`{value}`" if value != "" else "empty" for value in field["enum"])
-    for key in ("anyOf", "oneOf", "allOf"):
-        if key in field:
-            return " or ".join(dict.fromkeys(_type(one) for one in field[key] if one.get("type") != "null"))
-    kind = field.get("type")
-    if isinstance(kind, list):
-        return " or ".join(kind)
-    if kind == "array":
-        if "prefixItems" in field:
-            return "[" + ", ".join(_type(one) for one in field["prefixItems"]) + "]"
-        return f"list of {_type(field.get('items', {}))}"
-    if kind == "object" and isinstance(field.get("additionalProperties"), dict):
-        return f"object of {_type(field['additionalProperties'])}"
-    return str(kind or "any")
-
-
-def metric_tables() -> str:
-    """Return the metrics of a load run as Markdown tables; docs/how-to/load.md holds them."""
-    lines = ["| time | title | definition | `--slo` | `--max-change` |", "| --- | --- | --- | --- | --- |"]
-    for row in TIMES.values():
-        names = ", ".join(f"`{name}`" for name in (row.name, *row.aliases))
-        limits = "yes" if row.per_request else "with a statistic" if row.objective else "no"
-        lines.append(f"| {names} | {row.title} | {row.meaning} | {limits} | {'yes' if row.change else 'no'} |")
-    lines += ["", "| rate | definition |", "| --- | --- |"]
-    for row in RATES.values():
-        names = ", ".join(f"`{name}`" for name in (row.name, *row.aliases))
-        lines.append(f"| {names} | {row.definition} |")
-    return "\n".join(lines) + "\n"
-
-
-def outcome_table() -> str:
-    """Return the outcomes of requests as a Markdown table; docs/how-to/load.md holds it."""
-    lines = ["| outcome | meaning | counts as |", "| --- | --- | --- |"]
-    for outcome, row in OUTCOMES.items():
-        lines.append(f"| `{outcome}` | {row.meaning} | {'good' if row.good else 'bad' if row.bad else 'neither'} |")
-    return "\n".join(lines) + "\n"
-
-
-def server_table() -> str:
-    """Return the figures that a server reports as a Markdown table; docs/how-to/load.md holds it."""
-    lines = ["| figure | meaning | unit |", "| --- | --- | --- |"]
-    lines += [f"| `{name}` | {metric.meaning} | {metric.unit} |" for name, metric in SERVER.items()]
-    return "\n".join(lines) + "\n"
-
-
-TABLES: Final = {"metrics": metric_tables, "outcomes": outcome_table, "server": server_table}
-"""The generated tables of docs/how-to/load.md, by the name in the comments around them."""
-
-
-def with_tables(page: str) -> str:
-    """Return a page with its generated tables as they are today; they stand between comments that name them."""
-    for name, table in TABLES.items():
-        begin, end = f"<!-- generated: {name} -->\n", f"<!-- end: {name} -->\n"
-        before, _, rest = page.partition(begin)
-        _, _, after = rest.partition(end)
-        if not after:
-            raise ValueError(f"the page has no place for the table {name!r}")
-        page = f"{before}{begin}{table()}{end}{after}"
-    return page
-
-
 ROOT = Path(__file__).parents[2]
 SCHEMA = run_schema()
 
@@ -247,19 +112,6 @@ def test_the_schema_is_that_of_the_types() -> None:
     written = (ROOT / "src" / "rejoinder" / "model" / "runfile.schema.json").read_text("utf-8")
     assert written == json.dumps(SCHEMA, indent=1, ensure_ascii=False) + "\n"
     Draft202012Validator.check_schema(SCHEMA)
-
-
-def test_the_pages_are_up_to_date() -> None:
-    assert (ROOT / "docs" / "reference" / "run-file.md").read_text("utf-8") == run_file_page(SCHEMA)
-    guide = (ROOT / "docs" / "how-to" / "load.md").read_text("utf-8")
-    assert with_tables(guide) == guide
-    for name in (*METRICS, *OUTCOMES, *SERVER):
-        assert f"`{name}`" in guide
-
-
-def test_a_page_without_a_place_for_a_table_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no place for the table 'metrics'"):
-        with_tables("# Load\n")
 
 
 def fields(definition: Any, place: str) -> list[tuple[str, dict[str, Any]]]:
@@ -311,13 +163,10 @@ def test_the_definitions_by_hand_are_those_of_the_types() -> None:
 
 
 def write() -> None:
-    """Write everything that is generated."""
+    """Write the schema."""
     schema = generate_schema(run_schema())
     source = ROOT / "src" / "rejoinder" / "model" / "runfile.schema.json"
     source.write_text(json.dumps(schema, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    (ROOT / "docs" / "reference" / "run-file.md").write_text(run_file_page(schema), "utf-8")
-    guide = ROOT / "docs" / "how-to" / "load.md"
-    guide.write_text(with_tables(guide.read_text("utf-8")), "utf-8")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import click
 
@@ -17,6 +19,16 @@ from rejoinder.contract import (
     load_rules,
 )
 from rejoinder.errors import UsageError, suggest
+
+Link = Callable[[str, str], str]
+INTRODUCTION: Final = (
+    "A rule keeps its id forever. A broken MUST rule fails the run, a broken SHOULD rule warns, and a broken MAY rule "
+    "is reported for information. A rule with the level OFF is not tested in that dialect."
+)
+
+
+def _code(_: str, name: str) -> str:
+    return f"`{name}`"
 
 
 @click.command("rules")
@@ -59,23 +71,34 @@ def _level(rule: Rule, dialect: str | None) -> str:
 
 
 def reference() -> str:
-    """Return the rule reference (docs/reference/): every rule with all that is declared about it, as Markdown."""
+    """Return every rule with all that is declared about it, as one page of Markdown."""
     rules = load_rules()
-    lines = [
-        "# Rules",
-        "",
-        "Generated from the rule catalogue by `rejoinder rules --markdown`. A rule keeps its id for ever. Levels: MUST "
-        "fails a run, SHOULD warns, MAY informs, OFF is not judged.",
-    ]
+    lines = ["# Rules", "", INTRODUCTION]
     for family, title in load_families().items():
         lines += ["", f"## {family}: {title}"]
         for rule in rules.values():
             if rule.family == family:
-                lines += ["", f"### {rule.id} {rule.title}", "", rule.statement, ""]
-                lines += [
-                    f"- {label}: {f'[{text}]({url})' if url else text}{rest}" for label, text, url, rest in _facts(rule)
-                ]
+                lines += ["", *rule_markdown(rule, "###")]
     return "\n".join(lines) + "\n"
+
+
+def rule_markdown(rule: Rule, heading: str, link: Link = _code) -> list[str]:
+    """Return a section about one rule, as lines of Markdown.
+
+    ``heading`` is the mark of its heading, such as ``##``. ``link`` gets a kind (``feature`` or ``fault``) and a name,
+    and returns the Markdown that shows the name.
+    """
+    lines = [f"{heading} {rule.id} {_plain(rule.title)}", "", _plain(rule.statement), ""]
+    for label, text, url, rest in _facts(rule, link):
+        lines.append(f"- {label}: {f'[{_plain(text)}]({url})' if url else _plain(text)}{rest}")
+    return lines
+
+
+def _plain(text: str) -> str:
+    """Return text whose signs outside of code spans and links are no markup."""
+    parts = re.split(r"(`+[^`]+`+|\[[^]]*\]\([^)]*\))", text)
+    parts[::2] = [re.sub(r"([*<]|(?<!\w)_|_(?!\w))", r"\\\1", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def _explain(rule: Rule) -> None:
@@ -86,14 +109,14 @@ def _explain(rule: Rule) -> None:
             click.echo(f"  {'':<12} {url}")
 
 
-def _facts(rule: Rule) -> Iterator[tuple[str, str, str, str]]:
+def _facts(rule: Rule, link: Link = lambda _, name: name) -> Iterator[tuple[str, str, str, str]]:
     """Yield what is declared about a rule: a label, a text, the address that the text links to, and what follows it."""
     from rejoinder.conformance.checks import checks_by_rule
     from rejoinder.sandbox import load_faults
 
     yield "Level", ", ".join(f"{name} {rule.level_in(name).value}" for name in dialect_names()), "", ""
     if rule.features:
-        yield "Features", ", ".join(rule.features), "", ""
+        yield "Features", ", ".join(link("feature", name) for name in rule.features), "", ""
     yield from (("Source", str(cited), cited.url, f", checked {cited.checked}") for cited in rule.sources)
     if rule.argument:
         yield "Argument", f"{rule.argument}{'' if rule.sources else ' No document states the rule.'}", "", ""
@@ -104,6 +127,6 @@ def _facts(rule: Rule) -> Iterator[tuple[str, str, str, str]]:
         yield "Takes", rule.takes, "", ""
     for check in checks_by_rule()[rule.id]:
         yield "Checked on", f"{check.subject.value}. {check.doc}", "", ""
-    faults = [fault.id for fault in load_faults().values() if rule.id in fault.breaks]
+    faults = [link("fault", fault.id) for fault in load_faults().values() if rule.id in fault.breaks]
     if faults:
         yield "Proven by", f"the sandbox {'fault' if len(faults) == 1 else 'faults'} {', '.join(faults)}", "", ""

@@ -1,0 +1,219 @@
+"""The contract: rules, dialects, features and the faults of the sandbox."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from importlib.resources import files
+
+import tomlkit
+from tomlkit.items import Comment
+
+from rejoinder.cli.rules import INTRODUCTION, rule_markdown
+from rejoinder.contract import (
+    CATALOGUE_VERSION,
+    DEFAULT_DIALECT,
+    Dialect,
+    dialect_names,
+    features_of,
+    load_dialect,
+    load_families,
+    load_features,
+    load_rules,
+)
+from rejoinder.sandbox import FAULTS, SERVER_FAULTS
+from rejoinder.sandbox.defects import classes_of, load_defects
+from rejoinder.sandbox.fault import Fault
+from rejoinder_reference import markdown as md
+
+
+def pages() -> dict[str, str]:
+    """Return the pages of rules (one for each family), dialects, features and faults."""
+    found = {
+        "rules/index": _rule_index(),
+        "dialects": _dialects(),
+        "features": _features(),
+        "faults": _faults(),
+    }
+    for family, title in load_families().items():
+        found[f"rules/{family.lower()}"] = _family(family, title)
+    return found
+
+
+def rule_link(rule: str, folder: str = "rules/") -> str:
+    """Return a link to a rule from a page in ``docs/reference``."""
+    return f"[{rule}]({folder}{rule.partition('-')[0].lower()}.md#{rule.lower()})"
+
+
+def _anchor(name: str) -> str:
+    return re.sub("[^a-z0-9-]", "-", name.lower())
+
+
+def _link(kind: str, name: str) -> str:
+    page = {"feature": "features", "fault": "faults"}[kind]
+    return f"[`{name}`](../{page}.md#{kind}-{_anchor(name)})"
+
+
+def _rule_index() -> str:
+    rules = load_rules().values()
+    lines = [
+        f"rejoinder checks {len(rules)} rules. {INTRODUCTION}",
+        "",
+        f"The rule catalogue has version {CATALOGUE_VERSION}. `rejoinder rules ID` prints one rule in the terminal.",
+        "",
+    ]
+    lines += md.toctree(family.lower() for family in load_families())
+    for family, title in load_families().items():
+        lines += [f"## {family}: {md.text(title)}", ""]
+        rows = [
+            (rule_link(rule.id, ""), md.text(rule.title), *(rule.level_in(name).value for name in dialect_names()))
+            for rule in rules
+            if rule.family == family
+        ]
+        lines += md.table(["rule", "requirement", *map(md.code, dialect_names())], rows)
+    return md.page("Rules", *lines)
+
+
+def _family(family: str, title: str) -> str:
+    lines = []
+    for rule in load_rules().values():
+        if rule.family == family:
+            lines += [f"({rule.id.lower()})=", *rule_markdown(rule, "##", _link), ""]
+    return md.page(f"{family}: {md.text(title)}", *lines)
+
+
+def _dialects() -> str:
+    found = {name: load_dialect(name) for name in dialect_names()}
+    head = ["", *map(md.code, found)]
+    lines = [
+        "A dialect is one published variant of the Responses API. `--dialect` takes one of these names or the path of "
+        "a custom dialect file.",
+        "",
+    ]
+    for name, dialect in found.items():
+        lines += [f"(dialect-{name})=", f"## {name}", "", f"{md.text(dialect.title)}. {md.text(dialect.summary)}", ""]
+        lines += [f"Sources: {md.text(dialect.source)}.", ""]
+    lines += ["## Parameters", "", "Checks read these parameters from the dialect file, table by table.", ""]
+    for table, descriptions in _parameters().items():
+        lines += [f"### {md.code(f'[{table}]')}", ""]
+        rows = []
+        for key, description in descriptions.items():
+            values = (md.code(tomlkit.item(getattr(one, table)[key]).as_string()) for one in found.values())
+            rows.append((f"{md.code(key)}<br>{md.text(description)}" if description else md.code(key), *values))
+        lines += md.table(["parameter", *head[1:]], rows)
+    lines += ["## What differs", ""]
+    differences: Mapping[str, Callable[[Dialect], Collection[str]]] = {
+        "Request fields": lambda one: one.parameters,
+        "Item types": lambda one: one.item_types,
+        "Stream events": lambda one: one.events,
+        "Operations": lambda one: one.operations,
+        "Features": lambda one: [feature.name for feature in features_of(one)],
+    }
+    for title, names in differences.items():
+        held = {name: names(dialect) for name, dialect in found.items()}
+        every = list(dict.fromkeys(one for name in held for one in sorted(held[name])))
+        rows = [
+            (md.code(one), *("✓" if one in held[name] else "–" for name in found))
+            for one in every
+            if not all(one in names for names in held.values())
+        ]
+        if rows:
+            lines += [f"### {title}", "", *md.table(head, rows)]
+    lines += ["### Levels of rules", ""]
+    levels = [
+        (f"{rule_link(rule.id)} {md.text(rule.title)}", *(rule.level_in(name).value for name in found))
+        for rule in load_rules().values()
+        if len({rule.level_in(name) for name in found}) > 1
+    ]
+    return md.page("Dialects", *lines, *md.table(["rule", *head[1:]], levels))
+
+
+def _parameters() -> dict[str, dict[str, str]]:
+    """Return the parameters of each table with what the comment above each says, from the default dialect's file."""
+    file = files("rejoinder.contract").joinpath("dialects", f"{DEFAULT_DIALECT}.toml")
+    document = tomlkit.parse(file.read_text("utf-8"))
+    found: dict[str, dict[str, str]] = {}
+    for name, table in document.items():
+        if isinstance(table, tomlkit.items.Table) and name in ("stream", "response", "request"):
+            comment: list[str] = []
+            for key, item in table.value.body:
+                if isinstance(item, Comment):
+                    comment.append(item.as_string().strip().lstrip("# "))
+                elif key is not None:
+                    found.setdefault(name, {})[key.key] = " ".join(comment)
+                    comment = []
+    return found
+
+
+def _features() -> str:
+    lines = [
+        "A feature is something that an endpoint may support. `rejoinder check --require` takes these names. A rule "
+        "that needs a feature is not applicable when the endpoint refuses the feature.",
+        "",
+    ]
+    dialects = {name: {one.name for one in features_of(load_dialect(name))} for name in dialect_names()}
+    for feature in load_features().values():
+        needed = [rule_link(rule.id) for rule in load_rules().values() if feature.name in rule.features]
+        where = [name for name in dialects if feature.name in dialects[name]]
+        lines += [f"(feature-{_anchor(feature.name)})=", f"## {feature.name}", "", f"{_sentence(feature.title)}", ""]
+        lines += [f"- Dialects: {md.codes(where)}"]
+        if feature.operation:
+            lines += [f"- Operation: {md.code(feature.operation)}"]
+        if feature.at:
+            values = f", one of {md.codes(map(_json, feature.values))}" if feature.values else ""
+            lines += [f"- In a request: {md.code(feature.at)}{values}"]
+        if feature.shows:
+            values = f", one of {md.codes(map(_json, feature.shown))}" if feature.shown else ""
+            lines += [f"- Seen in a response: {md.code(feature.shows)}{values}"]
+        lines += [f"- Rules that need it: {', '.join(needed) or 'none'}", ""]
+    return md.page("Features", *lines)
+
+
+def _json(value: object) -> str:
+    return value if isinstance(value, str) else str(value).lower()
+
+
+def _sentence(value: str) -> str:
+    value = md.text(value)
+    return f"{value[:1].upper()}{value[1:]}".rstrip(".") + "."
+
+
+def _faults() -> str:
+    lines = [
+        f"The sandbox can be started with {len(FAULTS)} faults: `rejoinder sandbox --fault ID`. Each fault is one "
+        "deliberate defect. It proves the rules that it breaks: `tox -e kill` runs every fault and compares the rules "
+        "that fail with this page.",
+        "",
+    ]
+    for family, title in load_families().items():
+        here = [fault for fault in FAULTS.values() if fault.breaks[0].startswith(f"{family}-")]
+        if here:
+            lines += [f"## {family}: {md.text(title)}", ""]
+            for fault in here:
+                lines += _fault(fault)
+    lines += [
+        "## Faults of the server",
+        "",
+        "`rejoinder sandbox --server-fault ID` starts a server that mishandles clients. These faults show under load "
+        "and in `rejoinder load --probe-disconnects`.",
+        "",
+    ]
+    for name, title in SERVER_FAULTS.items():
+        lines += [f"(fault-{_anchor(name)})=", f"### {name}", "", md.text(title), "", *_seen_as(name)]
+    return md.page("Sandbox faults", *lines)
+
+
+def _fault(fault: Fault) -> Iterator[str]:
+    yield from (f"(fault-{_anchor(fault.id)})=", f"### {fault.id}", "", md.text(fault.title), "")
+    yield f"- Breaks: {', '.join(map(rule_link, fault.breaks))}"
+    if fault.condition:
+        yield f"- Shows: {md.text(fault.condition)}"
+    if fault.dialects:
+        yield f"- Dialects: {md.codes(fault.dialects)}"
+    yield from _seen_as(fault.id)
+    yield ""
+
+
+def _seen_as(fault: str) -> Iterator[str]:
+    for name in classes_of(fault):
+        yield f"- Real-world defect: {md.text(load_defects()[name].statement)}"

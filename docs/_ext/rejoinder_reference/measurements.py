@@ -1,0 +1,93 @@
+"""What a load run measures, and the options of plain Locust."""
+
+from __future__ import annotations
+
+from rejoinder.load.options import OptionGroup, all_options
+from rejoinder.model.metrics import RATES, SERVER, SHARES, TIMES
+from rejoinder.model.outcomes import OUTCOMES
+from rejoinder_reference import markdown as md
+
+
+def pages() -> dict[str, str]:
+    """Return the pages of metrics and of the options of a load run."""
+    return {"metrics": _metrics(), "load-options": _options()}
+
+
+def _names(name: str, aliases: tuple[str, ...]) -> str:
+    return md.codes((name, *aliases))
+
+
+def _metrics() -> str:
+    lines = [
+        "`--slo` and `--max-change` take these names. [How load is measured](../explanation/index.md) explains them.",
+        "",
+        "## Times",
+        "",
+    ]
+    rows = [
+        (
+            _names(row.name, row.aliases),
+            md.text(row.title),
+            md.text(row.meaning),
+            "yes" if row.per_request else "with a statistic" if row.objective else "no",
+            "yes" if row.change else "no",
+        )
+        for row in TIMES.values()
+    ]
+    lines += md.table(["metric", "title", "definition", "`--slo`", "`--max-change`"], rows)
+    lines += ["## Rates", "", "Rates are computed over the steady window.", ""]
+    lines += md.table(
+        ["metric", "title", "definition"],
+        [(_names(row.name, row.aliases), md.text(row.title), md.text(row.meaning)) for row in RATES.values()],
+    )
+    lines += ["## Shares", ""]
+    lines += md.table(
+        ["metric", "definition", "`--max-change`"],
+        [
+            (_names(row.name, row.aliases), md.text(row.meaning), "yes" if row.change else "no")
+            for row in SHARES.values()
+        ],
+    )
+    lines += ["## Outcomes of a request", "", "Each request has one outcome.", ""]
+    lines += md.table(
+        ["outcome", "meaning", "counts as"],
+        [
+            (
+                md.code(outcome.value),
+                md.text(row.meaning),
+                "succeeded" if row.good else "failed" if row.bad else "neither",
+            )
+            for outcome, row in OUTCOMES.items()
+        ],
+    )
+    lines += [
+        "## Server metrics",
+        "",
+        "`--metrics` reads these figures from the endpoint's Prometheus page, and `--gpu` those of the GPUs.",
+        "",
+    ]
+    lines += md.table(
+        ["figure", "meaning", "unit"],
+        [(md.code(name), md.text(row.meaning), row.unit) for name, row in SERVER.items()],
+    )
+    return md.page("Metrics and outcomes", *lines)
+
+
+def _options() -> str:
+    lines = [
+        "`rejoinder load` and plain Locust have the same options, except for those that one of them does not need. An "
+        "option of `rejoinder load` is also a [setting](settings.md). An argument of Locust is also an environment "
+        "variable; separate several values of one variable with `;`.",
+        "",
+    ]
+    for group in OptionGroup:
+        lines += [f"## {md.text(group)}", ""]
+        rows = []
+        for one in all_options().values():
+            if one.group is group:
+                ours = md.code(f"--{one.flag}{' ' + one.metavar if one.metavar else ''}") if one.flag else "–"
+                locust = f"{md.code(one.locust_argument)}<br>{md.code(one.variable)}" if one.locust else "–"
+                other = "" if one.locust_default is None else f"; in Locust {one.locust_default:g}"
+                rows.append((ours, locust, md.text(one.default_text + other) or "–", md.text(one.help)))
+        lines += md.table(["`rejoinder load`", "Locust", "default", "description"], rows)
+    return md.page("Load options", *lines)
