@@ -68,15 +68,16 @@ def assess(
     required: Iterable[str] = (),
     baseline: Baseline | None = None,
     strict: bool = False,
+    plan: str = "",
 ) -> None:
-    """Judge the exchanges of a result by the selected rules; fill in verdicts, coverage and baseline status.
+    """Check the exchanges of a result against the selected rules; fill in verdicts, coverage and baseline status.
 
     ``required`` names the features that the endpoint must have. With a baseline, what it expects is known and no
-    failure; when ``strict``, entries that are out of date are one.
+    failure; when ``strict``, entries that are out of date are one. ``plan`` is the test plan that sent the exchanges.
     """
     matcher = BaselineMatcher(baseline, datetime.now(UTC).date()) if baseline is not None else None
     result.verdicts, result.run_context = judge_run(
-        result.exchanges, dialect, select=select, required=required, matcher=matcher
+        result.exchanges, dialect, select=select, required=required, matcher=matcher, plan=plan
     )
     result.coverage = measure_coverage(result.exchanges, dialect)
     if matcher is not None:

@@ -1,4 +1,7 @@
-"""The judge: exchanges in, one verdict for each rule out. Pure; the same for live runs, load and recordings."""
+"""Checking exchanges against the rules: exchanges in, one verdict for each rule out.
+
+Pure, and the same for live runs, load and recordings.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from rejoinder.conformance.checks import checks_by_rule
 from rejoinder.conformance.judging.capabilities import abilities, capabilities
 from rejoinder.conformance.judging.context import RunContext
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.plan_rules import larger_plan
 from rejoinder.conformance.judging.registry import Declined, Registered, Subject, applies
 from rejoinder.contract import Dialect, Rule, load_dialect, load_rules
 from rejoinder.model.exchange import Exchange
@@ -41,8 +45,9 @@ def judge(
     required: Iterable[str] = (),
     matcher: BaselineMatcher | None = None,
     run_context: RunContext | None = None,
+    plan: str = "",
 ) -> list[Verdict]:
-    """Judge recorded exchanges by all selected rules of a dialect and return the verdicts in catalogue order.
+    """Check recorded exchanges against the selected rules of a dialect and return the verdicts in catalogue order.
 
     With a matcher, what its baseline expects becomes a finding of its own that is known; the matcher records which
     entries were used and where the rules were judged.
@@ -50,9 +55,12 @@ def judge(
     Never raises on anything an endpoint sent; a check that breaks gives its rule the status ``error``.
     Exchanges tagged ``unjudged`` (finding the endpoint, repeated requests) are left out. ``required`` names the
     features that the endpoint must have. ``run_context`` is what the run shows as a whole that the exchanges are a part
-    of; by default they are a run.
+    of; by default they are a run. ``plan`` is the name of the test plan that sent them, if one did; the reasons of
+    rules that were not tested name a plan that tests them.
     """
-    return judge_run(exchanges, dialect, select=select, required=required, matcher=matcher, run_context=run_context)[0]
+    return judge_run(
+        exchanges, dialect, select=select, required=required, matcher=matcher, run_context=run_context, plan=plan
+    )[0]
 
 
 def judge_run(
@@ -63,8 +71,9 @@ def judge_run(
     required: Iterable[str] = (),
     matcher: BaselineMatcher | None = None,
     run_context: RunContext | None = None,
+    plan: str = "",
 ) -> tuple[list[Verdict], RunContext]:
-    """Judge as :func:`judge` does, and return with the verdicts what the run shows as a whole."""
+    """Check as :func:`judge` does, and return with the verdicts what the run shows as a whole."""
     dialect = load_dialect(dialect) if isinstance(dialect, str) else dialect
     own = RunContext(required=frozenset(required)) if run_context is None else run_context
     views = [ExchangeView(exchange, dialect, own) for exchange in exchanges if Tag.UNJUDGED not in exchange.tags]
@@ -78,7 +87,7 @@ def judge_run(
         if level is not Level.OFF:
             verdict = _verdict(rule, level, table[rule.id], subjects, matcher)
             if verdict.status is Status.NOT_APPLICABLE and not rule.unchecked:
-                verdict.reason = _lacking(rule, own) or verdict.reason
+                verdict.reason = _why_untested(rule, dialect, plan, own)
             verdicts.append(verdict)
     return verdicts, own
 
@@ -124,11 +133,21 @@ def _merged(before: Verdict, after: Verdict) -> Verdict:
     )
 
 
-def _lacking(rule: Rule, run_context: RunContext) -> str:
-    """Return why a rule could not be judged: the features that it needs and that the run did not see."""
+def _why_untested(rule: Rule, dialect: Dialect, plan: str, run_context: RunContext) -> str:
+    """Return why a rule has no verdict: a feature that the endpoint refused, or what the run would need to test it."""
     known = [run_context.capabilities[name] for name in rule.features if name in run_context.capabilities]
-    reasons = [found.sentence for found in known if found.state is not FeatureState.SUPPORTED]
-    return f"{'; '.join(reasons)}; the rule cannot be judged without it." if reasons else ""
+    refused = [found for found in known if found.state in (FeatureState.REFUSED, FeatureState.FAILED)]
+    if refused:
+        return " ".join(found.sentence for found in refused)
+    larger = larger_plan(rule.id, dialect, plan)
+    reasons = [f"Not tested by plan {plan}. Use --plan {larger}."] if larger else []
+    if rule.takes:
+        reasons.append(f"Needs {rule.takes}.")
+    return " ".join(
+        reasons
+        or [found.sentence for found in known if found.state is not FeatureState.SUPPORTED]
+        or ["Nothing in this run exercises this rule."]
+    )
 
 
 def broken_rules(
@@ -183,10 +202,8 @@ def _verdict(
     if rule.unchecked:
         return Verdict(rule.id, level, Status.NOT_APPLICABLE, reason=f"Not checked: {rule.unchecked}")
     result = _RuleResult()
-    seen: list[str] = []
     for registered in checks:
         _run_check(registered, subjects[registered.subject], result)
-        seen.append(registered.subject.value)
     if level is Level.MAY:  # informs only, so there is nothing to expect
         matcher = None
     findings = _group(rule.id, level, result, matcher)
@@ -199,15 +216,12 @@ def _verdict(
             verdict.status = Status.KNOWN
     elif result.errors:
         verdict.status = Status.ERROR
-        verdict.reason = f"The check itself failed: {result.errors[0]}"
+        verdict.reason = f"Internal error in the check: {result.errors[0]}"
     elif not result.judged and result.declined:
         verdict.status = Status.DECLINED
         verdict.reason = result.declined[0]
     elif not result.judged:
         verdict.status = Status.NOT_APPLICABLE
-        verdict.reason = f"Nothing in this run exercised it (looked at {' and '.join(dict.fromkeys(seen))})."
-        if rule.takes:
-            verdict.reason += f" It takes {rule.takes}."
     return verdict
 
 
@@ -219,7 +233,7 @@ def _run_check(registered: Registered, subjects: Iterable[Any], result: _RuleRes
                 continue
             found = list(registered.run(subject))
         except Exception as error:  # a check must never take the run down with it
-            result.errors.append(f"{type(error).__name__} on exchange {views[0].exchange.id}: {error}")
+            result.errors.append(f"{type(error).__name__} at exchange {views[0].exchange.id}: {error}")
             result.unsettled_on.update(view.exchange.case for view in views)
             continue
         problems = [problem for problem in found if not isinstance(problem, Declined)]

@@ -1,4 +1,4 @@
-"""Features that the run was told to require."""
+"""Features that a run requires of the endpoint."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from rejoinder.model.verdict import Problem
 
 @check("CAP-01", Subject.RUN, needs=lambda run: bool(run.run_context.required))
 def required_features_are_there(run: CaseView) -> Iterator[Problem | Declined]:
-    """For each feature that is required, a request of the run that uses it must have been accepted.
+    """For each required feature, the endpoint must have accepted a request that uses it.
 
-    One that was accepted and that no reply shows, though replies can, says nothing: the model may have chosen so.
+    If it accepted the request but no response shows the feature, the rule is declined: the model may have chosen so.
     """
     for name, found in run.run_context.capabilities.items():
         if name not in run.run_context.required or found.state is FeatureState.SUPPORTED:
             continue
         if found.state is FeatureState.UNSEEN:
-            yield Declined(f"{found.sentence}.")
+            yield Declined(found.sentence)
         else:
             yield Problem(
-                f"{found.sentence}, and it is required.",
+                f"{found.sentence} --require names this feature.",
                 expected="supported",
                 actual=found.state.value,
                 kind=name,

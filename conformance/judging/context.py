@@ -1,4 +1,4 @@
-"""What only a run as a whole shows: what its model can do, and which features its endpoint has."""
+"""What only a run as a whole shows: what its model can do, and which features its endpoint supports."""
 
 from __future__ import annotations
 
@@ -46,16 +46,15 @@ class Capability:
 
     @property
     def sentence(self) -> str:
-        """What is known, as a sentence without its full stop: what, in which exchange, with which words."""
-        quoted = f': "{self.message}"' if self.message else ""
-        reply = f"status {self.status}" if self.status is not None else "no reply"
+        """What is known, as a sentence, with the exchange that shows it and the endpoint's own message."""
+        quoted = f' "{self.message}"' if self.message else ""
+        at = f"({self.exchange}: {self.status or 'no response'}{quoted})"
         return {
-            FeatureState.SUPPORTED: f"The feature {self.feature} was accepted (exchange {self.exchange})",
-            FeatureState.UNSEEN: f"The feature {self.feature} was accepted (exchange {self.exchange}) "
-            "but no reply shows it",
-            FeatureState.REFUSED: f"The feature {self.feature} was refused (exchange {self.exchange}, {reply}{quoted})",
-            FeatureState.FAILED: f"The feature {self.feature} failed (exchange {self.exchange}, {reply}{quoted})",
-            FeatureState.UNTRIED: f"No request that uses the feature {self.feature} got an answer",
+            FeatureState.SUPPORTED: f"The endpoint accepted the feature {self.feature} {at}.",
+            FeatureState.UNSEEN: f"The endpoint accepted the feature {self.feature} {at}, but no response shows it.",
+            FeatureState.REFUSED: f"The endpoint refused the feature {self.feature} {at}.",
+            FeatureState.FAILED: f"The endpoint failed on the feature {self.feature} {at}.",
+            FeatureState.UNTRIED: f"No request that uses the feature {self.feature} was answered.",
         }[self.state]
 
     def result(self) -> FeatureResult:
@@ -80,4 +79,4 @@ class RunContext:
 
 
 NO_CONTEXT: Final = RunContext()
-"""The course of an exchange that is judged by itself: nothing has been shown."""
+"""The context of an exchange that is checked by itself: nothing has been shown."""

@@ -57,7 +57,15 @@ def run_plan(
     dialect = load_dialect(target.dialect)
 
     def judgement(result: CheckResult) -> None:
-        assess(result, target.dialect, select=select, required=required, baseline=baseline, strict=strict)
+        assess(
+            result,
+            target.dialect,
+            select=select,
+            required=required,
+            baseline=baseline,
+            strict=strict,
+            plan=plan.name,
+        )
 
     async def work(sender: CheckRun) -> None:
         result = await sender.run()

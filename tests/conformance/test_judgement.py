@@ -97,7 +97,7 @@ def test_a_check_that_breaks_is_an_error_of_its_rule_only(monkeypatch: pytest.Mo
     monkeypatch.setattr("rejoinder.conformance.judgement.checks_by_rule", lambda: table)
     verdicts = {verdict.rule: verdict for verdict in judge([plain(GOOD)], "northstar", select="RSP-*")}
     assert verdicts["RSP-01"].status is Status.ERROR
-    assert "ZeroDivisionError on exchange x1: oops" in verdicts["RSP-01"].reason
+    assert "ZeroDivisionError at exchange x1: oops" in verdicts["RSP-01"].reason
     assert verdicts["RSP-04"].status is Status.PASS
 
 

@@ -64,7 +64,15 @@ def command(
         )
         for exchange in old.exchanges:
             recorder.writer.exchange(exchange)
-        assess(result, held_to, select=select, required=header.required, baseline=expected, strict=baseline_strict)
+        assess(
+            result,
+            held_to,
+            select=select,
+            required=header.required,
+            baseline=expected,
+            strict=baseline_strict,
+            plan=header.plan,
+        )
         confirmed = {(one.rule, one.fingerprint): one for verdict in old.verdicts for one in verdict.findings}
         for verdict in result.verdicts:
             for finding in verdict.findings:

@@ -224,7 +224,7 @@ def test_a_rule_that_a_refused_feature_leaves_unjudged_says_so(name: str) -> Non
     lost = [verdict for verdict in lost if verdict.rule != "USG-11"]
     assert lost
     for verdict in lost:
-        assert f"The feature {name} was refused (exchange " in verdict.reason, verdict.rule
+        assert f"The endpoint refused the feature {name} (" in verdict.reason, verdict.rule
         assert '"Not supported."' in verdict.reason
     assert not any(f"feature {name}" in verdict.reason for verdict in after if verdict.judged)
 
@@ -255,4 +255,4 @@ def test_what_is_required_must_be_accepted(views: list[Exchange], status: Status
 def test_what_no_reply_shows_is_declined() -> None:
     views = [exchange(LOGPROBS, message("Hi."))]
     [verdict] = judge(views, "northstar", select="CAP-01", required=["logprobs"])
-    assert (verdict.status, "no reply shows it" in verdict.reason) == (Status.DECLINED, True)
+    assert (verdict.status, "no response shows it" in verdict.reason) == (Status.DECLINED, True)
