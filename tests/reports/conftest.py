@@ -48,3 +48,9 @@ def examples() -> ModuleType:
 def loads() -> ModuleType:
     """Return the module that makes load runs."""
     return _load("example_loads")
+
+
+@pytest.fixture(scope="session")
+def drawn() -> ModuleType:
+    """Return the module that reads charts back from a page."""
+    return _load("read_charts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,15 +56,14 @@ def read(report: ReportModel) -> StallMap | None:
         return None
     top = max(cells.values())
     width, tall = WIDTH * wide / (end - begin), len(bounds)
+    # On a log scale: one gap of two seconds must be seen beside a thousand of ten milliseconds.
+    most = [math.floor(top ** ((index + 1) / SHADES) + 1e-9) for index in range(SHADES)]
     shapes: list[list[str]] = [[] for _ in range(SHADES)]
     for (column, bound), amount in sorted(cells.items()):
-        # On a log scale: one gap of two seconds must be seen beside a thousand of ten milliseconds.
-        shade = min(SHADES - 1, int(SHADES * math.log(amount) / math.log(top))) if top > 1 else SHADES - 1
+        shade = bisect_left(most, amount) if top > 1 else SHADES - 1
         x, y = column * width, tall - 1 - bounds.index(bound)
         shapes[shade].append(f"M{coordinate(x)} {y}h{coordinate(min(width, WIDTH - x))}v1H{coordinate(x)}z")
-    shades = [
-        ("".join(shape), math.floor(top ** ((index + 1) / SHADES))) for index, shape in enumerate(shapes) if shape
-    ]
+    shades = [("".join(shape), most[index]) for index, shape in enumerate(shapes) if shape]
     longest = max(bounds)
     late = [begin + column * wide for column, bound in sorted(cells) if bound == longest]
     ends = ", ".join(clock(at) for at in late[:4]) + (f" and {len(late) - 4:,} more times" if len(late) > 4 else "")

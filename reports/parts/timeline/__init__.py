@@ -38,6 +38,7 @@ class TimelinePoint(NamedTuple):
     """
 
     t: float
+    seconds: int
     started: float
     finished: float
     failed: float
@@ -80,20 +81,23 @@ def read(report: ReportModel) -> Timeline | None:
     groups: dict[int, list[SecondSample]] = {}
     for second in seconds:
         groups.setdefault((second.t - begin) // step, []).append(second)
-    return Timeline([_joined(begin + index * step, step, group) for index, group in groups.items()], step, window)
+    return Timeline([_joined(begin + index * step, group) for index, group in groups.items()], step, window)
 
 
-def _joined(t: float, step: int, rows: list[SecondSample]) -> TimelinePoint:
+def _joined(t: float, rows: list[SecondSample]) -> TimelinePoint:
     medians = sorted(row.ttft_p50 for row in rows if row.ttft_p50 is not None)
     tails = [row.ttft_p99 for row in rows if row.ttft_p99 is not None]
     gaps = sum((Counter(row.gaps) for row in rows), Counter[int]())
+    # The run may end within the last point.
+    seconds = len(rows)
     return TimelinePoint(
         t=t,
-        started=sum(row.started for row in rows) / step,
-        finished=sum(row.finished for row in rows) / step,
-        failed=sum(row.failed for row in rows) / step,
+        seconds=seconds,
+        started=sum(row.started for row in rows) / seconds,
+        finished=sum(row.finished for row in rows) / seconds,
+        failed=sum(row.failed for row in rows) / seconds,
         in_flight=max(row.in_flight for row in rows),
-        tokens=sum(row.output_tokens for row in rows) / step,
+        tokens=sum(row.output_tokens for row in rows) / seconds,
         ttft_p50=medians[len(medians) // 2] if medians else None,
         ttft_p99=max(tails) if tails else None,
         gaps={bound / 1e3: count for bound, count in gaps.items()},
@@ -145,7 +149,7 @@ def timeline_charts(timeline: Timeline) -> list[Chart]:
             "Requests per second",
             f"At most {format_rate(max(r.started for r in rows))} started"
             f" and {format_rate(max(r.finished for r in rows))} finished;"
-            f" {format_count(sum(r.failed for r in rows) * timeline.step)} failed in all.",
+            f" {format_count(sum(r.failed * r.seconds for r in rows))} failed in all.",
             [
                 ("a", "started", lambda r: r.started, False),
                 ("c", "finished", lambda r: r.finished, False),
