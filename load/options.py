@@ -47,9 +47,9 @@ class OptionGroup(StrEnum):
     PACE = "Load (choose one)"
     SCHEDULE = "Schedule"
     WORKLOAD = "Requests"
-    BOUNDS = "Time-outs and limits"
-    OBJECTIVES = "Objectives and comparisons"
-    MEASURING = "Measuring"
+    BOUNDS = "Timeouts and limits"
+    OBJECTIVES = "SLOs and comparisons"
+    MEASURING = "Further measurements"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ class LoadOption:
                 return value if isinstance(value, bool) else value.lower() not in ("0", "false", "no", "off")
             return self.parse(value) if self.parse and isinstance(value, str) else self.kind(value)
         except ValueError as error:
-            raise UsageError(f"{self.argument} is not a number: {value!r}.", self.help) from error
+            raise UsageError(f'{self.argument} is "{value}", expected a number.', self.help) from error
 
     def write(self, value: Any) -> str:
         """Return a value as a text that :meth:`read` takes."""
@@ -129,8 +129,8 @@ class LoadOption:
         if self.bounds is not None and not (math.isfinite(value) and self.bounds[0] <= value <= self.bounds[1]):
             low, high = self.bounds
             raise UsageError(
-                f"{self.argument} is {value:g}, which is not between {low:g} and {high:g}.",
-                "Choose a value in that range.",
+                f"{self.argument} is {value:g}, expected a number from {low:g} to {high:g}.",
+                "Choose a value in this range.",
             )
 
 
@@ -171,88 +171,87 @@ class RunOptions:
     """The options of one run."""
 
     # fmt: off
-    model: str = option("", OptionGroup.WORKLOAD, "Model to request; empty: leave it out.", flag=None)
-    dialect: str = option(DEFAULT_DIALECT, OptionGroup.MEASURING, "Dialect that answers are judged by.", flag=None)
+    model: str = option("", OptionGroup.WORKLOAD, "Model to request. Empty: requests name no model.", flag=None)
+    dialect: str = option(DEFAULT_DIALECT, OptionGroup.MEASURING, "Dialect to check responses against.", flag=None)
     concurrency: int | None = option(None, OptionGroup.PACE,
-        "Closed loop: C requests in flight, always.",
-        metavar="C", locust=False, workload=True, bounds=(1, MAX_CONCURRENCY),
+        "Closed loop: keep N requests in flight.",
+        metavar="N", locust=False, workload=True, bounds=(1, MAX_CONCURRENCY),
         shown_default=f"{DEFAULT_CONCURRENCY}", exclusive=PACE)
     rate: float | None = option(None, OptionGroup.PACE,
-        "Open loop: R requests a second on a fixed schedule, whatever the endpoint does; or phases, like "
+        "Open loop: start requests at this rate per second, regardless of responses. Or phases of RATE@DURATION: "
         "5@30s,5..50@1min,50@10min.",
-        metavar="R", workload=True, parse=rate_or_phases, bounds=(MIN_RATE, MAX_RATE), exclusive=PACE)
+        metavar="RATE", workload=True, parse=rate_or_phases, bounds=(MIN_RATE, MAX_RATE), exclusive=PACE)
     phases: str = option("", OptionGroup.PACE,
-        "Open loop: a rate that changes, like 5@30s,5..50@1min,50@10min.",
+        "Open loop: a rate that changes over time. Example: 5@30s,5..50@1min,50@10min.",
         flag=None, exclusive=PACE)
     trace: str = option("", OptionGroup.PACE,
-        "Open loop: recorded traffic to replay, in the format of Mooncake, BurstGPT or Azure.",
+        "Open loop: replay recorded traffic in the format of Mooncake, BurstGPT or Azure.",
         metavar="FILE", exclusive=PACE)
     speed: float = option(1.0, OptionGroup.SCHEDULE,
-        "How many times as fast as it was recorded a trace is replayed.",
-        metavar="X", bounds=(1e-6, 1e6))
+        "Replay speed of a trace. 2 is twice as fast as recorded.",
+        metavar="FACTOR", bounds=(1e-6, 1e6))
     arrivals: str = option("constant", OptionGroup.SCHEDULE,
-        "Open loop: constant, poisson, or gamma:B (the smaller B, the burstier).",
-        metavar="A", workload=True)
+        "Open loop: arrival process: constant, poisson or gamma:B. A smaller B is burstier. Example: gamma:0.5.",
+        metavar="PROCESS", workload=True)
     duration: float = option(10.0, OptionGroup.SCHEDULE,
-        "How long requests are begun; those in flight then end.",
-        metavar="S", locust_default=0.0, workload=True, parse=seconds, bounds=(0.1, MAX_DURATION),
+        "How long to start requests. Examples: 30s, 2min, 1h30min. Requests in flight may finish afterwards.",
+        metavar="TIME", locust_default=0.0, workload=True, parse=seconds, bounds=(0.1, MAX_DURATION),
         shown_default="10s, or the length of phases or trace")
     requests: int | None = option(None, OptionGroup.SCHEDULE,
-        "Begin N requests, and end when they have ended; with a duration, whatever comes first.",
+        "Start N requests and stop when they have ended, or at --duration if that comes first.",
         metavar="N", workload=True, bounds=(1, 1_000_000_000))
     ramp: float | None = option(None, OptionGroup.SCHEDULE,
-        "Closed loop: time over which the users send their first requests.",
+        "Closed loop: time over which the first requests are spread.",
         flag=None, parse=seconds, shown_default="5 % of the duration, at most 1s")
     drain: float = option(10.0, OptionGroup.SCHEDULE,
-        "Time that requests in flight get at the end.",
+        "Time that requests in flight get to finish at the end.",
         flag=None, parse=seconds, bounds=(0, 3600))
-    seed: int = option(0, OptionGroup.SCHEDULE, "Seed of the schedule.", metavar="N", shown_default="0")
+    seed: int = option(0, OptionGroup.SCHEDULE, "Seed for random choices.", metavar="N", shown_default="0")
     profile: str = option("", OptionGroup.WORKLOAD,
-        "Workload: the name of a shipped profile (see --list-profiles), or a TOML file. Options given here go first.",
-        metavar="P", excludes=("prompt", "bodies"),
-        excludes_hint="A profile has its own inputs. Leave --prompt and --bodies out, or write them into a profile.")
+        "Workload: a built-in profile (see --list-profiles) or your own TOML file. Options override its values.",
+        metavar="PROFILE", excludes=("prompt", "bodies"),
+        excludes_hint="A profile has its own inputs. Omit --prompt and --bodies, or put them into the profile.")
     prompt: str = option("", OptionGroup.WORKLOAD,
-        "What is asked.",
+        "Input of every request.",
         metavar="TEXT", shown_default="a short built-in text")
     bodies: str = option("", OptionGroup.WORKLOAD,
-        "JSON or NDJSON file of request bodies to send in turn.",
+        "JSON or NDJSON file with request bodies, which are sent in turn.",
         metavar="FILE")
     max_output_tokens: int = option(64, OptionGroup.WORKLOAD,
-        "Tokens that a request may have answered, where profile or trace says nothing; 0: no limit.",
+        "max_output_tokens of each request, unless profile or trace sets it. 0 omits the field.",
         metavar="N", bounds=(0, 10_000_000))
     canaries: bool = option(True, OptionGroup.WORKLOAD,
-        "Put a token of its own into each input, and look for those of others in each answer.")
+        "Put a random word into each input, and look for the words of other requests in each response.")
     connect_timeout: float = option(10.0, OptionGroup.BOUNDS,
-        "Time to connect.",
+        "Timeout for connecting.",
         flag=None, parse=seconds, bounds=(1e-3, MAX_DURATION))
     idle_timeout: float = option(60.0, OptionGroup.BOUNDS,
-        "Longest silence of the endpoint within one request.",
-        metavar="S", flag="timeout", parse=seconds, bounds=(1e-3, MAX_DURATION))
+        "Timeout between two reads of a response.",
+        metavar="TIME", flag="timeout", parse=seconds, bounds=(1e-3, MAX_DURATION))
     total_timeout: float = option(600.0, OptionGroup.BOUNDS,
-        "Time for a whole request.",
+        "Timeout of a whole request.",
         flag=None, parse=seconds, bounds=(1e-3, MAX_DURATION))
     max_in_flight: int = option(4096, OptionGroup.BOUNDS,
-        "Open loop: most requests in flight in one process.",
+        "Open loop: maximum number of requests in flight, for each process.",
         flag=None, bounds=(1, MAX_CONCURRENCY))
     processes: int = option(1, OptionGroup.BOUNDS,
-        "Load generator processes.",
-        metavar="P", locust=False, workload=True, bounds=(1, 256))
+        "Number of load generator processes.",
+        metavar="N", locust=False, workload=True, bounds=(1, 256))
     slos: tuple[str, ...] = option((), OptionGroup.OBJECTIVES,
-        "Objective, like 'ttft:p99<300ms', 'tpot<30ms', 'goodput>=95%', 'error<1%'; may be repeated.",
+        "Limit that the run must meet. Examples: 'ttft:p99<300ms', 'goodput>=95%', 'error<1%'. Can be given more than "
+        "once.",
         metavar="SLO", flag="slo", workload=True)
     metrics: tuple[str, ...] = option((), OptionGroup.MEASURING,
-        "Prometheus page to read once a second, or auto for /metrics of the endpoint; may be repeated.",
+        "Prometheus page to read once a second, or auto for /metrics of the endpoint. Can be given more than once.",
         metavar="URL", locust=False)
     gpu: bool = option(False, OptionGroup.MEASURING,
-        "Ask the GPUs of this host for use, power and memory once a second (NVML).",
+        "Record utilization, power and memory of this host's GPUs once a second (NVML).",
         locust=False)
 
 
 _COMPARED: Final = ("repeats", "max_change", "baseline", "against")
-_SEARCH_HINT: Final = (
-    "A search is not repeated or compared. Leave --repeats, --max-change, --baseline and --against out."
-)
-_LIMIT_HINT: Final = "Nothing is to be compared. Add a limit, like --max-change 'ttft:p99<+10%'."
+_SEARCH_HINT: Final = "A search cannot be repeated or compared. Omit --repeats, --max-change, --baseline and --against."
+_LIMIT_HINT: Final = "Add a regression limit. Example: --max-change 'ttft:p99<+10%'."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,28 +260,29 @@ class PlanOptions:
 
     # fmt: off
     sweep: str = option("", OptionGroup.PACE,
-        "Run with rising numbers of requests in flight, like 1,2,4,8 or auto, and name the knee.",
+        "Closed loop: run at each of these concurrency levels and find the knee. Examples: 1,2,4,8 or auto.",
         metavar="LEVELS", locust=False, exclusive=PACE, excludes=_COMPARED, excludes_hint=_SEARCH_HINT)
     find_rate: str = option("", OptionGroup.PACE,
-        "Search for the highest rate that keeps every --slo, like 1..50; each rate is tried up to three times.",
+        "Open loop: find the highest rate in this range that meets every --slo. Example: 1..50. Runs each rate up to "
+        "three times.",
         metavar="LOW..HIGH", locust=False, exclusive=PACE, excludes=_COMPARED, excludes_hint=_SEARCH_HINT,
-        needs=("slos",), needs_hint="Add an objective, like --slo 'ttft:p99<300ms'.")
+        needs=("slos",), needs_hint="Add an SLO. Example: --slo 'ttft:p99<300ms'.")
     repeats: int | None = option(None, OptionGroup.OBJECTIVES,
-        "Run N times, to know how much figures vary.",
+        "Run N times, to measure how much figures vary.",
         metavar="N", locust=False, bounds=(1, 50), shown_default=f"1, with --max-change {COMPARED_REPEATS}")
     max_change: tuple[str, ...] = option((), OptionGroup.OBJECTIVES,
-        "How much worse than the baseline a figure may be, like 'ttft:p99<+10%' or 'output_tokens>-5%'; may "
-        "be repeated.",
+        "Regression limit: how much worse a figure may be. Examples: 'ttft:p99<+10%', 'output_tokens>-5%'. Can be "
+        "given more than once.",
         metavar="LIMIT", locust=False, needs=("baseline", "against"),
-        needs_hint="A change needs something to compare with. Add --baseline RUN or --against URL2.")
+        needs_hint="Add --baseline RUN or --against URL2 to compare with.")
     baseline: str = option("", OptionGroup.OBJECTIVES,
-        "Compare with a recorded run that was made with --repeats.",
+        "Compare with a recorded run that used --repeats.",
         metavar="RUN", locust=False, exclusive="reference", needs=("max_change",), needs_hint=_LIMIT_HINT)
     against: str = option("", OptionGroup.OBJECTIVES,
-        "Compare with another endpoint, which is loaded in turns with the first.",
+        "Compare with a second endpoint. Repetitions alternate between the two.",
         metavar="URL2", locust=False, exclusive="reference", needs=("max_change",), needs_hint=_LIMIT_HINT)
     probe_disconnects: bool = option(False, OptionGroup.MEASURING,
-        "Afterwards, drop long requests on purpose and see whether the server stops, stays up and serves others.",
+        "After the load, close connections during long requests and check that the server stops work on them.",
         locust=False)
 
 
@@ -297,7 +297,7 @@ def check_exclusions(given: Collection[str], options: Mapping[str, LoadOption]) 
     """Raise :class:`UsageError` for two of the given options (names of fields) that exclude each other."""
     for one, other in permutations((row for name, row in options.items() if name in given), 2):
         if other.name in one.excludes or (one.exclusive and one.exclusive == other.exclusive):
-            raise UsageError(f"{one.argument} and {other.argument} exclude each other.", one.excludes_hint)
+            raise UsageError(f"{one.argument} cannot be used with {other.argument}.", one.excludes_hint)
 
 
 def check_needs(given: Collection[str], options: Mapping[str, LoadOption]) -> None:
@@ -310,7 +310,7 @@ def check_needs(given: Collection[str], options: Mapping[str, LoadOption]) -> No
 
 def add_locust_arguments(parser: Any, options: Mapping[str, LoadOption]) -> None:
     """Add the options that plain Locust has to its parser, an ``ArgumentParser`` of configargparse."""
-    group = parser.add_argument_group("rejoinder", "Load on POST /v1/responses; the key comes from REJOINDER_API_KEY.")
+    group = parser.add_argument_group("rejoinder", "Load for POST /v1/responses. REJOINDER_API_KEY holds the API key.")
     for one in options.values():
         if one.locust:
             group.add_argument(

@@ -54,11 +54,10 @@ class ExitCode(IntEnum):
 
 EXIT_CODES: Final[Mapping[ExitCode, str]] = {
     ExitCode.PASSED: "Nothing failed.",
-    ExitCode.FAILED: "A MUST rule failed, a request failed under load, an SLO was missed, or a regression limit was "
-    "exceeded.",
-    ExitCode.NOT_TESTED: "Nothing was tested: an option or a file is wrong, or the endpoint cannot be used.",
-    ExitCode.CLIENT_BOUND: "The load generator was the bottleneck, so the figures do not describe the endpoint.",
-    ExitCode.INTERRUPTED: "The run was interrupted. The report covers what was recorded until then.",
+    ExitCode.FAILED: "A MUST rule failed, a request under load failed, or an SLO or regression limit was missed.",
+    ExitCode.NOT_TESTED: "Nothing could be tested: wrong usage, no connection, or no response.",
+    ExitCode.CLIENT_BOUND: "The load generator, not the endpoint, limited the load (CLIENT-BOUND).",
+    ExitCode.INTERRUPTED: "Interrupted with Ctrl-C. The report covers what was recorded until then.",
 }
 """The meaning of each exit code, as the documentation shows it."""
 

@@ -41,10 +41,7 @@ def test_from_first_failure_to_fixed(invoke: Invoke, broken: str, clean: str, tm
     code, out, _ = invoke("baseline", "update", "a", *file, "--reason", "not yet", "--link", "https://x.example/7")
     assert code == 0
     assert "+ added EVT-02@" in out
-    assert (
-        invoke("baseline", "update", "a", *file, "--reason", "x")[1]
-        == "known.toml expects everything that was found.\n"
-    )
+    assert invoke("baseline", "update", "a", *file, "--reason", "x")[1] == "known.toml expects all findings of a.\n"
 
     code, out, _ = smoke(invoke, broken, "b", *file, "--baseline-strict")
     assert code == 0, out
@@ -133,7 +130,7 @@ def test_recheck_judges_again_without_sending(invoke: Invoke, tmp_path: Path) ->
         code, out, _ = invoke("recheck", "a", "--out", "b")
         assert sandbox.counts["started"] == started
     assert code == 1
-    assert "Against the old verdicts: Nothing new" in out
+    assert "Compared with the old verdicts: Nothing new" in out
     old, new = read_run(tmp_path / "a"), read_run(tmp_path / "b")
     assert new.exchanges == old.exchanges
     told = [
@@ -183,5 +180,5 @@ def test_recheck_needs_exchanges(invoke: Invoke, tmp_path: Path) -> None:
     }
     (tmp_path / "run.ndjson").write_text(json.dumps(header) + "\n")
     code, _, err = invoke("recheck", "run.ndjson", "--out", "b")
-    assert (code, "holds no exchanges" in err) == (2, True)
+    assert (code, "contains no exchanges" in err) == (2, True)
     assert not (tmp_path / "b").exists()

@@ -57,7 +57,7 @@ def test_check_of_selected_rules(invoke: Invoke, endpoint: str, tmp_path: Path) 
     assert {verdict.rule.partition("-")[0] for verdict in read_run(tmp_path / "o").verdicts} == {"USG"}
     code, _, err = invoke("check", endpoint, "--select", "NOPE-*")
     assert code == 2
-    assert "selects no rule" in err
+    assert "matches no rule" in err
 
 
 def test_a_dialect_of_ones_own(invoke: Invoke, endpoint: str, tmp_path: Path) -> None:
@@ -91,10 +91,42 @@ def test_nothing_to_test_is_told_and_kept(invoke: Invoke, tmp_path: Path) -> Non
 
 
 def test_a_wrong_url_leaves_nothing_behind(invoke: Invoke, tmp_path: Path) -> None:
-    code, _, err = invoke("check", "localhost:8000")
+    code, _, err = invoke("check", "example.com:8000")
     assert code == 2
-    assert "Did you mean http://localhost:8000?" in err
-    assert list((tmp_path / "rejoinder-runs").iterdir()) == []
+    assert "Did you mean http://example.com:8000?" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_endpoint_without_a_connection_leaves_nothing_behind(invoke: Invoke, tmp_path: Path) -> None:
+    code, _, err = invoke("check", "http://127.0.0.1:9")
+    assert code == 2
+    assert "connection refused" in err
+    assert "report" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_else_answers_at_the_url_is_reported(invoke: Invoke, endpoint: str, tmp_path: Path) -> None:
+    code, _, err = invoke("check", f"{endpoint}/elsewhere/v1")
+    assert code == 2
+    [folder] = (tmp_path / "rejoinder-runs").iterdir()
+    assert f"The report of the attempt is {folder.relative_to(tmp_path) / 'report.html'}." in err
+    assert [exchange.status for exchange in read_run(folder).exchanges] == [404] * len(read_run(folder).exchanges)
+
+
+def test_a_misspelt_command_is_suggested(invoke: Invoke) -> None:
+    code, _, err = invoke("chek", "http://127.0.0.1:9")
+    assert code == 2
+    assert err.splitlines() == ['Error: "chek" is not a rejoinder command.', "  Did you mean check?"]
+
+
+def test_a_family_of_rules_is_listed(invoke: Invoke) -> None:
+    code, out, _ = invoke("rules", "evt")
+    assert code == 0
+    assert out.startswith("EVT  ")
+    assert {line.split()[0].partition("-")[0] for line in out.splitlines()} == {"EVT"}
+    code, _, err = invoke("rules", "evx")
+    assert code == 2
+    assert "Did you mean EVT?" in err
 
 
 def test_the_key_comes_from_the_environment(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -104,7 +136,7 @@ def test_the_key_comes_from_the_environment(invoke: Invoke, monkeypatch: pytest.
         assert code == 2
         assert "REJOINDER_API_KEY" in err
         code, _, err = invoke("check", url, "--api-key-env", "MY_API_KEY")
-        assert "MY_API_KEY that --api-key-env names is not set" in err
+        assert "--api-key-env names the environment variable MY_API_KEY" in err
         monkeypatch.setenv("MY_API_KEY", secret)
         code, _, err = invoke("check", url, "--api-key-env", "MY_API_KEY", "--plan", "smoke", "--out", "b")
         assert code == 0, err
@@ -117,7 +149,7 @@ def test_a_recorded_run_is_not_overwritten(invoke: Invoke, endpoint: str, tmp_pa
     (tmp_path / "o" / "run.ndjson").write_text("mine")
     code, _, err = invoke("check", endpoint, "--out", "o")
     assert code == 2
-    assert "already holds a run" in err
+    assert "already contains a run" in err
     assert (tmp_path / "o" / "run.ndjson").read_text() == "mine"
 
 
@@ -217,8 +249,8 @@ def test_a_defect_of_ours_is_told_in_a_sentence(invoke: Invoke, monkeypatch: pyt
     monkeypatch.setattr("rejoinder.model.runfile.read_run", breaks)
     code, _, err = invoke("report", "o")
     assert code == 2
-    assert "rejoinder itself failed: ZeroDivisionError: oops" in err
-    crash = Path(err.split("report it with ")[1].split(" ")[0].rstrip("."))
+    assert "rejoinder crashed: ZeroDivisionError: oops" in err
+    crash = Path(err.split("attach ")[1].split(" ")[0].rstrip("."))
     assert "Traceback" in crash.read_text()
     crash.unlink()
 
@@ -270,7 +302,7 @@ def test_the_second_tenants_key(invoke: Invoke, monkeypatch: pytest.MonkeyPatch,
     check = ("check", "--plan", "smoke", "-q")
     with running(Sandbox(key=ours, second_key=theirs)) as url:
         code, _, err = invoke(*check, url, "--second-key-env", "THEIR_API_KEY")
-        assert "THEIR_API_KEY that --second-key-env names is not set" in err
+        assert "--second-key-env names the environment variable THEIR_API_KEY" in err
         monkeypatch.setenv("THEIR_API_KEY", ours)
         code, _, err = invoke(*check, url, "--second-key-env", "THEIR_API_KEY", "--out", "same")
         assert (code, "same as the first" in err) == (2, True)

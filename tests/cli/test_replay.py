@@ -133,7 +133,7 @@ def test_a_finding_of_the_random_search(invoke: Invoke, endpoint: Callable[..., 
         "check", url, "--plan", "fuzz", "--seed", "7", "--budget", "60requests", "--no-confirm", "--out", "old"
     )
     assert code == 1
-    assert "random requests of seed 7 until the budget of 60requests is spent" in err
+    assert "random requests (seed 7) until the budget of 60requests is used up" in err
     code, _, _ = replayed(invoke, "LIF-05")
     assert code == 1
 

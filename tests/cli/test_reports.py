@@ -71,7 +71,7 @@ def test_compare_sets_runs_side_by_side(invoke: Invoke, tmp_path: Path) -> None:
     record(tmp_path / "b", "SSE-03", model="two")
     code, out, _ = invoke("compare", "a", "b/run.ndjson", "a", "--html", "c/all.html")
     assert code == 0
-    assert "3 runs compared: c/all.html" in out
+    assert "Compared 3 runs: c/all.html" in out
     assert "SSE-03 does not hold." in (tmp_path / "c/all.html").read_text()
     assert invoke("compare", "a", "b")[0] == 0
     assert (tmp_path / "comparison.html").exists()

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from configargparse import ArgumentParser
 
-from rejoinder.cli._groups import GroupedCommand
+from rejoinder.cli._help import Page
 from rejoinder.cli.load import click_options
 from rejoinder.errors import RejoinderError, UsageError
 from rejoinder.load.generator.request_source import RequestSource
@@ -52,9 +52,9 @@ def test_other_urls_are_a_clear_error(url: str) -> None:
     ("values", "words"),
     [
         ({}, "either a concurrency or a rate"),
-        ({"concurrency": 1, "rate": 1.0}, "--concurrency and --rate exclude each other"),
-        ({"rate": 1.0, "phases": "5@3s"}, "--rate and phases exclude each other"),
-        ({"concurrency": 1, "profile": "chat", "bodies": "x"}, "--profile and --bodies exclude each other"),
+        ({"concurrency": 1, "rate": 1.0}, "--concurrency cannot be used with --rate"),
+        ({"rate": 1.0, "phases": "5@3s"}, "--rate cannot be used with phases"),
+        ({"concurrency": 1, "profile": "chat", "bodies": "x"}, "--profile cannot be used with --bodies"),
         ({"phases": "60000@3s"}, "rate is 60000"),
         ({"concurrency": 1, "ramp": 11}, "ramp is 11"),
         ({"concurrency": 0}, "concurrency is 0"),
@@ -84,7 +84,7 @@ def test_settings_travel_through_the_environment() -> None:
 
 
 def test_an_option_that_is_no_number_is_a_clear_error() -> None:
-    with pytest.raises(UsageError, match="max-in-flight is not a number: 'x'"):
+    with pytest.raises(UsageError, match='max-in-flight is "x", expected a number'):
         LoadSettings.from_mapping({"url": URL, "max_in_flight": "x"})
 
 
@@ -131,9 +131,9 @@ class MoreSettings(LoadSettings):
 
 def test_one_row_makes_an_option_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     options = options_of(MoreSettings)
-    command = GroupedCommand("load", params=click_options(options), callback=lambda **given: given)
+    command = Page("load", params=click_options(options), callback=lambda **given: given)
     shown = CliRunner().invoke(command, ["--help"]).output
-    assert re.search(r"Time-outs and limits:\n(  .*\n)*  --patience S .*How patient\. \[default: 7s\]", shown)
+    assert re.search(r"Timeouts and limits:\n(  .*\n)*  --patience S .*How patient\.  \[default: 7s\]", shown)
     given = command.main(["--patience", "2min"], standalone_mode=False)
     assert given["patience"] == 120.0
     assert given["seed"] is None
@@ -149,15 +149,15 @@ def test_one_row_makes_an_option_everywhere(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.to_environment()["REJOINDER_LOAD_PATIENCE"] == "5.0"
     assert MoreSettings.from_mapping({"url": URL, "rate": "1", "patience": "5s"}) == settings
     assert settings.to_json()["patience"] == 5.0
-    with pytest.raises(UsageError, match="patience is 10, which is not between 1 and 9"):
+    with pytest.raises(UsageError, match="patience is 10, expected a number from 1 to 9"):
         replace(settings, patience=10.0).check()
-    with pytest.raises(UsageError, match="--patience and --seed exclude each other"):
+    with pytest.raises(UsageError, match="--patience cannot be used with --seed"):
         replace(settings, seed=1).check()
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--rejoinder-seed", "x"], "seed is not a number"), (["--rejoinder-drain", "x"], "not a duration")],
+    [(["--rejoinder-seed", "x"], "expected a number"), (["--rejoinder-drain", "x"], "not a duration")],
 )
 def test_a_bad_argument_of_locust_is_a_clear_error(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 
 from rejoinder.cli import COMMANDS, cli
-from rejoinder.cli._groups import GroupedOption
+from rejoinder.cli._help import Argument, GroupedOption, Page
 from rejoinder.errors import EXIT_CODES
 from rejoinder.settings import FILE, KEY_VARIABLE, PREFIX, SECOND_KEY_VARIABLE, options_of
 from rejoinder_reference import markdown as md
@@ -46,38 +46,38 @@ def _command(name: str) -> str:
 
 def _sections(command: click.Command, context: click.Context, heading: str) -> Iterator[str]:
     yield from md.block("text", context.get_usage().removeprefix("Usage: "))
-    yield from _help(command.help or "")
-    groups: dict[str, list[str]] = {}
+    assert isinstance(command, Page)
+    for paragraph in re.split(r"\n\s*\n", (command.help or "").strip()):
+        yield from (md.text(paragraph), "")
+    described = [param for param in command.params if isinstance(param, Argument)]
+    rows = [(md.code(param.metavar or (param.name or "").upper()), md.text(param.description)) for param in described]
+    if rows:
+        yield from md.table(["argument", "meaning"], rows)
+    groups: dict[str, list[str]] = {title: [] for title in command.groups}
+    others: list[str] = []
     for param in command.get_params(context):
         if isinstance(param, click.Option) and not param.hidden:
-            group = param.group if isinstance(param, GroupedOption) else "Options"
-            groups.setdefault(group, []).extend(_option(param, context, command))
-    ordered = sorted(groups, key="Options".__eq__)
-    for title in ordered:
-        shown = "Other options" if title == "Options" and len(ordered) > 1 else title
-        yield from (f"{heading} {md.text(shown)}", "", f"```{{program}} {context.command_path}", "```", "")
-        yield from groups[title]
-    if command.epilog:
-        yield from _help(command.epilog)
+            group = groups.setdefault(param.group, []) if isinstance(param, GroupedOption) else others
+            group.extend(_option(param, context, command))
+    for title, options in {**groups, "Other options" if any(groups.values()) else "Options": others}.items():
+        if options:
+            yield from (f"{heading} {md.text(title)}", "", f"```{{program}} {context.command_path}", "```", "")
+            yield from options
+    for title, entries in command.sections.items():
+        rows = [(md.code(term), md.text(meaning)) for term, meaning in entries.items()]
+        yield from (f"{heading} {md.text(title)}", "", *md.table(["value", "meaning"], rows))
+    if command.exit_codes:
+        rows = [(md.code(str(int(code))), md.text(meaning)) for code, meaning in command.exit_codes.items()]
+        yield from (f"{heading} Exit codes", "", *md.table(["code", "meaning"], rows))
+    if command.examples:
+        shown = "\n\n".join(f"# {sentence}\n{line}" for sentence, line in command.examples)
+        yield from (f"{heading} Examples", "", *md.block("sh", shown))
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             inner = command.get_command(context, name)
             assert inner is not None
             yield from (f"{heading} {context.command_path} {name}", "")
             yield from _sections(inner, click.Context(inner, info_name=name, parent=context), f"{heading}#")
-
-
-def _help(help_text: str) -> Iterator[str]:
-    """Yield a help text as Markdown: paragraphs that are not to be wrapped as blocks."""
-    for paragraph in re.split(r"\n\s*\n", help_text.strip("\n")):
-        if paragraph.lstrip().startswith("\b"):
-            lines = paragraph.lstrip().removeprefix("\b").strip("\n").splitlines()
-            margin = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
-            shown = [line[margin:].rstrip() for line in lines]
-            command = any(line.startswith(("rejoinder ", "$ ")) for line in shown)
-            yield from md.block("console" if command else "text", "\n".join(shown))
-        else:
-            yield from (md.text(paragraph), "")
 
 
 def _option(option: click.Option, context: click.Context, command: click.Command) -> list[str]:

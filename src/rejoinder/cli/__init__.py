@@ -13,26 +13,33 @@ import click
 
 from rejoinder import __version__
 from rejoinder.cli._extension import add_extension_option
-from rejoinder.errors import EXIT_CODES, ExitCode, RejoinderError
+from rejoinder.cli._help import Group
+from rejoinder.errors import EXIT_CODES, ExitCode, RejoinderError, UsageError, suggest
 from rejoinder.settings import Kind, load_settings, options_of
 
 COMMANDS: Final[Mapping[str, str]] = {
-    "check": "Send a test plan to an endpoint and check every response.",
+    "check": "Check every response of an endpoint against the API contract.",
     "load": "Measure latency and throughput of an endpoint under load.",
-    "recheck": "Judge a recorded run again, offline.",
-    "replay": "Send the requests of one finding again.",
+    "recheck": "Check the responses of a recorded run again, offline.",
+    "replay": "Reproduce one finding of a recorded run.",
     "baseline": "Maintain a file of known failures.",
-    "report": "Write a recorded run as HTML, JUnit, Markdown, CTRF, CSV or badge.",
-    "diff": "Show what changed from one run to another.",
+    "report": "Write a run as HTML, JUnit, Markdown, CTRF, CSV or badge.",
+    "diff": "Show what changed between two runs.",
     "compare": "Show several runs side by side on one HTML page.",
     "rules": "List the rules, or explain one.",
-    "sandbox": "Serve a reference endpoint, correct or with faults.",
-    "demo": "Check and load the embedded endpoint, and write one report.",
+    "sandbox": "Serve the built-in test endpoint, correct or with faults.",
+    "demo": "Check and load the sandbox, and write one report.",
 }
-"""The commands and the lines that ``rejoinder --help`` shows for them; ``rejoinder.cli.<name>`` defines each."""
+"""The commands with their summaries; ``rejoinder.cli.<name>`` defines each."""
+_COMPLETION: Final[Mapping[str, str]] = {
+    "bash": 'eval "$(_REJOINDER_COMPLETE=bash_source rejoinder)"',
+    "zsh": 'eval "$(_REJOINDER_COMPLETE=zsh_source rejoinder)"',
+    "fish": "_REJOINDER_COMPLETE=fish_source rejoinder | source",
+}
+"""The line that switches completion on, by shell; it belongs into the shell's start-up file."""
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """Imports ``rejoinder.cli.<name>`` when a command is run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -52,6 +59,9 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            hint = suggest(args[0], COMMANDS, "`rejoinder --help` lists the commands.")
+            raise UsageError(f'"{args[0]}" is not a rejoinder command.', hint)
         # Settings are read when it is clear that a command runs, so that --help works in any folder.
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and not {"--help", "-h"} & set(rest):
@@ -82,18 +92,39 @@ def _load(name: str) -> click.Command:
     return command
 
 
-@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="rejoinder")
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    sections={
+        "Settings": {
+            "REJOINDER_<OPTION>": "Environment variable for any option. Example: REJOINDER_MODEL.",
+            "rejoinder.toml": 'The same options in the current folder. Example: model = "tiny".',
+            "pyproject.toml": "The same options in the table [tool.rejoinder].",
+            "REJOINDER_API_KEY": "API key of the endpoint. It is never written to a file.",
+        },
+        "Shell completion": _COMPLETION,
+    },
+    exit_codes=EXIT_CODES,
+    examples=[
+        ("Watch it work on the built-in sandbox.", "rejoinder demo"),
+        ("Check a server, then open the report that it names.", "rejoinder check http://127.0.0.1:8000"),
+        (
+            "Send 16 concurrent requests for 30 seconds.",
+            "rejoinder load http://127.0.0.1:8000 --concurrency 16 --duration 30s",
+        ),
+    ],
+)
+@click.version_option(__version__, prog_name="rejoinder", help="Show the version and exit.")
 def cli() -> None:
-    """Hold an endpoint that implements POST /v1/responses to its word.
+    """Conformance and load tests for servers that implement POST /v1/responses.
 
-    Options may also be set as REJOINDER_<OPTION> in the environment, in rejoinder.toml, or in the table
-    [tool.rejoinder] of pyproject.toml. The endpoint's key is read from REJOINDER_API_KEY.
+    rejoinder generates requests, checks every response and stream event against the API contract, measures latency
+    under load, and writes a self-contained HTML report.
     """
 
 
 def main(args: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit. Errors of a user or of an endpoint are printed as one sentence."""
+    """Run the command line and exit. Errors of a user or of an endpoint are printed as a sentence and a hint."""
     try:
         code = cli.main(args=args, prog_name="rejoinder", standalone_mode=False)
     except RejoinderError as error:
@@ -107,10 +138,13 @@ def main(args: list[str] | None = None) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         sys.exit(ExitCode.INTERRUPTED)
-    except Exception as error:  # a defect of ours: the sentence goes to the terminal, the traceback to a file
-        click.echo(f"Error: rejoinder itself failed: {type(error).__name__}: {error}", err=True)
+    except Exception as error:  # a bug: the sentence goes to the terminal, the traceback to a file
+        click.echo(f"Error: rejoinder crashed: {type(error).__name__}: {error}", err=True)
         with tempfile.NamedTemporaryFile("w", prefix="rejoinder-crash-", suffix=".txt", delete=False) as file:
             file.write(traceback.format_exc())
-        click.echo(f"  Please report it with {file.name}. What a run had gathered is in its folder.", err=True)
+        click.echo(
+            f"  This is a bug. Please report it and attach {file.name}. The folder of the run keeps what was recorded.",
+            err=True,
+        )
         sys.exit(ExitCode.NOT_TESTED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -29,7 +29,7 @@ class ExtensionOption(click.Option):
             is_eager=True,
             expose_value=False,
             callback=_use,
-            help="Folder with rules, checks and sandbox faults of your own; may be given more than once.",
+            help="Folder with your own rules, checks, sandbox faults and cases. Can be given more than once.",
         )
 
 

@@ -1,4 +1,4 @@
-"""What the commands that make a run share: options, the folder, the endpoint, reports and the closing words."""
+"""What commands share: options, the folder of a run, reports and the final summary."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from rejoinder.cli._help import ENDPOINT, OUTPUT, RULES, Argument, GroupedOption
 from rejoinder.errors import TargetError, UsageError
 from rejoinder.settings import KEY_VARIABLE, SECOND_KEY_VARIABLE
 
@@ -26,63 +27,110 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def file_option(
-    flag: str, text: str, metavar: str = "F", *, dash: bool = False, **settings: Any
+    flag: str, text: str, metavar: str = "FILE", *, dash: bool = False, group: str = "", **settings: Any
 ) -> Callable[[Function], Function]:
-    """Return an option that names a file; with ``dash``, ``-`` stands for standard output."""
+    """Return an option that names a file; with ``dash``, ``-`` is standard output."""
     kind = click.Path(path_type=Path, dir_okay=False, allow_dash=dash)
-    return click.option(flag, type=kind, metavar=metavar, help=text, **settings)
+    grouped: dict[str, Any] = {"cls": GroupedOption, "group": group} if group else {}
+    return click.option(flag, type=kind, metavar=metavar, help=text, **grouped, **settings)
 
 
 def key_option(flag: str, default: str, text: str) -> Callable[[Function], Function]:
     """Return an option that names an environment variable."""
-    return click.option(flag, metavar="NAME", default=default, show_default=True, help=text)
+    return click.option(
+        flag, cls=GroupedOption, group=ENDPOINT, metavar="NAME", default=default, show_default=True, help=text
+    )
 
 
-def out_option(text: str) -> Callable[[Function], Function]:
-    """Return the option that names the folder of a run."""
-    return click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help=text)
+def dialect_option(text: str, default: str | None = None, group: str = RULES) -> Callable[[Function], Function]:
+    """Return the option that names a dialect or a dialect file."""
+    return click.option(
+        "--dialect",
+        cls=GroupedOption,
+        group=group,
+        metavar="DIALECT",
+        default=default,
+        show_default=default is not None,
+        help=text,
+    )
 
 
-api_key_option: Final = key_option("--api-key-env", KEY_VARIABLE, "Environment variable that holds the key.")
+run_argument: Final = click.argument(
+    "run",
+    cls=Argument,
+    type=click.Path(path_type=Path),
+    description="Run file (run.ndjson), or the folder that contains it.",
+)
+out_option: Final = click.option(
+    "--out",
+    cls=GroupedOption,
+    group=OUTPUT,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help=f"Folder for the results. Default: a new folder in {RUNS}/.",
+)
+api_key_option: Final = key_option("--api-key-env", KEY_VARIABLE, "Environment variable with the API key.")
+second_key_option: Final = key_option(
+    "--second-key-env",
+    SECOND_KEY_VARIABLE,
+    "Environment variable with the API key of a second tenant, used to test tenant isolation.",
+)
 timeout_option: Final = click.option(
     "--timeout",
+    cls=GroupedOption,
+    group=ENDPOINT,
     type=click.FloatRange(min=0.1),
     default=120.0,
     show_default=True,
-    metavar="S",
-    help="Seconds that one request may take.",
+    metavar="SECONDS",
+    help="Timeout of a request, in seconds.",
 )
 select_option: Final = click.option(
-    "--select", default="*", show_default=True, metavar="RULES", help="Judge these rules only: SSE-*, ITM-05, ..."
+    "--select",
+    cls=GroupedOption,
+    group=RULES,
+    default="*",
+    show_default=True,
+    metavar="RULES",
+    help="Check these rules only: ids separated by commas, where * matches any characters. Example: SSE-*,ITM-05.",
 )
 markdown_option: Final = file_option(
-    "--markdown", "Write Markdown to F, bounded for a CI step summary; - is standard output.", dash=True
+    "--markdown", "Write Markdown, short enough for a CI job summary. Use - for standard output.", dash=True
 )
-quiet_option: Final = click.option("--quiet", "-q", is_flag=True, help="No progress; only the closing summary.")
+quiet_option: Final = click.option(
+    "--quiet",
+    "-q",
+    cls=GroupedOption,
+    group=OUTPUT,
+    is_flag=True,
+    help="Show no progress, only the final summary.",
+)
 
 
 def endpoint_options(function: Function) -> Function:
-    """Add the argument URL and the options that say which endpoint, as whom, and where results go."""
-    from rejoinder.contract import DEFAULT_DIALECT, dialect_names
+    """Add the argument URL and the options for the endpoint, its dialect and the folder for results."""
+    from rejoinder.contract import DEFAULT_DIALECT
 
-    function = out_option(f"Folder for the results; by default a new one below {RUNS}/.")(function)
-    function = click.option(
-        "--dialect",
-        metavar="D",
-        default=DEFAULT_DIALECT,
-        show_default=True,
-        help=f"Which specification it is held to: {', '.join(dialect_names())}, or a dialect file of your own.",
-    )(api_key_option(function))
-    text = "Model to ask for; by default the first that GET /v1/models lists."
-    return click.argument("url")(click.option("--model", metavar="M", help=text)(function))
+    function = out_option(function)
+    text = "Dialect of the API to check against: a name from the list below, or the path of your own dialect file."
+    function = dialect_option(text, DEFAULT_DIALECT, ENDPOINT)(function)
+    model = click.option(
+        "--model",
+        cls=GroupedOption,
+        group=ENDPOINT,
+        metavar="NAME",
+        help="Model to request. Default: the first model that GET /v1/models lists.",
+    )
+    url = click.argument("url", cls=Argument, description="Base URL of the API, with or without /v1.")
+    return url(model(api_key_option(function)))
 
 
 def baseline_options(function: Function) -> Function:
-    """Add the options that say which failures are known."""
-    text = "Fail when the baseline expects failures that do not occur any more."
-    function = click.option("--baseline-strict", is_flag=True, help=text)(function)
-    text = "Known failures: they stay visible and do not fail the run. `rejoinder baseline` writes the file."
-    return file_option("--baseline", text, "FILE")(function)
+    """Add the options for known failures."""
+    text = "Also fail if a failure that the baseline expects does not occur."
+    strict = click.option("--baseline-strict", cls=GroupedOption, group=RULES, is_flag=True, help=text)
+    text = "File of known failures. They are reported but do not fail the run. `rejoinder baseline update` writes it."
+    return file_option("--baseline", text, group=RULES)(strict(function))
 
 
 def load_baseline(path: Path | None, *, strict: bool) -> Baseline | None:
@@ -90,7 +138,7 @@ def load_baseline(path: Path | None, *, strict: bool) -> Baseline | None:
     from rejoinder.conformance.baseline import read_baseline
 
     if path is None and strict:
-        raise UsageError("--baseline-strict has no baseline to be strict about.", "Name one with --baseline FILE.")
+        raise UsageError("--baseline-strict needs a baseline.", "Add --baseline FILE.")
     return None if path is None else read_baseline(path)
 
 
@@ -101,7 +149,10 @@ def read_key(variable: str, option: str = "--api-key-env") -> str | None:
     """
     key = os.environ.get(variable)
     if not key and variable not in (KEY_VARIABLE, SECOND_KEY_VARIABLE):
-        raise UsageError(f"The variable {variable} that {option} names is not set.", "Set it, or leave the option out.")
+        raise UsageError(
+            f"{option} names the environment variable {variable}, which is not set.",
+            f"Set {variable}, or omit {option}.",
+        )
     return key or None
 
 
@@ -117,12 +168,14 @@ def new_folder(out: Path | None) -> Path:
         out = next(path for path in (Path(RUNS, name) for name in names) if not path.exists())
     if (out / "run.ndjson").exists():
         raise UsageError(
-            f"{out} already holds a run.", "Name another folder with --out; recorded runs are not overwritten."
+            f"{out} already contains a run.", "Choose another folder with --out. Recorded runs are never overwritten."
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"The folder {out} cannot be made: {error.strerror}.", "Name another with --out.") from error
+        raise UsageError(
+            f"Cannot create the folder {out}: {error.strerror}.", "Choose another folder with --out."
+        ) from error
     return out
 
 
@@ -130,7 +183,8 @@ def new_folder(out: Path | None) -> Path:
 def recording(out: Path | None) -> Iterator[RunRecorder]:
     """Open a run file in a folder for results and close it in the end.
 
-    When no endpoint is found, reports of what was gathered are written too; a run that never began leaves nothing.
+    When no endpoint is found, the reports of the attempt are written if a response came or ``out`` names the folder.
+    Otherwise, and when the run never began, nothing is left behind.
     """
     from rejoinder.model.runfile import RunWriter
     from rejoinder.recorder import RunRecorder
@@ -139,17 +193,26 @@ def recording(out: Path | None) -> Iterator[RunRecorder]:
     try:
         with RunWriter(folder / "run.ndjson") as writer:
             yield RunRecorder(folder, writer, ["rejoinder", *sys.argv[1:]])
-    except TargetError:
-        write_reports(folder)
-        click.echo(f"What was gathered is in {folder}.", err=True)
+    except TargetError as error:
+        if out is None and all(exchange.status is None for exchange in error.exchanges):
+            _remove(folder)
+        else:
+            write_reports(folder)
+            click.echo(f"The report of the attempt is {folder / 'report.html'}.", err=True)
         raise
     except UsageError:
         file = folder / "run.ndjson"
         if file.exists() and not file.stat().st_size:
-            file.unlink()
-            with suppress(OSError):  # the folder holds other things
-                folder.rmdir()
+            _remove(folder)
         raise
+
+
+def _remove(folder: Path) -> None:
+    """Remove a run file, and its folders if they are empty then."""
+    (folder / "run.ndjson").unlink(missing_ok=True)
+    for place in (folder, *([Path(RUNS)] if folder.parent == Path(RUNS) else [])):
+        with suppress(OSError):  # the folder holds other things
+            place.rmdir()
 
 
 def write_reports(folder: Path) -> Run:
@@ -182,4 +245,4 @@ def write_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}.", "Name another file.") from error
+        raise UsageError(f"Cannot write {path}: {error.strerror}.", "Choose another path.") from error

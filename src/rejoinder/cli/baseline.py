@@ -1,4 +1,4 @@
-"""``rejoinder baseline``: write, clear up and show the file of known failures."""
+"""``rejoinder baseline``: write, prune and show the file of known failures."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from rejoinder.cli._run import file_option, write_text
+from rejoinder.cli._help import Group, Page
+from rejoinder.cli._run import dialect_option, file_option, run_argument, select_option, write_text
 from rejoinder.errors import BaselineError, UsageError
+from rejoinder.formatting import plural
 
 if TYPE_CHECKING:
     from rejoinder.conformance.baseline import Baseline, BaselineChange, BaselineMatcher
@@ -26,35 +28,54 @@ def _day(_ctx: click.Context, _param: click.Parameter, value: str | None) -> dat
         raise click.BadParameter(f"{value!r} is not a date. Write it as YYYY-MM-DD, for example 2027-01-31.") from None
 
 
-_file = file_option("--baseline", "The file of known failures.", "FILE", required=True)
-_dialect = click.option(
-    "--dialect", metavar="D", help="Judge by another specification than the run was recorded under."
+_file = file_option("--baseline", "File of known failures.", required=True)
+_dialect = dialect_option("Dialect to check against. Default: the dialect of RUN.")
+_dry_run = click.option("--dry-run", is_flag=True, help="Show the changes, but do not write the file.")
+_EXIT_CODES: Final = {0: "Success.", 2: "The run or the baseline cannot be used."}
+
+
+@click.group(
+    "baseline",
+    cls=Group,
+    examples=[
+        (
+            "Accept the failures of a run.",
+            'rejoinder baseline update RUN --baseline known.toml --reason "Fixed in 2.4"',
+        ),
+        ("Check with them.", "rejoinder check http://127.0.0.1:8000 --baseline known.toml"),
+    ],
 )
-
-
-@click.group("baseline")
 def command() -> None:
-    """Keep a file of known failures, which people review and commit.
+    """Maintain a file of known failures, to review and commit like code.
 
-    `rejoinder check --baseline FILE` reads it: what it expects stays visible as known and does not fail the run.
+    `rejoinder check --baseline FILE` reports these failures as known and does not fail because of them.
     """
 
 
-@command.command("update")
-@click.argument("run", type=click.Path(path_type=Path))
+@command.command(
+    "update",
+    cls=Page,
+    short_help="Add the findings of a run to the file.",
+    exit_codes=_EXIT_CODES,
+    examples=[
+        ("Accept all findings.", 'rejoinder baseline update RUN --baseline known.toml --reason "Bug 7"'),
+        ("Show what would be added.", "rejoinder baseline update RUN --baseline known.toml --reason - --dry-run"),
+    ],
+)
+@run_argument
 @_file
 @click.option("--reason", required=True, metavar="TEXT", help="Why the failures are accepted, for all new entries.")
-@click.option("--link", default="", metavar="URL", help="The issue in which they are followed.")
+@click.option("--link", default="", metavar="URL", help="URL of the issue that tracks them.")
 @click.option(
     "--expires",
     callback=_day,
     metavar="DATE",
-    help="Last day on which the new entries count, for example 2027-01-31.",
+    help="Last day on which the new entries apply. Example: 2027-01-31.",
 )
-@click.option("--must-only", is_flag=True, help="Leave out broken SHOULD rules, which do not fail a run anyway.")
-@click.option("--select", default="*", show_default=True, metavar="RULES", help="Take these rules only.")
+@click.option("--must-only", is_flag=True, help="Add failed MUST rules only. SHOULD rules do not fail a run.")
+@select_option
 @_dialect
-@click.option("--dry-run", is_flag=True, help="Tell what would change, and write nothing.")
+@_dry_run
 def update_command(
     run: Path,
     baseline: Path,
@@ -66,12 +87,9 @@ def update_command(
     dialect: str | None,
     dry_run: bool,
 ) -> int:
-    r"""Add an entry for each finding of RUN that FILE does not expect yet; a file that is not there is made.
+    """Add an entry to FILE for each finding of RUN that FILE does not expect. Creates FILE if needed.
 
-    Entries and comments that are there stay. The recording is judged again by today's rules. Example:
-
-    \b
-        rejoinder baseline update rejoinder-runs/nightly --baseline known.toml --reason "Fixed in release 2.4"
+    Existing entries and comments stay as they are. RUN is checked again with the rules of this version of rejoinder.
     """
     from rejoinder.conformance.baseline import Baseline, read_baseline, update
 
@@ -93,47 +111,58 @@ def update_command(
         flaky=random.__contains__,
     )
     if not edited.changes:
-        click.echo(f"{baseline} expects everything that was found." if present.entries else "Nothing was found.")
+        click.echo(f"{baseline} expects all findings of {run}." if present.entries else f"{run} has no findings.")
         return 0
     _write(baseline, edited.text, edited.changes, dry_run=dry_run)
     return 0
 
 
-@command.command("prune")
-@click.argument("run", type=click.Path(path_type=Path))
+@command.command(
+    "prune",
+    cls=Page,
+    short_help="Remove entries that a run shows to be out of date.",
+    exit_codes=_EXIT_CODES,
+    examples=[("Remove what is fixed.", "rejoinder baseline prune rejoinder-runs/nightly --baseline known.toml")],
+)
+@run_argument
 @_file
 @_dialect
-@click.option("--dry-run", is_flag=True, help="Tell what would change, and write nothing.")
+@_dry_run
 def prune_command(run: Path, baseline: Path, dialect: str | None, dry_run: bool) -> int:
-    r"""Take out of FILE what RUN shows to be out of date, and tell what and why.
+    """Remove the entries of FILE that are out of date according to RUN, and show why.
 
-    That is: entries that did not fail where they were judged, and entries whose case was run without their rule being
-    judged there. Of cases that RUN did not send nothing is said, so prune by a run of the plan that the file is for.
-
-    \b
-        rejoinder baseline prune rejoinder-runs/nightly --baseline known.toml
+    An entry is out of date if its case ran and either passed or did not test its rule. Entries of cases that RUN did
+    not send stay, so use a run of the plan that FILE was created with.
     """
     from rejoinder.conformance.baseline import prune, read_baseline
 
     recorded, matcher, _ = _judged(run, read_baseline(baseline), dialect, "*")
     if recorded.truncated or recorded.interrupted:
-        raise UsageError(f"{run} did not come to its end, so it cannot say what is out of date.", "Run it again.")
+        raise UsageError(
+            f"{run} is incomplete, so it cannot show which entries are out of date.", "Use a complete run."
+        )
     status = matcher.close(recorded.exchanges)
     edited = prune(matcher, status)
     for entry, note in status.expired:
         if matcher.found(entry):
-            click.echo(f"! {entry.name}: {note} It no longer counts; renew it with `rejoinder baseline update`.")
+            click.echo(f"! {entry.name}: {note} Renew the entry with `rejoinder baseline update`.")
     if not edited.changes:
-        click.echo(f"{run} shows nothing in {baseline} to be out of date.")
+        click.echo(f"No entry of {baseline} is out of date.")
         return 0
     _write(baseline, edited.text, edited.changes, dry_run=dry_run)
     return 0
 
 
-@command.command("show")
+@command.command(
+    "show",
+    cls=Page,
+    short_help="List and validate the entries of the file.",
+    exit_codes={0: "The file is valid.", 2: "The file cannot be used."},
+    examples=[("List the known failures.", "rejoinder baseline show --baseline known.toml")],
+)
 @_file
 def show_command(baseline: Path) -> int:
-    """List the entries of FILE. Also checks the file: exit code 2 and a sentence when it cannot be used."""
+    """List the entries of FILE, and validate it."""
     from rejoinder.conformance.baseline import read_baseline
     from rejoinder.contract import load_rules
 
@@ -155,26 +184,26 @@ def show_command(baseline: Path) -> int:
                 columns.append("flaky")
             click.echo("  ".join(filter(None, columns)))
     past = sum(entry.expires is not None and entry.expires < today for entry in entries)
-    click.echo(f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'}, {past} expired")
+    click.echo(f"{plural(len(entries), 'entry', 'entries')}, {past:,} expired")
     return 0
 
 
 def _judged(
     run: Path, baseline: Baseline, dialect: str | None, select: str
 ) -> tuple[Run, BaselineMatcher, list[Verdict]]:
-    """Judge a recording by today's rules; return it with the matcher and the verdicts."""
+    """Check a recorded run by the rules of this version; return it with the matcher and the verdicts."""
     from rejoinder.conformance.baseline import BaselineMatcher
     from rejoinder.conformance.judgement import judge
     from rejoinder.model.runfile import read_run
 
     recorded = read_run(run)
     if not recorded.exchanges:
-        raise UsageError(f"{run} holds no exchanges, so there is nothing to judge.", "Name a recorded check run.")
+        raise UsageError(f"{run} contains no exchanges.", "Choose a run of `rejoinder check`.")
     matcher = BaselineMatcher(baseline, datetime.now(UTC).date())
     held_to, required = dialect or recorded.header.target.dialect, recorded.header.required
     verdicts = judge(recorded.exchanges, held_to, select=select, required=required, matcher=matcher)
     if not any(verdict.judged for verdict in verdicts):
-        raise UsageError(f"Nothing can be judged in {run}.", "Name a run that reached its endpoint.")
+        raise UsageError(f"{run} tests no rule.", "Choose a run that reached its endpoint.")
     return recorded, matcher, verdicts
 
 
@@ -182,15 +211,15 @@ def _write(path: Path, text: str, changes: list[BaselineChange], *, dry_run: boo
     for change in changes:
         click.echo(f"{_MARKS[change.done]} {change.done} {change.name}: {_plain(change.why)}")
     if dry_run:
-        click.echo(f"{path} was not changed (--dry-run).")
+        click.echo(f"{path} is unchanged (--dry-run).")
         return
     try:
         write_text(path, text)
     except UsageError as error:
         raise BaselineError(error.message, error.hint) from error
-    click.echo(f"{path} was written.")
+    click.echo(f"Wrote {path}.")
 
 
 def _plain(text: str) -> str:
-    """Return a text of a file or an endpoint without what a terminal could mind."""
+    """Return a text of a file or an endpoint without control characters."""
     return "".join(char if char.isprintable() else "?" for char in text)

@@ -1,28 +1,30 @@
-"""``rejoinder check``: hold an endpoint to the contract."""
+"""``rejoinder check``: check an endpoint against the contract."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from rejoinder.cli._help import ENDPOINT, OUTPUT, RULES, GroupedOption, Page
 from rejoinder.cli._progress import Steps
 from rejoinder.cli._run import (
     baseline_options,
     close_run,
     endpoint_options,
-    key_option,
     load_baseline,
     quiet_option,
     read_key,
     recording,
+    second_key_option,
     select_option,
     timeout_option,
 )
-from rejoinder.errors import UsageError
+from rejoinder.errors import EXIT_CODES, ExitCode, UsageError
+from rejoinder.formatting import plural
 from rejoinder.model.tags import Tag
-from rejoinder.settings import SECOND_KEY_VARIABLE, Budget, parse_budget
+from rejoinder.settings import Budget, parse_budget
 
 if TYPE_CHECKING:
     from rejoinder.conformance.assess import CheckResult
@@ -32,57 +34,105 @@ if TYPE_CHECKING:
     from rejoinder.recorder import RunRecorder
 
 
-@click.command("check")
-@endpoint_options
-@key_option(
-    "--second-key-env",
-    SECOND_KEY_VARIABLE,
-    "Environment variable that holds the key of another tenant, whom nothing of the first may be shown.",
+_PLAN: Final = "Test plan"
+
+
+@click.command(
+    "check",
+    cls=Page,
+    groups=[ENDPOINT, _PLAN, RULES, OUTPUT],
+    exit_codes={
+        0: "No MUST rule failed.",
+        1: "A MUST rule failed.",
+        2: "Nothing could be tested.",
+        130: EXIT_CODES[ExitCode.INTERRUPTED],
+    },
+    examples=[
+        ("Run the plan quick, about 160 requests.", "rejoinder check http://127.0.0.1:8000"),
+        (
+            "Cover the whole contract, 8 requests at a time.",
+            "rejoinder check http://127.0.0.1:8000 --plan full --concurrency 8",
+        ),
+        ("Check the rules for event streams only.", "rejoinder check http://127.0.0.1:8000 --select 'SSE-*,EVT-*'"),
+        ("Send random requests for ten minutes.", "rejoinder check http://127.0.0.1:8000 --plan fuzz --budget 10min"),
+        ("Accept known failures in CI.", "rejoinder check http://127.0.0.1:8000 --baseline known.toml --quiet"),
+    ],
 )
+@endpoint_options
+@second_key_option
+@timeout_option
 @click.option(
     "--plan",
+    cls=GroupedOption,
+    group=_PLAN,
     type=click.Choice(["smoke", "quick", "full", "fuzz"]),
     default="quick",
     show_default=True,
-    help="How much is asked: some 17 requests, some 160, every branch of the contract, or a random search "
-    "until the budget ends.",
+    help="Test plan: smoke (~17 requests), quick (~160), full (all contract branches) or fuzz (random requests until "
+    "--budget is used up).",
 )
 @click.option(
     "--concurrency",
+    cls=GroupedOption,
+    group=_PLAN,
     type=click.IntRange(1, 256),
     default=4,
     show_default=True,
     metavar="N",
-    help="Requests in flight at once; 1 is one after the other.",
+    help="Maximum number of requests in flight.",
 )
 @click.option(
     "--budget",
+    cls=GroupedOption,
+    group=_PLAN,
     type=parse_budget,
-    metavar="B",
-    help="Stop after 200requests, 50ktokens or 10min; several with commas. The plan fuzz has 200requests by default.",
+    metavar="LIMITS",
+    help="Stop after a number of requests or tokens, or after a time. Examples: 200requests, 50ktokens, 10min, "
+    "500requests,1h. Plan fuzz stops after 200requests by default.",
 )
-@timeout_option
+@click.option(
+    "--reruns",
+    cls=GroupedOption,
+    group=_PLAN,
+    type=click.IntRange(0, 50),
+    metavar="N",
+    help="How often to rerun each failing case to confirm it. Default: 3, or 0 for plan smoke.",
+)
+@click.option(
+    "--no-confirm",
+    cls=GroupedOption,
+    group=_PLAN,
+    is_flag=True,
+    help="Neither confirm failures nor minimise their requests.",
+)
+@click.option(
+    "--seed",
+    cls=GroupedOption,
+    group=_PLAN,
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Seed for random choices.",
+)
 @select_option
 @click.option(
     "--require",
+    cls=GroupedOption,
+    group=RULES,
     multiple=True,
     metavar="FEATURES",
-    help="Fail when the endpoint lacks one of these: streaming,images ...; `rejoinder rules --features` lists them.",
+    help="Fail if the endpoint does not support these features. Example: streaming,images. "
+    "`rejoinder rules --features` lists them.",
 )
 @click.option(
     "--certify",
+    cls=GroupedOption,
+    group=RULES,
     is_flag=True,
-    help="Send the plan full, and fail when the endpoint lacks any feature that the dialect defines.",
+    help="Run plan full, and fail if the endpoint lacks any feature of the dialect.",
 )
 @baseline_options
-@click.option(
-    "--reruns",
-    type=click.IntRange(0, 50),
-    metavar="N",
-    help="How often the case of a failure is sent again, 3 times by default; the plan smoke sends none.",
-)
-@click.option("--no-confirm", is_flag=True, help="Send nothing again: neither to confirm failures nor to reduce them.")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of what is drawn at random.")
 @quiet_option
 def command(
     url: str,
@@ -101,12 +151,10 @@ def command(
     quiet: bool,
     **sending: Any,
 ) -> int:
-    r"""Ask the endpoint at URL everything that the plan holds and judge every reply by the contract.
+    """Send a test plan to the endpoint at URL and check every response against the API contract.
 
-    URL is the base of the API, with or without /v1. Example:
-
-    \b
-        rejoinder check http://127.0.0.1:8000 --plan quick
+    rejoinder reruns the case of each failure to confirm it, and finds the smallest request that reproduces it. The
+    report (report.html, junit.xml) and the run file (run.ndjson) go into the folder --out.
     """
     from rejoinder.conformance.assess import rule_count
     from rejoinder.conformance.judgement import select_rules
@@ -115,11 +163,11 @@ def command(
     spec = load_dialect(dialect)
     required = every_feature(spec) if certify else read_features(require, spec)
     if required and not any(rule.id == "CAP-01" for rule in select_rules(select)):
-        raise UsageError("--select leaves out CAP-01, which judges what is required.", "Add CAP-01 to the rules.")
+        raise UsageError("--select leaves out CAP-01, the rule for required features.", "Add CAP-01 to --select.")
     if not rule_count(dialect, select):
-        raise UsageError(f"--select {select!r} selects no rule.", "`rejoinder rules` lists the rules.")
+        raise UsageError(f'--select "{select}" matches no rule.', "`rejoinder rules` lists the rules.")
     if required and plan == "fuzz":
-        raise UsageError("The plan fuzz cannot tell which features are there.", "Use --require with another plan.")
+        raise UsageError("Plan fuzz cannot test required features.", "Use --require with --plan quick or full.")
     expected = load_baseline(baseline, strict=baseline_strict)
     key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
     with recording(out) as recorder, Steps(quiet=quiet) as steps:
@@ -163,19 +211,19 @@ def check_endpoint(
     seed: int = 0,
     reruns: int | None = None,
 ) -> CheckResult:
-    """Find the endpoint, send the plan, judge, confirm, and write all of it but the footer to the run file.
+    """Find the endpoint, send the plan, check, confirm, and write everything but the footer to the run file.
 
-    ``plan_name`` is a plan's, or ``fuzz``; ``reruns`` says how often the case of a failure is sent again (``None``: as
-    often as the plan has it, 0: nothing is confirmed).
+    ``plan_name`` is the name of a plan, or ``fuzz``. ``reruns`` is how often the case of a failure is sent again
+    (``None``: as often as the plan defines, 0: nothing is confirmed).
     """
     from rejoinder.conformance.judgement import broken_rules, select_rules
     from rejoinder.conformance.running.confirm import CONFIRM_BUDGETS
     from rejoinder.conformance.running.fuzz import DEFAULT_BUDGET, most_tokens
     from rejoinder.conformance.running.plan import Plan, build_plan
     from rejoinder.conformance.running.session import fuzz, run_plan
-    from rejoinder.contract import load_dialect
+    from rejoinder.contract import dialect_label, load_dialect
 
-    steps.step(f"Looking for an endpoint at {url}")
+    steps.step(f"Connecting to {url}")
     target = recorder.discover(url, key=key, second_key=second_key, model=model, dialect=dialect)
     fuzzing = plan_name == "fuzz"
     plan = Plan("fuzz", ()) if fuzzing else build_plan(plan_name, load_dialect(dialect), model=target.model)
@@ -183,20 +231,22 @@ def check_endpoint(
     cases = {case.id: case.intent for case in plan.cases}
     extra = {"required": sorted(required)} if required else {}
     recorder.header(target, url=url, model=model, dialect=dialect, plan=plan.name, seed=seed, cases=cases, **extra)
-    model_text = f"model {target.model}" if target.model else "no model named"
-    steps.say(f"{target.url}, {model_text}, dialect {dialect}")
+    model_text = f"model {target.model}" if target.model else "no model in requests"
+    steps.say(f"{target.url}, {model_text}, dialect {dialect_label(dialect)}")
     if fuzzing:
         budget = budget or DEFAULT_BUDGET
-        tokens = "" if budget.requests is None else f", up to {most_tokens(budget.requests)} output tokens"
-        steps.say(f"Plan fuzz: random requests of seed {seed} until the budget of {budget} is spent{tokens}")
+        tokens = "" if budget.requests is None else f", at most {most_tokens(budget.requests):,} output tokens"
+        steps.say(f"Plan fuzz: random requests (seed {seed}) until the budget of {budget} is used up{tokens}")
     else:
-        steps.say(f"Plan {plan.name}: up to {plan.requests} requests and {plan.output_tokens} output tokens")
+        requests = plural(plan.requests, "request")
+        confirming_too = ""
         if confirm_budget.total:
-            steps.say(f"Up to {confirm_budget.total} requests more confirm and reduce what fails, if anything does")
+            confirming_too = f", plus up to {plural(confirm_budget.total, 'request')} to confirm and minimise failures"
+        steps.say(f"Plan {plan.name}: {requests} with at most {plan.output_tokens:,} output tokens{confirming_too}")
     for warning in target.warnings:
-        steps.say(f"Note: {warning}")
+        steps.say(f"Warning: {warning}")
     total = budget.requests if fuzzing and budget is not None else plan.requests
-    steps.step("Searching" if fuzzing else "Asking", total, unit="requests")
+    steps.step("Fuzzing" if fuzzing else "Sending", total, unit="requests")
 
     chosen = {rule.id for rule in select_rules(select)}
     broken: set[str] = set()
@@ -217,13 +267,14 @@ def check_endpoint(
     def show(progress: CheckProgress) -> None:
         if confirming:
             return
-        counts = [(findings, "findings so far" if findings != 1 else "finding so far")] if fuzzing else []
-        counts += [(len(broken), "MUST rules broken" if len(broken) != 1 else "MUST rule broken")]
-        counts += [(progress.failed, "without reply"), (progress.refused, "refused")]
-        steps.update(progress.done, ", ".join(f"{amount} {what}" for amount, what in counts if amount))
+        notes = [plural(findings, "finding")] if findings else []
+        notes += [f"{plural(len(broken), 'MUST rule')} broken"] if broken else []
+        notes += [f"{progress.failed:,} without response"] if progress.failed else []
+        notes += [f"{progress.refused:,} refused"] if progress.refused else []
+        steps.update(progress.done, ", ".join(notes))
 
     def interrupt() -> None:
-        steps.say("Interrupted: judging what was gathered. Ctrl-C once more quits at once.")
+        steps.say("Interrupted. Checking what was recorded; press Ctrl-C again to quit at once.")
 
     if fuzzing:
         assert budget is not None
@@ -246,7 +297,7 @@ def check_endpoint(
     def confirm(spent: int, note: str) -> None:
         nonlocal confirming
         if not confirming:
-            steps.step("Confirming", confirm_budget.total, unit="requests")
+            steps.step("Confirming failures", confirm_budget.total, unit="requests")
         confirming = True
         steps.update(spent, note)
 
@@ -264,7 +315,7 @@ def check_endpoint(
         confirm_budget=confirm_budget,
         on_exchange=count_broken,
         on_progress=show,
-        on_judging=lambda: steps.step("Judging"),
+        on_judging=lambda: steps.step("Checking"),
         on_confirming=confirm,
         on_interrupt=interrupt,
     )

@@ -1,4 +1,4 @@
-"""``rejoinder demo``: see all of it at work on the embedded endpoint."""
+"""``rejoinder demo``: a check and a load of the sandbox."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from rejoinder.cli._help import Page
 from rejoinder.cli._progress import Steps
 from rejoinder.cli._run import close_run, out_option, quiet_option, recording
 from rejoinder.cli.check import check_endpoint
@@ -18,18 +19,28 @@ STREAMS: Final = 16
 TOKEN_DELAY: Final = 0.01
 
 
-@click.command("demo")
+@click.command(
+    "demo",
+    cls=Page,
+    examples=[
+        ("Show a clean endpoint.", "rejoinder demo"),
+        ("Show an endpoint with a fault.", "rejoinder demo --fault truncation-reported-as-completed"),
+    ],
+)
 @click.option(
     "--fault",
     "faults",
     multiple=True,
-    metavar="ID",
-    help="Let the endpoint break one thing; see `rejoinder sandbox --list-faults`.",
+    metavar="FAULT",
+    help="Start the sandbox with this fault. Can be given more than once. See `rejoinder sandbox --list-faults`.",
 )
-@out_option("Folder for the results.")
+@out_option
 @quiet_option
 def command(faults: tuple[str, ...], out: Path | None, quiet: bool) -> int:
-    """Start the embedded endpoint, check it, load it for some seconds, and write one report. Takes under a minute."""
+    """Start the sandbox (the built-in test endpoint), check it, load it for 6 seconds and write one report.
+
+    Takes less than a minute and needs no server, network or API key.
+    """
     from rejoinder.contract import DEFAULT_DIALECT
     from rejoinder.load.settings import LoadSettings
     from rejoinder.sandbox import Sandbox, running
@@ -37,12 +48,12 @@ def command(faults: tuple[str, ...], out: Path | None, quiet: bool) -> int:
 
     sandbox = Sandbox(DEFAULT_DIALECT, faults, min_tokens=0)
     with running(sandbox) as url, recording(out) as recorder, Steps(quiet=quiet) as steps:
-        broken = f" with the fault {', '.join(faults)}" if faults else ""
-        steps.say(f"A sandbox endpoint{broken} is up at {url}")
+        broken = f" with {'fault' if len(faults) == 1 else 'faults'} {', '.join(faults)}" if faults else ""
+        steps.say(f"Started the sandbox{broken} at {url}")
         checked = check_endpoint(
             recorder, steps, url, dialect=DEFAULT_DIALECT, plan_name="quick", concurrency=4, timeout=20.0
         )
-        # Slow enough to look like a model: one token each 10 ms.
+        # As slow as a model: one token every 10 ms.
         sandbox.token_delay, sandbox.min_tokens = TOKEN_DELAY, 64
         target = Target(url=f"{url}/v1/responses", model="parrot")
         settings = LoadSettings(url=target.url, model="parrot", concurrency=STREAMS, duration=SECONDS)

@@ -1,4 +1,4 @@
-"""``rejoinder diff``: what changed from one run to another."""
+"""``rejoinder diff``: what changed between two runs."""
 
 from __future__ import annotations
 
@@ -6,23 +6,32 @@ from pathlib import Path
 
 import click
 
+from rejoinder.cli._help import Argument, Page
 from rejoinder.cli._run import file_option, markdown_option, write_text
 from rejoinder.errors import ExitCode
 
 
-@click.command("diff")
-@click.argument("before", type=click.Path(path_type=Path))
-@click.argument("after", type=click.Path(path_type=Path))
-@file_option("--html", "Write the HTML page to F.")
+@click.command(
+    "diff",
+    cls=Page,
+    exit_codes={0: "AFTER has no new failure.", 1: "AFTER has a new failure.", 2: "A run could not be read."},
+    examples=[
+        ("Compare two runs on a page.", "rejoinder diff runs/monday runs/tuesday --html diff.html"),
+        ("Print the differences as Markdown.", "rejoinder diff runs/monday runs/tuesday --markdown -"),
+    ],
+)
+@click.argument(
+    "before", cls=Argument, type=click.Path(path_type=Path), description="The earlier run: a run file or its folder."
+)
+@click.argument(
+    "after", cls=Argument, type=click.Path(path_type=Path), description="The later run: a run file or its folder."
+)
+@file_option("--html", "Write an HTML page.")
 @markdown_option
 def command(before: Path, after: Path, html: Path | None, markdown: Path | None) -> int:
-    r"""Compare the runs BEFORE and AFTER: new, fixed and lasting findings, changed verdicts and load figures.
+    """Show what changed from BEFORE to AFTER: new and fixed findings, verdicts, SLOs and load figures.
 
-    Findings are told apart by their fingerprints, which outlive wording, ids and positions. The exit code is 1 when
-    something fails that did not before. Example:
-
-    \b
-        rejoinder diff runs/monday runs/tuesday --html diff.html
+    Findings are matched by fingerprint, which does not depend on wording, ids or positions.
     """
     from rejoinder.model.runfile import read_run
     from rejoinder.reports import diff_runs, render_diff_html, render_diff_markdown, render_diff_text

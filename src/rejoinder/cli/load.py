@@ -1,4 +1,4 @@
-"""``rejoinder load``: put an endpoint under load and measure it."""
+"""``rejoinder load``: measure an endpoint under load."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from rejoinder.cli._groups import GroupedCommand, GroupedOption
+from rejoinder.cli._help import ENDPOINT, OUTPUT, GroupedOption, Page
 from rejoinder.cli._progress import Steps
 from rejoinder.cli._run import close_run, endpoint_options, quiet_option, read_key, recording
-from rejoinder.errors import ExitCode
-from rejoinder.load.options import LoadOption, all_options
+from rejoinder.errors import EXIT_CODES, ExitCode
+from rejoinder.formatting import format_seconds, plural
+from rejoinder.load.options import LoadOption, OptionGroup, all_options
 from rejoinder.model.histogram import values_for
 from rejoinder.model.metrics import SHARES
 from rejoinder.model.outcomes import bad_of
@@ -36,12 +37,12 @@ def _list_profiles(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 
     for name, path in shipped_profiles().items():
         click.echo(f"{name:16}{load_profile(str(path)).description}")
-    click.echo(f"\nTo change one, copy it from {path.parent}.")
+    click.echo(f"\nTo change a profile, copy its file from {path.parent}.")
     ctx.exit()
 
 
 def click_options(options: Mapping[str, LoadOption]) -> list[click.Parameter]:
-    """Return the options of the command line, of which none has a default: what was not given is ``None`` or empty."""
+    """Return the options of the command line. None has a default: an option that is not given is ``None`` or empty."""
     made: list[click.Parameter] = []
     for one in options.values():
         if one.flag:
@@ -53,36 +54,68 @@ def click_options(options: Mapping[str, LoadOption]) -> list[click.Parameter]:
                 kind = {"multiple": True, "metavar": one.metavar}
             elif one.metavar in _FILES:
                 kind["type"] = click.Path()
-            text = f" [default: {one.default_text}]" if one.default_text else ""
+            text = f"  [default: {one.default_text}]" if one.default_text else ""
             made.append(GroupedOption([flags], group=one.group, help=one.help + text, **kind))
     return made
 
 
-@click.command("load", cls=GroupedCommand)
+@click.command(
+    "load",
+    cls=Page,
+    groups=[*OptionGroup, ENDPOINT, OUTPUT],
+    sections={
+        "SLOs": {
+            "ttft:p99<300ms": "A percentile, the mean or the maximum of a latency: ttft, itl, tpot, e2e and others.",
+            "tpot<30ms": "A limit for each single request. goodput counts the requests within all such limits.",
+            "goodput>=95%": "A share of the started requests: goodput, error or any outcome, such as http_429.",
+            "requests>=5/s": "A rate: requests, output_tokens, input_tokens, started or goodput.",
+        },
+    },
+    exit_codes={
+        0: "Every request succeeded and every SLO and regression limit was met.",
+        1: "A request failed or a limit was missed. With an SLO for goodput, error or an outcome, failed requests "
+        "count against that SLO only.",
+        2: "No request was answered.",
+        4: EXIT_CODES[ExitCode.CLIENT_BOUND],
+        130: EXIT_CODES[ExitCode.INTERRUPTED],
+    },
+    examples=[
+        ("Closed loop: 16 concurrent requests for 30 seconds.", "rejoinder load URL --concurrency 16 --duration 30s"),
+        (
+            "Open loop: 5 requests/s with random arrivals.",
+            "rejoinder load URL --rate 5 --arrivals poisson --duration 2min",
+        ),
+        ("Fail if the p99 of TTFT exceeds 300 ms.", "rejoinder load URL --rate 5 --slo 'ttft:p99<300ms'"),
+        (
+            "Find the highest rate that meets the SLOs.",
+            "rejoinder load URL --find-rate 1..50 --slo 'ttft:p99<300ms' --duration 30s",
+        ),
+        (
+            "Fail if the p50 of TTFT is more than 10 % above that of a second server.",
+            "rejoinder load URL --against URL2 --max-change 'ttft:p50<+10%'",
+        ),
+    ],
+)
 @endpoint_options
 @click.option(
     "--list-profiles",
+    cls=GroupedOption,
+    group=OptionGroup.WORKLOAD,
     is_flag=True,
     is_eager=True,
     expose_value=False,
     callback=_list_profiles,
-    help="List the shipped profiles and exit.",
+    help="List the built-in workload profiles and exit.",
 )
 @quiet_option
 def command(
     url: str, model: str | None, dialect: str, api_key_env: str, out: Path | None, quiet: bool, **flags: Any
 ) -> int:
-    """Stream requests from the endpoint at URL and measure latency, throughput and the outcome of every stream.
+    """Send streaming requests to the endpoint at URL, and measure latency and throughput.
 
-    Every measured stream is judged by the contract; broken ones never count as successes. Example:
-
-    \b
-        rejoinder load http://127.0.0.1:8000 --concurrency 16 --duration 30s
-
-    Exit codes: 0 every answer was ok and every objective was met; 1 not so; 2 nothing was answered; 4 nothing of that
-    can be trusted, because the load generator was the limit (CLIENT-BOUND); 130 interrupted. With an objective for
-    goodput, error or an outcome, that decides how many requests may end badly.
-    """  # noqa: D301
+    rejoinder also checks the measured responses against the API contract. A response that breaks a MUST rule does not
+    count as a success.
+    """
     from rejoinder.load.plan import make_plan
 
     names = {one.flag.replace("-", "_"): name for name, one in all_options().items() if one.flag}
@@ -90,12 +123,12 @@ def command(
     plan = make_plan(url, {**given, "dialect": dialect})
     key = read_key(api_key_env)
     with recording(out) as record, Steps(quiet=quiet) as steps:
-        steps.step(f"Looking for an endpoint at {url}")
+        steps.step(f"Connecting to {url}")
         target = record.discover(url, key=key, model=model, dialect=dialect)
         settings = replace(plan.settings, url=target.url, model=target.model or "")
         other = None
         if plan.against:
-            steps.step(f"Looking for an endpoint at {plan.against}")
+            steps.step(f"Connecting to {plan.against}")
             first = record.found
             other = record.discover(plan.against, key=key, model=model, dialect=dialect)
             record.found = (*first, *record.found)
@@ -133,7 +166,7 @@ def describe(settings: LoadSettings) -> dict[str, object]:
 
 
 def begin_step(steps: Steps, what: str, settings: LoadSettings) -> None:
-    """Begin a step of the progress that is done when the run has taken its time, or sent its requests."""
+    """Begin a progress step that ends with the duration, or with the last request."""
     if settings.requests is None:
         steps.step(what, settings.duration)
     else:
@@ -141,9 +174,9 @@ def begin_step(steps: Steps, what: str, settings: LoadSettings) -> None:
 
 
 def show_progress(steps: Steps, settings: LoadSettings, progress: LoadProgress, note: str = "") -> None:
-    """Show how far a run is, with a few words after that."""
+    """Show the progress of a run, with a note after it."""
     if settings.requests is None:
-        parts = filter(None, (f"{progress.finished} done", note))
+        parts = filter(None, (f"{plural(progress.finished, 'request')} done", note))
         steps.update(min(progress.t, settings.duration), ", ".join(parts))
     else:
         steps.update(progress.finished, note)
@@ -158,16 +191,16 @@ def load_endpoint(record: RunRecorder, steps: Steps, target: Target, settings: L
     begin_step(steps, "Loading", settings)
 
     def show(progress: LoadProgress) -> None:
-        note = f"{progress.in_flight} in flight"
+        note = f"{progress.in_flight:,} in flight"
         if progress.failed:
-            note += f", {progress.failed} not ok"
+            note += f", {progress.failed:,} failed"
         if progress.ttft_p50 is not None:
             note += f", TTFT p50 {progress.ttft_p50 * 1000:.0f} ms"
         show_progress(steps, settings, progress, note)
 
     result = run_load(settings, record.writer, progress=show, key=target.key)
     for warning in result.warnings:
-        steps.say(f"Note: {warning}")
+        steps.say(f"Warning: {warning}")
     for outcome in result.load.slos:
         steps.say(f"SLO {describe_slo(outcome)}")
     return result
@@ -176,22 +209,24 @@ def load_endpoint(record: RunRecorder, steps: Steps, target: Target, settings: L
 def repeat_endpoint(
     record: RunRecorder, steps: Steps, target: Target, settings: LoadSettings, plan: LoadPlan, other: Target | None
 ) -> LoadResult:
-    """Run the load several times, judge what changed, and write it to the run file."""
+    """Run the load several times, test the regression limits, and write the results to the run file."""
     from rejoinder.load.decide.regression import describe as describe_change
     from rejoinder.load.decide.repetitions import run_repeats
     from rejoinder.load.objectives.slo import describe as describe_slo
 
     against = replace(settings, url=other.url, model=other.model or "") if other else None
-    turns = f" in turns with {other.url}" if other else ""
-    steps.say(f"Load on {target.url}{turns}: {settings.pace}, {plan.repeats} times {settings.length}")
+    turns = f", alternating with {other.url}" if other else ""
+    repeats = plural(plan.repeats, "repetition")
+    steps.say(f"Load on {target.url}{turns}: {repeats} of {settings.pace} for {settings.length}")
 
     def show(repeat: Repeat) -> None:
         found = repeat.figures
-        parts = [f"{found['requests']:.2f} ok/s", f"{found['output_tokens']:.0f} tokens/s"]
-        parts += [f"{name} {found[name] * 1e3:.0f} ms" for name in ("ttft:p50", "ttft:p99", "e2e:p50") if name in found]
+        parts = [f"{found['requests']:.2f} succeeded/s", f"{found['output_tokens']:.0f} output tokens/s"]
+        names = {"ttft:p50": "TTFT p50", "ttft:p99": "TTFT p99", "e2e:p50": "E2E p50"}
+        parts += [f"{title} {format_seconds(found[name])}" for name, title in names.items() if name in found]
         parts += [repeat.verdict] if repeat.verdict.rank else []
         who = "" if repeat.of == "endpoint" else f" {other.url if other else ''}"
-        steps.say(f"  {repeat.repeat + 1}{who}: {', '.join(parts)}")
+        steps.say(f"  repetition {repeat.repeat + 1}{who}: {', '.join(parts)}")
 
     result = run_repeats(
         settings,
@@ -209,7 +244,7 @@ def repeat_endpoint(
     for outcome in result.load.slos:
         steps.say(f"SLO {describe_slo(outcome)}")
     for change in result.load.changes:
-        steps.say(f"Change {describe_change(change)}")
+        steps.say(f"Regression limit {describe_change(change)}")
     return result
 
 
@@ -219,16 +254,17 @@ def search_endpoint(
     """Run a sweep or a search for the highest rate and write it to the run file."""
     from rejoinder.load.decide.search import run_search
 
-    steps.say(f"Search on {target.url}, {settings.length} each step")
+    what = "Highest rate" if plan.rates else "Sweep"
+    steps.say(f"{what} of {target.url}: {settings.length} for each step")
 
     def show(step: SearchStep) -> None:
-        pace = f"{step.concurrency} in flight" if step.rate is None else f"{step.rate:g}/s"
-        parts = [f"{step.ok_per_s:.2f} ok/s", f"{step.output_tokens_per_s:.0f} tokens/s"]
+        pace = f"{step.concurrency} concurrent" if step.rate is None else f"{step.rate:g} requests/s"
+        parts = [f"{step.ok_per_s:.2f} succeeded/s", f"{step.output_tokens_per_s:.0f} output tokens/s"]
         times = step.latencies
         if "e2e_p50" in times:
-            first = f"{times['ttft_p99'] * 1e3:.0f} ms" if "ttft_p99" in times else f"needs n {values_for(99)}"
-            parts += [f"ttft_p99 {first}", f"e2e_p50 {times['e2e_p50'] * 1e3:.0f} ms"]
-        parts += [] if step.met is None else ["kept" if step.met else "missed"]
+            ttft = format_seconds(times["ttft_p99"]) if "ttft_p99" in times else f"needs {values_for(99)} samples"
+            parts += [f"TTFT p99 {ttft}", f"E2E p50 {format_seconds(times['e2e_p50'])}"]
+        parts += [] if step.met is None else ["SLOs met" if step.met else "SLOs missed"]
         parts += [step.verdict] if step.verdict.rank else []
         steps.say(f"  {pace}: {', '.join(parts)}")
 
@@ -245,18 +281,20 @@ def search_endpoint(
     search = result.load.search
     assert search is not None
     if search.kind == "rate":
-        found = "none of the range" if search.highest is None else f"{search.highest:g} requests/s"
-        steps.say(f"Highest rate that keeps the objectives: {found}" + (" or more" if search.more else ""))
+        found = "none in the range" if search.highest is None else f"{search.highest:g} requests/s"
+        steps.say(f"Highest rate that meets the SLOs: {found}" + (" or more" if search.more else ""))
+    elif search.knee is None:
+        steps.say("Knee: not reached. Throughput still rose at the highest concurrency.")
     else:
-        steps.say("Knee: not reached" if search.knee is None else f"Knee: {search.knee} in flight")
+        steps.say(f"Knee: {search.knee} concurrent requests")
     return result
 
 
 def probe_endpoint(record: RunRecorder, steps: Steps, target: Target, settings: LoadSettings) -> list[ProbeSample]:
-    """Drop requests on purpose and write what the server did to the run file, one ``probe`` line each."""
+    """Run the disconnect probes and write their results to the run file, one ``probe`` line each."""
     from rejoinder.load.disconnect_probe import DisconnectProbe
 
-    steps.step("Dropping requests")
+    steps.step("Probing disconnects")
 
     def show(result: ProbeSample) -> None:
         record.writer.sample(result)
@@ -266,7 +304,7 @@ def probe_endpoint(record: RunRecorder, steps: Steps, target: Target, settings: 
 
 
 def exit_code(result: LoadResult) -> ExitCode:
-    """Return the exit code of a load run, whatever the load generator did."""
+    """Return the exit code of a load run, regardless of the load generator's verdict on itself."""
     if result.interrupted:
         return ExitCode.INTERRUPTED
     if not result.answered:
@@ -275,9 +313,9 @@ def exit_code(result: LoadResult) -> ExitCode:
 
 
 def gate_code(result: LoadResult) -> ExitCode:
-    """Return the exit code of a load run; like :func:`exit_code`, but 4 for figures that the generator has bent.
+    """Return the exit code of a load run: like :func:`exit_code`, but 4 where the load generator was the limit.
 
-    Answers that ended badly are a failure whatever the generator did; a missed objective may be its own doing.
+    Failed requests are a failure in any case; a missed SLO may be the load generator's fault.
     """
     code = exit_code(result)
     bent = result.verdict is Validity.CLIENT_BOUND and not _has_failed(result)
@@ -285,10 +323,7 @@ def gate_code(result: LoadResult) -> ExitCode:
 
 
 def _has_failed(result: LoadResult) -> bool:
-    """Return whether a probe failed, or more requests ended badly than may.
-
-    An objective that counts bad requests decides how many may, if there is one.
-    """
+    """Return whether a probe failed, or more requests failed than allowed: none, unless an SLO counts failures."""
     if any(not probe.met for probe in result.probes):
         return True
     counting = [slo for slo in result.load.slos if slo.metric in SHARES]

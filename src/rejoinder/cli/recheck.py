@@ -1,4 +1,4 @@
-"""``rejoinder recheck``: judge a recording again, offline."""
+"""``rejoinder recheck``: check a recorded run again, offline."""
 
 from __future__ import annotations
 
@@ -8,30 +8,46 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from rejoinder.cli._run import baseline_options, close_run, load_baseline, out_option, recording, select_option
+from rejoinder.cli._help import Page
+from rejoinder.cli._run import (
+    baseline_options,
+    close_run,
+    dialect_option,
+    load_baseline,
+    out_option,
+    recording,
+    run_argument,
+    select_option,
+)
 from rejoinder.errors import UsageError
 from rejoinder.extensions import extensions
+from rejoinder.formatting import plural
 
 if TYPE_CHECKING:
     from rejoinder.model.runfile import Run
 
 
-@click.command("recheck")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--dialect", metavar="D", help="Hold it to another specification than it was recorded under.")
+@click.command(
+    "recheck",
+    cls=Page,
+    exit_codes={0: "No MUST rule failed.", 1: "A MUST rule failed.", 2: "Nothing could be checked."},
+    examples=[
+        ("Check a recorded run against another dialect.", "rejoinder recheck rejoinder-runs/nightly --dialect openai"),
+        ("Check a single rule.", "rejoinder recheck rejoinder-runs/nightly --select LIF-05"),
+    ],
+)
+@run_argument
+@dialect_option("Dialect to check against. Default: the dialect of RUN.")
 @select_option
 @baseline_options
-@out_option("Folder for the new run; by default a new one below rejoinder-runs/.")
+@out_option
 def command(
     run: Path, dialect: str | None, select: str, baseline: Path | None, baseline_strict: bool, out: Path | None
 ) -> int:
-    r"""Judge RUN, a run.ndjson or the folder that holds it, again by today's rules, and tell what changed.
+    """Check the responses of RUN against the rules of this version of rejoinder, and show what changed.
 
-    Nothing is sent. The new run holds all exchanges of the old one with new verdicts; measurements of a load stay
-    where they are. A run file that was cut short or damaged is judged by what can be read. Example:
-
-    \b
-        rejoinder recheck rejoinder-runs/20260101-120000 --dialect openresponses
+    Sends nothing. The new run has all exchanges of RUN with new verdicts, but not its load measurements. A damaged or
+    incomplete run file is checked as far as it is readable.
     """
     from rejoinder.conformance.assess import CheckResult, assess, rule_count
     from rejoinder.model.header import RecheckedRun
@@ -42,9 +58,9 @@ def command(
     header = old.header
     held_to = dialect or header.target.dialect
     if not rule_count(held_to, select):
-        raise UsageError(f"--select {select!r} selects no rule.", "`rejoinder rules` lists the rules.")
+        raise UsageError(f'--select "{select}" matches no rule.', "`rejoinder rules` lists the rules.")
     if not old.exchanges:
-        raise UsageError(f"{run} holds no exchanges, so there is nothing to judge.", "Name a recorded check run.")
+        raise UsageError(f"{run} contains no exchanges.", "Choose a run of `rejoinder check`.")
     expected = load_baseline(baseline, strict=baseline_strict)
     result = CheckResult(exchanges=old.exchanges, warnings=_warnings(old))
     with recording(out) as recorder:
@@ -83,23 +99,23 @@ def command(
         recorder.footer(result.exit_code, **result.footer)
     new = close_run(recorder)
     if old.verdicts:
-        click.echo("\nAgainst the old verdicts: " + render_diff_text(diff_runs(old, new)), nl=False)
+        click.echo("\nCompared with the old verdicts: " + render_diff_text(diff_runs(old, new)), nl=False)
     return result.exit_code
 
 
 def _warnings(recording: Run) -> list[str]:
-    """Return what the reader must know of the recording, in sentences."""
+    """Return what a reader must know about the recording, one sentence each."""
     warnings = []
     damage, used = recording.damage, {extension.name for extension in extensions()}
     missing = [record.name for record in recording.header.extensions if record.name not in used]
-    warnings += [f"The extension {name} is not loaded, so its rules were not judged again." for name in missing]
+    warnings += [f"The extension {name} is not loaded, so its rules were not checked." for name in missing]
     if damage:
-        lines = "; ".join(damage[:3]) + (f" and {len(damage) - 3} more" if len(damage) > 3 else "")
-        warnings.append(f"Lines of the recording could not be read, and were not judged: {lines}.")
+        lines = "; ".join(damage[:3]) + (f"; and {len(damage) - 3} more" if len(damage) > 3 else "")
+        warnings.append(f"{plural(len(damage), 'line')} of the run file could not be read: {lines}.")
     if recording.truncated:
-        warnings.append("The recording was cut short; what it had written was judged.")
+        warnings.append("The run file is incomplete. Only the part that it contains was checked.")
     elif recording.interrupted:
-        warnings.append("The recorded run was interrupted; what it had gathered was judged.")
+        warnings.append("The recorded run was interrupted. Only the part that it recorded was checked.")
     if recording.samples:
-        warnings.append("The recording also holds a load; its measurements were not taken over.")
+        warnings.append("The recorded run also has load measurements, which this run does not include.")
     return warnings

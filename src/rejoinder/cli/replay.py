@@ -1,4 +1,4 @@
-"""``rejoinder replay``: send one finding again."""
+"""``rejoinder replay``: reproduce one finding."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rejoinder.cli._help import ENDPOINT, Argument, GroupedOption, Page
 from rejoinder.cli._progress import Steps
 from rejoinder.cli._run import (
     api_key_option,
     close_run,
-    key_option,
     out_option,
     quiet_option,
     read_key,
     recording,
+    run_argument,
+    second_key_option,
     timeout_option,
 )
-from rejoinder.errors import ExitCode, UsageError
-from rejoinder.formatting import one_line
-from rejoinder.settings import SECOND_KEY_VARIABLE
+from rejoinder.errors import EXIT_CODES, ExitCode, UsageError
+from rejoinder.formatting import one_line, plural
 
 if TYPE_CHECKING:
     from rejoinder.conformance.running.case import PlannedCase
@@ -29,24 +30,46 @@ if TYPE_CHECKING:
     from rejoinder.wire.target import Target
 
 OFTEN = 10
-"""How often a finding that shows at random is sent when nothing is said of that."""
+"""How often a finding that occurs at random is sent by default."""
 
 
-@click.command("replay")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("finding", required=False)
-@click.option("--url", metavar="URL", help="Send it to another endpoint than that of the run.")
-@click.option("--model", metavar="M", help="Ask for another model than that of the run.")
+@click.command(
+    "replay",
+    cls=Page,
+    exit_codes={
+        0: "The finding does not occur.",
+        1: "The rule still fails.",
+        2: "The request could not be sent or the rule not tested.",
+        130: EXIT_CODES[ExitCode.INTERRUPTED],
+    },
+    examples=[
+        ("List the findings of a run.", "rejoinder replay rejoinder-runs/nightly"),
+        ("Reproduce one finding.", "rejoinder replay rejoinder-runs/nightly 6d6b70"),
+        ("Send it to another server.", "rejoinder replay rejoinder-runs/nightly 6d6b70 --url http://127.0.0.1:9000"),
+    ],
+)
+@run_argument
+@click.argument(
+    "finding",
+    cls=Argument,
+    required=False,
+    metavar="[FINDING]",
+    description="Fingerprint of the finding, the beginning of one, or a rule id. Default: list the findings.",
+)
+@click.option("--url", cls=GroupedOption, group=ENDPOINT, metavar="URL", help="Endpoint to use. Default: that of RUN.")
+@click.option(
+    "--model", cls=GroupedOption, group=ENDPOINT, metavar="NAME", help="Model to request. Default: that of RUN."
+)
 @api_key_option
-@key_option("--second-key-env", SECOND_KEY_VARIABLE, "Environment variable that holds the key of another tenant.")
+@second_key_option
+@timeout_option
 @click.option(
     "--times",
     type=click.IntRange(1, 1000),
     metavar="N",
-    help=f"How often it is sent: by default once, or {OFTEN} times for a finding that showed at random.",
+    help=f"How often to send the finding. Default: once, or {OFTEN} times for a finding that occurred at random.",
 )
-@timeout_option
-@out_option("Folder for the new run; by default a new one below rejoinder-runs/.")
+@out_option
 @quiet_option
 def command(
     run: Path,
@@ -60,13 +83,10 @@ def command(
     out: Path | None,
     quiet: bool,
 ) -> int:
-    r"""Send FINDING of RUN, a run.ndjson or the folder that holds it, again and say whether it still happens.
+    """Send the requests of FINDING in RUN again, and report whether it still occurs.
 
-    FINDING is a fingerprint, the beginning of one, or a rule; without it the findings are listed. Exits with 1 when
-    the rule is still broken, 0 when the finding is gone, 2 when that cannot be told. Example:
-
-    \b
-        rejoinder replay rejoinder-runs/20260101-120000 6d6b70
+    Sends the minimal request of the finding, or rebuilds its case from the test plan. Without either, it resends the
+    recorded requests.
     """
     from rejoinder.conformance.running import replay as replaying
     from rejoinder.conformance.running.in_process import renamed
@@ -83,8 +103,8 @@ def command(
     if wanted.rule not in load_rules():
         names = " or ".join(record.name for record in old.header.extensions)
         raise UsageError(
-            f"The rule {wanted.rule} is not known here, so whether it is still broken cannot be judged.",
-            f"Name the folder of the extension {names} with --extension." if names else "Use a newer rejoinder.",
+            f"This version of rejoinder has no rule {wanted.rule}.",
+            f"Load the extension {names} with --extension DIR." if names else "Upgrade rejoinder.",
         )
     recorded = old.header.target
     dialect = load_dialect(recorded.dialect)
@@ -93,7 +113,7 @@ def command(
     key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
     with recording(out) as recorder, Steps(quiet=quiet) as steps:
         address = url or recorded.url
-        steps.step(f"Looking for an endpoint at {address}")
+        steps.step(f"Connecting to {address}")
         requested = model or (recorded.model if url is None else None)
         target = recorder.discover(address, key=key, second_key=second_key, model=requested, dialect=dialect.name)
         case, description = replaying.rebuild(old, wanted, _planned(old, target))
@@ -104,9 +124,9 @@ def command(
         recorder.header(
             target, url=address, model=requested, dialect=dialect.name, plan="replay", cases=cases, replayed=origin
         )
-        steps.say(f"{target.url}, dialect {dialect.name}")
+        steps.say(f"{target.url}, dialect {dialect.label}")
         most = times * len(case.requests)
-        steps.say(f"Sending {description}, {most} request{'s' if most > 1 else ''} at most")
+        steps.say(f"Sending {description}, at most {plural(most, 'request')}")
         steps.step("Sending", most, unit="requests")
         replays: list[replaying.ReplayResult] = []
 
@@ -122,7 +142,7 @@ def command(
             budget=None,
             deadline=timeout,
             on_progress=lambda progress: steps.update(progress.done),
-            on_interrupt=lambda: steps.say("Interrupted: judging what was gathered."),
+            on_interrupt=lambda: steps.say("Interrupted. Checking what was recorded."),
         )
         result = sending.run(work)
         [replayed] = replays
@@ -142,12 +162,12 @@ def _list(run: Run, path: Path) -> int:
         click.echo(f"{finding.fingerprint}  {finding.rule:8} {finding.level.value:6} {finding.count}×{again}")
         click.echo(f"              {one_line(finding.evidence.message, 200)}")
     if not found:
-        click.echo(f"{path} holds no findings.")
+        click.echo(f"{path} has no findings.")
     return 0
 
 
 def _planned(run: Run, target: Target) -> dict[str, PlannedCase]:
-    """Return the cases of the run's plan as it is today, none for a plan that is no more."""
+    """Return the cases of the run's plan in this version; none for a plan that it does not have."""
     from rejoinder.conformance.running.plan import PLAN_NAMES, build_plan
     from rejoinder.contract import load_dialect
 

@@ -1,4 +1,4 @@
-"""``rejoinder report``: write reports of a recorded run."""
+"""``rejoinder report``: write the reports of a recorded run."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ from pathlib import Path
 
 import click
 
-from rejoinder.cli._run import file_option, markdown_option, write_text
+from rejoinder.cli._help import Page
+from rejoinder.cli._run import file_option, markdown_option, run_argument, write_text
 
 
-@click.command("report")
-@click.argument("run", type=click.Path(path_type=Path))
-@file_option("--html", "Write the HTML page to F.")
-@file_option("--junit", "Write JUnit XML to F.")
+@click.command(
+    "report",
+    cls=Page,
+    examples=[
+        ("Print Markdown for a pull request.", "rejoinder report rejoinder-runs/nightly --markdown -"),
+        ("Write a page and a JUnit file.", "rejoinder report rejoinder-runs/nightly --html r.html --junit r.xml"),
+    ],
+)
+@run_argument
+@file_option("--html", "Write an HTML page.")
+@file_option("--junit", "Write JUnit XML.")
 @markdown_option
-@file_option("--ctrf", "Write Common Test Report JSON to F.")
-@file_option("--badge", "Write JSON for a README badge to F.")
-@file_option("--csv", "Write a table of all recorded and measured requests to F.")
+@file_option("--ctrf", "Write Common Test Report Format (CTRF) JSON.")
+@file_option("--badge", "Write JSON for a badge of shields.io.")
+@file_option("--csv", "Write a CSV table with one row for each request.")
 def command(run: Path, markdown: Path | None, **files: Path | None) -> int:
-    r"""Write reports of RUN, a run.ndjson or the folder that holds it, and print its summary.
+    """Write reports of RUN and print its summary.
 
-    A run file that was cut short or damaged gives what can be read. Example:
-
-    \b
-        rejoinder report rejoinder-runs/20260101-120000 --markdown -
+    A damaged or incomplete run file is reported as far as it is readable.
     """
     from rich.console import Console
 
@@ -50,6 +55,6 @@ def command(run: Path, markdown: Path | None, **files: Path | None) -> int:
         else:
             write_text(markdown, text)
             written["markdown"] = str(markdown)
-    # What goes to standard output on request is not mixed with the summary.
+    # Markdown on standard output is not mixed with the summary.
     Console(stderr=str(markdown) == "-").print(reports.summarize(loaded, paths=written))
     return 0

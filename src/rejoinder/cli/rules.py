@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from rejoinder.cli._help import Argument, Page
 from rejoinder.contract import (
     DEFAULT_DIALECT,
     Rule,
@@ -31,14 +32,28 @@ def _code(_: str, name: str) -> str:
     return f"`{name}`"
 
 
-@click.command("rules")
-@click.argument("rule", metavar="[ID]", required=False)
-@click.option("--dialect", type=click.Choice(dialect_names()), help="Show the levels of this dialect only.")
-@click.option("--markdown", is_flag=True, help="Print the whole rule reference as Markdown.")
-@click.option("--dialects", is_flag=True, help="List the dialects and who chooses each.")
-@click.option("--features", is_flag=True, help="List the features that `rejoinder check --require` knows.")
+@click.command(
+    "rules",
+    cls=Page,
+    examples=[
+        ("List all rules.", "rejoinder rules"),
+        ("List one family: the rules for streamed events.", "rejoinder rules EVT"),
+        ("Explain one rule.", "rejoinder rules EVT-02"),
+    ],
+)
+@click.argument(
+    "rule",
+    cls=Argument,
+    metavar="[RULE]",
+    required=False,
+    description="Rule to explain, such as EVT-02, or family to list, such as EVT. Default: list all rules.",
+)
+@click.option("--dialect", type=click.Choice(dialect_names()), help="Show the levels of this dialect.")
+@click.option("--markdown", is_flag=True, help="Print the reference of all rules as Markdown.")
+@click.option("--dialects", is_flag=True, help="List the dialects and who uses each of them.")
+@click.option("--features", is_flag=True, help="List the features that `rejoinder check --require` takes.")
 def command(rule: str | None, dialect: str | None, markdown: bool, dialects: bool, features: bool) -> int:
-    """List the rules, or explain one: what it says, where it is written, how it is checked and what proves it."""
+    """List the rules, or explain one: its statement, its sources, how it is checked, and the faults that prove it."""
     rules = load_rules()
     if markdown:
         click.echo(reference(), nl=False)
@@ -51,17 +66,21 @@ def command(rule: str | None, dialect: str | None, markdown: bool, dialects: boo
         for feature in features_of(load_dialect(dialect or DEFAULT_DIALECT)):
             click.echo(f"{feature.name:<24} {feature.title}")
         return 0
-    if rule is None:
-        for family, title in load_families().items():
-            click.echo(f"{family}  {title}")
-            for row in rules.values():
-                if row.family == family:
-                    click.echo(f"  {row.id:<8} {_level(row, dialect):<7} {row.title}")
+    families = load_families()
+    wanted = (rule or "").upper()
+    if not wanted or wanted.rstrip("-") in families:
+        for family, title in families.items():
+            if wanted.rstrip("-") in ("", family):
+                click.echo(f"{family}  {title}")
+                for row in rules.values():
+                    if row.family == family:
+                        click.echo(f"  {row.id:<8} {_level(row, dialect):<7} {row.title}")
         return 0
-    family, _, number = rule.upper().partition("-")
+    family, _, number = wanted.partition("-")
     found = rules.get(f"{family}-{number.zfill(2)}")
     if found is None:
-        raise UsageError(f"There is no rule {rule!r}.", suggest(rule.upper(), rules, "`rejoinder rules` lists them."))
+        known = [*rules, *families] if "-" in wanted else families
+        raise UsageError(f'"{rule}" is not a rule or family.', suggest(wanted, known, "`rejoinder rules` lists them."))
     _explain(found)
     return 0
 

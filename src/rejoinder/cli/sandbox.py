@@ -1,52 +1,67 @@
-"""``rejoinder sandbox``: serve the embedded endpoint, clean or with faults."""
+"""``rejoinder sandbox``: serve the built-in endpoint, correct or with faults."""
 
 from __future__ import annotations
 
 import click
 
-from rejoinder.contract import DEFAULT_DIALECT, dialect_names
+from rejoinder.cli._help import Page
+from rejoinder.contract import DEFAULT_DIALECT, dialect_label, dialect_names
 
 
-@click.command("sandbox")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.command(
+    "sandbox",
+    cls=Page,
+    examples=[
+        ("Serve a correct endpoint.", "rejoinder sandbox"),
+        ("Serve one with a fault.", "rejoinder sandbox --port 8000 --fault truncation-reported-as-completed"),
+        ("Serve a slow one that processes 4 requests at a time.", "rejoinder sandbox --slots 4 --token-delay 0.02"),
+    ],
+)
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
     metavar="N",
-    help="Port; 0 takes a free one.",
+    help="Port to listen on. Use 0 for any free port.",
 )
 @click.option(
     "--dialect",
     type=click.Choice(dialect_names()),
     default=DEFAULT_DIALECT,
     show_default=True,
-    help="Which specification it follows.",
+    help="Dialect of the API that the sandbox implements.",
 )
-@click.option("--fault", "faults", multiple=True, metavar="ID", help="Break one thing; may be given more than once.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="FAULT",
+    help="Start with this fault. Can be given more than once. See --list-faults.",
+)
 @click.option(
     "--server-fault",
     "server_faults",
     multiple=True,
-    metavar="ID",
-    help="Break one thing that shows under load or when clients go away; may be given more than once.",
+    metavar="FAULT",
+    help="Start with this fault, which shows only under load or when clients disconnect. Can be given more than once.",
 )
 @click.option(
     "--slots",
     type=click.IntRange(1),
     metavar="N",
-    help="Work on N requests at a time; others wait. [default: no limit]",
+    help="Process at most N requests at a time and queue the others. Default: no limit.",
 )
 @click.option(
     "--token-delay",
     type=click.FloatRange(0, 60),
     default=0.01,
     show_default=True,
-    metavar="S",
-    help="Seconds before each token.",
+    metavar="SECONDS",
+    help="Delay before each token, in seconds.",
 )
-@click.option("--list-faults", is_flag=True, help="List the faults with the rules that they break, and exit.")
+@click.option("--list-faults", is_flag=True, help="List the faults and the rules that each one breaks.")
 def command(
     host: str,
     port: int,
@@ -57,12 +72,9 @@ def command(
     token_delay: float,
     list_faults: bool,
 ) -> int:
-    r"""Serve a correct, deterministic Responses endpoint that repeats what it hears, until Ctrl-C.
+    """Serve the sandbox: a built-in, deterministic Responses endpoint whose model repeats its input.
 
-    With --fault it breaks one thing, to see what rejoinder, or a client of yours, makes of it. Example:
-
-    \b
-        rejoinder sandbox --port 8080 --fault truncation-reported-as-completed
+    Use it to try rejoinder, to test a client, or to see how rejoinder reports a fault. Ctrl-C stops it.
     """
     from rejoinder.sandbox import SERVER_FAULTS, Sandbox, load_faults, serve
 
@@ -71,17 +83,19 @@ def command(
 
         for fault in load_faults().values():
             when = f"    Shows {fault.condition}.\n" if fault.condition else ""
-            seen = "".join(f"    Seen as {name}.\n" for name in classes_of(fault.id))
+            seen = "".join(f"    Real-world defect: {name}.\n" for name in classes_of(fault.id))
             click.echo(f"{fault.id}  (breaks {', '.join(fault.breaks)})\n    {fault.title}\n{when}{seen}", nl=False)
         for name, title in SERVER_FAULTS.items():
-            seen = "".join(f"    Seen as {known}.\n" for known in classes_of(name))
+            seen = "".join(f"    Real-world defect: {known}.\n" for known in classes_of(name))
             click.echo(f"{name}  (--server-fault: shows under load)\n    {title}\n{seen}", nl=False)
         return 0
     sandbox = Sandbox(dialect, faults, token_delay)
 
     def ready(url: str) -> None:
         broken = f" with {', '.join((*faults, *server_faults))}" if faults or server_faults else ""
-        click.echo(f"Sandbox ({dialect}){broken} at {url}/v1/responses; Ctrl-C stops it.", err=True)
+        click.echo(
+            f"Sandbox{broken} at {url}/v1/responses, dialect {dialect_label(dialect)}. Ctrl-C stops it.", err=True
+        )
 
     serve(sandbox, host, port, ready=ready, faults=server_faults, slots=slots or 0)
     return 0
