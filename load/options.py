@@ -2,7 +2,7 @@
 
 That is ``rejoinder load --help`` with its groups, the arguments ``--rejoinder-*`` and variables ``REJOINDER_LOAD_*`` of
 plain Locust, the fields of :class:`~rejoinder.load.settings.LoadSettings`, the keys of a workload's ``[load]`` table,
-the checks of ranges and combinations, and the tables in docs/how-to/load.md. To add an option, add a row and the code
+the checks of ranges and combinations, and the tables of the reference. To add an option, add a row and the code
 that reads it.
 
 This module is imported for ``rejoinder load --help``, so it imports little.
