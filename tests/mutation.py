@@ -38,7 +38,8 @@ TARGETS: Final = {
         ["conformance/test_judgement.py", "conformance/judging"],
     ),
     "tally": Target(
-        [f"load/measure/{name}.py" for name in ("stats", "load_line", "self_check")], ["load/measure/test_stats.py"]
+        [f"load/measure/{name}.py" for name in ("stats", "load_line", "self_check")],
+        ["load/measure/test_stats.py", "load/measure/test_load_line.py"],
     ),
     "charts": Target(
         ["reports/charts.py"]
@@ -47,7 +48,7 @@ TARGETS: Final = {
         ["reports/test_charts.py"]
         + [
             f"reports/parts/test_{name}.py"
-            for name in ("timeline", "latency_charts", "search", "stalls", "repeats", "slowest")
+            for name in ("drawn_charts", "timeline", "latency_charts", "search", "stalls", "repeats", "slowest")
         ],
     ),
 }

@@ -326,7 +326,7 @@ def _rebuild(trace: ItemTrace) -> Any:
     if not isinstance(base, dict):
         return base
     item: dict[str, Any] = deepcopy(base)
-    for part in trace.parts:
+    for part in sorted(trace.parts, key=trace.place):
         spec = part.spec
         if part.container == "item":
             if spec is not None and part.deltas_at:
