@@ -1,4 +1,4 @@
-"""Background work: what create answers, polling, cancelling, and streams that are told again."""
+"""Background mode: create, polling, cancelling, and replay of streams."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ _RANK: Final = {"queued": 0, "in_progress": 1} | dict.fromkeys(TERMINAL, 2)
 _ENDS: Final = ("response.completed", "response.incomplete", "response.failed", "response.cancelled", "error")
 
 
+# What is wrong with a field of the response to a background request, by its name.
+_AT_ONCE: Final = {"status": "a final status", "output": "output", "background": "background false"}
+
+
 def _runs(case: CaseView, role: str = Role.FIRST) -> bool:
     """Whether the endpoint took up a request as background work."""
     view = case.get(role)
@@ -41,17 +45,17 @@ def _runs(case: CaseView, role: str = Role.FIRST) -> bool:
 
 @check("BGR-01", Subject.PLAIN, needs=lambda view: view.request.get("background") is True and view.response is not None)
 def background_answers_at_once(view: ExchangeView) -> Iterator[Problem]:
-    """A plain request with background true must be answered queued or in progress, without output, as background."""
+    """A plain background request must return status "queued" or "in_progress", empty `output` and `background` true."""
     response = view.response or {}
     for name, right, expected in (
-        ("status", response.get("status") in RUNNING, "queued or in_progress"),
+        ("status", response.get("status") in RUNNING, "one of queued, in_progress"),
         ("output", not response.get("output"), []),
         ("background", response.get("background", True) is True, True),
     ):
         if not right:
             yield in_response(
                 view,
-                f"The reply to a request in the background has another {name}.",
+                f"A background request returned {_AT_ONCE[name]}.",
                 f"/{name}",
                 expected=expected,
                 actual=response.get(name, ABSENT),
@@ -64,12 +68,12 @@ def _is_kept_from_background(case: CaseView) -> bool:
 
 @check("BGR-02", Subject.CASE, needs=_is_kept_from_background)
 def background_must_be_stored(case: CaseView) -> Iterator[Problem]:
-    """On an endpoint that works in the background, background with store false must get a 4xx."""
+    """At an endpoint that supports `background`, a request with `background` true and `store` false must get a 4xx."""
     (view,) = case.having(Role.NOT_STORED)
     status = status_code(view)
     if not is_refusal(status):
-        message = f"A background request that is not to be stored is answered with status {status}."
-        yield in_exchange(view, message, "/store", expected="a 4xx status", actual=status)
+        message = f"A request with background true and store false returned status {status}."
+        yield in_exchange(view, message, "/store", expected="4xx status", actual=status)
 
 
 def _polls(case: CaseView) -> list[ExchangeView]:
@@ -80,9 +84,9 @@ def _polls(case: CaseView) -> list[ExchangeView]:
 
 @check("BGR-03", Subject.CASE, needs=lambda case: _runs(case) and bool(_polls(case)))
 def polling_comes_to_an_end(case: CaseView) -> Iterator[Problem]:
-    """A background response is polled until its status is terminal, as long as one request of the run may take.
+    """A background response is polled until its status is terminal, at most for the timeout of one request.
 
-    Its status may only go from queued over in_progress to an end.
+    Its status may only go from "queued" through "in_progress" to a terminal status.
     """
     polls = _polls(case)
     before = state(response_of(case.get(Role.FIRST)))
@@ -91,9 +95,9 @@ def polling_comes_to_an_end(case: CaseView) -> Iterator[Problem]:
         if _RANK.get(now, 0) < _RANK.get(before, 0):
             yield in_exchange(
                 view,
-                f"A background response goes back from {before} to {now}.",
+                f'Status of a background response goes back from "{before}" to "{now}".',
                 "/status",
-                expected=f"{before} or later",
+                expected=f"{before} or a later status",
                 actual=now,
                 kind="backwards",
             )
@@ -102,9 +106,9 @@ def polling_comes_to_an_end(case: CaseView) -> Iterator[Problem]:
         seconds = polls[-1].exchange.started_at - polls[0].exchange.started_at
         yield in_exchange(
             polls[-1],
-            f"A background response was still {before} after {seconds:.0f} s.",
+            f'Status of a background response is still "{before}" after {seconds:.0f} s.',
             "/status",
-            expected="a terminal status",
+            expected="terminal status",
             actual=before,
             kind="endless",
         )
@@ -120,9 +124,9 @@ def _can_cancel(case: CaseView) -> bool:
     needs=lambda case: _runs(case) and _can_cancel(case) and case.get(Role.GET_CANCELLED) is not None,
 )
 def cancel_cancels(case: CaseView) -> Iterator[Problem | Declined]:
-    """A background response is cancelled at once and retrieved until it is at its end, which must be cancelled.
+    """A background response is cancelled at once and retrieved until its status is terminal, which must be "cancelled".
 
-    Where the work was over before the cancel came, nothing is shown.
+    Testing the rule needs a response that is still running when the cancel arrives.
     """
     view, after = case.having(Role.CANCEL, Role.GET_CANCELLED)
     now, then = state(retrieved(view)), state(retrieved(after))
@@ -130,7 +134,7 @@ def cancel_cancels(case: CaseView) -> Iterator[Problem | Declined]:
     if now == "cancelled" and then not in ("cancelled", ABSENT):
         yield in_exchange(
             after,
-            "A cancelled response does not stay cancelled.",
+            f'Status of a cancelled response changes to "{then}".',
             "/status",
             expected="cancelled",
             actual=then,
@@ -139,7 +143,7 @@ def cancel_cancels(case: CaseView) -> Iterator[Problem | Declined]:
     elif now in RUNNING:
         yield in_exchange(
             view,
-            "A cancel was accepted, and the response goes on.",
+            f'Cancel was accepted, but status is "{now}".',
             "/status",
             expected="cancelled",
             actual=now,
@@ -150,29 +154,34 @@ def cancel_cancels(case: CaseView) -> Iterator[Problem | Declined]:
     elif state(retrieved(first)) in RUNNING:
         yield in_exchange(
             view,
-            f"A background response that is running cannot be cancelled: status {status_code(view)}.",
+            f"Cancelling a running background response returned status {status_code(view)}.",
             expected=200,
             actual=status_code(view),
             kind="refused",
         )
     else:
-        yield Declined("The response was at its end before the cancel came.")
+        yield Declined("The response ended before the cancel arrived.")
 
 
 @check(
     "BGR-05", Subject.CASE, needs=lambda case: _cancelled_once(case) and status_code(case.get(Role.CANCEL_AGAIN)) != 0
 )
 def cancel_is_idempotent(case: CaseView) -> Iterator[Problem]:
-    """A response that was cancelled is cancelled again: 200, and cancelled as before."""
+    """A cancelled response is cancelled again, which must return 200 and status "cancelled"."""
     (view,) = case.having(Role.CANCEL_AGAIN)
     if status_code(view) != 200 or state(retrieved(view)) != "cancelled":
         yield in_exchange(
             view,
-            "A second cancel is not answered like the first.",
+            "The second cancel differs from the first.",
             "/status" if status_code(view) == 200 else "",
-            expected="200, cancelled",
-            actual=f"{status_code(view)}, {state(retrieved(view))}",
+            expected='200 with status "cancelled"',
+            actual=f"{status_code(view)}{_with_status(view)}",
         )
+
+
+def _with_status(view: ExchangeView) -> str:
+    status = state(retrieved(view))
+    return "" if status is ABSENT else f' with status "{status}"'
 
 
 def _cancelled_once(case: CaseView) -> bool:
@@ -186,20 +195,20 @@ def _cancelled_late(case: CaseView) -> bool:
 
 @check("BGR-06", Subject.CASE, needs=_cancelled_late)
 def cancel_comes_too_late(case: CaseView) -> Iterator[Problem]:
-    """A background response at its end is cancelled: a 4xx or the response is right, and it must not change."""
+    """A finished background response is cancelled. A 4xx or the response is correct, and its status must not change."""
     (view,), end = case.having(Role.CANCEL), state(retrieved(case.get(Role.POLL)))
     if is_broken(status_code(view)):
         yield in_exchange(
             view,
-            f"The cancel of a finished response is answered with status {status_code(view)}.",
-            expected="a 4xx status, or the response",
+            f"Cancelling a finished response returned status {status_code(view)}.",
+            expected="200 or 4xx status",
             actual=status_code(view),
             kind="5xx",
         )
     for later in case.having(Role.CANCEL, Role.GET_AFTER):
         now = state(retrieved(later))
         if now not in (end, ABSENT):
-            message = "A cancel changed the status of a finished response."
+            message = f'Cancel changed the status of a finished response from "{end}" to "{now}".'
             yield in_exchange(later, message, "/status", expected=end, actual=now, kind="changed")
             return
 
@@ -211,14 +220,14 @@ def _foreground(case: CaseView) -> bool:
 
 @check("BGR-07", Subject.CASE, needs=lambda case: _foreground(case) and _can_cancel(case))
 def only_background_is_cancellable(case: CaseView) -> Iterator[Problem]:
-    """A finished response that was not made in the background is cancelled; a 4xx is right."""
+    """A finished response created without `background` is cancelled. A 4xx is correct."""
     (view,) = case.having(Role.CANCEL)
     status = status_code(view)
     if status == 200 or is_broken(status):
         yield in_exchange(
             view,
-            f"The cancel of a response that was not made in the background is answered with status {status}.",
-            expected="a 4xx status",
+            f"Cancelling a response created without background returned status {status}.",
+            expected="4xx status",
             actual=status,
             kind="5xx" if status >= 500 else "accepted",
         )
@@ -226,11 +235,11 @@ def only_background_is_cancellable(case: CaseView) -> Iterator[Problem]:
 
 @check("BGR-08", Subject.CASE, needs=lambda case: _runs(case) and status_code(case.get(Role.STREAM)) != 0)
 def background_can_be_streamed(case: CaseView) -> Iterator[Problem]:
-    """On an endpoint that works in the background, the same request with stream true must not be refused."""
+    """At an endpoint that supports `background`, the same request with `stream` true must not be refused."""
     (view,) = case.having(Role.STREAM)
     status = status_code(view)
     if is_rejected(status):
-        message = f"A background request with stream true is refused with status {status}."
+        message = f"A request with background and stream true returned status {status}."
         yield in_exchange(view, message, "/stream", expected=200, actual=status)
 
 
@@ -253,10 +262,10 @@ def _again(case: CaseView, role: str) -> list[dict[str, Any]]:
 
 @check("BGR-09", Subject.CASE, needs=lambda case: bool(_original(case)) and is_replay(case.get(Role.REPLAY)))
 def replay_is_identical(case: CaseView) -> Iterator[Problem]:
-    """The stream of a finished background response is retrieved and compared with the first reading, event by event."""
+    """The stream of a finished background response is replayed and compared with the first stream, event by event."""
     (view,) = case.having(Role.REPLAY)
-    if view.exchange.outcome is Outcome.COMPLETE:  # BGR-13 tells of replays that do not end
-        message = "A replay differs from the stream."
+    if view.exchange.outcome is Outcome.COMPLETE:  # BGR-13 covers replays that do not end
+        message = "The replay differs from the stream."
         yield from differing(in_exchange, view, message, _original(case), _again(case, Role.REPLAY))
 
 
@@ -281,9 +290,9 @@ def _resumed(case: CaseView) -> list[ExchangeView]:
 
 @check("BGR-10", Subject.CASE, needs=lambda case: bool(_resumed(case)))
 def replay_starts_after(case: CaseView) -> Iterator[Problem]:
-    """A replay with starting_after must hold exactly the events with greater sequence numbers.
+    """A replay with `starting_after` must have exactly the events with a greater `sequence_number`.
 
-    A long stream is replayed from its middle, a short one from behind each of its events.
+    A long stream is replayed from its middle, a short one from each of its events.
     """
     for view in _resumed(case):
         start = _start(view)
@@ -294,26 +303,27 @@ def replay_starts_after(case: CaseView) -> Iterator[Problem]:
         if _numbers(expected) != _numbers(actual):
             yield in_exchange(
                 view,
-                f"A replay with starting_after={start} holds other events than those after it.",
+                f"The replay with starting_after={start} does not have exactly the later events.",
                 "/sequence_number",
                 expected=_numbers(expected),
                 actual=_numbers(actual),
             )
         else:
-            message = f"A replay with starting_after={start} differs from the stream."
+            message = f"The replay with starting_after={start} differs from the stream."
             yield from differing(in_exchange, view, message, expected, actual, kind="content")
 
 
 @check("BGR-11", Subject.CASE, needs=lambda case: is_replay(case.get(Role.REPLAY_END)))
 def replay_past_the_end_ends(case: CaseView) -> Iterator[Problem]:
-    """A replay with starting_after at the last sequence number must end by itself within 20 s, without events."""
+    """A replay with `starting_after` at the last `sequence_number` must end within 20 s, without events."""
     (view,) = case.having(Role.REPLAY_END)
     if view.exchange.outcome in (Outcome.CANCELLED, Outcome.TIMEOUT):
-        yield in_exchange(view, "A replay that starts after the last event does not end.", kind="hang")
+        message = "A replay that starts after the last event does not end within 20 s."
+        yield in_exchange(view, message, expected="end of stream", actual=view.exchange.outcome.value, kind="hang")
     elif replayed(view):
         yield in_exchange(
             view,
-            "A replay that starts after the last event holds events.",
+            "A replay that starts after the last event has events.",
             "/sequence_number",
             expected=[],
             actual=_numbers(replayed(view)),
@@ -328,7 +338,7 @@ def _bad_start(case: CaseView) -> bool:
 
 @check("BGR-12", Subject.CASE, needs=_bad_start)
 def bad_start_is_refused(case: CaseView) -> Iterator[Problem]:
-    """starting_after is sent as -3 and as a word: a 4xx is right, for -3 also all events, since all come after it."""
+    """`starting_after` is sent as -3 and as a word. A 4xx is correct. For -3, returning all events is correct too."""
     everything = _again(case, Role.REPLAY)
     for view in case.having(Role.REPLAY_NEGATIVE, Role.REPLAY_WORD):
         role, status = view.exchange.role, status_code(view)
@@ -338,8 +348,8 @@ def bad_start_is_refused(case: CaseView) -> Iterator[Problem]:
             continue
         yield in_exchange(
             view,
-            f"A replay with {'-3' if negative else 'a word'} as starting_after is answered with status {status}.",
-            expected="a 4xx status",
+            f"A replay with starting_after {'-3' if negative else 'that is a word'} returned status {status}.",
+            expected="4xx status",
             actual=status,
             kind=f"{role} {'5xx' if is_broken(status) else status}",
         )
@@ -353,23 +363,24 @@ def _ended_otherwise(case: CaseView) -> bool:
 
 @check("BGR-13", Subject.CASE, needs=_ended_otherwise)
 def every_replay_ends(case: CaseView) -> Iterator[Problem]:
-    """The replay of a response that was cut short, or cancelled, must end by itself within 20 s."""
+    """The replay of an incomplete, failed or cancelled response must end within 20 s."""
     (view,) = case.having(Role.REPLAY)
     if view.exchange.outcome in (Outcome.CANCELLED, Outcome.TIMEOUT):
-        yield in_exchange(view, "The replay of a response that is not completed does not end.", kind="hang")
+        message = "The replay of an unsuccessful response does not end within 20 s."
+        yield in_exchange(view, message, expected="end of stream", actual=view.exchange.outcome.value, kind="hang")
 
 
 @check("BGR-14", Subject.CASE, needs=lambda case: is_replay(case.get(Role.ATTACHED)))
 def attaching_follows_to_the_end(case: CaseView) -> Iterator[Problem]:
-    """The stream of a background response is left at its beginning and retrieved at once: it must go to its end."""
+    """The client closes a background stream at its start and retrieves it, which must reach the terminal event."""
     (view,) = case.having(Role.ATTACHED)
     events = replayed(view)
     if view.exchange.outcome is not Outcome.COMPLETE or get(events[-1] if events else None, "type") not in _ENDS:
         yield in_exchange(
             view,
-            "A stream that was taken up again does not go to the end of the response.",
+            "The reattached stream has no terminal event.",
             "/type",
-            expected="a terminal event",
+            expected="terminal event",
             actual=get(events[-1], "type") if events else view.exchange.outcome.value,
         )
 
@@ -381,13 +392,13 @@ def _replayed_foreground(case: CaseView) -> bool:
 
 @check("BGR-15", Subject.CASE, needs=_replayed_foreground)
 def foreground_is_not_replayed(case: CaseView) -> Iterator[Problem]:
-    """The stream of a response that had none is retrieved; a 4xx is right."""
+    """The stream of a response created without `background` is retrieved. A 4xx is correct."""
     (view,) = case.having(Role.REPLAY)
     if not is_refusal(status_code(view)):
         yield in_exchange(
             view,
-            f"The stream of a response that had none is answered for, with status {status_code(view)}.",
-            expected="a 4xx status",
+            f"Retrieving the stream of a response created without background returned status {status_code(view)}.",
+            expected="4xx status",
             actual=status_code(view),
             kind="5xx" if is_broken(status_code(view)) else view.exchange.content_type,
         )
@@ -402,12 +413,12 @@ def _was_left(case: CaseView) -> bool:
 
 @check("BGR-16", Subject.CASE, needs=_was_left)
 def leaving_does_not_stop(case: CaseView) -> Iterator[Problem]:
-    """The stream of a background response is left at its beginning; polling must find that it came to its end."""
+    """The client closes a background stream at its start. Polling must show that the response finishes."""
     (view,) = case.having(Role.POLL)
     now = state(retrieved(view))
     if now not in ("completed", "incomplete"):
-        message = f"A background response whose reader left is {now}."
-        yield in_exchange(view, message, "/status", expected="completed or incomplete", actual=now)
+        message = f'Status of a background response is "{now}" after the client closed its stream.'
+        yield in_exchange(view, message, "/status", expected="one of completed, incomplete", actual=now)
 
 
 def _seen(view: ExchangeView | None) -> list[dict[str, Any]]:
@@ -425,23 +436,23 @@ def _taken_up(case: CaseView) -> bool:
 
 @check("BGR-17", Subject.CASE, needs=_taken_up)
 def resuming_loses_nothing(case: CaseView) -> Iterator[Problem]:
-    """A stream in the background is left in its middle and taken up behind the last event that was seen.
+    """The client closes a background stream in its middle and resumes it after the last event that it read.
 
-    Both parts together must be the whole stream as it is replayed at the end.
+    Both parts together must equal the replay of the whole stream.
     """
     (view,) = case.having(Role.RESUMED)
     whole, parts = _seen(case.get(Role.WHOLE)), [*_seen(case.get(Role.LEFT)), *_seen(view)]
     if _numbers(whole) != _numbers(parts):
         yield in_exchange(
             view,
-            "A stream that was left and taken up again has other events than the whole stream.",
+            "The resumed stream does not have exactly the events of the whole stream.",
             "/sequence_number",
             expected=_numbers(whole),
             actual=_numbers(parts),
             kind="events",
         )
     else:
-        message = "A stream that was left and taken up again differs from the whole stream."
+        message = "The resumed stream differs from the whole stream."
         yield from differing(in_exchange, view, message, whole, parts, kind="content")
 
 
@@ -456,16 +467,16 @@ def _ends_told(case: CaseView) -> list[tuple[ExchangeView, str]]:
 
 @check("BGR-18", Subject.CASE, needs=lambda case: state(retrieved(case.get(Role.GET_RACED))) in TERMINAL)
 def a_race_has_one_end(case: CaseView) -> Iterator[Problem]:
-    """Three responses in the background are cancelled, sooner and later, while their streams are read.
+    """Three background responses are cancelled at different times while their streams are read.
 
-    The reply to the cancel, the end of the stream and two retrieves afterwards must not name different ends.
+    The cancel, the end of the stream and two later retrieves must show the same final status.
     """
     end = state(retrieved(case.get(Role.GET_RACED)))
     for view, told_end in _ends_told(case):
         if told_end != end:
             yield in_exchange(
                 view,
-                f"A response that was cancelled while its stream was read is both {end} and {told_end}.",
+                f'A response cancelled while streaming has both status "{end}" and "{told_end}".',
                 "/status",
                 expected=end,
                 actual=told_end,

@@ -1,4 +1,4 @@
-"""What responses repeat of their request."""
+"""Echo: what response objects repeat of their request."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rejoinder.conformance.judging.problems import get, in_exchange, in_response
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import continuations, status_code
+from rejoinder.formatting import plural
 from rejoinder.model.tags import UNCERTAIN, Tag
 from rejoinder.model.verdict import ABSENT, Problem
 
@@ -62,15 +63,19 @@ def _repeated(view: ExchangeView) -> list[tuple[str, ...]]:
 
 @check("ECH-01", Subject.RESPONSE, needs=lambda view: bool(_repeated(view)))
 def fields_are_repeated(view: ExchangeView) -> Iterator[Problem]:
-    """Every field that the request sets and the response has is compared; objects may have more fields than were sent.
+    """Each field that the request sets and the response object has is compared. Objects may have added fields.
 
-    A response that leaves out a field is judged by RSP-05 only.
+    RSP-05 covers fields that the response object lacks.
     """
     for place in _repeated(view):
         sent, back = get(view.request, *place), get(view.response, *place)
         if not _holds(back, sent):
             yield in_response(
-                view, f"{'.'.join(place)} is not the request's.", _pointer(place), expected=sent, actual=back
+                view,
+                f"{'.'.join(place)} differs from the request's value.",
+                _pointer(place),
+                expected=sent,
+                actual=back,
             )
 
 
@@ -106,7 +111,7 @@ def _own_tools(value: Any) -> list[dict[str, Any]]:
     needs=lambda view: _counts(view) and bool(_own_tools(view.request.get("tools"))) and _is_there(view, ("tools",)),
 )
 def tools_are_repeated(view: ExchangeView) -> Iterator[Problem]:
-    """Function and custom tools are found by type and name; descriptions and parameters must hold what was sent."""
+    """Function and custom tools are matched by type and name. They must have the description and parameters sent."""
     back = _own_tools(get(view.response, "tools"))
     for index, tool in enumerate(_own_tools(view.request.get("tools"))):
         twins = [twin for twin in back if all(twin.get(name) == tool.get(name) for name in ("type", "name"))]
@@ -114,7 +119,9 @@ def tools_are_repeated(view: ExchangeView) -> Iterator[Problem]:
         if not any(_holds(twin, tool) for twin in twins):
             yield in_response(
                 view,
-                "A tool is not repeated as it was sent." if is_set(twin) else "A tool is not repeated.",
+                f"Tool {tool.get('name')} differs from the request's."
+                if is_set(twin)
+                else f"Tool {tool.get('name')} is missing.",
                 f"/tools/{index}",
                 expected=tool,
                 actual=twin,
@@ -130,7 +137,7 @@ def _hosted_sent(view: ExchangeView) -> bool:
 
 @check("ECH-01", Subject.RESPONSE, needs=_hosted_sent)
 def hosted_tools_stay_hosted(view: ExchangeView) -> Iterator[Problem]:
-    """Where the request has tools that the endpoint runs, no function may come back that it does not have.
+    """If the request has hosted tools, the response object must have no function that the request lacks.
 
     Hosted tools may come back under another name of the same tool, or not at all.
     """
@@ -139,7 +146,7 @@ def hosted_tools_stay_hosted(view: ExchangeView) -> Iterator[Problem]:
         if get(tool, "type") == "function" and tool.get("name") not in sent:
             yield in_response(
                 view,
-                "A tool that the endpoint runs is repeated as a function.",
+                "A hosted tool comes back as a function.",
                 f"/tools/{index}",
                 expected=[get(hosted, "type") for hosted in view.request["tools"]],
                 actual=tool,
@@ -153,20 +160,18 @@ def _sampled(view: ExchangeView) -> bool:
 
 @check("ECH-02", Subject.RESPONSE, needs=_sampled)
 def sampling_is_repeated(view: ExchangeView) -> Iterator[Problem]:
-    """Values are compared in single precision. top_p is not compared at a temperature of 0, where it has no meaning.
+    """Values are compared in single precision. `top_p` is not compared at temperature 0, where it has no effect.
 
-    null is taken where the request set nothing.
+    null is accepted where the request set no value.
     """
     for name in ("temperature", "top_p"):
         sent, back = get(view.request, name), get(view.response, name)
         if back is ABSENT or (back is None and not is_set(sent)):
             continue
         if not _is_number(back):
-            yield in_response(
-                view, f"{name} is not a number.", f"/{name}", expected="a number", actual=back, kind="type"
-            )
+            yield in_response(view, f"{name} is not a number.", f"/{name}", expected="number", actual=back, kind="type")
         elif _is_number(sent) and not _settled_otherwise(view, name) and not _close(back, sent):
-            yield in_response(view, f"{name} is not the request's.", f"/{name}", expected=sent, actual=back)
+            yield in_response(view, f"{name} differs from the request's value.", f"/{name}", expected=sent, actual=back)
 
 
 def _close(one: float, other: float) -> bool:
@@ -182,19 +187,23 @@ def _settled_otherwise(view: ExchangeView, name: str) -> bool:
 
 @check("ECH-03", Subject.RESPONSE, needs=lambda view: _counts(view) and _is_there(view, ("max_output_tokens",)))
 def limit_is_repeated(view: ExchangeView) -> Iterator[Problem]:
-    """The response's max_output_tokens, where it has one, is compared with the request's."""
+    """`max_output_tokens` of the response object is compared with the request's, where present."""
     sent, back = get(view.request, "max_output_tokens"), get(view.response, "max_output_tokens")
     if is_set(sent):
         if back != sent:
             yield in_response(
-                view, "max_output_tokens is not the request's.", "/max_output_tokens", expected=sent, actual=back
+                view,
+                "max_output_tokens differs from the request's value.",
+                "/max_output_tokens",
+                expected=sent,
+                actual=back,
             )
     elif back is not None and not (is_integer(back) and back > 0):
         yield in_response(
             view,
-            "max_output_tokens is no limit.",
+            "max_output_tokens is neither null nor a positive integer.",
             "/max_output_tokens",
-            expected="null or a positive integer",
+            expected="null or positive integer",
             actual=back,
             kind="type",
         )
@@ -210,16 +219,16 @@ def _defaulted(view: ExchangeView) -> list[tuple[str, ...]]:
 
 @check("ECH-04", Subject.RESPONSE, needs=lambda view: bool(_defaulted(view)))
 def defaults_are_documented(view: ExchangeView) -> Iterator[Problem]:
-    """Fields that the request leaves out or sets to null are looked at where the response has a value for them.
+    """Fields that the request leaves out or sets to null are compared with the default, where the response has a value.
 
-    store is left to ECH-07, because some endpoints are not allowed to store.
+    ECH-07 covers `store`, because some endpoints must not store responses.
     """
     for place in _defaulted(view):
         back = get(view.response, *place)
         if back != _DEFAULTS[place] or type(back) is not type(_DEFAULTS[place]):
             yield in_response(
                 view,
-                f"The default of {'.'.join(place)} is not the documented one.",
+                f"Default of {'.'.join(place)} differs from the documented default.",
                 _pointer(place),
                 expected=_DEFAULTS[place],
                 actual=back,
@@ -232,12 +241,12 @@ def _has_metadata(view: ExchangeView) -> bool:
 
 @check("ECH-05", Subject.RESPONSE, needs=_has_metadata)
 def metadata_round_trips(view: ExchangeView) -> Iterator[Problem]:
-    """The response's metadata, where it has any, must equal the request's; one request sends as much as is allowed."""
+    """`metadata` of the response object must equal the request's, if present. One request has the largest allowed."""
     sent, back = view.request["metadata"], get(view.response, "metadata")
     if back == sent:
         return
     if not isinstance(back, dict):
-        yield in_response(view, "The metadata did not come back.", "/metadata", expected=sent, actual=back, kind="lost")
+        yield in_response(view, "metadata is not an object.", "/metadata", expected=sent, actual=back, kind="lost")
         return
     for kind, names in (
         ("lost", [name for name in sent if name not in back]),
@@ -247,7 +256,7 @@ def metadata_round_trips(view: ExchangeView) -> Iterator[Problem]:
         if names:
             yield in_response(
                 view,
-                f"Metadata was {kind}: {len(names)} of {len(sent)} pairs.",
+                f"{plural(len(names), 'metadata pair')} of {len(sent)} {'was' if len(names) == 1 else 'were'} {kind}.",
                 "/metadata",
                 expected={name: sent.get(name, ABSENT) for name in names[:1] if name in sent},
                 actual={name: back[name] for name in names[:1] if name in back},
@@ -262,10 +271,12 @@ def _asked_for_tier(view: ExchangeView) -> bool:
 
 @check("ECH-06", Subject.RESPONSE, needs=_asked_for_tier)
 def service_tier_is_noted(view: ExchangeView) -> Iterator[Problem]:
-    """A tier other than the one that was asked for is noted."""
+    """A `service_tier` other than the requested one is reported."""
     wanted, got = view.request["service_tier"], get(view.response, "service_tier")
     if wanted != got:
-        yield in_response(view, "The request was served in another tier.", "/service_tier", expected=wanted, actual=got)
+        yield in_response(
+            view, f'service_tier is "{got}", requested "{wanted}".', "/service_tier", expected=wanted, actual=got
+        )
 
 
 @check(
@@ -274,15 +285,15 @@ def service_tier_is_noted(view: ExchangeView) -> Iterator[Problem]:
     needs=lambda view: _counts(view) and view.request.get("store") is False and _is_there(view, ("store",)),
 )
 def not_stored_is_said(view: ExchangeView) -> Iterator[Problem]:
-    """Where the request sets store to false, store of the response must not be true."""
+    """If the request sets `store` to false, `store` of the response object must not be true."""
     if get(view.response, "store") is True:
         yield in_response(
-            view, "store was set to false, and the response says true.", "/store", expected=False, actual=True
+            view, "store is true, although the request set it to false.", "/store", expected=False, actual=True
         )
 
 
 def _looked_up(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
-    """Return pairs of a response that says whether it is stored, and the GET that looked for it afterwards.
+    """Return pairs of a response with ``store``, and the GET that looked for it afterwards.
 
     What was deleted in between or belongs to another tenant is left out; so is a 404 that does not name the id, which
     may mean that the endpoint knows no such operation.
@@ -308,15 +319,15 @@ def _looked_up(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
 
 @check("ECH-07", Subject.CASE, needs=lambda case: bool(_looked_up(case)))
 def stored_is_true(case: CaseView) -> Iterator[Problem]:
-    """A response is looked for by its id; it must be found where it says that it is stored, and only there."""
+    """Responses are retrieved by id. A retrieve must succeed where `store` is true, and fail where it is false."""
     for view, lookup in _looked_up(case):
         says, found = get(view.response, "store"), lookup.exchange.ok
         if says != found:
             yield in_exchange(
                 lookup,
-                "A response says that it is stored and cannot be retrieved."
+                "store is true, but the response cannot be retrieved."
                 if says
-                else "A response says that it is not stored and can be retrieved.",
+                else "store is false, but the response can be retrieved.",
                 "/store",
                 expected=found,
                 actual=says,
@@ -331,13 +342,13 @@ def _absent_and_null(case: CaseView) -> bool:
 
 @check("ECH-08", Subject.CASE, needs=_absent_and_null)
 def null_is_absent(case: CaseView) -> Iterator[Problem]:
-    """The same request is sent without its optional fields and with null for those that every source lets be null.
+    """One request is sent without its optional fields, and with null for those that every source allows to be null.
 
-    The second must be answered, and its response must have the same values for those fields.
+    The second must succeed, and its response object must have the same values for those fields.
     """
     absent, nulls = case.having(Role.ABSENT, Role.NULLS)
     if not nulls.exchange.ok:
-        message = f"Optional fields that are null were refused with status {nulls.exchange.status}."
+        message = f"A request with null for optional fields returned status {nulls.exchange.status}."
         reply = nulls.exchange.json() or nulls.exchange.status
         yield in_exchange(nulls, message, expected=200, actual=reply, kind="refused")
         return
@@ -346,7 +357,7 @@ def null_is_absent(case: CaseView) -> Iterator[Problem]:
         if value is None and one != other:
             yield in_response(
                 nulls,
-                f"{name} has another value when it is null than when it is absent.",
+                f"{name} differs between null and absent in the request.",
                 f"/{name}",
                 expected=one,
                 actual=other,
@@ -370,13 +381,13 @@ def _continued(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
 
 @check("ECH-09", Subject.CASE, needs=lambda case: bool(_continued(case)))
 def instructions_end(case: CaseView) -> Iterator[Problem]:
-    """The instructions of a response that continues another must not be those of the other's request."""
+    """`instructions` of a continued response must not be those of the earlier request."""
     for first, second in _continued(case):
         before, after = first.request["instructions"], get(second.response, "instructions")
         if after == before:
             yield in_response(
                 second,
-                "Instructions were carried over to the next response.",
+                "The response has the instructions of the earlier request.",
                 "/instructions",
                 expected=None,
                 actual=after,

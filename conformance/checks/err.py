@@ -1,4 +1,4 @@
-"""The body of refused requests."""
+"""Errors: the body of refused requests, and parameters without effect."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rejoinder.conformance.judging.problems import at_event, get, in_exchange, i
 from rejoinder.conformance.judging.recall import ATTEMPTS, is_about, unheard_words
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role, role_of
-from rejoinder.conformance.judging.turns import are_alike, status_code, texts_of
+from rejoinder.conformance.judging.turns import UNSTABLE, are_alike, status_code, texts_of
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.tags import UNCERTAIN, Tag, wrong_field_of
 from rejoinder.model.verdict import ABSENT, Problem
@@ -40,7 +40,7 @@ _INSIDES: Final[Mapping[str, re.Pattern[str]]] = {
     "a Java stack trace": re.compile(r"\bat [\w$.]+\([\w$]+\.(?:java|kt|scala):\d+\)"),
     "a Rust panic": re.compile(r"panicked at |RUST_BACKTRACE"),
     "a Go stack trace": re.compile(r"\bgoroutine \d+ \["),
-    "a path of a source file": re.compile(r"/(?:[\w.@-]+/)+[\w.-]+\.(?:py|rs|go|cpp|cc|hpp|h|rb|php|java|ts|js)\b"),
+    "the path of a source file": re.compile(r"/(?:[\w.@-]+/)+[\w.-]+\.(?:py|rs|go|cpp|cc|hpp|h|rb|php|java|ts|js)\b"),
 }
 
 
@@ -52,14 +52,14 @@ def _error(view: ExchangeView) -> dict[str, Any] | None:
 
 @check("ERR-01", Subject.REFUSAL)
 def error_envelope(view: ExchangeView) -> Iterator[Problem]:
-    """The body must be a JSON object with an error object that has the keys type, message, param and code."""
+    """The body must be a JSON object whose `error` is an object with `type`, `message`, `param` and `code`."""
     error = _error(view)
     if error is None:
         body = view.exchange.json()
         yield Problem(
-            "The body of a refusal has no error object.",
+            "The body of the refused request has no error object.",
             pointer="/error",
-            expected='{"error": {"type": ..., "message": ..., "param": ..., "code": ...}}',
+            expected="object with type, message, param and code",
             actual=body if body is not None else view.exchange.body[:200],
             kind="none",
         )
@@ -67,36 +67,36 @@ def error_envelope(view: ExchangeView) -> Iterator[Problem]:
     for name in ("type", "message", "param", "code"):
         if name not in error:
             yield Problem(
-                f"The error of a refusal lacks {name}.", pointer=f"/error/{name}", expected="present", actual=ABSENT
+                f"The error object has no {name}.", pointer=f"/error/{name}", expected="present", actual=ABSENT
             )
 
 
 @check("ERR-02", Subject.REFUSAL, needs=lambda view: _error(view) is not None)
 def error_message_and_code(view: ExchangeView) -> Iterator[Problem]:
-    """The types of message, type and code are looked at where they are there."""
+    """The JSON types of `message`, `type` and `code` are checked where present."""
     error = _error(view) or {}
     message, kind, code = (error.get(name, ABSENT) for name in ("message", "type", "code"))
     if message is not ABSENT and (not isinstance(message, str) or not message.strip()):
         yield Problem(
-            "The error message is not a sentence.",
+            "The error's message is not a non-empty string.",
             pointer="/error/message",
-            expected="a non-empty string",
+            expected="non-empty string",
             actual=message,
         )
     if kind is not ABSENT and not isinstance(kind, str):
-        yield Problem("The error type is not a string.", pointer="/error/type", expected="a string", actual=kind)
+        yield Problem("The error's type is not a string.", pointer="/error/type", expected="string", actual=kind)
     if code is not ABSENT and code is not None and not isinstance(code, str):
         yield Problem(
-            "The error code is not a string.", pointer="/error/code", expected="a string or null", actual=code
+            "The error's code is not a string.", pointer="/error/code", expected="string or null", actual=code
         )
 
 
 @check("ERR-03", Subject.REFUSAL, needs=lambda view: isinstance(get(_error(view), "type"), str))
 def error_type_fits(view: ExchangeView) -> Iterator[Problem]:
-    """Types that are known to mean a status are compared with it.
+    """Error types with a known meaning are compared with the HTTP status.
 
-    Where the dialect names the type of a status, it must be that. The ending _error makes no difference, and where the
-    dialect has server_error, model_error will do as well.
+    Where the dialect defines a type for the status, the error must have that type. The suffix `_error` is optional, and
+    `model_error` counts as `server_error`.
     """
     kind, status = get(_error(view), "type"), view.exchange.status or 0
     plain = _plain_type(kind)
@@ -104,15 +104,15 @@ def error_type_fits(view: ExchangeView) -> Iterator[Problem]:
     named = view.dialect.response.get("error_types", {}).get(str(status))
     if meant is not None and status not in meant:
         yield Problem(
-            f"The error type {kind!r} contradicts status {status}.",
+            f'Error type "{kind}" contradicts status {status}.',
             pointer="/error/type",
-            expected="a type for the status",
+            expected=named or f"type for status {status // 100}xx",
             actual=kind,
             kind=f"{status // 100}xx",
         )
     elif named and plain != _plain_type(named) and (plain, named) != ("model", "server_error"):
         yield Problem(
-            f"The error type for status {status} is not the dialect's.",
+            f'Error type for status {status} is "{kind}", not "{named}".',
             pointer="/error/type",
             expected=named,
             actual=kind,
@@ -131,9 +131,9 @@ def _has_param(view: ExchangeView) -> bool:
 
 @check("ERR-04", Subject.REFUSAL, needs=_has_param)
 def param_names_the_field(view: ExchangeView) -> Iterator[Problem]:
-    """Bodies with a single fault are sent; param must name the top-level field with the fault, or a place below it.
+    """Bodies with one invalid field are sent. `param` must name that top-level field, or a place inside it.
 
-    A param that is absent is left to ERR-01.
+    ERR-01 covers an absent `param`.
     """
     expected, param = wrong_field_of(view.exchange.tags), get(_error(view), "param")
     steps = re.findall(r"[A-Za-z_]\w*", param) if isinstance(param, str) else []
@@ -141,7 +141,7 @@ def param_names_the_field(view: ExchangeView) -> Iterator[Problem]:
         steps = steps[1:]
     if steps[:1] != re.findall(r"[A-Za-z_]\w*", expected)[:1]:
         yield Problem(
-            "The param of an error does not name the field at fault.",
+            f"The error's param does not name the invalid field {expected}.",
             pointer="/error/param",
             expected=expected,
             actual=param,
@@ -156,56 +156,61 @@ def _may_be_refused(view: ExchangeView) -> bool:
 
 @check("ERR-05", Subject.CREATE, needs=_may_be_refused)
 def bad_bodies_are_no_server_errors(view: ExchangeView) -> Iterator[Problem]:
-    """Invalid and extreme bodies are sent: a 5xx, a broken connection and no reply within the deadline are problems.
+    """Invalid and extreme bodies are sent. A 5xx, a broken connection and a timeout are problems.
 
-    503 counts as busy. Taking such a body is not judged here.
+    503 counts as busy. Accepting such a body is not a problem for this rule.
     """
     exchange = view.exchange
     if exchange.status is None:
         yield Problem(
-            f"A request that is {_what(view)} got no reply: {exchange.detail}",
-            expected="a 4xx",
+            f"{_what(view)} request got no response: {exchange.detail}",
+            expected="4xx status",
             actual=exchange.outcome.value,
             kind=exchange.outcome.value,
         )
     elif exchange.status >= 500 and exchange.status != 503:
         yield Problem(
-            f"A request that is {_what(view)} caused status {exchange.status}.",
-            expected="a 4xx",
+            f"{_what(view)} request returned status {exchange.status}.",
+            expected="4xx status",
             actual=exchange.status,
             kind="5xx",
         )
     elif exchange.outcome is not Outcome.COMPLETE and not exchange.ok:
         yield Problem(
-            f"The reply to a request that is {_what(view)} broke off: {exchange.detail}",
-            expected="a whole reply",
+            f"The response to an {_what(view).lower()} request broke off: {exchange.detail}",
+            expected="complete response",
             actual=exchange.outcome.value,
             kind=exchange.outcome.value,
         )
 
 
 def _what(view: ExchangeView) -> str:
-    return "invalid" if Tag.INVALID in view.exchange.tags else "extreme"
+    return "Invalid" if Tag.INVALID in view.exchange.tags else "Extreme"
 
 
 @check("ERR-06", Subject.REFUSAL)
 def no_insides_in_errors(view: ExchangeView) -> Iterator[Problem]:
-    """The body is searched for stack traces of common languages and for paths of source files that were not sent."""
+    """The body is searched for stack traces and source file paths that the request does not contain."""
     text = view.exchange.body[:100_000].decode("utf-8", "replace")
     sent = view.exchange.request.body.decode("utf-8", "replace")
     for what, pattern in _INSIDES.items():
         found = pattern.search(text)
         if found is not None and found.group() not in sent:
-            yield Problem(f"The body of a refusal holds {what}.", actual=found.group()[:200], kind=what)
+            yield Problem(
+                f"The body of the refused request contains {what}.",
+                expected="absent",
+                actual=found.group()[:200],
+                kind=what,
+            )
 
 
 @check("ERR-10", Subject.REFUSAL)
 def errors_are_small(view: ExchangeView) -> Iterator[Problem]:
-    """The size of the body of every refusal is taken; one of the requests is invalid and holds a large image."""
+    """The size of each refused request's response body is checked. One invalid request contains a large image."""
     size = len(view.exchange.body)
     if size > _LARGEST_ERROR:
         yield Problem(
-            f"The body of a refusal has {size} bytes.",
+            f"The body of the refused request has {size} bytes.",
             expected=f"at most {_LARGEST_ERROR} bytes",
             actual=size,
             kind="large",
@@ -220,29 +225,29 @@ def _are_twins(case: CaseView) -> bool:
 
 @check("ERR-11", Subject.CASE, needs=_are_twins)
 def refused_alike(case: CaseView) -> Iterator[Problem]:
-    """The same invalid body is sent plain and streamed; status, and type, code and param of the error are compared."""
+    """An invalid body is sent with and without `stream`. Status and error `type`, `code` and `param` must match."""
     plain, stream = case.having(Role.PLAIN, Role.STREAM)
     before, after = plain.exchange.status, stream.exchange.status
     if before != after:
-        message = f"A body that is answered with status {before} gets {after} streamed."
+        message = f"Invalid body returns status {before} without stream and {after} with stream."
         yield in_exchange(stream, message, expected=before, actual=after, kind="status")
         return
     if plain.exchange.ok:
-        return  # that it should be refused, other rules say
+        return  # other rules require the refusal
     for name in ("type", "code", "param"):
         once, again = get(_error(plain), name), get(_error(stream), name)
         if once != again:
-            message = f"The same invalid body gets another error {name} when it is streamed."
+            message = f"Error {name} differs between the plain and the streamed request with the same invalid body."
             yield in_exchange(stream, message, f"/error/{name}", expected=once, actual=again)
 
 
 @check("ERR-07", Subject.STREAM, needs=lambda view: any(event.type == "response.failed" for event in view.events))
 def failures_are_told_by_an_event(view: ExchangeView) -> Iterator[Problem]:
-    """Streams that end with response.failed must have an error event before it."""
+    """A stream with a `response.failed` event must have an `error` event before it."""
     kinds = [event.type for event in view.events]
     if "error" not in kinds[: kinds.index("response.failed")]:
         failed = view.events[kinds.index("response.failed")]
-        yield at_event(failed, "A stream ends with response.failed without an error event before it.")
+        yield at_event(failed, "No error event before response.failed.", expected="error event", actual=ABSENT)
 
 
 _WITH_LOGPROBS: Final = "message.output_text.logprobs"
@@ -256,13 +261,13 @@ def _included(view: ExchangeView) -> list[Any]:
 
 @check("ERR-08", Subject.RESPONSE, needs=lambda view: _WITH_LOGPROBS in _included(view) and bool(view.text()))
 def asked_logprobs_are_there(view: ExchangeView) -> Iterator[Problem]:
-    """Where include asks for logprobs of the output text and the response is completed, the text must have some."""
+    """If `include` has "message.output_text.logprobs" and the response is completed, its text must have logprobs."""
     if not any(part.get("logprobs") for _, part in view.text_parts()):
         yield in_response(
             view,
-            "include asked for logprobs, and the text has none.",
+            'The text has no logprobs, although include has "message.output_text.logprobs".',
             "/output",
-            expected="logprobs",
+            expected="present",
             actual=ABSENT,
             kind="logprobs",
         )
@@ -274,14 +279,14 @@ def _reasoning(view: ExchangeView) -> list[dict[str, Any]]:
 
 @check("ERR-08", Subject.RESPONSE, needs=lambda view: _WITH_REASONING in _included(view) and bool(_reasoning(view)))
 def asked_encrypted_reasoning_is_there(view: ExchangeView) -> Iterator[Problem]:
-    """Where include asks for encrypted reasoning, every reasoning item must have encrypted_content."""
+    """If `include` has "reasoning.encrypted_content", every reasoning item must have `encrypted_content`."""
     for item in _reasoning(view):
         if not item.get("encrypted_content"):
             yield in_response(
                 view,
-                "include asked for encrypted reasoning, and an item has none.",
+                'A reasoning item has no encrypted_content, although include has "reasoning.encrypted_content".',
                 "/output",
-                expected="encrypted_content",
+                expected="present",
                 actual=item.get("encrypted_content", ABSENT),
                 kind="encrypted_content",
             )
@@ -290,9 +295,9 @@ def asked_encrypted_reasoning_is_there(view: ExchangeView) -> Iterator[Problem]:
 
 @check("ERR-08", Subject.CASE, needs=is_about("ERR-08", *ATTEMPTS))
 def slots_are_heard(case: CaseView) -> Iterator[Problem | Declined]:
-    """Words that are new in every run are planted in previous_input_messages and in prompt variables, and asked for
-    plain, streamed and in a third wording. A word fails only when all answers lack it, the same texts in one user
-    message bring all words back in two wordings, and two more answers lack it after that.
+    """Canaries are placed in `previous_input_messages` and in prompt variables. Three requests ask the model to
+    repeat them: plain, streamed and in another wording. A canary fails only if all responses lack it, the model repeats
+    all canaries from one user message in two wordings, and two further responses lack it too.
     """
     yield from unheard_words(case)
 
@@ -303,32 +308,32 @@ _GREEDY: Final = tuple(role_of(Role.GREEDY, n) for n in (1, 2, 3))
 
 @check("ERR-08", Subject.CASE, needs=lambda case: len(texts_of(case, *_GREEDY)) == len(_GREEDY))
 def top_k_of_one_leaves_no_choice(case: CaseView) -> Iterator[Problem | Declined]:
-    """A question is asked three times with top_k 1 at temperature 1, and three times at temperature 0.
+    """One prompt is sent three times with `top_k` 1 at temperature 1, and three times at temperature 0.
 
-    Where all answers at temperature 0 are the same, those with top_k 1 must be so too.
+    If the responses at temperature 0 are identical, those with `top_k` 1 must be identical too.
     """
     if not are_alike(case, *_SURE):
-        yield Declined("The model gave other answers at temperature 0, or none.")
+        yield Declined(UNSTABLE)
     elif not are_alike(case, *_GREEDY):
         (view,) = case.having(_GREEDY[-1])
-        yield _ignored(view, "top_k", "The answers with top_k 1 differ, though those at temperature 0 do not.")
+        yield _ignored(view, "top_k", "Responses with top_k 1 differ, although those at temperature 0 are identical.")
 
 
 @check("ERR-08", Subject.CASE, needs=lambda case: bool(texts_of(case, Role.PUSHED)))
 def logit_bias_pushes(case: CaseView) -> Iterator[Problem | Declined]:
-    """A question at temperature 0 is asked again with one token pushed by a logit_bias of 100.
+    """A prompt at temperature 0 is sent again with a `logit_bias` of 100 for one token.
 
-    Where the answers without are all the same, the one with it must be another one.
+    If the responses without it are identical, the response with it must differ from them.
     """
     view = case.get(Role.PUSHED)
     if not are_alike(case, *_SURE):
-        yield Declined("The model gave other answers at temperature 0, or none.")
+        yield Declined(UNSTABLE)
     elif view is not None and view.text() == texts_of(case, *_SURE)[0]:
-        yield _ignored(view, "logit_bias", "A logit_bias of 100 changes nothing in the answer.")
+        yield _ignored(view, "logit_bias", "A logit_bias of 100 does not change the response.")
 
 
 def _ignored(view: ExchangeView, name: str, message: str) -> Problem:
-    return in_response(view, message, "/output", expected=f"{name} has its effect", actual=view.text(), kind=name)
+    return in_response(view, message, "/output", expected=f"effect of {name}", actual=view.text(), kind=name)
 
 
 @check(
@@ -337,11 +342,11 @@ def _ignored(view: ExchangeView, name: str, message: str) -> Problem:
     needs=lambda view: Tag.UNKNOWN_FIELD in view.exchange.tags and view.exchange.status is not None,
 )
 def unknown_fields_are_passed_over(view: ExchangeView) -> Iterator[Problem]:
-    """A good request with one more field, of a name that no version of the API has, is sent; a refusal is noted."""
+    """A valid request is sent with one added field that no version of the API has. A 4xx is reported."""
     status = view.exchange.status
     if status is not None and 400 <= status < 500 and status != 429:
         yield Problem(
-            f"A request with an unknown field was refused with status {status}.",
+            f"A request with an unknown field returned status {status}.",
             expected=200,
             actual=status,
             kind="refused",

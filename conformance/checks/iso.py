@@ -1,4 +1,4 @@
-"""Isolation: requests at the same time do not see, hold up or break each other."""
+"""Isolation: concurrent requests do not see, delay or break each other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_exchange
-from rejoinder.conformance.judging.recall import canaries_of
+from rejoinder.conformance.judging.recall import canaries_of, text_with
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import SLOW_READER, Role, role_of
 from rejoinder.conformance.judging.turns import (
@@ -45,9 +45,9 @@ def _heard(view: ExchangeView, canaries: Iterable[str]) -> set[str]:
     needs=lambda case: len(_streams(case)) > 1 and any(response_of(view) for view in _streams(case)),
 )
 def answers_are_not_mixed(case: CaseView) -> Iterator[Problem | Declined]:
-    """Streams run at the same time, each with a word in its text and its metadata; none may have the word of another.
+    """Concurrent streams each have a canary in text and metadata. No response may have the canary of another.
 
-    Where no reply has any of the words, nothing is shown.
+    Testing the rule needs at least one response that repeats its own canary.
     """
     streams = _streams(case)
     every = {word for view in streams for word in canaries_of(view)}
@@ -56,12 +56,12 @@ def answers_are_not_mixed(case: CaseView) -> Iterator[Problem | Declined]:
         if foreign:
             yield in_exchange(
                 view,
-                "A reply has what was told to another request that ran at the same time.",
-                expected=sorted(canaries_of(view)),
+                "The response contains the canary of a concurrent request.",
+                expected=f"no canary other than {', '.join(sorted(canaries_of(view)))}",
                 actual=sorted(foreign),
             )
     if not any(_heard(view, canaries_of(view)) for view in streams):
-        yield Declined("No reply repeated the word of its request.")
+        yield Declined("No response repeated the canary of its request.")
 
 
 def _alone_says(case: CaseView) -> bool:
@@ -75,12 +75,12 @@ def _alone_says(case: CaseView) -> bool:
     needs=lambda case: response_of(case.get(Role.SOLO)) is not None and case.get(role_of(Role.TWO, 1)) is not None,
 )
 def answers_are_as_if_alone(case: CaseView) -> Iterator[Problem | Declined]:
-    """Streams run at the same time, twice; a word that comes back in neither, and then does alone, was lost.
+    """Concurrent streams run twice. A canary that comes back in neither run, but does alone, is a problem.
 
-    Where the model does not repeat the word of a stream that runs alone, nothing is shown.
+    Testing the rule needs a model that repeats the canary of a stream that runs alone.
     """
     if not _alone_says(case):
-        yield Declined("The model did not repeat the word of a stream that ran alone.")
+        yield Declined("The model did not repeat the canary of a stream that ran alone.")
         return
     for view in _streams(case):
         part, _, number = view.exchange.role.partition("-")
@@ -93,9 +93,9 @@ def answers_are_as_if_alone(case: CaseView) -> Iterator[Problem | Declined]:
         if able and len(missed) == 2 and not any(map(has_refusal, missed)):
             yield in_exchange(
                 view,
-                "A request that runs beside others does not get the answer that it gets alone.",
+                "The response lacks the canary that it repeats when the request runs alone.",
                 "/output",
-                expected=sorted(canaries_of(view)),
+                expected=text_with(", ".join(sorted(canaries_of(view)))),
                 actual=view.text(),
             )
 
@@ -112,22 +112,22 @@ def _losses(case: CaseView) -> Iterator[Problem]:
         if view is alone or status in (408, 429, 503):
             continue
         if is_rejected(status):
-            message = f"A request that runs beside others is answered with status {status}."
+            message = f"A concurrent request returned status {status}."
             yield in_exchange(view, message, expected=200, actual=status, kind="refused")
         elif not _is_whole(view):
             yield in_exchange(
                 view,
-                "A stream that runs beside others does not come to its end; alone it does.",
-                expected="a terminal event",
+                "A concurrent stream does not reach its end. Alone it does.",
+                expected="terminal event",
                 actual=view.exchange.outcome.value,
                 kind="lost",
             )
         elif alone is not None and alone.output and state(view.response) == "completed" and not view.output:
             yield in_exchange(
                 view,
-                "A response that is made beside others is completed and empty.",
+                "A concurrent response is completed with empty output.",
                 "/output",
-                expected="items, as alone",
+                expected="non-empty array",
                 actual=[],
                 kind="empty",
             )
@@ -139,7 +139,7 @@ def _losses(case: CaseView) -> Iterator[Problem]:
     needs=lambda case: _is_whole(case.get(Role.SOLO)) and case.get(role_of(Role.ONE, 1)) is not None,
 )
 def each_is_answered(case: CaseView) -> Iterator[Problem]:
-    """Of six streams at the same time, twice, each must be answered, come to its end, and have an id of its own."""
+    """Six concurrent streams run twice. Each must be answered, reach its end and have a unique id."""
     yield from _losses(case)
     seen: dict[str, ExchangeView] = {}
     for view in _streams(case):
@@ -149,9 +149,9 @@ def each_is_answered(case: CaseView) -> Iterator[Problem]:
         if identity in seen:
             yield in_exchange(
                 view,
-                "Two responses that were made at the same time have the same id.",
+                "Two concurrent responses have the same id.",
                 "/id",
-                expected="an id of its own",
+                expected="unique id",
                 actual=identity,
                 kind="id",
             )
@@ -165,9 +165,9 @@ def _was_left(case: CaseView) -> bool:
 
 @check("ISO-04", Subject.CASE, needs=_was_left)
 def leaving_harms_nobody(case: CaseView) -> Iterator[Problem]:
-    """Some of several streams at the same time are left early, by chance or at once; the others must come to their end.
+    """The client closes some of several concurrent streams early. The others must reach their end.
 
-    A simple request that follows must be answered with 200 within 20 s.
+    A minimal request that follows must return 200 within 20 s. 429 and 503 are accepted.
     """
     yield from _losses(case)
     after = case.get(Role.AFTER)
@@ -182,14 +182,14 @@ def _slow_one(case: CaseView) -> ExchangeView | None:
 
 @check("ISO-05", Subject.CASE, needs=lambda case: _is_whole(case.get(Role.SOLO)) and _slow_one(case) is not None)
 def a_slow_reader_harms_nobody(case: CaseView) -> Iterator[Problem]:
-    """One of several streams at the same time is read with pauses; it and the others must come to their end."""
+    """One of several concurrent streams is read with pauses. All of them must reach their end."""
     slow = _slow_one(case)
     for problem in _losses(case):
         if slow is not None and problem.exchange == slow.exchange.id:
             yield in_exchange(
                 slow,
-                "A stream that is read slowly is not sent to its end.",
-                expected="a terminal event",
+                "A stream that the client reads slowly does not reach its end.",
+                expected="terminal event",
                 actual=slow.exchange.outcome.value if problem.actual is not ABSENT else ABSENT,
                 kind="slow",
             )

@@ -1,4 +1,4 @@
-"""Memory: what was said in every slot of an input is heard, and what others said is not."""
+"""Input reaches the model: every part of a request does, and nothing of unrelated requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from urllib.parse import unquote, urlsplit
 from rejoinder.conformance.judging.canaries import canaries_in
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_exchange
-from rejoinder.conformance.judging.recall import ATTEMPTS, answers_to, canaries_of, is_about, lack, unheard_words
+from rejoinder.conformance.judging.recall import (
+    ATTEMPTS,
+    answers_to,
+    canaries_of,
+    is_about,
+    lack,
+    text_with,
+    text_without,
+    unheard_words,
+)
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.judging.turns import (
@@ -35,24 +44,27 @@ def _slot_rule(rule: str, what: str) -> None:
         yield from unheard_words(case)
 
     heard.__doc__ = (
-        f"Words that are new in every run are planted {what}, and asked for plain, streamed and in a third wording. A "
-        "word fails only when all answers lack it, the same texts in one user message bring all words back in two "
-        "wordings, and two more answers lack it after that."
+        f"Canaries are placed {what}. Three requests ask the model to repeat them: plain, streamed and in another "
+        "wording. A canary fails only if all responses lack it, the model repeats all canaries from one user message "
+        "in two wordings, and two further responses lack it too."
     )
     check(rule, Subject.CASE, needs=is_about(rule, *ATTEMPTS))(heard)
 
 
 for _rule, _what in (
-    ("MEM-01", "in instructions, alone and beside a system message"),
-    ("MEM-02", "in messages of every role, at the start and amid a conversation"),
-    ("MEM-03", "in each of several text parts, and behind an image"),
-    ("MEM-04", "in earlier answers, as a string and in output_text parts"),
+    ("MEM-01", "in `instructions`, alone and with a system message"),
+    ("MEM-02", "in messages of every role, at the start and in the middle of a conversation"),
+    ("MEM-03", "in each of several text parts, and after an image"),
+    ("MEM-04", "in earlier assistant messages, as a string and in `output_text` parts"),
     ("MEM-05", "in outputs of function and custom tools, as a string and in each part of a list"),
     ("MEM-08", "in the first, the middle and the last of a dozen earlier turns"),
     ("MEM-09", "at the start, in the middle and at the end of a message of some thousand tokens"),
-    ("MEM-10", "in files of plain text, in a message and as the output of a call"),
-    ("MEM-11", "in outputs of shells, patches, MCP, code and file search, in an approval's reason and in a refusal"),
-    ("MEM-12", "in the summary and the content of a reasoning item"),
+    ("MEM-10", "in plain text files, in a message and in a tool output"),
+    (
+        "MEM-11",
+        "in outputs of shell, patch, MCP, code and file search tools, in an approval reason and in a refusal",
+    ),
+    ("MEM-12", "in summary and content of a reasoning item"),
 ):
     _slot_rule(_rule, _what)
 
@@ -90,35 +102,34 @@ _CITIES: Final = (Role.OSLO, Role.CAIRO)
 
 @check("MEM-06", Subject.CASE, needs=is_about("MEM-06", *_CITIES))
 def outputs_belong_to_their_calls(case: CaseView) -> Iterator[Problem | Declined]:
-    """Two parallel calls get their outputs in reverse order, and the model is asked what each of them returned.
+    """Two parallel calls get their outputs in reverse order. The model is asked twice what each call returned.
 
-    It fails when every answer lacks the word, about both calls and asked twice, while with the outputs in order both
-    are told right: a model that takes the last word for the right one has one of two.
+    The rule fails if every response about both calls lacks the canary, while with the outputs in order both are right.
     """
     found = {city: _misses(case, city) for city in _cities(case)}
     if all(missed for _, missed in found.values()):
         city = _cities(case)[0]
         view = found[city][0][-1]
-        message = "The outputs of parallel calls that come in another order than the calls are taken for one another's."
-        yield in_exchange(view, message, "/output", expected=_word_of(case, city), actual=view.text())
+        message = "Outputs of parallel calls in reverse order are matched to the wrong calls."
+        yield in_exchange(view, message, "/output", expected=text_with(_word_of(case, city)), actual=view.text())
     elif not all(says(case.get(city), _word_of(case, city)) for city in found):
-        yield Declined("The model did not tell which call returned what, even with the outputs in order.")
+        yield Declined("The model did not name the outputs of the calls, even with the outputs in order.")
 
 
 @check("MEM-07", Subject.CASE, needs=is_about("MEM-07", *_CITIES))
 def rounds_stay_apart(case: CaseView) -> Iterator[Problem | Declined]:
-    """Two rounds of calls have the same call_id, and the model is asked what each of them returned.
+    """Two rounds of calls have the same `call_id`, and the model is asked what each of them returned.
 
-    It fails when two answers about one of them lack its word, and the same history with two call_ids brings it back.
+    The rule fails if two responses about one call lack its canary, and the model repeats it with distinct `call_id`s.
     """
     for city in _cities(case):
         attempts, missed = _misses(case, city)
         if missed:
             last = attempts[-1]
-            message = "A call, or its output, does not reach the model when another round has the same call_id."
-            yield in_exchange(last, message, "/output", expected=_word_of(case, city), actual=last.text())
+            message = "A call or its output does not reach the model when another round has the same call_id."
+            yield in_exchange(last, message, "/output", expected=text_with(_word_of(case, city)), actual=last.text())
         elif not any(says(view, _word_of(case, city)) for view in attempts):
-            yield Declined("The model did not tell what a call returned, even where every call had its own call_id.")
+            yield Declined("The model did not name the output of a call, even with distinct call_ids.")
 
 
 # What must not come back
@@ -186,10 +197,10 @@ def _refers(view: ExchangeView) -> bool:
 
 @check("MEM-13", Subject.RUN, needs=lambda run: sum(1 for view in run.views if canaries_of(view)) > 1)
 def answers_are_made_of_ones_own_input(run: CaseView) -> Iterator[Problem]:
-    """Every planted word in any reply is looked up in the requests that the reply may know of.
+    """Each canary in a response is looked up in the requests that may contribute to the response.
 
-    These are its own, those of the responses that it continues or names, and those of its conversation. Words are
-    planted once in a run, so that one that stands elsewhere tells whose it is. What refers to single items is left out.
+    These are its own request, those of the responses that it continues or names, and those of its conversation. Each
+    canary is used once in a run. Requests with item references are skipped.
     """
     ancestry = _Ancestry(run.views)
     owners = {word: view.exchange.id for view in reversed(run.views) for word in canaries_of(view)}
@@ -200,9 +211,9 @@ def answers_are_made_of_ones_own_input(run: CaseView) -> Iterator[Problem]:
         own = ancestry.words(view)
         for word in foreign:
             if word not in own:
-                message = f"A reply holds a word that was told in another request ({owners[word]}) only."
+                message = f"The response contains a canary of the unrelated request {owners[word]}."
                 reply = view.text() or view.exchange.body[:500]
-                yield in_exchange(view, message, expected=f"no {word}", actual=reply)
+                yield in_exchange(view, message, expected=text_without(word), actual=reply)
                 break
 
 
@@ -212,7 +223,7 @@ def _was_deleted(case: CaseView) -> bool:
 
 @check("MEM-14", Subject.CASE, needs=_was_deleted)
 def the_deleted_is_not_continued(case: CaseView) -> Iterator[Problem]:
-    """A response is told a word and deleted; a request that continues it must get a 4xx."""
+    """A response with a canary is deleted. A request that continues it must get a 4xx."""
     (view,) = case.having(Role.CONTINUED)
     status = status_code(view)
     if is_refusal(status):
@@ -220,11 +231,11 @@ def the_deleted_is_not_continued(case: CaseView) -> Iterator[Problem]:
     knows = any(says(view, word) for first in case.having(Role.FIRST) for word in canaries_of(first))
     yield in_exchange(
         view,
-        "A response that was deleted is continued, and what was said in it comes back."
+        "A deleted response was continued, and its content comes back."
         if knows
-        else f"A request that continues a deleted response is answered with status {status}.",
+        else f"Continuing a deleted response returned status {status}.",
         "/previous_response_id",
-        expected="404, or another 4xx status",
+        expected="4xx status",
         actual=status,
         kind="known" if knows else "5xx" if is_broken(status) else "accepted",
     )
@@ -236,9 +247,9 @@ def _later_turns(case: CaseView) -> list[ExchangeView]:
 
 @check("MEM-15", Subject.CASE, needs=lambda case: have_responses(case, Role.FIRST) and bool(_later_turns(case)))
 def instructions_end_with_their_turn(case: CaseView) -> Iterator[Problem]:
-    """A word stands in the instructions of one turn only; turns that continue it are asked for code words.
+    """A canary is placed in the `instructions` of one turn. Turns that continue it ask the model for code words.
 
-    It must not come back, unless the first answer said it, which is then part of the history.
+    The canary must not come back, unless the first response contains it and so adds it to the history.
     """
     (first,) = case.having(Role.FIRST)
     for word in canaries_in(str(first.request.get("instructions"))):
@@ -248,9 +259,9 @@ def instructions_end_with_their_turn(case: CaseView) -> Iterator[Problem]:
             if says(view, word):
                 yield in_exchange(
                     view,
-                    "A turn knows the instructions of the turn that it continues, and does not have them itself.",
+                    "A continued turn has content of the earlier turn's instructions.",
                     "/output",
-                    expected=f"no {word}",
+                    expected=text_without(word),
                     actual=view.text(),
                     kind=view.exchange.role,
                 )

@@ -1,4 +1,4 @@
-"""Parameters of sampling, caching and naming: what a client can see of their effect."""
+"""Parameters of sampling, caching and naming: their visible effect."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rejoinder.conformance.judging.problems import differing, get, in_exchange, 
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import (
+    UNSTABLE,
     are_alike,
     have_responses,
     is_answer,
@@ -20,6 +21,7 @@ from rejoinder.conformance.judging.turns import (
     status_code,
     texts_of,
 )
+from rejoinder.formatting import plural
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import ABSENT, Problem
 
@@ -37,17 +39,17 @@ def _was_taken(case: CaseView) -> bool:
 
 @check("PAR-01", Subject.CASE, needs=_was_taken)
 def a_taken_request_id_is_not_given_again(case: CaseView) -> Iterator[Problem]:
-    """A second request has the request_id of a response; its answer and the response before and after are looked at."""
+    """A second request uses the `request_id` of a response, which is retrieved before and after it."""
     (second,) = case.having(Role.SECOND)
     status, name = status_code(second), second.request.get("request_id")
     if is_broken(status) or get(second.response, "id") == name:
         yield in_exchange(
             second,
-            f"A request_id that is taken is answered with status {status}."
+            f"A request with a used request_id returned status {status}."
             if is_broken(status)
-            else "A second response has the id of an earlier one.",
+            else "Two responses have the same id.",
             "/id",
-            expected="a 4xx, or another id",
+            expected="4xx status or another id",
             actual=status if is_broken(status) else name,
             kind="5xx" if is_broken(status) else "given",
         )
@@ -55,7 +57,7 @@ def a_taken_request_id_is_not_given_again(case: CaseView) -> Iterator[Problem]:
     for view in case.having(Role.GET_AFTER):
         after = retrieved(view)
         if before is not None and after is not None:
-            message = "A response was overwritten by a request with its id."
+            message = "A request with a used request_id changed the existing response."
             yield from differing(in_exchange, view, message, before, after, kind="overwritten")
 
 
@@ -68,15 +70,15 @@ def _cached(view: ExchangeView | None) -> int:
     "PAR-02", Subject.CASE, needs=lambda case: have_responses(case, Role.SALTED) and _cached(case.get(Role.AGAIN)) > 0
 )
 def a_fresh_salt_finds_nothing(case: CaseView) -> Iterator[Problem]:
-    """A long prompt is sent twice without a cache_salt and then with two new ones, which may have no cached tokens.
+    """A long prompt is sent twice without `cache_salt`, then with two new salts, which must have no cached tokens.
 
-    Only an endpoint that counts cached tokens the second time can show the rule.
+    Testing the rule needs an endpoint that reports cached tokens for the second request.
     """
     for view in case.having(*_SALTED):
         if _cached(view) > 0:
             yield in_response(
                 view,
-                "A request with a new cache_salt has cached input tokens.",
+                f"A request with a new cache_salt has {plural(_cached(view), 'cached input token')}.",
                 "/usage/input_tokens_details/cached_tokens",
                 expected=0,
                 actual=_cached(view),
@@ -85,19 +87,19 @@ def a_fresh_salt_finds_nothing(case: CaseView) -> Iterator[Problem]:
 
 @check("PAR-03", Subject.CASE, needs=lambda case: bool(texts_of(case, *_SALTED)))
 def salts_change_no_answer(case: CaseView) -> Iterator[Problem | Declined]:
-    """A prompt at temperature 0 is sent twice without a cache_salt and with two; both of these must not differ.
+    """A prompt at temperature 0 is sent twice without `cache_salt` and twice with one.
 
-    Where the two without differ, or are cut to nothing, nothing is shown.
+    If both responses without it are identical, at least one of those with it must be the same.
     """
     if not are_alike(case, Role.ONCE, Role.AGAIN):
-        yield Declined("The model gave other answers at temperature 0, or none.")
+        yield Declined(UNSTABLE)
         return
     [plain, *_], salted = texts_of(case, Role.ONCE), texts_of(case, *_SALTED)
     view = case.get(_SALTED[0])
     if len(salted) == len(_SALTED) and plain not in salted and view is not None:
         yield in_response(
             view,
-            "The answer is another one with a cache_salt.",
+            "The output changes with cache_salt.",
             "/output",
             expected=plain,
             actual=salted[0],
@@ -112,7 +114,7 @@ def _ends(view: ExchangeView) -> bool:
 
 @check("PAR-04", Subject.RESPONSE, needs=_ends)
 def texts_end_without_marks(view: ExchangeView) -> Iterator[Problem]:
-    """The end of each text is compared with the end marks of common models; one that the request holds is left out."""
+    """The end of each text is compared with the end-of-turn tokens of common models, except those in the request."""
     sent = view.exchange.request.body.decode("utf-8", "replace")
     for pointer, part in view.text_parts():
         text = part.get("text")
@@ -120,9 +122,9 @@ def texts_end_without_marks(view: ExchangeView) -> Iterator[Problem]:
         if found is not None and found.group().strip() not in sent:
             yield in_response(
                 view,
-                "A text ends with the mark by which the model ends its turn.",
+                f"The text ends with the end-of-turn token {found.group().strip()}.",
                 f"{pointer}/text",
-                expected="no end mark",
+                expected="text without end-of-turn token",
                 actual=found.group(),
             )
 
@@ -133,14 +135,14 @@ def texts_end_without_marks(view: ExchangeView) -> Iterator[Problem]:
     needs=lambda view: view.request.get("enable_response_messages") is True and not view.request.get("background"),
 )
 def asked_messages_are_there(view: ExchangeView) -> Iterator[Problem]:
-    """Where enable_response_messages is true, input_messages and output_messages must be lists."""
+    """If `enable_response_messages` is true, `input_messages` and `output_messages` must be lists."""
     for name in ("input_messages", "output_messages"):
         value: Any = get(view.response, name)
         if not isinstance(value, list):
             yield in_response(
                 view,
-                f"enable_response_messages asked for {name}, and there are none.",
+                f"{name} is not a list, although enable_response_messages is true.",
                 f"/{name}",
-                expected="a list",
+                expected="array",
                 actual=ABSENT if value is None else value,
             )

@@ -1,4 +1,4 @@
-"""State: what is stored can be retrieved, deleted, listed and continued, and nothing else can."""
+"""Stored responses: only they can be retrieved, deleted, listed and continued."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import differing, get, in_exchange
+from rejoinder.conformance.judging.recall import text_with, text_without
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.judging.turns import (
@@ -57,10 +58,10 @@ def _is_lacking(view: ExchangeView) -> bool:
 
 @check("STA-01", Subject.CASE, needs=_has_retrieve)
 def stored_can_be_retrieved(case: CaseView) -> Iterator[Problem]:
-    """Responses are retrieved by their id right after their end: plain, streamed, and with store false.
+    """Responses are retrieved by id as soon as they end: plain, streamed, and with `store` false.
 
-    An endpoint on which no retrieve of the case succeeds, and every one is a clean refusal, has no retrieve. A
-    response that says itself that it is not stored need not be there.
+    An endpoint that refuses every retrieve with a 4xx does not support retrieve. A response object with `store` false
+    need not be stored.
     """
     for sent_as, fetched_as in ((Role.FIRST, Role.GET), (Role.STREAMED, Role.GET_STREAMED)):
         response, view = response_of(case.get(sent_as)), case.get(fetched_as)
@@ -70,29 +71,30 @@ def stored_can_be_retrieved(case: CaseView) -> Iterator[Problem]:
         if status == 200 and retrieved(view) is None:
             yield in_exchange(
                 view,
-                "A retrieve was answered with something else than a JSON object.",
+                "The body of a retrieve is not a JSON object.",
+                expected="response object",
                 actual=view.exchange.body[:200],
                 kind="body",
             )
         elif status != 200 and (not _is_lacking(view) or _can_retrieve(case)):
             yield in_exchange(
                 view,
-                f"A stored response cannot be retrieved: status {status}.",
+                f"Retrieving a stored response returned status {status}.",
                 expected=200,
                 actual=status,
                 kind=fetched_as,
             )
     for unstored in case.having(Role.GET_UNSTORED):
         if retrieved(unstored) is not None:
-            message = "A response that was not to be stored can be retrieved."
+            message = "A response created with store false can be retrieved."
             yield in_exchange(unstored, message, expected=404, actual=200, kind="unstored")
 
 
 @check("STA-02", Subject.CASE, needs=lambda case: case.get(Role.GET_UNKNOWN) is not None and _can_retrieve(case))
 def unknown_is_not_found(case: CaseView) -> Iterator[Problem]:
-    """Retrieve, delete and cancel are asked for an id of the endpoint's form that it never gave out.
+    """Retrieve, delete and cancel are sent for an unknown id in the endpoint's own format.
 
-    Each must answer 404 with an error object. Delete and cancel may also be answered as operations that are not there.
+    Each must return 404 or 410, retrieve with an `error` object. Delete and cancel may also return 405 or 501.
     """
     for view in case.having(Role.GET_UNKNOWN, Role.DELETE_UNKNOWN, Role.CANCEL_UNKNOWN):
         role, status = view.exchange.role, status_code(view)
@@ -100,21 +102,21 @@ def unknown_is_not_found(case: CaseView) -> Iterator[Problem]:
         if not _was_asked(view) or (may_lack and status in (405, 501)):
             continue
         if status not in (404, 410):
-            message = f"{_verb(role)} of an unknown response is answered with status {status}."
+            message = f"{_verb(role)} an unknown response returned status {status}."
             yield in_exchange(view, message, expected=404, actual=status, kind=role)
         elif not isinstance(get(view.exchange.json(), "error"), dict) and not may_lack:
             yield in_exchange(
                 view,
-                f"{_verb(role)} of an unknown response has no error object.",
+                f"{_verb(role)} an unknown response returned no error object.",
                 pointer="/error",
-                expected="an object",
+                expected="error object",
                 actual=view.exchange.body[:200],
                 kind=f"{role} body",
             )
 
 
 def _verb(role: str) -> str:
-    return {"get": "A retrieve", "delete": "A delete", "cancel": "A cancel"}[role.partition("-")[0]]
+    return {"get": "Retrieving", "delete": "Deleting", "cancel": "Cancelling"}[role.partition("-")[0]]
 
 
 def _was_deleted(case: CaseView) -> bool:
@@ -124,11 +126,11 @@ def _was_deleted(case: CaseView) -> bool:
 
 @check("STA-03", Subject.CASE, needs=lambda case: _was_deleted(case) and _was_asked(case.get(Role.GET_DELETED)))
 def deleted_is_gone(case: CaseView) -> Iterator[Problem]:
-    """A response that could be retrieved is deleted and retrieved again, which must give 404."""
+    """A stored response is deleted and retrieved again, which must return 404 or 410."""
     (view,) = case.having(Role.GET_DELETED)
     status = status_code(view)
     if status not in (404, 410):
-        message = f"A deleted response is still answered for, with status {status}."
+        message = f"Retrieving a deleted response returned status {status}."
         yield in_exchange(view, message, expected=404, actual=status)
 
 
@@ -141,9 +143,9 @@ def _repeats(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
 
 @check("STA-04", Subject.CASE, needs=lambda case: bool(_repeats(case)))
 def retrieve_is_repeatable(case: CaseView) -> Iterator[Problem]:
-    """A finished response is retrieved more than once; the bodies are compared as JSON."""
+    """A finished response is retrieved several times. The bodies are compared as JSON."""
     for once, again in _repeats(case):
-        message = "A finished response changed between two retrieves."
+        message = "The finished response changed between two retrieves."
         yield from differing(in_exchange, again, message, retrieved(once), retrieved(again))
 
 
@@ -161,10 +163,10 @@ def _ids(page: dict[str, Any] | None) -> list[Any]:
 
 @check("STA-05", Subject.CASE, needs=lambda case: _page(case.get(Role.LISTED)) is not None)
 def input_items_are_a_list(case: CaseView) -> Iterator[Problem]:
-    """The input items of a response are listed by default, ascending, and in two pages.
+    """The input items of a response are listed in the default order, ascending, and in pages.
 
-    Each page must be a list with data, has_more, first_id and last_id that fit; the default order is descending; the
-    pages hold each item once, and the items are those of the request.
+    Each page must be a list with correct `data`, `has_more`, `first_id` and `last_id`. The default order must be
+    descending. The pages must have each item once, and the items must be those of the request.
     """
     for view in case.having(Role.LISTED, Role.ASCENDING, Role.PAGE, Role.PAGE_AFTER):
         page = _page(view)
@@ -175,7 +177,7 @@ def input_items_are_a_list(case: CaseView) -> Iterator[Problem]:
     if len(upwards) > 1 and whole != upwards[::-1]:
         yield in_exchange(
             view,
-            "Input items are not listed in descending order by default.",
+            "Input items are not in descending order by default.",
             "/data",
             expected=upwards[::-1],
             actual=whole,
@@ -185,7 +187,7 @@ def input_items_are_a_list(case: CaseView) -> Iterator[Problem]:
     there = [_texts(item) for item in get(_page(case.get(Role.ASCENDING)), "data") or ()] if upwards else []
     if upwards and [text for text in there if text] != spoken:
         (view,) = case.having(Role.ASCENDING)
-        message = "The input items of a response are not its input."
+        message = "The input items differ from the request's input."
         yield in_exchange(view, message, "/data", expected=spoken, actual=there, kind="content")
     roles = (Role.PAGE, Role.PAGE_AFTER, Role.PAGE_LAST)
     pages = [(view, page) for view in case.having(*roles) if (page := _page(view)) is not None]
@@ -194,12 +196,12 @@ def input_items_are_a_list(case: CaseView) -> Iterator[Problem]:
     view, last = pages[-1]
     if any(len(_ids(page)) > 2 for _, page in pages):
         yield in_exchange(
-            view, "A page holds more items than limit allows.", "/data", expected=2, actual=len(_ids(last))
+            view, "A page has more items than limit allows.", "/data", expected="at most 2", actual=len(_ids(last))
         )
     elif pages[0][1].get("has_more") is not True:
         yield in_exchange(
             pages[0][0],
-            "A page does not say that there are more items.",
+            "has_more is not true, although more items follow.",
             "/has_more",
             expected=True,
             actual=pages[0][1].get("has_more", ABSENT),
@@ -210,7 +212,7 @@ def input_items_are_a_list(case: CaseView) -> Iterator[Problem]:
         if joined != upwards[: len(joined)] or (len(joined) < len(upwards) and not last.get("has_more")):
             yield in_exchange(
                 view,
-                "The pages of the input items have gaps or repeats.",
+                "The pages of input items have gaps or repeats.",
                 "/data",
                 expected=upwards,
                 actual=joined,
@@ -244,9 +246,9 @@ def _page_problems(view: ExchangeView, page: dict[str, Any]) -> Iterator[Problem
     if not isinstance(data, list) or page.get("object") != "list":
         yield in_exchange(
             view,
-            "A page of input items is no list object with data.",
+            "A page of input items is not a list object with data.",
             "/data" if not isinstance(data, list) else "/object",
-            expected='{"object": "list", "data": [...]}',
+            expected='object "list" with array data',
             actual=page,
             kind="form",
         )
@@ -254,48 +256,44 @@ def _page_problems(view: ExchangeView, page: dict[str, Any]) -> Iterator[Problem
     if type(page.get("has_more")) is not bool:
         yield in_exchange(
             view,
-            "A page of input items does not say whether there are more.",
+            "has_more of a page of input items is not a boolean.",
             "/has_more",
-            expected="true or false",
+            expected="boolean",
             actual=page.get("has_more", ABSENT),
             kind="has_more",
         )
     ids = _ids(page)
     for name, expected in (("first_id", ids[0]), ("last_id", ids[-1])) if ids else ():
         if page.get(name) != expected:
-            message = f"{name} is not the id of that item."
+            message = f"{name} is not the id of the {'first' if name == 'first_id' else 'last'} item."
             yield in_exchange(view, message, f"/{name}", expected=expected, actual=page.get(name, ABSENT))
 
 
 def _not_refused(view: ExchangeView, what: str, pointer: str, expected: str) -> Iterator[Problem]:
     status = status_code(view)
     if not is_refusal(status):
-        message, kind = f"{what} is answered with status {status}.", "5xx" if is_broken(status) else "accepted"
+        message, kind = f"{what} returned status {status}.", "5xx" if is_broken(status) else "accepted"
         yield in_exchange(view, message, pointer, expected=expected, actual=status, kind=kind)
 
 
 @check("STA-06", Subject.CREATE, needs=must_refuse("STA-06"))
 def unknown_previous_is_refused(view: ExchangeView) -> Iterator[Problem]:
-    """A request names a previous_response_id that was never given out; any 4xx is right."""
-    yield from _not_refused(
-        view, "A request that continues an unknown response", "/previous_response_id", "404, or another 4xx status"
-    )
+    """A request with an unknown `previous_response_id` is sent. Any 4xx is correct."""
+    yield from _not_refused(view, "Continuing an unknown response", "/previous_response_id", "4xx status")
 
 
 @check("STA-07", Subject.CREATE, needs=must_refuse("STA-07"))
 def one_history_at_a_time(view: ExchangeView) -> Iterator[Problem]:
-    """A request names a response that was stored and a conversation at once; any 4xx is right."""
-    yield from _not_refused(
-        view, "A request with previous_response_id and conversation", "/conversation", "400, or another 4xx status"
-    )
+    """A request with `conversation` and the id of a stored response is sent. Any 4xx is correct."""
+    yield from _not_refused(view, "A request with previous_response_id and conversation", "/conversation", "4xx status")
 
 
 @check("STA-08", Subject.CASE, needs=lambda case: have_responses(case, Role.INLINE, Role.CHAINED))
 def continued_turns_remember(case: CaseView) -> Iterator[Problem | Declined]:
-    """A word is planted in one turn, and asked for in turns that continue it by previous_response_id.
+    """A canary is placed in one turn. Turns that continue it by `previous_response_id` ask the model to repeat it.
 
-    The same conversation is also sent in one request: only a word that comes back from there can be missed in the
-    others, and only when it is missing twice. Two words must come back in the order of the turns.
+    The same conversation is also sent in one request. If the model repeats the canary there, two misses in a continued
+    turn are a problem. Two canaries must come back in the order of the turns.
     """
     first, second = canary_of(case, "quartz"), canary_of(case, "saffron")
     if not first or not says(case.get(Role.INLINE), first):
@@ -306,9 +304,9 @@ def continued_turns_remember(case: CaseView) -> Iterator[Problem | Declined]:
         if response_of(again) is not None and again is not None and not says(once, first) and not says(again, first):
             yield in_exchange(
                 again,
-                "A turn that continues others does not know what was said in them; in one request the model does.",
+                "A continued turn does not know the earlier turns. In one request the model does.",
                 "/output",
-                expected=first,
+                expected=text_with(first),
                 actual=again.text(),
                 kind="lost",
             )
@@ -318,9 +316,9 @@ def continued_turns_remember(case: CaseView) -> Iterator[Problem | Declined]:
     if says(chained, first) and says(chained, second) and not _in_order(chained, first, second):
         yield in_exchange(
             chained,
-            "A continued turn gives what was said in another order than it was said.",
+            "A continued turn has the earlier turns in the wrong order.",
             "/output",
-            expected=f"{first}, {second}",
+            expected=f'text with "{first}" before "{second}"',
             actual=chained.text(),
             kind="order",
         )
@@ -332,16 +330,16 @@ def _in_order(view: ExchangeView, first: str, second: str) -> bool:
 
 @check("STA-09", Subject.CASE, needs=lambda case: have_responses(case, Role.SIBLING, Role.CHILD))
 def siblings_are_strangers(case: CaseView) -> Iterator[Problem | Declined]:
-    """Two responses continue one; a word that the first was told must not come back from the second.
+    """Two responses continue the same one. A canary in the first must not appear in the second.
 
-    Where it does not come back from the first one's own continuation either, nothing is shown.
+    Testing the rule needs a model that repeats the canary in a continuation of the first.
     """
     word, (sibling,) = canary_of(case, "quartz"), case.having(Role.SIBLING)
     if word and says(sibling, word):
-        message = "A response knows what was said in another one that continues the same response."
-        yield in_exchange(sibling, message, "/output", expected=f"no {word}", actual=sibling.text())
+        message = "A response has content of another response that continues the same one."
+        yield in_exchange(sibling, message, "/output", expected=text_without(word), actual=sibling.text())
     elif not says(case.get(Role.GRANDCHILD), word):
-        yield Declined("The model did not repeat the word in the turn after it was told.")
+        yield Declined("The model did not repeat the canary in the next turn.")
 
 
 def _unfinished(case: CaseView) -> ExchangeView | None:
@@ -358,16 +356,16 @@ def _unfinished(case: CaseView) -> ExchangeView | None:
 
 @check("STA-10", Subject.CASE, needs=lambda case: _unfinished(case) is not None)
 def unfinished_is_not_continued(case: CaseView) -> Iterator[Problem]:
-    """A request continues a response that was cancelled, that failed, or that was still running after the request."""
+    """A request continues a response that is cancelled, failed, or still running after the request."""
     view = _unfinished(case)
     assert view is not None
     status = status_code(view)
     if status == 200 or is_broken(status):
         yield in_exchange(
             view,
-            f"A request that continues an unfinished response is answered with status {status}.",
+            f"Continuing an unfinished response returned status {status}.",
             "/previous_response_id",
-            expected="a 4xx status",
+            expected="4xx status",
             actual=status,
             kind="5xx" if status >= 500 else view.exchange.role,
         )
@@ -375,10 +373,10 @@ def unfinished_is_not_continued(case: CaseView) -> Iterator[Problem]:
 
 @check("STA-11", Subject.CASE, needs=lambda case: have_responses(case, Role.THEIRS, Role.FIRST))
 def tenants_are_strangers(case: CaseView) -> Iterator[Problem]:
-    """With a second tenant's key the first one's responses are retrieved, listed, continued, cancelled and deleted.
+    """With a second tenant's key, the first tenant's responses are retrieved, listed, continued, cancelled and deleted.
 
-    Each must be refused, and what cancel and delete were asked for must not have happened. On an endpoint that takes
-    any previous_response_id, known or not, continuing proves nothing.
+    Each must be refused, and cancel and delete must have no effect. Continuing is not tested at an endpoint that
+    accepts unknown values of `previous_response_id`.
     """
     was_cancelled = state(retrieved(case.get(Role.GET_STORY))) == "cancelled"
     was_there = retrieved(case.get(Role.GET)) is not None
@@ -394,15 +392,15 @@ def tenants_are_strangers(case: CaseView) -> Iterator[Problem]:
     for view in views:
         what, has_succeeded = succeeded[view.exchange.role]
         if has_succeeded(view):
-            yield _stranger(view, f"A tenant can {what} a response of another.", view.exchange.role)
+            yield _stranger(view, f"A tenant can {what} another tenant's response.", view.exchange.role)
     for view in views:
         if is_broken(status_code(view)):
-            message = f"A request for another tenant's response is answered with status {status_code(view)}."
+            message = f"A request for another tenant's response returned status {status_code(view)}."
             yield _stranger(view, message, f"{view.exchange.role} 5xx")
 
 
 def _stranger(view: ExchangeView, message: str, kind: str) -> Problem:
-    return in_exchange(view, message, expected="404, or another 4xx status", actual=status_code(view), kind=kind)
+    return in_exchange(view, message, expected="4xx status", actual=status_code(view), kind=kind)
 
 
 def _refuses_unknown(case: CaseView) -> bool:
@@ -411,18 +409,18 @@ def _refuses_unknown(case: CaseView) -> bool:
 
 @check("STA-14", Subject.CASE, needs=_refuses_unknown)
 def unstored_is_not_continued(case: CaseView) -> Iterator[Problem]:
-    """On an endpoint that refuses unknown responses, one made with store false is continued; a 4xx is right."""
+    """A response created with `store` false is continued at an endpoint that refuses unknown ids. A 4xx is correct."""
     for view in case.having(Role.NEXT_UNSTORED):
         if status_code(view) == 200 or is_broken(status_code(view)):
-            what = "A request that continues a response which was not stored"
-            yield from _not_refused(view, what, "/previous_response_id", "404, or another 4xx status")
+            what = "Continuing a response created with store false"
+            yield from _not_refused(view, what, "/previous_response_id", "4xx status")
 
 
 _SORTS = {
-    Role.PLAIN: "that was not streamed",
-    Role.STREAMED: "that was streamed",
-    Role.CUT: "that was cut short",
-    Role.CALLED: "that made a call",
+    Role.PLAIN: "a plain response",
+    Role.STREAMED: "a streamed response",
+    Role.CUT: "a truncated response",
+    Role.CALLED: "a response with a tool call",
 }
 
 
@@ -433,9 +431,9 @@ def _continues(case: CaseView) -> bool:
 
 @check("STA-15", Subject.CASE, needs=_continues)
 def finished_is_continued_at_once(case: CaseView) -> Iterator[Problem]:
-    """Responses are continued right after their end was told: plain, streamed, cut short, with calls that are answered.
+    """Plain, streamed and truncated responses, and responses with tool calls, are continued as soon as they end.
 
-    What is refused is tried again after two seconds. A response is also continued after a turn that failed.
+    A refused request is sent again after two seconds. A response is also continued after a failed turn.
     """
     for sort, which in _SORTS.items():
         view, late = case.get(role_of(Role.NEXT, sort)), case.get(role_of(Role.LATE, sort))
@@ -445,7 +443,7 @@ def finished_is_continued_at_once(case: CaseView) -> Iterator[Problem]:
         too_early = response_of(late) is not None
         yield in_exchange(
             view,
-            f"A response {which} cannot be continued {'at once; later it can' if too_early else 'though others can'}.",
+            f"Continuing {which} returned status {status}. {'Later it works.' if too_early else 'Others work.'}",
             "/previous_response_id",
             expected=200,
             actual=status,
@@ -454,5 +452,5 @@ def finished_is_continued_at_once(case: CaseView) -> Iterator[Problem]:
     for view in case.having(Role.NEXT_PLAIN_AGAIN):
         status = status_code(view)
         if is_rejected(status):
-            message = "A response cannot be continued any more after a turn that continued it failed."
+            message = f"Continuing a response after a failed turn returned status {status}."
             yield in_exchange(view, message, "/previous_response_id", expected=200, actual=status, kind="spoilt")

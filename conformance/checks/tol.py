@@ -1,4 +1,4 @@
-"""Tools: what tool_choice binds, what calls look like, and whether they can be sent back."""
+"""Tools: whether tool_choice is obeyed, what calls look like, and whether they are accepted as input."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_exchange, in_response
-from rejoinder.conformance.judging.recall import answers_to
+from rejoinder.conformance.judging.recall import answers_to, text_with
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import INSTRUCTIONS_ANYWHERE, Role, role_of
 from rejoinder.conformance.judging.turns import (
@@ -67,18 +67,18 @@ def _is_bound(view: ExchangeView) -> bool:
 
 @check("TOL-01", Subject.RESPONSE, needs=_is_bound)
 def tool_choice_is_obeyed(view: ExchangeView) -> Iterator[Problem]:
-    """Replies to tool_choice none, required or one named tool are searched for calls, where all tools are the client's.
+    """Responses to `tool_choice` "none", "required" or a named tool are searched for calls of client tools.
 
-    That a call is missing is not held against an answer that was cut short or in which the model refuses.
+    A response that was truncated or refused may lack a call.
     """
     choice, made = _choice(view), calls(view, *CLIENT_CALLS)
     if choice == "none":
         for i, item in made:
             yield in_response(
                 view,
-                "A tool is called though tool_choice is none.",
+                f'Tool {item.get("name")} is called, although tool_choice is "none".',
                 f"/output/{i}",
-                expected="no call",
+                expected="absent",
                 actual=item.get("name", ABSENT),
                 kind="none",
             )
@@ -86,9 +86,9 @@ def tool_choice_is_obeyed(view: ExchangeView) -> Iterator[Problem]:
     if not made:
         yield in_response(
             view,
-            "No tool is called though tool_choice demands a call.",
+            "No tool is called, although tool_choice requires a call.",
             "/output",
-            expected="a call" if choice == "required" else f"a call of {choice.get('name')}",
+            expected="tool call" if choice == "required" else f"call of {choice.get('name')}",
             actual=[item.get("type") for item in view.output],
             kind="required" if choice == "required" else "named",
         )
@@ -96,10 +96,10 @@ def tool_choice_is_obeyed(view: ExchangeView) -> Iterator[Problem]:
         if item.get("type") != _CALL_OF_TOOL[choice["type"]] or item.get("name") != choice.get("name"):
             yield in_response(
                 view,
-                "Another tool is called than the one that tool_choice names.",
+                f"Tool {item.get('name')} is called, although tool_choice names {choice.get('name')}.",
                 f"/output/{i}/name",
-                expected=f"a {_CALL_OF_TOOL[choice['type']]} of {choice.get('name')}",
-                actual=f"a {item.get('type')} of {item.get('name')}",
+                expected=f"{_CALL_OF_TOOL[choice['type']]} of {choice.get('name')}",
+                actual=f"{item.get('type')} of {item.get('name')}",
                 kind="other",
             )
 
@@ -107,12 +107,12 @@ def tool_choice_is_obeyed(view: ExchangeView) -> Iterator[Problem]:
 def _temptation(case: CaseView) -> Iterator[Problem | Declined]:
     (tempted,) = case.having(Role.TEMPTED)
     if not calls(tempted, *CLIENT_CALLS):
-        yield Declined("The model called no tool even where it was free to.")
+        yield Declined('The model called no tool, even with tool_choice "auto".')
 
 
 @check("TOL-01", Subject.CASE, needs=lambda case: have_responses(case, Role.TEMPTED, Role.NONE))
 def none_was_a_temptation(case: CaseView) -> Iterator[Problem | Declined]:
-    """One question is asked with tool_choice auto and none; only a model that calls in the first can show the rule."""
+    """A prompt is sent with `tool_choice` "auto" and "none". Testing the rule needs a model that calls with "auto"."""
     yield from _temptation(case)
 
 
@@ -126,13 +126,13 @@ def _allowed(view: ExchangeView) -> set[Any] | None:
 
 @check("TOL-02", Subject.RESPONSE, needs=lambda view: _allowed(view) is not None and bool(calls(view, *CLIENT_CALLS)))
 def allowed_tools_are_a_limit(view: ExchangeView) -> Iterator[Problem]:
-    """The names of all calls are looked up in the list of allowed tools."""
+    """The name of each call is looked up in the allowed tools."""
     allowed = _allowed(view) or set()
     for i, item in calls(view, *CLIENT_CALLS):
         if item.get("name") not in allowed:
             yield in_response(
                 view,
-                "A tool is called that allowed_tools does not list.",
+                f"Tool {item.get('name')} is called, although allowed_tools does not list it.",
                 f"/output/{i}/name",
                 expected=sorted(map(str, allowed)),
                 actual=item.get("name", ABSENT),
@@ -141,7 +141,7 @@ def allowed_tools_are_a_limit(view: ExchangeView) -> Iterator[Problem]:
 
 @check("TOL-02", Subject.CASE, needs=lambda case: have_responses(case, Role.TEMPTED, Role.LIMITED))
 def the_limit_was_a_temptation(case: CaseView) -> Iterator[Problem | Declined]:
-    """One question names a tool; only a model that calls it where it may can show that it is held back elsewhere."""
+    """A prompt asks for a tool. Testing the rule needs a model that calls the tool where it is allowed."""
     yield from _temptation(case)
 
 
@@ -151,12 +151,12 @@ def _is_single(view: ExchangeView) -> bool:
 
 @check("TOL-03", Subject.RESPONSE, needs=_is_single)
 def one_call_at_a_time(view: ExchangeView) -> Iterator[Problem]:
-    """The calls of the client's tools are counted in replies to parallel_tool_calls false."""
+    """The calls of client tools are counted in responses to `parallel_tool_calls` false."""
     made = calls(view, *CLIENT_CALLS)
     if len(made) > 1:
         yield in_response(
             view,
-            "Several tools are called at once though parallel_tool_calls is false.",
+            f"The response has {len(made)} tool calls, although parallel_tool_calls is false.",
             f"/output/{made[1][0]}",
             expected="at most 1 call",
             actual=len(made),
@@ -176,40 +176,40 @@ def _knows_its_tools(view: ExchangeView) -> bool:
 
 @check("TOL-04", Subject.RESPONSE, needs=_knows_its_tools)
 def called_tools_are_declared(view: ExchangeView) -> Iterator[Problem]:
-    """The names of calls are looked up in the request's tools, where all of these are the client's."""
+    """The name of each call is looked up in the request's tools, where all of them are client tools."""
     declared = {(_CALL_OF_TOOL[tool["type"]], tool.get("name")) for tool in _tools(view)}
     for i, item in _asked_for(view):
         if (item["type"], item.get("name")) not in declared:
             yield in_response(
                 view,
-                "A tool is called that the request does not declare.",
+                f"Tool {item.get('name')} is called, but the request does not declare it.",
                 f"/output/{i}/name",
-                expected=sorted(f"a {kind} of {name}" for kind, name in declared),
-                actual=f"a {item['type']} of {item.get('name')}",
+                expected=sorted(f"{kind} of {name}" for kind, name in declared),
+                actual=f"{item['type']} of {item.get('name')}",
             )
 
 
 @check("TOL-05", Subject.RESPONSE, needs=lambda view: bool(calls(view, *_CALLS)))
 def call_ids_can_be_sent_back(view: ExchangeView) -> Iterator[Problem]:
-    """The call_id of each call must be a string of 1 to 64 characters that no other call of the response has."""
+    """The `call_id` of each call must be a string of 1 to 64 characters, unique in the response."""
     seen: set[str] = set()
     for i, item in calls(view, *_CALLS):
         identity = item.get("call_id", ABSENT)
         if not isinstance(identity, str) or not 0 < len(identity) <= _MAX_CALL_ID:
             yield in_response(
                 view,
-                "The call_id of a call is no string of 1 to 64 characters.",
+                "call_id is not a string of 1 to 64 characters.",
                 f"/output/{i}/call_id",
-                expected="1 to 64 characters",
+                expected="string of 1 to 64 characters",
                 actual=identity,
                 kind="form",
             )
         elif identity in seen:
             yield in_response(
                 view,
-                "Two calls of a response have the same call_id.",
+                f'Two tool calls of the response have call_id "{identity}".',
                 f"/output/{i}/call_id",
-                expected="a call_id of its own",
+                expected="unique call_id",
                 actual=identity,
                 kind="reused",
             )
@@ -218,20 +218,22 @@ def call_ids_can_be_sent_back(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _sent(*roles: str) -> Callable[[CaseView], bool]:
-    """Return the condition that one of these requests of a case was answered for good."""
+    """Return the condition that one of these requests of a case was accepted or rejected."""
     return lambda case: any(is_answer(status_code(case.get(role))) for role in roles)
 
 
 def _rejected(view: ExchangeView, what: str, pointer: str) -> Iterator[Problem]:
-    """Yield a problem where a request was rejected that had to be taken; ``what`` was refused."""
+    """Yield a problem where a request was rejected that had to be accepted; ``what`` it sent opens the message."""
     status = status_code(view)
     if is_rejected(status):
-        message = f"{what} refused with status {status}: {_reason(view)}"
+        message = f"{what} returned status {status}{_reason(view)}."
         yield in_exchange(view, message, pointer, expected=200, actual=status, kind=view.exchange.role)
 
 
-def _reason(view: ExchangeView) -> Any:
-    return get(view.exchange.json(), "error", "message")
+def _reason(view: ExchangeView) -> str:
+    """Return the endpoint's error message in quotes, after a colon; empty without one."""
+    message = get(view.exchange.json(), "error", "message")
+    return f': "{message}"' if isinstance(message, str) and message else ""
 
 
 def _code_class(status: int) -> str:
@@ -240,21 +242,21 @@ def _code_class(status: int) -> str:
 
 @check("TOL-06", Subject.CASE, needs=_sent(Role.SENT_BACK, Role.SENT_BACK_BARE))
 def output_is_taken_as_input(case: CaseView) -> Iterator[Problem]:
-    """The output items of a reply are sent back in the input of the next request, and must not be refused.
+    """The output items of a response are sent in the input of the next request, which must be accepted.
 
-    They are sent as they came; function calls, which get an output, also without id and status.
+    Items are sent unchanged. Function calls, together with an output, are also sent without `id` and `status`.
     """
     for view in case.having(Role.SENT_BACK, Role.SENT_BACK_BARE):
-        how = "as they came" if view.exchange.role == Role.SENT_BACK else "without id and status"
-        yield from _rejected(view, f"Output items that are sent back {how} are", "/input")
+        how = "unchanged" if view.exchange.role == Role.SENT_BACK else "without id and status"
+        yield from _rejected(view, f"Output items sent as input {how}", "/input")
 
 
 _FORMS: Final = (
-    (Role.WITHOUT, Role.SENT_BACK, "An output item that is sent back without its optional fields"),
-    (Role.NULLS, Role.SENT_BACK, "An output item that is sent back with null for its id and status"),
-    (Role.REVERSED, Role.IN_ORDER, "An input with the outputs of two calls in the other order"),
+    (Role.WITHOUT, Role.SENT_BACK, "An output item sent as input without its optional fields"),
+    (Role.NULLS, Role.SENT_BACK, "An output item sent as input with null for id and status"),
+    (Role.REVERSED, Role.IN_ORDER, "An input with the outputs of two calls in reverse order"),
 )
-"""The roles of requests that send items back in a form, the role that shows that they are taken, and what they are."""
+"""The roles of requests that send items in a form, the role that shows that they are accepted, and what they are."""
 
 
 def _forms(case: CaseView) -> list[tuple[ExchangeView, str]]:
@@ -269,10 +271,10 @@ def _forms(case: CaseView) -> list[tuple[ExchangeView, str]]:
 
 @check("TOL-12", Subject.CASE, needs=lambda case: bool(_forms(case)))
 def own_items_are_taken_back(case: CaseView) -> Iterator[Problem]:
-    """Output items that are taken as they came are sent back in other forms, and must be taken.
+    """Output items that the endpoint accepts unchanged are sent as input in other forms, which it must accept.
 
-    The forms: without the optional fields that the contract lets be left out; with null for them, which may be refused
-    where the contract's sources disagree about it; and the outputs of two calls against the order of the calls.
+    The forms are: without optional fields, with null for `id` and `status`, and the outputs of two calls in reverse
+    order. Null may be refused with a 4xx where the sources of the contract disagree about it.
     """
     for view, what in _forms(case):
         status = status_code(view)
@@ -280,9 +282,9 @@ def own_items_are_taken_back(case: CaseView) -> Iterator[Problem]:
         if is_broken(status) or (is_refusal(status) and undisputed):
             yield in_exchange(
                 view,
-                f"{what} is answered with status {status}: {_reason(view)}",
+                f"{what} returned status {status}{_reason(view)}.",
                 "/input",
-                expected=200 if undisputed else "200, or a 4xx status",
+                expected=200 if undisputed else "200 or 4xx status",
                 actual=status,
                 kind=f"{view.exchange.role} {_code_class(status)}",
             )
@@ -304,9 +306,9 @@ def _placed(case: CaseView) -> list[ExchangeView]:
 
 @check("TOL-13", Subject.CASE, needs=lambda case: bool(_placed(case)))
 def instructions_may_stand_anywhere(case: CaseView) -> Iterator[Problem]:
-    """A conversation is sent with a system and with a developer message at each of its four places.
+    """A conversation is sent with a system message, and with a developer message, at each of four positions.
 
-    A role that is taken at one place must be taken at all, and no place may be answered with a server error.
+    A role that is accepted at one position must be accepted at all. No position may cause a server error.
     """
     taken = {view.exchange.role.partition("-")[0] for view in _placed(case) if view.exchange.ok}
     for view in _placed(case):
@@ -314,7 +316,7 @@ def instructions_may_stand_anywhere(case: CaseView) -> Iterator[Problem]:
         if is_broken(status) or (is_refusal(status) and role in taken):
             yield in_exchange(
                 view,
-                f"A conversation with a {role} message ({place}) is answered with status {status}: {_reason(view)}",
+                f"A conversation with a {role} message at position {place} returned status {status}{_reason(view)}.",
                 "/input",
                 expected=200,
                 actual=status,
@@ -328,19 +330,19 @@ def instructions_may_stand_anywhere(case: CaseView) -> Iterator[Problem]:
     needs=lambda case: have_responses(case, Role.NO_OUTPUT) and _sent(Role.TEXT_OUTPUT)(case),
 )
 def both_forms_of_output_are_taken(case: CaseView) -> Iterator[Problem]:
-    """The output of a function call is sent as a string and as a list of one text; neither may be refused."""
+    """The output of a function call is sent as a string and as a list with one text part. Both must be accepted."""
     for view in case.having(Role.TEXT_OUTPUT, Role.LIST_OUTPUT):
-        form = "a string" if view.exchange.role == Role.TEXT_OUTPUT else "a list of content"
-        yield from _rejected(view, f"A function_call_output whose output is {form} is", "/input/2/output")
+        form = "a string" if view.exchange.role == Role.TEXT_OUTPUT else "a list of content parts"
+        yield from _rejected(view, f"A function_call_output with {form} as output", "/input/2/output")
 
 
 def _not_refused(view: ExchangeView, what: str, pointer: str) -> Iterator[Problem]:
     status = status_code(view)
     if not is_refusal(status):
         yield Problem(
-            f"{what} is answered with status {status}.",
+            f"{what} returned status {status}.",
             pointer=pointer,
-            expected="a 4xx status",
+            expected="4xx status",
             actual=status,
             kind=f"{view.exchange.role} {'5xx' if is_broken(status) else status}",
         )
@@ -348,45 +350,44 @@ def _not_refused(view: ExchangeView, what: str, pointer: str) -> Iterator[Proble
 
 @check("TOL-07", Subject.CASE, needs=lambda case: have_responses(case, Role.TEXT_OUTPUT, Role.LIST_OUTPUT))
 def both_forms_of_output_are_heard(case: CaseView) -> Iterator[Problem | Declined]:
-    """Both forms hold a password that the model is asked for.
+    """Both forms contain a canary that the model is asked to repeat.
 
-    When it comes back from the string, it must come back from the list; a miss counts only when it happens twice.
+    If the model repeats it from the string, it must repeat it from the list. Only two misses count.
     """
     word = canary_of(case, "quartz")
     if not says(case.get(Role.TEXT_OUTPUT), word):
-        yield Declined("The model did not repeat a password from the output of a call.")
+        yield Declined("The model did not repeat a canary from the output of a call.")
         return
     answers = answers_to(case, Role.LIST_OUTPUT, Role.LIST_OUTPUT_AGAIN)
     if len(answers) == 2 and not any(says(view, word) for view in answers):
-        message = "What a function_call_output says as a list of content is not heard; as a string it is."
-        yield in_exchange(answers[1], message, "/output", expected=word, actual=answers[1].text(), kind="unheard")
+        message = "The list output of a function_call_output does not reach the model. A string does."
+        yield in_exchange(
+            answers[1], message, "/output", expected=text_with(word), actual=answers[1].text(), kind="unheard"
+        )
 
 
 @check("TOL-08", Subject.CREATE, needs=must_refuse("TOL-08"))
 def unknown_call_is_refused(view: ExchangeView) -> Iterator[Problem]:
-    """A function_call_output is sent whose call_id belongs to no call; a 4xx is expected."""
-    yield from _not_refused(view, "An output for a call that nobody made", "/input/1/call_id")
+    """A `function_call_output` is sent with a `call_id` of no call. A 4xx is expected."""
+    yield from _not_refused(view, "A function_call_output with an unknown call_id", "/input/1/call_id")
 
 
 @check("TOL-09", Subject.CREATE, needs=must_refuse("TOL-09"))
 def bad_tool_fields_are_refused(view: ExchangeView) -> Iterator[Problem]:
-    """A tool_choice that is no choice, a max_tool_calls of 0 and a tool name with a blank are sent.
-
-    Each must get a 4xx.
-    """
+    """An unknown `tool_choice`, a `max_tool_calls` of 0 and a tool name with a space are sent. A 4xx is expected."""
     fields: dict[str, tuple[str, str]] = {
-        Role.CHOICE: ("A tool_choice that does not exist", "/tool_choice"),
+        Role.CHOICE: ("An unknown tool_choice", "/tool_choice"),
         Role.MAX_CALLS: ("A max_tool_calls of 0", "/max_tool_calls"),
-        Role.NAME: ("A tool name with a blank", "/tools/0/name"),
+        Role.NAME: ("A tool name with a space", "/tools/0/name"),
     }
-    what, pointer = fields.get(view.exchange.role, ("A bad tool field", ""))
+    what, pointer = fields.get(view.exchange.role, ("An invalid tool field", ""))
     yield from _not_refused(view, what, pointer)
 
 
 @check("TOL-10", Subject.CREATE, needs=must_refuse("TOL-10"))
 def undeclared_choice_is_refused(view: ExchangeView) -> Iterator[Problem]:
-    """A tool_choice is sent that names a function which the request does not declare; a 4xx is expected."""
-    yield from _not_refused(view, "A tool_choice that names no tool of the request", "/tool_choice/name")
+    """A `tool_choice` is sent that names an undeclared function. A 4xx is expected."""
+    yield from _not_refused(view, "A tool_choice that names an undeclared function", "/tool_choice/name")
 
 
 def _actions() -> set[str]:
@@ -397,33 +398,33 @@ def _actions() -> set[str]:
 
 @check("TOL-11", Subject.RESPONSE, needs=lambda view: bool(calls(view, "computer_call")))
 def computer_calls_are_whole(view: ExchangeView) -> Iterator[Problem]:
-    """Each computer call must have a call_id and an action of a type that the contract names."""
+    """Each `computer_call` must have a `call_id` and an action of a documented type."""
     known = _actions()
     for i, item in calls(view, "computer_call"):
         identity, action = item.get("call_id", ABSENT), get(item, "action", "type")
         if not isinstance(identity, str) or not identity:
-            message = "A computer call has no call_id."
-            yield in_response(view, message, f"/output/{i}/call_id", expected="a non-empty string", actual=identity)
+            message = "The computer call has no call_id."
+            yield in_response(view, message, f"/output/{i}/call_id", expected="non-empty string", actual=identity)
         if action not in known:
-            message = "A computer call has an action that the contract does not name."
+            message = "The computer call has an undocumented action type."
             yield in_response(view, message, f"/output/{i}/action/type", expected=sorted(known), actual=action)
 
 
 @check("TOL-11", Subject.CASE, needs=lambda case: have_responses(case, role_of(Role.ACTION, "screenshot")))
 def computer_histories_are_taken(case: CaseView) -> Iterator[Problem]:
-    """Calls with each action, and with a safety check that is acknowledged, are sent as history with their screenshot.
+    """Computer calls with each action, and with an acknowledged safety check, are sent with their screenshot.
 
-    Where the call of a screenshot is taken, none of the others may be refused.
+    If the endpoint accepts the call with action "screenshot", it must accept all others.
     """
     for view in case.views:
         role, status = view.exchange.role, status_code(view)
         if is_rejected(status):
-            message = f"A computer call is refused in a history ({role}) with status {status}: {_reason(view)}"
+            message = f"A computer call in the history ({role}) returned status {status}{_reason(view)}."
             yield in_exchange(view, message, "/input/1", expected=200, actual=status, kind=role)
 
 
 @check("TOL-11", Subject.CASE, needs=_sent(Role.SCREENSHOT))
 def screenshots_are_taken(case: CaseView) -> Iterator[Problem]:
-    """A computer call is answered with a computer_call_output that holds a screenshot; it must not be refused."""
+    """A `computer_call_output` with a screenshot is sent for a computer call. It must be accepted."""
     (view,) = case.having(Role.SCREENSHOT)
-    yield from _rejected(view, "The output of a computer call is", "/input")
+    yield from _rejected(view, "A computer_call_output with a screenshot", "/input")

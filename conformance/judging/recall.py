@@ -1,4 +1,4 @@
-"""Whether a model can say again what it was told: how often it was asked, and what its answers lack."""
+"""Whether a model repeats the canaries in its input: how often it was asked, and what its responses lack."""
 
 from __future__ import annotations
 
@@ -43,6 +43,16 @@ def is_about(rule: str, *roles: str) -> Callable[[CaseView], bool]:
     return lambda case: any(sent_for(rule) in view.exchange.tags for view in answers_to(case, *roles))
 
 
+def text_with(word: str) -> str:
+    """Return what is expected of a text that repeats a canary."""
+    return f'text with "{word}"'
+
+
+def text_without(word: str) -> str:
+    """Return what is expected of a text that must not have a canary."""
+    return f'text without "{word}"'
+
+
 def unheard_words(case: CaseView) -> Iterator[Problem | Declined]:
     """Yield what is missing in every attempt, where the controls show that the model can tell it."""
     attempts, controls = answers_to(case, *ATTEMPTS), answers_to(case, *_CONTROLS)
@@ -52,17 +62,17 @@ def unheard_words(case: CaseView) -> Iterator[Problem | Declined]:
         return
     able = len(controls) == len(_CONTROLS) and all(says(view, word) for view in controls for word in canaries)
     if not able or not all(lack(attempts, word, _FEWEST) for word in missing):
-        yield cannot_repeat("what it was told")
+        yield cannot_repeat()
         return
     last = attempts[-1]
     slot = case.id.rpartition(".")[2]
     for word in missing:
         yield in_exchange(
             last,
-            f"What stood in the slot {slot} did not reach the model in {len(attempts)} answers; "
-            "in a user message with the same words it did.",
+            f'Content of "{slot}" did not reach the model: none of {len(attempts)} responses repeats its canary. '
+            "From a user message the model repeats it.",
             "/output",
-            expected=word,
+            expected=text_with(word),
             actual=last.text(),
             kind=slot,
         )

@@ -1,4 +1,4 @@
-"""What checks over several requests ask of each: was it refused, what did it retrieve, did the model have its say."""
+"""What checks over several requests need of each: was it refused, what did it retrieve, what did the model say."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from rejoinder.model.verdict import Problem
 from rejoinder.wire.sse import read_events
 
 LIVENESS_SECONDS: Final = 20.0
-"""How long the simplest request may take after others went wrong."""
+"""How long the simplest request may take after others failed."""
 
 TERMINAL: Final = ("completed", "incomplete", "failed", "cancelled")
 RUNNING: Final = ("queued", "in_progress")
 LACKING: Final = (404, 405, 501)
-"""What an endpoint answers to an operation that it does not have."""
+"""The statuses with which an endpoint refuses an operation that it does not have."""
+
+UNSTABLE: Final = "The model's responses at temperature 0 differ or are empty."
+"""Why nothing can be compared where the model is not deterministic."""
 
 
 def status_code(view: ExchangeView | None) -> int:
@@ -139,13 +142,13 @@ def are_alike(case: CaseView, *roles: str) -> bool:
     return len(texts) == len(roles) and len(set(texts)) == 1 and bool(texts[0])
 
 
-def cannot_repeat(what: str = "the word that it was given") -> Declined:
-    """Return the reason for judging nothing when a model did not show that it can repeat a word."""
-    return Declined(f"The model did not repeat {what} even when everything stood in one request.")
+def cannot_repeat() -> Declined:
+    """Return the reason for testing nothing when a model did not show that it can repeat a canary."""
+    return Declined("The model did not repeat the canary even when one request contained everything.")
 
 
 def liveness_problem(view: ExchangeView) -> Problem | None:
-    """Return what is wrong with the simplest request after others went wrong: refused, broken, or not answered."""
+    """Return what is wrong with the simplest request after others failed: refused, broken off, or not answered."""
     status, outcome = status_code(view), view.exchange.outcome
     hung = outcome is Outcome.CANCELLED and view.exchange.ended_at >= LIVENESS_SECONDS
     if outcome is Outcome.CANCELLED and not hung:
@@ -153,11 +156,11 @@ def liveness_problem(view: ExchangeView) -> Problem | None:
     if not hung and status in (200, 429, 503):
         return None
     return Problem(
-        f"A good request is not answered within {LIVENESS_SECONDS:.0f} s any more."
+        f"A valid request afterwards got no complete response within {LIVENESS_SECONDS:.0f} s."
         if hung
-        else "A good request is not answered any more.",
+        else f"A valid request afterwards {f'returned status {status}' if status else 'got no response'}.",
         expected=200,
-        actual="no whole reply in time" if hung else status or outcome.value,
+        actual="timeout" if hung else status or outcome.value,
         kind="after",
         exchange=view.exchange.id,
     )
