@@ -68,7 +68,8 @@ def describe_finding(finding: Finding) -> str:
     where = f"event {evidence['event']} ({evidence.get('event_type')})" if "event" in evidence else "the reply"
     lines = [f"{evidence['message']}  [{finding.fingerprint}, {finding.count}x]"]
     lines.append(f"  at {where} of exchange {evidence['exchange']}, {evidence.get('pointer') or 'as a whole'}")
-    lines += [f"  {name:<8} {evidence[name]!r}" for name in ("expected", "actual") if name in evidence]
+    texts = finding.evidence.texts()
+    lines += [f"  {name:<8} {shorten(texts[name])}" for name in ("expected", "actual") if name in texts]
     if finding.known is not None:
         lines.append(f"  known: {' '.join(finding.known.to_json().values())}")
     if cases := [case for case in finding.cases if case]:

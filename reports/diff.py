@@ -1,8 +1,8 @@
-"""Two runs compared: which findings are new, fixed, still there or no longer seen, and how figures changed."""
+"""Two runs compared: which findings are new, still there, fixed or not tested again, and how figures changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -31,29 +31,19 @@ class Change(StrEnum):
 
 
 CHANGES: Final = {
-    Change.NEW: ("fail", "new", "New", "not found before"),
-    Change.STILL: ("warn", "still failing", "Still failing", "found before and found again"),
-    Change.GONE: (
-        "na",
-        "gone",
-        "No longer seen",
-        "found before; now its rule was not judged, or its cases were not run",
-    ),
-    Change.FIXED: (
-        "pass",
-        "fixed",
-        "Fixed",
-        "found before; its rule was judged again on its cases, and it was not found",
-    ),
-    Change.CHANGED: ("info", "verdict changed", "Verdict changed", "the verdict on the rule is another one"),
+    Change.NEW: ("fail", "new", "New", "Not found in the first run."),
+    Change.STILL: ("warn", "still failing", "Still failing", "Found in both runs."),
+    Change.GONE: ("na", "not tested again", "Not tested again", "The second run did not test the rule or its cases."),
+    Change.FIXED: ("pass", "fixed", "Fixed", "The second run tested the rule on its cases and did not find it."),
+    Change.CHANGED: ("info", "verdict changed", "Verdict changed", "The rule has another verdict in the second run."),
 }
 """For each kind: its sign, the word in counts, the title of its part, and what it means."""
 SURE: Final = 0.01
 SMALL: Final = 0.05
 """By how much the median must have changed before a difference is called one."""
 CAVEAT: Final = (
-    "A small p says that these two runs differ, not why: requests of one run share the state of machine and network. "
-    "Repeat both before you act on it."
+    "A small p-value shows that the two runs differ, not why: requests of one run share the state of machine and "
+    "network. Repeat both runs before acting on a difference."
 )
 
 
@@ -82,6 +72,8 @@ class FigureChange(NamedTuple):
     change: str = ""
     statement: str = ""
     severity: Severity = Severity.NONE
+    ratio: float | None = None
+    """The relative change, where it is large enough to be named in the headline."""
 
 
 @dataclass(slots=True)
@@ -184,44 +176,85 @@ def _failures(diff: Diff) -> list[str]:
         fails = change.after is not None and change.after.severity is Severity.FAIL
         broken = fails and was not in (Severity.FAIL, Severity.KNOWN)
         if broken and Change.NEW not in change.kinds:
-            failures.append(f"{change.id} is broken now; it was {was.counted} before.")
+            failures.append(f"{change.id} failed. Previous verdict: {was.word}.")
     load = diff.after.get(LOAD)
     before = diff.before.get(LOAD)
     if load and load.intolerable and not (before and before.intolerable):
-        failures.append(f"{load.bad:,} of {load.started:,} requests under load ended badly.")
+        failures.append(f"Under load, {load.failed_text}.")
     once = {objective.text for objective in before.missed} if before else set()
     if load:
         missed = [objective for objective in load.missed if objective.text not in once]
-        failures += [f"The objective {objective.text} is missed now: {objective.summary}." for objective in missed]
+        failures += [f"Newly missed: {objective.text}, {objective.summary}." for objective in missed]
     return failures
 
 
 def _verdict(diff: Diff) -> None:
     counts = diff.counts
-    amounts = [f"{counts[kind]:,} {CHANGES[kind][1]}" for kind in Change if counts[kind] and kind is not Change.CHANGED]
-    findings = f"Findings: {', '.join(amounts)}." if amounts else "Neither run found anything."
     changed = counts[Change.CHANGED]
-    rules = f"The verdict on {plural(changed, 'rule')} changed." if changed else "No verdict changed."
-    judged = any(rule.after and rule.after.severity in JUDGED for rule in diff.rules)
+    checked = any(rule.after and rule.after.severity in JUDGED for rule in diff.rules)
     load = diff.after.get(LOAD)
+    amounts = [f"{counts[kind]:,} {CHANGES[kind][1]}" for kind in Change if counts[kind] and kind is not Change.CHANGED]
+    sentences = [
+        f"Findings: {', '.join(amounts)}." if amounts else "No findings in either run.",
+        f"The verdict on {plural(changed, 'rule')} changed." if changed else "No verdict changed.",
+    ]
     if diff.new_failures:
         diff.severity, diff.headline = Severity.FAIL, plural(len(diff.new_failures), "new failure")
-    elif not judged and load is None:
+    elif not checked and load is None:
         diff.severity, diff.headline = Severity.ERROR, "Nothing to compare"
-        findings, rules = "The second run judged and measured nothing.", ""
+        sentences = ["The second run has no verdicts and no measurements."]
     elif counts[Change.NEW]:
-        diff.severity, diff.headline = Severity.WARN, "No new failure, but new findings"
+        diff.severity, diff.headline = Severity.WARN, "No new failures, but new findings"
     elif counts[Change.FIXED]:
-        diff.severity, diff.headline = Severity.PASS, f"{counts[Change.FIXED]:,} fixed, nothing new"
+        diff.severity, diff.headline = Severity.PASS, f"{plural(counts[Change.FIXED], 'finding')} fixed, none new"
     else:
-        diff.severity, diff.headline = Severity.PASS, "Nothing new"
+        diff.severity, diff.headline = Severity.PASS, "No new findings"
     if not diff.rules and load is not None:  # two loads and nothing else
-        findings, rules = " ".join(diff.new_failures[:3]) or "No objective is newly missed, and no error is new.", ""
-    diff.sentence = f"{findings} {rules}".strip()
+        times = [figure for figure in diff.figures if figure.ratio is not None and figure.severity is not Severity.NONE]
+        rates = [figure for figure in diff.figures if figure.ratio is not None and figure.severity is Severity.NONE]
+        named = [*times[:1], *rates[-1:]]
+        if not diff.new_failures:
+            diff.headline = _moved(named) or "No significant change"
+            worse = any(figure.severity in (Severity.WARN, Severity.FAIL) for figure in diff.figures)
+            diff.severity = Severity.WARN if worse else Severity.PASS
+        others = [figure for figure in (*times, *rates) if diff.new_failures or figure not in named]
+        sentences = [*diff.new_failures[:3], f"{_moved(others[:6])}." if others else "", _slo_states(diff)]
+    diff.sentence = " ".join(filter(None, sentences))
+
+
+def _moved(figures: Sequence[FigureChange]) -> str:
+    """Return how figures changed: ``TTFT p50 rose 749 %, output tokens/s fell 51 %``; empty when there are none."""
+    clauses = []
+    for figure in figures:
+        name = figure.name if figure.name[:2].isupper() else figure.name[:1].lower() + figure.name[1:]
+        ratio = figure.ratio or 0.0
+        clauses.append(f"{name} {'rose' if ratio > 0 else 'fell'} {100 * abs(ratio):,.0f} %")
+    text = ", ".join(clauses)
+    return text[:1].upper() + text[1:]
+
+
+def _slo_states(diff: Diff) -> str:
+    """Return in a sentence how the results of SLOs and regression limits changed; empty when the runs have none."""
+    sides = [report.get(LOAD) for report in (diff.before, diff.after)]
+    missed, known = (
+        [{limit.text for limit in limits} for limits in both]
+        for both in (
+            [load.missed if load else [] for load in sides],
+            [load.objectives if load else [] for load in sides],
+        )
+    )
+    newly = sorted((missed[1] - missed[0]) & known[0])
+    again = sorted((missed[0] - missed[1]) & known[1])
+    words = [
+        f"{what}: {join_list(texts, 4)}." for what, texts in (("Newly missed", newly), ("Met again", again)) if texts
+    ]
+    if not words and known[0] & known[1]:
+        return "No SLO changed state."
+    return " ".join(words)
 
 
 def _notes(old: ReportModel, new: ReportModel) -> list[str]:
-    """Return what makes the two runs hard to compare."""
+    """Return the differences between the runs that limit what a comparison shows."""
     first, second = dict(old[TARGET].facts), dict(new[TARGET].facts)
     notes = [
         f"{name}: {first.get(name) or 'none'} before, {second.get(name) or 'none'} after."
@@ -229,21 +262,21 @@ def _notes(old: ReportModel, new: ReportModel) -> list[str]:
         if first.get(name) != second.get(name)
     ]
     if new.run.header.started_at < old.run.header.started_at:
-        notes.append("The second run is older than the first.")
+        notes.append("The second run started before the first.")
     for word, run in (("first", old.run), ("second", new.run)):
         if run.truncated or run.interrupted:
-            notes.append(f"The {word} run did not come to its end.")
+            notes.append(f"The {word} run was cut short.")
         if run.damage:
             notes.append(f"{plural(len(run.damage), 'line')} of the {word} run file could not be read.")
     here, there = {rule.id for rule in old.rules}, {rule.id for rule in new.rules}
     for word, names in (("first", here - there), ("second", there - here)):
         if names:
-            notes.append(f"Only the {word} run has {join_list(sorted(names))}.")
+            notes.append(f"Only the {word} run contains {join_list(sorted(names))}.")
     if old.get(LOAD) and new.get(LOAD):
         was, now = settings_of(old), settings_of(new)
         changed = [name for name in now if was.get(name) != now[name]]
         if changed:
-            notes.append(f"The load was set differently: {join_list(changed)}.")
+            notes.append(f"The load settings differ: {join_list(changed)}.")
     return notes
 
 
@@ -264,17 +297,21 @@ def _totals(old: LoadSummary, new: LoadSummary) -> Iterator[FigureChange]:
     p = fisher((min(old.ok, old.started), old.started), (min(new.ok, new.started), new.started))
     better = new.ok * old.started >= old.ok * new.started
     yield FigureChange(
-        "Ended well",
+        "Succeeded",
         f"{format_percent(old.ok, old.started)} of {old.started:,}",
         f"{format_percent(new.ok, new.started)} of {new.started:,}",
-        statement="" if p is None else f"{'differs' if p < SURE else 'no clear difference'}, {_p(p)}",
+        statement="" if p is None else f"{'differs' if p < SURE else 'no significant difference'} ({_p(p)})",
         severity=Severity.NONE if p is None or p >= SURE else Severity.PASS if better else Severity.FAIL,
     )
-    rates = [("Requests ok/s", old.rate, new.rate), ("Output tok/s", old.tokens_rate, new.tokens_rate)]
+    rates = [
+        ("Successful requests/s", old.rate, new.rate),
+        ("Output tokens/s", old.tokens_rate, new.tokens_rate),
+    ]
     for name, first, second in rates:
         if first is not None and second is not None:
-            change, untested = _change(first, second), "one figure a run, not tested"
-            yield FigureChange(name, format_rate(first), format_rate(second), change, untested)
+            change, untested = _change(first, second), "not tested: one value per run"
+            ratio = _ratio(first, second)
+            yield FigureChange(name, format_rate(first), format_rate(second), change, untested, ratio=ratio)
 
 
 def _latencies(metric: Metric, old: LatencyDistribution, new: LatencyDistribution) -> Iterator[FigureChange]:
@@ -282,35 +319,42 @@ def _latencies(metric: Metric, old: LatencyDistribution, new: LatencyDistributio
     for p in metric.percentiles(Place.DIFF):
         first, second = old.percentile(p), new.percentile(p)
         change = "" if first is None or second is None else _change(first, second)
-        yield FigureChange(
-            f"{metric.title} p{p:g}", old.percentile_text(p), new.percentile_text(p), change, statement, severity
-        )
+        ratio = None if severity is Severity.NONE or first is None or second is None else _ratio(first, second)
+        texts = old.percentile_text(p), new.percentile_text(p)
+        yield FigureChange(f"{metric.label} p{p:g}", *texts, change, statement, severity, ratio)
         statement, severity = "", Severity.NONE
 
 
 def _statement(metric: Metric, old: LatencyDistribution, new: LatencyDistribution) -> tuple[str, Severity]:
-    """Say whether the values of two runs differ, where that can be said."""
-    sizes = f"n {format_count(old.n)} and {format_count(new.n)}"
+    """Return whether the values of two runs differ significantly, in words, and the severity of that."""
+    sizes = f"{format_count(old.n)} and {format_count(new.n)} samples"
     if metric.pooled:
-        return f"not tested, {sizes}", Severity.NONE
+        return f"not tested: samples depend on each other ({sizes})", Severity.NONE
     found = mann_whitney(*([(b.middle, b.amount) for b in d.values.buckets] for d in (old, new)))
     if found is None:
-        return f"too few to tell, {sizes}", Severity.NONE
+        return f"not tested: too few values ({sizes})", Severity.NONE
     medians = old.quantile(0.5) or 0.0, new.quantile(0.5) or 0.0
     if found.p >= SURE:
-        return f"no clear difference, {_p(found.p)}, {sizes}", Severity.NONE
+        return f"no significant difference ({_p(found.p)}; {sizes})", Severity.NONE
     if abs(medians[1] - medians[0]) < SMALL * max(medians):
-        return f"differs by less than {SMALL:.0%} in the median, {_p(found.p)}, {sizes}".replace(
-            "%", " %"
-        ), Severity.NONE
+        return f"medians differ by less than {100 * SMALL:.0f} % ({_p(found.p)}; {sizes})", Severity.NONE
     slower = found.greater > 0.5
     share = found.greater if slower else 1 - found.greater
     word = "slower" if slower else "faster"
-    return f"{word} in {100 * share:.0f} % of pairs, {_p(found.p)}, {sizes}", Severity.WARN if slower else Severity.PASS
+    return (
+        f"{word} in {100 * share:.0f} % of pairs ({_p(found.p)}; {sizes})",
+        Severity.WARN if slower else Severity.PASS,
+    )
 
 
 def _p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def _ratio(first: float, second: float) -> float | None:
+    """Return the relative change where it is at least :data:`SMALL`."""
+    ratio = (second - first) / first if first > 0 else 0.0
+    return ratio if abs(ratio) >= SMALL else None
 
 
 def _change(first: float, second: float) -> str:

@@ -8,11 +8,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from rejoinder.formatting import format_bytes, format_seconds, one_line, printable, truncate
+from rejoinder.formatting import format_bytes, format_seconds, one_line, plural, printable, truncate
 from rejoinder.model.exchange import Exchange, Outcome, parse_json
-from rejoinder.model.verdict import ABSENT, Finding, Problem
+from rejoinder.model.verdict import MISSING, Finding, Problem
 from rejoinder.reports.curl import curl
-from rejoinder.reports.excerpt import Dump, Line, Span, bytes_around, difference, excerpt, needs_quotes, pretty
+from rejoinder.reports.excerpt import Dump, Line, Span, bytes_around, difference, excerpt, pretty
 from rejoinder.wire.sse import ServerEvent, read_events
 
 EVENTS_BEFORE: Final = 3
@@ -26,16 +26,16 @@ PARSE_LIMIT: Final = 8 * 1024 * 1024
 _LEADING_TYPE: Final = re.compile(r'\{ ?"type": ?"([\w.:-]+)", ?')
 
 _OUTCOMES: Final = {
-    Outcome.CUT: "the connection ended in the middle of the reply",
-    Outcome.TIMEOUT: "no end within the deadline",
-    Outcome.TOO_LARGE: "reading stopped at the size limit",
-    Outcome.REFUSED: "no connection",
-    Outcome.TLS: "the TLS handshake failed",
-    Outcome.PROTOCOL: "the bytes that came are not HTTP",
-    Outcome.CANCELLED: "we ended it",
+    Outcome.CUT: "connection closed before the response was complete",
+    Outcome.TIMEOUT: "timed out before the response was complete",
+    Outcome.TOO_LARGE: "response exceeds the size limit of the client",
+    Outcome.REFUSED: "connection failed",
+    Outcome.TLS: "TLS handshake failed",
+    Outcome.PROTOCOL: "response is not valid HTTP",
+    Outcome.CANCELLED: "cancelled by rejoinder",
 }
-_WORDED: Final = {"present": "any value", "absent": "nothing there", "missing": "nothing there"}
-"""Words by which checks say that something should, or should not, be there."""
+VALUE_LIMIT: Final = 1200
+"""Characters of an expected or actual value that are shown."""
 
 
 class EventRow(NamedTuple):
@@ -65,12 +65,18 @@ class StreamExcerpt:
     note: str = ""
 
 
+class Sides(NamedTuple):
+    """The expected and the actual value of a problem, each as spans; empty where there is nothing to show."""
+
+    expected: list[Span]
+    actual: list[Span]
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Everything that a report shows below one finding."""
 
-    expected: list[Span] | None = None
-    actual: list[Span] | None = None
+    sides: Sides
     curl: str = ""
     whole: bool = True
     answer: str = ""
@@ -91,26 +97,21 @@ class Evidence:
             + len(self.reply_text)
             + sum(len(row.data) + 140 for row in rows)
             + (len(self.stream.ticks) * 12 if self.stream else 0)
-            + sum(len(span.text) for span in (self.expected or []) + (self.actual or []))
+            + sum(len(span.text) for side in self.sides for span in side)
         )
 
 
-def sides(problem: Problem) -> tuple[list[Span] | None, list[Span] | None]:
-    """Return what was expected and what came, cut into spans that mark the difference; ``None`` where nothing is."""
-    wanted = worded(problem.expected)
-    values = [value for value in (wanted, problem.actual) if value is not ABSENT]
-    quoted = any(isinstance(value, str) and needs_quotes(value) for value in values)
-    expected = None if wanted is ABSENT else pretty(wanted, quoted=quoted)
-    actual = None if problem.actual is ABSENT else pretty(problem.actual, quoted=quoted)
-    if expected is not None and actual is not None:
-        return difference(expected, actual)
-    left, right = (None if text is None else [Span(text, False)] for text in (expected, actual))
-    return left, right
+def texts_of(problem: Problem, limit: int = VALUE_LIMIT) -> dict[str, str]:
+    """Return the expected and the actual value as harmless text of bounded length; see :meth:`Problem.texts`."""
+    return {name: printable(truncate(text, limit)) for name, text in problem.texts(pretty).items()}
 
 
-def worded(expected: Any) -> Any:
-    """Return what was expected in words that can stand alone below the word *Expected*."""
-    return _WORDED.get(expected, expected) if isinstance(expected, str) else expected
+def sides(problem: Problem) -> Sides:
+    """Return the expected and the actual value as spans that mark where they differ."""
+    texts = texts_of(problem)
+    if len(texts) == 2 and texts["actual"] != MISSING:
+        return Sides(*difference(texts["expected"], texts["actual"]))
+    return Sides(*([Span(texts[name], False)] if name in texts else [] for name in Sides._fields))
 
 
 class Gatherer:
@@ -127,12 +128,11 @@ class Gatherer:
         The request is the smallest that is known to show the finding.
         """
         problem = finding.evidence
-        expected, actual = sides(problem)
         exchange = self._exchanges.get(problem.exchange)
         request = finding.minimal.request if finding.minimal else exchange.request if exchange else None
         command, whole = ("", True) if request is None else curl(self._target, request)
         if exchange is None:
-            return Evidence(expected, actual, command, whole)
+            return Evidence(sides(problem), command, whole)
         stream, reply, title, text = None, [], "", ""
         if exchange.content_type == "text/event-stream":
             events, comments = self._parsed(exchange)
@@ -146,12 +146,14 @@ class Gatherer:
         elif exchange.body:
             data = exchange.json()
             if isinstance(data, (dict, list)):
-                reply, title = excerpt(data, problem.pointer), "Reply"
+                reply, title = excerpt(data, problem.pointer), "Response body"
             else:
-                text, title = printable(truncate(exchange.body[:8192].decode("utf-8", "replace"), 1200)), "Reply"
+                text, title = (
+                    printable(truncate(exchange.body[:8192].decode("utf-8", "replace"), 1200)),
+                    "Response body",
+                )
         return Evidence(
-            expected=expected,
-            actual=actual,
+            sides=sides(problem),
             curl=command,
             whole=whole,
             answer=answer(exchange),
@@ -179,11 +181,11 @@ class Gatherer:
 def answer(exchange: Exchange) -> str:
     """Return in one line what came back: status, media type, size, time, and how it ended when it ended badly."""
     if exchange.status is None:
-        text = f"no HTTP answer: {_OUTCOMES.get(exchange.outcome, exchange.outcome.value)}"
+        text = f"no HTTP response: {_OUTCOMES.get(exchange.outcome, exchange.outcome.value)}"
         return f"{text} ({one_line(exchange.detail, 160)})" if exchange.detail else text
     parts = [
         str(exchange.status),
-        one_line(exchange.header("content-type"), 60) or "no content type",
+        one_line(exchange.header("content-type"), 60) or "no Content-Type",
         format_bytes(len(exchange.body)),
         f"{format_seconds(exchange.ended_at)}",
     ]
@@ -229,7 +231,7 @@ def _stream(exchange: Exchange, events: list[ServerEvent], comments: int, proble
     ticks = sorted({round(share * TICKS) * 100 / TICKS for share in shares})
     note = ""
     if problem.event is not None and at is None:
-        note = f"The fault is at event {problem.event}, and the stream has {total}."
+        note = f"The problem is at event {problem.event:,}, but the run file has only {plural(total, 'event')}."
     return StreamExcerpt(
         rows=rows,
         total=total,

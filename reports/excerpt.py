@@ -10,11 +10,8 @@ from difflib import SequenceMatcher
 from typing import Any, Final, NamedTuple
 
 from rejoinder.formatting import as_repr, printable, truncate
-from rejoinder.model.exchange import parse_json
 from rejoinder.validation import escape_key
 
-VALUE_LIMIT: Final = 1200
-"""Characters of an expected or actual value that are shown."""
 LINE_LIMIT: Final = 240
 LINE_WIDTH: Final = 78
 _TOKENS: Final = re.compile(r"\w+|\s+|.", re.DOTALL)
@@ -37,23 +34,12 @@ class Line(NamedTuple):
     gap: bool = False
 
 
-def needs_quotes(text: str) -> bool:
-    """Return whether a string is told from other values, or seen at all, only when it stands in quotes."""
-    return not text or text != text.strip() or parse_json(text) is not None or text == "null"
-
-
-def pretty(value: Any, limit: int = VALUE_LIMIT, *, quoted: bool = True) -> str:
-    """Return a JSON value as indented text of bounded length; what is not JSON is shown as its ``repr``.
-
-    Strings stand as they are when ``quoted`` is false, which spares the reader the escapes.
-    """
-    if isinstance(value, str) and not quoted:
-        return printable(truncate(value, limit))
+def pretty(value: Any) -> str:
+    """Return a JSON value as indented text; what is not JSON is shown as its ``repr``."""
     try:
-        text = layout(value)
+        return layout(value)
     except (TypeError, ValueError, RecursionError):
-        text = as_repr(value)
-    return printable(truncate(text, limit))
+        return as_repr(value)
 
 
 def difference(expected: str, actual: str) -> tuple[list[Span], list[Span]]:

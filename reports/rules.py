@@ -17,24 +17,24 @@ from rejoinder.model.verdict import Finding, Known, Level, Minimal, Status, Verd
 
 
 class Severity(StrEnum):
-    """How a line is shown: the status of a rule, ``info`` for a broken MAY rule, ``none`` where nothing was judged.
+    """How a line is shown: the status of a rule, ``info`` for a broken MAY rule, ``none`` where nothing was checked.
 
-    ``word`` stands beside its sign and ``counted`` after a number; ``emoji`` is its sign in Markdown, ``sign`` and
-    ``style`` are those of the terminal.
+    ``word`` stands beside its sign, :meth:`counted` follows a number of rules, ``meaning`` is a tooltip; ``emoji`` is
+    its sign in Markdown, ``sign`` and ``style`` are those of the terminal.
     """
 
-    FAIL = "fail", "fail", "failed", "a MUST rule is broken", "❌", "✗", "red"
-    KNOWN = "known", "known", "known", "broken as the baseline says; no new failure", "🔶", "=", "yellow"
-    WARN = "warn", "warn", "warned", "a SHOULD rule is broken", "⚠️", "!", "yellow"
-    ERROR = "error", "error", "not judged", "the harness or the network failed", "🟪", "?", "magenta"
-    INFO = "info", "info", "informed", "a MAY rule is not met; nothing is wrong", "ℹ️", "i", "blue"
-    PASS = "pass", "pass", "passed", "the rule held wherever it was judged", "✅", "✓", "green"
-    DECLINED = "declined", "declined", "declined", "the model chose otherwise, so nothing can be said", "➖", "–", "dim"
-    NA = "na", "n/a", "not applicable", "nothing in the run exercised the rule", "➖", "–", "dim"
-    NONE = "none", "none", "none", "nothing was judged", "➖", "–", "dim"
+    FAIL = "fail", "fail", "failed", "A MUST rule failed.", "❌", "✗", "red"
+    KNOWN = "known", "known", "known failure", "The rule failed, as the baseline expects.", "🔶", "=", "yellow"
+    WARN = "warn", "warn", "warned", "A SHOULD rule failed.", "⚠️", "!", "yellow"
+    ERROR = "error", "error", "error", "rejoinder or the network failed while checking the rule.", "🟪", "?", "magenta"
+    INFO = "info", "info", "informational", "A MAY rule is not met. This is not a failure.", "ℹ️", "i", "blue"
+    PASS = "pass", "pass", "passed", "The rule passed every check.", "✅", "✓", "green"
+    DECLINED = "declined", "declined", "declined", "The model did not do what the rule needs.", "➖", "–", "dim"
+    NA = "na", "n/a", "not applicable", "Not tested in this run, or the feature was refused.", "➖", "–", "dim"
+    NONE = "none", "none", "without result", "Nothing was checked.", "➖", "–", "dim"
 
     word: str
-    counted: str
+    _counted: str
     meaning: str
     emoji: str
     sign: str
@@ -44,20 +44,25 @@ class Severity(StrEnum):
         """Return a member with its look."""
         member = str.__new__(cls, value)
         member._value_ = value
-        member.word, member.counted, member.meaning, member.emoji, member.sign, member.style = look
+        member.word, member._counted, member.meaning, member.emoji, member.sign, member.style = look
         return member
+
+    def counted(self, number: int) -> str:
+        """Return the words that follow a number of rules: ``1 error``, ``2 errors``, ``3 passed``."""
+        many = number != 1 and self in (Severity.KNOWN, Severity.ERROR)
+        return f"{self._counted}s" if many else self._counted
 
 
 JUDGED: Final = (Severity.PASS, Severity.INFO, Severity.WARN, Severity.KNOWN, Severity.FAIL)
-"""The severities of rules that were judged."""
+"""The severities of rules that were checked."""
 GROUPS: Final[Mapping[Severity, str]] = {
     Severity.FAIL: "Failures",
     Severity.WARN: "Warnings",
     Severity.KNOWN: "Known failures",
-    Severity.INFO: "For information",
+    Severity.INFO: "Informational",
 }
 """The groups in which findings are listed, the worst first, with their titles."""
-_LEVEL_TITLES: Final = {"MUST": "binding", "SHOULD": "expected", "MAY": "only informs", "OFF": "not in force"}
+_LEVEL_TITLES: Final = {"MUST": "required", "SHOULD": "recommended", "MAY": "optional", "OFF": "off in this dialect"}
 
 
 @dataclass(slots=True)
@@ -80,12 +85,12 @@ class ReportedFinding:
 
     @property
     def reruns(self) -> str:
-        """What sending its case again showed, in words; empty when it was not sent again."""
+        """How many reruns of its case reproduced it, in words; empty when there was none."""
         return "" if self.finding.reruns is None else self.finding.reruns.words
 
     @property
     def replay(self) -> str:
-        """The command that sends it again and judges the answer, run beside the run file."""
+        """The command that reproduces it, run beside the run file."""
         return f"rejoinder replay run.ndjson {self.finding.fingerprint}"
 
     @property
@@ -140,7 +145,7 @@ class RuleGroup(NamedTuple):
     @property
     def tally(self) -> str:
         """The rules by verdict in words, the worst first."""
-        return ", ".join(f"{amount:,} {severity.counted}" for severity, amount in self.counts.items())
+        return ", ".join(f"{amount:,} {severity.counted(amount)}" for severity, amount in self.counts.items())
 
 
 class Anchors:
@@ -220,14 +225,14 @@ def _finding(finding: Finding, titles: Mapping[str, Any], anchors: Anchors, limi
 def _why(known: Known) -> str:
     """Return why a baseline expects a finding, in one line."""
     until = f"until {known.expires}" if known.expires else ""
-    return one_line(", ".join(filter(None, (known.reason, known.link, until))), 400) or "no reason given"
+    return one_line(", ".join(filter(None, (known.reason, known.link, until))), 400) or "no reason in the baseline"
 
 
 def _smallest(minimal: Minimal) -> str:
     """Return a minimal request in one line."""
     request = minimal.request
     text = f"{request.method} {request.path} {request.body[:2000].decode('utf-8', 'replace')}".rstrip()
-    after = f" (after {plural(minimal.requests - 1, 'other request')} of its case)" if minimal.requests > 1 else ""
+    after = f" (after {plural(minimal.requests - 1, 'other request')} of the case)" if minimal.requests > 1 else ""
     return one_line(text, 400) + after
 
 

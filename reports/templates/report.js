@@ -101,7 +101,7 @@
       if (fold && active) fold.open = keep.has(item);
     }
     const tree = document.querySelector(".tree");
-    if (tree) tree.dataset.none = active && !keep.size ? "No branch of the contract has that in its name." : "";
+    if (tree) tree.dataset.none = active && !keep.size ? "No branch of the contract matches." : "";
   };
   const apply = () => {
     prune();

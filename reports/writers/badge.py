@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from rejoinder.contract import dialect_label
 from rejoinder.formatting import plural
 from rejoinder.model.runfile import Run
 from rejoinder.reports.model import read_report
@@ -25,19 +26,20 @@ def render_badge(run: Run) -> str:
     """Return the run's verdict as the JSON that shields.io and its like draw an endpoint badge from."""
     report = read_report(run)
     failed = report.counts.get(Severity.FAIL, 0)
-    judged = sum(report.counts.get(severity, 0) for severity in JUDGED)
+    checked = sum(report.counts.get(severity, 0) for severity in JUDGED)
     if failed:
-        message = f"{failed:,} of {plural(judged, 'rule')} broken"
-    elif report[VERDICT].severity in (Severity.PASS, Severity.WARN) and judged:
+        message = f"{failed:,} of {plural(checked, 'rule')} failed"
+    elif report[VERDICT].severity in (Severity.PASS, Severity.WARN) and checked:
         known, warned = report.counts.get(Severity.KNOWN, 0), report.counts.get(Severity.WARN, 0)
-        exceptions = [f"{known:,} known to fail"] if known else []
+        exceptions = [plural(known, "known failure")] if known else []
         exceptions += [plural(warned, "warning")] if warned else []
-        message = f"{plural(judged, 'rule')} judged, {' and '.join(exceptions) or 'all hold'}"
+        passed = checked - known - warned
+        message = ", ".join([f"{passed:,} of {plural(checked, 'rule')} passed", *exceptions])
     else:
         message = report[VERDICT].headline.lower()
     badge: dict[str, object] = {
         "schemaVersion": 1,
-        "label": f"responses API ({report[TARGET].dialect})" if report[TARGET].dialect else "responses API",
+        "label": dialect_label(report[TARGET].dialect) or "Responses API",
         "message": message,
         "color": _COLOURS.get(report[VERDICT].severity, "lightgrey"),
     }

@@ -1,4 +1,4 @@
-"""Many runs side by side: rules as rows, targets as columns, and what was found behind every cell."""
+"""Many runs side by side: rules as rows, runs as columns, with the findings of each cell."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _labels(reports: list[ReportModel]) -> list[str]:
         except ValueError:
             host = ""
         names.append((report[TARGET].model, one_line(host, 60), report[TARGET].started))
-    labels = [model or host or "a run" for model, host, _ in names]
+    labels = [model or host or "run" for model, host, _ in names]
     for more in (1, 2):
         taken = Counter(labels)
         labels = [
@@ -153,23 +153,23 @@ def _sentence(reports: list[ReportModel], rows: list[ComparisonRow], differing: 
     verdicts = join_list((f"{amount:,} × {headline.lower()}" for headline, amount in headlines.most_common()), 6)
     if not rows:
         return f"{verdicts}."
-    differ = "none differs" if not differing else "1 differs" if differing == 1 else f"{differing:,} differ"
-    return f"{verdicts}. Of {plural(len(rows), 'rule')}, {differ}."
+    differ = "differs" if differing == 1 else "differ"
+    return f"{verdicts}. {differing:,} of {plural(len(rows), 'rule')} {differ} between the runs."
 
 
 def _warnings(labels: list[str], reports: list[ReportModel]) -> list[str]:
     warnings = []
     if len({report[TARGET].dialect for report in reports}) > 1:
-        warnings.append("The runs were held to different dialects, in which a rule can have another level or be off.")
+        warnings.append("The runs use different dialects. A rule can have another level in each, or be off.")
     plans = {run.header.plan for run in (report.run for report in reports) if run.verdicts}
     if len(plans) > 1:
-        warnings.append("The runs followed different plans, so one may have judged what another did not.")
+        warnings.append("The runs use different plans, so one may have tested rules that another did not.")
     settings = [settings_of(report) for report in reports if report.get(LOAD)]
     if any(other != settings[0] for other in settings[1:]):
-        warnings.append("The loads were set differently, so their figures cannot be set against each other.")
+        warnings.append("The load settings differ, so the figures are not comparable.")
     for label, report in zip(labels, reports, strict=True):
         if report.run.truncated or report.run.interrupted:
-            warnings.append(f"{label}: the run did not come to its end.")
+            warnings.append(f"{label}: the run was cut short.")
         load = report.get(LOAD)
         if load and load.verdict not in ("", "VALID"):
             warnings.append(f"{label}: the measurement is {load.verdict}.")
@@ -187,11 +187,11 @@ def _figures(reports: list[ReportModel]) -> list[tuple[str, list[FigureCell]]]:
     figures += [
         ("measurement", [FigureCell(load.verdict if load else "", None) for load in loads]),
         ("requests", [FigureCell(format_count(load.started) if load else "", None) for load in loads]),
-        ("ended well", _amounts([load.ok / load.started if load and load.started else None for load in loads], _share)),
-        ("objectives", [FigureCell(_objectives(load) if load else "", None) for load in loads]),
+        ("succeeded", _amounts([load.ok / load.started if load and load.started else None for load in loads], _share)),
+        ("SLOs", [FigureCell(_objectives(load) if load else "", None) for load in loads]),
         ("goodput", _amounts([load.goodput if load else None for load in loads], _share)),
-        ("requests ok/s", _amounts([load.rate if load else None for load in loads], format_rate)),
-        ("output tok/s", _amounts([load.tokens_rate if load else None for load in loads], format_rate)),
+        ("successful requests/s", _amounts([load.rate if load else None for load in loads], format_rate)),
+        ("output tokens/s", _amounts([load.tokens_rate if load else None for load in loads], format_rate)),
     ]
     for metric in times_shown(Place.COMPARISON):
         found = [latency_of(report, metric.name) for report in reports]
@@ -199,8 +199,10 @@ def _figures(reports: list[ReportModel]) -> list[tuple[str, list[FigureCell]]]:
             for p in metric.percentiles(Place.COMPARISON):
                 amounts = _amounts([d.percentile(p) if d else None for d in found], format_seconds)
                 amounts = [_surely(amount, d, p) if d else amount for amount, d in zip(amounts, found, strict=True)]
-                figures.append((f"{metric.title} p{p:g}", amounts))
-            figures.append((f"{metric.title} n", [FigureCell(format_count(d.n) if d else "", None) for d in found]))
+                figures.append((f"{metric.label} p{p:g}", amounts))
+            figures.append(
+                (f"{metric.label} samples", [FigureCell(format_count(d.n) if d else "", None) for d in found])
+            )
     return [(name, amounts) for name, amounts in figures if any(amount.text for amount in amounts)]
 
 
@@ -212,13 +214,13 @@ def _objectives(load: LoadSummary) -> str:
 
 
 def _surely(amount: FigureCell, distribution: LatencyDistribution, p: float) -> FigureCell:
-    """Add what a percentile does not exceed for certain, or how many values it takes to say that, or to show it."""
+    """Add the 99 % upper bound of a percentile, or the number of samples that the bound or the percentile needs."""
     bound = distribution.bound(p)
     sure = ""
     if bound is not None and bound.bound is not None:
         sure = f"≤ {format_seconds(bound.bound)}"
     elif bound is not None and bound.needs:
-        sure = f"needs {format_count(bound.needs)}"
+        sure = f"needs {plural(bound.needs, 'sample')}"
     return amount._replace(text=distribution.percentile_text(p), sure=sure)
 
 

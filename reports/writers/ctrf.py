@@ -46,7 +46,7 @@ def render_ctrf(run: Run) -> str:
     tests = [_test(rule) for rule in report.rules]
     load, baseline, contract = report.get(LOAD), report.get(BASELINE), report.get(CONTRACT)
     if load and load.started:
-        message = f"{load.bad:,} of {load.started:,} requests ended badly" if load.bad else ""
+        message = f"{load.failed_text}." if load.bad else ""
         status = "failed" if load.intolerable else "passed"
         tests.append(_case("load", "load", status, load.verdict.lower() or status, message, load_text(load)))
         tests += [
@@ -99,7 +99,7 @@ def _test(rule: ReportedRule) -> dict[str, Any]:
     message = rule.findings[0].message if rule.findings else rule.reason
     known = known_text(rule)
     if rule.severity is Severity.KNOWN:
-        message = f"known: {known}. {message}"
+        message = f"known failure: {known}. {message}"
     trace = rule_text(rule) if rule.findings else ""
     name = f"{rule.id} {rule.title}".strip()
     test = _case(rule.id, name, _STATUS.get(rule.severity, "passed"), rule.word, message, trace)

@@ -50,7 +50,7 @@ def render_diff_markdown(diff: Diff, limit: int = 60_000) -> str:
     lines += [" · ".join(targets), ""]
     lines += [f"> ⚠️ {escape(note)}\n" for note in diff.notes[:10]]
     if diff.figures:
-        lines += ["| Load | before | after | change | |", "|---|---:|---:|---:|---|"]
+        lines += ["| Load | before | after | change | significance |", "|---|---:|---:|---:|---|"]
         for figure in diff.figures:
             name, *cells = map(escape, (figure.name, figure.before, figure.after, figure.change, figure.statement))
             lines.append(f"| {name} | {' | '.join(cells)} |")
@@ -63,7 +63,7 @@ def render_diff_markdown(diff: Diff, limit: int = 60_000) -> str:
                 lines.append(f"- **{escape(rule.id)}**{title} ({rule.level})")
                 for finding in rule.findings[:10]:
                     place = f" {code(finding.place)}" if finding.place else ""
-                    known = f", known: {escape(finding.known)}" if finding.known else ""
+                    known = f", known failure: {escape(finding.known)}" if finding.known else ""
                     lines.append(f"  - {escape(finding.message)}{place} ({finding.extent}{known})")
                 if len(rule.findings) > 10:
                     lines.append(f"  - and {plural(len(rule.findings) - 10, 'more finding')}")

@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from rejoinder.formatting import format_count, format_rate, one_line
+from rejoinder.formatting import format_count, format_rate, one_line, plural
 from rejoinder.model.runfile import Run
-from rejoinder.model.verdict import ABSENT, Problem
-from rejoinder.reports.evidence import worded
-from rejoinder.reports.excerpt import pretty
+from rejoinder.model.verdict import Problem
+from rejoinder.reports.evidence import texts_of
 from rejoinder.reports.model import ReportModel, read_report
 from rejoinder.reports.parts.baseline import PART as BASELINE
 from rejoinder.reports.parts.latencies import PART as LATENCIES
@@ -80,14 +79,14 @@ def _add_rule(suite: ET.Element, rule: ReportedRule) -> None:
     )
     text = rule_text(rule)
     if rule.severity is Severity.FAIL:
-        message = rule.findings[0].message if rule.findings else rule.reason or rule.statement or "broken"
+        message = rule.findings[0].message if rule.findings else rule.reason or rule.statement or "failed"
         ET.SubElement(case, "failure", {"message": message, "type": f"{rule.level} {rule.id}"}).text = text
     elif rule.severity is Severity.ERROR:
-        ET.SubElement(case, "error", {"message": rule.reason or "could not be judged"})
+        ET.SubElement(case, "error", {"message": rule.reason or "The rule could not be checked."})
     elif rule.severity in (Severity.NA, Severity.DECLINED):
         ET.SubElement(case, "skipped", {"message": f"{rule.word}: {rule.reason}".rstrip(": ")})
     elif rule.severity is Severity.KNOWN:
-        ET.SubElement(case, "skipped", {"message": f"known: {known_text(rule)}"})
+        ET.SubElement(case, "skipped", {"message": f"known failure: {known_text(rule)}"})
         ET.SubElement(case, "system-out").text = text
     elif rule.findings or rule.severity is Severity.WARN:
         ET.SubElement(case, "system-out").text = f"{rule.word}\n{text}"
@@ -101,8 +100,7 @@ def known_text(rule: ReportedRule) -> str:
 def _add_load(suite: ET.Element, load: LoadSummary) -> None:
     case = _add_case(suite, "load")
     if load.intolerable:
-        message = f"{load.bad:,} of {load.started:,} requests ended badly"
-        ET.SubElement(case, "failure", {"message": message, "type": "load"}).text = load_text(load)
+        ET.SubElement(case, "failure", {"message": f"{load.failed_text}.", "type": "load"}).text = load_text(load)
     else:
         ET.SubElement(case, "system-out").text = load_text(load)
     for objective in load.objectives:
@@ -123,8 +121,8 @@ def rule_text(rule: ReportedRule) -> str:
     """Return everything that a person needs to know of a broken rule as plain text."""
     lines = [f"{rule.id} ({rule.level}): {rule.statement}".rstrip(": ")]
     if rule.source:
-        lines.append(f"Based on: {rule.source}")
-    lines.append(f"Judged {rule.judged:,} times, broken {rule.failed:,} times.")
+        lines.append(f"Source: {rule.source}")
+    lines.append(f"{rule.failed:,} of {plural(rule.judged, 'check')} failed.")
     for finding in rule.findings[:FINDINGS]:
         lines += [
             "",
@@ -133,17 +131,17 @@ def rule_text(rule: ReportedRule) -> str:
         ]
         lines += [f"  case: {case}{f' ({title})' if title else ''}" for case, title in finding.cases]
         if finding.more_cases:
-            lines.append(f"  and {finding.more_cases:,} more cases")
+            lines.append(f"  and {plural(finding.more_cases, 'more case')}")
         if finding.known:
-            lines.append(f"  known: {finding.known}")
+            lines.append(f"  known failure: {finding.known}")
         if finding.reruns:
-            lines.append(f"  sent again: {finding.reruns}")
+            lines.append(f"  {finding.reruns}")
         if finding.smallest:
             lines.append(f"  minimal request: {finding.smallest}")
-        lines.append(f"  again: {finding.replay}")
+        lines.append(f"  reproduce: {finding.replay}")
     rest = len(rule.findings) - FINDINGS
     if rest > 0:
-        lines += ["", f"{rest:,} more findings are in the run file."]
+        lines += ["", f"The run file has {plural(rest, 'more finding')} of this rule."]
     return "\n".join(lines)
 
 
@@ -153,9 +151,8 @@ def _evidence(problem: Problem) -> list[str]:
         lines.append(f"  at event {problem.event:,}")
     if problem.offset is not None:
         lines.append(f"  at byte {problem.offset:,}")
-    for name, value in (("expected", worded(problem.expected)), ("actual", problem.actual)):
-        if value is not ABSENT:
-            lines.append(f"  {name}: " + pretty(value, 600).replace("\n", "\n    "))
+    texts = texts_of(problem, 600)
+    lines += [f"  {name}: " + texts[name].replace("\n", "\n    ") for name in ("expected", "actual") if name in texts]
     if problem.exchange:
         lines.append(f"  exchange: {one_line(problem.exchange, 80)}")
     return lines

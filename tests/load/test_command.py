@@ -168,4 +168,4 @@ def test_a_server_that_goes_on_for_nobody_fails(tmp_path: Path) -> None:
         result, run = load(tmp_path, url, *words, "--probe-disconnects", "--metrics", "auto")
     assert result.return_value == 1
     assert [line.verdict for line in run.samples_of(ProbeSample)] == ["fail", "pass", "pass", "pass"]
-    assert "dropped requests: streams stop" in (tmp_path / "out" / "junit.xml").read_text("utf-8")
+    assert "disconnect probe: streams stop" in (tmp_path / "out" / "junit.xml").read_text("utf-8")

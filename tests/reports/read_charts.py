@@ -72,7 +72,7 @@ def logarithmic(labels: Sequence[Label]) -> Callable[[float], float]:
 
 def nines(labels: Sequence[Label]) -> Callable[[float], float]:
     """Return the axis of percentiles that the labels are of, on which every step adds a nine."""
-    places = [(label.at, value_of(label.text)) for label in labels]
+    places = [(label.at, value_of(label.text.removeprefix("p"))) for label in labels]
     return _axis(places, lambda p: -math.log10(1 - p / 100), lambda depth: 100 - 100 * 10**-depth)
 
 

@@ -74,7 +74,7 @@ def _branches(document: str) -> list[str]:
 def test_the_filter_finds_branches(page: Path, tmp_path: Path) -> None:
     document = dump(page, "#?q=customtoolcalloutput%20input_file%20file_id", tmp_path)
     assert _branches(document) == []
-    assert "No branch of the contract has that in its name." in document
+    assert "No branch of the contract matches." in document
     document = dump(page, "#?branch=failed&q=easyinputmessageparam", tmp_path)
     shown = _branches(document)
     assert shown[0] == "input"
@@ -143,7 +143,7 @@ def test_the_keyboard_goes_through_the_page_in_order(page: Path, browser: Any) -
         "Copy the command",
         "HTTP",
         "Family",
-        "Text",
+        "Search",
     ]
     places = [next(n for n, name in enumerate(names) if name.startswith(word)) for word in expected]
     assert places == sorted(places)
@@ -157,7 +157,7 @@ def test_the_keyboard_goes_through_the_page_in_order(page: Path, browser: Any) -
 def test_keys_open_filter_and_walk(page: Path, browser: Any) -> None:
     browser.open(page)
     browser.press("/")
-    assert browser.run("document.activeElement.getAttribute('aria-label')") == "Text"
+    assert browser.run("document.activeElement.getAttribute('aria-label')") == "Search"
     for letter in "usage":
         browser.press(letter)
     assert "q=usage" in browser.run("location.hash")

@@ -202,7 +202,7 @@ def test_a_fault_of_the_whole_stream_shows_its_ends(examples: ModuleType) -> Non
 def test_an_event_that_is_not_there_is_said_to_be_missing(examples: ModuleType) -> None:
     evidence = Gatherer("", {"x": examples.stream("x", "case")}).gather(found(Problem("?", event=999, exchange="x")))
     assert evidence.stream is not None
-    assert evidence.stream.note == "The fault is at event 999, and the stream has 32."
+    assert evidence.stream.note == "The problem is at event 999, but the run file has only 32 events."
 
 
 def test_the_offset_finds_the_event(examples: ModuleType) -> None:
@@ -215,7 +215,7 @@ def test_the_offset_finds_the_event(examples: ModuleType) -> None:
 
 def test_an_exchange_that_is_missing_leaves_the_rest() -> None:
     evidence = Gatherer("", {}).gather(found(Problem("?", expected=1, actual=2, exchange="gone")))
-    assert evidence.expected
+    assert evidence.sides.expected
     assert not evidence.curl
 
 
@@ -230,7 +230,7 @@ def test_the_minimal_request_is_the_one_to_send(examples: ModuleType) -> None:
 def test_what_came_back_when_nothing_did() -> None:
     exchange = Exchange("x", Request("POST", "/v1/responses"), Outcome.REFUSED, detail="Connection refused")
     evidence = Gatherer("http://h/v1/responses", {"x": exchange}).gather(found(Problem("?", exchange="x")))
-    assert evidence.answer == "no HTTP answer: no connection (Connection refused)"
+    assert evidence.answer == "no HTTP response: connection failed (Connection refused)"
 
 
 def test_a_large_stream_is_read_up_to_a_limit() -> None:

@@ -307,16 +307,16 @@ def test_the_page_says_what_matters(examples: ModuleType, check_page: Any) -> No
     text = " ".join("".join(page.texts).split())
     for expected in (
         "Does not conform",
-        "4 MUST rules are broken",
-        "(29 http_429, 26 nonconforming and 2 more)",
-        "1 SHOULD rule is not met",
+        "4 of 160 MUST rules checked failed.",
+        "1,119 of 1,200 requests succeeded.",
+        "1 SHOULD rule failed",
         "Event 4 has no sequence_number.",
         "No stream ended in an error.",
         "GET /v1/models answered 404",
         "rejoinder check http://127.0.0.1:8000 --model tiny-llm --plan full",
         "authorization: Bearer $REJOINDER_API_KEY",
         "variant 0 of the input union",
-        "Time to first token",
+        "TTFT",
         "1,200",
     ):
         assert expected in text, expected
@@ -349,7 +349,7 @@ def test_the_page_is_reachable_and_readable(examples: ModuleType, check_page: An
         ("green", "Conforms"),
         ("empty", "Nothing was tested"),
         ("unreachable", "Nothing was tested"),
-        ("load", "Not every request ended well"),
+        ("load", "81 of 1,200 requests failed"),
     ],
 )
 def test_headlines(name: str, headline: str, examples: ModuleType) -> None:
@@ -367,11 +367,11 @@ def _judged(*statuses: Status, **fields: Any) -> Run:
 def test_a_run_with_errors_is_not_settled() -> None:
     found = verdict(_judged(Status.PASS, Status.ERROR))
     assert (found.headline, found.sentence) == (
-        "Not settled",
-        "No MUST rule is broken, but 1 rule could not be judged.",
+        "Inconclusive",
+        "1 of 1 MUST rules checked passed. Also: 1 rule could not be checked.",
     )
-    assert verdict(_judged(Status.ERROR)).headline == "Nothing could be judged"
-    assert verdict(_judged(Status.NOT_APPLICABLE)).headline == "Nothing was judged"
+    assert verdict(_judged(Status.ERROR)).headline == "Nothing could be checked"
+    assert verdict(_judged(Status.NOT_APPLICABLE)).headline == "Nothing was checked"
     assert verdict(_judged(Status.PASS, Status.WARN)).headline == "Conforms, with warnings"
 
 
@@ -380,9 +380,9 @@ def test_a_run_that_was_cut_short_conforms_to_nothing() -> None:
     assert verdict(run).headline == "Conforms"
     for footer in (None, Footer(ended_at=2.0, exit_code=130, interrupted=True)):
         run.footer = footer
-        assert (verdict(run).severity, verdict(run).headline) == ("error", "Not settled")
-        assert "The run was cut short. No MUST rule is broken so far" in verdict(run).sentence
-        assert json.loads(render_badge(run))["message"] == "not settled"
+        assert (verdict(run).severity, verdict(run).headline) == ("error", "Inconclusive")
+        assert "The run was cut short." in verdict(run).sentence
+        assert json.loads(render_badge(run))["message"] == "inconclusive"
     run = _judged(Status.PASS, Status.FAIL)
     run.footer = None
     assert verdict(run).headline == "Does not conform"
@@ -429,7 +429,7 @@ def test_thousands_of_findings_are_bounded(examples: ModuleType, check_page: Any
         assert f'id="f-{heaviest.fingerprint}"' in text
     total = sum(len(verdict.findings) for verdict in run.verdicts)
     prose = " ".join("".join(page.texts).split())
-    assert f"{total:,} findings in all." in prose
+    assert f"{total:,} findings in total." in prose
     assert f"{total - named:,} findings are only counted here" in prose
 
 
@@ -472,7 +472,7 @@ def test_findings_that_say_the_same_get_a_line(check_page: Any) -> None:
     page = check_page(text)
     assert sum(a.get("class") == "finding" for _, a in page.elements) == 3
     assert "40 further findings" in text
-    assert "17 more findings of this rule are in the run file" in " ".join("".join(page.texts).split())
+    assert "17 more findings in the run file" in " ".join("".join(page.texts).split())
     assert sum((a.get("id") or "").startswith("f-") for _, a in page.elements) == 43
 
 
@@ -489,12 +489,12 @@ def test_a_random_finding_says_its_rate_and_a_minimal_request_is_shown() -> None
     request = Request("POST", "/v1/responses", (), b'{"input":"\x1b[31m` | smallest"}')
     second.reruns, second.minimal, second.count = Reruns(3, 3), Minimal(request, "x9", 2), 900
     text = render_markdown(run)
-    assert "at random, 1 of 3 times when sent again" in text
-    assert 'smallest request: ``POST /v1/responses {"input":' in text
+    assert "reproduced in 1 of 3 reruns" in text
+    assert 'minimal request: ``POST /v1/responses {"input":' in text
     summary = summarize(run).plain(120)
-    assert "every time, 3 of 3" in summary
+    assert "reproduced in 3 of 3 reruns" in summary
     assert "smallest" in summary
-    assert "after 1 other request of its case" in summary
+    assert "after 1 other request of the case" in summary
     assert "\x1b" not in text + summary
 
 
@@ -558,18 +558,18 @@ def test_load_decides_with_the_rules(examples: ModuleType, loads: ModuleType) ->
     run = examples.green()
     run.samples = loaded(RequestOutcome.CENSORED)
     assert verdict(run).headline == "Conforms"
-    assert "take the figures with care" in verdict(run).sentence
+    assert "Treat these figures as approximate." in verdict(run).sentence
     assert ET.fromstring(render_junit(run).encode()).get("failures") == "0"
     run.samples = loaded(RequestOutcome.TIMEOUT)
-    assert verdict(run).headline == "Conforms, but not every request under load"
+    assert verdict(run).headline == "Conforms, but under load 1 of 5 requests failed"
     root = ET.fromstring(render_junit(run).encode())
     assert root.get("failures") == "1"
     failure = root.find(".//testcase[@name='load']/failure")
     assert failure is not None
-    assert failure.get("message") == "1 of 5 requests ended badly"
+    assert failure.get("message") == "1 of 5 requests failed."
     run.verdicts = []
     run.samples = loaded(RequestOutcome.OK)
-    assert (verdict(run).severity, verdict(run).headline) == ("warn", "Every request ended well")
+    assert (verdict(run).severity, verdict(run).headline) == ("warn", "5 of 5 requests succeeded")
 
 
 @pytest.mark.parametrize("name", ["empty", "unreachable", "load"])
@@ -605,7 +605,7 @@ def test_markdown_names_findings_in_order(examples: ModuleType) -> None:
 
 def test_the_summary_fits_a_screen(examples: ModuleType) -> None:
     text = summarize(examples.typical(), {"report": "rejoinder-runs/x/report.html"}).plain()
-    assert text.count("\n") <= 33
+    assert text.count("\n") <= 34
     assert all(len(line) <= 80 for line in text.splitlines())
     assert text.startswith("✗ Does not conform\n")
     assert "rejoinder-runs/x/report.html" in text
@@ -665,9 +665,9 @@ def test_features_that_are_not_there_are_told_with_their_evidence(examples: Modu
     run.header.required = ["images"]
     markdown = render_markdown(run)
     assert "`images` (required) | refused | x\\-refused · status 422 · Images are not supported\\." in markdown
-    assert "did not repeat a planted word" in markdown
+    assert "did not repeat a canary" in markdown
     summary = summarize(run).plain()
-    assert "1 supported, 1 accepted, not seen in a reply" in summary
+    assert "1 supported, 1 accepted, not seen in a response" in summary
     assert "refused: images" in summary
 
 

@@ -1,4 +1,4 @@
-"""What became of the entries of a baseline file: fixed, expired, stale, or failing as they expect."""
+"""The entries of a baseline file by outcome: fixed, expired, stale, or failing as expected."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rejoinder.reports.model import Area, Part, ReportModel
 ENTRIES: Final = 200
 """Entries of one group that are shown; the others are counted."""
 _KINDS: Final = {
-    "unexpected_passes": ("Fixed: passes although the baseline expects a failure", "pass"),
-    "expired": ("Expired: past its day, so it counts no more", "warn"),
-    "stale": ("Stale: its rule was not judged on its case", "na"),
-    "known": ("Known: fails as expected", "known"),
+    "unexpected_passes": ("Fixed: the rule passes on the case", "pass"),
+    "expired": ("Expired: the entry is past its expiry date and has no effect", "warn"),
+    "stale": ("Stale: the run did not test the rule on the case", "na"),
+    "known": ("Known failure: the rule fails as expected", "known"),
 }
 
 
@@ -56,7 +56,8 @@ def read(report: ReportModel) -> BaselineSummary | None:
             groups.append(
                 BaselineGroup(title, sign, [_entry(row) for row in rows[:ENTRIES]], max(0, len(rows) - ENTRIES))
             )
-            parts.append(f"{len(rows):,} {title.partition(':')[0].lower()}")
+            word = title.partition(":")[0].lower()
+            parts.append(plural(len(rows), word) if kind == "known" else f"{len(rows):,} {word}")
     brief = ", ".join(parts) or plural(0, "entry", "entries")
     old = [*found.unexpected_passes, *found.stale] if found.strict else []
     outdated = [f"{entry.rule}@{entry.case}: {entry.note}" for entry in map(_entry, old[:ENTRIES])]

@@ -1,4 +1,4 @@
-"""What the endpoint can do: its features with what showed them, and what its model was asked for and did not show."""
+"""The features that the endpoint supports, with evidence, and the capabilities that its model lacks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ ROWS: Final = 200
 """Features that are shown; the others are counted."""
 _STATES: Final = {
     FeatureState.SUPPORTED: ("supported", "pass"),
-    FeatureState.UNSEEN: ("accepted, not seen in a reply", "warn"),
+    FeatureState.UNSEEN: ("accepted, not seen in a response", "warn"),
     FeatureState.REFUSED: ("refused", "na"),
     FeatureState.FAILED: ("failed", "fail"),
-    FeatureState.UNTRIED: ("not tried", "none"),
+    FeatureState.UNTRIED: ("not tested", "none"),
 }
 """What the states of features are called, and their signs."""
 _ABILITIES: Final = {
-    "repeats": "repeat a planted word",
+    "repeats": "repeat a canary",
     "calls": "call a tool",
     "follows_schema": "follow a JSON Schema",
 }
@@ -32,7 +32,7 @@ _ABILITIES: Final = {
 class FeatureRow(NamedTuple):
     """A feature: its name, what it is, whether the endpoint has it, what showed that, and the sign that stands for it.
 
-    ``required`` says that the run was told to require it.
+    ``required``: the run requires it (``--require``).
     """
 
     feature: str
@@ -47,8 +47,8 @@ class FeatureRow(NamedTuple):
 class FeatureTable:
     """What the endpoint can do; ``hidden`` counts what there is no room for.
 
-    ``lacking`` names the features that it lacks, ``unable`` says what its model was asked for and did not show; either
-    is empty when there is nothing of the sort.
+    ``lacking`` names the features that it lacks, ``unable`` the capabilities that its model lacks; either may be
+    empty.
     """
 
     rows: list[FeatureRow]
@@ -73,8 +73,13 @@ def read(report: ReportModel) -> FeatureTable | None:
     lacking = "; ".join(f"{label}: {join_list(names, 20)}" for label, names in missing.items() if names)
     abilities = run.footer.abilities
     unable = [ability for name, ability in _ABILITIES.items() if name in abilities and abilities[name].shown is False]
-    sentence = f"The model did not {', '.join(unable)} when it was asked to." if unable else ""
+    sentence = f"The model did not {_either(unable)}." if unable else ""
     return FeatureTable(rows[:ROWS], max(0, len(rows) - ROWS), brief, lacking, sentence)
+
+
+def _either(words: list[str]) -> str:
+    """Return words joined by commas and *or*."""
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _feature(found: FeatureResult, required: list[str]) -> FeatureRow:
@@ -93,7 +98,7 @@ def markdown(table: FeatureTable, report: ReportModel, room: int) -> list[str]:
     lines = [f"Features: {escape(table.brief)}. {escape(table.unable)}".rstrip(), ""]
     rows = [row for row in table.rows if row.sign != "pass"]
     if rows:
-        lines += ["| Feature | | Evidence |", "|---|---|---|"]
+        lines += ["| Feature | State | Evidence |", "|---|---|---|"]
         for row in rows[:60]:
             required = " (required)" if row.required else ""
             lines.append(f"| {code(row.feature, 60)}{required} | {escape(row.state)} | {escape(row.evidence)} |")

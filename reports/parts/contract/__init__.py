@@ -1,4 +1,4 @@
-"""How much of the request contract the run sent and what became of it: a sentence, a map, and a tree of branches."""
+"""How much of the request contract the run sent and with which result: a sentence, a map, and a tree of branches."""
 
 from __future__ import annotations
 

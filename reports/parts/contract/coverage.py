@@ -1,4 +1,4 @@
-"""How much of the request contract a run sent and what became of it, as a tree of branches and a map of its parts.
+"""How much of the request contract a run sent and with which result, as a tree of branches and a map of its parts.
 
 The footer of a run file names every branch by the place where it branches and the choice that is taken there:
 ``input[array][][FunctionCallOutput].output=string``. Choices of one place become one node of the tree; nodes that only
@@ -17,10 +17,10 @@ from rejoinder.model.footer import BranchState
 from rejoinder.model.runfile import Run
 
 STATES: Final = {
-    BranchState.ACCEPTED: ("pass", "a request with it was answered with success"),
-    BranchState.REFUSED: ("warn", "valid requests with it were refused with a 4xx status or 501"),
-    BranchState.FAILED: ("fail", "requests with it ended in a 5xx status or without a reply"),
-    BranchState.NOT_SENT: ("na", "no request of the run had it"),
+    BranchState.ACCEPTED: ("pass", "A request that contains it succeeded."),
+    BranchState.REFUSED: ("warn", "Valid requests that contain it got a 4xx status or 501."),
+    BranchState.FAILED: ("fail", "Requests that contain it got a 5xx status or no response."),
+    BranchState.NOT_SENT: ("na", "No request of this run contains it."),
 }
 """The sign and the meaning of each state, in the order in which states are listed and drawn."""
 BUDGET: Final = 32_000
@@ -119,23 +119,15 @@ class ContractCoverage:
 
     @property
     def brief(self) -> str:
-        """How much was sent and what became of it, in a line."""
-        counts = ", ".join(f"{amount:,} {state.label}" for state, amount in self.counts.items() if amount)
-        return f"{counts} of {plural(self.total, 'branch', 'branches')}"
+        """How many branches were sent and with which result, in a line: ``4 of 8 branches accepted, 3 failed``."""
+        (amount, first), *others = [(amount, state.label) for state, amount in self.counts.items() if amount]
+        whole = f"{amount:,} of {plural(self.total, 'branch', 'branches')} {first}"
+        return ", ".join([whole, *(f"{amount:,} {label}" for amount, label in others)])
 
     @property
     def sentence(self) -> str:
-        """How much was sent and what became of it, in one sentence."""
-        whole = f"{plural(self.total, 'branch', 'branches')} of the request contract"
-        outcomes = [
-            (amount, "failed" if state is BranchState.FAILED else f"{'was' if amount == 1 else 'were'} {state.label}")
-            for state, amount in self.counts.items()
-            if amount
-        ]
-        if len(outcomes) == 1:
-            return f"All {whole} {outcomes[0][1]}."
-        amounts = [f"{amount:,} {what}" for amount, what in outcomes]
-        return f"Of {whole}, {', '.join(amounts[:-1])} and {amounts[-1]}."
+        """The same as a sentence."""
+        return f"Request contract: {self.brief}."
 
 
 def tally(counts: Counter[BranchState]) -> str:

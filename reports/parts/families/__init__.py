@@ -32,7 +32,7 @@ def terminal(families: list[RuleGroup], report: ReportModel, width: int) -> list
     lines = [Text(" ")]
     for severity, amount in report.counts.items():
         bold = "bold " if severity in (Severity.FAIL, Severity.WARN, Severity.ERROR) else ""
-        word = f" {severity.sign} {amount} {severity.counted} "
+        word = f" {severity.sign} {amount} {severity.counted(amount)} "
         if lines[-1].cell_len + len(word) > width:
             lines.append(Text(" "))
         lines[-1].append(word, f"{bold}{severity.style}")

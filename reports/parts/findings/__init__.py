@@ -7,8 +7,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from rejoinder.formatting import join_list, plural
-from rejoinder.reports.evidence import sides
-from rejoinder.reports.excerpt import Span
+from rejoinder.reports.evidence import texts_of
 from rejoinder.reports.markdown_text import code, escape
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.findings.choice import amounts, choose
@@ -61,10 +60,9 @@ def _finding_in_markdown(rule: ReportedRule, finding: ReportedFinding) -> list[s
     lines.append(f"  {escape(finding.message)} {code(finding.place)}".rstrip())
     if finding.known:
         lines[-1] += "  "
-        lines.append(f"  known: {escape(finding.known)}")
-    expected, actual = sides(finding.finding.evidence)
-    pairs = [("expected", expected), ("actual", actual)]
-    got = [f"{name} {code(_plain(spans), 200)}" for name, spans in pairs if spans]
+        lines.append(f"  known failure: {escape(finding.known)}")
+    texts = texts_of(finding.finding.evidence)
+    got = [f"{name} {code(texts[name], 200)}" for name in ("expected", "actual") if name in texts]
     if got:
         lines[-1] += "  "
         lines.append(f"  {', '.join(got)}")
@@ -75,12 +73,8 @@ def _finding_in_markdown(rule: ReportedRule, finding: ReportedFinding) -> list[s
         lines.append(f"  in {join_list(cases[:3])}" + (f" and {hidden:,} more" if hidden > 0 else ""))
     if finding.smallest:
         lines[-1] += "  "
-        lines.append(f"  smallest request: {code(finding.smallest)}")
+        lines.append(f"  minimal request: {code(finding.smallest)}")
     return lines
-
-
-def _plain(spans: list[Span]) -> str:
-    return "".join(span.text for span in spans)
 
 
 def terminal(groups: Groups, report: ReportModel, width: int) -> list[Text]:

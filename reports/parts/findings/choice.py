@@ -11,7 +11,7 @@ from rejoinder.model.runfile import Run
 from rejoinder.reports.evidence import Evidence, Gatherer
 from rejoinder.reports.rules import ReportedFinding, ReportedRule
 
-EVIDENCE_BUDGET: Final = 70_000
+EVIDENCE_BUDGET: Final = 60_000
 """Bytes of requests, events and replies on one page; the findings that matter most get theirs first."""
 FINDINGS_PER_RULE: Final = 10
 """Findings of one rule that are written out."""

@@ -1,4 +1,4 @@
-"""What stands out in a load and no figure alone says."""
+"""Observations on a load that no single figure shows."""
 
 from __future__ import annotations
 
@@ -30,20 +30,18 @@ def read(report: ReportModel) -> list[Insight] | None:
         return None
     insights = []
     if total is not None and total.cross_talk:
-        text = f"{plural(total.cross_talk, 'answer shows', 'answers show')} the token of another request"
-        insights.append(Insight("fail", f"Cross-talk: {text}. The endpoint mixes answers up."))
+        text = f"{plural(total.cross_talk, 'response contains', 'responses contain')} the canary of another request"
+        insights.append(Insight("fail", f"Cross-talk: {text}."))
     elif total is not None and total.settings.get("canaries") is True and load.ok:
-        insights.append(Insight("pass", "No cross-talk: no answer showed the token of another request."))
+        insights.append(Insight("pass", "No cross-talk: no response contains the canary of another request."))
     if total is not None and load.judged is not None:
         share = format_percent(*load.judged)
-        text = f"The rules judged {load.judged[0]:,} of {plural(load.judged[1], 'answer')} ({share})"
+        text = f"{load.judged[0]:,} of {plural(load.judged[1], 'response')} ({share}) checked against all rules"
         whole = load.judged[0] == load.judged[1]
-        rest = "." if whole else ", the others by order, end and token alone."
+        rest = "." if whole else ", the rest for event order, terminal event and canary only."
         most = total.unjudged_bound
         if not whole and most is not None:
-            rest += (
-                f" Going by those that were judged, at most {format_percent(most, 1.0)} of the others break one (99 %)."
-            )
+            rest += f" At most {format_percent(most, 1.0)} of the rest break a rule (99 % confidence)."
         insights.append(Insight("pass" if whole else "info", f"{text}{rest}"))
     latencies = report.get(LATENCIES)
     gaps = latencies.find("itl") if latencies else None
@@ -52,16 +50,17 @@ def read(report: ReportModel) -> list[Insight] | None:
         stalls = gaps.values.above(limit)
         if stalls:
             share = format_percent(stalls, gaps.n)
-            text = f"{plural(stalls, 'gap')} of {gaps.n:,} ({share}) took more than {format_seconds(limit)}"
-            about = f"{format_seconds(gaps.values.longest)} the longest, {format_seconds(median)} the median"
-            insights.append(Insight("warn", f"Stalls: {text}; {about}."))
+            text = f"{stalls:,} of {plural(gaps.n, 'inter-token gap')} ({share}) exceeded {format_seconds(limit)}"
+            about = f"median {format_seconds(median)}, maximum {format_seconds(gaps.values.longest)}"
+            insights.append(Insight("warn", f"Stalls: {text} ({about})."))
     if censored := load.counts.get(RequestOutcome.CENSORED, 0):
         were = plural(censored, "request was", "requests were")
-        insights.append(Insight("info", f"{were} still running at the end; they count neither as errors nor as good."))
+        text = f"{were} still running when the run ended: counted neither as succeeded nor as failed."
+        insights.append(Insight("info", text))
     together = total.self_check.coalescing if total else None
     if together is not None and together >= _COALESCED:
-        text = f"{together:.2g} content events came to a receive: gaps are those between receives, not between tokens."
-        insights.append(Insight("info", f"Coalesced: {text}"))
+        text = f"{together:.2g} content events per network read on average, so ITL is the time between reads."
+        insights.append(Insight("info", f"Coalesced events: {text}"))
     return sorted(insights, key=lambda insight: ("fail", "warn", "info", "pass").index(insight.severity)) or None
 
 

@@ -1,4 +1,4 @@
-"""How long requests took, by metric: percentiles with how sure they are."""
+"""Latencies by metric: percentiles with their confidence bounds."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from rejoinder.formatting import format_count, format_seconds, one_line
+from rejoinder.formatting import format_count, format_seconds, one_line, plural
 from rejoinder.model.histogram import Histogram, values_for
-from rejoinder.model.metrics import TIMES, Place, row_of, times_shown
+from rejoinder.model.metrics import TIMES, Metric, Place, row_of, times_shown
 from rejoinder.model.samples import PERCENTILES, HistogramSample, Percentile, Percentiles
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
+from rejoinder.reports.terminal_text import fill
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class LatencyDistribution:
     def percentile_text(self, p: float) -> str:
         """Return a percentile as text, or how many values it needs."""
         value = self.percentile(p)
-        return f"needs n {format_count(values_for(p))}" if value is None else format_seconds(value)
+        return f"needs {plural(values_for(p), 'sample')}" if value is None else format_seconds(value)
 
     def quantile(self, q: float) -> float | None:
         """Return the value at rank ``ceil(q * n)``, however few values there are."""
@@ -84,8 +85,8 @@ def _distributions(samples: Sequence[HistogramSample], bounds: Sequence[Percenti
         found.append(
             LatencyDistribution(
                 metric=metric,
-                title=row.title if row else metric,
-                meaning=row.meaning if row else "",
+                title=row.label if row else metric,
+                meaning=_meaning(row) if row else "",
                 only_ok=metric.endswith("_ok"),
                 values=sample.values,
                 bounds=sure.get(sample.metric),
@@ -93,6 +94,17 @@ def _distributions(samples: Sequence[HistogramSample], bounds: Sequence[Percenti
         )
     order = {metric: index for index, metric in enumerate(TIMES)}
     return sorted(found, key=lambda d: (d.only_ok, order.get(d.metric.removesuffix("_ok"), len(order))))
+
+
+def _meaning(metric: Metric) -> str:
+    """Return what a metric is, with the long form of its name first where the table has the short one."""
+    return metric.meaning if metric.label == metric.title else f"{metric.title}: {metric.meaning}"
+
+
+def _long_names(metrics: Sequence[Metric]) -> list[str]:
+    """Return what the short names stand for: ``TTFT: time to first token``."""
+    names = [(row.short, row.title[:1].lower() + row.title[1:]) for row in metrics if row.short and not row.since]
+    return [f"{short}: {title}" for short, title in names if short.isupper()]
 
 
 def page_values(latencies: Latencies, report: ReportModel) -> dict[str, Any]:
@@ -103,27 +115,31 @@ def page_values(latencies: Latencies, report: ReportModel) -> dict[str, Any]:
 def markdown(latencies: Latencies, report: ReportModel, room: int) -> list[str]:
     """Return a table of percentiles."""
     lines = [
-        "| | n | " + " | ".join(f"p{p:g}" for p in PERCENTILES) + " | max |",
+        "| Latency | Samples | " + " | ".join(f"p{p:g}" for p in PERCENTILES) + " | max |",
         "|---|---:|" + "---:|" * (len(PERCENTILES) + 1),
     ]
     for distribution in latencies.of_all[:12]:
         values = " | ".join(distribution.percentile_text(p) for p in PERCENTILES)
         name, longest = escape(distribution.title), format_seconds(distribution.values.longest)
         lines.append(f"| {name} | {distribution.n:,} | {values} | {longest} |")
-    return [*lines, ""]
+    rows = [row for distribution in latencies.of_all[:12] if (row := row_of(distribution.metric))]
+    names = _long_names(rows)
+    return [*lines, *(["", escape(f"{', '.join(names)}.")] if names else []), ""]
 
 
 def terminal(latencies: Latencies, report: ReportModel, width: int) -> list[Text]:
     """Return the percentiles of the metrics that matter most."""
-    lines = []
+    lines, shown = [], []
     for metric in times_shown(Place.TERMINAL):
         distribution = latencies.find(metric.name)
         if distribution:
-            figures = "  ".join(
-                f"p{p:g} {distribution.percentile_text(p):<8}" for p in metric.percentiles(Place.TERMINAL)
-            )
-            lines.append(Text(f"        {metric.short or metric.name:<11} {figures} n {distribution.n:,}"))
-    return lines
+            percents = metric.percentiles(Place.TERMINAL)
+            figures = "  ".join(f"p{p:g} {format_seconds(distribution.percentile(p)):<7}" for p in percents)
+            lacking = [p for p in percents if distribution.percentile(p) is None]
+            needs = f", p{lacking[0]:g} needs {format_count(values_for(lacking[0]))}" if lacking else ""
+            shown.append(metric)
+            lines.append(Text(f"        {metric.label:<11} {figures}  n={format_count(distribution.n)}{needs}"))
+    return [*lines, *(Text(f"        {line}", "dim") for line in fill(_long_names(shown), ", ", width - 8))]
 
 
 PART: Final = Part(__name__, Area.LOAD, 250, read, markdown=markdown, terminal=terminal, page_values=page_values)

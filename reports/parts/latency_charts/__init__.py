@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from rejoinder.formatting import format_count, format_percent, format_seconds
+from rejoinder.formatting import format_count, format_percent, format_seconds, plural
 from rejoinder.model.metrics import Place, times_shown
 from rejoinder.reports.charts import HEIGHT, WIDTH, Chart, Curve, FigureTable, Log, Tick, coordinate, draw
 from rejoinder.reports.model import Area, Part, ReportModel
@@ -47,15 +47,16 @@ def percentile_chart(latencies: Latencies) -> Chart | None:
     ticks = []
     for name, depth in (("50", math.log10(2)), ("90", 1.0), ("99", 2.0), ("99.9", 3.0), ("99.99", 4.0)):
         if depth <= nines + 1e-9:
-            ticks.append(Tick(round(100 * depth / nines, 2), f"{name} %"))
+            ticks.append(Tick(round(100 * depth / nines, 2), f"p{name}"))
     summary = "; ".join(
-        f"{d.title}: median {format_seconds(d.quantile(0.5))}, longest {format_seconds(d.values.longest)} of {d.n:,}"
+        f"{d.title}: median {format_seconds(d.quantile(0.5))}, maximum {format_seconds(d.values.longest)}, "
+        f"{plural(d.n, 'sample')}"
         for _, d in found
     )
     shares = (10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
-    rows = [[f"{p:g} %", *(d.percentile_text(p) for _, d in found)] for p in shares if p <= 90 or nines > 1]
-    rows.append(["all", *(format_seconds(d.values.longest) for _, d in found)])
-    table = FigureTable(["share of values", *(d.title for _, d in found)], rows)
+    rows = [[f"p{p:g}", *(d.percentile_text(p) for _, d in found)] for p in shares if p <= 90 or nines > 1]
+    rows.append(["max", *(format_seconds(d.values.longest) for _, d in found)])
+    table = FigureTable(["percentile", *(d.title for _, d in found)], rows)
     return Chart("Latency by percentile", f"{summary}.", curves, ticks, scale.ticks(), table=table)
 
 
@@ -95,15 +96,15 @@ def gap_chart(latencies: Latencies, bins: int = 60) -> Chart | None:
         if (amount := sum(sums[i : i + 3]))
     ]
     median, longest = format_seconds(distribution.quantile(0.5)), format_seconds(distribution.values.longest)
-    summary = f"{distribution.n:,} gaps, median {median}, longest {longest}."
+    summary = f"{plural(distribution.n, 'sample')}, median {median}, maximum {longest}."
     return Chart(
-        distribution.title,
+        f"{distribution.title} distribution",
         summary,
         [Curve("b", distribution.title, bars, list(zip(edges, sums, strict=False)), area=True)],
         scale.ticks(),
         [Tick(16, f"{100 * top / distribution.n:.2g} %")],
         marks,
-        table=FigureTable(["length", "gaps", "share"], lines),
+        table=FigureTable(["length", "samples", "share"], lines),
     )
 
 

@@ -1,4 +1,4 @@
-"""The figures of a load that matter most: whether they are valid, how many requests, how well, how fast."""
+"""The figures of a load that matter most: whether they are valid, how many requests succeeded, how fast."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 
 from rich.text import Text
 
-from rejoinder.formatting import format_count, format_percent, format_rate, one_line, plural
-from rejoinder.model.metrics import Metric, Place, times_shown
+from rejoinder.formatting import format_percent, format_rate, join_list, one_line, plural
+from rejoinder.model.metrics import Place, times_shown
 from rejoinder.model.outcomes import OUTCOMES, OutcomeCounts, RequestOutcome, bad_of, counted_of, good_of, judgeable_of
 from rejoinder.model.runfile import Run
 from rejoinder.model.samples import LoadSample, Repeat, RequestSample, SearchStep
@@ -18,16 +18,17 @@ from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.latencies import Latencies
 from rejoinder.reports.parts.objectives import PART as OBJECTIVES
-from rejoinder.reports.parts.objectives import Objective
+from rejoinder.reports.parts.objectives import Objective, ObjectiveKind
 from rejoinder.reports.parts.timeline import PART as TIMELINE
+from rejoinder.reports.terminal_text import wrap
 
 MEASUREMENT: Final = {
-    "VALID": "The generator found nothing in itself that may have bent the figures.",
-    "SUSPECT": "The generator may have bent the figures, or some of them are missing:",
-    "CLIENT-BOUND": "The generator was the limit: the figures say nothing about the endpoint. "
-    "Give it more processes, or a machine of its own.",
+    "VALID": "The load generator kept up. These figures describe the endpoint.",
+    "SUSPECT": "The load generator was under pressure or lost data. Treat these figures as approximate.",
+    "CLIENT-BOUND": "The load generator was the bottleneck. These figures do not describe the endpoint.",
 }
-"""What each verdict of the generator on itself means for the reader."""
+"""What each verdict of the load generator's self-check means for the reader."""
+_REMEDY: Final = "Use more --processes or a dedicated machine."
 
 
 class OutcomeLine(NamedTuple):
@@ -56,9 +57,9 @@ class LoadSummary:
     rate: float | None = None
     tokens_rate: float | None = None
     judged: tuple[int, int] | None = None
-    """How many answers the rules judged, of how many that they apply to."""
+    """How many responses were checked against all rules, of how many that the rules apply to."""
     goodput: float | None = None
-    """Share of the started requests that ended well and kept every limit; ``None`` where there is no limit."""
+    """Share of the started requests that succeeded within every limit; ``None`` where there is no limit."""
 
     @property
     def ok(self) -> int:
@@ -67,7 +68,7 @@ class LoadSummary:
 
     @property
     def bad(self) -> int:
-        """Requests that ended badly; those that the client or the end of the run cut off are not among them."""
+        """Requests that failed; those that the client or the end of the run cut off are not among them."""
         return bad_of(self.counts)
 
     @property
@@ -97,8 +98,58 @@ class LoadSummary:
 
     @property
     def intolerable(self) -> int:
-        """Requests that ended badly where no objective says how many may; such an objective decides instead."""
+        """Requests that failed where no SLO limits how many may; such an SLO decides instead."""
         return 0 if any(objective.of_share for objective in self.objectives) else self.bad
+
+    @property
+    def only_nonconforming(self) -> bool:
+        """Whether all requests that failed did so because the response broke a MUST rule."""
+        return 0 < self.bad == self.counts.get(RequestOutcome.NONCONFORMING, 0)
+
+    @property
+    def succeeded_text(self) -> str:
+        """How many requests succeeded, as a clause."""
+        return f"{self.ok:,} of {plural(self.started, 'request')} succeeded"
+
+    @property
+    def failed_text(self) -> str:
+        """How many requests failed, as a clause."""
+        verb = "broke the contract" if self.only_nonconforming else "failed"
+        return f"{self.bad:,} of {plural(self.started, 'request')} {verb}"
+
+    @property
+    def others_text(self) -> str:
+        """The outcomes that are not good as a sentence; empty when there are none."""
+        ranked = sorted(self.not_ok, key=lambda line: -line.amount)
+        return f"Other outcomes: {join_list((f'{r.amount:,} {r.outcome}' for r in ranked), 4)}." if ranked else ""
+
+    @property
+    def missed_text(self) -> str:
+        """How many limits were missed, by kind: ``1 SLO missed, 2 regression limits exceeded``."""
+        missed = Counter(objective.kind for objective in self.missed)
+        words = {
+            ObjectiveKind.SLO: ("SLO missed", "SLOs missed"),
+            ObjectiveKind.CHANGE: ("regression limit exceeded", "regression limits exceeded"),
+            ObjectiveKind.PROBE: ("disconnect probe failed", "disconnect probes failed"),
+        }
+        return ", ".join(plural(missed[kind], *words[kind]) for kind in words if missed[kind])
+
+    @property
+    def limits_title(self) -> str:
+        """What the limits of the run are called."""
+        kinds = {objective.kind for objective in self.objectives}
+        return "SLOs" if kinds == {ObjectiveKind.SLO} else "Limits"
+
+    @property
+    def missed_sentence(self) -> str:
+        """The limits that were missed, with what was measured, as a sentence; empty when there are none."""
+        texts = [f"{o.text} ({o.value})" if o.value != "–" else o.text for o in self.missed]
+        return f"Missed: {join_list(texts, 4)}." if texts else ""
+
+    @property
+    def caution(self) -> str:
+        """What the reader must know of a measurement that is not valid; empty for a valid one."""
+        return "" if self.verdict == "VALID" else MEASUREMENT.get(self.verdict, "")
 
 
 def read(report: ReportModel) -> LoadSummary | None:
@@ -109,15 +160,14 @@ def read(report: ReportModel) -> LoadSummary | None:
     counts = _outcomes(run)
     load = LoadSummary(total.started if total else sum(counts.values()), counts, report.get(OBJECTIVES) or [], [])
     if sum(counts.values()) != load.started:
-        load.warnings.append(
-            f"The outcomes add up to {sum(counts.values()):,}, but {load.started:,} requests were started."
-        )
+        started = plural(load.started, "request was", "requests were")
+        load.warnings.append(f"The outcomes add up to {sum(counts.values()):,}, but {started} started.")
     timeline = report.get(TIMELINE)
     if total is None:
         load.whole = False
         ended = len(run.samples_of(SearchStep)) or len(run.samples_of(Repeat))
-        covered = f"are of the {plural(ended, 'step')} that had ended" if ended else "cover only what was written"
-        load.warnings.append(f"The load run has no totals: it ended early, so its figures {covered}.")
+        covered = f"the {plural(ended, 'completed step')}" if ended else "what was written before that"
+        load.warnings.append(f"The load run ended early and has no totals. The figures cover {covered}.")
         load.duration = timeline.end if timeline else None
     else:
         _read_totals(load, total)
@@ -156,7 +206,15 @@ def _read_totals(load: LoadSummary, total: LoadSample) -> None:
 
 def page_values(load: LoadSummary, report: ReportModel) -> dict[str, Any]:
     """Return the percentiles at the top of the page, and what the verdict on the measurement means."""
-    return {"headlines": _headlines(report.get(LATENCIES)), "meaning": MEASUREMENT.get(load.verdict, "")}
+    meaning = [MEASUREMENT.get(load.verdict, ""), _REMEDY if load.verdict == "CLIENT-BOUND" else ""]
+    return {"headlines": _headlines(report.get(LATENCIES)), "meaning": " ".join(filter(None, meaning))}
+
+
+def load_figures(load: LoadSummary, latencies: Latencies | None) -> list[str]:
+    """Return the rates and the percentiles that matter most, as text, such as ``TTFT p50 8 ms``."""
+    rates = [(load.rate, "successful requests/s"), (load.tokens_rate, "output tokens/s")]
+    figures = [f"{format_rate(rate)} {unit}" for rate, unit in rates if rate]
+    return [*figures, *(f"{title} {value}" for title, value in _headlines(latencies)[:2])]
 
 
 def _headlines(latencies: Latencies | None) -> list[tuple[str, str]]:
@@ -165,13 +223,10 @@ def _headlines(latencies: Latencies | None) -> list[tuple[str, str]]:
     for metric in times_shown(Place.HEADLINE):
         distribution = latencies.find(metric.name) if latencies else None
         if distribution is not None:
-            found += [(_title(metric, p), distribution.percentile_text(p)) for p in metric.percentiles(Place.HEADLINE)]
+            found += [
+                (f"{metric.label} p{p:g}", distribution.percentile_text(p)) for p in metric.percentiles(Place.HEADLINE)
+            ]
     return found
-
-
-def _title(metric: Metric, percent: float) -> str:
-    name = metric.short or metric.title
-    return f"{name[:1].upper()}{name[1:]} p{percent:g}"
 
 
 def markdown(load: LoadSummary, report: ReportModel, room: int) -> list[str]:
@@ -179,11 +234,11 @@ def markdown(load: LoadSummary, report: ReportModel, room: int) -> list[str]:
     reasons = "".join(f"; {escape(reason)}" for reason in load.reasons[:3])
     verdict = f"**{escape(load.verdict)}**{reasons} · " if load.verdict else ""
     figures = (
-        f"{verdict}{format_count(load.started)} requests, {format_percent(load.ok, load.started)} ok"
-        f" · {format_rate(load.rate)} ok/s · {format_rate(load.tokens_rate)} output tok/s"
+        f"{verdict}{load.succeeded_text} ({format_percent(load.ok, load.started)})"
+        f" · {format_rate(load.rate)} successful requests/s · {format_rate(load.tokens_rate)} output tokens/s"
     )
-    bad = [f"{escape(line.outcome)} {line.amount:,}" for line in load.not_ok]
-    return ["### Load", "", figures, "", *([f"Not ok: {', '.join(bad[:12])}", ""] if bad else [])]
+    others = [escape(load.others_text), ""] if load.others_text and report.rules else []  # else the verdict has it
+    return ["### Load", "", figures, "", *others]
 
 
 def terminal(load: LoadSummary, report: ReportModel, width: int) -> list[Text]:
@@ -192,13 +247,15 @@ def terminal(load: LoadSummary, report: ReportModel, width: int) -> list[Text]:
     if load.verdict:
         head.append(f"{load.verdict}  ", "bold green" if load.verdict == "VALID" else "bold yellow")
     head.append(
-        f"{format_count(load.started)} requests, {format_percent(load.ok, load.started)} ok"
-        f", {format_rate(load.rate)} ok/s"
-        + (f", {format_rate(load.tokens_rate)} output tok/s" if load.tokens_rate is not None else "")
+        f"{load.succeeded_text}, {format_rate(load.rate)}/s"
+        + (f", {format_rate(load.tokens_rate)} output tokens/s" if load.tokens_rate is not None else "")
     )
-    lines = [Text(), head, *(Text(f"        {reason}", "yellow") for reason in load.reasons[:2])]
-    bad = [f"{line.outcome} {line.amount:,}" for line in load.not_ok]
-    return [*lines, Text(f"        not ok: {', '.join(bad[:6])}", "yellow")] if bad else lines
+    lines = [Text(), head]
+    for reason in load.reasons[:2]:
+        lines += wrap(reason, width, " " * 6, "yellow")
+    if load.others_text and report.rules:  # else the verdict has it
+        lines.append(Text(f"        {load.others_text}", "yellow"))
+    return lines
 
 
 PART: Final = Part(

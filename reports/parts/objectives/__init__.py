@@ -1,8 +1,9 @@
-"""The objectives of a load run as a table shows them: what was asked, what was measured, by how much, how sure."""
+"""The SLOs, regression limits and disconnect probes of a load run: limit, measured value, margin, confidence."""
 
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, one_line, plural
@@ -19,12 +20,19 @@ _MOST: Final = 40
 _RELATION: Final = re.compile("[<>]=?")
 
 
+class ObjectiveKind(StrEnum):
+    """What a limit is about: a figure of the run, a change against a baseline, or the endpoint after a disconnect."""
+
+    SLO = "slo"
+    CHANGE = "change"
+    PROBE = "probe"
+
+
 class Objective(NamedTuple):
-    """One objective. ``severity`` says how it is shown: ``pass``, ``warn`` (met, uncertain), ``fail`` or ``info``.
+    """One limit. ``severity`` says how it is shown: ``pass``, ``warn`` (met, uncertain), ``fail`` or ``info``.
 
     ``at`` and ``bound_at`` are the measured value and its bound in percent of a bar with the limit at 50.
-    ``of_change`` tells the limit of a change against a baseline from a limit of a figure; ``of_share`` a limit of a
-    share of the requests, which says how many of them may end badly.
+    ``of_share`` tells an SLO on a share of the requests, which says how many of them may fail.
     """
 
     text: str
@@ -38,18 +46,22 @@ class Objective(NamedTuple):
     note: str
     at: float | None = None
     bound_at: float | None = None
-    of_change: bool = False
+    kind: ObjectiveKind = ObjectiveKind.SLO
     of_share: bool = False
 
     @property
     def summary(self) -> str:
-        """All of it but its text, in one line."""
-        texts = [self.verdict, self.value, f"(limit {self.limit})", self.margin, self.note, f"n {self.n}", self.bound]
-        return " ".join(text for text in texts if text and text != "–")
+        """All of it but its text, in one line: ``met: 19.7 ms (limit at most 300 ms; 93 % to spare; 63 samples)``."""
+        if self.kind is ObjectiveKind.PROBE:
+            return f"{self.verdict}: {self.note}" if self.note else self.verdict
+        samples = "" if self.n == "–" else f"{self.n} {'repeats' if self.kind is ObjectiveKind.CHANGE else 'samples'}"
+        bound = "" if self.bound == "–" else self.bound.replace("needed", "needed for 99 % confidence")
+        details = "; ".join(filter(None, (f"limit {self.limit}", self.margin, self.note, samples, bound)))
+        return f"{self.verdict}{'' if self.value == '–' else f': {self.value}'} ({details})"
 
 
 def read(report: ReportModel) -> list[Objective] | None:
-    """Return the objectives of the run, the limits of changes and what was probed."""
+    """Return the SLOs of the run, its regression limits and its disconnect probes."""
     total = report.run.load
     objectives = [_objective(result) for result in total.slos[:_MOST]] if total else []
     changes = [_change(change) for change in total.changes[:_MOST]] if total else []
@@ -73,9 +85,11 @@ def _objective(result: SloResult) -> Objective:
     severity, verdict, note = _verdict(result)
     notes = [note]
     if result.repeats_met is not None:
-        notes.append(f"met by {plural(result.repeats_met, 'repeat')}")
+        notes.append(f"met in {plural(result.repeats_met, 'repeat')}")
     if result.unjudged:
-        notes.append(f"{format_count(result.unjudged)} of the good ones were not judged by all rules")
+        notes.append(
+            f"{plural(result.unjudged, 'good request was', 'good requests were')} not checked against all rules"
+        )
     return Objective(
         text=text,
         severity=severity,
@@ -84,7 +98,7 @@ def _objective(result: SloResult) -> Objective:
         value=text_of(result.value),
         margin="" if result.met is None else _margin(result.value, result.limit, at_most),
         n=format_count(result.n),
-        bound=sure if result.needs is None else f"needs n {format_count(result.needs)}",
+        bound=sure if result.needs is None else f"{plural(result.needs, 'sample')} needed",
         note="; ".join(filter(None, notes)),
         at=_place(result.value, result.limit),
         bound_at=_place(result.bound, result.limit) if result.needs is None else None,
@@ -93,10 +107,10 @@ def _objective(result: SloResult) -> Objective:
 
 
 _CHANGES: Final = {
-    "worse": ("fail", "worse", ""),
-    "better": ("pass", "better", ""),
-    "kept": ("pass", "kept", ""),
-    "unclear": ("warn", "cannot tell", "the repeats differ too much, or are too few"),
+    "worse": ("fail", "regressed", ""),
+    "better": ("pass", "improved", ""),
+    "kept": ("pass", "within the limit", ""),
+    "unclear": ("warn", "inconclusive", "too few repeats, or too much variation between them"),
 }
 
 
@@ -114,22 +128,24 @@ def _change(change: ChangeResult) -> Objective:
         n=" and ".join(map(format_count, change.n)),
         bound="–" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}",
         note=note,
-        of_change=True,
+        kind=ObjectiveKind.CHANGE,
     )
 
 
 _PROBES: Final = {
-    "pass": ("pass", "holds"),
-    "warn": ("warn", "look at it"),
-    "fail": ("fail", "does not hold"),
-    "unclear": ("warn", "cannot tell"),
+    "pass": ("pass", "passed"),
+    "warn": ("warn", "warning"),
+    "fail": ("fail", "failed"),
+    "unclear": ("warn", "inconclusive"),
 }
 
 
 def _probe(probe: ProbeSample) -> Objective:
     severity, verdict = _PROBES[probe.verdict]
     name, text = one_line(probe.name, 60), one_line(probe.text, 400)
-    return Objective(f"dropped requests: {name}", severity, verdict, "–", "–", "", "–", "–", text)
+    return Objective(
+        f"disconnect probe: {name}", severity, verdict, "–", "–", "", "–", "–", text, kind=ObjectiveKind.PROBE
+    )
 
 
 def _share(value: float) -> str:
@@ -139,14 +155,14 @@ def _share(value: float) -> str:
 def _verdict(result: SloResult) -> tuple[str, str, str]:
     """Return the severity, the word and a note for the result of an objective."""
     if result.met is None:
-        return "info", "each request", "a limit for single requests, counted by goodput"
+        return "info", "per request", "counted in goodput"
     if not result.met:
         return "fail", "missed", "nothing was measured" if result.value is None else ""
     if result.needs is not None:
-        return "warn", "met, not certain", f"n is below {format_count(result.needs)}"
+        return "warn", "met, uncertain", ""
     if result.certified is False:
-        return "warn", "met, not certain", "the bound is beyond the limit"
-    return "pass", "met", "" if result.certified else "one figure, no bound"
+        return "warn", "met, uncertain", "the 99 % bound is beyond the limit"
+    return "pass", "met", "" if result.certified else "no confidence bound"
 
 
 def _margin(value: float | None, limit: float | None, at_most: bool) -> str:
@@ -167,17 +183,21 @@ def _place(value: float | None, limit: float | None) -> float | None:
 
 
 def page_values(objectives: list[Objective], report: ReportModel) -> dict[str, Any]:
-    """Return objectives and limits of changes apart, and the repeats that changes are drawn from."""
+    """Return the limits by kind, and the repeats that changes are drawn from."""
     return {
-        "limits": [objective for objective in objectives if not objective.of_change],
-        "changes": [objective for objective in objectives if objective.of_change],
+        "limits": [objective for objective in objectives if objective.kind is ObjectiveKind.SLO],
+        "changes": [objective for objective in objectives if objective.kind is ObjectiveKind.CHANGE],
+        "probes": [objective for objective in objectives if objective.kind is ObjectiveKind.PROBE],
         "repeats": report.get(REPEATS),
     }
 
 
 def markdown(objectives: list[Objective], report: ReportModel, room: int) -> list[str]:
     """Return a table of all of them."""
-    lines = ["| | Objective | | Measured | Limit | n | |", "|---|---|---|---:|---:|---:|---|"]
+    lines = [
+        "| | Limit on | Result | Measured | Limit | Samples | 99 % bound or p |",
+        "|---|---|---|---:|---:|---:|---|",
+    ]
     for objective in objectives[:20]:
         cells = [objective.verdict, objective.value, objective.limit, objective.n, objective.bound]
         emoji = Severity(objective.severity).emoji

@@ -1,4 +1,4 @@
-"""How requests under load ended: by outcome, by scenario, and which MUST rules answers broke."""
+"""How requests under load ended: by outcome, by scenario, and which MUST rules responses broke."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read(report: ReportModel) -> Outcomes | None:
 
 def _scenario(scenario: ScenarioOutcomes) -> ScenarioRow:
     ranked = sorted(scenario.outcomes.items(), key=lambda item: -item[1])
-    others = [f"{outcome} {count:,}" for outcome, count in ranked if outcome is not RequestOutcome.OK and count]
+    others = [f"{count:,} {outcome}" for outcome, count in ranked if outcome is not RequestOutcome.OK and count]
     return ScenarioRow(
         one_line(scenario.name, 60) or "?",
         sum(scenario.outcomes.values()),

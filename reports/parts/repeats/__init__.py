@@ -1,4 +1,4 @@
-"""The repeats of a run that was done several times, or in turns with another endpoint, side by side."""
+"""The repeats of a load run, of one endpoint or of two in turns, side by side."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class RepeatsSummary:
     def table(self) -> FigureTable:
         """The repeats, in the order in which they were run."""
         names = (one_line(name, 60) for name in self.figures)
-        head = ["repeat", "of", "requests", "ended well", *names, "measurement"]
+        head = ["repeat", "endpoint", "requests", "succeeded", *names, "measurement"]
         return FigureTable(head, [self._row(repeat) for repeat in self.repeats])
 
     def _row(self, repeat: Repeat) -> list[str]:
         return [
             str(repeat.repeat + 1),
-            "this endpoint" if repeat.of == "endpoint" else "the other",
+            "this endpoint" if repeat.of == "endpoint" else "baseline",
             format_count(repeat.started),
             format_percent(good_of(repeat.outcomes), repeat.started),
             *(format_figure(name, repeat.figures.get(name)) for name in self.figures),
@@ -116,11 +116,11 @@ def _dots(repeats: list[Repeat], change: ChangeResult) -> DotPlot:
 
 
 def page_values(repeats: RepeatsSummary, report: ReportModel) -> dict[str, Any]:
-    """Return the title of the table, and whether it is all that there is to say of the repeats."""
+    """Return the title of the table, and whether it starts open."""
     total = report.run.load
     title = plural(len(repeats.repeats), "repeat")
     if report.get(LATENCIES):
-        title += "; the rest of this part is about the one in the middle"
+        title += "; the sections below show the median repeat"
     return {"title": title, "open": not (total and total.changes)}
 
 
@@ -130,7 +130,7 @@ def markdown(repeats: RepeatsSummary, report: ReportModel, room: int) -> list[st
 
 
 def terminal(repeats: RepeatsSummary, report: ReportModel, width: int) -> list[Text]:
-    """Return the repeats of a run that did not come to its end; else the objectives say what they showed."""
+    """Return the repeats of a run that did not come to its end; else the SLOs and regression limits show the result."""
     if report.run.load is not None:
         return []
     return [Text(f"        {'  '.join(row)}") for row in (repeats.table.head, *repeats.table.rows[:_ROWS_ON_TERMINAL])]

@@ -15,7 +15,7 @@ def read(report: ReportModel) -> list[RuleGroup] | None:
 
 
 def page_values(families: list[RuleGroup], report: ReportModel) -> dict[str, Any]:
-    """Return whether rules that hold state what they ask for; beside a load part there is no room for that."""
+    """Return whether rules that passed show their statement; beside a load part there is no room for that."""
     return {"all_statements": report.get(LOAD) is None}
 
 

@@ -1,4 +1,4 @@
-"""What a search over loads found: the knee of a sweep, or the highest rate that kept the objectives."""
+"""What a search over loads found: the knee of a sweep, or the highest rate that met every SLO."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from rejoinder.model.samples import SearchResult, SearchStep
 from rejoinder.reports.markdown_text import escape, table
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.search.charts import search_charts, steps_table
-from rejoinder.reports.parts.search.summary import SearchSummary, label_of, latency_text, share_ok
+from rejoinder.reports.parts.search.summary import SearchSummary, label_of, latency_text, share_ok, step_title
+from rejoinder.reports.terminal_text import wrap
 
 _MOST: Final = 200
 _STEPS_ON_TERMINAL: Final = 12
@@ -43,29 +44,25 @@ def _cut_search(steps: Sequence[SearchStep]) -> SearchResult | None:
 def _sentence(search: SearchSummary, more: bool) -> str:
     if search.cut:
         sought = "the knee" if search.sweep else "the highest rate"
-        sentence = f"The search was cut short after {plural(len(search.steps), 'step')}, so {sought} is not known."
+        sentence = f"The search stopped after {plural(len(search.steps), 'step')}, before it found {sought}."
     elif search.sweep:
         at = next((step for step in search.steps if step.level == search.knee), None)
         if at is None:
-            sentence = (
-                "There is no knee: the last step still brought more, so the endpoint was not loaded to its limit."
-            )
+            sentence = "No knee found: throughput still rose at the last step. The endpoint did not reach its limit."
         else:
             first = at.latencies.get("ttft_p99")
-            slow = f" with a first token p99 of {format_seconds(first)}" if first is not None else ""
+            slow = f", TTFT p99 {format_seconds(first)}" if first is not None else ""
             sentence = (
-                f"The knee is at {plural(round(at.level), 'request')} in flight: {search.throughput_text(at)}{slow}. "
-                f"It is the first step with 90 % of the greatest throughput; more load costs time and brings little."
+                f"Knee at concurrency {round(at.level):,}: {search.throughput_text(at)}{slow}. "
+                f"This is the first step with at least 90 % of the highest throughput."
             )
     elif search.highest is None:
-        sentence = (
-            f"No rate that was tried kept the objectives, not even {label_of(search.steps[0])} requests per second."
-        )
+        sentence = f"No tested rate met every SLO. The lowest was {label_of(search.steps[0])} requests/s."
     else:
-        beyond = ", the highest that was tried: the limit lies beyond it" if more else ""
-        sentence = f"The highest rate that kept the objectives is {search.highest:,.4g} requests per second{beyond}."
+        beyond = " It was the highest rate tested, so the limit is higher." if more else ""
+        sentence = f"Highest rate that met every SLO: {search.highest:,.4g} requests/s.{beyond}"
     if search.by_generator:
-        sentence += " In some steps the generator was the limit, so the endpoint may bear more."
+        sentence += " The load generator was the bottleneck in some steps, so the endpoint may handle more."
     return sentence
 
 
@@ -81,14 +78,12 @@ def markdown(search: SearchSummary, report: ReportModel, room: int) -> list[str]
 
 def terminal(search: SearchSummary, report: ReportModel, width: int) -> list[Text]:
     """Return what was found, and the steps where nothing was."""
-    lines = [Text(f"        {search.sentence}")]
+    lines = wrap(search.sentence, width, " " * 6)
     for step in search.steps[:_STEPS_ON_TERMINAL] if search.cut else ():
-        times = [
-            f"{name.replace('_', ' ')} {latency_text(step, name)}" for name in _STEP_TIMES if good_of(step.outcomes)
-        ]
-        figures = [f"{share_ok(step)} ok", search.throughput_text(step), *times, step.verdict.value]
-        unit = "in flight" if search.sweep else "requests/s"
-        lines.append(Text(f"        {label_of(step)} {unit}: {', '.join(filter(None, figures))}"))
+        times = [f"{step_title(name)} {latency_text(step, name)}" for name in _STEP_TIMES if good_of(step.outcomes)]
+        figures = [f"{share_ok(step)} succeeded", search.throughput_text(step), *times, step.verdict.value]
+        load = f"concurrency {label_of(step)}" if search.sweep else f"{label_of(step)} requests/s"
+        lines.append(Text(f"        {load}: {', '.join(filter(None, figures))}"))
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What the steps of a search brought and what they cost: charts and a table."""
+"""Throughput and latency of the steps of a search: charts and a table."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 
 from rejoinder.formatting import format_count, format_rate, one_line, plural
-from rejoinder.model.metrics import TIMES
 from rejoinder.model.outcomes import good_of
 from rejoinder.model.samples import SearchStep, step_latencies
 from rejoinder.reports.charts import WIDTH, Chart, FigureTable, Linear, Log, Point, Tick, axis_number, draw
-from rejoinder.reports.parts.search.summary import SearchSummary, label_of, latency_text, share_ok
+from rejoinder.reports.parts.search.summary import SearchSummary, label_of, latency_text, share_ok, step_title
 
 
 def search_charts(search: SearchSummary) -> list[Chart]:
@@ -22,12 +21,12 @@ def _sweep_charts(search: SearchSummary) -> list[Chart]:
     steps = search.steps
     levels = Log(steps[0].level, steps[-1].level, flip=False)
     brought = Linear(1.12 * max(search.throughput(step) for step in steps))
-    unit = "Output tokens per second" if search.counts_tokens else "Answers per second"
+    unit = "Output tokens/s" if search.counts_tokens else "Successful requests/s"
     curve = draw("a", unit, [(step.level, search.throughput(step)) for step in steps], levels, brought)
     at = next((step for step in steps if step.level == search.knee), None)
     first = Chart(
-        f"{unit} by requests in flight",
-        "; ".join(f"{label_of(step)} in flight: {search.throughput_text(step)}" for step in _some(steps)) + ".",
+        f"{unit} by concurrency",
+        "; ".join(f"concurrency {label_of(step)}: {search.throughput_text(step)}" for step in _some(steps)) + ".",
         [curve] if curve else [],
         [Tick(levels(step.level) / 10, label_of(step)) for step in _some(steps)],
         brought.ticks(axis_number),
@@ -39,9 +38,9 @@ def _sweep_charts(search: SearchSummary) -> list[Chart]:
         steps_table(search),
     )
     series = [
-        ("b", "First token p99", "ttft_p99"),
-        ("a", "First token p50", "ttft_p50"),
-        ("c", "End to end p50", "e2e_p50"),
+        ("b", step_title("ttft_p99"), "ttft_p99"),
+        ("a", step_title("ttft_p50"), "ttft_p50"),
+        ("c", step_title("e2e_p50"), "e2e_p50"),
     ]
     times = [step.latencies[name] for step in steps for _, _, name in series if step.latencies.get(name, 0.0) > 0]
     if not times:
@@ -64,7 +63,7 @@ def _sweep_charts(search: SearchSummary) -> list[Chart]:
                 signs.append(Point(across(x) / 10, scale(y), sign, style, label_of(step) if labelled else ""))
     second = Chart(
         f"Latency by {unit.lower()}",
-        "Each point is one step, named by its requests in flight. The better the endpoint, the further right and down.",
+        "Each point is one step, labelled with its concurrency. Further right and lower is better.",
         curves,
         [Tick(100 - tick.at, tick.label) for tick in reached.ticks(axis_number)],
         scale.ticks(),
@@ -88,12 +87,12 @@ def _rate_charts(search: SearchSummary) -> list[Chart]:
     for step in steps:
         firsts.setdefault(label_of(step), step)
     chart = Chart(
-        f"First token p{percent} by requests per second",
-        f"{plural(len(steps), 'run')}, {kept:,} of which kept the objectives.",
+        f"{step_title(f'ttft_p{percent}')} by request rate",
+        f"{kept:,} of {plural(len(steps), 'step')} met every SLO.",
         [],
         [Tick(rates(step.level) / 10, label_of(step)) for step in _some(list(firsts.values()), 8)],
         scale.ticks(),
-        [Tick(rates(search.highest) / 10, f"kept up to {search.highest:,.4g}")] if search.highest else [],
+        [Tick(rates(search.highest) / 10, f"SLOs met up to {search.highest:,.4g}")] if search.highest else [],
         [
             Point(rates(step.level) / 10, scale(value), "dot" if step.met else "cross", "pass" if step.met else "fail")
             for step, value in timed
@@ -112,8 +111,7 @@ def steps_table(search: SearchSummary) -> FigureTable:
     """Return the steps of a search as a table."""
     times = step_latencies()
     judged = any(step.met is not None for step in search.steps)
-    head = [search.unit, "requests", "ended well", "ok/s", "tok/s"]
-    head += [f"{TIMES[metric].short or TIMES[metric].title} p{percent:g}" for metric, percent in times.values()]
+    head = [search.unit, "requests", "succeeded", "successful requests/s", "output tokens/s", *map(step_title, times)]
     rows = []
     for step in search.steps:
         marked = " (knee)" if search.sweep and step.level == search.knee else ""
@@ -127,6 +125,6 @@ def steps_table(search: SearchSummary) -> FigureTable:
         row += [latency_text(step, name) for name in times]
         if judged:
             missed = [one_line(slo.text, 60) for slo in step.slos[:12] if slo.met is False]
-            row.append("kept" if step.met else f"missed: {', '.join(missed)}" if missed else "not kept")
+            row.append("met" if step.met else f"missed: {', '.join(missed)}" if missed else "missed")
         rows.append([*row, step.verdict.value])
-    return FigureTable([*head, *(["objectives"] if judged else []), "measurement"], rows)
+    return FigureTable([*head, *(["SLOs"] if judged else []), "measurement"], rows)

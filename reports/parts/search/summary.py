@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rejoinder.formatting import format_percent, format_rate, format_seconds
+from rejoinder.formatting import format_percent, format_rate, format_seconds, plural
 from rejoinder.model.histogram import values_for
+from rejoinder.model.metrics import TIMES
 from rejoinder.model.outcomes import good_of
 from rejoinder.model.samples import SearchStep, step_latencies
 
@@ -20,11 +21,17 @@ def share_ok(step: SearchStep) -> str:
     return format_percent(good_of(step.outcomes), step.started)
 
 
+def step_title(name: str) -> str:
+    """Return what people read for one of the latencies of a step: ``TTFT p99`` for ``ttft_p99``."""
+    metric, percent = step_latencies()[name]
+    return f"{TIMES[metric].label} p{percent:g}"
+
+
 def latency_text(step: SearchStep, name: str) -> str:
     """Return one of a step's latencies as text, or how many values it needs."""
     value, (_, percent) = step.latencies.get(name), step_latencies()[name]
     if value is None and good_of(step.outcomes) and percent > 50:
-        return f"needs n {values_for(percent):,}"
+        return f"needs {plural(values_for(percent), 'sample')}"
     return format_seconds(value)
 
 
@@ -44,11 +51,11 @@ class SearchSummary:
     @property
     def unit(self) -> str:
         """What the level of a step counts."""
-        return "requests in flight" if self.sweep else "requests per second"
+        return "concurrency" if self.sweep else "requests/s"
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether throughput is in output tokens; else it is in answers."""
+        """Whether throughput is in output tokens; else it is in successful requests."""
         return any(step.output_tokens_per_s for step in self.steps)
 
     def throughput(self, step: SearchStep) -> float:
@@ -57,4 +64,5 @@ class SearchSummary:
 
     def throughput_text(self, step: SearchStep) -> str:
         """Return the same with its unit."""
-        return f"{format_rate(self.throughput(step))} {'tok/s' if self.counts_tokens else 'ok/s'}"
+        unit = "output tokens/s" if self.counts_tokens else "successful requests/s"
+        return f"{format_rate(self.throughput(step))} {unit}"

@@ -1,4 +1,4 @@
-"""What the server and its GPUs reported of themselves over the whole run."""
+"""Metrics that the server and its GPUs reported over the whole run."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ def read(report: ReportModel) -> list[ServerFigure] | None:
             figures.append(ServerFigure(metric.title, f"{metric.meaning}, over the whole run", form(whole), ""))
     difference, ttft = values.get("ttft_difference"), latencies.find("ttft") if latencies else None
     if ttft is not None and ttft.values.mean is not None:
-        client = ServerFigure("First token, by the client", "mean of this run", format_seconds(ttft.values.mean), "")
+        client = ServerFigure(
+            "TTFT (client)", "mean over this run, measured by the load generator", format_seconds(ttft.values.mean), ""
+        )
         figures += [client] if figures else []
     if difference is not None:
-        meaning = "means: network, the server's HTTP layer, and the client"
-        figures.append(ServerFigure("First token, client − server", meaning, _signed(difference), ""))
+        meaning = "difference of the means: network, HTTP layer of the server, load generator"
+        figures.append(ServerFigure("TTFT (client − server)", meaning, _signed(difference), ""))
     return figures or None
 
 

@@ -1,4 +1,4 @@
-"""How a load was set, its rates, and what the generator measured of itself."""
+"""The settings of a load, its rates, and the self-check of the load generator."""
 
 from __future__ import annotations
 

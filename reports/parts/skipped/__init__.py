@@ -30,8 +30,8 @@ def read(report: ReportModel) -> list[SkipReason] | None:
 
 def page_values(reasons: list[SkipReason], report: ReportModel) -> dict[str, Any]:
     """Return how many rules were not judged, in words."""
-    counts = [(report.counts.get(severity, 0), severity.counted) for severity in _UNJUDGED]
-    return {"unjudged": ", ".join(f"{amount:,} {word}" for amount, word in counts if amount)}
+    counts = [(severity, report.counts.get(severity, 0)) for severity in _UNJUDGED]
+    return {"unjudged": ", ".join(f"{amount:,} {severity.counted(amount)}" for severity, amount in counts if amount)}
 
 
 PART: Final = Part(__name__, Area.OVERVIEW, 41, read, page_values=page_values)

@@ -1,4 +1,4 @@
-"""The slowest streams of a load run, event by event: what a timeline draws and what its table says."""
+"""The slowest streams of a load run, event by event, as timelines and tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from rejoinder.formatting import format_count, format_percent, format_seconds, one_line
+from rejoinder.formatting import format_count, format_percent, format_seconds, one_line, plural
 from rejoinder.model.samples import Event, RequestFigures, RequestSample, StreamSample
 from rejoinder.reports.model import Area, Part, ReportModel
 
@@ -77,12 +77,12 @@ class SlowRequest:
     @property
     def summary(self) -> str:
         """What the timeline shows, in a sentence."""
-        facts = [f"{format_count(self.events)} events in {format_seconds(self.length)}"]
+        facts = [f"{plural(self.events, 'event')} in {format_seconds(self.length)}"]
         if self.ttft is not None:
-            facts.append(f"first token at {format_seconds(self.ttft)}")
+            facts.append(f"TTFT {format_seconds(self.ttft)}")
         if self.gap_words:
-            facts.append(f"longest silence {self.gap_words}")
-        return ", ".join([*facts, f"ended {self.request.outcome}"])
+            facts.append(f"longest gap {self.gap_words}")
+        return ", ".join([*facts, f"outcome {self.request.outcome}"])
 
 
 def read(report: ReportModel) -> list[SlowRequest] | None:

@@ -1,4 +1,4 @@
-"""How many gaps between content of which length ended when."""
+"""Inter-token gaps by length and by the time at which they ended."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ def read(report: ReportModel) -> StallMap | None:
     late = [begin + column * wide for column, bound in sorted(cells) if bound == longest]
     ends = ", ".join(clock(at) for at in late[:4]) + (f" and {len(late) - 4:,} more times" if len(late) > 4 else "")
     summary = (
-        f"{plural(sum(cells.values()), 'gap')} from {_bound(bounds[0])} up; "
-        f"the longest, of {_bound(longest)} or more, ended at {ends}."
+        f"{plural(sum(cells.values()), 'gap')} of {_bound(bounds[0])} or more. "
+        f"The longest, of {_bound(longest)} or more, ended at {ends}."
     )
-    names = ["from", *(f"≥ {_bound(bound)}" if bound else f"< {_bound(GAP_STEPS[1])}" for bound in bounds)]
+    names = ["time", *(f"≥ {_bound(bound)}" if bound else f"< {_bound(GAP_STEPS[1])}" for bound in bounds)]
     lines = [
         [
             clock(begin + column * wide),

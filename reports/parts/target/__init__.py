@@ -8,7 +8,8 @@ from typing import Final
 
 from rich.text import Text
 
-from rejoinder.formatting import format_seconds, format_time, one_line, printable
+from rejoinder.contract import dialect_label
+from rejoinder.formatting import format_seconds, format_time, one_line, plural, printable
 from rejoinder.model.runfile import Run
 from rejoinder.reports.markdown_text import code, escape
 from rejoinder.reports.model import Area, Part, ReportModel
@@ -37,14 +38,14 @@ def read(report: ReportModel) -> RunFacts:
     versions = ", ".join(f"{name} {version}" for name, version in header.tool.items())
     baseline = report.get(BASELINE)
     facts = [
-        ("Model", model or "not named"),
-        ("Dialect", dialect),
+        ("Model", model or "(not set)"),
+        ("Dialect", one_line(dialect_label(dialect), 120)),
         ("Server", one_line(target.server, 120)),
         ("Started", started),
         ("Took", _duration(run)),
         ("Plan", one_line(header.plan, 80)),
         ("Baseline", f"{baseline.file}: {baseline.brief}" if baseline else ""),
-        ("Rechecked", _rechecked(run)),
+        ("Recheck of", _rechecked(run)),
         ("Seed", "" if header.seed is None else str(header.seed)[:80]),
         ("Requests", _requests(report)),
         ("Versions", one_line(versions, 200)),
@@ -60,7 +61,7 @@ def read(report: ReportModel) -> RunFacts:
 
 
 def _rechecked(run: Run) -> str:
-    """Return of what recording the run is a second judgement; empty when it is none."""
+    """Return the recorded run that this run is a recheck of; empty when it is none."""
     origin = run.header.rechecked
     if origin is None:
         return ""
@@ -69,7 +70,7 @@ def _rechecked(run: Run) -> str:
 
 def _requests(report: ReportModel) -> str:
     exchanges, load = len(report.run.exchanges), report.get(LOAD)
-    recorded = [f"{exchanges:,} recorded"] if exchanges or load is None else []
+    recorded = [f"{plural(exchanges, 'exchange')} recorded"] if exchanges or load is None else []
     return ", ".join([*recorded, f"{load.started:,} under load"] if load else recorded)
 
 
@@ -94,7 +95,7 @@ def terminal(target: RunFacts, report: ReportModel, width: int) -> list[Text]:
     """Return the address, and the facts that matter most."""
     skip = ("Versions", "Baseline", "Started", "Plan", "Seed", "Requests")
     facts = [f"{name.lower()} {value}" for name, value in target.facts if name not in skip]
-    address = Text(f"  {target.url}", "bold") if target.url else Text("  no target")
+    address = Text(f"  {target.url}", "bold") if target.url else Text("  (no URL)")
     return [Text(), address, *(Text(f"  {line}", "dim") for line in fill(facts, " · ", width - 2))]
 
 

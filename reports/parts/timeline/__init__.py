@@ -1,4 +1,4 @@
-"""The run second by second: requests, tokens, first tokens, and what the server reported."""
+"""The run over time: requests, tokens, TTFT, and the metrics that the server reported."""
 
 from __future__ import annotations
 
@@ -147,9 +147,9 @@ def timeline_charts(timeline: Timeline) -> list[Chart]:
     charts = [
         strip(
             "Requests per second",
-            f"At most {format_rate(max(r.started for r in rows))} started"
-            f" and {format_rate(max(r.finished for r in rows))} finished;"
-            f" {format_count(sum(r.failed * r.seconds for r in rows))} failed in all.",
+            f"Maximum: {format_rate(max(r.started for r in rows))} started,"
+            f" {format_rate(max(r.finished for r in rows))} finished."
+            f" Failed in total: {format_count(sum(r.failed * r.seconds for r in rows))}.",
             [
                 ("a", "started", lambda r: r.started, False),
                 ("c", "finished", lambda r: r.finished, False),
@@ -157,24 +157,24 @@ def timeline_charts(timeline: Timeline) -> list[Chart]:
             ],
         ),
         strip(
-            "In flight",
-            f"At most {format_count(max(r.in_flight for r in rows))} requests at once.",
+            "Requests in flight",
+            f"Maximum: {format_count(max(r.in_flight for r in rows))}.",
             [("a", "in flight", lambda r: r.in_flight, True)],
         ),
     ]
     if any(r.tokens for r in rows):
-        summary = f"At most {format_rate(max(r.tokens for r in rows))}."
+        summary = f"Maximum: {format_rate(max(r.tokens for r in rows))}."
         charts.append(strip("Output tokens per second", summary, [("c", "output tokens", lambda r: r.tokens, True)]))
     if any(r.ttft_p50 is not None or r.ttft_p99 is not None for r in rows):
         slowest = max((r.ttft_p99 for r in rows if r.ttft_p99 is not None), default=None)
         charts.append(
             strip(
-                "Time to first token",
-                f"The worst second had a p99 of {format_seconds(slowest)}.",
+                "Time to first token (TTFT)",
+                f"Highest p99 of a second: {format_seconds(slowest)}.",
                 [
                     ("a", "p50", lambda r: r.ttft_p50, False),
                     ("b", "p99", lambda r: r.ttft_p99, False),
-                    ("c", "mean that the server measured", lambda r: r.server.get("ttft"), False),
+                    ("c", "mean reported by the server", lambda r: r.server.get("ttft"), False),
                 ],
                 axis_seconds,
             )
@@ -187,7 +187,7 @@ def timeline_charts(timeline: Timeline) -> list[Chart]:
                 for style, (name, label) in zip("abc", labels.items(), strict=False)
             ]
             most = [
-                f"{label} at most {server_format(name)(max(r.server[name] for r in rows if name in r.server))}"
+                f"{label}, maximum {server_format(name)(max(r.server[name] for r in rows if name in r.server))}"
                 for name, label in labels.items()
             ]
             form = server_format(next(iter(labels))) if least else axis_number
@@ -196,8 +196,12 @@ def timeline_charts(timeline: Timeline) -> list[Chart]:
 
 
 _SERVER_STRIPS: Final[tuple[tuple[str, dict[str, str], float], ...]] = (
-    ("Server: requests", {"running": "running", "waiting": "waiting", "preemptions": "lost their place"}, 0.0),
-    ("Server: shares", {"cache_use": "cache in use", "prefix_hit_rate": "prefix hits", "gpu_use": "GPU at work"}, 1.0),
+    ("Server: requests", {"running": "running", "waiting": "waiting", "preemptions": "preempted"}, 0.0),
+    (
+        "Server: cache and GPU",
+        {"cache_use": "KV cache use", "prefix_hit_rate": "prefix cache hits", "gpu_use": "GPU utilization"},
+        1.0,
+    ),
     ("GPU power, W", {"gpu_power": "power"}, 0.0),
     ("GPU memory, MiB", {"gpu_memory": "memory"}, 0.0),
 )

@@ -1,4 +1,4 @@
-"""The verdict on the whole run: a headline of a few words and a sentence, with the rules counted by verdict."""
+"""The verdict on the whole run: a headline of a few words and some sentences, with the rules counted by verdict."""
 
 from __future__ import annotations
 
@@ -9,26 +9,23 @@ from rich.text import Text
 
 from rejoinder.contract import load_dialect
 from rejoinder.errors import RejoinderError
-from rejoinder.formatting import format_percent, join_list, one_line, plural
+from rejoinder.formatting import join_list, one_line, plural
 from rejoinder.model.verdict import Level
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.baseline import PART as BASELINE
 from rejoinder.reports.parts.contract import PART as CONTRACT
+from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.load import PART as LOAD
-from rejoinder.reports.parts.load import LoadSummary
+from rejoinder.reports.parts.load import LoadSummary, load_figures
+from rejoinder.reports.parts.outcomes import PART as OUTCOMES
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.rules import JUDGED, Severity, catalogue
 from rejoinder.reports.terminal_text import wrap
 
-_MEASURED: Final = {
-    "SUSPECT": "The generator was strained or something was lost; take the figures with care.",
-    "CLIENT-BOUND": "The generator, not the endpoint, may have set the figures.",
-}
-
 
 class RunVerdict(NamedTuple):
-    """The verdict on a run: its severity, a headline of a few words, a sentence.
+    """The verdict on a run: its severity, a headline of a few words, some sentences.
 
     ``problem`` is what the run says hindered it, empty when nothing did.
     """
@@ -44,97 +41,104 @@ def read(report: ReportModel) -> RunVerdict:
     return RunVerdict(*_verdict(report), one_line(report.run.problem, 500))
 
 
+Said = tuple[Severity, str, *tuple[str, ...]]
+"""The severity, the headline, and the sentences, of which some may be empty."""
+
+
 def _verdict(report: ReportModel) -> tuple[Severity, str, str]:
+    severity, headline, *sentences = _said(report)
+    return severity, headline, " ".join(filter(None, sentences))
+
+
+def _said(report: ReportModel) -> Said:
+    """Return the verdict in parts."""
     run, counts, load = report.run, Counter(report.counts), report.get(LOAD)
-    judged = sum(counts[severity] for severity in JUDGED)
-    tail = _load_sentence(load)
-    if counts[Severity.FAIL]:
-        broken = plural(counts[Severity.FAIL], "MUST rule is", "MUST rules are")
-        sentence = f"{broken} broken, of {judged:,} that were judged{_also(counts)}."
-        return Severity.FAIL, "Does not conform", f"{sentence} {tail}".strip()
+    checked = sum(counts[severity] for severity in JUDGED)
+    musts = sum(rule.level == "MUST" and rule.severity in JUDGED for rule in report.rules)
+    under_load = _load_sentence(load)
+    if failed := counts[Severity.FAIL]:
+        sentence = f"{failed:,} of {max(musts, failed):,} MUST rules checked failed."
+        return Severity.FAIL, "Does not conform", sentence, _also(counts), under_load
     baseline = report.get(BASELINE)
     if baseline and baseline.outdated and not run.interrupted:
-        entries = plural(len(baseline.outdated), "entry of it no longer fails", "entries of it no longer fail")
-        sentence = f"The baseline must be kept up to date, and {entries}{_also(counts)}."
-        return Severity.FAIL, "The baseline is out of date", f"{sentence} {tail}".strip()
-    if judged:
+        entries = plural(len(baseline.outdated), "fixed or stale entry", "fixed or stale entries")
+        return (
+            Severity.FAIL,
+            "Baseline is out of date",
+            f"The strict baseline has {entries}.",
+            _also(counts),
+            under_load,
+        )
+    if checked:
+        passed = _passed(counts, musts, checked)
         if load is not None and (load.intolerable or load.missed):
-            sentence = f"{_none_broken(counts)} in {judged:,} that were judged{_also(counts)}."
-            what = "not every request under load" if load.intolerable else "misses objectives under load"
-            return Severity.FAIL, f"Conforms, but {what}", f"{sentence} {tail}"
+            what = load.failed_text if load.intolerable else load.missed_text
+            return Severity.FAIL, f"Conforms, but under load {what}", passed, _also(counts), under_load
         if run.truncated or run.interrupted:
-            sentence = (
-                f"The run was cut short. {_none_broken(counts)} so far, in {judged:,} that were judged{_also(counts)}."
-            )
-            return Severity.ERROR, "Not settled", f"{sentence} {tail}".strip()
+            return Severity.ERROR, "Inconclusive", "The run was cut short.", passed, _also(counts), under_load
         if counts[Severity.ERROR]:
-            left = plural(counts[Severity.ERROR], "rule")
-            sentence = f"{_none_broken(counts)}, but {left} could not be judged{_also(counts, errors=False)}."
-            return Severity.ERROR, "Not settled", f"{sentence} {tail}".strip()
+            return Severity.ERROR, "Inconclusive", passed, _also(counts), under_load
         if counts[Severity.KNOWN]:
-            sentence = f"{_none_broken(counts)}, of {judged:,} that were judged{_also(counts)}."
-            return Severity.WARN, "No new failure", f"{sentence} {tail}".strip()
+            return Severity.WARN, "No new failures", passed, _also(counts), under_load
         if counts[Severity.WARN]:
-            unmet = plural(counts[Severity.WARN], "SHOULD rule is", "SHOULD rules are")
-            sentence = f"All MUST rules hold that were judged; {unmet} not met, of {plural(judged, 'rule')}."
-            return Severity.WARN, "Conforms, with warnings", f"{sentence} {tail}".strip()
-        return Severity.PASS, "Conforms", f"All {plural(judged, 'rule')} that could be judged hold. {tail}".strip()
+            return Severity.WARN, "Conforms, with warnings", passed, _also(counts), under_load
+        return Severity.PASS, "Conforms", f"{checked:,} of {checked:,} rules checked passed.", under_load
     if load is not None and load.started:
-        if load.intolerable:
-            return Severity.FAIL, "Not every request ended well", tail
-        if load.missed:
-            missed = plural(len(load.missed), "objective", "objectives")
-            return Severity.FAIL, f"{missed} missed", tail
-        if not load.whole:
-            return Severity.ERROR, "Not settled", f"The run was cut short. {tail}".strip()
-        severity = Severity.PASS if load.verdict in ("", "VALID") else Severity.WARN
-        return severity, "Enough requests ended well" if load.bad else "Every request ended well", tail
+        return _said_of_load(report, load)
     problem = one_line(run.problem, 500)
     if counts[Severity.ERROR]:
-        return (
-            Severity.ERROR,
-            "Nothing could be judged",
-            problem or f"All {plural(len(report.rules), 'rule')} ended in an error.",
-        )
+        rules = plural(len(report.rules), "rule")
+        return Severity.ERROR, "Nothing could be checked", problem or f"Errors prevented the check of {rules}."
     if report.rules:
-        return Severity.NONE, "Nothing was judged", problem or "No rule applied to what the endpoint answered."
-    return Severity.ERROR, "Nothing was tested", problem or "The run holds no verdicts and no measurements."
+        return Severity.NONE, "Nothing was checked", problem or "No rule applies to the responses of the endpoint."
+    return Severity.ERROR, "Nothing was tested", problem or "The run file has no verdicts and no measurements."
 
 
-def _none_broken(counts: Counter[Severity]) -> str:
-    return "No MUST rule is newly broken" if counts[Severity.KNOWN] else "No MUST rule is broken"
+def _said_of_load(report: ReportModel, load: LoadSummary) -> Said:
+    """Return the same for a run that is a load and nothing else."""
+    figures = ", ".join(load_figures(load, report.get(LATENCIES)))
+    rest = (f"{figures}." if figures else "", load.others_text, load.missed_sentence, load.caution)
+    if load.intolerable:
+        outcomes = report.get(OUTCOMES)
+        rules = [rule.id for rule in outcomes.broken_rules] if outcomes and load.only_nonconforming else []
+        broken = f" ({join_list(rules, 3)})" if rules else ""
+        return Severity.FAIL, f"{load.failed_text}{broken}", *rest
+    if load.missed:
+        return Severity.FAIL, load.missed_text, f"{load.succeeded_text}.", *rest
+    if not load.whole:
+        return Severity.ERROR, "Inconclusive", "The run was cut short.", f"{load.succeeded_text}.", *rest
+    severity = Severity.PASS if load.verdict in ("", "VALID") else Severity.WARN
+    return severity, load.succeeded_text, *rest
 
 
-def _also(counts: Counter[Severity], *, errors: bool = True) -> str:
-    parts = []
+def _passed(counts: Counter[Severity], musts: int, checked: int) -> str:
+    """Return how many rules passed, given that no MUST rule failed unexpectedly."""
     if counts[Severity.KNOWN]:
-        parts.append(
-            plural(
-                counts[Severity.KNOWN], "rule is broken as the baseline says", "rules are broken as the baseline says"
-            )
-        )
-    if counts[Severity.WARN]:
-        parts.append(plural(counts[Severity.WARN], "SHOULD rule is not met", "SHOULD rules are not met"))
-    if errors and counts[Severity.ERROR]:
-        parts.append(plural(counts[Severity.ERROR], "rule could not be judged", "rules could not be judged"))
-    return "".join(f"; {part}" for part in parts)
+        return f"No new failures in {plural(checked, 'rule')} checked."
+    if musts:
+        return f"{musts:,} of {musts:,} MUST rules checked passed."
+    return f"{checked - counts[Severity.WARN]:,} of {checked:,} rules checked passed."
+
+
+def _also(counts: Counter[Severity]) -> str:
+    """Return in a sentence what else happened to rules; empty when nothing did."""
+    warned, errors = counts[Severity.WARN], counts[Severity.ERROR]
+    parts = [plural(counts[Severity.KNOWN], "known failure")] if counts[Severity.KNOWN] else []
+    parts += [f"{plural(warned, 'SHOULD rule')} failed"] if warned else []
+    parts += [f"{plural(errors, 'rule')} could not be checked"] if errors else []
+    return f"Also: {', '.join(parts)}." if parts else ""
 
 
 def _load_sentence(load: LoadSummary | None) -> str:
+    """Return how the requests of a load ended, for a run that has rules as well."""
     if load is None or not load.started:
         return ""
-    bad = sorted(load.not_ok, key=lambda line: -line.amount)
-    rest = f" ({join_list((f'{line.amount:,} {line.outcome}' for line in bad), 2)})" if bad else ""
-    sentence = (
-        f"Under load, {format_percent(load.ok, load.started)} of {plural(load.started, 'request')} ended well{rest}."
-    )
-    if load.missed:
-        sentence += f" Missed: {join_list((objective.text for objective in load.missed), 4)}."
-    return f"{sentence} {_MEASURED.get(load.verdict, '')}".rstrip()
+    sentences = [f"Under load, {load.succeeded_text}.", load.missed_sentence, load.caution]
+    return " ".join(filter(None, sentences))
 
 
 def _coverage(report: ReportModel, dialect: str) -> tuple[int, int]:
-    """Return how many of the rules in force in the dialect were judged, and how many there are (0: not known)."""
+    """Return how many of the dialect's rules were checked, and how many it has (0: not known)."""
     try:
         name = load_dialect(dialect).name
     except RejoinderError:  # a run of an unknown dialect is still worth a report
@@ -144,19 +148,19 @@ def _coverage(report: ReportModel, dialect: str) -> tuple[int, int]:
 
 
 def page_values(verdict: RunVerdict, report: ReportModel) -> dict[str, Any]:
-    """Return what the page says beside the verdict: how much was judged, and the contract in a sentence."""
+    """Return what the page shows beside the verdict: how much was checked, and the contract in a sentence."""
     contract = report.get(CONTRACT)
     judged, in_force = _coverage(report, report[TARGET].dialect)
     return {"judged": judged, "in_force": in_force, "contract": contract.sentence if contract else ""}
 
 
 def markdown(verdict: RunVerdict, report: ReportModel, room: int) -> list[str]:
-    """Return the headline and the sentence."""
+    """Return the headline and the sentences."""
     return [f"## {verdict.severity.emoji} {escape(verdict.headline)}", "", escape(verdict.sentence), ""]
 
 
 def terminal(verdict: RunVerdict, report: ReportModel, width: int) -> list[Text]:
-    """Return the headline and the sentence."""
+    """Return the headline and the sentences."""
     severity = verdict.severity
     return [
         Text.assemble((f"{severity.sign} {verdict.headline}", f"bold {severity.style}")),

@@ -1,4 +1,4 @@
-"""What a reader must know before trusting the report: a run cut short, lines that could not be read, the run's own."""
+"""Warnings about the run: cut short, damaged run file, unknown rules, and the warnings of the run itself."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ def read(report: ReportModel) -> list[str] | None:
     """Return the warnings, a sentence each."""
     warnings: list[str] = []
     if report.run.truncated:
-        warnings.append("The run file has no footer: the run was cut short, and what follows is what it had written.")
+        warnings.append(
+            "The run was cut short: its run file has no footer. This report covers what was written before that."
+        )
     if report.run.interrupted:
-        warnings.append("The run was interrupted; rules that had not been exercised yet are not applicable.")
+        rules = " Rules that it had not tested yet are listed as not applicable." if report.rules else ""
+        warnings.append(f"The run was interrupted.{rules}")
     if report.run.damage:
         unreadable = join_list((one_line(sentence, 160) for sentence in report.run.damage), 3)
-        unread = plural(len(report.run.damage), "line of the run file", "lines of the run file")
-        warnings.append(f"{unread} could not be read: {unreadable}.")
+        unread = plural(len(report.run.damage), "line")
+        warnings.append(f"{unread} of the run file could not be read: {unreadable}.")
     noted = report.run.footer.warnings if report.run.footer else []
     warnings += [one_line(sentence, 400) for sentence in noted[:20]]
     if len(noted) > 20:
-        warnings.append(f"{len(noted) - 20:,} more warnings are in the run file.")
+        warnings.append(f"The run file has {plural(len(noted) - 20, 'more warning')}.")
     strangers = [rule.id for rule in report.rules if not rule.catalogued]
     if strangers and catalogue(report.run)[0]:
         names = join_list(strangers)
-        warnings.append(f"{plural(len(strangers), 'rule is', 'rules are')} not in this rejoinder's catalogue: {names}.")
+        warnings.append(f"This version of rejoinder does not know {plural(len(strangers), 'rule')}: {names}.")
     load = report.get(LOAD)
     return warnings + (load.warnings if load else []) or None
 

@@ -73,6 +73,11 @@ class Metric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return f"{self.definition}; {self.elsewhere}" if self.elsewhere else self.definition
 
     @property
+    def label(self) -> str:
+        """The name on every screen: the short one where there is one."""
+        return self.short or self.title
+
+    @property
     def judged_by(self) -> str:
         """The distribution that objectives and changes are judged by."""
         return f"{self.name}_ok" if self.over is Over.ANSWERED else self.name

@@ -11,12 +11,13 @@ import hashlib
 import json
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from rejoinder.model.exchange import Request
+from rejoinder.formatting import compact_json, plural
+from rejoinder.model.exchange import Request, parse_json
 
 
 class Level(StrEnum):
@@ -54,6 +55,8 @@ class _Absent:
 
 
 ABSENT: Final = _Absent()
+MISSING: Final = "(missing)"
+"""How an actual value that is absent is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,21 @@ class Problem:
     offset: int | None = None
     exchange: str = ""
 
+    def texts(self, write: Callable[[Any], str] = compact_json) -> dict[str, str]:
+        """Return the expected and the actual value as text, by the names ``expected`` and ``actual``.
+
+        ``write`` turns a value that is not a string into text. Strings, phrases among them, have no quotes unless one
+        of them could be taken for another value (``"7"``, an empty string). An actual value that is absent beside an
+        expected one is :data:`MISSING`; an expected value that the check does not name is left out.
+        """
+        values = {"expected": self.expected, "actual": self.actual}
+        found = {name: value for name, value in values.items() if value is not ABSENT}
+        quoted = any(isinstance(value, str) and _needs_quotes(value) for value in found.values())
+        texts = {
+            name: value if isinstance(value, str) and not quoted else write(value) for name, value in found.items()
+        }
+        return {**texts, "actual": texts.get("actual", MISSING)} if "expected" in texts else texts
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-serialisable form; absent values are left out and long ones cut."""
         record: dict[str, Any] = {"message": self.message, "exchange": self.exchange}
@@ -91,6 +109,11 @@ class Problem:
         """Rebuild a problem from :meth:`to_json`'s form."""
         names = ("message", "exchange", *_LEFT_OUT)
         return cls(**{name: record[name] for name in names if name in record})
+
+
+def _needs_quotes(text: str) -> bool:
+    """Return whether a string without quotes could be taken for another value, or not be seen at all."""
+    return not text or text != text.strip() or parse_json(text) is not None or text == "null"
 
 
 _LEFT_OUT: Final = {
@@ -115,9 +138,7 @@ class Reruns(NamedTuple):
     @property
     def words(self) -> str:
         """The reruns in a few words."""
-        if self.deterministic:
-            return f"every time, {self.asked} of {self.asked}"
-        return f"at random, {self.failed} of {self.asked} times when sent again"
+        return f"reproduced in {self.failed} of {plural(self.asked, 'rerun')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,11 @@ def test_entries_of_a_baseline_are_grouped_by_what_became_of_them(checked: Run, 
         file="b.toml", strict=True, known=[entry, entry], stale=[stale], unexpected_passes=[], expired=[]
     )
     found = read_report(checked)[BASELINE]
-    assert found.brief == "1 stale, 2 known"
+    assert found.brief == "1 stale, 2 known failures"
     assert found.outdated == ["EVT-09@*: not judged"]
     assert table(checked, 'id="baseline"')[1] == ["EVT-09", "*", "", "–", "not judged"]
-    assert table(checked, "Known: fails as expected")[1:] == 2 * [["EVT-02 0f4f", "case-1", "bug 9 l", "d", ""]]
+    assert table(checked, "Known failure: the rule fails as expected")[1:] == 2 * [
+        ["EVT-02 0f4f", "case-1", "bug 9 l", "d", ""]
+    ]
     checked.footer.baseline.strict = False
     assert read_report(checked)[BASELINE].outdated == []

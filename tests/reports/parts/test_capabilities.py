@@ -34,21 +34,21 @@ def able(checked: Run) -> Run:
 
 def test_features_are_counted_by_state_and_told_with_their_evidence(able: Run, table: Any, forms: Any) -> None:
     found = read_report(able)[CAPABILITIES]
-    assert found.brief == "1 supported, 1 refused, 1 not tried, 1 failed"
+    assert found.brief == "1 supported, 1 refused, 1 not tested, 1 failed"
     assert found.lacking == "refused: tools; failed: files"
     assert table(able, 'id="capabilities"') == [
         ["Feature", "State", "Evidence"],
         ["streaming Streams", "supported", "x1 · status 200 · seen"],
         ["tools required", "refused", "status 400"],
-        ["images", "not tried", ""],
+        ["images", "not tested", ""],
         ["files", "failed", ""],
     ]
     markdown, terminal = forms(CAPABILITIES, able)
-    missed = "The model did not repeat a planted word when it was asked to"
+    missed = "The model did not repeat a canary"
     assert markdown[0] == f"Features: {found.brief}. {missed}\\."
     assert markdown[4:7] == [
         "| `tools` (required) | refused | status 400 |",
-        "| `images` | not tried |  |",
+        "| `images` | not tested |  |",
         "| `files` | failed |  |",
     ]
     assert terminal == [f"  features  {found.brief}", f"            {found.lacking}. {missed}."]

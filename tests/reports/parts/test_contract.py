@@ -69,15 +69,15 @@ def test_places_are_nested_and_joined() -> None:
         ("[Message].role", "1 accepted"),
     ]
     assert items.choices == {BranchState.ACCEPTED: ["Message"], BranchState.FAILED: ["Call"]}
-    assert contract.sentence == "Of 8 branches of the request contract, 4 were accepted, 3 failed and 1 was not sent."
+    assert contract.sentence == "Request contract: 4 of 8 branches accepted, 3 failed, 1 not sent."
 
 
 @pytest.mark.parametrize(
     ("state", "sentence"),
     [
-        ("accepted", "All 2 branches of the request contract were accepted."),
-        ("failed", "All 2 branches of the request contract failed."),
-        ("not_sent", "All 2 branches of the request contract were not sent."),
+        ("accepted", "Request contract: 2 of 2 branches accepted."),
+        ("failed", "Request contract: 2 of 2 branches failed."),
+        ("not_sent", "Request contract: 2 of 2 branches not sent."),
     ],
 )
 def test_one_state_is_one_sentence(state: str, sentence: str) -> None:
@@ -94,7 +94,7 @@ def test_a_footer_without_coverage_tells_nothing() -> None:
 def test_counts_alone_are_enough() -> None:
     contract = read_contract(run_with({}, accepted=5, not_sent=2))
     assert contract is not None
-    assert contract.sentence == "Of 7 branches of the request contract, 5 were accepted and 2 were not sent."
+    assert contract.sentence == "Request contract: 5 of 7 branches accepted, 2 not sent."
     assert (contract.nodes, contract.hidden) == ([], 7)
 
 

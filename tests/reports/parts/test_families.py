@@ -24,7 +24,7 @@ def test_families_count_their_rules_by_verdict(checked: Run, forms: Any) -> None
         ["  ", "  ", " 1 ", "  ", " 2 "],
         [" **1** ", " **1** ", " **1** ", " **1** ", " **2** "],
     ]
-    assert terminal == ["", "  ✗ 1 failed  ! 1 warned  ? 1 not judged  ✓ 1 passed  – 2 not applicable"]
+    assert terminal == ["", "  ✗ 1 failed  ! 1 warned  ? 1 error  ✓ 1 passed  – 2 not applicable"]
 
 
 def test_the_page_says_of_each_family_how_many_passed(checked: Run, section: Any) -> None:

@@ -62,9 +62,9 @@ def test_the_terminal_has_the_worst_and_leaves_out_what_is_known(checked: Run, f
 
 def test_the_page_says_how_often_a_rule_was_broken(checked: Run, section: Any) -> None:
     text = section(checked, '<section id="findings">', '<section id="rules">')
-    assert "broken 4 of 10 times" in text
-    assert "broken 2 of 8 times" in text
-    assert "Event 2 Pointer /output/0 Answer 200 · application/json · 10 B · 250 ms Exchange x1" in text
+    assert "4 of 10 checks failed" in text
+    assert "2 of 8 checks failed" in text
+    assert "Event 2 Pointer /output/0 Response 200 · application/json · 10 B · 250 ms Exchange x1" in text
     assert "Expected a Actual b" in text
 
 

@@ -22,10 +22,10 @@ def test_what_stands_out_is_said_the_worst_first(
     share = samples[-1].unjudged_bound
     text = words(run_of(*samples))
     for expected in (
-        "Cross-talk: 3 answers show the token of another request. The endpoint mixes answers up.",
-        f"Going by those that were judged, at most {100 * share:.1f} % of the others break one (99 %).",
+        "Cross-talk: 3 responses contain the canary of another request.",
+        f"At most {100 * share:.1f} % of the rest break a rule (99 % confidence).",
         "Stalls: ",
-        "First token, client − server",
+        "TTFT (client − server)",
         "tool call",
     ):
         assert expected in text, expected
@@ -33,10 +33,10 @@ def test_what_stands_out_is_said_the_worst_first(
     assert severities == sorted(severities, key=("fail", "warn", "info", "pass").index)
     quiet = words(examples.healthy_load())
     assert "No cross-talk" in quiet
-    assert "Every request ended well" in quiet
+    assert "1,200 of 1,200 requests succeeded" in quiet
 
 
 def test_stalls_are_counted_against_the_median(loads: ModuleType, report_of: Any) -> None:
     found = report_of(loads.histogram("itl", [0.02] * 97 + [0.19, 0.21, 0.5]))[INSIGHTS]
     (stalls,) = [insight.text for insight in found if insight.text.startswith("Stalls")]
-    assert "2 gaps of 100 (2.0 %) took more than 200 ms; 500 ms the longest, 20.0 ms the median." in stalls
+    assert "2 of 100 inter-token gaps (2.0 %) exceeded 200 ms (median 20.0 ms, maximum 500 ms)." in stalls

@@ -33,14 +33,18 @@ def test_percentiles_of_too_few_values_say_so_everywhere(
 ) -> None:
     report = report_of(loads.histogram("ttft", [0.1] * 99), loads.histogram("e2e", [1.0] * 1000))
     few, many = report[LATENCIES].distributions
-    assert (few.percentile_text(90), few.percentile(99), few.percentile_text(99)) == ("100 ms", None, "needs n 100")
+    assert (few.percentile_text(90), few.percentile(99), few.percentile_text(99)) == (
+        "100 ms",
+        None,
+        "needs 100 samples",
+    )
     assert many.percentile(99.9) is not None
     found = run_of(*loads.recorded([loads.Sent(t / 10, 0.1, [0.01], tokens=2) for t in range(99)]))
-    assert "p99 needs n 100" in screen(found)
-    assert "| needs n 100 | needs n 1,000 |" in render_markdown(found)
+    assert "n=99, p99 needs 100" in screen(found)
+    assert "| needs 100 samples | needs 1,000 samples |" in render_markdown(found)
     page = render_html(found)
     check_page(page)
-    assert "<dt>TTFT p99</dt><dd>needs n 100</dd>" in page
+    assert "<dt>TTFT p99</dt><dd>needs 100 samples</dd>" in page
     total = found.samples[-1]
     assert isinstance(total, LoadSample)
     sure = {line.metric: line for line in total.percentiles}["ttft"]
@@ -63,11 +67,14 @@ def test_percentiles_carry_their_bounds(loads: ModuleType, run_of: Any, report_o
 def test_the_table_has_the_percentiles_of_each_metric(loads: ModuleType, run_of: Any, table: Any, forms: Any) -> None:
     found = run_of(loads.histogram("ttft", [t / 1000 for t in range(1, 1001)]), loads.histogram("e2e", [2.0] * 4))
     rows = table(found, "<h3>Latency")
-    assert rows[0] == ["Metric", "p50", "p90", "p95", "p99", "p99.9", "max", "mean", "n"]
+    assert rows[0] == ["Metric", "p50", "p90", "p95", "p99", "p99.9", "max", "mean", "samples"]
     assert rows[1][1:] == ["500 ms", "900 ms", "950 ms", "990 ms", "999 ms", "1.00 s", "500 ms", "1,000"]
     assert rows[2][1:] == ["2.00 s", "–", "–", "–", "–", "2.00 s", "2.00 s", "4"]
     markdown, terminal = forms(LATENCIES, found)
     assert markdown[2].endswith("| 1,000 | 500 ms | 900 ms | 950 ms | 990 ms | 999 ms | 1.00 s |")
-    assert markdown[3].endswith("| 4 | 2.00 s | needs n 10 | needs n 20 | needs n 100 | needs n 1,000 | 2.00 s |")
-    assert [line.split()[-1] for line in terminal] == ["1,000", "4"]
+    assert markdown[3].endswith(
+        "| 4 | 2.00 s | needs 10 samples | needs 20 samples | needs 100 samples | needs 1,000 samples | 2.00 s |"
+    )
+    assert [line.partition("n=")[2] for line in terminal[:2]] == ["1,000", "4, p90 needs 10"]
+    assert terminal[2].split() == ["TTFT:", "time", "to", "first", "token"]
     assert "p50 500 ms" in terminal[0]

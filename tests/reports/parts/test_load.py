@@ -13,6 +13,7 @@ from rejoinder.reports import render_html
 from rejoinder.reports.parts.latencies import latency_of
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.timeline import PART as TIMELINE
+from rejoinder.reports.parts.verdict import PART as VERDICT
 
 
 def test_the_ledger_must_add_up(loads: ModuleType, report_of: Any) -> None:
@@ -54,16 +55,17 @@ def test_the_figures_of_a_run_are_those_of_its_requests(
         (1, 1, 0), (1, 1, 1), (1, 1, 1), (1, 1, 0)
     ]  # fmt: skip
     markdown, terminal = forms(LOAD, run_of(*samples))
-    assert markdown[2].endswith("10 requests, 80.0 % ok · 0.79 ok/s · 3.16 output tok/s")
-    assert markdown[4] == "Not ok: failed 2"
-    assert terminal[1].endswith("10 requests, 80.0 % ok, 0.79 ok/s, 3.16 output tok/s")
-    assert terminal[-1] == "        not ok: failed 2"
+    assert markdown[2].endswith(
+        "8 of 10 requests succeeded (80.0 %) · 0.79 successful requests/s · 3.16 output tokens/s"
+    )
+    assert terminal[1].endswith("8 of 10 requests succeeded, 0.79/s, 3.16 output tokens/s")
+    assert "Other outcomes: 2 failed." in report[VERDICT].sentence
 
 
 def test_the_page_begins_with_the_same_figures(loads: ModuleType, run_of: Any, section: Any) -> None:
     sent = [loads.Sent(t / 10, 0.1, [0.1], tokens=2, tail=0.0) for t in range(100)]
     text = section(run_of(*loads.recorded(sent, ["ttft:p50<1s", "ttft:p99<10ms"])), '<dl class="kpis">', "</dl>")
-    for figure in ("Measurement VALID", "Objectives 1 missed", "Requests 100", "Ended well 100 %", "Judged 100 %"):
+    for figure in ("Measurement VALID", "SLOs 1 missed", "Requests 100", "Succeeded 100 %", "Fully checked 100 %"):
         assert figure in text, figure
     assert "TTFT p50 100 ms" in text
 
@@ -82,16 +84,16 @@ def test_an_objective_of_a_share_decides_how_many_may_end_badly(loads: ModuleTyp
     alone, allowed = loads.recorded(sent), loads.recorded(sent, ["error<5%"])
     assert (report_of(*alone)[LOAD].bad, report_of(*alone)[LOAD].intolerable) == (2, 2)
     assert (report_of(*allowed)[LOAD].bad, report_of(*allowed)[LOAD].intolerable) == (2, 0)
-    assert "Not every request ended well" in render_html(run_of(*alone))
-    assert "Enough requests ended well" in render_html(run_of(*allowed))
-    assert "1 objective missed" in render_html(run_of(*loads.recorded(sent, ["error<1%"])))
+    assert "2 of 100 requests failed" in render_html(run_of(*alone))
+    assert "98 of 100 requests succeeded" in render_html(run_of(*allowed))
+    assert "1 SLO missed" in render_html(run_of(*loads.recorded(sent, ["error<1%"])))
 
 
 def test_nothing_answered_is_a_page_too(examples: ModuleType, words: Any) -> None:
     text = words(examples.nothing_answered())
-    assert "1 objective missed" in text
+    assert "1 SLO missed" in text
     assert "nothing was measured" in text
-    assert "0 % of 20 requests ended well (20 transport)" in text
+    assert "0 of 20 requests succeeded. Other outcomes: 20 transport." in text
     assert "Latency by percentile" not in text
 
 

@@ -10,6 +10,7 @@ import pytest
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.objectives import PART as OBJECTIVES
+from rejoinder.reports.parts.objectives import ObjectiveKind
 
 
 def test_objectives_say_by_how_much_and_how_sure(loads: ModuleType, run_of: Any, report_of: Any, forms: Any) -> None:
@@ -24,24 +25,29 @@ def test_objectives_say_by_how_much_and_how_sure(loads: ModuleType, run_of: Any,
     assert found == {
         "ttft:p50<60ms": ("pass", "met", "50.0 ms", "17 % to spare", "970", "≤ 50.0 ms"),
         "ttft:p99<300ms": ("fail", "missed", "600 ms", "100 % over", "970", "≤ 600 ms"),
-        "e2e:p99.9<9s": ("warn", "met, not certain", "610 ms", "93 % to spare", "970", "needs n 6,636"),
-        "goodput>=94%": ("warn", "met, not certain", "95.0 %", "1 % to spare", "1,000", "≥ 93.2 %"),
+        "e2e:p99.9<9s": ("warn", "met, uncertain", "610 ms", "93 % to spare", "970", "6,636 samples needed"),
+        "goodput>=94%": ("warn", "met, uncertain", "95.0 %", "1 % to spare", "1,000", "≥ 93.2 %"),
         "output_tokens>50/s": ("pass", "met", "193/s", "286 % to spare", "970", "–"),
-        "ttft<300ms": ("info", "each request", "600 ms", "", "970", "–"),
+        "ttft<300ms": ("info", "per request", "600 ms", "", "970", "–"),
         "tail:mean<0.1ms": ("fail", "missed", "200 µs", "100 % over", "970", "–"),
     }
     assert [o.text for o in report_of(*samples)[LOAD].missed] == ["ttft:p99<300ms", "tail:mean<0.1ms"]
     # The limit stands in the middle of the bar.
     assert [o.at for o in objectives[:2]] == [pytest.approx(100 * 0.05 / 0.06 / 2), pytest.approx(100, abs=0.1)]
     markdown, _ = forms(OBJECTIVES, run_of(*samples))
+    summaries = {o.text: o.summary for o in objectives}
+    assert summaries["e2e:p99.9<9s"] == (
+        "met, uncertain: 610 ms (limit at most 9.00 s; 93 % to spare; 970 samples;"
+        " 6,636 samples needed for 99 % confidence)"
+    )
     assert markdown[3] == "| ❌ | `ttft:p99<300ms` | missed | 600 ms | at most 300 ms | 970 | ≤ 600 ms |"
 
 
 def test_changes_are_shown_with_every_repeat(examples: ModuleType, report_of: Any, words: Any) -> None:
     compared = examples.compared()
     load, objectives = report_of(*compared.samples)[LOAD], report_of(*compared.samples)[OBJECTIVES]
-    assert [o.text for o in load.missed if o.of_change] == ["ttft:p99<+10%"]
+    assert [o.text for o in load.missed if o.kind is ObjectiveKind.CHANGE] == ["ttft:p99<+10%"]
     (change,) = [o for o in objectives if o.text == "ttft:p99<+10%"]
     text = words(compared)
-    for expected in (change.value, change.margin, "p = 0.004", "5 and 5", "cannot tell", "this endpoint"):
+    for expected in (change.value, change.margin, "p = 0.004", "5 and 5", "inconclusive", "this endpoint"):
         assert expected in text, expected

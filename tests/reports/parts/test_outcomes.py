@@ -20,7 +20,7 @@ def sent(loads: ModuleType) -> list[Any]:
 
 
 def test_the_ledger_has_every_outcome_with_its_share(loads: ModuleType, run_of: Any, table: Any) -> None:
-    rows = table(run_of(*loads.recorded(sent(loads))), "How requests ended")
+    rows = table(run_of(*loads.recorded(sent(loads))), "<h3>Outcomes")
     assert [(row[0].split()[0], *row[1:3]) for row in rows[1:]] == [
         ("ok", "6", "60.0 %"),
         ("nonconforming", "3", "30.0 %"),
@@ -37,9 +37,9 @@ def test_broken_rules_are_counted_by_answer(loads: ModuleType, report_of: Any) -
 def test_scenarios_say_how_many_of_them_ended_well(loads: ModuleType, run_of: Any, report_of: Any, table: Any) -> None:
     samples = loads.recorded(sent(loads))
     found = {row.name: (row.amount, row.ok, row.others) for row in report_of(*samples)[OUTCOMES].scenarios}
-    assert found == {"tools": (5, 3, "nonconforming 2"), "chat": (5, 3, "nonconforming 1, censored 1")}
-    rows = {row[0]: row[1:] for row in table(run_of(*samples), "<h3>What was asked")[1:]}
-    assert rows["chat"] == ["5", "50.0 %", "60.0 %", "nonconforming 1, censored 1"]
+    assert found == {"tools": (5, 3, "2 nonconforming"), "chat": (5, 3, "1 nonconforming, 1 censored")}
+    rows = {row[0]: row[1:] for row in table(run_of(*samples), "<h3>Requests by scenario")[1:]}
+    assert rows["chat"] == ["5", "50.0 %", "60.0 %", "1 nonconforming, 1 censored"]
 
 
 def test_settings_rates_and_self_check_stand_with_their_names(loads: ModuleType, report_of: Any) -> None:

@@ -14,7 +14,7 @@ from rejoinder.reports.parts.repeats import PART as REPEATS
 def test_every_repeat_has_a_row_and_a_dot(examples: ModuleType, report_of: Any) -> None:
     repeats = report_of(*examples.compared().samples)[REPEATS]
     assert len(repeats.table.rows) == 10
-    assert [row[:2] for row in repeats.table.rows[:2]] == [["1", "this endpoint"], ["1", "the other"]]
+    assert [row[:2] for row in repeats.table.rows[:2]] == [["1", "this endpoint"], ["1", "baseline"]]
     dots = repeats.dots["ttft:p99<+10%"]
     assert (len(dots.ours), len(dots.others)) == (5, 5)
     assert min(dots.ours) > max(dots.others)
@@ -28,5 +28,5 @@ def test_repeats_that_were_cut_short_are_shown(examples: ModuleType, run_of: Any
     repeats = examples.compared().samples_of(Repeat)[:3]
     load = report_of(*repeats)[LOAD]
     assert (load.started, load.ok, load.bad, load.whole) == (900, 894, 6, False)
-    assert "the other" in screen(run_of(*repeats))
+    assert "baseline" in screen(run_of(*repeats))
     assert render_markdown(run_of(*repeats)).count("| VALID |") == 3

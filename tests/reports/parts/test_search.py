@@ -27,9 +27,9 @@ def test_a_sweep_shows_its_knee(examples: ModuleType, report_of: Any, words: Any
     assert first.table is not None
     assert [row[0] for row in first.table.rows][4:7] == ["16", "32 (knee)", "64"]
     text = words(sweep)
-    assert "The knee is at 32 requests in flight: 1,766 tok/s with a first token p99 of 164 ms." in text
-    assert "the generator was the limit, so the endpoint may bear more" in text
-    assert "There is no knee" in words(examples.sweep(3, False))
+    assert "Knee at concurrency 32: 1,766 output tokens/s, TTFT p99 164 ms." in text
+    assert "The load generator was the bottleneck in some steps" in text
+    assert "No knee found" in words(examples.sweep(3, False))
 
 
 def test_the_curves_of_a_sweep_have_the_figures_of_its_steps(examples: ModuleType, report_of: Any) -> None:
@@ -40,7 +40,7 @@ def test_the_curves_of_a_sweep_have_the_figures_of_its_steps(examples: ModuleTyp
     assert {curve.name: list(curve.values) for curve in second.curves} == {
         name: [(step.output_tokens_per_s, step.latencies[figure]) for step in search.steps if figure in step.latencies]
         for name, figure in (
-            ("First token p99", "ttft_p99"), ("First token p50", "ttft_p50"), ("End to end p50", "e2e_p50")
+            ("TTFT p99", "ttft_p99"), ("TTFT p50", "ttft_p50"), ("E2E latency p50", "e2e_p50")
         )
     }  # fmt: skip
     # Throughput grows upwards; the last chart has it grow to the right, and time upwards.
@@ -52,8 +52,8 @@ def test_the_curves_of_a_sweep_have_the_figures_of_its_steps(examples: ModuleTyp
 @pytest.mark.parametrize(
     ("highest", "found"),
     [
-        (22.4, "The highest rate that kept the objectives is 22.12 requests per second."),
-        (None, "No rate that was tried kept the objectives, not even 4 requests per second."),
+        (22.4, "Highest rate that met every SLO: 22.12 requests/s."),
+        (None, "No tested rate met every SLO. The lowest was 4 requests/s."),
     ],
 )
 def test_a_search_shows_what_was_kept(
@@ -74,11 +74,11 @@ def test_a_search_shows_what_was_kept(
 def test_steps_of_a_search_that_was_cut_short_are_shown(
     examples: ModuleType, run_of: Any, report_of: Any, screen: Any
 ) -> None:
-    for whole, level in ((examples.sweep(), "2 in flight"), (examples.rate_search(), "100 requests/s")):
+    for whole, level in ((examples.sweep(), "concurrency 2"), (examples.rate_search(), "100 requests/s")):
         steps = whole.samples_of(SearchStep)[:3]
         load, search, found = report_of(*steps)[LOAD], report_of(*steps)[SEARCH], run_of(*steps)
         assert (load.started, load.ok, load.whole) == (sum(step.started for step in steps),) * 2 + (False,)
-        assert "cut short after 3 steps" in search.sentence
+        assert "stopped after 3 steps" in search.sentence
         assert search.sentence in screen(found)
         assert level in screen(found)
         assert render_markdown(found).count("| VALID |") == 3

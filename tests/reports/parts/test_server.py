@@ -20,8 +20,8 @@ def test_figures_have_the_form_of_their_unit(loads: ModuleType, run_of: Any, rep
         "KV cache use": ("50.0 %", "75.0 %"),
         "Prefix cache hits": ("20.0 %", ""),
         "TTFT (server)": ("60.0 ms", "90.0 ms"),
-        "First token, by the client": ("100 ms", ""),
-        "First token, client − server": ("+38.4 ms", ""),
+        "TTFT (client)": ("100 ms", ""),
+        "TTFT (client − server)": ("+38.4 ms", ""),
     }
-    rows = table(run_of(*samples), "What the server said of itself")
+    rows = table(run_of(*samples), "Server metrics")
     assert [row[1:] for row in rows[1:3]] == [["3.25", "7"], ["50.0 %", "75.0 %"]]

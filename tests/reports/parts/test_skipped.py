@@ -19,10 +19,10 @@ def test_rules_without_a_verdict_are_grouped_by_reason(checked: Run, section: An
         ("error", "The connection broke.", ["LIF-01"]),
         ("na", "No stream.", ["LIF-02", "LIF-03"]),
     ]
-    text = section(checked, "<summary>Not judged, and why", "</details>")
+    text = section(checked, "<summary>Rules without a result, by reason", "</details>")
     assert text == (
-        "Not judged, and why 1 not judged, 2 not applicable"
-        " The connection broke. 1 not judged LIF-01 No stream. 2 not applicable LIF-02 LIF-03"
+        "Rules without a result, by reason 1 error, 2 not applicable"
+        " The connection broke. 1 error LIF-01 No stream. 2 not applicable LIF-02 LIF-03"
     )
 
 

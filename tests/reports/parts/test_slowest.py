@@ -50,7 +50,7 @@ def test_ticks_stand_where_events_came(report_of: Any) -> None:
     assert slow.ticks == {"content": "M62 16V32M125 16V32", "frame": "M0 24V38", "end": "M250 8V38"}
     assert (slow.first_at, slow.gap_from, slow.gap_to) == (25, 50, 100)
     assert slow.summary == (
-        "4 events in 2.00 s, first token at 500 ms, longest silence 1.00 s from 1.00 s, 50.0 % of the stream, ended ok"
+        "4 events in 2.00 s, TTFT 500 ms, longest gap 1.00 s from 1.00 s, 50.0 % of the stream, outcome ok"
     )
 
 

@@ -15,14 +15,14 @@ def second(t: int, gaps: dict[int, int]) -> SecondSample:
 def test_the_map_has_every_gap_where_it_ended(report_of: Any) -> None:
     found = report_of(second(0, {5: 90, 10: 10}), second(1, {5: 80}), second(2, {5: 70, 2000: 1}))[STALLS]
     assert found.table.head == [
-        "from",
+        "time",
         *(f"≥ {name}" for name in ["5 ms", "10 ms", "20 ms", "50 ms", "100 ms", "200 ms", "500 ms", "1 s", "2 s"]),
     ]
     assert [row[1] for row in found.table.rows] == ["90", "80", "70"]
     assert found.table.rows[2][-1] == "1"
     assert found.rows == 9
     assert sum(path.count("M") for path, _ in found.shades) == 5
-    assert "the longest, of 2 s or more, ended at 2 s" in found.summary
+    assert "The longest, of 2 s or more, ended at 2 s" in found.summary
     # Longer gaps lie higher: those of 5 ms in the lowest row, the one of 2 s in the uppermost of the last second.
     lightest, strongest = found.shades[0], found.shades[-1]
     assert lightest == ("M666.7 0h333.3v1H666.7z", 2)

@@ -33,14 +33,14 @@ def test_every_series_has_its_own_values(report_of: Any) -> None:
             "finished": [(0, 1), (1, 5), (2, 4)],
             "failed": [(0, 0), (1, 2), (2, 1)],
         },
-        "In flight": {"in flight": [(0, 3), (1, 4), (2, 0)]},
+        "Requests in flight": {"in flight": [(0, 3), (1, 4), (2, 0)]},
         "Output tokens per second": {"output tokens": [(0, 10), (1, 30), (2, 20)]},
-        "Time to first token": {"p50": [(0, 0.1), (2, 0.3)], "p99": [(0, 0.2), (2, 0.8)]},
+        "Time to first token (TTFT)": {"p50": [(0, 0.1), (2, 0.3)], "p99": [(0, 0.2), (2, 0.8)]},
         "Server: requests": {"running": [(1, 3)], "waiting": [(1, 7)]},
-        "Server: shares": {"cache in use": [(1, 0.5)]},
+        "Server: cache and GPU": {"KV cache use": [(1, 0.5)]},
     }
-    assert charts[0].summary == "At most 6.00 started and 5.00 finished; 3 failed in all."
-    assert charts[3].summary == "The worst second had a p99 of 800 ms."
+    assert charts[0].summary == "Maximum: 6.00 started, 5.00 finished. Failed in total: 3."
+    assert charts[3].summary == "Highest p99 of a second: 800 ms."
 
 
 def test_values_are_drawn_where_they_belong(report_of: Any) -> None:
@@ -57,9 +57,9 @@ def test_values_are_drawn_where_they_belong(report_of: Any) -> None:
 
 
 def test_the_table_has_a_row_for_each_second(run_of: Any, table: Any) -> None:
-    rows = table(run_of(*seconds()), "<summary>Second by second as a table")
+    rows = table(run_of(*seconds()), "<summary>Over time as a table")
     assert rows[0][:8] == [
-        "from s", "started/s", "finished/s", "failed/s", "in flight", "tok/s", "TTFT p50", "TTFT p99"
+        "time (s)", "started/s", "finished/s", "failed/s", "in flight", "output tokens/s", "TTFT p50", "TTFT p99"
     ]  # fmt: skip
     assert rows[0][8:] == ["Running", "Waiting", "KV cache use"]
     assert rows[1:] == [
@@ -84,7 +84,7 @@ def test_long_runs_are_drawn_with_fewer_points(report_of: Any) -> None:
 
 def test_everything_stays_within_the_plot(loads: ModuleType, report_of: Any) -> None:
     charts = timeline_charts(report_of(*loads.cached(loads.load_samples))[TIMELINE])
-    assert [curve.name for curve in charts[3].curves] == ["p50", "p99", "mean that the server measured"]
+    assert [curve.name for curve in charts[3].curves] == ["p50", "p99", "mean reported by the server"]
     assert [chart.title for chart in charts[-2:]] == ["GPU power, W", "GPU memory, MiB"]
     for chart in charts:
         for tick in (*chart.x, *chart.y, *chart.marks):

@@ -1,4 +1,4 @@
-"""The verdict in words, and how much was judged."""
+"""The verdict in words, and how much was checked."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Any
 from rejoinder.contract import load_rules
 from rejoinder.model.runfile import Run
 from rejoinder.model.verdict import Level
+from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import read_report
 from rejoinder.reports.parts.verdict import PART as VERDICT
 
-SENTENCE = "1 MUST rule is broken, of 3 that were judged; 1 SHOULD rule is not met; 1 rule could not be judged."
+SENTENCE = "1 of 2 MUST rules checked failed. Also: 1 SHOULD rule failed, 1 rule could not be checked."
 
 
 def test_the_verdict_counts_what_was_judged_and_what_was_not(checked: Run, forms: Any) -> None:
     assert read_report(checked)[VERDICT] == ("fail", "Does not conform", SENTENCE, "")
     markdown, terminal = forms(VERDICT, checked)
-    assert markdown == ["## ❌ Does not conform", "", SENTENCE.replace(".", "\\."), ""]
+    assert markdown == ["## ❌ Does not conform", "", escape(SENTENCE), ""]
     assert terminal[0] == "✗ Does not conform"
     assert " ".join(line.strip() for line in terminal[1:]) == SENTENCE
 
@@ -24,6 +25,6 @@ def test_the_verdict_counts_what_was_judged_and_what_was_not(checked: Run, forms
 def test_the_page_counts_rules_by_verdict_and_level_and_says_how_many_are_in_force(checked: Run, section: Any) -> None:
     text = section(checked, '<div class="verdict', '<div class="target"')
     force = sum(rule.level_in("northstar") is not Level.OFF for rule in load_rules().values())
-    assert "1 failed 1 warned 1 not judged 1 passed 2 not applicable" in text
-    assert "MUST binding 1 failed, 1 not judged, 1 /5 passed SHOULD expected 1 warned, 0 /1 passed" in text
-    assert text.endswith(f"3 of the {force} rules in force in this dialect were judged, on 2 exchanges.")
+    assert "1 failed 1 warned 1 error 1 passed 2 not applicable" in text
+    assert "MUST required 1 failed, 1 error, 1 /5 passed SHOULD recommended 1 warned, 0 /1 passed" in text
+    assert text.endswith(f"3 of {force} rules of this dialect checked against 2 exchanges.")

@@ -63,14 +63,16 @@ def test_findings_are_sorted_by_fingerprint() -> None:
     assert [change.id for change in diff.rules if change.changed] == ["LIF-01", "SSE-03", "USG-02"]
     assert diff.new_failures == ["EVT-02 e is broken", "LIF-01 f is broken"]
     assert diff.headline == "2 new failures"
-    assert diff.sentence == ("Findings: 2 new, 1 still failing, 1 gone, 2 fixed. The verdict on 3 rules changed.")
+    assert diff.sentence == (
+        "Findings: 2 new, 1 still failing, 1 not tested again, 2 fixed. The verdict on 3 rules changed."
+    )
 
 
 def test_the_order_of_the_runs_matters() -> None:
     before, after = run(EVT_02=["a"]), run(EVT_02=Status.PASS)
     assert told(diff_runs(before, after)) == {"fixed": ["EVT-02 a"]}
     assert told(diff_runs(after, before)) == {"new": ["EVT-02 a"]}
-    assert diff_runs(before, after).headline == "1 fixed, nothing new"
+    assert diff_runs(before, after).headline == "1 finding fixed, none new"
 
 
 def test_what_did_not_run_is_not_fixed() -> None:
@@ -85,19 +87,19 @@ def test_a_rule_can_break_without_a_new_finding() -> None:
     before.verdicts[0].status = Status.WARN
     diff = diff_runs(before, run(EVT_02=["a"]))
     assert diff.counts[Change.NEW] == 0
-    assert diff.new_failures == ["EVT-02 is broken now; it was warned before."]
+    assert diff.new_failures == ["EVT-02 failed. Previous verdict: warn."]
 
 
 def test_new_warnings_are_no_failures() -> None:
     after = run(EVT_02=["a"])
     after.verdicts[0].status = Status.WARN
     diff = diff_runs(run(EVT_02=Status.PASS), after)
-    assert (diff.headline, diff.new_failures) == ("No new failure, but new findings", [])
+    assert (diff.headline, diff.new_failures) == ("No new failures, but new findings", [])
 
 
 def test_equal_runs_have_nothing_new(examples: ModuleType) -> None:
     diff = diff_runs(examples.typical(), examples.typical())
-    assert diff.headline == "Nothing new"
+    assert diff.headline == "No new findings"
     assert set(told(diff)) == {"still"}
     assert diff.notes == []
     assert not any(change.changed for change in diff.rules)
@@ -112,7 +114,12 @@ def test_runs_that_are_hard_to_compare_say_so(examples: ModuleType) -> None:
     second.footer = None
     del second.verdicts[0]
     notes = " ".join(diff_runs(first, second).notes)
-    for words in ("Dialect: northstar before, openai after.", "older", "did not come to its end", "Only the first run"):
+    for words in (
+        "Dialect: northstar (vLLM-style Responses API) before, openai (",
+        "started before the first",
+        "was cut short",
+        "Only the first run",
+    ):
         assert words in notes
 
 
@@ -129,22 +136,22 @@ def _loaded(loads: ModuleType, factor: float, count: int = 400, ok: int | None =
     [
         (1.5, 400, "slower in "),
         (0.6, 400, "faster in "),
-        (1.0, 400, "no clear difference"),
-        (1.5, 5, "too few to tell, n 400 and 5"),
+        (1.0, 400, "no significant difference"),
+        (1.5, 5, "not tested: too few values (400 and 5 samples)"),
     ],
 )
 def test_latencies_are_tested(factor: float, count: int, statement: str, loads: ModuleType) -> None:
     diff = diff_runs(_loaded(loads, 1.0), _loaded(loads, factor, count))
-    figure = next(figure for figure in diff.figures if figure.name == "End-to-end latency p50")
+    figure = next(figure for figure in diff.figures if figure.name == "E2E latency p50")
     assert figure.statement.startswith(statement)
 
 
 def test_a_load_that_ends_badly_now_is_a_new_failure(loads: ModuleType) -> None:
     good, bad = _loaded(loads, 1.0), _loaded(loads, 1.0, ok=300)
     diff = diff_runs(good, bad)
-    assert diff.new_failures == ["100 of 400 requests under load ended badly."]
-    figure = next(figure for figure in diff.figures if figure.name == "Ended well")
-    assert (figure.severity, figure.statement) == ("fail", "differs, p < 0.001")
+    assert diff.new_failures == ["Under load, 100 of 400 requests broke the contract."]
+    figure = next(figure for figure in diff.figures if figure.name == "Succeeded")
+    assert (figure.severity, figure.statement) == ("fail", "differs (p < 0.001)")
     assert diff_runs(bad, good).new_failures == []
     assert diff_runs(bad, bad).new_failures == []
 
@@ -172,5 +179,5 @@ def test_the_page_links_and_labels(examples: ModuleType, check_page: Any) -> Non
         if tag == "th":
             assert attributes.get("scope") in ("col", "row", "rowgroup")
     text = " ".join("".join(page.texts).split())
-    for words in ("New", "Event 4 has no sequence_number.", "not found before", "verdict changed"):
+    for words in ("New", "Event 4 has no sequence_number.", "Not found in the first run.", "verdict changed"):
         assert words in text

@@ -90,16 +90,16 @@ def test_ctrf_ids_are_stable(examples: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("name", "message", "colour"),
     [
-        ("green", "all hold", "brightgreen"),
+        ("green", "passed", "brightgreen"),
         ("typical", "4 of ", "red"),
         ("unreachable", "nothing was tested", "lightgrey"),
-        ("load", "not every request ended well", "red"),
+        ("load", "81 of 1,200 requests failed", "red"),
     ],
 )
 def test_badges_say_the_verdict(name: str, message: str, colour: str, examples: ModuleType) -> None:
     badge = json.loads(render_badge(examples.EXAMPLES[name]()))
     assert badge["schemaVersion"] == 1
-    assert badge["label"] == "responses API (northstar)"
+    assert badge["label"] == "northstar (vLLM-style Responses API)"
     assert message in badge["message"]
     assert badge["color"] == colour
 
