@@ -8,7 +8,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rejoinder.wire.sse import SSEReader, read_events
+from rejoinder.wire.sse import (
+    DEFAULT_MAX_EVENT,
+    DEFAULT_MAX_EVENTS,
+    FramingFault,
+    ServerEvent,
+    SSEReader,
+    read_events,
+)
 
 BOM = b"\xef\xbb\xbf"
 
@@ -232,3 +239,120 @@ def test_feeding_consumes_without_iterating():
     reader.feed(b"data: 1\n\n")
     assert [event.data for event in reader.feed(b"data: 2\n\n")] == ["2"]
     assert list(reader.close()) == []
+
+
+def test_an_event_has_its_place_its_time_and_its_fields():
+    reader = SSEReader()
+    assert list(reader.feed(BOM + b"\r\n: note\r\nid: 7\r\nretry: 10\r\nevent: a\r\n", 1.0)) == []
+    (event,) = reader.feed(b"data: x\r\ndata\r\n\r\n", 2.0)
+    # It begins at its first field, 13 bytes in, and ends with the CR of the blank line.
+    assert event == ServerEvent("a", "x\n", 13, 57, 2.0, id="7", retry="10", has_data=True, terminated=True)
+    # Nothing is left for the next one.
+    (event,) = reader.feed(b"data: y\n\n", 3.0)
+    assert event == ServerEvent("", "y", 58, 67, 3.0, id=None, retry=None)
+    assert list(reader.feed(b"event: b\n", 4.0)) == []
+    (event,) = reader.close()
+    assert event == ServerEvent("b", "", 67, 76, 4.0, has_data=False, terminated=False)
+    assert (reader.comments, reader.faults) == (1, [])
+
+
+def test_bytes_without_a_time_came_at_nought():
+    (event,) = SSEReader().feed(b"data: x\n\n")
+    assert event.t == 0.0
+    (event,), _ = read_events([(0.5, b"data: x\n"), (1.5, b"\n"), (2.5, b"")])
+    assert event.t == 1.5
+
+
+@pytest.mark.parametrize(
+    "chunks", [[b"data: 1\n\ndata: 2\n\nid: a\ndata: 3\n\n"], [b"data: 1\n\nda", b"ta: 2\n\nid: a\n", b"x"]]
+)
+def test_what_comes_after_the_last_event_that_is_read_is_left(chunks):
+    reader = SSEReader(max_events=2)
+    found = [event for chunk in chunks for event in reader.feed(chunk)]
+    assert [event.data for event in found] == ["1", "2"]
+    assert reader.full
+    assert reader.faults == [FramingFault("too_many", 18, "more than 2 events are not read")]
+    assert list(reader.feed(b"data: 4\n\n")) == list(reader.close()) == []
+    assert len(reader.faults) == 1
+
+
+def test_a_reader_is_full_at_its_limit():
+    reader = SSEReader(max_events=2)
+    assert [event.data for event in reader.feed(b"data: 1\n\nevent: x\n\n")] == ["1"]
+    # An event without data does not count, and an unterminated one ends it all the same.
+    assert not reader.full
+    list(reader.feed(b"data: 2"))
+    assert [(event.data, event.terminated) for event in reader.close()] == [("2", False)]
+    assert SSEReader().max_events == DEFAULT_MAX_EVENTS
+    assert SSEReader().max_event == DEFAULT_MAX_EVENT == read_events([])[1].max_event
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"data: ab\xff\xfe\n\n", FramingFault("utf8", 8, "invalid UTF-8: invalid start byte")),
+        (b"retry: soon\ndata\n\n", FramingFault("field", 0, "retry is not a number of milliseconds: 'soon'")),
+        (b"retry: " + b"9" * 90 + b"x\ndata\n\n", FramingFault(
+            "field", 0, f"retry is not a number of milliseconds: {'9' * 80!r}")),
+        (b"data\nid: \0\n\n", FramingFault("field", 5, "an id with a NUL character, which readers ignore")),
+        (b"data\nk: v\n\n", FramingFault("field", 5, "unknown field 'k', which readers ignore")),
+        (
+            b"data\n" + b"k" * 90 + b"\n\n",
+            FramingFault("field", 5, f"unknown field {'k' * 80!r}, which readers ignore"),
+        ),
+        (b"\nevent: e\nid: 1\n\n", FramingFault("blank_event", 1, "an event without a data field, which readers drop")),
+    ],
+)  # fmt: skip
+def test_a_fault_says_what_is_wrong_and_where(data, fault):
+    assert read_events([(0.0, data)])[1].faults == [fault]
+
+
+def test_broken_characters_are_replaced():
+    (event,), _ = read_events([(0.0, b"data: a\xffb\n\n")])
+    assert event.data == "a\ufffdb"
+
+
+def test_the_rest_of_an_event_that_is_dropped_is_dropped_with_it():
+    data = b"data: 1\n" + b"data: " + b"x" * 20 + b"\nid: 5\nevent: e\n\xff\ndata: 2\n\ndata: 3\n\n"
+    events, reader = read_events([(0.0, data)], max_event=16)
+    assert [(event.data, event.id, event.event, event.start) for event in events] == [("3", None, "", len(data) - 9)]
+    # The fault is where the limit was passed, and the only one: what is dropped is not looked at.
+    assert reader.faults == [FramingFault("too_large", 8, "an event of more than 16 bytes was dropped")]
+    # An unterminated event that was dropped is none.
+    assert read_events([(0.0, data[: data.index(b"\n\ndata: 3")])], max_event=16)[0] == []
+
+
+def test_the_size_of_an_event_is_that_of_its_fields():
+    # Comments and line ends do not count: 5 + 6 bytes of 11.
+    events, reader = read_events([(0.0, b"data:\n: a long comment line\ndata: \n\n")], max_event=11)
+    assert [event.data for event in events] == ["\n"]
+    assert reader.faults == []
+
+
+@pytest.mark.parametrize(("begun", "at"), [(b"", 0), (BOM, 3), (b"data: 1\n", 8), (BOM + b"data: 1\n", 11)])
+def test_an_endless_line_is_dropped_before_it_ends(begun, at):
+    reader = SSEReader(max_event=10)
+    assert list(reader.feed(begun)) == []
+    assert list(reader.feed(b"data: " + b"x" * 20)) == []
+    assert reader.faults == [FramingFault("too_large", at, "an event of more than 10 bytes was dropped")]
+    assert list(reader.feed(b"y" * 20)) == []
+    assert [(event.data, event.start) for event in reader.feed(b"\ndata: 2\n\ndata: 3\n\n")] == [
+        ("3", len(begun) + 46 + 10)
+    ]
+    assert (len(reader.faults), reader.comments) == (1, 0)
+
+
+@pytest.mark.parametrize(("begun", "text"), [(b"", "2"), (BOM, "2"), (b"data: 1\n", "1\n2")])
+def test_an_endless_comment_costs_no_event(begun, text):
+    reader = SSEReader(max_event=15)
+    assert list(reader.feed(begun)) == []
+    assert list(reader.feed(b": " + b"x" * 20)) == []
+    assert list(reader.feed(b"y" * 20)) == []
+    assert [event.data for event in reader.feed(b"\ndata: 2\n\n")] == [text]
+    assert (reader.faults, reader.comments) == ([], 1)
+
+
+def test_a_line_that_is_cut_off_while_it_is_skipped_is_no_event():
+    reader = SSEReader(max_event=10)
+    assert list(reader.feed(b"data: " + b"x" * 20)) == list(reader.close()) == []
+    assert [fault.kind for fault in reader.faults] == ["too_large"]
