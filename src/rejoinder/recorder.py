@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rejoinder import __version__
-from rejoinder.contract import CATALOGUE_VERSION, extension_records
+from rejoinder import CATALOGUE_VERSION, __version__
+from rejoinder.contract import extension_records
 from rejoinder.errors import TargetError, UsageError
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.footer import Footer

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from rejoinder.contract import CATALOGUE_VERSION, load_rules
+from rejoinder import CATALOGUE_VERSION
+from rejoinder.contract import load_rules
 
 RECORD: Final = Path(__file__).with_name("catalogue.txt")
 
@@ -30,7 +31,7 @@ def test_the_version_rises_with_every_change() -> None:
         [
             "The rules differ from tests/contract/catalogue.txt:",
             *changes,
-            "Raise CATALOGUE_VERSION in src/rejoinder/contract/_rules.py as its docstring says, then run "
+            "Raise CATALOGUE_VERSION in src/rejoinder/__init__.py as its docstring says, then run "
             "`python tests/contract/test_catalogue.py`.",
         ]
     )

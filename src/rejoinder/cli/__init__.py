@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 
 import click
 
-from rejoinder import __version__
+from rejoinder import CATALOGUE_VERSION, __version__
 from rejoinder.cli._extension import add_extension_option
 from rejoinder.cli._help import Group
 from rejoinder.errors import EXIT_CODES, ExitCode, RejoinderError, UsageError, suggest
@@ -88,6 +88,12 @@ def _load(name: str) -> click.Command:
     return command
 
 
+def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"rejoinder {__version__}, rules {CATALOGUE_VERSION}")
+        ctx.exit()
+
+
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
@@ -110,7 +116,14 @@ def _load(name: str) -> click.Command:
         ),
     ],
 )
-@click.version_option(__version__, prog_name="rejoinder", help="Show the version and exit.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the versions of rejoinder and of its rules, and exit.",
+)
 def cli() -> None:
     """Conformance and load tests for servers that implement POST /v1/responses.
 

@@ -33,7 +33,6 @@ from rejoinder.contract._dialect import Dialect, EventSpec, every_feature, featu
 from rejoinder.contract._features import Feature, load_features
 from rejoinder.contract._operations import Operation, load_operations
 from rejoinder.contract._rules import (
-    CATALOGUE_VERSION,
     FAMILIES,
     Citation,
     Rule,
@@ -49,7 +48,6 @@ from rejoinder.contract._schemas import SchemaVariant, load_schema, request_sche
 from rejoinder.contract._source import DEFAULT_DIALECT, dialect_label, dialect_names, dialect_summaries
 
 __all__ = [
-    "CATALOGUE_VERSION",
     "DEFAULT_DIALECT",
     "FAMILIES",
     "Citation",

@@ -46,13 +46,6 @@ from rejoinder.model.verdict import Level
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-CATALOGUE_VERSION: Final = "1.0"
-"""Version of the shipped rules, recorded in run files and shown in reports and badges.
-
-The first number rises when a response that passed may fail: a rule is added as MUST or SHOULD, raised, or tests more.
-The second rises for everything else that changes a verdict. ``tests/contract/test_catalogue.py`` watches it.
-"""
-
 FAMILIES: Final[Mapping[str, str]] = {
     "HTTP": "HTTP envelope",
     "SSE": "Event-stream framing",
