@@ -75,7 +75,7 @@ def test_an_endpoint_that_is_not_there_proves_nothing() -> None:
 
 
 def test_an_unknown_fault_of_the_server_is_told() -> None:
-    with pytest.raises(UsageError, match="no server fault"), serving(Sandbox(), faults=["x"]):
+    with pytest.raises(UsageError, match="not a server fault"), serving(Sandbox(), faults=["x"]):
         pass
 
 

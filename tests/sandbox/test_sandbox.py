@@ -576,7 +576,7 @@ def test_a_recording_ends_where_the_reader_stops() -> None:
 
 
 def test_unknown_names_are_usage_errors() -> None:
-    with pytest.raises(UsageError, match="no fault 'nothing'"):
+    with pytest.raises(UsageError, match='"nothing" is not a fault'):
         Sandbox(faults=["nothing"])
     with pytest.raises(ContractError, match="is not a dialect"):
         Sandbox("klingon")

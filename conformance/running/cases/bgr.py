@@ -1,4 +1,4 @@
-"""Background work: polled, cancelled, streamed, replayed, left."""
+"""Background responses: polled, cancelled, streamed, replayed, disconnected."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         return
     yield plain_and_streamed(
         "content.background",
-        "A response made in the background, fetched at once and as a stream.",
+        "A background response, plain and streamed.",
         context.body(input=user("Say hello."), background=True),
     )
     hello = user("Say hello.")
@@ -59,7 +59,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     )
     yield PlannedCase(
         "background.polled",
-        "A response is made in the background and polled until it is there.",
+        "A background response is polled until it ends.",
         polled if plan == "quick" else (*polled, *further),
     )
     if plan == "full":
@@ -87,7 +87,7 @@ def _cancelled(context: CaseContext) -> Iterator[PlannedCase]:
     continued = continuing(Role.FIRST, context.body(input="Go on."))
     yield PlannedCase(
         "background.cancelled",
-        "A response in the background is cancelled, twice, and continued.",
+        "A background response is cancelled twice and continued.",
         (
             RequestSpec(Role.FIRST, _story(context)),
             stored_request(Role.CANCEL, Role.FIRST, "cancel", method="POST"),
@@ -99,7 +99,7 @@ def _cancelled(context: CaseContext) -> Iterator[PlannedCase]:
     )
     yield PlannedCase(
         "background.continued",
-        "A response in the background is continued while it runs.",
+        "A background response is continued while it runs.",
         (
             RequestSpec(Role.FIRST, _story(context)),
             RequestSpec(Role.CONTINUES_RUNNING, continued, ()),
@@ -108,7 +108,7 @@ def _cancelled(context: CaseContext) -> Iterator[PlannedCase]:
     )
     yield PlannedCase(
         "background.cancelled-stream",
-        "A stream in the background is left and cancelled; its replay must end.",
+        "A background stream is closed and cancelled. Its replay must end.",
         (
             RequestSpec(Role.LEFT, _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
             stored_request(Role.CANCEL, Role.LEFT, "cancel", method="POST"),
@@ -122,7 +122,7 @@ def _replayed(context: CaseContext) -> PlannedCase:
     """Return a case whose response is cut short, as most are that end other than completed."""
     return PlannedCase(
         "background.replayed",
-        "A stream in the background, replayed from its start, from its middle, from its end, and from nowhere.",
+        "A background stream, replayed from start, middle and end, and with invalid starting_after.",
         (
             RequestSpec(Role.STREAM, context.body(input=user("Tell a long story."), background=True, stream=True)),
             _replay(Role.REPLAY, Role.STREAM),
@@ -137,7 +137,7 @@ def _replayed(context: CaseContext) -> PlannedCase:
 def _left(context: CaseContext) -> PlannedCase:
     return PlannedCase(
         "background.left",
-        "A stream in the background is left at its beginning; the run goes on and can be followed again.",
+        "A background stream is closed at its start and reattached.",
         (
             RequestSpec(Role.LEFT, _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
             _replay(Role.ATTACHED, Role.LEFT, seconds=120.0),
@@ -158,7 +158,7 @@ def _cuts(context: CaseContext) -> PlannedCase:
     hello = context.body(input=user("Say hello."), background=True, stream=True)
     return PlannedCase(
         "background.cuts",
-        "A short stream in the background is replayed from behind each of its events.",
+        "A short background stream is replayed from each of its events.",
         (
             RequestSpec(Role.STREAM, hello),
             *(_replay(role_of(Role.REPLAY_CUT, n + 1), Role.STREAM, cut(n)) for n in range(_CUTS)),
@@ -169,7 +169,7 @@ def _cuts(context: CaseContext) -> PlannedCase:
 def _resumed(context: CaseContext) -> PlannedCase:
     return PlannedCase(
         "background.resumed",
-        "A stream in the background is left in its middle and taken up again behind the last event that was seen.",
+        "A background stream is closed in its middle and resumed after the last event that was read.",
         (
             RequestSpec(Role.LEFT, _story(context, stream=True), read_limit=_SEEN_BYTES),
             _replay(Role.RESUMED, Role.LEFT, lambda numbers: str(numbers[-1]), seconds=120.0),
@@ -182,7 +182,7 @@ def _resumed(context: CaseContext) -> PlannedCase:
 def _raced(context: CaseContext, number: int, wait: float) -> PlannedCase:
     return PlannedCase(
         f"background.raced-{number}",
-        "A response in the background is cancelled sooner or later, perhaps when it ends, while its stream is read.",
+        "A background response is cancelled while its stream is read, perhaps as it ends.",
         (
             RequestSpec(Role.LEFT, _story(context, stream=True), read_limit=_SNAPSHOT_BYTES),
             _replay(Role.RACED, Role.LEFT),

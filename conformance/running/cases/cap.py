@@ -1,4 +1,4 @@
-"""Probes of what the endpoint's model can do, and a request for each feature that no other case asks for."""
+"""Probes of the model's capabilities, and a request for each feature that no other case uses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def probes(context: CaseContext) -> Iterator[PlannedCase]:
     hello = "Say hello."
     yield PlannedCase(
         "basic.input",
-        "A string input and a list of one user message are the same question.",
+        "One prompt as a string and as a list with one user message.",
         (
             RequestSpec(Role.STRING, body(input=hello, temperature=0), (Tag.VALID, Tag.BASIC)),
             RequestSpec(Role.LIST, body(input=user(hello), temperature=0), (Tag.VALID, Tag.BASIC)),
@@ -46,13 +46,13 @@ def probes(context: CaseContext) -> Iterator[PlannedCase]:
     question = user(f"The code word is {word}. Answer with the code word only.")
     yield single(
         "probe.word",
-        "A word to be said again.",
+        "A canary that the model is asked to repeat.",
         body(input=question, temperature=0, max_output_tokens=_ROOM),
         (Tag.VALID, Tag.BASIC, Tag.ASKS_REPEAT),
     )
     yield plain_and_streamed(
         "tool.required",
-        "A function call that tool_choice demands.",
+        "A function call with tool_choice required.",
         body(
             input=user("What is the weather in Oslo?"),
             tools=[WEATHER_TOOL],
@@ -69,7 +69,7 @@ def probes(context: CaseContext) -> Iterator[PlannedCase]:
     capital = user("What is the capital of Norway, and on which continent?")
     yield single(
         "probe.schema",
-        "An answer in the form of a JSON Schema.",
+        "Output that follows a JSON Schema.",
         body(input=capital, text={"format": answer}, temperature=0, max_output_tokens=_ROOM),
     )
 
@@ -86,6 +86,6 @@ def feature_cases(context: CaseContext, others: Iterable[PlannedCase]) -> Iterat
         if feature.example and feature.name != "chaining" and not any(feature.is_used(body) for body in bodies):
             yield plain_and_streamed(
                 f"feature.{feature.name}",
-                f"A request with {feature.title}.",
+                f"A request that uses the feature {feature.name}.",
                 context.body(**{"input": "Say hello.", **feature.example}),
             )

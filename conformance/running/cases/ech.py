@@ -1,4 +1,4 @@
-"""Requests whose fields are to come back, and what follows from them: retrieval, counting, continuation."""
+"""Requests whose fields must come back, with retrieval, token counting and continuation."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _instructions(context: CaseContext) -> PlannedCase:
         metadata={"run": "1"},
         stream=True,
     )
-    intent = "Instructions, sampling parameters and metadata beside the input."
+    intent = "instructions, sampling parameters and metadata come back."
     return single("content.instructions", intent, body, role=Role.STREAM)
 
 
@@ -83,7 +83,7 @@ def _fields(context: CaseContext) -> PlannedCase:
     counted = {name: body[name] for name in ("model", "input", "instructions", "tools", "tool_choice") if name in body}
     return PlannedCase(
         "echo.fields",
-        "A request that sets many fields; its response is retrieved and its tokens are counted.",
+        "A request with many fields. Its response is retrieved and its input tokens are counted.",
         (
             RequestSpec("create", body),
             stored_request(Role.GET, "create"),
@@ -96,7 +96,7 @@ def _nulls(context: CaseContext) -> PlannedCase:
     body = context.body(input=user("Say hello."))
     return PlannedCase(
         "echo.nulls",
-        "The same request without its optional fields, and with null for them.",
+        "One request without its optional fields, and with null for them.",
         (RequestSpec(Role.ABSENT, body), RequestSpec(Role.NULLS, {**body, **dict.fromkeys(NULLABLE)})),
     )
 
@@ -107,7 +107,7 @@ def _chain(context: CaseContext) -> PlannedCase:
     second, third = (context.body(input=user(text)) for text in ("Say it again.", "And once more, please."))
     return PlannedCase(
         "echo.chain",
-        "Responses that continue one with instructions, without any of their own.",
+        "Requests without instructions continue a response with instructions.",
         (
             RequestSpec(Role.FIRST, first),
             RequestSpec(Role.SECOND, continuing(Role.FIRST, second)),
@@ -125,13 +125,13 @@ def _format(context: CaseContext) -> PlannedCase:
         tool_choice={"type": "function", "name": "get_weather"},
         max_output_tokens=64,
     )
-    return plain_and_streamed("echo.objects", "Fields that are objects come back whole, plain and streamed.", body)
+    return plain_and_streamed("echo.objects", "Fields that are objects come back complete, plain and streamed.", body)
 
 
 def _unstored(context: CaseContext) -> PlannedCase:
     return PlannedCase(
         "echo.not-stored",
-        "A response that is not to be stored says so and is not there.",
+        "A response with store false has store false and cannot be retrieved.",
         (
             RequestSpec("create", context.body(input=user("Say hello."), store=False)),
             stored_request(Role.GET, "create"),
@@ -142,4 +142,4 @@ def _unstored(context: CaseContext) -> PlannedCase:
 def _metadata(context: CaseContext) -> PlannedCase:
     metadata = {f"{number:02}" + "k" * (_KEY - 2): "v" * _VALUE for number in range(_PAIRS)}
     body = context.body(input=user("Say hello."), metadata=metadata, service_tier="default")
-    return single("echo.metadata", "As much metadata as is allowed comes back unchanged.", body, role="create")
+    return single("echo.metadata", "The largest allowed metadata comes back unchanged.", body, role="create")

@@ -1,4 +1,4 @@
-"""Requests that are to be refused, extreme ones that may be, and fields that must not be ignored.
+"""Requests that must be refused, extreme ones that may be, and fields that must not be ignored.
 
 The tags of :mod:`rejoinder.model.tags` say what is known of them.
 """
@@ -119,7 +119,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
 
 def _second(context: CaseContext) -> Iterator[PlannedCase]:
     body = context.body
-    yield refused("input-type", "An input that is a number is refused.", body(input=7), wrong_field("input"))
+    yield refused("input-type", "A number as input is refused.", body(input=7), wrong_field("input"))
     nobody = [{"role": "nobody", "content": "Hi"}]
     yield refused("role", "A message with an unknown role is refused.", body(input=nobody), wrong_field("input"))
 
@@ -127,7 +127,7 @@ def _second(context: CaseContext) -> Iterator[PlannedCase]:
 def _others(context: CaseContext) -> Iterator[PlannedCase]:
     yield single(
         "accepted.unknown-field",
-        "A good request with a field that no version of the API has.",
+        "A valid request with an unknown field.",
         {**greeting(context), "rejoinder_no_such_field": True},
         (Tag.UNKNOWN_FIELD,),
     )
@@ -138,7 +138,7 @@ def _swollen(context: CaseContext) -> Iterator[PlannedCase]:
     image = {"type": "input_image", "image_url": {"url": data}, "detail": "auto"}
     yield refused(
         "large-image",
-        "A large image in the form of another API is refused, and not repeated.",
+        "A large image in the format of Chat Completions is refused, and not repeated in the error.",
         context.body(input=[{"role": "user", "content": [image]}]),
         wrong_field("input"),
     )
@@ -146,7 +146,7 @@ def _swollen(context: CaseContext) -> Iterator[PlannedCase]:
     given = {"type": "function_call_output", "call_id": "call_1", "output": "Rain."}
     yield refused(
         "arguments-object",
-        "A call in the history whose arguments are an object instead of a string.",
+        "A function call in the history has an object as arguments, not a string.",
         context.body(input=[*user("What is the weather in Oslo?"), call, given], tools=[WEATHER_TOOL]),
         wrong_field("input"),
     )
@@ -158,7 +158,7 @@ def _bounds(context: CaseContext) -> Iterator[PlannedCase]:
         after = (liveness_request(context),) if field == "max_output_tokens" else ()
         yield PlannedCase(
             f"edge.{name}",
-            f"A value of {field} that endpoints refuse or put up with.",
+            f"A value of {field} that endpoints may refuse or accept.",
             (RequestSpec(Role.PLAIN, body, (Tag.EDGE, wrong_field(field))), *after),
         )
 
@@ -178,7 +178,7 @@ def _mutants(context: CaseContext) -> Iterator[PlannedCase]:
         ]
         yield PlannedCase(
             f"refused.mutants.{kind}",
-            f"Bodies with a single fault of the kind {kind!r} are refused, and a good one is answered after each.",
+            f"Bodies with one fault ({kind}) are refused, and a valid request after each is answered.",
             tuple(_followed(context, requests)),
         )
         # The first one that can be streamed.
@@ -187,7 +187,7 @@ def _mutants(context: CaseContext) -> Iterator[PlannedCase]:
         if twin is not None:
             yield PlannedCase(
                 f"refused.alike.{kind}",
-                f"A body with a fault of the kind {kind!r} is refused streamed as it is plain.",
+                f"A body with one fault ({kind}) is refused alike with and without stream.",
                 (
                     replace(twin, role=Role.PLAIN),
                     replace(twin, role=Role.STREAM, body={**body, "stream": True}),
@@ -237,7 +237,7 @@ def _raw(context: CaseContext) -> Iterator[PlannedCase]:
         ]
         yield PlannedCase(
             f"refused.raw.{number}",
-            "Bodies that are no JSON, or no request, are refused, and a good one is answered after each.",
+            "Bodies that are not JSON or not a request are refused, and a valid request after each is answered.",
             tuple(_followed(context, requests)),
         )
 
@@ -248,7 +248,7 @@ def _extremes(context: CaseContext) -> Iterator[PlannedCase]:
         requests = [RequestSpec(case.id, case.data, (Tag.EDGE,)) for case in group]
         yield PlannedCase(
             f"edge.extremes.{number}",
-            "Extreme bodies are refused or answered, and a good one is answered after each.",
+            "Extreme bodies are refused or answered, and a valid request after each is answered.",
             tuple(_followed(context, requests)),
         )
 
@@ -269,12 +269,12 @@ def _encrypted(context: CaseContext) -> Iterator[PlannedCase]:
     )
     yield plain_and_streamed(
         "content.reasoning-encrypted",
-        "Reasoning that is to be handed over encrypted, since nothing is stored.",
+        "Encrypted reasoning with store false.",
         body,
     )
     yield single(
         "echo.encrypted-reasoning",
-        "Encrypted reasoning that is asked for is there, or the request is refused.",
+        "Encrypted reasoning in include is returned, or the request is refused.",
         {**body, "max_output_tokens": ROOMY},
     )
 
@@ -285,7 +285,7 @@ def _sampled(context: CaseContext) -> PlannedCase:
     sure = {**body, "temperature": 0}
     return PlannedCase(
         "parameters.sampling",
-        "A question at temperature 0, with top_k 1 at temperature 1, and with one token pushed by logit_bias.",
+        "A prompt at temperature 0, with top_k 1 at temperature 1, and with a logit_bias for one token.",
         (
             *(RequestSpec(role_of(Role.SURE, n), sure) for n in (1, 2, 3)),
             *(RequestSpec(role_of(Role.GREEDY, n), greedy) for n in (1, 2, 3)),
@@ -300,7 +300,7 @@ def _earlier_messages() -> Slot:
     return Slot(
         "previous-input-messages",
         "ERR-08",
-        "A word in previous_input_messages.",
+        "A canary in previous_input_messages.",
         (sentence,),
         lambda question: {"input": user(question), "previous_input_messages": [earlier]},
     )
@@ -311,7 +311,7 @@ def _prompt() -> Slot:
     return Slot(
         "prompt-variables",
         "ERR-08",
-        "A word in a variable of a prompt template that is not there.",
+        "A canary in a variable of an unknown prompt template.",
         (sentence,),
         lambda question: {"input": user(question), "prompt": {"id": "pmpt_rejoinder", "variables": {"note": sentence}}},
     )

@@ -1,4 +1,4 @@
-"""Isolation: requests at the same time, readers that leave or dawdle, and what that does to the others."""
+"""Isolation: concurrent requests, with clients that disconnect or read slowly."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _parallel(context: CaseContext) -> PlannedCase:
     ]
     return PlannedCase(
         "isolation.parallel",
-        "Streams that run at the same time, each with a word of its own, twice.",
+        "Concurrent streams, each with its own canary, twice.",
         (_alone(context), *_beside(context, Role.ONE, canaries), *_beside(context, Role.TWO, canaries), *controls),
     )
 
@@ -105,7 +105,7 @@ def _aborted(context: CaseContext) -> PlannedCase:
     canaries = [new_canary(mark) for mark in _MARKS]
     return PlannedCase(
         "isolation.aborted",
-        "Some of the streams that run at the same time are left after a few bytes; the others go on.",
+        "The client closes some of several concurrent streams after a few bytes.",
         (_alone(context), *_beside(context, Role.STREAM, canaries, **fields), liveness_request(context)),
     )
 
@@ -114,7 +114,7 @@ def _slow(context: CaseContext) -> PlannedCase:
     canaries = [new_canary(mark) for mark in _MARKS[:4]]
     return PlannedCase(
         SLOW_READER,
-        "One of the streams that run at the same time is read slowly.",
+        "One of several concurrent streams is read slowly.",
         (
             _alone(context),
             *_beside(context, Role.STREAM, canaries, stream_1={"pace": _SLOW_READ}),
@@ -128,6 +128,6 @@ def _reset(context: CaseContext) -> PlannedCase:
     fields = {f"stream_{number}": {"deadline": _RESET * number} for number in range(1, 4)}
     return PlannedCase(
         "isolation.reset",
-        "Some of the streams that run at the same time are reset at once, perhaps before the reply begins.",
+        "The client resets some of several concurrent streams at once, perhaps before the response begins.",
         (_alone(context), *_beside(context, Role.STREAM, canaries, **fields), liveness_request(context)),
     )

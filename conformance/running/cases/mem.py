@@ -1,4 +1,4 @@
-"""Memory: words planted in every slot of an input, to be asked for; and words that must not come back.
+"""Input reaches the model: canaries in every part of an input, and canaries that must not come back.
 
 A slot's case asks for its words plain, and streamed with other wording. Only where neither answer has them all, it asks
 a third time, and sends the same texts as one user message with both wordings, to show what the model can do; where it
@@ -168,7 +168,7 @@ def _instructions() -> Iterator[Slot]:
     yield Slot(
         "instructions",
         "MEM-01",
-        "A word in the instructions, with string input.",
+        "A canary in instructions, with string input.",
         (sentence,),
         lambda question: {"input": question, "instructions": sentence},
     )
@@ -179,7 +179,7 @@ def _instructions() -> Iterator[Slot]:
     yield Slot(
         "instructions-and-system",
         "MEM-01",
-        "A word in the instructions, and another in a system message of the input.",
+        "A canary in instructions, and another in a system message.",
         (beside, role),
         _with(_message("system", role), instructions=beside),
     )
@@ -191,7 +191,7 @@ def _roles() -> Iterator[Slot]:
         yield Slot(
             f"role-{role}",
             "MEM-02",
-            f"A word in a {role} message before the question.",
+            f"A canary in a {role} message before the question.",
             (sentence,),
             _with(_message(role, sentence)),
         )
@@ -201,7 +201,7 @@ def _roles() -> Iterator[Slot]:
         yield Slot(
             f"role-{role}-amid",
             "MEM-02",
-            f"A word in a {role} message in the middle of a conversation.",
+            f"A canary in a {role} message in the middle of a conversation.",
             (sentence,),
             _with(*talk, _message(role, sentence)),
         )
@@ -214,7 +214,7 @@ def _parts() -> Iterator[Slot]:
     yield Slot(
         "parts",
         "MEM-03",
-        "Words in three text parts of one user message.",
+        "Canaries in three text parts of one user message.",
         sentences,
         lambda question: {"input": [_message("user", [*map(_text, sentences), _text(question)])]},
     )
@@ -222,7 +222,7 @@ def _parts() -> Iterator[Slot]:
     yield Slot(
         "parts-system",
         "MEM-03",
-        "Words in two text parts of a system message.",
+        "Canaries in two text parts of a system message.",
         system,
         _with(_message("system", [*map(_text, system)])),
     )
@@ -231,7 +231,7 @@ def _parts() -> Iterator[Slot]:
     yield Slot(
         "parts-after-image",
         "MEM-03",
-        "A word in a text part behind an image.",
+        "A canary in a text part after an image.",
         (behind,),
         lambda question: {"input": [_message("user", [image, _text(behind), _text(question)])]},
     )
@@ -243,7 +243,7 @@ def _answers() -> Iterator[Slot]:
     yield Slot(
         "answer-string",
         "MEM-04",
-        "A word in an earlier answer that is a string.",
+        "A canary in an assistant message with string content.",
         (sentence,),
         _with(first, _message("assistant", sentence)),
     )
@@ -253,7 +253,7 @@ def _answers() -> Iterator[Slot]:
     yield Slot(
         "answer-parts",
         "MEM-04",
-        "Words in two output_text parts of an earlier answer.",
+        "Canaries in two output_text parts of an assistant message.",
         sentences,
         _with(_message("user", "Make up two code words."), whole),
     )
@@ -262,7 +262,7 @@ def _answers() -> Iterator[Slot]:
     yield Slot(
         "answer-refusal",
         "MEM-11",
-        "A word in an earlier refusal.",
+        "A canary in an earlier refusal.",
         (refused,),
         _with(_message("user", "Tell me a joke and a code word."), {**whole, "content": refusal}),
     )
@@ -283,7 +283,7 @@ def _outputs() -> Iterator[Slot]:
     yield Slot(
         "output-string",
         "MEM-05",
-        "A word in the output of a function call that is a string.",
+        "A canary in the string output of a function call.",
         (sentence,),
         _after(call("call_1", "Oslo"), output("call_1", sentence), tools=[LOOK_UP]),
     )
@@ -291,7 +291,7 @@ def _outputs() -> Iterator[Slot]:
     yield Slot(
         "output-parts",
         "MEM-05",
-        "Words in two parts of the output of a function call.",
+        "Canaries in two parts of the output of a function call.",
         parts,
         _after(call("call_1", "Oslo"), output("call_1", [*map(_text, parts)]), tools=[LOOK_UP]),
     )
@@ -306,7 +306,7 @@ def _outputs() -> Iterator[Slot]:
         yield Slot(
             f"custom-output-{form}",
             "MEM-05",
-            f"A word in the output of a custom tool, as {'a string' if form == 'string' else 'a list of parts'}.",
+            f"A canary in the output of a custom tool, as {'a string' if form == 'string' else 'a list of parts'}.",
             (said,),
             _after(made, given, tools=[_NOTES]),
         )
@@ -324,7 +324,7 @@ def _turns() -> Iterator[Slot]:
     yield Slot(
         "many-turns",
         "MEM-08",
-        f"Words in the first, the middle and the last of {_EARLIER_TURNS} earlier turns.",
+        f"Canaries in the first, middle and last of {_EARLIER_TURNS} earlier turns.",
         sentences,
         _with(*items),
     )
@@ -340,7 +340,7 @@ def _long() -> Iterator[Slot]:
         yield Slot(
             f"long-{place}",
             "MEM-09",
-            f"A word at the {place} of a long user message.",
+            f"A canary at the {place} of a long user message.",
             elsewhere,
             _with(_message("user", text)),
         )
@@ -355,7 +355,7 @@ def _files() -> Iterator[Slot]:
     yield Slot(
         "file",
         "MEM-10",
-        "A word in the text of a file.",
+        "A canary in the text of a file.",
         (sentence,),
         lambda question: {"input": [_message("user", [file(sentence), _text(question)])]},
     )
@@ -363,7 +363,7 @@ def _files() -> Iterator[Slot]:
     yield Slot(
         "file-output",
         "MEM-10",
-        "A word in the text of a file that a function call returned.",
+        "A canary in a file that a function call returned.",
         (returned,),
         _after(call("call_1", "Oslo"), output("call_1", [file(returned)]), tools=[LOOK_UP]),
     )
@@ -374,7 +374,7 @@ def _hosted() -> Iterator[Slot]:
         return Slot(
             f"hosted-{name}",
             "MEM-11",
-            f"A word in the history of a hosted tool: {name.replace('-', ' ')}.",
+            f"A canary in the history of a hosted tool: {name.replace('-', ' ')}.",
             (sentence,),
             _with(_message("user", "Read the note."), *items),
         )
@@ -433,7 +433,7 @@ def _reasoning() -> Iterator[Slot]:
         yield Slot(
             f"reasoning-{form}",
             "MEM-12",
-            f"A word in the {form} of a reasoning item.",
+            f"A canary in the {form} of a reasoning item.",
             (sentence,),
             _with(_message("user", "Make up a code word."), item, _answered("Done.")),
         )
@@ -482,7 +482,7 @@ def _parallel(context: CaseContext) -> PlannedCase:
         context,
         "parallel-calls",
         "MEM-06",
-        "Two parallel calls whose outputs come in reverse order.",
+        "The outputs of two parallel calls in reverse order.",
         sentences,
         lambda question: [*user(question), *calls, *outputs[::-1]],
         lambda question: [*user(question), *calls, *outputs],
@@ -507,7 +507,7 @@ def _rounds(context: CaseContext) -> PlannedCase:
         context,
         "rounds-of-calls",
         "MEM-07",
-        "Two rounds of calls whose calls have the same call_id.",
+        "Two rounds of calls with the same call_id.",
         sentences,
         history("call_1", "call_1"),
         history("call_1", "call_2"),
@@ -533,7 +533,7 @@ def _chains(context: CaseContext) -> PlannedCase:
 
     return PlannedCase(
         "meaning.chains",
-        "Two chains of responses that take turns; neither may know what the other was told.",
+        "Two interleaved chains of responses with different canaries.",
         (
             RequestSpec("first-a", opening("willow")),
             RequestSpec("first-b", opening("amber")),
@@ -569,7 +569,7 @@ def _next_instructions(context: CaseContext) -> PlannedCase:
     other = _continued(context, Role.FIRST, input=user(_ALL[0]), instructions=tell("thistle"))
     return PlannedCase(
         "meaning.next-instructions",
-        "Turns without instructions, and with others, after one with instructions.",
+        "Turns without instructions and with other instructions, after one with instructions.",
         (
             RequestSpec(Role.FIRST, first),
             RequestSpec(Role.SECOND, _continued(context, Role.FIRST, input=user(_ONE[0])), (sent_for("MEM-15"),)),

@@ -1,4 +1,4 @@
-"""Parameters of sampling, caching and naming, each with what a client can see of its effect."""
+"""Parameters of sampling, caching and naming, each with its visible effect."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     if "priority" in context.dialect.parameters:
         yield PlannedCase(
             "parameters.priority",
-            "A priority, which an endpoint without a schedule of priorities may refuse.",
+            "A priority, which an endpoint without priority scheduling may refuse.",
             (
                 RequestSpec("default", context.body(input=user("Say hello."), priority=0), (Tag.VALID, Tag.EDGE)),
                 RequestSpec("other", context.body(input=user("Say hello."), priority=7), (Tag.EDGE,)),
@@ -33,7 +33,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         )
     if "enable_response_messages" in context.dialect.parameters:
         body = context.body(input=user("Say hello."), enable_response_messages=True)
-        yield single("parameters.response-messages", "A response that is to have the messages of the model.", body)
+        yield single("parameters.response-messages", "A request with enable_response_messages.", body)
 
 
 def _taken(context: CaseContext) -> PlannedCase:
@@ -66,7 +66,7 @@ def _salted(context: CaseContext) -> PlannedCase:
     body = context.body(input=user("\n".join(lines)), temperature=0)
     return PlannedCase(
         "parameters.cache-salt",
-        "A long prompt at temperature 0, twice as it is and twice with a cache_salt of its own.",
+        "A long prompt at temperature 0, twice without and twice with a new cache_salt.",
         (
             RequestSpec(Role.ONCE, body),
             RequestSpec(Role.AGAIN, body),

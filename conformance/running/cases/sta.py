@@ -1,4 +1,4 @@
-"""State: what is stored and retrieved, deleted, listed and continued."""
+"""Stored responses: retrieved, deleted, listed and continued."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     hello = user("Say hello.")
     yield PlannedCase(
         "state.stored",
-        "A response that is stored unless the request says otherwise, retrieved twice.",
+        "A response is stored by default and retrieved twice.",
         (
             RequestSpec(Role.FIRST, context.body(input=hello)),
             stored_request(Role.GET, Role.FIRST),
@@ -61,13 +61,13 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     if plan == "full":
         yield single(
             "state.unknown-previous",
-            "A response that continues one which never was.",
+            "A request with an unknown previous_response_id.",
             context.body(input=hello, previous_response_id=_UNKNOWN),
             (sent_for("STA-06"),),
         )
         yield plain_and_streamed(
             "content.not-stored",
-            "A response that is not to be stored.",
+            "A request with store false.",
             context.body(input=user("Forget this."), store=False, metadata={"run": "1"}),
         )
         yield from _storage(context)
@@ -85,7 +85,7 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
     hello = user("Say hello.")
     yield PlannedCase(
         "state.streamed",
-        "A plain and a streamed response that are stored, and one that is not.",
+        "A stored plain response, a stored streamed response, and one with store false.",
         (
             RequestSpec(Role.FIRST, context.body(input=hello)),
             stored_request(Role.GET, Role.FIRST),
@@ -100,7 +100,7 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
     )
     yield PlannedCase(
         "state.unknown",
-        "Neighbours of create are asked for a response that never was.",
+        "Retrieve, delete and cancel of an unknown response.",
         (
             RequestSpec(Role.FIRST, context.body(input=hello)),
             stored_request(Role.GET, Role.FIRST),
@@ -112,7 +112,7 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
     )
     yield PlannedCase(
         "state.deleted",
-        "A response is deleted, and is gone.",
+        "A response is deleted and retrieved again.",
         (
             RequestSpec(Role.FIRST, context.body(input=hello)),
             stored_request(Role.GET, Role.FIRST),
@@ -132,7 +132,7 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
         return  # the dialect has no conversations
     yield PlannedCase(
         "state.two-histories",
-        "A response cannot continue another and a conversation at once.",
+        "A request with both previous_response_id and conversation.",
         (RequestSpec(Role.FIRST, context.body(input=hello)), RequestSpec("both", both, (sent_for("STA-07"),))),
     )
 
@@ -158,7 +158,7 @@ def _input_items(context: CaseContext) -> PlannedCase:
 
     return PlannedCase(
         "state.input-items",
-        "The input of a response, listed whole and in pages.",
+        "The input items of a response, listed completely and in pages.",
         (
             RequestSpec(Role.FIRST, context.body(input=texts)),
             RequestSpec(Role.LISTED, method="GET", path=listed, tags=()),
@@ -219,7 +219,7 @@ def _continued(context: CaseContext) -> PlannedCase:
 
     return PlannedCase(
         "state.continued",
-        "Responses of every sort are continued at once: plain, streamed, cut short, with a call, not stored, failed.",
+        "Plain, streamed, truncated, unstored and failed responses, and one with a tool call, are continued at once.",
         (
             *each(Role.PLAIN, context.body(input=hello)),
             *each(Role.STREAMED, context.body(input=hello, stream=True)),
@@ -276,9 +276,9 @@ def _memory(context: CaseContext, form: str) -> PlannedCase:
 
     return PlannedCase(
         f"state.memory-{form}",
-        "A word told in a first turn and asked for in the next, which is not stored."
+        "A canary in a first turn, repeated in the next turn with store false."
         if form == "unstored"
-        else f"A word told in a first turn ({form} input) and asked for in the next ones.",
+        else f"A canary in a first turn ({form} input), repeated in the next turns.",
         (
             RequestSpec(Role.FIRST, opening),
             RequestSpec(Role.CHAINED, chained),
@@ -326,7 +326,7 @@ def _memory_of_calls(context: CaseContext) -> PlannedCase:
     )
     return PlannedCase(
         "state.memory-calls",
-        "A call is answered in the second turn, and what its output says is asked for in the third.",
+        "The canary in a tool output of the second turn is repeated in the third.",
         (
             RequestSpec(Role.FIRST, called),
             RequestSpec("answered", answered, ()),
@@ -346,7 +346,7 @@ def _siblings(context: CaseContext) -> PlannedCase:
 
     return PlannedCase(
         "state.siblings",
-        "Two responses continue the same one; what one of them is told, the other must not know.",
+        "Two responses continue the same one. A canary in one must not reach the other.",
         (
             RequestSpec("parent", context.body(input="Say hello.", temperature=0)),
             RequestSpec(Role.CHILD, after("parent", f"The code word is {word}. Answer with OK only.")),
@@ -367,7 +367,7 @@ def _tenants(context: CaseContext) -> PlannedCase:
 
     return PlannedCase(
         "state.tenants",
-        "What one tenant has stored is asked for with the key of another.",
+        "A second tenant's key is used to access the first tenant's responses.",
         (
             RequestSpec(Role.THEIRS, context.body(input=user("Say hello.")), tenant=2),
             RequestSpec(Role.FIRST, ours(context.body(input=user("Say hello.")))),

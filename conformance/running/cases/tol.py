@@ -1,4 +1,4 @@
-"""Tools: choices that bind, calls that are sent back, outputs in both forms, and tool fields that must be refused."""
+"""Tools: tool_choice, calls sent as input, outputs in both forms, and tool fields that must be refused."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
 def _named(context: CaseContext) -> PlannedCase:
     return plain_and_streamed(
         "tool.named",
-        "A function call that tool_choice names.",
+        "A function call with a named tool_choice.",
         context.body(
             input=user("What is the weather in Oslo?"),
             tools=[WEATHER_TOOL],
@@ -77,7 +77,7 @@ def _calls(context: CaseContext) -> Iterator[PlannedCase]:
     body = context.body
     yield plain_and_streamed(
         "content.one-call-at-a-time",
-        "A question that takes two function calls, of which only one at a time is wanted.",
+        "A prompt for two function calls with parallel_tool_calls false.",
         body(
             input=user("Use get_weather and get_time to tell me the weather and the time in Oslo."),
             tools=[WEATHER_TOOL, TIME_TOOL],
@@ -87,7 +87,7 @@ def _calls(context: CaseContext) -> Iterator[PlannedCase]:
     )
     yield plain_and_streamed(
         "content.computer-call",
-        "A call of the computer tool.",
+        "A computer tool call.",
         body(
             input=user("Look at the screen."),
             tools=[COMPUTER_TOOL],
@@ -107,7 +107,7 @@ def _sent_back(context: CaseContext) -> PlannedCase:
 
     return PlannedCase(
         "tools.sent-back",
-        "The output of a reply goes into the input of the next request as it came.",
+        "Output items are sent unchanged in the input of the next request.",
         (RequestSpec(Role.FIRST, context.body(input=first)), RequestSpec(Role.SENT_BACK, again, ())),
     )
 
@@ -130,7 +130,7 @@ def _calls_sent_back(context: CaseContext) -> PlannedCase:
     opening = context.body(input=first, tools=tools, tool_choice="required", max_output_tokens=LONG)
     return PlannedCase(
         "tools.call-sent-back",
-        "A call goes back with its output, with its ids and without.",
+        "A function call is sent with its output, with and without its ids.",
         (
             RequestSpec(Role.FIRST, opening),
             RequestSpec(Role.SENT_BACK, again(strip=False), ()),
@@ -160,7 +160,7 @@ def _outputs(context: CaseContext) -> PlannedCase:
     hello = context.body(input=user("Say hello."), tools=[WEATHER_TOOL])
     return PlannedCase(
         "tools.output-forms",
-        "The output of a call as a string and as a list of content; what it says must be heard.",
+        "The output of a call as a string and as a list of content parts, with a canary.",
         (
             RequestSpec(Role.NO_OUTPUT, hello),
             RequestSpec(Role.TEXT_OUTPUT, with_output(text)),
@@ -177,7 +177,7 @@ def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
     tags = (sent_for("TOL-09"),)
     yield PlannedCase(
         "tools.refused",
-        "A tool_choice that does not exist, no calls at all, and a tool name with a blank.",
+        "An unknown tool_choice, a max_tool_calls of 0, and a tool name with a space.",
         (
             RequestSpec(Role.CHOICE, {**body, "tool_choice": "sometimes"}, tags),
             RequestSpec(Role.MAX_CALLS, {**body, "max_tool_calls": 0}, tags),
@@ -186,14 +186,14 @@ def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
     )
     yield single(
         "tools.undeclared",
-        "A tool_choice that names a tool which the request does not have.",
+        "A tool_choice that names an undeclared function.",
         {**body, "tool_choice": {"type": "function", "name": "no_such_tool"}},
         (sent_for("TOL-10"),),
     )
     orphan = {"type": "function_call_output", "call_id": "call_of_nobody", "output": "Rain."}
     yield single(
         "tools.unknown-call",
-        "An output for a call that nobody made.",
+        "A function_call_output with an unknown call_id.",
         {**body, "input": [*question, orphan]},
         (sent_for("TOL-08"),),
     )
@@ -206,7 +206,7 @@ def _further(context: CaseContext) -> Iterator[PlannedCase]:
     only_weather = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "get_weather"}]}
     yield PlannedCase(
         "tools.choice",
-        "A question that tempts to a call, with the choice free, without calls, and limited to another tool.",
+        "A prompt for a tool call, with tool_choice auto, none, and limited to another tool.",
         (
             RequestSpec(Role.TEMPTED, tempting),
             RequestSpec(Role.NONE, {**tempting, "tool_choice": "none"}),
@@ -221,11 +221,11 @@ def _further(context: CaseContext) -> Iterator[PlannedCase]:
         temperature=0,
         max_output_tokens=LONG,
     )
-    intent = "A question that tempts to two calls, of which only one may be made at a time."
+    intent = "A prompt for two tool calls with parallel_tool_calls false."
     yield single("tools.single", intent, both, role="single")
     yield single(
         "tools.refused-answer",
-        "A call that tool_choice demands for a question that has nothing to do with it.",
+        "tool_choice required with an unrelated prompt.",
         body(input=user("Write a poem."), tools=tools, tool_choice="required", max_output_tokens=LONG),
         role="required",
     )
@@ -247,7 +247,7 @@ def _forced(context: CaseContext) -> Iterator[PlannedCase]:
     for name, (choice, tools) in choices.items():
         yield plain_and_streamed(
             f"tools.forced-{name}",
-            "A question that tempts to one tool, and a tool_choice that demands another.",
+            "A prompt for one tool with a tool_choice that names another.",
             context.body(
                 input=user("Use get_time for Oslo."),
                 tools=tools,
@@ -272,7 +272,7 @@ def _computer(context: CaseContext) -> PlannedCase:
     )
     return PlannedCase(
         "tools.computer",
-        "A computer call, answered with a screenshot.",
+        "A computer call and its screenshot.",
         (RequestSpec(Role.FIRST, opening), RequestSpec(Role.SCREENSHOT, answered, ())),
     )
 
@@ -314,7 +314,7 @@ def _computer_histories(context: CaseContext) -> Iterator[PlannedCase]:
     requests = [RequestSpec(role_of(Role.ACTION, action["type"]), history(action)) for action in _ACTIONS]
     yield PlannedCase(
         "tools.computer-history",
-        "Computer calls with each action in the history, and with a safety check, each with its screenshot.",
+        "Computer calls with each action, and with a safety check, in the history with their screenshots.",
         (*requests, RequestSpec("safety-check", history(_ACTIONS[0], safety))),
     )
 
@@ -369,7 +369,7 @@ def _items(context: CaseContext) -> Iterator[PlannedCase]:
         if sound.is_valid(opening):
             yield PlannedCase(
                 f"roundtrip.{kind}",
-                f"An output item of type {kind} comes back as it is, without id and status, and with null for them.",
+                f"An output item of type {kind} is sent unchanged, without optional fields, and with null for some.",
                 (
                     RequestSpec(Role.FIRST, opening),
                     RequestSpec(Role.SENT_BACK, _again(context, opening, kind, lambda item: item), ()),
@@ -432,7 +432,7 @@ def _reversed(context: CaseContext) -> PlannedCase:
 
     return PlannedCase(
         "roundtrip.parallel",
-        "Two calls of one response are answered in their order, and the other way round.",
+        "The outputs of two calls are sent in order and in reverse order.",
         (
             RequestSpec(Role.FIRST, opening),
             RequestSpec(Role.IN_ORDER, answered(1), ()),
@@ -450,7 +450,7 @@ def _messages(context: CaseContext) -> PlannedCase:
         for place, name in ((0, "first"), (1, "second"), (2, "between"), (3, "last")):
             requests.append(RequestSpec(f"{role}-{name}", context.body(input=[*turns[:place], said, *turns[place:]])))
     return PlannedCase(
-        INSTRUCTIONS_ANYWHERE, "A system or developer message at each place of a conversation.", tuple(requests)
+        INSTRUCTIONS_ANYWHERE, "A system or developer message at each position of a conversation.", tuple(requests)
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from rejoinder.contract import DEFAULT_DIALECT, load_dialect
-from rejoinder.errors import UsageError
+from rejoinder.errors import UsageError, suggest
 from rejoinder.model.exchange import Chunk, Exchange, Headers, Outcome, Request
 from rejoinder.sandbox.endpoint.generate import MODELS, ResolvedRequest, base_response, generate, input_tokens
 from rejoinder.sandbox.endpoint.reply import (
@@ -587,10 +587,13 @@ def post(body: Any, path: str = "/v1/responses", headers: Headers = ()) -> Reque
 def _fault(name: str, dialect: str) -> Fault:
     fault = load_faults().get(name)
     if fault is None:
-        raise UsageError(f"There is no fault {name!r}.", "`rejoinder sandbox --list-faults` names them all.")
+        raise UsageError(
+            f'"{name}" is not a fault of the sandbox.',
+            suggest(name, load_faults(), "`rejoinder sandbox --list-faults` lists them."),
+        )
     if fault.dialects and dialect not in fault.dialects:
         raise UsageError(
-            f"The fault {name!r} is none in the dialect {dialect!r}.", f"It breaks {', '.join(fault.dialects)}."
+            f'Fault "{name}" does not exist in dialect {dialect}.', f"Use --dialect {' or '.join(fault.dialects)}."
         )
     return fault
 

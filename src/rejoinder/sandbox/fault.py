@@ -48,14 +48,14 @@ def _beyond_ascii(value: Any) -> bool:
 
 
 ALWAYS: Final = Condition("", lambda _: True)
-STREAMED: Final = Condition("only streamed", lambda info: info.streamed)
-PLAIN: Final = Condition("only not streamed", lambda info: not info.streamed)
+STREAMED: Final = Condition("only with stream", lambda info: info.streamed)
+PLAIN: Final = Condition("only without stream", lambda info: not info.streamed)
 MULTI_BYTE: Final = Condition(
-    "only when the input is more than ASCII",
+    "only with non-ASCII input",
     lambda info: _beyond_ascii([info.body.get("input"), info.body.get("instructions")]),
 )
-BACKGROUND: Final = Condition("only in the background", lambda info: info.body.get("background") is True)
-CONCURRENT: Final = Condition("only with other requests in flight", lambda info: bool(info.others))
+BACKGROUND: Final = Condition("only with background", lambda info: info.body.get("background") is True)
+CONCURRENT: Final = Condition("only with concurrent requests", lambda info: bool(info.others))
 
 NORTHSTAR_ONLY: Final = ("northstar",)
 """The dialects of faults in what only that specification has."""

@@ -23,14 +23,14 @@ from rejoinder.sandbox.endpoint.request_parsing import MAX_BODY
 
 SERVER_FAULTS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "streams-run-on": "A stream whose client went away is worked on to its end.",
-        "replies-run-on": "A plain request whose client went away is worked on to its end.",
-        "one-stream-at-a-time": "A stream begins when the one before it has ended.",
-        "disconnect-crashes": "Once a client has gone away in a stream, everything is answered with 500.",
-        "disconnect-forgets": "Once a client has gone away in a stream, what was stored is forgotten.",
+        "streams-run-on": "A stream continues after its client disconnected.",
+        "replies-run-on": "A plain request continues after its client disconnected.",
+        "one-stream-at-a-time": "Streams run one after the other.",
+        "disconnect-crashes": "After a client disconnects from a stream, every request returns 500.",
+        "disconnect-forgets": "After a client disconnects from a stream, stored responses are lost.",
     }
 )
-"""Defects that only a running server has, with what they do in a sentence; they show under load."""
+"""Faults that only a running server has, each with a sentence that says what it does. They show under load."""
 # Waits longer than this end early when the client goes away.
 _LONG_WAIT: Final = 0.25
 # Without delays a stream lets others have their turn after so many events.
@@ -113,7 +113,7 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
         try:
             listener.bind((host, port))
         except (OSError, OverflowError) as error:
-            raise UsageError(f"Cannot listen on {host}:{port}: {error}.", "Choose another port.") from error
+            raise UsageError(f"Cannot listen on {host}:{port}: {error}.", "Use another --port.") from error
         # Connections made before the server's loop runs wait in the backlog.
         listener.listen(2048)
         yield listener
@@ -130,7 +130,7 @@ class _Endpoint:
     def __init__(self, sandbox: Sandbox, faults: frozenset[str], slots: int) -> None:
         unknown = next((fault for fault in faults if fault not in SERVER_FAULTS), None)
         if unknown is not None:
-            raise UsageError(f"There is no server fault {unknown!r}.", f"There are {', '.join(SERVER_FAULTS)}.")
+            raise UsageError(f'"{unknown}" is not a server fault.', f"Use one of {', '.join(SERVER_FAULTS)}.")
         self._sandbox = sandbox
         self._faults = faults
         self._running = 0

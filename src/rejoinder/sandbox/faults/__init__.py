@@ -48,7 +48,7 @@ def _load(used: tuple[Extension, ...]) -> tuple[Mapping[str, Fault], tuple[Fault
             continue
         own, endpoint = getattr(module, "FAULTS", None), getattr(module, "ENDPOINT", None)
         if not isinstance(own, (list, tuple)) or not all(isinstance(fault, Fault) for fault in own):
-            raise extension.error("faults", "FAULTS must be there, and a list of Fault")
+            raise extension.error("faults", "FAULTS must exist and be a list of Fault")
         if endpoint is not None and not (isinstance(endpoint, Fault) and not endpoint.breaks):
             raise extension.error("faults", "ENDPOINT must be a Fault that breaks no rule")
         for fault in own:
@@ -64,11 +64,11 @@ def _problem(fault: Fault, name: str, taken: Mapping[str, Fault]) -> str:
     if not fault.id.startswith(f"{name}-"):
         return f"must have an id that begins with {name}-"
     if fault.id in taken:
-        return "has an id that is taken"
+        return "has an id that another fault has"
     if not fault.breaks:
-        return "breaks no rule; name those that it breaks"
+        return "breaks no rule. Name the rules in breaks"
     for rule in fault.breaks:
         if rule not in load_rules():
-            return f"breaks {rule}, which is no rule. {suggest(rule, load_rules(), '`rejoinder rules` lists them.')}"
+            return f"breaks {rule}, which is not a rule. {suggest(rule, load_rules(), '`rejoinder rules` lists them.')}"
     unknown = [dialect for dialect in fault.dialects if dialect not in dialect_names()]
-    return f"is for {unknown[0]}, which is no dialect" if unknown else ""
+    return f'is for the unknown dialect "{unknown[0]}"' if unknown else ""

@@ -13,7 +13,7 @@ from rejoinder.sandbox.fault import BACKGROUND, Condition, Fault, FaultList, Vis
 
 _EVENT_STREAM: Final = (("content-type", "text/event-stream; charset=utf-8"),)
 _BACKGROUND_STREAM: Final = Condition(
-    "only in the background and streamed", lambda info: info.streamed and info.body.get("background") is True
+    "only with background and stream", lambda info: info.streamed and info.body.get("background") is True
 )
 
 
@@ -64,7 +64,7 @@ def _streamed(pieces: list[Piece], *, hold: float = 0.0) -> Reply:
 FAULTS: Final = FaultList(
     Fault(
         id="background-unstored-breaks-server",
-        title="A request in the background that is not to be stored is answered with a server error.",
+        title="A request with background true and store false causes a server error.",
         breaks=("BGR-02",),
         when=BACKGROUND,
         error=break_down("invalid_value"),
@@ -78,7 +78,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="bad-start-breaks-server",
-        title="A starting_after that is no number is answered with a server error.",
+        title="A non-numeric starting_after causes a server error.",
         breaks=("BGR-12",),
         when=Condition("only with starting_after", lambda info: "starting_after=" in info.request.path),
         error=break_down("invalid_value"),
@@ -88,25 +88,25 @@ FAULTS: Final = FaultList(
 
 @FAULTS.add("background-not-told", "BGR-01", hook="response", when=BACKGROUND)
 def _foreground(response: Json, place: str, _: RequestInfo) -> None:
-    """Responses in the background say that they are not."""
+    """Background responses have background false."""
     response["background"] = False
 
 
 @FAULTS.add("background-waits", "BGR-01", hook="request", when=BACKGROUND)
 def _synchronous(body: Json, _: RequestInfo) -> Json:
-    """A request in the background is answered when the work is done."""
+    """A background request returns only when the response is finished."""
     return {**body, "background": False}
 
 
 @FAULTS.add("background-never-ends", "BGR-03", hook="on_store", when=BACKGROUND)
 def _endless(stored: Stored, _: Store, __: RequestInfo) -> None:
-    """Responses in the background stay in progress for ever."""
+    """Background responses never reach a terminal status."""
     stored.ready_at = math.inf
 
 
 @FAULTS.add("background-goes-back", "BGR-03", hook="response")
 def _backwards(response: Json, place: str, info: RequestInfo) -> None:
-    """A response that was in progress is queued again."""
+    """Status goes back from in_progress to queued."""
     if info.operation == "create" and place == "plain" and response["status"] == "queued":
         response["status"] = "in_progress"
     elif info.operation == "response" and response["status"] == "in_progress":
@@ -115,7 +115,7 @@ def _backwards(response: Json, place: str, info: RequestInfo) -> None:
 
 @FAULTS.add("cancel-without-effect", "BGR-04", hook="override", through=_cancel)
 def _cancel_ignored(visit: Visit, stored: Stored) -> Reply | None:
-    """A cancel says cancelled, and the response goes on."""
+    """Cancel returns status cancelled, but the response continues."""
     return reply_with({**stored.running, "status": "cancelled"}) if stored.is_running(visit.now) else None
 
 
@@ -141,7 +141,7 @@ def _cancel_always(visit: Visit, stored: Stored) -> None:
 
 @FAULTS.add("foreground-can-be-cancelled", "BGR-07", hook="override")
 def _cancel_any(visit: Visit) -> Reply | None:
-    """The cancel of a response that was not made in the background is accepted."""
+    """Cancelling a response created without background is accepted."""
     stored = visit.stored
     if visit.info.operation != "cancel" or stored is None or stored.background:
         return None
@@ -150,7 +150,7 @@ def _cancel_any(visit: Visit) -> Reply | None:
 
 @FAULTS.add("replay-loses-event", "BGR-09", hook="override", through=_replay)
 def _renumbered(visit: Visit, stored: Stored) -> Reply | None:
-    """A replay lacks an event."""
+    """Replays lack an event."""
     if "starting_after" in visit.query:
         return None
     pieces = _pieces(visit, stored)
@@ -159,7 +159,7 @@ def _renumbered(visit: Visit, stored: Stored) -> Reply | None:
 
 @FAULTS.add("replay-one-event-early", "BGR-10", "BGR-11", hook="override", through=_replay)
 def _one_early(visit: Visit, stored: Stored) -> Reply | None:
-    """A replay begins with the event that starting_after names."""
+    """Replays begin with the event at starting_after."""
     text = visit.query.get("starting_after", "")
     if not text.isdecimal():
         return None
@@ -168,14 +168,14 @@ def _one_early(visit: Visit, stored: Stored) -> Reply | None:
 
 @FAULTS.add("replay-after-zero-is-whole", "BGR-10", hook="override", through=_replay)
 def _all_after_zero(visit: Visit, stored: Stored) -> Reply | None:
-    """A replay with starting_after=0 begins with the first event."""
+    """Replays with starting_after=0 begin with the first event."""
     after_zero = visit.query.get("starting_after") == "0"
     return _streamed([piece for _, piece in stored.stream]) if after_zero else None
 
 
 @FAULTS.add("replay-hangs-at-end", "BGR-11", hook="override", through=_replay)
 def _hang_at_end(visit: Visit, stored: Stored) -> Reply | None:
-    """A replay that starts after the last event does not end."""
+    """Replays that start after the last event do not end."""
     if not visit.query.get("starting_after", "").isdecimal():
         return None
     pieces = _pieces(visit, stored)
@@ -191,7 +191,7 @@ def _from_behind(visit: Visit, stored: Stored) -> Reply | None:
 
 @FAULTS.add("replay-waits-for-completed", "BGR-13", hook="override", through=_replay)
 def _hang_unless_completed(visit: Visit, stored: Stored) -> Reply | None:
-    """The replay of a response that is not completed does not end."""
+    """Replays of responses that are not completed do not end."""
     if stored.is_running(visit.now) or stored.current(visit.now)["status"] == "completed":
         return None
     return _streamed(_pieces(visit, stored), hold=visit.hold)
@@ -199,31 +199,31 @@ def _hang_unless_completed(visit: Visit, stored: Stored) -> Reply | None:
 
 @FAULTS.add("attaching-gives-snapshot", "BGR-14", hook="override", through=_replay)
 def _snapshot_only(visit: Visit, stored: Stored) -> Reply | None:
-    """Who attaches to a running stream gets what there is, and no more."""
+    """Reattaching to a running stream returns only the events so far."""
     return _streamed(_pieces(visit, stored)[:4]) if stored.is_running(visit.now) else None
 
 
 @FAULTS.add("replay-of-foreground-is-plain", "BGR-15", hook="override")
 def _stream_ignored(visit: Visit) -> Reply | None:
-    """A retrieve with stream of a response that had none is answered with JSON."""
+    """Replaying a response created without background returns JSON."""
     stored = visit.stored
     return reply_with(stored.response) if _wants_stream(visit) and stored is not None and not stored.stream else None
 
 
 @FAULTS.add("leaving-cancels", "BGR-16", hook="on_reader_left")
 def _stopped(stored: Stored) -> None:
-    """A background response is cancelled when the reader of its stream leaves."""
+    """Background responses are cancelled when the client closes the stream."""
     stored.cancelled = True
 
 
 @FAULTS.add("resuming-skips-event", "BGR-17", hook="override", through=_replay)
 def _resumed_late(visit: Visit, stored: Stored) -> Reply | None:
-    """Who takes up a running stream again does not get the event after the last one that it saw."""
+    """Resuming a running stream skips one event."""
     resumed = stored.is_running(visit.now) and "starting_after" in visit.query
     return _streamed(_pieces(visit, stored)[1:]) if resumed else None
 
 
 @FAULTS.add("cancelled-stream-completes", "BGR-18", hook="override", through=_replay)
 def _told_to_the_end(visit: Visit, stored: Stored) -> Reply | None:
-    """The stream of a response that is cancelled meanwhile goes on to its completion."""
+    """The stream of a cancelled response ends with response.completed."""
     return None if "starting_after" in visit.query else _streamed(_pieces(visit, stored))

@@ -1,4 +1,4 @@
-"""Faults of features that an endpoint must have."""
+"""Faults of required features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of the fields that come back."""
+"""Faults of the fields that repeat the request."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ FAULTS: Final = FaultList(
     with_field("tools-not-echoed", "The tools of responses are empty.", "ECH-01", "tools", []),
     Fault(
         id="tool-choice-echoed-as-auto",
-        title="tool_choice of responses is auto, whatever was sent.",
+        title='tool_choice of responses is always "auto".',
         breaks=("ECH-01",),
         response=_where_sent("tool_choice", "auto"),
     ),
     Fault(
         id="parallel-calls-echoed-as-true",
-        title="parallel_tool_calls of responses is true, whatever was sent.",
+        title="parallel_tool_calls of responses is always true.",
         breaks=("ECH-01",),
         response=_where_sent("parallel_tool_calls", True),
     ),
@@ -95,13 +95,13 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="truncation-by-default",
-        title="truncation of responses is auto where nothing was sent.",
+        title='The default of truncation is "auto".',
         breaks=("ECH-04",),
         response=_where_not_sent("truncation", "auto"),
     ),
     Fault(
         id="metadata-shortened",
-        title="Values of metadata are cut to four characters.",
+        title="Metadata values are cut to four characters.",
         breaks=("ECH-05",),
         response=_metadata(lambda metadata: {name: value[:4] for name, value in metadata.items()}),
     ),
@@ -113,7 +113,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="metadata-added-to",
-        title="The metadata of responses has a pair that was not sent.",
+        title="The metadata of responses has an added pair.",
         breaks=("ECH-05",),
         response=_metadata(lambda metadata: {**metadata, "trace": "1"}),
     ),
@@ -127,7 +127,7 @@ FAULTS: Final = FaultList(
     with_field("store-echoed-as-true", "store of responses is true, whatever was sent.", "ECH-07", "store", True),
     Fault(
         id="instructions-carried-over",
-        title="The instructions of a response hold for those that continue it.",
+        title="Responses inherit the instructions of the response that they continue.",
         breaks=("ECH-09",),
         response=_STICKY.response,
     ),
@@ -136,7 +136,7 @@ FAULTS: Final = FaultList(
 
 @FAULTS.add("tools-echoed-without-parameters", "ECH-01", hook="response", through=in_response)
 def _poor_tools(response: Json) -> None:
-    """The parameters of echoed tools are empty."""
+    """The parameters of tools in responses are empty."""
     response["tools"] = [
         {**tool, "parameters": {}} if tool["type"] == "function" else tool for tool in response["tools"]
     ]
@@ -144,7 +144,7 @@ def _poor_tools(response: Json) -> None:
 
 @FAULTS.add("schema-not-echoed", "ECH-01", hook="response")
 def _schema_lost(response: Json, _: str, __: RequestInfo) -> None:
-    """The schema of an echoed format is null."""
+    """The schema of text.format in responses is null."""
     shape = response["text"]["format"]
     if shape["type"] == "json_schema":
         response["text"] = {**response["text"], "format": {**shape, "schema": None}}
@@ -158,7 +158,7 @@ def _effort_lost(response: Json) -> None:
 
 @FAULTS.add("hosted-tools-coerced", "ECH-01", hook="response", dialects=("northstar", "openai"))
 def _coerced(response: Json, _: str, info: RequestInfo) -> None:
-    """Tools that the endpoint runs are repeated as functions."""
+    """Hosted tools come back as functions."""
     tools = response.get("tools")
     if info.operation == "create" and isinstance(tools, list):
         response["tools"] = [
@@ -171,13 +171,13 @@ def _coerced(response: Json, _: str, info: RequestInfo) -> None:
 
 @FAULTS.add("store-disabled-quietly", "ECH-07", hook="request", response=_said_to_be_stored)
 def _quietly_unstored(body: Json, info: RequestInfo) -> Json:
-    """Nothing is stored, and responses say that they are."""
+    """Responses have store true, but nothing is stored."""
     return body if info.body.get("background") is True else {**body, "store": False}
 
 
 @FAULTS.add("null-refused", "ECH-08", hook="request")
 def _nulls_refused(body: Json, _: RequestInfo) -> Json:
-    """An optional field that is null is refused."""
+    """Optional fields with value null are refused."""
     for name, value in body.items():
         if value is None:
             raise ApiError(400, f"{name}: null is not of type string.", param=name, code="invalid_type")
@@ -186,6 +186,6 @@ def _nulls_refused(body: Json, _: RequestInfo) -> Json:
 
 @FAULTS.add("null-taken-for-zero", "ECH-08", hook="response")
 def _null_is_zero(response: Json, _: str, info: RequestInfo) -> None:
-    """A temperature of null is taken for 0."""
+    """A temperature of null means 0."""
     if "temperature" in info.body and info.body["temperature"] is None:
         response["temperature"] = 0.0

@@ -1,4 +1,4 @@
-"""Faults of refusals."""
+"""Faults of error responses."""
 
 from __future__ import annotations
 
@@ -55,43 +55,43 @@ def _type_as_if(client: str, server: str) -> ErrorHook:
 FAULTS: Final = FaultList(
     Fault(
         id="error-as-detail",
-        title="A refusal's body is an object with the message in detail.",
+        title="The body of a refused request is an object with the message in detail.",
         breaks=("ERR-01",),
         error=_reshaped(lambda error: {"detail": error["message"]}),
     ),
     Fault(
         id="error-as-text",
-        title="A refusal's body is plain text.",
+        title="The body of a refused request is plain text.",
         breaks=("ERR-01",),
         error=_reshaped(lambda error: error["message"].encode()),
     ),
     Fault(
         id="error-without-param",
-        title="The error of a refusal has no param.",
+        title="Errors have no param.",
         breaks=("ERR-01",),
         error=_reshaped(lambda error: {"error": without_field(error, "param")}),
     ),
     Fault(
         id="error-code-is-number",
-        title="The code of an error is the HTTP status as a number.",
+        title="The code of errors is the HTTP status as a number.",
         breaks=("ERR-02",),
         error=lambda status, body, _: (status, {"error": {**body["error"], "code": status}}),
     ),
     Fault(
         id="error-message-empty",
-        title="The message of an error is empty.",
+        title="The message of errors is empty.",
         breaks=("ERR-02",),
         error=_reshaped(lambda error: {"error": {**error, "message": ""}}),
     ),
     Fault(
         id="error-type-of-server",
-        title="Every error has the type server_error.",
+        title='Every error has type "server_error".',
         breaks=("ERR-03",),
         error=_fields(type="server_error"),
     ),
     Fault(
         id="error-type-not-found",
-        title="Every refusal has the type not_found.",
+        title='Every 4xx error has type "not_found".',
         breaks=("ERR-03",),
         error=_type_as_if("not_found", "server_error"),
     ),
@@ -100,25 +100,25 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="error-param-wrong",
-        title="The param of every error is body.",
+        title='The param of every error is "body".',
         breaks=("ERR-04",),
         error=_fields(param="body"),
     ),
     Fault(
         id="error-with-stack-trace",
-        title="The message of an error ends with a stack trace.",
+        title="The message of errors ends with a stack trace.",
         breaks=("ERR-06",),
         error=_fields(message=f"Bad request. {_TRACE}"),
     ),
     Fault(
         id="error-with-path",
-        title="The message of an error names the source file that it is from.",
+        title="The message of errors names a source file.",
         breaks=("ERR-06",),
         error=_fields(message="Bad request (/srv/app/server/handlers/create.rs:88)"),
     ),
     Fault(
         id="failed-without-error-event",
-        title="A run breaks down, and response.failed comes without an error event before it.",
+        title="A stream fails with response.failed and no error event before it.",
         breaks=("ERR-07",),
         when=STREAMED,
         fails=True,
@@ -126,20 +126,20 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="previous-input-messages-dropped",
-        title="previous_input_messages are taken and do not reach the model.",
+        title="previous_input_messages are accepted but do not reach the model.",
         breaks=("ERR-08",),
         dialects=("northstar",),
         request=as_if(previous_input_messages=None),
     ),
     Fault(
         id="prompt-variables-dropped",
-        title="The variables of a prompt template are taken and do not reach the model.",
+        title="The variables of a prompt template are accepted but do not reach the model.",
         breaks=("ERR-08",),
         **unheard("prompt"),
     ),
     Fault(
         id="top-k-ignored",
-        title="top_k is ignored, and answers vary.",
+        title="top_k is ignored, and responses vary.",
         breaks=("ERR-08",),
         dialects=NORTHSTAR_ONLY,
         when=with_request_field("top_k"),
@@ -154,14 +154,14 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="streamed-refusal-is-422",
-        title="Invalid bodies are refused with status 422 when they ask for a stream.",
+        title="Invalid bodies are refused with status 422 when stream is true.",
         breaks=("ERR-11",),
         when=STREAMED,
         error=with_status(422, "invalid_value", "missing_required_parameter"),
     ),
     Fault(
         id="streamed-refusal-without-param",
-        title="The refusal of a body that asks for a stream does not name the field.",
+        title="The param of errors is null when stream is true.",
         breaks=("ERR-11",),
         when=STREAMED,
         error=_fields(param=None),
@@ -171,7 +171,7 @@ FAULTS: Final = FaultList(
 
 @FAULTS.add("invalid-body-crashes", "ERR-05", hook="error")
 def _crash(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
-    """Invalid values are answered with a server error."""
+    """Invalid values cause a server error."""
     if status == 400 and not has_code(body, "invalid_json"):
         return 500, {"error": {**body["error"], "type": "server_error", "message": "Internal server error"}}
     return status, body
@@ -179,14 +179,14 @@ def _crash(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
 
 @FAULTS.add("object-arguments-break-server", "ERR-05", hook="error")
 def _arguments_crash(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
-    """A call whose arguments are an object is answered with a server error."""
+    """A function call with an object as arguments causes a server error."""
     param = body["error"]["param"] or ""
     return (500, body) if param.endswith(".arguments") else (status, body)
 
 
 @FAULTS.add("priority-breaks-server", "ERR-05", hook="request", dialects=NORTHSTAR_ONLY)
 def _prioritised(body: Json, _: RequestInfo) -> Json:
-    """A priority is answered with a server error."""
+    """A priority causes a server error."""
     if body.get("priority"):
         raise ApiError(500, "Something went wrong.", code="server_error")
     return body
@@ -194,14 +194,14 @@ def _prioritised(body: Json, _: RequestInfo) -> Json:
 
 @FAULTS.add("logprobs-ignored", "ERR-08", hook="request")
 def _without_logprobs(body: Json, _: RequestInfo) -> Json:
-    """Logprobs that include asks for are left out."""
+    """Logprobs in include are ignored."""
     kept = [name for name in body.get("include") or () if name != "message.output_text.logprobs"]
     return {**body, "include": kept}
 
 
 @FAULTS.add("encrypted-reasoning-ignored", "ERR-08", hook="request")
 def _without_encryption(body: Json, _: RequestInfo) -> Json:
-    """Encrypted reasoning that include asks for is left out."""
+    """Encrypted reasoning in include is ignored."""
     kept = [name for name in body.get("include") or () if name != "reasoning.encrypted_content"]
     return {**body, "include": kept}
 
@@ -217,6 +217,6 @@ def _strict(body: Json, _: RequestInfo) -> Json:
 
 @FAULTS.add("error-echoes-payload", "ERR-10", hook="error")
 def _payload_echoed(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
-    """The message of an error repeats the whole request."""
+    """The message of errors repeats the whole request."""
     sent = info.request.body.decode("utf-8", "replace")
     return status, {"error": {**body["error"], "message": f"{body['error']['message']} Input: {sent}"}}

@@ -9,7 +9,7 @@ from rejoinder.sandbox.endpoint.reply import ApiError, Piece, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import CONCURRENT, Condition, Events, Fault, FaultList
 
-_CROWD: Final = Condition("only with two other requests in flight", lambda info: len(info.others) >= 2)
+_CROWD: Final = Condition("only with two concurrent requests", lambda info: len(info.others) >= 2)
 # Seconds that a reader may let pass between two reads under slow-reader-cut.
 _PATIENCE: Final = 0.2
 # How many plain requests crash after a reader left under crash-after-leaving.
@@ -65,13 +65,13 @@ _GONE: Final = _Gone()
 FAULTS: Final = FaultList(
     Fault(
         id="leaving-ends-other-streams",
-        title="When a reader leaves, the streams of others end too.",
+        title="A client disconnect ends concurrent streams.",
         breaks=("ISO-04",),
         on_read=_Harm().on_read,
     ),
     Fault(
         id="crash-after-leaving",
-        title="After a reader left its stream, the next plain requests get a server error.",
+        title="After a client disconnect, plain requests get a server error.",
         breaks=("ISO-04",),
         on_read=_GONE.on_read,
         request=_GONE.request,
@@ -81,14 +81,14 @@ FAULTS: Final = FaultList(
 
 @FAULTS.add("answers-mixed-when-busy", "ISO-01", hook="request", when=CONCURRENT)
 def _other_input(body: Json, info: RequestInfo) -> Json:
-    """A request is answered from the input of another that is in flight."""
+    """Responses use the input of a concurrent request."""
     other = info.others[-1].get("input")
     return {**body, "input": other} if isinstance(other, list) and other and "role" in other[-1] else body
 
 
 @FAULTS.add("metadata-mixed-when-busy", "ISO-01", hook="response", when=CONCURRENT)
 def _other_metadata(response: Json, _: str, info: RequestInfo) -> None:
-    """A response has the metadata of another request that is in flight."""
+    """Responses have the metadata of a concurrent request."""
     metadata = info.others[-1].get("metadata")
     if isinstance(metadata, dict) and response.get("metadata"):
         response["metadata"] = dict(metadata)
@@ -96,19 +96,19 @@ def _other_metadata(response: Json, _: str, info: RequestInfo) -> None:
 
 @FAULTS.add("input-lost-when-busy", "ISO-02", hook="request", when=_CROWD)
 def _no_input(body: Json, _: RequestInfo) -> Json:
-    """With others in flight a request is answered as if it had greeted."""
+    """Concurrent requests are answered as if the input were a greeting."""
     return {**body, "input": [{"role": "user", "content": "Hello."}]}
 
 
 @FAULTS.add("stream-cut-when-busy", "ISO-03", hook="events", when=_CROWD)
 def _lost_end(events: Events, _: RequestInfo) -> Events:
-    """With others in flight streams lose their end."""
+    """Concurrent streams lose their end."""
     return events[:-2]
 
 
 @FAULTS.add("slow-reader-cut", "ISO-05", hook="on_read")
 def _impatient(chunks: Iterator[Piece], _: RequestInfo, clock: Callable[[], float]) -> Iterator[Piece]:
-    """A stream whose reader lets a fifth of a second pass between reads is ended."""
+    """A stream ends when the client pauses for 0.2 s between reads."""
     for piece in chunks:
         before = clock()
         yield piece

@@ -162,7 +162,7 @@ def _lost(id: str, title: str, rule: str, request: RequestHook, **fields: Any) -
 def _role_lost(role: str) -> Fault:
     return _lost(
         f"{role}-messages-dropped",
-        f"Messages of the role {role} do not reach the model.",
+        f'Messages with role "{role}" do not reach the model.',
         "MEM-02",
         _without(lambda item: item.get("role") == role),
     )
@@ -177,13 +177,13 @@ def _kind_lost(id: str, kind: str, what: str, rule: str, **fields: Any) -> Fault
 FAULTS: Final = FaultList(
     Fault(
         id="instructions-dropped",
-        title="Instructions are repeated and do not reach the model.",
+        title="instructions come back but do not reach the model.",
         breaks=("MEM-01",),
         **unheard("instructions"),
     ),
     _lost(
         "system-message-replaces-instructions",
-        "Instructions do not reach the model when the input has a system message.",
+        "instructions do not reach the model if the input has a system message.",
         "MEM-01",
         as_if(instructions=None),
         response=unheard("instructions")["response"],
@@ -199,7 +199,7 @@ FAULTS: Final = FaultList(
     _role_lost("developer"),
     _lost(
         "earlier-user-messages-dropped",
-        "Of the user messages of the input only the last reaches the model.",
+        "Only the last user message of the input reaches the model.",
         "MEM-02",
         _without(lambda item: item.get("role") == "user"),
     ),
@@ -211,78 +211,93 @@ FAULTS: Final = FaultList(
     ),
     _lost(
         "parts-but-last-dropped",
-        "Of the parts of a message only the last reaches the model.",
+        "Only the last part of a message reaches the model.",
         "MEM-03",
         _of_content(_one_part),
     ),
     _lost(
         "text-behind-image-dropped",
-        "The text behind an image does not reach the model.",
+        "Text after an image does not reach the model.",
         "MEM-03",
         _of_content(_text_before_images),
     ),
     _lost(
         "earlier-answers-dropped",
-        "Earlier answers in the input do not reach the model.",
+        "Assistant messages in the input do not reach the model.",
         "MEM-04",
         _without(lambda item: item.get("role") == "assistant"),
     ),
     _lost(
         "output-text-parts-dropped",
-        "Earlier answers in parts reach the model with their first part only.",
+        "Only the first part of an assistant message reaches the model.",
         "MEM-04",
         _of_content(lambda parts: parts[:1], "assistant"),
     ),
     _lost(
         "tool-outputs-dropped",
-        "Outputs of function calls are taken and do not reach the model.",
+        "Outputs of function calls are accepted but do not reach the model.",
         "MEM-05",
         _output_changed("function_call_output", lambda _: ""),
     ),
     _lost(
         "custom-outputs-dropped",
-        "Outputs of custom tools are taken and do not reach the model.",
+        "Outputs of custom tools are accepted but do not reach the model.",
         "MEM-05",
         _output_changed("custom_tool_call_output", lambda _: ""),
         dialects=_WIDE,
     ),
     _lost(
         "output-parts-but-first-dropped",
-        "Of an output that is a list only the first part reaches the model.",
+        "Only the first part of a list output reaches the model.",
         "MEM-05",
         _output_changed("function_call_output", _first_of_list),
     ),
     _lost(
         "outputs-paired-in-order",
-        "Outputs go to the calls in their order, whatever their call_id.",
+        "Outputs are matched to calls by order, not by call_id.",
         "MEM-06",
         _of_items(_paired_in_order),
     ),
     _lost(
         "items-merged-by-call-id",
-        "Of calls with the same call_id only the last reaches the model, and of their outputs.",
+        "Only the last call and output with the same call_id reach the model.",
         "MEM-07",
         _of_items(_merged),
     ),
-    _lost("middle-of-history-dropped", "The middle of a long history is left out.", "MEM-08", _of_items(_middle_lost)),
-    _lost("start-of-history-dropped", "The start of a long history is left out.", "MEM-08", _of_items(_window)),
-    _lost("long-text-cut-at-end", "Long texts are cut at their end.", "MEM-09", _cut_text(lambda text: text[:_CUT_TO])),
+    _lost(
+        "middle-of-history-dropped",
+        "The middle of a long history does not reach the model.",
+        "MEM-08",
+        _of_items(_middle_lost),
+    ),
+    _lost(
+        "start-of-history-dropped",
+        "The start of a long history does not reach the model.",
+        "MEM-08",
+        _of_items(_window),
+    ),
+    _lost(
+        "long-text-cut-at-end",
+        "The end of a long text does not reach the model.",
+        "MEM-09",
+        _cut_text(lambda text: text[:_CUT_TO]),
+    ),
     _lost(
         "long-text-cut-at-start",
-        "Long texts are cut at their start.",
+        "The start of a long text does not reach the model.",
         "MEM-09",
         _cut_text(lambda text: text[-_CUT_TO:]),
     ),
     _lost(
         "long-text-cut-in-the-middle",
-        "Long texts lose their middle.",
+        "The middle of a long text does not reach the model.",
         "MEM-09",
         _cut_text(lambda text: text[: _CUT_TO // 2] + text[-_CUT_TO // 2 :]),
     ),
-    _lost("files-dropped", "Files are taken and do not reach the model.", "MEM-10", _of_content(_no_files)),
+    _lost("files-dropped", "Files are accepted but do not reach the model.", "MEM-10", _of_content(_no_files)),
     _lost(
         "file-outputs-dropped",
-        "Files that a call returned do not reach the model.",
+        "Files in tool outputs do not reach the model.",
         "MEM-10",
         _output_changed("function_call_output", _no_file_output),
     ),
@@ -299,14 +314,14 @@ FAULTS: Final = FaultList(
     _kind_lost("reasoning-dropped", "reasoning", "Reasoning", "MEM-12"),
     _lost(
         "cross-talk",
-        "The model hears the user messages of another request in flight.",
+        "The user messages of a concurrent request reach the model.",
         "MEM-13",
         _hearing(lambda info: info.others[-1]),
         when=CONCURRENT,
     ),
     _lost(
         "previous-request-heard",
-        "The model hears the user messages of the request before.",
+        "The user messages of the previous request reach the model.",
         "MEM-13",
         _hearing(lambda info: info.previous),
     ),
@@ -315,7 +330,7 @@ FAULTS: Final = FaultList(
 
 @FAULTS.add("deleted-can-be-continued", "MEM-14", hook="override")
 def _hidden_not_deleted(visit: Visit) -> Reply | None:
-    """A response that was deleted can still be continued."""
+    """Deleted responses can be continued."""
     stored = visit.stored
     if visit.info.operation != "response" or stored is None:
         return None
@@ -329,7 +344,7 @@ def _hidden_not_deleted(visit: Visit) -> Reply | None:
 
 @FAULTS.add("instructions-heard-in-next-turn", "MEM-15", hook="on_store")
 def _instructions_kept(stored: Stored, _: Store, info: RequestInfo) -> None:
-    """The model hears the instructions of the turns before."""
+    """The instructions of earlier turns reach the model."""
     instructions = info.body.get("instructions")
     if isinstance(instructions, str) and instructions:
         stored.context = [{"type": "message", "role": "system", "content": instructions}, *stored.context]

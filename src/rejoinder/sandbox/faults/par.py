@@ -24,14 +24,14 @@ _MUCH: Final = 64
 FAULTS: Final = FaultList(
     Fault(
         id="taken-request-id-overwrites",
-        title="A response takes the place of the one that has its request_id.",
+        title="A request with a used request_id overwrites the existing response.",
         breaks=("PAR-01",),
         dialects=NORTHSTAR_ONLY,
         replaces=True,
     ),
     Fault(
         id="cache-salt-heard",
-        title="The cache_salt reaches the model as a text.",
+        title="cache_salt reaches the model as text.",
         breaks=("PAR-03",),
         dialects=NORTHSTAR_ONLY,
         when=with_request_field("cache_salt"),
@@ -39,7 +39,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="end-mark-shown",
-        title="Texts end with the mark by which the model ends its turn.",
+        title="Texts end with the end-of-turn token.",
         breaks=("PAR-04",),
         when=PLAIN,
         response=at_end(change_texts(lambda text: f"{text}<|im_end|>")),
@@ -56,13 +56,13 @@ FAULTS: Final = FaultList(
 
 @FAULTS.add("taken-request-id-breaks-server", "PAR-01", hook="error", dialects=NORTHSTAR_ONLY)
 def _breaks_down(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
-    """A request_id that is taken is answered with a server error."""
+    """A used request_id causes a server error."""
     return (500, body) if body["error"]["code"] == "duplicate_id" else (status, body)
 
 
 @FAULTS.add("cache-salt-ignored", "PAR-02", hook="response", dialects=NORTHSTAR_ONLY)
 def _cached(response: Json, _: str, info: RequestInfo) -> None:
-    """Cached tokens are found whatever the cache_salt."""
+    """cache_salt does not separate cached tokens."""
     usage = response.get("usage")
     if info.operation == "create" and isinstance(usage, dict) and usage["input_tokens"] > _MUCH:
         usage["input_tokens_details"] = {"cached_tokens": _MUCH, "cache_write_tokens": usage["input_tokens"] - _MUCH}

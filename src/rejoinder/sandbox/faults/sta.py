@@ -1,4 +1,4 @@
-"""Faults of what is stored: retrieval, deletion, continuation, tenants."""
+"""Faults of stored responses: retrieval, deletion, continuation, tenants."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _open_to_others(id: str, what: str, operation: str, method: str = "") -> Fau
 FAULTS: Final = FaultList(
     Fault(
         id="streamed-not-stored",
-        title="Streamed responses cannot be retrieved, though they say that they are stored.",
+        title="Streamed responses have store true but cannot be retrieved.",
         breaks=("STA-01",),
         when=STREAMED,
         request=_stores(False),
@@ -62,7 +62,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="unstored-is-stored",
-        title="Responses are stored though store is false.",
+        title="Responses are stored although store is false.",
         breaks=("STA-01",),
         when=_UNSTORED,
         request=_stores(True),
@@ -70,7 +70,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="unknown-response-breaks-server",
-        title="Unknown responses are answered with a server error.",
+        title="Unknown response ids cause a server error.",
         breaks=("STA-02",),
         error=break_down("response_not_found"),
     ),
@@ -83,13 +83,13 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="unknown-previous-breaks-server",
-        title="An unknown previous_response_id is answered with a server error.",
+        title="An unknown previous_response_id causes a server error.",
         breaks=("STA-06",),
         error=break_down("previous_response_not_found"),
     ),
     Fault(
         id="two-histories-break-server",
-        title="A request with previous_response_id and conversation is answered with a server error.",
+        title="A request with previous_response_id and conversation causes a server error.",
         breaks=("STA-07",),
         dialects=("openai",),
         when=Condition("only with a conversation", lambda info: info.body.get("conversation") is not None),
@@ -97,14 +97,14 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="unstored-turn-forgets",
-        title="A turn that is not stored does not know those that it continues.",
+        title="A turn with store false loses the turns that it continues.",
         breaks=("STA-08",),
         when=_UNSTORED,
         request=as_if(previous_response_id=None),
     ),
     Fault(
         id="continuing-unfinished-breaks-server",
-        title="Continuing an unfinished response is answered with a server error.",
+        title="Continuing an unfinished response causes a server error.",
         breaks=("STA-10",),
         error=break_down("previous_response_not_finished"),
     ),
@@ -123,7 +123,7 @@ FAULTS: Final = FaultList(
     when=Condition("after every second create request", lambda info: info.number % 2 == 1),
 )
 def _not_here(visit: Visit) -> Reply | None:
-    """A response is known to one of two processes only."""
+    """Responses are known to only one of two processes."""
     if visit.method == "GET" and visit.info.operation == "response" and visit.stored is not None:
         raise ApiError(404, "There is no such response.", code="response_not_found")
     return None
@@ -131,7 +131,7 @@ def _not_here(visit: Visit) -> Reply | None:
 
 @FAULTS.add("retrieve-answers-a-page", "STA-01", hook="override")
 def _page_of_maintenance(visit: Visit) -> Reply | None:
-    """A retrieve is answered with a page for browsers."""
+    """Retrieve returns an HTML page."""
     if visit.method != "GET" or visit.info.operation != "response":
         return None
     return Reply(200, (("content-type", "text/html"),), iter([Piece(0.0, b"<h1>Maintenance</h1>")]))
@@ -139,14 +139,14 @@ def _page_of_maintenance(visit: Visit) -> Reply | None:
 
 @FAULTS.add("unknown-response-is-found", "STA-02", hook="override")
 def _any_is_found(visit: Visit) -> Reply | None:
-    """A response that never was is retrieved as an empty one."""
+    """Retrieve returns an empty response for unknown ids."""
     known = visit.stored is not None or visit.info.operation != "response"
     return None if known else reply_with({"object": "response", "status": "failed"})
 
 
 @FAULTS.add("not-found-without-envelope", "STA-02", hook="error")
 def _bare_not_found(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
-    """That a response is not there is told without the error envelope."""
+    """404 responses have no error object."""
     missing = body["error"]["code"] == "response_not_found" and info.operation == "response"
     return status, {"detail": "Not Found"} if missing else body
 
@@ -161,7 +161,7 @@ def _not_deleted(visit: Visit) -> Reply | None:
 
 @FAULTS.add("retrieve-changes-response", "STA-04", hook="override")
 def _aging(visit: Visit) -> Reply | None:
-    """created_at grows whenever a response is retrieved."""
+    """created_at changes on every retrieve."""
     stored = visit.stored
     if visit.method == "GET" and visit.info.operation == "response" and stored is not None:
         stored.response = {**stored.response, "created_at": stored.response["created_at"] + 1}
@@ -178,7 +178,7 @@ def _reversed(listing: Json, info: RequestInfo) -> None:
 
 @FAULTS.add("input-items-page-with-gap", "STA-05", hook="listing")
 def _gap(listing: Json, info: RequestInfo) -> None:
-    """A page of input items begins one item after the cursor."""
+    """A page of input items skips the item after the cursor."""
     if "after=" in info.request.path:
         del listing["data"][:1]
         listing["first_id"] = listing["data"][0]["id"] if listing["data"] else None
@@ -187,38 +187,38 @@ def _gap(listing: Json, info: RequestInfo) -> None:
 
 @FAULTS.add("input-items-without-more", "STA-05", hook="listing")
 def _no_more(listing: Json, _: RequestInfo) -> None:
-    """Pages of input items never say that there are more."""
+    """has_more of input item pages is always false."""
     listing["has_more"] = False
 
 
 @FAULTS.add("input-items-without-ids", "STA-05", hook="listing")
 def _ids_of_nothing(listing: Json, _: RequestInfo) -> None:
-    """Pages of input items do not tell their first and last id."""
+    """Pages of input items have no first_id and last_id."""
     listing["first_id"] = listing["last_id"] = None
 
 
 @FAULTS.add("input-items-lose-one", "STA-05", hook="on_store")
 def _lost_item(stored: Stored, _: Store, __: RequestInfo) -> None:
-    """The second input item is not listed."""
+    """The second input item is missing from the list."""
     del stored.input_items[1:2]
 
 
 @FAULTS.add("continued-without-input", "STA-08", hook="on_store")
 def _without_input(stored: Stored, _: Store, __: RequestInfo) -> None:
-    """A response that continues another hears its output only, not its input."""
+    """Continued responses know only the earlier output, not the earlier input."""
     stored.context = list(stored.response["output"])
 
 
 @FAULTS.add("continued-without-lists", "STA-08", hook="on_store")
 def _without_lists(stored: Stored, _: Store, info: RequestInfo) -> None:
-    """User messages of list input are lost to the turns after."""
+    """User messages of list input are lost in later turns."""
     if isinstance(info.body.get("input"), list):
         stored.context = [item for item in stored.context if item.get("role") != "user"]
 
 
 @FAULTS.add("continued-without-tool-outputs", "STA-08", hook="on_store")
 def _without_calls(stored: Stored, _: Store, __: RequestInfo) -> None:
-    """The outputs of calls are lost to the turns after."""
+    """Tool outputs are lost in later turns."""
     # The calls stay, so that the next turn is accepted.
     stored.context = [item for item in stored.context if item.get("type") != "function_call_output"]
 
@@ -233,7 +233,7 @@ def _shared_context(stored: Stored, store: Store, info: RequestInfo) -> None:
 
 @FAULTS.add("failed-response-continued", "STA-10", hook="on_store", when=_UNFETCHED, fails=True)
 def _not_failed(stored: Stored, _: Store, __: RequestInfo) -> None:
-    """A response that failed can be continued."""
+    """Failed responses can be continued."""
     stored.response = {**stored.response, "status": "completed"}
 
 
@@ -247,7 +247,7 @@ def _not_failed(stored: Stored, _: Store, __: RequestInfo) -> None:
     on_store=lambda stored, store, info: _in_secret(stored, store, info) if info.body.get("store") is False else None,
 )
 def _kept_from_retrieve(visit: Visit) -> Reply | None:
-    """A response that was not to be stored cannot be retrieved, and can be continued."""
+    """Responses with store false can be continued, but not retrieved."""
     if visit.stored is not None and visit.stored.running.get("store") is False:
         raise ApiError(404, "There is no such response.", code="response_not_found")
     return None
@@ -255,19 +255,19 @@ def _kept_from_retrieve(visit: Visit) -> Reply | None:
 
 @FAULTS.add("continued-too-early", "STA-15", hook="on_store")
 def _found_late(stored: Stored, _: Store, __: RequestInfo) -> None:
-    """A response cannot be continued in the first second after its end."""
+    """Responses cannot be continued within one second of their end."""
     stored.found_at = stored.ready_at + 1.0
 
 
 @FAULTS.add("streamed-cannot-be-continued", "STA-15", hook="on_store", when=STREAMED)
 def _never_found(stored: Stored, _: Store, __: RequestInfo) -> None:
-    """A response that was streamed cannot be continued."""
+    """Streamed responses cannot be continued."""
     stored.found_at = math.inf
 
 
 @FAULTS.add("failed-turn-spoils-chain", "STA-15", hook="on_store", when=_UNFETCHED, fails=True)
 def _spoilt(_: Stored, store: Store, info: RequestInfo) -> None:
-    """After a turn that failed the response before it cannot be continued any more."""
+    """A failed turn makes the previous response impossible to continue."""
     parent = store.get(str(info.body.get("previous_response_id")))
     if parent is not None:
         parent.found_at = math.inf

@@ -1,4 +1,4 @@
-"""Faults of tools and formats."""
+"""Faults of tools."""
 
 from __future__ import annotations
 
@@ -63,47 +63,47 @@ def _breaks_down(code: str, *params: str) -> ErrorHook:
 FAULTS: Final = FaultList(
     Fault(
         id="tool-choice-none-ignored",
-        title="Tools are called though tool_choice is none.",
+        title='Tools are called although tool_choice is "none".',
         breaks=("TOL-01",),
         when=_chooses("none"),
         request=as_if(tool_choice="required"),
     ),
     Fault(
         id="tool-choice-required-ignored",
-        title="tool_choice required demands no call.",
+        title='tool_choice "required" does not lead to a call.',
         breaks=("TOL-01",),
         when=_chooses("required"),
         request=as_if(tool_choice="none"),
     ),
     Fault(
         id="tool-choice-named-ignored",
-        title="A tool that tool_choice names need not be called.",
+        title="The tool that tool_choice names is not always called.",
         breaks=("TOL-01",),
         when=_chooses("function"),
         request=as_if(tool_choice="none"),
     ),
     Fault(
         id="tools-dropped",
-        title="Tools are taken and never called.",
+        title="Tools are accepted but never called.",
         breaks=("TOL-01",),
         request=as_if(tools=None, tool_choice=None),
     ),
     Fault(
         id="allowed-tools-ignored",
-        title="Tools are called that allowed_tools does not list.",
+        title="Tools are called although allowed_tools does not list them.",
         breaks=("TOL-02",),
         when=_chooses("allowed_tools"),
         request=as_if(tool_choice="auto"),
     ),
     Fault(
         id="parallel-tool-calls-ignored",
-        title="Several tools are called at once though parallel_tool_calls is false.",
+        title="Several tools are called although parallel_tool_calls is false.",
         breaks=("TOL-03",),
         request=as_if(parallel_tool_calls=True),
     ),
     Fault(
         id="undeclared-tool-called",
-        title="Function calls name a tool that was not declared.",
+        title="Function calls name an undeclared tool.",
         breaks=("TOL-04",),
         **_wrong_name(),
     ),
@@ -121,7 +121,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="call-id-too-long",
-        title="The call_id of function calls is longer than the 64 characters that can be sent back.",
+        title="The call_id of function calls is longer than 64 characters.",
         breaks=("TOL-05",),
         **_calls(changed("call_id", lambda call_id: call_id * 4)),
     ),
@@ -146,7 +146,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="list-output-refused",
-        title="The output of a function call is refused when it is a list.",
+        title="A function_call_output with a list as output is refused.",
         breaks=("TOL-07",),
         request=refuse_items(
             "An output that is a list",
@@ -155,27 +155,27 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="bad-tool-fields-break-server",
-        title="Bad tool fields are answered with a server error.",
+        title="Invalid tool fields cause a server error.",
         breaks=("TOL-09",),
         error=_breaks_down("", "tools[", "tool_choice", "max_tool_calls"),
     ),
     Fault(
         id="undeclared-choice-breaks-server",
-        title="A tool_choice that names no tool of the request is answered with a server error.",
+        title="A tool_choice that names an undeclared function causes a server error.",
         breaks=("TOL-10",),
         when=_chooses("function"),
         error=_breaks_down("invalid_value", "tool_choice"),
     ),
     Fault(
         id="computer-action-unknown",
-        title="Computer calls have an action that the contract does not name.",
+        title="Computer calls have an undocumented action.",
         breaks=("TOL-11",),
         dialects=("northstar",),
         **every_item(only("computer_call", set_to("action", {"type": "teleport"}))),
     ),
     Fault(
         id="screenshot-refused",
-        title="The output of a computer call is refused.",
+        title="A computer_call_output is refused.",
         breaks=("TOL-11",),
         dialects=("northstar",),
         request=refuse_items("A screenshot", lambda item: item.get("type") == "computer_call_output"),
@@ -185,19 +185,19 @@ FAULTS: Final = FaultList(
 
 @FAULTS.add("own-items-refused", "TOL-06", hook="request", through=partial(refuse_items, "A message with an id"))
 def _is_own(item: Json) -> bool:
-    """Output messages are refused as input when they have an id and a status."""
+    """Output messages with id and status are refused as input."""
     return item.get("type") == "message" and item.get("role") == "assistant" and "id" in item and "status" in item
 
 
 @FAULTS.add("bare-items-refused", "TOL-06", hook="request", through=partial(refuse_items, "A message without an id"))
 def _is_bare(item: Json) -> bool:
-    """Function calls are refused as input when they lack an id."""
+    """Function calls without id are refused as input."""
     return item.get("type") == "function_call" and "id" not in item
 
 
 @FAULTS.add("list-output-unheard", "TOL-07", hook="request")
 def _deaf_to_lists(body: Json, _: RequestInfo) -> Json:
-    """The output of a function call is taken as a list and left out."""
+    """The list output of a function call is accepted but does not reach the model."""
     items = body["input"]
     if isinstance(items, list):
         items = [
@@ -211,7 +211,7 @@ def _deaf_to_lists(body: Json, _: RequestInfo) -> Json:
 
 @FAULTS.add("unknown-call-accepted", "TOL-08", hook="request")
 def _orphans_dropped(body: Json, _: RequestInfo) -> Json:
-    """An output for a call that nobody made is accepted."""
+    """A function_call_output with an unknown call_id is accepted."""
     calls = {item.get("call_id") for item in input_items(body) if item.get("type") == "function_call"}
     if not isinstance(body["input"], list) or body.get("previous_response_id"):
         return body
@@ -221,13 +221,13 @@ def _orphans_dropped(body: Json, _: RequestInfo) -> Json:
 
 @FAULTS.add("drag-refused", "TOL-11", hook="request", through=partial(refuse_items, "drag"), dialects=NORTHSTAR_ONLY)
 def _drags(item: Json) -> bool:
-    """Computer calls with the action drag are refused in a history."""
+    """Computer calls with action "drag" are refused as input."""
     return item.get("type") == "computer_call" and bool(item["action"]["type"] == "drag")
 
 
 @FAULTS.add("safety-checks-refused", "TOL-11", hook="request", dialects=NORTHSTAR_ONLY)
 def _checks_refused(body: Json, _: RequestInfo) -> Json:
-    """The output of a computer call is refused when it acknowledges safety checks."""
+    """A computer_call_output with acknowledged safety checks is refused."""
     if any(item.get("acknowledged_safety_checks") for item in input_items(body)):
         raise ApiError(400, "acknowledged_safety_checks is unknown.", param="input", code="unsupported_value")
     return body
@@ -235,7 +235,7 @@ def _checks_refused(body: Json, _: RequestInfo) -> Json:
 
 @FAULTS.add("null-id-breaks-server", "TOL-12", hook="request")
 def _null_breaks(body: Json, _: RequestInfo) -> Json:
-    """An item with null for its id is answered with a server error."""
+    """An item with id null causes a server error."""
     if any("id" in item and item["id"] is None for item in input_items(body)):
         raise ApiError(500, "Something went wrong.", code="server_error")
     return body
@@ -243,7 +243,7 @@ def _null_breaks(body: Json, _: RequestInfo) -> Json:
 
 @FAULTS.add("reversed-outputs-refused", "TOL-12", hook="request")
 def _against_order(body: Json, _: RequestInfo) -> Json:
-    """The outputs of several calls are refused when they stand in another order than the calls."""
+    """Tool outputs in another order than their calls are refused."""
     calls = [item["call_id"] for item in input_items(body) if item.get("type") == "function_call"]
     outputs = [item["call_id"] for item in input_items(body) if item.get("type") == "function_call_output"]
     if [call for call in calls if call in outputs] != [call for call in outputs if call in calls]:
@@ -255,13 +255,13 @@ def _against_order(body: Json, _: RequestInfo) -> Json:
     "items-without-status-refused", "TOL-12", hook="request", through=partial(refuse_items, "A call without a status")
 )
 def _lacks_status(item: Json) -> bool:
-    """Function calls are refused as input when they lack a status."""
+    """Function calls without status are refused as input."""
     return item.get("type") == "function_call" and "status" not in item
 
 
 @FAULTS.add("late-system-message-breaks-server", "TOL-13", hook="request")
 def _system_late(body: Json, _: RequestInfo) -> Json:
-    """A system message that is not the first is answered with a server error."""
+    """A system message after the first item causes a server error."""
     if any(item.get("role") == "system" for item in input_items(body)[1:]):
         raise ApiError(500, "System message must be at the beginning.", code="server_error")
     return body
@@ -269,7 +269,7 @@ def _system_late(body: Json, _: RequestInfo) -> Json:
 
 @FAULTS.add("last-developer-message-refused", "TOL-13", hook="request")
 def _developer_late(body: Json, _: RequestInfo) -> Json:
-    """A developer message is refused at the end of the input."""
+    """A developer message at the end of the input is refused."""
     items = input_items(body)
     if len(items) > 1 and items[-1].get("role") == "developer":
         raise ApiError(400, "The last message must be the user's.", param="input", code="invalid_value")
