@@ -236,10 +236,10 @@ def test_faults_are_listed(invoke: Invoke) -> None:
     assert all(name in out for name in (*FAULTS, *SERVER_FAULTS))
     code, _, err = invoke("sandbox", "--server-fault", "streams-run")
     assert code == 2
-    assert "There is no server fault" in err
+    assert "is not a server fault" in err
     code, _, err = invoke("sandbox", "--fault", "sequence-number-missing")
     assert code == 2
-    assert "There is no fault" in err
+    assert "is not a fault" in err
 
 
 def test_a_defect_of_ours_is_told_in_a_sentence(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
