@@ -1,4 +1,4 @@
-"""Accumulation: what the deltas add up to against every place that repeats it."""
+"""Accumulation: the joined deltas against every place that repeats their text."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.formats import last_text, misfit, wanted_shape
+from rejoinder.conformance.judging.formats import NOT_JSON, last_text, misfit, wanted_shape
 from rejoinder.conformance.judging.json_diff import first_difference
-from rejoinder.conformance.judging.problems import at_event, differing, get, in_exchange, in_response, is_set
+from rejoinder.conformance.judging.problems import at_event, differing, get, in_exchange, in_response, is_set, quoted
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import (
@@ -25,21 +25,22 @@ from rejoinder.conformance.judging.turns import (
     was_cut,
 )
 from rejoinder.fold import ItemTrace, PartTrace
+from rejoinder.formatting import plural
 from rejoinder.model.footer import FeatureState
 from rejoinder.model.verdict import ABSENT, Problem
 
 _CONTENT_TEXT: Final = "output_text"
 _OWN: Final = ("stream", "stream_options", "request_id")
-"""Fields in which the plain and the streamed form of one request differ."""
+"""Fields in which the streaming and the non-streaming form of one request differ."""
 _FREE: Final = frozenset({*_OWN, "input", "service_tier", "include", "prompt_cache_key"})
-"""Fields of the request that a response need not repeat alike each time."""
+"""Request fields that a response need not echo with the same value each time."""
 _TOOL_INPUTS: Final = ("custom_tool_call", "mcp_call", "code_interpreter_call")
 _TWINS: Final = (Role.PLAIN, Role.STREAM)
 
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A streamed text with the places that must repeat it."""
+    """A streamed text and its position in the output."""
 
     item: ItemTrace
     part: PartTrace
@@ -48,7 +49,7 @@ class _Text:
 
     @property
     def within(self) -> tuple[str | int, ...]:
-        """The path of the text inside its item."""
+        """The path of the text in its item."""
         if self.part.container == "item":
             return (self.field,)
         return (self.part.container, self.item.place(self.part), self.field)
@@ -64,7 +65,7 @@ def _texts(view: ExchangeView, *families: str) -> Iterator[_Text]:
 
 
 def _is_placed(item: ItemTrace, part: PartTrace) -> bool:
-    """Whether it is known which part of the item a text belongs to; PRT-02 tells of indexes that name no part."""
+    """Whether the part that a text belongs to is known; PRT-02 reports indexes without a part."""
     parts = item.of(part.container)
     announced = sum(1 for other in parts if other.announced_at)
     return part.container == "item" or announced == len(parts) or not announced
@@ -77,19 +78,20 @@ def _pointer(path: tuple[str | int, ...]) -> str:
 def _differences(view: ExchangeView, text: _Text, *kinds: str) -> Iterator[Problem]:
     """Yield a problem for each place of these kinds that repeats a text, and differs from its joined deltas."""
     part, path = text.part, _pointer(text.within)
-    for kind, place, value, numbers, pointer in (
-        ("done", "done event", part.typed, part.typed_at, f"/{text.field}"),
-        ("part", "closed part", get(part.closed, text.field), part.closed_at, f"/part/{text.field}"),
-        ("item", "closed item", get(text.item.closed, *text.within), text.item.closed_at, f"/item{path}"),
+    for kind, value, numbers, pointer in (
+        ("done", part.typed, part.typed_at, f"/{text.field}"),
+        ("part", get(part.closed, text.field), part.closed_at, f"/part/{text.field}"),
+        ("item", get(text.item.closed, *text.within), text.item.closed_at, f"/item{path}"),
     ):
         if kind in kinds and isinstance(value, str) and value != part.text:
-            message = f"The joined deltas differ from the {place}."
-            yield at_event(view.events[numbers[0]], message, pointer, expected=part.text, actual=value, kind=kind)
+            event = view.events[numbers[0]]
+            message = _sizes(part.text, value, event.type)
+            yield at_event(event, message, pointer, expected=part.text, actual=value, kind=kind)
     value = get(view.whole_output, text.place, *text.within)
     if "response" in kinds and isinstance(value, str) and value != part.text:
         yield in_response(
             view,
-            "The joined deltas differ from the terminal response.",
+            _sizes(part.text, value, "the terminal response"),
             f"/output/{text.place}{path}",
             expected=part.text,
             actual=value,
@@ -97,12 +99,19 @@ def _differences(view: ExchangeView, text: _Text, *kinds: str) -> Iterator[Probl
         )
 
 
+def _sizes(deltas: str, other: str, place: str) -> str:
+    return (
+        f"The joined deltas ({plural(len(deltas), 'character')}) differ from the text in {place} "
+        f"({plural(len(other), 'character')})."
+    )
+
+
 _PLACES: Final = ("done", "part", "item", "response")
 
 
 def _everywhere(view: ExchangeView, *families: str) -> Iterator[Problem]:
     for text in _texts(view, *families):
-        # What stands in the item itself has no part that is closed.
+        # A text in the item itself belongs to no part.
         places = _PLACES if text.part.container != "item" else ("done", "item", "response")
         yield from _differences(view, text, *places)
 
@@ -118,15 +127,15 @@ def _place_rule(rule: str, kind: str, where: str) -> None:
         for text in _texts(view, _CONTENT_TEXT):
             yield from _differences(view, text, kind)
 
-    deltas_equal_place.__doc__ = f"The deltas of each output_text part are joined and compared with {where}."
+    deltas_equal_place.__doc__ = f"Joins the deltas of every `output_text` part and compares the text with {where}."
     check(rule, Subject.STREAM, needs=_has(_CONTENT_TEXT))(deltas_equal_place)
 
 
 for _rule, _kind, _where in (
-    ("ACC-01", "done", "its response.output_text.done"),
-    ("ACC-02", "part", "its response.content_part.done"),
-    ("ACC-03", "item", "its item's response.output_item.done"),
-    ("ACC-04", "response", "its place in the terminal response"),
+    ("ACC-01", "done", "`response.output_text.done`"),
+    ("ACC-02", "part", "`response.content_part.done`"),
+    ("ACC-03", "item", "`response.output_item.done` of its item"),
+    ("ACC-04", "response", "the same part of the terminal response"),
 ):
     _place_rule(_rule, _kind, _where)
 
@@ -137,16 +146,16 @@ def _has_calls(view: ExchangeView) -> bool:
 
 @check("ACC-05", Subject.STREAM, needs=_has_calls)
 def argument_deltas_add_up(view: ExchangeView) -> Iterator[Problem]:
-    """The argument deltas of each function call are joined and compared with done event, item and response.
+    """Joins the argument deltas of every function call and compares them with the done event, item and response.
 
-    A closed call must have a done event even when it had no delta.
+    A done call needs `response.function_call_arguments.done` even if it has no delta.
     """
     yield from _everywhere(view, "function_call")
     for item in view.fold.items:
         if item.type == "function_call" and item.closed_at and not any(part.typed_at for part in item.of("item")):
             yield at_event(
                 view.events[item.closed_at[0]],
-                "A function call is closed without response.function_call_arguments.done.",
+                "A function call is done without response.function_call_arguments.done.",
                 expected="response.function_call_arguments.done",
                 kind="no done",
             )
@@ -158,7 +167,7 @@ def _family_rule(rule: str, families: tuple[str, ...], what: str, where: str) ->
     def deltas_add_up(view: ExchangeView) -> Iterator[Problem]:
         yield from _everywhere(view, *families)
 
-    deltas_add_up.__doc__ = f"The deltas of each {what} are joined and compared with done event, {where}."
+    deltas_add_up.__doc__ = f"Joins the deltas of every {what} and compares them with the done event, {where}."
     check(rule, Subject.STREAM, needs=_has(*families))(deltas_add_up)
 
 
@@ -173,7 +182,7 @@ def _entries(value: Any) -> list[dict[str, Any]]:
 
 
 def _streamed_logprobs(view: ExchangeView) -> dict[tuple[Any, Any], list[dict[str, Any]]]:
-    """Return the entries of all text deltas by the place of their part."""
+    """Return the entries of all text deltas by the position of their part."""
     found: dict[tuple[Any, Any], list[dict[str, Any]]] = {}
     for event in view.by_type.get("response.output_text.delta", []):
         place = (event.data.get("output_index"), event.data.get("content_index"))
@@ -183,13 +192,13 @@ def _streamed_logprobs(view: ExchangeView) -> dict[tuple[Any, Any], list[dict[st
 
 @check("ACC-10", Subject.STREAM, needs=lambda view: any(_streamed_logprobs(view).values()))
 def logprobs_add_up(view: ExchangeView) -> Iterator[Problem]:
-    """The logprobs of a part's deltas are joined and compared with those of its response.output_text.done."""
+    """Joins the logprobs of the deltas of every part and compares them with those of `response.output_text.done`."""
     streamed = _streamed_logprobs(view)
     for event in view.by_type.get("response.output_text.done", []):
         joined = streamed.get((event.data.get("output_index"), event.data.get("content_index")), [])
         value = event.data.get("logprobs", ABSENT)
         if isinstance(value, list) and joined:
-            message = "The joined logprobs of the deltas differ from those of the done event."
+            message = "The joined logprobs of the deltas differ from those of the done event at {}."
             yield from differing(at_event, event, message, joined, value, "/logprobs", kind="done")
 
 
@@ -200,25 +209,25 @@ def _part_logprobs(view: ExchangeView) -> list[tuple[str, dict[str, Any], list[d
 
 @check("ACC-10", Subject.RESPONSE, needs=lambda view: bool(_part_logprobs(view)))
 def logprobs_fit_the_text(view: ExchangeView) -> Iterator[Problem]:
-    """In the final parts no logprob may be above 0, no token may have more alternatives than top_logprobs asked for.
+    """Tests every `logprob` and the number of `top_logprobs` of every token in the final output.
 
-    The joined bytes of the tokens must hold the text (tokens that are not shown may stand around it).
+    The joined bytes of the tokens must contain the text. Hidden tokens may come before and after it.
     """
     most = view.request.get("top_logprobs") or 0
     for pointer, part, entries in _part_logprobs(view):
         for n, entry in enumerate(entries):
             value, others = entry.get("logprob"), entry.get("top_logprobs")
             if isinstance(value, (int, float)) and value > 1e-6:
-                yield in_response(
-                    view, "A logprob is above 0.", f"{pointer}/logprobs/{n}/logprob", expected="0 or less", actual=value
-                )
+                where = f"{pointer}/logprobs/{n}/logprob"
+                message = f"The logprob of token {n} is {quoted(value)}."
+                yield in_response(view, message, where, expected="number of at most 0", actual=value)
             if isinstance(others, list) and len(others) > most:
                 yield in_response(
                     view,
-                    "A token has more alternatives than top_logprobs asked for.",
+                    f"Token {n} has {plural(len(others), 'alternative')}, but top_logprobs is {most}.",
                     f"{pointer}/logprobs/{n}/top_logprobs",
-                    expected=f"at most {most}",
-                    actual=len(others),
+                    expected=f"at most {plural(most, 'alternative')}",
+                    actual=plural(len(others), "alternative"),
                 )
         texts = [entry.get("bytes") for entry in entries]
         if all(_is_bytes(each) for each in texts) and isinstance(part.get("text"), str):
@@ -226,7 +235,7 @@ def logprobs_fit_the_text(view: ExchangeView) -> Iterator[Problem]:
             if part["text"].encode("utf-8", "replace") not in joined:
                 yield in_response(
                     view,
-                    "The bytes of the tokens do not join to the text.",
+                    "The joined bytes of the tokens do not contain the text.",
                     f"{pointer}/logprobs",
                     expected=part["text"],
                     actual=joined.decode("utf-8", "replace"),
@@ -247,15 +256,15 @@ def _plain_has_logprobs(case: CaseView) -> bool:
 
 @check("ACC-10", Subject.CASE, needs=_plain_has_logprobs)
 def streams_have_logprobs_too(case: CaseView) -> Iterator[Problem]:
-    """Where the plain reply to a request has logprobs, the text of the streamed one must have them."""
+    """Sends one request with and without streaming, and searches both responses for logprobs."""
     (stream,) = case.having(Role.STREAM)
     if not any(_streamed_logprobs(stream).values()):
         yield in_exchange(
             stream,
-            "The plain reply has logprobs, and the deltas of the streamed one have none.",
+            "The non-streaming response has logprobs, but no delta of the stream has any.",
             "/logprobs",
             event_type="response.output_text.delta",
-            expected="logprobs",
+            expected="non-empty array",
             actual=[],
             kind="missing",
         )
@@ -266,7 +275,7 @@ _BROKEN: Final = "\N{REPLACEMENT CHARACTER}"
 
 @check("ACC-11", Subject.STREAM, needs=_has(_CONTENT_TEXT))
 def characters_are_whole(view: ExchangeView) -> Iterator[Problem]:
-    """The deltas of a text are searched for the replacement character where the text itself, as repeated, lacks it."""
+    """Searches the deltas for the replacement character U+FFFD if the final text has none."""
     for text in _texts(view, _CONTENT_TEXT):
         joined = text.part.text
         whole = next((value for value in _repeats(view, text) if isinstance(value, str)), None)
@@ -275,7 +284,7 @@ def characters_are_whole(view: ExchangeView) -> Iterator[Problem]:
         for event in view.by_type.get("response.output_text.delta", []):
             delta = event.data.get("delta")
             if isinstance(delta, str) and _BROKEN in delta:
-                message = "A character was broken at the border of two deltas."
+                message = "A delta contains U+FFFD, which the final text lacks: a character was split."
                 yield at_event(event, message, "/delta", expected=whole, actual=joined)
                 break
 
@@ -289,17 +298,17 @@ def _repeats(view: ExchangeView, text: _Text) -> Iterator[Any]:
 
 @check("ACC-12", Subject.STREAM, needs=lambda view: view.ended_well and view.whole_output is not None)
 def stream_folds_to_its_end(view: ExchangeView) -> Iterator[Problem]:
-    """The output rebuilt from item, part and delta events is compared with the terminal response's output."""
-    message = "The output rebuilt from the events differs from the terminal response."
+    """Reconstructs the output from item, part and delta events and compares it with the terminal response."""
+    message = "The output reconstructed from the events differs from the terminal response at {}."
     yield from differing(in_response, view, message, view.fold.output(), view.whole_output, "/output")
 
 
-# What no two readings of the same response may differ in, even where one of them leaves it out.
+# Fields that must be equal even if create or retrieve leaves them out.
 _CORE: Final = ("id", "object", "created_at", "model", "status", "output", "error", "incomplete_details", "usage")
 
 
 def _kept(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
-    """Return each finished create request of a case with the retrieve of its response that followed it."""
+    """Return every finished create request of a case with the retrieve of its response."""
     pairs = []
     for sent_as, fetched_as in ((Role.FIRST, Role.GET), (Role.STREAMED, Role.GET_STREAMED)):
         created, fetched = case.get(sent_as), case.get(fetched_as)
@@ -310,9 +319,9 @@ def _kept(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
 
 @check("ACC-13", Subject.CASE, needs=lambda case: bool(_kept(case)))
 def retrieved_is_what_was_told(case: CaseView) -> Iterator[Problem]:
-    """A response is retrieved right after its end and compared with the reply to create, field by field.
+    """Retrieves a response right after its end and compares it with the response of create, field by field.
 
-    Fields that one of the two leaves out or has as null are not compared, unless they say what was answered.
+    A field that is null or missing in one of the two counts only if it is part of the result, such as `output`.
     """
     for created, fetched in _kept(case):
         left, right = response_of(created) or {}, retrieved(fetched) or {}
@@ -320,7 +329,7 @@ def retrieved_is_what_was_told(case: CaseView) -> Iterator[Problem]:
             before, after = left.get(name), right.get(name)
             if name not in _CORE and (before is None or after is None):
                 continue
-            message = "The retrieved response differs from the one that create told."
+            message = "The retrieved response differs from the one that create returned at {}."
             yield from differing(in_exchange, fetched, message, before, after, f"/{name}")
 
 
@@ -333,26 +342,26 @@ def _are_twins(case: CaseView) -> bool:
 
 @check("ACC-14", Subject.CASE, needs=_are_twins)
 def streamed_as_plain(case: CaseView) -> Iterator[Problem]:
-    """A request at temperature 0 is sent plain and streamed; status, item types and input tokens are compared."""
+    """Sends a request at temperature 0 with and without streaming. Compares status, item types and input tokens."""
     plain, stream = case.having(*_TWINS)
-    for pointer, of in (
-        ("/status", lambda view: get(view.response, "status")),
-        ("/output", lambda view: [item.get("type") for item in view.output]),
-        ("/usage/input_tokens", lambda view: get(view.response, "usage", "input_tokens")),
+    for name, pointer, of in (
+        ("status", "/status", lambda view: get(view.response, "status")),
+        ("The list of item types", "/output", lambda view: [item.get("type") for item in view.output]),
+        ("input_tokens", "/usage/input_tokens", lambda view: get(view.response, "usage", "input_tokens")),
     ):
         expected, actual = of(plain), of(stream)
         if expected != actual and ABSENT not in (expected, actual):
             yield in_response(
                 stream,
-                "The streamed reply differs from the plain one to the same request.",
+                f"{name} is {quoted(actual)} with streaming and {quoted(expected)} without.",
                 pointer,
                 expected=expected,
                 actual=actual,
             )
 
 
-def _asks_twice(case: CaseView) -> bool:
-    """Whether a plain and a streamed request of the case are one but for that."""
+def _sends_both(case: CaseView) -> bool:
+    """Whether the case has one request with and without streaming."""
     plain, stream = case.get(Role.PLAIN), case.get(Role.STREAM)
     if plain is None or stream is None or not stream.streamed or plain.streamed or plain.request.get("background"):
         return False
@@ -361,10 +370,10 @@ def _asks_twice(case: CaseView) -> bool:
 
 
 def _taken(view: ExchangeView) -> bool | None:
-    """Return whether a request was taken; ``None`` when its reply leaves that open."""
+    """Return whether a request was accepted; ``None`` when its response leaves that open."""
     status = status_code(view)
     if view.exchange.ok:
-        # What failed may have been refused, or have broken on the way.
+        # A failed response may be a refusal or a failure on the way.
         return None if view.response is None or state(view.response) == "failed" else True
     return False if is_rejected(status) else None
 
@@ -372,37 +381,37 @@ def _taken(view: ExchangeView) -> bool | None:
 def _both_answered(case: CaseView) -> bool:
     streaming = case.run_context.capabilities.get("streaming")
     lacking = streaming is not None and streaming.state is not FeatureState.SUPPORTED
-    return _asks_twice(case) and not lacking and None not in map(_taken, case.having(*_TWINS))
+    return _sends_both(case) and not lacking and None not in map(_taken, case.having(*_TWINS))
 
 
 @check("ACC-17", Subject.CASE, needs=_both_answered)
 def taken_streamed_as_plain(case: CaseView) -> Iterator[Problem]:
-    """Requests are sent plain and streamed; either both are accepted or neither, unless no stream is at all.
+    """Sends requests with and without streaming. The endpoint must accept or refuse both.
 
-    Where a response failed nothing is compared. Requests in the background are left to BGR-08.
+    Does not compare failed responses, or endpoints without streaming. BGR-08 covers background requests.
     """
     plain, stream = case.having(*_TWINS)
     if _taken(plain) is not _taken(stream):
         odd = stream if _taken(plain) else plain
-        ways = ("plain", "streamed") if odd is stream else ("streamed", "plain")
+        kind, ways = ("streamed", ("without", "with")) if odd is stream else ("plain", ("with", "without"))
         yield in_exchange(
             odd,
-            f"A request that is accepted {ways[0]} is refused {ways[1]} with status {status_code(odd)}.",
+            f"A request is accepted {ways[0]} streaming, but refused {ways[1]} streaming (status {status_code(odd)}).",
             expected=200,
             actual=odd.exchange.json() or status_code(odd),
-            kind=f"{ways[1]} {'5xx' if is_broken(status_code(odd)) else '4xx'}",
+            kind=f"{kind} {'5xx' if is_broken(status_code(odd)) else '4xx'}",
         )
 
 
-@check("ACC-18", Subject.CASE, needs=lambda case: _asks_twice(case) and _both_told(case))
+@check("ACC-18", Subject.CASE, needs=lambda case: _sends_both(case) and _both_told(case))
 def same_fields_streamed_as_plain(case: CaseView) -> Iterator[Problem]:
-    """Model and the fields that repeat the request are compared where both replies have a value for them.
+    """Sends one request with and without streaming. Compares `model`, the echoed parameters and the names in `usage`.
 
-    So are the names of the fields of usage. What was answered may differ and is left to ACC-19.
+    Fields that are null or missing in one response are not compared. ACC-19 covers the output.
     """
     twins = case.having(*_TWINS)
     plain, stream = (view.response or {} for view in twins)
-    message = "{} differs between the plain and the streamed reply to one request."
+    message = "{} differs between the streaming and the non-streaming response to one request."
     for name in sorted({"model", *twins[0].dialect.parameters} - _FREE):
         if plain.get(name) is not None and stream.get(name) is not None:
             yield from differing(in_response, twins[1], message.format(name), plain[name], stream[name], f"/{name}")
@@ -416,7 +425,7 @@ def _both_told(case: CaseView) -> bool:
 
 
 def _said(view: ExchangeView) -> list[dict[str, Any]]:
-    """Return what a reply says, without what is new in every reply: ids, and probabilities."""
+    """Return the output without what is new in every response: ids and probabilities."""
     return [
         {
             name: _contents(item[name]) if name in ("content", "summary") else item[name]
@@ -435,28 +444,35 @@ def _contents(parts: Any) -> Any:
     ]
 
 
-@check("ACC-19", Subject.CASE, needs=lambda case: _asks_twice(case) and have_responses(case, *_TWINS, Role.AGAIN))
+@check("ACC-19", Subject.CASE, needs=lambda case: _sends_both(case) and have_responses(case, *_TWINS, Role.AGAIN))
 def same_items_streamed_as_plain(case: CaseView) -> Iterator[Problem | Declined]:
-    """A request at temperature 0 is sent plain, streamed, and plain again.
+    """Sends a request at temperature 0 without, with and again without streaming, and compares the output.
 
-    Where the two plain replies say the same, the streamed one must say it too; where they do not, nothing is shown.
+    If the two non-streaming responses differ, the rule is not tested.
     """
     plain, stream, again = case.having(*_TWINS, Role.AGAIN)
     if _said(plain) != _said(again):
-        yield Declined("The model answered the same request in two ways at temperature 0.")
+        yield Declined("The model returned two different outputs for the same request at temperature 0.")
         return
-    message = "The streamed reply says something else than two plain replies to the same request."
+    message = "The streaming output differs from two equal non-streaming outputs at {}."
     yield from differing(in_response, stream, message, _said(plain), _said(stream), "/output")
 
 
 @check("ACC-15", Subject.RESPONSE, needs=lambda view: wanted_shape(view) is not None and bool(last_text(view)))
 def text_fits_its_schema(view: ExchangeView) -> Iterator[Problem]:
-    """Where a strict JSON Schema was asked for, the text of a completed answer is parsed and validated against it."""
+    """Validates the text of every completed response to a request with a strict JSON Schema."""
     schema, text = wanted_shape(view), last_text(view)
     assert schema is not None
     wrong = misfit(text, schema)
     if wrong:
-        yield in_response(view, f"The text does not fit the schema: {wrong}", "/output", actual=text, kind="schema")
+        yield in_response(
+            view,
+            f"The output does not match the schema: {wrong}.",
+            "/output",
+            expected="JSON that matches the schema",
+            actual=text,
+            kind="schema",
+        )
 
 
 def _whole_calls(view: ExchangeView) -> list[tuple[int, dict[str, Any]]]:
@@ -469,7 +485,7 @@ def _whole_calls(view: ExchangeView) -> list[tuple[int, dict[str, Any]]]:
 
 @check("ACC-16", Subject.RESPONSE, needs=lambda view: bool(_whole_calls(view)) and not was_cut(view))
 def arguments_are_json(view: ExchangeView) -> Iterator[Problem]:
-    """The arguments of calls that were not cut are parsed, and validated where the tool is declared strict."""
+    """Parses the arguments of every complete function call. Validates them if the tool is strict."""
     tools = view.request.get("tools")
     strict = {
         tool.get("name"): tool.get("parameters")
@@ -481,9 +497,9 @@ def arguments_are_json(view: ExchangeView) -> Iterator[Problem]:
         if wrong:
             yield in_response(
                 view,
-                f"The arguments of a call are wrong: {wrong}",
+                f"The arguments of a call of {quoted(item.get('name'))} do not match: {wrong}.",
                 f"/output/{i}/arguments",
-                expected="a JSON object that fits the tool's parameters",
+                expected="JSON that matches the tool's parameters",
                 actual=item["arguments"],
-                kind="syntax" if wrong == "it is not JSON." else "schema",
+                kind="syntax" if wrong == NOT_JSON else "schema",
             )

@@ -1,4 +1,4 @@
-"""Event envelope: type, sequence number, required fields, extensions."""
+"""Fields of every event: type, sequence number, required fields, extensions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
-from rejoinder.conformance.judging.problems import at_event, differing, get, in_exchange, is_integer, is_set
+from rejoinder.conformance.judging.problems import (
+    at_event,
+    differing,
+    event_name,
+    get,
+    in_exchange,
+    is_integer,
+    is_set,
+    quoted,
+)
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.model.verdict import ABSENT, Problem
 
@@ -22,27 +31,27 @@ def _has_objects(view: ExchangeView) -> bool:
 
 @check("EVT-01", Subject.STREAM, needs=_has_objects)
 def type_on_every_event(view: ExchangeView) -> Iterator[Problem]:
-    """Every event object must have a non-empty string as type."""
+    """Tests that `type` of every event is a non-empty string."""
     for event in _objects(view):
         if not event.type:
-            yield at_event(
-                event, "An event has no type.", "/type", expected="a string", actual=event.data.get("type", ABSENT)
-            )
+            actual = event.data.get("type", ABSENT)
+            message = f"The type of event {event.number} is {quoted(actual)}."
+            yield at_event(event, message, "/type", expected="non-empty string", actual=actual)
 
 
 @check("EVT-02", Subject.STREAM, needs=_has_objects)
 def numbered(view: ExchangeView) -> Iterator[Problem]:
-    """sequence_number must be an integer on every event object; extension events are left to EVT-08."""
+    """Tests that `sequence_number` of every event is an integer, except for extension events."""
     for event in _objects(view):
         number = event.data.get("sequence_number", ABSENT)
         if not is_integer(number) and not event.is_extension:
             yield at_event(
                 event,
-                "An event has no sequence_number."
+                f"{event_name(event)} has no sequence_number."
                 if number is ABSENT
-                else "An event's sequence_number is not an integer.",
+                else f"{event_name(event)} has sequence_number {quoted(number)}.",
                 "/sequence_number",
-                expected="an integer",
+                expected="integer",
                 actual=number,
             )
 
@@ -53,59 +62,56 @@ def _has_two_numbers(view: ExchangeView) -> bool:
 
 @check("EVT-03", Subject.STREAM, needs=_has_two_numbers)
 def numbers_increase(view: ExchangeView) -> Iterator[Problem]:
-    """Each integer sequence_number is compared with the one before it."""
+    """Compares each integer `sequence_number` with the previous one."""
     for (_, before), (event, number) in itertools.pairwise(view.numbered):
         if number <= before:
             yield at_event(
                 event,
-                "A sequence_number is not greater than the one before.",
+                f"sequence_number {quoted(number)} follows {quoted(before)}.",
                 "/sequence_number",
-                expected=f"more than {before}",
+                expected=f"integer greater than {before}",
                 actual=number,
             )
 
 
 @check("EVT-04", Subject.STREAM, needs=_has_two_numbers)
 def numbers_have_no_gaps(view: ExchangeView) -> Iterator[Problem]:
-    """Each integer sequence_number must be one more than the one before; steps back are left to EVT-03."""
+    """Compares each integer `sequence_number` with the previous one plus 1. EVT-03 covers smaller numbers."""
     for (previous, before), (event, number) in itertools.pairwise(view.numbered):
         if number > before + 1 and event.number == previous.number + 1:
-            yield at_event(
-                event, "Sequence numbers are skipped.", "/sequence_number", expected=before + 1, actual=number
-            )
+            message = f"sequence_number {quoted(number)} follows {quoted(before)}."
+            yield at_event(event, message, "/sequence_number", expected=before + 1, actual=number)
 
 
 @check("EVT-05", Subject.STREAM, needs=lambda view: bool(view.numbered) and view.numbered[0][0].number == 0)
 def first_number(view: ExchangeView) -> Iterator[Problem]:
-    """The first event's sequence_number is compared with the dialect's first_sequence_number."""
+    """Compares the first `sequence_number` with `first_sequence_number` of the dialect."""
     event, number = view.numbered[0]
     first = view.dialect.stream["first_sequence_number"]
     if number != first:
-        yield at_event(
-            event, "The first sequence_number is another one.", "/sequence_number", expected=first, actual=number
-        )
+        message = f"The first sequence_number is {quoted(number)}."
+        yield at_event(event, message, "/sequence_number", expected=first, actual=number)
 
 
 @check("EVT-06", Subject.STREAM, needs=lambda view: bool(view.numbered))
 def numbers_are_not_negative(view: ExchangeView) -> Iterator[Problem]:
-    """No integer sequence_number may be below zero."""
+    """Reports every negative `sequence_number`."""
     for event, number in view.numbered:
         if number < 0:
-            yield at_event(
-                event, "A sequence_number is negative.", "/sequence_number", expected="0 or more", actual=number
-            )
+            message = f"{event_name(event)} has sequence_number {quoted(number)}."
+            yield at_event(event, message, "/sequence_number", expected="non-negative integer", actual=number)
 
 
 @check("EVT-07", Subject.STREAM, needs=_has_objects)
 def types_are_known(view: ExchangeView) -> Iterator[Problem]:
-    """A type that the dialect's contract does not list must have the form vendor:name."""
+    """Compares every event type with the list of the dialect. Other types must have the form `vendor:name`."""
     for event in view.events:
         if event.type and event.spec is None and not event.is_extension:
             yield at_event(
                 event,
-                "An event type is unknown to the contract and has no vendor prefix.",
+                f"The dialect has no event type {quoted(event.type)}.",
                 "/type",
-                expected="a type of the contract, or vendor:name",
+                expected="event type of the dialect, or vendor:name",
                 actual=event.type,
             )
 
@@ -116,23 +122,23 @@ def _has_extensions(view: ExchangeView) -> bool:
 
 @check("EVT-08", Subject.STREAM, needs=_has_extensions)
 def extensions_are_numbered(view: ExchangeView) -> Iterator[Problem]:
-    """Events whose type has the form vendor:name must have an integer sequence_number."""
+    """Tests that `sequence_number` of every event of type `vendor:name` is an integer."""
     for event in view.events:
         number = event.data.get("sequence_number", ABSENT)
         if event.is_extension and not is_integer(number):
             yield at_event(
                 event,
-                "An extension event has no integer sequence_number.",
+                f"The sequence_number of extension event {quoted(event.type)} is {quoted(number)}.",
                 "/sequence_number",
-                expected="an integer",
+                expected="integer",
                 actual=number,
             )
 
 
 @check("EVT-09", Subject.STREAM, needs=lambda view: _has_extensions(view) and view.whole_output is not None)
 def extensions_can_be_left_out(view: ExchangeView) -> Iterator[Problem]:
-    """The fold, which skips extension events, must arrive at the terminal response's output."""
-    message = "Without its extension events the stream does not lead to its terminal response."
+    """Reconstructs the output without extension events and compares it with the terminal response."""
+    message = "Without extension events, the reconstructed output differs from the terminal response at {}."
     output, pointer = view.fold.output(), "/response/output"
     yield from differing(in_exchange, view, message, output, view.whole_output, pointer, kind="fold")
 
@@ -147,7 +153,7 @@ _JSON_CHECKS: Final[Mapping[str, Callable[[Any], bool]]] = {
 
 @check("EVT-10", Subject.STREAM, needs=lambda view: bool(view.known))
 def required_fields(view: ExchangeView) -> Iterator[Problem]:
-    """Fields and their JSON types are compared with the contract's definition of the event type."""
+    """Compares the fields of every event and their JSON types with the dialect's definition of the event type."""
     for event in view.events:
         spec = event.spec
         if spec is None:
@@ -155,15 +161,14 @@ def required_fields(view: ExchangeView) -> Iterator[Problem]:
         for name in spec.required:
             value = event.data.get(name, ABSENT)
             if value is ABSENT:
-                yield at_event(
-                    event, f"An event lacks its field {name}.", f"/{name}", expected="present", actual=ABSENT
-                )
+                message = f"{event_name(event)} has no {name}."
+                yield at_event(event, message, f"/{name}", expected=spec.types[name], actual=ABSENT)
             elif name == "item" and value is None:
                 continue  # ITM-06
             elif not _JSON_CHECKS[spec.types[name]](value):
                 yield at_event(
                     event,
-                    f"An event's field {name} is not of type {spec.types[name]}.",
+                    f"{event_name(event)} has {name} {quoted(value)}, expected {spec.types[name]}.",
                     f"/{name}",
                     expected=spec.types[name],
                     actual=value,
@@ -180,25 +185,24 @@ def _error_event(event: Event, shape: str) -> Iterator[Problem]:
     pointer = "/error/message" if shape == "nested" else "/message"
     message = get(event.data, "error", "message") if shape == "nested" else event.data.get("message", ABSENT)
     if not isinstance(message, str):
-        yield at_event(
-            event, "An error event has no message.", pointer, expected="a string", actual=message, kind="error"
-        )
+        text = f"The error event has no {pointer[1:].replace('/', '.')}."
+        yield at_event(event, text, pointer, expected="string", actual=message, kind="error")
 
 
 @check("EVT-11", Subject.STREAM, needs=_has_objects)
 def obfuscation_only_on_deltas(view: ExchangeView) -> Iterator[Problem]:
-    """The field obfuscation is looked for on all events, and on all of them when include_obfuscation was false."""
+    """Searches all events but deltas for `obfuscation`, and deltas too if `include_obfuscation` is false."""
     unwanted = get(view.request, "stream_options", "include_obfuscation") is False
     for event in view.events:
         padded = is_set(event.data.get("obfuscation", ABSENT))
         if padded and (unwanted or not event.type.endswith(".delta")):
             yield at_event(
                 event,
-                "obfuscation was sent though the request turned it off."
+                f"{event_name(event)} has obfuscation although include_obfuscation is false."
                 if unwanted
-                else "obfuscation stands on an event that is no delta.",
+                else f"{event_name(event)} has obfuscation but is not a delta.",
                 "/obfuscation",
-                expected=ABSENT,
+                expected="absent",
                 actual=event.data["obfuscation"],
                 kind="unwanted" if unwanted else "place",
             )

@@ -1,4 +1,4 @@
-"""HTTP envelope of create requests."""
+"""HTTP status, headers and body of create requests."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from typing import Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import get, in_exchange, is_integer
+from rejoinder.conformance.judging.problems import get, in_exchange, is_integer, quoted
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import is_broken, liveness_problem
+from rejoinder.formatting import plural
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.tags import UNCERTAIN, Tag
 from rejoinder.model.verdict import ABSENT, Problem
 
-# A stream of so many deltas (HTTP-16), all of them received within so many seconds after a wait of so many, was held
-# back: no engine writes thousands of tokens a second after taking its time for the first.
+# A stream with at least _MANY_DELTAS deltas was buffered (HTTP-16) if all of them arrive within _BURST seconds after a
+# wait of at least _WAIT seconds: no engine writes thousands of tokens a second after a slow first one.
 _MANY_DELTAS: Final = 32
 _BURST: Final = 0.005
 _WAIT: Final = 0.5
@@ -25,23 +26,23 @@ _WHEN_AGAIN: Final = ("retry-after", "retry-after-ms", "x-ratelimit-reset", "rat
 
 @check("HTTP-01", Subject.PLAIN)
 def plain_is_json(view: ExchangeView) -> Iterator[Problem]:
-    """The media type of the Content-Type header is compared, parameters aside."""
+    """Compares the media type of the `Content-Type` header and ignores its parameters."""
     if view.exchange.content_type != "application/json":
+        actual = view.exchange.header("content-type") or ABSENT
         yield Problem(
-            "A plain reply is not marked as JSON.",
-            expected="application/json",
-            actual=view.exchange.header("content-type") or ABSENT,
+            f"Content-Type of a non-streaming response is {quoted(actual)}.", expected="application/json", actual=actual
         )
 
 
 @check("HTTP-02", Subject.CREATE, needs=lambda view: view.streamed and view.exchange.ok)
 def stream_is_event_stream(view: ExchangeView) -> Iterator[Problem]:
-    """The media type of the Content-Type header is compared, parameters aside."""
+    """Compares the media type of the `Content-Type` header and ignores its parameters."""
     if view.exchange.content_type != "text/event-stream":
+        actual = view.exchange.header("content-type") or ABSENT
         yield Problem(
-            "The reply to a streaming request is not marked as an event stream.",
+            f"Content-Type of the response to a streaming request is {quoted(actual)}.",
             expected="text/event-stream",
-            actual=view.exchange.header("content-type") or ABSENT,
+            actual=actual,
         )
 
 
@@ -49,37 +50,47 @@ def _was_to_be_answered(view: ExchangeView) -> bool:
     exchange = view.exchange
     if Tag.VALID not in exchange.tags or exchange.outcome is Outcome.CANCELLED:
         return False
-    # Refusing a feature (4xx, 501) or being busy (429, 503) breaks no rule.
+    # An endpoint may refuse a feature (4xx, 501) and may be busy (429, 503).
     return exchange.status is None or exchange.status < 400 or is_broken(exchange.status)
 
 
 @check("HTTP-03", Subject.CREATE, needs=_was_to_be_answered)
 def create_answers_200(view: ExchangeView) -> Iterator[Problem]:
-    """Only bodies that are valid beyond dispute are judged; a 4xx, 429, 501 or 503 counts as refused, not as broken."""
+    """Tests only requests that every version of the API accepts. Status 4xx, 501 and 503 count as a refusal."""
     exchange = view.exchange
     if exchange.status is None:
-        yield Problem(f"A valid request got no reply: {exchange.detail}", kind=exchange.outcome.value)
+        yield Problem(
+            f"The endpoint sent no response to a valid request: {exchange.detail}",
+            expected=200,
+            actual="no response",
+            kind=exchange.outcome.value,
+        )
     elif exchange.status != 200:
         yield Problem(
-            f"A valid request was answered with status {exchange.status}.",
+            f"The endpoint returned status {exchange.status} for a valid request.",
             expected=200,
             actual=exchange.status,
             kind="5xx" if exchange.status >= 500 else "status",
         )
     elif not view.streamed and exchange.outcome is not Outcome.COMPLETE:
-        yield Problem(f"The reply to a valid request broke off: {exchange.detail}", kind=exchange.outcome.value)
+        yield Problem(
+            f"The response to a valid request is truncated: {exchange.detail}",
+            expected="complete response",
+            actual=plural(len(exchange.body), "byte"),
+            kind=exchange.outcome.value,
+        )
 
 
 @check(
     "HTTP-04", Subject.CREATE, needs=lambda view: Tag.BASIC in view.exchange.tags and view.exchange.status is not None
 )
 def both_inputs_are_taken(view: ExchangeView) -> Iterator[Problem]:
-    """The simplest string input and the simplest list of one user message must not be refused."""
+    """Sends a short string as `input`, and a list of one user message. The endpoint must accept both."""
     status = view.exchange.status
     if status is not None and 400 <= status < 500 and status != 429:
         form = "string" if isinstance(view.request.get("input"), str) else "list"
         yield Problem(
-            f"The simplest {form} input is refused with status {status}.",
+            f"The endpoint refused a simple {form} input with status {status}.",
             pointer="/input",
             expected=200,
             actual=status,
@@ -88,29 +99,34 @@ def both_inputs_are_taken(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _two_input_forms(case: CaseView) -> bool:
-    replies = case.having(Role.STRING, Role.LIST)
-    return len([view for view in replies if is_integer(get(view.response, "usage", "input_tokens"))]) == 2
+    views = case.having(Role.STRING, Role.LIST)
+    return len([view for view in views if is_integer(get(view.response, "usage", "input_tokens"))]) == 2
 
 
 @check("HTTP-04", Subject.CASE, needs=_two_input_forms)
 def string_is_one_user_message(case: CaseView) -> Iterator[Problem]:
-    """The same text as string and as one user message must count the same input tokens."""
+    """Sends one text as a string and as one user message, and compares `usage.input_tokens`."""
     string, listed = case.having(Role.STRING, Role.LIST)
     first, second = (get(view.response, "usage", "input_tokens") for view in (string, listed))
     if first != second:
-        message = "A string input counts other tokens than the same text as one user message."
+        message = f"The text has {quoted(first)} input tokens as a string and {quoted(second)} as a user message."
         yield in_exchange(listed, message, "/usage/input_tokens", expected=first, actual=second, kind="tokens")
 
 
 @check("HTTP-05", Subject.PLAIN)
 def output_is_there(view: ExchangeView) -> Iterator[Problem]:
-    """The body must be a JSON object whose output is an array."""
+    """Parses the body. It must be a JSON object whose `output` is an array."""
     if not isinstance(view.body, dict):
-        yield Problem("The body of a plain reply is not a JSON object.", kind="body", actual=view.exchange.body[:200])
+        yield Problem(
+            "The body of a non-streaming response is not a JSON object.",
+            expected="JSON object",
+            actual=view.exchange.body[:200],
+            kind="body",
+        )
         return
     output = view.body.get("output", ABSENT)
     if not isinstance(output, list):
-        yield Problem("A plain reply has no output array.", pointer="/output", expected="an array", actual=output)
+        yield Problem("The response has no output array.", pointer="/output", expected="array", actual=output)
 
 
 def _sent_no_json(view: ExchangeView) -> bool:
@@ -120,7 +136,7 @@ def _sent_no_json(view: ExchangeView) -> bool:
 
 
 def _other_media(view: ExchangeView) -> bool:
-    """Whether the request says that its body is something else than JSON or a form."""
+    """Whether the request declares a content type that is neither JSON nor a form."""
     headers = view.exchange.request.headers
     value = next((value for name, value in headers if name.lower() == "content-type"), "")
     media = value.partition(";")[0].strip().lower()
@@ -129,20 +145,23 @@ def _other_media(view: ExchangeView) -> bool:
 
 @check("HTTP-06", Subject.CREATE, needs=_sent_no_json)
 def broken_json_is_refused(view: ExchangeView) -> Iterator[Problem]:
-    """Bodies that strict JSON parsers refuse are sent; lenient parsers may take those that can still be understood.
+    """Sends bodies that a strict JSON parser refuses.
 
-    A success counts as a problem only where nothing could be understood: cut off, empty, or binary.
+    A success is a problem only for truncated, empty and binary bodies. Lenient parsers may understand the others.
     """
     status = view.exchange.status
     if view.exchange.ok:
         if Tag.BROKEN in view.exchange.tags:
             yield Problem(
-                "A body that is no JSON by any reading was answered.", expected=400, actual=status, kind="answered"
+                f"The endpoint returned status {status} for a body that is not JSON.",
+                expected="status 400 or 422",
+                actual=status,
+                kind="answered",
             )
     elif status not in (400, 422):
         yield Problem(
-            f"A body that is not JSON was refused with status {status}.",
-            expected="400 or 422",
+            f"The endpoint refused a malformed JSON body with status {status}.",
+            expected="status 400 or 422",
             actual=status,
             kind="5xx" if status is not None and status >= 500 else "status",
         )
@@ -150,32 +169,32 @@ def broken_json_is_refused(view: ExchangeView) -> Iterator[Problem]:
 
 @check("HTTP-07", Subject.CREATE, needs=lambda view: Tag.INVALID in view.exchange.tags and _other_media(view))
 def other_media_are_refused(view: ExchangeView) -> Iterator[Problem]:
-    """A good JSON body is sent as text, XML, multipart and under a name that is no media type."""
+    """Sends a valid JSON body with the content types text, XML, multipart and one that does not exist."""
     status = view.exchange.status
     if status is None or not 400 <= status < 500:
         yield Problem(
-            "A body that says to be something else than JSON was not refused.",
-            expected="a 4xx",
+            "The endpoint did not refuse a request whose Content-Type is not JSON.",
+            expected="4xx status",
             actual=status if status is not None else view.exchange.outcome.value,
             kind="status",
         )
 
 
-def _asks_nothing(view: ExchangeView) -> bool:
-    has_question = any(view.request.get(name) for name in ("input", "prompt", "previous_response_id", "conversation"))
+def _lacks_input(view: ExchangeView) -> bool:
+    has_input = any(view.request.get(name) for name in ("input", "prompt", "previous_response_id", "conversation"))
     sent = isinstance(view.exchange.request.json(), dict) and "input" not in view.request
-    return sent and not has_question and not _other_media(view) and view.exchange.status not in (None, *_BUSY)
+    return sent and not has_input and not _other_media(view) and view.exchange.status not in (None, *_BUSY)
 
 
-@check("HTTP-08", Subject.CREATE, needs=_asks_nothing)
+@check("HTTP-08", Subject.CREATE, needs=_lacks_input)
 def input_is_demanded(view: ExchangeView) -> Iterator[Problem]:
-    """Requests without input, prompt, previous_response_id and conversation are looked at."""
+    """Tests requests without `input`, `prompt`, `previous_response_id` and `conversation`."""
     status = view.exchange.status
     if status not in (400, 422):
         yield Problem(
-            f"A request that asks nothing got status {status}.",
+            f"The endpoint returned status {status} for a request without input.",
             pointer="/input",
-            expected="400 or 422",
+            expected="status 400 or 422",
             actual=status,
             kind="answered" if view.exchange.ok else "status",
         )
@@ -187,18 +206,18 @@ def input_is_demanded(view: ExchangeView) -> Iterator[Problem]:
     needs=lambda view: Tag.UNKNOWN_MODEL in view.exchange.tags and view.exchange.status not in (None, *_BUSY),
 )
 def unknown_models_are_refused(view: ExchangeView) -> Iterator[Problem]:
-    """A request names a model that no endpoint has.
+    """Sends a request with a model name that no endpoint has.
 
-    An endpoint that serves whatever it has may answer, as long as the response names another model than that.
+    An endpoint that ignores the name may serve the request, but `model` in the response must name another model.
     """
     exchange = view.exchange
     if exchange.ok:
         wanted, named = view.request.get("model"), get(view.response, "model")
         if named == wanted:
             yield Problem(
-                "A model that does not exist is said to have answered.",
+                f"The response names a model that does not exist: {quoted(named)}.",
                 pointer="/model",
-                expected="status 404, or the model that answered",
+                expected="status 404, or the name of another model",
                 actual=named,
                 kind="answered",
             )
@@ -207,9 +226,9 @@ def unknown_models_are_refused(view: ExchangeView) -> Iterator[Problem]:
     status = exchange.status or 0
     if status != 404 and not (400 <= status < 500 and code == "model_not_found"):
         yield Problem(
-            f"An unknown model was refused with status {status} and the code {code!r}.",
+            f"The endpoint refused an unknown model with status {status} and error.code {quoted(code)}.",
             pointer="/error/code",
-            expected="status 404, or a 4xx with the code model_not_found",
+            expected="status 404, or another 4xx status with code model_not_found",
             actual=status,
             kind="status",
         )
@@ -222,10 +241,10 @@ def _refused_for_key(view: ExchangeView) -> bool:
 
 @check("HTTP-10", Subject.CREATE, needs=_refused_for_key)
 def wrong_key_is_unauthorised(view: ExchangeView) -> Iterator[Problem]:
-    """A good request is sent with a key that cannot be right; an endpoint that answers it needs no key."""
+    """Sends a valid request with an invalid API key. An endpoint that returns 200 requires no key and is not tested."""
     if view.exchange.status != 401:
         yield Problem(
-            f"A wrong key was refused with status {view.exchange.status}.",
+            f"The endpoint refused an invalid API key with status {view.exchange.status}.",
             expected=401,
             actual=view.exchange.status,
             kind="status",
@@ -234,21 +253,23 @@ def wrong_key_is_unauthorised(view: ExchangeView) -> Iterator[Problem]:
 
 @check("HTTP-11", Subject.CREATE, needs=lambda view: view.exchange.status == 429)
 def rate_limits_say_when(view: ExchangeView) -> Iterator[Problem]:
-    """No limit is provoked; whatever 429 came up is looked at."""
+    """Tests every response with status 429 in the run. No case provokes a rate limit."""
     names = [name.lower() for name, _ in view.exchange.headers]
     if not any(name.startswith(_WHEN_AGAIN) for name in names):
-        yield Problem("A 429 does not say when to come back.", expected="a Retry-After header", actual=ABSENT)
+        yield Problem(
+            "The response with status 429 has no Retry-After header.", expected="Retry-After header", actual=ABSENT
+        )
 
 
 @check("HTTP-12", Subject.CREATE, needs=lambda view: view.exchange.status is not None and view.exchange.status >= 500)
 def server_errors_have_the_envelope(view: ExchangeView) -> Iterator[Problem]:
-    """No breakdown is provoked; whatever 5xx came up must be JSON with an error object that has a message."""
+    """Tests every 5xx response in the run. Its body must be JSON with a string `error.message`."""
     body = view.exchange.json()
     if not isinstance(get(body, "error", "message"), str):
         yield Problem(
-            "A server error comes without the error envelope.",
+            f"The response with status {view.exchange.status} has no error.message.",
             pointer="/error/message",
-            expected="a message",
+            expected="JSON object with error.message",
             actual=view.exchange.body[:200] if body is None else body,
             kind="envelope",
         )
@@ -256,13 +277,13 @@ def server_errors_have_the_envelope(view: ExchangeView) -> Iterator[Problem]:
 
 @check("HTTP-13", Subject.STREAM, needs=lambda view: Tag.INVALID in view.exchange.tags)
 def refusals_are_no_streams(view: ExchangeView) -> Iterator[Problem]:
-    """A stream for a request that must be refused is taken for a refusal when it fails without any output."""
+    """Sends invalid streaming requests. A stream that fails without any output counts as a refusal."""
     kinds = [event.type for event in view.events]
     failed = not kinds or "error" in kinds or "response.failed" in kinds
     if failed and not view.fold.items:
         yield Problem(
-            "A request that is invalid was refused inside a stream with status 200.",
-            expected="a 4xx with a JSON body",
+            f"The endpoint refused an invalid streaming request in a stream with status {view.exchange.status}.",
+            expected="4xx status with a JSON body",
             actual=f"status {view.exchange.status}, events {', '.join(kinds[:5]) or 'none'}",
             kind="stream",
         )
@@ -274,10 +295,10 @@ def refusals_are_no_streams(view: ExchangeView) -> Iterator[Problem]:
     needs=lambda view: Tag.WRONG_METHOD in view.exchange.tags and view.exchange.status not in (None, *_BUSY),
 )
 def wrong_methods_are_named(view: ExchangeView) -> Iterator[Problem]:
-    """PUT is sent to the path of create, which no version of the API knows there."""
+    """Sends PUT to the path of create, where no version of the API supports it."""
     if view.exchange.status != 405:
         yield Problem(
-            f"{view.exchange.request.method} was answered with status {view.exchange.status}.",
+            f"The endpoint returned status {view.exchange.status} for {view.exchange.request.method}.",
             expected=405,
             actual=view.exchange.status,
             kind="status",
@@ -285,14 +306,14 @@ def wrong_methods_are_named(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _liveness_requests(case: CaseView) -> list[ExchangeView]:
-    """Return the good requests that follow those of the case that are invalid or extreme."""
+    """Return the valid requests that follow invalid or extreme ones of the case."""
     odd = any(not UNCERTAIN.isdisjoint(view.exchange.tags) for view in case.views)
     return [view for view in case.views if odd and view.exchange.role.partition("-")[0] == Role.AFTER]
 
 
 @check("HTTP-15", Subject.CASE, needs=lambda case: bool(_liveness_requests(case)))
 def good_request_after_bad(case: CaseView) -> Iterator[Problem]:
-    """After each request that is invalid or extreme, the simplest one must be answered with 200 within 20 s."""
+    """Sends a minimal valid request after each invalid or extreme one. It must get status 200 within 20 seconds."""
     for view in _liveness_requests(case):
         problem = liveness_problem(view)
         if problem is not None:
@@ -311,12 +332,12 @@ def _tells_pace(view: ExchangeView) -> bool:
 
 @check("HTTP-16", Subject.STREAM, needs=_tells_pace)
 def streams_are_incremental(view: ExchangeView) -> Iterator[Problem]:
-    """Streams of 32 deltas and more that took half a second are looked at: were all deltas received at once?"""
+    """Tests streams of at least 32 deltas and 0.5 seconds. Their deltas must not all arrive at once."""
     times = _delta_times(view)
     if times[-1] - times[0] <= _BURST:
         yield Problem(
-            f"{len(times)} deltas came all at once, {times[0]:.1f} s after the request.",
-            expected="deltas as they come about",
-            actual=f"{(times[-1] - times[0]) * 1000:.1f} ms between the first and the last",
+            f"All {len(times)} deltas arrived at once, {times[0]:.1f} s after the request.",
+            expected="deltas spread over the generation time",
+            actual=f"{(times[-1] - times[0]) * 1000:.1f} ms between the first and the last delta",
             kind="burst",
         )

@@ -1,4 +1,4 @@
-"""Response lifecycle: created, in_progress, the terminal event, and the snapshots between."""
+"""Response lifecycle: created, in_progress, the terminal event, and the response objects in them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
 from rejoinder.conformance.judging.json_diff import first_difference
-from rejoinder.conformance.judging.problems import at_event, get, is_set
+from rejoinder.conformance.judging.problems import at_event, event_name, get, is_set, one_of, quoted
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.fold import Snapshot
 from rejoinder.model.exchange import Outcome
@@ -26,29 +26,27 @@ def _of(view: ExchangeView, kind: str) -> list[Event]:
 
 @check("LIF-01", Subject.STREAM, needs=lambda view: bool(view.known))
 def created_comes_first(view: ExchangeView) -> Iterator[Problem]:
-    """The first event that the contract knows is looked at."""
+    """Tests the first event whose type the dialect defines."""
     first = view.known[0]
     if first.type not in (CREATED, QUEUED):
-        yield at_event(
-            first, "The stream does not begin with response.created.", "/type", expected=CREATED, actual=first.type
-        )
+        message = f"The stream starts with {first.type}."
+        yield at_event(first, message, "/type", expected=one_of((CREATED, QUEUED)), actual=first.type)
 
 
 @check("LIF-02", Subject.STREAM, needs=lambda view: bool(view.known))
 def created_once(view: ExchangeView) -> Iterator[Problem]:
-    """The events response.created and response.in_progress are counted."""
+    """Counts the events `response.created` and `response.in_progress`."""
     created, started = _of(view, CREATED), _of(view, IN_PROGRESS)
     if not created:
-        yield Problem("The stream has no response.created.", expected=1, actual=0, kind="no created")
+        yield Problem("The stream has no response.created event.", expected=1, actual=0, kind="no created")
     elif len(created) > 1:
-        yield at_event(
-            created[1], "response.created comes more than once.", expected=1, actual=len(created), kind="created"
-        )
+        message = f"The stream has {len(created)} response.created events."
+        yield at_event(created[1], message, expected=1, actual=len(created), kind="created")
     if len(started) > 1:
         yield at_event(
             started[1],
-            "response.in_progress comes more than once.",
-            expected="at most 1",
+            f"The stream has {len(started)} response.in_progress events.",
+            expected="0 or 1",
             actual=len(started),
             kind="in_progress",
         )
@@ -56,13 +54,13 @@ def created_once(view: ExchangeView) -> Iterator[Problem]:
 
 @check("LIF-03", Subject.STREAM, needs=lambda view: bool(_of(view, CREATED)))
 def in_progress_follows(view: ExchangeView) -> Iterator[Problem]:
-    """The known event after response.created (and response.queued, if there is one) must be response.in_progress."""
+    """Tests the first event after `response.created` and `response.queued`."""
     known = [event for event in view.known if event.type not in (CREATED, QUEUED)]
-    # A response that fails at once never gets into progress.
+    # A response that fails at once is never in progress.
     if known and known[0].type not in (IN_PROGRESS, "error", "response.failed"):
         yield at_event(
             known[0],
-            "response.created is not followed by response.in_progress.",
+            f"{known[0].type} follows response.created.",
             "/type",
             expected=IN_PROGRESS,
             actual=known[0].type,
@@ -71,11 +69,12 @@ def in_progress_follows(view: ExchangeView) -> Iterator[Problem]:
 
 @check("LIF-04", Subject.STREAM, needs=lambda view: bool(_of(view, CREATED)))
 def nothing_before_created(view: ExchangeView) -> Iterator[Problem]:
-    """Item, part, delta and progress events are looked for before the first response.created."""
+    """Searches for item, part, delta and progress events before the first `response.created`."""
     created = _of(view, CREATED)[0].number
     for event in view.events[:created]:
         if event.spec and event.spec.role in _ITEM_ROLES:
-            yield at_event(event, "An item event comes before response.created.", expected=CREATED, actual=event.type)
+            message = f"{event_name(event)} comes before response.created."
+            yield at_event(event, message, expected=CREATED, actual=event.type)
             return
 
 
@@ -85,31 +84,31 @@ def _was_read_whole(view: ExchangeView) -> bool:
 
 @check("LIF-05", Subject.STREAM, needs=_was_read_whole)
 def one_terminal_event(view: ExchangeView) -> Iterator[Problem]:
-    """Terminal events are counted; streams that the harness itself stopped are not judged."""
+    """Counts terminal events. Streams that rejoinder stopped itself are not tested."""
     terminals = view.fold.terminals
     if not terminals:
-        how = {Outcome.COMPLETE: "ended in order", Outcome.CUT: "was cut off", Outcome.TIMEOUT: "fell silent"}.get(
-            view.exchange.outcome, "broke"
+        how = {Outcome.COMPLETE: "ended", Outcome.CUT: "was cut off", Outcome.TIMEOUT: "timed out"}.get(
+            view.exchange.outcome, "broke off"
         )
         yield Problem(
             f"The stream {how} without a terminal event.",
-            expected="response.completed, response.failed or response.incomplete",
-            actual=view.events[-1].type if view.events else ABSENT,
+            expected="one of response.completed, response.failed, response.incomplete",
+            actual=view.events[-1].type if view.events else "no event",
             kind="missing",
         )
     elif len(terminals) > 1:
         second = view.events[terminals[1]]
-        yield at_event(
-            second, "A stream has more than one terminal event.", expected=1, actual=len(terminals), kind="many"
-        )
+        message = f"The stream has {len(terminals)} terminal events."
+        yield at_event(second, message, expected=1, actual=len(terminals), kind="many")
 
 
 @check("LIF-06", Subject.STREAM, needs=lambda view: bool(view.fold.terminals))
 def terminal_is_last(view: ExchangeView) -> Iterator[Problem]:
-    """Known events after the first terminal one are problems; a second terminal event is left to LIF-05."""
+    """Reports the first event after the terminal event. LIF-05 covers a second terminal event."""
     for event in view.events[view.fold.terminals[0] + 1 :]:
         if event.spec and event.spec.role != "terminal":
-            yield at_event(event, "An event comes after the terminal event.", actual=event.type)
+            message = f"{event_name(event)} follows the terminal event."
+            yield at_event(event, message, expected="end of the stream", actual=event.type)
             return
 
 
@@ -119,40 +118,45 @@ def _snapshots(view: ExchangeView) -> list[tuple[Snapshot, dict[str, Any]]]:
 
 @check("LIF-07", Subject.STREAM, needs=lambda view: bool(_snapshots(view)))
 def name_equals_status(view: ExchangeView) -> Iterator[Problem]:
-    """The status of each snapshot is compared with the last word of its event type."""
+    """Compares the status in each lifecycle event with the last word of the event type."""
     for shot, response in _snapshots(view):
         wanted = shot.type.removeprefix("response.")
         status = response.get("status", ABSENT)
-        # response.created stands for the first state, which is queued or in_progress.
+        # response.created announces the first status, which is queued or in_progress.
         fits = status in ("queued", "in_progress") if shot.type == CREATED else status == wanted
         if not fits and status is not ABSENT:
             yield at_event(
                 view.events[shot.event],
-                f"The response inside {shot.type} has another status.",
+                f"The status in {shot.type} is {quoted(status)}.",
                 "/response/status",
-                expected="in_progress" if shot.type == CREATED else wanted,
+                expected=one_of(_RANK) if shot.type == CREATED else wanted,
                 actual=status,
             )
 
 
 @check("LIF-08", Subject.STREAM, needs=lambda view: bool(view.fold.errors))
 def error_then_failed(view: ExchangeView) -> Iterator[Problem]:
-    """After an error event a response.failed must come."""
+    """Searches for `response.failed` after the first `error` event."""
     error = view.events[view.fold.errors[0]]
     if not any(event.type == "response.failed" for event in view.events[error.number :]):
-        yield at_event(error, "An error event is not followed by response.failed.", expected="response.failed")
+        yield at_event(
+            error,
+            f"No response.failed follows the error event; the last event is {quoted(view.events[-1].type)}.",
+            expected="response.failed",
+            actual=view.events[-1].type,
+        )
 
 
 @check("LIF-09", Subject.STREAM, needs=lambda view: len(_snapshots(view)) > 1)
 def one_response_id(view: ExchangeView) -> Iterator[Problem]:
-    """The ids of all snapshots are compared with the first."""
+    """Compares the `id` of every response object in the stream with the first one."""
     first = next((r["id"] for _, r in _snapshots(view) if isinstance(r.get("id"), str)), None)
     for shot, response in _snapshots(view):
         identity = response.get("id", first)
         if first is not None and identity != first:
             yield at_event(
                 view.events[shot.event],
-                "The response id changes within a stream.",
+                f"The response id changes from {quoted(first)} to {quoted(identity)} in {shot.type}.",
                 "/response/id",
                 expected=first,
                 actual=identity,
@@ -162,8 +166,8 @@ def one_response_id(view: ExchangeView) -> Iterator[Problem]:
 
 @check("LIF-10", Subject.STREAM, needs=lambda view: len(_snapshots(view)) > 1)
 def snapshots_agree(view: ExchangeView) -> Iterator[Problem]:
-    """created_at, model and every request parameter that two snapshots both have are compared."""
-    # The service tier is decided while the request is served; the input is not echoed.
+    """Compares `created_at`, `model` and the echoed request parameters wherever two response objects have them."""
+    # The endpoint chooses the service tier while it serves the request. It does not echo the input.
     echoed = view.dialect.parameters - {"input", "stream", "service_tier"} | {"created_at", "model"}
     reported: set[str] = set()
     seen: dict[str, Any] = {}
@@ -180,7 +184,7 @@ def snapshots_agree(view: ExchangeView) -> Iterator[Problem]:
                 pointer, expected, actual = difference
                 yield at_event(
                     view.events[shot.event],
-                    f"{name} differs between the snapshots of one stream.",
+                    f"{name} changes in {shot.type}.",
                     pointer,
                     expected=expected,
                     actual=actual,
@@ -193,7 +197,7 @@ def snapshots_agree(view: ExchangeView) -> Iterator[Problem]:
     needs=lambda view: any(s.type in (CREATED, QUEUED, IN_PROGRESS) for s, _ in _snapshots(view)),
 )
 def early_snapshots_are_empty(view: ExchangeView) -> Iterator[Problem]:
-    """Before the terminal event output must be empty; error, incomplete_details and completed_at null or absent."""
+    """Tests `output`, `error`, `incomplete_details` and `completed_at` in the three events."""
     for shot, response in _snapshots(view):
         if shot.type not in (CREATED, QUEUED, IN_PROGRESS):
             continue
@@ -201,7 +205,7 @@ def early_snapshots_are_empty(view: ExchangeView) -> Iterator[Problem]:
         if response.get("output"):
             yield at_event(
                 event,
-                "A snapshot has output before the terminal event.",
+                f"{shot.type} already has output.",
                 "/response/output",
                 expected=[],
                 actual=response["output"],
@@ -210,7 +214,7 @@ def early_snapshots_are_empty(view: ExchangeView) -> Iterator[Problem]:
             if response.get(name) is not None:
                 yield at_event(
                     event,
-                    f"A snapshot has {name} before the terminal event.",
+                    f"{shot.type} already has {name}.",
                     f"/response/{name}",
                     expected=None,
                     actual=response[name],
@@ -219,7 +223,7 @@ def early_snapshots_are_empty(view: ExchangeView) -> Iterator[Problem]:
 
 @check("LIF-12", Subject.STREAM, needs=lambda view: bool(_snapshots(view)))
 def no_early_usage(view: ExchangeView) -> Iterator[Problem]:
-    """Usage is looked for in every event before the first terminal one, beside and inside a response."""
+    """Searches every event before the terminal one for `usage` and `response.usage`."""
     end = view.fold.terminals[0] if view.fold.terminals else len(view.events)
     for event in view.events[:end]:
         if event.spec is None or not ("usage" in event.data or "response" in event.data):
@@ -229,12 +233,13 @@ def no_early_usage(view: ExchangeView) -> Iterator[Problem]:
             ("/response/usage", get(event.data, "response", "usage")),
         ):
             if is_set(usage):
-                yield at_event(event, "Usage comes before the terminal event.", pointer, expected=None, actual=usage)
+                message = f"{event_name(event)} has usage before the terminal event."
+                yield at_event(event, message, pointer, expected="null or absent", actual=usage)
 
 
 @check("LIF-13", Subject.STREAM, needs=lambda view: len(_snapshots(view)) > 1)
 def status_moves_forward(view: ExchangeView) -> Iterator[Problem]:
-    """The statuses of the snapshots are compared in order; terminal ones rank last."""
+    """Compares the status of each response object in the stream with the previous one."""
     before, rank = "", -1
     for shot, response in _snapshots(view):
         status = response.get("status")
@@ -244,9 +249,9 @@ def status_moves_forward(view: ExchangeView) -> Iterator[Problem]:
         if now < rank or (now == rank == 2 and status != before):
             yield at_event(
                 view.events[shot.event],
-                "The status moves backwards.",
+                f"The status goes from {quoted(before)} to {quoted(status)}.",
                 "/response/status",
-                expected=f"not before {before}",
+                expected=before if rank == 2 else f"{before} or a later status",
                 actual=status,
             )
             return
@@ -255,7 +260,7 @@ def status_moves_forward(view: ExchangeView) -> Iterator[Problem]:
 
 @check("LIF-14", Subject.STREAM, needs=lambda view: bool(_of(view, QUEUED)))
 def queued_then_in_progress(view: ExchangeView) -> Iterator[Problem]:
-    """After response.queued, response.in_progress must come before the first item event."""
+    """Searches for `response.in_progress` between `response.queued` and the first item event."""
     queued = _of(view, QUEUED)[0]
     for event in view.events[queued.number + 1 :]:
         if event.type == IN_PROGRESS:
@@ -263,7 +268,7 @@ def queued_then_in_progress(view: ExchangeView) -> Iterator[Problem]:
         if event.spec and event.spec.role in _ITEM_ROLES:
             yield at_event(
                 event,
-                "Items begin after response.queued without response.in_progress.",
+                f"{event_name(event)} follows response.queued without response.in_progress between them.",
                 expected=IN_PROGRESS,
                 actual=event.type,
             )

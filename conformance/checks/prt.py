@@ -1,4 +1,4 @@
-"""Content and summary parts: announcement, indexes, types, ends, annotations, tool progress."""
+"""Content and summary parts: start, end, indexes, types, annotations, tool progress."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
-from rejoinder.conformance.judging.problems import at_event, differing, get, in_response, is_integer
+from rejoinder.conformance.judging.problems import (
+    at_event,
+    differing,
+    event_name,
+    get,
+    in_response,
+    is_integer,
+    one_of,
+    quoted,
+    word,
+)
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.fold import ItemTrace, PartTrace
+from rejoinder.formatting import plural
 from rejoinder.model.verdict import ABSENT, Problem
 
 _ZERO_TEXT: Final[Mapping[str, str]] = {
@@ -38,16 +49,16 @@ def _has_announced(view: ExchangeView) -> bool:
 
 
 def _is_placed(item: ItemTrace) -> bool:
-    """Whether it is known where an item's parts stand in the terminal response; PRT-02 tells of strays among them."""
+    """Whether the position of the item's parts in the terminal response is known; PRT-02 reports the others."""
     announced = sum(1 for part in item.of("content") if part.announced_at)
     return announced in (0, len(item.of("content")))
 
 
 @check("PRT-01", Subject.STREAM, needs=_has_text)
 def parts_are_announced(view: ExchangeView) -> Iterator[Problem]:
-    """The first delta or typed done event of a part must come after a part announcement in its item.
+    """Tests that `response.content_part.added` comes before the first delta or typed done event of its part.
 
-    A part whose index alone is unknown, in an item that did announce parts, is left to PRT-02.
+    PRT-02 covers an unknown `content_index` in an item that has added parts.
     """
     for item, part in _parts(view):
         used = part.first_use
@@ -56,17 +67,24 @@ def parts_are_announced(view: ExchangeView) -> Iterator[Problem]:
         if not part.announced_at and not any(other.announced_at for other in item.of("content")):
             yield at_event(
                 view.events[used],
-                "Text comes for a part that was never announced.",
-                expected="response.content_part.added before it",
+                f"{event_name(view.events[used])} refers to a part that was never added.",
+                expected="response.content_part.added before this event",
+                actual=view.events[used].type,
                 kind="missing",
             )
         elif part.announced_at and used < part.announced_at[0]:
-            yield at_event(view.events[used], "Text comes for a part before it is announced.", kind="late")
+            yield at_event(
+                view.events[used],
+                f"{event_name(view.events[used])} comes before response.content_part.added of its part.",
+                expected="response.content_part.added",
+                actual=view.events[used].type,
+                kind="late",
+            )
 
 
 @check("PRT-02", Subject.STREAM, needs=_has_indexes)
 def content_index_counts_up(view: ExchangeView) -> Iterator[Problem]:
-    """Announced parts must have the indexes 0, 1, 2, ... in each item, each once; deltas must use an announced one."""
+    """Tests that added parts of an item have the indexes 0, 1, 2, ... and that other events use one of these."""
     for item in view.fold.items:
         announced = [part for part in item.of("content") if part.announced_at]
         for expected, part in enumerate(announced):
@@ -74,7 +92,7 @@ def content_index_counts_up(view: ExchangeView) -> Iterator[Problem]:
             if part.index is not None and part.index != expected:
                 yield at_event(
                     event,
-                    "A content_index is out of order.",
+                    f"Part {expected + 1} of the item has content_index {quoted(part.index)}, not {expected}.",
                     "/content_index",
                     expected=expected,
                     actual=part.index,
@@ -84,9 +102,10 @@ def content_index_counts_up(view: ExchangeView) -> Iterator[Problem]:
             if len(part.announced_at) > 1:
                 yield at_event(
                     view.events[part.announced_at[1]],
-                    "A part is announced more than once.",
+                    f"One part has {len(part.announced_at)} response.content_part.added events.",
                     "/content_index",
-                    actual=part.index,
+                    expected=1,
+                    actual=len(part.announced_at),
                     kind="twice",
                 )
         strays = [part for part in item.of("content") if not part.announced_at and part.index is not None]
@@ -95,9 +114,9 @@ def content_index_counts_up(view: ExchangeView) -> Iterator[Problem]:
             number = min([*stray.deltas_at[:1], *stray.typed_at[:1], *stray.closed_at[:1], *_noted(stray)])
             yield at_event(
                 view.events[number],
-                "An event's content_index names a part that was not announced.",
+                f"{event_name(view.events[number])} has content_index {quoted(stray.index)}, which no added part has.",
                 "/content_index",
-                expected=[part.index for part in announced],
+                expected=one_of(str(part.index) for part in announced),
                 actual=stray.index,
                 kind="stray",
             )
@@ -109,7 +128,7 @@ def _noted(part: PartTrace) -> list[int]:
 
 @check("PRT-03", Subject.STREAM, needs=_has_announced)
 def new_parts_are_zero_values(view: ExchangeView) -> Iterator[Problem]:
-    """An announced part's text must be the empty string, and an output_text's annotations the empty array."""
+    """Tests the text of every added part, and `annotations` of every added `output_text` part."""
     for _, part in _parts(view):
         if not isinstance(part.announced, dict):
             continue
@@ -124,9 +143,7 @@ def new_parts_are_zero_values(view: ExchangeView) -> Iterator[Problem]:
             if value != initial:
                 yield at_event(
                     event,
-                    f"A new {kind} part has no {field}."
-                    if value is ABSENT
-                    else f"A new {kind} part already has {field}.",
+                    f"A newly added {kind} part has {field} {quoted(value)}.",
                     f"/part/{field}",
                     expected=initial,
                     actual=value,
@@ -135,7 +152,7 @@ def new_parts_are_zero_values(view: ExchangeView) -> Iterator[Problem]:
 
 @check("PRT-04", Subject.STREAM, needs=lambda view: _has_text(view) or any(p.closed_at for _, p in _parts(view)))
 def texts_are_closed(view: ExchangeView) -> Iterator[Problem]:
-    """Each part's typed done event is counted, and must come after its last delta and before the part's own end."""
+    """Counts the typed done events of every part. Each must come after the deltas and before the part is done."""
     for _, part in _parts(view):
         if part.first_use is None and not _carries_text(part):
             continue
@@ -143,22 +160,34 @@ def texts_are_closed(view: ExchangeView) -> Iterator[Problem]:
             if part.closed_at or view.ended_well:
                 number = part.closed_at[0] if part.closed_at else part.deltas_at[-1]
                 yield at_event(
-                    view.events[number], "A part's text is never closed by a typed done event.", kind="missing"
+                    view.events[number],
+                    "No typed done event ends the text of this part.",
+                    expected="typed done event, such as response.output_text.done",
+                    kind="missing",
                 )
             continue
         typed = part.typed_at[0]
         if len(part.typed_at) > 1:
-            yield at_event(view.events[part.typed_at[1]], "A part's text is closed more than once.", kind="twice")
+            count = len(part.typed_at)
+            second = view.events[part.typed_at[1]]
+            message = f"One part has {count} {second.type} events."
+            yield at_event(second, message, expected=1, actual=count, kind="twice")
         if part.deltas_at and part.deltas_at[-1] > typed:
-            yield at_event(
-                view.events[part.deltas_at[-1]], "A delta comes after the text was closed.", kind="late delta"
-            )
+            late = view.events[part.deltas_at[-1]]
+            message = f"{event_name(late)} follows {view.events[typed].type} of its part."
+            yield at_event(late, message, expected="no delta", actual=late.type, kind="late delta")
         if part.closed_at and part.closed_at[0] < typed:
-            yield at_event(view.events[typed], "A text is closed after its part.", kind="late")
+            yield at_event(
+                view.events[typed],
+                f"{event_name(view.events[typed])} follows response.content_part.done of its part.",
+                expected="response.content_part.done after this event",
+                actual="response.content_part.done before this event",
+                kind="late",
+            )
 
 
 def _carries_text(part: PartTrace) -> bool:
-    """Whether a part without deltas has text in its closed form, which a typed done event should have told."""
+    """Whether a part without deltas has text when it is done, which a typed done event should have carried."""
     kind = get(part.closed, "type")
     name = _ZERO_TEXT.get(kind) if isinstance(kind, str) else None
     return bool(name) and bool(get(part.closed, name or "") not in (ABSENT, ""))
@@ -166,7 +195,7 @@ def _carries_text(part: PartTrace) -> bool:
 
 @check("PRT-05", Subject.STREAM, needs=_has_announced)
 def part_type_is_constant(view: ExchangeView) -> Iterator[Problem]:
-    """The type of an announced part is compared with its closed form and with the terminal response's part."""
+    """Compares the type of every added part with the done part and the part in the terminal response."""
     output = view.whole_output or []
     for item, part in _parts(view):
         first = get(part.announced, "type")
@@ -174,9 +203,8 @@ def part_type_is_constant(view: ExchangeView) -> Iterator[Problem]:
             continue
         closed = get(part.closed, "type")
         if isinstance(closed, str) and closed != first:
-            yield at_event(
-                view.events[part.closed_at[0]], "A part changes its type.", "/part/type", expected=first, actual=closed
-            )
+            message = f"A part was added with type {quoted(first)} and is done with {quoted(closed)}."
+            yield at_event(view.events[part.closed_at[0]], message, "/part/type", expected=first, actual=closed)
         if not _is_placed(item):
             continue
         place = view.fold.place(item)
@@ -185,7 +213,7 @@ def part_type_is_constant(view: ExchangeView) -> Iterator[Problem]:
         if isinstance(final, str) and final != first:
             yield in_response(
                 view,
-                "A part has another type in the terminal response.",
+                f"A part was added with type {quoted(first)} and has {quoted(final)} in the terminal response.",
                 f"/output/{place}/content/{index}/type",
                 expected=first,
                 actual=final,
@@ -194,7 +222,7 @@ def part_type_is_constant(view: ExchangeView) -> Iterator[Problem]:
 
 @check("PRT-06", Subject.STREAM, needs=lambda view: _has_announced(view) and _has_text(view))
 def deltas_fit_the_part(view: ExchangeView) -> Iterator[Problem]:
-    """The part type that a delta's event family is for is compared with the announced part's type."""
+    """Compares the part type that a delta event is for with the type of the added part."""
     for _, part in _parts(view):
         kind = get(part.announced, "type")
         for family, spec in part.specs.items():
@@ -204,7 +232,7 @@ def deltas_fit_the_part(view: ExchangeView) -> Iterator[Problem]:
                 number = number if number is not None else (part.first_use or 0)
                 yield at_event(
                     view.events[number],
-                    f"Text of the family {family} comes for a part of type {kind}.",
+                    f"{event_name(view.events[number])} is for {family} parts, but this part has type {quoted(kind)}.",
                     "/type",
                     expected=kind,
                     actual=family,
@@ -213,17 +241,30 @@ def deltas_fit_the_part(view: ExchangeView) -> Iterator[Problem]:
 
 @check("PRT-07", Subject.STREAM, needs=lambda view: any(part.announced_at for _, part in _parts(view)))
 def parts_close_before_their_item(view: ExchangeView) -> Iterator[Problem]:
-    """Each announced part must be closed once, before its item is; items that never close are left to ITM-02."""
+    """Tests that every added part is done once, before its item. ITM-02 covers items that are never done."""
     for item, part in _parts(view):
         if not part.announced_at or not item.closed_at:
             continue
         end = item.closed_at[0]
         if not part.closed_at:
-            yield at_event(view.events[end], "An item is closed while a part of it is open.", kind="missing")
+            yield at_event(
+                view.events[end],
+                "An item is done, but one of its parts is not.",
+                expected="response.content_part.done before this event",
+                kind="missing",
+            )
         elif part.closed_at[0] > end:
-            yield at_event(view.events[part.closed_at[0]], "A part is closed after its item.", kind="late")
+            yield at_event(
+                view.events[part.closed_at[0]],
+                f"{event_name(view.events[part.closed_at[0]])} follows response.output_item.done of its item.",
+                expected="response.output_item.done after this event",
+                actual="response.output_item.done before this event",
+                kind="late",
+            )
         elif len(part.closed_at) > 1:
-            yield at_event(view.events[part.closed_at[1]], "A part is closed more than once.", kind="twice")
+            count = len(part.closed_at)
+            message = f"One part has {count} response.content_part.done events."
+            yield at_event(view.events[part.closed_at[1]], message, expected=1, actual=count, kind="twice")
 
 
 @check(
@@ -232,21 +273,21 @@ def parts_close_before_their_item(view: ExchangeView) -> Iterator[Problem]:
     needs=lambda view: any(isinstance(get(i.closed, "content"), list) for i in view.fold.items),
 )
 def as_many_parts_as_closed(view: ExchangeView) -> Iterator[Problem]:
-    """The closed content parts of an item are counted against the content of its closed form."""
+    """Compares the number of done parts with the length of `content` in the done item."""
     for item in view.fold.items:
         content = get(item.closed, "content")
         if not isinstance(content, list) or item.type not in ("message", "reasoning"):
             continue
         closed = sum(1 for part in item.of("content") if part.closed_at)
         announced = sum(1 for part in item.of("content") if part.announced_at)
-        # Parts that were never announced, or never closed, are told by PRT-01 and PRT-07.
+        # PRT-01 and PRT-07 report parts that were never added or are never done.
         if closed == announced and closed != len(content) and (announced or not item.of("content")):
             yield at_event(
                 view.events[item.closed_at[0]],
-                "A closed item has another number of parts than were closed.",
+                f"The done item has {plural(len(content), 'part')}, but the stream finished {closed}.",
                 "/item/content",
-                expected=closed,
-                actual=len(content),
+                expected=plural(closed, "part"),
+                actual=plural(len(content), "part"),
             )
 
 
@@ -256,7 +297,7 @@ def _has_summary(view: ExchangeView) -> bool:
 
 @check("PRT-09", Subject.STREAM, needs=_has_summary)
 def summary_in_order(view: ExchangeView) -> Iterator[Problem]:
-    """For each summary part the order of its events and its summary_index are compared with what the rule says."""
+    """Tests the order of the events and the `summary_index` of every summary part."""
     for item in view.fold.items:
         for expected, part in enumerate(item.of("summary")):
             events = [*part.announced_at, *part.deltas_at, *part.typed_at, *part.closed_at]
@@ -264,31 +305,45 @@ def summary_in_order(view: ExchangeView) -> Iterator[Problem]:
             if part.index is not None and part.index != expected:
                 yield at_event(
                     first,
-                    "A summary_index is out of order.",
+                    f"Summary part {expected + 1} has summary_index {quoted(part.index)}, not {expected}.",
                     "/summary_index",
                     expected=expected,
                     actual=part.index,
                     kind="index",
                 )
             if not part.announced_at:
-                yield at_event(first, "A summary part is never announced.", kind="not announced")
+                yield at_event(
+                    first,
+                    "A summary part was never added.",
+                    expected="response.reasoning_summary_part.added",
+                    actual=first.type,
+                    kind="not announced",
+                )
             if view.ended_well and (not part.typed_at or not part.closed_at):
-                what = "by text" if not part.typed_at else "as part"
-                yield at_event(first, f"A summary part is never closed {what}.", kind=f"not closed {what}")
+                what, event = ("as part", "part") if part.typed_at else ("by text", "text")
+                wanted = f"response.reasoning_summary_{event}.done"
+                message = f"No {wanted} follows for this summary part."
+                yield at_event(first, message, expected=wanted, kind=f"not closed {what}")
             if events != sorted(events):
-                yield at_event(first, "The events of a summary part are out of order.", kind="order")
+                yield at_event(
+                    first,
+                    "The events of a summary part are out of order.",
+                    expected="part added, text deltas, text done, part done",
+                    actual=[view.events[number].type for number in sorted(events)],
+                    kind="order",
+                )
 
 
 @check("PRT-10", Subject.STREAM, needs=lambda view: any(part.annotations for _, part in _parts(view)))
 def annotations_as_streamed(view: ExchangeView) -> Iterator[Problem]:
-    """annotation_index must count from 0; the streamed annotations must equal those of the terminal response's part."""
+    """Tests `annotation_index`, and compares the streamed annotations with those in the terminal response."""
     output = view.whole_output
     for item, part in _parts(view):
         for expected, (number, index, _) in enumerate(part.annotations):
             if is_integer(index) and index != expected:
                 yield at_event(
                     view.events[number],
-                    "An annotation_index is out of order.",
+                    f"Annotation {expected + 1} of the part has annotation_index {quoted(index)}, not {expected}.",
                     "/annotation_index",
                     expected=expected,
                     actual=index,
@@ -301,7 +356,7 @@ def annotations_as_streamed(view: ExchangeView) -> Iterator[Problem]:
         where = item.place(part)
         final = get(output, place, "content", where, "annotations")
         streamed = [annotation for _, _, annotation in part.annotations]
-        message = "The final annotations are not the streamed ones."
+        message = "The final annotations differ from the streamed ones at {}."
         pointer = f"/output/{place}/content/{where}/annotations"
         yield from differing(in_response, view, message, streamed, final, pointer, kind="final")
 
@@ -317,7 +372,7 @@ def _annotations(view: ExchangeView) -> Iterator[tuple[str, str, dict[str, Any]]
 
 @check("PRT-11", Subject.RESPONSE, needs=lambda view: any(True for _ in _annotations(view)))
 def annotations_lie_in_the_text(view: ExchangeView) -> Iterator[Problem]:
-    """start_index and end_index are compared with 0 and the length of the text, in UTF-16 units at the most."""
+    """Compares `start_index` and `end_index` with the length of the text, counted in UTF-16 code units."""
     for pointer, text, annotation in _annotations(view):
         start, end = annotation.get("start_index"), annotation.get("end_index")
         if not (is_integer(start) and is_integer(end)):
@@ -326,10 +381,10 @@ def annotations_lie_in_the_text(view: ExchangeView) -> Iterator[Problem]:
         if not 0 <= start <= end <= length:
             yield in_response(
                 view,
-                "An annotation does not lie inside its text.",
+                f"An annotation spans {quoted(start)} to {quoted(end)}, but the text has length {length}.",
                 f"{pointer}/start_index",
-                expected=f"0 <= start <= end <= {length}",
-                actual=[start, end],
+                expected=f"0 <= start_index <= end_index <= {length}",
+                actual=f"start_index {quoted(start)}, end_index {quoted(end)}",
             )
 
 
@@ -341,11 +396,12 @@ def _deltas(view: ExchangeView) -> Iterator[int]:
 
 @check("PRT-12", Subject.STREAM, needs=lambda view: any(True for _ in _deltas(view)))
 def deltas_are_not_empty(view: ExchangeView) -> Iterator[Problem]:
-    """Every delta that is a string must be non-empty; other types are left to EVT-10."""
+    """Reports every delta that is an empty string. EVT-10 covers other types."""
     for number in _deltas(view):
         event = view.events[number]
         if event.data.get("delta") == "":
-            yield at_event(event, "A delta is empty.", "/delta", expected="a non-empty string", actual="")
+            message = f"{event_name(event)} has an empty delta."
+            yield at_event(event, message, "/delta", expected="non-empty string", actual="")
 
 
 _STEP: Final[Mapping[str, int]] = {"in_progress": 0, "completed": 2, "failed": 2}
@@ -353,7 +409,7 @@ _STEP: Final[Mapping[str, int]] = {"in_progress": 0, "completed": 2, "failed": 2
 
 @check("PRT-13", Subject.STREAM, needs=lambda view: any(item.progress for item in view.fold.items))
 def progress_in_order(view: ExchangeView) -> Iterator[Problem]:
-    """Progress events of an item must stand in order, fit its type, and come before its end."""
+    """Tests the type and the order of the progress events of every item. ITM-11 covers events after its end."""
     for item in view.fold.items:
         before = -1
         for number, kind in item.progress:
@@ -364,14 +420,15 @@ def progress_in_order(view: ExchangeView) -> Iterator[Problem]:
             if spec.item and item.type and item.type != spec.item:
                 yield at_event(
                     event,
-                    "Progress is told of an item of another type.",
+                    f"{event_name(event)} refers to a {word(item.type, 'different')} item.",
                     "/type",
-                    expected=item.type,
-                    actual=spec.item,
+                    expected=f"event for {word(item.type, 'other')} items",
+                    actual=kind,
                     kind="type",
                 )
             step = _STEP.get(kind.rpartition(".")[2], 1)
             if step < before or before == 2:
-                yield at_event(event, "The progress of a hosted tool is out of order.", actual=kind, kind="order")
+                message = f"{event_name(event)} comes out of order."
+                yield at_event(event, message, expected="in_progress, working, completed", actual=kind, kind="order")
                 break
             before = step

@@ -1,4 +1,4 @@
-"""The response object, plain or at the end of a stream."""
+"""The response object, without streaming or in a stream."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import at_event, get, in_response, is_integer, is_set
+from rejoinder.conformance.judging.problems import at_event, get, in_response, is_integer, is_set, one_of, quoted
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import state
+from rejoinder.formatting import plural
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import ABSENT, Problem
 
@@ -19,7 +20,7 @@ _DAY: Final = 86_400
 
 
 def _responses(view: ExchangeView) -> Iterator[tuple[Any, dict[str, Any], str]]:
-    """Yield event (``None`` for plain), response object and pointer to it, for the body or every snapshot."""
+    """Yield event (``None`` without streaming), response object and pointer to it, for every response object."""
     if view.is_stream:
         for shot in view.fold.snapshots:
             if isinstance(shot.response, dict):
@@ -40,30 +41,29 @@ def _has_responses(view: ExchangeView) -> bool:
 
 @check("RSP-01", Subject.CREATE, needs=_has_responses)
 def object_is_response(view: ExchangeView) -> Iterator[Problem]:
-    """Object is compared in the plain body and in every snapshot of a stream; its absence is left to RSP-05."""
+    """Tests `object` of every response object, in a stream too. RSP-05 covers a missing one."""
     for event, response, pointer in _responses(view):
         value = response.get("object", ABSENT)
         if value is not ABSENT and value != "response":
-            yield _problem(
-                event, "The object is not called response.", f"{pointer}/object", expected="response", actual=value
-            )
+            message = f"The object of a response object is {quoted(value)}."
+            yield _problem(event, message, f"{pointer}/object", expected="response", actual=value)
 
 
 @check("RSP-02", Subject.RESPONSE)
 def id_is_there(view: ExchangeView) -> Iterator[Problem]:
-    """The id must be a non-empty string, equal to the request_id when one was sent and the dialect knows that field."""
+    """Tests that `id` is not empty, and that it equals `request_id` if the request and the dialect have that field."""
     assert view.response is not None
     identity = view.response.get("id", ABSENT)
     if identity == "":
-        yield in_response(view, "The response id is empty.", "/id", expected="a non-empty string", actual="")
+        yield in_response(view, "The response id is empty.", "/id", expected="non-empty string", actual="")
     wanted = view.request.get("request_id")
-    # Of an id that is taken PAR-01 speaks.
+    # PAR-01 covers an id that is taken.
     if not isinstance(wanted, str) or not wanted or Tag.TAKEN in view.exchange.tags:
         return
     if view.dialect.response["request_id"] and identity != wanted:
         yield in_response(
             view,
-            "The response does not carry the request_id that was sent.",
+            f"The response has id {quoted(identity)}, but the request has request_id {quoted(wanted)}.",
             "/id",
             expected=wanted,
             actual=identity,
@@ -73,7 +73,7 @@ def id_is_there(view: ExchangeView) -> Iterator[Problem]:
 
 @check("RSP-02", Subject.RUN, needs=lambda run: sum(1 for view in run.views if view.response is not None) > 1)
 def ids_are_fresh(run: CaseView) -> Iterator[Problem]:
-    """The ids of all responses of the run are compared."""
+    """Compares the ids of all responses of the run."""
     seen: dict[str, str] = {}
     for view in run.views:
         identity = get(view.response, "id")
@@ -82,9 +82,9 @@ def ids_are_fresh(run: CaseView) -> Iterator[Problem]:
         if identity in seen:
             yield in_response(
                 view,
-                f"Two requests got the same response id (the other is {seen[identity]}).",
+                f"Exchanges {seen[identity]} and {view.exchange.id} have the same response id.",
                 "/id",
-                expected="an id of its own",
+                expected="unique id",
                 actual=identity,
                 kind="reused",
             )
@@ -93,7 +93,7 @@ def ids_are_fresh(run: CaseView) -> Iterator[Problem]:
 
 @check("RSP-03", Subject.RESPONSE)
 def plausible_times(view: ExchangeView) -> Iterator[Problem]:
-    """created_at must be an integer between 2020 and tomorrow; completed_at must fit status and created_at."""
+    """Tests that `created_at` is between 2020 and tomorrow. Compares `completed_at` with `status` and `created_at`."""
     response = view.response
     assert response is not None
     created = response.get("created_at", ABSENT)
@@ -102,16 +102,16 @@ def plausible_times(view: ExchangeView) -> Iterator[Problem]:
         if not whole:
             yield in_response(
                 view,
-                "created_at is not whole seconds.",
+                f"created_at is {quoted(created)}.",
                 "/created_at",
-                expected="an integer",
+                expected="integer",
                 actual=created,
                 kind="type",
             )
         elif not _EARLIEST <= created <= view.exchange.started_at + _DAY:
             yield in_response(
                 view,
-                "created_at is not a plausible time in seconds.",
+                f"created_at is {quoted(created)}, which is not a plausible time in seconds.",
                 "/created_at",
                 expected=f"about {view.exchange.started_at:.0f}",
                 actual=created,
@@ -119,30 +119,30 @@ def plausible_times(view: ExchangeView) -> Iterator[Problem]:
             )
     completed = response.get("completed_at", ABSENT)
     if completed is ABSENT or not view.dialect.response["completed_at"]:
-        return  # RSP-05 asks for it where the dialect has it
+        return  # RSP-05 requires it where the dialect has it
     if state(view.response) == "completed":
         if not is_integer(completed) and not isinstance(completed, float):
             yield in_response(
                 view,
-                "A completed response has no completed_at.",
+                f"completed_at of a completed response is {quoted(completed)}.",
                 "/completed_at",
-                expected="an integer",
+                expected="integer",
                 actual=completed,
                 kind="missing",
             )
         elif is_integer(completed) and is_integer(created) and completed < created:
             yield in_response(
                 view,
-                "completed_at lies before created_at.",
+                f"completed_at is {quoted(completed)}, before created_at {quoted(created)}.",
                 "/completed_at",
-                expected=f"{created} or later",
+                expected=f"integer of at least {created}",
                 actual=completed,
                 kind="order",
             )
     elif completed is not None:
         yield in_response(
             view,
-            "completed_at is set on a response that is not completed.",
+            f"completed_at is set, but status is {quoted(state(view.response))}.",
             "/completed_at",
             expected=None,
             actual=completed,
@@ -152,16 +152,17 @@ def plausible_times(view: ExchangeView) -> Iterator[Problem]:
 
 @check("RSP-04", Subject.CREATE, needs=_has_responses)
 def status_is_known(view: ExchangeView) -> Iterator[Problem]:
-    """Status is compared with the dialect's list, in the plain body and in every snapshot of a stream."""
+    """Compares `status` of every response object, in a stream too, with the list of the dialect."""
     known = view.dialect.response["statuses"]
     for event, response, pointer in _responses(view):
         status = response.get("status", ABSENT)
         if status is not ABSENT and status not in known:
-            yield _problem(event, "The status is unknown.", f"{pointer}/status", expected=known, actual=status)
+            message = f"The dialect has no status {quoted(status)}."
+            yield _problem(event, message, f"{pointer}/status", expected=one_of(known), actual=status)
 
 
 def _is_owned(pointer: str, missing: bool) -> bool:
-    """Whether a more specific rule tells of this place, so that RSP-05 need not."""
+    """Whether a more specific rule covers this place."""
     steps = pointer.split("/")[1:]
     if not steps:
         return False
@@ -171,15 +172,15 @@ def _is_owned(pointer: str, missing: bool) -> bool:
         return steps[2] in ("id", "type", "status", "role")  # ITM-16, ITM-17, ITM-22
     if steps[0] == "output" and len(steps) == 5 and steps[2] == "content":
         return steps[4] in ("annotations", "logprobs")  # RSP-11
-    # The counts themselves are judged by USG-03.
+    # USG-03 covers the counts themselves.
     return steps[0] == "usage" and len(steps) == 2
 
 
 @check("RSP-05", Subject.CREATE, needs=_has_responses)
 def required_fields(view: ExchangeView) -> Iterator[Problem]:
-    """The plain body and every snapshot are validated against the dialect's response schema.
+    """Validates every response object, in a stream too, against the response schema of the dialect.
 
-    Places that have a rule of their own (status, ids, annotations, usage counts and so on) are left to it.
+    Other rules cover status, ids, annotations, usage counts and the like.
     """
     for event, response, pointer in _responses(view):
         for error in view.dialect.response_validator.errors(response):
@@ -189,7 +190,7 @@ def required_fields(view: ExchangeView) -> Iterator[Problem]:
             where = f" ({error.branch})" if error.branch else ""
             yield _problem(
                 event,
-                f"The response object breaks its schema{where}: {error.message}.",
+                f"The response object does not match the schema{where}: {error.message}.",
                 f"{pointer}{error.pointer}",
                 expected=error.wanted,
                 actual=error.actual,
@@ -199,31 +200,31 @@ def required_fields(view: ExchangeView) -> Iterator[Problem]:
 
 @check("RSP-06", Subject.RESPONSE, needs=lambda view: isinstance(state(view.response), str))
 def failed_means_error(view: ExchangeView) -> Iterator[Problem]:
-    """Error must be an object with code and message exactly when status is failed."""
+    """Tests `error.code` and `error.message` of failed responses. Others must not have an `error`."""
     assert view.response is not None
     error = view.response.get("error", ABSENT)
     if state(view.response) != "failed":
         if is_set(error):
             yield in_response(
                 view,
-                "A response that did not fail has an error.",
+                f"The response has an error, but status is {quoted(state(view.response))}.",
                 "/error",
                 expected=None,
                 actual=error,
                 kind="unexpected",
             )
     elif not isinstance(error, dict):
-        yield in_response(
-            view, "A failed response has no error.", "/error", expected="an object", actual=error, kind="missing"
-        )
+        message = f"The error of a failed response is {quoted(error)}."
+        wanted = "object with code and message"
+        yield in_response(view, message, "/error", expected=wanted, actual=error, kind="missing")
     else:
         for name in ("code", "message"):
             if not isinstance(error.get(name), str):
                 yield in_response(
                     view,
-                    f"The error of a failed response has no {name}.",
+                    f"The error of a failed response has {name} {quoted(error.get(name, ABSENT))}.",
                     f"/error/{name}",
-                    expected="a string",
+                    expected="string",
                     actual=error.get(name, ABSENT),
                 )
 
@@ -234,15 +235,17 @@ def _lists_codes(view: ExchangeView) -> bool:
 
 @check("RSP-07", Subject.RESPONSE, needs=_lists_codes)
 def error_codes_are_known(view: ExchangeView) -> Iterator[Problem]:
-    """error.code is compared with the dialect's list."""
+    """Compares `error.code` with the list of the dialect."""
     code = get(view.response, "error", "code")
-    if code not in view.dialect.response["error_codes"]:
-        yield in_response(view, "The error code is unknown.", "/error/code", actual=code)
+    codes = view.dialect.response["error_codes"]
+    if code not in codes:
+        message = f"The dialect has no error code {quoted(code)}."
+        yield in_response(view, message, "/error/code", expected=one_of(codes), actual=code)
 
 
 @check("RSP-08", Subject.RESPONSE, needs=lambda view: isinstance(state(view.response), str))
 def incomplete_says_why(view: ExchangeView) -> Iterator[Problem]:
-    """incomplete_details must be an object with a known reason exactly when status is incomplete."""
+    """Tests `incomplete_details.reason` of incomplete responses. Others must not have `incomplete_details`."""
     assert view.response is not None
     details = view.response.get("incomplete_details", ABSENT)
     reason = get(details, "reason")
@@ -251,7 +254,7 @@ def incomplete_says_why(view: ExchangeView) -> Iterator[Problem]:
         if is_set(details):
             yield in_response(
                 view,
-                "A response that is not incomplete has incomplete_details.",
+                f"The response has incomplete_details, but status is {quoted(state(view.response))}.",
                 "/incomplete_details",
                 expected=None,
                 actual=details,
@@ -260,16 +263,16 @@ def incomplete_says_why(view: ExchangeView) -> Iterator[Problem]:
     elif reason not in reasons:
         yield in_response(
             view,
-            "An incomplete response does not say why in incomplete_details.",
+            f"incomplete_details.reason of an incomplete response is {quoted(reason)}.",
             "/incomplete_details/reason",
-            expected=reasons,
+            expected=one_of(reasons),
             actual=reason,
             kind="reason",
         )
 
 
 def _was_cut(case: CaseView) -> bool:
-    """Whether the case has the uncapped and the capped reply to one deterministic request, and the cap surely cut."""
+    """Whether the case has one deterministic request with and without a cap, and the cap surely truncated the text."""
     whole, capped = case.get(Role.UNCAPPED), case.get(Role.CAPPED)
     if whole is None or capped is None or whole.response is None or capped.response is None:
         return False
@@ -283,16 +286,16 @@ def _was_cut(case: CaseView) -> bool:
 
 @check("RSP-08", Subject.CASE, needs=_was_cut)
 def cut_is_not_completed(case: CaseView) -> Iterator[Problem]:
-    """One request is sent at temperature 0 without and with a small max_output_tokens.
+    """Sends one request at temperature 0 without and with a small `max_output_tokens`.
 
-    When the capped text is a proper beginning of the whole one, the cap cut it, and the status must be incomplete.
+    If the second text is a proper prefix of the first, the limit truncated it.
     """
     whole, capped = case.having(Role.UNCAPPED, Role.CAPPED)
     if state(capped.response) != "incomplete":
         yield in_response(
             capped,
-            "A response that max_output_tokens cut short is not incomplete: without the cap the same request gave "
-            f"{len(whole.text())} characters, with it {len(capped.text())}.",
+            f"Truncated at max_output_tokens ({len(capped.text())} of {plural(len(whole.text()), 'character')}), "
+            f"but status is {quoted(state(capped.response))}.",
             "/status",
             expected="incomplete",
             actual=state(capped.response),
@@ -302,13 +305,13 @@ def cut_is_not_completed(case: CaseView) -> Iterator[Problem]:
 
 @check("RSP-09", Subject.RESPONSE, needs=lambda view: state(view.response) == "cancelled")
 def only_background_is_cancelled(view: ExchangeView) -> Iterator[Problem]:
-    """A cancelled response must answer a request with background set to true."""
+    """Tests that the request of every cancelled response has `background` true."""
     if view.request.get("background") is not True:
         yield in_response(
             view,
-            "A response is cancelled that was no background work.",
+            'The status of a response is "cancelled", but the request did not set background.',
             "/status",
-            expected="no cancelled",
+            expected="one of completed, incomplete, failed",
             actual="cancelled",
         )
 
@@ -317,16 +320,16 @@ def only_background_is_cancelled(view: ExchangeView) -> Iterator[Problem]:
     "RSP-10", Subject.RESPONSE, needs=lambda view: state(view.response) == "completed" and view.whole_output is not None
 )
 def completed_has_output(view: ExchangeView) -> Iterator[Problem]:
-    """The output of completed responses must hold at least one item."""
+    """Counts the output items of every completed response."""
     if not view.whole_output:
         yield in_response(
-            view, "A completed response has no output.", "/output", expected="one item or more", actual=[]
+            view, "A completed response has no output items.", "/output", expected="non-empty array", actual=[]
         )
 
 
 @check("RSP-11", Subject.RESPONSE, needs=lambda view: any(True for _ in view.text_parts()))
 def text_parts_have_annotations(view: ExchangeView) -> Iterator[Problem]:
-    """annotations, and logprobs where the dialect says so, must be arrays on every output_text part of the output."""
+    """Tests `annotations`, and `logprobs` if the dialect requires it, of every `output_text` part."""
     names = ["annotations", *(["logprobs"] if view.dialect.response["logprobs"] else [])]
     for pointer, part in view.text_parts():
         for name in names:
@@ -334,9 +337,9 @@ def text_parts_have_annotations(view: ExchangeView) -> Iterator[Problem]:
             if not isinstance(value, list):
                 yield in_response(
                     view,
-                    f"An output_text part has no {name} array.",
+                    f"An output_text part has {name} {quoted(value)}.",
                     f"{pointer}/{name}",
-                    expected="an array",
+                    expected="array of objects",
                     actual=value,
                 )
 
@@ -347,39 +350,49 @@ def _function_tools(view: ExchangeView) -> list[tuple[int, dict[str, Any]]]:
     return [(i, tool) for i, tool in listed if isinstance(tool, dict) and tool.get("type") == "function"]
 
 
+_ECHOED: Final = {
+    "description": "string or null",
+    "parameters": "object or null",
+    "strict": "boolean or null",
+}
+"""What an echoed function tool must have, with the values that each field takes."""
+
+
 @check("RSP-12", Subject.RESPONSE, needs=lambda view: bool(_function_tools(view)))
 def echoed_tools_are_whole(view: ExchangeView) -> Iterator[Problem]:
-    """Every function tool in the response's tools must have description, parameters and strict, null allowed."""
+    """Tests every function tool in `tools` for `description`, `parameters` and `strict`."""
     for i, tool in _function_tools(view):
-        for name in ("description", "parameters", "strict"):
+        for name in _ECHOED:
             if name not in tool:
                 yield in_response(
                     view,
-                    f"An echoed function tool lacks {name}.",
+                    f"An echoed function tool has no {name}.",
                     f"/tools/{i}/{name}",
-                    expected="present",
+                    expected=_ECHOED[name],
                     actual=ABSENT,
                 )
 
 
 @check("RSP-13", Subject.RESPONSE, needs=lambda view: is_set(view.request.get("conversation", ABSENT)))
 def conversation_is_named(view: ExchangeView) -> Iterator[Problem]:
-    """A request with a conversation must get a response whose conversation has an id."""
+    """Tests `conversation.id` of every response to a request with a conversation."""
     if not isinstance(get(view.response, "conversation", "id"), str):
         yield in_response(
             view,
-            "The reply does not identify the conversation.",
+            f"conversation.id is {quoted(get(view.response, 'conversation', 'id'))}.",
             "/conversation/id",
-            expected="a string",
+            expected="string",
             actual=get(view.response, "conversation", "id"),
         )
 
 
 @check("RSP-14", Subject.RESPONSE, needs=lambda view: isinstance(get(view.response, "output_text"), str))
 def output_text_is_the_text(view: ExchangeView) -> Iterator[Problem]:
-    """A top-level output_text is compared with the joined text of all output_text parts."""
+    """Compares a top-level `output_text` with the joined text of all `output_text` parts."""
     text, given = view.text(), get(view.response, "output_text")
     if text != given:
-        yield in_response(
-            view, "output_text is not the text of the output.", "/output_text", expected=text, actual=given
+        message = (
+            f"output_text ({plural(len(given), 'character')}) differs from the text of the output "
+            f"({plural(len(text), 'character')})."
         )
+        yield in_response(view, message, "/output_text", expected=text, actual=given)

@@ -3,45 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
-from rejoinder.conformance.judging.problems import at_event
+from rejoinder.conformance.judging.problems import at_event, event_name, quoted
 from rejoinder.conformance.judging.registry import Subject, check
+from rejoinder.formatting import plural
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.verdict import ABSENT, Problem
+
+_FRAMING: Final = {
+    "utf8": "valid UTF-8",
+    "too_large": "event within the size limit",
+    "too_many": "fewer events",
+    "field": "content in a data field",
+}
+"""The kinds of framing faults that count, with what was expected."""
 
 
 @check("SSE-01", Subject.STREAM)
 def clean_framing(view: ExchangeView) -> Iterator[Problem]:
-    """The stream reader reports invalid UTF-8, oversized events and lines that hold content outside of a data field.
+    """Reports invalid UTF-8, content outside a `data` field, and streams or events over the reader's size limits.
 
-    Unknown field names are allowed by the standard and only count when they look like content that lost its prefix.
+    The standard allows unknown field names. One counts as content only if it contains quotes, braces or brackets.
     """
     for fault in view.reader.faults:
-        if fault.kind in ("utf8", "too_large", "too_many") or (
-            fault.kind == "field" and any(c in fault.detail for c in '{}[]"')
-        ):
-            yield Problem(f"Broken framing: {fault.detail}.", offset=fault.offset, kind=fault.kind)
+        if fault.kind in _FRAMING and (fault.kind != "field" or any(c in fault.detail for c in '{}[]"')):
+            yield Problem(
+                f"The framing of the stream is broken: {fault.detail}.",
+                expected=_FRAMING[fault.kind],
+                actual=fault.detail,
+                offset=fault.offset,
+                kind=fault.kind,
+            )
 
 
 @check("SSE-02", Subject.STREAM, needs=lambda view: bool(view.events))
 def data_is_an_object(view: ExchangeView) -> Iterator[Problem]:
-    """Each event's data is parsed; anything but one JSON object is a problem, except null, which SSE-07 judges."""
+    """Parses the data of each event, which must be one JSON object. SSE-07 covers null."""
     for event in view.events:
         if event.error:
             yield at_event(
                 event,
-                f"The data of an event is not JSON: {event.error}.",
-                expected="a JSON object",
+                f"The data of event {event.number} is not JSON: {event.error}.",
+                expected="JSON object",
                 actual=event.frame.data[:200],
                 kind="json",
             )
         elif event.value is not None and not isinstance(event.value, dict):
             yield at_event(
                 event,
-                "The data of an event is JSON, but not an object.",
-                expected="a JSON object",
+                f"The data of event {event.number} is {quoted(event.value)}, not a JSON object.",
+                expected="JSON object",
                 actual=event.value,
                 kind="object",
             )
@@ -49,13 +62,15 @@ def data_is_an_object(view: ExchangeView) -> Iterator[Problem]:
 
 @check("SSE-03", Subject.STREAM, needs=lambda view: any(event.type for event in view.events))
 def event_names_match(view: ExchangeView) -> Iterator[Problem]:
-    """The event field is compared with the type in the data; events without a type are left to EVT-01."""
+    """Compares the `event` field with the `type` in the data. EVT-01 covers events without a type."""
     for event in view.events:
         if event.type and event.frame.event != event.type:
             missing = not event.frame.event
             yield at_event(
                 event,
-                "An event has no event field." if missing else "An event's name differs from the type in its data.",
+                f"{event_name(event)} has no event field."
+                if missing
+                else f"{event_name(event)} has the event field {quoted(event.frame.event)}.",
                 expected=event.type,
                 actual=ABSENT if missing else event.frame.event,
                 kind="missing" if missing else "differs",
@@ -64,38 +79,49 @@ def event_names_match(view: ExchangeView) -> Iterator[Problem]:
 
 @check("SSE-04", Subject.STREAM, needs=lambda view: bool(view.events))
 def no_id_fields(view: ExchangeView) -> Iterator[Problem]:
-    """Any id field is a problem."""
+    """Reports every event with an `id` field."""
     for event in view.events:
         if event.frame.id is not None:
-            yield at_event(event, "An event carries an id field.", expected=ABSENT, actual=event.frame.id)
+            message = f"{event_name(event)} has the SSE id {quoted(event.frame.id)}."
+            yield at_event(event, message, expected="absent", actual=event.frame.id)
 
 
 @check("SSE-05", Subject.STREAM, needs=lambda view: bool(view.frames) and view.exchange.outcome is Outcome.COMPLETE)
 def last_event_is_terminated(view: ExchangeView) -> Iterator[Problem]:
-    """The body of a stream that ended in order must end the last event with a blank line."""
+    """Tests streams that the endpoint sent to the end. A blank line must end the last event."""
     last = view.frames[-1]
     if not last.terminated:
-        yield Problem("The last event is not ended by a blank line; browsers drop it.", offset=last.start)
+        yield Problem(
+            "No blank line ends the last event. Browsers drop it.",
+            expected="blank line",
+            actual="end of the stream",
+            offset=last.start,
+        )
 
 
 @check("SSE-07", Subject.STREAM, needs=lambda view: bool(view.events))
 def strict_json(view: ExchangeView) -> Iterator[Problem]:
-    """The parser reports NaN and Infinity; strings are searched for surrogates that stand alone."""
+    """Searches the data of each event for NaN, Infinity, lone surrogates and a bare null."""
     for event in view.events:
         if event.constants:
             yield at_event(
                 event,
-                f"The data holds {event.constants[0]}, which is not JSON.",
+                f"{event_name(event)} contains {event.constants[0]}, which is not JSON.",
+                expected="JSON number or null",
                 actual=event.constants[0],
                 kind="constant",
             )
         elif event.value is None and not event.error:
             yield at_event(
-                event, "The data of an event is a bare null.", expected="a JSON object", actual=None, kind="null"
+                event, f"The data of event {event.number} is null.", expected="JSON object", actual=None, kind="null"
             )
         elif "\\u" in event.frame.data and _has_lone_surrogate(event.value):
             yield at_event(
-                event, "The data holds half of a surrogate pair, which no UTF-8 text can hold.", kind="surrogate"
+                event,
+                f"{event_name(event)} contains a lone surrogate, which UTF-8 cannot encode.",
+                expected="whole characters",
+                actual=event.frame.data[:200],
+                kind="surrogate",
             )
 
 
@@ -120,15 +146,15 @@ def _ended(view: ExchangeView) -> bool:
 
 @check("SSE-08", Subject.STREAM, needs=_ended)
 def sentinel_as_the_dialect_says(view: ExchangeView) -> Iterator[Problem]:
-    """The dialect's done_sentinel says whether [DONE] must be there, may be, or must not."""
+    """Compares the end of the stream with `done_sentinel` of the dialect: required, allowed or absent."""
     wanted = view.dialect.stream["done_sentinel"]
     if wanted == "required" and not view.sentinels:
-        yield Problem("The stream ends without the sentinel [DONE].", expected="[DONE]", actual=ABSENT, kind="missing")
+        yield Problem("The stream has no [DONE] sentinel.", expected="[DONE]", actual=ABSENT, kind="missing")
     elif wanted == "absent" and view.sentinels:
         frame = view.frames[view.sentinels[0]]
         yield Problem(
-            "The stream ends with the sentinel [DONE], which clients of this dialect cannot parse.",
-            expected=ABSENT,
+            "The stream has a [DONE] sentinel, which clients of this dialect cannot parse.",
+            expected="absent",
             actual="[DONE]",
             offset=frame.start,
             kind="present",
@@ -137,38 +163,51 @@ def sentinel_as_the_dialect_says(view: ExchangeView) -> Iterator[Problem]:
 
 @check("SSE-09", Subject.STREAM, needs=lambda view: bool(view.sentinels))
 def sentinel_once_and_last(view: ExchangeView) -> Iterator[Problem]:
-    """The place of every [DONE] among the framed events is looked at."""
+    """Tests the position of every `[DONE]` in the stream."""
     first = view.sentinels[0]
     frame = view.frames[first]
     if len(view.sentinels) > 1:
-        yield Problem("The sentinel [DONE] is sent more than once.", offset=frame.start, kind="twice")
+        count = len(view.sentinels)
+        message = f"The stream has {count} [DONE] sentinels."
+        yield Problem(message, expected=1, actual=count, offset=frame.start, kind="twice")
     elif first != len(view.frames) - 1:
-        yield Problem("Events follow the sentinel [DONE].", offset=frame.start, kind="not last")
+        after = len(view.frames) - 1 - first
+        message = f"{plural(after, 'event')} {'follows' if after == 1 else 'follow'} the [DONE] sentinel."
+        actual = plural(after, "event")
+        yield Problem(message, expected="end of the stream", actual=actual, offset=frame.start, kind="not last")
     if not any(view.events[number].frame.start < frame.start for number in view.fold.terminals):
-        yield Problem("The sentinel [DONE] comes before any terminal event.", offset=frame.start, kind="early")
+        yield Problem(
+            "No terminal event comes before the [DONE] sentinel.",
+            expected="terminal event before [DONE]",
+            offset=frame.start,
+            kind="early",
+        )
 
 
 @check("SSE-10", Subject.STREAM, needs=lambda view: bool(view.fold.terminals))
 def stream_ends_after_the_end(view: ExchangeView) -> Iterator[Problem]:
-    """After the terminal event the connection must end before the client's patience does, and within ten seconds."""
+    """Measures the time from the terminal event to the end of the connection."""
     terminal = view.events[view.fold.terminals[0]]
     waited = view.exchange.ended_at - terminal.frame.t
     if view.exchange.outcome is Outcome.TIMEOUT or waited > 10:
         yield at_event(
             terminal,
-            f"The connection stayed open for {waited:.0f} s after the terminal event.",
-            expected="the end of the stream",
+            f"The connection stayed open for {waited:.0f} s after {terminal.type}.",
+            expected="end of the stream within 10 s",
+            actual=f"open for {waited:.0f} s",
             kind="open",
         )
 
 
 @check("SSE-11", Subject.STREAM, needs=lambda view: any("\n" in event.frame.data for event in view.events))
 def data_lines_join(view: ExchangeView) -> Iterator[Problem]:
-    """Data of several lines must be JSON when joined by line feeds, as readers join it."""
+    """Joins the `data` lines of each event by line feeds, as readers do, and parses the result."""
     for event in view.events:
-        if event.error and "\n" in event.frame.data:
+        lines = event.frame.data.count("\n") + 1
+        if event.error and lines > 1:
             yield at_event(
                 event,
-                "Data spread over several lines is not JSON once its lines are joined by line feeds.",
+                f"The {lines} data lines of event {event.number} do not join to JSON.",
+                expected="JSON object",
                 actual=event.frame.data[:200],
             )

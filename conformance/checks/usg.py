@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import get, in_exchange, in_response, is_integer
+from rejoinder.conformance.judging.problems import get, in_exchange, in_response, is_integer, quoted
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.turns import continuations
 from rejoinder.model.tags import UNCERTAIN
@@ -16,14 +16,14 @@ from rejoinder.model.verdict import ABSENT, Problem
 _CACHED: Final = ("input_tokens_details", "cached_tokens")
 _REASONED: Final = ("output_tokens_details", "reasoning_tokens")
 _TOTALS: Final = ((_CACHED, "input_tokens"), (_REASONED, "output_tokens"))
-# vLLM's lists of counts, by details object, with the place of the total that they add up to.
+# Lists of counts that vLLM sends, by details object, with the path of the total that they add up to.
 _PER_TURN: Final = (
     ("input_tokens_details", "input_tokens_per_turn", ("input_tokens",)),
     ("input_tokens_details", "cached_tokens_per_turn", _CACHED),
     ("output_tokens_details", "output_tokens_per_turn", ("output_tokens",)),
     ("output_tokens_details", "tool_output_tokens_per_turn", ("output_tokens_details", "tool_output_tokens")),
 )
-# Fields that say how to answer, not what was asked: requests that differ in nothing else are equal.
+# Fields that control how the output is sent: requests that differ in no other field are equal.
 _MANNER: Final = ("stream", "stream_options", "request_id", "user", "metadata", "store", "background")
 
 
@@ -34,10 +34,12 @@ def _usage(view: ExchangeView) -> dict[str, Any]:
 
 @check("USG-01", Subject.RESPONSE, needs=lambda view: get(view.response, "status") in ("completed", "incomplete"))
 def usage_at_the_end(view: ExchangeView) -> Iterator[Problem]:
-    """Usage must be an object on completed and incomplete responses."""
+    """Tests that `usage` of every completed and incomplete response is an object."""
     usage = get(view.response, "usage")
     if not isinstance(usage, dict):
-        yield in_response(view, "A finished response has no usage.", "/usage", expected="an object", actual=usage)
+        message = f"usage of a response with status {quoted(get(view.response, 'status'))} is {quoted(usage)}."
+        wanted = "object with input_tokens, output_tokens and total_tokens"
+        yield in_response(view, message, "/usage", expected=wanted, actual=usage)
 
 
 def _counts(view: ExchangeView) -> list[Any]:
@@ -46,19 +48,18 @@ def _counts(view: ExchangeView) -> list[Any]:
 
 @check("USG-02", Subject.RESPONSE, needs=lambda view: all(is_integer(count) for count in _counts(view)))
 def usage_adds_up(view: ExchangeView) -> Iterator[Problem]:
-    """total_tokens is compared with the sum of input_tokens and output_tokens."""
+    """Compares `total_tokens` with the sum of `input_tokens` and `output_tokens`."""
     given, made, total = _counts(view)
     if total != given + made:
-        yield in_response(
-            view, "The token counts do not add up.", "/usage/total_tokens", expected=given + made, actual=total
-        )
+        message = f"total_tokens is {quoted(total)}, but input_tokens + output_tokens is {quoted(given + made)}."
+        yield in_response(view, message, "/usage/total_tokens", expected=given + made, actual=total)
 
 
 @check("USG-03", Subject.RESPONSE, needs=lambda view: bool(_usage(view)))
 def counts_are_counts(view: ExchangeView) -> Iterator[Problem]:
-    """Each count must be a non-negative integer; output_tokens must be positive when there is output text.
+    """Tests that every count is a non-negative integer.
 
-    input_tokens must be positive when the input was a non-empty string.
+    `input_tokens` must be positive if `input` is a non-empty string, `output_tokens` if the output has text.
     """
     usage = _usage(view)
     sent = view.request.get("input")
@@ -71,18 +72,18 @@ def counts_are_counts(view: ExchangeView) -> Iterator[Problem]:
         if not is_integer(count) or count < 0:
             yield in_response(
                 view,
-                f"{name} is not a count.",
+                f"{name} is {quoted(count)}.",
                 f"/usage/{name}",
-                expected="an integer, 0 or more",
+                expected="non-negative integer",
                 actual=count,
                 kind="type",
             )
         elif positive and count == 0:
             yield in_response(
                 view,
-                f"{name} is zero though there was text.",
+                f"{name} is 0, but the {name.partition('_')[0]} has text.",
                 f"/usage/{name}",
-                expected="1 or more",
+                expected="positive integer",
                 actual=0,
                 kind="zero",
             )
@@ -90,12 +91,13 @@ def counts_are_counts(view: ExchangeView) -> Iterator[Problem]:
 
 @check("USG-04", Subject.RESPONSE, needs=lambda view: bool(_usage(view)))
 def details_are_there(view: ExchangeView) -> Iterator[Problem]:
-    """Both details objects must be there with their count."""
+    """Tests that both counts are non-negative integers."""
     for place in (_CACHED, _REASONED):
         count = get(_usage(view), *place)
         if not is_integer(count) or count < 0:
             pointer = "/usage/" + "/".join(place)
-            yield in_response(view, f"Usage has no {place[1]}.", pointer, expected="a count", actual=count)
+            message = f"{place[1]} is {quoted(count)}."
+            yield in_response(view, message, pointer, expected="non-negative integer", actual=count)
 
 
 def _counts_details(view: ExchangeView) -> bool:
@@ -105,13 +107,16 @@ def _counts_details(view: ExchangeView) -> bool:
 
 @check("USG-05", Subject.RESPONSE, needs=_counts_details)
 def details_are_parts(view: ExchangeView) -> Iterator[Problem]:
-    """Each detail that is there is compared with its total."""
+    """Compares each detail, if present, with its total."""
     usage = _usage(view)
     for place, total in _TOTALS:
         part, whole = get(usage, *place), get(usage, total)
         if is_integer(part) and is_integer(whole) and part > whole:
-            message, pointer = f"{place[1]} is more than {total}.", "/usage/" + "/".join(place)
-            yield in_response(view, message, pointer, expected=f"at most {whole}", actual=part)
+            message, pointer = (
+                f"{place[1]} is {quoted(part)}, but {total} is {quoted(whole)}.",
+                "/usage/" + "/".join(place),
+            )
+            yield in_response(view, message, pointer, expected=f"integer of at most {whole}", actual=part)
 
 
 def _reasoned(view: ExchangeView) -> bool:
@@ -125,13 +130,13 @@ def _reasoned(view: ExchangeView) -> bool:
 
 @check("USG-06", Subject.RESPONSE, needs=lambda view: _reasoned(view) and is_integer(get(_usage(view), *_REASONED)))
 def reasoning_is_counted(view: ExchangeView) -> Iterator[Problem]:
-    """Responses with reasoning text are looked at; hidden reasoning may be counted without any text."""
+    """Tests responses with reasoning text. Hidden reasoning may count tokens without any text."""
     if get(_usage(view), *_REASONED) == 0:
         yield in_response(
             view,
-            "There is reasoning text, but reasoning_tokens is 0.",
+            "reasoning_tokens is 0, but the output has reasoning text.",
             "/usage/output_tokens_details/reasoning_tokens",
-            expected="1 or more",
+            expected="positive integer",
             actual=0,
         )
 
@@ -143,45 +148,45 @@ def _is_limited(view: ExchangeView) -> bool:
 
 @check("USG-07", Subject.RESPONSE, needs=_is_limited)
 def limit_holds(view: ExchangeView) -> Iterator[Problem]:
-    """output_tokens is compared with max_output_tokens of the request."""
+    """Compares `output_tokens` with `max_output_tokens` of the request."""
     limit, count = view.request["max_output_tokens"], _usage(view)["output_tokens"]
     if count > limit:
         yield in_response(
             view,
-            "More output tokens were counted than max_output_tokens allows.",
+            f"output_tokens is {quoted(count)}, but max_output_tokens is {quoted(limit)}.",
             "/usage/output_tokens",
-            expected=f"at most {limit}",
+            expected=f"integer of at most {limit}",
             actual=count,
         )
 
 
-def _question(view: ExchangeView) -> str | None:
-    """Return what the request asks as text, the same for equal requests; ``None`` when state or tools play a part."""
+def _content(view: ExchangeView) -> str | None:
+    """Return the content of a request as text, equal for equal requests; ``None`` with state or hosted tools."""
     request = view.request
     tools = request.get("tools")
     hosted = [get(tool, "type") for tool in tools] if isinstance(tools, list) else []
     stateful = any(request.get(name) for name in ("conversation", "previous_response_id", "prompt"))
     if stateful or any(kind not in ("function", "custom") for kind in hosted):
         return None
-    question = {name: value for name, value in request.items() if name not in _MANNER}
-    return json.dumps(question, sort_keys=True)
+    content = {name: value for name, value in request.items() if name not in _MANNER}
+    return json.dumps(content, sort_keys=True)
 
 
 def _repeated(case: CaseView) -> list[list[ExchangeView]]:
-    """Return the views of a case whose requests are equal, and whose responses count their input."""
+    """Return the views of a case with equal requests whose responses have input_tokens."""
     groups: dict[str, list[ExchangeView]] = {}
     for view in case.views:
         if not UNCERTAIN.isdisjoint(view.exchange.tags):
             continue
-        question = _question(view) if is_integer(_usage(view).get("input_tokens")) else None
-        if question is not None:
-            groups.setdefault(question, []).append(view)
+        content = _content(view) if is_integer(_usage(view).get("input_tokens")) else None
+        if content is not None:
+            groups.setdefault(content, []).append(view)
     return [group for group in groups.values() if len(group) > 1]
 
 
 @check("USG-08", Subject.CASE, needs=lambda case: bool(_repeated(case)))
 def repeats_count_the_same(case: CaseView) -> Iterator[Problem]:
-    """Equal requests of a case are compared, plain with streamed. Hosted tools and stored history are left out."""
+    """Compares `input_tokens` of equal requests, with and without streaming. Leaves out hosted tools and history."""
     for first, *others in _repeated(case):
         expected = _usage(first)["input_tokens"]
         for other in others:
@@ -189,7 +194,7 @@ def repeats_count_the_same(case: CaseView) -> Iterator[Problem]:
             if actual != expected:
                 yield in_response(
                     other,
-                    "The same request was counted with another number of input tokens.",
+                    f"Equal requests have {quoted(expected)} and {quoted(actual)} input tokens.",
                     "/usage/input_tokens",
                     expected=expected,
                     actual=actual,
@@ -198,7 +203,7 @@ def repeats_count_the_same(case: CaseView) -> Iterator[Problem]:
 
 
 def _chains(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
-    """Return pairs of views of which the second continues the first with the same instructions and tools."""
+    """Return pairs of views whose second request continues the first with the same instructions, tools and model."""
     pairs = []
     for first, view in continuations(case):
         if first is view or not view.request.get("input"):
@@ -212,21 +217,21 @@ def _chains(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
 
 @check("USG-09", Subject.CASE, needs=lambda case: bool(_chains(case)))
 def history_is_counted(case: CaseView) -> Iterator[Problem]:
-    """Each request with previous_response_id is compared with the one that it continues, if instructions are equal."""
+    """Compares `input_tokens` of every request with `previous_response_id` and of the request it continues."""
     for first, second in _chains(case):
         before, after = _usage(first)["input_tokens"], _usage(second)["input_tokens"]
         if after <= before:
             yield in_response(
                 second,
-                "A request that continues another has no more input tokens than that.",
+                f"input_tokens is {quoted(after)}, but {quoted(before)} for the request that this one continues.",
                 "/usage/input_tokens",
-                expected=f"more than {before}",
+                expected=f"integer greater than {before}",
                 actual=after,
             )
 
 
 def _turns(view: ExchangeView) -> list[tuple[str, list[int], Any]]:
-    """Return pointer, counts and total of every list of counts that is not empty."""
+    """Return pointer, counts and total of every non-empty list of counts."""
     usage = _usage(view)
     found = []
     for details, name, total in _PER_TURN:
@@ -238,16 +243,17 @@ def _turns(view: ExchangeView) -> list[tuple[str, list[int], Any]]:
 
 @check("USG-10", Subject.RESPONSE, needs=lambda view: bool(_turns(view)))
 def turns_add_up(view: ExchangeView) -> Iterator[Problem]:
-    """Every list of counts is added up and compared with its total."""
+    """Adds up every list of counts and compares the sum with its total."""
     for pointer, counts, total in _turns(view):
         if is_integer(total) and sum(counts) != total:
-            yield in_response(
-                view, "The counts of the turns do not add up.", pointer, expected=total, actual=sum(counts)
+            message = (
+                f"{pointer.rpartition('/')[2]} adds up to {quoted(sum(counts))}, but the total is {quoted(total)}."
             )
+            yield in_response(view, message, pointer, expected=total, actual=sum(counts))
 
 
 def _counted(case: CaseView) -> list[tuple[ExchangeView, int, ExchangeView]]:
-    """Return every count of a body with the response to the same body."""
+    """Return every count of the input_tokens operation with the response to the same body."""
     pairs = []
     for view in case.views:
         path = view.exchange.request.path.partition("?")[0].rstrip("/")
@@ -268,9 +274,9 @@ def _counted(case: CaseView) -> list[tuple[ExchangeView, int, ExchangeView]]:
 
 @check("USG-11", Subject.CASE, needs=lambda case: bool(_counted(case)))
 def counting_agrees(case: CaseView) -> Iterator[Problem]:
-    """A body's input tokens are counted by the input_tokens operation, and the same body is answered."""
+    """Sends one body to the input_tokens operation and to create, and compares the counts."""
     for view, count, other in _counted(case):
         used = _usage(other)["input_tokens"]
         if count != used:
-            message = "The input_tokens operation counts another number of tokens than usage."
+            message = f"The input_tokens operation returns {quoted(count)}, but usage.input_tokens is {quoted(used)}."
             yield in_exchange(view, message, "/input_tokens", expected=used, actual=count)

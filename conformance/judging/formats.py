@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.turns import has_refusal, was_cut
 from rejoinder.validation import SchemaError, Validator
+
+NOT_JSON: Final = "it is not JSON"
 
 
 def wanted_shape(view: ExchangeView) -> dict[str, Any] | None:
@@ -30,13 +32,17 @@ def last_text(view: ExchangeView) -> str:
 
 
 def misfit(text: str, schema: dict[str, Any] | None) -> str:
-    """Return why a text is not JSON, or does not fit a schema; empty when it does."""
+    """Return why a text is not JSON, or does not match a schema, as a clause; empty when it matches."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return "it is not JSON."
+        return NOT_JSON
     errors = _errors(value, schema) if schema is not None else []
-    return f"at {errors[0].pointer or 'its root'}, {errors[0].message}." if errors else ""
+    if not errors:
+        return ""
+    # The message names a missing field itself.
+    place = errors[0].pointer.rpartition("/")[0] if errors[0].keyword == "required" else errors[0].pointer
+    return f"{errors[0].message} at {place}" if place else errors[0].message
 
 
 def _errors(value: Any, schema: dict[str, Any]) -> list[SchemaError]:

@@ -1,13 +1,17 @@
-"""Small builders, so that checks read as rules."""
+"""Builders of problems, and of the parts of their messages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, TypeGuard
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeGuard
 
 from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
 from rejoinder.conformance.judging.json_diff import first_difference
+from rejoinder.formatting import compact_json, one_line
 from rejoinder.model.verdict import ABSENT, Problem
+
+_PLAIN: Final = re.compile(r"[\w.:-]{1,80}", re.ASCII)
 
 
 def at_event(event: Event, message: str, pointer: str = "", **details: Any) -> Problem:
@@ -18,14 +22,14 @@ def at_event(event: Event, message: str, pointer: str = "", **details: Any) -> P
 
 
 def in_exchange(view: ExchangeView, message: str, pointer: str = "", **details: Any) -> Problem:
-    """Return a problem of an exchange as a whole; ``pointer`` points into the body of its reply."""
+    """Return a problem of an exchange as a whole; ``pointer`` points into the body of its response."""
     return Problem(message, pointer=pointer, **{"exchange": view.exchange.id, **details})
 
 
 def in_response(view: ExchangeView, message: str, pointer: str = "", **details: Any) -> Problem:
-    """Return a problem inside the final response; ``pointer`` points into the response object.
+    """Return a problem inside the final response object, into which ``pointer`` points.
 
-    In a stream it is placed at the terminal event, with ``/response`` before the pointer.
+    In a stream the problem is at the terminal event, with ``/response`` before the pointer.
     """
     event = view.response_event
     if event is None:
@@ -44,12 +48,39 @@ def differing(
 ) -> Iterator[Problem]:
     """Yield a problem at the first place below the pointer where two JSON values differ, if they do.
 
-    ``at`` is one of the builders above, ``subject`` what it takes.
+    ``at`` is one of the builders above, ``subject`` what it takes. ``{}`` in the message becomes the place.
     """
     difference = first_difference(expected, actual, pointer)
     if difference:
         where, left, right = difference
-        yield at(subject, message, where, expected=left, actual=right, **details)
+        wanted = "absent" if left is ABSENT else left
+        yield at(subject, message.replace("{}", one_line(where, 80)), where, expected=wanted, actual=right, **details)
+
+
+def event_name(event: Event) -> str:
+    """Return an event as the subject of a message: its type, or its number where the type is missing or no word."""
+    return f"Event {word(event.type, str(event.number))}"
+
+
+def word(text: str, default: str) -> str:
+    """Return a name that an endpoint sent if a message can contain it: one ASCII word, not too long."""
+    return text if _PLAIN.fullmatch(text) else default
+
+
+def quoted(value: Any) -> str:
+    """Return a value as JSON on one short line, "(missing)" for an absent one."""
+    if value is ABSENT:
+        return "(missing)"
+    try:
+        return one_line(compact_json(value), 60)
+    except ValueError:
+        return "(a number with thousands of digits)"
+
+
+def one_of(values: Iterable[str]) -> str:
+    """Return a list of allowed values as a description: "one of queued, in_progress"."""
+    words = list(values)
+    return words[0] if len(words) == 1 else f"one of {', '.join(words)}"
 
 
 def get(value: Any, *path: str | int) -> Any:

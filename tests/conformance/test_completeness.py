@@ -5,6 +5,9 @@ Reads what is declared, and sends nothing: that the checks find the faults is fo
 
 from __future__ import annotations
 
+import ast
+import importlib
+import inspect
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -112,6 +115,43 @@ class Declared:
 
 def stem_of(rule: str) -> str:
     return rule.partition("-")[0].lower()
+
+
+BUILDERS = ("Problem", "at_event", "in_exchange", "in_response", "_problem")
+"""The functions by which checks make problems, but for ``differing``, which always says what was expected."""
+
+UNWORDED = frozenset(("ech", "err", "tol", "sta", "mem", "par", "bgr", "iso", "cap"))
+"""Families whose checks may leave out what was expected."""
+
+
+def problems_without_expected(source: str) -> list[int]:
+    """Return the lines on which a check makes a problem without a value for ``expected``."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return [
+        call.lineno
+        for call in calls
+        if isinstance(call.func, ast.Name)
+        and call.func.id in BUILDERS
+        and not any(keyword.arg in ("expected", None) and not is_absent(keyword.value) for keyword in call.keywords)
+    ]
+
+
+def is_absent(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "ABSENT"
+
+
+@pytest.mark.parametrize("family", sorted(set(names_in(checks)) - UNWORDED))
+def test_every_problem_says_what_was_expected(family: str) -> None:
+    """Reports show it beside what came; a value that should not be there is expected to be "absent"."""
+    source = inspect.getsource(importlib.import_module(f"{checks.__name__}.{family}"))
+    lines = problems_without_expected(source)
+    assert lines == [], f"Add expected= to the problems on these lines of conformance/checks/{family}.py: {lines}."
+
+
+def test_a_problem_without_expected_is_found() -> None:
+    assert problems_without_expected("Problem('a')") == [1]
+    assert problems_without_expected("at_event(event, 'a', expected=ABSENT)") == [1]
+    assert problems_without_expected("in_response(view, 'a', expected='absent')") == []
 
 
 DECLARED = Declared()

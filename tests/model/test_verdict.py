@@ -141,7 +141,11 @@ def test_shorten_takes_bytes(data):
     assert isinstance(shorten(data), str)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, object(), {"a": float("nan")}])
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), float("inf"), {1, 2}, object(), {"a": float("nan")}, 10**5000],
+    ids=["nan", "inf", "set", "object", "nested", "huge"],
+)
 def test_shorten_takes_what_is_not_json(value):
     assert isinstance(shorten(value), str)
     json.dumps(shorten(value), allow_nan=False)

@@ -297,6 +297,8 @@ def shorten(value: Any, limit: int = 2000) -> Any:
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError):
+        if isinstance(value, int):
+            return "(a number with thousands of digits)"  # Python refuses to print it.
         return shorten(repr(value), limit)
     except RecursionError:
         return shorten(reprlib.repr(value), limit)

@@ -17,7 +17,7 @@ from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, ru
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import dialect_names, load_dialect, load_rules
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
-from rejoinder.model.verdict import Status, Verdict
+from rejoinder.model.verdict import ABSENT, Status, Verdict
 from rejoinder.sandbox import FAULTS, Fault, Sandbox, record, sample_requests
 from rejoinder.strategies.replies import Event, event_streams, to_sse
 from rejoinder.wire.target import Target
@@ -98,6 +98,9 @@ def test_the_standard_requests_exercise_every_rule(dialect: str) -> None:
     assert missing == set()
 
 
+WORDED = frozenset(("HTTP", "SSE", "EVT", "LIF", "ITM", "PRT", "ACC", "RSP", "USG", "WSP"))
+"""Families whose findings all say what was expected."""
+
 PAIRS = [(name, dialect) for name, fault in FAULTS.items() for dialect in fault.dialects or dialect_names()]
 
 
@@ -106,6 +109,18 @@ def test_a_fault_is_caught_by_the_rules_it_breaks(name: str, dialect: str) -> No
     verdicts = judged(dialect, name)
     assert set(FAULTS[name].breaks) <= fired(verdicts)
     assert Status.ERROR not in {verdict.status for verdict in verdicts}
+    assert unworded(verdicts) == []
+
+
+def unworded(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return the messages of the findings that do not say what was expected."""
+    return [
+        finding.evidence.message
+        for verdict in verdicts
+        if verdict.rule.partition("-")[0] in WORDED
+        for finding in verdict.findings
+        if finding.evidence.expected is ABSENT
+    ]
 
 
 # A server that is down after a bad request (HTTP-15) fails whatever comes next.
