@@ -168,4 +168,4 @@ def test_what_shows_every_time_is_deterministic():
     assert Reruns(3, 3).deterministic
     assert not Reruns(3, 2).deterministic
     assert not Reruns(3, 0).deterministic
-    assert Reruns(3, 1).words == "at random, 1 of 3 times when sent again"
+    assert Reruns(3, 1).words == "reproduced in 1 of 3 reruns"
