@@ -39,7 +39,7 @@ TARGETS: Final = {
     ),
     "tally": Target(
         [f"load/measure/{name}.py" for name in ("stats", "load_line", "self_check")],
-        ["load/measure/test_stats.py", "load/measure/test_load_line.py"],
+        [f"load/measure/test_{name}.py" for name in ("stats", "load_line", "self_check")],
     ),
     "charts": Target(
         ["reports/charts.py"]

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rejoinder.load.measure.load_line import load_line, unjudged_sentence
+from rejoinder.load.measure.load_line import load_line, result_samples, unjudged_sentence
 from rejoinder.load.measure.measure import Measurement, take_times
 from rejoinder.load.measure.recording import Recording
 from rejoinder.load.measure.self_check import SelfCheck
-from rejoinder.load.measure.stats import RunStats, encode_stats
-from rejoinder.load.objectives.slo import describe
+from rejoinder.load.measure.stats import RunStats, encode_stats, gap_bound, numbers_of
+from rejoinder.load.objectives.slo import RequestLimits, describe, parse_slos
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Exchange, Outcome, Request
 from rejoinder.model.outcomes import OUTCOMES, RequestOutcome
 from rejoinder.model.runfile import line_is_valid
-from rejoinder.model.samples import Sample, read_sample
+from rejoinder.model.samples import HistogramSample, RequestSample, Sample, SecondSample, StreamSample, read_sample
+from rejoinder.model.tags import Tag
 
 SETTINGS = LoadSettings(url="http://127.0.0.1", concurrency=2, duration=10)
 EXCHANGE = Exchange("x", Request("POST", "/"), Outcome.COMPLETE, 200)
@@ -134,44 +137,194 @@ def test_evidence_is_varied_and_bounded() -> None:
     assert len({signature for signature, _ in tally.evidence}) > 6
 
 
-def check_with(lag: float = 0.0, cpu: float = 0.1, **fields: Any) -> SelfCheck:
-    check = SelfCheck(started=1, cpu=[0.0, cpu, cpu, 0.0], **fields)
-    check.loop_lag.add(lag)
-    return check
+def test_the_check_of_a_process_crosses_to_another() -> None:
+    check = SelfCheck(started=3, cpu=[0.5], capped=2, throttled=True)
+    check.loop_lag.add(0.03)
+    copied = SelfCheck.from_json(json.loads(json.dumps(check.to_json())))
+    assert copied == check
+    line = load_line(RunStats(), [copied], SETTINGS, issued=5, notes=["Known before."])
+    assert (line.self_check.verdict, line.self_check.loop_lag_max) == ("CLIENT-BOUND", 0.03)
+    assert "Known before." in line.self_check.reasons
+
+
+def a_request(t0: int = 5 * SECOND) -> tuple[Recording, Measurement]:
+    """Return a request of which everything is known: scheduled 1.0 s, begun 1.25 s after ``t0``, 2.5 s long."""
+    recording = Recording(
+        7, t0 + SECOND, t0 + 1_200_000_000, t0 + 1_250_000_001, t0 + 3_750_000_001, 0.0, "complete", "", b"", [],
+        turn=2, scenario="chat",
+    )  # fmt: skip
+    found = measured(
+        "nonconforming", 2.4, content=[(0.5, 1), (0.75, 3), (1.75, 1)], deltas=5, head=0.1, first_event=0.2,
+        first_output=0.7500004, input_tokens=12, output_tokens=10, rules=["EVT-02", "SSE-01"], detail="broke two",
+        foreign=["other"],
+    )  # fmt: skip
+    return recording, found
+
+
+FIGURES: dict[str, Any] = {
+    "t": 1.25,
+    "outcome": RequestOutcome.NONCONFORMING,
+    "worker": 3,
+    "status": 200,
+    "times": {
+        "ttft": 0.5, "ttfo": 0.75, "ttfb": 0.1, "ttfe": 0.2, "e2e": 2.4, "tail": 0.65, "max_gap": 1.0
+    },
+    "chunks": 3,
+    "deltas": 5,
+    "input_tokens": 12,
+    "output_tokens": 10,
+    "rules": ["EVT-02", "SSE-01"],
+    "scenario": "chat",
+    "turn": 2,
+    "detail": "broke two",
+}  # fmt: skip
+
+
+def test_a_request_is_kept_with_all_its_figures() -> None:
+    stats, (recording, found) = RunStats(), a_request()
+    stats.add(recording, EXCHANGE, found, 5 * SECOND, 3)
+    assert stats.requests == [RequestSample(**FIGURES, intended=1.0)]
+    events = [(0.12345678, 0.9876543, "response.created", 1, 0), (1.0, 1.0, "\ud800", 2, 77)]
+    stats.add_stream(recording, found, events, 5 * SECOND, 3)
+    expected = [(0.123457, 0.987654, "response.created", 1, 0), (1.0, 1.0, "\ud800", 2, 77)]
+    assert stats.streams == [StreamSample(**FIGURES, duration=2.5, slot=7, events=expected)]
+    # A request without content has no counts of it, and one that was never begun counts from its dispatch.
+    bare = recording._replace(begun=0)
+    stats.add(bare, EXCHANGE, measured("timeout", deltas=4), 5 * SECOND, 0)
+    assert (stats.requests[1].chunks, stats.requests[1].deltas, stats.requests[1].t) == (None, None, 1.2)
+
+
+def test_a_request_is_counted_everywhere_once() -> None:
+    stats, (recording, found) = RunStats(), a_request()
+    stats.add(recording, EXCHANGE, found, 5 * SECOND, 3)
+    stats.add(recording._replace(scenario=""), EXCHANGE, measured("cancelled"), 5 * SECOND, 3)
+    counts = ("finished", "judged", "good", "good_unjudged", "foreign", "deltas", "chunks", "input_tokens")
+    assert [getattr(stats, name) for name in counts] == [2, 2, 0, 0, 1, 5, 3, 12]
+    assert (stats.output_tokens, stats.without_usage) == (10, 0)
+    assert stats.outcomes == {"nonconforming": 1, "cancelled": 1}
+    assert stats.rules == {"EVT-02": 1, "SSE-01": 1}
+    assert stats.scenarios == {"chat": {"nonconforming": 1}}
+    assert (stats.judgeable, [signature for signature, _ in stats.evidence]) == (1, ["nonconforming EVT-02 SSE-01"])
+    assert stats.evidence[0][1] == EXCHANGE.to_json()
+    # Begun at 1.25 s: the content came at 1.75, 2 and 3 s, the end at 3.75 s.
+    seconds = {
+        number: (second.started, second.finished, second.failed, round(second.output_tokens, 6), second.input_tokens)
+        for number, second in sorted(stats.seconds.items())
+    }
+    assert seconds == {1: (2, 0, 0, 2, 12), 2: (0, 0, 0, 6, 0), 3: (0, 2, 1, 2, 0)}
+    assert {number: dict(second.gaps) for number, second in stats.seconds.items() if second.gaps} == {
+        2: {200: 1}, 3: {1000: 1}
+    }  # fmt: skip
+    assert {name: (histogram.n, histogram.sum) for name, histogram in sorted(stats.histograms.items())} == {
+        "dispatch_lag": (2, 400_000), "e2e": (1, 2_400_000), "e2e_intended": (1, 2_650_000),
+        "itl": (2, 1_250_000), "max_gap": (1, 1_000_000), "sched_lag": (1, 250_000), "tail": (1, 650_000),
+        "tpot": (1, 156_250), "ttfb": (1, 100_000), "ttfe": (1, 200_000), "ttfo": (1, 750_000), "ttft": (1, 500_000),
+        "ttft_intended": (1, 750_000),
+    }  # fmt: skip
+
+
+def test_tokens_without_content_came_at_the_end_and_answers_without_usage_are_counted() -> None:
+    stats = RunStats()
+    add(stats, 0.5, 2.0, output_tokens=8)
+    add(stats, 0.5, 1.0, content=[(0.1, 1)], deltas=1)
+    assert {number: second.output_tokens for number, second in sorted(stats.seconds.items())} == {0: 0, 1: 0, 2: 8}
+    assert (stats.output_tokens, stats.without_usage) == (8, 1)
+    assert stats.seconds[2].ok_output_tokens == 8
+    # What did not come to an end of its own has no tokens, whatever it brought.
+    add(stats, 0.5, 1.0, "truncated", content=[(0.1, 1)], deltas=1, output_tokens=3)
+    assert (stats.output_tokens, stats.deltas, stats.without_usage) == (8, 1, 1)
+
+
+def test_a_stream_that_was_given_up_says_nothing_of_times() -> None:
+    stats, (recording, found) = RunStats(), a_request()
+    stats.add(recording._replace(tags=(Tag.CANCELLED,)), EXCHANGE, found, 5 * SECOND, 3)
+    assert set(stats.histograms) == {"dispatch_lag"}
+    assert (stats.output_tokens, stats.deltas) == (0, 0)
+
+
+def test_good_answers_that_were_not_judged_are_counted_apart() -> None:
+    stats = RunStats()
+    limits = RequestLimits(parse_slos(["ttft<300ms", "goodput>=1%"]))
+    for outcome, at in (("ok", 0.2), ("ok", 0.4), ("unjudged", 0.2), ("unjudged", 0.4), ("nonconforming", 0.2)):
+        recording = Recording(0, 0, 0, 0, SECOND, 0.0, "complete", "", b"", [])
+        stats.add(recording, EXCHANGE, measured(outcome, 1.0, content=[(at, 1)]), 0, 0, limits)
+    assert (stats.good, stats.good_unjudged) == (2, 1)
+    assert stats.seconds[1].good == 2
+    assert {name: histogram.n for name, histogram in stats.histograms.items() if name.startswith("e2e")} == {
+        "e2e": 5, "e2e_ok": 4, "e2e_intended": 5, "e2e_intended_ok": 4
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("check", "verdict", "words"),
-    [
-        (check_with(), "VALID", ""),
-        (check_with(lag=0.006), "SUSPECT", "event loop"),
-        (check_with(lag=0.03), "CLIENT-BOUND", "event loop"),
-        (check_with(cpu=0.8), "SUSPECT", "80% of a core"),
-        (check_with(cpu=0.95), "CLIENT-BOUND", "95% of a core"),
-        (check_with(throttled=True), "CLIENT-BOUND", "analysis"),
-        (check_with(capped=3), "SUSPECT", "limit of requests"),
-        (check_with(worker_lost=True), "SUSPECT", "died"),
-        (SelfCheck(started=2), "SUSPECT", "1 started requests have no outcome"),
-    ],
-)
-def test_the_generator_judges_itself(check: SelfCheck, verdict: str, words: str) -> None:
-    tally = RunStats()
-    add(tally, 0, 1, output_tokens=3)
-    copied = SelfCheck.from_json(json.loads(json.dumps(check.to_json())))
-    found = load_line(tally, [copied], SETTINGS, issued=5).self_check
-    assert found.verdict == verdict
-    assert words in "; ".join(found.reasons)
-    assert bool(found.reasons) == (verdict != "VALID")
+    ("seconds", "bound"),
+    [(0.0, 0), (0.0009994, 0), (0.0009996, 1), (0.001, 1), (0.0019, 1), (0.002, 2), (0.0099, 5), (499.9, 200_000),
+     (500.0, 500_000), (5000.0, 500_000)],
+)  # fmt: skip
+def test_a_gap_is_counted_under_its_lower_bound(seconds: float, bound: int) -> None:
+    assert gap_bound(seconds) == bound
 
 
-def test_a_generator_that_others_kept_waiting_is_told_from_one_that_worked() -> None:
-    tally = RunStats()
-    add(tally, 0, 1, output_tokens=3)
-    waiting = load_line(tally, [check_with(lag=0.03, cpu=0.05)], SETTINGS, issued=5).self_check
-    working = load_line(tally, [check_with(lag=0.03, cpu=0.7)], SETTINGS, issued=5).self_check
-    assert "other processes" in waiting.reasons[0]
-    assert "other processes" not in working.reasons[0]
-    assert (waiting.processes_advised, working.processes_advised) == (1, 2)
+def test_few_exchanges_of_each_sort_are_kept_as_evidence() -> None:
+    stats = RunStats()
+    for rules in (["A-1"], ["A-1"], ["A-1", "B-2"], ["A-1"], ["A-1"], ["C-3"]):
+        add(stats, 0, 1, "nonconforming", rules=rules)
+    assert [signature for signature, _ in stats.evidence] == [
+        "nonconforming A-1", "nonconforming A-1", "nonconforming A-1 B-2", "nonconforming A-1", "nonconforming C-3"
+    ]  # fmt: skip
+    for number in range(30):
+        add(stats, 0, 1, "nonconforming", rules=[f"D-{number}"])
+    assert len(stats.evidence) == 20
+    # Merging keeps the same bounds.
+    other = RunStats()
+    for _ in range(3):
+        add(other, 0, 1, "nonconforming", rules=["A-1"])
+    other.merge(stats)
+    assert Counter(signature for signature, _ in other.evidence).most_common(1) == [("nonconforming A-1", 3)]
+    assert len(other.evidence) == 20
+    add(other, 0, 1, "ok")
+    add(other, 0, 1, "cancelled")
+    assert len(other.evidence) == 20
+
+
+def test_the_end_of_a_run_is_written_in_order() -> None:
+    stats, (recording, found) = RunStats(), a_request()
+    stats.add(recording, EXCHANGE, found, 5 * SECOND, 3)
+    stats.add_stream(recording, found, [], 5 * SECOND, 3)
+    lines = list(result_samples(stats, {1: {"running": 2.0}}))
+    assert lines[:4] == stats.second_samples({1: {"running": 2.0}})
+    assert [line.server for line in lines[:4] if isinstance(line, SecondSample)] == [{}, {"running": 2.0}, {}, {}]
+    assert lines[4] is stats.streams[0]
+    assert lines[5:] == [
+        HistogramSample(metric=name, values=stats.histograms[name], unit="us") for name in sorted(stats.histograms)
+    ]
+    assert lines[5].metric == "dispatch_lag"  # type: ignore[attr-defined]
+
+
+def test_the_totals_of_a_run_by_hand() -> None:
+    stats, (recording, found) = RunStats(), a_request()
+    stats.add(recording, EXCHANGE, found, 5 * SECOND, 3)
+    add(stats, 0.5, 1.0, content=[(0.1, 1)], deltas=1, output_tokens=4, input_tokens=2)
+    stats.scenarios["agent"] = Counter({RequestOutcome.OK: 1})
+    settings = LoadSettings(url="http://127.0.0.1", rate=2.0, duration=4, slos=("ttft<600.5ms", "goodput>=50%"))
+    line = load_line(stats, [SelfCheck(started=5)], settings, issued=4.00049)
+    assert (line.mode, line.settings) == ("open", settings.to_json())
+    assert (line.started, line.outcomes) == (5, {"ok": 1, "nonconforming": 1, "censored": 3})
+    # As a table of the outcomes lists them.
+    assert list(line.outcomes) == ["ok", "nonconforming", "censored"]
+    assert (line.rules, line.judged, line.unjudged, line.unjudged_bound) == ({"EVT-02": 1, "SSE-01": 1}, 2, 0, None)
+    assert (line.issued, line.input_tokens, line.output_tokens, line.good, line.cross_talk) == (4.0, 14, 14, 1, 1)
+    assert line.latencies_over == ["ok", "unjudged", "nonconforming", "incomplete"]
+    assert [(scenario.name, scenario.outcomes) for scenario in line.scenarios] == [
+        ("agent", {"ok": 1}), ("chat", {"nonconforming": 1})
+    ]  # fmt: skip
+    assert line.limits == ["ttft<600.5ms"]
+    assert [(slo.text, slo.met) for slo in line.slos] == [("ttft<600.5ms", None), ("goodput>=50%", False)]
+    assert line.slos[1].value == pytest.approx(1 / 5)
+    assert [found.metric for found in line.percentiles] == sorted(stats.histograms)
+    assert line.self_check.lost == 3
+    closed = load_line(RunStats(), [], SETTINGS, issued=2.0)
+    assert (closed.mode, closed.window) == ("closed", (0.5, 2.0))
+    assert set(msgspec.structs.asdict(closed.rates_whole_run).values()) == {0.0}
 
 
 @given(st.lists(st.floats(0.001, 9), max_size=40), st.integers(1, 4))
@@ -214,8 +367,31 @@ def test_answers_that_were_not_judged_are_told_apart() -> None:
     assert "nothing is known" in unjudged_sentence(load_line(unknown, [SelfCheck(started=1)], settings, issued=10))
 
 
+def test_sums_of_everything_are_joined() -> None:
+    first, second = RunStats(), RunStats()
+    recording, found = a_request()
+    for stats, times in ((first, 2), (second, 3)):
+        for _ in range(times):
+            stats.add(recording, EXCHANGE, found, 5 * SECOND, 3)
+    first.merge(second)
+    once = RunStats()
+    once.add(recording, EXCHANGE, found, 5 * SECOND, 3)
+    for name in numbers_of(RunStats):
+        assert getattr(first, name) == 5 * getattr(once, name), name
+    assert first.outcomes == {"nonconforming": 5}
+    assert first.rules == {"EVT-02": 5, "SSE-01": 5}
+    assert first.scenarios == {"chat": {"nonconforming": 5}}
+    assert first.requests == once.requests * 5
+    assert first.histograms["itl"].n == 10
+    assert first.seconds[2].gaps == {200: 5}
+    assert first.seconds[1].ttft.n == 5
+    assert first.seconds[1].input_tokens == 60
+
+
 def test_statistics_with_lone_surrogates_reach_the_parent() -> None:
     stats = RunStats()
     recording = Recording(0, 0, 0, 1, SECOND, 0.0, "complete", "", b"", [])
     stats.add_stream(recording, measured(), [(0.0, 0.1, "\ud800", 1, 0)], 0, 0)
-    assert RunStats.from_json(json.loads(encode_stats(stats))) == stats
+    encoded = encode_stats(stats)
+    assert RunStats.from_json(json.loads(encoded)) == stats
+    assert b": " not in encoded

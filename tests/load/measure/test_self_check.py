@@ -1,0 +1,158 @@
+"""What the load generator says of itself: every figure, and both sides of every limit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from rejoinder.load.measure.self_check import SelfCheck, requests_lost, self_check
+from rejoinder.load.measure.stats import RunStats
+from rejoinder.model.histogram import Histogram
+from rejoinder.model.outcomes import RequestOutcome
+from rejoinder.model.samples import SelfCheckResult, Validity
+
+VALID, SUSPECT, CLIENT_BOUND = Validity.VALID, Validity.SUSPECT, Validity.CLIENT_BOUND
+
+
+def histogram(*values: float) -> Histogram:
+    made = Histogram()
+    for value in values:
+        made.add(value)
+    return made
+
+
+def stats(ended: int = 10, lag: tuple[float, ...] = (), **fields: Any) -> RunStats:
+    """Return the statistics of requests that all succeeded."""
+    found = RunStats(outcomes=Counter({RequestOutcome.OK: ended}), **fields)
+    if lag:
+        found.histograms["dispatch_lag"] = histogram(*lag)
+    return found
+
+
+def check(lag: tuple[float, ...] = (), cpu: float = 0.5, started: int = 10, **fields: Any) -> SelfCheck:
+    """Return the check of a process; its first and last second do not count."""
+    return SelfCheck(started=started, cpu=[1.0, cpu, cpu, 1.0], loop_lag=histogram(*lag), **fields)
+
+
+def test_every_figure_by_hand() -> None:
+    # Of 200 probes of both processes together the p99 is the 198th, the p50 the 100th.
+    first = check((0.0001,) * 99 + (0.0012,), started=6, reconnects=2, max_in_flight=5)
+    first.cpu = [0.9, 0.2, 0.4, 0.9]
+    second = check((0.0002,) * 96 + (0.001, 0.0011, 0.0013, 0.0014), started=4, reconnects=1, max_in_flight=4)
+    second.cpu = [0.9, 0.1234, 0.5432, 0.0001, 0.9]
+    found = self_check(
+        stats(10, lag=(0.001,) * 98 + (0.002, 0.003), deltas=101, chunks=40, finished=10), [first, second], issued=8.0
+    )
+    assert found == SelfCheckResult(
+        verdict=VALID,
+        reasons=[],
+        loop_lag_p50=0.0002,
+        loop_lag_p99=0.0012,
+        loop_lag_max=0.0014,
+        dispatch_lag_p99=0.002,
+        # The busiest process counts: (0.2 + 0.4) / 2 against (0.1234 + 0.5432 + 0.0001) / 3.
+        cpu_mean=0.3,
+        cpu_max=0.543,
+        coalescing=2.525,
+        events_per_s=12.6,
+        processes=2,
+        processes_advised=2,
+        reconnects=3,
+        max_in_flight=9,
+        lost=0,
+    )
+
+
+def test_nothing_at_all_has_no_figures() -> None:
+    assert self_check(RunStats(), [], issued=0.0) == SelfCheckResult(
+        verdict=VALID, reasons=[], cpu_mean=0.0, cpu_max=0.0, events_per_s=0.0, processes=0, processes_advised=0,
+        reconnects=0, max_in_flight=0, lost=0,
+    )  # fmt: skip
+    assert self_check(RunStats(deltas=10), [SelfCheck()], issued=-1.0).events_per_s == 0.0
+
+
+def test_a_process_of_two_seconds_has_no_steady_ones_so_all_count() -> None:
+    assert SelfCheck(cpu=[0.1, 0.2, 0.4, 0.8]).steady_cpu == [0.2, 0.4]
+    assert SelfCheck(cpu=[0.1, 0.2, 0.4]).steady_cpu == [0.2]
+    assert SelfCheck(cpu=[0.1, 0.3]).steady_cpu == [0.1, 0.3]
+    assert SelfCheck().steady_cpu == []
+
+
+@pytest.mark.parametrize(
+    ("verdict", "fields"),
+    [
+        (VALID, {"lag": (0.005,)}),
+        (SUSPECT, {"lag": (0.0051,)}),
+        (SUSPECT, {"lag": (0.02,)}),
+        (CLIENT_BOUND, {"lag": (0.0201,)}),
+        # At most one probe of a hundred may be late.
+        (VALID, {"lag": (0.0,) * 99 + (1.0,)}),
+        (CLIENT_BOUND, {"lag": (0.0,) * 98 + (1.0, 1.0)}),
+        (VALID, {"cpu": 0.75}),
+        (SUSPECT, {"cpu": 0.7501}),
+        (SUSPECT, {"cpu": 0.9}),
+        (CLIENT_BOUND, {"cpu": 0.9001}),
+        (CLIENT_BOUND, {"throttled": True}),
+        (SUSPECT, {"died": True}),
+        (SUSPECT, {"worker_lost": True}),
+        (SUSPECT, {"capped": 1}),
+        (SUSPECT, {"started": 11}),
+        # A process that died may have reported more ends than starts.
+        (VALID, {"started": 9}),
+    ],
+)
+def test_both_sides_of_every_limit(verdict: Validity, fields: dict[str, Any]) -> None:
+    found = self_check(stats(), [check(started=0), check(**fields)], issued=1.0)
+    assert found.verdict is verdict
+    assert len(found.reasons) == (verdict is not VALID)
+    # Two beside two are advised where the generator was at its limit and worked.
+    assert found.processes_advised == (4 if verdict is CLIENT_BOUND else 2)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "lag"), [(VALID, 0.0099), (SUSPECT, 0.0101), (SUSPECT, 0.0499), (CLIENT_BOUND, 0.0501)]
+)
+def test_requests_that_were_started_late(verdict: Validity, lag: float) -> None:
+    found = self_check(stats(lag=(0.0,) * 98 + (lag, 1.0)), [check()], issued=1.0)
+    assert found.dispatch_lag_p99 is not None
+    assert (found.verdict, found.dispatch_lag_p99) == (verdict, pytest.approx(lag, rel=1e-3))
+    assert all(f"{found.dispatch_lag_p99 * 1000:.1f} ms" in reason for reason in found.reasons)
+
+
+def test_reasons_say_how_many_and_the_worst_come_first() -> None:
+    found = self_check(
+        stats(ended=7, without_usage=3, lag=(0.02,)),
+        [check((0.006,), 0.8, capped=2), check((0.006,), 0.95, capped=4, throttled=True, died=True, worker_lost=True)],
+        issued=1.0,
+        notes=["Known before."],
+    )
+    bound, suspect = found.reasons[:2], found.reasons[2:]
+    assert found.verdict is CLIENT_BOUND
+    assert ["95%" in bound[0], "analysis" in bound[1]] == [True, True]
+    assert suspect[0] == "Known before."
+    for reason, words in zip(suspect[1:], ("6.0 ms", "20.0 ms", "13 ", "3 ", "died", "died", "6 "), strict=True):
+        assert words in reason
+    assert found.lost == 13
+    notes = self_check(stats(), [check()], 1.0, ["Known before."])
+    assert (notes.verdict, notes.reasons) == (SUSPECT, ["Known before."])
+
+
+@pytest.mark.parametrize(("cpu", "idle"), [(0.39, True), (0.4, False)])
+def test_a_generator_that_was_late_without_working_was_kept_waiting(cpu: float, idle: bool) -> None:
+    waited = self_check(stats(), [check((0.03,), cpu)], 1.0)
+    assert ("other processes" in waited.reasons[0]) is idle
+    # More processes would not help where others took the time.
+    assert waited.processes_advised == (1 if idle else 2)
+
+
+@pytest.mark.parametrize(("events", "advised"), [(20_000, 1), (20_001, 2), (60_001, 4)])
+def test_as_many_processes_are_advised_as_the_events_need(events: int, advised: int) -> None:
+    found = self_check(stats(deltas=events * 4), [check()], issued=4.0)
+    assert (found.processes_advised, found.events_per_s) == (advised, events)
+
+
+def test_what_has_no_outcome_is_lost() -> None:
+    assert requests_lost(stats(7), [check(started=5), check(started=4)]) == 2
+    assert requests_lost(stats(7), [check(started=5)]) == 0
