@@ -355,10 +355,9 @@ class ScriptedServer:
                 if before:
                     self.send(peer, before)
                 self.number += 1
-                heapq.heappush(
-                    self.due,
-                    (begun + at, self.number, partial(self.play, peer, begun, pieces, index, times, ending, framing)),
-                )
+                rest = partial(self.play, peer, begun, pieces, index, times, ending, framing)
+                due: tuple[float, int, Callable[[], None]] = (begun + at, self.number, rest)
+                heapq.heappush(self.due, due)
                 return
             index += 1
             data = b"%x\r\n%s\r\n" % (len(data), data) if framing == "chunked" else data

@@ -94,14 +94,14 @@ def definitions(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
             yield from ((target.id, node) for target in targets if isinstance(target, ast.Name))
 
 
-def test_no_module_imports_itself_by_way_of_others():
+def test_no_module_imports_itself_by_way_of_others() -> None:
     try:
         TopologicalSorter(imports()).prepare()
     except CycleError as error:
         pytest.fail(" -> ".join(error.args[1]))
 
 
-def test_private_modules_and_names_stay_in_their_package():
+def test_private_modules_and_names_stay_in_their_package() -> None:
     strangers = []
     for name, tree in trees().items():
         for node in ast.walk(tree):
@@ -115,7 +115,7 @@ def test_private_modules_and_names_stay_in_their_package():
     assert not strangers
 
 
-def test_a_class_name_stands_for_one_class():
+def test_a_class_name_stands_for_one_class() -> None:
     places = defaultdict(list)
     for name, tree in trees().items():
         for node in ast.walk(tree):
@@ -124,7 +124,7 @@ def test_a_class_name_stands_for_one_class():
     assert not {name: modules for name, modules in places.items() if len(modules) > 1}
 
 
-def test_every_module_is_used():
+def test_every_module_is_used() -> None:
     from rejoinder.cli import COMMANDS
 
     found_by_folder = (name for name in trees() if name.rpartition(".")[0] in FOUND_BY_FOLDER)
@@ -136,7 +136,7 @@ def test_every_module_is_used():
     assert not {name for name in STARTED_BY_NAME if any(name in others for others in imports().values())}
 
 
-def test_every_name_is_used():
+def test_every_name_is_used() -> None:
     """What is defined at the top of a module is mentioned somewhere else in the product, or exported by ``__all__``."""
     mentions: Counter[str] = Counter()
     exported = {"__all__", "__getattr__", "__dir__"}
@@ -161,7 +161,7 @@ def test_every_name_is_used():
     assert not dead
 
 
-def test_strategies_shadow_nothing():
+def test_strategies_shadow_nothing() -> None:
     names = {
         f"{name}.{what}"
         for name, tree in trees().items()
@@ -175,7 +175,7 @@ def test_strategies_shadow_nothing():
     assert not names | modules
 
 
-def test_retired_names_do_not_come_back():
+def test_retired_names_do_not_come_back() -> None:
     found = set()
     for name, tree in trees().items():
         for node in ast.walk(tree):
@@ -210,7 +210,7 @@ GENERATORS = {"rejoinder.strategies", "rejoinder.conformance.running", "rejoinde
         ("rejoinder.wire.client", {"hypothesis", "locust", "gevent"}),
     ],
 )
-def test_what_an_import_does_not_load(module, heavy):
+def test_what_an_import_does_not_load(module: str, heavy: set[str]) -> None:
     code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -219,14 +219,14 @@ def test_what_an_import_does_not_load(module, heavy):
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
-def test_benchmarks_import_what_is_there(path):
+def test_benchmarks_import_what_is_there(path: Path) -> None:
     code = f"import runpy, sys; sys.path.insert(0, {str(path.parent)!r})\n"
     code += f"runpy.run_path({str(path)!r}, run_name='imported')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_documented_layers_are_the_checked_ones():
+def test_the_documented_layers_are_the_checked_ones() -> None:
     page = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
     contracts = (ROOT / ".importlinter").read_text("utf-8")
     checked = re.findall(r"^type = layers\n(?:.+\n)*?layers =\n((?:    .+\n)+)", contracts, re.M)
@@ -235,7 +235,7 @@ def test_the_documented_layers_are_the_checked_ones():
         assert f"```\n{re.sub('^    ', '', layers, flags=re.M)}```\n" in page
 
 
-def test_docs_name_what_is_there():
+def test_docs_name_what_is_there() -> None:
     names = {name: {what for what, _ in definitions(tree)} for name, tree in trees().items()}
     for name, tree in trees().items():
         names[name] |= {
@@ -296,7 +296,7 @@ def copied(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_layers_hold_and_see_every_module(copied):
+def test_the_layers_hold_and_see_every_module(copied: Path) -> None:
     printed = lint(copied)
     contracts = re.findall(r"^\[importlinter:contract:(.+)\]", (ROOT / ".importlinter").read_text("utf-8"), re.M)
     assert f"Contracts: {len(contracts)} kept, 0 broken." in printed, printed
@@ -305,7 +305,7 @@ def test_the_layers_hold_and_see_every_module(copied):
     assert set(seen) == trees().keys()
 
 
-def test_every_contract_can_break(copied):
+def test_every_contract_can_break(copied: Path) -> None:
     text = (copied / ".importlinter").read_text("utf-8")
     names = dict(re.findall(r"^\[importlinter:contract:(.+)\]\nname = (.+)$", text, re.M))
     assert names.keys() == FORBIDDEN.keys()

@@ -51,7 +51,7 @@ def _has(distribution: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory):
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of what a build needs, so that nothing is written into the tree."""
     copy = tmp_path_factory.mktemp("tree") / "rejoinder"
     copy.mkdir()
@@ -76,7 +76,7 @@ def tracked(tree: Path) -> dict[str, str]:
     return found
 
 
-def test_the_wheel_holds_the_tree_and_nothing_else(tree, tmp_path):
+def test_the_wheel_holds_the_tree_and_nothing_else(tree: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(build(tree, tmp_path, "wheel")) as wheel:
         names = [name for name in wheel.namelist() if ".dist-info/" not in name]
         expected = tracked(tree)
@@ -85,7 +85,7 @@ def test_the_wheel_holds_the_tree_and_nothing_else(tree, tmp_path):
             assert wheel.read(name) == (tree / path).read_bytes()
 
 
-def test_the_source_distribution_can_build_it(tree, tmp_path):
+def test_the_source_distribution_can_build_it(tree: Path, tmp_path: Path) -> None:
     with tarfile.open(build(tree, tmp_path, "sdist")) as archive:
         names = [name.partition("/")[2] for name in archive.getnames()]
     assert set(tracked(tree).values()) <= set(names)
@@ -93,7 +93,7 @@ def test_the_source_distribution_can_build_it(tree, tmp_path):
     assert not [name for name in names if name.startswith(tuple(f"src/rejoinder/{room}/" for room in ROOMS))]
 
 
-def test_packages_are_listed():
+def test_packages_are_listed() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
     assert listed["package-dir"] == ROOTS
     there = {
@@ -106,7 +106,7 @@ def test_packages_are_listed():
     assert listed["packages"] == sorted(there)
 
 
-def test_the_links_for_type_checkers():
+def test_the_links_for_type_checkers() -> None:
     for room in ROOMS:
         link = ROOT / "src" / "rejoinder" / room
         if not link.is_symlink():
@@ -114,13 +114,13 @@ def test_the_links_for_type_checkers():
         assert link.readlink() == Path("..", "..", room)
 
 
-def test_the_installed_version_is_that_of_the_package():
+def test_the_installed_version_is_that_of_the_package() -> None:
     import rejoinder
 
     assert importlib.metadata.version("rejoinder") == rejoinder.__version__
 
 
-def test_lowest_versions_are_the_lower_bounds():
+def test_lowest_versions_are_the_lower_bounds() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     bounds = {}
     for text in project["dependencies"] + project["optional-dependencies"]["gpu"]:
@@ -136,7 +136,7 @@ def test_lowest_versions_are_the_lower_bounds():
     assert {name: release[: len(bounds[name])] for name, release in pinned.items()} == bounds
 
 
-def test_pre_commit_uses_the_linters_of_the_project():
+def test_pre_commit_uses_the_linters_of_the_project() -> None:
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
     (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     used = {requirement for hook in local["hooks"] for requirement in hook["additional_dependencies"]}
@@ -144,7 +144,7 @@ def test_pre_commit_uses_the_linters_of_the_project():
     assert used <= set(groups["lint"])
 
 
-def test_tox_has_an_environment_for_every_supported_python():
+def test_tox_has_an_environment_for_every_supported_python() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     prefix = "Programming Language :: Python :: 3."
     supported = [line.removeprefix(prefix) for line in project["classifiers"] if line.startswith(prefix)]
@@ -156,7 +156,7 @@ def test_tox_has_an_environment_for_every_supported_python():
         assert f'"3.{minor}"' in workflow
 
 
-def test_the_command_is_installed():
+def test_the_command_is_installed() -> None:
     (script,) = importlib.metadata.entry_points(group="console_scripts", name="rejoinder")
     assert callable(script.load())
     (plugin,) = importlib.metadata.entry_points(group="pytest11", name="rejoinder")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import click
 import pytest
@@ -19,13 +21,13 @@ from rejoinder.settings import (
     parse_duration,
 )
 
-KNOWN = {
+KNOWN: dict[str, dict[str, type | Callable[[str], Any]]] = {
     "check": {"model": str, "seed": int, "select": list, "budget": parse_budget, "quiet": bool},
     "load": {"model": str, "rate": float, "duration": parse_duration},
 }
 
 
-def load(folder, own="", tool="", environ=None):
+def load(folder: Path, own: str = "", tool: str = "", environ: dict[str, str] | None = None) -> dict[str, Any]:
     if own:
         (folder / "rejoinder.toml").write_text(own, "utf-8")
     if tool:
@@ -34,16 +36,16 @@ def load(folder, own="", tool="", environ=None):
     return {command: values for command, values in found.items() if values}
 
 
-def test_nothing_is_set(tmp_path):
+def test_nothing_is_set(tmp_path: Path) -> None:
     assert load(tmp_path) == {}
     assert load(tmp_path, tool="[tool.other]\nx = 1\n") == {}
 
 
-def test_a_common_key_reaches_every_command_that_knows_it(tmp_path):
+def test_a_common_key_reaches_every_command_that_knows_it(tmp_path: Path) -> None:
     assert load(tmp_path, own='model = "m"\nseed = 3\n') == {"check": {"model": "m", "seed": 3}, "load": {"model": "m"}}
 
 
-def test_order_of_the_places(tmp_path):
+def test_order_of_the_places(tmp_path: Path) -> None:
     tool = '[tool.rejoinder]\nmodel = "tool"\nseed = 1\nrate = 1\n[tool.rejoinder.check]\nquiet = true\n'
     own = 'model = "own"\n[check]\nmodel = "own check"\nselect = ["a"]\n'
     expected = {
@@ -58,7 +60,7 @@ def test_order_of_the_places(tmp_path):
     }
 
 
-def test_hyphens_are_underscores(tmp_path):
+def test_hyphens_are_underscores(tmp_path: Path) -> None:
     known = {"check": {"api_key_env": str}}
     environ = {"REJOINDER_API_KEY_ENV": "K"}
     assert load_settings(known, "check", folder=tmp_path, environ=environ) == {"api_key_env": "K"}
@@ -66,18 +68,18 @@ def test_hyphens_are_underscores(tmp_path):
     assert load_settings(known, "check", folder=tmp_path, environ={}) == {"api_key_env": "L"}
 
 
-def test_other_commands_are_looked_up_for_unknown_names_only(tmp_path):
-    class Known(dict):
-        looked_up: ClassVar = []
+def test_other_commands_are_looked_up_for_unknown_names_only(tmp_path: Path) -> None:
+    class Known(dict[str, dict[str, Any]]):
+        looked_up: ClassVar[list[str]] = []
 
-        def __getitem__(self, command):
+        def __getitem__(self, command: str) -> dict[str, Any]:
             self.looked_up.append(command)
             return super().__getitem__(command)
 
-        def values(self):
+        def values(self) -> Any:
             return (self[command] for command in self)
 
-        def items(self):
+        def items(self) -> Any:
             return ((command, self[command]) for command in self)
 
     (tmp_path / "rejoinder.toml").write_text('model = "m"\n[check]\nseed = 1\n')
@@ -102,12 +104,12 @@ def test_other_commands_are_looked_up_for_unknown_names_only(tmp_path):
         ("DURATION", "30", "30"),
     ],
 )
-def test_kinds_in_the_environment(tmp_path, name, text, value):
+def test_kinds_in_the_environment(tmp_path: Path, name: str, text: str, value: Any) -> None:
     (settings,) = load(tmp_path, environ={f"REJOINDER_{name}": text}).values()
     assert settings == {name.lower(): value}
 
 
-def test_numbers_where_a_function_reads_texts(tmp_path):
+def test_numbers_where_a_function_reads_texts(tmp_path: Path) -> None:
     assert load(tmp_path, own="duration = 30") == {"load": {"duration": "30"}}
 
 
@@ -134,7 +136,7 @@ def test_numbers_where_a_function_reads_texts(tmp_path):
         ("model = ", ["not valid TOML", "end of document"]),
     ],
 )
-def test_errors_in_a_file(tmp_path, own, words):
+def test_errors_in_a_file(tmp_path: Path, own: str, words: list[str]) -> None:
     with pytest.raises(UsageError) as caught:
         load(tmp_path, own=own)
     for word in words:
@@ -151,14 +153,14 @@ def test_errors_in_a_file(tmp_path, own, words):
         ("[tool.rejoinder", ["pyproject.toml is not valid TOML"]),
     ],
 )
-def test_errors_in_pyproject(tmp_path, tool, words):
+def test_errors_in_pyproject(tmp_path: Path, tool: str, words: list[str]) -> None:
     with pytest.raises(UsageError) as caught:
         load(tmp_path, tool=tool)
     for word in words:
         assert word in str(caught.value)
 
 
-def test_a_file_that_is_no_text(tmp_path):
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "rejoinder.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="not valid TOML"):
         load(tmp_path)
@@ -179,19 +181,19 @@ def test_a_file_that_is_no_text(tmp_path):
         ("REJOINDER_BUDGET", ["The environment variable REJOINDER_BUDGET: "]),
     ],
 )
-def test_errors_in_the_environment(tmp_path, name, words):
+def test_errors_in_the_environment(tmp_path: Path, name: str, words: list[str]) -> None:
     with pytest.raises(UsageError) as caught:
         load(tmp_path, environ={name: "secret?"})
     for word in words:
         assert word in str(caught.value)
 
 
-def test_keys_are_known_and_never_settings(tmp_path):
+def test_keys_are_known_and_never_settings(tmp_path: Path) -> None:
     environ = {"REJOINDER_API_KEY": "sk-1", "REJOINDER_STAGING_API_KEY": "sk-2"}
     assert load(tmp_path, environ=environ) == {}
 
 
-def test_with_a_click_command(tmp_path):
+def test_with_a_click_command(tmp_path: Path) -> None:
     @click.command()
     @click.argument("url")
     @click.option("--plan", type=click.Choice(["smoke", "full"]))
@@ -201,13 +203,13 @@ def test_with_a_click_command(tmp_path):
     @click.option("--yes/--no")
     @click.option("--select", multiple=True)
     @click.version_option("1")
-    def check(**options):
+    def check(**options: Any) -> None:
         click.echo(repr(sorted(options.items())))
 
     known = {"check": options_of(check)}
     assert set(known["check"]) == {"plan", "number", "range_", "share", "yes", "select"}
 
-    def settings(text):
+    def settings(text: str) -> dict[str, Any] | None:
         (tmp_path / "rejoinder.toml").write_text(text)
         return load_settings(known, "check", folder=tmp_path, environ={})
 
@@ -248,7 +250,7 @@ def test_with_a_click_command(tmp_path):
         ("2 minutes", 120),
     ],
 )
-def test_durations(text, seconds):
+def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
@@ -256,7 +258,7 @@ def test_durations(text, seconds):
     "text",
     ["", " ", "s", "5parsecs", "0", "0s", "-5s", "1m1h", "1s1s", "5 5", "1h30", "1e3s", "١s", "1..5s", "s5", "nan"],
 )
-def test_bad_durations(text):
+def test_bad_durations(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_duration(text)
     assert "30s" in caught.value.hint
@@ -274,7 +276,7 @@ def test_bad_durations(text):
         ("200requests, 50ktokens,10min", Budget(200, 50_000, 600)),
     ],
 )
-def test_budgets(text, budget):
+def test_budgets(text: str, budget: Budget) -> None:
     assert parse_budget(text) == budget
     assert parse_budget(str(budget)) == budget
 
@@ -294,7 +296,7 @@ def test_budgets(text, budget):
         ("200requests|1min", "no limit"),
     ],
 )
-def test_bad_budgets(text, words):
+def test_bad_budgets(text: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_budget(text)
     assert words in str(caught.value)
@@ -305,7 +307,7 @@ def test_bad_budgets(text, words):
     st.none() | st.integers(1, 10**12),
     st.none() | st.floats(0.001, 1e9).map(lambda x: round(x, 3)),
 )
-def test_a_budget_is_read_as_it_is_written(requests, tokens, seconds):
+def test_a_budget_is_read_as_it_is_written(requests: int | None, tokens: int | None, seconds: float | None) -> None:
     budget = Budget(requests, tokens, seconds)
     if str(budget):
         again = parse_budget(str(budget))
@@ -314,7 +316,7 @@ def test_a_budget_is_read_as_it_is_written(requests, tokens, seconds):
 
 
 @given(st.text())
-def test_any_text_is_read_or_refused(text):
+def test_any_text_is_read_or_refused(text: str) -> None:
     for parse in (parse_budget, parse_duration):
         with suppress(UsageError):
             parse(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from functools import reduce
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -76,7 +77,7 @@ json_values = st.recursive(
 )
 
 
-def places(value, path=()):
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[Any]:
     found = [path]
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in children:
@@ -85,7 +86,7 @@ def places(value, path=()):
 
 
 @st.composite
-def mutants(draw):
+def mutants(draw: st.DrawFn) -> Any:
     value = copy.deepcopy(draw(instances))
     for _ in range(draw(st.integers(0, 3))):
         path = draw(st.sampled_from(places(value)))
@@ -101,7 +102,7 @@ def mutants(draw):
     return value
 
 
-def resolve(value, pointer):
+def resolve(value: Any, pointer: str) -> Any:
     """Return what a JSON pointer names, ``ABSENT`` when only the parent is there; raises when that is not."""
     if not pointer:
         return value
@@ -113,7 +114,7 @@ def resolve(value, pointer):
     return value.get(last, ABSENT)
 
 
-def check(name, instance):
+def check(name: str, instance: Any) -> list[Any]:
     validator, reference = validators[name]
     errors = validator.errors(instance)
     assert (not errors) == validator.is_valid(instance) == reference.is_valid(instance)
@@ -129,19 +130,21 @@ def check(name, instance):
 
 @pytest.mark.parametrize("name", schemas)
 @given(instance=mutants())
-def test_agrees_and_explains(name, instance):
+def test_agrees_and_explains(name: str, instance: Any) -> None:
     check(name, instance)
 
 
 @pytest.mark.parametrize("name", dialect_names())
-def test_the_good_response(name):
+def test_the_good_response(name: str) -> None:
     missing = {error.pointer for error in load_dialect(name).response_validator.errors(RESPONSE)}
     assert missing == {f"/{field}" for field in load_dialect(name).response["required"] if field not in RESPONSE}
 
 
-def changed(path, value):
+def changed(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
     body = copy.deepcopy(RESPONSE)
-    holder = reduce(lambda node, key: node[key], path[:-1], body)
+    holder: Any = body
+    for key in path[:-1]:
+        holder = holder[key]
     if value is ABSENT:
         del holder[path[-1]]
     else:
@@ -168,13 +171,13 @@ def changed(path, value):
         (("usage", "input_tokens"), "1", ("/usage/input_tokens", "expected integer or null, got string")),
     ],
 )
-def test_the_branch_that_type_names(path, value, expected):
+def test_the_branch_that_type_names(path: tuple[Any, ...], value: Any, expected: tuple[str, ...]) -> None:
     (error,) = check("response", changed(path, value))
     assert (error.pointer, error.message) == expected
 
 
-def test_values_that_cannot_be_walked():
-    deep: list = []
+def test_values_that_cannot_be_walked() -> None:
+    deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
     validator = validators["response"][0]
@@ -183,7 +186,7 @@ def test_values_that_cannot_be_walked():
         assert all(isinstance(error, SchemaError) for error in errors)
 
 
-def test_unions_without_a_type():
+def test_unions_without_a_type() -> None:
     validator = Validator(
         {"anyOf": [{"type": "integer"}, {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}]}
     )
@@ -227,8 +230,8 @@ def test_unions_without_a_type():
         (False, "absent"),
     ],
 )
-def test_a_schema_in_words(schema, phrase):
-    definitions = {
+def test_a_schema_in_words(schema: Any, phrase: str) -> None:
+    definitions: dict[str, Any] = {
         "Pair": {"type": "object", "required": ["a", "b"]},
         "Endless": {"anyOf": [{"$ref": "#/$defs/Endless"}]},
     }
@@ -260,7 +263,7 @@ any_schemas = st.recursive(
 )
 
 
-def kinds(value):
+def kinds(value: Any) -> set[str]:
     """Return the words by which a description may name a value's type."""
     if value is None or isinstance(value, bool):
         return {"null"} if value is None else {"boolean"}
@@ -270,7 +273,7 @@ def kinds(value):
 
 
 @given(schema=any_schemas, values=st.lists(json_values, max_size=8))
-def test_a_description_admits_every_valid_value(schema, values):
+def test_a_description_admits_every_valid_value(schema: Any, values: list[Any]) -> None:
     phrase = describe_schema(schema)
     assert phrase
     reference = Draft202012Validator(schema)
@@ -284,15 +287,15 @@ def test_a_description_admits_every_valid_value(schema, values):
 
 
 @given(schema=any_schemas, value=json_values)
-def test_only_a_schema_that_takes_all_is_described_as_present(schema, value):
+def test_only_a_schema_that_takes_all_is_described_as_present(schema: Any, value: Any) -> None:
     if describe_schema(schema) == "present":
         assert Draft202012Validator(schema).is_valid(value)
 
 
 @pytest.mark.parametrize("name", schemas)
-def test_every_error_says_what_the_schema_wants_there(name):
+def test_every_error_says_what_the_schema_wants_there(name: str) -> None:
     @given(instance=mutants())
-    def every_error(instance):
+    def every_error(instance: Any) -> None:
         for error in validators[name][0].errors(instance):
             assert error.wanted
             assert not error.wanted.startswith(("a ", "an ", "the ")), error.wanted

@@ -49,6 +49,8 @@ def test_from_first_failure_to_fixed(invoke: Invoke, broken: str, clean: str, tm
     run = read_run(tmp_path / "b")
     assert not run.damage
     assert [verdict.rule for verdict in run.verdicts if verdict.status is Status.KNOWN] == ["EVT-02"]
+    assert run.footer
+    assert run.footer.baseline
     assert run.footer.baseline.known[0].link == "https://x.example/7"
     case = next(c for c in ElementTree.parse(tmp_path / "b/junit.xml").iter("testcase") if "EVT-02" in c.attrib["name"])
     skipped = case.find("skipped")
@@ -65,7 +67,9 @@ def test_from_first_failure_to_fixed(invoke: Invoke, broken: str, clean: str, tm
         assert {row["known"] for row in csv.DictReader(rows)} == {"", "EVT-02"}
 
     assert smoke(invoke, clean, "c", *file)[0] == 0
-    assert "did not fail as the baseline expects" in " ".join(read_run(tmp_path / "c").footer.warnings)
+    footer = read_run(tmp_path / "c").footer
+    assert footer
+    assert "did not fail as the baseline expects" in " ".join(footer.warnings)
     code, out, _ = smoke(invoke, clean, "d", *file, "--baseline-strict")
     assert code == 1
     assert "The baseline is out of date" in out
@@ -140,6 +144,7 @@ def test_recheck_judges_again_without_sending(invoke: Invoke, tmp_path: Path) ->
     assert told[0] == told[1]
     assert not new.damage
     assert any(finding.reruns for verdict in new.verdicts for finding in verdict.findings)
+    assert new.header.rechecked
     assert new.header.rechecked.run == "a"
     assert new.header.cases == old.header.cases
     assert "a, recorded" in (tmp_path / "b/report.html").read_text()
@@ -161,7 +166,9 @@ def test_recheck_of_a_damaged_recording_judges_what_can_be_read(invoke: Invoke, 
     (tmp_path / "cut.ndjson").write_bytes(b"".join([*lines[:12], b"{broken\n", lines[12][: len(lines[12]) // 2]]))
     code, out, _ = invoke("recheck", "cut.ndjson", "--out", "b")
     assert code == 0, out
-    warnings = " ".join(read_run(tmp_path / "b").footer.warnings)
+    footer = read_run(tmp_path / "b").footer
+    assert footer
+    warnings = " ".join(footer.warnings)
     assert "line 13" in warnings
     assert "cut short" in warnings
 

@@ -35,6 +35,7 @@ def test_check_of_a_clean_endpoint(invoke: Invoke, endpoint: str, tmp_path: Path
     assert run.header.target.model == "parrot"
     assert run.header.plan == "smoke"
     assert set(run.header.cases) >= {exchange.case for exchange in run.exchanges if "unjudged" not in exchange.tags}
+    assert run.footer
     assert run.footer.exit_code == 0
     assert not run.damage
     for name in ("report.html", "junit.xml"):
@@ -76,6 +77,7 @@ def test_a_budget_ends_a_check(invoke: Invoke, endpoint: str, tmp_path: Path) ->
     invoke("check", endpoint, "--budget", "7requests", "--out", "o")
     run = read_run(tmp_path / "o")
     assert sum("unjudged" not in exchange.tags for exchange in run.exchanges) == 7
+    assert run.footer
     assert "the budget of 7requests is spent" in run.footer.warnings[0]
 
 
@@ -85,6 +87,7 @@ def test_nothing_to_test_is_told_and_kept(invoke: Invoke, tmp_path: Path) -> Non
     assert "Error: There is no connection to 127.0.0.1:9" in err
     assert "Traceback" not in err
     run = read_run(tmp_path / "o")
+    assert run.footer
     assert run.footer.exit_code == 2
     assert "no connection" in run.footer.problem
     assert "no connection" in (tmp_path / "o" / "report.html").read_text()
@@ -281,6 +284,7 @@ def test_ctrl_c_reports_what_was_gathered(command: list[str], tmp_path: Path) ->
     assert process.returncode == 130, err
     assert "Traceback" not in err
     run = read_run(tmp_path / "o")
+    assert run.footer
     assert run.footer.interrupted is True
     assert run.verdicts if command[0] == "check" else run.load
     assert (tmp_path / "o" / "report.html").exists()

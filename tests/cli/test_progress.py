@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from io import StringIO
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -51,7 +52,7 @@ def test_a_narrow_terminal_cuts_the_note_and_keeps_the_time_left() -> None:
 
 
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_no_colour_where_none_is_wanted(environment: dict[str, str]) -> None:
+def test_no_colour_where_none_is_wanted(environment: dict[str, Any]) -> None:
     text, _ = shown(True, **environment)
     assert not re.search(r"\x1b\[(?:[0-9]+;)*(?:3[0-7]|38|4[0-7]|9[0-7])[;m]", text)
 

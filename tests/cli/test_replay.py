@@ -55,6 +55,7 @@ def test_what_still_happens(invoke: Invoke, endpoint: Callable[..., str]) -> Non
     assert exchange.request.json() == finding.minimal.request.json()
     assert finding_of(new, "LIF-05").fingerprint == finding.fingerprint
     assert new.header.replayed == ReplayedFinding(run="old", fingerprint=finding.fingerprint)
+    assert new.footer
     assert new.footer.exit_code == 1
     assert Path("new/report.html").exists()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # Hypothesis wants to be loaded after pytest has configured i
     from rejoinder.conformance.running.engine import CheckRun
     from rejoinder.conformance.running.plan import Plan
 
-Answer = Callable[[httpx.Request], Awaitable[httpx.Response]]
+Answer = Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
 
 
 @pytest.fixture

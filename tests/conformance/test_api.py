@@ -37,8 +37,9 @@ def test_the_exported_names() -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "ABSENT"])
 def test_everything_exported_is_documented_and_typed(name: str) -> None:
     value = getattr(conformance, name)
-    assert inspect.getdoc(value), name
-    assert not inspect.getdoc(value).startswith(f"{name}("), f"{name} has the docstring that dataclasses make"
+    doc = inspect.getdoc(value)
+    assert doc, name
+    assert not doc.startswith(f"{name}("), f"{name} has the docstring that dataclasses make"
     if inspect.isfunction(value):
         hints = typing.get_type_hints(value, vars(sys.modules[value.__module__]) | {"Run": conformance.Run})
         assert set(hints) == {*inspect.signature(value).parameters, "return"}

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from rejoinder.conformance import Level, assert_conforms
+from rejoinder.conformance.checks import checks_by_rule
 from rejoinder.contract import load_dialect, load_rules
+from rejoinder.model.verdict import Problem
 from rejoinder.sandbox import FAULTS, Sandbox, post
 
 STREAM = post({"model": "parrot", "input": "Say hello", "stream": True})
@@ -45,14 +47,12 @@ def test_levels_and_selections() -> None:
 
 
 def test_a_check_that_breaks_is_no_failure_of_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rejoinder.conformance import judgement
+    table = dict(checks_by_rule())
 
-    table = dict(judgement.checks_by_rule())
-
-    def breaks(view: object) -> list[object]:
+    def breaks(view: object) -> list[Problem]:
         raise KeyError("of ours")
 
     table["EVT-02"] = tuple(replace(check, run=breaks) for check in table["EVT-02"])
-    monkeypatch.setattr(judgement, "checks_by_rule", lambda: table)
+    monkeypatch.setattr("rejoinder.conformance.judgement.checks_by_rule", lambda: table)
     with pytest.raises(RuntimeError, match="EVT-02: Internal error in the check: KeyError"):
         assert_conforms(Sandbox().exchange(STREAM))

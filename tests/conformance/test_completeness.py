@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -167,7 +168,7 @@ def breaking(rule: str) -> Iterable[str]:
     return [fault.id for fault in FAULTS.values() if rule in fault.breaks]
 
 
-def changed(rule: str, **values: object) -> dict[str, Rule]:
+def changed(rule: str, **values: Any) -> dict[str, Rule]:
     return {**DECLARED.rules, rule: replace(DECLARED.rules[rule], **values)}
 
 
@@ -217,6 +218,6 @@ def changed(rule: str, **values: object) -> dict[str, Rule]:
         ),
     ],
 )
-def test_a_gap_is_told_in_words(change: dict[str, object], sentence: str) -> None:
+def test_a_gap_is_told_in_words(change: dict[str, Any], sentence: str) -> None:
     (gap,) = [gap for gap in replace(DECLARED, **change).gaps() if sentence in gap]
     assert gap

@@ -304,7 +304,9 @@ def test_fixtures_without_an_endpoint_end_the_session(pytester: pytest.Pytester)
     result = run_tests(pytester, "http://127.0.0.1:9", "--rejoinder-out", "kept")
     assert result.ret == 2
     assert "There is no connection to 127.0.0.1:9" in result.stdout.str() + result.stderr.str()
-    assert "There is no connection" in read_run(pytester.path / "kept").footer.problem
+    footer = read_run(pytester.path / "kept").footer
+    assert footer
+    assert "There is no connection" in footer.problem
     result = pytester.runpytest_subprocess("-p", "no:locust")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "--rejoinder-url" in result.stdout.str() + result.stderr.str()

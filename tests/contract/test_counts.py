@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from rejoinder.contract import load_schema, request_schema
@@ -14,9 +16,9 @@ COUNTS = {
 }
 
 
-def constants(schema, name):
+def constants(schema: dict[str, Any], name: str) -> set[str]:
     """Return the type values that the alternatives of a definition have, of those that name one."""
-    found = set()
+    found: set[str] = set()
     for branch in schema["$defs"][name]["anyOf"]:
         if "$ref" in branch:
             node = schema["$defs"][branch["$ref"].removeprefix("#/$defs/")]["properties"].get("type", {})
@@ -25,7 +27,7 @@ def constants(schema, name):
 
 
 @pytest.mark.parametrize("dialect", COUNTS)
-def test_counts(dialect):
+def test_counts(dialect: str) -> None:
     schema = request_schema(dialect=dialect)
     unions = {name: len(schema["$defs"][name]["anyOf"]) for name in ("InputItem", "Tool", "ToolChoice", "TextFormat")}
     assert COUNTS[dialect] == (
@@ -39,21 +41,21 @@ def test_counts(dialect):
     )
 
 
-def test_the_response():
+def test_the_response() -> None:
     schema = load_schema("response")
     assert len(schema["properties"]) == 9
     assert len(schema["$defs"]["ComputerAction"]["anyOf"]) == 14
     assert len(schema["$defs"]["Annotation"]["anyOf"]) == 4
 
 
-def test_one_field_is_required():
+def test_one_field_is_required() -> None:
     assert load_schema("request")["required"] == ["input"]
 
 
-def test_contested_nulls():
+def test_contested_nulls() -> None:
     """32 field definitions that the seed prints as Optional and the SDK's types do not let be null."""
 
-    def count(node):
+    def count(node: dict[str, Any] | list[Any] | str) -> int:
         children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
         return (isinstance(node, dict) and node.get("x-null") == "contested") + sum(map(count, children))
 

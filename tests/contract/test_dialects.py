@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from importlib.resources import files
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -27,12 +28,12 @@ RAW = {name: tomllib.loads(FOLDER.joinpath(f"{name}.toml").read_text("utf-8")) f
 JSON_TYPES = {"string", "integer", "number", "boolean", "array", "object", "null", ""}
 
 
-def test_the_default_comes_first():
+def test_the_default_comes_first() -> None:
     assert NAMES[0] == DEFAULT_DIALECT
     assert set(NAMES) == {"northstar", "openai", "openresponses"}
 
 
-def test_an_unknown_dialect():
+def test_an_unknown_dialect() -> None:
     with pytest.raises(ContractError, match='"x" is not a dialect') as caught:
         load_dialect("x")
     assert all(dialect_label(name) in caught.value.hint for name in NAMES)
@@ -42,21 +43,21 @@ def test_an_unknown_dialect():
     ("name", "meant"),
     [("vllm", "northstar"), ("vLLM-0.33", "northstar"), ("nothstar", "northstar"), ("open-responses", "openresponses")],
 )
-def test_a_name_that_people_try_leads_to_the_dialect(name, meant):
+def test_a_name_that_people_try_leads_to_the_dialect(name: str, meant: str) -> None:
     with pytest.raises(ContractError) as caught:
         load_dialect(name)
     assert caught.value.hint == f"Did you mean {load_dialect(meant).label}?"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_people_read_what_a_dialect_is(name):
+def test_people_read_what_a_dialect_is(name: str) -> None:
     dialect = load_dialect(name)
     assert dialect.label == dialect_label(name) == f"{name} ({dialect.title})"
     assert dialect_summaries()[name] == f"{dialect.title}. {dialect.summary}"
     assert dialect.summary.startswith("For ")
 
 
-def test_a_custom_dialect_is_shown_by_its_path(tmp_path):
+def test_a_custom_dialect_is_shown_by_its_path(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text('name = "own"\n', "utf-8")
     assert dialect_label(str(path)) == str(path)
@@ -64,7 +65,7 @@ def test_a_custom_dialect_is_shown_by_its_path(tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_files_name_themselves_and_their_line(name):
+def test_files_name_themselves_and_their_line(name: str) -> None:
     assert RAW[name]["name"] == name
     lineage = load_dialect(name).lineage
     assert lineage[0] == name
@@ -73,7 +74,7 @@ def test_files_name_themselves_and_their_line(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_parameters_have_known_values(name):
+def test_parameters_have_known_values(name: str) -> None:
     dialect = load_dialect(name)
     assert dialect.stream["done_sentinel"] in {"required", "allowed", "absent"}
     assert dialect.stream["error_event"] in {"flat", "nested", "either"}
@@ -87,7 +88,7 @@ def test_parameters_have_known_values(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_required_response_fields_are_known(name):
+def test_required_response_fields_are_known(name: str) -> None:
     """A field that is required must be described: in the response schema, in the request that it echoes, or by name."""
     response, request = load_schema("response"), load_schema("request")
     own = {"completed_at", "incomplete_details", "presence_penalty", "frequency_penalty", "safety_identifier"}
@@ -98,7 +99,7 @@ def test_required_response_fields_are_known(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_events_fit_together(name):
+def test_events_fit_together(name: str) -> None:
     events = load_dialect(name).events
     for type_, spec in events.items():
         assert spec.type == type_
@@ -127,7 +128,7 @@ def test_events_fit_together(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_delta_has_its_done(name):
+def test_every_delta_has_its_done(name: str) -> None:
     events = load_dialect(name).events
     ends = {(spec.container, spec.part, spec.field, spec.item) for spec in events.values() if spec.role == "done"}
     for type_, spec in events.items():
@@ -137,14 +138,14 @@ def test_every_delta_has_its_done(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_life_of_a_response_can_be_told(name):
+def test_the_life_of_a_response_can_be_told(name: str) -> None:
     roles = {spec.role for spec in load_dialect(name).events.values()}
     assert {"snapshot", "terminal", "item.added", "item.done", "part.added", "part.done", "delta", "done"} <= roles
     terminals = {type_ for type_, spec in load_dialect(name).events.items() if spec.role == "terminal"}
     assert {"response.completed", "response.failed", "response.incomplete"} <= terminals
 
 
-def test_the_reasoning_events_of_each_dialect():
+def test_the_reasoning_events_of_each_dialect() -> None:
     known = {name: {type_ for type_ in load_dialect(name).events if "reasoning" in type_} for name in NAMES}
     summary = {f"response.reasoning_summary_{what}" for what in ("part.added", "part.done", "text.delta", "text.done")}
     text = {"response.reasoning_text.delta", "response.reasoning_text.done"}
@@ -153,7 +154,7 @@ def test_the_reasoning_events_of_each_dialect():
     assert known["openresponses"] == summary | text | {"response.reasoning.delta", "response.reasoning.done"}
 
 
-def test_required_response_fields_are_as_many_as_the_sources_say():
+def test_required_response_fields_are_as_many_as_the_sources_say() -> None:
     """Six of the seed's nine; 31 in the Open Responses document; OpenAI's 14 and the status that it always sends."""
     required = {name: load_dialect(name).schema("response")["required"] for name in NAMES}
     assert {name: len(fields) for name, fields in required.items()} == {
@@ -163,7 +164,7 @@ def test_required_response_fields_are_as_many_as_the_sources_say():
     }
 
 
-def test_levels_follow_the_line_of_dialects(tmp_path):
+def test_levels_follow_the_line_of_dialects(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text('name = "own"\nbase = "openai"\n', "utf-8")
     rules = load_rules().values()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -53,7 +56,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("name", dialect_names())
-def test_operations(name):
+def test_operations(name: str) -> None:
     operations = load_operations(name)
     assert list(operations) == OPERATIONS[name]
     assert load_dialect(name).operations == operations
@@ -71,17 +74,17 @@ def test_operations(name):
 
 
 @pytest.mark.parametrize(("name", "part", "value"), GOOD)
-def test_good(name, part, value):
+def test_good(name: str, part: str, value: dict[str, Any]) -> None:
     assert Validator(getattr(load_operations("openai")[name], part)).errors(value) == []
 
 
 @pytest.mark.parametrize(("name", "part", "value", "pointer"), BAD)
-def test_bad(name, part, value, pointer):
+def test_bad(name: str, part: str, value: dict[str, Any], pointer: str) -> None:
     errors = Validator(getattr(load_operations("openai")[name], part)).errors(value)
     assert [error.pointer for error in errors] == [pointer]
 
 
-def test_fields_that_the_request_lacks_are_left_out(tmp_path):
+def test_fields_that_the_request_lacks_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text(
         'name = "own"\nbase = "openai"\n[overlay.request]\nremove = ["/properties/instructions"]\n', "utf-8"
@@ -89,10 +92,12 @@ def test_fields_that_the_request_lacks_are_left_out(tmp_path):
     body = load_operations(path)["compact"].body
     assert body is not None
     assert "instructions" not in body["properties"]
-    assert "instructions" in load_operations("openai")["compact"].body["properties"]
+    original = load_operations("openai")["compact"].body
+    assert original is not None
+    assert "instructions" in original["properties"]
 
 
-def test_refusals():
+def test_refusals() -> None:
     validator = Validator(load_schema("error"))
     assert validator.errors({"error": {"type": "not_found", "message": "m", "param": None, "code": None}}) == []
     assert [error.pointer for error in validator.errors({"error": "m"})] == ["/error"]

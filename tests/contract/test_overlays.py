@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,7 +28,7 @@ DRAWN = {name: from_contract(request_schema(SchemaVariant.GENERATION, dialect=na
 BODIES = [case.body for case in each_choice()]
 
 
-def nodes(schema, path=()):
+def nodes(schema: Any, path: tuple[Any, ...] = ()) -> Iterator[Any]:
     yield path, schema
     children = schema.items() if isinstance(schema, dict) else enumerate(schema) if isinstance(schema, list) else ()
     for key, child in children:
@@ -34,7 +37,7 @@ def nodes(schema, path=()):
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
-def test_generation_lies_in_closed_and_closed_in_permissive(name, data):
+def test_generation_lies_in_closed_and_closed_in_permissive(name: str, data: st.DataObject) -> None:
     """A body drawn from the generation variant is valid in each, a changed one never in a narrower variant only."""
     body = data.draw(DRAWN[name])
     accepted = [
@@ -52,7 +55,7 @@ def test_generation_lies_in_closed_and_closed_in_permissive(name, data):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_variants_of_the_default_dialects_bodies(name):
+def test_variants_of_the_default_dialects_bodies(name: str) -> None:
     for body in BODIES:
         generation, closed, permissive = (
             VALIDATORS[name][variant].is_valid(body)
@@ -63,7 +66,7 @@ def test_variants_of_the_default_dialects_bodies(name):
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 @pytest.mark.parametrize("name", NAMES)
-def test_schemas_are_whole(name, schema):
+def test_schemas_are_whole(name: str, schema: str) -> None:
     """Every reference leads somewhere, every definition is reached, and the copies are fresh."""
     whole = load_schema(schema, dialect=name)
     Draft202012Validator.check_schema(whole)
@@ -77,17 +80,17 @@ def test_schemas_are_whole(name, schema):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("variant", SchemaVariant)
-def test_the_dialects_own_accessors(name, variant):
+def test_the_dialects_own_accessors(name: str, variant: SchemaVariant) -> None:
     assert load_dialect(name).request_schema(variant) == request_schema(variant, dialect=name)
 
 
-def test_the_default_dialect_is_the_file_itself():
+def test_the_default_dialect_is_the_file_itself() -> None:
     for name in ("request", "events", "error", "operations"):
         assert load_schema(name) == load_schema(name, dialect="northstar")
     assert request_schema() == load_schema("request")
 
 
-def test_an_unknown_schema():
+def test_an_unknown_schema() -> None:
     with pytest.raises(ContractError, match="There is no schema 'x'"):
         load_schema("x")
 
@@ -107,7 +110,7 @@ def test_an_unknown_schema():
         ),
     ],
 )
-def test_what_a_dialect_takes(name, valid):
+def test_what_a_dialect_takes(name: str, valid: dict[str, Any]) -> None:
     assert VALIDATORS[name][SchemaVariant.PERMISSIVE].errors(valid) == []
 
 
@@ -124,11 +127,11 @@ def test_what_a_dialect_takes(name, valid):
         ("openresponses", "/tools/0/type", {"input": "x", "tools": [{"type": "web_search"}]}),
     ],
 )  # fmt: skip
-def test_what_a_dialect_refuses(name, pointer, invalid):
+def test_what_a_dialect_refuses(name: str, pointer: str, invalid: dict[str, Any]) -> None:
     assert pointer in {error.pointer for error in VALIDATORS[name][SchemaVariant.PERMISSIVE].errors(invalid)}
 
 
-def test_branches_that_only_the_permissive_variant_has():
+def test_branches_that_only_the_permissive_variant_has() -> None:
     """Items of a vendor's own are legal in Open Responses; what they hold is not known, so none is generated."""
     body = {"input": [{"type": "acme:thing"}]}
     accepted = {variant: VALIDATORS["openresponses"][variant].is_valid(body) for variant in SchemaVariant}
@@ -164,14 +167,14 @@ remove = ["/x-operations/compact"]
 """
 
 
-def as_json(text, tmp_path):
+def as_json(text: str, tmp_path: Path) -> Path:
     path = tmp_path / "own.json"
     path.write_text(json.dumps(tomllib.loads(text)), "utf-8")
     return path
 
 
 @pytest.mark.parametrize("kind", ["toml", "json"])
-def test_a_dialect_of_ones_own(tmp_path, kind):
+def test_a_dialect_of_ones_own(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "own.toml"
     path.write_text(OWN, "utf-8")
     if kind == "json":
@@ -190,7 +193,7 @@ def test_a_dialect_of_ones_own(tmp_path, kind):
     assert set(load_operations("openai")) - set(load_operations(path)) == {"compact"}
 
 
-def test_a_file_that_changes_is_read_again(tmp_path):
+def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     for number in (1, 2):
         path.write_text(f'name = "own"\n[overlay.request.add]\n"/properties/extra{number}" = {{ type = "string" }}\n')
@@ -316,7 +319,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_overlays_are_told_by_file_pointer_and_keyword(tmp_path, case):
+def test_bad_overlays_are_told_by_file_pointer_and_keyword(tmp_path: Path, case: str) -> None:
     text, pointer, keyword, what = BAD[case]
     path = tmp_path / "own.toml"
     path.write_text(f'name = "own"\n{text}\n', "utf-8")
@@ -340,7 +343,7 @@ def test_bad_overlays_are_told_by_file_pointer_and_keyword(tmp_path, case):
         ("own.toml", 'name = "openai"', "the name of a shipped dialect"),
     ],
 )
-def test_bad_dialect_files(tmp_path, name, text, what):
+def test_bad_dialect_files(tmp_path: Path, name: str, text: str, what: str) -> None:
     path = tmp_path / name
     path.write_text(text, "utf-8")
     with pytest.raises(ContractError) as caught:
@@ -349,7 +352,7 @@ def test_bad_dialect_files(tmp_path, name, text, what):
     assert what in caught.value.message
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="Cannot read"):
         load_dialect(tmp_path / "none.toml")
 
@@ -372,7 +375,9 @@ operations = st.fixed_dictionaries(
 
 
 @given(schema=st.sampled_from(SCHEMAS), overlay=operations | values)
-def test_no_overlay_fails_in_any_other_way(tmp_path_factory, schema, overlay):
+def test_no_overlay_fails_in_any_other_way(
+    tmp_path_factory: pytest.TempPathFactory, schema: str, overlay: dict[str, Any] | int | list[Any] | None
+) -> None:
     """Whatever an overlay says, it is used or refused with the file's name; nothing else is raised."""
     path = tmp_path_factory.getbasetemp() / "any.json"
     path.write_text(json.dumps({"name": "any", "overlay": {schema: overlay}}), "utf-8")

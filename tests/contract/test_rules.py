@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tomlkit
@@ -17,7 +18,7 @@ RULES = load_rules()
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
-def test_rows(rule):
+def test_rows(rule: Rule) -> None:
     assert re.fullmatch(r"[A-Z]{3,4}-\d\d", rule.id)
     assert rule.family in FAMILIES
     assert rule.title
@@ -29,7 +30,7 @@ def test_rows(rule):
     assert rule.level_in("nowhere") is rule.level
 
 
-def test_every_family_has_rules_in_order():
+def test_every_family_has_rules_in_order() -> None:
     ids = list(RULES)
     assert {rule.family for rule in RULES.values()} == set(FAMILIES)
     for family in FAMILIES:
@@ -37,7 +38,7 @@ def test_every_family_has_rules_in_order():
         assert numbers == sorted(set(numbers))
 
 
-def test_titles_tell_rules_apart():
+def test_titles_tell_rules_apart() -> None:
     titles = [rule.title for rule in RULES.values()]
     assert len(set(titles)) == len(titles)
 
@@ -50,7 +51,7 @@ ROW = {
     "features": [],
     "argument": "Without a name nobody can tell gateways apart.",
 }
-CITATION = {
+CITATION: dict[str, Any] = {
     "name": "Acme handbook",
     "url": "https://acme.example/handbook",
     "section": "Replies",

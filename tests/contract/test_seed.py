@@ -20,6 +20,7 @@ import re
 import sys
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,7 @@ def tokens(part: str) -> list[str]:
     return {"request": request, "response": response}[part].splitlines()
 
 
-def parse(text: str):
+def parse(text: str) -> tuple[Any, ...]:
     """Return a printed type as nested tuples."""
     name, _, inner = text.partition("[")
     if not inner:
@@ -89,25 +90,25 @@ def parse(text: str):
 class Walk:
     """Prints a schema in the order of the seed."""
 
-    def __init__(self, schema):
+    def __init__(self, schema: dict[str, Any]) -> None:
         self.definitions = schema["$defs"]
-        self.out = []  # (what, name, shape, (class, is required))
+        self.out: list[Any] = []  # (what, name, shape, (class, is required))
         self.fields(schema, "")
 
-    def resolve(self, node):
+    def resolve(self, node: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         name = ""
         while "$ref" in node:
             name = node["$ref"].removeprefix("#/$defs/")
             node = self.definitions[name]
         return name, node
 
-    def fields(self, node, owner):
+    def fields(self, node: dict[str, Any], owner: str) -> None:
         for name, child in node.get("properties", {}).items():
             required = name in node.get("required", [])
             self.out.append(("field", name, self.shape(child), (owner, required)))
             self.below(child)
 
-    def shape(self, node):
+    def shape(self, node: dict[str, Any]) -> tuple[Any, ...]:
         name, node = self.resolve(node)
         if name:
             return ("class",)  # a union with a name is printed by that name, as a class is
@@ -130,7 +131,7 @@ class Walk:
             return ("object", ("class",) if named else self.shape(values))
         return (kind,)
 
-    def below(self, node, in_union=False):
+    def below(self, node: dict[str, Any], in_union: bool = False) -> None:
         """Print what the seed lists under a field: literals, classes and their fields."""
         name, node = self.resolve(node)
         if "allOf" in node:
@@ -152,7 +153,7 @@ class Walk:
             self.below(node["additionalProperties"])
 
 
-def spelled(printed, ours):
+def spelled(printed: tuple[Any, ...], ours: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the printed type with its truncated literals ('2 more') spelled out from ours, if those begin alike."""
     if printed[0] == ours[0] == "literal":
         more = re.fullmatch(r"(\d+) more", str(printed[-1]))
@@ -165,7 +166,7 @@ def spelled(printed, ours):
     return printed
 
 
-def differences(part):
+def differences(part: str) -> list[Any]:
     found = []
     printed = tokens(part)
     ours = Walk(load_schema(part)).out
@@ -193,20 +194,20 @@ def differences(part):
     return found
 
 
-def same_class(printed, name):
+def same_class(printed: str, name: str) -> bool:
     """Whether a definition is named after a printed class (which carries its parents' names in front)."""
     own = RENAMED.get(name, name.removesuffix("_2").rpartition(".")[2])
     return own.removesuffix("Param") in printed
 
 
 @pytest.mark.parametrize(("part", "count"), [("request", 932), ("response", 144)])
-def test_every_token_of_the_seed(part, count):
+def test_every_token_of_the_seed(part: str, count: int) -> None:
     assert len(tokens(part)) == count
     assert len(Walk(load_schema(part)).out) == count
     assert differences(part) == []
 
 
-def test_every_truncated_literal_is_spelled_out():
+def test_every_truncated_literal_is_spelled_out() -> None:
     """Fifteen literals end in '2 more' or '3 more'; the seed lists all their values in the lines below."""
     found = {}
     for part in ("request", "response"):
@@ -225,7 +226,7 @@ def test_every_truncated_literal_is_spelled_out():
     assert all(len(set(values)) == len(values) for values in found.values())
 
 
-def test_a_difference_is_found(monkeypatch):
+def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof would fail for a missing literal, another type, another optionality and another order."""
     lines = OUTLINE.read_text("utf-8").splitlines()
     for number, line in (

@@ -21,7 +21,7 @@ LISTS = (list, collections.abc.Iterable, collections.abc.Sequence)
 SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
-def bare(hint):
+def bare(hint: Any) -> tuple[Any, ...]:
     """Return the type without Annotated and Required, and whether it was marked required (``None`` for unmarked)."""
     required = None
     while True:
@@ -33,7 +33,7 @@ def bare(hint):
         hint = get_args(hint)[0]
 
 
-def members(hint):
+def members(hint: Any) -> list[Any]:
     """Return the alternatives of a type, those of unions inside it too."""
     hint, _ = bare(hint)
     if get_origin(hint) in (Union, types.UnionType):
@@ -41,11 +41,11 @@ def members(hint):
     return [hint]
 
 
-def is_class(hint):
+def is_class(hint: Any) -> bool:
     return inspect.isclass(hint) and (is_typeddict(hint) or hasattr(hint, "model_fields"))
 
 
-def fields(cls) -> dict[str, tuple[bool, Any]]:
+def fields(cls: Any) -> dict[str, tuple[bool, Any]]:
     """Return a class's fields: whether each is required, and its type."""
     if not is_typeddict(cls):
         return {info.alias or name: (info.is_required(), info.annotation) for name, info in cls.model_fields.items()}
@@ -56,12 +56,12 @@ def fields(cls) -> dict[str, tuple[bool, Any]]:
     return found
 
 
-def tags(cls):
+def tags(cls: Any) -> set[Any]:
     """Return the literals of a class's ``type`` field."""
     return {value for hint in members(fields(cls).get("type", (False, None))[1]) for value in literals(hint)}
 
 
-def literals(hint):
+def literals(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 
@@ -80,22 +80,22 @@ class Walk:
     seen: set[Any] = field(default_factory=set)
     once: bool = False
 
-    def resolve(self, node):
+    def resolve(self, node: Any) -> Any:
         while isinstance(node, dict) and "$ref" in node:
             node = self.schema["$defs"][node["$ref"].removeprefix("#/$defs/")]
         return node
 
-    def note(self, place, what):
+    def note(self, place: str, what: str) -> None:
         self.differences.setdefault(place, what)
 
-    def branches(self, node):
+    def branches(self, node: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the alternatives of a schema, those of unions inside it too."""
         node = self.resolve(node)
         if "anyOf" in node:
             return [part for branch in node["anyOf"] for part in self.branches(branch)]
         return [node]
 
-    def value(self, hint, node, place):
+    def value(self, hint: Any, node: dict[str, Any], place: str) -> None:
         hints = members(hint)
         branches = self.branches(node)
         if branches == [{}]:
@@ -128,10 +128,10 @@ class Walk:
                         self.value(args[1], branch["additionalProperties"], f"{place}.*")
 
     @staticmethod
-    def open_names(hints):
+    def open_names(hints: list[Any]) -> bool:
         return str in hints and any(get_origin(one) is Literal for one in hints)
 
-    def kinds(self, hints, branches, place):
+    def kinds(self, hints: list[Any], branches: list[dict[str, Any]], place: str) -> None:
         theirs = set()
         for one in hints:
             origin = get_origin(one)
@@ -147,7 +147,7 @@ class Walk:
         if theirs != ours:
             self.note(place, f"types {sorted(theirs)} here {sorted(ours)}")
 
-    def classes_of(self, hints, branches, place):
+    def classes_of(self, hints: list[Any], branches: list[dict[str, Any]], place: str) -> None:
         classes = [one for one in hints if is_class(one)]
         objects = [branch for branch in branches if branch.get("type") == "object" and "properties" in branch]
         if len(classes) != len(objects):
@@ -160,11 +160,11 @@ class Walk:
             objects.remove(match)
             self.object(one, match, f"{place}({one.__name__})" if len(classes) > 1 else place)
 
-    def match(self, cls, objects):
+    def match(self, cls: Any, objects: list[dict[str, Any]]) -> dict[str, Any] | None:
         """Return the definition that fits a class best: by tag, then by names of fields."""
         wanted, names = tags(cls), set(fields(cls))
 
-        def distance(node):
+        def distance(node: dict[str, Any]) -> tuple[bool, int]:
             kind = node["properties"].get("type", {})
             known = {value for one in self.branches(kind) for value in one.get("enum", [one.get("const")])}
             return bool(wanted) and not wanted & known, len(names ^ set(node["properties"]))
@@ -172,7 +172,7 @@ class Walk:
         best = min(objects, key=distance, default=None)
         return None if best is None or distance(best)[0] else best
 
-    def object(self, cls, node, place):
+    def object(self, cls: Any, node: dict[str, Any], place: str) -> None:
         if self.once:
             key = (cls, id(node))
             if key in self.seen:
@@ -192,7 +192,7 @@ class Walk:
             self.value(hint, ours[name], f"{place}.{name}")
 
 
-def test_the_seeds_own_sdk():
+def test_the_seeds_own_sdk() -> None:
     module = pytest.importorskip("tzafon.types.response_create_params")
     walk = Walk(load_schema("request"))
     walk.object(module.ResponseCreateParams, walk.schema, "")
@@ -206,7 +206,7 @@ def test_the_seeds_own_sdk():
     }
 
 
-def test_what_the_seeds_own_sdk_says_of_its_operations():
+def test_what_the_seeds_own_sdk_says_of_its_operations() -> None:
     module = pytest.importorskip("tzafon.types.response_retrieve_params")
     query = load_operations()["retrieve"].query
     assert query is not None
@@ -216,7 +216,7 @@ def test_what_the_seeds_own_sdk_says_of_its_operations():
     assert walk.fields == 2
 
 
-def test_the_seeds_own_sdk_of_the_response():
+def test_the_seeds_own_sdk_of_the_response() -> None:
     module = pytest.importorskip("tzafon.types.response_create_response")
     schema = load_schema("response")
     theirs = fields(module.ResponseCreateResponse)
@@ -224,7 +224,7 @@ def test_the_seeds_own_sdk_of_the_response():
     assert [name for name, (required, _) in theirs.items() if required] == schema["required"]
 
 
-def test_openai_requests():
+def test_openai_requests() -> None:
     module = pytest.importorskip("openai.types.responses.response_create_params")
     walk = Walk(request_schema(SchemaVariant.PERMISSIVE, dialect="openai"), once=True)
     walk.object(module.ResponseCreateParamsNonStreaming, walk.schema, "")
@@ -248,7 +248,7 @@ def test_openai_requests():
     assert walk.fields > 450
 
 
-def json_types(hint):
+def json_types(hint: Any) -> set[str]:
     """Return the JSON types that a Python type stands for; an optional field's null is left out."""
     found = set()
     for one in members(hint):
@@ -269,7 +269,7 @@ EVENT_REQUIRED = {
 }
 
 
-def test_openai_events():
+def test_openai_events() -> None:
     module = pytest.importorskip("openai.types.responses.response_stream_event")
     classes = {tag: cls for cls in members(module.ResponseStreamEvent) for tag in tags(cls)}
     events = load_dialect("openai").events
@@ -290,7 +290,7 @@ def test_openai_events():
             assert {ours} - {"null"} if isinstance(ours, str) else {*ours} - {"null"} == json_types(hint), (type_, name)
 
 
-def test_the_events_of_all_dialects():
+def test_the_events_of_all_dialects() -> None:
     """59 in the types, and two pairs for reasoning: vLLM's parts and the texts of Open Responses."""
     every = {name: set(load_dialect(name).events) for name in ("northstar", "openai", "openresponses")}
     assert every["northstar"] - every["openai"] == {"response.reasoning_part.added", "response.reasoning_part.done"}
@@ -299,7 +299,7 @@ def test_the_events_of_all_dialects():
     assert len(set().union(*every.values())) == 63
 
 
-def test_openai_responses():
+def test_openai_responses() -> None:
     """The response's fields by name and outer type; output items by name, requirement and outer type of each field."""
     module = pytest.importorskip("openai.types.responses.response")
     items = pytest.importorskip("openai.types.responses.response_output_item")
@@ -329,7 +329,7 @@ def test_openai_responses():
                 assert tag in ("message", "function_call", "computer_call"), (tag, name)
 
 
-def outer(schema, node):
+def outer(schema: dict[str, Any], node: dict[str, Any]) -> set[str]:
     """Return the JSON types that a schema allows, without looking into objects and arrays."""
     while "$ref" in node:
         node = schema["$defs"][node["$ref"].removeprefix("#/$defs/")]
@@ -339,7 +339,7 @@ def outer(schema, node):
     return {SCALARS[type(value)] for value in values} or {node.get("type", "any")}
 
 
-def test_openai_operations():
+def test_openai_operations() -> None:
     responses = pytest.importorskip("openai.types.responses")
     types_ = pytest.importorskip("openai.types")
     operations = load_operations("openai")
@@ -347,12 +347,13 @@ def test_openai_operations():
         "retrieve", "cancel", "models", "delete", "input_items", "input_tokens", "compact",
     ]  # fmt: skip
 
-    def compared(cls, schema):
+    def compared(cls: Any, schema: dict[str, Any] | None) -> dict[str, str]:
+        assert schema is not None
         walk = Walk(schema, once=True)
         walk.object(cls, schema, "")
         return walk.differences
 
-    def queries(name):
+    def queries(name: str) -> Any:
         return pytest.importorskip(f"openai.types.responses.{name}")
 
     retrieve = queries("response_retrieve_params")

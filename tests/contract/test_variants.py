@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,7 @@ json_values = st.recursive(
 )
 
 
-def places(value, path=()):
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[Any]:
     """Return the paths of all values inside a JSON value."""
     found = [path]
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -33,12 +34,12 @@ def places(value, path=()):
 
 
 @st.composite
-def mutants(draw):
+def mutants(draw: st.DrawFn) -> Any:
     """Bodies with a few values replaced, removed or added."""
     body = copy.deepcopy(draw(st.sampled_from(BODIES)))
     for _ in range(draw(st.integers(0, 3))):
         *parents, last = draw(st.sampled_from(places(body)[1:] or [("",)]))
-        holder = body
+        holder: Any = body
         for key in parents:
             holder = holder[key]
         match draw(st.sampled_from(["replace", "remove", "null", "add"])):
@@ -54,7 +55,7 @@ def mutants(draw):
 
 
 @given(mutants())
-def test_generation_lies_in_closed_and_closed_in_permissive(body):
+def test_generation_lies_in_closed_and_closed_in_permissive(body: dict[str, Any]) -> None:
     generation, closed, permissive = (
         VALIDATORS[variant].is_valid(body)
         for variant in (SchemaVariant.GENERATION, SchemaVariant.CLOSED, SchemaVariant.PERMISSIVE)
@@ -63,11 +64,11 @@ def test_generation_lies_in_closed_and_closed_in_permissive(body):
 
 
 @pytest.mark.parametrize("body", BODIES, ids=[case.id for case in each_choice()])
-def test_the_covering_set_is_undisputed(body):
+def test_the_covering_set_is_undisputed(body: dict[str, Any]) -> None:
     assert VALIDATORS[SchemaVariant.GENERATION].errors(body) == []
 
 
-def test_what_tells_the_variants_apart():
+def test_what_tells_the_variants_apart() -> None:
     extra = {"input": "x", "surely_no_field": 1}
     assert [VALIDATORS[variant].is_valid(extra) for variant in SchemaVariant] == [True, False, False]
     contested = {"input": "x", "enable_response_messages": None}
@@ -77,7 +78,7 @@ def test_what_tells_the_variants_apart():
 
 
 @pytest.mark.parametrize("variant", SchemaVariant)
-def test_variants_are_valid_schemas_and_fresh_copies(variant):
+def test_variants_are_valid_schemas_and_fresh_copies(variant: SchemaVariant) -> None:
     schema = request_schema(variant)
     Draft202012Validator.check_schema(schema)
     schema["properties"].clear()
@@ -85,23 +86,23 @@ def test_variants_are_valid_schemas_and_fresh_copies(variant):
 
 
 @pytest.mark.parametrize("name", ["request", "response", "events", "error"])
-def test_every_reference_leads_somewhere(name):
+def test_every_reference_leads_somewhere(name: str) -> None:
     schema = load_schema(name)
     Draft202012Validator.check_schema(schema)
     for path in places(schema):
         if path and path[-1] == "$ref":
-            node = schema
+            node: Any = schema
             for key in path:
                 node = node[key]
             assert node.startswith("#/$defs/")
             assert node.removeprefix("#/$defs/") in schema["$defs"]
 
 
-def test_contested_nulls_can_be_taken_out():
+def test_contested_nulls_can_be_taken_out() -> None:
     schema = load_schema("request")
     for path in places(schema):
         if path and path[-1] == "x-null":
-            node = schema
+            node: Any = schema
             for key in path[:-1]:
                 node = node[key]
             assert node["x-null"] == "contested"

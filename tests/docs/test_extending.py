@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -49,6 +50,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def command(beginning: str) -> str:
+    found: str
     [found] = [command for command in COMMANDS if command.startswith(beginning)]
     return found
 
@@ -95,7 +97,7 @@ def test_the_modules_are_typed(folder: Path) -> None:
 
 
 def test_the_strategy_draws_valid_bodies() -> None:
-    space: dict[str, object] = {}
+    space: dict[str, Any] = {}
     exec(compile(FILES["acme/strategies.py"], "strategies.py", "exec"), space)
     valid = Validator(load_dialect().request_schema(SchemaVariant.GENERATION))
 

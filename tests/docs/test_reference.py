@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -34,8 +35,9 @@ def reference() -> object:
 
 
 @pytest.fixture(scope="module")
-def pages(reference) -> dict[str, str]:
-    return reference.all_pages()
+def pages(reference: Any) -> dict[str, str]:
+    found: dict[str, str] = reference.all_pages()
+    return found
 
 
 def section(page: str, anchor: str) -> str:
@@ -109,7 +111,7 @@ def test_tables_have_every_row(pages: dict[str, str]) -> None:
         assert f"| `{field}` |" in pages["run-file"]
 
 
-def test_a_new_option_is_documented_without_further_work(reference, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_option_is_documented_without_further_work(reference: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     command = cli.get_command(click.Context(cli), "diff")
     assert command is not None
     option = click.Option(["--patience"], metavar="S", default=7, show_default=True, help="Wait *S* for the `disk`.")
@@ -122,7 +124,9 @@ def test_a_new_option_is_documented_without_further_work(reference, monkeypatch:
     assert "| `patience` | `REJOINDER_PATIENCE` | `7` | [diff](commands/diff.md) |" in pages["settings"]
 
 
-def test_pages_are_written_removed_and_left_alone(reference, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_pages_are_written_removed_and_left_alone(
+    reference: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(reference, "all_pages", lambda: {"a": "# A\n", "b/c": "# C\n"})
     (tmp_path / "index.md").write_text("by hand")
     (tmp_path / "old.md").write_text("# Old\n")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,8 +110,8 @@ def test_features_of_ones_own(extension: Write) -> None:
 
 def test_a_check_run_and_its_reports(extension: Write, tmp_path: Path) -> None:
     folder, out = extension({"cases.py": CASES}), tmp_path / "out"
-    sandbox = use_extensions([folder]) and Sandbox(faults=["acme-untraced"])
-    with running(sandbox) as url:
+    use_extensions([folder])
+    with running(Sandbox(faults=["acme-untraced"])) as url:
         done = rejoinder("check", url, "--plan", "smoke", "--extension", folder, "--out", out, "-q")
     assert done.returncode == 1, done.stdout + done.stderr
     run = read_run(out)
@@ -337,7 +338,14 @@ def test_the_command_line_reports_it_before_it_sends(extension: Write, tmp_path:
 def test_a_rule_that_others_wrote_is_left_out_when_it_cannot_be_read() -> None:
     from rejoinder.contract import read_catalogue
 
-    fields = {"title": "t", "statement": "s", "level": Level.MUST, "levels": {}, "features": [], "argument": "a"}
+    fields: dict[str, Any] = {
+        "title": "t",
+        "statement": "s",
+        "level": Level.MUST,
+        "levels": {},
+        "features": [],
+        "argument": "a",
+    }
     good = ExtensionRule(id="ACME-01", sources=[], unchecked="", takes="", **fields)
     bad = ExtensionRule(id="ACME-02", sources=[{"name": "without a link"}], unchecked="", takes="", **fields)
     rules, families = read_catalogue([ExtensionRecord(name="acme", families={"ACME": "Acme"}, rules=[bad, good])])

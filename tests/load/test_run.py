@@ -25,6 +25,7 @@ from rejoinder.load.settings import LoadSettings
 from rejoinder.load.workload.canaries import slot_canary
 from rejoinder.model.footer import Footer
 from rejoinder.model.header import RunTarget, new_header
+from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import Run, RunWriter, read_run
 from rejoinder.model.samples import HistogramSample, LoadSample, RequestSample, SecondSample, StreamSample
 from rejoinder.sandbox import Sandbox
@@ -197,7 +198,7 @@ def test_a_profile_is_played_in_all_its_kinds(execute: Execute, tmp_path: Path) 
     kinds = {kind.name: kind.outcomes for kind in result.load.scenarios}
     assert set(kinds) == {"talk", "repeat", "later", "leave"}
     assert set(kinds["leave"]) <= {"cancelled", "ok"}
-    assert kinds["leave"]["cancelled"] > 0
+    assert kinds["leave"][RequestOutcome.CANCELLED] > 0
     assert all(set(kinds[name]) == {"ok"} for name in ("talk", "repeat", "later")), kinds
     turns = [(request.scenario, request.turn) for request in run.samples_of(RequestSample)]
     assert {("talk", 0), ("talk", 1), ("talk", 2), ("repeat", 1)} <= set(turns)
@@ -350,7 +351,7 @@ def test_a_server_that_dies_half_way_is_counted_not_fatal(execute: Execute, time
     )
     assert result.started == 50
     assert result.ok > 0
-    assert result.outcomes["transport"] > 0
+    assert result.outcomes[RequestOutcome.TRANSPORT] > 0
     assert any("no connection" in request.detail for request in run.samples_of(RequestSample))
 
 

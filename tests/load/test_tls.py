@@ -17,6 +17,7 @@ import pytest
 
 from rejoinder.load.run import run_load
 from rejoinder.load.settings import LoadSettings
+from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import RunWriter
 from rejoinder.wire.target import find_target
 
@@ -81,7 +82,7 @@ def tls_server(tmp_path: Path, timed_server: Any) -> Iterator[TlsServer]:
         yield server
 
 
-def run(server: TlsServer, tmp_path: Path, **values: Any) -> dict[str, int]:
+def run(server: TlsServer, tmp_path: Path, **values: Any) -> dict[RequestOutcome, int]:
     with RunWriter(tmp_path / "run.ndjson") as writer:
         settings = LoadSettings(url=server.url, model="ttft=20&gap=5&tokens=8", duration=1, **values)
         return run_load(settings, writer).outcomes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -38,7 +39,7 @@ exchanges = st.builds(
 
 
 @given(exchanges)
-def test_round_trip(exchange):
+def test_round_trip(exchange: Exchange) -> None:
     record = json.loads(json.dumps(exchange.to_json(), allow_nan=False))
     again = Exchange.from_json(record)
     assert again == exchange
@@ -46,7 +47,7 @@ def test_round_trip(exchange):
 
 
 @given(exchanges, st.data())
-def test_a_changed_record_is_an_exchange_or_a_value_error(exchange, data):
+def test_a_changed_record_is_an_exchange_or_a_value_error(exchange: Exchange, data: st.DataObject) -> None:
     record = exchange.to_json()
     place = data.draw(st.sampled_from([record, record["request"]]))
     name = data.draw(st.sampled_from(sorted(place)))
@@ -59,7 +60,7 @@ def test_a_changed_record_is_an_exchange_or_a_value_error(exchange, data):
 
 
 @pytest.mark.parametrize("record", [None, [], "x", {}, {"id": 1}])
-def test_what_is_no_exchange(record):
+def test_what_is_no_exchange(record: Any) -> None:
     with pytest.raises(ValueError, match="not an exchange"):
         Exchange.from_json(record)
 
@@ -77,13 +78,13 @@ def test_what_is_no_exchange(record):
         {"body": "\ud800"},
     ],
 )
-def test_records_that_do_not_add_up(change):
+def test_records_that_do_not_add_up(change: dict[str, Any]) -> None:
     whole = Exchange(id="1", request=Request("GET", "/"), outcome=Outcome.COMPLETE, chunks=(Chunk(0.0, b"ab"),))
     with pytest.raises(ValueError):  # noqa: PT011
         Exchange.from_json({**whole.to_json(), **change})
 
 
-def test_what_is_computed():
+def test_what_is_computed() -> None:
     exchange = Exchange(
         id="1",
         request=Request("POST", "/", body=b'{"a":1}'),
@@ -106,10 +107,10 @@ def test_what_is_computed():
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff", b"NaN", b'{"a":Infinity}', b"[" * 100_000, b"1 2", b"9" * 5000])
-def test_what_is_not_json(text):
+def test_what_is_not_json(text: bytes) -> None:
     assert parse_json(text) is None
 
 
 @given(json_values)
-def test_json_is_parsed(value):
+def test_json_is_parsed(value: Any) -> None:
     assert parse_json(json.dumps(value)) == value

@@ -6,6 +6,7 @@ import json
 import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -72,7 +73,7 @@ verdicts = st.builds(
 lines = st.lists(exchanges | verdicts, max_size=6)
 
 
-def write(path, items, footer=True):
+def write(path: Path, items: list[Any], footer: bool = True) -> Path:
     with RunWriter(path) as writer:
         writer.header(HEADER)
         for item in items:
@@ -87,25 +88,25 @@ def write(path, items, footer=True):
     return path
 
 
-def written(items):
+def written(items: list[Any]) -> bytes:
     """Return the bytes of a run file with these lines."""
     with TemporaryDirectory() as folder:
         return write(Path(folder) / "run.ndjson", items).read_bytes()
 
 
-def read(data) -> Run:
+def read(data: bytes) -> Run:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "run.ndjson"
         path.write_bytes(data)
         return read_run(path)
 
 
-def content(run):
+def content(run: Run) -> list[Any]:
     return [*run.exchanges, *run.verdicts]
 
 
 @given(lines)
-def test_round_trip(items):
+def test_round_trip(items: list[Any]) -> None:
     run = read(written(items))
     assert run.exchanges == [item for item in items if isinstance(item, Exchange)]
     assert run.verdicts == [item for item in items if isinstance(item, Verdict)]
@@ -114,14 +115,14 @@ def test_round_trip(items):
 
 
 @given(lines)
-def test_every_line_is_valid_under_the_published_schema(items):
+def test_every_line_is_valid_under_the_published_schema(items: list[Any]) -> None:
     for line in written(items).splitlines():
         assert line_is_valid(json.loads(line))
 
 
 @given(lines, st.integers(0))
 @example([], 0)
-def test_cut_at_any_byte(items, place):
+def test_cut_at_any_byte(items: list[Any], place: int) -> None:
     data = written(items)
     place %= len(data)
     kept = data[:place]
@@ -141,7 +142,7 @@ def test_cut_at_any_byte(items, place):
 
 @settings(max_examples=300)
 @given(lines, st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1, max_size=8))
-def test_changed_bytes(items, changes):
+def test_changed_bytes(items: list[Any], changes: list[tuple[int, ...]]) -> None:
     data = written(items)
     changed = bytearray(data)
     for place, byte in changes:
@@ -159,7 +160,7 @@ def test_changed_bytes(items, changes):
 
 
 @given(lines, st.binary(max_size=40), st.integers(0))
-def test_a_foreign_line_between(items, junk, place):
+def test_a_foreign_line_between(items: list[Any], junk: bytes, place: int) -> None:
     whole = written(items).splitlines(keepends=True)
     place = 1 + place % len(whole)
     run = read(b"".join([*whole[:place], b"!" + junk.replace(b"\n", b" ") + b"\n", *whole[place:]]))
@@ -171,19 +172,19 @@ def test_a_foreign_line_between(items, junk, place):
 @pytest.mark.parametrize(
     "data", [b"", b"\n\n", b"[]\n", b"{", b"\xff\xfe", b'{"format":"other"}\n', b"null\n", b"[" * 9999]
 )
-def test_what_is_no_run_file(data):
+def test_what_is_no_run_file(data: bytes) -> None:
     with pytest.raises(RunFileError):
         read(data)
 
 
 @pytest.mark.parametrize("version", [2, 10**30, None, "1", 0])
-def test_versions(version):
+def test_versions(version: int | str | None) -> None:
     line = json.loads(written([]).splitlines()[0])
     with pytest.raises(RunFileError):
         read(json.dumps({**line, "version": version}).encode())
 
 
-def test_a_header_without_its_target():
+def test_a_header_without_its_target() -> None:
     line = json.loads(written([]).splitlines()[0])
     del line["target"]
     with pytest.raises(RunFileError, match="damaged header"):
@@ -202,14 +203,14 @@ def test_a_header_without_its_target():
         {"kind": "footer", "ended_at": "noon", "exit_code": 0},
     ],
 )
-def test_lines_that_are_left_out(record):
+def test_lines_that_are_left_out(record: dict[str, Any]) -> None:
     data = written([])
     run = read(data + json.dumps(record).encode())
     assert len(run.damage) == 1
     assert run.damage[0].startswith("line 3: ")
 
 
-def test_a_second_header():
+def test_a_second_header() -> None:
     data = written([])
     run = read(data + data.splitlines()[0])
     assert run.damage == ["line 3: a second header line"]
@@ -219,7 +220,7 @@ REQUEST = RequestSample(t=1.5, intended=1.4, outcome=RequestOutcome.OK, worker=0
 PROBE = ProbeSample(name="stays up", verdict="pass", text="It does.", met=True, evidence={"idle": [0.1, None]})
 
 
-def test_samples(tmp_path):
+def test_samples(tmp_path: Path) -> None:
     write(tmp_path / "run.ndjson", [REQUEST, PROBE])
     run = read_run(tmp_path)
     assert run.samples == [REQUEST, PROBE]
@@ -227,7 +228,7 @@ def test_samples(tmp_path):
     assert run.load is None
 
 
-def test_samples_stand_in_flat_lines(tmp_path):
+def test_samples_stand_in_flat_lines(tmp_path: Path) -> None:
     path = write(tmp_path / "run.ndjson", [REQUEST])
     assert json.loads(path.read_bytes().splitlines()[1]) == {
         **{"kind": "sample", "what": "request", "t": 1.5, "intended": 1.4, "outcome": "ok", "worker": 0},
@@ -235,9 +236,9 @@ def test_samples_stand_in_flat_lines(tmp_path):
     }
 
 
-def test_numbers_that_json_lacks(tmp_path):
+def test_numbers_that_json_lacks(tmp_path: Path) -> None:
     write(tmp_path / "run.ndjson", [replace(PROBE, evidence={"x": [float("nan"), {"y": float("-inf")}]})])
-    (sample,) = read_run(tmp_path).samples
+    (sample,) = read_run(tmp_path).samples_of(ProbeSample)
     assert sample.evidence == {"x": ["nan", {"y": "-inf"}]}
 
 
@@ -252,7 +253,7 @@ def test_numbers_that_json_lacks(tmp_path):
         ({"rules": [7]}, "Expected `str`, got `int` - at `$.rules[0]`"),
     ],
 )
-def test_a_damaged_sample_is_left_out_with_a_reason(tmp_path, fields, words):
+def test_a_damaged_sample_is_left_out_with_a_reason(tmp_path: Path, fields: dict[str, Any], words: str) -> None:
     path = write(tmp_path / "run.ndjson", [REQUEST, PROBE], footer=False)
     line = json.loads(path.read_bytes().splitlines()[1])
     path.write_text(path.read_text() + json.dumps({**line, **fields}))
@@ -263,7 +264,7 @@ def test_a_damaged_sample_is_left_out_with_a_reason(tmp_path, fields, words):
     assert words in damage
 
 
-def test_fields_of_newer_versions_are_ignored(tmp_path):
+def test_fields_of_newer_versions_are_ignored(tmp_path: Path) -> None:
     path = write(tmp_path / "run.ndjson", [REQUEST], footer=False)
     line = json.loads(path.read_bytes().splitlines()[1])
     path.write_text(path.read_text() + json.dumps({**line, "mood": "fine"}))
@@ -271,20 +272,25 @@ def test_fields_of_newer_versions_are_ignored(tmp_path):
     assert (run.samples, run.damage) == ([REQUEST, REQUEST], [])
 
 
-def test_lines_are_on_disk_at_once(tmp_path):
+def test_lines_are_on_disk_at_once(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "er" / "run.ndjson"
     with RunWriter(path) as writer:
         writer.header(HEADER)
         assert read_run(path).truncated
 
 
-def test_writing_from_threads(tmp_path):
+def test_writing_from_threads(tmp_path: Path) -> None:
     exchange = Exchange(
         id="x", request=Request("GET", "/"), outcome=Outcome.COMPLETE, chunks=(Chunk(0.0, b"z" * 9999),)
     )
     with RunWriter(tmp_path / "run.ndjson") as writer:
         writer.header(HEADER)
-        threads = [threading.Thread(target=lambda: [writer.exchange(exchange) for _ in range(20)]) for _ in range(8)]
+
+        def write_twenty() -> None:
+            for _ in range(20):
+                writer.exchange(exchange)
+
+        threads = [threading.Thread(target=write_twenty) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -293,7 +299,7 @@ def test_writing_from_threads(tmp_path):
     assert (len(run.exchanges), run.damage) == (160, [])
 
 
-def test_files_that_cannot_be_used(tmp_path):
+def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for path in (tmp_path / "file" / "run.ndjson", tmp_path):
         with pytest.raises(RunFileError, match="cannot be written"):
@@ -306,7 +312,7 @@ def test_files_that_cannot_be_used(tmp_path):
         read_run(tmp_path / "file" / "run.ndjson")
 
 
-def test_a_full_disk():
+def test_a_full_disk() -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("needs /dev/full")
@@ -318,6 +324,6 @@ def test_a_full_disk():
         writer.close()
 
 
-def test_the_schema_is_a_fresh_copy():
+def test_the_schema_is_a_fresh_copy() -> None:
     run_schema()["$defs"].clear()
     assert run_schema()["$defs"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -46,11 +48,11 @@ problems = st.builds(
 
 
 @given(problems)
-def test_problems_round_trip(problem):
+def test_problems_round_trip(problem: Problem) -> None:
     assert Problem.from_json(json.loads(json.dumps(problem.to_json()))) == problem
 
 
-def test_absent_is_not_null():
+def test_absent_is_not_null() -> None:
     record = Problem("m", expected=None).to_json()
     assert record["expected"] is None
     assert "actual" not in record
@@ -67,7 +69,7 @@ minimals = st.builds(
 
 
 @given(st.text(), problems, st.none() | st.builds(Reruns, st.integers(1), st.integers(0)), st.none() | minimals)
-def test_verdicts_round_trip(rule, problem, reruns, minimal):
+def test_verdicts_round_trip(rule: str, problem: Problem, reruns: Reruns | None, minimal: Minimal | None) -> None:
     finding = Finding(rule, Level.MUST, problem, 3, ["a", "b"], reruns, minimal)
     verdict = Verdict(rule, Level.MUST, Status.FAIL, 5, 3, "why", [finding])
     again = Verdict.from_json(json.loads(json.dumps(verdict.to_json())))
@@ -76,7 +78,7 @@ def test_verdicts_round_trip(rule, problem, reruns, minimal):
 
 
 @given(st.text(), problems, problems)
-def test_fingerprints_ignore_wording_and_position(rule, one, other):
+def test_fingerprints_ignore_wording_and_position(rule: str, one: Problem, other: Problem) -> None:
     moved = Problem(
         message=other.message,
         event=other.event,
@@ -93,13 +95,13 @@ def test_fingerprints_ignore_wording_and_position(rule, one, other):
 
 
 @given(st.lists(st.integers(0) | st.sampled_from(["output", "content"])), st.randoms(use_true_random=False))
-def test_fingerprints_ignore_array_indexes(path, random):
+def test_fingerprints_ignore_array_indexes(path: list[Any], random: random.Random) -> None:
     here = "".join(f"/{part}" for part in path)
     there = "".join(f"/{random.randrange(10**6) if isinstance(part, int) else part}" for part in path)
     assert fingerprint("R-01", Problem("m", pointer=here)) == fingerprint("R-01", Problem("m", pointer=there))
 
 
-def test_fingerprints_tell_apart():
+def test_fingerprints_tell_apart() -> None:
     base = {"rule": "EVT-01", "pointer": "/output/0/id", "event_type": "a", "kind": "k"}
     changes = [
         {},
@@ -111,25 +113,27 @@ def test_fingerprints_tell_apart():
     ]
     prints = set()
     for change in changes:
-        fields = {**base, **change}
+        fields: dict[str, Any] = {**base, **change}
         prints.add(fingerprint(fields.pop("rule"), Problem("m", **fields)))
     assert len(prints) == len(changes)
 
 
-def test_a_fingerprint_stays_the_same_for_good():
+def test_a_fingerprint_stays_the_same_for_good() -> None:
     """Baselines hold fingerprints; a changed recipe would turn every known failure into a new one."""
     problem = Problem("m", pointer="/output/3/id", event_type="response.completed", kind="id")
     assert fingerprint("ITM-04", problem) == "8764d99998f0"
 
 
 @given(values, st.integers(1, 200))
-def test_shorten_cuts_visibly_or_not_at_all(value, limit):
+def test_shorten_cuts_visibly_or_not_at_all(value: Any, limit: int) -> None:
     short = shorten(value, limit)
     if short is value:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         assert len(text) <= limit
     else:
-        body, count = re.fullmatch(r"(.*)… \((\d+) more characters\)", short, re.DOTALL).groups()
+        cut = re.fullmatch(r"(.*)… \((\d+) more characters\)", short, re.DOTALL)
+        assert cut
+        body, count = cut.groups()
         assert len(body) == limit
         whole = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         assert whole.startswith(body)
@@ -137,7 +141,7 @@ def test_shorten_cuts_visibly_or_not_at_all(value, limit):
 
 
 @given(st.binary())
-def test_shorten_takes_bytes(data):
+def test_shorten_takes_bytes(data: bytes) -> None:
     assert isinstance(shorten(data), str)
 
 
@@ -146,25 +150,25 @@ def test_shorten_takes_bytes(data):
     [float("nan"), float("inf"), {1, 2}, object(), {"a": float("nan")}, 10**5000],
     ids=["nan", "inf", "set", "object", "nested", "huge"],
 )
-def test_shorten_takes_what_is_not_json(value):
+def test_shorten_takes_what_is_not_json(value: Any) -> None:
     assert isinstance(shorten(value), str)
     json.dumps(shorten(value), allow_nan=False)
 
 
 @pytest.mark.parametrize("levels", [101, 900, 100_000])
-def test_shorten_takes_deep_nesting(levels):
-    deep: list = []
+def test_shorten_takes_deep_nesting(levels: int) -> None:
+    deep: list[Any] = []
     for _ in range(levels):
         deep = [deep]
     assert isinstance(shorten(deep), str)
 
 
-def test_shorten_keeps_moderate_nesting():
+def test_shorten_keeps_moderate_nesting() -> None:
     value = {"a": [{"b": [1]}]}
     assert shorten(value) is value
 
 
-def test_what_shows_every_time_is_deterministic():
+def test_what_shows_every_time_is_deterministic() -> None:
     assert Reruns(3, 3).deterministic
     assert not Reruns(3, 2).deterministic
     assert not Reruns(3, 0).deterministic

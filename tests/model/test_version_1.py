@@ -86,7 +86,8 @@ def test_types_and_schema_agree(sample: dict[str, Any]) -> None:
     for name in sample.keys() - {"kind"}:
         without = {key: value for key, value in sample.items() if key != name}
         assert line_is_valid(without) == readable(without), name
-        for wrong in ({"strange": True}, [[[]]], "strange", None, -(10**30)):
+        wrongs: tuple[Any, ...] = ({"strange": True}, [[[]]], "strange", None, -(10**30))
+        for wrong in wrongs:
             changed = {**sample, name: wrong}
             assert line_is_valid(changed) == readable(changed), (name, wrong)
     assert line_is_valid({**sample, "of_a_newer_version": 1})

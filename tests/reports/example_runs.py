@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from example_loads import (
+from tests.reports.example_loads import (
     OK,
     Sent,
     cached,

@@ -116,7 +116,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
             for name, metrics in FLAT.items():
                 if name in fields:
                     fields[name] = st.dictionaries(st.sampled_from(metrics), st.floats(-1e12, 1e12), max_size=3)
-            return st.fixed_dictionaries(fields).map(lambda values, cls=kind.cls: cls(**values))
+            return st.builds(kind.cls, **fields)
     raise TypeError(kind)
 
 

@@ -163,7 +163,7 @@ def test_types_limit_and_embedded_schemas_are_schemas(tool: dict[str, Any], text
         lambda: input_items(variants=["mesage"]),
         lambda: input_items(variants=[]),
         lambda: tools(types=["web"]),
-        lambda: content_parts(of="nobody"),
+        lambda: content_parts(of="nobody"),  # type: ignore[arg-type]
         lambda: request_bodies(max_items=-1),
     ],
 )

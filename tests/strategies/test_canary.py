@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, find, settings
 from hypothesis_jsonschema import from_schema
@@ -22,7 +24,7 @@ QUIET = settings(max_examples=5, database=None, deadline=None, suppress_health_c
     ],
     ids=str,
 )
-def test_leaf_schemas_can_be_drawn(schema: dict[str, object]) -> None:
+def test_leaf_schemas_can_be_drawn(schema: dict[str, Any]) -> None:
     find(from_schema(schema), lambda value: True, settings=QUIET)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 import pytest
@@ -15,24 +18,28 @@ from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Exchange, Outcome
 from rejoinder.wire.client import Client, ClientOptions, encode_json, is_loopback
 
+if TYPE_CHECKING:
+    from tests.wire.conftest import Script, ScriptedServer
+
 # Long enough that no slow machine reaches it by accident; tests in which a limit must strike set their own.
 PATIENT = ClientOptions(connect=30, idle=30, total=60)
 KEY = "sk-secret-0123456789"
+T = TypeVar("T")
 
 
-def reply(body=b"{}", status="200 OK", headers=(), length=None):
+def reply(body: bytes = b"{}", status: str = "200 OK", headers: Sequence[str] = (), length: int | None = None) -> bytes:
     head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}"]
     return "\r\n".join([*head, *headers, "", ""]).encode() + body
 
 
-def chunked(*parts, end=True):
+def chunked(*parts: bytes, end: bool = True) -> bytes:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
     body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
     return head + body + (b"0\r\n\r\n" if end else b"")
 
 
-def writes(*pieces):
-    async def script(_request, writer):
+def writes(*pieces: bytes) -> Script:
+    async def script(_request: bytes, writer: asyncio.StreamWriter) -> None:
         for piece in pieces:
             writer.write(piece)
             await writer.drain()
@@ -40,24 +47,33 @@ def writes(*pieces):
     return script
 
 
-def writes_and_hangs(*pieces):
-    async def script(_request, writer):
+def writes_and_hangs(*pieces: bytes) -> Script:
+    async def script(_request: bytes, writer: asyncio.StreamWriter) -> None:
         await writes(*pieces)(_request, writer)
         await asyncio.Event().wait()
 
     return script
 
 
-def run(coroutine):
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(coroutine)
 
 
 def ask(
-    serve, script, *, server=None, options=PATIENT, key=None, method="POST", path="/v1/responses", body=None, **send
-):
+    serve: type[ScriptedServer],
+    script: Script,
+    *,
+    server: dict[str, Any] | None = None,
+    options: ClientOptions = PATIENT,
+    key: str | None = None,
+    method: str = "POST",
+    path: str = "/v1/responses",
+    body: bytes | dict[str, Any] | None = None,
+    **send: Any,
+) -> tuple[Exchange, bytes]:
     """Serve one scripted answer; return the exchange and the bytes of the request."""
 
-    async def main():
+    async def main() -> tuple[Exchange, Any]:
         async with (
             serve(script, **(server or {})) as endpoint,
             Client(endpoint.url, key=key, options=options) as client,
@@ -74,12 +90,12 @@ def ask(
     return exchange, (endpoint.requests or [b""])[0]
 
 
-async def get(url, options=PATIENT):
+async def get(url: str, options: ClientOptions = PATIENT) -> Exchange:
     async with Client(url, options=options) as client:
         return await client.send("GET", "/", id="x")
 
 
-def fields(request):
+def fields(request: bytes) -> dict[str, Any]:
     """Return the request's header fields, names in lower case."""
     lines = request.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
     return {
@@ -87,7 +103,7 @@ def fields(request):
     }
 
 
-def test_complete_json_reply(serve):
+def test_complete_json_reply(serve: type[ScriptedServer]) -> None:
     exchange, request = ask(
         serve, writes(reply(b'{"a":1}', headers=["X-Odd: one", "X-Odd: two"])), body={"input": "ü\ud800"}, tags=("t",)
     )
@@ -101,7 +117,7 @@ def test_complete_json_reply(serve):
     assert exchange.headers_at is not None
 
 
-def test_bytes_are_sent_exactly(serve):
+def test_bytes_are_sent_exactly(serve: type[ScriptedServer]) -> None:
     body = b'{"stream" : tru\xff'
     exchange, request = ask(serve, writes(reply()), body=body)
     assert request.partition(b"\r\n\r\n")[2] == body == exchange.request.body
@@ -118,7 +134,9 @@ def test_bytes_are_sent_exactly(serve):
         (None, "application/json"),
     ],
 )
-def test_accept_follows_the_stream_flag(serve, body, accept):
+def test_accept_follows_the_stream_flag(
+    serve: type[ScriptedServer], body: bytes | dict[str, Any] | None, accept: str
+) -> None:
     sent = fields(ask(serve, writes(reply()), body=body)[1])
     assert sent["accept"] == accept
     assert sent["accept-encoding"] == "identity"
@@ -126,7 +144,7 @@ def test_accept_follows_the_stream_flag(serve, body, accept):
     assert ("content-type" in sent) == (body is not None)
 
 
-def test_headers_replace_and_remove_defaults(serve):
+def test_headers_replace_and_remove_defaults(serve: type[ScriptedServer]) -> None:
     options = ClientOptions(headers=(("X-Team", "a"), ("Accept", "x/y")))
     exchange, request = ask(
         serve,
@@ -144,7 +162,7 @@ def test_headers_replace_and_remove_defaults(serve):
     assert ("authorization", "[redacted]") in exchange.request.headers
 
 
-def test_the_key_is_sent_but_never_recorded(serve):
+def test_the_key_is_sent_but_never_recorded(serve: type[ScriptedServer]) -> None:
     echo = json.dumps({"error": {"message": f"bad key {KEY}!"}}).encode()
     half = len(echo) - 12
     exchange, request = ask(
@@ -163,13 +181,13 @@ def test_the_key_is_sent_but_never_recorded(serve):
 
 
 @pytest.mark.parametrize("key", ["two\nlines", "tab\tinside", " padded ", "schlüssel"])
-def test_a_key_that_no_header_can_carry(key):
+def test_a_key_that_no_header_can_carry(key: str) -> None:
     with pytest.raises(UsageError, match="API key"):
         Client("http://127.0.0.1:1", key=key)
 
 
-def test_each_request_has_its_own_connection(serve):
-    async def main(keep_alive):
+def test_each_request_has_its_own_connection(serve: type[ScriptedServer]) -> None:
+    async def main(keep_alive: bool) -> int:
         async with (
             serve(writes(reply()), keep_open=True) as endpoint,
             Client(endpoint.url, options=ClientOptions(keep_alive=keep_alive)) as client,
@@ -182,7 +200,7 @@ def test_each_request_has_its_own_connection(serve):
     assert run(main(True)) == 1
 
 
-def test_redirects_and_cookies_are_only_recorded(serve):
+def test_redirects_and_cookies_are_only_recorded(serve: type[ScriptedServer]) -> None:
     exchange, _ = ask(
         serve, writes(reply(status="307 Temporary", headers=["Location: http://[", "Set-Cookie: s=1"])), key=KEY
     )
@@ -190,7 +208,7 @@ def test_redirects_and_cookies_are_only_recorded(serve):
     assert exchange.header("location") == "http://["
 
 
-def test_every_chunk_has_its_time(serve):
+def test_every_chunk_has_its_time(serve: type[ScriptedServer]) -> None:
     parts = [b"data: 1\n\n", b"data: 2\n\n", b"x" * 70_000]
     exchange, _ = ask(serve, writes(chunked(*parts)))
     assert exchange.outcome is Outcome.COMPLETE
@@ -198,38 +216,38 @@ def test_every_chunk_has_its_time(serve):
     assert [chunk.data for chunk in exchange.chunks[:2]] == parts[:2]
 
 
-def test_a_chunk_that_arrives_in_bytes(serve):
+def test_a_chunk_that_arrives_in_bytes(serve: type[ScriptedServer]) -> None:
     wire = chunked(b"data: \xc3\xa4\n\n", b"data: 2\n\n")
     exchange, _ = ask(serve, writes(*(wire[i : i + 1] for i in range(len(wire)))))
     assert (exchange.outcome, exchange.body) == (Outcome.COMPLETE, b"data: \xc3\xa4\n\ndata: 2\n\n")
 
 
-def test_compressed_bodies_stay_as_they_are(serve):
+def test_compressed_bodies_stay_as_they_are(serve: type[ScriptedServer]) -> None:
     exchange, _ = ask(serve, writes(reply(b"\x1f\x8bnot gzip", headers=["Content-Encoding: gzip"])))
     assert (exchange.outcome, exchange.body) == (Outcome.COMPLETE, b"\x1f\x8bnot gzip")
 
 
-def test_a_body_that_ends_with_the_connection_is_complete(serve):
+def test_a_body_that_ends_with_the_connection_is_complete(serve: type[ScriptedServer]) -> None:
     exchange, _ = ask(serve, writes(b"HTTP/1.0 200 OK\r\n\r\nhello"))
     assert (exchange.outcome, exchange.body) == (Outcome.COMPLETE, b"hello")
 
 
 @pytest.mark.parametrize("answer", [reply(b"0123456789", length=100), chunked(b"0123456789", end=False)])
-def test_cut_inside_the_body(serve, answer):
+def test_cut_inside_the_body(serve: type[ScriptedServer], answer: bytes) -> None:
     exchange, _ = ask(serve, writes(answer))
     assert (exchange.outcome, exchange.status, exchange.body) == (Outcome.CUT, 200, b"0123456789")
     assert "10 bytes" in exchange.detail
 
 
 @pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nConte"])
-def test_cut_before_the_headers_end(serve, start):
+def test_cut_before_the_headers_end(serve: type[ScriptedServer], start: bytes) -> None:
     exchange, _ = ask(serve, writes(start))
     assert (exchange.outcome, exchange.status, exchange.chunks) == (Outcome.CUT, None, ())
     assert exchange.detail.endswith("closed the connection without an answer.")
 
 
-def test_reset_inside_the_body(serve):
-    async def script(_request, writer):
+def test_reset_inside_the_body(serve: type[ScriptedServer]) -> None:
+    async def script(_request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(chunked(b"0123456789", end=False))
         await writer.drain()
         writer.transport.abort()
@@ -248,7 +266,7 @@ def test_reset_inside_the_body(serve):
         (b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"a" * 200_000, None),
     ],
 )
-def test_what_is_not_http(serve, answer, status):
+def test_what_is_not_http(serve: type[ScriptedServer], answer: bytes, status: int | None) -> None:
     exchange, _ = ask(serve, writes(answer))
     assert (exchange.outcome, exchange.status) == (Outcome.PROTOCOL, status)
     assert exchange.detail.endswith(".")
@@ -256,7 +274,7 @@ def test_what_is_not_http(serve, answer, status):
     assert len(exchange.detail) < 400
 
 
-def test_no_byte_for_the_idle_time(serve):
+def test_no_byte_for_the_idle_time(serve: type[ScriptedServer]) -> None:
     options = ClientOptions(idle=1, total=60)
     exchange, _ = ask(serve, writes_and_hangs(), options=options)
     assert (exchange.outcome, exchange.status) == (Outcome.TIMEOUT, None)
@@ -265,8 +283,8 @@ def test_no_byte_for_the_idle_time(serve):
     assert "no byte for 1 s" in exchange.detail
 
 
-def test_a_slow_drip_meets_the_deadline(serve):
-    async def drip(_request, writer):
+def test_a_slow_drip_meets_the_deadline(serve: type[ScriptedServer]) -> None:
+    async def drip(_request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(chunked(end=False))
         while True:
             writer.write(b"1\r\nx\r\n")
@@ -280,14 +298,14 @@ def test_a_slow_drip_meets_the_deadline(serve):
 
 
 @pytest.mark.parametrize("size", [0, 1, 10, 11])
-def test_the_body_is_bounded(serve, size):
+def test_the_body_is_bounded(serve: type[ScriptedServer], size: int) -> None:
     exchange, _ = ask(serve, writes(reply(b"x" * size)), read_limit=10)
     assert exchange.body == b"x" * min(size, 10)
     assert exchange.outcome is (Outcome.TOO_LARGE if size > 10 else Outcome.COMPLETE)
 
 
-def test_an_endless_body_ends_at_the_limit(serve):
-    async def pour(_request, writer):
+def test_an_endless_body_ends_at_the_limit(serve: type[ScriptedServer]) -> None:
+    async def pour(_request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         while True:
             writer.write(b"x" * 65536)
@@ -299,8 +317,8 @@ def test_an_endless_body_ends_at_the_limit(serve):
     assert exchange.detail == "Reading stopped at the limit of 1000000 bytes."
 
 
-def test_refused(serve):
-    async def main():
+def test_refused(serve: type[ScriptedServer]) -> None:
+    async def main() -> Exchange:
         async with serve(writes()) as endpoint:
             url = endpoint.url
         return await get(url)
@@ -312,25 +330,27 @@ def test_refused(serve):
     assert exchange.ended_at >= 0
 
 
-def test_unknown_host():
+def test_unknown_host() -> None:
     assert (
         run(get("http://no-such-host.invalid")).detail
         == "There is no connection to no-such-host.invalid: the host name is not known."
     )
 
 
-def test_tls_with_a_trusted_certificate(serve, certificate):
+def test_tls_with_a_trusted_certificate(serve: type[ScriptedServer], certificate: Path) -> None:
     context = ssl.create_default_context(cafile=certificate)
     exchange, _ = ask(serve, writes(reply()), server={"tls": True}, options=ClientOptions(verify=context))
     assert exchange.outcome is Outcome.COMPLETE
 
 
-def test_tls_with_ssl_cert_file(serve, certificate, monkeypatch):
+def test_tls_with_ssl_cert_file(
+    serve: type[ScriptedServer], certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert ask(serve, writes(reply()), server={"tls": True})[0].outcome is Outcome.COMPLETE
 
 
-def test_tls_with_an_unknown_certificate(serve):
+def test_tls_with_an_unknown_certificate(serve: type[ScriptedServer]) -> None:
     exchange, _ = ask(serve, writes(reply()), server={"tls": True})
     assert exchange.outcome is Outcome.TLS
     assert "certificate is not accepted" in exchange.detail
@@ -340,8 +360,8 @@ def test_tls_with_an_unknown_certificate(serve):
     ("answer", "words"),
     [(b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak TLS"), (b"", "the connection was closed")],
 )
-def test_tls_to_a_port_without_it(serve, answer, words):
-    async def main():
+def test_tls_to_a_port_without_it(serve: type[ScriptedServer], answer: bytes, words: str) -> None:
+    async def main() -> Exchange:
         async with serve(writes(answer), raw=True) as endpoint:
             return await get(endpoint.url.replace("http:", "https:"))
 
@@ -350,8 +370,8 @@ def test_tls_to_a_port_without_it(serve, answer, words):
     assert words in exchange.detail
 
 
-def test_tls_handshake_that_hangs(serve):
-    async def main():
+def test_tls_handshake_that_hangs(serve: type[ScriptedServer]) -> None:
+    async def main() -> Exchange:
         async with serve(writes_and_hangs(), raw=True) as endpoint:
             return await get(endpoint.url.replace("http:", "https:"), ClientOptions(connect=0.5))
 
@@ -360,8 +380,8 @@ def test_tls_handshake_that_hangs(serve):
     assert "no TLS handshake" in exchange.detail
 
 
-def test_plain_http_to_a_tls_port(serve):
-    async def main():
+def test_plain_http_to_a_tls_port(serve: type[ScriptedServer]) -> None:
+    async def main() -> Exchange:
         async with serve(writes(), tls=True) as endpoint:
             return await get(endpoint.url.replace("https:", "http:"))
 
@@ -369,9 +389,9 @@ def test_plain_http_to_a_tls_port(serve):
     assert exchange.outcome in (Outcome.PROTOCOL, Outcome.CUT)
 
 
-def test_stop_returns_what_had_arrived(serve):
-    async def main():
-        seen = []
+def test_stop_returns_what_had_arrived(serve: type[ScriptedServer]) -> None:
+    async def main() -> tuple[Exchange, Exchange, int]:
+        seen: list[Exchange] = []
         async with (
             serve(writes_and_hangs(chunked(b"one", end=False))) as endpoint,
             Client(endpoint.url, options=PATIENT, on_exchange=seen.append) as client,
@@ -392,9 +412,9 @@ def test_stop_returns_what_had_arrived(serve):
     assert connections == 1
 
 
-def test_cancelling_the_task_still_delivers_the_exchange(serve):
-    async def main():
-        seen = []
+def test_cancelling_the_task_still_delivers_the_exchange(serve: type[ScriptedServer]) -> None:
+    async def main() -> list[Exchange]:
+        seen: list[Exchange] = []
         async with (
             serve(writes_and_hangs(chunked(b"one", end=False))) as endpoint,
             Client(endpoint.url, options=PATIENT, on_exchange=seen.append) as client,
@@ -410,22 +430,22 @@ def test_cancelling_the_task_still_delivers_the_exchange(serve):
     assert (exchange.id, exchange.outcome) == ("x", Outcome.CANCELLED)
 
 
-def test_many_at_once_stay_apart(serve):
-    async def echo(request, writer):
+def test_many_at_once_stay_apart(serve: type[ScriptedServer]) -> None:
+    async def echo(request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(reply(request.partition(b"\r\n\r\n")[2]))
 
-    async def main():
+    async def main() -> list[Exchange]:
         async with serve(echo) as endpoint, Client(endpoint.url, options=PATIENT) as client:
             return await asyncio.gather(*(client.send("POST", "/", {"n": n}, id=str(n)) for n in range(50)))
 
     assert [exchange.json()["n"] for exchange in run(main())] == list(range(50))
 
 
-def test_a_transport_of_ones_own():
-    async def app(request):
+def test_a_transport_of_ones_own() -> None:
+    async def app(request: httpx.Request) -> httpx.Response:
         return httpx.Response(201, stream=httpx.ByteStream(b"hi"), headers={"x": request.url.path})
 
-    async def main():
+    async def main() -> Exchange:
         async with Client("http://sandbox", transport=httpx.MockTransport(app)) as client:
             return await client.send("GET", "/a", id="x")
 
@@ -434,8 +454,8 @@ def test_a_transport_of_ones_own():
 
 
 @pytest.mark.parametrize("header", [("X", "a\r\nb"), ("X\n", "a"), ("", "a")])
-def test_requests_that_cannot_be_written_down(header):
-    async def main():
+def test_requests_that_cannot_be_written_down(header: tuple[str, str]) -> None:
+    async def main() -> None:
         async with Client("http://127.0.0.1:1") as client:
             with pytest.raises(ValueError, match="cannot be sent"):
                 await client.send("GET", "/", id="x", headers=[header])
@@ -447,8 +467,8 @@ def test_requests_that_cannot_be_written_down(header):
     run(main())
 
 
-def test_a_proxy_is_used_for_other_hosts_only(serve, monkeypatch):
-    async def main():
+def test_a_proxy_is_used_for_other_hosts_only(serve: type[ScriptedServer], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> tuple[bytes, ...]:
         async with serve(writes(reply(b"proxied"))) as proxy, serve(writes(reply(b"direct"))) as endpoint:
             monkeypatch.setenv("HTTP_PROXY", f"http://user:pass@127.0.0.1:{proxy.port}")
             async with Client("http://upstream.invalid") as far, Client(endpoint.url) as near:
@@ -459,19 +479,19 @@ def test_a_proxy_is_used_for_other_hosts_only(serve, monkeypatch):
     assert run(main()) == (b"proxied", b"direct")
 
 
-def test_a_proxy_that_cannot_be_used(monkeypatch):
+def test_a_proxy_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "gopher://127.0.0.1:1")
     with pytest.raises(UsageError, match="proxy"):
         Client("http://upstream.invalid")
 
 
 @pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.1", "127.1.2.3", "::1", "LOCALHOST."])
-def test_loopback(host):
+def test_loopback(host: str) -> None:
     assert is_loopback(host)
 
 
 @pytest.mark.parametrize("host", ["example.com", "10.0.0.1", "localhost.example.com", "", "::2"])
-def test_not_loopback(host):
+def test_not_loopback(host: str) -> None:
     assert not is_loopback(host)
 
 
@@ -480,7 +500,7 @@ def test_not_loopback(host):
         st.none() | st.booleans() | st.integers() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)
     )
 )
-def test_encoded_json_is_compact_ascii_and_the_same_value(value):
+def test_encoded_json_is_compact_ascii_and_the_same_value(value: Any) -> None:
     data = encode_json(value)
     assert data.isascii()
     assert json.loads(data) == value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -44,27 +45,29 @@ text_lines = st.text(st.characters(exclude_characters="\r\n", exclude_categories
 streams = st.lists(pieces | st.binary(max_size=4), max_size=30).map(b"".join)
 
 
-def observe(chunks, max_event=1 << 20):
+def observe(chunks: list[Any], max_event: int = 1 << 20) -> tuple[Any, ...]:
     """Return everything that a reader tells of the bytes but the times."""
     events, reader = read_events(((0.0, chunk) for chunk in chunks), max_event)
     return events, reader.faults, reader.comments
 
 
-def cut(data, places):
+def cut(data: bytes, places: list[Any]) -> list[bytes]:
     """Return the data in chunks that end at the given places (taken modulo its length)."""
     stops = sorted({place % (len(data) + 1) for place in places})
     return [data[start:stop] for start, stop in zip([0, *stops], [*stops, len(data)], strict=True)]
 
 
-def reference(data):
+def reference(data: bytes) -> tuple[list[tuple[str, str | None, str, bool]], int]:
     """Interpret a stream as the HTML standard says, lines first; the unterminated last event is kept and marked."""
     text = data.decode("utf-8", "replace")
     if data.startswith(BOM):
         text = text[1:]
     lines = re.split("\r\n|\n|\r", text)
     last = lines.pop()
-    events, comments = [], 0
-    event, ident, payload, begun = "", None, [], False
+    events: list[tuple[str, str | None, str, bool]] = []
+    payload: list[str] = []
+    ident: str | None = None
+    event, comments, begun = "", 0, False
     for line in lines + ([last] if last else []):
         if not line:
             if payload:
@@ -91,7 +94,7 @@ def reference(data):
 @settings(max_examples=300)
 @given(streams, st.lists(st.integers(0, 200)))
 @example(BOM + b"data: 1\r\n\r\n", list(range(20)))
-def test_any_split_gives_the_same(data, places):
+def test_any_split_gives_the_same(data: bytes, places: list[Any]) -> None:
     whole = observe([data])
     assert observe(cut(data, places)) == whole
     assert observe([data[i : i + 1] for i in range(len(data))]) == whole
@@ -103,7 +106,7 @@ def test_any_split_gives_the_same(data, places):
 @example(BOM + b"data: 1\n", [], 2)
 @example(BOM + b"\n\n", [], 3)
 @example(b"data: 1\ndata: 22\r", [], 8)
-def test_any_split_gives_the_same_within_tiny_bounds(data, places, max_event):
+def test_any_split_gives_the_same_within_tiny_bounds(data: bytes, places: list[Any], max_event: int) -> None:
     whole = observe([data], max_event)
     assert observe(cut(data, places), max_event) == whole
     assert observe([data[i : i + 1] for i in range(len(data))], max_event) == whole
@@ -113,14 +116,14 @@ def test_any_split_gives_the_same_within_tiny_bounds(data, places, max_event):
 @given(streams)
 @example(b"id: 7\0\ndata: x\n\n")
 @example(BOM + b"data: x\r\n\r")
-def test_agrees_with_the_standard(data):
+def test_agrees_with_the_standard(data: bytes) -> None:
     events, reader = read_events([(0.0, data)])
     found = [(event.event, event.id, event.data, event.terminated) for event in events]
     assert (found, reader.comments) == reference(data)
 
 
 @given(streams)
-def test_offsets_are_where_the_events_stand(data):
+def test_offsets_are_where_the_events_stand(data: bytes) -> None:
     events, _ = read_events([(0.0, data)])
     position = 0
     for event in events:
@@ -142,7 +145,7 @@ def test_offsets_are_where_the_events_stand(data):
     st.sampled_from(["\n", "\r", "\r\n"]),
     st.booleans(),
 )
-def test_what_is_written_is_read(wanted, newline, bom):
+def test_what_is_written_is_read(wanted: list[Any], newline: str, bom: bool) -> None:
     text = "".join(
         f"event: {name}{newline}" + "".join(f"data: {line}{newline}" for line in lines) + newline
         for name, lines in wanted
@@ -156,7 +159,7 @@ def test_what_is_written_is_read(wanted, newline, bom):
 
 
 @given(st.lists(streams, max_size=10))
-def test_times_are_those_of_the_last_byte(chunks):
+def test_times_are_those_of_the_last_byte(chunks: list[Any]) -> None:
     data = b"".join(chunks)
     events, _ = read_events(list(enumerate(chunks)))
     ends = [sum(map(len, chunks[: i + 1])) for i in range(len(chunks))]
@@ -166,7 +169,7 @@ def test_times_are_those_of_the_last_byte(chunks):
     assert all(event.end == len(data) for event in events if not event.terminated)
 
 
-def test_a_missing_last_blank_line():
+def test_a_missing_last_blank_line() -> None:
     (event,), _ = read_events([(1.0, b"event: done\n"), (2.0, b"data: x")])
     assert (event.event, event.data, event.terminated, event.t, event.end) == ("done", "x", False, 2.0, 19)
     (event,), _ = read_events([(1.0, b"data: x\n")])
@@ -174,14 +177,14 @@ def test_a_missing_last_blank_line():
 
 
 @pytest.mark.parametrize("newline", [b"\n", b"\r", b"\r\n"])
-def test_line_ends_and_fields(newline):
+def test_line_ends_and_fields(newline: bytes) -> None:
     data = newline.join([b"id: 7", b"retry: 100", b": note", b"data:a", b"data:  b", b"data", b"", b""])
     (event,), reader = read_events([(0.0, data)])
     assert (event.id, event.retry, event.data, reader.comments) == ("7", "100", "a\n b\n", 1)
     assert reader.faults == []
 
 
-def test_empty_data_is_not_no_data():
+def test_empty_data_is_not_no_data() -> None:
     events, reader = read_events([(0.0, b"data:\n\nevent: lone\n\n\n\ndata: x\n\n")])
     assert [(event.data, event.has_data) for event in events] == [("", True), ("x", True)]
     assert [(fault.kind, fault.offset) for fault in reader.faults] == [("blank_event", 7)]
@@ -200,32 +203,32 @@ def test_empty_data_is_not_no_data():
         (BOM + b"data: y", "field", 0),
     ],
 )
-def test_faults(line, kind, offset):
+def test_faults(line: bytes, kind: str, offset: int) -> None:
     first = b"data: 1\n\n"
     _, reader = read_events([(0.0, first + line + b"\ndata: 2\n\n")])
     assert [(fault.kind, fault.offset) for fault in reader.faults] == [(kind, len(first) + offset)]
     assert reader.faults[0].detail
 
 
-def test_an_offset_behind_the_byte_order_mark():
+def test_an_offset_behind_the_byte_order_mark() -> None:
     _, reader = read_events([(0.0, BOM + b"data: \xff\n\n")])
     assert reader.faults[0].offset == 9
 
 
-def test_faults_are_bounded():
+def test_faults_are_bounded() -> None:
     _, reader = read_events([(0.0, b"x\n" * 1000)])
     assert len(reader.faults) == 100
 
 
 @pytest.mark.parametrize("size", [10, 11, 12])
-def test_the_limit_counts_bytes_of_an_event(size):
+def test_the_limit_counts_bytes_of_an_event(size: int) -> None:
     line = b"data:".ljust(size, b"x")
     events, reader = read_events([(0.0, line + b"\n\ndata: ok\n\n")], max_event=11)
     assert [event.data for event in events] == (["x" * (size - 5), "ok"] if size <= 11 else ["ok"])
     assert [fault.kind for fault in reader.faults] == ([] if size <= 11 else ["too_large"])
 
 
-def test_an_endless_line_takes_no_memory():
+def test_an_endless_line_takes_no_memory() -> None:
     reader = SSEReader(max_event=1000)
     for _ in range(100):
         assert list(reader.feed(b"data: " + b"x" * 990)) == []
@@ -234,7 +237,7 @@ def test_an_endless_line_takes_no_memory():
     assert [fault.kind for fault in reader.faults] == ["too_large"]
 
 
-def test_feeding_consumes_without_iterating():
+def test_feeding_consumes_without_iterating() -> None:
     reader = SSEReader()
     reader.feed(b"data: 1\n\n")
     assert [event.data for event in reader.feed(b"data: 2\n\n")] == ["2"]

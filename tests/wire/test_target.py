@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rejoinder.errors import NotAnEndpointError, TargetError, UnauthorizedError, UnreachableError, UsageError
+from rejoinder.model.exchange import Exchange
 from rejoinder.wire.address import Address, candidate_addresses, parse_address
 from rejoinder.wire.client import Client, ClientOptions
 from rejoinder.wire.target import Target, find_target
+
+if TYPE_CHECKING:
+    from tests.wire.conftest import Script, ScriptedServer
 
 KEY = "sk-secret-0123456789"
 GOOD = {"object": "response", "output": []}
 MODELS = {"object": "list", "data": [{"id": "first"}, {"id": "second"}]}
 
 
-def reply(status, body, content_type="application/json", headers=()):
+def reply(
+    status: int,
+    body: bytes | dict[str, Any] | list[Any],
+    content_type: str = "application/json",
+    headers: Sequence[str] = (),
+) -> bytes:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     head = [f"HTTP/1.1 {status} X", f"Content-Length: {len(data)}", f"Content-Type: {content_type}", *headers, "", ""]
     return "\r\n".join(head).encode() + data
 
 
-def routes(table, default=None):
+def routes(table: dict[str, Any], default: bytes | None = None) -> Script:
     """Answer by method and path; what is not in the table gets ``default``, a JSON 404."""
 
-    async def script(request, writer):
+    async def script(request: bytes, writer: asyncio.StreamWriter) -> None:
         method, path = request.split(b" ", 2)[:2]
         answer = table.get(f"{method.decode()} {path.decode()}", default or reply(404, {"detail": "Not Found"}))
         writer.write(answer)
@@ -34,10 +45,18 @@ def routes(table, default=None):
     return script
 
 
-def find(serve, script, *, suffix="", scheme=None, server=None, **options):
+def find(
+    serve: type[ScriptedServer],
+    script: Script,
+    *,
+    suffix: str = "",
+    scheme: str | None = None,
+    server: dict[str, Any] | None = None,
+    **options: Any,
+) -> tuple[Target, list[Exchange], list[bytes]]:
     """Look for the target at a scripted server; return target, exchanges and the requests' bytes."""
 
-    async def main():
+    async def main() -> tuple[Target, list[Exchange], list[bytes]]:
         async with serve(script, **(server or {})) as endpoint:
             url = endpoint.url if scheme is None else f"{scheme}://127.0.0.1:{endpoint.port}"
             target, exchanges = await find_target(url + suffix, **options)
@@ -47,8 +66,9 @@ def find(serve, script, *, suffix="", scheme=None, server=None, **options):
     return asyncio.run(main())
 
 
-def sent(request):
-    return json.loads(request.partition(b"\r\n\r\n")[2])
+def sent(request: bytes) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(request.partition(b"\r\n\r\n")[2])
+    return body
 
 
 @pytest.mark.parametrize(
@@ -67,7 +87,7 @@ def sent(request):
         ("http://h#part", ["http://h/v1/responses", "http://h/responses"]),
     ],
 )
-def test_candidates(url, expected):
+def test_candidates(url: str, expected: list[str]) -> None:
     assert [address.url for address in candidate_addresses(url)] == expected
 
 
@@ -89,7 +109,7 @@ def test_candidates(url, expected):
         ("http://h/?q=é", "Percent-encode"),
     ],
 )
-def test_bad_urls(url, words):
+def test_bad_urls(url: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         candidate_addresses(url)
     assert words in str(caught.value)
@@ -106,19 +126,19 @@ def test_bad_urls(url, words):
         ("http://bücher.example/", Address(False, "xn--bcher-kva.example", 80, "/"), "http://xn--bcher-kva.example/"),
     ],
 )
-def test_a_url_is_read_into_its_parts_and_back(url, address, same):
+def test_a_url_is_read_into_its_parts_and_back(url: str, address: Address, same: str) -> None:
     assert parse_address(url) == address
     assert address.url == same
     assert parse_address(same) == address
 
 
-def test_a_host_that_no_name_can_be():
+def test_a_host_that_no_name_can_be() -> None:
     with pytest.raises((UsageError, UnreachableError)) as caught:
         asyncio.run(find_target(f"http://{'a' * 70}.example"))
     assert caught.value.message.endswith(".")
 
 
-def test_found_from_the_base_with_a_listed_model(serve):
+def test_found_from_the_base_with_a_listed_model(serve: type[ScriptedServer]) -> None:
     table = {"GET /v1/models": reply(200, MODELS), "POST /v1/responses": reply(200, GOOD, headers=["Server: tiny/1"])}
     target, exchanges, requests = find(serve, routes(table), key=KEY)
     assert (target.model, target.models, target.server, target.warnings) == ("first", ("first", "second"), "tiny/1", ())
@@ -133,7 +153,7 @@ def test_found_from_the_base_with_a_listed_model(serve):
     assert len({exchange.id for exchange in exchanges}) == 2
 
 
-def test_without_v1(serve):
+def test_without_v1(serve: type[ScriptedServer]) -> None:
     table = {"GET /models": reply(200, MODELS), "POST /responses": reply(200, GOOD)}
     target, exchanges, _ = find(serve, routes(table))
     assert target.path() == "/responses"
@@ -141,7 +161,7 @@ def test_without_v1(serve):
     assert [exchange.status for exchange in exchanges] == [404, 404, 200, 200]
 
 
-def test_a_given_model_asks_for_no_list(serve):
+def test_a_given_model_asks_for_no_list(serve: type[ScriptedServer]) -> None:
     target, exchanges, requests = find(
         serve, routes({"POST /v1/responses": reply(200, GOOD)}), model="mine", suffix="/v1/responses"
     )
@@ -161,7 +181,7 @@ def test_a_given_model_asks_for_no_list(serve):
         b"",
     ],
 )
-def test_no_usable_list_of_models(serve, answer):
+def test_no_usable_list_of_models(serve: type[ScriptedServer], answer: bytes) -> None:
     table = {"GET /v1/models": answer, "POST /v1/responses": reply(200, GOOD)}
     target, _, requests = find(serve, routes(table))
     assert target.model is None
@@ -169,7 +189,7 @@ def test_no_usable_list_of_models(serve, answer):
     assert target.body(input="x") == {"input": "x"}
 
 
-def test_models_as_names(serve):
+def test_models_as_names(serve: type[ScriptedServer]) -> None:
     table = {"GET /v1/models": reply(200, ["a"]), "POST /v1/responses": reply(200, GOOD)}
     assert find(serve, routes(table))[0].model == "a"
 
@@ -185,18 +205,18 @@ def test_models_as_names(serve):
         (b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"object":"response"}', "not answered to its end"),
     ],
 )
-def test_odd_answers_are_warnings(serve, answer, words):
+def test_odd_answers_are_warnings(serve: type[ScriptedServer], answer: bytes, words: str) -> None:
     target, _, _ = find(serve, routes({}, answer), model="m")
     (warning,) = target.warnings
     assert words in warning
     assert "\x1b" not in warning
 
 
-async def _silent(_request, _writer):
+async def _silent(_request: bytes, _writer: asyncio.StreamWriter) -> None:
     await asyncio.Event().wait()
 
 
-async def _closes(_request, _writer):
+async def _closes(_request: bytes, _writer: asyncio.StreamWriter) -> None:
     pass
 
 
@@ -240,7 +260,9 @@ async def _closes(_request, _writer):
         (routes({}, b"SMTP ready\r\n\r\n"), {}, NotAnEndpointError, ["not HTTP", "Check the port"]),
     ],
 )
-def test_what_is_no_endpoint(serve, script, options, error, words):
+def test_what_is_no_endpoint(
+    serve: type[ScriptedServer], script: Script, options: dict[str, Any], error: type[Any], words: list[str]
+) -> None:
     with pytest.raises(error) as caught:
         find(serve, script, **options)
     assert type(caught.value) is error
@@ -253,8 +275,8 @@ def test_what_is_no_endpoint(serve, script, options, error, words):
     assert KEY not in repr(caught.value.exchanges) + str(caught.value)
 
 
-def test_half_an_answer_that_hangs(serve):
-    async def script(_request, writer):
+def test_half_an_answer_that_hangs(serve: type[ScriptedServer]) -> None:
+    async def script(_request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{")
         await asyncio.Event().wait()
 
@@ -271,8 +293,10 @@ def test_half_an_answer_that_hangs(serve):
         ({"tls": True}, "http", TargetError, ["https://127.0.0.1"]),
     ],
 )
-def test_tls_trouble(serve, server, scheme, error, words):
-    async def script(_request, writer):
+def test_tls_trouble(
+    serve: type[ScriptedServer], server: dict[str, Any], scheme: str | None, error: type[Any], words: list[str]
+) -> None:
+    async def script(_request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     with pytest.raises(error) as caught:
@@ -282,15 +306,15 @@ def test_tls_trouble(serve, server, scheme, error, words):
     assert len(caught.value.exchanges) <= 2
 
 
-def test_a_handshake_that_hangs(serve):
+def test_a_handshake_that_hangs(serve: type[ScriptedServer]) -> None:
     with pytest.raises(UnreachableError, match="no TLS handshake") as caught:
         find(serve, _silent, server={"raw": True}, scheme="https", options=ClientOptions(connect=0.5))
     assert "use http://127.0.0.1" in caught.value.hint
     assert len(caught.value.exchanges) == 1
 
 
-def test_the_proxy_is_named(serve, monkeypatch):
-    async def main():
+def test_the_proxy_is_named(serve: type[ScriptedServer], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
         async with serve(routes({}, reply(502, b"<html>", "text/html"))) as proxy:
             monkeypatch.setenv("HTTP_PROXY", proxy.url)
             with pytest.raises(NotAnEndpointError) as caught:
@@ -300,8 +324,8 @@ def test_the_proxy_is_named(serve, monkeypatch):
     asyncio.run(main())
 
 
-def test_no_connection(serve):
-    async def main():
+def test_no_connection(serve: type[ScriptedServer]) -> None:
+    async def main() -> None:
         async with serve(_closes) as endpoint:
             url = endpoint.url
         await find_target(url)
@@ -313,9 +337,9 @@ def test_no_connection(serve):
         asyncio.run(find_target("http://no-such-host.invalid/v1"))
 
 
-def test_a_client_of_ones_own(serve):
-    async def main():
-        seen = []
+def test_a_client_of_ones_own(serve: type[ScriptedServer]) -> None:
+    async def main() -> None:
+        seen: list[Exchange] = []
         async with (
             serve(routes({"POST /v1/responses": reply(200, GOOD)})) as endpoint,
             Client(endpoint.url, options=ClientOptions(idle=30), on_exchange=seen.append) as client,
@@ -329,7 +353,7 @@ def test_a_client_of_ones_own(serve):
     asyncio.run(main())
 
 
-def test_paths_below_the_endpoint():
+def test_paths_below_the_endpoint() -> None:
     target = Target("https://h/v1/responses?v=1", model="m")
     assert target.path() == "/v1/responses?v=1"
     assert target.path("resp_1", "input_items") == "/v1/responses/resp_1/input_items?v=1"

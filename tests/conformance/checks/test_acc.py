@@ -25,7 +25,13 @@ def asked(
 ) -> Exchange:
     streamed = role == "stream"
     body = {"input": "Hi", **(request or {}), **({"stream": True} if streamed else {})}
-    response = {"id": role, "object": "response", "status": "completed", "model": "m", "output": [message(text)]}
+    response: dict[str, Any] = {
+        "id": role,
+        "object": "response",
+        "status": "completed",
+        "model": "m",
+        "output": [message(text)],
+    }
     response |= {"usage": USAGE, **fields}
     told: Any = {"error": {"message": "No."}} if http != 200 else response
     data = json.dumps(told)
@@ -96,7 +102,12 @@ def test_an_endpoint_that_streams_nothing_is_not_told_so_in_every_case() -> None
     ],
 )
 def test_fields_that_repeat_the_request_are_the_same(fields: dict[str, Any], pointer: str) -> None:
-    common = {"temperature": 1.0, "top_p": 1.0, "tools": [{"type": "function", "name": "f"}], "service_tier": "default"}
+    common: dict[str, Any] = {
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "tools": [{"type": "function", "name": "f"}],
+        "service_tier": "default",
+    }
     found = verdict("ACC-18", asked("plain", **common), asked("stream", **{**common, **fields}))
     assert found.status is (Status.WARN if pointer else Status.PASS)
     assert [finding.evidence.pointer for finding in found.findings] == ([pointer] if pointer else [])

@@ -11,7 +11,7 @@ from rejoinder.conformance.judgement import judge
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 
 BASE = {"id": "resp_1", "object": "response", "status": "completed", "output": []}
-TOOL = {
+TOOL: dict[str, Any] = {
     "type": "function",
     "name": "f",
     "parameters": {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]},

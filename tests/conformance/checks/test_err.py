@@ -138,6 +138,7 @@ def test_the_twins_of_a_refusal_differ_in_stream_alone() -> None:
     assert len(found) > 5
     for case in found:
         plain, stream, after = case.requests
+        assert isinstance(plain.body, dict)
         assert stream.body == {**plain.body, "stream": True}
         assert plain.tags == stream.tags
         assert after.role == "after"

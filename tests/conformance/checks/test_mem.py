@@ -116,12 +116,12 @@ def test_words_of_other_requests_are_leaks() -> None:
     first = told("first", "OK", id="one", input=LINE)
     assert verdict("MEM-13", first, told("second", WORD, id="two", input=OTHER)).status is Status.FAIL
     # Its own words may come back, those of the chain, and those of nobody.
-    for text, fields in (
-        (OTHER, {}),
-        (WORD, {"previous_response_id": "one"}),
-        ("walnut-1111", {}),
+    for second in (
+        told("second", OTHER, id="two", input=OTHER),
+        told("second", WORD, id="two", input=OTHER, previous_response_id="one"),
+        told("second", "walnut-1111", id="two", input=OTHER),
     ):
-        assert verdict("MEM-13", first, told("second", text, id="two", input=OTHER, **fields)).status is Status.PASS
+        assert verdict("MEM-13", first, second).status is Status.PASS
     assert verdict("MEM-13", first, told("second", WORD, id="two", input="Hi")).status is Status.NOT_APPLICABLE
 
 

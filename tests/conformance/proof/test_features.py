@@ -12,7 +12,7 @@ import pytest
 from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process
 from rejoinder.conformance.running.plan import Plan, build_plan
-from rejoinder.contract import Feature, dialect_names, features_of, load_dialect, load_rules
+from rejoinder.contract import Feature, Rule, dialect_names, features_of, load_dialect, load_rules
 from rejoinder.model.exchange import Exchange, Request
 from rejoinder.sandbox import Sandbox
 from rejoinder.sandbox.endpoint.reply import Reply
@@ -82,7 +82,7 @@ def test_what_a_missing_feature_leaves_unjudged_names_it(dialect: str, feature: 
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES.values() if rule.features], ids=lambda rule: str(rule.id))
-def test_a_rule_names_no_feature_that_it_can_do_without(rule) -> None:
+def test_a_rule_names_no_feature_that_it_can_do_without(rule: Rule) -> None:
     dialects = [dialect for dialect in dialect_names() if rule.id in judged(dialect)]
     if not dialects:
         pytest.skip("No endpoint without faults shows it.")

@@ -226,9 +226,13 @@ def test_names_that_requests_give_themselves_are_new_each_time() -> None:
     )
     once, again = fresh(case), fresh(case)
     first, get, other = once.requests
+    assert isinstance(first.body, dict)
+    assert isinstance(get.path, tuple)
     assert first.body["request_id"] == get.path[0] != "mine"
     assert other.body == {"input": ""}
-    assert again.requests[0].body["request_id"] != first.body["request_id"]
+    first_again = again.requests[0].body
+    assert isinstance(first_again, dict)
+    assert first_again["request_id"] != first.body["request_id"]
 
 
 def test_allowances_follow_the_options() -> None:

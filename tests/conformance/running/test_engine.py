@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from rejoinder.wire.target import Target
 
 TARGET = Target(url="http://sandbox/v1/responses", model="m")
 REPLY = {"usage": {"input_tokens": 1, "output_tokens": 10, "total_tokens": 11}}
-Answer = Callable[[httpx.Request], Awaitable[httpx.Response]]
+Answer = Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
 
 
 def cases(count: int, requests: int = 1) -> Plan:

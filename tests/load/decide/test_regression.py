@@ -101,10 +101,10 @@ WILD = [1.0, 2.0, 0.5, 1.5, 0.7]
     ],
 )
 def test_a_change_is_worse_only_beyond_limit_and_doubt(before: list[float], after: list[float], verdict: str) -> None:
-    inverse = [[1 / value for value in side] for side in (before, after)]
+    inverse_before, inverse_after = ([1 / value for value in side] for side in (before, after))
     for change, (old, new) in (
         (LIMIT, sides(before, after)),
-        (parse_change("output_tokens>-9.0909090909%"), sides(*inverse, "output_tokens")),
+        (parse_change("output_tokens>-9.0909090909%"), sides(inverse_before, inverse_after, "output_tokens")),
     ):
         result = judge(change, old, new)
         assert result.verdict == verdict
@@ -158,6 +158,8 @@ def test_a_change_is_tested_on_logarithms_against_none_and_against_the_limit(
     p = scipy_p(old, new) if sum(new) / len(new) > sum(old) / len(old) else scipy_p(new, old)
     within = scipy_p(new, limit)
     # Equal sums may differ in their last digits, by which SciPy parts them; these samples are left out.
+    assert result.p is not None
+    assert result.p_limit is not None
     assume(abs(p - result.p) < 1e-9 or not _sums_meet([*old, *new], len(new)))
     assume(abs(within - result.p_limit) < 1e-9 or not _sums_meet([*limit, *new], len(new)))
     assert result.p == pytest.approx(p, rel=1e-9)
@@ -172,10 +174,11 @@ def _sums_meet(pool: list[float], size: int) -> bool:
 
 def test_chance_alone_is_called_worse_rarely() -> None:
     dice = random.Random(3)
-    verdicts = [
-        judge(parse_change("ttft:p99<+0%"), *sides(*([dice.lognormvariate(0, 0.3) for _ in range(5)] for _ in "ab")))
-        for _ in range(600)
-    ]
+
+    def drawn() -> list[float]:
+        return [dice.lognormvariate(0, 0.3) for _ in range(5)]
+
+    verdicts = [judge(parse_change("ttft:p99<+0%"), *sides(drawn(), drawn())) for _ in range(600)]
     assert 0.02 < sum(result.verdict == "worse" for result in verdicts) / 600 < 0.075
 
 

@@ -131,7 +131,11 @@ def test_an_interrupt_ends_a_search_with_what_it_has() -> None:
 def test_a_knee_is_the_first_of_the_best(values: list[float]) -> None:
     steps = [
         SearchStep(
-            **{"started": 1, "outcomes": {}, "verdict": Validity.VALID, "ok_per_s": 0.0, "good": 1},
+            started=1,
+            outcomes={},
+            verdict=Validity.VALID,
+            ok_per_s=0.0,
+            good=1,
             output_tokens_per_s=value,
         )
         for value in values

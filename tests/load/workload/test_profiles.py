@@ -15,7 +15,7 @@ import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rejoinder.contract import load_dialect, request_schema
+from rejoinder.contract import SchemaVariant, load_dialect, request_schema
 from rejoinder.errors import UsageError
 from rejoinder.load.generator.request_source import RequestSource, marked
 from rejoinder.load.measure.measure import measure
@@ -69,7 +69,7 @@ def test_what_ships_is_valid_and_sends_valid_requests(name: str) -> None:
     profile = load_profile(name)
     assert profile.description
     assert profile.defaults
-    validator = Validator(request_schema("closed"))
+    validator = Validator(request_schema(SchemaVariant.CLOSED))
     bodies = made(name)
     for slot in range(30):
         conversation = bodies.conversation(slot)
@@ -268,7 +268,7 @@ def test_a_canary_is_found_unless_it_is_garbled(own: int, other: int) -> None:
 
 
 def stream(*deltas: str) -> Exchange:
-    events = [{"type": "response.output_text.delta", "delta": delta} for delta in deltas]
+    events: list[dict[str, Any]] = [{"type": "response.output_text.delta", "delta": delta} for delta in deltas]
     events.append({"type": "response.completed", "response": {"status": "completed", "output": []}})
     data = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events).encode()
     request = Request("POST", "/v1/responses", (), b'{"stream":true}')

@@ -70,7 +70,7 @@ def test_the_strips_show_each_second(loads: ModuleType, run_of: Any, drawn: Modu
     assert time(0) == pytest.approx(0, abs=0.01)
     assert time(100) == pytest.approx(5, abs=0.01)
 
-    def strip(chart: Any, axis: float, **series: list[list[tuple[float, float]]]) -> None:
+    def strip(chart: Any, axis: float, **series: Sequence[Sequence[tuple[float, float]]]) -> None:
         assert read(chart, drawn, time) == {
             name: [near(piece, 0.01, axis / 900) for piece in found] for name, found in series.items()
         }

@@ -183,7 +183,7 @@ def test_pairwise_covers_every_pair_that_does_not_contradict_itself(levels: Any)
 
 
 def test_pairwise_sets_stay_small() -> None:
-    sizes = {levels: len(pairwise_cases(levels=levels)) for levels in ("presence", "state", "value")}  # type: ignore[arg-type]
+    sizes = {levels: len(pairwise_cases(levels=levels)) for levels in ("presence", "state", "value")}
     assert sizes["presence"] <= 13
     assert sizes["state"] <= 25
     assert sizes["value"] <= 123
