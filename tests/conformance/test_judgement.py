@@ -212,7 +212,11 @@ def test_checks_get_what_they_look_at(checked_by: CheckWith) -> None:
     seen: dict[Subject, list[Any]] = {subject: [] for subject in Subject}
 
     def noting(subject: Subject) -> Looks:
-        return lambda found: seen[subject].append(found) or []
+        def look(found: Any) -> list[Problem]:
+            seen[subject].append(found)
+            return []
+
+        return look
 
     checked_by(*((subject, noting(subject)) for subject in Subject))
     exchanges = [plain(GOOD, id="x1", case="a"), plain(GOOD, id="x2", case="b"), plain(GOOD, id="x3", case="a")]
@@ -343,7 +347,12 @@ def test_the_first_of_several_reasons_is_given(checked_by: CheckWith) -> None:
 
 def test_checks_see_the_run_that_their_exchanges_belong_to(checked_by: CheckWith) -> None:
     contexts: list[RunContext] = []
-    checked_by((Subject.CREATE, lambda view: contexts.append(view.run_context) or []))
+
+    def look(view: ExchangeView) -> list[Problem]:
+        contexts.append(view.run_context)
+        return []
+
+    checked_by((Subject.CREATE, look))
     own = RunContext(required=frozenset({"images"}))
     _, returned = judge_run([plain(GOOD)], "northstar", select="RSP-01", required=["tools"], run_context=own)
     assert returned is own

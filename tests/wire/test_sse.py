@@ -244,7 +244,7 @@ def test_feeding_consumes_without_iterating() -> None:
     assert list(reader.close()) == []
 
 
-def test_an_event_has_its_place_its_time_and_its_fields():
+def test_an_event_has_its_place_its_time_and_its_fields() -> None:
     reader = SSEReader()
     assert list(reader.feed(BOM + b"\r\n: note\r\nid: 7\r\nretry: 10\r\nevent: a\r\n", 1.0)) == []
     (event,) = reader.feed(b"data: x\r\ndata\r\n\r\n", 2.0)
@@ -274,7 +274,7 @@ def test_bytes_without_a_time_came_at_nought():
 @pytest.mark.parametrize(
     "chunks", [[b"data: 1\n\ndata: 2\n\nid: a\ndata: 3\n\n"], [b"data: 1\n\nda", b"ta: 2\n\nid: a\n", b"x"]]
 )
-def test_what_comes_after_the_last_event_that_is_read_is_left(chunks):
+def test_what_comes_after_the_last_event_that_is_read_is_left(chunks: list[bytes]) -> None:
     reader = SSEReader(max_events=2)
     found = [event for chunk in chunks for event in reader.feed(chunk)]
     assert [event.data for event in found] == ["1", "2"]
@@ -284,7 +284,7 @@ def test_what_comes_after_the_last_event_that_is_read_is_left(chunks):
     assert len(reader.faults) == 1
 
 
-def test_a_reader_is_full_at_its_limit():
+def test_a_reader_is_full_at_its_limit() -> None:
     reader = SSEReader(max_events=2)
     assert [event.data for event in reader.feed(b"data: 1\n\nevent: x\n\n")] == ["1"]
     # An event without data does not count, and an unterminated one ends it all the same.
@@ -311,16 +311,16 @@ def test_a_reader_is_full_at_its_limit():
         (b"\nevent: e\nid: 1\n\n", FramingFault("blank_event", 1, "an event without a data field, which readers drop")),
     ],
 )  # fmt: skip
-def test_a_fault_says_what_is_wrong_and_where(data, fault):
+def test_a_fault_says_what_is_wrong_and_where(data: bytes, fault: FramingFault) -> None:
     assert read_events([(0.0, data)])[1].faults == [fault]
 
 
-def test_broken_characters_are_replaced():
+def test_broken_characters_are_replaced() -> None:
     (event,), _ = read_events([(0.0, b"data: a\xffb\n\n")])
     assert event.data == "a\ufffdb"
 
 
-def test_the_rest_of_an_event_that_is_dropped_is_dropped_with_it():
+def test_the_rest_of_an_event_that_is_dropped_is_dropped_with_it() -> None:
     data = b"data: 1\n" + b"data: " + b"x" * 20 + b"\nid: 5\nevent: e\n\xff\ndata: 2\n\ndata: 3\n\n"
     events, reader = read_events([(0.0, data)], max_event=16)
     assert [(event.data, event.id, event.event, event.start) for event in events] == [("3", None, "", len(data) - 9)]
@@ -330,7 +330,7 @@ def test_the_rest_of_an_event_that_is_dropped_is_dropped_with_it():
     assert read_events([(0.0, data[: data.index(b"\n\ndata: 3")])], max_event=16)[0] == []
 
 
-def test_the_size_of_an_event_is_that_of_its_fields():
+def test_the_size_of_an_event_is_that_of_its_fields() -> None:
     # Comments and line ends do not count: 5 + 6 bytes of 11.
     events, reader = read_events([(0.0, b"data:\n: a long comment line\ndata: \n\n")], max_event=11)
     assert [event.data for event in events] == ["\n"]
@@ -338,7 +338,7 @@ def test_the_size_of_an_event_is_that_of_its_fields():
 
 
 @pytest.mark.parametrize(("begun", "at"), [(b"", 0), (BOM, 3), (b"data: 1\n", 8), (BOM + b"data: 1\n", 11)])
-def test_an_endless_line_is_dropped_before_it_ends(begun, at):
+def test_an_endless_line_is_dropped_before_it_ends(begun: bytes, at: int) -> None:
     reader = SSEReader(max_event=10)
     assert list(reader.feed(begun)) == []
     assert list(reader.feed(b"data: " + b"x" * 20)) == []
@@ -351,7 +351,7 @@ def test_an_endless_line_is_dropped_before_it_ends(begun, at):
 
 
 @pytest.mark.parametrize(("begun", "text"), [(b"", "2"), (BOM, "2"), (b"data: 1\n", "1\n2")])
-def test_an_endless_comment_costs_no_event(begun, text):
+def test_an_endless_comment_costs_no_event(begun: bytes, text: str) -> None:
     reader = SSEReader(max_event=15)
     assert list(reader.feed(begun)) == []
     assert list(reader.feed(b": " + b"x" * 20)) == []
@@ -360,7 +360,7 @@ def test_an_endless_comment_costs_no_event(begun, text):
     assert (reader.faults, reader.comments) == ([], 1)
 
 
-def test_a_line_that_is_cut_off_while_it_is_skipped_is_no_event():
+def test_a_line_that_is_cut_off_while_it_is_skipped_is_no_event() -> None:
     reader = SSEReader(max_event=10)
     assert list(reader.feed(b"data: " + b"x" * 20)) == list(reader.close()) == []
     assert [fault.kind for fault in reader.faults] == ["too_large"]
