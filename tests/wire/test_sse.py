@@ -259,12 +259,12 @@ def test_an_event_has_its_place_its_time_and_its_fields() -> None:
     assert (reader.comments, reader.faults) == (1, [])
 
 
-def test_an_event_begins_at_its_first_field():
+def test_an_event_begins_at_its_first_field() -> None:
     (event,), _ = read_events([(0.0, b"event: a\ndata: x\n\n")])
     assert (event.start, event.end) == (0, 18)
 
 
-def test_bytes_without_a_time_came_at_nought():
+def test_bytes_without_a_time_came_at_nought() -> None:
     (event,) = SSEReader().feed(b"data: x\n\n")
     assert event.t == 0.0
     (event,), _ = read_events([(0.5, b"data: x\n"), (1.5, b"\n"), (2.5, b"")])
