@@ -144,7 +144,7 @@ def test_without_a_name_the_findings_are_listed(invoke: Invoke, endpoint: Callab
     code, out, _ = invoke("replay", "old")
     assert code == 0
     assert f"{finding_of(run, 'LIF-05').fingerprint}  LIF-05" in out
-    assert "every time, 3 of 3" in out
+    assert "reproduced in 3 of 3 reruns" in out
 
 
 @pytest.mark.parametrize(("name", "words"), [("ffffffffffff", "no finding"), ("", "names")])

@@ -35,7 +35,7 @@ def test_report_writes_for_machines(invoke: Invoke, tmp_path: Path) -> None:
     code, out, _ = invoke("report", "a", "--ctrf", "c/ctrf.json", "--badge", "badge.json", "--csv", "requests.csv")
     assert code == 0
     assert json.loads((tmp_path / "c/ctrf.json").read_text())["results"]["summary"]["failed"] == 1
-    assert json.loads((tmp_path / "badge.json").read_text())["message"] == "1 of 3 rules broken"
+    assert json.loads((tmp_path / "badge.json").read_text())["message"] == "1 of 3 rules failed"
     with (tmp_path / "requests.csv").open(newline="") as file:
         assert [row["e2e"] for row in csv.DictReader(file)] == ["0.5"]
     assert "badge.json" in out
@@ -53,7 +53,7 @@ def test_diff_fails_when_something_fails_anew(invoke: Invoke, tmp_path: Path) ->
     assert (tmp_path / "d.md").read_text().startswith("## ❌ 1 new failure")
     code, out, _ = invoke("diff", "a", "a")
     assert code == 0
-    assert out.startswith("Nothing new\n")
+    assert out.startswith("No new findings\n")
     code, out, err = invoke("diff", "a", "b", "--markdown", "-")
     assert (code, out[:2]) == (1, "##")
     assert "new failure" in err
@@ -77,4 +77,4 @@ def test_compare_sets_runs_side_by_side(invoke: Invoke, tmp_path: Path) -> None:
     assert (tmp_path / "comparison.html").exists()
     code, _, err = invoke("compare", "a")
     assert code == 2
-    assert "two runs or more" in err
+    assert "two runs" in err

@@ -32,7 +32,7 @@ def test_the_message_tells_rule_statement_values_place_and_request() -> None:
     assert text.startswith("Broken rules of northstar: EVT-02\n\n")
     assert f"EVT-02 (MUST): {load_rules()['EVT-02'].statement}" in text
     assert f"at event 0 (response.created) of exchange {exchange.id}, " in text
-    assert "  expected 'integer'" in text
+    assert "integer\n  actual   (missing)\n" in text
     assert f"Exchange {exchange.id}: POST /v1/responses -> 200\n  " in text
     assert '"input":"Say hello"' in text
 
