@@ -1,4 +1,4 @@
-"""Faults of what deltas add up to, and of what repeats it."""
+"""Faults of deltas and of every place that repeats their text."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def _texts(
         ),
         Fault(
             id=f"{name}-done-differs",
-            title=f"The done event of {what} says something else than its deltas.",
+            title=f"The done event of {what} differs from the deltas.",
             breaks=(rule,),
             events=each(*(f"response.{event}.done" for event in events), do=alter(field)),
         ),
         Fault(
             id=f"final-{name}-{'differ' if name.endswith('s') else 'differs'}",
-            title=f"The terminal event says something else than the deltas of {what}.",
+            title=f"The terminal event differs from the deltas of {what}.",
             breaks=(rule, "ITM-05"),
             events=final_item(kind, final),
         ),
@@ -88,7 +88,7 @@ _SEVERAL_CALLS: Final = Condition("only with several calls", lambda info: info.s
 
 
 def _format_kept(response: Json, place: str, info: RequestInfo) -> None:
-    """Echo the form that was asked for all the same."""
+    """Echo the text format of the request."""
     text = info.body.get("text")
     if isinstance(text, dict) and text.get("format"):
         response["text"] = {"format": text["format"]}
@@ -105,7 +105,7 @@ def _lose_logprobs(event: Json) -> None:
 
 
 def _calls_kept(response: Json, place: str, info: RequestInfo) -> None:
-    """Echo what was asked for all the same."""
+    """Echo parallel_tool_calls of the request."""
     wanted = info.body.get("parallel_tool_calls")
     response["parallel_tool_calls"] = True if wanted is None else wanted
 
@@ -122,7 +122,7 @@ def _unquoted(text: str) -> str:
 
 
 _SHAPED: Final = Condition(
-    "only plain, with a JSON Schema", lambda info: answer_format(info.body) == "json_schema" and not info.streamed
+    "only without streaming, with a JSON Schema", lambda info: answer_format(info.body) == "json_schema" and not info.streamed
 )
 
 
@@ -135,32 +135,32 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="deltas-with-replacement-characters",
-        title="Characters beyond ASCII are replacement characters in text deltas.",
+        title="Text deltas have replacement characters in place of non-ASCII characters.",
         breaks=("ACC-01",),
         when=MULTI_BYTE,
         events=each(TEXT_DELTA, do=_replacement_characters),
     ),
     Fault(
         id="text-done-differs",
-        title="response.output_text.done says something else than the deltas.",
+        title="The text in response.output_text.done differs from the deltas.",
         breaks=("ACC-01",),
         events=each(TEXT_DONE, do=alter("text")),
     ),
     Fault(
         id="closed-part-text-differs",
-        title="response.content_part.done says something else than the deltas.",
+        title="The text in response.content_part.done differs from the deltas.",
         breaks=("ACC-02",),
         events=each(PART_DONE, do=lambda event: only("output_text", alter("text"))(event["part"])),
     ),
     Fault(
         id="closed-item-text-differs",
-        title="response.output_item.done says something else than the deltas of its text.",
+        title="The text in response.output_item.done differs from the deltas.",
         breaks=("ACC-03", "ITM-05"),
         events=each(ITEM_DONE, do=of_item(only("message", lambda item: first_text(item, altered)))),
     ),
     Fault(
         id="final-text-differs",
-        title="The terminal event says something else than the text deltas.",
+        title="The text in the terminal event differs from the deltas.",
         breaks=("ACC-04", "ACC-12", "ITM-05"),
         events=final_item("message", lambda item: first_text(item, altered)),
     ),
@@ -169,7 +169,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="arguments-never-closed",
-        title="The arguments of function calls come without response.function_call_arguments.done.",
+        title="Function calls have no response.function_call_arguments.done.",
         breaks=("ACC-05",),
         events=without(CALL_DONE),
     ),
@@ -194,28 +194,28 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="done-logprobs-empty",
-        title="The done event of a text has no logprobs, though its deltas have.",
+        title="The done event of a text has no logprobs, but its deltas have.",
         breaks=("ACC-10",),
         when=STREAMED,
         events=each(TEXT_DONE, do=_lose_logprobs),
     ),
     Fault(
         id="streamed-logprobs-missing",
-        title="Deltas have no logprobs, though plain replies have.",
+        title="Deltas have no logprobs, but non-streaming responses have.",
         breaks=("ACC-10",),
         when=STREAMED,
         events=each(TEXT_DELTA, TEXT_DONE, do=_lose_logprobs),
     ),
     Fault(
         id="schema-letters-lost",
-        title="Answers to a JSON Schema lose their letters outside of ASCII.",
+        title="Output for a JSON Schema loses its non-ASCII letters.",
         breaks=("ACC-15",),
         when=_SHAPED,
         response=at_end(change_texts(lambda text: text.encode("ascii", "ignore").decode())),
     ),
     Fault(
         id="schema-digits-unquoted",
-        title="In answers to a JSON Schema strings of digits become numbers.",
+        title="Strings of digits in output for a JSON Schema become numbers.",
         breaks=("ACC-15",),
         when=_SHAPED,
         response=at_end(change_texts(_unquoted)),
@@ -247,7 +247,7 @@ def _last_token_only(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("last-arguments-not-closed", "ACC-05", hook="events", when=_SEVERAL_CALLS)
 def _last_arguments_not_closed(events: Events, _: RequestInfo) -> Events:
-    """Of several calls the last comes without response.function_call_arguments.done."""
+    """The last of several calls has no response.function_call_arguments.done."""
     places = [i for i, event in enumerate(events) if is_of(event, CALL_DONE)]
     if len(places) >= 2:
         del events[places[-1]]
@@ -256,7 +256,7 @@ def _last_arguments_not_closed(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("arguments-merged", "ACC-05", hook="events", when=_SEVERAL_CALLS)
 def _arguments_merged(events: Events, _: RequestInfo) -> Events:
-    """The arguments of parallel calls all come under the last one's name."""
+    """The argument deltas of parallel calls all refer to the last call."""
     deltas = [event for event in events if is_of(event, CALL_DELTA)]
     if len({event["output_index"] for event in deltas}) < 2:
         return events
@@ -277,14 +277,14 @@ def _above_zero(response: Json) -> None:
 
 @FAULTS.add("top-logprobs-too-many", "ACC-10", hook="response", through=at_end, when=PLAIN)
 def _too_many(response: Json) -> None:
-    """A token has more alternatives than top_logprobs asked for."""
+    """A token has more alternatives than top_logprobs."""
     for entry in _logprobs_of(response)[:1]:
         entry["top_logprobs"] = entry["top_logprobs"] * 3
 
 
 @FAULTS.add("logprobs-shifted", "ACC-10", hook="response", through=at_end, when=PLAIN)
 def _shifted(response: Json) -> None:
-    """The bytes of tokens belong to the token after."""
+    """The bytes of each token are those of the next token."""
     entries = _logprobs_of(response)
     for entry, following in zip(entries, [entry["bytes"] for entry in entries[1:]], strict=False):
         entry["bytes"] = following
@@ -292,7 +292,7 @@ def _shifted(response: Json) -> None:
 
 @FAULTS.add("characters-broken-in-deltas", "ACC-11", hook="events", when=MULTI_BYTE)
 def _broken_characters(events: Events, _: RequestInfo) -> Events:
-    """Letters outside of ASCII are broken in two by the borders of deltas."""
+    """Non-ASCII characters are split between two deltas."""
     for event in events:
         if is_of(event, TEXT_DELTA):
             event["delta"] = "".join(c if c.isascii() else "\N{REPLACEMENT CHARACTER}" * 2 for c in event["delta"])
@@ -301,13 +301,13 @@ def _broken_characters(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("final-output-reversed", "ACC-12", "ITM-05", hook="events", through=in_final)
 def _reversed_output(response: Json) -> None:
-    """The items stand in reverse order in the terminal event."""
+    """The items are in reverse order in the terminal event."""
     response["output"].reverse()
 
 
 @FAULTS.add("retrieved-text-differs", "ACC-13", hook="response", when=_RETRIEVED)
 def _kept_differently(response: Json, place: str, info: RequestInfo) -> None:
-    """A retrieved response says something else than the one that was told."""
+    """The text of a retrieved response differs from the created one."""
     if info.operation == "response":
         for item in items_of(response):
             for part in item.get("content") or ():
@@ -317,7 +317,7 @@ def _kept_differently(response: Json, place: str, info: RequestInfo) -> None:
 
 @FAULTS.add("streamed-input-tokens-differ", "ACC-14", hook="response", when=STREAMED)
 def _one_more(response: Json, place: str, info: RequestInfo) -> None:
-    """Streams count an input token more than plain replies."""
+    """Streams count one input token more than non-streaming responses."""
     if info.streamed and isinstance(response.get("usage"), dict):
         response["usage"]["input_tokens"] += 1
         response["usage"]["total_tokens"] += 1
@@ -325,7 +325,7 @@ def _one_more(response: Json, place: str, info: RequestInfo) -> None:
 
 @FAULTS.add("json-schema-ignored", "ACC-15", hook="request", response=_format_kept)
 def _prose(body: Json, _: RequestInfo) -> Json:
-    """A JSON Schema for the text is taken and not kept to."""
+    """The endpoint accepts a JSON Schema for the text and ignores it."""
     return {**body, "text": None}
 
 
@@ -339,7 +339,7 @@ def _wrong_arguments(response: Json) -> None:
 
 @FAULTS.add("arguments-break-strict-schema", "ACC-16", hook="response", through=in_response, when=PLAIN)
 def _loose_arguments(response: Json) -> None:
-    """The arguments of function calls do not fit the parameters of a strict tool."""
+    """The arguments of function calls do not match the parameters of a strict tool."""
     for item in items_of(response):
         if item["type"] == "function_call" and item["status"] == "completed":
             item["arguments"] = '{"town": 7}'
@@ -347,7 +347,7 @@ def _loose_arguments(response: Json) -> None:
 
 @FAULTS.add("tools-not-streamed", "ACC-17", hook="request", when=STREAMED)
 def _streams_without_tools(body: Json, _: RequestInfo) -> Json:
-    """Requests with tools are refused when they are to be streamed."""
+    """The endpoint refuses streaming requests with tools."""
     if body.get("tools"):
         raise ApiError(400, "Tools cannot be streamed.", param="stream", code="unsupported_value")
     return body
@@ -355,21 +355,21 @@ def _streams_without_tools(body: Json, _: RequestInfo) -> Json:
 
 @FAULTS.add("streamed-model-differs", "ACC-18", hook="response", when=STREAMED)
 def _other_model(response: Json, place: str, info: RequestInfo) -> None:
-    """Streams name another model than plain replies."""
+    """Streams name a different model than non-streaming responses."""
     if info.streamed:
         response["model"] = f"{response['model']}-fast"
 
 
 @FAULTS.add("streamed-usage-bare", "ACC-18", hook="response", when=STREAMED)
 def _bare_usage(response: Json, place: str, info: RequestInfo) -> None:
-    """The usage of streams lacks the details that it has in plain replies."""
+    """The usage in streams lacks the details that non-streaming responses have."""
     if info.streamed and isinstance(response.get("usage"), dict):
         response["usage"].pop("input_tokens_details", None)
 
 
 @FAULTS.add("streamed-text-differs", "ACC-19", hook="request", when=STREAMED)
 def _louder(body: Json, _: RequestInfo) -> Json:
-    """Streams say something else than plain replies."""
+    """The text of streams differs from non-streaming responses."""
     items = body["input"]
     if isinstance(items, list):
         items = [
@@ -383,5 +383,5 @@ def _louder(body: Json, _: RequestInfo) -> Json:
 
 @FAULTS.add("streamed-calls-missing", "ACC-19", hook="request", when=STREAMED, response=_calls_kept)
 def _one_call(body: Json, _: RequestInfo) -> Json:
-    """Of several calls only the first is streamed."""
+    """Streams have only the first of several calls."""
     return {**body, "parallel_tool_calls": False}

@@ -1,4 +1,4 @@
-"""Faults of the event envelope: types, numbers, fields."""
+"""Faults of the fields of every event: types, numbers, required fields."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="sequence-numbers-are-strings",
-        title="The sequence numbers are strings of digits.",
+        title="Every sequence_number is a string of digits.",
         breaks=("EVT-02",),
         numbered=_renumbered(lambda place, event: str(event["sequence_number"])),
     ),
     Fault(
         id="error-event-not-numbered",
-        title="The error event of a run that breaks down has no sequence_number.",
+        title="A run fails, and its error event has no sequence_number.",
         breaks=("EVT-02",),
         when=STREAMED,
         fails=True,
@@ -76,19 +76,19 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="sequence-numbers-constant",
-        title="Every event has the sequence_number 0.",
+        title="Every event has sequence_number 0.",
         breaks=("EVT-03",),
         numbered=_renumbered(lambda place, event: 0),
     ),
     Fault(
         id="sequence-numbers-skip",
-        title="The sequence numbers leave a gap after the second event.",
+        title="The sequence_number after the second event is skipped.",
         breaks=("EVT-04",),
         numbered=_renumbered(lambda place, event: event["sequence_number"] + (place > 1)),
     ),
     Fault(
         id="sequence-numbers-start-at-one",
-        title="The first sequence_number is one more than the dialect's examples show.",
+        title="The first sequence_number is 1 too high for the dialect.",
         breaks=("EVT-05",),
         numbered=_renumbered(lambda place, event: event["sequence_number"] + 1),
     ),
@@ -100,13 +100,13 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="unknown-event-type",
-        title="A keepalive event of no known type stands in the stream.",
+        title="The stream has a keepalive event with an unknown type.",
         breaks=("EVT-07",),
         events=inserted({"type": "keepalive"}, after=IN_PROGRESS),
     ),
     Fault(
         id="unknown-response-event",
-        title="An event response.output_text.progress, which the contract does not know, stands in the stream.",
+        title="The stream has the unknown event response.output_text.progress.",
         breaks=("EVT-07",),
         events=inserted({"type": "response.output_text.progress", "percent": 50}, after=IN_PROGRESS),
     ),
@@ -124,7 +124,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="output-index-is-string",
-        title="The output_index of content parts is a string.",
+        title="The output_index of content part events is a string.",
         breaks=("EVT-10",),
         events=each(PART_ADDED, PART_DONE, do=changed("output_index", str)),
     ),
@@ -138,7 +138,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="obfuscation-on-done",
-        title="The padding field obfuscation is on the event that closes a text.",
+        title="response.output_text.done has the padding field obfuscation.",
         breaks=("EVT-11",),
         events=each(TEXT_DONE, do=set_to("obfuscation", "xxxxxxxx")),
     ),
@@ -161,7 +161,7 @@ def _no_type(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("sequence-numbers-swapped", "EVT-03", hook="numbered")
 def _swapped_numbers(events: Events, _: RequestInfo) -> Events:
-    """The second and third event have each other's sequence_number."""
+    """The sequence_numbers of the second and the third event are swapped."""
     if len(events) > 3:
         second, third = events[1], events[2]
         second["sequence_number"], third["sequence_number"] = third["sequence_number"], second["sequence_number"]
@@ -170,13 +170,13 @@ def _swapped_numbers(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("long-stream-loses-events", "EVT-04", hook="numbered", when=in_streams("of more than 40 events"))
 def _lost_after_numbering(events: Events, _: RequestInfo) -> Events:
-    """Of a long stream every tenth event is lost once it is under way."""
+    """A long stream loses every tenth event after its beginning."""
     return [event for place, event in enumerate(events) if place < 40 or place % 10]
 
 
 @FAULTS.add("reasoning-part-events", "EVT-07", hook="events", dialects=("openai",))
 def _part_events(events: Events, _: RequestInfo) -> Events:
-    """The parts of reasoning items are told in response.reasoning_part events."""
+    """The parts of reasoning items have response.reasoning_part events."""
     reasoning = {event["item"]["id"] for event in events if is_of(event, ITEM_ADDED) and is_reasoning(event["item"])}
     for event in events:
         if event.get("item_id") in reasoning and event["type"].startswith("response.content_part."):
@@ -192,7 +192,7 @@ def _unnumbered_extension(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("extension-event-carries-text", "EVT-09", hook="events")
 def _extension_for_text(events: Events, _: RequestInfo) -> Events:
-    """The last piece of a text comes in an extension event that clients skip."""
+    """The last piece of the text is in an extension event, which clients ignore."""
     for event in reversed(events):
         if is_of(event, TEXT_DELTA):
             event["type"] = "sandbox:output_text.delta"
@@ -202,7 +202,7 @@ def _extension_for_text(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("failed-without-response", "EVT-10", "SSE-03", hook="events", when=STREAMED, fails=True, frame=_named_error)
 def _failed_without_response(events: Events, _: RequestInfo) -> Events:
-    """The response.failed of a run that breaks down is named error and holds an error instead of a response."""
+    """A run fails, and response.failed has the event field error and an error instead of a response."""
     for event in events:
         if is_of(event, "response.failed"):
             event["error"] = event.pop("response")["error"]
@@ -219,7 +219,7 @@ def _failed_without_response(events: Events, _: RequestInfo) -> Events:
     fails=True,
 )
 def _nested(event: Json) -> None:
-    """The error event of a run that breaks down has its fields in an error object."""
+    """A run fails, and the fields of its error event are in an error object."""
     event["error"] = {"type": "server_error", "code": event.pop("code"), "message": event.pop("message")}
     event["error"]["param"] = event.pop("param", None)
 
@@ -234,6 +234,6 @@ def _nested(event: Json) -> None:
     fails=True,
 )
 def _flat(event: Json) -> None:
-    """The error event of a run that breaks down has its fields beside its type."""
+    """A run fails, and the fields of its error event are beside its type."""
     event |= event.pop("error")
     event["type"] = "error"

@@ -1,4 +1,4 @@
-"""Faults of the HTTP envelope."""
+"""Faults of HTTP status, headers and body."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def _status(value: int) -> HeadHook:
 
 
 _PAGE: Final = b"<html><body><h1>500 Internal Server Error</h1></body></html>"
-# How many create requests crash after a refused one under crash-after-refusal.
+# Number of create requests that crash after a refused one under crash-after-refusal.
 _CRASHES: Final = 6
-# Faults that show now and then show for one create request in so many.
+# Intermittent faults show for one create request in this number.
 _NOW_AND_THEN: Final = 9
 
 
@@ -48,7 +48,7 @@ def _answer(info: RequestInfo, model: str = MODELS[0]) -> Json:
 
 
 def _answered(*codes: str) -> ErrorHook:
-    """Return a hook that answers what would be refused with one of these codes."""
+    """Return a hook that returns a response where the sandbox would refuse with one of these codes."""
 
     def hook(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
         if info.operation != "create" or not has_code(body, *codes):
@@ -63,7 +63,7 @@ def _as_page(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
 
 
 class _Crashing:
-    """Requests crash for a while after one that was refused. Keeps the number of the last refused one."""
+    """Makes requests crash for a while after a refused one. Keeps the number of the last refused one."""
 
     def __init__(self) -> None:
         self.refused = 0
@@ -80,7 +80,7 @@ class _Crashing:
 
 
 class _Hanging(_Crashing):
-    """The request after one that was refused is never answered to its end."""
+    """Makes the response to the request after a refused one never end."""
 
     def on_end(self, reply: Reply, info: RequestInfo, hold: float) -> Reply:
         if self.refused and info.number == self.refused + 1:
@@ -132,39 +132,39 @@ _ODD_SCHEMA: Final = Condition(
 FAULTS: Final = FaultList(
     Fault(
         id="json-as-text-plain",
-        title="A plain reply is sent with the content type text/plain.",
+        title="Non-streaming responses have the content type text/plain.",
         breaks=("HTTP-01",),
         head=content_type("text/plain; charset=utf-8", "application/json"),
     ),
     Fault(
         id="stream-as-text-plain",
-        title="A stream is sent with the content type text/plain.",
+        title="Streams have the content type text/plain.",
         breaks=("HTTP-02",),
         head=content_type("text/plain; charset=utf-8", "text/event-stream"),
     ),
     Fault(
         id="stream-answered-as-json",
-        title="stream is ignored and the answer comes as one JSON object.",
+        title="The endpoint ignores stream and returns one JSON object.",
         breaks=("HTTP-02",),
         when=STREAMED,
         request=as_if(stream=False),
     ),
     Fault(
         id="create-answers-201",
-        title="A created response is answered with status 201.",
+        title="The endpoint returns status 201 for a created response.",
         breaks=("HTTP-03",),
         head=_status(201),
     ),
     Fault(
         id="background-answers-202",
-        title="Work taken to the background is answered with status 202.",
+        title="The endpoint returns status 202 for a background request.",
         breaks=("HTTP-03",),
         when=BACKGROUND,
         head=_status(202),
     ),
     Fault(
         id="unreachable-image-crashes",
-        title="An image whose address does not answer is a server error.",
+        title="An image at an unreachable address causes a server error.",
         breaks=("HTTP-03",),
         when=Condition(
             "only with an image at an http address",
@@ -174,7 +174,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="custom-tool-crashes",
-        title="A custom tool that must be called is a server error.",
+        title="A required call of a custom tool causes a server error.",
         breaks=("HTTP-03",),
         when=Condition(
             "only with a custom tool and tool_choice required",
@@ -187,7 +187,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="rare-sampling-crashes",
-        title="A combination of sampling parameters that hardly anyone sends is a server error.",
+        title="A rare combination of sampling parameters causes a server error.",
         breaks=("HTTP-03",),
         when=Condition(
             "only with top_p and top_logprobs, and without include",
@@ -200,70 +200,70 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="odd-tool-schema-crashes",
-        title="A function tool with an uncommon but valid schema is a server error.",
+        title="A function tool with an uncommon but valid schema causes a server error.",
         breaks=("HTTP-03",),
         when=_ODD_SCHEMA,
         request=_crash,
     ),
     Fault(
         id="wedged-after-tools",
-        title="The server breaks down on whatever comes after a request with tools.",
+        title="The request after one with tools causes a server error.",
         breaks=("HTTP-03",),
         when=_AFTER_TOOLS,
         request=_crash,
     ),
     Fault(
         id="output-missing",
-        title="A finished response lacks its output.",
+        title="Finished responses have no output.",
         breaks=("HTTP-05", "RSP-05"),
         response=at_end(unset("output")),
     ),
     Fault(
         id="output-null",
-        title="The output of a finished response is null.",
+        title="The output of finished responses is null.",
         breaks=("HTTP-05", "RSP-05"),
         response=at_end(set_to("output", None)),
     ),
     Fault(
         id="broken-json-crashes",
-        title="A body that is not JSON is answered with a server error.",
+        title="A body that is not JSON causes a server error.",
         breaks=("HTTP-06", "ERR-05"),
         error=with_status(500, "invalid_json"),
     ),
     Fault(
         id="broken-json-answered",
-        title="A body that is not JSON is answered as if it were a greeting.",
+        title="The endpoint treats a body that is not JSON as a greeting and returns a response.",
         breaks=("HTTP-06",),
         error=_answered("invalid_json"),
     ),
     Fault(
         id="broken-json-not-found",
-        title="A body that is not JSON is refused with status 404.",
+        title="The endpoint refuses a body that is not JSON with status 404.",
         breaks=("HTTP-06",),
         error=with_status(404, "invalid_json"),
     ),
     Fault(
         id="content-type-ignored",
-        title="A body that says to be plain text is answered.",
+        title="The endpoint accepts a body with the content type text/plain.",
         breaks=("HTTP-07",),
         error=_answered("unsupported_media"),
     ),
     Fault(
         id="wrong-method-not-found",
-        title="A method that is not allowed is answered with status 404.",
+        title="The endpoint returns status 404 for an unsupported method.",
         breaks=("HTTP-14",),
         error=with_status(404, "method_not_allowed"),
     ),
     Fault(
         id="crash-after-refusal",
-        title="After a request was refused, the next ones get a server error.",
+        title="After a refused request, the next requests get a server error.",
         breaks=("HTTP-15",),
         request=_CRASHING.request,
         error=_CRASHING.error,
     ),
     Fault(
         id="hang-after-refusal",
-        title="The reply to the request after one that was refused does not end.",
+        title="After a refused request, the response to the next request never ends.",
         breaks=("HTTP-15",),
         error=_HANGING.error,
         on_end=_HANGING.on_end,
@@ -273,13 +273,13 @@ FAULTS: Final = FaultList(
 
 @FAULTS.add("plain-answered-as-stream", "HTTP-01", hook="request", when=PLAIN)
 def _always_stream(body: Json, _: RequestInfo) -> Json:
-    """A request without streaming is answered with an event stream."""
+    """The endpoint returns an event stream for a request without streaming."""
     return {**body, "stream": True}
 
 
 @FAULTS.add("image-input-crashes", "HTTP-03", hook="request")
 def _crash_on_images(body: Json, _: RequestInfo) -> Json:
-    """A request with an image is answered with a server error."""
+    """A request with an image causes a server error."""
     if '"input_image"' in json.dumps(body["input"]):
         raise ApiError(500, "Internal server error", code="server_error")
     return body
@@ -287,7 +287,7 @@ def _crash_on_images(body: Json, _: RequestInfo) -> Json:
 
 @FAULTS.add("string-input-refused", "HTTP-04", hook="request")
 def _refuse_string(body: Json, _: RequestInfo) -> Json:
-    """Input that is a plain string is refused."""
+    """The endpoint refuses string input."""
     if isinstance(body["input"], str):
         raise ApiError(400, "input must be an array.", param="input", code="invalid_value")
     return body
@@ -295,7 +295,7 @@ def _refuse_string(body: Json, _: RequestInfo) -> Json:
 
 @FAULTS.add("list-input-refused", "HTTP-04", hook="request")
 def _refuse_list(body: Json, _: RequestInfo) -> Json:
-    """Input that is a list of items is refused."""
+    """The endpoint refuses a list of items as input."""
     if isinstance(body["input"], list):
         raise ApiError(400, "input must be a string.", param="input", code="invalid_value")
     return body
@@ -303,19 +303,19 @@ def _refuse_list(body: Json, _: RequestInfo) -> Json:
 
 @FAULTS.add("string-input-wrapped", "HTTP-04", hook="request")
 def _wrap_string(body: Json, _: RequestInfo) -> Json:
-    """Input that is a plain string is put into a template that a user message does not get."""
+    """The endpoint adds template text to string input, but not to a user message."""
     return {**body, "input": f"User: {body['input']}"} if isinstance(body["input"], str) else body
 
 
 @FAULTS.add("busy-after-stream", "HTTP-04", hook="request", when=_AFTER_STREAM)
 def _busy(_: Json, __: RequestInfo) -> NoReturn:
-    """The guard of one stream is released late, and the next request is refused."""
+    """The endpoint releases a lock too late after a stream and refuses the next request."""
     raise ApiError(409, "A response is already in progress.", code="response_in_progress")
 
 
 @FAULTS.add("missing-input-answered", "HTTP-08", hook="error")
 def _no_input(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
-    """A request without input is answered."""
+    """The endpoint accepts a request without input."""
     if has_code(body, "missing_required_parameter") and "input" not in info.body:
         return 200, _answer(info)
     return status, body
@@ -323,7 +323,7 @@ def _no_input(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
 
 @FAULTS.add("unknown-model-answered", "HTTP-09", hook="error")
 def _unknown_model(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
-    """A model that does not exist is said to have answered."""
+    """The endpoint accepts a model that does not exist, and the response names it."""
     if has_code(body, "model_not_found") and not info.streamed:
         return 200, _answer(info, str(info.body.get("model")))
     return status, body
@@ -331,7 +331,7 @@ def _unknown_model(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]
 
 @FAULTS.add("unknown-model-is-bad-request", "HTTP-09", hook="error")
 def _plain_404(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
-    """An unknown model is refused with status 400 and without a code."""
+    """The endpoint refuses an unknown model with status 400 and no error code."""
     if not has_code(body, "model_not_found"):
         return status, body
     return 400, {"error": {**body["error"], "type": "invalid_request_error", "code": None}}
@@ -339,7 +339,7 @@ def _plain_404(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
 
 @FAULTS.add("wrong-key-forbidden", "HTTP-10", hook="request")
 def _forbidden(body: Json, info: RequestInfo) -> Json:
-    """A wrong key is refused with status 403."""
+    """The endpoint refuses an invalid API key with status 403."""
     if header(info.request, "authorization"):
         raise ApiError(403, "The API key is wrong.", code="invalid_api_key")
     return body
@@ -347,7 +347,7 @@ def _forbidden(body: Json, info: RequestInfo) -> Json:
 
 @FAULTS.add("rate-limit-without-retry-after", "HTTP-11", hook="request")
 def _limited(body: Json, info: RequestInfo) -> Json:
-    """Now and then a request is refused with a 429 that does not say when to come back."""
+    """Some requests get status 429 without a Retry-After header."""
     if info.number % _NOW_AND_THEN == 0:
         raise ApiError(429, "Too many requests.", code="rate_limit_exceeded")
     return body
@@ -355,7 +355,7 @@ def _limited(body: Json, info: RequestInfo) -> Json:
 
 @FAULTS.add("crash-with-page", "HTTP-12", hook="request", error=_as_page)
 def _broken_down(body: Json, info: RequestInfo) -> Json:
-    """Now and then a request is answered with a server error as a page."""
+    """Some requests get a server error with an HTML page."""
     if info.number % _NOW_AND_THEN == 0:
         raise ApiError(500, "Internal server error", code="server_error")
     return body
@@ -363,7 +363,7 @@ def _broken_down(body: Json, info: RequestInfo) -> Json:
 
 @FAULTS.add("refusal-in-stream", "HTTP-13", hook="error")
 def _in_stream(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
-    """A streaming request that is invalid is refused by an event, with status 200."""
+    """The endpoint refuses an invalid streaming request in an event, with status 200."""
     if not info.streamed or status >= 500:
         return status, body
     message = body["error"]["message"].replace("\\", " ").replace('"', "'")
@@ -373,5 +373,5 @@ def _in_stream(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
 
 @FAULTS.add("stream-held-back", "HTTP-16", hook="body")
 def _held_back(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
-    """A stream is sent in one piece when it is whole."""
+    """The endpoint buffers a stream and sends it in one piece."""
     return [Piece(2.0, b"".join(piece.data for piece in pieces))] if info.streamed else pieces

@@ -1,4 +1,4 @@
-"""Faults of output items: announcement, indexes, ids, states."""
+"""Faults of output items: start, end, indexes, ids, statuses."""
 
 from __future__ import annotations
 
@@ -110,29 +110,37 @@ def _moved_last(kind: str, behind: str) -> EventsHook:
 FAULTS: Final = FaultList(
     Fault(
         id="item-not-announced",
-        title="The first item comes without response.output_item.added.",
+        title="The first item has no response.output_item.added.",
         breaks=("ITM-01",),
         events=lost(ITEM_ADDED),
     ),
     Fault(
-        id="item-announced-twice", title="Every item is announced twice.", breaks=("ITM-01",), events=twice(ITEM_ADDED)
+        id="item-announced-twice",
+        title="Every item has two response.output_item.added events.",
+        breaks=("ITM-01",),
+        events=twice(ITEM_ADDED),
     ),
     Fault(
         id="reasoning-not-announced",
-        title="Reasoning comes without its item being announced.",
+        title="Reasoning items have no response.output_item.added.",
         breaks=("ITM-01",),
         events=lambda events, _: [e for e in events if not (is_of(e, ITEM_ADDED) and is_reasoning(e["item"]))],
     ),
     Fault(
         id="item-never-closed",
-        title="The first item is not closed by response.output_item.done.",
+        title="The first item has no response.output_item.done.",
         breaks=("ITM-02",),
         events=lost(ITEM_DONE),
     ),
-    Fault(id="item-closed-twice", title="Every item is closed twice.", breaks=("ITM-02",), events=twice(ITEM_DONE)),
+    Fault(
+        id="item-closed-twice",
+        title="Every item has two response.output_item.done events.",
+        breaks=("ITM-02",),
+        events=twice(ITEM_DONE),
+    ),
     Fault(
         id="item-closed-under-other-id",
-        title="An item has another id when it is closed.",
+        title="An item has a different id in response.output_item.done.",
         breaks=("ITM-02", "ITM-05"),
         events=each(ITEM_DONE, do=of_item(changed("id", lengthened))),
     ),
@@ -144,13 +152,13 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="output-index-constant",
-        title="All items have the output_index 0.",
+        title="All items have output_index 0.",
         breaks=("ITM-03",),
         events=lambda events, _: reindexed(events, lambda index: 0),
     ),
     Fault(
         id="output-index-skips",
-        title="output_index grows by two with each item.",
+        title="output_index increases by 2 with each item.",
         breaks=("ITM-03",),
         events=lambda events, _: reindexed(events, lambda index: index * 2),
     ),
@@ -174,71 +182,69 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="closed-item-null",
-        title="response.output_item.done carries null instead of the item.",
+        title="The item in response.output_item.done is null.",
         breaks=("ITM-06",),
         dialects=("northstar", "openai"),
         events=each(ITEM_DONE, do=set_to("item", None)),
     ),
     Fault(
         id="announced-item-completed",
-        title="A newly announced item is already completed.",
+        title="A newly added item has status completed.",
         breaks=("ITM-07",),
         events=each(ITEM_ADDED, do=of_item(set_to("status", "completed"))),
     ),
     Fault(
         id="announced-call-without-arguments",
-        title="A newly announced function call has no arguments field.",
+        title="A newly added function call has no arguments field.",
         breaks=("ITM-07",),
         events=each(ITEM_ADDED, do=of_item(_call(unset("arguments")))),
     ),
     Fault(
         id="announced-message-without-role",
-        title="A newly announced message has no role.",
+        title="A newly added message has no role.",
         breaks=("ITM-08",),
         events=each(ITEM_ADDED, do=of_item(only("message", unset("role")))),
     ),
     Fault(
         id="announced-message-without-content",
-        title="A newly announced message has no content field.",
+        title="A newly added message has no content field.",
         breaks=("ITM-08",),
         events=each(ITEM_ADDED, do=of_item(only("message", unset("content")))),
     ),
     Fault(
         id="announced-call-without-name",
-        title="A newly announced function call has an empty name.",
+        title="A newly added function call has an empty name.",
         breaks=("ITM-08",),
         events=each(ITEM_ADDED, do=of_item(_call(set_to("name", "")))),
     ),
     Fault(
         id="closed-item-in-progress",
-        title="A closed item still has the status in_progress.",
+        title="A done item has status in_progress.",
         breaks=("ITM-10",),
         **every_item(set_to("status", "in_progress"), added=False),
     ),
     Fault(
         id="part-closed-after-item",
-        title="A message is closed before its part is.",
+        title="A message is done before its part.",
         breaks=("ITM-11", "PRT-07"),
         events=swapped(PART_DONE, ITEM_DONE),
     ),
     Fault(
         id="delta-after-item",
-        title="The last text delta comes after its item was closed.",
+        title="The last text delta comes after its item is done.",
         breaks=("ITM-11",),
         events=_moved_last(TEXT_DELTA, ITEM_DONE),
     ),
     Fault(
         id="cut-item-completed",
-        title="The item that max_output_tokens cut is completed.",
+        title="The item that max_output_tokens truncates has status completed.",
         breaks=("ITM-14",),
         **every_item(_cut_is_complete, added=False),
     ),
-    Fault(
-        id="item-ids-empty", title="The ids of items are empty.", breaks=("ITM-15",), **_shared_item_id(lambda _: "")
-    ),
+    Fault(id="item-ids-empty", title="Item ids are empty.", breaks=("ITM-15",), **_shared_item_id(lambda _: "")),
     Fault(
         id="item-ids-shared",
-        title="All items of a response have one id.",
+        title="All items of a response have the same id.",
         breaks=("ITM-15",),
         **_shared_item_id(lambda response_id: f"item_{response_id}"),
     ),
@@ -250,7 +256,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="message-without-id",
-        title="Closed messages have no id.",
+        title="Done messages have no id.",
         breaks=("ITM-16",),
         **every_item(only("message", unset("id")), added=False),
     ),
@@ -262,25 +268,25 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="delta-names-other-item",
-        title="Text deltas carry an item_id that no item has.",
+        title="Text deltas have an item_id that no item has.",
         breaks=("ITM-18",),
         events=each(TEXT_DELTA, do=changed("item_id", lengthened)),
     ),
     Fault(
         id="delta-names-other-index",
-        title="Text deltas carry an output_index that no item has.",
+        title="Text deltas have an output_index that no item has.",
         breaks=("ITM-18",),
         events=each(TEXT_DELTA, do=set_to("output_index", 99)),
     ),
     Fault(
         id="items-overlap",
-        title="An item is announced before the one before it is closed.",
+        title="An item is added before the previous one is done.",
         breaks=("ITM-19",),
         events=swapped(ITEM_DONE, ITEM_ADDED),
     ),
     Fault(
         id="call-id-changes",
-        title="A function call has another call_id when announced than later.",
+        title="A newly added function call has a different call_id than later.",
         breaks=("ITM-20",),
         events=each(ITEM_ADDED, do=of_item(_call(changed("call_id", lengthened)))),
     ),
@@ -295,7 +301,7 @@ FAULTS: Final = FaultList(
 
 @FAULTS.add("last-item-never-closed", "ITM-02", hook="events")
 def _last_never_closed(events: Events, _: RequestInfo) -> Events:
-    """The last item, its part and its text are never closed."""
+    """The last item, its part and its text have no done events."""
     last = max((event["output_index"] for event in events if "output_index" in event), default=0)
     closing = (TEXT_DONE, PART_DONE, ITEM_DONE)
     return [event for event in events if not (is_of(event, *closing) and event["output_index"] == last)]
@@ -303,7 +309,7 @@ def _last_never_closed(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("calls-not-streamed", "ITM-04", "ACC-12", hook="events")
 def _calls_left_out(events: Events, _: RequestInfo) -> Events:
-    """Function calls stand in the terminal event only."""
+    """Function calls appear in the terminal event only."""
     calls = {
         event["output_index"]
         for event in events
@@ -321,7 +327,7 @@ def _other_ids(target: Json) -> None:
 
 @FAULTS.add("call-streamed-under-call-id", "ITM-05", hook="events")
 def _named_by_call(events: Events, _: RequestInfo) -> Events:
-    """Function calls are streamed under their call_id and have an id in the terminal event only."""
+    """The id of a streamed function call is its call_id. It has another id in the terminal event."""
     calls = {
         event["item"]["id"]: event["item"]["call_id"]
         for event in events
@@ -337,7 +343,7 @@ def _named_by_call(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("final-logprobs-lost", "ITM-05", hook="events", through=in_final)
 def _without_logprobs(response: Json) -> None:
-    """The logprobs of texts are lost in the terminal event."""
+    """Texts have no logprobs in the terminal event."""
     for item in items_of(response):
         for part in item.get("content") or ():
             if part.get("logprobs"):
@@ -346,7 +352,7 @@ def _without_logprobs(response: Json) -> None:
 
 @FAULTS.add("announced-call-has-arguments", "ITM-09", hook="events")
 def _arguments_at_once(events: Events, _: RequestInfo) -> Events:
-    """A newly announced function call already has its arguments, which the deltas bring again."""
+    """A newly added function call already has its arguments, which the deltas repeat."""
     whole = {event["item_id"]: event["arguments"] for event in events if is_of(event, CALL_DONE)}
     for event in events:
         if is_of(event, ITEM_ADDED) and event["item"]["id"] in whole:
@@ -377,7 +383,7 @@ def _last_done_incomplete(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("item-of-unknown-type", "ITM-17", hook="events", response=at_end(_add_note_at_end))
 def _add_note(events: Events, _: RequestInfo) -> Events:
-    """A completed response has one more item, of the type note."""
+    """A completed response has an extra item of type note."""
     response = final_of(events)
     if response.get("status") != "completed":
         return events
@@ -392,7 +398,7 @@ def _add_note(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("reasoning-item-id-per-delta", "ITM-18", hook="events")
 def _ids_per_delta(events: Events, _: RequestInfo) -> Events:
-    """Every delta of a reasoning text has an item_id of its own."""
+    """Every delta of a reasoning text has a different item_id."""
     number = 0
     for event in events:
         if "reasoning" in event["type"] and event["type"].endswith(".delta"):
@@ -403,7 +409,7 @@ def _ids_per_delta(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("reasoning-after-message", "ITM-21", hook="events", response=at_end(_message_first_at_end))
 def _message_before_reasoning(events: Events, _: RequestInfo) -> Events:
-    """The reasoning comes after the message that it led to."""
+    """The reasoning item comes after the message."""
     kinds = [event["item"]["type"] for event in events if is_of(event, ITEM_ADDED)]
     if kinds != ["reasoning", "message"]:
         return events

@@ -1,4 +1,4 @@
-"""Faults of the life of a response in a stream."""
+"""Faults of the response lifecycle in a stream."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _says_gzip(status: int, headers: Headers, info: RequestInfo) -> tuple[int, H
 FAULTS: Final = FaultList(
     Fault(
         id="created-missing",
-        title="The stream begins with response.in_progress.",
+        title="The stream starts with response.in_progress.",
         breaks=("LIF-01", "LIF-02"),
         events=without(CREATED),
     ),
@@ -95,46 +95,53 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="item-before-created",
-        title="The first item is announced before response.created.",
+        title="The first item is added before response.created.",
         breaks=("LIF-01", "LIF-04"),
         events=_moved(ITEM_ADDED),
     ),
-    Fault(id="created-twice", title="response.created is sent twice.", breaks=("LIF-02",), events=twice(CREATED)),
+    Fault(
+        id="created-twice",
+        title="The stream has two response.created events.",
+        breaks=("LIF-02",),
+        events=twice(CREATED),
+    ),
     Fault(
         id="in-progress-twice",
-        title="response.in_progress is sent twice.",
+        title="The stream has two response.in_progress events.",
         breaks=("LIF-02",),
         events=twice(IN_PROGRESS),
     ),
     Fault(
         id="in-progress-late",
-        title="response.in_progress comes after the first item was announced.",
+        title="response.in_progress comes after the first item is added.",
         breaks=("LIF-03",),
         events=_moved(IN_PROGRESS, after=ITEM_ADDED),
     ),
     Fault(
         id="terminal-missing",
-        title="The stream ends without a terminal event.",
+        title="The stream has no terminal event.",
         breaks=("LIF-05",),
         events=without(*TERMINAL),
     ),
     Fault(
         id="terminal-missing-at-times",
-        title="The stream ends without a terminal event.",
+        title="The stream has no terminal event.",
         breaks=("LIF-05",),
         when=every(3),
         events=without(*TERMINAL),
     ),
-    Fault(id="terminal-twice", title="The terminal event is sent twice.", breaks=("LIF-05",), events=twice(*TERMINAL)),
+    Fault(
+        id="terminal-twice", title="The stream has two terminal events.", breaks=("LIF-05",), events=twice(*TERMINAL)
+    ),
     Fault(
         id="terminal-named-done",
-        title="The terminal event is named response.done.",
+        title="The type of the terminal event is response.done.",
         breaks=("LIF-05", "EVT-07"),
         events=each(*TERMINAL, do=set_to("type", "response.done")),
     ),
     Fault(
         id="error-without-failed",
-        title="A run that breaks down ends with an error event, without response.failed.",
+        title="A run fails with an error event, but without response.failed.",
         breaks=("LIF-05", "LIF-08"),
         when=STREAMED,
         fails=True,
@@ -142,10 +149,10 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="json-schema-stream-aborts",
-        title="A stream in the shape of a JSON Schema breaks off after its first event.",
+        title="A stream with a JSON Schema breaks off after its first event.",
         breaks=("LIF-05",),
         when=Condition(
-            "only streamed with a JSON Schema", lambda info: info.streamed and answer_format(info.body) == "json_schema"
+            "only with streaming and a JSON Schema", lambda info: info.streamed and answer_format(info.body) == "json_schema"
         ),
         events=_stream_of_created,
     ),
@@ -153,30 +160,30 @@ FAULTS: Final = FaultList(
         id="high-effort-stream-aborts",
         title="A stream with high reasoning effort breaks off after its first event.",
         breaks=("LIF-05",),
-        when=Condition("only streamed with effort high", lambda info: info.streamed and _effort(info.body) == "high"),
+        when=Condition("only with streaming and effort high", lambda info: info.streamed and _effort(info.body) == "high"),
         events=_stream_of_created,
     ),
     Fault(
         id="item-closed-after-terminal",
-        title="The last item is closed after the terminal event.",
+        title="response.output_item.done of the last item comes after the terminal event.",
         breaks=("LIF-06",),
         events=_moved(ITEM_DONE, last=True),
     ),
     Fault(
         id="incomplete-named-completed",
-        title="The terminal event of a response that is incomplete is named response.completed.",
+        title="The terminal event of an incomplete response is response.completed.",
         breaks=("LIF-07",),
         events=each("response.incomplete", do=set_to("type", "response.completed")),
     ),
     Fault(
         id="terminal-still-in-progress",
-        title="The response in the terminal event has the status in_progress.",
+        title="The response in the terminal event has status in_progress.",
         breaks=("LIF-07",),
         events=in_final(set_to("status", "in_progress")),
     ),
     Fault(
         id="response-id-changes",
-        title="The response has another id in the terminal event.",
+        title="The response has a different id in the terminal event.",
         breaks=("LIF-09",),
         events=in_final(changed("id", lengthened)),
     ),
@@ -188,13 +195,13 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="model-changes",
-        title="The model is called unknown in the terminal event.",
+        title="The model is unknown in the terminal event.",
         breaks=("LIF-10",),
         events=in_final(set_to("model", "unknown")),
     ),
     Fault(
         id="parameters-change",
-        title="Echoed parameters have their defaults in the terminal event.",
+        title="The echoed parameters have their defaults in the terminal event.",
         breaks=("LIF-10",),
         events=in_final(lambda response: response.update(max_output_tokens=None, tools=[], metadata={}, temperature=0)),
     ),
@@ -212,13 +219,13 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="usage-on-deltas",
-        title="Text deltas carry usage.",
+        title="Text deltas have usage.",
         breaks=("LIF-12",),
         events=each(TEXT_DELTA, do=set_to("usage", dict(_ZERO_USAGE))),
     ),
     Fault(
         id="queued-without-in-progress",
-        title="A background stream goes from response.queued straight to its items.",
+        title="A background stream has items after response.queued, without response.in_progress.",
         breaks=("LIF-14",),
         when=BACKGROUND,
         events=without(IN_PROGRESS),
@@ -228,7 +235,7 @@ FAULTS: Final = FaultList(
 
 @FAULTS.add("tool-progress-before-created", "LIF-01", "LIF-04", hook="events")
 def _progress_before_created(events: Events, _: RequestInfo) -> Events:
-    """The progress of a hosted tool is told before response.created."""
+    """The progress event of a hosted tool comes before response.created."""
     place = next((i for i, event in enumerate(events) if event["type"].endswith("_call.in_progress")), None)
     if place is not None:
         events.insert(0, events.pop(place))
@@ -237,7 +244,7 @@ def _progress_before_created(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("two-lifecycles", "LIF-02", "LIF-05", hook="events")
 def _two_lifecycles(events: Events, _: RequestInfo) -> Events:
-    """After a hosted tool was called the response ends and begins again in the same stream."""
+    """After a hosted tool call, the response ends and starts again in the same stream."""
     place = next(
         (i for i, e in enumerate(events) if is_of(e, ITEM_DONE) and e["item"]["type"].startswith(("web", "mcp_call"))),
         None,
@@ -252,7 +259,7 @@ def _two_lifecycles(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("long-stream-loses-its-end", "LIF-05", hook="events", when=in_streams("of more than 64 events"))
 def _lost_when_long(events: Events, _: RequestInfo) -> Events:
-    """Of a long stream only as many events come as a buffer holds."""
+    """A long stream ends after as many events as a buffer holds."""
     return events[:64]
 
 
@@ -272,11 +279,11 @@ def _cut(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
     "compressed-stream-cut",
     "LIF-05",
     hook="body",
-    when=Condition("only streamed, for one create request in 3", lambda info: info.streamed and info.number % 3 == 0),
+    when=Condition("only with streaming, for one create request in 3", lambda info: info.streamed and info.number % 3 == 0),
     head=_says_gzip,
 )
 def _compressed(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
-    """A stream is compressed though nobody asked for it, and its end is lost."""
+    """The endpoint compresses a stream without Accept-Encoding in the request and loses its end."""
     if not info.streamed:
         return pieces
     data = gzip.compress(b"".join(piece.data for piece in pieces), mtime=0)
@@ -295,7 +302,7 @@ def _early_output(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("status-goes-back", "LIF-13", hook="events")
 def _back_to_queued(events: Events, _: RequestInfo) -> Events:
-    """A response that was in progress is told to be queued."""
+    """The status of a response goes from in_progress back to queued."""
     started = next((event for event in events if is_of(event, IN_PROGRESS)), None)
     if started is None:
         return events

@@ -1,4 +1,4 @@
-"""Faults of content parts: announcement, indexes, ends."""
+"""Faults of content parts: start, end, indexes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _no_annotations(item: Json) -> None:
 FAULTS: Final = FaultList(
     Fault(
         id="part-not-announced",
-        title="Parts come without response.content_part.added.",
+        title="Parts have no response.content_part.added.",
         breaks=("PRT-01",),
         events=without(PART_ADDED),
     ),
@@ -85,7 +85,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="content-index-constant",
-        title="All parts of a message have the content_index 0.",
+        title="All parts of a message have content_index 0.",
         breaks=("PRT-02",),
         events=lambda events, _: [
             {**event, "content_index": 0} if "content_index" in event else event for event in events
@@ -93,19 +93,19 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="announced-part-without-annotations",
-        title="A newly announced text part has no annotations.",
+        title="A newly added text part has no annotations.",
         breaks=("PRT-03",),
         events=each(PART_ADDED, do=lambda event: event["part"].pop("annotations", None)),
     ),
     Fault(
         id="text-never-closed",
-        title="Texts come without response.output_text.done.",
+        title="Texts have no response.output_text.done.",
         breaks=("PRT-04",),
         events=without(TEXT_DONE),
     ),
     Fault(
         id="text-closed-twice",
-        title="response.output_text.done is sent twice.",
+        title="The stream has two response.output_text.done events for each text.",
         breaks=("PRT-04",),
         events=twice(TEXT_DONE),
     ),
@@ -123,25 +123,25 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="part-type-changes",
-        title="An output_text part has the type text when it is closed.",
+        title="The type of an output_text part changes to text when it is done.",
         breaks=("PRT-05",),
         events=each(PART_DONE, do=lambda event: only("output_text", set_to("type", "text"))(event["part"])),
     ),
     Fault(
         id="text-in-refusal-deltas",
-        title="The text of an output_text part comes in refusal deltas.",
+        title="The text of an output_text part is in refusal deltas.",
         breaks=("PRT-06",),
         events=each(TEXT_DELTA, do=set_to("type", "response.refusal.delta")),
     ),
     Fault(
         id="part-never-closed",
-        title="Parts are not closed by response.content_part.done.",
+        title="Parts have no response.content_part.done.",
         breaks=("PRT-07",),
         events=without(PART_DONE),
     ),
     Fault(
         id="summary-part-not-announced",
-        title="Reasoning summaries come without response.reasoning_summary_part.added.",
+        title="Reasoning summaries have no response.reasoning_summary_part.added.",
         breaks=("PRT-09",),
         events=without(f"{SUMMARY}_part.added"),
     ),
@@ -153,7 +153,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="summary-part-closed-before-text",
-        title="A summary part is closed before its text is.",
+        title="A summary part is done before its text.",
         breaks=("PRT-09",),
         events=swapped(f"{SUMMARY}_text.done", f"{SUMMARY}_part.done"),
     ),
@@ -165,13 +165,13 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="final-annotations-missing",
-        title="The annotations of texts are lost in the terminal event.",
+        title="Texts have no annotations in the terminal event.",
         breaks=("PRT-10",),
         events=final_item("message", _no_annotations),
     ),
     Fault(
         id="annotation-beyond-text",
-        title="The end_index of annotations lies far behind the text.",
+        title="The end_index of annotations is beyond the end of the text.",
         breaks=("PRT-11",),
         **_annotations(_beyond),
     ),
@@ -180,7 +180,7 @@ FAULTS: Final = FaultList(
 
 @FAULTS.add("content-index-per-token", "PRT-02", hook="events")
 def _index_per_token(events: Events, _: RequestInfo) -> Events:
-    """content_index grows with each text delta."""
+    """content_index increases with each text delta."""
     count = 0
     for event in events:
         if is_of(event, TEXT_DELTA):
@@ -191,7 +191,7 @@ def _index_per_token(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("content-index-carried-over", "PRT-02", hook="events", when=in_streams("with several items"))
 def _index_carried_over(events: Events, _: RequestInfo) -> Events:
-    """content_index counts on from item to item."""
+    """content_index continues from one item to the next."""
     before: dict[int, int] = {}
     count = 0
     for event in events:
@@ -206,7 +206,7 @@ def _index_carried_over(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("content-index-minus-one", "PRT-02", hook="events")
 def _reasoning_part_minus_one(events: Events, _: RequestInfo) -> Events:
-    """The event that closes a part of reasoning has the content_index -1."""
+    """The event that ends a part of reasoning has content_index -1."""
     for event in events:
         if event["type"].endswith("part.done") and event.get("part", {}).get("type") == "reasoning_text":
             event["content_index"] = -1
@@ -215,7 +215,7 @@ def _reasoning_part_minus_one(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("announced-part-has-text", "PRT-03", hook="events")
 def _full_part(events: Events, _: RequestInfo) -> Events:
-    """A newly announced text part already has its text, which the deltas bring again."""
+    """A newly added text part already has its text, which the deltas repeat."""
     whole = {(e["item_id"], e["content_index"]): e["text"] for e in events if is_of(e, TEXT_DONE)}
     for event in events:
         key = (event.get("item_id"), event.get("content_index"))
@@ -226,7 +226,7 @@ def _full_part(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("part-not-streamed", "PRT-08", hook="events")
 def _unstreamed_part(events: Events, _: RequestInfo) -> Events:
-    """Closed and final messages have one more part than was streamed."""
+    """Done and final messages have one part more than the stream."""
     extra: Json = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
     closed = [event["item"] for event in events if is_of(event, ITEM_DONE)]
     for item in [*closed, *items_of(final_of(events))]:
@@ -246,7 +246,7 @@ def _empty_delta(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("tool-progress-backwards", "PRT-13", hook="events")
 def _backward_progress(events: Events, info: RequestInfo) -> Events:
-    """A hosted tool call is told to be completed before it is in progress."""
+    """A hosted tool call is completed before it is in progress."""
     specs = info.dialect.events
     progress: dict[Any, Events] = {}
     for event in events:

@@ -42,7 +42,7 @@ def _when_status(status: str, do: Change) -> Change:
 
 
 def _not_cut(response: Json) -> None:
-    """Make a response that was cut look completed."""
+    """Make a truncated response look completed."""
     response |= {"status": "completed", "incomplete_details": None}
     if "completed_at" in response:
         response["completed_at"] = response["created_at"]
@@ -77,14 +77,14 @@ FAULTS: Final = FaultList(
     with_field("response-id-empty", "The id of responses is empty.", "RSP-02", "id", ""),
     Fault(
         id="request-id-ignored",
-        title="A request_id that was sent is ignored.",
+        title="The endpoint ignores request_id.",
         breaks=("RSP-02",),
         dialects=("northstar",),
         request=as_if(request_id=None),
     ),
     Fault(
         id="id-shared-when-busy",
-        title="Two responses that are made at the same time have the same id.",
+        title="Two concurrent responses have the same id.",
         breaks=("RSP-02",),
         when=CONCURRENT,
         response=in_response(set_to("id", "resp_busy")),
@@ -111,7 +111,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="completed-before-created",
-        title="completed_at lies a minute before created_at.",
+        title="completed_at is one minute before created_at.",
         breaks=("RSP-03",),
         dialects=("openai", "openresponses"),
         response=at_end(
@@ -120,14 +120,14 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="status-unknown",
-        title="Plain responses that are completed have the status succeeded.",
+        title="Completed non-streaming responses have status succeeded.",
         breaks=("RSP-04",),
         when=PLAIN,
         response=at_end(_when_status("completed", set_to("status", "succeeded"))),
     ),
     Fault(
         id="model-missing",
-        title="Responses do not say their model.",
+        title="Responses have no model.",
         breaks=("RSP-05",),
         response=in_response(unset("model")),
     ),
@@ -146,13 +146,13 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="final-output-null",
-        title="The output is null in the terminal event.",
+        title="The output in the terminal event is null.",
         breaks=("RSP-05",),
         events=in_final(set_to("output", None)),
     ),
     Fault(
         id="failed-without-error",
-        title="A run breaks down, and the failed response has no error.",
+        title="A run fails, and the failed response has no error.",
         breaks=("RSP-06",),
         when=STREAMED,
         fails=True,
@@ -166,7 +166,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="failed-with-unknown-code",
-        title="A run breaks down, and the error has a code that the dialect does not list.",
+        title="A run fails, and the error has a code that the dialect does not list.",
         breaks=("RSP-07",),
         when=STREAMED,
         dialects=("openai",),
@@ -175,46 +175,46 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="incomplete-without-details",
-        title="Incomplete responses do not say why.",
+        title="Incomplete responses have no incomplete_details.",
         breaks=("RSP-08",),
         response=at_end(set_to("incomplete_details", None)),
     ),
     Fault(
         id="incomplete-reason-length",
-        title="Responses cut by max_output_tokens give the reason length.",
+        title="Responses truncated by max_output_tokens have the reason length.",
         breaks=("RSP-08",),
         response=at_end(_when_status("incomplete", set_to("incomplete_details", {"reason": "length"}))),
     ),
     Fault(
         id="foreground-cancelled",
-        title="Plain responses that are completed have the status cancelled.",
+        title="Completed non-streaming responses have status cancelled.",
         breaks=("RSP-09",),
         when=PLAIN,
         response=at_end(_when_status("completed", set_to("status", "cancelled"))),
     ),
     Fault(
         id="completed-without-output",
-        title="Plain responses that are completed have an empty output.",
+        title="Completed non-streaming responses have an empty output.",
         breaks=("RSP-10",),
         when=PLAIN,
         response=at_end(_when_status("completed", set_to("output", []))),
     ),
     Fault(
         id="annotations-missing",
-        title="Closed output_text parts have no annotations.",
+        title="Done output_text parts have no annotations.",
         breaks=("RSP-11",),
         **every_part(only("output_text", unset("annotations")), added=False),
     ),
     Fault(
         id="logprobs-missing",
-        title="Closed output_text parts have no logprobs.",
+        title="Done output_text parts have no logprobs.",
         breaks=("RSP-11",),
         dialects=("openai",),
         **every_part(only("output_text", unset("logprobs")), added=False),
     ),
     Fault(
         id="conversation-not-named",
-        title="The reply to a request with a conversation does not identify it.",
+        title="The response to a request with a conversation has no conversation id.",
         breaks=("RSP-13",),
         dialects=("openai", "openresponses"),
         response=in_response(unset("conversation")),
@@ -224,7 +224,7 @@ FAULTS: Final = FaultList(
 
 @FAULTS.add("error-beside-response", "RSP-06", hook="events", when=STREAMED, fails=True)
 def _error_outside(events: Events, _: RequestInfo) -> Events:
-    """A run breaks down, and the error stands beside the failed response instead of inside."""
+    """A run fails, and the error is beside the failed response instead of inside."""
     for event in events:
         if is_of(event, "response.failed"):
             event["error"] = event["response"]["error"]
@@ -236,7 +236,7 @@ def _error_outside(events: Events, _: RequestInfo) -> Events:
     "truncation-reported-as-completed", "RSP-08", hook="events", response=at_end(_when_status("incomplete", _not_cut))
 )
 def _not_cut_events(events: Events, _: RequestInfo) -> Events:
-    """Responses cut by max_output_tokens, and their items, are completed."""
+    """Responses truncated by max_output_tokens, and their items, have status completed."""
     for event in events:
         if is_of(event, ITEM_DONE) and event["item"]["status"] == "incomplete":
             event["item"]["status"] = "completed"
@@ -253,7 +253,7 @@ def _empty_events(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("tools-echoed-without-strict", "RSP-12", hook="response", through=in_response, dialects=("openresponses",))
 def _poor_tools(response: Json) -> None:
-    """Echoed function tools lack strict."""
+    """Echoed function tools have no strict."""
     for tool in response["tools"]:
         if tool["type"] == "function":
             tool.pop("strict", None)
@@ -261,7 +261,7 @@ def _poor_tools(response: Json) -> None:
 
 @FAULTS.add("output-text-differs", "RSP-14", hook="response", through=at_end)
 def _wrong_output_text(response: Json) -> None:
-    """A top-level output_text says something else than the output."""
+    """A top-level output_text differs from the text of the output."""
     texts = [
         part["text"]
         for item in items_of(response)

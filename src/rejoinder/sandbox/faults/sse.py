@@ -24,7 +24,7 @@ from rejoinder.sandbox.fault import (
 
 
 def _sentinels(n: int, place: int | None = None) -> Callable[[list[Piece], RequestInfo], list[Piece]]:
-    """Return a hook that makes ``n`` sentinels of whatever was there, at the end or at a place among the events."""
+    """Return a hook that sends ``n`` sentinels in place of the existing ones, at the end or among the events."""
 
     def hook(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
         if not info.streamed:
@@ -40,14 +40,14 @@ def _sentinels(n: int, place: int | None = None) -> Callable[[list[Piece], Reque
 FAULTS: Final = FaultList(
     Fault(
         id="sentinel-missing",
-        title="The stream ends without [DONE].",
+        title="The stream has no [DONE].",
         breaks=("SSE-08",),
         dialects=("openresponses",),
         body=_sentinels(0),
     ),
     Fault(
         id="sentinel-sent",
-        title="The stream ends with [DONE], which clients of the dialect cannot read.",
+        title="The stream ends with [DONE], which clients of the dialect cannot parse.",
         breaks=("SSE-08",),
         dialects=("northstar", "openai"),
         body=_sentinels(1),
@@ -64,19 +64,19 @@ FAULTS: Final = FaultList(
 
 @FAULTS.add("text-in-latin-1", "SSE-01", hook="frame", when=MULTI_BYTE)
 def _latin_1(data: bytes, _: Json, __: RequestInfo) -> bytes:
-    """Events are sent in Latin-1 instead of UTF-8."""
+    """Events are encoded as Latin-1 instead of UTF-8."""
     return data.decode().encode("latin-1", "replace")
 
 
 @FAULTS.add("bare-line-in-stream", "SSE-01", hook="frame")
 def _bare_line(data: bytes, event: Json, _: RequestInfo) -> bytes:
-    """A line of JSON without the field name data stands in the stream."""
+    """The stream has a line of JSON without the field name data."""
     return b'{"status":"working"}\n' + data if is_of(event, IN_PROGRESS) else data
 
 
 @FAULTS.add("data-prefix-on-first-line-only", "SSE-01", "SSE-02", hook="frame")
 def _pretty_printed(data: bytes, event: Json, _: RequestInfo) -> bytes:
-    """The data of response.in_progress is printed over several lines, and only the first is a data line."""
+    """The data of response.in_progress spans several lines, but only the first has the field name data."""
     if not is_of(event, IN_PROGRESS):
         return data
     return b"event: %b\ndata: %b\n\n" % (IN_PROGRESS.encode(), json.dumps(event, indent=2).encode())
@@ -84,7 +84,7 @@ def _pretty_printed(data: bytes, event: Json, _: RequestInfo) -> bytes:
 
 @FAULTS.add("blank-line-missing", "SSE-02", hook="frame")
 def _joined_events(data: bytes, event: Json, _: RequestInfo) -> bytes:
-    """No blank line separates response.in_progress from the event after it, so that the two become one."""
+    """No blank line separates response.in_progress from the next event, so the two become one."""
     return data[:-1] if is_of(event, IN_PROGRESS) else data
 
 
@@ -104,13 +104,13 @@ def _no_event_name(data: bytes, _: Json, __: RequestInfo) -> bytes:
 
 @FAULTS.add("event-names-all-message", "SSE-03", hook="frame")
 def _message_name(data: bytes, _: Json, __: RequestInfo) -> bytes:
-    """Every event is named message."""
+    """The event field of every event is message."""
     return re.sub(rb"\Aevent: [^\n]*", b"event: message", data)
 
 
 @FAULTS.add("event-name-stale", "SSE-03", hook="frame")
 def _delta_name(data: bytes, event: Json, _: RequestInfo) -> bytes:
-    """The event that closes a text keeps the event name of the deltas before it."""
+    """response.output_text.done has the event field of the deltas before it."""
     if not is_of(event, TEXT_DONE):
         return data
     return re.sub(rb"\Aevent: [^\n]*", b"event: " + TEXT_DELTA.encode(), data)
@@ -124,7 +124,7 @@ def _id_field(data: bytes, event: Json, _: RequestInfo) -> bytes:
 
 @FAULTS.add("last-blank-line-missing", "SSE-05", hook="body", when=STREAMED)
 def _chopped_tail(pieces: list[Piece], _: RequestInfo) -> list[Piece]:
-    """The stream ends without the blank line after its last event."""
+    """The stream has no blank line after its last event."""
     if pieces and pieces[-1].data.endswith(b"\n\n"):
         pieces[-1] = pieces[-1]._replace(data=pieces[-1].data[:-1])
     return pieces
@@ -132,7 +132,7 @@ def _chopped_tail(pieces: list[Piece], _: RequestInfo) -> list[Piece]:
 
 @FAULTS.add("nan-in-event", "SSE-07", hook="frame")
 def _not_a_number(data: bytes, event: Json, _: RequestInfo) -> bytes:
-    """response.in_progress carries a field whose value is NaN."""
+    """response.in_progress has a field with the value NaN."""
     if not is_of(event, IN_PROGRESS):
         return data
     return data.replace(b"}\n\n", b',"elapsed":NaN}\n\n')
@@ -140,7 +140,7 @@ def _not_a_number(data: bytes, event: Json, _: RequestInfo) -> bytes:
 
 @FAULTS.add("surrogates-split", "SSE-07", hook="events", when=MULTI_BYTE)
 def _half_characters(events: Events, _: RequestInfo) -> Events:
-    """A character beyond the BMP comes as two deltas, half a surrogate pair in each."""
+    """A character beyond the BMP is split into two deltas, with half a surrogate pair in each."""
     sent: Events = []
     for event in events:
         pieces = re.split(r"([\U00010000-\U0010ffff])", event["delta"]) if is_of(event, TEXT_DELTA) else []
@@ -156,7 +156,7 @@ def _half_characters(events: Events, _: RequestInfo) -> Events:
 
 @FAULTS.add("null-event", "SSE-07", hook="body", when=STREAMED)
 def _null_data(pieces: list[Piece], _: RequestInfo) -> list[Piece]:
-    """The stream holds an event whose data is null."""
+    """The stream has an event whose data is null."""
     return [*pieces[:1], Piece(0.0, b"data: null\n\n"), *pieces[1:]] if len(pieces) > 1 else pieces
 
 
@@ -168,7 +168,7 @@ def _held(reply: Reply, info: RequestInfo, seconds: float) -> Reply:
 
 @FAULTS.add("string-split-over-data-lines", "SSE-11", "SSE-02", hook="frame")
 def _split_line(data: bytes, event: Json, _: RequestInfo) -> bytes:
-    """The data of response.in_progress is broken into two data lines inside a string."""
+    """The data of response.in_progress is split into two data lines inside a string."""
     if not is_of(event, IN_PROGRESS):
         return data
     return data.replace(b'"object":"resp', b'"object":"re\ndata: sp')

@@ -23,7 +23,7 @@ from rejoinder.sandbox.fault import (
 
 
 def _output_tokens(count: Callable[[Json], Any]) -> Change:
-    """Return the change that sets output_tokens, and total_tokens so that the two still fit."""
+    """Return the change that sets output_tokens, and total_tokens to match."""
 
     def change(usage: Json) -> None:
         usage["output_tokens"] = count(usage)
@@ -53,7 +53,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="usage-missing-when-streamed",
-        title="Finished responses have no usage in a stream.",
+        title="Finished responses in a stream have no usage.",
         breaks=("USG-01",),
         when=STREAMED,
         response=at_end(set_to("usage", None)),
@@ -66,7 +66,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="output-tokens-zero",
-        title="output_tokens is 0 in spite of text.",
+        title="output_tokens is 0, but the output has text.",
         breaks=("USG-03",),
         response=change_usage(_output_tokens(lambda usage: 0)),
     ),
@@ -84,7 +84,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="more-cached-than-input",
-        title="More tokens were cached than there were.",
+        title="cached_tokens is greater than input_tokens.",
         breaks=("USG-05",),
         response=change_usage(
             _detail("input_tokens_details", "cached_tokens", lambda usage: int(usage["input_tokens"]) + 1)
@@ -92,7 +92,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="more-reasoning-than-output",
-        title="More tokens went into reasoning than were output.",
+        title="reasoning_tokens is greater than output_tokens.",
         breaks=("USG-05",),
         response=change_usage(
             _detail("output_tokens_details", "reasoning_tokens", lambda usage: int(usage["output_tokens"]) + 1)
@@ -100,14 +100,14 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="input-counted-more-when-streamed",
-        title="A streamed request has three more input tokens.",
+        title="Streaming requests count three input tokens more.",
         breaks=("USG-08",),
         when=STREAMED,
         response=change_usage(_more_input(3)),
     ),
     Fault(
         id="counting-disagrees",
-        title="Usage counts five more input tokens than the input_tokens operation.",
+        title="Usage counts five input tokens more than the input_tokens operation.",
         breaks=("USG-11",),
         response=change_usage(_more_input(5)),
     ),
@@ -116,34 +116,34 @@ FAULTS: Final = FaultList(
 
 @FAULTS.add("usage-with-chat-names", "USG-03", hook="response", through=change_usage)
 def _chat_names(usage: Json) -> None:
-    """Usage counts prompt_tokens and completion_tokens."""
+    """Usage has prompt_tokens and completion_tokens."""
     usage["prompt_tokens"] = usage.pop("input_tokens")
     usage["completion_tokens"] = usage.pop("output_tokens")
 
 
 @FAULTS.add("input-tokens-zero", "USG-03", hook="response", through=change_usage)
 def _zero_input(usage: Json) -> None:
-    """input_tokens is 0 in spite of input."""
+    """input_tokens is 0, but the input has text."""
     usage["input_tokens"] = 0
     usage["total_tokens"] = usage["output_tokens"]
 
 
 @FAULTS.add("usage-details-missing", "USG-04", hook="response", through=change_usage)
 def _no_details(usage: Json) -> None:
-    """Usage has no details."""
+    """Usage has no token details."""
     del usage["input_tokens_details"], usage["output_tokens_details"]
 
 
 @FAULTS.add("reasoning-not-counted", "USG-06", hook="response", through=at_end)
 def _reasoning_uncounted(response: Json) -> None:
-    """reasoning_tokens is 0 in spite of reasoning."""
+    """reasoning_tokens is 0, but the output has reasoning text."""
     if any(item["type"] == "reasoning" for item in items_of(response)) and response.get("usage"):
         response["usage"]["output_tokens_details"] = {"reasoning_tokens": 0}
 
 
 @FAULTS.add("limit-passed", "USG-07", hook="response", through=at_end)
 def _limit_passed(response: Json) -> None:
-    """A response that was cut has more output tokens than were allowed."""
+    """A truncated response has more output tokens than max_output_tokens."""
     if response["status"] == "incomplete":
         response["usage"]["output_tokens"] += 5
         response["usage"]["total_tokens"] += 5
@@ -151,7 +151,7 @@ def _limit_passed(response: Json) -> None:
 
 @FAULTS.add("history-not-counted", "USG-09", hook="response")
 def _fresh_only(response: Json, place: str, info: RequestInfo) -> None:
-    """The input tokens of a response that continues another leave out the history."""
+    """input_tokens of a continued response leaves out the history."""
     if place in FINAL and ended(response) and info.body.get("previous_response_id") and response.get("usage"):
         usage = response["usage"]
         usage["input_tokens"] = 1
@@ -161,5 +161,5 @@ def _fresh_only(response: Json, place: str, info: RequestInfo) -> None:
 
 @FAULTS.add("turns-do-not-add-up", "USG-10", hook="response", through=change_usage, dialects=("northstar",))
 def _uneven_turns(usage: Json) -> None:
-    """The counts of turns add up to more than the total."""
+    """The per-turn counts add up to more than the total."""
     usage["input_tokens_details"]["input_tokens_per_turn"] = [usage["input_tokens"], 1]
