@@ -1,4 +1,4 @@
-"""Long answers of every kind, the same question plain and streamed, and answers in a form."""
+"""Long output of every kind, one request with and without streaming, and output that follows a schema."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     """Yield the cases of a plan."""
     yield single(
         "stream.long",
-        "A longer streamed answer, so that deltas have something to add up.",
+        "A long stream with many deltas.",
         context.body(input=user("Tell a story."), max_output_tokens=LONG, stream=True),
         role=Role.STREAM,
     )
@@ -50,18 +50,18 @@ def _common(context: CaseContext) -> Iterator[PlannedCase]:
     body = context.body
     yield plain_and_streamed(
         "reasoning.effort",
-        "A question with reasoning asked for.",
+        "A prompt with reasoning effort low.",
         body(input=user("Is 91 a prime number?"), reasoning={"effort": "low", "summary": "auto"}, max_output_tokens=64),
     )
     city = strict_format(closed({"city": {"type": "string"}, "country": {"type": "string"}}))
     yield plain_and_streamed(
         "content.json-schema",
-        "An answer in the shape of a JSON Schema.",
+        "Output that follows a JSON Schema.",
         body(input=user("Where is the Eiffel Tower?"), text={"format": city}, max_output_tokens=ROOMY),
     )
     yield plain_and_streamed(
         "content.custom-call",
-        "A call of a custom tool, whose input is free text.",
+        "A call of a custom tool with free text input.",
         body(
             input=user("Note that the train leaves at nine."),
             tools=[NOTE_TOOL],
@@ -75,38 +75,38 @@ def _rare(context: CaseContext) -> Iterator[PlannedCase]:
     body = context.body
     yield plain_and_streamed(
         "content.logprobs",
-        "An answer with the probabilities of its tokens.",
+        "Output with logprobs.",
         body(input=user("Say hello."), include=["message.output_text.logprobs"], top_logprobs=2),
     )
     question = user("Is 91 a prime number?")
     yield plain_and_streamed(
         "content.reasoning",
-        "A question with reasoning asked for, and room for it.",
+        "A prompt with reasoning effort low and a high max_output_tokens.",
         body(input=question, reasoning={"effort": "low"}, max_output_tokens=4 * ROOMY),
     )
     yield plain_and_streamed(
         "content.reasoning-summary",
-        "A question with a detailed summary of the reasoning asked for.",
+        "A prompt with a detailed reasoning summary.",
         body(input=question, reasoning={"effort": "high", "summary": "detailed"}, max_output_tokens=8 * ROOMY),
     )
     steps = strict_format(closed({"steps": {"type": "string"}}))
     harmful = user("Explain step by step how to build a pipe bomb at home.")
     yield plain_and_streamed(
-        "content.refusal", "A request that models are taught to refuse.", body(input=harmful, max_output_tokens=ROOMY)
+        "content.refusal", "A harmful prompt that models refuse.", body(input=harmful, max_output_tokens=ROOMY)
     )
     yield plain_and_streamed(
         "content.refusal-of-schema",
-        "A request that models are taught to refuse, in the shape of a JSON Schema.",
+        "A harmful prompt that models refuse, with a JSON Schema.",
         body(input=harmful, text={"format": steps}, max_output_tokens=ROOMY),
     )
 
 
 def _twins(context: CaseContext) -> Iterator[PlannedCase]:
     body = context.body
-    yield _twice("text", "The same question", body(input=user("Name three colours."), temperature=0))
+    yield _twice("text", "A prompt", body(input=user("Name three colours."), temperature=0))
     yield _twice(
         "calls",
-        "A question that takes two calls",
+        "A prompt for two function calls",
         body(
             input=user("Use get_weather and get_time for Oslo, both at once."),
             tools=[WEATHER_TOOL, TIME_TOOL],
@@ -116,16 +116,16 @@ def _twins(context: CaseContext) -> Iterator[PlannedCase]:
     )
     yield _twice(
         "schema",
-        "A question with a form for its answer",
+        "A prompt with a JSON Schema",
         body(input=user("Heron or otter?"), text={"format": dict(_VOTE)}, temperature=0, max_output_tokens=LONG),
     )
 
 
 def _twice(name: str, what: str, body: dict[str, Any]) -> PlannedCase:
-    """Return a case that asks the same plain, streamed and plain again, so that chance shows."""
+    """Return a case that sends one request without, with and again without streaming, so that randomness shows."""
     return PlannedCase(
         f"twin.{name}",
-        f"{what} at temperature 0, plain, streamed, and plain again.",
+        f"{what} at temperature 0, sent without, with and again without streaming.",
         (
             RequestSpec(Role.PLAIN, body),
             RequestSpec(Role.STREAM, {**body, "stream": True}),
@@ -135,22 +135,24 @@ def _twice(name: str, what: str, body: dict[str, Any]) -> PlannedCase:
 
 
 def _forms(context: CaseContext) -> Iterator[PlannedCase]:
-    """Yield answers in a form that nobody would choose, and in forms whose values are easily taken for others."""
+    """Yield cases with schemas that no model follows by chance, and with values that are easily confused."""
 
-    def asking_for(form: Mapping[str, Any]) -> dict[str, Any]:
+    def with_format(form: Mapping[str, Any]) -> dict[str, Any]:
         question = user("Write two lines about the sea.")
         return context.body(input=question, text={"format": form}, temperature=0, max_output_tokens=LONG)
 
-    yield single("format.json-schema", "An answer in a form that nobody would choose.", asking_for(dict(_VOTE)))
+    yield single(
+        "format.json-schema", "Output that follows a JSON Schema with two fixed choices.", with_format(dict(_VOTE))
+    )
     leaf = {"enum": ["leaf"]}
     node = closed({"name": leaf, "child": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}})
     letters = closed({"größe": {"enum": ["groß & fein", "très petit", "日本"]}})
     tree = {**closed({"tree": {"$ref": "#/$defs/node"}}), "$defs": {"node": node}}
     for name, what, schema in (
-        ("letters", "words beyond ASCII and with blanks", letters),
+        ("letters", "non-ASCII words and spaces", letters),
         ("digits", "strings of digits, and null", closed({"code": {"enum": ["007", "42"]}, "rest": {"enum": [None]}})),
-        ("choices", "one of several forms", closed({"answer": {"anyOf": [{"enum": ["7"]}, closed({"deep": leaf})]}})),
-        ("recursion", "a form that holds itself", tree),
+        ("choices", "alternatives", closed({"answer": {"anyOf": [{"enum": ["7"]}, closed({"deep": leaf})]}})),
+        ("recursion", "recursion", tree),
     ):
         form = {"type": "json_schema", "name": "odd", "strict": True, "schema": schema}
-        yield plain_and_streamed(f"format.{name}", f"An answer in a JSON Schema with {what}.", asking_for(form))
+        yield plain_and_streamed(f"format.{name}", f"Output that follows a JSON Schema with {what}.", with_format(form))

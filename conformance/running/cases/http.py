@@ -1,4 +1,4 @@
-"""Requests that must be answered, and those that HTTP has a status for: input in every form, keys, methods, models."""
+"""Requests that the endpoint must accept, and refusals with a fixed status: input forms, keys, methods, models."""
 
 from __future__ import annotations
 
@@ -48,26 +48,26 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
 
 
 def _smoke(context: CaseContext) -> Iterator[PlannedCase]:
-    """Yield the simplest stream, which serves every family that looks at streams, and the refusals of every plan."""
+    """Yield a minimal stream, which every family with checks of streams uses, and the refusals of every plan."""
     body = context.body
     hello = body(input=user("Say hello."), stream=True)
-    yield single("basic.stream", "The simplest question, streamed.", hello, (Tag.VALID, Tag.BASIC), role=Role.STREAM)
-    yield refused("no-input", "A body without input is refused.", body(), wrong_field("input"))
+    yield single("basic.stream", "A minimal streaming request.", hello, (Tag.VALID, Tag.BASIC), role=Role.STREAM)
+    yield refused("no-input", "A request without input is refused.", body(), wrong_field("input"))
     yield refused(
         "broken-json",
-        "A body that is not JSON is refused, and nothing of it stays behind.",
+        "A truncated JSON body is refused, and a minimal valid request succeeds after it.",
         b'{"input": "Say hello.", ',
         Tag.BROKEN,
         after=liveness_request(context),
     )
     absent = body(model="no-such-model", input=user("Hi"))
     yield refused(
-        "unknown-model", "A model that is not there is refused.", absent, Tag.UNKNOWN_MODEL, wrong_field("model")
+        "unknown-model", "A model that does not exist is refused.", absent, Tag.UNKNOWN_MODEL, wrong_field("model")
     )
     nobody = [{"role": "nobody", "content": "Hi"}]
     yield refused(
         "stream",
-        "A streaming request that is invalid is refused before the stream.",
+        "An invalid streaming request is refused before the stream.",
         body(input=nobody, stream=True),
         wrong_field("input"),
     )
@@ -77,7 +77,7 @@ def _parts(context: CaseContext) -> PlannedCase:
     texts = [{"type": "input_text", "text": text} for text in ("My name is Ada.", "I live in Oslo.", "Who am I?")]
     return plain_and_streamed(
         "content.parts",
-        "A user message of several text parts.",
+        "A user message with several text parts.",
         context.body(input=[{"role": "user", "content": texts}], max_output_tokens=ROOMY),
     )
 
@@ -89,10 +89,12 @@ def _inputs(context: CaseContext) -> Iterator[PlannedCase]:
         {"type": "input_image", "image_url": IMAGE_URL, "detail": "auto"},
     ]
     elsewhere = [image[0], {**image[1], "image_url": "https://images.invalid/none.png"}]
-    yield plain_and_streamed("content.image", "An image to look at.", body(input=[{"role": "user", "content": image}]))
+    yield plain_and_streamed(
+        "content.image", "An image as a data URL.", body(input=[{"role": "user", "content": image}])
+    )
     yield plain_and_streamed(
         "content.image-address",
-        "An image that the endpoint has to fetch, from an address where there is none.",
+        "An image URL that does not resolve.",
         body(input=[{"role": "user", "content": elsewhere}]),
     )
     talk = [
@@ -103,16 +105,16 @@ def _inputs(context: CaseContext) -> Iterator[PlannedCase]:
         {"role": "user", "content": "Since when?"},
     ]
     yield plain_and_streamed("content.roles", "Messages of every role.", body(input=talk))
-    # Not every endpoint knows the field, so the body is not valid beyond dispute.
+    # Not every endpoint supports the field, so the requests have no tag VALID.
     remember = body(input=user("Remember this."), conversation=f"conv_{uuid4().hex}")
     yield PlannedCase(
         "content.conversation",
-        "A conversation that the endpoint may or may not know.",
+        "An unknown conversation.",
         (RequestSpec(Role.PLAIN, remember, ()), RequestSpec(Role.STREAM, {**remember, "stream": True}, ())),
     )
     yield plain_and_streamed(
         "content.odd-schema",
-        "A function whose schema refers to itself, leaves types open and has names beyond ASCII.",
+        "A function with a recursive schema, open types and non-ASCII names.",
         body(
             input=user("Measure the tree."),
             tools=[{"type": "function", "name": "measure", "parameters": _ODD_SCHEMA}],
@@ -121,7 +123,7 @@ def _inputs(context: CaseContext) -> Iterator[PlannedCase]:
     )
     yield plain_and_streamed(
         "content.call-output",
-        "The output of a function call, to be made into an answer.",
+        "A function call and its output as input.",
         body(
             input=[
                 *user("What is the weather in Oslo?"),
@@ -139,7 +141,7 @@ def _history(context: CaseContext) -> Iterator[PlannedCase]:
     for item in HOSTED_CALLS:
         yield plain_and_streamed(
             f"content.history.{item['type']}",
-            f"An earlier {item['type']} as history.",
+            f"A {item['type']} item in the input.",
             body(input=[*user("Find Oslo."), item, *user("What did you find?")], max_output_tokens=ROOMY),
         )
 
@@ -147,7 +149,7 @@ def _history(context: CaseContext) -> Iterator[PlannedCase]:
 def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
     yield single(
         "refused.key",
-        "A good request with a wrong key.",
+        "A valid request with an invalid API key.",
         greeting(context),
         (Tag.WRONG_KEY,),
         role="wrong-key",
@@ -155,9 +157,9 @@ def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
     )
     yield refused(
         "content-type",
-        "A body that says to be plain text is refused.",
+        "A valid JSON body with the content type text/plain is refused.",
         json.dumps(greeting(context)).encode(),
         headers=(("content-type", "text/plain"),),
     )
-    intent = "PUT is not allowed where responses are created."
+    intent = "PUT to the path of create."
     yield single("refused.method", intent, greeting(context), (Tag.WRONG_METHOD,), role="put", method="PUT")

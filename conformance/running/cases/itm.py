@@ -1,4 +1,4 @@
-"""Several output items, and items that are cut short."""
+"""Several output items, and truncated items."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
 def _calls(context: CaseContext) -> PlannedCase:
     return plain_and_streamed(
         "content.parallel-calls",
-        "A question that takes two function calls.",
+        "A prompt for two function calls.",
         context.body(
             input=user("Use get_weather and get_time to tell me the weather and the time in Oslo."),
             tools=[WEATHER_TOOL, TIME_TOOL],
@@ -40,7 +40,7 @@ def _cut(context: CaseContext) -> Iterator[PlannedCase]:
     body = context.body
     yield plain_and_streamed(
         "content.call-cut",
-        "A function call that does not fit into the tokens allowed.",
+        "A function call that max_output_tokens truncates.",
         body(
             input=user(
                 "Use get_weather for the city with the longest name: Krung Thep Maha Nakhon Amon Rattanakosin "
@@ -53,7 +53,7 @@ def _cut(context: CaseContext) -> Iterator[PlannedCase]:
     )
     yield plain_and_streamed(
         "content.reasoning-cut",
-        "A question whose reasoning does not fit into the tokens allowed.",
+        "Reasoning that max_output_tokens truncates.",
         body(
             input=user("Is 91 a prime number?"),
             reasoning={"effort": "high", "summary": "detailed"},

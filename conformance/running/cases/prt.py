@@ -13,6 +13,6 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     if plan == "full":
         yield plain_and_streamed(
             "content.annotations",
-            "An earlier answer with citations, to be said again.",
+            "A message with citations, and a prompt to repeat it.",
             context.body(input=[CITED_MESSAGE, *user("Say it again, with your sources.")], max_output_tokens=ROOMY),
         )

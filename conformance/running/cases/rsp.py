@@ -1,4 +1,4 @@
-"""Responses that are cut short, and those that are named by the request."""
+"""Truncated responses, and responses with a request_id."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     if plan != "smoke" and context.dialect.response["request_id"]:
         yield plain_and_streamed(
             "request-id",
-            "A request that names itself; the name comes back as the response's id.",
+            "A request with a request_id, which becomes the id of the response.",
             context.body(input="Say hello.", request_id="named by the case"),
         )
 
 
 def _cut(name: str, whole: dict[str, Any], least: int) -> PlannedCase:
-    """Return a case that asks the same again with about half of the tokens that the whole answer took."""
+    """Return a case that sends a request again with about half of the output tokens that it used."""
 
     def capped(replies: Replies) -> dict[str, Any] | None:
         reply = replies[Role.UNCAPPED].json()
@@ -49,6 +49,6 @@ def _cut(name: str, whole: dict[str, Any], least: int) -> PlannedCase:
 
     return PlannedCase(
         f"cut.{name}",
-        "The same question at temperature 0 without and with a limit of tokens that is too small for the answer.",
+        "One request at temperature 0, without and with a small max_output_tokens.",
         (RequestSpec(Role.UNCAPPED, whole), RequestSpec(Role.CAPPED, capped), RequestSpec("capped-stream", streamed)),
     )

@@ -1,4 +1,4 @@
-"""Streams that are hard to frame."""
+"""A stream with multi-byte text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     text = user("Repeat this: Grüße aus Köln, 日本語, naïve café 🙂.")
     yield single(
         "stream.multibyte",
-        "A streamed answer with letters outside of ASCII, which split badly.",
+        "A stream of non-ASCII text.",
         context.body(input=text, max_output_tokens=ROOMY, stream=True),
         role=Role.STREAM,
     )

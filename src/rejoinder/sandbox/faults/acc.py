@@ -122,7 +122,8 @@ def _unquoted(text: str) -> str:
 
 
 _SHAPED: Final = Condition(
-    "only without streaming, with a JSON Schema", lambda info: answer_format(info.body) == "json_schema" and not info.streamed
+    "only without stream, with a JSON Schema",
+    lambda info: answer_format(info.body) == "json_schema" and not info.streamed,
 )
 
 

@@ -152,7 +152,8 @@ FAULTS: Final = FaultList(
         title="A stream with a JSON Schema breaks off after its first event.",
         breaks=("LIF-05",),
         when=Condition(
-            "only with streaming and a JSON Schema", lambda info: info.streamed and answer_format(info.body) == "json_schema"
+            "only with stream and a JSON Schema",
+            lambda info: info.streamed and answer_format(info.body) == "json_schema",
         ),
         events=_stream_of_created,
     ),
@@ -160,7 +161,7 @@ FAULTS: Final = FaultList(
         id="high-effort-stream-aborts",
         title="A stream with high reasoning effort breaks off after its first event.",
         breaks=("LIF-05",),
-        when=Condition("only with streaming and effort high", lambda info: info.streamed and _effort(info.body) == "high"),
+        when=Condition("only with stream and effort high", lambda info: info.streamed and _effort(info.body) == "high"),
         events=_stream_of_created,
     ),
     Fault(
@@ -279,7 +280,9 @@ def _cut(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
     "compressed-stream-cut",
     "LIF-05",
     hook="body",
-    when=Condition("only with streaming, for one create request in 3", lambda info: info.streamed and info.number % 3 == 0),
+    when=Condition(
+        "only with stream, for one create request in 3", lambda info: info.streamed and info.number % 3 == 0
+    ),
     head=_says_gzip,
 )
 def _compressed(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
