@@ -9,9 +9,9 @@ from importlib.resources import files
 import tomlkit
 from tomlkit.items import Comment
 
+from rejoinder import CATALOGUE_VERSION
 from rejoinder.cli.rules import INTRODUCTION, rule_markdown
 from rejoinder.contract import (
-    CATALOGUE_VERSION,
     DEFAULT_DIALECT,
     Dialect,
     dialect_names,
