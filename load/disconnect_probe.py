@@ -1,9 +1,9 @@
-"""What a client that goes away leaves behind: requests are dropped on purpose, and the server is looked at afterwards.
+"""Disconnect probes: connections are closed during requests, and the server is observed afterwards.
 
-Four questions, each asked in several rounds:
+Four questions, each with several rounds:
 
-``streams stop``, ``replies stop``   does work end when the client of a stream (of a plain request) is gone?
-``stays up``                         are others answered after that, and is what was stored still there?
+``streams stop``, ``replies stop``   does work end when the client of a stream (of a plain request) disconnects?
+``stays up``                         are other clients answered afterwards, and are stored responses still there?
 ``side by side``                     does a short stream wait for the end of a long one?
 
 Where the server's metrics tell how many requests it works on, that number is the evidence: it has to come back down.
@@ -189,7 +189,7 @@ class DisconnectProbe:
             for one in long:
                 one.drop()
             if there < self._streams:
-                return "unclear", f"Long {kind} ended before they could be dropped.", {"dropped": there}
+                return "unclear", f"Long {kind} ended before the client disconnected.", {"dropped": there}
             time.sleep(self._grace)
             after.append(self._taken(alone))
             left = self._running()
@@ -200,12 +200,12 @@ class DisconnectProbe:
         if len(counts) == self._rounds and all(during >= before + half for before, during, _ in counts):
             lasting = [left - before for before, _, left in counts]
             if all(left >= half for left in lasting):
-                text = f"{self._grace:g} s after {self._streams} {kind} were dropped, the server still worked on "
-                text += f"{min(lasting):.0f} or more of them, in each of {self._rounds} rounds."
+                text = f"{self._grace:g} s after {self._streams} {kind} were disconnected, the server still processed "
+                text += f"at least {min(lasting):.0f} of them, in each of {self._rounds} rounds."
                 return "fail", text, evidence
             if all(left < half for left in lasting):
-                return "pass", f"The server's count of requests fell when {kind} were dropped.", evidence
-            return "unclear", "The server's count of requests fell in some rounds only.", evidence
+                return "pass", f"The server stopped processing {kind} when their clients disconnected.", evidence
+            return "unclear", f"The server stopped processing disconnected {kind} in some rounds only.", evidence
         if None in (*idle, *busy, *after):
             return "unclear", "Some short requests were not answered.", evidence
         return *self._by_times(kind, idle, busy, after), evidence
@@ -229,16 +229,16 @@ class DisconnectProbe:
         self, kind: str, idle: Sequence[Any], busy: Sequence[Any], after: Sequence[Any]
     ) -> tuple[ProbeVerdict, str]:
         alone, beside, later = map(geometric_mean, (idle, busy, after))
-        times = f"a short request took {alone * 1e3:.0f} ms alone, {beside * 1e3:.0f} ms beside {self._streams} {kind}"
-        times += f" and {later * 1e3:.0f} ms {self._grace:g} s after they were dropped"
+        times = f"a short request took {alone * 1e3:.0f} ms alone, {beside * 1e3:.0f} ms beside {self._streams} {kind} "
+        times += f"and {later * 1e3:.0f} ms {self._grace:g} s after these were disconnected"
         if beside < _SLOWER * alone or permutation_p(idle, busy) > SURE:
-            text = f"Long {kind} do not slow a short one down, so it does not show whether they stop: {times}."
+            text = f"Long {kind} do not slow down a short one, so the probe cannot show whether they stop: {times}."
             return "unclear", text
         if permutation_p(idle, after) <= SURE and later > (alone * beside) ** 0.5:
-            return "fail", f"Dropped {kind} go on: {times}."
+            return "fail", f"Disconnected {kind} continue: {times}."
         if permutation_p(after, busy) <= SURE and later < (alone * beside) ** 0.5:
-            return "pass", f"Dropped {kind} end: {times}."
-        return "unclear", f"The times vary too much to tell whether dropped {kind} end: {times}."
+            return "pass", f"Disconnected {kind} stop: {times}."
+        return "unclear", f"The times vary too much to show whether disconnected {kind} stop: {times}."
 
     def _stays_up(self, stored: dict[str, Any] | None) -> Finding:
         bad = []
@@ -248,13 +248,13 @@ class DisconnectProbe:
             if reply.outcome is not Outcome.COMPLETE or status is None or status >= 500:
                 bad.append(reply.detail or f"HTTP {status}")
         if len(bad) == 2:
-            return "fail", f"After clients had gone away the server answered no more: {bad[0][:200]}.", {}
+            return "fail", f"After clients disconnected, the server failed two requests: {bad[0][:200]}.", {}
         if stored is not None and self._retrieve(stored["id"]) == 404:
             fresh = final_response(self._short().reply.receives)
             # Only a server that keeps responses at all can have forgotten one.
             if fresh is not None and self._retrieve(fresh["id"]) == 200:
-                return "fail", "A response stored before clients went away is gone, and a new one can be retrieved.", {}
-        return "pass", "After clients had gone away others were answered.", {}
+                return "fail", "A response that was stored before clients disconnected is gone; a new one is not.", {}
+        return "pass", "The server answered other clients after clients disconnected.", {}
 
     def _retrieve(self, name: str) -> int | None:
         """Return the status with which a stored response is retrieved."""
@@ -271,7 +271,7 @@ class DisconnectProbe:
             (long,) = self._long(1, True)
             if not long.working:
                 long.drop()
-                return "unclear", "A long stream ended before another could be sent beside it.", {}
+                return "unclear", "A long stream ended before a short one could run beside it.", {}
             short = LongRequest(self._connection(), self._message(SHORT_TOKENS, True), True)
             short.start()
             until = time.monotonic() + _PATIENCE
@@ -286,12 +286,13 @@ class DisconnectProbe:
         evidence = {"alone": alone, "beside": beside, "waited": waited}
         if waited == self._rounds:
             text = (
-                f"A short stream got nothing while a long one ran, in each of {waited} rounds: one is served at a time."
+                f"A short stream received nothing while a long one ran, in each of {waited} rounds. The server "
+                "processes one request at a time."
             )
             return "warn", text, evidence
         if waited:
             return "unclear", f"A short stream waited for a long one in {waited} of {self._rounds} rounds.", evidence
-        return "pass", "A short stream was served while a long one ran.", evidence
+        return "pass", "A short stream ran beside a long one.", evidence
 
     def _add(self, name: str, verdict: ProbeVerdict, text: str, evidence: dict[str, Any]) -> None:
         result = ProbeSample(name=name, verdict=verdict, text=text, met=verdict != "fail", evidence=evidence)

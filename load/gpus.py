@@ -25,11 +25,11 @@ class Gpus:
             self._handles = [self._library.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
         except self._library.NVMLError as error:
             raise UsageError(
-                f"No GPU of this host can be asked: {error}.",
-                "Leave --gpu out, or read a DCGM exporter with --metrics.",
+                f"Cannot read the GPUs of this host: {error}.",
+                "Omit --gpu, or read a DCGM exporter with --metrics.",
             ) from error
         if not self._handles:
-            raise UsageError("This host has no GPU.", "Leave --gpu out, or read a DCGM exporter with --metrics.")
+            raise UsageError("This host has no GPU.", "Omit --gpu, or read a DCGM exporter with --metrics.")
 
     def read(self) -> dict[str, float]:
         """Return use in percent (mean), watts (sum) and MiB in use (sum); what a GPU does not tell is left out."""
@@ -56,6 +56,6 @@ def _load() -> Any:
         return import_module("pynvml")
     except ImportError as error:
         raise UsageError(
-            "Asking the GPUs of this host needs the package nvidia-ml-py, which is not installed.",
-            "Install it with: pip install 'rejoinder[gpu]'",
+            "--gpu needs the package nvidia-ml-py, which is not installed.",
+            "Install it with `pip install 'rejoinder[gpu]'`.",
         ) from error

@@ -57,8 +57,8 @@ def make_plan(url: str, given: Mapping[str, Any]) -> LoadPlan:
     options["repeats"].check(repeats)
     if changes and repeats < LEAST_REPEATS:
         raise UsageError(
-            f"{repeats} repeats cannot tell a change from chance.",
-            f"Use at least --repeats {LEAST_REPEATS}; {COMPARED_REPEATS} or more.",
+            f"--repeats is {repeats}, expected at least {LEAST_REPEATS} with --max-change.",
+            f"Use --repeats {COMPARED_REPEATS}. Fewer repetitions cannot show a significant change.",
         )
     if chosen.against:
         candidate_addresses(chosen.against)

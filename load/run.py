@@ -1,4 +1,4 @@
-"""A load run from outside: starts Locust in a subprocess, follows it, and writes what it measured into a run file.
+"""Runs a load: starts Locust in a subprocess, follows it, and writes its measurements into a run file.
 
 Neither Locust nor gevent is imported here. The subprocess runs the shipped locustfile and appends what it measures to a
 file that this process reads as it grows, so neither ever waits for the other, and what was measured before a crash is
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
 from rejoinder.errors import RejoinderError
+from rejoinder.formatting import plural
 from rejoinder.load.gpus import Gpus
 from rejoinder.load.measure.load_line import load_line, result_samples, unjudged_sentence
 from rejoinder.load.measure.self_check import SelfCheck
@@ -52,12 +53,12 @@ class Sink(Protocol):
         """Take one sample line."""
 
     def exchange(self, exchange: Exchange) -> None:
-        """Take an exchange that did not end well."""
+        """Take an exchange that failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
-    """How a running load test stands. ``t`` is seconds since its start; percentiles are of all answers so far."""
+    """The progress of a load test. ``t`` is seconds since its start; percentiles are of all answers so far."""
 
     t: float
     duration: float
@@ -72,11 +73,11 @@ class LoadProgress:
 
 @dataclass(slots=True)
 class LoadResult:
-    """What a load run found; the same as the sample lines in the run file.
+    """The results of a load run, the same as the sample lines in the run file.
 
     ``load`` is the ``load`` line. ``histograms`` hold the distributions by metric, over answered requests;
-    those of good requests alone have the suffix ``_ok``. ``probes`` say what the server did after requests were
-    dropped on purpose, where that was tried. ``warnings`` are sentences for people.
+    those of good requests alone have the suffix ``_ok``. ``probes`` are the results of the disconnect probes, if they
+    ran. ``warnings`` are sentences for people.
     """
 
     started: int
@@ -89,17 +90,17 @@ class LoadResult:
 
     @property
     def ok(self) -> int:
-        """How many requests were answered wholly and by the rules that they were judged by."""
+        """How many requests succeeded."""
         return good_of(self.outcomes)
 
     @property
     def verdict(self) -> Validity:
-        """Whether the generator may have bent the numbers."""
+        """Whether the load generator limited the figures."""
         return self.load.self_check.verdict
 
     @property
     def missed(self) -> list[str]:
-        """The objectives and limits of changes that were not met."""
+        """The SLOs and regression limits that were missed."""
         return missed([*self.load.slos, *self.load.changes])
 
     @property
@@ -210,7 +211,7 @@ def run_load(
     key: str | None = None,
     stop: threading.Event | None = None,
 ) -> LoadResult:
-    """Run a load test and write its sample lines, and up to 20 exchanges that did not end well, into the run file.
+    """Run a load test and write its sample lines, and up to 20 failed exchanges, into the run file.
 
     Blocks until the run has ended. ``progress`` is called about twice a second. ``key`` is the endpoint's key; without
     it the variable ``REJOINDER_API_KEY`` is used. On Ctrl-C (SIGINT, handled here while the run lasts if this is the
@@ -332,7 +333,7 @@ class _Run:
                 started = True
                 limit = time.monotonic() + self.settings.duration + self.settings.drain + _END_LIMIT
             if self.interrupts > 1:
-                self.warnings.append("Ended at once by a second interrupt.")
+                self.warnings.append("A second Ctrl-C ended the run at once.")
                 return control
             if control >= 0 and self.stop.is_set():
                 self.interrupted = True
@@ -340,7 +341,7 @@ class _Run:
                 control = -1
                 limit = time.monotonic() + INTERRUPT_DRAIN + _END_LIMIT
             if time.monotonic() > limit:
-                self.warnings.append("The load generator did not end in time and was stopped.")
+                self.warnings.append("The load generator did not end in time and was killed.")
                 return control
         return control
 
@@ -357,25 +358,24 @@ class _Run:
             raise follower.error
         if not follower.begun and not self.interrupted:
             raise RejoinderError(
-                f"The load generator could not start (exit code {code}): {self._last_words().rstrip('.')}.",
-                "If this is not about your settings, please report it.",
+                f"The load generator failed to start (exit code {code}): {self._last_words().rstrip('.')}.",
+                "Check the settings. If they are right, please report this as a bug.",
             )
         notes = []
         if follower.issued is None or not follower.checks:
             self.warnings.append(
-                f"The load generator ended early (exit code {code}: {self._last_words()}); "
-                "only what it had reported by then is counted."
+                f"The load generator ended early (exit code {code}: {self._last_words().rstrip('.')}). "
+                "The figures cover what it had reported by then."
             )
-            notes.append("the generator did not report its end")
+            notes.append("the load generator ended without its last report")
             follower.checks = [SelfCheck(started=follower.last.get("started", 0), died=True)]
         if follower.stats.foreign:
-            self.warnings.append(
-                f"{follower.stats.foreign} answers show the canary of another request: the endpoint mixes answers up."
-            )
+            mixed = plural(follower.stats.foreign, "response contains", "responses contain")
+            self.warnings.append(f"{mixed} the canary of another request: the endpoint mixes up responses.")
         if follower.thinner.left_out:
+            missing = f"{follower.thinner.left_out:,} of {plural(follower.stats.finished, 'request')}"
             self.warnings.append(
-                f"{follower.thinner.left_out} of {follower.stats.finished} requests have no line of their own in the "
-                "run file; its distributions and totals count them all."
+                f"The run file has no line for {missing}. Its distributions and totals count all of them."
             )
         issued = follower.issued if follower.issued is not None else float(follower.last.get("t", 0.0))
         load = load_line(follower.stats, follower.checks, self.settings, issued=issued, notes=notes)
@@ -400,7 +400,7 @@ class _Run:
         lines = [line.strip() for line in self.log.read_text("utf-8", "replace").splitlines()]
         lines = [line for line in lines if any(char.isalpha() for char in line)]
         errors = [line for line in lines if "error" in line.lower()]
-        return (errors or lines or ["it printed nothing"])[-1][:300]
+        return (errors or lines or ["no output"])[-1][:300]
 
 
 @contextlib.contextmanager

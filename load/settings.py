@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from rejoinder.contract import load_dialect
 from rejoinder.errors import UsageError
+from rejoinder.formatting import plural
 from rejoinder.load.objectives.slo import parse_slos
 from rejoinder.load.options import DEFAULT_CONCURRENCY, MIN_RATE, PACE, RunOptions, check_exclusions, options_of
 from rejoinder.load.schedule.arrivals import Phase, parse_arrivals, parse_phases, schedule
@@ -102,17 +103,17 @@ class LoadSettings(RunOptions):
     def pace(self) -> str:
         """The load in a few words."""
         if self.trace:
-            return f"{self.trace} at {self.speed:g} times its speed"
+            return f"{self.trace} at {self.speed:g} times its recorded speed"
         if self.phases:
             return f"{self.phases} requests/s"
-        return f"{self.concurrency} in flight" if self.rate is None else f"{self.rate:g} requests/s"
+        return f"{self.concurrency} concurrent" if self.rate is None else f"{self.rate:g} requests/s"
 
     @property
     def length(self) -> str:
         """How long the run is, in a few words."""
         if self.requests is None:
             return f"{self.duration:g} s"
-        number = f"{self.requests} request{'s' if self.requests > 1 else ''}"
+        number = plural(self.requests, "request")
         return number if self.duration >= UNTIMED else f"{number} or {self.duration:g} s"
 
     @property
@@ -161,8 +162,8 @@ class LoadSettings(RunOptions):
         check_exclusions(self.given(), options)
         if not self.paced:
             raise UsageError(
-                "A load run needs either a concurrency or a rate.",
-                "Give one of --concurrency C, --rate R, --trace FILE.",
+                "A load run needs a concurrency or a rate.",
+                "Add one of --concurrency N, --rate RATE, --trace FILE.",
             )
         self.address()
         load_dialect(self.dialect)
@@ -179,8 +180,8 @@ class LoadSettings(RunOptions):
         replace(options["ramp"], bounds=(0, self.duration)).check(self.ramp_seconds)
         if self.concurrency is not None and self.processes > self.concurrency:
             raise UsageError(
-                f"{self.processes} processes cannot share {self.concurrency} concurrent requests.",
-                "Use at most one process for each concurrent request.",
+                f"--processes is {self.processes}, expected at most the concurrency {self.concurrency}.",
+                "Use fewer processes or a higher --concurrency.",
             )
 
     def to_environment(self) -> dict[str, str]:

@@ -50,19 +50,19 @@ def test_a_good_file_passes(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("nmae = 'x'", "my.toml, line 1: nmae is not known. Did you mean name?"),
-        ("\nzzzzzz = 'x'", "my.toml, line 2: zzzzzz is not known. Known are name, when, size, boxes, own."),
-        ("name = 3", "my.toml, line 1: name is 3: expected string, got integer. A name."),
-        ("when = 10:00:00", "my.toml, line 1: when is '10:00:00'. A day."),
-        ("size = 0", "my.toml, line 1: size is 0 and must be at least 1. A size."),
-        ("size = nan", "my.toml, line 1: size is nan. Write a finite number."),
-        ("[size]\nwidht = 3", "my.toml, line 2: size.widht is not known. Did you mean width?"),
+        ("nmae = 'x'", "my.toml, line 1: nmae is not a known key. Did you mean name?"),
+        ("\nzzzzzz = 'x'", "my.toml, line 2: zzzzzz is not a known key. Use name, when, size, boxes, own."),
+        ("name = 3", "my.toml, line 1: name is 3, expected string. A name."),
+        ("when = 10:00:00", 'my.toml, line 1: when is "10:00:00", which is invalid. A day.'),
+        ("size = 0", "my.toml, line 1: size is 0, expected at least 1. A size."),
+        ("size = nan", "my.toml, line 1: size is nan, expected a finite number."),
+        ("[size]\nwidht = 3", "my.toml, line 2: size.widht is not a known key. Did you mean width?"),
         ("[[boxes]]\nwidth = 3\n\n[[boxes]]\n", "my.toml, line 4: boxes[1].width is missing. How wide."),
         (
             "[[boxes]]\nwidth = 3\n\n[[boxes]]\n\nwidth = 10",
-            "my.toml, line 6: boxes[1].width is 10 and must be at most 9. How wide.",
+            "my.toml, line 6: boxes[1].width is 10, expected at most 9. How wide.",
         ),
-        ("boxes = [{width = 1, 'a/b' = 3}]", "my.toml, line 1: boxes[0].a/b is 3 and must be one of 1, 2."),
+        ("boxes = [{width = 1, 'a/b' = 3}]", "my.toml, line 1: boxes[0].a/b is 3, expected one of 1, 2."),
         ("[own]\nname = 'x'", "my.toml, line 2: own.name cannot be set here. It has a name already."),
     ],
 )

@@ -26,6 +26,7 @@ from statistics import fmean
 from typing import Final
 
 from rejoinder.errors import UsageError, suggest
+from rejoinder.formatting import plural
 from rejoinder.load.objectives.slo import parse_statistic
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import METRICS, RATES, TIMES, metric_named
@@ -41,7 +42,7 @@ _WAYS: Final = 20_000
 _SHAPE: Final = re.compile(
     r"\s*([A-Za-z_0-9]+)\s*(?::\s*([A-Za-z]+[0-9.]*))?\s*(<=|>=|<|>)\s*([-+])([0-9]*\.?[0-9]+)\s*%\s*\Z"
 )
-_HINT: Final = "Write it like 'ttft:p99<+10%' or 'output_tokens>-5%'."
+_HINT: Final = "Write it as 'ttft:p99<+10%' or 'output_tokens>-5%'."
 _GOODPUT: Final = "goodput"
 _LEAST: Final = 1e-9
 """Stands for 0, which has no logarithm."""
@@ -49,7 +50,7 @@ _LEAST: Final = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class RegressionLimit:
-    """How far a figure may move from the baseline's; ``limit`` is a share, like 0.1 or -0.05."""
+    """How far a figure may change from the baseline's; ``limit`` is a share, such as 0.1 or -0.05."""
 
     text: str
     figure: str
@@ -62,28 +63,32 @@ class RegressionLimit:
 
 
 def parse_change(text: str) -> RegressionLimit:
-    """Return the limit that a text sets; raises :class:`UsageError` for what is none."""
+    """Return the regression limit that a text describes; raises :class:`UsageError` for any other text."""
     match = _SHAPE.match(text)
     if match is None:
-        raise UsageError(f"{text!r} is no limit of a change.", _HINT)
+        raise UsageError(f'"{text}" is not a regression limit.', _HINT)
     name, statistic, relation, sign, number = match.groups()
     metric = metric_named(name)
     known = [row.name for row in METRICS.values() if row.change]
     if metric not in known:
-        hint = suggest(metric, known, f"There are {', '.join(known)}.")
-        raise UsageError(f"The limit {text!r} names no figure that can be compared: {name!r}.", hint)
+        hint = suggest(metric, known, f"Use one of {', '.join(known)}.")
+        raise UsageError(f'The regression limit "{text}" has an unknown figure: "{name}".', hint)
     limit = float(sign + number) / 100
     timed, less = metric in TIMES, not METRICS[metric].higher_is_better
     if less != relation.startswith("<") or less != (sign == "+") or limit <= -1:
         worse = f"'{name}{':p99' if timed else ''}<+10%'" if less else f"'{name}>-5%'"
-        raise UsageError(f"The limit {text!r} points the wrong way.", f"Write how much worse it may get, like {worse}.")
+        raise UsageError(
+            f'The regression limit "{text}" limits an improvement.', f"Write how much worse the figure may be: {worse}."
+        )
     stripped = text.strip()
     if not timed:
         if statistic:
-            raise UsageError(f"The limit {text!r} asks for {statistic} of {metric}, which is one number.", _HINT)
+            raise UsageError(
+                f'The regression limit "{text}" has the statistic {statistic}, but {metric} is a single number.', _HINT
+            )
         return RegressionLimit(stripped, metric, limit)
     if statistic is None:
-        raise UsageError(f"The limit {text!r} needs a percentile.", f"Write it like '{name}:p99<+10%'.")
+        raise UsageError(f'The regression limit "{text}" needs a percentile.', f"Write it as '{name}:p99<+10%'.")
     return RegressionLimit(stripped, f"{metric}:{parse_statistic(stripped, statistic)}", limit)
 
 
@@ -130,7 +135,7 @@ def read_repeats(path: Path | str) -> list[dict[str, float]]:
     found = [repeat.figures for repeat in (load.repeats if load else ()) if repeat.of == "endpoint"]
     if len(found) < LEAST_REPEATS:
         raise UsageError(
-            f"The baseline {path} has {len(found) or 'no'} repeats, and {LEAST_REPEATS} are the least to compare with.",
+            f"The baseline run {path} has {plural(len(found), 'repetition')}, expected at least {LEAST_REPEATS}.",
             "Record it with --repeats 5.",
         )
     return found
@@ -139,19 +144,19 @@ def read_repeats(path: Path | str) -> list[dict[str, float]]:
 def judge(
     change: RegressionLimit, before: Sequence[Mapping[str, float]], after: Sequence[Mapping[str, float]]
 ) -> ChangeResult:
-    """Return what became of one figure, given the figures of the repeats on both sides.
+    """Return the result of one regression limit, given the figures of the repetitions on both sides.
 
-    ``worse``    beyond the limit, and a difference beyond doubt: the only one that is not met
-    ``better``   a difference beyond doubt, to the good side
-    ``kept``     a change beyond the limit can be excluded
-    ``unclear``  neither: the repeats differ too much among each other, or there are too few
+    ``worse``    beyond the limit, and significant: the only verdict that misses the limit
+    ``better``   a significant improvement
+    ``kept``     a change beyond the limit can be ruled out
+    ``unclear``  none of these: the repetitions vary too much, or there are too few
     """
     sides = [[repeat.get(change.figure) for repeat in side] for side in (before, after)]
     values = [[max(value, _LEAST) for value in side if value is not None] for side in sides]
     n = (len(values[0]), len(values[1]))
     result = ChangeResult(text=change.text, figure=change.figure, limit=change.limit, n=n, verdict="unclear", met=True)
     if min(n) < LEAST_REPEATS:
-        # Where nothing ended well there are no times: that is worse than any limit, if the other side has them.
+        # Without succeeded requests there are no latencies. That is worse than any limit, if the other side has them.
         if not values[1] and len(values[0]) >= LEAST_REPEATS <= len(sides[1]):
             result.verdict, result.met = "worse", False
         return result
@@ -205,19 +210,17 @@ def order(repeats: int, against: bool) -> Iterator[tuple[int, Side]]:
 
 
 def describe(result: ChangeResult) -> str:
-    """Return the result of one limit as a line for people."""
-    verdict = {"worse": "WORSE", "better": "better", "kept": "kept", "unclear": "cannot tell"}[result.verdict]
-    n = " and ".join(map(str, result.n))
+    """Return the result of one regression limit as a line for people."""
+    verdict = {"worse": "missed", "better": "met, improved", "kept": "met", "unclear": "unclear"}[result.verdict]
+    n = f"{result.n[0]} and {plural(result.n[1], 'repetition')}"
     if result.change is None or result.before is None or result.after is None or result.p is None:
-        return f"{result.text}: {verdict}, not every repeat has the figure (n {n})"
+        return f"{result.text}: {verdict} (too few values: {n})"
     moved = f"{_shown(result.figure, result.before)} to {_shown(result.figure, result.after)}"
-    text = f"{result.text}: {verdict}, {moved} ({result.change:+.1%}, p {result.p:.3f}, n {n})"
-    if result.verdict == "unclear":
-        text += "; more --repeats, or longer ones, would tell"
-    return text
+    text = f"{result.text}: {verdict}: {moved} ({100 * result.change:+.1f} %, p = {result.p:.3f}, {n})"
+    return f"{text}. Use more or longer repetitions." if result.verdict == "unclear" else text
 
 
 def _shown(figure: str, value: float) -> str:
     if figure.partition(":")[0] in TIMES:
         return f"{value * 1e3:.1f} ms"
-    return f"{value:.2%}" if figure == _GOODPUT else f"{value:.2f}/s"
+    return f"{100 * value:.2f} %" if figure == _GOODPUT else f"{value:.2f}/s"

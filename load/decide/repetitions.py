@@ -114,11 +114,11 @@ def _finish(
     load.changes = [judge(change, other or baseline, own) for change in changes]
     worst = max(repeats, key=lambda repeat: repeat.verdict.rank)
     if worst.verdict.rank > result.verdict.rank:
-        side = "the endpoint" if worst.of == "endpoint" else "the other"
+        side = "this endpoint" if worst.of == "endpoint" else "the other endpoint"
         load.self_check.verdict = worst.verdict
-        load.self_check.reasons.append(f"repeat {worst.repeat + 1} of {side} was {worst.verdict}")
+        load.self_check.reasons.append(f"repetition {worst.repeat + 1} of {side} was {worst.verdict}")
     if failure is not None:
-        result.warnings.append(f"A later repeat could not be run: {failure.message}")
+        result.warnings.append(f"A later repetition could not run: {failure.message}")
         load.notes = result.warnings
     return result
 

@@ -139,7 +139,7 @@ def step_figures(result: LoadResult) -> SearchStep:
 
 
 def keeps(result: LoadResult) -> bool:
-    """Return whether a run kept its objectives; where none of them counts errors, at most 1 % may end badly."""
+    """Return whether a run met its SLOs. If none of them counts errors, at most 1 % of the requests may fail."""
     if result.missed or not result.ok:
         return False
     if any(slo.metric in SHARES for slo in result.load.slos):
@@ -157,9 +157,9 @@ def parse_levels(text: str) -> list[int] | None:
     except ValueError:
         levels = []
     if not levels or levels[0] < 1 or any(later <= earlier for earlier, later in pairwise(levels)):
-        raise UsageError(f"{text!r} is no sweep.", "Write rising numbers of requests in flight, like 1,2,4,8, or auto.")
+        raise UsageError(f'--sweep is "{text}", expected rising numbers or auto.', "Write it as 1,2,4,8 or auto.")
     if len(levels) > MAX_STEPS:
-        raise UsageError(f"The sweep has {len(levels)} steps; at most {MAX_STEPS} are supported.")
+        raise UsageError(f"--sweep has {len(levels)} levels, expected at most {MAX_STEPS}.", "Use fewer levels.")
     return levels
 
 
@@ -171,7 +171,9 @@ def parse_range(text: str) -> tuple[float, float]:
     except ValueError:
         rates = (0.0, 0.0)
     if not dots or not 0 < rates[0] < rates[1] < float("inf"):
-        raise UsageError(f"{text!r} is no range of rates.", "Write the lowest and the highest to try, like 1..50.")
+        raise UsageError(
+            f'--find-rate is "{text}", expected a range of rates.', "Write the lowest and the highest rate: 1..50."
+        )
     return rates
 
 
@@ -242,7 +244,7 @@ def find_rate(settings: LoadSettings, low: float, high: float, search: SearchRun
     the limit count as not kept, and the result says so.
     """
     if not settings.slos:
-        raise UsageError("A search for the highest rate needs an objective.", "Add one, like --slo 'ttft:p99<300ms'.")
+        raise UsageError("A search for the highest rate needs an SLO.", "Add one, such as --slo 'ttft:p99<300ms'.")
     best = 0.0
 
     def kept(rate: float) -> bool:

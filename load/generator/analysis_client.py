@@ -138,7 +138,7 @@ class AnalysisClient:
             try:
                 message = read_frame(cast("BinaryIO", pipe))
             except Exception as error:  # whatever came was no frame: the worker is beyond use
-                logger.error("The analysis worker sent something unreadable: %r", error)
+                logger.error("The analysis worker sent invalid data: %r", error)
                 message = None
             if message is None:
                 break
@@ -157,9 +157,9 @@ class AnalysisClient:
         if not self._ready.is_set():
             self._failed = True
             self._ready.set()
-            logger.error("The analysis worker could not start (exit code %s).", code)
+            logger.error("The analysis worker failed to start (exit code %s).", code)
             return
-        logger.error("The analysis worker ended (exit code %s); its work goes on here.", code)
+        logger.error("The analysis worker died (exit code %s). The load generator continues its work.", code)
         worker = self._fallback = make_worker(self.options)
         worker.begin(*self._run)
         # What it had analysed and not reported died with it; its summaries have been delivered.

@@ -247,7 +247,7 @@ class _Sender(Coordinator):
 
     def _await_ready(self) -> None:
         if not self.generator.ready():
-            raise RejoinderError("The analysis worker did not start.", "The lines before this one say why.")
+            raise RejoinderError("The analysis worker did not start.", "The lines above show the reason.")
 
 
 class SingleProcess(_Sender, _Leader):
@@ -312,7 +312,7 @@ class Master(_Leader):
             gevent.sleep(0.05)
         clients = [client for client in clients if client in self._ready]
         if not clients:
-            logger.error("No worker is ready to send requests.")
+            logger.error("No Locust worker is ready, so no requests are sent. Check the workers' logs.")
             self._stop()
             return
         run = self.run = _CoordinatedRun(settings, perf_counter_ns() + 2 * _LEAD, waiting=set(clients))

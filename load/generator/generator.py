@@ -66,7 +66,7 @@ _PAUSE: Final = (0.05, 1.0)
 
 
 class RequestFailedError(Exception):
-    """What Locust shows as the failure of a request that did not end well."""
+    """The failure that Locust shows for a failed request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,7 +390,7 @@ class GeneratorRun:
         analysis = self.setup.analysis
         analysis.request_report()
         if not analysis.wait_idle(ANALYSIS_LIMIT):
-            logger.error("The analysis worker did not finish; %d results are missing.", analysis.backlog)
+            logger.error("The analysis worker did not finish. %d results are missing.", analysis.backlog)
         self.check.worker_lost = analysis.lost
         for connection in self._pool:
             connection.close()

@@ -7,6 +7,7 @@ import logging
 from io import RawIOBase
 from typing import Any
 
+from rejoinder.formatting import plural
 from rejoinder.load.measure.load_line import load_line, unjudged_sentence
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats
@@ -69,22 +70,22 @@ class Output:
         if line.unjudged:
             logger.info("rejoinder: %s", unjudged_sentence(line))
         outcomes = ", ".join(f"{outcome} {count}" for outcome, count in line.outcomes.items())
-        logger.info("rejoinder: %d started: %s", line.started, outcomes or "none")
+        logger.info("rejoinder: %s started: %s", plural(line.started, "request"), outcomes or "none")
         for metric in times_shown(Place.PROGRESS):
             histogram = stats.histograms.get(metric.name)
             if histogram is not None:
                 logger.info("rejoinder: %-12s %s", metric.name, _row(metric, histogram))
         for result in line.slos:
-            logger.info("rejoinder: %s", describe(result))
-        logger.info("rejoinder: measurement %s. %s", line.self_check.verdict, "; ".join(line.self_check.reasons))
+            logger.info("rejoinder: SLO %s", describe(result))
+        logger.info("rejoinder: load generator %s. %s", line.self_check.verdict, "; ".join(line.self_check.reasons))
         return not missed(line.slos)
 
 
 def _row(metric: Metric, histogram: Histogram) -> str:
-    """Return the percentiles of a metric; one of too few values says how many it needs."""
+    """Return the percentiles of a metric; one with too few samples shows how many it needs."""
     parts = [f"n {histogram.n:6d}"]
     for percent in metric.percentiles(Place.PROGRESS):
         value = histogram.percentile(percent)
-        value_text = f"needs n {values_for(percent)}" if value is None else f"{value * 1e3:10.2f} ms"
+        value_text = f"needs {values_for(percent)}" if value is None else f"{value * 1e3:10.2f} ms"
         parts.append(f"{'max' if percent == 100 else f'p{percent:g}'} {value_text:>13}")
     return "  ".join(parts)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from rejoinder.formatting import plural
 from rejoinder.load.measure.self_check import SelfCheck, requests_lost, self_check
 from rejoinder.load.measure.stats import RunStats, TimeBucket, numbers_of
 from rejoinder.load.objectives.confidence import percentile_lines
@@ -21,10 +22,9 @@ _STEADY_SHARE: Final = 0.8
 def load_line(
     stats: RunStats, checks: Sequence[SelfCheck], settings: LoadSettings, *, issued: float, notes: Sequence[str] = ()
 ) -> LoadSample:
-    """Return the ``load`` line: settings, outcomes, rates, objectives and the generator's verdict on itself.
+    """Return the ``load`` line: settings, outcomes, rates, SLO results and the load generator's verdict on itself.
 
-    ``issued`` is for how many seconds requests were issued; ``notes`` are reasons known outside that make the
-    result suspect.
+    ``issued`` is for how many seconds requests were started; ``notes`` are further reasons to suspect the result.
     """
     window = steady_window(stats, settings, issued)
     whole = (0.0, max(issued, (max(stats.seconds, default=0) + 1.0) if stats.seconds else issued))
@@ -123,14 +123,14 @@ def rates_within(stats: RunStats, window: tuple[float, float]) -> Rates:
 
 
 def unjudged_sentence(line: LoadSample) -> str:
-    """Return what has to be known of the answers that were not judged by all rules."""
+    """Return sentences about the responses that were not checked against all rules."""
     bound = line.unjudged_bound
     sure = (
-        "none was, so nothing is known of them"
+        "No response was checked against all rules"
         if bound is None
-        else f"at most {bound:.2%} of them break one, with 99 %"
+        else f"At most {100 * bound:.2f} % of them break a rule (99 % confidence)"
     )
     return (
-        f"{line.unjudged} of {good_of(line.outcomes)} answers that ended well were judged by order, end and canary "
-        f"only, since no core was free to ask all rules; going by those that were judged, {sure}."
+        f"{line.unjudged:,} of {plural(good_of(line.outcomes), 'succeeded request')} were checked for event order, "
+        f"terminal event and canary only, because no CPU core was free for all rules. {sure}."
     )

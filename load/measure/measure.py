@@ -135,14 +135,16 @@ def measure(
         result.rules = judge(view, all_rules)
         if result.rules:
             result.judged, result.outcome = all_rules, RequestOutcome.NONCONFORMING
-            result.detail = f"broke {', '.join(result.rules)}, before it was given up"
+            result.detail = f"broke {', '.join(result.rules)} before it was cancelled"
     if canary:
         # A canary may be spread over deltas, so they are looked at in one piece too.
         answer = "".join(deltas).encode("utf-8", "surrogatepass") + b" " + exchange.body
         result.foreign = foreign_canaries(answer, canary)
         if result.foreign and result.outcome is not RequestOutcome.CENSORED:
             result.outcome = RequestOutcome.NONCONFORMING
-            result.detail = f"shows the canary of another request, {result.foreign[0]}: answers are mixed up"
+            result.detail = (
+                f"contains the canary of another request, {result.foreign[0]}: the endpoint mixes up responses"
+            )
     return result
 
 
@@ -274,20 +276,20 @@ def _outcome(exchange: Exchange, result: Measurement, terminal: str) -> tuple[Re
     if transport is not Outcome.COMPLETE and not (terminal and transport is Outcome.CUT):
         return RequestOutcome.TRANSPORT, reason
     if status is None:
-        return RequestOutcome.TRANSPORT, "no reply"
+        return RequestOutcome.TRANSPORT, "no response"
     if status >= 400:
         name = RequestOutcome.HTTP_5XX if status >= 500 else RequestOutcome.HTTP_4XX
         name = RequestOutcome.HTTP_429 if status == 429 else name
         return name, f"HTTP {status}: {_error_text(exchange.json())}".rstrip(": ")
     if not exchange.ok:
-        return RequestOutcome.NONCONFORMING, f"HTTP {status}, which a load run does not follow"
+        return RequestOutcome.NONCONFORMING, f"HTTP {status}: redirects are not followed"
     coding = exchange.header("content-encoding")
     if coding not in ("", "identity"):
-        return RequestOutcome.NONCONFORMING, f"content coding {coding[:40]!r}, which was not offered"
+        return RequestOutcome.NONCONFORMING, f"Content-Encoding {coding[:40]!r}, but the request accepts identity only"
     if exchange.content_type != "text/event-stream":
         return _body_outcome(exchange, result)
     if exchange.role != "stream":
-        return RequestOutcome.NONCONFORMING, "a plain reply was asked for, and a stream came"
+        return RequestOutcome.NONCONFORMING, "the request sets stream to false, but the response is an event stream"
     if not terminal:
         return RequestOutcome.TRUNCATED, "the stream ended without a terminal event"
     if terminal in ("response.failed", "error"):
@@ -301,8 +303,8 @@ def _outcome(exchange: Exchange, result: Measurement, terminal: str) -> tuple[Re
 
 def _body_outcome(exchange: Exchange, result: Measurement) -> tuple[RequestOutcome, str]:
     if exchange.role == "stream":
-        came = exchange.content_type or "an untyped body"
-        return RequestOutcome.NONCONFORMING, f"a stream was asked for, and {came} came"
+        came = exchange.content_type or "no Content-Type"
+        return RequestOutcome.NONCONFORMING, f"the request sets stream to true, but the response has {came}"
     body = exchange.json()
     if not isinstance(body, dict) or result.end is None:
         return RequestOutcome.NONCONFORMING, "the body is not a response object"
@@ -312,7 +314,7 @@ def _body_outcome(exchange: Exchange, result: Measurement) -> tuple[RequestOutco
     if status == "incomplete" and not _expected_limit(exchange, body):
         return RequestOutcome.INCOMPLETE, "status is incomplete"
     if status not in ("completed", "incomplete"):
-        return RequestOutcome.NONCONFORMING, f"status is {str(status)[:40]!r}"
+        return RequestOutcome.NONCONFORMING, f'status is "{str(status)[:40]}", expected "completed"'
     return RequestOutcome.OK, ""
 
 

@@ -168,7 +168,7 @@ class Connection:
         finally:
             reception.ended = perf_counter_ns()
             if self.cancelled and reception.outcome is Outcome.CUT:
-                reception.outcome, reception.detail = Outcome.CANCELLED, "given up on purpose"
+                reception.outcome, reception.detail = Outcome.CANCELLED, "cancelled by the workload"
                 reception.cancelled = True
             if reception.outcome is Outcome.COMPLETE and reception.receives:
                 reception.ended = reception.receives[-1][0]
@@ -192,7 +192,7 @@ class Connection:
             reception.detail = f"no connection to {address} within {self.timeouts.connect:g} s"
         except (ssl.SSLError, ssl.CertificateError) as error:
             reception.outcome = Outcome.TLS
-            reception.detail = f"TLS with {address} failed: {getattr(error, 'reason', None) or error}"
+            reception.detail = f"TLS handshake with {address} failed: {getattr(error, 'reason', None) or error}"
         except OSError as error:
             reception.outcome = Outcome.REFUSED
             reception.detail = f"no connection to {address}: {error.strerror or error}"
@@ -238,7 +238,7 @@ class Connection:
                 total += size
                 if total > MAX_REPLY:
                     reception.outcome = Outcome.TOO_LARGE
-                    reception.detail = f"the reply is larger than {MAX_REPLY} bytes"
+                    reception.detail = f"the response is larger than {MAX_REPLY} bytes"
                     return False
                 if t > tight:
                     if t >= deadline:
@@ -256,7 +256,9 @@ class Connection:
                     reception.outcome = Outcome.TIMEOUT
                     whole = clock() >= deadline - 5_000_000  # timers may fire a little early
                     limit = self.timeouts.total if whole else idle
-                    reception.detail = f"no end within {limit:g} s" if whole else f"nothing received for {limit:g} s"
+                    reception.detail = (
+                        f"did not end within {limit:g} s" if whole else f"received nothing for {limit:g} s"
+                    )
                 else:
                     reception.outcome = Outcome.CUT
                     reception.detail = f"the connection broke: {error.strerror or error}"
@@ -266,7 +268,7 @@ class Connection:
                 self._watchdog.remove(self)
         if not _complete(end):
             reception.outcome = Outcome.CUT
-            where = "inside the reply" if receives else "before any reply"
+            where = "during the response" if receives else "before any response"
             reception.detail = f"the server closed the connection {where}"
         return False
 

@@ -92,14 +92,14 @@ def parse_head(data: bytes) -> Head | None:
         end = data.find(b"\r\n\r\n", start)
         if end < 0:
             if not b"HTTP/1.".startswith(data[start : start + 7]):
-                raise FramingError(f"the reply does not begin with HTTP/1.x but with {data[start : start + 16]!r}")
+                raise FramingError(f"the response starts with {data[start : start + 16]!r} instead of HTTP/1.x")
             if len(data) > MAX_HEAD:
-                raise FramingError(f"the head of the reply is larger than {MAX_HEAD} bytes")
+                raise FramingError(f"the response headers are longer than {MAX_HEAD} bytes")
             return None
         lines = data[start:end].split(b"\r\n")
         match = _STATUS_LINE.match(lines[0])
         if match is None:
-            raise FramingError(f"the status line is {lines[0][:80]!r}")
+            raise FramingError(f"invalid status line {lines[0][:80]!r}")
         status = int(match[1])
         size = end + 4
         if status < 200 and status != 101:
@@ -109,7 +109,7 @@ def parse_head(data: bytes) -> Head | None:
         for line in lines[1:]:
             name, colon, value = line.partition(b":")
             if not colon or not name or name != name.strip():
-                raise FramingError(f"a header line is {line[:80]!r}")
+                raise FramingError(f"invalid header line {line[:80]!r}")
             headers.append((name.decode("latin-1"), value.strip().decode("latin-1")))
         return Head(status, tuple(headers), size, lines[0][:8])
 
@@ -125,7 +125,7 @@ def body_length(head: Head) -> int | Length:
     if not lengths:
         return Length.CLOSE
     if len(lengths) > 1 or not all(length.isascii() and length.isdigit() for length in lengths):
-        raise FramingError(f"the content length is {', '.join(sorted(lengths))[:80]!r}")
+        raise FramingError(f"invalid Content-Length {', '.join(sorted(lengths))[:80]!r}")
     return int(lengths.pop())
 
 
@@ -172,7 +172,7 @@ class Dechunker:
             stop = data.find(b"\r\n", position)
             if stop < 0:
                 if size - position > _MAX_LINE or (self._state == "end" and data[position:] != b"\r"):
-                    raise FramingError(f"chunked framing breaks at {data[position : position + 32]!r}")
+                    raise FramingError(f"invalid chunked framing at {data[position : position + 32]!r}")
                 self._carry = data[position:]
                 break
             line = data[position:stop]
@@ -180,12 +180,12 @@ class Dechunker:
             if self._state == "size":
                 match = _CHUNK_SIZE.match(line)
                 if match is None:
-                    raise FramingError(f"a chunk size is {line[:32]!r}")
+                    raise FramingError(f"invalid chunk size {line[:32]!r}")
                 self._need = int(match[1], 16)
                 self._state = "data" if self._need else "trailer"
             elif self._state == "end":
                 if line:
-                    raise FramingError(f"a chunk is longer than its size says: {line[:32]!r} follows")
+                    raise FramingError(f"a chunk is longer than its size: {line[:32]!r} follows")
                 self._state = "size"
             elif not line:
                 self.done = True

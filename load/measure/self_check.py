@@ -1,4 +1,4 @@
-"""What the load generator says about itself: whether it, rather than the endpoint, may have set the figures."""
+"""The load generator's check of itself: whether it, rather than the endpoint, limited the figures."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import field
 
+from rejoinder.formatting import plural
 from rejoinder.load.measure.stats import JsonStruct, RunStats
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.samples import SelfCheckResult, Validity
@@ -19,7 +20,7 @@ _EVENTS_PER_PROCESS: Final = 20_000
 
 
 class SelfCheck(JsonStruct):
-    """What one generator process says about itself. ``cpu`` holds its share of one core for each second."""
+    """What one load generator process measures about itself. ``cpu`` holds its share of one core for each second."""
 
     started: int = 0
     reconnects: int = 0
@@ -46,12 +47,12 @@ def requests_lost(stats: RunStats, checks: Sequence[SelfCheck]) -> int:
 def self_check(
     stats: RunStats, checks: Sequence[SelfCheck], issued: float, notes: Sequence[str] = ()
 ) -> SelfCheckResult:
-    """Return what the generator says about itself, with reasons; ``notes`` are reasons known outside.
+    """Return the verdict of the load generator on itself, with reasons; ``notes`` are further reasons.
 
-    ``CLIENT-BOUND``: the generator, not the server, may have set the numbers (its event loop was late by more than
-    20 ms in more than 1 % of the 10 ms probes, it used over 90 % of its core, or started requests over 50 ms late).
-    ``SUSPECT``: the same at 5 ms, 75 % and 10 ms, or anything that was lost or cut. ``issued`` is for how many seconds
-    requests were issued.
+    ``CLIENT-BOUND``: the load generator, not the endpoint, was the limit. Its event loop was more than 20 ms late in
+    more than 1 % of the 10 ms probes, it used over 90 % of its core, or it started requests more than 50 ms late.
+    ``SUSPECT``: the same at 5 ms, 75 % and 10 ms, or anything was lost or cut. ``issued`` is for how many seconds
+    requests were started.
     """
     lag = Histogram()
     for check in checks:
@@ -69,23 +70,27 @@ def self_check(
             suspect.append(text)
 
     lag_p99, dispatch_p99 = lag.nearest_rank(99), dispatch.nearest_rank(99)
-    # Late without having worked: the machine was busy with something else, perhaps with the endpoint itself.
-    starved = " though it used little of its core: other processes took its time" if cpu_mean < _IDLE_SHARE else ""
-    grade(lag_p99, (0.005, 0.020), f"the event loop was late by {_ms(lag_p99)} (p99 of 10 ms probes){starved}")
-    grade(cpu_mean, (0.75, 0.90), f"a generator process used {cpu_mean:.0%} of a core")
-    grade(dispatch_p99, (0.010, 0.050), f"requests were started {_ms(dispatch_p99)} late (p99)")
+    # Late without work: other processes had the CPU, perhaps the endpoint itself.
+    starved = " while its CPU was idle: other processes compete for this machine" if cpu_mean < _IDLE_SHARE else ""
+    grade(lag_p99, (0.005, 0.020), f"the load generator was {_ms(lag_p99)} late (p99){starved}")
+    grade(cpu_mean, (0.75, 0.90), f"a load generator process used {100 * cpu_mean:.0f} % of a core")
+    grade(dispatch_p99, (0.010, 0.050), f"requests started {_ms(dispatch_p99)} late (p99)")
     if any(check.throttled for check in checks):
-        bound.append("requests waited for the analysis of earlier ones")
+        bound.append("requests waited for the analysis of earlier responses")
     if lost:
-        suspect.append(f"{lost} started requests have no outcome")
+        suspect.append(f"{plural(lost, 'started request has', 'started requests have')} no outcome")
     if stats.without_usage:
-        suspect.append(f"{stats.without_usage} answers carry no usage, so their tokens are not counted")
+        suspect.append(
+            f"{plural(stats.without_usage, 'response has', 'responses have')} no usage, so their tokens are not counted"
+        )
     if any(check.died for check in checks):
-        suspect.append("a generator process died; what it had not reported, about the last second, is missing")
+        suspect.append("a load generator process died, and about one second of its results is missing")
     if any(check.worker_lost for check in checks):
-        suspect.append("an analysing process died and its work was done beside the load")
+        suspect.append("an analysis worker died, and the load generator did its work")
     if any(check.capped for check in checks):
-        suspect.append(f"{sum(check.capped for check in checks)} starts waited for the limit of requests in flight")
+        suspect.append(
+            f"{plural(sum(check.capped for check in checks), 'request')} waited for the limit of requests in flight"
+        )
     overworked = bool(bound) and cpu_mean >= _IDLE_SHARE
     events = stats.deltas / issued if issued > 0 else 0.0
     return SelfCheckResult(

@@ -1,13 +1,13 @@
-"""Objectives: what a run has to reach, as ``--slo`` takes it, and what it did reach.
+"""SLOs: limits that a run must meet, as ``--slo`` takes them, and their results.
 
-    ttft:p99<300ms      a percentile, the mean or the maximum of a time, over the requests that ended well
-    ttft<300ms          what each single request has to keep; goodput counts the requests that keep all of these
-    goodput>=95%        share of the started requests that ended well and kept every limit; with /s, how many a second
-    error<1%            share of the started requests that did not end well; any outcome can be named instead
-    output_tokens>500/s a rate over the steady part of the run
+    ttft:p99<300ms      a percentile, the mean or the maximum of a latency, over the requests that succeeded
+    ttft<300ms          a limit for each single request; goodput counts the requests within all such limits
+    goodput>=95%        share of the started requests that succeeded within every limit; with /s, a rate
+    error<1%            share of the started requests that failed; any outcome can be named instead
+    output_tokens>500/s a rate over the steady window of the run
 
-A percentile is also a limit for single requests, for the purpose of goodput, where its metric has no limit of its own.
-Requests that the run itself gave up (outcome ``cancelled``) are not among the started ones here.
+For goodput, a percentile is also a limit for single requests, unless its metric has a limit for single requests.
+Requests that the workload cancels (outcome ``cancelled``) do not count as started here.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from operator import ge, gt, le, lt
 from typing import Final
 
 from rejoinder.errors import UsageError, suggest
+from rejoinder.formatting import plural
 from rejoinder.load.objectives.confidence import share_bound, upper_bound, values_needed
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import METRICS, RATES, SHARES, TIMES, metric_named
@@ -31,12 +32,12 @@ _SECONDS: Final = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
 _SHAPE: Final = re.compile(
     r"\s*([A-Za-z_0-9]+)\s*(?::\s*([A-Za-z]+[0-9.]*))?\s*(<=|>=|<|>)\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(\S*)\s*\Z"
 )
-_HINT: Final = "Write it like 'ttft:p99<300ms', 'goodput>=95%' or 'output_tokens>500/s'."
+_HINT: Final = "Write it as 'ttft:p99<300ms', 'goodput>=95%' or 'output_tokens>500/s'."
 
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """One objective. ``statistic`` is ``pN``, ``mean`` or ``max`` for times, ``share`` or ``rate`` for the others.
+    """One SLO. ``statistic`` is ``pN``, ``mean`` or ``max`` for times, ``share`` or ``rate`` for the others.
 
     Without a statistic a time is a limit for single requests. ``limit`` is in seconds, a share, or per second.
     """
@@ -49,7 +50,7 @@ class Slo:
 
     @property
     def percent(self) -> float | None:
-        """The percentile that is claimed, if one is."""
+        """The percentile that the SLO limits, if it limits one."""
         return float(self.statistic[1:]) if self.statistic.startswith("p") else None
 
     @property
@@ -68,49 +69,55 @@ class Slo:
 
 
 def parse_slo(text: str) -> Slo:
-    """Return what a text asks for; raises :class:`UsageError` with a suggestion for what names no metric."""
+    """Return the SLO that a text describes; raises :class:`UsageError`, with a suggestion for an unknown metric."""
     match = _SHAPE.match(text)
     if match is None:
-        raise UsageError(f"{text!r} is no objective.", _HINT)
+        raise UsageError(f'"{text}" is not an SLO.', _HINT)
     name, statistic, relation, number, unit = match.groups()
     metric = metric_named(name)
     limit = float(number)
     if not math.isfinite(limit):
-        raise UsageError(f"The objective {text!r} has no finite limit.", _HINT)
+        raise UsageError(f'The SLO "{text}" has no finite limit.', _HINT)
     stripped = text.strip()
     if metric in TIMES and TIMES[metric].objective:
         if statistic is None and not TIMES[metric].per_request:
-            raise UsageError(f"The objective {stripped!r} needs a percentile.", f"Write it like '{metric}:p99<10ms'.")
+            raise UsageError(f'The SLO "{stripped}" needs a percentile.', f"Write it as '{metric}:p99<10ms'.")
         statistic = parse_statistic(stripped, statistic) if statistic else ""
         return Slo(stripped, metric, statistic, relation, _seconds(stripped, limit, unit, relation))
     if metric not in SHARES and metric not in RATES:
         rows = [row for row in METRICS.values() if row.objective]
         times = ", ".join(row.name for row in rows if row.name in TIMES)
-        hint = f"Times are {times}; besides, there are goodput, error, every outcome, and the rates {', '.join(RATES)}."
+        hint = f"Latencies: {times}. Rates: {', '.join(RATES)}. Shares: goodput, error and every outcome."
         known = [word for row in rows for word in (row.name, *row.aliases)]
-        raise UsageError(f"The objective {text!r} names no metric: there is no {name!r}.", suggest(metric, known, hint))
+        raise UsageError(f'The SLO "{text}" has an unknown metric: "{name}".', suggest(metric, known, hint))
     if statistic:
-        raise UsageError(f"The objective {text!r} asks for {statistic} of {metric}, which is one number.", _HINT)
+        raise UsageError(
+            f'The SLO "{text}" has the statistic {statistic}, but {metric} is a single number.',
+            f"Write it as '{metric}{relation}{number}{unit}'.",
+        )
     if metric in RATES or (metric == "goodput" and unit == "/s"):
         if unit not in ("", "/s"):
-            raise UsageError(f"The objective {text!r} has the unit {unit!r}; {metric} is counted per second (/s).")
+            raise UsageError(
+                f'The SLO "{text}" has the unit "{unit}", but {metric} is a rate per second.',
+                f"Write it as '{metric}{relation}{number}/s'.",
+            )
         return Slo(stripped, metric, "rate", relation, limit)
     if unit not in ("", "%"):
-        raise UsageError(f"The objective {text!r} has the unit {unit!r}; {metric} is a share, like 0.95 or 95%.")
+        raise UsageError(f'The SLO "{text}" has the unit "{unit}", but {metric} is a share.', "Write 0.95 or 95%.")
     limit = limit / 100 if unit == "%" else limit
     if limit > 1:
-        raise UsageError(f"The objective {text!r} asks for a share above 1.", "Write it like 0.95 or 95%.")
+        raise UsageError(f'The SLO "{text}" has a share above 100 %.', "Write 0.95 or 95%.")
     return Slo(stripped, metric, "share", relation, limit)
 
 
 def parse_slos(texts: Iterable[str]) -> list[Slo]:
-    """Return several objectives; raises :class:`UsageError` also where together they decide nothing."""
+    """Return several SLOs; raises :class:`UsageError` also for a limit for single requests without goodput."""
     slos = [parse_slo(text) for text in texts]
     alone = next((slo for slo in slos if slo.of_requests), None)
     if alone is not None and not any(slo.metric == "goodput" for slo in slos):
         raise UsageError(
-            f"The objective {alone.text!r} is a limit for single requests, and nothing says how many have to keep it.",
-            f"Add one like 'goodput>=95%', or write '{alone.metric}:p99{alone.text.partition(alone.metric)[2]}'.",
+            f'The SLO "{alone.text}" is a limit for single requests, but no SLO limits their share.',
+            f"Add --slo 'goodput>=95%', or write '{alone.metric}:p99{alone.text.partition(alone.metric)[2]}'.",
         )
     return slos
 
@@ -125,21 +132,24 @@ def parse_statistic(text: str, statistic: str) -> str:
     except ValueError:
         percent = 0.0
     if not 0 < percent < 100:
-        raise UsageError(f"{text!r} asks for {statistic!r}.", "Choose p50, p99, p99.9 ..., mean or max.")
+        raise UsageError(
+            f'"{text}" has an unknown statistic: "{statistic}".',
+            "Use a percentile such as p50, p99 or p99.9, mean or max.",
+        )
     return f"p{percent:g}"
 
 
 def _seconds(text: str, limit: float, unit: str, relation: str) -> float:
     if unit not in _SECONDS:
-        said = f"has the unit {unit!r}, which is no time" if unit else "has no unit"
-        raise UsageError(f"The objective {text!r} {said}.", "Write a time with its unit, like 300ms or 1.5s.")
+        found = f'has the unit "{unit}", which is not a unit of time' if unit else "has no unit"
+        raise UsageError(f'The SLO "{text}" {found}.', "Use us, ms, s or min, as in 300ms or 1.5s.")
     if relation.startswith(">"):
-        raise UsageError(f"The objective {text!r} asks for a long time.", "A time is limited from above, with <.")
+        raise UsageError(f'The SLO "{text}" is a lower limit for a latency.', "Use < or <= for latencies.")
     return limit * _SECONDS[unit]
 
 
 class RequestLimits:
-    """What single requests have to keep, made of objectives: the explicit limits, else the widest percentile limit."""
+    """The limits for single requests that SLOs imply: the explicit ones, else the widest percentile limit."""
 
     def __init__(self, slos: Sequence[Slo]) -> None:
         own: dict[str, list[Slo]] = {}
@@ -160,7 +170,7 @@ class RequestLimits:
         return [f"{slo.metric}{slo.relation}{slo.limit * 1e3:g}ms" for slo in self._chosen]
 
     def keeps(self, outcome: RequestOutcome, times: Mapping[str, float]) -> bool:
-        """Return whether a request ended well and kept all limits; ``times`` are its own, in seconds, by metric.
+        """Return whether a request succeeded within all limits; ``times`` are its latencies, in seconds, by metric.
 
         A time that a request does not have (the time per token of a single token) breaks no limit, except the first
         token, which every answer to be counted must have.
@@ -185,9 +195,9 @@ def evaluate(
     good: int,
     rates: Rates,
 ) -> list[SloResult]:
-    """Return the result of each objective.
+    """Return the result of each SLO.
 
-    ``value`` is ``None`` where there was nothing to measure. A percentile is that of the nearest rank: with few values
+    ``value`` is ``None`` without samples. A percentile is that of the nearest rank: with few values
     the largest one. For a percentile or a share ``certified`` tells whether ``bound``, beyond which the true figure is
     not with 99 % (early stopping for percentiles, Clopper and Pearson for shares), keeps the limit too; where there are
     too few values for a bound, ``needs`` says how many it takes.
@@ -242,28 +252,33 @@ def _of_time(slo: Slo, histogram: Histogram) -> SloResult:
 
 
 def missed(results: Iterable[SloResult | ChangeResult]) -> list[str]:
-    """Return the texts of the objectives, or limits of changes, that were not met."""
+    """Return the texts of the SLOs, or regression limits, that were missed."""
     return [result.text for result in results if result.met is False]
 
 
 def describe(result: SloResult) -> str:
-    """Return the result of one objective as a line for people."""
+    """Return the result of one SLO as a line for people."""
     if result.statistic == "each":
         return f"{result.text}: counted by goodput"
     if result.value is None:
-        return f"{result.text}: missed, there was nothing to measure"
-    sentence = f"{result.text}: {'met' if result.met else 'MISSED'}, {_format(result, result.value)} (n {result.n})"
+        return f"{result.text}: missed (no samples)"
+    of = "request" if result.statistic in ("share", "rate") else "sample"
+    notes = [plural(result.n, of)]
+    if result.met and result.needs is not None:
+        notes.append(f"{result.needs:,} needed for 99 % confidence")
+    elif result.met and result.certified is False and result.bound is not None:
+        notes.append(f"99 % confidence bound {_format(result, result.bound)} misses the limit")
     if result.unjudged:
-        sentence += f"; {result.unjudged} of the good ones were not judged by all rules"
-        sentence += "" if result.unjudged_bound is None else f", of which at most {result.unjudged_bound:.1%} break one"
-    if result.needs is not None:
-        sentence += f"; n {result.n} < {result.needs}, too few to be sure of it"
-    elif result.certified is False and result.met and result.bound is not None:
-        sentence += f"; not certain, the bound is {_format(result, result.bound)}"
-    return sentence
+        bound = (
+            ""
+            if result.unjudged_bound is None
+            else f", at most {100 * result.unjudged_bound:.1f} % of them break a rule"
+        )
+        notes.append(f"{result.unjudged:,} not checked against all rules{bound}")
+    return f"{result.text}: {'met' if result.met else 'missed'}: {_format(result, result.value)} ({'; '.join(notes)})"
 
 
 def _format(result: SloResult, value: float) -> str:
     if result.metric in TIMES:
         return f"{value * 1e3:.1f} ms"
-    return f"{value:.2%}" if result.statistic == "share" else f"{value:.2f}/s"
+    return f"{100 * value:.2f} %" if result.statistic == "share" else f"{value:.2f}/s"

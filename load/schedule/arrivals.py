@@ -29,7 +29,7 @@ _PHASE: Final = re.compile(r"([0-9]*\.?[0-9]+)(?:\.\.([0-9]*\.?[0-9]+))?@(.+)\Z"
 _MAX_PHASES: Final = 1000
 _MOST_SCALED: Final = 1_000_000
 """More starts than this are their expected number to 0.1 % without being scaled."""
-_PHASE_HINT: Final = "Write RATE@DURATION or FROM..TO@DURATION with commas between, like 5@30s,5..50@1min,50@10min."
+_PHASE_HINT: Final = "Write RATE@DURATION or FROM..TO@DURATION, separated by commas: 5@30s,5..50@1min,50@10min."
 
 
 class Phase(NamedTuple):
@@ -62,13 +62,13 @@ def parse_phases(text: str) -> tuple[Phase, ...]:
         compact = "".join(part.split())
         match = _PHASE.match(compact)
         if match is None:
-            raise UsageError(f"{part.strip()!r} is no phase of a schedule.", _PHASE_HINT)
+            raise UsageError(f'"{part.strip()}" is not a phase of a schedule.', _PHASE_HINT)
         begin = float(match[1])
         phases.append(Phase(begin, begin if match[2] is None else float(match[2]), parse_duration(match[3])))
     if len(phases) > _MAX_PHASES:
-        raise UsageError(f"The schedule has {len(phases)} phases; at most {_MAX_PHASES} are supported.")
+        raise UsageError(f"The schedule has {len(phases)} phases, expected at most {_MAX_PHASES}.", "Use fewer phases.")
     if sum(phase.starts for phase in phases) < 1:
-        raise UsageError(f"The schedule {text!r} starts not even one request.", _PHASE_HINT)
+        raise UsageError(f'The schedule "{text}" starts no request.', "Use a higher rate or a longer duration.")
     return tuple(phases)
 
 
@@ -139,7 +139,8 @@ def parse_arrivals(arrivals: str) -> tuple[str, float]:
         if 0 < shape < 1e6:
             return kind, shape
     raise UsageError(
-        f"There is no arrival process {arrivals!r}.", "Choose constant, poisson or gamma:B with a number B above 0."
+        f'"{arrivals}" is not an arrival process.',
+        "Use constant, poisson or gamma:B with a number B above 0, as in gamma:0.5.",
     )
 
 

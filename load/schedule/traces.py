@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TextIO
 
 from rejoinder.errors import UsageError
+from rejoinder.formatting import plural
 
 BLOCK_TOKENS: Final = 512
 """Tokens that one hash id of a Mooncake trace stands for."""
@@ -57,15 +58,16 @@ def read_trace(path: str) -> tuple[TraceEntry, ...]:
                 else:
                     found.append(entry)
                 if len(found) > _MAX_ENTRIES:
-                    raise UsageError(f"{path} has more than {_MAX_ENTRIES:,} requests.", "Cut it to the part you want.")
+                    raise UsageError(f"{path} has more than {_MAX_ENTRIES:,} requests.", "Cut the trace.")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"it is no text: {error}"
-        raise UsageError(f"The trace {path} cannot be read: {reason}.") from error
+        reason = error.strerror if isinstance(error, OSError) else f"not a text file: {error}"
+        raise UsageError(f"Cannot read the trace {path}: {reason}.", "Check the path given to --trace.") from error
     if bad:
-        more = f"; and {len(bad) - _MOST_LISTED} more" if len(bad) > _MOST_LISTED else ""
-        raise UsageError(f"{path} has bad lines. {'; '.join(bad[:_MOST_LISTED])}{more}.", "Mend or remove them.")
+        more = f"; and {len(bad) - _MOST_LISTED:,} more" if len(bad) > _MOST_LISTED else ""
+        listed = "; ".join(bad[:_MOST_LISTED])
+        raise UsageError(f"{path} has {plural(len(bad), 'invalid line')}: {listed}{more}.", "Correct or remove them.")
     if not found:
-        raise UsageError(f"{path} holds no requests.")
+        raise UsageError(f"{path} contains no requests.", "Use a trace in the format of Mooncake, BurstGPT or Azure.")
     found.sort(key=lambda entry: entry.offset)
     first = found[0].offset
     return tuple(entry._replace(offset=entry.offset - first) for entry in found)
@@ -90,8 +92,8 @@ def _entries(path: str, file: TextIO) -> Iterator[tuple[int, TraceEntry | str]]:
                     yield rows.line_num, _row(row, places, columns)
             return
     raise UsageError(
-        f"{path}, line 1, is of none of the trace formats that are known.",
-        "Mooncake has JSON lines; BurstGPT and Azure begin with a line of column names, "
+        f"{path}, line 1: unknown trace format.",
+        "Use JSON lines (Mooncake), or CSV with the columns of BurstGPT or Azure: "
         + " or ".join(",".join(columns) for columns in _COLUMNS.values())
         + ".",
     )
@@ -118,7 +120,7 @@ def _mooncake(line: str) -> TraceEntry | str:
 
 def _row(row: list[str], places: list[int], columns: tuple[str, ...]) -> TraceEntry | str:
     if len(row) <= max(places):
-        return f"{len(row)} columns, too few"
+        return f"only {plural(len(row), 'column')}"
     numbers = []
     for place, column in zip(places, columns, strict=True):
         text = row[place].strip()
@@ -138,6 +140,6 @@ def _entry(time: float, given: float, made: float, blocks: tuple[int, ...] = ())
         return f"the time is {time}"
     for tokens in (given, made):
         if not 0 <= tokens <= _MAX_TOKENS or tokens != int(tokens):
-            return f"{tokens:g} is no number of tokens"
+            return f"{tokens:g} is not a number of tokens"
     # A request without any input, and an answer without any output, cannot be asked for.
     return TraceEntry(time, max(1, int(given)), max(1, int(made)), blocks)

@@ -20,13 +20,15 @@ def read_corpus(path: Path) -> list[dict[str, Any]]:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"The request bodies in {path} cannot be read: {reason}.") from error
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UsageError(f"Cannot read the request bodies in {path}: {reason}.", "Check the path.") from error
     if text.lstrip().startswith("["):
         try:
             entries = list(enumerate(json.loads(text), 1))
         except (ValueError, RecursionError) as error:
-            raise UsageError(f"{path} is not a JSON array: {error}.") from error
+            raise UsageError(
+                f"{path} is not a valid JSON array: {error}.", "Write one JSON object per line instead."
+            ) from error
         unit = "entry"
     else:
         unit = "line"
@@ -36,12 +38,14 @@ def read_corpus(path: Path) -> list[dict[str, Any]]:
                 try:
                     entries.append((number, json.loads(line)))
                 except (ValueError, RecursionError) as error:
-                    raise UsageError(f"{path}, line {number}, is not JSON: {error}.") from error
+                    raise UsageError(
+                        f"{path}, line {number}: not JSON: {error}.", "Write one JSON object per line."
+                    ) from error
     if not entries:
-        raise UsageError(f"{path} holds no request bodies.", "Write one JSON object a line.")
+        raise UsageError(f"{path} contains no request bodies.", "Write one JSON object per line.")
     if len(entries) > _MAX_BODIES:
-        raise UsageError(f"{path} holds {len(entries)} request bodies; at most {_MAX_BODIES} are supported.")
+        raise UsageError(f"{path} has {len(entries):,} request bodies, expected at most {_MAX_BODIES:,}.", "Use fewer.")
     for number, entry in entries:
         if not isinstance(entry, dict):
-            raise UsageError(f"{path}, {unit} {number}, is not a JSON object.", "Every body is an object.")
+            raise UsageError(f"{path}, {unit} {number}: not a JSON object.", "Each request body must be a JSON object.")
     return [entry for _, entry in entries]

@@ -19,6 +19,7 @@ import random
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rejoinder.formatting import plural
 from rejoinder.toml_file import Key, TomlFile
 
 _KINDS: Final = {"uniform": "", "normal": "sd", "lognormal": "sigma", "exponential": "", "choice": ""}
@@ -65,17 +66,19 @@ def parse_distribution(value: Any, file: TomlFile, at: tuple[Key, ...], *, least
     main = (*at, kind)
     low, high = value.get("min", -math.inf), value.get("max", math.inf)
     if low > high:
-        raise file.error((*at, "min"), f"{low:g} is above max {high:g}", "Exchange them.")
+        raise file.error((*at, "min"), f"is {low:g}, above max {high:g}", "Swap the two values.")
     weights = tuple(map(float, value.get("weights", ())))
     if isinstance(value[kind], list):
         values = tuple(map(float, value[kind]))
     else:
         values = tuple(float(value[name]) for name in (kind, _KINDS[kind]) if name)
     if kind == "uniform" and values[0] > values[1]:
-        raise file.error(main, "has its numbers the wrong way round", "Write it like [50, 200].")
+        raise file.error(main, "has a lower bound above its upper bound", "Write the lower bound first: [50, 200].")
     if "weights" in value and (len(weights) != len(values) or not sum(weights)):
         raise file.error(
-            (*at, "weights"), "is not one weight for each choice", "Weights are numbers from 0, not all 0."
+            (*at, "weights"),
+            f"has {plural(len(weights), 'value')}, expected {len(values):,} that are not all 0",
+            "Write one weight for each choice.",
         )
     for bound, name in ((low, "min"), (high, "max")) if kind == "normal" else ((high, "max"),):
         if math.isfinite(bound):
@@ -88,4 +91,4 @@ def parse_distribution(value: Any, file: TomlFile, at: tuple[Key, ...], *, least
 
 def _at_least(value: float, least: float, file: TomlFile, at: tuple[Key, ...]) -> None:
     if value < least:
-        raise file.error(at, f"can be {value:g}, which is impossible", f"It is at least {least:g}.")
+        raise file.error(at, f"can be {value:g}, expected at least {least:g}", "Raise the value, or set min.")

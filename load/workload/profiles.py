@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from rejoinder.errors import UsageError
+from rejoinder.errors import UsageError, suggest
 from rejoinder.load.workload.corpus import read_corpus
 from rejoinder.load.workload.distributions import Distribution, parse_distribution
 from rejoinder.toml_file import Key, TomlFile
@@ -74,8 +74,8 @@ def find_profile(name: str) -> Path:
     if path.is_file():
         return path.absolute()
     raise UsageError(
-        f"There is no profile {name!r}, neither shipped nor as a file.",
-        f"Shipped are {', '.join(shipped)}; see --list-profiles.",
+        f'"{name}" is neither a built-in profile nor a file.',
+        suggest(name, shipped, f"Built-in profiles: {', '.join(shipped)}."),
     )
 
 
@@ -86,21 +86,27 @@ def load_profile(name: str) -> Profile:
     try:
         file = TomlFile(path, path.read_text("utf-8"), "profile")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"The profile {path} cannot be read: {reason}.") from error
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UsageError(f"Cannot read the profile {path}: {reason}.", "Check the path.") from error
     file.check(workload_schema())
     table = file.table
     defaults = table.get("load", {})
     if "concurrency" in defaults and "rate" in defaults:
-        raise file.error(("load",), "has both a concurrency and a rate", "Choose a closed loop or an open loop.")
+        raise file.error(
+            ("load",), "has both concurrency and rate", "Keep concurrency (closed loop) or rate (open loop)."
+        )
     kinds: list[RequestKind] = []
     for number, request in enumerate(table["requests"]):
         kind = _kind(file, number, request)
         if any(kind.name == other.name for other in kinds):
-            raise file.error(("requests", number, "name"), f"is {kind.name!r} again", "Give each a name of its own.")
+            raise file.error(
+                ("requests", number, "name"),
+                f'is "{kind.name}", which another request uses',
+                "Give each request a unique name.",
+            )
         kinds.append(kind)
     if not sum(kind.weight for kind in kinds):
-        raise file.error(("requests",), "have weights that are all 0", "Give at least one of them a weight.")
+        raise file.error(("requests",), "have only weights of 0", "Give at least one of them a weight above 0.")
     return Profile(path.stem, path, table.get("description", ""), defaults, tuple(kinds))
 
 
@@ -113,12 +119,12 @@ def workload_schema() -> Validator:
 def _kind(file: TomlFile, number: int, table: dict[str, Any]) -> RequestKind:
     at: tuple[Key, ...] = ("requests", number)
     if "turns" in table and ("corpus" in table or "background" in table):
-        hint = "Make it two kinds of request."
-        raise file.error((*at, "turns"), "goes neither with a corpus nor with background", hint)
+        hint = "Use separate [[requests]] for them."
+        raise file.error((*at, "turns"), "cannot be combined with corpus or background", hint)
     for name in ("prompt", "input_tokens", "prefix"):
         if "corpus" in table and name in table:
             raise file.error(
-                (*at, name), "is given beside a corpus, which has its own inputs", "Leave one of them out."
+                (*at, name), "cannot be combined with corpus, which has its own inputs", f"Remove {name} or corpus."
             )
     prefix, cancel = table.get("prefix", {}), table.get("cancel")
     lengths = {

@@ -1,4 +1,4 @@
-"""A run that is being recorded: its folder, its run file, and how an endpoint is found for it."""
+"""A run that is being recorded: its folder, its run file, and its endpoint."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class RunRecorder:
         from rejoinder.wire.target import find_target  # an HTTP client, which a recheck does not need
 
         if second_key is not None and second_key == key:
-            raise UsageError("The second key is the same as the first.", "It must be the key of another tenant.")
+            raise UsageError("The second API key is the same as the first.", "Use the key of a second tenant.")
         try:
             target, exchanges = asyncio.run(find_target(url, key=key, model=model, dialect=dialect, deadline=deadline))
         except TargetError as error:

@@ -1,10 +1,10 @@
-"""Settings: where they come from, and what budgets and durations look like.
+"""Settings: their sources, and the format of budgets and durations.
 
-A setting is taken from the first of these that has it: the command line, the environment (``REJOINDER_MODEL``), the
-file ``rejoinder.toml`` in the current folder, the table ``[tool.rejoinder]`` of ``pyproject.toml`` there. A key in the
-upper level of a file holds for every command that knows it; a key in a table named like a command holds for that
-command and goes first within the file. The environment does likewise: ``REJOINDER_CHECK_SEED`` before
-``REJOINDER_SEED``. What is not known is an error, never ignored.
+A setting comes from the first of these that has it: the command line, the environment (``REJOINDER_MODEL``), the
+file ``rejoinder.toml`` in the current folder, the table ``[tool.rejoinder]`` of ``pyproject.toml`` there. A key at the
+top of a file holds for every command that has the option. A key in a table named after a command holds for that
+command and takes precedence within the file. Likewise, ``REJOINDER_CHECK_SEED`` takes precedence over
+``REJOINDER_SEED``. An unknown setting is an error, never ignored.
 
 The known settings are data: a mapping from command to setting to kind (:data:`Known`). The command line makes it of the
 commands' options (:func:`options_of`), lazily: looking up a command may import its module, so the commands that do not
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rejoinder.errors import UsageError
+from rejoinder.formatting import compact_json, truncate
 
 if TYPE_CHECKING:
     import click
@@ -42,11 +43,11 @@ Known = Mapping[str, Mapping[str, Kind]]
 """Setting names (with underscores) and their kinds, by command."""
 
 _KIND_NAMES: Final[Mapping[Any, str]] = {
-    str: "a text",
-    int: "a whole number",
+    str: "a string",
+    int: "an integer",
     float: "a number",
     bool: "true or false",
-    list: "a list of texts",
+    list: "a list of strings",
 }
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
@@ -115,7 +116,7 @@ def _pyproject(known: Known, command: str, folder: Path) -> dict[str, _FoundValu
     tool = _read_toml(path).get("tool", {})
     table = tool.get("rejoinder", {}) if isinstance(tool, dict) else {}
     if not isinstance(table, dict):
-        raise UsageError(f"{path}: tool.rejoinder is not a table.", "Write [tool.rejoinder] and the settings below it.")
+        raise UsageError(f"{path}: tool.rejoinder is not a table.", "Put the settings below the line [tool.rejoinder].")
     return _from_table(known, command, table, f"[tool.rejoinder] of {path}", "[tool.rejoinder]")
 
 
@@ -126,9 +127,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        raise UsageError(f"The settings file {path} cannot be read: {error.strerror}.") from error
+        raise UsageError(f"Cannot read {path}: {error.strerror}.", "Check the permissions of the file.") from error
     except ValueError as error:  # bad TOML or bad UTF-8
-        raise UsageError(f"The settings file {path} is not valid TOML: {error}.") from error
+        raise UsageError(f"{path} is not valid TOML: {error}.", "Correct the file.") from error
 
 
 def _from_table(known: Known, command: str, table: Mapping[str, Any], where: str, short: str) -> dict[str, _FoundValue]:
@@ -139,15 +140,14 @@ def _from_table(known: Known, command: str, table: Mapping[str, Any], where: str
         if key in known and isinstance(value, dict):
             for inner, inner_value in value.items():
                 if _name(inner) not in known[key]:
-                    raise _unknown_key(f"{where}: [{key}]", inner, [*known[key]])
+                    raise _unknown_key(f"{where}, [{key}]", inner, [*known[key]])
                 if key == command:
-                    own[_name(inner)] = _FoundValue(inner_value, f"{where}: {inner} in [{key}]")
+                    own[_name(inner)] = _FoundValue(inner_value, f"{where}, [{key}]: {inner}")
         elif name in known[command]:
             common[name] = _FoundValue(value, f"{where}: {key}")
         elif not any(name in names for names in known.values()):
             if key in known:
-                hint = f"Settings of {key} stand below [{key}] in {short}."
-                raise UsageError(f"{where}: {key} is not a table.", hint)
+                raise UsageError(f"{where}: {key} is not a table.", f"Put settings for {key} below [{key}] in {short}.")
             raise _unknown_key(where, key, [*known, *_names(known)])
     return {**common, **own}
 
@@ -175,8 +175,8 @@ def _unknown_variable(known: Known, variable: str) -> UsageError:
     names = [name.upper() for name in (*_names(known), KEY_VARIABLE.removeprefix(PREFIX), *scoped)]
     near = _nearest(variable.removeprefix(PREFIX), names)
     return UsageError(
-        f"The environment variable {variable} is no setting of rejoinder.",
-        f"Did you mean {PREFIX}{near}?" if near else f"Unset it; names that begin with {PREFIX} are settings.",
+        f"The environment variable {variable} is not a rejoinder setting.",
+        f"Did you mean {PREFIX}{near}?" if near else f"Unset it. Variables that start with {PREFIX} are settings.",
     )
 
 
@@ -208,8 +208,8 @@ def _convert(kind: Kind, found: _FoundValue) -> Any:
             return value
     elif isinstance(value, (str, int, float)) and not isinstance(value, bool):
         return _checked(kind, str(value), where)
-    expected = _KIND_NAMES.get(kind, "a text or a number")
-    raise UsageError(f"{_sentence(where)} must be {expected}, not {_short(value)}.")
+    expected = _KIND_NAMES.get(kind, "a string or a number")
+    raise UsageError(f"{_sentence(where)} is {_short(value)}, expected {expected}.", f"Set it to {expected}.")
 
 
 def _checked(kind: Callable[[str], Any], text: str, where: str) -> str:
@@ -229,13 +229,13 @@ def _checked(kind: Callable[[str], Any], text: str, where: str) -> str:
 def _unknown_key(where: str, key: str, names: Iterable[str]) -> UsageError:
     if _name(key) in ("api_key", "key"):
         return UsageError(
-            f"{where}: {key!r} is not a setting, because keys do not belong in files.",
-            f"Put the key into {KEY_VARIABLE}, or name the variable that holds it with api_key_env.",
+            f'{where}: "{key}" is not a setting. API keys do not belong into files.',
+            f"Put the key into {KEY_VARIABLE}, or set api_key_env to the name of another variable.",
         )
     near = _nearest(_name(key), names)
     return UsageError(
-        f"{where}: {key!r} is not a known setting.",
-        f"Did you mean {near!r}?" if near else f"Known are {', '.join(sorted(set(names)))}.",
+        f'{where}: "{key}" is not a setting.',
+        f'Did you mean "{near}"?' if near else f"Settings: {', '.join(sorted(set(names)))}.",
     )
 
 
@@ -256,8 +256,7 @@ def _sentence(where: str) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:60] + "…"
+    return truncate(compact_json(value), 60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,21 +295,21 @@ def parse_duration(text: str) -> float:
 
     Raises :class:`UsageError` for anything else, and for zero.
     """
-    hint = "Write it like 30s, 2min, 1h30min or 500ms."
+    hint = "Write it as 30s, 2min, 1h30min or 500ms."
     compact = text.strip().lower()
     parts = re.findall(_AMOUNT + r"([a-z]*)\s*", compact, re.ASCII)
     if not parts or not re.fullmatch(rf"(?:{_AMOUNT}[a-z]*\s*)+", compact, re.ASCII):
-        raise UsageError(f"{text!r} is not a duration.", hint)
+        raise UsageError(f'"{text}" is not a duration.', hint)
     units = [unit for _, unit in parts]
     for unit in units:
         if unit not in _SECONDS:
-            raise UsageError(f"{text!r} is not a duration: {unit!r} is no unit of time.", hint)
+            raise UsageError(f'"{text}" is not a duration: "{unit}" is not a unit of time.', hint)
     sizes = [_SECONDS[unit] for unit in units]
     if any(later >= earlier for earlier, later in pairwise(sizes)) or (len(units) > 1 and "" in units):
-        raise UsageError(f"{text!r} is not a duration: units go from the largest to the smallest, each once.", hint)
+        raise UsageError(f'"{text}" is not a duration: units go from the largest to the smallest.', hint)
     seconds = sum(float(number) * size for (number, _), size in zip(parts, sizes, strict=True))
     if seconds <= 0:
-        raise UsageError(f"{text!r} is no time at all.", hint)
+        raise UsageError(f'"{text}" is not a duration above 0.', hint)
     return seconds
 
 
@@ -320,15 +319,15 @@ def parse_budget(text: str) -> Budget:
     Counts may carry ``k`` or ``M`` (thousands, millions). Raises :class:`UsageError` for anything else, for zero, and
     for a limit given twice.
     """
-    hint = "Write it like 200requests, 50ktokens or 10min, with commas between several limits."
+    hint = "Write it as 200requests, 50ktokens or 10min. Separate several limits with commas."
     found: dict[str, Any] = {}
     for part in _parts(text):
         name, amount = _limit(text, part, hint)
         if name in found:
-            raise UsageError(f"The budget {text!r} limits {name} twice.", hint)
+            raise UsageError(f'The budget "{text}" limits {name} twice.', hint)
         found[name] = amount
     if not found:
-        raise UsageError(f"The budget {text!r} limits nothing.", hint)
+        raise UsageError(f'The budget "{text}" has no limit.', hint)
     return Budget(**found)
 
 
@@ -343,12 +342,12 @@ def _limit(text: str, part: str, hint: str) -> tuple[str, int | float]:
         number, multiple, unit = match.groups()
         amount = float(number) * _MULTIPLES[multiple] if "." in number else int(number) * _MULTIPLES[multiple]
         if amount != int(amount) or amount < 1:
-            raise UsageError(f"{part!r} in the budget {text!r} is not a whole number of at least 1.", hint)
+            raise UsageError(f'"{part}" in the budget "{text}" is not an integer of at least 1.', hint)
         return _COUNTED[unit], int(amount)
     if re.fullmatch(r"[\d.]+", part, re.ASCII):
-        raise UsageError(f"{part!r} in the budget {text!r} has no unit.", hint)
+        raise UsageError(f'"{part}" in the budget "{text}" has no unit.', hint)
     units = re.findall("[a-z]+", part)
     if units and all(unit in _SECONDS for unit in units):
         return "seconds", parse_duration(part)
     near = _nearest(part.lstrip("0123456789. "), ["requests", "tokens", "ktokens", "min", "hours", "seconds"])
-    raise UsageError(f"{part!r} is no limit that a budget can have.", f"Did you mean {near}? {hint}" if near else hint)
+    raise UsageError(f'"{part}" is not a budget limit.', f"Did you mean {near}? {hint}" if near else hint)

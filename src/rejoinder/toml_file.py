@@ -8,21 +8,24 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rejoinder.errors import RejoinderError, UsageError, suggest
+from rejoinder.formatting import compact_json, plural, truncate
 from rejoinder.validation import SchemaError, Validator, pointer_keys
 
 Key = str | int
 """One step into a document: the key of a table, or the index of a list, from 0."""
 
-_LIMITS = {
-    "minimum": "must be at least {}",
-    "maximum": "must be at most {}",
-    "exclusiveMinimum": "must be above {}",
-    "minItems": "must have at least {} entries",
-    "maxItems": "must have at most {} entries",
-    "enum": "must be one of {}",
+_LIMITS: Final = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "more than {}",
+    "minItems": "at least {}",
+    "maxItems": "at most {}",
+    "minLength": "at least {} characters",
+    "pattern": "text that matches {}",
+    "enum": "one of {}",
 }
 
 
@@ -39,7 +42,7 @@ class TomlFile:
         try:
             self.table = tomllib.loads(text)
         except tomllib.TOMLDecodeError as problem:
-            raise error(f"The {what} {path} is not valid TOML: {problem}.") from problem
+            raise error(f"The {what} {path} is not valid TOML: {problem}.", "Correct the file.") from problem
 
     def check(self, validator: Validator) -> None:
         """Raise an error with the first place where the document breaks a schema, misspelled keys before all else.
@@ -84,7 +87,7 @@ class TomlFile:
         if isinstance(value, list):
             return [self._plain(inner, (*path, place)) for place, inner in enumerate(value)]
         if isinstance(value, float) and not math.isfinite(value):
-            raise self.error(path, f"is {value}", "Write a finite number.")
+            raise self.error(path, f"is {value}, expected a finite number")
         return value.isoformat() if isinstance(value, (date, time)) else value
 
     def _broken(self, error: SchemaError, schema: Mapping[str, Any]) -> RejoinderError:
@@ -95,20 +98,28 @@ class TomlFile:
         if error.keyword == "additionalProperties":
             known = [name for node in parents for name in node.get("properties", ())]
             if path[-1] in known:
-                return self.error(path, "does not belong here", _description(parents))
-            return self.error(path, "is not known", suggest(str(path[-1]), known) or f"Known are {', '.join(known)}.")
+                return self.error(path, "cannot be used here", _description(parents))
+            return self.error(path, "is not a known key", suggest(str(path[-1]), known, f"Use {', '.join(known)}."))
         if error.keyword == "required":
             return self.error(path, "is missing", hint)
-        value = repr(error.actual) if not isinstance(error.actual, (dict, list)) else ""
-        problem = f"is {value if len(value) <= 60 else value[:60] + '…'}" if value else "is wrong"
+        actual = error.actual
+        if error.keyword in ("minItems", "maxItems"):
+            found = f"has {plural(len(actual), 'entry', 'entries')}"
+        elif isinstance(actual, (dict, list)):
+            found = "is a table" if isinstance(actual, dict) else "is an array"
+        else:
+            found = f"is {truncate(compact_json(actual), 60)}"
         if error.keyword in _LIMITS:
-            limit = error.expected
-            limit = ", ".join(map(str, limit)) if isinstance(limit, list) else limit
-            what = _LIMITS[error.keyword].format(limit)
-            return self.error(path, f"{problem} and {what}" if value else what, hint)
-        if error.keyword in ("type", "const"):
-            return self.error(path, f"{problem}: {error.message}", hint)
-        return self.error(path, "cannot be set here" if error.keyword == "not" else problem, hint)
+            limits = error.expected if isinstance(error.expected, list) else [error.expected]
+            expected = _LIMITS[error.keyword].format(", ".join(map(str, limits)))
+        elif error.keyword in ("type", "const"):
+            names = error.expected if isinstance(error.expected, list) else [error.expected]
+            expected = re.sub(r"\bobject\b", "table", " or ".join(map(str, names)))
+        else:
+            return self.error(
+                path, "cannot be set here" if error.keyword == "not" else f"{found}, which is invalid", hint
+            )
+        return self.error(path, f"{found}, expected {expected}", hint)
 
 
 def _description(nodes: Iterable[Mapping[str, Any]]) -> str:

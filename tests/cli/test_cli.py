@@ -171,7 +171,7 @@ def test_settings_from_file_and_environment(
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("modle = 'x'", "Did you mean 'model'?"),
+        ("modle = 'x'", 'Did you mean "model"?'),
         ("plan = 3", "plan"),
         ("plan = 'huge'", "huge"),
         ("[", "rejoinder.toml"),

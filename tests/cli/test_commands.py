@@ -71,10 +71,10 @@ def test_a_broken_command_breaks_no_other(invoke: Invoke, tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("text", "sentences"),
     [
-        ("conkurrency = 3", ["rejoinder.toml: 'conkurrency' is not a known setting", "Did you mean 'concurrency'?"]),
-        ("[load]\nraet = 3", ["rejoinder.toml: [load]: 'raet'", "Did you mean 'rate'?"]),
-        ("[laod]\nrate = 3", ["'laod' is not a known setting", "Did you mean 'load'?"]),
-        ("features = 3", ["features must be true or false"]),
+        ("conkurrency = 3", ['rejoinder.toml: "conkurrency" is not a setting', 'Did you mean "concurrency"?']),
+        ("[load]\nraet = 3", ['rejoinder.toml, [load]: "raet"', 'Did you mean "rate"?']),
+        ("[laod]\nrate = 3", ['"laod" is not a setting', 'Did you mean "load"?']),
+        ("features = 3", ["features is 3, expected true or false"]),
     ],
 )
 def test_settings_of_all_commands_are_known_to_each(
@@ -94,7 +94,7 @@ def test_variables_of_all_commands_are_known_to_each(invoke: Invoke, monkeypatch
     monkeypatch.setenv("REJOINDER_LOAD_RAET", "3")
     code, _, err = invoke("rules")
     assert code == 2
-    assert "REJOINDER_LOAD_RAET is no setting of rejoinder." in err
+    assert "REJOINDER_LOAD_RAET is not a rejoinder setting." in err
     assert "Did you mean REJOINDER_LOAD_RATE?" in err
 
 

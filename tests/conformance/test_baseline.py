@@ -264,7 +264,10 @@ GOOD = 'rule = "USG-02"\ncase = "*"\nreason = "r"\n'
             ["line 7", "USG-2", "mean USG-0"],
         ),
         (f'[[known]]\n{GOOD}resaon = "r"\n', ["line 5", "known[0].resaon is not known", "Did you mean reason?"]),
-        ('[[known]]\nrule = "USG-02"\ncase = []\nreason = "r"\n', ["line 3", "case must have at least 1"]),
+        (
+            '[[known]]\nrule = "USG-02"\ncase = []\nreason = "r"\n',
+            ["line 3", "case has 0 entries, expected at least 1"],
+        ),
         ('[[known]]\nrule = "USG-02"\ncase = 3\nreason = "r"\n', ["line 3", "case is 3", 'like "content.*"']),
         ('[[known]]\nrule = "USG-02"\ncase = "*"\nreason = " "\n', ["line 4", "reason", "a text"]),
         (f'[[known]]\n{GOOD}fingerprint = "xyz"\n', ["line 5", "fingerprint is 'xyz'", "12 digits"]),

@@ -61,11 +61,11 @@ def test_a_profile_brings_its_own_pace_and_objectives(endpoint: str, tmp_path: P
         (["--slo", "tftt:p99<3ms"], "Did you mean ttft"),
         (["--profile", "nope"], "no profile 'nope'"),
         (["--rate", "often"], "expected a number"),
-        (["--rate", "5@x"], "no phase|not a duration"),
+        (["--rate", "5@x"], "not a duration"),
         (["--rate", "-5"], "rate is -5"),
         (["--trace", "/no/such/file"], "No such file"),
         (["--rate", "5", "--concurrency", "3"], "cannot be used with"),
-        (["--arrivals", "gamma", "--rate", "5"], "no arrival process"),
+        (["--arrivals", "gamma", "--rate", "5"], "not an arrival process"),
         (
             ["--profile", "chat", "--prompt", "x"],
             "--profile cannot be used with --prompt. A profile has its own inputs",

@@ -325,7 +325,7 @@ def test_ctrl_c_ends_the_run_in_order(execute: Execute, timed_server: Any) -> No
         ("status=429", "http_429", "HTTP 429: planned refusal"),
         ("status=429&retry=30", "http_429", "HTTP 429: planned refusal"),
         ("end=reset", "transport", "the connection broke: Connection reset by peer"),
-        ("end=hang", "timeout", "nothing received for 0.5 s"),
+        ("end=hang", "timeout", "received nothing for 0.5 s"),
     ],
 )
 def test_a_server_that_turns_bad_half_way_is_told_as_it_was(

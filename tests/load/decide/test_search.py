@@ -204,7 +204,7 @@ def test_what_is_no_range_is_a_clear_error(text: str) -> None:
 
 
 def test_a_rate_search_needs_an_objective() -> None:
-    with pytest.raises(UsageError, match="needs an objective"):
+    with pytest.raises(UsageError, match="needs an SLO"):
         find_rate(LoadSettings(url="http://h"), 1, 2, SearchRun(Memory(), endpoint()))
 
 

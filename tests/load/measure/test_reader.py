@@ -110,11 +110,11 @@ def test_a_kept_connection_that_dies_before_a_byte_is_tried_afresh(connect: Conn
 @pytest.mark.parametrize(
     ("steps", "outcome", "words"),
     [
-        (["request"], Outcome.CUT, "before any reply"),
-        (["request", STREAM[:-9]], Outcome.CUT, "inside the reply"),
-        (["request", STREAM[:60]], Outcome.CUT, "inside the reply"),
+        (["request"], Outcome.CUT, "before any response"),
+        (["request", STREAM[:-9]], Outcome.CUT, "during the response"),
+        (["request", STREAM[:60]], Outcome.CUT, "during the response"),
         (["request", STREAM[:-9], "reset"], Outcome.CUT, "broke"),
-        (["request", b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nshort"], Outcome.CUT, "inside the reply"),
+        (["request", b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nshort"], Outcome.CUT, "during the response"),
         (["request", b"220 mail.example ESMTP\r\n"], Outcome.PROTOCOL, "220"),
         (["request", CHUNKED + b"zz\r\n\r\n"], Outcome.PROTOCOL, "chunk size"),
     ],
@@ -138,7 +138,7 @@ def test_silence_runs_into_the_idle_limit(connect: Connect, play: Play) -> None:
     connection = connect(play(["request", STREAM[:-9], "hold"]), idle=0.05)
     reception = connection.perform(send(connection))
     assert reception.outcome is Outcome.TIMEOUT
-    assert "nothing received for 0.05 s" in reception.detail
+    assert "received nothing for 0.05 s" in reception.detail
     assert reception.receives
 
 
@@ -165,7 +165,7 @@ def test_a_stream_without_end_runs_into_the_total_limit(connect: Connect, play: 
     thread.join()
     listener.close()
     assert reception.outcome is Outcome.TIMEOUT
-    assert "no end within 0.3 s" in reception.detail
+    assert "did not end within 0.3 s" in reception.detail
     assert len(reception.receives) > 3
 
 

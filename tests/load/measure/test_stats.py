@@ -359,8 +359,8 @@ def test_answers_that_were_not_judged_are_told_apart() -> None:
     assert line.unjudged_bound == pytest.approx(1 - 0.01 ** (1 / 6), abs=1e-6)
     goodput, error = line.slos
     assert (goodput.value, goodput.unjudged, error.value) == (1.0, 4, 0.0)
-    assert "4 of the good ones were not judged by all rules, of which at most 53.6% break one" in describe(goodput)
-    assert unjudged_sentence(line).startswith("4 of 10 answers")
+    assert "4 not checked against all rules, at most 53.6 % of them break a rule" in describe(goodput)
+    assert unjudged_sentence(line).startswith("4 of 10 succeeded requests")
     unknown = RunStats()
     add(unknown, 0, 0.5, "unjudged")
     unknown.judged = 0

@@ -54,20 +54,20 @@ def test_what_can_be_asked_for(text: str, parts: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "is no objective"),
-        ("ttft", "is no objective"),
-        ("ttft:p99=300ms", "is no objective"),
-        ("tftt:p99<300ms", "no 'tftt'. Did you mean ttft"),
-        ("beauty>3", "no 'beauty'. Times are"),
+        ("", "is not an SLO"),
+        ("ttft", "is not an SLO"),
+        ("ttft:p99=300ms", "is not an SLO"),
+        ("tftt:p99<300ms", '"tftt". Did you mean ttft'),
+        ("beauty>3", '"beauty". Latencies: '),
         ("ttft:p99<300", "no unit"),
-        ("ttft:p99<3%", "which is no time"),
-        ("ttft:p99>300ms", "limited from above"),
+        ("ttft:p99<3%", "not a unit of time"),
+        ("ttft:p99>300ms", "lower limit for a latency"),
         ("ttft:p0<3ms", "p99.9"),
         ("ttft:p100<3ms", "p99.9"),
         ("ttft:p9.9.9<3ms", "p99.9"),
         ("ttft:best<3ms", "p99.9"),
         ("sched_lag<3ms", "needs a percentile"),
-        ("goodput:p99>0.9", "is one number"),
+        ("goodput:p99>0.9", "is a single number"),
         ("goodput>95", "share above 1"),
         ("error<3ms", "is a share"),
         ("requests>3%", "per second"),
@@ -124,8 +124,8 @@ def test_a_percentile_says_whether_it_is_certain() -> None:
     assert (p90.met, p90.certified, p90.bound) == (True, False, 0.5)
     assert (p99.met, p99.certified, p99.needs) == (True, False, 662)
     assert (p50.met, p50.certified, p50.bound) == (True, True, pytest.approx(0.1, rel=1e-3))
-    assert "not certain, the bound is 500.0 ms" in describe(p90)
-    assert "n 100 < 662" in describe(p99)
+    assert "99 % confidence bound 500.0 ms misses the limit" in describe(p90)
+    assert "met: 500.0 ms (100 samples; 662 needed for 99 % confidence)" in describe(p99)
 
 
 def test_a_share_says_whether_it_is_certain() -> None:
@@ -135,7 +135,7 @@ def test_a_share_says_whether_it_is_certain() -> None:
     assert (low.met, low.certified) == (True, True)
     assert (none.met, none.certified, none.bound) == (True, False, pytest.approx(1 - 0.01 ** (1 / 110)))
     assert (few.met, few.certified) == (True, True)
-    assert "not certain, the bound is 4.10%" in describe(none)
+    assert "99 % confidence bound 4.10 % misses the limit" in describe(none)
 
 
 def test_no_requests_meet_nothing() -> None:

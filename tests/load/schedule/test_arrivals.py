@@ -51,7 +51,7 @@ def test_without_a_duration_it_goes_on() -> None:
 
 @pytest.mark.parametrize("arrivals", ["", "uniform", "gamma", "gamma:", "gamma:x", "gamma:0", "gamma:-1", "poisson:2"])
 def test_an_unknown_process_is_a_clear_error(arrivals: str) -> None:
-    with pytest.raises(UsageError, match="no arrival process"):
+    with pytest.raises(UsageError, match="not an arrival process"):
         next(schedule(arrivals, 1.0, 1.0))
 
 

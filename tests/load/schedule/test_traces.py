@@ -49,19 +49,22 @@ def test_formats(tmp_path: Path, text: str, entries: tuple[TraceEntry, ...]) -> 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "line 1, is of none"),
-        ("a,b\n1,2\n", "line 1, is of none"),
+        ("", "line 1: unknown trace format"),
+        ("a,b\n1,2\n", "line 1: unknown trace format"),
         (MOONCAKE + "{x\n", "line 3: not JSON"),
         (MOONCAKE + "\n[]\n", "line 4: not a JSON object"),
         (MOONCAKE + '{"timestamp": 1, "input_length": 3}\n', "line 3: output_length is missing"),
         (MOONCAKE + '{"timestamp": 1, "input_length": true, "output_length": 1}', "line 3: input_length is not a num"),
-        (MOONCAKE + '{"timestamp": 1, "input_length": -3, "output_length": 1}\n', "line 3: -3 is no number of tokens"),
+        (
+            MOONCAKE + '{"timestamp": 1, "input_length": -3, "output_length": 1}\n',
+            "line 3: -3 is not a number of tokens",
+        ),
         (MOONCAKE.replace("[46, 47]", "7"), "line 1: hash_ids"),
-        (BURSTGPT + "x,GPT-4,1,1,2,API log\n7,GPT-4\n", "line 4: Timestamp is 'x'; line 5: 2 columns, too few"),
+        (BURSTGPT + "x,GPT-4,1,1,2,API log\n7,GPT-4\n", "line 4: Timestamp is 'x'; line 5: only 2 columns"),
         (BURSTGPT + "inf,GPT-4,1,1,2,API log\n", "line 4: the time is inf"),
         (AZURE + "yesterday,1,1\n", "line 4: TIMESTAMP is 'yesterday'"),
-        (AZURE + "2023-11-16 18:17:03,1,1.5\n" * 5, "line 6: 1.5 is no number of tokens; and 2 more"),
-        (AZURE.splitlines()[0], "holds no requests"),
+        (AZURE + "2023-11-16 18:17:03,1,1.5\n" * 5, "line 6: 1.5 is not a number of tokens; and 2 more"),
+        (AZURE.splitlines()[0], "contains no requests"),
     ],
 )
 def test_bad_lines_are_told_with_file_and_number(tmp_path: Path, text: str, words: str) -> None:
