@@ -131,6 +131,6 @@ def unjudged_sentence(line: LoadSample) -> str:
         else f"At most {100 * bound:.2f} % of them break a rule (99 % confidence)"
     )
     return (
-        f"{line.unjudged:,} of {plural(good_of(line.outcomes), 'succeeded request')} were checked for event order, "
-        f"terminal event and canary only, because no CPU core was free for all rules. {sure}."
+        f"{line.unjudged:,} of {plural(good_of(line.outcomes), 'succeeded request')}: only event order, terminal event "
+        f"and canary were checked, because no CPU core was free for all rules. {sure}."
     )

@@ -24,7 +24,6 @@ _LIMITS: Final = {
     "minItems": "at least {}",
     "maxItems": "at most {}",
     "minLength": "at least {} characters",
-    "pattern": "text that matches {}",
     "enum": "one of {}",
 }
 

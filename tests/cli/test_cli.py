@@ -84,13 +84,13 @@ def test_a_budget_ends_a_check(invoke: Invoke, endpoint: str, tmp_path: Path) ->
 def test_nothing_to_test_is_told_and_kept(invoke: Invoke, tmp_path: Path) -> None:
     code, out, err = invoke("check", "http://127.0.0.1:9", "--out", "o")
     assert (code, out) == (2, "")
-    assert "Error: There is no connection to 127.0.0.1:9" in err
+    assert "Error: Cannot connect to 127.0.0.1:9: connection refused" in err
     assert "Traceback" not in err
     run = read_run(tmp_path / "o")
     assert run.footer
     assert run.footer.exit_code == 2
-    assert "no connection" in run.footer.problem
-    assert "no connection" in (tmp_path / "o" / "report.html").read_text()
+    assert "connection refused" in run.footer.problem
+    assert "connection refused" in (tmp_path / "o" / "report.html").read_text()
 
 
 def test_a_wrong_url_leaves_nothing_behind(invoke: Invoke, tmp_path: Path) -> None:

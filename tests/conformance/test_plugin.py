@@ -91,7 +91,7 @@ def test_selection_and_order(pytester: pytest.Pytester, clean: str) -> None:
 def test_an_endpoint_that_is_not_there_ends_the_session(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess(*ITEMS, "--rejoinder-url", "http://127.0.0.1:9")
     assert result.ret == 2
-    assert "There is no connection to 127.0.0.1:9" in result.stdout.str() + result.stderr.str()
+    assert "Cannot connect to 127.0.0.1:9" in result.stdout.str() + result.stderr.str()
 
 
 @pytest.mark.parametrize("options", [(), ("--rejoinder-url", "http://x", "--rejoinder-select", "NO-*")])
@@ -303,10 +303,10 @@ def test_fixtures_without_an_endpoint_end_the_session(pytester: pytest.Pytester)
     pytester.makepyfile("def test_mine(rejoinder_ask): rejoinder_ask({})")
     result = run_tests(pytester, "http://127.0.0.1:9", "--rejoinder-out", "kept")
     assert result.ret == 2
-    assert "There is no connection to 127.0.0.1:9" in result.stdout.str() + result.stderr.str()
+    assert "Cannot connect to 127.0.0.1:9" in result.stdout.str() + result.stderr.str()
     footer = read_run(pytester.path / "kept").footer
     assert footer
-    assert "There is no connection" in footer.problem
+    assert "Cannot connect" in footer.problem
     result = pytester.runpytest_subprocess("-p", "no:locust")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "--rejoinder-url" in result.stdout.str() + result.stderr.str()

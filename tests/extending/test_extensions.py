@@ -217,7 +217,7 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
     ),
     "a name that is none": (
         {"extension.toml": 'name = "Acme Inc"\n'},
-        "extension.toml, line 1: name is 'Acme Inc'. The name is a word of small letters",
+        'extension.toml, line 1: name is "Acme Inc", which is invalid. The name',
     ),
     "a prefix that is none": (
         {"extension.toml": 'name = "acme"\n[families]\nAcme = "Mine"\n'},
@@ -230,7 +230,7 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
     "a bad feature": ({"features.toml": "[acme_routes]\nname = 1\n"}, "features.toml: bad row acme_routes: "),
     "a misspelt key": (
         {"extension.toml": 'name = "acme"\nfamilys = 1\n'},
-        "extension.toml, line 2: familys is not known. Did you mean families?",
+        "extension.toml, line 2: familys is not a known key. Did you mean families?",
     ),
     "no manifest": ({"extension.toml": None}, "has no extension.toml"),
     "bad TOML in the manifest": ({"extension.toml": "name ="}, "extension.toml is not valid TOML: Invalid value (at"),

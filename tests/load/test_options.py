@@ -51,7 +51,7 @@ def test_other_urls_are_a_clear_error(url: str) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({}, "either a concurrency or a rate"),
+        ({}, "needs a concurrency or a rate"),
         ({"concurrency": 1, "rate": 1.0}, "--concurrency cannot be used with --rate"),
         ({"rate": 1.0, "phases": "5@3s"}, "--rate cannot be used with phases"),
         ({"concurrency": 1, "profile": "chat", "bodies": "x"}, "--profile cannot be used with --bodies"),
@@ -67,7 +67,7 @@ def test_other_urls_are_a_clear_error(url: str) -> None:
         ({"rate": 1.0, "duration": 1e9}, "duration is 1e+09"),
         ({"rate": 1.0, "arrivals": "often"}, "often"),
         ({"rate": 1.0, "dialect": "klingon"}, "klingon"),
-        ({"concurrency": 1, "processes": 2}, "2 processes cannot share 1"),
+        ({"concurrency": 1, "processes": 2}, "--processes is 2, expected at most the concurrency 1"),
         ({"rate": 1.0, "max_output_tokens": -1}, "max-output-tokens is -1"),
         ({"rate": 1.0, "idle_timeout": 0.0}, "--timeout is 0"),
     ],
@@ -196,10 +196,10 @@ def test_a_corpus_is_sent_in_turn(tmp_path: Path, text: str | None) -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "holds no request bodies"),
-        (b"{}\n{x\n", "line 2, is not JSON"),
-        (b"[{}, 3]", "entry 2, is not a JSON object"),
-        (b"[{]", "not a JSON array"),
+        (b"", "contains no request bodies"),
+        (b"{}\n{x\n", "line 2: not JSON"),
+        (b"[{}, 3]", "entry 2: not a JSON object"),
+        (b"[{]", "not a valid JSON array"),
         (b"\xff", "not UTF-8"),
         (None, "No such file"),
     ],

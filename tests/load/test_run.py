@@ -219,7 +219,7 @@ def test_mixed_up_answers_are_found(execute: Execute, play: Callable[..., int]) 
     assert result.outcomes == {"nonconforming": 1}
     assert result.load.cross_talk == 1
     assert wrong in run.samples_of(RequestSample)[0].detail
-    assert any("mixes answers up" in warning for warning in result.warnings)
+    assert any("mixes up responses" in warning for warning in result.warnings)
 
 
 def test_objectives_are_judged_over_what_was_started(execute: Execute, timed_server: Any) -> None:
@@ -445,7 +445,7 @@ def test_a_generator_that_cannot_start_is_one_sentence(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with RunWriter(tmp_path / "run.ndjson") as writer, pytest.raises(RejoinderError) as caught:
         run_load(LoadSettings(url=timed_server.url, rate=1), writer)
-    assert "could not start" in caught.value.message
+    assert "failed to start" in caught.value.message
     assert "Locust is broken today." in caught.value.message
 
 

@@ -85,6 +85,9 @@ def sent(request: bytes) -> dict[str, Any]:
         ("https://h/openai/v1?api-version=p", ["https://h/openai/v1/responses?api-version=p"]),
         ("http://[::1]:8", ["http://[::1]:8/v1/responses", "http://[::1]:8/responses"]),
         ("http://h#part", ["http://h/v1/responses", "http://h/responses"]),
+        ("localhost:8000/v1", ["http://localhost:8000/v1/responses"]),
+        ("127.0.0.1:8000/v1", ["http://127.0.0.1:8000/v1/responses"]),
+        ("[::1]:8000/v1", ["http://[::1]:8000/v1/responses"]),
     ],
 )
 def test_candidates(url: str, expected: list[str]) -> None:
@@ -95,15 +98,15 @@ def test_candidates(url: str, expected: list[str]) -> None:
     ("url", "words"),
     [
         ("", "http://localhost:8000"),
-        ("localhost:8000", "Did you mean http://localhost:8000?"),
+        ("example.com:8000", "Did you mean http://example.com:8000?"),
         ("example.com/v1", "Did you mean http://example.com/v1?"),
         ("ftp://h", "not an http:// or https:// URL"),
-        ("http://", "no usable host"),
+        ("http://", "missing or invalid"),
         ("http://h:99999", "not a URL"),
         ("http://h:x", "not a URL"),
         ("http://[::1", "not a URL"),
-        ("http://h:0", "no usable host"),
-        ("http://a b/", "no usable host"),
+        ("http://h:0", "missing or invalid"),
+        ("http://a b/", "missing or invalid"),
         ("http://user:pw@h", "user name or password"),
         ("http://h/é", "Percent-encode"),
         ("http://h/?q=é", "Percent-encode"),
@@ -161,11 +164,32 @@ def test_without_v1(serve: type[ScriptedServer]) -> None:
     assert [exchange.status for exchange in exchanges] == [404, 404, 200, 200]
 
 
-def test_a_given_model_asks_for_no_list(serve: type[ScriptedServer]) -> None:
+def test_a_given_model_is_used(serve: type[ScriptedServer]) -> None:
     target, exchanges, requests = find(
         serve, routes({"POST /v1/responses": reply(200, GOOD)}), model="mine", suffix="/v1/responses"
     )
-    assert (target.model, len(exchanges), sent(requests[0])["model"]) == ("mine", 1, "mine")
+    assert (target.model, len(exchanges), sent(requests[0])["model"]) == ("mine", 2, "mine")
+    assert target.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("model", "warned"), [("mine", ['GET /v1/models does not list the model "mine". It lists a, b.']), ("b", [])]
+)
+def test_a_given_model_that_is_not_listed_is_a_warning(
+    serve: type[ScriptedServer], model: str, warned: list[str]
+) -> None:
+    table = {"GET /v1/models": reply(200, ["a", "b"]), "POST /v1/responses": reply(200, GOOD)}
+    target, _, _ = find(serve, routes(table), model=model)
+    assert target.model == model
+    assert list(target.warnings) == warned
+
+
+def test_an_endpoint_without_the_given_model_lists_those_that_it_has(serve: type[ScriptedServer]) -> None:
+    table = {"GET /v1/models": reply(200, ["a", "b"])}
+    refused = reply(404, {"error": {"message": "The model `m` does not exist."}})
+    with pytest.raises(TargetError, match='has no model "m"') as caught:
+        find(serve, routes(table, refused), model="m")
+    assert caught.value.hint == "GET /v1/models lists a, b."
 
 
 @pytest.mark.parametrize(
@@ -200,9 +224,12 @@ def test_models_as_names(serve: type[ScriptedServer]) -> None:
         (reply(400, {"error": {"message": "no\x1b[31m such field"}}), "status 400: no [31m such field"),
         (reply(500, {"error": "boom"}), "status 500: boom"),
         (reply(429, {}), "status 429."),
-        (reply(200, {"ok": True}), "does not look like a response object"),
-        (reply(200, b"data: {}\n\n", "text/event-stream"), "event stream that was not asked for"),
-        (b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"object":"response"}', "not answered to its end"),
+        (reply(200, {"ok": True}), "not a response object"),
+        (reply(200, b"data: {}\n\n", "text/event-stream"), "event stream, although stream is not set"),
+        (
+            b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"object":"response"}',
+            "response to the first request is incomplete",
+        ),
     ],
 )
 def test_odd_answers_are_warnings(serve: type[ScriptedServer], answer: bytes, words: str) -> None:
@@ -223,41 +250,46 @@ async def _closes(_request: bytes, _writer: asyncio.StreamWriter) -> None:
 @pytest.mark.parametrize(
     ("script", "options", "error", "words"),
     [
-        (routes({}, reply(401, {})), {}, UnauthorizedError, ["wants a key", "REJOINDER_API_KEY", "--api-key-env"]),
+        (
+            routes({}, reply(401, {})),
+            {},
+            UnauthorizedError,
+            ["requires an API key", "REJOINDER_API_KEY", "--api-key-env"],
+        ),
         (
             routes({}, reply(403, b"", "text/plain")),
             {"key": KEY},
             UnauthorizedError,
-            ["refuses the key that was given"],
+            ["rejected the API key"],
         ),
-        (routes({}), {}, NotAnEndpointError, ["/v1/responses and /responses is answered 404"]),
-        (routes({}, reply(405, {})), {}, NotAnEndpointError, ["answered 405"]),
+        (routes({}), {}, NotAnEndpointError, ["/v1/responses and /responses returned 404"]),
+        (routes({}, reply(405, {})), {}, NotAnEndpointError, ["returned 405"]),
         (routes({}, reply(200, b"<!DOCTYPE html>", "text/html")), {}, NotAnEndpointError, ["an HTML page"]),
         (routes({}, reply(502, b" <HTML>", "x/y")), {}, NotAnEndpointError, ["502", "an HTML page"]),
         (routes({}, reply(200, b"hello", "text/plain")), {}, NotAnEndpointError, ["not JSON"]),
         (routes({}, reply(200, b"")), {}, NotAnEndpointError, ["an empty body"]),
-        (routes({}, reply(200, [1])), {}, NotAnEndpointError, ["JSON that is no object"]),
+        (routes({}, reply(200, [1])), {}, NotAnEndpointError, ["JSON that is not an object"]),
         (
             routes({}, reply(308, b"", headers=["Location: https://other/\x7f" + "x" * 500])),
             {},
             NotAnEndpointError,
-            ["redirect (status 308) to https://other/", "final URL"],
+            ["redirects to https://other/", "final URL"],
         ),
         (
             routes({}, reply(400, b"<html>The plain HTTP request was sent to HTTPS port", "text/html")),
             {},
             NotAnEndpointError,
-            ["speaks TLS", "Use https://"],
+            ["uses TLS", "Use https://"],
         ),
         (
             routes({}, reply(404, {"error": {"message": "The model `m` does not exist."}})),
             {"model": "m"},
             TargetError,
-            ["does not know the model 'm'", "--model"],
+            ['has no model "m"', "--model"],
         ),
         (_silent, {"deadline": 0.05}, UnreachableError, ["0.05 s"]),
-        (_closes, {}, UnreachableError, ["closed the connection without an answer"]),
-        (routes({}, b"SMTP ready\r\n\r\n"), {}, NotAnEndpointError, ["not HTTP", "Check the port"]),
+        (_closes, {}, UnreachableError, ["closed the connection without a response"]),
+        (routes({}, b"SMTP ready\r\n\r\n"), {}, NotAnEndpointError, ["invalid HTTP", "Check the port"]),
     ],
 )
 def test_what_is_no_endpoint(
@@ -307,7 +339,7 @@ def test_tls_trouble(
 
 
 def test_a_handshake_that_hangs(serve: type[ScriptedServer]) -> None:
-    with pytest.raises(UnreachableError, match="no TLS handshake") as caught:
+    with pytest.raises(UnreachableError, match="No TLS handshake") as caught:
         find(serve, _silent, server={"raw": True}, scheme="https", options=ClientOptions(connect=0.5))
     assert "use http://127.0.0.1" in caught.value.hint
     assert len(caught.value.exchanges) == 1
@@ -319,7 +351,7 @@ def test_the_proxy_is_named(serve: type[ScriptedServer], monkeypatch: pytest.Mon
             monkeypatch.setenv("HTTP_PROXY", proxy.url)
             with pytest.raises(NotAnEndpointError) as caught:
                 await find_target("http://upstream.invalid")
-            assert f"through the proxy {proxy.url}" in caught.value.hint
+            assert f"used the proxy {proxy.url}" in caught.value.hint
 
     asyncio.run(main())
 

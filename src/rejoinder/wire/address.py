@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import re
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from rejoinder.errors import UsageError
 
-_EXAMPLE: Final = "Write it like http://localhost:8000 or https://example.com/v1."
+_EXAMPLE: Final = "Write it as http://localhost:8000 or https://example.com/v1."
 _VERSIONED: Final = re.compile(r"/v\d+(alpha\d*|beta\d*)?$")
 
 
@@ -43,29 +45,31 @@ class Address(NamedTuple):
 
 
 def parse_address(url: str) -> Address:
-    """Return the parts of a URL; a fragment is dropped.
+    """Return the parts of a URL; a fragment is dropped. ``localhost:8000`` and other loopback hosts need no scheme.
 
     Raises :class:`UsageError` for what is no http or https URL, has no host or port 0, holds a user name or password,
     or characters that must be percent-encoded.
     """
     url = url.strip()
+    if "://" not in url and is_loopback(urlsplit(f"//{url}").hostname or ""):
+        url = f"http://{url}"
     try:
         split = urlsplit(url)
         port, host = split.port, split.hostname or ""
         host = host if host.isascii() else host.encode("idna").decode("ascii")
     except ValueError as error:  # UnicodeError is one
-        raise UsageError(f"{url!r} is not a URL: {error}.", _EXAMPLE) from error
+        raise UsageError(f'"{url}" is not a URL: {error}.', _EXAMPLE) from error
     if split.scheme not in ("http", "https"):
         hint = f"Did you mean http://{url}?" if url and "://" not in url else _EXAMPLE
-        raise UsageError(f"{url!r} is not an http:// or https:// URL.", hint)
+        raise UsageError(f'"{url}" is not an http:// or https:// URL.', hint)
     if not host or port == 0 or any(char.isspace() or not char.isprintable() for char in url):
-        raise UsageError(f"{url!r} is not a URL: it has no usable host, port or path.", _EXAMPLE)
+        raise UsageError(f'"{url}" is not a URL: the host, port or path is missing or invalid.', _EXAMPLE)
     if split.username is not None or split.password is not None:
         raise UsageError(
-            "The URL holds a user name or password.", "Put the key into REJOINDER_API_KEY and leave it out of the URL."
+            "The URL contains a user name or password.", "Remove it, and put the API key into REJOINDER_API_KEY."
         )
     if not (split.path + split.query).isascii():
-        raise UsageError(f"{url!r} has characters that a URL cannot hold.", "Percent-encode them.")
+        raise UsageError(f'"{url}" has characters outside ASCII.', "Percent-encode them.")
     tls = split.scheme == "https"
     return Address(tls, host, port or (443 if tls else 80), split.path, split.query)
 
@@ -85,3 +89,13 @@ def candidate_addresses(url: str) -> list[Address]:
     else:
         paths = [f"{path}/v1/responses", f"{path}/responses"]
     return [address._replace(path=path) for path in paths]
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address is certainly this machine."""
+    host = host.lower().rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    return False

@@ -7,8 +7,6 @@ redirects or decodes bodies acts on what an endpoint says, and a judge must only
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
 import json
 import socket
 import ssl
@@ -22,12 +20,13 @@ import httpx
 
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Chunk, Exchange, Headers, Outcome, Request, parse_json
+from rejoinder.wire.address import is_loopback
 from rejoinder.wire.headers import check_key, merge_headers, request_headers
 from rejoinder.wire.redact import Redactor
 
-# How the details of time-outs begin that struck before a request was sent.
-NO_CONNECTION: Final = "There was no connection"
-NO_HANDSHAKE: Final = "There was no TLS handshake"
+# How the details of timeouts before the request begin.
+NO_CONNECTION: Final = "No connection"
+NO_HANDSHAKE: Final = "No TLS handshake"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class Client:
         try:
             self._base = httpx.URL(url).copy_with(userinfo=b"", raw_path=b"/", fragment=None)
         except httpx.InvalidURL as error:
-            raise UsageError(f"{url!r} is not a valid address: {error}.") from error
+            raise UsageError(f'"{url}" is not a valid URL: {error}.', "Write it as http://localhost:8000.") from error
         self._host = self._base.netloc.decode("ascii")
         self.options = options or ClientOptions()
         check_key(key)
@@ -169,7 +168,7 @@ class Client:
                     self._timers.add(timer)
                     await self._run(request, progress, pace)
                 if progress.size > limit:
-                    outcome, detail = Outcome.TOO_LARGE, f"Reading stopped at the limit of {limit} bytes."
+                    outcome, detail = Outcome.TOO_LARGE, f"The response exceeds the limit of {limit:,} bytes."
         except asyncio.CancelledError:
             outcome, detail = Outcome.CANCELLED, f"The request was cancelled {progress.where()}."
             raise
@@ -178,7 +177,10 @@ class Client:
                 outcome, detail = Outcome.CANCELLED, f"The request was stopped {progress.where()}: {self._stopped}."
             else:
                 seconds = self.options.total if deadline is None else deadline
-                outcome, detail = Outcome.TIMEOUT, f"No end of the reply within {seconds:g} s ({progress.where()})."
+                outcome, detail = (
+                    Outcome.TIMEOUT,
+                    f"The response did not end within {seconds:g} s ({progress.where()}).",
+                )
         except Exception as error:
             outcome, detail = _diagnose(error, progress, self.options, self._host)
         finally:
@@ -319,9 +321,9 @@ class _Progress:
         return {
             "connect": "while connecting",
             "tls": "during the TLS handshake",
-            "request": "while the request was being sent",
-            "headers": "before the reply began",
-        }.get(self.phase, f"after {min(self.size, self.limit)} bytes of the reply's body")
+            "request": "while sending the request",
+            "headers": "before the response began",
+        }.get(self.phase, f"after {min(self.size, self.limit):,} bytes of the response body")
 
 
 def _diagnose(error: Exception, progress: _Progress, options: ClientOptions, host: str) -> tuple[Outcome, str]:
@@ -333,21 +335,21 @@ def _diagnose(error: Exception, progress: _Progress, options: ClientOptions, hos
         what = NO_HANDSHAKE if progress.phase == "tls" else NO_CONNECTION
         return Outcome.TIMEOUT, f"{what} with {host} within {options.connect:g} s."
     if isinstance(error, httpx.TimeoutException):
-        what = "took" if isinstance(error, httpx.WriteTimeout) else "sent"
-        return Outcome.TIMEOUT, f"{host} {what} no byte for {options.idle:g} s ({where})."
+        what = "accepted" if isinstance(error, httpx.WriteTimeout) else "sent"
+        return Outcome.TIMEOUT, f"{host} {what} no data for {options.idle:g} s ({where})."
     if progress.phase == "tls" or (tls is not None and progress.status is None):
         return Outcome.TLS, f"The TLS handshake with {host} failed: {_tls_text(tls)}."
     if isinstance(error, (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol)):
-        return Outcome.REFUSED, f"There is no connection to {host}: {_connect_text(error, causes)}."
+        return Outcome.REFUSED, f"Cannot connect to {host}: {_connect_text(error, causes)}."
     if isinstance(error, httpx.RemoteProtocolError):
         text = str(error)
         if text.startswith("Server disconnected"):
-            return Outcome.CUT, f"{host} closed the connection without an answer."
+            return Outcome.CUT, f"{host} closed the connection without a response."
         if text.startswith("peer closed connection"):
-            return Outcome.CUT, f"{host} closed the connection {where}, before the reply was complete."
+            return Outcome.CUT, f"{host} closed the connection {where}, so the response is incomplete."
         if "\\x15\\x03" in text:
-            return Outcome.PROTOCOL, f"{host} answered in TLS to a request in plain HTTP."
-        return Outcome.PROTOCOL, f"{host} sent what is not HTTP {where}: {_short(text)}."
+            return Outcome.PROTOCOL, f"{host} answered a plain HTTP request with TLS."
+        return Outcome.PROTOCOL, f"{host} sent invalid HTTP {where}: {_short(text)}."
     if isinstance(error, (httpx.NetworkError, ssl.SSLError, OSError)):
         return Outcome.CUT, f"The connection to {host} broke {where}{_reason(causes)}."
     return Outcome.PROTOCOL, f"The exchange with {host} failed {where}: {type(error).__name__}: {_short(str(error))}."
@@ -369,7 +371,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _connect_text(error: Exception, causes: list[BaseException]) -> str:
     if any(isinstance(cause, (socket.gaierror, UnicodeError)) for cause in causes):
-        return "the host name is not known"
+        return "unknown host name"
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return "connection refused"
     for cause in causes:
@@ -382,7 +384,7 @@ def _tls_text(error: ssl.SSLError | None) -> str:
     if error is None or isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return "the connection was closed"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate is not accepted ({_short(error.verify_message or str(error)).rstrip('.')})"
+        return f"invalid certificate ({_short(error.verify_message or str(error)).rstrip('.')})"
     if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"):
         return "the port does not speak TLS"
     return _short((error.reason or str(error)).replace("_", " ").lower())
@@ -420,16 +422,6 @@ def _transport(proxy: str, options: ClientOptions) -> httpx.AsyncBaseTransport:
         return httpx.AsyncHTTPTransport(verify=options.verify, limits=limits, proxy=proxy or None)
     except (ValueError, ImportError, httpx.InvalidURL) as error:
         raise UsageError(
-            f"The proxy that the environment names cannot be used: {_short(str(error))}.",
-            "Set HTTP_PROXY, HTTPS_PROXY or ALL_PROXY to an http:// address, or name the host in NO_PROXY.",
+            f"Cannot use the proxy of the environment: {_short(str(error))}.",
+            "Set HTTP_PROXY, HTTPS_PROXY or ALL_PROXY to an http:// URL, or add the host to NO_PROXY.",
         ) from error
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name or address surely means this machine."""
-    host = host.lower().rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    return False

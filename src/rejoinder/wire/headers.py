@@ -19,8 +19,8 @@ def check_key(key: str | None, name: str = "API key") -> None:
     """Raise :class:`UsageError` for a key that no header can carry."""
     if key and not (key.isascii() and key.isprintable() and key == key.strip()):
         raise UsageError(
-            f"The {name} holds a line break, a blank at an end or a character outside ASCII.",
-            "Check the variable or file that it comes from.",
+            f"The {name} has a line break, a space at its start or end, or a character outside ASCII.",
+            "Check the environment variable that holds it.",
         )
 
 

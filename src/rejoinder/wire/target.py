@@ -69,7 +69,7 @@ async def find_target(
 ) -> tuple[Target, list[Exchange]]:
     """Find the endpoint behind ``url``; return it and the exchanges that it took (case ``preflight``).
 
-    Sends ``GET .../models`` (role ``models``; when no model is given, and never fatal) and one smallest good request
+    Sends ``GET .../models`` (role ``models``, never fatal) and one smallest good request
     (role ``plain``) with ``deadline`` seconds to answer, to each of the addresses that
     :func:`~rejoinder.wire.address.candidate_addresses` gives until one is not 404 or 405.
     A client is made from ``key`` and ``options`` and closed again, unless ``client`` is given, which then must have
@@ -117,19 +117,26 @@ class _TargetFinder:
             target = Target(url, models[0] if models else None, self.key, self.dialect, models)
         exchange = await self._send("POST", target.path(), target.body(input="Hi", max_output_tokens=16), "plain")
         self._transport(url, exchange)
-        self._status(target, exchange)
+        await self._status(target, exchange)
         if exchange.status in (404, 405):
             if not last:
                 return None
             tried = [other.request.path for other in self.exchanges if other.request.method == "POST"]
             self._fail(
                 NotAnEndpointError,
-                f"There is no Responses endpoint: POST to {' and '.join(tried)} is answered {exchange.status}.",
-                "Check the path in the URL; it is the base of the API, with or without /v1.",
+                f"No Responses endpoint found: POST {' and '.join(tried)} returned {exchange.status}.",
+                "Check the path of the URL. It is the base URL of the API, with or without /v1.",
             )
         body = exchange.json()
         if exchange.content_type != "text/event-stream" and not isinstance(body, dict):
             self._foreign(url, exchange)
+        warnings = _warnings(exchange, body)
+        if self.model is not None:
+            models = await self._models(url)
+            if models and self.model not in models:
+                warnings.append(
+                    f'GET /v1/models does not list the model "{self.model}". It lists {_list(list(models))}.'
+                )
         return Target(
             url=url,
             model=target.model,
@@ -137,7 +144,7 @@ class _TargetFinder:
             dialect=self.dialect,
             models=models,
             server=_line(exchange.header("server"), 80),
-            warnings=tuple(_warnings(exchange, body)),
+            warnings=tuple(warnings),
         )
 
     async def _models(self, url: str) -> tuple[str, ...]:
@@ -174,55 +181,56 @@ class _TargetFinder:
         if outcome is Outcome.CANCELLED:
             self._fail(TargetError, detail)
         if outcome is Outcome.REFUSED:
-            hint = "Check the host name." if "host name" in detail else "Is the server running, and the port right?"
+            hint = "Check the host name." if "host name" in detail else "Is the server running? Is the port right?"
             self._fail(UnreachableError, detail, hint)
         if outcome is Outcome.TLS:
             if "certificate" in detail:
-                hint = "If the certificate is your own, name a file with it or its authority in SSL_CERT_FILE."
+                hint = "For a self-signed certificate, set SSL_CERT_FILE to a file with it or its authority."
             else:
-                hint = f"If the server speaks plain HTTP, use {_other_scheme(url)}."
+                hint = f"If the server uses plain HTTP, use {_other_scheme(url)}."
             self._fail(UnreachableError, detail, hint)
         if outcome is Outcome.PROTOCOL and exchange.status is None:
-            hint = "Check the port; this one speaks another protocol."
+            hint = "Check the port. The server there uses another protocol."
             if not secure and "TLS" in detail:
                 hint = f"Use {_other_scheme(url)}."
             self._fail(NotAnEndpointError, detail, hint)
         if outcome is Outcome.TIMEOUT:
             if detail.startswith(NO_HANDSHAKE):
-                hint = f"If the server speaks plain HTTP, use {_other_scheme(url)}."
+                hint = f"If the server uses plain HTTP, use {_other_scheme(url)}."
             elif detail.startswith(NO_CONNECTION):
-                hint = "Check host and port; a firewall on the way may drop what it does not like."
+                hint = "Check host, port and firewalls."
             else:
-                hint = "Is the server overloaded, or still loading its model? Try again when it is up."
+                hint = "Is the server overloaded or still loading its model? Try again when it is ready."
             self._fail(UnreachableError, detail, hint)
         if outcome is Outcome.CUT and exchange.status is None:
-            hint = "Look into the server's log."
+            hint = "Check the log of the server."
             if not secure:
-                hint += f" If the server speaks TLS, use {_other_scheme(url)}."
+                hint += f" If the server uses TLS, use {_other_scheme(url)}."
             self._fail(UnreachableError, detail, hint)
 
-    def _status(self, target: Target, exchange: Exchange) -> None:
-        """Raise for the answers that say that nothing can be tested here."""
+    async def _status(self, target: Target, exchange: Exchange) -> None:
+        """Raise for statuses with which nothing can be tested."""
         status, url = exchange.status, target.url
         if status in (401, 403):
-            refused = "refuses the key that was given" if self.key else "wants a key"
+            refused = "rejected the API key" if self.key else "requires an API key"
             self._fail(
                 UnauthorizedError,
                 f"{url} {refused} (status {status}).",
-                "Put the key into REJOINDER_API_KEY, or name the variable that holds it with --api-key-env.",
+                "Put the API key into REJOINDER_API_KEY, or name another variable with --api-key-env.",
             )
         if status is not None and 300 <= status < 400:
             where = _line(exchange.header("location"), 200)
             self._fail(
                 NotAnEndpointError,
-                f"{url} answers with a redirect (status {status}){f' to {where}' if where else ''}.",
-                "Redirects are not followed, so that a key never goes to another host; give the final URL.",
+                f"{url} redirects{f' to {where}' if where else ''} (status {status}).",
+                "Use the final URL. rejoinder follows no redirects, because an API key must not go to another host.",
             )
         if status == 400 and url.startswith("http:") and _SECURE_PORT.search(exchange.body[:4096]):
-            self._fail(NotAnEndpointError, f"{url} speaks TLS, not plain HTTP.", f"Use {_other_scheme(url)}.")
+            self._fail(NotAnEndpointError, f"{url} uses TLS, not plain HTTP.", f"Use {_other_scheme(url)}.")
         if status == 404 and target.model is not None and _NO_MODEL.search(_error_text(exchange.json())):
-            known = f"It lists {_list(list(target.models))}." if target.models else "Name another one with --model."
-            self._fail(TargetError, f"{url} does not know the model {target.model!r}.", known)
+            models = target.models or await self._models(url)
+            known = f"GET /v1/models lists {_list(list(models))}." if models else "Choose another model with --model."
+            self._fail(TargetError, f'{url} has no model "{target.model}".', known)
 
     def _foreign(self, url: str, exchange: Exchange) -> NoReturn:
         """Raise for an answer that is neither a JSON object nor an event stream."""
@@ -232,35 +240,33 @@ class _TargetFinder:
         elif not exchange.body:
             what = "an empty body"
         elif exchange.json() is not None:
-            what = "JSON that is no object"
+            what = "JSON that is not an object"
         else:
             what = "something that is not JSON"
         self._fail(
             NotAnEndpointError,
-            f"{url} answers status {exchange.status} with {what}, so it is not a Responses endpoint.",
-            "Check the URL; a proxy or web server in front of the endpoint may have answered instead.",
+            f"{url} returned {what} (status {exchange.status}), so it is not a Responses endpoint.",
+            "Check the URL. A proxy or web server may have answered instead of the endpoint.",
         )
 
     def _fail(self, error: type[TargetError], message: str, hint: str = "") -> NoReturn:
         if self.client.proxy:
-            hint += (
-                f" The request went through the proxy {self.client.proxy}; NO_PROXY names hosts to reach without it."
-            )
+            hint += f" The request used the proxy {self.client.proxy}. Add the host to NO_PROXY to bypass it."
         raise error(message, hint.strip(), self.exchanges)
 
 
 def _warnings(exchange: Exchange, body: Any) -> list[str]:
-    """Return sentences on an answer that is odd, but that the rules will judge."""
+    """Return sentences about an unusual response that the rules will check."""
     status = exchange.status
     if exchange.outcome is not Outcome.COMPLETE:
-        return [f"The preflight request was not answered to its end: {exchange.detail}"]
+        return [f"The response to the first request is incomplete: {exchange.detail}"]
     if not exchange.ok:
         text = _line(_error_text(body), 200)
-        return [f"The preflight request was refused with status {status}{f': {text}' if text else ''}."]
+        return [f"The endpoint refused the first request with status {status}{f': {text}' if text else ''}."]
     if not isinstance(body, dict):
-        return ["The preflight request was answered with an event stream that was not asked for."]
+        return ["The endpoint answered the first request with an event stream, although stream is not set."]
     if body.get("object") != "response" and "output" not in body:
-        return ["The preflight request was answered with JSON that does not look like a response object."]
+        return ["The endpoint answered the first request with JSON that is not a response object."]
     return []
 
 

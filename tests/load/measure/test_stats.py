@@ -364,7 +364,9 @@ def test_answers_that_were_not_judged_are_told_apart() -> None:
     unknown = RunStats()
     add(unknown, 0, 0.5, "unjudged")
     unknown.judged = 0
-    assert "nothing is known" in unjudged_sentence(load_line(unknown, [SelfCheck(started=1)], settings, issued=10))
+    assert "No response was checked against all rules" in unjudged_sentence(
+        load_line(unknown, [SelfCheck(started=1)], settings, issued=10)
+    )
 
 
 def test_sums_of_everything_are_joined() -> None:

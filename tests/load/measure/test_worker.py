@@ -62,7 +62,7 @@ def left(body: bytes, receives: list[tuple[int, bytes]], size: int) -> Recording
     """Return the recording of a stream that was given up when so many bytes of its body had come."""
     head, whole = receives[0], b"".join(data for _, data in receives[1:])
     recording = recorded(body, [head, (2, whole[:size])], tags=("cancelled",))
-    return recording._replace(outcome="cancelled", detail="given up on purpose")
+    return recording._replace(outcome="cancelled", detail="cancelled by the workload")
 
 
 CORPUS = tuple(body for kind in load_profile("corpus").kinds for body in kind.corpus)
@@ -75,7 +75,7 @@ def test_no_beginning_of_a_clean_stream_breaks_a_rule(body: dict[str, Any], shar
     size = round(share * sum(len(data) for _, data in receives[1:]))
     worker = AnalysisWorker(path="/v1/responses", headers=(), dialect=dialect)
     found = worker.take(left(raw, receives, size))
-    assert (found.outcome, found.detail) == ("cancelled", "given up on purpose")
+    assert (found.outcome, found.detail) == ("cancelled", "cancelled by the workload")
 
 
 @pytest.mark.parametrize(
