@@ -130,7 +130,7 @@ def test_reasons_say_how_many_and_the_worst_come_first() -> None:
     )
     bound, suspect = found.reasons[:2], found.reasons[2:]
     assert found.verdict is CLIENT_BOUND
-    assert ["95%" in bound[0], "analysis" in bound[1]] == [True, True]
+    assert ["95 %" in bound[0], "analysis" in bound[1]] == [True, True]
     assert suspect[0] == "Known before."
     for reason, words in zip(suspect[1:], ("6.0 ms", "20.0 ms", "13 ", "3 ", "died", "died", "6 "), strict=True):
         assert words in reason
