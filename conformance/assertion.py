@@ -7,6 +7,7 @@ from typing import Final
 
 from rejoinder.conformance.judgement import judge
 from rejoinder.contract import DEFAULT_DIALECT, Dialect, load_dialect, load_rules
+from rejoinder.formatting import plural
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.verdict import Finding, Level, Status, Verdict, shorten
 
@@ -39,7 +40,11 @@ def assert_conforms(
     broken = [verdict for verdict in verdicts if verdict.findings]
     if broken:
         names = ", ".join(verdict.rule for verdict in broken)
-        raise AssertionError("\n\n".join([f"Broken rules of {spec.name}: {names}", *_evidence(broken, found)]))
+        raise AssertionError(
+            "\n\n".join(
+                [f"{plural(len(broken), 'rule')} of dialect {spec.label} failed: {names}", *_evidence(broken, found)]
+            )
+        )
 
 
 def _evidence(broken: list[Verdict], exchanges: list[Exchange]) -> Iterator[str]:
@@ -50,7 +55,7 @@ def _evidence(broken: list[Verdict], exchanges: list[Exchange]) -> Iterator[str]
         if exchange := by_id.get(name):
             request = exchange.request
             body = shorten(request.body, _BODY)
-            status = exchange.status if exchange.status is not None else f"no reply ({exchange.outcome.value})"
+            status = exchange.status if exchange.status is not None else f"no response ({exchange.outcome.value})"
             yield f"Exchange {name}: {request.method} {request.path} -> {status}\n  {body}".rstrip()
 
 
@@ -65,13 +70,14 @@ def describe_verdict(verdict: Verdict) -> str:
 def describe_finding(finding: Finding) -> str:
     """Return a finding in some lines: what, where, expected, actual, how often."""
     evidence = finding.evidence.to_json()
-    where = f"event {evidence['event']} ({evidence.get('event_type')})" if "event" in evidence else "the reply"
+    where = f"event {evidence['event']} ({evidence.get('event_type')})" if "event" in evidence else "the response"
     lines = [f"{evidence['message']}  [{finding.fingerprint}, {finding.count}x]"]
-    lines.append(f"  at {where} of exchange {evidence['exchange']}, {evidence.get('pointer') or 'as a whole'}")
+    at = f"{where} of exchange {evidence['exchange']}"
+    lines.append(f"  at {', '.join(filter(None, (at, evidence.get('pointer'))))}")
     texts = finding.evidence.texts()
     lines += [f"  {name:<8} {shorten(texts[name])}" for name in ("expected", "actual") if name in texts]
     if finding.known is not None:
-        lines.append(f"  known: {' '.join(finding.known.to_json().values())}")
+        lines.append(f"  known failure: {' '.join(finding.known.to_json().values())}")
     if cases := [case for case in finding.cases if case]:
         lines.append(f"  in {', '.join(cases[:5])}{' ...' if len(cases) > 5 else ''}")
     return "\n".join(lines)

@@ -33,6 +33,7 @@ from rejoinder.conformance.checks import checks_by_rule
 from rejoinder.conformance.judging.registry import Subject
 from rejoinder.contract import load_rules
 from rejoinder.errors import BaselineError, suggest
+from rejoinder.formatting import plural
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.footer import BaselineResult, BaselineResults
 from rejoinder.model.tags import Tag
@@ -45,9 +46,9 @@ GLOB_FROM: Final = 4
 """So many failing cases without a passing one among them are written as one pattern."""
 
 _HEAD: Final = """\
-# What is known to fail, why, and until when; `rejoinder check --baseline` reads it.
-# An entry counts for its rule on its case (* stands for any characters), for one defect where it has a fingerprint,
-# until the day it expires. `rejoinder baseline update` adds entries, `rejoinder baseline prune` takes out stale ones.
+# Known failures, with reasons and expiry dates, for `rejoinder check --baseline`.
+# An entry applies to its rule and case (* matches any characters), and with a fingerprint to one defect only, until it
+# expires. `rejoinder baseline update` adds entries, `rejoinder baseline prune` removes stale ones.
 
 """
 
@@ -124,12 +125,12 @@ class BaselineStatus:
         return not self.stale and not self.unexpected_passes
 
     def warnings(self) -> list[str]:
-        """Return what the reader of a report must know, in sentences."""
+        """Return warnings for the reader of a report, in sentences."""
         notes = []
         for entries, say in (
-            (self.unexpected_passes, "{n} did not fail as the baseline expects: {names}"),
-            (self.stale, "{n} of the baseline {is_} stale, because the rule was not judged on the case: {names}"),
-            (self.expired, "{n} of the baseline expired and {count} no longer: {names}"),
+            (self.unexpected_passes, "{n} did not fail as expected: {names}"),
+            (self.stale, "{n} {is_} stale, because the case did not test the rule: {names}"),
+            (self.expired, "{n} expired and {is_} ignored: {names}"),
         ):
             if entries:
                 one = len(entries) == 1
@@ -137,14 +138,15 @@ class BaselineStatus:
                 more = f" and {len(entries) - 5} more" if len(entries) > 5 else ""
                 notes.append(
                     say.format(
-                        n="1 entry" if one else f"{len(entries)} entries",
+                        n=f"{plural(len(entries), 'baseline entry', 'baseline entries')}",
                         is_="is" if one else "are",
-                        count="counts" if one else "count",
                         names=f"{names}{more}.",
                     )
                 )
         if not self.kept:
-            notes.append(f"`rejoinder baseline prune` takes out of {self.file} what no longer fails.")
+            notes.append(
+                f"`rejoinder baseline prune` removes stale entries and those that did not fail from {self.file}."
+            )
         return notes
 
     def results(self, *, strict: bool) -> BaselineResults:
@@ -217,17 +219,17 @@ class BaselineMatcher:
             found = len(self._found.get(entry, ()))
             judged = sum(map(entry.covers, self.judged.get(entry.rule, ())))
             if self.expired(entry):
-                still = f"still fails in {_cases(found)}" if found else "nothing of it was found"
+                still = f"it still fails in {_cases(found)}" if found else "it did not fail in this run"
                 lists["expired"].append((entry, f"Expired on {entry.expires}; {still}."))
             elif found:
-                lists["known"].append((entry, f"Found in {_cases(found)}."))
+                lists["known"].append((entry, f"Failed in {_cases(found)}."))
             elif entry.rule not in self.judged or any(map(entry.covers, self._unsettled[entry.rule])):
                 continue
             elif judged:
                 if not entry.flaky:
-                    lists["passes"].append((entry, f"Did not fail in any of {_cases(judged)} where it was judged."))
+                    lists["passes"].append((entry, f"Tested in {_cases(judged)} and did not fail."))
             elif ran := sum(map(entry.covers, sent)):
-                lists["stale"].append((entry, f"{_cases(ran)} ran without the rule being judged there."))
+                lists["stale"].append((entry, f"{_cases(ran)} ran and did not test the rule."))
         return BaselineStatus(
             str(self.baseline.path),
             tuple(lists["known"]),
@@ -238,7 +240,7 @@ class BaselineMatcher:
 
 
 def _cases(number: int) -> str:
-    return "1 case" if number == 1 else f"{number} cases"
+    return plural(number, "case")
 
 
 def read_baseline(path: Path | str) -> Baseline:
@@ -255,10 +257,10 @@ def _text(path: Path) -> str:
         return path.read_text("utf-8")
     except FileNotFoundError as error:
         raise BaselineError(
-            f"There is no baseline file {path}.", "`rejoinder baseline update RUN` writes one from a run."
+            f"Baseline file {path} does not exist.", "`rejoinder baseline update RUN` creates one from a run."
         ) from error
     except OSError as error:
-        raise BaselineError(f"The baseline file {path} cannot be read: {error.strerror}.") from error
+        raise BaselineError(f"Cannot read the baseline file {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise BaselineError(f"The baseline file {path} is not UTF-8 at byte {error.start}.") from error
 
@@ -279,8 +281,8 @@ def _entries(path: Path, text: str) -> tuple[BaselineEntry, ...]:
             if twin is not entry:
                 raise file.error(
                     (TABLE, number),
-                    f"says {entry.name} for the second time",
-                    f"The first is in line {twin.line} ({TABLE}[{twin.number}]); keep one of them.",
+                    f"repeats {entry.name}",
+                    f"Remove it, or the first entry in line {twin.line} ({TABLE}[{twin.number}]).",
                 )
     return tuple(entries.values())
 
@@ -291,9 +293,9 @@ def _entries_of(file: TomlFile, number: int, table: Mapping[str, Any]) -> list[B
     rule, expires, cases = table["rule"].strip(), table.get("expires"), table["case"]
     if rule not in load_rules():
         hint = suggest(rule, load_rules(), "`rejoinder rules` lists the rules.")
-        raise file.error((*at, "rule"), f"is {rule!r}, which is no rule", hint)
+        raise file.error((*at, "rule"), f'is "{rule}", which is not a rule', hint)
     if isinstance(expires, str):
-        raise file.error((*at, "expires"), f"is a text, {expires!r}", "Write the date without quotes: 2027-01-31.")
+        raise file.error((*at, "expires"), f'is the string "{expires}"', "Write the date without quotes: 2027-01-31.")
     return [
         BaselineEntry(
             rule,
@@ -345,11 +347,11 @@ def update(
     Raises :class:`BaselineError` when the words given cannot stand in a file.
     """
     if not reason.strip():
-        raise BaselineError("The reason is empty.", "Say why the failures are accepted, with --reason.")
+        raise BaselineError("The reason is empty.", "Give the reason for accepting the failures with --reason.")
     if link and not re.match(r"https?://[^\s/]", link):
-        raise BaselineError(f"{link!r} is no link.", "Links begin with https:// or http://.")
+        raise BaselineError(f'"{link}" is not a link.', "Links begin with https:// or http://.")
     if expires is not None and expires < matcher.today:
-        raise BaselineError(f"{expires} is past, so the entries would never count.", "Name a later day with --expires.")
+        raise BaselineError(f"The expiry date {expires} is in the past.", "Give a later date with --expires.")
     import tomlkit
 
     path = matcher.baseline.path

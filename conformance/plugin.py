@@ -37,55 +37,84 @@ _FOLDER: Final = pytest.StashKey[Path]()
 
 _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("url", {"metavar": "URL", "help": "Base URL of the endpoint to check, with or without /v1."}),
-    ("model", {"metavar": "M", "help": "Model to ask for; by default the first that is listed."}),
-    ("dialect", {"metavar": "D", "default": "northstar", "help": "Which specification it is held to."}),
+    ("model", {"metavar": "M", "help": "Model to test. Default: the first model that the endpoint lists."}),
+    (
+        "dialect",
+        {
+            "metavar": "D",
+            "default": "northstar",
+            "help": "Dialect to check against: northstar (vLLM-style Responses API, default), openai, openresponses, "
+            "or a dialect file.",
+        },
+    ),
     (
         "extension",
         {
             "metavar": "DIR",
             "action": "append",
             "default": [],
-            "help": "Folder with rules, checks and sandbox faults of your own; may be given more than once.",
+            "help": "Folder with custom rules, checks and sandbox faults. Repeatable.",
         },
     ),
-    ("plan", {"metavar": "P", "default": "quick", "help": "smoke, quick or full."}),
-    ("select", {"metavar": "RULES", "default": "*", "help": "Rules to judge: SSE-*, ITM-05, ..."}),
+    (
+        "plan",
+        {
+            "metavar": "P",
+            "default": "quick",
+            "help": "Test plan: smoke (~17 requests), quick (~160, default) or full (all contract branches).",
+        },
+    ),
+    (
+        "select",
+        {"metavar": "RULES", "default": "*", "help": "Rules to check, such as SSE-* or ITM-05,USG-01. Default: all."},
+    ),
     (
         "require",
         {
             "metavar": "FEATURES",
             "action": "append",
             "default": [],
-            "help": "Features that must be there: streaming,images ...",
+            "help": "Features that the endpoint must support, such as streaming,images. Repeatable.",
         },
     ),
-    ("certify", {"action": "store_true", "help": "Send the plan full; every feature of the dialect must be there."}),
-    ("concurrency", {"metavar": "N", "default": 4, "type": int, "help": "Requests in flight at once."}),
-    ("budget", {"metavar": "B", "help": "Stop after 200requests, 50ktokens or 10min."}),
-    ("timeout", {"metavar": "S", "default": 120.0, "type": float, "help": "Seconds that one request may take."}),
+    ("certify", {"action": "store_true", "help": "Use plan full and require every feature of the dialect."}),
+    ("concurrency", {"metavar": "N", "default": 4, "type": int, "help": "Concurrent requests. Default: 4."}),
+    ("budget", {"metavar": "B", "help": "Stop after this budget, such as 200requests, 50ktokens or 10min."}),
+    (
+        "timeout",
+        {"metavar": "S", "default": 120.0, "type": float, "help": "Timeout of one request in seconds. Default: 120."},
+    ),
     (
         "api-key-env",
-        {"metavar": "NAME", "default": "REJOINDER_API_KEY", "help": "Environment variable that holds the key."},
+        {
+            "metavar": "NAME",
+            "default": "REJOINDER_API_KEY",
+            "help": "Environment variable with the API key. Default: REJOINDER_API_KEY.",
+        },
     ),
     (
         "second-key-env",
         {
             "metavar": "NAME",
             "default": "REJOINDER_SECOND_API_KEY",
-            "help": "Environment variable that holds the key of another tenant.",
+            "help": "Environment variable with the API key of a second tenant, used to test tenant isolation. Default: "
+            "REJOINDER_SECOND_API_KEY.",
         },
     ),
-    ("baseline", {"metavar": "FILE", "help": "Known failures, which are reported as known and do not fail."}),
+    (
+        "baseline",
+        {"metavar": "FILE", "help": "Baseline file of known failures, which are reported as known and do not fail."},
+    ),
     (
         "baseline-strict",
-        {"action": "store_true", "help": "Fail when the baseline expects failures that do not occur any more."},
+        {"action": "store_true", "help": "Fail if an entry of the baseline did not fail or is stale."},
     ),
-    ("out", {"metavar": "DIR", "help": "Keep the run file in this folder."}),
+    ("out", {"metavar": "DIR", "help": "Folder for the run file."}),
 )
 
 
 class RejoinderWarning(UserWarning):
-    """A SHOULD rule is not met."""
+    """A SHOULD rule failed."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -97,7 +126,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker that names a rule, and check the options."""
-    config.addinivalue_line("markers", "rejoinder_rule(id): the rule of the contract that an item judges")
+    config.addinivalue_line("markers", "rejoinder_rule(id): the rule that a test checks")
 
     file, folders = config.getoption("rejoinder_baseline"), config.getoption("rejoinder_extension")
     if file or folders or config.getoption("rejoinder_url"):
@@ -115,7 +144,7 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"rejoinder: {error}") from error
     if config.getoption("rejoinder_baseline_strict") and not file:
         raise pytest.UsageError(
-            "rejoinder: --rejoinder-baseline-strict needs a file; name it with --rejoinder-baseline."
+            "rejoinder: --rejoinder-baseline-strict needs a baseline file. Add --rejoinder-baseline FILE."
         )
 
 
@@ -125,7 +154,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     config = metafunc.config
     if not config.getoption("rejoinder_url"):
-        raise pytest.UsageError("rejoinder: name the endpoint to check with --rejoinder-url URL.")
+        raise pytest.UsageError("rejoinder: The endpoint is missing. Add --rejoinder-url URL.")
     from rejoinder.conformance.judgement import select_rules
     from rejoinder.contract import load_dialect
     from rejoinder.model.verdict import Level
@@ -136,7 +165,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     ]
     if not rules:
         raise pytest.UsageError(
-            f"rejoinder: --rejoinder-select {config.getoption('rejoinder_select')} selects no rule."
+            f"rejoinder: --rejoinder-select {config.getoption('rejoinder_select')} matches no rule of {dialect.name}. "
+            "`rejoinder rules` lists them."
         )
     metafunc.parametrize(
         "rejoinder_verdict",
@@ -213,7 +243,7 @@ class _Session:
             return replace(target, key=None, second_key=None), recorder.found
 
         if not self.option("url"):
-            pytest.exit("rejoinder: name the endpoint to check with --rejoinder-url URL.", returncode=4)
+            pytest.exit("rejoinder: The endpoint is missing. Add --rejoinder-url URL.", returncode=4)
         target, found = self.once("target", look)
         return replace(target, key=self.key("api_key_env"), second_key=self.key("second_key_env")), found
 
@@ -385,7 +415,7 @@ def rejoinder_verdict(request: pytest.FixtureRequest, rejoinder_run: Run) -> Ver
     verdicts = {verdict.rule: verdict for verdict in rejoinder_run.verdicts}
     verdict = verdicts.get(request.param)
     if verdict is None:
-        pytest.fail(f"The run has no verdict on {request.param}: {' '.join(rejoinder_run.damage)}", pytrace=False)
+        pytest.fail(f"The run file has no verdict on {request.param}: {' '.join(rejoinder_run.damage)}", pytrace=False)
     return verdict
 
 

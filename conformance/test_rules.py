@@ -14,7 +14,7 @@ from rejoinder.model.verdict import Status, Verdict
 
 
 def test_rule(rejoinder_verdict: Verdict, rejoinder_run: Run, request: pytest.FixtureRequest) -> None:
-    """The endpoint keeps this rule wherever the check run exercised it."""
+    """The endpoint follows the rule in every request of the check run that tests it."""
     verdict = rejoinder_verdict
     rule = load_rules()[verdict.rule]
     strict = request.config.getoption("rejoinder_baseline_strict")
@@ -38,12 +38,17 @@ def test_rule(rejoinder_verdict: Verdict, rejoinder_run: Run, request: pytest.Fi
     if verdict.status is Status.WARN:
         warnings.warn(RejoinderWarning(description), stacklevel=1)
     if strict and (stale or (passes and verdict.findings)):
-        pytest.fail("\n".join(["The baseline is out of date.", *passes, *stale]), pytrace=False)
+        pytest.fail(
+            "\n".join(
+                ["The baseline is out of date. `rejoinder baseline prune` removes these entries:", *passes, *stale]
+            ),
+            pytrace=False,
+        )
     if passes and not verdict.findings:
         request.node.add_marker(pytest.mark.xfail(reason="; ".join(passes), strict=strict))
     for sentence in [*stale, *(passes if verdict.findings else ())]:
         warnings.warn(RejoinderWarning(sentence), stacklevel=1)
     if verdict.status is Status.KNOWN:
-        pytest.xfail(f"known: {reasons}")
+        pytest.xfail(f"known failure: {reasons}")
     if verdict.status in (Status.DECLINED, Status.NOT_APPLICABLE):
         pytest.skip(verdict.reason)

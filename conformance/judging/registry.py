@@ -21,15 +21,15 @@ from rejoinder.model.verdict import Problem
 
 
 class Subject(StrEnum):
-    """What a check looks at, with the words that the rule reference uses for it."""
+    """What a check looks at, in the words of the rule reference."""
 
     CREATE = "every create request"
-    PLAIN = "successful plain replies"
+    PLAIN = "successful plain responses"
     STREAM = "successful streams"
-    EXCHANGE = "every exchange, operations beside create included"
-    RESPONSE = "every response object that a request ends with"
+    EXCHANGE = "every exchange of every operation"
+    RESPONSE = "every final response object"
     REFUSAL = "refused create requests"
-    CASE = "all exchanges of one case together"
+    CASE = "all exchanges of a case together"
     RUN = "all exchanges of the run together"
 
 
@@ -69,7 +69,9 @@ def check(rule: str, subject: Subject, *, needs: Needs | None = None) -> Callabl
     def register(function: Check) -> Check:
         row = load_rules().get(rule)
         if row is None or row.unchecked:
-            raise ContractError(f"A check is registered for {rule}, which is not a checkable rule of the catalogue.")
+            raise ContractError(
+                f"A check is registered for {rule}, which is not in the rule catalogue or is marked unchecked."
+            )
         doc = " ".join((function.__doc__ or "").split())
         _CHECKS.append(Registered(rule, subject, function, needs, doc))
         return function

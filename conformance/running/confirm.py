@@ -24,6 +24,7 @@ from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec
 from rejoinder.conformance.running.in_process import dry_run
 from rejoinder.contract import Dialect, SchemaVariant
 from rejoinder.errors import RejoinderError
+from rejoinder.formatting import plural
 from rejoinder.model.exchange import Exchange, parse_json
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Finding, Minimal, Problem, Reruns, Status, Verdict
@@ -223,8 +224,8 @@ class _Work:
         left = sum(finding.reruns is None for finding in chosen)
         if not left:
             return []
-        what = "1 finding was" if left == 1 else f"{left} findings were"
-        return [f"{what} not confirmed: what the run may send was spent, or their cases got no answer again."]
+        was = "was" if left == 1 else "were"
+        return [f"{plural(left, 'finding')} {was} not confirmed: the budget was spent, or the rerun got no response."]
 
     async def rerun(self, case: PlannedCase, findings: Sequence[Finding], exchanges: Mapping[str, Exchange]) -> None:
         """Send a case again for its findings, and note how often each shows."""

@@ -17,6 +17,7 @@ from rejoinder.conformance.assess import CheckResult
 from rejoinder.conformance.running.case import PlannedCase
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.conformance.running.sequence import CaseRunner, PreparedRequest
+from rejoinder.formatting import plural
 from rejoinder.model.exchange import Exchange, Outcome
 from rejoinder.model.tags import Tag
 from rejoinder.settings import Budget
@@ -99,7 +100,8 @@ class CheckRun:
                 group.create_task(self._follow(CaseRunner(case, self.target), slots))
         left = self.progress.requests - self.progress.done
         if self._halted and left and not self.result.interrupted:
-            self.result.warnings.append(f"{left} of {self.progress.requests} requests were not sent: {self._halted}.")
+            requests, were = plural(self.progress.requests, "request"), "was" if left == 1 else "were"
+            self.result.warnings.append(f"{left} of {requests} {were} not sent: {self._halted}.")
         return self.result
 
     @property
@@ -187,7 +189,7 @@ class CheckRun:
                 exchange = await self._send(case, prepared)
                 if exchange.status is not None:
                     self.result.warnings.append(
-                        f"Case {case.id} got no reply at first and one when it was repeated: {first.detail}"
+                        f"Case {case.id} got no response at first, but got one when sent again: {first.detail}"
                     )
             exchange = await self._poll(sequence, prepared, exchange)
         finally:
@@ -229,7 +231,7 @@ class CheckRun:
     async def _pause(self, exchange: Exchange, attempt: int) -> None:
         wait = retry_after(exchange)
         if wait is not None and wait > MAX_WAIT:
-            self._halt(f"the endpoint asks to wait {wait:.0f} s, longer than the {MAX_WAIT:.0f} s that are granted")
+            self._halt(f"Retry-After of the endpoint is {wait:.0f} s, the limit is {MAX_WAIT:.0f} s")
             return
         await asyncio.sleep(2.0**attempt / 2 if wait is None else wait)
 
@@ -243,7 +245,7 @@ class CheckRun:
             progress.failed += planned
             self._silent += 1
             if self._silent >= SILENCE:
-                self._halt(f"the endpoint no longer answers ({exchange.detail.rstrip('.')})")
+                self._halt(f"the last {SILENCE} requests got no response ({exchange.detail.rstrip('.')})")
         progress.output_tokens += _output_tokens(exchange)
         self._keep(sequence, exchange)
         self._on_progress(progress)

@@ -239,7 +239,7 @@ def _histories(draw: st.DrawFn, profile: EndpointProfile) -> _Drawn:
     if draw(st.booleans()):
         deleted = stored_request(Role.DELETE, Role.FIRST, method="DELETE")
         steps += [deleted, stored_request(Role.GET_DELETED, Role.FIRST)]
-    return _Drawn("What may become of a random response that is stored.", tuple(steps))
+    return _Drawn("A random response is stored, retrieved, continued, cancelled or deleted.", tuple(steps))
 
 
 def _kept(body: dict[str, Any]) -> dict[str, Any]:

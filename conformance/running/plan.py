@@ -47,7 +47,7 @@ def build_plan(name: str, dialect: Dialect, *, model: str | None = None) -> Plan
     plain and streamed. Raises :class:`UsageError` for another name.
     """
     if name not in PLAN_NAMES:
-        raise UsageError(f"There is no plan {name!r}.", f"Choose one of {', '.join(PLAN_NAMES)}.")
+        raise UsageError(f'"{name}" is not a test plan.', f"Use one of {', '.join(PLAN_NAMES)}.")
     sound = Validator(dialect.request_schema(SchemaVariant.GENERATION))
     context = CaseContext(dialect, model)
     cases = [case for case in handwritten_cases(context, name) if _is_undisputed(case, sound)]

@@ -19,6 +19,7 @@ from rejoinder.conformance.running.confirm import fresh, looks_at_run, was_answe
 from rejoinder.conformance.running.engine import CheckRun
 from rejoinder.contract import Dialect
 from rejoinder.errors import ExitCode, UsageError
+from rejoinder.formatting import plural
 from rejoinder.model.exchange import Exchange, Outcome, Request, parse_json
 from rejoinder.model.runfile import Run
 from rejoinder.model.tags import BOOKKEEPING, Tag
@@ -29,12 +30,12 @@ _FROM_ELSEWHERE: Final = (Tag.WRONG_KEY, Tag.SECOND_TENANT)
 
 
 class ReplayOutcome(StrEnum):
-    """What became of a finding."""
+    """The result of replaying a finding."""
 
     HAPPENS = "still happens"
     DIFFERS = "differs"
     GONE = "gone"
-    UNKNOWN = "cannot be told"
+    UNKNOWN = "not tested"
 
     @property
     def exit_code(self) -> ExitCode:
@@ -75,9 +76,9 @@ def find(run: Run, name: str) -> Finding:
     if found and len({finding.fingerprint for finding in found}) == 1:
         return found[0]
     if not found:
-        raise UsageError(f"The run has no finding {name!r}.", "`rejoinder replay RUN` lists its findings.")
+        raise UsageError(f'The run has no finding "{name}".', "`rejoinder replay RUN` lists its findings.")
     names = ", ".join(f"{finding.fingerprint} ({finding.rule})" for finding in found[:5])
-    raise UsageError(f"{name!r} names {len(found)} findings.", f"Name one of them: {names}.")
+    raise UsageError(f'"{name}" matches {len(found)} findings.', f"Use the fingerprint of one: {names}.")
 
 
 def rebuild(run: Run, finding: Finding, planned: Mapping[str, PlannedCase]) -> tuple[PlannedCase, str]:
@@ -99,15 +100,15 @@ def rebuild(run: Run, finding: Finding, planned: Mapping[str, PlannedCase]) -> t
     names = ([evidence.case] if evidence is not None else []) + finding.cases
     for name in names:
         if name in planned:
-            return planned[name], f"the case {name} as it is planned"
+            return planned[name], f"the case {name} of the plan"
     if evidence is not None:
         case = _recorded(run, evidence, path)
         if case is not None:
-            return case, f"the case {evidence.case} as it was recorded"
+            return case, f"the recorded case {evidence.case}"
     raise UsageError(
-        f"The case of the finding {finding.fingerprint} cannot be sent again: the plan has it no more, and the run "
-        "file does not hold all of it.",
-        "Check the endpoint anew with `rejoinder check`.",
+        f"Cannot send the case of finding {finding.fingerprint} again: the plan does not have it, and the run file "
+        "lacks a part of it.",
+        "Run `rejoinder check` again.",
     )
 
 
@@ -244,14 +245,15 @@ def _result(finding: Finding, verdicts: list[Verdict], judged: int, failed: int)
             same.reruns = Reruns(judged, failed)
     if failed:
         return ReplayResult(
-            ReplayOutcome.HAPPENS, f"{rule} is still broken, {failed} of {judged} times.", verdicts, judged, failed
+            ReplayOutcome.HAPPENS, f"{rule} failed in {failed} of {plural(judged, 'run')}.", verdicts, judged, failed
         )
     if not judged:
-        why = next((verdict.reason for verdict in verdicts if verdict.reason), "") or "The requests got no answer."
-        return ReplayResult(ReplayOutcome.UNKNOWN, f"Whether {rule} is still broken cannot be told: {why}", verdicts)
+        why = next((verdict.reason for verdict in verdicts if verdict.reason), "") or "The requests got no response."
+        return ReplayResult(ReplayOutcome.UNKNOWN, f"{rule} could not be tested: {why}", verdicts)
     others = [other for verdict in verdicts for other in verdict.findings]
     if others:
-        what = f"{rule} is still broken, but in another way: {others[0].evidence.message}"
+        what = f"{rule} failed with another finding: {others[0].evidence.message}"
         return ReplayResult(ReplayOutcome.DIFFERS, what, verdicts, judged)
-    times = "once" if judged == 1 else f"{judged} times"
-    return ReplayResult(ReplayOutcome.GONE, f"{rule} held {times}: the finding is gone.", verdicts, judged)
+    return ReplayResult(
+        ReplayOutcome.GONE, f"{rule} passed in {plural(judged, 'run')}. The finding is gone.", verdicts, judged
+    )

@@ -1,4 +1,4 @@
-"""``rejoinder replay``: what still happens, what is gone, what differs, and what cannot be told."""
+"""``rejoinder replay``: what still happens, what is gone, what differs, and what could not be tested."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_what_still_happens(invoke: Invoke, endpoint: Callable[..., str]) -> Non
     assert finding.minimal is not None
     code, out, new = replayed(invoke, finding.fingerprint[:6])
     assert code == 1
-    assert f"{finding.fingerprint} still happens: LIF-05 is still broken, 1 of 1 times." in out
+    assert f"{finding.fingerprint} still happens: LIF-05 failed in 1 of 1 run." in out
     [exchange] = [exchange for exchange in new.exchanges if "unjudged" not in exchange.tags]
     assert exchange.request.json() == finding.minimal.request.json()
     assert finding_of(new, "LIF-05").fingerprint == finding.fingerprint
@@ -65,7 +65,7 @@ def test_what_is_gone(invoke: Invoke, endpoint: Callable[..., str]) -> None:
     endpoint()
     code, out, _ = replayed(invoke, "LIF-05", "--times", "3")
     assert code == 0
-    assert "gone: LIF-05 held 3 times: the finding is gone." in out
+    assert "gone: LIF-05 passed in 3 runs. The finding is gone." in out
 
 
 def test_what_differs(invoke: Invoke, endpoint: Callable[..., str]) -> None:
@@ -73,7 +73,7 @@ def test_what_differs(invoke: Invoke, endpoint: Callable[..., str]) -> None:
     endpoint("terminal-twice")
     code, out, new = replayed(invoke, finding.fingerprint)
     assert code == 1
-    assert "differs: LIF-05 is still broken, but in another way:" in out
+    assert "differs: LIF-05 failed with another finding:" in out
     assert finding_of(new, "LIF-05").fingerprint != finding.fingerprint
 
 
@@ -83,7 +83,7 @@ def test_what_cannot_be_told(invoke: Invoke, endpoint: Callable[..., str]) -> No
     endpoint("list-input-refused", "string-input-refused")
     code, out, _ = replayed(invoke, "LIF-05")
     assert code == 2
-    assert "cannot be told" in out
+    assert "not tested" in out
 
 
 def test_an_endpoint_that_is_away(invoke: Invoke, endpoint: Callable[..., str]) -> None:
@@ -147,7 +147,7 @@ def test_without_a_name_the_findings_are_listed(invoke: Invoke, endpoint: Callab
     assert "reproduced in 3 of 3 reruns" in out
 
 
-@pytest.mark.parametrize(("name", "words"), [("ffffffffffff", "no finding"), ("", "names")])
+@pytest.mark.parametrize(("name", "words"), [("ffffffffffff", "no finding"), ("", "matches")])
 def test_a_name_must_be_that_of_one_finding(
     invoke: Invoke, endpoint: Callable[..., str], name: str, words: str
 ) -> None:
@@ -167,4 +167,4 @@ def test_a_recording_that_lacks_the_case(invoke: Invoke, endpoint: Callable[...,
     file.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
     code, _, err = invoke("replay", "old", "LIF-05", "-q")
     assert code == 2
-    assert "cannot be sent again" in err
+    assert "Cannot send the case" in err

@@ -152,7 +152,7 @@ def test_a_known_failure_is_an_expected_one(pytester: pytest.Pytester, broken: s
     result = smoke(pytester, broken, *options)
     assert result.ret == 0, result.stdout.str()
     assert result.parseoutcomes()["xfailed"] == 1
-    result.stdout.fnmatch_lines(["KNOWN *test_rule[[]EVT-02[]] - known: not yet"])
+    result.stdout.fnmatch_lines(["KNOWN *test_rule[[]EVT-02[]] - known failure: not yet"])
     [case] = [c for c in ElementTree.parse(pytester.path / "j.xml").iter("testcase") if "EVT-02" in c.attrib["name"]]
     properties: dict[str, set[str]] = {}
     for entry in case.iter("property"):
@@ -168,7 +168,7 @@ def test_a_known_failure_is_an_expected_one(pytester: pytest.Pytester, broken: s
 def test_new_cases_of_a_known_failure_fail(pytester: pytest.Pytester, broken: str) -> None:
     result = smoke(pytester, broken, *known(pytester, "EVT-02", case="basic.stream"))
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["*test_rule[[]EVT-02[]]*", "*known: not yet*"])
+    result.stdout.fnmatch_lines(["*test_rule[[]EVT-02[]]*", "*known failure: not yet*"])
 
 
 def test_an_unexpected_pass_is_reported_and_fails_when_strict(pytester: pytest.Pytester, clean: str) -> None:
@@ -179,13 +179,13 @@ def test_an_unexpected_pass_is_reported_and_fails_when_strict(pytester: pytest.P
     result = smoke(pytester, clean, *options, "--rejoinder-baseline-strict")
     assert result.ret == 1
     assert result.parseoutcomes()["failed"] == 1
-    result.stdout.fnmatch_lines(["*XPASS(strict)*EVT-02@[*]: Did not fail*"])
+    result.stdout.fnmatch_lines(["*XPASS(strict)*EVT-02@[*]: Tested in *did not fail*"])
 
 
 def test_a_bad_baseline_ends_the_session(pytester: pytest.Pytester, clean: str) -> None:
     result = smoke(pytester, clean, *known(pytester, "EVT-2"))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "is 'EVT-2', which is no rule" in result.stdout.str() + result.stderr.str()
+    assert 'is "EVT-2", which is not a rule' in result.stdout.str() + result.stderr.str()
     assert smoke(pytester, clean, "--rejoinder-baseline-strict").ret not in (0, 1)
 
 
@@ -312,11 +312,19 @@ def test_fixtures_without_an_endpoint_end_the_session(pytester: pytest.Pytester)
     assert "--rejoinder-url" in result.stdout.str() + result.stderr.str()
 
 
-@pytest.mark.parametrize("options", [("--rejoinder-dialect", "nothern"), ("--rejoinder-extension", "nowhere")])
-def test_bad_options_end_the_session(pytester: pytest.Pytester, clean: str, options: tuple[str, ...]) -> None:
-    result = smoke(pytester, clean, *options)
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--rejoinder-dialect", "nothern", '"nothern" is not a dialect. Did you mean northstar'),
+        ("--rejoinder-extension", "nowhere", "There is no extension folder"),
+    ],
+)
+def test_bad_options_end_the_session(
+    pytester: pytest.Pytester, clean: str, option: str, value: str, words: str
+) -> None:
+    result = smoke(pytester, clean, option, value)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "rejoinder: There is no " in result.stdout.str() + result.stderr.str()
+    assert f"rejoinder: {words}" in result.stdout.str() + result.stderr.str()
 
 
 def test_rules_of_an_extension_have_items(pytester: pytest.Pytester, clean: str) -> None:

@@ -271,7 +271,7 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
     ),
     "a fault that breaks no rule that exists": (
         {"faults.py": faults("Fault(id='acme-x', title='t', breaks=('ACME-11',))")},
-        "the fault acme-x breaks ACME-11, which is no rule. Did you mean ACME-01?",
+        "the fault acme-x breaks ACME-11, which is not a rule. Did you mean ACME-01?",
     ),
     "a fault twice": (
         {"faults.py": faults(", ".join(["Fault(id='acme-x', title='t', breaks=('ACME-01',))"] * 2))},

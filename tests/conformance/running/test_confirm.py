@@ -209,9 +209,7 @@ def test_a_busy_endpoint_says_nothing_of_a_finding(
 
     result = confirmed(busy, ["stream.long"])
     assert finding_of(result, "LIF-05").reruns is None
-    assert result.warnings == [
-        "1 finding was not confirmed: what the run may send was spent, or their cases got no answer again."
-    ]
+    assert result.warnings == ["1 finding was not confirmed: the budget was spent, or the rerun got no response."]
 
 
 def test_names_that_requests_give_themselves_are_new_each_time() -> None:
