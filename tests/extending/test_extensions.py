@@ -275,9 +275,9 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
     ),
     "a fault twice": (
         {"faults.py": faults(", ".join(["Fault(id='acme-x', title='t', breaks=('ACME-01',))"] * 2))},
-        "the fault acme-x has an id that is taken",
+        "the fault acme-x has an id that another fault has",
     ),
-    "faults that are none": ({"faults.py": "FAULTS = ['acme-x']\n"}, "FAULTS must be there, and a list of Fault"),
+    "faults that are none": ({"faults.py": "FAULTS = ['acme-x']\n"}, "FAULTS must exist and be a list of Fault"),
 }
 
 
