@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -76,6 +77,20 @@ def test_nothing_to_judge_is_not_applicable_with_a_reason() -> None:
     unchecked = verdict_of("SSE-06", plain(GOOD))
     assert unchecked.status is Status.NOT_APPLICABLE
     assert unchecked.reason.startswith("Not checked: ")
+
+
+def test_the_reason_of_a_rule_that_was_not_tested_names_a_plan_unless_a_feature_was_refused() -> None:
+    [larger] = judge([plain(GOOD)], "northstar", select="MEM-01", plan="quick")
+    assert "--plan full" in larger.reason
+    [unplanned] = judge([plain(GOOD)], "northstar", select="MEM-01")
+    assert unplanned.status is Status.NOT_APPLICABLE
+    assert unplanned.reason
+    assert "--plan" not in unplanned.reason
+    request = Request("POST", "/v1/responses", (), b'{"input":"Hi","stream":true}')
+    refused = replace(plain(GOOD), request=request, status=400)
+    [verdict] = judge([refused], "northstar", select="SSE-03", plan="smoke")
+    assert "refused the feature streaming" in verdict.reason
+    assert "--plan" not in verdict.reason
 
 
 def test_rules_that_are_off_have_no_verdict() -> None:

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from rejoinder.model.samples import SearchStep
+from rejoinder.model.outcomes import RequestOutcome
+from rejoinder.model.samples import SearchStep, SloResult, Validity, step_latencies
 from rejoinder.reports import render_markdown
+from rejoinder.reports.charts import Log
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.search import PART as SEARCH
-from rejoinder.reports.parts.search.charts import search_charts
+from rejoinder.reports.parts.search.charts import search_charts, steps_table
+from rejoinder.reports.parts.search.summary import SearchSummary
 
 
 def test_a_sweep_shows_its_knee(examples: ModuleType, report_of: Any, words: Any) -> None:
@@ -82,3 +85,90 @@ def test_steps_of_a_search_that_was_cut_short_are_shown(
         assert search.sentence in screen(found)
         assert level in screen(found)
         assert render_markdown(found).count("| VALID |") == 3
+
+
+def step(level: float, *, rate: bool = False, **fields: Any) -> SearchStep:
+    """Return a step in which 90 of 100 requests succeeded."""
+    given = {"rate": level} if rate else {"concurrency": int(level)}
+    outcomes = {RequestOutcome.OK: 90, RequestOutcome.FAILED: 10}
+    values: dict[str, Any] = {
+        "started": 100, "outcomes": outcomes, "verdict": Validity.VALID, "ok_per_s": 9.0, "output_tokens_per_s": 0.0,
+        "good": 90, "latencies": {}, "slos": [], "met": None, **given, **fields,
+    }  # fmt: skip
+    return SearchStep(**values)
+
+
+def found(*steps: SearchStep, knee: float | None = None, highest: float | None = None) -> SearchSummary:
+    return SearchSummary(steps[0].rate is None, list(steps), knee, highest)
+
+
+def test_a_sweep_without_tokens_counts_requests_and_without_times_has_one_chart() -> None:
+    search = found(step(1, ok_per_s=3.0), step(2, ok_per_s=6.0), knee=2)
+    (chart,) = search_charts(search)
+    assert [list(curve.values) for curve in chart.curves] == [[(1, 3.0), (2, 6.0)]]
+    assert [(tick.at, tick.label) for tick in chart.x] == [(0, "1"), (pytest.approx(100), "2")]
+    # The axis has an eighth of room above the highest point.
+    assert chart.points[1].y == pytest.approx(100 * (1 - 1 / 1.12))
+    assert (chart.points[0].shape, chart.points[1].shape) == ("dot", "ring")
+    tokens = found(step(1, output_tokens_per_s=50.0), step(2))
+    assert [curve.values for curve in search_charts(tokens)[0].curves] == [[(1, 50.0), (2, 0.0)]]
+
+
+def test_axes_name_about_ten_steps() -> None:
+    (chart,) = search_charts(found(*(step(level) for level in range(1, 25))))
+    assert [tick.label for tick in chart.x] == ["1", "4", "7", "10", "13", "16", "19", "22"]
+    (chart,) = search_charts(found(*(step(level) for level in range(1, 11))))
+    assert len(chart.x) == 10
+    rates = found(*(step(level, rate=True, latencies={"ttft_p99": 0.1}) for level in (1, 1, *range(1, 18))))
+    assert [tick.label for tick in search_charts(rates)[0].x] == ["1", "4", "7", "10", "13", "16"]
+
+
+def test_a_search_for_a_rate_has_one_percentile_for_all_steps() -> None:
+    whole = {"ttft_p50": 0.1, "ttft_p99": 0.4}
+    first, second = step(1, rate=True, latencies=whole), step(2, rate=True, latencies={"ttft_p50": 0.2})
+    nothing = step(4, rate=True, outcomes={RequestOutcome.FAILED: 100}, good=0)
+
+    def times(*steps: SearchStep) -> list[float]:
+        scale = Log(*((0.4 / 1.3, 0.4 * 1.3) if len(steps) == 2 and steps[1] is nothing else (0.1 / 1.3, 0.2 * 1.3)))
+        (chart,) = search_charts(found(*steps))
+        return [next(t for t in (0.1, 0.2, 0.4) if scale(t) == point.y) for point in chart.points]
+
+    assert times(first, second) == [0.1, 0.2]
+    # A step in which nothing succeeded has no times to take into account.
+    assert times(first, nothing) == [0.4]
+    assert search_charts(found(nothing)) == []
+
+
+def test_the_table_of_a_search_by_hand() -> None:
+    slos = [
+        SloResult(text=text, metric="ttft", statistic="p99", limit=0.3, n=90, value=0.4, met=met)
+        for text, met in (("ttft:p99<300ms", False), ("e2e:p99<1s", True), ("x" * 80, False))
+    ]
+    search = found(
+        step(1, output_tokens_per_s=1500.0, latencies={"ttft_p50": 0.1, "e2e_p50": 1.5}, met=True, slos=slos[1:2]),
+        step(1000, started=2000, met=False, slos=slos, verdict=Validity.SUSPECT),
+        step(2000, outcomes={}, met=False),
+        knee=1000,
+    )
+    table = steps_table(search)
+    names = list(step_latencies())
+    rows = [
+        dict(zip(["load", "n", "ok", "ok/s", "tok/s", *names, "slos", "verdict"], row, strict=True))
+        for row in table.rows
+    ]
+    assert len(table.head) == len(table.rows[0])
+    assert [row["load"] for row in rows] == ["1", "1,000 (knee)", "2,000"]
+    assert [row["n"] for row in rows] == ["100", "2,000", "100"]
+    assert [row["ok"] for row in rows] == ["90.0 %", "4.5 %", "0 %"]
+    assert (rows[0]["ok/s"], rows[0]["tok/s"]) == ("9.00", "1,500")
+    assert (rows[0]["ttft_p50"], rows[0]["e2e_p50"], rows[2]["ttft_p50"]) == ("100 ms", "1.50 s", "–")
+    # Of 90 values there is no p99, which takes 100.
+    assert ("100" in rows[0]["ttft_p99"], rows[2]["ttft_p99"]) == (True, "–")
+    assert rows[0]["slos"] != rows[1]["slos"]
+    assert "ttft:p99<300ms, " + "x" * 60 in rows[1]["slos"]
+    assert "x" * 61 not in rows[1]["slos"]
+    assert "e2e" not in rows[1]["slos"]
+    assert rows[1]["slos"].startswith(rows[2]["slos"])
+    assert [row["verdict"] for row in rows] == ["VALID", "SUSPECT", "VALID"]
+    # Without limits there is no column for them.
+    assert len(steps_table(found(step(1))).head) == len(table.head) - 1

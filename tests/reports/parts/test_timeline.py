@@ -43,6 +43,70 @@ def test_every_series_has_its_own_values(report_of: Any) -> None:
     assert charts[3].summary == "Highest p99 of a second: 800 ms."
 
 
+def test_strips_have_their_styles_and_their_own_axes(report_of: Any) -> None:
+    rows = seconds()
+    rows[1].server |= {
+        "preemptions": 2.0,
+        "prefix_hit_rate": 0.25,
+        "gpu_use": 0.5,
+        "gpu_power": 300.0,
+        "gpu_memory": 9.0,
+    }
+    charts = timeline_charts(report_of(*rows)[TIMELINE])
+    assert [[(curve.style, curve.area) for curve in chart.curves] for chart in charts] == [
+        [("a", False), ("c", False), ("fail", True)],
+        [("a", True)],
+        [("c", True)],
+        [("a", False), ("b", False)],
+        [("a", False), ("b", False), ("c", False)],
+        [("a", False), ("b", False), ("c", False)],
+        [("a", False)],
+        [("a", False)],
+    ]
+    labels = [[tick.label for tick in chart.y] for chart in charts]
+    assert labels[1:4] == [["1", "2", "3", "4"], ["10", "20", "30"], ["200 ms", "400 ms", "600 ms", "800 ms"]]
+    assert labels[5] == ["50.0 %", "100 %"]
+    assert labels[6] == ["100", "200", "300"]
+    assert [(tick.at, tick.label) for tick in charts[0].x] == [
+        (0, "0 s"), (pytest.approx(100 / 6), "0.5 s"), (pytest.approx(100 / 3), "1 s"), (50, "1.5 s"),
+        (pytest.approx(200 / 3), "2 s"), (pytest.approx(250 / 3), "2.5 s"), (100, "3 s"),
+    ]  # fmt: skip
+    # The words say the greatest value of each series.
+    assert ["300" in charts[6].summary, "50.0 %" in charts[5].summary, "25.0 %" in charts[5].summary] == [True] * 3
+    assert "4" in charts[1].summary
+    assert "30.0" in charts[2].summary
+
+
+def test_a_run_that_begins_later_is_drawn_from_nought(report_of: Any) -> None:
+    rows = [SecondSample(t=t, started=1, finished=1, failed=0, in_flight=0, output_tokens=0.0) for t in (3, 4, 5)]
+    timeline = report_of(*rows[::-1])[TIMELINE]
+    assert [point.t for point in timeline.points] == [3, 4, 5]
+    assert (timeline.span, timeline.window) == ((0.0, 6), None)
+    ((started, *_),) = [chart.curves for chart in timeline_charts(timeline)[:1]]
+    assert started.path.startswith(f"M{1000 * 3.5 / 6:.1f} ")
+    # Nothing was measured of tokens and of first tokens, so there are two strips.
+    assert len(timeline_charts(timeline)) == 2
+
+
+@pytest.mark.parametrize(("count", "step"), [(180, 1), (181, 2), (360, 2), (361, 3)])
+def test_a_run_has_at_most_so_many_points(count: int, step: int, report_of: Any) -> None:
+    rows = [SecondSample(t=t, started=1, finished=1, failed=1, in_flight=0, output_tokens=0.0) for t in range(count)]
+    timeline = report_of(*rows)[TIMELINE]
+    assert (timeline.step, len(timeline.points)) == (step, -(-count // step))
+    assert [point.t for point in timeline.points] == list(range(0, count, step))
+    assert sum(point.seconds for point in timeline.points) == count
+    assert str(count) in timeline_charts(timeline)[0].summary
+
+
+def test_the_window_is_marked_within_the_run(loads: ModuleType, report_of: Any) -> None:
+    *samples, load = loads.recorded([loads.Sent(0.1, 0.1, tokens=1)], duration=4.0)
+    load.window = (-1.0, 2.0)
+    marks = timeline_charts(report_of(*samples, load)[TIMELINE])[0].marks
+    assert [mark.at for mark in marks] == [0, 100]
+    load.window = (2.0, 2.0)
+    assert timeline_charts(report_of(*samples, load)[TIMELINE])[0].marks == []
+
+
 def test_values_are_drawn_where_they_belong(report_of: Any) -> None:
     charts = timeline_charts(report_of(*seconds())[TIMELINE])
     started, finished, _ = charts[0].curves
