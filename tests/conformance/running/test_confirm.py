@@ -98,6 +98,13 @@ def test_what_fails_every_time_is_reduced(confirmed: Confirmed, answering: Answe
     assert shown.request == minimal.request
 
 
+def test_what_a_request_is_named_by_is_not_reduced(confirmed: Confirmed, answering: Answering) -> None:
+    result = confirmed(answering("usage-missing"), ["request-id"])
+    _, body = minimal_of(result, "USG-01")
+    # Model, limit and name stay whatever else goes: without them it would be another request.
+    assert {"model", "max_output_tokens", "request_id"} <= set(body)
+
+
 def test_what_fails_at_times_is_told_with_its_rate(confirmed: Confirmed, answering: Answering) -> None:
     result = confirmed(answering("terminal-missing-at-times"), ["basic.input", "stream.long"], concurrency=1)
     finding = finding_of(result, "LIF-05")

@@ -235,6 +235,25 @@ def test_tokens_without_content_came_at_the_end_and_answers_without_usage_are_co
     assert (stats.output_tokens, stats.deltas, stats.without_usage) == (8, 1, 1)
 
 
+def test_tokens_of_an_answer_without_an_end_came_when_it_began() -> None:
+    stats = RunStats()
+    recording = Recording(0, 0, 0, SECOND // 2, 4 * SECOND, 0.0, "complete", "", b"", [])
+    stats.add(recording, EXCHANGE, measured("nonconforming", output_tokens=3), 0, 0)
+    assert {number: second.output_tokens for number, second in sorted(stats.seconds.items())} == {0: 3, 4: 0}
+
+
+def test_the_form_for_other_processes_is_json() -> None:
+    stats = RunStats()
+    add(stats, 3, 1, content=[(0.1, 1)])
+    assert all(isinstance(number, str) for number in stats.to_json()["seconds"])
+
+
+def test_a_late_request_is_kept_to_the_microsecond() -> None:
+    stats = RunStats()
+    add(stats, 86_399.123456, 1)
+    assert (stats.requests[0].t, stats.requests[0].intended) == (86_399.123456, 86_399.123456)
+
+
 def test_a_stream_that_was_given_up_says_nothing_of_times() -> None:
     stats, (recording, found) = RunStats(), a_request()
     stats.add(recording._replace(tags=(Tag.CANCELLED,)), EXCHANGE, found, 5 * SECOND, 3)
@@ -306,13 +325,13 @@ def test_the_totals_of_a_run_by_hand() -> None:
     add(stats, 0.5, 1.0, content=[(0.1, 1)], deltas=1, output_tokens=4, input_tokens=2)
     stats.scenarios["agent"] = Counter({RequestOutcome.OK: 1})
     settings = LoadSettings(url="http://127.0.0.1", rate=2.0, duration=4, slos=("ttft<600.5ms", "goodput>=50%"))
-    line = load_line(stats, [SelfCheck(started=5)], settings, issued=4.00049)
+    line = load_line(stats, [SelfCheck(started=5)], settings, issued=4.25049)
     assert (line.mode, line.settings) == ("open", settings.to_json())
     assert (line.started, line.outcomes) == (5, {"ok": 1, "nonconforming": 1, "censored": 3})
     # As a table of the outcomes lists them.
     assert list(line.outcomes) == ["ok", "nonconforming", "censored"]
     assert (line.rules, line.judged, line.unjudged, line.unjudged_bound) == ({"EVT-02": 1, "SSE-01": 1}, 2, 0, None)
-    assert (line.issued, line.input_tokens, line.output_tokens, line.good, line.cross_talk) == (4.0, 14, 14, 1, 1)
+    assert (line.issued, line.input_tokens, line.output_tokens, line.good, line.cross_talk) == (4.25, 14, 14, 1, 1)
     assert line.latencies_over == ["ok", "unjudged", "nonconforming", "incomplete"]
     assert [(scenario.name, scenario.outcomes) for scenario in line.scenarios] == [
         ("agent", {"ok": 1}), ("chat", {"nonconforming": 1})
