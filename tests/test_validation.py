@@ -301,3 +301,19 @@ def test_every_error_says_what_the_schema_wants_there(name: str) -> None:
             assert not error.wanted.startswith(("a ", "an ", "the ")), error.wanted
 
     every_error()
+
+
+@pytest.mark.parametrize(
+    ("instance", "located"),
+    [
+        ({}, 'required field "a" is missing'),
+        ({"a": {}}, 'required field "b" is missing at /a'),
+        ({"a": {"b": "x"}}, "expected integer, got string at /a/b"),
+        ({"a": {"b": -1}}, "expected non-negative integer, got -1 at /a/b"),
+        ([], "expected object, got array"),
+    ],
+)
+def test_an_error_names_its_place(instance, located):
+    inner = {"type": "object", "required": ["b"], "properties": {"b": {"type": "integer", "minimum": 0}}}
+    validator = Validator({"type": "object", "required": ["a"], "properties": {"a": inner}})
+    assert [error.located for error in validator.errors(instance)] == [located]

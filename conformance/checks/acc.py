@@ -101,7 +101,7 @@ def _differences(view: ExchangeView, text: _Text, *kinds: str) -> Iterator[Probl
 
 def _sizes(deltas: str, other: str, place: str) -> str:
     return (
-        f"The joined deltas ({plural(len(deltas), 'character')}) differ from the text in {place} "
+        f"The joined deltas ({plural(len(deltas), 'character')}) differ from {place} "
         f"({plural(len(other), 'character')})."
     )
 
@@ -198,7 +198,7 @@ def logprobs_add_up(view: ExchangeView) -> Iterator[Problem]:
         joined = streamed.get((event.data.get("output_index"), event.data.get("content_index")), [])
         value = event.data.get("logprobs", ABSENT)
         if isinstance(value, list) and joined:
-            message = "The joined logprobs of the deltas differ from those of the done event at {}."
+            message = "The joined logprobs of the deltas differ at {} from those of the done event."
             yield from differing(at_event, event, message, joined, value, "/logprobs", kind="done")
 
 
@@ -299,7 +299,7 @@ def _repeats(view: ExchangeView, text: _Text) -> Iterator[Any]:
 @check("ACC-12", Subject.STREAM, needs=lambda view: view.ended_well and view.whole_output is not None)
 def stream_folds_to_its_end(view: ExchangeView) -> Iterator[Problem]:
     """Reconstructs the output from item, part and delta events and compares it with the terminal response."""
-    message = "The output reconstructed from the events differs from the terminal response at {}."
+    message = "The output reconstructed from the events differs at {} from the terminal response."
     yield from differing(in_response, view, message, view.fold.output(), view.whole_output, "/output")
 
 
@@ -329,7 +329,7 @@ def retrieved_is_what_was_told(case: CaseView) -> Iterator[Problem]:
             before, after = left.get(name), right.get(name)
             if name not in _CORE and (before is None or after is None):
                 continue
-            message = "The retrieved response differs from the one that create returned at {}."
+            message = "The retrieved response differs at {} from the one that create returned."
             yield from differing(in_exchange, fetched, message, before, after, f"/{name}")
 
 
@@ -454,7 +454,7 @@ def same_items_streamed_as_plain(case: CaseView) -> Iterator[Problem | Declined]
     if _said(plain) != _said(again):
         yield Declined("The model returned two different outputs for the same request at temperature 0.")
         return
-    message = "The streaming output differs from two equal non-streaming outputs at {}."
+    message = "The streaming output differs at {} from two equal non-streaming outputs."
     yield from differing(in_response, stream, message, _said(plain), _said(stream), "/output")
 
 
@@ -467,7 +467,7 @@ def text_fits_its_schema(view: ExchangeView) -> Iterator[Problem]:
     if wrong:
         yield in_response(
             view,
-            f"The output does not match the schema: {wrong}.",
+            "The output is not JSON." if wrong == NOT_JSON else f"The output does not match the schema: {wrong}.",
             "/output",
             expected="JSON that matches the schema",
             actual=text,
@@ -497,7 +497,8 @@ def arguments_are_json(view: ExchangeView) -> Iterator[Problem]:
         if wrong:
             yield in_response(
                 view,
-                f"The arguments of a call of {quoted(item.get('name'))} do not match: {wrong}.",
+                f"The arguments of a call of {quoted(item.get('name'))} "
+                + ("are not JSON." if wrong == NOT_JSON else f"do not match the tool's parameters: {wrong}."),
                 f"/output/{i}/arguments",
                 expected="JSON that matches the tool's parameters",
                 actual=item["arguments"],

@@ -12,9 +12,11 @@ from rejoinder.conformance.judging.problems import (
     differing,
     event_name,
     get,
+    has_what,
     in_exchange,
     is_integer,
     is_set,
+    is_what,
     quoted,
 )
 from rejoinder.conformance.judging.registry import Subject, check
@@ -35,7 +37,7 @@ def type_on_every_event(view: ExchangeView) -> Iterator[Problem]:
     for event in _objects(view):
         if not event.type:
             actual = event.data.get("type", ABSENT)
-            message = f"The type of event {event.number} is {quoted(actual)}."
+            message = f"The type of event {event.number} {is_what(actual)}."
             yield at_event(event, message, "/type", expected="non-empty string", actual=actual)
 
 
@@ -47,9 +49,7 @@ def numbered(view: ExchangeView) -> Iterator[Problem]:
         if not is_integer(number) and not event.is_extension:
             yield at_event(
                 event,
-                f"{event_name(event)} has no sequence_number."
-                if number is ABSENT
-                else f"{event_name(event)} has sequence_number {quoted(number)}.",
+                f"{event_name(event)} {has_what('sequence_number', number)}.",
                 "/sequence_number",
                 expected="integer",
                 actual=number,
@@ -128,7 +128,7 @@ def extensions_are_numbered(view: ExchangeView) -> Iterator[Problem]:
         if event.is_extension and not is_integer(number):
             yield at_event(
                 event,
-                f"The sequence_number of extension event {quoted(event.type)} is {quoted(number)}.",
+                f"The sequence_number of extension event {quoted(event.type)} {is_what(number)}.",
                 "/sequence_number",
                 expected="integer",
                 actual=number,
@@ -138,7 +138,7 @@ def extensions_are_numbered(view: ExchangeView) -> Iterator[Problem]:
 @check("EVT-09", Subject.STREAM, needs=lambda view: _has_extensions(view) and view.whole_output is not None)
 def extensions_can_be_left_out(view: ExchangeView) -> Iterator[Problem]:
     """Reconstructs the output without extension events and compares it with the terminal response."""
-    message = "Without extension events, the reconstructed output differs from the terminal response at {}."
+    message = "Without extension events, the reconstructed output differs at {} from the terminal response."
     output, pointer = view.fold.output(), "/response/output"
     yield from differing(in_exchange, view, message, output, view.whole_output, pointer, kind="fold")
 

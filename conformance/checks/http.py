@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import get, in_exchange, is_integer, quoted
+from rejoinder.conformance.judging.problems import get, in_exchange, is_integer, is_what, quoted
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import is_broken, liveness_problem
@@ -30,7 +30,7 @@ def plain_is_json(view: ExchangeView) -> Iterator[Problem]:
     if view.exchange.content_type != "application/json":
         actual = view.exchange.header("content-type") or ABSENT
         yield Problem(
-            f"Content-Type of a non-streaming response is {quoted(actual)}.", expected="application/json", actual=actual
+            f"Content-Type of a non-streaming response {is_what(actual)}.", expected="application/json", actual=actual
         )
 
 
@@ -40,7 +40,7 @@ def stream_is_event_stream(view: ExchangeView) -> Iterator[Problem]:
     if view.exchange.content_type != "text/event-stream":
         actual = view.exchange.header("content-type") or ABSENT
         yield Problem(
-            f"Content-Type of the response to a streaming request is {quoted(actual)}.",
+            f"Content-Type of the response to a streaming request {is_what(actual)}.",
             expected="text/event-stream",
             actual=actual,
         )
@@ -126,7 +126,9 @@ def output_is_there(view: ExchangeView) -> Iterator[Problem]:
         return
     output = view.body.get("output", ABSENT)
     if not isinstance(output, list):
-        yield Problem("The response has no output array.", pointer="/output", expected="array", actual=output)
+        yield Problem(
+            f"The output of the response {is_what(output)}.", pointer="/output", expected="array", actual=output
+        )
 
 
 def _sent_no_json(view: ExchangeView) -> bool:
@@ -226,7 +228,8 @@ def unknown_models_are_refused(view: ExchangeView) -> Iterator[Problem]:
     status = exchange.status or 0
     if status != 404 and not (400 <= status < 500 and code == "model_not_found"):
         yield Problem(
-            f"The endpoint refused an unknown model with status {status} and error.code {quoted(code)}.",
+            f"The endpoint refused an unknown model with status {status} and "
+            f"{'no error.code' if code is ABSENT else f'error.code {quoted(code)}'}.",
             pointer="/error/code",
             expected="status 404, or another 4xx status with code model_not_found",
             actual=status,

@@ -12,6 +12,7 @@ from rejoinder.conformance.judging.problems import (
     differing,
     event_name,
     get,
+    has_what,
     in_response,
     is_set,
     one_of,
@@ -110,7 +111,7 @@ def items_are_closed(view: ExchangeView) -> Iterator[Problem]:
         for name in ("id", "type"):
             before, after = get(item.announced, name), get(item.closed, name)
             if is_set(before) and before != after:
-                message = f"An item was added with {name} {quoted(before)} and is done with {quoted(after)}."
+                message = f"The {name} of an item changes from {quoted(before)} to {quoted(after)}."
                 yield at_event(done, message, f"/item/{name}", expected=before, actual=after)
 
 
@@ -155,7 +156,7 @@ def _closed_pairs(view: ExchangeView) -> Iterator[tuple[ItemTrace, dict[str, Any
 def done_equals_final(view: ExchangeView) -> Iterator[Problem]:
     """Compares each done item as a whole with the item at its `output_index` in the terminal response."""
     for item, closed, final in _closed_pairs(view):
-        message = "The final item differs from the item in response.output_item.done at {}."
+        message = "The final item differs at {} from the item in response.output_item.done."
         yield from differing(in_response, view, message, closed, final, f"/output/{view.fold.place(item)}")
 
 
@@ -218,7 +219,7 @@ def new_items_are_named(view: ExchangeView) -> Iterator[Problem]:
             if not fits:
                 yield at_event(
                     event,
-                    f"A newly added {item.type} has {name} {quoted(value)}.",
+                    f"A newly added {item.type} {has_what(name, value)}.",
                     f"/item/{name}",
                     expected=[] if name == "content" else "non-empty string",
                     actual=value,
@@ -356,9 +357,7 @@ def id_type_status(view: ExchangeView) -> Iterator[Problem]:
             known = isinstance(kind, str) and kind in view.dialect.item_types
             yield in_response(
                 view,
-                f"Output item {i} ({kind}) has {name} {quoted(value)}."
-                if known
-                else f"Output item {i} has {name} {quoted(value)}.",
+                f"Output item {i}{f' ({kind})' if known else ''} {has_what(name, value)}.",
                 f"/output/{i}/{name}",
                 expected="string",
                 actual=value,
@@ -465,7 +464,7 @@ def messages_are_the_assistants(view: ExchangeView) -> Iterator[Problem]:
         if get(item, "type") == "message" and get(item, "role") != "assistant":
             yield in_response(
                 view,
-                f"A message in the output has role {quoted(get(item, 'role'))}.",
+                f"A message in the output {has_what('role', get(item, 'role'))}.",
                 f"/output/{i}/role",
                 expected="assistant",
                 actual=get(item, "role"),

@@ -11,6 +11,7 @@ from rejoinder.conformance.judging.problems import (
     differing,
     event_name,
     get,
+    has_what,
     in_response,
     is_integer,
     one_of,
@@ -116,7 +117,7 @@ def content_index_counts_up(view: ExchangeView) -> Iterator[Problem]:
                 view.events[number],
                 f"{event_name(view.events[number])} has content_index {quoted(stray.index)}, which no added part has.",
                 "/content_index",
-                expected=one_of(str(part.index) for part in announced),
+                expected=announced[0].index if len(announced) == 1 else one_of(str(p.index) for p in announced),
                 actual=stray.index,
                 kind="stray",
             )
@@ -143,7 +144,7 @@ def new_parts_are_zero_values(view: ExchangeView) -> Iterator[Problem]:
             if value != initial:
                 yield at_event(
                     event,
-                    f"A newly added {kind} part has {field} {quoted(value)}.",
+                    f"A newly added {kind} part {has_what(field, value)}.",
                     f"/part/{field}",
                     expected=initial,
                     actual=value,
@@ -356,7 +357,7 @@ def annotations_as_streamed(view: ExchangeView) -> Iterator[Problem]:
         where = item.place(part)
         final = get(output, place, "content", where, "annotations")
         streamed = [annotation for _, _, annotation in part.annotations]
-        message = "The final annotations differ from the streamed ones at {}."
+        message = "The final annotations differ at {} from the streamed ones."
         pointer = f"/output/{place}/content/{where}/annotations"
         yield from differing(in_response, view, message, streamed, final, pointer, kind="final")
 

@@ -6,7 +6,17 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import at_event, get, in_response, is_integer, is_set, one_of, quoted
+from rejoinder.conformance.judging.problems import (
+    at_event,
+    get,
+    has_what,
+    in_response,
+    is_integer,
+    is_set,
+    is_what,
+    one_of,
+    quoted,
+)
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import state
@@ -190,7 +200,7 @@ def required_fields(view: ExchangeView) -> Iterator[Problem]:
             where = f" ({error.branch})" if error.branch else ""
             yield _problem(
                 event,
-                f"The response object does not match the schema{where}: {error.message}.",
+                f"The response object does not match the schema{where}: {error.located}.",
                 f"{pointer}{error.pointer}",
                 expected=error.wanted,
                 actual=error.actual,
@@ -214,7 +224,7 @@ def failed_means_error(view: ExchangeView) -> Iterator[Problem]:
                 kind="unexpected",
             )
     elif not isinstance(error, dict):
-        message = f"The error of a failed response is {quoted(error)}."
+        message = f"The error of a failed response {is_what(error)}."
         wanted = "object with code and message"
         yield in_response(view, message, "/error", expected=wanted, actual=error, kind="missing")
     else:
@@ -222,7 +232,7 @@ def failed_means_error(view: ExchangeView) -> Iterator[Problem]:
             if not isinstance(error.get(name), str):
                 yield in_response(
                     view,
-                    f"The error of a failed response has {name} {quoted(error.get(name, ABSENT))}.",
+                    f"The error of a failed response {has_what(name, error.get(name, ABSENT))}.",
                     f"/error/{name}",
                     expected="string",
                     actual=error.get(name, ABSENT),
@@ -263,7 +273,7 @@ def incomplete_says_why(view: ExchangeView) -> Iterator[Problem]:
     elif reason not in reasons:
         yield in_response(
             view,
-            f"incomplete_details.reason of an incomplete response is {quoted(reason)}.",
+            f"The incomplete_details.reason of an incomplete response {is_what(reason)}.",
             "/incomplete_details/reason",
             expected=one_of(reasons),
             actual=reason,
@@ -337,7 +347,7 @@ def text_parts_have_annotations(view: ExchangeView) -> Iterator[Problem]:
             if not isinstance(value, list):
                 yield in_response(
                     view,
-                    f"An output_text part has {name} {quoted(value)}.",
+                    f"An output_text part {has_what(name, value)}.",
                     f"{pointer}/{name}",
                     expected="array of objects",
                     actual=value,
@@ -379,7 +389,7 @@ def conversation_is_named(view: ExchangeView) -> Iterator[Problem]:
     if not isinstance(get(view.response, "conversation", "id"), str):
         yield in_response(
             view,
-            f"conversation.id is {quoted(get(view.response, 'conversation', 'id'))}.",
+            f"conversation.id {is_what(get(view.response, 'conversation', 'id'))}.",
             "/conversation/id",
             expected="string",
             actual=get(view.response, "conversation", "id"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import get, in_exchange, in_response, is_integer, quoted
+from rejoinder.conformance.judging.problems import get, in_exchange, in_response, is_integer, is_what, quoted
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.turns import continuations
 from rejoinder.model.tags import UNCERTAIN
@@ -37,7 +37,7 @@ def usage_at_the_end(view: ExchangeView) -> Iterator[Problem]:
     """Tests that `usage` of every completed and incomplete response is an object."""
     usage = get(view.response, "usage")
     if not isinstance(usage, dict):
-        message = f"usage of a response with status {quoted(get(view.response, 'status'))} is {quoted(usage)}."
+        message = f"usage of a response with status {quoted(get(view.response, 'status'))} {is_what(usage)}."
         wanted = "object with input_tokens, output_tokens and total_tokens"
         yield in_response(view, message, "/usage", expected=wanted, actual=usage)
 
@@ -72,7 +72,7 @@ def counts_are_counts(view: ExchangeView) -> Iterator[Problem]:
         if not is_integer(count) or count < 0:
             yield in_response(
                 view,
-                f"{name} is {quoted(count)}.",
+                f"{name} {is_what(count)}.",
                 f"/usage/{name}",
                 expected="non-negative integer",
                 actual=count,
@@ -96,7 +96,7 @@ def details_are_there(view: ExchangeView) -> Iterator[Problem]:
         count = get(_usage(view), *place)
         if not is_integer(count) or count < 0:
             pointer = "/usage/" + "/".join(place)
-            message = f"{place[1]} is {quoted(count)}."
+            message = f"{place[1]} {is_what(count)}."
             yield in_response(view, message, pointer, expected="non-negative integer", actual=count)
 
 
@@ -223,7 +223,7 @@ def history_is_counted(case: CaseView) -> Iterator[Problem]:
         if after <= before:
             yield in_response(
                 second,
-                f"input_tokens is {quoted(after)}, but {quoted(before)} for the request that this one continues.",
+                f"input_tokens is {quoted(after)}. The request that this one continues has {quoted(before)}.",
                 "/usage/input_tokens",
                 expected=f"integer greater than {before}",
                 actual=after,

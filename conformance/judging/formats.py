@@ -11,7 +11,7 @@ from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.turns import has_refusal, was_cut
 from rejoinder.validation import SchemaError, Validator
 
-NOT_JSON: Final = "it is not JSON"
+NOT_JSON: Final = "not JSON"
 
 
 def wanted_shape(view: ExchangeView) -> dict[str, Any] | None:
@@ -38,11 +38,7 @@ def misfit(text: str, schema: dict[str, Any] | None) -> str:
     except (ValueError, RecursionError):
         return NOT_JSON
     errors = _errors(value, schema) if schema is not None else []
-    if not errors:
-        return ""
-    # The message names a missing field itself.
-    place = errors[0].pointer.rpartition("/")[0] if errors[0].keyword == "required" else errors[0].pointer
-    return f"{errors[0].message} at {place}" if place else errors[0].message
+    return errors[0].located if errors else ""
 
 
 def _errors(value: Any, schema: dict[str, Any]) -> list[SchemaError]:

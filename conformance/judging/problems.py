@@ -77,6 +77,16 @@ def quoted(value: Any) -> str:
         return "(a number with thousands of digits)"
 
 
+def is_what(value: Any) -> str:
+    """Return the predicate that says what a value is: "is missing", ``is "queued"``."""
+    return "is missing" if value is ABSENT else f"is {quoted(value)}"
+
+
+def has_what(name: str, value: Any) -> str:
+    """Return the predicate that says which value a field has: "has no status", ``has status "queued"``."""
+    return f"has no {name}" if value is ABSENT else f"has {name} {quoted(value)}"
+
+
 def one_of(values: Iterable[str]) -> str:
     """Return a list of allowed values as a description: "one of queued, in_progress"."""
     words = list(values)

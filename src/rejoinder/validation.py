@@ -50,6 +50,12 @@ class SchemaError:
     branch: str = ""
     wanted: str = "present"
 
+    @property
+    def located(self) -> str:
+        """The message with the place, for a missing field that of the object which lacks it."""
+        place = self.pointer.rpartition("/")[0] if self.keyword == "required" else self.pointer
+        return f"{self.message} at {place}" if place else self.message
+
 
 class Validator:
     """A JSON Schema (2020-12) with ``$defs``, ready to judge instances."""
