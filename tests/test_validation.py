@@ -313,7 +313,7 @@ def test_every_error_says_what_the_schema_wants_there(name: str) -> None:
         ([], "expected object, got array"),
     ],
 )
-def test_an_error_names_its_place(instance, located):
+def test_an_error_names_its_place(instance: object, located: str) -> None:
     inner = {"type": "object", "required": ["b"], "properties": {"b": {"type": "integer", "minimum": 0}}}
     validator = Validator({"type": "object", "required": ["a"], "properties": {"a": inner}})
     assert [error.located for error in validator.errors(instance)] == [located]
