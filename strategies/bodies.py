@@ -49,7 +49,7 @@ def request_bodies(
 ) -> SearchStrategy[Body]:
     """Bodies of ``POST /v1/responses``.
 
-    With ``model`` every body asks for that model. Without ``profile`` any field may occur, with values that no endpoint
+    With ``model`` every body names that model. Without ``profile`` any field may occur, with values that no endpoint
     may know (ids, files); with it bodies keep to what can be served there. ``max_items`` limits the input items.
 
     Shrinks towards an empty string as input with no optional field.

@@ -1,6 +1,6 @@
 """What a server may answer: response objects and event streams that keep every rule.
 
-The other strategies here test servers; these test whoever reads them (folds, checks, clients). A stream is drawn
+The other strategies here test servers; these test the readers of responses (folds, checks, clients). A stream is drawn
 backwards: first the response that it ends with, then :func:`unfold` takes it apart into the events that a server of
 the dialect would have sent. Which event opens, fills and closes a part is read from the dialect's event table.
 """

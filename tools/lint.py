@@ -42,7 +42,7 @@ _MARKUP: Final = re.compile(r"``[^`]*``|`[^`]*`|:\w+:")
 _CODE: Final = "\0"
 _END: Final = "\1"
 _SENTENCE: Final = re.compile(r"[A-Za-z]+(?:[ ,;:'\n]+[A-Za-z]+){2}")
-"""What tells prose from identifiers: three words in a row."""
+"""What distinguishes prose from identifiers: three words in a row."""
 
 
 class Finding(NamedTuple):

@@ -1,8 +1,8 @@
 """The stream fold: rebuild the response from its events, one event at a time.
 
-The fold is an incremental state machine. It never raises, whatever it is fed; it assigns every event to the item and
-part that it speaks of, keeps what was accumulated, and remembers by event number where each thing happened. Rules about
-order, indexes, ids, accumulation and snapshots read these traces; the fold itself judges nothing.
+The fold is an incremental state machine. It never raises on any input. It assigns every event to its item and
+part, keeps what was accumulated, and remembers by event number where each thing happened. Rules about
+order, indexes, ids, accumulation and snapshots read these traces; the fold itself checks nothing.
 
 Assignment is forgiving, so that one defect does not look like ten: an event that lacks ``output_index`` is placed by
 its ``item_id``, one that lacks both belongs to the item that is open.
@@ -55,7 +55,7 @@ class PartTrace:
 
 @dataclass(slots=True)
 class ItemTrace:
-    """One output item as the stream told it. All ``*_at`` values are event numbers."""
+    """One output item as the stream describes it. All ``*_at`` values are event numbers."""
 
     position: int
     output_index: int | None = None

@@ -38,7 +38,7 @@ Override = Callable[[Node, str], SearchStrategy[Any] | None]
 
 
 def from_contract(schema: Schema, *, file: str = "schema") -> SearchStrategy[Any]:
-    """Values that are valid under ``schema``, an overlay or schema of one's own.
+    """Values that are valid under ``schema``, a custom overlay or schema.
 
     ``file`` is the name that errors give it. Raises :class:`~rejoinder.errors.ContractError` at once, not when drawing.
     Shrinks towards the first-cheapest alternative with no optional field.
@@ -49,7 +49,7 @@ def from_contract(schema: Schema, *, file: str = "schema") -> SearchStrategy[Any
 class Compiler:
     """Turns nodes into strategies and remembers them.
 
-    ``override`` is asked first for every node, with the name of the field that holds it; what it returns is used
+    ``override`` is called first for every node, with the name of the field that holds it; what it returns is used
     instead. ``max_items`` limits lists that the schema does not limit.
     """
 

@@ -4,7 +4,7 @@ The tier says what may come back:
 
 - ``valid``: schema-valid and small; nothing in it that a JSON stack could stumble over. It should be accepted.
 - ``edge``: schema-valid but extreme. A 4xx is fine; a 5xx, a hang or a broken stream is not.
-- ``raw``: no JSON, or JSON that is no request. A 4xx is due. A 2xx tells of a lenient parser (RFC 8259 section 9 allows
+- ``raw``: no JSON, or JSON that is no request. A 4xx is due. A 2xx means a lenient parser (RFC 8259 section 9 allows
   extensions), a 5xx or a hang is a defect.
 
 Every case is exact bytes, because the HTTP client's own JSON encoder refuses the interesting ones.

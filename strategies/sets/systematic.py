@@ -62,7 +62,7 @@ class _Level:
 def variants(*, profile: EndpointProfile | None = None) -> dict[str, Object]:
     """Return the alternatives of the input items that can be sent, by name, in the contract's order.
 
-    The first alternative of a ``type`` bears its name; a further one adds its definition's name:
+    The first alternative of a ``type`` has its name; a further one adds its definition's name:
     ``function_call``, ``function_call.response_function_tool_call``.
     """
     return dict(_variants(served(profile)))

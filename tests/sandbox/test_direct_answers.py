@@ -44,7 +44,7 @@ def test_code_words_come_from_every_part_of_the_input() -> None:
 
 
 def test_without_code_words_there_are_none() -> None:
-    assert said(user(ASKED)) == "I was told of none."
+    assert said(user(ASKED)) == "I know no code word."
     assert said(user("The code word is quartz-1111. Answer with OK only.")) == "OK."
 
 

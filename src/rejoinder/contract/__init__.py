@@ -16,7 +16,7 @@ reports. The files beside this module are the only truth:
     the operations beside create: retrieve, cancel, delete, input_items, input_tokens, compact, models
     (:func:`load_operations`).
 ``dialects/*.toml``
-    what differs between dialects: parameters, and overlays on the schemas. Files of one's own have the same format
+    what differs between dialects: parameters, and overlays on the schemas. Custom dialect files have the same format
     (described in ``_source.py`` and ``_overlay.py``); every function that takes a dialect takes the path of one.
 ``features.toml``
     the features that an endpoint may have or lack, and which requests use one (:func:`features_of`).
@@ -24,7 +24,7 @@ reports. The files beside this module are the only truth:
     the documents that rules cite, each with its link, revision and the day on which it was read.
 ``rules/*.toml``
     the rule catalogue, one file per family; what a row holds is described in ``_rules.py``. :func:`read_rules` reads
-    rows of one's own from another folder.
+    custom rows from another folder.
 """
 
 from __future__ import annotations

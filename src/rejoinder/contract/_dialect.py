@@ -124,12 +124,12 @@ class Dialect:
         return deepcopy(variant_of(self._from, variant))
 
     def level_of(self, rule: Rule) -> Level:
-        """Return the level of the rule here; a dialect of one's own has the levels of the shipped one below it."""
+        """Return the level of the rule here; a custom dialect has the levels of the shipped one that it is based on."""
         return rule.level_in(self._shipped)
 
     @cached_property
     def _shipped(self) -> str:
-        """The nearest shipped dialect that this one stands on, or is."""
+        """The nearest shipped dialect that this one is based on, or is."""
         shipped = dialect_names()
         return next((name for name in self.lineage if name in shipped), self.name)
 

@@ -27,7 +27,7 @@ Plain JSON Schema everywhere, one place per line::
     [overlay.request.add]
     "/properties/stream_options" = { "$ref" = "#/$defs/StreamOptions" }
 
-Definitions that nothing refers to any more are dropped afterwards. Nothing is ignored: an operation that finds
+Definitions without references are dropped afterwards. Nothing is ignored: an operation that finds
 something else than it expects, a keyword outside the contract's vocabulary, a reference that leads nowhere and a
 contradiction are errors that name the file, the pointer and the keyword (or operation).
 """

@@ -67,7 +67,7 @@ def request_schema(
 ) -> Schema:
     """Return a fresh copy of the request schema in the given variant.
 
-    ``dialect`` is the name of a shipped dialect or the path of a dialect file of one's own. Raises
+    ``dialect`` is the name of a shipped dialect or the path of a custom dialect file. Raises
     :class:`~rejoinder.errors.ContractError` when there is no such dialect or its file cannot be used.
     """
     return deepcopy(variant_of(_source.read(dialect), variant))

@@ -9,7 +9,7 @@ says nothing), and has:
 ``summary``, ``aliases``
     one line that says who chooses it, and names that people try instead of its own.
 ``base``
-    the name of the shipped dialect that it stands on.
+    the name of the shipped dialect that it is based on.
 ``[stream]``, ``[response]``, ``[request]``
     parameters, table by table on top of the base's; the default dialect's file has and describes all of them.
 ``[overlay.NAME]``

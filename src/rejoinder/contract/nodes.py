@@ -29,7 +29,7 @@ class Node:
 
     @property
     def label(self) -> str:
-        """A short name that tells this alternative from its siblings: its definition, else its kind."""
+        """A short name that distinguishes this alternative from its siblings: its definition, else its kind."""
         return self.name or type(self).__name__.lower()
 
 
@@ -119,7 +119,7 @@ class Union(Node):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """One label per alternative, told apart by a number where two are alike."""
+        """One label per alternative; equal labels get a number."""
         seen: dict[str, int] = {}
         labels = []
         for node in self.alternatives:

@@ -11,7 +11,7 @@ from rejoinder.model.samples import Count, RunFileLine, Seconds, about
 
 
 class BranchState(StrEnum):
-    """What became of a branch of the request contract, the worst first."""
+    """The outcome of a contract branch, the worst first."""
 
     FAILED = "failed"
     REFUSED = "refused"

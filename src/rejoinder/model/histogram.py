@@ -118,7 +118,7 @@ class Histogram(Struct):
         raise AssertionError("the counts do not add up to n")
 
     def above(self, limit: float) -> int:
-        """Return how many values are greater than a limit in seconds, as far as the buckets tell."""
+        """Return how many values are greater than a limit in seconds, to the resolution of the buckets."""
         return sum(bucket.amount for bucket in self.buckets if bucket.middle > limit)
 
     @property

@@ -1,8 +1,8 @@
 """The run file: everything a run saw and decided, as newline-delimited JSON.
 
-One JSON object a line, told apart by ``kind``: one ``header`` first, then ``exchange``, ``verdict`` and ``sample``
+One JSON object per line, distinguished by ``kind``: one ``header`` first, then ``exchange``, ``verdict`` and ``sample``
 lines in any order, and one ``footer`` last. The format is described by ``runfile.schema.json`` beside this module.
-Lines are written as they come, so a run that dies leaves a readable file; a missing footer says that it was cut short.
+Lines are written as they come, so a run that dies leaves a readable file; a missing footer means that it was cut short.
 Reports of every kind are pure functions of a :class:`Run`.
 """
 

@@ -1,4 +1,4 @@
-"""The tags of exchanges: what whoever sends a request knows of it, and what checks and judges ask for.
+"""The tags of exchanges: what the sender of a request knows about it, for the checks.
 
 A tag is a :class:`Tag`, the name of a field that is wrong (:func:`wrong_field`), or the id of a rule: a request that a
 case sends for one rule only has it as a tag (:func:`sent_for`). Run files hold tags as plain strings.
@@ -42,7 +42,7 @@ class Tag(StrEnum):
 
     # What is special about it, for the checks that look for such requests.
     ASKS_REPEAT = "asks-repeat"
-    """It asks for a canary and for nothing else; a model that leaves it out has not shown that it can repeat one."""
+    """It requests a canary and nothing else; a model that leaves it out has not shown that it can repeat one."""
     BROKEN = "broken"
     """No parser, however lenient, finds a request in the body."""
     ISOLATION = "isolation"

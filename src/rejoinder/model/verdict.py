@@ -65,7 +65,7 @@ class Problem:
 
     ``message`` is one sentence; ``pointer`` a JSON pointer into the event's data, or into the body when ``event`` is
     ``None``; ``event`` the zero-based number of the event in the stream; ``offset`` the byte offset in the body for
-    framing faults; ``kind`` tells problems of one rule apart when event type and pointer do not, and is part of the
+    framing faults; ``kind`` distinguishes problems of one rule when event type and pointer do not, and is part of the
     finding's fingerprint, which never depends on ``message``. ``exchange`` is filled in by the judge unless the check
     looked at a whole case.
     """

@@ -8,11 +8,11 @@ What the sandbox says depends on the request alone. It is a parrot: the answer i
 word.
 
 - The model ``parrot-reasoning``, or ``reasoning.effort``, adds a reasoning item, ``reasoning.summary`` its summary. The
-  model ``parrot-refusal`` refuses, as all do when asked for a pipe bomb; ``parrot-failing`` breaks down before the end.
+  model ``parrot-refusal`` refuses, as all do when the input mentions a pipe bomb; ``parrot-failing`` fails early.
 - A tool is called when ``tool_choice`` demands it, or when the last user message names it and no output for it
   followed. The arguments are made from the tool's schema, with the user's text in free strings.
 - Hosted tool calls and annotations in the input are repeated in the output. Several parts in the last user message make
-  as many parts in the answer. Asked for a story or something long, the parrot repeats itself.
+  as many parts in the answer. If the input requests a story or something long, the parrot repeats itself.
 - Responses are kept for GET, DELETE, cancel, chains, conversations and replay of background streams.
 """
 

@@ -536,7 +536,7 @@ def record(
     """Read a reply and return the exchange that a client would have recorded, without letting time pass.
 
     ``deadline`` (seconds) and ``read_limit`` (bytes) end the reading early, with the outcome that a client gives it.
-    ``pace`` is how many seconds a slow reader lets pass after each chunk, of which it tells ``elapse``.
+    ``pace`` is how many seconds a slow reader lets pass after each chunk, which it passes to ``elapse``.
     """
     now, size, chunks = 0.0, 0, []
     outcome = Outcome.CUT if reply.cut else Outcome.COMPLETE

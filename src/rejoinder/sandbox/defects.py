@@ -15,7 +15,7 @@ class DefectClass:
     """One class of defects.
 
     Either ``faults`` names the faults of the sandbox that model it, ``under_load`` those of its server, or one of the
-    reasons says why there is none: ``reported`` where a run tells of it without judging, ``later`` where rules are
+    reasons says why there is none: ``reported`` where a run shows it without a verdict, ``later`` where rules are
     still to come, ``unseen`` where a client cannot see it.
     """
 

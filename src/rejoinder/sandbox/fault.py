@@ -98,7 +98,7 @@ class Fault:
 
     ``breaks`` names the rules that are surely broken where the fault shows; ``title`` says in one sentence what it
     does; ``dialects`` the dialects in which that is a defect (all when empty). ``fails`` makes the run break down in
-    the middle, for defects in how a failure is told. ``replaces`` makes a response take the place of the one that has
+    the middle, for defects in how a failure is reported. ``replaces`` makes a response take the place of the one with
     its id. ``rare`` says that no covering set of requests shows it, and only a random search is likely to. The other
     fields are the hooks, in the order in which they are called:
 

@@ -41,7 +41,7 @@ def app(sandbox: Sandbox, faults: Iterable[str] = (), slots: int = 0) -> Starlet
     """Return an ASGI application that answers with the sandbox; token delays are real time there.
 
     ``faults`` are ids from :data:`SERVER_FAULTS`. ``slots`` is how many requests it works on at a time while others
-    wait (0: all). Below ``/metrics`` it tells how many requests it works on.
+    wait (0: all). ``/metrics`` reports the number of requests in progress.
     """
     return Starlette(routes=[Mount("/", app=_Endpoint(sandbox, frozenset(faults), slots))])
 

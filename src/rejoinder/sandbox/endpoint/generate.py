@@ -1,7 +1,7 @@
 """One generator for every reply: a request becomes a list of stream events, and the response is what they add up to.
 
 A plain reply is the response of the stream's terminal event, and that response is built by applying the events one by
-one, so that the two ways of asking cannot disagree. What differs between dialects is read from the dialect's data.
+one, so that the two kinds of response cannot disagree. What differs between dialects is read from the dialect's data.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ class _Cut(Exception):  # noqa: N818 - a signal, not an error
 
 
 class _Failed(Exception):  # noqa: N818 - a signal, not an error
-    """The run breaks down, as asked for."""
+    """The generation fails, as the request demands."""
 
 
 class _Generation:

@@ -55,12 +55,12 @@ class RequestInfo:
 
     @property
     def streamed(self) -> bool:
-        """Whether the request asks for a stream."""
+        """Whether the request sets ``stream``."""
         return self.body.get("stream") is True
 
     @property
     def key(self) -> str:
-        """The key of the tenant that asks, empty for none."""
+        """The key of the tenant that sends the request, empty for none."""
         return header(self.request, "authorization").removeprefix("Bearer ")
 
 

@@ -104,7 +104,7 @@ def param_of(pointer: str) -> str | None:
 
 
 def _with_types(body: Any) -> Any:
-    """Return the body with the type that messages may leave out spelled out, so that errors are told of messages."""
+    """Return the body with the type that messages may leave out spelled out, so that errors name messages."""
     if not isinstance(body, dict) or not isinstance(body.get("input"), list):
         return body
     items = [

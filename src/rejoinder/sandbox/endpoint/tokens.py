@@ -47,7 +47,7 @@ _CODE_WORD: Final = re.compile(r"\b[a-z]{3,}-\d{4}\b")
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One text of the input. ``annotations`` are those of the part; ``new_part`` asks for an own part in the reply."""
+    """One text of the input. ``annotations`` are those of the part; ``new_part`` requests a separate output part."""
 
     text: str
     annotations: tuple[Json, ...] = ()
@@ -105,9 +105,9 @@ def text_of(content: Any) -> str:
 def direct_answer(question: str, items: Sequence[Mapping[str, Any]], others: Iterable[str]) -> str | None:
     """Return the answer to a question that the parrot understands, ``None`` for any other.
 
-    It says OK where it is asked to say only that, what a call returned ("What did look_up return for Oslo?"), and the
-    code words of all it heard (a noun, a hyphen and four digits) where it is asked for code words only. ``others`` are
-    the texts that it heard besides the items.
+    It answers OK if the question demands only that, what a call returned ("What did look_up return for Oslo?"), and the
+    code words of all it heard (a noun, a hyphen and four digits) if the question demands only code words.
+    ``others`` are the texts that it heard besides the items.
     """
     if _OK_ONLY.search(question):
         return "OK."
@@ -117,7 +117,7 @@ def direct_answer(question: str, items: Sequence[Mapping[str, Any]], others: Ite
     if not _CODE_WORDS_ONLY.search(question):
         return None
     texts = [*others, *(text for item in items for text in _all_texts(item))]
-    return " ".join(dict.fromkeys(_CODE_WORD.findall("\n".join(texts)))) or "I was told of none."
+    return " ".join(dict.fromkeys(_CODE_WORD.findall("\n".join(texts)))) or "I know no code word."
 
 
 def _result_of(name: str, argument: str, items: Sequence[Mapping[str, Any]]) -> str:

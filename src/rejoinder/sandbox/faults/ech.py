@@ -119,7 +119,7 @@ FAULTS: Final = FaultList(
     ),
     with_field(
         "service-tier-changed",
-        "The service_tier of responses is flex, whatever was asked for.",
+        "The service_tier of responses is flex, whatever was requested.",
         "ECH-06",
         "service_tier",
         "flex",

@@ -17,7 +17,7 @@ _CRASHES: Final = 6
 
 
 class _Harm:
-    """Whoever leaves a stream early ends the streams that are in flight, or the server. Keeps who left."""
+    """A client that leaves a stream early ends the streams in flight, or the server. Counts the clients that left."""
 
     def __init__(self) -> None:
         self.left = 0
