@@ -23,10 +23,12 @@ myst_heading_anchors = 4
 
 autodoc_member_order = "groupwise"
 autodoc_typehints = "signature"
-autodoc_default_options = {"show-inheritance": False}
 add_module_names = False
 # Names that annotations mention and Sphinx sees in a form that cannot be imported.
 nitpick_ignore = [("py:class", "Traversable"), ("py:class", "types.Annotated")]
+
+# Options begin with two hyphens, which would become a dash.
+smartquotes = False
 
 html_theme = "furo"
 html_title = f"rejoinder {version}"

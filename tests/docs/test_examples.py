@@ -18,7 +18,6 @@ from rejoinder.sandbox import Sandbox, running
 
 DOCS = Path(__file__).parents[2] / "docs"
 ACTION = DOCS / "examples/github/action.yml"
-ELSEWHERE = "http://127.0.0.1:8000"
 
 
 @pytest.fixture(scope="module")
@@ -40,28 +39,6 @@ def bash(script: str, folder: Path, **variables: str) -> subprocess.CompletedPro
         timeout=300,
         check=False,
     )
-
-
-def commands(name: str) -> list[str]:
-    """Return the commands of a page, which are in its shell blocks."""
-    blocks = re.findall(r"(?ms)^```shell\n(.*?)^```$", (DOCS / name).read_text())
-    return [line for block in blocks for line in block.splitlines() if line.startswith("rejoinder ")]
-
-
-def test_the_commands_on_ci_and_known_failures_work_in_their_order(broken: str, tmp_path: Path) -> None:
-    check, report = commands("how-to/ci.md")
-    told = [*commands("how-to/known-failures.md"), report]
-    assert told[0] == check
-    codes = {}
-    for command in told:
-        result = bash(command.replace(ELSEWHERE, broken), tmp_path)
-        codes[command] = result.returncode
-        assert "Error" not in result.stderr, (command, result.stderr)
-    assert len(told) >= 7
-    # The endpoint fails a rule, which the first run says and the baseline accepts from then on.
-    assert [code for code in codes.values() if code] == [1]
-    assert codes[told[0]] == 1
-    assert (tmp_path / "badge.json").exists()
 
 
 def expand(value: str, inputs: dict[str, str]) -> str:
@@ -141,9 +118,3 @@ def test_the_page_on_pytest_shows_the_example_that_is_tested() -> None:
     fixtures = ("rejoinder_run", "rejoinder_target", "rejoinder_ask")
     assert all(hasattr(plugin, name) and f"`{name}`" in told for name in fixtures)
     assert [name for name, _ in plugin._OPTIONS if f"`--rejoinder-{name}" not in told] == []
-
-
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.name))
-def test_links_to_files_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []

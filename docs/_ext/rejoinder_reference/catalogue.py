@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib.resources import files
+from typing import Any
 
 import tomlkit
 from tomlkit.items import Comment
@@ -96,11 +97,13 @@ def _dialects() -> str:
     lines += ["## Parameters", "", "Checks read these parameters from the dialect file, table by table.", ""]
     for table, descriptions in _parameters().items():
         lines += [f"### {md.code(f'[{table}]')}", ""]
-        rows = []
         for key, description in descriptions.items():
-            values = (md.code(tomlkit.item(getattr(one, table)[key]).as_string()) for one in found.values())
-            rows.append((f"{md.code(key)}<br>{md.text(description)}" if description else md.code(key), *values))
-        lines += md.table(["parameter", *head[1:]], rows)
+            lines += [f"**{md.code(key)}**", *([f"<br>{md.text(description)}"] if description else []), ""]
+            values = {name: _value(getattr(dialect, table)[key]) for name, dialect in found.items()}
+            if len(set(values.values())) == 1:
+                lines += [f"- all dialects: {values[DEFAULT_DIALECT]}", ""]
+            else:
+                lines += [*(f"- {md.code(name)}: {value}" for name, value in values.items()), ""]
     lines += ["## What differs", ""]
     differences: Mapping[str, Callable[[Dialect], Collection[str]]] = {
         "Request fields": lambda one: one.parameters,
@@ -126,6 +129,13 @@ def _dialects() -> str:
         if len({rule.level_in(name) for name in found}) > 1
     ]
     return md.page("Dialects", *lines, *md.table(["rule", *head[1:]], levels))
+
+
+def _value(value: Any) -> str:
+    """Return the value of a parameter as TOML; of a list its elements."""
+    if isinstance(value, list):
+        return md.codes(map(str, value)) if value else "none"
+    return md.code(tomlkit.item(value).as_string())
 
 
 def _parameters() -> dict[str, dict[str, str]]:

@@ -58,7 +58,7 @@ def _sections(command: click.Command, context: click.Context, heading: str) -> I
     for param in command.get_params(context):
         if isinstance(param, click.Option) and not param.hidden:
             group = groups.setdefault(param.group, []) if isinstance(param, GroupedOption) else others
-            group.extend(_option(param, context, command))
+            group.extend(_option(param, context))
     for title, options in {**groups, "Other options" if any(groups.values()) else "Options": others}.items():
         if options:
             yield from (f"{heading} {md.text(title)}", "", f"```{{program}} {context.command_path}", "```", "")
@@ -80,7 +80,7 @@ def _sections(command: click.Command, context: click.Context, heading: str) -> I
             yield from _sections(inner, click.Context(inner, info_name=name, parent=context), f"{heading}#")
 
 
-def _option(option: click.Option, context: click.Context, command: click.Command) -> list[str]:
+def _option(option: click.Option, context: click.Context) -> list[str]:
     record = option.get_help_record(context)
     if record is None:
         return []
@@ -92,16 +92,10 @@ def _option(option: click.Option, context: click.Context, command: click.Command
     notes = [md.text(part.strip()) for part in extra.split(";") if part.strip()]
     if option.multiple:
         notes.append("may be given several times")
-    if option.name in options_of(command) and not isinstance(context.parent and context.parent.command, type(None)):
-        notes.append(f"setting {md.code(_key(option))}")
     if notes:
         shown = "; ".join(notes)
         lines += [f"{shown[:1].upper()}{shown[1:]}.", ""]
     return md.directive("option", record[0].replace(" / ", ", "), lines)
-
-
-def _key(option: click.Option) -> str:
-    return (option.name or "").replace("_", "-")
 
 
 def _settings() -> str:
