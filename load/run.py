@@ -434,5 +434,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         try:
             os.killpg(process.pid, sign)
             process.wait(wait)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
+        # macOS refuses with PermissionError where the group has only processes that have ended.
+        except (ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
             continue

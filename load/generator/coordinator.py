@@ -247,7 +247,9 @@ class _Sender(Coordinator):
 
     def _await_ready(self) -> None:
         if not self.generator.ready():
-            raise RejoinderError("The analysis worker did not start.", "The lines above show the reason.")
+            raise RejoinderError(
+                "The analysis worker did not start.", "Please report this as a bug, with Locust's log."
+            )
 
 
 class SingleProcess(_Sender, _Leader):

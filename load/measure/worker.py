@@ -203,8 +203,9 @@ def main() -> None:
     """Run as :data:`WORKER_PROGRAM`; the first argument holds the options as a JSON object."""
     # Ctrl-C reaches the whole process group; the generator decides when the work is done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Whatever privileges the generator was given, this process stands behind it.
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    # Whatever priority the load generator was given, this process has a lower one.
+    if hasattr(os, "sched_setscheduler"):  # Linux only
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     os.nice(_NICENESS)
     worker = make_worker(json.loads(sys.argv[1]))
     try:

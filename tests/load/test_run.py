@@ -433,7 +433,7 @@ def test_bad_settings_start_nothing(tmp_path: Path) -> None:
     with RunWriter(tmp_path / "run.ndjson") as writer:
         with pytest.raises(UsageError, match="concurrency is 0"):
             run_load(LoadSettings(url="http://127.0.0.1", concurrency=0), writer)
-        with pytest.raises(UsageError, match="cannot be read"):
+        with pytest.raises(UsageError, match="Cannot read the request bodies"):
             run_load(LoadSettings(url="http://127.0.0.1", rate=1, bodies=str(tmp_path / "none")), writer)
     assert (tmp_path / "run.ndjson").read_text() == ""
 
@@ -496,8 +496,8 @@ def test_plain_locust_shows_the_same_run(tmp_path: Path, timed_server: Any) -> N
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     count = timed_server.truth()["requests"]
-    assert f"{count} started: ok {count}" in done.stderr
-    assert "measurement " in done.stderr
+    assert f"{count} requests started: ok {count}" in done.stderr
+    assert "load generator " in done.stderr
     rows = {row["method"]: row["num_requests"] for row in json.loads((tmp_path / "stats.json").read_text())}
     assert rows["POST"] == rows["TTFT"] == count
     # A stream whose tokens all arrived in one receive has no time per token.
@@ -529,6 +529,6 @@ def test_separate_master_and_workers_lose_nothing(tmp_path: Path, timed_server: 
     told = (tmp_path / "log0").read_text()
     assert codes == [0, 0, 0], told
     assert timed_server.truth()["requests"] == 90
-    assert "90 started: ok 90" in told
+    assert "90 requests started: ok 90" in told
     rows = {row["method"]: row["num_requests"] for row in json.loads((tmp_path / "stats.json").read_text())}
     assert rows["POST"] == 90
