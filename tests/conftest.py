@@ -76,4 +76,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section(f"tests over {SLOW_AFTER:g} s without the marker slow")
         for duration, name in found[:SHOWN]:
             terminalreporter.line(f"{duration:6.1f} s  {name}")
-        terminalreporter.line("Make them faster, or mark them: @pytest.mark.slow(seconds). tox -e quick leaves them out.")
+        terminalreporter.line(
+            "Speed them up, or mark them with @pytest.mark.slow(seconds); `tox -e quick` skips slow tests."
+        )

@@ -33,6 +33,7 @@ def smoke(invoke: Invoke, url: str, out: str, *words: str) -> tuple[int, str, st
     return invoke("check", url, "--plan", "smoke", "--out", out, "-q", *words)
 
 
+@pytest.mark.slow(2)
 def test_from_first_failure_to_fixed(invoke: Invoke, broken: str, clean: str, tmp_path: Path) -> None:
     file = ("--baseline", "known.toml")
     assert smoke(invoke, broken, "a")[0] == 1

@@ -265,6 +265,7 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
         time.sleep(0.02)
 
 
+@pytest.mark.slow(3)
 @pytest.mark.parametrize("command", [["check", "--plan", "full"], ["load", "--duration", "60s", "--concurrency", "2"]])
 def test_ctrl_c_reports_what_was_gathered(command: list[str], tmp_path: Path) -> None:
     with running(Sandbox(token_delay=0.02)) as url:
@@ -300,6 +301,7 @@ def test_the_rule_reference_has_every_rule(invoke: Invoke) -> None:
         assert "- Level: northstar " in section, rule.id
 
 
+@pytest.mark.slow(8)
 def test_the_second_tenants_key(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ours, theirs = "key-of-the-first", "key-of-the-second"
     monkeypatch.setenv("REJOINDER_API_KEY", ours)

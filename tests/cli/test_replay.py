@@ -14,6 +14,8 @@ from rejoinder.model.runfile import Run, read_run
 from rejoinder.model.verdict import Finding
 from rejoinder.sandbox import FAULTS, Sandbox, running
 
+pytestmark = pytest.mark.slow(3)
+
 Invoke = Callable[..., tuple[int, str, str]]
 
 

@@ -114,6 +114,7 @@ def everything(path: str) -> list[Verdict]:
 '''
 
 
+@pytest.mark.slow(5)
 def test_a_program_of_others_is_checked_strictly(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     site, program = tmp_path / "site", tmp_path / "program"

@@ -84,6 +84,7 @@ def test_endless_events_are_read_up_to_a_bound() -> None:
     assert not reader._tail
 
 
+@pytest.mark.slow(4)
 def test_an_endless_stream_is_a_framing_fault_and_no_missing_end() -> None:
     exchange = stream(b"data: {}\n\n" * 310_000)
     view = ExchangeView(exchange, load_dialect("northstar"))

@@ -154,6 +154,7 @@ def test_broken_rules_are_the_must_rules_of_one_exchange() -> None:
     assert broken_rules(Sandbox().exchange(post({"input": "Hi", "stream": True})), "northstar") == []
 
 
+@pytest.mark.slow(20)
 @given(
     body=st.binary(max_size=300)
     | st.lists(

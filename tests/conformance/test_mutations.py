@@ -18,6 +18,8 @@ from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.verdict import Level, Status
 from rejoinder.strategies.replies import Event, response_objects, unfold
 
+pytestmark = pytest.mark.slow(0.3)
+
 Events = list[Event]
 Change = Callable[[Events, int], Events]
 Place = Callable[[Event], bool]

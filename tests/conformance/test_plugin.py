@@ -14,6 +14,8 @@ from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Level
 from rejoinder.sandbox import FAULTS, Sandbox, running
 
+pytestmark = pytest.mark.slow(4)
+
 pytest_plugins = ["pytester"]
 
 ITEMS = ("--pyargs", "rejoinder.conformance", "-p", "no:locust", "-p", "no:cacheprovider")

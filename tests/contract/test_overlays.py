@@ -374,6 +374,7 @@ operations = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow(2)
 @given(schema=st.sampled_from(SCHEMAS), overlay=operations | values)
 def test_no_overlay_fails_in_any_other_way(
     tmp_path_factory: pytest.TempPathFactory, schema: str, overlay: dict[str, Any] | int | list[Any] | None

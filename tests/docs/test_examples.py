@@ -63,6 +63,7 @@ def run_action(folder: Path, **given: str) -> list[int]:
     return codes
 
 
+@pytest.mark.slow(3)
 def test_the_github_action_checks_summarises_and_fails(broken: str, tmp_path: Path) -> None:
     assert run_action(tmp_path, url=broken, plan="smoke") == [1, 0]
     assert "EVT" in (tmp_path / "summary.md").read_text()
@@ -72,6 +73,7 @@ def test_the_github_action_checks_summarises_and_fails(broken: str, tmp_path: Pa
     assert {"report.html", "junit.xml", "run.ndjson"} <= {path.name for path in (tmp_path / "again").iterdir()}
 
 
+@pytest.mark.slow(2)
 def test_the_github_action_tells_that_nothing_is_there(tmp_path: Path) -> None:
     assert run_action(tmp_path, url="http://127.0.0.1:9", plan="smoke") == [2, 0]
     assert run_action(tmp_path, url="http://127.0.0.1:9", dialect="none", out="o") == [2, 0]
@@ -89,6 +91,7 @@ def test_the_github_workflow_gives_the_action_what_it_takes() -> None:
         assert given["description"]
 
 
+@pytest.mark.slow(2)
 def test_the_gitlab_job_checks_and_keeps_its_results(broken: str, tmp_path: Path) -> None:
     job = yaml.safe_load((DOCS / "examples/gitlab-ci.yml").read_text())["conformance"]
     (tmp_path / "known.toml").write_text('[[known]]\nrule = "EVT-02"\ncase = "*"\nreason = "r"\n')

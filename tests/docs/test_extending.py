@@ -23,6 +23,8 @@ from rejoinder.model.samples import LoadSample
 from rejoinder.sandbox import Sandbox, running
 from rejoinder.validation import Validator
 
+pytestmark = pytest.mark.slow(3)
+
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 PAGE = (HOW_TO / "extending.md").read_text()
 SOURCE = Path(rejoinder.__file__).parents[1]

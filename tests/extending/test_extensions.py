@@ -108,6 +108,7 @@ def test_features_of_ones_own(extension: Write) -> None:
     assert load_rules()["ACME-01"].features == ("acme_tenant",)
 
 
+@pytest.mark.slow(3)
 def test_a_check_run_and_its_reports(extension: Write, tmp_path: Path) -> None:
     folder, out = extension({"cases.py": CASES}), tmp_path / "out"
     use_extensions([folder])
@@ -141,6 +142,7 @@ def test_a_check_run_and_its_reports(extension: Write, tmp_path: Path) -> None:
     assert {verdict.rule for verdict in read_run(tmp_path / "once-more").verdicts} == {v.rule for v in run.verdicts}
 
 
+@pytest.mark.slow(2)
 def test_a_load_run_judges_by_them_in_its_worker_processes(extension: Write, tmp_path: Path) -> None:
     folder, out = extension(), tmp_path / "out"
     rules = folder / "rules" / "acme.toml"

@@ -38,6 +38,7 @@ def load(tmp_path: Path, *words: str) -> tuple[Result, Run]:
     return result, read_run(out)
 
 
+@pytest.mark.slow(5)
 def test_a_profile_brings_its_own_pace_and_objectives(endpoint: str, tmp_path: Path) -> None:
     profile = tmp_path / "mine.toml"
     profile.write_text(
@@ -137,6 +138,7 @@ def test_exit_codes(outcomes: dict[str, int], verdict: str, slos: list[tuple[str
     assert gate_code(result) == 130
 
 
+@pytest.mark.slow(12)
 def test_a_recorded_run_is_a_baseline(endpoint: str, tmp_path: Path) -> None:
     words = ["--concurrency", "1", "--duration", "0.3s", "--repeats", "3", "--model", "parrot"]
     first, _ = load(tmp_path / "one", endpoint, *words)
@@ -153,6 +155,7 @@ def test_a_recorded_run_is_a_baseline(endpoint: str, tmp_path: Path) -> None:
     assert 'name="goodput&gt;=10%"' in junit
 
 
+@pytest.mark.slow(15)
 def test_a_change_for_the_worse_is_a_failure(tmp_path: Path) -> None:
     with serving(Sandbox(token_delay=0.02, min_tokens=8)) as slow, serving(Sandbox(min_tokens=8)) as fast:
         words = ["--concurrency", "1", "--duration", "0.3s", "--repeats", "3", "--model", "parrot"]
@@ -162,6 +165,7 @@ def test_a_change_for_the_worse_is_a_failure(tmp_path: Path) -> None:
     assert render_markdown(run).count("e2e:p50<+10%") == 1
 
 
+@pytest.mark.slow(55)
 def test_a_server_that_goes_on_for_nobody_fails(tmp_path: Path) -> None:
     with serving(Sandbox(token_delay=0.01, min_tokens=900), faults=["streams-run-on"]) as url:
         words = ["--concurrency", "1", "--duration", "0.5s", "--max-output-tokens", "8", "--model", "parrot"]

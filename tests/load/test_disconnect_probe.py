@@ -26,6 +26,7 @@ def probe(*faults: str, metrics: bool = True) -> dict[str, str]:
 CLEAN = {"streams stop": "pass", "replies stop": "pass", "stays up": "pass", "side by side": "pass"}
 
 
+@pytest.mark.slow(24)
 @pytest.mark.parametrize(
     ("fault", "name", "verdict"),
     [
@@ -40,14 +41,17 @@ def test_each_defect_is_found_and_nothing_else(fault: str, name: str, verdict: s
     assert found == {**CLEAN, **({name: verdict} if fault else {})}
 
 
+@pytest.mark.slow(6)
 def test_a_server_that_crashes_is_found() -> None:
     assert probe("disconnect-crashes")["stays up"] == "fail"
 
 
+@pytest.mark.slow(28)
 def test_streams_one_after_the_other_are_found() -> None:
     assert probe("one-stream-at-a-time")["side by side"] == "warn"
 
 
+@pytest.mark.slow(15)
 def test_what_does_not_show_is_not_claimed() -> None:
     # Without metrics, and where long streams slow nothing down, nobody can say whether they end.
     for faults in ((), ("streams-run-on",)):
@@ -55,6 +59,7 @@ def test_what_does_not_show_is_not_claimed() -> None:
         assert (found["streams stop"], found["replies stop"]) == ("unclear", "unclear")
 
 
+@pytest.mark.slow(55)
 @pytest.mark.parametrize("faults", [(), ("streams-run-on", "replies-run-on")])
 def test_times_tell_where_a_few_slots_make_others_wait(faults: tuple[str, ...]) -> None:
     sandbox = Sandbox(token_delay=0.003, min_tokens=900)

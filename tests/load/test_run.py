@@ -31,6 +31,8 @@ from rejoinder.model.samples import HistogramSample, LoadSample, RequestSample, 
 from rejoinder.sandbox import Sandbox
 from rejoinder.sandbox import running as serving
 
+pytestmark = pytest.mark.slow(3)
+
 ROOT = Path(__file__).parents[2]
 Execute = Callable[..., tuple[LoadResult, Run]]
 

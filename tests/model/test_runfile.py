@@ -140,6 +140,7 @@ def test_cut_at_any_byte(items: list[Any], place: int) -> None:
     assert len(run.damage) <= 1
 
 
+@pytest.mark.slow(3)
 @settings(max_examples=300)
 @given(lines, st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1, max_size=8))
 def test_changed_bytes(items: list[Any], changes: list[tuple[int, ...]]) -> None:

@@ -36,6 +36,7 @@ def _axe() -> Path | None:
 
 AXE = _axe()
 pytestmark = [
+    pytest.mark.slow(1),
     pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine"),
     pytest.mark.skipif(AXE is None, reason="no axe-core on this machine; AXE_CORE names its folder"),
 ]

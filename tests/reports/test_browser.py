@@ -19,7 +19,7 @@ from rejoinder.reports import diff_runs, render_comparison, render_diff_html, re
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+pytestmark = [pytest.mark.slow(1), pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")]
 
 
 def dump(page: Path, fragment: str, folder: Path) -> str:

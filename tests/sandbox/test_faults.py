@@ -18,6 +18,8 @@ from rejoinder.model.verdict import Level
 from rejoinder.sandbox import FAULTS, Fault, RequestInfo, Sandbox, post, record, sample_requests
 from rejoinder.wire.target import Target
 
+pytestmark = pytest.mark.slow(0.1)
+
 NOW = 1_700_000_000.0
 COUNTED = "terminal-missing-at-times"
 

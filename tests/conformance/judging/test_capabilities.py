@@ -214,6 +214,7 @@ def without(feature: Feature, exchanges: tuple[Exchange, ...]) -> list[Exchange]
     return kept
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("name", ["streaming", "function_tools", "reasoning", "logprobs", "json_schema", "chaining"])
 def test_a_rule_that_a_refused_feature_leaves_unjudged_says_so(name: str) -> None:
     [feature] = [feature for feature in features_of(load_dialect("northstar")) if feature.name == name]
@@ -229,6 +230,7 @@ def test_a_rule_that_a_refused_feature_leaves_unjudged_says_so(name: str) -> Non
     assert not any(f"feature {name}" in verdict.reason for verdict in after if verdict.judged)
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("dialect", dialect_names())
 def test_plan_full_tries_every_feature(dialect: str) -> None:
     found = capabilities([ExchangeView(exchange, load_dialect(dialect)) for exchange in whole_run(dialect)])

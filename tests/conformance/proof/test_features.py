@@ -18,6 +18,8 @@ from rejoinder.sandbox import Sandbox
 from rejoinder.sandbox.endpoint.reply import Reply
 from rejoinder.wire.target import Target
 
+pytestmark = pytest.mark.slow(0.3)
+
 RULES = load_rules()
 FEATURES = [(dialect, feature) for dialect in dialect_names() for feature in features_of(load_dialect(dialect))]
 
@@ -81,6 +83,7 @@ def test_what_a_missing_feature_leaves_unjudged_names_it(dialect: str, feature: 
     )
 
 
+@pytest.mark.may_skip
 @pytest.mark.parametrize("rule", [rule for rule in RULES.values() if rule.features], ids=lambda rule: str(rule.id))
 def test_a_rule_names_no_feature_that_it_can_do_without(rule: Rule) -> None:
     dialects = [dialect for dialect in dialect_names() if rule.id in judged(dialect)]

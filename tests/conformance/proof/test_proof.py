@@ -22,6 +22,8 @@ from rejoinder.sandbox import FAULTS, Fault, Sandbox, record, sample_requests
 from rejoinder.strategies.replies import Event, event_streams, to_sse
 from rejoinder.wire.target import Target
 
+pytestmark = pytest.mark.slow(0.2)
+
 NOW = 1_760_000_000.0
 
 

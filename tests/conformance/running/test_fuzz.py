@@ -30,6 +30,8 @@ from rejoinder.strategies.profile import served
 from rejoinder.validation import Validator
 from rejoinder.wire.target import Target
 
+pytestmark = pytest.mark.slow(4)
+
 SETTING = CaseContext(load_dialect("northstar"), "parrot")
 Conducted = Callable[..., CheckRun]
 Answering = Callable[..., Callable[[httpx.Request], Awaitable[httpx.Response]]]

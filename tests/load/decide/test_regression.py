@@ -301,6 +301,7 @@ def test_a_baseline_needs_repeats(tmp_path: Path) -> None:
             read_repeats(write(tmp_path / "b", repeats))
 
 
+@pytest.mark.slow(13)
 def test_two_endpoints_in_turns(tmp_path: Path) -> None:
     slow, fast = Sandbox(token_delay=0.02, min_tokens=8), Sandbox(token_delay=0.002, min_tokens=8)
     with serving(slow) as first, serving(fast) as second, RunWriter(tmp_path / "run.ndjson") as writer:

@@ -208,6 +208,7 @@ def test_a_rate_search_needs_an_objective() -> None:
         find_rate(LoadSettings(url="http://h"), 1, 2, SearchRun(Memory(), endpoint()))
 
 
+@pytest.mark.slow(5)
 def test_a_real_sweep(timed_server: Any, tmp_path: Path) -> None:
     settings = LoadSettings(url=timed_server.url, model="ttft=30&gap=5&tokens=8", duration=1)
     with RunWriter(tmp_path / "run.ndjson") as writer:
@@ -248,6 +249,7 @@ def test_a_step_that_cannot_be_run_ends_the_search_with_what_it_has(kind: str) -
     assert memory.samples[-1] is result.load
 
 
+@pytest.mark.slow(5)
 def test_the_steps_of_a_search_outlive_the_one_who_searches(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
