@@ -45,7 +45,7 @@ def _runs(case: CaseView, role: str = Role.FIRST) -> bool:
 
 @check("BGR-01", Subject.PLAIN, needs=lambda view: view.request.get("background") is True and view.response is not None)
 def background_answers_at_once(view: ExchangeView) -> Iterator[Problem]:
-    """A plain background request must return status "queued" or "in_progress", empty `output` and `background` true."""
+    """A non-streaming background request returns status queued or in_progress, no `output` and `background` true."""
     response = view.response or {}
     for name, right, expected in (
         ("status", response.get("status") in RUNNING, "one of queued, in_progress"),

@@ -218,7 +218,7 @@ def errors_are_small(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _are_twins(case: CaseView) -> bool:
-    """Whether the same invalid body was sent plain and streamed, and neither reply speaks of something else."""
+    """Whether the same invalid body was sent with and without streaming, and both statuses answer it."""
     twins = [view for view in case.having(Role.PLAIN, Role.STREAM) if Tag.INVALID in view.exchange.tags]
     return len(twins) == 2 and all(status_code(view) not in (0, 401, 403, 408, 429, 503) for view in twins)
 
@@ -237,7 +237,9 @@ def refused_alike(case: CaseView) -> Iterator[Problem]:
     for name in ("type", "code", "param"):
         once, again = get(_error(plain), name), get(_error(stream), name)
         if once != again:
-            message = f"Error {name} differs between the plain and the streamed request with the same invalid body."
+            message = (
+                f"Error {name} differs between the streaming and the non-streaming request with the same invalid body."
+            )
             yield in_exchange(stream, message, f"/error/{name}", expected=once, actual=again)
 
 

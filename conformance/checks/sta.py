@@ -58,7 +58,7 @@ def _is_lacking(view: ExchangeView) -> bool:
 
 @check("STA-01", Subject.CASE, needs=_has_retrieve)
 def stored_can_be_retrieved(case: CaseView) -> Iterator[Problem]:
-    """Responses are retrieved by id as soon as they end: plain, streamed, and with `store` false.
+    """Responses are retrieved by id as soon as they end: with and without streaming, and with `store` false.
 
     An endpoint that refuses every retrieve with a 4xx does not support retrieve. A response object with `store` false
     need not be stored.

@@ -24,7 +24,7 @@ class Subject(StrEnum):
     """What a check looks at, in the words of the rule reference."""
 
     CREATE = "every create request"
-    PLAIN = "successful plain responses"
+    PLAIN = "successful non-streaming responses"
     STREAM = "successful streams"
     EXCHANGE = "every exchange of every operation"
     RESPONSE = "every final response object"

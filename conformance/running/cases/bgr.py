@@ -42,7 +42,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         return
     yield plain_and_streamed(
         "content.background",
-        "A background response, plain and streamed.",
+        "A background response, with and without streaming.",
         context.body(input=user("Say hello."), background=True),
     )
     hello = user("Say hello.")

@@ -125,7 +125,9 @@ def _format(context: CaseContext) -> PlannedCase:
         tool_choice={"type": "function", "name": "get_weather"},
         max_output_tokens=64,
     )
-    return plain_and_streamed("echo.objects", "Fields that are objects come back complete, plain and streamed.", body)
+    return plain_and_streamed(
+        "echo.objects", "Fields that are objects come back complete, with and without streaming.", body
+    )
 
 
 def _unstored(context: CaseContext) -> PlannedCase:

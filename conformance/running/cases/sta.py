@@ -85,7 +85,7 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
     hello = user("Say hello.")
     yield PlannedCase(
         "state.streamed",
-        "A stored plain response, a stored streamed response, and one with store false.",
+        "A stored response with and without streaming, and one with store false.",
         (
             RequestSpec(Role.FIRST, context.body(input=hello)),
             stored_request(Role.GET, Role.FIRST),

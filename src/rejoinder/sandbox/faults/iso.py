@@ -71,7 +71,7 @@ FAULTS: Final = FaultList(
     ),
     Fault(
         id="crash-after-leaving",
-        title="After a client disconnect, plain requests get a server error.",
+        title="After a client disconnect, non-streaming requests get a server error.",
         breaks=("ISO-04",),
         on_read=_GONE.on_read,
         request=_GONE.request,
