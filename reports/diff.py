@@ -327,7 +327,7 @@ def _latencies(metric: Metric, old: LatencyDistribution, new: LatencyDistributio
 
 def _statement(metric: Metric, old: LatencyDistribution, new: LatencyDistribution) -> tuple[str, Severity]:
     """Return whether the values of two runs differ significantly, in words, and the severity of that."""
-    sizes = f"{format_count(old.n)} and {format_count(new.n)} samples"
+    sizes = f"samples: {format_count(old.n)} and {format_count(new.n)}"
     if metric.pooled:
         return f"not tested: samples depend on each other ({sizes})", Severity.NONE
     found = mann_whitney(*([(b.middle, b.amount) for b in d.values.buckets] for d in (old, new)))

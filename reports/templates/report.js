@@ -124,7 +124,7 @@
     document.getElementById("shown").textContent = active ? shown + " of " + rows.length + " rules" : "";
     form.querySelector("select").value = state.family;
     const text = form.querySelector("input");
-    if (text.value !== state.q) text.value = state.q;
+    if (text.value.trim() !== state.q) text.value = state.q;
   };
   const save = () => {
     const query = new URLSearchParams();

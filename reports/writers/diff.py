@@ -102,9 +102,10 @@ def render_diff_text(diff: Diff, limit: int = 12) -> str:
         lines += ["", f"  Verdict changed: {join_list(changed, limit)}"]
     if diff.figures:
         wide = max(len(figure.name) for figure in diff.figures)
+        room = max(len(text) for figure in diff.figures for text in (figure.before, figure.after))
         lines.append("")
         lines += [
-            f"  {f.name:<{wide}}  {f.before:>12}  {f.after:>12}  {f.change:>9}  {f.statement}".rstrip()
+            f"  {f.name:<{wide}}  {f.before:>{room}}  {f.after:>{room}}  {f.change:>9}  {f.statement}".rstrip()
             for f in diff.figures
         ]
     return "\n".join(lines) + "\n"

@@ -314,7 +314,7 @@ def typical(cases: int = 40, *, load: bool = True) -> Run:
         "EVT-05": (Level.MAY, Status.PASS, 1, ""),
         "LIF-08": (Level.MUST, Status.NOT_APPLICABLE, 0, "No stream ended in an error."),
         "LIF-05": (Level.MUST, Status.ERROR, 0, "The connection was refused after the third request."),
-        "ACC-05": (Level.MUST, Status.DECLINED, 0, "The model called no function although it was told to."),
+        "ACC-05": (Level.MUST, Status.DECLINED, 0, "The model called no function."),
         "PRT-09": (Level.MUST, Status.NOT_APPLICABLE, 0, "The endpoint never streamed a reasoning summary."),
     }
     verdicts = []
@@ -351,7 +351,7 @@ def capabilities() -> list[FeatureResult]:
         return FeatureResult(feature=feature, title=title, state=state, evidence=found)
 
     return [
-        row("streaming", "streamed replies", FeatureState.SUPPORTED, "x-stream", 200, ""),
+        row("streaming", "event streams", FeatureState.SUPPORTED, "x-stream", 200, ""),
         row("function_tools", "functions that the client runs", FeatureState.UNSEEN, "x-plain", 200, ""),
         row("images", "images in messages", FeatureState.REFUSED, "x-refused", 422, "Images are not supported."),
         row("background", "work in the background", FeatureState.UNTRIED),
@@ -371,7 +371,7 @@ def baseline() -> BaselineResults:
         file="baseline.toml",
         strict=False,
         known=[entry("Matched once.")],
-        stale=[entry("No request of the case was judged by the rule.", **dated)],
+        stale=[entry("The run did not test the rule on the case.", **dated)],
         unexpected_passes=[entry("The rule held in all 4 exchanges of the case.", **dated)],
         expired=[],
     )

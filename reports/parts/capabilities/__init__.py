@@ -16,7 +16,7 @@ ROWS: Final = 200
 """Features that are shown; the others are counted."""
 _STATES: Final = {
     FeatureState.SUPPORTED: ("supported", "pass"),
-    FeatureState.UNSEEN: ("accepted, not seen in a response", "warn"),
+    FeatureState.UNSEEN: ("accepted but not seen in a response", "warn"),
     FeatureState.REFUSED: ("refused", "na"),
     FeatureState.FAILED: ("failed", "fail"),
     FeatureState.UNTRIED: ("not tested", "none"),

@@ -214,18 +214,18 @@ def load_figures(load: LoadSummary, latencies: Latencies | None) -> list[str]:
     """Return the rates and the percentiles that matter most, as text, such as ``TTFT p50 8 ms``."""
     rates = [(load.rate, "successful requests/s"), (load.tokens_rate, "output tokens/s")]
     figures = [f"{format_rate(rate)} {unit}" for rate, unit in rates if rate]
-    return [*figures, *(f"{title} {value}" for title, value in _headlines(latencies)[:2])]
+    return [*figures, *(f"{title} {value}" for title, value in _headlines(latencies, known=True)[:2])]
 
 
-def _headlines(latencies: Latencies | None) -> list[tuple[str, str]]:
-    """Return the percentiles at the top of the page, as titles and text."""
+def _headlines(latencies: Latencies | None, *, known: bool = False) -> list[tuple[str, str]]:
+    """Return the percentiles at the top of the page, as titles and text; only ``known`` ones, or what others need."""
     found = []
     for metric in times_shown(Place.HEADLINE):
         distribution = latencies.find(metric.name) if latencies else None
         if distribution is not None:
-            found += [
-                (f"{metric.label} p{p:g}", distribution.percentile_text(p)) for p in metric.percentiles(Place.HEADLINE)
-            ]
+            percents = metric.percentiles(Place.HEADLINE)
+            shown = [p for p in percents if not known or distribution.percentile(p) is not None]
+            found += [(f"{metric.label} p{p:g}", distribution.percentile_text(p)) for p in shown]
     return found
 
 

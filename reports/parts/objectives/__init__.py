@@ -54,7 +54,8 @@ class Objective(NamedTuple):
         """All of it but its text, in one line: ``met: 19.7 ms (limit at most 300 ms; 93 % to spare; 63 samples)``."""
         if self.kind is ObjectiveKind.PROBE:
             return f"{self.verdict}: {self.note}" if self.note else self.verdict
-        samples = "" if self.n == "–" else f"{self.n} {'repeats' if self.kind is ObjectiveKind.CHANGE else 'samples'}"
+        noun = "repeats" if self.kind is ObjectiveKind.CHANGE else "sample" if self.n == "1" else "samples"
+        samples = "" if self.n == "–" else f"{self.n} {noun}"
         bound = "" if self.bound == "–" else self.bound.replace("needed", "needed for 99 % confidence")
         details = "; ".join(filter(None, (f"limit {self.limit}", self.margin, self.note, samples, bound)))
         return f"{self.verdict}{'' if self.value == '–' else f': {self.value}'} ({details})"

@@ -75,7 +75,8 @@ class Metric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def label(self) -> str:
         """The name on every screen: the short one where there is one."""
-        return self.short or self.title
+        name = self.short or self.title
+        return name[:1].upper() + name[1:]
 
     @property
     def judged_by(self) -> str:

@@ -137,7 +137,7 @@ def _loaded(loads: ModuleType, factor: float, count: int = 400, ok: int | None =
         (1.5, 400, "slower in "),
         (0.6, 400, "faster in "),
         (1.0, 400, "no significant difference"),
-        (1.5, 5, "not tested: too few values (400 and 5 samples)"),
+        (1.5, 5, "not tested: too few values (samples: 400 and 5)"),
     ],
 )
 def test_latencies_are_tested(factor: float, count: int, statement: str, loads: ModuleType) -> None:
