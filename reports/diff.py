@@ -33,7 +33,12 @@ class Change(StrEnum):
 CHANGES: Final = {
     Change.NEW: ("fail", "new", "New", "Not found in the first run."),
     Change.STILL: ("warn", "still failing", "Still failing", "Found in both runs."),
-    Change.GONE: ("na", "not tested again", "Not tested again", "The second run did not test the rule or its cases."),
+    Change.GONE: (
+        "untested",
+        "not tested again",
+        "Not tested again",
+        "The second run did not test the rule or its cases.",
+    ),
     Change.FIXED: ("pass", "fixed", "Fixed", "The second run tested the rule on its cases and did not find it."),
     Change.CHANGED: ("info", "verdict changed", "Verdict changed", "The rule has another verdict in the second run."),
 }

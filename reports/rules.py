@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from rejoinder.contract import Rule, read_catalogue
 from rejoinder.errors import ContractError
 from rejoinder.formatting import one_line, plural
+from rejoinder.model.footer import FeatureState
 from rejoinder.model.runfile import Run
 from rejoinder.model.verdict import Finding, Known, Level, Minimal, Status, Verdict
 
@@ -30,7 +31,8 @@ class Severity(StrEnum):
     INFO = "info", "info", "informational", "A MAY rule is not met. This is not a failure.", "ℹ️", "i", "blue"
     PASS = "pass", "pass", "passed", "The rule passed every check.", "✅", "✓", "green"
     DECLINED = "declined", "declined", "declined", "The model did not do what the rule needs.", "➖", "–", "dim"
-    NA = "na", "n/a", "not applicable", "Not tested in this run, or the feature was refused.", "➖", "–", "dim"
+    UNTESTED = "untested", "not tested", "not tested", "No request of this run tests the rule.", "➖", "–", "dim"
+    NA = "na", "n/a", "not applicable", "The endpoint refused a feature that the rule needs.", "➖", "–", "dim"
     NONE = "none", "none", "without result", "Nothing was checked.", "➖", "–", "dim"
 
     word: str
@@ -176,16 +178,24 @@ def read_rules(run: Run, anchors: Anchors) -> list[ReportedRule]:
     """Return the judged rules of a run, in the order of the catalogue's families."""
     catalogued, families = catalogue(run)
     order = {family: index for index, family in enumerate(families)}
-    rules = [_rule(verdict, catalogued, run.header.cases, anchors) for verdict in run.verdicts]
+    lacking = {
+        found.feature
+        for found in (run.footer.capabilities if run.footer else ())
+        if found.state in (FeatureState.REFUSED, FeatureState.FAILED)
+    }
+    rules = [_rule(verdict, catalogued, run.header.cases, lacking, anchors) for verdict in run.verdicts]
     return sorted(rules, key=lambda rule: (order.get(rule.family, len(order)), rule.family, rule.id))
 
 
 def _rule(
-    verdict: Verdict, catalogued: Mapping[str, Rule], titles: Mapping[str, Any], anchors: Anchors
+    verdict: Verdict, catalogued: Mapping[str, Rule], titles: Mapping[str, Any], lacking: set[str], anchors: Anchors
 ) -> ReportedRule:
     rule = catalogued.get(verdict.rule)
     name = one_line(verdict.rule, 40) or "?"
-    severity = Severity("na" if verdict.status is Status.NOT_APPLICABLE else verdict.status.value)
+    if verdict.status is Status.NOT_APPLICABLE:
+        severity = Severity.NA if rule and lacking.intersection(rule.features) else Severity.UNTESTED
+    else:
+        severity = Severity(verdict.status.value)
     if severity is Severity.PASS and verdict.findings:
         severity = Severity.INFO
     findings = sorted(

@@ -55,6 +55,7 @@
   const form = document.getElementById("filter");
   const articles = all("#findings article");
   const rows = all("#rules tr[data-status]");
+  for (const row of rows) row.dataset.family ||= row.closest("tbody").dataset.family;
   const sets = ["status", "level", "branch"];
   const state = { status: new Set(), level: new Set(), branch: new Set(), family: "", q: "" };
   // A rule is found by its own words and by the messages and cases of its findings, but not by raw evidence. Its row

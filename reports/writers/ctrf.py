@@ -25,6 +25,7 @@ _STATUS: Final = {
     Severity.KNOWN: "skipped",
     Severity.ERROR: "other",
     Severity.DECLINED: "skipped",
+    Severity.UNTESTED: "skipped",
     Severity.NA: "skipped",
     Severity.NONE: "other",
 }
@@ -35,8 +36,8 @@ _OBJECTIVE: Final = {"pass": "passed", "warn": "passed", "fail": "failed"}
 def render_ctrf(run: Run) -> str:
     """Return the run as one CTRF document.
 
-    A broken MUST rule is ``failed``, a rule that could not be judged is ``other``; declined and not applicable rules
-    are ``skipped`` with their reason, and so is what is broken as the baseline says (``rawStatus`` ``known``). A broken
+    A broken MUST rule is ``failed``, a rule that could not be checked is ``other``; declined, not tested and not
+    applicable rules are ``skipped`` with their reason, and so are known failures (``rawStatus`` ``known``). A broken
     SHOULD rule is ``passed`` with ``rawStatus`` ``warn`` and its message, so that the summary fails exactly when the
     run's exit code says so. A load run is one test, and so are the entries that fail a strict baseline. A run that
     tested nothing, or was cut short, has one failed test.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
@@ -16,7 +17,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from rejoinder import formatting
 from rejoinder.model.runfile import Run
@@ -110,6 +111,7 @@ def _environment() -> Environment:
         size=formatting.format_bytes,
         plural=formatting.plural,
         content=_content,
+        prose=_prose,
         share=lambda value: f"{value:.2f}".rstrip("0").rstrip(".") + "%",
     )
     environment.globals.update(percent=formatting.format_percent, sides=sides)
@@ -126,6 +128,12 @@ def _harmless(value: Any) -> Any:
 def _content(value: str) -> Markup:
     """Escape text that stands between tags, never in an attribute: quotes stay, of which JSON is full."""
     return Markup(formatting.printable(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+
+
+def _prose(value: str) -> Markup:
+    """Escape text of the catalogue and show what stands between backticks as code."""
+    escaped = str(escape(formatting.printable(value)))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped))
 
 
 def _template(name: str) -> str:

@@ -26,7 +26,7 @@ FINDINGS: Final = 10
 def render_junit(run: Run) -> str:
     """Return the run as one JUnit XML document.
 
-    A broken MUST rule is a failure, a rule that the harness could not judge an error; declined and not applicable
+    A broken MUST rule is a failure, a rule that could not be checked an error; declined, not tested and not applicable
     rules are skipped with their reason, and so are those that are broken as the baseline says. A broken SHOULD rule
     passes and says so in ``system-out``, so that a build breaks exactly when the run's exit code says so. A load run is
     one case, which fails when a request ended badly, and one for each objective and each limit of a change. Entries
@@ -83,8 +83,9 @@ def _add_rule(suite: ET.Element, rule: ReportedRule) -> None:
         ET.SubElement(case, "failure", {"message": message, "type": f"{rule.level} {rule.id}"}).text = text
     elif rule.severity is Severity.ERROR:
         ET.SubElement(case, "error", {"message": rule.reason or "The rule could not be checked."})
-    elif rule.severity in (Severity.NA, Severity.DECLINED):
-        ET.SubElement(case, "skipped", {"message": f"{rule.word}: {rule.reason}".rstrip(": ")})
+    elif rule.severity in (Severity.UNTESTED, Severity.NA, Severity.DECLINED):
+        said = rule.reason.casefold().startswith(rule.word)
+        ET.SubElement(case, "skipped", {"message": rule.reason if said else f"{rule.word}: {rule.reason}".rstrip(": ")})
     elif rule.severity is Severity.KNOWN:
         ET.SubElement(case, "skipped", {"message": f"known failure: {known_text(rule)}"})
         ET.SubElement(case, "system-out").text = text

@@ -16,7 +16,7 @@ ENTRIES: Final = 200
 _KINDS: Final = {
     "unexpected_passes": ("Fixed: the rule passes on the case", "pass"),
     "expired": ("Expired: the entry is past its expiry date and has no effect", "warn"),
-    "stale": ("Stale: the run did not test the rule on the case", "na"),
+    "stale": ("Stale: the run did not test the rule on the case", "untested"),
     "known": ("Known failure: the rule fails as expected", "known"),
 }
 

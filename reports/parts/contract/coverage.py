@@ -20,7 +20,7 @@ STATES: Final = {
     BranchState.ACCEPTED: ("pass", "A request that contains it succeeded."),
     BranchState.REFUSED: ("warn", "Valid requests that contain it got a 4xx status or 501."),
     BranchState.FAILED: ("fail", "Requests that contain it got a 5xx status or no response."),
-    BranchState.NOT_SENT: ("na", "No request of this run contains it."),
+    BranchState.NOT_SENT: ("untested", "No request of this run contains it."),
 }
 """The sign and the meaning of each state, in the order in which states are listed and drawn."""
 BUDGET: Final = 32_000

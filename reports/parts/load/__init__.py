@@ -80,7 +80,7 @@ class LoadSummary:
                 row.meaning,
                 self.counts.get(outcome, 0),
                 row.good,
-                "pass" if row.good else "fail" if row.bad else "na",
+                "pass" if row.good else "fail" if row.bad else "none",
             )
             for outcome, row in OUTCOMES.items()
             if self.counts.get(outcome) or outcome is RequestOutcome.OK

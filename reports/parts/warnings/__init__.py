@@ -22,7 +22,7 @@ def read(report: ReportModel) -> list[str] | None:
             "The run was cut short: its run file has no footer. This report covers what was written before that."
         )
     if report.run.interrupted:
-        rules = " Rules that it had not tested yet are listed as not applicable." if report.rules else ""
+        rules = " Rules that it had not tested yet are listed as not tested." if report.rules else ""
         warnings.append(f"The run was interrupted.{rules}")
     if report.run.damage:
         unreadable = join_list((one_line(sentence, 160) for sentence in report.run.damage), 3)

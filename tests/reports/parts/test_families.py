@@ -14,17 +14,17 @@ def test_families_count_their_rules_by_verdict(checked: Run, forms: Any) -> None
     assert {family.id: family.counts for family in families} == {
         "SSE": {"warn": 1},
         "EVT": {"fail": 1, "pass": 1},
-        "LIF": {"error": 1, "na": 2},
+        "LIF": {"error": 1, "untested": 2},
     }
     markdown, terminal = forms(FAMILIES, checked)
-    assert markdown[0] == "| Family | ❌ fail | ⚠️ warn | 🟪 error | ✅ pass | ➖ n/a |"
+    assert markdown[0] == "| Family | ❌ fail | ⚠️ warn | 🟪 error | ✅ pass | ➖ not tested |"
     assert [line.split("|")[-6:-1] for line in markdown[2:6]] == [
         ["  ", " 1 ", "  ", "  ", "  "],
         [" 1 ", "  ", "  ", " 1 ", "  "],
         ["  ", "  ", " 1 ", "  ", " 2 "],
         [" **1** ", " **1** ", " **1** ", " **1** ", " **2** "],
     ]
-    assert terminal == ["", "  ✗ 1 failed  ! 1 warned  ? 1 error  ✓ 1 passed  – 2 not applicable"]
+    assert terminal == ["", "  ✗ 1 failed  ! 1 warned  ? 1 error  ✓ 1 passed  – 2 not tested"]
 
 
 def test_the_page_says_of_each_family_how_many_passed(checked: Run, section: Any) -> None:

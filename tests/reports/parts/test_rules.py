@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from rejoinder.contract import load_rules
+from rejoinder.model.footer import FeatureResult, FeatureState, Footer
+from rejoinder.model.header import RunTarget, new_header
 from rejoinder.model.runfile import Run
+from rejoinder.model.verdict import Level, Status, Verdict
+from rejoinder.reports import render_html
+from rejoinder.reports.model import read_report
 
 
 def test_the_table_has_every_rule_with_its_numbers(checked: Run, table: Any) -> None:
@@ -15,7 +21,24 @@ def test_the_table_has_every_rule_with_its_numbers(checked: Run, table: Any) -> 
         ("pass", "EVT-01", "MUST", "5", ""),
         ("fail", "EVT-02", "MUST", "10", "4"),
         ("error", "LIF-01", "MUST", "0", ""),
-        ("n/a", "LIF-02", "MUST", "0", ""),
-        ("n/a", "LIF-03", "MUST", "0", ""),
+        ("not tested", "LIF-02", "MUST", "0", ""),
+        ("not tested", "LIF-03", "MUST", "0", ""),
     ]
     assert rows[4][1].endswith("The connection broke.")
+
+
+def test_a_rule_whose_feature_was_refused_is_not_applicable() -> None:
+    verdicts = [Verdict(rule, Level.MUST, Status.NOT_APPLICABLE) for rule in ("HTTP-01", "SSE-01")]
+    assert load_rules()["SSE-01"].features == ("streaming",)
+    refused = FeatureResult(feature="streaming", title="", state=FeatureState.REFUSED, evidence=None)
+    footer = Footer(ended_at=1.0, exit_code=0, capabilities=[refused])
+    header = new_header(RunTarget(url="", model=None, dialect="northstar"))
+    report = read_report(Run(header, verdicts=verdicts, footer=footer))
+    assert {rule.id: rule.severity.counted(1) for rule in report.rules} == {
+        "HTTP-01": "not tested",
+        "SSE-01": "not applicable",
+    }
+
+
+def test_statements_show_names_as_code(checked: Run) -> None:
+    assert "Every event has an integer <code>sequence_number</code>" in render_html(checked)

@@ -17,12 +17,12 @@ def test_rules_without_a_verdict_are_grouped_by_reason(checked: Run, section: An
     reasons = read_report(checked)[SKIPPED]
     assert [(skipped.severity, skipped.reason, [rule.id for rule in skipped.rules]) for skipped in reasons] == [
         ("error", "The connection broke.", ["LIF-01"]),
-        ("na", "No stream.", ["LIF-02", "LIF-03"]),
+        ("untested", "No stream.", ["LIF-02", "LIF-03"]),
     ]
     text = section(checked, "<summary>Rules without a result, by reason", "</details>")
     assert text == (
-        "Rules without a result, by reason 1 error, 2 not applicable"
-        " The connection broke. 1 error LIF-01 No stream. 2 not applicable LIF-02 LIF-03"
+        "Rules without a result, by reason 1 error, 2 not tested"
+        " The connection broke. 1 error LIF-01 No stream. 2 not tested LIF-02 LIF-03"
     )
 
 
