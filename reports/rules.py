@@ -204,9 +204,9 @@ def _rule(
     return ReportedRule(
         id=name,
         anchor=anchors.take("r-", name),
-        title=rule.title if rule else "",
-        statement=rule.statement if rule else "",
-        source=rule.basis if rule else "",
+        title=one_line(rule.title, 200) if rule else "",
+        statement=one_line(rule.statement, 1000) if rule else "",
+        source=one_line(rule.basis, 1000) if rule else "",
         family=name.partition("-")[0],
         level=verdict.level.value,
         severity=severity,
@@ -267,7 +267,7 @@ def group_by_family(rules: list[ReportedRule], run: Run) -> list[RuleGroup]:
     for rule in rules:
         by_family.setdefault(rule.family, []).append(rule)
     return [
-        RuleGroup(family, titles.get(family, ""), members, count_by_severity(members))
+        RuleGroup(family, one_line(titles.get(family, ""), 120), members, count_by_severity(members))
         for family, members in by_family.items()
     ]
 

@@ -69,7 +69,7 @@ def _broken_rules(report: ReportModel) -> list[BrokenRule]:
     for request in report.run.samples_of(RequestSample) if total is None else ():
         counts.update(request.rules)
     return [
-        BrokenRule(one_line(rule, 40), rules[rule].title if rule in rules else "", count)
+        BrokenRule(one_line(rule, 40), one_line(rules[rule].title, 200) if rule in rules else "", count)
         for rule, count in counts.most_common(12)
     ]
 
