@@ -322,6 +322,7 @@ def test_a_sweep_is_drawn_over_its_levels(loads: ModuleType, run_of: Any, drawn:
         (pytest.approx(x, rel=0.01), pytest.approx(y, abs=0.3)) for x, y in brought
     ]
     assert [sign.shape for sign in first.signs] == ["dot", "dot", "ring", "dot"]
+    assert {sign.style for sign in first.signs} == {"a"}
     assert [level(mark.at) for mark in first.marks] == [pytest.approx(16, rel=0.01)]
 
     reached, seconds = drawn.linear(second.x, zero=0.0), drawn.logarithmic(second.y)
@@ -363,7 +364,7 @@ def test_a_search_for_a_rate_is_drawn_over_the_rates(
         (pytest.approx(x, rel=0.01), pytest.approx(y, rel=0.01), *(("dot", "pass") if met else ("cross", "fail")))
         for x, met, y in sorted(steps)
     ]
-    assert [rate(mark.at) for mark in chart.marks] == [pytest.approx(8, rel=0.01)]
+    assert [(rate(mark.at), mark.text.split()[-1]) for mark in chart.marks] == [(pytest.approx(8, rel=0.01), "8")]
     assert figure.removeprefix("ttft_") in chart.title
 
 

@@ -65,6 +65,8 @@ def test_gap_bars_stand_upright_and_are_as_high_as_there_are_gaps(loads: ModuleT
     (curve,) = chart.curves
     counted = [(low, count) for low, count in curve.values if count]
     assert counted == [(pytest.approx(0.01, rel=0.05), 90), (pytest.approx(0.1, rel=0.05), 30)]
+    # The words have the number, the median and the longest.
+    assert ["120" in chart.summary, "10.0 ms" in chart.summary, "100 ms" in chart.summary] == [True] * 3
     bars = [
         (float(x), float(bottom), float(top))
         for x, bottom, top in re.findall(r"M([\d.]+) ([\d.]+)V([\d.]+)h", curve.path)
@@ -76,6 +78,15 @@ def test_gap_bars_stand_upright_and_are_as_high_as_there_are_gaps(loads: ModuleT
     assert chart.y[0].label == "75 %"
     assert chart.table is not None
     assert [row[1:] for row in chart.table.rows] == [["90", "75.0 %"], ["30", "25.0 %"]]
+
+
+@pytest.mark.parametrize(("n", "share"), [(1, 50), (2, 50), (3, 100 * 2 / 3), (10, 90), (50, 90), (5000, 99.9)])
+def test_a_curve_ends_where_its_values_do(n: int, share: float, loads: ModuleType, report_of: Any) -> None:
+    chart = only(
+        report_of(loads.histogram("ttft", [0.1 + k / 1000 for k in range(n)]))[LATENCY_CHARTS], "Latency by percentile"
+    )
+    (curve,) = chart.curves
+    assert (len(curve.values), curve.values[-1][0]) == (121, pytest.approx(share, abs=0.01))
 
 
 def test_charts_of_nothing_are_left_out(loads: ModuleType, report_of: Any) -> None:

@@ -143,6 +143,8 @@ def test_long_runs_are_drawn_with_fewer_points(report_of: Any) -> None:
     assert len(timeline.points) <= 180
     assert (timeline.points[0].started, timeline.points[0].in_flight) == (2, 6)
     charts = timeline_charts(timeline)
+    # Requests, in flight, and the p99 that was measured.
+    assert [len(chart.curves) for chart in charts] == [3, 1, 1]
     assert all(len(curve.path) < 20_000 for chart in charts for curve in chart.curves)
 
 
