@@ -1,7 +1,7 @@
 """Measure the tests of a module by mutation: change the module in one place, and see whether a test fails.
 
     python tests/mutation.py              every module of the table below, one after the other
-    python tests/mutation.py fold wire    some of them
+    python tests/mutation.py fold sse     some of them
     python tests/mutation.py charts --sample 258    only mutants whose number ends in one of these digits
 
 mutmut makes the mutants and runs the tests. It gets a copy of the tree in which ``src`` holds the four mapped folders
@@ -76,7 +76,10 @@ def results(target: Target, sample: str, folder: Path) -> dict[str, str]:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     mutmut = [sys.executable, "-m", "mutmut"]
     chosen = [f"*_mutmut_*[{sample}]"] if sample else []
-    subprocess.run([*mutmut, "run", "--max-children", "1", *chosen], cwd=folder, env=environment, check=True)
+    command = [*mutmut, "run", "--max-children", "1", *chosen]
+    made = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if made.returncode:
+        raise SystemExit(f"mutmut failed:\n{made.stdout[-4000:]}\n{made.stderr[-4000:]}")
     listed = subprocess.run(
         [*mutmut, "results", "--all", "true"], cwd=folder, env=environment, check=True, capture_output=True, text=True
     )
@@ -94,9 +97,11 @@ def shown(name: str, folder: Path) -> str:
 def main() -> None:
     """Run the chosen modules and print each survivor, then the scores."""
     parser = argparse.ArgumentParser(description="Measure the tests of some modules by mutation.")
-    parser.add_argument("modules", nargs="*", choices=[[], *TARGETS], help="modules to run; all by default")
+    parser.add_argument("modules", nargs="*", help=f"modules to run, of {', '.join(TARGETS)}; all by default")
     parser.add_argument("--sample", default="", help="run only mutants whose number ends in one of these digits")
     arguments = parser.parse_args()
+    if unknown := set(arguments.modules) - set(TARGETS):
+        parser.error(f"{min(unknown)} is not one of {', '.join(TARGETS)}")
     scores = []
     for name in arguments.modules or TARGETS:
         with TemporaryDirectory(prefix="mutation-") as scratch:
