@@ -1,23 +1,24 @@
-"""What a server must answer: rules, checks, and the judge. This is the public interface; what it names stays.
+"""Rules, checks and verdicts.
 
-Judge recorded exchanges, in a test or anywhere else::
+Check recorded exchanges, in a test or anywhere else::
 
     from rejoinder.conformance import assert_conforms, judge, read_run
 
-    assert_conforms(exchange)                                  # AssertionError with every broken rule
+    # Raises AssertionError and names every broken rule.
+    assert_conforms(exchange)
     verdicts = judge(read_run("rejoinder-runs/1").exchanges, "openresponses")
 
-Examine an endpoint::
+Run a whole check. It sends requests and returns the recorded run::
 
-    run = examine("http://127.0.0.1:8000", plan="smoke")       # sends requests, returns the recorded run
+    run = examine("http://127.0.0.1:8000", plan="smoke")
 
-Write a check of one's own, in an extension (see docs/how-to/extending.md)::
+Write your own check, in an extension::
 
     @check("ACME-01", Subject.PLAIN)
     def replies_are_traced(view: ExchangeView) -> Iterator[Problem]:
         ...
 
-Names are imported from their modules when they are first used, so that importing this package costs nothing.
+Importing this package loads none of its modules. Each name is imported from its module on first use.
 """
 
 from __future__ import annotations

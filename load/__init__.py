@@ -1,22 +1,22 @@
-"""Load tests: Locust drives requests, which are measured from raw receive times and judged by the conformance rules.
+"""Load tests: Locust sends requests, and the conformance rules check the measured streams.
 
 ``options``, ``settings``, ``plan``
-    one table of options; the settings of one run, complete and checked; what a command does with them.
+    One table of options. The settings of one run, complete and checked. What a command does with them.
 ``workload``
-    what is sent: profiles (TOML files with a JSON Schema) and the conversation of each slot of a run.
+    What is sent: profiles (TOML files with a JSON Schema) and the conversation of each slot of a run.
 ``schedule``
-    when requests start: one schedule for the whole run, or a recorded trace.
+    When requests start: one schedule for the whole run, or a recorded trace.
 ``generator``, ``locustfile``
-    the processes that send: users, dispatcher, coordination of a run. Only they import Locust and gevent.
+    The processes that send: users, dispatcher, coordination of a run. Only they import Locust and gevent.
 ``measure``
-    one request as raw bytes with receive times, what it says (times, outcome, broken rules), and sums that merge over
-    processes; the analysis worker, a process beside each generator process.
+    One request as raw bytes with receive times; its times, outcome and broken rules; sums that merge over processes;
+    the analysis worker, a process beside each load generator process.
 ``decide``
-    what follows from figures: objectives, changes, repetitions, searches.
+    SLOs, regression limits, repetitions and searches.
 ``run``, ``telemetry``, ``gpus``, ``disconnect_probe``
-    starts Locust in a subprocess and writes what it measured into a run file; reads the server's own metrics.
+    Start Locust in a subprocess and write what it measured into a run file. Read the server's own metrics.
 
-Importing this package, or ``run``, imports neither Locust nor gevent: importing Locust patches sockets.
+Importing this package, or ``run``, imports neither Locust nor gevent, because importing Locust patches sockets.
 """
 
 from __future__ import annotations

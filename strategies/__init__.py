@@ -1,6 +1,6 @@
-"""What a client may send, and what a server may answer.
+"""Hypothesis strategies for requests and streams, and deterministic sets that cover the contract.
 
-Hypothesis strategies for requests and their parts, and deterministic sets that cover the contract:
+::
 
     from hypothesis import given
     from rejoinder.strategies import request_bodies
@@ -8,9 +8,9 @@ Hypothesis strategies for requests and their parts, and deterministic sets that 
     @given(request_bodies(model="m"))
     def test_takes_every_request(body): ...
 
-Strategies are plural functions with keyword-only options. What they generate is valid under the contract and
-undisputed between its sources; :class:`EndpointProfile` narrows it to what an endpoint can serve. Arguments that cannot
-be used raise ``hypothesis.errors.InvalidArgument``: strategies when they are drawn from, everything else at once.
+Strategies are plural functions with keyword-only options. They generate values that are valid under the contract and
+undisputed between its sources. :class:`EndpointProfile` limits them to what an endpoint supports. A wrong argument
+raises ``hypothesis.errors.InvalidArgument``: a strategy raises it when a value is drawn, everything else at once.
 """
 
 from __future__ import annotations

@@ -97,7 +97,8 @@ def test_every_option_is_on_the_page_of_its_command_and_among_the_settings(pages
 def test_the_options_of_locust_have_their_argument_and_variable(pages: dict[str, str]) -> None:
     for option in all_options().values():
         if option.locust:
-            assert f"`{option.locust_argument}`<br>`{option.variable}`" in pages["load-options"]
+            shown = pages["load-options"].partition(f"`{option.locust_argument}`\n: ")[2].partition("\n`")[0]
+            assert f"Variable for Locust: `{option.variable}`." in shown
 
 
 def test_tables_have_every_row(pages: dict[str, str]) -> None:
@@ -119,7 +120,7 @@ def test_a_new_option_is_documented_without_further_work(reference: Any, monkeyp
     option = click.Option(["--patience"], metavar="S", default=7, show_default=True, help="Wait *S* for the `disk`.")
     monkeypatch.setattr(command, "params", [*command.params, option])
     pages = reference.commands.pages()
-    assert "{option} --patience S\n\nWait \\*S\\* for the `disk`.\n\nDefault: 7." in (pages["commands/diff"])
+    assert "{option} --patience S\n\nWait \\*S\\* for the `disk`.\n\nDefault: `7`." in (pages["commands/diff"])
     assert "| `patience` | `REJOINDER_PATIENCE` | `7` | [diff](commands/diff.md) |" in pages["settings"]
 
 

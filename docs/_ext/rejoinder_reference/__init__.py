@@ -30,7 +30,7 @@ def all_pages() -> dict[str, str]:
 
 
 def write_pages(folder: Path) -> None:
-    """Write the generated pages into a folder, and remove those that are generated no longer.
+    """Write the generated pages into a folder, and remove all others but the index.
 
     A page that has not changed is left alone, so that an incremental build stays fast.
     """

@@ -89,13 +89,25 @@ def _option(option: click.Option, context: click.Context) -> list[str]:
     if found := re.search(r"\s*\[([^\]]*)\]$", help_text):
         help_text, extra = help_text[: found.start()], found[1]
     lines = [md.text(help_text), ""]
-    notes = [md.text(part.strip()) for part in extra.split(";") if part.strip()]
+    notes = [_note(part.strip()) for part in extra.split(";") if part.strip()]
     if option.multiple:
         notes.append("may be given several times")
     if notes:
         shown = "; ".join(notes)
         lines += [f"{shown[:1].upper()}{shown[1:]}.", ""]
     return md.directive("option", record[0].replace(" / ", ", "), lines)
+
+
+def _note(part: str) -> str:
+    """Return a default, or a range such as ``1<=x<=256``, as people write them."""
+    if found := re.fullmatch(r"default: (.*)", part):
+        shown = found[1].removesuffix(".0") if re.fullmatch(r"\d+\.0", found[1]) else found[1]
+        return f"default: {md.code(shown)}" if " " not in shown else f"default: {md.text(shown)}"
+    if found := re.fullmatch(r"([\d.]+)<=x<=([\d.]+)", part):
+        return f"from {found[1]} to {found[2]}"
+    if found := re.fullmatch(r"x>=([\d.]+)", part):
+        return f"at least {found[1]}"
+    return md.text(part)
 
 
 def _settings() -> str:

@@ -82,12 +82,15 @@ def _options() -> str:
     ]
     for group in OptionGroup:
         lines += [f"## {md.text(group)}", ""]
-        rows = []
         for one in all_options().values():
-            if one.group is group:
-                ours = md.code(f"--{one.flag}{' ' + one.metavar if one.metavar else ''}") if one.flag else "–"
-                locust = f"{md.code(one.locust_argument)}<br>{md.code(one.variable)}" if one.locust else "–"
-                other = "" if one.locust_default is None else f"; in Locust {one.locust_default:g}"
-                rows.append((ours, locust, md.text(one.default_text + other) or "–", md.text(one.help)))
-        lines += md.table(["`rejoinder load`", "Locust", "default", "description"], rows)
+            if one.group is not group:
+                continue
+            names = [f"--{one.flag}{' ' + one.metavar if one.metavar else ''}"] if one.flag else []
+            names += [one.locust_argument] if one.locust else []
+            lines += [md.codes(names), f": {md.text(one.help)}", ""]
+            if one.default_text:
+                lines += [f"  Default: {md.text(one.default_text)}.", ""]
+            if one.locust:
+                other = "" if one.locust_default is None else f" Default in Locust: {one.locust_default:g}."
+                lines += [f"  Variable for Locust: {md.code(one.variable)}.{other}", ""]
     return md.page("Load options", *lines)

@@ -1,15 +1,15 @@
 """The contract as data: schemas, dialects and rules.
 
-Everything that needs a field list, an event type or a rule reads it from here: strategies, checks, sandbox, docs and
-reports. The files beside this module are the only truth:
+Strategies, checks, sandbox, documentation and reports read field lists, event types and rules from here. The files
+beside this module are the only source:
 
 ``request.schema.json``
     the request body, permissive variant. ``x-null: contested`` marks nulls that the sources disagree on. The variants
     closed and generation are derived from it (:func:`request_schema`).
 ``response.schema.json``
-    the response object; output items are judged by the class that their ``type`` names.
+    the response object; output items are checked against the class that their ``type`` names.
 ``events.schema.json``
-    one definition per stream event type; its ``x-`` annotations tell the stream fold what the event does.
+    one definition per stream event type; its ``x-`` annotations describe for the stream fold what the event does.
 ``error.schema.json``
     the body of a refused request.
 ``operations.schema.json``

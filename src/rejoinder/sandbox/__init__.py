@@ -1,11 +1,10 @@
 """The sandbox: a correct, deterministic Responses endpoint, and faults that break one thing each.
 
-:class:`Sandbox` needs no server library: it answers a :class:`~rejoinder.model.exchange.Request` with a :class:`Reply`,
-or with a whole :class:`~rejoinder.model.exchange.Exchange` for tests in one process. :func:`app`, :func:`running` and
-:func:`serve` put it behind a real server; they are imported on first use.
+:class:`Sandbox` needs no server library. It responds to a :class:`~rejoinder.model.exchange.Request` with a
+:class:`Reply`, or with a whole :class:`~rejoinder.model.exchange.Exchange` for tests in one process.
+:func:`app`, :func:`running` and :func:`serve` put it behind a real server. They are imported on first use.
 
-What the sandbox says depends on the request alone. It is a parrot: the answer is every text of the context, word by
-word.
+Its output depends on the request alone. It is a parrot: it repeats every text of the context, word by word.
 
 - The model ``parrot-reasoning``, or ``reasoning.effort``, adds a reasoning item, ``reasoning.summary`` its summary. The
   model ``parrot-refusal`` refuses, as all do when the input mentions a pipe bomb; ``parrot-failing`` fails early.
