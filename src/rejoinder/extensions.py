@@ -58,12 +58,12 @@ _SCHEMA: Final = {
         "name": {
             "type": "string",
             "pattern": "^[a-z][a-z0-9]*$",
-            "description": "The name is a word of small letters and digits.",
+            "description": "The name consists of lower-case letters and digits.",
         },
         "families": {
             "type": "object",
             "additionalProperties": {"type": "string", "minLength": 1},
-            "description": 'Families are prefixes of rule ids with a title: ACME = "Acme gateway".',
+            "description": 'Families are prefixes of rule ids with their titles: ACME = "Acme gateway".',
         },
     },
 }
@@ -127,7 +127,7 @@ def extensions() -> tuple[Extension, ...]:
                 what = "family" if name.isupper() else "name"
                 raise ExtensionError(
                     f"Two extensions have the {what} {name}: {taken[name].folder} and {extension.folder}.",
-                    f"Change it in one {MANIFEST}, or leave one extension out.",
+                    f"Change it in one {MANIFEST}, or omit one extension.",
                 )
             taken[name] = extension
         found.append(extension)
@@ -161,14 +161,14 @@ def _installed() -> Iterator[Extension]:
             spec = find_spec(point.module)
         except Exception as error:
             raise ExtensionError(
-                f"The installed extension {point.name} breaks while loading: {type(error).__name__}: {error}.",
-                f"Uninstall or repair the package {point.dist.name if point.dist else point.module}.",
+                f"The installed extension {point.name} fails to load: {type(error).__name__}: {error}.",
+                f"Repair or uninstall the package {point.dist.name if point.dist else point.module}.",
             ) from error
         places = list(spec.submodule_search_locations or ()) if spec else []
         if not places:
             raise ExtensionError(
-                f"The installed extension {point.name} names {point.value}, which is no package with files.",
-                f"Let the entry point name the package that holds {MANIFEST}.",
+                f"The entry point of the extension {point.name} is {point.value}, which is not a package with files.",
+                f"Set the entry point to the package that contains {MANIFEST}.",
             )
         folder = Path(places[0])
         name, families = _manifest(folder)
@@ -178,18 +178,20 @@ def _installed() -> Iterator[Extension]:
 def _manifest(folder: Path) -> tuple[str, Mapping[str, str]]:
     """Read name and families of the extension in a folder."""
     if not folder.is_dir():
-        raise ExtensionError(f"There is no extension folder {folder}.", f"Name a folder that holds {MANIFEST}.")
+        raise ExtensionError(f"There is no extension folder {folder}.", f"Choose a folder that contains {MANIFEST}.")
     manifest = read_file(folder / MANIFEST)
     if manifest is None:
         raise ExtensionError(
             f"The extension folder {folder} has no {MANIFEST}.",
-            'Write one with name = "..." and a table [families]; docs/how-to/extending.md shows it.',
+            'Create it with a name = "..." and a table [families], as the documentation on extending shows.',
         )
     manifest.check(Validator(_SCHEMA))
     families = manifest.table.get("families", {})
     for family in families:
         if not re.fullmatch(r"[A-Z][A-Z0-9]*", family):
-            raise manifest.error(("families", family), "is no prefix of rule ids", "Use capitals and digits: ACME.")
+            raise manifest.error(
+                ("families", family), "is not a prefix of rule ids", "Use capital letters and digits, as in ACME."
+            )
     return manifest.table["name"], families
 
 
@@ -203,7 +205,7 @@ def read_file(file: Path) -> TomlFile | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise ExtensionError(f"The extension file {file} cannot be read: {error}.") from error
+        raise ExtensionError(f"Cannot read the extension file {file}: {error}.", "Check the file.") from error
 
 
 def _package_in(name: str, folder: Path) -> str:
@@ -225,7 +227,7 @@ def _package_in(name: str, folder: Path) -> str:
             except Exception as error:
                 del sys.modules[package]
                 raise ExtensionError(
-                    f"The extension {name} cannot be used: {file} breaks while loading: "
-                    f"{type(error).__name__}: {error}."
+                    f"The extension {name} cannot be used: {file} fails to load: {type(error).__name__}: {error}.",
+                    "Correct the file.",
                 ) from error
     return package

@@ -303,7 +303,7 @@ def test_writing_from_threads(tmp_path: Path) -> None:
 def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for path in (tmp_path / "file" / "run.ndjson", tmp_path):
-        with pytest.raises(RunFileError, match="cannot be written"):
+        with pytest.raises(RunFileError, match="Cannot write"):
             RunWriter(path)
     with pytest.raises(RunFileError, match="no run file"):
         read_run(tmp_path / "none.ndjson")

@@ -102,5 +102,5 @@ def test_a_newer_version_is_refused_in_a_sentence(path: Path, tmp_path: Path) ->
     with pytest.raises(RunFileError) as caught:
         read_run(newer)
     assert str(caught.value) == (
-        f"{newer} has run file version 2, and this rejoinder reads up to version 1. Read it with a newer rejoinder."
+        f"{newer} has run file version 2, but this rejoinder reads up to version 1. Upgrade rejoinder."
     )

@@ -84,7 +84,7 @@ class RunWriter:
             self._file: TextIO = path.open("w", encoding="utf-8", newline="\n")
         except OSError as error:
             raise RunFileError(
-                f"The run file {path} cannot be written: {error.strerror}.", "Choose another folder with --out."
+                f"Cannot write the run file {path}: {error.strerror}.", "Choose another folder with --out."
             ) from error
         self._lock = threading.Lock()
 
@@ -128,7 +128,9 @@ class RunWriter:
                 self._file.write(line + "\n")
                 self._file.flush()
         except OSError as error:
-            raise RunFileError(f"The run file {self.path} cannot be written: {error.strerror}.") from error
+            raise RunFileError(
+                f"Cannot write the run file {self.path}: {error.strerror}.", "Choose another folder with --out."
+            ) from error
 
 
 def read_run(path: Path | str) -> Run:
@@ -145,10 +147,12 @@ def read_run(path: Path | str) -> Run:
             return _read(path, file)
     except FileNotFoundError as error:
         raise RunFileError(
-            f"There is no run file {path}.", "Name a run.ndjson, or the folder that --out named."
+            f"There is no run file {path}.", "Choose a run.ndjson, or the folder that contains it."
         ) from error
     except OSError as error:
-        raise RunFileError(f"The run file {path} cannot be read: {error.strerror}.") from error
+        raise RunFileError(
+            f"Cannot read the run file {path}: {error.strerror}.", "Check the permissions of the file."
+        ) from error
 
 
 def _read(path: Path, lines: Iterator[bytes]) -> Run:
@@ -167,23 +171,25 @@ def _read(path: Path, lines: Iterator[bytes]) -> Run:
         if problem:
             run.damage.append(f"line {number}: {problem}")
     if run is None:
-        raise RunFileError(f"The run file {path} is empty.", "The run ended before it began; run it again.")
+        raise RunFileError(f"The run file {path} is empty.", "The run ended before it wrote anything. Run it again.")
     return run
 
 
 def _header(path: Path, record: Any) -> Header:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise RunFileError(f"{path} is not a rejoinder run file: its first line is no header.")
+        raise RunFileError(
+            f"{path} is not a rejoinder run file: its first line is not a header.", "Choose a run.ndjson of rejoinder."
+        )
     version = record.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise RunFileError(
-            f"{path} has run file version {version}, and this rejoinder reads up to version {VERSION}.",
-            "Read it with a newer rejoinder.",
+            f"{path} has run file version {version}, but this rejoinder reads up to version {VERSION}.",
+            "Upgrade rejoinder.",
         )
     try:
         return Header.from_json(record)
     except ValueError as error:
-        raise RunFileError(f"{path} has a damaged header, so what the run was about is lost: {error}.") from error
+        raise RunFileError(f"{path} has a damaged header: {error}.", "Choose another run.") from error
 
 
 def _take(run: Run, record: Any) -> str:
