@@ -309,7 +309,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         read_run(tmp_path / "none.ndjson")
     with pytest.raises(RunFileError, match="no run file"):
         read_run(tmp_path)
-    with pytest.raises(RunFileError, match="cannot be read"):
+    with pytest.raises(RunFileError, match="Cannot read"):
         read_run(tmp_path / "file" / "run.ndjson")
 
 
