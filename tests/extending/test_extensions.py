@@ -223,7 +223,7 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
     ),
     "a prefix that is none": (
         {"extension.toml": 'name = "acme"\n[families]\nAcme = "Mine"\n'},
-        "extension.toml, line 3: families.Acme is not a prefix of rule ids. Use capital letters and digits, as in ACME.",
+        "extension.toml, line 3: families.Acme is not a prefix of rule ids. Use capital letters and digits",
     ),
     "a feature of somebody else's": (
         {"features.toml": '[routes]\ntitle = "routes"\n'},
