@@ -6,7 +6,7 @@ import json
 from typing import Final
 
 from rejoinder.contract import dialect_label
-from rejoinder.formatting import plural
+from rejoinder.formatting import one_line, plural
 from rejoinder.model.runfile import Run
 from rejoinder.reports.model import read_report
 from rejoinder.reports.parts.target import PART as TARGET
@@ -36,10 +36,13 @@ def render_badge(run: Run) -> str:
         passed = checked - known - warned
         message = ", ".join([f"{passed:,} of {plural(checked, 'rule')} passed", *exceptions])
     else:
-        message = report[VERDICT].headline.lower()
+        headline = report[VERDICT].headline
+        message = headline[:1].lower() + headline[1:]
+    label = dialect_label(report[TARGET].dialect) or "Responses API"
+    catalogue = one_line(run.header.catalogue, 20)
     badge: dict[str, object] = {
         "schemaVersion": 1,
-        "label": dialect_label(report[TARGET].dialect) or "Responses API",
+        "label": f"{label}, rule catalogue {catalogue}" if catalogue else label,
         "message": message,
         "color": _COLOURS.get(report[VERDICT].severity, "lightgrey"),
     }

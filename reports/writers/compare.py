@@ -150,7 +150,7 @@ def _behaviour(rule: ReportedRule) -> Severity:
 
 def _sentence(reports: list[ReportModel], rows: list[ComparisonRow], differing: int) -> str:
     headlines = Counter(report[VERDICT].headline for report in reports)
-    verdicts = join_list((f"{amount:,} × {headline.lower()}" for headline, amount in headlines.most_common()), 6)
+    verdicts = join_list((f"{headline} ({plural(amount, 'run')})" for headline, amount in headlines.most_common()), 6)
     if not rows:
         return f"{verdicts}."
     differ = "differs" if differing == 1 else "differ"

@@ -141,6 +141,14 @@ class LoadSummary:
         return "SLOs" if kinds == {ObjectiveKind.SLO} else "Limits"
 
     @property
+    def limits_text(self) -> str:
+        """How the limits of the run ended, in a few words."""
+        if self.missed:
+            return f"{len(self.missed):,} missed"
+        sure = all(objective.severity in ("pass", "info") for objective in self.objectives)
+        return "all met" if sure else "none missed"
+
+    @property
     def missed_sentence(self) -> str:
         """The limits that were missed, with what was measured, as a sentence; empty when there are none."""
         texts = [f"{o.text} ({o.value})" if o.value != "–" else o.text for o in self.missed]

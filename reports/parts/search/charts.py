@@ -122,7 +122,7 @@ def steps_table(search: SearchSummary) -> FigureTable:
             format_rate(step.ok_per_s),
             format_rate(step.output_tokens_per_s),
         ]
-        row += [latency_text(step, name) for name in times]
+        row += [latency_text(step, name, short=True) for name in times]
         if judged:
             missed = [one_line(slo.text, 60) for slo in step.slos[:12] if slo.met is False]
             row.append("met" if step.met else f"missed: {', '.join(missed)}" if missed else "missed")

@@ -40,6 +40,7 @@ def read(report: ReportModel) -> RunFacts:
     facts = [
         ("Model", model or "(not set)"),
         ("Dialect", one_line(dialect_label(dialect), 120)),
+        ("Rule catalogue", one_line(header.catalogue, 20)),
         ("Server", one_line(target.server, 120)),
         ("Started", started),
         ("Took", _duration(run)),

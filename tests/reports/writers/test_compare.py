@@ -38,7 +38,7 @@ def test_rules_are_rows_and_targets_columns(examples: ModuleType, check_page: An
     assert link is not None
     assert any(attributes.get("id") == link.group(1) for _, attributes in page.elements)
     seen = " ".join("".join(page.texts).split())
-    assert "2 × conforms, 1 × does not conform." in seen
+    assert "Conforms (2 runs), Does not conform (1 run)." in seen
     assert "Event 4 has no sequence_number." in seen
 
 

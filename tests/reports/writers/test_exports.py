@@ -104,6 +104,13 @@ def test_badges_say_the_verdict(name: str, message: str, colour: str, examples: 
     assert badge["color"] == colour
 
 
+def test_badge_and_facts_have_the_version_of_the_rule_catalogue(examples: ModuleType) -> None:
+    run = examples.green()
+    run.header.catalogue = "1.0"
+    assert json.loads(render_badge(run))["label"] == "northstar (vLLM-style Responses API), rule catalogue 1.0"
+    assert json.loads(render_ctrf(run))["results"]["environment"]["extra"]["rule catalogue"] == "1.0"
+
+
 def _rows(run: Run) -> list[dict[str, str]]:
     return list(csv.DictReader(StringIO(render_csv(run), newline="")))
 
