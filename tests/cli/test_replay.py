@@ -102,7 +102,7 @@ def test_a_random_finding_is_sent_often(invoke: Invoke, endpoint: Callable[..., 
     assert not finding.reruns.deterministic
     code, out, _ = replayed(invoke, finding.fingerprint)
     assert code == 1
-    assert re.search(r"still broken, [1-9] of 10 times", out)
+    assert re.search(r"failed in [1-9] of 10 runs", out)
 
 
 def test_a_case_of_several_requests_is_planned_anew(invoke: Invoke, endpoint: Callable[..., str]) -> None:
