@@ -66,7 +66,7 @@ SHORTER = (
     (r"--rejoinder-plan quick", "--rejoinder-plan smoke"),
 )
 """What is changed in commands, so that they take seconds and end by themselves: patterns and what takes their place."""
-SHORTER_PROFILES = ((r"(?<=@)\d+(?:s|min|h)\b", "1s"), (r'(?<=duration = ")[^"]+', "1s"))
+SHORTER_PROFILES = ((r"(?<=@)\d+(?:s|min|h)\b", "1s"), (r'(?<=duration = ")[^"]+', "3s"))
 """What is changed in workload files."""
 CODES = {"rejoinder": (0, 1, 4), "pytest": (0, 1), "locust": (0, 1)}
 """Exit codes of commands that work. 1: the sandbox fails a rule. 4: this machine is too busy to measure."""
@@ -219,6 +219,7 @@ def session(tmp_path: Path, urls: tuple[str, str]) -> Iterator[Session]:
     session.close()
 
 
+@pytest.mark.slow(20)
 @pytest.mark.parametrize("name", PAGES)
 def test_the_examples_of_a_page_work(name: str, session: Session) -> None:
     for block in read_blocks(PAGES[name]):
@@ -355,7 +356,7 @@ def not_run() -> list[Block]:
 
 @pytest.mark.parametrize("block", not_run(), ids=lambda block: block.place)
 def test_a_block_that_is_not_run_has_a_reason(block: Block) -> None:
-    assert len(block.reason.split()) >= 3, f"{block.place}: say why in a few words."
+    assert len(block.reason.split()) >= 2, f"{block.place}: say why in a few words."
 
 
 # The runner itself
