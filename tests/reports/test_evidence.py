@@ -233,6 +233,7 @@ def test_what_came_back_when_nothing_did() -> None:
     assert evidence.answer == "no HTTP response: connection failed (Connection refused)"
 
 
+@pytest.mark.slow(2)
 def test_a_large_stream_is_read_up_to_a_limit() -> None:
     chunks = tuple(Chunk(n / 100, b"data: {}\n\n" * 50_000) for n in range(40))
     exchange = Exchange(

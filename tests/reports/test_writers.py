@@ -53,6 +53,7 @@ def verdict(run: Run) -> RunVerdict:
     return read_report(run)[VERDICT]
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_writer_takes_every_example(name: str, examples: ModuleType, check_page: Any) -> None:
     run = examples.EXAMPLES[name]()
@@ -196,6 +197,7 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
+@pytest.mark.slow(8)
 @settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(run=runs())
 def test_no_run_breaks_a_writer_or_gets_through_it(run: Run, check_page: Any) -> None:

@@ -37,6 +37,7 @@ def valid(name: str, value: Any) -> bool:
     return jsonschema_rs.Draft202012Validator(schema).is_valid(value)
 
 
+@pytest.mark.slow(2)
 @settings(max_examples=500, deadline=None, phases=[Phase.generate])
 @given(request_bodies())
 def test_requests_are_valid(body: dict[str, Any]) -> None:
@@ -81,6 +82,7 @@ def test_a_known_id_is_used() -> None:
     assert find(input_items(variants=["item_reference"], profile=profile), lambda item: True)["id"] == "msg_9"
 
 
+@pytest.mark.slow(2)
 def test_fixed_fields_are_never_shared() -> None:
     profile = EndpointProfile(fixed={"tools": [{"type": "function", "name": "f"}]})
     first, second = (find(request_bodies(profile=profile), lambda body: True) for _ in range(2))
@@ -108,6 +110,7 @@ def test_every_variant_can_be_drawn(name: str) -> None:
     assert seen
 
 
+@pytest.mark.slow(6)
 def test_whole_requests_reach_every_variant() -> None:
     validators = {
         name: jsonschema_rs.Draft202012Validator({"$defs": SCHEMA["$defs"], "$ref": f"#/$defs/{node.name}"})

@@ -35,6 +35,7 @@ def test_conversations_hold_together(body: dict[str, Any]) -> None:
     assert body["input"][-1].get("role") != "assistant"
 
 
+@pytest.mark.slow(2)
 def test_several_calls_at_once_occur_and_the_smallest_is_one_message() -> None:
     def answered_in_another_order(body: dict[str, Any]) -> bool:
         answers = [item["call_id"] for item in body["input"] if item["type"] == "function_call_output"]

@@ -11,6 +11,7 @@ from hypothesis_jsonschema import from_schema
 QUIET = settings(max_examples=5, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     "schema",
     [
@@ -28,6 +29,7 @@ def test_leaf_schemas_can_be_drawn(schema: dict[str, Any]) -> None:
     find(from_schema(schema), lambda value: True, settings=QUIET)
 
 
+@pytest.mark.slow(2)
 def test_object_schemas_can_be_drawn() -> None:
     """The upper bound of Hypothesis in pyproject.toml keeps the pair working: newer versions break this."""
     find(from_schema({"type": "object", "properties": {"a": {"type": "integer"}}}), lambda value: True, settings=QUIET)

@@ -37,6 +37,7 @@ def test_mutants_are_surely_invalid_in_their_dialect(dialect: str) -> None:
     assert [mutant.id for mutant in mutants if accepts(mutant.body)] == []
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("dialect", dialect_names())
 @given(data=st.data())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

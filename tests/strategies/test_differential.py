@@ -79,6 +79,7 @@ def _distinct() -> Iterator[str]:
             yield name
 
 
+@pytest.mark.slow(0.3)
 @pytest.mark.parametrize("name", list(_distinct()))
 def test_items_that_another_generator_makes_are_read_as_their_variant(name: str) -> None:
     node = variants()[name]

@@ -30,6 +30,7 @@ def broken(exchange: Exchange, dialect: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_streams_keep_every_rule(dialect: str) -> None:
     @QUIET
@@ -51,6 +52,7 @@ def test_streams_keep_every_rule(dialect: str) -> None:
     check()
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_responses_keep_every_rule(dialect: str) -> None:
     @QUIET
@@ -99,6 +101,7 @@ def test_every_output_type_can_be_streamed(type_: str) -> None:
     assert find(output_items(types=[type_]), lambda item: True, settings=UNSHRUNK)["type"] == type_
 
 
+@pytest.mark.slow(4)
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_every_event_type_of_a_closed_item_occurs(dialect: str) -> None:
     """All are reached but those whose place in a stream the contract leaves open."""
@@ -119,6 +122,7 @@ def test_every_event_type_of_a_closed_item_occurs(dialect: str) -> None:
     assert expected - seen == set()
 
 
+@pytest.mark.slow(2)
 def test_a_stream_shrinks_to_one_item_without_text() -> None:
     events = find(event_streams(types=["message"]), lambda events: True)
     assert [event["type"] for event in events] == [

@@ -97,6 +97,7 @@ def test_nothing_answered_is_a_page_too(examples: ModuleType, words: Any) -> Non
     assert "Latency by percentile" not in text
 
 
+@pytest.mark.slow(2)
 def test_pages_of_long_loads_stay_small(loads: ModuleType, examples: ModuleType) -> None:
     text = render_html(examples.loaded(loads.load_samples(900.0, 4.0)))
     assert len(text.encode()) < 300_000

@@ -156,6 +156,7 @@ def test_a_load_that_ends_badly_now_is_a_new_failure(loads: ModuleType) -> None:
     assert diff_runs(bad, bad).new_failures == []
 
 
+@pytest.mark.slow(6)
 @pytest.mark.parametrize("before", NAMES)
 @pytest.mark.parametrize("after", ["typical", "hostile", "many", "empty"])
 def test_every_writer_takes_every_pair(before: str, after: str, examples: ModuleType, check_page: Any) -> None:

@@ -197,6 +197,7 @@ MINIMAL: list[tuple[Any, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.slow(4)
 @pytest.mark.parametrize(("fails", "smallest"), MINIMAL, ids=lambda value: getattr(value, "__name__", "").strip("_"))
 def test_counterexamples_shrink_to_the_smallest_body(fails: Any, smallest: dict[str, Any]) -> None:
     found = find(
