@@ -277,7 +277,7 @@ class DisconnectProbe:
             until = time.monotonic() + _PATIENCE
             while time.monotonic() < until and not short.working and not short.ended and not long.ended:
                 time.sleep(0.005)
-            waited += not short.working and not short.ended
+            waited += _waited(short, long)
             long.drop()
             if short.thread is not None:
                 short.thread.join(_PATIENCE)
@@ -317,5 +317,19 @@ def _seconds(reply: RawReply) -> float | None:
     return (reply.ended - reply.begun) / 1e9
 
 
+def _content_at(reply: RawReply) -> int | None:
+    """Return when the first content came, in nanoseconds of the clock of ``begun`` and ``ended``."""
+    return next((at for at, data in list(reply.receives) if _CONTENT in data), None)
+
+
 def _first_content(reply: RawReply) -> float | None:
-    return next(((at - reply.begun) / 1e9 for at, data in reply.receives if _CONTENT in data), None)
+    at = _content_at(reply)
+    return None if at is None else (at - reply.begun) / 1e9
+
+
+def _waited(short: LongRequest, long: LongRequest) -> bool:
+    """Whether a stream got no content before the long one beside it ended, by their own times."""
+    first = _content_at(short.reply)
+    if first is None:
+        return not short.ended
+    return long.ended and first >= long.reply.ended

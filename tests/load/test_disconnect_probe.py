@@ -12,8 +12,8 @@ from rejoinder.sandbox import Sandbox
 from rejoinder.sandbox import running as serving
 
 
-def probe(*faults: str, metrics: bool = True) -> dict[str, str]:
-    sandbox = Sandbox(token_delay=0.01, min_tokens=900)
+def probe(*faults: str, metrics: bool = True, tokens: int = 900) -> dict[str, str]:
+    sandbox = Sandbox(token_delay=0.01, min_tokens=tokens)
     with serving(sandbox, faults=faults) as url:
         settings = LoadSettings(url=url, model="parrot", rate=1, metrics=("auto",) if metrics else ())
         shown: list[ProbeSample] = []
@@ -46,9 +46,9 @@ def test_a_server_that_crashes_is_found() -> None:
     assert probe("disconnect-crashes")["stays up"] == "fail"
 
 
-@pytest.mark.slow(28)
+@pytest.mark.slow(12)
 def test_streams_one_after_the_other_are_found() -> None:
-    assert probe("one-stream-at-a-time")["side by side"] == "warn"
+    assert probe("one-stream-at-a-time", tokens=300)["side by side"] == "warn"
 
 
 @pytest.mark.slow(15)

@@ -297,13 +297,13 @@ def test_a_stop_from_outside_ends_the_run_in_order(execute: Execute, timed_serve
         timed_server.url,
         model="ttft=20&gap=5&tokens=8",
         concurrency=2,
-        duration=60,
+        duration=600,
         during={"progress": progress, "stop": stop},
     )
     assert result.interrupted
     assert result.load.interrupted is True
     assert result.outcomes == {"ok": timed_server.truth()["requests"]}
-    assert time.monotonic() - begun < 40
+    assert time.monotonic() - begun < 300
 
 
 def test_ctrl_c_ends_the_run_in_order(execute: Execute, timed_server: Any) -> None:

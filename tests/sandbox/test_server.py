@@ -63,7 +63,7 @@ def test_a_client_that_leaves_is_counted() -> None:
         body = {"input": "word " * 100, "stream": True}
         with httpx.Client() as client, client.stream("POST", f"{url}/v1/responses", json=body) as reply:
             next(reply.iter_raw())
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while not sandbox.counts.get("aborted") and time.monotonic() < deadline:
             time.sleep(0.01)
     assert sandbox.counts["aborted"] == 1
@@ -109,23 +109,24 @@ def test_a_cut_connection_is_cut_without_a_word(capfd: pytest.CaptureFixture[str
 
 
 def test_a_held_connection_ends_when_the_client_leaves() -> None:
-    sandbox = Sandbox(faults=["connection-held-open"], hold=60)
+    sandbox = Sandbox(faults=["connection-held-open"], hold=600)
     with running(sandbox) as url:
         body = {"input": "hello", "stream": True}
         with httpx.Client(timeout=0.3) as client, pytest.raises(httpx.ReadTimeout):
             client.post(f"{url}/v1/responses", json=body)
         began = time.monotonic()
-    assert time.monotonic() - began < 5
+    # Far from both what it takes and the 600 s for which the connection would be held, so that no busy machine fails.
+    assert time.monotonic() - began < 120
 
 
 def test_stopping_ends_streams_that_are_under_way(capfd: pytest.CaptureFixture[str]) -> None:
     body = {"input": "word " * 1000, "stream": True}
     with httpx.Client() as client:
-        with running(Sandbox(token_delay=0.1)) as url:
+        with running(Sandbox(token_delay=0.6)) as url:
             request = client.build_request("POST", f"{url}/v1/responses", json=body)
             reply = client.send(request, stream=True)
             began = time.monotonic()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 120  # of the 600 s of the stream
         reply.close()
     assert capfd.readouterr() == ("", "")
 
