@@ -43,7 +43,7 @@ from rejoinder.validation import Validator
 
 TABLE: Final = "known"
 GLOB_FROM: Final = 4
-"""So many failing cases without a passing one among them are written as one pattern."""
+"""At least this number of failing cases without a passing one among them is written as one pattern."""
 
 _HEAD: Final = """\
 # Known failures, with reasons and expiry dates, for `rejoinder check --baseline`.
@@ -58,7 +58,7 @@ class BaselineEntry:
     """What is expected of one rule on cases that match one pattern.
 
     ``number`` counts the tables of the file from 0; a table with several cases makes several entries. ``line`` is where
-    the table begins, 0 when that cannot be told. ``fingerprint`` is empty when any defect of the rule is expected.
+    the table begins, 0 when that is unknown. ``fingerprint`` is empty when any defect of the rule is expected.
     """
 
     rule: str
@@ -351,7 +351,7 @@ def update(
     if link and not re.match(r"https?://[^\s/]", link):
         raise BaselineError(f'"{link}" is not a link.', "Links begin with https:// or http://.")
     if expires is not None and expires < matcher.today:
-        raise BaselineError(f"The expiry date {expires} is in the past.", "Give a later date with --expires.")
+        raise BaselineError(f"The expiry date {expires} has passed.", "Give a later date with --expires.")
     import tomlkit
 
     path = matcher.baseline.path

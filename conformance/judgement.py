@@ -49,7 +49,7 @@ def judge(
 ) -> list[Verdict]:
     """Check recorded exchanges against the selected rules of a dialect and return the verdicts in catalogue order.
 
-    With a matcher, what its baseline expects becomes a finding of its own that is known; the matcher records which
+    With a matcher, what its baseline expects becomes a separate finding that is known; the matcher records which
     entries were used and where the rules were judged.
 
     Never raises on anything an endpoint sent; a check that breaks gives its rule the status ``error``.

@@ -149,7 +149,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give every test that asks for ``rejoinder_verdict`` one item for each selected rule, in catalogue order."""
+    """Give every test that uses ``rejoinder_verdict`` one item for each selected rule, in catalogue order."""
     if "rejoinder_verdict" not in metafunc.fixturenames:
         return
     config = metafunc.config
@@ -275,7 +275,7 @@ class _Session:
 
 
 def _outside_loop(work: Callable[[], Result]) -> Result:
-    """Call what starts an event loop of its own; in another thread, where one runs in this."""
+    """Call what starts an event loop; in another thread if a loop runs in this one."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -309,7 +309,7 @@ def rejoinder_target(_rejoinder_session: _Session) -> dict[str, Any]:
 
 
 class RequestSender:
-    """Sends create requests of one's own to the endpoint, and records them; see the fixture ``rejoinder_ask``."""
+    """Sends custom create requests to the endpoint, and records them; see the fixture ``rejoinder_ask``."""
 
     def __init__(self, target: Target, deadline: float, prefix: str, record: Callable[[Exchange], None]) -> None:
         self._target = target
@@ -346,7 +346,7 @@ class RequestSender:
 
 @pytest.fixture(scope="session")
 def rejoinder_ask(_rejoinder_session: _Session) -> Iterator[RequestSender]:
-    """A function that sends one create request of one's own and returns the recorded :class:`Exchange`.
+    """A function that sends one custom create request and returns the recorded :class:`Exchange`.
 
     ``rejoinder_ask(body)`` sends the JSON object ``body`` (or exact bytes) with the key and the time limit of the
     options; ``await rejoinder_ask.send(body)`` does so in async tests. No plan is sent for it. The exchanges stand in

@@ -431,7 +431,7 @@ class _Unfolding:
         yield {"type": opening.removesuffix("added") + "done", **spot, "part": part}
 
     def _openings(self, container: str, part_type: str) -> list[str]:
-        """Return the event types that announce such a part; reasoning has event types of its own in some dialects."""
+        """Return the event types that announce such a part; reasoning has separate event types in some dialects."""
         names = [s.type for s in self._specs.values() if s.role == "part.added" and s.container == container]
         special = [name for name in names if "reasoning" in name]
         plain = [name for name in names if name not in special]

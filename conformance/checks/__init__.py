@@ -31,7 +31,9 @@ def _checks_by_rule(used: tuple[Extension, ...]) -> Mapping[str, tuple[Registere
         extension.load("checks")
         for found in _registered_in(extension.package):
             if found.rule.partition("-")[0] not in extension.families:
-                raise extension.error("checks", f"there is a check for {found.rule}, which is no rule of its own")
+                raise extension.error(
+                    "checks", f"there is a check for {found.rule}, which is not a rule of this extension"
+                )
             table[found.rule].append(found)
         for rule in load_rules().values():
             if rule.family in extension.families and not rule.unchecked and not table[rule.id]:

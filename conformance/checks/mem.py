@@ -88,7 +88,7 @@ def _misses(case: CaseView, city: str) -> tuple[list[ExchangeView], bool]:
 
 
 def _word_of(case: CaseView, city: str) -> str:
-    """Return the word that the output of the call about a city holds: outputs are told apart by their order."""
+    """Return the word that the output of the call about a city holds: outputs are in the order of the calls."""
     view = case.get(role_of(city, Role.CONTROL)) or case.get(city)
     canaries = canaries_of(view) if view is not None else []
     reverse = view is not None and view.exchange.role == city and sent_for("MEM-06") in view.exchange.tags
@@ -102,7 +102,7 @@ _CITIES: Final = (Role.OSLO, Role.CAIRO)
 
 @check("MEM-06", Subject.CASE, needs=is_about("MEM-06", *_CITIES))
 def outputs_belong_to_their_calls(case: CaseView) -> Iterator[Problem | Declined]:
-    """Two parallel calls get their outputs in reverse order. The model is asked twice what each call returned.
+    """Two parallel calls get their outputs in reverse order. Two prompts ask what each call returned.
 
     The rule fails if every response about both calls lacks the canary, while with the outputs in order both are right.
     """
@@ -118,7 +118,7 @@ def outputs_belong_to_their_calls(case: CaseView) -> Iterator[Problem | Declined
 
 @check("MEM-07", Subject.CASE, needs=is_about("MEM-07", *_CITIES))
 def rounds_stay_apart(case: CaseView) -> Iterator[Problem | Declined]:
-    """Two rounds of calls have the same `call_id`, and the model is asked what each of them returned.
+    """Two rounds of calls have the same `call_id`, and the prompt asks what each of them returned.
 
     The rule fails if two responses about one call lack its canary, and the model repeats it with distinct `call_id`s.
     """
@@ -165,7 +165,7 @@ class _Ancestry:
                 self._by_conversation.setdefault(str(view.request["conversation"]), []).append(view)
 
     def words(self, view: ExchangeView) -> set[str]:
-        """Return the planted words of all of them."""
+        """Return the canaries of all of them."""
         left, seen = [view, *self._by_id.get(_named(view), ())], set[str]()
         known: set[str] = set()
         while left:
@@ -181,7 +181,7 @@ class _Ancestry:
 
 
 def _said(view: ExchangeView) -> list[str]:
-    """Return the planted words in all that came back; the deltas of a stream may hold them in pieces."""
+    """Return the canaries in all that came back; the deltas of a stream may hold them in pieces."""
     body = view.exchange.body.decode("utf-8", "replace")
     deltas = [event.data.get("delta") for event in view.events] if view.is_stream and view.response is None else []
     return canaries_in("\n".join([body, "".join(delta for delta in deltas if isinstance(delta, str))]))

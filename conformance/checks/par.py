@@ -107,7 +107,7 @@ def salts_change_no_answer(case: CaseView) -> Iterator[Problem | Declined]:
 
 
 def _ends(view: ExchangeView) -> bool:
-    """Whether the response has a text of its own request: those that continue others may repeat what stood there."""
+    """Whether the response has a text and continues no other, whose text it may repeat."""
     skips = view.request.get("skip_special_tokens") is not False
     return skips and not view.request.get("previous_response_id") and bool(view.text())
 

@@ -141,7 +141,7 @@ def allowed_tools_are_a_limit(view: ExchangeView) -> Iterator[Problem]:
 
 @check("TOL-02", Subject.CASE, needs=lambda case: have_responses(case, Role.TEMPTED, Role.LIMITED))
 def the_limit_was_a_temptation(case: CaseView) -> Iterator[Problem | Declined]:
-    """A prompt asks for a tool. Testing the rule needs a model that calls the tool where it is allowed."""
+    """A prompt needs a tool. Testing the rule needs a model that calls the tool where it is allowed."""
     yield from _temptation(case)
 
 
@@ -350,7 +350,7 @@ def _not_refused(view: ExchangeView, what: str, pointer: str) -> Iterator[Proble
 
 @check("TOL-07", Subject.CASE, needs=lambda case: have_responses(case, Role.TEXT_OUTPUT, Role.LIST_OUTPUT))
 def both_forms_of_output_are_heard(case: CaseView) -> Iterator[Problem | Declined]:
-    """Both forms contain a canary that the model is asked to repeat.
+    """Both forms contain a canary, and the prompt asks the model to repeat it.
 
     If the model repeats it from the string, it must repeat it from the list. Only two misses count.
     """

@@ -1,4 +1,4 @@
-"""What an endpoint and its model can do, as far as the exchanges of a run show it. Pure functions of exchanges."""
+"""What the exchanges of a run show of an endpoint's features and its model's capabilities. Pure functions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def abilities(views: Iterable[ExchangeView]) -> Abilities:
     """Return what the model has shown over all exchanges of a run.
 
     An ability is shown when one exchange shows it, whichever it was made for. It counts as not shown when an exchange
-    asked for it, was answered to the end, and shows it nowhere.
+    requested it, was answered to the end, and does not show it.
     """
     found: dict[str, tuple[bool, str]] = {}
     for view in views:

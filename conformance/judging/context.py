@@ -12,9 +12,9 @@ from rejoinder.model.footer import AbilityResult, FeatureEvidence, FeatureResult
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What the model has shown that it can do: ``True`` shown, ``False`` asked for and not shown, ``None`` not tried.
+    """What the model has shown that it can do: ``True`` shown, ``False`` requested and not shown, ``None`` not tried.
 
-    ``repeats``: it said a planted word again. ``calls``: it called a tool that the client runs. ``follows_schema``: it
+    ``repeats``: it repeated a canary. ``calls``: it called a tool that the client runs. ``follows_schema``: it
     answered in the form of a JSON Schema. ``evidence`` holds, by ability, the id of the exchange that says so.
     """
 

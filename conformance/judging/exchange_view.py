@@ -66,12 +66,12 @@ class ExchangeView:
 
     @cached_property
     def streamed(self) -> bool:
-        """Whether the request asked for a stream."""
+        """Whether the request set ``stream``."""
         return self.request.get("stream") is True
 
     @cached_property
     def is_stream(self) -> bool:
-        """Whether this is a successful create that asked for a stream and got one."""
+        """Whether this is a successful create with ``stream`` that got a stream."""
         return self.is_create and self.streamed and self.exchange.ok and (bool(self.events) or self._says_stream)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Whether a model repeats the canaries in its input: how often it was asked, and what its responses lack."""
+"""Whether a model repeats the canaries in its input: how often it had to, and what its responses lack."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def answers_to(case: CaseView, *roles: str) -> list[ExchangeView]:
 
 
 def lack(views: list[ExchangeView], word: str, fewest: int) -> bool:
-    """Return whether no answer has the word, and so many were not cut before they could have it."""
+    """Return whether no response has the word, and at least ``fewest`` were not truncated."""
     whole = [view for view in views if not was_cut(view)]
     return len(whole) >= fewest and not any(says(view, word) for view in views)
 

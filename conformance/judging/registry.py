@@ -3,7 +3,7 @@
 A check is a function decorated with :func:`check`. It looks at its ``subject`` and yields a
 :class:`~rejoinder.model.verdict.Problem` for each place where the rule is broken; yielding nothing means that the rule
 holds. ``needs`` says in code when there is something to judge; where it is false the exchange does not count. A check
-of what a model was asked to do may yield :class:`Declined` where the model chose otherwise. A rule may have several
+of what a model should do may yield :class:`Declined` where the model chose otherwise. A rule may have several
 checks.
 """
 

@@ -7,7 +7,7 @@ from typing import Final
 
 
 class Role(StrEnum):
-    """The role of a request in its case, as far as a check asks for it: grouped by the family whose checks do."""
+    """The role of a request in its case, if checks need it: grouped by the family of these checks."""
 
     # Of several families.
     PLAIN = "plain"

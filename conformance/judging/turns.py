@@ -31,22 +31,22 @@ def status_code(view: ExchangeView | None) -> int:
 
 
 def is_broken(status: int) -> bool:
-    """Return whether a status tells of a server that broke; 501 and 503 say that it cannot, which is fair."""
+    """Return whether a status is a server error; 501 and 503 are legitimate."""
     return status >= 500 and status not in (501, 503)
 
 
 def is_refusal(status: int) -> bool:
-    """Return whether a status refuses what was asked; being busy or not let in is no answer to the question."""
+    """Return whether a status refuses the request; overload and missing authorisation do not count."""
     return 400 <= status < 500 and status not in (401, 403, 408, 413, 429)
 
 
 def is_rejected(status: int) -> bool:
-    """Return whether a status refuses what was asked, or tells of a server that broke on it."""
+    """Return whether a status refuses the request or is a server error."""
     return is_refusal(status) or is_broken(status)
 
 
 def is_answer(status: int) -> bool:
-    """Return whether a status answers the question: what was asked is taken or rejected."""
+    """Return whether a status accepts or rejects the request."""
     return status == 200 or is_rejected(status)
 
 

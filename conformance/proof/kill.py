@@ -47,7 +47,7 @@ CLEAN: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
 """The variants of the sandbox without faults: the model that is named, and settings of the sandbox."""
 
 REQUIRED: Final = ("streaming", "images", "background")
-"""Features that the sandbox is told to have; the plan full tries them all."""
+"""Features that the sandbox must have; the plan full tries them all."""
 
 SEED: Final = 7
 SEARCHED: Final = 300

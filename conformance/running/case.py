@@ -191,7 +191,7 @@ def refused(
 
 
 def plain_and_streamed(case: str, intent: str, body: dict[str, Any]) -> PlannedCase:
-    """Return a case that sends one body plain and streamed, each under a request_id of its own where it has one."""
+    """Return a case that sends one body plain and streamed, each with its own request_id if it has one."""
 
     def under(role: str) -> dict[str, Any]:
         return {**body, "request_id": f"rejoinder-{case}-{role}-{uuid4().hex[:12]}"} if "request_id" in body else body

@@ -4,7 +4,7 @@ A finding that shows whenever its case is sent again is deterministic and worth 
 out, then parts of the body, for as long as the same finding (by fingerprint) still shows. One that shows at times is
 reported with its rate. Nothing that is sent here is judged for the verdicts a second time.
 
-A smaller case proves something only if a correct endpoint passes it: a question that no longer asks for a word cannot
+A smaller case proves something only if a correct endpoint passes it: a prompt without the request for a word cannot
 blame an endpoint that does not say it. So every smaller case is first sent to the embedded sandbox, which is free, and
 is dropped where the finding shows there too.
 """
@@ -80,7 +80,7 @@ CONFIRM_BUDGETS: Final[Mapping[str, ConfirmBudget]] = {
 
 
 class Sender(Protocol):
-    """Whoever sends cases: :class:`~rejoinder.conformance.running.engine.CheckRun`."""
+    """What sends cases: :class:`~rejoinder.conformance.running.engine.CheckRun`."""
 
     @property
     def ended(self) -> bool:
@@ -413,7 +413,7 @@ class _Reducer:
 
 
 def _only(case: PlannedCase, places: Sequence[int]) -> PlannedCase:
-    """Return a case with some of its requests only; what was made of replies that it no longer gets is not asked."""
+    """Return a case with some of its requests only; requests made of replies that are left out are left out too."""
     return replace(case, requests=tuple(_forgiving(case.requests[place]) for place in places))
 
 
@@ -441,7 +441,7 @@ def _same_question(case: PlannedCase, place: int) -> list[int]:
     """Return the places of the requests that are reduced together, the one at fault first.
 
     Those are the one at fault and the ones that ask the same, plain or streamed. Where its body is made of replies, or
-    it has none, it is the first request with a body of its own that is reduced: what follows is made of its reply.
+    it has none, the first request with a fixed body is reduced: what follows is made of its reply.
     """
     bodies = [_object(planned.body) if planned.method == "POST" else None for planned in case.requests]
     if bodies[place] is None:
@@ -498,7 +498,7 @@ def fresh(case: PlannedCase) -> PlannedCase:
 
 
 class _Classes:
-    """Tells bodies apart by what the contract says of them: sound, disputed, or surely invalid."""
+    """Classifies bodies by the contract: sound, disputed, or surely invalid."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._sound = Validator(dialect.request_schema(SchemaVariant.GENERATION))
@@ -527,6 +527,6 @@ def _bytes(body: Any) -> bytes:
 
 
 def _key(case: PlannedCase) -> str:
-    """Return what tells two variants of the cases of one run apart."""
+    """Return what distinguishes two variants of the cases of one run."""
     parts = [[p.role, p.method, None if callable(p.body) else _bytes(p.body).hex()] for p in case.requests]
     return json.dumps([case.id, parts])

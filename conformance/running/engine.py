@@ -1,7 +1,7 @@
 """The engine: sends a plan's requests, records every exchange, and has them judged.
 
 It decides nothing about right or wrong. It keeps to a limit of requests in flight and to the budget, honours
-Retry-After, hands on each exchange as soon as it is there, and stops in order when told to.
+Retry-After, hands on each exchange as soon as it is there, and stops in order on request.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from rejoinder.wire.client import Client
 from rejoinder.wire.target import Target
 
 MAX_WAIT: Final = 30.0
-"""Longest pause in seconds that a Retry-After is granted; a longer one is told as a warning."""
+"""Longest Retry-After in seconds that a run waits; a longer one ends the run with a warning."""
 
 BUSY_RETRIES: Final = 3
 SILENCE: Final = 5
-"""After so many requests in a row without any reply the endpoint counts as gone."""
+"""Number of requests in a row without any response after which the endpoint counts as gone."""
 
 
 @dataclass(slots=True)
 class CheckProgress:
-    """How far a check run has come, for whoever shows it."""
+    """How far a check run has come, for progress displays."""
 
     requests: int
     done: int = 0
@@ -272,7 +272,7 @@ class CheckRun:
 
 
 def retry_after(exchange: Exchange) -> float | None:
-    """Return the seconds that a Retry-After header asks for (RFC 9110, number or date); ``None`` if there is none."""
+    """Return the seconds of a Retry-After header (RFC 9110, number or date); ``None`` if there is none."""
     text = exchange.header("retry-after").strip()
     if text.isascii() and text.isdigit():
         return float(text)

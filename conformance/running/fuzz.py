@@ -76,7 +76,7 @@ _REDUCE: Final = 40
 
 
 def most_tokens(requests: int) -> int:
-    """Return an upper bound of the output tokens that so many requests have generated."""
+    """Return an upper bound of the output tokens that a number of requests have generated."""
     return requests * TINY + PROBES
 
 
@@ -113,7 +113,7 @@ def _sorts(profile: EndpointProfile) -> dict[str, tuple[int, st.SearchStrategy[_
 
 
 def _distinct(strategy: st.SearchStrategy[_Drawn], seed: int) -> Iterator[_Drawn]:
-    """Yield what a strategy draws, without repeating bodies; it ends where the strategy has nothing new any more."""
+    """Yield what a strategy draws, without repeating bodies; it ends where the strategy has nothing new."""
     seen: set[str] = set()
     repeated = 0
     for chunk in count():
@@ -243,7 +243,7 @@ def _histories(draw: st.DrawFn, profile: EndpointProfile) -> _Drawn:
 
 
 def _kept(body: dict[str, Any]) -> dict[str, Any]:
-    """Leave the fields out that decide how a response is kept and told."""
+    """Leave the fields out that decide how a response is stored and returned."""
     deciding = ("stream", "stream_options", "background", "background_options", "store", "conversation")
     return {name: value for name, value in body.items() if name not in deciding}
 
@@ -297,7 +297,7 @@ class FuzzRun:
             await self._confirm()
 
     async def _round(self, planned: float, until: float) -> None:
-        """Send cases of at most so many requests (but at least one case), or until that share of the budget is used.
+        """Send cases of at most that number of requests (at least one case), or until that share of the budget is used.
 
         What is sent depends on the plan of the cases alone, not on when replies come, so that a seed says all of it.
         """

@@ -1,4 +1,4 @@
-"""Rehearsals: cases sent to a sandbox in this process, without a network and without letting time pass."""
+"""Dry runs: cases sent to a sandbox in this process, without a network and without letting time pass."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run_in_process(plan: Plan, sandbox: Sandbox, target: Target, clock: ManualCl
 
 @dataclass(slots=True)
 class ManualClock:
-    """A clock that goes on only when told to."""
+    """A clock that advances only by :meth:`elapse`."""
 
     now: float = field(default_factory=lambda: float(int(time.time())))
 

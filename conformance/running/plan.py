@@ -61,7 +61,7 @@ def build_plan(name: str, dialect: Dialect, *, model: str | None = None) -> Plan
 
 
 def _is_undisputed(case: PlannedCase, sound: Validator) -> bool:
-    """Whether what the case calls valid is valid in the dialect; what only another dialect has is not asked for."""
+    """Whether what the case calls valid is valid in the dialect; what only another dialect has is not sent."""
     bodies = [request.body for request in case.requests if Tag.VALID in request.tags and isinstance(request.body, dict)]
     return all(sound.is_valid(body) for body in bodies)
 

@@ -211,7 +211,7 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
 async def replay(
     sender: CheckRun, run: Run, finding: Finding, case: PlannedCase, dialect: Dialect, *, times: int
 ) -> ReplayResult:
-    """Send a case so many times, judge each by the finding's rule, and return what became of the finding."""
+    """Send a case ``times`` times, check each against the finding's rule, and return the result."""
     _, run_context = judge_run(run.exchanges, dialect, select="", required=run.header.required)
     context = _context(run, finding)
     verdicts: list[Verdict] = []

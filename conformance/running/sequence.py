@@ -1,4 +1,4 @@
-"""The sequence of a case: which of its requests are sent when, and made of what. Whoever sends cases follows it.
+"""The sequence of a case: which of its requests are sent when, and made of what. All senders follow it.
 
 It sends nothing itself, so that a run over the network and one inside of this process follow the same sequence.
 """
@@ -36,7 +36,7 @@ class PreparedRequest:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """The tags of the request; what the second tenant asks is told apart, since it owns other responses."""
+        """The tags of the request; requests of the second tenant have one, since it owns other responses."""
         return (*self.planned.tags, *((Tag.SECOND_TENANT,) if self.planned.tenant == 2 else ()))
 
     def recorded(self, exchange: Exchange) -> Exchange:
@@ -64,7 +64,7 @@ class CaseRunner:
     """The requests of one case to a target, in their sequence.
 
     ``replies`` are the last ones that they got, by role. ``tags`` say why the case is sent beside the plan, and
-    ``sent`` are its exchanges that count; both are kept by whoever sends.
+    ``sent`` are its exchanges that count; the sender keeps both.
     """
 
     def __init__(self, case: PlannedCase, target: Target, tags: tuple[str, ...] = ()) -> None:

@@ -364,7 +364,7 @@ def _instances(node: Node, name: str, mode: _Mode = "each") -> list[_Level]:
     """Return values of ``node`` that together take all of its branches, the plainest first.
 
     ``name`` is the field that holds them. In the mode ``packed`` a list holds all instances of its items, else each
-    has a list of its own; in the mode ``one`` an instance of an object differs from the plainest in one field only,
+    has a separate list; in the mode ``one`` an instance of an object differs from the plainest in one field only,
     else in as many as it can.
     """
     if isinstance(node, Scalar):

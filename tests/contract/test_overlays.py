@@ -91,7 +91,7 @@ def test_the_default_dialect_is_the_file_itself() -> None:
 
 
 def test_an_unknown_schema() -> None:
-    with pytest.raises(ContractError, match="There is no schema 'x'"):
+    with pytest.raises(ContractError, match='"x" is not a schema'):
         load_schema("x")
 
 
@@ -204,26 +204,36 @@ def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
 ADD = '[overlay.request.add]\n"/properties/x" = '
 BAD = {
     # An overlay that finds something else than it expects: pointer, operation, what is said.
-    "remove nothing": ('[overlay.request]\nremove = ["/properties/nope"]', "/properties/nope", "remove", "nothing at"),
+    "remove nothing": (
+        '[overlay.request]\nremove = ["/properties/nope"]',
+        "/properties/nope",
+        "remove",
+        "no such place",
+    ),
     "remove no pointer": ('[overlay.request]\nremove = ["top_k"]', "top_k", "remove", "begins with a slash"),
     "remove no list": ('[overlay.request]\nremove = "/properties/top_k"', "/", "remove", "must be a list"),
     "add no table": ('[overlay.request]\nadd = ["/properties/x"]', "/", "add", "must be a table"),
-    "add over": ('[overlay.request.add]\n"/properties/top_k" = {}', "/properties/top_k", "add", "there already"),
+    "add over": ('[overlay.request.add]\n"/properties/top_k" = {}', "/properties/top_k", "add", "exists already"),
     "add nowhere": ('[overlay.request.add]\n"/$defs/No/properties/x" = {}', "/$defs/No/properties/x", "add", "exist"),
-    "replace nothing": ('[overlay.request.replace]\n"/properties/x" = {}', "/properties/x", "replace", "nothing at"),
+    "replace nothing": ('[overlay.request.replace]\n"/properties/x" = {}', "/properties/x", "replace", "no such place"),
     "replace by the same": ('[overlay.request.replace]\n"/required" = ["input"]', "/required", "replace", "same value"),
-    "include twice": ('[overlay.request.include]\n"/required" = ["input"]', "/required", "include", "in the list"),
+    "include twice": ('[overlay.request.include]\n"/required" = ["input"]', "/required", "include", "the list has"),
     "include no list": ('[overlay.request.include]\n"/properties" = []', "/properties", "include", "must be lists"),
     "exclude nothing": ('[overlay.request.exclude]\n"/required" = ["x"]', "/required", "exclude", "not in the list"),
-    "exclude nowhere": ('[overlay.request.exclude]\n"/nope" = ["x"]', "/nope", "exclude", "nothing at"),
-    "unused definition": ('[overlay.request.add."/$defs/X"]\ntype = "object"', "/$defs/X", "add", "nothing refers"),
+    "exclude nowhere": ('[overlay.request.exclude]\n"/nope" = ["x"]', "/nope", "exclude", "no such place"),
+    "unused definition": (
+        '[overlay.request.add."/$defs/X"]\ntype = "object"',
+        "/$defs/X",
+        "add",
+        "no part of the schema refers",
+    ),
     "both ways": (
         '[overlay.request]\nremove = ["/properties/top_k"]\n[overlay.request.add]\n"/properties/top_k" = {}',
         "/properties/top_k",
         "add",
-        "contradicts 'remove'",
+        "conflicts with 'remove'",
     ),
-    "unknown operation": ("[overlay.request.merge]", "/", "merge", "no such operation"),
+    "unknown operation": ("[overlay.request.merge]", "/", "merge", "unknown operation"),
     # Schemas outside the vocabulary.
     "unsupported keyword": (ADD + "{ oneOf = [{}] }", "/properties/x", "oneOf", "not supported"),
     "if in a request": (ADD + "{ if = {}, then = {} }", "/properties/x", "if", "not supported"),
@@ -241,8 +251,8 @@ BAD = {
         "not supp",
     ),
     "no type": (ADD + '{ type = "text" }', "/properties/x", "type", "not a JSON type"),
-    "no schema": (ADD + '"string"', "/properties/x", "x", "a schema is an object"),
-    "never valid": (ADD + "false", "/properties/x", "x", "nothing could be valid"),
+    "no schema": (ADD + '"string"', "/properties/x", "x", "a schema must be an object"),
+    "never valid": (ADD + "false", "/properties/x", "x", "no value would be valid"),
     # References.
     "reference to nothing": (
         ADD + '{ "$ref" = "#/$defs/Nope" }',
@@ -274,7 +284,7 @@ BAD = {
     "const of another type": (ADD + '{ type = "string", const = 1 }', "/properties/x", "const", "1 contradicts type"),
     "enum of another type": (ADD + '{ type = "integer", enum = [1, "a"] }', "/properties/x", "enum", "'a' contradicts"),
     "enum twice": (ADD + '{ enum = ["a", "a"] }', "/properties/x", "enum", "listed twice"),
-    "enum empty": (ADD + "{ enum = [] }", "/properties/x", "enum", "nothing to choose"),
+    "enum empty": (ADD + "{ enum = [] }", "/properties/x", "enum", "the list is empty"),
     "bounds": (
         ADD + '{ type = "integer", minimum = 2, maximum = 1 }',
         "/properties/x",
@@ -282,14 +292,19 @@ BAD = {
         "contradicts maximum 1",
     ),
     "a bound that is none": (ADD + '{ type = "integer", minimum = "1" }', "/properties/x", "minimum", "not a number"),
-    "a count that is none": (ADD + '{ type = "array", minItems = -1 }', "/properties/x", "minItems", "not a count"),
+    "a count that is none": (
+        ADD + '{ type = "array", minItems = -1 }',
+        "/properties/x",
+        "minItems",
+        "not a non-negative integer",
+    ),
     "definitions inside": (ADD + '{ type = "object", "$defs" = {} }', "/properties/x", "$defs", "at the top"),
-    "pattern": (ADD + '{ type = "string", pattern = "(" }', "/properties/x", "pattern", "not a regular expression"),
+    "pattern": (ADD + '{ type = "string", pattern = "(" }', "/properties/x", "pattern", "invalid regular expression"),
     "all taken away": (
         '[overlay.request.replace]\n"/$defs/TextFormat/anyOf" = []',
         "/$defs/TextFormat",
         "anyOf",
-        "nothing to choose",
+        "the list is empty",
     ),
     # The file around the overlay.
     "unknown part": ('more = "x"', "/more", "more", "no such key"),
@@ -313,7 +328,7 @@ BAD = {
         '[overlay.events.add."/$defs/a:b"]\ntype = "object"\nproperties.x = {}\nrequired = ["x"]\nx-role = "other"',
         "/$defs/a:b",
         "required",
-        "must be of one of the types",
+        "must have one of the types",
     ),
 }
 

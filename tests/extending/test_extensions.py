@@ -229,7 +229,7 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
         {"features.toml": '[routes]\ntitle = "routes"\n'},
         "features.toml: the feature routes must begin with acme_",
     ),
-    "a bad feature": ({"features.toml": "[acme_routes]\nname = 1\n"}, "features.toml: bad row acme_routes: "),
+    "a bad feature": ({"features.toml": "[acme_routes]\nname = 1\n"}, "features.toml: invalid row acme_routes: "),
     "a misspelt key": (
         {"extension.toml": 'name = "acme"\nfamilys = 1\n'},
         "extension.toml, line 2: familys is not a known key. Did you mean families?",
@@ -240,17 +240,17 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
     "no rules": ({"rules/acme.toml": None}, "rules"),
     "an unknown feature": (
         {"rules/acme.toml": ROW.format(id="ACME-01", features='"streeming"')},
-        "rule ACME-01: there is no feature 'streeming'. Did you mean streaming?",
+        "rule ACME-01: \"streeming\" is not a known feature. Did you mean streaming?",
     ),
     "an unknown family": (
         {"rules/acme.toml": ROW.format(id="ACM-01", features="")},
-        "rule ACM-01: the ids of this file look like ACME-01",
+        "rule ACM-01: ids of this file have the form ACME-01",
     ),
-    "a file of an unknown family": ({"rules/other.toml": ONE}, "rules/other.toml is named for no rule family"),
+    "a file of an unknown family": ({"rules/other.toml": ONE}, "rules/other.toml has the name of no rule family"),
     "a check for a rule that is not there": ({"checks.py": checks("ACME-77")}, "checks.py, line 3: "),
     "a check for a shipped rule": (
         {"checks.py": checks("SSE-01")},
-        "there is a check for SSE-01, which is no rule of its own",
+        "there is a check for SSE-01, which is not a rule of this extension",
     ),
     "a rule without a check": (
         {"rules/acme.toml": ONE + ROW.format(id="ACME-02", features=""), "checks.py": checks("ACME-01")},

@@ -65,7 +65,7 @@ def _place(case: PlannedCase) -> int:
 
 
 def _own_cases(extension: Extension, context: CaseContext, plan: str) -> Iterator[PlannedCase]:
-    """Yield the cases of an extension; raises :class:`ExtensionError` for what is none of its own."""
+    """Yield the cases of an extension; raises :class:`ExtensionError` for what is not a case of it."""
     module = extension.load("cases")
     if module is None:
         return

@@ -24,7 +24,7 @@ from rejoinder.wire.sse import read_events
 
 _REPLAY_SECONDS: Final = 20.0
 _CUTS: Final = 32
-"""At most so many places of a short stream are replayed from; with fewer events every one of them."""
+"""The largest number of places from which a short stream is replayed; with fewer events each is one."""
 _SNAPSHOT_BYTES: Final = 4000
 """Bytes of a stream in which its first snapshot has room, with the id of the response."""
 _SEEN_BYTES: Final = 6000
@@ -196,9 +196,9 @@ def _raced(context: CaseContext, number: int, wait: float) -> PlannedCase:
 def _replay(
     role: str, of: str, after: Callable[[list[int]], str | None] | None = None, *, seconds: float = _REPLAY_SECONDS
 ) -> RequestSpec:
-    """Return a retrieve that asks for the stream of a response again, behind a sequence number.
+    """Return a retrieve of the stream of a response after a sequence number.
 
-    ``after`` picks it from those that were seen; where it gives ``None``, or none were seen, nothing is asked.
+    ``after`` picks it from those that were seen; where it gives ``None``, or none were seen, nothing is sent.
     """
 
     def start(replies: Replies) -> str | None:

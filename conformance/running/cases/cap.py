@@ -46,7 +46,7 @@ def probes(context: CaseContext) -> Iterator[PlannedCase]:
     question = user(f"The code word is {word}. Answer with the code word only.")
     yield single(
         "probe.word",
-        "A canary that the model is asked to repeat.",
+        "A prompt to repeat a canary.",
         body(input=question, temperature=0, max_output_tokens=_ROOM),
         (Tag.VALID, Tag.BASIC, Tag.ASKS_REPEAT),
     )

@@ -1,8 +1,8 @@
 """Input reaches the model: canaries in every part of an input, and canaries that must not come back.
 
-A slot's case asks for its words plain, and streamed with other wording. Only where neither answer has them all, it asks
-a third time, and sends the same texts as one user message with both wordings, to show what the model can do; where it
-can, the slot is asked twice more. The tag of a request is the rule that its case is about.
+The case of a slot sends a prompt for its canaries plain, and another one streamed. If neither response has them all, a
+third prompt follows, and the same texts as one user message in both wordings, to show what the model can do. If it can
+repeat them, two more requests follow. The tag of a request is the rule that its case is about.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _NOTES: Final[Mapping[str, Any]] = {"type": "custom", "name": "read_note", "desc
 _TOKENS: Final = 4 * ROOMY
 _ONE: Final = (
     "What is the code word? Answer with the code word only.",
-    "Repeat the code word that you were told, and only that.",
+    "Repeat the code word that you were given, and only that.",
     "Which code word was mentioned? Reply with only the code word.",
 )
 _ALL: Final = (
     "What are the code words? Answer with the code words only.",
-    "Repeat all code words that you were told, and only those.",
+    "Repeat all code words that you were given, and only those.",
     "Which code words were mentioned? Reply with only the code words.",
 )
 _OK: Final = "Answer with OK only."
@@ -61,7 +61,7 @@ _LINES: Final = 160
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place in the input: its name, the rule that says that it is heard, what is told there, and the request.
+    """A place in the input: its name, the rule about it, its text with a canary, and the request.
 
     ``sentences`` are the lines of the message that shows what the model can do.
     """
@@ -455,7 +455,7 @@ def _pairing(
     odd: Callable[[str], _Items],
     plain: Callable[[str], _Items],
 ) -> PlannedCase:
-    """Return a case that asks for what each call returned, in an odd history and, where in doubt, in a plain one."""
+    """Return a case about what each call returned, in an odd history and, where in doubt, in a plain one."""
 
     def prepared(items: _Items, **fields: Any) -> dict[str, Any]:
         return context.body(input=items, tools=[LOOK_UP], temperature=0, max_output_tokens=_TOKENS, **fields)

@@ -171,7 +171,7 @@ def _input_items(context: CaseContext) -> PlannedCase:
 
 
 def _continued(context: CaseContext) -> PlannedCase:
-    """Return a case that continues responses of every sort as soon as their end is told."""
+    """Return a case that continues responses of all kinds as soon as they end."""
     hello, on = user("Say hello."), user("Go on.")
     story = context.body(input=user("Tell a long story."), max_output_tokens=context.least_tokens)
     called = context.body(
@@ -236,7 +236,7 @@ def _continued(context: CaseContext) -> PlannedCase:
 
 
 def _memory(context: CaseContext, form: str) -> PlannedCase:
-    """Return a case that tells a word, continues the response, and asks for what was said.
+    """Return a case that sends a canary, continues the response, and lets the model repeat the canary.
 
     The same conversation in one request shows whether the model can tell at all.
     """
@@ -339,7 +339,7 @@ def _memory_of_calls(context: CaseContext) -> PlannedCase:
 
 def _siblings(context: CaseContext) -> PlannedCase:
     word = new_canary("quartz")
-    question = "What is the code word? Answer with the code word, or with NONE if you were told of none."
+    question = "What is the code word? Answer with the code word, or with NONE if you were given none."
 
     def after(role: str, text: str) -> Callable[[Replies], dict[str, Any] | None]:
         return continuing(role, _greedy_body(context, input=text))
@@ -357,7 +357,7 @@ def _siblings(context: CaseContext) -> PlannedCase:
 
 
 def _tenants(context: CaseContext) -> PlannedCase:
-    """Return a case that asks nothing unless the second tenant's key is good for a response of its own."""
+    """Return a case that stops unless the second tenant's key is good for a create request."""
     story = context.body(input=user("Tell a long story."), background=True, max_output_tokens=LONG)
 
     def ours(body: dict[str, Any]) -> Callable[[Replies], dict[str, Any] | None]:

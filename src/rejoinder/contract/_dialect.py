@@ -172,12 +172,12 @@ def _events(schema: Schema, file: str) -> dict[str, EventSpec]:
             raise fail(file, pointer, "x-role", f"an event has one of the roles {', '.join(get_args(Role))}")
         for key in ("x-container", "x-part", "x-field", "x-item"):
             if not isinstance(definition.get(key, ""), str):
-                raise fail(file, pointer, key, "it must be a text")
+                raise fail(file, pointer, key, "it must be a string")
         types = {key: _single_type(value) for key, value in definition.get("properties", {}).items()}
         required = tuple(definition.get("required", ()))
         for key in required:
             if types[key] not in _REQUIRED_TYPES:
-                what = f"the required field {key!r} must be of one of the types {', '.join(_REQUIRED_TYPES)}"
+                what = f"the required field {key!r} must have one of the types {', '.join(_REQUIRED_TYPES)}"
                 raise fail(file, pointer, "required", what)
         specs[name] = EventSpec(
             type=name,
@@ -219,7 +219,7 @@ def read_features(names: Iterable[str], dialect: Dialect) -> frozenset[str]:
     for name in found:
         if name not in known:
             raise UsageError(
-                f"There is no feature {name!r} in the dialect {dialect.name}.",
+                f'"{name}" is not a feature of dialect {dialect.label}.',
                 suggest(name, known, "`rejoinder rules --features` lists them."),
             )
     return frozenset(found)

@@ -74,7 +74,7 @@ def _read(raw: Mapping[str, Any]) -> dict[str, Feature]:
             }
             found[name] = Feature(name, **fields)
         except (AttributeError, TypeError) as error:
-            raise ContractError(f"{FILE}: bad row {name}: {error}.") from error
+            raise ContractError(f"{FILE}: invalid row {name}: {error}.") from error
     return found
 
 

@@ -51,10 +51,10 @@ def operations_of(source: Source) -> Mapping[str, Operation]:
     for name, raw in schema_of(source, "operations")["x-operations"].items():
         pointer = f"/x-operations/{escape_key(name)}"
         if not isinstance(raw, dict):
-            raise fail(source.file, pointer, name, "an operation is a table")
+            raise fail(source.file, pointer, name, "an operation must be a table")
         for key, value in raw.items():
             if key not in _FIELDS or not isinstance(value, str):
-                raise fail(source.file, pointer, key, f"not one of the texts {', '.join(_FIELDS)}")
+                raise fail(source.file, pointer, key, f"an operation has the strings {', '.join(_FIELDS)} only")
         for key in ("method", "path", "reply"):
             if key not in raw:
                 raise fail(source.file, pointer, key, "it is missing")

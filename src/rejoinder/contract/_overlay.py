@@ -72,17 +72,17 @@ def apply(schema: Mapping[str, Any], overlay: Mapping[str, Any], *, name: str, f
         present = _list(done, pointer, elements, "include", where)
         for element in elements:
             if element in present:
-                raise fail(where, pointer, "include", f"{element!r} is in the list already")
+                raise fail(where, pointer, "include", f"the list has {element!r} already")
             present.append(deepcopy(element))
     for key, value in schema.items():
         if type(done.get(key)) is not type(value):
-            raise fail(where, f"/{key}", key, "this part of the schema cannot be taken away, only its members")
+            raise fail(where, f"/{key}", key, "this part of the schema cannot be removed, only its members")
     check(done, where, branching=name == "response")
     used = reachable(done, all_of=name in _LIBRARIES)
     for pointer in overlay.get("add", {}):
         path = pointer_keys(pointer)
         if len(path) == 2 and path[0] == "$defs" and path[1] not in used:
-            raise fail(where, pointer, "add", "nothing refers to this definition")
+            raise fail(where, pointer, "add", "no part of the schema refers to this definition")
     if "$defs" in done:
         done["$defs"] = {key: value for key, value in done["$defs"].items() if key in used}
     return done
@@ -93,7 +93,7 @@ def _check_operations(overlay: Mapping[str, Any], where: str) -> None:
     seen: dict[str, str] = {}
     for operation, places in overlay.items():
         if operation not in OPERATIONS:
-            raise fail(where, "", operation, f"no such operation; there are {', '.join(OPERATIONS)}")
+            raise fail(where, "", operation, f"unknown operation; known operations: {', '.join(OPERATIONS)}")
         if not isinstance(places, list if operation == "remove" else Mapping):
             raise fail(where, "", operation, f"it must be a {'list' if operation == 'remove' else 'table'} of pointers")
         for pointer in places:
@@ -101,13 +101,13 @@ def _check_operations(overlay: Mapping[str, Any], where: str) -> None:
                 raise fail(where, str(pointer), operation, "a pointer begins with a slash")
             first = seen.setdefault(pointer, operation)
             if first != operation and {first, operation} != {"exclude", "include"}:
-                raise fail(where, pointer, operation, f"contradicts {first!r} of the same place")
+                raise fail(where, pointer, operation, f"conflicts with {first!r} at the same place")
 
 
 def _list(schema: Any, pointer: str, elements: Any, operation: str, where: str) -> list[Any]:
     found = find(schema, pointer_keys(pointer))
     if found is ABSENT:
-        raise fail(where, pointer, operation, "there is nothing at this place")
+        raise fail(where, pointer, operation, "the schema has no such place")
     if not isinstance(found, list) or not isinstance(elements, list):
         raise fail(where, pointer, operation, "both sides must be lists")
     return found
@@ -117,7 +117,7 @@ def _remove(schema: dict[str, Any], pointer: str, where: str) -> None:
     *path, last = pointer_keys(pointer)
     holder = find(schema, path)
     if not isinstance(holder, dict) or last not in holder:
-        raise fail(where, pointer, "remove", "there is nothing at this place")
+        raise fail(where, pointer, "remove", "the schema has no such place")
     del holder[last]
     owner = find(schema, path[:-1])
     if path and path[-1] == "properties" and last in owner.get("required", ()):
@@ -132,13 +132,13 @@ def _put(schema: dict[str, Any], pointer: str, value: Any, operation: str, where
     elif isinstance(holder, dict):
         key = last
     else:
-        raise fail(where, pointer, operation, "the place that it belongs to does not exist")
+        raise fail(where, pointer, operation, "the parent of this place does not exist")
     now = holder[key] if isinstance(holder, list) or key in holder else ABSENT
     if operation == "add" and now is not ABSENT:
-        raise fail(where, pointer, "add", "something is there already")
+        raise fail(where, pointer, "add", "this place exists already; use replace")
     if operation == "replace":
         if now is ABSENT:
-            raise fail(where, pointer, "replace", "there is nothing at this place")
+            raise fail(where, pointer, "replace", "the schema has no such place")
         if now == value:
-            raise fail(where, pointer, "replace", "the same value is there already")
+            raise fail(where, pointer, "replace", "this place has the same value already")
     holder[key] = deepcopy(value)

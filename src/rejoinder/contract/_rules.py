@@ -148,7 +148,7 @@ def _load_rules(used: tuple[Extension, ...]) -> Mapping[str, Rule]:
         for family in extension.families:
             if family in FAMILIES:
                 raise extension.error(
-                    MANIFEST, f"the family {family} is rejoinder's own", "Choose another prefix for the rules."
+                    MANIFEST, f"rejoinder has a family {family}", "Choose another prefix for the rules."
                 )
         if extension.families:
             try:
@@ -212,18 +212,18 @@ def read_rules(folder: Path | Traversable, families: Iterable[str], features: Co
     try:
         there = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
     except OSError as error:
-        raise ContractError(f"The rules folder {folder} cannot be read: {error.strerror}.") from error
+        raise ContractError(f"Cannot read the rules folder {folder}: {error.strerror}.") from error
     for name in there:
         if name not in names:
             raise ContractError(
-                f"{folder.name}/{name} is named for no rule family.",
+                f"{folder.name}/{name} has the name of no rule family.",
                 suggest(name, names, f"Rename it: {_any_of(names)}."),
             )
     rules: dict[str, Rule] = {}
     for name, family in names.items():
         for rule in _rules_of(folder, name, family, features):
             if rule.id in rules:
-                raise ContractError(f"{folder.name}/{name}: there are two rules {rule.id}.", "Give one another number.")
+                raise ContractError(f"{folder.name}/{name} has two rules {rule.id}.", "Give one another number.")
             rules[rule.id] = rule
     return rules
 
@@ -233,12 +233,12 @@ def _rules_of(folder: Path | Traversable, name: str, family: str, features: Coll
     try:
         raw = tomllib.loads(folder.joinpath(name).read_text("utf-8"))
     except OSError as error:
-        raise ContractError(f"{file}, the rules of the family {family}, cannot be read: {error.strerror}.") from error
+        raise ContractError(f"Cannot read {file}, the rules of family {family}: {error.strerror}.") from error
     except ValueError as error:
         raise ContractError(f"{file} is not valid TOML: {error}.") from error
     rows = raw.pop("rule", None)
     if raw or not isinstance(rows, list) or not rows:
-        raise ContractError(f"{file}: a rules file holds tables [[rule]] and nothing else.")
+        raise ContractError(f"{file}: a rules file has only [[rule]] tables.")
     for place, row in enumerate(rows, 1):
         named = row.get("id") if isinstance(row, dict) else None
         yield _rule(_Table(f"{file}: rule {named or f'number {place}'}", row, _RULE_KEYS), family, features)
@@ -271,7 +271,7 @@ class _Table:
         self.raw, self.keys = raw, keys
         for key, value in raw.items():
             if key not in keys:
-                raise self.error(f"there is no key {key!r}", suggest(key, keys, f"Keys are {', '.join(keys)}."))
+                raise self.error(f"unknown key {key!r}", suggest(key, keys, f"Keys are {', '.join(keys)}."))
             if not isinstance(value, keys[key]):
                 raise self.error(f"{key} must be {_KINDS[keys[key]]}")
             if value == "":
@@ -287,17 +287,17 @@ class _Table:
 
     def one_of(self, what: str, name: Any, known: Iterable[str]) -> str:
         if not isinstance(name, str) or name not in known:
-            raise self.error(f"there is no {what} {name!r}", suggest(str(name), known, f"Use {_any_of(known)}."))
+            raise self.error(f'"{name}" is not a known {what}', suggest(str(name), known, f"Use {_any_of(known)}."))
         return name
 
 
 def _rule(table: _Table, family: str, features: Collection[str]) -> Rule:
     raw, levels = table.raw, [level.value for level in Level]
     if not re.fullmatch(rf"{re.escape(family)}-[0-9]{{2,}}", table.need("id")):
-        raise table.error(f"the ids of this file look like {family}-01")
+        raise table.error(f"ids of this file have the form {family}-01")
     needed = tuple(table.one_of("feature", name, features) for name in table.need("features"))
     if len(set(needed)) < len(needed):
-        raise table.error("features names one twice")
+        raise table.error("features lists a feature twice")
     rule = Rule(
         id=raw["id"],
         title=table.need("title"),
@@ -317,7 +317,7 @@ def _rule(table: _Table, family: str, features: Collection[str]) -> Rule:
     if not rule.sources and not rule.argument:
         raise table.error(
             "it has neither sources nor an argument",
-            "Name the documents that say it, or the reason why any correct endpoint keeps it.",
+            "Name the documents that state the rule, or why every correct endpoint follows it.",
         )
     return rule
 
@@ -335,7 +335,7 @@ def _citation(rule: _Table, raw: Any) -> Citation:
     table = _Table(place, raw, _CITATION_KEYS)
     citation = Citation(**{key: table.need(key) for key in _CITATION_KEYS})
     if not re.match(r"https://[^\s/]+/", citation.url):
-        raise table.error(f"url is not a link: {citation.url!r}", "Give the whole address, https:// included.")
+        raise table.error(f"url is not a link: {citation.url!r}", "Give the whole address with https://.")
     return citation
 
 

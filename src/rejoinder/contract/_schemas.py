@@ -33,7 +33,7 @@ class SchemaVariant(StrEnum):
 @cache
 def _read(name: str) -> Schema:
     if name not in _overlay.SCHEMAS:
-        raise ContractError(f"There is no schema {name!r}.", f"Choose one of {', '.join(_overlay.SCHEMAS)}.")
+        raise ContractError(f'"{name}" is not a schema of the contract.', f"Use one of {', '.join(_overlay.SCHEMAS)}.")
     schema: Schema = json.loads(files("rejoinder.contract").joinpath(f"{name}.schema.json").read_text("utf-8"))
     return schema
 

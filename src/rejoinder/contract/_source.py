@@ -7,7 +7,7 @@ says nothing), and has:
     what it is and where its facts come from. A custom file must have a name that no shipped dialect has. The title
     is a short noun phrase, which stands in parentheses behind the name wherever people meet it.
 ``summary``, ``aliases``
-    one line that says who chooses it, and names that people try instead of its own.
+    one line that says who chooses it, and names that people try instead.
 ``base``
     the name of the shipped dialect that it is based on.
 ``[stream]``, ``[response]``, ``[request]``

@@ -50,7 +50,7 @@ def fail(file: str, pointer: str, keyword: str, what: str) -> ContractError:
     """Return the error that names the file, the place in the schema and the keyword, ready to be raised."""
     return ContractError(
         f"{file}: at {pointer or '/'}, keyword {keyword!r}: {what}.",
-        "The format of dialect files and the schema keywords they may use are described in rejoinder.contract.",
+        "The how-to guide on custom dialects describes the format.",
     )
 
 
@@ -108,7 +108,7 @@ class _Checker:
 
     def run(self) -> None:
         if not isinstance(self._definitions, Mapping):
-            raise fail(self._file, "", "$defs", "it is not a table of definitions")
+            raise fail(self._file, "", "$defs", "it must be a table of definitions")
         self._node(self._root, "")
         for name, definition in self._definitions.items():
             self._node(definition, f"/$defs/{escape_key(name)}")
@@ -128,10 +128,10 @@ class _Checker:
         if node is True:
             return
         if not isinstance(node, Mapping):
-            what = "nothing could be valid here" if node is False else "a schema is an object"
+            what = "no value would be valid" if node is False else "a schema must be an object"
             raise fail(self._file, at, pointer_keys(at)[-1] if at else "schema", what)
         if at and "$defs" in node:
-            raise fail(self._file, at, "$defs", "definitions stand at the top of the file only")
+            raise fail(self._file, at, "$defs", "definitions belong at the top of the file")
         keys = [key for key in node if key not in ANNOTATIONS and not key.startswith("x-")]
         for key in keys:
             if key in _BRANCHING and self._branching:
@@ -178,7 +178,7 @@ class _Checker:
             return
         values = [value] if chooser == "const" else value
         if not isinstance(values, list) or not values:
-            raise fail(self._file, at, chooser, "there is nothing to choose from")
+            raise fail(self._file, at, chooser, "the list is empty")
         if chooser == "anyOf":
             for index, branch in enumerate(values):
                 self._node(branch, f"{at}/anyOf/{index}")
@@ -187,7 +187,7 @@ class _Checker:
         for number, literal in enumerate(values):
             kind = JSON_TYPES.get(type(literal), "")
             if kind in ("object", "array", ""):
-                raise fail(self._file, at, chooser, "only strings, numbers, booleans and null can be listed")
+                raise fail(self._file, at, chooser, "only strings, numbers, booleans and null are allowed")
             if types and kind not in types and not (kind == "integer" and "number" in types):
                 raise fail(self._file, at, chooser, f"{literal!r} contradicts type {node['type']!r}")
             if any(literal == other and type(literal) is type(other) for other in values[:number]):
@@ -196,17 +196,17 @@ class _Checker:
     def _children(self, node: Mapping[str, Any], at: str) -> None:
         properties = node.get("properties", {})
         if not isinstance(properties, Mapping):
-            raise fail(self._file, at, "properties", "it is not a table of fields")
+            raise fail(self._file, at, "properties", "it must be a table of fields")
         for name, child in properties.items():
             self._node(child, f"{at}/properties/{escape_key(name)}")
         required = node.get("required", [])
         if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
-            raise fail(self._file, at, "required", "it is not a list of names")
+            raise fail(self._file, at, "required", "it must be a list of names")
         for name in required:
             if name not in properties:
                 raise fail(self._file, at, "required", f"{name!r} is required but not among the properties")
         if len(set(required)) != len(required):
-            raise fail(self._file, at, "required", "a field is named twice")
+            raise fail(self._file, at, "required", "a field is listed twice")
         for key in ("items", "additionalProperties"):
             if key in node and node[key] is not False:
                 self._node(node[key], f"{at}/{key}")
@@ -215,11 +215,11 @@ class _Checker:
         for key in node:
             value = node[key]
             if key in _COUNTS and (type(value) is not int or value < 0):
-                raise fail(self._file, at, key, f"{value!r} is not a count")
+                raise fail(self._file, at, key, f"{value!r} is not a non-negative integer")
             if key in _NUMBERS and type(value) not in (int, float):
                 raise fail(self._file, at, key, f"{value!r} is not a number")
             if key in ("pattern", "format") and not isinstance(value, str):
-                raise fail(self._file, at, key, f"{value!r} is not a text")
+                raise fail(self._file, at, key, f"{value!r} is not a string")
         if node.get("multipleOf", 1) <= 0:
             raise fail(self._file, at, "multipleOf", "it must be above zero")
         for low, high in _SPANS:
@@ -229,4 +229,4 @@ class _Checker:
             try:
                 re.compile(node["pattern"])
             except re.error as error:
-                raise fail(self._file, at, "pattern", f"not a regular expression: {error}") from error
+                raise fail(self._file, at, "pattern", f"invalid regular expression: {error}") from error

@@ -2,7 +2,7 @@
 
 :func:`parse` turns a schema into nodes once and refuses what their users would not honour: a keyword outside of the
 contract's vocabulary, a reference that leads nowhere or back to itself, a contradiction. Strategies, covering sets,
-branches, mutants and the reducer all walk the same nodes, so none of them holds a field list of its own.
+branches, mutants and the reducer all walk the same nodes, so none of them holds a field list.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Object(Node):
 
     @property
     def free(self) -> bool:
-        """Whether the object has no field of its own and takes anything."""
+        """Whether the object names no fields and takes anything."""
         return not self.fields and isinstance(self.extra, Anything)
 
     @property
