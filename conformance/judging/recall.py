@@ -15,7 +15,7 @@ from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import Problem
 
 ATTEMPTS: Final = (Role.PLAIN, Role.STREAM, Role.AGAIN, Role.CONFIRM, Role.CONFIRM_STREAM)
-"""The roles of the requests that ask for canaries."""
+"""The roles of the requests for the canaries."""
 
 _CONTROLS: Final = (Role.CONTROL, Role.CONTROL_STREAM)
 # How many whole answers have to lack a word.

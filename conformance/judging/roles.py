@@ -1,4 +1,4 @@
-"""The roles by which checks find the requests of a case; cases give them, and checks ask for them."""
+"""The roles by which checks find the requests of a case; cases give them, and checks look them up."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ and any of these beside it:
     functions with :func:`rejoinder.conformance.check`, at least one for every rule that is not ``unchecked``.
 ``faults.py``
     ``FAULTS``, a list of :class:`rejoinder.sandbox.Fault`: the defects that prove the checks. ``ENDPOINT``, if it is
-    there, is one that breaks no rule; its hooks make the sandbox do what the rules ask for.
+    there, is one that breaks no rule; its hooks make the sandbox do what the rules require.
 ``cases.py``
     ``cases(context, plan)``, a generator of :class:`rejoinder.conformance.PlannedCase`.
 

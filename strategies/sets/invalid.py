@@ -77,7 +77,7 @@ class Mutant:
 def surely_invalid(*, profile: EndpointProfile | None = None) -> list[Mutant]:
     """Return one mutant for every distinct fault (kind, variant, location) that is surely invalid.
 
-    The bodies are as short as the contract allows; with ``profile`` they ask for its model and few tokens, so that an
+    The bodies are as short as the contract allows; with ``profile`` they have its model and few tokens, so that an
     endpoint that takes them loses little. The order is that of the contract.
     """
     found: dict[tuple[str, str, str], Mutant] = {}

@@ -154,7 +154,7 @@ def test_a_bad_folder_is_told_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=r"Cannot read the rules folder .*: No such file or directory"):
         read(own)
     own.mkdir()
-    with pytest.raises(ContractError, match=r"acme\.toml, the rules of the family ACME, cannot be read: No such file"):
+    with pytest.raises(ContractError, match=r"Cannot read own/acme\.toml, the rules of family ACME: No such file"):
         read(own)
     with pytest.raises(ContractError, match="has two rules ACME-01"):
         read(write(own, ROW, ROW))

@@ -34,7 +34,7 @@ def load_faults() -> Mapping[str, Fault]:
 
 
 def load_endpoints() -> tuple[Fault, ...]:
-    """Return how extensions change the correct endpoint, so that it does what their rules ask for; in order of use."""
+    """Return how extensions change the correct endpoint, so that it does what their rules require; in order of use."""
     return _load(extensions())[1]
 
 
