@@ -215,7 +215,7 @@ def faults(fault: str) -> str:
 BAD: dict[str, tuple[dict[str, str | None], str]] = {
     "a clash with a shipped family": (
         {"extension.toml": 'name = "acme"\n[families]\nSSE = "Mine"\n', "rules/acme.toml": None},
-        "extension.toml: the family SSE is rejoinder's own",
+        "extension.toml: rejoinder has a family SSE",
     ),
     "a name that is none": (
         {"extension.toml": 'name = "Acme Inc"\n'},
@@ -240,7 +240,7 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
     "no rules": ({"rules/acme.toml": None}, "rules"),
     "an unknown feature": (
         {"rules/acme.toml": ROW.format(id="ACME-01", features='"streeming"')},
-        "rule ACME-01: \"streeming\" is not a known feature. Did you mean streaming?",
+        'rule ACME-01: "streeming" is not a known feature. Did you mean streaming?',
     ),
     "an unknown family": (
         {"rules/acme.toml": ROW.format(id="ACM-01", features="")},
