@@ -47,9 +47,9 @@ PATIENCE: Final = 2.0
 _PATIENCE: Final = 10.0
 _SETTLE: Final = 30.0
 _SLOWER: Final = 1.5
-"""Long requests have to make a short one take at least so many times as long before its time says anything."""
+"""The factor by which long requests must slow a short one down before its time is evidence."""
 _LONGER: Final = 4.0
-"""The wait is at least so many times what a short request takes alone."""
+"""The wait is at least this many times what a short request takes alone."""
 _CONTENT: Final = b".delta"
 _PROMPT: Final = "Count from one to one thousand in words, one after the other, and leave none out."
 

@@ -120,10 +120,14 @@ def _without_front_matter(source: str) -> str:
 
 
 def python_texts(source: str) -> Iterator[Text]:
-    """Yield the docstrings and strings of a Python module that hold prose."""
+    """Yield the docstrings and strings of a Python module that hold prose.
+
+    A string is skipped if the comment ``# lint: off`` follows on its first line, such as a prompt for a model.
+    """
     tree = ast.parse(source)
     parts: set[int] = set()
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    lines = source.splitlines()
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             parts.update(id(value) for value in node.values)
@@ -132,7 +136,7 @@ def python_texts(source: str) -> Iterator[Text]:
             text = node.value
         else:
             continue
-        if _SENTENCE.search(_MARKUP.sub(_CODE, text)):
+        if _SENTENCE.search(_MARKUP.sub(_CODE, text)) and "# lint: off" not in lines[node.lineno - 1]:
             yield Text(node.lineno, _numbered(_MARKUP.sub(_CODE, text)), id(node) in docstrings)
 
 
@@ -275,7 +279,11 @@ def lint(path: Path) -> Iterator[Finding]:
     file, source = str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
     top = path.relative_to(ROOT).parts[0]
     if top not in ("tests", "benchmarks"):
-        texts = list(reader(source))
+        try:
+            texts = list(reader(source))
+        except SyntaxError as error:
+            yield Finding(file, error.lineno or 1, f"This is not Python: {error.msg}.")
+            return
         yield from words_to_avoid(file, texts)
         if path.suffix in (".md", ".toml", ".j2"):
             yield from prose(file, texts)

@@ -33,9 +33,9 @@ _TOLERATED: Final = 0.01
 _CLOSE: Final = 1.05
 _HALVINGS: Final = 8
 _MAJORITY: Final = 2
-"""So many runs at one rate that agree decide, of at most three."""
+"""The number of runs at one rate that must agree, of at most three."""
 EVIDENCE: Final = 20
-"""So many exchanges go into the run file at most, of all steps together."""
+"""The most exchanges that all steps together write to the run file."""
 
 Runner = Callable[[LoadSettings, Sink], LoadResult]
 """Runs one step."""

@@ -1,9 +1,9 @@
 """Connects Locust's events with the generator, in each kind of Locust process: alone, master, or worker.
 
-A run ends in this order, whether its time is over, somebody stopped it, or a signal came: nothing is started any more;
+A run ends in this order, whether its time is over, somebody stopped it, or a signal came: no request is started;
 requests in flight may end within ``drain`` seconds; what is left is censored, which is an outcome; the analysis
-worker's last report is passed on; a Locust worker sends its last statistics and tells the master, which waits for that.
-Otherwise Locust would lose what ended within its last reporting interval.
+worker's last report is passed on; a Locust worker sends its last statistics, then a message that the master waits
+for. Otherwise Locust would lose what ended within its last reporting interval.
 """
 
 from __future__ import annotations

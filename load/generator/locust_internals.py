@@ -11,7 +11,7 @@ _TASKS: Final[deque[Any]] = deque()
 
 
 def report_every(seconds: float) -> None:
-    """Let workers report to their master every so many seconds.
+    """Let workers report to their master at this interval, in seconds.
 
     Sets ``runners.WORKER_REPORT_INTERVAL`` (3 s): the parent process shows progress more often than that.
     """

@@ -26,7 +26,7 @@ _CANARY_TOKENS: Final = 12
 
 
 _SPENT: Final = random.Random(0)
-"""Stands where nothing is drawn any more."""
+"""Marks that nothing more is drawn."""
 
 
 class PlannedRequest(NamedTuple):

@@ -25,7 +25,7 @@ Judge = Callable[[ExchangeView, bool], list[str]]
 """Returns the ids of the MUST rules that an exchange broke: of all rules, or of those of order alone (``False``)."""
 
 MOST_STRETCHES: Final = 400
-"""So many stretches has a timeline at most, about 20 KB of a run file."""
+"""The most spans of a timeline, about 20 KB of a run file."""
 _MOST_TYPE: Final = 60
 
 EventSpan = tuple[float, float, str, int, int]

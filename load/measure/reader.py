@@ -65,8 +65,8 @@ class Message(NamedTuple):
 class Watchdog:
     """Ends requests that take too long, for many connections at once.
 
-    A time-out on every receive costs gevent a timer each, about a tenth of all the work of reading a stream. Whoever
-    shares a watchdog calls :meth:`check` now and then; a limit is then kept to that precision.
+    A time-out on every receive costs gevent a timer each, about a tenth of all the work of reading a stream. The
+    sharers of a watchdog call :meth:`check` now and then; a limit is then kept to that precision.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Watchdog:
         self._watched[connection] = (sock, reception, deadline, round(limits.idle * 1e9))
 
     def remove(self, connection: Connection) -> None:
-        """Watch it no longer."""
+        """Stop watching it."""
         self._watched.pop(connection, None)
 
     def check(self) -> None:

@@ -30,7 +30,7 @@ class Recording(NamedTuple):
 
     ``intended`` is when the schedule wanted it, ``dispatched`` when the generator turned to it, ``begun`` when its
     first byte was written (0: never), ``ended`` the last thing that happened. ``wall`` is Unix time in seconds at
-    ``begun``. ``judge`` tells whether the rules are to be applied, ``reused`` whether the connection was kept from
+    ``begun``. ``judge`` is whether the rules apply, ``reused`` whether the connection was kept from
     before. ``turn`` counts the requests of a conversation, ``scenario`` names the kind of request, ``canary`` is what
     its input holds. ``tags`` are ``cancelled`` (given up on purpose) and ``background`` (the reply is that of the last
     poll; ``created`` has the first).
@@ -138,7 +138,7 @@ def keeps_alive(head: Head) -> bool:
 class Dechunker:
     """Takes chunked framing apart, under every split of the bytes.
 
-    ``done`` tells that the last chunk and its trailers have been read; ``surplus`` counts the bytes after that.
+    ``done`` means that the last chunk and its trailers have been read; ``surplus`` counts the bytes after that.
     """
 
     __slots__ = ("_carry", "_need", "_state", "done", "surplus")
@@ -193,7 +193,7 @@ class Dechunker:
 
 
 class MessageEnd:
-    """Tells the reader when the reply is complete; looks at bytes, keeps none of them.
+    """Finds where the response is complete; looks at bytes, keeps none of them.
 
     Call :meth:`reached` after each receive has been appended to ``receives``. In chunked framing a message can only
     end in CR LF CR LF, so receives that end otherwise are left for later; bytes after the end of a message, which

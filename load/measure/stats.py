@@ -1,6 +1,6 @@
 """Sums of measurements that merge exactly.
 
-Every process keeps a :class:`RunStats` of what it saw since its last report; whoever writes the results adds the
+Every process keeps a :class:`RunStats` of what it saw since its last report; the writer of the results adds the
 reports up. Adding is associative and commutative, so the numbers do not depend on how requests were spread over
 processes.
 """
@@ -30,7 +30,7 @@ from rejoinder.model.samples import RequestFigures, RequestSample, SecondSample,
 from rejoinder.model.tags import Tag
 
 SLOWEST: Final = 10
-"""Of so many requests, the slowest of a run, the run file has the times of all events."""
+"""The number of slowest requests for which the run file has the times of all events."""
 GAP_BOUNDS: Final = tuple(figure * 10**power for power in range(6) for figure in (1, 2, 5))
 """Milliseconds between which the gaps of a second are counted; what is shorter counts under 0."""
 _EVIDENCE_TOTAL: Final = 20

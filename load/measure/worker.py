@@ -1,6 +1,6 @@
 """The process that analyses recordings, so that the process that reads sockets does nothing else.
 
-Parsing a stream and asking the rules takes far longer than receiving it. Done in the reading process it would delay the
+Parsing a stream and checking it takes far longer than receiving it. Done in the reading process it would delay the
 clock readings of all other streams, so a generator hands each finished recording to an analysis worker through a pipe.
 
 Frames in both directions are a four-byte length and a pickle; both ends are processes of one run, and what came from

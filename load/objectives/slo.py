@@ -198,7 +198,7 @@ def evaluate(
     """Return the result of each SLO.
 
     ``value`` is ``None`` without samples. A percentile is that of the nearest rank: with few values
-    the largest one. For a percentile or a share ``certified`` tells whether ``bound``, beyond which the true figure is
+    the largest one. For a percentile or a share ``certified`` is whether ``bound``, beyond which the true figure is
     not with 99 % (early stopping for percentiles, Clopper and Pearson for shares), keeps the limit too; where there are
     too few values for a bound, ``needs`` says how many it takes.
     """

@@ -8,7 +8,7 @@ Arrivals of rate 1 are drawn first and then mapped through the inverse of the ex
 same process (constant, Poisson, Gamma) follows every rate.
 
 Random arrivals are scaled so that a run of known length starts exactly as many requests as its rate says. Without that
-the number varies by its root, some 4 % of 600, and two runs at one rate would not bear the same load. Of a Poisson
+the number varies by its root, some 4 % of 600, and two runs at one rate would not send the same load. Of a Poisson
 process this leaves just the runs with that number: given it, starts are uniform, as n + 1 exponential gaps scaled to
 the whole are (Feller, An Introduction to Probability Theory, volume II, III.3).
 """

@@ -1,6 +1,6 @@
 """Recorded traffic to replay: when requests came, and how long they and their answers were.
 
-Three public formats are read, told apart by their first line:
+Three public formats are read, recognised by their first line:
 
 - Mooncake: one JSON object a line with ``timestamp`` (ms), ``input_length``, ``output_length`` and ``hash_ids``, where
   equal ids stand for equal blocks of 512 tokens, so that shared prefixes are replayed as such.

@@ -59,6 +59,7 @@ def test_words_to_avoid(repository: Path, file: str, text: str, line: int) -> No
     [
         ("docs/page.md", "Run `it ended well`.\n\n    it ended well\n\n```\nit ended well\n```\n"),
         ("src/code.py", 'def f() -> None:\n    """Return ``it ended well``."""\n'),
+        ("src/code.py", 'PROMPT = "Repeat what ended well, please."  # lint: off\n'),
         ("tests/test_x.py", 'TEXT = "all of it ended well"\n'),
         ("reports/page.html.j2", "{# it ended well #}<style>.x { /* it ended well */ }</style><p>Good</p>"),
     ],

@@ -238,7 +238,7 @@ def _continued(context: CaseContext) -> PlannedCase:
 def _memory(context: CaseContext, form: str) -> PlannedCase:
     """Return a case that sends a canary, continues the response, and lets the model repeat the canary.
 
-    The same conversation in one request shows whether the model can tell at all.
+    The same conversation in one request shows whether the model can repeat it at all.
     """
     first, second = new_canary("quartz"), new_canary("saffron")
     opening_text = f"The first code word is {first}. Answer with OK only."

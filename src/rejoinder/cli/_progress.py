@@ -20,7 +20,7 @@ SETTLED: Final = 2.0
 class Steps:
     """Shows one step of a run at a time on standard error. ``quiet`` shows nothing.
 
-    Use as a context manager; :meth:`step` begins a step, :meth:`update` tells how far it is. ``clock`` gives seconds.
+    Use as a context manager; :meth:`step` begins a step, :meth:`update` sets how far it is. ``clock`` gives seconds.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Steps:
     def step(self, what: str, total: float | None = None, *, unit: str = "") -> None:
         """Begin a step; ``total`` is the amount at which it is done, if that is known.
 
-        With a ``unit``, the amount is told beside the bar with its rate: ``12 of 160 requests, 4.1/s``.
+        With a ``unit``, the amount is shown beside the bar with its rate: ``12 of 160 requests, 4.1/s``.
         """
         self._what, self._total, self._unit = what, total, unit
         self._began = self._printed = self._clock()

@@ -24,7 +24,7 @@ MIN_SECRET: Final = 8
 class Redactor:
     """Takes keys out of everything that is recorded.
 
-    Headers that carry credentials lose their value whatever it is. A key itself is masked wherever the server
+    Headers that carry credentials always lose their value. A key itself is masked wherever the server
     repeats it, as it stands, JSON-escaped or percent-encoded; the mask is as long as what it covers, so byte offsets
     and chunk sizes stay right. Keys of fewer than ``MIN_SECRET`` characters are masked in headers only.
     """

@@ -21,7 +21,7 @@ class ServerEvent(NamedTuple):
     """One dispatched event.
 
     ``event`` is the value of the last ``event:`` field (empty when there was none), ``data`` the data lines joined by
-    LF; ``has_data`` tells an empty ``data:`` from no data field. ``start`` and ``end`` are byte offsets in the body:
+    LF; ``has_data`` is false without a data field. ``start`` and ``end`` are byte offsets in the body:
     the first byte of the first field, and the byte after the one that ends the blank line (its CR, in CRLF). ``t``
     is the arrival time of its last byte in the unit given to the reader. ``terminated`` is false for an event that the
     body's end cut off before its blank line.

@@ -1,7 +1,7 @@
 """The target: from what a person types to an endpoint that is known to answer.
 
 :func:`find_target` completes the address, picks a model and sends one smallest good request, so that a wrong address,
-a missing key or a dead server is told in one sentence before anything is judged.
+a missing key or a dead server is reported in one sentence before anything is checked.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ async def find_target(
     Raises :class:`UsageError` for a URL or key that cannot be used, :class:`UnreachableError` when there is no
     connection or no answer, :class:`UnauthorizedError` for 401 and 403, :class:`NotAnEndpointError` when something else
     answers, :class:`TargetError` when the endpoint does not know the model or the client was stopped. Their
-    ``exchanges`` hold what was gathered. An error that is told in JSON (400, 5xx) is none of these: it is left to the
+    ``exchanges`` hold what was gathered. An error in JSON (400, 5xx) is none of these: it is left to the
     rules, and noted in ``Target.warnings``.
     """
     candidates = [address.url for address in candidate_addresses(url)]
