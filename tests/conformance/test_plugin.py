@@ -318,7 +318,7 @@ def test_fixtures_without_an_endpoint_end_the_session(pytester: pytest.Pytester)
     ("option", "value", "words"),
     [
         ("--rejoinder-dialect", "nothern", '"nothern" is not a dialect. Did you mean northstar'),
-        ("--rejoinder-extension", "nowhere", "There is no extension folder nowhere"),
+        ("--rejoinder-extension", "nowhere", "There is no extension folder "),
     ],
 )
 def test_bad_options_end_the_session(
