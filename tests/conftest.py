@@ -64,7 +64,7 @@ def unmarked(reports: Sequence[pytest.TestReport]) -> list[tuple[float, str]]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name slow tests without the marker; this is no failure, because the machine may be busy."""
+    """Name slow tests without the marker. This is no failure, because the machine may be busy."""
     reports = [
         report
         for outcome in ("passed", "failed")

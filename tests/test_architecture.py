@@ -94,6 +94,7 @@ def definitions(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
             yield from ((target.id, node) for target in targets if isinstance(target, ast.Name))
 
 
+@pytest.mark.slow(2)
 def test_no_module_imports_itself_by_way_of_others() -> None:
     try:
         TopologicalSorter(imports()).prepare()
@@ -235,6 +236,7 @@ def test_the_documented_layers_are_the_checked_ones() -> None:
         assert f"```\n{re.sub('^    ', '', layers, flags=re.M)}```\n" in page
 
 
+@pytest.mark.slow(2)
 def test_docs_name_what_is_there() -> None:
     names = {name: {what for what, _ in definitions(tree)} for name, tree in trees().items()}
     for name, tree in trees().items():

@@ -160,6 +160,7 @@ def test_a_load_run_judges_by_them_in_its_worker_processes(extension: Write, tmp
     assert "streams name their route" in render_html(run)
 
 
+@pytest.mark.slow(1)
 def test_the_command_line_lists_and_selects_them(extension: Write) -> None:
     folder = extension()
     listed = rejoinder("rules", "--extension", folder).stdout

@@ -23,6 +23,8 @@ from rejoinder.reports import render_markdown
 from rejoinder.sandbox import Sandbox
 from rejoinder.sandbox import running as serving
 
+pytestmark = pytest.mark.slow(1)
+
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:

@@ -21,7 +21,10 @@ from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import RunWriter
 from rejoinder.wire.target import find_target
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+pytestmark = [
+    pytest.mark.slow(1),
+    pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate"),
+]
 
 
 class TlsServer:

@@ -114,6 +114,7 @@ def test_round_trip(items: list[Any]) -> None:
     assert (run.footer, run.truncated, run.damage) == (FOOTER, False, [])
 
 
+@pytest.mark.slow(1)
 @given(lines)
 def test_every_line_is_valid_under_the_published_schema(items: list[Any]) -> None:
     for line in written(items).splitlines():
@@ -160,6 +161,7 @@ def test_changed_bytes(items: list[Any], changes: list[tuple[int, ...]]) -> None
             assert item in run.exchanges
 
 
+@pytest.mark.slow(1)
 @given(lines, st.binary(max_size=40), st.integers(0))
 def test_a_foreign_line_between(items: list[Any], junk: bytes, place: int) -> None:
     whole = written(items).splitlines(keepends=True)

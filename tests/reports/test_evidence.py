@@ -62,6 +62,7 @@ def test_long_texts_are_compared_in_no_time() -> None:
     assert "".join(span.text for span in left).count("a ") == 5000
 
 
+@pytest.mark.slow(1)
 @given(JSON)
 def test_layout_is_the_same_value(value: object) -> None:
     assert json.loads(layout(value)) == value
@@ -82,6 +83,7 @@ def test_pretty_takes_what_is_not_json() -> None:
     assert pretty(deep)
 
 
+@pytest.mark.slow(1)
 @given(JSON, st.text(max_size=30))
 def test_excerpts_are_short_for_every_pointer(value: object, pointer: str) -> None:
     lines = excerpt(value, pointer)
@@ -112,6 +114,7 @@ def test_bytes_around_an_offset() -> None:
     assert bytes_around(b"abc", -1) is None
 
 
+@pytest.mark.slow(1)
 @given(JSON)
 def test_a_json_body_is_shown_as_what_it_is(value: object) -> None:
     shown = json_body(json.dumps(value).encode())

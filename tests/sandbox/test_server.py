@@ -131,6 +131,7 @@ def test_stopping_ends_streams_that_are_under_way(capfd: pytest.CaptureFixture[s
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow(1)
 def test_serve_ends_on_interrupt() -> None:
     code = (
         "from rejoinder.sandbox import Sandbox, serve\n"

@@ -141,6 +141,7 @@ PARTS: list[tuple[str, Callable[[], st.SearchStrategy[Any]], str]] = [
 ]
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(("definition", "strategy", "_"), PARTS, ids=[name for *_, name in PARTS])
 def test_parts_are_valid(definition: str, strategy: Callable[[], st.SearchStrategy[Any]], _: str) -> None:
     @settings(max_examples=40, deadline=None)
@@ -185,6 +186,7 @@ def test_bad_options_are_told_with_the_closest_name() -> None:
         tools(types="function").validate()
 
 
+@pytest.mark.slow(1)
 def test_requests_shrink_to_an_empty_string() -> None:
     quiet = settings(suppress_health_check=list(HealthCheck), database=None)
     assert find(request_bodies(), lambda body: True, settings=quiet) == {"input": ""}

@@ -31,6 +31,7 @@ def test_integers_of_any_size(digits: int) -> None:
         assert to_bytes([-value]).decode() == f"[-{text}]"
 
 
+@pytest.mark.slow(1)
 def test_any_depth_and_raw_text() -> None:
     deep: Any = 0
     for _ in range(100_000):

@@ -13,9 +13,12 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("proselint") is None, reason="the linters are in the dependency group lint"
-)
+pytestmark = [
+    pytest.mark.slow(0.5),
+    pytest.mark.skipif(
+        importlib.util.find_spec("proselint") is None, reason="the linters are in the dependency group lint"
+    ),
+]
 
 
 @pytest.fixture

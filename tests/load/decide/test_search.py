@@ -147,6 +147,7 @@ def test_a_knee_is_the_first_of_the_best(values: list[float]) -> None:
         assert values[found] >= 0.9 * max(values) > max(values[:found], default=-1)
 
 
+@pytest.mark.slow(1)
 @given(st.floats(1.1, 99))
 def test_the_highest_rate_is_found_within_five_percent(limit: float) -> None:
     search = SearchRun(Memory(), endpoint(limit=lambda settings: (settings.rate or 0) <= limit))

@@ -81,6 +81,7 @@ def numbers(tally: RunStats) -> dict[str, Any]:
     return record
 
 
+@pytest.mark.slow(1)
 @given(requests, requests)
 def test_merging_parts_gives_the_whole(first: list[Any], second: list[Any]) -> None:
     merged = tally_of(second)

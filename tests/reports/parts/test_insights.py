@@ -10,6 +10,7 @@ from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.reports.parts.insights import PART as INSIGHTS
 
 
+@pytest.mark.slow(1)
 def test_what_stands_out_is_said_the_worst_first(
     loads: ModuleType, examples: ModuleType, run_of: Any, report_of: Any, words: Any
 ) -> None:

@@ -17,6 +17,7 @@ from rejoinder.reports.parts.search.charts import search_charts, steps_table
 from rejoinder.reports.parts.search.summary import SearchSummary
 
 
+@pytest.mark.slow(1)
 def test_a_sweep_shows_its_knee(examples: ModuleType, report_of: Any, words: Any) -> None:
     sweep = examples.sweep()
     search = report_of(*sweep.samples)[SEARCH]

@@ -89,6 +89,7 @@ def test_every_link_leads_somewhere(examples: ModuleType, check_page: Any) -> No
             assert href[1:] in ids, href
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("names", [NAMES, NAMES[::-2], ["hostile", "hostile"], ["empty"], []])
 def test_every_mixture_is_taken(names: list[str], examples: ModuleType, check_page: Any) -> None:
     runs = [examples.EXAMPLES[name]() for name in names]
@@ -97,6 +98,7 @@ def test_every_mixture_is_taken(names: list[str], examples: ModuleType, check_pa
     assert text == render_comparison(runs)
 
 
+@pytest.mark.slow(1)
 def test_twelve_runs_stay_small(examples: ModuleType) -> None:
     text = render_comparison([examples.typical(load=False)] * 12)
     assert len(text.encode()) < 900_000

@@ -145,6 +145,7 @@ def test_csv_begins_no_formula_and_breaks_no_row(examples: ModuleType) -> None:
     assert len(_rows(hostile)) == len(hostile.exchanges) + len(hostile.samples_of(RequestSample))
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_active_gets_through(name: str, examples: ModuleType) -> None:
     run = examples.EXAMPLES[name]()
