@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow(5)
+
 DOCS = Path(__file__).parents[2] / "docs"
 INDEX = "# Start\n\n```{toctree}\nother\n```\n\n"
 OTHER = "# Other page\n\n(sse-02)=\n## SSE-02 data is a JSON object\n\nText.\n"

@@ -6,6 +6,8 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+import pytest
+
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.reports.parts.insights import PART as INSIGHTS
 
