@@ -61,7 +61,8 @@ def loaded_by(code: str) -> set[str]:
 
 def test_importing_it_loads_next_to_nothing() -> None:
     assert {name for name in loaded_by("import rejoinder.conformance") if name.startswith("rejoinder.")} == {
-        "rejoinder.conformance"
+        "rejoinder.conformance",
+        "rejoinder.lazy",
     }
 
 
