@@ -274,6 +274,7 @@ def page() -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.slow(3)
 def test_a_run_has_the_server_on_its_axis(timed_server: Any, page: str, tmp_path: Path) -> None:
     settings = LoadSettings(
         url=timed_server.url, model="ttft=30&gap=5&tokens=8", concurrency=1, duration=2.5, metrics=(page,)

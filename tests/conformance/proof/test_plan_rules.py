@@ -13,6 +13,7 @@ from rejoinder.conformance.running.plan import PLAN_NAMES
 from rejoinder.contract import dialect_names, load_dialect, load_rules
 
 
+@pytest.mark.slow(10)
 def test_the_table_is_what_the_plans_show() -> None:
     """Write it anew with `python -m rejoinder.conformance.proof.plan_rules`."""
     assert files("rejoinder.conformance.judging").joinpath(FILE).read_text("utf-8") == table()
