@@ -21,7 +21,7 @@ from rejoinder.reports.statistics import fisher, mann_whitney
 
 
 class Change(StrEnum):
-    """What became of a finding from one run to the next, the worst first."""
+    """The state of a finding in the second of two runs, the worst first."""
 
     NEW = "new"
     STILL = "still"

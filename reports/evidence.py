@@ -18,7 +18,7 @@ from rejoinder.wire.sse import ServerEvent, read_events
 EVENTS_BEFORE: Final = 3
 EVENTS_AFTER: Final = 2
 TICKS: Final = 160
-"""Positions on a timeline that can be told apart; arrivals that fall on one position share a tick."""
+"""Distinct positions on a timeline; arrivals that fall on one position share a tick."""
 SPACED_LIMIT: Final = 20_000
 PARSE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes of a stream that are parsed for its events."""

@@ -53,8 +53,8 @@ class Part(Generic[T]):
     follow each other and name the same ``row`` stand side by side on a wide page.
 
     ``read`` returns what the part shows, or ``None`` when the run has nothing of the sort: then the part is nowhere.
-    The other functions take that value and the whole report. ``markdown`` is also told how many bytes are left, and
-    ``terminal`` how many columns there are; both return lines. ``page_values`` gives ``part.html.j2`` further values
+    The other functions take that value and the whole report. ``markdown`` also gets the number of bytes left, and
+    ``terminal`` the number of columns; both return lines. ``page_values`` gives ``part.html.j2`` further values
     besides ``it`` (what was read) and ``report``. Nothing here may raise over strange content of a run.
     """
 

@@ -87,7 +87,7 @@ def render_comparison(runs: Sequence[Run]) -> str:
 
 
 def _labels(reports: list[ReportModel]) -> list[str]:
-    """Return a name for each run that tells it from the others: its model, else its host, numbered where equal."""
+    """Return a distinct name for each run: its model, else its host, numbered where equal."""
     names = []
     for report in reports:
         try:

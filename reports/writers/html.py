@@ -77,7 +77,7 @@ def _part(part: Part[Any], report: ReportModel) -> str:
 def page(template: str, *, loaded: bool, **values: Any) -> str:
     """Return a template as a whole page, with styles and script and the policy that admits only them.
 
-    ``loaded`` tells whether there is a load on the page, which has styles of its own.
+    ``loaded`` is whether there is a load on the page, which has styles of its own.
     """
     styles, script = _asset("report.css") + (_asset("load.css") if loaded else ""), _asset("report.js")
     return (

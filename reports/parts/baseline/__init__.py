@@ -32,7 +32,7 @@ class BaselineGroup(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BaselineSummary:
-    """What became of the entries of a baseline file.
+    """The states of the entries of a baseline file.
 
     ``outdated`` says, a sentence for each, which entries make the run fail; only those of a strict baseline do.
     """

@@ -94,7 +94,7 @@ def _feature(found: FeatureResult, required: list[str]) -> FeatureRow:
 
 
 def markdown(table: FeatureTable, report: ReportModel, room: int) -> list[str]:
-    """Return the counts, and a table of the features that are not simply supported."""
+    """Return the counts, and a table of the features with another state than supported."""
     lines = [f"Features: {escape(table.brief)}. {escape(table.unable)}".rstrip(), ""]
     rows = [row for row in table.rows if row.sign != "pass"]
     if rows:

@@ -24,7 +24,7 @@ STATES: Final = {
 }
 """The sign and the meaning of each state, in the order in which states are listed and drawn."""
 BUDGET: Final = 32_000
-"""Characters of labels on a page; branches that no longer fit are counted. The whole contract takes half of it."""
+"""Characters of labels on a page; branches that do not fit are counted. The whole contract takes half of it."""
 LABEL: Final = 70
 ITSELF: Final = "this variant"
 MAP_WIDTH: Final = 1100.0
@@ -88,7 +88,7 @@ class MapTile(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What it stands for and what became of that."""
+        """The path of the branch and the counts of its outcomes."""
         return f"{one_line(self.path, 160)}: {tally(self.counts)}"
 
     @property
@@ -109,7 +109,7 @@ class MapTile(NamedTuple):
 
 @dataclass(slots=True)
 class ContractCoverage:
-    """What a run tells of the contract. ``hidden`` counts branches that the tree has no room for."""
+    """The coverage of the contract by a run. ``hidden`` counts branches that the tree has no room for."""
 
     total: int
     counts: dict[BranchState, int]
@@ -137,7 +137,7 @@ def tally(counts: Counter[BranchState]) -> str:
 
 
 def read_contract(run: Run) -> ContractCoverage | None:
-    """Return what the footer tells of the contract, or ``None`` when it tells nothing."""
+    """Return the coverage from the footer, or ``None`` if it has none."""
     coverage = run.footer.coverage if run.footer else None
     if coverage is None:
         return None

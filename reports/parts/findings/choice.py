@@ -99,7 +99,7 @@ def amounts(groups: Sequence[tuple[Key, list[RenderedRule]]]) -> Amounts:
 
 
 def _sorted_out(findings: list[ReportedFinding]) -> tuple[list[ReportedFinding], list[ReportedFinding]]:
-    """Part the findings of a rule into those worth writing out and those of which a line tells enough."""
+    """Part the findings of a rule into those worth writing out and those for which a line is enough."""
     chosen: list[ReportedFinding] = []
     others: list[ReportedFinding] = []
     seen: Counter[str] = Counter()

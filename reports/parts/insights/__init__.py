@@ -11,7 +11,7 @@ from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.load import PART as LOAD
 
 _STALL: Final = 10
-"""A gap of so many times the median is called a stall, if it is a noticeable one."""
+"""The multiple of the median from which a noticeable gap is a stall."""
 _STALL_LEAST: Final = 0.1
 _COALESCED: Final = 1.5
 

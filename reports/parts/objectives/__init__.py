@@ -32,7 +32,7 @@ class Objective(NamedTuple):
     """One limit. ``severity`` says how it is shown: ``pass``, ``warn`` (met, uncertain), ``fail`` or ``info``.
 
     ``at`` and ``bound_at`` are the measured value and its bound in percent of a bar with the limit at 50.
-    ``of_share`` tells an SLO on a share of the requests, which says how many of them may fail.
+    ``of_share`` marks an SLO on a share of the requests, which limits how many of them may fail.
     """
 
     text: str

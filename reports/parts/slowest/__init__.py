@@ -13,14 +13,14 @@ from rejoinder.reports.model import Area, Part, ReportModel
 
 MOST_STREAMS: Final = 10
 TICKS: Final = 250
-"""Positions on a timeline that can be told apart; events of one sort that fall on one position share a tick."""
+"""Distinct positions on a timeline; events of one kind that fall on one position share a tick."""
 _MOST_EVENTS: Final = 2000
 _WIDEST: Final = 2
-"""So many of the longest silences have the events on both sides of them in the table."""
+"""The number of longest silences for which the table has the events on both sides."""
 _ENDS: Final = ("response.completed", "response.incomplete", "response.failed", "response.cancelled", "error")
 
 HEIGHTS: Final = {"content": (16, 32), "frame": (24, 38), "end": (8, 38)}
-"""Sorts of events on a timeline, with the heights between which their ticks stand."""
+"""Kinds of events on a timeline, with the heights between which their ticks are drawn."""
 
 
 class DrawnSpan(NamedTuple):
@@ -50,7 +50,7 @@ class SlowRequest:
     """One of the slowest requests: its figures, and its timeline where the run file has the events.
 
     Positions are percent of the width of the timeline, which ends at ``length`` seconds; ``ticks`` are SVG path data by
-    sort of event, in a box :data:`TICKS` wide.
+    kind of event, in a box :data:`TICKS` wide.
     """
 
     request: RequestFigures
@@ -124,7 +124,7 @@ def _spans(events: Sequence[Event]) -> list[DrawnSpan]:
 
 
 def sort_of(kind: str) -> str:
-    """Return the sort of an event by its type."""
+    """Return the kind of an event by its type."""
     if kind in _ENDS:
         return "end"
     return "content" if kind.endswith(".delta") or kind == "several" else "frame"
