@@ -102,6 +102,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
+@pytest.mark.slow(2)
 def test_private_modules_and_names_stay_in_their_package() -> None:
     strangers = []
     for name, tree in trees().items():
@@ -298,6 +299,7 @@ def copied(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow(2)
 def test_the_layers_hold_and_see_every_module(copied: Path) -> None:
     printed = lint(copied)
     contracts = re.findall(r"^\[importlinter:contract:(.+)\]", (ROOT / ".importlinter").read_text("utf-8"), re.M)
@@ -307,6 +309,7 @@ def test_the_layers_hold_and_see_every_module(copied: Path) -> None:
     assert set(seen) == trees().keys()
 
 
+@pytest.mark.slow(2)
 def test_every_contract_can_break(copied: Path) -> None:
     text = (copied / ".importlinter").read_text("utf-8")
     names = dict(re.findall(r"^\[importlinter:contract:(.+)\]\nname = (.+)$", text, re.M))

@@ -52,6 +52,7 @@ def test_the_names_are_taken_away(environment: dict[str, str], tmp_path: Path) -
     assert python(environment, tmp_path, "-c", code).stdout.split() == ["False", "False"]
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize(
     "words", [("check", "--plan", "smoke"), ("load", "--requests", "20", "--concurrency", "2", "--slo", "error<1%")]
 )
