@@ -56,7 +56,7 @@ def test_plain_locust_gets_a_summary_of_all_reports(
     with caplog.at_level(logging.INFO, "rejoinder.load"):
         assert output.log_summary(SETTINGS, issued=2.0) is met
     assert not output.to_file
-    assert "2 started: ok 2" in caplog.text
+    assert "2 requests started: ok 2" in caplog.text
     assert f"max {slowest * 1e3:10.2f} ms" in caplog.text
     assert "p99   needs n 100" in caplog.text
     assert "9000" not in caplog.text
