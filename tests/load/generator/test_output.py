@@ -58,6 +58,6 @@ def test_plain_locust_gets_a_summary_of_all_reports(
     assert not output.to_file
     assert "2 requests started: ok 2" in caplog.text
     assert f"max {slowest * 1e3:10.2f} ms" in caplog.text
-    assert "p99   needs n 100" in caplog.text
+    assert "p99     needs 100" in caplog.text
     assert "9000" not in caplog.text
     assert "ttft:max<300ms" in caplog.text
