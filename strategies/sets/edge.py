@@ -164,8 +164,8 @@ class _Maker:
         good = to_bytes(self.body())
         # Parsers disagree on which value of a repeated key counts; endpoints should not guess.
         repeated = good[:-1] + b',"input":"Say hello again."}'
-        yield EdgeCase("edge.duplicate_key", "edge", "A key stands there twice.", repeated)
-        yield EdgeCase("edge.bom", "edge", "A byte order mark stands before the body.", b"\xef\xbb\xbf" + good)
+        yield EdgeCase("edge.duplicate_key", "edge", "A key occurs twice.", repeated)
+        yield EdgeCase("edge.bom", "edge", "A byte order mark precedes the body.", b"\xef\xbb\xbf" + good)
 
     def _collections(self) -> Iterator[EdgeCase]:
         message = {"type": "message", "role": "user", "content": "hi"}

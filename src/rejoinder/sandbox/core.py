@@ -574,7 +574,7 @@ def record(
         started_at=started_at,
         headers_at=0.0,
         ended_at=now,
-        detail="the connection closed before the reply was whole" if outcome is Outcome.CUT else "",
+        detail="the connection closed before the response was complete" if outcome is Outcome.CUT else "",
     )
 
 

@@ -247,7 +247,7 @@ def _against_order(body: Json, _: RequestInfo) -> Json:
     calls = [item["call_id"] for item in input_items(body) if item.get("type") == "function_call"]
     outputs = [item["call_id"] for item in input_items(body) if item.get("type") == "function_call_output"]
     if [call for call in calls if call in outputs] != [call for call in outputs if call in calls]:
-        raise ApiError(400, "Outputs must stand in the order of their calls.", param="input", code="invalid_value")
+        raise ApiError(400, "Outputs must be in the order of their calls.", param="input", code="invalid_value")
     return body
 
 
