@@ -41,8 +41,9 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 2:
         print("usage: python tools/release.py TAG OWNER/NAME", file=sys.stderr)
         return 2
-    found = list(problems(*arguments))
-    print(*found or [f"{arguments[0]} can be released."], sep="\n")
+    tag, repository = arguments
+    found = list(problems(tag, repository))
+    print(*found or [f"{tag} can be released."], sep="\n")
     return bool(found)
 
 
