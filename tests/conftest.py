@@ -37,28 +37,9 @@ def seconds(item: pytest.Item) -> float:
     return float(marker.args[0])
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest tests first, so that no worker waits for them in the end."""
-    workers = getattr(config, "workerinput", {}).get("workercount", 1)
-    items[:] = dealt(items, workers)
-
-
-def dealt(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
-    """Return the tests in an order in which each of so many equal slices begins with its share of the slow ones.
-
-    xdist gives each worker a slice (``--dist worksteal``). Tests that are not slow stay in order, because those of one
-    module share what they compute.
-    """
-    slow = sorted((item for item in items if seconds(item)), key=seconds, reverse=True)
-    fast = [item for item in items if not seconds(item)]
-    size, rest = divmod(len(items), workers)
-    ordered: list[pytest.Item] = []
-    for worker in range(workers):
-        share = slow[worker::workers]
-        room = max(0, size + (worker < rest) - len(share))
-        ordered += share + fast[:room]
-        fast = fast[room:]
-    return ordered + fast
+    items.sort(key=seconds, reverse=True)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -40,30 +39,6 @@ def test_the_longest_tests_run_first_and_others_keep_their_order(suite: pytest.P
     result = suite.runpytest("--collect-only", "-q")
     names = [line.partition("::")[2] for line in result.outlines if "::" in line]
     assert names == ["test_four", "test_two", "test_one", "test_three"]
-
-
-@pytest.mark.parametrize("workers", [1, 2, 3, 4])
-def test_each_worker_begins_with_its_share_of_the_slow_tests(pytester: pytest.Pytester, workers: int) -> None:
-    names = [f"test_{number:02}" for number in range(23)]
-    slow = {name: number for number, name in enumerate(names) if number % 4 == 1}
-    marks = {name: f"@pytest.mark.slow({slow[name]})\n" if name in slow else "" for name in names}
-    pytester.makeini(SETTINGS)
-    items = pytester.getitems("import pytest\n" + "".join(f"{marks[name]}def {name}(): pass\n" for name in names))
-    spec = importlib.util.spec_from_file_location("dealing", Path(__file__).with_name("conftest.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    conftest = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(conftest)
-    order = [item.name for item in conftest.dealt(items, workers)]
-    assert sorted(order) == names
-    assert [name for name in order if name not in slow] == [name for name in names if name not in slow]
-    size, rest = divmod(len(order), workers)
-    begins = [worker * size + min(worker, rest) for worker in range(workers)]
-    longest = sorted(slow.values(), reverse=True)
-    assert [slow[order[begin]] for begin in begins] == longest[:workers]
-    for begin, end in zip(begins, [*begins[1:], len(order)], strict=True):
-        is_slow = [name in slow for name in order[begin:end]]
-        assert is_slow == sorted(is_slow, reverse=True)
 
 
 def test_a_marker_without_seconds_is_an_error(suite: pytest.Pytester) -> None:
