@@ -117,6 +117,7 @@ def test_private_modules_and_names_stay_in_their_package() -> None:
     assert not strangers
 
 
+@pytest.mark.slow(3)
 def test_a_class_name_stands_for_one_class() -> None:
     places = defaultdict(list)
     for name, tree in trees().items():

@@ -42,6 +42,7 @@ JSON = st.recursive(
 
 @given(data=st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.slow(2)
 def test_garbage_never_raises(data: st.DataObject) -> None:
     dialect = load_dialect("northstar")
     names = ["item_id", "output_index", "content_index", "summary_index", "item", "part", "delta", "text", "response"]

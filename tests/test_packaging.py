@@ -76,6 +76,7 @@ def tracked(tree: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow(2)
 def test_the_wheel_holds_the_tree_and_nothing_else(tree: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(build(tree, tmp_path, "wheel")) as wheel:
         names = [name for name in wheel.namelist() if ".dist-info/" not in name]
@@ -85,6 +86,7 @@ def test_the_wheel_holds_the_tree_and_nothing_else(tree: Path, tmp_path: Path) -
             assert wheel.read(name) == (tree / path).read_bytes()
 
 
+@pytest.mark.slow(1)
 def test_the_source_distribution_can_build_it(tree: Path, tmp_path: Path) -> None:
     with tarfile.open(build(tree, tmp_path, "sdist")) as archive:
         names = [name.partition("/")[2] for name in archive.getnames()]

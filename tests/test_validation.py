@@ -130,6 +130,7 @@ def check(name: str, instance: Any) -> list[Any]:
 
 @pytest.mark.parametrize("name", schemas)
 @given(instance=mutants())
+@pytest.mark.slow(1)
 def test_agrees_and_explains(name: str, instance: Any) -> None:
     check(name, instance)
 

@@ -97,7 +97,9 @@ def _scaled(starts: Iterator[float], same: Iterator[float], expected: float) -> 
     """Yield as many of the starts as are expected, scaled to their time; ``same`` are the same starts once more."""
     number = max(1, round(expected))
     scale = expected / next(itertools.islice(same, number, None))
-    return (start * scale for start in itertools.islice(starts, number))
+    # A gap may be so short that the last start would round to the end of the run and be lost.
+    latest = expected * (1 - 1e-12)
+    return (min(start * scale, latest) for start in itertools.islice(starts, number))
 
 
 def _map(starts: Iterator[float], phases: Sequence[Phase], duration: float) -> Iterator[float]:

@@ -127,6 +127,7 @@ def test_the_setting_stands_in_the_settings_file(invoke: Invoke, broken: str, tm
     assert smoke(invoke, broken, "a")[0] == 0
 
 
+@pytest.mark.slow(1)
 def test_recheck_judges_again_without_sending(invoke: Invoke, tmp_path: Path) -> None:
     sandbox = Sandbox(faults=["sequence-numbers-missing"])
     with running(sandbox) as url:

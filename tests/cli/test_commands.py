@@ -45,6 +45,7 @@ def test_a_command_loads_itself_only() -> None:
     assert "jsonschema" not in loaded_by("check", "--help")
 
 
+@pytest.mark.slow(1)
 def test_a_recheck_and_a_report_send_nothing(invoke: Invoke, tmp_path: Path) -> None:
     with running(Sandbox()) as url:
         assert invoke("check", url, "--plan", "smoke", "-q", "--out", "o")[0] == 0

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ def test_the_number_of_branches_is_that_of_the_contract() -> None:
 
 @settings(deadline=None)
 @given(request_bodies())
+@pytest.mark.slow(1)
 def test_branches_of_a_body_are_branches_of_the_contract(body: dict[str, Any]) -> None:
     found = Branches().of(body)
     assert found <= Branches().all

@@ -419,6 +419,7 @@ out
         ("```ini\na = 1\n```\n", "page.md:1: nothing reads 'ini'"),
     ],
 )
+@pytest.mark.slow(2)
 def test_a_page_with_a_mistake_fails_and_names_the_place(
     text: str, words: str, session: Session, tmp_path: Path
 ) -> None:

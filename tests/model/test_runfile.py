@@ -106,6 +106,7 @@ def content(run: Run) -> list[Any]:
 
 
 @given(lines)
+@pytest.mark.slow(1)
 def test_round_trip(items: list[Any]) -> None:
     run = read(written(items))
     assert run.exchanges == [item for item in items if isinstance(item, Exchange)]
@@ -123,6 +124,7 @@ def test_every_line_is_valid_under_the_published_schema(items: list[Any]) -> Non
 
 @given(lines, st.integers(0))
 @example([], 0)
+@pytest.mark.slow(1)
 def test_cut_at_any_byte(items: list[Any], place: int) -> None:
     data = written(items)
     place %= len(data)

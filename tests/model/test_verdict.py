@@ -78,6 +78,7 @@ def test_verdicts_round_trip(rule: str, problem: Problem, reruns: Reruns | None,
 
 
 @given(st.text(), problems, problems)
+@pytest.mark.slow(1)
 def test_fingerprints_ignore_wording_and_position(rule: str, one: Problem, other: Problem) -> None:
     moved = Problem(
         message=other.message,

@@ -163,6 +163,7 @@ def test_counts_and_verbs_agree(n: int, loads: ModuleType, check_page: Any) -> N
     "name",
     ["typical", "green", "empty", "unreachable", "load_only", "sweep", "rate_search", "compared", "nothing_answered"],
 )
+@pytest.mark.slow(1)
 def test_no_report_has_a_banned_word(name: str, examples: ModuleType, check_page: Any) -> None:
     run = getattr(examples, name)()
     assert mistakes(run, examples.healthy_load(), check_page, BANNED) == []

@@ -413,6 +413,7 @@ def test_pages_stay_small(examples: ModuleType) -> None:
     assert len(render_html(examples.typical(500)).encode()) < 300_000
 
 
+@pytest.mark.slow(1)
 def test_thousands_of_findings_are_bounded(examples: ModuleType, check_page: Any) -> None:
     run = examples.many(5000)
     begun = time.process_time()

@@ -119,6 +119,7 @@ def test_a_held_connection_ends_when_the_client_leaves() -> None:
     assert time.monotonic() - began < 120
 
 
+@pytest.mark.slow(1)
 def test_stopping_ends_streams_that_are_under_way(capfd: pytest.CaptureFixture[str]) -> None:
     body = {"input": "word " * 1000, "stream": True}
     with httpx.Client() as client:

@@ -275,6 +275,7 @@ def test_what_is_not_http(serve: type[ScriptedServer], answer: bytes, status: in
     assert len(exchange.detail) < 400
 
 
+@pytest.mark.slow(2)
 def test_no_byte_for_the_idle_time(serve: type[ScriptedServer]) -> None:
     options = ClientOptions(idle=1, total=60)
     exchange, _ = ask(serve, writes_and_hangs(), options=options)
@@ -284,6 +285,7 @@ def test_no_byte_for_the_idle_time(serve: type[ScriptedServer]) -> None:
     assert "no data for 1 s" in exchange.detail
 
 
+@pytest.mark.slow(2)
 def test_a_slow_drip_meets_the_deadline(serve: type[ScriptedServer]) -> None:
     async def drip(_request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(chunked(end=False))
@@ -500,6 +502,7 @@ def test_not_loopback(host: str) -> None:
         st.none() | st.booleans() | st.integers() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)
     )
 )
+@pytest.mark.slow(1)
 def test_encoded_json_is_compact_ascii_and_the_same_value(value: Any) -> None:
     data = encode_json(value)
     assert data.isascii()

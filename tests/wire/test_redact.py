@@ -53,6 +53,7 @@ def test_the_key_is_masked_across_chunks(key: str, around: bytes, sizes: list[An
 
 
 @given(st.binary())
+@pytest.mark.slow(1)
 def test_without_a_key_bodies_stay(data: bytes) -> None:
     assert Redactor().data(data) == data
     chunk = Chunk(1.0, data)

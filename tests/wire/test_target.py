@@ -307,6 +307,7 @@ def test_what_is_no_endpoint(
     assert KEY not in repr(caught.value.exchanges) + str(caught.value)
 
 
+@pytest.mark.slow(1)
 def test_half_an_answer_that_hangs(serve: type[ScriptedServer]) -> None:
     async def script(_request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{")

@@ -263,6 +263,7 @@ def small_runs(draw: st.DrawFn) -> list[Sent]:
 
 
 @given(small_runs(), st.sampled_from([CLOSED, OPEN, replace(CLOSED, ramp=2.5)]), st.integers(1, 9000))
+@pytest.mark.slow(1)
 def test_totals_are_those_of_the_reference(requests: list[Sent], settings: LoadSettings, issued_ms: int) -> None:
     issued = issued_ms / 1000
     settings = replace(settings, slos=("ttft<700.5ms", "goodput>=50%"))

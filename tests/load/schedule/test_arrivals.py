@@ -6,7 +6,7 @@ import itertools
 import statistics
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rejoinder.errors import UsageError
@@ -104,6 +104,8 @@ def test_what_is_no_schedule_is_a_clear_error(text: str) -> None:
 
 
 @given(st.sampled_from(["poisson", "gamma:0.25"]), st.floats(0.5, 90), st.floats(1, 20), st.integers(0, 99))
+@example("gamma:0.25", 6.0, 1.5, 74)
+@example("gamma:0.25", 5.0, 1.5, 74)
 def test_random_arrivals_have_the_number_that_the_rate_says(kind: str, rate: float, seconds: float, seed: int) -> None:
     offsets = list(schedule(kind, rate, seconds, seed))
     assert len(offsets) == max(1, round(rate * seconds))
