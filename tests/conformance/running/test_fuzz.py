@@ -133,7 +133,7 @@ def test_bodies_are_biased_towards_what_was_not_sent_yet() -> None:
 
 def test_it_finds_a_rare_combination_and_makes_it_small(conducted: Conducted, answering: Answering) -> None:
     # Hypothesis also draws constants of the code at hand, so that how soon it is found changes with the code.
-    run, search, _ = searched(conducted, answering("rare-sampling-crashes"), budget=900)
+    run, search, _ = searched(conducted, answering("rare-sampling-crashes"), budget=3000)
     [finding] = findings(search.verdicts)
     assert finding.rule == "HTTP-03"
     assert finding.reruns is not None
