@@ -98,7 +98,7 @@ def _numbered(text: str) -> str:
 
 def markdown_texts(source: str) -> Iterator[Text]:
     """Yield the paragraphs, headings and table cells of a Markdown page, without code."""
-    for token in MarkdownIt("commonmark").enable("table").parse(_without_front_matter(source)):
+    for token in _tokens(source):
         if token.type == "inline" and token.map:
             yield Text(token.map[0] + 1, _numbered("".join(_inline(token.children or []))))
 
@@ -112,6 +112,11 @@ def _inline(children: Iterable[Token]) -> Iterator[str]:
                 yield _CODE
             case "softbreak" | "hardbreak":
                 yield "\n"
+
+
+@cache
+def _tokens(source: str) -> list[Token]:
+    return MarkdownIt("commonmark").enable("table").parse(_without_front_matter(source))
 
 
 def _without_front_matter(source: str) -> str:
@@ -215,7 +220,7 @@ def _prose_config() -> Config:
 def dead_links(path: Path, source: str) -> Iterator[Finding]:
     """Yield links of a Markdown page to files and headings of the repository that do not exist."""
     file = str(path.relative_to(ROOT))
-    for token in MarkdownIt("commonmark").enable("table").parse(_without_front_matter(source)):
+    for token in _tokens(source):
         for child in token.children or []:
             href = str(child.attrGet("href") or child.attrGet("src") or "")
             if not href or re.match(r"[a-z]+:", href):
@@ -242,7 +247,7 @@ def _is_generated(target: Path) -> bool:
 def _anchors(page: Path) -> set[str]:
     source = page.read_text(encoding="utf-8")
     anchors = set(re.findall(r"(?m)^\(([\w-]+)\)=$", source))
-    tokens = MarkdownIt("commonmark").enable("table").parse(_without_front_matter(source))
+    tokens = _tokens(source)
     for opening, inline in pairwise(tokens):
         if opening.type == "heading_open":
             text = "".join(child.content for child in inline.children or [])

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeGuard
 from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
 from rejoinder.conformance.judging.json_diff import first_difference
 from rejoinder.formatting import compact_json, one_line
-from rejoinder.model.verdict import ABSENT, Problem
+from rejoinder.model.verdict import ABSENT, MISSING, TOO_LONG, Problem
 
 _PLAIN: Final = re.compile(r"[\w.:-]{1,80}", re.ASCII)
 
@@ -70,11 +70,11 @@ def word(text: str, default: str) -> str:
 def quoted(value: Any) -> str:
     """Return a value as JSON on one short line, "(missing)" for an absent one."""
     if value is ABSENT:
-        return "(missing)"
+        return MISSING
     try:
         return one_line(compact_json(value), 60)
     except ValueError:
-        return "(a number with thousands of digits)"
+        return TOO_LONG
 
 
 def is_what(value: Any) -> str:

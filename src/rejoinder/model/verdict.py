@@ -57,6 +57,8 @@ class _Absent:
 ABSENT: Final = _Absent()
 MISSING: Final = "(missing)"
 """How an actual value that is absent is shown."""
+TOO_LONG: Final = "(a number with thousands of digits)"
+"""How an integer is shown that Python refuses to print."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +300,7 @@ def shorten(value: Any, limit: int = 2000) -> Any:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError):
         if isinstance(value, int):
-            return "(a number with thousands of digits)"  # Python refuses to print it.
+            return TOO_LONG
         return shorten(repr(value), limit)
     except RecursionError:
         return shorten(reprlib.repr(value), limit)

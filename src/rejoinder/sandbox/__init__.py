@@ -17,8 +17,9 @@ Its output depends on the request alone. It is a parrot: it repeats every text o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rejoinder.lazy import lazy_names
 from rejoinder.sandbox.core import Sandbox, post, record
 from rejoinder.sandbox.endpoint.generate import MODELS
 from rejoinder.sandbox.endpoint.reply import Piece, Reply, RequestInfo
@@ -49,10 +50,5 @@ __all__ = [
     "serve",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in ("SERVER_FAULTS", "app", "running", "serve"):
-        from rejoinder.sandbox import server
-
-        return getattr(server, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker must know a misspelt name from a lazy one
+    __getattr__ = lazy_names(__name__, {"rejoinder.sandbox.server": ("SERVER_FAULTS", "app", "running", "serve")})
