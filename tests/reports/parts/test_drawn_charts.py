@@ -24,6 +24,7 @@ from rejoinder.model.samples import (
     SearchResult,
     SearchStep,
     SecondSample,
+    Side,
     SloResult,
     StreamSample,
     Validity,
@@ -370,9 +371,9 @@ def test_a_search_for_a_rate_is_drawn_over_the_rates(
     assert figure.removeprefix("ttft_") in chart.title
 
 
-def repeat(of: str, value: float | None) -> Repeat:
+def repeat(of: Side, value: float | None) -> Repeat:
     figures = {} if value is None else {"ttft:p99": value}
-    return Repeat(of=of, repeat=0, started=1, outcomes={}, verdict=Validity.VALID, figures=figures)  # type: ignore[arg-type]
+    return Repeat(of=of, repeat=0, started=1, outcomes={}, verdict=Validity.VALID, figures=figures)
 
 
 @pytest.mark.parametrize(
