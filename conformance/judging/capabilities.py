@@ -14,7 +14,7 @@ from rejoinder.conformance.judging.formats import last_text, misfit, wanted_shap
 from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.turns import LACKING, calls, has_refusal, is_broken, is_refusal, says, state, was_cut
 from rejoinder.contract import Feature, features_of
-from rejoinder.model.exchange import Exchange
+from rejoinder.model.error_text import error_text
 from rejoinder.model.footer import FeatureState
 from rejoinder.model.tags import Tag
 
@@ -66,9 +66,6 @@ _LOOKS: Final[Mapping[str, Callable[[ExchangeView], bool | None]]] = MappingProx
 )
 
 
-MAX_MESSAGE: Final = 300
-"""Characters of an endpoint's own words that a capability keeps."""
-
 _BEST_FIRST: Final = (FeatureState.SUPPORTED, FeatureState.UNSEEN, FeatureState.REFUSED, FeatureState.FAILED)
 
 
@@ -100,7 +97,7 @@ def _best(feature: Feature, states: Sequence[tuple[ExchangeView, FeatureState | 
         views = [view for view, state in states if state is wanted]
         if views:
             exchange = min(views, key=lambda view: len(view.exchange.request.body)).exchange
-            message = "" if exchange.ok else _message(exchange)
+            message = "" if exchange.ok else error_text(exchange)
             return Capability(feature.name, feature.title, wanted, exchange.id, exchange.status, message)
     return Capability(feature.name, feature.title, FeatureState.UNTRIED)
 
@@ -149,13 +146,3 @@ def _visited(view: ExchangeView) -> FeatureState | None:
     if status in LACKING:
         return FeatureState.REFUSED
     return FeatureState.FAILED if status is None or is_broken(status) else None
-
-
-def _message(exchange: Exchange) -> str:
-    """Return what a refusal says, in one line: the error's message, or else the beginning of the body."""
-    body = exchange.json()
-    places = (get(body, "error", "message"), get(body, "message"), get(body, "detail"), get(body, "error"))
-    text = next((place for place in places if isinstance(place, str) and place.strip()), None)
-    text = exchange.body[: 4 * MAX_MESSAGE].decode("utf-8", "replace") if text is None else text
-    text = " ".join(text.split())
-    return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 1]}…"
