@@ -27,7 +27,18 @@ from proselint.tools import LintFile
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 VOCABULARY: Final = Path(__file__).with_name("vocabulary.toml")
-PROSE_KEYS: Final = ("argument", "description", "reason", "statement", "summary", "takes", "title", "unchecked", "why")
+PROSE_KEYS: Final = (
+    "argument",
+    "description",
+    "finding",
+    "reason",
+    "statement",
+    "summary",
+    "takes",
+    "title",
+    "unchecked",
+    "why",
+)
 """Keys of TOML files whose values people read."""
 
 _TOML_STRING: Final = re.compile(rf'\b({"|".join(PROSE_KEYS)})\s*=\s*"((?:[^"\\\n]|\\.)+)"')

@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 import tomlkit
 
-from rejoinder.contract import FAMILIES, Citation, Rule, dialect_names, load_documents, load_rules, read_rules
+from rejoinder.contract import (
+    FAMILIES,
+    Citation,
+    Rule,
+    client_of,
+    dialect_names,
+    load_documents,
+    load_rules,
+    read_rules,
+    speaks_for,
+)
 from rejoinder.errors import ContractError
 from rejoinder.model.verdict import Level
 
@@ -102,8 +112,24 @@ def test_a_source_names_a_document_with_the_place_in_it(tmp_path: Path) -> None:
     assert (whole.revision, whole.checked) == tuple(documents["openai-openapi"][key] for key in ("revision", "checked"))
 
 
+def test_a_document_speaks_for_its_dialects(tmp_path: Path) -> None:
+    read_there = {"document": "openai-python", "section": "Stream.__stream__", "finding": "It stops at the sentinel."}
+    row = {**ROW, "searched": [read_there], "breaks_client": [read_there], "sources": [CITATION]}
+    [rule] = read(write(tmp_path / "own", row))
+    [place] = rule.searched
+    assert rule.breaks_client == (place,)
+    assert (place.finding, place.source.section) == ("It stops at the sentinel.", "Stream.__stream__")
+    assert speaks_for(place.source) == client_of(place.source) == {"northstar", "openai"}
+    assert not speaks_for(rule.sources[0])
+    assert not client_of(rule.sources[0])
+
+
 def test_every_document_is_cited() -> None:
-    cited = {(source.revision, source.url) for rule in RULES.values() for source in rule.sources}
+    cited = {
+        (source.revision, source.url)
+        for rule in RULES.values()
+        for source in (*rule.sources, *(place.source for place in (*rule.searched, *rule.breaks_client)))
+    }
     for name, document in load_documents().items():
         assert any(revision == document["revision"] and url.startswith(document["url"]) for revision, url in cited), (
             name
@@ -132,6 +158,9 @@ def test_every_document_is_cited() -> None:
         ({"level": "must"}, '"must" is not a known level. Use one of MUST, SHOULD, MAY, OFF.'),
         ({"levels": {"opneai": "MAY"}}, '"opneai" is not a known dialect. Did you mean openai?'),
         ({"argument": None}, "rule ACME-01: it has neither sources nor an argument. Name the documents"),
+        ({"searched": [{"document": "vllm", "section": "x"}]}, "a place of breaks_client or searched has no finding."),
+        ({"breaks_client": [{"finding": "It crashes."}]}, "a source: name is missing."),
+        ({"searched": "vllm"}, "rule ACME-01: searched must be a list."),
         ({"sources": ["RFC 9110"]}, "rule ACME-01, a source: it must be a table."),
         ({"sources": [{**CITATION, "link": "x"}]}, "a source: unknown key 'link'."),
         ({"sources": [{**CITATION, "url": "acme.example"}]}, "a source: url is not a link: 'acme.example'."),

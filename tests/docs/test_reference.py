@@ -53,6 +53,8 @@ def test_every_rule_has_a_section_with_all_that_is_known_of_it(pages: dict[str, 
         assert shown.startswith(f"## {rule.id} ")
         assert all(f"{name} {rule.level_in(name).value}" in shown for name in dialect_names()), rule.id
         assert all(f"({citation.url})" in shown for citation in (*rule.sources, *rule.related)), rule.id
+        readings = (*rule.breaks_client, *rule.searched)
+        assert all(f"({read.source.url}): {read.finding}" in shown for read in readings), rule.id
         assert shown.count("- Checked on: ") == len(checks_by_rule()[rule.id]), rule.id
         proofs = [fault.id for fault in FAULTS.values() if rule.id in fault.breaks]
         assert all(f"(../faults.md#fault-{fault})" in shown for fault in proofs), rule.id

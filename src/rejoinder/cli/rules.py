@@ -140,6 +140,8 @@ def _facts(rule: Rule, link: Link = lambda _, name: name) -> Iterator[tuple[str,
     if rule.argument:
         yield "Argument", f"{rule.argument}{'' if rule.sources else ' No document states the rule.'}", "", ""
     yield from (("See also", str(cited), cited.url, f", checked {cited.checked}") for cited in rule.related)
+    for label, readings in (("Breaks client", rule.breaks_client), ("Searched", rule.searched)):
+        yield from ((label, str(read.source), read.source.url, f": {read.finding}") for read in readings)
     if rule.unchecked:
         yield "Not checked", rule.unchecked, "", ""
     if rule.takes:

@@ -35,7 +35,9 @@ from rejoinder.contract._operations import Operation, load_operations
 from rejoinder.contract._rules import (
     FAMILIES,
     Citation,
+    Reading,
     Rule,
+    client_of,
     extension_records,
     family_modules,
     load_documents,
@@ -43,6 +45,7 @@ from rejoinder.contract._rules import (
     load_rules,
     read_catalogue,
     read_rules,
+    speaks_for,
 )
 from rejoinder.contract._schemas import SchemaVariant, load_schema, request_schema
 from rejoinder.contract._source import DEFAULT_DIALECT, dialect_label, dialect_names, dialect_summaries
@@ -55,8 +58,10 @@ __all__ = [
     "EventSpec",
     "Feature",
     "Operation",
+    "Reading",
     "Rule",
     "SchemaVariant",
+    "client_of",
     "dialect_label",
     "dialect_names",
     "dialect_summaries",
@@ -75,4 +80,5 @@ __all__ = [
     "read_features",
     "read_rules",
     "request_schema",
+    "speaks_for",
 ]

@@ -13,8 +13,14 @@ A row of ``rules/<family>.toml`` holds everything that is declared about a rule:
     # { name = "...", url = "https://...", section = "...", revision = "...", checked = 2026-11-27 }
     argument = "..."                     # why every correct endpoint complies; required without sources
     related = [...]                      # like sources: what describes the matter or reports the defect
+    breaks_client = [{ document = "openai-python", section = "...", finding = "..." }]  # a client that fails, and how
+    searched = [{ document = "vllm", section = "...", finding = "..." }]  # what was read for a level below MUST
     unchecked = "..."                    # why there is no check
     takes = "..."                        # what a run needs to test it, as a noun phrase
+
+A rule is MUST in a dialect only if one of its sources speaks for that dialect (``speaks_for`` of the document), or if a
+client of that dialect (``client_of`` of the document) breaks. For every other level, ``searched`` names the places of
+the dialect's own documents that were read and what they say, so that a reader can check the level.
 """
 
 from __future__ import annotations
@@ -95,6 +101,14 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What somebody found at a place of a document: ``finding`` is one sentence about the text or code there."""
+
+    source: Citation
+    finding: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One rule of the catalogue.
 
@@ -102,8 +116,9 @@ class Rule:
     for each dialect that differs from ``level``. ``features`` names every feature without which the rule cannot be
     judged. ``sources`` are the documents that state it; ``argument`` says why any correct endpoint keeps it, for an
     invariant that none states; ``related`` are documents that describe the matter or report the defect without stating
-    the rule. ``unchecked`` says why there is no check, else empty. ``takes`` says what a
-    run must be given to judge it, else empty.
+    the rule. ``breaks_client`` names clients that fail if the rule is broken. ``searched`` is what was read in the
+    documents of each dialect in which the level is below MUST. ``unchecked`` says why there is no check, else empty.
+    ``takes`` says what a run must be given to judge it, else empty.
     """
 
     id: str
@@ -115,6 +130,8 @@ class Rule:
     sources: tuple[Citation, ...] = ()
     argument: str = ""
     related: tuple[Citation, ...] = ()
+    breaks_client: tuple[Reading, ...] = ()
+    searched: tuple[Reading, ...] = ()
     unchecked: str = ""
     takes: str = ""
 
@@ -196,9 +213,29 @@ def load_documents() -> Mapping[str, Mapping[str, Any]]:
     """Return the documents of ``documents.toml`` by name: what a citation of one needs besides its section."""
     place = "documents.toml"
     raw = tomllib.loads(files("rejoinder.contract").joinpath(place).read_text("utf-8"))
-    keys = {key: kind for key, kind in _CITATION_KEYS.items() if key != "section"}
-    tables = {name: _Table(f"{place}: {name}", row, keys) for name, row in raw.items()}
-    return {name: {key: table.need(key) for key in keys} for name, table in tables.items()}
+    tables = {name: _Table(f"{place}: {name}", row, _DOCUMENT_KEYS) for name, row in raw.items()}
+    for table in tables.values():
+        for key in ("speaks_for", "client_of"):
+            for dialect in table.raw.setdefault(key, []):
+                table.one_of("dialect", dialect, dialect_names())
+    return {name: {key: table.need(key) for key in _DOCUMENT_KEYS} for name, table in tables.items()}
+
+
+def speaks_for(citation: Citation) -> frozenset[str]:
+    """Return the dialects whose contract the cited document defines; empty for a document that defines none."""
+    return _dialects_of(citation, "speaks_for")
+
+
+def client_of(citation: Citation) -> frozenset[str]:
+    """Return the dialects that the cited client was written for; empty for a document that is no client."""
+    return _dialects_of(citation, "client_of")
+
+
+def _dialects_of(citation: Citation, key: str) -> frozenset[str]:
+    for document in load_documents().values():
+        if citation.revision == document["revision"] and citation.url.startswith(document["url"]):
+            return frozenset(document[key])
+    return frozenset()
 
 
 def read_rules(folder: Path | Traversable, families: Iterable[str], features: Collection[str]) -> Mapping[str, Rule]:
@@ -254,10 +291,20 @@ _RULE_KEYS: Final[Mapping[str, type]] = {
     "sources": list,
     "argument": str,
     "related": list,
+    "breaks_client": list,
+    "searched": list,
     "unchecked": str,
     "takes": str,
 }
 _CITATION_KEYS: Final[Mapping[str, type]] = {"name": str, "url": str, "section": str, "revision": str, "checked": date}
+_DOCUMENT_KEYS: Final[Mapping[str, type]] = {
+    "name": str,
+    "url": str,
+    "revision": str,
+    "checked": date,
+    "speaks_for": list,
+    "client_of": list,
+}
 _KINDS: Final[Mapping[type, str]] = {str: "a text", dict: "a table", list: "a list", date: "a date"}
 
 
@@ -311,6 +358,8 @@ def _rule(table: _Table, family: str, features: Collection[str]) -> Rule:
         sources=tuple(_citation(table, source) for source in raw.get("sources", ())),
         argument=raw.get("argument", ""),
         related=tuple(_citation(table, source) for source in raw.get("related", ())),
+        breaks_client=tuple(_reading(table, reading) for reading in raw.get("breaks_client", ())),
+        searched=tuple(_reading(table, reading) for reading in raw.get("searched", ())),
         unchecked=raw.get("unchecked", ""),
         takes=raw.get("takes", ""),
     )
@@ -331,12 +380,25 @@ def _citation(rule: _Table, raw: Any) -> Citation:
         # Where the document is a folder of files, the file's name tells which one is meant.
         file = re.split("[?#]", path)[0].rpartition("/")[2] if document["url"].endswith("/") else ""
         name = f"{document['name']}, {file}" if file else document["name"]
-        return Citation(**{**document, "name": name, "url": document["url"] + path, "section": table.need("section")})
+        return Citation(
+            name=name,
+            url=document["url"] + path,
+            section=table.need("section"),
+            revision=document["revision"],
+            checked=document["checked"],
+        )
     table = _Table(place, raw, _CITATION_KEYS)
     citation = Citation(**{key: table.need(key) for key in _CITATION_KEYS})
     if not re.match(r"https://[^\s/]+/", citation.url):
         raise table.error(f"url is not a link: {citation.url!r}", "Give the whole address with https://.")
     return citation
+
+
+def _reading(rule: _Table, raw: Any) -> Reading:
+    finding = raw.get("finding") if isinstance(raw, dict) else None
+    if not isinstance(finding, str) or not finding:
+        raise rule.error("a place of breaks_client or searched has no finding", "Add what its text or code says.")
+    return Reading(_citation(rule, {key: value for key, value in raw.items() if key != "finding"}), finding)
 
 
 def _any_of(names: Iterable[str]) -> str:

@@ -1,0 +1,78 @@
+"""Every level can be cited: in front of the author of a server, with a document of the dialect in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import pytest
+
+from rejoinder.contract import Rule, client_of, dialect_names, load_rules, speaks_for
+from rejoinder.model.verdict import Level
+
+RULES: Final = load_rules()
+
+
+def _uncited(rule: Rule) -> list[str]:
+    """Return what the levels of a rule lack, one line for each dialect."""
+    missing = []
+    for dialect in dialect_names():
+        level = rule.level_in(dialect)
+        own = any(dialect in speaks_for(source) for source in rule.sources)
+        broken = any(dialect in client_of(reading.source) for reading in rule.breaks_client)
+        if level is Level.MUST and not own and not broken:
+            missing.append(f"{rule.id} is MUST in {dialect}, but no source speaks for {dialect} and no client breaks.")
+        # A general standard speaks for every dialect, so it does not show that the dialect's own documents were read.
+        read = any(dialect in (found := speaks_for(place.source)) and len(found) < 3 for place in rule.searched)
+        if level in (Level.SHOULD, Level.MAY) and not read:
+            missing.append(f"{rule.id} is {level} in {dialect}, but searched names no document of {dialect}.")
+    return missing
+
+
+def _ids(numbers: Mapping[str, Sequence[int]]) -> frozenset[str]:
+    return frozenset(f"{family}-{number:02}" for family, found in numbers.items() for number in found)
+
+
+TO_DO_OF_EVENTS: Final = _ids(
+    {
+        "HTTP": [3, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16],
+        "SSE": [4, 5, 8, 9, 10],
+        "EVT": [1, 2, 4, 5, 6, 7, 8, 9, 10, 11],
+        "LIF": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14],
+        "ITM": [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 17, 18, 19, 20, 21, 22],
+        "PRT": [2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13],
+        "ACC": [4, 6, 8, 9, 10, 11, 13, 14, 17, 18, 19],
+        "ERR": [2, 3, 4, 6, 7, 8, 9, 10, 11],
+    }
+)
+"""Rules of HTTP, SSE, EVT, LIF, ITM, PRT, ACC and ERR that still lack a citation. The list only shrinks."""
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
+def test_every_level_is_cited(rule: Rule) -> None:
+    missing = _uncited(rule)
+    if rule.id in TO_DO_OF_EVENTS | TO_DO_OF_RESPONSES:
+        assert missing, f"{rule.id} is done: remove it from the list."
+    else:
+        assert not missing, "\n".join(missing)
+
+
+TO_DO_OF_RESPONSES: Final = _ids(
+    {
+        "RSP": [6, 7, 9, 10, 13, 14],
+        "USG": [1, 4, 5, 6, 8, 9, 10, 11],
+        "ECH": [6],
+        "TOL": [3, 4, 8, 9, 10, 13],
+        "STA": [4, 5, 6, 9, 10, 11, 13, 15],
+        "MEM": [7, 9, 10, 11, 12, 13, 14],
+        "PAR": [1, 3, 4, 5],
+        "BGR": [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18],
+        "ISO": [1, 2, 3, 4, 5],
+        "CAP": [1],
+    }
+)
+"""Rules of the other families that still lack a citation. The list only shrinks."""
+
+
+def test_only_rules_are_to_do() -> None:
+    assert set(RULES) >= TO_DO_OF_EVENTS | TO_DO_OF_RESPONSES
