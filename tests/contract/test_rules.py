@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from datetime import date
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import tomlkit
 from rejoinder.contract import (
     FAMILIES,
     Citation,
+    Follows,
     Rule,
+    Within,
     client_of,
     dialect_names,
     load_documents,
@@ -22,6 +26,7 @@ from rejoinder.contract import (
     speaks_for,
 )
 from rejoinder.errors import ContractError
+from rejoinder.model.effect import Effect
 from rejoinder.model.verdict import Level
 
 RULES = load_rules()
@@ -38,6 +43,33 @@ def test_rows(rule: Rule) -> None:
     assert set(rule.levels) <= set(dialect_names())
     assert all(level is not rule.level for level in rule.levels.values())
     assert rule.level_in("nowhere") is rule.level
+
+
+def test_every_row_of_the_catalogue_names_its_effect() -> None:
+    folder = files("rejoinder.contract").joinpath("rules")
+    for file in folder.iterdir():
+        for row in tomllib.loads(file.read_text("utf-8"))["rule"]:
+            assert "effect" in row, row["id"]
+
+
+def test_causes_are_rules_and_lead_to_no_loop() -> None:
+    for rule in RULES.values():
+        seen, open_rules = set(), [rule.id]
+        while open_rules:
+            for cause in RULES[open_rules.pop()].follows:
+                assert cause.rule != rule.id, f"{rule.id} follows from itself"
+                if cause.rule not in seen:
+                    seen.add(cause.rule)
+                    open_rules.append(cause.rule)
+
+
+def test_causes_are_read(tmp_path: Path) -> None:
+    causes = ["EVT-01", {"rule": "EVT-02", "within": "item", "pointer": "/x", "kind": "y"}]
+    [rule] = read(write(tmp_path / "own", {**ROW, "effect": "data_lost", "follows": causes}))
+    assert rule.effect is Effect.DATA_LOST
+    assert rule.follows == (Follows("EVT-01"), Follows("EVT-02", Within.ITEM, "/x", "y"))
+    [plain] = read(write(tmp_path / "plain", ROW))
+    assert (plain.effect, plain.follows) == (Effect.MISLEADING, ())
 
 
 def test_every_family_has_rules_in_order() -> None:
@@ -157,6 +189,10 @@ def test_every_document_is_cited() -> None:
         ({"id": "ACNE-01"}, "rule ACNE-01: ids of this file have the form ACME-01."),
         ({"level": "must"}, '"must" is not a known level. Use one of MUST, SHOULD, MAY, OFF.'),
         ({"levels": {"opneai": "MAY"}}, '"opneai" is not a known dialect. Did you mean openai?'),
+        ({"effect": "bad"}, '"bad" is not a known effect. Use one of client_breaks, data_lost, wrong_answer'),
+        ({"follows": ["ACME-01"]}, "rule ACME-01, a cause: a rule cannot follow from itself."),
+        ({"follows": [{"rule": "EVT-01", "within": "x"}]}, '"x" is not a known place. Use one of exchange, item'),
+        ({"follows": [{"within": "case"}]}, "rule ACME-01, a cause: rule is missing."),
         ({"argument": None}, "rule ACME-01: it has neither sources nor an argument. Name the documents"),
         ({"searched": [{"document": "vllm", "section": "x"}]}, "a place of breaks_client or searched has no finding."),
         ({"breaks_client": [{"finding": "It crashes."}]}, "a source: name is missing."),

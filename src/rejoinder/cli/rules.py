@@ -11,6 +11,7 @@ import click
 from rejoinder.cli._help import Argument, Page
 from rejoinder.contract import (
     DEFAULT_DIALECT,
+    Follows,
     Rule,
     dialect_names,
     dialect_summaries,
@@ -128,12 +129,21 @@ def _explain(rule: Rule) -> None:
             click.echo(f"  {'':<12} {url}")
 
 
+def _cause(cause: Follows) -> str:
+    limits = [f"the finding at `{cause.pointer}`"] if cause.pointer else []
+    limits += [f"the kind `{cause.kind}`"] if cause.kind else []
+    return f"{cause.rule} in the same {cause.within}" + (f" (only {' of '.join(limits)})" if limits else "")
+
+
 def _facts(rule: Rule, link: Link = lambda _, name: name) -> Iterator[tuple[str, str, str, str]]:
     """Yield what is declared about a rule: a label, a text, the address that the text links to, and what follows it."""
     from rejoinder.conformance.checks import checks_by_rule
     from rejoinder.sandbox import load_faults
 
     yield "Level", ", ".join(f"{name} {rule.level_in(name).value}" for name in dialect_names()), "", ""
+    yield "Effect", f"{rule.effect.words}. {rule.effect.meaning}", "", ""
+    if rule.follows:
+        yield "Follows from", ", ".join(_cause(cause) for cause in rule.follows), "", ""
     if rule.features:
         yield "Features", ", ".join(link("feature", name) for name in rule.features), "", ""
     yield from (("Source", str(cited), cited.url, f", checked {cited.checked}") for cited in rule.sources)

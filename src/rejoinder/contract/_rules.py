@@ -5,6 +5,8 @@ A row of ``rules/<family>.toml`` holds everything that is declared about a rule:
     [[rule]]
     id = "LIF-01"
     title = "3 to 8 words in lower case"
+    effect = "wrong_answer"              # what a failure does to a client: a value of rejoinder.model.effect.Effect
+    follows = ["LIF-05"]                 # the rules whose failure causes this one, see Follows; may be left out
     statement = "One or two sentences as in a specification."
     level = "MUST"
     levels = { openai = "SHOULD" }       # the dialects whose level differs
@@ -33,6 +35,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
@@ -46,6 +49,7 @@ from rejoinder.contract._features import load_features
 from rejoinder.contract._source import dialect_names
 from rejoinder.errors import ContractError, suggest
 from rejoinder.extensions import MANIFEST, Extension, extensions
+from rejoinder.model.effect import Effect
 from rejoinder.model.header import ExtensionRecord
 from rejoinder.model.verdict import Level
 
@@ -100,6 +104,33 @@ class Citation:
         return f"{self.name}, {self.section} ({self.revision})"
 
 
+class Within(StrEnum):
+    """Where the failures of two rules must meet for one to follow from the other."""
+
+    EXCHANGE = "exchange"
+    """Every exchange that breaks the rule breaks the cause, too."""
+    ITEM = "item"
+    """The same, and at the same output item."""
+    CASE = "case"
+    """Every case that breaks the rule breaks the cause, too."""
+    RUN = "run"
+    """Both fail in every test of the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Follows:
+    """A rule whose failure causes the failure of another.
+
+    In a row it is the id alone, or ``{ rule = "LIF-05", within = "case", pointer = "/status" }``. ``pointer`` and
+    ``kind`` limit it to the findings with that pointer (array indexes as ``*``) and that kind of problem.
+    """
+
+    rule: str
+    within: Within = Within.EXCHANGE
+    pointer: str = ""
+    kind: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What somebody found at a place of a document: ``finding`` is one sentence about the text or code there."""
@@ -118,7 +149,8 @@ class Rule:
     invariant that none states; ``related`` are documents that describe the matter or report the defect without stating
     the rule. ``breaks_client`` names clients that fail if the rule is broken. ``searched`` is what was read in the
     documents of each dialect in which the level is below MUST. ``unchecked`` says why there is no check, else empty.
-    ``takes`` says what a run must be given to judge it, else empty.
+    ``takes`` says what a run must be given to judge it, else empty. ``effect`` is what a failure does to a client,
+    ``follows`` names the rules whose failure causes it.
     """
 
     id: str
@@ -134,6 +166,8 @@ class Rule:
     searched: tuple[Reading, ...] = ()
     unchecked: str = ""
     takes: str = ""
+    effect: Effect = Effect.MISLEADING
+    follows: tuple[Follows, ...] = ()
 
     @property
     def family(self) -> str:
@@ -172,6 +206,12 @@ def _load_rules(used: tuple[Extension, ...]) -> Mapping[str, Rule]:
                 rules |= read_rules(extension.folder / "rules", extension.families, load_features())
             except ContractError as error:
                 raise extension.error(str(extension.folder), error) from error
+    for rule in rules.values():
+        for cause in rule.follows:
+            if cause.rule not in rules:
+                raise ContractError(
+                    f"Rule {rule.id} follows from {cause.rule}, which is not a rule.", suggest(cause.rule, rules, "")
+                )
     return rules
 
 
@@ -295,6 +335,8 @@ _RULE_KEYS: Final[Mapping[str, type]] = {
     "searched": list,
     "unchecked": str,
     "takes": str,
+    "effect": str,
+    "follows": list,
 }
 _CITATION_KEYS: Final[Mapping[str, type]] = {"name": str, "url": str, "section": str, "revision": str, "checked": date}
 _DOCUMENT_KEYS: Final[Mapping[str, type]] = {
@@ -362,6 +404,8 @@ def _rule(table: _Table, family: str, features: Collection[str]) -> Rule:
         searched=tuple(_reading(table, reading) for reading in raw.get("searched", ())),
         unchecked=raw.get("unchecked", ""),
         takes=raw.get("takes", ""),
+        effect=Effect(table.one_of("effect", raw.get("effect", Effect.MISLEADING.value), list(Effect))),
+        follows=tuple(_follows(table, cause) for cause in raw.get("follows", ())),
     )
     if not rule.sources and not rule.argument:
         raise table.error(
@@ -369,6 +413,16 @@ def _rule(table: _Table, family: str, features: Collection[str]) -> Rule:
             "Name the documents that state the rule, or why every correct endpoint follows it.",
         )
     return rule
+
+
+def _follows(rule: _Table, raw: Any) -> Follows:
+    keys = {"rule": str, "within": str, "pointer": str, "kind": str}
+    table = _Table(f"{rule.place}, a cause", {"rule": raw} if isinstance(raw, str) else raw, keys)
+    within = table.one_of("place", table.raw.get("within", Within.EXCHANGE.value), [place.value for place in Within])
+    cause = table.need("rule")
+    if cause == rule.raw["id"]:
+        raise table.error("a rule cannot follow from itself")
+    return Follows(cause, Within(within), table.raw.get("pointer", ""), table.raw.get("kind", ""))
 
 
 def _citation(rule: _Table, raw: Any) -> Citation:

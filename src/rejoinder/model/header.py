@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
+from rejoinder.model.effect import Effect
 from rejoinder.model.samples import RunFileLine, Seconds, about
 from rejoinder.model.verdict import Level
 
@@ -54,6 +55,8 @@ class ExtensionRule(Struct, kw_only=True):
     unchecked: Annotated[str, about("why the rule has no check; empty if it has one")]
     takes: Annotated[str, about("what a run needs to test the rule; empty if nothing special")]
     related: Annotated[list[dict[str, str]], about("further documents about the subject")] = []
+    effect: Annotated[Effect, about("what a failure does to a client")] = Effect.MISLEADING
+    follows: Annotated[list[dict[str, str]], about("rules whose failure causes this one, and where")] = []
 
 
 class ExtensionRecord(Struct, kw_only=True):
