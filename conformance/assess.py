@@ -22,6 +22,8 @@ from rejoinder.model.verdict import Level, Status, Verdict
 class CheckResult:
     """What a check run gathered and decided. ``warnings`` are sentences for the reader of the report.
 
+    ``unsent`` is how many requests of the plan were not sent because the run ended early.
+
     ``baseline`` is ``None`` without a baseline file; with ``strict`` it fails when entries are out of date.
     """
 
@@ -31,6 +33,7 @@ class CheckResult:
     run_context: RunContext = field(default_factory=RunContext)
     warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
+    unsent: int = 0
     baseline: BaselineStatus | None = None
     strict: bool = False
 
@@ -39,6 +42,7 @@ class CheckResult:
         """What the run file's footer says of the run besides the exit code."""
         return {
             "interrupted": self.interrupted,
+            "unsent": self.unsent,
             "warnings": self.warnings,
             "coverage": self.coverage,
             "abilities": self.run_context.abilities.results(),

@@ -15,11 +15,10 @@ from rejoinder.conformance.checks import checks_by_rule
 from rejoinder.conformance.judging.capabilities import abilities, capabilities
 from rejoinder.conformance.judging.context import RunContext
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.plan_rules import larger_plan
 from rejoinder.conformance.judging.registry import Declined, Registered, Subject, applies
+from rejoinder.conformance.judging.untested import UntestedRules
 from rejoinder.contract import Dialect, Rule, load_dialect, load_rules
 from rejoinder.model.exchange import Exchange
-from rejoinder.model.footer import FeatureState
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Finding, Known, Level, Problem, Status, Verdict, fingerprint
 
@@ -80,6 +79,7 @@ def judge_run(
     if run_context is None:
         own.abilities, own.capabilities = abilities(views), capabilities(views)
     subjects = _subjects(views)
+    untested = UntestedRules(dialect, plan, own, {case.id: case.views for case in subjects[Subject.CASE]})
     table = checks_by_rule()
     verdicts = []
     for rule in select_rules(select):
@@ -87,7 +87,8 @@ def judge_run(
         if level is not Level.OFF:
             verdict = _verdict(rule, level, table[rule.id], subjects, matcher)
             if verdict.status is Status.NOT_APPLICABLE and not rule.unchecked:
-                verdict.reason = _why_untested(rule, dialect, plan, own)
+                why = untested.why(rule)
+                verdict.status, verdict.reason, verdict.blocked_by = why.status, why.reason, why.blocked_by
             verdicts.append(verdict)
     return verdicts, own
 
@@ -112,6 +113,7 @@ _WEIGHTS: Final = (
     Status.ERROR,
     Status.PASS,
     Status.DECLINED,
+    Status.BLOCKED,
     Status.NOT_APPLICABLE,
 )
 
@@ -130,23 +132,6 @@ def _merged(before: Verdict, after: Verdict) -> Verdict:
         judged=before.judged + after.judged,
         failed=before.failed + after.failed,
         findings=sorted(findings.values(), key=lambda finding: (finding.known is not None, -finding.count)),
-    )
-
-
-def _why_untested(rule: Rule, dialect: Dialect, plan: str, run_context: RunContext) -> str:
-    """Return why a rule has no verdict: a feature that the endpoint refused, or what the run would need to test it."""
-    known = [run_context.capabilities[name] for name in rule.features if name in run_context.capabilities]
-    refused = [found for found in known if found.state in (FeatureState.REFUSED, FeatureState.FAILED)]
-    if refused:
-        return " ".join(found.sentence for found in refused)
-    larger = larger_plan(rule.id, dialect, plan)
-    reasons = [f"Not tested by plan {plan}. Use --plan {larger}."] if larger else []
-    if rule.takes:
-        reasons.append(f"Needs {rule.takes}.")
-    return " ".join(
-        reasons
-        or [found.sentence for found in known if found.state is not FeatureState.SUPPORTED]
-        or ["Nothing in this run exercises this rule."]
     )
 
 

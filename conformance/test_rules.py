@@ -50,5 +50,5 @@ def test_rule(rejoinder_verdict: Verdict, rejoinder_run: Run, request: pytest.Fi
         warnings.warn(RejoinderWarning(sentence), stacklevel=1)
     if verdict.status is Status.KNOWN:
         pytest.xfail(f"known failure: {reasons}")
-    if verdict.status in (Status.DECLINED, Status.NOT_APPLICABLE):
+    if verdict.status in (Status.DECLINED, Status.BLOCKED, Status.NOT_APPLICABLE):
         pytest.skip(verdict.reason)

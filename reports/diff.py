@@ -15,7 +15,7 @@ from rejoinder.reports.parts.latencies import LatencyDistribution, latency_of
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.load import LoadSummary
 from rejoinder.reports.parts.target import PART as TARGET
-from rejoinder.reports.rules import JUDGED, Anchors, ReportedFinding, ReportedRule, Severity
+from rejoinder.reports.rules import JUDGED, Anchors, ReportedFinding, ReportedRule, Severity, partial_reason
 from rejoinder.reports.side_by_side import settings_of
 from rejoinder.reports.statistics import fisher, mann_whitney
 
@@ -269,8 +269,8 @@ def _notes(old: ReportModel, new: ReportModel) -> list[str]:
     if new.run.header.started_at < old.run.header.started_at:
         notes.append("The second run started before the first.")
     for word, run in (("first", old.run), ("second", new.run)):
-        if run.truncated or run.interrupted:
-            notes.append(f"The {word} run was cut short.")
+        if partial := partial_reason(run):
+            notes.append(f"The {word} run is partial. {partial}")
         if run.damage:
             notes.append(f"{plural(len(run.damage), 'line')} of the {word} run file could not be read.")
     here, there = {rule.id for rule in old.rules}, {rule.id for rule in new.rules}

@@ -28,6 +28,15 @@ class Severity(StrEnum):
     KNOWN = "known", "known", "known failure", "The rule failed, as the baseline expects.", "🔶", "=", "yellow"
     WARN = "warn", "warn", "warned", "A SHOULD rule failed.", "⚠️", "!", "yellow"
     ERROR = "error", "error", "error", "rejoinder or the network failed while checking the rule.", "🟪", "?", "magenta"
+    BLOCKED = (
+        "blocked",
+        "blocked",
+        "blocked",
+        "A request that the rule needs was refused or failed.",
+        "🚧",
+        "#",
+        "magenta",
+    )
     INFO = "info", "info", "informational", "A MAY rule is not met. This is not a failure.", "ℹ️", "i", "blue"
     PASS = "pass", "pass", "passed", "The rule passed every check.", "✅", "✓", "green"
     DECLINED = "declined", "declined", "declined", "The model did not do what the rule needs.", "➖", "–", "dim"
@@ -53,6 +62,20 @@ class Severity(StrEnum):
         """Return the words that follow a number of rules: ``1 error``, ``2 errors``, ``3 passed``."""
         many = number != 1 and self in (Severity.KNOWN, Severity.ERROR)
         return f"{self._counted}s" if many else self._counted
+
+
+def partial_reason(run: Run) -> str:
+    """Return why a run checked only a part of what its plan can check, in a sentence; empty for a whole run."""
+    footer = run.footer
+    if run.truncated or footer is None:
+        return "The run was cut short."
+    if footer.interrupted:
+        return "The run was interrupted."
+    if footer.unsent:
+        return f"The run ended before it sent {plural(footer.unsent, 'request')} of the plan."
+    if run.header.select not in ("", "*"):
+        return f"Only rules that match {one_line(run.header.select, 100)} were checked."
+    return ""
 
 
 JUDGED: Final = (Severity.PASS, Severity.INFO, Severity.WARN, Severity.KNOWN, Severity.FAIL)

@@ -66,7 +66,13 @@ def examine(
 
 
 def record_plan(
-    recorder: RunRecorder, target: Target, name: str, *, required: Iterable[str] = (), **options: Any
+    recorder: RunRecorder,
+    target: Target,
+    name: str,
+    *,
+    select: str = "*",
+    required: Iterable[str] = (),
+    **options: Any,
 ) -> CheckResult:
     """Send the plan of that name to a target and write all lines of the run file; ``options`` are those of run_plan."""
     required = sorted(required)
@@ -78,8 +84,9 @@ def record_plan(
         dialect=target.dialect,
         plan=plan.name,
         cases={case.id: case.intent for case in plan.cases},
+        select=select,
         **({"required": required} if required else {}),
     )
-    result = run_plan(target, plan, recorder.writer, required=required, **options)
+    result = run_plan(target, plan, recorder.writer, select=select, required=required, **options)
     recorder.footer(result.exit_code, **result.footer)
     return result

@@ -99,6 +99,8 @@ class CheckRun:
                     break
                 group.create_task(self._follow(CaseRunner(case, self.target), slots))
         left = self.progress.requests - self.progress.done
+        if self._halted:
+            self.result.unsent = left
         if self._halted and left and not self.result.interrupted:
             requests, were = plural(self.progress.requests, "request"), "was" if left == 1 else "were"
             self.result.warnings.append(f"{left} of {requests} {were} not sent: {self._halted}.")

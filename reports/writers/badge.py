@@ -11,7 +11,7 @@ from rejoinder.model.runfile import Run
 from rejoinder.reports.model import read_report
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.parts.verdict import PART as VERDICT
-from rejoinder.reports.rules import JUDGED, Severity
+from rejoinder.reports.rules import JUDGED, Severity, partial_reason
 
 _COLOURS: Final = {
     Severity.FAIL: "red",
@@ -22,17 +22,28 @@ _COLOURS: Final = {
 }
 
 
+_PARTIAL: Final = "partial run"
+
+
 def render_badge(run: Run) -> str:
-    """Return the run's verdict as the JSON that shields.io and its like draw an endpoint badge from."""
+    """Return the run's verdict as the JSON that shields.io and its like draw an endpoint badge from.
+
+    A run that checked only a part of what its plan can check is no proof that an endpoint conforms: without failures,
+    its badge says so and counts nothing as passed. Blocked rules are named beside those that passed.
+    """
     report = read_report(run)
     failed = report.counts.get(Severity.FAIL, 0)
     checked = sum(report.counts.get(severity, 0) for severity in JUDGED)
     if failed:
         message = f"{failed:,} of {plural(checked, 'rule')} failed"
+    elif checked and partial_reason(run):
+        message = _PARTIAL
     elif report[VERDICT].severity in (Severity.PASS, Severity.WARN) and checked:
         known, warned = report.counts.get(Severity.KNOWN, 0), report.counts.get(Severity.WARN, 0)
         exceptions = [plural(known, "known failure")] if known else []
         exceptions += [plural(warned, "warning")] if warned else []
+        blocked = report.counts.get(Severity.BLOCKED, 0)
+        exceptions += [f"{blocked:,} blocked"] if blocked else []
         passed = checked - known - warned
         message = ", ".join([f"{passed:,} of {plural(checked, 'rule')} passed", *exceptions])
     else:
@@ -44,7 +55,7 @@ def render_badge(run: Run) -> str:
         "schemaVersion": 1,
         "label": f"{label}, rule catalogue {catalogue}" if catalogue else label,
         "message": message,
-        "color": _COLOURS.get(report[VERDICT].severity, "lightgrey"),
+        "color": "lightgrey" if message == _PARTIAL else _COLOURS.get(report[VERDICT].severity, "lightgrey"),
     }
     if report[VERDICT].severity is Severity.ERROR:
         badge["isError"] = True

@@ -18,7 +18,7 @@ from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.load import LoadSummary
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.parts.verdict import PART as VERDICT
-from rejoinder.reports.rules import JUDGED, Anchors, ReportedRule, Severity
+from rejoinder.reports.rules import JUDGED, Anchors, ReportedRule, Severity, partial_reason
 from rejoinder.reports.side_by_side import facts_of, families_of, settings_of
 from rejoinder.reports.writers.html import page
 
@@ -168,8 +168,8 @@ def _warnings(labels: list[str], reports: list[ReportModel]) -> list[str]:
     if any(other != settings[0] for other in settings[1:]):
         warnings.append("The load settings differ, so the figures are not comparable.")
     for label, report in zip(labels, reports, strict=True):
-        if report.run.truncated or report.run.interrupted:
-            warnings.append(f"{label}: the run was cut short.")
+        if partial := partial_reason(report.run):
+            warnings.append(f"{label}: {partial[0].lower()}{partial[1:]}")
         load = report.get(LOAD)
         if load and load.verdict not in ("", "VALID"):
             warnings.append(f"{label}: the measurement is {load.verdict}.")

@@ -24,6 +24,7 @@ _STATUS: Final = {
     Severity.FAIL: "failed",
     Severity.KNOWN: "skipped",
     Severity.ERROR: "other",
+    Severity.BLOCKED: "other",
     Severity.DECLINED: "skipped",
     Severity.UNTESTED: "skipped",
     Severity.NA: "skipped",
@@ -36,10 +37,10 @@ _OBJECTIVE: Final = {"pass": "passed", "warn": "passed", "fail": "failed"}
 def render_ctrf(run: Run) -> str:
     """Return the run as one CTRF document.
 
-    A broken MUST rule is ``failed``, a rule that could not be checked is ``other``; declined, not tested and not
-    applicable rules are ``skipped`` with their reason, and so are known failures (``rawStatus`` ``known``). A broken
-    SHOULD rule is ``passed`` with ``rawStatus`` ``warn`` and its message, so that the summary fails exactly when the
-    run's exit code says so. A load run is one test, and so are the entries that fail a strict baseline. A run that
+    A broken MUST rule is ``failed``, a rule that could not be checked or is blocked is ``other``; declined, not tested
+    and not applicable rules are ``skipped`` with their reason, and so are known failures (``rawStatus`` ``known``). A
+    broken SHOULD rule is ``passed`` with ``rawStatus`` ``warn`` and its message, so that the summary fails exactly when
+    the run's exit code says so. A load run is one test, and so are the entries that fail a strict baseline. A run that
     tested nothing, or was cut short, has one failed test.
     """
     report = read_report(run)

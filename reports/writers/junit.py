@@ -26,11 +26,11 @@ FINDINGS: Final = 10
 def render_junit(run: Run) -> str:
     """Return the run as one JUnit XML document.
 
-    A broken MUST rule is a failure, a rule that could not be checked an error; declined, not tested and not applicable
-    rules are skipped with their reason, and so are those that are broken as the baseline says. A broken SHOULD rule
-    passes and says so in ``system-out``, so that a build breaks exactly when the run's exit code says so. A load run is
-    one case, which fails when a request ended badly, and one for each objective and each limit of a change. Entries
-    that fail a strict baseline are one case. A run that tested nothing, or was cut short, has one errored case.
+    A broken MUST rule is a failure, a rule that could not be checked an error; blocked, declined, not tested and not
+    applicable rules are skipped with their reason, and so are those that are broken as the baseline says. A broken
+    SHOULD rule passes and says so in ``system-out``, so that a build breaks exactly when the run's exit code says so. A
+    load run is one case, which fails when a request ended badly, and one for each objective and each limit of a change.
+    Entries that fail a strict baseline are one case. A run that tested nothing, or was cut short, has one errored case.
     """
     report = read_report(run)
     begun, ended = run.header.started_at, run.ended_at
@@ -83,7 +83,7 @@ def _add_rule(suite: ET.Element, rule: ReportedRule) -> None:
         ET.SubElement(case, "failure", {"message": message, "type": f"{rule.level} {rule.id}"}).text = text
     elif rule.severity is Severity.ERROR:
         ET.SubElement(case, "error", {"message": rule.reason or "The rule could not be checked."})
-    elif rule.severity in (Severity.UNTESTED, Severity.NA, Severity.DECLINED):
+    elif rule.severity in (Severity.BLOCKED, Severity.UNTESTED, Severity.NA, Severity.DECLINED):
         said = rule.reason.casefold().startswith(rule.word)
         ET.SubElement(case, "skipped", {"message": rule.reason if said else f"{rule.word}: {rule.reason}".rstrip(": ")})
     elif rule.severity is Severity.KNOWN:

@@ -432,6 +432,7 @@ STRONGEST_FIRST = (
     Status.ERROR,
     Status.PASS,
     Status.DECLINED,
+    Status.BLOCKED,
     Status.NOT_APPLICABLE,
 )
 

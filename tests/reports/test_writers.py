@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -383,11 +384,46 @@ def test_a_run_that_was_cut_short_conforms_to_nothing() -> None:
     for footer in (None, Footer(ended_at=2.0, exit_code=130, interrupted=True)):
         run.footer = footer
         assert (verdict(run).severity, verdict(run).headline) == ("error", "Inconclusive")
-        assert "The run was cut short." in verdict(run).sentence
-        assert json.loads(render_badge(run))["message"] == "inconclusive"
+        assert "The run was" in verdict(run).sentence
+        badge = json.loads(render_badge(run))
+        assert (badge["message"], badge["color"]) == ("partial run", "lightgrey")
     run = _judged(Status.PASS, Status.FAIL)
     run.footer = None
     assert verdict(run).headline == "Does not conform"
+
+
+def test_conforms_is_said_of_a_whole_run_only() -> None:
+    run = _judged(Status.PASS, Status.PASS)
+    run.header = msgspec.structs.replace(HEADER, select="EVT-*")
+    assert verdict(run)[:3] == ("pass", "2 selected rules passed", "Only rules that match EVT-* were checked.")
+    assert json.loads(render_badge(run))["message"] == "partial run"
+    run = _judged(Status.PASS, Status.WARN)
+    run.header = msgspec.structs.replace(HEADER, select="EVT-*")
+    assert verdict(run)[:2] == ("warn", "1 of 2 selected rules passed")
+    run = _judged(Status.PASS)
+    run.footer = Footer(ended_at=1.0, exit_code=0, unsent=7)
+    assert verdict(run)[:2] == ("error", "Inconclusive")
+    assert "before it sent 7 requests" in verdict(run).sentence
+    assert json.loads(render_badge(run))["message"] == "partial run"
+    # A failure is proof even in a part of a run.
+    run = _judged(Status.PASS, Status.FAIL)
+    run.footer = Footer(ended_at=1.0, exit_code=1, unsent=7)
+    assert json.loads(render_badge(run))["message"] == "1 of 2 rules failed"
+
+
+def test_conforms_is_not_said_where_rules_are_blocked() -> None:
+    run = _judged(Status.PASS, Status.BLOCKED, Status.BLOCKED)
+    assert verdict(run)[:2] == ("warn", "No failures, 2 rules blocked")
+    assert "2 rules blocked" in verdict(run).sentence
+    assert json.loads(render_badge(run))["message"] == "1 of 1 rule passed, 2 blocked"
+    assert verdict(_judged(Status.FAIL, Status.BLOCKED)).headline == "Does not conform"
+    assert "1 rule blocked" in verdict(_judged(Status.FAIL, Status.BLOCKED)).sentence
+
+
+def test_a_plan_that_does_not_test_every_rule_says_so() -> None:
+    run = _judged(Status.PASS, Status.NOT_APPLICABLE)
+    run.header = msgspec.structs.replace(HEADER, plan="smoke")
+    assert verdict(run)[:3] == ("pass", "Conforms", "1 of 1 rule checked passed. Plan smoke did not test 1 rule.")
 
 
 def test_a_run_that_was_cut_short_says_so() -> None:

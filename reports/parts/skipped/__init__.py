@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.rules import ReportedRule, Severity
 
-_UNJUDGED: Final = (Severity.ERROR, Severity.UNTESTED, Severity.NA, Severity.DECLINED)
+_UNJUDGED: Final = (Severity.ERROR, Severity.BLOCKED, Severity.UNTESTED, Severity.NA, Severity.DECLINED)
 
 
 class SkipReason(NamedTuple):

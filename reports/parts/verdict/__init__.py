@@ -20,7 +20,7 @@ from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.load import LoadSummary, load_figures
 from rejoinder.reports.parts.outcomes import PART as OUTCOMES
 from rejoinder.reports.parts.target import PART as TARGET
-from rejoinder.reports.rules import JUDGED, Severity, catalogue
+from rejoinder.reports.rules import JUDGED, Severity, catalogue, partial_reason
 from rejoinder.reports.terminal_text import wrap
 
 
@@ -74,15 +74,23 @@ def _said(report: ReportModel) -> Said:
         if load is not None and (load.intolerable or load.missed):
             what = load.failed_text if load.intolerable else load.missed_text
             return Severity.FAIL, f"Conforms, but under load {what}", passed, _also(counts), under_load
-        if run.truncated or run.interrupted:
-            return Severity.ERROR, "Inconclusive", "The run was cut short.", passed, _also(counts), under_load
+        partial = partial_reason(run)
+        if run.incomplete:
+            return Severity.ERROR, "Inconclusive", partial, passed, _also(counts), under_load
         if counts[Severity.ERROR]:
-            return Severity.ERROR, "Inconclusive", passed, _also(counts), under_load
+            return Severity.ERROR, "Inconclusive", partial, passed, _also(counts), under_load
         if counts[Severity.KNOWN]:
-            return Severity.WARN, "No new failures", passed, _also(counts), under_load
+            return Severity.WARN, "No new failures", partial, passed, _also(counts), under_load
+        if partial:
+            severity = Severity.WARN if counts[Severity.WARN] else Severity.PASS
+            return severity, _selected(counts, checked), partial, _also(counts), under_load
+        if blocked := counts[Severity.BLOCKED]:
+            headline = f"No failures, {plural(blocked, 'rule')} blocked"
+            return Severity.WARN, headline, passed, _also(counts), under_load
         if counts[Severity.WARN]:
-            return Severity.WARN, "Conforms, with warnings", passed, _also(counts), under_load
-        return Severity.PASS, "Conforms", f"{checked:,} of {checked:,} rules checked passed.", under_load
+            return Severity.WARN, "Conforms, with warnings", passed, _also(counts), _untested(report), under_load
+        passed = f"{checked:,} of {plural(checked, 'rule')} checked passed."
+        return Severity.PASS, "Conforms", passed, _untested(report), under_load
     if load is not None and load.started:
         return _said_of_load(report, load)
     problem = one_line(run.problem, 500)
@@ -111,6 +119,14 @@ def _said_of_load(report: ReportModel, load: LoadSummary) -> Said:
     return severity, load.succeeded_text, *rest
 
 
+def _selected(counts: Counter[Severity], checked: int) -> str:
+    """Return how many rules of a selection passed."""
+    passed = checked - counts[Severity.WARN]
+    if passed == checked:
+        return f"{plural(checked, 'selected rule')} passed"
+    return f"{passed:,} of {plural(checked, 'selected rule')} passed"
+
+
 def _passed(counts: Counter[Severity], musts: int, checked: int) -> str:
     """Return how many rules passed, given that no MUST rule failed unexpectedly."""
     if counts[Severity.KNOWN]:
@@ -122,11 +138,20 @@ def _passed(counts: Counter[Severity], musts: int, checked: int) -> str:
 
 def _also(counts: Counter[Severity]) -> str:
     """Return in a sentence what else happened to rules; empty when nothing did."""
-    warned, errors = counts[Severity.WARN], counts[Severity.ERROR]
+    warned, errors, blocked = counts[Severity.WARN], counts[Severity.ERROR], counts[Severity.BLOCKED]
     parts = [plural(counts[Severity.KNOWN], "known failure")] if counts[Severity.KNOWN] else []
     parts += [f"{plural(warned, 'SHOULD rule')} failed"] if warned else []
     parts += [f"{plural(errors, 'rule')} could not be checked"] if errors else []
+    if blocked:
+        parts.append(f"{plural(blocked, 'rule')} blocked, because a request that they need was refused or failed")
     return f"Also: {', '.join(parts)}." if parts else ""
+
+
+def _untested(report: ReportModel) -> str:
+    """Return in a sentence how many rules the plan did not test; empty when it tested all that apply."""
+    untested = report.counts.get(Severity.UNTESTED, 0)
+    plan = f"Plan {one_line(report.run.header.plan, 40)}" if report.run.header.plan else "The run"
+    return f"{plan} did not test {plural(untested, 'rule')}." if untested else ""
 
 
 def _load_sentence(load: LoadSummary | None) -> str:

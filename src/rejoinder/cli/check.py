@@ -230,7 +230,9 @@ def check_endpoint(
     confirm_budget = CONFIRM_BUDGETS["full" if fuzzing else plan_name].with_reruns(reruns)
     cases = {case.id: case.intent for case in plan.cases}
     extra = {"required": sorted(required)} if required else {}
-    recorder.header(target, url=url, model=model, dialect=dialect, plan=plan.name, seed=seed, cases=cases, **extra)
+    recorder.header(
+        target, url=url, model=model, dialect=dialect, plan=plan.name, seed=seed, cases=cases, select=select, **extra
+    )
     model_text = f"model {target.model}" if target.model else "no model in requests"
     steps.say(f"{target.url}, {model_text}, dialect {dialect_label(dialect)}")
     if fuzzing:

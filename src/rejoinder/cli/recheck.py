@@ -62,7 +62,8 @@ def command(
     if not old.exchanges:
         raise UsageError(f"{run} contains no exchanges.", "Choose a run of `rejoinder check`.")
     expected = load_baseline(baseline, strict=baseline_strict)
-    result = CheckResult(exchanges=old.exchanges, warnings=_warnings(old))
+    unsent = old.footer.unsent if old.footer else 0
+    result = CheckResult(exchanges=old.exchanges, warnings=_warnings(old), unsent=unsent)
     with recording(out) as recorder:
         origin = RecheckedRun(
             run=str(run),
@@ -73,6 +74,7 @@ def command(
         recorder.write_header(
             msgspec.structs.replace(header.target, dialect=held_to),
             plan=header.plan,
+            select=select,
             seed=header.seed,
             cases=header.cases,
             required=header.required,

@@ -111,6 +111,7 @@ class Footer(RunFileLine, kw_only=True, tag_field="kind", tag="footer"):
     ended_at: Annotated[Seconds, about("end of the run, in Unix time")]
     exit_code: Annotated[int, about("exit code of the command")]
     interrupted: Annotated[bool, about("whether the run was interrupted")] = False
+    unsent: Annotated[Count, about("number of requests of the plan that were not sent because the run ended early")] = 0
     warnings: Annotated[list[str], about("warnings, one sentence each")] = []
     coverage: Annotated[CoverageResult | None, about("which contract branches the run sent")] = None
     abilities: Annotated[

@@ -78,6 +78,7 @@ class Header(RunFileLine, kw_only=True, tag_field="kind", tag="header"):
     target: Annotated[RunTarget, about("the endpoint that was tested")]
     catalogue: Annotated[str, about("version of the rule catalogue that the responses were checked against")] = ""
     plan: Annotated[str, about("name of the test plan; absent for load runs")] = ""
+    select: Annotated[str, about("patterns of the ids of the rules that were checked; * for all")] = "*"
     seed: Annotated[int | None, about("seed of the random choices")] = None
     required: Annotated[list[str], about("features that the endpoint must support")] = []
     extensions: Annotated[list[ExtensionRecord], about("the extensions that the run used")] = []

@@ -64,6 +64,11 @@ class Run:
         """Whether the run says that it was ended before its time."""
         return self.footer is not None and self.footer.interrupted
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether the run ended before all of its plan was sent: interrupted, out of budget, or without a footer."""
+        return self.footer is None or self.footer.interrupted or bool(self.footer.unsent)
+
     def samples_of(self, kind: type[S]) -> list[S]:
         """Return the sample lines of one class."""
         return [sample for sample in self.samples if isinstance(sample, kind)]

@@ -34,7 +34,8 @@ class Status(StrEnum):
 
     ``fail``: a MUST was broken. ``warn``: a SHOULD was broken. ``known``: one was broken, and a baseline file expects
     all that was found. ``declined``: the model chose otherwise, so nothing can be said.
-    ``not_applicable``: nothing in the run exercised the rule, or the endpoint refused the feature.
+    ``blocked``: an exchange that the rule needs was refused or failed. ``not_applicable``: nothing in the run exercised
+    the rule, or the endpoint refused the feature.
     ``error``: the harness or the network failed. A broken MAY rule passes and carries its findings as information.
     """
 
@@ -43,6 +44,7 @@ class Status(StrEnum):
     WARN = "warn"
     KNOWN = "known"
     DECLINED = "declined"
+    BLOCKED = "blocked"
     NOT_APPLICABLE = "not_applicable"
     ERROR = "error"
 
@@ -248,7 +250,8 @@ class Finding:
 class Verdict:
     """The judgement on one rule: its status, how many exchanges it was judged on, and what was found.
 
-    ``reason`` says in one sentence why a rule is not applicable, declined or in error.
+    ``reason`` says in one sentence why a rule is not applicable, blocked, declined or in error; ``blocked_by`` is the
+    id of the exchange that blocked it.
     """
 
     rule: str
@@ -258,10 +261,11 @@ class Verdict:
     failed: int = 0
     reason: str = ""
     findings: list[Finding] = field(default_factory=list)
+    blocked_by: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-serialisable form."""
-        return {
+        record = {
             "rule": self.rule,
             "level": self.level.value,
             "status": self.status.value,
@@ -270,13 +274,20 @@ class Verdict:
             "reason": self.reason,
             "findings": [finding.to_json() for finding in self.findings],
         }
+        return {**record, "blocked_by": self.blocked_by} if self.blocked_by else record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Verdict:
         """Rebuild a verdict from :meth:`to_json`'s form."""
         findings = [Finding.from_json(finding) for finding in record["findings"]]
         same = {name: record[name] for name in ("rule", "judged", "failed", "reason")}
-        return cls(level=Level(record["level"]), status=Status(record["status"]), findings=findings, **same)
+        return cls(
+            level=Level(record["level"]),
+            status=Status(record["status"]),
+            findings=findings,
+            blocked_by=record.get("blocked_by", ""),
+            **same,
+        )
 
 
 def fingerprint(rule: str, problem: Problem) -> str:
