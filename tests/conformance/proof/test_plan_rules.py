@@ -42,5 +42,5 @@ def test_the_next_plan_that_tests_a_rule(rule: str, plan: str, larger: str) -> N
 def test_a_verdict_names_the_plan_to_use() -> None:
     verdicts = {verdict.rule: verdict for verdict in judge([], "northstar", plan="quick")}
     assert verdicts["MEM-01"].reason == "Not tested by plan quick. Use --plan full."
-    assert verdicts["SSE-01"].reason == "Nothing in this run exercises this rule."
+    assert verdicts["SSE-01"].reason == "The run ended before the cases that test this rule."
     assert verdicts["STA-11"].reason.endswith(f"Needs {load_rules()['STA-11'].takes}.")
