@@ -137,7 +137,7 @@ def test_the_definitions_by_hand_are_those_of_the_types() -> None:
     problem = Problem("m", "/p", 1, "t", expected=1, actual=2, kind="k", offset=3, exchange="x")
     finding = Finding("EVT-01", Level.MUST, problem, reruns=Reruns(3, 1), minimal=Minimal(request, "x", 2))
     finding.known = Known("r", "https://x.example", "2026-12-31")
-    verdict = Verdict("EVT-01", Level.MUST, Status.FAIL, findings=[finding]).to_json()
+    verdict = Verdict("EVT-01", Level.MUST, Status.FAIL, findings=[finding], blocked_by="x").to_json()
     definitions, [found] = SCHEMA["$defs"], verdict["findings"]
     either = {"body", "body_base64"}
     fields = definitions["finding"]["properties"]
