@@ -29,14 +29,15 @@ STARTED_BY_NAME = {
     "rejoinder.__main__": "python -m rejoinder",
     "rejoinder.conformance.proof.kill": "python -m",
     "rejoinder.conformance.proof.plan_rules": "python -m",
+    "rejoinder.conformance.proof.quiet": "python -m",
     "rejoinder.conformance.test_rules": "collected by pytest",
     "rejoinder.load.locustfile": "run by Locust as a file",
 }
 """Modules that no import statement names, with who runs them; the command line's modules are named by its table."""
 
 FOUND_BY_FOLDER = {
-    *("rejoinder.conformance.checks", "rejoinder.conformance.running.cases", "rejoinder.sandbox.faults"),
-    "rejoinder.reports.parts",
+    *("rejoinder.conformance.checks", "rejoinder.conformance.running.cases", "rejoinder.reports.parts"),
+    *("rejoinder.sandbox.faults", "rejoinder.sandbox.freedoms"),
 }
 """Packages whose modules are imported because they are there."""
 

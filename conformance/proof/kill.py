@@ -11,50 +11,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cache
-from itertools import islice
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final
 
 import click
 
 from rejoinder.conformance.extending import use_extensions
-from rejoinder.conformance.judgement import judge
-from rejoinder.conformance.running.case import CaseContext
-from rejoinder.conformance.running.fuzz import random_cases
-from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process
-from rejoinder.conformance.running.plan import PLAN_NAMES, Plan, build_plan
-from rejoinder.contract import dialect_names, load_dialect
-from rejoinder.model.exchange import Exchange
-from rejoinder.model.verdict import Status, Verdict
-from rejoinder.sandbox import Sandbox, load_faults
-from rejoinder.wire.target import Target
-
-CLEAN: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-    {
-        "clean": {},
-        "clean, model named": {"model": "parrot"},
-        "clean, reasoning": {"model": "parrot-reasoning"},
-        "clean, refusing": {"model": "parrot-refusal"},
-        "clean, talkative": {"min_tokens": 120},
-    }
-)
-"""The variants of the sandbox without faults: the model that is named, and settings of the sandbox."""
-
-REQUIRED: Final = ("streaming", "images", "background")
-"""Features that the sandbox must have; the plan full tries them all."""
-
-SEED: Final = 7
-SEARCHED: Final = 1500
-"""Random cases that are sent after the plan for faults that are rare.
-
-Hypothesis also draws constants of the code at hand, so how soon a fault shows changes with the code: leave room.
-"""
+from rejoinder.conformance.proof.matrix import CLEAN, REQUIRED, SEARCHED, SandboxSetup, observe, spread
+from rejoinder.conformance.running.plan import PLAN_NAMES
+from rejoinder.contract import dialect_names
+from rejoinder.sandbox import load_faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,61 +55,32 @@ def kill_matrix(plan: str, dialects: Sequence[str], faults: Iterable[str], *, wo
     """
     jobs = [(plan, dialect, variant) for dialect in dialects for variant in CLEAN]
     for name in faults:
-        wanted = [dialect for dialect in dialects if dialect in (load_faults()[name].dialects or dialects)]
+        wanted = [dialect for dialect in dialects if load_faults()[name].exists_in(dialect)]
         jobs.extend((plan, dialect, name) for dialect in wanted[:1])
-    if workers == 1:
-        yield from map(_row, jobs)
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(_row, jobs)
+    yield from spread(_row, jobs, workers)
 
 
 def _row(job: tuple[str, str, str]) -> KillRow:
-    plan, dialect, subject = job
-    variant = CLEAN.get(subject)
-    breaks = () if variant is not None else load_faults()[subject].breaks
-    model = (variant or {}).get("model")
-    target = Target("http://sandbox/v1/responses", model, dialect=dialect, second_key=SECOND_KEY)
-    clock = ManualClock()
-    faults = () if variant is not None else (subject,)
-    sandbox = Sandbox(dialect, faults, clock=clock, min_tokens=(variant or {}).get("min_tokens", 0))
-    exchanges: list[Exchange] = []
-    fired: set[str] = set()
-    errors: set[str] = set()
-
-    def look(verdicts: Iterable[Verdict]) -> None:
-        fired.update(verdict.rule for verdict in verdicts if verdict.findings)
-        errors.update(verdict.reason for verdict in verdicts if verdict.status is Status.ERROR)
-
-    rare = variant is None and load_faults()[subject].rare
-    for batch in run_in_process(_plan(plan, dialect, model, rare), sandbox, target, clock):
-        exchanges += batch
-        if variant is None:
-            look(judge(batch, dialect))
-            if fired.issuperset(breaks):
-                break
+    plan, dialect, name = job
+    required = REQUIRED if plan == "full" else ()
+    if name in CLEAN:
+        breaks: tuple[str, ...] = ()
+        seen = observe(SandboxSetup(plan, dialect, **CLEAN[name]), required=required)
     else:
-        # Some rules look at the whole run.
-        look(judge(exchanges, dialect, required=REQUIRED if plan == "full" else ()))
+        fault = load_faults()[name]
+        breaks = fault.breaks
+        # For rare faults a random search follows the plan where it is the whole one.
+        search = SEARCHED if fault.rare and plan == "full" else 0
+        seen = observe(SandboxSetup(plan, dialect, (name,), search=search), until=breaks, required=required)
     return KillRow(
-        subject=subject,
+        subject=name,
         dialect=dialect,
-        clean=variant is not None,
-        fired=tuple(sorted(fired)),
-        missed=tuple(rule for rule in breaks if rule not in fired),
-        errors=tuple(sorted(errors)),
-        requests=len(exchanges),
+        clean=name in CLEAN,
+        fired=tuple(sorted(seen.findings)),
+        missed=tuple(rule for rule in breaks if rule not in seen.findings),
+        errors=seen.errors,
+        requests=seen.requests,
     )
-
-
-@cache
-def _plan(name: str, dialect: str, model: str | None, rare: bool) -> Plan:
-    """Return the plan; for rare faults a random search follows it where the plan is the whole one."""
-    plan = build_plan(name, load_dialect(dialect), model=model)
-    if not rare or name != "full":
-        return plan
-    cases = islice(random_cases(CaseContext(load_dialect(dialect), model), SEED), SEARCHED)
-    return Plan(name, (*plan.cases, *cases))
 
 
 @click.command("kill")

@@ -69,7 +69,8 @@ class RequestSpec:
     names what lies below the create endpoint (``(response_id, "cancel")``), or is such a function. Either may return
     ``None`` to say that there is nothing to ask. ``query`` is sent as it is, or made of the replies. ``role`` names the
     request in its case. ``deadline`` (seconds) and ``read_limit`` (bytes of the reply) stop it early on purpose; what
-    they stop has the outcome ``cancelled``. ``pace`` is how many seconds a slow reader lets pass after each read.
+    they stop has the outcome ``cancelled``. ``pace`` is how many seconds a slow reader lets pass after each of its
+    first reads.
 
     With ``beside`` the request is sent together with the one before it, not after its reply, and sees the same replies;
     ``wait`` is how many seconds after that it is sent, or such a function. ``tenant`` 2 sends it with the second

@@ -1,4 +1,4 @@
-"""Extensions: rules, checks, sandbox faults and cases that others add without a fork.
+"""Extensions: rules, checks, sandbox faults, freedoms and cases that others add without a fork.
 
 An extension is a folder with a file ``extension.toml``::
 
@@ -17,6 +17,8 @@ and any of these beside it:
 ``faults.py``
     ``FAULTS``, a list of :class:`rejoinder.sandbox.Fault`: the defects that prove the checks. ``ENDPOINT``, if it is
     there, is one that breaks no rule; its hooks make the sandbox do what the rules require.
+``freedoms.py``
+    ``FREEDOMS``, a list of :class:`rejoinder.sandbox.Freedom`: what the endpoint may do and no rule may accuse.
 ``cases.py``
     ``cases(context, plan)``, a generator of :class:`rejoinder.conformance.PlannedCase`.
 
@@ -79,7 +81,7 @@ class Extension:
     families: Mapping[str, str] = field(default_factory=dict)
 
     def load(self, part: str) -> ModuleType | None:
-        """Import ``checks``, ``faults`` or ``cases``; return ``None`` where the extension has no such module.
+        """Import ``checks``, ``faults``, ``freedoms`` or ``cases``; return ``None`` where the extension has none.
 
         Raises :class:`ExtensionError` for whatever goes wrong in it, with file and line.
         """

@@ -14,7 +14,7 @@ import pytest
 
 from rejoinder.contract import load_rules
 from rejoinder.model.runfile import read_run
-from rejoinder.sandbox import FAULTS, SERVER_FAULTS, Sandbox, running
+from rejoinder.sandbox import FAULTS, FREEDOMS, SERVER_FAULTS, Sandbox, running
 
 Invoke = Callable[..., tuple[int, str, str]]
 
@@ -243,6 +243,17 @@ def test_faults_are_listed(invoke: Invoke) -> None:
     code, _, err = invoke("sandbox", "--fault", "sequence-number-missing")
     assert code == 2
     assert "is not a fault" in err
+
+
+def test_freedoms_are_listed_with_what_allows_them(invoke: Invoke) -> None:
+    code, out, _ = invoke("sandbox", "--list-freedoms")
+    assert code == 0
+    for freedom in FREEDOMS.values():
+        assert f"{freedom.id}  (" in out
+        assert all(str(cited) in out for cited in freedom.sources)
+    code, _, err = invoke("sandbox", "--freedom", "stream-byte-by-bite")
+    assert code == 2
+    assert "Did you mean stream-byte-by-byte?" in err
 
 
 def test_a_defect_of_ours_is_told_in_a_sentence(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:

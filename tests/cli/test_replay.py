@@ -26,7 +26,7 @@ def endpoint() -> Iterator[Callable[..., str]]:
     with running(sandbox) as url:
 
         def break_it(*faults: str) -> str:
-            sandbox.faults = tuple(FAULTS[fault] for fault in faults)
+            sandbox.variations = tuple(FAULTS[fault] for fault in faults)
             return url
 
         yield break_it

@@ -18,7 +18,7 @@ from rejoinder.load.options import all_options
 from rejoinder.load.workload.profiles import shipped_profiles
 from rejoinder.model.metrics import METRICS, SERVER
 from rejoinder.model.outcomes import OUTCOMES
-from rejoinder.sandbox import FAULTS, SERVER_FAULTS
+from rejoinder.sandbox import FAULTS, FREEDOMS, SERVER_FAULTS
 from rejoinder.settings import options_of
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -68,6 +68,15 @@ def test_every_fault_and_feature_has_a_section(pages: dict[str, str]) -> None:
         assert section(pages["faults"], f"fault-{name}").startswith(f"### {name}\n")
     for name in load_features():
         assert section(pages["features"], f"feature-{name.replace('_', '-')}").startswith(f"## {name}\n")
+
+
+def test_every_freedom_has_a_section_with_what_allows_it(pages: dict[str, str]) -> None:
+    for freedom in FREEDOMS.values():
+        shown = section(pages["freedoms"], f"freedom-{freedom.id}")
+        assert shown.startswith(f"### {freedom.id}\n")
+        assert all(f"({cited.url})" in shown for cited in freedom.sources), freedom.id
+        assert ("- Argument: " in shown) == bool(freedom.argument), freedom.id
+        assert all(f"`{dialect}`" in shown for dialect in freedom.dialects), freedom.id
 
 
 def test_dialects_are_compared(pages: dict[str, str]) -> None:

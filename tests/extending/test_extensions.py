@@ -16,6 +16,7 @@ from rejoinder.conformance import use_extensions
 from rejoinder.conformance.checks import checks_by_rule
 from rejoinder.conformance.judgement import broken_rules, select_rules
 from rejoinder.conformance.proof.kill import kill_matrix
+from rejoinder.conformance.proof.quiet import quiet_matrix
 from rejoinder.conformance.running.plan import build_plan
 from rejoinder.contract import load_dialect, load_families, load_features, load_rules
 from rejoinder.errors import ExtensionError
@@ -25,7 +26,7 @@ from rejoinder.model.runfile import read_run
 from rejoinder.model.samples import LoadSample
 from rejoinder.model.verdict import Level
 from rejoinder.reports import render_html
-from rejoinder.sandbox import Sandbox, load_faults, post, running
+from rejoinder.sandbox import Sandbox, load_faults, load_freedoms, post, running
 
 Write = Callable[..., Path]
 
@@ -90,6 +91,42 @@ def test_the_kill_matrix_proves_the_faults(extension: Write) -> None:
     rows = list(kill_matrix("smoke", ["northstar"], ["acme-untraced", "acme-unrouted"]))
     assert {row.subject: row.good for row in rows if not row.clean} == {"acme-untraced": True, "acme-unrouted": True}
     assert not [row for row in rows if row.clean and any(rule.startswith("ACME") for rule in row.fired)]
+
+
+FREEDOMS = """
+from rejoinder.sandbox import Freedom
+from .names import TRACE
+
+FREEDOMS = [
+    Freedom(
+        id="acme-long-trace",
+        title="Trace ids are long.",
+        argument="The gateway's manual limits no length.",
+        head=lambda status, headers, _: (status, (*headers, (TRACE, "t" * 500))),
+    ),
+]
+"""
+
+
+def test_freedoms_are_among_the_shipped_ones(extension: Write) -> None:
+    use_extensions([extension({"freedoms.py": FREEDOMS})])
+    assert load_freedoms()["acme-long-trace"].argument
+    rows = list(quiet_matrix("smoke", ["northstar"], ["acme-long-trace"]))
+    assert [(row.freedoms, row.good) for row in rows] == [(("acme-long-trace",), True)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("acme-long", "long", "must have an id that begins with acme-"),
+        ("argument=", "dialects=('nowhere',), argument=", 'is for the unknown dialect "nowhere"'),
+        ("argument=", "choice=", "has neither sources nor an argument"),
+        ("FREEDOMS = [", "FREEDOMS = [7, ", "FREEDOMS must exist and be a list of Freedom"),
+    ],
+)
+def test_a_bad_freedom_is_refused(extension: Write, old: str, new: str, words: str) -> None:
+    with pytest.raises(ExtensionError, match=words):
+        use_extensions([extension({"freedoms.py": FREEDOMS.replace(old, new)})])
 
 
 def test_cases_are_part_of_the_plan(extension: Write) -> None:

@@ -1,4 +1,4 @@
-"""The contract: rules, dialects, features and the faults of the sandbox."""
+"""The contract: rules, dialects, features, and the faults and freedoms of the sandbox."""
 
 from __future__ import annotations
 
@@ -22,19 +22,22 @@ from rejoinder.contract import (
     load_features,
     load_rules,
 )
-from rejoinder.sandbox import FAULTS, SERVER_FAULTS
+from rejoinder.sandbox import FAULTS, FREEDOMS, SERVER_FAULTS
 from rejoinder.sandbox.defects import classes_of, load_defects
 from rejoinder.sandbox.fault import Fault
+from rejoinder.sandbox.freedom import Freedom
+from rejoinder.sandbox.freedoms import family_of
 from rejoinder_reference import markdown as md
 
 
 def pages() -> dict[str, str]:
-    """Return the pages of rules (one for each family), dialects, features and faults."""
+    """Return the pages of rules (one for each family), dialects, features, faults and freedoms."""
     found = {
         "rules/index": _rule_index(),
         "dialects": _dialects(),
         "features": _features(),
         "faults": _faults(),
+        "freedoms": _freedoms(),
     }
     for family, title in load_families().items():
         found[f"rules/{family.lower()}"] = _family(family, title)
@@ -221,6 +224,38 @@ def _fault(fault: Fault) -> Iterator[str]:
     if fault.dialects:
         yield f"- Dialects: {md.codes(fault.dialects)}"
     yield from _seen_as(fault.id)
+    yield ""
+
+
+def _freedoms() -> str:
+    lines = [
+        f"The sandbox can be started with {len(FREEDOMS)} freedoms: `rejoinder sandbox --freedom ID`. Each freedom is "
+        "one thing that a dialect leaves open. No MUST or SHOULD rule fails for it: `tox -e kill` runs every freedom "
+        "alone and many together, and lists the rules that fail.",
+        "",
+    ]
+    for family, title in load_families().items():
+        here = [freedom for freedom in FREEDOMS.values() if family_of(freedom) == family]
+        if here:
+            lines += [f"## {family}: {md.text(title)}", ""]
+            for freedom in here:
+                lines += _freedom(freedom)
+    return md.page("Sandbox freedoms", *lines)
+
+
+def _freedom(freedom: Freedom) -> Iterator[str]:
+    yield from (f"(freedom-{_anchor(freedom.id)})=", f"### {freedom.id}", "", md.text(freedom.title), "")
+    if freedom.condition:
+        yield f"- Shows: {md.text(freedom.condition)}"
+    if freedom.dialects:
+        yield f"- Dialects: {md.codes(freedom.dialects)}"
+    for cited in freedom.sources:
+        yield f"- Source: [{md.text(str(cited))}]({cited.url}), checked {cited.checked}"
+    if freedom.argument:
+        yield f"- Argument: {md.text(freedom.argument)}"
+    excluded = [other.id for other in FREEDOMS.values() if other is not freedom and not freedom.allows(other)]
+    if excluded:
+        yield f"- Excludes: {', '.join(f'[{md.code(name)}](#freedom-{_anchor(name)})' for name in excluded)}"
     yield ""
 
 

@@ -1,4 +1,4 @@
-"""``rejoinder sandbox``: serve the built-in endpoint, correct or with faults."""
+"""``rejoinder sandbox``: serve the built-in endpoint, correct, with freedoms or with faults."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rejoinder.contract import DEFAULT_DIALECT, dialect_label, dialect_names
     examples=[
         ("Serve a correct endpoint.", "rejoinder sandbox"),
         ("Serve one with a fault.", "rejoinder sandbox --port 8000 --fault truncation-reported-as-completed"),
+        ("Serve one that does what the dialect leaves open.", "rejoinder sandbox --freedom lines-end-with-crlf"),
         ("Serve a slow one that processes 4 requests at a time.", "rejoinder sandbox --slots 4 --token-delay 0.02"),
     ],
 )
@@ -41,6 +42,13 @@ from rejoinder.contract import DEFAULT_DIALECT, dialect_label, dialect_names
     help="Start with this fault. Can be given more than once. See --list-faults.",
 )
 @click.option(
+    "--freedom",
+    "freedoms",
+    multiple=True,
+    metavar="FREEDOM",
+    help="Start with this freedom, which the dialect leaves open. Can be given more than once. See --list-freedoms.",
+)
+@click.option(
     "--server-fault",
     "server_faults",
     multiple=True,
@@ -62,22 +70,33 @@ from rejoinder.contract import DEFAULT_DIALECT, dialect_label, dialect_names
     help="Delay before each token, in seconds.",
 )
 @click.option("--list-faults", is_flag=True, help="List the faults and the rules that each one breaks.")
+@click.option("--list-freedoms", is_flag=True, help="List the freedoms, their dialects and their sources.")
 def command(
     host: str,
     port: int,
     dialect: str,
     faults: tuple[str, ...],
+    freedoms: tuple[str, ...],
     server_faults: tuple[str, ...],
     slots: int | None,
     token_delay: float,
     list_faults: bool,
+    list_freedoms: bool,
 ) -> int:
     """Serve the sandbox: a built-in, deterministic Responses endpoint whose model repeats its input.
 
     Use it to try rejoinder, to test a client, or to see how rejoinder reports a fault. Ctrl-C stops it.
     """
-    from rejoinder.sandbox import SERVER_FAULTS, Sandbox, load_faults, serve
+    from rejoinder.sandbox import SERVER_FAULTS, Sandbox, load_faults, load_freedoms, serve
 
+    if list_freedoms:
+        for freedom in load_freedoms().values():
+            where = f"    Shows {freedom.condition}.\n" if freedom.condition else ""
+            basis = "".join(f"    Source: {cited}.\n" for cited in freedom.sources)
+            basis += f"    Argument: {freedom.argument}\n" if freedom.argument else ""
+            scope = ", ".join(freedom.dialects or dialect_names())
+            click.echo(f"{freedom.id}  ({scope})\n    {freedom.title}\n{where}{basis}", nl=False)
+        return 0
     if list_faults:
         from rejoinder.sandbox.defects import classes_of
 
@@ -89,12 +108,13 @@ def command(
             seen = "".join(f"    Real-world defect: {known}.\n" for known in classes_of(name))
             click.echo(f"{name}  (--server-fault: shows under load)\n    {title}\n{seen}", nl=False)
         return 0
-    sandbox = Sandbox(dialect, faults, token_delay)
+    sandbox = Sandbox(dialect, faults, token_delay, freedoms=freedoms)
 
     def ready(url: str) -> None:
-        broken = f" with {', '.join((*faults, *server_faults))}" if faults or server_faults else ""
+        variations = ", ".join((*freedoms, *faults, *server_faults))
+        varied = f" with {variations}" if variations else ""
         click.echo(
-            f"Sandbox{broken} at {url}/v1/responses, dialect {dialect_label(dialect)}. Ctrl-C stops it.", err=True
+            f"Sandbox{varied} at {url}/v1/responses, dialect {dialect_label(dialect)}. Ctrl-C stops it.", err=True
         )
 
     serve(sandbox, host, port, ready=ready, faults=server_faults, slots=slots or 0)

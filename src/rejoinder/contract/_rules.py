@@ -429,18 +429,8 @@ def _citation(rule: _Table, raw: Any) -> Citation:
     place = f"{rule.place}, a source"
     if isinstance(raw, dict) and "document" in raw:
         table = _Table(place, raw, {"document": str, "path": str, "section": str})
-        document = load_documents()[table.one_of("document", raw["document"], load_documents())]
-        path = raw.get("path", "")
-        # Where the document is a folder of files, the file's name tells which one is meant.
-        file = re.split("[?#]", path)[0].rpartition("/")[2] if document["url"].endswith("/") else ""
-        name = f"{document['name']}, {file}" if file else document["name"]
-        return Citation(
-            name=name,
-            url=document["url"] + path,
-            section=table.need("section"),
-            revision=document["revision"],
-            checked=document["checked"],
-        )
+        name = table.one_of("document", raw["document"], load_documents())
+        return cite(name, table.need("section"), raw.get("path", ""))
     table = _Table(place, raw, _CITATION_KEYS)
     citation = Citation(**{key: table.need(key) for key in _CITATION_KEYS})
     if not re.match(r"https://[^\s/]+/", citation.url):
@@ -453,6 +443,21 @@ def _reading(rule: _Table, raw: Any) -> Reading:
     if not isinstance(finding, str) or not finding:
         raise rule.error("a place of breaks_client or searched has no finding", "Add what its text or code says.")
     return Reading(_citation(rule, {key: value for key, value in raw.items() if key != "finding"}), finding)
+
+
+def cite(document: str, section: str, path: str = "") -> Citation:
+    """Return the citation of a section of a document of ``documents.toml``; ``path`` is added to its address."""
+    known = load_documents()[document]
+    # Where the document is a folder of files, the file's name tells which one is meant.
+    file = re.split("[?#]", path)[0].rpartition("/")[2] if known["url"].endswith("/") else ""
+    name = f"{known['name']}, {file}" if file else known["name"]
+    return Citation(
+        name=name,
+        url=known["url"] + path,
+        section=section,
+        revision=known["revision"],
+        checked=known["checked"],
+    )
 
 
 def _any_of(names: Iterable[str]) -> str:

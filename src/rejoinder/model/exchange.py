@@ -19,6 +19,9 @@ from typing import Any, Final, NamedTuple
 
 Headers = tuple[tuple[str, str], ...]
 
+SLOW_READS: Final = 40
+"""Reads after which a slow reader pauses. Later reads do not wait, so that many small chunks outlast no timeout."""
+
 
 class Outcome(StrEnum):
     """How the transport of one exchange ended. Only ``complete`` says that the whole reply was received."""

@@ -1,4 +1,4 @@
-"""The sandbox: a correct, deterministic Responses endpoint, and faults that break one thing each.
+"""The sandbox: a correct, deterministic Responses endpoint, with faults that break one thing each and freedoms.
 
 :class:`Sandbox` needs no server library. It responds to a :class:`~rejoinder.model.exchange.Request` with a
 :class:`Reply`, or with a whole :class:`~rejoinder.model.exchange.Exchange` for tests in one process.
@@ -12,6 +12,7 @@ Its output depends on the request alone. It is a parrot: it repeats every text o
   followed. The arguments are made from the tool's schema, with the user's text in free strings.
 - Hosted tool calls and annotations in the input are repeated in the output. Several parts in the last user message make
   as many parts in the answer. If the input requests a story or something long, the parrot repeats itself.
+- A freedom makes it do one thing in another way that the dialect leaves open, and that no rule may accuse.
 - Responses are kept for GET, DELETE, cancel, chains, conversations and replay of background streams.
 """
 
@@ -23,8 +24,10 @@ from rejoinder.lazy import lazy_names
 from rejoinder.sandbox.core import Sandbox, post, record
 from rejoinder.sandbox.endpoint.generate import MODELS
 from rejoinder.sandbox.endpoint.reply import Piece, Reply, RequestInfo
-from rejoinder.sandbox.fault import Condition, Fault
+from rejoinder.sandbox.fault import Condition, Fault, Variation
 from rejoinder.sandbox.faults import FAULTS, load_faults
+from rejoinder.sandbox.freedom import Freedom
+from rejoinder.sandbox.freedoms import FREEDOMS, load_freedoms
 from rejoinder.sandbox.sample_requests import SampleRequest, sample_requests
 
 if TYPE_CHECKING:
@@ -32,17 +35,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAULTS",
+    "FREEDOMS",
     "MODELS",
     "SERVER_FAULTS",
     "Condition",
     "Fault",
+    "Freedom",
     "Piece",
     "Reply",
     "RequestInfo",
     "SampleRequest",
     "Sandbox",
+    "Variation",
     "app",
     "load_faults",
+    "load_freedoms",
     "post",
     "record",
     "running",

@@ -9,14 +9,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
+from functools import partial
 from itertools import zip_longest
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from rejoinder.contract import DEFAULT_DIALECT, load_dialect
-from rejoinder.errors import UsageError, suggest
-from rejoinder.model.exchange import Chunk, Exchange, Headers, Outcome, Request
+from rejoinder.errors import UsageError
+from rejoinder.model.exchange import SLOW_READS, Chunk, Exchange, Headers, Outcome, Request
 from rejoinder.sandbox.endpoint.generate import MODELS, ResolvedRequest, base_response, generate, input_tokens
 from rejoinder.sandbox.endpoint.reply import (
     JSON_HEADERS,
@@ -28,11 +28,14 @@ from rejoinder.sandbox.endpoint.reply import (
     header,
     reply_with,
 )
-from rejoinder.sandbox.endpoint.request_parsing import conversation_id, read_create, read_json
+from rejoinder.sandbox.endpoint.request_parsing import check_create, conversation_id, read_json
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import Fault, Visit
+from rejoinder.sandbox.fault import Variation, Visit
 from rejoinder.sandbox.faults import load_endpoints, load_faults
+from rejoinder.sandbox.freedom import Freedom, conflicts
+from rejoinder.sandbox.freedoms import load_freedoms
+from rejoinder.sandbox.variations import find
 
 # A background run takes at least this long, so that it can be polled and cancelled.
 _BACKGROUND_SECONDS: Final = 0.25
@@ -50,15 +53,16 @@ class Sandbox:
     """A deterministic endpoint for ``POST /v1/responses`` and the operations beside it, that repeats what it hears.
 
     ``dialect`` names the dialect that it speaks. ``faults`` are ids from :func:`rejoinder.sandbox.load_faults`; each
-    breaks one thing, after extensions have changed the endpoint. ``token_delay`` is the time in seconds before each
-    token of output. Ids depend on ``seed`` and on the number of the request only. With ``key`` every request but
-    ``/health`` needs it, or ``second_key``, as bearer token; what is stored belongs to the key that it was made with.
-    ``min_tokens`` makes short answers repeat themselves up to that many tokens. ``hold`` is how many seconds a
-    connection stays open under a fault that does not close it.
-    ``clock`` gives the Unix time in seconds.
+    breaks one thing, after extensions have changed the endpoint. ``freedoms`` are ids from
+    :func:`rejoinder.sandbox.load_freedoms`; with each it does one thing in another way that the dialect leaves open.
+    ``token_delay`` is the time in seconds before each token of output. Ids depend on ``seed`` and on the number of the
+    request only. With ``key`` every request but ``/health`` needs it, or ``second_key``, as bearer token; what is
+    stored belongs to the key that it was made with. ``min_tokens`` makes short answers repeat themselves up to that
+    many tokens. ``hold`` is how many seconds a connection stays open under a fault that does not close it. ``clock``
+    gives the Unix time in seconds.
 
-    Safe to use from several threads. Raises :class:`~rejoinder.errors.UsageError` for an unknown fault and
-    :class:`~rejoinder.errors.ContractError` for an unknown dialect.
+    Safe to use from several threads. Raises :class:`~rejoinder.errors.UsageError` for an unknown fault or freedom and
+    for freedoms that exclude each other, and :class:`~rejoinder.errors.ContractError` for an unknown dialect.
     """
 
     def __init__(
@@ -69,13 +73,18 @@ class Sandbox:
         seed: int = 0,
         key: str | None = None,
         *,
+        freedoms: Iterable[str] = (),
         second_key: str | None = None,
         min_tokens: int = 0,
         hold: float = 30.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.dialect = load_dialect(dialect)
-        self.faults: tuple[Fault, ...] = (*load_endpoints(), *(_fault(name, dialect) for name in faults))
+        self.variations: tuple[Variation, ...] = (
+            *load_endpoints(),
+            *_freedoms(freedoms, dialect),
+            *(find(name, dialect, load_faults(), "fault") for name in faults),
+        )
         self.token_delay = token_delay
         self.seed = seed
         self.key = key
@@ -109,18 +118,18 @@ class Sandbox:
         """
         operation, argument = _route(request)
         info = self._info(request, operation)
-        faults = [fault for fault in self.faults if fault.when(info)]
+        variations = [variation for variation in self.variations if variation.when(info)]
         outcome = ""
         try:
             self._authorise(request, operation)
             if operation == "create":
-                reply, outcome = self._create(request, info, faults)
+                reply, outcome = self._create(request, info, variations)
             else:
-                reply = self._other(request, info, argument, faults)
+                reply = self._other(request, info, argument, variations)
         except ApiError as error:
-            reply = self._refusal(error, info, faults)
+            reply = self._refusal(error, info, variations)
         except RecursionError:
-            reply = self._refusal(ApiError(400, "The body is nested too deeply."), info, faults)
+            reply = self._refusal(ApiError(400, "The body is nested too deeply."), info, variations)
         if operation == "create":
             reply.chunks = self._counted(reply.chunks, outcome or _http_outcome(reply.status), info.number)
             return reply
@@ -142,14 +151,14 @@ class Sandbox:
 
     def _info(self, request: Request, operation: str) -> RequestInfo:
         # Faults see the body as parsed; without faults the one strict parse of the create operation is enough.
-        parsed: Any = request.json() if request.body and operation == "create" and self.faults else None
+        parsed: Any = request.json() if request.body and operation == "create" and self.variations else None
         body: Mapping[str, Any] = parsed if isinstance(parsed, dict) else {}
         with self._lock:
             previous, others = self._previous, tuple(self._in_flight.values())
             if operation == "create":
                 self._number += 1
                 self._counts["started"] += 1
-                if self.faults:
+                if self.variations:
                     self._previous = self._in_flight[self._number] = body
             return RequestInfo(request, operation, body, self.dialect, self._number, previous, others)
 
@@ -170,16 +179,21 @@ class Sandbox:
 
     # Creating
 
-    def _create(self, request: Request, info: RequestInfo, faults: Sequence[Fault]) -> tuple[Reply, str]:
+    def _create(self, request: Request, info: RequestInfo, variations: Sequence[Variation]) -> tuple[Reply, str]:
         if request.method != "POST":
             raise ApiError(405, "Use POST.", code="method_not_allowed", headers=(("allow", "POST"),))
-        body = read_create(request, MODELS)
-        for fault in faults:
-            if fault.request is not None:
-                body = fault.request(body, info)
+        parsed = read_json(request)
+        for variation in variations:
+            if variation.parsed is not None and isinstance(parsed, dict):
+                parsed = variation.parsed(parsed, info)
+        body = check_create(parsed, MODELS)
+        for variation in variations:
+            if variation.request is not None:
+                body = variation.request(body, info)
         now = self._clock()
         with self._lock:
-            resolved = self._resolve(body, info, now, faults, fails=any(fault.fails for fault in faults))
+            fails = any(variation.fails for variation in variations)
+            resolved = self._resolve(body, info, now, variations, fails=fails)
         events = generate(resolved, self.dialect)
         response: Json = events[-1]["response"]
         background = body.get("background") is True
@@ -190,34 +204,34 @@ class Sandbox:
                 response=response,
                 running={**base_response(resolved, self.dialect)},
                 context=[*resolved.items, *response["output"]],
-                input_items=_with_ids(resolved.fresh, resolved.id),
+                input_items=_with_ids(resolved),
                 background=background,
                 ready_at=now + max(seconds, _BACKGROUND_SECONDS) if background else now,
                 owner=info.key,
             )
             with self._lock:
-                if any(fault.replaces for fault in faults):
+                if any(variation.replaces for variation in variations):
                     self._store.remove(resolved.id)
                 if not self._store.put(stored):
                     taken = f"There is a response {resolved.id[:200]!r} already."
                     raise ApiError(400, taken, param="request_id", code="duplicate_id")
                 if resolved.conversation is not None:
                     self._store.extend(f"{info.key} {resolved.conversation}", stored.context)
-                for fault in faults:
-                    if fault.on_store is not None:
-                        fault.on_store(stored, self._store, info)
+                for variation in variations:
+                    if variation.on_store is not None:
+                        variation.on_store(stored, self._store, info)
         if body.get("stream") is True:
-            return self._stream(events, stored, info, faults)
+            return self._stream(events, stored, info, variations)
         if response["status"] == "failed" and not background:
             error = response["error"]
             raise ApiError(500, error["message"], code=error["code"])
         if background:
             response, seconds = {**base_response(resolved, self.dialect), "status": "queued"}, 0.0
-        reply = self._plain(response, info, faults, delay=seconds)
+        reply = self._plain(response, info, variations, delay=seconds)
         return reply, _OUTCOME_OF_STATUS.get(response["status"], "ok")
 
     def _resolve(
-        self, body: Json, info: RequestInfo, now: float, faults: Sequence[Fault], *, fails: bool
+        self, body: Json, info: RequestInfo, now: float, variations: Sequence[Variation], *, fails: bool
     ) -> ResolvedRequest:
         """Find what the request refers to and give it an id."""
         given = body["input"]
@@ -227,7 +241,7 @@ class Sandbox:
         previous = body.get("previous_response_id")
         conversation = conversation_id(body)
         if previous is not None:
-            stored = self._own(previous, info, faults)
+            stored = self._own(previous, info, variations)
             if stored is None or now < stored.found_at:
                 raise _missing("response", previous, "previous_response_not_found", "previous_response_id")
             if stored.is_running(now) or stored.cancelled or stored.response["status"] == "failed":
@@ -239,13 +253,15 @@ class Sandbox:
         _check_outputs(history, fresh)
         hexes = hashlib.blake2s(f"{self.seed}/{info.number}".encode(), digest_size=12).hexdigest()
         given_id = body.get("request_id") if self.dialect.response["request_id"] else None
-        response_id = given_id or f"resp_{hexes}"
+        new_id = partial(_new_id, variations, info)
         model = body.get("model") or MODELS[0]
         return ResolvedRequest(
             body=body,
             items=[*history, *fresh],
             fresh=fresh,
-            id=response_id,
+            id=given_id or new_id(f"resp_{hexes}"),
+            stem=(given_id or hexes)[:40],
+            new_id=new_id,
             created_at=int(now),
             model=model,
             history_tokens=input_tokens(history, None),
@@ -263,33 +279,35 @@ class Sandbox:
             raise _missing("item", item["id"], "item_not_found", f"input[{index}].id")
         return found
 
-    def _plain(self, response: Json, info: RequestInfo, faults: Sequence[Fault], *, delay: float = 0.0) -> Reply:
-        if faults:
+    def _plain(
+        self, response: Json, info: RequestInfo, variations: Sequence[Variation], *, delay: float = 0.0
+    ) -> Reply:
+        if variations:
             response = deepcopy(response)
-            for fault in faults:
-                if fault.response is not None:
-                    fault.response(response, "plain", info)
-        return self._send(200, JSON_HEADERS, [Piece(delay, encode(response))], info, faults)
+            for variation in variations:
+                if variation.response is not None:
+                    variation.response(response, "plain", info)
+        return self._send(200, JSON_HEADERS, [Piece(delay, encode(response))], info, variations)
 
     def _stream(
-        self, events: list[Json], stored: Stored | None, info: RequestInfo, faults: Sequence[Fault]
+        self, events: list[Json], stored: Stored | None, info: RequestInfo, variations: Sequence[Variation]
     ) -> tuple[Reply, str]:
-        if faults:
+        if variations:
             events = deepcopy(events)
-            for fault in faults:
-                if fault.response is not None:
+            for variation in variations:
+                if variation.response is not None:
                     for event in events:
                         if "response" in event:
-                            fault.response(event["response"], event["type"], info)
-            for fault in faults:
-                if fault.events is not None:
-                    events = fault.events(events, info)
+                            variation.response(event["response"], event["type"], info)
+            for variation in variations:
+                if variation.events is not None:
+                    events = variation.events(events, info)
         first = self.dialect.stream["first_sequence_number"]
         numbered = [_numbered(event, number) for number, event in enumerate(events, first)]
-        for fault in faults:
-            if fault.numbered is not None:
-                numbered = fault.numbered(numbered, info)
-        pieces = self._frames(numbered, info, faults)
+        for variation in variations:
+            if variation.numbered is not None:
+                numbered = variation.numbered(numbered, info)
+        pieces = self._frames(numbered, info, variations)
         if stored is not None and stored.background:
             if numbered:
                 # The end comes when the run is done, not before.
@@ -299,15 +317,15 @@ class Sandbox:
             numbers = [event.get("sequence_number") for event in numbered]
             stored.stream = list(zip_longest(numbers, pieces))
         outcome = next((_outcome(event) for event in reversed(numbered) if _outcome(event)), "truncated")
-        reply = self._send(200, _EVENT_STREAM, pieces, info, faults)
+        reply = self._send(200, _EVENT_STREAM, pieces, info, variations)
         if stored is not None and stored.background:
             reply.chunks = _until_cancelled(reply.chunks, stored)
-            if any(fault.on_reader_left is not None for fault in faults):
-                reply.chunks = self._watched(reply.chunks, stored, faults)
+            if any(variation.on_reader_left is not None for variation in variations):
+                reply.chunks = self._watched(reply.chunks, stored, variations)
         return reply, outcome
 
-    def _frames(self, numbered: list[Json], info: RequestInfo, faults: Sequence[Fault]) -> list[Piece]:
-        framing = [fault.frame for fault in faults if fault.frame is not None]
+    def _frames(self, numbered: list[Json], info: RequestInfo, variations: Sequence[Variation]) -> list[Piece]:
+        framing = [variation.frame for variation in variations if variation.frame is not None]
         pieces = []
         for event in numbered:
             kind = str(event.get("type"))
@@ -320,73 +338,75 @@ class Sandbox:
         return pieces
 
     def _send(
-        self, status: int, headers: Headers, pieces: list[Piece], info: RequestInfo, faults: Sequence[Fault]
+        self, status: int, headers: Headers, pieces: list[Piece], info: RequestInfo, variations: Sequence[Variation]
     ) -> Reply:
-        for fault in faults:
-            if fault.body is not None:
-                pieces = fault.body(pieces, info)
-            if fault.head is not None:
-                status, headers = fault.head(status, headers, info)
+        for variation in variations:
+            if variation.body is not None:
+                pieces = variation.body(pieces, info)
+            if variation.head is not None:
+                status, headers = variation.head(status, headers, info)
         headers = (*headers, ("x-request-id", f"req_{self.seed}_{info.number}"))
         reply = Reply(status, headers, iter(pieces))
-        for fault in faults:
-            if fault.on_end is not None:
-                reply = fault.on_end(reply, info, self.hold)
-        for fault in faults:
-            if fault.on_read is not None:
-                reply.chunks = fault.on_read(reply.chunks, info, self._clock)
+        for variation in variations:
+            if variation.on_end is not None:
+                reply = variation.on_end(reply, info, self.hold)
+        for variation in variations:
+            if variation.on_read is not None:
+                reply.chunks = variation.on_read(reply.chunks, info, self._clock)
         return reply
 
-    def _refusal(self, error: ApiError, info: RequestInfo, faults: Sequence[Fault]) -> Reply:
+    def _refusal(self, error: ApiError, info: RequestInfo, variations: Sequence[Variation]) -> Reply:
         kinds = self.dialect.response.get("error_types", {})
         kind = kinds.get(str(error.status), _TYPE_OF_STATUS.get(error.status, "invalid_request_error"))
         status = error.status
         body: Any = {"error": {"type": kind, "message": error.message, "param": error.param, "code": error.code}}
-        for fault in faults:
-            if fault.error is not None:
-                status, body = fault.error(status, body, info)
+        for variation in variations:
+            if variation.error is not None:
+                status, body = variation.error(status, body, info)
         data = body if isinstance(body, bytes) else encode(body)
         return Reply(status, (*JSON_HEADERS, *error.headers), iter([Piece(0.0, data)]))
 
     # Everything else
 
-    def _other(self, request: Request, info: RequestInfo, argument: str, faults: Sequence[Fault]) -> Reply:
+    def _other(self, request: Request, info: RequestInfo, argument: str, variations: Sequence[Variation]) -> Reply:
         operation, method = info.operation, request.method
-        for fault in faults:
-            if fault.override is not None:
+        for variation in variations:
+            if variation.override is not None:
                 with self._lock:
-                    stored = self._own(argument, info, faults)
+                    stored = self._own(argument, info, variations)
                     visit = Visit(self._store, stored, info, _query(request), self._clock(), self.hold)
-                    reply = fault.override(visit)
+                    reply = variation.override(visit)
                 if reply is not None:
                     return reply
         if operation == "response":
             if method == "GET":
-                return self._retrieve(request, info, argument, faults)
+                return self._retrieve(request, info, argument, variations)
             if method == "DELETE":
-                return self._delete(info, argument, faults)
+                return self._delete(info, argument, variations)
             raise ApiError(405, "Use GET or DELETE.", code="method_not_allowed", headers=(("allow", "GET, DELETE"),))
         wanted = "POST" if operation in ("cancel", "input_tokens") else "GET"
         if method != wanted:
             raise ApiError(405, f"Use {wanted}.", code="method_not_allowed", headers=(("allow", wanted),))
         if operation == "cancel":
-            return self._cancel(info, argument, faults)
+            return self._cancel(info, argument, variations)
         if operation == "input_items":
-            return self._input_items(request, info, argument, faults)
+            return self._input_items(request, info, argument, variations)
         if operation == "input_tokens":
             return self._input_tokens(request, info)
         if operation == "models":
             return self._models(argument)
         return reply_with({"status": "ok"})
 
-    def _retrieve(self, request: Request, info: RequestInfo, response_id: str, faults: Sequence[Fault]) -> Reply:
+    def _retrieve(
+        self, request: Request, info: RequestInfo, response_id: str, variations: Sequence[Variation]
+    ) -> Reply:
         query = _query(request)
         now = self._clock()
         with self._lock:
-            stored = self._found(response_id, info, faults)
+            stored = self._found(response_id, info, variations)
             response = stored.current(now)
         if query.get("stream") != "true":
-            return self._plain(response, info, faults)
+            return self._plain(response, info, variations)
         if not stored.stream:
             raise ApiError(400, "The response has no stream to replay.", param="stream", code="not_streamed")
         after = query.get("starting_after")
@@ -399,32 +419,34 @@ class Sandbox:
             replayed = replayed[: -_ends(stored)]  # no event tells of a cancel
         pieces = [piece for _, piece in replayed]
         if not stored.is_running(now):
-            return self._send(200, _EVENT_STREAM, [piece._replace(delay=0.0) for piece in pieces], info, faults)
-        reply = self._send(200, _EVENT_STREAM, pieces, info, faults)
+            return self._send(200, _EVENT_STREAM, [piece._replace(delay=0.0) for piece in pieces], info, variations)
+        reply = self._send(200, _EVENT_STREAM, pieces, info, variations)
         reply.chunks = _until_cancelled(reply.chunks, stored)
         return reply
 
-    def _delete(self, info: RequestInfo, response_id: str, faults: Sequence[Fault]) -> Reply:
+    def _delete(self, info: RequestInfo, response_id: str, variations: Sequence[Variation]) -> Reply:
         with self._lock:
-            self._found(response_id, info, faults)
+            self._found(response_id, info, variations)
             self._store.remove(response_id)
         return reply_with({"id": response_id, "object": "response", "deleted": True})
 
-    def _cancel(self, info: RequestInfo, response_id: str, faults: Sequence[Fault]) -> Reply:
+    def _cancel(self, info: RequestInfo, response_id: str, variations: Sequence[Variation]) -> Reply:
         now = self._clock()
         with self._lock:
-            stored = self._found(response_id, info, faults)
+            stored = self._found(response_id, info, variations)
             if not stored.background:
                 raise ApiError(400, "Only a background response can be cancelled.", code="not_cancellable")
             if stored.is_running(now):
                 stored.cancelled = True
             response = stored.current(now)
-        return self._plain(response, info, faults)
+        return self._plain(response, info, variations)
 
-    def _input_items(self, request: Request, info: RequestInfo, response_id: str, faults: Sequence[Fault]) -> Reply:
+    def _input_items(
+        self, request: Request, info: RequestInfo, response_id: str, variations: Sequence[Variation]
+    ) -> Reply:
         query = _query(request)
         with self._lock:
-            items = list(self._found(response_id, info, faults).input_items)
+            items = list(self._found(response_id, info, variations).input_items)
         limit = query.get("limit", "20")
         if not limit.isdecimal() or len(limit) > 3 or not 1 <= int(limit) <= 100:
             raise ApiError(400, "limit must be from 1 to 100.", param="limit", code="invalid_value")
@@ -446,13 +468,13 @@ class Sandbox:
             "last_id": page[-1]["id"] if page else None,
             "has_more": len(page) < len(items),
         }
-        for fault in faults:
-            if fault.listing is not None:
-                fault.listing(listing, info)
+        for variation in variations:
+            if variation.listing is not None:
+                variation.listing(listing, info)
         return reply_with(listing)
 
     def _input_tokens(self, request: Request, info: RequestInfo) -> Reply:
-        body = read_create(replace(request, body=encode({"input": [], **_object(read_json(request))})), MODELS)
+        body = check_create({"input": [], **_object(read_json(request))}, MODELS)
         with self._lock:
             resolved = self._resolve({**body, "request_id": None}, info, self._clock(), (), fails=False)
         count = input_tokens(resolved.items, body.get("instructions"))
@@ -467,20 +489,24 @@ class Sandbox:
                 return reply_with(model)
         raise ApiError(404, f"The model {name[:200]!r} does not exist.", param="model", code="model_not_found")
 
-    def _own(self, response_id: str, info: RequestInfo, faults: Sequence[Fault]) -> Stored | None:
+    def _own(self, response_id: str, info: RequestInfo, variations: Sequence[Variation]) -> Stored | None:
         """Return the response of that id if it belongs to who asks, or a fault shows it to anyone."""
         stored = self._store.get(response_id)
         if stored is None or stored.owner == info.key:
             return stored
-        return stored if any(fault.all_tenants is not None and fault.all_tenants(info) for fault in faults) else None
+        return (
+            stored
+            if any(variation.all_tenants is not None and variation.all_tenants(info) for variation in variations)
+            else None
+        )
 
-    def _found(self, response_id: str, info: RequestInfo, faults: Sequence[Fault]) -> Stored:
-        stored = self._own(response_id, info, faults)
+    def _found(self, response_id: str, info: RequestInfo, variations: Sequence[Variation]) -> Stored:
+        stored = self._own(response_id, info, variations)
         if stored is None:
             raise _missing("response", response_id, "response_not_found")
         return stored
 
-    def _watched(self, chunks: Iterator[Piece], stored: Stored, faults: Sequence[Fault]) -> Iterator[Piece]:
+    def _watched(self, chunks: Iterator[Piece], stored: Stored, variations: Sequence[Variation]) -> Iterator[Piece]:
         whole = False
         try:
             yield from chunks
@@ -488,9 +514,9 @@ class Sandbox:
         finally:
             if not whole:
                 with self._lock:
-                    for fault in faults:
-                        if fault.on_reader_left is not None:
-                            fault.on_reader_left(stored)
+                    for variation in variations:
+                        if variation.on_reader_left is not None:
+                            variation.on_reader_left(stored)
 
     def _counted(self, chunks: Iterator[Piece], outcome: str, number: int) -> Iterator[Piece]:
         ended = "aborted"
@@ -536,7 +562,8 @@ def record(
     """Read a reply and return the exchange that a client would have recorded, without letting time pass.
 
     ``deadline`` (seconds) and ``read_limit`` (bytes) end the reading early, with the outcome that a client gives it.
-    ``pace`` is how many seconds a slow reader lets pass after each chunk, which it passes to ``elapse``.
+    ``pace`` is how many seconds a slow reader lets pass after each of its first ``SLOW_READS`` chunks,
+    which it passes to ``elapse``.
     """
     now, size, chunks = 0.0, 0, []
     outcome = Outcome.CUT if reply.cut else Outcome.COMPLETE
@@ -551,7 +578,7 @@ def record(
         if size > read_limit:
             outcome = Outcome.TOO_LARGE
             break
-        if pace:
+        if pace and len(chunks) <= SLOW_READS:
             now += pace
             elapse(pace)
     else:
@@ -584,18 +611,13 @@ def post(body: Any, path: str = "/v1/responses", headers: Headers = ()) -> Reque
     return Request("POST", path, (("content-type", "application/json"), *headers), data)
 
 
-def _fault(name: str, dialect: str) -> Fault:
-    fault = load_faults().get(name)
-    if fault is None:
+def _freedoms(names: Iterable[str], dialect: str) -> tuple[Freedom, ...]:
+    freedoms = tuple(find(name, dialect, load_freedoms(), "freedom") for name in names)
+    for first, second in conflicts(freedoms):
         raise UsageError(
-            f'"{name}" is not a fault of the sandbox.',
-            suggest(name, load_faults(), "`rejoinder sandbox --list-faults` lists them."),
+            f'Freedoms "{first.id}" and "{second.id}" exclude each other.', "Start the sandbox with one of them."
         )
-    if fault.dialects and dialect not in fault.dialects:
-        raise UsageError(
-            f'Fault "{name}" does not exist in dialect {dialect}.', f"Use --dialect {' or '.join(fault.dialects)}."
-        )
-    return fault
+    return freedoms
 
 
 def _route(request: Request) -> tuple[str, str]:
@@ -646,9 +668,18 @@ def _numbered(event: Json, number: int) -> Json:
     return {**first, "sequence_number": number, **event}
 
 
-def _with_ids(items: Sequence[Json], response_id: str) -> list[Json]:
-    stem = response_id.removeprefix("resp_")[:40]
-    return [{**item, "id": item.get("id") or f"in_{stem}{index:02x}"} for index, item in enumerate(items)]
+def _new_id(variations: Sequence[Variation], info: RequestInfo, id: str) -> str:
+    for variation in variations:
+        if variation.new_id is not None:
+            id = variation.new_id(id, info)
+    return id
+
+
+def _with_ids(resolved: ResolvedRequest) -> list[Json]:
+    return [
+        {**item, "id": item.get("id") or resolved.new_id(f"in_{resolved.stem}{index:02x}")}
+        for index, item in enumerate(resolved.fresh)
+    ]
 
 
 def _outcome(event: Json) -> str:

@@ -1,4 +1,4 @@
-"""What a fault is, when it shows, and the tools that faults are written with."""
+"""What a fault is, when it shows, and the tools that faults and freedoms are written with."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """When a fault shows: in words, and as a test of the request."""
+    """When a variation shows: in words, and as a test of the request."""
 
     description: str
     test: Callable[[RequestInfo], bool]
 
     def __call__(self, info: RequestInfo) -> bool:
-        """Return whether the fault shows for this request."""
+        """Return whether the variation shows for this request."""
         return self.test(info)
 
 
@@ -93,16 +93,16 @@ class Visit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
-    """One defect of the sandbox.
+class Variation:
+    """One thing that the sandbox does differently: a fault, or a freedom that the dialect leaves open.
 
-    ``breaks`` names the rules that are surely broken where the fault shows; ``title`` says in one sentence what it
-    does; ``dialects`` the dialects in which that is a defect (all when empty). ``fails`` makes the run break down in
-    the middle, for defects in how a failure is reported. ``replaces`` makes a response take the place of the one with
-    its id. ``rare`` says that no covering set of requests shows it, and only a random search is likely to. The other
-    fields are the hooks, in the order in which they are called:
+    ``title`` says in one sentence what it does; ``dialects`` names the dialects in which it exists (all when empty).
+    ``fails`` makes the run break down in the middle. ``replaces`` makes a response take the place of the one with its
+    id. The other fields are the hooks, in the order in which they are called:
 
+    - ``parsed`` gets the parsed body of a create request before it is checked and returns the one to check;
     - ``request`` gets the valid body of a create request and returns the one to answer, or refuses it;
+    - ``new_id`` gets an id that the sandbox made, such as ``resp_0``, and returns the one to use;
     - ``response`` changes a response object; its second argument is the event type, or ``plain`` for a plain body;
     - ``events`` gets all events before they are numbered, ``numbered`` after, and returns the ones to send;
     - ``frame`` gets the bytes of one event and the event, ``body`` all timed pieces of a body;
@@ -122,13 +122,13 @@ class Fault:
 
     id: str
     title: str
-    breaks: tuple[str, ...]
     when: Condition = ALWAYS
     dialects: tuple[str, ...] = ()
     fails: bool = False
     replaces: bool = False
-    rare: bool = False
+    parsed: RequestHook | None = None
     request: RequestHook | None = None
+    new_id: Callable[[str, RequestInfo], str] | None = None
     response: ResponseHook | None = None
     events: EventsHook | None = None
     numbered: EventsHook | None = None
@@ -146,8 +146,24 @@ class Fault:
 
     @property
     def condition(self) -> str:
-        """When the fault shows, in words; empty for always."""
+        """When the variation shows, in words; empty for always."""
         return self.when.description
+
+    def exists_in(self, dialect: str) -> bool:
+        """Return whether the dialect of that name has it."""
+        return not self.dialects or dialect in self.dialects
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault(Variation):
+    """One defect of the sandbox.
+
+    ``breaks`` names the rules that are surely broken where the fault shows. ``rare`` says that no covering set of
+    requests shows it, and only a random search is likely to.
+    """
+
+    breaks: tuple[str, ...]
+    rare: bool = False
 
 
 class FaultList(list[Fault]):

@@ -19,7 +19,7 @@ from typing import Any, Final
 import httpx
 
 from rejoinder.errors import UsageError
-from rejoinder.model.exchange import Chunk, Exchange, Headers, Outcome, Request, parse_json
+from rejoinder.model.exchange import SLOW_READS, Chunk, Exchange, Headers, Outcome, Request, parse_json
 from rejoinder.wire.address import is_loopback
 from rejoinder.wire.headers import check_key, merge_headers, request_headers
 from rejoinder.wire.redact import Redactor
@@ -146,8 +146,8 @@ class Client:
         other value is sent as compact JSON (see :func:`encode_json`). ``headers`` come on top of the client's own: a
         name given here replaces all of its values there, and ``None`` as value takes it out.
         ``deadline`` (seconds) and ``read_limit`` (bytes) replace ``options.total`` and ``options.max_body``. ``pace``
-        is how many seconds a slow reader lets pass after each read. ``id``, ``case``, ``role`` and ``tags`` are copied
-        to the exchange.
+        is how many seconds a slow reader lets pass after each of its first ``SLOW_READS`` reads. ``id``, ``case``,
+        ``role`` and ``tags`` are copied to the exchange.
 
         Times in the exchange count from the first byte of the request, after the connection stands; when no connection
         came about, from the call. ``Accept`` is ``text/event-stream`` when the body asks for a stream, else
@@ -254,11 +254,13 @@ class Client:
             stream = response.stream
             assert isinstance(stream, httpx.AsyncByteStream)
             parts = stream.__aiter__()
+            reads = 0
             try:
                 async for data in parts:
                     if not progress.take(data):
                         return
-                    if pace:
+                    reads += 1
+                    if pace and reads <= SLOW_READS:
                         await asyncio.sleep(pace)
             finally:
                 if hasattr(parts, "aclose"):

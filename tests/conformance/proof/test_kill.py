@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from rejoinder.conformance.proof.kill import CLEAN, command, kill_matrix
+from rejoinder.conformance.proof.kill import command, kill_matrix
+from rejoinder.conformance.proof.matrix import CLEAN
 from rejoinder.conformance.running.case import PlannedCase, RequestSpec
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process
 from rejoinder.conformance.running.plan import Plan, build_plan

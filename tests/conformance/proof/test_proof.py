@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rejoinder.conformance.judgement import broken_rules, judge
-from rejoinder.conformance.proof.kill import REQUIRED
+from rejoinder.conformance.proof.matrix import REQUIRED
 from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.cases import CASES
 from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process

@@ -10,7 +10,7 @@ import base64
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -96,8 +96,9 @@ class ResolvedRequest:
     """A request, understood: what the generator needs besides the dialect.
 
     ``items`` is the whole context: the history and then the ``fresh`` items of this request. ``history_tokens`` counts
-    the history's part of it. ``id`` and ``created_at`` (whole Unix seconds) are given to the response. ``fails`` makes
-    the run break down in the middle. ``min_tokens`` makes the parrot repeat itself until the text is that long.
+    the history's part of it. ``id`` and ``created_at`` (whole Unix seconds) are given to the response; ``stem`` is the
+    part of an id that all items of the response share, and ``new_id`` makes the id to use of one. ``fails`` makes the
+    run break down in the middle. ``min_tokens`` makes the parrot repeat itself until the text is that long.
     """
 
     body: Mapping[str, Any]
@@ -110,6 +111,8 @@ class ResolvedRequest:
     fails: bool = False
     min_tokens: int = 0
     conversation: str | None = None
+    stem: str = "0"
+    new_id: Callable[[str], str] = str
 
 
 def generate(resolved: ResolvedRequest, dialect: Dialect) -> list[Json]:
@@ -221,8 +224,7 @@ class _Generation:
         include = self.body.get("include") or ()
         self.logprobs = "message.output_text.logprobs" in include
         self.encrypted = "reasoning.encrypted_content" in include
-        # The part of an id that all items of this response share.
-        self.stem = resolved.id.removeprefix("resp_")[:40] or "0"
+        self.stem = resolved.stem
         self.said = last_user_text(resolved.items)
 
     def run(self) -> list[Json]:
@@ -357,7 +359,7 @@ class _Generation:
     def _open(self, kind: str, **fields: Any) -> tuple[int, str]:
         """Announce an item; return its index and id."""
         index = len(self.fold.response["output"])
-        item_id = f"{_ID_PREFIX[kind]}_{self.stem}{index:02x}"
+        item_id = self.resolved.new_id(f"{_ID_PREFIX[kind]}_{self.stem}{index:02x}")
         item = {"id": item_id, "type": kind, "status": "in_progress", **fields}
         self._emit("response.output_item.added", output_index=index, item=item)
         return index, item_id
@@ -474,7 +476,7 @@ class _Generation:
 
     def _call(self, tool: Json) -> None:
         index = len(self.fold.response["output"])
-        call_id = f"call_{self.stem}{index:02x}"
+        call_id = self.resolved.new_id(f"call_{self.stem}{index:02x}")
         if tool["type"] == "computer_use_preview":
             index, _ = self._open(
                 "computer_call", call_id=call_id, action={"type": "screenshot"}, pending_safety_checks=[]

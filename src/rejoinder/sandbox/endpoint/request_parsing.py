@@ -56,9 +56,8 @@ def read_json(request: Request) -> Any:
     return value
 
 
-def read_create(request: Request, models: tuple[str, ...]) -> Json:
-    """Return the body of a create request; raises :class:`ApiError` naming the first field that is wrong."""
-    body = read_json(request)
+def check_create(body: Any, models: tuple[str, ...]) -> Json:
+    """Return the parsed body of a create request; raises :class:`ApiError` naming the first field that is wrong."""
     validator = _validator()
     if not validator.is_valid(body):
         error = (validator.errors(_with_types(body)) or validator.errors(body))[0]

@@ -11,10 +11,11 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
-from rejoinder.contract import dialect_names, family_modules, load_rules
+from rejoinder.contract import family_modules, load_rules
 from rejoinder.errors import suggest
 from rejoinder.extensions import Extension, extensions
 from rejoinder.sandbox.fault import Fault
+from rejoinder.sandbox.variations import own_rows
 
 __all__ = ["FAULTS", "load_endpoints", "load_faults"]
 
@@ -43,32 +44,22 @@ def _load(used: tuple[Extension, ...]) -> tuple[Mapping[str, Fault], tuple[Fault
     faults = dict(FAULTS)
     endpoints = []
     for extension in used:
-        module = extension.load("faults")
-        if module is None:
-            continue
-        own, endpoint = getattr(module, "FAULTS", None), getattr(module, "ENDPOINT", None)
-        if not isinstance(own, (list, tuple)) or not all(isinstance(fault, Fault) for fault in own):
-            raise extension.error("faults", "FAULTS must exist and be a list of Fault")
-        if endpoint is not None and not (isinstance(endpoint, Fault) and not endpoint.breaks):
-            raise extension.error("faults", "ENDPOINT must be a Fault that breaks no rule")
-        for fault in own:
-            if problem := _problem(fault, extension.name, faults):
+        for fault in own_rows(extension, "faults", Fault, faults):
+            if problem := _problem(fault):
                 raise extension.error("faults", f"the fault {fault.id} {problem}")
             faults[fault.id] = fault
+        endpoint = getattr(extension.load("faults"), "ENDPOINT", None)
+        if endpoint is not None and not (isinstance(endpoint, Fault) and not endpoint.breaks):
+            raise extension.error("faults", "ENDPOINT must be a Fault that breaks no rule")
         endpoints += [] if endpoint is None else [endpoint]
     return MappingProxyType(faults), tuple(endpoints)
 
 
-def _problem(fault: Fault, name: str, taken: Mapping[str, Fault]) -> str:
-    """Return what is wrong with a fault of the extension of that name; empty for nothing."""
-    if not fault.id.startswith(f"{name}-"):
-        return f"must have an id that begins with {name}-"
-    if fault.id in taken:
-        return "has an id that another fault has"
+def _problem(fault: Fault) -> str:
+    """Return what is wrong with the rules of an extension's fault; empty for nothing."""
     if not fault.breaks:
         return "breaks no rule. Name the rules in breaks"
     for rule in fault.breaks:
         if rule not in load_rules():
             return f"breaks {rule}, which is not a rule. {suggest(rule, load_rules(), '`rejoinder rules` lists them.')}"
-    unknown = [dialect for dialect in fault.dialects if dialect not in dialect_names()]
-    return f'is for the unknown dialect "{unknown[0]}"' if unknown else ""
+    return ""

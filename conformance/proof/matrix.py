@@ -1,0 +1,120 @@
+"""What the matrices of faults and freedoms share: a plan sent to one sandbox in this process, and what fired."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+from rejoinder.conformance.judgement import judge
+from rejoinder.conformance.running.case import CaseContext
+from rejoinder.conformance.running.fuzz import random_cases
+from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process
+from rejoinder.conformance.running.plan import Plan, build_plan
+from rejoinder.contract import load_dialect
+from rejoinder.model.exchange import Exchange
+from rejoinder.model.verdict import Finding, Status, Verdict
+from rejoinder.sandbox import Sandbox
+from rejoinder.wire.target import Target
+
+Job = TypeVar("Job")
+Row = TypeVar("Row")
+
+CLEAN: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "clean": {},
+        "clean, model named": {"model": "parrot"},
+        "clean, reasoning": {"model": "parrot-reasoning"},
+        "clean, refusing": {"model": "parrot-refusal"},
+        "clean, talkative": {"min_tokens": 120},
+    }
+)
+"""The variants of the sandbox without faults: the model that is named, and settings of the sandbox."""
+
+REQUIRED: Final = ("streaming", "images", "background")
+"""Features that the sandbox must have; the plan full tries them all."""
+
+SEED: Final = 7
+SEARCHED: Final = 1500
+"""Random cases that are sent after the plan for faults that are rare.
+
+Hypothesis also draws constants of the code at hand, so how soon a fault shows changes with the code: leave room.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSetup:
+    """One sandbox and what is sent to it: a plan, in a dialect, with a model or none.
+
+    ``search`` is the number of random cases that follow the plan.
+    """
+
+    plan: str
+    dialect: str
+    faults: tuple[str, ...] = ()
+    freedoms: tuple[str, ...] = ()
+    model: str | None = None
+    min_tokens: int = 0
+    search: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a run showed: the first finding of each rule that fired, reasons of broken checks, requests sent."""
+
+    findings: Mapping[str, Finding]
+    errors: tuple[str, ...]
+    requests: int
+
+
+def observe(setup: SandboxSetup, *, until: Iterable[str] = (), required: Iterable[str] = ()) -> Seen:
+    """Send the plan to the sandbox and return what fired.
+
+    With ``until`` the run is over as soon as all of these rules have fired. ``required`` names features for CAP-01.
+    """
+    target = Target("http://sandbox/v1/responses", setup.model, dialect=setup.dialect, second_key=SECOND_KEY)
+    clock = ManualClock()
+    sandbox = Sandbox(setup.dialect, setup.faults, clock=clock, freedoms=setup.freedoms, min_tokens=setup.min_tokens)
+    wanted = set(until)
+    exchanges: list[Exchange] = []
+    findings: dict[str, Finding] = {}
+    errors: set[str] = set()
+
+    def look(verdicts: Iterable[Verdict]) -> None:
+        for verdict in verdicts:
+            if verdict.findings:
+                findings.setdefault(verdict.rule, verdict.findings[0])
+            if verdict.status is Status.ERROR:
+                errors.add(verdict.reason)
+
+    plan = _plan(setup.plan, setup.dialect, setup.model, setup.search)
+    for batch in run_in_process(plan, sandbox, target, clock):
+        exchanges += batch
+        if wanted:
+            look(judge(batch, setup.dialect))
+            if wanted <= findings.keys():
+                break
+    else:
+        # Some rules look at the whole run.
+        look(judge(exchanges, setup.dialect, required=required))
+    return Seen(findings, tuple(sorted(errors)), len(exchanges))
+
+
+def spread(work: Callable[[Job], Row], jobs: Iterable[Job], workers: int) -> Iterator[Row]:
+    """Yield what the work makes of each job, in their order; with several ``workers`` spread over processes."""
+    if workers == 1:
+        yield from map(work, jobs)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(work, jobs)
+
+
+@cache
+def _plan(name: str, dialect: str, model: str | None, search: int) -> Plan:
+    plan = build_plan(name, load_dialect(dialect), model=model)
+    cases = islice(random_cases(CaseContext(load_dialect(dialect), model), SEED), search) if search else ()
+    return Plan(name, (*plan.cases, *cases))

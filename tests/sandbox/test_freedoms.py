@@ -1,0 +1,86 @@
+"""The freedoms: each is described, shows somewhere, does nothing when it is off, and excludes what it must."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import pytest
+
+from rejoinder.conformance.running.case import CaseContext
+from rejoinder.conformance.running.cases import CASES
+from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process
+from rejoinder.conformance.running.plan import Plan
+from rejoinder.contract import dialect_names, load_dialect
+from rejoinder.errors import UsageError
+from rejoinder.sandbox import FAULTS, FREEDOMS, Freedom, Sandbox, record, sample_requests
+from rejoinder.sandbox.freedoms import family_of
+from rejoinder.wire.target import Target
+
+NOW = 1_700_000_000.0
+PAIRS = [
+    (name, dialect) for name, freedom in FREEDOMS.items() for dialect in dialect_names() if freedom.exists_in(dialect)
+]
+
+
+def seen(dialect: str, *names: str) -> list[tuple[object, ...]]:
+    """Return what a client sees of the replies to the sample requests, with the chunks of their bodies."""
+    sandbox = Sandbox(dialect, freedoms=names, clock=lambda: NOW)
+    found = (record(sample.request, sandbox.handle(sample.request), id="x") for sample in sample_requests())
+    return [(one.status, one.headers, one.chunks, one.outcome) for one in found]
+
+
+@cache
+def plain(dialect: str) -> list[tuple[object, ...]]:
+    return seen(dialect)
+
+
+@cache
+def cases_of(dialect: str, family: str) -> Plan:
+    return Plan(family, tuple(CASES[family](CaseContext(load_dialect(dialect)), "full")))
+
+
+@cache
+def seen_in_cases(dialect: str, family: str, *names: str) -> list[tuple[object, ...]]:
+    clock = ManualClock(NOW)
+    target = Target("http://sandbox/v1/responses", dialect=dialect, second_key=SECOND_KEY)
+    batches = run_in_process(cases_of(dialect, family), Sandbox(dialect, clock=clock, freedoms=names), target, clock)
+    return [(one.status, one.headers, one.chunks, one.outcome) for batch in batches for one in batch]
+
+
+@pytest.mark.parametrize(("name", "dialect"), PAIRS)
+def test_a_freedom_shows(name: str, dialect: str) -> None:
+    """Some show only in the cases of a family, such as those that cancel."""
+    if seen(dialect, name) == plain(dialect):
+        own = family_of(FREEDOMS[name]).lower()
+        order = sorted(CASES, key=lambda family: family.lower() != own)
+        assert any(seen_in_cases(dialect, family, name) != seen_in_cases(dialect, family) for family in order)
+
+
+@pytest.mark.parametrize("freedom", FREEDOMS.values(), ids=FREEDOMS.keys())
+def test_a_freedom_is_described(freedom: Freedom) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", freedom.id)
+    assert freedom.id not in FAULTS
+    assert re.fullmatch(r"[A-Z`][^.]*(\.\w[^.]*)*\.", freedom.title), "one sentence"
+    assert freedom.sources or freedom.argument, "what allows it"
+    assert set(freedom.dialects) <= set(dialect_names())
+    assert set(freedom.excludes) <= set(FREEDOMS) - {freedom.id}
+
+
+def test_choices_exclude_each_other() -> None:
+    names = ["stream-byte-by-byte", "several-events-in-a-chunk"]
+    with pytest.raises(UsageError, match="exclude each other"):
+        Sandbox(freedoms=names)
+    assert not FREEDOMS[names[0]].allows(FREEDOMS[names[1]])
+
+
+def test_an_unknown_freedom_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(UsageError, match='"lines-end-with-crfl" is not a freedom') as caught:
+        Sandbox(freedoms=["lines-end-with-crfl"])
+    assert "lines-end-with-crlf" in caught.value.hint
+
+
+def test_a_freedom_of_another_dialect_is_refused() -> None:
+    name = next(name for name, freedom in FREEDOMS.items() if not freedom.exists_in("openresponses"))
+    with pytest.raises(UsageError, match="does not exist in dialect openresponses"):
+        Sandbox("openresponses", freedoms=[name])
