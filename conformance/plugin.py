@@ -324,17 +324,17 @@ class RequestSender:
     async def send(self, body: Any) -> Exchange:
         """Send a body and return the recorded exchange; ``await rejoinder_ask.send(body)`` in async tests.
 
-        An object gets the target's model when it names none; ``bytes`` are sent as they are. Nothing that the endpoint
-        does raises.
+        An object gets the target's model when it names none, and what ``--rejoinder-extra-body`` adds; ``bytes`` that
+        are no JSON object are sent as they are. Nothing that the endpoint does raises.
         """
         from rejoinder.wire.client import Client
 
         target, name = self._target, next(self._ids)
-        async with Client(target.url, key=target.key) as client:
+        async with Client(target.url, key=target.key, options=target.client_options()) as client:
             exchange = await client.send(
                 "POST",
                 target.path(),
-                target.body(**body) if isinstance(body, dict) else body,
+                target.fit(target.body(**body) if isinstance(body, dict) else body, keeps=("input", "stream")),
                 headers=(("content-type", "application/json"),),
                 id=name,
                 case=name,

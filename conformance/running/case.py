@@ -10,6 +10,7 @@ from uuid import uuid4
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import LIVENESS_SECONDS
 from rejoinder.contract import Dialect
+from rejoinder.model.base_form import USUAL_FORM, BaseForm
 from rejoinder.model.exchange import Exchange, parse_json
 from rejoinder.model.tags import Tag
 from rejoinder.wire.sse import read_events
@@ -80,6 +81,10 @@ class RequestSpec:
     as :func:`pauses` says or as long as one request may take. All replies are judged; the last one has the role, those
     before it have numbers after it.
 
+    A create body is sent in the base form of the endpoint, with the extra fields of the user; see
+    :func:`~rejoinder.wire.base_form.fit_body`. ``keeps`` names fields that the request is about, which stay as they
+    are, or absent.
+
     The tag ``valid`` says that the body is valid beyond dispute, ``basic`` that no endpoint may refuse it, ``invalid``
     that it must be refused.
     """
@@ -98,6 +103,7 @@ class RequestSpec:
     wait: float | WaitOf = 0.0
     tenant: int = 1
     until: Callable[[Exchange], bool] | None = None
+    keeps: tuple[str, ...] = ()
 
 
 def pauses() -> Iterator[float]:
@@ -140,12 +146,14 @@ class PlannedCase:
 class CaseContext:
     """What cases are written for: the dialect, and the model to name (``None``: none is named).
 
-    ``seed`` is that of what is drawn at random.
+    ``seed`` is that of what is drawn at random. ``form`` is the form of a request that the endpoint takes. Cases need
+    not write their bodies in it, since every body is brought into it when it is sent.
     """
 
     dialect: Dialect
     model: str | None = None
     seed: int = 0
+    form: BaseForm = USUAL_FORM
 
     @property
     def least_tokens(self) -> int:

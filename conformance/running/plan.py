@@ -13,6 +13,7 @@ from rejoinder.conformance.running.case import LONG, TINY, CaseContext, PlannedC
 from rejoinder.conformance.running.cases import cap, handwritten_cases
 from rejoinder.contract import Dialect, SchemaVariant
 from rejoinder.errors import UsageError
+from rejoinder.model.base_form import USUAL_FORM, BaseForm
 from rejoinder.model.tags import Tag
 from rejoinder.strategies import EndpointProfile, each_choice
 from rejoinder.validation import Validator
@@ -39,8 +40,8 @@ class Plan:
         return sum(_cap(request.body) for request in sent if Tag.VALID in request.tags)
 
 
-def build_plan(name: str, dialect: Dialect, *, model: str | None = None) -> Plan:
-    """Return a plan for an endpoint with that model (``None``: requests name no model).
+def build_plan(name: str, dialect: Dialect, *, model: str | None = None, form: BaseForm = USUAL_FORM) -> Plan:
+    """Return a plan for an endpoint with that model (``None``: requests name no model) that takes requests of a form.
 
     ``smoke``: is this a Responses endpoint, does it stream right (about 17 requests). ``quick``: every input variant in
     its simplest form, plain and streamed. ``full``: every branch of the contract, one instance of an item at a time,
@@ -49,7 +50,7 @@ def build_plan(name: str, dialect: Dialect, *, model: str | None = None) -> Plan
     if name not in PLAN_NAMES:
         raise UsageError(f'"{name}" is not a test plan.', f"Use one of {', '.join(PLAN_NAMES)}.")
     sound = Validator(dialect.request_schema(SchemaVariant.GENERATION))
-    context = CaseContext(dialect, model)
+    context = CaseContext(dialect, model, form=form)
     cases = [case for case in handwritten_cases(context, name) if _is_undisputed(case, sound)]
     if name == "full":
         cases.extend(cap.feature_cases(context, cases))

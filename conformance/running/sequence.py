@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec, pauses
 from rejoinder.model.exchange import Exchange, Outcome
 from rejoinder.model.tags import Tag
 from rejoinder.wire.target import Target
+
+WRONG_KEY: Final = "rejoinder-wrong-key"
+"""The key of requests with the tag ``wrong-key``."""
 
 
 @dataclass(slots=True, eq=False)
@@ -100,8 +103,11 @@ def prepare(planned: RequestSpec, replies: Replies, target: Target) -> PreparedR
     query = planned.query(replies) if callable(planned.query) else planned.query
     if query:
         path += ("&" if "?" in path else "?") + query
+    if not below:
+        body = target.fit(body, keeps=planned.keeps)
     given = any(name.lower() == "content-type" for name, _ in planned.headers)
     kind = (("content-type", "application/json"),) if body is not None and not given else ()
-    key = (("authorization", f"Bearer {target.second_key}"),) if planned.tenant == 2 else ()
+    other_key = WRONG_KEY if Tag.WRONG_KEY in planned.tags else target.second_key if planned.tenant == 2 else None
+    key = () if other_key is None else (target.key_header(other_key),)
     wait = planned.wait(replies) if callable(planned.wait) else planned.wait
     return PreparedRequest(planned, path, (*kind, *key, *planned.headers), body, wait)

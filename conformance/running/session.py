@@ -119,7 +119,7 @@ def fuzz(
     async def work(sender: CheckRun) -> None:
         found = FuzzRun(
             sender,
-            CaseContext(dialect, target.model),
+            CaseContext(dialect, target.model, form=target.form),
             seed,
             select=select,
             matcher=matcher,
@@ -158,7 +158,8 @@ class RunSession:
 
         async def run() -> CheckResult:
             target = self.target
-            async with Client(target.url, key=target.key, second_key=target.second_key) as client:
+            options = target.client_options()
+            async with Client(target.url, key=target.key, second_key=target.second_key, options=options) as client:
                 sender = CheckRun(
                     client,
                     target,

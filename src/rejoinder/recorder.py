@@ -21,6 +21,7 @@ from rejoinder.model.runfile import RunWriter
 from rejoinder.model.tags import Tag
 
 if TYPE_CHECKING:
+    from rejoinder.wire.request_options import RequestOptions
     from rejoinder.wire.target import Target
 
 
@@ -42,7 +43,14 @@ class RunRecorder:
         """Write the header, and what finding the endpoint took; ``target`` is ``None`` when there is none."""
         described = RunTarget(url=url, model=model, dialect=dialect)
         if target is not None:
-            described = RunTarget(url=target.url, model=target.model, dialect=dialect, server=target.server)
+            described = RunTarget(
+                url=target.url,
+                model=target.model,
+                dialect=dialect,
+                server=target.server,
+                form=target.form,
+                request=target.request.record(),
+            )
         self.write_header(described, **fields)
         for exchange in self.found:
             self.writer.exchange(exchange.tagged(Tag.UNJUDGED))
@@ -73,9 +81,10 @@ class RunRecorder:
         second_key: str | None = None,
         model: str | None,
         dialect: str,
+        request: RequestOptions | None = None,
         deadline: float = 60.0,
     ) -> Target:
-        """Find the endpoint; ``deadline`` is in seconds.
+        """Find the endpoint; ``deadline`` is in seconds, ``request`` what every request has besides.
 
         When there is none, the run file is finished with what was gathered before the :class:`TargetError` is raised.
         Raises :class:`UsageError` when the two keys are the same.
@@ -85,7 +94,9 @@ class RunRecorder:
         if second_key is not None and second_key == key:
             raise UsageError("The second API key is the same as the first.", "Use the key of a second tenant.")
         try:
-            target, exchanges = asyncio.run(find_target(url, key=key, model=model, dialect=dialect, deadline=deadline))
+            target, exchanges = asyncio.run(
+                find_target(url, key=key, model=model, dialect=dialect, deadline=deadline, request=request)
+            )
         except TargetError as error:
             self.found = error.exchanges
             self.header(None, url=url, model=model, dialect=dialect)

@@ -80,12 +80,20 @@ def test_what_differs(invoke: Invoke, endpoint: Callable[..., str]) -> None:
 
 
 def test_what_cannot_be_told(invoke: Invoke, endpoint: Callable[..., str]) -> None:
-    """A stream that is refused says nothing of how streams end."""
-    checked(invoke, endpoint("terminal-missing"))
-    endpoint("list-input-refused", "string-input-refused")
-    code, out, _ = replayed(invoke, "LIF-05")
+    """A stream that is refused says nothing of the items in it."""
+    checked(invoke, endpoint("calls-not-streamed"))
+    endpoint("tools-not-streamed")
+    code, out, _ = replayed(invoke, "ITM-04")
     assert code == 2
     assert "not tested" in out
+
+
+def test_an_endpoint_that_refuses_everything(invoke: Invoke, endpoint: Callable[..., str]) -> None:
+    checked(invoke, endpoint("terminal-missing"))
+    endpoint("list-input-refused", "string-input-refused")
+    code, _, err = invoke("replay", "old", "LIF-05", "--out", "new", "-q")
+    assert code == 2
+    assert "refused a minimal request in each of" in err
 
 
 def test_an_endpoint_that_is_away(invoke: Invoke, endpoint: Callable[..., str]) -> None:

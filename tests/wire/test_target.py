@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rejoinder.errors import NotAnEndpointError, TargetError, UnauthorizedError, UnreachableError, UsageError
+from rejoinder.model.base_form import BaseForm, InputForm
 from rejoinder.model.exchange import Exchange
 from rejoinder.wire.address import Address, candidate_addresses, parse_address
 from rejoinder.wire.client import Client, ClientOptions
+from rejoinder.wire.pacing import Pacer
+from rejoinder.wire.request_options import RequestOptions
 from rejoinder.wire.target import Target, find_target
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
 KEY = "sk-secret-0123456789"
 GOOD = {"object": "response", "output": []}
+LIST = [{"role": "user", "content": "Hi"}]
 MODELS = {"object": "list", "data": [{"id": "first"}, {"id": "second"}]}
 
 
@@ -149,7 +154,8 @@ def test_found_from_the_base_with_a_listed_model(serve: type[ScriptedServer]) ->
         ("models", "preflight"),
         ("plain", "preflight"),
     ]
-    assert sent(requests[1]) == {"model": "first", "input": "Hi", "max_output_tokens": 16}
+    assert sent(requests[1]) == {"model": "first", "input": LIST, "max_output_tokens": 16}
+    assert target.form == BaseForm()
     assert all(f"Authorization: Bearer {KEY}".encode() in request for request in requests)
     assert KEY not in repr(target)
     assert KEY not in repr(exchanges)
@@ -218,25 +224,137 @@ def test_models_as_names(serve: type[ScriptedServer]) -> None:
     assert find(serve, routes(table))[0].model == "a"
 
 
+STREAM = (
+    b'event: response.created\ndata: {"type":"response.created"}\n\n'
+    b'event: response.completed\ndata: {"type":"response.completed"}\n\n'
+)
+FAILED_STREAM = b'event: error\ndata: {"type":"error","message":"no lists"}\n\n'
+
+
+def streamed(body: bytes = STREAM) -> bytes:
+    return reply(200, body, "text/event-stream")
+
+
+def forms(answer: Callable[[dict[str, Any]], bytes | None], *models: str) -> Script:
+    """Answer a create by its body, with a response object where that says nothing; list these models."""
+
+    async def script(request: bytes, writer: asyncio.StreamWriter) -> None:
+        if request.startswith(b"GET"):
+            writer.write(reply(200, {"data": [{"id": name} for name in models]}))
+            return
+        body = sent(request)
+        special = answer(body)
+        writer.write((streamed() if body.get("stream") else reply(200, GOOD)) if special is None else special)
+
+    return script
+
+
+def _strings_only(body: dict[str, Any]) -> bytes | None:
+    return None if isinstance(body["input"], str) else reply(422, {"detail": "Input should be a valid string"})
+
+
+def _typed_only(body: dict[str, Any]) -> bytes | None:
+    typed = isinstance(body["input"], list) and body["input"][0].get("type") == "message"
+    return None if typed else reply(400, {"error": {"message": "type is missing"}})
+
+
+def _no_model(body: dict[str, Any]) -> bytes | None:
+    return reply(400, {"error": {"message": "model is not allowed"}}) if "model" in body else None
+
+
+def _streams_by_default(body: dict[str, Any]) -> bytes | None:
+    return streamed() if body.get("stream") is not False else None
+
+
+def _plain_broken(broken: bytes) -> Callable[[dict[str, Any]], bytes | None]:
+    return lambda body: None if body.get("stream") else broken
+
+
+def _string_streams_only(body: dict[str, Any]) -> bytes | None:
+    if not isinstance(body["input"], str):
+        return streamed(FAILED_STREAM) if body.get("stream") else reply(500, {"error": "boom"})
+    return None if body.get("stream") else reply(500, {"error": "boom"})
+
+
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "form", "model", "creates"),
     [
-        (reply(400, {"error": {"message": "no\x1b[31m such field"}}), "status 400: no [31m such field"),
-        (reply(500, {"error": "boom"}), "status 500: boom"),
-        (reply(429, {}), "status 429."),
-        (reply(200, {"ok": True}), "not a response object"),
-        (reply(200, b"data: {}\n\n", "text/event-stream"), "event stream, although stream is not set"),
+        (lambda body: None, BaseForm(), "m", 1),
+        (_strings_only, BaseForm(input=InputForm.STRING), "m", 2),
+        (_typed_only, BaseForm(input=InputForm.TYPED_LIST), "m", 2),
+        (_no_model, BaseForm(model=False), None, 2),
+        (_streams_by_default, BaseForm(stream_false=True), "m", 2),
+        (lambda body: streamed(), BaseForm(plain=False), "m", 2),
+        (_plain_broken(reply(500, {"error": "boom"})), BaseForm(plain=False), "m", 2),
+        (_plain_broken(reply(502, b"<html>", "text/html")), BaseForm(plain=False), "m", 2),
+        (_plain_broken(reply(200, b'{"object": "resp')), BaseForm(plain=False), "m", 2),
+        (_plain_broken(b""), BaseForm(plain=False), "m", 2),
         (
-            b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"object":"response"}',
-            "response to the first request is incomplete",
+            _plain_broken(reply(400, {"error": {"message": "Only stream=true is supported."}})),
+            BaseForm(plain=False),
+            "m",
+            2,
         ),
+        (_string_streams_only, BaseForm(input=InputForm.STRING, plain=False), "m", 6),
+        (
+            lambda body: _strings_only(body) or _streams_by_default(body),
+            BaseForm(input=InputForm.STRING, stream_false=True),
+            "m",
+            3,
+        ),
+        (lambda body: _no_model(body) or _strings_only(body), BaseForm(input=InputForm.STRING, model=False), None, 6),
     ],
 )
-def test_odd_answers_are_warnings(serve: type[ScriptedServer], answer: bytes, words: str) -> None:
-    target, _, _ = find(serve, routes({}, answer), model="m")
-    (warning,) = target.warnings
-    assert words in warning
-    assert "\x1b" not in warning
+def test_the_base_form_is_the_first_that_is_accepted(
+    serve: type[ScriptedServer], answer: Callable[[dict[str, Any]], bytes | None], form: BaseForm, model: str | None,
+    creates: int,
+) -> None:  # fmt: skip
+    target, exchanges, _ = find(serve, forms(answer, "m"))
+    assert (target.form, target.model) == (form, model)
+    assert len([exchange for exchange in exchanges if exchange.request.method == "POST"]) == creates
+    assert bool(target.warnings) == (form.stream_false or not form.plain)
+
+
+def test_a_model_that_a_person_named_is_not_left_out(serve: type[ScriptedServer]) -> None:
+    with pytest.raises(TargetError, match="model is not allowed") as caught:
+        find(serve, forms(_no_model), model="m")
+    assert all(exchange.request.json()["model"] == "m" for exchange in caught.value.exchanges if exchange.request.body)
+
+
+def test_a_field_that_the_endpoint_needs_is_added(serve: type[ScriptedServer]) -> None:
+    def needs_entity(body: dict[str, Any]) -> bytes | None:
+        named = body.get("metadata", {}).get("entity_id") == "a"
+        return None if named else reply(400, {"error": {"message": "Missing metadata.entity_id"}})
+
+    with pytest.raises(TargetError, match=r"in each of 5 forms .*: Missing metadata\.entity_id") as caught:
+        find(serve, forms(needs_entity, "m"))
+    assert "--extra-body" in caught.value.hint
+    options = RequestOptions(extra_body={"metadata": {"entity_id": "a"}})
+    target, exchanges, _ = find(serve, forms(needs_entity, "m"), request=options)
+    assert (target.form, len(exchanges)) == (BaseForm(), 2)
+
+
+def test_an_answer_that_is_no_response_object_is_a_warning(serve: type[ScriptedServer]) -> None:
+    target, _, _ = find(serve, routes({}, reply(200, {"ok": True})), model="m")
+    assert target.warnings == ("The endpoint answered the first request with JSON that is not a response object.",)
+    assert target.form == BaseForm()
+
+
+def test_a_short_retry_after_is_waited_out(serve: type[ScriptedServer]) -> None:
+    tries = count()
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    def busy(body: dict[str, Any]) -> bytes | None:
+        return reply(503, {}, headers=["Retry-After: 7"]) if next(tries) < 2 else None
+
+    now = iter(range(0, 100, 8))
+    pacer = Pacer(sleep=sleep, clock=lambda: next(now))
+    target, exchanges, _ = find(serve, forms(busy, "m"), pacer=pacer)
+    assert [exchange.status for exchange in exchanges] == [200, 503, 503, 200]
+    assert target.form == BaseForm()
 
 
 async def _silent(_request: bytes, _writer: asyncio.StreamWriter) -> None:
@@ -269,6 +387,26 @@ async def _closes(_request: bytes, _writer: asyncio.StreamWriter) -> None:
         (routes({}, reply(200, b"hello", "text/plain")), {}, NotAnEndpointError, ["not JSON"]),
         (routes({}, reply(200, b"")), {}, NotAnEndpointError, ["an empty body"]),
         (routes({}, reply(200, [1])), {}, NotAnEndpointError, ["JSON that is not an object"]),
+        (
+            routes({}, reply(400, {"error": {"message": "no\x1b[31m such field"}})),
+            {},
+            TargetError,
+            ["status 400", "no [31m such field", "--extra-body"],
+        ),
+        (routes({}, reply(500, {"error": "boom"})), {}, TargetError, ["each of 5 forms (status 500): boom", "log"]),
+        (routes({}, reply(429, {})), {}, TargetError, ["busy (status 429)", "--rate-limit"]),
+        (
+            routes({}, reply(503, {"error": "later"}, headers=["Retry-After: 600"])),
+            {},
+            TargetError,
+            ["busy (status 503, Retry-After 600 s): later", "Try again later"],
+        ),
+        (
+            routes({}, b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"object":"response"}'),
+            {},
+            TargetError,
+            ["no complete response", "after 21 bytes"],
+        ),
         (
             routes({}, reply(308, b"", headers=["Location: https://other/\x7f" + "x" * 500])),
             {},
@@ -321,7 +459,7 @@ def test_half_an_answer_that_hangs(serve: type[ScriptedServer]) -> None:
 @pytest.mark.parametrize(
     ("server", "scheme", "error", "words"),
     [
-        ({"tls": True}, None, UnreachableError, ["certificate", "SSL_CERT_FILE"]),
+        ({"tls": True}, None, UnreachableError, ["certificate", "--ca-file"]),
         ({"raw": True}, "https", UnreachableError, ["TLS handshake", "use http://127.0.0.1"]),
         ({"tls": True}, "http", TargetError, ["https://127.0.0.1"]),
     ],
@@ -336,7 +474,7 @@ def test_tls_trouble(
         find(serve, script, server=server, scheme=scheme)
     for word in words:
         assert word in str(caught.value)
-    assert len(caught.value.exchanges) <= 2
+    assert len(caught.value.exchanges) <= 3
 
 
 def test_a_handshake_that_hangs(serve: type[ScriptedServer]) -> None:

@@ -38,8 +38,8 @@ def probes(context: CaseContext) -> Iterator[PlannedCase]:
         "basic.input",
         "One prompt as a string and as a list with one user message.",
         (
-            RequestSpec(Role.STRING, body(input=hello, temperature=0), (Tag.VALID, Tag.BASIC)),
-            RequestSpec(Role.LIST, body(input=user(hello), temperature=0), (Tag.VALID, Tag.BASIC)),
+            RequestSpec(Role.STRING, body(input=hello, temperature=0), (Tag.VALID, Tag.BASIC), keeps=("input",)),
+            RequestSpec(Role.LIST, body(input=user(hello), temperature=0), (Tag.VALID, Tag.BASIC), keeps=("input",)),
         ),
     )
     word = new_canary("quartz")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from uuid import uuid4
@@ -52,6 +51,10 @@ def _smoke(context: CaseContext) -> Iterator[PlannedCase]:
     body = context.body
     hello = body(input=user("Say hello."), stream=True)
     yield single("basic.stream", "A minimal streaming request.", hello, (Tag.VALID, Tag.BASIC), role=Role.STREAM)
+    if context.form.stream_false:
+        # All other requests say so; this one is about an endpoint that is not told.
+        intent = "A minimal request without stream."
+        yield single("basic.stream-absent", intent, greeting(context), (Tag.VALID, Tag.BASIC), keeps=("stream",))
     yield refused("no-input", "A request without input is refused.", body(), wrong_field("input"))
     yield refused(
         "broken-json",
@@ -153,12 +156,11 @@ def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
         greeting(context),
         (Tag.WRONG_KEY,),
         role="wrong-key",
-        headers=(("authorization", "Bearer rejoinder-wrong-key"),),
     )
     yield refused(
         "content-type",
         "A valid JSON body with the content type text/plain is refused.",
-        json.dumps(greeting(context)).encode(),
+        greeting(context),
         headers=(("content-type", "text/plain"),),
     )
     intent = "PUT to the path of create."

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from rejoinder.contract import dialect_label
 from rejoinder.formatting import format_seconds, format_time, one_line, plural, printable
+from rejoinder.model.header import RunTarget
 from rejoinder.model.runfile import Run
 from rejoinder.reports.markdown_text import code, escape
 from rejoinder.reports.model import Area, Part, ReportModel
@@ -42,6 +43,7 @@ def read(report: ReportModel) -> RunFacts:
         ("Dialect", one_line(dialect_label(dialect), 120)),
         ("Rule catalogue", one_line(header.catalogue, 20)),
         ("Server", one_line(target.server, 120)),
+        ("Request form", one_line(_form(target), 300)),
         ("Started", started),
         ("Took", _duration(run)),
         ("Plan", one_line(header.plan, 80)),
@@ -59,6 +61,17 @@ def read(report: ReportModel) -> RunFacts:
         started=started,
         facts=[(name, value) for name, value in facts if value],
     )
+
+
+def _form(target: RunTarget) -> str:
+    """Return how requests differ from the usual form, and what was added to them; empty if nothing."""
+    added = target.request
+    parts = target.form.traits()
+    if added is not None:
+        parts += [f"extra field {name}" for name in added.extra_body]
+        parts += [f"header {name}" for name in (*(name for name, _ in added.headers), *added.header_env)]
+        parts += [f"API key in {added.api_key_header}"] if added.api_key_header else []
+    return ", ".join(parts)
 
 
 def _rechecked(run: Run) -> str:

@@ -226,7 +226,11 @@ def check_endpoint(
     steps.step(f"Connecting to {url}")
     target = recorder.discover(url, key=key, second_key=second_key, model=model, dialect=dialect)
     fuzzing = plan_name == "fuzz"
-    plan = Plan("fuzz", ()) if fuzzing else build_plan(plan_name, load_dialect(dialect), model=target.model)
+    plan = (
+        Plan("fuzz", ())
+        if fuzzing
+        else build_plan(plan_name, load_dialect(dialect), model=target.model, form=target.form)
+    )
     confirm_budget = CONFIRM_BUDGETS["full" if fuzzing else plan_name].with_reruns(reruns)
     cases = {case.id: case.intent for case in plan.cases}
     extra = {"required": sorted(required)} if required else {}

@@ -8,12 +8,24 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
+from rejoinder.model.base_form import USUAL_FORM, BaseForm
 from rejoinder.model.effect import Effect
 from rejoinder.model.samples import RunFileLine, Seconds, about
 from rejoinder.model.verdict import Level
 
 FORMAT: Final = "rejoinder-run"
 VERSION: Final = 1
+
+
+class RequestRecord(Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """What the user added to every request; `rejoinder replay` adds it again. It holds no value of a credential."""
+
+    extra_body: Annotated[dict[str, Any], about("fields of each create body")] = {}
+    headers: Annotated[list[tuple[str, str]], about("headers, as name and value")] = []
+    header_env: Annotated[
+        dict[str, str], about("environment variables with the values of headers, by header name")
+    ] = {}
+    api_key_header: Annotated[str, about("header with the API key; absent for Authorization")] = ""
 
 
 class RunTarget(Struct, kw_only=True, omit_defaults=True):
@@ -23,6 +35,10 @@ class RunTarget(Struct, kw_only=True, omit_defaults=True):
     model: Annotated[str | None, about("the requested model; null if requests name none")]
     dialect: Annotated[str, about("the dialect that the endpoint was checked against")]
     server: Annotated[str, about("value of the Server response header, if present")] = ""
+    form: Annotated[BaseForm, about("form of the requests that the endpoint accepts, if it is not the usual one")] = (
+        USUAL_FORM
+    )
+    request: Annotated[RequestRecord | None, about("what was added to every request, if anything")] = None
 
 
 class ReplayedFinding(Struct, kw_only=True):

@@ -23,6 +23,7 @@ from rejoinder.model.exchange import SLOW_READS, Chunk, Exchange, Headers, Outco
 from rejoinder.wire.address import is_loopback
 from rejoinder.wire.headers import check_key, merge_headers, request_headers
 from rejoinder.wire.redact import Redactor
+from rejoinder.wire.request_options import RequestOptions, secret_names, secret_texts
 
 # How the details of timeouts before the request begin.
 NO_CONNECTION: Final = "No connection"
@@ -39,6 +40,7 @@ class ClientOptions:
     ``headers``: sent with every request. ``keep_alive``: reuse connections; off by default, so that a server that drops
     idle connections is not blamed for a reply that it never owed. ``verify``: how TLS certificates are checked;
     ``True`` is the system's or certifi's authorities, or those that ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name.
+    ``request``: what a user adds to every request; of its fields the client uses headers and TLS files.
     """
 
     connect: float = 10.0
@@ -48,15 +50,17 @@ class ClientOptions:
     headers: Headers = ()
     keep_alive: bool = False
     verify: bool | ssl.SSLContext = True
+    request: RequestOptions = field(default_factory=RequestOptions)
 
 
 class Client:
     """An asynchronous HTTP/1.1 client for one origin that records everything and interprets nothing.
 
     ``Client(url, *, key=None, second_key=None, options=ClientOptions(), on_exchange=None, transport=None)``: of ``url``
-    only scheme, host and port count. ``key`` is sent as ``Authorization: Bearer`` and never recorded, no more than
-    ``second_key``, which single requests may carry instead. ``transport`` replaces the network (an
-    ``httpx.ASGITransport``, for example). Raises :class:`UsageError` for a key that no header can carry.
+    only scheme, host and port count. ``key`` is sent as ``Authorization: Bearer``, or in the header that
+    ``options.request`` names, and never recorded, no more than ``second_key``, which single requests may carry instead.
+    ``transport`` replaces the network (an ``httpx.ASGITransport``, for example). Raises :class:`UsageError` for a key
+    that no header can carry.
 
     Every request opens a fresh connection unless ``options.keep_alive`` is set. Compression is not asked for, cookies
     are not kept and redirects are not followed, so a key never goes to another host. Proxies named by the environment
@@ -91,7 +95,9 @@ class Client:
         check_key(key)
         check_key(second_key, "second key")
         self._key = key or None
-        self._redact = Redactor(key, second_key)
+        extra = self.options.request
+        self._headers = (*self.options.headers, *extra.headers, *extra.secret_headers)
+        self._redact = Redactor(key, second_key, *secret_texts(extra), headers=secret_names(extra))
         self._on_exchange = on_exchange
         proxy = "" if transport else _proxy(self._base)
         self._transport = transport or _transport(proxy, self.options)
@@ -222,11 +228,12 @@ class Client:
         value = parse_json(body) if isinstance(body, bytes) else body
         streams = isinstance(value, Mapping) and value.get("stream") is True
         accept = "text/event-stream" if streams else "application/json"
-        merged = request_headers(accept=accept, key=self._key, body=body is not None)
-        merged = merge_headers(merge_headers(merged, self.options.headers), headers)
-        for name, text in merged:
-            if not name or any(char in "\r\n\0" for char in name + text):
-                raise ValueError(f"the header {name!r} cannot be sent")
+        name = self.options.request.key_header
+        merged = request_headers(accept=accept, key=self._key, body=body is not None, key_name=name)
+        merged = merge_headers(merge_headers(merged, self._headers), headers)
+        for header, text in merged:
+            if not header or any(char in "\r\n\0" for char in header + text):
+                raise ValueError(f"the header {header!r} cannot be sent")
         idle = self.options.idle
         try:
             url = self._base.copy_with(raw_path=path.encode("latin-1"))
@@ -421,7 +428,8 @@ def _proxy(base: httpx.URL) -> str:
 def _transport(proxy: str, options: ClientOptions) -> httpx.AsyncBaseTransport:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None if options.keep_alive else 0)
     try:
-        return httpx.AsyncHTTPTransport(verify=options.verify, limits=limits, proxy=proxy or None)
+        verify = options.request.tls_context() or options.verify
+        return httpx.AsyncHTTPTransport(verify=verify, limits=limits, proxy=proxy or None)
     except (ValueError, ImportError, httpx.InvalidURL) as error:
         raise UsageError(
             f"Cannot use the proxy of the environment: {_short(str(error))}.",

@@ -24,16 +24,22 @@ def check_key(key: str | None, name: str = "API key") -> None:
         )
 
 
-def request_headers(*, accept: str, key: str | None = None, body: bool = True) -> Headers:
+def key_header(key: str, name: str = "") -> tuple[str, str]:
+    """Return the header that carries a key: ``Authorization: Bearer``, or the key as it is in the header ``name``."""
+    return (name, key) if name else ("Authorization", f"Bearer {key}")
+
+
+def request_headers(*, accept: str, key: str | None = None, body: bool = True, key_name: str = "") -> Headers:
     """Return the headers of a request; compression is not asked for, since it would bend times and bytes.
 
-    ``body``: whether the request has one, which is JSON.
+    ``body``: whether the request has one, which is JSON. ``key_name`` is the header that carries the key, as for
+    :func:`key_header`.
     """
     headers = [("Accept", accept), ("Accept-Encoding", "identity"), ("User-Agent", USER_AGENT)]
     if body:
         headers.append(("Content-Type", "application/json"))
     if key:
-        headers.append(("Authorization", f"Bearer {key}"))
+        headers.append(key_header(key, key_name))
     return tuple(headers)
 
 

@@ -26,10 +26,12 @@ class Redactor:
 
     Headers that carry credentials always lose their value. A key itself is masked wherever the server
     repeats it, as it stands, JSON-escaped or percent-encoded; the mask is as long as what it covers, so byte offsets
-    and chunk sizes stay right. Keys of fewer than ``MIN_SECRET`` characters are masked in headers only.
+    and chunk sizes stay right. Keys of fewer than ``MIN_SECRET`` characters are masked in headers only. ``headers``
+    are names of further headers that carry credentials, in lower case.
     """
 
-    def __init__(self, *keys: str | None) -> None:
+    def __init__(self, *keys: str | None, headers: Iterable[str] = ()) -> None:
+        self._names = CREDENTIAL_HEADERS | frozenset(headers)
         forms: set[str] = set()
         for key in keys:
             if key and len(key) >= MIN_SECRET:
@@ -54,8 +56,7 @@ class Redactor:
     def headers(self, headers: Iterable[tuple[str, str]]) -> Headers:
         """Return the headers with credentials replaced by ``[redacted]`` and the key masked elsewhere."""
         return tuple(
-            (self.text(name), REDACTED if name.lower() in CREDENTIAL_HEADERS else self.text(value))
-            for name, value in headers
+            (self.text(name), REDACTED if name.lower() in self._names else self.text(value)) for name, value in headers
         )
 
     def chunks(self, chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:

@@ -1,27 +1,50 @@
 """The target: from what a person types to an endpoint that is known to answer.
 
-:func:`find_target` completes the address, picks a model and sends one smallest good request, so that a wrong address,
-a missing key or a dead server is reported in one sentence before anything is checked.
+:func:`find_target` completes the address, picks a model and sends a smallest good request, so that a wrong address, a
+missing key or a dead server is reported in one sentence before anything is checked. Where the endpoint refuses that
+request, it sends the same in other forms until one is accepted: the base form, in which all other requests are sent.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
+from msgspec import structs
+
 from rejoinder.contract import DEFAULT_DIALECT
-from rejoinder.errors import NotAnEndpointError, TargetError, UnauthorizedError, UnreachableError
-from rejoinder.model.exchange import Exchange, Outcome
+from rejoinder.errors import NotAnEndpointError, TargetError, UnauthorizedError, UnreachableError, UsageError
+from rejoinder.model.base_form import USUAL_FORM, BaseForm, InputForm
+from rejoinder.model.error_text import error_text
+from rejoinder.model.exchange import Exchange, Outcome, parse_json
 from rejoinder.wire.address import candidate_addresses, parse_address
+from rejoinder.wire.base_form import fit_body
 from rejoinder.wire.client import NO_CONNECTION, NO_HANDSHAKE, Client, ClientOptions
+from rejoinder.wire.headers import key_header
+from rejoinder.wire.pacing import BUSY, MAX_WAIT, Pacer, retry_after
+from rejoinder.wire.redact import MIN_SECRET
+from rejoinder.wire.request_options import RequestOptions
+from rejoinder.wire.sse import read_events
 
 CASE: Final = "preflight"
 
 _SECURE_PORT: Final = re.compile(rb"to (an? )?(HTTPS|TLS|SSL)(-enabled)? (server|port)", re.IGNORECASE)
 _NO_MODEL: Final = re.compile(r"\bmodel\b|model_not_found", re.IGNORECASE)
+_ABOUT_STREAM: Final = re.compile(r"stream", re.IGNORECASE)
+_ABOUT_TYPE: Final = re.compile(r"\btype\b", re.IGNORECASE)
+_ABOUT_INPUT: Final = re.compile(r"\binput\b|\bstr(ing)?\b|\blist\b|\barray\b", re.IGNORECASE)
+_BUSY_RETRIES: Final = 3
+_SINGLE: Final = 4
+"""Changes of the first request that are tried alone; if all are refused in the same words, pairs of them are not."""
+
+_TRY: Final = (
+    "If the endpoint needs more, add a field with --extra-body JSON or a header with --header 'Name: value'. Or name "
+    "another model with --model, or the header of the API key with --api-key-header."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +52,11 @@ class Target:
     """An endpoint that answers.
 
     ``url`` is the full address of the create endpoint, query included. ``model`` is ``None`` when none was given and
-    the endpoint lists none; requests then leave ``model`` out. ``key`` and ``second_key``, that of another tenant,
-    never show in a ``repr``. ``dialect`` is the name of the dialect it is judged by. ``models`` are the ids that the
-    endpoint lists, ``server`` its Server header, ``warnings`` sentences on what the preflight found odd.
+    the endpoint lists none, or refuses requests that name one; requests then leave ``model`` out. ``key`` and
+    ``second_key``, that of another tenant, never show in a ``repr``. ``dialect`` is the name of the dialect it is
+    judged by. ``models`` are the ids that the endpoint lists, ``server`` its Server header, ``warnings`` sentences on
+    what the preflight found odd. ``form`` is the form of a request that it accepts, ``request`` what every request has
+    besides.
     """
 
     url: str
@@ -42,6 +67,8 @@ class Target:
     server: str = ""
     warnings: tuple[str, ...] = ()
     second_key: str | None = field(default=None, repr=False)
+    form: BaseForm = USUAL_FORM
+    request: RequestOptions = field(default_factory=RequestOptions)
 
     def path(self, *parts: str) -> str:
         """Return the absolute path of the create endpoint, or of what ``parts`` name below it, query included.
@@ -56,6 +83,18 @@ class Target:
         """Return a request body with the target's model, if it has one, and the given fields."""
         return {**({} if self.model is None else {"model": self.model}), **fields}
 
+    def fit(self, body: Any, *, keeps: tuple[str, ...] = ()) -> Any:
+        """Return a create body as the endpoint takes it, as :func:`~rejoinder.wire.base_form.fit_body` does."""
+        return fit_body(body, self.form, self.request.extra_body, keeps=keeps)
+
+    def key_header(self, key: str) -> tuple[str, str]:
+        """Return the header that carries a key to this endpoint."""
+        return key_header(key, self.request.key_header)
+
+    def client_options(self) -> ClientOptions:
+        """Return the options of a client for this endpoint."""
+        return ClientOptions(request=self.request)
+
 
 async def find_target(
     url: str,
@@ -64,26 +103,39 @@ async def find_target(
     model: str | None = None,
     dialect: str = DEFAULT_DIALECT,
     deadline: float = 120.0,
+    request: RequestOptions | None = None,
     options: ClientOptions | None = None,
     client: Client | None = None,
+    pacer: Pacer | None = None,
 ) -> tuple[Target, list[Exchange]]:
     """Find the endpoint behind ``url``; return it and the exchanges that it took (case ``preflight``).
 
-    Sends ``GET .../models`` (role ``models``, never fatal) and one smallest good request
-    (role ``plain``) with ``deadline`` seconds to answer, to each of the addresses that
-    :func:`~rejoinder.wire.address.candidate_addresses` gives until one is not 404 or 405.
-    A client is made from ``key`` and ``options`` and closed again, unless ``client`` is given, which then must have
-    been made for the same host and key.
+    Sends ``GET .../models`` (role ``models``, never fatal) and one smallest good request (role ``plain``) with
+    ``deadline`` seconds to answer, to each of the addresses that
+    :func:`~rejoinder.wire.address.candidate_addresses` gives until one is not 404 or 405. Where the reply is no
+    response object, the same request is sent in other forms (role ``form``): with ``stream: false``, as a stream, with
+    other forms of ``input``, without a model that nobody named. A Retry-After of up to 30 seconds is waited out.
+
+    ``request`` is what a user adds to every request. A client is made from ``key``, ``request`` and ``options`` and
+    closed again, unless ``client`` is given, which then must have been made for the same host, key and options.
+    ``pacer`` says when requests may start; by default the rate limit of ``request`` does.
 
     Raises :class:`UsageError` for a URL or key that cannot be used, :class:`UnreachableError` when there is no
     connection or no answer, :class:`UnauthorizedError` for 401 and 403, :class:`NotAnEndpointError` when something else
-    answers, :class:`TargetError` when the endpoint does not know the model or the client was stopped. Their
-    ``exchanges`` hold what was gathered. An error in JSON (400, 5xx) is none of these: it is left to the
-    rules, and noted in ``Target.warnings``.
+    answers, :class:`TargetError` when the endpoint does not know the model, refuses every form or is busy for too long,
+    or the client was stopped. Their ``exchanges`` hold what was gathered. What is broken in one form only is none of
+    these: it is left to the rules, and noted in ``Target.warnings``.
     """
     candidates = [address.url for address in candidate_addresses(url)]
-    owned = Client(candidates[0], key=key, options=options) if client is None else None
-    search = _TargetFinder(client or owned or _unreachable(), key, model, dialect, deadline)
+    if key and len(key) >= MIN_SECRET and key in url:
+        raise UsageError("The URL contains the API key.", "Remove it. REJOINDER_API_KEY is sent with every request.")
+    request = request or RequestOptions()
+    if client is None:
+        client = owned = Client(candidates[0], key=key, options=replace(options or ClientOptions(), request=request))
+    else:
+        owned = None
+    pacer = pacer or Pacer(request.rate_limit)
+    search = _TargetFinder(client, key, model, dialect, deadline, request, pacer)
     try:
         for candidate in candidates:
             target = await search.try_at(candidate, last=candidate == candidates[-1])
@@ -99,6 +151,55 @@ def _unreachable() -> NoReturn:
     raise AssertionError("the last candidate either is the target or raises")
 
 
+class _Quality(IntEnum):
+    """What a reply to a smallest good request shows, the best last."""
+
+    REFUSED = 0
+    BROKEN = 1
+    ODD = 2
+    GOOD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A smallest good request in one form, and its reply."""
+
+    form: BaseForm
+    model: str | None
+    streamed: bool
+    exchange: Exchange
+
+    @property
+    def quality(self) -> _Quality:
+        exchange, status = self.exchange, self.exchange.status
+        if status is None or exchange.outcome is not Outcome.COMPLETE or status >= 500:
+            return _Quality.BROKEN
+        if not exchange.ok:
+            return _Quality.REFUSED
+        body = exchange.json()
+        if self.streams:
+            kinds = _event_types(exchange)
+            if not kinds:
+                return _Quality.BROKEN
+            if kinds[0] in ("error", "response.failed"):
+                return _Quality.REFUSED
+            return _Quality.GOOD if self.streamed else _Quality.ODD
+        if not isinstance(body, dict):
+            return _Quality.BROKEN
+        good = not self.streamed and (body.get("object") == "response" or "output" in body)
+        return _Quality.GOOD if good else _Quality.ODD
+
+    @property
+    def streams(self) -> bool:
+        """Whether the reply is an event stream."""
+        return self.exchange.ok and self.exchange.content_type == "text/event-stream"
+
+    @property
+    def words(self) -> str:
+        """The endpoint's own words, in one line and fit for a terminal."""
+        return _line(error_text(self.exchange), 200)
+
+
 @dataclass(slots=True)
 class _TargetFinder:
     client: Client
@@ -106,19 +207,22 @@ class _TargetFinder:
     model: str | None
     dialect: str
     deadline: float
+    request: RequestOptions
+    pacer: Pacer
     exchanges: list[Exchange] = field(default_factory=list)
 
     async def try_at(self, url: str, *, last: bool) -> Target | None:
         """Return the target at this address, or ``None`` when its path is not there and others are left to try."""
-        target = Target(url=url, model=self.model, key=self.key, dialect=self.dialect)
-        models: tuple[str, ...] = ()
+        target = Target(url, self.model, self.key, self.dialect, request=self.request)
         if self.model is None:
             models = await self._models(url)
-            target = Target(url, models[0] if models else None, self.key, self.dialect, models)
-        exchange = await self._send("POST", target.path(), target.body(input="Hi", max_output_tokens=16), "plain")
+            target = replace(target, model=models[0] if models else None, models=models)
+        first = await self._attempt(target, USUAL_FORM, target.model, role="plain")
+        exchange = first.exchange
         self._transport(url, exchange)
+        self._busy(url, exchange)
         await self._status(target, exchange)
-        if exchange.status in (404, 405):
+        if exchange.status in (404, 405) and not self._refuses_model(target, exchange):
             if not last:
                 return None
             tried = [other.request.path for other in self.exchanges if other.request.method == "POST"]
@@ -127,24 +231,105 @@ class _TargetFinder:
                 f"No Responses endpoint found: POST {' and '.join(tried)} returned {exchange.status}.",
                 "Check the path of the URL. It is the base URL of the API, with or without /v1.",
             )
-        body = exchange.json()
-        if exchange.content_type != "text/event-stream" and not isinstance(body, dict):
-            self._foreign(url, exchange)
-        warnings = _warnings(exchange, body)
+        found = await self._accepted(target, first)
+        warnings = _warnings(first, found)
+        models = target.models
         if self.model is not None:
             models = await self._models(url)
             if models and self.model not in models:
                 warnings.append(
                     f'GET /v1/models does not list the model "{self.model}". It lists {_list(list(models))}.'
                 )
-        return Target(
-            url=url,
-            model=target.model,
-            key=self.key,
-            dialect=self.dialect,
+        return replace(
+            target,
+            model=found.model,
             models=models,
-            server=_line(exchange.header("server"), 80),
+            server=_line(found.exchange.header("server"), 80),
             warnings=tuple(warnings),
+            form=found.form,
+        )
+
+    async def _attempt(
+        self, target: Target, form: BaseForm, model: str | None, *, streamed: bool = False, role: str = "form"
+    ) -> _Attempt:
+        """Send a smallest good request in a form."""
+        target = replace(target, form=form, model=model)
+        body = target.body(input=[{"role": "user", "content": "Hi"}], max_output_tokens=16)
+        body = target.fit({**body, "stream": True} if streamed else body)
+        exchange = await self._send("POST", target.path(), body, role)
+        return _Attempt(form, model, streamed, exchange)
+
+    async def _accepted(self, target: Target, first: _Attempt) -> _Attempt:
+        """Return the first attempt that shows a form that the endpoint takes; raise when none does.
+
+        Its form says whether plain requests are answered.
+        """
+        if first.quality is _Quality.GOOD:
+            return first
+        if first.streams and first.quality is _Quality.ODD:
+            # Whatever comes of it, the endpoint takes this form, if only as a stream.
+            again = await self._attempt(target, BaseForm(stream_false=True), first.model)
+            return again if again.quality is _Quality.GOOD else replace(first, form=BaseForm(plain=False))
+        attempts = [first]
+        for form, model, streamed in self._forms(target, first):
+            if len(attempts) > (1 if first.exchange.status is None else _SINGLE) and self._hopeless(attempts):
+                break
+            attempt = await self._attempt(target, form, model, streamed=streamed)
+            if attempt.exchange.outcome is Outcome.CANCELLED:
+                self._fail(TargetError, attempt.exchange.detail)
+            if not streamed and attempt.streams and attempt.quality is _Quality.ODD:
+                attempt = await self._attempt(target, _with(form, stream_false=True), model)
+            attempts.append(attempt)
+            if attempt.quality is _Quality.GOOD:
+                return replace(attempt, form=_with(attempt.form, plain=not streamed))
+            if attempt.exchange.outcome is Outcome.TIMEOUT:
+                break
+        odd = next((attempt for attempt in attempts if attempt.quality is _Quality.ODD), None)
+        return odd or self._refused_all(target, first, attempts)
+
+    def _forms(self, target: Target, first: _Attempt) -> Iterator[tuple[BaseForm, str | None, bool]]:
+        """Yield other forms of the first request as form, model and whether to stream; what it hints at comes first."""
+        words, broken = first.words, first.quality is _Quality.BROKEN
+        inputs = [InputForm.STRING, InputForm.TYPED_LIST]
+        if _ABOUT_TYPE.search(words) and not _ABOUT_INPUT.search(words):
+            inputs.reverse()
+        changes: list[tuple[InputForm, bool, bool]] = [(form, False, True) for form in inputs]
+        streamed = (InputForm.LIST, True, True)
+        if broken or _ABOUT_STREAM.search(words):
+            changes.insert(0, streamed)
+        else:
+            changes.append(streamed)
+        pairs = [(form, True, True) for form in inputs]
+        # A model that a person named is not left out.
+        if self.model is None and target.model is not None:
+            without = (InputForm.LIST, False, False)
+            changes.insert(0 if _NO_MODEL.search(words) and not broken else len(changes), without)
+            unnamed = [(form, False, False) for form in inputs]
+            pairs = pairs + unnamed if broken else unnamed + pairs
+        changes += pairs
+        for form, streams, named in changes:
+            yield BaseForm(input=form, model=named), target.model if named else None, streams
+
+    @staticmethod
+    def _hopeless(attempts: list[_Attempt]) -> bool:
+        """Return whether the endpoint refused everything in the same words, which are about something else."""
+        return len({(attempt.exchange.status, attempt.words) for attempt in attempts}) == 1
+
+    def _refused_all(self, target: Target, first: _Attempt, attempts: list[_Attempt]) -> NoReturn:
+        """Raise for an endpoint that takes no form of a smallest good request."""
+        url, status = target.url, first.exchange.status
+        self._transport(url, first.exchange, whole=False)
+        if first.exchange.outcome is not Outcome.COMPLETE:
+            detail = first.exchange.detail
+            self._fail(TargetError, f"{url} sent no complete response: {detail}", "Check the log of the server.")
+        if status is not None and (first.exchange.ok or (status >= 500 and _is_page(first.exchange))):
+            self._foreign(url, first.exchange)
+        words = first.words
+        self._fail(
+            TargetError,
+            f"{url} refused a minimal request in each of {len(attempts)} forms (status {status})"
+            f"{f': {words}' if words else ''}.",
+            "Check the log of the server." if first.quality is _Quality.BROKEN else _TRY,
         )
 
     async def _models(self, url: str) -> tuple[str, ...]:
@@ -162,20 +347,41 @@ class _TargetFinder:
         return tuple(name for name in names if isinstance(name, str) and name)
 
     async def _send(self, method: str, path: str, body: Any, role: str, deadline: float | None = None) -> Exchange:
-        exchange = await self.client.send(
-            method,
-            path,
-            body,
-            id=f"{CASE}-{len(self.exchanges) + 1}",
-            case=CASE,
-            role=role,
-            deadline=self.deadline if deadline is None else deadline,
-        )
-        self.exchanges.append(exchange)
+        for retries_left in reversed(range(_BUSY_RETRIES + 1)):
+            started = await self.pacer.wait()
+            exchange = await self.client.send(
+                method,
+                path,
+                body,
+                id=f"{CASE}-{len(self.exchanges) + 1}",
+                case=CASE,
+                role=role,
+                deadline=self.deadline if deadline is None else deadline,
+            )
+            self.exchanges.append(exchange)
+            wait = retry_after(exchange) if exchange.status in BUSY else None
+            if wait is None or wait > MAX_WAIT or not retries_left or self.client.stopped:
+                break
+            self.pacer.busy(started, wait)
         return exchange
 
-    def _transport(self, url: str, exchange: Exchange) -> None:
-        """Raise when there was no connection or no whole answer."""
+    def _busy(self, url: str, exchange: Exchange) -> None:
+        """Raise when the endpoint has no time for us."""
+        wait = retry_after(exchange) if exchange.status in BUSY else None
+        if wait is not None or exchange.status == 429:
+            when = "" if wait is None else f", Retry-After {wait:.0f} s"
+            words = _line(error_text(exchange), 200)
+            self._fail(
+                TargetError,
+                f"{url} is busy (status {exchange.status}{when}){f': {words}' if words else ''}.",
+                "Try again later. --rate-limit N/min keeps requests below a limit of the endpoint.",
+            )
+
+    def _transport(self, url: str, exchange: Exchange, *, whole: bool = True) -> None:
+        """Raise when there was no connection, or (unless ``whole``) no answer at all.
+
+        A connection that was closed without a reply may be a fault of one kind of request, so it is not the end.
+        """
         outcome, detail = exchange.outcome, exchange.detail
         secure = url.startswith("https:")
         if outcome is Outcome.CANCELLED:
@@ -184,8 +390,12 @@ class _TargetFinder:
             hint = "Check the host name." if "host name" in detail else "Is the server running? Is the port right?"
             self._fail(UnreachableError, detail, hint)
         if outcome is Outcome.TLS:
-            if "certificate" in detail:
-                hint = "For a self-signed certificate, set SSL_CERT_FILE to a file with it or its authority."
+            if "invalid certificate" in detail:
+                hint = "For a self-signed certificate, name a file with it or its authority in --ca-file."
+            elif "certificate" in detail or "unknown ca" in detail:
+                hint = (
+                    "If the server needs a client certificate, name it with --client-cert FILE and --client-key FILE."
+                )
             else:
                 hint = f"If the server uses plain HTTP, use {_other_scheme(url)}."
             self._fail(UnreachableError, detail, hint)
@@ -202,7 +412,7 @@ class _TargetFinder:
             else:
                 hint = "Is the server overloaded or still loading its model? Try again when it is ready."
             self._fail(UnreachableError, detail, hint)
-        if outcome is Outcome.CUT and exchange.status is None:
+        if outcome is Outcome.CUT and exchange.status is None and not whole:
             hint = "Check the log of the server."
             if not secure:
                 hint += f" If the server uses TLS, use {_other_scheme(url)}."
@@ -216,7 +426,8 @@ class _TargetFinder:
             self._fail(
                 UnauthorizedError,
                 f"{url} {refused} (status {status}).",
-                "Put the API key into REJOINDER_API_KEY, or name another variable with --api-key-env.",
+                "Put the API key into REJOINDER_API_KEY, or name another variable with --api-key-env. If the endpoint "
+                "expects it in another header than Authorization, name that header with --api-key-header.",
             )
         if status is not None and 300 <= status < 400:
             where = _line(exchange.header("location"), 200)
@@ -227,15 +438,18 @@ class _TargetFinder:
             )
         if status == 400 and url.startswith("http:") and _SECURE_PORT.search(exchange.body[:4096]):
             self._fail(NotAnEndpointError, f"{url} uses TLS, not plain HTTP.", f"Use {_other_scheme(url)}.")
-        if status == 404 and target.model is not None and _NO_MODEL.search(_error_text(exchange.json())):
+        if self.model is not None and self._refuses_model(target, exchange):
             models = target.models or await self._models(url)
             known = f"GET /v1/models lists {_list(list(models))}." if models else "Choose another model with --model."
             self._fail(TargetError, f'{url} has no model "{target.model}".', known)
 
+    def _refuses_model(self, target: Target, exchange: Exchange) -> bool:
+        words = _error_text(exchange.json())
+        return exchange.status == 404 and target.model is not None and _NO_MODEL.search(words) is not None
+
     def _foreign(self, url: str, exchange: Exchange) -> NoReturn:
         """Raise for an answer that is neither a JSON object nor an event stream."""
-        head = exchange.body[:200].lstrip().lower()
-        if exchange.content_type == "text/html" or head.startswith((b"<!doctype", b"<html")):
+        if _is_page(exchange):
             what = "an HTML page"
         elif not exchange.body:
             what = "an empty body"
@@ -255,19 +469,41 @@ class _TargetFinder:
         raise error(message, hint.strip(), self.exchanges)
 
 
-def _warnings(exchange: Exchange, body: Any) -> list[str]:
-    """Return sentences about an unusual response that the rules will check."""
-    status = exchange.status
-    if exchange.outcome is not Outcome.COMPLETE:
-        return [f"The response to the first request is incomplete: {exchange.detail}"]
-    if not exchange.ok:
-        text = _line(_error_text(body), 200)
-        return [f"The endpoint refused the first request with status {status}{f': {text}' if text else ''}."]
-    if not isinstance(body, dict):
+def _is_page(exchange: Exchange) -> bool:
+    """Return whether a reply is an HTML page."""
+    head = exchange.body[:200].lstrip().lower()
+    return exchange.content_type == "text/html" or head.startswith((b"<!doctype", b"<html"))
+
+
+def _event_types(exchange: Exchange) -> list[str]:
+    """Return the types of the events of a stream, as their data names them."""
+    found = [parse_json(event.data) for event in read_events(exchange.chunks)[0]]
+    return [str(data.get("type", "")) for data in found if isinstance(data, dict)]
+
+
+def _with(form: BaseForm, **fields: Any) -> BaseForm:
+    return structs.replace(form, **fields)
+
+
+def _warnings(first: _Attempt, found: _Attempt) -> list[str]:
+    """Return sentences about unusual responses that the rules will check."""
+    exchange, words = first.exchange, first.words
+    text = f": {words}" if words and not exchange.ok else ""
+    if found.form.stream_false:
         return ["The endpoint answered the first request with an event stream, although stream is not set."]
-    if body.get("object") != "response" and "output" not in body:
+    if found is first:
+        if first.quality is _Quality.GOOD:
+            return []
         return ["The endpoint answered the first request with JSON that is not a response object."]
-    return []
+    if found.form.plain:
+        return []  # the form says what the first request lacked
+    if first.streams:
+        return ["The endpoint answers non-streaming requests with an event stream, with and without stream: false."]
+    if exchange.status is None or exchange.outcome is not Outcome.COMPLETE:
+        return [f"Streaming requests work, but the first non-streaming request failed: {exchange.detail}"]
+    if exchange.ok:
+        return ["Streaming requests work, but the response to the first non-streaming request is not a JSON object."]
+    return [f"Streaming requests work, but the first non-streaming request returned status {exchange.status}{text}."]
 
 
 def _error_text(body: Any) -> str:

@@ -46,7 +46,9 @@ def test_valid_bodies_are_valid_beyond_dispute(name: str, dialect: str) -> None:
 
 def test_invalid_bodies_are_surely_invalid() -> None:
     permissive = Validator(request_schema(SchemaVariant.PERMISSIVE))
-    invalid = [body for tags, body in bodies(plan("full")) if "invalid" in tags]
+    # One request is wrong by its content type alone.
+    found = [case for case in plan("full").cases if case.id != "refused.content-type"]
+    invalid = [body for tags, body in bodies(Plan("full", tuple(found))) if "invalid" in tags]
     assert any(isinstance(body, bytes) for body in invalid)
     for body in invalid:
         if not isinstance(body, bytes) and not (isinstance(body, dict) and body.get("model") != "m"):
