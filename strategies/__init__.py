@@ -34,23 +34,37 @@ from rejoinder.strategies.replies import event_streams, output_items, response_o
 from rejoinder.strategies.sampling import sample
 from rejoinder.strategies.schema.compiler import from_contract
 from rejoinder.strategies.sets.edge import EdgeCase, edge_cases
+from rejoinder.strategies.sets.forms import Form, changed, forms
 from rejoinder.strategies.sets.invalid import Mutant, classify, invalid_requests, surely_invalid
-from rejoinder.strategies.sets.systematic import GeneratedCase, each_choice, one_factor, pairwise_cases, variants
+from rejoinder.strategies.sets.systematic import (
+    FormSeed,
+    GeneratedCase,
+    each_choice,
+    form_seeds,
+    one_factor,
+    pairwise_cases,
+    variants,
+)
 
 __all__ = [
     "Branches",
     "Coverage",
     "EdgeCase",
     "EndpointProfile",
+    "Form",
+    "FormSeed",
     "GeneratedCase",
     "Mutant",
     "Reduction",
+    "changed",
     "classify",
     "content_parts",
     "conversations",
     "each_choice",
     "edge_cases",
     "event_streams",
+    "form_seeds",
+    "forms",
     "from_contract",
     "input_items",
     "invalid_requests",

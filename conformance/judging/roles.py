@@ -39,6 +39,28 @@ class Role(StrEnum):
     GREEDY = "greedy"
     PUSHED = "pushed"
 
+    # REQ
+    COMPLETE = "complete"
+    MIRRORED = "mirrored"
+    SPACED = "spaced"
+    UNESCAPED = "unescaped"
+    ESCAPED = "escaped"
+    FRACTION = "fraction"
+    STRING_CONTENT = "string-content"
+    OUTPUT_MESSAGE = "output-message"
+    OUTPUT_LIST = "output-list"
+    TWO_PARTS = "two-parts"
+    TWO_MESSAGES = "two-messages"
+    TWO_ANSWERS = "two-answers"
+    TWO_TOOLS = "two-tools"
+    TWO_CALLS = "two-calls"
+    TWO_IMAGES = "two-images"
+    IMAGE_IN_OUTPUT = "image-in-output"
+    FILE_IN_OUTPUT = "file-in-output"
+    SYSTEM_MESSAGE = "system-message"
+    DEVELOPER_MESSAGE = "developer-message"
+    NAMED_CHOICE = "named-choice"
+
     # ECH
     ABSENT = "absent"
 

@@ -26,7 +26,7 @@ from rejoinder.strategies._conversation import Item, arrange
 from rejoinder.strategies.profile import EndpointProfile, served
 from rejoinder.strategies.schema.examples import EMPTY_FIRST, VALUES, levels, preferred
 
-__all__ = ["GeneratedCase", "each_choice", "one_factor", "pairwise_cases", "variants"]
+__all__ = ["FormSeed", "GeneratedCase", "each_choice", "form_seeds", "one_factor", "pairwise_cases", "variants"]
 
 Body = dict[str, Any]
 Pack = Choice["plain", "variant", "item", "all"] | int
@@ -142,6 +142,68 @@ def seeds(*, profile: EndpointProfile | None = None) -> Iterator[Seed]:
             if level.value is not ABSENT:
                 body[item.name] = copy.deepcopy(level.value)
             yield Seed("request", "", body)
+
+
+@dataclass(frozen=True, slots=True)
+class FormSeed:
+    """A valid body whose optional fields are to be changed one at a time.
+
+    ``id`` names the item, tool or setting that it is for. The fields are those of the objects below the JSON pointer
+    ``below`` that ``owners`` name by their type, or by their field where they have none.
+    """
+
+    id: str
+    below: str
+    owners: tuple[str, ...]
+    body: Body
+
+
+def form_seeds(*, profile: EndpointProfile | None = None) -> Iterator[FormSeed]:
+    """Yield a body for each variant of an input item, each type of tool and each object among the top-level fields.
+
+    They are in their plainest form, and items stand in a conversation.
+    """
+    root = served(profile)
+    for name, node in _variants(root):
+        body, below = _placed(root, _variant(name, node)[0].value)
+        yield FormSeed(f"item.{name}", below, (node.tag or name, *_parts(node)), body)
+    for item in root.fields:
+        if item.name in ("input", "tool_choice"):
+            continue
+        known: set[str] = set()
+        for level in _factor(item):
+            owners = tuple(_owners(item.name, level.value))
+            name = ".".join(dict.fromkeys((item.name, *owners)))
+            if owners and name not in known:
+                known.add(name)
+                body = _sound(root, {"input": _PROMPT, **_required(root), item.name: copy.deepcopy(level.value)})
+                yield FormSeed(name, f"/{item.name}", owners, body)
+
+
+def _owners(field: str, value: Any) -> Iterator[str]:
+    """Yield the names of the objects of a top-level field: its own, or the types of what it holds."""
+    if isinstance(value, dict):
+        yield field
+        yield from (str(inner["type"]) for inner in value.values() if isinstance(inner, dict) and "type" in inner)
+    elif isinstance(value, list) and value and isinstance(value[0], dict) and "type" in value[0]:
+        yield str(value[0]["type"])
+
+
+def _parts(node: Object) -> Iterator[str]:
+    """Yield the types of the content parts of an item."""
+    for item in node.fields:
+        if item.name in ("content", "summary", "output"):
+            for part in flatten(item.node):
+                if isinstance(part, Array):
+                    yield from (inner.tag for inner in flatten(part.items) if isinstance(inner, Object) and inner.tag)
+
+
+def _placed(root: Object, item: Item) -> tuple[Body, str]:
+    """Return a body whose input is a conversation around an item, and the pointer to the item in it."""
+    body = _body(root, [item])
+    kind = (item.get("type"), item.get("role"))
+    place = next(i for i, found in enumerate(body["input"]) if (found.get("type"), found.get("role")) == kind)
+    return body, f"/input/{place}"
 
 
 def _string(root: Object) -> GeneratedCase:

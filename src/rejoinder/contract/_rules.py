@@ -67,6 +67,7 @@ FAMILIES: Final[Mapping[str, str]] = {
     "RSP": "Response object",
     "USG": "Usage",
     "ERR": "Errors",
+    "REQ": "Valid and invalid requests",
     "ECH": "Request echo",
     "TOL": "Tools",
     "STA": "Stored responses",

@@ -33,7 +33,7 @@ from rejoinder.contract.nodes import (
     strip,
 )
 
-__all__ = ["Branches", "Coverage"]
+__all__ = ["Branches", "Coverage", "fits"]
 
 
 class Branches:
@@ -89,6 +89,11 @@ class Coverage:
     def share(self) -> float:
         """The covered share, from 0 to 1."""
         return len(self.seen) / len(self.all) if self.all else 1.0
+
+
+def fits(node: Node, value: Any) -> bool:
+    """Return whether a value is one of a node's, bounds and patterns of leaves aside."""
+    return _walk(node, value, "", set())
 
 
 def _join(path: str, name: str) -> str:

@@ -1,0 +1,149 @@
+"""Valid and invalid requests: other forms of what the endpoint accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.json_diff import first_difference
+from rejoinder.conformance.judging.problems import in_exchange, quoted
+from rejoinder.conformance.judging.registry import Subject, check
+from rejoinder.conformance.judging.roles import Role
+from rejoinder.conformance.judging.turns import is_refusal, status_code
+from rejoinder.model.error_text import error_text
+from rejoinder.model.tags import sent_for
+from rejoinder.model.verdict import ABSENT, Problem
+from rejoinder.validation import pointer_keys
+
+_WHAT: Final[Mapping[str, tuple[str, str]]] = {
+    Role.MIRRORED: ("The same JSON with its fields in reverse order", "The request"),
+    Role.SPACED: ("The same JSON with whitespace between its tokens", "The request"),
+    Role.UNESCAPED: ("The same JSON with unescaped UTF-8 characters", "The request with escapes"),
+    Role.ESCAPED: ("The same JSON with escaped letters", "The request"),
+    Role.FRACTION: ("An integer with a zero fraction", "The same integer without it"),
+    Role.STRING_CONTENT: ("A message with a string as content", "The same message with a list of parts"),
+    Role.OUTPUT_MESSAGE: ("An assistant message as output message", "The same message with a string as content"),
+    Role.OUTPUT_LIST: ("A tool output as list of parts", "The same output as string"),
+    Role.TWO_PARTS: ("A message with two text parts", "The message with one part"),
+    Role.TWO_MESSAGES: ("Two user messages in a row", "One user message"),
+    Role.TWO_ANSWERS: ("Two assistant messages in a row", "One assistant message"),
+    Role.TWO_TOOLS: ("A request with two function tools", "The request with one tool"),
+    Role.TWO_CALLS: ("Two function calls in a row with their outputs", "One function call with its output"),
+    Role.TWO_IMAGES: ("A message with two images", "The message with one image"),
+    Role.IMAGE_IN_OUTPUT: ("An image in a tool output", "An image in a message"),
+    Role.FILE_IN_OUTPUT: ("A file in a tool output", "A file in a message"),
+    Role.SYSTEM_MESSAGE: ("A system message", "The same text as instructions"),
+    Role.DEVELOPER_MESSAGE: ("A developer message", "The same text as instructions"),
+    Role.NAMED_CHOICE: ("tool_choice that names the only tool", 'tool_choice "required"'),
+}
+"""What a request in a role sends, and what its control sends."""
+
+
+def _pairs(case: CaseView, rule: str) -> list[tuple[ExchangeView, ExchangeView]]:
+    """Return the accepted control and the other form of it, of the forms that were accepted or refused."""
+    control = next((view for view in case.having(Role.CONTROL, Role.COMPLETE) if view.exchange.ok), None)
+    if control is None or not case.id.startswith("forms."):
+        return []
+    tagged = [view for view in case.views if sent_for(rule) in view.exchange.tags]
+    return [(control, view) for view in tagged if view.exchange.ok or is_refusal(status_code(view))]
+
+
+def _refused(case: CaseView, rule: str) -> Iterator[Problem]:
+    for control, view in _pairs(case, rule):
+        if view.exchange.ok:
+            continue
+        status, words = status_code(view), error_text(view.exchange)
+        refused, accepted = _words(control, view)
+        yield in_exchange(
+            view,
+            f"{refused} is refused with status {status}{f': “{words}”' if words else ''}. "
+            f"{accepted} is accepted ({control.exchange.id}).",
+            expected="2xx status",
+            actual=status,
+            kind=view.exchange.role,
+        )
+
+
+def _words(control: ExchangeView, view: ExchangeView) -> tuple[str, str]:
+    """Return the request that was refused and the one that was accepted, each as the subject of a sentence."""
+    if view.exchange.role in _WHAT:
+        return _WHAT[view.exchange.role]
+    difference = first_difference(control.request, view.request)
+    if difference is None:
+        return "The same request in another form", "The request"
+    pointer, before, after = difference
+    *path, field = pointer_keys(pointer)
+    holder = "".join(f"[{step}]" if step.isdigit() else f".{step}" for step in path).lstrip(".") or "A request"
+    return f"{holder} {_with(field, after)}", f"The same {_with(field, before)}"
+
+
+def _with(field: str, value: Any) -> str:
+    return f"without {field}" if value is ABSENT else f"with {field} {quoted(value)}"
+
+
+@check("REQ-01", Subject.CASE, needs=lambda case: bool(_pairs(case, "REQ-01")))
+def optional_fields_can_be_absent(case: CaseView) -> Iterator[Problem]:
+    """Sends a request that the endpoint accepts again, each time without one of its optional fields.
+
+    Forms are made from the request schema of the dialect. A 5xx or 501 is no problem of this rule.
+    """
+    return _refused(case, "REQ-01")
+
+
+@check("REQ-02", Subject.CASE, needs=lambda case: bool(_pairs(case, "REQ-02")))
+def optional_fields_can_be_present(case: CaseView) -> Iterator[Problem]:
+    """Sends a request that the endpoint accepts again, each time with one more optional field.
+
+    The values demand nothing: `status` completed, `detail` auto, `strict` false, an id, an empty list, a description.
+    """
+    return _refused(case, "REQ-02")
+
+
+@check("REQ-03", Subject.CASE, needs=lambda case: bool(_pairs(case, "REQ-03")))
+def nullable_fields_can_be_null(case: CaseView) -> Iterator[Problem]:
+    """Sends a request that the endpoint accepts again, each time with null for one nullable field.
+
+    ECH-08 tests the fields of the request itself, TOL-12 output items of the endpoint.
+    """
+    return _refused(case, "REQ-03")
+
+
+@check("REQ-04", Subject.CASE, needs=lambda case: bool(_pairs(case, "REQ-04")))
+def lists_can_be_longer(case: CaseView) -> Iterator[Problem]:
+    """Sends a request that the endpoint accepts again, with a second message, part, tool or call."""
+    return _refused(case, "REQ-04")
+
+
+@check("REQ-05", Subject.CASE, needs=lambda case: bool(_pairs(case, "REQ-05")))
+def text_can_be_string_or_parts(case: CaseView) -> Iterator[Problem]:
+    """Sends a message, an assistant message and a tool output in two forms. HTTP-04 tests the two forms of `input`."""
+    return _refused(case, "REQ-05")
+
+
+@check("REQ-06", Subject.CASE, needs=lambda case: bool(_pairs(case, "REQ-06")))
+def content_is_taken_everywhere(case: CaseView) -> Iterator[Problem]:
+    """Sends accepted content again in another place: an image and a file in a tool output, a second image,
+    instructions as a message, and the name of the only tool as `tool_choice`.
+    """
+    return _refused(case, "REQ-06")
+
+
+@check("REQ-07", Subject.CASE, needs=lambda case: bool(_pairs(case, "REQ-07")))
+def json_can_be_written_otherwise(case: CaseView) -> Iterator[Problem]:
+    """Sends one JSON value in five ways: as usual, with its fields in reverse order, with whitespace, with unescaped
+    UTF-8 characters, and with escaped letters.
+    """
+    return _refused(case, "REQ-07")
+
+
+@check("REQ-08", Subject.CASE, needs=lambda case: bool(_pairs(case, "REQ-08")))
+def integers_can_have_a_fraction(case: CaseView) -> Iterator[Problem]:
+    """Sends `max_output_tokens` as an integer, and as the same number with a zero fraction."""
+    return _refused(case, "REQ-08")
+
+
+@check("REQ-09", Subject.CASE, needs=lambda case: bool(_pairs(case, "REQ-09")))
+def disputed_forms_are_taken(case: CaseView) -> Iterator[Problem]:
+    """Sends a request that the endpoint accepts again, in forms that only some documents of the API allow."""
+    return _refused(case, "REQ-09")
