@@ -123,8 +123,8 @@ def text_can_be_string_or_parts(case: CaseView) -> Iterator[Problem]:
 
 @check("REQ-06", Subject.CASE, needs=lambda case: bool(_pairs(case, "REQ-06")))
 def content_is_taken_everywhere(case: CaseView) -> Iterator[Problem]:
-    """Sends accepted content again in another place: an image and a file in a tool output, a second image,
-    instructions as a message, and the name of the only tool as `tool_choice`.
+    """Sends accepted content again in another place: an image and a file in a tool output, instructions as a message,
+    and the name of the only tool as `tool_choice`.
     """
     return _refused(case, "REQ-06")
 
@@ -144,6 +144,8 @@ def integers_can_have_a_fraction(case: CaseView) -> Iterator[Problem]:
 
 
 @check("REQ-09", Subject.CASE, needs=lambda case: bool(_pairs(case, "REQ-09")))
-def disputed_forms_are_taken(case: CaseView) -> Iterator[Problem]:
-    """Sends a request that the endpoint accepts again, in forms that only some documents of the API allow."""
+def open_forms_are_taken(case: CaseView) -> Iterator[Problem]:
+    """Sends a request that the endpoint accepts again, in forms that only some documents allow, and with a second
+    image.
+    """
     return _refused(case, "REQ-09")

@@ -29,8 +29,8 @@ Change = Callable[[Body], Any]
 RULES: Final[Mapping[str, str]] = {"absent": "REQ-01", "present": "REQ-02", "null": "REQ-03"}
 """The rule for each kind of form that is made from the request schema."""
 
-DISPUTED: Final = "REQ-09"
-"""The rule for forms about which the documents disagree."""
+OPEN: Final = "REQ-09"
+"""The rule for forms that the documents leave open."""
 
 _QUICK_KINDS: Final = ("absent", "present")
 _FULL_ONLY: Final = frozenset(
@@ -109,7 +109,7 @@ class _Maker:
         if value is None or not self._possible.is_valid(value):
             return None
         sound = self._sound.is_valid(value) and variant.role not in self._open
-        tags = (Tag.VALID, sent_for(variant.rule)) if sound else (sent_for(DISPUTED),)
+        tags = (Tag.VALID, sent_for(variant.rule)) if sound else (sent_for(OPEN),)
         return RequestSpec(variant.role, _if_accepted(variant.change, variant.of), tags)
 
     def fields(self, body: Body, kinds: Sequence[str], *owners: str, below: str = "") -> Iterator[Variant]:
@@ -320,7 +320,7 @@ def _common(maker: _Maker, kinds: Sequence[str]) -> Iterator[PlannedCase]:
         picture,
         (
             *maker.fields(picture, kinds, "input_image"),
-            Variant(Role.TWO_IMAGES, "REQ-06", _at(_with_two(image), "input", 0, "content")),
+            Variant(Role.TWO_IMAGES, OPEN, _at(_with_two(image), "input", 0, "content")),
         ),
     )
 

@@ -52,6 +52,18 @@ def _no_description(body: Json, _: RequestInfo) -> bool:
     return any(tool["type"] == "function" and "description" not in tool for tool in tools)
 
 
+@FAULTS.add(
+    "computer-output-status-demanded",
+    "REQ-01",
+    hook="request",
+    through=_refuse_item,
+    dialects=("northstar",),
+)
+def _no_output_status(item: Json) -> bool:
+    """The output of a computer call without status is refused."""
+    return item.get("type") == "computer_call_output" and "status" not in item
+
+
 @FAULTS.add("image-detail-demanded", "REQ-01", hook="request", through=_refuse_item, dialects=("openresponses",))
 def _no_detail(item: Json) -> bool:
     """An image without detail is refused."""
@@ -67,13 +79,13 @@ def _image_of_examples(item: Json) -> bool:
 @FAULTS.add("message-status-refused", "REQ-02", hook="request", through=_refuse_item)
 def _message_status(item: Json) -> bool:
     """A user message with status is refused."""
-    return item.get("role") == "user" and "status" in item
+    return item.get("role") == "user" and bool(item.get("status"))
 
 
 @FAULTS.add("call-item-id-refused", "REQ-02", hook="request", through=_refuse_item)
 def _call_with_id(item: Json) -> bool:
-    """A function call with id and without status is refused."""
-    return item.get("type") == "function_call" and "id" in item and "status" not in item
+    """A function call with id is refused."""
+    return item.get("type") == "function_call" and bool(item.get("id"))
 
 
 @FAULTS.add("null-description-refused", "REQ-03", hook="request", through=_refuse)
@@ -136,7 +148,7 @@ def _output_image(item: Json) -> bool:
     return any(part["type"] == "input_image" for part in _parts(item, "output"))
 
 
-@FAULTS.add("second-image-refused", "REQ-06", hook="request", through=_refuse_item)
+@FAULTS.add("second-image-refused", "REQ-09", hook="request", through=_refuse_item)
 def _two_images(item: Json) -> bool:
     """A second image of a message is refused."""
     return sum(part["type"] == "input_image" for part in _parts(item)) > 1

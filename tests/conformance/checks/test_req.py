@@ -1,0 +1,123 @@
+"""Refused forms of what an endpoint accepts, and what is no business of these rules."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import pytest
+
+from rejoinder.conformance.judgement import judge
+from rejoinder.conformance.running.case import CaseContext
+from rejoinder.conformance.running.cases.req import cases
+from rejoinder.conformance.running.in_process import ManualClock, run_in_process
+from rejoinder.conformance.running.plan import Plan
+from rejoinder.contract import dialect_names, load_dialect
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.verdict import Finding
+from rejoinder.sandbox import FAULTS, Sandbox
+from rejoinder.wire.target import Target
+
+FAMILY = [fault.id for fault in FAULTS.values() if fault.breaks[0].startswith("REQ-")]
+
+
+@cache
+def run(dialect: str, *faults: str, plan: str = "full") -> tuple[Exchange, ...]:
+    clock = ManualClock()
+    found = Plan(plan, tuple(cases(CaseContext(load_dialect(dialect), "parrot"), plan)))
+    target = Target("http://sandbox/v1/responses", "parrot", dialect=dialect)
+    batches = run_in_process(found, Sandbox(dialect, faults, clock=clock), target, clock)
+    return tuple(exchange for batch in batches for exchange in batch)
+
+
+def findings(exchanges: tuple[Exchange, ...], dialect: str, rule: str = "REQ-0*") -> dict[str, list[Finding]]:
+    verdicts = judge(list(exchanges), dialect, select=rule)
+    assert not [verdict.reason for verdict in verdicts if verdict.status.value == "error"]
+    return {verdict.rule: verdict.findings for verdict in verdicts if verdict.findings}
+
+
+def pair(variant: dict[str, Any], *, control: int = 200, status: int = 400, role: str = "absent.x") -> list[Exchange]:
+    def sent(role: str, body: Any, status: int, *tags: str) -> Exchange:
+        data = json.dumps({"error": {"message": "Not\nthis \x1b[31mform."}}).encode()
+        request = Request("POST", "/v1/responses", (), json.dumps(body).encode())
+        return Exchange(
+            f"x-{role}",
+            request,
+            Outcome.COMPLETE,
+            status,
+            chunks=(Chunk(0.1, data),),
+            case="forms.x",
+            role=role,
+            tags=tags,
+        )
+
+    return [
+        sent("control", {"input": [{"role": "user", "type": "message"}]}, control),
+        sent(role, variant, status, "REQ-01"),
+    ]
+
+
+@pytest.mark.parametrize("dialect", dialect_names())
+def test_a_correct_endpoint_breaks_none_and_is_tested_by_all(dialect: str) -> None:
+    verdicts = judge(list(run(dialect)), dialect, select="REQ-0*")
+    assert {verdict.rule: verdict.judged > 0 for verdict in verdicts} == {f"REQ-0{n}": True for n in range(1, 10)}
+    assert not findings(run(dialect), dialect)
+
+
+@pytest.mark.parametrize("fault", FAMILY)
+def test_each_fault_breaks_its_rule_and_no_other(fault: str) -> None:
+    dialect = (FAULTS[fault].dialects or ("openresponses",))[0]
+    found = findings(run(dialect, fault), dialect)
+    assert set(found) == {FAULTS[fault].breaks[0]}
+    for finding in found[FAULTS[fault].breaks[0]]:
+        message = finding.evidence.message
+        assert "is refused with status 400: “" in message
+        assert "is accepted (" in message
+        assert finding.evidence.kind
+
+
+def test_a_feature_refused_as_a_whole_breaks_nothing() -> None:
+    exchanges = run("northstar", "images-refused")
+    assert not findings(exchanges, "northstar")
+    # One request showed it; nothing was made from a request that was refused.
+    assert [exchange.role for exchange in exchanges if exchange.case == "forms.image"] == ["control"]
+
+
+def test_the_problem_names_the_one_thing_and_quotes_the_endpoint() -> None:
+    [finding] = findings(tuple(pair({"input": [{"role": "user"}]})), "northstar")["REQ-01"]
+    assert finding.evidence.message == (
+        "input[0] without type is refused with status 400: “Not this \x1b[31mform.”. "
+        'The same with type "message" is accepted (x-control).'
+    )
+    assert (finding.evidence.expected, finding.evidence.actual) == ("2xx status", 400)
+
+
+@pytest.mark.parametrize(
+    ("control", "status"),
+    [(400, 400), (500, 400), (200, 200), (200, 500), (200, 501), (200, 413), (200, 429), (200, 401)],
+)
+def test_only_a_refusal_beside_an_accepted_control_counts(control: int, status: int) -> None:
+    assert not findings(tuple(pair({"input": [{"role": "user"}]}, control=control, status=status)), "northstar")
+
+
+def test_a_demanded_field_is_found_behind_a_refused_seed() -> None:
+    """The plainest call is refused; with all fields it is accepted, and without one of them refused again."""
+    exchanges = run("northstar", "computer-output-status-demanded")
+    [finding] = findings(exchanges, "northstar")["REQ-01"]
+    assert "without status" in finding.evidence.message
+
+
+@pytest.mark.parametrize("dialect", dialect_names())
+def test_quick_stays_small(dialect: str) -> None:
+    assert 15 < len(run(dialect, plan="quick")) <= 25
+    assert not run(dialect, plan="smoke")
+
+
+@pytest.mark.parametrize("dialect", dialect_names())
+def test_forms_that_only_the_schema_allows_are_disputed(dialect: str) -> None:
+    parsed = load_dialect(dialect)
+    by_role = {exchange.role: exchange.tags for exchange in run(dialect)}
+    for form in parsed.request["disputed_forms"]:
+        if form in by_role:
+            assert by_role[form] == ("REQ-09",)
