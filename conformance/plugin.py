@@ -61,7 +61,7 @@ _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
         {
             "metavar": "P",
             "default": "quick",
-            "help": "Test plan: smoke (~17 requests), quick (~160, default) or full (all contract branches).",
+            "help": "Test plan: smoke (~17 requests), quick (~180, default) or full (all contract branches).",
         },
     ),
     (

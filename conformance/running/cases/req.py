@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import is_refusal
-from rejoinder.conformance.running.case import TIME_TOOL, CaseContext, PlannedCase, Replies, RequestSpec
+from rejoinder.conformance.running.case import TIME_TOOL, CaseContext, PlannedCase, Replies, RequestSpec, user
 from rejoinder.contract import SchemaVariant
 from rejoinder.contract.examples import IMAGE_URL
 from rejoinder.model.tags import Tag, sent_for
@@ -31,6 +31,9 @@ RULES: Final[Mapping[str, str]] = {"absent": "REQ-01", "present": "REQ-02", "nul
 
 OPEN: Final = "REQ-09"
 """The rule for forms that the documents leave open."""
+
+_KEPT: Final = ("input",)
+"""The fields that the requests are about: no base form changes them."""
 
 _QUICK_KINDS: Final = ("absent", "present")
 _FULL_ONLY: Final = frozenset(
@@ -58,7 +61,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     """Yield the pairs of a plan: the most frequent forms in ``quick``, every optional field in ``full``."""
     if plan == "smoke":
         return
-    maker = _Maker(context)
+    maker = _FormCases(context)
     kinds = tuple(RULES) if plan == "full" else _QUICK_KINDS
     for case in _common(maker, kinds):
         kept = (spec for spec in case.requests if plan == "full" or spec.role not in _FULL_ONLY)
@@ -68,7 +71,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         yield from _generated(maker)
 
 
-class _Maker:
+class _FormCases:
     """Makes cases of one dialect, with the variants that are valid there."""
 
     def __init__(self, context: CaseContext) -> None:
@@ -79,10 +82,15 @@ class _Maker:
         self._open = frozenset(context.dialect.request["disputed_forms"])
         self._seen: set[str] = set()
 
-    def case(self, name: str, intent: str, body: Body, variants: Iterable[Variant]) -> PlannedCase:
-        """Return the case of a control and its variants; those that the dialect does not have are left out."""
+    def case(
+        self, name: str, intent: str, body: Body, variants: Iterable[Variant], *, keeps: tuple[str, ...] = _KEPT
+    ) -> PlannedCase:
+        """Return the case of a control and its variants; those that the dialect does not have are left out.
+
+        ``keeps`` are the fields of the control that stay as they are.
+        """
         specs = [spec for variant in variants if (spec := self._spec(variant, body)) is not None]
-        return PlannedCase(f"forms.{name}", intent, (RequestSpec(Role.CONTROL, body), *specs))
+        return PlannedCase(f"forms.{name}", intent, (RequestSpec(Role.CONTROL, body, keeps=keeps), *specs))
 
     def seeded(self, seed: FormSeed) -> PlannedCase | None:
         """Return the case of a seed with all of its forms, ``None`` if there are none.
@@ -98,7 +106,7 @@ class _Maker:
         if added and self._sound.is_valid(complete):
             left_out = self._forms(complete, ("absent",), seed.owners, seed.below)
             lacking = [self._spec(replace(_variant(form), of=Role.COMPLETE), complete) for form in left_out]
-            first = RequestSpec(Role.COMPLETE, _if_refused(partial(_complete, added=added)))
+            first = RequestSpec(Role.COMPLETE, _if_refused(partial(_complete, added=added)), keeps=_KEPT)
             others = [spec for spec in lacking if spec is not None]
             case = replace(case, requests=(*case.requests, *([first, *others] if others else [])))
         return case if len(case.requests) > 1 else None
@@ -110,7 +118,7 @@ class _Maker:
             return None
         sound = self._sound.is_valid(value) and variant.role not in self._open
         tags = (Tag.VALID, sent_for(variant.rule)) if sound else (sent_for(OPEN),)
-        return RequestSpec(variant.role, _if_accepted(variant.change, variant.of), tags)
+        return RequestSpec(variant.role, _if_accepted(variant.change, variant.of), tags, keeps=_KEPT)
 
     def fields(self, body: Body, kinds: Sequence[str], *owners: str, below: str = "") -> Iterator[Variant]:
         """Yield a variant for each optional field of these objects (a type, or a field without one), each field once.
@@ -251,12 +259,12 @@ def _output_message(message: Any) -> Any:
     return {**message, "id": "msg_rejoinder0001", "status": "completed", "content": [part]}
 
 
-def _common(maker: _Maker, kinds: Sequence[str]) -> Iterator[PlannedCase]:
+def _common(maker: _FormCases, kinds: Sequence[str]) -> Iterator[PlannedCase]:
     body = maker.context.body
     yield maker.case(
         "json",
         "One request, and the same JSON value written in other ways.",
-        body(input='Say "hé🦄" / hello.'),
+        body(input=user('Say "hé🦄" / hello.')),
         (
             Variant(Role.MIRRORED, "REQ-07", lambda sent: _written(_mirrored(sent))),
             Variant(Role.SPACED, "REQ-07", _spaced),
@@ -264,6 +272,7 @@ def _common(maker: _Maker, kinds: Sequence[str]) -> Iterator[PlannedCase]:
             Variant(Role.ESCAPED, "REQ-07", _escaped),
             Variant(Role.FRACTION, "REQ-08", _with_fraction),
         ),
+        keeps=(),
     )
     message = body(input=[_message([_text("Say hello.")])])
     yield maker.case(
@@ -325,7 +334,7 @@ def _common(maker: _Maker, kinds: Sequence[str]) -> Iterator[PlannedCase]:
     )
 
 
-def _places(maker: _Maker) -> Iterator[PlannedCase]:
+def _places(maker: _FormCases) -> Iterator[PlannedCase]:
     """Yield pairs of one content in two places."""
     body = maker.context.body
     image = {"type": "input_image", "image_url": IMAGE_URL, "detail": "auto"}
@@ -371,7 +380,7 @@ def _named_choice(body: Body) -> Body | None:
     return {**body, "tool_choice": {"type": "function", "name": tools[0].get("name")}}
 
 
-def _generated(maker: _Maker) -> Iterator[PlannedCase]:
+def _generated(maker: _FormCases) -> Iterator[PlannedCase]:
     """Yield a case for each variant of an item, each type of tool and each object that has optional fields."""
     limit = maker.context.body()["max_output_tokens"]
     profile = EndpointProfile(dialect=maker.name, model=maker.context.model, max_output_tokens=limit)

@@ -48,7 +48,7 @@ _PLAN: Final = "Test plan"
         130: EXIT_CODES[ExitCode.INTERRUPTED],
     },
     examples=[
-        ("Run the plan quick, about 160 requests.", "rejoinder check http://127.0.0.1:8000"),
+        ("Run the plan quick, about 180 requests.", "rejoinder check http://127.0.0.1:8000"),
         (
             "Cover the whole contract, 8 requests at a time.",
             "rejoinder check http://127.0.0.1:8000 --plan full --concurrency 8",
@@ -68,7 +68,7 @@ _PLAN: Final = "Test plan"
     type=click.Choice(["smoke", "quick", "full", "fuzz"]),
     default="quick",
     show_default=True,
-    help="Test plan: smoke (~17 requests), quick (~160), full (all contract branches) or fuzz (random requests until "
+    help="Test plan: smoke (~17 requests), quick (~180), full (all contract branches) or fuzz (random requests until "
     "--budget is used up).",
 )
 @click.option(

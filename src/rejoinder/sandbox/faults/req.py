@@ -79,13 +79,13 @@ def _image_of_examples(item: Json) -> bool:
 @FAULTS.add("message-status-refused", "REQ-02", hook="request", through=_refuse_item)
 def _message_status(item: Json) -> bool:
     """A user message with status is refused."""
-    return item.get("role") == "user" and bool(item.get("status"))
+    return bool(item.get("role") == "user" and item.get("status"))
 
 
 @FAULTS.add("call-item-id-refused", "REQ-02", hook="request", through=_refuse_item)
 def _call_with_id(item: Json) -> bool:
     """A function call with id is refused."""
-    return item.get("type") == "function_call" and bool(item.get("id"))
+    return bool(item.get("type") == "function_call" and item.get("id"))
 
 
 @FAULTS.add("null-description-refused", "REQ-03", hook="request", through=_refuse)
@@ -121,13 +121,13 @@ def _two_tools(body: Json, _: RequestInfo) -> bool:
 @FAULTS.add("second-part-refused", "REQ-04", hook="request", through=_refuse_item)
 def _two_parts(item: Json) -> bool:
     """A second text part of a message is refused."""
-    return sum(part["type"] == "input_text" for part in _parts(item)) > 1
+    return len([part for part in _parts(item) if part["type"] == "input_text"]) > 1
 
 
 @FAULTS.add("string-content-refused", "REQ-05", hook="request", through=_refuse_item)
 def _string_content(item: Json) -> bool:
     """A user message with type and a string as content is refused."""
-    return item.get("role") == "user" and "type" in item and isinstance(item["content"], str)
+    return bool(item.get("role") == "user" and "type" in item and isinstance(item["content"], str))
 
 
 @FAULTS.add("output-message-refused", "REQ-05", hook="request", through=_refuse_item)
@@ -151,7 +151,7 @@ def _output_image(item: Json) -> bool:
 @FAULTS.add("second-image-refused", "REQ-09", hook="request", through=_refuse_item)
 def _two_images(item: Json) -> bool:
     """A second image of a message is refused."""
-    return sum(part["type"] == "input_image" for part in _parts(item)) > 1
+    return len([part for part in _parts(item) if part["type"] == "input_image"]) > 1
 
 
 @FAULTS.add("developer-message-refused", "REQ-06", hook="request", through=_refuse_item)
