@@ -23,10 +23,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pytest
 
+from rejoinder.settings import RATE_LIMIT, REQUEST_OPTIONS, parse_rate
+
 if TYPE_CHECKING:
     from rejoinder.model.exchange import Exchange
     from rejoinder.model.runfile import Run
     from rejoinder.model.verdict import Verdict
+    from rejoinder.wire.request_options import RequestOptions
     from rejoinder.wire.target import Target
 
 Result = TypeVar("Result")
@@ -101,6 +104,16 @@ _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
             "REJOINDER_SECOND_API_KEY.",
         },
     ),
+    *(
+        (
+            name.replace("_", "-"),
+            {"metavar": row.metavar, "help": f"{row.help} Repeatable.", "action": "append", "default": []}
+            if row.multiple
+            else {"metavar": row.metavar, "help": row.help},
+        )
+        for name, row in REQUEST_OPTIONS.items()
+    ),
+    ("rate-limit", {"metavar": RATE_LIMIT.metavar, "help": RATE_LIMIT.help}),
     (
         "baseline",
         {"metavar": "FILE", "help": "Baseline file of known failures, which are reported as known and do not fail."},
@@ -111,6 +124,18 @@ _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ),
     ("out", {"metavar": "DIR", "help": "Folder for the run file."}),
 )
+
+
+def _request_options(config: pytest.Config) -> RequestOptions:
+    """Return what the options add to every request."""
+    from rejoinder.wire.request_options import read_request_options
+
+    rate = config.getoption("rejoinder_rate_limit")
+    return read_request_options(
+        **{name: config.getoption(f"rejoinder_{name}") for name in REQUEST_OPTIONS},
+        rate_limit=parse_rate(rate) if rate else None,
+        keys=[os.environ.get(config.getoption(f"rejoinder_{name}")) for name in ("api_key_env", "second_key_env")],
+    )
 
 
 class RejoinderWarning(UserWarning):
@@ -138,6 +163,7 @@ def pytest_configure(config: pytest.Config) -> None:
         try:
             use_extensions(folders or None)
             load_dialect(config.getoption("rejoinder_dialect"))
+            _request_options(config)
             if file:
                 read_baseline(file)
         except RejoinderError as error:
@@ -227,6 +253,7 @@ class _Session:
         """Return the endpoint, with its keys, and the exchanges that finding it took; it is looked for once."""
         from rejoinder.model.runfile import RunWriter
         from rejoinder.recorder import RunRecorder
+        from rejoinder.wire.request_options import RequestOptions
 
         def look() -> tuple[Target, tuple[Exchange, ...]]:
             file = self.folder / "run.ndjson"
@@ -236,16 +263,20 @@ class _Session:
                     self.option("url"),
                     key=self.key("api_key_env"),
                     second_key=self.key("second_key_env"),
+                    request=_request_options(self.config),
                     model=self.option("model"),
                     dialect=self.option("dialect"),
                 )
             file.unlink()
-            return replace(target, key=None, second_key=None), recorder.found
+            # The result is kept in a file, so it must not hold a credential.
+            return replace(target, key=None, second_key=None, request=RequestOptions()), recorder.found
 
         if not self.option("url"):
             pytest.exit("rejoinder: The endpoint is missing. Add --rejoinder-url URL.", returncode=4)
         target, found = self.once("target", look)
-        return replace(target, key=self.key("api_key_env"), second_key=self.key("second_key_env")), found
+        request = _request_options(self.config)
+        key, second_key = self.key("api_key_env"), self.key("second_key_env")
+        return replace(target, request=request, key=key, second_key=second_key), found
 
     def check(self) -> None:
         """Send the plan, judge the replies and write the run file."""

@@ -15,6 +15,7 @@ from rejoinder.contract import DEFAULT_DIALECT, load_dialect
 from rejoinder.model.runfile import Run, RunWriter, read_run
 from rejoinder.recorder import RunRecorder
 from rejoinder.settings import Budget
+from rejoinder.wire.request_options import RequestOptions
 from rejoinder.wire.target import Target
 
 
@@ -26,6 +27,7 @@ def examine(
     plan: str = "quick",
     key: str | None = None,
     second_key: str | None = None,
+    request: RequestOptions | None = None,
     select: str = "*",
     required: Iterable[str] = (),
     baseline: Baseline | None = None,
@@ -38,9 +40,10 @@ def examine(
 
     ``model`` is by default the first that the endpoint lists; ``dialect`` the name or file of the specification;
     ``plan`` smoke, quick or full; ``key`` and ``second_key`` are sent as bearer tokens, the second as another tenant's.
-    ``select`` are patterns of rule ids; ``required`` names features that must be there; what ``baseline`` expects is
-    known. ``concurrency`` is how many requests are in flight, ``deadline`` how many seconds one may take, ``budget``
-    what all of them may cost. ``run.ndjson`` is written into ``folder`` as the run goes, or nowhere that stays.
+    ``request`` is what every request has besides, such as headers. ``select`` are patterns of rule ids; ``required``
+    names features that must be there; what ``baseline`` expects is known. ``concurrency`` is how many requests are in
+    flight, ``deadline`` how many seconds one may take, ``budget`` what all of them may cost. ``run.ndjson`` is written
+    into ``folder`` as the run goes, or nowhere that stays.
 
     Blocks until the run has ended, so async code calls it with :func:`asyncio.to_thread`. Nothing that the endpoint
     does raises, except that there is none: :class:`~rejoinder.errors.TargetError`. Raises
@@ -50,7 +53,9 @@ def examine(
         place = Path(folder or temporary)
         with RunWriter(place / "run.ndjson") as writer:
             recorder = RunRecorder(place, writer, ["rejoinder.conformance.examine", url])
-            target = recorder.discover(url, key=key, second_key=second_key, model=model, dialect=dialect)
+            target = recorder.discover(
+                url, key=key, second_key=second_key, request=request, model=model, dialect=dialect
+            )
             record_plan(
                 recorder,
                 target,

@@ -88,7 +88,7 @@ def rebuild(run: Run, finding: Finding, planned: Mapping[str, PlannedCase]) -> t
     neither be planned nor made of what was recorded.
     """
     by_id = {exchange.id: exchange for exchange in run.exchanges}
-    path = urlsplit(run.header.target.url).path
+    path = urlsplit(run.header.target.url)._replace(scheme="", netloc="", fragment="").geturl()
     evidence = by_id.get(finding.evidence.exchange)
     minimal = finding.minimal
     if minimal is not None and minimal.requests == 1 and _is_whole(evidence):
@@ -139,9 +139,14 @@ def _recorded(run: Run, evidence: Exchange, path: str) -> PlannedCase | None:
 
 
 def _again(request: Request, role: str, tags: tuple[str, ...], path: str) -> RequestSpec:
-    """Return a recorded request as one to be sent; ``path`` is that of the create endpoint when it was recorded."""
+    """Return a recorded request as one to be sent.
+
+    ``path`` is that of the create endpoint when it was recorded, with the query that every request then had.
+    """
+    create, _, common = path.partition("?")
     sent, _, query = request.path.partition("?")
-    below = tuple(unquote(part) for part in sent.removeprefix(path).split("/") if part)
+    query = query.removeprefix(common).removeprefix("&")
+    below = tuple(unquote(part) for part in sent.removeprefix(create).split("/") if part)
     kept = tuple((name, value) for name, value in request.headers if name.lower() == "content-type")
     body: Any = parse_json(request.body) if request.body else None
     return RequestSpec(

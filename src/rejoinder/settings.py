@@ -313,6 +313,54 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+def parse_rate(text: str) -> float:
+    """Return requests per second for ``5/s``, ``300/min`` or ``1000/h``.
+
+    Raises :class:`UsageError` for anything else, and for zero.
+    """
+    match = re.fullmatch(_AMOUNT + r"/\s*([a-z]+)\s*", text.strip().lower(), re.ASCII)
+    unit = _SECONDS.get(match[2]) if match else None
+    rate = float(match[1]) / unit if match and unit else 0.0
+    if rate <= 0:
+        raise UsageError(f'"{text}" is not a rate above 0.', "Write it as 5/s, 300/min or 1000/h.")
+    return rate
+
+
+class RequestOption(NamedTuple):
+    """An option about every request; ``multiple``: it may be given several times. ``help`` is its description."""
+
+    metavar: str
+    help: str
+    multiple: bool = False
+    is_file: bool = False
+
+
+REQUEST_OPTIONS: Final[Mapping[str, RequestOption]] = {
+    "extra_body": RequestOption(
+        "JSON",
+        "JSON object with fields to add to each create body, or @FILE. A field that a request sets itself wins.",
+    ),
+    "header": RequestOption("'NAME: VALUE'", "Header to send with every request.", True),
+    "header_env": RequestOption(
+        "NAME=VARIABLE", "Header to send with every request, with its secret value from an environment variable.", True
+    ),
+    "api_key_header": RequestOption(
+        "NAME", "Header that carries the API key as it is. Default: Authorization, with Bearer before the key."
+    ),
+    "client_cert": RequestOption("FILE", "Client certificate for TLS, in PEM format.", is_file=True),
+    "client_key": RequestOption("FILE", "Private key of --client-cert, if that file lacks it.", is_file=True),
+    "ca_file": RequestOption(
+        "FILE", "Certificate authorities to trust instead of those of the system, in PEM format.", is_file=True
+    ),
+}
+"""The options that say what to add to every request, by name, for each command and tool that sends requests."""
+
+RATE_LIMIT: Final = RequestOption(
+    "RATE",
+    "Highest rate at which requests start. Examples: 5/s, 300/min. A Retry-After of up to 30 s is always waited out.",
+)
+
+
 def parse_budget(text: str) -> Budget:
     """Return the budget for ``200requests``, ``50ktokens``, ``10min``, or several of them with commas between.
 

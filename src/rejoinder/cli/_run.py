@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -14,12 +15,14 @@ import click
 
 from rejoinder.cli._help import ENDPOINT, OUTPUT, RULES, Argument, GroupedOption
 from rejoinder.errors import TargetError, UsageError
-from rejoinder.settings import KEY_VARIABLE, SECOND_KEY_VARIABLE
+from rejoinder.settings import KEY_VARIABLE, RATE_LIMIT, REQUEST_OPTIONS, SECOND_KEY_VARIABLE, parse_rate
 
 if TYPE_CHECKING:
     from rejoinder.conformance.baseline import Baseline
+    from rejoinder.model.header import RequestRecord
     from rejoinder.model.runfile import Run
     from rejoinder.recorder import RunRecorder
+    from rejoinder.wire.request_options import RequestOptions
 
 RUNS: Final = "rejoinder-runs"
 
@@ -123,6 +126,38 @@ def endpoint_options(function: Function) -> Function:
     )
     url = click.argument("url", cls=Argument, description="Base URL of the API, with or without /v1.")
     return url(model(api_key_option(function)))
+
+
+def request_options(function: Function) -> Function:
+    """Add the options that say what to add to every request, and the rate limit."""
+    for name, row in reversed([*REQUEST_OPTIONS.items(), ("rate_limit", RATE_LIMIT)]):
+        kind: dict[str, Any] = {"multiple": True} if row.multiple else {}
+        if row.is_file:
+            kind["type"] = click.Path()
+        if row is RATE_LIMIT:
+            kind["type"] = parse_rate
+        flag = f"--{name.replace('_', '-')}"
+        function = click.option(flag, cls=GroupedOption, group=ENDPOINT, metavar=row.metavar, help=row.help, **kind)(
+            function
+        )
+    return function
+
+
+def read_requests(options: dict[str, Any], *keys: str | None, recorded: RequestRecord | None = None) -> RequestOptions:
+    """Take the values of :func:`request_options` out of a command's, and return what they add to every request.
+
+    What is not given is as in a recorded run. ``keys`` are the keys in use. Raises
+    :class:`UsageError` for what cannot be used.
+    """
+    from rejoinder.wire.request_options import read_request_options
+
+    given = {name: options.pop(name) for name in (*REQUEST_OPTIONS, "rate_limit")}
+    if recorded is not None:
+        given["extra_body"] = given["extra_body"] or (json.dumps(recorded.extra_body) if recorded.extra_body else None)
+        given["header"] = given["header"] or [f"{name}: {value}" for name, value in recorded.headers]
+        given["header_env"] = given["header_env"] or [f"{name}={value}" for name, value in recorded.header_env.items()]
+        given["api_key_header"] = given["api_key_header"] or recorded.api_key_header
+    return read_request_options(**given, keys=keys)
 
 
 def baseline_options(function: Function) -> Function:

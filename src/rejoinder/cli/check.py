@@ -16,7 +16,9 @@ from rejoinder.cli._run import (
     load_baseline,
     quiet_option,
     read_key,
+    read_requests,
     recording,
+    request_options,
     second_key_option,
     select_option,
     timeout_option,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from rejoinder.conformance.running.engine import CheckProgress
     from rejoinder.model.exchange import Exchange
     from rejoinder.recorder import RunRecorder
+    from rejoinder.wire.request_options import RequestOptions
 
 
 _PLAN: Final = "Test plan"
@@ -60,6 +63,7 @@ _PLAN: Final = "Test plan"
 )
 @endpoint_options
 @second_key_option
+@request_options
 @timeout_option
 @click.option(
     "--plan",
@@ -170,6 +174,7 @@ def command(
         raise UsageError("Plan fuzz cannot test required features.", "Use --require with --plan quick or full.")
     expected = load_baseline(baseline, strict=baseline_strict)
     key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
+    request = read_requests(sending, key, second_key)
     with recording(out) as recorder, Steps(quiet=quiet) as steps:
         result = check_endpoint(
             recorder,
@@ -177,6 +182,7 @@ def command(
             url,
             key=key,
             second_key=second_key,
+            request=request,
             dialect=dialect,
             plan_name="full" if certify else plan,
             select=select,
@@ -202,6 +208,7 @@ def check_endpoint(
     timeout: float,
     key: str | None = None,
     second_key: str | None = None,
+    request: RequestOptions | None = None,
     model: str | None = None,
     budget: Budget | None = None,
     select: str = "*",
@@ -224,7 +231,7 @@ def check_endpoint(
     from rejoinder.contract import dialect_label, load_dialect
 
     steps.step(f"Connecting to {url}")
-    target = recorder.discover(url, key=key, second_key=second_key, model=model, dialect=dialect)
+    target = recorder.discover(url, key=key, second_key=second_key, request=request, model=model, dialect=dialect)
     fuzzing = plan_name == "fuzz"
     plan = (
         Plan("fuzz", ())
@@ -249,6 +256,8 @@ def check_endpoint(
         if confirm_budget.total:
             confirming_too = f", plus up to {plural(confirm_budget.total, 'request')} to confirm and minimise failures"
         steps.say(f"Plan {plan.name}: {requests} with at most {plan.output_tokens:,} output tokens{confirming_too}")
+    if target.form.traits():
+        steps.say(f"Request form: {', '.join(target.form.traits())}")
     for warning in target.warnings:
         steps.say(f"Warning: {warning}")
     total = budget.requests if fuzzing and budget is not None else plan.requests

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,9 @@ from rejoinder.cli._run import (
     out_option,
     quiet_option,
     read_key,
+    read_requests,
     recording,
+    request_options,
     run_argument,
     second_key_option,
     timeout_option,
@@ -62,6 +64,7 @@ OFTEN = 10
 )
 @api_key_option
 @second_key_option
+@request_options
 @timeout_option
 @click.option(
     "--times",
@@ -82,6 +85,7 @@ def command(
     timeout: float,
     out: Path | None,
     quiet: bool,
+    **requests: Any,
 ) -> int:
     """Send the requests of FINDING in RUN again, and report whether it still occurs.
 
@@ -111,11 +115,14 @@ def command(
     if times is None:
         times = 1 if wanted.reruns is None or wanted.reruns.deterministic else OFTEN
     key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
+    request = read_requests(requests, key, second_key, recorded=recorded.request)
     with recording(out) as recorder, Steps(quiet=quiet) as steps:
         address = url or recorded.url
         steps.step(f"Connecting to {address}")
         requested = model or (recorded.model if url is None else None)
-        target = recorder.discover(address, key=key, second_key=second_key, model=requested, dialect=dialect.name)
+        target = recorder.discover(
+            address, key=key, second_key=second_key, request=request, model=requested, dialect=dialect.name
+        )
         case, description = replaying.rebuild(old, wanted, _planned(old, target))
         if recorded.model is not None and target.model is not None:
             case = renamed(case, recorded.model, target.model)
@@ -125,6 +132,8 @@ def command(
             target, url=address, model=requested, dialect=dialect.name, plan="replay", cases=cases, replayed=origin
         )
         steps.say(f"{target.url}, dialect {dialect.label}")
+        if target.form.traits():
+            steps.say(f"Request form: {', '.join(target.form.traits())}")
         most = times * len(case.requests)
         steps.say(f"Sending {description}, at most {plural(most, 'request')}")
         steps.step("Sending", most, unit="requests")
