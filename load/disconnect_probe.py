@@ -29,9 +29,11 @@ from rejoinder.load.measure.reader import Connection, Message, RawReply, Timeout
 from rejoinder.load.measure.recording import final_response, parse_head
 from rejoinder.load.settings import LoadSettings
 from rejoinder.load.telemetry import fetch_values
+from rejoinder.model.base_form import BaseForm, InputForm
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.samples import ProbeSample
-from rejoinder.wire.headers import ACCEPT_EITHER, request_headers
+from rejoinder.wire.base_form import fit_body
+from rejoinder.wire.headers import ACCEPT_EITHER, merge_headers, request_headers
 
 ProbeVerdict = Literal["pass", "warn", "fail", "unclear"]
 Finding = tuple[ProbeVerdict, str, dict[str, Any]]
@@ -99,7 +101,11 @@ class DisconnectProbe:
         self.results: list[ProbeSample] = []
         self._settings = settings
         self._address = settings.address()
-        self._headers = request_headers(accept=ACCEPT_EITHER, key=key)
+        self._request = settings.request_options(key)
+        headers = request_headers(accept=ACCEPT_EITHER, key=key, key_name=self._request.key_header)
+        self._headers = merge_headers(headers, (*self._request.headers, *self._request.secret_headers))
+        self._context = self._request.tls_context()
+        self._form = BaseForm(input=InputForm(settings.input_form))
         self._timeouts = Timeouts(settings.connect_timeout, settings.idle_timeout, settings.total_timeout)
         self._metrics = settings.metrics_urls()
         self._streams, self._rounds, self._grace, self._patience = streams, rounds, grace, patience
@@ -119,11 +125,13 @@ class DisconnectProbe:
 
     def _message(self, tokens: int, streamed: bool) -> Message:
         body: dict[str, Any] = {"model": self._settings.model} if self._settings.model else {}
-        body |= {"input": self._settings.prompt or _PROMPT, "max_output_tokens": tokens, "stream": streamed}
-        return request_message(self._address, self._headers, json.dumps(body).encode())
+        given = [{"role": "user", "content": self._settings.prompt or _PROMPT}]
+        body |= {"input": given, "max_output_tokens": tokens, "stream": streamed}
+        fitted = fit_body(body, self._form, self._request.extra_body)
+        return request_message(self._address, self._headers, json.dumps(fitted).encode())
 
     def _connection(self) -> Connection:
-        return Connection(self._address, self._timeouts)
+        return Connection(self._address, self._timeouts, self._context)
 
     def _short(self, streamed: bool = False) -> LongRequest:
         """Send a short request and wait for its end."""
@@ -166,7 +174,7 @@ class DisconnectProbe:
 
     def _running(self) -> float | None:
         for url in self._metrics:
-            values = fetch_values(url)
+            values = fetch_values(url, self._context)
             if values is not None and "running" in values:
                 return values["running"] + values.get("waiting", 0.0)
         return None

@@ -21,7 +21,8 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from rejoinder.contract import DEFAULT_DIALECT
 from rejoinder.errors import UsageError
-from rejoinder.settings import parse_duration
+from rejoinder.model.base_form import InputForm
+from rejoinder.settings import REQUEST_OPTIONS, parse_duration, parse_rate
 
 ENVIRONMENT_PREFIX: Final = "REJOINDER_LOAD_"
 OUTPUT_VARIABLE: Final = "REJOINDER_LOAD_OUTPUT"
@@ -39,6 +40,8 @@ PACE: Final = "pace"
 """What the options have in common that say how much load there is: just one of them holds."""
 SEPARATOR: Final = ";"
 """Stands between the values of an option that may be repeated, where it is written as one text."""
+LINE_BREAK: Final = "\n"
+"""Stands there between headers, whose values may hold any other character."""
 
 
 class OptionGroup(StrEnum):
@@ -50,6 +53,7 @@ class OptionGroup(StrEnum):
     BOUNDS = "Timeouts and limits"
     OBJECTIVES = "SLOs and comparisons"
     MEASURING = "Further measurements"
+    ENDPOINT = "Endpoint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,7 @@ class LoadOption:
     locust_default: Any = None
     workload: bool = False
     parse: Callable[[str], Any] | None = None
+    separator: str = SEPARATOR
     bounds: tuple[float, float] | None = None
     shown_default: str = ""
     exclusive: str = ""
@@ -112,7 +117,7 @@ class LoadOption:
         """Return the option's value from a text or a value; raises :class:`UsageError` for what it cannot be."""
         try:
             if self.kind is tuple:
-                texts = value.split(SEPARATOR) if isinstance(value, str) else value
+                texts = value.split(self.separator) if isinstance(value, str) else value
                 return tuple(text.strip() for text in texts if text.strip())
             if self.kind is bool:
                 return value if isinstance(value, bool) else value.lower() not in ("0", "false", "no", "off")
@@ -122,7 +127,7 @@ class LoadOption:
 
     def write(self, value: Any) -> str:
         """Return a value as a text that :meth:`read` takes."""
-        return SEPARATOR.join(value) if isinstance(value, tuple) else str(value)
+        return self.separator.join(value) if isinstance(value, tuple) else str(value)
 
     def check(self, value: float) -> None:
         """Raise :class:`UsageError` for a value outside the bounds."""
@@ -164,6 +169,21 @@ def seconds(text: str) -> float:
 def rate_or_phases(text: str) -> float | str:
     """Return a rate, or the text itself where it describes phases; raises ``ValueError`` for what is neither."""
     return text if "@" in text else float(text)
+
+
+def input_form_name(text: str) -> str:
+    """Return the name of an input form; raises :class:`UsageError` for another text."""
+    if text not in list(InputForm):
+        raise UsageError(f'"{text}" is not a form of input.', f"Use one of {', '.join(InputForm)}.")
+    return text
+
+
+def _request_option(name: str) -> Any:
+    """Return the field of an option about every request, with the description that all commands share."""
+    row = REQUEST_OPTIONS[name]
+    help = f"{row.help} Can be given more than once." if row.multiple else row.help
+    default: Any = () if row.multiple else ""
+    return option(default, OptionGroup.ENDPOINT, help, metavar=row.metavar, separator=LINE_BREAK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +267,20 @@ class RunOptions:
     gpu: bool = option(False, OptionGroup.MEASURING,
         "Record utilization, power and memory of this host's GPUs once a second (NVML).",
         locust=False)
+    extra_body: str = _request_option("extra_body")
+    header: tuple[str, ...] = _request_option("header")
+    header_env: tuple[str, ...] = _request_option("header_env")
+    api_key_header: str = _request_option("api_key_header")
+    client_cert: str = _request_option("client_cert")
+    client_key: str = _request_option("client_key")
+    ca_file: str = _request_option("ca_file")
+    rate_limit: float | None = option(None, OptionGroup.ENDPOINT,
+        "Refuse a load that may start requests at a higher rate: any closed loop, and an open loop above it. Examples: "
+        "5/s, 300/min.",
+        metavar="RATE", parse=parse_rate)
+    input_form: str = option(InputForm.STRING.value, OptionGroup.WORKLOAD,
+        "How the inputs of requests are written: string, list, or typed_list (messages with a type).",
+        flag=None, parse=input_form_name)
 
 
 _COMPARED: Final = ("repeats", "max_change", "baseline", "against")

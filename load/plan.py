@@ -52,7 +52,12 @@ def make_plan(url: str, given: Mapping[str, Any]) -> LoadPlan:
     run = {name: value for name, value in given.items() if name not in options_of(PlanOptions)}
     settings = LoadSettings.complete(url=url, **{"concurrency": 1, **run} if searches else run)
     check_needs({*given, *(["slos"] if settings.slos else [])}, options)
-    check_settings(replace(settings, processes=1) if searches else settings)
+    settings.request_options(None)
+    if rates is not None:
+        # The search sets the rate, so its highest one is what the limit must allow.
+        replace(settings, concurrency=None, rate=rates[1]).check_rate_limit()
+    unlimited = replace(settings, rate_limit=None) if rates is not None else settings
+    check_settings(replace(unlimited, processes=1) if searches else unlimited)
     repeats = chosen.repeats or (COMPARED_REPEATS if changes else 1)
     options["repeats"].check(repeats)
     if changes and repeats < LEAST_REPEATS:

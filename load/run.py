@@ -246,7 +246,17 @@ def check_settings(settings: LoadSettings) -> LoadSettings:
         settings = replace(settings, profile=str(load_profile(settings.profile).path))
     if settings.trace:
         settings = replace(settings, trace=str(Path(settings.trace).absolute()))
-    return settings
+    return _with_whole_paths(settings)
+
+
+def _with_whole_paths(settings: LoadSettings) -> LoadSettings:
+    """Return settings whose files are found from any folder."""
+    extra = settings.extra_body
+    if extra.startswith("@"):
+        settings = replace(settings, extra_body=f"@{Path(extra[1:]).absolute()}")
+    whole = [str(Path(path).absolute()) if path else "" for path in (settings.client_cert, settings.client_key)]
+    ca_file = str(Path(settings.ca_file).absolute()) if settings.ca_file else ""
+    return replace(settings, client_cert=whole[0], client_key=whole[1], ca_file=ca_file)
 
 
 class _Run:
@@ -262,7 +272,8 @@ class _Run:
         self.stop = stop
         self.interrupts = 0
         self.interrupted = False
-        self.telemetry = Telemetry(settings.metrics_urls(), Gpus() if settings.gpu else None)
+        context = settings.request_options(key or os.environ.get(KEY_VARIABLE)).tls_context()
+        self.telemetry = Telemetry(settings.metrics_urls(), Gpus() if settings.gpu else None, context)
         self.warnings: list[str] = []
         self._rest = b""
 

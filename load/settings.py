@@ -12,11 +12,20 @@ from rejoinder.contract import load_dialect
 from rejoinder.errors import UsageError
 from rejoinder.formatting import plural
 from rejoinder.load.objectives.slo import parse_slos
-from rejoinder.load.options import DEFAULT_CONCURRENCY, MIN_RATE, PACE, RunOptions, check_exclusions, options_of
+from rejoinder.load.options import (
+    DEFAULT_CONCURRENCY,
+    MIN_RATE,
+    PACE,
+    RunOptions,
+    check_exclusions,
+    input_form_name,
+    options_of,
+)
 from rejoinder.load.schedule.arrivals import Phase, parse_arrivals, parse_phases, schedule
 from rejoinder.load.schedule.traces import read_trace
 from rejoinder.load.workload.profiles import find_profile, load_profile
 from rejoinder.wire.address import Address, candidate_addresses, parse_address
+from rejoinder.wire.request_options import RequestOptions, read_request_options
 
 INTERRUPT_DRAIN: Final = 5.0
 """Seconds that requests in flight get when somebody interrupts the run, at most."""
@@ -156,6 +165,46 @@ class LoadSettings(RunOptions):
         own = self.address().origin + "/metrics"
         return [own if url == "auto" else parse_address(url).url for url in self.metrics]
 
+    def request_options(self, key: str | None) -> RequestOptions:
+        """Return what is added to every request; ``key`` is the API key in use.
+
+        Raises :class:`UsageError` for what cannot be used.
+        """
+        return read_request_options(
+            extra_body=self.extra_body,
+            header=self.header,
+            header_env=self.header_env,
+            api_key_header=self.api_key_header,
+            client_cert=self.client_cert,
+            client_key=self.client_key,
+            ca_file=self.ca_file,
+            rate_limit=self.rate_limit,
+            keys=[key],
+        )
+
+    def check_rate_limit(self) -> None:
+        """Raise :class:`UsageError` where requests may start faster than the rate limit.
+
+        A limit that held requests back would make a load test measure itself, so a load that keeps to the limit is
+        wanted instead.
+        """
+        limit = self.rate_limit
+        if limit is None:
+            return
+        phases = parse_phases(self.phases) if self.phases else ()
+        highest = max((max(phase.begin, phase.end) for phase in phases), default=self.rate)
+        if self.trace or highest is None:
+            what = "A trace" if self.trace else "A closed loop"
+            raise UsageError(
+                f"{what} starts requests at any rate, so it cannot keep to --rate-limit {limit:g}/s.",
+                f"Use --rate with at most {limit:g}, or omit --rate-limit.",
+            )
+        if highest > limit:
+            raise UsageError(
+                f"The load starts {highest:g} requests/s, more than --rate-limit {limit:g}/s.",
+                "Use a lower --rate, or omit --rate-limit.",
+            )
+
     def check(self) -> None:
         """Raise :class:`UsageError` with the first thing that is wrong."""
         options = options_of(type(self))
@@ -166,6 +215,8 @@ class LoadSettings(RunOptions):
                 "Add one of --concurrency N, --rate RATE, --trace FILE.",
             )
         self.address()
+        self.check_rate_limit()
+        input_form_name(self.input_form)
         load_dialect(self.dialect)
         parse_arrivals(self.arrivals)
         parse_slos(self.slos)

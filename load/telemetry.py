@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import ssl
 import threading
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -122,6 +123,7 @@ class Telemetry:
 
     urls: Sequence[str]
     gpus: Gpus | None = None
+    context: ssl.SSLContext | None = None
     scrapes: list[Scrape] = field(default_factory=list)
     _thread: threading.Thread | None = None
     _over: threading.Event = field(default_factory=threading.Event)
@@ -149,7 +151,7 @@ class Telemetry:
         values: dict[str, float] = {}
         at = perf_counter_ns()
         for url in self.urls:
-            values |= fetch_values(url) or {}
+            values |= fetch_values(url, self.context) or {}
         if self.gpus is not None:
             values |= self.gpus.read()
         if values:
@@ -206,9 +208,13 @@ def _line(before: Scrape | None, scrape: Scrape) -> dict[str, float]:
     return line
 
 
-def fetch_values(url: str) -> dict[str, float] | None:
-    """Return the known values of a page, or ``None`` when there are none to be had."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def fetch_values(url: str, context: ssl.SSLContext | None = None) -> dict[str, float] | None:
+    """Return the known values of a page, or ``None`` when there are none to be had.
+
+    ``context`` says which certificates are trusted and shown; by default those of the system, and none.
+    """
+    secure = urllib.request.HTTPSHandler(context=context)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), secure)
     try:
         with opener.open(urllib.request.Request(url, headers={"Accept": "text/plain"}), timeout=_TIMEOUT) as reply:
             text = reply.read(_MAX_BYTES).decode("utf-8", "replace")

@@ -19,6 +19,7 @@ from rejoinder.settings import (
     options_of,
     parse_budget,
     parse_duration,
+    parse_rate,
 )
 
 KNOWN: dict[str, dict[str, type | Callable[[str], Any]]] = {
@@ -323,3 +324,17 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     for parse in (parse_budget, parse_duration):
         with suppress(UsageError):
             parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("5/s", 5), ("300/min", 5), (" 1800 / H ", 0.5), ("0.25/sec", 0.25), ("7", 7), ("1.5/m", 0.025)]
+)
+def test_a_rate_has_a_unit_of_time(text: str, rate: float) -> None:
+    assert parse_rate(text) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("text", ["", "0/s", "-1/s", "5/week", "often", "5/", "/s", "1e3/s", "nan"])
+def test_what_is_no_rate_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match="not a rate above 0") as caught:
+        parse_rate(text)
+    assert "300/min" in caught.value.hint

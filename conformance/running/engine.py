@@ -7,27 +7,35 @@ Retry-After, hands on each exchange as soon as it is there, and stops in order o
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from rejoinder.conformance.assess import CheckResult
-from rejoinder.conformance.running.case import PlannedCase
+from rejoinder.conformance.judging.roles import Role
+from rejoinder.conformance.running.case import TINY, PlannedCase, RequestSpec, user
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.conformance.running.sequence import CaseRunner, PreparedRequest
-from rejoinder.formatting import plural
+from rejoinder.formatting import one_line, plural
+from rejoinder.model.error_text import error_text
 from rejoinder.model.exchange import Exchange, Outcome
 from rejoinder.model.tags import Tag
 from rejoinder.settings import Budget
 from rejoinder.wire.client import Client
+from rejoinder.wire.pacing import BUSY, MAX_WAIT, Pacer, retry_after
 from rejoinder.wire.target import Target
 
-MAX_WAIT: Final = 30.0
-"""Longest Retry-After in seconds that a run waits; a longer one ends the run with a warning."""
-
 BUSY_RETRIES: Final = 3
+"""How often a request is repeated while the endpoint is busy and names no time."""
+PATIENT_RETRIES: Final = 8
+"""How often it is repeated while the endpoint names a time with Retry-After."""
+MAX_OUTAGE: Final = 120.0
+"""Seconds that an endpoint may be busy for every request before the run ends."""
+REJECTIONS: Final = 5
+"""Number of requests in a row that are answered with 401 or 403 after which the run ends."""
+_ENDED_BY_US: Final = (Outcome.CANCELLED, Outcome.TIMEOUT)
 SILENCE: Final = 5
 """Number of requests in a row without any response after which the endpoint counts as gone."""
 
@@ -40,6 +48,7 @@ class CheckProgress:
     done: int = 0
     refused: int = 0
     failed: int = 0
+    busy: int = 0
     in_flight: int = 0
     output_tokens: int = 0
 
@@ -47,8 +56,11 @@ class CheckProgress:
 class CheckRun:
     """One run of a plan against a target.
 
-    ``on_exchange`` gets every exchange as it ends, ``on_progress`` the progress after every change. Call :meth:`stop`
-    to end early; what is in flight then ends as cancelled and everything gathered can be judged.
+    At most ``concurrency`` cases are sent at a time; requests of one case that go beside each other are in flight
+    together whatever that number is. ``deadline`` is how many seconds a request may take, and polling for a response.
+    ``on_exchange`` gets every exchange as it ends, ``on_progress`` the progress after every change. ``pacer`` says when
+    requests may start, by default as the target's rate limit says, and ``sleep`` waits for a busy endpoint. Call
+    :meth:`stop` to end early; what is in flight then ends as cancelled and everything gathered can be judged.
     """
 
     def __init__(
@@ -62,7 +74,11 @@ class CheckRun:
         deadline: float = 120.0,
         on_exchange: Callable[[Exchange], None] = lambda exchange: None,
         on_progress: Callable[[CheckProgress], None] = lambda progress: None,
+        pacer: Pacer | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self.pacer = pacer or Pacer(target.request.rate_limit)
+        self._sleep = sleep
         self.client = client
         self.target = target
         self.plan = plan
@@ -75,9 +91,13 @@ class CheckRun:
         self._concurrency = concurrency
         self._case_slots = asyncio.Semaphore(concurrency)
         self._turn = asyncio.Lock()
-        self._request_slots = asyncio.Semaphore(concurrency)
+        self._recovering = asyncio.Lock()
         self._number = 0
         self._silent = 0
+        self._busy: Counter[int | None] = Counter()
+        self._rejected = 0
+        self._basic = self._basic_refused = 0
+        self._refusal: Exchange | None = None
         self._halted = ""
         self._began = time.monotonic()
 
@@ -104,6 +124,7 @@ class CheckRun:
         if self._halted and left and not self.result.interrupted:
             requests, were = plural(self.progress.requests, "request"), "was" if left == 1 else "were"
             self.result.warnings.append(f"{left} of {requests} {were} not sent: {self._halted}.")
+        self.result.warnings += self._changed_mind()
         return self.result
 
     @property
@@ -147,9 +168,11 @@ class CheckRun:
                 if len(requests) == 1:
                     await self._ask(sequence, requests[0])
                 else:
+                    # They must be in flight together, so they start together: as many as the pace allows in that time.
+                    await self.pacer.wait(len(requests))
                     async with asyncio.TaskGroup() as group:
                         for prepared in requests:
-                            group.create_task(self._ask(sequence, prepared))
+                            group.create_task(self._ask(sequence, prepared, paced=False))
                 if self._halted or self._spent():
                     return
         finally:
@@ -167,8 +190,11 @@ class CheckRun:
         for _ in range(slots):
             self._case_slots.release()
 
-    async def _ask(self, sequence: CaseRunner, prepared: PreparedRequest) -> None:
-        """Send a request, repeat it as its plan and the endpoint want, and give the sequence the last reply to it."""
+    async def _ask(self, sequence: CaseRunner, prepared: PreparedRequest, *, paced: bool = True) -> None:
+        """Send a request, repeat it as its plan and the endpoint want, and give the sequence the last reply to it.
+
+        Unless it is ``paced``, its first start is not held back, since its group has been.
+        """
         if prepared.wait > 0:
             await asyncio.sleep(prepared.wait)
         if self._halted or self._spent():
@@ -177,18 +203,12 @@ class CheckRun:
         self.progress.in_flight += 1
         self._on_progress(self.progress)
         try:
-            exchange = await self._send(case, prepared)
-            for attempt in range(BUSY_RETRIES):
-                if exchange.status not in (429, 503) or self._halted:
-                    break
-                self._keep(sequence, exchange.tagged(Tag.UNJUDGED, Tag.REPEATED))
-                await self._pause(exchange, attempt)
-                exchange = await self._send(case, prepared)
-            if exchange.status is None and exchange.outcome is not Outcome.CANCELLED and not self._halted:
+            exchange = await self._served(sequence, prepared, paced=paced)
+            if exchange.status is None and exchange.outcome not in _ENDED_BY_US and not self._halted:
                 # A connection that broke before the reply may be chance; only what happens twice counts.
                 first = exchange.tagged(Tag.UNJUDGED, Tag.REPEATED)
                 self._keep(sequence, first)
-                exchange = await self._send(case, prepared)
+                exchange, _ = await self._send(case, prepared)
                 if exchange.status is not None:
                     self.result.warnings.append(
                         f"Case {case.id} got no response at first, but got one when sent again: {first.detail}"
@@ -198,59 +218,171 @@ class CheckRun:
             self.progress.in_flight -= 1
         self._take(sequence, exchange)
         sequence.replies[prepared.planned.role] = exchange
+        if self._silent >= SILENCE and not self.ended and (await self._probe()).status is None:
+            self._halt(f"the last {SILENCE} requests got no response ({exchange.detail.rstrip('.')})")
+
+    async def _served(self, sequence: CaseRunner, prepared: PreparedRequest, *, paced: bool) -> Exchange:
+        """Send a request until the endpoint is not too busy for it; return the last exchange, the others are kept."""
+        exchange, started = await self._send(sequence.case, prepared, paced=paced)
+        tries = 0
+        while exchange.status in BUSY and not self._halted:
+            wait = retry_after(exchange)
+            if wait is not None and wait > MAX_WAIT:
+                self._halt(f"Retry-After of the endpoint is {wait:.0f} s, the limit is {MAX_WAIT:.0f} s")
+                break
+            if tries >= (BUSY_RETRIES if wait is None else PATIENT_RETRIES):
+                if wait is not None or tries > BUSY_RETRIES or not await self._recovered():
+                    break
+                self.pacer.busy(started, 0.0)
+            elif wait is None:
+                await self._sleep(2.0**tries / 2)
+            else:
+                self.pacer.busy(started, wait)
+            if self._spent():
+                break
+            tries += 1
+            self._keep(sequence, exchange.tagged(Tag.UNJUDGED, Tag.REPEATED))
+            exchange, started = await self._send(sequence.case, prepared)
+        if exchange.status in BUSY:
+            return exchange.tagged(Tag.BUSY)
+        if exchange.status is not None:
+            self.pacer.answered()
+        return exchange
+
+    async def _recovered(self) -> bool:
+        """Return whether a busy endpoint took requests again after it took none, not even the simplest one.
+
+        If it takes the simplest request at once, it is busy for the other request only. If it takes none for long, the
+        run ends. A gateway stops to serve anybody (its circuit breaker opens) after a number of failures of whatever is
+        behind it, and tries again some time later.
+        """
+        async with self._recovering:
+            pause = 1.0
+            exchange = await self._probe()
+            waited = 0.0
+            while exchange.status in BUSY and not self._halted and not self._spent():
+                if waited >= MAX_OUTAGE:
+                    self._halt(f"the endpoint was busy for {waited:.0f} s (status {exchange.status})")
+                    return False
+                wait = retry_after(exchange)
+                wait = pause if wait is None else min(wait, MAX_WAIT)
+                await self._sleep(wait)
+                waited += wait
+                pause = min(2 * pause, MAX_WAIT)
+                exchange = await self._probe()
+            return waited > 0 and exchange.status is not None and not self._halted
+
+    async def _probe(self) -> Exchange:
+        """Send the simplest request, which shows whether the endpoint serves anybody."""
+        body = self.target.body(input=user("Say hello."), max_output_tokens=TINY)
+        body = body if self.target.form.plain else {**body, "stream": True}
+        case = PlannedCase("liveness", "Whether the endpoint answers.", (RequestSpec(Role.AFTER, body),))
+        sequence = CaseRunner(case, self.target)
+        [prepared] = sequence.next()
+        exchange, _ = await self._send(case, prepared)
+        exchange = exchange.tagged(Tag.UNJUDGED)
+        self._keep(sequence, exchange)
+        if exchange.status is not None:
+            self._silent = 0
+        return exchange
 
     async def _poll(self, sequence: CaseRunner, prepared: PreparedRequest, exchange: Exchange) -> Exchange:
-        """Repeat a request for as long as its plan wants; return the last exchange, the others are kept."""
+        """Repeat a request for as long as its plan wants; return the last exchange, the others are kept.
+
+        All of it takes no longer than one request may.
+        """
         began = time.monotonic()
-        while not (self._halted or self._spent() or time.monotonic() - began > self.deadline):
+        while not (self._halted or self._spent()):
             pause = prepared.again(exchange)
-            if pause is None:
+            left = self.deadline - (time.monotonic() - began) - (pause or 0.0)
+            if pause is None or left <= 0:
                 break
             self._keep(sequence, prepared.repeated(exchange))
             await asyncio.sleep(pause)
-            exchange = await self._send(sequence.case, prepared)
+            exchange, _ = await self._send(sequence.case, prepared, most=left)
+            if exchange.outcome is Outcome.TIMEOUT:
+                # What had little time left was stopped by us.
+                return replace(exchange, outcome=Outcome.CANCELLED)
         return exchange
 
-    async def _send(self, case: PlannedCase, prepared: PreparedRequest) -> Exchange:
+    async def _send(
+        self, case: PlannedCase, prepared: PreparedRequest, *, paced: bool = True, most: float | None = None
+    ) -> tuple[Exchange, float]:
+        """Send a request when its turn has come; return the exchange, and when it began by the pacer's clock.
+
+        ``most`` is how many seconds it may take, if less than usual.
+        """
         self._number += 1
         number, planned = self._number, prepared.planned
-        async with self._request_slots:
-            exchange = await self.client.send(
-                planned.method,
-                prepared.path,
-                prepared.body,
-                id=f"x{number:04d}",
-                case=case.id,
-                role=planned.role,
-                tags=prepared.tags,
-                headers=prepared.headers,
-                deadline=planned.deadline or self.deadline,
-                read_limit=planned.read_limit,
-                pace=planned.pace,
-            )
-        return prepared.recorded(exchange)
-
-    async def _pause(self, exchange: Exchange, attempt: int) -> None:
-        wait = retry_after(exchange)
-        if wait is not None and wait > MAX_WAIT:
-            self._halt(f"Retry-After of the endpoint is {wait:.0f} s, the limit is {MAX_WAIT:.0f} s")
-            return
-        await asyncio.sleep(2.0**attempt / 2 if wait is None else wait)
+        limits = [limit for limit in (self.deadline, planned.deadline, most) if limit is not None]
+        started = await self.pacer.wait(0 if not paced else 1)
+        exchange = await self.client.send(
+            planned.method,
+            prepared.path,
+            prepared.body,
+            id=f"x{number:04d}",
+            case=case.id,
+            role=planned.role,
+            tags=prepared.tags,
+            headers=prepared.headers,
+            deadline=min(limits),
+            read_limit=planned.read_limit,
+            pace=planned.pace,
+        )
+        return prepared.recorded(exchange), started
 
     def _take(self, sequence: CaseRunner, exchange: Exchange) -> None:
-        progress, planned = self.progress, not sequence.tags
+        progress, planned, status = self.progress, not sequence.tags, exchange.status
         progress.done += planned
-        if exchange.status is not None:
-            self._silent = 0
-            progress.refused += planned and exchange.status >= 400
+        if Tag.BUSY in exchange.tags:
+            progress.busy += planned
+            self._busy[status] += planned
+        elif status is not None:
+            progress.refused += planned and status >= 400
         elif exchange.outcome is not Outcome.CANCELLED:
             progress.failed += planned
-            self._silent += 1
-            if self._silent >= SILENCE:
-                self._halt(f"the last {SILENCE} requests got no response ({exchange.detail.rstrip('.')})")
+        if status is not None:
+            self._silent = 0
+            self._note_refusal(sequence, exchange)
+        elif exchange.outcome is not Outcome.CANCELLED:
+            # Where plain requests get no reply at all, that says nothing of the others.
+            self._silent += self.target.form.plain or _streams(exchange)
         progress.output_tokens += _output_tokens(exchange)
         self._keep(sequence, exchange)
         self._on_progress(progress)
+
+    def _note_refusal(self, sequence: CaseRunner, exchange: Exchange) -> None:
+        """Notice an endpoint that lets nobody in any more, or refuses all that it accepted at first."""
+        if Tag.WRONG_KEY in exchange.tags or Tag.SECOND_TENANT in exchange.tags:
+            return
+        self._rejected = self._rejected + 1 if exchange.status in (401, 403) else 0
+        if self._rejected >= REJECTIONS:
+            words = _words(exchange)
+            said = f": {words}" if words else ""
+            self._halt(f"the last {REJECTIONS} requests were answered with status {exchange.status}{said}")
+        if Tag.BASIC in exchange.tags:
+            self._basic += 1
+            self._basic_refused += exchange.status is not None and 400 <= exchange.status < 500
+            self._refusal = exchange if not exchange.ok else self._refusal
+
+    def _changed_mind(self) -> list[str]:
+        """Return sentences about an endpoint that was busy, or refused requests as simple as the first one."""
+        found = []
+        if self._busy:
+            total = sum(self._busy.values())
+            each = ", ".join(f"{count} with status {status}" for status, count in sorted(self._busy.items()))
+            found.append(
+                f"{plural(total, 'request')} got no answer: the endpoint was busy at each try ({each}). Try a lower "
+                "--concurrency or a --rate-limit."
+            )
+        if self._basic_refused and self._refusal is not None:
+            all_of = "all" if self._basic_refused == self._basic else f"{self._basic_refused} of"
+            words = _words(self._refusal)
+            found.append(
+                f"The endpoint accepted the first request, and then refused {all_of} {self._basic} minimal requests "
+                f"(status {self._refusal.status}{f': {words}' if words else ''})."
+            )
+        return found
 
     def _keep(self, sequence: CaseRunner, exchange: Exchange) -> None:
         if Tag.UNJUDGED not in exchange.tags:
@@ -273,15 +405,14 @@ class CheckRun:
             self.client.stop(reason)
 
 
-def retry_after(exchange: Exchange) -> float | None:
-    """Return the seconds of a Retry-After header (RFC 9110, number or date); ``None`` if there is none."""
-    text = exchange.header("retry-after").strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None
+def _words(exchange: Exchange) -> str:
+    """Return the endpoint's own words, in one line and without a period at their end."""
+    return one_line(error_text(exchange, 200), 200).rstrip(".")
+
+
+def _streams(exchange: Exchange) -> bool:
+    body = exchange.request.json()
+    return isinstance(body, dict) and body.get("stream") is True
 
 
 def _output_tokens(exchange: Exchange) -> int:

@@ -43,7 +43,8 @@ from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.tags import Tag
 from rejoinder.settings import KEY_VARIABLE
 from rejoinder.wire.address import Address
-from rejoinder.wire.headers import ACCEPT_EITHER, check_key, request_headers
+from rejoinder.wire.headers import ACCEPT_EITHER, check_key, merge_headers, request_headers
+from rejoinder.wire.request_options import RequestOptions
 
 logger = logging.getLogger("rejoinder.load")
 
@@ -80,6 +81,7 @@ class Setup:
     source: RequestSource
     context: ssl.SSLContext | None
     analysis: AnalysisClient
+    request: RequestOptions
 
 
 class Generator:
@@ -119,11 +121,14 @@ class Generator:
         """
         self._users = 0
         check_key(self._key)
+        request = settings.request_options(self._key)
         address = settings.address()
         source = RequestSource(settings)
         options = {
             "path": address.below(""),
-            "headers": list(map(list, request_headers(accept=ACCEPT_EITHER))),
+            "headers": [*request_headers(accept=ACCEPT_EITHER), *request.shown_headers()],
+            "header_env": list(settings.header_env),
+            "api_key_header": settings.api_key_header,
             "dialect": settings.dialect,
             "samples": samples,
             "slos": list(settings.slos),
@@ -134,15 +139,21 @@ class Generator:
             if analysis is not None:
                 analysis.close()
             analysis = AnalysisClient(options, self._count, self._on_report)
-        context = last.context if last else None
+        context = None
+        if address.tls:
+            same = last is not None and last.request == request
+            context = last.context if last is not None and same else None
+            context = context or request.tls_context() or ssl.create_default_context()
+        headers = request_headers(accept=ACCEPT_EITHER, key=self._key, key_name=request.key_header)
         self._setup = Setup(
             settings,
             address,
             Timeouts(settings.connect_timeout, settings.idle_timeout, settings.total_timeout),
-            request_headers(accept=ACCEPT_EITHER, key=self._key),
+            merge_headers(headers, (*request.headers, *request.secret_headers)),
             source,
-            ssl.create_default_context() if address.tls and context is None else context,
+            context,
             analysis,
+            request,
         )
 
     def ready(self) -> bool:

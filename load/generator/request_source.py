@@ -19,6 +19,9 @@ from rejoinder.load.workload.corpus import read_corpus
 from rejoinder.load.workload.distributions import Distribution
 from rejoinder.load.workload.filler_text import filler_text
 from rejoinder.load.workload.profiles import RequestKind, load_profile
+from rejoinder.model.base_form import BaseForm, InputForm
+from rejoinder.wire.base_form import fit_body
+from rejoinder.wire.request_options import read_request_options
 
 DEFAULT_PROMPT: Final = "Write a short story about a lighthouse keeper who counts ships."
 _CANARY_TOKENS: Final = 12
@@ -49,6 +52,8 @@ class RequestSource:
 
     def __init__(self, settings: LoadSettings) -> None:
         self.settings = settings
+        self.form = BaseForm(input=InputForm(settings.input_form))
+        self.extra_body = read_request_options(extra_body=settings.extra_body).extra_body
         self.trace: tuple[TraceEntry, ...] = read_trace(settings.trace) if settings.trace else ()
         if settings.profile:
             self.kinds: tuple[RequestKind, ...] = load_profile(settings.profile).kinds
@@ -107,10 +112,10 @@ class Conversation:
             text = self._text(entry, first)
             message = {"type": "message", "role": "user", "content": text}
             if first or response is None:
-                body["input"] = [message] if kind.turns is not None and kind.history == "replay" else text
+                body["input"] = [message] if kind.turns is not None and kind.history == "replay" else self._input(text)
             elif kind.history == "server":
                 body["previous_response_id"] = response.get("id")
-                body["input"] = text
+                body["input"] = self._input(text)
             else:
                 self._history += response.get("output", [])
                 body["input"] = [*self._history, message]
@@ -120,6 +125,7 @@ class Conversation:
         limit = entry.output_tokens if entry else self._draw(kind.output_tokens, settings.max_output_tokens)
         if limit:
             body.setdefault("max_output_tokens", limit)
+        body = fit_body(body, self._source.form, self._source.extra_body)
         think = 0.0 if first else self._seconds(kind.think)
         cancel = kind.cancel_share and self._generator.random() < kind.cancel_share
         request = PlannedRequest(
@@ -132,6 +138,10 @@ class Conversation:
             # A generator is 2.5 KB, which every stream in flight would hold on to.
             self._generator, self._history = _SPENT, []
         return request
+
+    def _input(self, text: str) -> Any:
+        """Return a text of the user as input in the form that the endpoint takes."""
+        return text if self._source.form.input is InputForm.STRING else [{"role": "user", "content": text}]
 
     def _text(self, entry: TraceEntry | None, first: bool) -> str:
         kind, generator = self.kind, self._generator

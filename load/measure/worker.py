@@ -34,7 +34,7 @@ from rejoinder.model.exchange import Exchange, Headers
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.tags import Tag
 from rejoinder.settings import KEY_VARIABLE
-from rejoinder.wire.redact import Redactor
+from rejoinder.wire.request_options import read_request_options
 
 ORDER_RULES: Final = frozenset(("LIF-01", "LIF-02", "LIF-04", "LIF-05", "LIF-06", "EVT-01", "EVT-02", "EVT-03"))
 """The rules of every stream, also when there is no time for all: one beginning, one end, and numbers that rise."""
@@ -69,6 +69,8 @@ class AnalysisWorker:
         dialect: str,
         samples: bool = True,
         key: str | None = None,
+        api_key_header: str = "",
+        header_env: Sequence[str] = (),
         slos: Sequence[str] = (),
     ) -> None:
         self.stats = RunStats()
@@ -77,7 +79,7 @@ class AnalysisWorker:
         self._path = path
         self._headers = headers
         self._dialect = load_dialect(dialect)
-        self._redactor = Redactor(key)
+        self._redactor = read_request_options(header_env=header_env, api_key_header=api_key_header).redactor(key)
         self._judge = conformance_judge(dialect)
         self._samples = samples
         self._limits = RequestLimits(parse_slos(slos))

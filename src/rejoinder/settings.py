@@ -314,12 +314,12 @@ def parse_duration(text: str) -> float:
 
 
 def parse_rate(text: str) -> float:
-    """Return requests per second for ``5/s``, ``300/min`` or ``1000/h``.
+    """Return requests per second for ``5/s``, ``300/min``, ``1000/h``, or a bare number of requests per second.
 
     Raises :class:`UsageError` for anything else, and for zero.
     """
-    match = re.fullmatch(_AMOUNT + r"/\s*([a-z]+)\s*", text.strip().lower(), re.ASCII)
-    unit = _SECONDS.get(match[2]) if match else None
+    match = re.fullmatch(_AMOUNT + r"(?:/\s*([a-z]+)\s*)?", text.strip().lower(), re.ASCII)
+    unit = _SECONDS.get(match[2] or "s") if match else None
     rate = float(match[1]) / unit if match and unit else 0.0
     if rate <= 0:
         raise UsageError(f'"{text}" is not a rate above 0.', "Write it as 5/s, 300/min or 1000/h.")

@@ -23,6 +23,7 @@ from rejoinder.load.options import (
     options_of,
     seconds,
 )
+from rejoinder.load.plan import make_plan
 from rejoinder.load.run import check_settings
 from rejoinder.load.settings import UNTIMED, LoadSettings
 
@@ -75,6 +76,68 @@ def test_other_urls_are_a_clear_error(url: str) -> None:
 def test_settings_that_make_no_sense_are_a_clear_error(values: dict[str, Any], words: str) -> None:
     with pytest.raises(RejoinderError, match=words.replace("+", r"\+")):
         LoadSettings(url=URL, **values).check()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"concurrency": 1}, "A closed loop starts requests at any rate, so it cannot keep to --rate-limit 2/s."),
+        ({"rate": 2.5}, "The load starts 2.5 requests/s, more than --rate-limit 2/s."),
+        ({"phases": "1@3s,1..4@3s"}, "The load starts 4 requests/s"),
+    ],
+)
+def test_a_load_above_the_rate_limit_is_refused(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)) as caught:
+        LoadSettings(url=URL, rate_limit=2.0, **values).check()
+    assert "omit --rate-limit" in caught.value.hint
+
+
+def test_a_load_within_the_rate_limit_is_fine() -> None:
+    LoadSettings(url=URL, rate_limit=2.0, rate=2.0).check()
+    LoadSettings(url=URL, rate_limit=2.0, phases="1@3s,1..2@3s").check()
+    slos = ("ttft:p99<1s",)
+    assert make_plan(URL, {"find_rate": "1..2", "slos": slos, "rate_limit": "120/min"}).settings.rate_limit == 2.0
+    for given in ({"find_rate": "1..5", "slos": slos}, {"sweep": "1,2"}):
+        with pytest.raises(UsageError, match="--rate-limit"):
+            make_plan(URL, {**given, "rate_limit": "2/s"})
+
+
+def test_what_is_added_to_every_request_travels_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENANT", "tenant-token-0123456789")
+    settings = LoadSettings(
+        url=URL,
+        rate=1.0,
+        extra_body='{"top_k": 1}',
+        header=("X-A: 1; 2", "X-B: |,"),
+        header_env=("X-Token=TENANT",),
+        api_key_header="api-key",
+        rate_limit=5.0,
+        input_form="list",
+    )
+    variables = settings.to_environment()
+    assert "tenant-token-0123456789" not in str(variables)
+    values = {name.removeprefix("REJOINDER_LOAD_").lower(): value for name, value in variables.items()}
+    again = LoadSettings.from_mapping({**values, "url": URL})
+    assert again == settings
+    options = again.request_options("sk-secret-0123456789")
+    assert options.headers == (("X-A", "1; 2"), ("X-B", "|,"))
+    assert options.secret_headers == (("X-Token", "tenant-token-0123456789"),)
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [("string", str), ("list", [["role", "content"]]), ("typed_list", [["type", "role", "content"]])],
+)
+def test_inputs_have_the_form_that_the_endpoint_takes(form: str, expected: Any) -> None:
+    [body, *_] = bodies(input_form=form, extra_body='{"top_k": 1, "stream_me": {"a": 1}}')
+    given = body["input"]
+    assert type(given) is str if expected is str else [list(message) for message in given] == expected
+    assert (body["top_k"], body["stream_me"]) == (1, {"a": 1})
+
+
+def test_an_unknown_form_of_input_is_a_clear_error() -> None:
+    with pytest.raises(UsageError, match='"xml" is not a form of input'):
+        LoadSettings(url=URL, rate=1.0, input_form="xml").check()
 
 
 def test_settings_travel_through_the_environment() -> None:

@@ -286,6 +286,7 @@ def check_endpoint(
         notes += [f"{plural(len(broken), 'MUST rule')} broken"] if broken else []
         notes += [f"{progress.failed:,} without response"] if progress.failed else []
         notes += [f"{progress.refused:,} refused"] if progress.refused else []
+        notes += [f"{progress.busy:,} busy"] if progress.busy else []
         steps.update(progress.done, ", ".join(notes))
 
     def interrupt() -> None:

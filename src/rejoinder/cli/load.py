@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from rejoinder.cli._help import ENDPOINT, OUTPUT, GroupedOption, Page
+from rejoinder.cli._help import OUTPUT, GroupedOption, Page
 from rejoinder.cli._progress import Steps
 from rejoinder.cli._run import close_run, endpoint_options, quiet_option, read_key, recording
 from rejoinder.errors import EXIT_CODES, ExitCode
@@ -62,7 +62,7 @@ def click_options(options: Mapping[str, LoadOption]) -> list[click.Parameter]:
 @click.command(
     "load",
     cls=Page,
-    groups=[*OptionGroup, ENDPOINT, OUTPUT],
+    groups=[*OptionGroup, OUTPUT],
     sections={
         "SLOs": {
             "ttft:p99<300ms": "A percentile, the mean or the maximum of a latency: ttft, itl, tpot, e2e and others.",
@@ -122,15 +122,19 @@ def command(
     given = {names[flag]: value for flag, value in flags.items() if value is not None and value != ()}
     plan = make_plan(url, {**given, "dialect": dialect})
     key = read_key(api_key_env)
+    request = plan.settings.request_options(key)
     with recording(out) as record, Steps(quiet=quiet) as steps:
         steps.step(f"Connecting to {url}")
-        target = record.discover(url, key=key, model=model, dialect=dialect)
-        settings = replace(plan.settings, url=target.url, model=target.model or "")
+        target = record.discover(url, key=key, request=request, model=model, dialect=dialect)
+        form = target.form.input.value
+        settings = replace(plan.settings, url=target.url, model=target.model or "", input_form=form)
+        if target.form.traits():
+            steps.say(f"Request form: {', '.join(target.form.traits())}")
         other = None
         if plan.against:
             steps.step(f"Connecting to {plan.against}")
             first = record.found
-            other = record.discover(plan.against, key=key, model=model, dialect=dialect)
+            other = record.discover(plan.against, key=key, request=request, model=model, dialect=dialect)
             record.found = (*first, *record.found)
         header = describe(settings)
         record.header(target, url=url, model=model, dialect=dialect, seed=settings.seed, load=header)
@@ -214,7 +218,9 @@ def repeat_endpoint(
     from rejoinder.load.decide.repetitions import run_repeats
     from rejoinder.load.objectives.slo import describe as describe_slo
 
-    against = replace(settings, url=other.url, model=other.model or "") if other else None
+    against = None
+    if other:
+        against = replace(settings, url=other.url, model=other.model or "", input_form=other.form.input.value)
     turns = f", alternating with {other.url}" if other else ""
     repeats = plural(plan.repeats, "repetition")
     steps.say(f"Load on {target.url}{turns}: {repeats} of {settings.pace} for {settings.length}")

@@ -27,6 +27,8 @@ class Tag(StrEnum):
     # How the exchange counts.
     UNJUDGED = "unjudged"
     """No verdict takes it into account."""
+    BUSY = "busy"
+    """The endpoint was busy each time it was sent, so it was never answered."""
     REPEATED = "repeated"
     """The endpoint was busy or gave no reply, and the request was sent again."""
     RERUN = "rerun"

@@ -22,8 +22,7 @@ from rejoinder.errors import UsageError
 from rejoinder.model.exchange import SLOW_READS, Chunk, Exchange, Headers, Outcome, Request, parse_json
 from rejoinder.wire.address import is_loopback
 from rejoinder.wire.headers import check_key, merge_headers, request_headers
-from rejoinder.wire.redact import Redactor
-from rejoinder.wire.request_options import RequestOptions, secret_names, secret_texts
+from rejoinder.wire.request_options import RequestOptions
 
 # How the details of timeouts before the request begin.
 NO_CONNECTION: Final = "No connection"
@@ -97,7 +96,7 @@ class Client:
         self._key = key or None
         extra = self.options.request
         self._headers = (*self.options.headers, *extra.headers, *extra.secret_headers)
-        self._redact = Redactor(key, second_key, *secret_texts(extra), headers=secret_names(extra))
+        self._redact = extra.redactor(key, second_key)
         self._on_exchange = on_exchange
         proxy = "" if transport else _proxy(self._base)
         self._transport = transport or _transport(proxy, self.options)

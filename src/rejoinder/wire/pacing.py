@@ -49,7 +49,12 @@ class Pacer:
         return self._gap
 
     async def wait(self, requests: int = 1) -> float:
-        """Wait until so many requests may start together; return the time of the clock."""
+        """Wait until so many requests may start together; return the time of the clock.
+
+        With 0 nothing is waited for, and nothing counted.
+        """
+        if not requests:
+            return self._clock()
         while (left := self._next - self._clock()) > 0:
             await self._sleep(left)
         now = self._clock()

@@ -17,7 +17,7 @@ from typing import Any, Final
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Headers
 from rejoinder.model.header import RequestRecord
-from rejoinder.wire.redact import CREDENTIAL_HEADERS, MIN_SECRET
+from rejoinder.wire.redact import MIN_SECRET, REDACTED, Redactor
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -88,6 +88,20 @@ class RequestOptions:
             api_key_header=self.key_header,
         )
         return None if record == RequestRecord() else record
+
+    def redactor(self, *keys: str | None) -> Redactor:
+        """Return what takes the keys and the values of secret headers out of recordings.
+
+        A credential after a scheme (``Basic ...``) is masked alone, too.
+        """
+        values = [value for _, value in self.secret_headers]
+        values += [value.split(None, 1)[1] for value in values if " " in value.strip()]
+        names = {name.lower() for name, _ in self.secret_headers} | {self.key_header.lower()}
+        return Redactor(*keys, *values, headers=names - {""})
+
+    def shown_headers(self) -> Headers:
+        """Return the headers as recordings hold them: without secret values."""
+        return (*self.headers, *((name, REDACTED) for name, _ in self.secret_headers))
 
     def tls_context(self) -> ssl.SSLContext | None:
         """Return how certificates are checked and which one is shown; ``None`` where no file says anything of it.
@@ -286,15 +300,3 @@ def _check_names(plain: Headers, secret: Headers, key_header: str, *, has_key: b
 def _why(error: OSError | ValueError, otherwise: str) -> str:
     """Return what is wrong with a file of certificates or keys, in a few words."""
     return otherwise if isinstance(error, ssl.SSLError) or not isinstance(error, OSError) else str(error.strerror)
-
-
-def secret_texts(options: RequestOptions) -> list[str]:
-    """Return what must never be written: the values of secret headers, and each credential after its scheme."""
-    values = [value for _, value in options.secret_headers]
-    return values + [value.split(None, 1)[1] for value in values if " " in value.strip()]
-
-
-def secret_names(options: RequestOptions) -> frozenset[str]:
-    """Return the names of the headers whose values are never written, in lower case."""
-    own = {name.lower() for name, _ in options.secret_headers} | {options.key_header.lower()}
-    return CREDENTIAL_HEADERS | frozenset(own - {""})

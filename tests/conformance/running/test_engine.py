@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -12,14 +13,16 @@ import pytest
 
 from rejoinder.conformance.assess import CheckResult
 from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec
-from rejoinder.conformance.running.engine import CheckRun, retry_after
+from rejoinder.conformance.running.engine import BUSY_RETRIES, CheckRun
 from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.contract import load_dialect
-from rejoinder.model.exchange import Exchange, Outcome, Request
+from rejoinder.model.base_form import BaseForm
+from rejoinder.model.exchange import Exchange, Outcome
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Level, Status, Verdict
 from rejoinder.settings import Budget
 from rejoinder.wire.client import Client
+from rejoinder.wire.pacing import Pacer
 from rejoinder.wire.target import Target
 
 TARGET = Target(url="http://sandbox/v1/responses", model="m")
@@ -32,12 +35,14 @@ def cases(count: int, requests: int = 1) -> Plan:
     return Plan("test", tuple(PlannedCase(f"c{n}", "A case.", bodies) for n in range(count)))
 
 
-def run(plan: Plan, answer: Answer, *, stop_after: int = 0, **settings: Any) -> tuple[CheckResult, list[Exchange]]:
+def run(
+    plan: Plan, answer: Answer, *, stop_after: int = 0, target: Target = TARGET, **settings: Any
+) -> tuple[CheckResult, list[Exchange]]:
     seen: list[Exchange] = []
 
     async def go() -> CheckResult:
-        async with Client(TARGET.url, transport=httpx.MockTransport(answer)) as client:
-            checked = CheckRun(client, TARGET, plan, on_exchange=seen.append, **settings)
+        async with Client(target.url, transport=httpx.MockTransport(answer)) as client:
+            checked = CheckRun(client, target, plan, on_exchange=seen.append, **settings)
             if stop_after:
                 checked._on_progress = lambda progress: checked.stop() if progress.done == stop_after else None
             return await checked.run()
@@ -98,6 +103,171 @@ def test_a_budget_ends_the_run_and_is_told(budget: Budget, sent: int) -> None:
     assert result.warnings == [f"{10 - sent} of 10 requests were not sent: the budget of {budget} is spent."]
 
 
+class Clock:
+    """A clock that goes on by what is slept."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    def __call__(self) -> float:
+        return 100 + self.slept
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        await asyncio.sleep(0)
+
+
+def paced(rate: float | None = None) -> tuple[Clock, dict[str, Any]]:
+    """Return a clock, and the settings of a run that lets its time pass only there."""
+    clock = Clock()
+    return clock, {"pacer": Pacer(rate, clock=clock, sleep=clock.sleep), "sleep": clock.sleep}
+
+
+def test_a_rate_limit_spreads_the_starts() -> None:
+    clock, settings = paced(4.0)
+    started: list[float] = []
+
+    async def note(request: httpx.Request) -> httpx.Response:
+        started.append(clock.slept)
+        return httpx.Response(200, json=REPLY)
+
+    run(cases(5), note, concurrency=4, **settings)
+    assert started == [0, 0.25, 0.5, 0.75, 1.0]
+
+
+def test_retry_after_holds_for_all_requests_and_slows_them_down() -> None:
+    clock, settings = paced()
+    started: list[float] = []
+
+    async def busy(request: httpx.Request) -> httpx.Response:
+        started.append(clock.slept)
+        return httpx.Response(429, headers={"retry-after": "7"}) if len(started) == 1 else httpx.Response(200)
+
+    result, seen = run(cases(4), busy, concurrency=1, **settings)
+    assert started[:2] == [0, 7]
+    assert all(later > earlier for earlier, later in pairwise(started))
+    assert [exchange.status for exchange in seen] == [429, 200, 200, 200, 200]
+    assert result.warnings == []
+
+
+def test_a_circuit_breaker_is_waited_out_and_nothing_is_lost() -> None:
+    clock, settings = paced()
+    opened: list[float] = []
+
+    async def breaker(request: httpx.Request) -> httpx.Response:
+        if request.content == b'{"input":"2"}' and not opened:
+            opened.append(clock.slept)
+        is_open = opened and clock.slept < opened[0] + 40
+        return httpx.Response(503, json={}) if is_open else fine_response()
+
+    result, seen = run(cases(1, 10), breaker, **settings)
+    judged = [exchange for exchange in seen if Tag.UNJUDGED not in exchange.tags]
+    assert [exchange.status for exchange in judged] == [200] * 10
+    assert result.warnings == []
+    assert [exchange.status for exchange in seen if exchange.case == "liveness"][-1] == 200
+
+
+def test_requests_that_were_never_answered_are_told_and_have_a_tag() -> None:
+    clock, settings = paced()
+
+    async def busy(request: httpx.Request) -> httpx.Response:
+        # The simplest request is answered: it is this one for which there is no time.
+        return httpx.Response(503) if request.content == b'{"input":"0"}' else fine_response()
+
+    result, seen = run(cases(1, 3), busy, **settings)
+    first = [exchange for exchange in seen if exchange.role == "r0"]
+    assert [exchange.status for exchange in first] == [503] * (BUSY_RETRIES + 1)
+    assert [Tag.UNJUDGED in exchange.tags for exchange in first] == [True] * BUSY_RETRIES + [False]
+    assert Tag.BUSY in first[-1].tags
+    assert [exchange.status for exchange in seen if exchange.case == "liveness"] == [200]
+    assert result.warnings == [
+        "1 request got no answer: the endpoint was busy at each try (1 with status 503). Try a lower --concurrency or "
+        "a --rate-limit."
+    ]
+    assert clock.slept == 3.5
+
+
+def test_an_endpoint_that_stays_busy_ends_the_run() -> None:
+    _, settings = paced()
+
+    async def busy(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(503)
+
+    result, seen = run(cases(50), busy, concurrency=1, **settings)
+    assert "the endpoint was busy for 1" in result.warnings[0]
+    assert len(seen) < 20
+
+
+def test_an_endpoint_that_locks_us_out_ends_the_run() -> None:
+    sent = 0
+
+    async def lock(request: httpx.Request) -> httpx.Response:
+        nonlocal sent
+        sent += 1
+        return httpx.Response(401, json={"error": {"message": "Expired."}}) if sent > 3 else fine_response()
+
+    result, seen = run(cases(20), lock, concurrency=1)
+    assert len(seen) == 8
+    assert result.warnings == [
+        "12 of 20 requests were not sent: the last 5 requests were answered with status 401: Expired."
+    ]
+
+
+def test_an_endpoint_that_changes_its_mind_is_told() -> None:
+    async def refuse(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(400, json={"error": {"message": "Not today."}})
+
+    minimal = RequestSpec("plain", {"input": "x"}, (Tag.VALID, Tag.BASIC))
+    plan = Plan("test", tuple(PlannedCase(f"c{n}", "A case.", (minimal,)) for n in range(3)))
+    result, _ = run(plan, refuse)
+    assert result.warnings == [
+        "The endpoint accepted the first request, and then refused all 3 minimal requests (status 400: Not today)."
+    ]
+
+
+def test_plain_requests_without_any_reply_do_not_end_a_run_whose_streams_work() -> None:
+    async def half(request: httpx.Request) -> httpx.Response:
+        if b'"stream":true' not in request.content:
+            raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
+        return httpx.Response(200, json=REPLY)
+
+    target = replace(TARGET, form=BaseForm(plain=False))
+    _, seen = run(cases(20), half, concurrency=1, target=target)
+    assert len({exchange.case for exchange in seen}) == 20
+
+
+def test_a_timeout_is_not_waited_for_twice() -> None:
+    async def hang(request: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    _, seen = run(cases(1), hang, deadline=0.01)
+    assert [exchange.outcome for exchange in seen] == [Outcome.TIMEOUT]
+
+
+def test_the_timeout_bounds_what_a_case_allows_and_polling() -> None:
+    async def hang(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return httpx.Response(200, json=REPLY)
+        if request.url.query:
+            await asyncio.Event().wait()
+        return httpx.Response(200, json={"status": "queued"})
+
+    requests = (
+        RequestSpec("first", {"input": "x"}),
+        RequestSpec("resumed", method="GET", path=("r",), query="stream=true", deadline=120.0),
+        RequestSpec("poll", method="GET", path=("r",), until=lambda reply: False),
+    )
+    _, seen = run(Plan("test", (PlannedCase("c", "A case.", requests),)), hang, deadline=0.3)
+    assert [exchange.role for exchange in seen if "-" not in exchange.role] == ["first", "resumed", "poll"]
+    assert seen[1].outcome is Outcome.CANCELLED
+    assert seen[-1].outcome is Outcome.COMPLETE
+
+
+def fine_response() -> httpx.Response:
+    return httpx.Response(200, json=REPLY)
+
+
 def test_a_busy_endpoint_is_asked_again() -> None:
     tries = 0
 
@@ -116,7 +286,7 @@ def test_a_long_retry_after_ends_the_run() -> None:
         return httpx.Response(429, headers={"retry-after": "3600"})
 
     result, seen = run(cases(3), busy, concurrency=1)
-    assert len(seen) == 2
+    assert len(seen) == 1
     assert "Retry-After of the endpoint is 3600 s" in result.warnings[0]
 
 
@@ -168,16 +338,6 @@ def test_exit_codes(statuses: list[tuple[Status, int]], code: int) -> None:
     assert CheckResult(verdicts=verdicts).exit_code == code
 
 
-def test_retry_after_is_a_number_or_a_date() -> None:
-    def asked(value: str) -> float | None:
-        return retry_after(Exchange("x", Request("POST", "/"), Outcome.COMPLETE, 429, (("Retry-After", value),)))
-
-    assert asked("7") == 7
-    assert asked("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    assert asked("soon") is None
-    assert asked("") is None
-
-
 def test_a_whole_plan_runs_against_the_sandbox() -> None:
     from rejoinder.conformance.judgement import judge
     from rejoinder.sandbox import Sandbox, app
@@ -197,8 +357,9 @@ def together(size: int, **fields: Any) -> Plan:
     return Plan("test", (PlannedCase("c", "A case.", (RequestSpec("first"), *beside, RequestSpec("last"))),))
 
 
-@pytest.mark.parametrize(("limit", "most"), [(8, 5), (2, 2), (1, 1)])
-def test_requests_beside_each_other_are_in_flight_together_up_to_the_limit(limit: int, most: int) -> None:
+@pytest.mark.parametrize("limit", [8, 2, 1])
+@pytest.mark.parametrize("rate", [None, 2.0])
+def test_requests_beside_each_other_are_in_flight_together_whatever_the_limit(limit: int, rate: float | None) -> None:
     now: set[str] = set()
     seen: list[set[str]] = []
 
@@ -211,11 +372,14 @@ def test_requests_beside_each_other_are_in_flight_together_up_to_the_limit(limit
         now.remove(name)
         return httpx.Response(200, json=REPLY)
 
-    _, exchanges = run(together(5), count, concurrency=limit)
-    assert max(map(len, seen)) == most
+    clock = Clock()
+    _, exchanges = run(together(5), count, concurrency=limit, pacer=Pacer(rate, clock=clock, sleep=clock.sleep))
+    assert max(map(len, seen)) == 5
     assert seen[0] == seen[-1] == {""}
     assert [exchange.role for exchange in exchanges][::6] == ["first", "last"]
     assert len(exchanges) == 7
+    # The request after the group makes up for it.
+    assert clock.slept == (0 if rate is None else 3)
 
 
 def test_a_budget_holds_for_requests_that_go_together() -> None:
