@@ -9,6 +9,7 @@ from rejoinder.conformance.judgement import judge
 from rejoinder.contract import DEFAULT_DIALECT, Dialect, load_dialect, load_rules
 from rejoinder.formatting import plural
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.script import Step
 from rejoinder.model.verdict import Finding, Level, Status, Verdict, shorten
 
 _BODY: Final = 400
@@ -80,4 +81,9 @@ def describe_finding(finding: Finding) -> str:
         lines.append(f"  known failure: {' '.join(finding.known.to_json().values())}")
     if cases := [case for case in finding.cases if case]:
         lines.append(f"  in {', '.join(cases[:5])}{' ...' if len(cases) > 5 else ''}")
+    if finding.minimal is not None:
+        steps = finding.minimal.steps or (Step(finding.minimal.request),)
+        lines.append(f"  minimal {'request' if len(steps) == 1 else 'requests'}:")
+        lines += [f"    {shorten(step.line, _BODY)}" for step in steps]
+        lines += [f"    {finding.minimal.fault}"] if finding.minimal.fault else []
     return "\n".join(lines)

@@ -1,15 +1,18 @@
-"""A recorded request as a command line that sends the same request again."""
+"""Recorded requests as command lines that send the same again: one with curl, several as a shell script."""
 
 from __future__ import annotations
 
 import json
 import re
 import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from rejoinder.formatting import BODY_LIMIT, printable, truncate
 from rejoinder.model.exchange import Request, parse_json
+from rejoinder.model.script import Step, Taken, replaced
+from rejoinder.model.tags import Tag
 from rejoinder.reports.excerpt import layout
 
 # What curl sets itself, and what would only repeat the recording client's habits.
@@ -20,6 +23,7 @@ _SECRET_HEADERS: Final = frozenset(("authorization", "x-api-key", "api-key"))
 LAYOUT_LIMIT: Final = 64 * 1024
 """Bytes above which a body is not laid out: its beginning is all that is shown."""
 _KEY: Final = "$REJOINDER_API_KEY"
+_SECOND_KEY: Final = "$REJOINDER_SECOND_API_KEY"
 
 
 def request_url(target: str, request: Request) -> str:
@@ -38,30 +42,164 @@ def curl(target: str, request: Request) -> tuple[str, bool]:
     copied as it is; any other body is quoted byte by byte. Keys are named by ``$REJOINDER_API_KEY``. Text from the
     recording cannot leave its quotes, and contains no character that acts on a terminal.
     """
+    return _command(request, _quoted(request_url(target, request)), [])
+
+
+def script(target: str, steps: Sequence[Step]) -> tuple[str, bool]:
+    """Return a shell script that sends the steps of a minimal request, and whether it has all bodies whole.
+
+    It needs curl and python3, which takes the values that later requests have from earlier replies. Each reply is
+    printed with its status line. Keys are named by ``$REJOINDER_API_KEY`` and ``$REJOINDER_SECOND_API_KEY``.
+    """
+    blocks: list[str] = []
+    whole = True
+    picks = any(step.taken for step in steps)
+    number = 0
+    while number < len(steps):
+        end = number + 1
+        while end < len(steps) and steps[end].beside:
+            end += 1
+        group = range(number, end)
+        lines = []
+        for one in group:
+            text, complete = _step(target, steps[one], one + 1, together=len(group) > 1)
+            whole = whole and complete
+            lines.append(text)
+        if len(group) > 1:
+            lines.append("wait")
+        lines += [f"show {one + 1}" for one in group]
+        blocks.append("\n".join(lines))
+        number = end
+    head = [_HEAD, *([_PICK] if picks else []), _SHOW]
+    return "\n\n".join(["\n".join(head), *blocks]), whole
+
+
+_HEAD: Final = """#!/bin/bash
+# Needs curl and python3.
+replies=$(mktemp -d)"""
+
+_PICK: Final = """pick() { # pick N POINTER: a value from reply N, plain or streamed
+python3 - "$replies/$1" "$2" "${3-}" <<'PYTHON'
+import json, sys, urllib.parse
+text = open(sys.argv[1], encoding="utf-8", errors="replace").read()
+try:
+    value = json.loads(text)
+except ValueError:
+    for line in text.splitlines():
+        try:
+            value = json.loads(line[5:])["response"] if line.startswith("data:") else value
+        except (ValueError, KeyError, TypeError, NameError):
+            pass
+for name in sys.argv[2].split("/")[1:]:
+    value = value[int(name) if isinstance(value, list) else name.replace("~1", "/").replace("~0", "~")]
+print(urllib.parse.quote(str(value), safe="") if sys.argv[3] else json.dumps(value))
+PYTHON
+}"""
+
+_SHOW: Final = """show() { # the status line and the body of reply N
+echo "--- reply $1: $(head -n 1 "$replies/$1.head" | tr -d '\\r')"; cat "$replies/$1"; echo
+}"""
+
+
+def _step(target: str, step: Step, number: int, *, together: bool) -> tuple[str, bool]:
+    """Return the lines that send one step and keep its reply as that of a number, and whether its body is whole."""
+    reply = f'"$replies/{number}"'
+    stopped = f" 2>/dev/null | head -c {step.read_limit} > {reply}" if step.read_limit is not None else ""
+    options = [f'-D {reply[:-1]}.head"']
+    options += [] if stopped else [f"-o {reply}"]
+    options += [] if step.deadline is None else [f"--max-time {step.deadline:g}"]
+    options += ["--limit-rate 1k"] if step.pace else []
+    url = _quoted(request_url(target, step.request))
+    named = [taken for taken in step.taken if taken.body is None and taken.text]
+    if named:
+        url = _expanded(request_url(target, step.request), {taken.text: _pick(taken, path=True) for taken in named})
+    command, whole = _command(step.request, url, options, step, stopped)
+    if step.until_ended:
+        again = f'grep -qE \'"status": ?"(queued|in_progress)"\' {reply} || break'
+        command = f"for _ in $(seq 60); do\n{command}\n{again}\nsleep 1\ndone"
+    if step.wait:
+        command = f"sleep {step.wait:g}\n{command}"
+    title = f"# {number}. {printable(step.request.method, keep='')} {printable(step.request.path, keep='')}"
+    return f"{title}\n{{\n{command}\n}} &" if together else f"{title}\n{command}", whole
+
+
+def _pick(taken: Taken, *, path: bool = False) -> str:
+    return f"$(pick {taken.reply + 1} {_quoted(taken.pointer)}{' path' if path else ''})"
+
+
+def _expanded(text: str, values: Mapping[str, str]) -> str:
+    """Return a text as one double-quoted shell word, in which some parts are replaced by what the shell expands."""
+    found = re.split("|".join(re.escape(value) for value in sorted(values, key=len, reverse=True)), text)
+    held = re.findall("|".join(re.escape(value) for value in sorted(values, key=len, reverse=True)), text)
+    parts = [_escaped_for_shell(printable(part, keep="")) for part in found]
+    return '"' + "".join(part + values.get(value, "") for part, value in zip(parts, [*held, ""], strict=True)) + '"'
+
+
+def _escaped_for_shell(text: str) -> str:
+    return re.sub(r'([\\$`"])', r"\\\1", text)
+
+
+def _command(
+    request: Request, url: str, options: Sequence[str], step: Step | None = None, after: str = ""
+) -> tuple[str, bool]:
     command = ["curl -sS", "-N"] if _streams(request) else ["curl -sS"]
     if request.method not in ("POST", "GET") or (request.method == "POST" and not request.body):
         command.append(f"-X {_quoted(request.method)}")
-    lines = [" ".join([*command, _quoted(request_url(target, request))])]
+    lines = [" ".join([*command, *options, url])]
     for name, value in request.headers:
         lower = name.lower()
         if lower in _OWN_HEADERS or (lower == "accept" and value == "*/*"):
             continue
         if lower in _SECRET_HEADERS:
             prefix = "Bearer " if lower == "authorization" else ""
-            lines.append(f'-H "{re.sub(r"[^A-Za-z-]", "", name)}: {prefix}{_KEY}"')
+            key = _KEY if step is None else _key_of(step)
+            lines.append(f'-H "{re.sub(r"[^A-Za-z-]", "", name)}: {prefix}{key}"')
         else:
             lines.append(f"-H {_quoted(f'{name}: {value}')}")
     if not request.body:
-        return " \\\n  ".join(lines), True
+        return " \\\n  ".join(lines) + after, True
     if not any(name.lower() == "content-type" for name, _ in request.headers):
         # curl would call it a form; a recording without any header at all left out the usual ones.
         lines.append("-H 'Content-Type:'" if request.headers else "-H 'Content-Type: application/json'")
+    taken = [one for one in step.taken if one.body is not None] if step is not None else []
+    if taken:
+        lines.append(f"--data-binary @- <<JSON{after}")
+        text, whole = _expanded_body(request.body, taken)
+        return " \\\n  ".join(lines) + f"\n{text}\nJSON", whole
     body = json_body(request.body)
     if body is not None:
-        lines.append("--data-binary @- <<'JSON'")
+        lines.append(f"--data-binary @- <<'JSON'{after}")
         return " \\\n  ".join(lines) + f"\n{truncate(body)}\nJSON", len(body) <= BODY_LIMIT
     lines.append(f"--data-binary {_quoted_bytes(request.body[:BODY_LIMIT])}")
-    return " \\\n  ".join(lines), len(request.body) <= BODY_LIMIT
+    return " \\\n  ".join(lines) + after, len(request.body) <= BODY_LIMIT
+
+
+def _key_of(step: Step) -> str:
+    if Tag.WRONG_KEY in step.tags:
+        return "rejoinder-wrong-key"
+    return _SECOND_KEY if step.tenant == 2 else _KEY
+
+
+def _expanded_body(body: bytes, taken: Sequence[Taken]) -> tuple[str, bool]:
+    """Return a JSON body for a here-document that the shell expands, and whether it is whole."""
+    value, marks = parse_json(body), {}
+    unused = "value-from-reply"
+    while unused.encode() in body:
+        unused += "-"
+    for number, one in enumerate(taken):
+        mark = f"{unused}.{number}."
+        value = replaced(value, one.body or "", mark)
+        marks[f'"{mark}"'] = _pick(one)
+    text = truncate(_escaped(layout(value)))
+    whole = len(text) <= BODY_LIMIT
+    text = _escaped_for_document(text)
+    for mark, pick in marks.items():
+        text = text.replace(mark, pick)
+    return text, whole
+
+
+def _escaped_for_document(text: str) -> str:
+    return re.sub(r"([\\$`])", r"\\\1", text)
 
 
 def json_body(body: bytes) -> str | None:

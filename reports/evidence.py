@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from rejoinder.formatting import format_bytes, format_seconds, one_line, plural, printable, truncate
 from rejoinder.model.exchange import Exchange, Outcome, parse_json
 from rejoinder.model.verdict import MISSING, Finding, Problem
-from rejoinder.reports.curl import curl
+from rejoinder.reports.curl import curl, script
 from rejoinder.reports.excerpt import Dump, Line, Span, bytes_around, difference, excerpt, pretty
 from rejoinder.wire.sse import ServerEvent, read_events
 
@@ -130,7 +130,12 @@ class Gatherer:
         problem = finding.evidence
         exchange = self._exchanges.get(problem.exchange)
         request = finding.minimal.request if finding.minimal else exchange.request if exchange else None
-        command, whole = ("", True) if request is None else curl(self._target, request)
+        steps = finding.minimal.steps if finding.minimal else ()
+        command, whole = "", True
+        if steps:
+            command, whole = script(self._target, steps)
+        elif request is not None:
+            command, whole = curl(self._target, request)
         if exchange is None:
             return Evidence(sides(problem), command, whole)
         stream, reply, title, text = None, [], "", ""

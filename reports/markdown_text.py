@@ -13,7 +13,7 @@ _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "<span>@</span>
 
 
 def bounded(text: str, limit: int) -> str:
-    """Cut whole lines off the end until a text fits; code fences are written in one line, so none stays open."""
+    """Cut whole lines off the end until a text fits; a code block that would stay open goes as a whole."""
     if len(text.encode()) <= limit:
         return text
     note = "\n\n(cut short)\n"
@@ -23,6 +23,9 @@ def bounded(text: str, limit: int) -> str:
         if used > limit:
             break
         kept.append(line)
+    fences = [number for number, line in enumerate(kept) if line.lstrip().startswith("```")]
+    if len(fences) % 2:
+        kept = kept[: fences[-1]]
     return ("".join(kept).rstrip() + note)[: max(0, limit)]
 
 
@@ -43,6 +46,13 @@ def code(text: str, limit: int = 400) -> str:
     text = text.replace("|", "¦")
     pad = " " if text[0] in "` " or text[-1] in "` " else ""
     return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def fenced(text: str, language: str) -> list[str]:
+    """Return lines of text as a code block that they cannot leave."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}{language}", *text.splitlines(), fence]
 
 
 def table(figures: FigureTable) -> list[str]:

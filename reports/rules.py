@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from rejoinder.contract import Rule, read_catalogue
 from rejoinder.errors import ContractError
-from rejoinder.formatting import one_line, plural
+from rejoinder.formatting import one_line, plural, printable
 from rejoinder.model.footer import FeatureState
 from rejoinder.model.runfile import Run
+from rejoinder.model.script import Step
 from rejoinder.model.verdict import Finding, Known, Level, Minimal, Status, Verdict
+from rejoinder.reports.curl import script
 
 
 class Severity(StrEnum):
@@ -95,7 +98,9 @@ class ReportedFinding:
     """One finding with the anchor that links to it.
 
     ``place`` is the event type and the pointer, which tell findings apart that say the same; ``cases`` are the first
-    few with their titles; ``smallest`` is the minimal request in one line, empty when there is none. ``known`` says
+    few with their titles; ``smallest`` is the minimal request in one line, empty when there is none. ``script`` is a
+    shell script that sends all requests that it takes, empty where one is enough. ``fault`` says what is wrong with
+    the request itself, ``replay`` is the command that reproduces the finding, and ``known`` says
     why a baseline expects it, empty when none does.
     """
 
@@ -106,6 +111,8 @@ class ReportedFinding:
     cases: list[tuple[str, str]]
     more_cases: int
     smallest: str = ""
+    script: str = ""
+    replay: str = ""
     known: str = ""
 
     @property
@@ -114,9 +121,9 @@ class ReportedFinding:
         return "" if self.finding.reruns is None else self.finding.reruns.words
 
     @property
-    def replay(self) -> str:
-        """The command that reproduces it, run beside the run file."""
-        return f"rejoinder replay run.ndjson {self.finding.fingerprint}"
+    def fault(self) -> str:
+        """What is wrong with the minimal request itself; empty when it is valid."""
+        return "" if self.finding.minimal is None else one_line(self.finding.minimal.fault, 400)
 
     @property
     def count(self) -> int:
@@ -206,12 +213,12 @@ def read_rules(run: Run, anchors: Anchors) -> list[ReportedRule]:
         for found in (run.footer.capabilities if run.footer else ())
         if found.state in (FeatureState.REFUSED, FeatureState.FAILED)
     }
-    rules = [_rule(verdict, catalogued, run.header.cases, lacking, anchors) for verdict in run.verdicts]
+    rules = [_rule(verdict, catalogued, run, lacking, anchors) for verdict in run.verdicts]
     return sorted(rules, key=lambda rule: (order.get(rule.family, len(order)), rule.family, rule.id))
 
 
 def _rule(
-    verdict: Verdict, catalogued: Mapping[str, Rule], titles: Mapping[str, Any], lacking: set[str], anchors: Anchors
+    verdict: Verdict, catalogued: Mapping[str, Rule], run: Run, lacking: set[str], anchors: Anchors
 ) -> ReportedRule:
     rule = catalogued.get(verdict.rule)
     name = one_line(verdict.rule, 40) or "?"
@@ -236,13 +243,14 @@ def _rule(
         judged=verdict.judged,
         failed=verdict.failed,
         reason=one_line(verdict.reason, 300),
-        findings=[_finding(finding, titles, anchors) for finding in findings],
+        findings=[_finding(finding, run, anchors) for finding in findings],
         catalogued=rule is not None,
     )
 
 
-def _finding(finding: Finding, titles: Mapping[str, Any], anchors: Anchors, limit: int = 6) -> ReportedFinding:
-    problem = finding.evidence
+def _finding(finding: Finding, run: Run, anchors: Anchors, limit: int = 6) -> ReportedFinding:
+    problem, titles = finding.evidence, run.header.cases
+    steps = finding.minimal.steps if finding.minimal is not None else ()
     return ReportedFinding(
         finding=finding,
         anchor=anchors.take("f-", finding.fingerprint),
@@ -251,6 +259,8 @@ def _finding(finding: Finding, titles: Mapping[str, Any], anchors: Anchors, limi
         cases=[(one_line(case, 80), one_line(titles.get(case, ""), 120)) for case in finding.cases[:limit]],
         more_cases=max(0, len(finding.cases) - limit),
         smallest="" if finding.minimal is None else _smallest(finding.minimal),
+        script=script(run.header.target.url, steps)[0] if steps else "",
+        replay=f"rejoinder replay {_place(run)} {finding.fingerprint}",
         known="" if finding.known is None else _why(finding.known),
     )
 
@@ -261,12 +271,20 @@ def _why(known: Known) -> str:
     return one_line(", ".join(filter(None, (known.reason, known.link, until))), 400) or "no reason in the baseline"
 
 
+def _place(run: Run) -> str:
+    """Return where a run is as a shell word that is right in any folder; its file name where it was not read."""
+    if run.path is None:
+        return "run.ndjson"
+    path = run.path.resolve()
+    return shlex.quote(printable(str(path.parent if path.name == "run.ndjson" else path), keep=""))
+
+
 def _smallest(minimal: Minimal) -> str:
-    """Return a minimal request in one line."""
-    request = minimal.request
-    text = f"{request.method} {request.path} {request.body[:2000].decode('utf-8', 'replace')}".rstrip()
+    """Return a minimal request in one line, or the requests that it takes, one after the other."""
+    if len(minimal.steps) > 1:
+        return one_line(" → ".join(one_line(step.line, 300) for step in minimal.steps), 900)
     after = f" (after {plural(minimal.requests - 1, 'other request')} of the case)" if minimal.requests > 1 else ""
-    return one_line(text, 400) + after
+    return one_line(Step(minimal.request).line, 400) + after
 
 
 def group_findings(rules: list[ReportedRule]) -> list[tuple[Severity, list[ReportedRule]]]:

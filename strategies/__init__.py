@@ -29,7 +29,7 @@ from rejoinder.strategies.bodies import (
 )
 from rejoinder.strategies.encode import to_bytes
 from rejoinder.strategies.profile import EndpointProfile
-from rejoinder.strategies.reduce import Reduction, minimise
+from rejoinder.strategies.reduce import Reduction, minimise, minimise_bytes
 from rejoinder.strategies.replies import event_streams, output_items, response_objects, to_sse, unfold
 from rejoinder.strategies.sampling import sample
 from rejoinder.strategies.schema.compiler import from_contract
@@ -69,6 +69,7 @@ __all__ = [
     "input_items",
     "invalid_requests",
     "minimise",
+    "minimise_bytes",
     "one_factor",
     "output_items",
     "pairwise_cases",

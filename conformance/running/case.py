@@ -33,6 +33,10 @@ ROOMY: Final = 64
 """Tokens for requests that need a sentence or a call for an answer."""
 
 
+WRONG_KEY: Final = "Bearer rejoinder-wrong-key"
+"""The authorization of a request with a key that cannot be right."""
+
+
 def closed(properties: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON Schema of an object that has all of these properties and no other."""
     return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
@@ -294,6 +298,13 @@ def _another(char: str) -> str:
         if char in letters:
             return letters[(letters.index(char) + 1) % len(letters)]
     return char
+
+
+def is_over(reply: Exchange) -> bool:
+    """Return whether a retrieved response has come to its end, or polling has no sense."""
+    body = reply.json() if reply.ok else None
+    status = body.get("status") if isinstance(body, dict) else None
+    return status not in ("queued", "in_progress") and reply.status not in (429, 503)
 
 
 def last_snapshot(reply: Exchange) -> dict[str, Any] | None:

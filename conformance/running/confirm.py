@@ -1,42 +1,61 @@
 """Confirming: what failed is sent again, and made small where it fails every time.
 
 A finding that shows whenever its case is sent again is deterministic and worth reducing: requests of its case are left
-out, then parts of the body, for as long as the same finding (by fingerprint) still shows. One that shows at times is
-reported with its rate. Nothing that is sent here is judged for the verdicts a second time.
+out, then parts of their bodies, for as long as the same finding (by fingerprint) still shows. One that shows at times
+is reported with its rate. A rerun that took another way (no reply, a busy endpoint, another status) says nothing of a
+finding. Nothing that is sent here is judged for the verdicts a second time.
 
-A smaller case proves something only if a correct endpoint passes it: a prompt without the request for a word cannot
-blame an endpoint that does not say it. So every smaller case is first sent to the embedded sandbox, which is free, and
-is dropped where the finding shows there too.
+A smaller trial proves something only if a correct endpoint passes it and takes its requests
+(:class:`~rejoinder.conformance.running.trial.Screen`). What the run has recorded is known: the smallest recorded case
+that shows a finding is where its reduction starts, and one that did not show it is not sent again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
-from uuid import uuid4
 
 from rejoinder.conformance.checks import checks_by_rule
+from rejoinder.conformance.judgement import MAX_CASES
 from rejoinder.conformance.judging.registry import Subject
 from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec
-from rejoinder.conformance.running.in_process import dry_run
-from rejoinder.contract import Dialect, SchemaVariant
-from rejoinder.errors import RejoinderError
+from rejoinder.conformance.running.script import (
+    BodyTemplate,
+    PathTemplate,
+    QueryTemplate,
+    references,
+    steps_of,
+    templated,
+)
+from rejoinder.conformance.running.trial import (
+    Screen,
+    Standing,
+    Trial,
+    bytes_of,
+    fresh,
+    is_create,
+    key_of,
+    object_of,
+    size_of,
+)
+from rejoinder.contract import Dialect
 from rejoinder.formatting import plural
-from rejoinder.model.exchange import Exchange, parse_json
-from rejoinder.model.tags import Tag
+from rejoinder.model.exchange import Exchange
+from rejoinder.model.tags import UNCERTAIN, Tag
 from rejoinder.model.verdict import Finding, Minimal, Problem, Reruns, Status, Verdict
-from rejoinder.strategies import minimise
-from rejoinder.validation import Validator
-from rejoinder.wire.client import encode_json
+from rejoinder.strategies import minimise, minimise_bytes
 from rejoinder.wire.target import Target
 
-PINNED: Final = ("model", "max_output_tokens", "request_id")
-"""Fields that no reduction touches: which model answers, how much it may cost, and what names one request."""
+PINNED: Final = ("model", "max_output_tokens")
+"""Fields that no reduction touches: which model answers, and how much it may cost."""
 
-LARGEST: Final = 64 * 1024
+SAMPLED: Final = ("temperature", "top_p", "top_k", "seed")
+"""Fields that no reduction touches where replies are compared: without them a model may answer at random."""
+
+LARGEST: Final = 1024 * 1024
 """Bytes of a body beyond which it is not reduced."""
 
 _BUSY: Final = (429, 503)
@@ -73,8 +92,8 @@ NO_CONFIRM: Final = ConfirmBudget(reruns=0)
 
 CONFIRM_BUDGETS: Final[Mapping[str, ConfirmBudget]] = {
     "smoke": NO_CONFIRM,
-    "quick": ConfirmBudget(3, failures=40, warnings=10, reduce=12, total=80),
-    "full": ConfirmBudget(3, failures=100, warnings=30, reduce=40, total=800),
+    "quick": ConfirmBudget(3, failures=40, warnings=10, reduce=24, total=120),
+    "full": ConfirmBudget(3, failures=100, warnings=30, reduce=60, total=800),
 }
 """What each plan may spend by default; ``smoke`` is over before anything is worth confirming."""
 
@@ -117,12 +136,11 @@ async def confirm(
     chosen = worth_confirming(verdicts, confirm_budget)
     if not chosen or not confirm_budget.reruns or sender.ended:
         return []
-    work = _Work(sender, target, dialect, judging, confirm_budget, on_progress)
-    by_id = {exchange.id: exchange for exchange in exchanges}
-    shared = list(_by_case(chosen, cases, by_id))
+    work = _Work(sender, target, dialect, cases, exchanges, judging, confirm_budget, on_progress)
+    shared = await asyncio.to_thread(lambda: list(work.trials(chosen)))
     async with asyncio.TaskGroup() as group:
-        for case, findings in shared:
-            group.create_task(work.rerun(case, findings, by_id))
+        for trial, findings in shared:
+            group.create_task(work.rerun(trial, findings))
     async with asyncio.TaskGroup() as group:
         for _, findings in shared:
             group.create_task(work.reduce(findings))
@@ -144,48 +162,125 @@ def worth_confirming(verdicts: Iterable[Verdict], confirm_budget: ConfirmBudget)
     return found
 
 
-def _by_case(
-    findings: Sequence[Finding], cases: Mapping[str, PlannedCase], exchanges: Mapping[str, Exchange]
-) -> Iterator[tuple[PlannedCase, list[Finding]]]:
-    """Share the findings out among few and short cases: one that shows several is sent again for all of them."""
-    places: dict[int, list[str]] = {}
-    for number, finding in enumerate(findings):
-        evidence = exchanges.get(finding.evidence.exchange)
-        # Where a rule looks at the whole run, only the evidence tells the case.
-        names = [evidence.case] if evidence is not None else []
-        if not looks_at_run(finding.rule):
-            names += finding.cases
-        places[number] = [name for name in dict.fromkeys(names) if name in cases]
-    while True:
-        counts: dict[str, int] = {}
-        for names in places.values():
-            for name in names:
-                counts[name] = counts.get(name, 0) + 1
-        if not counts:
-            return
-        best = max(counts, key=lambda name: (counts[name] / len(cases[name].requests), -len(cases[name].requests)))
-        taken = [number for number, names in places.items() if best in names]
-        yield cases[best], [findings[number] for number in taken]
-        for number in taken:
-            del places[number]
-
-
 def looks_at_run(rule: str) -> bool:
     """Return whether a rule has a check that looks at a run as a whole."""
     return any(registered.subject is Subject.RUN for registered in checks_by_rule().get(rule, ()))
 
 
+def was_answered(exchange: Exchange) -> bool:
+    """Return whether a request got a reply other than that the endpoint is busy."""
+    return exchange.status is not None and exchange.status not in _BUSY
+
+
+def was_asked(
+    rule: str,
+    evidence: Exchange | None,
+    before: Sequence[Sequence[Exchange]],
+    sent: Sequence[Sequence[Exchange]],
+    judged: Callable[[Sequence[Exchange]], bool],
+) -> bool:
+    """Return whether cases that are sent again got to the question of a finding, so that not to show it says something.
+
+    ``before`` are the exchanges of each case when it was recorded, ``evidence`` the one of them that showed the finding
+    of ``rule``, ``sent`` those of now. What was answered with 2xx must be so again. The exchange that showed the
+    finding may be refused instead, if the rule can be ``judged`` on it: that may be what the rule demands.
+    """
+    for old, new in zip(before, sent, strict=True):
+        ok = {exchange.role: exchange.ok for exchange in old}
+        shows = evidence.role if evidence is not None and any(e.id == evidence.id for e in old) else None
+        if not new or (shows is not None and all(exchange.role != shows for exchange in new)):
+            return False
+        for exchange in new:
+            refused = exchange.role == shows and exchange.status is not None and exchange.status < 500
+            if not was_answered(exchange) or (ok.get(exchange.role, False) and not exchange.ok and not refused):
+                return False
+    together = [exchange for exchanges in sent for exchange in exchanges]
+    if evidence is not None and not any(
+        r.subject in (Subject.CASE, Subject.RUN) for r in checks_by_rule().get(rule, ())
+    ):
+        together = [exchange for exchange in together if exchange.role == evidence.role]
+    return bool(together) and judged(together)
+
+
+def companions(
+    finding: Finding, exchanges: Sequence[Exchange], judging: Callable[[Sequence[Exchange], str], list[Verdict]]
+) -> list[Exchange] | None:
+    """Return the exchanges of other cases without which the exchanges of a finding's case do not show it.
+
+    Empty for most findings: their case is enough. ``None`` where even all exchanges of the run do not show it.
+    """
+    if not looks_at_run(finding.rule):
+        return []
+    evidence = next((exchange for exchange in exchanges if exchange.id == finding.evidence.exchange), None)
+    if evidence is None:
+        return None
+    counting = [exchange for exchange in exchanges if Tag.UNJUDGED not in exchange.tags]
+    own = [exchange for exchange in counting if exchange.case == evidence.case]
+    others = [exchange for exchange in counting if exchange.case != evidence.case]
+
+    def shows(some: Sequence[Exchange]) -> bool:
+        ids = {exchange.id for exchange in (*some, *own)}
+        together = [exchange for exchange in counting if exchange.id in ids]
+        return any(_shown(judging(together, finding.rule), finding))
+
+    if shows([]):
+        return []
+    if not shows(others):
+        return None
+    size = len(others) // 2
+    while size:  # delta debugging of the recording, which costs no request
+        start = 0
+        while start < len(others):
+            fewer = others[:start] + others[start + size :]
+            if shows(fewer):
+                others = fewer
+            else:
+                start += size
+        size = min(size, len(others)) // 2
+    return others
+
+
+def _shown(verdicts: Iterable[Verdict], finding: Finding) -> Iterator[Problem]:
+    for verdict in verdicts:
+        for found in verdict.findings:
+            if found.fingerprint == finding.fingerprint:
+                yield found.evidence
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A trial, the cases as they were sent for it, and their exchanges, case by case."""
+
+    trial: Trial
+    cases: Trial
+    exchanges: tuple[tuple[Exchange, ...], ...]
+
+    @property
+    def all(self) -> list[Exchange]:
+        return [exchange for sent in self.exchanges for exchange in sent]
+
+
 @dataclass(frozen=True, slots=True)
 class _Sighting:
-    """A case as it was sent, and the problem that showed in one of its exchanges."""
+    """A trial as it was sent, and the problem that showed in one of its exchanges."""
 
-    case: PlannedCase
+    sent: _Sent
     exchange: Exchange
     problem: Problem
 
     @property
-    def size(self) -> tuple[int, int]:
-        return len(self.case.requests), sum(len(_bytes(planned.body)) for planned in self.case.requests)
+    def trial(self) -> Trial:
+        return self.sent.trial
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The numbers of the case and of the request in it whose exchange shows the problem."""
+        number = next((n for n, sent in enumerate(self.sent.exchanges) if self.exchange in sent), len(self.trial) - 1)
+        names = [planned.role for planned in self.trial[number].requests]
+        role = self.exchange.role
+        # A repeated request has a number behind its role.
+        at = names.index(role) if role in names else next((n for n, r in enumerate(names) if role.startswith(r)), 0)
+        return number, at
 
 
 class _SpentError(Exception):
@@ -200,24 +295,39 @@ class _Work:
         sender: Sender,
         target: Target,
         dialect: Dialect,
+        cases: Mapping[str, PlannedCase],
+        exchanges: Sequence[Exchange],
         judging: Judging,
         confirm_budget: ConfirmBudget,
         on_progress: Callable[[int, str], None],
     ) -> None:
         self.sender = sender
         self.target = target
-        self.dialect = dialect
+        self.cases = cases
+        self.recorded = exchanges
         self.judging = judging
         self.confirm_budget = confirm_budget
-        self.classes = _Classes(dialect)
+        self.screen = Screen(target, dialect)
         self.spent = 0
         self._on_progress = on_progress
-        self._sightings: dict[str, _Sighting] = {}
+        self._by_id = {exchange.id: exchange for exchange in exchanges}
+        self._by_case: dict[str, list[Exchange]] = {}
+        for exchange in exchanges:
+            if Tag.UNJUDGED not in exchange.tags:
+                self._by_case.setdefault(exchange.case, []).append(exchange)
+        self._alone: dict[tuple[str, bytes], list[str]] = {}
+        for case in cases.values():
+            if len(case.requests) == 1 and is_create(case.requests[0]) and case.id in self._by_case:
+                [only] = case.requests
+                self._alone.setdefault((only.role, bytes_of(only.body)), []).append(case.id)
+        self._first: dict[str, _Sighting] = {}
+        self._best: dict[str, _Sighting] = {}
         self._context: dict[str, Exchange] = {}
-        # By case as it is sent: the fingerprints that show at the endpoint, at it once more, and at a correct one.
+        # By trial: the fingerprints that show at the endpoint, at it once more, and at a correct one.
         self._known: dict[str, frozenset[str]] = {}
         self._repeated: dict[str, frozenset[str]] = {}
         self._in_sandbox: dict[str, frozenset[str]] = {}
+        self.findings: list[Finding] = []
 
     def warnings(self, chosen: Sequence[Finding]) -> list[str]:
         """Return what the reader should know of findings that were not confirmed."""
@@ -227,201 +337,411 @@ class _Work:
         was = "was" if left == 1 else "were"
         return [f"{plural(left, 'finding')} {was} not confirmed: the budget was spent, or the rerun got no response."]
 
-    async def rerun(self, case: PlannedCase, findings: Sequence[Finding], exchanges: Mapping[str, Exchange]) -> None:
-        """Send a case again for its findings, and note how often each shows."""
+    def trials(self, findings: Sequence[Finding]) -> Iterator[tuple[Trial, list[Finding]]]:
+        """Share the findings out among few and small trials: one that shows several is sent again for all of them."""
+        self.findings = list(findings)
+        alone: list[Finding] = []
         for finding in findings:
-            evidence = exchanges.get(finding.evidence.exchange)
-            if evidence is not None and looks_at_run(finding.rule):
-                self._context[finding.fingerprint] = replace(evidence, case=f"{evidence.case} before")
-        counts = {finding.fingerprint: [0, 0] for finding in findings}
+            others = companions(finding, self.recorded, self.judging)
+            evidence = self._by_id.get(finding.evidence.exchange)
+            case = None if evidence is None else self.cases.get(evidence.case)
+            if not others:
+                alone.append(finding)
+                if others is None and evidence is not None:  # all that is left of the run
+                    self._context[finding.fingerprint] = replace(evidence, case=f"{evidence.case} before")
+            elif case is not None:
+                before = list(dict.fromkeys(e.case for e in others if e.case in self.cases))
+                yield (*(self.cases[name] for name in before), case), [finding]
+        places: dict[int, list[str]] = {}
+        for number, finding in enumerate(alone):
+            evidence = self._by_id.get(finding.evidence.exchange)
+            # Where a rule looks at the whole run, only the evidence tells the case.
+            names = [evidence.case] if evidence is not None else []
+            if not looks_at_run(finding.rule):
+                names += finding.cases
+            places[number] = [name for name in dict.fromkeys(names) if name in self.cases]
+        while True:
+            counts: dict[str, int] = {}
+            for names in places.values():
+                for name in names:
+                    counts[name] = counts.get(name, 0) + 1
+            if not counts:
+                return
+            best = max(counts, key=lambda name: (counts[name] / self._cost(name), -self._cost(name)))
+            taken = [number for number, names in places.items() if best in names]
+            yield (self.cases[best],), [alone[number] for number in taken]
+            for number in taken:
+                del places[number]
+
+    def _cost(self, name: str) -> float:
+        """Return what it costs to send a case for its findings: its requests, and the reducing of long and odd ones."""
+        case = self.cases[name]
+        number, size = size_of((case,))
+        odd = any(tag in UNCERTAIN for planned in case.requests for tag in planned.tags)
+        return number + size / 1000 + 2 * odd
+
+    async def rerun(self, trial: Trial, findings: Sequence[Finding]) -> None:
+        """Send a trial again for its findings, and note how often each shows."""
+        counts = {finding.fingerprint: [0, 0, 0] for finding in findings}
         for _ in range(self.confirm_budget.reruns):
-            if not self._may(case):
+            if not self._may(trial):
                 break
-            sent = await self._send(case, Tag.RERUN)
-            seen = self._look(case, sent, findings)
-            for mark, count in counts.items():
-                if mark in seen or (sent and all(was_answered(exchange) for exchange in sent)):
-                    count[0] += 1
-                    count[1] += mark in seen
+            sent = await self._send(trial, Tag.RERUN)
+            if not sent.all:
+                continue
+            seen = self._look(sent, findings)
+            for finding in findings:
+                asked, failed, other = counts[finding.fingerprint]
+                shows = finding.fingerprint in seen
+                says = shows or self._was_asked(sent, finding)
+                astray = not says and all(map(was_answered, sent.all))
+                counts[finding.fingerprint] = [asked + says, failed + shows, other + astray]
         for finding in findings:
-            times, failed = counts[finding.fingerprint]
-            finding.reruns = Reruns(times, failed) if times else None
+            asked, failed, other = counts[finding.fingerprint]
+            finding.reruns = Reruns(asked, failed, other) if asked or other else None
+
+    def _was_asked(self, sent: _Sent, finding: Finding) -> bool:
+        """Return whether a trial that does not show a finding got to where the finding was made."""
+        before = [self._by_case.get(case.id, []) for case in sent.trial]
+        evidence = self._by_id.get(finding.evidence.exchange)
+        if evidence is None or all(evidence.case != case.id for case in sent.trial):
+            recorded = [exchange for exchanges in before for exchange in exchanges]
+            shown = next(_shown(self.judging(recorded, finding.rule), finding), None)
+            evidence = None if shown is None else self._by_id.get(shown.exchange)
+
+        def judged(exchanges: Sequence[Exchange]) -> bool:
+            verdicts = self.judging(self._judged_with(exchanges, finding), finding.rule)
+            return any(verdict.judged for verdict in verdicts)
+
+        return was_asked(finding.rule, evidence, before, sent.exchanges, judged)
 
     async def reduce(self, findings: Sequence[Finding]) -> None:
-        """Reduce the findings of one case that showed each time, one after the other, since they share what is sent."""
+        """Reduce the findings of one trial that showed each time, one after the other: they share what is sent."""
         for finding in findings:
             if finding.reruns is not None and finding.reruns.deterministic:
-                await self._reduce(finding, findings)
+                await self._reduce(finding)
 
-    async def _reduce(self, finding: Finding, findings: Sequence[Finding]) -> None:
-        """Look for the smallest case that shows a finding, starting from the smallest that did so far."""
+    async def _reduce(self, finding: Finding) -> None:
+        """Look for the smallest trial that shows a finding, starting from the smallest that did so far."""
         left = min(self.confirm_budget.reduce, self.confirm_budget.total - self.spent)
-        search = _Reducer(self, finding, findings, left)
-        try:
-            await search.shrink_case()
-            await search.shrink_body()
-        except _SpentError:
-            pass
-        best = self._sightings[finding.fingerprint]
-        if not await self._holds(best.case, finding, findings):
-            return  # what showed then was chance, or another request's doing
-        finding.minimal = Minimal(best.exchange.request, best.exchange.id, len(best.case.requests))
+        search = _Reducer(self, finding, left)
+        with suppress(_SpentError):
+            await search.run()
+        mark = finding.fingerprint
+        best = self._best[mark]
+        if best is not self._first[mark] and not await self._holds(best.trial, finding):
+            best = self._first[mark]  # what showed then was chance, or another request's doing
+        finding.minimal = self._minimal(best)
         finding.evidence = best.problem
 
-    async def _holds(self, case: PlannedCase, finding: Finding, findings: Sequence[Finding]) -> bool:
-        """Send a smaller case once more, if that may be; say whether it still shows the finding."""
-        key = _key(case)
-        if key not in self._known or not self._may(case):
+    def _minimal(self, sighting: _Sighting) -> Minimal:
+        sent = sighting.sent
+        cases = tuple(templated(case, got) for case, got in zip(sent.cases, sent.exchanges, strict=True))
+        steps = steps_of(cases, sent.exchanges)
+        alone = len(steps) == 1 and steps[0].plain
+        return Minimal(
+            sighting.exchange.request,
+            sighting.exchange.id,
+            len(steps),
+            () if alone else steps,
+            self.screen.fault(sighting.trial),
+        )
+
+    async def _holds(self, trial: Trial, finding: Finding) -> bool:
+        """Send a smaller trial once more, if that may be; say whether it still shows the finding."""
+        key = key_of(trial)
+        if key not in self._known or not self._may(trial):
             return True
         if key not in self._repeated:
-            self._repeated[key] = frozenset(self._look(case, await self._send(case, Tag.REDUCED), findings))
+            sent = await self._send(trial, Tag.REDUCED)
+            self._repeated[key] = frozenset(self._look(sent, self._together(finding)))
         return finding.fingerprint in self._repeated[key]
 
     def best(self, finding: Finding) -> _Sighting:
-        """Return the smallest case in which a finding showed."""
-        return self._sightings[finding.fingerprint]
+        """Return the smallest trial in which a finding showed."""
+        return self._best[finding.fingerprint]
 
-    def _may(self, case: PlannedCase) -> bool:
-        return not self.sender.ended and self.spent + len(case.requests) <= self.confirm_budget.total
+    def smaller_recorded(self, finding: Finding) -> Trial | None:
+        """Return the smallest recorded case that showed a finding, if it is smaller than what showed it since."""
+        names = [name for name in finding.cases if name in self.cases]
+        if not names or looks_at_run(finding.rule):
+            return None
+        least = min(names, key=self._cost)
+        here = self.best(finding).trial
+        return (self.cases[least],) if len(here) > 1 or self._cost(least) < self._cost(here[0].id) else None
 
-    async def _send(self, case: PlannedCase, tag: Tag) -> list[Exchange]:
-        self.spent += len(case.requests)
+    def _may(self, trial: Trial) -> bool:
+        return not self.sender.ended and self.spent + size_of(trial)[0] <= self.confirm_budget.total
+
+    async def _send(self, trial: Trial, tag: Tag) -> _Sent:
+        self.spent += size_of(trial)[0]
         self._on_progress(self.spent, "sending again" if tag is Tag.RERUN else "reducing")
-        return await self.sender.send(fresh(case), tag)
+        cases = tuple(fresh(case) for case in trial)
+        return _Sent(trial, cases, tuple([tuple(await self.sender.send(case, tag)) for case in cases]))
 
-    async def shows(self, case: PlannedCase, finding: Finding, findings: Sequence[Finding]) -> bool:
-        """Send a smaller case, unless it is known or proves nothing; say whether it shows the finding."""
-        mark = finding.fingerprint
-        key = _key(case)
-        if mark in self._shown_by_sandbox(case, findings):
+    async def shows(self, trial: Trial, finding: Finding) -> bool:
+        """Send a smaller trial, unless it is known or proves nothing; say whether it shows the finding."""
+        key = key_of(trial)
+        if finding.fingerprint in self._shown_by_sandbox(trial):
             return False
         if key not in self._known:
-            if not self._may(case):
+            if self._recorded_without(trial, finding):
+                return False
+            if not self._may(trial):
                 raise _SpentError
-            self._known[key] = frozenset(self._look(case, await self._send(case, Tag.REDUCED), findings))
-        return mark in self._known[key]
+            sent = await self._send(trial, Tag.REDUCED)
+            self._known[key] = frozenset(self._look(sent, self._together(finding)))
+        return finding.fingerprint in self._known[key]
 
-    def _look(self, case: PlannedCase, sent: Sequence[Exchange], findings: Sequence[Finding]) -> set[str]:
-        """Return the fingerprints that show, and remember the smallest case that proves each."""
+    def _recorded_without(self, trial: Trial, finding: Finding) -> bool:
+        """Return whether the run has sent the same one request, and it did not show the finding."""
+        if len(trial) > 1 or len(trial[0].requests) > 1 or len(finding.cases) >= MAX_CASES:
+            return False
+        [only] = trial[0].requests
+        same = self._alone.get((only.role, bytes_of(only.body)), ()) if is_create(only) else ()
+        return any(name not in finding.cases and all(map(was_answered, self._by_case[name])) for name in same)
+
+    def _together(self, finding: Finding) -> list[Finding]:
+        """Return the findings that a trial for one of them is looked at for: all that a case alone can show."""
+        if finding.fingerprint in self._context:
+            return [finding]
+        return [other for other in self.findings if other.fingerprint not in self._context]
+
+    def _look(self, sent: _Sent, findings: Sequence[Finding]) -> set[str]:
+        """Return the fingerprints that show, and remember the smallest trial that proves each."""
         seen: set[str] = set()
-        for finding, problem in self._judged(sent, findings):
+        for finding, problem in self._problems(sent.all, findings):
             mark = finding.fingerprint
             seen.add(mark)
-            exchange = next((exchange for exchange in sent if exchange.id == problem.exchange), sent[-1])
-            sighting = _Sighting(case, exchange, replace(problem, exchange=exchange.id))
-            best = self._sightings.get(mark)
-            if best is None or (sighting.size < best.size and mark not in self._shown_by_sandbox(case, findings)):
-                self._sightings[mark] = sighting
+            exchange = next((exchange for exchange in sent.all if exchange.id == problem.exchange), sent.all[-1])
+            sighting = _Sighting(sent, exchange, replace(problem, exchange=exchange.id))
+            self._first.setdefault(mark, sighting)
+            best = self._best.get(mark)
+            if best is None or (
+                self._rank(sighting) < self._rank(best) and mark not in self._shown_by_sandbox(sent.trial)
+            ):
+                self._best[mark] = sighting
         return seen
 
-    def _judged(self, sent: Sequence[Exchange], findings: Sequence[Finding]) -> Iterator[tuple[Finding, Problem]]:
+    def _rank(self, sighting: _Sighting) -> tuple[bool, tuple[int, int]]:
+        """Return what makes one trial a better proof than another: no fault of its own, then few and short requests."""
+        return bool(self.screen.fault(sighting.trial)), size_of(sighting.trial)
+
+    def _problems(self, sent: Sequence[Exchange], findings: Sequence[Finding]) -> Iterator[tuple[Finding, Problem]]:
         """Yield the findings that show in exchanges, each with the problem that shows it."""
         if not sent:
             return
-        # Where a rule looks at the whole run, the exchange that was found is the rest of the run.
-        groups = [(tuple(f for f in findings if f.fingerprint not in self._context), list(sent))]
-        groups += [((f,), [self._context[f.fingerprint], *sent]) for f in findings if f.fingerprint in self._context]
-        for group, exchanges in groups:
-            if group:
-                select = ",".join(sorted({finding.rule for finding in group}))
-                found = {f.fingerprint: f for verdict in self.judging(exchanges, select) for f in verdict.findings}
-                yield from ((f, found[f.fingerprint].evidence) for f in group if f.fingerprint in found)
+        groups = [[f for f in findings if f.fingerprint not in self._context]]
+        groups += [[f] for f in findings if f.fingerprint in self._context]
+        for group in filter(None, groups):
+            select = ",".join(sorted({finding.rule for finding in group}))
+            verdicts = self.judging(self._judged_with(sent, group[0]), select)
+            found = {f.fingerprint: f for verdict in verdicts for f in verdict.findings}
+            yield from ((f, found[f.fingerprint].evidence) for f in group if f.fingerprint in found)
 
-    def _shown_by_sandbox(self, case: PlannedCase, findings: Sequence[Finding]) -> frozenset[str]:
-        """Return the fingerprints that even a correct endpoint shows for a case."""
-        key = _key(case)
+    def _judged_with(self, sent: Sequence[Exchange], finding: Finding) -> list[Exchange]:
+        """Return what is judged: where only a part of the run is left, the exchange that was found stands for it."""
+        context = self._context.get(finding.fingerprint)
+        return [*sent] if context is None else [context, *sent]
+
+    def _shown_by_sandbox(self, trial: Trial) -> frozenset[str]:
+        """Return the fingerprints that even a correct endpoint shows for a trial."""
+        key = key_of(trial)
         if key not in self._in_sandbox:
-            try:
-                exchanges = dry_run(case, self.dialect.name, self.target.model)
-            except RejoinderError:  # a dialect of one's own that the sandbox cannot speak
-                exchanges = []
-            self._in_sandbox[key] = frozenset(finding.fingerprint for finding, _ in self._judged(exchanges, findings))
+            exchanges = [exchange for sent in self.screen.exchanges(trial) for exchange in sent]
+            found = self._problems(exchanges, self.findings)
+            self._in_sandbox[key] = frozenset(finding.fingerprint for finding, _ in found)
         return self._in_sandbox[key]
 
 
 class _Reducer:
-    """The search for a smaller case of one finding, within a number of requests."""
+    """The search for a smaller trial of one finding, within a number of requests."""
 
-    def __init__(self, work: _Work, finding: Finding, findings: Sequence[Finding], budget: int) -> None:
+    def __init__(self, work: _Work, finding: Finding, budget: int) -> None:
         self.work = work
         self.finding = finding
-        self.findings = findings
         self.limit = work.spent + budget
+        self.standings: dict[tuple[int, str], Standing] = {}
 
-    async def _shows(self, case: PlannedCase) -> bool:
-        if self.work.spent + len(case.requests) > self.limit:
+    async def run(self) -> None:
+        """Start from the smallest recorded case, leave out requests, then parts of their bodies."""
+        smaller = self.work.smaller_recorded(self.finding)
+        if smaller is not None:
+            self._start(smaller)
+            await self._shows(smaller)
+        self._start(self.work.best(self.finding).trial)
+        await self._leave_out_requests()
+        await self._make_data()
+        await self._mend()
+        await self._shrink_bodies()
+
+    def _start(self, trial: Trial) -> None:
+        self.standings = self.work.screen.standings(trial)
+
+    async def _shows(self, trial: Trial) -> bool:
+        if not self.work.screen.allows(trial, self.standings):
+            return False
+        trial = self.work.screen.settled(trial, self.standings)
+        if self.work.spent + size_of(trial)[0] > self.limit:
             raise _SpentError
-        return await self.work.shows(case, self.finding, self.findings)
+        return await self.work.shows(trial, self.finding)
 
-    async def shrink_case(self) -> None:
+    async def _leave_out_requests(self) -> None:
         """Leave out requests: all but the one at fault, what comes after it, then one by one."""
-        case, place = self._at_fault()
-        if len(case.requests) == 1:
-            return
-        for kept in ([place], list(range(place + 1))):
-            smaller = _only(case, kept)
-            if len(smaller.requests) < len(case.requests) and await self._shows(smaller):
-                case, place = smaller, kept.index(place)
-                break
-        for number in reversed(range(len(case.requests))):
-            if number == place or len(case.requests) == 1:
-                continue
-            smaller = _only(case, [n for n in range(len(case.requests)) if n != number])
-            if await self._shows(smaller):
-                case, place = smaller, place - (number < place)
-
-    def _at_fault(self) -> tuple[PlannedCase, int]:
-        """Return the smallest case so far and the place of the request whose exchange is the evidence."""
         best = self.work.best(self.finding)
-        names = [planned.role for planned in best.case.requests]
-        role = best.exchange.role
-        # A repeated request has a number behind its role.
-        place = names.index(role) if role in names else next((n for n, r in enumerate(names) if role.startswith(r)), 0)
-        return best.case, place
+        trial, fault = best.trial, best.place
+        every = [(n, m) for n, case in enumerate(trial) for m in range(len(case.requests))]
+        kept = every
+        for fewer in ([fault], [place for place in every if place <= fault]):
+            if len(fewer) < len(kept) and await self._shows_only(trial, fewer):
+                kept = fewer
+                break
+        for place in reversed(kept):
+            fewer = [other for other in kept if other != place]
+            if place != fault and await self._shows_only(trial, fewer):
+                kept = fewer
 
-    async def shrink_body(self) -> None:
-        """Reduce the body of the request at fault, and with it those that ask the same."""
-        case, place = self._at_fault()
-        places = _same_question(case, place)
-        if not places:
+    async def _shows_only(self, trial: Trial, places: Sequence[tuple[int, int]]) -> bool:
+        smaller, standings = _only(trial, places)
+        before = self.standings
+        self.standings = {(number, role): before[old, role] for number, old, role in standings if (old, role) in before}
+        if await self._shows(smaller):
+            return True
+        self.standings = before
+        return False
+
+    async def _make_data(self) -> None:
+        """Put templates in the place of functions, which no reduction could look into."""
+        best = self.work.best(self.finding)
+        sent = best.sent
+        trial = tuple(templated(case, got) for case, got in zip(sent.cases, sent.exchanges, strict=True))
+        if any(callable(p.body) and not isinstance(p.body, BodyTemplate) for case in best.trial for p in case.requests):
+            self._start(trial)
+            await self._shows(trial)
+            self._start(self.work.best(self.finding).trial)
+
+    async def _mend(self) -> None:
+        """Take out what is wrong with a body, all at once: most findings have nothing to do with it."""
+        trial = self.work.best(self.finding).trial
+        bodies: dict[tuple[int, int], Any] = {}
+        for number, case in enumerate(trial):
+            for at, planned in enumerate(case.requests):
+                body = object_of(planned.body, LARGEST)
+                if body is not None and is_create(planned) and self.work.screen.faults(bytes_of(planned.body)):
+                    mended = self._mended(body)
+                    if mended is not None:
+                        bodies[number, at] = mended
+        if bodies and await self._shows(_with_bodies(trial, bodies)):
+            self._start(self.work.best(self.finding).trial)
+
+    def _mended(self, body: dict[str, Any]) -> dict[str, Any] | None:
+        """Return a body without the parts that the schema does not allow; ``None`` where that leaves no valid one."""
+        for _ in range(20):
+            errors = self.work.screen.validator.errors(body)
+            if not errors:
+                return body
+            before = body
+            for error in errors:
+                path = error.pointer.split("/")[1:]
+                if path == ["model"] and self.work.target.model is not None:
+                    body = {**body, "model": self.work.target.model}
+                elif path:
+                    # What lacks a part goes as a whole.
+                    body = _without(body, path if error.keyword != "required" or len(path) == 1 else path[:-1])
+            if body == before:
+                return None
+        return None
+
+    async def _shrink_bodies(self) -> None:
+        """Reduce the bodies of all requests together: what they have in common goes from all of them at once."""
+        trial = self.work.best(self.finding).trial
+        bodies: dict[tuple[int, int], dict[str, Any]] = {}
+        for number, case in enumerate(trial):
+            for at, planned in enumerate(case.requests):
+                body = object_of(planned.body, LARGEST) if planned.method == "POST" else None
+                size = len(bytes_of(planned.body))
+                if body is not None and size <= LARGEST:
+                    bodies[number, at] = body
+                elif isinstance(planned.body, bytes) and size <= LARGEST:
+                    await self._shrink_bytes(trial, (number, at))
+                    trial = self.work.best(self.finding).trial
+        if not bodies:
             return
-        body = _object(case.requests[places[0]].body)
-        if body is None or len(_bytes(case.requests[places[0]].body)) > LARGEST:
-            return
-        pinned: dict[str, Any] = {name: body[name] for name in PINNED if name in body}
-        if len(places) > 1 and "stream" in body:
-            pinned["stream"] = body["stream"]
-        rest = {name: value for name, value in body.items() if name not in pinned}
-        sort = self.work.classes.of(body)
-        loop = asyncio.get_running_loop()
+        raw = {place: body for place, body in bodies.items() if isinstance(_planned(trial, place).body, bytes)}
+        if raw:
+            if not await self._shows(_with_bodies(trial, raw)):
+                for place in raw:  # it is the bytes that matter
+                    await self._shrink_bytes(trial, place)
+                    del bodies[place]
+            trial = self.work.best(self.finding).trial
+            if not bodies or size_of(trial)[0] != sum(len(case.requests) for case in trial):
+                return
+        many = len(bodies) > 1
+        kept = (*PINNED, "stream", *SAMPLED) if many else PINNED
+        document, origins = _merged(bodies, kept)
 
-        def prepared(smaller: Mapping[str, Any]) -> PlannedCase:
-            # What is no longer wrong in any way is judged as what it is.
-            mended = sort != "sound" and self.work.classes.of({**pinned, **smaller}) == "sound"
-            return _with_body(case, places, smaller, (Tag.VALID,) if mended else None)
-
-        def fails(smaller: Any) -> bool:
-            return asyncio.run_coroutine_threadsafe(self._shows(prepared(smaller)), loop).result()
+        def with_document(smaller: Mapping[str, Any]) -> Trial:
+            made = {place: {n: v for n, v in body.items() if n in kept} for place, body in bodies.items()}
+            for name, value in smaller.items():
+                field, places = origins[name]
+                for place in places:
+                    made[place][field] = value
+            return _with_bodies(trial, made)
 
         def valid(smaller: Any) -> bool:
-            return isinstance(smaller, dict) and self.work.classes.of({**pinned, **smaller}) in (sort, "sound")
+            return isinstance(smaller, dict) and self.work.screen.allows(with_document(smaller), self.standings)
 
-        if isinstance(case.requests[places[0]].body, bytes) and not await self._shows(prepared(rest)):
-            return  # it is the bytes that matter
-        left = max(0, self.limit - self.work.spent) // len(case.requests)
-        await asyncio.to_thread(minimise, rest, fails, budget=left, valid=valid)
+        await self._minimise(minimise, document, with_document, valid)
+
+    async def _shrink_bytes(self, trial: Trial, place: tuple[int, int]) -> None:
+        """Reduce a body that is no JSON object."""
+        data = _planned(trial, place).body
+        if isinstance(data, bytes) and data:
+
+            def with_data(smaller: bytes) -> Trial:
+                return _with_bodies(trial, {place: smaller})
+
+            def valid(smaller: bytes) -> bool:
+                return self.work.screen.allows(with_data(smaller), self.standings)
+
+            await self._minimise(minimise_bytes, data, with_data, valid)
+
+    async def _minimise(
+        self, reducer: Callable[..., Any], body: Any, made: Callable[[Any], Trial], valid: Callable[[Any], bool]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+
+        def fails(smaller: Any) -> bool:
+            return asyncio.run_coroutine_threadsafe(self._shows(made(smaller)), loop).result()
+
+        # Candidates that are known or prove nothing cost no request, so that the budget is kept by who sends.
+        await asyncio.to_thread(reducer, body, fails, budget=1000, valid=valid)
 
 
-def _only(case: PlannedCase, places: Sequence[int]) -> PlannedCase:
-    """Return a case with some of its requests only; requests made of replies that are left out are left out too."""
-    return replace(case, requests=tuple(_forgiving(case.requests[place]) for place in places))
+def _planned(trial: Trial, place: tuple[int, int]) -> RequestSpec:
+    return trial[place[0]].requests[place[1]]
+
+
+def _only(trial: Trial, places: Sequence[tuple[int, int]]) -> tuple[Trial, list[tuple[int, int, str]]]:
+    """Return a trial with some of its requests only, and the new and the old case number of each role.
+
+    Requests that are made of replies that are left out are left out too.
+    """
+    cases: list[PlannedCase] = []
+    origins: list[tuple[int, int, str]] = []
+    for old, case in enumerate(trial):
+        kept = tuple(_forgiving(case.requests[at]) for number, at in places if number == old)
+        if kept:
+            origins += [(len(cases), old, planned.role) for planned in kept]
+            cases.append(replace(case, requests=kept))
+    return tuple(cases), origins
 
 
 def _forgiving(planned: RequestSpec) -> RequestSpec:
     """Return a request for which there is nothing to ask when a reply is missing that it is made of."""
 
     def guarded(make: Any, nothing: Any) -> Any:
-        if not callable(make):
+        if not callable(make) or isinstance(make, (BodyTemplate, PathTemplate, QueryTemplate)):
             return make
 
         def made(replies: Replies) -> Any:
@@ -437,96 +757,52 @@ def _forgiving(planned: RequestSpec) -> RequestSpec:
     )
 
 
-def _same_question(case: PlannedCase, place: int) -> list[int]:
-    """Return the places of the requests that are reduced together, the one at fault first.
+def _merged(
+    bodies: Mapping[tuple[int, int], Mapping[str, Any]], kept: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, tuple[str, list[tuple[int, int]]]]]:
+    """Return the fields of several bodies as one document, and for each the field and the bodies that have it.
 
-    Those are the one at fault and the ones that ask the same, plain or streamed. Where its body is made of replies, or
-    it has none, the first request with a fixed body is reduced: what follows is made of its reply.
+    A field that is the same in several bodies is in the document once.
     """
-    bodies = [_object(planned.body) if planned.method == "POST" else None for planned in case.requests]
-    if bodies[place] is None:
-        place = next((number for number, body in enumerate(bodies) if body is not None), -1)
-    if place < 0:
-        return []
-
-    def question(body: Any) -> Any:
-        return None if body is None else {k: v for k, v in body.items() if k not in ("stream", "request_id")}
-
-    wanted = question(bodies[place])
-    return [place, *(n for n, body in enumerate(bodies) if n != place and question(body) == wanted)]
-
-
-def _with_body(
-    case: PlannedCase, places: Sequence[int], rest: Mapping[str, Any], sort: tuple[str, ...] | None = None
-) -> PlannedCase:
-    """Return the case with another body in some places; each keeps what is pinned, and how it is answered.
-
-    ``sort`` are other tags for these requests, when the new body is of another sort.
-    """
-    requests = list(case.requests)
-    kept = (*PINNED, "stream") if len(places) > 1 else PINNED
-    for place in places:
-        old = _object(requests[place].body) or {}
-        body = {**{name: old[name] for name in kept if name in old}, **rest}
-        # Whether no endpoint may refuse it is known of the whole body only.
-        tags = sort or tuple(tag for tag in requests[place].tags if tag != Tag.BASIC)
-        requests[place] = replace(requests[place], body=body, tags=tags)
-    return replace(case, requests=tuple(requests))
+    document: dict[str, Any] = {}
+    origins: dict[str, tuple[str, list[tuple[int, int]]]] = {}
+    for place, body in bodies.items():
+        for field, value in body.items():
+            if field in kept:
+                continue
+            same = next((n for n, (f, _) in origins.items() if f == field and document[n] == value), None)
+            if same is None:
+                taken = sum(f == field for f, _ in origins.values())
+                same = f"{field} {taken + 1}" if taken else field
+                document[same], origins[same] = value, (field, [])
+            origins[same][1].append(place)
+    return document, origins
 
 
-def fresh(case: PlannedCase) -> PlannedCase:
-    """Return a case that can be sent again: every name that a request gives itself is replaced by a new one."""
-    bodies = [planned.body for planned in case.requests if isinstance(planned.body, dict)]
-    names = {body["request_id"] for body in bodies if isinstance(body.get("request_id"), str)}
-    if not names:
-        return case
-    new = {name: f"{name[:200]}-{uuid4().hex[:12]}" for name in names}
-
-    def renamed(body: Any) -> Any:
-        if isinstance(body, dict) and body.get("request_id") in new:
-            return {**body, "request_id": new[body["request_id"]]}
-        return body
-
-    def later(body: Any) -> Any:
-        return (lambda replies: renamed(body(replies))) if callable(body) else renamed(body)
-
-    def below(path: Any) -> Any:
-        return path if callable(path) else tuple(new.get(part, part) for part in path)
-
-    requests = (replace(planned, body=later(planned.body), path=below(planned.path)) for planned in case.requests)
-    return replace(case, requests=tuple(requests))
+def _with_bodies(trial: Trial, bodies: Mapping[tuple[int, int], Any]) -> Trial:
+    """Return a trial with other bodies in some places."""
+    cases = []
+    for number, case in enumerate(trial):
+        requests = list(case.requests)
+        for at, planned in enumerate(requests):
+            if (number, at) in bodies:
+                body = bodies[number, at]
+                template = isinstance(body, dict) and any(True for _ in references(body))
+                # Whether no endpoint may refuse it is known of the whole body only.
+                tags = planned.tags if body == planned.body else tuple(t for t in planned.tags if t != Tag.BASIC)
+                requests[at] = replace(planned, body=BodyTemplate(body) if template else body, tags=tags)
+        cases.append(replace(case, requests=tuple(requests)))
+    return tuple(cases)
 
 
-class _Classes:
-    """Classifies bodies by the contract: sound, disputed, or surely invalid."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        self._sound = Validator(dialect.request_schema(SchemaVariant.GENERATION))
-        self._possible = Validator(dialect.request_schema(SchemaVariant.PERMISSIVE))
-
-    def of(self, body: Any) -> str:
-        """Return the class of a body."""
-        if self._sound.is_valid(body):
-            return "sound"
-        return "disputed" if self._possible.is_valid(body) else "invalid"
-
-
-def was_answered(exchange: Exchange) -> bool:
-    """Return whether a request got a reply other than that the endpoint is busy."""
-    return exchange.status is not None and exchange.status not in _BUSY
-
-
-def _object(body: Any) -> dict[str, Any] | None:
-    if isinstance(body, bytes):
-        body = parse_json(body) if len(body) <= LARGEST else None
-    return body if isinstance(body, dict) else None
-
-
-def _bytes(body: Any) -> bytes:
-    return b"" if body is None or callable(body) else body if isinstance(body, bytes) else encode_json(body)
-
-
-def _key(case: PlannedCase) -> str:
-    """Return what distinguishes two variants of the cases of one run."""
-    parts = [[p.role, p.method, None if callable(p.body) else _bytes(p.body).hex()] for p in case.requests]
-    return json.dumps([case.id, parts])
+def _without(body: Any, path: Sequence[str]) -> Any:
+    """Return a JSON value without the place at a path; where nothing is, it stays as it is."""
+    name, rest = path[0].replace("~1", "/").replace("~0", "~"), path[1:]
+    if isinstance(body, dict) and name in body:
+        if not rest:
+            return {key: value for key, value in body.items() if key != name}
+        return {**body, name: _without(body[name], rest)}
+    if isinstance(body, list) and name.isdigit() and int(name) < len(body):
+        changed = [] if not rest else [_without(body[int(name)], rest)]
+        return body[: int(name)] + changed + body[int(name) + 1 :]
+    return body

@@ -55,16 +55,22 @@ class ManualClock:
         self.now += seconds
 
 
-def dry_run(case: PlannedCase, dialect: str, model: str | None = None) -> list[Exchange]:
-    """Return what a correct endpoint makes of a case; ``model`` is the one that the case names.
+def dry_run(cases: Sequence[PlannedCase], dialect: str, model: str | None = None) -> list[list[Exchange]]:
+    """Return what a correct endpoint makes of cases that are sent one after the other, case by case.
 
-    Raises :class:`~rejoinder.errors.ContractError` for a dialect that cannot be read.
+    ``model`` is the one that the cases name. Raises :class:`~rejoinder.errors.ContractError` for a dialect that cannot
+    be read.
     """
     clock = ManualClock()
     sandbox = Sandbox(dialect, clock=clock)
     target = Target("http://sandbox/v1/responses", _MODEL, dialect=dialect, second_key=SECOND_KEY)
-    plan = Plan("dry-run", (case if model is None else renamed(case, model, _MODEL),))
-    return [exchange for batch in run_in_process(plan, sandbox, target, clock) for exchange in batch]
+    named = (case if model is None else renamed(case, model, _MODEL) for case in cases)
+    return [send_in_process(case, sandbox, target, clock) for case in named]
+
+
+def send_in_process(case: PlannedCase, sandbox: Sandbox, target: Target, clock: ManualClock) -> list[Exchange]:
+    """Send one case to a sandbox in this process and return its exchanges."""
+    return [exchange for batch in run_in_process(Plan("case", (case,)), sandbox, target, clock) for exchange in batch]
 
 
 def renamed(case: PlannedCase, model: str, other: str) -> PlannedCase:

@@ -1,40 +1,41 @@
-"""Replay: one finding of a recorded run is sent again, to see whether it still happens.
+"""Replay: findings of a recorded run are sent again, to see whether they still happen.
 
-What is sent is the minimal request where there is one; else the finding's case as its plan makes it, where the plan
+What is sent are the minimal requests where there are some; else the finding's case as its plan makes it, where the plan
 still has it; else the recorded requests of the case, in which the ids that came from earlier replies are replaced by
 those of the new ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 
 from rejoinder.conformance.judgement import judge, judge_run, merge
-from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec, final_response
-from rejoinder.conformance.running.confirm import fresh, looks_at_run, was_answered
+from rejoinder.conformance.judging.roles import Role
+from rejoinder.conformance.running.case import PlannedCase
+from rejoinder.conformance.running.confirm import looks_at_run, was_asked
 from rejoinder.conformance.running.engine import CheckRun
+from rejoinder.conformance.running.script import cases_of, recorded_steps
+from rejoinder.conformance.running.trial import Trial, fresh
 from rejoinder.contract import Dialect
 from rejoinder.errors import ExitCode, UsageError
-from rejoinder.formatting import plural
-from rejoinder.model.exchange import Exchange, Outcome, Request, parse_json
+from rejoinder.formatting import one_line, plural
+from rejoinder.model.exchange import Exchange, Outcome
 from rejoinder.model.runfile import Run
+from rejoinder.model.script import Step
 from rejoinder.model.tags import BOOKKEEPING, Tag
-from rejoinder.model.verdict import Finding, Reruns, Verdict
-
-_FROM_ELSEWHERE: Final = (Tag.WRONG_KEY, Tag.SECOND_TENANT)
-"""Tags of requests that take more than what a recording holds: another key."""
+from rejoinder.model.verdict import Finding, Minimal, Reruns, Verdict
 
 
 class ReplayOutcome(StrEnum):
     """The result of replaying a finding."""
 
-    HAPPENS = "still happens"
+    HAPPENS = "still reproduces"
     DIFFERS = "differs"
-    GONE = "gone"
+    GONE = "did not reproduce"
     UNKNOWN = "not tested"
 
     @property
@@ -45,15 +46,75 @@ class ReplayOutcome(StrEnum):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReplayResult:
-    """What came of sending a finding's case again: the outcome in a sentence, how often it was judged and failed."""
+    """What came of sending a finding's trial again.
 
-    outcome: ReplayOutcome
-    sentence: str
-    verdicts: list[Verdict]
-    judged: int = 0
+    ``asked`` counts the times that it went as far as when it was recorded, ``failed`` those of them with the finding,
+    ``other`` those that went another way. ``verdicts`` are those on all of it. ``exchanges`` are the last ones that
+    showed the finding, or just the last ones, and ``shown`` is the finding in them, if it is there.
+    """
+
+    finding: Finding
+    verdicts: list[Verdict] = field(default_factory=list)
+    asked: int = 0
     failed: int = 0
+    other: int = 0
+    exchanges: list[Exchange] = field(default_factory=list)
+    shown: Finding | None = None
+
+    def add(self, verdicts: list[Verdict], sent: list[Exchange], was_asked: bool) -> None:
+        """Take in one sending; ``was_asked`` says whether it got to the question of the finding."""
+        self.verdicts = merge(self.verdicts, verdicts)
+        found = {f.fingerprint: f for verdict in verdicts for f in verdict.findings}
+        same = found.get(self.finding.fingerprint)
+        asked = bool(found) or was_asked
+        self.asked += asked
+        self.failed += same is not None
+        self.other += not asked
+        if same is not None or self.shown is None:
+            self.exchanges, self.shown = sent, same
+
+    @property
+    def outcome(self) -> ReplayOutcome:
+        """What the sendings say together."""
+        if self.failed:
+            return ReplayOutcome.HAPPENS
+        if not self.asked:
+            return ReplayOutcome.UNKNOWN
+        return ReplayOutcome.DIFFERS if self._others else ReplayOutcome.GONE
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in one sentence."""
+        rule = self.finding.rule
+        if self.outcome is ReplayOutcome.UNKNOWN:
+            last = self.exchanges[-1] if self.exchanges else None
+            why = next((verdict.reason for verdict in self.verdicts if verdict.reason), "")
+            if last is not None and last.status is not None and not last.ok:
+                why = f"The endpoint returned status {last.status}."
+            return f"{rule} could not be tested: {why or 'The requests got no response.'}"
+        if self.outcome is ReplayOutcome.DIFFERS:
+            return f"{rule} failed with another finding: {self._others[0].evidence.message}"
+        apart = f" {plural(self.other, 'run')} more ended in another way." if self.other else ""
+        return f"{rule} failed in {self.failed} of {plural(self.asked, 'run')}.{apart}"
+
+    @property
+    def shown_in(self) -> Exchange | None:
+        """The exchange that shows the finding, or the last one; ``None`` where nothing was sent."""
+        name = self.shown.evidence.exchange if self.shown is not None else ""
+        return next((exchange for exchange in self.exchanges if exchange.id == name), None) or (
+            self.exchanges[-1] if self.exchanges else None
+        )
+
+    @property
+    def reruns(self) -> Reruns:
+        """The counts as those of reruns."""
+        return Reruns(self.asked, self.failed, self.other)
+
+    @property
+    def _others(self) -> list[Finding]:
+        return [f for verdict in self.verdicts for f in verdict.findings if f.fingerprint != self.finding.fingerprint]
 
 
 def findings_of(run: Run) -> Iterator[Finding]:
@@ -70,19 +131,28 @@ def find(run: Run, name: str) -> Finding:
     known = list(findings_of(run))
     named = name.lower()
     found = [f for f in known if f.fingerprint.startswith(named) or f.rule.lower() == named]
-    if len(found) == 1:
-        return found[0]
     # One that a baseline expects in some cases stands beside those that it does not.
-    if found and len({finding.fingerprint for finding in found}) == 1:
-        return found[0]
+    distinct = list({finding.fingerprint: finding for finding in found}.values())
+    if len(distinct) == 1:
+        return distinct[0]
     if not found:
         raise UsageError(f'The run has no finding "{name}".', "`rejoinder replay RUN` lists its findings.")
-    names = ", ".join(f"{finding.fingerprint} ({finding.rule})" for finding in found[:5])
-    raise UsageError(f'"{name}" matches {len(found)} findings.', f"Use the fingerprint of one: {names}.")
+    lines = [f"  {finding.fingerprint}  {finding.rule:8} {where(finding)}".rstrip() for finding in distinct]
+    raise UsageError(
+        f'"{name}" matches {len(distinct)} findings.', "\n".join(["Use the fingerprint of one, or --all:", *lines])
+    )
 
 
-def rebuild(run: Run, finding: Finding, planned: Mapping[str, PlannedCase]) -> tuple[PlannedCase, str]:
-    """Return the case that is to show a finding, and what it is in words.
+def where(finding: Finding) -> str:
+    """Return what tells a finding from others of its rule: event type, pointer, kind, or else its message."""
+    problem = finding.evidence
+    kind = f"({problem.kind})" if problem.kind else ""
+    parts = (problem.event_type, problem.pointer, kind)
+    return one_line(" ".join(filter(None, parts)) or problem.message, 200)
+
+
+def rebuild(run: Run, finding: Finding, planned: Mapping[str, PlannedCase]) -> tuple[Trial, str]:
+    """Return the cases that are to show a finding, and what they are in words.
 
     ``planned`` are the cases of the run's plan as it is today, by id. Raises :class:`UsageError` when the case can
     neither be planned nor made of what was recorded.
@@ -90,21 +160,18 @@ def rebuild(run: Run, finding: Finding, planned: Mapping[str, PlannedCase]) -> t
     by_id = {exchange.id: exchange for exchange in run.exchanges}
     path = urlsplit(run.header.target.url)._replace(scheme="", netloc="", fragment="").geturl()
     evidence = by_id.get(finding.evidence.exchange)
-    minimal = finding.minimal
-    if minimal is not None and minimal.requests == 1 and _is_whole(evidence):
-        seen_in = by_id.get(minimal.exchange)
-        role, tags = ("plain", (Tag.VALID,)) if seen_in is None else (seen_in.role, _intent(seen_in))
-        name = finding.cases[0] if seen_in is None else seen_in.case
-        request = _again(minimal.request, role, tags, path)
-        return PlannedCase(name, "The minimal request.", (request,)), "the minimal request"
+    if finding.minimal is not None:
+        trial = minimal_trial(finding.minimal, by_id, path, finding.cases)
+        if trial:
+            return trial, "the minimal request" if finding.minimal.requests == 1 else "the minimal requests"
     names = ([evidence.case] if evidence is not None else []) + finding.cases
     for name in names:
         if name in planned:
-            return planned[name], f"the case {name} of the plan"
+            return (planned[name],), f"the case {name} of the plan"
     if evidence is not None:
-        case = _recorded(run, evidence, path)
-        if case is not None:
-            return case, f"the recorded case {evidence.case}"
+        steps = _recorded(run, evidence)
+        if steps:
+            return tuple(cases_of(steps, path)), f"the recorded case {evidence.case}"
     raise UsageError(
         f"Cannot send the case of finding {finding.fingerprint} again: the plan does not have it, and the run file "
         "lacks a part of it.",
@@ -112,153 +179,101 @@ def rebuild(run: Run, finding: Finding, planned: Mapping[str, PlannedCase]) -> t
     )
 
 
+def minimal_trial(minimal: Minimal, exchanges: Mapping[str, Exchange], create: str, cases: Sequence[str] = ()) -> Trial:
+    """Return the cases that a minimal request is sent as; none where it holds only a part of what it takes.
+
+    ``exchanges`` are those of the run by id, ``create`` is the path of the create endpoint with its query, and
+    ``cases`` name those in which the finding showed.
+    """
+    if minimal.steps:
+        return tuple(cases_of(minimal.steps, create))
+    seen_in = exchanges.get(minimal.exchange)
+    if minimal.requests > 1 or not _is_whole(seen_in):
+        return ()
+    if seen_in is not None:
+        step = Step(minimal.request, seen_in.case, seen_in.role, _intent(seen_in), seen_in.id)
+    else:
+        step = Step(minimal.request, cases[0] if cases else "minimal", Role.PLAIN, (Tag.VALID,))
+    return tuple(cases_of([step], create))
+
+
 def _is_whole(exchange: Exchange | None) -> bool:
     """Return whether a recording says all of a request: no other key, and no end that only its plan knew."""
     if exchange is None:
         return True
-    return not set(_FROM_ELSEWHERE) & set(exchange.tags) and exchange.outcome is not Outcome.CANCELLED
+    return Tag.SECOND_TENANT not in exchange.tags and exchange.outcome is not Outcome.CANCELLED
 
 
 def _intent(exchange: Exchange) -> tuple[str, ...]:
     return tuple(tag for tag in exchange.tags if tag not in BOOKKEEPING)
 
 
-def _recorded(run: Run, evidence: Exchange, path: str) -> PlannedCase | None:
+def _recorded(run: Run, evidence: Exchange) -> tuple[Step, ...]:
     """Return the recorded case of an exchange; the exchange alone where its case is no sequence of roles."""
     together = [e for e in run.exchanges if e.case == evidence.case and Tag.UNJUDGED not in e.tags]
     roles = [exchange.role for exchange in together]
     if evidence not in together or len(set(roles)) != len(roles):
         together = [evidence]
-    if not all(map(_is_whole, together)):
-        return None
-    requests = []
-    for number, exchange in enumerate(together):
-        request = _again(exchange.request, exchange.role, _intent(exchange), path)
-        requests.append(_renewed(request, together[:number]))
-    return PlannedCase(evidence.case, "A recorded case.", tuple(requests))
-
-
-def _again(request: Request, role: str, tags: tuple[str, ...], path: str) -> RequestSpec:
-    """Return a recorded request as one to be sent.
-
-    ``path`` is that of the create endpoint when it was recorded, with the query that every request then had.
-    """
-    create, _, common = path.partition("?")
-    sent, _, query = request.path.partition("?")
-    query = query.removeprefix(common).removeprefix("&")
-    below = tuple(unquote(part) for part in sent.removeprefix(create).split("/") if part)
-    kept = tuple((name, value) for name, value in request.headers if name.lower() == "content-type")
-    body: Any = parse_json(request.body) if request.body else None
-    return RequestSpec(
-        role,
-        body if isinstance(body, dict) else request.body or None,
-        tags,
-        headers=kept,
-        method=request.method,
-        path=below,
-        query=query,
-    )
-
-
-def _renewed(planned: RequestSpec, before: Sequence[Exchange]) -> RequestSpec:
-    """Return a request whose ids from recorded replies are replaced by those of the new replies to the same roles."""
-    old = {exchange.role: _ids(final_response(exchange)) for exchange in before}
-    given = {value: (role, place) for role, ids in old.items() for place, value in ids.items()}
-    if not (_texts(planned.body) | set(planned.path if isinstance(planned.path, tuple) else ())) & given.keys():
-        return planned
-    body, path = planned.body, planned.path
-
-    def new(value: str, replies: Replies) -> str:
-        role, place = given[value]
-        return _ids(final_response(replies.get(role)))[place]
-
-    def later_body(replies: Replies) -> Any:
-        try:
-            return _mapped(body, lambda text: new(text, replies) if text in given else text)
-        except KeyError:  # the new reply has nothing in that place
-            return None
-
-    def later_path(replies: Replies) -> tuple[str, ...] | None:
-        assert not callable(path)
-        try:
-            return tuple(new(part, replies) if part in given else part for part in path)
-        except KeyError:
-            return None
-
-    return replace(planned, body=body if body is None else later_body, path=later_path)
-
-
-def _ids(response: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return the ids in a response by their place: its own, and those of its output items and their calls."""
-    found: dict[str, Any] = {"id": (response or {}).get("id")}
-    output = (response or {}).get("output")
-    for number, item in enumerate(output if isinstance(output, list) else ()):
-        if isinstance(item, dict):
-            found |= {f"{number}.{name}": item.get(name) for name in ("id", "call_id")}
-    return {place: value for place, value in found.items() if isinstance(value, str) and value}
-
-
-def _texts(value: Any) -> set[str]:
-    if isinstance(value, str):
-        return {value}
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return {text for child in inner for text in _texts(child)}
-
-
-def _mapped(value: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, dict):
-        return {name: _mapped(child, change) for name, child in value.items()}
-    return [_mapped(child, change) for child in value] if isinstance(value, list) else value
+    return recorded_steps(together) if all(map(_is_whole, together)) else ()
 
 
 async def replay(
-    sender: CheckRun, run: Run, finding: Finding, case: PlannedCase, dialect: Dialect, *, times: int
-) -> ReplayResult:
-    """Send a case ``times`` times, check each against the finding's rule, and return the result."""
+    sender: CheckRun, run: Run, findings: Sequence[Finding], trial: Trial, dialect: Dialect, *, times: int
+) -> list[ReplayResult]:
+    """Send a trial ``times`` times, check each against the rules of its findings, and return a result for each."""
     _, run_context = judge_run(run.exchanges, dialect, select="", required=run.header.required)
-    context = _context(run, finding)
-    verdicts: list[Verdict] = []
-    judged = failed = 0
+    results = [ReplayResult(finding) for finding in findings]
     for number in range(times):
-        again = fresh(case)
         # Each sending is a case of its own, or rules over cases would take them for one.
-        again = replace(again, id=again.id if number == 0 else f"{again.id} again {number}")
-        sent = await sender.send(again)
-        if not sent:
+        cases = [fresh(case) for case in trial]
+        cases = [replace(case, id=case.id if number == 0 else f"{case.id} again {number}") for case in cases]
+        sent = [await sender.send(case) for case in cases]
+        together = [exchange for exchanges in sent for exchange in exchanges]
+        if not together:
             break
-        found = judge([*context, *sent], dialect, select=finding.rule, run_context=run_context)
-        verdicts = merge(verdicts, found)
-        marks = {f.fingerprint for verdict in found for f in verdict.findings}
-        judged += bool(marks) or (any(verdict.judged for verdict in found) and all(map(was_answered, sent)))
-        failed += finding.fingerprint in marks
-    return _result(finding, verdicts, judged, failed)
+        for result in results:
+            context = _context(run, result.finding) if len(trial) == 1 else []
+            rule = result.finding.rule
+
+            def judging(exchanges: Sequence[Exchange], rule: str = rule, context: Any = context) -> list[Verdict]:
+                return judge([*context, *exchanges], dialect, select=rule, run_context=run_context)
+
+            def judged(exchanges: Sequence[Exchange], judging: Any = judging) -> bool:
+                return any(verdict.judged for verdict in judging(exchanges))
+
+            before = _before(run, result.finding, trial)
+            evidence = next((e for e in run.exchanges if e.id == result.finding.evidence.exchange), None)
+            result.add(judging(together), together, was_asked(rule, evidence, before, sent, judged))
+    return results
+
+
+def verdicts_of(results: Iterable[ReplayResult]) -> list[Verdict]:
+    """Return the verdicts of several replays, one for each rule, with the reruns on the findings."""
+    verdicts: dict[str, Verdict] = {}
+    for result in results:
+        for verdict in result.verdicts:
+            for finding in verdict.findings:
+                if finding.fingerprint == result.finding.fingerprint and result.asked > 1:
+                    finding.reruns = result.reruns
+            known = verdicts.get(verdict.rule)
+            verdicts[verdict.rule] = verdict if known is None else merge([known], [verdict])[0]
+    return list(verdicts.values())
+
+
+def _before(run: Run, finding: Finding, trial: Trial) -> list[list[Exchange]]:
+    """Return for each case of a trial the exchanges of its recording, the smallest known first."""
+    minimal = finding.minimal
+    shown = {step.exchange for step in minimal.steps} | {minimal.exchange} if minimal is not None else set()
+    found = []
+    for case in trial:
+        own = [exchange for exchange in run.exchanges if exchange.case == case.id]
+        found.append([e for e in own if e.id in shown] or [e for e in own if Tag.UNJUDGED not in e.tags])
+    return found
 
 
 def _context(run: Run, finding: Finding) -> list[Exchange]:
+    """Return what else of the run a rule over all of it must see; nothing where the case alone shows the finding."""
     if not looks_at_run(finding.rule):
         return []
     recorded = (exchange for exchange in run.exchanges if exchange.id == finding.evidence.exchange)
     return [replace(e, id=f"{e.id} before", case=f"{e.case} before", tags=_intent(e)) for e in recorded]
-
-
-def _result(finding: Finding, verdicts: list[Verdict], judged: int, failed: int) -> ReplayResult:
-    rule = finding.rule
-    for same in (other for verdict in verdicts for other in verdict.findings):
-        if same.fingerprint == finding.fingerprint and judged > 1:
-            same.reruns = Reruns(judged, failed)
-    if failed:
-        return ReplayResult(
-            ReplayOutcome.HAPPENS, f"{rule} failed in {failed} of {plural(judged, 'run')}.", verdicts, judged, failed
-        )
-    if not judged:
-        why = next((verdict.reason for verdict in verdicts if verdict.reason), "") or "The requests got no response."
-        return ReplayResult(ReplayOutcome.UNKNOWN, f"{rule} could not be tested: {why}", verdicts)
-    others = [other for verdict in verdicts for other in verdict.findings]
-    if others:
-        what = f"{rule} failed with another finding: {others[0].evidence.message}"
-        return ReplayResult(ReplayOutcome.DIFFERS, what, verdicts, judged)
-    return ReplayResult(
-        ReplayOutcome.GONE, f"{rule} passed in {plural(judged, 'run')}. The finding is gone.", verdicts, judged
-    )

@@ -137,8 +137,12 @@ def rule_text(rule: ReportedRule) -> str:
             lines.append(f"  known failure: {finding.known}")
         if finding.reruns:
             lines.append(f"  {finding.reruns}")
-        if finding.smallest:
+        if finding.script:
+            lines += ["  minimal requests:", *(f"    {line}".rstrip() for line in finding.script.splitlines())]
+        elif finding.smallest:
             lines.append(f"  minimal request: {finding.smallest}")
+        if finding.fault:
+            lines.append(f"  {finding.fault}")
         lines.append(f"  reproduce: {finding.replay}")
     rest = len(rule.findings) - FINDINGS
     if rest > 0:

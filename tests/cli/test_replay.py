@@ -52,7 +52,11 @@ def test_what_still_happens(invoke: Invoke, endpoint: Callable[..., str]) -> Non
     assert finding.minimal is not None
     code, out, new = replayed(invoke, finding.fingerprint[:6])
     assert code == 1
-    assert f"{finding.fingerprint} still happens: LIF-05 failed in 1 of 1 run." in out
+    # The result comes first, then what is wrong and how to send it by hand.
+    assert out.splitlines()[1] == f"{finding.fingerprint} still reproduces: LIF-05 failed in 1 of 1 run."
+    assert "reply    200 · text/event-stream" in out
+    assert "curl -sS -N http://127.0.0.1:" in out
+    assert "Conforms" not in out
     [exchange] = [exchange for exchange in new.exchanges if "unjudged" not in exchange.tags]
     assert exchange.request.json() == finding.minimal.request.json()
     assert finding_of(new, "LIF-05").fingerprint == finding.fingerprint
@@ -67,7 +71,7 @@ def test_what_is_gone(invoke: Invoke, endpoint: Callable[..., str]) -> None:
     endpoint()
     code, out, _ = replayed(invoke, "LIF-05", "--times", "3")
     assert code == 0
-    assert "gone: LIF-05 passed in 3 runs. The finding is gone." in out
+    assert "did not reproduce: LIF-05 failed in 0 of 3 runs." in out
 
 
 def test_what_differs(invoke: Invoke, endpoint: Callable[..., str]) -> None:
@@ -155,6 +159,53 @@ def test_without_a_name_the_findings_are_listed(invoke: Invoke, endpoint: Callab
     assert code == 0
     assert f"{finding_of(run, 'LIF-05').fingerprint}  LIF-05" in out
     assert "reproduced in 3 of 3 reruns" in out
+
+
+def test_findings_of_one_rule_are_told_apart(invoke: Invoke, endpoint: Callable[..., str]) -> None:
+    run = checked(invoke, endpoint("sequence-numbers-missing"), "--no-confirm")
+    findings = [finding for verdict in run.verdicts if verdict.rule == "EVT-02" for finding in verdict.findings]
+    assert len(findings) > 5
+    _, out, _ = invoke("replay", "old")
+    lines = [line for line in out.splitlines() if line.startswith(" ")]
+    assert len(set(lines)) == len(lines)
+    code, _, err = invoke("replay", "old", "EVT-02")
+    assert code == 2
+    for finding in findings:
+        assert f"{finding.fingerprint}  EVT-02   {finding.evidence.event_type}" in err
+
+
+def test_all_findings_are_replayed_with_one_result(invoke: Invoke, endpoint: Callable[..., str]) -> None:
+    run = checked(invoke, endpoint("terminal-missing", "usage-missing"))
+    endpoint("usage-missing")
+    code, out, _ = invoke("replay", "old", "--all", "--out", "new", "-q")
+    assert code == 1
+    total = sum(len(verdict.findings) for verdict in run.verdicts)
+    fingerprints = {finding.fingerprint for verdict in run.verdicts for finding in verdict.findings}
+    shown = re.findall(r"^(still reproduces|did not reproduce|differs|not tested) +([0-9a-f]{12})", out, re.M)
+    assert {fingerprint for _, fingerprint in shown} == fingerprints
+    by_rule = {rule: outcome for outcome, rule in re.findall(r"^(.+?) {2,}[0-9a-f]{12}  (\S+)", out, re.M)}
+    assert by_rule["USG-01"] == "still reproduces"
+    assert by_rule["LIF-05"] == "did not reproduce"
+    assert re.search(rf"^\d+ of {total} findings still reproduce", out, re.M)
+    endpoint()
+    code, out, _ = invoke("replay", "old", "--all", "--out", "newer", "-q")
+    assert code == 0
+    assert f"0 of {total} findings still reproduce." in out
+
+
+def test_a_replay_inside_of_a_run_is_kept_beside_it(
+    invoke: Invoke, endpoint: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked(invoke, endpoint("terminal-missing"))
+    page = Path("old/report.html").read_text("utf-8")
+    [command] = set(re.findall(r"rejoinder replay (\S+) [0-9a-f]{12}<", page))
+    assert Path(command) == Path("old").resolve()
+    before = sorted(Path("old").iterdir())
+    monkeypatch.chdir("old")
+    code, _, _ = invoke("replay", command, "LIF-05", "-q")
+    assert code == 1
+    assert sorted(Path().iterdir()) == [Path(path.name) for path in before]
+    assert len(list(Path("../rejoinder-runs").iterdir())) == 1
 
 
 @pytest.mark.parametrize(("name", "words"), [("ffffffffffff", "no finding"), ("", "matches")])

@@ -21,6 +21,7 @@ from rejoinder.model.metrics import TIMES, Place, times_shown
 from rejoinder.model.outcomes import OUTCOMES, RequestOutcome
 from rejoinder.model.runfile import run_schema
 from rejoinder.model.samples import KINDS, HistogramSample, Repeat, Sample, SearchStep, step_latencies
+from rejoinder.model.script import Step, Taken
 from rejoinder.model.verdict import Finding, Known, Level, Minimal, Problem, Reruns, Status, Verdict
 
 _LINES: Final = ("header", "exchange", "verdict", "sample", "footer")
@@ -44,7 +45,8 @@ def generate_schema(published: dict[str, Any]) -> dict[str, Any]:
         "oneOf": [{"const": outcome.value, "description": row.meaning} for outcome, row in OUTCOMES.items()],
     }
     kept = {
-        name: published["$defs"][name] for name in ("seconds", "exchange", "request", "pairs", "verdict", "finding")
+        name: published["$defs"][name]
+        for name in ("seconds", "exchange", "request", "pairs", "verdict", "finding", "step")
     }
     return {**published, "$defs": {**kept, **lines, "sample": _sample(), **dict(sorted(definitions.items()))}}
 
@@ -135,7 +137,10 @@ def test_the_definitions_by_hand_are_those_of_the_types() -> None:
     request = Request("POST", "/", (("a", "b"),), b"\xff")
     exchange = Exchange("x", request, Outcome.COMPLETE, 200, (("a", "b"),), (Chunk(0.1, b"{}"),))
     problem = Problem("m", "/p", 1, "t", expected=1, actual=2, kind="k", offset=3, exchange="x")
-    finding = Finding("EVT-01", Level.MUST, problem, reruns=Reruns(3, 1), minimal=Minimal(request, "x", 2))
+    taken = Taken(0, "/id", "/previous_response_id"), Taken(0, "/id", text="resp_1")
+    step = Step(request, "c", "r", ("valid",), "x", taken, True, 1.0, True, 2.0, 3, 0.1, 2)
+    minimal = Minimal(request, "x", 2, (step,), "The input is missing.")
+    finding = Finding("EVT-01", Level.MUST, problem, reruns=Reruns(3, 1, 1), minimal=minimal)
     finding.known = Known("r", "https://x.example", "2026-12-31")
     verdict = Verdict("EVT-01", Level.MUST, Status.FAIL, findings=[finding], blocked_by="x").to_json()
     definitions, [found] = SCHEMA["$defs"], verdict["findings"]
@@ -153,6 +158,9 @@ def test_the_definitions_by_hand_are_those_of_the_types() -> None:
         assert set(record) == set(definition["properties"])
         assert set(definition["required"]) <= set(record)
     assert found["minimal"].keys() - request.to_json().keys() == fields["minimal"]["properties"].keys()
+    assert step.to_json().keys() - request.to_json().keys() == definitions["step"]["properties"].keys()
+    wanted = definitions["step"]["properties"]["taken"]["items"]["properties"].keys()
+    assert {name for one in taken for name in one.to_json()} == wanted
     for enum, definition in (
         (Outcome, definitions["exchange"]["properties"]["outcome"]),
         (Level, definitions["verdict"]["properties"]["level"]),

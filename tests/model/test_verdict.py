@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rejoinder.model.exchange import Request
+from rejoinder.model.script import Step, Taken
 from rejoinder.model.verdict import (
     ABSENT,
     Finding,
@@ -60,15 +61,33 @@ def test_absent_is_not_null() -> None:
     assert repr(ABSENT) == "absent"
 
 
-minimals = st.builds(
-    Minimal,
-    st.builds(Request, st.text(), st.text(), st.just((("content-type", "application/json"),)), st.binary()),
-    st.text(),
-    st.integers(1),
+requests = st.builds(Request, st.text(), st.text(), st.just((("content-type", "application/json"),)), st.binary())
+taken = st.builds(Taken, st.integers(0), st.text(), body=st.text()) | st.builds(
+    Taken, st.integers(0), st.text(), text=st.text()
 )
+steps = st.builds(
+    Step,
+    requests,
+    st.text(),
+    st.text(),
+    st.lists(st.text()).map(tuple),
+    st.text(),
+    st.lists(taken, max_size=2).map(tuple),
+    beside=st.booleans(),
+    wait=st.floats(0, 9),
+    until_ended=st.booleans(),
+    deadline=st.none() | st.floats(0, 9),
+    read_limit=st.none() | st.integers(0),
+    pace=st.floats(0, 9),
+    tenant=st.sampled_from((1, 2)),
+)
+minimals = st.builds(
+    Minimal, requests, st.text(), st.integers(1), st.lists(steps, max_size=3).map(tuple), st.sampled_from(("", "Odd."))
+)
+reruns_ = st.builds(Reruns, st.integers(0), st.integers(0), st.integers(0))
 
 
-@given(st.text(), problems, st.none() | st.builds(Reruns, st.integers(1), st.integers(0)), st.none() | minimals)
+@given(st.text(), problems, st.none() | reruns_, st.none() | minimals)
 def test_verdicts_round_trip(rule: str, problem: Problem, reruns: Reruns | None, minimal: Minimal | None) -> None:
     finding = Finding(rule, Level.MUST, problem, 3, ["a", "b"], reruns, minimal)
     verdict = Verdict(rule, Level.MUST, Status.FAIL, 5, 3, "why", [finding])
@@ -174,3 +193,19 @@ def test_what_shows_every_time_is_deterministic() -> None:
     assert not Reruns(3, 2).deterministic
     assert not Reruns(3, 0).deterministic
     assert Reruns(3, 1).words == "reproduced in 1 of 3 reruns"
+
+
+@pytest.mark.parametrize(
+    ("reruns", "deterministic", "random", "words"),
+    [
+        (Reruns(3, 3), True, False, "reproduced in 3 of 3 reruns"),
+        (Reruns(1, 1), True, False, "reproduced in 1 of 1 rerun"),
+        (Reruns(3, 0), False, True, "reproduced in 0 of 3 reruns"),
+        (Reruns(2, 1, 1), False, True, "reproduced in 1 of 2 reruns, 1 more ended in another way"),
+        (Reruns(0, 0, 3), False, False, "not confirmed: 3 reruns ended in another way"),
+    ],
+)
+def test_a_rerun_that_went_another_way_is_none_that_passed(
+    reruns: Reruns, deterministic: bool, random: bool, words: str
+) -> None:
+    assert (reruns.deterministic, reruns.random, reruns.words) == (deterministic, random, words)

@@ -37,10 +37,10 @@ def two_fields(body: dict[str, Any]) -> bool:
 
 
 SMALLEST: dict[Callable[[dict[str, Any]], bool], int] = {
-    file_in_tool_output: 100,
-    long_arguments: 130,
-    drag: 170,
-    two_fields: 70,
+    file_in_tool_output: 125,
+    long_arguments: 160,
+    drag: 180,
+    two_fields: 75,
 }
 
 

@@ -13,12 +13,13 @@ from rejoinder.conformance.running.case import (
     Replies,
     RequestSpec,
     continuing,
+    is_over,
     plain_and_streamed,
     stored_path,
     stored_request,
     user,
 )
-from rejoinder.model.exchange import Exchange, parse_json
+from rejoinder.model.exchange import parse_json
 from rejoinder.model.tags import sent_for
 from rejoinder.wire.sse import read_events
 
@@ -33,7 +34,6 @@ _RACES: Final = (0.0, 0.15, 0.3)
 """Seconds after which a response in the background is cancelled."""
 _SETTLED: Final = 0.3
 """Seconds after which the outcome of a race is looked at again."""
-_RUNNING: Final = ("queued", "in_progress")
 
 
 def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
@@ -70,13 +70,6 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         yield _resumed(context)
         for number, wait in enumerate(_RACES, 1):
             yield _raced(context, number, wait)
-
-
-def is_over(reply: Exchange) -> bool:
-    """Return whether a retrieved response has come to its end, or polling has no sense."""
-    body = reply.json() if reply.ok else None
-    status = body.get("status") if isinstance(body, dict) else None
-    return status not in _RUNNING and reply.status not in (429, 503)
 
 
 def _story(context: CaseContext, **fields: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from rejoinder.formatting import join_list, plural
 from rejoinder.reports.evidence import texts_of
-from rejoinder.reports.markdown_text import code, escape
+from rejoinder.reports.markdown_text import code, escape, fenced
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.findings.choice import amounts, choose
 from rejoinder.reports.parts.load import PART as LOAD
@@ -74,6 +74,13 @@ def _finding_in_markdown(rule: ReportedRule, finding: ReportedFinding) -> list[s
     if finding.smallest:
         lines[-1] += "  "
         lines.append(f"  minimal request: {code(finding.smallest)}")
+    if finding.fault:
+        lines[-1] += "  "
+        lines.append(f"  {escape(finding.fault)}")
+    if finding.script:
+        lines += ["", "  <details><summary>All requests as a shell script</summary>", ""]
+        lines += [f"  {line}".rstrip() for line in fenced(finding.script, "sh")]
+        lines += ["", "  </details>"]
     return lines
 
 

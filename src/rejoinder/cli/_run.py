@@ -200,7 +200,7 @@ def new_folder(out: Path | None) -> Path:
     if out is None:
         stamp = time.strftime("%Y%m%d-%H%M%S")
         names = [stamp, *(f"{stamp}-{n}" for n in range(2, 100))]
-        out = next(path for path in (Path(RUNS, name) for name in names) if not path.exists())
+        out = next(path for path in (_runs() / name for name in names) if not path.exists())
     if (out / "run.ndjson").exists():
         raise UsageError(
             f"{out} already contains a run.", "Choose another folder with --out. Recorded runs are never overwritten."
@@ -212,6 +212,14 @@ def new_folder(out: Path | None) -> Path:
             f"Cannot create the folder {out}: {error.strerror}.", "Choose another folder with --out."
         ) from error
     return out
+
+
+def _runs() -> Path:
+    """Return the folder for new runs: below this one, or beside it if it is the folder of a run."""
+    here = Path.cwd()
+    if not (here / "run.ndjson").exists():
+        return Path(RUNS)
+    return here.parent if here.parent.name == RUNS else here.parent / RUNS
 
 
 @contextmanager

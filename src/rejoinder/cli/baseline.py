@@ -99,7 +99,7 @@ def update_command(
         finding.fingerprint
         for verdict in recorded.verdicts
         for finding in verdict.findings
-        if finding.reruns is not None and not finding.reruns.deterministic
+        if finding.reruns is not None and finding.reruns.random
     }
     edited = update(
         matcher,

@@ -1,7 +1,8 @@
-"""``rejoinder replay``: reproduce one finding."""
+"""``rejoinder replay``: reproduce findings of a run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,6 @@ from rejoinder.cli._help import ENDPOINT, Argument, GroupedOption, Page
 from rejoinder.cli._progress import Steps
 from rejoinder.cli._run import (
     api_key_option,
-    close_run,
     out_option,
     quiet_option,
     read_key,
@@ -21,6 +21,7 @@ from rejoinder.cli._run import (
     run_argument,
     second_key_option,
     timeout_option,
+    write_reports,
 )
 from rejoinder.errors import EXIT_CODES, ExitCode, UsageError
 from rejoinder.formatting import one_line, plural
@@ -28,7 +29,10 @@ from rejoinder.formatting import one_line, plural
 if TYPE_CHECKING:
     from rejoinder.conformance.running.case import PlannedCase
     from rejoinder.conformance.running.engine import CheckRun
+    from rejoinder.conformance.running.replay import ReplayResult
+    from rejoinder.conformance.running.trial import Trial
     from rejoinder.model.runfile import Run
+    from rejoinder.model.verdict import Finding
     from rejoinder.wire.target import Target
 
 OFTEN = 10
@@ -39,14 +43,15 @@ OFTEN = 10
     "replay",
     cls=Page,
     exit_codes={
-        0: "The finding does not occur.",
-        1: "The rule still fails.",
-        2: "The request could not be sent or the rule not tested.",
+        0: "The findings did not reproduce.",
+        1: "A finding still reproduces, or its rule failed in another way.",
+        2: "The requests could not be sent or the rule not tested.",
         130: EXIT_CODES[ExitCode.INTERRUPTED],
     },
     examples=[
         ("List the findings of a run.", "rejoinder replay rejoinder-runs/nightly"),
         ("Reproduce one finding.", "rejoinder replay rejoinder-runs/nightly 6d6b70"),
+        ("Reproduce every finding.", "rejoinder replay rejoinder-runs/nightly --all"),
         ("Send it to another server.", "rejoinder replay rejoinder-runs/nightly 6d6b70 --url http://127.0.0.1:9000"),
     ],
 )
@@ -58,6 +63,7 @@ OFTEN = 10
     metavar="[FINDING]",
     description="Fingerprint of the finding, the beginning of one, or a rule id. Default: list the findings.",
 )
+@click.option("--all", "every", is_flag=True, help="Reproduce every finding of RUN.")
 @click.option("--url", cls=GroupedOption, group=ENDPOINT, metavar="URL", help="Endpoint to use. Default: that of RUN.")
 @click.option(
     "--model", cls=GroupedOption, group=ENDPOINT, metavar="NAME", help="Model to request. Default: that of RUN."
@@ -70,13 +76,14 @@ OFTEN = 10
     "--times",
     type=click.IntRange(1, 1000),
     metavar="N",
-    help=f"How often to send the finding. Default: once, or {OFTEN} times for a finding that occurred at random.",
+    help=f"How often to send each finding. Default: once, or {OFTEN} times for a finding that occurred at random.",
 )
 @out_option
 @quiet_option
 def command(
     run: Path,
     finding: str | None,
+    every: bool,
     url: str | None,
     model: str | None,
     api_key_env: str,
@@ -96,26 +103,32 @@ def command(
     from rejoinder.conformance.running.in_process import renamed
     from rejoinder.conformance.running.plan import Plan
     from rejoinder.conformance.running.session import RunSession
+    from rejoinder.conformance.running.trial import key_of, size_of
     from rejoinder.contract import load_dialect, load_rules
     from rejoinder.model.header import ReplayedFinding
     from rejoinder.model.runfile import read_run
 
     old = read_run(run)
-    if finding is None:
+    if finding is not None and every:
+        raise UsageError("A finding and --all were both given.", "Omit one of them.")
+    if finding is None and not every:
         return _list(old, run)
-    wanted = replaying.find(old, finding)
-    if wanted.rule not in load_rules():
-        names = " or ".join(record.name for record in old.header.extensions)
-        raise UsageError(
-            f"This version of rejoinder has no rule {wanted.rule}.",
-            f"Load the extension {names} with --extension DIR." if names else "Upgrade rejoinder.",
-        )
+    wanted = _distinct(old) if finding is None else [replaying.find(old, finding)]
+    if not wanted:
+        click.echo(f"{run} has no findings.")
+        return ExitCode.PASSED
+    for one in wanted:
+        if one.rule not in load_rules():
+            names = " or ".join(record.name for record in old.header.extensions)
+            raise UsageError(
+                f"This version of rejoinder has no rule {one.rule}.",
+                f"Load the extension {names} with --extension DIR." if names else "Upgrade rejoinder.",
+            )
     recorded = old.header.target
     dialect = load_dialect(recorded.dialect)
-    if times is None:
-        times = 1 if wanted.reruns is None or wanted.reruns.deterministic else OFTEN
     key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
     request = read_requests(requests, key, second_key, recorded=recorded.request)
+    results: list[ReplayResult] = []
     with recording(out) as recorder, Steps(quiet=quiet) as steps:
         address = url or recorded.url
         steps.step(f"Connecting to {address}")
@@ -123,29 +136,48 @@ def command(
         target = recorder.discover(
             address, key=key, second_key=second_key, request=request, model=requested, dialect=dialect.name
         )
-        case, description = replaying.rebuild(old, wanted, _planned(old, target))
-        if recorded.model is not None and target.model is not None:
-            case = renamed(case, recorded.model, target.model)
-        origin = ReplayedFinding(run=str(run), fingerprint=wanted.fingerprint)
-        cases = {case.id: case.intent}
+        planned = _planned(old, target)
+        shared: dict[tuple[str, int], tuple[Trial, list[Finding], int]] = {}
+        for one in wanted:
+            try:
+                trial, description = replaying.rebuild(old, one, planned)
+            except UsageError as error:
+                if not every:
+                    raise
+                steps.say(str(error))
+                results.append(replaying.ReplayResult(one))
+                continue
+            if recorded.model is not None and target.model is not None:
+                trial = tuple(renamed(case, recorded.model, target.model) for case in trial)
+            often = times or (OFTEN if one.reruns is not None and one.reruns.random else 1)
+            shared.setdefault((key_of(trial), often), (trial, [], often))[1].append(one)
+        cases = [case for trial, _, _ in shared.values() for case in trial]
+        origin = ReplayedFinding(run=str(run), fingerprint="all" if every else wanted[0].fingerprint)
         recorder.header(
-            target, url=address, model=requested, dialect=dialect.name, plan="replay", cases=cases, replayed=origin
+            target,
+            url=address,
+            model=requested,
+            dialect=dialect.name,
+            plan="replay",
+            cases={case.id: case.intent for case in cases},
+            replayed=origin,
         )
         steps.say(f"{target.url}, dialect {dialect.label}")
         if target.form.traits():
             steps.say(f"Request form: {', '.join(target.form.traits())}")
-        most = times * len(case.requests)
-        steps.say(f"Sending {description}, at most {plural(most, 'request')}")
+        most = sum(often * size_of(trial)[0] for trial, _, often in shared.values())
+        what = f"the requests of {plural(len(wanted), 'finding')}" if every else description
+        steps.say(f"Sending {what}, at most {plural(most, 'request')}")
         steps.step("Sending", most, unit="requests")
-        replays: list[replaying.ReplayResult] = []
 
         async def work(sender: CheckRun) -> None:
-            replays.append(await replaying.replay(sender, old, wanted, case, dialect, times=times))
-            sender.result.verdicts = replays[0].verdicts
+            for trial, findings, often in shared.values():
+                results.extend(await replaying.replay(sender, old, findings, trial, dialect, times=often))
+            sender.result.verdicts = replaying.verdicts_of(results)
 
         sending = RunSession(
             target,
-            Plan("replay", (case,)),
+            Plan("replay", tuple(cases)),
             recorder.writer,
             concurrency=4,
             budget=None,
@@ -154,22 +186,78 @@ def command(
             on_interrupt=lambda: steps.say("Interrupted. Checking what was recorded."),
         )
         result = sending.run(work)
-        [replayed] = replays
-        code = ExitCode.INTERRUPTED if result.interrupted else replayed.outcome.exit_code
+        code = ExitCode.INTERRUPTED if result.interrupted else _exit_code(results)
         recorder.footer(code, interrupted=result.interrupted, warnings=result.warnings)
-    close_run(recorder)
-    click.echo(f"\n{wanted.fingerprint} {replayed.outcome.value}: {replayed.sentence}")
+    order = {one.fingerprint: number for number, one in enumerate(wanted)}
+    results.sort(key=lambda replayed: order[replayed.finding.fingerprint])
+    for replayed in results:
+        _show(replayed, target.url, whole=not every)
+    if every:
+        still = sum(replayed.outcome is replaying.ReplayOutcome.HAPPENS for replayed in results)
+        click.echo(
+            f"\n{still} of {plural(len(results), 'finding')} still {'reproduces' if still == 1 else 'reproduce'}."
+        )
+    write_reports(recorder.folder)
+    click.echo(f"\n  report    {recorder.folder / 'report.html'}\n  run file  {recorder.folder / 'run.ndjson'}")
     return code
 
 
-def _list(run: Run, path: Path) -> int:
+def _exit_code(results: Sequence[ReplayResult]) -> ExitCode:
+    """Return 1 if a finding still occurs or differs, 2 if one could not be tested, else 0."""
+    codes = {result.outcome.exit_code for result in results}
+    return next((code for code in (ExitCode.FAILED, ExitCode.NOT_TESTED) if code in codes), ExitCode.PASSED)
+
+
+def _show(result: ReplayResult, url: str, *, whole: bool) -> None:
+    """Print a result: the outcome first, then what is wrong, and how to send it by hand."""
+    from rejoinder.conformance.running.replay import where
+    from rejoinder.conformance.running.script import recorded_steps
+    from rejoinder.reports.curl import curl, script
+    from rejoinder.reports.evidence import answer, texts_of
+
+    finding = result.finding
+    outcome = result.outcome.value
+    if not whole:
+        click.echo(f"{outcome:18} {finding.fingerprint}  {finding.rule:8} {where(finding)}")
+        click.echo(f"                   {one_line(result.sentence, 200)}")
+        return
+    click.echo(f"\n{finding.fingerprint} {outcome}: {result.sentence}")
+    shown = result.shown
+    if shown is not None:
+        place = " ".join(filter(None, (shown.evidence.event_type, shown.evidence.pointer)))
+        click.echo(f"  {one_line(f'{shown.evidence.message} {place}', 400)}")
+        for name, text in texts_of(shown.evidence, 200).items():
+            click.echo(f"  {name:<8} {one_line(text, 200)}")
+    exchange = result.shown_in
+    if exchange is None:
+        return
+    click.echo(f"  reply    {answer(exchange)}")
+    steps = finding.minimal.steps if finding.minimal is not None else ()
+    if not steps and len(result.exchanges) > 1:
+        steps = recorded_steps(result.exchanges)
+    text, complete = script(url, steps) if steps else curl(url, exchange.request)
+    click.echo(f"\n{text}")
+    if not complete:
+        click.echo("\nThe body is cut here. The run file has all of it.")
+
+
+def _distinct(run: Run) -> list[Finding]:
+    """Return the findings of a run, each once."""
     from rejoinder.conformance.running.replay import findings_of
+
+    return list({finding.fingerprint: finding for finding in findings_of(run)}.values())
+
+
+def _list(run: Run, path: Path) -> int:
+    from rejoinder.conformance.running.replay import findings_of, where
 
     found = list(findings_of(run))
     for finding in found:
         again = "" if finding.reruns is None else f", {finding.reruns.words}"
         click.echo(f"{finding.fingerprint}  {finding.rule:8} {finding.level.value:6} {finding.count}×{again}")
-        click.echo(f"              {one_line(finding.evidence.message, 200)}")
+        message = one_line(finding.evidence.message, 200)
+        place = where(finding)
+        click.echo(f"              {message}" + (f"  {place}" if place != message else ""))
     if not found:
         click.echo(f"{path} has no findings.")
     return 0

@@ -45,7 +45,7 @@ class ReplayedFinding(Struct, kw_only=True):
     """The finding of another run that was replayed."""
 
     run: Annotated[str, about("path of that run")]
-    fingerprint: Annotated[str, about("fingerprint of the finding")]
+    fingerprint: Annotated[str, about('fingerprint of the finding, or "all" for all findings')]
 
 
 class RecheckedRun(Struct, kw_only=True):

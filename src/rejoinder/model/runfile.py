@@ -35,6 +35,7 @@ class Run:
 
     ``header`` says what was run against what; ``footer`` how it ended (``None`` when the file was cut short).
     ``damage`` holds one sentence for each line that could not be read, ``truncated`` says that the footer is missing.
+    ``path`` is the file that it was read from.
     """
 
     header: Header
@@ -43,6 +44,7 @@ class Run:
     samples: list[Sample] = field(default_factory=list)
     footer: Footer | None = None
     damage: list[str] = field(default_factory=list)
+    path: Path | None = field(default=None, compare=False)
 
     @property
     def truncated(self) -> bool:
@@ -149,7 +151,9 @@ def read_run(path: Path | str) -> Run:
         path /= "run.ndjson"
     try:
         with path.open("rb") as file:
-            return _read(path, file)
+            run = _read(path, file)
+            run.path = path
+            return run
     except FileNotFoundError as error:
         raise RunFileError(
             f"There is no run file {path}.", "Choose a run.ndjson, or the folder that contains it."

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from rejoinder.formatting import compact_json, plural
 from rejoinder.model.exchange import Request, parse_json
+from rejoinder.model.script import Step
 
 
 class Level(StrEnum):
@@ -129,20 +130,39 @@ _LEFT_OUT: Final = {
 
 
 class Reruns(NamedTuple):
-    """How often a finding's case was sent again, and how often the finding showed then."""
+    """How often a finding's case was sent again, and how often the finding showed then.
+
+    ``asked`` counts the reruns in which the case got as far as when the finding was made, ``failed`` those of them
+    with the finding. ``other`` counts reruns that ended in another way: no reply, a busy endpoint, another status.
+    They say nothing of the finding.
+    """
 
     asked: int
     failed: int
+    other: int = 0
 
     @property
     def deterministic(self) -> bool:
-        """Whether the finding showed every time; otherwise it is random, and ``failed / asked`` its rate."""
-        return self.failed == self.asked
+        """Whether the finding showed every time."""
+        return 0 < self.asked == self.failed
+
+    @property
+    def random(self) -> bool:
+        """Whether the finding showed at times only; ``failed / asked`` is its rate."""
+        return self.failed < self.asked
 
     @property
     def words(self) -> str:
         """The reruns in a few words."""
-        return f"reproduced in {self.failed} of {plural(self.asked, 'rerun')}"
+        if not self.asked:
+            return f"not confirmed: {plural(self.other, 'rerun')} ended in another way"
+        apart = f", {self.other} more ended in another way" if self.other else ""
+        return f"reproduced in {self.failed} of {plural(self.asked, 'rerun')}{apart}"
+
+    def to_json(self) -> dict[str, int]:
+        """Return a JSON-serialisable form."""
+        counts = {"asked": self.asked, "failed": self.failed}
+        return {**counts, "other": self.other} if self.other else counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,22 +170,33 @@ class Minimal:
     """The smallest request that is known to show a finding.
 
     ``exchange`` is the id of the recorded exchange in which it did; ``requests`` counts the requests that it takes: 1
-    when this one is enough, more when others of its case must be sent with it.
+    when this one is enough, more when others must be sent with it. ``steps`` are all of them in their order; they are
+    empty in older run files, and where the request alone is all that it takes. ``fault`` says in one sentence what is
+    wrong with the request itself, and is empty when it is valid.
     """
 
     request: Request
     exchange: str = ""
     requests: int = 1
+    steps: tuple[Step, ...] = ()
+    fault: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-serialisable form."""
         record = {**self.request.to_json(), "requests": self.requests}
-        return {**record, "exchange": self.exchange} if self.exchange else record
+        if self.exchange:
+            record["exchange"] = self.exchange
+        if self.steps:
+            record["steps"] = [step.to_json() for step in self.steps]
+        return {**record, "fault": self.fault} if self.fault else record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Minimal:
         """Rebuild a minimal request from :meth:`to_json`'s form."""
-        return cls(Request.from_json(record), record.get("exchange", ""), record["requests"])
+        steps = tuple(Step.from_json(step) for step in record.get("steps", ()))
+        return cls(
+            Request.from_json(record), record.get("exchange", ""), record["requests"], steps, record.get("fault", "")
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +255,7 @@ class Finding:
             "evidence": self.evidence.to_json(),
         }
         if self.reruns is not None:
-            record["reruns"] = self.reruns._asdict()
+            record["reruns"] = self.reruns.to_json()
         if self.minimal is not None:
             record["minimal"] = self.minimal.to_json()
         if self.known is not None:

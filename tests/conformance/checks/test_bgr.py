@@ -13,7 +13,7 @@ import pytest
 
 from rejoinder.conformance.assess import CheckResult
 from rejoinder.conformance.judgement import judge
-from rejoinder.conformance.running.case import CaseContext, PlannedCase, RequestSpec
+from rejoinder.conformance.running.case import CaseContext, PlannedCase, RequestSpec, is_over
 from rejoinder.conformance.running.cases import bgr
 from rejoinder.conformance.running.engine import CheckRun
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process
@@ -101,7 +101,7 @@ def polled(bodies: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, **sett
         return httpx.Response(200, json=next(left, bodies[-1]))
 
     monkeypatch.setattr("rejoinder.conformance.running.sequence.pauses", lambda: iter([0.0] * 5))
-    case = PlannedCase("c", "A case.", (RequestSpec("poll", method="GET", until=bgr.is_over, tags=()),))
+    case = PlannedCase("c", "A case.", (RequestSpec("poll", method="GET", until=is_over, tags=()),))
 
     async def go() -> CheckResult:
         async with Client(TARGET.url, transport=httpx.MockTransport(answer)) as client:

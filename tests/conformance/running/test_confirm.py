@@ -15,9 +15,10 @@ from rejoinder.conformance.assess import CheckResult
 from rejoinder.conformance.coverage import measure_coverage
 from rejoinder.conformance.judgement import judge, judge_run
 from rejoinder.conformance.running.case import PlannedCase, RequestSpec
-from rejoinder.conformance.running.confirm import CONFIRM_BUDGETS, NO_CONFIRM, ConfirmBudget, confirm, fresh
+from rejoinder.conformance.running.confirm import CONFIRM_BUDGETS, NO_CONFIRM, ConfirmBudget, confirm
 from rejoinder.conformance.running.engine import CheckRun
 from rejoinder.conformance.running.plan import Plan, build_plan
+from rejoinder.conformance.running.trial import fresh
 from rejoinder.contract import load_dialect
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.verdict import Finding, Minimal, Reruns, Verdict
@@ -90,7 +91,12 @@ def test_what_fails_every_time_is_reduced(confirmed: Confirmed, answering: Answe
     finding = finding_of(result, "LIF-05")
     assert finding.reruns == Reruns(3, 3)
     minimal, body = minimal_of(result, "LIF-05")
-    assert body == {"model": "parrot", "max_output_tokens": body["max_output_tokens"], "input": "", "stream": True}
+    assert body == {
+        "model": "parrot",
+        "max_output_tokens": body["max_output_tokens"],
+        "input": "Say hello.",
+        "stream": True,
+    }
     assert minimal.requests == 1
     # The evidence is that of the minimal request, which is recorded.
     shown = next(exchange for exchange in result.exchanges if exchange.id == minimal.exchange)
@@ -98,11 +104,12 @@ def test_what_fails_every_time_is_reduced(confirmed: Confirmed, answering: Answe
     assert shown.request == minimal.request
 
 
-def test_what_a_request_is_named_by_is_not_reduced(confirmed: Confirmed, answering: Answering) -> None:
+def test_model_and_limit_stay_and_a_name_goes_when_it_does_not_matter(
+    confirmed: Confirmed, answering: Answering
+) -> None:
     result = confirmed(answering("usage-missing"), ["request-id"])
     _, body = minimal_of(result, "USG-01")
-    # Model, limit and name stay whatever else goes: without them it would be another request.
-    assert {"model", "max_output_tokens", "request_id"} <= set(body)
+    assert set(body) == {"model", "max_output_tokens", "input"}
 
 
 def test_what_fails_at_times_is_told_with_its_rate(confirmed: Confirmed, answering: Answering) -> None:
@@ -130,7 +137,7 @@ def test_what_was_wrong_with_a_request_goes_when_it_does_not_matter(
     case = PlannedCase("odd", "A field that no contract has.", (RequestSpec("stream", bad, ("unknown-field",)),))
     monkeypatch.setattr(f"{__name__}.FULL", Plan("full", (case,)))
     minimal, body = minimal_of(confirmed(answering("terminal-missing"), ["odd"]), "LIF-05")
-    assert body == {"model": "parrot", "max_output_tokens": 16, "input": "", "stream": True}
+    assert body == {"model": "parrot", "max_output_tokens": 16, "input": "Say hello.", "stream": True}
     assert minimal.requests == 1
 
 
@@ -152,7 +159,7 @@ def test_what_no_rule_of_one_request_shows_keeps_its_twin(confirmed: Confirmed, 
     result = confirmed(answering("input-counted-more-when-streamed"), twins[:12])
     minimal, body = minimal_of(result, FAULTS["input-counted-more-when-streamed"].breaks[0])
     assert minimal.requests == 2
-    assert body["input"] == ""
+    assert set(body) == {"model", "max_output_tokens", "input", "stream"}
 
 
 def test_exchanges_beside_the_plan_are_judged_no_second_time(confirmed: Confirmed, answering: Answering) -> None:

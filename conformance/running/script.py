@@ -1,0 +1,323 @@
+"""Cases as data: what their functions make of replies becomes templates that name where each value comes from.
+
+A case of the plan makes its later requests with functions of the replies. Such a request can be sent but neither
+shown nor made smaller. Once it was sent, the values that it took from replies are found in it again, and what is left
+is JSON: a script that a reader can follow, a reducer can shorten and a run file can hold.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import quote, unquote
+
+from rejoinder.conformance.running.case import WRONG_KEY, PlannedCase, Replies, RequestSpec, is_over, last_snapshot
+from rejoinder.model.exchange import Exchange, parse_json
+from rejoinder.model.script import Step, Taken, replaced
+from rejoinder.model.tags import BOOKKEEPING, Tag
+
+_NAMES: Final = frozenset(
+    ("id", "call_id", "approval_request_id", "item_id", "first_id", "last_id", "encrypted_content", "container_id")
+)
+"""Fields whose values an endpoint gives, so that a request that holds one has it from a reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The value at a JSON pointer into the response object of the reply with a role."""
+
+    role: str
+    pointer: str
+
+    def value(self, replies: Replies) -> Any:
+        """Return the value; raise ``LookupError`` where the reply is missing or has nothing there."""
+        return at(response_object(replies[self.role]), self.pointer)
+
+
+@dataclass(frozen=True, slots=True)
+class BodyTemplate:
+    """A JSON body in which :class:`Reference` objects stand for values; called with replies it gives the body."""
+
+    value: Any
+
+    def __call__(self, replies: Replies) -> Any:
+        """Return the body, ``None`` where a reply lacks a value."""
+        try:
+            return _filled(self.value, replies)
+        except LookupError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class PathTemplate:
+    """Path segments, each of texts and references; called with replies it gives the segments."""
+
+    segments: tuple[tuple[str | Reference, ...], ...]
+
+    def __call__(self, replies: Replies) -> tuple[str, ...] | None:
+        """Return the segments, ``None`` where a reply lacks a value."""
+        try:
+            return tuple(_text(parts, replies) for parts in self.segments)
+        except LookupError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTemplate:
+    """A query of texts and references; called with replies it gives the query."""
+
+    parts: tuple[str | Reference, ...]
+
+    def __call__(self, replies: Replies) -> str:
+        """Return the query; what a reply lacks is left out of it."""
+        try:
+            return _text(self.parts, replies, escaped=True)
+        except LookupError:
+            return ""
+
+
+def response_object(exchange: Exchange) -> Any:
+    """Return the body of a plain reply, or the last response object in the events of a stream."""
+    body = exchange.json()
+    return body if body is not None else last_snapshot(exchange)
+
+
+def at(value: Any, pointer: str) -> Any:
+    """Return the value at a JSON pointer; raise ``LookupError`` where nothing is."""
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, dict):
+            value = value[name]
+        elif isinstance(value, list) and name.isdigit():
+            value = value[int(name)]
+        else:
+            raise LookupError(pointer)
+    return value
+
+
+def templated(case: PlannedCase, sent: Iterable[Exchange]) -> PlannedCase:
+    """Return a case whose functions are templates; ``sent`` are its exchanges, from which they are worked out.
+
+    Requests that were not sent, since there was nothing to ask, are left out.
+    """
+    replies = {exchange.role: exchange for exchange in sent}
+    seen: dict[str, Exchange] = {}
+    requests: list[RequestSpec] = []
+    for group in case.groups():
+        known = _Known(seen)
+        made = [planned for planned in group if planned.role in replies]
+        requests += [_templated(planned, seen, known) for planned in made]
+        seen |= {planned.role: replies[planned.role] for planned in made}
+    return replace(case, requests=tuple(requests))
+
+
+def _templated(planned: RequestSpec, replies: Replies, known: _Known) -> RequestSpec:
+    body, path, query, wait = planned.body, planned.path, planned.query, planned.wait
+    if callable(body) and not isinstance(body, BodyTemplate):
+        made = body(replies)
+        body = made if isinstance(made, bytes) else BodyTemplate(known.template(made))
+        if isinstance(body, BodyTemplate) and not any(True for _ in references(body.value)):
+            body = body.value
+    if callable(path) and not isinstance(path, PathTemplate):
+        path = PathTemplate(tuple(known.parts(segment) for segment in path(replies) or ()))
+    if callable(query) and not isinstance(query, QueryTemplate):
+        query = QueryTemplate(known.parts(query(replies)))
+    return replace(planned, body=body, path=path, query=query, wait=wait(replies) if callable(wait) else wait)
+
+
+class _Known:
+    """The values in replies that a later request may have from there."""
+
+    def __init__(self, replies: Replies) -> None:
+        self._texts: dict[str, Reference] = {}
+        self._parts: dict[str, Reference] = {}
+        for role, exchange in replies.items():
+            for pointer, value in _inner(response_object(exchange), ""):
+                if isinstance(value, str) and value and pointer.rpartition("/")[2] in _NAMES:
+                    self._texts.setdefault(value, Reference(role, pointer))
+                elif isinstance(value, (dict, list)) and _has_name(value):
+                    self._parts.setdefault(_canonical(value), Reference(role, pointer))
+
+    def template(self, value: Any) -> Any:
+        """Return a JSON value with references for what is in a reply; the largest parts first."""
+        if isinstance(value, str):
+            return self._texts.get(value, value)
+        if isinstance(value, (dict, list)) and (found := self._parts.get(_canonical(value))):
+            return found
+        if isinstance(value, dict):
+            return {name: self.template(child) for name, child in value.items()}
+        return [self.template(child) for child in value] if isinstance(value, list) else value
+
+    def parts(self, text: str) -> tuple[str | Reference, ...]:
+        """Return a text cut where it holds an id from a reply."""
+        if text in self._texts:
+            return (self._texts[text],)
+        for known in sorted(self._texts, key=len, reverse=True):
+            for held in dict.fromkeys((known, quote(known, safe=""))):
+                before, found, after = text.partition(held)
+                if found and len(held) > 4:
+                    return tuple(part for part in (*self.parts(before), self._texts[known], *self.parts(after)) if part)
+        return (text,)
+
+
+def references(value: Any) -> Iterator[tuple[str, Reference]]:
+    """Yield the references in a template with the JSON pointers to them."""
+    return ((pointer, part) for pointer, part in _inner(value, "") if isinstance(part, Reference))
+
+
+def steps_of(cases: Sequence[PlannedCase], sent: Sequence[Sequence[Exchange]]) -> tuple[Step, ...]:
+    """Return cases as they were sent as the steps of a script; the cases are templates."""
+    steps: list[Step] = []
+    for case, exchanges in zip(cases, sent, strict=True):
+        replies = {exchange.role: exchange for exchange in exchanges}
+        numbers: dict[str, int] = {}
+        for planned in case.requests:
+            exchange = replies.get(planned.role)
+            if exchange is None:
+                continue
+            numbers[planned.role] = len(steps)
+            steps.append(
+                Step(
+                    exchange.request,
+                    exchange.case,
+                    exchange.role,
+                    tuple(tag for tag in exchange.tags if tag not in BOOKKEEPING),
+                    exchange.id,
+                    tuple(_taken(planned, replies, numbers)),
+                    beside=planned.beside and bool(steps),
+                    wait=0.0 if callable(planned.wait) else planned.wait,
+                    until_ended=planned.until is not None,
+                    deadline=planned.deadline,
+                    read_limit=planned.read_limit,
+                    pace=planned.pace,
+                    tenant=planned.tenant,
+                )
+            )
+    return tuple(steps)
+
+
+def recorded_steps(exchanges: Sequence[Exchange]) -> tuple[Step, ...]:
+    """Return a recorded case as the steps of a script: what its requests have from earlier replies is found in them.
+
+    What only the plan knew (other keys, ends on purpose, waits) is not in a recording, and not in its steps.
+    """
+    steps: list[Step] = []
+    seen: dict[str, Exchange] = {}
+    numbers: dict[str, int] = {}
+    for exchange in exchanges:
+        known = _Known(seen)
+        taken = [
+            Taken(numbers[reference.role], reference.pointer, pointer)
+            for pointer, reference in references(known.template(parse_json(exchange.request.body)))
+        ]
+        taken += [
+            Taken(numbers[part.role], part.pointer, text=quote(str(part.value(seen)), safe=""))
+            for part in dict.fromkeys(known.parts(exchange.request.path))
+            if isinstance(part, Reference)
+        ]
+        tags = tuple(tag for tag in exchange.tags if tag not in BOOKKEEPING)
+        steps.append(Step(exchange.request, exchange.case, exchange.role, tags, exchange.id, tuple(taken)))
+        numbers[exchange.role] = len(steps) - 1
+        seen[exchange.role] = exchange
+    return tuple(steps)
+
+
+def _taken(planned: RequestSpec, replies: Replies, numbers: Mapping[str, int]) -> Iterator[Taken]:
+    if isinstance(planned.body, BodyTemplate):
+        for pointer, reference in references(planned.body.value):
+            yield Taken(numbers[reference.role], reference.pointer, pointer)
+    segments = planned.path.segments if isinstance(planned.path, PathTemplate) else ()
+    query = planned.query.parts if isinstance(planned.query, QueryTemplate) else ()
+    parts = [*(part for segment in segments for part in segment), *query]
+    for part in dict.fromkeys(part for part in parts if isinstance(part, Reference)):
+        yield Taken(numbers[part.role], part.pointer, text=quote(str(part.value(replies)), safe=""))
+
+
+def cases_of(steps: Sequence[Step], create: str) -> list[PlannedCase]:
+    """Return the steps of a script as cases that can be sent; ``create`` is the path of create when they were sent."""
+    names = list(dict.fromkeys(step.case for step in steps))
+    return [
+        PlannedCase(
+            name,
+            "The minimal request.",
+            tuple(_planned(step, steps, create) for step in steps if step.case == name),
+        )
+        for name in names
+    ]
+
+
+def _planned(step: Step, steps: Sequence[Step], create: str) -> RequestSpec:
+    request = step.request
+    body: Any = parse_json(request.body) if request.body else None
+    body = body if isinstance(body, (dict, list)) else request.body or None
+    for taken in step.taken:
+        if taken.body is not None and isinstance(body, (dict, list)):
+            body = replaced(body, taken.body, Reference(steps[taken.reply].role, taken.pointer))
+    named = {taken.text: Reference(steps[taken.reply].role, taken.pointer) for taken in step.taken if taken.text}
+    sent, _, query = request.path.partition("?")
+    create, _, usual = create.partition("?")
+    segments = [part for part in sent.removeprefix(create).split("/") if part]
+    query = query.removeprefix(usual).removeprefix("&") if usual else query
+    kept = tuple((name, value) for name, value in request.headers if name.lower() == "content-type")
+    given = (("authorization", WRONG_KEY),) if Tag.WRONG_KEY in step.tags else ()
+    return RequestSpec(
+        step.role,
+        BodyTemplate(body) if any(True for _ in references(body)) else body,
+        step.tags,
+        headers=(*kept, *given),
+        method=request.method,
+        path=PathTemplate(tuple(_cut(part, named, unquote) for part in segments)),
+        query=QueryTemplate(_cut(query, named, str)) if named else query,
+        deadline=step.deadline,
+        read_limit=step.read_limit,
+        pace=step.pace,
+        beside=step.beside,
+        wait=step.wait,
+        tenant=step.tenant,
+        until=is_over if step.until_ended else None,
+    )
+
+
+def _cut(text: str, named: Mapping[str, Reference], clean: Any) -> tuple[str | Reference, ...]:
+    """Return a recorded text cut where values from replies are in it; ``clean`` unescapes what lies between."""
+    for value, reference in named.items():
+        before, found, after = text.partition(value)
+        if found:
+            parts = (*_cut(before, named, clean), reference, *_cut(after, named, clean))
+            return tuple(part for part in parts if part)
+    return (clean(text),)
+
+
+def _filled(value: Any, replies: Replies) -> Any:
+    if isinstance(value, Reference):
+        return value.value(replies)
+    if isinstance(value, dict):
+        return {name: _filled(child, replies) for name, child in value.items()}
+    return [_filled(child, replies) for child in value] if isinstance(value, list) else value
+
+
+def _text(parts: Sequence[str | Reference], replies: Replies, *, escaped: bool = False) -> str:
+    found = (part if isinstance(part, str) else str(part.value(replies)) for part in parts)
+    if not escaped:
+        return "".join(found)
+    return "".join(
+        text if isinstance(part, str) else quote(text, safe="") for part, text in zip(parts, found, strict=True)
+    )
+
+
+def _inner(value: Any, pointer: str) -> Iterator[tuple[str, Any]]:
+    """Yield a JSON value and everything in it, each with its JSON pointer."""
+    yield pointer, value
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, child in inner:
+        yield from _inner(child, f"{pointer}/{str(name).replace('~', '~0').replace('/', '~1')}")
+
+
+def _has_name(value: Any) -> bool:
+    return any(isinstance(part, str) and pointer.rpartition("/")[2] in _NAMES for pointer, part in _inner(value, ""))
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

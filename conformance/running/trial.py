@@ -1,0 +1,297 @@
+"""Trials: cases that are sent one after the other to see whether a finding shows, and what is right about them.
+
+A smaller trial proves something only if a correct endpoint passes it and takes its requests. The embedded sandbox and
+the schema are free, so every trial is held against both before it is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from uuid import uuid4
+
+from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec
+from rejoinder.conformance.running.in_process import dry_run
+from rejoinder.conformance.running.script import BodyTemplate, PathTemplate, QueryTemplate
+from rejoinder.contract import Dialect, SchemaVariant
+from rejoinder.errors import RejoinderError
+from rejoinder.formatting import one_line
+from rejoinder.model.exchange import Chunk, Exchange, parse_json
+from rejoinder.model.tags import Tag
+from rejoinder.validation import SchemaError, Validator
+from rejoinder.wire.client import encode_json
+from rejoinder.wire.target import Target
+
+Trial = tuple[PlannedCase, ...]
+"""Cases that are sent one after the other; the last one shows the finding."""
+
+Place = tuple[int, str]
+"""A request in a trial: the number of its case, and its role."""
+
+_NAMED: Final = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is right and wrong about one request by the schema and by a correct endpoint.
+
+    ``faults`` are the places and keywords of the schema that the body breaks; ``status`` is that of the sandbox, and
+    ``refusal`` says apart what it refuses.
+    """
+
+    faults: frozenset[tuple[str, str]]
+    status: int | None
+    refusal: str = ""
+
+    @property
+    def sound(self) -> bool:
+        """Whether the request is valid beyond dispute, and a correct endpoint takes it."""
+        return not self.faults and self.taken
+
+    @property
+    def taken(self) -> bool:
+        """Whether a correct endpoint answers with 2xx."""
+        return self.status is not None and 200 <= self.status < 300
+
+
+class Screen:
+    """Holds trials against the schema and the sandbox, which cost no request to the endpoint."""
+
+    def __init__(self, target: Target, dialect: Dialect) -> None:
+        self._target = target
+        self._dialect = dialect
+        self.validator = Validator(dialect.request_schema(SchemaVariant.GENERATION))
+        self._dry: dict[str, list[list[Exchange]]] = {}
+
+    def exchanges(self, trial: Trial) -> list[list[Exchange]]:
+        """Return what a correct endpoint makes of a trial, case by case; nothing for a dialect that it cannot speak."""
+        key = key_of(trial)
+        if key not in self._dry:
+            try:
+                self._dry[key] = dry_run(trial, self._dialect.name, self._target.model)
+            except RejoinderError:  # a custom dialect
+                self._dry[key] = [[] for _ in trial]
+        return self._dry[key]
+
+    def standings(self, trial: Trial) -> dict[Place, Standing]:
+        """Return how each request of a trial stands; requests that the sandbox never gets to are left out."""
+        found: dict[Place, Standing] = {}
+        for number, (case, sent) in enumerate(zip(trial, self.exchanges(trial), strict=True)):
+            roles = {planned.role: planned for planned in case.requests}
+            for exchange in sent:
+                if exchange.role in roles:
+                    faults = self.faults(exchange.request.body) if is_create(roles[exchange.role]) else frozenset()
+                    refusal = "" if exchange.ok else _refusal(exchange)
+                    found[number, exchange.role] = Standing(faults, exchange.status, refusal)
+            if not sent:
+                for role, planned in roles.items():
+                    if is_create(planned) and not callable(planned.body):
+                        found[number, role] = Standing(self.faults(bytes_of(planned.body)), 200)
+        return found
+
+    def faults(self, body: bytes) -> frozenset[tuple[str, str]]:
+        """Return keyword and place, without list indexes, of everything in a body that the schema does not allow."""
+        value = parse_json(body)
+        if value is None:
+            return frozenset({("json", "")})
+        if self.validator.is_valid(value):
+            return frozenset()
+        return frozenset(
+            (error.keyword, re.sub(r"/\d+", "/*", error.pointer)) for error in self.validator.errors(value)
+        )
+
+    def allows(self, trial: Trial, before: Mapping[Place, Standing]) -> bool:
+        """Return whether a trial that was made of another has no fault that the other had not.
+
+        ``before`` are the standings of the other. What a correct endpoint took it must take, what it refused it must
+        refuse for the same reason, or take it as valid.
+        """
+        now = self.standings(trial)
+        for place in ((number, planned.role) for number, case in enumerate(trial) for planned in case.requests):
+            if place not in now:
+                if place in before:
+                    return False
+                continue
+            old, new = before.get(place), now[place]
+            if old is None or not new.faults <= old.faults:
+                return False
+            same = new.taken == old.taken and new.refusal == old.refusal
+            if not same and not (new.sound and not old.sound):
+                return False
+        return True
+
+    def settled(self, trial: Trial, before: Mapping[Place, Standing]) -> Trial:
+        """Return a trial with the tags that it should have: what is no longer wrong in any way is tagged as valid."""
+        now = self.standings(trial)
+        cases = []
+        for number, case in enumerate(trial):
+            requests = []
+            for planned in case.requests:
+                old, new = before.get((number, planned.role)), now.get((number, planned.role))
+                mended = old is not None and new is not None and new.sound and not old.sound
+                requests.append(replace(planned, tags=(Tag.VALID,)) if mended and is_create(planned) else planned)
+            cases.append(replace(case, requests=tuple(requests)))
+        return tuple(cases)
+
+    def fault(self, trial: Trial) -> str:
+        """Return in one sentence what is wrong with the requests of a trial themselves; empty when they are valid."""
+        standings = self.standings(trial)
+        for number, (case, sent) in enumerate(zip(trial, self.exchanges(trial), strict=True)):
+            replies = {exchange.role: exchange for exchange in sent}
+            for planned in case.requests:
+                standing, reply = standings.get((number, planned.role)), replies.get(planned.role)
+                if Tag.WRONG_KEY in planned.tags:
+                    return "The request is invalid on purpose: the API key is wrong."
+                if standing is None or standing.sound or not is_create(planned):
+                    continue
+                words = self._words(planned, reply)
+                if words:
+                    on_purpose = " on purpose" if Tag.INVALID in planned.tags else ""
+                    return f"The request is invalid{on_purpose}: {words}"
+        return ""
+
+    def _words(self, planned: RequestSpec, reply: Exchange | None) -> str:
+        body = reply.request.body if reply is not None else bytes_of(planned.body)
+        value = parse_json(body)
+        if value is None and body:
+            return "the body is not JSON."
+        errors: list[SchemaError] = self.validator.errors(value)
+        if errors:
+            return f"{one_line(errors[0].located, 300)}."
+        error = (reply.json() or {}).get("error") if reply is not None and isinstance(reply.json(), dict) else None
+        message = error.get("message") if isinstance(error, dict) else None
+        return (
+            f"a correct endpoint refuses it ({one_line(message, 300).rstrip('.')})." if isinstance(message, str) else ""
+        )
+
+
+def is_create(planned: RequestSpec) -> bool:
+    """Return whether a request creates a response, so that the schema speaks of its body."""
+    return planned.method == "POST" and planned.path == () and planned.body is not None
+
+
+def _refusal(exchange: Exchange) -> str:
+    """Return what tells the refusals of the sandbox apart: status, code, field, and its words without values."""
+    body = exchange.json()
+    error = body.get("error") if isinstance(body, dict) else None
+    found = error if isinstance(error, dict) else {}
+    words = _NAMED.sub("", str(found.get("message", "")))
+    param = re.sub(r"\d+", "*", str(found.get("param")))
+    return json.dumps([exchange.status, found.get("code"), param, words])
+
+
+def fresh(case: PlannedCase) -> PlannedCase:
+    """Return a case that can be sent again: every name that a request gives itself is replaced by a new one.
+
+    The functions of the case see replies in which the old names stand, since they may compare with them.
+    """
+    # A name that is wrong on purpose stays as it is.
+    bodies = [p.body for p in case.requests if isinstance(p.body, dict) and Tag.INVALID not in p.tags]
+    names = {body["request_id"] for body in bodies if isinstance(body.get("request_id"), str)}
+    makes = any(callable(planned.body) for planned in case.requests)
+    if not names and not makes:
+        return case
+    new = {name: _another(name) for name in names}
+
+    def renamed(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        name = value.get("request_id")
+        if isinstance(name, str) and name not in new.values():
+            new.setdefault(name, _another(name))
+        return _mapped(value, new)
+
+    def as_before(replies: Replies) -> Replies:
+        old = {later: name for name, later in new.items()}
+        return {role: _with_names(reply, old) for role, reply in replies.items()} if old else replies
+
+    def body(make: Any) -> Any:
+        if isinstance(make, BodyTemplate):
+            return BodyTemplate(renamed(make.value))
+        return (lambda replies: renamed(make(as_before(replies)))) if callable(make) else renamed(make)
+
+    def path(make: Any) -> Any:
+        if not callable(make):
+            return tuple(new.get(part, part) for part in make)
+        if isinstance(make, PathTemplate):
+            return make
+
+        def made(replies: Replies) -> tuple[str, ...] | None:
+            below = make(as_before(replies))
+            return None if below is None else tuple(new.get(part, part) for part in below)
+
+        return made
+
+    def query(make: Any) -> Any:
+        if not callable(make) or isinstance(make, QueryTemplate):
+            return make
+        return lambda replies: make(as_before(replies))
+
+    requests = (
+        planned
+        if Tag.INVALID in planned.tags and not callable(planned.body)
+        else replace(planned, body=body(planned.body), path=path(planned.path), query=query(planned.query))
+        for planned in case.requests
+    )
+    return replace(case, requests=tuple(requests))
+
+
+def _another(name: str) -> str:
+    return f"{name[:200]}-{uuid4().hex[:12]}"
+
+
+def _mapped(value: Any, names: Mapping[str, str]) -> Any:
+    """Return a JSON value in which strings that are a name are replaced."""
+    if isinstance(value, str):
+        return names.get(value, value)
+    if isinstance(value, dict):
+        return {name: _mapped(child, names) for name, child in value.items()}
+    return [_mapped(child, names) for child in value] if isinstance(value, list) else value
+
+
+def _with_names(reply: Exchange, names: Mapping[str, str]) -> Exchange:
+    chunks = []
+    for chunk in reply.chunks:
+        data = chunk.data
+        for name, other in names.items():
+            data = data.replace(name.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
+        chunks.append(Chunk(chunk.t, data))
+    return replace(reply, chunks=tuple(chunks))
+
+
+def object_of(body: Any, largest: int) -> dict[str, Any] | None:
+    """Return the JSON object that a request's body is, perhaps with references in it; ``None`` for anything else."""
+    if isinstance(body, BodyTemplate):
+        body = body.value
+    if isinstance(body, bytes):
+        body = parse_json(body) if len(body) <= largest else None
+    return body if isinstance(body, dict) else None
+
+
+def bytes_of(body: Any) -> bytes:
+    """Return the bytes of a body; what a template takes from replies counts as its name."""
+    if isinstance(body, BodyTemplate):
+        return json.dumps(body.value, default=repr).encode()
+    return b"" if body is None or callable(body) else body if isinstance(body, bytes) else encode_json(body)
+
+
+def key_of(trial: Trial) -> str:
+    """Return what distinguishes two trials of one run."""
+    return json.dumps([[case.id, list(_parts(case))] for case in trial])
+
+
+def _parts(case: PlannedCase) -> Iterator[Any]:
+    for planned in case.requests:
+        make = planned.body if callable(planned.body) and not isinstance(planned.body, BodyTemplate) else None
+        digest = hashlib.sha256(bytes_of(planned.body)).hexdigest() if make is None else f"made {planned.role}"
+        yield [planned.role, planned.method, digest]
+
+
+def size_of(trial: Trial) -> tuple[int, int]:
+    """Return the number of requests in a trial and of the bytes in their bodies."""
+    requests: Sequence[RequestSpec] = [planned for case in trial for planned in case.requests]
+    return len(requests), sum(len(bytes_of(planned.body)) for planned in requests)
