@@ -14,6 +14,7 @@ from rejoinder.model.exchange import Request, parse_json
 from rejoinder.model.script import Step, Taken, replaced
 from rejoinder.model.tags import Tag
 from rejoinder.reports.excerpt import layout
+from rejoinder.wire.redact import REDACTED
 
 # What curl sets itself, and what would only repeat the recording client's habits.
 _OWN_HEADERS: Final = frozenset(
@@ -154,6 +155,9 @@ def _command(
             prefix = "Bearer " if lower == "authorization" else ""
             key = _KEY if step is None else _key_of(step)
             lines.append(f'-H "{re.sub(r"[^A-Za-z-]", "", name)}: {prefix}{key}"')
+        elif value == REDACTED:
+            plain = re.sub(r"[^A-Za-z0-9-]", "", name)
+            lines.append(f'-H "{plain}: ${{{plain.upper().replace("-", "_")}}}"')
         else:
             lines.append(f"-H {_quoted(f'{name}: {value}')}")
     if not request.body:

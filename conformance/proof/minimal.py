@@ -24,7 +24,7 @@ from rejoinder.conformance.running.confirm import ConfirmBudget, Judging, confir
 from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process, send_in_process
 from rejoinder.conformance.running.plan import PLAN_NAMES, build_plan
 from rejoinder.conformance.running.replay import minimal_trial
-from rejoinder.conformance.running.trial import Screen
+from rejoinder.conformance.running.trial import Screen, fresh
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.tags import UNCERTAIN, Tag
@@ -114,7 +114,7 @@ def _wrong(finding: Finding, faulty: SandboxSender, by_id: dict[str, Exchange], 
     if minimal.fault and not on_purpose:
         yield f"has a fault: {minimal.fault}"
     for sender, wanted in ((faulty, True), (_sender(faulty.target.dialect, ()), False)):
-        sent = [exchange for case in trial for exchange in asyncio.run(sender.send(case))]
+        sent = [exchange for case in trial for exchange in asyncio.run(sender.send(fresh(case)))]
         marks = {found.fingerprint for verdict in judging(sent, finding.rule) for found in verdict.findings}
         if (finding.fingerprint in marks) is not wanted:
             yield "does not show it" if wanted else "a correct endpoint shows it too"

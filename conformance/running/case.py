@@ -33,10 +33,6 @@ ROOMY: Final = 64
 """Tokens for requests that need a sentence or a call for an answer."""
 
 
-WRONG_KEY: Final = "Bearer rejoinder-wrong-key"
-"""The authorization of a request with a key that cannot be right."""
-
-
 def closed(properties: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON Schema of an object that has all of these properties and no other."""
     return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}

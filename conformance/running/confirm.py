@@ -52,8 +52,9 @@ from rejoinder.wire.target import Target
 PINNED: Final = ("model", "max_output_tokens")
 """Fields that no reduction touches: which model answers, and how much it may cost."""
 
-SAMPLED: Final = ("temperature", "top_p", "top_k", "seed")
-"""Fields that no reduction touches where replies are compared: without them a model may answer at random."""
+SETTLED: Final = (("temperature", 0), ("top_k", 1), ("seed", None))
+"""Fields that no reduction touches where replies are compared: with this value (``None``: any) a model answers the same
+each time."""
 
 LARGEST: Final = 1024 * 1024
 """Bytes of a body beyond which it is not reduced."""
@@ -431,19 +432,20 @@ class _Work:
         best = self._best[mark]
         if best is not self._first[mark] and not await self._holds(best.trial, finding):
             best = self._first[mark]  # what showed then was chance, or another request's doing
-        finding.minimal = self._minimal(best)
+        finding.minimal = self._minimal(best, mark)
         finding.evidence = best.problem
 
-    def _minimal(self, sighting: _Sighting) -> Minimal:
+    def _minimal(self, sighting: _Sighting, mark: str) -> Minimal:
         sent = sighting.sent
         cases = tuple(templated(case, got) for case, got in zip(sent.cases, sent.exchanges, strict=True))
         steps = steps_of(cases, sent.exchanges)
-        alone = len(steps) == 1 and steps[0].plain
+        # Nothing is shown for which a correct endpoint could be blamed: values that no template names, for instance.
+        silent = (len(steps) == 1 and steps[0].plain) or mark in self._shown_by_sandbox(cases)
         return Minimal(
             sighting.exchange.request,
             sighting.exchange.id,
             len(steps),
-            () if alone else steps,
+            () if silent else steps,
             self.screen.fault(sighting.trial),
         )
 
@@ -677,7 +679,12 @@ class _Reducer:
             if not bodies or size_of(trial)[0] != sum(len(case.requests) for case in trial):
                 return
         many = len(bodies) > 1
-        kept = (*PINNED, "stream", *SAMPLED) if many else PINNED
+        settled = [
+            name
+            for name, value in SETTLED
+            if any(name in body and value in (None, body[name]) for body in bodies.values())
+        ]
+        kept = (*PINNED, "stream", *settled) if many else PINNED
         document, origins = _merged(bodies, kept)
 
         def with_document(smaller: Mapping[str, Any]) -> Trial:
@@ -686,7 +693,8 @@ class _Reducer:
                 field, places = origins[name]
                 for place in places:
                     made[place][field] = value
-            return _with_bodies(trial, made)
+            ordered = {p: {n: made[p][n] for n in body if n in made[p]} for p, body in bodies.items()}
+            return _with_bodies(trial, ordered)
 
         def valid(smaller: Any) -> bool:
             return isinstance(smaller, dict) and self.work.screen.allows(with_document(smaller), self.standings)

@@ -8,20 +8,24 @@ is JSON: a script that a reader can follow, a reducer can shorten and a run file
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from rejoinder.conformance.running.case import WRONG_KEY, PlannedCase, Replies, RequestSpec, is_over, last_snapshot
+from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec, is_over, last_snapshot
 from rejoinder.model.exchange import Exchange, parse_json
 from rejoinder.model.script import Step, Taken, replaced
-from rejoinder.model.tags import BOOKKEEPING, Tag
+from rejoinder.model.tags import BOOKKEEPING
 
 _NAMES: Final = frozenset(
     ("id", "call_id", "approval_request_id", "item_id", "first_id", "last_id", "encrypted_content", "container_id")
 )
 """Fields whose values an endpoint gives, so that a request that holds one has it from a reply."""
+
+_OUTPUT: Final = re.compile(r"/output(/\d+)?")
+"""Where a reply has what is sent back as it is, ids or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,7 @@ class _Known:
             for pointer, value in _inner(response_object(exchange), ""):
                 if isinstance(value, str) and value and pointer.rpartition("/")[2] in _NAMES:
                     self._texts.setdefault(value, Reference(role, pointer))
-                elif isinstance(value, (dict, list)) and _has_name(value):
+                elif isinstance(value, (dict, list)) and value and (_OUTPUT.fullmatch(pointer) or _has_name(value)):
                     self._parts.setdefault(_canonical(value), Reference(role, pointer))
 
     def template(self, value: Any) -> Any:
@@ -193,6 +197,7 @@ def steps_of(cases: Sequence[PlannedCase], sent: Sequence[Sequence[Exchange]]) -
                     read_limit=planned.read_limit,
                     pace=planned.pace,
                     tenant=planned.tenant,
+                    keeps=planned.keeps,
                 )
             )
     return tuple(steps)
@@ -261,12 +266,11 @@ def _planned(step: Step, steps: Sequence[Step], create: str) -> RequestSpec:
     segments = [part for part in sent.removeprefix(create).split("/") if part]
     query = query.removeprefix(usual).removeprefix("&") if usual else query
     kept = tuple((name, value) for name, value in request.headers if name.lower() == "content-type")
-    given = (("authorization", WRONG_KEY),) if Tag.WRONG_KEY in step.tags else ()
     return RequestSpec(
         step.role,
         BodyTemplate(body) if any(True for _ in references(body)) else body,
         step.tags,
-        headers=(*kept, *given),
+        headers=kept,
         method=request.method,
         path=PathTemplate(tuple(_cut(part, named, unquote) for part in segments)),
         query=QueryTemplate(_cut(query, named, str)) if named else query,
@@ -276,6 +280,7 @@ def _planned(step: Step, steps: Sequence[Step], create: str) -> RequestSpec:
         beside=step.beside,
         wait=step.wait,
         tenant=step.tenant,
+        keeps=step.keeps,
         until=is_over if step.until_ended else None,
     )
 

@@ -80,6 +80,7 @@ steps = st.builds(
     read_limit=st.none() | st.integers(0),
     pace=st.floats(0, 9),
     tenant=st.sampled_from((1, 2)),
+    keeps=st.sampled_from(((), ("input", "stream"))),
 )
 minimals = st.builds(
     Minimal, requests, st.text(), st.integers(1), st.lists(steps, max_size=3).map(tuple), st.sampled_from(("", "Odd."))

@@ -54,7 +54,7 @@ def test_a_script_shows_the_defect(tmp_path: Path, stream: bool) -> None:
         text, whole = script(url, deleted(stream))
         assert whole
         faulty = sent(text, tmp_path)
-        sandbox.faults = ()
+        sandbox.variations = ()
         clean = sent(text, tmp_path)
     assert [status.split()[1] for status, _ in faulty] == ["200", "200", "200"]
     assert [status.split()[1] for status, _ in clean] == ["200", "200", "404"]

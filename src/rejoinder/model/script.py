@@ -51,7 +51,8 @@ class Step:
     ``taken`` lists the values from earlier replies. With ``beside`` the request is sent together with the one before
     it, ``wait`` seconds later. With ``until_ended`` it is repeated until the response that it retrieves has ended.
     ``deadline`` (seconds) and ``read_limit`` (bytes of the reply) stop it on purpose; ``pace`` is how many seconds a
-    slow reader lets pass after each read. ``tenant`` 2 sends it with the key of the second tenant.
+    slow reader lets pass after each read. ``tenant`` 2 sends it with the key of the second tenant. ``keeps`` names
+    fields that stay as they are, whatever form the endpoint takes.
     """
 
     request: Request
@@ -67,6 +68,7 @@ class Step:
     read_limit: int | None = None
     pace: float = 0.0
     tenant: int = 1
+    keeps: tuple[str, ...] = ()
 
     @property
     def plain(self) -> bool:
@@ -97,6 +99,9 @@ class Step:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Step:
         """Rebuild a step from :meth:`to_json`'s form."""
+        special: dict[str, Any] = {name: record[name] for name in _SPECIAL if name in record}
+        if "keeps" in special:
+            special["keeps"] = tuple(special["keeps"])
         return cls(
             Request.from_json(record),
             record["case"],
@@ -104,7 +109,7 @@ class Step:
             tuple(record["tags"]),
             record["exchange"],
             tuple(Taken.from_json(taken) for taken in record.get("taken", ())),
-            **{name: record[name] for name in _SPECIAL if name in record},
+            **special,
         )
 
 
@@ -116,6 +121,7 @@ _SPECIAL: Final[Mapping[str, Any]] = {
     "read_limit": None,
     "pace": 0.0,
     "tenant": 1,
+    "keeps": (),
 }
 """The fields that say how a request is sent, with the values for which nothing is special."""
 
