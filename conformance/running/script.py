@@ -125,7 +125,7 @@ def _templated(planned: RequestSpec, replies: Replies, known: _Known) -> Request
         if isinstance(body, BodyTemplate) and not any(True for _ in references(body.value)):
             body = body.value
     if callable(path) and not isinstance(path, PathTemplate):
-        path = PathTemplate(tuple(known.parts(segment) for segment in path(replies) or ()))
+        path = _path(tuple(known.parts(segment) for segment in path(replies) or ()))
     if callable(query) and not isinstance(query, QueryTemplate):
         query = QueryTemplate(known.parts(query(replies)))
     return replace(planned, body=body, path=path, query=query, wait=wait(replies) if callable(wait) else wait)
@@ -272,7 +272,7 @@ def _planned(step: Step, steps: Sequence[Step], create: str) -> RequestSpec:
         step.tags,
         headers=kept,
         method=request.method,
-        path=PathTemplate(tuple(_cut(part, named, unquote) for part in segments)),
+        path=_path(tuple(_cut(part, named, unquote) for part in segments)),
         query=QueryTemplate(_cut(query, named, str)) if named else query,
         deadline=step.deadline,
         read_limit=step.read_limit,
@@ -283,6 +283,13 @@ def _planned(step: Step, steps: Sequence[Step], create: str) -> RequestSpec:
         keeps=step.keeps,
         until=is_over if step.until_ended else None,
     )
+
+
+def _path(segments: tuple[tuple[str | Reference, ...], ...]) -> PathTemplate | tuple[str, ...]:
+    """Return a path as a template, or as it is where it takes nothing from replies."""
+    if any(isinstance(part, Reference) for segment in segments for part in segment):
+        return PathTemplate(segments)
+    return tuple("".join(map(str, segment)) for segment in segments)
 
 
 def _cut(text: str, named: Mapping[str, Reference], clean: Any) -> tuple[str | Reference, ...]:

@@ -50,7 +50,7 @@ def test_the_proof_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("rejoinder.conformance.proof.minimal.minimal_trial", with_model_7)
     wrong = [word for row in prove("terminal-missing", "northstar", "smoke") for word in row.wrong]
-    assert any("is not valid: [('type', '/model')]" in word for word in wrong)
+    assert any("is not valid" in word and "/model" in word for word in wrong), wrong
     assert "does not show it" in wrong
 
 
