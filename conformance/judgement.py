@@ -14,6 +14,7 @@ from rejoinder.conformance.baseline import BaselineMatcher
 from rejoinder.conformance.checks import checks_by_rule
 from rejoinder.conformance.judging.capabilities import abilities, capabilities
 from rejoinder.conformance.judging.context import RunContext
+from rejoinder.conformance.judging.controls import answered_requests
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.registry import Declined, Registered, Subject, applies
 from rejoinder.conformance.judging.untested import UntestedRules
@@ -78,6 +79,8 @@ def judge_run(
     views = [ExchangeView(exchange, dialect, own) for exchange in exchanges if Tag.UNJUDGED not in exchange.tags]
     if run_context is None:
         own.abilities, own.capabilities = abilities(views), capabilities(views)
+        own.answered = answered_requests(views)
+        own.operations = frozenset(view.operation for view in views if view.exchange.ok)
     subjects = _subjects(views)
     untested = UntestedRules(dialect, plan, own, {case.id: case.views for case in subjects[Subject.CASE]})
     table = checks_by_rule()

@@ -16,6 +16,7 @@ from rejoinder.conformance.judging.turns import (
     TERMINAL,
     calls,
     have_responses,
+    crash_kind,
     is_broken,
     is_rejected,
     response_of,
@@ -399,7 +400,7 @@ def taken_streamed_as_plain(case: CaseView) -> Iterator[Problem]:
             f"A request is accepted {ways[0]} streaming, but refused {ways[1]} streaming (status {status_code(odd)}).",
             expected=200,
             actual=odd.exchange.json() or status_code(odd),
-            kind=f"{kind} {'5xx' if is_broken(status_code(odd)) else '4xx'}",
+            kind=f"{kind} {crash_kind(odd) if is_broken(status_code(odd)) else '4xx'}",
         )
 
 

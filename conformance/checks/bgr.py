@@ -13,6 +13,7 @@ from rejoinder.conformance.judging.turns import (
     LACKING,
     RUNNING,
     TERMINAL,
+    crash_kind,
     is_answer,
     is_broken,
     is_refusal,
@@ -203,7 +204,7 @@ def cancel_comes_too_late(case: CaseView) -> Iterator[Problem]:
             f"Cancelling a finished response returned status {status_code(view)}.",
             expected="200 or 4xx status",
             actual=status_code(view),
-            kind="5xx",
+            kind=crash_kind(view),
         )
     for later in case.having(Role.CANCEL, Role.GET_AFTER):
         now = state(retrieved(later))
@@ -229,7 +230,7 @@ def only_background_is_cancellable(case: CaseView) -> Iterator[Problem]:
             f"Cancelling a response created without background returned status {status}.",
             expected="4xx status",
             actual=status,
-            kind="5xx" if status >= 500 else "accepted",
+            kind=crash_kind(view) if status >= 500 else "accepted",
         )
 
 
@@ -351,7 +352,7 @@ def bad_start_is_refused(case: CaseView) -> Iterator[Problem]:
             f"A replay with starting_after {'-3' if negative else 'that is a word'} returned status {status}.",
             expected="4xx status",
             actual=status,
-            kind=f"{role} {'5xx' if is_broken(status) else status}",
+            kind=f"{role} {crash_kind(view) if is_broken(status) else status}",
         )
 
 
@@ -400,7 +401,7 @@ def foreground_is_not_replayed(case: CaseView) -> Iterator[Problem]:
             f"Retrieving the stream of a response created without background returned status {status_code(view)}.",
             expected="4xx status",
             actual=status_code(view),
-            kind="5xx" if is_broken(status_code(view)) else view.exchange.content_type,
+            kind=crash_kind(view) if is_broken(status_code(view)) else view.exchange.content_type,
         )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from rejoinder.conformance.judging.controls import has_any_control, has_control, has_control_without_fault
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_exchange, is_integer, is_what, quoted
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
-from rejoinder.conformance.judging.turns import is_broken, liveness_problem
+from rejoinder.conformance.judging.turns import crash_kind, is_broken, is_server_error, liveness_problem, reaches_outside
 from rejoinder.formatting import plural
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.tags import UNCERTAIN, Tag
@@ -21,6 +22,8 @@ _MANY_DELTAS: Final = 32
 _BURST: Final = 0.005
 _WAIT: Final = 0.5
 _BUSY: Final = (429, 503)
+_GATEWAY: Final = (502, 504)
+"""The statuses by which a server says that it could not reach another one (RFC 9110, sections 15.6.3 and 15.6.5)."""
 _WHEN_AGAIN: Final = ("retry-after", "retry-after-ms", "x-ratelimit-reset", "ratelimit-reset", "ratelimit")
 
 
@@ -50,13 +53,18 @@ def _was_to_be_answered(view: ExchangeView) -> bool:
     exchange = view.exchange
     if Tag.VALID not in exchange.tags or exchange.outcome is Outcome.CANCELLED:
         return False
-    # An endpoint may refuse a feature (4xx, 501) and may be busy (429, 503).
+    # An endpoint may refuse a feature (4xx, 501) and may be busy (429, 503). What it cannot reach is not its fault.
+    if exchange.status in _GATEWAY and reaches_outside(view.request):
+        return False
     return exchange.status is None or exchange.status < 400 or is_broken(exchange.status)
 
 
 @check("HTTP-03", Subject.CREATE, needs=_was_to_be_answered)
 def create_answers_200(view: ExchangeView) -> Iterator[Problem]:
-    """Tests only requests that every version of the API accepts. Status 4xx, 501 and 503 count as a refusal."""
+    """Tests only requests that every version of the API accepts. Status 4xx, 501 and 503 count as a refusal.
+
+    Status 502 and 504 do too if the request names an address outside of the endpoint.
+    """
     exchange = view.exchange
     if exchange.status is None:
         yield Problem(
@@ -70,7 +78,7 @@ def create_answers_200(view: ExchangeView) -> Iterator[Problem]:
             f"The endpoint returned status {exchange.status} for a valid request.",
             expected=200,
             actual=exchange.status,
-            kind="5xx" if exchange.status >= 500 else "status",
+            kind=crash_kind(view) if exchange.status >= 500 else "status",
         )
     elif not view.streamed and exchange.outcome is not Outcome.COMPLETE:
         yield Problem(
@@ -134,7 +142,8 @@ def output_is_there(view: ExchangeView) -> Iterator[Problem]:
 def _sent_no_json(view: ExchangeView) -> bool:
     exchange = view.exchange
     whole = Tag.INVALID in exchange.tags and exchange.request.json() is None and exchange.request.body != b"null"
-    return whole and exchange.status is not None and exchange.status not in _BUSY and not _other_media(view)
+    answered = exchange.status is not None and exchange.status not in _BUSY
+    return whole and answered and not _other_media(view) and has_any_control(view)
 
 
 def _other_media(view: ExchangeView) -> bool:
@@ -162,10 +171,10 @@ def broken_json_is_refused(view: ExchangeView) -> Iterator[Problem]:
             )
     elif status not in (400, 422):
         yield Problem(
-            f"The endpoint refused a malformed JSON body with status {status}.",
+            f"The endpoint returned status {status} for a malformed JSON body.",
             expected="status 400 or 422",
             actual=status,
-            kind="5xx" if status is not None and status >= 500 else "status",
+            kind=crash_kind(view) if status is not None and status >= 500 else "status",
         )
 
 
@@ -185,12 +194,16 @@ def other_media_are_refused(view: ExchangeView) -> Iterator[Problem]:
 def _lacks_input(view: ExchangeView) -> bool:
     has_input = any(view.request.get(name) for name in ("input", "prompt", "previous_response_id", "conversation"))
     sent = isinstance(view.exchange.request.json(), dict) and "input" not in view.request
-    return sent and not has_input and not _other_media(view) and view.exchange.status not in (None, *_BUSY)
+    answered = view.exchange.status not in (None, *_BUSY)
+    return sent and not has_input and not _other_media(view) and answered and has_control(view, "input")
 
 
 @check("HTTP-08", Subject.CREATE, needs=_lacks_input)
 def input_is_demanded(view: ExchangeView) -> Iterator[Problem]:
-    """Tests requests without `input`, `prompt`, `previous_response_id` and `conversation`."""
+    """Tests requests without `input`, `prompt`, `previous_response_id` and `conversation`.
+
+    The endpoint must accept the same request with `input`.
+    """
     status = view.exchange.status
     if status not in (400, 422):
         yield Problem(
@@ -202,13 +215,15 @@ def input_is_demanded(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
-@check(
-    "HTTP-09",
-    Subject.CREATE,
-    needs=lambda view: Tag.UNKNOWN_MODEL in view.exchange.tags and view.exchange.status not in (None, *_BUSY),
-)
+def _names_no_model(view: ExchangeView) -> bool:
+    status = view.exchange.status
+    return Tag.UNKNOWN_MODEL in view.exchange.tags and status is not None and status != 429 and status < 500
+
+
+@check("HTTP-09", Subject.CREATE, needs=lambda view: _names_no_model(view) and has_control(view, "model"))
 def unknown_models_are_refused(view: ExchangeView) -> Iterator[Problem]:
-    """Sends a request with a model name that no endpoint has.
+    """Sends a request with a model name that no endpoint has. The endpoint must accept the same request with its own
+    model, or without a model. ERR-05 covers server errors.
 
     An endpoint that ignores the name may serve the request, but `model` in the response must name another model.
     """
@@ -239,18 +254,23 @@ def unknown_models_are_refused(view: ExchangeView) -> Iterator[Problem]:
 
 def _refused_for_key(view: ExchangeView) -> bool:
     status = view.exchange.status
-    return Tag.WRONG_KEY in view.exchange.tags and status is not None and status >= 400 and status not in _BUSY
+    refused = status is not None and status >= 400 and status not in _BUSY
+    return Tag.WRONG_KEY in view.exchange.tags and refused and has_control(view)
 
 
 @check("HTTP-10", Subject.CREATE, needs=_refused_for_key)
 def wrong_key_is_unauthorised(view: ExchangeView) -> Iterator[Problem]:
-    """Sends a valid request with an invalid API key. An endpoint that returns 200 requires no key and is not tested."""
-    if view.exchange.status != 401:
+    """Sends a valid request with an invalid API key. An endpoint that returns 200 requires no key and is not tested.
+
+    The endpoint must accept the same request with the right key.
+    """
+    status = view.exchange.status
+    if status is not None and status != 401:
         yield Problem(
-            f"The endpoint refused an invalid API key with status {view.exchange.status}.",
+            f"The endpoint returned status {status} for an invalid API key.",
             expected=401,
-            actual=view.exchange.status,
-            kind="status",
+            actual=status,
+            kind=crash_kind(view) if status >= 500 else "status",
         )
 
 
@@ -264,9 +284,12 @@ def rate_limits_say_when(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
-@check("HTTP-12", Subject.CREATE, needs=lambda view: view.exchange.status is not None and view.exchange.status >= 500)
+@check("HTTP-12", Subject.EXCHANGE, needs=lambda view: is_server_error(view.exchange.status))
 def server_errors_have_the_envelope(view: ExchangeView) -> Iterator[Problem]:
-    """Tests every 5xx response in the run. Its body must be JSON with a string `error.message`."""
+    """Tests every 5xx response to every operation. Its body must be JSON with a string `error.message`.
+
+    Status 501 is a refusal, which ERR-01 and ERR-12 cover.
+    """
     body = view.exchange.json()
     if not isinstance(get(body, "error", "message"), str):
         yield Problem(
@@ -278,9 +301,16 @@ def server_errors_have_the_envelope(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
-@check("HTTP-13", Subject.STREAM, needs=lambda view: Tag.INVALID in view.exchange.tags)
+@check(
+    "HTTP-13",
+    Subject.STREAM,
+    needs=lambda view: Tag.INVALID in view.exchange.tags and has_control_without_fault(view),
+)
 def refusals_are_no_streams(view: ExchangeView) -> Iterator[Problem]:
-    """Sends invalid streaming requests. A stream that fails without any output counts as a refusal."""
+    """Sends invalid streaming requests. A stream that fails without any output counts as a refusal.
+
+    The stream of the same request without the invalid field must not fail.
+    """
     kinds = [event.type for event in view.events]
     failed = not kinds or "error" in kinds or "response.failed" in kinds
     if failed and not view.fold.items:
@@ -295,28 +325,36 @@ def refusals_are_no_streams(view: ExchangeView) -> Iterator[Problem]:
 @check(
     "HTTP-14",
     Subject.EXCHANGE,
-    needs=lambda view: Tag.WRONG_METHOD in view.exchange.tags and view.exchange.status not in (None, *_BUSY),
+    needs=lambda view: (
+        Tag.WRONG_METHOD in view.exchange.tags and view.exchange.status not in (None, *_BUSY) and has_control(view)
+    ),
 )
 def wrong_methods_are_named(view: ExchangeView) -> Iterator[Problem]:
-    """Sends PUT to the path of create, where no version of the API supports it."""
-    if view.exchange.status != 405:
+    """Sends PUT to the path of create, where no version of the API supports it. Status 501 is right, too: it says that
+    the endpoint does not know the method (RFC 9110, section 9.1). POST with the same body must be accepted.
+    """
+    if view.exchange.status not in (405, 501):
         yield Problem(
             f"The endpoint returned status {view.exchange.status} for {view.exchange.request.method}.",
-            expected=405,
+            expected="status 405 or 501",
             actual=view.exchange.status,
             kind="status",
         )
 
 
 def _liveness_requests(case: CaseView) -> list[ExchangeView]:
-    """Return the valid requests that follow invalid or extreme ones of the case."""
+    """Return the valid requests that follow invalid or extreme ones of the case and are answered elsewhere."""
     odd = any(not UNCERTAIN.isdisjoint(view.exchange.tags) for view in case.views)
-    return [view for view in case.views if odd and view.exchange.role.partition("-")[0] == Role.AFTER]
+    after = [view for view in case.views if odd and view.exchange.role.partition("-")[0] == Role.AFTER]
+    return [view for view in after if view.exchange.ok or has_control(view)]
 
 
 @check("HTTP-15", Subject.CASE, needs=lambda case: bool(_liveness_requests(case)))
 def good_request_after_bad(case: CaseView) -> Iterator[Problem]:
-    """Sends a minimal valid request after each invalid or extreme one. It must get status 200 within 20 seconds."""
+    """Sends a minimal valid request after each invalid or extreme one. It must get status 200 within 20 seconds.
+
+    The endpoint must answer such a request at least once in the run.
+    """
     for view in _liveness_requests(case):
         problem = liveness_problem(view)
         if problem is not None:

@@ -22,6 +22,7 @@ from rejoinder.conformance.judging.recall import (
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.judging.turns import (
+    crash_kind,
     have_responses,
     is_broken,
     is_refusal,
@@ -237,7 +238,7 @@ def the_deleted_is_not_continued(case: CaseView) -> Iterator[Problem]:
         "/previous_response_id",
         expected="4xx status",
         actual=status,
-        kind="known" if knows else "5xx" if is_broken(status) else "accepted",
+        kind="known" if knows else crash_kind(view) if is_broken(status) else "accepted",
     )
 
 

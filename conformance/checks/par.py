@@ -13,6 +13,7 @@ from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import (
     UNSTABLE,
     are_alike,
+    crash_kind,
     have_responses,
     is_answer,
     is_broken,
@@ -51,7 +52,7 @@ def a_taken_request_id_is_not_given_again(case: CaseView) -> Iterator[Problem]:
             "/id",
             expected="4xx status or another id",
             actual=status if is_broken(status) else name,
-            kind="5xx" if is_broken(status) else "given",
+            kind=crash_kind(second) if is_broken(status) else "given",
         )
     before = retrieved(case.get(Role.GET))
     for view in case.having(Role.GET_AFTER):

@@ -17,6 +17,7 @@ from rejoinder.conformance.judging.turns import (
     TERMINAL,
     canary_of,
     cannot_repeat,
+    crash_kind,
     have_responses,
     is_broken,
     is_refusal,
@@ -272,7 +273,7 @@ def _page_problems(view: ExchangeView, page: dict[str, Any]) -> Iterator[Problem
 def _not_refused(view: ExchangeView, what: str, pointer: str, expected: str) -> Iterator[Problem]:
     status = status_code(view)
     if not is_refusal(status):
-        message, kind = f"{what} returned status {status}.", "5xx" if is_broken(status) else "accepted"
+        message, kind = f"{what} returned status {status}.", crash_kind(view) if is_broken(status) else "accepted"
         yield in_exchange(view, message, pointer, expected=expected, actual=status, kind=kind)
 
 
@@ -367,7 +368,7 @@ def unfinished_is_not_continued(case: CaseView) -> Iterator[Problem]:
             "/previous_response_id",
             expected="4xx status",
             actual=status,
-            kind="5xx" if status >= 500 else view.exchange.role,
+            kind=crash_kind(view) if status >= 500 else view.exchange.role,
         )
 
 
@@ -396,7 +397,7 @@ def tenants_are_strangers(case: CaseView) -> Iterator[Problem]:
     for view in views:
         if is_broken(status_code(view)):
             message = f"A request for another tenant's response returned status {status_code(view)}."
-            yield _stranger(view, message, f"{view.exchange.role} 5xx")
+            yield _stranger(view, message, f"{view.exchange.role} {crash_kind(view)}")
 
 
 def _stranger(view: ExchangeView, message: str, kind: str) -> Problem:

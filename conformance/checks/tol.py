@@ -14,6 +14,7 @@ from rejoinder.conformance.judging.roles import INSTRUCTIONS_ANYWHERE, Role, rol
 from rejoinder.conformance.judging.turns import (
     calls,
     canary_of,
+    crash_kind,
     has_refusal,
     have_responses,
     is_answer,
@@ -236,8 +237,8 @@ def _reason(view: ExchangeView) -> str:
     return f': "{message}"' if isinstance(message, str) and message else ""
 
 
-def _code_class(status: int) -> str:
-    return "5xx" if is_broken(status) else "4xx"
+def _code_class(view: ExchangeView) -> str:
+    return crash_kind(view) if is_broken(status_code(view)) else "4xx"
 
 
 @check("TOL-06", Subject.CASE, needs=_sent(Role.SENT_BACK, Role.SENT_BACK_BARE))
@@ -286,7 +287,7 @@ def own_items_are_taken_back(case: CaseView) -> Iterator[Problem]:
                 "/input",
                 expected=200 if undisputed else "200 or 4xx status",
                 actual=status,
-                kind=f"{view.exchange.role} {_code_class(status)}",
+                kind=f"{view.exchange.role} {_code_class(view)}",
             )
 
 
@@ -320,7 +321,7 @@ def instructions_may_stand_anywhere(case: CaseView) -> Iterator[Problem]:
                 "/input",
                 expected=200,
                 actual=status,
-                kind=f"{view.exchange.role} {_code_class(status)}",
+                kind=f"{view.exchange.role} {_code_class(view)}",
             )
 
 
@@ -344,7 +345,7 @@ def _not_refused(view: ExchangeView, what: str, pointer: str) -> Iterator[Proble
             pointer=pointer,
             expected="4xx status",
             actual=status,
-            kind=f"{view.exchange.role} {'5xx' if is_broken(status) else status}",
+            kind=f"{view.exchange.role} {crash_kind(view) if is_broken(status) else status}",
         )
 
 

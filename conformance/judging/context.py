@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from rejoinder.model.footer import AbilityResult, FeatureEvidence, FeatureResult, FeatureState
 
@@ -65,17 +65,33 @@ class Capability:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class AnsweredRequest:
+    """What a create request that was answered has in common with others.
+
+    ``streamed`` says whether it set ``stream``, ``form`` whether its input was a ``string`` or a ``list`` (empty for
+    neither). ``fields`` are its other fields.
+    """
+
+    streamed: bool
+    form: str
+    fields: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class RunContext:
     """What all exchanges of a run have in common; checks read it where one exchange alone says too little.
 
     ``capabilities`` holds every feature that the dialect defines, by name; ``required`` the names of those that the
-    endpoint must have.
+    endpoint must have. ``answered`` are the create requests that the endpoint answered: controls for those it refused.
+    ``operations`` names the operations beside create that succeeded at least once.
     """
 
     abilities: Abilities = Abilities()
     capabilities: Mapping[str, Capability] = field(default_factory=lambda: MappingProxyType({}))
     required: frozenset[str] = frozenset()
+    answered: tuple[AnsweredRequest, ...] = ()
+    operations: frozenset[str] = frozenset()
 
 
 NO_CONTEXT: Final = RunContext()

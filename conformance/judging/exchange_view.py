@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,6 +64,17 @@ class ExchangeView:
         """Whether the request was a create: POST to a path that ends in ``/responses``."""
         request = self.exchange.request
         return request.method == "POST" and request.path.partition("?")[0].rstrip("/").endswith("/responses")
+
+    @cached_property
+    def operation(self) -> str:
+        """The name of the operation beside create that the request is for; empty for create and for no operation."""
+        request = self.exchange.request
+        below = request.path.partition("?")[0].rstrip("/").rpartition("/responses")[2]
+        for name, operation in self.dialect.operations.items():
+            form = re.escape(operation.path.partition("/responses")[2]).replace(r"\{response_id\}", "[^/]+")
+            if form and operation.method == request.method and re.fullmatch(form, below):
+                return name
+        return ""
 
     @cached_property
     def streamed(self) -> bool:

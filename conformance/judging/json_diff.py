@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import struct
+from typing import Any, Final
 
 from rejoinder.model.verdict import ABSENT
 from rejoinder.validation import escape_key
 
 
+_LARGEST: Final = 1e6
+"""Up to here single precision tells numbers apart well enough that equal ones were one number."""
+
+
 def first_difference(expected: Any, actual: Any, pointer: str = "") -> tuple[str, Any, Any] | None:
     """Return pointer, expected and actual of the first difference, or ``None`` when the values are equal.
 
-    Numbers are equal across int and float; true is not 1. Where one side lacks a key, its value is :data:`ABSENT`.
+    Numbers are equal across int and float; true is not 1. Two prints of one number in single precision are equal
+    (0.1 and 0.10000000149011612). A field that is null equals one that is missing, since typed clients cannot tell them
+    apart. Where one side lacks a key, its value is :data:`ABSENT`.
     """
     if isinstance(expected, dict) and isinstance(actual, dict):
         for key in [*expected, *(key for key in actual if key not in expected)]:
@@ -32,4 +39,19 @@ def first_difference(expected: Any, actual: Any, pointer: str = "") -> tuple[str
         return f"{pointer}/{i}", left, right
     if isinstance(expected, bool) or isinstance(actual, bool):
         return None if expected is actual else (pointer, expected, actual)
-    return None if expected == actual else (pointer, expected, actual)
+    if expected == actual or _are_one_single(expected, actual):
+        return None
+    return None if _is_nothing(expected) and _is_nothing(actual) else (pointer, expected, actual)
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or value is ABSENT
+
+
+def _are_one_single(left: Any, right: Any) -> bool:
+    """Whether two numbers, not both integers, are prints of one number in single precision."""
+    numbers = isinstance(left, int | float) and isinstance(right, int | float)
+    if not numbers or (isinstance(left, int) and isinstance(right, int)) or max(abs(left), abs(right)) > _LARGEST:
+        return False
+    first, second = (struct.unpack("<f", struct.pack("<f", number))[0] for number in (left, right))
+    return bool(first == second and (first == left or second == right))

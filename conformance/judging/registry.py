@@ -28,7 +28,7 @@ class Subject(StrEnum):
     STREAM = "successful streams"
     EXCHANGE = "every exchange of every operation"
     RESPONSE = "every final response object"
-    REFUSAL = "refused create requests"
+    REFUSAL = "refused requests of every operation"
     CASE = "all exchanges of a case together"
     RUN = "all exchanges of the run together"
 
@@ -92,5 +92,5 @@ def applies(subject: Subject, view: ExchangeView) -> bool:
     if subject is Subject.RESPONSE:
         return view.response is not None
     if subject is Subject.REFUSAL:
-        return view.is_create and view.exchange.status is not None and view.exchange.status >= 400
+        return view.exchange.status is not None and view.exchange.status >= 400
     return False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, is_integer
 from rejoinder.conformance.judging.registry import Declined
+from rejoinder.model.error_text import error_text
 from rejoinder.model.exchange import Outcome, parse_json
 from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import Problem
@@ -33,6 +35,41 @@ def status_code(view: ExchangeView | None) -> int:
 def is_broken(status: int) -> bool:
     """Return whether a status is a server error; 501 and 503 are legitimate."""
     return status >= 500 and status not in (501, 503)
+
+
+def is_server_error(status: int | None) -> bool:
+    """Return whether a status says that the endpoint failed or is overloaded; 501 is a refusal (RFC 9110, 15.6.2)."""
+    return status is not None and status >= 500 and status != 501
+
+
+def reaches_outside(request: Any) -> bool:
+    """Return whether any part of a request is an address that the endpoint would have to reach to serve it."""
+    if isinstance(request, dict):
+        return any(reaches_outside(value) for value in request.values())
+    if isinstance(request, list):
+        return any(map(reaches_outside, request))
+    return isinstance(request, str) and request.startswith(("http://", "https://"))
+
+
+_WORDS: Final = 12
+"""How many words of an endpoint's message tell its failures apart."""
+
+_WORD: Final = re.compile(r"[a-z]{1,24}(?:_[a-z]{1,24})*")
+_QUOTED: Final = re.compile(r"(?<!\w)(['\"`])(.*?)\1(?!\w)")
+_MARKUP: Final = re.compile(r"<[^<>]*>")
+
+
+def crash_kind(view: ExchangeView) -> str:
+    """Return the kind of a problem that is a server error: its status and the endpoint's own words.
+
+    Numbers, ids, paths, addresses and what quotes the request are left out, so that one cause gives one kind.
+    """
+    sent = view.exchange.request.body.decode("utf-8", "replace")
+    text = _MARKUP.sub(" ", error_text(view.exchange))
+    text = _QUOTED.sub(lambda found: f" {found[2] if found[2] not in sent else ''} ", text)
+    words = [word.strip(".,:;!?()[]{}") for word in text.lower().split()]
+    kept = [word for word in words if _WORD.fullmatch(word)]
+    return " ".join(["5xx", str(status_code(view)), *kept[:_WORDS]])
 
 
 def is_refusal(status: int) -> bool:
@@ -161,6 +198,6 @@ def liveness_problem(view: ExchangeView) -> Problem | None:
         else f"A valid request afterwards {f'returned status {status}' if status else 'got no response'}.",
         expected=200,
         actual="timeout" if hung else status or outcome.value,
-        kind="after",
+        kind=f"after {crash_kind(view)}" if is_server_error(status) and not hung else "after",
         exchange=view.exchange.id,
     )

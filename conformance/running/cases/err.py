@@ -163,15 +163,19 @@ def _bounds(context: CaseContext) -> Iterator[PlannedCase]:
         )
 
 
+def _profile(context: CaseContext) -> EndpointProfile:
+    return EndpointProfile(model=context.model, dialect=context.dialect.name)
+
+
 def _mutants(context: CaseContext) -> Iterator[PlannedCase]:
-    chosen = sample(surely_invalid(profile=EndpointProfile(model=context.model)), MUTANTS)
+    chosen = sample(surely_invalid(profile=_profile(context)), MUTANTS)
     kinds = dict.fromkeys(mutant.kind for mutant in chosen)
     for kind in kinds:
         found = [mutant for mutant in chosen if mutant.kind == kind]
         requests = [
             RequestSpec(
                 mutant.id.removeprefix("invalid."),
-                mutant.body,
+                b"null" if mutant.body is None else mutant.body,  # without a body there is no content type
                 (Tag.INVALID, *((wrong_field(mutant.param),) if mutant.param else ())),
             )
             for mutant in found

@@ -63,7 +63,7 @@ def _smoke(context: CaseContext) -> Iterator[PlannedCase]:
         Tag.BROKEN,
         after=liveness_request(context),
     )
-    absent = body(model="no-such-model", input=user("Hi"))
+    absent = {**greeting(context), "model": "no-such-model"}
     yield refused(
         "unknown-model", "A model that does not exist is refused.", absent, Tag.UNKNOWN_MODEL, wrong_field("model")
     )

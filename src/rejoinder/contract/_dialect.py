@@ -111,6 +111,12 @@ class Dialect:
         return frozenset(names)
 
     @cached_property
+    def error_schema(self) -> Schema:
+        """The schema of the ``error`` object in the body of a refusal."""
+        schema: Schema = self.schema("error")["properties"]["error"]
+        return schema
+
+    @cached_property
     def parameters(self) -> frozenset[str]:
         """The names of the request's fields."""
         return frozenset(self.request_schema()["properties"])
