@@ -15,8 +15,8 @@ from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import (
     TERMINAL,
     calls,
-    have_responses,
     crash_kind,
+    have_responses,
     is_broken,
     is_rejected,
     response_of,

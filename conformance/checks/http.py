@@ -10,7 +10,13 @@ from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_exchange, is_integer, is_what, quoted
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
-from rejoinder.conformance.judging.turns import crash_kind, is_broken, is_server_error, liveness_problem, reaches_outside
+from rejoinder.conformance.judging.turns import (
+    crash_kind,
+    is_broken,
+    is_server_error,
+    liveness_problem,
+    reaches_outside,
+)
 from rejoinder.formatting import plural
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.tags import UNCERTAIN, Tag

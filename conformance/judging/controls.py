@@ -30,7 +30,8 @@ def answered_requests(views: Iterable[ExchangeView]) -> tuple[AnsweredRequest, .
 
 def _described(request: Mapping[str, Any]) -> AnsweredRequest:
     fields = {name: value for name, value in request.items() if name not in _FREE}
-    form = {str: "string", list: "list"}.get(type(request.get("input")), "")
+    given = request.get("input")
+    form = "string" if isinstance(given, str) else "list" if isinstance(given, list) else ""
     return AnsweredRequest(request.get("stream") is True, form, fields)
 
 

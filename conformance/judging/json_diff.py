@@ -8,7 +8,6 @@ from typing import Any, Final
 from rejoinder.model.verdict import ABSENT
 from rejoinder.validation import escape_key
 
-
 _LARGEST: Final = 1e6
 """Up to here single precision tells numbers apart well enough that equal ones were one number."""
 

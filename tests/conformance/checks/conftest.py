@@ -40,6 +40,17 @@ def refusal() -> Callable[..., Exchange]:
 
 
 @pytest.fixture
+def control(refusal: Callable[..., Exchange]) -> Callable[..., Exchange]:
+    """Return a function that makes an exchange of another case that was answered: request fields."""
+
+    def make(**sent: Any) -> Exchange:
+        body = {"id": "resp_1", "status": "completed"}
+        return refusal(200, body, "valid", sent={"input": "Hi", **sent}, id="control", case="control")
+
+    return make
+
+
+@pytest.fixture
 def fires() -> Callable[..., bool | None]:
     """Return a function that says whether a rule has findings; ``None`` when it had nothing to judge."""
 

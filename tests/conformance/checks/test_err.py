@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.cases.err import MUTANTS, cases, sample
 from rejoinder.contract import load_dialect
@@ -38,8 +40,10 @@ def error(**fields: Any) -> dict[str, Any]:
         (400, "invalid_request", "openresponses", False),
         (400, "invalid_request_error", "openresponses", False),
         (500, "model_error", "openresponses", False),
-        (404, "invalid_request", "openresponses", True),
-        (400, "kaput", "openresponses", True),
+        (404, "invalid_request", "openresponses", False),
+        (404, "server_error", "openresponses", True),
+        (400, "model_error", "openresponses", False),
+        (400, "kaput", "openresponses", False),
         (400, "kaput", "northstar", False),
     ],
 )
@@ -60,14 +64,94 @@ def test_error_types(fires: Fires, refusal: Refusal, status: int, kind: str, dia
         (7, True),
     ],
 )
-def test_params(fires: Fires, refusal: Refusal, param: Any, found: bool) -> None:
-    assert fires("ERR-04", refusal(400, error(param=param), "invalid", "param:input[0].role")) is found
+def test_params(fires: Fires, refusal: Refusal, control: Refusal, param: Any, found: bool) -> None:
+    exchange = refusal(400, error(param=param), "invalid", "param:input[0].role")
+    assert fires("ERR-04", exchange, control()) is found
+    assert fires("ERR-04", exchange, control(user="someone")) is None
 
 
-def test_a_param_that_is_absent_is_left_to_the_envelope(fires: Fires, refusal: Refusal) -> None:
-    body = {"error": {"type": "invalid_request_error", "message": "No.", "code": None}}
-    assert fires("ERR-04", refusal(400, body, "invalid", "param:input")) is None
-    assert fires("ERR-01", refusal(400, body, "invalid", "param:input")) is True
+@pytest.mark.parametrize(
+    ("dialect", "lacking", "found"),
+    [
+        ("northstar", "param", False),
+        ("northstar", "code", True),
+        ("openai", "param", True),
+        ("openai", "code", True),
+        ("openresponses", "param", False),
+        ("openresponses", "code", False),
+        ("openresponses", "message", True),
+    ],
+)
+def test_the_fields_of_the_envelope(fires: Fires, refusal: Refusal, dialect: str, lacking: str, found: bool) -> None:
+    body = {"error": {name: value for name, value in GOOD["error"].items() if name != lacking}}
+    assert fires("ERR-01", refusal(400, body), dialect=dialect) is found
+
+
+@pytest.mark.parametrize(
+    ("dialect", "fields", "found"),
+    [
+        ("northstar", {"code": 400}, False),
+        ("openai", {"code": 400}, True),
+        ("openresponses", {"code": 400}, True),
+        ("northstar", {"code": True}, True),
+        ("northstar", {"message": None}, True),
+        ("openai", {"param": 7}, True),
+        ("openai", {"message": " "}, False),
+    ],
+)
+def test_the_types_of_the_fields(
+    fires: Fires, refusal: Refusal, dialect: str, fields: dict[str, Any], found: bool
+) -> None:
+    assert fires("ERR-02", refusal(400, error(**fields)), dialect=dialect) is found
+
+
+def test_an_empty_message(fires: Fires, refusal: Refusal) -> None:
+    assert fires("ERR-13", refusal(400, error(message=" \n"))) is True
+    assert fires("ERR-13", refusal(400)) is False
+
+
+@pytest.mark.parametrize(
+    ("method", "below", "status", "found"),
+    [
+        ("GET", "/resp_1", 400, True),
+        ("DELETE", "/resp_1", 400, True),
+        ("POST", "/resp_1/cancel", 501, True),
+        ("POST", "/resp_1/cancel", 500, None),
+        ("GET", "/resp_1", 404, None),
+        ("GET", "/nothing/here", 404, None),
+        ("POST", "", 400, None),
+    ],
+)
+def test_errors_of_other_operations(
+    fires: Fires, refusal: Refusal, method: str, below: str, status: int, found: bool | None
+) -> None:
+    def sent(status: int, body: Any) -> Exchange:
+        exchange = refusal(status, body, method=method)
+        return replace(exchange, request=replace(exchange.request, path=f"/v1/responses{below}"))
+
+    assert fires("ERR-12", sent(status, {"detail": "No."}), dialect="openai") is found
+    assert fires("ERR-12", sent(status, GOOD), dialect="openai") is (None if found is None else False)
+    if status == 404 and below == "/resp_1":
+        assert fires("ERR-12", sent(404, {"detail": "No."}), sent(200, {}), dialect="openai") is True
+
+
+def test_a_stack_trace_of_another_operation(fires: Fires, refusal: Refusal) -> None:
+    exchange = refusal(500, b'File "/usr/lib/app.py", line 3', method="GET")
+    assert fires("ERR-06", exchange) is True
+
+
+def test_the_endpoints_words_tell_server_errors_apart(refusal: Refusal) -> None:
+    def kinds(*messages: str) -> set[str]:
+        exchanges = [
+            refusal(500, error(message=message), "invalid", id=f"x{number}", case=f"c{number}")
+            for number, message in enumerate(messages)
+        ]
+        [verdict] = judge(exchanges, "northstar", select="ERR-05")
+        return {finding.evidence.kind for finding in verdict.findings}
+
+    same = kinds("Request 17 failed at /srv/app/a.py: KeyError 'x9'", "Request 4711 failed at /srv/b.py: KeyError 'y7'")
+    assert same == {"5xx 500 request failed at keyerror"}
+    assert len(kinds("No such tool.", "The model is gone.", "Out of memory.")) == 3
 
 
 @pytest.mark.parametrize(
@@ -77,7 +161,7 @@ def test_a_param_that_is_absent_is_left_to_the_envelope(fires: Fires, refusal: R
         (200, Outcome.COMPLETE, False),
         (503, Outcome.COMPLETE, False),
         (500, Outcome.COMPLETE, True),
-        (501, Outcome.COMPLETE, True),
+        (501, Outcome.COMPLETE, False),
         (400, Outcome.CUT, True),
         (None, Outcome.TIMEOUT, True),
         (None, Outcome.CANCELLED, None),

@@ -34,13 +34,17 @@ def error(**fields: Any) -> dict[str, Any]:
         (429, (), None),
     ],
 )
-def test_broken_json(fires: Fires, refusal: Refusal, status: int, tags: tuple[str, ...], found: bool | None) -> None:
-    assert fires("HTTP-06", refusal(status, GOOD, "invalid", *tags, sent=b'{"input": ')) is found
+def test_broken_json(
+    fires: Fires, refusal: Refusal, control: Refusal, status: int, tags: tuple[str, ...], found: bool | None
+) -> None:
+    exchange = refusal(status, GOOD, "invalid", *tags, sent=b'{"input": ')
+    assert fires("HTTP-06", exchange, control()) is found
+    assert fires("HTTP-06", exchange) is None
 
 
-def test_json_is_not_broken_json(fires: Fires, refusal: Refusal) -> None:
-    assert fires("HTTP-06", refusal(500, GOOD, "invalid", sent={"input": 7})) is None
-    assert fires("HTTP-06", refusal(500, GOOD, "invalid", sent=b"null")) is None
+def test_json_is_not_broken_json(fires: Fires, refusal: Refusal, control: Refusal) -> None:
+    assert fires("HTTP-06", refusal(500, GOOD, "invalid", sent={"input": 7}), control()) is None
+    assert fires("HTTP-06", refusal(500, GOOD, "invalid", sent=b"null"), control()) is None
 
 
 @pytest.mark.parametrize(
@@ -71,8 +75,12 @@ def test_other_content_types(fires: Fires, refusal: Refusal, media: str, status:
         ({"input": ""}, 200, None),
     ],
 )
-def test_missing_input(fires: Fires, refusal: Refusal, sent: Any, status: int, found: bool | None) -> None:
-    assert fires("HTTP-08", refusal(status, GOOD, "invalid", sent=sent)) is found
+def test_missing_input(
+    fires: Fires, refusal: Refusal, control: Refusal, sent: Any, status: int, found: bool | None
+) -> None:
+    exchange = refusal(status, GOOD, "invalid", sent=sent)
+    assert fires("HTTP-08", exchange, control(model="m")) is found
+    assert fires("HTTP-08", exchange, control(model="m", temperature=0)) is None
 
 
 @pytest.mark.parametrize(
@@ -82,22 +90,28 @@ def test_missing_input(fires: Fires, refusal: Refusal, sent: Any, status: int, f
         (400, error(code="model_not_found"), False),
         (403, error(code="model_not_found"), False),
         (400, error(), True),
-        (500, error(code="model_not_found"), True),
+        (500, error(code="model_not_found"), None),
         (200, {"model": "another"}, False),
         (200, {"model": "no-such-model"}, True),
     ],
 )
-def test_unknown_models(fires: Fires, refusal: Refusal, status: int, body: Any, found: bool) -> None:
-    sent = {"model": "no-such-model", "input": "Hi"}
-    assert fires("HTTP-09", refusal(status, body, "invalid", "unknown-model", sent=sent)) is found
+def test_unknown_models(
+    fires: Fires, refusal: Refusal, control: Refusal, status: int, body: Any, found: bool | None
+) -> None:
+    exchange = refusal(status, body, "invalid", "unknown-model", sent={"model": "no-such-model", "input": "Hi"})
+    assert fires("HTTP-09", exchange, control(model="m")) is found
+    assert fires("HTTP-09", exchange, control()) is found
+    assert fires("HTTP-09", exchange) is None
+    assert fires("HTTP-09", exchange, control(input=[{"role": "user", "content": "Hi"}])) is None
 
 
 @pytest.mark.parametrize(("key", "status", "found"), [("right", 401, False), (None, 200, None)])
-def test_a_wrong_key(fires: Fires, key: str | None, status: int, found: bool | None) -> None:
+def test_a_wrong_key(fires: Fires, control: Refusal, key: str | None, status: int, found: bool | None) -> None:
     request = post({"input": "Hi"}, headers=(("authorization", "Bearer wrong"),))
     exchange = Sandbox(key=key).exchange(request, tags=("wrong-key",))
     assert exchange.status == status
-    assert fires("HTTP-10", exchange) is found
+    assert fires("HTTP-10", exchange, control()) is found
+    assert fires("HTTP-10", exchange) is None
     assert fires("ERR-01", exchange) is (None if found is None else False)
 
 
@@ -111,19 +125,62 @@ def test_server_errors_have_the_envelope(fires: Fires, refusal: Refusal) -> None
     assert fires("HTTP-12", refusal(500, error(type="server_error"))) is False
     assert fires("HTTP-12", refusal(502, b"<html>Bad Gateway</html>")) is True
     assert fires("HTTP-12", refusal(400, b"no")) is None
+    assert fires("HTTP-12", refusal(501, b"no")) is None
+    assert fires("HTTP-12", replace_path(refusal(500, b"no", method="GET"), "/v1/responses/r")) is True
+
+
+def replace_path(exchange: Exchange, path: str) -> Exchange:
+    return replace(exchange, request=replace(exchange.request, path=path))
+
+
+@pytest.mark.parametrize(("status", "found"), [(405, False), (501, False), (404, True), (200, True), (503, None)])
+def test_an_unsupported_method(
+    fires: Fires, refusal: Refusal, control: Refusal, status: int, found: bool | None
+) -> None:
+    exchange = refusal(status, GOOD, "wrong-method", method="PUT", sent={"input": "Hi"})
+    assert fires("HTTP-14", exchange, control()) is found
+    assert fires("HTTP-14", exchange) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "found"),
+    [
+        ("https://images.invalid/none.png", 502, None),
+        ("https://images.invalid/none.png", 504, None),
+        ("https://images.invalid/none.png", 500, True),
+        ("data:image/png;base64,QUJD", 502, True),
+    ],
+)
+def test_what_cannot_be_reached_is_not_the_endpoints_fault(
+    fires: Fires, refusal: Refusal, address: str, status: int, found: bool | None
+) -> None:
+    image = {"type": "input_image", "image_url": address, "detail": "auto"}
+    exchange = refusal(status, GOOD, "valid", sent={"input": [{"role": "user", "content": [image]}]})
+    assert fires("HTTP-03", exchange) is found
 
 
 def test_a_stream_that_answers_an_invalid_request_is_no_refusal(fires: Fires) -> None:
-    exchange = Sandbox().exchange(post({"input": "Hi", "stream": True}), tags=("invalid",))
-    assert fires("HTTP-13", exchange) is False
+    exchange = Sandbox().exchange(post({"input": "Hi", "stream": True}), tags=("invalid", "param:input"))
+    good = Sandbox().exchange(post({"input": "Hi", "stream": True}), tags=("valid",))
+    assert fires("HTTP-13", exchange, good) is False
+    assert fires("HTTP-13", exchange) is None
 
 
-def test_a_good_request_after_bad_ones(fires: Fires, refusal: Refusal) -> None:
+def test_a_refusal_in_a_stream_needs_a_stream_that_does_not_fail(fires: Fires) -> None:
+    failing = Sandbox(faults=["refusal-in-stream"])
+    refused = failing.exchange(post({"input": 7, "stream": True}), tags=("invalid", "param:input"))
+    good = failing.exchange(post({"input": "Hi", "stream": True}), tags=("valid",))
+    assert fires("HTTP-13", refused, good) is True
+    assert fires("HTTP-13", refused, refused) is None
+
+
+def test_a_good_request_after_bad_ones(fires: Fires, refusal: Refusal, control: Refusal) -> None:
     bad = refusal(400, GOOD, "invalid", role="one")
     good = refusal(200, {}, "valid", sent={"input": "Hi"}, role="after")
     gone = refusal(None, b"", "valid", sent={"input": "Hi"}, role="after", outcome=Outcome.REFUSED)
     assert fires("HTTP-15", bad, good) is False
-    assert fires("HTTP-15", bad, gone) is True
+    assert fires("HTTP-15", bad, gone) is None
+    assert fires("HTTP-15", bad, gone, control()) is True
     assert fires("HTTP-15", good) is None
 
 

@@ -235,4 +235,4 @@ def test_a_delete_that_says_yes_and_deletes_nothing_is_no_leak() -> None:
 
 def test_a_server_error_for_a_stranger_is_told() -> None:
     [finding] = verdict("STA-11", theirs(500, {}, "their-get")).findings
-    assert finding.evidence.kind == "their-get 5xx"
+    assert finding.evidence.kind == "their-get 5xx 500"

@@ -29,6 +29,12 @@ def _reshaped(change: Callable[[Json], Any]) -> ErrorHook:
     return lambda status, body, _: (status, change(body["error"]) if isinstance(body, dict) else body)
 
 
+def _of_others(change: Callable[[Json], Any]) -> ErrorHook:
+    """Return a hook that replaces the body of refusals of the operations beside create."""
+    reshape = _reshaped(change)
+    return lambda status, body, info: (status, body) if info.operation == "create" else reshape(status, body, info)
+
+
 _TRACE: Final = (
     "Traceback (most recent call last):\n"
     '  File "/usr/lib/python3/dist-packages/server/app.py", line 12, in create\n'
@@ -69,19 +75,48 @@ FAULTS: Final = FaultList(
         id="error-without-param",
         title="Errors have no param.",
         breaks=("ERR-01",),
+        dialects=("openai",),
         error=_reshaped(lambda error: {"error": without_field(error, "param")}),
     ),
     Fault(
         id="error-code-is-number",
         title="The code of errors is the HTTP status as a number.",
         breaks=("ERR-02",),
+        dialects=("openai", "openresponses"),
         error=lambda status, body, _: (status, {"error": {**body["error"], "code": status}}),
     ),
     Fault(
         id="error-message-empty",
         title="The message of errors is empty.",
-        breaks=("ERR-02",),
+        breaks=("ERR-13",),
         error=_reshaped(lambda error: {"error": {**error, "message": ""}}),
+    ),
+    Fault(
+        id="error-message-is-list",
+        title="The message of errors is an array of messages.",
+        breaks=("ERR-02",),
+        error=_reshaped(lambda error: {"error": {**error, "message": [error["message"]]}}),
+    ),
+    Fault(
+        id="other-errors-as-detail",
+        title="Refusals of retrieve, cancel and other operations have the message in detail.",
+        breaks=("ERR-12",),
+        dialects=("northstar", "openai"),
+        error=_of_others(lambda error: {"detail": error["message"]}),
+    ),
+    Fault(
+        id="other-errors-as-text",
+        title="Refusals of retrieve, cancel and other operations are plain text.",
+        breaks=("ERR-12",),
+        dialects=("northstar", "openai"),
+        error=_of_others(lambda error: error["message"].encode()),
+    ),
+    Fault(
+        id="other-errors-with-stack-trace",
+        title="Refusals of retrieve, cancel and other operations end with a stack trace.",
+        breaks=("ERR-06",),
+        dialects=("northstar", "openai"),
+        error=_of_others(lambda error: {"error": {**error, "message": f"{error['message']} {_TRACE}"}}),
     ),
     Fault(
         id="error-type-of-server",
