@@ -5,6 +5,7 @@ Pure, and the same for live runs, load and recordings.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -15,13 +16,14 @@ from rejoinder.conformance.checks import checks_by_rule
 from rejoinder.conformance.judging.capabilities import abilities, capabilities
 from rejoinder.conformance.judging.context import RunContext
 from rejoinder.conformance.judging.controls import answered_requests
+from rejoinder.conformance.judging.defects import Occurrence, count_defects, find_causes, occurrence
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.registry import Declined, Registered, Subject, applies
 from rejoinder.conformance.judging.untested import UntestedRules
 from rejoinder.contract import Dialect, Rule, load_dialect, load_rules
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.tags import Tag
-from rejoinder.model.verdict import Finding, Known, Level, Problem, Status, Verdict, fingerprint
+from rejoinder.model.verdict import DefectKey, Finding, Known, Level, Problem, Status, Verdict, defect_id, fingerprint
 
 MAX_CASES: Final = 50
 """How many case names a finding keeps; its count goes on."""
@@ -85,14 +87,18 @@ def judge_run(
     untested = UntestedRules(dialect, plan, own, {case.id: case.views for case in subjects[Subject.CASE]})
     table = checks_by_rule()
     verdicts = []
+    occurrences: dict[int, list[Occurrence]] = {}
     for rule in select_rules(select):
         level = dialect.level_of(rule)
         if level is not Level.OFF:
-            verdict = _verdict(rule, level, table[rule.id], subjects, matcher)
+            verdict = _verdict(rule, level, table[rule.id], subjects, matcher, occurrences)
             if verdict.status is Status.NOT_APPLICABLE and not rule.unchecked:
                 why = untested.why(rule)
                 verdict.status, verdict.reason, verdict.blocked_by = why.status, why.reason, why.blocked_by
             verdicts.append(verdict)
+    find_causes(verdicts, load_rules(), occurrences)
+    for verdict in verdicts:
+        verdict.defects = count_defects(verdict, occurrences)
     return verdicts, own
 
 
@@ -130,12 +136,23 @@ def _merged(before: Verdict, after: Verdict) -> Verdict:
             known.count += finding.count
             new = [case for case in finding.cases if case not in known.cases]
             known.cases += new[: max(0, MAX_CASES - len(known.cases))]
+            if known.cause != finding.cause:  # it follows in one lot only
+                known.cause = ""
     return replace(
         stronger,
         judged=before.judged + after.judged,
         failed=before.failed + after.failed,
         findings=sorted(findings.values(), key=lambda finding: (finding.known is not None, -finding.count)),
+        defects=_merged_defects(findings.values(), before, after),
     )
+
+
+def _merged_defects(findings: Iterable[Finding], *verdicts: Verdict) -> dict[DefectKey, int]:
+    counts: Counter[tuple[str, bool]] = Counter()
+    for verdict in verdicts:
+        for key, count in verdict.defects.items():
+            counts[key.id, key.known] += count
+    return {finding.group: counts[finding.defect, finding.known is not None] for finding in findings}
 
 
 def broken_rules(
@@ -185,7 +202,12 @@ class _RuleResult:
 
 
 def _verdict(
-    rule: Rule, level: Level, checks: Iterable[Registered], subjects: SubjectValues, matcher: BaselineMatcher | None
+    rule: Rule,
+    level: Level,
+    checks: Iterable[Registered],
+    subjects: SubjectValues,
+    matcher: BaselineMatcher | None,
+    occurrences: dict[int, list[Occurrence]],
 ) -> Verdict:
     if rule.unchecked:
         return Verdict(rule.id, level, Status.NOT_APPLICABLE, reason=f"Not checked: {rule.unchecked}")
@@ -194,7 +216,7 @@ def _verdict(
         _run_check(registered, subjects[registered.subject], result)
     if level is Level.MAY:  # informs only, so there is nothing to expect
         matcher = None
-    findings = _group(rule.id, level, result, matcher)
+    findings = _group(rule, level, result, matcher, occurrences)
     if matcher is not None:
         matcher.settle(rule.id, result.judged_on, result.unsettled_on)
     verdict = Verdict(rule.id, level, Status.PASS, result.judged, len(result.problems), findings=findings)
@@ -249,29 +271,41 @@ def _subjects(views: list[ExchangeView]) -> SubjectValues:
     return found
 
 
-def _group(rule: str, level: Level, result: _RuleResult, matcher: BaselineMatcher | None) -> list[Finding]:
-    """Return equal problems as findings, those that a baseline expects apart from the others; the unexpected first."""
+def _group(
+    rule: Rule,
+    level: Level,
+    result: _RuleResult,
+    matcher: BaselineMatcher | None,
+    occurrences: dict[int, list[Occurrence]],
+) -> list[Finding]:
+    """Return equal problems as findings, those that a baseline expects apart from the others; the unexpected first.
+
+    ``occurrences`` gets the places of each finding.
+    """
     findings: dict[tuple[str, Known | None], Finding] = {}
     sizes: dict[tuple[str, Known | None], int] = {}
     for views, problems in result.problems:
         by_exchange = {view.exchange.id: view for view in views}
         counted: set[tuple[str, Known | None]] = set()
         for problem in problems:
-            exchange = by_exchange.get(problem.exchange, views[0]).exchange
-            mark = fingerprint(rule, problem)
-            known = matcher.known(rule, exchange.case, mark) if matcher is not None else None
+            view = by_exchange.get(problem.exchange, views[0])
+            exchange = view.exchange
+            mark = fingerprint(rule.id, problem)
+            known = matcher.known(rule.id, exchange.case, mark) if matcher is not None else None
             key = mark, known
             evidence = problem if problem.exchange else replace(problem, exchange=exchange.id)
             size = len(exchange.request.body) + len(exchange.body)
             finding = findings.get(key)
             if finding is None:
-                finding = findings[key] = Finding(rule, level, evidence, count=0, known=known)
+                finding = findings[key] = Finding(rule.id, level, evidence, count=0, known=known)
+                finding.defect = defect_id(rule.id, problem, fields_are_places=rule.fields_are_places)
                 sizes[key] = size
             elif size < sizes[key]:
                 finding.evidence, sizes[key] = evidence, size
             if key not in counted:
                 counted.add(key)
                 finding.count += 1
+            occurrences.setdefault(id(finding), []).append(occurrence(evidence, view))
             if exchange.case not in finding.cases and len(finding.cases) < MAX_CASES:
                 finding.cases.append(exchange.case)
     return sorted(findings.values(), key=lambda finding: (finding.known is not None, -finding.count))

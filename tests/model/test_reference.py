@@ -142,7 +142,10 @@ def test_the_definitions_by_hand_are_those_of_the_types() -> None:
     minimal = Minimal(request, "x", 2, (step,), "The input is missing.")
     finding = Finding("EVT-01", Level.MUST, problem, reruns=Reruns(3, 1, 1), minimal=minimal)
     finding.known = Known("r", "https://x.example", "2026-12-31")
-    verdict = Verdict("EVT-01", Level.MUST, Status.FAIL, findings=[finding], blocked_by="x").to_json()
+    finding.defect, finding.cause = "0123456789ab", "ba9876543210"
+    judged = Verdict("EVT-01", Level.MUST, Status.FAIL, findings=[finding], blocked_by="x")
+    judged.defects = {finding.group: 1}
+    verdict = judged.to_json()
     definitions, [found] = SCHEMA["$defs"], verdict["findings"]
     either = {"body", "body_base64"}
     fields = definitions["finding"]["properties"]
@@ -154,6 +157,7 @@ def test_the_definitions_by_hand_are_those_of_the_types() -> None:
         (found["evidence"], fields["evidence"]),
         (found["reruns"], fields["reruns"]),
         (found["known"], fields["known"]),
+        (verdict["defects"][0], definitions["verdict"]["properties"]["defects"]["items"]),
     ):
         assert set(record) == set(definition["properties"])
         assert set(definition["required"]) <= set(record)

@@ -21,6 +21,7 @@ from rejoinder.contract import (
     load_rules,
 )
 from rejoinder.errors import UsageError, suggest
+from rejoinder.formatting import join_list
 
 Link = Callable[[str, str], str]
 INTRODUCTION: Final = (
@@ -130,9 +131,9 @@ def _explain(rule: Rule) -> None:
 
 
 def _cause(cause: Follows) -> str:
-    limits = [f"the finding at `{cause.pointer}`"] if cause.pointer else []
-    limits += [f"the kind `{cause.kind}`"] if cause.kind else []
-    return f"{cause.rule} in the same {cause.within}" + (f" (only {' of '.join(limits)})" if limits else "")
+    rules = join_list([cause.rule, *cause.also])
+    places = [f"`{pointer}`" for pointer in (cause.cause_pointer, cause.pointer) if pointer != "*"]
+    return f"{rules} in the same {cause.within.value}" + (f" at {join_list(dict.fromkeys(places))}" if places else "")
 
 
 def _facts(rule: Rule, link: Link = lambda _, name: name) -> Iterator[tuple[str, str, str, str]]:

@@ -7,6 +7,7 @@ A row of ``rules/<family>.toml`` holds everything that is declared about a rule:
     title = "3 to 8 words in lower case"
     effect = "wrong_answer"              # what a failure does to a client: a value of rejoinder.model.effect.Effect
     follows = ["LIF-05"]                 # the rules whose failure causes this one, see Follows; may be left out
+    fields_are_places = true             # failures at several fields are one defect; may be left out
     statement = "One or two sentences as in a specification."
     level = "MUST"
     levels = { openai = "SHOULD" }       # the dialects whose level differs
@@ -33,7 +34,7 @@ import sys
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from enum import StrEnum
 from functools import cache
@@ -106,30 +107,41 @@ class Citation:
 
 
 class Within(StrEnum):
-    """Where the failures of two rules must meet for one to follow from the other."""
+    """Where the failures of two rules must meet for one to follow from the other, the closest first."""
 
-    EXCHANGE = "exchange"
-    """Every exchange that breaks the rule breaks the cause, too."""
+    PLACE = "place"
+    """In the same exchange at the same place: one pointer leads to the other or to a value inside."""
+    EVENT = "event"
+    """In the same exchange at the same event or a neighbouring one."""
     ITEM = "item"
-    """The same, and at the same output item."""
+    """In the same exchange at the same output item."""
+    EXCHANGE = "exchange"
+    """In the same exchange."""
     CASE = "case"
-    """Every case that breaks the rule breaks the cause, too."""
+    """In the same case."""
     RUN = "run"
-    """Both fail in every test of the run."""
+    """In the same run, in which both rules fail in every test."""
 
 
 @dataclass(frozen=True, slots=True)
 class Follows:
     """A rule whose failure causes the failure of another.
 
-    In a row it is the id alone, or ``{ rule = "LIF-05", within = "case", pointer = "/status" }``. ``pointer`` and
-    ``kind`` limit it to the findings with that pointer (array indexes as ``*``) and that kind of problem.
+    In a row it is the id of the cause alone, or a table with more of these fields. A finding follows if one defect of
+    the cause covers it: if each of its occurrences meets one of that defect, as ``within`` defines. ``pointer`` and
+    ``kind`` are shell-style patterns that the finding must match, ``cause_pointer`` and ``cause_kind`` those of the
+    cause's findings. Pointers are masked (array indexes as ``*``) and start in the response object, if they lead into
+    one. A rule may follow from problems of its own that have another kind or place. ``also`` names rules that must
+    fail in every test besides the cause, with ``within`` set to ``run``.
     """
 
     rule: str
     within: Within = Within.EXCHANGE
-    pointer: str = ""
-    kind: str = ""
+    pointer: str = "*"
+    kind: str = "*"
+    cause_pointer: str = "*"
+    cause_kind: str = "*"
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +163,8 @@ class Rule:
     the rule. ``breaks_client`` names clients that fail if the rule is broken. ``searched`` is what was read in the
     documents of each dialect in which the level is below MUST. ``unchecked`` says why there is no check, else empty.
     ``takes`` says what a run must be given to judge it, else empty. ``effect`` is what a failure does to a client,
-    ``follows`` names the rules whose failure causes it.
+    ``follows`` names the rules whose failure causes it. ``fields_are_places`` makes failures of one kind at several
+    fields one defect.
     """
 
     id: str
@@ -169,6 +182,7 @@ class Rule:
     takes: str = ""
     effect: Effect = Effect.MISLEADING
     follows: tuple[Follows, ...] = ()
+    fields_are_places: bool = False
 
     @property
     def family(self) -> str:
@@ -209,10 +223,11 @@ def _load_rules(used: tuple[Extension, ...]) -> Mapping[str, Rule]:
                 raise extension.error(str(extension.folder), error) from error
     for rule in rules.values():
         for cause in rule.follows:
-            if cause.rule not in rules:
-                raise ContractError(
-                    f"Rule {rule.id} follows from {cause.rule}, which is not a rule.", suggest(cause.rule, rules, "")
-                )
+            for name in (cause.rule, *cause.also):
+                if name not in rules:
+                    raise ContractError(
+                        f"Rule {rule.id} follows from {name}, which is not a rule.", suggest(name, rules, "")
+                    )
     return rules
 
 
@@ -338,6 +353,7 @@ _RULE_KEYS: Final[Mapping[str, type]] = {
     "takes": str,
     "effect": str,
     "follows": list,
+    "fields_are_places": bool,
 }
 _CITATION_KEYS: Final[Mapping[str, type]] = {"name": str, "url": str, "section": str, "revision": str, "checked": date}
 _DOCUMENT_KEYS: Final[Mapping[str, type]] = {
@@ -348,7 +364,13 @@ _DOCUMENT_KEYS: Final[Mapping[str, type]] = {
     "speaks_for": list,
     "client_of": list,
 }
-_KINDS: Final[Mapping[type, str]] = {str: "a text", dict: "a table", list: "a list", date: "a date"}
+_KINDS: Final[Mapping[type, str]] = {
+    str: "a text",
+    dict: "a table",
+    list: "a list",
+    date: "a date",
+    bool: "true or false",
+}
 
 
 class _Table:
@@ -407,6 +429,7 @@ def _rule(table: _Table, family: str, features: Collection[str]) -> Rule:
         takes=raw.get("takes", ""),
         effect=Effect(table.one_of("effect", raw.get("effect", Effect.MISLEADING.value), list(Effect))),
         follows=tuple(_follows(table, cause) for cause in raw.get("follows", ())),
+        fields_are_places=raw.get("fields_are_places", False),
     )
     if not rule.sources and not rule.argument:
         raise table.error(
@@ -417,13 +440,12 @@ def _rule(table: _Table, family: str, features: Collection[str]) -> Rule:
 
 
 def _follows(rule: _Table, raw: Any) -> Follows:
-    keys = {"rule": str, "within": str, "pointer": str, "kind": str}
-    table = _Table(f"{rule.place}, a cause", {"rule": raw} if isinstance(raw, str) else raw, keys)
-    within = table.one_of("place", table.raw.get("within", Within.EXCHANGE.value), [place.value for place in Within])
-    cause = table.need("rule")
-    if cause == rule.raw["id"]:
-        raise table.error("a rule cannot follow from itself")
-    return Follows(cause, Within(within), table.raw.get("pointer", ""), table.raw.get("kind", ""))
+    row = {"rule": raw} if isinstance(raw, str) else raw
+    table = _Table(f"{rule.place}, a cause", row, {field.name: str for field in fields(Follows)} | {"also": list})
+    place = table.one_of("place", table.raw.get("within", Within.EXCHANGE.value), list(Within))
+    if table.need("rule") == rule.raw["id"] and not {"cause_kind", "cause_pointer"}.intersection(table.raw):
+        raise table.error("a rule cannot follow from itself", "Limit it with cause_kind or cause_pointer.")
+    return Follows(**{**table.raw, "within": Within(place), "also": tuple(table.raw.get("also", ()))})
 
 
 def _citation(rule: _Table, raw: Any) -> Citation:

@@ -72,7 +72,8 @@ class ExtensionRule(Struct, kw_only=True):
     takes: Annotated[str, about("what a run needs to test the rule; empty if nothing special")]
     related: Annotated[list[dict[str, str]], about("further documents about the subject")] = []
     effect: Annotated[Effect, about("what a failure does to a client")] = Effect.MISLEADING
-    follows: Annotated[list[dict[str, str]], about("rules whose failure causes this one, and where")] = []
+    follows: Annotated[list[dict[str, Any]], about("rules whose failure causes this one, and where")] = []
+    fields_are_places: Annotated[bool, about("whether failures at several fields are one defect")] = False
 
 
 class ExtensionRecord(Struct, kw_only=True):

@@ -221,13 +221,22 @@ class Known:
         return cls(record["reason"], record.get("link", ""), record.get("expires", ""))
 
 
+class DefectKey(NamedTuple):
+    """What the findings of one defect have in common: its id, the id of its cause, whether a baseline expects it."""
+
+    id: str
+    cause: str
+    known: bool
+
+
 @dataclass(slots=True)
 class Finding:
     """Equal problems of one rule: how often they occurred, in which cases, and the smallest evidence.
 
     ``reruns`` and ``minimal`` are ``None`` for a finding whose case was not sent again, or could not be made smaller.
     ``known`` is ``None`` unless a baseline expects it; what is expected in some cases only makes two findings with one
-    fingerprint.
+    fingerprint. ``defect`` is the id of the defect that the finding is one place of, see :func:`defect_id`; ``cause``
+    that of the defect it follows from, empty for none.
     """
 
     rule: str
@@ -238,6 +247,13 @@ class Finding:
     reruns: Reruns | None = None
     minimal: Minimal | None = None
     known: Known | None = None
+    defect: str = ""
+    cause: str = ""
+
+    @property
+    def group(self) -> DefectKey:
+        """What the findings of one defect have in common."""
+        return DefectKey(self.defect, self.cause, self.known is not None)
 
     @property
     def fingerprint(self) -> str:
@@ -260,6 +276,7 @@ class Finding:
             record["minimal"] = self.minimal.to_json()
         if self.known is not None:
             record["known"] = self.known.to_json()
+        record |= {name: value for name in ("defect", "cause") if (value := getattr(self, name))}
         return record
 
     @classmethod
@@ -274,6 +291,8 @@ class Finding:
             reruns=Reruns(**record["reruns"]) if "reruns" in record else None,
             minimal=Minimal.from_json(record["minimal"]) if "minimal" in record else None,
             known=Known.from_json(record["known"]) if "known" in record else None,
+            defect=record.get("defect", ""),
+            cause=record.get("cause", ""),
         )
 
 
@@ -282,7 +301,8 @@ class Verdict:
     """The judgement on one rule: its status, how many exchanges it was judged on, and what was found.
 
     ``reason`` says in one sentence why a rule is not applicable, blocked, declined or in error; ``blocked_by`` is the
-    id of the exchange that blocked it.
+    id of the exchange that blocked it. ``defects`` counts for each defect among the findings the exchanges (or cases)
+    that show it.
     """
 
     rule: str
@@ -293,10 +313,11 @@ class Verdict:
     reason: str = ""
     findings: list[Finding] = field(default_factory=list)
     blocked_by: str = ""
+    defects: dict[DefectKey, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-serialisable form."""
-        record = {
+        record: dict[str, Any] = {
             "rule": self.rule,
             "level": self.level.value,
             "status": self.status.value,
@@ -305,7 +326,11 @@ class Verdict:
             "reason": self.reason,
             "findings": [finding.to_json() for finding in self.findings],
         }
-        return {**record, "blocked_by": self.blocked_by} if self.blocked_by else record
+        if self.blocked_by:
+            record["blocked_by"] = self.blocked_by
+        if self.defects:
+            record["defects"] = [{**key._asdict(), "count": count} for key, count in self.defects.items()]
+        return record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Verdict:
@@ -317,15 +342,40 @@ class Verdict:
             status=Status(record["status"]),
             findings=findings,
             blocked_by=record.get("blocked_by", ""),
+            defects={
+                DefectKey(row["id"], row["cause"], row["known"]): row["count"] for row in record.get("defects", ())
+            },
             **same,
         )
 
 
+def masked(pointer: str) -> str:
+    """Return a pointer with its array indexes replaced by ``*``."""
+    return re.sub(r"/\d+(?=/|$)", "/*", pointer)
+
+
+def place_in_response(pointer: str) -> str:
+    """Return a pointer into a response object without the field that holds the object in an event."""
+    return pointer.removeprefix("/response") if pointer.startswith("/response/") else pointer
+
+
+def defect_id(rule: str, problem: Problem, *, fields_are_places: bool = False) -> str:
+    """Return twelve hex digits that the findings of one defect share.
+
+    Findings of one rule and kind with one pointer are one defect, whatever the event types, array indexes and
+    exchanges. With ``fields_are_places`` the pointer does not matter either.
+    """
+    pointer = "" if fields_are_places else masked(place_in_response(problem.pointer))
+    return _hash("defect", rule, problem.kind, pointer)
+
+
 def fingerprint(rule: str, problem: Problem) -> str:
     """Return twelve hex digits made of rule, event type, kind, and the pointer with its array indexes masked."""
-    pointer = re.sub(r"/\d+(?=/|$)", "/*", problem.pointer)
-    text = "\n".join((rule, problem.event_type, problem.kind, pointer))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return _hash(rule, problem.event_type, problem.kind, masked(problem.pointer))
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def shorten(value: Any, limit: int = 2000) -> Any:
