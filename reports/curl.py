@@ -40,8 +40,9 @@ def curl(target: str, request: Request) -> tuple[str, bool]:
     """Return a command that repeats a request, and whether it has the whole body.
 
     A JSON body that survives a round trip is indented and fed through a here-document, so that it can be read and
-    copied as it is; any other body is quoted byte by byte. Keys are named by ``$REJOINDER_API_KEY``. Text from the
-    recording cannot leave its quotes, and contains no character that acts on a terminal.
+    copied as it is; any other body is quoted byte by byte. Keys are named by ``$REJOINDER_API_KEY``, the values of
+    other secret headers by variables that are named like the headers. Text from the recording cannot leave its quotes,
+    and contains no character that acts on a terminal.
     """
     return _command(request, _quoted(request_url(target, request)), [])
 

@@ -289,7 +289,7 @@ class CheckRun:
     async def _poll(self, sequence: CaseRunner, prepared: PreparedRequest, exchange: Exchange) -> Exchange:
         """Repeat a request for as long as its plan wants; return the last exchange, the others are kept.
 
-        All of it takes no longer than one request may.
+        All of it takes at most as long as one request may.
         """
         began = time.monotonic()
         while not (self._halted or self._spent()):
@@ -352,7 +352,7 @@ class CheckRun:
         self._on_progress(progress)
 
     def _note_refusal(self, sequence: CaseRunner, exchange: Exchange) -> None:
-        """Notice an endpoint that lets nobody in any more, or refuses all that it accepted at first."""
+        """Notice an endpoint that rejects every key, or refuses what it accepted at first."""
         if Tag.WRONG_KEY in exchange.tags or Tag.SECOND_TENANT in exchange.tags:
             return
         self._rejected = self._rejected + 1 if exchange.status in (401, 403) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -9,10 +10,12 @@ from xml.etree import ElementTree
 import pytest
 
 from rejoinder.contract import load_dialect, load_rules
+from rejoinder.model.exchange import Request
 from rejoinder.model.runfile import read_run
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Level
 from rejoinder.sandbox import FAULTS, Sandbox, running
+from rejoinder.sandbox.endpoint.reply import JSON_HEADERS, Piece, Reply
 
 pytestmark = pytest.mark.slow(4)
 
@@ -344,3 +347,59 @@ def test_rules_of_an_extension_have_items(pytester: pytest.Pytester, clean: str)
     result = smoke(pytester, clean, *options)
     assert result.parseoutcomes() == {"failed": 1}, result.stdout.str()
     result.stdout.fnmatch_lines(["*ACME-01 (MUST): There is a trace.*", "*No trace.*"])
+
+
+class WantsMore(Sandbox):
+    """A sandbox that takes only requests with a header, a key in another header, and a field of its own."""
+
+    def handle(self, request: Request) -> Reply:
+        headers = {name.lower(): value for name, value in request.headers}
+        body = request.json() if request.method == "POST" and request.path.endswith("/responses") else {"metadata": {}}
+        complete = (
+            headers.get("x-team") == "blue"
+            and headers.get("x-tenant-token") == "tenant-token-0123456789"
+            and headers.get("api-key") in ("sk-secret-0123456789", "rejoinder-wrong-key")
+            and (not isinstance(body, dict) or "metadata" in body)
+        )
+        if headers.get("api-key") == "rejoinder-wrong-key" or not complete:
+            error = {"message": "Not like this.", "type": "authentication_error", "code": None, "param": None}
+            data = json.dumps({"error": error}).encode()
+            return Reply(401 if complete else 400, JSON_HEADERS, iter([Piece(0.0, data)]))
+        return super().handle(request)
+
+
+def test_what_is_added_to_every_request(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REJOINDER_API_KEY", "sk-secret-0123456789")
+    monkeypatch.setenv("TENANT", "tenant-token-0123456789")
+    pytester.makepyfile(
+        """
+        def test_ask(rejoinder_ask):
+            exchange = rejoinder_ask({"input": "Hi"})
+            assert exchange.status == 200
+            assert exchange.request.json()["metadata"] == {"a": "b"}
+
+        def test_run(rejoinder_run):
+            assert not [v.rule for v in rejoinder_run.verdicts if v.status == "fail"]
+        """
+    )
+    added = (
+        *("--rejoinder-extra-body", '{"metadata": {"a": "b"}}', "--rejoinder-header", "X-Team: blue"),
+        *("--rejoinder-header-env", "X-Tenant-Token=TENANT", "--rejoinder-api-key-header", "api-key"),
+        *("--rejoinder-rate-limit", "200/s", "--rejoinder-plan", "smoke", "--rejoinder-out", "kept"),
+    )
+    options = ("-p", "no:locust", "-p", "no:cacheprovider")
+    with running(WantsMore()) as url:
+        result = pytester.runpytest_subprocess(*options, "-n", "2", "--rejoinder-url", url, *added)
+        refused = pytester.runpytest_subprocess(*options, "--rejoinder-url", url, *added[2:])
+    assert result.ret == 0, result.stdout.str()
+    assert "tenant-token-0123456789" not in (pytester.path / "kept" / "run.ndjson").read_text("utf-8")
+    assert refused.ret == 2
+    assert "--extra-body" in refused.stdout.str()
+
+
+def test_what_cannot_be_added_is_an_error_of_usage(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_subprocess(
+        *ITEMS, "--rejoinder-url", "http://127.0.0.1:9", "--rejoinder-header", "Authorization: Bearer x"
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--header-env Authorization=VARIABLE" in result.stderr.str()

@@ -180,6 +180,14 @@ def test_requests_without_a_body() -> None:
     assert curl("nonsense", Request("DELETE", "/v1/responses/a b"))[0] == "curl -sS -X DELETE '/v1/responses/a b'"
 
 
+def test_other_secret_headers_are_read_from_variables_of_their_names() -> None:
+    headers = (("X-Tenant-Token", "[redacted]"), ("X-$(id)", "[redacted]"), ("X-A", "b"))
+    command, _ = curl("http://h", Request("GET", "/v1/models", headers))
+    assert '-H "X-Tenant-Token: ${X_TENANT_TOKEN}"' in command
+    assert '-H "X-id: ${X_ID}"' in command
+    assert "-H 'X-A: b'" in command
+
+
 def test_the_events_around_a_fault(examples: ModuleType) -> None:
     exchange = examples.stream("x", "case", words=40)
     evidence = Gatherer("http://h/v1/responses", {"x": exchange}).gather(

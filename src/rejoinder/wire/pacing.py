@@ -49,7 +49,7 @@ class Pacer:
         return self._gap
 
     async def wait(self, requests: int = 1) -> float:
-        """Wait until so many requests may start together; return the time of the clock.
+        """Wait until this number of requests may start together; return the time of the clock.
 
         With 0 nothing is waited for, and nothing counted.
         """
