@@ -77,7 +77,7 @@ def _story(context: CaseContext, **fields: Any) -> dict[str, Any]:
 
 
 def _cancelled(context: CaseContext) -> Iterator[PlannedCase]:
-    continued = continuing(Role.FIRST, context.body(input="Go on."))
+    continued = continuing(Role.FIRST, context.body(input=user("Go on.")))
     yield PlannedCase(
         "background.cancelled",
         "A background response is cancelled twice and continued.",

@@ -14,6 +14,7 @@ from rejoinder.conformance.running.case import (
     Replies,
     RequestSpec,
     plain_and_streamed,
+    user,
 )
 
 # Small models answer some of these in a word; one long answer is enough.
@@ -23,12 +24,12 @@ _CUT: Final = (("story", "Tell a long story"), ("count", "Count from one to fift
 def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     """Yield the cases of a plan."""
     for name, text in _CUT if plan == "full" else _CUT[:1]:
-        yield _cut(name, context.body(input=text, temperature=0, max_output_tokens=LONG), context.least_tokens)
+        yield _cut(name, context.body(input=user(text), temperature=0, max_output_tokens=LONG), context.least_tokens)
     if plan != "smoke" and context.dialect.response["request_id"]:
         yield plain_and_streamed(
             "request-id",
             "A request with a request_id, which becomes the id of the response.",
-            context.body(input="Say hello.", request_id="named by the case"),
+            context.body(input=user("Say hello."), request_id="named by the case"),
         )
 
 
