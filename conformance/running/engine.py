@@ -217,6 +217,7 @@ class CheckRun:
         finally:
             self.progress.in_flight -= 1
         self._take(sequence, exchange)
+        self._note_refusal(prepared.planned, exchange)
         sequence.replies[prepared.planned.role] = exchange
         if self._silent >= SILENCE and not self.ended and (await self._probe()).status is None:
             self._halt(f"the last {SILENCE} requests got no response ({exchange.detail.rstrip('.')})")
@@ -343,7 +344,6 @@ class CheckRun:
             progress.failed += planned
         if status is not None:
             self._silent = 0
-            self._note_refusal(sequence, exchange)
         elif exchange.outcome is not Outcome.CANCELLED:
             # Where plain requests get no reply at all, that says nothing of the others.
             self._silent += self.target.form.plain or _streams(exchange)
@@ -351,19 +351,20 @@ class CheckRun:
         self._keep(sequence, exchange)
         self._on_progress(progress)
 
-    def _note_refusal(self, sequence: CaseRunner, exchange: Exchange) -> None:
+    def _note_refusal(self, planned: RequestSpec, exchange: Exchange) -> None:
         """Notice an endpoint that rejects every key, or refuses what it accepted at first."""
-        if Tag.WRONG_KEY in exchange.tags or Tag.SECOND_TENANT in exchange.tags:
+        if exchange.status is None or Tag.WRONG_KEY in exchange.tags or Tag.SECOND_TENANT in exchange.tags:
             return
         self._rejected = self._rejected + 1 if exchange.status in (401, 403) else 0
         if self._rejected >= REJECTIONS:
             words = _words(exchange)
             said = f": {words}" if words else ""
             self._halt(f"the last {REJECTIONS} requests were answered with status {exchange.status}{said}")
-        if Tag.BASIC in exchange.tags:
+        if Tag.BASIC in exchange.tags and not planned.keeps:  # so it has the form of the first request
+            refused = 400 <= exchange.status < 500 and exchange.status != 429
             self._basic += 1
-            self._basic_refused += exchange.status is not None and 400 <= exchange.status < 500
-            self._refusal = exchange if not exchange.ok else self._refusal
+            self._basic_refused += refused
+            self._refusal = exchange if refused else self._refusal
 
     def _changed_mind(self) -> list[str]:
         """Return sentences about an endpoint that was busy, or refused requests as simple as the first one."""

@@ -84,6 +84,7 @@ class Coordinator(ABC):
             values["rate"] = None
         settings = LoadSettings.from_mapping({**values, "url": self.environment.host or ""})
         settings.address()
+        settings.check_rate_limit()
         parse_slos(settings.slos)
         next(settings.schedule(), None)
         self.settings = settings

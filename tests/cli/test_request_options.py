@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,33 @@ def test_the_base_form_is_told(invoke: Invoke, faults: tuple[str, ...], form: Ba
     assert all(trait in out + err for trait in form.traits())
     streams = [e for e in run.exchanges if e.case == "basic.stream"]
     assert [exchange.status for exchange in streams] == [200]
+
+
+class StreamsByDefault(Sandbox):
+    """A sandbox that streams unless ``stream`` is false."""
+
+    def handle(self, request: Request) -> Reply:
+        body = request.json()
+        if request.method == "POST" and request.path.endswith("/responses") and isinstance(body, dict):
+            request = replace(request, body=json.dumps({"stream": True, **body}).encode())
+        return super().handle(request)
+
+
+@pytest.mark.slow(3)
+def test_an_endpoint_that_streams_by_default_is_checked_with_stream_false(invoke: Invoke) -> None:
+    with running(StreamsByDefault()) as url:
+        code, out, _ = invoke("check", url, "--plan", "smoke", "--out", "run", "--no-confirm")
+    run = read_run("run")
+    assert code == 1
+    assert "HTTP-01" in failed(run)
+    assert '"stream": false in non-streaming requests' in " ".join(out.split())
+    findings = [finding for verdict in run.verdicts for finding in verdict.findings]
+    assert {name for finding in findings for name in finding.cases} == {"basic.stream-absent"}
+    bodies = [e.request.json() for e in run.exchanges if e.request.method == "POST" and e.case != "preflight"]
+    plain = [body for body in bodies if isinstance(body, dict) and body.get("stream") is not True]
+    assert [body for body in plain if "stream" not in body] == [
+        exchange.request.json() for exchange in run.exchanges if exchange.case == "basic.stream-absent"
+    ]
 
 
 @pytest.mark.parametrize(

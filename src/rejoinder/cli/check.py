@@ -83,7 +83,7 @@ _PLAN: Final = "Test plan"
     default=4,
     show_default=True,
     metavar="N",
-    help="Maximum number of requests in flight.",
+    help="Maximum number of requests in flight. Tests of concurrent requests send up to 6 at a time regardless.",
 )
 @click.option(
     "--budget",
