@@ -6,6 +6,7 @@ import click
 
 from rejoinder.cli._help import Page
 from rejoinder.contract import DEFAULT_DIALECT, dialect_label, dialect_names
+from rejoinder.errors import UsageError
 
 
 @click.command(
@@ -15,6 +16,7 @@ from rejoinder.contract import DEFAULT_DIALECT, dialect_label, dialect_names
         ("Serve a correct endpoint.", "rejoinder sandbox"),
         ("Serve one with a fault.", "rejoinder sandbox --port 8000 --fault truncation-reported-as-completed"),
         ("Serve one that does what the dialect leaves open.", "rejoinder sandbox --freedom lines-end-with-crlf"),
+        ("Serve an upstream for a gateway.", "rejoinder sandbox --chat"),
         ("Serve a slow one that processes 4 requests at a time.", "rejoinder sandbox --slots 4 --token-delay 0.02"),
     ],
 )
@@ -69,6 +71,11 @@ from rejoinder.contract import DEFAULT_DIALECT, dialect_label, dialect_names
     metavar="SECONDS",
     help="Delay before each token, in seconds.",
 )
+@click.option(
+    "--chat",
+    is_flag=True,
+    help="Serve POST /v1/chat/completions instead: a strict upstream for gateways that translate Responses requests.",
+)
 @click.option("--list-faults", is_flag=True, help="List the faults and the rules that each one breaks.")
 @click.option("--list-freedoms", is_flag=True, help="List the freedoms, their dialects and their sources.")
 def command(
@@ -80,6 +87,7 @@ def command(
     server_faults: tuple[str, ...],
     slots: int | None,
     token_delay: float,
+    chat: bool,
     list_faults: bool,
     list_freedoms: bool,
 ) -> int:
@@ -87,7 +95,7 @@ def command(
 
     Use it to try rejoinder, to test a client, or to see how rejoinder reports a fault. Ctrl-C stops it.
     """
-    from rejoinder.sandbox import SERVER_FAULTS, Sandbox, load_faults, load_freedoms, serve
+    from rejoinder.sandbox import SERVER_FAULTS, ChatSandbox, Sandbox, load_faults, load_freedoms, serve
 
     if list_freedoms:
         for freedom in load_freedoms().values():
@@ -107,6 +115,18 @@ def command(
         for name, title in SERVER_FAULTS.items():
             seen = "".join(f"    Real-world defect: {known}.\n" for known in classes_of(name))
             click.echo(f"{name}  (--server-fault: shows under load)\n    {title}\n{seen}", nl=False)
+        return 0
+    if chat and (faults or freedoms or server_faults or dialect != DEFAULT_DIALECT):
+        raise UsageError(
+            "--chat serves chat completions, which have no dialects, faults and freedoms.",
+            "Omit --dialect, --fault, --freedom and --server-fault.",
+        )
+    if chat:
+
+        def ready_to_chat(url: str) -> None:
+            click.echo(f"Sandbox at {url}/v1/chat/completions. Ctrl-C stops it.", err=True)
+
+        serve(ChatSandbox(token_delay), host, port, ready=ready_to_chat, slots=slots or 0)
         return 0
     sandbox = Sandbox(dialect, faults, token_delay, freedoms=freedoms)
 

@@ -13,6 +13,7 @@ Its output depends on the request alone. It is a parrot: it repeats every text o
 - Hosted tool calls and annotations in the input are repeated in the output. Several parts in the last user message make
   as many parts in the answer. If the input requests a story or something long, the parrot repeats itself.
 - A freedom makes it do one thing in another way that the dialect leaves open, and that no rule may accuse.
+- :class:`ChatSandbox` is the same parrot behind ``POST /v1/chat/completions``, as an upstream for gateways.
 - Responses are kept for GET, DELETE, cancel, chains, conversations and replay of background streams.
 """
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rejoinder.lazy import lazy_names
+from rejoinder.sandbox.chat import ChatSandbox
 from rejoinder.sandbox.core import Sandbox, post, record
 from rejoinder.sandbox.endpoint.generate import MODELS
 from rejoinder.sandbox.endpoint.reply import Piece, Reply, RequestInfo
@@ -38,6 +40,7 @@ __all__ = [
     "FREEDOMS",
     "MODELS",
     "SERVER_FAULTS",
+    "ChatSandbox",
     "Condition",
     "Fault",
     "Freedom",

@@ -121,7 +121,7 @@ class Sandbox:
         variations = [variation for variation in self.variations if variation.when(info)]
         outcome = ""
         try:
-            self._authorise(request, operation)
+            self.authorise(request, operation)
             if operation == "create":
                 reply, outcome = self._create(request, info, variations)
             else:
@@ -162,7 +162,8 @@ class Sandbox:
                     self._previous = self._in_flight[self._number] = body
             return RequestInfo(request, operation, body, self.dialect, self._number, previous, others)
 
-    def _authorise(self, request: Request, operation: str) -> None:
+    def authorise(self, request: Request, operation: str = "create") -> None:
+        """Raise :class:`ApiError` for an unknown operation (an empty one), and where the key is missing or wrong."""
         if not operation:
             raise ApiError(404, f"There is nothing at {request.path[:200]}.", code="not_found")
         if self.key is None or operation == "health":

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 import uvicorn
 from starlette.applications import Starlette
@@ -17,7 +17,6 @@ from starlette.types import Receive, Scope, Send
 
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Request
-from rejoinder.sandbox.core import Sandbox
 from rejoinder.sandbox.endpoint.reply import Reply
 from rejoinder.sandbox.endpoint.request_parsing import MAX_BODY
 
@@ -37,7 +36,19 @@ _LONG_WAIT: Final = 0.25
 _BURST: Final = 32
 
 
-def app(sandbox: Sandbox, faults: Iterable[str] = (), slots: int = 0) -> Starlette:
+class Handler(Protocol):
+    """What answers the requests of a server: a sandbox."""
+
+    def handle(self, request: Request) -> Reply:
+        """Answer one request."""
+        ...
+
+    def forget(self) -> None:
+        """Forget all that is stored."""
+        ...
+
+
+def app(sandbox: Handler, faults: Iterable[str] = (), slots: int = 0) -> Starlette:
     """Return an ASGI application that answers with the sandbox; token delays are real time there.
 
     ``faults`` are ids from :data:`SERVER_FAULTS`. ``slots`` is how many requests it works on at a time while others
@@ -47,7 +58,7 @@ def app(sandbox: Sandbox, faults: Iterable[str] = (), slots: int = 0) -> Starlet
 
 
 def serve(
-    sandbox: Sandbox,
+    sandbox: Handler,
     host: str = "127.0.0.1",
     port: int = 8000,
     *,
@@ -73,7 +84,7 @@ def serve(
 
 @contextmanager
 def running(
-    sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0, *, faults: Iterable[str] = (), slots: int = 0
+    sandbox: Handler, host: str = "127.0.0.1", port: int = 0, *, faults: Iterable[str] = (), slots: int = 0
 ) -> Iterator[str]:
     """Serve in a background thread and give the base URL (without ``/v1``); stop and join at the end of the block.
 
@@ -90,7 +101,7 @@ def running(
             thread.join()
 
 
-def _server(sandbox: Sandbox, faults: Iterable[str], slots: int) -> uvicorn.Server:
+def _server(sandbox: Handler, faults: Iterable[str], slots: int) -> uvicorn.Server:
     # Cut connections are made by leaving a reply unfinished, which uvicorn would log as an error.
     config = uvicorn.Config(
         app(sandbox, faults, slots),
@@ -127,7 +138,7 @@ def _url(listener: socket.socket) -> str:
 class _Endpoint:
     """The ASGI endpoint. It writes chunks itself, since one response object per token would cost most of the time."""
 
-    def __init__(self, sandbox: Sandbox, faults: frozenset[str], slots: int) -> None:
+    def __init__(self, sandbox: Handler, faults: frozenset[str], slots: int) -> None:
         unknown = next((fault for fault in faults if fault not in SERVER_FAULTS), None)
         if unknown is not None:
             raise UsageError(f'"{unknown}" is not a server fault.', f"Use one of {', '.join(SERVER_FAULTS)}.")
