@@ -32,7 +32,7 @@ class Untested:
 
 @dataclass(frozen=True, slots=True)
 class UntestedRules:
-    """Tells for the rules of one run why they were not tested.
+    """Why rules of one run were not tested.
 
     ``plan`` is the name of the plan that was sent, empty when none was.
     """
