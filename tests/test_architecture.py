@@ -28,6 +28,7 @@ FOLDERS = {
 STARTED_BY_NAME = {
     "rejoinder.__main__": "python -m rejoinder",
     "rejoinder.conformance.proof.kill": "python -m",
+    "rejoinder.conformance.proof.minimal": "python -m",
     "rejoinder.conformance.proof.plan_rules": "python -m",
     "rejoinder.conformance.proof.quiet": "python -m",
     "rejoinder.conformance.test_rules": "collected by pytest",
