@@ -1,60 +1,93 @@
-"""The coverage meter: which branches of the contract a run sent, and what the endpoint made of them."""
+"""The coverage meter: which branches of the contract a run sent, and which of them the endpoint accepts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator
 
-from rejoinder.contract import DEFAULT_DIALECT
-from rejoinder.contract.branches import Branches
+from rejoinder.conformance.judging.acceptance import AcceptanceLog
+from rejoinder.conformance.judging.context import Handling, Refusal
+from rejoinder.conformance.judging.exchange_view import ExchangeView
+from rejoinder.contract import DEFAULT_DIALECT, load_dialect
+from rejoinder.contract.branches import is_below
 from rejoinder.model.exchange import Exchange
-from rejoinder.model.footer import BranchState, CoverageResult
-from rejoinder.model.tags import Tag
-
-SENT_STATES: Final = (BranchState.ACCEPTED, BranchState.REFUSED, BranchState.FAILED)
-"""A branch that was sent is in the first of these that any request with it reached."""
+from rejoinder.model.footer import Acceptance, CoverageResult, IsolatedRefusal, RefusedGroup
 
 
 class CoverageMeter:
     """Measures as exchanges come; see :func:`measure_coverage`."""
 
     def __init__(self, dialect: str = DEFAULT_DIALECT) -> None:
-        self._contract = Branches.of_dialect(dialect)
-        self._found: dict[BranchState, set[str]] = {state: set() for state in SENT_STATES}
+        self._dialect = load_dialect(dialect)
+        self._log = AcceptanceLog(dialect)
 
     def add(self, exchanges: Iterable[Exchange]) -> None:
         """Take exchanges into account."""
-        for exchange in exchanges:
-            if Tag.VALID in exchange.tags and Tag.UNJUDGED not in exchange.tags:
-                self._found[_state(exchange)] |= self._contract.of(exchange.request.json())
+        self._log.add([ExchangeView(exchange, self._dialect) for exchange in exchanges])
 
     def report(self) -> CoverageResult:
         """Return the coverage so far, for the footer of a run file."""
-        everything = self._contract.all
-        branches: dict[BranchState, list[str]] = {}
-        counted: set[str] = set()
-        for state in SENT_STATES:
-            branches[state] = sorted((self._found[state] & everything) - counted)
-            counted |= self._found[state]
-        branches[BranchState.NOT_SENT] = sorted(everything - counted)
-        counts = {state: len(names) for state, names in branches.items()}
-        return CoverageResult(total=len(everything), counts=counts, branches=branches)
+        log = self._log
+        everything = log.contract.all
+        claims = log.claims()
+        in_vain = log.sent_in_vain
+        states = {
+            Acceptance.ACCEPTED: log.accepted,
+            Acceptance.REFUSED: {name for name, pair in claims.items() if pair.handling is Handling.REFUSED},
+            Acceptance.SERVER_ERROR: {name for name, pair in claims.items() if pair.handling is Handling.SERVER_ERROR},
+            Acceptance.TOGETHER: in_vain - claims.keys(),
+            Acceptance.UNPROVEN: log.unproven - log.accepted - in_vain,
+        }
+        branches = {state: sorted(names & everything) for state, names in states.items()}
+        sent = {name for names in branches.values() for name in names}
+        branches[Acceptance.NOT_SENT] = sorted(everything - sent)
+        return CoverageResult(
+            total=len(everything),
+            counts={state: len(names) for state, names in branches.items()},
+            branches=branches,
+            refusals=list(_refusals(claims)),
+            together=list(_groups(branches[Acceptance.TOGETHER], claims, log)),
+        )
+
+
+def _refusals(claims: dict[str, Refusal]) -> Iterator[IsolatedRefusal]:
+    shared: dict[str, list[str]] = {}
+    pairs: dict[str, Refusal] = {}
+    for name, pair in claims.items():
+        shared.setdefault(pair.rejected.id, []).append(name)
+        pairs[pair.rejected.id] = pair
+    for identity, names in sorted(shared.items(), key=lambda item: min(item[1])):
+        pair = pairs[identity]
+        yield IsolatedRefusal(
+            branches=sorted(names),
+            state=Acceptance.REFUSED if pair.handling is Handling.REFUSED else Acceptance.SERVER_ERROR,
+            exchange=identity,
+            control=pair.accepted.id,
+            status=pair.rejected.status,
+            words=pair.words,
+        )
+
+
+def _groups(names: Iterable[str], claims: dict[str, Refusal], log: AcceptanceLog) -> Iterator[RefusedGroup]:
+    """Yield the branches that were refused only together with others, by what they were refused together with."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        above = [claim for claim in claims if is_below(name, claim)]
+        if not above:
+            beside = [found & claims.keys() for found in log.rejected if name in found]
+            above = list(frozenset.intersection(*map(frozenset, beside))) if beside else []
+        groups.setdefault(tuple(sorted(above)), []).append(name)
+    for culprits, found in sorted(groups.items()):
+        yield RefusedGroup(branches=found, culprits=list(culprits))
 
 
 def measure_coverage(exchanges: Iterable[Exchange], dialect: str = DEFAULT_DIALECT) -> CoverageResult:
     """Return the coverage of a dialect's undisputed request contract, for the footer of a run file.
 
-    Only bodies that are valid beyond dispute count (tag ``valid``). A branch is ``accepted`` when a request with it got
-    a 2xx, else ``refused`` when one got a 4xx or 501, else ``failed`` when it got a 5xx or no reply, else ``not_sent``.
-    Branches are sorted.
+    Only bodies that are valid beyond dispute count (tag ``valid``). A branch is ``accepted`` when a request with it
+    was accepted; else ``refused_alone`` or ``server_error`` when a pair of requests isolates it; else
+    ``refused_together`` when requests with it were rejected; else ``unproven`` when none got a complete response; else
+    ``not_sent``. Branches are sorted.
     """
     meter = CoverageMeter(dialect)
     meter.add(exchanges)
     return meter.report()
-
-
-def _state(exchange: Exchange) -> BranchState:
-    if exchange.ok:
-        return BranchState.ACCEPTED
-    status = exchange.status
-    return BranchState.REFUSED if status is not None and (status < 500 or status == 501) else BranchState.FAILED

@@ -5,25 +5,32 @@ Pure, and the same for live runs, load and recordings.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import ChainMap, Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from rejoinder.conformance.baseline import BaselineMatcher
 from rejoinder.conformance.checks import checks_by_rule
+from rejoinder.conformance.judging.acceptance import refusals
 from rejoinder.conformance.judging.capabilities import abilities, capabilities
-from rejoinder.conformance.judging.context import RunContext
+from rejoinder.conformance.judging.context import Capability, RunContext
 from rejoinder.conformance.judging.controls import answered_requests
 from rejoinder.conformance.judging.defects import Occurrence, count_defects, find_causes, occurrence
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.registry import Declined, Registered, Subject, applies
 from rejoinder.conformance.judging.untested import UntestedRules
-from rejoinder.contract import Dialect, Rule, load_dialect, load_rules
+from rejoinder.contract import Dialect, Feature, Rule, load_dialect, load_features, load_rules
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.footer import Acceptance
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import DefectKey, Finding, Known, Level, Problem, Status, Verdict, defect_id, fingerprint
+
+REQUIRED: Final = "CAP"
+"""The family of the rules on required features."""
 
 MAX_CASES: Final = 50
 """How many case names a finding keeps; its count goes on."""
@@ -78,28 +85,113 @@ def judge_run(
     """Check as :func:`judge` does, and return with the verdicts what the run shows as a whole."""
     dialect = load_dialect(dialect) if isinstance(dialect, str) else dialect
     own = RunContext(required=frozenset(required)) if run_context is None else run_context
-    views = [ExchangeView(exchange, dialect, own) for exchange in exchanges if Tag.UNJUDGED not in exchange.tags]
+    judged = [exchange for exchange in exchanges if Tag.UNJUDGED not in exchange.tags]
+    again = run_context is not None and (own.required or any(Tag.NARROWED in one.tags for one in judged))
+    own = replace(own) if again else own
+    views = [ExchangeView(exchange, dialect, own) for exchange in judged]
+    narrowed = [
+        ExchangeView(exchange, dialect, own)
+        for exchange in exchanges
+        if Tag.UNJUDGED in exchange.tags and Tag.NARROWED in exchange.tags
+    ]
     if run_context is None:
-        own.abilities, own.capabilities = abilities(views), capabilities(views)
+        own.abilities = abilities(views)
+        own.capabilities = capabilities([*views, *narrowed])
+        own.refusals = tuple(refusals(narrowed))
         own.answered = answered_requests(views)
         own.operations = frozenset(view.operation for view in views if view.exchange.ok)
+    elif again:
+        # A pair, or a request for a required feature, that is sent again is judged by what it shows now.
+        now = {name: found for name, found in capabilities(views).items() if found.state is not Acceptance.NOT_SENT}
+        own.capabilities = {**own.capabilities, **now}
+        own.refusals = tuple(refusals(views))
     subjects = _subjects(views)
     untested = UntestedRules(dialect, plan, own, {case.id: case.views for case in subjects[Subject.CASE]})
     table = checks_by_rule()
-    verdicts = []
+    elsewhere = {view.exchange.id: view for view in narrowed}
+    verdicts: dict[str, Verdict] = {}
+    chosen = select_rules(select)
     occurrences: dict[int, list[Occurrence]] = {}
-    for rule in select_rules(select):
-        level = dialect.level_of(rule)
-        if level is not Level.OFF:
-            verdict = _verdict(rule, level, table[rule.id], subjects, matcher, occurrences)
-            if verdict.status is Status.NOT_APPLICABLE and not rule.unchecked:
-                why = untested.why(rule)
-                verdict.status, verdict.reason, verdict.blocked_by = why.status, why.reason, why.blocked_by
-            verdicts.append(verdict)
-    find_causes(verdicts, load_rules(), occurrences)
-    for verdict in verdicts:
+
+    def judge_rules(rules: Iterable[Rule]) -> None:
+        for rule in rules:
+            level = dialect.level_of(rule)
+            if level is not Level.OFF:
+                verdict = _verdict(rule, level, table[rule.id], subjects, matcher, occurrences, elsewhere)
+                if verdict.status is Status.NOT_APPLICABLE and not rule.unchecked:
+                    why = untested.why(rule)
+                    verdict.status, verdict.reason, verdict.blocked_by = why.status, why.reason, why.blocked_by
+                verdicts[rule.id] = verdict
+
+    judge_rules(rule for rule in chosen if rule.family != REQUIRED)
+    if run_context is None or own.required:
+        own.capabilities = settled(own.capabilities, views, dialect, verdicts.values())
+    # What is required is judged last, since other rules show what is ignored.
+    judge_rules(rule for rule in chosen if rule.family == REQUIRED)
+    ordered = [verdicts[rule.id] for rule in chosen if rule.id in verdicts]
+    find_causes(ordered, load_rules(), occurrences)
+    for verdict in ordered:
         verdict.defects = count_defects(verdict, occurrences)
-    return verdicts, own
+    return ordered, own
+
+
+def settled(
+    capabilities: Mapping[str, Capability], views: Sequence[ExchangeView], dialect: Dialect, verdicts: Iterable[Verdict]
+) -> Mapping[str, Capability]:
+    """Return what is known of features once rules were judged: whether the accepted ones work.
+
+    A feature whose effect is tested by rules (``tested_by``) is ignored if they fail on all requests that use it,
+    broken if on some, and its effect is seen if on none. An accepted feature is broken as well if a MUST or SHOULD
+    rule failed that needs it; of several features that a rule needs it speaks of the one that the fewest rules need.
+    """
+    failures = [verdict for verdict in verdicts if verdict.status in (Status.FAIL, Status.WARN, Status.KNOWN)]
+    about: dict[str, list[Verdict]] = {}
+    for verdict in failures:
+        needed = load_rules()[verdict.rule].features
+        if needed:
+            about.setdefault(min(needed, key=lambda name: _need()[name]), []).append(verdict)
+    found = {}
+    for name, known in capabilities.items():
+        if known.state.is_accepted:
+            feature = load_features()[name]
+            judged, failed, marks = _tested(feature, views, dialect)
+            state = known.state
+            if judged:
+                state = Acceptance.SEEN if not failed else Acceptance.IGNORED if failed == judged else Acceptance.BROKEN
+            if state is not Acceptance.IGNORED:
+                others = [(v.rule, f.fingerprint) for v in about.get(name, ()) for f in v.findings]
+                marks += [pair for pair in others if pair not in marks]
+                state = Acceptance.BROKEN if marks else state
+            known = replace(known, state=state, findings=tuple(marks))
+        found[name] = known
+    return MappingProxyType(found)
+
+
+@cache
+def _need() -> Counter[str]:
+    """Return how many rules need each feature."""
+    return Counter(name for rule in load_rules().values() for name in rule.features)
+
+
+def _tested(
+    feature: Feature, views: Sequence[ExchangeView], dialect: Dialect
+) -> tuple[int, int, list[tuple[str, str]]]:
+    """Return how often the rules that test a feature were judged on requests that use it, how often they failed, and
+    the rules with the fingerprints of what failed.
+    """
+    judged, failed, marks = 0, 0, list[tuple[str, str]]()
+    using = [view for view in views if view.is_create and feature.tested_by and feature.is_used(view.request)]
+    cases = {view.exchange.case for view in using}
+    whole = _subjects([view for view in views if view.exchange.case in cases])
+    subjects = {**_subjects(using), Subject.CASE: whole[Subject.CASE]}
+    for name in feature.tested_by:
+        rule = load_rules()[name]
+        level = dialect.level_of(rule)
+        if level is not Level.OFF and using:
+            verdict = _verdict(rule, level, checks_by_rule()[name], subjects, None, {}, {})
+            judged, failed = judged + verdict.judged, failed + verdict.failed
+            marks += [(name, finding.fingerprint) for finding in verdict.findings]
+    return judged, failed, marks
 
 
 def merge(before: Sequence[Verdict], after: Sequence[Verdict]) -> list[Verdict]:
@@ -208,6 +300,7 @@ def _verdict(
     subjects: SubjectValues,
     matcher: BaselineMatcher | None,
     occurrences: dict[int, list[Occurrence]],
+    elsewhere: Mapping[str, ExchangeView],
 ) -> Verdict:
     if rule.unchecked:
         return Verdict(rule.id, level, Status.NOT_APPLICABLE, reason=f"Not checked: {rule.unchecked}")
@@ -216,7 +309,7 @@ def _verdict(
         _run_check(registered, subjects[registered.subject], result)
     if level is Level.MAY:  # informs only, so there is nothing to expect
         matcher = None
-    findings = _group(rule, level, result, matcher, occurrences)
+    findings = _group(rule, level, result, matcher, occurrences, elsewhere)
     if matcher is not None:
         matcher.settle(rule.id, result.judged_on, result.unsettled_on)
     verdict = Verdict(rule.id, level, Status.PASS, result.judged, len(result.problems), findings=findings)
@@ -277,15 +370,16 @@ def _group(
     result: _RuleResult,
     matcher: BaselineMatcher | None,
     occurrences: dict[int, list[Occurrence]],
+    elsewhere: Mapping[str, ExchangeView],
 ) -> list[Finding]:
     """Return equal problems as findings, those that a baseline expects apart from the others; the unexpected first.
 
-    ``occurrences`` gets the places of each finding.
+    ``occurrences`` gets the places of each finding; ``elsewhere`` are further exchanges that a problem may name, by id.
     """
     findings: dict[tuple[str, Known | None], Finding] = {}
     sizes: dict[tuple[str, Known | None], int] = {}
     for views, problems in result.problems:
-        by_exchange = {view.exchange.id: view for view in views}
+        by_exchange = ChainMap({view.exchange.id: view for view in views}, dict(elsewhere))
         counted: set[tuple[str, Known | None]] = set()
         for problem in problems:
             view = by_exchange.get(problem.exchange, views[0])

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from rejoinder.contract import Rule, read_catalogue
 from rejoinder.errors import ContractError
 from rejoinder.formatting import one_line, plural, printable
-from rejoinder.model.footer import FeatureState
+from rejoinder.model.footer import Acceptance
 from rejoinder.model.runfile import Run
 from rejoinder.model.script import Step
 from rejoinder.model.verdict import Finding, Known, Level, Minimal, Status, Verdict
@@ -211,7 +211,7 @@ def read_rules(run: Run, anchors: Anchors) -> list[ReportedRule]:
     lacking = {
         found.feature
         for found in (run.footer.capabilities if run.footer else ())
-        if found.state in (FeatureState.REFUSED, FeatureState.FAILED)
+        if found.state.is_rejected or found.state is Acceptance.TOGETHER
     }
     rules = [_rule(verdict, catalogued, run, lacking, anchors) for verdict in run.verdicts]
     return sorted(rules, key=lambda rule: (order.get(rule.family, len(order)), rule.family, rule.id))

@@ -27,7 +27,6 @@ from rejoinder.conformance.judging.turns import (
 )
 from rejoinder.fold import ItemTrace, PartTrace
 from rejoinder.formatting import plural
-from rejoinder.model.footer import FeatureState
 from rejoinder.model.verdict import ABSENT, Problem
 
 _CONTENT_TEXT: Final = "output_text"
@@ -381,7 +380,7 @@ def _taken(view: ExchangeView) -> bool | None:
 
 def _both_answered(case: CaseView) -> bool:
     streaming = case.run_context.capabilities.get("streaming")
-    lacking = streaming is not None and streaming.state is not FeatureState.SUPPORTED
+    lacking = streaming is not None and not streaming.state.is_accepted
     return _sends_both(case) and not lacking and None not in map(_taken, case.having(*_TWINS))
 
 

@@ -6,26 +6,30 @@ from collections.abc import Iterator
 
 from rejoinder.conformance.judging.exchange_view import CaseView
 from rejoinder.conformance.judging.registry import Declined, Subject, check
-from rejoinder.model.footer import FeatureState
+from rejoinder.model.footer import Acceptance
 from rejoinder.model.verdict import Problem
+
+_LACKING = (Acceptance.REFUSED, Acceptance.SERVER_ERROR, Acceptance.IGNORED)
 
 
 @check("CAP-01", Subject.RUN, needs=lambda run: bool(run.run_context.required))
 def required_features_are_there(run: CaseView) -> Iterator[Problem | Declined]:
-    """For each required feature, the endpoint must have accepted a request that uses it.
+    """Each required feature must be accepted.
 
-    If it accepted the request but no response shows the feature, the rule is declined: the model may have chosen so.
+    The rule fails for a feature that the endpoint refuses or fails on, if it accepts the same request without the
+    feature, and for a feature that another rule shows to be ignored. It is declined for a feature of which nothing is
+    proven: not sent, without a complete response, or refused only together with others.
     """
     for name, found in run.run_context.capabilities.items():
-        if name not in run.run_context.required or found.state is FeatureState.SUPPORTED:
+        if name not in run.run_context.required:
             continue
-        if found.state is FeatureState.UNSEEN:
-            yield Declined(found.sentence)
-        else:
+        if found.state in _LACKING:
             yield Problem(
                 f"{found.sentence} --require names this feature.",
-                expected="supported",
-                actual=found.state.value,
+                expected="accepted",
+                actual=found.state.label,
                 kind=name,
                 exchange=found.exchange,
             )
+        elif not found.state.is_accepted:
+            yield Declined(found.sentence)

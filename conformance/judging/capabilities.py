@@ -6,16 +6,18 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
+from urllib.parse import unquote
 
+from rejoinder.conformance.judging.acceptance import counts_for_acceptance, handling, own_words, refusals
 from rejoinder.conformance.judging.canaries import canaries_in
-from rejoinder.conformance.judging.context import Abilities, Capability
+from rejoinder.conformance.judging.context import Abilities, Capability, Handling, Refusal
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.formats import last_text, misfit, wanted_shape
 from rejoinder.conformance.judging.problems import get
-from rejoinder.conformance.judging.turns import LACKING, calls, has_refusal, is_broken, is_refusal, says, state, was_cut
-from rejoinder.contract import Feature, features_of
-from rejoinder.model.error_text import error_text
-from rejoinder.model.footer import FeatureState
+from rejoinder.conformance.judging.turns import LACKING, calls, has_refusal, is_broken, says, was_cut
+from rejoinder.contract import Dialect, Feature, features_of, load_features
+from rejoinder.model.exchange import Outcome
+from rejoinder.model.footer import Acceptance
 from rejoinder.model.tags import Tag
 
 
@@ -66,53 +68,90 @@ _LOOKS: Final[Mapping[str, Callable[[ExchangeView], bool | None]]] = MappingProx
 )
 
 
-_BEST_FIRST: Final = (FeatureState.SUPPORTED, FeatureState.UNSEEN, FeatureState.REFUSED, FeatureState.FAILED)
+_BEST_FIRST: Final = (
+    Acceptance.SEEN,
+    Acceptance.ACCEPTED,
+    Acceptance.REFUSED,
+    Acceptance.SERVER_ERROR,
+    Acceptance.TOGETHER,
+    Acceptance.UNPROVEN,
+)
 
 
 def capabilities(views: Sequence[ExchangeView]) -> Mapping[str, Capability]:
     """Return what the exchanges of a run show of every feature that their dialect defines, by the feature's name.
 
-    Only requests count that are right beyond dispute. One that is accepted is enough for a feature to be there. Where
-    all were refused, the evidence is the smallest of them, which is refused for the fewest other reasons.
+    Only requests count that are right beyond dispute. One that is accepted is enough for a feature to be there. A
+    refusal needs a pair: a request with the feature that is rejected, and the same one without it that is accepted. A
+    request to another operation than create holds nothing else, so that its refusal is proof by itself.
     """
     if not views:
         return MappingProxyType({})
     dialect = views[0].dialect
-    good = [view for view in views if not view.exchange.tags or Tag.VALID in view.exchange.tags]
-    visits = list(_visits(good))
+    good = [view for view in views if not view.exchange.tags or counts_for_acceptance(view.exchange)]
+    visits = list(_visits(view for view in good if Tag.NARROWED not in view.exchange.tags))
+    creates = [(view, handling(view)) for view in good if view.is_create]
+    pairs = list(refusals(good))
     found = {}
     for feature in features_of(dialect):
         if feature.operation:
-            states = [(view, _visited(view)) for view, operation in visits if operation == feature.operation]
+            states = [(view, _visited(view, feature)) for view, operation in visits if operation == feature.operation]
         else:
-            states = [
-                (view, _answer(view, feature)) for view in good if view.is_create and feature.is_used(view.request)
-            ]
+            states = [(view, _answer(view, how, feature)) for view, how in creates if feature.is_used(view.request)]
         found[feature.name] = _best(feature, states)
+    for name, (state, pair) in _isolated(dialect, found, pairs).items():
+        feature = load_features()[name]
+        exchange = pair.rejected
+        found[name] = Capability(name, feature.title, state, exchange.id, exchange.status, pair.words, pair.accepted.id)
     return MappingProxyType(found)
 
 
-def _best(feature: Feature, states: Sequence[tuple[ExchangeView, FeatureState | None]]) -> Capability:
+def features_in_doubt(views: Sequence[ExchangeView], dialect: Dialect) -> list[Feature]:
+    """Return the features that every request of a run was rejected with, and no pair isolates."""
+    states = capabilities(views)
+    return [
+        feature
+        for feature in features_of(dialect)
+        if feature.example and feature.name in states and states[feature.name].state is Acceptance.TOGETHER
+    ]
+
+
+def _isolated(
+    dialect: Dialect, found: Mapping[str, Capability], pairs: Iterable[Refusal]
+) -> dict[str, tuple[Acceptance, Refusal]]:
+    """Return the features that pairs isolate: no other feature that was never accepted is in the difference."""
+    doubtful = [load_features()[name] for name, known in found.items() if known.state is Acceptance.TOGETHER]
+    isolated: dict[str, tuple[Acceptance, Refusal]] = {}
+    for pair in sorted(pairs, key=lambda pair: len(pair.rejected.request.body)):
+        rejected, accepted = pair.rejected.request.json(), pair.accepted.request.json()
+        used = [feature for feature in doubtful if feature.is_used(rejected) and not feature.is_used(accepted)]
+        if len(used) == 1:
+            refused = pair.handling is Handling.REFUSED
+            state = Acceptance.REFUSED if refused else Acceptance.SERVER_ERROR
+            isolated.setdefault(used[0].name, (state, pair))
+    return isolated
+
+
+def _best(feature: Feature, states: Sequence[tuple[ExchangeView, Acceptance]]) -> Capability:
     for wanted in _BEST_FIRST:
         views = [view for view, state in states if state is wanted]
         if views:
-            exchange = min(views, key=lambda view: len(view.exchange.request.body)).exchange
-            message = "" if exchange.ok else error_text(exchange)
-            return Capability(feature.name, feature.title, wanted, exchange.id, exchange.status, message)
-    return Capability(feature.name, feature.title, FeatureState.UNTRIED)
+            view = min(views, key=lambda view: len(view.exchange.request.body))
+            words = "" if wanted.is_accepted or wanted is Acceptance.UNPROVEN else own_words(view)
+            exchange = view.exchange
+            return Capability(feature.name, feature.title, wanted, exchange.id, exchange.status, words)
+    return Capability(feature.name, feature.title, Acceptance.NOT_SENT)
 
 
-def _answer(view: ExchangeView, feature: Feature) -> FeatureState | None:
-    """Return what a create request that uses a feature shows of it; ``None`` when it was no answer to the question."""
-    if view.exchange.ok:
-        if state(view.response) == "failed":
-            return FeatureState.FAILED
-        as_asked = view.is_stream or not view.streamed
-        return FeatureState.SUPPORTED if as_asked and feature.is_shown(view.response) else FeatureState.UNSEEN
-    status = view.exchange.status
-    if status is None or is_broken(status):
-        return FeatureState.FAILED
-    return FeatureState.REFUSED if is_refusal(status) or status == 501 else None
+def _answer(view: ExchangeView, how: Handling, feature: Feature) -> Acceptance:
+    """Return what a create request that uses a feature shows of it."""
+    if how is Handling.ACCEPTED:
+        if feature.event_stream:
+            shown = view.is_stream and bool(view.events)
+        else:
+            shown = feature.is_shown(view.response, view.request)
+        return Acceptance.SEEN if shown else Acceptance.ACCEPTED
+    return Acceptance.UNPROVEN if how is Handling.UNPROVEN else Acceptance.TOGETHER
 
 
 def _visits(views: Iterable[ExchangeView]) -> Iterator[tuple[ExchangeView, str]]:
@@ -133,16 +172,19 @@ def _visits(views: Iterable[ExchangeView]) -> Iterator[tuple[ExchangeView, str]]
         for name, operation in view.dialect.operations.items():
             form = re.escape(operation.path.partition("/responses")[2]).replace(r"\{response_id\}", "([^/]+)")
             match = re.fullmatch(form, below) if form and operation.method == request.method else None
-            if match and (not match.groups() or match[1] in known):
+            identity = unquote(match[1]) if match and match.groups() else None
+            if match and (identity is None or identity in known):
                 yield view, name
-                if request.method == "DELETE":
-                    known.discard(match[1])
+                if request.method == "DELETE" and identity is not None:
+                    known.discard(identity)
 
 
-def _visited(view: ExchangeView) -> FeatureState | None:
-    status = view.exchange.status
-    if view.exchange.ok:
-        return FeatureState.SUPPORTED
+def _visited(view: ExchangeView, feature: Feature) -> Acceptance:
+    """Return what a request to another operation than create shows of it."""
+    exchange = view.exchange
+    status = exchange.status
+    if exchange.ok and exchange.outcome is Outcome.COMPLETE:
+        return Acceptance.SEEN if feature.is_shown(view.body, {}) else Acceptance.ACCEPTED
     if status in LACKING:
-        return FeatureState.REFUSED
-    return FeatureState.FAILED if status is None or is_broken(status) else None
+        return Acceptance.REFUSED
+    return Acceptance.SERVER_ERROR if status is not None and is_broken(status) else Acceptance.UNPROVEN

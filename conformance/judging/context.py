@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
-from rejoinder.model.footer import AbilityResult, FeatureEvidence, FeatureResult, FeatureState
+from rejoinder.model.exchange import Exchange
+from rejoinder.model.footer import AbilityResult, Acceptance, FeatureEvidence, FeatureResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,39 +32,131 @@ class Abilities:
         return {name: AbilityResult(shown=value, exchange=self.evidence.get(name)) for name, value in shown.items()}
 
 
+class Handling(StrEnum):
+    """What an endpoint made of one request."""
+
+    ACCEPTED = "accepted"
+    """A 2xx status, a whole response, and no error in it."""
+    REFUSED = "refused"
+    """A 4xx status that speaks of the request, 501, or an error of this kind in a 2xx response."""
+    SERVER_ERROR = "server_error"
+    """Another 5xx status than 503, or a 2xx response that failed."""
+    UNPROVEN = "unproven"
+    """Anything else: no response, a part of one, or a status that does not speak of the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that was rejected, and the same request without one thing, which was accepted.
+
+    ``rejected`` and ``accepted`` are these exchanges. ``handling`` says whether the first was refused or a server
+    error. ``difference`` holds the contract branches that only the rejected request has; a branch of it that other
+    requests have and that were accepted is taken in another form. ``words`` is the endpoint's error message on one
+    line.
+    """
+
+    rejected: Exchange
+    accepted: Exchange
+    handling: Handling
+    difference: frozenset[str]
+    words: str
+
+    @property
+    def added(self) -> list[str]:
+        """JSON pointers of what the rejected request has, and the accepted one lacks or has otherwise."""
+        return added_places(self.accepted.request.json(), self.rejected.request.json())
+
+    @property
+    def places(self) -> int:
+        """In how many places the two requests differ."""
+        return len(self.added)
+
+
+def added_places(before: Any, after: Any) -> list[str]:
+    """Return JSON pointers of what a body has and another one lacks, or has otherwise."""
+    return list(_added(before, after, ""))
+
+
+def _added(before: Any, after: Any, pointer: str) -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name, value in after.items():
+            if name not in before:
+                yield f"{pointer}/{name}"
+            else:
+                yield from _added(before[name], value, f"{pointer}/{name}")
+    elif isinstance(before, list) and isinstance(after, list) and len(after) > len(before):
+        left = [json.dumps(element, sort_keys=True) for element in before]
+        for number, element in enumerate(after):
+            key = json.dumps(element, sort_keys=True)
+            if key in left:
+                left.remove(key)
+            else:
+                yield f"{pointer}/{number}"
+    elif isinstance(before, list) and isinstance(after, list) and len(after) == len(before):
+        for number, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield from _added(one, other, f"{pointer}/{number}")
+    elif before != after or type(before) is not type(after):
+        yield pointer
+
+
 @dataclass(frozen=True, slots=True)
 class Capability:
     """What a run shows of one feature.
 
-    ``exchange`` is the id of the exchange that says so, ``status`` its HTTP status (``None`` without a reply) and
-    ``message`` what the endpoint said of it, in one line; all are empty for a feature that was not tried.
+    ``exchange`` is the id of the exchange that says so, ``status`` its HTTP status (``None`` without a response) and
+    ``message`` the endpoint's error message on one line; all are empty for a feature that was not sent. ``control`` is
+    the id of the exchange with the same request without the feature, for an isolated refusal. ``findings`` are the
+    rules with the fingerprints of findings that break or disprove an accepted feature. ``plan`` is the smallest test
+    plan that sends the feature, where this run did not.
     """
 
     feature: str
     title: str
-    state: FeatureState
+    state: Acceptance
     exchange: str = ""
     status: int | None = None
     message: str = ""
+    control: str = ""
+    findings: tuple[tuple[str, str], ...] = ()
+    plan: str = ""
+
+    @property
+    def rules(self) -> str:
+        """The rules that broke an accepted feature, joined by commas."""
+        return ", ".join(dict.fromkeys(rule for rule, _ in self.findings))
 
     @property
     def sentence(self) -> str:
         """What is known, as a sentence, with the exchange that shows it and the endpoint's own message."""
         quoted = f' "{self.message}"' if self.message else ""
         at = f"({self.exchange}: {self.status or 'no response'}{quoted})"
+        accepted = f"The endpoint accepted the feature {self.feature} {at}"
+        without = f" and accepted the same request without it ({self.control})" if self.control else ""
         return {
-            FeatureState.SUPPORTED: f"The endpoint accepted the feature {self.feature} {at}.",
-            FeatureState.UNSEEN: f"The endpoint accepted the feature {self.feature} {at}, but no response shows it.",
-            FeatureState.REFUSED: f"The endpoint refused the feature {self.feature} {at}.",
-            FeatureState.FAILED: f"The endpoint failed on the feature {self.feature} {at}.",
-            FeatureState.UNTRIED: f"No request that uses the feature {self.feature} was answered.",
+            Acceptance.SEEN: f"{accepted}, and a response shows its effect.",
+            Acceptance.ACCEPTED: f"{accepted}. No response shows its effect.",
+            Acceptance.BROKEN: f"{accepted}, but {self.rules} failed.",
+            Acceptance.IGNORED: f"{accepted} but ignored it: {self.rules} failed on every response.",
+            Acceptance.REFUSED: f"The endpoint refused the feature {self.feature} {at}{without}.",
+            Acceptance.TOGETHER: f"Every request with the feature {self.feature} was refused or failed {at}. It is not "
+            "known whether the feature is the reason.",
+            Acceptance.SERVER_ERROR: f"The endpoint failed on the feature {self.feature} {at}{without}.",
+            Acceptance.UNPROVEN: f"No request with the feature {self.feature} got a complete response {at}.",
+            Acceptance.NOT_SENT: f"No request used the feature {self.feature}."
+            + (f" Plan {self.plan} sends one." if self.plan else ""),
         }[self.state]
 
     def result(self) -> FeatureResult:
         """Return the capability as it stands in the footer of a run file."""
-        evidence = FeatureEvidence(exchange=self.exchange, status=self.status, words=self.message)
+        evidence = FeatureEvidence(exchange=self.exchange, status=self.status, words=self.message, control=self.control)
         return FeatureResult(
-            feature=self.feature, title=self.title, state=self.state, evidence=evidence if self.exchange else None
+            feature=self.feature,
+            title=self.title,
+            state=self.state,
+            evidence=evidence if self.exchange else None,
+            findings=[fingerprint for _, fingerprint in self.findings],
+            rules=list(dict.fromkeys(rule for rule, _ in self.findings)),
+            plan=self.plan,
         )
 
 
@@ -85,6 +180,8 @@ class RunContext:
     ``capabilities`` holds every feature that the dialect defines, by name; ``required`` the names of those that the
     endpoint must have. ``answered`` are the create requests that the endpoint answered: controls for those it refused.
     ``operations`` names the operations beside create that succeeded at least once.
+    ``refusals`` are the isolated refusals: pairs of a rejected request and the same one without one thing, which was
+    accepted.
     """
 
     abilities: Abilities = Abilities()
@@ -92,6 +189,7 @@ class RunContext:
     required: frozenset[str] = frozenset()
     answered: tuple[AnsweredRequest, ...] = ()
     operations: frozenset[str] = frozenset()
+    refusals: tuple[Refusal, ...] = ()
 
 
 NO_CONTEXT: Final = RunContext()

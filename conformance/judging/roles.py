@@ -25,6 +25,8 @@ class Role(StrEnum):
     CONTROL_STREAM = "control-stream"
     CONFIRM = "confirm"
     CONFIRM_STREAM = "confirm-stream"
+    WITH = "with"
+    WITHOUT = "without"
 
     # HTTP
     STRING = "string"
@@ -73,7 +75,6 @@ class Role(StrEnum):
     LIMITED = "limited"
     SENT_BACK = "sent-back"
     SENT_BACK_BARE = "sent-back-bare"
-    WITHOUT = "without"
     IN_ORDER = "in-order"
     REVERSED = "reversed"
     NO_OUTPUT = "no-output"

@@ -14,7 +14,7 @@ from rejoinder.conformance.judging.turns import state
 from rejoinder.contract import Dialect, Rule
 from rejoinder.model.error_text import error_text
 from rejoinder.model.exchange import Exchange, Outcome
-from rejoinder.model.footer import FeatureState
+from rejoinder.model.footer import Acceptance
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Status
 
@@ -51,10 +51,11 @@ class UntestedRules:
         run ended before those cases; the rule needs something that the run did not have; no response exercised it.
         """
         known = [self.run_context.capabilities[name] for name in rule.features if name in self.run_context.capabilities]
-        refused = [found for found in known if found.state is FeatureState.REFUSED]
+        refused = [found for found in known if found.state is Acceptance.REFUSED]
         if refused:
             return Untested(Status.NOT_APPLICABLE, " ".join(found.sentence for found in refused))
-        if failed := next((found for found in known if found.state is FeatureState.FAILED), None):
+        unclear = (Acceptance.SERVER_ERROR, Acceptance.TOGETHER)
+        if failed := next((found for found in known if found.state in unclear), None):
             return Untested(Status.BLOCKED, failed.sentence, failed.exchange)
         cases = cases_of(rule.id, self.dialect, self.plan) if self.plan else ()
         sent = [case for case in cases if case in self.views]
@@ -66,7 +67,7 @@ class UntestedRules:
             reasons.append("The run ended before the cases that test this rule.")
         if rule.takes:
             reasons.append(f"Needs {rule.takes}.")
-        reasons = reasons or [found.sentence for found in known if found.state is not FeatureState.SUPPORTED]
+        reasons = reasons or [found.sentence for found in known if not found.state.is_accepted]
         if not reasons:
             reasons = ["Nothing in this run exercises this rule."]
         return Untested(Status.NOT_APPLICABLE, " ".join(reasons))

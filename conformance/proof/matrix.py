@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from typing import Any, Final, TypeVar
 from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.fuzz import random_cases
-from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process
+from rejoinder.conformance.running.in_process import SECOND_KEY, InProcessSender, ManualClock, run_in_process
+from rejoinder.conformance.running.isolate import ISOLATION_BUDGETS, isolate
 from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.contract import load_dialect
 from rejoinder.model.exchange import Exchange
@@ -99,7 +101,12 @@ def observe(setup: SandboxSetup, *, until: Iterable[str] = (), required: Iterabl
             if wanted <= findings.keys():
                 break
     else:
-        # Some rules look at the whole run.
+        # Some rules look at the whole run, and some at what a run isolates.
+        if not wanted <= findings.keys():
+            sender = InProcessSender(sandbox, target, clock)
+            budget = ISOLATION_BUDGETS[setup.plan]
+            asyncio.run(isolate(sender, load_dialect(setup.dialect), setup.model, exchanges, budget))
+            exchanges += sender.sent
         look(judge(exchanges, setup.dialect, required=required))
     return Seen(findings, tuple(sorted(errors)), len(exchanges))
 

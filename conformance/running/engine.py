@@ -389,7 +389,8 @@ class CheckRun:
         if Tag.UNJUDGED not in exchange.tags:
             sequence.sent.append(exchange)
             if sequence.tags:
-                exchange = exchange.tagged(Tag.UNJUDGED, *sequence.tags)
+                new = (tag for tag in sequence.tags if tag not in exchange.tags)
+                exchange = exchange.tagged(Tag.UNJUDGED, *new)
         self.result.exchanges.append(exchange)
         self._on_exchange(exchange)
 

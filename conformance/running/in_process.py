@@ -11,6 +11,7 @@ from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.conformance.running.sequence import CaseRunner, PreparedRequest
 from rejoinder.model.exchange import Exchange, Request
+from rejoinder.model.tags import Tag
 from rejoinder.sandbox import Sandbox, record
 from rejoinder.wire.client import encode_json
 from rejoinder.wire.target import Target
@@ -71,6 +72,27 @@ def dry_run(cases: Sequence[PlannedCase], dialect: str, model: str | None = None
 def send_in_process(case: PlannedCase, sandbox: Sandbox, target: Target, clock: ManualClock) -> list[Exchange]:
     """Send one case to a sandbox in this process and return its exchanges."""
     return [exchange for batch in run_in_process(Plan("case", (case,)), sandbox, target, clock) for exchange in batch]
+
+
+class InProcessSender:
+    """Sends cases to a sandbox in this process, one after the other, as a check run would; ``target`` names it."""
+
+    def __init__(self, sandbox: Sandbox, target: Target, clock: ManualClock) -> None:
+        self.sent: list[Exchange] = []
+        self._sandbox = sandbox
+        self._target = target
+        self._clock = clock
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will be sent: never."""
+        return False
+
+    async def send(self, case: PlannedCase, *tags: str) -> list[Exchange]:
+        """Send a case and return its exchanges; :attr:`sent` keeps them under the tags, as not to be judged."""
+        exchanges = send_in_process(case, self._sandbox, self._target, self._clock)
+        self.sent += [e.tagged(Tag.UNJUDGED, *(tag for tag in tags if tag not in e.tags)) for e in exchanges]
+        return exchanges
 
 
 def renamed(case: PlannedCase, model: str, other: str) -> PlannedCase:

@@ -17,6 +17,7 @@ from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.confirm import NO_CONFIRM, ConfirmBudget, confirm
 from rejoinder.conformance.running.engine import CheckProgress, CheckRun
 from rejoinder.conformance.running.fuzz import FuzzRun
+from rejoinder.conformance.running.isolate import ISOLATION_BUDGETS, isolate
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import load_dialect
 from rejoinder.model.exchange import Exchange
@@ -39,20 +40,23 @@ def run_plan(
     required: Iterable[str] = (),
     baseline: Baseline | None = None,
     strict: bool = False,
+    isolation_budget: int | None = None,
     confirm_budget: ConfirmBudget = NO_CONFIRM,
     on_exchange: Callable[[Exchange], None] = lambda exchange: None,
     on_progress: Callable[[CheckProgress], None] = lambda progress: None,
+    on_isolating: Callable[[int], None] = lambda spent: None,
     on_judging: Callable[[], None] = lambda: None,
     on_confirming: Callable[[int, str], None] = lambda spent, note: None,
     on_interrupt: Callable[[], None] | None = None,
 ) -> CheckResult:
-    """Send the plan, judge, confirm what failed, write exchanges and verdicts to the run file, and return both.
+    """Send the plan, isolate what was refused, judge, confirm what failed, write all of it, and return it.
 
-    ``deadline`` is how many seconds one request may take; ``confirm_budget`` is what confirming findings may cost. With
+    ``deadline`` is how many seconds one request may take; ``isolation_budget`` is how many requests isolating refusals
+    may cost (by default that of the plan), ``confirm_budget`` what confirming findings may cost. With
     ``on_interrupt`` the first Ctrl-C ends the run in order (what was gathered is judged) after calling it, and the
     second one at once. ``on_exchange`` is called with each exchange once it is in the run file, ``on_judging`` before
-    the judging, ``on_confirming`` for each case that is sent again. ``required``, ``baseline`` and ``strict`` are those
-    of :func:`~rejoinder.conformance.assess.assess`.
+    the judging, ``on_isolating`` and ``on_confirming`` with the requests that these steps have cost. ``required``,
+    ``baseline`` and ``strict`` are those of :func:`~rejoinder.conformance.assess.assess`.
     """
     dialect = load_dialect(target.dialect)
 
@@ -69,6 +73,9 @@ def run_plan(
 
     async def work(sender: CheckRun) -> None:
         result = await sender.run()
+        budget = ISOLATION_BUDGETS.get(plan.name, 0) if isolation_budget is None else isolation_budget
+        found = await isolate(sender, dialect, target.model, result.exchanges, budget, on_progress=on_isolating)
+        result.warnings += found.warnings
         on_judging()
         await asyncio.to_thread(judgement, result)
 
@@ -79,7 +86,7 @@ def run_plan(
             sender,
             target,
             dialect,
-            {case.id: case for case in plan.cases},
+            {**{case.id: case for case in plan.cases}, **found.cases},
             result.verdicts,
             result.exchanges,
             judging,

@@ -35,13 +35,12 @@ from rejoinder.contract import Rule, load_dialect, load_rules
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.footer import (
     AbilityResult,
+    Acceptance,
     BaselineResult,
     BaselineResults,
-    BranchState,
     CoverageResult,
     FeatureEvidence,
     FeatureResult,
-    FeatureState,
     Footer,
 )
 from rejoinder.model.header import Header, RunTarget, new_header
@@ -287,17 +286,17 @@ def in_force() -> dict[str, Rule]:
 
 def coverage() -> CoverageResult:
     """Return a coverage of the whole contract with branches in every state."""
-    branches: dict[BranchState, list[str]] = {state: [] for state in BranchState}
+    branches: dict[Acceptance, list[str]] = {state: [] for state in Acceptance}
     for name in sorted(Branches().all):
         path = name.partition("=")[0]
         if "Computer" in name:
-            state = BranchState.REFUSED
+            state = Acceptance.REFUSED
         elif path.endswith(("file_id", "image_url")):
-            state = BranchState.FAILED if "Image" in name else BranchState.NOT_SENT
+            state = Acceptance.SERVER_ERROR if "Image" in name else Acceptance.NOT_SENT
         elif path.startswith("prompt") or name.endswith("status=incomplete"):
-            state = BranchState.NOT_SENT
+            state = Acceptance.NOT_SENT
         else:
-            state = BranchState.ACCEPTED
+            state = Acceptance.ACCEPTED
         branches[state].append(name)
     counts = {state: len(names) for state, names in branches.items()}
     return CoverageResult(total=sum(counts.values()), counts=counts, branches=branches)
@@ -344,17 +343,17 @@ def typical(cases: int = 40, *, load: bool = True) -> Run:
 def capabilities() -> list[FeatureResult]:
     """Return what an endpoint can do as a footer tells it."""
 
-    def row(feature: str, title: str, state: FeatureState, *evidence: Any) -> FeatureResult:
+    def row(feature: str, title: str, state: Acceptance, *evidence: Any) -> FeatureResult:
         found = (
             FeatureEvidence(**dict(zip(("exchange", "status", "words"), evidence, strict=True))) if evidence else None
         )
         return FeatureResult(feature=feature, title=title, state=state, evidence=found)
 
     return [
-        row("streaming", "event streams", FeatureState.SUPPORTED, "x-stream", 200, ""),
-        row("function_tools", "functions that the client runs", FeatureState.UNSEEN, "x-plain", 200, ""),
-        row("images", "images in messages", FeatureState.REFUSED, "x-refused", 422, "Images are not supported."),
-        row("background", "work in the background", FeatureState.UNTRIED),
+        row("streaming", "event streams", Acceptance.SEEN, "x-stream", 200, ""),
+        row("function_tools", "functions that the client runs", Acceptance.ACCEPTED, "x-plain", 200, ""),
+        row("images", "images in messages", Acceptance.REFUSED, "x-refused", 422, "Images are not supported."),
+        row("background", "work in the background", Acceptance.NOT_SENT),
     ]
 
 
@@ -452,12 +451,12 @@ def hostile() -> Run:
     target = RunTarget(url=f"http://evil.example/{every}", model=every, dialect=every, server=every)
     odd = header(target=target, command=[every, "a b"], tool={every: every}, plan=every, cases={NASTY[0]: every})
     names = [f"{text}[{text}][].{text}={text}" for text in NASTY] + ["", "=", "a", "[]=", "x" * 9000, "[" * 3000]
-    branches = {BranchState.FAILED: names, BranchState.ACCEPTED: list(NASTY)}
+    branches = {Acceptance.SERVER_ERROR: names, Acceptance.ACCEPTED: list(NASTY)}
     refused = [
         FeatureResult(
             feature=text,
             title=text,
-            state=FeatureState.REFUSED,
+            state=Acceptance.REFUSED,
             evidence=FeatureEvidence(exchange=text, status=400, words=text),
         )
         for text in NASTY

@@ -12,12 +12,11 @@ import pytest
 
 from rejoinder.model.footer import (
     AbilityResult,
+    Acceptance,
     BaselineResult,
     BaselineResults,
-    BranchState,
     CoverageResult,
     FeatureResult,
-    FeatureState,
     Footer,
 )
 from rejoinder.model.header import RunTarget, new_header
@@ -85,10 +84,10 @@ def run_with(n: int, loads: ModuleType) -> Run:
         stale=[entry] * n,
         known=[entry] * n,
     )
-    states = {state: [f"{state.value}={number}" for number in range(n)] for state in BranchState}
+    states = {state: [f"{state.value}={number}" for number in range(n)] for state in Acceptance}
     features = [
         FeatureResult(feature=f"{state.value}-{number}", title="", state=state, evidence=None)
-        for state in FeatureState
+        for state in Acceptance
         for number in range(n)
     ]
     requests = [loads.Sent(number / 4, 0.1, [0.02], tokens=2, scenario="chat") for number in range(2 * n)]

@@ -8,20 +8,16 @@ from typing import Final, NamedTuple
 from rich.text import Text
 
 from rejoinder.formatting import join_list, one_line
-from rejoinder.model.footer import FeatureResult, FeatureState
+from rejoinder.model.footer import Acceptance, FeatureResult
+from rejoinder.reports.acceptance import STATES, WORST_FIRST
 from rejoinder.reports.markdown_text import code, escape
 from rejoinder.reports.model import Area, Part, ReportModel
+from rejoinder.reports.terminal_text import wrap
 
 ROWS: Final = 200
 """Features that are shown; the others are counted."""
-_STATES: Final = {
-    FeatureState.SUPPORTED: ("supported", "pass"),
-    FeatureState.UNSEEN: ("accepted but not seen in a response", "warn"),
-    FeatureState.REFUSED: ("refused", "na"),
-    FeatureState.FAILED: ("failed", "fail"),
-    FeatureState.UNTRIED: ("not tested", "none"),
-}
-"""What the states of features are called, and their signs."""
+_LACKING: Final = (Acceptance.SERVER_ERROR, Acceptance.REFUSED, Acceptance.IGNORED, Acceptance.BROKEN)
+"""The states that are named in the summary of the terminal."""
 _ABILITIES: Final = {
     "repeats": "repeat a canary",
     "calls": "call a tool",
@@ -65,10 +61,11 @@ def read(report: ReportModel) -> FeatureTable | None:
         return None
     rows = [_feature(found, run.header.required) for found in run.footer.capabilities]
     states = [row.state for row in rows]
-    brief = join_list((f"{states.count(state):,} {state}" for state in dict.fromkeys(states)), 5)
+    labels = [state.label for state in STATES if state.label in states]
+    brief = join_list((f"{states.count(label):,} {label}" for label in labels), len(STATES))
     missing = {
         label: [row.feature for row in rows if row.state == label]
-        for label in (_STATES[FeatureState.REFUSED][0], _STATES[FeatureState.FAILED][0])
+        for label in (state.label for state in WORST_FIRST if state in _LACKING)
     }
     lacking = "; ".join(f"{label}: {join_list(names, 20)}" for label, names in missing.items() if names)
     abilities = run.footer.abilities
@@ -83,11 +80,16 @@ def _either(words: list[str]) -> str:
 
 
 def _feature(found: FeatureResult, required: list[str]) -> FeatureRow:
-    state, sign = _STATES[found.state]
+    state, (sign, _) = found.state.label, STATES[found.state]
     parts: list[str] = []
     if (evidence := found.evidence) is not None:
         status = "" if evidence.status is None else f"status {evidence.status}"
-        parts = [one_line(evidence.exchange, 60), status, one_line(evidence.words, 300)]
+        without = f"accepted without it: {one_line(evidence.control, 60)}" if evidence.control else ""
+        parts = [one_line(evidence.exchange, 60), status, one_line(evidence.words, 300), without]
+    if found.rules:
+        parts.append(f"see {join_list(found.rules, 6)}")
+    if found.plan:
+        parts.append(f"sent by --plan {found.plan}")
     feature, title = one_line(found.feature, 120) or "?", one_line(found.title, 120)
     shown = " · ".join(part for part in parts if part)
     return FeatureRow(feature, title, state, shown, sign, found.feature in required)
@@ -109,8 +111,8 @@ def markdown(table: FeatureTable, report: ReportModel, room: int) -> list[str]:
 def terminal(table: FeatureTable, report: ReportModel, width: int) -> list[Text]:
     """Return the counts, and what the endpoint lacks."""
     lacking = ". ".join(text for text in (table.lacking, table.unable) if text)
-    lines = [("features", table.brief), ("", lacking)]
-    return [Text(f"  {name:<8}  {text}", "dim") for name, text in lines if text]
+    lines = [("features  ", table.brief), (" " * 10, lacking)]
+    return [line for lead, text in lines if text for line in wrap(text, width, lead=lead, style="dim")]
 
 
 PART: Final = Part(__name__, Area.OVERVIEW, 60, read, markdown=markdown, terminal=terminal)

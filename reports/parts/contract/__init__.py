@@ -6,9 +6,11 @@ from typing import Any, Final
 
 from rich.text import Text
 
+from rejoinder.reports.acceptance import STATES
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
-from rejoinder.reports.parts.contract.coverage import STATES, ContractCoverage, read_contract
+from rejoinder.reports.parts.contract.coverage import ContractCoverage, read_contract
+from rejoinder.reports.terminal_text import wrap
 
 
 def read(report: ReportModel) -> ContractCoverage | None:
@@ -31,7 +33,7 @@ def markdown(contract: ContractCoverage, report: ReportModel, room: int) -> list
 
 def terminal(contract: ContractCoverage, report: ReportModel, width: int) -> list[Text]:
     """Return the counts."""
-    return [Text(f"  contract  {contract.brief}", "dim")]
+    return wrap(contract.brief, width, lead="contract  ", style="dim")
 
 
 PART: Final = Part(

@@ -13,16 +13,10 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from rejoinder.formatting import one_line, plural
-from rejoinder.model.footer import BranchState
+from rejoinder.model.footer import Acceptance
 from rejoinder.model.runfile import Run
+from rejoinder.reports.acceptance import STATES, WORST_FIRST
 
-STATES: Final = {
-    BranchState.ACCEPTED: ("pass", "A request that contains it succeeded."),
-    BranchState.REFUSED: ("warn", "Valid requests that contain it got a 4xx status or 501."),
-    BranchState.FAILED: ("fail", "Requests that contain it got a 5xx status or no response."),
-    BranchState.NOT_SENT: ("untested", "No request of this run contains it."),
-}
-"""The sign and the meaning of each state, in the order in which states are listed and drawn."""
 BUDGET: Final = 32_000
 """Characters of labels on a page; branches that do not fit are counted. The whole contract takes half of it."""
 LABEL: Final = 70
@@ -39,9 +33,9 @@ class CoverageNode:
 
     label: str
     anchor: str = ""
-    choices: dict[BranchState, list[str]] = field(default_factory=dict)
+    choices: dict[Acceptance, list[str]] = field(default_factory=dict)
     children: list[CoverageNode] = field(default_factory=list)
-    counts: Counter[BranchState] = field(default_factory=Counter)
+    counts: Counter[Acceptance] = field(default_factory=Counter)
 
     @property
     def total(self) -> int:
@@ -49,7 +43,7 @@ class CoverageNode:
         return self.counts.total()
 
     @property
-    def state(self) -> BranchState | None:
+    def state(self) -> Acceptance | None:
         """The state of all branches here and below, or ``None`` when there are several."""
         return next(iter(self.counts)) if len(self.counts) == 1 else None
 
@@ -68,7 +62,7 @@ class MapTile(NamedTuple):
     """A part of the contract as a rectangle on the map, in percent; its area is its number of branches."""
 
     node: CoverageNode
-    counts: Counter[BranchState]
+    counts: Counter[Acceptance]
     path: str
     x: float
     y: float
@@ -112,17 +106,26 @@ class ContractCoverage:
     """The coverage of the contract by a run. ``hidden`` counts branches that the tree has no room for."""
 
     total: int
-    counts: dict[BranchState, int]
+    counts: dict[Acceptance, int]
     nodes: list[CoverageNode]
     tiles: list[MapTile]
     hidden: int
 
     @property
     def brief(self) -> str:
-        """How many branches were sent and with which result, in a line: ``4 of 8 branches accepted, 3 failed``."""
-        (amount, first), *others = [(amount, state.label) for state, amount in self.counts.items() if amount]
-        whole = f"{amount:,} of {plural(self.total, 'branch', 'branches')} {first}"
-        return ", ".join([whole, *(f"{amount:,} {label}" for amount, label in others)])
+        """How many branches were accepted, refused and so on, in a line: ``4 of 8 branches accepted, 3 refused``."""
+        taken = {state: amount for state, amount in self.counts.items() if state.is_accepted}
+        others = [
+            f"{amount:,} {state.label}" for state, amount in self.counts.items() if amount and not state.is_accepted
+        ]
+        special = [
+            f"{amount:,} {state.label}"
+            for state, amount in taken.items()
+            if amount and state is not Acceptance.ACCEPTED
+        ]
+        details = f" ({', '.join(special)})" if special else ""
+        total = plural(self.total, "branch", "branches")
+        return ", ".join([f"{sum(taken.values()):,} of {total} accepted{details}", *others])
 
     @property
     def sentence(self) -> str:
@@ -130,9 +133,9 @@ class ContractCoverage:
         return f"Request contract: {self.brief}."
 
 
-def tally(counts: Counter[BranchState]) -> str:
+def tally(counts: Counter[Acceptance]) -> str:
     """Return numbers of branches in words, the worst first."""
-    amounts = [f"{counts[state]:,} {state.label}" for state in BranchState if counts[state]]
+    amounts = [f"{counts[state]:,} {state.label}" for state in WORST_FIRST if counts[state]]
     return f"all {amounts[0]}" if len(amounts) == 1 and counts.total() > 1 else ", ".join(amounts)
 
 
@@ -141,7 +144,7 @@ def read_contract(run: Run) -> ContractCoverage | None:
     coverage = run.footer.coverage if run.footer else None
     if coverage is None:
         return None
-    names = {state: coverage.branches.get(state, []) for state in BranchState}
+    names = {state: coverage.branches.get(state, []) for state in WORST_FIRST}
     counts = {state: len(names[state]) or coverage.counts.get(state, 0) for state in STATES}
     total = sum(counts.values())
     if not total:
@@ -155,11 +158,11 @@ def read_contract(run: Run) -> ContractCoverage | None:
 class _TreePlace:
     """A place while the tree grows."""
 
-    choices: list[tuple[BranchState, str]] = field(default_factory=list)
+    choices: list[tuple[Acceptance, str]] = field(default_factory=list)
     below: dict[str, _TreePlace] = field(default_factory=dict)
 
 
-def _tree(names: dict[BranchState, list[str]]) -> CoverageNode:
+def _tree(names: dict[Acceptance, list[str]]) -> CoverageNode:
     """Return the tree of all branches that there is room for; those in the worst states come first."""
     root, left = _TreePlace(), BUDGET
     for state, listed in names.items():
@@ -203,7 +206,7 @@ def _node(label: str, place: _TreePlace) -> CoverageNode:
     return node
 
 
-MapRegion = tuple[CoverageNode, "Counter[BranchState]", str]
+MapRegion = tuple[CoverageNode, "Counter[Acceptance]", str]
 """A part of the contract: its node, the branches that it stands for, its whole path."""
 
 

@@ -226,6 +226,7 @@ def check_endpoint(
     from rejoinder.conformance.judgement import broken_rules, select_rules
     from rejoinder.conformance.running.confirm import CONFIRM_BUDGETS
     from rejoinder.conformance.running.fuzz import DEFAULT_BUDGET, most_tokens
+    from rejoinder.conformance.running.isolate import ISOLATION_BUDGETS
     from rejoinder.conformance.running.plan import Plan, build_plan
     from rejoinder.conformance.running.session import fuzz, run_plan
     from rejoinder.contract import dialect_label, load_dialect
@@ -239,6 +240,7 @@ def check_endpoint(
         else build_plan(plan_name, load_dialect(dialect), model=target.model, form=target.form)
     )
     confirm_budget = CONFIRM_BUDGETS["full" if fuzzing else plan_name].with_reruns(reruns)
+    isolation_budget = ISOLATION_BUDGETS.get(plan_name, 0)
     cases = {case.id: case.intent for case in plan.cases}
     extra = {"required": sorted(required)} if required else {}
     recorder.header(
@@ -252,10 +254,11 @@ def check_endpoint(
         steps.say(f"Plan fuzz: random requests (seed {seed}) until the budget of {budget} is used up{tokens}")
     else:
         requests = plural(plan.requests, "request")
-        confirming_too = ""
+        more = [f"{plural(isolation_budget, 'request')} to isolate refusals"] if isolation_budget else []
         if confirm_budget.total:
-            confirming_too = f", plus up to {plural(confirm_budget.total, 'request')} to confirm and minimise failures"
-        steps.say(f"Plan {plan.name}: {requests} with at most {plan.output_tokens:,} output tokens{confirming_too}")
+            more.append(f"{plural(confirm_budget.total, 'request')} to confirm and minimise failures")
+        also = f", plus up to {' and '.join(more)}" if more else ""
+        steps.say(f"Plan {plan.name}: {requests} with at most {plan.output_tokens:,} output tokens{also}")
     if target.form.traits():
         steps.say(f"Request form: {', '.join(target.form.traits())}")
     for warning in target.warnings:
@@ -277,10 +280,10 @@ def check_endpoint(
         nonlocal findings
         findings = count
 
-    confirming = False
+    later = ""
 
     def show(progress: CheckProgress) -> None:
-        if confirming:
+        if later:
             return
         notes = [plural(findings, "finding")] if findings else []
         notes += [f"{plural(len(broken), 'MUST rule')} broken"] if broken else []
@@ -310,11 +313,11 @@ def check_endpoint(
             on_interrupt=interrupt,
         )
 
-    def confirm(spent: int, note: str) -> None:
-        nonlocal confirming
-        if not confirming:
-            steps.step("Confirming failures", confirm_budget.total, unit="requests")
-        confirming = True
+    def further(step: str, total: int, spent: int, note: str = "") -> None:
+        nonlocal later
+        if later != step:
+            steps.step(step, total, unit="requests")
+        later = step
         steps.update(spent, note)
 
     return run_plan(
@@ -328,10 +331,12 @@ def check_endpoint(
         required=required,
         baseline=baseline,
         strict=strict,
+        isolation_budget=isolation_budget,
         confirm_budget=confirm_budget,
         on_exchange=count_broken,
         on_progress=show,
+        on_isolating=lambda spent: further("Isolating refusals", isolation_budget, spent),
         on_judging=lambda: steps.step("Checking"),
-        on_confirming=confirm,
+        on_confirming=lambda spent, note: further("Confirming failures", confirm_budget.total, spent, note),
         on_interrupt=interrupt,
     )

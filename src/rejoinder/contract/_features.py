@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from rejoinder.errors import ContractError
 from rejoinder.extensions import Extension, extensions, read_file
+from rejoinder.model.exchange import parse_json
 
 FILE: Final = "features.toml"
 
@@ -28,16 +29,25 @@ class Feature:
     shows: str = ""
     shown: tuple[Any, ...] = ()
     least: int = 1
+    same_as: str = ""
+    json_text: bool = False
+    event_stream: bool = False
+    tested_by: tuple[str, ...] = ()
 
     def is_used(self, body: Any) -> bool:
         """Return whether the body of a create request uses the feature."""
         return bool(self.at) and any(_counts(value, self.values) for value in _found(body, self.at))
 
-    def is_shown(self, response: Any) -> bool:
-        """Return whether a response shows the feature; always, where nothing particular would."""
+    def is_shown(self, response: Any, request: Any) -> bool:
+        """Return whether a response to a request shows the effect of the feature; never, where nothing would."""
+        if self.json_text:
+            return _is_json_object("".join(_texts(response)))
         if not self.shows:
-            return True
-        return sum(_counts(value, self.shown) for value in _found(response, self.shows)) >= self.least
+            return False
+        found = list(_found(response, self.shows))
+        if self.same_as:
+            return any(value in found for value in _found(request, self.same_as))
+        return sum(_counts(value, self.shown) for value in found) >= self.least
 
 
 def load_features() -> Mapping[str, Feature]:
@@ -76,6 +86,16 @@ def _read(raw: Mapping[str, Any]) -> dict[str, Feature]:
         except (AttributeError, TypeError) as error:
             raise ContractError(f"{FILE}: invalid row {name}: {error}.") from error
     return found
+
+
+def _texts(response: Any) -> Iterator[str]:
+    for text in _found(response, "/output/*/content/*/text"):
+        if isinstance(text, str):
+            yield text
+
+
+def _is_json_object(text: str) -> bool:
+    return isinstance(parse_json(text), dict)
 
 
 def _counts(value: Any, values: tuple[Any, ...]) -> bool:

@@ -33,7 +33,7 @@ from rejoinder.contract.nodes import (
     strip,
 )
 
-__all__ = ["Branches", "Coverage", "fits"]
+__all__ = ["Branches", "Coverage", "fits", "is_below", "split"]
 
 
 class Branches:
@@ -62,8 +62,15 @@ class Branches:
 
         Where several alternatives of a union accept a value, all of them are counted: on the wire they are the same.
         """
-        found: set[str] = set()
-        return frozenset(found) if _walk(self.root, body, "", found) else frozenset()
+        return frozenset(self.places(body))
+
+    def places(self, body: Any) -> Mapping[str, set[str]]:
+        """Return the branches that ``body`` takes, each with the JSON pointers at which it does.
+
+        A branch that says that a field is absent has the pointer that the field would have.
+        """
+        found: dict[str, set[str]] = {}
+        return found if _walk(self.root, body, "", "", found) else {}
 
     def report(self, bodies: Iterable[Any]) -> Coverage:
         """Return what a set of bodies covers."""
@@ -93,7 +100,27 @@ class Coverage:
 
 def fits(node: Node, value: Any) -> bool:
     """Return whether a value is one of a node's, bounds and patterns of leaves aside."""
-    return _walk(node, value, "", set())
+    return _walk(node, value, "", "", {})
+
+
+def split(branch: str) -> tuple[str, str]:
+    """Return the path of a branch and its choice."""
+    path, _, choice = branch.partition("=")
+    return path, choice
+
+
+def is_below(branch: str, other: str) -> bool:
+    """Return whether a branch can only be taken where another one is: inside its alternative or its value."""
+    path, choice = split(branch)
+    outer, taken = split(other)
+    if taken in ("absent", "null"):
+        return False
+    if taken == "value":
+        return (path[len(outer) : len(outer) + 1] in (".", "[", "{") and path.startswith(outer)) or (
+            path == outer and choice not in ("absent", "null", "value")
+        )
+    inside = f"{outer}[{taken}]"
+    return path.startswith(inside) and path[len(inside) : len(inside) + 1] in ("", ".", "[", "{")
 
 
 def _join(path: str, name: str) -> str:
@@ -148,10 +175,16 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _walk(node: Node, value: Any, path: str, found: set[str]) -> bool:
-    """Add the branches of ``value`` below ``path``; return whether it is valid (then only is what was added meant)."""
+Places = dict[str, set[str]]
+
+
+def _walk(node: Node, value: Any, path: str, at: str, found: Places) -> bool:
+    """Add the branches of ``value`` below ``path`` and their pointers, those of the value being ``at``.
+
+    Returns whether the value is valid; only then is what was added meant.
+    """
     if isinstance(node, Union):
-        return _walk_union(node, value, path, found)
+        return _walk_union(node, value, path, at, found)
     if isinstance(node, Scalar):
         return _fits(node.type, value)
     if isinstance(node, Literal):
@@ -159,57 +192,60 @@ def _walk(node: Node, value: Any, path: str, found: set[str]) -> bool:
         if not any(value == literal and kind(value) == kind(literal) for literal in node.values):
             return False
         if len(node.values) > 1:
-            found.add(f"{path}={_text(value)}")
+            found.setdefault(f"{path}={_text(value)}", set()).add(at)
         return True
     if isinstance(node, Array):
-        return isinstance(value, list) and all(_walk(node.items, item, path + "[]", found) for item in value)
+        return isinstance(value, list) and all(
+            _walk(node.items, item, path + "[]", f"{at}/{number}", found) for number, item in enumerate(value)
+        )
     if isinstance(node, Object):
-        return _walk_object(node, value, path, found)
+        return _walk_object(node, value, path, at, found)
     return True
 
 
-def _walk_union(node: Union, value: Any, path: str, found: set[str]) -> bool:
+def _walk_union(node: Union, value: Any, path: str, at: str, found: Places) -> bool:
     if value is None and node.nullable:
         return True
     if not node.choice:
-        return any(_walk(branch, value, path, found) for branch in node.alternatives)
+        return any(_walk(branch, value, path, at, found) for branch in node.alternatives)
     valid = False
     tag = value.get("type") if isinstance(value, Mapping) else None
     for label, branch in zip(node.labels, node.alternatives, strict=True):
         target = strip(branch)
         if isinstance(target, Object) and target.tag and isinstance(tag, str) and tag != target.tag:
             continue
-        own: set[str] = set()
-        if _walk(branch, value, f"{path}[{label}]", own):
-            found |= own
-            found.add(f"{path}={label}")
+        own: Places = {}
+        if _walk(branch, value, f"{path}[{label}]", at, own):
+            for name, places in own.items():
+                found.setdefault(name, set()).update(places)
+            found.setdefault(f"{path}={label}", set()).add(at)
             valid = True
     return valid
 
 
-def _walk_object(node: Object, value: Any, path: str, found: set[str]) -> bool:
+def _walk_object(node: Object, value: Any, path: str, at: str, found: Places) -> bool:
     if not isinstance(value, Mapping):
         return False
     for item in node.fields:
-        own = _join(path, item.name)
+        own, inside = _join(path, item.name), f"{at}/{item.name}"
         if item.name not in value:
             if item.required:
                 return False
-            found.add(f"{own}=absent")
+            found.setdefault(f"{own}=absent", set()).add(inside)
             continue
         inner = value[item.name]
         can_be_null = nullable(item.node)
-        if not _walk(item.node, inner, own, found):
+        if not _walk(item.node, inner, own, inside, found):
             return False
         if can_be_null and inner is None:
-            found.add(f"{own}=null")
+            found.setdefault(f"{own}=null", set()).add(inside)
         elif can_be_null or not item.required:
-            found.add(f"{own}=value")
+            found.setdefault(f"{own}=value", set()).add(inside)
     names = {item.name for item in node.fields}
     others = [key for key in value if key not in names]
     if node.extra is None:
         return not others
-    return all(_walk(node.extra, value[key], path + "{}", found) for key in others)
+    return all(_walk(node.extra, value[key], path + "{}", f"{at}/{key}", found) for key in others)
 
 
 def _fits(type_: str, value: Any) -> bool:

@@ -22,6 +22,16 @@ def error_text(exchange: Exchange, limit: int = MAX_LENGTH) -> str:
     text = next((place for place in places if isinstance(place, str) and place.strip()), None)
     if text is None:
         text = exchange.body[: 4 * limit].decode("utf-8", "replace")
+    return _one_line(text, limit)
+
+
+def error_message(error: Any, limit: int = MAX_LENGTH) -> str:
+    """Return what an error object says, on one line: its message, else its code; empty without either."""
+    places = (_get(error, "message"), _get(error, "code"))
+    return _one_line(next((place for place in places if isinstance(place, str) and place.strip()), ""), limit)
+
+
+def _one_line(text: str, limit: int) -> str:
     text = " ".join(text.split())
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 

@@ -3,33 +3,109 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Struct
 
 from rejoinder.model.samples import Count, RunFileLine, Seconds, about
 
 
-class BranchState(StrEnum):
-    """The outcome of a contract branch, the worst first."""
+class Acceptance(StrEnum):
+    """What a run shows of whether an endpoint accepts a contract branch or a feature."""
 
-    FAILED = "failed"
-    REFUSED = "refused"
-    NOT_SENT = "not_sent"
+    SEEN = "seen"
+    """Accepted, and a response shows the effect."""
     ACCEPTED = "accepted"
+    """Accepted; no response shows an effect."""
+    BROKEN = "broken"
+    """Accepted, and a rule that needs it failed."""
+    IGNORED = "ignored"
+    """Accepted, and a rule shows that it has no effect."""
+    REFUSED = "refused_alone"
+    """A request with it was refused, and the same request without it was accepted."""
+    TOGETHER = "refused_together"
+    """Every request with it was refused or failed, and each contained other things that were not accepted either."""
+    SERVER_ERROR = "server_error"
+    """A request with it failed in the endpoint, and the same request without it was accepted."""
+    UNPROVEN = "unproven"
+    """No request with it got a complete response that proves anything."""
+    NOT_SENT = "not_sent"
+    """No request of the run contains it."""
 
     @property
     def label(self) -> str:
         """The state as people read it."""
-        return self.value.replace("_", " ")
+        return _LABELS[self]
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether some request with it was accepted."""
+        return self in (Acceptance.SEEN, Acceptance.ACCEPTED, Acceptance.BROKEN, Acceptance.IGNORED)
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether it is proven that the endpoint does not take it."""
+        return self in (Acceptance.REFUSED, Acceptance.SERVER_ERROR)
+
+    @classmethod
+    def _missing_(cls, value: object) -> Acceptance | None:
+        return _OLD_VALUES.get(value) if isinstance(value, str) else None
 
 
-class CoverageResult(Struct, kw_only=True):
+_LABELS: Final = {
+    Acceptance.SEEN: "effect seen",
+    Acceptance.ACCEPTED: "accepted without visible effect",
+    Acceptance.BROKEN: "accepted but broken",
+    Acceptance.IGNORED: "ignored",
+    Acceptance.REFUSED: "refused",
+    Acceptance.TOGETHER: "refused only together with others",
+    Acceptance.SERVER_ERROR: "server error",
+    Acceptance.UNPROVEN: "no complete response",
+    Acceptance.NOT_SENT: "not sent",
+}
+
+_OLD_VALUES: Final = {
+    # Run files of version 1: a refusal was not isolated then, and "failed" covered missing responses too.
+    "supported": Acceptance.ACCEPTED,
+    "unseen": Acceptance.ACCEPTED,
+    "refused": Acceptance.TOGETHER,
+    "failed": Acceptance.UNPROVEN,
+    "untried": Acceptance.NOT_SENT,
+}
+
+
+class IsolatedRefusal(Struct, kw_only=True, omit_defaults=True):
+    """A contract branch that the endpoint refuses: one request with it, and the same request without it."""
+
+    branches: Annotated[list[str], about("the refused branches: one, or several that are the same on the wire")]
+    state: Annotated[Acceptance, about("refused_alone or server_error")]
+    exchange: Annotated[str, about("id of the rejected exchange")]
+    control: Annotated[str, about("id of the accepted exchange without the branch")]
+    status: Annotated[int | None, about("HTTP status of the rejected exchange")]
+    words: Annotated[str, about("error message of the endpoint, on one line")] = ""
+
+
+class RefusedGroup(Struct, kw_only=True, omit_defaults=True):
+    """Branches that were refused only together with others."""
+
+    branches: Annotated[list[str], about("names of the branches")]
+    culprits: Annotated[
+        list[str], about("isolated branches in every request with them, of which one is a reason; may be empty")
+    ] = []
+
+
+class CoverageResult(Struct, kw_only=True, omit_defaults=True):
     """The contract branches of requests by state."""
 
     total: Annotated[Count, about("number of branches in the contract")]
-    counts: Annotated[dict[BranchState, Count], about("number of branches by state")]
-    branches: Annotated[dict[BranchState, list[str]], about("names of branches by state")]
+    counts: Annotated[dict[Acceptance, Count], about("number of branches by state")]
+    branches: Annotated[dict[Acceptance, list[str]], about("names of branches by state")]
+    refusals: Annotated[list[IsolatedRefusal], about("isolated refusals and server errors, with their proof")] = []
+    together: Annotated[list[RefusedGroup], about("branches that were refused only together with others")] = []
+    plans: Annotated[
+        dict[str, list[str]],
+        about("branches that were not sent, by the smallest test plan that sends them; none: no plan does"),
+    ] = {}
 
 
 class AbilityResult(Struct, kw_only=True):
@@ -39,43 +115,36 @@ class AbilityResult(Struct, kw_only=True):
     exchange: Annotated[str | None, about("id of the exchange that shows it")]
 
 
-class FeatureState(StrEnum):
-    """How the endpoint handled the requests of a run that use a feature."""
-
-    SUPPORTED = "supported"
-    """One was accepted, and its reply shows the feature where replies can."""
-    UNSEEN = "unseen"
-    """Some were accepted, and no reply shows the feature."""
-    REFUSED = "refused"
-    """None was accepted, and one was refused cleanly."""
-    FAILED = "failed"
-    """None was accepted or refused cleanly: a server error, or no reply."""
-    UNTRIED = "untried"
-    """None was sent, or none got an answer to the question."""
-
-
-class FeatureEvidence(Struct, kw_only=True):
+class FeatureEvidence(Struct, kw_only=True, omit_defaults=True):
     """The exchange behind the state of a feature."""
 
     exchange: Annotated[str, about("id of the exchange")]
     status: Annotated[int | None, about("HTTP status of the response; null without one")]
     words: Annotated[str, about("error message of the endpoint, on one line")]
+    control: Annotated[
+        str, about("id of the accepted exchange with the same request without the feature, for isolated refusals")
+    ] = ""
 
 
-class FeatureResult(Struct, kw_only=True):
+class FeatureResult(Struct, kw_only=True, omit_defaults=True):
     """The state of one feature of the dialect."""
 
     feature: Annotated[str, about("name of the feature")]
     title: Annotated[str, about("the feature in a few words")]
     state: Annotated[
-        FeatureState,
+        Acceptance,
         about(
-            "supported: accepted, and visible in a response where responses can show it; unseen: accepted, but not "
-            "visible in any response; refused: every request with it was refused with a 4xx status; failed: server "
-            "error or no response; untried: no request with it was answered"
+            "seen: accepted, and a response shows the effect; accepted: no response shows an effect; broken: accepted, "
+            "and a rule that needs it failed; ignored: accepted, and a rule shows that it has no effect; "
+            "refused_alone: a request with it was refused and the same one without it accepted; server_error: it "
+            "failed, likewise; refused_together: refused or failed only together with others; unproven: no complete "
+            "response; not_sent: no request uses it"
         ),
     ]
-    evidence: Annotated[FeatureEvidence | None, about("the exchange behind the state; null if untried")]
+    evidence: Annotated[FeatureEvidence | None, about("the exchange behind the state; null if not sent")]
+    rules: Annotated[list[str], about("ids of the rules that failed, for broken and ignored")] = []
+    findings: Annotated[list[str], about("fingerprints of their findings")] = []
+    plan: Annotated[str, about("smallest test plan that sends it; empty unless not sent")] = ""
 
 
 class BaselineResult(Struct, kw_only=True, omit_defaults=True):

@@ -35,6 +35,8 @@ class Tag(StrEnum):
     """It was sent to confirm a finding."""
     REDUCED = "reduced"
     """It was sent to find the smallest request that shows a finding."""
+    NARROWED = "narrowed"
+    """It was sent to find out what the endpoint refuses in a request that it refused."""
 
     # Who sent it.
     SECOND_TENANT = "second-tenant"
@@ -68,7 +70,7 @@ class Tag(StrEnum):
 UNCERTAIN: Final = frozenset({Tag.INVALID, Tag.EDGE})
 """Tags of requests that need not be answered as they ask."""
 
-BOOKKEEPING: Final = frozenset({Tag.UNJUDGED, Tag.REPEATED, Tag.RERUN, Tag.REDUCED})
+BOOKKEEPING: Final = frozenset({Tag.UNJUDGED, Tag.REPEATED, Tag.RERUN, Tag.REDUCED, Tag.NARROWED})
 """Tags that say nothing of the request itself."""
 
 _WRONG_FIELD: Final = "param:"

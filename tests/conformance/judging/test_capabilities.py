@@ -6,18 +6,29 @@ import json
 from dataclasses import replace
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from rejoinder.conformance.judgement import judge
+from rejoinder.conformance.judgement import judge, judge_run
+from rejoinder.conformance.judging.acceptance import handling, own_words
 from rejoinder.conformance.judging.capabilities import abilities, capabilities
+from rejoinder.conformance.judging.context import Handling
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process
 from rejoinder.conformance.running.plan import build_plan
-from rejoinder.contract import Feature, dialect_names, features_of, load_dialect, read_features
+from rejoinder.contract import (
+    Feature,
+    dialect_names,
+    features_of,
+    load_dialect,
+    load_features,
+    load_rules,
+    read_features,
+)
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
-from rejoinder.model.footer import FeatureState
+from rejoinder.model.footer import Acceptance
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Status, Verdict
 from rejoinder.sandbox import Sandbox
@@ -103,7 +114,7 @@ def test_nothing_is_known_of_a_run_without_exchanges() -> None:
 
 def test_the_course_of_a_run_reaches_checks() -> None:
     [verdict] = judge([exchange({}, status=400)], "northstar", select="CAP-01", required=["streaming"])
-    assert (verdict.status, verdict.findings[0].evidence.kind) == (Status.FAIL, "streaming")
+    assert (verdict.status, "feature streaming" in verdict.reason) == (Status.DECLINED, True)
 
 
 IMAGE = {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:,"}]}]}
@@ -111,61 +122,146 @@ LOGPROBS = {"include": ["message.output_text.logprobs"]}
 WITH_LOGPROBS = {**message("Hi."), "content": [{"type": "output_text", "text": "Hi.", "logprobs": [{"token": "Hi."}]}]}
 
 
+def pair(body: dict[str, Any], status: int = 400, control: int = 200) -> list[ExchangeView]:
+    """Return a request with something and without it, as a run sends them to isolate a refusal."""
+    found = [
+        replace(exchange(body, status=status, tags=("valid", "narrowed"), id="with"), role="with", case="isolated.1"),
+        replace(
+            exchange({}, status=control, tags=("valid", "narrowed"), id="without"), role="without", case="isolated.1"
+        ),
+    ]
+    return [ExchangeView(one, load_dialect("northstar")) for one in found]
+
+
+def narrowed(views: list[ExchangeView]) -> list[Exchange]:
+    return [view.exchange.tagged("unjudged") for view in views]
+
+
+def stopped(seen: ExchangeView, outcome: Outcome, status: int | None = None) -> ExchangeView:
+    return ExchangeView(replace(seen.exchange, outcome=outcome, status=status), seen.dialect)
+
+
 @pytest.mark.parametrize(
     ("name", "views", "state", "evidence"),
     [
-        ("images", [view(IMAGE, message("A dot."))], FeatureState.SUPPORTED, "x"),
+        ("images", [view(IMAGE, message("A dot."))], Acceptance.ACCEPTED, "x"),
         (
             "images",
             [view(IMAGE, status=400, id="no"), view(IMAGE, message("."), id="yes")],
-            FeatureState.SUPPORTED,
+            Acceptance.ACCEPTED,
             "yes",
         ),
-        ("images", [view(IMAGE, status=501)], FeatureState.REFUSED, "x"),
-        (
-            "images",
-            [view(IMAGE, status=500, id="broken"), view(IMAGE, status=400, id="no")],
-            FeatureState.REFUSED,
-            "no",
-        ),
-        ("images", [view(IMAGE, status=500)], FeatureState.FAILED, "x"),
-        # Being busy, or not let in, is no answer to the question; nor is the refusal of what must be refused.
-        ("images", [view(IMAGE, status=429), view(IMAGE, status=401)], FeatureState.UNTRIED, ""),
-        ("images", [view(IMAGE, status=400, tags=("invalid",))], FeatureState.UNTRIED, ""),
-        ("images", [view({}, status=400)], FeatureState.UNTRIED, ""),
-        # The smaller request is refused for fewer other reasons.
+        # A refusal by itself may have any reason; only a pair isolates it.
+        ("images", [view(IMAGE, status=501)], Acceptance.TOGETHER, "x"),
+        ("images", [view(IMAGE, status=500)], Acceptance.TOGETHER, "x"),
+        ("images", pair(IMAGE), Acceptance.REFUSED, "with"),
+        ("images", pair(IMAGE, 501), Acceptance.REFUSED, "with"),
+        ("images", pair(IMAGE, 500), Acceptance.SERVER_ERROR, "with"),
+        ("images", pair(IMAGE, 400, control=400), Acceptance.TOGETHER, "with"),
+        ("images", pair(IMAGE, 429), Acceptance.UNPROVEN, "with"),
+        ("images", [*pair(IMAGE), view(IMAGE, message("."), id="yes")], Acceptance.ACCEPTED, "yes"),
+        # Where two features make the difference, neither is isolated.
+        ("images", pair({**IMAGE, "top_k": 1}), Acceptance.TOGETHER, "with"),
+        ("images", [*pair({**IMAGE, "top_k": 1}), view({"top_k": 1})], Acceptance.REFUSED, "with"),
+        # Being busy, or not let in, proves nothing; nor does a request that never got a whole response.
+        ("images", [view(IMAGE, status=429), view(IMAGE, status=401)], Acceptance.UNPROVEN, "x"),
+        ("images", [stopped(view(IMAGE), Outcome.CANCELLED)], Acceptance.UNPROVEN, "x"),
+        ("images", [stopped(view(IMAGE), Outcome.TIMEOUT)], Acceptance.UNPROVEN, "x"),
+        ("images", [stopped(view(IMAGE), Outcome.CUT, 200)], Acceptance.UNPROVEN, "x"),
+        ("images", [view(IMAGE, status=400, tags=("invalid",))], Acceptance.NOT_SENT, ""),
+        ("images", [view({}, status=400)], Acceptance.NOT_SENT, ""),
         (
             "images",
             [view({**IMAGE, **REQUIRED}, status=400, id="large"), view(IMAGE, status=400, id="small")],
-            FeatureState.REFUSED,
+            Acceptance.TOGETHER,
             "small",
         ),
-        ("logprobs", [view(LOGPROBS, message("Hi."))], FeatureState.UNSEEN, "x"),
-        ("logprobs", [view(LOGPROBS, WITH_LOGPROBS)], FeatureState.SUPPORTED, "x"),
-        ("streaming", [view({"stream": True}, message("Hi."))], FeatureState.UNSEEN, "x"),
-        ("retrieve", [view({}, id="made"), view({}, method="GET", path="/r", id="got")], FeatureState.SUPPORTED, "got"),
-        ("retrieve", [view({}), view({}, method="GET", path="/r", status=404, id="no")], FeatureState.REFUSED, "no"),
-        ("retrieve", [view({}), view({}, method="GET", path="/other", status=404)], FeatureState.UNTRIED, ""),
-        ("retrieve", [view({"store": False}), view({}, method="GET", path="/r", status=404)], FeatureState.UNTRIED, ""),
-        ("cancel", [view({}), view({}, path="/r/cancel", status=400)], FeatureState.UNTRIED, ""),
-        ("cancel", [view({}), view({}, path="/r/cancel", status=405)], FeatureState.REFUSED, "x"),
+        ("logprobs", [view(LOGPROBS, message("Hi."))], Acceptance.ACCEPTED, "x"),
+        ("logprobs", [view(LOGPROBS, WITH_LOGPROBS)], Acceptance.SEEN, "x"),
+        ("streaming", [view({"stream": True}, message("Hi."))], Acceptance.ACCEPTED, "x"),
+        ("json_object", [view({"text": {"format": {"type": "json_object"}}}, message("{}"))], Acceptance.SEEN, "x"),
+        ("json_object", [view({"text": {"format": {"type": "json_object"}}}, message("{"))], Acceptance.ACCEPTED, "x"),
+        ("request_id", [view({"request_id": "r"})], Acceptance.SEEN, "x"),
+        ("request_id", [view({"request_id": "mine"})], Acceptance.ACCEPTED, "x"),
+        ("retrieve", [view({}, id="made"), view({}, method="GET", path="/r", id="got")], Acceptance.SEEN, "got"),
+        ("retrieve", [view({}), view({}, method="GET", path="/r", status=404, id="no")], Acceptance.REFUSED, "no"),
+        ("retrieve", [view({}), view({}, method="GET", path="/r", status=500)], Acceptance.SERVER_ERROR, "x"),
+        ("retrieve", [view({}), view({}, method="GET", path="/other", status=404)], Acceptance.NOT_SENT, ""),
+        ("retrieve", [view({"store": False}), view({}, method="GET", path="/r", status=404)], Acceptance.NOT_SENT, ""),
+        ("cancel", [view({}), view({}, path="/r/cancel", status=400)], Acceptance.UNPROVEN, "x"),
+        ("cancel", [view({}), view({}, path="/r/cancel", status=405)], Acceptance.REFUSED, "x"),
     ],
 )
 def test_a_feature_is_what_became_of_the_requests_that_use_it(
-    name: str, views: list[ExchangeView], state: FeatureState, evidence: str
+    name: str, views: list[ExchangeView], state: Acceptance, evidence: str
 ) -> None:
     found = capabilities(views)[name]
     assert (found.state, found.exchange) == (state, evidence)
-    assert (found.message == "Not supported.") is (state in (FeatureState.REFUSED, FeatureState.FAILED))
+    rejected = state.is_rejected or state is Acceptance.TOGETHER
+    assert (found.message == "Not supported.") is rejected
+    assert (found.control == "without") is (state.is_rejected and evidence == "with")
+    assert found.sentence.endswith(".")
+
+
+@pytest.mark.parametrize("identity", ["resp_abc==", "resp/1", "résp 100%", "r?x=1"])
+def test_an_id_of_any_form_names_its_response_in_a_path(identity: str) -> None:
+    made = exchange({}, id="made")
+    body = json.dumps({"id": identity, "object": "response", "status": "completed", "output": []}).encode()
+    views = [
+        replace(made, chunks=(Chunk(0.0, body),)),
+        exchange({}, method="GET", path="/" + quote(identity, safe=""), id="got"),
+        exchange({}, method="DELETE", path="/" + quote(identity, safe=""), id="gone", status=404),
+    ]
+    found = capabilities([ExchangeView(one, load_dialect("openai")) for one in views])
+    assert (found["retrieve"].state, found["retrieve"].exchange) == (Acceptance.SEEN, "got")
+    assert (found["delete"].state, found["delete"].exchange) == (Acceptance.REFUSED, "gone")
+
+
+FAILING = {"type": "error", "error": {"type": "server_error", "message": "The model broke."}}
+INVALID = {"type": "error", "error": {"type": "invalid_request_error", "message": "No images."}}
+FAILED = {"id": "r", "object": "response", "status": "failed", "error": {"code": "server_error", "message": "Broke."}}
+DONE = {"id": "r", "object": "response", "status": "completed", "output": []}
+
+
+@pytest.mark.parametrize(
+    ("events", "outcome", "how", "words"),
+    [
+        ([{"type": "response.completed", "response": DONE}], Outcome.COMPLETE, Handling.ACCEPTED, ""),
+        ([{"type": "response.completed", "response": DONE}], Outcome.CUT, Handling.UNPROVEN, ""),
+        ([{"type": "response.created", "response": DONE}], Outcome.COMPLETE, Handling.UNPROVEN, ""),
+        ([{"type": "response.failed", "response": FAILED}], Outcome.COMPLETE, Handling.SERVER_ERROR, "Broke."),
+        ([FAILING], Outcome.COMPLETE, Handling.SERVER_ERROR, "The model broke."),
+        ([INVALID], Outcome.COMPLETE, Handling.REFUSED, "No images."),
+    ],
+)
+def test_a_stream_that_fails_is_not_accepted(
+    events: list[dict[str, Any]], outcome: Outcome, how: Handling, words: str
+) -> None:
+    body = b"".join(f"data: {json.dumps(event)}\n\n".encode() for event in events)
+    stream = replace(
+        exchange({"stream": True}),
+        headers=(("content-type", "text/event-stream"),),
+        chunks=(Chunk(0.0, body),),
+        outcome=outcome,
+    )
+    seen = ExchangeView(stream, load_dialect("northstar"))
+    assert handling(seen) is how
+    assert own_words(seen) == words
+
+
+def test_a_failed_response_is_not_accepted() -> None:
+    failed = replace(exchange({}), chunks=(Chunk(0.0, json.dumps(FAILED).encode()),))
+    assert handling(ExchangeView(failed, load_dialect("northstar"))) is Handling.SERVER_ERROR
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"null", b'"no"', b'{"error": 7}', b'{"error": {"message": {}}}', b"\xff\x00" * 9999]
 )
 def test_a_refusal_in_any_words_is_evidence(body: bytes) -> None:
-    refused = replace(exchange(IMAGE, status=400), chunks=(Chunk(0.0, body),))
-    found = capabilities([ExchangeView(refused, load_dialect("northstar"))])["images"]
-    assert found.state is FeatureState.REFUSED
+    rejected, accepted = pair(IMAGE)
+    refused = ExchangeView(replace(rejected.exchange, chunks=(Chunk(0.0, body),)), rejected.dialect)
+    found = capabilities([refused, accepted])["images"]
+    assert found.state is Acceptance.REFUSED
     assert len(found.message) <= 300
     assert "\n" not in found.message
 
@@ -219,10 +315,11 @@ def without(feature: Feature, exchanges: tuple[Exchange, ...]) -> list[Exchange]
 def test_a_rule_that_a_refused_feature_leaves_unjudged_says_so(name: str) -> None:
     [feature] = [feature for feature in features_of(load_dialect("northstar")) if feature.name == name]
     before = {verdict.rule for verdict in judge(whole_run("northstar"), "northstar") if verdict.judged}
-    after: list[Verdict] = judge(without(feature, whole_run("northstar")), "northstar")
+    proof = narrowed(pair(dict(feature.example or {})))
+    after: list[Verdict] = judge([*without(feature, whole_run("northstar")), *proof], "northstar")
     lost = [verdict for verdict in after if verdict.rule in before and verdict.status is Status.NOT_APPLICABLE]
     # The one case that counts tokens happens to have tools too.
-    lost = [verdict for verdict in lost if verdict.rule != "USG-11"]
+    lost = [verdict for verdict in lost if name in load_rules()[verdict.rule].features and verdict.rule != "USG-11"]
     assert lost
     for verdict in lost:
         assert f"The endpoint refused the feature {name} (" in verdict.reason, verdict.rule
@@ -235,7 +332,9 @@ def test_a_rule_that_a_refused_feature_leaves_unjudged_says_so(name: str) -> Non
 def test_plan_full_tries_every_feature(dialect: str) -> None:
     found = capabilities([ExchangeView(exchange, load_dialect(dialect)) for exchange in whole_run(dialect)])
     assert [
-        name for name, capability in found.items() if capability.state in (FeatureState.UNTRIED, FeatureState.FAILED)
+        name
+        for name, capability in found.items()
+        if not capability.state.is_accepted and capability.state is not Acceptance.TOGETHER
     ] == []
 
 
@@ -243,18 +342,74 @@ def test_plan_full_tries_every_feature(dialect: str) -> None:
     ("views", "status"),
     [
         ([exchange(IMAGE, message("A dot."))], Status.PASS),
-        ([exchange(IMAGE, status=400)], Status.FAIL),
-        ([exchange({}, message("Hi."))], Status.FAIL),
+        ([exchange({}), *narrowed(pair(IMAGE))], Status.FAIL),
+        ([exchange({}), *narrowed(pair(IMAGE, 500))], Status.FAIL),
+        # What is not isolated, interrupted or not sent is not known.
+        ([exchange({}), *narrowed(pair(IMAGE, 400, control=400))], Status.DECLINED),
+        ([exchange(IMAGE, status=400)], Status.DECLINED),
+        ([stopped(view(IMAGE), Outcome.CANCELLED).exchange], Status.DECLINED),
+        ([exchange({}, message("Hi."))], Status.DECLINED),
     ],
 )
 def test_what_is_required_must_be_accepted(views: list[Exchange], status: Status) -> None:
     [verdict] = judge(views, "northstar", select="CAP-01", required=["images"])
     assert verdict.status is status
+    if status is Status.FAIL:
+        evidence = verdict.findings[0].evidence
+        assert evidence.exchange == "with"
+        assert "Not supported." in evidence.message
+        assert "accepted the same request without it (without)" in evidence.message
+        assert verdict.findings[0].cases == ["isolated.1"]
     [verdict] = judge(views, "northstar", select="CAP-01")
     assert verdict.status is Status.NOT_APPLICABLE
 
 
-def test_what_no_reply_shows_is_declined() -> None:
-    views = [exchange(LOGPROBS, message("Hi."))]
-    [verdict] = judge(views, "northstar", select="CAP-01", required=["logprobs"])
-    assert (verdict.status, "no response shows it" in verdict.reason) == (Status.DECLINED, True)
+def test_a_pair_that_is_sent_again_is_judged_by_what_it_shows_then() -> None:
+    _, context = judge_run([exchange({}), *narrowed(pair(IMAGE))], "northstar", select="", required=["images"])
+    for again, status in (
+        (pair(IMAGE), Status.FAIL),
+        (pair(IMAGE, 200), Status.PASS),
+        (pair(IMAGE, 503), Status.DECLINED),
+    ):
+        exchanges = [view.exchange for view in again]
+        [verdict] = judge(exchanges, "northstar", select="CAP-01", run_context=context)
+        assert verdict.status is status
+
+
+def test_what_a_rule_shows_to_be_ignored_is_not_there() -> None:
+    plain = exchange(REQUIRED, message("Rain."))
+    [verdict] = judge([plain], "northstar", select="CAP-01", required=["tool_choice_required", "function_tools"])
+    assert verdict.status is Status.FAIL
+    [finding] = verdict.findings
+    assert finding.evidence.kind == "tool_choice_required"
+    assert "ignored it: TOL-01 failed on every response" in finding.evidence.message
+
+
+@pytest.mark.parametrize(
+    ("exchanges", "state", "rules"),
+    [
+        ([exchange(REQUIRED, message("Rain."))], Acceptance.IGNORED, {"TOL-01"}),
+        ([exchange(REQUIRED, message("Rain.")), exchange(REQUIRED, CALL, id="y")], Acceptance.BROKEN, {"TOL-01"}),
+        ([exchange(REQUIRED, CALL)], Acceptance.SEEN, set()),
+    ],
+)
+def test_rules_show_whether_an_accepted_feature_works(
+    exchanges: list[Exchange], state: Acceptance, rules: set[str]
+) -> None:
+    _, context = judge_run(exchanges, "northstar", select="TOL-01")
+    found = context.capabilities["tool_choice_required"]
+    assert (found.state, {rule for rule, _ in found.findings}) == (state, rules)
+
+
+def test_a_feature_that_a_failed_rule_needs_is_accepted_but_broken() -> None:
+    call = {**CALL, "arguments": "{"}
+    verdicts, context = judge_run([exchange({"tools": [WEATHER]}, call)], "northstar", select="ACC-16")
+    found = context.capabilities["function_tools"]
+    assert found.state is Acceptance.BROKEN
+    assert found.findings == (("ACC-16", verdicts[0].findings[0].fingerprint),)
+    assert "but ACC-16 failed" in found.sentence
+
+
+def test_names_of_rules_that_test_features_exist() -> None:
+    for feature in load_features().values():
+        assert set(feature.tested_by) <= load_rules().keys(), feature.name

@@ -21,7 +21,7 @@ from rejoinder.conformance.running.fuzz import FuzzRun, most_tokens, random_case
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import SchemaVariant, dialect_names, load_dialect
-from rejoinder.model.footer import BranchState
+from rejoinder.model.footer import Acceptance
 from rejoinder.model.verdict import Finding, Status, Verdict
 from rejoinder.sandbox import Sandbox
 from rejoinder.settings import Budget
@@ -159,7 +159,7 @@ def test_the_budget_is_used_up_and_not_exceeded(conducted: Conducted, answering:
         run, search, sent = searched(conducted, answering(*faults), budget=90)
         assert len(sent) == 90
         assert run.ended
-        assert search.coverage.report().counts[BranchState.ACCEPTED] > 50
+        assert search.coverage.report().counts[Acceptance.ACCEPTED] > 50
 
 
 def test_an_interrupt_keeps_what_was_found(conducted: Conducted, answering: Answering) -> None:

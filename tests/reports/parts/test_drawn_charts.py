@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rejoinder.load.measure.stats import GAP_BOUNDS
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
-from rejoinder.model.footer import BranchState, CoverageResult
+from rejoinder.model.footer import Acceptance, CoverageResult
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.samples import (
@@ -520,7 +520,7 @@ def test_a_slow_stream_is_drawn_event_by_event(loads: ModuleType, run_of: Any) -
 
 def test_a_part_of_the_contract_is_as_large_as_it_has_branches(checked: Any) -> None:
     accepted = [f"{part}={number}" for part, amount in (("a", 12), ("b", 6), ("c", 1)) for number in range(amount)]
-    branches = {BranchState.ACCEPTED: accepted, BranchState.FAILED: ["b=x", "b=y"], BranchState.NOT_SENT: ["d=1"]}
+    branches = {Acceptance.ACCEPTED: accepted, Acceptance.SERVER_ERROR: ["b=x", "b=y"], Acceptance.NOT_SENT: ["d=1"]}
     counts = {state: len(names) for state, names in branches.items()}
     checked.footer.coverage = CoverageResult(total=sum(counts.values()), counts=counts, branches=branches)
     page = render_html(checked)
@@ -546,7 +546,7 @@ def test_a_part_of_the_contract_is_as_large_as_it_has_branches(checked: Any) -> 
             assert min(wide, tall) < 0.02
     # A tile is parted by the states of its branches, the accepted ones first.
     shown = {name: [(state, float(x or 0), float(width)) for state, x, width in tiles[name][4]] for name in tiles}
-    assert shown["b"] == [("accepted", 0, 75), ("failed", 75, 25)]
+    assert shown["b"] == [("accepted", 0, 75), ("server_error", 75, 25)]
     assert (shown["a"], shown["d"]) == ([("accepted", 0, 100)], [("not_sent", 0, 100)])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rejoinder.contract import load_rules
-from rejoinder.model.footer import FeatureResult, FeatureState, Footer
+from rejoinder.model.footer import Acceptance, FeatureResult, Footer
 from rejoinder.model.header import RunTarget, new_header
 from rejoinder.model.runfile import Run
 from rejoinder.model.verdict import Level, Status, Verdict
@@ -30,7 +30,7 @@ def test_the_table_has_every_rule_with_its_numbers(checked: Run, table: Any) -> 
 def test_a_rule_whose_feature_was_refused_is_not_applicable() -> None:
     verdicts = [Verdict(rule, Level.MUST, Status.NOT_APPLICABLE) for rule in ("HTTP-01", "SSE-01")]
     assert load_rules()["SSE-01"].features == ("streaming",)
-    refused = FeatureResult(feature="streaming", title="", state=FeatureState.REFUSED, evidence=None)
+    refused = FeatureResult(feature="streaming", title="", state=Acceptance.REFUSED, evidence=None)
     footer = Footer(ended_at=1.0, exit_code=0, capabilities=[refused])
     header = new_header(RunTarget(url="", model=None, dialect="northstar"))
     report = read_report(Run(header, verdicts=verdicts, footer=footer))

@@ -1,0 +1,563 @@
+"""Isolating: what an endpoint refuses in requests that hold many things is sent by itself.
+
+Plans pack many contract branches into few requests. One thing that an endpoint refuses gets all of them refused, so
+the suspects of such a request (what no accepted request has) are sent again in halves, with nothing else but the
+simplest request that was accepted, until each is accepted or stands alone. What stands alone is then sent in a pair:
+with it, and without it. Only such a pair is proof, see :mod:`rejoinder.conformance.judging.acceptance`.
+
+Requests stay valid: a tool choice keeps its tools, a call its output, an image its source.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rejoinder.conformance.judging.acceptance import (
+    AcceptanceLog,
+    counts_for_acceptance,
+    handling,
+    isolated,
+    outermost,
+)
+from rejoinder.conformance.judging.capabilities import features_in_doubt
+from rejoinder.conformance.judging.context import Handling
+from rejoinder.conformance.judging.exchange_view import ExchangeView
+from rejoinder.conformance.judging.roles import Role
+from rejoinder.conformance.running.case import PlannedCase, RequestSpec, user
+from rejoinder.conformance.running.confirm import Sender
+from rejoinder.conformance.running.trial import fresh
+from rejoinder.contract import Dialect, Feature, SchemaVariant
+from rejoinder.contract.branches import is_below
+from rejoinder.formatting import plural
+from rejoinder.model.exchange import Exchange
+from rejoinder.model.tags import Tag
+from rejoinder.strategies import EndpointProfile, one_factor
+from rejoinder.strategies.profile import SOURCES
+from rejoinder.validation import Validator
+
+Path = tuple[str | int, ...]
+Body = dict[str, Any]
+Suspect = tuple[Path, ...]
+"""Places of a body that come and go together: a field, an element of a list, a call with its output."""
+
+ISOLATION_BUDGETS: Final[Mapping[str, int]] = {"smoke": 20, "quick": 200, "full": 600}
+"""How many requests a run of each plan may send to isolate refusals."""
+
+PINNED: Final = ("model", "max_output_tokens")
+"""Fields that every request keeps: which model answers, and how much that may cost."""
+
+NEEDS: Final[Mapping[str, str]] = {"tool_choice": "tools", "stream_options": "stream", "top_logprobs": "include"}
+"""Fields that mean something only beside another one."""
+
+_LINKS: Final = ("call_id", "approval_request_id", "id")
+"""Fields by which one input item names another."""
+
+
+@dataclass(frozen=True, slots=True)
+class IsolationResult:
+    """What isolating came to: the pairs that were sent as cases by id, and sentences for the reader of the report."""
+
+    cases: Mapping[str, PlannedCase]
+    warnings: list[str]
+
+
+async def isolate(
+    sender: Sender,
+    dialect: Dialect,
+    model: str | None,
+    exchanges: Sequence[Exchange],
+    budget: int,
+    *,
+    on_progress: Callable[[int], None] = lambda spent: None,
+) -> IsolationResult:
+    """Send what was refused only in company by itself, within a budget of requests.
+
+    ``exchanges`` are those of the plan. ``on_progress`` gets the number of requests so far. The exchanges are recorded
+    with the tag ``narrowed``; they count for acceptance, and no rule is judged on them.
+    """
+    search = IsolationSearch(sender, dialect, model, exchanges, budget, on_progress)
+    with suppress(_BudgetSpentError):
+        await search.run()
+    return IsolationResult(search.pairs, search.warnings())
+
+
+class _BudgetSpentError(Exception):
+    """Nothing more may be sent."""
+
+
+class IsolationSearch:
+    """The search for what is refused in the rejected requests of one run."""
+
+    def __init__(
+        self,
+        sender: Sender,
+        dialect: Dialect,
+        model: str | None,
+        exchanges: Iterable[Exchange],
+        budget: int,
+        on_progress: Callable[[int], None] = lambda spent: None,
+    ) -> None:
+        self.sender = sender
+        self.dialect = dialect
+        self.budget = budget
+        self.spent = 0
+        self.pairs: dict[str, PlannedCase] = {}
+        self.log = AcceptanceLog(dialect.name)
+        self.views = [
+            ExchangeView(exchange, dialect)
+            for exchange in exchanges
+            if counts_for_acceptance(exchange) and exchange.request.body
+        ]
+        self._model = model
+        self._valid = Validator(dialect.request_schema(SchemaVariant.GENERATION))
+        self._on_progress = on_progress
+        self._numbers = 0
+        self._known: dict[str, Handling] = {}
+        self._taken: dict[str, frozenset[str]] = {}
+        self._paired: set[str] = set()
+        self._rejected: dict[str, Body] = {}
+        self._base: Body | None = None
+        self.log.add(self.views)
+        for view in self.views:
+            if view.is_create and view.request:
+                self._note(view.request, handling(view))
+
+    def _note(self, body: Body, how: Handling) -> None:
+        key = _key(body)
+        if self._known.get(key) is not Handling.ACCEPTED and how is not Handling.UNPROVEN:
+            self._known[key] = how
+        if how is Handling.ACCEPTED:
+            if self._base is None or _size(body) < _size(self._base):
+                self._base = body
+        elif how is not Handling.UNPROVEN and self._valid.is_valid(body):
+            self._rejected.setdefault(key, body)
+
+    def warnings(self) -> list[str]:
+        """Return what the reader should know of what was not isolated."""
+        left = len(self._open())
+        if not left or self.spent < self.budget:
+            return []
+        request = plural(self.budget, "request")
+        return [
+            f"{plural(left, 'contract branch', 'contract branches')} {'was' if left == 1 else 'were'} refused only "
+            f"together with others: the budget of {request} to isolate refusals was used up."
+        ]
+
+    async def run(self) -> None:
+        """Search until everything is accepted or isolated, or until nothing more may be sent."""
+        if self._base is None:
+            return  # there is no accepted request to compare with
+        while True:
+            before = self.spent
+            for body in sorted(self._rejected.values(), key=_size):
+                await self._halve(body, self._suspects(body), spare_claimed=True)
+            await self._pair_claims()
+            # A thing that was refused in one form may be accepted in another: each form is sent by itself.
+            for body in sorted(self._rejected.values(), key=_size):
+                for suspect in self._suspects(body):
+                    await self._halve(body, [suspect], spare_claimed=False)
+            await self._pair_claims()
+            await self._look_inside()
+            await self._try_single_factors()
+            await self._pair_claims()
+            if self.spent == before:
+                break
+        await self._pair_features()
+
+    # What is open
+
+    def _open(self) -> frozenset[str]:
+        """Return the branches that are neither accepted nor isolated, nor below what is."""
+        claimed = self.log.claims()
+        return frozenset(
+            branch
+            for branch in self.log.sent_in_vain
+            if branch not in claimed and not any(is_below(branch, one) for one in claimed)
+        )
+
+    def _branches(self, body: Body) -> frozenset[str]:
+        key = _key(body)
+        if key not in self._taken:
+            self._taken[key] = self.log.contract.of(body)
+        return self._taken[key]
+
+    def _new(self, body: Body) -> frozenset[str]:
+        """Return the branches of a body that no accepted request has."""
+        return self._branches(body) - self.log.accepted
+
+    # Sending
+
+    async def _try(self, body: Body) -> Handling:
+        """Return what the endpoint makes of a body, sending it unless that is known."""
+        key = _key(body)
+        if key not in self._known:
+            self._numbers += 1
+            case = PlannedCase(
+                f"narrow.{self._numbers:04}",
+                "A part of a request that was refused.",
+                (RequestSpec(Role.PLAIN, body, (Tag.VALID,)),),
+            )
+            await self._send(case)
+        return self._known.get(key, Handling.UNPROVEN)
+
+    async def _send(self, case: PlannedCase) -> list[ExchangeView]:
+        if self.sender.ended or self.spent + len(case.requests) > self.budget:
+            raise _BudgetSpentError
+        self.spent += len(case.requests)
+        self._on_progress(self.spent)
+        sent = await self.sender.send(fresh(case), Tag.NARROWED)
+        views = [ExchangeView(exchange.tagged(Tag.NARROWED), self.dialect) for exchange in sent]
+        self.views += views
+        self.log.add(views)
+        for planned, view in zip(case.requests, views, strict=False):
+            body: Any = planned.body
+            self._note(body, handling(view))
+        if len(views) < len(case.requests):
+            raise _BudgetSpentError
+        return views
+
+    async def _pair(self, rejected: Body, accepted: Body) -> None:
+        """Send a request with one thing and without it, unless that was done."""
+        key = _key(rejected) + _key(accepted)
+        if key in self._paired:
+            return
+        self._paired.add(key)
+        self._numbers += 1
+        case = PlannedCase(
+            f"isolated.{self._numbers:04}",
+            "A request with one thing that was refused, and the same request without it.",
+            (
+                RequestSpec(Role.WITH, rejected, (Tag.VALID, Tag.NARROWED)),
+                RequestSpec(Role.WITHOUT, accepted, (Tag.VALID, Tag.NARROWED)),
+            ),
+        )
+        # With it is what was found before; only if it is refused once more is it proof.
+        del self._known[_key(rejected)]
+        self.pairs[case.id] = case
+        await self._send(case)
+
+    # Halving
+
+    def _suspects(self, body: Body) -> list[Suspect]:
+        """Return the parts of a rejected body that have branches which no accepted request has."""
+        return [suspect for suspect in _parts(body) if self._new(self._built(body, [suspect]))]
+
+    def _built(self, body: Body, suspects: Sequence[Suspect]) -> Body:
+        assert self._base is not None
+        return build(body, self._base, {path for suspect in suspects for path in suspect})
+
+    async def _halve(self, body: Body, suspects: Sequence[Suspect], *, spare_claimed: bool) -> None:
+        """Send suspects in halves until each is accepted or stands alone."""
+        claimed = self.log.claims().keys() if spare_claimed else ()
+        left = []
+        for suspect in suspects:
+            new = self._new(self._built(body, [suspect]))
+            if new and not any(one in new for one in claimed):
+                left.append(suspect)
+        if not left or not self._valid.is_valid(self._built(body, left)):
+            return
+        if await self._try(self._built(body, left)) is Handling.ACCEPTED or len(left) == 1:
+            return
+        middle = len(left) // 2
+        await self._halve(body, left[:middle], spare_claimed=spare_claimed)
+        await self._halve(body, left[middle:], spare_claimed=spare_claimed)
+
+    def _single(self) -> Iterator[tuple[Body, Suspect]]:
+        """Yield the rejected bodies with one suspect, the smallest first, and their suspect."""
+        for body in sorted(self._rejected.values(), key=_size):
+            suspects = self._suspects(body)
+            if len(suspects) == 1:
+                smallest = self._built(body, suspects)
+                if self._known.get(_key(smallest)) in (Handling.REFUSED, Handling.SERVER_ERROR):
+                    yield smallest, suspects[0]
+
+    async def _pair_claims(self) -> None:
+        """Send the pair for everything that stands alone and is not claimed yet."""
+        for body, _ in list(self._single()):
+            accepted = self._without(body)
+            if accepted is None:
+                continue
+            difference = self._branches(body) - self._branches(accepted)
+            sent = self.log.accepted.union(*self.log.rejected)
+            places = self.log.contract.places(body)
+            found = isolated(difference, places, self.log.accepted, sent, self.log.contract.all)
+            claims = self.log.claims()
+            unclaimed = found and not all(branch in claims for branch in found)
+            if unclaimed and await self._try(accepted) is Handling.ACCEPTED:
+                await self._pair(body, accepted)
+
+    def _without(self, body: Body) -> Body | None:
+        """Return a body without what no accepted request has: the smallest place of it that can go."""
+        outer = outermost(self._new(body))
+        for path in sorted(_removable(body, self._valid.is_valid), key=len, reverse=True):
+            smaller = _stripped(body, [path])
+            if not outer & self._branches(smaller) and self._branches(smaller) <= self.log.accepted:
+                return smaller
+        suspects = self._suspects(body)
+        if not suspects:
+            return None
+        assert self._base is not None
+        kept = {path for suspect in suspects for path in suspect}
+        smaller = build(body, self._base, set(), beside=kept)
+        return smaller if self._valid.is_valid(smaller) else None
+
+    # Inside one part
+
+    async def _look_inside(self) -> None:
+        """Halve what is inside a part that is refused for one of several reasons."""
+        for body, _ in list(self._single()):
+            if len(outermost(self._new(body))) < 2:
+                continue
+            places = [
+                path
+                for path in _removable(body, self._valid.is_valid)
+                if len(path) > 1 and self._new(body) - self._new(_stripped(body, [path]))
+            ]
+            await self._thin(body, [path for path in places if not any(_starts(path, other) for other in places)])
+
+    async def _thin(self, body: Body, places: Sequence[Path]) -> None:
+        """Take places out of a body, all and then in halves, to see what is accepted without them."""
+        if not places:
+            return
+        smaller = _stripped(body, places)
+        if self._valid.is_valid(smaller) and self._new(smaller) != self._new(body):
+            await self._try(smaller)
+        if len(places) > 1:
+            middle = len(places) // 2
+            await self._thin(body, places[:middle])
+            await self._thin(body, places[middle:])
+
+    async def _try_single_factors(self) -> None:
+        """Send requests of the generator that differ from the plainest in one choice, for branches that are open."""
+        claims = self.log.claims()
+        shared = Counter(pair.rejected.id for pair in claims.values())
+        # Of alternatives that looked the same on the wire, one may have a form in which it does not.
+        alike = {branch for branch, pair in claims.items() if shared[pair.rejected.id] > 1}
+        left = self._open() | alike
+        if not left:
+            return
+        assert self._base is not None
+        profile = EndpointProfile(dialect=self.dialect.name, model=self._model, max_output_tokens=None)
+        found: list[tuple[int, int, Body]] = []
+        for number, case in enumerate(one_factor(profile=profile)):
+            rest = {name: value for name, value in case.body.items() if name not in PINNED}
+            body = build(rest, self._base, {path for part in _parts(rest) for path in part})
+            new = self._new(body)
+            known = new & claims.keys()
+            if new & left and (not known or (len(known) == 1 and known <= alike)) and _key(body) not in self._known:
+                found.append((len(outermost(new)), number, body))
+        for _, _, body in sorted(found, key=lambda row: row[:2]):
+            if self._new(body) & (self._open() | alike):
+                await self._try(body)
+
+    # Features
+
+    async def _pair_features(self) -> None:
+        """Send the example of each feature that was refused only in company, with and without it."""
+        for feature in features_in_doubt(self.views, self.dialect):
+            pair = self._example(feature)
+            if pair is None or await self._try(pair[1]) is not Handling.ACCEPTED:
+                continue
+            if await self._try(pair[0]) in (Handling.REFUSED, Handling.SERVER_ERROR):
+                await self._pair(*pair)
+
+    def _example(self, feature: Feature) -> tuple[Body, Body] | None:
+        """Return a request that uses a feature, and the same one without it."""
+        assert self._base is not None
+        rest = {name: value for name, value in self._base.items() if name not in (feature.example or {})}
+        body = {**rest, **copy.deepcopy(dict(feature.example or {}))}
+        if not self._valid.is_valid(body) or not feature.is_used(body):
+            return None
+        for path in sorted(_removable(body, self._valid.is_valid), key=lambda path: (-len(path), str(path))):
+            smaller = _stripped(body, [path])
+            if "input" in smaller and not feature.is_used(smaller):
+                return body, smaller
+        return None
+
+
+# Bodies
+
+
+def _parts(body: Body) -> list[Suspect]:
+    """Return the parts of a body that can be sent without the others."""
+    found: list[Suspect] = []
+    for name, value in body.items():
+        if name in PINNED:
+            continue
+        if not isinstance(value, list) or not value:
+            found.append(((name,),))
+        elif name == "input":
+            groups = _linked(value)
+            found += [tuple((name, number) for number in group) for group in groups if not _is_context(value, group)]
+        else:
+            found += [((name, number),) for number in range(len(value))]
+    return found
+
+
+def _is_context(items: list[Any], group: Sequence[int]) -> bool:
+    """Return whether input items are no more than a plain message of the user, which every request keeps."""
+    return all(_is_plain_message(items[number]) for number in group)
+
+
+def _is_plain_message(item: Any) -> bool:
+    return (
+        isinstance(item, dict)
+        and item.keys() == {"role", "content"}
+        and item["role"] == "user"
+        and (isinstance(item["content"], str))
+    )
+
+
+def _linked(items: list[Any]) -> list[list[int]]:
+    """Return the places of input items in groups: items that name one another belong together."""
+    groups: list[tuple[set[str], list[int]]] = []
+    for number, item in enumerate(items):
+        names = {item[name] for name in _LINKS if isinstance(item.get(name), str)} if isinstance(item, dict) else set()
+        together = [group for group in groups if group[0] & names]
+        merged = (
+            names.union(*(group[0] for group in together)),
+            sorted([*(n for g in together for n in g[1]), number]),
+        )
+        groups = [*(group for group in groups if group not in together), merged]
+    return sorted(group[1] for group in groups)
+
+
+def build(body: Body, base: Body, chosen: set[Path], beside: Iterable[Path] = ()) -> Body:
+    """Return the base with chosen parts of a body, and what they need.
+
+    ``beside`` are parts that are left out though what they need is there.
+    """
+    result = copy.deepcopy(base)
+    result |= {name: body[name] for name in PINNED if name in body}
+    wanted = chosen.union(beside)
+    companions = _companions(body, {str(path[0]) for path in wanted}) - set(beside)
+    for name, value in body.items():
+        whole = (name,) in chosen or (name,) in companions
+        if name == "input" and isinstance(value, list) and value:
+            if any(path[0] == "input" for path in wanted):
+                groups = _linked(value)
+                context = {n for group in groups if _is_context(value, group) for n in group}
+                kept = sorted(context | {int(path[1]) for path in chosen if path[0] == "input" and len(path) == 2})
+                result["input"] = [copy.deepcopy(value[n]) for n in kept] or _as_list(base.get("input"))
+        elif whole:
+            result[name] = copy.deepcopy(value)
+        elif isinstance(value, list):
+            kept = sorted({int(p[1]) for p in (*chosen, *companions) if p[0] == name and len(p) == 2})
+            if kept:
+                result[name] = [copy.deepcopy(value[n]) for n in kept]
+    return result
+
+
+def _as_list(value: Any) -> list[Any]:
+    return copy.deepcopy(value) if isinstance(value, list) else user(value if isinstance(value, str) else "Say hello.")
+
+
+def _companions(body: Body, names: set[str]) -> set[Path]:
+    """Return the parts of a body without which these fields mean nothing."""
+    found: set[Path] = set()
+    for name in names:
+        needed = NEEDS.get(name)
+        value = body.get(needed) if needed else None
+        if needed is None or value is None:
+            continue
+        if not isinstance(value, list):
+            found.add((needed,))
+        elif name == "tool_choice":
+            found |= {(needed, number) for number in _tools_of(body["tool_choice"], value)}
+        else:
+            found |= {(needed, n) for n, entry in enumerate(value) if isinstance(entry, str) and "logprobs" in entry}
+    return found
+
+
+def _tools_of(choice: Any, tools: list[Any]) -> list[int]:
+    """Return the places of the tools that a tool choice needs: those that it names, else the first."""
+    if choice in ("none", "auto"):
+        return []
+    allowed = choice.get("tools") if isinstance(choice, dict) else None
+    named = allowed if isinstance(allowed, list) else [choice]
+    found = [number for number, tool in enumerate(tools) if any(_names(one, tool) for one in named)]
+    return found or list(range(min(1, len(tools))))
+
+
+def _names(choice: Any, tool: Any) -> bool:
+    """Return whether an entry of a tool choice names a tool."""
+    if not isinstance(choice, dict) or not isinstance(tool, dict):
+        return False
+    return all(tool.get(key) == choice[key] for key in ("type", "name", "server_label") if key in choice)
+
+
+def _removable(body: Any, valid: Callable[[Any], bool]) -> list[Path]:
+    """Return the places without which a body is valid, outermost first; no list loses its last element."""
+    found: list[Path] = []
+
+    def visit(value: Any, path: Path) -> None:
+        if isinstance(value, dict):
+            sources = SOURCES.get(str(value.get("type")), {})
+            for name, inner in value.items():
+                own = (*path, name)
+                if name in (*sources, *(PINNED if not path else ())) or own == ("input",):
+                    visit(inner, own)
+                    continue
+                if _whole_without(body, own) and valid(_stripped(body, [own])):
+                    found.append(own)
+                visit(inner, own)
+        elif isinstance(value, list):
+            for number, inner in enumerate(value):
+                own = (*path, number)
+                if len(value) > 1 and _whole_without(body, own) and valid(_stripped(body, [own])):
+                    found.append(own)
+                visit(inner, own)
+
+    visit(body, ())
+    return sorted(found, key=len)
+
+
+def _whole_without(body: Body, path: Path) -> bool:
+    """Return whether the rest of a body needs nothing of a place."""
+    if path[0] == "input" and len(path) == 2:
+        items = body["input"]
+        return next(len(group) for group in _linked(items) if path[1] in group) == 1
+    smaller = _stripped(body, [path])
+    return all(
+        name not in smaller or needed not in body or _companions(body, {name}) == _companions(smaller, {name})
+        for name, needed in NEEDS.items()
+    )
+
+
+def _stripped(body: Body, paths: Iterable[Path]) -> Body:
+    """Return a copy of a body without some places."""
+    result = copy.deepcopy(body)
+    # The later elements of a list go first, so that the places of the earlier ones stay right.
+    for path in sorted(paths, key=_order, reverse=True):
+        holder: Any = result
+        try:
+            for part in path[:-1]:
+                holder = holder[part]
+            del holder[path[-1]]
+        except (KeyError, IndexError, TypeError):
+            continue  # it went with what it was in
+    return result
+
+
+def _order(path: Path) -> list[tuple[int, str]]:
+    return [(part, "") if isinstance(part, int) else (-1, part) for part in path]
+
+
+def _starts(path: Path, other: Path) -> bool:
+    return len(other) < len(path) and path[: len(other)] == other
+
+
+def _size(body: Body) -> int:
+    return len(json.dumps(body))
+
+
+def _key(body: Body) -> str:
+    """Return what tells two bodies apart; a request_id is another in every request."""
+    shown = {**body, "request_id": "…"} if "request_id" in body else body
+    return json.dumps(shown, sort_keys=True)
