@@ -51,4 +51,4 @@ def test_features_are_counted_by_state_and_told_with_their_evidence(able: Run, t
         "| `images` | not sent |  |",
         "| `files` | server error |  |",
     ]
-    assert terminal == [f"  features  {found.brief}", f"            {found.lacking}. {missed}."]
+    assert " ".join(" ".join(terminal).split()) == f"features {found.brief} {found.lacking}. {missed}."
