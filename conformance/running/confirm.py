@@ -47,6 +47,7 @@ from rejoinder.model.exchange import Exchange
 from rejoinder.model.tags import UNCERTAIN, Tag
 from rejoinder.model.verdict import Finding, Minimal, Problem, Reruns, Status, Verdict
 from rejoinder.strategies import minimise, minimise_bytes
+from rejoinder.wire.pacing import BUSY
 from rejoinder.wire.target import Target
 
 PINNED: Final = ("model", "max_output_tokens")
@@ -58,8 +59,6 @@ each time."""
 
 LARGEST: Final = 1024 * 1024
 """Bytes of a body beyond which it is not reduced."""
-
-_BUSY: Final = (429, 503)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +169,7 @@ def looks_at_run(rule: str) -> bool:
 
 def was_answered(exchange: Exchange) -> bool:
     """Return whether a request got a reply other than that the endpoint is busy."""
-    return exchange.status is not None and exchange.status not in _BUSY
+    return exchange.status is not None and exchange.status not in BUSY
 
 
 def was_asked(
@@ -195,6 +194,8 @@ def was_asked(
             refused = exchange.role == shows and exchange.status is not None and exchange.status < 500
             if not was_answered(exchange) or (ok.get(exchange.role, False) and not exchange.ok and not refused):
                 return False
+            if exchange.role == shows:
+                break  # what follows may follow from it
     together = [exchange for exchanges in sent for exchange in exchanges]
     if evidence is not None and not any(
         r.subject in (Subject.CASE, Subject.RUN) for r in checks_by_rule().get(rule, ())

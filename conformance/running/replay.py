@@ -144,7 +144,7 @@ def find(run: Run, name: str) -> Finding:
 
 
 def where(finding: Finding) -> str:
-    """Return what tells a finding from others of its rule: event type, pointer, kind, or else its message."""
+    """Return what distinguishes a finding from others of its rule: event type, pointer, kind, or else its message."""
     problem = finding.evidence
     kind = f"({problem.kind})" if problem.kind else ""
     parts = (problem.event_type, problem.pointer, kind)

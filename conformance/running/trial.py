@@ -107,11 +107,12 @@ class Screen:
     def allows(self, trial: Trial, before: Mapping[Place, Standing]) -> bool:
         """Return whether a trial that was made of another has no fault that the other had not.
 
-        ``before`` are the standings of the other. What a correct endpoint took it must take, what it refused it must
-        refuse for the same reason, or take it as valid.
+        ``before`` are the standings of the other. What a correct endpoint accepted it must accept, what it refused it
+        must refuse for the same reason, or accept as valid.
         """
         now = self.standings(trial)
-        for place in ((number, planned.role) for number, case in enumerate(trial) for planned in case.requests):
+        for number, planned in ((number, planned) for number, case in enumerate(trial) for planned in case.requests):
+            place = number, planned.role
             if place not in now:
                 if place in before:
                     return False
@@ -119,13 +120,14 @@ class Screen:
             old, new = before.get(place), now[place]
             if old is None or not new.faults <= old.faults:
                 return False
-            same = new.taken == old.taken and new.refusal == old.refusal
+            # An extreme request may be refused for any reason, or answered.
+            same = Tag.EDGE in planned.tags or (new.taken == old.taken and new.refusal == old.refusal)
             if not same and not (new.sound and not old.sound):
                 return False
         return True
 
     def settled(self, trial: Trial, before: Mapping[Place, Standing]) -> Trial:
-        """Return a trial with the tags that it should have: what is no longer wrong in any way is tagged as valid."""
+        """Return a trial with the tags that it should have: what is free of faults is tagged as valid."""
         now = self.standings(trial)
         cases = []
         for number, case in enumerate(trial):
@@ -175,7 +177,7 @@ def is_create(planned: RequestSpec) -> bool:
 
 
 def _refusal(exchange: Exchange) -> str:
-    """Return what tells the refusals of the sandbox apart: status, code, field, and its words without values."""
+    """Return what distinguishes the refusals of the sandbox: status, code, field, and its words without values."""
     body = exchange.json()
     error = body.get("error") if isinstance(body, dict) else None
     found = error if isinstance(error, dict) else {}

@@ -17,10 +17,13 @@ from rejoinder.conformance.judgement import judge, judge_run
 from rejoinder.conformance.running.case import PlannedCase, RequestSpec
 from rejoinder.conformance.running.confirm import CONFIRM_BUDGETS, NO_CONFIRM, ConfirmBudget, confirm
 from rejoinder.conformance.running.engine import CheckRun
+from rejoinder.conformance.running.in_process import dry_run
 from rejoinder.conformance.running.plan import Plan, build_plan
+from rejoinder.conformance.running.script import cases_of as cases_of_steps
 from rejoinder.conformance.running.trial import fresh
 from rejoinder.contract import load_dialect
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.script import Taken
 from rejoinder.model.verdict import Finding, Minimal, Reruns, Verdict
 from rejoinder.sandbox import FAULTS
 from rejoinder.settings import Budget
@@ -212,7 +215,7 @@ def test_an_interrupted_confirmation_keeps_the_findings(confirmed: Confirmed, an
 def test_a_busy_endpoint_says_nothing_of_a_finding(
     confirmed: Confirmed, answering: Answering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rejoinder.conformance.running.engine.BUSY_RETRIES", 0)
+    monkeypatch.setattr("rejoinder.conformance.running.engine.PATIENT_RETRIES", 0)
     sandbox = answering("terminal-missing")
     asked = 0
 
@@ -272,3 +275,197 @@ def test_two_findings_of_one_root_share_the_work(confirmed: Confirmed, answering
     # No body is sent more often than to confirm it: three times as it was, twice when smaller.
     beside = [exchange.request.body for exchange in result.exchanges if "reduced" in exchange.tags]
     assert max(beside.count(body) for body in beside) <= 2
+
+
+def test_both_bodies_of_a_comparison_are_reduced(confirmed: Confirmed, answering: Answering) -> None:
+    minimal, _ = minimal_of(confirmed(answering("counting-disagrees"), ["echo.fields"]), "USG-11")
+    create, count = (step.request.json() for step in minimal.steps)
+    assert create == {**count, "max_output_tokens": 16}
+    assert count == {"model": "parrot", "input": "Say hello."}
+
+
+def test_a_sequence_is_data_whose_later_requests_take_values_of_earlier_replies(
+    confirmed: Confirmed, answering: Answering
+) -> None:
+    minimal, _ = minimal_of(confirmed(answering("delete-without-effect"), ["state.deleted"]), "STA-03")
+    first, *others = minimal.steps
+    assert not first.taken
+    assert {taken for step in others for taken in step.taken} == {Taken(0, "/id", text=others[0].taken[0].text)}
+    assert [step.line for step in others][-1] == "GET /v1/responses/{reply 1 /id}"
+    # What the plan made with functions is data that can be sent again.
+    case, *rest = cases_of_steps(minimal.steps, "/v1/responses")
+    assert not rest
+    sent = dry_run([case], "northstar", "parrot")[0]
+    assert [exchange.status for exchange in sent] == [200] * (len(sent) - 1) + [404]
+    assert {exchange.request.path.split("/")[3] for exchange in sent[1:]} == {sent[0].json()["id"]}
+
+
+def one_case(monkeypatch: pytest.MonkeyPatch, *requests: RequestSpec) -> None:
+    case = PlannedCase("odd", "A case of its own.", requests)
+    monkeypatch.setattr(f"{__name__}.FULL", Plan("full", (case,)))
+
+
+def lenient(answer: Callable[[httpx.Request], Awaitable[httpx.Response]]) -> Any:
+    """Return an endpoint that takes any model and any id of an item."""
+
+    async def answered(request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        body["model"] = "parrot"
+        for item in body["input"] if isinstance(body["input"], list) else ():
+            item.pop("id", None)
+        content = json.dumps(body).encode()
+        return await answer(httpx.Request(request.method, request.url, headers=request.headers, content=content))
+
+    return answered
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"model": 7},
+        {"input": [{"type": "message", "id": 7, "role": "user", "content": "Say hello."}]},
+    ],
+    ids=["model", "id of an item"],
+)
+def test_a_fault_of_the_request_goes_when_it_does_not_matter(
+    confirmed: Confirmed, answering: Answering, monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any]
+) -> None:
+    body = {"model": "parrot", "max_output_tokens": 16, "input": "Say hello.", "stream": True, **odd}
+    one_case(monkeypatch, RequestSpec("stream", body, ("invalid",)))
+    minimal, body = minimal_of(confirmed(lenient(answering("terminal-missing")), ["odd"]), "LIF-05")
+    assert body == {"model": "parrot", "max_output_tokens": 16, "input": "Say hello.", "stream": True}
+    assert minimal.fault == ""
+
+
+def test_a_fault_of_the_request_that_matters_is_named(
+    confirmed: Confirmed, answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"model": "parrot", "max_output_tokens": 16, "input": "Say hello.", "temperature": "hot", "user": "me"}
+    one_case(monkeypatch, RequestSpec("plain", body, ("invalid", "param:temperature")))
+    sandbox = answering()
+
+    async def crashing(request: httpx.Request) -> httpx.Response:
+        if json.loads(request.content).get("temperature") == "hot":
+            return httpx.Response(500, json={"error": {"message": "oops", "type": "server_error"}})
+        return await sandbox(request)
+
+    minimal, body = minimal_of(confirmed(crashing, ["odd"]), "ERR-05")
+    assert set(body) == {"model", "max_output_tokens", "input", "temperature"}
+    assert minimal.fault.startswith("The request is invalid on purpose: expected number")
+    assert "/temperature" in minimal.fault
+
+
+@pytest.mark.slow(10)
+def test_a_large_body_becomes_small(
+    confirmed: Confirmed, answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = " ".join(f"word{number}" for number in range(3500))
+    body = {"model": "parrot", "max_output_tokens": 16, "input": f"{words} poison {words}", "stream": True}
+    nested = b'{"model":"parrot","input":' + b"[" * 3000 + b"]" * 3000 + b"}"
+    one_case(monkeypatch, RequestSpec("stream", body), RequestSpec("nested", nested, ("edge",)))
+    sandbox = answering()
+
+    async def crashing(request: httpx.Request) -> httpx.Response:
+        if b"poison" in request.content or request.content.count(b"[") > 500:
+            return httpx.Response(500, json={"error": {"message": "oops", "type": "server_error"}})
+        return await sandbox(request)
+
+    result = confirmed(crashing, ["odd"], confirm_budget=replace(ALLOWANCE, reduce=80))
+    texts = [f.minimal.request.body for v in result.verdicts for f in v.findings if f.minimal]
+    assert texts
+    assert all(len(text) < 1200 for text in texts), [(len(text), text[:90], text.count(b"[")) for text in texts]
+    assert any(b"poison" in text for text in texts) or any(500 < text.count(b"[") < 520 for text in texts)
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 502])
+def test_a_rerun_that_broke_for_another_reason_is_none_that_passed(
+    confirmed: Confirmed, answering: Answering, status: int
+) -> None:
+    """The endpoint takes the request at first, and refuses it from then on."""
+    sandbox = answering("terminal-missing")
+    asked = 0
+
+    async def changing(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        error = {"error": {"message": "no", "type": "t", "code": "c", "param": None}}
+        return await sandbox(request) if asked == 1 else httpx.Response(status, json=error)
+
+    finding = finding_of(confirmed(changing, ["stream.long"]), "LIF-05")
+    assert finding.reruns == Reruns(0, 0, 3)
+    assert finding.reruns.words == "not confirmed: 3 reruns ended in another way"
+    assert not finding.reruns.random
+    assert finding.minimal is None
+
+
+def test_every_second_request_that_fails_for_another_reason_does_not_make_it_random(
+    confirmed: Confirmed, answering: Answering
+) -> None:
+    sandbox = answering("terminal-missing")
+    asked = 0
+
+    async def shaky(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        return await sandbox(request) if asked % 2 else httpx.Response(500, json={"error": {"message": "no"}})
+
+    finding = finding_of(confirmed(shaky, ["stream.long"], concurrency=1), "LIF-05")
+    assert finding.reruns == Reruns(1, 1, 2)
+    assert finding.reruns.deterministic
+
+
+def test_a_defect_that_is_gone_in_the_rerun_did_not_fail(confirmed: Confirmed, answering: Answering) -> None:
+    """A response that is deleted at last is no other way: the rule demands that it is not there."""
+    broken, mended = answering("delete-without-effect"), answering()
+    asked = 0
+
+    async def mending(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        return await (broken if asked <= cases_of_plan else mended)(request)
+
+    cases_of_plan = cases_of(["state.deleted"]).requests
+    finding = finding_of(confirmed(mending, ["state.deleted"], concurrency=1), "STA-03")
+    assert finding.reruns == Reruns(3, 0)
+    assert finding.reruns.random
+
+
+def test_two_cases_that_show_a_finding_together_are_both_sent(confirmed: Confirmed, answering: Answering) -> None:
+    result = confirmed(answering("response-id-constant"), ["basic.input", "stream.long"])
+    found = [f for v in result.verdicts if v.rule == "RSP-02" for f in v.findings if f.minimal]
+    assert found
+    for finding in found:
+        assert finding.reruns == Reruns(3, 3)
+        assert finding.minimal is not None
+        assert len(finding.minimal.steps) == finding.minimal.requests == 2
+
+
+def test_a_name_that_is_taken_is_renamed_in_all_places(confirmed: Confirmed, answering: Answering) -> None:
+    cases = ["parameters.request-id-taken"]
+    finding = finding_of(confirmed(answering("taken-request-id-overwrites"), cases), "PAR-01")
+    assert finding.reruns == Reruns(3, 3)
+    assert finding.minimal is not None
+    first, *_, second = [step for step in finding.minimal.steps if step.request.method == "POST"]
+    assert first.request.json()["request_id"] == second.request.json()["request_id"]
+
+
+def test_what_makes_replies_the_same_stays_where_they_are_compared(
+    confirmed: Confirmed, answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"model": "parrot", "max_output_tokens": 16, "input": "Say hello.", "temperature": 0, "top_p": 0.5}
+    one_case(monkeypatch, RequestSpec("plain", body), RequestSpec("stream", {**body, "stream": True}))
+    result = confirmed(answering("input-counted-more-when-streamed"), ["odd"])
+    minimal, _ = minimal_of(result, FAULTS["input-counted-more-when-streamed"].breaks[0])
+    for step in minimal.steps:
+        assert step.request.json()["temperature"] == 0
+        assert "top_p" not in step.request.json()
+
+
+def test_what_the_run_has_answered_is_not_sent_again(confirmed: Confirmed, answering: Answering) -> None:
+    """The smallest recorded case that shows a finding is where its reduction starts."""
+    result = confirmed(answering("terminal-missing"), ["basic.stream", "packed.18.00", "tool.required"])
+    finding = finding_of(result, "LIF-05")
+    reruns = {exchange.case for exchange in result.exchanges if "rerun" in exchange.tags}
+    assert reruns == {"basic.stream"}
+    assert finding.minimal is not None
+    assert sum("reduced" in exchange.tags for exchange in result.exchanges) <= 5
