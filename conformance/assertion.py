@@ -83,7 +83,7 @@ def describe_finding(finding: Finding) -> str:
         lines.append(f"  in {', '.join(cases[:5])}{' ...' if len(cases) > 5 else ''}")
     if finding.minimal is not None:
         steps = finding.minimal.steps or (Step(finding.minimal.request),)
-        lines.append(f"  minimal {'request' if len(steps) == 1 else 'requests'}:")
+        lines.append(f"  {finding.minimal.title}:")
         lines += [f"    {shorten(step.line, _BODY)}" for step in steps]
         lines += [f"    {finding.minimal.fault}"] if finding.minimal.fault else []
     return "\n".join(lines)

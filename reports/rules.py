@@ -121,6 +121,11 @@ class ReportedFinding:
         return "" if self.finding.reruns is None else self.finding.reruns.words
 
     @property
+    def requests_title(self) -> str:
+        """What its requests are called: those that are known to be the smallest, or those of its case."""
+        return "request" if self.finding.minimal is None else self.finding.minimal.title
+
+    @property
     def fault(self) -> str:
         """What is wrong with the minimal request itself; empty when it is valid."""
         return "" if self.finding.minimal is None else one_line(self.finding.minimal.fault, 400)

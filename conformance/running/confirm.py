@@ -26,6 +26,7 @@ from rejoinder.conformance.running.script import (
     BodyTemplate,
     PathTemplate,
     QueryTemplate,
+    needed_steps,
     references,
     steps_of,
     templated,
@@ -44,6 +45,7 @@ from rejoinder.conformance.running.trial import (
 from rejoinder.contract import Dialect
 from rejoinder.formatting import plural
 from rejoinder.model.exchange import Exchange
+from rejoinder.model.script import Step
 from rejoinder.model.tags import UNCERTAIN, Tag
 from rejoinder.model.verdict import Finding, Minimal, Problem, Reruns, Status, Verdict
 from rejoinder.strategies import minimise, minimise_bytes
@@ -56,6 +58,9 @@ PINNED: Final = ("model", "max_output_tokens")
 SETTLED: Final = (("temperature", 0), ("top_k", 1), ("seed", None))
 """Fields that no reduction touches where replies are compared: with this value (``None``: any) a model answers the same
 each time."""
+
+LARGEST_SCRIPT: Final = 64 * 1024
+"""Bytes in the bodies of recorded requests beyond which a finding that was not minimised does not repeat them."""
 
 LARGEST: Final = 1024 * 1024
 """Bytes of a body beyond which it is not reduced."""
@@ -147,6 +152,39 @@ async def confirm(
     return work.warnings(chosen)
 
 
+def add_scripts(verdicts: Iterable[Verdict], cases: Mapping[str, PlannedCase], exchanges: Iterable[Exchange]) -> None:
+    """Give the findings that were not minimised the recorded requests of their case, if one is not enough.
+
+    Those are the requests that the one at fault takes values from, and all of the case where a rule compares replies.
+    """
+    by_id: dict[str, Exchange] = {}
+    by_case: dict[str, list[Exchange]] = {}
+    for exchange in exchanges:
+        by_id[exchange.id] = exchange
+        if Tag.UNJUDGED not in exchange.tags:
+            by_case.setdefault(exchange.case, []).append(exchange)
+    known: dict[str, tuple[Step, ...]] = {}
+    for finding in (finding for verdict in verdicts for finding in verdict.findings if finding.minimal is None):
+        evidence = by_id.get(finding.evidence.exchange)
+        if evidence is None or evidence.case not in cases:
+            continue
+        if evidence.case not in known:
+            sent = by_case.get(evidence.case, [])
+            known[evidence.case] = steps_of([templated(cases[evidence.case], sent)], [sent])
+        steps = known[evidence.case]
+        if not _compares(finding.rule):
+            steps = needed_steps(steps, evidence.id)
+        one_is_enough = len(steps) == 1 and steps[0].plain
+        if steps and not one_is_enough and sum(len(step.request.body) for step in steps) <= LARGEST_SCRIPT:
+            finding.minimal = Minimal(evidence.request, evidence.id, len(steps), steps, reduced=False)
+
+
+def _compares(rule: str) -> bool:
+    """Return whether a rule has a check that looks at several exchanges."""
+    subjects = {registered.subject for registered in checks_by_rule().get(rule, ())}
+    return bool(subjects & {Subject.CASE, Subject.RUN})
+
+
 def worth_confirming(verdicts: Iterable[Verdict], confirm_budget: ConfirmBudget) -> list[Finding]:
     """Return the findings that an allowance takes up: neither known nor taken up before; failures first."""
     found: list[Finding] = []
@@ -197,9 +235,7 @@ def was_asked(
             if exchange.role == shows:
                 break  # what follows may follow from it
     together = [exchange for exchanges in sent for exchange in exchanges]
-    if evidence is not None and not any(
-        r.subject in (Subject.CASE, Subject.RUN) for r in checks_by_rule().get(rule, ())
-    ):
+    if evidence is not None and not _compares(rule):
         together = [exchange for exchange in together if exchange.role == evidence.role]
     return bool(together) and judged(together)
 

@@ -160,7 +160,7 @@ def rebuild(run: Run, finding: Finding, planned: Mapping[str, PlannedCase]) -> t
     by_id = {exchange.id: exchange for exchange in run.exchanges}
     path = urlsplit(run.header.target.url)._replace(scheme="", netloc="", fragment="").geturl()
     evidence = by_id.get(finding.evidence.exchange)
-    if finding.minimal is not None:
+    if finding.minimal is not None and finding.minimal.reduced:
         trial = minimal_trial(finding.minimal, by_id, path, finding.cases)
         if trial:
             return trial, "the minimal request" if finding.minimal.requests == 1 else "the minimal requests"
@@ -168,6 +168,10 @@ def rebuild(run: Run, finding: Finding, planned: Mapping[str, PlannedCase]) -> t
     for name in names:
         if name in planned:
             return (planned[name],), f"the case {name} of the plan"
+    if finding.minimal is not None:
+        trial = minimal_trial(finding.minimal, by_id, path, finding.cases)
+        if trial:
+            return trial, "the recorded requests"
     if evidence is not None:
         steps = _recorded(run, evidence)
         if steps:

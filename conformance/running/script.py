@@ -203,6 +203,23 @@ def steps_of(cases: Sequence[PlannedCase], sent: Sequence[Sequence[Exchange]]) -
     return tuple(steps)
 
 
+def needed_steps(steps: Sequence[Step], exchange: str) -> tuple[Step, ...]:
+    """Return the step with an exchange and those that it takes values from; none where no step has it."""
+    wanted = {number for number, step in enumerate(steps) if step.exchange == exchange}
+    for number in reversed(range(len(steps))):
+        if number in wanted:
+            wanted |= {taken.reply for taken in steps[number].taken}
+    places = {old: new for new, old in enumerate(sorted(wanted))}
+    return tuple(
+        replace(
+            steps[old],
+            beside=False,
+            taken=tuple(replace(taken, reply=places[taken.reply]) for taken in steps[old].taken),
+        )
+        for old in places
+    )
+
+
 def recorded_steps(exchanges: Sequence[Exchange]) -> tuple[Step, ...]:
     """Return a recorded case as the steps of a script: what its requests have from earlier replies is found in them.
 

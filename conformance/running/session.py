@@ -14,7 +14,7 @@ from rejoinder.conformance.assess import CheckResult, assess
 from rejoinder.conformance.baseline import Baseline, BaselineMatcher
 from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.running.case import CaseContext
-from rejoinder.conformance.running.confirm import NO_CONFIRM, ConfirmBudget, confirm
+from rejoinder.conformance.running.confirm import NO_CONFIRM, ConfirmBudget, add_scripts, confirm
 from rejoinder.conformance.running.engine import CheckProgress, CheckRun
 from rejoinder.conformance.running.fuzz import FuzzRun
 from rejoinder.conformance.running.isolate import ISOLATION_BUDGETS, isolate
@@ -82,17 +82,19 @@ def run_plan(
         def judging(exchanges: Sequence[Exchange], rules: str) -> list[Verdict]:
             return judge(exchanges, dialect, select=rules, run_context=result.run_context)
 
+        cases = {**{case.id: case for case in plan.cases}, **found.cases}
         result.warnings += await confirm(
             sender,
             target,
             dialect,
-            {**{case.id: case for case in plan.cases}, **found.cases},
+            cases,
             result.verdicts,
             result.exchanges,
             judging,
             confirm_budget,
             on_progress=on_confirming,
         )
+        await asyncio.to_thread(add_scripts, result.verdicts, cases, result.exchanges)
 
     sender = RunSession(target, plan, writer, concurrency, budget, deadline, on_exchange, on_progress, on_interrupt)
     return sender.run(work)

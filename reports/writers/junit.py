@@ -138,9 +138,10 @@ def rule_text(rule: ReportedRule) -> str:
         if finding.reruns:
             lines.append(f"  {finding.reruns}")
         if finding.script:
-            lines += ["  minimal requests:", *(f"    {line}".rstrip() for line in finding.script.splitlines())]
+            script = (f"    {line}".rstrip() for line in finding.script.splitlines())
+            lines += [f"  {finding.requests_title}:", *script]
         elif finding.smallest:
-            lines.append(f"  minimal request: {finding.smallest}")
+            lines.append(f"  {finding.requests_title}: {finding.smallest}")
         if finding.fault:
             lines.append(f"  {finding.fault}")
         lines.append(f"  reproduce: {finding.replay}")

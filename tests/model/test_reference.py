@@ -139,7 +139,7 @@ def test_the_definitions_by_hand_are_those_of_the_types() -> None:
     problem = Problem("m", "/p", 1, "t", expected=1, actual=2, kind="k", offset=3, exchange="x")
     taken = Taken(0, "/id", "/previous_response_id"), Taken(0, "/id", text="resp_1")
     step = Step(request, "c", "r", ("valid",), "x", taken, True, 1.0, True, 2.0, 3, 0.1, 2, ("input",))
-    minimal = Minimal(request, "x", 2, (step,), "The input is missing.")
+    minimal = Minimal(request, "x", 2, (step,), "The input is missing.", reduced=False)
     finding = Finding("EVT-01", Level.MUST, problem, reruns=Reruns(3, 1, 1), minimal=minimal)
     finding.known = Known("r", "https://x.example", "2026-12-31")
     finding.defect, finding.cause = "0123456789ab", "ba9876543210"

@@ -83,7 +83,13 @@ steps = st.builds(
     keeps=st.sampled_from(((), ("input", "stream"))),
 )
 minimals = st.builds(
-    Minimal, requests, st.text(), st.integers(1), st.lists(steps, max_size=3).map(tuple), st.sampled_from(("", "Odd."))
+    Minimal,
+    requests,
+    st.text(),
+    st.integers(1),
+    st.lists(steps, max_size=3).map(tuple),
+    st.sampled_from(("", "Odd.")),
+    st.booleans(),
 )
 reruns_ = st.builds(Reruns, st.integers(0), st.integers(0), st.integers(0))
 

@@ -73,7 +73,7 @@ def _finding_in_markdown(rule: ReportedRule, finding: ReportedFinding) -> list[s
         lines.append(f"  in {join_list(cases[:3])}" + (f" and {hidden:,} more" if hidden > 0 else ""))
     if finding.smallest:
         lines[-1] += "  "
-        lines.append(f"  minimal request: {code(finding.smallest)}")
+        lines.append(f"  {finding.requests_title}: {code(finding.smallest)}")
     if finding.fault:
         lines[-1] += "  "
         lines.append(f"  {escape(finding.fault)}")

@@ -172,7 +172,8 @@ class Minimal:
     ``exchange`` is the id of the recorded exchange in which it did; ``requests`` counts the requests that it takes: 1
     when this one is enough, more when others must be sent with it. ``steps`` are all of them in their order; they are
     empty in older run files, and where the request alone is all that it takes. ``fault`` says in one sentence what is
-    wrong with the request itself, and is empty when it is valid.
+    wrong with the request itself, and is empty when it is valid. ``reduced`` is false for the recorded requests of a
+    finding that was not minimised: it occurs at random, or was not confirmed.
     """
 
     request: Request
@@ -180,6 +181,13 @@ class Minimal:
     requests: int = 1
     steps: tuple[Step, ...] = ()
     fault: str = ""
+    reduced: bool = True
+
+    @property
+    def title(self) -> str:
+        """What a reader calls it."""
+        words = "request" if self.requests == 1 else "requests"
+        return f"minimal {words}" if self.reduced else f"{words} of the case"
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-serialisable form."""
@@ -188,15 +196,16 @@ class Minimal:
             record["exchange"] = self.exchange
         if self.steps:
             record["steps"] = [step.to_json() for step in self.steps]
+        if not self.reduced:
+            record["reduced"] = False
         return {**record, "fault": self.fault} if self.fault else record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Minimal:
         """Rebuild a minimal request from :meth:`to_json`'s form."""
         steps = tuple(Step.from_json(step) for step in record.get("steps", ()))
-        return cls(
-            Request.from_json(record), record.get("exchange", ""), record["requests"], steps, record.get("fault", "")
-        )
+        same = {name: record[name] for name in ("exchange", "fault", "reduced") if name in record}
+        return cls(Request.from_json(record), requests=record["requests"], steps=steps, **same)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ from rejoinder.conformance.assess import CheckResult
 from rejoinder.conformance.coverage import measure_coverage
 from rejoinder.conformance.judgement import judge, judge_run
 from rejoinder.conformance.running.case import PlannedCase, RequestSpec
-from rejoinder.conformance.running.confirm import CONFIRM_BUDGETS, NO_CONFIRM, ConfirmBudget, confirm
+from rejoinder.conformance.running.confirm import CONFIRM_BUDGETS, NO_CONFIRM, ConfirmBudget, add_scripts, confirm
 from rejoinder.conformance.running.engine import CheckRun
 from rejoinder.conformance.running.in_process import dry_run
 from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.conformance.running.script import cases_of as cases_of_steps
+from rejoinder.conformance.running.script import needed_steps
 from rejoinder.conformance.running.trial import fresh
 from rejoinder.contract import load_dialect
 from rejoinder.model.exchange import Exchange
@@ -459,6 +460,24 @@ def test_what_makes_replies_the_same_stays_where_they_are_compared(
     for step in minimal.steps:
         assert step.request.json()["temperature"] == 0
         assert "top_p" not in step.request.json()
+
+
+def test_what_is_not_minimised_has_the_requests_of_its_case(confirmed: Confirmed, answering: Answering) -> None:
+    faults = ("delete-without-effect", "usage-missing")
+    result = confirmed(answering(*faults), ["state.deleted"], confirm_budget=NO_CONFIRM)
+    add_scripts(result.verdicts, {case.id: case for case in cases_of(["state.deleted"]).cases}, result.exchanges)
+    # A rule that compares replies needs the whole case.
+    minimal = finding_of(result, "STA-03").minimal
+    assert minimal is not None
+    assert not minimal.reduced
+    assert minimal.title == "requests of the case"
+    assert [step.exchange for step in minimal.steps] == [exchange.id for exchange in result.exchanges]
+    # For a rule on one response, the request is enough.
+    assert finding_of(result, "USG-01").minimal is None
+    # What takes values needs what they come from.
+    last = minimal.steps[-1]
+    assert [step.role for step in needed_steps(minimal.steps, last.exchange)] == ["first", last.role]
+    assert needed_steps(minimal.steps, "unknown") == ()
 
 
 def test_what_the_run_has_answered_is_not_sent_again(confirmed: Confirmed, answering: Answering) -> None:
