@@ -22,6 +22,7 @@ from rejoinder.conformance.judging.controls import answered_requests
 from rejoinder.conformance.judging.defects import Occurrence, count_defects, find_causes, occurrence
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.registry import Declined, Registered, Subject, applies
+from rejoinder.conformance.judging.turns import is_forgotten
 from rejoinder.conformance.judging.untested import UntestedRules
 from rejoinder.contract import Dialect, Feature, Rule, load_dialect, load_features, load_rules
 from rejoinder.model.exchange import Exchange
@@ -100,6 +101,7 @@ def judge_run(
         own.refusals = tuple(refusals(narrowed))
         own.answered = answered_requests(views)
         own.operations = frozenset(view.operation for view in views if view.exchange.ok)
+        own.forgets = any(is_forgotten(view) for view in views)
     elif again:
         # A pair, or a request for a required feature, that is sent again is judged by what it shows now.
         now = {name: found for name, found in capabilities(views).items() if found.state is not Acceptance.NOT_SENT}

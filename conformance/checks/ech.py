@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import get, in_exchange, in_response, is_integer, is_set
+from rejoinder.conformance.judging.problems import get, in_exchange, in_response, is_integer, is_number, is_set
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import continuations, status_code
@@ -22,19 +22,11 @@ _PLACES: Final = (
     ("parallel_tool_calls",),
     ("previous_response_id",),
     ("truncation",),
-    ("background",),
     ("text", "format"),
     ("reasoning", "effort"),
     ("max_tool_calls",),
     ("user",),
 )
-_DEFAULTS: Final[Mapping[tuple[str, ...], Any]] = {
-    ("tool_choice",): "auto",
-    ("truncation",): "disabled",
-    ("parallel_tool_calls",): True,
-    ("background",): False,
-    ("text", "format", "type"): "text",
-}
 # Numbers pass through single precision in some engines.
 _PRECISION: Final = 1e-5
 
@@ -58,18 +50,31 @@ def _is_there(view: ExchangeView, place: tuple[str, ...]) -> bool:
 def _repeated(view: ExchangeView) -> list[tuple[str, ...]]:
     if not _counts(view):
         return []
-    return [place for place in _PLACES if is_set(get(view.request, *place)) and _is_there(view, place)]
+    return [
+        place
+        for place in _PLACES
+        if is_set(get(view.request, *place)) and _is_there(view, place) and not _means_nothing(view, place)
+    ]
+
+
+def _means_nothing(view: ExchangeView, place: tuple[str, ...]) -> bool:
+    """Whether another value says the same: a choice between no tools, or what the endpoint ignores (STA-06)."""
+    if place == ("tool_choice",):
+        choices = (get(view.request, *place), get(view.response, *place))
+        return not view.request.get("tools") and all(choice in ("auto", "none") for choice in choices)
+    return place == ("previous_response_id",) and view.run_context.forgets
 
 
 @check("ECH-01", Subject.RESPONSE, needs=lambda view: bool(_repeated(view)))
 def fields_are_repeated(view: ExchangeView) -> Iterator[Problem]:
     """Each field that the request sets and the response object has is compared. Objects may have added fields.
 
-    RSP-05 covers fields that the response object lacks.
+    Inside objects, fields that the dialect does not require in the response may be null. RSP-05 covers fields that the
+    response object lacks, BGR-01 `background`. Without tools, `tool_choice` "auto" and "none" mean the same.
     """
     for place in _repeated(view):
         sent, back = get(view.request, *place), get(view.response, *place)
-        if not _holds(back, sent):
+        if not _holds(back, _required(view, ".".join(place), sent, back)):
             yield in_response(
                 view,
                 f"{'.'.join(place)} differs from the request's value.",
@@ -77,6 +82,16 @@ def fields_are_repeated(view: ExchangeView) -> Iterator[Problem]:
                 expected=sent,
                 actual=back,
             )
+
+
+def _required(view: ExchangeView, place: str, sent: Any, back: Any) -> Any:
+    """Return what was sent without the fields that an object in the response may lack, and does lack."""
+    if not isinstance(sent, dict) or not isinstance(back, dict):
+        return sent
+    optional = view.dialect.response["echo_may_lack"]
+    return {
+        name: value for name, value in sent.items() if f"{place}.{name}" not in optional or back.get(name) is not None
+    }
 
 
 def _holds(back: Any, sent: Any, key: str = "") -> bool:
@@ -92,12 +107,8 @@ def _holds(back: Any, sent: Any, key: str = "") -> bool:
             return all(value in back for value in sent)
         return len(back) == len(sent) and all(_holds(one, other) for one, other in zip(back, sent, strict=True))
     if isinstance(sent, (int, float)) and not isinstance(sent, bool):
-        return _is_number(back) and math.isclose(back, sent, rel_tol=_PRECISION)
+        return is_number(back) and math.isclose(back, sent, rel_tol=_PRECISION)
     return type(back) is type(sent) and bool(back == sent)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _own_tools(value: Any) -> list[dict[str, Any]]:
@@ -111,12 +122,15 @@ def _own_tools(value: Any) -> list[dict[str, Any]]:
     needs=lambda view: _counts(view) and bool(_own_tools(view.request.get("tools"))) and _is_there(view, ("tools",)),
 )
 def tools_are_repeated(view: ExchangeView) -> Iterator[Problem]:
-    """Function and custom tools are matched by type and name. They must have the description and parameters sent."""
+    """Function and custom tools are matched by type and name. They must have the parameters that were sent.
+
+    `description` and `strict` may be null or absent.
+    """
     back = _own_tools(get(view.response, "tools"))
     for index, tool in enumerate(_own_tools(view.request.get("tools"))):
         twins = [twin for twin in back if all(twin.get(name) == tool.get(name) for name in ("type", "name"))]
         twin = twins[0] if twins else ABSENT
-        if not any(_holds(twin, tool) for twin in twins):
+        if not any(_holds(twin, _required(view, "tools", tool, twin)) for twin in twins):
             yield in_response(
                 view,
                 f"Tool {tool.get('name')} differs from the request's."
@@ -168,9 +182,9 @@ def sampling_is_repeated(view: ExchangeView) -> Iterator[Problem]:
         sent, back = get(view.request, name), get(view.response, name)
         if back is ABSENT or (back is None and not is_set(sent)):
             continue
-        if not _is_number(back):
+        if not is_number(back):
             yield in_response(view, f"{name} is not a number.", f"/{name}", expected="number", actual=back, kind="type")
-        elif _is_number(sent) and not _settled_otherwise(view, name) and not _close(back, sent):
+        elif is_number(sent) and not _settled_otherwise(view, name) and not _close(back, sent):
             yield in_response(view, f"{name} differs from the request's value.", f"/{name}", expected=sent, actual=back)
 
 
@@ -181,19 +195,22 @@ def _close(one: float, other: float) -> bool:
 def _settled_otherwise(view: ExchangeView, name: str) -> bool:
     """Whether engines replace the value: near-zero temperatures by a floor, top_p of greedy sampling by 1."""
     temperature = get(view.request, "temperature")
-    near_zero = _is_number(temperature) and temperature < 0.01
+    near_zero = is_number(temperature) and temperature < 0.01
     return near_zero and (name == "top_p" or temperature > 0)
 
 
 @check("ECH-03", Subject.RESPONSE, needs=lambda view: _counts(view) and _is_there(view, ("max_output_tokens",)))
 def limit_is_repeated(view: ExchangeView) -> Iterator[Problem]:
-    """`max_output_tokens` of the response object is compared with the request's, where present."""
+    """`max_output_tokens` of the response object is compared with the request's, where present.
+
+    An endpoint may lower the limit to what the model's context leaves.
+    """
     sent, back = get(view.request, "max_output_tokens"), get(view.response, "max_output_tokens")
     if is_set(sent):
-        if back != sent:
+        if not (is_integer(back) and (0 < back <= sent or back == sent)):
             yield in_response(
                 view,
-                "max_output_tokens differs from the request's value.",
+                "max_output_tokens is not the request's value or a lower limit.",
                 "/max_output_tokens",
                 expected=sent,
                 actual=back,
@@ -209,11 +226,15 @@ def limit_is_repeated(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
-def _defaulted(view: ExchangeView) -> list[tuple[str, ...]]:
+def _defaulted(view: ExchangeView) -> list[tuple[tuple[str, ...], Any]]:
+    """Return the places of the response that have a documented default, with it, where the request sets no value."""
     if not _counts(view):
         return []
+    defaults = [(tuple(name.split(".")), value) for name, value in view.dialect.request["defaults"].items()]
     return [
-        place for place in _DEFAULTS if not is_set(get(view.request, place[0])) and is_set(get(view.response, *place))
+        (place, value)
+        for place, value in defaults
+        if not is_set(get(view.request, place[0])) and is_set(get(view.response, *place))
     ]
 
 
@@ -221,16 +242,19 @@ def _defaulted(view: ExchangeView) -> list[tuple[str, ...]]:
 def defaults_are_documented(view: ExchangeView) -> Iterator[Problem]:
     """Fields that the request leaves out or sets to null are compared with the default, where the response has a value.
 
-    ECH-07 covers `store`, because some endpoints must not store responses.
+    Only defaults that the dialect documents are compared. Without tools, `tool_choice` may be "none". ECH-07 covers
+    `store`, because some endpoints must not store responses.
     """
-    for place in _defaulted(view):
+    for place, value in _defaulted(view):
         back = get(view.response, *place)
-        if back != _DEFAULTS[place] or type(back) is not type(_DEFAULTS[place]):
+        if place == ("tool_choice",) and back == "none" and not view.request.get("tools"):
+            continue
+        if back != value or type(back) is not type(value):
             yield in_response(
                 view,
                 f"Default of {'.'.join(place)} differs from the documented default.",
                 _pointer(place),
-                expected=_DEFAULTS[place],
+                expected=value,
                 actual=back,
             )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_exchange
@@ -33,6 +35,24 @@ def _streams(case: CaseView) -> list[ExchangeView]:
     ]
 
 
+_APART: Final = "The streams did not run at the same time. Use a --concurrency above 1."
+
+
+def _ran_together(views: Iterable[ExchangeView]) -> bool:
+    """Whether two of these requests were in flight at the same time."""
+    spans = sorted((one.started_at, one.started_at + one.ended_at) for one in (view.exchange for view in views))
+    return any(after[0] <= before[1] for before, after in pairwise(spans))
+
+
+def _group(case: CaseView) -> list[ExchangeView]:
+    """Return the requests that were to be in flight together: those of the case but the one that ran alone."""
+    return [
+        view
+        for view in case.views
+        if Tag.ISOLATION in view.exchange.tags and not view.exchange.role.startswith((Role.SOLO, Role.CONTROL))
+    ]
+
+
 def _heard(view: ExchangeView, canaries: Iterable[str]) -> set[str]:
     """Return those of the words that stand anywhere in the reply."""
     body, text = view.exchange.body, view.text()
@@ -60,7 +80,9 @@ def answers_are_not_mixed(case: CaseView) -> Iterator[Problem | Declined]:
                 expected=f"no canary other than {', '.join(sorted(canaries_of(view)))}",
                 actual=sorted(foreign),
             )
-    if not any(_heard(view, canaries_of(view)) for view in streams):
+    if not _ran_together(_group(case)):
+        yield Declined(_APART)
+    elif not any(_heard(view, canaries_of(view)) for view in streams):
         yield Declined("No response repeated the canary of its request.")
 
 
@@ -79,6 +101,9 @@ def answers_are_as_if_alone(case: CaseView) -> Iterator[Problem | Declined]:
 
     Testing the rule needs a model that repeats the canary of a stream that runs alone.
     """
+    if not _ran_together(_group(case)):
+        yield Declined(_APART)
+        return
     if not _alone_says(case):
         yield Declined("The model did not repeat the canary of a stream that ran alone.")
         return
@@ -138,8 +163,14 @@ def _losses(case: CaseView) -> Iterator[Problem]:
     Subject.CASE,
     needs=lambda case: _is_whole(case.get(Role.SOLO)) and case.get(role_of(Role.ONE, 1)) is not None,
 )
-def each_is_answered(case: CaseView) -> Iterator[Problem]:
-    """Six concurrent streams run twice. Each must be answered, reach its end and have a unique id."""
+def each_is_answered(case: CaseView) -> Iterator[Problem | Declined]:
+    """Six concurrent streams run twice. Each must be answered, reach its end and have a unique id.
+
+    Testing the rule needs streams that are in flight at the same time.
+    """
+    if not _ran_together(_group(case)):
+        yield Declined(_APART)
+        return
     yield from _losses(case)
     seen: dict[str, ExchangeView] = {}
     for view in _streams(case):
@@ -164,11 +195,14 @@ def _was_left(case: CaseView) -> bool:
 
 
 @check("ISO-04", Subject.CASE, needs=_was_left)
-def leaving_harms_nobody(case: CaseView) -> Iterator[Problem]:
+def leaving_harms_nobody(case: CaseView) -> Iterator[Problem | Declined]:
     """The client closes some of several concurrent streams early. The others must reach their end.
 
     A minimal request that follows must return 200 within 20 s. 429 and 503 are accepted.
     """
+    if not _ran_together(_group(case)):
+        yield Declined(_APART)
+        return
     yield from _losses(case)
     after = case.get(Role.AFTER)
     problem = None if after is None else liveness_problem(after)
@@ -181,8 +215,11 @@ def _slow_one(case: CaseView) -> ExchangeView | None:
 
 
 @check("ISO-05", Subject.CASE, needs=lambda case: _is_whole(case.get(Role.SOLO)) and _slow_one(case) is not None)
-def a_slow_reader_harms_nobody(case: CaseView) -> Iterator[Problem]:
+def a_slow_reader_harms_nobody(case: CaseView) -> Iterator[Problem | Declined]:
     """One of several concurrent streams is read with pauses. All of them must reach their end."""
+    if not _ran_together(_group(case)):
+        yield Declined(_APART)
+        return
     slow = _slow_one(case)
     for problem in _losses(case):
         if slow is not None and problem.exchange == slow.exchange.id:

@@ -219,12 +219,16 @@ def answers_are_made_of_ones_own_input(run: CaseView) -> Iterator[Problem]:
 
 
 def _was_deleted(case: CaseView) -> bool:
-    return any(must_refuse("MEM-14")(view) for view in case.having(Role.CONTINUED))
+    answered = any(must_refuse("MEM-14")(view) for view in case.having(Role.CONTINUED))
+    return answered and not case.run_context.forgets
 
 
 @check("MEM-14", Subject.CASE, needs=_was_deleted)
 def the_deleted_is_not_continued(case: CaseView) -> Iterator[Problem]:
-    """A response with a canary is deleted. A request that continues it must get a 4xx."""
+    """A response with a canary is deleted. A request that continues it must get a 4xx.
+
+    Not tested where the endpoint ignores `previous_response_id` (STA-06).
+    """
     (view,) = case.having(Role.CONTINUED)
     status = status_code(view)
     if is_refusal(status):

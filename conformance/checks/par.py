@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import differing, get, in_exchange, in_response, is_integer
+from rejoinder.conformance.judging.problems import differing, get, in_exchange, in_response, is_integer, quoted
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import (
@@ -17,6 +17,7 @@ from rejoinder.conformance.judging.turns import (
     have_responses,
     is_answer,
     is_broken,
+    is_refusal,
     response_of,
     retrieved,
     status_code,
@@ -34,13 +35,42 @@ _END_MARK: Final = re.compile(
 )
 
 
+def _is_claimed(case: CaseView) -> bool:
+    """Return whether the endpoint refused a wrong type in the field of the case, so that it knows the field."""
+    return is_refusal(status_code(case.get(Role.CLAIMED)))
+
+
+def _named(case: CaseView) -> list[tuple[ExchangeView, str]]:
+    """Return the responses to requests of a case with a request_id that was not used before, with it."""
+    named = ((view, view.request.get("request_id")) for view in case.views if Tag.TAKEN not in view.exchange.tags)
+    return [(view, name) for view, name in named if isinstance(name, str) and name and view.response is not None]
+
+
+@check("PAR-06", Subject.CASE, needs=lambda case: _is_claimed(case) and bool(_named(case)))
+def request_id_is_taken_over(case: CaseView) -> Iterator[Problem]:
+    """A request is sent with a `request_id`, with and without streaming. `id` of the response must equal it.
+
+    Not tested where the endpoint accepts an object as `request_id`, because it does not know the field.
+    """
+    for view, name in _named(case):
+        identity = get(view.response, "id")
+        if identity != name:
+            message = f"The response has id {quoted(identity)}, but the request has request_id {quoted(name)}."
+            yield in_response(view, message, "/id", expected=name, actual=identity)
+
+
 def _was_taken(case: CaseView) -> bool:
-    return any(Tag.TAKEN in view.exchange.tags and is_answer(status_code(view)) for view in case.having(Role.SECOND))
+    kept = retrieved(case.get(Role.GET)) is not None
+    second = case.having(Role.SECOND)
+    return kept and any(Tag.TAKEN in view.exchange.tags and is_answer(status_code(view)) for view in second)
 
 
 @check("PAR-01", Subject.CASE, needs=_was_taken)
 def a_taken_request_id_is_not_given_again(case: CaseView) -> Iterator[Problem]:
-    """A second request uses the `request_id` of a response, which is retrieved before and after it."""
+    """A second request uses the `request_id` of a response, which is retrieved before and after it.
+
+    Not tested where the first response cannot be retrieved.
+    """
     (second,) = case.having(Role.SECOND)
     status, name = status_code(second), second.request.get("request_id")
     if is_broken(status) or get(second.response, "id") == name:
@@ -68,12 +98,15 @@ def _cached(view: ExchangeView | None) -> int:
 
 
 @check(
-    "PAR-02", Subject.CASE, needs=lambda case: have_responses(case, Role.SALTED) and _cached(case.get(Role.AGAIN)) > 0
+    "PAR-02",
+    Subject.CASE,
+    needs=lambda case: _is_claimed(case) and have_responses(case, Role.SALTED) and _cached(case.get(Role.AGAIN)) > 0,
 )
 def a_fresh_salt_finds_nothing(case: CaseView) -> Iterator[Problem]:
     """A long prompt is sent twice without `cache_salt`, then with two new salts, which must have no cached tokens.
 
-    Testing the rule needs an endpoint that reports cached tokens for the second request.
+    Testing the rule needs an endpoint that reports cached tokens for the second request. An endpoint that accepts an
+    object as `cache_salt` does not know the field, and is not tested.
     """
     for view in case.having(*_SALTED):
         if _cached(view) > 0:

@@ -12,6 +12,7 @@ from rejoinder.conformance.judging.problems import (
     has_what,
     in_response,
     is_integer,
+    is_number,
     is_set,
     is_what,
     one_of,
@@ -21,7 +22,7 @@ from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import state
 from rejoinder.formatting import plural
-from rejoinder.model.tags import Tag
+from rejoinder.model.tags import UNCERTAIN
 from rejoinder.model.verdict import ABSENT, Problem
 
 # No Responses endpoint is older than the API itself; clocks may run a day ahead.
@@ -61,24 +62,10 @@ def object_is_response(view: ExchangeView) -> Iterator[Problem]:
 
 @check("RSP-02", Subject.RESPONSE)
 def id_is_there(view: ExchangeView) -> Iterator[Problem]:
-    """Tests that `id` is not empty, and that it equals `request_id` if the request and the dialect have that field."""
+    """Tests that `id` is not empty."""
     assert view.response is not None
-    identity = view.response.get("id", ABSENT)
-    if identity == "":
+    if view.response.get("id", ABSENT) == "":
         yield in_response(view, "The response id is empty.", "/id", expected="non-empty string", actual="")
-    wanted = view.request.get("request_id")
-    # PAR-01 covers an id that is taken.
-    if not isinstance(wanted, str) or not wanted or Tag.TAKEN in view.exchange.tags:
-        return
-    if view.dialect.response["request_id"] and identity != wanted:
-        yield in_response(
-            view,
-            f"The response has id {quoted(identity)}, but the request has request_id {quoted(wanted)}.",
-            "/id",
-            expected=wanted,
-            actual=identity,
-            kind="request_id",
-        )
 
 
 @check("RSP-02", Subject.RUN, needs=lambda run: sum(1 for view in run.views if view.response is not None) > 1)
@@ -103,49 +90,33 @@ def ids_are_fresh(run: CaseView) -> Iterator[Problem]:
 
 @check("RSP-03", Subject.RESPONSE)
 def plausible_times(view: ExchangeView) -> Iterator[Problem]:
-    """Tests that `created_at` is between 2020 and tomorrow. Compares `completed_at` with `status` and `created_at`."""
+    """Tests that `created_at` is between 2020 and tomorrow. Compares `completed_at` with `status` and `created_at`.
+
+    RSP-05 covers the types of both.
+    """
     response = view.response
     assert response is not None
     created = response.get("created_at", ABSENT)
-    if created is not ABSENT:
-        whole = is_integer(created) or (isinstance(created, float) and created.is_integer())
-        if not whole:
-            yield in_response(
-                view,
-                f"created_at is {quoted(created)}.",
-                "/created_at",
-                expected="integer",
-                actual=created,
-                kind="type",
-            )
-        elif not _EARLIEST <= created <= view.exchange.started_at + _DAY:
-            yield in_response(
-                view,
-                f"created_at is {quoted(created)}, which is not a plausible time in seconds.",
-                "/created_at",
-                expected=f"about {view.exchange.started_at:.0f}",
-                actual=created,
-                kind="implausible",
-            )
+    if is_number(created) and not _EARLIEST <= created <= view.exchange.started_at + _DAY:
+        yield in_response(
+            view,
+            f"created_at is {quoted(created)}, which is not a plausible time in seconds.",
+            "/created_at",
+            expected=f"about {view.exchange.started_at:.0f}",
+            actual=created,
+            kind="implausible",
+        )
     completed = response.get("completed_at", ABSENT)
     if completed is ABSENT or not view.dialect.response["completed_at"]:
         return  # RSP-05 requires it where the dialect has it
     if state(view.response) == "completed":
-        if not is_integer(completed) and not isinstance(completed, float):
-            yield in_response(
-                view,
-                f"completed_at of a completed response is {quoted(completed)}.",
-                "/completed_at",
-                expected="integer",
-                actual=completed,
-                kind="missing",
-            )
-        elif is_integer(completed) and is_integer(created) and completed < created:
+        # A whole second may be cut off of one of the two.
+        if is_number(completed) and is_number(created) and int(completed) < int(created):
             yield in_response(
                 view,
                 f"completed_at is {quoted(completed)}, before created_at {quoted(created)}.",
                 "/completed_at",
-                expected=f"integer of at least {created}",
+                expected=f"number of at least {created}",
                 actual=completed,
                 kind="order",
             )
@@ -177,7 +148,7 @@ def _is_owned(pointer: str, missing: bool) -> bool:
     if not steps:
         return False
     if len(steps) == 1:
-        return not missing and steps[0] in ("object", "status", "created_at")
+        return not missing and steps[0] in ("object", "status")
     if steps[0] == "output" and len(steps) == 3:
         return steps[2] in ("id", "type", "status", "role")  # ITM-16, ITM-17, ITM-22
     if steps[0] == "output" and len(steps) == 5 and steps[2] == "content":
@@ -186,16 +157,23 @@ def _is_owned(pointer: str, missing: bool) -> bool:
     return steps[0] == "usage" and len(steps) == 2
 
 
+def _repeats_the_request(view: ExchangeView, pointer: str) -> bool:
+    """Whether the place is in a field that a request with a doubtful value has itself."""
+    uncertain = not UNCERTAIN.isdisjoint(view.exchange.tags)
+    return uncertain and pointer.split("/")[1:2] != [] and pointer.split("/")[1] in view.request
+
+
 @check("RSP-05", Subject.CREATE, needs=_has_responses)
 def required_fields(view: ExchangeView) -> Iterator[Problem]:
     """Validates every response object, in a stream too, against the response schema of the dialect.
 
-    Other rules cover status, ids, annotations, usage counts and the like.
+    Other rules cover status, ids, annotations, usage counts and the like. A value that repeats an invalid value of the
+    request is accepted.
     """
     for event, response, pointer in _responses(view):
         for error in view.dialect.response_validator.errors(response):
             missing = error.keyword == "required"
-            if _is_owned(error.pointer, missing):
+            if _is_owned(error.pointer, missing) or _repeats_the_request(view, error.pointer):
                 continue
             where = f" ({error.branch})" if error.branch else ""
             yield _problem(
@@ -270,12 +248,12 @@ def incomplete_says_why(view: ExchangeView) -> Iterator[Problem]:
                 actual=details,
                 kind="unexpected",
             )
-    elif reason not in reasons:
+    elif reason not in reasons and not (not reasons and isinstance(reason, str) and reason):
         yield in_response(
             view,
             f"The incomplete_details.reason of an incomplete response {is_what(reason)}.",
             "/incomplete_details/reason",
-            expected=one_of(reasons),
+            expected=one_of(reasons) if reasons else "non-empty string",
             actual=reason,
             kind="reason",
         )
@@ -339,19 +317,17 @@ def completed_has_output(view: ExchangeView) -> Iterator[Problem]:
 
 @check("RSP-11", Subject.RESPONSE, needs=lambda view: any(True for _ in view.text_parts()))
 def text_parts_have_annotations(view: ExchangeView) -> Iterator[Problem]:
-    """Tests `annotations`, and `logprobs` if the dialect requires it, of every `output_text` part."""
-    names = ["annotations", *(["logprobs"] if view.dialect.response["logprobs"] else [])]
+    """Tests `annotations` of every `output_text` part."""
+    yield from _lists_of_parts(view, "annotations")
+
+
+def _lists_of_parts(view: ExchangeView, name: str) -> Iterator[Problem]:
+    """Yield a problem for each text part in which this field is not an array."""
     for pointer, part in view.text_parts():
-        for name in names:
-            value = part.get(name, ABSENT)
-            if not isinstance(value, list):
-                yield in_response(
-                    view,
-                    f"An output_text part {has_what(name, value)}.",
-                    f"{pointer}/{name}",
-                    expected="array of objects",
-                    actual=value,
-                )
+        value = part.get(name, ABSENT)
+        if not isinstance(value, list):
+            message, place = f"An output_text part {has_what(name, value)}.", f"{pointer}/{name}"
+            yield in_response(view, message, place, expected="array of objects", actual=value)
 
 
 def _function_tools(view: ExchangeView) -> list[tuple[int, dict[str, Any]]]:
@@ -406,3 +382,25 @@ def output_text_is_the_text(view: ExchangeView) -> Iterator[Problem]:
             f"({plural(len(text), 'character')})."
         )
         yield in_response(view, message, "/output_text", expected=text, actual=given)
+
+
+def _tells_completion(view: ExchangeView) -> bool:
+    return bool(view.dialect.response["completed_at"]) and state(view.response) == "completed"
+
+
+@check("RSP-15", Subject.RESPONSE, needs=_tells_completion)
+def completion_has_a_time(view: ExchangeView) -> Iterator[Problem]:
+    """Tests that `completed_at` of completed responses is not null. RSP-05 covers responses that lack the field."""
+    if get(view.response, "completed_at") is None:
+        message = "completed_at of a completed response is null."
+        yield in_response(view, message, "/completed_at", expected="time in seconds", actual=None)
+
+
+def _lists_logprobs(view: ExchangeView) -> bool:
+    return bool(view.dialect.response["logprobs"]) and any(True for _ in view.text_parts())
+
+
+@check("RSP-16", Subject.RESPONSE, needs=_lists_logprobs)
+def text_parts_have_logprobs(view: ExchangeView) -> Iterator[Problem]:
+    """Tests `logprobs` of every `output_text` part."""
+    yield from _lists_of_parts(view, "logprobs")

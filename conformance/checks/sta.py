@@ -22,7 +22,7 @@ from rejoinder.conformance.judging.turns import (
     is_broken,
     is_refusal,
     is_rejected,
-    must_refuse,
+    refusable,
     response_of,
     retrieved,
     says,
@@ -121,8 +121,8 @@ def _verb(role: str) -> str:
 
 
 def _was_deleted(case: CaseView) -> bool:
-    deleted = case.get(Role.DELETE)
-    return retrieved(case.get(Role.GET)) is not None and deleted is not None and deleted.exchange.ok
+    # 202 says that the response is still to be deleted.
+    return retrieved(case.get(Role.GET)) is not None and status_code(case.get(Role.DELETE)) in (200, 204)
 
 
 @check("STA-03", Subject.CASE, needs=lambda case: _was_deleted(case) and _was_asked(case.get(Role.GET_DELETED)))
@@ -137,14 +137,25 @@ def deleted_is_gone(case: CaseView) -> Iterator[Problem]:
 
 def _repeats(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
     """Return retrieves of one finished response that followed one another."""
-    views = case.having(Role.GET, Role.GET_AGAIN, Role.GET_AFTER)
-    finished = [view for view in views if state(retrieved(view)) in TERMINAL]
-    return list(pairwise(finished))
+    runs: list[list[ExchangeView]] = [[]]
+    for view in case.views:
+        if not _is_get(view):
+            if _may_change_stored(view):
+                runs.append([])
+        elif view.exchange.role in (Role.GET, Role.GET_AGAIN, Role.GET_AFTER):
+            runs[-1].append(view)
+    finished = [[view for view in run if state(retrieved(view)) in TERMINAL] for run in runs]
+    return [pair for run in finished for pair in pairwise(run)]
+
+
+def _may_change_stored(view: ExchangeView) -> bool:
+    """Whether a request may change what is stored: a cancel, a delete, or a create that names the id itself."""
+    return not view.is_create or "request_id" in view.request
 
 
 @check("STA-04", Subject.CASE, needs=lambda case: bool(_repeats(case)))
 def retrieve_is_repeatable(case: CaseView) -> Iterator[Problem]:
-    """A finished response is retrieved several times. The bodies are compared as JSON."""
+    """A finished response is retrieved several times, without a cancel or delete between. The bodies are compared."""
     for once, again in _repeats(case):
         message = "The finished response changed between two retrieves."
         yield from differing(in_exchange, again, message, retrieved(once), retrieved(again))
@@ -277,24 +288,35 @@ def _not_refused(view: ExchangeView, what: str, pointer: str, expected: str) -> 
         yield in_exchange(view, message, pointer, expected=expected, actual=status, kind=kind)
 
 
-@check("STA-06", Subject.CREATE, needs=must_refuse("STA-06"))
-def unknown_previous_is_refused(view: ExchangeView) -> Iterator[Problem]:
-    """A request with an unknown `previous_response_id` is sent. Any 4xx is correct."""
-    yield from _not_refused(view, "Continuing an unknown response", "/previous_response_id", "4xx status")
+@check("STA-06", Subject.CASE, needs=lambda case: bool(refusable(case, "STA-06")))
+def unknown_previous_is_refused(case: CaseView) -> Iterator[Problem]:
+    """A request is sent without and with an unknown `previous_response_id`. Any 4xx to the second is correct."""
+    for view in refusable(case, "STA-06"):
+        yield from _not_refused(view, "Continuing an unknown response", "/previous_response_id", "4xx status")
 
 
-@check("STA-07", Subject.CREATE, needs=must_refuse("STA-07"))
-def one_history_at_a_time(view: ExchangeView) -> Iterator[Problem]:
-    """A request with `conversation` and the id of a stored response is sent. Any 4xx is correct."""
-    yield from _not_refused(view, "A request with previous_response_id and conversation", "/conversation", "4xx status")
+@check("STA-07", Subject.CASE, needs=lambda case: not case.run_context.forgets and bool(refusable(case, "STA-07")))
+def one_history_at_a_time(case: CaseView) -> Iterator[Problem]:
+    """A stored response is continued without and with a `conversation`. Any 4xx to the second is correct.
+
+    Not tested where the endpoint ignores `previous_response_id` (STA-06).
+    """
+    what = "A request with previous_response_id and conversation"
+    for view in refusable(case, "STA-07"):
+        yield from _not_refused(view, what, "/conversation", "4xx status")
 
 
-@check("STA-08", Subject.CASE, needs=lambda case: have_responses(case, Role.INLINE, Role.CHAINED))
+def _have_history(case: CaseView) -> bool:
+    return have_responses(case, Role.INLINE, Role.CHAINED) and not case.run_context.forgets
+
+
+@check("STA-08", Subject.CASE, needs=_have_history)
 def continued_turns_remember(case: CaseView) -> Iterator[Problem | Declined]:
     """A canary is placed in one turn. Turns that continue it by `previous_response_id` ask the model to repeat it.
 
     The same conversation is also sent in one request. If the model repeats the canary there, two misses in a continued
-    turn are a problem. Two canaries must come back in the order of the turns.
+    turn are a problem. Two canaries must come back in the order of the turns. Not tested where the endpoint ignores
+    `previous_response_id` (STA-06).
     """
     first, second = canary_of(case, "quartz"), canary_of(case, "saffron")
     if not first or not says(case.get(Role.INLINE), first):
@@ -355,9 +377,12 @@ def _unfinished(case: CaseView) -> ExchangeView | None:
     return chained if status_code(chained) else None
 
 
-@check("STA-10", Subject.CASE, needs=lambda case: _unfinished(case) is not None)
+@check("STA-10", Subject.CASE, needs=lambda case: not case.run_context.forgets and _unfinished(case) is not None)
 def unfinished_is_not_continued(case: CaseView) -> Iterator[Problem]:
-    """A request continues a response that is cancelled, failed, or still running after the request."""
+    """A request continues a response that is cancelled, failed, or still running after the request.
+
+    Not tested where the endpoint ignores `previous_response_id` (STA-06).
+    """
     view = _unfinished(case)
     assert view is not None
     status = status_code(view)
@@ -426,8 +451,10 @@ _SORTS = {
 
 
 def _continues(case: CaseView) -> bool:
-    """Whether the endpoint was seen to continue some response."""
-    return any(have_responses(case, role_of(when, sort)) for sort in _SORTS for when in (Role.NEXT, Role.LATE))
+    """Whether the endpoint was seen to continue some response, other than by ignoring the id."""
+    return not case.run_context.forgets and any(
+        have_responses(case, role_of(when, sort)) for sort in _SORTS for when in (Role.NEXT, Role.LATE)
+    )
 
 
 @check("STA-15", Subject.CASE, needs=_continues)

@@ -21,7 +21,7 @@ from rejoinder.conformance.judging.turns import (
     is_broken,
     is_refusal,
     is_rejected,
-    must_refuse,
+    refusable,
     says,
     status_code,
     was_cut,
@@ -192,16 +192,16 @@ def called_tools_are_declared(view: ExchangeView) -> Iterator[Problem]:
 
 @check("TOL-05", Subject.RESPONSE, needs=lambda view: bool(calls(view, *_CALLS)))
 def call_ids_can_be_sent_back(view: ExchangeView) -> Iterator[Problem]:
-    """The `call_id` of each call must be a string of 1 to 64 characters, unique in the response."""
+    """The `call_id` of each call must be a non-empty string, unique in the response."""
     seen: set[str] = set()
     for i, item in calls(view, *_CALLS):
         identity = item.get("call_id", ABSENT)
-        if not isinstance(identity, str) or not 0 < len(identity) <= _MAX_CALL_ID:
+        if not isinstance(identity, str) or not identity:
             yield in_response(
                 view,
-                "call_id is not a string of 1 to 64 characters.",
+                "call_id is not a non-empty string.",
                 f"/output/{i}/call_id",
-                expected="string of 1 to 64 characters",
+                expected="non-empty string",
                 actual=identity,
                 kind="form",
             )
@@ -216,6 +216,21 @@ def call_ids_can_be_sent_back(view: ExchangeView) -> Iterator[Problem]:
             )
         else:
             seen.add(identity)
+
+
+@check("TOL-14", Subject.RESPONSE, needs=lambda view: bool(calls(view, *_CALLS)))
+def call_ids_fit_into_an_input(view: ExchangeView) -> Iterator[Problem]:
+    """The `call_id` of each call must have at most 64 characters."""
+    for i, item in calls(view, *_CALLS):
+        identity = item.get("call_id")
+        if isinstance(identity, str) and len(identity) > _MAX_CALL_ID:
+            yield in_response(
+                view,
+                f"call_id has {len(identity)} characters.",
+                f"/output/{i}/call_id",
+                expected=f"at most {_MAX_CALL_ID} characters",
+                actual=identity,
+            )
 
 
 def _sent(*roles: str) -> Callable[[CaseView], bool]:
@@ -241,21 +256,40 @@ def _code_class(view: ExchangeView) -> str:
     return crash_kind(view) if is_broken(status_code(view)) else "4xx"
 
 
-@check("TOL-06", Subject.CASE, needs=_sent(Role.SENT_BACK, Role.SENT_BACK_BARE))
+def _sent_back(case: CaseView, *, reasoning: bool) -> list[ExchangeView]:
+    """Return the answered requests with output items as input: those with reasoning items, or the others."""
+    views = case.having(Role.SENT_BACK, Role.SENT_BACK_BARE)
+    answered = [view for view in views if is_answer(status_code(view))]
+    return [view for view in answered if _has_reasoning(view) is reasoning]
+
+
+def _has_reasoning(view: ExchangeView) -> bool:
+    items = view.request.get("input")
+    return isinstance(items, list) and any(get(item, "type") == "reasoning" for item in items)
+
+
+@check("TOL-06", Subject.CASE, needs=lambda case: bool(_sent_back(case, reasoning=False)))
 def output_is_taken_as_input(case: CaseView) -> Iterator[Problem]:
     """The output items of a response are sent in the input of the next request, which must be accepted.
 
-    Items are sent unchanged. Function calls, together with an output, are also sent without `id` and `status`.
+    Items are sent unchanged. Function calls, together with an output, are also sent without `id` and `status`. TOL-15
+    covers reasoning items.
     """
-    for view in case.having(Role.SENT_BACK, Role.SENT_BACK_BARE):
+    for view in _sent_back(case, reasoning=False):
         how = "unchanged" if view.exchange.role == Role.SENT_BACK else "without id and status"
         yield from _rejected(view, f"Output items sent as input {how}", "/input")
+
+
+@check("TOL-15", Subject.CASE, needs=lambda case: bool(_sent_back(case, reasoning=True)))
+def reasoning_is_taken_as_input(case: CaseView) -> Iterator[Problem]:
+    """Reasoning items of a response, with its other items, are sent in the input of the next request."""
+    for view in _sent_back(case, reasoning=True):
+        yield from _rejected(view, "Output items with reasoning sent as input", "/input")
 
 
 _FORMS: Final = (
     (Role.WITHOUT, Role.SENT_BACK, "An output item sent as input without its optional fields"),
     (Role.NULLS, Role.SENT_BACK, "An output item sent as input with null for id and status"),
-    (Role.REVERSED, Role.IN_ORDER, "An input with the outputs of two calls in reverse order"),
 )
 """The roles of requests that send items in a form, the role that shows that they are accepted, and what they are."""
 
@@ -274,8 +308,8 @@ def _forms(case: CaseView) -> list[tuple[ExchangeView, str]]:
 def own_items_are_taken_back(case: CaseView) -> Iterator[Problem]:
     """Output items that the endpoint accepts unchanged are sent as input in other forms, which it must accept.
 
-    The forms are: without optional fields, with null for `id` and `status`, and the outputs of two calls in reverse
-    order. Null may be refused with a 4xx where the sources of the contract disagree about it.
+    The forms are: without optional fields, and with null for `id` and `status`. Null may be refused with a 4xx where
+    the sources of the contract disagree about it.
     """
     for view, what in _forms(case):
         status = status_code(view)
@@ -291,6 +325,13 @@ def own_items_are_taken_back(case: CaseView) -> Iterator[Problem]:
             )
 
 
+@check("TOL-16", Subject.CASE, needs=lambda case: have_responses(case, Role.IN_ORDER) and _sent(Role.REVERSED)(case))
+def outputs_may_come_in_any_order(case: CaseView) -> Iterator[Problem]:
+    """The outputs of two calls, which the endpoint accepts in the order of the calls, are sent in reverse order."""
+    for view in case.having(Role.REVERSED):
+        yield from _rejected(view, "An input with the outputs of two calls in reverse order", "/input")
+
+
 @cache
 def _sound(dialect: str) -> Validator:
     return Validator(load_dialect(dialect).request_schema(SchemaVariant.GENERATION))
@@ -300,16 +341,22 @@ def _is_undisputed(view: ExchangeView) -> bool:
     return _sound(view.dialect.name).is_valid(view.request)
 
 
+_CONTROLS: Final = (Role.CONTROL, role_of(Role.CONTROL, Role.AGAIN))
+
+
 def _placed(case: CaseView) -> list[ExchangeView]:
-    views = case.views if case.id == INSTRUCTIONS_ANYWHERE else ()
-    return [view for view in views if is_answer(status_code(view))]
+    """Return the answered requests, unless the same conversation without the message fails before or after them."""
+    if case.id != INSTRUCTIONS_ANYWHERE or not have_responses(case, *_CONTROLS):
+        return []
+    return [view for view in case.views if is_answer(status_code(view)) and view.exchange.role not in _CONTROLS]
 
 
 @check("TOL-13", Subject.CASE, needs=lambda case: bool(_placed(case)))
 def instructions_may_stand_anywhere(case: CaseView) -> Iterator[Problem]:
     """A conversation is sent with a system message, and with a developer message, at each of four positions.
 
-    A role that is accepted at one position must be accepted at all. No position may cause a server error.
+    A role that is accepted at one position must be accepted at all. No position may cause a server error. Before and
+    after, the endpoint must answer the same conversation without the message.
     """
     taken = {view.exchange.role.partition("-")[0] for view in _placed(case) if view.exchange.ok}
     for view in _placed(case):
@@ -328,10 +375,13 @@ def instructions_may_stand_anywhere(case: CaseView) -> Iterator[Problem]:
 @check(
     "TOL-07",
     Subject.CASE,
-    needs=lambda case: have_responses(case, Role.NO_OUTPUT) and _sent(Role.TEXT_OUTPUT)(case),
+    needs=lambda case: any(have_responses(case, role) for role in (Role.TEXT_OUTPUT, Role.LIST_OUTPUT)),
 )
 def both_forms_of_output_are_taken(case: CaseView) -> Iterator[Problem]:
-    """The output of a function call is sent as a string and as a list with one text part. Both must be accepted."""
+    """The output of a function call is sent as a string and as a list with one text part.
+
+    An endpoint that accepts one of them must accept the other. If it accepts neither, the call may be what it refuses.
+    """
     for view in case.having(Role.TEXT_OUTPUT, Role.LIST_OUTPUT):
         form = "a string" if view.exchange.role == Role.TEXT_OUTPUT else "a list of content parts"
         yield from _rejected(view, f"A function_call_output with {form} as output", "/input/2/output")
@@ -340,9 +390,10 @@ def both_forms_of_output_are_taken(case: CaseView) -> Iterator[Problem]:
 def _not_refused(view: ExchangeView, what: str, pointer: str) -> Iterator[Problem]:
     status = status_code(view)
     if not is_refusal(status):
-        yield Problem(
+        yield in_exchange(
+            view,
             f"{what} returned status {status}.",
-            pointer=pointer,
+            pointer,
             expected="4xx status",
             actual=status,
             kind=f"{view.exchange.role} {crash_kind(view) if is_broken(status) else status}",
@@ -367,28 +418,34 @@ def both_forms_of_output_are_heard(case: CaseView) -> Iterator[Problem | Decline
         )
 
 
-@check("TOL-08", Subject.CREATE, needs=must_refuse("TOL-08"))
-def unknown_call_is_refused(view: ExchangeView) -> Iterator[Problem]:
-    """A `function_call_output` is sent with a `call_id` of no call. A 4xx is expected."""
-    yield from _not_refused(view, "A function_call_output with an unknown call_id", "/input/1/call_id")
+@check("TOL-08", Subject.CASE, needs=lambda case: bool(refusable(case, "TOL-08")))
+def unknown_call_is_refused(case: CaseView) -> Iterator[Problem]:
+    """A `function_call_output` is sent with and without its call. A 4xx to the second is expected."""
+    for view in refusable(case, "TOL-08"):
+        yield from _not_refused(view, "A function_call_output with an unknown call_id", "/input/1/call_id")
 
 
-@check("TOL-09", Subject.CREATE, needs=must_refuse("TOL-09"))
-def bad_tool_fields_are_refused(view: ExchangeView) -> Iterator[Problem]:
-    """An unknown `tool_choice`, a `max_tool_calls` of 0 and a tool name with a space are sent. A 4xx is expected."""
+@check("TOL-09", Subject.CASE, needs=lambda case: bool(refusable(case, "TOL-09")))
+def bad_tool_fields_are_refused(case: CaseView) -> Iterator[Problem]:
+    """A request that the endpoint accepts is sent with an unknown `tool_choice`. A 4xx is expected.
+
+    Where the dialect has such limits, a `max_tool_calls` of 0 and a tool name with a space are sent, too.
+    """
     fields: dict[str, tuple[str, str]] = {
         Role.CHOICE: ("An unknown tool_choice", "/tool_choice"),
         Role.MAX_CALLS: ("A max_tool_calls of 0", "/max_tool_calls"),
         Role.NAME: ("A tool name with a space", "/tools/0/name"),
     }
-    what, pointer = fields.get(view.exchange.role, ("An invalid tool field", ""))
-    yield from _not_refused(view, what, pointer)
+    for view in refusable(case, "TOL-09"):
+        what, pointer = fields.get(view.exchange.role, ("An invalid tool field", ""))
+        yield from _not_refused(view, what, pointer)
 
 
-@check("TOL-10", Subject.CREATE, needs=must_refuse("TOL-10"))
-def undeclared_choice_is_refused(view: ExchangeView) -> Iterator[Problem]:
-    """A `tool_choice` is sent that names an undeclared function. A 4xx is expected."""
-    yield from _not_refused(view, "A tool_choice that names an undeclared function", "/tool_choice/name")
+@check("TOL-10", Subject.CASE, needs=lambda case: bool(refusable(case, "TOL-10")))
+def undeclared_choice_is_refused(case: CaseView) -> Iterator[Problem]:
+    """A `tool_choice` is sent that names a declared function, and one that names none. A 4xx to that is expected."""
+    for view in refusable(case, "TOL-10"):
+        yield from _not_refused(view, "A tool_choice that names an undeclared function", "/tool_choice/name")
 
 
 def _actions() -> set[str]:

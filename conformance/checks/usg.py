@@ -215,9 +215,12 @@ def _chains(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
     return pairs
 
 
-@check("USG-09", Subject.CASE, needs=lambda case: bool(_chains(case)))
+@check("USG-09", Subject.CASE, needs=lambda case: bool(_chains(case)) and not case.run_context.forgets)
 def history_is_counted(case: CaseView) -> Iterator[Problem]:
-    """Compares `input_tokens` of every request with `previous_response_id` and of the request it continues."""
+    """Compares `input_tokens` of every request with `previous_response_id` and of the request it continues.
+
+    Not tested where the endpoint ignores `previous_response_id` (STA-06).
+    """
     for first, second in _chains(case):
         before, after = _usage(first)["input_tokens"], _usage(second)["input_tokens"]
         if after <= before:

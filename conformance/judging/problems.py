@@ -110,6 +110,11 @@ def is_integer(value: Any) -> TypeGuard[int]:
     return type(value) is int
 
 
+def is_number(value: Any) -> TypeGuard[float]:
+    """Return whether a parsed JSON value is a number (true and false are not)."""
+    return type(value) in (int, float)
+
+
 def is_set(value: Any) -> bool:
     """Return whether a field is there and not null."""
     return value is not ABSENT and value is not None

@@ -77,7 +77,6 @@ class Role(StrEnum):
     SENT_BACK_BARE = "sent-back-bare"
     IN_ORDER = "in-order"
     REVERSED = "reversed"
-    NO_OUTPUT = "no-output"
     TEXT_OUTPUT = "text-output"
     LIST_OUTPUT = "list-output"
     LIST_OUTPUT_AGAIN = "list-output-again"
@@ -134,6 +133,7 @@ class Role(StrEnum):
     SALTED = "salted"
     SALTED_OTHERWISE = "salted-otherwise"
     SECOND = "second"
+    CLAIMED = "claimed"
 
     # BGR
     NOT_STORED = "not-stored"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, is_integer
 from rejoinder.conformance.judging.registry import Declined
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.model.error_text import error_text
 from rejoinder.model.exchange import Outcome, parse_json
 from rejoinder.model.tags import sent_for
@@ -92,6 +93,21 @@ def must_refuse(rule: str) -> Callable[[ExchangeView], bool]:
     return lambda view: sent_for(rule) in view.exchange.tags and is_answer(status_code(view))
 
 
+def refusable(case: CaseView, rule: str) -> list[ExchangeView]:
+    """Return the answered requests of a case that a rule wants refused.
+
+    There are none unless the endpoint answered the same request without its fault, in the role ``control``: what it
+    refuses for another reason says nothing of the fault.
+    """
+    views = [view for view in case.views if must_refuse(rule)(view)]
+    return views if response_of(case.get(Role.CONTROL)) is not None else []
+
+
+def is_forgotten(view: ExchangeView) -> bool:
+    """Return whether a request that continues a response that never was got a response all the same."""
+    return sent_for("STA-06") in view.exchange.tags and response_of(view) is not None
+
+
 def retrieved(view: ExchangeView | None) -> dict[str, Any] | None:
     """Return the response object in the body of the reply to retrieve or cancel, ``None`` without one."""
     if view is None or view.exchange.status != 200 or view.exchange.outcome is not Outcome.COMPLETE:
@@ -141,8 +157,40 @@ def has_refusal(view: ExchangeView) -> bool:
 
 
 def says(view: ExchangeView | None, word: str) -> bool:
-    """Return whether the text of a reply holds a canary."""
-    return view is not None and word.lower() in view.text().lower()
+    """Return whether the text of a reply holds a canary, other than in items of the input that were copied to it."""
+    return view is not None and word.lower() in text_of(own_items(view.request.get("input"), view.output)).lower()
+
+
+def own_items(given: Any, output: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the output items without those that are copies of items of the input.
+
+    A copy has the id of an input item. A message without one is a copy if it has the text of an assistant message of
+    the input and stands beside other messages.
+    """
+    items = [item for item in given if isinstance(item, dict)] if isinstance(given, list) else []
+    ids = {item["id"] for item in items if isinstance(item.get("id"), str)}
+    texts = {_content(item) for item in items if item.get("role") == "assistant"} - {""}
+    several = sum(item.get("type") == "message" for item in output) > 1
+    return [
+        item
+        for item in output
+        if item.get("id") not in ids and not (several and item.get("type") == "message" and _content(item) in texts)
+    ]
+
+
+def text_of(items: Iterable[dict[str, Any]]) -> str:
+    """Return the joined text of the messages among items."""
+    return "".join(_content(item) for item in items if item.get("type") == "message")
+
+
+def _content(item: dict[str, Any]) -> str:
+    content = item.get("content")
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "".join(
+        part["text"] for part in parts if get(part, "type") == "output_text" and isinstance(part.get("text"), str)
+    )
 
 
 def replayed(view: ExchangeView) -> list[dict[str, Any]]:

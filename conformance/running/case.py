@@ -212,6 +212,15 @@ def plain_and_streamed(case: str, intent: str, body: dict[str, Any]) -> PlannedC
     )
 
 
+def claimed(context: CaseContext, name: str) -> RequestSpec:
+    """Return a request with an object in a text field of one dialect; an endpoint that knows the field refuses it.
+
+    One that ignores the fields it does not know answers, so what it does with a right value is no defect.
+    """
+    body = context.body(input="Say hello.", **{name: {"text": "none"}})
+    return RequestSpec(Role.CLAIMED, body, (Tag.EDGE,))
+
+
 def liveness_request(context: CaseContext, role: str = Role.AFTER) -> RequestSpec:
     """Return the simplest request, to be answered soon whatever was sent before it."""
     return RequestSpec(role, greeting(context), (Tag.VALID, Tag.BASIC), deadline=LIVENESS_SECONDS)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.canaries import canaries_in, new_canary
 from rejoinder.conformance.judging.roles import Role, role_of
+from rejoinder.conformance.judging.turns import own_items
 from rejoinder.conformance.running.case import (
     ROOMY,
     CaseContext,
@@ -21,12 +22,13 @@ from rejoinder.conformance.running.case import (
     Replies,
     RequestSpec,
     closed,
-    final_response,
+    output_of,
     response_id,
     stored_request,
     user,
 )
 from rejoinder.contract.examples import IMAGE_URL
+from rejoinder.model.exchange import parse_json
 from rejoinder.model.tags import Tag, sent_for
 
 _Items = list[dict[str, Any]]
@@ -584,5 +586,8 @@ def _next_instructions(context: CaseContext) -> PlannedCase:
 
 
 def _says_all(replies: Replies, role: str, canaries: Sequence[str]) -> bool:
-    said = str((final_response(replies.get(role)) or {}).get("output")).lower()
+    reply = replies.get(role)
+    sent = parse_json(reply.request.body) if reply is not None else None
+    given = sent.get("input") if isinstance(sent, dict) else None
+    said = str(own_items(given, output_of(reply))).lower()
     return all(word in said for word in canaries)

@@ -7,7 +7,17 @@ from typing import Any, Final
 from uuid import uuid4
 
 from rejoinder.conformance.judging.roles import Role
-from rejoinder.conformance.running.case import CaseContext, PlannedCase, Replies, RequestSpec, response_id, single, user
+from rejoinder.conformance.running.case import (
+    CaseContext,
+    PlannedCase,
+    Replies,
+    RequestSpec,
+    claimed,
+    response_id,
+    single,
+    user,
+)
+from rejoinder.model.exchange import parse_json
 from rejoinder.model.tags import Tag
 
 # Caches hold whole blocks of tokens, so that only a long prompt shows them.
@@ -39,14 +49,23 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
 def _taken(context: CaseContext) -> PlannedCase:
     name = f"rejoinder-taken-{uuid4().hex[:12]}"
 
-    def path(replies: Replies) -> tuple[str, ...] | None:
+    def taken(replies: Replies) -> str | None:
+        """Return the request_id that was sent, which a rerun changes, where the response has it as its id."""
+        reply = replies.get(Role.FIRST)
+        sent = parse_json(reply.request.body) if reply is not None else None
         identity = response_id(replies, Role.FIRST)
-        return (identity,) if identity == name else None
+        return identity if isinstance(sent, dict) and identity == sent.get("request_id") else None
+
+    def path(replies: Replies) -> tuple[str, ...] | None:
+        identity = taken(replies)
+        return None if identity is None else (identity,)
 
     def again(replies: Replies) -> dict[str, Any] | None:
-        if path(replies) is None:
+        identity, kept = taken(replies), replies.get(Role.GET)
+        # Without a store there is nothing that a second response could take the place of.
+        if identity is None or kept is None or not kept.ok:
             return None
-        return context.body(input=user("Count to three."), request_id=name)
+        return context.body(input=user("Count to three."), request_id=identity)
 
     return PlannedCase(
         "parameters.request-id-taken",
@@ -72,5 +91,6 @@ def _salted(context: CaseContext) -> PlannedCase:
             RequestSpec(Role.AGAIN, body),
             RequestSpec(Role.SALTED, {**body, "cache_salt": uuid4().hex}),
             RequestSpec(Role.SALTED_OTHERWISE, {**body, "cache_salt": uuid4().hex}),
+            claimed(context, "cache_salt"),
         ),
     )

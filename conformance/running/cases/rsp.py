@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from rejoinder.conformance.judging.roles import Role
@@ -13,6 +14,7 @@ from rejoinder.conformance.running.case import (
     PlannedCase,
     Replies,
     RequestSpec,
+    claimed,
     plain_and_streamed,
     user,
 )
@@ -26,11 +28,12 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     for name, text in _CUT if plan == "full" else _CUT[:1]:
         yield _cut(name, context.body(input=user(text), temperature=0, max_output_tokens=LONG), context.least_tokens)
     if plan != "smoke" and context.dialect.response["request_id"]:
-        yield plain_and_streamed(
+        named = plain_and_streamed(
             "request-id",
             "A request with a request_id, which becomes the id of the response.",
             context.body(input=user("Say hello."), request_id="named by the case"),
         )
+        yield replace(named, requests=(*named.requests, claimed(context, "request_id")))
 
 
 def _cut(name: str, whole: dict[str, Any], least: int) -> PlannedCase:

@@ -24,7 +24,6 @@ from rejoinder.conformance.running.case import (
     output_of,
     plain_and_streamed,
     response_id,
-    single,
     stored_path,
     stored_request,
     unknown_id,
@@ -59,11 +58,15 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         ),
     )
     if plan == "full":
-        yield single(
+        yield PlannedCase(
             "state.unknown-previous",
-            "A request with an unknown previous_response_id.",
-            context.body(input=hello, previous_response_id=_UNKNOWN),
-            (sent_for("STA-06"),),
+            "A request without and with an unknown previous_response_id.",
+            (
+                RequestSpec(Role.CONTROL, context.body(input=hello)),
+                RequestSpec(
+                    Role.PLAIN, context.body(input=hello, previous_response_id=_UNKNOWN), (sent_for("STA-06"),)
+                ),
+            ),
         )
         yield plain_and_streamed(
             "content.not-stored",
@@ -133,7 +136,11 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
     yield PlannedCase(
         "state.two-histories",
         "A request with both previous_response_id and conversation.",
-        (RequestSpec(Role.FIRST, context.body(input=hello)), RequestSpec("both", both, (sent_for("STA-07"),))),
+        (
+            RequestSpec(Role.FIRST, context.body(input=hello)),
+            RequestSpec(Role.CONTROL, continuing(Role.FIRST, context.body(input=hello)), ()),
+            RequestSpec("both", both, (sent_for("STA-07"),)),
+        ),
     )
 
 

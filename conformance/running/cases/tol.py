@@ -28,7 +28,7 @@ from rejoinder.conformance.running.case import (
 )
 from rejoinder.contract import SchemaVariant
 from rejoinder.contract.examples import COMPUTER_TOOL, IMAGE_URL
-from rejoinder.model.tags import sent_for
+from rejoinder.model.tags import Tag, sent_for
 from rejoinder.validation import Validator
 
 Item = dict[str, Any]
@@ -142,7 +142,7 @@ def _calls_sent_back(context: CaseContext) -> PlannedCase:
 def _outputs(context: CaseContext) -> PlannedCase:
     word = new_canary("quartz")
     question = user("Look up the password with get_weather and answer with the password only.")
-    call = {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": '{"city": "Oslo"}'}
+    call = _weather_call("call_1")
 
     def with_output(output: Any) -> dict[str, Any]:
         answer = {"type": "function_call_output", "call_id": "call_1", "output": output}
@@ -157,12 +157,10 @@ def _outputs(context: CaseContext) -> PlannedCase:
         """Ask again only where the word came back from the string and not from the list."""
         return listed if _says(replies, Role.TEXT_OUTPUT, word) and not _says(replies, Role.LIST_OUTPUT, word) else None
 
-    hello = context.body(input=user("Say hello."), tools=[WEATHER_TOOL])
     return PlannedCase(
         "tools.output-forms",
         "The output of a call as a string and as a list of content parts, with a canary.",
         (
-            RequestSpec(Role.NO_OUTPUT, hello),
             RequestSpec(Role.TEXT_OUTPUT, with_output(text)),
             RequestSpec(Role.LIST_OUTPUT, listed),
             RequestSpec(Role.LIST_OUTPUT_AGAIN, doubted),
@@ -174,29 +172,52 @@ def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
     question = user("What is the weather in Oslo?")
     named = {**WEATHER_TOOL, "name": "get the weather"}
     body = context.body(input=question, tools=[WEATHER_TOOL])
+    control = RequestSpec(Role.CONTROL, body)
     tags = (sent_for("TOL-09"),)
+    # Only what the dialect limits is surely wrong; what it does not is extreme at most.
+    limits = context.dialect.request
+    few = tags if limits["min_tool_calls"] else (Tag.EDGE,)
+    odd = tags if limits["tool_names_limited"] else (Tag.EDGE,)
     yield PlannedCase(
         "tools.refused",
-        "An unknown tool_choice, a max_tool_calls of 0, and a tool name with a space.",
+        "A valid tool, then an unknown tool_choice, a max_tool_calls of 0, and a tool name with a space.",
         (
+            control,
             RequestSpec(Role.CHOICE, {**body, "tool_choice": "sometimes"}, tags),
-            RequestSpec(Role.MAX_CALLS, {**body, "max_tool_calls": 0}, tags),
-            RequestSpec(Role.NAME, {**body, "tools": [named]}, tags),
+            RequestSpec(Role.MAX_CALLS, {**body, "max_tool_calls": 0}, few),
+            RequestSpec(Role.NAME, {**body, "tools": [named]}, odd),
         ),
     )
-    yield single(
+    chosen = {"type": "function", "name": WEATHER_TOOL["name"]}
+    yield PlannedCase(
         "tools.undeclared",
-        "A tool_choice that names an undeclared function.",
-        {**body, "tool_choice": {"type": "function", "name": "no_such_tool"}},
-        (sent_for("TOL-10"),),
+        "A tool_choice that names a declared function, and one that names an undeclared function.",
+        (
+            RequestSpec(Role.CONTROL, {**body, "tool_choice": chosen}),
+            RequestSpec(Role.PLAIN, {**body, "tool_choice": {**chosen, "name": "no_such_tool"}}, (sent_for("TOL-10"),)),
+        ),
     )
     orphan = {"type": "function_call_output", "call_id": "call_of_nobody", "output": "Rain."}
-    yield single(
+    yield PlannedCase(
         "tools.unknown-call",
-        "A function_call_output with an unknown call_id.",
-        {**body, "input": [*question, orphan]},
-        (sent_for("TOL-08"),),
+        "A function_call_output with its call, and one with an unknown call_id.",
+        (
+            RequestSpec(Role.CONTROL, {**body, "input": [*question, _weather_call("call_of_nobody"), orphan]}),
+            RequestSpec(Role.PLAIN, {**body, "input": [*question, orphan]}, (sent_for("TOL-08"),)),
+        ),
     )
+
+
+def _weather_call(call_id: str) -> Item:
+    """Return a call of :data:`WEATHER_TOOL` in the form in which responses have it, which more endpoints accept."""
+    return {
+        "type": "function_call",
+        "id": f"fc_{call_id}",
+        "call_id": call_id,
+        "name": WEATHER_TOOL["name"],
+        "arguments": '{"city": "Oslo"}',
+        "status": "completed",
+    }
 
 
 def _further(context: CaseContext) -> Iterator[PlannedCase]:
@@ -449,8 +470,15 @@ def _messages(context: CaseContext) -> PlannedCase:
         said = {"role": role, "content": "Keep to Norway."}
         for place, name in ((0, "first"), (1, "second"), (2, "between"), (3, "last")):
             requests.append(RequestSpec(f"{role}-{name}", context.body(input=[*turns[:place], said, *turns[place:]])))
+    without = context.body(input=turns)
     return PlannedCase(
-        INSTRUCTIONS_ANYWHERE, "A system or developer message at each position of a conversation.", tuple(requests)
+        INSTRUCTIONS_ANYWHERE,
+        "A system or developer message at each position of a conversation.",
+        (
+            RequestSpec(Role.CONTROL, without),
+            *requests,
+            RequestSpec(role_of(Role.CONTROL, Role.AGAIN), without),
+        ),
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from rejoinder.conformance.assess import CheckResult
 from rejoinder.conformance.judgement import judge
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import CaseContext, PlannedCase, RequestSpec, is_over
 from rejoinder.conformance.running.cases import bgr
 from rejoinder.conformance.running.engine import CheckRun
@@ -154,3 +155,18 @@ def test_a_cancel_that_is_refused_after_the_end_is_one_end() -> None:
         return answered(exchange, 400, REFUSAL) if exchange.role == "cancel" else exchange
 
     assert statuses(change, "background.raced")["BGR-18"] is Status.PASS
+
+
+@pytest.mark.parametrize(("end", "found"), [("incomplete", Status.PASS), ("completed", Status.FAIL)])
+def test_a_stream_has_no_event_for_cancelled(end: str, found: Status) -> None:
+    """The stream of a cancelled response may end with response.incomplete, not with response.completed."""
+
+    def change(exchange: Exchange) -> Exchange:
+        if exchange.role == Role.RACED:
+            event = {"type": f"response.{end}", "sequence_number": 99, "response": {"status": end}}
+            return replace(exchange, chunks=(Chunk(0.0, f"data: {json.dumps(event)}\n\n".encode()),))
+        if exchange.role in (Role.CANCEL, Role.GET_RACED, Role.GET_RACED_AGAIN):
+            return answered(exchange, 200, {"id": "resp_1", "object": "response", "status": "cancelled"})
+        return exchange
+
+    assert statuses(change, "background.raced-1")["BGR-18"] is found

@@ -125,13 +125,28 @@ def test_limit(sent: Any, back: Any, found: bool | None) -> None:
         ({}, {"truncation": None}, None),
         ({"truncation": None}, {"truncation": "auto"}, True),
         ({"truncation": "auto"}, {"truncation": "auto"}, None),
-        ({}, {"text": {"format": {"type": "json_object"}}}, True),
+        ({}, {"text": {"format": {"type": "json_object"}}}, None),
+        ({}, {"tool_choice": "none"}, False),
+        ({"tools": [TOOL]}, {"tool_choice": "none"}, True),
         ({"text": {"verbosity": "low"}}, {"text": {"format": {"type": "text"}}}, None),
         ({}, {"store": False}, None),
     ],
 )
 def test_defaults(sent: Any, back: Any, found: bool | None) -> None:
     assert fires("ECH-04", exchange(sent, back)) is found
+
+
+@pytest.mark.parametrize(
+    ("dialect", "back", "found"),
+    [
+        ("openai", {"text": {"format": {"type": "json_object"}}}, True),
+        ("openai", {"tool_choice": "required"}, None),
+        ("openresponses", {"truncation": "auto", "parallel_tool_calls": False, "background": True}, None),
+        ("openresponses", {"tool_choice": "required"}, True),
+    ],
+)
+def test_only_defaults_that_the_dialect_documents_are_compared(dialect: str, back: Any, found: bool | None) -> None:
+    assert fires("ECH-04", exchange({}, back), dialect=dialect) is found
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -105,3 +106,15 @@ def test_the_seed_says_who_leaves() -> None:
         return [(planned.role, planned.read_limit) for planned in case.requests]
 
     assert leaving(1) == leaving(1) != leaving(2)
+
+
+def test_streams_that_ran_one_after_another_prove_nothing() -> None:
+    """With --concurrency 1, requests that belong together are not in flight together."""
+    starts = count(step=60)
+
+    def apart(exchange: Exchange) -> Exchange:
+        return replace(exchange, started_at=float(next(starts)), ended_at=min(exchange.ended_at, 1.0))
+
+    found = played(apart, "stream-cut-when-busy")
+    assert {verdict.status for verdict in found.values()} == {Status.DECLINED}
+    assert "--concurrency" in found["ISO-03"].reason

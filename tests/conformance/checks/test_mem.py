@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rejoinder.conformance.judgement import judge
+from rejoinder.conformance.judging.turns import own_items
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.verdict import Status, Verdict
 
@@ -47,7 +48,8 @@ def told(
 
 
 def verdict(rule: str, *exchanges: Exchange) -> Verdict:
-    [found] = judge(exchanges, "northstar", select=rule)
+    # The dialect in which most of these rules are MUST.
+    [found] = judge(exchanges, "openai", select=rule)
     return found
 
 
@@ -153,3 +155,25 @@ def test_instructions_end_with_their_turn(before: str, after: str, found: Status
     first = told("first", before, id="one", instructions=LINE, input="?")
     second = told("second", after, tags=("MEM-15",), input="?", previous_response_id="one")
     assert verdict("MEM-15", first, second).status is found
+
+
+COPIED = {"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": LINE}]}
+
+
+@pytest.mark.parametrize("with_id", [True, False])
+def test_a_copy_of_the_input_in_the_output_is_no_answer(with_id: bool) -> None:
+    """An endpoint that puts the input's assistant message into its output has not shown it to the model."""
+    copied = COPIED if with_id else {name: value for name, value in COPIED.items() if name != "id"}
+    own = {"type": "message", "id": "m", "role": "assistant", "content": [{"type": "output_text", "text": "No idea."}]}
+    body = json.dumps({"id": "r", "object": "response", "status": "completed", "output": [copied, own]})
+    fields: dict[str, Any] = {"tags": ("MEM-04",), "body": body, "input": [copied, {"role": "user", "content": "?"}]}
+    asked = [told(role, "", **fields) for role in ("plain", "stream", "again", "confirm")]
+    controls = [told(role, WORD, tags=("MEM-04",), input=f"{LINE} ?") for role in ("control", "control-stream")]
+    assert verdict("MEM-04", *asked, *controls).status is Status.FAIL
+    assert verdict("MEM-04", *asked[:1]).status is Status.DECLINED
+    assert own_items(fields["input"], [own]) == [own]
+
+
+def test_an_answer_in_the_words_of_the_input_is_an_answer() -> None:
+    given = [{"role": "assistant", "content": LINE}, {"role": "user", "content": "?"}]
+    assert verdict("MEM-04", told("plain", LINE, tags=("MEM-04",), input=given)).status is Status.PASS

@@ -77,7 +77,26 @@ def test_a_taken_request_id(status: int, identity: str, after: str, found: Statu
 )
 def test_a_fresh_salt_finds_nothing(again: int, salted: int, found: Status) -> None:
     exchanges = told("once"), told("again", cached=again), told("salted", cached=salted, cache_salt="s")
-    assert verdict("PAR-02", *exchanges).status is found
+    claimed = told("claimed", status=400, cache_salt={"text": "none"})
+    assert verdict("PAR-02", *exchanges, claimed).status is found
+
+
+def test_a_field_that_the_endpoint_does_not_know_is_not_tested() -> None:
+    ignored = told("claimed", cache_salt={"text": "none"})
+    exchanges = told("once"), told("again", cached=64), told("salted", cached=64, cache_salt="s")
+    assert verdict("PAR-02", *exchanges, ignored).status is Status.NOT_APPLICABLE
+    named = told("plain", id="other", request_id="name")
+    assert verdict("PAR-06", named, told("claimed", request_id={})).status is Status.NOT_APPLICABLE
+    assert verdict("PAR-06", named, told("claimed", status=400, request_id={})).status is Status.FAIL
+    kept = told("plain", id="name", request_id="name")
+    assert verdict("PAR-06", kept, told("claimed", status=400, request_id={})).status is Status.PASS
+
+
+def test_without_a_store_a_taken_request_id_overwrites_nothing() -> None:
+    missing = told("get", status=404, method="GET", path="/v1/responses/name")
+    second = told("second", id="name", tags=("taken",), request_id="name")
+    exchanges = told("first", id="name", request_id="name"), missing, second
+    assert verdict("PAR-01", *exchanges).status is Status.NOT_APPLICABLE
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from rejoinder.conformance.judgement import judge
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import CaseContext, unknown_id
 from rejoinder.conformance.running.cases import sta
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process
-from rejoinder.conformance.running.plan import Plan
+from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.contract import load_dialect
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.verdict import Status, Verdict
@@ -236,3 +237,48 @@ def test_a_delete_that_says_yes_and_deletes_nothing_is_no_leak() -> None:
 def test_a_server_error_for_a_stranger_is_told() -> None:
     [finding] = verdict("STA-11", theirs(500, {}, "their-get")).findings
     assert finding.evidence.kind == "their-get 5xx 500"
+
+
+def test_a_change_that_the_plan_makes_is_no_change_of_the_endpoint() -> None:
+    """A cancel between two retrieves may change what they return; without it nothing may."""
+
+    def change(exchange: Exchange) -> Exchange:
+        if exchange.role == Role.GET_AFTER:
+            body = {**exchange.json(), "status": "cancelled"}
+            return answer(200, body, exchange.request, case=exchange.case, role=exchange.role)
+        return exchange
+
+    assert verdict("STA-04", played("state.streamed", change)).status is not Status.WARN
+
+    def unstable(exchange: Exchange) -> Exchange:
+        if exchange.role == Role.GET_AGAIN:
+            body = {**exchange.json(), "created_at": 7}
+            return answer(200, body, exchange.request, case=exchange.case, role=exchange.role)
+        return exchange
+
+    assert verdict("STA-04", played("state.stored", unstable)).status is Status.WARN
+
+
+@pytest.mark.parametrize("rule", ["STA-08", "STA-10", "STA-15", "USG-09", "ECH-01", "MEM-14"])
+def test_where_the_id_is_ignored_only_that_is_a_defect(rule: str) -> None:
+    target = Target("http://sandbox/v1/responses", dialect="northstar")
+    clock = ManualClock()
+    plan = build_plan("full", load_dialect("northstar"))
+    chosen = tuple(
+        case for case in plan.cases if case.id.startswith(("state.", "background.c", "meaning.deleted", "echo.chain"))
+    )
+    sandbox = Sandbox("northstar", ("previous-response-ignored",), clock=clock)
+    exchanges = [e for batch in run_in_process(Plan("full", chosen), sandbox, target, clock) for e in batch]
+    assert verdict("STA-06", exchanges).status is Status.FAIL
+    assert verdict(rule, exchanges).status in (Status.PASS, Status.NOT_APPLICABLE, Status.BLOCKED, Status.DECLINED)
+
+
+@pytest.mark.parametrize(("state", "found"), [("completed", Status.PASS), ("cancelled", Status.FAIL)])
+def test_a_foreground_response_may_come_back_from_a_cancel_as_it_is(state: str, found: Status) -> None:
+    def change(exchange: Exchange) -> Exchange:
+        if exchange.role == Role.CANCEL:
+            body = {"id": "resp_1", "object": "response", "status": state}
+            return answer(200, body, exchange.request, case=exchange.case, role=exchange.role)
+        return exchange
+
+    assert verdict("BGR-07", played("state.streamed", change)).status is found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -73,10 +74,17 @@ def test_calls_that_the_server_answers_itself_need_not_be_declared(replied: Call
 
 @pytest.mark.parametrize(
     ("identity", "status"),
-    [("c" * 64, Status.PASS), ("c" * 65, Status.FAIL), ("", Status.FAIL), (None, Status.FAIL), (7, Status.FAIL)],
+    [("c" * 64, Status.PASS), ("c" * 65, Status.PASS), ("", Status.FAIL), (None, Status.FAIL), (7, Status.FAIL)],
 )
 def test_call_ids(replied: Callable[..., Exchange], identity: Any, status: Status) -> None:
     assert verdict("TOL-05", replied({}, [{**CALL, "call_id": identity}])).status is status
+
+
+@pytest.mark.parametrize(("length", "found"), [(64, False), (65, True)])
+def test_call_ids_fit_into_an_input(
+    replied: Callable[..., Exchange], fires: Callable[..., bool | None], length: int, found: bool
+) -> None:
+    assert fires("TOL-14", replied({}, [{**CALL, "call_id": "c" * length}]), dialect="openai") is found
 
 
 def test_call_ids_are_unique_in_their_response(replied: Callable[..., Exchange]) -> None:
@@ -90,4 +98,16 @@ def test_call_ids_are_unique_in_their_response(replied: Callable[..., Exchange])
 )
 def test_what_must_be_refused(replied: Callable[..., Exchange], status: int, found: Status) -> None:
     asked = {"tools": [WEATHER], "tool_choice": {"type": "function", "name": "other"}}
-    assert verdict("TOL-10", replied(asked, [], status=status, tags=("TOL-10",))).status is found
+    refusal = replied(asked, [], status=status, tags=("TOL-10",))
+    named = {"type": "function", "name": "get_weather"}
+    control = replace(replied({**asked, "tool_choice": named}, [TEXT]), role="control")
+    assert verdict("TOL-10", control, refusal).status is found
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 501])
+def test_what_is_refused_for_another_reason_says_nothing(replied: Callable[..., Exchange], status: int) -> None:
+    asked = {"tools": [WEATHER], "tool_choice": {"type": "function", "name": "other"}}
+    refusal = replied(asked, [], status=500, tags=("TOL-10",))
+    control = replace(replied({"tools": [WEATHER]}, [], status=status), role="control")
+    assert verdict("TOL-10", control, refusal).status is not Status.WARN
+    assert verdict("TOL-10", refusal).status is Status.NOT_APPLICABLE

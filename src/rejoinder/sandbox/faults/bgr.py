@@ -141,11 +141,11 @@ def _cancel_always(visit: Visit, stored: Stored) -> None:
 
 @FAULTS.add("foreground-can-be-cancelled", "BGR-07", hook="override")
 def _cancel_any(visit: Visit) -> Reply | None:
-    """Cancelling a response created without background is accepted."""
+    """Cancelling a response created without background makes it cancelled."""
     stored = visit.stored
     if visit.info.operation != "cancel" or stored is None or stored.background:
         return None
-    return reply_with(stored.response)
+    return reply_with({**stored.response, "status": "cancelled"})
 
 
 @FAULTS.add("replay-loses-event", "BGR-09", hook="override", through=_replay)
@@ -182,7 +182,7 @@ def _hang_at_end(visit: Visit, stored: Stored) -> Reply | None:
     return _streamed(pieces, hold=0.0 if len(pieces) > 1 else visit.hold)
 
 
-@FAULTS.add("replay-counts-from-behind", "BGR-12", hook="override", through=_replay)
+@FAULTS.add("replay-counts-from-behind", "BGR-10", hook="override", through=_replay)
 def _from_behind(visit: Visit, stored: Stored) -> Reply | None:
     """A negative starting_after counts from the end."""
     text = visit.query.get("starting_after", "")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rejoinder.sandbox.endpoint.reply import ApiError, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import Fault, FaultList, ResponseHook, changed, in_response, with_field
+from rejoinder.sandbox.fault import Fault, FaultList, ResponseHook, changed, in_response, set_to, with_field
 
 
 def _where_sent(name: str, value: Any) -> ResponseHook:
@@ -97,6 +97,7 @@ FAULTS: Final = FaultList(
         id="truncation-by-default",
         title='The default of truncation is "auto".',
         breaks=("ECH-04",),
+        dialects=("northstar", "openai"),
         response=_where_not_sent("truncation", "auto"),
     ),
     Fault(
@@ -124,7 +125,20 @@ FAULTS: Final = FaultList(
         "service_tier",
         "flex",
     ),
-    with_field("store-echoed-as-true", "store of responses is true, whatever was sent.", "ECH-07", "store", True),
+    Fault(
+        id="store-echoed-as-true",
+        title="store of responses is true, whatever was sent.",
+        breaks=("ECH-07",),
+        dialects=("openresponses",),
+        response=in_response(set_to("store", True)),
+    ),
+    Fault(
+        id="no-tools-chosen-by-default",
+        title='The default of tool_choice is "none", although the request has tools.',
+        breaks=("ECH-04",),
+        dialects=("northstar", "openresponses"),
+        response=_where_not_sent("tool_choice", "none"),
+    ),
     Fault(
         id="instructions-carried-over",
         title="Responses inherit the instructions of the response that they continue.",
@@ -142,7 +156,7 @@ def _poor_tools(response: Json) -> None:
     ]
 
 
-@FAULTS.add("schema-not-echoed", "ECH-01", hook="response")
+@FAULTS.add("schema-not-echoed", "ECH-01", hook="response", dialects=("northstar", "openai"))
 def _schema_lost(response: Json, _: str, __: RequestInfo) -> None:
     """The schema of text.format in responses is null."""
     shape = response["text"]["format"]

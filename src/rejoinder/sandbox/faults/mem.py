@@ -328,7 +328,7 @@ FAULTS: Final = FaultList(
 )
 
 
-@FAULTS.add("deleted-can-be-continued", "MEM-14", hook="override")
+@FAULTS.add("deleted-can-be-continued", "MEM-14", hook="override", dialects=("openai",))
 def _hidden_not_deleted(visit: Visit) -> Reply | None:
     """Deleted responses can be continued."""
     stored = visit.stored

@@ -78,7 +78,7 @@ FAULTS: Final = FaultList(
     Fault(
         id="request-id-ignored",
         title="The endpoint ignores request_id.",
-        breaks=("RSP-02",),
+        breaks=("PAR-06",),
         dialects=("northstar",),
         request=as_if(request_id=None),
     ),
@@ -99,13 +99,14 @@ FAULTS: Final = FaultList(
     Fault(
         id="created-at-with-fraction",
         title="created_at has a fraction of a second.",
-        breaks=("RSP-03",),
+        breaks=("RSP-05",),
+        dialects=("northstar", "openresponses"),
         response=in_response(changed("created_at", lambda seconds: seconds + 0.5)),
     ),
     Fault(
         id="completed-at-missing",
         title="completed_at of completed responses is null.",
-        breaks=("RSP-03",),
+        breaks=("RSP-15",),
         dialects=("openai", "openresponses"),
         response=at_end(_when_status("completed", set_to("completed_at", None))),
     ),
@@ -154,6 +155,7 @@ FAULTS: Final = FaultList(
         id="failed-without-error",
         title="A run fails, and the failed response has no error.",
         breaks=("RSP-06",),
+        dialects=("openai", "openresponses"),
         when=STREAMED,
         fails=True,
         response=at_end(set_to("error", None)),
@@ -162,6 +164,7 @@ FAULTS: Final = FaultList(
         id="completed-with-error",
         title="Completed responses have an error.",
         breaks=("RSP-06",),
+        dialects=("openai", "openresponses"),
         response=at_end(_when_status("completed", set_to("error", {"code": "server_error", "message": "None."}))),
     ),
     Fault(
@@ -183,12 +186,14 @@ FAULTS: Final = FaultList(
         id="incomplete-reason-length",
         title="Responses truncated by max_output_tokens have the reason length.",
         breaks=("RSP-08",),
+        dialects=("northstar", "openai"),
         response=at_end(_when_status("incomplete", set_to("incomplete_details", {"reason": "length"}))),
     ),
     Fault(
         id="foreground-cancelled",
         title="Completed non-streaming responses have status cancelled.",
         breaks=("RSP-09",),
+        dialects=("openai",),
         when=PLAIN,
         response=at_end(_when_status("completed", set_to("status", "cancelled"))),
     ),
@@ -208,7 +213,7 @@ FAULTS: Final = FaultList(
     Fault(
         id="logprobs-missing",
         title="Done output_text parts have no logprobs.",
-        breaks=("RSP-11",),
+        breaks=("RSP-16",),
         dialects=("openai",),
         **every_part(only("output_text", unset("logprobs")), added=False),
     ),
@@ -222,7 +227,14 @@ FAULTS: Final = FaultList(
 )
 
 
-@FAULTS.add("error-beside-response", "RSP-06", hook="events", when=STREAMED, fails=True)
+@FAULTS.add(
+    "error-beside-response",
+    "RSP-06",
+    hook="events",
+    when=STREAMED,
+    fails=True,
+    dialects=("openai", "openresponses"),
+)
 def _error_outside(events: Events, _: RequestInfo) -> Events:
     """A run fails, and the error is beside the failed response instead of inside."""
     for event in events:

@@ -77,7 +77,7 @@ FAULTS: Final = FaultList(
     Fault(
         id="previous-response-ignored",
         title="previous_response_id is ignored.",
-        breaks=("STA-06", "STA-08"),
+        breaks=("STA-06",),
         when=_CONTINUED,
         request=as_if(previous_response_id=None),
     ),
@@ -168,7 +168,7 @@ def _aging(visit: Visit) -> Reply | None:
     return None
 
 
-@FAULTS.add("input-items-ascending", "STA-05", hook="listing")
+@FAULTS.add("input-items-ascending", "STA-05", hook="listing", dialects=("openai",))
 def _reversed(listing: Json, info: RequestInfo) -> None:
     """Input items are listed in ascending order by default."""
     if "order=" not in info.request.path:
@@ -176,7 +176,7 @@ def _reversed(listing: Json, info: RequestInfo) -> None:
         listing["first_id"], listing["last_id"] = listing["last_id"], listing["first_id"]
 
 
-@FAULTS.add("input-items-page-with-gap", "STA-05", hook="listing")
+@FAULTS.add("input-items-page-with-gap", "STA-05", hook="listing", dialects=("openai",))
 def _gap(listing: Json, info: RequestInfo) -> None:
     """A page of input items skips the item after the cursor."""
     if "after=" in info.request.path:
@@ -185,19 +185,19 @@ def _gap(listing: Json, info: RequestInfo) -> None:
         listing["last_id"] = listing["data"][-1]["id"] if listing["data"] else None
 
 
-@FAULTS.add("input-items-without-more", "STA-05", hook="listing")
+@FAULTS.add("input-items-without-more", "STA-05", hook="listing", dialects=("openai",))
 def _no_more(listing: Json, _: RequestInfo) -> None:
     """has_more of input item pages is always false."""
     listing["has_more"] = False
 
 
-@FAULTS.add("input-items-without-ids", "STA-05", hook="listing")
+@FAULTS.add("input-items-without-ids", "STA-05", hook="listing", dialects=("openai",))
 def _ids_of_nothing(listing: Json, _: RequestInfo) -> None:
     """Pages of input items have no first_id and last_id."""
     listing["first_id"] = listing["last_id"] = None
 
 
-@FAULTS.add("input-items-lose-one", "STA-05", hook="on_store")
+@FAULTS.add("input-items-lose-one", "STA-05", hook="on_store", dialects=("openai",))
 def _lost_item(stored: Stored, _: Store, __: RequestInfo) -> None:
     """The second input item is missing from the list."""
     del stored.input_items[1:2]

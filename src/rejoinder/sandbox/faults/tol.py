@@ -99,6 +99,7 @@ FAULTS: Final = FaultList(
         id="parallel-tool-calls-ignored",
         title="Several tools are called although parallel_tool_calls is false.",
         breaks=("TOL-03",),
+        dialects=("openai", "openresponses"),
         request=as_if(parallel_tool_calls=True),
     ),
     Fault(
@@ -122,13 +123,14 @@ FAULTS: Final = FaultList(
     Fault(
         id="call-id-too-long",
         title="The call_id of function calls is longer than 64 characters.",
-        breaks=("TOL-05",),
+        breaks=("TOL-14",),
+        dialects=("openai", "openresponses"),
         **_calls(changed("call_id", lambda call_id: call_id * 4)),
     ),
     Fault(
         id="own-reasoning-refused",
         title="Reasoning items are refused as input.",
-        breaks=("TOL-06",),
+        breaks=("TOL-15",),
         request=refuse_items("Reasoning", lambda item: item.get("type") == "reasoning"),
     ),
     Fault(
@@ -241,7 +243,7 @@ def _null_breaks(body: Json, _: RequestInfo) -> Json:
     return body
 
 
-@FAULTS.add("reversed-outputs-refused", "TOL-12", hook="request")
+@FAULTS.add("reversed-outputs-refused", "TOL-16", hook="request")
 def _against_order(body: Json, _: RequestInfo) -> Json:
     """Tool outputs in another order than their calls are refused."""
     calls = [item["call_id"] for item in input_items(body) if item.get("type") == "function_call"]
