@@ -30,6 +30,13 @@ FAULTS: Final = FaultList(
         replaces=True,
     ),
     Fault(
+        id="request-id-ignored",
+        title="The endpoint ignores request_id.",
+        breaks=("PAR-06",),
+        dialects=NORTHSTAR_ONLY,
+        request=as_if(request_id=None),
+    ),
+    Fault(
         id="cache-salt-heard",
         title="cache_salt reaches the model as text.",
         breaks=("PAR-03",),

@@ -18,7 +18,6 @@ from rejoinder.sandbox.fault import (
     Fault,
     FaultList,
     altered,
-    as_if,
     at_end,
     changed,
     every_part,
@@ -75,13 +74,6 @@ FAULTS: Final = FaultList(
     ),
     with_field("response-id-constant", "All responses have the same id.", "RSP-02", "id", "resp_0"),
     with_field("response-id-empty", "The id of responses is empty.", "RSP-02", "id", ""),
-    Fault(
-        id="request-id-ignored",
-        title="The endpoint ignores request_id.",
-        breaks=("PAR-06",),
-        dialects=("northstar",),
-        request=as_if(request_id=None),
-    ),
     Fault(
         id="id-shared-when-busy",
         title="Two concurrent responses have the same id.",
