@@ -179,16 +179,10 @@ class RunContext:
 
     ``capabilities`` holds every feature that the dialect defines, by name; ``required`` the names of those that the
     endpoint must have. ``answered`` are the create requests that the endpoint answered: controls for those it refused.
-    <<<<<<< HEAD
     ``operations`` names the operations beside create that succeeded at least once. ``refusals`` are the isolated
     refusals: pairs of a rejected request and the same one without one thing, which was accepted. ``forgets`` says that
     the endpoint answered a request that continues a response that never was: it ignores ``previous_response_id``, so
     what it does with a real one shows nothing new.
-    =======
-    ``operations`` names the operations beside create that succeeded at least once. ``forgets`` says that the endpoint
-    answered a request that continues a response that never was: it ignores ``previous_response_id``, so what it does
-    with a real one shows nothing new.
-    >>>>>>> 008950e (Regenerate the table of plans and rules)
     """
 
     abilities: Abilities = Abilities()
