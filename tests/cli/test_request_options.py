@@ -218,6 +218,36 @@ def test_an_endpoint_that_streams_by_default_is_checked_with_stream_false(invoke
     ]
 
 
+class OneHalf(Sandbox):
+    """A sandbox that is broken for streams, or for all others."""
+
+    def __init__(self, *, streams: bool) -> None:
+        super().__init__()
+        self.streams = streams
+
+    def handle(self, request: Request) -> Reply:
+        body = request.json()
+        created = request.method == "POST" and request.path.endswith("/responses") and isinstance(body, dict)
+        if created and (body.get("stream") is True) != self.streams:
+            return Reply(500, (("content-type", "text/html"),), iter([Piece(0.0, b"<html>Oops</html>")]))
+        return super().handle(request)
+
+
+@pytest.mark.slow(3)
+@pytest.mark.parametrize("streams", [True, False])
+def test_an_endpoint_of_which_one_half_is_broken_is_checked_on(invoke: Invoke, streams: bool) -> None:
+    with running(OneHalf(streams=streams)) as url:
+        code, _, err = invoke("check", url, "--plan", "smoke", "--out", "run", "--no-confirm")
+    run = read_run("run")
+    assert code == 1
+    assert "HTTP-03" in failed(run)
+    assert run.header.target.form == BaseForm(plain=not streams)
+    assert ("the first non-streaming request returned status 500" in " ".join(err.split())) == streams
+    assert run.footer
+    assert not any("not sent" in warning for warning in run.footer.warnings)
+    assert any(verdict.status is Status.PASS and verdict.rule.startswith("SSE") for verdict in run.verdicts) == streams
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -32,12 +32,12 @@ class TlsServer:
 
     def __init__(self, folder: Path, port: int) -> None:
         self.certificate = folder / "cert.pem"
-        key = folder / "key.pem"
+        key = self.key = folder / "key.pem"
         command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
         command += ["-keyout", str(key), "-out", str(self.certificate), "-days", "2", "-subj", "/CN=localhost"]
         command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context = self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, key)
         self._port = port
         self._loop = asyncio.new_event_loop()
@@ -51,6 +51,11 @@ class TlsServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         behind = await asyncio.open_connection("127.0.0.1", self._port)
         await asyncio.gather(_pass(reader, behind[1]), _pass(behind[0], writer))
+
+    def require_certificate(self) -> None:
+        """Take only clients that show this server's own certificate."""
+        self.context.load_verify_locations(self.certificate)
+        self.context.verify_mode = ssl.CERT_REQUIRED
 
     def close(self) -> None:
         async def end() -> None:
@@ -103,6 +108,17 @@ def test_an_unknown_authority_is_told(tls_server: TlsServer, timed_server: Any, 
     assert run(tls_server, tmp_path, rate=2) == {"transport": 2}
     assert "certificate" in (tmp_path / "run.ndjson").read_text().lower()
     assert timed_server.truth()["requests"] == 0
+
+
+def test_authority_and_client_certificate_are_files(tls_server: TlsServer, timed_server: Any, tmp_path: Path) -> None:
+    tls_server.require_certificate()
+    authority = {"ca_file": str(tls_server.certificate)}
+    both = {**authority, "client_cert": str(tls_server.certificate), "client_key": str(tls_server.key)}
+    outcomes = run(tls_server, tmp_path, concurrency=2, **both)
+    assert outcomes == {"ok": timed_server.truth()["requests"]}
+    other = tmp_path / "other"
+    other.mkdir()
+    assert run(tls_server, other, rate=2, **authority) == {"transport": 2}
 
 
 def test_the_endpoint_is_found_through_it_too(tls_server: TlsServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -270,6 +270,10 @@ def _plain_broken(broken: bytes) -> Callable[[dict[str, Any]], bytes | None]:
     return lambda body: None if body.get("stream") else broken
 
 
+def _wants_stream_named(body: dict[str, Any]) -> bytes | None:
+    return None if "stream" in body else reply(422, {"detail": "stream: field required"})
+
+
 def _string_streams_only(body: dict[str, Any]) -> bytes | None:
     if not isinstance(body["input"], str):
         return streamed(FAILED_STREAM) if body.get("stream") else reply(500, {"error": "boom"})
@@ -293,8 +297,9 @@ def _string_streams_only(body: dict[str, Any]) -> bytes | None:
             _plain_broken(reply(400, {"error": {"message": "Only stream=true is supported."}})),
             BaseForm(plain=False),
             "m",
-            2,
+            3,
         ),
+        (_wants_stream_named, BaseForm(stream_false=True), "m", 2),
         (_string_streams_only, BaseForm(input=InputForm.STRING, plain=False), "m", 6),
         (
             lambda body: _strings_only(body) or _streams_by_default(body),
@@ -313,6 +318,12 @@ def test_the_base_form_is_the_first_that_is_accepted(
     assert (target.form, target.model) == (form, model)
     assert len([exchange for exchange in exchanges if exchange.request.method == "POST"]) == creates
     assert bool(target.warnings) == (form.stream_false or not form.plain)
+
+
+def test_a_url_with_the_key_is_refused() -> None:
+    with pytest.raises(UsageError, match="The URL contains the API key") as caught:
+        asyncio.run(find_target(f"http://127.0.0.1:9/v1?key={KEY}", key=KEY))
+    assert KEY not in str(caught.value)
 
 
 def test_a_model_that_a_person_named_is_not_left_out(serve: type[ScriptedServer]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from rejoinder.cli._help import ENDPOINT, Argument, GroupedOption, Page
 from rejoinder.cli._progress import Steps
@@ -127,7 +128,9 @@ def command(
     recorded = old.header.target
     dialect = load_dialect(recorded.dialect)
     key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
-    request = read_requests(requests, key, second_key, recorded=recorded.request)
+    # Another endpoint gets secrets only if they are named again.
+    added = recorded.request if url is None or recorded.request is None else replace(recorded.request, header_env={})
+    request = read_requests(requests, key, second_key, recorded=added)
     results: list[ReplayResult] = []
     with recording(out) as recorder, Steps(quiet=quiet) as steps:
         address = url or recorded.url

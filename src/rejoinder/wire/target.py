@@ -293,22 +293,20 @@ class _TargetFinder:
         inputs = [InputForm.STRING, InputForm.TYPED_LIST]
         if _ABOUT_TYPE.search(words) and not _ABOUT_INPUT.search(words):
             inputs.reverse()
-        changes: list[tuple[InputForm, bool, bool]] = [(form, False, True) for form in inputs]
-        streamed = (InputForm.LIST, True, True)
-        if broken or _ABOUT_STREAM.search(words):
-            changes.insert(0, streamed)
-        else:
-            changes.append(streamed)
-        pairs = [(form, True, True) for form in inputs]
+        changes = [(BaseForm(input=form), False) for form in inputs]
+        about_stream = _ABOUT_STREAM.search(words) is not None
+        if about_stream and not broken:
+            changes.insert(0, (BaseForm(stream_false=True), False))
+        changes.insert(int(not broken) if about_stream else 0 if broken else len(changes), (BaseForm(), True))
+        pairs = [(BaseForm(input=form), True) for form in inputs]
         # A model that a person named is not left out.
         if self.model is None and target.model is not None:
-            without = (InputForm.LIST, False, False)
-            changes.insert(0 if _NO_MODEL.search(words) and not broken else len(changes), without)
-            unnamed = [(form, False, False) for form in inputs]
+            about_model = _NO_MODEL.search(words) is not None and not broken
+            changes.insert(0 if about_model else len(changes), (BaseForm(model=False), False))
+            unnamed = [(BaseForm(input=form, model=False), False) for form in inputs]
             pairs = pairs + unnamed if broken else unnamed + pairs
-        changes += pairs
-        for form, streams, named in changes:
-            yield BaseForm(input=form, model=named), target.model if named else None, streams
+        for form, streams in changes + pairs:
+            yield form, target.model if form.model else None, streams
 
     @staticmethod
     def _hopeless(attempts: list[_Attempt]) -> bool:
@@ -490,7 +488,9 @@ def _warnings(first: _Attempt, found: _Attempt) -> list[str]:
     exchange, words = first.exchange, first.words
     text = f": {words}" if words and not exchange.ok else ""
     if found.form.stream_false:
-        return ["The endpoint answered the first request with an event stream, although stream is not set."]
+        if first.streams:
+            return ["The endpoint answered the first request with an event stream, although stream is not set."]
+        return ["The endpoint refuses requests without stream."]
     if found is first:
         if first.quality is _Quality.GOOD:
             return []
