@@ -134,7 +134,7 @@ def test_a_finding_is_replayed_with_what_was_added(invoke: Invoke, picky: tuple[
     sandbox.seen.clear()
     code, out, _ = invoke("replay", "old", "LIF-05", "--out", "new", "-q")
     assert code == 1
-    assert "still happens" in out
+    assert "still reproduces" in out
     assert all(request.path.count("api-version=1") == 1 for request in sandbox.seen)
 
 
