@@ -106,6 +106,21 @@ def capabilities(views: Sequence[ExchangeView]) -> Mapping[str, Capability]:
     return MappingProxyType(found)
 
 
+def strongest(first: Mapping[str, Capability], second: Mapping[str, Capability]) -> Mapping[str, Capability]:
+    """Return what two lots of exchanges show of the features together: of each feature what proves the most."""
+    found = dict(first)
+    for name, capability in second.items():
+        known = found.get(name)
+        if known is None or _rank(capability) < _rank(known):
+            found[name] = capability
+    return MappingProxyType(found)
+
+
+def _rank(capability: Capability) -> int:
+    state = capability.state
+    return _BEST_FIRST.index(state) if state in _BEST_FIRST else len(_BEST_FIRST)
+
+
 def features_in_doubt(views: Sequence[ExchangeView], dialect: Dialect) -> list[Feature]:
     """Return the features that every request of a run was rejected with, and no pair isolates."""
     states = capabilities(views)

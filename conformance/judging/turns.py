@@ -19,6 +19,9 @@ from rejoinder.wire.sse import read_events
 LIVENESS_SECONDS: Final = 20.0
 """How long the simplest request may take after others failed."""
 
+OVERSHOOT: Final = 8
+"""How many tokens an answer that max_output_tokens ended may be above it, or which part of it (an eighth)."""
+
 TERMINAL: Final = ("completed", "incomplete", "failed", "cancelled")
 RUNNING: Final = ("queued", "in_progress")
 LACKING: Final = (404, 405, 501)
@@ -139,9 +142,13 @@ def state(response: dict[str, Any] | None) -> Any:
 
 
 def was_cut(view: ExchangeView) -> bool:
-    """Return whether max_output_tokens ended the answer, whatever its status says."""
+    """Return whether max_output_tokens ended the answer, whatever its status says.
+
+    An answer far above the limit was not ended by it: the endpoint does not apply the limit. Few tokens more may be
+    those that end an answer or that the endpoint counts in another way.
+    """
     cap, used = view.request.get("max_output_tokens"), get(view.response, "usage", "output_tokens")
-    spent = is_integer(cap) and is_integer(used) and used >= cap
+    spent = is_integer(cap) and is_integer(used) and cap <= used <= cap + max(OVERSHOOT, cap // OVERSHOOT)
     return state(view.response) != "completed" or spent
 
 

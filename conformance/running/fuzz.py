@@ -13,7 +13,7 @@ import json
 import math
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, count
 from typing import Any, Final, NamedTuple
@@ -22,8 +22,10 @@ from hypothesis import strategies as st
 
 from rejoinder.conformance.baseline import BaselineMatcher
 from rejoinder.conformance.coverage import CoverageMeter
-from rejoinder.conformance.judgement import judge, judge_run, merge
-from rejoinder.conformance.judging.context import RunContext
+from rejoinder.conformance.judgement import judge, judge_run, merge, settled
+from rejoinder.conformance.judging.capabilities import capabilities, strongest
+from rejoinder.conformance.judging.context import Capability, RunContext
+from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import (
     TINY,
@@ -276,6 +278,7 @@ class FuzzRun:
         self.verdicts: list[Verdict] = []
         self.coverage = CoverageMeter(context.dialect.name)
         self.run_context = RunContext()
+        self._capabilities: Mapping[str, Capability] = {}
         self._cases = random_cases(context, seed)
         self._sent: dict[str, PlannedCase] = {}
         self._kept: dict[str, PlannedCase] = {}
@@ -316,12 +319,20 @@ class FuzzRun:
             tasks = [group.create_task(self.sender.send(case)) for case in cases]
         return [exchange for task in tasks for exchange in task.result()]
 
+    @property
+    def shown(self) -> RunContext:
+        """What the whole search showed: the model's abilities of the first requests, the features of all of them."""
+        capabilities = settled(self._capabilities, (), self.context.dialect, self.verdicts)
+        return replace(self.run_context, capabilities=capabilities)
+
     def _judging(self, exchanges: Sequence[Exchange], rules: str) -> list[Verdict]:
         return judge(exchanges, self.context.dialect, select=rules, run_context=self.run_context, matcher=self.matcher)
 
     async def _judge(self, exchanges: Sequence[Exchange]) -> None:
         """Add what was sent last to the verdicts, and forget what shows nothing."""
         self.coverage.add(exchanges)
+        views = [ExchangeView(e, self.context.dialect) for e in exchanges if Tag.UNJUDGED not in e.tags]
+        self._capabilities = strongest(self._capabilities, await asyncio.to_thread(capabilities, views))
         self.verdicts = merge(self.verdicts, await asyncio.to_thread(self._judging, exchanges, self.select))
         found = [finding for verdict in self.verdicts for finding in verdict.findings]
         evidence = {finding.evidence.exchange for finding in found}

@@ -46,7 +46,7 @@ Body = dict[str, Any]
 Suspect = tuple[Path, ...]
 """Places of a body that come and go together: a field, an element of a list, a call with its output."""
 
-ISOLATION_BUDGETS: Final[Mapping[str, int]] = {"smoke": 20, "quick": 200, "full": 600}
+ISOLATION_BUDGETS: Final[Mapping[str, int]] = {"smoke": 30, "quick": 400, "full": 800}
 """How many requests a run of each plan may send to isolate refusals."""
 
 PINNED: Final = ("model", "max_output_tokens")
@@ -153,22 +153,27 @@ class IsolationSearch:
         """Search until everything is accepted or isolated, or until nothing more may be sent."""
         if self._base is None:
             return  # there is no accepted request to compare with
+        await self._pair_claims()  # what the plan sent by itself
         while True:
             before = self.spent
-            for body in sorted(self._rejected.values(), key=_size):
+            for body in self._smallest_first():
                 await self._halve(body, self._suspects(body), spare_claimed=True)
-            await self._pair_claims()
-            # A thing that was refused in one form may be accepted in another: each form is sent by itself.
-            for body in sorted(self._rejected.values(), key=_size):
-                for suspect in self._suspects(body):
-                    await self._halve(body, [suspect], spare_claimed=False)
-            await self._pair_claims()
+                await self._pair_claims()
             await self._look_inside()
             await self._try_single_factors()
             await self._pair_claims()
+            await self._pair_features()
+            # A thing that was refused in one form may be accepted in another: each form is sent by itself.
+            for body in self._smallest_first():
+                for suspect in self._suspects(body):
+                    await self._halve(body, [suspect], spare_claimed=False)
+            await self._pair_claims()
             if self.spent == before:
                 break
-        await self._pair_features()
+
+    def _smallest_first(self) -> list[Body]:
+        """Return the bodies that were rejected, the smallest first."""
+        return sorted(self._rejected.values(), key=_size)
 
     # What is open
 
@@ -269,8 +274,11 @@ class IsolationSearch:
         await self._halve(body, left[middle:], spare_claimed=spare_claimed)
 
     def _single(self) -> Iterator[tuple[Body, Suspect]]:
-        """Yield the rejected bodies with one suspect, the smallest first, and their suspect."""
-        for body in sorted(self._rejected.values(), key=_size):
+        """Yield the rejected bodies with one suspect that has something open, the smallest first, and their suspect."""
+        left = self._open()
+        for body in self._smallest_first():
+            if not self._new(body) & left:
+                continue
             suspects = self._suspects(body)
             if len(suspects) == 1:
                 smallest = self._built(body, suspects)
@@ -288,8 +296,8 @@ class IsolationSearch:
             places = self.log.contract.places(body)
             found = isolated(difference, places, self.log.accepted, sent, self.log.contract.all)
             claims = self.log.claims()
-            unclaimed = found and not all(branch in claims for branch in found)
-            if unclaimed and await self._try(accepted) is Handling.ACCEPTED:
+            rejected = (Handling.REFUSED, Handling.SERVER_ERROR)
+            if found - claims.keys() and self._known.get(_key(accepted)) not in rejected:
                 await self._pair(body, accepted)
 
     def _without(self, body: Body) -> Body | None:
@@ -362,9 +370,7 @@ class IsolationSearch:
         """Send the example of each feature that was refused only in company, with and without it."""
         for feature in features_in_doubt(self.views, self.dialect):
             pair = self._example(feature)
-            if pair is None or await self._try(pair[1]) is not Handling.ACCEPTED:
-                continue
-            if await self._try(pair[0]) in (Handling.REFUSED, Handling.SERVER_ERROR):
+            if pair is not None and await self._try(pair[0]) in (Handling.REFUSED, Handling.SERVER_ERROR):
                 await self._pair(*pair)
 
     def _example(self, feature: Feature) -> tuple[Body, Body] | None:

@@ -140,7 +140,7 @@ def fuzz(
             await found.run()
         finally:
             sender.result.verdicts = found.verdicts
-            sender.result.run_context = found.run_context
+            sender.result.run_context = found.shown
             sender.result.coverage = found.coverage.report()
 
     plan = Plan("fuzz", ())
