@@ -80,10 +80,17 @@ def assess(
     failure; when ``strict``, entries that are out of date are one. ``plan`` is the test plan that sent the exchanges.
     """
     matcher = BaselineMatcher(baseline, datetime.now(UTC).date()) if baseline is not None else None
+    required = frozenset(required)
     result.verdicts, result.run_context = judge_run(
         result.exchanges, dialect, select=select, required=required, matcher=matcher, plan=plan
     )
-    result.coverage = measure_coverage(result.exchanges, dialect)
+    capabilities = result.run_context.capabilities
+    result.coverage = measure_coverage(result.exchanges, dialect, capabilities)
+    result.warnings += [
+        f"Required feature {name} is not known to be there: {known.sentence}"
+        for name, known in capabilities.items()
+        if name in required and not known.state.is_accepted and not known.state.is_rejected
+    ]
     if matcher is not None:
         result.baseline, result.strict = matcher.close(result.exchanges), strict
         result.warnings += result.baseline.warnings()

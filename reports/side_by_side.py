@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from rejoinder.reports.model import ReportModel
+from rejoinder.reports.parts.capabilities import PART as CAPABILITIES
 from rejoinder.reports.parts.settings import PART as SETTINGS
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.parts.verdict import PART as VERDICT
@@ -27,6 +28,18 @@ def facts_of(reports: list[ReportModel]) -> list[tuple[str, list[str], bool]]:
     names = dict.fromkeys(name for report in reports for name, _ in report[TARGET].facts)
     rows += [(name, [dict(report[TARGET].facts).get(name, "") for report in reports]) for name in names]
     return [(name, values, len(set(values)) == 1) for name, values in rows]
+
+
+def features_of(reports: list[ReportModel]) -> list[tuple[str, list[tuple[str, str]], bool]]:
+    """Return the features of several runs side by side: name, state and sign for each run, and whether all are equal.
+
+    A run that does not know a feature has an empty state.
+    """
+    tables = [report.get(CAPABILITIES) for report in reports]
+    known = [{row.feature: (row.state, row.sign) for row in table.rows} if table else {} for table in tables]
+    names = dict.fromkeys(name for states in known for name in states)
+    rows = [(name, [states.get(name, ("", "none")) for states in known]) for name in names]
+    return [(name, states, len({state for state, _ in states}) == 1) for name, states in rows]
 
 
 def settings_of(report: ReportModel) -> dict[str, str]:

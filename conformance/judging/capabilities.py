@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote
@@ -13,6 +14,7 @@ from rejoinder.conformance.judging.canaries import canaries_in
 from rejoinder.conformance.judging.context import Abilities, Capability, Handling, Refusal
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.formats import last_text, misfit, wanted_shape
+from rejoinder.conformance.judging.plan_branches import plan_of
 from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.turns import LACKING, calls, has_refusal, is_broken, says, was_cut
 from rejoinder.contract import Dialect, Feature, features_of, load_features
@@ -98,7 +100,10 @@ def capabilities(views: Sequence[ExchangeView]) -> Mapping[str, Capability]:
             states = [(view, _visited(view, feature)) for view, operation in visits if operation == feature.operation]
         else:
             states = [(view, _answer(view, how, feature)) for view, how in creates if feature.is_used(view.request)]
-        found[feature.name] = _best(feature, states)
+        best = _best(feature, states)
+        if best.state is Acceptance.NOT_SENT:
+            best = replace(best, plan=plan_of("features", feature.name, dialect))
+        found[feature.name] = best
     for name, (state, pair) in _isolated(dialect, found, pairs).items():
         feature = load_features()[name]
         exchange = pair.rejected

@@ -141,7 +141,7 @@ def fuzz(
         finally:
             sender.result.verdicts = found.verdicts
             sender.result.run_context = found.shown
-            sender.result.coverage = found.coverage.report()
+            sender.result.coverage = found.coverage.report(found.shown.capabilities)
 
     plan = Plan("fuzz", ())
     sender = RunSession(target, plan, writer, concurrency, budget, deadline, on_exchange, on_progress, on_interrupt)

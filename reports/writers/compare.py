@@ -19,7 +19,7 @@ from rejoinder.reports.parts.load import LoadSummary
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.parts.verdict import PART as VERDICT
 from rejoinder.reports.rules import JUDGED, Anchors, ReportedRule, Severity, partial_reason
-from rejoinder.reports.side_by_side import facts_of, families_of, settings_of
+from rejoinder.reports.side_by_side import facts_of, families_of, features_of, settings_of
 from rejoinder.reports.writers.html import page
 
 DIFFERS: Final = "differs"
@@ -76,6 +76,7 @@ def render_comparison(runs: Sequence[Run]) -> str:
             if severity in severities
         ],
         facts=facts_of(reports),
+        features=features_of(reports),
         kinds=kinds,
         levels=[level for level in ("MUST", "SHOULD", "MAY", "OFF") if any(row.rule.level == level for row in rows)],
         figures=_figures(reports),

@@ -11,6 +11,7 @@ from rejoinder.formatting import one_line
 from rejoinder.model.runfile import Run
 from rejoinder.reports.model import read_report
 from rejoinder.reports.parts.baseline import PART as BASELINE
+from rejoinder.reports.parts.capabilities import PART as CAPABILITIES
 from rejoinder.reports.parts.contract import PART as CONTRACT
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.target import PART as TARGET
@@ -47,6 +48,7 @@ def render_ctrf(run: Run) -> str:
     begun, ended = _milliseconds(run.header.started_at), _milliseconds(run.ended_at)
     tests = [_test(rule) for rule in report.rules]
     load, baseline, contract = report.get(LOAD), report.get(BASELINE), report.get(CONTRACT)
+    features = report.get(CAPABILITIES)
     if load and load.started:
         message = f"{load.failed_text}." if load.bad else ""
         status = "failed" if load.intolerable else "passed"
@@ -71,6 +73,8 @@ def render_ctrf(run: Run) -> str:
     extra |= {"url": report[TARGET].url, "command": report[TARGET].command, "warnings": report.get(WARNINGS) or []}
     if contract:
         extra["contract"] = {state.value: amount for state, amount in contract.counts.items()}
+    if features:
+        extra["features"] = {row.feature: row.state for row in features.rows}
     document: dict[str, Any] = {
         "reportFormat": "CTRF",
         "specVersion": SPEC,

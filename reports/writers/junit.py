@@ -12,6 +12,8 @@ from rejoinder.model.verdict import Problem
 from rejoinder.reports.evidence import texts_of
 from rejoinder.reports.model import ReportModel, read_report
 from rejoinder.reports.parts.baseline import PART as BASELINE
+from rejoinder.reports.parts.capabilities import PART as CAPABILITIES
+from rejoinder.reports.parts.contract import PART as CONTRACT
 from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.load import LoadSummary
@@ -41,7 +43,10 @@ def render_junit(run: Run) -> str:
         suite.set("timestamp", stamp)
     time = f"{ended - begun:.3f}" if ended is not None and ended >= begun else "0"
     target = report[TARGET]
-    _properties(suite, [("url", target.url), ("command", target.command), *target.facts, *_load_properties(report)])
+    _properties(
+        suite,
+        [("url", target.url), ("command", target.command), *target.facts, *_support(report), *_load_properties(report)],
+    )
     for rule in report.rules:
         _add_rule(suite, rule)
     load, baseline, problem = report.get(LOAD), report.get(BASELINE), run_problem(run, report)
@@ -169,6 +174,13 @@ def _properties(parent: ET.Element, pairs: list[tuple[str, str]]) -> None:
     for name, value in pairs:
         if value:
             ET.SubElement(properties, "property", {"name": name.lower(), "value": value})
+
+
+def _support(report: ReportModel) -> list[tuple[str, str]]:
+    """Return what the endpoint accepts: the contract in a line, and the state of each feature."""
+    contract, features = report.get(CONTRACT), report.get(CAPABILITIES)
+    pairs = [("contract", contract.brief)] if contract else []
+    return pairs + [(f"feature {row.feature}", row.state) for row in (features.rows if features else ())]
 
 
 def _load_properties(report: ReportModel) -> list[tuple[str, str]]:

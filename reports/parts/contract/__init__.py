@@ -7,7 +7,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from rejoinder.reports.acceptance import STATES
-from rejoinder.reports.markdown_text import escape
+from rejoinder.reports.markdown_text import code, escape
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.contract.coverage import ContractCoverage, read_contract
 from rejoinder.reports.terminal_text import wrap
@@ -27,8 +27,15 @@ def page_values(contract: ContractCoverage, report: ReportModel) -> dict[str, An
 
 
 def markdown(contract: ContractCoverage, report: ReportModel, room: int) -> list[str]:
-    """Return the sentence."""
-    return [escape(contract.sentence), ""]
+    """Return the sentence, and a table of what the endpoint refuses in its own words."""
+    lines = [escape(" ".join(filter(None, (contract.sentence, contract.plans)))), ""]
+    if contract.refusals:
+        lines += ["| Branch | State | Response of the endpoint | Exchange | Without it |", "|---|---|---|---|---|"]
+        for row in contract.refusals:
+            cells = (escape(row.state), escape(row.words), escape(row.exchange), escape(row.control))
+            lines.append(f"| {code(row.branch, 120)} | {' | '.join(cells)} |")
+        lines += ["", f"{contract.more_refusals:,} more in the run file.", ""] if contract.more_refusals else [""]
+    return lines
 
 
 def terminal(contract: ContractCoverage, report: ReportModel, width: int) -> list[Text]:

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from rejoinder.formatting import one_line, plural
-from rejoinder.model.footer import Acceptance
+from rejoinder.model.footer import Acceptance, IsolatedRefusal
 from rejoinder.model.runfile import Run
 from rejoinder.reports.acceptance import STATES, WORST_FIRST
+from rejoinder.reports.curl import curl
 
 BUDGET: Final = 32_000
 """Characters of labels on a page; branches that do not fit are counted. The whole contract takes half of it."""
 LABEL: Final = 70
+REFUSALS: Final = 60
+"""Refusals that are shown with their proof; the others are counted."""
 ITSELF: Final = "this variant"
 MAP_WIDTH: Final = 1100.0
 MAP_HEIGHT: Final = 230.0
@@ -101,15 +105,35 @@ class MapTile(NamedTuple):
         return lines if len(lines) * 12 + 3 <= self.height * MAP_HEIGHT / 100 else []
 
 
+class RefusalRow(NamedTuple):
+    """A refused branch: its name, state and sign, the endpoint's words, the two exchanges, and a curl command."""
+
+    branch: str
+    state: str
+    sign: str
+    words: str
+    exchange: str
+    control: str
+    command: str
+
+
 @dataclass(slots=True)
 class ContractCoverage:
-    """The coverage of the contract by a run. ``hidden`` counts branches that the tree has no room for."""
+    """The coverage of the contract by a run.
+
+    ``hidden`` counts branches that the tree has no room for. ``refusals`` are what the endpoint refuses, each with its
+    proof, and ``more_refusals`` counts those that there is no room for. ``plans`` says which plans send what this run
+    did not.
+    """
 
     total: int
     counts: dict[Acceptance, int]
     nodes: list[CoverageNode]
     tiles: list[MapTile]
     hidden: int
+    refusals: list[RefusalRow] = field(default_factory=list)
+    more_refusals: int = 0
+    plans: str = ""
 
     @property
     def brief(self) -> str:
@@ -151,7 +175,42 @@ def read_contract(run: Run) -> ContractCoverage | None:
         return None
     root = _tree(names)
     nodes = sorted(root.children, key=lambda node: (-node.total if node.children else 0, node.label))
-    return ContractCoverage(total, counts, nodes, _tiles(nodes, root.total), total - root.total)
+    rows = list(_refusals(run, coverage.refusals))
+    return ContractCoverage(
+        total,
+        counts,
+        nodes,
+        _tiles(nodes, root.total),
+        total - root.total,
+        rows[:REFUSALS],
+        max(0, len(rows) - REFUSALS),
+        _plans(coverage.plans),
+    )
+
+
+def _refusals(run: Run, refusals: list[IsolatedRefusal]) -> Iterator[RefusalRow]:
+    by_id = {exchange.id: exchange for exchange in run.exchanges}
+    for number, refusal in enumerate(refusals):
+        exchange = by_id.get(refusal.exchange)
+        status = "" if refusal.status is None else f"{refusal.status} "
+        shown = exchange is not None and number < REFUSALS
+        yield RefusalRow(
+            one_line(" or ".join(refusal.branches), 300),
+            refusal.state.label,
+            STATES[refusal.state][0],
+            f"{status}{one_line(refusal.words, 300)}".strip(),
+            one_line(refusal.exchange, 60),
+            one_line(refusal.control, 60),
+            curl(run.header.target.url, exchange.request)[0] if exchange is not None and shown else "",
+        )
+
+
+def _plans(plans: dict[str, list[str]]) -> str:
+    """Return which plans send the branches that were not sent, as a sentence; empty when all were."""
+    found = {name: len(names) for name, names in plans.items() if names}
+    parts = [f"plan {one_line(name, 20)} sends {amount:,}" for name, amount in found.items() if name != "none"]
+    parts += [f"no plan sends {found['none']:,}"] if found.get("none") else []
+    return f"Of the branches that were not sent, {', '.join(parts)}." if parts else ""
 
 
 @dataclass(slots=True)
