@@ -365,6 +365,9 @@ def _sends_both(case: CaseView) -> bool:
     plain, stream = case.get(Role.PLAIN), case.get(Role.STREAM)
     if plain is None or stream is None or not stream.streamed or plain.streamed or plain.request.get("background"):
         return False
+    # Streaming options are only valid with streaming.
+    if plain.request.get("stream_options") is not None:
+        return False
     bodies = [{name: value for name, value in view.request.items() if name not in _OWN} for view in (plain, stream)]
     return bool(bodies[0]) and bodies[0] == bodies[1]
 

@@ -129,7 +129,7 @@ def _noted(part: PartTrace) -> list[int]:
 
 @check("PRT-03", Subject.STREAM, needs=_has_announced)
 def new_parts_are_zero_values(view: ExchangeView) -> Iterator[Problem]:
-    """Tests the text of every added part, and `annotations` of every added `output_text` part."""
+    """Tests the text of every added part with deltas, and `annotations` of every added `output_text` part."""
     for _, part in _parts(view):
         if not isinstance(part.announced, dict):
             continue
@@ -141,7 +141,9 @@ def new_parts_are_zero_values(view: ExchangeView) -> Iterator[Problem]:
             wanted["annotations"] = []
         for field, initial in wanted.items():
             value = part.announced.get(field, ABSENT)
-            if value != initial:
+            # A value from the start is right if no event adds to it.
+            grows = part.annotations if field == "annotations" else part.deltas_at
+            if type(value) is not type(initial) or (grows and value != initial):
                 yield at_event(
                     event,
                     f"A newly added {kind} part {has_what(field, value)}.",
@@ -223,12 +225,15 @@ def part_type_is_constant(view: ExchangeView) -> Iterator[Problem]:
 
 @check("PRT-06", Subject.STREAM, needs=lambda view: _has_announced(view) and _has_text(view))
 def deltas_fit_the_part(view: ExchangeView) -> Iterator[Problem]:
-    """Compares the part type that a delta event is for with the type of the added part."""
+    """Compares the part type that a delta event is for with the type of the added part.
+
+    `reasoning_parts` of the dialect lists the types that parts of a reasoning item may have.
+    """
+    reasoning = view.dialect.stream["reasoning_parts"]
     for _, part in _parts(view):
         kind = get(part.announced, "type")
         for family, spec in part.specs.items():
-            # Reasoning items may stream their text in parts that the engine calls plain text.
-            if isinstance(kind, str) and kind != family and {kind, family} != {"reasoning_text", "text"}:
+            if isinstance(kind, str) and kind != family and not (family == "reasoning_text" and kind in reasoning):
                 number = next((n for n in [*part.deltas_at, *part.typed_at] if view.events[n].spec == spec), None)
                 number = number if number is not None else (part.first_use or 0)
                 yield at_event(

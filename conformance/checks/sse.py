@@ -153,7 +153,7 @@ def sentinel_as_the_dialect_says(view: ExchangeView) -> Iterator[Problem]:
     elif wanted == "absent" and view.sentinels:
         frame = view.frames[view.sentinels[0]]
         yield Problem(
-            "The stream has a [DONE] sentinel, which clients of this dialect cannot parse.",
+            "The stream has a [DONE] sentinel, which the dialect does not have.",
             expected="absent",
             actual="[DONE]",
             offset=frame.start,

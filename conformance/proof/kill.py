@@ -21,7 +21,8 @@ import click
 from rejoinder.conformance.extending import use_extensions
 from rejoinder.conformance.proof.matrix import CLEAN, REQUIRED, SEARCHED, SandboxSetup, observe, spread
 from rejoinder.conformance.running.plan import PLAN_NAMES
-from rejoinder.contract import dialect_names
+from rejoinder.contract import dialect_names, load_rules
+from rejoinder.model.verdict import Level
 from rejoinder.sandbox import load_faults
 
 
@@ -50,14 +51,20 @@ class KillRow:
 def kill_matrix(plan: str, dialects: Sequence[str], faults: Iterable[str], *, workers: int = 1) -> Iterator[KillRow]:
     """Run a plan against every clean variant in these dialects, then against every fault, and yield what was seen.
 
-    A fault runs in the first of the dialects in which it is one, and only until all of its rules have fired. With
+    A fault runs in the dialect in which most of its rules are MUST, and only until all of its rules have fired. With
     several ``workers`` the runs are spread over processes.
     """
     jobs = [(plan, dialect, variant) for dialect in dialects for variant in CLEAN]
     for name in faults:
         wanted = [dialect for dialect in dialects if load_faults()[name].exists_in(dialect)]
-        jobs.extend((plan, dialect, name) for dialect in wanted[:1])
+        strongest = max(wanted, key=lambda dialect: _must_rules(name, dialect), default=None)
+        jobs.extend([(plan, strongest, name)] if strongest else [])
     yield from spread(_row, jobs, workers)
+
+
+def _must_rules(fault: str, dialect: str) -> int:
+    rules = load_rules()
+    return sum(rules[rule].level_in(dialect) is Level.MUST for rule in load_faults()[fault].breaks)
 
 
 def _row(job: tuple[str, str, str]) -> KillRow:

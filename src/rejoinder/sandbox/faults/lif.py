@@ -142,7 +142,7 @@ FAULTS: Final = FaultList(
     Fault(
         id="error-without-failed",
         title="A run fails with an error event, but without response.failed.",
-        breaks=("LIF-05", "LIF-08"),
+        breaks=("LIF-08",),
         when=STREAMED,
         fails=True,
         events=without("response.failed"),

@@ -49,7 +49,7 @@ FAULTS: Final = FaultList(
         id="sentinel-sent",
         title="The stream ends with [DONE], which clients of the dialect cannot parse.",
         breaks=("SSE-08",),
-        dialects=("northstar", "openai"),
+        dialects=("northstar",),
         body=_sentinels(1),
     ),
     Fault(id="sentinel-twice", title="The stream ends with two [DONE].", breaks=("SSE-09",), body=_sentinels(2)),

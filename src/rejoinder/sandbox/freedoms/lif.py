@@ -1,0 +1,59 @@
+"""Freedoms of the response lifecycle in a stream."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import CREATED, IN_PROGRESS, STREAMED, in_response, set_to, without
+from rejoinder.sandbox.freedom import Freedom, FreedomList, cite
+
+_GENERATOR: Final = cite("vllm", "responses_stream_generator", "vllm/entrypoints/openai/responses/serving.py#L1477")
+_NO_TOKENS: Final = {
+    "input_tokens": 0,
+    "input_tokens_details": {"cached_tokens": 0},
+    "output_tokens": 0,
+    "output_tokens_details": {"reasoning_tokens": 0},
+    "total_tokens": 0,
+}
+
+
+def _short_name(response: Json) -> None:
+    response["model"] = response["model"][:-1] or response["model"]
+
+
+FREEDOMS: Final = FreedomList(
+    Freedom(
+        id="usage-of-zeros-at-first",
+        title="The response in response.created has a usage of zeros.",
+        sources=(
+            cite("openresponses-openapi", "ResponseResource.usage, a field of every response object", "#L2430"),
+            cite("openai-python", "Response.usage, which is optional", "src/openai/types/responses/response.py"),
+        ),
+        response=in_response(lambda response: response.update(usage=dict(_NO_TOKENS)), (CREATED,)),
+    ),
+    Freedom(
+        id="full-model-name-at-the-end",
+        title="Only the last response object of a stream has the full name of the model.",
+        argument="No document says how a model is named before the output is generated.",
+        when=STREAMED,
+        response=in_response(_short_name, (CREATED, IN_PROGRESS)),
+    ),
+    Freedom(
+        id="parameters-null-at-first",
+        title="The temperature in response.created is null, and has a value later.",
+        dialects=("northstar", "openai"),
+        sources=(cite("openai-python", "Response.temperature, or null", "src/openai/types/responses/response.py"),),
+        when=STREAMED,
+        response=in_response(set_to("temperature", None), (CREATED,)),
+    ),
+    Freedom(
+        id="failure-ends-with-error-event",
+        title="A run that fails ends with an error event.",
+        dialects=("northstar", "openai"),
+        sources=(_GENERATOR,),
+        when=STREAMED,
+        fails=True,
+        events=without("response.failed"),
+    ),
+)

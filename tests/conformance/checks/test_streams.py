@@ -1,0 +1,152 @@
+"""What the checks of streams take and what they do not, where the sandbox alone cannot show it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rejoinder.model.exchange import Chunk, Exchange
+from rejoinder.sandbox import Sandbox, post
+from rejoinder.wire.sse import read_events
+
+Fires = Callable[..., bool | None]
+Events = list[dict[str, Any]]
+ERROR = {"type": "error", "sequence_number": 0, "code": "invalid", "message": "No.", "param": None}
+
+
+def stream(change: Callable[[Events], Any], dialect: str = "northstar", **request: Any) -> Exchange:
+    """Return the stream of the sandbox with changed events; ``change`` gets them and may return others."""
+    exchange = Sandbox(dialect).exchange(post({"input": "Say hello.", "stream": True, **request}), tags=("valid",))
+    events = [json.loads(event.data) for event in read_events(exchange.chunks)[0] if event.data != "[DONE]"]
+    events = change(events) or events
+    data = "".join(f"event: {event.get('type')}\ndata: {json.dumps(event)}\n\n" for event in events)
+    end = "data: [DONE]\n\n" if dialect == "openresponses" else ""
+    return replace(exchange, chunks=(Chunk(0.1, (data + end).encode()),))
+
+
+def of(events: Events, *kinds: str) -> Events:
+    return [event for event in events if event["type"] in kinds]
+
+
+TOOL = {"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {}}, "strict": False}
+CALL = {"tools": [TOOL], "tool_choice": "required"}
+
+
+@pytest.mark.parametrize("rule", ["LIF-01", "LIF-02", "LIF-05"])
+def test_a_stream_of_an_error_is_no_response(fires: Fires, rule: str) -> None:
+    exchange = stream(lambda events: [ERROR])
+    assert fires(rule, exchange) in (None, False)
+    assert fires("LIF-08", exchange) is True
+
+
+def test_a_stream_that_ends_with_an_error_has_no_terminal_event(fires: Fires) -> None:
+    assert fires("LIF-05", stream(lambda events: [*events[:-1], ERROR])) is False
+    assert fires("LIF-05", stream(lambda events: [ERROR, *events[:-1]])) is True
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last", "found"),
+    [
+        ("model", "parrot", "acme/parrot-2", False),
+        ("model", "parrot", "macaw", True),
+        ("model", "acme/parrot-2", "parrot", True),
+        ("temperature", None, 0.5, False),
+        ("temperature", 0.5, 0.7, True),
+        ("temperature", 0.1, 0.10000000149011612, False),
+        ("created_at", 1_760_000_000, 1_760_000_001, True),
+    ],
+)
+def test_what_may_change_in_response_objects(fires: Fires, name: str, first: Any, last: Any, found: bool) -> None:
+    def change(events: Events) -> None:
+        for event in events:
+            if "response" in event:
+                event["response"][name] = last if event is events[-1] else first
+
+    assert fires("LIF-10", stream(change)) is found
+
+
+@pytest.mark.parametrize(("dialect", "found"), [("openai", False), ("northstar", True), ("openresponses", True)])
+def test_keepalive(fires: Fires, dialect: str, found: bool) -> None:
+    exchange = stream(lambda events: [*events[:3], {"type": "keepalive"}, *events[3:]], dialect)
+    assert fires("EVT-07", exchange, dialect=dialect) is found
+    assert fires("EVT-02", exchange, dialect=dialect) is False
+
+
+@pytest.mark.parametrize(("deltas", "found"), [(True, True), (False, False)])
+def test_arguments_of_a_call_that_is_added(fires: Fires, deltas: bool, found: bool) -> None:
+    def change(events: Events) -> Events:
+        of(events, "response.output_item.added")[0]["item"]["arguments"] = "{}"
+        return events if deltas else [e for e in events if e["type"] != "response.function_call_arguments.delta"]
+
+    assert fires("ITM-09", stream(change, **CALL)) is found
+
+
+@pytest.mark.parametrize(("deltas", "found"), [(True, True), (False, False)])
+def test_text_of_a_part_that_is_added(fires: Fires, deltas: bool, found: bool) -> None:
+    def change(events: Events) -> Events:
+        of(events, "response.content_part.added")[0]["part"]["text"] = "Hello."
+        return events if deltas else [e for e in events if e["type"] != "response.output_text.delta"]
+
+    assert fires("PRT-03", stream(change)) is found
+
+
+@pytest.mark.parametrize(("parts", "found"), [(True, True), (False, False)])
+def test_content_of_a_message_that_is_added(fires: Fires, parts: bool, found: bool) -> None:
+    def change(events: Events) -> Events:
+        added = of(events, "response.output_item.added")[0]["item"]
+        added["content"] = of(events, "response.output_item.done")[0]["item"]["content"]
+        return events if parts else [e for e in events if "content_index" not in e]
+
+    assert fires("ITM-08", stream(change)) is found
+
+
+@pytest.mark.parametrize(
+    ("rule", "kind", "status", "found"),
+    [
+        ("ITM-07", "message", "in_progress", False),
+        ("ITM-07", "message", "completed", True),
+        ("ITM-07", "acme:search", "warming_up", False),
+        ("ITM-10", "message", "in_progress", True),
+        ("ITM-10", "acme:search", "filed", False),
+        ("ITM-10", "acme:search", "searching", True),
+    ],
+)
+def test_the_status_of_items(fires: Fires, rule: str, kind: str, status: str, found: bool) -> None:
+    def change(events: Events) -> None:
+        for event in of(events, "response.output_item.added", "response.output_item.done"):
+            event["item"] |= {"type": kind, "status": status}
+
+    assert fires(rule, stream(change, "openresponses"), dialect="openresponses") is found
+
+
+def test_a_done_item_that_is_null_is_left_to_its_rule(fires: Fires) -> None:
+    def change(events: Events) -> None:
+        of(events, "response.output_item.done")[0]["item"] = None
+
+    exchange = stream(change, "openresponses")
+    assert fires("ITM-06", exchange, dialect="openresponses") is True
+    assert fires("ITM-02", exchange, dialect="openresponses") is False
+
+
+def test_an_index_that_two_items_have_is_left_to_its_rule(fires: Fires) -> None:
+    exchange = Sandbox(faults=["output-index-constant"]).exchange(
+        post({"input": "Say hello.", "model": "parrot-reasoning", "reasoning": {"effort": "low"}, "stream": True})
+    )
+    assert fires("ITM-03", exchange) is True
+    assert fires("ITM-18", exchange) is False
+
+
+@pytest.mark.parametrize(("dialect", "found"), [("northstar", True), ("openai", True), ("openresponses", False)])
+def test_types_of_reasoning_parts(fires: Fires, dialect: str, found: bool) -> None:
+    def change(events: Events) -> None:
+        for event in events:
+            part = event.get("part")
+            if isinstance(part, dict) and part.get("type") == "reasoning_text":
+                part["type"] = "output_text"
+
+    asked = {"model": "parrot-reasoning", "reasoning": {"effort": "low"}}
+    assert fires("PRT-06", stream(change, dialect, **asked), dialect=dialect) is found
