@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any, Final
 
 from rejoinder.conformance.judging.controls import has_control, has_control_without_fault
@@ -28,15 +28,17 @@ from rejoinder.model.verdict import ABSENT, Problem
 
 _LARGEST_ERROR: Final = 8 * 1024
 _SERVER: Final = range(500, 600)
+_CLIENT: Final = (*range(400, 500), 501)
+"""The statuses of refusals; with 501 an endpoint refuses what it does not support."""
 # What error types say of the status, in lower case without separators and the ending "error". Types that are not listed
 # say nothing that could contradict it.
-_STATUSES_OF_TYPE: Final[Mapping[str, range]] = {
+_STATUSES_OF_TYPE: Final[Mapping[str, Container[int]]] = {
     "server": _SERVER,
     "internalserver": _SERVER,
     "internal": _SERVER,
-    "invalidrequest": range(400, 500),
-    "badrequest": range(400, 500),
-    "validation": range(400, 500),
+    "invalidrequest": _CLIENT,
+    "badrequest": _CLIENT,
+    "validation": _CLIENT,
     "notfound": range(404, 405),
     "toomanyrequests": range(429, 430),
     "authentication": range(401, 404),

@@ -9,7 +9,7 @@ from rejoinder.model.verdict import ABSENT
 from rejoinder.validation import escape_key
 
 _LARGEST: Final = 1e6
-"""Up to here single precision tells numbers apart well enough that equal ones were one number."""
+"""Above it, different numbers are often equal in single precision."""
 
 
 def first_difference(expected: Any, actual: Any, pointer: str = "") -> tuple[str, Any, Any] | None:

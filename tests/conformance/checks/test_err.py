@@ -32,6 +32,7 @@ def error(**fields: Any) -> dict[str, Any]:
         (400, "BadRequestError", "northstar", False),
         (404, "NotFoundError", "northstar", False),
         (404, "invalid_request_error", "openai", False),
+        (501, "invalid_request_error", "openai", False),
         (401, "authentication_error", "northstar", False),
         (429, "insufficient_quota", "openai", False),
         (400, "server_error", "northstar", True),

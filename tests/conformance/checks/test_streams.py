@@ -33,7 +33,7 @@ def of(events: Events, *kinds: str) -> Events:
 
 
 TOOL = {"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {}}, "strict": False}
-CALL = {"tools": [TOOL], "tool_choice": "required"}
+CALL: dict[str, Any] = {"tools": [TOOL], "tool_choice": "required"}
 
 
 @pytest.mark.parametrize("rule", ["LIF-01", "LIF-02", "LIF-05"])
@@ -148,5 +148,5 @@ def test_types_of_reasoning_parts(fires: Fires, dialect: str, found: bool) -> No
             if isinstance(part, dict) and part.get("type") == "reasoning_text":
                 part["type"] = "output_text"
 
-    asked = {"model": "parrot-reasoning", "reasoning": {"effort": "low"}}
+    asked: dict[str, Any] = {"model": "parrot-reasoning", "reasoning": {"effort": "low"}}
     assert fires("PRT-06", stream(change, dialect, **asked), dialect=dialect) is found
