@@ -54,6 +54,13 @@ class _Text:
             return (self.field,)
         return (self.part.container, self.item.place(self.part), self.field)
 
+    @property
+    def joined(self) -> str:
+        """The joined deltas; without any, the text that the part or item had when it was added."""
+        holder = self.item if self.part.container == "item" else self.part
+        value = get(holder.announced, self.field)
+        return value if not self.part.deltas_at and isinstance(value, str) else self.part.text
+
 
 def _texts(view: ExchangeView, *families: str) -> Iterator[_Text]:
     """Yield the texts that were streamed by deltas or a typed done event of these families (part types)."""
@@ -77,23 +84,23 @@ def _pointer(path: tuple[str | int, ...]) -> str:
 
 def _differences(view: ExchangeView, text: _Text, *kinds: str) -> Iterator[Problem]:
     """Yield a problem for each place of these kinds that repeats a text, and differs from its joined deltas."""
-    part, path = text.part, _pointer(text.within)
+    part, path, joined = text.part, _pointer(text.within), text.joined
     for kind, value, numbers, pointer in (
         ("done", part.typed, part.typed_at, f"/{text.field}"),
         ("part", get(part.closed, text.field), part.closed_at, f"/part/{text.field}"),
         ("item", get(text.item.closed, *text.within), text.item.closed_at, f"/item{path}"),
     ):
-        if kind in kinds and isinstance(value, str) and value != part.text:
+        if kind in kinds and isinstance(value, str) and value != joined:
             event = view.events[numbers[0]]
-            message = _sizes(part.text, value, event.type)
-            yield at_event(event, message, pointer, expected=part.text, actual=value, kind=kind)
+            message = _sizes(joined, value, event.type)
+            yield at_event(event, message, pointer, expected=joined, actual=value, kind=kind)
     value = get(view.whole_output, text.place, *text.within)
-    if "response" in kinds and isinstance(value, str) and value != part.text:
+    if "response" in kinds and isinstance(value, str) and value != joined:
         yield in_response(
             view,
-            _sizes(part.text, value, "the terminal response"),
+            _sizes(joined, value, "the terminal response"),
             f"/output/{text.place}{path}",
-            expected=part.text,
+            expected=joined,
             actual=value,
             kind="response",
         )

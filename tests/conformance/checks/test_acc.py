@@ -85,7 +85,7 @@ def test_what_is_taken_plain_is_taken_streamed(plain: Exchange, stream: Exchange
 
 
 def test_an_endpoint_that_streams_nothing_is_not_told_so_in_every_case() -> None:
-    assert verdict("ACC-17", asked("plain"), asked("stream", http=400)).status is Status.NOT_APPLICABLE
+    assert verdict("ACC-17", asked("plain"), asked("stream", http=400)).status is Status.BLOCKED
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,19 @@ def test_arguments_of_a_call_that_is_added(fires: Fires, deltas: bool, found: bo
         of(events, "response.output_item.added")[0]["item"]["arguments"] = "{}"
         return events if deltas else [e for e in events if e["type"] != "response.function_call_arguments.delta"]
 
-    assert fires("ITM-09", stream(change, **CALL)) is found
+    exchange = stream(change, **CALL)
+    assert fires("ITM-09", exchange) is found
+
+
+def test_arguments_without_deltas_are_those_of_the_added_call(fires: Fires) -> None:
+    def change(events: Events) -> Events:
+        whole = of(events, "response.function_call_arguments.done")[0]["arguments"]
+        of(events, "response.output_item.added")[0]["item"]["arguments"] = whole
+        return [e for e in events if e["type"] != "response.function_call_arguments.delta"]
+
+    assert fires("ACC-05", stream(change, **CALL)) is False
+    none = stream(lambda events: [e for e in events if not e["type"].endswith("arguments.delta")], **CALL)
+    assert fires("ACC-05", none) is True
 
 
 @pytest.mark.parametrize(("deltas", "found"), [(True, True), (False, False)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import CREATED, IN_PROGRESS, STREAMED, in_response, set_to, without
+from rejoinder.sandbox.fault import CREATED, IN_PROGRESS, QUEUED, STREAMED, Condition, in_response, set_to, without
 from rejoinder.sandbox.freedom import Freedom, FreedomList, cite
 
 _GENERATOR: Final = cite("vllm", "responses_stream_generator", "vllm/entrypoints/openai/responses/serving.py#L1477")
@@ -22,6 +22,10 @@ def _short_name(response: Json) -> None:
     response["model"] = response["model"][:-1] or response["model"]
 
 
+_IN_FOREGROUND: Final = Condition(
+    "only in streams without background", lambda info: info.streamed and not info.body.get("background")
+)
+
 FREEDOMS: Final = FreedomList(
     Freedom(
         id="usage-of-zeros-at-first",
@@ -37,7 +41,7 @@ FREEDOMS: Final = FreedomList(
         title="Only the last response object of a stream has the full name of the model.",
         argument="No document says how a model is named before the output is generated.",
         when=STREAMED,
-        response=in_response(_short_name, (CREATED, IN_PROGRESS)),
+        response=in_response(_short_name, (CREATED, QUEUED, IN_PROGRESS)),
     ),
     Freedom(
         id="parameters-null-at-first",
@@ -52,7 +56,7 @@ FREEDOMS: Final = FreedomList(
         title="A run that fails ends with an error event.",
         dialects=("northstar", "openai"),
         sources=(_GENERATOR,),
-        when=STREAMED,
+        when=_IN_FOREGROUND,
         fails=True,
         events=without("response.failed"),
     ),
