@@ -19,6 +19,8 @@ from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Status
 
 _MAX_WORDS: Final = 120
+_RECALL: Final = "meaning."
+"""What the ids of the cases begin with that look for canaries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,9 @@ class UntestedRules:
         """Return why the run says nothing of a rule.
 
         The first of these that is true: the endpoint refused a feature that the rule needs; it failed on one, or
-        refused or failed an exchange of the cases that test the rule, which blocks it; only a larger plan tests it; the
-        run ended before those cases; the rule needs something that the run did not have; no response exercised it.
+        refused or failed an exchange of the cases that test the rule, which blocks it; the model repeats no canary, so
+        these cases were not sent; only a larger plan tests it; the run ended before those cases; the rule needs
+        something that the run did not have; no response exercised it.
         """
         known = [self.run_context.capabilities[name] for name in rule.features if name in self.run_context.capabilities]
         refused = [found for found in known if found.state is Acceptance.REFUSED]
@@ -61,6 +64,10 @@ class UntestedRules:
         sent = [case for case in cases if case in self.views]
         if not rule.takes and (blocking := _blocking(self.views[case] for case in sent)):
             return Untested(Status.BLOCKED, _sentence(blocking), blocking.exchange.id)
+        shown = self.run_context.abilities
+        if cases and not sent and shown.repeats is False and all(case.startswith(_RECALL) for case in cases):
+            at = f" ({shown.evidence['repeats']})" if "repeats" in shown.evidence else ""
+            return Untested(Status.DECLINED, f"Not sent, because the model did not repeat a canary{at}.")
         larger = larger_plan(rule.id, self.dialect, self.plan) if self.plan else ""
         reasons = [f"Not tested by plan {self.plan}. Use --plan {larger}."] if larger else []
         if cases and not sent:

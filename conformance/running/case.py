@@ -118,12 +118,14 @@ def pauses() -> Iterator[float]:
 class PlannedCase:
     """Requests that belong together. They are sent one after the other, but for those that go beside another.
 
-    ``intent`` is one sentence.
+    ``intent`` is one sentence. ``recalls`` says that the case looks for canaries in the responses and for nothing else,
+    so a run does not send it for a model that repeats none.
     """
 
     id: str
     intent: str
     requests: tuple[RequestSpec, ...]
+    recalls: bool = False
 
     @property
     def undisturbed(self) -> bool:

@@ -14,10 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from rejoinder.conformance.assess import CheckResult
+from rejoinder.conformance.judging.capabilities import abilities
+from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import TINY, PlannedCase, RequestSpec, user
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.conformance.running.sequence import CaseRunner, PreparedRequest
+from rejoinder.contract import load_dialect
 from rejoinder.formatting import one_line, plural
 from rejoinder.model.error_text import error_text
 from rejoinder.model.exchange import Exchange, Outcome
@@ -99,6 +102,8 @@ class CheckRun:
         self._basic = self._basic_refused = 0
         self._refusal: Exchange | None = None
         self._halted = ""
+        self._recalls: bool | None = None
+        self._passed_over = 0
         self._began = time.monotonic()
 
     def stop(self) -> None:
@@ -117,6 +122,10 @@ class CheckRun:
                 if self._halted:
                     self._release_slots(slots)
                     break
+                if case.recalls and self._recalls is False:
+                    self._release_slots(slots)
+                    self._pass_over(case)
+                    continue
                 group.create_task(self._follow(CaseRunner(case, self.target), slots))
         left = self.progress.requests - self.progress.done
         if self._halted:
@@ -124,8 +133,17 @@ class CheckRun:
         if self._halted and left and not self.result.interrupted:
             requests, were = plural(self.progress.requests, "request"), "was" if left == 1 else "were"
             self.result.warnings.append(f"{left} of {requests} {were} not sent: {self._halted}.")
+        if self._passed_over:
+            requests = plural(self._passed_over, "request")
+            self.result.warnings.append(f"{requests} for canaries not sent: the model repeated none.")
         self.result.warnings += self._changed_mind()
         return self.result
+
+    def _pass_over(self, case: PlannedCase) -> None:
+        """Count a case that is not sent because the model repeats no canary."""
+        self._passed_over += len(case.requests)
+        self.progress.requests -= len(case.requests)
+        self._on_progress(self.progress)
 
     @property
     def ended(self) -> bool:
@@ -349,7 +367,15 @@ class CheckRun:
             self._silent += self.target.form.plain or _streams(exchange)
         progress.output_tokens += _output_tokens(exchange)
         self._keep(sequence, exchange)
+        self._note_recall(exchange)
         self._on_progress(progress)
+
+    def _note_recall(self, exchange: Exchange) -> None:
+        """Notice whether the model repeats a canary; once is enough."""
+        if not self._recalls and exchange.ok and (Tag.ASKS_REPEAT in exchange.tags or self._recalls is False):
+            view = ExchangeView(exchange, load_dialect(self.target.dialect))
+            able = abilities([view]).repeats
+            self._recalls = self._recalls if able is None else able
 
     def _note_refusal(self, planned: RequestSpec, exchange: Exchange) -> None:
         """Notice an endpoint that rejects every key, or refuses what it accepted at first."""

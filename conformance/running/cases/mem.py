@@ -133,6 +133,7 @@ def slot_case(context: CaseContext, slot: Slot) -> PlannedCase:
             RequestSpec(Role.CONFIRM, confirming(questions[1]), tags),
             RequestSpec(Role.CONFIRM_STREAM, confirming(questions[0], stream=True), tags),
         ),
+        recalls=True,
     )
 
 
@@ -473,7 +474,7 @@ def _pairing(
     for city in sentences:
         requests.append(RequestSpec(role_of(city.lower(), Role.AGAIN), only_if_doubted(odd, city, stream=True), tags))
         requests.append(RequestSpec(role_of(city.lower(), Role.CONTROL), only_if_doubted(plain, city), tags))
-    return PlannedCase(f"meaning.{name}", intent, tuple(requests))
+    return PlannedCase(f"meaning.{name}", intent, tuple(requests), recalls=True)
 
 
 def _parallel(context: CaseContext) -> PlannedCase:

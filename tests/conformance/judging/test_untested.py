@@ -113,3 +113,20 @@ def test_what_is_valid_and_answered_blocks_nothing() -> None:
     verdicts = judge(sent(), "northstar", plan="quick")
     assert [verdict.rule for verdict in verdicts if verdict.status is Status.BLOCKED] == []
     assert verdict_of("SSE-02", only_refusals).status is Status.NOT_APPLICABLE
+
+
+def test_cases_that_a_model_could_not_show_are_declined() -> None:
+    """A run passes over the cases that look for canaries when the model repeats none."""
+
+    def mute(exchange: Exchange) -> Exchange | None:
+        if exchange.case.startswith("meaning."):
+            return None
+        data = b"".join(chunk.data for chunk in exchange.chunks).replace(b"quartz-", b"mute-")
+        return replace(exchange, chunks=(Chunk(0.0, data),)) if exchange.case == "probe.word" else exchange
+
+    plain = [one for one in map(mute, sent()) if one is not None and one.case in ("basic.input", "probe.word")]
+    [found] = judge(plain, "northstar", select="MEM-01", plan="full")
+    assert found.status is Status.DECLINED
+    assert found.reason.startswith("Not sent, because the model did not repeat a canary (")
+    [other] = judge(plain, "northstar", select="BGR-04", plan="full")
+    assert other.status is Status.NOT_APPLICABLE

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from rejoinder.conformance.assess import CheckResult
+from rejoinder.conformance.judging.canaries import new_canary
 from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec
 from rejoinder.conformance.running.engine import BUSY_RETRIES, CheckRun
 from rejoinder.conformance.running.plan import Plan, build_plan
@@ -460,3 +461,23 @@ def test_a_case_that_must_be_undisturbed_has_no_other_beside_it(limit: int) -> N
     assert len(result.exchanges) == 14
     assert [names for names in seen if '"alone"' in names or '"alone too"' in names] == [('"alone"',), ('"alone too"',)]
     assert max(map(len, seen)) == limit
+
+
+WORD = new_canary("quartz")
+
+
+@pytest.mark.parametrize(("said", "sent"), [(WORD, 2), ("Hello.", 1)])
+def test_canaries_are_not_sent_to_a_model_that_repeats_none(said: str, sent: int) -> None:
+    async def answer(request: httpx.Request) -> httpx.Response:
+        part = {"type": "output_text", "text": said, "annotations": []}
+        message = {"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": [part]}
+        return httpx.Response(200, json={"id": "r", "object": "response", "status": "completed", "output": [message]})
+
+    asking = RequestSpec("plain", {"input": f"Say {WORD}."}, (Tag.VALID, Tag.ASKS_REPEAT))
+    probe = PlannedCase("probe.word", "A probe.", (asking,))
+    slot = PlannedCase("meaning.slot", "A slot.", (RequestSpec("plain", {"input": "?"}),), recalls=True)
+    result, seen = run(Plan("test", (probe, slot)), answer, concurrency=1)
+    assert len(seen) == sent
+    told = ["1 request for canaries not sent: the model repeated none."]
+    assert result.warnings == (told if sent == 1 else [])
+    assert not result.unsent
