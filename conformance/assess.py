@@ -11,10 +11,11 @@ from rejoinder.conformance.baseline import Baseline, BaselineMatcher, BaselineSt
 from rejoinder.conformance.coverage import measure_coverage
 from rejoinder.conformance.judgement import judge_run, select_rules
 from rejoinder.conformance.judging.context import RunContext
+from rejoinder.conformance.judging.leniency import measure_leniency
 from rejoinder.contract import load_dialect
 from rejoinder.errors import ExitCode
 from rejoinder.model.exchange import Exchange
-from rejoinder.model.footer import CoverageResult
+from rejoinder.model.footer import CoverageResult, LeniencyResult
 from rejoinder.model.verdict import Level, Status, Verdict
 
 
@@ -30,6 +31,7 @@ class CheckResult:
     exchanges: list[Exchange] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     coverage: CoverageResult | None = None
+    leniency: list[LeniencyResult] = field(default_factory=list)
     run_context: RunContext = field(default_factory=RunContext)
     warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
@@ -47,6 +49,7 @@ class CheckResult:
             "coverage": self.coverage,
             "abilities": self.run_context.abilities.results(),
             "capabilities": [capability.result() for capability in self.run_context.capabilities.values()],
+            "leniency": self.leniency,
             "baseline": self.baseline.results(strict=self.strict) if self.baseline else None,
         }
 
@@ -74,7 +77,7 @@ def assess(
     strict: bool = False,
     plan: str = "",
 ) -> None:
-    """Check the exchanges of a result against the selected rules; fill in verdicts, coverage and baseline status.
+    """Check the exchanges of a result against the selected rules; fill in verdicts, coverage, leniency and baseline.
 
     ``required`` names the features that the endpoint must have. With a baseline, what it expects is known and no
     failure; when ``strict``, entries that are out of date are one. ``plan`` is the test plan that sent the exchanges.
@@ -91,6 +94,7 @@ def assess(
         for name, known in capabilities.items()
         if name in required and not known.state.is_accepted and not known.state.is_rejected
     ]
+    result.leniency = measure_leniency(result.exchanges)
     if matcher is not None:
         result.baseline, result.strict = matcher.close(result.exchanges), strict
         result.warnings += result.baseline.warnings()

@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.json_diff import first_difference
+from rejoinder.conformance.judging.leniency import TestedFault, answers_basic, tested_faults
 from rejoinder.conformance.judging.problems import in_exchange, quoted
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import is_refusal, status_code
 from rejoinder.model.error_text import error_text
-from rejoinder.model.tags import sent_for
+from rejoinder.model.exchange import Exchange
+from rejoinder.model.tags import FaultKind, sent_for
 from rejoinder.model.verdict import ABSENT, Problem
 from rejoinder.validation import pointer_keys
 
@@ -149,3 +151,34 @@ def open_forms_are_taken(case: CaseView) -> Iterator[Problem]:
     image.
     """
     return _refused(case, "REQ-09")
+
+
+_OF_HTTP: Final = (FaultKind.JSON, FaultKind.MEDIA)
+"""Kinds of faults that HTTP-06 and HTTP-07 judge."""
+
+
+def _faults(run: CaseView) -> list[TestedFault]:
+    cases: dict[str, list[Exchange]] = {}
+    for view in run.views:
+        cases.setdefault(view.exchange.case, []).append(view.exchange)
+    basic = answers_basic(view.exchange for view in run.views)
+    found = (tested for case in cases.values() for tested in tested_faults(case, basic=basic))
+    return [tested for tested in found if tested.kind not in _OF_HTTP]
+
+
+@check("REQ-10", Subject.RUN, needs=lambda run: bool(_faults(run)))
+def invalid_bodies_are_refused(run: CaseView) -> Iterator[Problem]:
+    """Sends bodies with one fault that all documents of the dialect agree on. The endpoint accepts each without it.
+
+    Bodies that only have unknown fields are not invalid. HTTP-06 and HTTP-07 test malformed JSON and content types.
+    """
+    for tested in _faults(run):
+        if tested.answered:
+            yield Problem(
+                f"The endpoint answered an invalid body: {tested.kind.label}"
+                f"{f' ({tested.place})' if tested.place else ''}.",
+                expected="4xx status",
+                actual=tested.exchange.status,
+                kind=tested.kind.value,
+                exchange=tested.exchange.id,
+            )

@@ -14,6 +14,7 @@ from rejoinder.reports.model import ReportModel, read_report
 from rejoinder.reports.parts.contract import PART as CONTRACT
 from rejoinder.reports.parts.findings.choice import EVIDENCE_BUDGET, FINDINGS_IN_ALL, RenderedRule, choose
 from rejoinder.reports.parts.latencies import LatencyDistribution, latency_of
+from rejoinder.reports.parts.leniency import PART as LENIENCY
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.load import LoadSummary
 from rejoinder.reports.parts.target import PART as TARGET
@@ -66,6 +67,7 @@ def render_comparison(runs: Sequence[Run]) -> str:
         "compare.html.j2",
         verdicts=[report[VERDICT] for report in reports],
         contracts=[report.get(CONTRACT) for report in reports],
+        leniency=[report.get(LENIENCY) for report in reports],
         labels=labels,
         rows=rows,
         families=[(family, [row for row in rows if row.rule.family == family.id]) for family in families_of(*reports)],

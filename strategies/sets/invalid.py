@@ -13,6 +13,7 @@ import copy
 import re
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cache, partial
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ import jsonschema_rs
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from rejoinder.contract import DEFAULT_DIALECT, SchemaVariant, request_schema
+from rejoinder.contract import DEFAULT_DIALECT, SchemaVariant, load_dialect, request_schema
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies.profile import EndpointProfile
 from rejoinder.strategies.sets.systematic import Body, seeds
@@ -52,7 +53,8 @@ class Mutant:
 
     ``kind`` is one of :data:`KINDS`; ``variant`` names the input item that the fault is in, or ``request``;
     ``location`` is the place inside that, with list indexes as ``*`` and the types of parts in brackets. ``pointer``
-    is the JSON pointer of the fault in ``body``; for a missing field it names the field.
+    is the JSON pointer of the fault in ``body``; for a missing field it names the field. ``base`` is the body without
+    the fault.
     """
 
     kind: str
@@ -60,6 +62,7 @@ class Mutant:
     location: str
     pointer: str
     body: Any = field(repr=False)
+    base: Any = field(repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -107,19 +110,21 @@ def classify(
     copies.
     """
     accepts = _permissive(profile).is_valid
+    allowed = _allowed(profile)
+    base = copy.deepcopy(body)
     if not below:
         roots: tuple[Any, ...] = ([], "text", 7, None, True)
         for wrong in roots:
             location = type(wrong).__name__
             if ("root", variant, location) not in known and not accepts(wrong):
-                yield Mutant("root", variant, location, "", wrong)
+                yield Mutant("root", variant, location, "", wrong, base)
     for kind, holder, key, new, pointer, location in _faults(_at(body, below), below, ""):
         if (kind, variant, location) in known:
             continue
         undo = _change(holder, key, new)
-        mutant = None if accepts(body) else Mutant(kind, variant, location, pointer, copy.deepcopy(body))
+        mutant = None if accepts(body) else Mutant(kind, variant, location, pointer, copy.deepcopy(body), base)
         undo()
-        if mutant is not None:
+        if mutant is not None and not any(fnmatchcase(mutant.id, f"invalid.{pattern}") for pattern in allowed):
             yield mutant
 
 
@@ -137,6 +142,12 @@ def candidates(body: Body, *, below: str = "", profile: EndpointProfile | None =
 def _permissive(profile: EndpointProfile | None) -> jsonschema_rs.Draft202012Validator:
     dialect = DEFAULT_DIALECT if profile is None else profile.dialect
     return jsonschema_rs.Draft202012Validator(request_schema(SchemaVariant.PERMISSIVE, dialect=dialect))
+
+
+@cache
+def _allowed(profile: EndpointProfile | None) -> tuple[str, ...]:
+    """Return patterns of the mutants that a document of the dialect allows although the request schema does not."""
+    return tuple(load_dialect(DEFAULT_DIALECT if profile is None else profile.dialect).request["allowed_faults"])
 
 
 def _at(body: Any, pointer: str) -> Any:
@@ -207,10 +218,8 @@ def _value_faults(value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, str):
         yield "type", 7
         yield "value", _NO_SUCH
-    elif isinstance(value, bool):
-        yield "type", "yes"
-    elif isinstance(value, int | float):
-        yield "type", "seven"
+    elif isinstance(value, bool | int | float):
+        yield "type", "seven"  # no parser takes it for a number or for true
     elif isinstance(value, list):
         yield "type", {"0": "text"}
     elif isinstance(value, dict):

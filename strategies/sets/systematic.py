@@ -24,7 +24,7 @@ from rejoinder.contract.nodes import Array, Field, Literal, Node, Object, Scalar
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies._conversation import Item, arrange
 from rejoinder.strategies.profile import EndpointProfile, served
-from rejoinder.strategies.schema.examples import EMPTY_FIRST, VALUES, levels, preferred
+from rejoinder.strategies.schema.examples import EMPTY_FIRST, PARAMETERS, VALUES, levels, preferred
 
 __all__ = ["FormSeed", "GeneratedCase", "each_choice", "form_seeds", "one_factor", "pairwise_cases", "variants"]
 
@@ -33,6 +33,26 @@ Pack = Choice["plain", "variant", "item", "all"] | int
 _Mode = Choice["each", "packed", "one"]
 
 _PROMPT: Final = "Say hello."
+#: Top-level fields that nearly every endpoint takes, with values that change nothing.
+_USUAL: Final[Body] = {
+    "instructions": "Answer in one word.",
+    "temperature": 1,
+    "top_p": 1,
+    "metadata": {"key0": "value"},
+    "parallel_tool_calls": True,
+    "store": True,
+    "text": {"format": {"type": "text"}},
+    "tool_choice": "auto",
+    "tools": [
+        {
+            "type": "function",
+            "name": "get_weather",
+            "description": "Look up the weather of a city.",
+            "parameters": PARAMETERS,
+            "strict": False,
+        }
+    ],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +149,18 @@ class Seed:
 
 
 def seeds(*, profile: EndpointProfile | None = None) -> Iterator[Seed]:
-    """Yield bodies with one instance of an item each, and with one top-level field each, for every branch."""
+    """Yield a body with the most usual top-level fields, then bodies for every branch.
+
+    These have one instance of an item each, in a conversation, or one top-level field each.
+    """
     root = served(profile)
+    names = {item.name for item in root.fields}
+    usual = {name: copy.deepcopy(value) for name, value in _USUAL.items() if name in names}
+    yield Seed("request", "", {"input": _PROMPT, **_required(root), **usual})
     for name, node in _variants(root):
         for level in _variant(name, node):
-            yield Seed(name, "/input/0", {"input": [copy.deepcopy(level.value)], **_required(root)})
+            body, below = _placed(root, level.value)
+            yield Seed(name, below, body)
     for item in root.fields:
         if item.name == "input":
             continue

@@ -5,7 +5,8 @@ The tags of :mod:`rejoinder.model.tags` say what is known of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, Final
@@ -26,11 +27,29 @@ from rejoinder.conformance.running.case import (
     user,
 )
 from rejoinder.conformance.running.cases.mem import Slot, slot_case, tell
-from rejoinder.model.tags import Tag, wrong_field
+from rejoinder.model.tags import FaultKind, Tag, with_fault, wrong_field
 from rejoinder.strategies import EdgeCase, EndpointProfile, Mutant, edge_cases, surely_invalid
 
 MUTANTS: Final = 60
 """How many bodies with a single fault the plan ``full`` sends."""
+
+_OF_REQUEST, _OF_ITEM = 12, 2
+
+_FAULTS: Final[Mapping[str, FaultKind]] = {
+    "root": FaultKind.ROOT,
+    "missing": FaultKind.MISSING,
+    "null": FaultKind.NULL,
+    "type": FaultKind.TYPE,
+    "value": FaultKind.VALUE,
+    "type_unknown": FaultKind.VALUE,
+    "type_case": FaultKind.VALUE,
+    "type_blank": FaultKind.VALUE,
+    "type_number": FaultKind.TYPE,
+    "type_missing": FaultKind.MISSING,
+    "type_null": FaultKind.NULL,
+    "extra": FaultKind.TYPE,
+}
+"""What mutants of each kind have wrong with them."""
 
 LARGEST: Final = 20_000
 """Characters in the largest text that is sent to see whether it is refused or taken."""
@@ -42,6 +61,14 @@ _BROKEN: Final = frozenset(
     f"raw.{name}"
     for name in ("empty", "space", "truncated_in_string", "unclosed_nesting", "binary", "multipart", "half_escape")
 )
+_RAW_FAULTS: Final[Mapping[str, FaultKind]] = {
+    "null": FaultKind.ROOT,
+    "array": FaultKind.ROOT,
+    "string": FaultKind.ROOT,
+    "deep_nesting": FaultKind.TYPE,
+    "huge_integer": FaultKind.TYPE,
+}
+"""What raw bodies have wrong with them that are JSON."""
 # About 64 KiB of base64.
 _IMAGE_BLOCKS: Final = 16_000
 # Values outside of the documented bounds, that the schema does not state.
@@ -119,9 +146,12 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
 
 def _second(context: CaseContext) -> Iterator[PlannedCase]:
     body = context.body
-    yield refused("input-type", "A number as input is refused.", body(input=7), wrong_field("input"))
+    number = body(input=7)
+    tags = wrong_field("input"), with_fault(FaultKind.TYPE)
+    yield refused("input-type", "A number as input is refused.", number, *tags)
     nobody = [{"role": "nobody", "content": "Hi"}]
-    yield refused("role", "A message with an unknown role is refused.", body(input=nobody), wrong_field("input"))
+    tags = wrong_field("input"), with_fault(FaultKind.VALUE)
+    yield refused("role", "A message with an unknown role is refused.", body(input=nobody), *tags)
 
 
 def _others(context: CaseContext) -> Iterator[PlannedCase]:
@@ -156,10 +186,11 @@ def _bounds(context: CaseContext) -> Iterator[PlannedCase]:
     for name, field, value in _BOUNDS:
         body = {**greeting(context), field: value}
         after = (liveness_request(context),) if field == "max_output_tokens" else ()
+        outside = (with_fault(FaultKind.RANGE),) if name in context.dialect.request["out_of_range"] else ()
         yield PlannedCase(
             f"edge.{name}",
             f"A value of {field} that endpoints may refuse or accept.",
-            (RequestSpec(Role.PLAIN, body, (Tag.EDGE, wrong_field(field))), *after),
+            (RequestSpec(Role.PLAIN, body, (Tag.EDGE, wrong_field(field), *outside)), *after),
         )
 
 
@@ -168,36 +199,61 @@ def _profile(context: CaseContext) -> EndpointProfile:
 
 
 def _mutants(context: CaseContext) -> Iterator[PlannedCase]:
+    """Yield cases of a valid body and of mutants of it, and twins of mutants, plain and streamed."""
     chosen = sample(surely_invalid(profile=_profile(context)), MUTANTS)
-    kinds = dict.fromkeys(mutant.kind for mutant in chosen)
-    for kind in kinds:
-        found = [mutant for mutant in chosen if mutant.kind == kind]
-        requests = [
-            RequestSpec(
-                mutant.id.removeprefix("invalid."),
-                b"null" if mutant.body is None else mutant.body,  # without a body there is no content type
-                (Tag.INVALID, *((wrong_field(mutant.param),) if mutant.param else ())),
-            )
-            for mutant in found
-        ]
-        yield PlannedCase(
-            f"refused.mutants.{kind}",
-            f"Bodies with one fault ({kind}) are refused, and a valid request after each is answered.",
-            tuple(_followed(context, requests)),
-        )
+    twins: dict[str, Mutant] = {}
+    for mutant in chosen:
         # The first one that can be streamed.
-        bodies = ((one, one.body) for one in requests if isinstance(one.body, dict) and "stream" not in one.body)
-        twin, body = next(bodies, (None, {}))
-        if twin is not None:
-            yield PlannedCase(
-                f"refused.alike.{kind}",
-                f"A body with one fault ({kind}) is refused alike with and without stream.",
-                (
-                    replace(twin, role=Role.PLAIN),
-                    replace(twin, role=Role.STREAM, body={**body, "stream": True}),
-                    liveness_request(context),
-                ),
-            )
+        if isinstance(mutant.body, dict) and "stream" not in mutant.body:
+            twins.setdefault(mutant.kind, mutant)
+    for variant, found in _by_base(chosen):
+        base = found[0].base
+        streamed = any(twin.base == base for twin in twins.values())
+        controls = [RequestSpec(Role.CONTROL, base, keeps=("input",))]
+        if streamed:
+            controls.append(RequestSpec(Role.CONTROL_STREAM, {**base, "stream": True}, keeps=("input",)))
+        yield PlannedCase(
+            f"refused.mutants.{variant}",
+            "Bodies with one fault are refused, the body without it is accepted, and so is a valid request after each.",
+            (*controls, *_followed(context, map(_mutant, found))),
+        )
+    for kind, twin in twins.items():
+        planned = replace(_mutant(twin), role=Role.PLAIN, tags=_tags(twin))
+        yield PlannedCase(
+            f"refused.alike.{kind}",
+            f"A body with one fault ({kind}) is refused alike with and without stream.",
+            (
+                planned,
+                replace(planned, role=Role.STREAM, body={**twin.body, "stream": True}),
+                liveness_request(context),
+            ),
+        )
+
+
+def _mutant(mutant: Mutant) -> RequestSpec:
+    body = b"null" if mutant.body is None else mutant.body  # without a body there is no content type
+    tags = (*_tags(mutant), with_fault(_FAULTS[mutant.kind]))
+    return RequestSpec(mutant.id.removeprefix("invalid."), body, tags, keeps=("input",))
+
+
+def _tags(mutant: Mutant) -> tuple[str, ...]:
+    return (Tag.INVALID, *((wrong_field(mutant.param),) if mutant.param else ()))
+
+
+def _by_base(chosen: Sequence[Mutant]) -> Iterator[tuple[str, list[Mutant]]]:
+    """Yield the mutants of each valid body with the variant that it is for; several bodies of one are numbered."""
+    groups: list[list[Mutant]] = []
+    for mutant in chosen:
+        group = next((one for one in groups if one[0].base == mutant.base), None)
+        if group is None:
+            groups.append([mutant])
+        else:
+            group.append(mutant)
+    seen: dict[str, int] = {}
+    for group in groups:
+        variant = group[0].variant
+        seen[variant] = number = seen.get(variant, 0) + 1
+        yield variant if number == 1 else f"{variant}.{number}", group
 
 
 def _followed(context: CaseContext, requests: Iterable[RequestSpec]) -> Iterator[RequestSpec]:
@@ -208,33 +264,42 @@ def _followed(context: CaseContext, requests: Iterable[RequestSpec]) -> Iterator
 
 
 def sample(mutants: Sequence[Mutant], most: int) -> list[Mutant]:
-    """Return up to ``most`` mutants, always the same, that between them have every kind and every variant if possible.
+    """Return up to ``most`` mutants, always the same, that between them have every kind if possible.
 
-    Kinds take turns, and each takes its next variant that was seen least.
+    Those of one valid body come together, so that it is sent once for all of them: a dozen of the request itself, and
+    two of each variant of an item. Each has the kind that was taken least.
     """
-    by_kind: dict[str, list[Mutant]] = {}
+    groups: dict[str, list[Mutant]] = {}
     for mutant in mutants:
-        by_kind.setdefault(mutant.kind, []).append(mutant)
-    seen: dict[str, int] = {}
+        group = groups.setdefault(mutant.variant, [])
+        if not group or group[0].base == mutant.base:
+            group.append(mutant)
+    seen: Counter[str] = Counter()
     chosen: list[Mutant] = []
-    while len(chosen) < most and any(by_kind.values()):
-        for left in by_kind.values():
-            if left and len(chosen) < most:
-                place = min(range(len(left)), key=lambda i: (seen.get(left[i].variant, 0), i))
-                mutant = left.pop(place)
-                seen[mutant.variant] = seen.get(mutant.variant, 0) + 1
-                chosen.append(mutant)
+
+    def take(group: list[Mutant], count: int) -> None:
+        for _ in range(min(count, len(group), most - len(chosen))):
+            place = min(range(len(group)), key=lambda i: (seen[group[i].kind], i))
+            mutant = group.pop(place)
+            seen[mutant.kind] += 1
+            chosen.append(mutant)
+
+    # The body that has the usual top-level fields comes first.
+    for number, group in enumerate(groups.values()):
+        take(group, _OF_REQUEST if number == 0 else _OF_ITEM)
+    for group in groups.values():
+        take(group, most)
     return chosen
 
 
 def _raw(context: CaseContext) -> Iterator[PlannedCase]:
-    found = edge_cases("raw", profile=EndpointProfile(model=context.model), size=LARGEST)
+    found = edge_cases("raw", profile=_profile(context), size=LARGEST)
     for number, group in enumerate(_groups(found, 7), 1):
         requests = [
             RequestSpec(
                 case.id,
                 case.data,
-                (Tag.INVALID, *((Tag.BROKEN,) if case.id in _BROKEN else ())),
+                (Tag.INVALID, *((Tag.BROKEN,) if case.id in _BROKEN else ()), with_fault(_raw_fault(case))),
                 headers=(("content-type", case.content_type),),
             )
             for case in group
@@ -246,8 +311,14 @@ def _raw(context: CaseContext) -> Iterator[PlannedCase]:
         )
 
 
+def _raw_fault(case: EdgeCase) -> FaultKind:
+    if case.id.startswith("raw.content_type."):
+        return FaultKind.MEDIA
+    return _RAW_FAULTS.get(case.id.removeprefix("raw."), FaultKind.JSON)
+
+
 def _extremes(context: CaseContext) -> Iterator[PlannedCase]:
-    found = edge_cases("edge", profile=EndpointProfile(model=context.model), size=LARGEST)
+    found = edge_cases("edge", profile=_profile(context), size=LARGEST)
     for number, group in enumerate(_groups([case for case in found if case.id in _EXTREMES], 6), 1):
         requests = [RequestSpec(case.id, case.data, (Tag.EDGE,)) for case in group]
         yield PlannedCase(

@@ -343,9 +343,9 @@ def _places(maker: _FormCases) -> Iterator[PlannedCase]:
         output = {**_OUTPUT, "output": [_text("Half past nine.")]}
         yield maker.case(
             f"{name}-place",
-            f"The {name} of a message, and the same {name} in a tool output, too.",
+            f"One {name} in a message, and the same in a tool output.",
             body(input=[_message([_text("What time does it show?"), part]), {**_CALL}, output], tools=[{**TIME_TOOL}]),
-            (Variant(role, "REQ-06", _at(_with_two(part), "input", 2, "output")),),
+            (Variant(role, "REQ-06", _at(_moved_to_output, "input")),),
         )
     hello = body(input=[_message("Say hello.")], instructions="Answer in one word.")
     yield maker.case(
@@ -363,6 +363,16 @@ def _places(maker: _FormCases) -> Iterator[PlannedCase]:
         body(input=[_message("What time is it in Oslo?")], tools=[{**TIME_TOOL}], tool_choice="required"),
         (Variant(Role.NAMED_CHOICE, "REQ-06", _named_choice),),
     )
+
+
+def _moved_to_output(items: Any) -> Any:
+    """Return a conversation whose message gave its last part to the tool output."""
+    try:
+        message, call, output = items
+        *texts, part = message["content"]
+        return [{**message, "content": texts}, call, {**output, "output": [*output["output"], part]}]
+    except (TypeError, ValueError, LookupError):
+        return None
 
 
 def _as_message(body: Body, role: str) -> Body | None:

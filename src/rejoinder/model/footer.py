@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from msgspec import Struct
 
 from rejoinder.model.samples import Count, RunFileLine, Seconds, about
+from rejoinder.model.tags import FaultKind
 
 
 class Acceptance(StrEnum):
@@ -147,6 +148,18 @@ class FeatureResult(Struct, kw_only=True, omit_defaults=True):
     plan: Annotated[str, about("smallest test plan that sends it; empty unless not sent")] = ""
 
 
+class LeniencyResult(Struct, kw_only=True):
+    """What the endpoint did with surely invalid bodies of one kind."""
+
+    fault: Annotated[FaultKind, about("what is wrong with the bodies")]
+    sent: Annotated[
+        Count, about("number of invalid bodies that were accepted or refused, and are accepted without their fault")
+    ]
+    answered: Annotated[Count, about("number of them that got a response instead of a refusal")]
+    exchange: Annotated[str | None, about("id of the first exchange with such a response; null if there is none")]
+    place: Annotated[str, about("the field at fault in that exchange; empty if there is none")] = ""
+
+
 class BaselineResult(Struct, kw_only=True, omit_defaults=True):
     """One entry of the baseline for one case, with its result."""
 
@@ -191,5 +204,6 @@ class Footer(RunFileLine, kw_only=True, tag_field="kind", tag="footer"):
         ),
     ] = {}
     capabilities: Annotated[list[FeatureResult], about("state of each feature of the dialect")] = []
+    leniency: Annotated[list[LeniencyResult], about("responses to invalid bodies, by the kind of their fault")] = []
     problem: Annotated[str, about("why the run could not test the endpoint, in a sentence; else empty")] = ""
     baseline: Annotated[BaselineResults | None, about("results of the baseline; absent without one")] = None

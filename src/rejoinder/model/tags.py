@@ -6,7 +6,7 @@ case sends for one rule only has it as a tag (:func:`sent_for`). Run files hold 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -84,6 +84,50 @@ def wrong_field(path: str) -> str:
 def wrong_field_of(tags: Iterable[str]) -> str:
     """Return the field that the tags name as wrong; empty when they name none."""
     return next((tag.removeprefix(_WRONG_FIELD) for tag in tags if tag.startswith(_WRONG_FIELD)), "")
+
+
+_FAULT: Final = "fault:"
+
+
+class FaultKind(StrEnum):
+    """What is wrong with an invalid body, in the order of the tables; ``label`` as people read it."""
+
+    ROOT = "root"
+    MISSING = "missing"
+    NULL = "null"
+    TYPE = "type"
+    VALUE = "value"
+    RANGE = "range"
+    JSON = "json"
+    MEDIA = "media"
+
+    @property
+    def label(self) -> str:
+        """The kind in a few words."""
+        return _LABELS[self]
+
+
+_LABELS: Final[Mapping[FaultKind, str]] = {
+    FaultKind.ROOT: "body that is not an object",
+    FaultKind.MISSING: "missing required field",
+    FaultKind.NULL: "null in a field that cannot be null",
+    FaultKind.TYPE: "wrong JSON type",
+    FaultKind.VALUE: "unknown type or enum value",
+    FaultKind.RANGE: "value outside its limits",
+    FaultKind.JSON: "malformed JSON",
+    FaultKind.MEDIA: "content type other than JSON",
+}
+
+
+def with_fault(kind: FaultKind) -> str:
+    """Return the tag of a request that is surely invalid by one fault of this kind."""
+    return f"{_FAULT}{kind.value}"
+
+
+def fault_of(tags: Iterable[str]) -> FaultKind | None:
+    """Return the kind of fault that the tags name; ``None`` when they name none."""
+    names = {f"{_FAULT}{kind.value}": kind for kind in FaultKind}
+    return next((names[tag] for tag in tags if tag in names), None)
 
 
 def sent_for(rule: str) -> str:

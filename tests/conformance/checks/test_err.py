@@ -203,7 +203,8 @@ def test_the_sample_of_mutants_is_spread_and_always_the_same() -> None:
     chosen = sample(mutants, MUTANTS)
     assert len(chosen) == MUTANTS == len({mutant.id for mutant in chosen})
     assert {mutant.kind for mutant in chosen} == set(KINDS) & {mutant.kind for mutant in mutants}
-    assert len({mutant.variant for mutant in chosen}) >= 35
+    assert len({mutant.variant for mutant in chosen}) >= 20
+    assert len({repr(mutant.base) for mutant in chosen}) <= 25
     assert chosen == sample(mutants, MUTANTS)
 
 
@@ -212,7 +213,8 @@ def test_every_mutant_and_extreme_is_followed_by_a_good_request() -> None:
     groups = [case for case in found if case.id.startswith(("refused.", "edge.")) and len(case.requests) > 3]
     assert len(groups) > 10
     for case in groups:
-        bad, good = case.requests[::2], case.requests[1::2]
+        requests = [planned for planned in case.requests if not planned.role.startswith("control")]
+        bad, good = requests[::2], requests[1::2]
         assert all({"invalid", "edge"} & {*planned.tags} for planned in bad)
         assert [planned.role for planned in good] == [f"after-{planned.role}" for planned in bad]
         assert all("basic" in planned.tags and planned.deadline for planned in good)

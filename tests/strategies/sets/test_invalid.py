@@ -62,7 +62,7 @@ def test_the_pointer_leads_to_the_fault() -> None:
 
 def test_param_is_written_like_a_path() -> None:
     params = {mutant.id: mutant.param for mutant in mutants()}
-    assert params["invalid.type_unknown.computer_call.action.click.type"] == "input[0].action.type"
+    assert params["invalid.type_unknown.computer_call.action.click.type"] == "input[1].action.type"
     assert params["invalid.missing.request.input"] == "input"
 
 

@@ -7,11 +7,19 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
+from rejoinder.sandbox.endpoint.lenient import mended
 from rejoinder.sandbox.endpoint.reply import ApiError, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import FaultList, RequestHook, input_items, refuse_items
+from rejoinder.sandbox.fault import Fault, FaultList, RequestHook, input_items, refuse_items
 
-FAULTS: Final = FaultList()
+FAULTS: Final = FaultList(
+    Fault(
+        id="invalid-bodies-mended",
+        title="Of an invalid body, what can be used is answered.",
+        breaks=("REQ-10",),
+        parsed=mended,
+    )
+)
 
 
 def _refuse(test: Callable[[Json, RequestInfo], bool]) -> RequestHook:

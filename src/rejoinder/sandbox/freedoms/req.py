@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from rejoinder.sandbox.endpoint.lenient import mended
 from rejoinder.sandbox.endpoint.reply import ApiError, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import input_items, refuse_items
@@ -50,6 +51,13 @@ FREEDOMS: Final = FreedomList(
         argument="The other documents name no number of images that every model must accept.",
         choice="images",
         request=_one_image,
+    ),
+    Freedom(
+        id="lenient-parser",
+        title="Of an invalid body, what can be used is answered.",
+        argument="Searched: Open Responses, Error Types; the OpenAI OpenAPI document; vLLM. None says that an endpoint "
+        "must refuse every invalid body.",
+        parsed=mended,
     ),
     Freedom(
         id="no-tools",
