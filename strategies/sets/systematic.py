@@ -515,10 +515,10 @@ def _factor(item: Field, mode: _Mode = "each") -> list[_Level]:
     if item.required:
         return found
     absent = _Level("absent", ABSENT)
-    # A client that names the type of an item that need not have one is plainer than one that does not.
-    return (
-        [*found, absent] if isinstance(strip(item.node), Literal) and item.name == "type" else [absent, *_named(found)]
-    )
+    # A client that names the type of an item that need not have one is plainer than one that does not, and an output
+    # that names its call is plainer than one that leaves open which call it answers.
+    named = (isinstance(strip(item.node), Literal) and item.name == "type") or item.name == "call_id"
+    return [*found, absent] if named else [absent, *_named(found)]
 
 
 def _named(found: list[_Level]) -> list[_Level]:

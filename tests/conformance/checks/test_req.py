@@ -19,7 +19,7 @@ from rejoinder.model.verdict import Finding
 from rejoinder.sandbox import FAULTS, Sandbox
 from rejoinder.wire.target import Target
 
-FAMILY = [fault.id for fault in FAULTS.values() if fault.breaks[0].startswith("REQ-")]
+FAMILY = [fault.id for fault in FAULTS.values() if fault.breaks[0].startswith("REQ-0")]
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
@@ -20,9 +19,11 @@ from rejoinder.wire.target import Target
 NULL = (Tag.INVALID, with_fault(FaultKind.NULL), wrong_field("input[0].role"))
 
 
-def sent(role: str, status: int | None, *tags: str, case: str = "refused.mutants.x", **body: Any) -> Exchange:
+def sent(
+    role: str, status: int | None, *tags: str, case: str = "refused.mutants.x", ended: str = "completed"
+) -> Exchange:
     request = Request("POST", "/v1/responses", (), b'{"input": "Hi"}')
-    data = json.dumps({"status": "completed", "output": [], **body}).encode()
+    data = json.dumps({"status": ended, "output": []}).encode()
     return Exchange(
         f"{case}/{role}",
         request,
@@ -43,7 +44,7 @@ def test_bodies_are_counted_where_their_control_is_accepted() -> None:
     control = sent("control", 200, Tag.VALID)
     assert counts(control, sent("a", 200, *NULL), sent("b", 400, *NULL)) == {"null": (1, 2)}
     assert counts(sent("control", 400, Tag.VALID), sent("a", 200, *NULL), sent("b", 400, *NULL)) == {}
-    assert counts(sent("control", 200, Tag.VALID, status="failed"), sent("a", 200, *NULL)) == {}
+    assert counts(sent("control", 200, Tag.VALID, ended="failed"), sent("a", 200, *NULL)) == {}
 
 
 def test_without_a_control_the_simplest_request_decides() -> None:
@@ -59,7 +60,7 @@ def test_what_neither_accepts_nor_refuses_is_left_out(status: int | None) -> Non
 
 def test_a_failed_response_is_no_answer_and_a_large_body_may_be_refused() -> None:
     control = sent("control", 200, Tag.VALID)
-    assert counts(control, sent("a", 200, *NULL, status="failed"), sent("b", 413, *NULL)) == {"null": (0, 2)}
+    assert counts(control, sent("a", 200, *NULL, ended="failed"), sent("b", 413, *NULL)) == {"null": (0, 2)}
 
 
 def test_what_was_sent_again_does_not_count() -> None:

@@ -43,7 +43,8 @@ def read_json(request: Request) -> Any:
     if len(request.body) > MAX_BODY:
         raise ApiError(413, f"The body is larger than {MAX_BODY} bytes.", code="body_too_large")
     try:
-        value = json.loads(request.body, parse_constant=_refuse_constant, parse_float=_finite)
+        text = request.body.decode("utf-8-sig")  # RFC 8259, 8.1: JSON is UTF-8; a byte order mark may be passed over
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
         if b"\\u" in request.body:
             # Half surrogate pairs pass the parser, but nothing can be said back in UTF-8 that holds them.
             json.dumps(value, ensure_ascii=False).encode()
