@@ -10,7 +10,7 @@ from rejoinder.conformance.running.plan import PLAN_NAMES, Plan, build_plan
 from rejoinder.contract import SchemaVariant, dialect_names, load_dialect, load_rules, request_schema
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
-from rejoinder.model.tags import Tag, wrong_field_of
+from rejoinder.model.tags import FaultKind, Tag, with_fault, wrong_field_of
 from rejoinder.validation import Validator
 from rejoinder.wire.client import encode_json
 
@@ -110,7 +110,7 @@ def test_generated_cases_of_one_name_are_one_request_in_every_plan(dialect: str)
 
 
 def test_every_tag_is_declared() -> None:
-    """A tag of a planned request is one of ``Tag``, names a wrong field, or is a rule that its case was made for."""
+    """A tag is one of ``Tag``, names a wrong field or the kind of a fault, or is a rule that its case was made for."""
     tags = {
         tag
         for name in PLAN_NAMES
@@ -119,4 +119,5 @@ def test_every_tag_is_declared() -> None:
         for planned in case.requests
         for tag in planned.tags
     }
-    assert {tag for tag in tags if not wrong_field_of((tag,))} <= {*Tag, *load_rules()}
+    declared = {*Tag, *load_rules(), *map(with_fault, FaultKind)}
+    assert {tag for tag in tags if not wrong_field_of((tag,))} <= declared
