@@ -1,7 +1,8 @@
 """The tags of exchanges: what the sender of a request knows about it, for the checks.
 
-A tag is a :class:`Tag`, the name of a field that is wrong (:func:`wrong_field`), or the id of a rule: a request that a
-case sends for one rule only has it as a tag (:func:`sent_for`). Run files hold tags as plain strings.
+A tag is a :class:`Tag`, the name of a field that is wrong (:func:`wrong_field`), the kind of its fault
+(:func:`with_fault`), or the id of a rule: a request that a case sends for one rule only has it as a tag
+(:func:`sent_for`). Run files hold tags as plain strings.
 """
 
 from __future__ import annotations
