@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -18,7 +20,7 @@ from rejoinder.conformance.running.engine import BUSY_RETRIES, CheckRun
 from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.contract import load_dialect
 from rejoinder.model.base_form import BaseForm
-from rejoinder.model.exchange import Exchange, Outcome
+from rejoinder.model.exchange import Exchange, Outcome, Request
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Level, Status, Verdict
 from rejoinder.settings import Budget
@@ -350,6 +352,45 @@ def test_a_whole_plan_runs_against_the_sandbox() -> None:
 
     result = asyncio.run(go())
     assert [v.rule for v in judge(result.exchanges, "northstar") if v.findings or v.status is Status.ERROR] == []
+
+
+@pytest.mark.parametrize("rate", [None, 0.25])
+def test_a_plan_keeps_to_the_quota_of_the_sandbox(rate: float | None) -> None:
+    """The sandbox serves three requests in ten seconds, and names the time to wait to any other."""
+    from rejoinder.conformance.judgement import judge
+    from rejoinder.sandbox import Sandbox, app
+    from rejoinder.sandbox.endpoint.reply import JSON_HEADERS, Piece, Reply
+
+    clock, settings = paced(rate)
+
+    class Limited(Sandbox):
+        served: ClassVar[dict[int, int]] = {}
+        turned_away = 0
+
+        def handle(self, request: Request) -> Reply:
+            window = int(clock.slept // 10)
+            self.served[window] = self.served.get(window, 0) + 1
+            if self.served[window] <= 3:
+                return super().handle(request)
+            self.turned_away += 1
+            error = {"message": "Too many requests.", "type": "too_many_requests", "code": None, "param": None}
+            wait = ("retry-after", str(math.ceil(10 * (window + 1) - clock.slept)))
+            return Reply(429, (*JSON_HEADERS, wait), iter([Piece(0.0, json.dumps({"error": error}).encode())]))
+
+    sandbox = Limited()
+    Limited.served.clear()
+
+    async def go() -> CheckResult:
+        async with Client(TARGET.url, transport=httpx.ASGITransport(app(sandbox))) as client:
+            plan = build_plan("smoke", load_dialect("northstar"), model="parrot")
+            return await CheckRun(client, Target(TARGET.url, "parrot"), plan, concurrency=1, **settings).run()
+
+    result = asyncio.run(go())
+    judged = [exchange for exchange in result.exchanges if Tag.UNJUDGED not in exchange.tags]
+    assert 429 not in {exchange.status for exchange in judged}
+    assert (sandbox.turned_away > 0) == (rate is None)
+    assert [v.rule for v in judge(result.exchanges, "northstar") if v.findings or v.status is Status.ERROR] == []
+    assert result.warnings == []
 
 
 def together(size: int, **fields: Any) -> Plan:
