@@ -22,7 +22,7 @@ from rejoinder.conformance.judging.controls import answered_requests
 from rejoinder.conformance.judging.defects import Occurrence, count_defects, find_causes, occurrence
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.registry import Declined, Registered, Subject, applies
-from rejoinder.conformance.judging.turns import is_forgotten
+from rejoinder.conformance.judging.turns import CRASH, is_forgotten
 from rejoinder.conformance.judging.untested import UntestedRules
 from rejoinder.contract import Dialect, Feature, Rule, load_dialect, load_features, load_rules
 from rejoinder.model.exchange import Exchange
@@ -36,6 +36,11 @@ REQUIRED: Final = "CAP"
 MAX_CASES: Final = 50
 """How many case names a finding keeps; its count goes on."""
 
+
+MAX_CRASHES: Final = 24
+"""How many kinds of server errors one rule tells apart."""
+
+_Problems = Sequence[tuple[Sequence[ExchangeView], list[Problem]]]
 
 SubjectValues = Mapping[Subject, Sequence[Any]]
 """What checks look at (exchanges, cases, the run), by the kind of check."""
@@ -366,6 +371,21 @@ def _subjects(views: list[ExchangeView]) -> SubjectValues:
     return found
 
 
+def _bounded(found: _Problems) -> _Problems:
+    """Return the problems with a bounded number of kinds: the rarest server errors become one kind.
+
+    An endpoint whose messages repeat what was sent would otherwise make a finding of every request.
+    """
+    counts = Counter(problem.kind for _, problems in found for problem in problems if CRASH in problem.kind)
+    rare = {kind for kind, _ in counts.most_common()[MAX_CRASHES:]}
+    if not rare:
+        return found
+    return [
+        (views, [replace(problem, kind=f"{CRASH} other") if problem.kind in rare else problem for problem in problems])
+        for views, problems in found
+    ]
+
+
 def _group(
     rule: Rule,
     level: Level,
@@ -380,7 +400,7 @@ def _group(
     """
     findings: dict[tuple[str, Known | None], Finding] = {}
     sizes: dict[tuple[str, Known | None], int] = {}
-    for views, problems in result.problems:
+    for views, problems in _bounded(result.problems):
         by_exchange = ChainMap({view.exchange.id: view for view in views}, dict(elsewhere))
         counted: set[tuple[str, Known | None]] = set()
         for problem in problems:

@@ -169,19 +169,32 @@ def _has_param(view: ExchangeView) -> bool:
 def param_names_the_field(view: ExchangeView) -> Iterator[Problem]:
     """Bodies with one invalid field are sent. `param` must name that top-level field, or a place inside it.
 
-    The endpoint must accept such a body without the invalid field. ERR-01 covers an absent `param`.
+    The endpoint must accept such a body without the invalid field. ERR-01 covers an absent `param`, ERR-14 null.
     """
     expected, param = wrong_field_of(view.exchange.tags), get(_error(view), "param")
     steps = re.findall(r"[A-Za-z_]\w*", param) if isinstance(param, str) else []
     if steps[:1] == ["body"]:
         steps = steps[1:]
-    if steps[:1] != re.findall(r"[A-Za-z_]\w*", expected)[:1]:
+    if param is not None and steps[:1] != re.findall(r"[A-Za-z_]\w*", expected)[:1]:
         yield Problem(
             f"The error's param does not name the invalid field {expected}.",
             pointer="/error/param",
             expected=expected,
             actual=param,
-            kind="null" if param is None else "other",
+            kind="other",
+        )
+
+
+@check("ERR-14", Subject.REFUSAL, needs=_has_param)
+def param_is_set(view: ExchangeView) -> Iterator[Problem]:
+    """Bodies with one invalid field are sent, as for ERR-04. Reports a `param` that is null."""
+    if get(_error(view), "param") is None:
+        expected = wrong_field_of(view.exchange.tags)
+        yield Problem(
+            f"The error's param is null, although {expected} is invalid.",
+            pointer="/error/param",
+            expected=expected,
+            actual=None,
         )
 
 

@@ -63,6 +63,10 @@ _QUOTED: Final = re.compile(r"(?<!\w)(['\"`])(.*?)\1(?!\w)")
 _MARKUP: Final = re.compile(r"<[^<>]*>")
 
 
+CRASH: Final = "5xx"
+"""What the kinds of server errors have in common."""
+
+
 def crash_kind(view: ExchangeView) -> str:
     """Return the kind of a problem that is a server error: its status and the endpoint's own words.
 
@@ -73,7 +77,7 @@ def crash_kind(view: ExchangeView) -> str:
     text = _QUOTED.sub(lambda found: f" {found[2] if found[2] not in sent else ''} ", text)
     words = [word.strip(".,:;!?()[]{}") for word in text.lower().split()]
     kept = [word for word in words if _WORD.fullmatch(word)]
-    return " ".join(["5xx", str(status_code(view)), *kept[:_WORDS]])
+    return " ".join([CRASH, str(status_code(view)), *kept[:_WORDS]])
 
 
 def is_refusal(status: int) -> bool:

@@ -71,6 +71,12 @@ STREAMS = replace(asked("stream"), case="other")
         (asked("plain", http=400), asked("stream", status="failed"), Status.NOT_APPLICABLE),
         (asked("plain"), asked("stream", status="failed"), Status.NOT_APPLICABLE),
         (asked("plain"), asked("stream", http=429), Status.NOT_APPLICABLE),
+        (asked("plain", http=400, request={"stream": None}), asked("stream"), Status.NOT_APPLICABLE),
+        (
+            asked("plain", http=400, request={"stream_options": {"include_obfuscation": False}}),
+            asked("stream", request={"stream_options": {"include_obfuscation": False}}),
+            Status.NOT_APPLICABLE,
+        ),
         (asked("plain", request={"temperature": 1}), asked("stream", http=400), Status.NOT_APPLICABLE),
         (
             asked("plain", request={"background": True}),

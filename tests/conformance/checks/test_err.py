@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rejoinder.conformance.judgement import judge
+from rejoinder.conformance.judgement import MAX_CRASHES, judge
 from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.cases.err import MUTANTS, cases, sample
 from rejoinder.contract import load_dialect
@@ -61,7 +61,7 @@ def test_error_types(fires: Fires, refusal: Refusal, status: int, kind: str, dia
         ("/input/0/role", False),
         ("body.input", False),
         ("model", True),
-        (None, True),
+        (None, False),
         (7, True),
     ],
 )
@@ -69,6 +69,7 @@ def test_params(fires: Fires, refusal: Refusal, control: Refusal, param: Any, fo
     exchange = refusal(400, error(param=param), "invalid", "param:input[0].role")
     assert fires("ERR-04", exchange, control()) is found
     assert fires("ERR-04", exchange, control(user="someone")) is None
+    assert fires("ERR-14", exchange, control()) is (param is None)
 
 
 @pytest.mark.parametrize(
@@ -153,6 +154,10 @@ def test_the_endpoints_words_tell_server_errors_apart(refusal: Refusal) -> None:
     same = kinds("Request 17 failed at /srv/app/a.py: KeyError 'x9'", "Request 4711 failed at /srv/b.py: KeyError 'y7'")
     assert same == {"5xx 500 request failed at keyerror"}
     assert len(kinds("No such tool.", "The model is gone.", "Out of memory.")) == 3
+    words = [f"failed on {chr(97 + n // 26)}{chr(97 + n % 26)}{chr(97 + n % 26)}" for n in range(100)]
+    many = kinds(*words)
+    assert len(many) == MAX_CRASHES + 1
+    assert "5xx other" in many
 
 
 @pytest.mark.parametrize(

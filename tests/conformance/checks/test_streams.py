@@ -142,6 +142,7 @@ def test_a_done_item_that_is_null_is_left_to_its_rule(fires: Fires) -> None:
     exchange = stream(change, "openresponses")
     assert fires("ITM-06", exchange, dialect="openresponses") is True
     assert fires("ITM-02", exchange, dialect="openresponses") is False
+    assert fires("ACC-12", exchange, dialect="openresponses") is False
 
 
 def test_an_index_that_two_items_have_is_left_to_its_rule(fires: Fires) -> None:

@@ -131,7 +131,7 @@ FAULTS: Final = FaultList(
         error=_type_as_if("not_found", "server_error"),
     ),
     Fault(
-        id="error-param-null", title="The param of every error is null.", breaks=("ERR-04",), error=_fields(param=None)
+        id="error-param-null", title="The param of every error is null.", breaks=("ERR-14",), error=_fields(param=None)
     ),
     Fault(
         id="error-param-wrong",
