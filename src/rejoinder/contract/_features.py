@@ -38,6 +38,11 @@ class Feature:
         """Return whether the body of a create request uses the feature."""
         return bool(self.at) and any(_counts(value, self.values) for value in _found(body, self.at))
 
+    @property
+    def can_show(self) -> bool:
+        """Whether a response can show the effect of the feature."""
+        return bool(self.shows) or self.json_text or self.event_stream
+
     def is_shown(self, response: Any, request: Any) -> bool:
         """Return whether a response to a request shows the effect of the feature; never, where nothing would."""
         if self.json_text:

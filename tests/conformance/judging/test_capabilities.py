@@ -364,6 +364,12 @@ def test_what_is_required_must_be_accepted(views: list[Exchange], status: Status
     assert verdict.status is Status.NOT_APPLICABLE
 
 
+def test_what_no_response_shows_though_it_could_is_declined() -> None:
+    views = [exchange(LOGPROBS, message("Hi."))]
+    [verdict] = judge(views, "northstar", select="CAP-01", required=["logprobs"])
+    assert (verdict.status, "No response shows its effect" in verdict.reason) == (Status.DECLINED, True)
+
+
 def test_a_pair_that_is_sent_again_is_judged_by_what_it_shows_then() -> None:
     _, context = judge_run([exchange({}), *narrowed(pair(IMAGE))], "northstar", select="", required=["images"])
     for again, status in (

@@ -13,6 +13,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from rejoinder.conformance.coverage import measure_coverage
+from rejoinder.conformance.judgement import judge, judge_run
 from rejoinder.conformance.judging.acceptance import outermost
 from rejoinder.conformance.running.case import PlannedCase
 from rejoinder.conformance.running.isolate import isolate
@@ -22,6 +23,7 @@ from rejoinder.contract.branches import Branches, is_below
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.footer import Acceptance, CoverageResult
 from rejoinder.model.tags import Tag
+from rejoinder.model.verdict import Status
 from rejoinder.strategies import EndpointProfile, each_choice, one_factor
 from rejoinder.wire.client import encode_json
 
@@ -123,6 +125,154 @@ def _base(dialect: str) -> frozenset[str]:
 
 def refusable(plan: str = "quick", dialect: str = "northstar") -> list[str]:
     return [branch for branch in _sent(plan, dialect) if branch not in _base(dialect)]
+
+
+HELLO: dict[str, Any] = {"model": MODEL, "max_output_tokens": 16, "input": "Hi"}
+WEATHER = {
+    "type": "function",
+    "name": "get_weather",
+    "parameters": {"type": "object", "properties": {}},
+    "strict": False,
+}
+CALL = {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": "{}"}
+OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "Rain."}
+ASKED = {"role": "user", "content": "Say hello."}
+FILE = {"type": "input_file", "filename": "note.txt", "file_data": "data:text/plain;base64,SGVsbG8u"}
+
+
+def found_in(answer: Answer, *planned: dict[str, Any], budget: int = 100) -> tuple[CoverageResult, Endpoint]:
+    """Return what isolating finds in these requests, and the endpoint with what it got."""
+    endpoint = Endpoint(answer)
+    sent = [endpoint.exchange(body, f"case{number}", "plain", (Tag.VALID,)) for number, body in enumerate(planned)]
+    asyncio.run(isolate(endpoint, load_dialect("northstar"), MODEL, sent, budget))
+    return measure_coverage([*sent, *endpoint.exchanges], "northstar"), endpoint
+
+
+def bodies_of(endpoint: Endpoint) -> list[dict[str, Any]]:
+    return [exchange.request.json() for exchange in endpoint.exchanges]
+
+
+def test_one_refused_field_of_many_stands_alone() -> None:
+    packed = {**HELLO, "top_k": 3, "logit_bias": {"1": 1.0}, "top_logprobs": 2, "user": "u", "truncation": "disabled"}
+    found, endpoint = found_in(lambda body: 400 if "top_logprobs" in body else 200, HELLO, packed)
+    [refusal] = found.refusals
+    assert (refusal.branches, refusal.status, refusal.words) == (["top_logprobs=value"], 400, "Refused with 400.")
+    by_id = {exchange.id: exchange.request.json() for exchange in endpoint.exchanges}
+    assert by_id[refusal.exchange] == {**HELLO, "top_logprobs": 2}
+    assert by_id[refusal.control] == HELLO
+    assert found.branches[Acceptance.TOGETHER] == []
+    assert {"top_k=value", "logit_bias=value", "user=value", "truncation=disabled"} <= {
+        *found.branches[Acceptance.ACCEPTED]
+    }
+    assert endpoint.requests <= 10
+
+
+def test_a_server_error_is_isolated_like_a_refusal() -> None:
+    packed = {**HELLO, "top_k": 3, "user": "u", "cache_salt": "s"}
+    found, _ = found_in(lambda body: 500 if "user" in body else 200, HELLO, packed)
+    assert found.branches[Acceptance.SERVER_ERROR] == ["user=value"]
+    assert found.branches[Acceptance.REFUSED] == found.branches[Acceptance.TOGETHER] == []
+
+
+def test_a_refused_item_is_refused_with_its_companions_and_what_is_inside_it_names_it() -> None:
+    items = [ASKED, {"role": "user", "content": [{"type": "input_text", "text": "Hi"}, FILE]}, CALL, OUTPUT]
+    found, endpoint = found_in(
+        lambda body: 400 if "input_file" in json.dumps(body) else 200, HELLO, {**HELLO, "input": items}
+    )
+    [refusal] = found.refusals
+    assert all(branch.endswith("=ResponseInputFileParam") for branch in refusal.branches)
+    assert all(group.culprits for group in found.together)
+    # A call is never sent without its output, nor an output without its call.
+    for body in bodies_of(endpoint):
+        text = json.dumps(body)
+        assert ('"function_call"' in text) == ('"function_call_output"' in text)
+
+
+def test_a_tool_choice_keeps_the_tool_that_it_names() -> None:
+    other = {**WEATHER, "name": "get_time"}
+    choice = {"type": "function", "name": "get_weather"}
+    packed = {**HELLO, "tools": [other, WEATHER], "tool_choice": choice, "user": "u"}
+    found, endpoint = found_in(lambda body: 422 if "tool_choice" in body else 200, HELLO, packed)
+    assert [branch.startswith("tool_choice=") for refusal in found.refusals for branch in refusal.branches] == [True]
+    for body in bodies_of(endpoint):
+        if body.get("tool_choice") == choice:
+            assert WEATHER in body["tools"]
+        assert body.get("tools") or not isinstance(body.get("tool_choice"), dict)
+
+
+def test_an_endpoint_that_refuses_everything_isolates_nothing() -> None:
+    found, endpoint = found_in(lambda body: 400, HELLO, {**HELLO, "user": "u"})
+    assert endpoint.requests == 0
+    assert found.refusals == []
+    assert found.branches[Acceptance.REFUSED] == found.branches[Acceptance.ACCEPTED] == []
+
+
+def test_an_endpoint_that_changes_its_mind_is_not_accused() -> None:
+    answers = iter([200, 400])
+    found, _ = found_in(lambda body: next(answers, 200), HELLO, {**HELLO, "user": "u"})
+    assert found.refusals == []
+    assert "user=value" in found.branches[Acceptance.ACCEPTED]
+
+
+@pytest.mark.slow(3)
+def test_what_gets_no_answer_stays_open() -> None:
+    planned = [HELLO, {**HELLO, "user": "u", "top_k": 3}]
+    found, _ = found_in(
+        lambda body: 400 if {"user", "top_k"} <= body.keys() else 503 if "user" in body else 200, *planned
+    )
+    assert found.refusals == []
+    assert "user=value" in found.branches[Acceptance.TOGETHER]
+    assert "top_k=value" in found.branches[Acceptance.ACCEPTED]
+
+
+def test_the_budget_is_kept_and_what_is_left_is_told() -> None:
+    packed = {**HELLO, "top_k": 3, "logit_bias": {"1": 1.0}, "top_logprobs": 2, "user": "u", "truncation": "disabled"}
+    endpoint = Endpoint(lambda body: 400 if "user" in body else 200)
+    sent = [endpoint.exchange(body, f"case{n}", "plain", (Tag.VALID,)) for n, body in enumerate((HELLO, packed))]
+    result = asyncio.run(isolate(endpoint, load_dialect("northstar"), MODEL, sent, 2))
+    assert endpoint.requests == 2
+    [warning] = result.warnings
+    assert "refused only together with others: the budget of 2 requests" in warning
+
+
+def test_a_feature_that_only_a_combination_shows_is_isolated_by_its_example() -> None:
+    """Two functions are the same contract branches as one."""
+    two = {**HELLO, "tools": [WEATHER, {**WEATHER, "name": "get_time"}]}
+    one = {**HELLO, "tools": [WEATHER]}
+    endpoint = Endpoint(lambda body: 400 if len(body.get("tools", ())) > 1 else 200)
+    sent = [endpoint.exchange(body, f"case{n}", "plain", (Tag.VALID,)) for n, body in enumerate((HELLO, one, two))]
+    asyncio.run(isolate(endpoint, load_dialect("northstar"), MODEL, sent, 100))
+    _, context = judge_run([*sent, *endpoint.exchanges], "northstar", select="")
+    known = context.capabilities["parallel_calls"]
+    assert known.state is Acceptance.REFUSED
+    assert known.control
+    assert context.capabilities["function_tools"].state.is_accepted
+    [pair] = context.refusals
+    assert pair.difference == frozenset()
+    assert len(pair.added) == pair.places == 1
+
+
+def test_only_the_refused_one_of_several_required_features_fails() -> None:
+    required = ["top_k", "logit_bias", "json_object", "logprobs"]
+    logprobs = "message.output_text.logprobs"
+    packed = {
+        **HELLO,
+        "top_k": 3,
+        "logit_bias": {"1": 1.0},
+        "text": {"format": {"type": "json_object"}},
+        "include": [logprobs, "reasoning.encrypted_content"],
+    }
+    endpoint = Endpoint(lambda body: 400 if logprobs in body.get("include", ()) else 200)
+    sent = [endpoint.exchange(body, f"case{n}", "plain", (Tag.VALID,)) for n, body in enumerate((HELLO, packed))]
+    asyncio.run(isolate(endpoint, load_dialect("northstar"), MODEL, sent, 100))
+    exchanges = [*sent, *endpoint.exchanges]
+    [verdict] = judge(exchanges, "northstar", select="CAP-01", required=required)
+    assert verdict.status is Status.FAIL
+    [finding] = verdict.findings
+    assert finding.evidence.kind == "logprobs"
+    [shown] = [exchange for exchange in exchanges if exchange.id == finding.evidence.exchange]
+    assert shown.request.json() == {**HELLO, "include": [logprobs]}
+    assert "Refused with 400." in finding.evidence.message
 
 
 @pytest.mark.slow(60)
