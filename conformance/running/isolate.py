@@ -120,23 +120,31 @@ class IsolationSearch:
         self._numbers = 0
         self._known: dict[str, Handling] = {}
         self._taken: dict[str, frozenset[str]] = {}
+        self._divided: dict[str, list[tuple[Suspect, frozenset[str]]]] = {}
+        self._sizes: dict[str, int] = {}
+        self._unpaired: list[Body] = []
         self._paired: set[str] = set()
         self._rejected: dict[str, Body] = {}
-        self._base: Body | None = None
         self.log.add(self.views)
+        accepted = []
         for view in self.views:
             if view.is_create and view.request:
                 self._note(view.request, handling(view))
+                if handling(view) is Handling.ACCEPTED:
+                    accepted.append(view.request)
+        # The smallest request that was accepted is what everything else is sent with.
+        self._base: Body | None = min(accepted, key=_size, default=None)
 
     def _note(self, body: Body, how: Handling) -> None:
         key = _key(body)
         if self._known.get(key) is not Handling.ACCEPTED and how is not Handling.UNPROVEN:
             self._known[key] = how
-        if how is Handling.ACCEPTED:
-            if self._base is None or _size(body) < _size(self._base):
-                self._base = body
-        elif how is not Handling.UNPROVEN and self._valid.is_valid(body):
-            self._rejected.setdefault(key, body)
+        if how not in (Handling.REFUSED, Handling.SERVER_ERROR) or key in self._rejected:
+            return
+        if self._valid.is_valid(body):
+            self._rejected[key] = body
+            self._sizes[key] = _size(body)
+            self._unpaired.append(body)
 
     def warnings(self) -> list[str]:
         """Return what the reader should know of what was not isolated."""
@@ -158,7 +166,8 @@ class IsolationSearch:
             before = self.spent
             for body in self._smallest_first():
                 await self._halve(body, self._suspects(body), spare_claimed=True)
-                await self._pair_claims()
+                await self._pair_claims(sorted(self._unpaired, key=_size))
+            await self._pair_claims()
             await self._look_inside()
             await self._try_single_factors()
             await self._pair_claims()
@@ -173,7 +182,7 @@ class IsolationSearch:
 
     def _smallest_first(self) -> list[Body]:
         """Return the bodies that were rejected, the smallest first."""
-        return sorted(self._rejected.values(), key=_size)
+        return [self._rejected[key] for key in sorted(self._rejected, key=self._sizes.__getitem__)]
 
     # What is open
 
@@ -251,7 +260,14 @@ class IsolationSearch:
 
     def _suspects(self, body: Body) -> list[Suspect]:
         """Return the parts of a rejected body that have branches which no accepted request has."""
-        return [suspect for suspect in _parts(body) if self._new(self._built(body, [suspect]))]
+        return [suspect for suspect, branches in self._parts_of(body) if branches - self.log.accepted]
+
+    def _parts_of(self, body: Body) -> list[tuple[Suspect, frozenset[str]]]:
+        """Return the parts of a body, each with the branches of a request with nothing else."""
+        key = _key(body)
+        if key not in self._divided:
+            self._divided[key] = [(part, self._branches(self._built(body, [part]))) for part in _parts(body)]
+        return self._divided[key]
 
     def _built(self, body: Body, suspects: Sequence[Suspect]) -> Body:
         assert self._base is not None
@@ -260,9 +276,10 @@ class IsolationSearch:
     async def _halve(self, body: Body, suspects: Sequence[Suspect], *, spare_claimed: bool) -> None:
         """Send suspects in halves until each is accepted or stands alone."""
         claimed = self.log.claims().keys() if spare_claimed else ()
+        branches = dict(self._parts_of(body))
         left = []
         for suspect in suspects:
-            new = self._new(self._built(body, [suspect]))
+            new = branches[suspect] - self.log.accepted
             if new and not any(one in new for one in claimed):
                 left.append(suspect)
         if not left or not self._valid.is_valid(self._built(body, left)):
@@ -273,10 +290,10 @@ class IsolationSearch:
         await self._halve(body, left[:middle], spare_claimed=spare_claimed)
         await self._halve(body, left[middle:], spare_claimed=spare_claimed)
 
-    def _single(self) -> Iterator[tuple[Body, Suspect]]:
-        """Yield the rejected bodies with one suspect that has something open, the smallest first, and their suspect."""
+    def _single(self, bodies: Iterable[Body]) -> Iterator[tuple[Body, Suspect]]:
+        """Yield those of the rejected bodies with one suspect that has something open, and their suspect."""
         left = self._open()
-        for body in self._smallest_first():
+        for body in bodies:
             if not self._new(body) & left:
                 continue
             suspects = self._suspects(body)
@@ -285,9 +302,10 @@ class IsolationSearch:
                 if self._known.get(_key(smallest)) in (Handling.REFUSED, Handling.SERVER_ERROR):
                     yield smallest, suspects[0]
 
-    async def _pair_claims(self) -> None:
-        """Send the pair for everything that stands alone and is not claimed yet."""
-        for body, _ in list(self._single()):
+    async def _pair_claims(self, bodies: Sequence[Body] | None = None) -> None:
+        """Send the pair for everything in these bodies (or in all) that stands alone and is not claimed yet."""
+        self._unpaired = []
+        for body, _ in list(self._single(self._smallest_first() if bodies is None else bodies)):
             accepted = self._without(body)
             if accepted is None:
                 continue
@@ -319,7 +337,7 @@ class IsolationSearch:
 
     async def _look_inside(self) -> None:
         """Halve what is inside a part that is refused for one of several reasons."""
-        for body, _ in list(self._single()):
+        for body, _ in list(self._single(self._smallest_first())):
             if len(outermost(self._new(body))) < 2:
                 continue
             places = [
@@ -564,6 +582,6 @@ def _size(body: Body) -> int:
 
 
 def _key(body: Body) -> str:
-    """Return what tells two bodies apart; a request_id is another in every request."""
+    """Return what distinguishes two bodies; a request_id is another in every request."""
     shown = {**body, "request_id": "…"} if "request_id" in body else body
     return json.dumps(shown, sort_keys=True)
