@@ -208,7 +208,7 @@ def limit_is_repeated(view: ExchangeView) -> Iterator[Problem]:
     sent, back = get(view.request, "max_output_tokens"), get(view.response, "max_output_tokens")
     if is_set(sent):
         # A limit written as 16.0 is an integer in JSON, and may come back as it was.
-        if not ((is_number(back) and back == sent) or (is_integer(back) and 0 < back <= sent)):
+        if back != sent and not (is_number(back) and is_number(sent) and 0 < back <= sent):
             yield in_response(
                 view,
                 "max_output_tokens is not the request's value or a lower limit.",
