@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from rejoinder.conformance.judging.controls import has_any_control, has_control, has_control_without_fault
+from rejoinder.conformance.judging.controls import (
+    has_any_control,
+    has_control,
+    has_control_of_any_form,
+    has_control_without_fault,
+)
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_exchange, is_integer, is_what, quoted
 from rejoinder.conformance.judging.registry import Subject, check
@@ -95,9 +100,14 @@ def create_answers_200(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
-@check(
-    "HTTP-04", Subject.CREATE, needs=lambda view: Tag.BASIC in view.exchange.tags and view.exchange.status is not None
-)
+def _basic(view: ExchangeView) -> bool:
+    if Tag.BASIC not in view.exchange.tags or view.exchange.status is None:
+        return False
+    # An endpoint that refuses the request in every form refuses something else than the form of the input.
+    return view.exchange.ok or has_control_of_any_form(view)
+
+
+@check("HTTP-04", Subject.CREATE, needs=_basic)
 def both_inputs_are_taken(view: ExchangeView) -> Iterator[Problem]:
     """Sends a short string as `input`, and a list of one user message. The endpoint must accept both."""
     status = view.exchange.status

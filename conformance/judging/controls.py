@@ -50,6 +50,14 @@ def has_control(view: ExchangeView, *faulty: str) -> bool:
     )
 
 
+def has_control_of_any_form(view: ExchangeView) -> bool:
+    """Return whether the run answered a request that equals this one but for its ``input``, whatever form that has."""
+    request = _described(view.request)
+    return any(
+        other.streamed is request.streamed and other.fields == request.fields for other in view.run_context.answered
+    )
+
+
 def has_control_without_fault(view: ExchangeView) -> bool:
     """Return whether the run answered this request without the field that its tags name as wrong."""
     field = wrong_field_of(view.exchange.tags).partition(".")[0].partition("[")[0]

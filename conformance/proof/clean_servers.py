@@ -32,7 +32,8 @@ def drawn_servers(dialect: str, count: int, seed: int) -> Iterator[Server]:
 
 
 def _of(dialect: str) -> list[Freedom]:
-    return [freedom for freedom in load_freedoms().values() if freedom.exists_in(dialect)]
+    # What an endpoint does whose runs all fail would hide all others.
+    return [freedom for freedom in load_freedoms().values() if freedom.exists_in(dialect) and not freedom.fails]
 
 
 def _together(freedoms: Iterable[Freedom]) -> Server:

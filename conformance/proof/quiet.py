@@ -78,7 +78,10 @@ def quiet_matrix(
 
 def _row(job: tuple[SandboxSetup, bool]) -> QuietRow:
     subject, drawn = job
-    seen = observe(subject)
+    try:
+        seen = observe(subject)
+    except Exception as error:  # a freedom that breaks the sandbox is reported in its row
+        return QuietRow(subject.freedoms, subject.dialect, drawn, (), (f"{type(error).__name__}: {error}",), 0)
     fired = (
         (rule, found.level, f"{found.evidence.exchange}: {found.evidence.message}")
         for rule, found in sorted(seen.findings.items())

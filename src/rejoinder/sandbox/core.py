@@ -28,7 +28,12 @@ from rejoinder.sandbox.endpoint.reply import (
     header,
     reply_with,
 )
-from rejoinder.sandbox.endpoint.request_parsing import check_create, conversation_id, read_json
+from rejoinder.sandbox.endpoint.request_parsing import (
+    check_create,
+    conversation_id,
+    read_json,
+    request_validators,
+)
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import Variation, Visit
@@ -92,6 +97,7 @@ class Sandbox:
         self.min_tokens = min_tokens
         self.hold = hold
         self._clock = clock
+        self._validators = request_validators(dialect)
         self._lock = threading.Lock()
         self._store = Store()
         self._counts: Counter[str] = Counter()
@@ -187,7 +193,7 @@ class Sandbox:
         for variation in variations:
             if variation.parsed is not None and isinstance(parsed, dict):
                 parsed = variation.parsed(parsed, info)
-        body = check_create(parsed, MODELS)
+        body = check_create(parsed, self._validators, MODELS)
         for variation in variations:
             if variation.request is not None:
                 body = variation.request(body, info)
@@ -195,6 +201,9 @@ class Sandbox:
         with self._lock:
             fails = any(variation.fails for variation in variations)
             resolved = self._resolve(body, info, now, variations, fails=fails)
+        for variation in variations:
+            if variation.resolved is not None:
+                resolved = variation.resolved(resolved, info)
         events = generate(resolved, self.dialect)
         response: Json = events[-1]["response"]
         background = body.get("background") is True
@@ -320,7 +329,7 @@ class Sandbox:
         outcome = next((_outcome(event) for event in reversed(numbered) if _outcome(event)), "truncated")
         reply = self._send(200, _EVENT_STREAM, pieces, info, variations)
         if stored is not None and stored.background:
-            reply.chunks = _until_cancelled(reply.chunks, stored)
+            reply.chunks = _until_cancelled(reply.chunks, stored, lambda: self._end(stored, info, variations))
             if any(variation.on_reader_left is not None for variation in variations):
                 reply.chunks = self._watched(reply.chunks, stored, variations)
         return reply, outcome
@@ -358,7 +367,8 @@ class Sandbox:
 
     def _refusal(self, error: ApiError, info: RequestInfo, variations: Sequence[Variation]) -> Reply:
         kinds = self.dialect.response.get("error_types", {})
-        kind = kinds.get(str(error.status), _TYPE_OF_STATUS.get(error.status, "invalid_request_error"))
+        other = "server_error" if error.status >= 500 else "invalid_request_error"
+        kind = kinds.get(str(error.status), _TYPE_OF_STATUS.get(error.status, other))
         status = error.status
         body: Any = {"error": {"type": kind, "message": error.message, "param": error.param, "code": error.code}}
         for variation in variations:
@@ -393,7 +403,7 @@ class Sandbox:
         if operation == "input_items":
             return self._input_items(request, info, argument, variations)
         if operation == "input_tokens":
-            return self._input_tokens(request, info)
+            return self._input_tokens(request, info, variations)
         if operation == "models":
             return self._models(argument)
         return reply_with({"status": "ok"})
@@ -417,13 +427,29 @@ class Sandbox:
         since = -1 if after is None else int(after)
         replayed = [(number, piece) for number, piece in stored.stream if not isinstance(number, int) or number > since]
         if stored.cancelled:
-            replayed = replayed[: -_ends(stored)]  # no event tells of a cancel
+            # No event tells of a cancel, unless a variation has one.
+            end = self._end(stored, info, variations) if len(replayed) >= _ends(stored) else []
+            replayed = replayed[: -_ends(stored)] + [(None, piece) for piece in end]
         pieces = [piece for _, piece in replayed]
         if not stored.is_running(now):
             return self._send(200, _EVENT_STREAM, [piece._replace(delay=0.0) for piece in pieces], info, variations)
         reply = self._send(200, _EVENT_STREAM, pieces, info, variations)
-        reply.chunks = _until_cancelled(reply.chunks, stored)
+        reply.chunks = _until_cancelled(reply.chunks, stored, lambda: self._end(stored, info, variations))
         return reply
+
+    def _end(self, stored: Stored, info: RequestInfo, variations: Sequence[Variation]) -> list[Piece]:
+        """Return the pieces that end the stream of a cancelled response; none without a variation."""
+        last = max((number for number, _ in stored.stream if isinstance(number, int)), default=0)
+        events = [
+            {**variation.cancelled(deepcopy(stored.response), info), "sequence_number": last}
+            for variation in variations
+            if variation.cancelled is not None
+        ]
+        for event in events:
+            for variation in variations:
+                if variation.response is not None:
+                    variation.response(event["response"], event["type"], info)
+        return self._frames(events, info, variations) if events else []
 
     def _delete(self, info: RequestInfo, response_id: str, variations: Sequence[Variation]) -> Reply:
         with self._lock:
@@ -474,12 +500,14 @@ class Sandbox:
                 variation.listing(listing, info)
         return reply_with(listing)
 
-    def _input_tokens(self, request: Request, info: RequestInfo) -> Reply:
-        body = check_create({"input": [], **_object(read_json(request))}, MODELS)
+    def _input_tokens(self, request: Request, info: RequestInfo, variations: Sequence[Variation]) -> Reply:
+        body = check_create({"input": [], **_object(read_json(request))}, self._validators, MODELS)
         with self._lock:
             resolved = self._resolve({**body, "request_id": None}, info, self._clock(), (), fails=False)
-        count = input_tokens(resolved.items, body.get("instructions"))
-        return reply_with({"object": "response.input_tokens", "input_tokens": count})
+        for variation in variations:
+            if variation.resolved is not None:
+                resolved = variation.resolved(resolved, info)
+        return reply_with({"object": "response.input_tokens", "input_tokens": resolved.input_tokens})
 
     def _models(self, name: str) -> Reply:
         models = [{"id": model, "object": "model", "created": 0, "owned_by": "rejoinder"} for model in MODELS]
@@ -530,12 +558,13 @@ class Sandbox:
                 self._in_flight.pop(number, None)
 
 
-def _until_cancelled(chunks: Iterator[Piece], stored: Stored) -> Iterator[Piece]:
-    """Yield the pieces of a background stream until its response is cancelled, perhaps during a wait."""
+def _until_cancelled(chunks: Iterator[Piece], stored: Stored, end: Callable[[], Sequence[Piece]]) -> Iterator[Piece]:
+    """Yield the pieces of a background stream until its response is cancelled, perhaps during a wait, then an end."""
     for piece in chunks:
         if piece.delay:
             yield Piece(piece.delay, b"")
         if stored.cancelled:
+            yield from end()
             return
         yield piece._replace(delay=0.0)
 
@@ -613,7 +642,9 @@ def post(body: Any, path: str = "/v1/responses", headers: Headers = ()) -> Reque
 
 
 def _freedoms(names: Iterable[str], dialect: str) -> tuple[Freedom, ...]:
-    freedoms = tuple(find(name, dialect, load_freedoms(), "freedom") for name in names)
+    order = list(load_freedoms())
+    found = [find(name, dialect, load_freedoms(), "freedom") for name in names]
+    freedoms = tuple(sorted(found, key=lambda freedom: order.index(freedom.id)))
     for first, second in conflicts(freedoms):
         raise UsageError(
             f'Freedoms "{first.id}" and "{second.id}" exclude each other.', "Start the sandbox with one of them."
@@ -646,8 +677,9 @@ def _check_outputs(history: Sequence[Json], fresh: Sequence[Json]) -> None:
     """Refuse the output of a function call that nobody made."""
     calls = {item.get("call_id") for item in (*history, *fresh) if not str(item.get("type")).endswith("_output")}
     for index, item in enumerate(fresh):
-        if item.get("type") == "function_call_output" and item["call_id"] not in calls:
-            raise _missing("function call", item["call_id"], "call_not_found", f"input[{index}].call_id", status=400)
+        call = item.get("call_id")
+        if item.get("type") == "function_call_output" and call is not None and call not in calls:
+            raise _missing("function call", call, "call_not_found", f"input[{index}].call_id", status=400)
 
 
 def _missing(what: str, name: str, code: str, param: str | None = None, *, status: int = 404) -> ApiError:

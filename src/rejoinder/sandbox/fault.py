@@ -10,6 +10,7 @@ from inspect import getdoc
 from typing import Any, Final, TypeVar
 
 from rejoinder.model.exchange import Headers
+from rejoinder.sandbox.endpoint.generate import ResolvedRequest
 from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
@@ -102,6 +103,7 @@ class Variation:
 
     - ``parsed`` gets the parsed body of a create request before it is checked and returns the one to check;
     - ``request`` gets the valid body of a create request and returns the one to answer, or refuses it;
+    - ``resolved`` gets what the sandbox made of a create request, and returns what to answer;
     - ``new_id`` gets an id that the sandbox made, such as ``resp_0``, and returns the one to use;
     - ``response`` changes a response object; its second argument is the event type, or ``plain`` for a plain body;
     - ``events`` gets all events before they are numbered, ``numbered`` after, and returns the ones to send;
@@ -117,6 +119,8 @@ class Variation:
     - ``override`` gets the visit to an operation beside create, and may answer it in place of the sandbox or refuse it;
     - ``all_tenants`` says whether the responses of all tenants are open to a request;
     - ``listing`` changes a page of input items;
+    - ``cancelled`` gets the finished response of a background stream that was cancelled, and returns the event that
+      ends the stream in place of none;
     - ``on_reader_left`` gets what is stored of a background stream whose reader left before its end.
     """
 
@@ -128,6 +132,7 @@ class Variation:
     replaces: bool = False
     parsed: RequestHook | None = None
     request: RequestHook | None = None
+    resolved: Callable[[ResolvedRequest, RequestInfo], ResolvedRequest] | None = None
     new_id: Callable[[str, RequestInfo], str] | None = None
     response: ResponseHook | None = None
     events: EventsHook | None = None
@@ -142,6 +147,7 @@ class Variation:
     override: Callable[[Visit], Reply | None] | None = None
     all_tenants: Callable[[RequestInfo], bool] | None = None
     listing: Callable[[Json, RequestInfo], None] | None = None
+    cancelled: Callable[[Json, RequestInfo], Json] | None = None
     on_reader_left: Callable[[Stored], None] | None = None
 
     @property
@@ -446,7 +452,7 @@ def of_item(do: Change) -> Change:
 
 def has_code(body: Any, *codes: str) -> bool:
     """Whether a refusal has one of these codes."""
-    return isinstance(body, dict) and body["error"]["code"] in codes
+    return isinstance(body, dict) and body["error"].get("code") in codes
 
 
 def with_status(value: int, *codes: str) -> ErrorHook:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from inspect import getdoc
 from typing import Any
 
 from rejoinder.contract import Citation, cite
-from rejoinder.sandbox.fault import Function, Variation
+from rejoinder.sandbox.endpoint.reply import RequestInfo
+from rejoinder.sandbox.endpoint.store import Store, Stored
+from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import ErrorHook, Function, Variation, has_code
 
-__all__ = ["Freedom", "FreedomList", "cite", "conflicts"]
+__all__ = ["Freedom", "FreedomList", "cite", "conflicts", "defaults", "refused_with"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,40 @@ class FreedomList(list[Freedom]):
             return function
 
         return decorate
+
+
+def refused_with(status: int, *codes: str, **fields: Any) -> ErrorHook:
+    """Return a hook that refuses with another status where the code is one of these, and with a type that fits it.
+
+    ``fields`` are other fields of the error.
+    """
+
+    def hook(given: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+        if not has_code(body, *codes):
+            return given, body
+        kinds = info.dialect.response["error_types"]
+        kind = "server_error" if status >= 500 else kinds.get("400", "invalid_request_error")
+        return status, {"error": {**body["error"], "type": kind, **fields}}
+
+    return hook
+
+
+def defaults(values: Mapping[str, Any], when: Callable[[Mapping[str, Any]], bool] = lambda _: True) -> dict[str, Any]:
+    """Return the hooks that give fields of the response these values where the request leaves them out or null.
+
+    ``when`` gets the body of the request and says whether to do so.
+    """
+
+    def change(response: Json, info: RequestInfo) -> None:
+        for name, value in values.items():
+            if name in response and info.operation == "create" and info.body.get(name) is None and when(info.body):
+                response[name] = deepcopy(value)
+
+    def keep(stored: Stored, _: Store, info: RequestInfo) -> None:
+        for response in (stored.response, stored.running):
+            change(response, info)
+
+    return {"response": lambda response, _, info: change(response, info), "on_store": keep}
 
 
 def conflicts(freedoms: Iterable[Freedom]) -> Iterator[tuple[Freedom, Freedom]]:

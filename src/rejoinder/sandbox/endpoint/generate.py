@@ -38,6 +38,7 @@ _STORY_TOKENS: Final = 100
 # A token that is pushed by so much is all that is said, so many times.
 _PUSH: Final = 100
 _PUSHED_TOKENS: Final = 8
+_HIDDEN_TOKENS: Final = 6
 _HARMFUL: Final = re.compile(r"\bpipe bombs?\b", re.IGNORECASE)
 _REFUSAL: Final = "I'm sorry, but I can't repeat that."
 _FAILURE: Final = ("server_error", "The model stopped in the middle of the answer.")
@@ -64,6 +65,8 @@ _HOSTED: Final[Mapping[str, Mapping[str, Any]]] = {
     "mcp_call": {"arguments": "", "output": None, "error": None},
     "mcp_list_tools": {},
 }
+# Tools that the client carries out, and the parrot therefore calls.
+_CALLED: Final = ("function", "custom", "computer_use_preview")
 _WORKING: Final = ("searching", "interpreting", "generating")
 
 # Response fields that repeat the request, with the value that stands for an absent or null one.
@@ -99,6 +102,10 @@ class ResolvedRequest:
     the history's part of it. ``id`` and ``created_at`` (whole Unix seconds) are given to the response; ``stem`` is the
     part of an id that all items of the response share, and ``new_id`` makes the id to use of one. ``fails`` makes the
     run break down in the middle. ``min_tokens`` makes the parrot repeat itself until the text is that long.
+    ``one_call`` lets it call one tool at a time, and ``template_tokens`` are counted with the input. ``always_reasons``
+    makes it reason unprompted, ``reasoning_items`` is how many reasoning items come first where it does, and
+    ``hidden_reasoning`` leaves out what they say. ``preamble`` is said in a message before calls, and ``first_item`` is
+    added before all others.
     """
 
     body: Mapping[str, Any]
@@ -112,7 +119,19 @@ class ResolvedRequest:
     min_tokens: int = 0
     conversation: str | None = None
     stem: str = "0"
+    one_call: bool = False
+    template_tokens: int = 0
+    always_reasons: bool = False
+    reasoning_items: int = 1
+    hidden_reasoning: bool = False
+    preamble: str = ""
+    first_item: Mapping[str, Any] | None = None
     new_id: Callable[[str], str] = str
+
+    @property
+    def input_tokens(self) -> int:
+        """The number of input tokens of the context with its instructions."""
+        return self.template_tokens + input_tokens(self.items, self.body.get("instructions"))
 
 
 def generate(resolved: ResolvedRequest, dialect: Dialect) -> list[Json]:
@@ -248,13 +267,18 @@ class _Generation:
     # What to say
 
     def _say(self) -> None:
+        if self.resolved.first_item is not None:
+            self._whole(self.resolved.first_item)
         if self._reasons():
-            self._reasoning()
+            for _ in range(self.resolved.reasoning_items):
+                self._reasoning()
         choice, tools = _offered(self.body)
         calls = self._calls(choice, tools)
         if choice != "none":
             self._hosted_calls()
         if calls:
+            if self.resolved.preamble:
+                self._message([_Part(self.resolved.preamble)], "output_text")
             for tool in calls:
                 self._call(tool)
             if self.resolved.fails:
@@ -269,10 +293,13 @@ class _Generation:
 
     def _reasons(self) -> bool:
         effort = (self.body.get("reasoning") or {}).get("effort")
+        if self.resolved.always_reasons and effort != "none":
+            return True
         return effort not in (None, "none") or self.resolved.model.endswith("-reasoning")
 
     def _calls(self, choice: Any, tools: list[Json]) -> list[Json]:
-        """Return the tools to call now, in order."""
+        """Return the tools to call now, in order. Hosted tools are taken, but not carried out."""
+        tools = [tool for tool in tools if tool["type"] in _CALLED]
         if choice == "none" or not tools:
             return []
         if choice not in ("auto", "required"):
@@ -283,7 +310,8 @@ class _Generation:
         else:
             answered = _answered(self.resolved.items)
             calls = [tool for tool in named if tool["name"] not in answered]
-        return calls[:1] if self.body.get("parallel_tool_calls") is False else calls
+        one = self.resolved.one_call or self.body.get("parallel_tool_calls") is False
+        return calls[:1] if one else calls
 
     def _parts(self) -> list[_Part]:
         shape = (self.body.get("text") or {}).get("format") or {}
@@ -338,7 +366,7 @@ class _Generation:
         self.events.append({"type": f"response.{status}", "response": response})
 
     def _usage(self) -> Json:
-        heard = input_tokens(self.resolved.items, self.body.get("instructions"))
+        heard = self.resolved.input_tokens
         return {
             "input_tokens": heard,
             "input_tokens_details": {
@@ -439,6 +467,28 @@ class _Generation:
         count = len(tokens(self.said))
         index, item_id = self._open("reasoning", summary=[], content=[])
         before = self.output_tokens
+        cut = self._hidden() if self.resolved.hidden_reasoning else self._thoughts(index, item_id, count)
+        if not cut:
+            cut = self._summary(index, item_id, count)
+        self.reasoning_tokens += self.output_tokens - before
+        fields: Json = {}
+        if self.encrypted:
+            fields["encrypted_content"] = base64.b64encode(f"{self.resolved.id}:{count}".encode()).decode()
+        self._close(index, cut, **fields)
+
+    def _whole(self, item: Mapping[str, Any]) -> None:
+        """Add an item that is complete from the start."""
+        index = len(self.fold.response["output"])
+        whole = {**item, "id": self.resolved.new_id(f"it_{self.stem}{index:02x}")}
+        self._emit("response.output_item.added", output_index=index, item={**whole, "status": "in_progress"})
+        self._emit("response.output_item.done", output_index=index, item=whole)
+
+    def _hidden(self) -> bool:
+        """Spend the tokens of a few thoughts; return whether the budget cut them."""
+        return any(self._spend() for _ in range(_HIDDEN_TOKENS))
+
+    def _thoughts(self, index: int, item_id: str, count: int) -> bool:
+        """Send what the model thinks; return whether the budget cut it."""
         where: Json = {"item_id": item_id, "output_index": index, "content_index": 0}
         # The dialects that have own events for reasoning parts and texts say so by listing them.
         events = self.dialect.events
@@ -449,13 +499,7 @@ class _Generation:
         said = deepcopy(self.fold.item(index)["content"][0])
         self._emit(f"{text}.done", **where, text=said["text"])
         self._emit(f"{part}.done", **where, part=said)
-        if not cut:
-            cut = self._summary(index, item_id, count)
-        self.reasoning_tokens = self.output_tokens - before
-        fields: Json = {}
-        if self.encrypted:
-            fields["encrypted_content"] = base64.b64encode(f"{self.resolved.id}:{count}".encode()).decode()
-        self._close(index, cut, **fields)
+        return cut
 
     def _summary(self, index: int, item_id: str, count: int) -> bool:
         reasoning = self.body.get("reasoning") or {}
@@ -549,8 +593,9 @@ def _offered(body: Mapping[str, Any]) -> tuple[Any, list[Json]]:
 
 
 def is_choice(choice: Mapping[str, Any], tool: Mapping[str, Any]) -> bool:
-    """Return whether a tool choice that names one tool names this one."""
-    return bool(choice["type"] == tool["type"] and choice.get("name") == tool.get("name"))
+    """Return whether a tool choice that names one tool names this one; a server's tool is named by its server."""
+    name = "server_label" if tool["type"] == "mcp" else "name"
+    return bool(choice["type"] == tool["type"] and choice.get(name) == tool.get(name))
 
 
 def _mentions(text: str, name: str) -> bool:

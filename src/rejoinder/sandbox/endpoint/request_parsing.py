@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-from rejoinder.contract import request_schema
+from rejoinder.contract import DEFAULT_DIALECT, request_schema
 from rejoinder.model.exchange import Request
 from rejoinder.sandbox.endpoint.generate import is_choice
 from rejoinder.sandbox.endpoint.reply import ApiError, header
@@ -31,8 +31,14 @@ _METADATA_PAIRS, _METADATA_KEY, _METADATA_VALUE = 16, 64, 512
 
 
 @cache
-def _validator() -> Validator:
-    return Validator(request_schema())
+def request_validators(dialect: str) -> tuple[Validator, ...]:
+    """Return validators of the create requests of a dialect: a body is taken if one of them finds it valid.
+
+    The last is that of the default dialect, which requires least, so that a body is not refused for a field that only
+    some documents require.
+    """
+    names = dict.fromkeys((dialect, DEFAULT_DIALECT))
+    return tuple(Validator(request_schema(dialect=name)) for name in names)
 
 
 def read_json(request: Request) -> Any:
@@ -57,10 +63,10 @@ def read_json(request: Request) -> Any:
     return value
 
 
-def check_create(body: Any, models: tuple[str, ...]) -> Json:
+def check_create(body: Any, validators: Sequence[Validator], models: tuple[str, ...]) -> Json:
     """Return the parsed body of a create request; raises :class:`ApiError` naming the first field that is wrong."""
-    validator = _validator()
-    if not validator.is_valid(body):
+    validator = validators[0]
+    if not any(one.is_valid(body) for one in validators):
         error = (validator.errors(_with_types(body)) or validator.errors(body))[0]
         param = param_of(error.pointer)
         where = f"{param}: " if param else ""
@@ -90,7 +96,7 @@ def conversation_id(body: Mapping[str, Any]) -> str | None:
         value = value.get("id")
     if value is None:
         return None
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str):
         raise _invalid("conversation", "must be an id or an object with an id")
     return value
 
@@ -142,7 +148,11 @@ def _check_tools(body: Json) -> None:
                 raise _invalid(f"tool_choice.tools[{index}]", "is not among the tools")
         if choice["mode"] == "required" and not choice["tools"]:
             raise _invalid("tool_choice.tools", "is empty, but a call is required")
-    elif isinstance(choice, dict) and not any(is_choice(choice, tool) for tool in tools):
+    elif (
+        isinstance(choice, dict)
+        and choice["type"] in ("function", "custom")
+        and not any(is_choice(choice, tool) for tool in tools)
+    ):
         raise _invalid("tool_choice", "names a tool that is not among the tools")
 
 

@@ -1,14 +1,121 @@
-"""Freedoms of the fields of events."""
+"""Freedoms of the event envelope."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from rejoinder.sandbox.endpoint.reply import RequestInfo
-from rejoinder.sandbox.fault import STREAMED, TEXT_DELTA, Events, is_of
-from rejoinder.sandbox.freedom import FreedomList, cite
+from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import STREAMED, TEXT_DELTA, Events, EventsHook, is_of
+from rejoinder.sandbox.freedom import Freedom, FreedomList, cite
+from rejoinder.sandbox.freedoms.citations import OPENAI_EXTRA, OPENRESPONSES_EXTENSIONS
 
-FREEDOMS: Final = FreedomList()
+_SEQUENCE: Final = (
+    cite("openai-openapi", "ResponseCreatedEvent.sequence_number"),
+    cite("openresponses-openapi", "ResponseCreatedStreamingEvent.sequence_number"),
+)
+_ENVELOPE: Final = ("type", "sequence_number")
+
+
+def _renumbered(number: Callable[[int], int]) -> EventsHook:
+    """Return a hook that gives every event another sequence number."""
+
+    def hook(events: list[Json], _: RequestInfo) -> list[Json]:
+        return [{**event, "sequence_number": number(event["sequence_number"])} for event in events]
+
+    return hook
+
+
+def _between(event: Json, every: int) -> EventsHook:
+    """Return a hook that inserts an event after every so many, but neither first nor last."""
+
+    def hook(events: list[Json], _: RequestInfo) -> list[Json]:
+        found: list[Json] = []
+        for place, one in enumerate(events):
+            found.append(one)
+            if place % every == every - 1 and 1 < place < len(events) - 2:
+                found.append(dict(event))
+        return found
+
+    return hook
+
+
+def _every(change: Callable[[Json], None], *ends: str) -> EventsHook:
+    """Return a hook that changes every event whose type ends with one of these, or every one."""
+
+    def hook(events: list[Json], info: RequestInfo) -> list[Json]:
+        for event in events:
+            if not ends or str(event.get("type")).endswith(ends):
+                change(event)
+        return events
+
+    return hook
+
+
+def _obfuscated(events: list[Json], info: RequestInfo) -> list[Json]:
+    options = info.body.get("stream_options")
+    if isinstance(options, dict) and options.get("include_obfuscation") is False:
+        return events
+    for event in events:
+        if str(event.get("type")).endswith(".delta") and not is_of(event, "response.reasoning_text.delta"):
+            event["obfuscation"] = "qYs3Lr"[: 1 + len(str(event.get("delta"))) % 6]
+    return events
+
+
+def _reordered(events: list[Json], _: RequestInfo) -> list[Json]:
+    return [
+        {**{key: event[key] for key in reversed(event) if key not in _ENVELOPE}, **{k: event[k] for k in _ENVELOPE}}
+        for event in events
+    ]
+
+
+FREEDOMS: Final = FreedomList(
+    Freedom(
+        id="sequence-starts-at-one",
+        title="The first sequence_number of a stream is 1.",
+        sources=_SEQUENCE,
+        argument="No document names the first number.",
+        choice="sequence numbers",
+        numbered=_renumbered(lambda number: number + 1),
+    ),
+    Freedom(
+        id="sequence-starts-high",
+        title="The first sequence_number of a stream is 1000.",
+        sources=_SEQUENCE,
+        argument="No document names the first number.",
+        choice="sequence numbers",
+        numbered=_renumbered(lambda number: number + 1000),
+    ),
+    Freedom(
+        id="vendor-events",
+        title="A stream has an extension event after every third event.",
+        dialects=("openresponses", "northstar"),
+        sources=(cite("openresponses", "Extending streaming events"),),
+        events=_between({"type": "acme:trace_event", "phase": "decode"}, 3),
+    ),
+    Freedom(
+        id="event-extra-fields",
+        title="Every event has fields that the dialect does not define.",
+        sources=(OPENAI_EXTRA, OPENRESPONSES_EXTENSIONS),
+        events=_every(lambda event: event.update(created_at=1_760_000_000, provider="acme", response_id=None)),
+    ),
+    Freedom(
+        id="delta-obfuscation",
+        title="Delta events have the field obfuscation.",
+        sources=(
+            cite("openai-openapi", "ResponseStreamOptions.include_obfuscation"),
+            cite("openresponses-openapi", "ResponseOutputTextDeltaStreamingEvent.obfuscation"),
+        ),
+        events=_obfuscated,
+    ),
+    Freedom(
+        id="event-fields-in-other-order",
+        title="The type and sequence_number of an event come after its other fields.",
+        sources=(cite("rfc8259", "section 4, Objects", "#section-4"),),
+        numbered=_reordered,
+    ),
+)
 
 
 @FREEDOMS.add(

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Final
 
+from rejoinder.sandbox.endpoint.reply import RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import CREATED, IN_PROGRESS, QUEUED, STREAMED, Condition, in_response, set_to, without
+from rejoinder.sandbox.fault import (
+    CREATED,
+    IN_PROGRESS,
+    QUEUED,
+    STREAMED,
+    Condition,
+    in_response,
+    is_of,
+    set_to,
+    without,
+)
 from rejoinder.sandbox.freedom import Freedom, FreedomList, cite
 
 _GENERATOR: Final = cite("vllm", "responses_stream_generator", "vllm/entrypoints/openai/responses/serving.py#L1477")
@@ -26,6 +38,21 @@ _IN_FOREGROUND: Final = Condition(
     "only in streams without background", lambda info: info.streamed and not info.body.get("background")
 )
 
+_MACHINE: Final = cite("openresponses", "State machines; Streaming, State Machine events")
+_QUEUED: Final = (
+    cite("openai-openapi", "ResponseQueuedEvent"),
+    cite("openresponses-openapi", "ResponseQueuedStreamingEvent"),
+)
+
+
+def _waiting(events: list[Json], info: RequestInfo) -> list[Json]:
+    """Let the response wait in a queue before it starts."""
+    if any(is_of(event, QUEUED) for event in events) or not events or not is_of(events[0], CREATED):
+        return events
+    events[0]["response"]["status"] = "queued"
+    return [events[0], {"type": QUEUED, "response": deepcopy(events[0]["response"])}, *events[1:]]
+
+
 FREEDOMS: Final = FreedomList(
     Freedom(
         id="usage-of-zeros-at-first",
@@ -34,6 +61,7 @@ FREEDOMS: Final = FreedomList(
             cite("openresponses-openapi", "ResponseResource.usage, a field of every response object", "#L2430"),
             cite("openai-python", "Response.usage, which is optional", "src/openai/types/responses/response.py"),
         ),
+        choice="the field usage",
         response=in_response(lambda response: response.update(usage=dict(_NO_TOKENS)), (CREATED,)),
     ),
     Freedom(
@@ -59,5 +87,12 @@ FREEDOMS: Final = FreedomList(
         when=_IN_FOREGROUND,
         fails=True,
         events=without("response.failed"),
+    ),
+    Freedom(
+        id="queued-before-work",
+        title="Every stream waits in a queue first and has a response.queued event.",
+        sources=(*_QUEUED, _MACHINE),
+        choice="start of a stream",
+        events=_waiting,
     ),
 )

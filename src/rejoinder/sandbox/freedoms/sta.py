@@ -1,0 +1,146 @@
+"""Freedoms of stored responses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from rejoinder.sandbox.endpoint.reply import ApiError, Reply, RequestInfo, reply_with
+from rejoinder.sandbox.endpoint.store import Store, Stored
+from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import Visit
+from rejoinder.sandbox.freedom import Freedom, FreedomList, cite, refused_with
+from rejoinder.sandbox.freedoms.citations import (
+    OPENAI_EXTRA,
+    OPENRESPONSES_EXTENSIONS,
+    OPENRESPONSES_RESPONSE,
+    STATUSES,
+    TZAFON_RESPONSE,
+    VLLM_RESPONSE,
+)
+
+_STATELESS: Final = (
+    cite("vllm", "VLLM_ENABLE_RESPONSES_API_STORE, off by default", "vllm/entrypoints/openai/responses/serving.py"),
+    OPENRESPONSES_RESPONSE,
+)
+
+
+def _forget(stored: Stored, store: Store, _: RequestInfo) -> None:
+    store.remove(stored.response["id"])
+
+
+def _not_kept(response: Json, _: str, __: RequestInfo) -> None:
+    if "store" in response:
+        response["store"] = False
+
+
+def _no_store(body: Json, _: RequestInfo) -> Json:
+    if body.get("store") is True:
+        raise ApiError(400, "store is not supported.", param="store", code="unsupported_value")
+    return body
+
+
+def _no_chain(body: Json, _: RequestInfo) -> Json:
+    if body.get("previous_response_id") is not None:
+        what = "previous_response_id is not supported without a store."
+        raise ApiError(400, what, param="previous_response_id", code="unsupported_parameter")
+    return body
+
+
+def _no_background(body: Json, _: RequestInfo) -> Json:
+    if body.get("background") is True:
+        raise ApiError(400, "background needs a store.", param="background", code="unsupported_parameter")
+    return body
+
+
+def _stateless(body: Json, info: RequestInfo) -> Json:
+    return _no_background(_no_chain(body, info), info)
+
+
+def _deleting(answer: Callable[[str], Json]) -> Callable[[Visit], Reply | None]:
+    """Return a hook that deletes a response and confirms it in another way."""
+
+    def hook(visit: Visit) -> Reply | None:
+        if visit.info.operation != "response" or visit.method != "DELETE" or visit.stored is None:
+            return None
+        name = visit.stored.response["id"]
+        visit.store.remove(name)
+        return reply_with(answer(name))
+
+    return hook
+
+
+FREEDOMS: Final = FreedomList(
+    Freedom(
+        id="nothing-stored",
+        title="The endpoint stores no response and says so in store.",
+        sources=_STATELESS,
+        dialects=("northstar", "openresponses"),
+        choice="storing",
+        parsed=_stateless,
+        on_store=_forget,
+        response=_not_kept,
+        excludes=("store-null", "store-absent", "optional-fields-null", "optional-fields-absent"),
+    ),
+    Freedom(
+        id="store-refused",
+        title="The endpoint stores no response and refuses a request with store true.",
+        sources=(*_STATELESS, *STATUSES),
+        dialects=("northstar", "openresponses"),
+        choice="storing",
+        parsed=lambda body, info: _stateless(_no_store(body, info), info),
+        on_store=_forget,
+        response=_not_kept,
+        excludes=("store-null", "store-absent", "optional-fields-null", "optional-fields-absent"),
+    ),
+    Freedom(
+        id="unknown-previous-response-bad-request",
+        title="The endpoint refuses an unknown previous_response_id with 400.",
+        sources=STATUSES,
+        choice="unknown previous response",
+        error=refused_with(400, "previous_response_not_found"),
+    ),
+    Freedom(
+        id="unknown-previous-response-unprocessable",
+        title="The endpoint refuses an unknown previous_response_id with 422.",
+        sources=STATUSES,
+        choice="unknown previous response",
+        error=refused_with(422, "previous_response_not_found"),
+    ),
+    Freedom(
+        id="deleted-object-named",
+        title="A deleted response is confirmed with the object response.deleted.",
+        dialects=("northstar", "openresponses"),
+        sources=(TZAFON_RESPONSE, VLLM_RESPONSE),
+        argument="The documents of these dialects do not define the body that confirms a delete.",
+        choice="confirmation of a delete",
+        override=_deleting(lambda name: {"id": name, "object": "response.deleted", "deleted": True}),
+    ),
+    Freedom(
+        id="deleted-extra-fields",
+        title="The confirmation of a delete has fields that the dialect does not define.",
+        sources=(OPENAI_EXTRA, OPENRESPONSES_EXTENSIONS, TZAFON_RESPONSE),
+        choice="confirmation of a delete",
+        override=_deleting(
+            lambda name: {"id": name, "object": "response", "deleted": True, "deleted_at": 1_760_000_000}
+        ),
+    ),
+    Freedom(
+        id="input-items-extra-fields",
+        title="A page of input items has fields that the dialect does not define.",
+        sources=(OPENAI_EXTRA, OPENRESPONSES_EXTENSIONS, TZAFON_RESPONSE),
+        listing=lambda page, _: page.update(total=None, next_page=None),
+    ),
+    Freedom(
+        id="listed-items-extra-fields",
+        title="Listed input items have fields that the dialect does not define.",
+        sources=(OPENAI_EXTRA, OPENRESPONSES_EXTENSIONS, TZAFON_RESPONSE),
+        listing=lambda page, _: page.update(data=[{**item, "created_by": None} for item in page["data"]]),
+    ),
+    Freedom(
+        id="unfinished-previous-response-conflicts",
+        title="The endpoint refuses to continue an unfinished response with 409.",
+        sources=(*STATUSES, cite("rfc9110", "section 15.5.10, 409 Conflict", "#section-15.5.10")),
+        error=refused_with(409, "previous_response_not_finished"),
+    ),
+)

@@ -1,0 +1,124 @@
+"""Freedoms of usage."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from rejoinder.sandbox.endpoint.reply import RequestInfo
+from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import IN_PROGRESS, change_usage, in_response, set_to, unset
+from rejoinder.sandbox.freedom import Freedom, FreedomList, cite
+from rejoinder.sandbox.freedoms.citations import (
+    OPENAI_EXTRA,
+    OPENRESPONSES_EXTENSIONS,
+    OPENRESPONSES_RESPONSE,
+    TZAFON_RESPONSE,
+    VLLM_RESPONSE,
+)
+
+_ZEROS: Final = {
+    "input_tokens": 0,
+    "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+    "output_tokens": 0,
+    "output_tokens_details": {"reasoning_tokens": 0},
+    "total_tokens": 0,
+}
+_CREATED: Final = ("response.created", "response.queued", IN_PROGRESS)
+
+
+def _early(response: Json, place: str, _: RequestInfo) -> None:
+    if place in _CREATED:
+        response["usage"] = {**_ZEROS}
+
+
+def _not_cached(usage: Json) -> None:
+    details = usage.get("input_tokens_details")
+    if isinstance(details, dict):
+        usage["input_tokens_details"] = {**details, "cached_tokens": 0}
+
+
+FREEDOMS: Final = FreedomList(
+    Freedom(
+        id="usage-null",
+        title="The usage of every response is null.",
+        dialects=("openresponses",),
+        sources=(
+            cite("openresponses-openapi", "ResponseResource.usage: if available, or null"),
+            TZAFON_RESPONSE,
+            cite("openai-python", "Response.usage, which may be null", "src/openai/types/responses/response.py"),
+        ),
+        choice="the field usage",
+        response=in_response(set_to("usage", None)),
+    ),
+    Freedom(
+        id="usage-extra-fields",
+        title="The usage has fields that the dialect does not define.",
+        sources=(OPENAI_EXTRA, TZAFON_RESPONSE, OPENRESPONSES_EXTENSIONS),
+        response=change_usage(
+            lambda usage: usage.update(cost=0.0012, num_sources_used=0, prompt_tokens_details=None, is_byok=False)
+        ),
+    ),
+    Freedom(
+        id="usage-details-extra-fields",
+        title="The details of usage have fields that the dialect does not define.",
+        sources=(OPENAI_EXTRA, VLLM_RESPONSE, OPENRESPONSES_EXTENSIONS),
+        response=change_usage(
+            lambda usage: usage.update(
+                input_tokens_details={**usage["input_tokens_details"], "audio_tokens": 0, "image_tokens": None},
+                output_tokens_details={**usage["output_tokens_details"], "tool_output_tokens": 0},
+            )
+        ),
+        excludes=("usage-details-absent", "usage-details-null"),
+    ),
+    Freedom(
+        id="usage-details-absent",
+        title="The usage has no input_tokens_details and no output_tokens_details.",
+        dialects=("northstar",),
+        sources=(cite("tzafon", "src/tzafon/types/response_create_response.py, Usage"),),
+        choice="details of usage",
+        response=change_usage(unset("input_tokens_details", "output_tokens_details")),
+    ),
+    Freedom(
+        id="usage-details-null",
+        title="The input_tokens_details and output_tokens_details of usage are null.",
+        dialects=("northstar",),
+        sources=(cite("tzafon", "src/tzafon/types/response_create_response.py, Usage, extra fields"),),
+        choice="details of usage",
+        response=change_usage(lambda usage: usage.update(input_tokens_details=None, output_tokens_details=None)),
+    ),
+    Freedom(
+        id="cached-tokens-zero",
+        title="The cached_tokens of usage is always 0.",
+        sources=(
+            cite("openai-openapi", "ResponseUsage.input_tokens_details"),
+            OPENRESPONSES_RESPONSE,
+            VLLM_RESPONSE,
+        ),
+        response=change_usage(_not_cached),
+    ),
+    Freedom(
+        id="cache-write-tokens-absent",
+        title="The usage has no cache_write_tokens.",
+        dialects=("northstar", "openresponses"),
+        sources=(cite("openresponses-openapi", "InputTokensDetails, required"), VLLM_RESPONSE),
+        response=change_usage(
+            lambda usage: (
+                usage["input_tokens_details"].pop("cache_write_tokens", None)
+                if isinstance(usage.get("input_tokens_details"), dict)
+                else None
+            )
+        ),
+    ),
+    Freedom(
+        id="prompt-template-counted",
+        title="The input_tokens of usage count the chat template as well.",
+        sources=(
+            cite("openai-openapi", "ResponseUsage.input_tokens"),
+            cite("openresponses-openapi", "Usage.input_tokens"),
+            VLLM_RESPONSE,
+        ),
+        argument="No document says which tokens of the prompt are counted.",
+        resolved=lambda resolved, _: replace(resolved, template_tokens=17),
+    ),
+)
