@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from rejoinder.model.exchange import Exchange, Outcome
     from rejoinder.model.runfile import Run, read_run
     from rejoinder.model.verdict import ABSENT, Finding, Level, Problem, Status, Verdict
+    from rejoinder.wire.request_options import RequestOptions
 
 __all__ = [
     "ABSENT",
@@ -54,6 +55,7 @@ __all__ = [
     "Outcome",
     "PlannedCase",
     "Problem",
+    "RequestOptions",
     "RequestSender",
     "RequestSpec",
     "Run",
@@ -91,6 +93,7 @@ if not TYPE_CHECKING:  # a type checker must know a misspelt name from a lazy on
             "rejoinder.model.exchange": ("Exchange", "Outcome"),
             "rejoinder.model.runfile": ("Run", "read_run"),
             "rejoinder.model.verdict": ("ABSENT", "Finding", "Level", "Problem", "Status", "Verdict"),
+            "rejoinder.wire.request_options": ("RequestOptions",),
         },
     )
 
