@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +23,7 @@ from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import Run, read_run
 from rejoinder.model.samples import HistogramSample
 from rejoinder.model.verdict import Status
+from rejoinder.sandbox import ChatSandbox, running
 
 HERE = Path(__file__).parent
 BASELINE = HERE.parents[1] / "docs" / "baselines" / "llama-cpp.toml"
@@ -30,10 +31,18 @@ START_LIMIT = 120.0
 
 
 @contextmanager
-def serving(command: list[str], port: int, health: str, log: Path) -> Iterator[str]:
-    """Start a server, wait until it answers, give its base URL, and end it."""
+def serving(
+    command: list[str],
+    port: int,
+    health: str,
+    log: Path,
+    *,
+    folder: Path = HERE,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[str]:
+    """Start a server in a folder, wait until it answers, give its base URL, and end it."""
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=HERE, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
         try:
             base = f"http://127.0.0.1:{port}"
             deadline = time.monotonic() + START_LIMIT
@@ -79,6 +88,41 @@ def fastresponses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     program = str(Path(sys.executable).with_name("fastresponses"))
     command = [program, "serve", "scripted_agent.py:agent", "--host", "127.0.0.1", "--port", str(port)]
     with serving(command, port, "/health", tmp_path_factory.mktemp("fastresponses") / "log") as base:
+        yield base
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[str]:
+    """A strict upstream for gateways."""
+    with running(ChatSandbox()) as base:
+        yield base
+
+
+@pytest.fixture(scope="module")
+def codex_rosetta(upstream: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if find_spec("codex_rosetta") is None:
+        pytest.skip("codex-rosetta is not installed; tox -e real installs it")
+    port, folder = free_port(), tmp_path_factory.mktemp("codex-rosetta")
+    own = {"HOST": "127.0.0.1", "PORT": str(port), "UPSTREAM_BASE_URL": f"{upstream}/v1", "UPSTREAM_PROVIDER": "other"}
+    command = [str(Path(sys.executable).with_name("codex-rosetta"))]
+    environment = {**os.environ, **own, "UPSTREAM_API_KEY": "none"}
+    with serving(command, port, "/health", folder / "log", folder=folder, environment=environment) as base:
+        yield base
+
+
+@pytest.fixture(scope="module")
+def agent_wire_proxy(upstream: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if find_spec("agent_wire_proxy") is None:
+        pytest.skip("agent-wire-proxy is not installed; tox -e real installs it")
+    port, folder = free_port(), tmp_path_factory.mktemp("agent-wire-proxy")
+    (folder / "proxy.toml").write_text(
+        '[proxy]\ndefault_model = "parrot"\n\n[[models]]\nid = "parrot"\nupstream_api = "chat_completions"\n'
+        f'target = "{upstream}"\napi_key_env = "UPSTREAM_API_KEY"\n'
+    )
+    command = [str(Path(sys.executable).with_name("agent-wire-proxy")), "--config", "proxy.toml"]
+    command += ["--listen", f"127.0.0.1:{port}"]
+    environment = {**os.environ, "UPSTREAM_API_KEY": "none"}
+    with serving(command, port, "/health", folder / "log", folder=folder, environment=environment) as base:
         yield base
 
 
