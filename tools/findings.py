@@ -56,7 +56,12 @@ def defects_of(run: Run) -> Iterator[dict[str, Any]]:
             request = exchange.request
         problems = [finding.evidence for finding in findings]
         places = [" ".join(filter(None, (p.event_type, p.pointer, p.kind))) for p in problems]
-        entry = {"rule": rule, "level": first.level.value, "defect": defect, "message": problem.message[:MAX_TEXT]}
+        entry: dict[str, Any] = {
+            "rule": rule,
+            "level": first.level.value,
+            "defect": defect,
+            "message": problem.message[:MAX_TEXT],
+        }
         entry |= {name: text[:MAX_TEXT] for name, text in problem.texts().items()}
         entry["places"] = [place for place in dict.fromkeys(places) if place][:MAX_PLACES]
         if first.cause:
