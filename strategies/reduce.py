@@ -31,6 +31,9 @@ SENTENCE: Final = "Say hello."
 SHORT: Final = 40
 """Characters up to which a text is left as it is."""
 
+LONG_NAME: Final = 256
+"""Characters up to which a text without blanks is left as it is."""
+
 PARTNERS: Final = 64
 """Places that are tried as the one without which another cannot go; trying them costs no request."""
 
@@ -206,9 +209,13 @@ class _Minimiser:
                 self._attempt([(path, 1)])
 
     def _shorten_text(self, path: Path) -> None:
-        if self._attempt([(path, SENTENCE)]):
-            return
         text = _holder(self.body, path)[path[-1]]
+        # What has no blanks is a name or data, which a sentence cannot stand for.
+        if any(char.isspace() for char in text):
+            if self._attempt([(path, SENTENCE)]):
+                return
+        elif len(text) <= LONG_NAME:
+            return
         # What is left is cut again, until nothing can go.
         while isinstance(text, str) and self.calls < self._budget:
             text = next((shorter for shorter in _pieces(text) if self._attempt([(path, shorter)])), None)

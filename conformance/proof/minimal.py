@@ -27,7 +27,7 @@ from rejoinder.conformance.running.replay import minimal_trial
 from rejoinder.conformance.running.trial import Screen, fresh
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.model.exchange import Exchange
-from rejoinder.model.tags import UNCERTAIN, Tag
+from rejoinder.model.tags import ON_PURPOSE, Tag
 from rejoinder.model.verdict import Finding, Status, Verdict
 from rejoinder.sandbox import Sandbox, load_faults
 from rejoinder.wire.target import Target
@@ -102,7 +102,7 @@ def _wrong(finding: Finding, faulty: SandboxSender, by_id: dict[str, Exchange], 
         yield "has no minimal request"
         return
     planned = {(n, request.role): request for n, case in enumerate(trial) for request in case.requests}
-    on_purpose = any(tag in UNCERTAIN or tag == Tag.WRONG_KEY for one in planned.values() for tag in one.tags)
+    on_purpose = any(tag in ON_PURPOSE for one in planned.values() for tag in one.tags)
     screen = Screen(faulty.target, load_dialect(faulty.target.dialect))
     shown = by_id[minimal.exchange]
     for place, standing in screen.standings(trial).items():

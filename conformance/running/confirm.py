@@ -414,7 +414,7 @@ class _Work:
     def _cost(self, name: str) -> float:
         """Return what it costs to send a case for its findings: its requests, and the reducing of long and odd ones."""
         case = self.cases[name]
-        number, size = size_of((case,))
+        number, _, size = size_of((case,))
         odd = any(tag in UNCERTAIN for planned in case.requests for tag in planned.tags)
         return number + size / 1000 + 2 * odd
 
@@ -562,7 +562,7 @@ class _Work:
                 self._best[mark] = sighting
         return seen
 
-    def _rank(self, sighting: _Sighting) -> tuple[bool, tuple[int, int]]:
+    def _rank(self, sighting: _Sighting) -> tuple[bool, tuple[int, int, int]]:
         """Return what makes one trial a better proof than another: no fault of its own, then few and short requests."""
         return bool(self.screen.fault(sighting.trial)), size_of(sighting.trial)
 
@@ -713,7 +713,7 @@ class _Reducer:
                     await self._shrink_bytes(trial, place)
                     del bodies[place]
             trial = self.work.best(self.finding).trial
-            if not bodies or size_of(trial)[0] != sum(len(case.requests) for case in trial):
+            if not bodies:
                 return
         many = len(bodies) > 1
         settled = [

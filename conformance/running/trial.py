@@ -21,7 +21,7 @@ from rejoinder.contract import Dialect, SchemaVariant
 from rejoinder.errors import RejoinderError
 from rejoinder.formatting import one_line
 from rejoinder.model.exchange import Chunk, Exchange, parse_json
-from rejoinder.model.tags import Tag
+from rejoinder.model.tags import ON_PURPOSE, Tag
 from rejoinder.validation import SchemaError, Validator
 from rejoinder.wire.client import encode_json
 from rejoinder.wire.target import Target
@@ -152,7 +152,7 @@ class Screen:
                     continue
                 words = self._words(planned, reply)
                 if words:
-                    on_purpose = " on purpose" if Tag.INVALID in planned.tags else ""
+                    on_purpose = " on purpose" if ON_PURPOSE.intersection(planned.tags) else ""
                     return f"The request is invalid{on_purpose}: {words}"
         return ""
 
@@ -293,7 +293,8 @@ def _parts(case: PlannedCase) -> Iterator[Any]:
         yield [planned.role, planned.method, digest]
 
 
-def size_of(trial: Trial) -> tuple[int, int]:
-    """Return the number of requests in a trial and of the bytes in their bodies."""
+def size_of(trial: Trial) -> tuple[int, int, int]:
+    """Return the number of requests in a trial, of the functions that make bodies, and of the bytes in the others."""
     requests: Sequence[RequestSpec] = [planned for case in trial for planned in case.requests]
-    return len(requests), sum(len(bytes_of(planned.body)) for planned in requests)
+    made = sum(callable(planned.body) and not isinstance(planned.body, BodyTemplate) for planned in requests)
+    return len(requests), made, sum(len(bytes_of(planned.body)) for planned in requests)

@@ -71,6 +71,20 @@ class Tag(StrEnum):
 UNCERTAIN: Final = frozenset({Tag.INVALID, Tag.EDGE})
 """Tags of requests that need not be answered as they ask."""
 
+ON_PURPOSE: Final = frozenset(
+    {
+        Tag.INVALID,
+        Tag.EDGE,
+        Tag.BROKEN,
+        Tag.TAKEN,
+        Tag.UNKNOWN_FIELD,
+        Tag.UNKNOWN_MODEL,
+        Tag.WRONG_KEY,
+        Tag.WRONG_METHOD,
+    }
+)
+"""Tags of requests in which something is wrong or extreme on purpose."""
+
 BOOKKEEPING: Final = frozenset({Tag.UNJUDGED, Tag.REPEATED, Tag.RERUN, Tag.REDUCED, Tag.NARROWED})
 """Tags that say nothing of the request itself."""
 

@@ -285,6 +285,14 @@ def test_both_bodies_of_a_comparison_are_reduced(confirmed: Confirmed, answering
     assert count == {"model": "parrot", "input": "Say hello."}
 
 
+def test_what_the_plan_makes_with_functions_is_reduced_too(confirmed: Confirmed, answering: Answering) -> None:
+    minimal, _ = minimal_of(confirmed(answering("truncation-reported-as-completed"), ["cut.story"]), "RSP-08")
+    whole, cut = (step.request.json() for step in minimal.steps)
+    assert {**whole, "max_output_tokens": 16} == cut
+    assert set(cut) == {"model", "input", "max_output_tokens", "temperature"}
+    assert isinstance(cut["input"], str)
+
+
 def test_a_sequence_is_data_whose_later_requests_take_values_of_earlier_replies(
     confirmed: Confirmed, answering: Answering
 ) -> None:
@@ -446,8 +454,9 @@ def test_a_name_that_is_taken_is_renamed_in_all_places(confirmed: Confirmed, ans
     finding = finding_of(confirmed(answering("taken-request-id-overwrites"), cases), "PAR-01")
     assert finding.reruns == Reruns(3, 3)
     assert finding.minimal is not None
-    first, *_, second = [step for step in finding.minimal.steps if step.request.method == "POST"]
-    assert first.request.json()["request_id"] == second.request.json()["request_id"]
+    *_, second = [step for step in finding.minimal.steps if step.request.method == "POST"]
+    assert Taken(0, "/id", "/request_id") in second.taken
+    assert finding.minimal.fault.startswith("The request is invalid on purpose: a correct endpoint refuses it")
 
 
 def test_what_makes_replies_the_same_stays_where_they_are_compared(
