@@ -97,7 +97,7 @@ NO_CONFIRM: Final = ConfirmBudget(reruns=0)
 
 CONFIRM_BUDGETS: Final[Mapping[str, ConfirmBudget]] = {
     "smoke": NO_CONFIRM,
-    "quick": ConfirmBudget(3, failures=40, warnings=10, reduce=24, total=120),
+    "quick": ConfirmBudget(3, failures=40, warnings=10, reduce=24, total=160),
     "full": ConfirmBudget(3, failures=100, warnings=30, reduce=60, total=800),
 }
 """What each plan may spend by default; ``smoke`` is over before anything is worth confirming."""
@@ -149,6 +149,10 @@ async def confirm(
     async with asyncio.TaskGroup() as group:
         for _, findings in shared:
             group.create_task(work.reduce(findings))
+    # Only now, since what was sent for one finding may be the smallest that shows another.
+    async with asyncio.TaskGroup() as group:
+        for _, findings in shared:
+            group.create_task(work.settle(findings))
     return work.warnings(chosen)
 
 
@@ -457,14 +461,17 @@ class _Work:
         """Reduce the findings of one trial that showed each time, one after the other: they share what is sent."""
         for finding in findings:
             if finding.reruns is not None and finding.reruns.deterministic:
-                await self._reduce(finding)
+                # Look for the smallest trial that shows a finding, starting from the smallest that did so far.
+                with suppress(_SpentError):
+                    await _Reducer(self, finding, self.confirm_budget.reduce).run()
 
-    async def _reduce(self, finding: Finding) -> None:
-        """Look for the smallest trial that shows a finding, starting from the smallest that did so far."""
-        left = min(self.confirm_budget.reduce, self.confirm_budget.total - self.spent)
-        search = _Reducer(self, finding, left)
-        with suppress(_SpentError):
-            await search.run()
+    async def settle(self, findings: Sequence[Finding]) -> None:
+        """Give the findings of one trial that showed each time the smallest trial that shows them twice."""
+        for finding in findings:
+            if finding.reruns is not None and finding.reruns.deterministic:
+                await self._settle(finding)
+
+    async def _settle(self, finding: Finding) -> None:
         mark = finding.fingerprint
         best = self._best[mark]
         if best is not self._first[mark] and not await self._holds(best.trial, finding):
@@ -518,16 +525,20 @@ class _Work:
         cases = tuple(fresh(case) for case in trial)
         return _Sent(trial, cases, tuple([tuple(await self.sender.send(case, tag)) for case in cases]))
 
-    async def shows(self, trial: Trial, finding: Finding) -> bool:
-        """Send a smaller trial, unless it is known or proves nothing; say whether it shows the finding."""
+    async def shows(self, trial: Trial, finding: Finding, search: _Reducer) -> bool:
+        """Send a smaller trial, unless it is known or proves nothing; say whether it shows the finding.
+
+        What is sent counts for the ``search``; raises :class:`_SpentError` where that may send no more.
+        """
         key = key_of(trial)
         if finding.fingerprint in self._shown_by_sandbox(trial):
             return False
         if key not in self._known:
             if self._recorded_without(trial, finding):
                 return False
-            if not self._may(trial):
+            if not self._may(trial) or size_of(trial)[0] > search.left:
                 raise _SpentError
+            search.left -= size_of(trial)[0]
             sent = await self._send(trial, Tag.REDUCED)
             self._known[key] = frozenset(self._look(sent, self._together(finding)))
         return finding.fingerprint in self._known[key]
@@ -599,7 +610,7 @@ class _Reducer:
     def __init__(self, work: _Work, finding: Finding, budget: int) -> None:
         self.work = work
         self.finding = finding
-        self.limit = work.spent + budget
+        self.left = budget
         self.standings: dict[tuple[int, str], Standing] = {}
 
     async def run(self) -> None:
@@ -621,9 +632,7 @@ class _Reducer:
         if not self.work.screen.allows(trial, self.standings):
             return False
         trial = self.work.screen.settled(trial, self.standings)
-        if self.work.spent + size_of(trial)[0] > self.limit:
-            raise _SpentError
-        return await self.work.shows(trial, self.finding)
+        return await self.work.shows(trial, self.finding, self)
 
     async def _leave_out_requests(self) -> None:
         """Leave out requests: all but the one at fault, what comes after it, then one by one."""

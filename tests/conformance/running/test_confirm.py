@@ -259,6 +259,20 @@ def test_allowances_follow_the_options() -> None:
     assert CONFIRM_BUDGETS["smoke"].with_reruns(5) == replace(CONFIRM_BUDGETS["quick"], reruns=5)
 
 
+def test_each_search_has_its_own_requests_and_all_share_what_they_find(
+    confirmed: Confirmed, answering: Answering
+) -> None:
+    """What other searches send at the same time takes nothing from the requests of one."""
+    cases = ["tool.required", "content.parts", "content.json-schema", "content.parallel-calls", "packed.18.00"]
+    budget = replace(ALLOWANCE, reduce=24, total=1000)
+    result = confirmed(answering("usage-missing", "terminal-missing"), cases, confirm_budget=budget)
+    found = [f for v in result.verdicts for f in v.findings if f.reruns and f.reruns.deterministic]
+    assert {finding.rule for finding in found} == {"LIF-05", "USG-01"}
+    for finding in found:
+        assert finding.minimal is not None
+        assert len(finding.minimal.request.body) < 100, finding.minimal.request.body
+
+
 def test_two_findings_of_one_root_share_the_work(confirmed: Confirmed, answering: Answering) -> None:
     sent: list[str] = []
     sandbox = answering("arguments-merged")
