@@ -256,13 +256,15 @@ def _mapped(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def _with_names(reply: Exchange, names: Mapping[str, str]) -> Exchange:
-    chunks = []
-    for chunk in reply.chunks:
-        data = chunk.data
+    """Return an exchange in which names are replaced, in what was sent as in what came back."""
+
+    def named(data: bytes) -> bytes:
         for name, other in names.items():
             data = data.replace(name.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
-        chunks.append(Chunk(chunk.t, data))
-    return replace(reply, chunks=tuple(chunks))
+        return data
+
+    sent = replace(reply.request, body=named(reply.request.body))
+    return replace(reply, request=sent, chunks=tuple(Chunk(chunk.t, named(chunk.data)) for chunk in reply.chunks))
 
 
 def object_of(body: Any, largest: int) -> dict[str, Any] | None:

@@ -64,7 +64,7 @@ OFTEN = 10
     metavar="[FINDING]",
     description="Fingerprint of the finding, the beginning of one, or a rule id. Default: list the findings.",
 )
-@click.option("--all", "every", is_flag=True, help="Reproduce every finding of RUN.")
+@click.option("--all", "every", is_flag=True, help="Reproduce every failure and warning of RUN.")
 @click.option("--url", cls=GroupedOption, group=ENDPOINT, metavar="URL", help="Endpoint to use. Default: that of RUN.")
 @click.option(
     "--model", cls=GroupedOption, group=ENDPOINT, metavar="NAME", help="Model to request. Default: that of RUN."
@@ -245,10 +245,12 @@ def _show(result: ReplayResult, url: str, *, whole: bool) -> None:
 
 
 def _distinct(run: Run) -> list[Finding]:
-    """Return the findings of a run, each once."""
+    """Return the failures and warnings of a run, each once."""
     from rejoinder.conformance.running.replay import findings_of
+    from rejoinder.model.verdict import Level
 
-    return list({finding.fingerprint: finding for finding in findings_of(run)}.values())
+    found = (finding for finding in findings_of(run) if finding.level is not Level.MAY)
+    return list({finding.fingerprint: finding for finding in found}.values())
 
 
 def _list(run: Run, path: Path) -> int:

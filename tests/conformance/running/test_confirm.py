@@ -111,8 +111,8 @@ def test_what_fails_every_time_is_reduced(confirmed: Confirmed, answering: Answe
 def test_model_and_limit_stay_and_a_name_goes_when_it_does_not_matter(
     confirmed: Confirmed, answering: Answering
 ) -> None:
-    result = confirmed(answering("usage-missing"), ["request-id"])
-    _, body = minimal_of(result, "USG-01")
+    result = confirmed(answering("total-tokens-wrong"), ["request-id"])
+    _, body = minimal_of(result, "USG-02")
     assert set(body) == {"model", "max_output_tokens", "input"}
 
 
@@ -189,7 +189,9 @@ def test_the_budget_of_the_run_holds_for_it_too(confirmed: Confirmed, answering:
 def test_the_allowance_is_kept_and_what_is_left_out_is_told(confirmed: Confirmed, answering: Answering) -> None:
     confirm_budget = ConfirmBudget(3, failures=20, warnings=5, reduce=40, total=4)
     result = confirmed(
-        answering("terminal-missing", "usage-missing"), ["stream.long", "basic.input"], confirm_budget=confirm_budget
+        answering("terminal-missing", "total-tokens-wrong"),
+        ["stream.long", "basic.input"],
+        confirm_budget=confirm_budget,
     )
     beside = [exchange for exchange in result.exchanges if "unjudged" in exchange.tags]
     assert len(beside) <= 4
@@ -265,9 +267,9 @@ def test_each_search_has_its_own_requests_and_all_share_what_they_find(
     """What other searches send at the same time takes nothing from the requests of one."""
     cases = ["tool.required", "content.parts", "content.json-schema", "content.parallel-calls", "packed.18.00"]
     budget = replace(ALLOWANCE, reduce=24, total=1000)
-    result = confirmed(answering("usage-missing", "terminal-missing"), cases, confirm_budget=budget)
+    result = confirmed(answering("total-tokens-wrong", "terminal-missing"), cases, confirm_budget=budget)
     found = [f for v in result.verdicts for f in v.findings if f.reruns and f.reruns.deterministic]
-    assert {finding.rule for finding in found} == {"LIF-05", "USG-01"}
+    assert {finding.rule for finding in found} == {"LIF-05", "USG-02"}
     for finding in found:
         assert finding.minimal is not None
         assert len(finding.minimal.request.body) < 100, finding.minimal.request.body
