@@ -196,7 +196,7 @@ def roots(verdicts: Sequence[Verdict]) -> dict[str, str]:
     [
         ("text-delta-lost", "ACC-01", {"ACC-02", "ACC-03", "ACC-04", "ACC-10", "ACC-12"}),
         ("final-item-ids-fresh", "ITM-05", {"ACC-12"}),
-        ("refusal-in-stream", "HTTP-13", {"HTTP-02", "LIF-01", "LIF-02", "LIF-05", "LIF-08"}),
+        ("refusal-in-stream", "HTTP-13", {"HTTP-02", "LIF-08"}),
         ("final-output-empty", "ITM-04", {"ACC-12", "RSP-10", "TOL-01", "PRT-10"}),
         ("sequence-numbers-missing", "EVT-02", set()),
     ],
