@@ -56,11 +56,11 @@ def _refused(case: CaseView, rule: str) -> Iterator[Problem]:
         if view.exchange.ok:
             continue
         status, words = status_code(view), error_text(view.exchange)
+        quoted_words = f': "{words}"' if words else ""
         refused, accepted = _words(control, view)
         yield in_exchange(
             view,
-            f"{refused} is refused with status {status}{f': “{words}”' if words else ''}. "
-            f"{accepted} is accepted ({control.exchange.id}).",
+            f"{refused} is refused with status {status}{quoted_words}. {accepted} is accepted ({control.exchange.id}).",
             expected="2xx status",
             actual=status,
             kind=view.exchange.role,

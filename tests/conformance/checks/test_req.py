@@ -72,7 +72,7 @@ def test_each_fault_breaks_its_rule_and_no_other(fault: str) -> None:
     assert set(found) == {FAULTS[fault].breaks[0]}
     for finding in found[FAULTS[fault].breaks[0]]:
         message = finding.evidence.message
-        assert "is refused with status 400: “" in message
+        assert 'is refused with status 400: "' in message
         assert "is accepted (" in message
         assert finding.evidence.kind
 
@@ -87,7 +87,7 @@ def test_a_feature_refused_as_a_whole_breaks_nothing() -> None:
 def test_the_problem_names_the_one_thing_and_quotes_the_endpoint() -> None:
     [finding] = findings(tuple(pair({"input": [{"role": "user"}]})), "northstar")["REQ-01"]
     assert finding.evidence.message == (
-        "input[0] without type is refused with status 400: “Not this \x1b[31mform.”. "
+        'input[0] without type is refused with status 400: "Not this \x1b[31mform.". '
         'The same with type "message" is accepted (x-control).'
     )
     assert (finding.evidence.expected, finding.evidence.actual) == ("2xx status", 400)
