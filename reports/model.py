@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from rich.text import Text
 
 from rejoinder.model.runfile import Run
+from rejoinder.reports.defects import ReportedDefect, read_defects
 from rejoinder.reports.rules import (
     Anchors,
     ReportedRule,
@@ -89,6 +90,8 @@ class ReportModel:
     """How many rules have each severity, the worst first; severities that no rule has are left out."""
     groups: list[tuple[Severity, list[ReportedRule]]] = field(init=False)
     """The rules with findings, in the groups of :data:`rejoinder.reports.rules.GROUPS`."""
+    defects: list[ReportedDefect] = field(init=False)
+    """The defects that the findings show, in the order in which to fix them."""
     _values: dict[str, Any] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -96,6 +99,7 @@ class ReportModel:
         self.levels = group_by_level(self.rules)
         self.counts = count_by_severity(self.rules)
         self.groups = group_findings(self.rules)
+        self.defects = read_defects(self.rules)
 
     def get(self, part: Part[T]) -> T | None:
         """Return what a part reads from this run, or ``None``; every part reads once."""

@@ -6,17 +6,18 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from rejoinder.contract import Rule, read_catalogue
+from rejoinder.contract import Harm, Rule, harms_of, read_catalogue
 from rejoinder.errors import ContractError
 from rejoinder.formatting import one_line, plural, printable
+from rejoinder.model.effect import Effect
 from rejoinder.model.footer import Acceptance
 from rejoinder.model.runfile import Run
 from rejoinder.model.script import Step
-from rejoinder.model.verdict import Finding, Known, Level, Minimal, Status, Verdict
+from rejoinder.model.verdict import DefectKey, Finding, Known, Level, Minimal, Status, Verdict, defect_id
 from rejoinder.reports.curl import script
 
 
@@ -101,7 +102,7 @@ class ReportedFinding:
     few with their titles; ``smallest`` is the minimal request in one line, empty when there is none. ``script`` is a
     shell script that sends all requests that it takes, empty where one is enough. ``fault`` says what is wrong with
     the request itself, ``replay`` is the command that reproduces the finding, and ``known`` says
-    why a baseline expects it, empty when none does.
+    why a baseline expects it, empty when none does. ``defect`` is the id of the defect that it is one place of.
     """
 
     finding: Finding
@@ -114,6 +115,7 @@ class ReportedFinding:
     script: str = ""
     replay: str = ""
     known: str = ""
+    defect: str = ""
 
     @property
     def reruns(self) -> str:
@@ -144,7 +146,11 @@ class ReportedFinding:
 
 @dataclass(slots=True)
 class ReportedRule:
-    """One judged rule with what the catalogue says of it."""
+    """One judged rule with what the catalogue says of it.
+
+    ``effect`` is what a failure does to a client, ``harms`` what was proven of official clients. ``defects`` counts the
+    exchanges that show each defect.
+    """
 
     id: str
     anchor: str
@@ -159,6 +165,9 @@ class ReportedRule:
     reason: str
     findings: list[ReportedFinding]
     catalogued: bool
+    effect: Effect = Effect.MISLEADING
+    harms: tuple[Harm, ...] = ()
+    defects: Mapping[DefectKey, int] = field(default_factory=dict)
 
     @property
     def word(self) -> str:
@@ -248,12 +257,15 @@ def _rule(
         judged=verdict.judged,
         failed=verdict.failed,
         reason=one_line(verdict.reason, 300),
-        findings=[_finding(finding, run, anchors) for finding in findings],
+        findings=[_finding(finding, run, anchors, rule) for finding in findings],
         catalogued=rule is not None,
+        effect=rule.effect if rule else Effect.MISLEADING,
+        harms=harms_of(rule.id) if rule else (),
+        defects=verdict.defects,
     )
 
 
-def _finding(finding: Finding, run: Run, anchors: Anchors, limit: int = 6) -> ReportedFinding:
+def _finding(finding: Finding, run: Run, anchors: Anchors, rule: Rule | None, limit: int = 6) -> ReportedFinding:
     problem, titles = finding.evidence, run.header.cases
     steps = finding.minimal.steps if finding.minimal is not None else ()
     return ReportedFinding(
@@ -267,6 +279,9 @@ def _finding(finding: Finding, run: Run, anchors: Anchors, limit: int = 6) -> Re
         script=script(run.header.target.url, steps)[0] if steps else "",
         replay=f"rejoinder replay {_place(run)} {finding.fingerprint}",
         known="" if finding.known is None else _why(finding.known),
+        # Run files of older versions name no defects.
+        defect=finding.defect
+        or defect_id(finding.rule, problem, fields_are_places=rule is not None and rule.fields_are_places),
     )
 
 

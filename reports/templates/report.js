@@ -61,18 +61,19 @@
   // A rule is found by its own words and by the messages and cases of its findings, but not by raw evidence. Its row
   // and its findings share one text, so that both parts of the page always show the same rules.
   const texts = new Map();
-  const own = (article) => all("h3, h4, .statement, summary, .cases, .further", article);
+  const own = (article) => all("h3, h4, h5, .statement, summary, .cases, .further", article);
   for (const article of articles) texts.set(article, own(article).map((part) => part.textContent).join(" ").toLowerCase());
   for (const row of rows) {
-    const mine = articles.filter((article) => article.querySelector("h3 a, h4 a").hash.slice(1) === row.id);
+    const named = (article) => all("h3 a, h4 a, h5 a", article).some((link) => link.hash.slice(1) === row.id);
+    const mine = articles.filter(named);
     const parts = [row, ...mine.flatMap(own)];
     const text = parts.map((part) => part.textContent).join(" ").toLowerCase();
-    for (const item of [row, ...mine]) texts.set(item, text);
+    for (const item of [row, ...mine]) texts.set(item, (texts.get(item) || "") + " " + text);
   }
   const fits = (item) =>
     (!state.status.size || item.dataset.status.split(" ").some((name) => state.status.has(name))) &&
-    (!state.level.size || state.level.has(item.dataset.level)) &&
-    (!state.family || state.family === item.dataset.family) &&
+    (!state.level.size || item.dataset.level.split(" ").some((name) => state.level.has(name))) &&
+    (!state.family || item.dataset.family.split(" ").includes(state.family)) &&
     state.q.toLowerCase().split(/\s+/).every((word) => texts.get(item).includes(word));
   // The map of the contract: a branch is found by its whole path, its choices and what became of it.
   const leaves = all(".tree li").map((item) => {
@@ -117,7 +118,8 @@
       const [found, whole] = [all("article:not([hidden])", group).length, all("article", group).length];
       group.hidden = !found;
       const total = group.querySelector(".total");
-      total.textContent = (found < whole ? found + " of " : "") + whole + (whole === 1 ? " rule" : " rules");
+      const noun = " " + group.dataset.noun + (whole === 1 ? "" : "s");
+      total.textContent = (found < whole ? found + " of " : "") + whole + noun;
     }
     for (const body of all("#rules tbody")) body.hidden = !body.querySelector("tr[data-status]:not([hidden])");
     const active = state.status.size || state.level.size || state.branch.size || state.family || state.q;

@@ -1,47 +1,84 @@
-"""What was found: every broken rule with its findings, the worst first, each with the evidence for it."""
+"""What was found: every defect with its places and consequences, the worst first, each with its evidence."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
 
 from rich.text import Text
 
 from rejoinder.formatting import join_list, plural
+from rejoinder.reports.defects import ReportedDefect, fix_first, group_defects, shortened
 from rejoinder.reports.evidence import texts_of
 from rejoinder.reports.markdown_text import code, escape, fenced
 from rejoinder.reports.model import Area, Part, ReportModel
-from rejoinder.reports.parts.findings.choice import amounts, choose
-from rejoinder.reports.parts.load import PART as LOAD
+from rejoinder.reports.parts.findings.choice import RenderedRule, amounts, choose
+from rejoinder.reports.parts.fix_first import DETAILED, rule_lines
 from rejoinder.reports.parts.target import PART as TARGET
-from rejoinder.reports.rules import GROUPS, ReportedFinding, ReportedRule, Severity
+from rejoinder.reports.rules import GROUPS, Severity
 from rejoinder.reports.terminal_text import wrap
 
-Groups = list[tuple[Severity, list[ReportedRule]]]
+Groups = list[tuple[Severity, list[ReportedDefect]]]
 
 
 def read(report: ReportModel) -> Groups | None:
-    """Return the rules with findings, in groups, the worst first."""
-    return report.groups or None
+    """Return the defects in groups, the worst first."""
+    return group_defects(report.defects) or None
+
+
+ALONE: Final = 80
+"""Defects that stand alone on the page, 10 of one rule at most; the further ones share the place of the last."""
+
+
+class RenderedDefect(NamedTuple):
+    """A defect on the page, with the findings of it and of its consequences that are written out."""
+
+    defect: ReportedDefect
+    own: RenderedRule
+    consequences: list[RenderedRule]
 
 
 def page_values(groups: Groups, report: ReportModel) -> dict[str, Any]:
     """Return the findings that the page has room for, with their evidence."""
-    chosen = choose(report.run, report[TARGET].url, groups)
-    return {"groups": chosen, "amounts": amounts(chosen), "titles": GROUPS}
+    failed = len({defect.rule.id for _, members in groups for defect in members})
+    per_rule = min(10, max(1, ALONE // failed))
+    written = [
+        (severity, [_with_rest(*entry) for entry in shortened(members, per_rule)]) for severity, members in groups
+    ]
+    rules = [
+        (defect, [defect.rule, *(one.rule for one in defect.consequences)])
+        for _, members in written
+        for defect in members
+    ]
+    chosen = choose(report.run, report[TARGET].url, rules, per_rule=1)
+    rendered = iter([RenderedDefect(defect, found[0], found[1:]) for defect, found in chosen])
+    listed = [
+        (severity, len(members), [next(rendered) for _ in shown])
+        for (severity, members), (_, shown) in zip(groups, written, strict=True)
+    ]
+    return {"groups": listed, "amounts": amounts(chosen), "titles": GROUPS}
+
+
+def _with_rest(defect: ReportedDefect, rest: list[ReportedDefect]) -> ReportedDefect:
+    """Return a defect with the places and consequences of others of its rule."""
+    if not rest:
+        return defect
+    findings = [finding for one in (defect, *rest) for finding in one.findings]
+    consequences = [*defect.consequences, *(inner for one in rest for inner in one.consequences)]
+    return replace(defect, rule=replace(defect.rule, findings=findings), consequences=consequences)
 
 
 def markdown(groups: Groups, report: ReportModel, room: int) -> list[str]:
-    """Return the findings, the worst first, as many as there is room for, and the number of the others."""
+    """Return the defects in their order, as many as there is room for, and the number of the others."""
     lines: list[str] = []
-    total = sum(len(rule.findings) for _, rules in groups for rule in rules)
+    total = sum(len(defects) for _, defects in groups)
     written, room = 0, room - 200
-    findings = ((rule, finding) for _, rules in groups for rule in rules for finding in rule.findings)
     group = None
-    for rule, finding in findings:
-        block = _finding_in_markdown(rule, finding)
-        if rule.severity is not group:
-            group = rule.severity
-            block = ["", f"### {GROUPS[group if group in GROUPS else Severity.INFO]}", *block]
+    for defect in (defect for _, defects in groups for defect in defects):
+        block = _in_markdown(defect)
+        if defect.severity is not group:
+            group = defect.severity
+            block = ["", f"### {GROUPS[group]}", *block]
         room -= sum(len(line.encode()) + 1 for line in block)
         if room < 0:
             break
@@ -53,10 +90,15 @@ def markdown(groups: Groups, report: ReportModel, room: int) -> list[str]:
     return lines
 
 
-def _finding_in_markdown(rule: ReportedRule, finding: ReportedFinding) -> list[str]:
+def _consequence(defect: ReportedDefect) -> str:
+    return f"{defect.rule.severity.emoji} {escape(defect.rule.id)} {escape(defect.rule.title)}".rstrip()
+
+
+def _in_markdown(defect: ReportedDefect) -> list[str]:
+    rule, finding = defect.rule, defect.head
     title = f" {escape(rule.title)}" if rule.title else ""
-    extent = finding.extent + (f"; {finding.reruns}" if finding.reruns else "")
-    lines = [f"- {rule.severity.emoji} **{escape(rule.id)}**{title} ({rule.level}, {extent})  "]
+    facts = f"{rule.level}, {defect.effect.words}, {defect.extent}" + (f"; {finding.reruns}" if finding.reruns else "")
+    lines = [f"- {defect.severity.emoji} **{escape(rule.id)}**{title} ({facts})  "]
     lines.append(f"  {escape(finding.message)} {code(finding.place)}".rstrip())
     if finding.known:
         lines[-1] += "  "
@@ -71,6 +113,15 @@ def _finding_in_markdown(rule: ReportedRule, finding: ReportedFinding) -> list[s
         lines[-1] += "  "
         hidden = len(cases) + finding.more_cases - 3
         lines.append(f"  in {join_list(cases[:3])}" + (f" and {hidden:,} more" if hidden > 0 else ""))
+    if len(defect.findings) > 1:
+        lines[-1] += "  "
+        lines.append(f"  places: {join_list([code(one.place, 120) for one in defect.findings], 12)}")
+    if defect.consequences:
+        lines[-1] += "  "
+        lines.append(f"  follows from it: {join_list([_consequence(one) for one in defect.consequences], 20)}")
+    if defect.clients:
+        lines[-1] += "  "
+        lines.append(f"  clients: {escape(defect.clients)}")
     if finding.smallest:
         lines[-1] += "  "
         lines.append(f"  {finding.requests_title}: {code(finding.smallest)}")
@@ -85,47 +136,19 @@ def _finding_in_markdown(rule: ReportedRule, finding: ReportedFinding) -> list[s
 
 
 def terminal(groups: Groups, report: ReportModel, width: int) -> list[Text]:
-    """Return the three findings that matter most, and the number of the others."""
-    worst = _worst(groups, 3)
-    if not worst:
-        return []
-    lines = [Text()]
-    for rule, finding in worst:
-        head = (f"  {rule.severity.sign} {rule.id}", f"bold {rule.severity.style}")
-        title = f"  {rule.title}" if rule.title else ""
-        extent = f"  {finding.extent}" + (f", {finding.reruns}" if finding.reruns else "")
-        lines.append(Text.assemble(head, title, (extent, "dim")))
-        lines += wrap(f"{finding.message} {finding.place}".rstrip(), width, "  ")[:2]
-        if finding.smallest and not report.get(LOAD):  # with a load part the screen is full
-            lines.append(Text(f"    {finding.smallest}", "dim"))
-    rest = sum(len(rule.findings) for _, rules in groups for rule in rules) - len(worst)
-    if rest > 0:
-        lines.append(Text(f"    and {plural(rest, 'more finding')} in the report", "dim"))
+    """Return the defects that do not come first: a line for each failed rule, and the other rules by name."""
+    first = {id(defect) for defect in fix_first(report.defects)}
+    by_severity = dict(groups)
+    lines: list[Text] = []
+    rest = [defect for defect in by_severity.get(Severity.FAIL, ()) if id(defect) not in first]
+    if rest:
+        lines += [Text(), Text("  Also failed" if first else "  Failed", "bold")]
+        lines += rule_lines(rest, report, width, detailed=0 if first else DETAILED)
+    for severity, title in ((Severity.WARN, "Warned"), (Severity.KNOWN, "Known failures")):
+        rules = dict.fromkeys(defect.rule.id for defect in by_severity.get(severity, ()))
+        if rules:
+            lines += [Text(), *wrap(f"{title}: {join_list(rules, 40)}.", width)]
     return lines
-
-
-def _worst(groups: Groups, limit: int) -> list[tuple[ReportedRule, ReportedFinding]]:
-    """Return the findings that matter most, one for each rule as long as there are rules.
-
-    A second finding of a rule is taken only when it says something else.
-    """
-    ranked = [
-        (index, order, rule, finding)
-        for order, rule in enumerate(rule for _, rules in groups for rule in rules)
-        for index, finding in enumerate(_with_own_message(rule.findings))
-        if rule.severity is Severity.KNOWN or (rule.severity in (Severity.FAIL, Severity.WARN) and not finding.known)
-    ]
-    order = list(GROUPS)
-    ranked.sort(key=lambda entry: (order.index(entry[2].severity), entry[0], entry[1]))
-    return [(rule, finding) for _, _, rule, finding in ranked[:limit]]
-
-
-def _with_own_message(findings: list[ReportedFinding]) -> list[ReportedFinding]:
-    """Return the first finding of each message."""
-    first: dict[str, ReportedFinding] = {}
-    for finding in findings:
-        first.setdefault(finding.message, finding)
-    return list(first.values())
 
 
 PART: Final = Part(
@@ -137,5 +160,6 @@ PART: Final = Part(
     markdown=markdown,
     markdown_order=1000,
     terminal=terminal,
+    terminal_order=16,
     page_values=page_values,
 )

@@ -51,13 +51,19 @@ def choose(
     groups: Sequence[tuple[Key, list[ReportedRule]]],
     budget: int = EVIDENCE_BUDGET,
     room: int = FINDINGS_IN_ALL,
+    per_rule: int = FINDINGS_PER_RULE,
 ) -> list[tuple[Key, list[RenderedRule]]]:
-    """Choose what is written out: findings in turn, every rule's first before any rule's second."""
+    """Choose what is written out: findings in turn, every rule's first before any rule's second.
+
+    ``per_rule`` is how many findings of one rule are written out; the others get a line.
+    """
     chosen = [(key, [RenderedRule(rule) for rule in rules]) for key, rules in groups]
     gatherer = Gatherer(url, {exchange.id: exchange for exchange in run.exchanges})
-    everything = [(rendered, *_sorted_out(rendered.rule.findings)) for _, rules in chosen for rendered in rules]
+    everything = [
+        (rendered, *_sorted_out(rendered.rule.findings, per_rule)) for _, rules in chosen for rendered in rules
+    ]
     total, lines = 0, 0
-    for turn in range(FINDINGS_PER_RULE):
+    for turn in range(per_rule):
         for rendered, worthy, others in everything:
             if turn >= len(worthy):
                 continue
@@ -98,13 +104,13 @@ def amounts(groups: Sequence[tuple[Key, list[RenderedRule]]]) -> Amounts:
     return Amounts(sum(len(rendered.findings) + len(rendered.lines) for rendered in rules) + left_out, left_out)
 
 
-def _sorted_out(findings: list[ReportedFinding]) -> tuple[list[ReportedFinding], list[ReportedFinding]]:
+def _sorted_out(findings: list[ReportedFinding], most: int) -> tuple[list[ReportedFinding], list[ReportedFinding]]:
     """Part the findings of a rule into those worth writing out and those for which a line is enough."""
     chosen: list[ReportedFinding] = []
     others: list[ReportedFinding] = []
     seen: Counter[str] = Counter()
     for finding in findings:
         seen[finding.message] += 1
-        fits = seen[finding.message] <= FINDINGS_PER_MESSAGE and len(chosen) < FINDINGS_PER_RULE
+        fits = seen[finding.message] <= FINDINGS_PER_MESSAGE and len(chosen) < most
         (chosen if fits else others).append(finding)
     return chosen, others

@@ -29,6 +29,7 @@ beside this module are the only source:
 
 from __future__ import annotations
 
+from rejoinder.contract._clients import Harm, clients_file, harms_of, proven_faults
 from rejoinder.contract._dialect import Dialect, EventSpec, every_feature, features_of, load_dialect, read_features
 from rejoinder.contract._features import Feature, load_features
 from rejoinder.contract._operations import Operation, load_operations
@@ -61,6 +62,7 @@ __all__ = [
     "EventSpec",
     "Feature",
     "Follows",
+    "Harm",
     "Operation",
     "Reading",
     "Rule",
@@ -68,6 +70,7 @@ __all__ = [
     "Within",
     "cite",
     "client_of",
+    "clients_file",
     "dialect_label",
     "dialect_names",
     "dialect_summaries",
@@ -75,6 +78,7 @@ __all__ = [
     "extension_records",
     "family_modules",
     "features_of",
+    "harms_of",
     "load_dialect",
     "load_documents",
     "load_families",
@@ -82,6 +86,7 @@ __all__ = [
     "load_operations",
     "load_rules",
     "load_schema",
+    "proven_faults",
     "read_catalogue",
     "read_features",
     "read_rules",

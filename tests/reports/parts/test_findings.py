@@ -13,10 +13,15 @@ from rejoinder.reports.parts.findings.choice import amounts, choose
 def test_findings_come_in_groups_and_known_ones_last(checked: Run) -> None:
     groups = read_report(checked)[FINDINGS]
     assert [
-        (severity, rule.id, [(finding.count, finding.known) for finding in rule.findings])
-        for severity, rules in groups
-        for rule in rules
-    ] == [("fail", "EVT-02", [(3, ""), (1, ""), (7, "bug 9")]), ("warn", "SSE-03", [(2, "")])]
+        (severity, defect.rule.id, [(finding.count, finding.known) for finding in defect.findings])
+        for severity, defects in groups
+        for defect in defects
+    ] == [
+        ("fail", "EVT-02", [(3, "")]),
+        ("fail", "EVT-02", [(1, "")]),
+        ("warn", "SSE-03", [(2, "")]),
+        ("known", "EVT-02", [(7, "bug 9")]),
+    ]
 
 
 def test_markdown_has_each_finding_with_its_extent(checked: Run, forms: Any) -> None:
@@ -25,11 +30,12 @@ def test_markdown_has_each_finding_with_its_extent(checked: Run, forms: Any) -> 
     extents = [head.rpartition("(")[2].rstrip() for head in heads]
     assert extents == [
         "### Failures",
-        "MUST, 3× in 2 cases)",
-        "MUST, 1× in 1 case)",
-        "MUST, 7× in 1 case)",
+        "MUST, misleading, 3 exchanges)",
+        "MUST, misleading, 1 exchange)",
         "### Warnings",
-        "SHOULD, 2× in 1 case)",
+        "SHOULD, misleading, 2 exchanges)",
+        "### Known failures",
+        "MUST, misleading, 7 exchanges)",
     ]
     at = lines.index(heads[1])
     assert lines[at + 1 : at + 4] == [
@@ -49,14 +55,19 @@ def test_markdown_counts_what_had_no_room(checked: Run) -> None:
     assert FINDINGS.markdown(report[FINDINGS], report, 0) == ["", "4 more findings are in the HTML report."]
 
 
-def test_the_terminal_has_the_worst_and_leaves_out_what_is_known(checked: Run, forms: Any) -> None:
+def test_the_terminal_names_every_rule_and_shows_the_worst(checked: Run, forms: Any) -> None:
     _, lines = forms(FINDINGS, checked)
-    assert [line.strip() for line in lines if "×" not in line] == [
+    assert [line.strip() for line in lines] == [
         "",
+        "Failed",
+        "✗ EVT-02  every event has a sequence_number  misleading, 3 exchanges",
         "The text is wrong. /output/0",
+        "✗ EVT-02  every event has a sequence_number  misleading, 1 exchange",
         "The id is missing. /id",
-        "A comment is long.",
-        "and 1 more finding in the report",
+        "",
+        "Warned: SSE-03.",
+        "",
+        "Known failures: EVT-02.",
     ]
 
 
