@@ -19,7 +19,7 @@ const uses = {
     const body = { model: MODEL, input: text, tools: [tool], tool_choice: "required" };
     const response = await client.responses.create(body);
     const call = response.output.find((item) => item.type === "function_call");
-    return { calls: [[call.name, JSON.parse(call.arguments)]] };
+    return { calls: call ? [[call.name, JSON.parse(call.arguments)]] : [] };
   },
   "openai-node responses.create, stream": async (client, { text }) => {
     const found = { text: "", items: [], final: null };

@@ -31,8 +31,16 @@ from rejoinder.sandbox import Sandbox, load_faults
 from rejoinder.sandbox.fault import Fault
 from rejoinder.sandbox.server import running
 
-LIMIT: Final = 3.0
+LIMIT: Final = 5.0
 """Seconds that a client waits before it counts as waiting forever; an answer takes some milliseconds."""
+NOT_COMPARABLE: Final = (
+    "crash-with-page",
+    "extension-event-carries-text",
+    "extension-event-not-numbered",
+    "rate-limit-without-retry-after",
+    "wrong-key-forbidden",
+)
+"""Faults whose replies harm clients without the defect, too: errors and extension events. So do faults that fail."""
 MODEL: Final = "parrot"
 WAITS: Final = "waits forever"
 _TEXT: Final = "Repeat this text: a marigold and seven larks"
@@ -48,6 +56,15 @@ _TOOL: Final[Mapping[str, Any]] = {
     },
     "strict": True,
 }
+_RESULTS: Final = {
+    "streamed": "streamed text",
+    "final": "final text",
+    "first": "stored text",
+    "calls": "tool calls",
+    "outputs": "tool outputs",
+    "parsed": "parsed object",
+}
+"""The parts of a result in words, where their names do not say it."""
 _SCRIPT: Final = Path(__file__).with_name("clients.mjs")
 
 Result = Mapping[str, Any]
@@ -100,7 +117,9 @@ def _openai() -> dict[str, Use]:
     def tool(url: str) -> Result:
         tools = cast(Any, [_TOOL])
         first = client(url).responses.create(model=MODEL, input=_TEXT, tools=tools, tool_choice="required")
-        [call] = [item for item in first.output if item.type == "function_call"]
+        call = next((item for item in first.output if item.type == "function_call"), None)
+        if call is None:
+            return {}
         output = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny and warm"}
         history = [{"role": "user", "content": _TEXT}, *first.output, output]
         second = client(url).responses.create(model=MODEL, input=cast(Any, history), tools=tools)
@@ -295,10 +314,14 @@ def effects(clean: Mapping[str, Any], broken: Mapping[str, Any]) -> dict[str, st
         if "error" in after:
             found[name] = after["error"] if after["error"] == WAITS else f"raises {after['error']}"
         elif lost := [key for key, value in before["ok"].items() if value and not after["ok"].get(key)]:
-            found[name] = f"loses {', '.join(lost)}"
+            found[name] = f"loses {_words(lost)}"
         elif other := [key for key, value in before["ok"].items() if value != after["ok"].get(key)]:
-            found[name] = f"gets wrong {', '.join(other)}"
+            found[name] = f"gets wrong {_words(other)}"
     return found
+
+
+def _words(keys: list[str]) -> str:
+    return ", ".join(_RESULTS.get(key, key) for key in keys)
 
 
 def dialect_of(fault: Fault) -> str:
@@ -317,7 +340,7 @@ def measure(pattern: str, chosen: Mapping[str, Use], script: JavaScript | None =
     clean: dict[str, Any] = {}
     found = {}
     for name, fault in load_faults().items():
-        if not fnmatchcase(name, pattern):
+        if not fnmatchcase(name, pattern) or fault.fails or name in NOT_COMPARABLE:
             continue
         dialect = dialect_of(fault)
         if dialect not in clean:

@@ -18,7 +18,7 @@ from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.parts.verdict import PART as VERDICT
 from rejoinder.reports.parts.warnings import PART as WARNINGS
 from rejoinder.reports.rules import ReportedRule, Severity
-from rejoinder.reports.writers.junit import known_text, load_text, rule_text, run_problem
+from rejoinder.reports.writers.junit import causes_of, defects_of, known_text, load_text, rule_text, run_problem
 
 SPEC: Final = "1.0.0"
 _STATUS: Final = {
@@ -119,6 +119,8 @@ def _test(rule: ReportedRule) -> dict[str, Any]:
     }
     if known:
         test["extra"]["known"] = known
+    if rule.findings:
+        test["extra"] |= {"effect": rule.effect.value, "defects": defects_of(rule), "causes": causes_of(rule)}
     return test
 
 

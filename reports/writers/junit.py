@@ -80,6 +80,9 @@ def _add_rule(suite: ET.Element, rule: ReportedRule) -> None:
             *(("judged", str(rule.judged)), ("failed", str(rule.failed))),
             ("findings", " ".join(finding.finding.fingerprint for finding in rule.findings[:100])),
             ("known", known_text(rule)),
+            ("effect", rule.effect.value if rule.findings else ""),
+            ("defects", " ".join(defects_of(rule))),
+            ("causes", " ".join(causes_of(rule))),
         ],
     )
     text = rule_text(rule)
@@ -96,6 +99,16 @@ def _add_rule(suite: ET.Element, rule: ReportedRule) -> None:
         ET.SubElement(case, "system-out").text = text
     elif rule.findings or rule.severity is Severity.WARN:
         ET.SubElement(case, "system-out").text = f"{rule.word}\n{text}"
+
+
+def defects_of(rule: ReportedRule) -> list[str]:
+    """Return the ids of the defects that the findings of a rule are places of."""
+    return list(dict.fromkeys(finding.defect for finding in rule.findings))[:100]
+
+
+def causes_of(rule: ReportedRule) -> list[str]:
+    """Return the ids of the defects that findings of a rule follow from."""
+    return list(dict.fromkeys(filter(None, (finding.finding.cause for finding in rule.findings))))[:100]
 
 
 def known_text(rule: ReportedRule) -> str:

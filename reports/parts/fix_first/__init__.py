@@ -78,7 +78,7 @@ def _lines(defect: ReportedDefect, report: ReportModel, width: int, *, detail: b
     fits = len(head) + 2 + len(facts) <= width
     lines = [Text.assemble(head, (f"  {facts}", "dim"))] if fits else [head, Text(f"    {facts}", "dim")]
     if detail:
-        loaded = bool(report.get(LOAD))  # then the screen is full
+        loaded = report.get(LOAD) is not None  # then the screen is full
         lines += wrap(f"{finding.message} {finding.place}".rstrip(), width, "  ")[: 1 if loaded else 2]
         if defect.clients and not loaded:
             lines += [Text(line.plain, "dim") for line in wrap(f"Clients: {defect.clients}", width, "  ")[:2]]
@@ -95,9 +95,11 @@ def _lines(defect: ReportedDefect, report: ReportModel, width: int, *, detail: b
 PART: Final = Part(
     __name__,
     Area.FIRST,
-    15,
+    90,
     read,
     markdown=markdown,
+    markdown_order=15,
     terminal=terminal,
+    terminal_order=15,
     page_values=page_values,
 )

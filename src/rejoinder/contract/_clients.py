@@ -56,5 +56,6 @@ def harms_of(rule: str) -> tuple[Harm, ...]:
         for name, effect in loaded["faults"][fault].items():
             client, _, use = name.partition(" ")
             if use:
-                found.append(Harm(fault, f"{client} {loaded['versions'][client]}", use, effect))
+                version = loaded["versions"][client]
+                found.append(Harm(fault, f"{client} {version}", use.replace(", ", " with ", 1), effect))
     return tuple(found)

@@ -14,7 +14,7 @@ def failed(rule: str, *findings: Finding) -> Verdict:
     return Verdict(rule, Level.MUST, Status.FAIL, 9, 9, findings=list(findings))
 
 
-def found(rule: str, kind: str, count: int = 1, cause: str = "", **place: str) -> Finding:
+def found(rule: str, kind: str, count: int = 1, cause: str = "", **place: Any) -> Finding:
     finding = Finding(rule, Level.MUST, Problem(f"{rule} is broken.", kind=kind, **place), count)
     finding.defect, finding.cause = f"{rule}-{kind}", cause
     return finding
