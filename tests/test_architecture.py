@@ -27,6 +27,7 @@ FOLDERS = {
 }
 STARTED_BY_NAME = {
     "rejoinder.__main__": "python -m rejoinder",
+    "rejoinder.conformance.proof.clients": "python -m",
     "rejoinder.conformance.proof.kill": "python -m",
     "rejoinder.conformance.proof.minimal": "python -m",
     "rejoinder.conformance.proof.plan_rules": "python -m",

@@ -107,32 +107,39 @@ def _openai() -> dict[str, Use]:
     def client(url: str) -> Any:
         return openai.OpenAI(base_url=f"{url}/v1", api_key="x", timeout=LIMIT, max_retries=0)
 
+    def closing(use: Callable[[Any], Result]) -> Use:
+        def work(url: str) -> Result:
+            with client(url) as opened:
+                return use(opened)
+
+        return work
+
     def result(response: Any) -> Result:
         calls = [(item.name, item.arguments) for item in response.output if item.type == "function_call"]
         return {"text": response.output_text, "calls": calls, "status": response.status}
 
-    def create(url: str) -> Result:
-        return result(client(url).responses.create(model=MODEL, input=_TEXT))
+    def create(client: Any) -> Result:
+        return result(client.responses.create(model=MODEL, input=_TEXT))
 
-    def tool(url: str) -> Result:
+    def tool(client: Any) -> Result:
         tools = cast(Any, [_TOOL])
-        first = client(url).responses.create(model=MODEL, input=_TEXT, tools=tools, tool_choice="required")
+        first = client.responses.create(model=MODEL, input=_TEXT, tools=tools, tool_choice="required")
         call = next((item for item in first.output if item.type == "function_call"), None)
         if call is None:
             return {}
         output = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny and warm"}
         history = [{"role": "user", "content": _TEXT}, *first.output, output]
-        second = client(url).responses.create(model=MODEL, input=cast(Any, history), tools=tools)
+        second = client.responses.create(model=MODEL, input=cast(Any, history), tools=tools)
         return {"calls": [(call.name, json.loads(call.arguments))], "text": second.output_text}
 
-    def chain(url: str) -> Result:
-        first = client(url).responses.create(model=MODEL, input=_TEXT)
-        second = client(url).responses.create(model=MODEL, input="What did I say?", previous_response_id=first.id)
-        return {"first": client(url).responses.retrieve(first.id).output_text, "text": second.output_text}
+    def chain(client: Any) -> Result:
+        first = client.responses.create(model=MODEL, input=_TEXT)
+        second = client.responses.create(model=MODEL, input="What did I say?", previous_response_id=first.id)
+        return {"first": client.responses.retrieve(first.id).output_text, "text": second.output_text}
 
-    def stream(url: str) -> Result:
+    def stream(client: Any) -> Result:
         text, calls, final = "", [], None
-        for event in client(url).responses.create(model=MODEL, input=_TEXT, stream=True):
+        for event in client.responses.create(model=MODEL, input=_TEXT, stream=True):
             if event.type == "response.output_text.delta":
                 text += event.delta
             elif event.type == "response.output_item.done":
@@ -141,29 +148,29 @@ def _openai() -> dict[str, Use]:
                 final = event.response.output_text
         return {"text": text, "items": calls, "final": final}
 
-    def stream_tool(url: str) -> Result:
+    def stream_tool(client: Any) -> Result:
         tools = cast(Any, [_TOOL])
-        with client(url).responses.stream(model=MODEL, input=_TEXT, tools=tools, tool_choice="required") as events:
+        with client.responses.stream(model=MODEL, input=_TEXT, tools=tools, tool_choice="required") as events:
             seen = [event.arguments for event in events if event.type == "response.function_call_arguments.done"]
             return {**result(events.get_final_response()), "streamed": seen}
 
-    def helper(url: str) -> Result:
-        with client(url).responses.stream(model=MODEL, input=_TEXT) as events:
+    def helper(client: Any) -> Result:
+        with client.responses.stream(model=MODEL, input=_TEXT) as events:
             text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
             return {**result(events.get_final_response()), "streamed": text}
 
-    def parse(url: str) -> Result:
-        response = client(url).responses.parse(model=MODEL, input=_TEXT, text_format=City)
+    def parse(client: Any) -> Result:
+        response = client.responses.parse(model=MODEL, input=_TEXT, text_format=City)
         return {"parsed": response.output_parsed is not None, **result(response)}
 
     return {
-        "openai-python responses.create": create,
-        "openai-python responses.create, tool": tool,
-        "openai-python responses.create, previous_response_id": chain,
-        "openai-python responses.create, stream": stream,
-        "openai-python responses.stream": helper,
-        "openai-python responses.stream, tool": stream_tool,
-        "openai-python responses.parse": parse,
+        "openai-python responses.create": closing(create),
+        "openai-python responses.create, tool": closing(tool),
+        "openai-python responses.create, previous_response_id": closing(chain),
+        "openai-python responses.create, stream": closing(stream),
+        "openai-python responses.stream": closing(helper),
+        "openai-python responses.stream, tool": closing(stream_tool),
+        "openai-python responses.parse": closing(parse),
     }
 
 
