@@ -24,6 +24,7 @@ from rejoinder.conformance.judging.acceptance import (
     handling,
     isolated,
     outermost,
+    own_words,
 )
 from rejoinder.conformance.judging.capabilities import features_in_doubt
 from rejoinder.conformance.judging.context import Handling
@@ -123,20 +124,22 @@ class IsolationSearch:
         self._divided: dict[str, list[tuple[Suspect, frozenset[str]]]] = {}
         self._sizes: dict[str, int] = {}
         self._unpaired: list[Body] = []
+        self._words: dict[str, str] = {}
         self._paired: set[str] = set()
         self._rejected: dict[str, Body] = {}
         self.log.add(self.views)
         accepted = []
         for view in self.views:
             if view.is_create and view.request:
-                self._note(view.request, handling(view))
+                self._note(view.request, view)
                 if handling(view) is Handling.ACCEPTED:
                     accepted.append(view.request)
         # The smallest request that was accepted is what everything else is sent with.
         self._base: Body | None = min(accepted, key=_size, default=None)
 
-    def _note(self, body: Body, how: Handling) -> None:
-        key = _key(body)
+    def _note(self, body: Body, view: ExchangeView) -> None:
+        key, how = _key(body), handling(view)
+        self._words[key] = own_words(view)
         if self._known.get(key) is not Handling.ACCEPTED and how is not Handling.UNPROVEN:
             self._known[key] = how
         if how not in (Handling.REFUSED, Handling.SERVER_ERROR) or key in self._rejected:
@@ -168,6 +171,7 @@ class IsolationSearch:
                 await self._halve(body, self._suspects(body), spare_claimed=True)
                 await self._pair_claims(sorted(self._unpaired, key=_size))
             await self._pair_claims()
+            await self._split_calls()
             await self._look_inside()
             await self._try_single_factors()
             await self._pair_claims()
@@ -231,7 +235,7 @@ class IsolationSearch:
         self.log.add(views)
         for planned, view in zip(case.requests, views, strict=False):
             body: Any = planned.body
-            self._note(body, handling(view))
+            self._note(body, view)
         if len(views) < len(case.requests):
             raise _BudgetSpentError
         return views
@@ -332,6 +336,27 @@ class IsolationSearch:
         kept = {path for suspect in suspects for path in suspect}
         smaller = build(body, self._base, set(), beside=kept)
         return smaller if self._valid.is_valid(smaller) else None
+
+    async def _split_calls(self) -> None:
+        """Send calls without their outputs, where both were never accepted.
+
+        An endpoint may refuse a call because it lacks its output. So a call without one is taken for the reason only
+        where it is refused in the same words as with it.
+        """
+        for body, suspect in list(self._single(self._smallest_first())):
+            items = body.get("input")
+            if len(suspect) < 2 or len(outermost(self._new(body))) < 2 or not isinstance(items, list):
+                continue
+            calls = [item for item in items if not _is_output(item)]
+            smaller = {**body, "input": calls}
+            if len(calls) == len(items) or not self._valid.is_valid(smaller):
+                continue
+            known = _key(smaller) in self._known
+            if await self._try(smaller) is not Handling.ACCEPTED and not known:
+                key = _key(smaller)
+                if self._words.get(key) != self._words.get(_key(body)):
+                    self._rejected.pop(key, None)
+        await self._pair_claims()
 
     # Inside one part
 
@@ -436,6 +461,12 @@ def _is_plain_message(item: Any) -> bool:
         and item["role"] == "user"
         and (isinstance(item["content"], str))
     )
+
+
+def _is_output(item: Any) -> bool:
+    """Return whether an input item answers an earlier one."""
+    kind = item.get("type") if isinstance(item, dict) else None
+    return isinstance(kind, str) and (kind.endswith("_output") or kind == "mcp_approval_response")
 
 
 def _linked(items: list[Any]) -> list[list[int]]:

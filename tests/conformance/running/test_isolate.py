@@ -182,10 +182,28 @@ def test_a_refused_item_is_refused_with_its_companions_and_what_is_inside_it_nam
     [refusal] = found.refusals
     assert all(branch.endswith("=ResponseInputFileParam") for branch in refusal.branches)
     assert all(group.culprits for group in found.together)
-    # A call is never sent without its output, nor an output without its call.
+    # An output is never sent without its call.
     for body in bodies_of(endpoint):
         text = json.dumps(body)
-        assert ('"function_call"' in text) == ('"function_call_output"' in text)
+        assert '"function_call"' in text or '"function_call_output"' not in text
+
+
+@pytest.mark.parametrize(("alone", "claimed"), [(400, True), (422, False)])
+def test_a_call_is_refused_without_its_output_only_in_the_same_words(alone: int, claimed: bool) -> None:
+    """The endpoint here refuses the call, or only calls that have no output; its words hold the status."""
+
+    def answer(body: dict[str, Any]) -> int:
+        text = json.dumps(body)
+        if '"function_call"' not in text:
+            return 200
+        return 400 if '"function_call_output"' in text else alone
+
+    found, _ = found_in(answer, HELLO, {**HELLO, "input": [ASKED, CALL, OUTPUT]})
+    branches = [branch for refusal in found.refusals for branch in refusal.branches]
+    assert bool(branches) is claimed
+    assert all("FunctionToolCall" in branch for branch in branches)
+    together = {branch for group in found.together for branch in group.branches}
+    assert "input[array][]=FunctionCallOutput" in together
 
 
 def test_a_tool_choice_keeps_the_tool_that_it_names() -> None:
