@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import ApiError, Reply, RequestInfo
+from rejoinder.sandbox.endpoint.reply import ApiError, Reply, RequestInfo, reply_with
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import BACKGROUND, QUEUED, Condition, Visit, is_of
 from rejoinder.sandbox.freedom import Freedom, FreedomList, cite, refused_with
@@ -50,6 +50,13 @@ def _too_late(visit: Visit) -> Reply | None:
     return None
 
 
+def _as_it_is(visit: Visit) -> Reply | None:
+    stored = visit.stored
+    if visit.info.operation != "cancel" or stored is None or stored.background:
+        return None
+    return reply_with(stored.response)
+
+
 def _no_replay(visit: Visit) -> Reply | None:
     if visit.info.operation == "response" and visit.query.get("stream") == "true" and visit.stored is not None:
         raise ApiError(400, "Replays are not supported.", param="stream", code="unsupported_parameter")
@@ -60,8 +67,8 @@ FREEDOMS: Final = FreedomList(
     Freedom(
         id="background-with-stream-refused",
         title="The endpoint refuses background and stream in one request.",
-        dialects=("openresponses",),
         sources=(*STATUSES, cite("openresponses-openapi", "CreateResponseBody.background")),
+        argument="OpenAI's guide and vLLM show both together, and no sentence demands it of every endpoint.",
         when=Condition(
             "only with background and stream", lambda info: info.streamed and info.body.get("background") is True
         ),
@@ -101,6 +108,14 @@ FREEDOMS: Final = FreedomList(
         title="The endpoint refuses to cancel a response without background with 409.",
         sources=(*STATUSES, cite("rfc9110", "section 15.5.10, 409 Conflict", "#section-15.5.10")),
         error=refused_with(409, "not_cancellable"),
+        choice="a cancel of a response without background",
+    ),
+    Freedom(
+        id="foreground-cancel-changes-nothing",
+        title="A cancel of a response without background returns the finished response.",
+        sources=(*STATUSES, cite("openai-openapi", "cancelResponse: only background responses can be cancelled")),
+        choice="a cancel of a response without background",
+        override=_as_it_is,
     ),
     Freedom(
         id="replay-refused",

@@ -162,6 +162,16 @@ FREEDOMS: Final = FreedomList(
         response=_tools(_bare),
     ),
     Freedom(
+        id="tools-with-null-fields",
+        title="The description and strict of function tools in a response are null.",
+        sources=(
+            cite("openai-openapi", "FunctionTool.description, FunctionTool.strict, which may be null"),
+            cite("openresponses-openapi", "FunctionTool.description, FunctionTool.strict, which may be null"),
+        ),
+        choice="echoed tools",
+        response=_tools(lambda tool: tool.update(description=None, strict=None)),
+    ),
+    Freedom(
         id="tools-extra-fields",
         title="The function tools of a response have fields that the request did not send.",
         sources=(OPENAI_RESPONSE, VLLM_RESPONSE, OPENRESPONSES_EXTENSIONS),

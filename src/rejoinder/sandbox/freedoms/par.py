@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
+from rejoinder.sandbox.endpoint.reply import RequestInfo
+from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.freedom import Freedom, FreedomList, cite
+
+_LONG: Final = 64
+"""Tokens of a prompt from which this cache holds it."""
+
+
+def _cached(response: Json, _: str, info: RequestInfo) -> None:
+    usage = response.get("usage")
+    if info.operation != "create" or not isinstance(usage, dict) or usage.get("input_tokens", 0) <= _LONG:
+        return
+    details = usage.get("input_tokens_details")
+    if isinstance(details, dict):
+        usage["input_tokens_details"] = {**details, "cached_tokens": _LONG}
+
 
 FREEDOMS: Final = FreedomList(
     Freedom(
@@ -15,5 +30,15 @@ FREEDOMS: Final = FreedomList(
             cite("tzafon", "src/tzafon/types/response_create_params.py, request_id, without a sentence about the id"),
         ),
         parsed=lambda body, _: {name: value for name, value in body.items() if name != "request_id"},
+    ),
+    Freedom(
+        id="cache-salt-not-known",
+        title="The endpoint ignores cache_salt, as it does every field that it does not know, and caches long prompts.",
+        dialects=("northstar",),
+        sources=(cite("vllm", "Cache Salting, an option of vLLM", "docs/usage/security.md"),),
+        argument="An endpoint that answers a wrong type in the field does not read it, so it promises nothing.",
+        parsed=lambda body, _: {name: value for name, value in body.items() if name != "cache_salt"},
+        response=_cached,
+        excludes=("usage-details-absent", "usage-details-null", "cached-tokens-zero"),
     ),
 )
