@@ -23,6 +23,8 @@ _OWN_HEADERS: Final = frozenset(
 _SECRET_HEADERS: Final = frozenset(("authorization", "x-api-key", "api-key"))
 LAYOUT_LIMIT: Final = 64 * 1024
 """Bytes above which a body is not laid out: its beginning is all that is shown."""
+_ESCAPED_LETTER: Final = re.compile(rb"(?<!\\)(\\\\)*\\u00[2-7]")
+"""An escape that no writer of JSON needs, so that it is there on purpose."""
 _KEY: Final = "$REJOINDER_API_KEY"
 _SECOND_KEY: Final = "$REJOINDER_SECOND_API_KEY"
 
@@ -212,7 +214,7 @@ def json_body(body: bytes) -> str | None:
 
     Characters that must not reach a page are written as JSON escapes, which say the same.
     """
-    if len(body) > LAYOUT_LIMIT:
+    if len(body) > LAYOUT_LIMIT or _ESCAPED_LETTER.search(body):
         return None
     try:
         text = body.decode("utf-8")

@@ -59,6 +59,9 @@ SETTLED: Final = (("temperature", 0), ("top_k", 1), ("seed", None))
 """Fields that no reduction touches where replies are compared: with this value (``None``: any) a model answers the same
 each time."""
 
+SHORT_OBJECT: Final = 1024
+"""Bytes of a JSON object up to which no bytes are cut out of its text."""
+
 LARGEST_SCRIPT: Final = 64 * 1024
 """Bytes in the bodies of recorded requests beyond which a finding that was not minimised does not repeat them."""
 
@@ -750,12 +753,17 @@ class _Reducer:
     async def _shrink_bytes(self, trial: Trial, place: tuple[int, int]) -> None:
         """Reduce a body that is no JSON object."""
         data = _planned(trial, place).body
-        if isinstance(data, bytes) and data:
+        whole = object_of(data, LARGEST)
+        # Cutting through names and numbers makes nothing of a short object that a reader would want.
+        if isinstance(data, bytes) and data and (whole is None or len(data) > SHORT_OBJECT):
 
             def with_data(smaller: bytes) -> Trial:
                 return _with_bodies(trial, {place: smaller})
 
             def valid(smaller: bytes) -> bool:
+                cut = object_of(smaller, LARGEST)
+                if whole is not None and (cut is None or any(cut.get(n) != whole.get(n) for n in PINNED)):
+                    return False
                 return self.work.screen.allows(with_data(smaller), self.standings)
 
             await self._minimise(minimise_bytes, data, with_data, valid)

@@ -18,6 +18,7 @@ from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec
 from rejoinder.model.exchange import Exchange, parse_json
 from rejoinder.model.script import Step, Taken, replaced
 from rejoinder.model.tags import BOOKKEEPING
+from rejoinder.wire.client import encode_json
 
 _NAMES: Final = frozenset(
     ("id", "call_id", "approval_request_id", "item_id", "first_id", "last_id", "encrypted_content", "container_id")
@@ -273,7 +274,10 @@ def cases_of(steps: Sequence[Step], create: str) -> list[PlannedCase]:
 def _planned(step: Step, steps: Sequence[Step], create: str) -> RequestSpec:
     request = step.request
     body: Any = parse_json(request.body) if request.body else None
-    body = body if isinstance(body, (dict, list)) else request.body or None
+    if not isinstance(body, (dict, list)):
+        body = request.body or None
+    elif encode_json(body) != request.body and all(taken.body is None for taken in step.taken):
+        body = request.body  # how it is written may be what matters
     for taken in step.taken:
         if taken.body is not None and isinstance(body, (dict, list)):
             body = replaced(body, taken.body, Reference(steps[taken.reply].role, taken.pointer))

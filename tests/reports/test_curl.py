@@ -15,7 +15,7 @@ from rejoinder.formatting import printable
 from rejoinder.model.exchange import Request
 from rejoinder.model.script import Step, Taken
 from rejoinder.model.tags import Tag
-from rejoinder.reports.curl import script
+from rejoinder.reports.curl import curl, json_body, script
 from rejoinder.sandbox import Sandbox, running
 
 HEADERS = (("content-type", "application/json"), ("authorization", "***"))
@@ -98,6 +98,15 @@ def test_what_is_stopped_polled_or_sent_together(tmp_path: Path) -> None:
     assert json.loads(poll[1])["status"] == "incomplete"  # after its 64 tokens
     assert json.loads(one[1])["id"] == json.loads(poll[1])["id"]
     assert json.loads(two[1])["object"] == "list"
+
+
+def test_escapes_that_nothing_needs_stay() -> None:
+    body = b'{"input": "Say \\u0068ello."}'
+    command, whole = curl("http://h/v1/responses", Request("POST", "/v1/responses", HEADERS, body))
+    assert whole
+    assert "\\u0068ello" in command
+    unneeded = b'{"input": "C:\\\\u0068 \\u00e9"}'
+    assert json_body(unneeded) is not None
 
 
 def test_keys_are_never_written() -> None:
