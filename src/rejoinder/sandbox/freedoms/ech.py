@@ -73,12 +73,6 @@ def _reasoning(response: Json) -> None:
         response["reasoning"] = {**response["reasoning"], "context": None, "generate_summary": None}
 
 
-def _instruction_items(response: Json) -> None:
-    if isinstance(response.get("instructions"), str):
-        part = {"type": "input_text", "text": response["instructions"]}
-        response["instructions"] = [{"type": "message", "role": "developer", "content": [part]}]
-
-
 def _clamped(response: Json, _: str, info: RequestInfo) -> None:
     given = response.get("max_output_tokens")
     if isinstance(given, int) and given > 4096:
@@ -208,10 +202,29 @@ FREEDOMS: Final = FreedomList(
         **defaults({"reasoning": {"effort": "medium", "summary": None}}),
     ),
     Freedom(
-        id="instructions-as-items",
-        title="The instructions of a response are a list with one developer message.",
-        dialects=("openai",),
-        sources=(cite("openai-openapi", "Response.instructions, a string or a list of items"),),
-        response=in_response(_instruction_items),
+        id="truncation-auto-by-default",
+        title="The truncation of a response is auto if the request sets none.",
+        dialects=("openresponses",),
+        sources=(OPENRESPONSES_RESPONSE, cite("openresponses", "truncation")),
+        argument=_NO_DEFAULT,
+        choice="the field truncation",
+        **defaults({"truncation": "auto"}),
+    ),
+    Freedom(
+        id="parallel-tool-calls-off-by-default",
+        title="The parallel_tool_calls of a response is false if the request sets none.",
+        dialects=("openresponses",),
+        sources=(OPENRESPONSES_RESPONSE,),
+        argument=_NO_DEFAULT,
+        choice="the field parallel_tool_calls",
+        **defaults({"parallel_tool_calls": False}),
+    ),
+    Freedom(
+        id="text-format-schema-null",
+        title="The text.format.schema of a response is null.",
+        dialects=("openresponses",),
+        sources=(cite("openresponses-openapi", "JsonSchemaResponseFormat.schema, null"),),
+        choice="echoed format",
+        response=in_response(_no_schema),
     ),
 )

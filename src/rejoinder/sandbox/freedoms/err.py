@@ -162,4 +162,22 @@ FREEDOMS: Final = FreedomList(
         choice="type of errors",
         error=_changed(lambda error, _: {**error, "type": "acme_problem"}),
     ),
+    Freedom(
+        id="error-params-null",
+        title="The param of every error is null.",
+        sources=(cite("openai-openapi", "Error.param, which may be null"), OPENRESPONSES_ERRORS, _VLLM_ERROR),
+        choice="param of errors",
+        error=_set(param=None),
+    ),
+    Freedom(
+        id="rate-limited-at-times",
+        title="The endpoint refuses one create request in eleven with 429 and Retry-After.",
+        sources=(
+            OPENRESPONSES_ERRORS,
+            OPENAI_STATUS,
+            TZAFON_STATUS,
+            cite("rfc6585", "section 4, 429 Too Many Requests", "#section-4"),
+        ),
+        parsed=_busy,
+    ),
 )

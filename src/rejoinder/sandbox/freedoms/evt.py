@@ -115,6 +115,14 @@ FREEDOMS: Final = FreedomList(
         sources=(cite("rfc8259", "section 4, Objects", "#section-4"),),
         numbered=_reordered,
     ),
+    Freedom(
+        id="sequence-with-gaps",
+        title="The sequence_number grows by 2 from event to event.",
+        sources=_SEQUENCE,
+        argument="No document says that the numbers have no gaps.",
+        choice="sequence numbers",
+        numbered=_renumbered(lambda number: number * 2),
+    ),
 )
 
 

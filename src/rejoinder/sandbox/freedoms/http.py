@@ -286,4 +286,13 @@ FREEDOMS: Final = FreedomList(
         choice="status for malformed JSON",
         error=with_status(422, "invalid_json"),
     ),
+    Freedom(
+        id="unknown-model-invalid-value",
+        title="The endpoint refuses an unknown model with 400 and the code invalid_value.",
+        dialects=("openai", "openresponses"),
+        sources=(OPENAI_STATUS, TZAFON_STATUS, OPENRESPONSES_ERRORS),
+        argument="No document names the code of an unknown model; model_not_found is an example of Open Responses.",
+        choice="unknown model",
+        error=refused_with(400, "model_not_found", code="invalid_value"),
+    ),
 )

@@ -13,8 +13,10 @@ from rejoinder.sandbox.fault import (
     CALL_DELTA,
     CALL_DONE,
     ITEM_ADDED,
+    ITEM_DONE,
     STREAMED,
     Events,
+    each,
     every_item,
     is_of,
     only,
@@ -157,6 +159,22 @@ FREEDOMS: Final = FreedomList(
         choice="first item",
         parsed=_without_notes,
         resolved=_resolved(first_item=_note()),
+    ),
+    Freedom(
+        id="vendor-item-status",
+        title="Every output begins with an extension item that has its own status.",
+        dialects=("openresponses",),
+        sources=(_EXTENDED,),
+        choice="first item",
+        parsed=_without_notes,
+        resolved=_resolved(first_item=_note(status="archived")),
+    ),
+    Freedom(
+        id="done-item-null",
+        title="The item of response.output_item.done is null.",
+        dialects=("openresponses",),
+        sources=(cite("openresponses-openapi", "ResponseOutputItemDoneStreamingEvent.item, which may be null"),),
+        numbered=each(ITEM_DONE, do=set_to("item", None)),
     ),
 )
 

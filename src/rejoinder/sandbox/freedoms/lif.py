@@ -95,4 +95,14 @@ FREEDOMS: Final = FreedomList(
         choice="start of a stream",
         events=_waiting,
     ),
+    Freedom(
+        id="in-progress-event-absent",
+        title="A stream has no response.in_progress event.",
+        sources=(_MACHINE, cite("openai-openapi", "ResponseStreamEvent, a union without an order")),
+        argument="No document requires the event in a stream that starts in progress.",
+        choice="start of a stream",
+        events=lambda events, info: (
+            events if any(is_of(event, QUEUED) for event in events) else without(IN_PROGRESS)(events, info)
+        ),
+    ),
 )

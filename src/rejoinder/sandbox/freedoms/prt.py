@@ -6,8 +6,8 @@ from typing import Final
 
 from rejoinder.sandbox.endpoint.reply import RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import every_part
-from rejoinder.sandbox.freedom import Freedom, FreedomList
+from rejoinder.sandbox.fault import every_part, only
+from rejoinder.sandbox.freedom import Freedom, FreedomList, cite
 from rejoinder.sandbox.freedoms.citations import OPENAI_EXTRA, OPENRESPONSES_EXTENSIONS, TZAFON_RESPONSE
 
 
@@ -31,5 +31,16 @@ FREEDOMS: Final = FreedomList(
         title="Content parts have fields that the dialect does not define.",
         sources=(OPENAI_EXTRA, TZAFON_RESPONSE, OPENRESPONSES_EXTENSIONS),
         **every_part(lambda part: part.update(language=None, token_ids=[])),
+    ),
+    Freedom(
+        id="reasoning-as-output-text",
+        title="The content of reasoning items consists of output_text parts.",
+        dialects=("openresponses",),
+        sources=(
+            cite("openresponses", "Reasoning, the example"),
+            cite("openresponses-openapi", "ReasoningBody.content"),
+        ),
+        parsed=_taken_back,
+        **every_part(only("reasoning_text", _as_output_text)),
     ),
 )

@@ -18,6 +18,7 @@ from rejoinder.sandbox.fault import (
     every_part,
     in_response,
     only,
+    set_to,
     unset,
 )
 from rejoinder.sandbox.freedom import Freedom, FreedomList, defaults
@@ -392,5 +393,28 @@ FREEDOMS: Final = FreedomList(
         dialects=("northstar", "openresponses"),
         choice="logprobs",
         **every_part(only("output_text", lambda part: part.setdefault("logprobs", []) and None)),
+    ),
+    Freedom(
+        id="completed-at-null",
+        title="The completed_at of every response is null.",
+        dialects=("openai", "openresponses"),
+        sources=(
+            cite("openai-openapi", "Response.completed_at, which may be null"),
+            cite("openresponses-openapi", "ResponseResource.completed_at, which may be null"),
+        ),
+        choice="completed_at",
+        response=in_response(set_to("completed_at", None)),
+        excludes=("optional-fields-absent",),
+    ),
+    Freedom(
+        id="truncation-reason-own",
+        title="The incomplete_details.reason of a truncated response is max_tokens.",
+        dialects=("openresponses",),
+        sources=(cite("openresponses-openapi", "IncompleteDetails.reason, any string"),),
+        response=at_end(
+            lambda response: (
+                response.update(incomplete_details={"reason": "max_tokens"}) if response["incomplete_details"] else None
+            )
+        ),
     ),
 )

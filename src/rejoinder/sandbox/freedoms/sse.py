@@ -104,6 +104,14 @@ FREEDOMS: Final = FreedomList(
         frame=_lines(lambda data: b"trace: 00-4bf9\n" + data),
     ),
     Freedom(
+        id="id-field",
+        title="Every event has an id field with its sequence_number.",
+        dialects=("northstar", "openai"),
+        sources=(_INTERPRETING, _AUTHORS),
+        argument="OpenAI's documents and the types of tzafon have no sentence about the id field.",
+        frame=lambda data, event, _: b"id: %d\n%b" % (event["sequence_number"], data),
+    ),
+    Freedom(
         id="comments-between-events",
         title="A comment follows every event of a stream.",
         sources=(_PARSING, _AUTHORS),

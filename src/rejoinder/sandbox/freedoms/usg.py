@@ -11,6 +11,7 @@ from rejoinder.sandbox.fault import IN_PROGRESS, change_usage, in_response, set_
 from rejoinder.sandbox.freedom import Freedom, FreedomList, cite
 from rejoinder.sandbox.freedoms.citations import (
     OPENAI_EXTRA,
+    OPENAI_RESPONSE,
     OPENRESPONSES_EXTENSIONS,
     OPENRESPONSES_RESPONSE,
     TZAFON_RESPONSE,
@@ -120,5 +121,13 @@ FREEDOMS: Final = FreedomList(
         ),
         argument="No document says which tokens of the prompt are counted.",
         resolved=lambda resolved, _: replace(resolved, template_tokens=17),
+    ),
+    Freedom(
+        id="usage-absent-in-openai",
+        title="The response object has no usage, which OpenAI's document does not require.",
+        dialects=("openai",),
+        sources=(OPENAI_RESPONSE,),
+        choice="the field usage",
+        response=in_response(unset("usage")),
     ),
 )
