@@ -310,12 +310,7 @@ def stream_folds_to_its_end(view: ExchangeView) -> Iterator[Problem]:
     Items that are null in `response.output_item.done` are not compared. ITM-06 covers them.
     """
     message = "The output reconstructed from the events differs at {} from the terminal response."
-    built, final = view.fold.output(), view.whole_output or []
-    for item in view.fold.items:
-        place = view.fold.place(item)
-        if item.closed_at and item.closed is None and place < min(len(built), len(final)):
-            built[place] = final[place]
-    yield from differing(in_response, view, message, built, final, "/output")
+    yield from differing(in_response, view, message, view.folded_output(), view.whole_output or [], "/output")
 
 
 # Fields that must be equal even if create or retrieve leaves them out.

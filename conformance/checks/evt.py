@@ -143,7 +143,7 @@ def extensions_are_numbered(view: ExchangeView) -> Iterator[Problem]:
 def extensions_can_be_left_out(view: ExchangeView) -> Iterator[Problem]:
     """Reconstructs the output without extension events and compares it with the terminal response."""
     message = "Without extension events, the reconstructed output differs at {} from the terminal response."
-    output, pointer = view.fold.output(), "/response/output"
+    output, pointer = view.folded_output(), "/response/output"
     yield from differing(in_exchange, view, message, output, view.whole_output, pointer, kind="fold")
 
 

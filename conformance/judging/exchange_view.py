@@ -207,6 +207,18 @@ class ExchangeView:
         output = self.response.get("output") if self.response else None
         return [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
 
+    def folded_output(self) -> list[Any]:
+        """Return the output reconstructed from the events.
+
+        An item that is null in `response.output_item.done` is as in the terminal response.
+        """
+        built, final = self.fold.output(), self.whole_output or []
+        for item in self.fold.items:
+            place = self.fold.place(item)
+            if item.closed_at and item.closed is None and place < min(len(built), len(final)):
+                built[place] = final[place]
+        return built
+
     @cached_property
     def whole_output(self) -> list[Any] | None:
         """The output array of :attr:`response` as it is, ``None`` when it is no array."""

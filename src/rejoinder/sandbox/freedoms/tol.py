@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
+from rejoinder.sandbox.endpoint.generate import ResolvedRequest
 from rejoinder.sandbox.endpoint.reply import RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import answer_format
 from rejoinder.sandbox.freedom import Freedom, FreedomList, cite
 from rejoinder.sandbox.freedoms.citations import VLLM_RESPONSE
 from rejoinder.sandbox.freedoms.rsp import ids
@@ -31,6 +33,12 @@ def _no_limit(body: Json, _: RequestInfo) -> Json:
 def _zero_again(response: Json, _: str, info: RequestInfo) -> None:
     if info.operation == "create" and "max_tool_calls" in response and info.body.get("max_tool_calls") == 0:
         response["max_tool_calls"] = 0
+
+
+def _preamble(resolved: ResolvedRequest, _: RequestInfo) -> ResolvedRequest:
+    # Where the request wants JSON, a message must be JSON, too.
+    free = answer_format(resolved.body) in (None, "text")
+    return replace(resolved, preamble="Let me look that up.") if free else resolved
 
 
 FREEDOMS: Final = FreedomList(
@@ -83,7 +91,7 @@ FREEDOMS: Final = FreedomList(
         title="A message comes before the calls of a response.",
         sources=(cite("openresponses", "The Agentic loop"), cite("openai-functions", "Handling function calls")),
         argument="No document limits what else the output of a response with calls has.",
-        resolved=lambda resolved, _: replace(resolved, preamble="Let me look that up."),
+        resolved=_preamble,
     ),
     Freedom(
         id="max-tool-calls-zero-accepted",
