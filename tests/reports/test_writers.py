@@ -463,7 +463,7 @@ def test_thousands_of_findings_are_bounded(examples: ModuleType, check_page: Any
     written = sum(a.get("class") == "finding" for _, a in page.elements)
     named = sum((a.get("id") or "").startswith("f-") for _, a in page.elements)
     assert 40 <= written <= 80
-    assert named <= 300
+    assert named <= 400
     # Every rule has its heaviest finding on the page, and the page says how many it leaves out.
     for verdict in run.verdicts:
         heaviest = max(verdict.findings, key=lambda finding: finding.count)
