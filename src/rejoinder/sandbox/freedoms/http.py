@@ -88,14 +88,6 @@ def _small(body: Json, info: RequestInfo) -> Json:
     return body
 
 
-def _typed_messages(body: Json, _: RequestInfo) -> Json:
-    given = body.get("input")
-    for index, item in enumerate(given if isinstance(given, list) else ()):
-        if isinstance(item, dict) and "role" in item and "type" not in item:
-            raise ApiError(400, "The item has no type.", param=f"input[{index}].type", code="invalid_value")
-    return body
-
-
 def _owned(body: Json, _: RequestInfo) -> Json:
     metadata = body.get("metadata")
     if not isinstance(metadata, dict) or not metadata.get("project"):
@@ -257,14 +249,6 @@ FREEDOMS: Final = FreedomList(
         sources=(cite("openai-openapi", "Response.model"), cite("openresponses-openapi", "ResponseResource.model")),
         choice="name of the model",
         response=in_response(set_to("model", "/models/acme/Parrot-7B:Q4")),
-    ),
-    Freedom(
-        id="messages-need-type",
-        title="The endpoint refuses messages without a type.",
-        dialects=("openresponses",),
-        sources=(cite("openresponses-openapi", "UserMessageItemParam, required"),),
-        choice="forms of input",
-        parsed=_typed_messages,
     ),
     Freedom(
         id="metadata-project-required",
