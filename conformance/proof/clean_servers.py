@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from rejoinder.sandbox import Freedom, load_freedoms
 
+__all__ = ["Server", "clean_servers", "drawn_servers"]
+
 Server = tuple[str, ...]
 """The ids of the freedoms of one endpoint."""
 
@@ -20,7 +22,7 @@ def clean_servers(dialect: str) -> st.SearchStrategy[Server]:
 
 
 def drawn_servers(dialect: str, count: int, seed: int) -> Iterator[Server]:
-    """Yield so many combinations with many freedoms each, as large as they get by adding freedoms in random order.
+    """Yield ``count`` combinations of many freedoms, as large as they get by adding freedoms in random order.
 
     The same seed gives the same combinations.
     """

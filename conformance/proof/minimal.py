@@ -105,7 +105,7 @@ def _wrong(finding: Finding, faulty: SandboxSender, by_id: dict[str, Exchange], 
     on_purpose = any(tag in ON_PURPOSE for one in planned.values() for tag in one.tags)
     screen = Screen(faulty.target, load_dialect(faulty.target.dialect))
     shown = by_id[minimal.exchange]
-    for place, standing in screen.standings(trial).items():
+    for place, standing in screen.soundness(trial).items():
         tags, role = planned[place].tags, place[1]
         if Tag.VALID in tags and not standing.sound:
             yield f"{role} is not valid: {sorted(standing.faults)} {standing.refusal}"

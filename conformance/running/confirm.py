@@ -33,7 +33,7 @@ from rejoinder.conformance.running.script import (
 )
 from rejoinder.conformance.running.trial import (
     Screen,
-    Standing,
+    Soundness,
     Trial,
     bytes_of,
     fresh,
@@ -614,7 +614,7 @@ class _Reducer:
         self.work = work
         self.finding = finding
         self.left = budget
-        self.standings: dict[tuple[int, str], Standing] = {}
+        self.soundness: dict[tuple[int, str], Soundness] = {}
 
     async def run(self) -> None:
         """Start from the smallest recorded case, leave out requests, then parts of their bodies."""
@@ -629,12 +629,12 @@ class _Reducer:
         await self._shrink_bodies()
 
     def _start(self, trial: Trial) -> None:
-        self.standings = self.work.screen.standings(trial)
+        self.soundness = self.work.screen.soundness(trial)
 
     async def _shows(self, trial: Trial) -> bool:
-        if not self.work.screen.allows(trial, self.standings):
+        if not self.work.screen.allows(trial, self.soundness):
             return False
-        trial = self.work.screen.settled(trial, self.standings)
+        trial = self.work.screen.settled(trial, self.soundness)
         return await self.work.shows(trial, self.finding, self)
 
     async def _leave_out_requests(self) -> None:
@@ -653,12 +653,12 @@ class _Reducer:
                 kept = fewer
 
     async def _shows_only(self, trial: Trial, places: Sequence[tuple[int, int]]) -> bool:
-        smaller, standings = _only(trial, places)
-        before = self.standings
-        self.standings = {(number, role): before[old, role] for number, old, role in standings if (old, role) in before}
+        smaller, soundness = _only(trial, places)
+        before = self.soundness
+        self.soundness = {(number, role): before[old, role] for number, old, role in soundness if (old, role) in before}
         if await self._shows(smaller):
             return True
-        self.standings = before
+        self.soundness = before
         return False
 
     async def _make_data(self) -> None:
@@ -746,7 +746,7 @@ class _Reducer:
             return _with_bodies(trial, ordered)
 
         def valid(smaller: Any) -> bool:
-            return isinstance(smaller, dict) and self.work.screen.allows(with_document(smaller), self.standings)
+            return isinstance(smaller, dict) and self.work.screen.allows(with_document(smaller), self.soundness)
 
         await self._minimise(minimise, document, with_document, valid)
 
@@ -764,7 +764,7 @@ class _Reducer:
                 cut = object_of(smaller, LARGEST)
                 if whole is not None and (cut is None or any(cut.get(n) != whole.get(n) for n in PINNED)):
                     return False
-                return self.work.screen.allows(with_data(smaller), self.standings)
+                return self.work.screen.allows(with_data(smaller), self.soundness)
 
             await self._minimise(minimise_bytes, data, with_data, valid)
 

@@ -36,7 +36,7 @@ _NAMED: Final = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Soundness:
     """What is right and wrong about one request by the schema and by a correct endpoint.
 
     ``faults`` are the places and keywords of the schema that the body breaks; ``status`` is that of the sandbox, and
@@ -77,20 +77,20 @@ class Screen:
                 self._dry[key] = [[] for _ in trial]
         return self._dry[key]
 
-    def standings(self, trial: Trial) -> dict[Place, Standing]:
+    def soundness(self, trial: Trial) -> dict[Place, Soundness]:
         """Return how each request of a trial stands; requests that the sandbox never gets to are left out."""
-        found: dict[Place, Standing] = {}
+        found: dict[Place, Soundness] = {}
         for number, (case, sent) in enumerate(zip(trial, self.exchanges(trial), strict=True)):
             roles = {planned.role: planned for planned in case.requests}
             for exchange in sent:
                 if exchange.role in roles:
                     faults = self.faults(exchange.request.body) if is_create(roles[exchange.role]) else frozenset()
                     refusal = "" if exchange.ok else _refusal(exchange)
-                    found[number, exchange.role] = Standing(faults, exchange.status, refusal)
+                    found[number, exchange.role] = Soundness(faults, exchange.status, refusal)
             if not sent:
                 for role, planned in roles.items():
                     if is_create(planned) and not callable(planned.body):
-                        found[number, role] = Standing(self.faults(bytes_of(planned.body)), 200)
+                        found[number, role] = Soundness(self.faults(bytes_of(planned.body)), 200)
         return found
 
     def faults(self, body: bytes) -> frozenset[tuple[str, str]]:
@@ -104,13 +104,13 @@ class Screen:
             (error.keyword, re.sub(r"/\d+", "/*", error.pointer)) for error in self.validator.errors(value)
         )
 
-    def allows(self, trial: Trial, before: Mapping[Place, Standing]) -> bool:
+    def allows(self, trial: Trial, before: Mapping[Place, Soundness]) -> bool:
         """Return whether a trial that was made of another has no fault that the other had not.
 
-        ``before`` are the standings of the other. What a correct endpoint accepted it must accept, what it refused it
+        ``before`` is the soundness of the other. What a correct endpoint accepted it must accept, what it refused it
         must refuse for the same reason, or accept as valid.
         """
-        now = self.standings(trial)
+        now = self.soundness(trial)
         for number, planned in ((number, planned) for number, case in enumerate(trial) for planned in case.requests):
             place = number, planned.role
             if place not in now:
@@ -126,9 +126,9 @@ class Screen:
                 return False
         return True
 
-    def settled(self, trial: Trial, before: Mapping[Place, Standing]) -> Trial:
+    def settled(self, trial: Trial, before: Mapping[Place, Soundness]) -> Trial:
         """Return a trial with the tags that it should have: what is free of faults is tagged as valid."""
-        now = self.standings(trial)
+        now = self.soundness(trial)
         cases = []
         for number, case in enumerate(trial):
             requests = []
@@ -141,14 +141,14 @@ class Screen:
 
     def fault(self, trial: Trial) -> str:
         """Return in one sentence what is wrong with the requests of a trial themselves; empty when they are valid."""
-        standings = self.standings(trial)
+        soundness = self.soundness(trial)
         for number, (case, sent) in enumerate(zip(trial, self.exchanges(trial), strict=True)):
             replies = {exchange.role: exchange for exchange in sent}
             for planned in case.requests:
-                standing, reply = standings.get((number, planned.role)), replies.get(planned.role)
+                own, reply = soundness.get((number, planned.role)), replies.get(planned.role)
                 if Tag.WRONG_KEY in planned.tags:
                     return "The request is invalid on purpose: the API key is wrong."
-                if standing is None or standing.sound or not is_create(planned):
+                if own is None or own.sound or not is_create(planned):
                     continue
                 words = self._words(planned, reply)
                 if words:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from rejoinder.model.exchange import Request
+from rejoinder.model.exchange import Exchange, Request
 from rejoinder.sandbox import Sandbox
 from rejoinder.wire.client import Client
 from rejoinder.wire.target import Target
@@ -59,3 +59,17 @@ def conducted() -> Callable[..., CheckRun]:
         return asyncio.run(go())
 
     return run
+
+
+@pytest.fixture
+def fires() -> Callable[..., bool | None]:
+    """Return a function that says whether a rule has findings; ``None`` when it had nothing to judge."""
+
+    def look(rule: str, *exchanges: Exchange, dialect: str = "northstar") -> bool | None:
+        from rejoinder.conformance.judgement import judge
+
+        [verdict] = judge(list(exchanges), dialect, select=rule)
+        assert verdict.status.value != "error", verdict.reason
+        return bool(verdict.findings) if verdict.judged else None
+
+    return look

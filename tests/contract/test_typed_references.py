@@ -70,7 +70,8 @@ class Walk:
     """Walks a type and a schema in step and notes where they differ.
 
     ``fields`` counts the fields that were compared, once for every place; ``differences`` maps the place (names joined
-    by dots, ``*`` for items) to what differs. Nulls that the schema calls contested are allowed on either side. With
+    by dots, ``*`` for items) to what differs. Nulls that the schema calls contested are allowed on either side; contested
+    alternatives are left out. With
     ``once`` a class that was compared with a definition is not compared with it again elsewhere.
     """
 
@@ -92,7 +93,8 @@ class Walk:
         """Return the alternatives of a schema, those of unions inside it too."""
         node = self.resolve(node)
         if "anyOf" in node:
-            return [part for branch in node["anyOf"] for part in self.branches(branch)]
+            undisputed = [branch for branch in node["anyOf"] if branch.get("x-branch") != "contested"]
+            return [part for branch in undisputed for part in self.branches(branch)]
         return [node]
 
     def value(self, hint: Any, node: dict[str, Any], place: str) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from rejoinder.conformance.judgement import judge
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 
 GOOD = {"error": {"type": "invalid_request_error", "message": "No.", "param": "input", "code": None}}
@@ -48,18 +47,6 @@ def control(refusal: Callable[..., Exchange]) -> Callable[..., Exchange]:
         return refusal(200, body, "valid", sent={"input": "Hi", **sent}, id="control", case="control")
 
     return make
-
-
-@pytest.fixture
-def fires() -> Callable[..., bool | None]:
-    """Return a function that says whether a rule has findings; ``None`` when it had nothing to judge."""
-
-    def look(rule: str, *exchanges: Exchange, dialect: str = "northstar") -> bool | None:
-        [verdict] = judge(list(exchanges), dialect, select=rule)
-        assert verdict.status.value != "error", verdict.reason
-        return bool(verdict.findings) if verdict.judged else None
-
-    return look
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ RETRIEVE = replace(PLAIN, request=Request("GET", "/v1/responses/r", (), b""))
         (replace(STREAM, status=503), {Subject.CREATE, Subject.REFUSAL}),
         (replace(PLAIN, status=None), {Subject.CREATE}),
         (RETRIEVE, set()),
-        (replace(RETRIEVE, status=404), set()),
+        (replace(RETRIEVE, status=404), {Subject.REFUSAL}),
     ],
 )
 def test_checks_look_at_what_they_are_for(exchange: Exchange, subjects: set[Subject]) -> None:

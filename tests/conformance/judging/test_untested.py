@@ -98,14 +98,15 @@ def test_a_rule_that_is_tested_is_not_blocked() -> None:
     assert (verdict.status, verdict.blocked_by) == (Status.PASS, "")
 
 
-def test_refused_features_come_first() -> None:
+def test_a_feature_that_was_refused_only_with_other_things_blocks() -> None:
     def change(exchange: Exchange) -> Exchange:
         body = exchange.request.json()
         return refused(exchange) if isinstance(body, dict) and body.get("stream") is True else exchange
 
     verdict = verdict_of("SSE-02", change)
-    assert verdict.status is Status.NOT_APPLICABLE
-    assert "refused the feature streaming" in verdict.reason
+    assert verdict.status is Status.BLOCKED
+    assert "It is not known whether the feature is the reason." in verdict.reason
+    assert verdict.blocked_by
 
 
 def test_what_is_valid_and_answered_blocks_nothing() -> None:

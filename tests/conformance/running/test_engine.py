@@ -507,7 +507,7 @@ def test_a_case_that_must_be_undisturbed_has_no_other_beside_it(limit: int) -> N
 WORD = new_canary("quartz")
 
 
-@pytest.mark.parametrize(("said", "sent"), [(WORD, 2), ("Hello.", 1)])
+@pytest.mark.parametrize(("said", "sent"), [(WORD, 2), ("Hello.", 1)], ids=["repeats", "does-not"])
 def test_canaries_are_not_sent_to_a_model_that_repeats_none(said: str, sent: int) -> None:
     async def answer(request: httpx.Request) -> httpx.Response:
         part = {"type": "output_text", "text": said, "annotations": []}

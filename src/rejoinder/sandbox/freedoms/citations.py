@@ -15,7 +15,6 @@ TZAFON_STATUS: Final = cite("tzafon", "src/tzafon/_exceptions.py, APIStatusError
 VLLM_RESPONSE: Final = cite("vllm", "ResponsesResponse", "vllm/entrypoints/openai/responses/protocol.py")
 OPENRESPONSES_RESPONSE: Final = cite("openresponses-openapi", "ResponseResource")
 OPENRESPONSES_ERRORS: Final = cite("openresponses", "Errors; Error Types")
-OPENRESPONSES_ITEMS: Final = cite("openresponses", "Items are streamable")
 OPENRESPONSES_EXTENSIONS: Final = cite("openresponses", "Extending streaming events; Extending existing schemas")
 
 STATUSES: Final = (OPENAI_STATUS, TZAFON_STATUS, OPENRESPONSES_ERRORS)

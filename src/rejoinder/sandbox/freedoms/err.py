@@ -36,10 +36,6 @@ def _set(**fields: Any) -> ErrorHook:
     return _error(lambda error, _: error.update(fields))
 
 
-def _unset(name: str) -> ErrorHook:
-    return _error(lambda error, _: error.pop(name, None) and None)
-
-
 def _beside(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
     return status, {"object": "error", "request_id": "req_1", **body} if isinstance(body, dict) else body
 

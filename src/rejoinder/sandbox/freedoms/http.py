@@ -70,12 +70,6 @@ def _as_default(body: Json, _: RequestInfo) -> Json:
     return body if known or not isinstance(body["model"], str) else {**body, "model": MODELS[0]}
 
 
-def _named_as_requested(response: Json, _: str, info: RequestInfo) -> None:
-    given = info.body.get("model")
-    if info.operation == "create" and isinstance(given, str):
-        response["model"] = given
-
-
 def _needs_type(body: Json, info: RequestInfo) -> Json:
     if not header(info.request, "content-type"):
         raise ApiError(415, "The request has no content type.", code="unsupported_media")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from rejoinder.sandbox.endpoint.reply import RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import IN_PROGRESS, change_usage, in_response, set_to, unset
+from rejoinder.sandbox.fault import change_usage, in_response, set_to, unset
 from rejoinder.sandbox.freedom import Freedom, FreedomList, cite
 from rejoinder.sandbox.freedoms.citations import (
     OPENAI_EXTRA,
@@ -17,20 +16,6 @@ from rejoinder.sandbox.freedoms.citations import (
     TZAFON_RESPONSE,
     VLLM_RESPONSE,
 )
-
-_ZEROS: Final = {
-    "input_tokens": 0,
-    "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-    "output_tokens": 0,
-    "output_tokens_details": {"reasoning_tokens": 0},
-    "total_tokens": 0,
-}
-_CREATED: Final = ("response.created", "response.queued", IN_PROGRESS)
-
-
-def _early(response: Json, place: str, _: RequestInfo) -> None:
-    if place in _CREATED:
-        response["usage"] = {**_ZEROS}
 
 
 def _not_cached(usage: Json) -> None:
