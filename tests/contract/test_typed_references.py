@@ -71,7 +71,8 @@ class Walk:
 
     ``fields`` counts the fields that were compared, once for every place; ``differences`` maps the place (names joined
     by dots, ``*`` for items) to what differs. Nulls that the schema calls contested are allowed on either side;
-    contested alternatives are left out. With ``once`` a class that was compared with a definition is not compared with it again elsewhere.
+    contested alternatives are left out. With ``once`` a class that was compared with a definition is not compared with
+    it again elsewhere.
     """
 
     schema: dict[str, Any]
