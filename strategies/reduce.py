@@ -97,6 +97,7 @@ class _Minimiser:
         self._seen = {_key(body)}
         self._screened: dict[str, bool] = {}
         self._empty = _empty_lists(body)
+        self._strict = _strict_schemas(body)
 
     def run(self) -> None:
         before = None
@@ -125,8 +126,13 @@ class _Minimiser:
 
     def _valid(self, candidate: Any, key: str) -> bool:
         if key not in self._screened:
-            # A list without elements is an extreme that nobody sent, not a smaller one.
-            self._screened[key] = _empty_lists(candidate) <= self._empty and self._screen(candidate)
+            # A list without elements is an extreme that nobody sent, not a smaller one. Vendors refuse strict schemas
+            # that lack parts, so a strict schema stays whole or goes.
+            self._screened[key] = (
+                _empty_lists(candidate) <= self._empty
+                and _strict_schemas(candidate) <= self._strict
+                and self._screen(candidate)
+            )
         return self._screened[key]
 
     def _is_allowed(self, changes: Sequence[_Change]) -> bool:
@@ -331,8 +337,19 @@ def _nodes(body: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield from _nodes(value, (*path, key))
 
 
-def _empty_lists(body: Any) -> int:
-    return sum(value == [] for _, value in _nodes(body))
+def _empty_lists(body: Any) -> set[Path]:
+    """Return the places of the empty lists in a body, without list indexes."""
+    return {tuple(part for part in path if isinstance(part, str)) for path, value in _nodes(body) if value == []}
+
+
+def _strict_schemas(body: Any) -> set[str]:
+    """Return the JSON Schemas in a body that are marked as strict, each with the name of its field."""
+    return {
+        f"{name} {_key(value.get(name))}"
+        for _, value in _nodes(body)
+        if isinstance(value, dict) and value.get("strict") is True
+        for name in ("schema", "parameters")
+    }
 
 
 def _walk(body: Any) -> Iterator[tuple[Path, Any]]:

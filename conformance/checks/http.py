@@ -159,15 +159,7 @@ def _sent_no_json(view: ExchangeView) -> bool:
     exchange = view.exchange
     whole = Tag.INVALID in exchange.tags and exchange.request.json() is None and exchange.request.body != b"null"
     answered = exchange.status is not None and exchange.status not in _BUSY
-    return whole and answered and not _other_media(view) and has_any_control(view)
-
-
-def _other_media(view: ExchangeView) -> bool:
-    """Whether the request declares a content type that is neither JSON nor a form."""
-    headers = view.exchange.request.headers
-    value = next((value for name, value in headers if name.lower() == "content-type"), "")
-    media = value.partition(";")[0].strip().lower()
-    return bool(media) and media != "application/json" and not media.endswith(("+json", "urlencoded"))
+    return whole and answered and not view.is_other_media and has_any_control(view)
 
 
 @check("HTTP-06", Subject.CREATE, needs=_sent_no_json)
@@ -194,7 +186,7 @@ def broken_json_is_refused(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
-@check("HTTP-07", Subject.CREATE, needs=lambda view: Tag.INVALID in view.exchange.tags and _other_media(view))
+@check("HTTP-07", Subject.CREATE, needs=lambda view: Tag.INVALID in view.exchange.tags and view.is_other_media)
 def other_media_are_refused(view: ExchangeView) -> Iterator[Problem]:
     """Sends a valid JSON body with the content types text, XML, multipart and one that does not exist."""
     status = view.exchange.status
@@ -211,7 +203,7 @@ def _lacks_input(view: ExchangeView) -> bool:
     has_input = any(view.request.get(name) for name in ("input", "prompt", "previous_response_id", "conversation"))
     sent = isinstance(view.exchange.request.json(), dict) and "input" not in view.request
     answered = view.exchange.status not in (None, *_BUSY)
-    return sent and not has_input and not _other_media(view) and answered and has_control(view, "input")
+    return sent and not has_input and not view.is_other_media and answered and has_control(view, "input")
 
 
 @check("HTTP-08", Subject.CREATE, needs=_lacks_input)

@@ -34,6 +34,7 @@ CLIENT_CALLS: Final = ("function_call", "custom_tool_call")
 _CLIENT_TOOLS: Final = ("function", "custom")
 _CALLS: Final = (*CLIENT_CALLS, "computer_call")
 _CALL_OF_TOOL: Final = dict(zip(_CLIENT_TOOLS, CLIENT_CALLS, strict=True))
+_TOOL_OF_CALL: Final = {call: tool for tool, call in _CALL_OF_TOOL.items()}
 _MAX_CALL_ID: Final = 64
 
 
@@ -97,12 +98,17 @@ def tool_choice_is_obeyed(view: ExchangeView) -> Iterator[Problem]:
         if item.get("type") != _CALL_OF_TOOL[choice["type"]] or item.get("name") != choice.get("name"):
             yield in_response(
                 view,
-                f"Tool {item.get('name')} is called, although tool_choice names {choice.get('name')}.",
+                f"{_called(item)}, although tool_choice names {choice['type']} tool {choice.get('name')}.",
                 f"/output/{i}/name",
                 expected=f"{_CALL_OF_TOOL[choice['type']]} of {choice.get('name')}",
                 actual=f"{item.get('type')} of {item.get('name')}",
                 kind="other",
             )
+
+
+def _called(item: dict[str, Any]) -> str:
+    """Return the start of a sentence about a call: which tool, of which type, is called."""
+    return f"{_TOOL_OF_CALL[item['type']].capitalize()} tool {item.get('name')} is called"
 
 
 def _temptation(case: CaseView) -> Iterator[Problem | Declined]:
@@ -183,7 +189,7 @@ def called_tools_are_declared(view: ExchangeView) -> Iterator[Problem]:
         if (item["type"], item.get("name")) not in declared:
             yield in_response(
                 view,
-                f"Tool {item.get('name')} is called, but the request does not declare it.",
+                f"{_called(item)}, but the request does not declare it.",
                 f"/output/{i}/name",
                 expected=sorted(f"{kind} of {name}" for kind, name in declared),
                 actual=f"{item['type']} of {item.get('name')}",

@@ -54,10 +54,23 @@ class ExchangeView:
         self.run_context = run_context
 
     @cached_property
-    def request(self) -> dict[str, Any]:
-        """The request's JSON object; empty when it was something else."""
+    def _sent(self) -> dict[str, Any]:
         body = self.exchange.request.json()
         return body if isinstance(body, dict) else {}
+
+    @cached_property
+    def request(self) -> dict[str, Any]:
+        """The request's JSON object; empty when it was something else, or sent as something else than JSON."""
+        # An endpoint that takes a body of another media type need not have read its fields.
+        return {} if self.is_other_media else self._sent
+
+    @cached_property
+    def is_other_media(self) -> bool:
+        """Whether the request declares a content type that is neither JSON nor a form."""
+        headers = self.exchange.request.headers
+        value = next((value for name, value in headers if name.lower() == "content-type"), "")
+        media = value.partition(";")[0].strip().lower()
+        return bool(media) and media != "application/json" and not media.endswith(("+json", "urlencoded"))
 
     @cached_property
     def is_create(self) -> bool:
@@ -79,7 +92,7 @@ class ExchangeView:
     @cached_property
     def streamed(self) -> bool:
         """Whether the request set ``stream``."""
-        return self.request.get("stream") is True
+        return self._sent.get("stream") is True
 
     @cached_property
     def is_stream(self) -> bool:

@@ -39,7 +39,7 @@ def two_fields(body: dict[str, Any]) -> bool:
 SMALLEST: dict[Callable[[dict[str, Any]], bool], int] = {
     file_in_tool_output: 125,
     long_arguments: 160,
-    drag: 180,
+    drag: 190,
     two_fields: 75,
 }
 
@@ -93,3 +93,23 @@ def test_an_invalid_body_may_stay_invalid() -> None:
     reduction = minimise({"input": 7, "store": "yes", "user": "me"}, lambda body: body.get("store") == "yes")
     assert reduction.body["store"] == "yes"
     assert "user" not in reduction.body
+
+
+def test_a_strict_schema_stays_whole_and_a_loose_one_does_not() -> None:
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+
+    def body(*, strict: bool) -> dict[str, Any]:
+        shape = {"type": "json_schema", "name": "person", "strict": strict, "schema": schema}
+        return {"input": "Who?", "text": {"format": shape}}
+
+    def fails(candidate: dict[str, Any]) -> bool:
+        shape = (candidate.get("text") or {}).get("format") or {}
+        return shape.get("type") == "json_schema" and "strict" in shape
+
+    assert minimise(body(strict=True), fails).body["text"]["format"]["schema"] == schema
+    assert minimise(body(strict=False), fails).body["text"]["format"]["schema"] == {}
+
+
+def test_no_list_becomes_empty_where_another_is() -> None:
+    body = {"input": [{"type": "message", "role": "user", "content": []}]}
+    assert minimise(body, lambda candidate: "input" in candidate).body["input"] != []

@@ -195,6 +195,7 @@ def test_nulls() -> None:
     sent = {"input": "a", "temperature": None, "instructions": None}
     assert fires("ECH-08", absent, exchange(sent, {"temperature": 1.0, "instructions": None}, role="nulls")) is False
     assert fires("ECH-08", absent, exchange(sent, {"temperature": 0.0}, role="nulls")) is True
+    assert fires("ECH-08", absent, exchange(sent, {"temperature": None}, role="nulls")) is False
     assert fires("ECH-08", absent, exchange(sent, {"error": {}}, role="nulls", status=400)) is True
     assert fires("ECH-08", absent, exchange(sent, {"error": {}}, role="nulls", status=429)) is None
     refused = exchange({"input": "a"}, {"error": {}}, role="absent", status=400)

@@ -72,6 +72,17 @@ def test_calls_that_the_server_answers_itself_need_not_be_declared(replied: Call
     assert verdict("TOL-04", replied({"tools": [WEATHER]}, inner[:1])).status is Status.FAIL
 
 
+def test_a_tool_of_another_type_is_named_with_its_type(replied: Callable[..., Exchange]) -> None:
+    note = {"type": "custom", "name": "get_weather"}
+    reply = replied({"tools": [note], "tool_choice": note}, [CALL])
+    for rule, reason in (
+        ("TOL-01", "although tool_choice names custom tool get_weather."),
+        ("TOL-04", "but the request does not declare it."),
+    ):
+        [finding] = verdict(rule, reply).findings
+        assert finding.evidence.message == f"Function tool get_weather is called, {reason}"
+
+
 @pytest.mark.parametrize(
     ("identity", "status"),
     [("c" * 64, Status.PASS), ("c" * 65, Status.PASS), ("", Status.FAIL), (None, Status.FAIL), (7, Status.FAIL)],

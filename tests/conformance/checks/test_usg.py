@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,3 +112,12 @@ def test_counting() -> None:
         assert fires("USG-11", create, counting) is found
     other = exchange({"input": "b"}, {"input_tokens": 3}, "count", "/input_tokens")
     assert fires("USG-11", create, other) is None
+
+
+def test_the_fields_of_a_body_that_is_not_sent_as_json_do_not_count() -> None:
+    usage = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+    found = exchange({"input": "Hi"}, usage)
+    assert fires("USG-03", found) is True
+    for media, judged in (("text/plain", False), ("application/json; charset=utf-8", True)):
+        request = replace(found.request, headers=(("Content-Type", media),))
+        assert fires("USG-03", replace(found, request=request)) is judged

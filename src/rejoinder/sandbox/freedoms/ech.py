@@ -79,6 +79,12 @@ def _clamped(response: Json, _: str, info: RequestInfo) -> None:
         response["max_output_tokens"] = 4096
 
 
+def _nulls_repeated(response: Json, _: str, info: RequestInfo) -> None:
+    for name in ("temperature", "top_p", "truncation", "max_tool_calls", "service_tier", "top_logprobs"):
+        if name in info.body and info.body[name] is None and name in response:
+            response[name] = None
+
+
 FREEDOMS: Final = FreedomList(
     Freedom(
         id="tool-choice-none-without-tools",
@@ -96,6 +102,14 @@ FREEDOMS: Final = FreedomList(
         choice="defaults of sampling",
         **defaults({"temperature": 0.6, "top_p": 0.95}),
         excludes=("temperature-null", "top-p-null"),
+    ),
+    Freedom(
+        id="nulls-repeated",
+        title="A field that the request sets to null is null in the response.",
+        dialects=("northstar", "openai"),
+        sources=(OPENAI_RESPONSE, TZAFON_RESPONSE),
+        argument="The response types let each of these fields be null, and no document says which value it has then.",
+        response=_nulls_repeated,
     ),
     Freedom(
         id="max-output-tokens-of-the-model",
