@@ -11,6 +11,7 @@ from rejoinder.contract import load_dialect
 from rejoinder.errors import RejoinderError
 from rejoinder.formatting import join_list, one_line, plural
 from rejoinder.model.verdict import Level
+from rejoinder.reports.defects import count_defects
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.baseline import PART as BASELINE
@@ -57,7 +58,8 @@ def _said(report: ReportModel) -> Said:
     musts = sum(rule.level == "MUST" and rule.severity in JUDGED for rule in report.rules)
     under_load = _load_sentence(load)
     if failed := counts[Severity.FAIL]:
-        sentence = f"{failed:,} of {max(musts, failed):,} MUST rules checked failed."
+        defects = plural(count_defects(report.defects, report.rules).defects, "defect")
+        sentence = f"{defects}: {failed:,} of {max(musts, failed):,} MUST rules checked failed."
         return Severity.FAIL, "Does not conform", sentence, _also(counts), under_load
     baseline = report.get(BASELINE)
     if baseline and baseline.outdated and not run.interrupted:

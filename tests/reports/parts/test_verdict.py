@@ -11,7 +11,7 @@ from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import read_report
 from rejoinder.reports.parts.verdict import PART as VERDICT
 
-SENTENCE = "1 of 2 MUST rules checked failed. Also: 1 SHOULD rule failed, 1 rule could not be checked."
+SENTENCE = "2 defects: 1 of 2 MUST rules checked failed. Also: 1 SHOULD rule failed, 1 rule could not be checked."
 
 
 def test_the_verdict_counts_what_was_judged_and_what_was_not(checked: Run, forms: Any) -> None:
