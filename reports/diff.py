@@ -24,6 +24,7 @@ class Change(StrEnum):
     """The state of a finding in the second of two runs, the worst first."""
 
     NEW = "new"
+    FIRST = "first"
     STILL = "still"
     GONE = "gone"
     FIXED = "fixed"
@@ -32,6 +33,7 @@ class Change(StrEnum):
 
 CHANGES: Final = {
     Change.NEW: ("fail", "new", "New", "Not found in the first run."),
+    Change.FIRST: ("warn", "first tested", "First tested", "The first run did not send the cases that show it."),
     Change.STILL: ("warn", "still failing", "Still failing", "Found in both runs."),
     Change.GONE: (
         "untested",
@@ -121,7 +123,7 @@ def diff_runs(before: Run, after: Run) -> Diff:
     own = Anchors()
     for name in sorted(once.keys() | now.keys()):
         earlier, later = once.get(name), now.get(name)
-        kinds = _sort_findings(groups, earlier, later, cases)
+        kinds = _sort_findings(groups, earlier, later, cases, old)
         if earlier and later and earlier.severity is not later.severity:
             kinds.append(Change.CHANGED)
         rule = later or earlier
@@ -142,22 +144,38 @@ def _sort_findings(
     earlier: ReportedRule | None,
     later: ReportedRule | None,
     cases: set[str] | None,
+    old: ReportModel,
 ) -> list[Change]:
-    """Add the findings of one rule to their groups; return the kinds that there were."""
+    """Add the findings of one rule to their groups; return the kinds that there were.
+
+    ``cases`` are those of the second run's plan, ``old`` is the first run.
+    """
     once, now = _by_fingerprint(earlier), _by_fingerprint(later)
     judged = later is not None and later.severity in JUDGED
     sorted_out: dict[Change, list[ReportedFinding]] = {}
     for mark, finding in now.items():
-        sorted_out.setdefault(Change.STILL if mark in once else Change.NEW, []).append(finding)
+        new = Change.NEW if _was_sent(finding, earlier, old) else Change.FIRST
+        sorted_out.setdefault(Change.STILL if mark in once else new, []).append(finding)
     for mark, finding in once.items():
         if mark not in now:
             ran = cases is None or not finding.finding.cases or bool(cases.intersection(finding.finding.cases))
             sorted_out.setdefault(Change.FIXED if judged and ran else Change.GONE, []).append(finding)
     for kind, findings in sorted_out.items():
-        rule = later if kind in (Change.NEW, Change.STILL) else earlier
+        rule = later if kind in (Change.NEW, Change.FIRST, Change.STILL) else earlier
         assert rule is not None
         groups[kind].append(replace(rule, findings=findings))
     return [kind for kind in Change if kind in sorted_out]
+
+
+def _was_sent(finding: ReportedFinding, earlier: ReportedRule | None, old: ReportModel) -> bool:
+    """Return whether the first run sent what shows a finding of the second, so that it would have found it as well."""
+    if earlier is None and old.rules:  # its selection or its version of the rules leaves the rule out
+        return False
+    tested = earlier is not None and earlier.severity in JUDGED
+    if old.run.incomplete and not tested:
+        return False
+    planned = old.run.header.cases
+    return not planned or not finding.finding.cases or any(case in planned for case in finding.finding.cases)
 
 
 def _by_fingerprint(rule: ReportedRule | None) -> dict[str, ReportedFinding]:
@@ -180,7 +198,7 @@ def _failures(diff: Diff) -> list[str]:
         was = change.before.severity if change.before else Severity.NONE
         fails = change.after is not None and change.after.severity is Severity.FAIL
         broken = fails and was not in (Severity.FAIL, Severity.KNOWN)
-        if broken and Change.NEW not in change.kinds:
+        if broken and not {Change.NEW, Change.FIRST}.intersection(change.kinds):
             failures.append(f"{change.id} failed. Previous verdict: {was.word}.")
     load = diff.after.get(LOAD)
     before = diff.before.get(LOAD)
@@ -210,6 +228,9 @@ def _verdict(diff: Diff) -> None:
         sentences = ["The second run has no verdicts and no measurements."]
     elif counts[Change.NEW]:
         diff.severity, diff.headline = Severity.WARN, "No new failures, but new findings"
+    elif counts[Change.FIRST]:
+        found = plural(counts[Change.FIRST], "finding")
+        diff.severity, diff.headline = Severity.WARN, f"No new failures, {found} in cases that only the second run sent"
     elif counts[Change.FIXED]:
         diff.severity, diff.headline = Severity.PASS, f"{plural(counts[Change.FIXED], 'finding')} fixed, none new"
     else:

@@ -13,8 +13,8 @@ from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.side_by_side import facts_of, families_of
 from rejoinder.reports.writers.html import page
 
-_MARKS: Final = {Change.NEW: "+", Change.STILL: "=", Change.GONE: "?", Change.FIXED: "-"}
-_FAILING: Final = (Change.NEW, Change.STILL)
+_MARKS: Final = {Change.NEW: "+", Change.FIRST: "!", Change.STILL: "=", Change.GONE: "?", Change.FIXED: "-"}
+_FAILING: Final = (Change.NEW, Change.FIRST, Change.STILL)
 
 
 def render_diff_html(diff: Diff) -> str:

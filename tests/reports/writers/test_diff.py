@@ -182,3 +182,20 @@ def test_the_page_links_and_labels(examples: ModuleType, check_page: Any) -> Non
     text = " ".join("".join(page.texts).split())
     for words in ("New", "Event 4 has no sequence_number.", "Not found in the first run.", "verdict changed"):
         assert words in text
+
+
+def test_what_the_first_run_did_not_send_is_no_regression() -> None:
+    quick, full = run(["two"], EVT_02=Status.PASS), run(["one", "two"], EVT_02=["a"])
+    diff = diff_runs(quick, full)
+    assert told(diff) == {"first": ["EVT-02 a"]}
+    assert diff.new_failures == []
+    assert diff.headline == "No new failures, 1 finding in cases that only the second run sent"
+    assert "First tested" in render_diff_html(diff)
+    # The same case, the same plan: a regression.
+    assert told(diff_runs(run(["one"], EVT_02=Status.PASS), full)) == {"new": ["EVT-02 a"]}
+    # A rule that the first run left out, or had not come to.
+    assert told(diff_runs(run(["one"], SSE_03=Status.PASS), full)) == {"first": ["EVT-02 a"]}
+    early = run(["one"], EVT_02=Status.NOT_APPLICABLE)
+    assert told(diff_runs(early, full)) == {"new": ["EVT-02 a"]}
+    early.footer = Footer(ended_at=2.0, exit_code=0, unsent=9)
+    assert told(diff_runs(early, full)) == {"first": ["EVT-02 a"]}
