@@ -27,7 +27,7 @@ from rejoinder.conformance.judging.untested import UntestedRules
 from rejoinder.contract import Dialect, Feature, Rule, load_dialect, load_features, load_rules
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.footer import Acceptance
-from rejoinder.model.tags import Tag
+from rejoinder.model.tags import ON_PURPOSE, Tag
 from rejoinder.model.verdict import DefectKey, Finding, Known, Level, Problem, Status, Verdict, defect_id, fingerprint
 
 REQUIRED: Final = "CAP"
@@ -399,7 +399,7 @@ def _group(
     ``occurrences`` gets the places of each finding; ``elsewhere`` are further exchanges that a problem may name, by id.
     """
     findings: dict[tuple[str, Known | None], Finding] = {}
-    sizes: dict[tuple[str, Known | None], int] = {}
+    sizes: dict[tuple[str, Known | None], tuple[bool, int]] = {}
     for views, problems in _bounded(result.problems):
         by_exchange = ChainMap({view.exchange.id: view for view in views}, dict(elsewhere))
         counted: set[tuple[str, Known | None]] = set()
@@ -410,7 +410,8 @@ def _group(
             known = matcher.known(rule.id, exchange.case, mark) if matcher is not None else None
             key = mark, known
             evidence = problem if problem.exchange else replace(problem, exchange=exchange.id)
-            size = len(exchange.request.body) + len(exchange.body)
+            # A valid request is the better evidence.
+            size = bool(ON_PURPOSE.intersection(exchange.tags)), len(exchange.request.body) + len(exchange.body)
             finding = findings.get(key)
             if finding is None:
                 finding = findings[key] = Finding(rule.id, level, evidence, count=0, known=known)

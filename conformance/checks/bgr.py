@@ -56,7 +56,7 @@ def background_answers_at_once(view: ExchangeView) -> Iterator[Problem]:
         if not right:
             yield in_response(
                 view,
-                f"A background request returned {_AT_ONCE[name]}.",
+                f"A background request returned {_AT_ONCE[name] if name in response else f'no {name}'}.",
                 f"/{name}",
                 expected=expected,
                 actual=response.get(name, ABSENT),

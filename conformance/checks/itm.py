@@ -9,7 +9,7 @@ from typing import Any, Final
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.problems import (
     at_event,
-    differing,
+    differing_fields,
     event_name,
     get,
     has_what,
@@ -164,7 +164,7 @@ def done_equals_final(view: ExchangeView) -> Iterator[Problem]:
     """Compares each done item as a whole with the item at its `output_index` in the terminal response."""
     for item, closed, final in _closed_pairs(view):
         message = "The final item differs at {} from the item in response.output_item.done."
-        yield from differing(in_response, view, message, closed, final, f"/output/{view.fold.place(item)}")
+        yield from differing_fields(in_response, view, message, closed, final, f"/output/{view.fold.place(item)}")
 
 
 @check("ITM-06", Subject.STREAM, needs=lambda view: any(e.spec and "item" in e.spec.required for e in view.events))
@@ -219,14 +219,14 @@ def new_items_are_zero_values(view: ExchangeView) -> Iterator[Problem]:
 def new_items_are_named(view: ExchangeView) -> Iterator[Problem]:
     """Tests `role` and `content` of every added message and `name` of every added function call.
 
-    `content` may have parts if no later event is about a part of the message.
+    `content` may have parts if no event adds a part to the message.
     """
     for item, announced in _announced_objects(view):
         event = view.events[item.announced_at[0]]
         for name in _FIRST_FIELDS.get(item.type, ()):
             value = announced.get(name, ABSENT)
             if name == "content":
-                fits = isinstance(value, list) and not (value and item.of("content"))
+                fits = isinstance(value, list) and not (value and any(part.announced_at for part in item.of("content")))
             else:
                 fits = isinstance(value, str) and value != ""
             if not fits:

@@ -268,5 +268,4 @@ def instructions_end_with_their_turn(case: CaseView) -> Iterator[Problem]:
                     "/output",
                     expected=text_without(word),
                     actual=view.text(),
-                    kind=view.exchange.role,
                 )

@@ -47,8 +47,31 @@ def _pairs(case: CaseView, rule: str) -> list[tuple[ExchangeView, ExchangeView]]
     control = next((view for view in case.having(Role.CONTROL, Role.COMPLETE) if view.exchange.ok), None)
     if control is None or not case.id.startswith("forms."):
         return []
-    tagged = [view for view in case.views if sent_for(rule) in view.exchange.tags]
+    tagged = [view for view in case.views if sent_for(rule) in view.exchange.tags and _is_form_of(control, view)]
     return [(control, view) for view in tagged if view.exchange.ok or is_refusal(status_code(view))]
+
+
+def _is_form_of(control: ExchangeView, view: ExchangeView) -> bool:
+    """Return whether two requests differ in the field that the role names, and in nothing else.
+
+    The role of a form that was made from the request schema ends with the name of its field.
+    """
+    if view.exchange.role in _WHAT:
+        return True
+    field = view.exchange.role.rpartition(".")[2]
+    return set(_differing_keys(control.request, view.request)) == {field}
+
+
+def _differing_keys(one: Any, other: Any, key: str = "") -> Iterator[str]:
+    """Yield the key of each field that differs, null from absent too; an element of a list has the key of the list."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for name in {**one, **other}:
+            yield from _differing_keys(one.get(name, ABSENT), other.get(name, ABSENT), name)
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for left, right in zip(one, other, strict=True):
+            yield from _differing_keys(left, right, key)
+    elif one != other:
+        yield key
 
 
 def _refused(case: CaseView, rule: str) -> Iterator[Problem]:
@@ -73,7 +96,8 @@ def _words(control: ExchangeView, view: ExchangeView) -> tuple[str, str]:
         return _WHAT[view.exchange.role]
     difference = first_difference(control.request, view.request)
     if difference is None:
-        return "The same request in another form", "The request"
+        *_, owner, field = view.exchange.role.split(".")  # null instead of a field that is absent
+        return f"Null as {field} of {owner}", f"The same without {field}"
     pointer, before, after = difference
     *path, field = pointer_keys(pointer)
     holder = "".join(f"[{step}]" if step.isdigit() else f".{step}" for step in path).lstrip(".") or "A request"

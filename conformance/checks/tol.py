@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, Final
 
+from rejoinder.conformance.judging.controls import takes_lists
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_exchange, in_response
 from rejoinder.conformance.judging.recall import answers_to, text_with
@@ -263,10 +264,20 @@ def _code_class(view: ExchangeView) -> str:
 
 
 def _sent_back(case: CaseView, *, reasoning: bool) -> list[ExchangeView]:
-    """Return the answered requests with output items as input: those with reasoning items, or the others."""
+    """Return the answered requests with output items as input: those with reasoning items, or the others.
+
+    They say nothing at an endpoint that answers no list input at all.
+    """
     views = case.having(Role.SENT_BACK, Role.SENT_BACK_BARE)
-    answered = [view for view in views if is_answer(status_code(view))]
-    return [view for view in answered if _has_reasoning(view) is reasoning]
+    answered = [view for view in views if is_answer(status_code(view)) and _has_output_items(view)]
+    return [view for view in answered if _has_reasoning(view) is reasoning and takes_lists(view)]
+
+
+def _has_output_items(view: ExchangeView) -> bool:
+    items = view.request.get("input")
+    return isinstance(items, list) and any(
+        get(item, "role") == "assistant" or get(item, "type") not in ("message", ABSENT) for item in items
+    )
 
 
 def _has_reasoning(view: ExchangeView) -> bool:

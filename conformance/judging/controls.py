@@ -64,6 +64,12 @@ def has_control_without_fault(view: ExchangeView) -> bool:
     return bool(field) and has_control(view, field)
 
 
+def takes_lists(view: ExchangeView) -> bool:
+    """Return whether the run answered any request whose ``input`` was a list, streamed or not as this one."""
+    streamed = view.request.get("stream") is True
+    return any(other.form == "list" and other.streamed is streamed for other in view.run_context.answered)
+
+
 def has_any_control(view: ExchangeView) -> bool:
     """Return whether the run answered any create request, for requests whose body is no object."""
     return bool(view.run_context.answered)

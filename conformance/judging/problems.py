@@ -10,6 +10,7 @@ from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
 from rejoinder.conformance.judging.json_diff import first_difference
 from rejoinder.formatting import compact_json, one_line
 from rejoinder.model.verdict import ABSENT, MISSING, TOO_LONG, Problem
+from rejoinder.validation import escape_key
 
 _PLAIN: Final = re.compile(r"[\w.:-]{1,80}", re.ASCII)
 
@@ -55,6 +56,26 @@ def differing(
         where, left, right = difference
         wanted = "absent" if left is ABSENT else left
         yield at(subject, message.replace("{}", one_line(where, 80)), where, expected=wanted, actual=right, **details)
+
+
+def differing_fields(
+    at: Callable[..., Problem],
+    subject: Event | ExchangeView,
+    message: str,
+    expected: Any,
+    actual: Any,
+    pointer: str = "",
+) -> Iterator[Problem]:
+    """Yield a problem for each field of two JSON objects that differs, as :func:`differing` does for the first.
+
+    So a field that always differs is found whether or not another differs at times.
+    """
+    if not isinstance(expected, dict) or not isinstance(actual, dict):
+        yield from differing(at, subject, message, expected, actual, pointer)
+        return
+    for name in {**expected, **actual}:
+        left, right = expected.get(name, ABSENT), actual.get(name, ABSENT)
+        yield from differing(at, subject, message, left, right, f"{pointer}/{escape_key(name)}")
 
 
 def event_name(event: Event) -> str:

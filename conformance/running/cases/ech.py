@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, Final
 
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import (
     WEATHER_TOOL,
     CaseContext,
     PlannedCase,
+    Replies,
     RequestSpec,
     closed,
     continuing,
@@ -20,6 +22,7 @@ from rejoinder.conformance.running.case import (
     user,
 )
 from rejoinder.contract import SchemaVariant
+from rejoinder.model.exchange import parse_json
 from rejoinder.validation import Validator
 
 # Optional fields whose null costs nothing. A dialect sends those of them that may be null there.
@@ -101,8 +104,18 @@ def _nulls(context: CaseContext) -> PlannedCase:
     return PlannedCase(
         "echo.nulls",
         "One request without its optional fields, and with null for them.",
-        (RequestSpec(Role.ABSENT, body), RequestSpec(Role.NULLS, {**body, **dict.fromkeys(nulls)})),
+        (RequestSpec(Role.ABSENT, body), RequestSpec(Role.NULLS, partial(_with_nulls, names=nulls))),
     )
+
+
+def _with_nulls(replies: Replies, *, names: Sequence[str]) -> dict[str, Any] | None:
+    """Return the body of the request without optional fields with null for those that it lacks.
+
+    Options of the run add fields that the endpoint demands. These cannot be null.
+    """
+    absent = replies.get(Role.ABSENT)
+    body = None if absent is None else parse_json(absent.request.body)
+    return {**body, **{name: None for name in names if name not in body}} if isinstance(body, dict) else None
 
 
 def _chain(context: CaseContext) -> PlannedCase:

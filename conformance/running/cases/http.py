@@ -20,8 +20,10 @@ from rejoinder.conformance.running.case import (
     single,
     user,
 )
+from rejoinder.contract import load_rules
 from rejoinder.contract.examples import HOSTED_CALLS, IMAGE_URL
 from rejoinder.model.tags import Tag, wrong_field
+from rejoinder.model.verdict import Level
 
 _ODD_SCHEMA: Final[Mapping[str, Any]] = {
     "type": "object",
@@ -110,11 +112,12 @@ def _inputs(context: CaseContext) -> Iterator[PlannedCase]:
     yield plain_and_streamed("content.roles", "Messages of every role.", body(input=talk))
     # Not every endpoint supports the field, so the requests have no tag VALID.
     remember = body(input=user("Remember this."), conversation=f"conv_{uuid4().hex}")
-    yield PlannedCase(
-        "content.conversation",
-        "An unknown conversation.",
-        (RequestSpec(Role.PLAIN, remember, ()), RequestSpec(Role.STREAM, {**remember, "stream": True}, ())),
-    )
+    if context.dialect.level_of(load_rules()["RSP-13"]) is not Level.OFF:
+        yield PlannedCase(
+            "content.conversation",
+            "An unknown conversation.",
+            (RequestSpec(Role.PLAIN, remember, ()), RequestSpec(Role.STREAM, {**remember, "stream": True}, ())),
+        )
     yield plain_and_streamed(
         "content.odd-schema",
         "A function with a recursive schema, open types and non-ASCII names.",

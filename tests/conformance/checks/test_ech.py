@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from rejoinder.conformance.judgement import judge
+from rejoinder.conformance.running.case import CaseContext
+from rejoinder.conformance.running.cases.ech import cases
+from rejoinder.contract import load_dialect
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 
 BASE = {"id": "resp_1", "object": "response", "status": "completed", "output": []}
@@ -200,6 +203,16 @@ def test_nulls() -> None:
     assert fires("ECH-08", absent, exchange(sent, {"error": {}}, role="nulls", status=429)) is None
     refused = exchange({"input": "a"}, {"error": {}}, role="absent", status=400)
     assert fires("ECH-08", refused, exchange(sent, {}, role="nulls")) is None
+
+
+def test_fields_that_the_run_adds_are_not_sent_as_null() -> None:
+    [planned] = [case for case in cases(CaseContext(load_dialect("northstar"), "m"), "full") if case.id == "echo.nulls"]
+    make = planned.requests[1].body
+    assert callable(make)
+    body = make({"absent": exchange({"input": "a", "metadata": {"entity_id": "x"}}, {}, role="absent")})
+    assert body["metadata"] == {"entity_id": "x"}
+    assert body["temperature"] is None
+    assert make({}) is None
 
 
 def test_instructions_end() -> None:

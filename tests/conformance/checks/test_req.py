@@ -37,7 +37,9 @@ def findings(exchanges: tuple[Exchange, ...], dialect: str, rule: str = "REQ-0*"
     return {verdict.rule: verdict.findings for verdict in verdicts if verdict.findings}
 
 
-def pair(variant: dict[str, Any], *, control: int = 200, status: int = 400, role: str = "absent.x") -> list[Exchange]:
+def pair(
+    variant: dict[str, Any], *, control: int = 200, status: int = 400, role: str = "absent.message.type"
+) -> list[Exchange]:
     def sent(role: str, body: Any, status: int, *tags: str) -> Exchange:
         data = json.dumps({"error": {"message": "Not\nthis \x1b[31mform."}}).encode()
         request = Request("POST", "/v1/responses", (), json.dumps(body).encode())
@@ -91,6 +93,18 @@ def test_the_problem_names_the_one_thing_and_quotes_the_endpoint() -> None:
         'The same with type "message" is accepted (x-control).'
     )
     assert (finding.evidence.expected, finding.evidence.actual) == ("2xx status", 400)
+
+
+def test_null_instead_of_an_absent_field_is_named() -> None:
+    variant = {"input": [{"role": "user", "type": "message", "phase": None}]}
+    [finding] = findings(tuple(pair(variant, role="null.message.phase")), "northstar")["REQ-01"]
+    assert finding.evidence.message.startswith("Null as phase of message is refused with status 400")
+    assert finding.evidence.message.endswith("The same without phase is accepted (x-control).")
+
+
+@pytest.mark.parametrize("variant", [{"input": [{"role": "user"}], "store": True}, {"input": "Hi"}, {"input": []}])
+def test_requests_that_differ_in_more_than_the_field_are_no_pair(variant: dict[str, Any]) -> None:
+    assert not findings(tuple(pair(variant)), "northstar")
 
 
 @pytest.mark.parametrize(

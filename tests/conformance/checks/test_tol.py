@@ -122,3 +122,17 @@ def test_what_is_refused_for_another_reason_says_nothing(replied: Callable[..., 
     control = replace(replied({"tools": [WEATHER]}, [], status=status), role="control")
     assert verdict("TOL-10", control, refusal).status is not Status.WARN
     assert verdict("TOL-10", refusal).status is Status.NOT_APPLICABLE
+
+
+def test_output_items_sent_back_say_nothing_where_no_list_is_answered(replied: Callable[..., Exchange]) -> None:
+    question = {"role": "user", "content": "Hi."}
+    first = replace(replied({"input": "Hi."}, [TEXT]), id="x1", case="tools.sent-back", role="first")
+
+    def sent_back(*items: dict[str, Any]) -> Exchange:
+        sent = replied({"input": [question, *items]}, [])
+        return replace(sent, id="x2", case="tools.sent-back", role="sent-back", status=400)
+
+    listed = replace(replied({"input": [question]}, [TEXT]), id="x3", case="other")
+    assert verdict("TOL-06", first, sent_back(TEXT)).judged == 0
+    assert verdict("TOL-06", first, sent_back(TEXT), listed).status is Status.FAIL
+    assert verdict("TOL-06", first, sent_back(question), listed).judged == 0
