@@ -148,10 +148,10 @@ def settled(
     """Return what is known of features once rules were judged: whether the accepted ones work.
 
     A feature whose effect is tested by rules (``tested_by``) is ignored if they fail on all requests that use it,
-    broken if on some, and its effect is seen if on none. An accepted feature is broken as well if a MUST or SHOULD
-    rule failed that needs it; of several features that a rule needs it speaks of the one that the fewest rules need.
+    broken if on some, and its effect is seen if on none. An accepted feature is broken as well if a MUST rule failed
+    that needs it; of several features that a rule needs it speaks of the one that the fewest rules need.
     """
-    failures = [verdict for verdict in verdicts if verdict.status in (Status.FAIL, Status.WARN, Status.KNOWN)]
+    failures = [v for v in verdicts if v.level is Level.MUST and v.status in (Status.FAIL, Status.KNOWN)]
     about: dict[str, list[Verdict]] = {}
     for verdict in failures:
         needed = load_rules()[verdict.rule].features

@@ -9,7 +9,7 @@ from rejoinder.model.footer import Acceptance
 STATES: Final = {
     Acceptance.SEEN: ("pass", "A request that contains it was accepted, and a response shows its effect."),
     Acceptance.ACCEPTED: ("pass", "A request that contains it was accepted. No response shows an effect."),
-    Acceptance.BROKEN: ("warn", "A request that contains it was accepted, but a rule that needs it failed."),
+    Acceptance.BROKEN: ("warn", "A request that contains it was accepted, but a MUST rule that needs it failed."),
     Acceptance.IGNORED: ("warn", "A request that contains it was accepted, but a rule shows that it has no effect."),
     Acceptance.REFUSED: ("warn", "A request with it was refused. The same request without it was accepted."),
     Acceptance.SERVER_ERROR: (

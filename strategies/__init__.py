@@ -29,7 +29,7 @@ from rejoinder.strategies.bodies import (
 )
 from rejoinder.strategies.encode import to_bytes
 from rejoinder.strategies.profile import EndpointProfile
-from rejoinder.strategies.reduce import Reduction, minimise, minimise_bytes
+from rejoinder.strategies.reduce import Reduction, empty_lists, minimise, minimise_bytes
 from rejoinder.strategies.replies import event_streams, output_items, response_objects, to_sse, unfold
 from rejoinder.strategies.sampling import sample
 from rejoinder.strategies.schema.compiler import from_contract
@@ -62,6 +62,7 @@ __all__ = [
     "conversations",
     "each_choice",
     "edge_cases",
+    "empty_lists",
     "event_streams",
     "form_seeds",
     "forms",

@@ -23,7 +23,7 @@ import jsonschema_rs
 from rejoinder.contract import SchemaVariant, request_schema
 from rejoinder.model.verdict import ABSENT
 
-__all__ = ["Reduction", "minimise", "minimise_bytes"]
+__all__ = ["Reduction", "empty_lists", "minimise", "minimise_bytes"]
 
 SENTENCE: Final = "Say hello."
 """What long input becomes where its text does not matter."""
@@ -36,6 +36,9 @@ LONG_NAME: Final = 256
 
 PARTNERS: Final = 64
 """Places that are tried as the one without which another cannot go; trying them costs no request."""
+
+MEMBERS: Final = 16
+"""Members of a text that are cut out one by one; more are left to the halving."""
 
 Path = tuple[Any, ...]
 _Change = tuple[Path, Any]
@@ -96,7 +99,7 @@ class _Minimiser:
         self.calls = 0
         self._seen = {_key(body)}
         self._screened: dict[str, bool] = {}
-        self._empty = _empty_lists(body)
+        self._empty = empty_lists(body)
         self._strict = _strict_schemas(body)
 
     def run(self) -> None:
@@ -129,7 +132,7 @@ class _Minimiser:
             # A list without elements is an extreme that nobody sent, not a smaller one. Vendors refuse strict schemas
             # that lack parts, so a strict schema stays whole or goes.
             self._screened[key] = (
-                _empty_lists(candidate) <= self._empty
+                empty_lists(candidate) <= self._empty
                 and _strict_schemas(candidate) <= self._strict
                 and self._screen(candidate)
             )
@@ -240,6 +243,7 @@ class _ByteMinimiser:
 
     def run(self) -> None:
         self._shorten_runs()
+        self._drop_members()
         size = len(self.data) // 2
         while size and self.calls < self._budget:
             cut = False
@@ -257,6 +261,12 @@ class _ByteMinimiser:
         self.data = candidate
         return True
 
+    def _drop_members(self) -> None:
+        """Cut out whole members of JSON first: halving leaves parts of their names and values."""
+        members = list(_MEMBER.finditer(self.data))
+        for match in reversed(members if len(members) <= MEMBERS else ()):
+            self._attempt(self.data[: match.start()] + self.data[match.end() :])
+
     def _shorten_runs(self) -> None:
         """Search for the smallest number of repetitions by halving the distance to it."""
         for number in sorted({count for _, _, count in _runs(self.data)}, reverse=True):
@@ -269,6 +279,7 @@ class _ByteMinimiser:
                     low = middle
 
 
+_MEMBER: Final = re.compile(rb"(?<=[{\[,])[^,{}\[\]]*,")
 _RUN: Final = re.compile(rb"(.{1,24}?)\1{15,}", re.DOTALL)
 
 
@@ -337,7 +348,7 @@ def _nodes(body: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield from _nodes(value, (*path, key))
 
 
-def _empty_lists(body: Any) -> set[Path]:
+def empty_lists(body: Any) -> set[Path]:
     """Return the places of the empty lists in a body, without list indexes."""
     return {tuple(part for part in path if isinstance(part, str)) for path, value in _nodes(body) if value == []}
 

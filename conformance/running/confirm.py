@@ -48,7 +48,7 @@ from rejoinder.model.exchange import Exchange
 from rejoinder.model.script import Step
 from rejoinder.model.tags import UNCERTAIN, Tag
 from rejoinder.model.verdict import Finding, Minimal, Problem, Reruns, Status, Verdict
-from rejoinder.strategies import minimise, minimise_bytes
+from rejoinder.strategies import empty_lists, minimise, minimise_bytes
 from rejoinder.wire.pacing import BUSY
 from rejoinder.wire.target import Target
 
@@ -624,6 +624,8 @@ class _Reducer:
             await self._shows(smaller)
         self._start(self.work.best(self.finding).trial)
         await self._leave_out_requests()
+        if any(case.recalls for case in self.work.best(self.finding).trial):
+            return  # a model that no request asks for a word is right to leave it out
         await self._make_data()
         await self._mend()
         await self._shrink_bodies()
@@ -763,6 +765,8 @@ class _Reducer:
             def valid(smaller: bytes) -> bool:
                 cut = object_of(smaller, LARGEST)
                 if whole is not None and (cut is None or any(cut.get(n) != whole.get(n) for n in PINNED)):
+                    return False
+                if whole is not None and not empty_lists(cut) <= empty_lists(whole):
                     return False
                 return self.work.screen.allows(with_data(smaller), self.soundness)
 

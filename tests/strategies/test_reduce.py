@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 
 from rejoinder.contract import SchemaVariant, request_schema
 from rejoinder.strategies import each_choice, request_bodies
-from rejoinder.strategies.reduce import minimise
+from rejoinder.strategies.reduce import minimise, minimise_bytes
 
 VALIDATOR = jsonschema_rs.Draft202012Validator(request_schema(SchemaVariant.GENERATION))
 
@@ -113,3 +113,9 @@ def test_a_strict_schema_stays_whole_and_a_loose_one_does_not() -> None:
 def test_no_list_becomes_empty_where_another_is() -> None:
     body = {"input": [{"type": "message", "role": "user", "content": []}]}
     assert minimise(body, lambda candidate: "input" in candidate).body["input"] != []
+
+
+def test_no_member_is_left_that_does_not_matter() -> None:
+    data = b'{"model":"m","input":"Say hello.","temperature":NaN}'
+    reduction = minimise_bytes(data, lambda some: some[:2] == b'{"' and some.endswith(b'"temperature":NaN}'))
+    assert reduction.body == b'{"temperature":NaN}'

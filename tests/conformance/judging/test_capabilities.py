@@ -416,6 +416,16 @@ def test_a_feature_that_a_failed_rule_needs_is_accepted_but_broken() -> None:
     assert "but ACC-16 failed" in found.sentence
 
 
+def test_a_feature_with_a_warning_is_not_broken() -> None:
+    tool = {**WEATHER, "type": "custom"}
+    views = [exchange({"tools": [WEATHER]}, CALL), exchange({"tools": [tool]}, CALL, id="y")]
+    verdicts, context = judge_run(views, "northstar", select="*")
+    warned = [verdict for verdict in verdicts if verdict.status is Status.WARN]
+    broken = {rule for known in context.capabilities.values() for rule, _ in known.findings}
+    assert broken
+    assert not broken & {verdict.rule for verdict in warned}
+
+
 def test_names_of_rules_that_test_features_exist() -> None:
     for feature in load_features().values():
         assert set(feature.tested_by) <= load_rules().keys(), feature.name
