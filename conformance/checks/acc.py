@@ -473,7 +473,7 @@ def same_items_streamed_as_plain(case: CaseView) -> Iterator[Problem | Declined]
 
 @check("ACC-15", Subject.RESPONSE, needs=lambda view: wanted_shape(view) is not None and bool(last_text(view)))
 def text_fits_its_schema(view: ExchangeView) -> Iterator[Problem]:
-    """Validates the text of every completed response to a request with a strict JSON Schema."""
+    """Validates the text of every completed response to a request with a strict JSON Schema of a closed object."""
     schema, text = wanted_shape(view), last_text(view)
     assert schema is not None
     wrong = misfit(text, schema)

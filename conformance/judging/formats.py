@@ -15,12 +15,19 @@ NOT_JSON: Final = "not JSON"
 
 
 def wanted_shape(view: ExchangeView) -> dict[str, Any] | None:
-    """Return the schema that the answer must fit, ``None`` where nothing binds it."""
+    """Return the strict schema of a closed object that the answer must fit, ``None`` where nothing binds it."""
     shape = get(view.request, "text", "format")
     if not isinstance(shape, dict) or shape.get("type") != "json_schema" or shape.get("strict") is not True:
         return None
     schema = shape.get("schema")
-    return schema if isinstance(schema, dict) and not was_cut(view) and not has_refusal(view) else None
+    # Strict schemas are a subset of JSON Schema: an endpoint may take any other one as a hint.
+    if (
+        not isinstance(schema, dict)
+        or schema.get("type") != "object"
+        or schema.get("additionalProperties") is not False
+    ):
+        return None
+    return None if was_cut(view) or has_refusal(view) else schema
 
 
 def last_text(view: ExchangeView) -> str:

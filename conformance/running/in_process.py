@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -96,9 +97,12 @@ class InProcessSender:
 
 
 def renamed(case: PlannedCase, model: str, other: str) -> PlannedCase:
-    """Return the case with another model wherever it names this one."""
+    """Return the case with another model wherever it names this one, in bodies that are bytes as well."""
+    written = re.compile(rb'("model"\s*:\s*)' + re.escape(encode_json(model)))
 
     def named(body: Any) -> Any:
+        if isinstance(body, bytes):
+            return written.sub(lambda found: found[1] + encode_json(other), body)
         return {**body, "model": other} if isinstance(body, dict) and body.get("model") == model else body
 
     def later(planned: RequestSpec) -> Any:

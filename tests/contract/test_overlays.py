@@ -136,6 +136,13 @@ def test_what_a_dialect_refuses(name: str, pointer: str, invalid: dict[str, Any]
     assert pointer in {error.pointer for error in VALIDATORS[name][SchemaVariant.PERMISSIVE].errors(invalid)}
 
 
+def test_open_responses_has_two_formats_of_text() -> None:
+    """Its request document lacks JSON objects; they are not sent, and not refused as surely invalid either."""
+    for kind, valid in (("json_object", [True, True, False]), ("text", [True] * 3)):
+        body = {"input": "x", "text": {"format": {"type": kind}}}
+        assert [VALIDATORS["openresponses"][variant].is_valid(body) for variant in SchemaVariant] == valid
+
+
 def test_branches_that_only_the_permissive_variant_has() -> None:
     """Items of a vendor's own are legal in Open Responses; what they hold is not known, so none is generated."""
     body = {"input": [{"type": "acme:thing"}]}
