@@ -36,7 +36,7 @@ from rejoinder.wire.target import Target
 
 WEATHER = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
 CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "get_weather", "arguments": "{}"}
-SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
 SHAPED = {"text": {"format": {"type": "json_schema", "name": "n", "strict": True, "schema": SCHEMA}}}
 REPEAT = {"input": "The code word is quartz-1234. Answer with it."}
 REQUIRED = {"tools": [WEATHER], "tool_choice": "required"}
