@@ -115,26 +115,6 @@ def test_only_a_refusal_beside_an_accepted_control_counts(control: int, status: 
     assert not findings(tuple(pair({"input": [{"role": "user"}]}, control=control, status=status)), "northstar")
 
 
-def test_a_null_is_named() -> None:
-    control = {"role": "user", "type": "message"}
-    [finding] = findings(tuple(pair({"input": [{**control, "status": None}]}, role="null.x")), "northstar")["REQ-01"]
-    assert finding.evidence.message.startswith("input[0] with status null is refused with status 400")
-    assert "The same without status is accepted" in finding.evidence.message
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"input": [{"id": "rs_1", "type": "reasoning", "summary": [], "status": None}]},
-        {"input": [{"role": "user"}], "tools": []},
-        {"input": [{"role": "user", "type": "message"}, {"role": "user"}], "tools": []},
-        {"input": [{"role": "user", "type": "message"}]},
-    ],
-)
-def test_a_pair_differs_in_one_field(other: dict[str, Any]) -> None:
-    assert not findings(tuple(pair(other)), "northstar")
-
-
 def test_a_demanded_field_is_found_behind_a_refused_seed() -> None:
     """The plainest call is refused; with all fields it is accepted, and without one of them refused again."""
     exchanges = run("northstar", "computer-output-status-demanded")
