@@ -16,7 +16,7 @@ from rejoinder.conformance.judging.capabilities import abilities, capabilities
 from rejoinder.conformance.judging.context import Handling
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process
-from rejoinder.conformance.running.plan import build_plan
+from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.contract import (
     Feature,
     dialect_names,
@@ -405,6 +405,19 @@ def test_rules_show_whether_an_accepted_feature_works(
     _, context = judge_run(exchanges, "northstar", select="TOL-01")
     found = context.capabilities["tool_choice_required"]
     assert (found.state, {rule for rule, _ in found.findings}) == (state, rules)
+
+
+def test_a_token_count_does_not_show_that_a_chain_is_ignored() -> None:
+    """Servers that estimate usage keep the context of a chain all the same."""
+    clock = ManualClock()
+    sandbox = Sandbox("northstar", ("history-not-counted",), clock=clock)
+    cases = build_plan("full", load_dialect("northstar")).cases
+    plan = Plan("full", tuple(case for case in cases if case.id.startswith("state.")))
+    target = Target("http://sandbox/v1/responses")
+    sent = [exchange for batch in run_in_process(plan, sandbox, target, clock) for exchange in batch]
+    verdicts, context = judge_run(sent, "northstar")
+    assert next(verdict for verdict in verdicts if verdict.rule == "USG-09").findings
+    assert context.capabilities["chaining"].state is Acceptance.SEEN
 
 
 def test_a_feature_that_a_failed_rule_needs_is_accepted_but_broken() -> None:
