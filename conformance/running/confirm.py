@@ -49,6 +49,7 @@ from rejoinder.model.script import Step
 from rejoinder.model.tags import UNCERTAIN, Tag
 from rejoinder.model.verdict import Finding, Minimal, Problem, Reruns, Status, Verdict
 from rejoinder.strategies import empty_lists, minimise, minimise_bytes
+from rejoinder.strategies.reduce import SENTENCE
 from rejoinder.wire.pacing import BUSY
 from rejoinder.wire.target import Target
 
@@ -692,7 +693,8 @@ class _Reducer:
         for _ in range(20):
             errors = self.work.screen.validator.errors(body)
             if not errors:
-                return body
+                # Without input there is little to answer, and some endpoints refuse that.
+                return {**body, "input": SENTENCE} if body.get("input") == [] else body
             before = body
             for error in errors:
                 path = error.pointer.split("/")[1:]

@@ -105,11 +105,11 @@ def slot_case(context: CaseContext, slot: Slot) -> PlannedCase:
     def again(replies: Replies) -> dict[str, Any] | None:
         return prepared(slot.ask(questions[2])) if in_doubt(replies, Role.PLAIN, Role.STREAM) else None
 
-    def control(question: str, **fields: Any) -> Callable[[Replies], dict[str, Any] | None]:
+    def control(*lines: str, **fields: Any) -> Callable[[Replies], dict[str, Any] | None]:
         def body(replies: Replies) -> dict[str, Any] | None:
             if not in_doubt(replies, Role.PLAIN, Role.STREAM, Role.AGAIN):
                 return None
-            return prepared({"input": user("\n".join([*slot.sentences, question])), **fields})
+            return prepared({"input": user("\n".join(lines)), **fields})
 
         return body
 
@@ -128,8 +128,9 @@ def slot_case(context: CaseContext, slot: Slot) -> PlannedCase:
             RequestSpec(Role.PLAIN, prepared(slot.ask(questions[0])), tags),
             RequestSpec(Role.STREAM, prepared({**slot.ask(questions[1]), "stream": True}), tags),
             RequestSpec(Role.AGAIN, again, tags),
-            RequestSpec(Role.CONTROL, control(questions[0]), tags),
-            RequestSpec(Role.CONTROL_STREAM, control(questions[1], stream=True), tags),
+            # A model that repeats only the start or the end of its input must not pass for one that repeats canaries.
+            RequestSpec(Role.CONTROL, control(*slot.sentences, questions[0]), tags),
+            RequestSpec(Role.CONTROL_STREAM, control(questions[1], *slot.sentences, stream=True), tags),
             RequestSpec(Role.CONFIRM, confirming(questions[1]), tags),
             RequestSpec(Role.CONFIRM_STREAM, confirming(questions[0], stream=True), tags),
         ),

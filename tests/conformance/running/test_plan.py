@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from rejoinder.conformance.running.in_process import ManualClock, run_in_process
 from rejoinder.conformance.running.plan import PLAN_NAMES, Plan, build_plan
 from rejoinder.contract import SchemaVariant, dialect_names, load_dialect, load_rules, request_schema
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.tags import FaultKind, Tag, with_fault, wrong_field_of
+from rejoinder.sandbox import Sandbox
 from rejoinder.validation import Validator
 from rejoinder.wire.client import encode_json
+from rejoinder.wire.target import Target
 
 
 def plan(name: str, dialect: str = "northstar", model: str | None = "m") -> Plan:
@@ -121,3 +125,13 @@ def test_every_tag_is_declared() -> None:
     }
     declared = {*Tag, *load_rules(), *map(with_fault, FaultKind)}
     assert {tag for tag in tags if not wrong_field_of((tag,))} <= declared
+
+
+def test_controls_hold_canaries_at_both_ends() -> None:
+    clock, target = ManualClock(), Target("http://sandbox/v1/responses")
+    found = plan("full", model=None)
+    one = replace(found, cases=tuple(case for case in found.cases if case.id == "meaning.output-string"))
+    [exchanges] = run_in_process(one, Sandbox("northstar", ("tool-outputs-dropped",), clock=clock), target, clock)
+    texts = {exchange.role: exchange.request.json()["input"][0]["content"] for exchange in exchanges}
+    assert texts["control"].startswith("The code word is")
+    assert "\nThe code word is" in texts["control-stream"]
