@@ -49,13 +49,14 @@ class ReportedDefect:
 
     @property
     def harms(self) -> list[Harm]:
-        """What an official client does when the sandbox has this defect, the worst of each client."""
+        """What official clients do with faults that break these rules in the sandbox, the worst of each client."""
         return worst_harms([self.rule, *(defect.rule for defect in self.consequences)])
 
     @property
     def clients(self) -> str:
-        """The same in words, empty if no client is harmed."""
-        return "; ".join(f"{harm.client} {harm.use} {harm.effect}" for harm in self.harms)
+        """The same in words, empty if no client is harmed. The fault may break the rule in another way."""
+        harms = "; ".join(f"{harm.client} {harm.use} {harm.effect}" for harm in self.harms)
+        return f"Clients with sandbox faults of this rule: {harms}" if harms else ""
 
     @property
     def failed_rules(self) -> list[ReportedRule]:

@@ -121,7 +121,7 @@ def _in_markdown(defect: ReportedDefect) -> list[str]:
         lines.append(f"  follows from it: {join_list([_consequence(one) for one in defect.consequences], 20)}")
     if defect.clients:
         lines[-1] += "  "
-        lines.append(f"  clients: {escape(defect.clients)}")
+        lines.append(f"  {escape(defect.clients)}")
     if finding.smallest:
         lines[-1] += "  "
         lines.append(f"  {finding.requests_title}: {code(finding.smallest)}")

@@ -81,7 +81,7 @@ def _lines(defect: ReportedDefect, report: ReportModel, width: int, *, detail: b
         loaded = report.get(LOAD) is not None  # then the screen is full
         lines += wrap(f"{finding.message} {finding.place}".rstrip(), width, "  ")[: 1 if loaded else 2]
         if defect.clients and not loaded:
-            lines += [Text(line.plain, "dim") for line in wrap(f"Clients: {defect.clients}", width, "  ")[:2]]
+            lines += [Text(line.plain, "dim") for line in wrap(defect.clients, width, "  ")[:2]]
         if finding.smallest and not loaded:
             lines.append(Text(f"    {finding.smallest}", "dim"))
     lines += [
