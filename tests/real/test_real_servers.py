@@ -1,6 +1,6 @@
 """Real servers, each with its real deviations: rejoinder finds those and nothing else.
 
-Every finding that is expected here was checked by hand against the contract; docs/explanation/real-servers.md has each.
+Every finding that is expected here was checked by hand against the documents; docs/findings has each with its label.
 """
 
 from __future__ import annotations
