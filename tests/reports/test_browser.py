@@ -75,13 +75,13 @@ def test_the_filter_finds_branches(page: Path, tmp_path: Path) -> None:
     document = dump(page, "#?q=customtoolcalloutput%20input_file%20file_id", tmp_path)
     assert _branches(document) == []
     assert "No branch of the contract matches." in document
-    document = dump(page, "#?branch=failed&q=easyinputmessageparam", tmp_path)
+    document = dump(page, "#?branch=server_error&q=easyinputmessageparam", tmp_path)
     shown = _branches(document)
     assert shown[0] == "input"
     assert ".image_url" in shown
     assert ".role" not in shown
     assert re.search(r'<li id="b-input"[^>]*>\s*<details open', document)
-    assert 'data-value="failed" aria-pressed="true"' in document
+    assert 'data-value="server_error" aria-pressed="true"' in document
 
 
 def test_a_tile_leads_to_its_part(page: Path, tmp_path: Path) -> None:
