@@ -200,7 +200,8 @@ def param_is_set(view: ExchangeView) -> Iterator[Problem]:
 
 def _may_be_refused(view: ExchangeView) -> bool:
     tags, exchange = view.exchange.tags, view.exchange
-    return not UNCERTAIN.isdisjoint(tags) and exchange.outcome is not Outcome.CANCELLED
+    unsent = exchange.outcome is Outcome.CANCELLED or exchange.timed_out_connecting
+    return not UNCERTAIN.isdisjoint(tags) and not unsent
 
 
 @check("ERR-05", Subject.CREATE, needs=_may_be_refused)

@@ -62,7 +62,7 @@ def stream_is_event_stream(view: ExchangeView) -> Iterator[Problem]:
 
 def _was_to_be_answered(view: ExchangeView) -> bool:
     exchange = view.exchange
-    if Tag.VALID not in exchange.tags or exchange.outcome is Outcome.CANCELLED:
+    if Tag.VALID not in exchange.tags or exchange.outcome is Outcome.CANCELLED or exchange.timed_out_connecting:
         return False
     # An endpoint may refuse a feature (4xx, 501) and may be busy (429, 503). What it cannot reach is not its fault.
     if exchange.status in _GATEWAY and reaches_outside(view.request):
@@ -186,7 +186,11 @@ def broken_json_is_refused(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
-@check("HTTP-07", Subject.CREATE, needs=lambda view: Tag.INVALID in view.exchange.tags and view.is_other_media)
+def _sent_other_media(view: ExchangeView) -> bool:
+    return Tag.INVALID in view.exchange.tags and view.is_other_media and not view.exchange.timed_out_connecting
+
+
+@check("HTTP-07", Subject.CREATE, needs=_sent_other_media)
 def other_media_are_refused(view: ExchangeView) -> Iterator[Problem]:
     """Sends a valid JSON body with the content types text, XML, multipart and one that does not exist."""
     status = view.exchange.status

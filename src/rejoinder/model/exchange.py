@@ -19,6 +19,10 @@ from typing import Any, Final, NamedTuple
 
 Headers = tuple[tuple[str, str], ...]
 
+NO_CONNECTION: Final = "No connection"
+NO_HANDSHAKE: Final = "No TLS handshake"
+"""How the detail of an exchange begins whose request was not sent, since no connection came in time."""
+
 SLOW_READS: Final = 40
 """Reads after which a slow reader pauses. Later reads do not wait, so that many small chunks outlast no timeout."""
 
@@ -111,6 +115,11 @@ class Exchange:
     def ok(self) -> bool:
         """Whether a 2xx status came back."""
         return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def timed_out_connecting(self) -> bool:
+        """Whether no connection came in time, so that the endpoint never saw the request."""
+        return self.outcome is Outcome.TIMEOUT and self.detail.startswith((NO_CONNECTION, NO_HANDSHAKE))
 
     def header(self, name: str) -> str:
         """Return the first value of a reply header (any case), or the empty string."""

@@ -14,19 +14,25 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import httpx
 
 from rejoinder.errors import UsageError
-from rejoinder.model.exchange import SLOW_READS, Chunk, Exchange, Headers, Outcome, Request, parse_json
+from rejoinder.model.exchange import (
+    NO_CONNECTION,
+    NO_HANDSHAKE,
+    SLOW_READS,
+    Chunk,
+    Exchange,
+    Headers,
+    Outcome,
+    Request,
+    parse_json,
+)
 from rejoinder.wire.address import is_loopback
 from rejoinder.wire.headers import check_key, merge_headers, request_headers
 from rejoinder.wire.request_options import RequestOptions
-
-# How the details of timeouts before the request begin.
-NO_CONNECTION: Final = "No connection"
-NO_HANDSHAKE: Final = "No TLS handshake"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,10 @@ from rejoinder.contract import DEFAULT_DIALECT
 from rejoinder.errors import NotAnEndpointError, TargetError, UnauthorizedError, UnreachableError, UsageError
 from rejoinder.model.base_form import USUAL_FORM, BaseForm, InputForm
 from rejoinder.model.error_text import error_text
-from rejoinder.model.exchange import Exchange, Outcome, parse_json
+from rejoinder.model.exchange import NO_CONNECTION, NO_HANDSHAKE, Exchange, Outcome, parse_json
 from rejoinder.wire.address import candidate_addresses, parse_address
 from rejoinder.wire.base_form import fit_body
-from rejoinder.wire.client import NO_CONNECTION, NO_HANDSHAKE, Client, ClientOptions
+from rejoinder.wire.client import Client, ClientOptions
 from rejoinder.wire.headers import key_header
 from rejoinder.wire.pacing import BUSY, MAX_WAIT, Pacer, retry_after
 from rejoinder.wire.redact import MIN_SECRET
@@ -335,8 +335,7 @@ class _TargetFinder:
         address = parse_address(url)
         path = address._replace(path=address.path.removesuffix("/responses")).below("/models")
         exchange = await self._send("GET", path, None, "models", min(10.0, self.deadline))
-        unconnected = exchange.detail.startswith((NO_CONNECTION, NO_HANDSHAKE))
-        if unconnected or exchange.outcome in (Outcome.REFUSED, Outcome.TLS, Outcome.CANCELLED):
+        if exchange.timed_out_connecting or exchange.outcome in (Outcome.REFUSED, Outcome.TLS, Outcome.CANCELLED):
             self._transport(url, exchange)
         listed = exchange.json() if exchange.ok else None
         if isinstance(listed, dict):

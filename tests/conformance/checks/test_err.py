@@ -12,7 +12,7 @@ from rejoinder.conformance.judgement import MAX_CRASHES, judge
 from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.cases.err import MUTANTS, cases, sample
 from rejoinder.contract import load_dialect
-from rejoinder.model.exchange import Exchange, Outcome
+from rejoinder.model.exchange import Exchange, Outcome, Request
 from rejoinder.strategies import EndpointProfile, surely_invalid
 from rejoinder.strategies.sets.invalid import KINDS
 
@@ -234,3 +234,23 @@ def test_the_twins_of_a_refusal_differ_in_stream_alone() -> None:
         assert stream.body == {**plain.body, "stream": True}
         assert plain.tags == stream.tags
         assert after.role == "after"
+
+
+@pytest.mark.parametrize(
+    ("detail", "rules"),
+    [
+        ("No connection with 127.0.0.1:1 within 10 s.", set()),
+        ("127.0.0.1:1 sent no data for 60 s (before the response began).", {"ERR-05", "HTTP-03", "HTTP-07"}),
+    ],
+)
+def test_a_connection_that_never_came_says_nothing_of_a_body(detail: str, rules: set[str]) -> None:
+    def sent(tag: str, media: str) -> Exchange:
+        headers = (("content-type", media),)
+        request = Request("POST", "/v1/responses", headers, b'{"input":"Hi"}')
+        return Exchange(
+            f"x-{tag}-{media}", request, Outcome.TIMEOUT, case="c", role="plain", tags=(tag,), detail=detail
+        )
+
+    exchanges = [sent("valid", "application/json"), sent("invalid", "application/json"), sent("invalid", "text/plain")]
+    found = judge(exchanges, "northstar", select="ERR-05,HTTP-03,HTTP-07")
+    assert {verdict.rule for verdict in found if verdict.findings} == rules
