@@ -38,7 +38,7 @@ MAX_CASES: Final = 50
 
 
 MAX_CRASHES: Final = 24
-"""How many kinds of server errors one rule tells apart."""
+"""How many kinds of server errors one rule distinguishes."""
 
 _Problems = Sequence[tuple[Sequence[ExchangeView], list[Problem]]]
 

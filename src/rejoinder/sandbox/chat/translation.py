@@ -132,7 +132,7 @@ def _before(text: str, stop: Any) -> str:
 
 
 def usage_of(response: Mapping[str, Any], choices: int) -> Json:
-    """Return the usage of a response object that so many choices have in common."""
+    """Return the usage of a response object for that number of choices."""
     usage = response["usage"]
     details = usage["output_tokens_details"]
     spoken = usage["output_tokens"] * choices

@@ -29,7 +29,7 @@ def _is_delta(event: Json) -> bool:
 
 
 def _joined(events: list[Json], limit: int) -> list[Json]:
-    """Join the deltas of one part that follow each other, up to so many."""
+    """Join the deltas of one part that follow each other, up to a number of them."""
     found: list[Json] = []
     count = 0
     for event in events:

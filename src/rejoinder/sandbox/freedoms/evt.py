@@ -28,7 +28,7 @@ def _renumbered(number: Callable[[int], int]) -> EventsHook:
 
 
 def _between(event: Json, every: int) -> EventsHook:
-    """Return a hook that inserts an event after every so many, but neither first nor last."""
+    """Return a hook that inserts an event after every few events, but neither first nor last."""
 
     def hook(events: list[Json], _: RequestInfo) -> list[Json]:
         found: list[Json] = []

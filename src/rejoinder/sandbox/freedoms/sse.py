@@ -38,7 +38,7 @@ def _split(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
 
 
 def _joined(count: int) -> Body:
-    """Return a hook that sends so many pieces as one."""
+    """Return a hook that joins pieces, a number of them at a time."""
 
     def hook(pieces: list[Piece], _: RequestInfo) -> list[Piece]:
         groups = [pieces[place : place + count] for place in range(0, len(pieces), count)]
