@@ -395,7 +395,7 @@ def test_checks_see_the_run_that_their_exchanges_belong_to(checked_by: CheckWith
 
 
 def test_broken_rules_may_be_asked_for_by_level_and_name(checked_by: CheckWith) -> None:
-    broken = plain({**GOOD, "object": "x", "created_at": "y"})
+    broken = plain({**GOOD, "object": "x", "created_at": -1})
     everything = broken_rules(broken, "northstar")
     assert {"RSP-01", "RSP-03"} <= set(everything)
     # In the order of the catalogue.
