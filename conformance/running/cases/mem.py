@@ -58,6 +58,7 @@ _ALL: Final = (
 _OK: Final = "Answer with OK only."
 _EARLIER_TURNS: Final = 12
 # About 3,000 tokens, which the context of most models holds many times.
+_AROUND: Final = 4
 _LINES: Final = 160
 
 
@@ -65,7 +66,8 @@ _LINES: Final = 160
 class Slot:
     """A place in the input: its name, the rule about it, its text with a canary, and the request.
 
-    ``sentences`` are the lines of the message that shows what the model can do.
+    ``sentences`` are the lines of the message that shows what the model can do, before the question; ``short`` those
+    of the second such message; by default it is ``sentences`` after the question.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Slot:
     intent: str
     sentences: tuple[str, ...]
     ask: Ask
+    short: tuple[str, ...] = ()
 
 
 def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
@@ -105,6 +108,8 @@ def slot_case(context: CaseContext, slot: Slot) -> PlannedCase:
     def again(replies: Replies) -> dict[str, Any] | None:
         return prepared(slot.ask(questions[2])) if in_doubt(replies, Role.PLAIN, Role.STREAM) else None
 
+    second = (*slot.short, questions[1]) if slot.short else (questions[1], *slot.sentences)
+
     def control(*lines: str, **fields: Any) -> Callable[[Replies], dict[str, Any] | None]:
         def body(replies: Replies) -> dict[str, Any] | None:
             if not in_doubt(replies, Role.PLAIN, Role.STREAM, Role.AGAIN):
@@ -130,7 +135,7 @@ def slot_case(context: CaseContext, slot: Slot) -> PlannedCase:
             RequestSpec(Role.AGAIN, again, tags),
             # A model that repeats only the start or the end of its input must not pass for one that repeats canaries.
             RequestSpec(Role.CONTROL, control(*slot.sentences, questions[0]), tags),
-            RequestSpec(Role.CONTROL_STREAM, control(questions[1], *slot.sentences, stream=True), tags),
+            RequestSpec(Role.CONTROL_STREAM, control(*second, stream=True), tags),
             RequestSpec(Role.CONFIRM, confirming(questions[1]), tags),
             RequestSpec(Role.CONFIRM_STREAM, confirming(questions[0], stream=True), tags),
         ),
@@ -341,12 +346,16 @@ def _long() -> Iterator[Slot]:
         text = "\n".join([*lines[:at], sentence, *lines[at:]])
         # What shows that the model can read as much: the word at the other end.
         elsewhere = (sentence, *lines) if place == "end" else (*lines, sentence)
+        # And that it repeats a word at this place of a short message, with some lines around it.
+        few = lines[:_AROUND]
+        short = {"start": (sentence, *few), "middle": (*few, sentence, *few), "end": (*few, sentence)}[place]
         yield Slot(
             f"long-{place}",
             "MEM-09",
             f"A canary at the {place} of a long user message.",
             elsewhere,
             _with(_message("user", text)),
+            short,
         )
 
 
