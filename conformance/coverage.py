@@ -65,7 +65,7 @@ def _feature_states(dialect: Dialect, capabilities: Mapping[str, Capability]) ->
     found: dict[str, Acceptance] = {}
     for name, known in capabilities.items():
         if known.state.is_accepted and known.state is not Acceptance.ACCEPTED:
-            for branch in feature_branches(dialect.name).get(name, ()):
+            for branch in feature_branches(dialect.reference).get(name, ()):
                 # Of two features that one branch is, the one with a finding counts.
                 if found.get(branch, Acceptance.SEEN) is Acceptance.SEEN:
                     found[branch] = known.state

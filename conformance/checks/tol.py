@@ -355,7 +355,7 @@ def _sound(dialect: str) -> Validator:
 
 
 def _is_undisputed(view: ExchangeView) -> bool:
-    return _sound(view.dialect.name).is_valid(view.request)
+    return _sound(view.dialect.reference).is_valid(view.request)
 
 
 _CONTROLS: Final = (Role.CONTROL, role_of(Role.CONTROL, Role.AGAIN))

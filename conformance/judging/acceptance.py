@@ -76,7 +76,7 @@ def refusals(views: Iterable[ExchangeView]) -> Iterator[Refusal]:
             rejected, accepted = pair[Role.WITH], pair[Role.WITHOUT]
             how = handling(rejected)
             if how in (Handling.REFUSED, Handling.SERVER_ERROR) and handling(accepted) is Handling.ACCEPTED:
-                contract = Branches.of_dialect(rejected.dialect.name)
+                contract = Branches.of_dialect(rejected.dialect.reference)
                 difference = contract.of(rejected.request) - contract.of(accepted.request)
                 yield Refusal(rejected.exchange, accepted.exchange, how, difference, own_words(rejected))
 

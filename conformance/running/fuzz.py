@@ -92,7 +92,7 @@ class _Drawn(NamedTuple):
 
 def random_cases(context: CaseContext, seed: int) -> Iterator[PlannedCase]:
     """Yield cases without end, always the same for a seed; no two send the same bodies."""
-    profile = EndpointProfile(dialect=context.dialect.name, model=context.model, max_output_tokens=TINY)
+    profile = EndpointProfile(dialect=context.dialect.reference, model=context.model, max_output_tokens=TINY)
     # Any number is a seed here, and the sorts are drawn apart, so that one does not run into another's values.
     dice = random.Random(seed)
     sorts = {name: _distinct(strategy, dice.getrandbits(48)) for name, (_, strategy) in _sorts(profile).items()}
@@ -276,7 +276,7 @@ class FuzzRun:
         self.matcher = matcher
         self.reruns = reruns
         self.verdicts: list[Verdict] = []
-        self.coverage = CoverageMeter(context.dialect.name)
+        self.coverage = CoverageMeter(context.dialect.reference)
         self.run_context = RunContext()
         self._capabilities: Mapping[str, Capability] = {}
         self._cases = random_cases(context, seed)

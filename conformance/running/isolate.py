@@ -109,7 +109,7 @@ class IsolationSearch:
         self.budget = budget
         self.spent = 0
         self.pairs: dict[str, PlannedCase] = {}
-        self.log = AcceptanceLog(dialect.name)
+        self.log = AcceptanceLog(dialect.reference)
         self.views = [
             ExchangeView(exchange, dialect)
             for exchange in exchanges
@@ -394,7 +394,7 @@ class IsolationSearch:
         if not left:
             return
         assert self._base is not None
-        profile = EndpointProfile(dialect=self.dialect.name, model=self._model, max_output_tokens=None)
+        profile = EndpointProfile(dialect=self.dialect.reference, model=self._model, max_output_tokens=None)
         found: list[tuple[int, int, Body]] = []
         for number, case in enumerate(one_factor(profile=profile)):
             rest = {name: value for name, value in case.body.items() if name not in PINNED}

@@ -55,7 +55,7 @@ def build_plan(name: str, dialect: Dialect, *, model: str | None = None, form: B
     if name == "full":
         cases.extend(cap.feature_cases(context, cases))
     if name != "smoke":
-        profile = EndpointProfile(dialect=dialect.name, model=model, max_output_tokens=TINY)
+        profile = EndpointProfile(dialect=dialect.reference, model=model, max_output_tokens=TINY)
         generated = each_choice("variant" if name == "quick" else "item", profile=profile)
         cases.extend(plain_and_streamed(case.id, case.intent, case.body) for case in generated)
     return Plan(name, tuple(cases))

@@ -72,7 +72,7 @@ class Screen:
         key = key_of(trial)
         if key not in self._dry:
             try:
-                self._dry[key] = dry_run(trial, self._dialect.name, self._target.model)
+                self._dry[key] = dry_run(trial, self._dialect.reference, self._target.model)
             except RejoinderError:  # a custom dialect
                 self._dry[key] = [[] for _ in trial]
         return self._dry[key]

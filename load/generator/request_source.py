@@ -125,7 +125,9 @@ class Conversation:
         limit = entry.output_tokens if entry else self._draw(kind.output_tokens, settings.max_output_tokens)
         if limit:
             body.setdefault("max_output_tokens", limit)
-        body = fit_body(body, self._source.form, self._source.extra_body)
+        # A conversation that is repeated is a list from its first turn on.
+        keeps = ("input",) if kind.turns is not None and kind.history == "replay" else ()
+        body = fit_body(body, self._source.form, self._source.extra_body, keeps=keeps)
         think = 0.0 if first else self._seconds(kind.think)
         cancel = kind.cancel_share and self._generator.random() < kind.cancel_share
         request = PlannedRequest(

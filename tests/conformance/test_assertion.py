@@ -38,10 +38,10 @@ def test_the_message_tells_rule_statement_values_place_and_request() -> None:
 
 
 def test_levels_and_selections() -> None:
-    fault = next(fault for fault in FAULTS.values() if fault.breaks == ("EVT-04",))
+    fault = next(fault for fault in FAULTS.values() if fault.breaks == ("PRT-12",))
     exchange = Sandbox(faults=[fault.id]).exchange(STREAM)
     assert_conforms(exchange)
-    with pytest.raises(AssertionError, match="failed: EVT-04"):
+    with pytest.raises(AssertionError, match="failed: PRT-12"):
         assert_conforms(exchange, level="SHOULD")
     assert_conforms(exchange, level="SHOULD", select="SSE-*,USG-*")
 

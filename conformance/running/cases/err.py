@@ -195,7 +195,7 @@ def _bounds(context: CaseContext) -> Iterator[PlannedCase]:
 
 
 def _profile(context: CaseContext) -> EndpointProfile:
-    return EndpointProfile(model=context.model, dialect=context.dialect.name)
+    return EndpointProfile(model=context.model, dialect=context.dialect.reference)
 
 
 def _mutants(context: CaseContext) -> Iterator[PlannedCase]:

@@ -137,7 +137,7 @@ def command(
         steps.step(f"Connecting to {address}")
         requested = model or (recorded.model if url is None else None)
         target = recorder.discover(
-            address, key=key, second_key=second_key, request=request, model=requested, dialect=dialect.name
+            address, key=key, second_key=second_key, request=request, model=requested, dialect=dialect.reference
         )
         planned = _planned(old, target)
         shared: dict[tuple[str, int], tuple[Trial, list[Finding], int]] = {}
@@ -160,7 +160,7 @@ def command(
             target,
             url=address,
             model=requested,
-            dialect=dialect.name,
+            dialect=dialect.reference,
             plan="replay",
             cases={case.id: case.intent for case in cases},
             replayed=origin,

@@ -93,6 +93,11 @@ class Dialect:
     _from: Source = field(repr=False)
 
     @property
+    def reference(self) -> str:
+        """What :func:`load_dialect` finds it by: the name of a shipped dialect, the path of a custom one."""
+        return self.name if self.name in dialect_names() else self._from.file
+
+    @property
     def response_validator(self) -> Validator:
         """The validator of a whole response object in this dialect."""
         return self.validators["response"]

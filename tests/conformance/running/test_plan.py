@@ -84,7 +84,8 @@ def test_without_a_model_none_is_named() -> None:
 
 
 def test_no_request_id_is_sent_twice() -> None:
-    sent = [body["request_id"] for _, body in bodies(plan("full")) if isinstance(body, dict) and "request_id" in body]
+    given = [body.get("request_id") for _, body in bodies(plan("full")) if isinstance(body, dict)]
+    sent = [name for name in given if isinstance(name, str)]
     assert sent
     assert len(set(sent)) == len(sent)
 

@@ -24,7 +24,7 @@ def mended(body: Json, info: RequestInfo) -> Json:
 
     An invalid input is replaced. A body without input and one with an invalid ``tool_choice`` stay as they are.
     """
-    fits = _validator(info.dialect.name).is_valid
+    fits = _validator(info.dialect.reference).is_valid
     if not any(body.get(name) for name in _NEEDED) or fits(body):
         return body
     kept = {name: value for name, value in body.items() if fits({**_HELLO, name: value})}
