@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -10,10 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rejoinder.conformance.judgement import broken_rules, judge
+from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.proof.matrix import REQUIRED
-from rejoinder.conformance.running.case import CaseContext
+from rejoinder.conformance.running.case import CaseContext, PlannedCase
 from rejoinder.conformance.running.cases import CASES
-from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process
+from rejoinder.conformance.running.in_process import SECOND_KEY, InProcessSender, ManualClock, run_in_process
+from rejoinder.conformance.running.isolate import ISOLATION_BUDGETS, isolate
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import dialect_names, load_dialect, load_rules
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
@@ -29,10 +33,19 @@ NOW = 1_760_000_000.0
 
 @cache
 def cases_of(dialect: str, families: frozenset[str]) -> Plan:
-    """Return the cases of some families of rules, with a few of the many refusals."""
+    """Return the cases of some families of rules, with a few of the many refusals and the controls of all of them."""
     context = CaseContext(load_dialect(dialect))
     found = (case for family in CASES if family in families for case in CASES[family](context, "full"))
-    return Plan("families", tuple(case for case in found if not case.id.startswith(("refused.mutants", "refused.raw"))))
+    return Plan(
+        "families", tuple(map(without_mutants, (case for case in found if not case.id.startswith("refused.raw"))))
+    )
+
+
+def without_mutants(case: PlannedCase) -> PlannedCase:
+    """Return the case with only the controls of its mutants, which other cases need to be judged."""
+    if not case.id.startswith("refused.mutants"):
+        return case
+    return replace(case, requests=tuple(r for r in case.requests if r.role in (Role.CONTROL, Role.CONTROL_STREAM)))
 
 
 def exchanges_of_samples(dialect: str, faults: Sequence[str]) -> Iterator[Exchange]:
@@ -48,11 +61,15 @@ def exchanges_of_samples(dialect: str, faults: Sequence[str]) -> Iterator[Exchan
 
 
 def exchanges_of_cases(dialect: str, faults: Sequence[str], families: frozenset[str]) -> Iterator[Exchange]:
+    """Yield what a sandbox answers to the cases, and to what is sent to isolate its refusals, as in a run."""
     clock = ManualClock(NOW)
     sandbox = Sandbox(dialect, faults, seed=1, clock=clock)
     target = Target("http://sandbox/v1/responses", dialect=dialect, second_key=SECOND_KEY)
-    for batch in run_in_process(cases_of(dialect, families), sandbox, target, clock):
-        yield from batch
+    exchanges = [e for batch in run_in_process(cases_of(dialect, families), sandbox, target, clock) for e in batch]
+    yield from exchanges
+    sender = InProcessSender(sandbox, target, clock)
+    asyncio.run(isolate(sender, load_dialect(dialect), None, exchanges, ISOLATION_BUDGETS["full"]))
+    yield from sender.sent
 
 
 @cache
