@@ -269,7 +269,8 @@ def _responses(
         **{name: copy.deepcopy(_ECHO[name]) for name in settings.response["required"] if name in _ECHO},
     }
     if ending == "incomplete":
-        reasons = settings.response["incomplete_reasons"]
+        # An empty list leaves the reason open, as with error codes.
+        reasons = settings.response["incomplete_reasons"] or ["max_output_tokens", "content_filter"]
         response["incomplete_details"] = {"reason": draw(st.sampled_from(reasons))}
     if ending == "failed":
         codes = settings.response["error_codes"] or ["server_error"]
