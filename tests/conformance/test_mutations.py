@@ -204,7 +204,7 @@ MUTATIONS = (
         put("completed", "item", "status"),
         ("ITM-07",),
     ),
-    Mutation("item null", of(ITEM_DONE), put(None, "item"), ("ITM-06", "ITM-02"), ("ACC-12",)),
+    Mutation("item null", of(ITEM_DONE), put(None, "item"), ("ITM-06",)),
     Mutation(
         "all output_index from one",
         of(CREATED),
