@@ -19,6 +19,8 @@ Item = dict[str, Any]
 _OUTPUT: Final = "_output"
 #: The one answer whose type is not its question's with ``_output`` behind it.
 _ANSWERS: Final[Mapping[str, str]] = {"mcp_approval_response": "mcp_approval_request"}
+#: The one answer that names its call in its own id.
+_NAMES_CALL_IN_ID: Final = "local_shell_call_output"
 
 
 def called_by(type_: str) -> str:
@@ -115,6 +117,7 @@ def _number(items: list[Item], pairs: list[tuple[Item, Item]]) -> None:
     for answer, question in pairs:
         if "approval_request_id" in answer:
             answer["approval_request_id"] = question["id"]
-        else:
-            # An answer without call_id (local_shell_call_output) names the call in its id.
-            answer["call_id" if "call_id" in answer else "id"] = question["call_id"]
+        elif "call_id" in answer:
+            answer["call_id"] = question["call_id"]
+        elif answer.get("type") == _NAMES_CALL_IN_ID:
+            answer["id"] = question["call_id"]
