@@ -10,7 +10,7 @@ import pytest
 from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.cases import CASES
 from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process
-from rejoinder.conformance.running.plan import Plan
+from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.errors import UsageError
 from rejoinder.sandbox import FAULTS, FREEDOMS, Freedom, Sandbox, record, sample_requests
@@ -37,7 +37,11 @@ def plain(dialect: str) -> list[tuple[object, ...]]:
 
 @cache
 def cases_of(dialect: str, family: str) -> Plan:
-    return Plan(family, tuple(CASES[family](CaseContext(load_dialect(dialect)), "full")))
+    known = load_dialect(dialect)
+    cases = CASES[family](CaseContext(known), "full")
+    # The plan adds a case for each feature that its other cases do not use.
+    added = build_plan("full", known).cases if family == "CAP" else ()
+    return Plan(family, (*cases, *(case for case in added if case.id.startswith("feature."))))
 
 
 @cache

@@ -136,6 +136,9 @@ def _refused() -> Iterator[SampleRequest]:
     yield SampleRequest("refused-broken-json", "after", post(good), (Tag.VALID, Tag.BASIC))
     text = Request("POST", "/v1/responses", (("content-type", "text/plain"),), post(good).body)
     yield SampleRequest("refused-content-type", "plain", text, (Tag.INVALID,))
+    # A freedom refuses it, and no test plan sends it.
+    untyped = Request("POST", "/v1/responses", (), post(good).body)
+    yield SampleRequest("no-content-type", "plain", untyped)
     put = Request("PUT", "/v1/responses", (("content-type", "application/json"),), post(good).body)
     yield SampleRequest("refused-method", "put", put, (Tag.WRONG_METHOD,))
     key = post(good, headers=(("authorization", "Bearer wrong"),))

@@ -29,7 +29,7 @@ _ONLY: Final = {
     ),
 }
 """Features that one dialect has."""
-_NOT_OPENRESPONSES: Final = ("custom_tools", "computer_tool", "retrieve", "cancel")
+_NOT_OPENRESPONSES: Final = ("json_object", "custom_tools", "computer_tool", "retrieve", "cancel")
 _MANY: Final = (
     "streaming",
     "function_tools",

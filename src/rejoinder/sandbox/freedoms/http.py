@@ -27,7 +27,7 @@ from rejoinder.sandbox.freedoms.citations import (
 _JSON: Final = cite("rfc8259", "section 2, JSON Grammar", "#section-2")
 _HEADERS: Final = cite("rfc9110", "section 5.1, Field Names: recipients ignore unknown fields", "#section-5.1")
 _CHOSEN: Final = cite("rfc9110", "section 15.5, Client Error 4xx", "#section-15.5")
-_LARGEST: Final = 200_000
+_LARGEST: Final = 50_000
 
 Body = Callable[[list[Piece], RequestInfo], list[Piece]]
 
