@@ -58,6 +58,15 @@ def exchanges_of_samples(dialect: str, faults: Sequence[str]) -> Iterator[Exchan
             yield record(
                 sample.request, reply, id=name, case=sample.case, role=sample.role, tags=sample.tags, started_at=NOW
             )
+    if "compact" in sandbox.dialect.operations:
+        yield refused_compaction(sandbox)
+
+
+def refused_compaction(sandbox: Sandbox) -> Exchange:
+    """Return a refused request to compact, which neither plans nor the sandbox have, with the error of a create."""
+    reply = sandbox.handle(Request("POST", "/v1/responses", (("content-type", "application/json"),), b"{}"))
+    compact = Request("POST", "/v1/responses/compact", (("content-type", "application/json"),), b"{}")
+    return record(compact, reply, id="compact", case="refused-compaction", role="compact", started_at=NOW)
 
 
 def exchanges_of_cases(dialect: str, faults: Sequence[str], families: frozenset[str]) -> Iterator[Exchange]:

@@ -185,7 +185,6 @@ FAULTS: Final = FaultList(
         id="foreground-cancelled",
         title="Completed non-streaming responses have status cancelled.",
         breaks=("RSP-09",),
-        dialects=("openai",),
         when=PLAIN,
         response=at_end(_when_status("completed", set_to("status", "cancelled"))),
     ),
