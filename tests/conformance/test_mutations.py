@@ -148,6 +148,18 @@ def more(*path: str | int, by: Any = 1) -> Change:
     return edit(do)
 
 
+def announced_with_text(*, deltas: bool) -> Change:
+    """Return the change that gives text to an added part that deltas follow, or that none follow."""
+
+    def change(events: Events, place: int) -> Events:
+        part = events[place]["part"]
+        assume(events[place + 1]["type"].endswith(".delta") is deltas)
+        part.update({name: "x" for name in ("text", "refusal") if name in part})
+        return events
+
+    return change
+
+
 def other_text(event: Event) -> None:
     next(texts(event))["text"] += "~"
 
@@ -240,11 +252,10 @@ MUTATIONS = (
     Mutation("part not closed", of(PART_DONE), drop, ("PRT-07",)),
     Mutation("part closed twice", of(PART_DONE), double, ("PRT-07",)),
     Mutation("part closed after its item", of(PART_DONE), behind(ITEM_DONE), ("PRT-07", "ITM-11")),
+    Mutation("part announced with text", of(PART_ADDED), announced_with_text(deltas=True), ("PRT-03",)),
+    # A part may have its whole text from the start, but here its end has none.
     Mutation(
-        "part announced with text",
-        of(PART_ADDED),
-        edit(lambda e: e["part"].update({n: "x" for n in ("text", "refusal") if n in e["part"]})),
-        ("PRT-03",),
+        "empty part announced with text", of(PART_ADDED), announced_with_text(deltas=False), (), (*TEXT_RULES, "ACC-06")
     ),
     Mutation("part of another type", of(PART_DONE), put("x:part", "part", "type"), ("PRT-05",)),
     # The end of an empty text need not be told.
