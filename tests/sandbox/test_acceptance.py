@@ -17,6 +17,9 @@ REFUSED = {
     r"There is no function call .*": "Open Responses and OpenAI's guides pair every function_call_output with a call.",
     r"tool_choice names a tool that is not among the tools\.": "A function or custom tool can be called if declared.",
     r"tool_choice\.tools\[\d+\] is not among the tools\.": "Open Responses: allowed_tools names a subset of tools.",
+    r"tool_choice is required, but there are no tools\.": "OpenAI's document: required asks for a call of a tool.",
+    r"tool_choice\.tools is empty, but a call is required\.": "The same: no response without a tool can obey.",
+    r"background needs store to be true\.": "BGR-02: OpenAI's guide on background mode and vLLM refuse it.",
     r"previous_response_id cannot be used together with conversation\.": "OpenAI's document excludes the two.",
     r"tools\[\d+\]\.name must be 1 to 128 .*": "OpenAI's document limits the characters and the length of the name.",
 }
