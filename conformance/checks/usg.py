@@ -165,7 +165,7 @@ def _content(view: ExchangeView) -> str | None:
     request = view.request
     tools = request.get("tools")
     hosted = [get(tool, "type") for tool in tools] if isinstance(tools, list) else []
-    stateful = any(request.get(name) for name in ("conversation", "previous_response_id", "prompt"))
+    stateful = any(request.get(name) is not None for name in ("conversation", "previous_response_id", "prompt"))
     if stateful or any(kind not in ("function", "custom") for kind in hosted):
         return None
     content = {name: value for name, value in request.items() if name not in _MANNER}

@@ -81,7 +81,8 @@ def test_repeats() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"conversation": "c"}, {"previous_response_id": "r"}, {"tools": [{"type": "web_search"}]}]
+    "fields",
+    [{"conversation": "c"}, {"conversation": ""}, {"previous_response_id": "r"}, {"tools": [{"type": "web_search"}]}],
 )
 def test_repeats_with_state_or_hosted_tools_are_left_out(fields: Any) -> None:
     sent = {"input": "a", **fields}
