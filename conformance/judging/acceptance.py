@@ -18,7 +18,7 @@ from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import is_broken, is_refusal, state
 from rejoinder.contract.branches import Branches, is_below, split
-from rejoinder.model.error_text import error_message, error_text
+from rejoinder.model.error_text import MAX_LENGTH, error_message, error_text
 from rejoinder.model.exchange import Exchange, Outcome
 from rejoinder.model.tags import Tag
 
@@ -45,11 +45,11 @@ def handling(view: ExchangeView) -> Handling:
     return Handling.ACCEPTED
 
 
-def own_words(view: ExchangeView) -> str:
-    """Return the endpoint's error message for a request, on one line; empty without one."""
+def own_words(view: ExchangeView, limit: int = MAX_LENGTH) -> str:
+    """Return the endpoint's error message for a request, on one line of at most ``limit`` characters; empty without."""
     if view.exchange.ok:
-        return error_message(_error_inside(view))
-    return error_text(view.exchange)
+        return error_message(_error_inside(view), limit)
+    return error_text(view.exchange, limit)
 
 
 def _error_inside(view: ExchangeView) -> Any:

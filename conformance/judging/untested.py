@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from rejoinder.conformance.judging.acceptance import own_words
 from rejoinder.conformance.judging.context import RunContext
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.plan_rules import cases_of, larger_plan
-from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.turns import state
 from rejoinder.contract import Dialect, Rule
-from rejoinder.model.error_text import error_text
 from rejoinder.model.exchange import Exchange, Outcome
 from rejoinder.model.footer import Acceptance
 from rejoinder.model.tags import Tag
@@ -110,7 +109,4 @@ def _words(view: ExchangeView, exchange: Exchange) -> str:
     """Return what the endpoint says of it; rejoinder's own words where there was no response."""
     if exchange.status is None or exchange.outcome is not Outcome.COMPLETE:
         return exchange.detail.rstrip(".")
-    if exchange.ok:
-        message = get(view.response, "error", "message")
-        return " ".join(message.split())[:_MAX_WORDS] if isinstance(message, str) else ""
-    return error_text(exchange, _MAX_WORDS)
+    return own_words(view, _MAX_WORDS)
