@@ -98,36 +98,29 @@ def _in_markdown(defect: ReportedDefect) -> list[str]:
     rule, finding = defect.rule, defect.head
     title = f" {escape(rule.title)}" if rule.title else ""
     facts = f"{rule.level}, {defect.effect.words}, {defect.extent}" + (f"; {finding.reruns}" if finding.reruns else "")
-    lines = [f"- {defect.severity.emoji} **{escape(rule.id)}**{title} ({facts})  "]
-    lines.append(f"  {escape(finding.message)} {code(finding.place)}".rstrip())
+    details = [f"{escape(finding.message)} {code(finding.place)}".rstrip()]
     if finding.known:
-        lines[-1] += "  "
-        lines.append(f"  known failure: {escape(finding.known)}")
+        details.append(f"known failure: {escape(finding.known)}")
     texts = texts_of(finding.finding.evidence)
     got = [f"{name} {code(texts[name], 200)}" for name in ("expected", "actual") if name in texts]
     if got:
-        lines[-1] += "  "
-        lines.append(f"  {', '.join(got)}")
+        details.append(", ".join(got))
     cases = [code(case, 80) for case, _ in finding.cases]
     if cases:
-        lines[-1] += "  "
         hidden = len(cases) + finding.more_cases - 3
-        lines.append(f"  in {join_list(cases[:3])}" + (f" and {hidden:,} more" if hidden > 0 else ""))
+        details.append(f"in {join_list(cases[:3])}" + (f" and {hidden:,} more" if hidden > 0 else ""))
     if len(defect.findings) > 1:
-        lines[-1] += "  "
-        lines.append(f"  places: {join_list([code(one.place, 120) for one in defect.findings], 12)}")
+        details.append(f"places: {join_list([code(one.place, 120) for one in defect.findings], 12)}")
     if defect.consequences:
-        lines[-1] += "  "
-        lines.append(f"  follows from it: {join_list([_consequence(one) for one in defect.consequences], 20)}")
+        details.append(f"follows from it: {join_list([_consequence(one) for one in defect.consequences], 20)}")
     if defect.clients:
-        lines[-1] += "  "
-        lines.append(f"  {escape(defect.clients)}")
+        details.append(escape(defect.clients))
     if finding.smallest:
-        lines[-1] += "  "
-        lines.append(f"  {finding.requests_title}: {code(finding.smallest)}")
+        details.append(f"{finding.requests_title}: {code(finding.smallest)}")
     if finding.fault:
-        lines[-1] += "  "
-        lines.append(f"  {escape(finding.fault)}")
+        details.append(escape(finding.fault))
+    lines = [f"- {defect.severity.emoji} **{escape(rule.id)}**{title} ({facts})", *(f"  {one}" for one in details)]
+    lines[:-1] = [f"{line}  " for line in lines[:-1]]  # two blanks at the end of a line break it
     if finding.script:
         lines += ["", "  <details><summary>All requests as a shell script</summary>", ""]
         lines += [f"  {line}".rstrip() for line in fenced(finding.script, "sh")]
