@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,24 +19,18 @@ from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import RunWriter
 from rejoinder.wire.target import find_target
 
-pytestmark = [
-    pytest.mark.slow(1),
-    pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate"),
-]
+pytestmark = pytest.mark.slow(1)
+
+CERTIFICATE = Path(__file__).parents[1] / "wire" / "self-signed.pem"
+"""A certificate of this machine, which signs itself, with its key."""
 
 
 class TlsServer:
     """Ends TLS before a plain server: what comes in is passed on, and back."""
 
-    def __init__(self, folder: Path, port: int) -> None:
-        self.certificate = folder / "cert.pem"
-        key = self.key = folder / "key.pem"
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        command += ["-keyout", str(key), "-out", str(self.certificate), "-days", "2", "-subj", "/CN=localhost"]
-        command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+    def __init__(self, port: int) -> None:
         context = self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate, key)
+        context.load_cert_chain(CERTIFICATE)
         self._port = port
         self._loop = asyncio.new_event_loop()
         listener = socket.create_server(("127.0.0.1", 0))
@@ -54,7 +46,7 @@ class TlsServer:
 
     def require_certificate(self) -> None:
         """Take only clients that show this server's own certificate."""
-        self.context.load_verify_locations(self.certificate)
+        self.context.load_verify_locations(CERTIFICATE)
         self.context.verify_mode = ssl.CERT_REQUIRED
 
     def close(self) -> None:
@@ -83,9 +75,9 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @pytest.fixture
-def tls_server(tmp_path: Path, timed_server: Any) -> Iterator[TlsServer]:
+def tls_server(timed_server: Any) -> Iterator[TlsServer]:
     with ExitStack() as stack:
-        server = TlsServer(tmp_path, timed_server.port)
+        server = TlsServer(timed_server.port)
         stack.callback(server.close)
         yield server
 
@@ -99,7 +91,7 @@ def run(server: TlsServer, tmp_path: Path, **values: Any) -> dict[RequestOutcome
 def test_a_private_authority_is_named_by_its_variable(
     tls_server: TlsServer, timed_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(tls_server.certificate))
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
     outcomes = run(tls_server, tmp_path, concurrency=3)
     assert outcomes == {"ok": timed_server.truth()["requests"]}
 
@@ -112,8 +104,8 @@ def test_an_unknown_authority_is_told(tls_server: TlsServer, timed_server: Any, 
 
 def test_authority_and_client_certificate_are_files(tls_server: TlsServer, timed_server: Any, tmp_path: Path) -> None:
     tls_server.require_certificate()
-    authority = {"ca_file": str(tls_server.certificate)}
-    both = {**authority, "client_cert": str(tls_server.certificate), "client_key": str(tls_server.key)}
+    authority = {"ca_file": str(CERTIFICATE)}
+    both = {**authority, "client_cert": str(CERTIFICATE), "client_key": str(CERTIFICATE)}
     outcomes = run(tls_server, tmp_path, concurrency=2, **both)
     assert outcomes == {"ok": timed_server.truth()["requests"]}
     other = tmp_path / "other"
@@ -122,6 +114,6 @@ def test_authority_and_client_certificate_are_files(tls_server: TlsServer, timed
 
 
 def test_the_endpoint_is_found_through_it_too(tls_server: TlsServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(tls_server.certificate))
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
     target, _ = asyncio.run(find_target(tls_server.url, model="m", deadline=30))
     assert target.url.startswith(tls_server.url)
