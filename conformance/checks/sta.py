@@ -290,16 +290,26 @@ def _not_refused(view: ExchangeView, what: str, pointer: str, expected: str) -> 
 
 @check("STA-06", Subject.CASE, needs=lambda case: bool(refusable(case, "STA-06")))
 def unknown_previous_is_refused(case: CaseView) -> Iterator[Problem]:
-    """A request is sent without and with an unknown `previous_response_id`. Any 4xx to the second is correct."""
+    """A request is sent without and with an unknown `previous_response_id` in the endpoint's own format.
+
+    Any 4xx to the second is correct.
+    """
     for view in refusable(case, "STA-06"):
         yield from _not_refused(view, "Continuing an unknown response", "/previous_response_id", "4xx status")
 
 
-@check("STA-07", Subject.CASE, needs=lambda case: not case.run_context.forgets and bool(refusable(case, "STA-07")))
+def _has_two_histories(case: CaseView) -> bool:
+    """Whether a refusal of both histories is about both: the endpoint takes each of them alone."""
+    views = refusable(case, "STA-07")
+    takes_each = have_responses(case, Role.CONVERSATION)
+    return not case.run_context.forgets and any(takes_each or not is_refusal(status_code(view)) for view in views)
+
+
+@check("STA-07", Subject.CASE, needs=_has_two_histories)
 def one_history_at_a_time(case: CaseView) -> Iterator[Problem]:
     """A stored response is continued without and with a `conversation`. Any 4xx to the second is correct.
 
-    Not tested where the endpoint ignores `previous_response_id` (STA-06).
+    Not tested where the endpoint ignores `previous_response_id` (STA-06) or refuses the `conversation` alone.
     """
     what = "A request with previous_response_id and conversation"
     for view in refusable(case, "STA-07"):

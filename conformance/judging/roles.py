@@ -111,6 +111,7 @@ class Role(StrEnum):
     CUT = "cut"
     CALLED = "called"
     UNKNOWN = "unknown"
+    CONVERSATION = "conversation"
     NEXT_UNSTORED = "next-unstored"
     NEXT_FAILING = "next-failing"
     NEXT_PLAIN_AGAIN = "next-plain-again"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -295,16 +297,41 @@ def stored_path(role: str, *below: str, change: Callable[[str], str] = str) -> P
 
 
 def unknown_id(identity: str) -> str:
-    """Return the id of a response that never was, of the same form: other letters and digits at its end."""
-    end = [_another(char) for char in identity[-6:]]
-    return identity[:-6] + "".join(end)
+    """Return the id of a response that never was, of the same shape as a known one.
+
+    An endpoint may refuse an id for its shape before it looks it up. So a prefix such as ``resp_``, the length, the
+    separators and the kinds of characters stay, and other characters come from those in the id, since some alphabets
+    lack some letters. The last character stays, too: in unpadded base64 only some are possible there. A short number is
+    made longer instead, because its neighbours may exist.
+    """
+    start = _PREFIX.match(identity)
+    head = start[0] if start else ""
+    body = identity[len(head) :]
+    if body.isdecimal() and len(body) < _CHANGED:
+        return f"{head}{_FAR}{body}"
+    # A number does not begin with another digit, which might be 0.
+    places = [place for place, char in enumerate(body) if char.isascii() and char.isalnum()][body.isdecimal() :]
+    chars = list(body)
+    for place in places[-_CHANGED - 1 : -1] if len(places) >= _CHANGED else places:
+        chars[place] = _another(body[place], body)
+    return head + "".join(chars)
 
 
-def _another(char: str) -> str:
-    for letters in ("0123456789", "abcdef", "ghijklmnopqrstuvwxyz", "ABCDEF", "GHIJKLMNOPQRSTUVWXYZ"):
+def _another(char: str, body: str) -> str:
+    """Return another character of the same kind: of those in the body if there is one."""
+    for letters in (string.digits, string.ascii_lowercase, string.ascii_uppercase):
         if char in letters:
-            return letters[(letters.index(char) + 1) % len(letters)]
+            own = [letter for letter in letters if letter in body]
+            narrow = [letter for letter in letters if letter in string.hexdigits]
+            known = own if len(own) > 1 else narrow if char in narrow else letters
+            return known[(known.index(char) + 1) % len(known)]
     return char
+
+
+_PREFIX: Final = re.compile(r"(?:[A-Za-z]+[^A-Za-z0-9])+(?=.*[A-Za-z0-9])")
+_CHANGED: Final = 6
+"""How many characters of an id are changed."""
+_FAR: Final = "98765"
 
 
 def is_over(reply: Exchange) -> bool:

@@ -19,11 +19,13 @@ from rejoinder.conformance.running.case import (
     CaseContext,
     PlannedCase,
     RequestSpec,
+    continuing,
     greeting,
     liveness_request,
     plain_and_streamed,
     refused,
     single,
+    unknown_id,
     user,
 )
 from rejoinder.conformance.running.cases.mem import Slot, slot_case, tell
@@ -85,7 +87,6 @@ _BOUNDS: Final[tuple[tuple[str, str, Any], ...]] = (
     ("metadata-17-pairs", "metadata", {f"key{number}": "value" for number in range(17)}),
     ("metadata-long-value", "metadata", {"key": "v" * 513}),
     ("tool-name-empty", "tools", [{**WEATHER_TOOL, "name": ""}]),
-    ("previous-response-unknown", "previous_response_id", "resp_rejoinder_no_such_response"),
     ("conversation-unknown", "conversation", "conv_rejoinder_no_such_conversation"),
     ("prompt-unknown", "prompt", {"id": "pmpt_rejoinder_no_such_prompt"}),
 )
@@ -192,6 +193,15 @@ def _bounds(context: CaseContext) -> Iterator[PlannedCase]:
             f"A value of {field} that endpoints may refuse or accept.",
             (RequestSpec(Role.PLAIN, body, (Tag.EDGE, wrong_field(field), *outside)), *after),
         )
+    unknown = continuing(Role.CONTROL, greeting(context), change=unknown_id)
+    yield PlannedCase(
+        "edge.previous-response-unknown",
+        "A request without and with an unknown previous_response_id.",
+        (
+            RequestSpec(Role.CONTROL, greeting(context)),
+            RequestSpec(Role.PLAIN, unknown, (Tag.EDGE, wrong_field("previous_response_id"))),
+        ),
+    )
 
 
 def _profile(context: CaseContext) -> EndpointProfile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
+from uuid import uuid4
 
 from rejoinder.conformance.judging.canaries import new_canary
 from rejoinder.conformance.judging.problems import get
@@ -40,7 +41,6 @@ _OK: Final[Mapping[str, Any]] = {
 _LATE: Final = 2.0
 """Seconds after which a response that could not be continued at once is continued again."""
 _NOWHERE: Final = "http://127.0.0.1:9/rejoinder.png"
-_UNKNOWN: Final = "resp_00000000000000000000000000000000"
 
 
 def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
@@ -64,7 +64,9 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
             (
                 RequestSpec(Role.CONTROL, context.body(input=hello)),
                 RequestSpec(
-                    Role.PLAIN, context.body(input=hello, previous_response_id=_UNKNOWN), (sent_for("STA-06"),)
+                    Role.PLAIN,
+                    continuing(Role.CONTROL, context.body(input=hello), change=unknown_id),
+                    (sent_for("STA-06"),),
                 ),
             ),
         )
@@ -125,21 +127,18 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
         ),
     )
 
-    def both(replies: Replies) -> dict[str, Any] | None:
-        identity = response_id(replies, Role.FIRST)
-        if identity is None:
-            return None
-        return context.body(input=hello, previous_response_id=identity, conversation="conv_of_nobody")
+    talk = context.body(input=hello, conversation=f"conv_{uuid4().hex}")
 
     if context.dialect.level_of(load_rules()["STA-07"]) is Level.OFF:
         return  # the dialect has no conversations
     yield PlannedCase(
         "state.two-histories",
-        "A request with both previous_response_id and conversation.",
+        "A request with previous_response_id, one with conversation, and one with both.",
         (
             RequestSpec(Role.FIRST, context.body(input=hello)),
             RequestSpec(Role.CONTROL, continuing(Role.FIRST, context.body(input=hello)), ()),
-            RequestSpec("both", both, (sent_for("STA-07"),)),
+            RequestSpec(Role.CONVERSATION, talk, ()),
+            RequestSpec("both", continuing(Role.FIRST, talk), (sent_for("STA-07"),)),
         ),
     )
 

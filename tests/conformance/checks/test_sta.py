@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.judging.roles import Role
@@ -28,11 +31,13 @@ def answer(status: int, body: Any, request: Request, **fields: Any) -> Exchange:
     return Exchange("x", request, Outcome.COMPLETE, status, (), (Chunk(0.0, data),), **fields)
 
 
-def played(case: str, change: Change = lambda exchange: exchange, dialect: str = "northstar") -> list[Exchange]:
-    """Return what a clean sandbox answers to one case, every exchange changed."""
+def played(
+    case: str, change: Change = lambda exchange: exchange, dialect: str = "northstar", faults: tuple[str, ...] = ()
+) -> list[Exchange]:
+    """Return what a sandbox answers to one case, every exchange changed."""
     found = tuple(found for found in sta.cases(CaseContext(load_dialect(dialect)), "full") if found.id == case)
     clock, target = ManualClock(), Target("http://sandbox/v1/responses", dialect=dialect)
-    batches = run_in_process(Plan("test", found), Sandbox(dialect, clock=clock), target, clock)
+    batches = run_in_process(Plan("test", found), Sandbox(dialect, faults, clock=clock), target, clock)
     return [change(exchange) for batch in batches for exchange in batch]
 
 
@@ -136,18 +141,52 @@ def test_the_order_of_turns_is_looked_at() -> None:
     assert finding.evidence.kind == "order"
 
 
-@pytest.mark.parametrize("identity", ["resp_0a1b2c3d4e5f", "r", "", "resp_ABCXYZ-09", "caresp_zzzzzz", "Grüße"])
-def test_an_unknown_id_has_the_form_of_a_known_one(identity: str) -> None:
+_SHAPES = [
+    r"resp_[0-9a-f]{24}",
+    r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
+    r"01[0-9A-HJKMNP-TV-Z]{24}",
+    r"caresp_[0-9A-Za-z]{50}",
+    r"resp_[A-Za-z0-9_-]{21}",
+    r"resp-[A-Za-z0-9+/]{21}[AQgw]==",
+    r"resp_[1-9][0-9]{5,12}",
+    r"chatcmpl:[0-9a-f]{6,12}",
+]
+
+
+@given(st.data())
+@pytest.mark.parametrize("shape", _SHAPES)
+def test_an_unknown_id_has_the_shape_of_a_known_one(shape: str, data: st.DataObject) -> None:
+    identity = data.draw(st.from_regex(shape, fullmatch=True))
     other = unknown_id(identity)
+    assert other != identity
+    assert re.fullmatch(shape, other)
     assert len(other) == len(identity)
-    assert other[:-6] == identity[:-6]
-    assert (other != identity) == any(char.isascii() and char.isalnum() for char in identity[-6:])
-    for before, after in zip(identity, other, strict=True):
-        assert (before.isdigit(), before.islower(), before.isupper()) == (
-            after.isdigit(),
-            after.islower(),
-            after.isupper(),
-        )
+
+
+@pytest.mark.parametrize("identity", ["resp_1", "7", "r", "resp_a", "msg"])
+def test_an_unknown_id_keeps_a_short_prefix_and_is_no_neighbour(identity: str) -> None:
+    other = unknown_id(identity)
+    assert other != identity
+    assert other.startswith("resp_") == identity.startswith("resp_")
+    number = identity.removeprefix("resp_")
+    if number.isdigit():
+        assert int(other.removeprefix("resp_")) > 900_000
+
+
+def test_an_endpoint_that_checks_the_shape_of_an_id_only_is_found_out() -> None:
+    [finding] = verdict("STA-06", played("state.unknown-previous", faults=("previous-response-only-matched",))).findings
+    assert finding.evidence.kind == "accepted"
+
+
+@pytest.mark.parametrize(("alone", "status"), [(200, Status.PASS), (404, Status.NOT_APPLICABLE)])
+def test_two_histories_need_an_endpoint_that_takes_each(alone: int, status: Status) -> None:
+    def change(exchange: Exchange) -> Exchange:
+        if exchange.role == Role.CONVERSATION and alone != 200:
+            body = {"error": {"message": "No such conversation."}}
+            return answer(alone, body, exchange.request, case=exchange.case, role=exchange.role)
+        return exchange
+
+    assert verdict("STA-07", played("state.two-histories", change, "openai"), dialect="openai").status is status
 
 
 # Continuing

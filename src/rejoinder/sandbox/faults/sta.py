@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from copy import deepcopy
 from typing import Any, Final
 
@@ -35,6 +36,14 @@ def _fails_to_fetch(info: RequestInfo) -> bool:
     return b"//127.0.0.1:9/" in info.request.body
 
 
+def _only_matched(body: Json, _: RequestInfo) -> Json:
+    if not _OWN_ID.fullmatch(str(body["previous_response_id"])):
+        what = "previous_response_id is not a response id."
+        raise ApiError(400, what, param="previous_response_id", code="invalid_value")
+    return {**body, "previous_response_id": None}
+
+
+_OWN_ID: Final = re.compile(r"resp_[0-9a-f]{24}")
 _UNFETCHED: Final = Condition("only with an image that cannot be fetched", _fails_to_fetch)
 
 
@@ -80,6 +89,13 @@ FAULTS: Final = FaultList(
         breaks=("STA-06",),
         when=_CONTINUED,
         request=as_if(previous_response_id=None),
+    ),
+    Fault(
+        id="previous-response-only-matched",
+        title="previous_response_id must have the form of an id and is ignored otherwise.",
+        breaks=("STA-06",),
+        when=_CONTINUED,
+        request=_only_matched,
     ),
     Fault(
         id="unknown-previous-breaks-server",
