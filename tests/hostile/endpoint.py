@@ -7,8 +7,8 @@ A behaviour is a function of a connection and a request, registered by :func:`be
         connection.head(200, ("Transfer-Encoding", "chunked"))
         connection.send(b"ten\r\n")
 
-What a behaviour leaves alone (the model list, the first creates) is answered as a sound endpoint would; a behaviour
-calls :func:`answer` for more of that. The connection is closed when the function returns.
+Requests that a behaviour is not about are answered as a sound endpoint would, as are its first ``spares`` creates; a
+behaviour calls :func:`answer` for more of that. The connection is closed when the function returns.
 """
 
 from __future__ import annotations
@@ -18,15 +18,31 @@ import itertools
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
 Act = Callable[["Connection", "HttpRequest"], None]
+Opens = Callable[[socket.socket], socket.socket | None]
+"""What is done with a connection before a request is read. It returns the socket to read from, None to read nothing."""
 
 MODEL: Final = "hostile"
 _RECEIVE: Final = 64 * 1024
+
+
+class On(StrEnum):
+    """The requests that a behaviour is about; the others get a sound answer."""
+
+    ALL = "all"
+    CREATE = "create"
+    STREAM = "stream"
+    """Creates that set ``stream``."""
+    MODELS = "models"
+    METRICS = "metrics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,50 +50,77 @@ class Behaviour:
     """One way to treat a client badly.
 
     ``name`` is unique, ``group`` one of the groups that the table of the documentation has, ``cause`` one sentence on
-    what is wrong. ``spares`` is how many creates are answered properly first, so that a run gets past its preflight;
-    ``models`` is whether only requests for the model list are treated so.
+    what is wrong. ``spares`` is how many creates are answered properly first, so that a run gets past its preflight.
+    ``opens`` is what is done with each connection first; ``tls`` is whether the URL of the endpoint is one of https.
     """
 
     name: str
     group: str
     cause: str
     act: Act
+    on: On = On.CREATE
     spares: int = 0
-    models: bool = False
+    opens: Opens | None = None
+    tls: bool = False
 
     def __call__(self, connection: Connection, request: HttpRequest) -> None:
         """Answer one request."""
-        if request.is_models != self.models or (request.is_create and request.number < self.spares):
-            answer(connection, request)
-        else:
-            self.act(connection, request)
+        spared = request.is_create and request.number < self.spares
+        (answer if spared or not request.is_for(self.on) else self.act)(connection, request)
 
 
 BEHAVIOURS: Final[dict[str, Behaviour]] = {}
 """All behaviours that were registered, by name."""
 
 
-def behaviour(group: str, cause: str, *, spares: int = 0, models: bool = False) -> Callable[[Act], Behaviour]:
+def behaviour(
+    group: str, cause: str, *, on: On = On.CREATE, spares: int = 0, opens: Opens | None = None, tls: bool = False
+) -> Callable[[Act], Behaviour]:
     """Register a function as the behaviour of its name; the arguments are those of :class:`Behaviour`."""
 
     def register(act: Act) -> Behaviour:
         name = act.__name__.replace("_", "-")
         assert name not in BEHAVIOURS, name
-        BEHAVIOURS[name] = found = Behaviour(name, group, cause, act, spares, models)
+        BEHAVIOURS[name] = found = Behaviour(name, group, cause, act, on, spares, opens, tls)
         return found
 
     return register
 
 
+on_create = partial(behaviour, on=On.CREATE)
+on_stream = partial(behaviour, on=On.STREAM)
+on_models = partial(behaviour, on=On.MODELS)
+on_metrics = partial(behaviour, on=On.METRICS)
+
+
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request as it was read. ``number`` counts the creates (POST below ``/responses``) of this server, from 0."""
+    """A request as it was read.
+
+    ``number`` counts the creates (POST below ``/responses``) of this server, from 0; ``at`` is when the request had
+    arrived, in seconds of the monotonic clock.
+    """
 
     method: str
     path: str
     headers: dict[str, str]
     body: bytes
     number: int
+    at: float = 0.0
+
+    def is_for(self, on: On) -> bool:
+        """Return whether this is one of the requests that a behaviour is about."""
+        match on:
+            case On.ALL:
+                return True
+            case On.CREATE:
+                return self.is_create
+            case On.STREAM:
+                return self.is_create and self.streams
+            case On.MODELS:
+                return self.is_models
+            case On.METRICS:
+                return self.method == "GET" and self.path.partition("?")[0].endswith("/metrics")
 
     @property
     def is_create(self) -> bool:
@@ -104,6 +147,10 @@ class Connection:
     def __init__(self, sock: socket.socket, closing: threading.Event) -> None:
         self.socket = sock
         self.closing = closing
+        self.uses = 0
+        """Requests that came over it."""
+        self.keep = False
+        """Whether it stays open for another request when a behaviour has answered one."""
 
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
@@ -149,8 +196,13 @@ class Connection:
 
     def reset(self) -> None:
         """Break the connection with a RST."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        self.socket.close()
+        reset(self.socket)
+
+
+def reset(sock: socket.socket) -> None:
+    """Break a connection with a RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    sock.close()
 
 
 @dataclass(slots=True)
@@ -169,7 +221,8 @@ class HostileEndpoint:
 
     def __enter__(self) -> Self:
         self._server = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
+        scheme = "https" if isinstance(self.behaviour, Behaviour) and self.behaviour.tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._server.getsockname()[1]}"
         self._start(self._accept)
         return self
 
@@ -203,18 +256,28 @@ class HostileEndpoint:
                 self._open.add(sock)
             self._start(self._serve, sock)
 
-    def _serve(self, sock: socket.socket) -> None:
-        connection = Connection(sock, self._closing)
+    def _serve(self, plain: socket.socket) -> None:
+        opens = self.behaviour.opens if isinstance(self.behaviour, Behaviour) else None
+        sock: socket.socket | None = plain
         try:
-            request = self._read(sock)
-            if request is not None:
+            sock = opens(plain) if opens is not None else plain
+            if sock is None:
+                return
+            with self._lock:
+                self._open.add(sock)
+            connection = Connection(sock, self._closing)
+            while (request := self._read(sock)) is not None:
+                connection.uses += 1
+                connection.keep = False
                 self.behaviour(connection, request)
+                if not connection.keep:
+                    break
         except OSError:
             pass  # the client is gone, or the server is being closed
         finally:
             with self._lock:
-                self._open.discard(sock)
-            _close(sock)
+                self._open -= {plain, sock}
+            _close(sock or plain)
 
     def _read(self, sock: socket.socket) -> HttpRequest | None:
         data = b""
@@ -234,7 +297,7 @@ class HostileEndpoint:
                 return None
             body += more
         with self._lock:
-            request = HttpRequest(method, path, headers, body, self._creates)
+            request = HttpRequest(method, path, headers, body, self._creates, time.monotonic())
             self._creates += request.is_create
             self.requests.append(request)
         return request
@@ -289,6 +352,11 @@ def stream_events(text: str = "Hello.") -> Iterator[tuple[str, dict[str, Any]]]:
         yield kind, {"type": kind, "sequence_number": next(numbers), **data}
 
 
+def plain_body(text: str = "Hello.") -> bytes:
+    """Return the bytes of a response object that keeps the contract."""
+    return json.dumps(response_object(text)).encode()
+
+
 def event(kind: str, data: Any) -> bytes:
     """Return the bytes of one event."""
     return f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode()
@@ -305,4 +373,4 @@ def answer(connection: Connection, request: HttpRequest) -> None:
         connection.stream()
         connection.send(b"".join(event(kind, data) for kind, data in stream_events()))
     else:
-        connection.reply(json.dumps(response_object()).encode())
+        connection.reply(plain_body())

@@ -6,7 +6,7 @@ import gzip
 import json
 from typing import Final
 
-from tests.hostile.endpoint import Connection, HttpRequest, behaviour, event, response_object
+from tests.hostile.endpoint import Connection, HttpRequest, On, behaviour, event, response_object
 
 GROUP: Final = "without end"
 _BLOCK: Final = b"x" * 65536
@@ -135,19 +135,19 @@ def always_busy(connection: Connection, request: HttpRequest) -> None:
     connection.reply(json.dumps(error).encode(), ("Retry-After", "29"), status=429)
 
 
-@behaviour(GROUP, "The model list never ends.", models=True)
+@behaviour(GROUP, "The model list never ends.", on=On.MODELS)
 def models_without_end(connection: Connection, request: HttpRequest) -> None:
     connection.head(200, ("Content-Type", "application/json"))
     connection.send(b'{"data":[')
     connection.forever(b'{"id":"hostile"},')
 
 
-@behaviour(GROUP, "The model list has 1,000,000 names.", models=True)
+@behaviour(GROUP, "The model list has 1,000,000 names.", on=On.MODELS)
 def million_models(connection: Connection, request: HttpRequest) -> None:
     connection.reply(b'{"data":[' + b",".join(b'{"id":"m%d"}' % number for number in range(1_000_000)) + b"]}")
 
 
-@behaviour(GROUP, "The model list has names of lone surrogates, NUL and 1 MB.", models=True)
+@behaviour(GROUP, "The model list has names of lone surrogates, NUL and 1 MB.", on=On.MODELS)
 def odd_models(connection: Connection, request: HttpRequest) -> None:
     names = ["\ud800", "a\0b", "x" * 1_000_000, "\x1b[31m", ""]
     connection.reply(json.dumps({"data": [{"id": name} for name in names]}).encode())

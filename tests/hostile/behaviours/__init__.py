@@ -1,0 +1,37 @@
+"""What the hostile endpoint can do, a module for each group. Importing this package registers every behaviour."""
+
+from tests.hostile import without_end
+from tests.hostile.behaviours import (
+    authentication,
+    encodings,
+    events,
+    framing,
+    headers,
+    json_bodies,
+    metrics,
+    model_lists,
+    redirects,
+    resets,
+    retry_after,
+    status_lines,
+    texts,
+    tls,
+)
+
+__all__ = [
+    "authentication",
+    "encodings",
+    "events",
+    "framing",
+    "headers",
+    "json_bodies",
+    "metrics",
+    "model_lists",
+    "redirects",
+    "resets",
+    "retry_after",
+    "status_lines",
+    "texts",
+    "tls",
+    "without_end",
+]
