@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
-from rejoinder.conformance.judging.acceptance import AcceptanceLog, outermost
+from rejoinder.conformance.judging.acceptance import AcceptanceLog, enclosing
+from rejoinder.conformance.judging.capabilities import feature_branches
 from rejoinder.conformance.judging.context import Capability, Handling, Refusal
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.plan_branches import by_plan
-from rejoinder.contract import DEFAULT_DIALECT, Dialect, features_of, load_dialect
-from rejoinder.contract.branches import Branches, is_below
+from rejoinder.contract import DEFAULT_DIALECT, Dialect, load_dialect
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.footer import Acceptance, CoverageResult, IsolatedRefusal, RefusedGroup
 
@@ -35,12 +34,13 @@ class CoverageMeter:
         log = self._log
         everything = log.contract.all
         claims = log.claims()
-        in_vain = log.sent_in_vain
+        in_vain, left_open = log.sent_in_vain, log.left_open
         states: dict[Acceptance, set[str]] = {
             Acceptance.ACCEPTED: set(log.accepted),
             Acceptance.REFUSED: {name for name, pair in claims.items() if pair.handling is Handling.REFUSED},
             Acceptance.SERVER_ERROR: {name for name, pair in claims.items() if pair.handling is Handling.SERVER_ERROR},
-            Acceptance.TOGETHER: {*in_vain} - claims.keys(),
+            Acceptance.PART: {*in_vain - left_open} - claims.keys(),
+            Acceptance.TOGETHER: set(left_open),
             Acceptance.UNPROVEN: log.unproven - log.accepted - in_vain,
         }
         for name, state in _feature_states(self._dialect, capabilities).items():
@@ -55,7 +55,8 @@ class CoverageMeter:
             counts={state: len(names) for state, names in branches.items()},
             branches=branches,
             refusals=list(_refusals(claims)),
-            together=list(_groups(branches[Acceptance.TOGETHER], claims, log)),
+            parts=_groups(branches[Acceptance.PART], lambda name: enclosing(name, claims)),
+            together=_groups(branches[Acceptance.TOGETHER], lambda name: _beside(name, claims, log)),
             plans=by_plan(branches[Acceptance.NOT_SENT], self._dialect),
         )
 
@@ -70,21 +71,6 @@ def _feature_states(dialect: Dialect, capabilities: Mapping[str, Capability]) ->
                 if found.get(branch, Acceptance.SEEN) is Acceptance.SEEN:
                     found[branch] = known.state
     return found
-
-
-@cache
-def feature_branches(dialect: str) -> Mapping[str, frozenset[str]]:
-    """Return, by feature, the contract branches that are it: those of its example that no other example has."""
-    contract = Branches.of_dialect(dialect)
-    base = {"model": "m", "input": "Hi"}
-    features = [feature for feature in features_of(load_dialect(dialect)) if feature.example]
-    bodies = {feature.name: {**base, **(feature.example or {})} for feature in features}
-    taken = {name: contract.of(body) for name, body in bodies.items()}
-    found = {}
-    for feature in features:
-        others = [taken[name] for name, body in bodies.items() if not feature.is_used(body)]
-        found[feature.name] = outermost(taken[feature.name].difference(contract.of(base), *others))
-    return MappingProxyType(found)
 
 
 def _refusals(claims: dict[str, Refusal]) -> Iterator[IsolatedRefusal]:
@@ -105,17 +91,23 @@ def _refusals(claims: dict[str, Refusal]) -> Iterator[IsolatedRefusal]:
         )
 
 
-def _groups(names: Iterable[str], claims: dict[str, Refusal], log: AcceptanceLog) -> Iterator[RefusedGroup]:
-    """Yield the branches that were refused only together with others, by what they were refused together with."""
+def _groups(names: Iterable[str], culprits: Callable[[str], frozenset[str]]) -> list[RefusedGroup]:
+    """Return branches in groups with the same culprits."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for name in names:
-        above = [claim for claim in claims if is_below(name, claim)]
-        if not above:
-            beside = [found & claims.keys() for found in log.rejected if name in found]
-            above = list(frozenset.intersection(*map(frozenset, beside))) if beside else []
-        groups.setdefault(tuple(sorted(above)), []).append(name)
-    for culprits, found in sorted(groups.items()):
-        yield RefusedGroup(branches=found, culprits=list(culprits))
+        groups.setdefault(tuple(sorted(culprits(name))), []).append(name)
+    return [RefusedGroup(branches=found, culprits=list(reasons)) for reasons, found in sorted(groups.items())]
+
+
+def _beside(name: str, claims: Mapping[str, Refusal], log: AcceptanceLog) -> frozenset[str]:
+    """Return the isolated branches that every rejected request with a branch contains.
+
+    Where no single one is in all of them, those of which each contains one at least; none where one contains none.
+    """
+    beside = [found.intersection(claims) for found in log.rejected if name in found]
+    if not all(beside):
+        return frozenset()
+    return frozenset.intersection(*beside) or frozenset().union(*beside)
 
 
 def measure_coverage(
@@ -126,10 +118,10 @@ def measure_coverage(
     """Return the coverage of a dialect's undisputed request contract, for the footer of a run file.
 
     Only bodies that are valid beyond dispute count (tag ``valid``). A branch is ``accepted`` when a request with it
-    was accepted; else ``refused_alone`` or ``server_error`` when a pair of requests isolates it; else
-    ``refused_together`` when requests with it were rejected; else ``unproven`` when none got a complete response; else
-    ``not_sent``. Branches are sorted. An accepted branch that is a feature of which ``capabilities`` know more has the
-    state of the feature: ``seen``, ``broken`` or ``ignored``.
+    was accepted; else ``refused_alone`` or ``server_error`` when a pair of requests isolates it; else ``refused_part``
+    when it lies inside such a branch; else ``refused_together`` when requests with it were rejected; else ``unproven``
+    when none got a complete response; else ``not_sent``. Branches are sorted. An accepted branch that is a feature of
+    which ``capabilities`` know more has the state of the feature: ``seen``, ``broken`` or ``ignored``.
     """
     meter = CoverageMeter(dialect)
     meter.add(exchanges)

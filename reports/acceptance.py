@@ -12,6 +12,10 @@ STATES: Final = {
     Acceptance.BROKEN: ("warn", "A request that contains it was accepted, but a MUST rule that needs it failed."),
     Acceptance.IGNORED: ("warn", "A request that contains it was accepted, but a rule shows that it has no effect."),
     Acceptance.REFUSED: ("warn", "A request with it was refused. The same request without it was accepted."),
+    Acceptance.PART: (
+        "warn",
+        "It lies inside a branch that was refused or failed alone, so no request can contain it without that branch.",
+    ),
     Acceptance.SERVER_ERROR: (
         "fail",
         "A request with it got a 5xx status or a failed response. The same request without it was accepted.",
@@ -32,6 +36,7 @@ STATES: Final = {
 WORST_FIRST: Final = (
     Acceptance.SERVER_ERROR,
     Acceptance.REFUSED,
+    Acceptance.PART,
     Acceptance.IGNORED,
     Acceptance.BROKEN,
     Acceptance.TOGETHER,

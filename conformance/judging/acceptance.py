@@ -93,6 +93,14 @@ def outermost(branches: Iterable[str]) -> frozenset[str]:
     return frozenset(one for one in found if not any(is_below(one, other) for other in found))
 
 
+def enclosing(branch: str, others: Iterable[str]) -> frozenset[str]:
+    """Return those of the others that a branch lies inside, without any that are inside another of them.
+
+    No request can take the branch without them.
+    """
+    return outermost(other for other in others if is_below(branch, other))
+
+
 class AcceptanceLog:
     """Which contract branches an endpoint accepts, as exchanges come in.
 
@@ -125,6 +133,12 @@ class AcceptanceLog:
     def sent_in_vain(self) -> frozenset[str]:
         """The branches of rejected requests that no accepted request has."""
         return frozenset().union(*self.rejected) - self.accepted
+
+    @property
+    def left_open(self) -> frozenset[str]:
+        """The branches that were sent in vain and are neither isolated nor inside what is."""
+        claims = self.claims()
+        return frozenset(one for one in self.sent_in_vain - claims.keys() if not enclosing(one, claims))
 
     def claims(self) -> dict[str, Refusal]:
         """Return the branches that are refused beyond doubt, each with the smallest pair that isolates it.

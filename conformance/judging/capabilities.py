@@ -5,11 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote
 
-from rejoinder.conformance.judging.acceptance import counts_for_acceptance, handling, own_words, refusals
+from rejoinder.conformance.judging.acceptance import (
+    AcceptanceLog,
+    counts_for_acceptance,
+    enclosing,
+    handling,
+    outermost,
+    own_words,
+    refusals,
+)
 from rejoinder.conformance.judging.canaries import canaries_in
 from rejoinder.conformance.judging.context import Abilities, Capability, Handling, Refusal
 from rejoinder.conformance.judging.exchange_view import ExchangeView
@@ -17,7 +26,8 @@ from rejoinder.conformance.judging.formats import last_text, misfit, wanted_shap
 from rejoinder.conformance.judging.plan_branches import plan_of
 from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.turns import LACKING, calls, has_refusal, is_broken, says, was_cut
-from rejoinder.contract import Dialect, Feature, features_of, load_features
+from rejoinder.contract import Dialect, Feature, features_of, load_dialect, load_features
+from rejoinder.contract.branches import Branches
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.footer import Acceptance
 from rejoinder.model.tags import Tag
@@ -108,6 +118,10 @@ def capabilities(views: Sequence[ExchangeView]) -> Mapping[str, Capability]:
         feature = load_features()[name]
         exchange = pair.rejected
         found[name] = Capability(name, feature.title, state, exchange.id, exchange.status, pair.words, pair.accepted.id)
+    for name, (state, pair, culprit) in _inside(dialect, found, good).items():
+        rejected, control = pair.rejected, pair.accepted.id
+        title = load_features()[name].title
+        found[name] = Capability(name, title, state, rejected.id, rejected.status, pair.words, control, part_of=culprit)
     return MappingProxyType(found)
 
 
@@ -150,6 +164,48 @@ def _isolated(
             state = Acceptance.REFUSED if refused else Acceptance.SERVER_ERROR
             isolated.setdefault(used[0].name, (state, pair))
     return isolated
+
+
+@cache
+def feature_branches(dialect: str) -> Mapping[str, frozenset[str]]:
+    """Return, by feature, the contract branches that are it: those of its example that no other example has."""
+    contract = Branches.of_dialect(dialect)
+    base = {"model": "m", "input": "Hi"}
+    features = [feature for feature in features_of(load_dialect(dialect)) if feature.example]
+    bodies = {feature.name: {**base, **(feature.example or {})} for feature in features}
+    taken = {name: contract.of(body) for name, body in bodies.items()}
+    found = {}
+    for feature in features:
+        others = [taken[name] for name, body in bodies.items() if not feature.is_used(body)]
+        found[feature.name] = outermost(taken[feature.name].difference(contract.of(base), *others))
+    return MappingProxyType(found)
+
+
+def _inside(
+    dialect: Dialect, found: Mapping[str, Capability], views: Sequence[ExchangeView]
+) -> dict[str, tuple[Acceptance, Refusal, str]]:
+    """Return the features inside a contract branch that is refused or fails alone, with its pair and the branch.
+
+    Each branch of the feature must lie inside such a one, and each request with the feature must contain one of those.
+    """
+    doubtful = [name for name, known in found.items() if known.state is Acceptance.TOGETHER]
+    names = {name: branches for name in doubtful if (branches := feature_branches(dialect.reference).get(name))}
+    if not names:
+        return {}
+    log = AcceptanceLog(dialect.reference)
+    log.add(views)
+    claims = log.claims()
+    inside = {}
+    for name, branches in names.items():
+        around = [enclosing(branch, claims) for branch in branches]
+        culprits = frozenset().union(*around)
+        using = [view for view in views if view.is_create and load_features()[name].is_used(view.request)]
+        if all(around) and all(log.contract.of(view.request) & culprits for view in using):
+            culprit = min(culprits, key=lambda one: (len(one), one))
+            pair = claims[culprit]
+            refused = pair.handling is Handling.REFUSED
+            inside[name] = (Acceptance.REFUSED if refused else Acceptance.SERVER_ERROR, pair, culprit)
+    return inside
 
 
 def _best(feature: Feature, states: Sequence[tuple[ExchangeView, Acceptance]]) -> Capability:

@@ -107,7 +107,8 @@ class Capability:
     ``message`` the endpoint's error message on one line; all are empty for a feature that was not sent. ``control`` is
     the id of the exchange with the same request without the feature, for an isolated refusal. ``findings`` are the
     rules with the fingerprints of findings that break or disprove an accepted feature. ``plan`` is the smallest test
-    plan that sends the feature, where this run did not.
+    plan that sends the feature, where this run did not. ``part_of`` is the contract branch that was refused or failed
+    alone, where the feature lies inside it; the exchanges are then those of the branch.
     """
 
     feature: str
@@ -119,6 +120,7 @@ class Capability:
     control: str = ""
     findings: tuple[tuple[str, str], ...] = ()
     plan: str = ""
+    part_of: str = ""
 
     @property
     def rules(self) -> str:
@@ -132,15 +134,17 @@ class Capability:
         at = f"({self.exchange}: {self.status or 'no response'}{quoted})"
         accepted = f"The endpoint accepted the feature {self.feature} {at}"
         without = f" and accepted the same request without it ({self.control})" if self.control else ""
+        whole = f" as part of {self.part_of}" if self.part_of else ""
         return {
             Acceptance.SEEN: f"{accepted}, and a response shows its effect.",
             Acceptance.ACCEPTED: f"{accepted}. No response shows its effect.",
             Acceptance.BROKEN: f"{accepted}, but {self.rules} failed.",
             Acceptance.IGNORED: f"{accepted} but ignored it: {self.rules} failed on every response.",
-            Acceptance.REFUSED: f"The endpoint refused the feature {self.feature} {at}{without}.",
+            Acceptance.REFUSED: f"The endpoint refused the feature {self.feature}{whole} {at}{without}.",
+            Acceptance.PART: f"The endpoint refused the feature {self.feature}{whole} {at}{without}.",
             Acceptance.TOGETHER: f"Every request with the feature {self.feature} was refused or failed {at}. It is not "
             "known whether the feature is the reason.",
-            Acceptance.SERVER_ERROR: f"The endpoint failed on the feature {self.feature} {at}{without}.",
+            Acceptance.SERVER_ERROR: f"The endpoint failed on the feature {self.feature}{whole} {at}{without}.",
             Acceptance.UNPROVEN: f"No request with the feature {self.feature} got a complete response {at}.",
             Acceptance.NOT_SENT: f"No request used the feature {self.feature}."
             + (f" Plan {self.plan} sends one." if self.plan else ""),
@@ -157,6 +161,7 @@ class Capability:
             findings=[fingerprint for _, fingerprint in self.findings],
             rules=list(dict.fromkeys(rule for rule, _ in self.findings)),
             plan=self.plan,
+            part_of=self.part_of,
         )
 
 

@@ -34,7 +34,6 @@ from rejoinder.conformance.running.case import PlannedCase, RequestSpec, user
 from rejoinder.conformance.running.confirm import Sender
 from rejoinder.conformance.running.trial import fresh
 from rejoinder.contract import Dialect, Feature, SchemaVariant
-from rejoinder.contract.branches import is_below
 from rejoinder.formatting import plural
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.tags import Tag
@@ -191,13 +190,8 @@ class IsolationSearch:
     # What is open
 
     def _open(self) -> frozenset[str]:
-        """Return the branches that are neither accepted nor isolated, nor below what is."""
-        claimed = self.log.claims()
-        return frozenset(
-            branch
-            for branch in self.log.sent_in_vain
-            if branch not in claimed and not any(is_below(branch, one) for one in claimed)
-        )
+        """Return the branches that are neither accepted nor isolated, nor inside what is."""
+        return self.log.left_open
 
     def _branches(self, body: Body) -> frozenset[str]:
         key = _key(body)
@@ -219,10 +213,16 @@ class IsolationSearch:
             case = PlannedCase(
                 f"narrow.{self._numbers:04}",
                 "A part of a request that was refused.",
-                (RequestSpec(Role.PLAIN, body, (Tag.VALID,)),),
+                (RequestSpec(Role.PLAIN, body, (Tag.VALID,), keeps=self._keeps(body)),),
             )
             await self._send(case)
         return self._known.get(key, Handling.UNPROVEN)
+
+    def _keeps(self, body: Body) -> tuple[str, ...]:
+        """Return ``input`` for a body that differs from the plainest one in that its input is a list."""
+        given = body.get("input")
+        is_list = isinstance(given, list) and all(map(_is_plain_message, given))
+        return ("input",) if is_list and self._base is not None and isinstance(self._base.get("input"), str) else ()
 
     async def _send(self, case: PlannedCase) -> list[ExchangeView]:
         if self.sender.ended or self.spent + len(case.requests) > self.budget:
@@ -251,8 +251,8 @@ class IsolationSearch:
             f"isolated.{self._numbers:04}",
             "A request with one thing that was refused, and the same request without it.",
             (
-                RequestSpec(Role.WITH, rejected, (Tag.VALID, Tag.NARROWED)),
-                RequestSpec(Role.WITHOUT, accepted, (Tag.VALID, Tag.NARROWED)),
+                RequestSpec(Role.WITH, rejected, (Tag.VALID, Tag.NARROWED), keeps=self._keeps(rejected)),
+                RequestSpec(Role.WITHOUT, accepted, (Tag.VALID, Tag.NARROWED), keeps=self._keeps(accepted)),
             ),
         )
         # With it is what was found before; only if it is refused once more is it proof.
@@ -442,8 +442,10 @@ def _parts(body: Body) -> list[Suspect]:
         if not isinstance(value, list) or not value:
             found.append(((name,),))
         elif name == "input":
-            groups = _linked(value)
-            found += [tuple((name, number) for number in group) for group in groups if not _is_context(value, group)]
+            groups = [group for group in _linked(value) if not _is_context(value, group)]
+            found += [tuple((name, number) for number in group) for group in groups]
+            if not groups:  # nothing but that it is a list
+                found.append(((name,),))
         else:
             found += [((name, number),) for number in range(len(value))]
     return found
@@ -495,7 +497,7 @@ def build(body: Body, base: Body, chosen: set[Path], beside: Iterable[Path] = ()
     for name, value in body.items():
         whole = (name,) in chosen or (name,) in companions
         if name == "input" and isinstance(value, list) and value:
-            if any(path[0] == "input" for path in wanted):
+            if any(path[0] == "input" for path in wanted.difference({(name,)} & set(beside))):
                 groups = _linked(value)
                 context = {n for group in groups if _is_context(value, group) for n in group}
                 kept = sorted(context | {int(path[1]) for path in chosen if path[0] == "input" and len(path) == 2})

@@ -81,9 +81,24 @@ def test_only_a_pair_isolates_a_refusal() -> None:
     groups = {tuple(group.branches): group.culprits for group in found.together}
     assert groups == {
         ("service_tier=flex",): ["truncation=auto"],
-        ("service_tier=value",): [],
+        ("service_tier=value",): ["service_tier=auto", "truncation=auto"],
         ("user=value",): ["service_tier=auto"],
     }
+
+
+def test_what_lies_inside_a_refused_branch_is_refused_as_a_part_of_it() -> None:
+    plain: dict[str, object] = {"input": "Hi"}
+    listed: dict[str, object] = {"input": [{"role": "user", "content": [{"type": "input_text", "text": "Hi"}]}]}
+    found = measure_coverage(
+        [exchange({**listed, "user": "u"}, 400), exchange({**plain, "user": "u"}, 200), *pair(listed, 400, plain)]
+    )
+    assert found.branches[Acceptance.REFUSED] == ["input=array"]
+    assert found.branches[Acceptance.TOGETHER] == []
+    inside = found.branches[Acceptance.PART]
+    assert len(inside) > 3
+    assert all(name.startswith("input[array]") for name in inside)
+    [group] = found.parts
+    assert (group.branches, group.culprits) == (inside, ["input=array"])
 
 
 def test_what_got_no_whole_response_proves_nothing() -> None:

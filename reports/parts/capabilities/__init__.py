@@ -85,7 +85,8 @@ def _feature(found: FeatureResult, required: list[str]) -> FeatureRow:
     if (evidence := found.evidence) is not None:
         status = "" if evidence.status is None else f"status {evidence.status}"
         without = f"accepted without it: {one_line(evidence.control, 60)}" if evidence.control else ""
-        parts = [one_line(evidence.exchange, 60), status, one_line(evidence.words, 300), without]
+        whole = f"as part of {one_line(found.part_of, 200)}" if found.part_of else ""
+        parts = [whole, one_line(evidence.exchange, 60), status, one_line(evidence.words, 300), without]
     if found.rules:
         parts.append(f"see {join_list(found.rules, 6)}")
     if found.plan:

@@ -30,11 +30,22 @@ def markdown(contract: ContractCoverage, report: ReportModel, room: int) -> list
     """Return the sentence, and a table of what the endpoint refuses in its own words."""
     lines = [escape(" ".join(filter(None, (contract.sentence, contract.plans)))), ""]
     if contract.refusals:
-        lines += ["| Branch | State | Response of the endpoint | Exchange | Without it |", "|---|---|---|---|---|"]
+        lines += [
+            "| Branch | State | Branches inside it | Response of the endpoint | Exchange | Without it |",
+            "|---|---|---|---|---|---|",
+        ]
         for row in contract.refusals:
-            cells = (escape(row.state), escape(row.words), escape(row.exchange), escape(row.control))
+            words = (row.state, f"{row.inside:,}", row.words, row.exchange, row.control)
+            cells = [escape(word) for word in words]
             lines.append(f"| {code(row.branch, 120)} | {' | '.join(cells)} |")
         lines += ["", f"{contract.more_refusals:,} more in the run file.", ""] if contract.more_refusals else [""]
+    if contract.together:
+        lines += ["| Refused only together with others | Every request contains |", "|---|---|"]
+        for group in contract.together:
+            names = code(group.branches, 200)
+            others = code(group.others, 200) if group.others else "other branches that were not accepted"
+            lines.append(f"| {group.amount:,}: {names} | {others} |")
+        lines.append("")
     return lines
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from rejoinder.formatting import one_line, plural
-from rejoinder.model.footer import Acceptance, IsolatedRefusal
+from rejoinder.formatting import join_list, one_line, plural
+from rejoinder.model.footer import Acceptance, IsolatedRefusal, RefusedGroup
 from rejoinder.model.runfile import Run
 from rejoinder.reports.acceptance import STATES, WORST_FIRST
 from rejoinder.reports.curl import curl
@@ -106,7 +106,10 @@ class MapTile(NamedTuple):
 
 
 class RefusalRow(NamedTuple):
-    """A refused branch: its name, state and sign, the endpoint's words, the two exchanges, and a curl command."""
+    """A refused branch: its name, state and sign, the endpoint's words, the two exchanges, and a curl command.
+
+    ``inside`` is how many branches were refused as part of it.
+    """
 
     branch: str
     state: str
@@ -115,6 +118,15 @@ class RefusalRow(NamedTuple):
     exchange: str
     control: str
     command: str
+    inside: int
+
+
+class TogetherRow(NamedTuple):
+    """Branches that were refused only together with others: how many, the first of them, and those others."""
+
+    amount: int
+    branches: str
+    others: str
 
 
 @dataclass(slots=True)
@@ -122,7 +134,8 @@ class ContractCoverage:
     """The coverage of the contract by a run.
 
     ``hidden`` counts branches that the tree has no room for. ``refusals`` are what the endpoint refuses, each with its
-    proof, and ``more_refusals`` counts those that there is no room for. ``plans`` says which plans send what this run
+    proof, and ``more_refusals`` counts those that there is no room for. ``together`` are the branches that were refused
+    only together with others, by those others. ``plans`` says which plans send what this run
     did not.
     """
 
@@ -133,6 +146,7 @@ class ContractCoverage:
     hidden: int
     refusals: list[RefusalRow] = field(default_factory=list)
     more_refusals: int = 0
+    together: list[TogetherRow] = field(default_factory=list)
     plans: str = ""
 
     @property
@@ -175,7 +189,11 @@ def read_contract(run: Run) -> ContractCoverage | None:
         return None
     root = _tree(names)
     nodes = sorted(root.children, key=lambda node: (-node.total if node.children else 0, node.label))
-    rows = list(_refusals(run, coverage.refusals))
+    inside: Counter[str] = Counter()
+    for group in coverage.parts:
+        # Alternatives that look the same on the wire have one row, and a branch counts in one row only.
+        inside[min(group.culprits, default="")] += len(group.branches)
+    rows = list(_refusals(run, coverage.refusals, inside))
     return ContractCoverage(
         total,
         counts,
@@ -184,11 +202,21 @@ def read_contract(run: Run) -> ContractCoverage | None:
         total - root.total,
         rows[:REFUSALS],
         max(0, len(rows) - REFUSALS),
+        [_together(group) for group in sorted(coverage.together, key=lambda group: -len(group.branches))[:REFUSALS]],
         _plans(coverage.plans),
     )
 
 
-def _refusals(run: Run, refusals: list[IsolatedRefusal]) -> Iterator[RefusalRow]:
+def _together(group: RefusedGroup) -> TogetherRow:
+    others, left = " or ".join(group.culprits[:6]), len(group.culprits) - 6
+    return TogetherRow(
+        len(group.branches),
+        one_line(join_list(group.branches, 3), 300),
+        one_line(others, 300) + (f" or {left} more" if left > 0 else ""),
+    )
+
+
+def _refusals(run: Run, refusals: list[IsolatedRefusal], inside: Mapping[str, int]) -> Iterator[RefusalRow]:
     by_id = {exchange.id: exchange for exchange in run.exchanges}
     for number, refusal in enumerate(refusals):
         exchange = by_id.get(refusal.exchange)
@@ -202,6 +230,7 @@ def _refusals(run: Run, refusals: list[IsolatedRefusal]) -> Iterator[RefusalRow]
             one_line(refusal.exchange, 60),
             one_line(refusal.control, 60),
             curl(run.header.target.url, exchange.request)[0] if exchange is not None and shown else "",
+            sum(inside.get(branch, 0) for branch in refusal.branches),
         )
 
 

@@ -24,6 +24,8 @@ class Acceptance(StrEnum):
     """Accepted, and a rule shows that it has no effect."""
     REFUSED = "refused_alone"
     """A request with it was refused, and the same request without it was accepted."""
+    PART = "refused_part"
+    """It lies inside a branch that was refused or failed alone, and no request with it was accepted."""
     TOGETHER = "refused_together"
     """Every request with it was refused or failed, and each contained other things that were not accepted either."""
     SERVER_ERROR = "server_error"
@@ -46,7 +48,7 @@ class Acceptance(StrEnum):
     @property
     def is_rejected(self) -> bool:
         """Whether it is proven that the endpoint does not take it."""
-        return self in (Acceptance.REFUSED, Acceptance.SERVER_ERROR)
+        return self in (Acceptance.REFUSED, Acceptance.PART, Acceptance.SERVER_ERROR)
 
     @classmethod
     def _missing_(cls, value: object) -> Acceptance | None:
@@ -59,6 +61,7 @@ _LABELS: Final = {
     Acceptance.BROKEN: "accepted but broken",
     Acceptance.IGNORED: "ignored",
     Acceptance.REFUSED: "refused",
+    Acceptance.PART: "refused as part of another",
     Acceptance.TOGETHER: "refused only together with others",
     Acceptance.SERVER_ERROR: "server error",
     Acceptance.UNPROVEN: "no complete response",
@@ -87,11 +90,15 @@ class IsolatedRefusal(Struct, kw_only=True, omit_defaults=True):
 
 
 class RefusedGroup(Struct, kw_only=True, omit_defaults=True):
-    """Branches that were refused only together with others."""
+    """Branches that were refused as part of others, or only together with others."""
 
     branches: Annotated[list[str], about("names of the branches")]
     culprits: Annotated[
-        list[str], about("isolated branches in every request with them, of which one is a reason; may be empty")
+        list[str],
+        about(
+            "isolated branches: those that the branches lie inside, or those of which every request with the branches "
+            "contains one at least; may be empty"
+        ),
     ] = []
 
 
@@ -102,6 +109,9 @@ class CoverageResult(Struct, kw_only=True, omit_defaults=True):
     counts: Annotated[dict[Acceptance, Count], about("number of branches by state")]
     branches: Annotated[dict[Acceptance, list[str]], about("names of branches by state")]
     refusals: Annotated[list[IsolatedRefusal], about("isolated refusals and server errors, with their proof")] = []
+    parts: Annotated[
+        list[RefusedGroup], about("branches inside isolated ones, which no request can contain without those")
+    ] = []
     together: Annotated[list[RefusedGroup], about("branches that were refused only together with others")] = []
     plans: Annotated[
         dict[str, list[str]],
@@ -146,6 +156,9 @@ class FeatureResult(Struct, kw_only=True, omit_defaults=True):
     rules: Annotated[list[str], about("ids of the rules that failed, for broken and ignored")] = []
     findings: Annotated[list[str], about("fingerprints of their findings")] = []
     plan: Annotated[str, about("smallest test plan that sends it; empty unless not sent")] = ""
+    part_of: Annotated[
+        str, about("the contract branch that was refused or failed alone and that the feature lies inside; else empty")
+    ] = ""
 
 
 class LeniencyResult(Struct, kw_only=True):

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from rejoinder.conformance.coverage import measure_coverage
@@ -181,7 +181,9 @@ def test_a_refused_item_is_refused_with_its_companions_and_what_is_inside_it_nam
     )
     [refusal] = found.refusals
     assert all(branch.endswith("=ResponseInputFileParam") for branch in refusal.branches)
-    assert all(group.culprits for group in found.together)
+    assert all(group.culprits for group in (*found.parts, *found.together))
+    assert all(group.culprits[0] in refusal.branches for group in found.parts)
+    assert found.parts
     # An output is never sent without its call.
     for body in bodies_of(endpoint):
         text = json.dumps(body)
@@ -204,6 +206,24 @@ def test_a_call_is_refused_without_its_output_only_in_the_same_words(alone: int,
     assert all("FunctionToolCall" in branch for branch in branches)
     together = {branch for group in found.together for branch in group.branches}
     assert "input[array][]=FunctionCallOutput" in together
+
+
+def test_an_endpoint_without_lists_refuses_everything_inside_them_as_a_part_of_that() -> None:
+    items = [ASKED, {"role": "user", "content": [{"type": "input_text", "text": "Hi"}, FILE]}, CALL, OUTPUT]
+    planned = [HELLO, {**HELLO, "input": items}, {**HELLO, "input": [ASKED], "user": "u"}]
+    endpoint = Endpoint(lambda body: 400 if isinstance(body.get("input"), list) else 200)
+    sent = [endpoint.exchange(body, f"case{number}", "plain", (Tag.VALID,)) for number, body in enumerate(planned)]
+    asyncio.run(isolate(endpoint, load_dialect("northstar"), MODEL, sent, 100))
+    exchanges = [*sent, *endpoint.exchanges]
+    _, context = judge_run(exchanges, "northstar", select="")
+    found = measure_coverage(exchanges, "northstar", context.capabilities)
+    assert found.branches[Acceptance.REFUSED] == ["input=array"]
+    assert found.branches[Acceptance.TOGETHER] == []
+    assert [group.culprits for group in found.parts] == [["input=array"]]
+    files = context.capabilities["files"]
+    assert (files.state, files.part_of, files.status) == (Acceptance.REFUSED, "input=array", 400)
+    assert "as part of input=array" in files.sentence
+    assert files.control
 
 
 def test_a_tool_choice_keeps_the_tool_that_it_names() -> None:
@@ -295,6 +315,8 @@ def test_only_the_refused_one_of_several_required_features_fails() -> None:
 
 @pytest.mark.slow(60)
 @settings(max_examples=20, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@example({"input[array][]=ResponseFunctionToolCall", "input[array][]=ResponseFunctionToolCallParam", "user=value"})
+@example({"input=array"})
 @given(st.sets(st.sampled_from(refusable()), min_size=1, max_size=4))
 def test_the_map_is_the_truth_for_any_set_of_refused_branches(refused: set[str]) -> None:
     check_map(refused, "quick", "northstar")
@@ -312,6 +334,17 @@ def check_map(refused: set[str], plan: str, dialect: str) -> None:
     # What is called refused is refused in all of its forms.
     for branch in alone:
         assert branch in refused or all(form & refused for form in forms if branch in form), branch
+    # So is what is called refused as part of another, and that part is isolated; nothing inside one is left open.
+    parts = {branch: group.culprits for group in found.parts for branch in group.branches}
+    assert sorted(parts) == found.branches[Acceptance.PART]
+    claimed = alone | {*found.branches[Acceptance.SERVER_ERROR]}
+    for branch, culprits in parts.items():
+        assert culprits
+        assert all(one in claimed and is_below(branch, one) for one in culprits)
+        assert all(form & refused for form in forms if branch in form), branch
+    together = {branch: group.culprits for group in found.together for branch in group.branches}
+    assert sorted(together) == found.branches[Acceptance.TOGETHER]
+    assert not any(is_below(branch, one) for branch in together for one in claimed)
     # What some request holds beside nothing but accepted things is isolated, or inside what is.
     for form in forms:
         for branch in outermost(form - accepted) if form & refused else ():

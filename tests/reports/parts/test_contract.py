@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rejoinder.model.footer import Acceptance, CoverageResult, Footer
+from rejoinder.model.footer import Acceptance, CoverageResult, Footer, IsolatedRefusal, RefusedGroup
 from rejoinder.model.header import RunTarget, new_header
 from rejoinder.model.runfile import Run
 from rejoinder.reports import render_html, render_markdown, summarize
@@ -94,6 +94,39 @@ def test_a_footer_without_coverage_tells_nothing() -> None:
     assert read_contract(found) is None
     found.footer = None
     assert read_contract(found) is None
+
+
+def test_what_is_refused_with_another_branch_has_its_place() -> None:
+    run = run_with(
+        {
+            Acceptance.REFUSED: ["input[][]=Call"],
+            Acceptance.PART: ["input[][][Call].id=null", "input[][][Call].id=value"],
+            Acceptance.TOGETHER: ["input[][]=Output", "user=value"],
+        }
+    )
+    assert run.footer is not None
+    assert run.footer.coverage is not None
+    run.footer.coverage.refusals = [
+        IsolatedRefusal(
+            branches=["input[][]=Call"], state=Acceptance.REFUSED, exchange="e1", control="e2", status=400, words="No."
+        )
+    ]
+    run.footer.coverage.parts = [
+        RefusedGroup(branches=["input[][][Call].id=null", "input[][][Call].id=value"], culprits=["input[][]=Call"])
+    ]
+    run.footer.coverage.together = [
+        RefusedGroup(branches=["input[][]=Output"], culprits=["input[][]=Call"]),
+        RefusedGroup(branches=["user=value"]),
+    ]
+    contract = read_contract(run)
+    assert contract is not None
+    assert contract.brief == (
+        "0 of 5 branches accepted, 1 refused, 2 refused as part of another, 2 refused only together with others"
+    )
+    assert [row.inside for row in contract.refusals] == [2]
+    assert [(row.amount, row.others) for row in contract.together] == [(1, "input[][]=Call"), (1, "")]
+    assert "<td>2 branches</td>" in _section(render_html(run))
+    assert "| refused | 2 | 400 No" in render_markdown(run).replace("\\", "")
 
 
 def test_counts_alone_are_enough() -> None:
