@@ -42,10 +42,7 @@ REQUIRED: Final = ("streaming", "images", "background")
 
 SEED: Final = 7
 SEARCHED: Final = 1500
-"""Random cases that are sent after the plan for faults that are rare.
-
-Hypothesis also draws constants of the code at hand, so how soon a fault shows changes with the code: leave room.
-"""
+"""Random cases that are sent after the plan for faults that are rare."""
 
 
 @dataclass(frozen=True, slots=True)

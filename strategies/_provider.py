@@ -1,0 +1,48 @@
+"""How Hypothesis draws values for rejoinder: from a seed alone, not from the code that is loaded.
+
+By default Hypothesis also draws strings and numbers that it reads in the source of loaded local modules, so that the
+same seed draws other values in an editable install, under pytest or beside a user's own modules. This module is the
+only one that needs internals of Hypothesis: its interface for backends, which is documented, and how its own backend
+draws constants, which is not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+BACKEND: Final = "rejoinder"
+"""The name under which Hypothesis knows this way to draw."""
+
+
+def seeded_backend() -> str:
+    """Return the name of the backend to draw with, registering it first.
+
+    With a version of Hypothesis that has another interface, the name is that of Hypothesis' own backend: the values are
+    as valid, but which ones a seed draws then depends on the code that is loaded. ``tests/strategies/test_sampling.py``
+    fails with such a version.
+    """
+    try:
+        from hypothesis.internal.conjecture.choice import choice_constraints_key, choice_permitted
+        from hypothesis.internal.conjecture.providers import AVAILABLE_PROVIDERS, GLOBAL_CONSTANTS, HypothesisProvider
+    except ImportError:
+        return "hypothesis"
+    if BACKEND in AVAILABLE_PROVIDERS:
+        return BACKEND
+    permitted: dict[Any, tuple[Any, ...]] = {}
+
+    class SeededProvider(HypothesisProvider):
+        """Hypothesis' own backend, except that it draws constants of a fixed list only."""
+
+        def _maybe_draw_constant(self, choice_type: Any, constraints: Any, *, p: float = 0.05) -> Any:
+            random = self._random
+            assert random is not None  # only Hypothesis draws
+            if random.random() > p:
+                return None
+            key = (choice_type, choice_constraints_key(choice_type, constraints))
+            if key not in permitted:
+                constants = GLOBAL_CONSTANTS.set_for_type(choice_type)
+                permitted[key] = tuple(constant for constant in constants if choice_permitted(constant, constraints))
+            return random.choice(permitted[key]) if permitted[key] else None
+
+    AVAILABLE_PROVIDERS[BACKEND] = SeededProvider
+    return BACKEND
