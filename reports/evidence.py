@@ -28,7 +28,7 @@ _LEADING_TYPE: Final = re.compile(r'\{ ?"type": ?"([\w.:-]+)", ?')
 _OUTCOMES: Final = {
     Outcome.CUT: "connection closed before the response was complete",
     Outcome.TIMEOUT: "timed out before the response was complete",
-    Outcome.TOO_LARGE: "response exceeds the size limit of the client",
+    Outcome.TOO_LARGE: "cut by rejoinder at its size limit",
     Outcome.REFUSED: "connection failed",
     Outcome.TLS: "TLS handshake failed",
     Outcome.PROTOCOL: "response is not valid HTTP",

@@ -91,6 +91,13 @@ def create_answers_200(view: ExchangeView) -> Iterator[Problem]:
             actual=exchange.status,
             kind=crash_kind(view) if exchange.status >= 500 else "status",
         )
+    elif exchange.outcome is Outcome.TOO_LARGE:
+        yield Problem(
+            f"The response to a valid request did not end before rejoinder stopped reading: {exchange.detail}",
+            expected="end of the response",
+            actual=f"cut by rejoinder after {plural(len(exchange.body), 'byte')}",
+            kind=exchange.outcome.value,
+        )
     elif not view.streamed and exchange.outcome is not Outcome.COMPLETE:
         yield Problem(
             f"The response to a valid request is truncated: {exchange.detail}",

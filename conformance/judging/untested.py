@@ -93,6 +93,8 @@ def _how(view: ExchangeView) -> str:
         return "got no response"
     if not exchange.ok:
         return f"returned {exchange.status}"
+    if exchange.outcome is Outcome.TOO_LARGE:
+        return "was cut by rejoinder at its size limit"
     if exchange.outcome is not Outcome.COMPLETE:
         return "was cut off"
     return "ended with a failed response" if state(view.response) == "failed" else ""

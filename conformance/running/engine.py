@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from rejoinder.budgets import CHECK, CHECK_LEAST, CHECK_RUN, CHECK_SHARE
 from rejoinder.conformance.assess import CheckResult
 from rejoinder.conformance.judging.capabilities import abilities
 from rejoinder.conformance.judging.exchange_view import ExchangeView
@@ -60,7 +61,8 @@ class CheckRun:
     """One run of a plan against a target.
 
     At most ``concurrency`` cases are sent at a time; requests of one case that go beside each other are in flight
-    together whatever that number is. ``deadline`` is how many seconds a request may take, and polling for a response.
+    together whatever that number is. ``deadline`` is how many seconds a request may take, and again waiting for a busy
+    endpoint to take it and polling for its response.
     ``on_exchange`` gets every exchange as it ends, ``on_progress`` the progress after every change. ``pacer`` says when
     requests may start, by default as the target's rate limit says, and ``sleep`` waits for a busy endpoint. Call
     :meth:`stop` to end early; what is in flight then ends as cancelled and everything gathered can be judged.
@@ -97,6 +99,8 @@ class CheckRun:
         self._recovering = asyncio.Lock()
         self._number = 0
         self._silent = 0
+        self._busy_since: float | None = None
+        self._weight = self._weighed = self._promised = 0
         self._busy: Counter[int | None] = Counter()
         self._rejected = 0
         self._basic = self._basic_refused = 0
@@ -243,11 +247,20 @@ class CheckRun:
     async def _served(self, sequence: CaseRunner, prepared: PreparedRequest, *, paced: bool) -> Exchange:
         """Send a request until the endpoint is not too busy for it; return the last exchange, the others are kept."""
         exchange, started = await self._send(sequence.case, prepared, paced=paced)
-        tries = 0
+        tries, waited = 0, 0.0
         while exchange.status in BUSY and not self._halted:
             wait = retry_after(exchange)
-            if wait is not None and wait > MAX_WAIT:
-                self._halt(f"Retry-After of the endpoint is {wait:.0f} s, the limit is {MAX_WAIT:.0f} s")
+            most = min(MAX_WAIT, self.deadline)
+            if wait is not None and wait > most:
+                self._halt(f"Retry-After of the endpoint is {wait:.0f} s, the limit is {most:g} s")
+                break
+            if self._busy_since is None:
+                self._busy_since = started
+            elif started - self._busy_since > MAX_OUTAGE:
+                self._halt(f"the endpoint was busy for {started - self._busy_since:.0f} s (status {exchange.status})")
+                break
+            waited += wait or 0.0
+            if waited > self.deadline:
                 break
             if tries >= (BUSY_RETRIES if wait is None else PATIENT_RETRIES):
                 if wait is not None or tries > BUSY_RETRIES or not await self._recovered():
@@ -265,6 +278,7 @@ class CheckRun:
         if exchange.status in BUSY:
             return exchange.tagged(Tag.BUSY)
         if exchange.status is not None:
+            self._busy_since = None
             self.pacer.answered()
         return exchange
 
@@ -335,20 +349,35 @@ class CheckRun:
         number, planned = self._number, prepared.planned
         limits = [limit for limit in (self.deadline, planned.deadline, most) if limit is not None]
         started = await self.pacer.wait(0 if not paced else 1)
-        exchange = await self.client.send(
-            planned.method,
-            prepared.path,
-            prepared.body,
-            id=f"x{number:04d}",
-            case=case.id,
-            role=planned.role,
-            tags=prepared.tags,
-            headers=prepared.headers,
-            deadline=min(limits),
-            read_limit=planned.read_limit,
-            pace=planned.pace,
-        )
+        weight = max(CHECK_LEAST, min(CHECK.weight, self._memory_left() // CHECK_SHARE))
+        self._promised += weight
+        try:
+            exchange = await self.client.send(
+                planned.method,
+                prepared.path,
+                prepared.body,
+                id=f"x{number:04d}",
+                case=case.id,
+                role=planned.role,
+                tags=prepared.tags,
+                headers=prepared.headers,
+                deadline=min(limits),
+                read_limit=planned.read_limit,
+                weight=weight,
+                pace=planned.pace,
+            )
+        finally:
+            self._promised -= weight
         return prepared.recorded(exchange), started
+
+    def _memory_left(self) -> int:
+        """Return how much the replies to come may weigh together, beside those that are kept or under way."""
+        kept = self.result.exchanges
+        if len(kept) < self._weighed:  # a fuzz run forgets what shows nothing
+            self._weight = self._weighed = 0
+        self._weight += sum(exchange.weight for exchange in kept[self._weighed :])
+        self._weighed = len(kept)
+        return CHECK_RUN - self._weight - self._promised
 
     def _take(self, sequence: CaseRunner, exchange: Exchange) -> None:
         progress, planned, status = self.progress, not sequence.tags, exchange.status
@@ -418,6 +447,8 @@ class CheckRun:
                 new = (tag for tag in sequence.tags if tag not in exchange.tags)
                 exchange = exchange.tagged(Tag.UNJUDGED, *new)
         self.result.exchanges.append(exchange)
+        if self._memory_left() + self._promised <= 0 and not self._halted:
+            self._halt(f"the responses used up the memory budget of a run, {CHECK_RUN >> 20} MiB")
         self._on_exchange(exchange)
 
     def _spent(self) -> bool:

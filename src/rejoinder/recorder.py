@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rejoinder import CATALOGUE_VERSION, __version__
+from rejoinder.budgets import PREFLIGHT_SECONDS
 from rejoinder.contract import extension_records
 from rejoinder.errors import TargetError, UsageError
 from rejoinder.model.exchange import Exchange
@@ -82,9 +83,11 @@ class RunRecorder:
         model: str | None,
         dialect: str,
         request: RequestOptions | None = None,
-        deadline: float = 60.0,
+        deadline: float = PREFLIGHT_SECONDS,
     ) -> Target:
-        """Find the endpoint; ``deadline`` is in seconds, ``request`` what every request has besides.
+        """Find the endpoint; ``request`` is what every request has besides.
+
+        Each request may take ``deadline`` seconds, but no more than :data:`~rejoinder.budgets.PREFLIGHT_SECONDS`.
 
         When there is none, the run file is finished with what was gathered before the :class:`TargetError` is raised.
         Raises :class:`UsageError` when the two keys are the same.
@@ -93,6 +96,7 @@ class RunRecorder:
 
         if second_key is not None and second_key == key:
             raise UsageError("The second API key is the same as the first.", "Use the key of a second tenant.")
+        deadline = min(deadline, PREFLIGHT_SECONDS)
         try:
             target, exchanges = asyncio.run(
                 find_target(url, key=key, model=model, dialect=dialect, deadline=deadline, request=request)

@@ -6,10 +6,11 @@ import json
 
 import pytest
 
+from rejoinder.budgets import DEPTH
 from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.contract import load_dialect
-from rejoinder.model.exchange import MAX_DEPTH, Chunk, Exchange, Outcome, Request
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.verdict import Status, Verdict
 from rejoinder.wire.sse import SSEReader
 
@@ -36,7 +37,7 @@ def nested(depth: int, inside: str = "1") -> str:
     return "[" * depth + inside + "]" * depth
 
 
-@pytest.mark.parametrize("depth", [MAX_DEPTH - 5, MAX_DEPTH + 5, 900, 5_000, 100_000])
+@pytest.mark.parametrize("depth", [DEPTH - 5, DEPTH + 5, 900, 5_000, 100_000])
 def test_deep_json_is_judged(depth: int) -> None:
     item = {"type": "message", "id": "m", "content": "@"}
     added = json.dumps({"type": "response.output_item.added", "output_index": 0, "item": item})
@@ -44,11 +45,11 @@ def test_deep_json_is_judged(depth: int) -> None:
     done = json.dumps({"type": "response.completed", "response": {"output": ["@"], "status": "completed"}})
     body = "".join(f"data: {text}\n\n" for text in (added, deltas, done)).replace('"@"', nested(depth))
     verdicts = judged(stream(body.encode()))
-    assert (verdicts["SSE-02"].status is Status.FAIL) == (depth > MAX_DEPTH)
+    assert (verdicts["SSE-02"].status is Status.FAIL) == (depth > DEPTH)
     plain = json.dumps({"object": "response", "output": "@"}).replace('"@"', nested(depth)).encode()
     request = Request("POST", "/v1/responses", (), b"{}")
     reply = Exchange("p", request, Outcome.COMPLETE, 200, chunks=(Chunk(0, plain),))
-    assert (judged(reply)["HTTP-05"].status is Status.FAIL) == (depth > MAX_DEPTH)
+    assert (judged(reply)["HTTP-05"].status is Status.FAIL) == (depth > DEPTH)
 
 
 @pytest.mark.parametrize(

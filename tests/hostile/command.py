@@ -38,6 +38,13 @@ class Ended:
         """Everything that it printed."""
         return self.output + self.errors
 
+    @property
+    def warnings(self) -> list[str]:
+        """The warnings in its run file."""
+        footer = self.run().footer
+        assert footer is not None
+        return footer.warnings
+
     def run(self) -> Run:
         """Return its run file."""
         return read_run(self.folder)

@@ -38,6 +38,14 @@ exchanges = st.builds(
 )
 
 
+@pytest.mark.parametrize("data", [b"\0" * 1000, b"\x01a" * 1000, b"plain\n" * 1000, b"\xff" * 1000])
+def test_the_json_form_of_a_body_is_less_than_four_times_its_size(data: bytes) -> None:
+    exchange = Exchange("x", Request("GET", "/"), Outcome.COMPLETE, 200, chunks=(Chunk(0, data),))
+    text = json.dumps(exchange.to_json())
+    assert len(text) < 4 * len(data) + 500
+    assert Exchange.from_json(json.loads(text)) == exchange
+
+
 @given(exchanges)
 def test_round_trip(exchange: Exchange) -> None:
     record = json.loads(json.dumps(exchange.to_json(), allow_nan=False))

@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rejoinder.budgets import CHECK
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Exchange, Outcome
 from rejoinder.wire.address import is_loopback
@@ -264,7 +266,6 @@ def test_reset_inside_the_body(serve: type[ScriptedServer]) -> None:
         (b"\x00\xff\x00\xff\r\n\r\n", None),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 200),
         (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", None),
-        (b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"a" * 200_000, None),
     ],
 )
 def test_what_is_not_http(serve: type[ScriptedServer], answer: bytes, status: int | None) -> None:
@@ -314,10 +315,43 @@ def test_an_endless_body_ends_at_the_limit(serve: type[ScriptedServer]) -> None:
             writer.write(b"x" * 65536)
             await writer.drain()
 
-    exchange, _ = ask(serve, pour, options=ClientOptions(max_body=1_000_000))
+    exchange, _ = ask(serve, pour, options=ClientOptions(budget=replace(CHECK, body=1_000_000)))
     assert exchange.outcome is Outcome.TOO_LARGE
     assert len(exchange.body) == 1_000_000
-    assert exchange.detail == "The response exceeds the limit of 1,000,000 bytes."
+    assert exchange.detail == (
+        "The response has more than 1,000,000 bytes: rejoinder stopped reading after 1,000,000 bytes."
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "part"),
+    [
+        (b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"a" * 200_000, None, "headers"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 40_000, None, "headers"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n" + b"X: a\r\n" * 40_000,
+            200,
+            "trailers",
+        ),
+    ],
+)
+def test_headers_and_trailers_are_bounded(
+    serve: type[ScriptedServer], answer: bytes, status: int | None, part: str
+) -> None:
+    exchange, _ = ask(serve, writes(answer))
+    assert (exchange.outcome, exchange.status) == (Outcome.TOO_LARGE, status)
+    assert exchange.detail == f"The response {part} are longer than 102,400 bytes: rejoinder stopped reading."
+
+
+@pytest.mark.parametrize(("weight", "outcome"), [(100_000, Outcome.CANCELLED), (10**9, Outcome.TOO_LARGE)])
+def test_a_reply_that_the_run_has_no_room_for_is_cancelled(
+    serve: type[ScriptedServer], weight: int, outcome: Outcome
+) -> None:
+    options = ClientOptions(budget=replace(CHECK, weight=1_000_000))
+    exchange, _ = ask(serve, writes(reply(b"\n" * 50_000)), options=options, weight=weight)
+    assert exchange.outcome is outcome
+    assert 0 < len(exchange.body) < 10_000
+    assert "KiB of memory: rejoinder stopped reading after" in exchange.detail
 
 
 def test_refused(serve: type[ScriptedServer]) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rejoinder.model.exchange import Exchange, Outcome, Request
-from rejoinder.wire.pacing import Pacer, retry_after
+from rejoinder.wire.pacing import LONGEST_WAIT, Pacer, retry_after
 
 
 class Clock:
@@ -105,3 +109,43 @@ def test_retry_after_is_a_number_or_a_date() -> None:
     assert asked("Wed, 21 Oct 2015 07:28:00 GMT") == 0
     assert asked("soon") is None
     assert asked("") is None
+    assert asked("9" * 5000) == asked("9999999999") == LONGEST_WAIT
+    assert asked("0" * 400 + "7") == 7
+    assert asked("-1") is None
+
+
+DATES = [
+    "Fri, 31 Dec 9999 23:59:59 -2359",
+    "Mon, 01 Jan 0001 00:00:00 +2359",
+    "Wed, 21 Oct 99999999999999 07:28:00 GMT",
+    "Wed, 21 Oct 2015 07:28:00 +99999999999999999",
+    "Wed, 21 Oct 2015 07:28:00 -9959",
+    "Wed, 21 Oct 2015 99:99:99 XYZ",
+    "Wed, 21 Oct 2015",
+    "21 Oct",
+    "0 0 0 0 0",
+    ", ,",
+    "Wed, 31 Feb 2015 07:28:00 GMT",
+]
+
+
+@given(
+    st.sampled_from(DATES) | st.text(max_size=40) | st.from_regex(r"[A-Z]?[a-z]{0,3},? ?[0-9]{1,9} [A-Z][a-z]{2} .*")
+)
+def test_no_retry_after_raises_or_lasts_for_ever(value: str) -> None:
+    exchange = Exchange("x", Request("POST", "/"), Outcome.COMPLETE, 429, (("Retry-After", value),))
+    wait = retry_after(exchange)
+    assert wait is None or 0 <= wait < 1e12
+
+
+def test_a_date_without_a_zone_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        soon = datetime.now(UTC) + timedelta(seconds=100)
+        text = soon.strftime("%a, %d %b %Y %H:%M:%S -0000")  # which parses as a date without a zone
+        exchange = Exchange("x", Request("POST", "/"), Outcome.COMPLETE, 429, (("Retry-After", text),))
+        assert 50 < (retry_after(exchange) or 0) <= 100
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from rejoinder.budgets import MAX_EVENT, MAX_EVENTS
 from rejoinder.wire.sse import (
-    DEFAULT_MAX_EVENT,
-    DEFAULT_MAX_EVENTS,
     FramingFault,
     ServerEvent,
     SSEReader,
@@ -279,7 +278,7 @@ def test_what_comes_after_the_last_event_that_is_read_is_left(chunks: list[bytes
     found = [event for chunk in chunks for event in reader.feed(chunk)]
     assert [event.data for event in found] == ["1", "2"]
     assert reader.full
-    assert reader.faults == [FramingFault("too_many", 18, "more than 2 events are not read")]
+    assert reader.faults == [FramingFault("too_many", 18, "rejoinder stopped reading after 2 events")]
     assert list(reader.feed(b"data: 4\n\n")) == list(reader.close()) == []
     assert len(reader.faults) == 1
 
@@ -291,8 +290,8 @@ def test_a_reader_is_full_at_its_limit() -> None:
     assert not reader.full
     list(reader.feed(b"data: 2"))
     assert [(event.data, event.terminated) for event in reader.close()] == [("2", False)]
-    assert SSEReader().max_events == DEFAULT_MAX_EVENTS
-    assert SSEReader().max_event == DEFAULT_MAX_EVENT == read_events([])[1].max_event
+    assert SSEReader().max_events == MAX_EVENTS
+    assert SSEReader().max_event == MAX_EVENT == read_events([])[1].max_event
 
 
 @pytest.mark.parametrize(
@@ -325,7 +324,7 @@ def test_the_rest_of_an_event_that_is_dropped_is_dropped_with_it() -> None:
     events, reader = read_events([(0.0, data)], max_event=16)
     assert [(event.data, event.id, event.event, event.start) for event in events] == [("3", None, "", len(data) - 9)]
     # The fault is where the limit was passed, and the only one: what is dropped is not looked at.
-    assert reader.faults == [FramingFault("too_large", 8, "an event of more than 16 bytes was dropped")]
+    assert reader.faults == [FramingFault("too_large", 8, "rejoinder dropped an event of more than 16 bytes")]
     # An unterminated event that was dropped is none.
     assert read_events([(0.0, data[: data.index(b"\n\ndata: 3")])], max_event=16)[0] == []
 
@@ -342,7 +341,7 @@ def test_an_endless_line_is_dropped_before_it_ends(begun: bytes, at: int) -> Non
     reader = SSEReader(max_event=10)
     assert list(reader.feed(begun)) == []
     assert list(reader.feed(b"data: " + b"x" * 20)) == []
-    assert reader.faults == [FramingFault("too_large", at, "an event of more than 10 bytes was dropped")]
+    assert reader.faults == [FramingFault("too_large", at, "rejoinder dropped an event of more than 10 bytes")]
     assert list(reader.feed(b"y" * 20)) == []
     assert [(event.data, event.start) for event in reader.feed(b"\ndata: 2\n\ndata: 3\n\n")] == [
         ("3", len(begun) + 46 + 10)

@@ -232,7 +232,15 @@ def check_endpoint(
     from rejoinder.contract import dialect_label, load_dialect
 
     steps.step(f"Connecting to {url}")
-    target = recorder.discover(url, key=key, second_key=second_key, request=request, model=model, dialect=dialect)
+    target = recorder.discover(
+        url,
+        key=key,
+        second_key=second_key,
+        request=request,
+        model=model,
+        dialect=dialect,
+        deadline=timeout,
+    )
     fuzzing = plan_name == "fuzz"
     plan = (
         Plan("fuzz", ())

@@ -137,7 +137,13 @@ def command(
         steps.step(f"Connecting to {address}")
         requested = model or (recorded.model if url is None else None)
         target = recorder.discover(
-            address, key=key, second_key=second_key, request=request, model=requested, dialect=dialect.reference
+            address,
+            key=key,
+            second_key=second_key,
+            request=request,
+            model=requested,
+            dialect=dialect.reference,
+            deadline=timeout,
         )
         planned = _planned(old, target)
         shared: dict[tuple[str, int], tuple[Trial, list[Finding], int]] = {}

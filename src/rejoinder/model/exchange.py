@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final, NamedTuple
+
+from rejoinder.budgets import DEPTH, weight_of
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -107,6 +110,11 @@ class Exchange:
         return b"".join(chunk.data for chunk in self.chunks)
 
     @cached_property
+    def weight(self) -> int:
+        """About how many bytes of memory the reply takes while it is tested."""
+        return weight_of(chunk.data for chunk in self.chunks)
+
+    @cached_property
     def content_type(self) -> str:
         """The media type of the reply in lower case without parameters, or the empty string."""
         return self.header("content-type").partition(";")[0].strip().lower()
@@ -184,12 +192,8 @@ class Exchange:
             raise ValueError(f"not an exchange: {error!r}") from error
 
 
-MAX_DEPTH: Final = 100
-"""Nesting of JSON beyond which nothing is parsed; no reply of the contract comes near."""
-
-
 def parse_json(data: bytes | str) -> Any:
-    """Return the parsed JSON text, or ``None`` when it is empty, not JSON, or nested more than ``MAX_DEPTH`` deep."""
+    """Return the parsed JSON text, or ``None`` when it is empty, not JSON, or nested more than ``DEPTH`` deep."""
     try:
         value = json.loads(data, parse_constant=_no_constant)
     except (ValueError, RecursionError):
@@ -198,12 +202,12 @@ def parse_json(data: bytes | str) -> Any:
 
 
 def is_too_deep(value: Any, text: bytes | str) -> bool:
-    """Return whether a value parsed from ``text`` is nested more than ``MAX_DEPTH`` deep."""
+    """Return whether a value parsed from ``text`` is nested more than ``DEPTH`` deep."""
     opening = text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
-    if opening <= MAX_DEPTH:
+    if opening <= DEPTH:
         return False
     level = [value] if isinstance(value, (dict, list)) else []
-    for _ in range(MAX_DEPTH):
+    for _ in range(DEPTH):
         level = [
             child
             for parent in level
@@ -211,6 +215,9 @@ def is_too_deep(value: Any, text: bytes | str) -> bool:
             if isinstance(child, (dict, list))
         ]
     return bool(level)
+
+
+_CONTROLS: Final = bytes(set(range(32)) - set(b"\t\n\r"))
 
 
 def _no_constant(name: str) -> None:
@@ -222,10 +229,11 @@ def _pairs(value: Iterable[Iterable[str]]) -> Headers:
 
 
 def _encode_bytes(data: bytes) -> dict[str, str]:
-    try:
-        return {"body": data.decode("utf-8")}
-    except UnicodeDecodeError:
-        return {"body_base64": base64.b64encode(data).decode("ascii")}
+    # A control character takes six bytes as JSON, so a body of them would take six times its size.
+    if len(data.translate(None, _CONTROLS)) >= len(data) // 2:
+        with contextlib.suppress(UnicodeDecodeError):
+            return {"body": data.decode("utf-8")}
+    return {"body_base64": base64.b64encode(data).decode("ascii")}
 
 
 def _decode_bytes(record: Mapping[str, Any]) -> bytes:

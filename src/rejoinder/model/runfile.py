@@ -132,7 +132,8 @@ class RunWriter:
             line = json.dumps(_finite(record), separators=(",", ":"))
         try:
             with self._lock:
-                self._file.write(line + "\n")
+                self._file.write(line)
+                self._file.write("\n")
                 self._file.flush()
         except OSError as error:
             raise RunFileError(

@@ -13,11 +13,12 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
 
+from rejoinder.budgets import CHECK, ReplyBudget, ReplyMeter
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import (
     NO_CONNECTION,
@@ -41,7 +42,7 @@ class ClientOptions:
 
     ``connect``: for the TCP connection and again for the TLS handshake. ``idle``: longest wait for the next byte, and
     for the server to take the next byte of the request. ``total``: whole exchange, connecting included; a request's own
-    ``deadline`` replaces it. ``max_body``: largest reply body; a request's own ``read_limit`` replaces it.
+    ``deadline`` replaces it. ``budget``: what is read of a reply; a request's own ``read_limit`` is a further limit.
     ``headers``: sent with every request. ``keep_alive``: reuse connections; off by default, so that a server that drops
     idle connections is not blamed for a reply that it never owed. ``verify``: how TLS certificates are checked;
     ``True`` is the system's or certifi's authorities, or those that ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name.
@@ -51,7 +52,7 @@ class ClientOptions:
     connect: float = 10.0
     idle: float = 120.0
     total: float = 600.0
-    max_body: int = 64 * 1024 * 1024
+    budget: ReplyBudget = CHECK
     headers: Headers = ()
     keep_alive: bool = False
     verify: bool | ssl.SSLContext = True
@@ -149,6 +150,8 @@ class Client:
         tags: Iterable[str] = (),
         deadline: float | None = None,
         read_limit: int | None = None,
+        weight: int | None = None,
+        budget: ReplyBudget | None = None,
         pace: float = 0.0,
     ) -> Exchange:
         """Send one request and return what came back; no behaviour of network or server raises.
@@ -156,9 +159,11 @@ class Client:
         ``path`` is absolute, with its query. ``body`` is sent exactly when it is ``bytes``; ``None`` sends no body; any
         other value is sent as compact JSON (see :func:`encode_json`). ``headers`` come on top of the client's own: a
         name given here replaces all of its values there, and ``None`` as value takes it out.
-        ``deadline`` (seconds) and ``read_limit`` (bytes) replace ``options.total`` and ``options.max_body``. ``pace``
-        is how many seconds a slow reader lets pass after each of its first ``SLOW_READS`` reads. ``id``, ``case``,
-        ``role`` and ``tags`` are copied to the exchange.
+        ``deadline`` (seconds) and ``budget`` replace ``options.total`` and ``options.budget``. ``read_limit`` (bytes)
+        is a further limit of the body. ``weight`` is what the caller has left for the reply; a reply that is cut
+        because this is less than the ``weight`` of the budget has the outcome ``cancelled``. ``pace`` is how many
+        seconds a slow reader lets pass after each of its first ``SLOW_READS`` reads. ``id``, ``case``, ``role`` and
+        ``tags`` are copied to the exchange.
 
         Times in the exchange count from the first byte of the request, after the connection stands; when no connection
         came about, from the call. ``Accept`` is ``text/event-stream`` when the body asks for a stream, else
@@ -166,8 +171,11 @@ class Client:
         JSON, a header with a line break.
         """
         content = b"" if body is None else body if isinstance(body, bytes) else encode_json(body)
-        limit = self.options.max_body if read_limit is None else read_limit
-        progress = _Progress(limit)
+        budget = self.options.budget if budget is None else budget
+        short = weight is not None and weight < budget.weight
+        body_limit = budget.body if read_limit is None else min(read_limit, budget.body)
+        least = budget.weight if weight is None or not short else weight
+        progress = _Progress(ReplyMeter(replace(budget, body=body_limit, weight=least)))
         request = self._request(method, path, body, content, headers, progress)
         outcome, detail = Outcome.COMPLETE, ""
         timer = asyncio.timeout(self.options.total if deadline is None else deadline)
@@ -178,8 +186,9 @@ class Client:
                 async with timer:
                     self._timers.add(timer)
                     await self._run(request, progress, pace)
-                if progress.size > limit:
-                    outcome, detail = Outcome.TOO_LARGE, f"The response exceeds the limit of {limit:,} bytes."
+                if progress.meter.exceeded:
+                    detail = progress.meter.sentence
+                    outcome = Outcome.CANCELLED if short and progress.meter.overweight else Outcome.TOO_LARGE
         except asyncio.CancelledError:
             outcome, detail = Outcome.CANCELLED, f"The request was cancelled {progress.where()}."
             raise
@@ -297,7 +306,7 @@ def encode_json(value: Any) -> bytes:
 class _Progress:
     """What is known of an exchange while it runs."""
 
-    limit: int
+    meter: ReplyMeter
     began: float = field(default_factory=time.perf_counter)
     started_at: float = field(default_factory=time.time)
     phase: str = "connect"
@@ -305,7 +314,6 @@ class _Progress:
     headers: Headers = ()
     headers_at: float | None = None
     chunks: list[Chunk] = field(default_factory=list)
-    size: int = 0
 
     def now(self) -> float:
         return time.perf_counter() - self.began
@@ -323,12 +331,11 @@ class _Progress:
             self.headers_at = self.now()
 
     def take(self, data: bytes) -> bool:
-        """Keep bytes up to the limit; return whether there is room for more."""
-        room = self.limit - self.size
-        self.size += len(data)
-        if data and room:
-            self.chunks.append(Chunk(self.now(), data[:room]))
-        return self.size <= self.limit
+        """Keep bytes up to the budget; return whether there is room for more."""
+        kept = self.meter.take(data)
+        if kept:
+            self.chunks.append(Chunk(self.now(), kept))
+        return not self.meter.exceeded
 
     def where(self) -> str:
         """Return how far the exchange had come, in a few words."""
@@ -337,7 +344,7 @@ class _Progress:
             "tls": "during the TLS handshake",
             "request": "while sending the request",
             "headers": "before the response began",
-        }.get(self.phase, f"after {min(self.size, self.limit):,} bytes of the response body")
+        }.get(self.phase, f"after {self.meter.size:,} bytes of the response body")
 
 
 def _diagnose(error: Exception, progress: _Progress, options: ClientOptions, host: str) -> tuple[Outcome, str]:
@@ -361,6 +368,9 @@ def _diagnose(error: Exception, progress: _Progress, options: ClientOptions, hos
             return Outcome.CUT, f"{host} closed the connection without a response."
         if text.startswith("peer closed connection"):
             return Outcome.CUT, f"{host} closed the connection {where}, so the response is incomplete."
+        if text == "Receive buffer too long":  # the one limit that h11 has
+            part, size = ("trailers", options.budget.trailers) if progress.status else ("headers", options.budget.head)
+            return Outcome.TOO_LARGE, f"The response {part} are longer than {size:,} bytes: rejoinder stopped reading."
         if "\\x15\\x03" in text:
             return Outcome.PROTOCOL, f"{host} answered a plain HTTP request with TLS."
         return Outcome.PROTOCOL, f"{host} sent invalid HTTP {where}: {_short(text)}."

@@ -6,6 +6,7 @@ import asyncio
 import email.utils
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC
 from typing import Final
 
 from rejoinder.model.exchange import Exchange
@@ -14,6 +15,9 @@ BUSY: Final = frozenset({429, 503})
 """Statuses with which an endpoint asks for a later try."""
 MAX_WAIT: Final = 30.0
 """Longest Retry-After in seconds that is waited out."""
+LONGEST_WAIT: Final = 1e9
+"""What a Retry-After of more digits than any wait has counts as, in seconds."""
+_MOST_DIGITS: Final = 9
 _SLOWER: Final = 2.0
 """The factor by which starts are spread further apart when the endpoint is busy."""
 _FASTER: Final = 0.9
@@ -81,11 +85,17 @@ class Pacer:
 
 
 def retry_after(exchange: Exchange) -> float | None:
-    """Return the seconds of a Retry-After header (RFC 9110, 10.2.3, number or date); ``None`` if there is none."""
+    """Return the seconds of a Retry-After header (RFC 9110, 10.2.3, number or date); ``None`` where none can be read.
+
+    They are finite and not negative. A number too large for a clock is ``LONGEST_WAIT``.
+    """
     text = exchange.header("retry-after").strip()
     if text.isascii() and text.isdigit():
-        return float(text)
+        return float(text) if len(text.lstrip("0")) <= _MOST_DIGITS else LONGEST_WAIT
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError):
+        date = email.utils.parsedate_to_datetime(text)
+        # A date without a zone is in UTC (RFC 9110, 5.6.7), not in the zone of this machine.
+        date = date.replace(tzinfo=UTC) if date.tzinfo is None else date
+        return max(0.0, date.timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError, IndexError, AttributeError):
         return None

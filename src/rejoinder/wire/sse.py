@@ -11,10 +11,9 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-DEFAULT_MAX_EVENT: Final = 16 * 1024 * 1024
-DEFAULT_MAX_EVENTS: Final = 300_000
+from rejoinder.budgets import MAX_EVENT, MAX_EVENTS
 
 
 class ServerEvent(NamedTuple):
@@ -58,8 +57,8 @@ class SSEReader:
     reported as ``too_large``; what comes after ``max_events`` events is not read, and reported as ``too_many``.
     """
 
-    max_event: int = DEFAULT_MAX_EVENT
-    max_events: int = DEFAULT_MAX_EVENTS
+    max_event: int = MAX_EVENT
+    max_events: int = MAX_EVENTS
     comments: int = 0
     faults: list[FramingFault] = field(default_factory=list)
     _tail: bytearray = field(default_factory=bytearray)
@@ -166,7 +165,7 @@ class SSEReader:
                     events.append(self._make(end, terminated=True))
                     self._count += 1
                     if self.full:
-                        self._fault("too_many", end, f"more than {self.max_events} events are not read")
+                        self._fault("too_many", end, f"rejoinder stopped reading after {self.max_events:,} events")
                 else:
                     self._fault("blank_event", self._start, "an event without a data field, which readers drop")
                 self._reset()
@@ -241,7 +240,7 @@ class SSEReader:
     def _drop(self, at: int) -> None:
         self._dropping = True
         self._data.clear()
-        self._fault("too_large", at, f"an event of more than {self.max_event} bytes was dropped")
+        self._fault("too_large", at, f"rejoinder dropped an event of more than {self.max_event:,} bytes")
 
     def _fault(self, kind: str, offset: int, detail: str) -> None:
         if len(self.faults) < 100:
@@ -249,7 +248,7 @@ class SSEReader:
 
 
 def read_events(
-    chunks: Iterable[tuple[float, bytes]], max_event: int = DEFAULT_MAX_EVENT
+    chunks: Iterable[tuple[float, bytes]], max_event: int = MAX_EVENT
 ) -> tuple[list[ServerEvent], SSEReader]:
     """Parse timed chunks ``(seconds, bytes)`` to the end; return the events and the closed reader with its faults."""
     reader = SSEReader(max_event=max_event)

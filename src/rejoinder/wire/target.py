@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from msgspec import structs
 
+from rejoinder.budgets import MODEL_NAME, MODELS, MODELS_SECONDS, ReplyBudget
 from rejoinder.contract import DEFAULT_DIALECT
 from rejoinder.errors import NotAnEndpointError, TargetError, UnauthorizedError, UnreachableError, UsageError
 from rejoinder.model.base_form import USUAL_FORM, BaseForm, InputForm
@@ -114,7 +115,8 @@ async def find_target(
     ``deadline`` seconds to answer, to each of the addresses that
     :func:`~rejoinder.wire.address.candidate_addresses` gives until one is not 404 or 405. Where the reply is no
     response object, the same request is sent in other forms (role ``form``): with ``stream: false``, as a stream, with
-    other forms of ``input``, without a model that nobody named. A Retry-After of up to 30 seconds is waited out.
+    other forms of ``input``, without a model that nobody named. A Retry-After of up to 30 seconds is waited out, as
+    long as all such waits of a request fit into ``deadline``.
 
     ``request`` is what a user adds to every request. A client is made from ``key``, ``request`` and ``options`` and
     closed again, unless ``client`` is given, which then must have been made for the same host, key and options.
@@ -233,6 +235,11 @@ class _TargetFinder:
             )
         found = await self._accepted(target, first)
         warnings = _warnings(first, found)
+        warnings += [
+            f"The model list is not used. {exchange.detail}"
+            for exchange in self.exchanges
+            if exchange.role == "models" and exchange.outcome is Outcome.TOO_LARGE
+        ]
         models = target.models
         if self.model is not None:
             models = await self._models(url)
@@ -334,16 +341,28 @@ class _TargetFinder:
         """Return the ids that the endpoint lists; empty when it has no usable list."""
         address = parse_address(url)
         path = address._replace(path=address.path.removesuffix("/responses")).below("/models")
-        exchange = await self._send("GET", path, None, "models", min(10.0, self.deadline))
+        limit = min(MODELS_SECONDS, self.deadline)
+        exchange = await self._send("GET", path, None, "models", limit, budget=MODELS)
         if exchange.timed_out_connecting or exchange.outcome in (Outcome.REFUSED, Outcome.TLS, Outcome.CANCELLED):
             self._transport(url, exchange)
         listed = exchange.json() if exchange.ok else None
         if isinstance(listed, dict):
             listed = listed.get("data", listed.get("models"))
         names = [entry.get("id") if isinstance(entry, dict) else entry for entry in _as_list(listed)]
-        return tuple(name for name in names if isinstance(name, str) and name)
+        return tuple(name for name in names if isinstance(name, str) and _is_name(name))
 
-    async def _send(self, method: str, path: str, body: Any, role: str, deadline: float | None = None) -> Exchange:
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        role: str,
+        deadline: float | None = None,
+        *,
+        budget: ReplyBudget | None = None,
+    ) -> Exchange:
+        deadline = self.deadline if deadline is None else deadline
+        waited = 0.0
         for retries_left in reversed(range(_BUSY_RETRIES + 1)):
             started = await self.pacer.wait()
             exchange = await self.client.send(
@@ -353,11 +372,13 @@ class _TargetFinder:
                 id=f"{CASE}-{len(self.exchanges) + 1}",
                 case=CASE,
                 role=role,
-                deadline=self.deadline if deadline is None else deadline,
+                deadline=deadline,
+                budget=budget,
             )
             self.exchanges.append(exchange)
             wait = retry_after(exchange) if exchange.status in BUSY else None
-            if wait is None or wait > MAX_WAIT or not retries_left or self.client.stopped:
+            waited += wait or 0.0
+            if wait is None or wait > MAX_WAIT or waited > deadline or not retries_left or self.client.stopped:
                 break
             self.pacer.busy(started, wait)
         return exchange
@@ -516,6 +537,11 @@ def _error_text(body: Any) -> str:
         return ""
     parts = [error.get(name) for name in ("code", "param", "message", "detail")]
     return " ".join(part for part in parts if isinstance(part, str))
+
+
+def _is_name(name: str) -> bool:
+    """Return whether this can be the name of a model; control characters and lone surrogates cannot be passed on."""
+    return 0 < len(name) <= MODEL_NAME and name.isprintable()
 
 
 def _as_list(value: Any) -> list[Any]:

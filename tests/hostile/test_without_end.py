@@ -1,0 +1,68 @@
+"""Whatever an endpoint sends without end, a command ends in bounded memory, and says what it cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+from tests.hostile import without_end
+from tests.hostile.command import rejoinder
+from tests.hostile.endpoint import BEHAVIOURS, HostileEndpoint
+
+from rejoinder.model.exchange import Outcome
+
+CHECK_PEAK: Final = 500_000_000
+CUT: Final = {
+    "body-without-end": "bytes",
+    "tiny-chunks": "chunks",
+    "headers-without-end": "headers",
+    "comments": "memory",
+    "many-keys": "",
+}
+"""Behaviours of which a check cuts a response, with a word of what it says of it; empty for none that is cut."""
+
+
+def test_every_behaviour_has_a_cause_of_its_own() -> None:
+    own = [one for one in BEHAVIOURS.values() if one.group == without_end.GROUP]
+    assert len({one.cause for one in own}) == len(own) >= 20
+    assert set(CUT) <= set(BEHAVIOURS)
+
+
+@pytest.mark.slow(8)
+@pytest.mark.parametrize("name", CUT)
+def test_a_check_is_bounded_and_says_what_it_cut(name: str, tmp_path: Path) -> None:
+    with HostileEndpoint(BEHAVIOURS[name]) as endpoint:
+        ended = rejoinder("check", endpoint.url, "--plan", "smoke", "--timeout", "3", folder=tmp_path)
+    run = ended.run()
+    assert ended.code == 1
+    assert "Traceback" not in ended.text
+    assert ended.peak < CHECK_PEAK
+    assert run.footer is not None
+    cut = [one.detail for one in run.exchanges if one.outcome is Outcome.TOO_LARGE]
+    assert bool(cut) == bool(CUT[name])
+    assert all("rejoinder stopped reading" in detail for detail in cut)
+    assert any(CUT[name] in detail for detail in cut) or not cut
+
+
+@pytest.mark.slow(5)
+def test_an_endpoint_that_is_always_busy_ends_the_run_within_its_timeout(tmp_path: Path) -> None:
+    with HostileEndpoint(BEHAVIOURS["always-busy"]) as endpoint:
+        ended = rejoinder("check", endpoint.url, "--plan", "smoke", "--timeout", "3", folder=tmp_path)
+    [warning] = [one for one in ended.warnings if "Retry-After" in one]
+    assert "Retry-After of the endpoint is 29 s, the limit is 3 s" in warning
+    assert len(endpoint.requests) < 12
+
+
+@pytest.mark.slow(5)
+@pytest.mark.parametrize(
+    ("name", "warning"),
+    [("models-without-end", "The model list is not used. The response has more than"), ("odd-models", "")],
+)
+def test_a_model_list_is_bounded(name: str, warning: str, tmp_path: Path) -> None:
+    with HostileEndpoint(BEHAVIOURS[name]) as endpoint:
+        ended = rejoinder("check", endpoint.url, "--plan", "smoke", "--timeout", "3", folder=tmp_path)
+    run = ended.run()
+    assert run.header.target.model is None
+    assert any(one.startswith(warning) for one in ended.warnings)
+    assert ended.peak < CHECK_PEAK
