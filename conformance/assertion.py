@@ -7,7 +7,7 @@ from typing import Final
 
 from rejoinder.conformance.judgement import judge
 from rejoinder.contract import DEFAULT_DIALECT, Dialect, load_dialect, load_rules
-from rejoinder.formatting import plural
+from rejoinder.formatting import plural, terminal_text
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.script import Step
 from rejoinder.model.verdict import Finding, Level, Status, Verdict, shorten
@@ -37,15 +37,12 @@ def assert_conforms(
     verdicts = [verdict for verdict in judge(found, spec, select=select) if verdict.level in counted]
     for verdict in verdicts:
         if verdict.status is Status.ERROR:
-            raise RuntimeError(f"{verdict.rule}: {verdict.reason}")
+            raise RuntimeError(terminal_text(f"{verdict.rule}: {verdict.reason}"))
     broken = [verdict for verdict in verdicts if verdict.findings]
     if broken:
         names = ", ".join(verdict.rule for verdict in broken)
-        raise AssertionError(
-            "\n\n".join(
-                [f"{plural(len(broken), 'rule')} of dialect {spec.label} failed: {names}", *_evidence(broken, found)]
-            )
-        )
+        head = f"{plural(len(broken), 'rule')} of dialect {spec.label} failed: {names}"
+        raise AssertionError(terminal_text("\n\n".join([head, *_evidence(broken, found)])))
 
 
 def _evidence(broken: list[Verdict], exchanges: list[Exchange]) -> Iterator[str]:
@@ -61,11 +58,11 @@ def _evidence(broken: list[Verdict], exchanges: list[Exchange]) -> Iterator[str]
 
 
 def describe_verdict(verdict: Verdict) -> str:
-    """Return a broken rule in some lines: id, level and statement, then every finding."""
+    """Return a broken rule in some lines, fit for a terminal: id, level and statement, then every finding."""
     rule = load_rules().get(verdict.rule)
     statement = rule.statement if rule else ""
     head = f"{verdict.rule} ({verdict.level.value}): {statement}".rstrip(": ")
-    return "\n".join([head, *map(describe_finding, verdict.findings)])
+    return terminal_text("\n".join([head, *map(describe_finding, verdict.findings)]))
 
 
 def describe_finding(finding: Finding) -> str:

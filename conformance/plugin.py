@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pytest
 
+from rejoinder.formatting import one_line
 from rejoinder.settings import RATE_LIMIT, REQUEST_OPTIONS, parse_rate
 
 if TYPE_CHECKING:
@@ -446,7 +447,9 @@ def rejoinder_verdict(request: pytest.FixtureRequest, rejoinder_run: Run) -> Ver
     verdicts = {verdict.rule: verdict for verdict in rejoinder_run.verdicts}
     verdict = verdicts.get(request.param)
     if verdict is None:
-        pytest.fail(f"The run file has no verdict on {request.param}: {' '.join(rejoinder_run.damage)}", pytrace=False)
+        pytest.fail(
+            f"The run file has no verdict on {request.param}: {one_line(' '.join(rejoinder_run.damage))}", pytrace=False
+        )
     return verdict
 
 
@@ -456,7 +459,7 @@ def outdated(run: Run, rule: str) -> tuple[list[str], list[str]]:
     if found is None:
         return [], []
     passes, stale = (
-        [f"{entry.rule}@{entry.case}: {entry.note}" for entry in entries if entry.rule == rule]
+        [one_line(f"{entry.rule}@{entry.case}: {entry.note}", 400) for entry in entries if entry.rule == rule]
         for entries in (found.unexpected_passes, found.stale)
     )
     return passes, stale

@@ -9,6 +9,7 @@ import pytest
 from rejoinder.conformance.assertion import describe_verdict
 from rejoinder.conformance.plugin import RejoinderWarning, outdated
 from rejoinder.contract import load_rules
+from rejoinder.formatting import one_line, terminal_text
 from rejoinder.model.runfile import Run
 from rejoinder.model.verdict import Status, Verdict
 
@@ -19,7 +20,8 @@ def test_rule(rejoinder_verdict: Verdict, rejoinder_run: Run, request: pytest.Fi
     rule = load_rules()[verdict.rule]
     strict = request.config.getoption("rejoinder_baseline_strict")
     passes, stale = outdated(rejoinder_run, rule.id)
-    reasons = "; ".join(dict.fromkeys(finding.known.reason for finding in verdict.findings if finding.known))
+    known = dict.fromkeys(finding.known.reason for finding in verdict.findings if finding.known)
+    reasons = one_line("; ".join(known), 400)
     # Not by record_property, which warns under the default family of JUnit files.
     request.node.user_properties += [
         ("rule", rule.id),
@@ -34,7 +36,7 @@ def test_rule(rejoinder_verdict: Verdict, rejoinder_run: Run, request: pytest.Fi
     if verdict.status is Status.FAIL:
         pytest.fail(description, pytrace=False)
     if verdict.status is Status.ERROR:
-        raise RuntimeError(verdict.reason)
+        raise RuntimeError(terminal_text(verdict.reason))
     if verdict.status is Status.WARN:
         warnings.warn(RejoinderWarning(description), stacklevel=1)
     if strict and (stale or (passes and verdict.findings)):
@@ -51,4 +53,4 @@ def test_rule(rejoinder_verdict: Verdict, rejoinder_run: Run, request: pytest.Fi
     if verdict.status is Status.KNOWN:
         pytest.xfail(f"known failure: {reasons}")
     if verdict.status in (Status.DECLINED, Status.BLOCKED, Status.NOT_APPLICABLE):
-        pytest.skip(verdict.reason)
+        pytest.skip(terminal_text(verdict.reason))

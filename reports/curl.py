@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from rejoinder.formatting import BODY_LIMIT, printable, truncate
+from rejoinder.formatting import BODY_LIMIT, inert, printable, truncate
 from rejoinder.model.exchange import Request, parse_json
 from rejoinder.model.script import Step, Taken, replaced
 from rejoinder.model.tags import Tag
@@ -123,7 +123,7 @@ def _step(target: str, step: Step, number: int, *, together: bool) -> tuple[str,
         command = f"for _ in $(seq 60); do\n{command}\n{again}\nsleep 1\ndone"
     if step.wait:
         command = f"sleep {step.wait:g}\n{command}"
-    title = f"# {number}. {printable(step.request.method, keep='')} {printable(step.request.path, keep='')}"
+    title = inert(printable(f"# {number}. {step.request.method} {step.request.path}", keep=""))
     return f"{title}\n{{\n{command}\n}} &" if together else f"{title}\n{command}", whole
 
 
@@ -136,7 +136,8 @@ def _expanded(text: str, values: Mapping[str, str]) -> str:
     found = re.split("|".join(re.escape(value) for value in sorted(values, key=len, reverse=True)), text)
     held = re.findall("|".join(re.escape(value) for value in sorted(values, key=len, reverse=True)), text)
     parts = [_escaped_for_shell(printable(part, keep="")) for part in found]
-    return '"' + "".join(part + values.get(value, "") for part, value in zip(parts, [*held, ""], strict=True)) + '"'
+    word = '"' + "".join(part + values.get(value, "") for part, value in zip(parts, [*held, ""], strict=True)) + '"'
+    return inert(word, lambda mark: f'{mark}""')  # two quoted strings beside each other are one word
 
 
 def _escaped_for_shell(text: str) -> str:
@@ -256,13 +257,10 @@ def _pairs(value: Any) -> int:
 
 
 def _escaped(text: str) -> str:
-    """Return JSON text with every unprintable character as a JSON escape."""
-    if text.isprintable():
-        return text
-    marked = printable(text, keep="\n")
-    if marked == text:
-        return text
-    return "".join(c if c == "\n" or printable(c, keep="") == c else json.dumps(c)[1:-1] for c in text)
+    """Return JSON text with a JSON escape for each unprintable character and within each command of a CI system."""
+    if printable(text, keep="\n") != text:
+        text = "".join(c if c == "\n" or printable(c, keep="") == c else json.dumps(c)[1:-1] for c in text)
+    return inert(text, lambda mark: f"{mark[:-1]}\\u{ord(mark[-1]):04x}")
 
 
 def _streams(request: Request) -> bool:
@@ -271,17 +269,26 @@ def _streams(request: Request) -> bool:
 
 
 def _quoted(text: str) -> str:
-    """Return one shell word. Unprintable characters go through ``$'…'``, so that they arrive but do not show."""
+    """Return one shell word. Unprintable characters go through ``$'…'``, so that they arrive but do not show.
+
+    So do texts with a marker that a CI system obeys.
+    """
     text = text.encode("utf-8", "replace").decode("utf-8")
-    if printable(text, keep="") == text:
+    if inert(printable(text, keep="")) == text:
         return shlex.quote(text)
     return _quoted_bytes(text.encode("utf-8"))
 
 
 def _quoted_bytes(data: bytes) -> str:
-    """Return bytes as one shell word: readable ASCII as it is, everything else as an octal escape."""
-    if all(0x20 <= octet < 0x7F for octet in data):
-        return shlex.quote(data.decode("ascii"))
+    """Return bytes as one shell word: readable ASCII as it is, everything else as an octal escape.
+
+    Where a CI system would obey the text, the first characters of its markers are escaped as well.
+    """
+    text = data.decode("latin-1")
+    obeyed = set("#[_:+-~^").intersection(text) if inert(text) != text else ()
+    if not obeyed and all(0x20 <= octet < 0x7F for octet in data):
+        return shlex.quote(text)
     named = {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x27: "\\'", 0x5C: "\\\\"}
+    named |= {ord(mark): f"\\{ord(mark):03o}" for mark in obeyed}
     # Three octal digits: a hexadecimal escape would swallow a digit that follows it in some shells.
     return "$'" + "".join(named.get(o) or (chr(o) if 0x20 <= o < 0x7F else f"\\{o:03o}") for o in data) + "'"

@@ -1,14 +1,18 @@
-"""Text in Markdown that stays text: escaped, in code spans that it cannot leave, cut to a length."""
+"""Text in Markdown that stays text: escaped, in code spans that it cannot leave, cut to a length.
+
+Markdown goes to standard output as well, where CI systems look for commands: code is inert, too.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-from rejoinder.formatting import one_line
+from rejoinder.formatting import inert, one_line, terminal_text
 from rejoinder.reports.charts import FigureTable
 
 _PUNCTUATION: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|~^$:=\"'/])")
+_REFERENCE: Final = re.compile(r"\\[#!](?=\d)|(?<=GH)\\-(?=\d)|\\:(?=\\/\\/)", re.IGNORECASE)
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "<span>@</span>"}
 
 
@@ -32,12 +36,14 @@ def bounded(text: str, limit: int) -> str:
 def escape(text: str) -> str:
     """Return text that Markdown shows as it is: no markup, no HTML, no automatic link, no mention."""
     text = _PUNCTUATION.sub(r"\\\1", one_line(text, 4000))
-    return re.sub("[&<>@]", lambda match: _ENTITIES[match.group()], text)
+    text = re.sub("[&<>@]", lambda match: _ENTITIES[match.group()], text)
+    # GitHub and GitLab look for issues and addresses in the rendered text, where no backslash is left.
+    return _REFERENCE.sub(r"<span>\g<0></span>", text)
 
 
 def code(text: str, limit: int = 400) -> str:
     """Return text as a code span that it cannot leave, also inside a table."""
-    text = one_line(text, limit)
+    text = inert(one_line(text, limit))
     if not text:
         return ""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
@@ -52,7 +58,7 @@ def fenced(text: str, language: str) -> list[str]:
     """Return lines of text as a code block that they cannot leave."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return [f"{fence}{language}", *text.splitlines(), fence]
+    return [f"{fence}{language}", *terminal_text(text).split("\n"), fence]
 
 
 def table(figures: FigureTable) -> list[str]:

@@ -1,4 +1,7 @@
-"""What the terminal forms of parts have in common: lines that are filled and broken."""
+"""Text on a terminal that stays text: lines that are filled, broken, cut to a width, and obeyed by nothing.
+
+Parts of a report return lines; :func:`shown` is the last step for each of them, after all wrapping.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import textwrap
 from itertools import chain, repeat
 
 from rich.text import Text
+
+from rejoinder.formatting import inert, printable
 
 
 def wrap(text: str, width: int, lead: str = "", style: str = "") -> list[Text]:
@@ -25,3 +30,16 @@ def fill(words: list[str], between: str, width: int) -> list[str]:
         else:
             lines.append(word)
     return lines
+
+
+def shown(line: Text, width: int | None = None) -> Text:
+    """Return a line as it may reach a terminal or the log of a CI job, cut to ``width`` columns if one is given.
+
+    A line with a control character or a marker that a CI system obeys becomes plain text without either.
+    """
+    plain = inert(printable(line.plain, keep=""))
+    if plain != line.plain:
+        line = Text(plain, line.style)
+    if width is not None:
+        line.truncate(width, overflow="ellipsis")
+    return line

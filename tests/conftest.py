@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Generator, Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import pytest
@@ -19,6 +22,17 @@ settings.register_profile("ci", settings.get_profile("default"), derandomize=Tru
 # For tests/mutation.py: a failure is all that counts, so no smaller example of it is looked for.
 settings.register_profile("mutation", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(scope="session")
+def surfaces() -> ModuleType:
+    """Return the module that takes an output as its readers do; tests cannot import it under importlib mode."""
+    spec = importlib.util.spec_from_file_location("tests.surfaces", Path(__file__).with_name("surfaces.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
+from types import ModuleType
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -12,13 +14,16 @@ from hypothesis import strategies as st
 from rejoinder.formatting import (
     as_number,
     compact_json,
+    encodable,
     format_bytes,
     format_percent,
     format_rate,
     format_seconds,
     format_time,
+    inert,
     one_line,
     printable,
+    terminal_text,
 )
 
 ANY_TEXT = st.text(st.characters(codec=None) | st.sampled_from("\x1b\x9b\u202e\u2066\u200b\ufeff\ud800\u0301\x00\r"))
@@ -109,3 +114,65 @@ def test_other_figures() -> None:
     assert format_time(1_790_000_000.0) == "2026-09-21 14:13:20 UTC"
     assert [format_time(v) for v in (None, "x", 1e308, -5)] == [""] * 4
     assert [as_number(v) for v in (True, "1", 10**400, float("nan"), 2)] == [None, None, None, None, 2.0]
+
+
+MARKS = ["::", "##", "[", "##[", "##vso[", "##teamcity[", "section_start:1:x", "travis_fold:", "---", "+++", "~~~"]
+MARKS += [
+    "^^^",
+    "[[ATTACHMENT|",
+    "[[PROPERTY|",
+    "::error::",
+    " ",
+    "\t",
+    "\n",
+    "\r",
+    "\x1b[0K",
+    "\xa0",
+    "word ",
+    "_",
+    ":",
+    "-",
+]
+MARKED = st.lists(st.sampled_from(MARKS) | st.characters(codec=None), max_size=20).map("".join)
+
+
+@given(MARKED)
+def test_no_line_of_terminal_text_is_a_command(surfaces: ModuleType, text: str) -> None:
+    shown = terminal_text(text)
+    assert surfaces.obeyed(shown) == []
+    assert not surfaces.ACTIVE.search(shown)
+    assert shown.count("\n") == text.count("\n")
+    assert terminal_text(shown) == shown
+    if surfaces.obeyed(text) == []:
+        assert shown == printable(text)
+
+
+@given(MARKED, st.integers(20, 200), st.integers(0, 8))
+def test_text_that_is_wrapped_first_is_no_command(surfaces: ModuleType, text: str, width: int, indent: int) -> None:
+    lines = textwrap.wrap(one_line(text), width, initial_indent=" " * indent, subsequent_indent=" " * indent)
+    assert surfaces.obeyed("\n".join(map(inert, lines))) == []
+
+
+def test_every_marker_is_known(surfaces: ModuleType) -> None:
+    obeyed = [marker for marker in surfaces.MARKERS if surfaces.obeyed(marker)]
+    assert len(obeyed) >= 15
+    for marker in obeyed:
+        assert surfaces.obeyed(terminal_text(marker)) == []
+        assert surfaces.obeyed(f"   {terminal_text(marker)}") == []
+
+
+def test_markers_keep_readable() -> None:
+    assert terminal_text("a\n  ::error::x") == "a\n  : :error::x"
+    assert inert("see ##vso[x] and std::vector") == "see # #vso[x] and std::vector"
+    assert inert("section_end:1:x") == "section _end:1:x"
+    assert inert("#[x]", str.upper) == "#[x]"
+    assert inert("##[x]", lambda mark: f"<{mark}>") == "<#>#[x]"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8", None])
+def test_signs_that_an_encoding_lacks_are_replaced(encoding: str | None) -> None:
+    text = "✗ 3 of 4 → … ⟨U+202E⟩"
+    shown = encodable(text, encoding)
+    assert len(shown) == len(text)
+    assert shown.startswith("✗ 3 of 4 →" if encoding in ("utf-8", None) else "x 3 of 4 >")
+    shown.encode(encoding or "utf-8")

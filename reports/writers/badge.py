@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 from rejoinder.contract import dialect_label
 from rejoinder.formatting import one_line, plural
 from rejoinder.model.runfile import Run
+from rejoinder.reports.json_text import dump
 from rejoinder.reports.model import read_report
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.parts.verdict import PART as VERDICT
@@ -59,4 +59,4 @@ def render_badge(run: Run) -> str:
     }
     if report[VERDICT].severity is Severity.ERROR:
         badge["isError"] = True
-    return json.dumps(badge, ensure_ascii=False) + "\n"
+    return dump(badge)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any, Final
 
-from rejoinder.formatting import as_number, one_line
+from rejoinder.formatting import as_number, inert, one_line
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.metrics import Place, times_shown
 from rejoinder.model.runfile import Run
 from rejoinder.model.samples import RequestSample
 
-_FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""Characters with which a cell begins a formula; the full-width ones do so in East Asian spreadsheets."""
+_FORMULA: Final = re.compile("(^|;)( *[\"']* *)(?=[=+\\-@\uff1d\uff0b\uff0d\uff20])")
+"""Where a formula begins: at the start of a cell, or after a semicolon, at which spreadsheets split a line where the
+comma is the decimal separator. The full-width signs begin one in East Asian spreadsheets; quotation marks vanish."""
 _RECORDED: Final = ("source", "id", "case", "role", "tags", "method", "path", "outcome", "started_at")
 _MEASURED: Final = ("t", "intended", "status", "chunks", "deltas", "input_tokens", "output_tokens", "worker")
 
@@ -103,6 +105,5 @@ def _broken(run: Run, *, known: bool) -> dict[str, list[str]]:
 def _cell(value: Any) -> str:
     if isinstance(value, (int, float)):
         return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
-    text = one_line(value, 300)
-    # Spreadsheets take text that begins so for a formula; an apostrophe makes it text.
-    return f"'{text}" if text[:1] in _FORMULA else text
+    # An apostrophe before the sign makes it text.
+    return _FORMULA.sub(r"\1\2'", inert(one_line(value, 300)))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from rejoinder.formatting import one_line
 from rejoinder.model.runfile import Run
+from rejoinder.reports.json_text import dump
 from rejoinder.reports.model import read_report
 from rejoinder.reports.parts.baseline import PART as BASELINE
 from rejoinder.reports.parts.capabilities import PART as CAPABILITIES
@@ -98,7 +98,7 @@ def render_ctrf(run: Run) -> str:
     }
     if begun:
         document["timestamp"] = datetime.fromtimestamp(begun / 1000, UTC).isoformat(timespec="milliseconds")
-    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+    return dump(document, indent=1)
 
 
 def _test(rule: ReportedRule) -> dict[str, Any]:

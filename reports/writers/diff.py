@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from rejoinder.formatting import join_list, plural
+from rejoinder.formatting import join_list, plural, terminal_text
 from rejoinder.reports.diff import CAVEAT, CHANGES, Change, Diff
 from rejoinder.reports.markdown_text import bounded, code, escape
 from rejoinder.reports.model import ReportModel
@@ -108,4 +108,4 @@ def render_diff_text(diff: Diff, limit: int = 12) -> str:
             f"  {f.name:<{wide}}  {f.before:>{room}}  {f.after:>{room}}  {f.change:>9}  {f.statement}".rstrip()
             for f in diff.figures
         ]
-    return "\n".join(lines) + "\n"
+    return terminal_text("\n".join(lines)) + "\n"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from rejoinder.formatting import format_count, format_rate, one_line, plural
+from rejoinder.formatting import format_count, format_rate, inert, one_line, plural, printable, terminal_text
 from rejoinder.model.runfile import Run
 from rejoinder.model.verdict import Problem
 from rejoinder.reports.evidence import texts_of
@@ -62,6 +62,11 @@ def render_junit(run: Run) -> str:
         for name, tag in counts.items():
             element.set(name, str(sum(1 for _ in suite.iter(tag))))
         element.set("time", time)
+    for element in root.iter():
+        # CI systems print these texts into their logs, and take attachments from them.
+        element.text = element.text and terminal_text(element.text)
+        for name, value in element.attrib.items():
+            element.set(name, inert(printable(value, keep="")))
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 

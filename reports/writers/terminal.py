@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from rejoinder.formatting import one_line
+from rejoinder.formatting import encodable, one_line
 from rejoinder.model.runfile import Run
 from rejoinder.reports.model import ReportModel, read_report
 from rejoinder.reports.parts import on_terminal
-
-_ASCII: Final = str.maketrans({"✗": "x", "✓": "+", "–": "-", "·": "-", "×": "x", "…": "~", "µ": "u", "−": "-"})
+from rejoinder.reports.terminal_text import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +39,8 @@ class Summary:
             wide = max(len(name) for name in self.paths)
             lines += [Text(f"  {name:<{wide}}  {path}") for name, path in self.paths.items()]
         paths = set(self.paths.values())
-        for line in lines:
-            # A path that is cut cannot be opened; everything else is cut rather than wrapped.
-            if not any(line.plain.endswith(path) for path in paths):
-                line.truncate(width, overflow="ellipsis")
-        return lines
+        # A path that is cut cannot be opened; everything else is cut rather than wrapped.
+        return [shown(line, None if any(line.plain.endswith(path) for path in paths) else width) for line in lines]
 
     def plain(self, width: int = 80) -> str:
         """Return the summary as plain text without colour."""
@@ -53,11 +48,8 @@ class Summary:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the lines in the console's width and encoding."""
-        legacy = not options.encoding.lower().startswith("utf")
         for line in self.lines(options.max_width):
-            if legacy:
-                plain = line.plain.translate(_ASCII)
-                line.plain = plain.encode(options.encoding, "replace").decode(options.encoding)
+            line.plain = encodable(line.plain, options.encoding)
             line.rstrip()
             line.no_wrap = True
             line.overflow = "ignore"

@@ -22,6 +22,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from rejoinder.formatting import terminal_text
+
 if TYPE_CHECKING:
     from rejoinder.model.exchange import Exchange
 
@@ -65,15 +67,16 @@ EXIT_CODES: Final[Mapping[ExitCode, str]] = {
 class RejoinderError(Exception):
     """Base of all errors that are shown to people.
 
-    ``message`` is one sentence with what and where; ``hint`` one sentence with what to do next (may be empty).
+    ``message`` is one sentence with what and where; ``hint`` one sentence with what to do next (may be empty). Both may
+    quote an endpoint or a file: no character of theirs acts on a terminal, and no line is a command of a CI system.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.NOT_TESTED
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = terminal_text(message)
+        self.hint = terminal_text(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()

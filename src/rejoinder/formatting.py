@@ -4,6 +4,9 @@ An endpoint can send markup, terminal escapes, bidirectional overrides, lone sur
 :func:`printable` turns such text into something that every writer (HTML, XML, Markdown, terminal) can print as it is;
 each writer then escapes its own markup. Characters that cannot be shown are replaced by a visible name instead of
 being dropped, because an invisible character is often the very fault.
+
+A CI system reads the output of a command and obeys some of its lines (``::error::``). :func:`inert` turns such a
+marker into text; :func:`terminal_text` does so for every line. It belongs after the last wrapping.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import math
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
@@ -25,6 +28,14 @@ BODY_LIMIT: Final = 4096
 _HARMLESS_FORMAT: Final = frozenset("\u200c\u200d")
 # Marks stack without end on one letter, and take no width by which a line could be cut.
 _MARK: Final = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+# What CI systems obey at the start of a line, after blanks: GitHub, Gitea and Forgejo ("::"), Buildkite (the others).
+# Anywhere in a line: GitHub and Azure ("##[", "##vso["), TeamCity, GitLab, Travis CI, attachments in JUnit reports.
+_COMMAND: Final = re.compile(
+    r"(?:^\s*(?::(?=:)|-(?=--)|\+(?=\+\+)|~(?=~~)|\^(?=\^\^)))"
+    r"|\#(?=\#\w*\[)|section(?=_(?:start|end):)|travis(?=_(?:fold|time):)|\[(?=\[\w+\|)",
+    re.IGNORECASE,
+)
+_ASCII: Final = str.maketrans("✗✓–·×…µ−→", "x+--x~u->")
 _NAMES: Final = {0x7F: "\u2421", **{code: chr(0x2400 + code) for code in range(0x20)}}
 
 
@@ -65,6 +76,34 @@ def printable(text: str, keep: str = "\n\t") -> str:
         return _NAMES.get(ord(char)) or f"⟨U+{ord(char):04X}⟩"
 
     return _unprintable().sub(name, text)
+
+
+def inert(line: str, parted: Callable[[str], str] = "{} ".format) -> str:
+    """Return a line that no CI system obeys: a space goes into each marker of a command (``: :error::``).
+
+    Markers at the start of a line count after blanks, so give this the line as it is printed, with its indentation.
+    ``parted`` returns the beginning of a marker in another form, for text that must keep its meaning.
+    """
+    return _COMMAND.sub(lambda match: parted(match.group()), line)
+
+
+def terminal_text(text: str) -> str:
+    """Return text of one or more lines as a terminal and the log of a CI job can show it.
+
+    Every character that could act on a terminal is replaced by a visible name (:func:`printable`), and every line is
+    :func:`inert`. Line feeds and tabs stay.
+    """
+    return "\n".join(map(inert, printable(text).split("\n")))
+
+
+def encodable(text: str, encoding: str | None) -> str:
+    """Return text that an output can write; where its encoding lacks a sign, ASCII of the same length replaces it."""
+    encoding = encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
+    return text
 
 
 def one_line(value: Any, limit: int = 300) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from types import ModuleType
 
 import pytest
 
 from rejoinder.conformance import Level, assert_conforms
 from rejoinder.conformance.checks import checks_by_rule
 from rejoinder.contract import load_dialect, load_rules
+from rejoinder.model.exchange import Chunk
 from rejoinder.model.verdict import Problem
 from rejoinder.sandbox import FAULTS, Sandbox, post
 
@@ -56,3 +59,15 @@ def test_a_check_that_breaks_is_no_failure_of_the_endpoint(monkeypatch: pytest.M
     monkeypatch.setattr("rejoinder.conformance.judgement.checks_by_rule", lambda: table)
     with pytest.raises(RuntimeError, match="EVT-02: Internal error in the check: KeyError"):
         assert_conforms(Sandbox().exchange(STREAM))
+
+
+def test_the_message_is_no_command_of_a_ci_system(surfaces: ModuleType) -> None:
+    naughty = "\n::error::x\n##vso[x]\x1b[31m\u202e"
+    exchange = Sandbox(faults=["sequence-numbers-missing"]).exchange(STREAM)
+    body = exchange.body.replace(b'"in_progress"', json.dumps(naughty).encode())
+    exchange = replace(exchange, id=naughty, chunks=(Chunk(0.1, body),))
+    with pytest.raises(AssertionError) as caught:
+        assert_conforms(exchange)
+    assert "vso" in str(caught.value)
+    assert surfaces.obeyed(str(caught.value)) == []
+    assert not surfaces.ACTIVE.search(str(caught.value))

@@ -59,6 +59,9 @@ NASTY = (
     "\ud800 lone \udfff \ufffe \uffff \U000e0041",
     "`code` ```fence``` | pipe **bold** [link](javascript:alert(1)) @someone #1 <!-- --> ![i](http://evil.example/x.png)",
     "' \" & < > ]]> <![CDATA[ &amp; &#0; $(touch /tmp/pwned) `touch /tmp/pwned` \\ %s %n",
+    "::error title=x::obeyed ##[error]obeyed ##vso[task.complete]obeyed ##teamcity[x] [[ATTACHMENT|/etc/passwd]]",
+    "=1;=2;@SUM(1) section_start:1700000000:x\r\x1b[0K travis_fold:start:x --- obeyed",
+    f"{'the endpoint wrote words ' * 3}::warning::obeyed +++ obeyed {'::error::obeyed ' * 9} #12 octo/cat#12 GH-12 !12",
     "x" * 200_000,
     "a\u0301\u0302" * 3000,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import quote
 
 import pytest
@@ -141,3 +142,27 @@ def test_recorded_text_cannot_leave_its_quotes(identity: str, content: str, key:
     )
     assert ran.stdout.endswith("reached the end\n")
     assert not [line for line in ran.stderr.splitlines() if "not found" in line or "yntax" in line]
+
+
+COMMANDS = "##vso[x] section_start:1:x [[ATTACHMENT|x]] ##[error]"
+
+
+@pytest.mark.parametrize(
+    "body", [json.dumps({"input": COMMANDS}).encode(), f"::error::{COMMANDS}".encode(), b"\xff##[x]"]
+)
+def test_a_command_of_a_ci_system_is_sent_but_not_shown(body: bytes, surfaces: ModuleType) -> None:
+    request = Request("POST", f"/v1/{COMMANDS}/x", (("content-type", "text/plain"), ("x-marks", COMMANDS)), body)
+    text, _ = curl("http://127.0.0.1:1", request)
+    steps = (Step(request, "c", "a"), Step(request, "c", "b", taken=(Taken(0, "/id", text="/x"),)))
+    for shown in (text, script("http://127.0.0.1:1", steps)[0]):
+        assert surfaces.obeyed(shown) == []
+    done = subprocess.run(
+        ["bash", "-c", f"curl() {{ printf '%s\\n' \"$@\"; }}\n{text}"], capture_output=True, timeout=60, check=True
+    )
+    assert f"http://127.0.0.1:1/v1/{COMMANDS}/x".encode() in done.stdout
+    assert f"x-marks: {COMMANDS}".encode() in done.stdout
+    if body.startswith(b"{"):
+        document = text.partition("<<'JSON'\n")[2].rpartition("\nJSON")[0]
+        assert json.loads(document) == json.loads(body)
+    else:
+        assert body in done.stdout

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -57,16 +59,22 @@ def verdict(run: Run) -> RunVerdict:
 
 @pytest.mark.slow(1)
 @pytest.mark.parametrize("name", NAMES)
-def test_every_writer_takes_every_example(name: str, examples: ModuleType, check_page: Any) -> None:
+def test_every_writer_takes_every_example(
+    name: str, examples: ModuleType, check_page: Any, surfaces: ModuleType
+) -> None:
     run = examples.EXAMPLES[name]()
     check_page(render_html(run))
-    ET.fromstring(render_junit(run).encode())
+    check_junit(render_junit(run), surfaces)
     markdown = render_markdown(run)
     assert len(markdown.encode()) <= 60_000
-    assert not ACTIVE.search(markdown)
-    plain = summarize(run, {"report": "out/report.html"}).plain()
-    assert not ACTIVE.search(plain)
-    assert plain.count("\n") <= 100
+    check_markdown(markdown)
+    assert surfaces.obeyed(markdown) == []
+    summary = summarize(run, {"report": "out/report.html"})
+    for width in range(20, 201, 9):
+        plain = summary.plain(width)
+        assert not ACTIVE.search(plain)
+        assert surfaces.obeyed(plain) == []
+    assert summary.plain().count("\n") <= 100
 
 
 def test_writers_are_pure(examples: ModuleType) -> None:
@@ -76,7 +84,20 @@ def test_writers_are_pure(examples: ModuleType) -> None:
 
 # Runs that no one would write: every field that a file or an endpoint can choose, chosen freely.
 
-TEXT = st.text(st.characters(codec=None) | st.sampled_from("<>&'\"`|*_[]()\x1b\u202e\ud800\x00\n\r{}%#@"), max_size=40)
+MARKS = [
+    "::error::",
+    "##[error]",
+    "##vso[x]",
+    "##teamcity[x]",
+    "section_start:1:x",
+    "travis_fold:x",
+    "--- ",
+    "+++",
+    "=1",
+]
+MARKS += ["[[ATTACHMENT|x]]", "words ", "-1;=2", "#12", "@octocat", "https://evil.example/", "www.evil.example"]
+NAUGHTY = st.sampled_from([*"<>&'\"`|*_[]()\x1b\u202e\ud800\x00\n\r{}%#@", *MARKS])
+TEXT = st.lists(st.characters(codec=None) | NAUGHTY, max_size=30).map("".join)
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
 ANYTHING = st.recursive(SCALAR, lambda c: st.lists(c, max_size=3) | st.dictionaries(TEXT, c, max_size=3), max_leaves=8)
 LEVELS = st.sampled_from(Level)
@@ -201,21 +222,47 @@ def _bytes(text: str) -> bytes:
 
 @pytest.mark.slow(8)
 @settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(run=runs())
-def test_no_run_breaks_a_writer_or_gets_through_it(run: Run, check_page: Any) -> None:
+@given(run=runs(), width=st.integers(20, 200))
+def test_no_run_breaks_a_writer_or_gets_through_it(run: Run, width: int, check_page: Any, surfaces: ModuleType) -> None:
     check_page(render_html(run))
-    root = ET.fromstring(render_junit(run).encode())
-    assert root.tag == "testsuites"
+    assert check_junit(render_junit(run), surfaces).tag == "testsuites"
     markdown = render_markdown(run, limit=4000)
     assert len(markdown.encode()) <= 4000
     check_markdown(markdown)
+    assert surfaces.obeyed(markdown) == []
     for write in (render_ctrf, render_badge, render_csv):
         text = write(run)
         text.encode()
         assert not ACTIVE.search(text)
+        assert surfaces.obeyed(text) == []
+    assert list(surfaces.formulas(render_csv(run))) == []
+    for shown in strings_of(json.loads(render_ctrf(run))):
+        assert surfaces.obeyed(shown) == []
     summary = summarize(run, {"report": "r.html"})
-    assert not ACTIVE.search(summary.plain())
-    assert all(line.cell_len <= 80 for line in summary.lines(80))
+    assert not ACTIVE.search(summary.plain(width))
+    assert surfaces.obeyed(summary.plain(width)) == []
+    assert all(line.cell_len <= width for line in summary.lines(width))
+
+
+def strings_of(value: Any) -> Iterator[str]:
+    """Yield every string of a JSON value."""
+    if isinstance(value, dict):
+        yield from (text for pair in value.items() for part in pair for text in strings_of(part))
+    elif isinstance(value, list):
+        yield from (text for child in value for text in strings_of(child))
+    elif isinstance(value, str):
+        yield value
+
+
+def check_junit(text: str, surfaces: ModuleType) -> ET.Element:
+    """Assert that a JUnit report is XML without anything that its readers obey, and return it as they parse it."""
+    root = ET.fromstring(text.encode())
+    assert surfaces.obeyed(text) == []
+    for element in root.iter():
+        for shown in (element.text or "", *element.attrib.values()):
+            assert surfaces.obeyed(shown) == []
+            assert not ACTIVE.search(shown)
+    return root
 
 
 def check_markdown(text: str) -> None:
@@ -248,6 +295,9 @@ def check_markdown(text: str) -> None:
     }
     assert "<!--" not in rendered
     assert "<a " not in rendered
+    # GitHub and GitLab look for mentions and references in the texts that are not code.
+    shown = re.sub(r"<[^>]*>", "\0", re.sub(r"<code[^>]*>.*?</code>", "", rendered, flags=re.DOTALL))
+    assert not re.search(r"[#!]\d|@\w|\bGH-\d|://", html.unescape(shown), re.IGNORECASE), shown
 
 
 def test_a_run_file_gives_the_same_report(examples: ModuleType, tmp_path: Path) -> None:

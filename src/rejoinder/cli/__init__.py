@@ -14,6 +14,7 @@ import click
 from rejoinder import CATALOGUE_VERSION, __version__
 from rejoinder.cli._extension import add_extension_option
 from rejoinder.cli._help import Group
+from rejoinder.cli._terminal import echo, echo_usage
 from rejoinder.errors import EXIT_CODES, ExitCode, RejoinderError, UsageError, suggest
 from rejoinder.settings import Kind, load_settings, options_of
 
@@ -90,7 +91,7 @@ def _load(name: str) -> click.Command:
 
 def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        click.echo(f"rejoinder {__version__}, rules {CATALOGUE_VERSION}")
+        echo(f"rejoinder {__version__}, rules {CATALOGUE_VERSION}")
         ctx.exit()
 
 
@@ -137,21 +138,21 @@ def main(args: list[str] | None = None) -> NoReturn:
     try:
         code = cli.main(args=args, prog_name="rejoinder", standalone_mode=False)
     except RejoinderError as error:
-        click.echo(f"Error: {error.message}", err=True)
+        echo(f"Error: {error.message}", err=True)
         if error.hint:
-            click.echo(f"  {error.hint}", err=True)
+            echo(f"  {error.hint}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        echo_usage(error)
         sys.exit(ExitCode.NOT_TESTED)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+        echo("Interrupted.", err=True)
         sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:  # a bug: the sentence goes to the terminal, the traceback to a file
-        click.echo(f"Error: rejoinder crashed: {type(error).__name__}: {error}", err=True)
+        echo(f"Error: rejoinder crashed: {type(error).__name__}: {error}", err=True)
         with tempfile.NamedTemporaryFile("w", prefix="rejoinder-crash-", suffix=".txt", delete=False) as file:
             file.write(traceback.format_exc())
-        click.echo(
+        echo(
             f"  This is a bug. Please report it and attach {file.name}. The folder of the run keeps what was recorded.",
             err=True,
         )

@@ -10,6 +10,9 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Column
+from rich.text import Text
+
+from rejoinder.formatting import encodable, one_line, terminal_text
 
 PLAIN_EVERY: Final = 5.0
 """Seconds between plain lines."""
@@ -33,7 +36,7 @@ class Steps:
             # The time left stands before the note, which is what a narrow terminal cuts.
             self._live = Progress(
                 SpinnerColumn(),
-                TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+                TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
                 BarColumn(bar_width=16),
                 TextColumn("{task.fields[left]}", table_column=Column(min_width=10, no_wrap=True)),
                 TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True)),
@@ -59,17 +62,18 @@ class Steps:
 
     def say(self, text: str) -> None:
         """Print a line above the progress."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._print(text)
 
     def step(self, what: str, total: float | None = None, *, unit: str = "") -> None:
         """Begin a step; ``total`` is the amount at which it is done, if that is known.
 
         With a ``unit``, the amount is shown beside the bar with its rate: ``12 of 160 requests, 4.1/s``.
         """
+        what = one_line(what)
         self._what, self._total, self._unit = what, total, unit
         self._began = self._printed = self._clock()
         if self._live is None:
-            self._console.print(f"{what} ...", markup=False)
+            self._print(f"{what} ...")
         elif self._task is not None:
             self._live.reset(self._task, total=total, description=what, note="", left="", visible=True)
 
@@ -80,12 +84,17 @@ class Steps:
         left = ""
         if self._total is not None and 0 < done < self._total and took >= SETTLED:
             left = f"{_duration(took * (self._total - done) / done)} left"
-        note = ", ".join(filter(None, (self._amount(done, took), note)))
+        note = ", ".join(filter(None, (self._amount(done, took), one_line(note))))
         if self._live is not None and self._task is not None:
             self._live.update(self._task, completed=done, note=note, left=left)
         elif now - self._printed >= PLAIN_EVERY:
             self._printed = now
-            self._console.print(f"  {self._what}: {', '.join(filter(None, (note, left)))}", markup=False)
+            self._print(f"  {self._what}: {', '.join(filter(None, (note, left)))}")
+
+    def _print(self, text: str) -> None:
+        """Print lines as they are: a terminal wraps them itself, which starts no line in the log of a CI job."""
+        text = encodable(terminal_text(text), self._console.encoding)
+        self._console.print(Text(text), soft_wrap=True)
 
     def _amount(self, done: float, took: float) -> str:
         if not self._unit:

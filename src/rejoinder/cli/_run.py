@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from rejoinder.cli._help import ENDPOINT, OUTPUT, RULES, Argument, GroupedOption
+from rejoinder.cli._terminal import echo, show
 from rejoinder.errors import TargetError, UsageError
 from rejoinder.settings import KEY_VARIABLE, RATE_LIMIT, REQUEST_OPTIONS, SECOND_KEY_VARIABLE, parse_rate
 
@@ -241,7 +242,7 @@ def recording(out: Path | None) -> Iterator[RunRecorder]:
             _remove(folder)
         else:
             write_reports(folder)
-            click.echo(f"The report of the attempt is {folder / 'report.html'}.", err=True)
+            echo(f"The report of the attempt is {folder / 'report.html'}.", err=True)
         raise
     except UsageError:
         file = folder / "run.ndjson"
@@ -271,14 +272,12 @@ def write_reports(folder: Path) -> Run:
 
 def close_run(recorder: RunRecorder) -> Run:
     """Write the reports of a finished run, print the closing summary, and return the run."""
-    from rich.console import Console
-
     from rejoinder.reports import summarize
 
     folder = recorder.folder
     run = write_reports(folder)
     paths = {"report": str(folder / "report.html"), "run file": str(folder / "run.ndjson")}
-    Console().print(summarize(run, paths=paths))
+    show(summarize(run, paths=paths))
     return run
 
 

@@ -10,6 +10,7 @@ import click
 
 from rejoinder.cli._help import Group, Page
 from rejoinder.cli._run import dialect_option, file_option, run_argument, select_option, write_text
+from rejoinder.cli._terminal import echo
 from rejoinder.errors import BaselineError, UsageError
 from rejoinder.formatting import plural
 
@@ -111,7 +112,7 @@ def update_command(
         flaky=random.__contains__,
     )
     if not edited.changes:
-        click.echo(f"{baseline} expects all findings of {run}." if present.entries else f"{run} has no findings.")
+        echo(f"{baseline} expects all findings of {run}." if present.entries else f"{run} has no findings.")
         return 0
     _write(baseline, edited.text, edited.changes, dry_run=dry_run)
     return 0
@@ -145,9 +146,9 @@ def prune_command(run: Path, baseline: Path, dialect: str | None, dry_run: bool)
     edited = prune(matcher, status)
     for entry, note in status.expired:
         if matcher.found(entry):
-            click.echo(f"! {entry.name}: {note} Renew the entry with `rejoinder baseline update`.")
+            echo(f"! {entry.name}: {note} Renew the entry with `rejoinder baseline update`.")
     if not edited.changes:
-        click.echo(f"No entry of {baseline} is out of date.")
+        echo(f"No entry of {baseline} is out of date.")
         return 0
     _write(baseline, edited.text, edited.changes, dry_run=dry_run)
     return 0
@@ -172,7 +173,7 @@ def show_command(baseline: Path) -> int:
     for rule in rules:
         own = [entry for entry in entries if entry.rule == rule]
         if own:
-            click.echo(f"{rule}  {rules[rule].title}")
+            echo(f"{rule}  {rules[rule].title}")
         for number in dict.fromkeys(entry.number for entry in own):
             cases = [entry.case for entry in own if entry.number == number]
             entry = next(entry for entry in own if entry.number == number)
@@ -182,9 +183,9 @@ def show_command(baseline: Path) -> int:
                 columns.append(f"{'EXPIRED on' if over else 'until'} {entry.expires}")
             if entry.flaky:
                 columns.append("flaky")
-            click.echo("  ".join(filter(None, columns)))
+            echo("  ".join(filter(None, columns)))
     past = sum(entry.expires is not None and entry.expires < today for entry in entries)
-    click.echo(f"{plural(len(entries), 'entry', 'entries')}, {past:,} expired")
+    echo(f"{plural(len(entries), 'entry', 'entries')}, {past:,} expired")
     return 0
 
 
@@ -209,15 +210,15 @@ def _judged(
 
 def _write(path: Path, text: str, changes: list[BaselineChange], *, dry_run: bool) -> None:
     for change in changes:
-        click.echo(f"{_MARKS[change.done]} {change.done} {change.name}: {_plain(change.why)}")
+        echo(f"{_MARKS[change.done]} {change.done} {change.name}: {_plain(change.why)}")
     if dry_run:
-        click.echo(f"{path} is unchanged (--dry-run).")
+        echo(f"{path} is unchanged (--dry-run).")
         return
     try:
         write_text(path, text)
     except UsageError as error:
         raise BaselineError(error.message, error.hint) from error
-    click.echo(f"Wrote {path}.")
+    echo(f"Wrote {path}.")
 
 
 def _plain(text: str) -> str:

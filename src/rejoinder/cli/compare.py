@@ -8,6 +8,7 @@ import click
 
 from rejoinder.cli._help import Argument, Page
 from rejoinder.cli._run import file_option, write_text
+from rejoinder.cli._terminal import echo
 from rejoinder.errors import UsageError
 
 
@@ -36,5 +37,5 @@ def command(runs: tuple[Path, ...], html: Path) -> int:
     if len(runs) < 2:
         raise UsageError("A comparison needs at least two runs.", "Use `rejoinder report` for a single run.")
     write_text(html, render_comparison([read_run(run) for run in runs]))
-    click.echo(f"Compared {len(runs)} runs: {html}")
+    echo(f"Compared {len(runs)} runs: {html}")
     return 0

@@ -8,6 +8,7 @@ import click
 
 from rejoinder.cli._help import Argument, Page
 from rejoinder.cli._run import file_option, markdown_option, write_text
+from rejoinder.cli._terminal import echo
 from rejoinder.errors import ExitCode
 
 
@@ -43,11 +44,11 @@ def command(before: Path, after: Path, html: Path | None, markdown: Path | None)
     if markdown is not None:
         text = render_diff_markdown(diff)
         if to_stdout:
-            click.echo(text)
+            echo(text)
         else:
             write_text(markdown, text)
-    click.echo(render_diff_text(diff), nl=False, err=to_stdout)
+    echo(render_diff_text(diff), nl=False, err=to_stdout)
     for name, path in (("page", html), ("markdown", None if to_stdout else markdown)):
         if path is not None:
-            click.echo(f"  {name}  {path}", err=to_stdout)
+            echo(f"  {name}  {path}", err=to_stdout)
     return ExitCode.FAILED if diff.new_failures else ExitCode.PASSED

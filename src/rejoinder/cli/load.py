@@ -12,6 +12,7 @@ import click
 from rejoinder.cli._help import OUTPUT, GroupedOption, Page
 from rejoinder.cli._progress import Steps
 from rejoinder.cli._run import close_run, endpoint_options, quiet_option, read_key, recording
+from rejoinder.cli._terminal import echo
 from rejoinder.errors import EXIT_CODES, ExitCode
 from rejoinder.formatting import format_seconds, plural
 from rejoinder.load.options import LoadOption, OptionGroup, all_options
@@ -36,8 +37,8 @@ def _list_profiles(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     from rejoinder.load.workload.profiles import load_profile, shipped_profiles
 
     for name, path in shipped_profiles().items():
-        click.echo(f"{name:16}{load_profile(str(path)).description}")
-    click.echo(f"\nTo change a profile, copy its file from {path.parent}.")
+        echo(f"{name:16}{load_profile(str(path)).description}")
+    echo(f"\nTo change a profile, copy its file from {path.parent}.")
     ctx.exit()
 
 

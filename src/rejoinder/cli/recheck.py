@@ -19,6 +19,7 @@ from rejoinder.cli._run import (
     run_argument,
     select_option,
 )
+from rejoinder.cli._terminal import echo
 from rejoinder.errors import UsageError
 from rejoinder.extensions import extensions
 from rejoinder.formatting import plural
@@ -101,7 +102,7 @@ def command(
         recorder.footer(result.exit_code, **result.footer)
     new = close_run(recorder)
     if old.verdicts:
-        click.echo("\nCompared with the old verdicts: " + render_diff_text(diff_runs(old, new)), nl=False)
+        echo("\nCompared with the old verdicts: " + render_diff_text(diff_runs(old, new)), nl=False)
     return result.exit_code
 
 

@@ -24,6 +24,7 @@ from rejoinder.cli._run import (
     timeout_option,
     write_reports,
 )
+from rejoinder.cli._terminal import echo
 from rejoinder.errors import EXIT_CODES, ExitCode, UsageError
 from rejoinder.formatting import one_line, plural
 
@@ -116,7 +117,7 @@ def command(
         return _list(old, run)
     wanted = _distinct(old) if finding is None else [replaying.find(old, finding)]
     if not wanted:
-        click.echo(f"{run} has no findings.")
+        echo(f"{run} has no findings.")
         return ExitCode.PASSED
     for one in wanted:
         if one.rule not in load_rules():
@@ -203,11 +204,9 @@ def command(
         _show(replayed, target.url, whole=not every)
     if every:
         still = sum(replayed.outcome is replaying.ReplayOutcome.HAPPENS for replayed in results)
-        click.echo(
-            f"\n{still} of {plural(len(results), 'finding')} still {'reproduces' if still == 1 else 'reproduce'}."
-        )
+        echo(f"\n{still} of {plural(len(results), 'finding')} still {'reproduces' if still == 1 else 'reproduce'}.")
     write_reports(recorder.folder)
-    click.echo(f"\n  report    {recorder.folder / 'report.html'}\n  run file  {recorder.folder / 'run.ndjson'}")
+    echo(f"\n  report    {recorder.folder / 'report.html'}\n  run file  {recorder.folder / 'run.ndjson'}")
     return code
 
 
@@ -227,27 +226,27 @@ def _show(result: ReplayResult, url: str, *, whole: bool) -> None:
     finding = result.finding
     outcome = result.outcome.value
     if not whole:
-        click.echo(f"{outcome:18} {finding.fingerprint}  {finding.rule:8} {where(finding)}")
-        click.echo(f"                   {one_line(result.sentence, 200)}")
+        echo(f"{outcome:18} {finding.fingerprint}  {finding.rule:8} {where(finding)}")
+        echo(f"                   {one_line(result.sentence, 200)}")
         return
-    click.echo(f"\n{finding.fingerprint} {outcome}: {result.sentence}")
+    echo(f"\n{finding.fingerprint} {outcome}: {result.sentence}")
     shown = result.shown
     if shown is not None:
         place = " ".join(filter(None, (shown.evidence.event_type, shown.evidence.pointer)))
-        click.echo(f"  {one_line(f'{shown.evidence.message} {place}', 400)}")
+        echo(f"  {one_line(f'{shown.evidence.message} {place}', 400)}")
         for name, text in texts_of(shown.evidence, 200).items():
-            click.echo(f"  {name:<8} {one_line(text, 200)}")
+            echo(f"  {name:<8} {one_line(text, 200)}")
     exchange = result.shown_in
     if exchange is None:
         return
-    click.echo(f"  reply    {answer(exchange)}")
+    echo(f"  reply    {answer(exchange)}")
     steps = finding.minimal.steps if finding.minimal is not None else ()
     if not steps and len(result.exchanges) > 1:
         steps = recorded_steps(result.exchanges)
     text, complete = script(url, steps) if steps else curl(url, exchange.request)
-    click.echo(f"\n{text}")
+    echo(f"\n{text}")
     if not complete:
-        click.echo("\nThe body is cut here. The run file has all of it.")
+        echo("\nThe body is cut here. The run file has all of it.")
 
 
 def _distinct(run: Run) -> list[Finding]:
@@ -265,12 +264,12 @@ def _list(run: Run, path: Path) -> int:
     found = list(findings_of(run))
     for finding in found:
         again = "" if finding.reruns is None else f", {finding.reruns.words}"
-        click.echo(f"{finding.fingerprint}  {finding.rule:8} {finding.level.value:6} {finding.count}×{again}")
+        echo(f"{finding.fingerprint}  {finding.rule:8} {finding.level.value:6} {finding.count}×{again}")
         message = one_line(finding.evidence.message, 200)
         place = where(finding)
-        click.echo(f"              {message}" + (f"  {place}" if place != message else ""))
+        echo(f"              {message}" + (f"  {place}" if place != message else ""))
     if not found:
-        click.echo(f"{path} has no findings.")
+        echo(f"{path} has no findings.")
     return 0
 
 

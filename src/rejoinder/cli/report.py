@@ -8,6 +8,7 @@ import click
 
 from rejoinder.cli._help import Page
 from rejoinder.cli._run import file_option, markdown_option, run_argument, write_text
+from rejoinder.cli._terminal import echo, show
 
 
 @click.command(
@@ -30,8 +31,6 @@ def command(run: Path, markdown: Path | None, **files: Path | None) -> int:
 
     A damaged or incomplete run file is reported as far as it is readable.
     """
-    from rich.console import Console
-
     from rejoinder import reports
     from rejoinder.model.runfile import read_run
 
@@ -51,10 +50,10 @@ def command(run: Path, markdown: Path | None, **files: Path | None) -> int:
     if markdown is not None:
         text = reports.render_markdown(loaded)
         if str(markdown) == "-":
-            click.echo(text)
+            echo(text)
         else:
             write_text(markdown, text)
             written["markdown"] = str(markdown)
     # Markdown on standard output is not mixed with the summary.
-    Console(stderr=str(markdown) == "-").print(reports.summarize(loaded, paths=written))
+    show(reports.summarize(loaded, paths=written), err=str(markdown) == "-")
     return 0

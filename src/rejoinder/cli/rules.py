@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from rejoinder.cli._help import Argument, Page
+from rejoinder.cli._terminal import echo
 from rejoinder.contract import (
     DEFAULT_DIALECT,
     Follows,
@@ -58,25 +59,25 @@ def command(rule: str | None, dialect: str | None, markdown: bool, dialects: boo
     """List the rules, or explain one: its statement, its sources, how it is checked, and the faults that prove it."""
     rules = load_rules()
     if markdown:
-        click.echo(reference(), nl=False)
+        echo(reference(), nl=False)
         return 0
     if dialects:
         for name, summary in dialect_summaries().items():
-            click.echo(f"{name:<14} {summary}")
+            echo(f"{name:<14} {summary}")
         return 0
     if features:
         for feature in features_of(load_dialect(dialect or DEFAULT_DIALECT)):
-            click.echo(f"{feature.name:<24} {feature.title}")
+            echo(f"{feature.name:<24} {feature.title}")
         return 0
     families = load_families()
     wanted = (rule or "").upper()
     if not wanted or wanted.rstrip("-") in families:
         for family, title in families.items():
             if wanted.rstrip("-") in ("", family):
-                click.echo(f"{family}  {title}")
+                echo(f"{family}  {title}")
                 for row in rules.values():
                     if row.family == family:
-                        click.echo(f"  {row.id:<8} {_level(row, dialect):<7} {row.title}")
+                        echo(f"  {row.id:<8} {_level(row, dialect):<7} {row.title}")
         return 0
     family, _, number = wanted.partition("-")
     found = rules.get(f"{family}-{number.zfill(2)}")
@@ -123,11 +124,11 @@ def _plain(text: str) -> str:
 
 
 def _explain(rule: Rule) -> None:
-    click.echo(f"{rule.id}  {rule.title}\n\n  {rule.statement}\n")
+    echo(f"{rule.id}  {rule.title}\n\n  {rule.statement}\n")
     for label, text, url, rest in _facts(rule):
-        click.echo(f"  {label:<12} {text}{rest}")
+        echo(f"  {label:<12} {text}{rest}")
         if url:
-            click.echo(f"  {'':<12} {url}")
+            echo(f"  {'':<12} {url}")
 
 
 def _cause(cause: Follows) -> str:

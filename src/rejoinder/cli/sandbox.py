@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from rejoinder.cli._help import Page
+from rejoinder.cli._terminal import echo
 from rejoinder.contract import DEFAULT_DIALECT, dialect_label, dialect_names
 from rejoinder.errors import UsageError
 
@@ -103,7 +104,7 @@ def command(
             basis = "".join(f"    Source: {cited}.\n" for cited in freedom.sources)
             basis += f"    Argument: {freedom.argument}\n" if freedom.argument else ""
             scope = ", ".join(freedom.dialects or dialect_names())
-            click.echo(f"{freedom.id}  ({scope})\n    {freedom.title}\n{where}{basis}", nl=False)
+            echo(f"{freedom.id}  ({scope})\n    {freedom.title}\n{where}{basis}", nl=False)
         return 0
     if list_faults:
         from rejoinder.sandbox.defects import classes_of
@@ -111,10 +112,10 @@ def command(
         for fault in load_faults().values():
             when = f"    Shows {fault.condition}.\n" if fault.condition else ""
             seen = "".join(f"    Real-world defect: {name}.\n" for name in classes_of(fault.id))
-            click.echo(f"{fault.id}  (breaks {', '.join(fault.breaks)})\n    {fault.title}\n{when}{seen}", nl=False)
+            echo(f"{fault.id}  (breaks {', '.join(fault.breaks)})\n    {fault.title}\n{when}{seen}", nl=False)
         for name, title in SERVER_FAULTS.items():
             seen = "".join(f"    Real-world defect: {known}.\n" for known in classes_of(name))
-            click.echo(f"{name}  (--server-fault: shows under load)\n    {title}\n{seen}", nl=False)
+            echo(f"{name}  (--server-fault: shows under load)\n    {title}\n{seen}", nl=False)
         return 0
     if chat and (faults or freedoms or server_faults or dialect != DEFAULT_DIALECT):
         raise UsageError(
@@ -124,7 +125,7 @@ def command(
     if chat:
 
         def ready_to_chat(url: str) -> None:
-            click.echo(f"Sandbox at {url}/v1/chat/completions. Ctrl-C stops it.", err=True)
+            echo(f"Sandbox at {url}/v1/chat/completions. Ctrl-C stops it.", err=True)
 
         serve(ChatSandbox(token_delay), host, port, ready=ready_to_chat, slots=slots or 0)
         return 0
@@ -133,9 +134,7 @@ def command(
     def ready(url: str) -> None:
         variations = ", ".join((*freedoms, *faults, *server_faults))
         varied = f" with {variations}" if variations else ""
-        click.echo(
-            f"Sandbox{varied} at {url}/v1/responses, dialect {dialect_label(dialect)}. Ctrl-C stops it.", err=True
-        )
+        echo(f"Sandbox{varied} at {url}/v1/responses, dialect {dialect_label(dialect)}. Ctrl-C stops it.", err=True)
 
     serve(sandbox, host, port, ready=ready, faults=server_faults, slots=slots or 0)
     return 0
