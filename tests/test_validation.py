@@ -135,6 +135,35 @@ def test_agrees_and_explains(name: str, instance: Any) -> None:
     check(name, instance)
 
 
+def described(validator: Validator, instance: Any) -> set[tuple[str, str, str]]:
+    return {(error.pointer, error.keyword, error.message) for error in validator.errors(instance)}
+
+
+# A keyword that needs the whole instance, and that every instance satisfies.
+whole = {name: Validator({**schema, "minProperties": 0}) for name, schema in schemas.items()}
+
+
+@pytest.mark.parametrize("name", ["response", "error"])
+@given(instance=mutants(), copies=st.integers(1, 4))
+@pytest.mark.slow(1)
+def test_condensed_values_have_the_errors_of_whole_ones(name: str, instance: Any, copies: int) -> None:
+    output = instance.get("output") if isinstance(instance, dict) else None
+    if isinstance(output, list):
+        instance["output"] = [copy.deepcopy(item) for item in output for _ in range(copies)]
+    assert described(validators[name][0], instance) == described(whole[name], instance)
+
+
+def test_one_error_in_many_places_is_counted() -> None:
+    validator = validators["response"][0]
+    first, later = {**MESSAGE, "id": 1}, {**MESSAGE, "id": 2}
+    errors = validator.errors({**RESPONSE, "output": [*[first] * 100, MESSAGE, 7, *[later] * 900]})
+    ids = [error for error in errors if error.pointer.endswith("/id")]
+    assert [error.pointer for error in ids] == [f"/output/{i}/id" for i in range(100)]
+    assert [error.more for error in ids] == [900] + [0] * 99
+    others = [(error.pointer, error.actual, error.more) for error in errors if error not in ids]
+    assert others == [("/output/101", 7, 0)]
+
+
 @pytest.mark.parametrize("name", dialect_names())
 def test_the_good_response(name: str) -> None:
     missing = {error.pointer for error in load_dialect(name).response_validator.errors(RESPONSE)}

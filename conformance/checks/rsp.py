@@ -17,6 +17,7 @@ from rejoinder.conformance.judging.problems import (
     is_what,
     one_of,
     quoted,
+    repeated,
 )
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
@@ -178,7 +179,7 @@ def required_fields(view: ExchangeView) -> Iterator[Problem]:
             where = f" ({error.branch})" if error.branch else ""
             yield _problem(
                 event,
-                f"The response object does not match the schema{where}: {error.located}.",
+                f"The response object does not match the schema{where}: {error.located}.{repeated(error.more)}",
                 f"{pointer}{error.pointer}",
                 expected=error.wanted,
                 actual=error.actual,

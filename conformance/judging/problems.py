@@ -8,7 +8,7 @@ from typing import Any, Final, TypeGuard
 
 from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
 from rejoinder.conformance.judging.json_diff import first_difference
-from rejoinder.formatting import compact_json, one_line
+from rejoinder.formatting import compact_json, one_line, plural
 from rejoinder.model.verdict import ABSENT, MISSING, TOO_LONG, Problem
 from rejoinder.validation import escape_key
 
@@ -106,6 +106,11 @@ def is_what(value: Any) -> str:
 def has_what(name: str, value: Any) -> str:
     """Return the predicate that says which value a field has: "has no status", ``has status "queued"``."""
     return f"has no {name}" if value is ABSENT else f"has {name} {quoted(value)}"
+
+
+def repeated(more: int) -> str:
+    """Return a sentence for the end of a message that counts further places with the same error; empty for none."""
+    return f" {plural(more, 'more place has', 'more places have')} the same error." if more else ""
 
 
 def one_of(values: Iterable[str]) -> str:

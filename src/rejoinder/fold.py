@@ -10,9 +10,10 @@ its ``item_id``, one that lacks both belongs to the item that is open.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any
 
 from rejoinder.contract import Dialect, EventSpec
@@ -22,7 +23,7 @@ from rejoinder.contract import Dialect, EventSpec
 class PartTrace:
     """One content or summary part of an item, or the item's own text (arguments, input, code).
 
-    All ``*_at`` values are event numbers. ``text`` is what the deltas add up to, ``typed`` the value in the typed done
+    All ``*_at`` values are event numbers. ``pieces`` are the texts of the deltas, ``typed`` the value in the typed done
     event (``None`` when there was none or it was no string). ``announced`` and ``closed`` are the part objects of
     the added and done events.
     """
@@ -33,13 +34,20 @@ class PartTrace:
     announced: Any = None
     index: int | None = None
     deltas_at: list[int] = field(default_factory=list)
-    text: str = ""
+    pieces: list[str] = field(default_factory=list)
     typed_at: list[int] = field(default_factory=list)
     typed: str | None = None
     closed_at: list[int] = field(default_factory=list)
     closed: Any = None
     specs: dict[str, EventSpec] = field(default_factory=dict)
     annotations: list[tuple[int, Any, Any]] = field(default_factory=list)  # event, annotation_index, annotation
+
+    @property
+    def text(self) -> str:
+        """What the deltas add up to."""
+        if len(self.pieces) > 1:
+            self.pieces[:] = ["".join(self.pieces)]
+        return self.pieces[0] if self.pieces else ""
 
     @property
     def first_use(self) -> int | None:
@@ -51,6 +59,26 @@ class PartTrace:
     def spec(self) -> EventSpec | None:
         """The event family that carried the text, ``None`` when there was none."""
         return next(iter(self.specs.values()), None)
+
+
+@dataclass(slots=True)
+class _Container:
+    """The parts of one container of an item, and the first and the last of each index."""
+
+    parts: list[PartTrace] = field(default_factory=list)
+    first: dict[int | None, PartTrace] = field(default_factory=dict)
+    last: dict[int | None, PartTrace] = field(default_factory=dict)
+    _ordered: bool = False
+    _ordered_for: int = -1
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the indexes of the parts are 0, 1, 2, ... in any order."""
+        if self._ordered_for != len(self.parts):
+            self._ordered_for = len(self.parts)
+            indexes = [part.index for part in self.parts if part.index is not None]
+            self._ordered = sorted(indexes) == list(range(len(self.parts)))
+        return self._ordered
 
 
 @dataclass(slots=True)
@@ -67,6 +95,7 @@ class ItemTrace:
     events: list[int] = field(default_factory=list)
     progress: list[tuple[int, str]] = field(default_factory=list)
     parts: list[PartTrace] = field(default_factory=list)
+    _containers: dict[str, _Container] = field(default_factory=dict)
 
     @property
     def is_open(self) -> bool:
@@ -81,16 +110,37 @@ class ItemTrace:
                 return str(item["type"])
         return ""
 
-    def of(self, container: str) -> list[PartTrace]:
+    def of(self, container: str) -> Sequence[PartTrace]:
         """Return the item's parts in one container: ``content``, ``summary`` or ``item``."""
-        return [part for part in self.parts if part.container == container]
+        known = self._containers.get(container)
+        return known.parts if known else ()
 
     def place(self, part: PartTrace) -> int:
         """Return a part's place in its container: its index, if all indexes there make sense, else its position."""
-        indexes = [other.index for other in self.of(part.container) if other.index is not None]
-        if part.index is not None and sorted(indexes) == list(range(len(self.of(part.container)))):
-            return part.index
-        return part.position
+        known = self._containers[part.container]
+        return part.index if part.index is not None and known.ordered else part.position
+
+    def add(self, container: str, index: int | None) -> PartTrace:
+        """Return a new part at the end of a container."""
+        known = self._containers.setdefault(container, _Container())
+        part = PartTrace(container, len(known.parts), index=index)
+        known.parts.append(part)
+        self.parts.append(part)
+        known.last[index] = part
+        known.first.setdefault(index, part)
+        return part
+
+    def first(self, container: str, index: int) -> PartTrace | None:
+        """Return the first part of a container with this index, ``None`` without one."""
+        known = self._containers.get(container)
+        return known.first.get(index) if known else None
+
+    def last(self, container: str, index: int | None) -> PartTrace | None:
+        """Return the last part of a container, of those with this index if it is not ``None``."""
+        known = self._containers.get(container)
+        if known is None:
+            return None
+        return known.parts[-1] if index is None else known.last.get(index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +181,7 @@ class StreamFold:
         self._by_index: dict[int, ItemTrace] = {}
         self._by_id: dict[str, ItemTrace] = {}
         self._open: ItemTrace | None = None
+        self._announced: list[int] = []
         self._ordered = False
         self._ordered_for = -1
 
@@ -210,6 +261,7 @@ class StreamFold:
         if known is None:
             known = self._new_item()
         known.announced_at.append(number)
+        heappush(self._announced, -known.position)
         known.events.append(number)
         if len(known.announced_at) == 1:
             known.announced = announced
@@ -233,16 +285,23 @@ class StreamFold:
         if len(item.closed_at) == 1:
             item.closed = closed
         if self._open is item:
-            self._open = next((other for other in reversed(self.items) if other.is_open), None)
+            self._open = self._last_open()
+
+    def _last_open(self) -> ItemTrace | None:
+        """Return the last item that is open. An item that was closed never opens again, so each is passed once."""
+        while self._announced:
+            item = self.items[-self._announced[0]]
+            if item.is_open:
+                return item
+            heappop(self._announced)
+        return None
 
     def _part_added(self, number: int, data: dict[str, Any], spec: EventSpec) -> None:
         item = self._item(number, data)
         index = _integer(data.get(spec.index))
-        parts = item.of(spec.container)
-        part = next((part for part in parts if index is not None and part.index == index), None)
+        part = None if index is None else item.first(spec.container, index)
         if part is None or part.closed_at:
-            part = PartTrace(spec.container, len(parts), index=index)
-            item.parts.append(part)
+            part = item.add(spec.container, index)
         part.announced_at.append(number)
         if len(part.announced_at) == 1:
             part.announced = data.get("part")
@@ -259,7 +318,7 @@ class StreamFold:
         part.specs[spec.part] = spec
         delta = data.get("delta")
         if isinstance(delta, str):
-            part.text += delta
+            part.pieces.append(delta)
 
     def _typed_done(self, number: int, data: dict[str, Any], spec: EventSpec) -> None:
         part = self._part(number, data, spec)
@@ -273,17 +332,11 @@ class StreamFold:
         item = self._item(number, data)
         container = spec.container
         index = _integer(data.get(spec.index)) if spec.index else 0
-        last = None
-        for part in reversed(item.parts):
-            if part.container == container:
-                if index is None or part.index == index:
-                    return part
-                last = last or part
-        if last is not None and last.index is None:
-            return last
-        part = PartTrace(container, len(item.of(container)), index=index)
-        item.parts.append(part)
-        return part
+        part = item.last(container, index)
+        if part is not None:
+            return part
+        last = item.last(container, None)
+        return last if last is not None and last.index is None else item.add(container, index)
 
     def _item(self, number: int, data: dict[str, Any]) -> ItemTrace:
         """Find the item that an event speaks of, or make one that was never announced; note a wrong name."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 import jsonschema_rs
 
+from rejoinder.condense import MAX_FORMS, OTHER, PLACES, Condensed, Condenser
 from rejoinder.model.verdict import ABSENT
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ JSON_TYPES: Mapping[type, str] = {
     type(None): "null",
 }
 
+_MAX_ERRORS: Final = 2_000
+_MAX_EXPLAINED: Final = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class SchemaError:
@@ -40,6 +45,7 @@ class SchemaError:
     ``pointer`` is a JSON pointer into the instance; for a missing field it names the field. ``keyword`` is the schema
     keyword that failed; ``branch`` the union branch that was chosen, as a name from ``$defs``, or empty. ``expected``
     is the value of the keyword; ``wanted`` describes all that the schema accepts there (:func:`describe_schema`).
+    ``more`` counts further places with the same error that have no error of their own.
     """
 
     pointer: str
@@ -49,6 +55,7 @@ class SchemaError:
     actual: Any = ABSENT
     branch: str = ""
     wanted: str = "present"
+    more: int = 0
 
     @property
     def located(self) -> str:
@@ -63,12 +70,17 @@ class Validator:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self.schema = schema
         self._fast = jsonschema_rs.Draft202012Validator(dict(schema))
+        self._explained: dict[tuple[int, int], list[SchemaError]] = {}
 
     @cached_property
     def _slow(self) -> Draft202012Validator:
         from jsonschema import Draft202012Validator
 
         return Draft202012Validator(dict(self.schema))
+
+    @cached_property
+    def _condenser(self) -> Condenser:
+        return Condenser(self.schema)
 
     def is_valid(self, instance: Any) -> bool:
         """Return whether the instance is valid; never raises on any parsed JSON value."""
@@ -77,7 +89,8 @@ class Validator:
         except (ValueError, OverflowError, RecursionError):
             # The fast validator takes no lone surrogates, which are legal in JSON.
             try:
-                return bool(self._slow.is_valid(instance))
+                short = self._condenser.condense(instance).value if self._condenser.usable else instance
+                return bool(self._slow.is_valid(short))
             except RecursionError:
                 return False
 
@@ -85,19 +98,46 @@ class Validator:
         """Return what is wrong, each error at its deepest place in the branch that ``type`` names.
 
         An empty list means valid. An instance that cannot be walked (nested too deeply) gives one error at the root.
+        Elements of one form have one explanation, and the first of them one error each (see :attr:`SchemaError.more`),
+        so the time is proportional to the size of the instance.
         """
         if self.is_valid(instance):
             return []
         try:
-            found = list(self._flatten(self._slow.iter_errors(instance), ""))
+            if self._condenser.usable:
+                found = self._expand(instance, self._condenser.condense(instance))
+            else:
+                found = self._explain(instance)
         except RecursionError:
             return [SchemaError("", "the value is nested too deeply to be checked", "nesting")]
-        unique: dict[tuple[str, str, str], SchemaError] = {}
-        for error in found:
-            unique.setdefault((error.pointer, error.keyword, error.message), error)
-        return list(unique.values()) or [
+        return found or [
             SchemaError("", "the value is not plain JSON (NaN, infinity or a number out of range)", "number")
         ]
+
+    def _explain(self, instance: Any) -> list[SchemaError]:
+        unique: dict[tuple[str, str, str], SchemaError] = {}
+        for error in islice(self._flatten(self._slow.iter_errors(instance), ""), _MAX_ERRORS):
+            unique.setdefault((error.pointer, error.keyword, error.message), error)
+        return list(unique.values())
+
+    def _expand(self, instance: Any, condensed: Condensed) -> list[SchemaError]:
+        """Return the errors of an instance: those of its condensed value, each at all places that it represents."""
+        found = self._explained.get(condensed.form)
+        if found is None:
+            if len(self._explained) >= _MAX_EXPLAINED:
+                self._explained.clear()
+            found = self._explained[condensed.form] = self._explain(condensed.value)
+        if not found and condensed.left_out:
+            return [SchemaError("", f"a value beyond the first {MAX_FORMS} forms does not match the schema", "form")]
+        limit = min(PLACES, max(1, _MAX_ERRORS // max(1, len(found))))
+        errors: list[SchemaError] = []
+        for error in found:
+            keys = pointer_keys(error.pointer)
+            places, more = condensed.places(keys, limit)
+            for place in places:
+                errors.append(_moved(error, keys, place, instance, more))
+                more = 0
+        return errors
 
     def _flatten(self, errors: Iterable[ValidationError], branch: str) -> Iterator[SchemaError]:
         for error in errors:
@@ -172,6 +212,20 @@ class Validator:
             name = schema["$ref"].rpartition("/")[2]
             schema = self.schema.get("$defs", {}).get(name, {})
         return name, schema
+
+
+def _moved(error: SchemaError, keys: list[str], place: list[Any], instance: Any, more: int) -> SchemaError:
+    """Return an error of a condensed value, whose place has these keys, at a place of the instance."""
+    actual, message = error.actual, error.message
+    if actual is not ABSENT:
+        actual = instance
+        for key in place:
+            actual = actual[int(key) if isinstance(actual, list) else key]
+        if error.keyword not in ("type", "additionalProperties"):  # whose messages do not contain the value
+            message = message.replace(_short(error.actual), _short(actual), 1)
+    if keys and keys[-1].startswith(OTHER):
+        message = message.replace(_short(keys[-1]), _short(place[-1]), 1)
+    return replace(error, pointer=_pointer(place), message=message, actual=actual, more=more)
 
 
 def _extra(error: ValidationError, branch: str) -> Iterator[SchemaError]:
