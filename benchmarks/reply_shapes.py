@@ -148,7 +148,7 @@ PLAIN: Mapping[str, Shape] = {
         lambda n: _response(output=[{"type": "reasoning", "id": "r", "summary": [1] * n, "content": [2] * n}])
     ),
     "fields of the response": _plain(lambda n: _response(**{f"k{i}": i for i in range(n)})),
-    "fields of an item": _plain(lambda n: _response(output=[_message([], **{f"k{i}": i for i in range(n)})])),
+    "fields of an item": _plain(lambda n: _response(output=[{**_message([]), **{f"k{i}": i for i in range(n)}}])),
     "fields of a part": _plain(lambda n: _response(output=[_message([_text("a", **{f"k{i}": i for i in range(n)})])])),
     "fields of usage": _plain(lambda n: _response(usage={f"k{i}": i for i in range(n)})),
     "metadata": _plain(lambda n: _response(metadata={f"k{i}": i for i in range(n)})),
@@ -222,6 +222,10 @@ def _opened(i: int) -> dict[str, Any]:
     return _event("response.output_item.added", i, output_index=i, item=_message([], f"m{i}", status="in_progress"))
 
 
+def _unplaced(i: int) -> dict[str, Any]:
+    return {"type": "response.content_part.added", "item_id": "m", "output_index": 0}
+
+
 def _lines(line: bytes, piece: int = 65536) -> Shape:
     return Shape(lambda n: line * n, stream=True, piece=piece)
 
@@ -286,9 +290,13 @@ STREAMS: Mapping[str, Shape] = {
         lambda i: _event("response.output_item.done", i, output_index=i, item=_message([], f"m{i}"))
     ),
     "parts that open": _events(lambda i: _new_part(i, "response.content_part.added")),
-    "parts that open at one index": _events(lambda i: {**_new_part(i, "response.content_part.added"), "content_index": 0}),
+    "parts that open at one index": _events(
+        lambda i: {**_new_part(i, "response.content_part.added"), "content_index": 0}
+    ),
     "parts that close": _events(lambda i: _new_part(i, "response.content_part.done")),
-    "parts without index": _events(lambda i: {"type": "response.content_part.added", "item_id": "m", "output_index": 0}),
+    "parts without index": _events(
+        lambda i: {"type": "response.content_part.added", "item_id": "m", "output_index": 0}
+    ),
     "annotations of one part": _events(
         lambda i: _event(
             "response.output_text.annotation.added",

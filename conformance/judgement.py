@@ -5,7 +5,7 @@ Pure, and the same for live runs, load and recordings.
 
 from __future__ import annotations
 
-from collections import ChainMap, Counter
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -21,14 +21,27 @@ from rejoinder.conformance.judging.context import Capability, RunContext
 from rejoinder.conformance.judging.controls import answered_requests
 from rejoinder.conformance.judging.defects import Occurrence, count_defects, find_causes, occurrence
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.problems import MAX_PLACES, repeated
 from rejoinder.conformance.judging.registry import Declined, Registered, Subject, applies
 from rejoinder.conformance.judging.turns import CRASH, is_forgotten
 from rejoinder.conformance.judging.untested import UntestedRules
 from rejoinder.contract import Dialect, Feature, Rule, load_dialect, load_features, load_rules
+from rejoinder.formatting import plural
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.footer import Acceptance
 from rejoinder.model.tags import ON_PURPOSE, Tag
-from rejoinder.model.verdict import DefectKey, Finding, Known, Level, Problem, Status, Verdict, defect_id, fingerprint
+from rejoinder.model.verdict import (
+    DefectKey,
+    Finding,
+    Known,
+    Level,
+    Problem,
+    Status,
+    Verdict,
+    defect_id,
+    fingerprint,
+    masked,
+)
 
 REQUIRED: Final = "CAP"
 """The family of the rules on required features."""
@@ -39,6 +52,9 @@ MAX_CASES: Final = 50
 
 MAX_CRASHES: Final = 24
 """How many kinds of server errors one rule distinguishes."""
+
+MAX_KINDS: Final = 200
+"""How many kinds of problems a check keeps for one exchange, or for one case."""
 
 _Problems = Sequence[tuple[Sequence[ExchangeView], list[Problem]]]
 
@@ -341,21 +357,59 @@ def _run_check(registered: Registered, subjects: Iterable[Any], result: _RuleRes
         try:
             if registered.needs is not None and not registered.needs(subject):
                 continue
-            found = list(registered.run(subject))
+            problems, reason = _gather(registered.run(subject))
         except Exception as error:  # a check must never take the run down with it
             result.errors.append(f"{type(error).__name__} at exchange {views[0].exchange.id}: {error}")
             result.unsettled_on.update(view.exchange.case for view in views)
             continue
-        problems = [problem for problem in found if not isinstance(problem, Declined)]
-        reasons = [declined.reason for declined in found if isinstance(declined, Declined)]
-        result.declined += reasons
-        if reasons and not problems:
-            result.unsettled_on.update(view.exchange.case for view in views)
-            continue
+        if reason:
+            result.declined.append(reason)
+            if not problems:
+                result.unsettled_on.update(view.exchange.case for view in views)
+                continue
         result.judged += 1
         result.judged_on.update(view.exchange.case for view in views)
         if problems:
             result.problems.append((views, problems))
+
+
+def _gather(found: Iterable[Problem | Declined]) -> tuple[list[Problem], str]:
+    """Return the problems that a check yields, and the first reason why it can say nothing.
+
+    An endpoint decides how many problems a response has. Of each kind at most :data:`MAX_PLACES` places of an exchange
+    are kept, and of the kinds the first :data:`MAX_KINDS`; the first of them counts the others.
+    """
+    problems: list[Problem] = []
+    reason = ""
+    counts: dict[tuple[str, str, str], dict[str, int]] = {}
+    more: dict[int, int] = {}
+    firsts: dict[tuple[str, str, str, str], int] = {}
+    other_kinds = 0
+    for problem in found:
+        if isinstance(problem, Declined):
+            reason = reason or problem.reason
+            continue
+        kind = problem.event_type, problem.kind, masked(problem.pointer)
+        places = counts.get(kind)
+        if places is None:
+            if len(counts) >= MAX_KINDS:
+                other_kinds += 1
+                continue
+            places = counts[kind] = {}
+        count = places[problem.exchange] = places.get(problem.exchange, 0) + 1
+        if count == 1:
+            firsts[*kind, problem.exchange] = len(problems)
+        if count <= MAX_PLACES:
+            problems.append(problem)
+        else:
+            first = firsts[*kind, problem.exchange]
+            more[first] = more.get(first, 0) + 1
+    for place, count in more.items():
+        problems[place] = replace(problems[place], message=problems[place].message + repeated(count))
+    if other_kinds:
+        others = plural(other_kinds, "problem of another kind is", "problems of other kinds are")
+        problems[0] = replace(problems[0], message=f"{problems[0].message} {others} not listed.")
+    return problems, reason
 
 
 def _subjects(views: list[ExchangeView]) -> SubjectValues:
@@ -400,29 +454,32 @@ def _group(
     """
     findings: dict[tuple[str, Known | None], Finding] = {}
     sizes: dict[tuple[str, Known | None], tuple[bool, int]] = {}
+    marks: dict[tuple[str, str, str], str] = {}
     for views, problems in _bounded(result.problems):
-        by_exchange = ChainMap({view.exchange.id: view for view in views}, dict(elsewhere))
+        by_exchange = {view.exchange.id: view for view in views}
         counted: set[tuple[str, Known | None]] = set()
         for problem in problems:
-            view = by_exchange.get(problem.exchange, views[0])
+            view = by_exchange.get(problem.exchange) or elsewhere.get(problem.exchange) or views[0]
             exchange = view.exchange
-            mark = fingerprint(rule.id, problem)
+            kind = problem.event_type, problem.kind, masked(problem.pointer)
+            mark = marks.get(kind) or marks.setdefault(kind, fingerprint(rule.id, problem))
             known = matcher.known(rule.id, exchange.case, mark) if matcher is not None else None
             key = mark, known
-            evidence = problem if problem.exchange else replace(problem, exchange=exchange.id)
             # A valid request is the better evidence.
             size = bool(ON_PURPOSE.intersection(exchange.tags)), len(exchange.request.body) + len(exchange.body)
             finding = findings.get(key)
-            if finding is None:
-                finding = findings[key] = Finding(rule.id, level, evidence, count=0, known=known)
-                finding.defect = defect_id(rule.id, problem, fields_are_places=rule.fields_are_places)
+            if finding is None or size < sizes[key]:
+                evidence = problem if problem.exchange else replace(problem, exchange=exchange.id)
                 sizes[key] = size
-            elif size < sizes[key]:
-                finding.evidence, sizes[key] = evidence, size
+                if finding is None:
+                    finding = findings[key] = Finding(rule.id, level, evidence, count=0, known=known)
+                    finding.defect = defect_id(rule.id, problem, fields_are_places=rule.fields_are_places)
+                else:
+                    finding.evidence = evidence
             if key not in counted:
                 counted.add(key)
                 finding.count += 1
-            occurrences.setdefault(id(finding), []).append(occurrence(evidence, view))
+            occurrences.setdefault(id(finding), []).append(occurrence(problem, view))
             if exchange.case not in finding.cases and len(finding.cases) < MAX_CASES:
                 finding.cases.append(exchange.case)
     return sorted(findings.values(), key=lambda finding: (finding.known is not None, -finding.count))

@@ -73,9 +73,8 @@ def _texts(view: ExchangeView, *families: str) -> Iterator[_Text]:
 
 def _is_placed(item: ItemTrace, part: PartTrace) -> bool:
     """Whether the part that a text belongs to is known; PRT-02 reports indexes without a part."""
-    parts = item.of(part.container)
-    announced = sum(1 for other in parts if other.announced_at)
-    return part.container == "item" or announced == len(parts) or not announced
+    announced = item.announced_parts(part.container)
+    return part.container == "item" or announced in (0, len(item.of(part.container)))
 
 
 def _pointer(path: tuple[str | int, ...]) -> str:

@@ -226,7 +226,7 @@ def new_items_are_named(view: ExchangeView) -> Iterator[Problem]:
         for name in _FIRST_FIELDS.get(item.type, ()):
             value = announced.get(name, ABSENT)
             if name == "content":
-                fits = isinstance(value, list) and not (value and any(part.announced_at for part in item.of("content")))
+                fits = isinstance(value, list) and not (value and item.announced_parts("content"))
             else:
                 fits = isinstance(value, str) and value != ""
             if not fits:
@@ -421,18 +421,19 @@ def events_name_their_item(view: ExchangeView) -> Iterator[Problem]:
 @check("ITM-19", Subject.STREAM, needs=lambda view: len(_announced(view)) > 1)
 def one_at_a_time(view: ExchangeView) -> Iterator[Problem]:
     """Tests that every earlier item is done when an item is added."""
-    announced = _announced(view)
-    for i, item in enumerate(announced):
+    last: ItemTrace | None = None  # the earlier item that is done last
+    for item in _announced(view):
         start = item.announced_at[0]
-        for other in announced[:i]:
-            if other.closed_at and other.closed_at[0] > start:
-                yield at_event(
-                    view.events[start],
-                    f"An item is added before the item with output_index {quoted(other.output_index)} is done.",
-                    expected="response.output_item.done",
-                    actual=view.events[start].type,
-                )
-                return
+        if last is not None and last.closed_at[0] > start:
+            yield at_event(
+                view.events[start],
+                f"An item is added before the item with output_index {quoted(last.output_index)} is done.",
+                expected="response.output_item.done",
+                actual=view.events[start].type,
+            )
+            return
+        if item.closed_at and (last is None or item.closed_at[0] > last.closed_at[0]):
+            last = item
 
 
 _CALLS: Final = ("function_call", "custom_tool_call", "mcp_call", "computer_call")

@@ -51,7 +51,7 @@ def _has_announced(view: ExchangeView) -> bool:
 
 def _is_placed(item: ItemTrace) -> bool:
     """Whether the position of the item's parts in the terminal response is known; PRT-02 reports the others."""
-    announced = sum(1 for part in item.of("content") if part.announced_at)
+    announced = item.announced_parts("content")
     return announced in (0, len(item.of("content")))
 
 
@@ -65,7 +65,7 @@ def parts_are_announced(view: ExchangeView) -> Iterator[Problem]:
         used = part.first_use
         if used is None:
             continue
-        if not part.announced_at and not any(other.announced_at for other in item.of("content")):
+        if not item.announced_parts("content"):
             yield at_event(
                 view.events[used],
                 f"{event_name(view.events[used])} refers to a part that was never added.",
@@ -285,7 +285,7 @@ def as_many_parts_as_closed(view: ExchangeView) -> Iterator[Problem]:
         if not isinstance(content, list) or item.type not in ("message", "reasoning"):
             continue
         closed = sum(1 for part in item.of("content") if part.closed_at)
-        announced = sum(1 for part in item.of("content") if part.announced_at)
+        announced = item.announced_parts("content")
         # PRT-01 and PRT-07 report parts that were never added or are never done.
         if closed == announced and closed != len(content) and (announced or not item.of("content")):
             yield at_event(
@@ -367,23 +367,26 @@ def annotations_as_streamed(view: ExchangeView) -> Iterator[Problem]:
         yield from differing(in_response, view, message, streamed, final, pointer, kind="final")
 
 
-def _annotations(view: ExchangeView) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _annotations(view: ExchangeView) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Yield pointer, length of the text in UTF-16 code units, and annotation."""
     for pointer, part in view.text_parts():
         annotations = part.get("annotations")
         text = part.get("text")
-        for i, annotation in enumerate(annotations if isinstance(annotations, list) else ()):
-            if isinstance(annotation, dict) and isinstance(text, str) and "start_index" in annotation:
-                yield f"{pointer}/annotations/{i}", text, annotation
+        if not isinstance(text, str) or not isinstance(annotations, list):
+            continue
+        length = len(text.encode("utf-16-le", "surrogatepass")) // 2
+        for i, annotation in enumerate(annotations):
+            if isinstance(annotation, dict) and "start_index" in annotation:
+                yield f"{pointer}/annotations/{i}", length, annotation
 
 
 @check("PRT-11", Subject.RESPONSE, needs=lambda view: any(True for _ in _annotations(view)))
 def annotations_lie_in_the_text(view: ExchangeView) -> Iterator[Problem]:
     """Compares `start_index` and `end_index` with the length of the text, counted in UTF-16 code units."""
-    for pointer, text, annotation in _annotations(view):
+    for pointer, length, annotation in _annotations(view):
         start, end = annotation.get("start_index"), annotation.get("end_index")
         if not (is_integer(start) and is_integer(end)):
             continue
-        length = len(text.encode("utf-16-le", "surrogatepass")) // 2
         if not 0 <= start <= end <= length:
             yield in_response(
                 view,

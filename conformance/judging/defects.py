@@ -8,12 +8,13 @@ occurrence of one and the same defect of the cause. A failure that nothing cover
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
+from rejoinder.conformance.judging.problems import MAX_PLACES
 from rejoinder.contract import Follows, Rule, Within
 from rejoinder.model.verdict import DefectKey, Finding, Problem, Verdict, masked, place_in_response
 
@@ -69,6 +70,7 @@ def find_causes(
     id. A cause is always the first one: what follows from a consequence has the cause of that consequence.
     """
     by_rule = {verdict.rule: verdict for verdict in verdicts}
+    covers = _Covers(occurrences)
     for rule in _causes_first(rules):
         verdict = by_rule.get(rule.id)
         if verdict is None or not verdict.findings:
@@ -82,7 +84,7 @@ def find_causes(
                 continue
             for finding in verdict.findings:
                 if not finding.cause and _fits(finding, follows.pointer, follows.kind):
-                    finding.cause = _cause_of(finding, cause, follows, occurrences)
+                    finding.cause = _cause_of(finding, cause, follows, covers)
 
 
 def count_defects(verdict: Verdict, occurrences: Occurrences) -> dict[DefectKey, int]:
@@ -130,7 +132,7 @@ def _fits(finding: Finding, pointer: str, kind: str) -> bool:
     return fnmatchcase(place, pointer) and fnmatchcase(finding.evidence.kind, kind)
 
 
-def _cause_of(finding: Finding, cause: Verdict, follows: Follows, occurrences: Occurrences) -> str:
+def _cause_of(finding: Finding, cause: Verdict, follows: Follows, covers: _Covers) -> str:
     """Return the id of the first defect of the cause that covers the finding; empty if none does.
 
     What a baseline expects covers only what it expects as well, so that new failures are never shown as known ones.
@@ -139,40 +141,76 @@ def _cause_of(finding: Finding, cause: Verdict, follows: Follows, occurrences: O
     for other in cause.findings:
         if (other.known is None) == (finding.known is None) and _fits(other, follows.cause_pointer, follows.cause_kind):
             groups[other.group].append(other)
-    own = occurrences.get(id(finding), ())
     for key, members in groups.items():
-        theirs = [one for member in members for one in occurrences.get(id(member), ())]
-        if _covered(own, theirs, follows.within):
+        if covers.covered(finding, members, follows.within):
             return key.cause or key.id
     return ""
 
 
-def _covered(own: Sequence[Occurrence], theirs: Iterable[Occurrence], within: Within) -> bool:
-    if within is Within.RUN:
-        return True
-    if not own:
-        return False
-    if within is Within.PLACE:
-        places: dict[str, list[str]] = defaultdict(list)
-        for one in theirs:
-            places[one.exchange].append(one.pointer)
-        return all(any(_meet(one.pointer, other) for other in places.get(one.exchange, ())) for one in own)
-    if within is Within.EVENT:
-        near = {(one.exchange, one.event + step) for one in theirs if one.event is not None for step in (-1, 0, 1)}
-        return all((one.exchange, one.event) in near for one in own)
-    key = _KEYS[within]
-    seen = {key(one) for one in theirs}
-    return all((found := key(one)) is not None and found in seen for one in own)
+class _Covers:
+    """Decides whether the occurrences of a finding meet those of others, which it looks up once for all findings."""
+
+    def __init__(self, occurrences: Occurrences) -> None:
+        self._occurrences = occurrences
+        self._known: dict[tuple[Within, tuple[int, ...]], tuple[set[str], set[Hashable]]] = {}
+
+    def covered(self, finding: Finding, others: Sequence[Finding], within: Within) -> bool:
+        """Return whether every occurrence of a finding meets one of the others."""
+        if within is Within.RUN:
+            return True
+        own = self._occurrences.get(id(finding), ())
+        full, met = self._met(others, within)
+        keys = _KEYS[within].own
+        return bool(own) and all(one.exchange in full or not met.isdisjoint(keys(one)) for one in own)
+
+    def _met(self, others: Sequence[Finding], within: Within) -> tuple[set[str], set[Hashable]]:
+        """Return the exchanges of which not all occurrences were kept, so that they meet everything, and the keys."""
+        which = within, tuple(id(other) for other in others)
+        known = self._known.get(which)
+        if known is None:
+            theirs = [one for other in others for one in self._occurrences.get(id(other), ())]
+            counts = Counter(one.exchange for one in theirs)
+            full = {exchange for exchange, count in counts.items() if count >= MAX_PLACES}
+            keys = _KEYS[within].theirs
+            met = {key for one in theirs for key in keys(one)}
+            known = self._known[which] = full, met
+        return known
 
 
-def _meet(one: str, other: str) -> bool:
-    """Return whether two pointers lead to one place, or one leads into the other's value."""
-    short, long = sorted((one, other), key=len)
-    return bool(short) and (long == short or long.startswith(f"{short}/"))
+def _steps(one: Occurrence) -> Iterator[str]:
+    """Yield the pointer and those of everything that it is inside of, without the root."""
+    end = len(one.pointer)
+    while end > 0:
+        yield one.pointer[:end]
+        end = one.pointer.rfind("/", 0, end)
 
 
-_KEYS: Final[Mapping[Within, Callable[[Occurrence], Hashable]]] = {
-    Within.ITEM: lambda one: None if one.item is None else (one.exchange, one.item),
-    Within.EXCHANGE: lambda one: one.exchange,
-    Within.CASE: lambda one: one.case,
+class _Keys(NamedTuple):
+    """Keys of an occurrence: it meets another if one of its ``own`` is one of the other's ``theirs``."""
+
+    own: Callable[[Occurrence], Iterable[Hashable]]
+    theirs: Callable[[Occurrence], Iterable[Hashable]]
+
+
+def _same(keys: Callable[[Occurrence], Iterable[Hashable]]) -> _Keys:
+    return _Keys(keys, keys)
+
+
+_KEYS: Final[Mapping[Within, _Keys]] = {
+    # One place is the other, or inside of it.
+    Within.PLACE: _Keys(
+        lambda one: [(one.exchange, one.pointer, "in"), *((one.exchange, step, "at") for step in _steps(one))],
+        lambda one: (
+            [(one.exchange, one.pointer, "at"), *((one.exchange, step, "in") for step in _steps(one))]
+            if one.pointer
+            else []
+        ),
+    ),
+    Within.EVENT: _Keys(
+        lambda one: [(one.exchange, one.event)],
+        lambda one: [] if one.event is None else [(one.exchange, one.event + step) for step in (-1, 0, 1)],
+    ),
+    Within.ITEM: _same(lambda one: [] if one.item is None else [(one.exchange, one.item)]),
+    Within.EXCHANGE: _same(lambda one: [one.exchange]),
+    Within.CASE: _same(lambda one: [one.case]),
 }

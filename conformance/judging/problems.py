@@ -12,6 +12,9 @@ from rejoinder.formatting import compact_json, one_line, plural
 from rejoinder.model.verdict import ABSENT, MISSING, TOO_LONG, Problem
 from rejoinder.validation import escape_key
 
+MAX_PLACES: Final = 1_000
+"""How many places of one kind of problem are kept for one exchange. The message of the first counts the others."""
+
 _PLAIN: Final = re.compile(r"[\w.:-]{1,80}", re.ASCII)
 
 

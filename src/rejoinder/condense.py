@@ -117,14 +117,14 @@ class Condenser:
             return True
         if not isinstance(schema, Mapping):
             return False
-        return all([self._read_keyword(keyword, value) for keyword, value in schema.items()])
+        return all(self._read_keyword(keyword, value) for keyword, value in schema.items())
 
     def _read_keyword(self, keyword: str, value: Any) -> bool:
         if keyword in _NAMED and isinstance(value, Mapping):
             self._names.update(value if keyword == "properties" else ())
-            return all([self._read(child) for child in value.values()])
+            return all(self._read(child) for child in value.values())
         if keyword in _LISTED and isinstance(value, list):
-            return all([self._read(child) for child in value])
+            return all(self._read(child) for child in value)
         if keyword in _SINGLE:
             self._by_field |= keyword == "additionalProperties" and value is not True
             return self._read(value)
@@ -163,10 +163,12 @@ class Condenser:
         return self._forms.setdefault(form, len(self._forms))
 
     def _scalar(self, value: Any) -> Hashable:
-        kind = type(value)
+        kind: type[Any] = type(value)
         if (kind, value) in self._words or (self._by_value and kind in (int, float)):
             return kind, value
-        return (kind, value.is_integer()) if kind is float else kind
+        if kind is float:
+            return kind, value.is_integer()
+        return kind
 
     def _array(self, value: list[Any]) -> tuple[int, Any, _Node]:
         node = _Node()

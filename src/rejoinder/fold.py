@@ -63,9 +63,10 @@ class PartTrace:
 
 @dataclass(slots=True)
 class _Container:
-    """The parts of one container of an item, and the first and the last of each index."""
+    """The parts of one container of an item, how many were announced, and the first and the last of each index."""
 
     parts: list[PartTrace] = field(default_factory=list)
+    announced: int = 0
     first: dict[int | None, PartTrace] = field(default_factory=dict)
     last: dict[int | None, PartTrace] = field(default_factory=dict)
     _ordered: bool = False
@@ -114,6 +115,16 @@ class ItemTrace:
         """Return the item's parts in one container: ``content``, ``summary`` or ``item``."""
         known = self._containers.get(container)
         return known.parts if known else ()
+
+    def announced_parts(self, container: str) -> int:
+        """Return how many parts of a container were announced."""
+        known = self._containers.get(container)
+        return known.announced if known else 0
+
+    def announce(self, part: PartTrace, number: int) -> None:
+        """Note that an event announces a part."""
+        self._containers[part.container].announced += not part.announced_at
+        part.announced_at.append(number)
 
     def place(self, part: PartTrace) -> int:
         """Return a part's place in its container: its index, if all indexes there make sense, else its position."""
@@ -302,7 +313,7 @@ class StreamFold:
         part = None if index is None else item.first(spec.container, index)
         if part is None or part.closed_at:
             part = item.add(spec.container, index)
-        part.announced_at.append(number)
+        item.announce(part, number)
         if len(part.announced_at) == 1:
             part.announced = data.get("part")
 

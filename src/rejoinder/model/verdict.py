@@ -358,9 +358,12 @@ class Verdict:
         )
 
 
+_INDEX: Final = re.compile(r"/\d+(?=/|$)")
+
+
 def masked(pointer: str) -> str:
     """Return a pointer with its array indexes replaced by ``*``."""
-    return re.sub(r"/\d+(?=/|$)", "/*", pointer)
+    return _INDEX.sub("/*", pointer) if pointer else ""
 
 
 def place_in_response(pointer: str) -> str:
