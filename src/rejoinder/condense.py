@@ -168,7 +168,7 @@ class Condenser:
             return kind, value
         if kind is float:
             return kind, value.is_integer()
-        return kind
+        return kind.__name__
 
     def _array(self, value: list[Any]) -> tuple[int, Any, _Node]:
         node = _Node()
