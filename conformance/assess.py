@@ -88,7 +88,8 @@ def assess(
         result.exchanges, dialect, select=select, required=required, matcher=matcher, plan=plan
     )
     capabilities = result.run_context.capabilities
-    result.coverage = measure_coverage(result.exchanges, dialect, capabilities)
+    repeats = result.run_context.abilities.repeats
+    result.coverage = measure_coverage(result.exchanges, dialect, capabilities, plan, repeats)
     result.warnings += [
         f"Required feature {name} is not known to be there: {known.sentence}"
         for name, known in capabilities.items()

@@ -26,10 +26,16 @@ class CoverageMeter:
         """Take exchanges into account."""
         self._log.add([ExchangeView(exchange, self._dialect) for exchange in exchanges])
 
-    def report(self, capabilities: Mapping[str, Capability] = MappingProxyType({})) -> CoverageResult:
+    def report(
+        self,
+        capabilities: Mapping[str, Capability] = MappingProxyType({}),
+        plan: str = "",
+        repeats: bool | None = None,
+    ) -> CoverageResult:
         """Return the coverage so far, for the footer of a run file.
 
-        The branches of accepted features have the states of these ``capabilities``.
+        The branches of accepted features have the states of these ``capabilities``. ``plan`` is the test plan of the
+        run, and ``repeats`` whether its model repeated a canary: they say why branches were not sent.
         """
         log = self._log
         everything = log.contract.all
@@ -57,7 +63,7 @@ class CoverageMeter:
             refusals=list(_refusals(claims)),
             parts=_groups(branches[Acceptance.PART], lambda name: enclosing(name, claims)),
             together=_groups(branches[Acceptance.TOGETHER], lambda name: _beside(name, claims, log)),
-            plans=by_plan(branches[Acceptance.NOT_SENT], self._dialect),
+            plans=by_plan(branches[Acceptance.NOT_SENT], self._dialect, plan, repeats),
         )
 
 
@@ -114,6 +120,8 @@ def measure_coverage(
     exchanges: Iterable[Exchange],
     dialect: str = DEFAULT_DIALECT,
     capabilities: Mapping[str, Capability] = MappingProxyType({}),
+    plan: str = "",
+    repeats: bool | None = None,
 ) -> CoverageResult:
     """Return the coverage of a dialect's undisputed request contract, for the footer of a run file.
 
@@ -121,8 +129,9 @@ def measure_coverage(
     was accepted; else ``refused_alone`` or ``server_error`` when a pair of requests isolates it; else ``refused_part``
     when it lies inside such a branch; else ``refused_together`` when requests with it were rejected; else ``unproven``
     when none got a complete response; else ``not_sent``. Branches are sorted. An accepted branch that is a feature of
-    which ``capabilities`` know more has the state of the feature: ``seen``, ``broken`` or ``ignored``.
+    which ``capabilities`` know more has the state of the feature: ``seen``, ``broken`` or ``ignored``. ``plan`` and
+    ``repeats`` are those of :meth:`CoverageMeter.report`.
     """
     meter = CoverageMeter(dialect)
     meter.add(exchanges)
-    return meter.report(capabilities)
+    return meter.report(capabilities, plan, repeats)

@@ -16,7 +16,7 @@ from typing import Any, Final
 from rejoinder.conformance.baseline import BaselineMatcher
 from rejoinder.conformance.checks import checks_by_rule
 from rejoinder.conformance.judging.acceptance import refusals
-from rejoinder.conformance.judging.capabilities import abilities, capabilities
+from rejoinder.conformance.judging.capabilities import abilities, capabilities, explained
 from rejoinder.conformance.judging.context import Capability, RunContext
 from rejoinder.conformance.judging.controls import answered_requests
 from rejoinder.conformance.judging.defects import Occurrence, count_defects, find_causes, occurrence
@@ -41,6 +41,7 @@ from rejoinder.model.verdict import (
     defect_id,
     fingerprint,
     masked,
+    place_in_response,
 )
 
 REQUIRED: Final = "CAP"
@@ -118,7 +119,7 @@ def judge_run(
     ]
     if run_context is None:
         own.abilities = abilities(views)
-        own.capabilities = capabilities([*views, *narrowed])
+        own.capabilities = explained(capabilities([*views, *narrowed]), own.abilities, dialect, plan)
         own.refusals = tuple(refusals(narrowed))
         own.answered = answered_requests(views)
         own.operations = frozenset(view.operation for view in views if view.exchange.ok)
@@ -148,7 +149,7 @@ def judge_run(
 
     judge_rules(rule for rule in chosen if rule.family != REQUIRED)
     if run_context is None or own.required:
-        own.capabilities = settled(own.capabilities, views, dialect, verdicts.values())
+        own.capabilities = settled(own.capabilities, views, dialect, verdicts.values(), occurrences)
     # What is required is judged last, since other rules show what is ignored.
     judge_rules(rule for rule in chosen if rule.family == REQUIRED)
     ordered = [verdicts[rule.id] for rule in chosen if rule.id in verdicts]
@@ -159,20 +160,28 @@ def judge_run(
 
 
 def settled(
-    capabilities: Mapping[str, Capability], views: Sequence[ExchangeView], dialect: Dialect, verdicts: Iterable[Verdict]
+    capabilities: Mapping[str, Capability],
+    views: Sequence[ExchangeView],
+    dialect: Dialect,
+    verdicts: Iterable[Verdict],
+    occurrences: Mapping[int, Sequence[Occurrence]],
+    *,
+    evidence: Sequence[ExchangeView] = (),
 ) -> Mapping[str, Capability]:
     """Return what is known of features once rules were judged: whether the accepted ones work.
 
     A feature whose effect is tested by rules (``tested_by``) is ignored if they fail on all requests that use it,
-    broken if on some, and its effect is seen if on none. An accepted feature is broken as well if a MUST rule failed
-    that needs it; of several features that a rule needs it speaks of the one that the fewest rules need.
+    broken if on some, and its effect is seen if on none. An accepted feature is broken as well if a finding of a MUST
+    rule is about it, see :meth:`_FeatureUse.broken_by`. ``evidence`` are the exchanges of the findings, where ``views``
+    does not hold them.
     """
-    failures = [v for v in verdicts if v.level is Level.MUST and v.status in (Status.FAIL, Status.KNOWN)]
-    about: dict[str, list[Verdict]] = {}
-    for verdict in failures:
-        needed = load_rules()[verdict.rule].features
-        if needed:
-            about.setdefault(min(needed, key=lambda name: _need()[name]), []).append(verdict)
+    use = _FeatureUse(evidence or views, dialect)
+    about: dict[str, list[tuple[str, str]]] = {}
+    for verdict in verdicts:
+        if verdict.level is Level.MUST and verdict.status in (Status.FAIL, Status.KNOWN):
+            for finding in verdict.findings:
+                for name in use.broken_by(finding, occurrences.get(id(finding), ())):
+                    about.setdefault(name, []).append((verdict.rule, finding.fingerprint))
     found = {}
     for name, known in capabilities.items():
         if known.state.is_accepted:
@@ -182,12 +191,95 @@ def settled(
             if judged:
                 state = Acceptance.SEEN if not failed else Acceptance.IGNORED if failed == judged else Acceptance.BROKEN
             if state is not Acceptance.IGNORED:
-                others = [(v.rule, f.fingerprint) for v in about.get(name, ()) for f in v.findings]
-                marks += [pair for pair in others if pair not in marks]
+                marks += [pair for pair in about.get(name, ()) if pair not in marks]
                 state = Acceptance.BROKEN if marks else state
             known = replace(known, state=state, findings=tuple(marks))
         found[name] = known
     return MappingProxyType(found)
+
+
+class _FeatureUse:
+    """Which features the requests of a run use, and which of them a finding is about."""
+
+    def __init__(self, views: Sequence[ExchangeView], dialect: Dialect) -> None:
+        self._views = views
+        self._dialect = dialect
+        self._by_exchange = {view.exchange.id: view for view in views}
+        self._cases: dict[str, list[ExchangeView]] = {}
+        for view in views:
+            self._cases.setdefault(view.exchange.case, []).append(view)
+        self._used: dict[str, frozenset[str]] = {}
+        self._shares: dict[tuple[str, str], float] = {}
+        self._culprits: dict[tuple[str, frozenset[str]], str] = {}
+
+    def broken_by(self, finding: Finding, occurrences: Iterable[Occurrence]) -> set[str]:
+        """Return the features that a finding is about.
+
+        They are used by the requests that show it, and its rule needs them; of several, it is about the one that the
+        fewest rules need. A feature that narrows that one, or that can take its place (see ``features.toml``), is meant
+        instead where the rule fails on it more often. A finding at the place in a response that only one feature fills
+        is about that feature.
+        """
+        rule = load_rules()[finding.rule]
+        place = masked(place_in_response(finding.evidence.pointer))
+        placed = {
+            name
+            for name, feature in load_features().items()
+            if feature.fills_alone and f"{place}/".startswith(f"{feature.shows.removesuffix('/*')}/")
+        }
+        found = set()
+        for one in occurrences:
+            used = self._of_occurrence(one, rule)
+            key = rule.id, used
+            if key not in self._culprits:
+                self._culprits[key] = self._culprit(rule, used)
+            found |= {self._culprits[key]} | (placed & used)
+        return found - {""}
+
+    def _of_occurrence(self, one: Occurrence, rule: Rule) -> frozenset[str]:
+        """Return the features that an occurrence shows: those of its request, or of its case where that is tested."""
+        view = self._by_exchange.get(one.exchange)
+        case = self._cases.get(one.case, [])
+        whole = all(registered.subject in (Subject.CASE, Subject.RUN) for registered in checks_by_rule()[rule.id])
+        own = case if whole or view is None or not view.is_create else [view]
+        return frozenset().union(*map(self._of_view, [*own, *(found for found in case if not found.is_create)]))
+
+    def _of_view(self, view: ExchangeView) -> frozenset[str]:
+        identity = view.exchange.id
+        if identity not in self._used:
+            self._used[identity] = frozenset(
+                name
+                for name, feature in load_features().items()
+                if (feature.is_used(view.request) if view.is_create else feature.operation == view.operation != "")
+            )
+        return self._used[identity]
+
+    def _culprit(self, rule: Rule, used: frozenset[str]) -> str:
+        if not rule.features:
+            return ""
+        features = load_features()
+        main = min(rule.features, key=lambda name: _need()[name])
+        narrower = [name for name in used if features[name].narrows == main]
+        alike = [name for name in used if features[name].like == main]
+        share = self._share(rule, main) if main in used and (narrower or alike) else 0.0
+        for names, least in ((narrower, share), (alike, share + _MORE)):
+            best = max(sorted(names), key=lambda name: self._share(rule, name), default="")
+            if best and (main not in used or self._share(rule, best) >= least):
+                return best
+        return min((name for name in rule.features if name in used), key=lambda name: _need()[name], default="")
+
+    def _share(self, rule: Rule, name: str) -> float:
+        """Return the share of the tests of a rule that failed, of those on requests that use a feature."""
+        key = rule.id, name
+        if key not in self._shares:
+            using = [view for view in self._views if name in self._of_view(view)]
+            verdict = _verdict_on(rule, using, self._views, self._dialect)
+            self._shares[key] = verdict.failed / verdict.judged if verdict.judged else 0.0
+        return self._shares[key]
+
+
+_MORE: Final = 1e-9
+"""What makes one share larger than another."""
 
 
 @cache
@@ -204,17 +296,21 @@ def _tested(
     """
     judged, failed, marks = 0, 0, list[tuple[str, str]]()
     using = [view for view in views if view.is_create and feature.tested_by and feature.is_used(view.request)]
-    cases = {view.exchange.case for view in using}
-    whole = _subjects([view for view in views if view.exchange.case in cases])
-    subjects = {**_subjects(using), Subject.CASE: whole[Subject.CASE]}
     for name in feature.tested_by:
         rule = load_rules()[name]
-        level = dialect.level_of(rule)
-        if level is not Level.OFF and using:
-            verdict = _verdict(rule, level, checks_by_rule()[name], subjects, None, {}, {})
+        if dialect.level_of(rule) is not Level.OFF and using:
+            verdict = _verdict_on(rule, using, views, dialect)
             judged, failed = judged + verdict.judged, failed + verdict.failed
             marks += [(name, finding.fingerprint) for finding in verdict.findings]
     return judged, failed, marks
+
+
+def _verdict_on(rule: Rule, chosen: list[ExchangeView], views: Sequence[ExchangeView], dialect: Dialect) -> Verdict:
+    """Return the verdict of a rule on chosen exchanges of a run, and on the whole cases that they are in."""
+    cases = {view.exchange.case for view in chosen}
+    whole = _subjects([view for view in views if view.exchange.case in cases])
+    subjects = {**_subjects(chosen), Subject.CASE: whole[Subject.CASE]}
+    return _verdict(rule, dialect.level_of(rule), checks_by_rule()[rule.id], subjects, None, {}, {})
 
 
 def merge(before: Sequence[Verdict], after: Sequence[Verdict]) -> list[Verdict]:

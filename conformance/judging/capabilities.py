@@ -23,7 +23,7 @@ from rejoinder.conformance.judging.canaries import canaries_in
 from rejoinder.conformance.judging.context import Abilities, Capability, Handling, Refusal
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.formats import last_text, misfit, wanted_shape
-from rejoinder.conformance.judging.plan_branches import plan_of
+from rejoinder.conformance.judging.plan_branches import RECALL, SKIPPED, plan_of, skipped
 from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.turns import LACKING, calls, has_refusal, is_broken, says, was_cut
 from rejoinder.contract import Dialect, Feature, features_of, load_dialect, load_features
@@ -123,6 +123,25 @@ def capabilities(views: Sequence[ExchangeView]) -> Mapping[str, Capability]:
         title = load_features()[name].title
         found[name] = Capability(name, title, state, rejected.id, rejected.status, pair.words, control, part_of=culprit)
     return MappingProxyType(found)
+
+
+def explained(
+    found: Mapping[str, Capability], shown: Abilities, dialect: Dialect, plan: str
+) -> Mapping[str, Capability]:
+    """Return the capabilities with the reason why a run of a plan did not send features that its plan sends.
+
+    Without a plan nothing is changed.
+    """
+    reasons = {
+        RECALL: "The model did not repeat a canary, so rejoinder did not send the requests with it.",
+        SKIPPED: "The run ended early, or an earlier request that they need failed.",
+    }
+    explained = dict(found)
+    for name, known in found.items():
+        if known.state is Acceptance.NOT_SENT:
+            why = skipped("features", name, dialect, plan, shown.repeats)
+            explained[name] = replace(known, plan="", reason=reasons[why]) if why else known
+    return MappingProxyType(explained)
 
 
 def strongest(first: Mapping[str, Capability], second: Mapping[str, Capability]) -> Mapping[str, Capability]:

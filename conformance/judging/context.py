@@ -108,7 +108,8 @@ class Capability:
     the id of the exchange with the same request without the feature, for an isolated refusal. ``findings`` are the
     rules with the fingerprints of findings that break or disprove an accepted feature. ``plan`` is the smallest test
     plan that sends the feature, where this run did not. ``part_of`` is the contract branch that was refused or failed
-    alone, where the feature lies inside it; the exchanges are then those of the branch.
+    alone, where the feature lies inside it; the exchanges are then those of the branch. ``reason`` says why the run did
+    not send a feature that its plan sends, in a sentence.
     """
 
     feature: str
@@ -121,6 +122,7 @@ class Capability:
     findings: tuple[tuple[str, str], ...] = ()
     plan: str = ""
     part_of: str = ""
+    reason: str = ""
 
     @property
     def rules(self) -> str:
@@ -147,7 +149,7 @@ class Capability:
             Acceptance.SERVER_ERROR: f"The endpoint failed on the feature {self.feature}{whole} {at}{without}.",
             Acceptance.UNPROVEN: f"No request with the feature {self.feature} got a complete response {at}.",
             Acceptance.NOT_SENT: f"No request used the feature {self.feature}."
-            + (f" Plan {self.plan} sends one." if self.plan else ""),
+            + (f" Plan {self.plan} sends one." if self.plan else f" {self.reason}" if self.reason else ""),
         }[self.state]
 
     def result(self) -> FeatureResult:
@@ -162,6 +164,7 @@ class Capability:
             rules=list(dict.fromkeys(rule for rule, _ in self.findings)),
             plan=self.plan,
             part_of=self.part_of,
+            reason=self.reason,
         )
 
 

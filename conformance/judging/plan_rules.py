@@ -39,6 +39,11 @@ def _plans(dialect: Dialect) -> Mapping[str, PlanRules]:
     return next((table[name] for name in dialect.lineage if name in table), {})
 
 
+def plan_names(dialect: Dialect) -> list[str]:
+    """Return the names of the plans, the smallest first."""
+    return list(_plans(dialect))
+
+
 def larger_plan(rule: str, dialect: Dialect, plan: str) -> str:
     """Return the smallest plan beyond ``plan`` that tests the rule; empty if there is none, or for another plan.
 

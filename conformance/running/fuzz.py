@@ -25,6 +25,7 @@ from rejoinder.conformance.coverage import CoverageMeter
 from rejoinder.conformance.judgement import judge, judge_run, merge, settled
 from rejoinder.conformance.judging.capabilities import capabilities, strongest
 from rejoinder.conformance.judging.context import Capability, RunContext
+from rejoinder.conformance.judging.defects import occurrence
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import (
@@ -323,7 +324,17 @@ class FuzzRun:
     @property
     def shown(self) -> RunContext:
         """What the whole search showed: the model's abilities of the first requests, the features of all of them."""
-        capabilities = settled(self._capabilities, (), self.context.dialect, self.verdicts)
+        dialect = self.context.dialect
+        views = {name: ExchangeView(exchange, dialect) for name, exchange in self._evidence.items()}
+        occurrences = {
+            id(finding): [occurrence(finding.evidence, views[finding.evidence.exchange])]
+            for verdict in self.verdicts
+            for finding in verdict.findings
+            if finding.evidence.exchange in views
+        }
+        capabilities = settled(
+            self._capabilities, (), dialect, self.verdicts, occurrences, evidence=list(views.values())
+        )
         return replace(self.run_context, capabilities=capabilities)
 
     def _judging(self, exchanges: Sequence[Exchange], rules: str) -> list[Verdict]:

@@ -89,6 +89,8 @@ def _feature(found: FeatureResult, required: list[str]) -> FeatureRow:
         parts = [whole, one_line(evidence.exchange, 60), status, one_line(evidence.words, 300), without]
     if found.rules:
         parts.append(f"see {join_list(found.rules, 6)}")
+    if found.reason:
+        parts.append(one_line(found.reason, 200))
     if found.plan:
         parts.append(f"sent by --plan {found.plan}")
     feature, title = one_line(found.feature, 120) or "?", one_line(found.title, 120)

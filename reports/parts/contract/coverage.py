@@ -235,11 +235,18 @@ def _refusals(run: Run, refusals: list[IsolatedRefusal], inside: Mapping[str, in
 
 
 def _plans(plans: dict[str, list[str]]) -> str:
-    """Return which plans send the branches that were not sent, as a sentence; empty when all were."""
+    """Return which plans send the branches that were not sent, or why this run did not, as sentences; may be empty."""
     found = {name: len(names) for name, names in plans.items() if names}
-    parts = [f"plan {one_line(name, 20)} sends {amount:,}" for name, amount in found.items() if name != "none"]
-    parts += [f"no plan sends {found['none']:,}"] if found.get("none") else []
+    parts = [f"plan {one_line(name, 20)} sends {amount:,}" for name, amount in found.items() if name not in _REASONS]
+    parts += [_REASONS[name].format(f"{found[name]:,}") for name in _REASONS if name in found]
     return f"Of the branches that were not sent, {', '.join(parts)}." if parts else ""
+
+
+_REASONS: Final = {
+    "none": "no plan sends {}",
+    "recall": "{} go only to a model that repeats a canary, and this model repeated none",
+    "skipped": "{} are in the plan of this run, which ended early or lacked a response that they need",
+}
 
 
 @dataclass(slots=True)

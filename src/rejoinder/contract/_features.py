@@ -33,6 +33,8 @@ class Feature:
     json_text: bool = False
     event_stream: bool = False
     tested_by: tuple[str, ...] = ()
+    narrows: str = ""
+    like: str = ""
 
     def is_used(self, body: Any) -> bool:
         """Return whether the body of a create request uses the feature."""
@@ -42,6 +44,11 @@ class Feature:
     def can_show(self) -> bool:
         """Whether a response can show the effect of the feature."""
         return bool(self.shows) or self.json_text or self.event_stream
+
+    @property
+    def fills_alone(self) -> bool:
+        """Whether no other feature fills the place in a response that shows this one."""
+        return bool(self.shows) and not self.shown and not self.same_as
 
     def is_shown(self, response: Any, request: Any) -> bool:
         """Return whether a response to a request shows the effect of the feature; never, where nothing would."""

@@ -115,7 +115,11 @@ class CoverageResult(Struct, kw_only=True, omit_defaults=True):
     together: Annotated[list[RefusedGroup], about("branches that were refused only together with others")] = []
     plans: Annotated[
         dict[str, list[str]],
-        about("branches that were not sent, by the smallest test plan that sends them; none: no plan does"),
+        about(
+            "branches that were not sent, by the smallest test plan that sends them; none: no plan does; recall: the "
+            "plan of the run sends them only to a model that repeats a canary; skipped: the plan of the run sends "
+            "them, and the run ended early or lacked a reply that they need"
+        ),
     ] = {}
 
 
@@ -159,6 +163,7 @@ class FeatureResult(Struct, kw_only=True, omit_defaults=True):
     part_of: Annotated[
         str, about("the contract branch that was refused or failed alone and that the feature lies inside; else empty")
     ] = ""
+    reason: Annotated[str, about("why the run did not send what its plan sends, in a sentence; else empty")] = ""
 
 
 class LeniencyResult(Struct, kw_only=True):

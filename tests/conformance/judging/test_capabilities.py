@@ -12,8 +12,8 @@ import pytest
 
 from rejoinder.conformance.judgement import judge, judge_run
 from rejoinder.conformance.judging.acceptance import handling, own_words
-from rejoinder.conformance.judging.capabilities import abilities, capabilities
-from rejoinder.conformance.judging.context import Handling
+from rejoinder.conformance.judging.capabilities import abilities, capabilities, explained
+from rejoinder.conformance.judging.context import Abilities, Handling
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process
 from rejoinder.conformance.running.plan import Plan, build_plan
@@ -30,7 +30,7 @@ from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.footer import Acceptance
 from rejoinder.model.tags import Tag
-from rejoinder.model.verdict import Status, Verdict
+from rejoinder.model.verdict import Level, Status, Verdict
 from rejoinder.sandbox import Sandbox
 from rejoinder.wire.target import Target
 
@@ -405,6 +405,78 @@ def test_rules_show_whether_an_accepted_feature_works(
     _, context = judge_run(exchanges, "northstar", select="TOL-01")
     found = context.capabilities["tool_choice_required"]
     assert (found.state, {rule for rule, _ in found.findings}) == (state, rules)
+
+
+CUSTOM = {"type": "custom", "name": "take_note"}
+ALLOWED = {"tools": [WEATHER], "tool_choice": {"type": "allowed_tools", "mode": "required", "tools": [WEATHER]}}
+CUSTOM_CALL = {"type": "custom_tool_call", "id": "c", "call_id": "call_2", "name": "take_note", "input": "a"}
+BAD_CALL = {**CALL, "arguments": "{"}
+
+
+def states_of(exchanges: list[Exchange], rules: str) -> dict[str, Acceptance]:
+    _, context = judge_run(exchanges, "northstar", select=rules)
+    return {name: found.state for name, found in context.capabilities.items()}
+
+
+def test_a_finding_on_other_tools_does_not_break_function_tools() -> None:
+    sent = [
+        exchange({"tools": [WEATHER]}, CALL, id="a"),
+        # The endpoint makes a function call of a custom one and loses its input.
+        exchange({"tools": [CUSTOM]}, {**BAD_CALL, "name": "take_note"}, id="b"),
+        exchange({"tools": [WEATHER, CUSTOM]}, {**BAD_CALL, "name": "take_note"}, id="c"),
+    ]
+    found = states_of(sent, "ACC-16")
+    assert found["function_tools"] is Acceptance.SEEN
+    assert found["custom_tools"] is Acceptance.BROKEN
+
+
+def test_a_finding_on_function_tools_does_not_break_what_is_sent_beside_them() -> None:
+    sent = [
+        exchange({"tools": [WEATHER]}, BAD_CALL, id="a"),
+        exchange({"tools": [WEATHER, CUSTOM]}, BAD_CALL, CUSTOM_CALL, id="b"),
+        exchange({"tools": [CUSTOM]}, CUSTOM_CALL, id="c"),
+        exchange({**LOGPROBS, "tools": [WEATHER]}, BAD_CALL, WITH_LOGPROBS, id="d"),
+    ]
+    found = states_of(sent, "ACC-16")
+    assert found["function_tools"] is Acceptance.BROKEN
+    assert found["custom_tools"] is Acceptance.SEEN
+    assert found["logprobs"] is Acceptance.SEEN
+
+
+def test_a_finding_on_one_tool_choice_breaks_that_choice_alone() -> None:
+    sent = [
+        exchange(REQUIRED, CALL, id="a"),
+        exchange({"tools": [WEATHER]}, CALL, id="b"),
+        exchange(ALLOWED, message("Rain."), id="c"),
+    ]
+    _, context = judge_run(sent, "northstar", select="TOL-01")
+    allowed = context.capabilities["tool_choice_allowed"]
+    assert (allowed.state, allowed.rules) == (Acceptance.BROKEN, "TOL-01")
+    assert context.capabilities["tool_choice_required"].state is Acceptance.SEEN
+    assert context.capabilities["function_tools"].state is Acceptance.SEEN
+
+
+def test_a_finding_at_the_place_that_one_feature_fills_breaks_it() -> None:
+    broken = {**WITH_LOGPROBS, "content": [{**WITH_LOGPROBS["content"][0], "logprobs": [{"token": 7}]}]}
+    sent = [exchange(LOGPROBS, broken, id="a"), exchange({}, message("Hi."), id="b")]
+    verdicts, context = judge_run(sent, "northstar", select="RSP-05,ITM-06,PRT-*,RSP-*")
+    assert any("logprobs" in f.evidence.pointer for v in verdicts for f in v.findings if v.level is Level.MUST)
+    assert context.capabilities["logprobs"].state is Acceptance.BROKEN
+
+
+@pytest.mark.parametrize(
+    ("plan", "repeats", "sentence"),
+    [
+        ("quick", None, "Plan full sends one."),
+        ("full", False, "The model did not repeat a canary, so rejoinder did not send the requests with it."),
+        ("full", True, "The run ended early, or an earlier request that they need failed."),
+    ],
+)
+def test_a_feature_that_was_not_sent_has_the_true_reason(plan: str, repeats: bool | None, sentence: str) -> None:
+    dialect = load_dialect("northstar")
+    found = explained(capabilities([view({})]), Abilities(repeats=repeats), dialect, plan)["prompt_templates"]
+    assert found.sentence == f"No request used the feature prompt_templates. {sentence}"
+    assert (found.plan, found.result().reason) == (("full", "") if plan == "quick" else ("", sentence))
 
 
 def test_a_token_count_does_not_show_that_a_chain_is_ignored() -> None:

@@ -33,7 +33,16 @@ def test_the_smallest_plan_that_sends_something() -> None:
     assert plan_of("branches", "truncation=auto", dialect) == "quick"
     assert plan_of("branches", "previous_response_id=value", dialect) in ("quick", "full")
     assert plan_of("features", "streaming", dialect) == "smoke"
-    assert by_plan(["truncation=auto", "stream=value"], dialect) == {
+    unsent = ["truncation=auto", "stream=value", "prompt=value"]
+    smallest = {"full": ["prompt=value"], "quick": ["truncation=auto"], "smoke": ["stream=value"]}
+    assert by_plan(unsent, dialect, "", None) == smallest
+    assert by_plan(unsent, dialect, "smoke", False) == {
+        "full": ["prompt=value"],
         "quick": ["truncation=auto"],
-        "smoke": ["stream=value"],
+        "skipped": ["stream=value"],
+    }
+    assert by_plan(unsent, dialect, "full", None) == {"skipped": unsent}
+    assert by_plan(unsent, dialect, "full", False) == {
+        "recall": ["prompt=value"],
+        "skipped": ["truncation=auto", "stream=value"],
     }
