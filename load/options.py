@@ -28,7 +28,9 @@ ENVIRONMENT_PREFIX: Final = "REJOINDER_LOAD_"
 OUTPUT_VARIABLE: Final = "REJOINDER_LOAD_OUTPUT"
 """Names the file to which a run started by rejoinder writes what it measured, one JSON object a line."""
 CONTROL_VARIABLE: Final = "REJOINDER_LOAD_CONTROL"
-"""Names the file descriptor whose end of file says: stop."""
+"""Names the file descriptor whose end of file says: stop. The seconds that the drain may take can be read before."""
+PARENT_VARIABLE: Final = "REJOINDER_LOAD_PARENT"
+"""Holds the process id of the command, with which the load ends."""
 DEFAULT_CONCURRENCY: Final = 8
 COMPARED_REPEATS: Final = 5
 """How often each side of a comparison is run by default."""

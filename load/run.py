@@ -2,7 +2,10 @@
 
 Neither Locust nor gevent is imported here. The subprocess runs the shipped locustfile and appends what it measures to a
 file that this process reads as it grows, so neither ever waits for the other, and what was measured before a crash is
-kept. Closing the control pipe asks it to stop; the end of this process closes it too.
+kept. Closing the control pipe asks it to stop.
+
+Whatever dies, the load ends: :mod:`~rejoinder.load.lifeline` describes how the processes are tied together. This module
+follows them, ends a run of which a part has died or cannot write, and counts what has no outcome then.
 """
 
 from __future__ import annotations
@@ -10,26 +13,30 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
-from rejoinder.errors import RejoinderError
+import psutil  # type: ignore[import-untyped]
+
+from rejoinder.errors import RejoinderError, RunFileError
 from rejoinder.formatting import plural
+from rejoinder.interrupts import interrupts
 from rejoinder.load.gpus import Gpus
+from rejoinder.load.lifeline import Lease, RecordedProcess, read_records, run_folder, temporary_error
 from rejoinder.load.measure.load_line import load_line, result_samples, unjudged_sentence
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats, keep_evidence
 from rejoinder.load.objectives.slo import missed
-from rejoinder.load.options import CONTROL_VARIABLE, ENVIRONMENT_PREFIX, OUTPUT_VARIABLE
+from rejoinder.load.options import CONTROL_VARIABLE, ENVIRONMENT_PREFIX, OUTPUT_VARIABLE, PARENT_VARIABLE
 from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
 from rejoinder.load.telemetry import Telemetry
 from rejoinder.load.workload.corpus import read_corpus
@@ -44,6 +51,12 @@ MAX_REQUEST_LINES: Final = 20_000
 _POLL: Final = 0.1
 _START_LIMIT: Final = 120.0
 _END_LIMIT: Final = 150.0
+_FAILURE_DRAIN: Final = 1.5
+"""Seconds that requests in flight get when a part of the run has died."""
+_FAILURE_LIMIT: Final = 4.0
+"""Seconds after which all processes of such a run are killed."""
+_LEAST_FREE: Final = 1 << 16
+"""Bytes below which a temporary folder is full."""
 
 
 class Sink(Protocol):
@@ -92,6 +105,11 @@ class LoadResult:
     def ok(self) -> int:
         """How many requests succeeded."""
         return good_of(self.outcomes)
+
+    @property
+    def incomplete(self) -> str:
+        """Why the run is incomplete, in a sentence; empty for a whole one."""
+        return self.load.incomplete
 
     @property
     def verdict(self) -> Validity:
@@ -152,6 +170,7 @@ class _Follower:
     begun: bool = False
     t0: int = 0
     issued: float | None = None
+    planned: bool = True
     last: dict[str, Any] = field(default_factory=dict)
     error: RejoinderError | None = None
     evidence: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -172,7 +191,7 @@ class _Follower:
             # All processes of a run are on one host, where this clock is the same in each.
             self.t0 = record["t0"]
         elif kind == "end":
-            self.issued = record["issued"]
+            self.issued, self.planned = record["issued"], record["planned"]
         elif kind == "error":
             self.error = RejoinderError(**record)
 
@@ -214,18 +233,20 @@ def run_load(
     """Run a load test and write its sample lines, and up to 20 failed exchanges, into the run file.
 
     Blocks until the run has ended. ``progress`` is called about twice a second. ``key`` is the endpoint's key; without
-    it the variable ``REJOINDER_API_KEY`` is used. On Ctrl-C (SIGINT, handled here while the run lasts if this is the
-    main thread), or when ``stop`` is set from another thread, nothing more is sent, requests in flight get up to 5 s,
-    and the result says ``interrupted``; a second Ctrl-C ends it at once.
+    it the variable ``REJOINDER_API_KEY`` is used. On Ctrl-C (SIGINT) or SIGTERM, which are handled here while the run
+    lasts if this is the main thread, or when ``stop`` is set from another thread, nothing more is sent, requests in
+    flight get up to 5 s, and the result says ``interrupted``; a second signal ends it at once.
 
-    Raises :class:`~rejoinder.errors.UsageError` for settings that cannot be used, before anything is sent, and
-    :class:`~rejoinder.errors.RejoinderError` when the generator could not start. A generator that dies later does not
-    raise: what it had measured is the result, with a warning.
+    Raises :class:`~rejoinder.errors.UsageError` for settings that cannot be used, before anything is sent,
+    :class:`~rejoinder.errors.RejoinderError` when the generator could not start, and
+    :class:`~rejoinder.errors.RunFileError` when the run file cannot be written, after the sending has ended. When a
+    process of the run dies or is stopped later, or cannot write, nothing more is sent, and what was measured until then
+    is the result, whose ``incomplete`` says why.
     """
     settings = check_settings(settings)
-    with tempfile.TemporaryDirectory(prefix="rejoinder-load-") as folder:
-        run = _Run(_Follower(settings, writer, progress), Path(folder), key, stop or threading.Event())
-        with _signals(run):
+    with run_folder() as folder:
+        run = _Run(_Follower(settings, writer, progress), folder, key, stop or threading.Event())
+        with interrupts(run.interrupt):
             return run.execute()
 
 
@@ -276,9 +297,23 @@ class _Run:
         self.telemetry = Telemetry(settings.metrics_urls(), Gpus() if settings.gpu else None, context)
         self.warnings: list[str] = []
         self._rest = b""
+        self._failure = ""
+        self._broken: RunFileError | None = None
+        self._records: list[RecordedProcess] = []
+        self._watched: dict[int, psutil.Process] = {}
+        try:
+            self.lease = Lease(folder)
+            self.output.touch()
+        except OSError as error:
+            raise temporary_error(error) from error
+
+    def interrupt(self) -> None:
+        """End the run in order; at once when called again."""
+        self.interrupts += 1
+        self.stop.set()
 
     def execute(self) -> LoadResult:
-        self.output.touch()
+        self.lease.start()
         self.telemetry.start()
         control_read, control_write = os.pipe()
         try:
@@ -299,9 +334,14 @@ class _Run:
                 try:
                     control_write = self._follow(process, measured, control_write)
                 finally:
+                    self.lease.revoke()
                     _end(process)
+                self._records = read_records(self.folder)
+                if self._broken is not None:
+                    raise self._broken
                 self._drain(measured)
         finally:
+            self.lease.revoke()
             self.telemetry.stop()
             for descriptor in (control_read, control_write):
                 if descriptor >= 0:
@@ -328,7 +368,7 @@ class _Run:
         }
         environment |= self.settings.to_environment()
         environment |= {"LOCUST_HOST": self.settings.url, OUTPUT_VARIABLE: str(self.output)}
-        environment[CONTROL_VARIABLE] = str(control)
+        environment |= {CONTROL_VARIABLE: str(control), PARENT_VARIABLE: str(os.getpid())}
         if self.key is not None:
             environment[KEY_VARIABLE] = self.key
         return environment
@@ -339,22 +379,73 @@ class _Run:
         started = False
         while process.poll() is None:
             self.stop.wait(_POLL) if control >= 0 else time.sleep(_POLL)
-            self._drain(measured)
+            if self._failure and self.follower.issued is not None:
+                return control  # all that can be known is
+            failure = self._find_failure(measured)
+            if failure and not self._failure:
+                self._failure = failure
+                self.lease.revoke()
+                limit = time.monotonic() + _FAILURE_LIMIT
+                if control >= 0:
+                    with contextlib.suppress(OSError):
+                        os.write(control, str(_FAILURE_DRAIN).encode())
+                    os.close(control)
+                    control = -1
             if self.follower.begun and not started:
                 started = True
                 limit = time.monotonic() + self.settings.duration + self.settings.drain + _END_LIMIT
             if self.interrupts > 1:
-                self.warnings.append("A second Ctrl-C ended the run at once.")
+                self.warnings.append("A second interrupt ended the run at once.")
                 return control
+            if self.lease.suspended and not self.interrupted:
+                self.warnings.append(f"The run ended because rejoinder was suspended for {self.lease.suspended:.1f} s.")
+                self.stop.set()
             if control >= 0 and self.stop.is_set():
                 self.interrupted = True
                 os.close(control)
                 control = -1
                 limit = time.monotonic() + INTERRUPT_DRAIN + _END_LIMIT
             if time.monotonic() > limit:
-                self.warnings.append("The load generator did not end in time and was killed.")
+                if not self._failure:
+                    self._failure = "The load generator did not end in time and was killed."
                 return control
         return control
+
+    def _find_failure(self, measured: BinaryIO) -> str:
+        """Take what was measured; return why the run cannot go on, in a sentence, or nothing.
+
+        A process that was stopped (SIGSTOP) is killed: whatever waits for it would wait for ever.
+        """
+        if self._broken is None:
+            try:
+                self._drain(measured)
+            except RunFileError as error:
+                self._broken = error
+                return error.message
+        if self.follower.issued is not None:
+            return ""
+        for record in read_records(self.folder):
+            if record.errno:
+                return f"The load generator cannot write its measurements to {self.folder.parent}: " + (
+                    f"{os.strerror(record.errno)}."
+                )
+            if record.terminated and not self.stop.is_set():
+                return f"A load generator process (pid {record.pid}) received SIGTERM."
+            if not record.ended and (what := self._end_of(record.pid)):
+                return f"A load generator process (pid {record.pid}) {what}."
+        return ""
+
+    def _end_of(self, pid: int) -> str:
+        """Return what ended a process, as a predicate; empty while it runs."""
+        try:
+            process = self._watched.setdefault(pid, psutil.Process(pid))
+            status: str = process.status()
+            if status == psutil.STATUS_STOPPED:
+                process.kill()
+                return "was stopped"
+        except psutil.NoSuchProcess:
+            return "died"
+        return "died" if status == psutil.STATUS_ZOMBIE else ""
 
     def _drain(self, measured: BinaryIO) -> None:
         """Take all whole lines that have been written since the last time."""
@@ -368,18 +459,27 @@ class _Run:
         if follower.error is not None:
             raise follower.error
         if not follower.begun and not self.interrupted:
+            words = self._last_words().rstrip(".")
             raise RejoinderError(
-                f"The load generator failed to start (exit code {code}): {self._last_words().rstrip('.')}.",
+                self._failure or f"The load generator failed to start (exit code {code}): {words}.",
                 "Check the settings. If they are right, please report this as a bug.",
             )
         notes = []
-        if follower.issued is None or not follower.checks:
-            self.warnings.append(
-                f"The load generator ended early (exit code {code}: {self._last_words().rstrip('.')}). "
-                "The figures cover what it had reported by then."
-            )
+        ended = follower.issued is not None and bool(follower.checks)
+        if not ended:
             notes.append("the load generator ended without its last report")
-            follower.checks = [SelfCheck(started=follower.last.get("started", 0), died=True)]
+            if not self._failure and not self.interrupted:
+                words = self._last_words().rstrip(".")
+                self._failure = f"The load generator ended early (exit code {code}: {words})."
+        elif not follower.planned and not self._failure and not self.interrupted:
+            self._failure = "The load generator was stopped from outside."
+        # A process that died could not say how many requests it had started; its record does.
+        counted = sum(check.started for check in follower.checks)
+        uncounted = sum(record.started for record in self._records) - counted
+        if uncounted > 0 or not follower.checks:
+            follower.checks.append(SelfCheck(started=max(0, uncounted), died=not self.interrupted))
+        if self._failure:
+            self.warnings.insert(0, f"{self._failure} The figures cover what was measured until then.")
         if follower.stats.foreign:
             mixed = plural(follower.stats.foreign, "response contains", "responses contain")
             self.warnings.append(f"{mixed} the canary of another request: the endpoint mixes up responses.")
@@ -393,7 +493,7 @@ class _Run:
         if load.unjudged:
             self.warnings.append(unjudged_sentence(load))
         load.server = self.telemetry.summary(follower.t0, follower.stats.histograms.get("ttft"))
-        load.interrupted, load.notes = self.interrupted, self.warnings
+        load.interrupted, load.incomplete, load.notes = self.interrupted, self._failure, self.warnings
         for sample in result_samples(follower.stats, self.telemetry.seconds(follower.t0)):
             follower.writer.sample(sample)
         follower.writer.sample(load)
@@ -411,25 +511,12 @@ class _Run:
         lines = [line.strip() for line in self.log.read_text("utf-8", "replace").splitlines()]
         lines = [line for line in lines if any(char.isalpha() for char in line)]
         errors = [line for line in lines if "error" in line.lower()]
-        return (errors or lines or ["no output"])[-1][:300]
+        silent = f"no space left in {self.folder.parent}" if _is_full(self.folder) else "no output"
+        return (errors or lines or [silent])[-1][:300]
 
 
-@contextlib.contextmanager
-def _signals(run: _Run) -> Iterator[None]:
-    """Turn Ctrl-C into an orderly end. An exception out of nowhere could lose half of a line that was being read."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: object) -> None:
-        run.interrupts += 1
-        run.stop.set()
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _is_full(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free < _LEAST_FREE
 
 
 def _free_port() -> int:
@@ -438,13 +525,8 @@ def _free_port() -> int:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process and those that it started, if it still runs."""
-    for sign, wait in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-        if process.poll() is not None:
-            return
-        try:
-            os.killpg(process.pid, sign)
-            process.wait(wait)
-        # macOS refuses with PermissionError where the group has only processes that have ended.
-        except (ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
-            continue
+    """End the process and those that it started, whichever of them still run."""
+    # macOS refuses with PermissionError where the group has only processes that have ended.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -75,6 +75,8 @@ def partial_reason(run: Run) -> str:
         return "The run was cut short."
     if footer.interrupted:
         return "The run was interrupted."
+    if run.load is not None and run.load.incomplete:
+        return f"The run is incomplete: {one_line(run.load.incomplete, 300)}"
     if footer.unsent:
         return f"The run ended before it sent {plural(footer.unsent, 'request')} of the plan."
     if run.header.select not in ("", "*"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections import deque
@@ -37,18 +38,23 @@ class AnalysisClient:
     """Hands recordings to the analysis worker; its results come back in the order of the work.
 
     ``options`` are those of :class:`AnalysisWorker` as JSON values. ``on_summary`` takes the summary of each recording,
-    ``on_report`` each report as JSON. When the worker dies, its unfinished work is done in this process: late, and
-    beside the load, but nothing is lost.
+    ``on_report`` each report as JSON. When the worker dies, ``on_lost`` is called, and its unfinished work is done in
+    this process: late, but nothing is lost.
     """
 
     def __init__(
-        self, options: dict[str, Any], on_summary: Callable[[RequestSummary], None], on_report: Callable[[bytes], None]
+        self,
+        options: dict[str, Any],
+        on_summary: Callable[[RequestSummary], None],
+        on_report: Callable[[bytes], None],
+        on_lost: Callable[[], None],
     ) -> None:
         self.lost = False
         self.options = options
         self._failed = False
         self._on_summary = on_summary
         self._on_report = on_report
+        self._on_lost = on_lost
         self._run = (0, 0)
         self._pending: deque[Recording | None] = deque()  # None stands for a report
         self._bytes = 0
@@ -60,7 +66,7 @@ class AnalysisClient:
         self._ready = gevent.event.Event()
         self._fallback: AnalysisWorker | None = None
         self._process = subprocess.Popen(
-            [sys.executable, "-c", WORKER_PROGRAM, json.dumps(options)],
+            [sys.executable, "-c", WORKER_PROGRAM, json.dumps(options), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -159,7 +165,8 @@ class AnalysisClient:
             self._ready.set()
             logger.error("The analysis worker failed to start (exit code %s).", code)
             return
-        logger.error("The analysis worker died (exit code %s). The load generator continues its work.", code)
+        logger.error("The analysis worker died (exit code %s). The load generator does the rest of its work.", code)
+        self._on_lost()
         worker = self._fallback = make_worker(self.options)
         worker.begin(*self._run)
         # What it had analysed and not reported died with it; its summaries have been delivered.

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic, perf_counter_ns
 from typing import Any, Final
 
@@ -28,9 +31,16 @@ from rejoinder.load.generator.analysis_client import START_LIMIT
 from rejoinder.load.generator.generator import ANALYSIS_LIMIT, COUNTS, REPORT_EVERY, Generator
 from rejoinder.load.generator.locust_internals import report_every, send_stats
 from rejoinder.load.generator.output import Output
+from rejoinder.load.lifeline import RENEW_EVERY, Permit, ProcessRecord, die_with_parent, kill_orphan
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.objectives.slo import parse_slos
-from rejoinder.load.options import CONTROL_VARIABLE, OUTPUT_VARIABLE, add_locust_arguments, options_of
+from rejoinder.load.options import (
+    CONTROL_VARIABLE,
+    OUTPUT_VARIABLE,
+    PARENT_VARIABLE,
+    add_locust_arguments,
+    options_of,
+)
 from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
 
 logger = logging.getLogger("rejoinder.load")
@@ -39,6 +49,8 @@ _LEAD: Final = 300_000_000
 """Nanoseconds between the decision to begin and time zero, so that every process is ready at time zero."""
 _PROGRESS_EVERY: Final = 0.5
 _WATCH_EVERY: Final = 0.1
+_FIRST_PROCESS: Final = os.getpid()
+"""The process that read the locustfile. Locust forks the workers of ``--processes`` from it later."""
 
 
 class Coordinator(ABC):
@@ -48,9 +60,14 @@ class Coordinator(ABC):
         self.environment = environment
         self.runner: Any = environment.runner
         self.settings: LoadSettings | None = None
+        output = os.environ.get(OUTPUT_VARIABLE)
+        self.folder = Path(output).parent if output else None
+        """The folder of the run; ``None`` in plain Locust."""
+        self.record = ProcessRecord(self.folder)
 
     def install(self) -> None:
         """Register the listeners and start what this process needs before a run."""
+        self._guard()
         hooks: Any = self.environment.events
         hooks.test_start.add_listener(self._on_test_start)
         hooks.test_stopping.add_listener(self._on_test_stopping)
@@ -66,6 +83,23 @@ class Coordinator(ABC):
                 self._report_error(error)
                 self.environment.process_exit_code = error.exit_code
                 sys.exit(error.exit_code)
+
+    def _guard(self) -> None:
+        """Let this process end with the one that started it: the command, or the master that it was forked from."""
+        forked = os.getpid() != _FIRST_PROCESS
+        parent = _FIRST_PROCESS if forked else int(os.environ.get(PARENT_VARIABLE, "0"))
+        if parent:
+            die_with_parent(parent)
+            gevent.spawn(self._watch, parent)
+
+    def _watch(self, parent: int) -> None:
+        while True:
+            kill_orphan(parent)
+            if self.folder is not None:
+                # Whoever sends SIGTERM to all processes of a run must not make them lose their results: the command
+                # sees it in the record, and ends the run. Repeated, because Locust sets its own handler at some time.
+                signal.signal(signal.SIGTERM, lambda *_: self.record.terminate())
+            gevent.sleep(RENEW_EVERY)
 
     @property
     def _has_options(self) -> bool:
@@ -131,7 +165,10 @@ class _CoordinatedRun:
     stopped_at: int = 0
     timer: Any = None
     ticker: Any = None
+    planned: bool = False
+    """Whether the run ended when it was to end: its time was over, all of its requests had ended, or it was stopped."""
     waiting: set[str] = field(default_factory=set)
+    done: Any = field(default_factory=gevent.event.Event)
 
     def seconds(self, clock: int) -> float:
         """Return a clock reading as seconds of the run."""
@@ -145,10 +182,12 @@ class _Leader(Coordinator):
         super().__init__(environment)
         path = os.environ.get(OUTPUT_VARIABLE)
         # Open for the life of the process.
-        self.output = Output(open(path, "ab", buffering=0) if path else None)  # noqa: SIM115, PTH123
+        file = open(path, "ab", buffering=0) if path else None  # noqa: SIM115, PTH123
+        self.output = Output(file, self._on_output_failure)
         self.run: _CoordinatedRun | None = None
         self._starter: Any = None
-        self._hurry = False
+        self._hurry: float | None = None
+        """Seconds that requests in flight get at most, once the command has stopped the run."""
 
     def install(self) -> None:
         hooks: Any = self.environment.events
@@ -187,7 +226,7 @@ class _Leader(Coordinator):
         run.ticker = gevent.spawn(self._progress, run)
         if run.settings.duration:
             lead = -run.seconds(perf_counter_ns())
-            run.timer = gevent.spawn_later(lead + run.settings.duration, self._stop)
+            run.timer = gevent.spawn_later(lead + run.settings.duration, self._end)
 
     def _progress(self, run: _CoordinatedRun) -> None:
         while self.output.to_file:
@@ -200,10 +239,23 @@ class _Leader(Coordinator):
     def _watch_control(self, descriptor: int) -> None:
         """Stop when the parent closes its end, by intent or by dying."""
         gevent.os.make_nonblocking(descriptor)
-        while gevent.os.nb_read(descriptor, 1):
-            pass
-        self._hurry = True
+        text = b""
+        while piece := gevent.os.nb_read(descriptor, 64):
+            text += piece
+        self._hurry = float(text or INTERRUPT_DRAIN)
+        self._end()
+
+    def _end(self) -> None:
+        """Stop as planned."""
+        if self.run is not None:
+            self.run.planned = True
         self._stop()
+
+    def _on_output_failure(self, error: OSError) -> None:
+        """Stop, and let the command know: what is measured from here on would be lost."""
+        self.record.fail(error.errno or 0)
+        self._hurry = 0.0
+        gevent.spawn(self._stop)
 
     def _stop(self) -> None:
         if self.run is not None:
@@ -212,23 +264,38 @@ class _Leader(Coordinator):
 
     def _on_test_stopping(self, **_: Any) -> None:
         run = self.run
-        if run is None or run.stopped_at:
+        if run is None:
+            return
+        if run.stopped_at:
+            # Whoever stops it once more, such as Locust's own handlers, must not end the process before the first does.
+            run.done.wait()
             return
         run.stopped_at = perf_counter_ns()
         if run.timer is not None:
             run.timer.kill(block=False)
             run.timer = None
+        try:
+            self._account(run)
+        finally:
+            run.done.set()
+
+    def _account(self, run: _CoordinatedRun) -> None:
+        """End the run and write all that is left of its results."""
         settings = run.settings
-        self._finish(run, min(settings.drain, INTERRUPT_DRAIN) if self._hurry else settings.drain)
+        self._finish(run, self._drain_of(settings))
         if run.ticker is not None:
             run.ticker.kill(block=False)
         issued = max(0.0, run.seconds(run.stopped_at))
         if limit := settings.offered if settings.mode == "open" else settings.duration:
             issued = min(issued, limit)
         self._write_progress(run)
-        self.output.line("end", issued=round(issued, 3))
+        self.output.line("end", issued=round(issued, 3), planned=run.planned)
+        self.record.end()
         if not self.output.to_file and not self.output.log_summary(settings, issued):
             self.environment.process_exit_code = ExitCode.FAILED
+
+    def _drain_of(self, settings: LoadSettings) -> float:
+        return settings.drain if self._hurry is None else min(settings.drain, self._hurry)
 
     def _on_test_stop(self, **_: Any) -> None:
         if self._starter is not None and self._starter is not gevent.getcurrent():
@@ -240,6 +307,20 @@ class _Sender(Coordinator):
     """A process that sends requests."""
 
     generator: Generator
+
+    def _make_generator(self, on_report: Callable[[bytes], None], on_spent: Callable[[], None]) -> Generator:
+        return Generator(
+            self.environment,
+            on_report=on_report,
+            on_spent=on_spent,
+            on_lost=self._on_lost,
+            permit=Permit(self.folder),
+            record=self.record,
+        )
+
+    @abstractmethod
+    def _on_lost(self) -> None:
+        """End the run, because its analysis worker has died."""
 
     def _prepare(self) -> LoadSettings:
         settings = super()._prepare()
@@ -258,7 +339,10 @@ class SingleProcess(_Sender, _Leader):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self.generator = Generator(environment, on_report=self.output.report, on_spent=lambda: gevent.spawn(self._stop))
+        self.generator = self._make_generator(self.output.report, lambda: gevent.spawn(self._end))
+
+    def _on_lost(self) -> None:
+        gevent.spawn(self._stop)
 
     def _start(self, settings: LoadSettings) -> None:
         try:
@@ -287,9 +371,11 @@ class Master(_Leader):
         self._spent: set[str] = set()
         self._all_done = gevent.event.Event()
         self._reported: dict[str, dict[str, int]] = {}
+        self._pids: dict[str, int] = {}
 
     def install(self) -> None:
-        self.runner.register_message("rejoinder_ready", lambda msg, **_: self._ready.add(msg.node_id))
+        self.runner.register_message("rejoinder_ready", self._on_worker_ready)
+        self.runner.register_message("rejoinder_lost", lambda **_: gevent.spawn(self._stop))
         self.runner.register_message("rejoinder_spent", lambda msg, **_: self._spent.add(msg.node_id))
         self.runner.register_message("rejoinder_done", self._on_worker_done)
         hooks: Any = self.environment.events
@@ -333,11 +419,17 @@ class Master(_Leader):
         while self.run is run and not run.stopped_at:
             gevent.sleep(_WATCH_EVERY)
             if not (run.waiting & self._alive()) - self._spent:
-                self._stop()
+                self._end()
                 return
 
     def _alive(self) -> set[str]:
-        return {client.id for client in self.runner.clients.all if client.state != runners.STATE_MISSING}
+        """Return the workers that live. Locust takes seconds to see that one does not."""
+        clients = {client.id for client in self.runner.clients.all if client.state != runners.STATE_MISSING}
+        return {client for client in clients if self.folder is None or _exists(self._pids.get(client, 0))}
+
+    def _on_worker_ready(self, msg: Any, **_: Any) -> None:
+        self._ready.add(msg.node_id)
+        self._pids[msg.node_id] = msg.data
 
     def _finish(self, run: _CoordinatedRun, drain: float) -> None:
         """Wait until every worker has reported its end, or is known to be dead."""
@@ -378,11 +470,12 @@ class Worker(_Sender):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self._unsent: list[bytes] = []
-        self.generator = Generator(
-            environment,
-            on_report=self._unsent.append,
-            on_spent=lambda: self.runner.send_message("rejoinder_spent", None),
+        self.generator = self._make_generator(
+            self._unsent.append, lambda: self.runner.send_message("rejoinder_spent", None)
         )
+
+    def _on_lost(self) -> None:
+        self.runner.send_message("rejoinder_lost", None)
 
     def install(self) -> None:
         self.runner.register_message("rejoinder_begin", lambda msg, **_: gevent.spawn(self._begin, **msg.data))
@@ -401,7 +494,7 @@ class Worker(_Sender):
 
     def _report_ready(self) -> None:
         if self.generator.ready():
-            self.runner.send_message("rejoinder_ready", None)
+            self.runner.send_message("rejoinder_ready", os.getpid())
         else:
             self.runner.quit()
 
@@ -413,6 +506,7 @@ class Worker(_Sender):
         check = self.generator.finish(msg.data["drain"])
         send_stats(self.runner)
         self.runner.send_message("rejoinder_done", {"check": check.to_json()})
+        self.record.end()
 
     def _on_test_stopping(self, **_: Any) -> None:
         self.generator.finish()
@@ -420,6 +514,15 @@ class Worker(_Sender):
     def _on_report_to_master(self, client_id: str, data: dict[str, Any]) -> None:
         data["rejoinder"] = {"reports": self._unsent[:], "progress": self.generator.progress()}
         self._unsent.clear()
+
+
+def _exists(pid: int) -> bool:
+    """Return whether there is a process with this id, which has not ended unnoticed by its parent."""
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def _on_init(environment: Environment, **_: Any) -> None:

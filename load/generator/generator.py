@@ -24,6 +24,7 @@ from locust.env import Environment
 
 from rejoinder.load.generator.analysis_client import AnalysisClient
 from rejoinder.load.generator.request_source import Conversation, PlannedRequest, RequestSource
+from rejoinder.load.lifeline import Permit, ProcessRecord
 from rejoinder.load.measure.reader import (
     Censored,
     Connection,
@@ -88,15 +89,27 @@ class Generator:
     """Sends the requests of one process, run after run.
 
     ``on_report`` takes each report of the analysis worker; ``on_spent`` is called when a run's requests have ended
-    because their number was limited. The analysis worker and the TLS context are kept from run to run.
+    because their number was limited, ``on_lost`` when the analysis worker has died. ``permit`` says whether anything
+    may be sent, ``record`` keeps the number of requests. The analysis worker and the TLS context are kept from run to
+    run.
     """
 
     def __init__(
-        self, environment: Environment, *, on_report: Callable[[bytes], None], on_spent: Callable[[], None]
+        self,
+        environment: Environment,
+        *,
+        on_report: Callable[[bytes], None],
+        on_spent: Callable[[], None],
+        on_lost: Callable[[], None],
+        permit: Permit,
+        record: ProcessRecord,
     ) -> None:
         self.environment = environment
+        self.permit = permit
+        self.record = record
         self._on_report = on_report
         self._on_spent = on_spent
+        self._on_lost = on_lost
         self._setup: Setup | None = None
         self._run: GeneratorRun | None = None
         self._begun = gevent.event.AsyncResult()
@@ -138,7 +151,7 @@ class Generator:
         if analysis is None or analysis.options != options:
             if analysis is not None:
                 analysis.close()
-            analysis = AnalysisClient(options, self._count, self._on_report)
+            analysis = AnalysisClient(options, self._count, self._on_report, self._on_lost)
         context = None
         if address.tls:
             same = last is not None and last.request == request
@@ -164,7 +177,9 @@ class Generator:
         """Begin a run at a clock reading, as process ``index`` of ``count``; :meth:`prepare` must come before."""
         if self._setup is None:
             raise RuntimeError("a run begins before it was prepared")
-        self._run = GeneratorRun(self._setup, self.environment, t0, index, count, self._on_spent)
+        self._run = GeneratorRun(
+            self._setup, self.environment, self.permit, self.record, t0, index, count, self._on_spent
+        )
         self._run.begin()
         self._begun.set(self._run)
         self._run.report_spent()
@@ -212,6 +227,8 @@ class GeneratorRun:
 
     setup: Setup
     environment: Environment
+    permit: Permit
+    record: ProcessRecord
     t0: int
     index: int
     processes: int
@@ -305,17 +322,20 @@ class GeneratorRun:
     def _send(
         self, slot: int, number: int, intended: int, conversation: Conversation, request: PlannedRequest
     ) -> RawReply:
-        """Send one request and hand its recording to analysis."""
+        """Send one request and hand its recording to analysis; once the run is ending, send nothing."""
         check, analysis = self.check, self.setup.analysis
-        while analysis.backlog > _BACKLOG_TO_WAIT:
+        while analysis.backlog > _BACKLOG_TO_WAIT and not self.stopping:
             check.throttled = True
             gevent.sleep(0.01)
+        if not self._permitted():
+            return RawReply(outcome=Outcome.CANCELLED)
         dispatched = perf_counter_ns()
         me = gevent.getcurrent()
         message = request_message(self.setup.address, self.setup.headers, request.body)
         connection = self._pool.pop() if self._pool else self._connection()
         opened = connection.opened
         check.started += 1
+        self.record.count()
         self.in_flight.add(me)
         check.max_in_flight = max(check.max_in_flight, len(self.in_flight))
         timer = None if request.cancel_after is None else gevent.spawn_later(request.cancel_after, connection.cancel)
@@ -360,6 +380,16 @@ class GeneratorRun:
         if reply.interrupt is not None and not isinstance(reply.interrupt, Censored):
             raise reply.interrupt
         return reply
+
+    def _permitted(self) -> bool:
+        """Wait for as long as the command does not permit to send; return ``False`` once the run is ending."""
+        if not self.permit.holds():
+            since = monotonic()
+            while not (self.permit.holds() or self.stopping):
+                gevent.sleep(0.05)
+            # Of all that wait at the same time, the one that waits longest counts.
+            self.check.paused = max(self.check.paused, monotonic() - since)
+        return not self.stopping
 
     def _poll(self, connection: Connection, first: RawReply, every: float) -> RawReply:
         """Poll a background response until it has ended; return the last reply with the times of the whole."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from io import RawIOBase
 from typing import Any
 
@@ -24,10 +25,15 @@ class Output:
 
     Lines: ``begin``, ``progress``, ``report`` (statistics since the last one), ``check`` (a process's self-check),
     ``end`` and ``error``. A file never makes the generator wait for its reader, as a pipe would.
+
+    Once a line could not be written whole, ``on_failure`` gets the error and nothing more is written: another line
+    would continue the broken one.
     """
 
-    def __init__(self, file: RawIOBase | None) -> None:
+    def __init__(self, file: RawIOBase | None, on_failure: Callable[[OSError], None]) -> None:
         self._file = file
+        self._on_failure = on_failure
+        self._failed = False
         self._reports: list[bytes] = []
         self._checks: list[SelfCheck] = []
 
@@ -44,12 +50,12 @@ class Output:
     def line(self, kind: str, **fields: Any) -> None:
         """Write one line."""
         if self._file is not None:
-            self._file.write(json.dumps({"kind": kind, **fields}).encode() + b"\n")
+            self._write(json.dumps({"kind": kind, **fields}).encode() + b"\n")
 
     def report(self, report: bytes) -> None:
         """Pass on a report of an analysis worker, as it is."""
         if self._file is not None:
-            self._file.write(b'{"kind":"report","stats":' + report + b"}\n")
+            self._write(b'{"kind":"report","stats":' + report + b"}\n")
         else:
             self._reports.append(report)
 
@@ -57,6 +63,17 @@ class Output:
         """Pass on the self-check of one process."""
         self.line("check", check=check)
         self._checks.append(SelfCheck.from_json(check))
+
+    def _write(self, line: bytes) -> None:
+        if self._file is None or self._failed:
+            return
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self._failed = True
+            self._on_failure(error)
 
     def log_summary(self, settings: LoadSettings, issued: float) -> bool:
         """Log the result of a run in plain Locust, whose own table has neither gaps nor outcomes.

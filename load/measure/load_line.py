@@ -29,8 +29,7 @@ def load_line(
     window = steady_window(stats, settings, issued)
     whole = (0.0, max(issued, (max(stats.seconds, default=0) + 1.0) if stats.seconds else issued))
     lost = requests_lost(stats, checks)
-    # What has no outcome was in flight when whoever had it died.
-    counts = stats.outcomes + Counter({RequestOutcome.CENSORED: lost})
+    counts = stats.outcomes + Counter({RequestOutcome.LOST: lost})
     outcomes = {name: counts[name] for name in OUTCOMES if counts[name]}
     rates = rates_within(stats, window)
     slos = parse_slos(settings.slos)

@@ -20,10 +20,15 @@ _EVENTS_PER_PROCESS: Final = 20_000
 
 
 class SelfCheck(JsonStruct):
-    """What one load generator process measures about itself. ``cpu`` holds its share of one core for each second."""
+    """What one load generator process measures about itself.
+
+    ``cpu`` holds its share of one core for each second; ``paused`` the longest time in seconds for which it sent
+    nothing because the command was suspended.
+    """
 
     started: int = 0
     reconnects: int = 0
+    paused: float = 0.0
     loop_lag: Histogram = field(default_factory=Histogram)
     cpu: list[float] = field(default_factory=list)
     max_in_flight: int = 0
@@ -86,7 +91,9 @@ def self_check(
     if any(check.died for check in checks):
         suspect.append("a load generator process died, and about one second of its results is missing")
     if any(check.worker_lost for check in checks):
-        suspect.append("an analysis worker died, and the load generator did its work")
+        suspect.append("an analysis worker died, and the load generator did the rest of its work")
+    if paused := max((check.paused for check in checks), default=0.0):
+        suspect.append(f"nothing was sent for {paused:.1f} s because rejoinder was suspended")
     if any(check.capped for check in checks):
         suspect.append(
             f"{plural(sum(check.capped for check in checks), 'request')} waited for the limit of requests in flight"

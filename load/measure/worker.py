@@ -19,17 +19,22 @@ import pickle
 import signal
 import struct
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from rejoinder.conformance.judgement import broken_rules
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.contract import load_dialect, load_rules
+from rejoinder.load.lifeline import RENEW_EVERY, ProcessRecord, die_with_parent, kill_orphan
 from rejoinder.load.measure.measure import Judge, measure, timeline
 from rejoinder.load.measure.recording import Recording, created, to_exchange
 from rejoinder.load.measure.stats import SLOWEST, RunStats, encode_stats
 from rejoinder.load.objectives.slo import RequestLimits, parse_slos
+from rejoinder.load.options import OUTPUT_VARIABLE
 from rejoinder.model.exchange import Exchange, Headers
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.tags import Tag
@@ -202,9 +207,15 @@ def serve(worker: AnalysisWorker, inbox: BinaryIO, outbox: BinaryIO) -> None:
 
 
 def main() -> None:
-    """Run as :data:`WORKER_PROGRAM`; the first argument holds the options as a JSON object."""
-    # Ctrl-C reaches the whole process group; the generator decides when the work is done.
+    """Run as :data:`WORKER_PROGRAM`; the arguments are the options as a JSON object, and the id of the parent."""
+    output = os.environ.get(OUTPUT_VARIABLE)
+    record = ProcessRecord(Path(output).parent if output else None)
+    # Signals may reach the whole process group; the generator decides when the work is done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: record.terminate())
+    parent = int(sys.argv[2])
+    die_with_parent(parent)
+    threading.Thread(target=_watch_parent, args=(parent,), name="parent", daemon=True).start()
     # Whatever priority the load generator was given, this process has a lower one.
     if hasattr(os, "sched_setscheduler"):  # Linux only
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
@@ -214,3 +225,11 @@ def main() -> None:
         serve(worker, sys.stdin.buffer, sys.stdout.buffer)
     except BrokenPipeError:
         os._exit(0)
+    record.end()
+
+
+def _watch_parent(parent: int) -> None:
+    """End this process, in the middle of its work too, where the kernel does not do so when the generator ends."""
+    while True:
+        time.sleep(RENEW_EVERY)
+        kill_orphan(parent)

@@ -223,6 +223,8 @@ def run_problem(run: Run, report: ReportModel) -> str:
         return report[VERDICT].problem
     if run.truncated:
         return "The run was cut short: its run file has no footer."
+    if run.load is not None and run.load.incomplete:
+        return run.load.incomplete
     if not report.rules and not run.samples:
         return report[VERDICT].sentence
     return ""

@@ -50,6 +50,7 @@ class ExitCode(IntEnum):
     PASSED = 0
     FAILED = 1
     NOT_TESTED = 2
+    INCOMPLETE = 3
     CLIENT_BOUND = 4
     INTERRUPTED = 130
 
@@ -58,8 +59,9 @@ EXIT_CODES: Final[Mapping[ExitCode, str]] = {
     ExitCode.PASSED: "Nothing failed.",
     ExitCode.FAILED: "A MUST rule failed, a request under load failed, or an SLO or regression limit was missed.",
     ExitCode.NOT_TESTED: "Nothing could be tested: wrong usage, no connection, or no response.",
+    ExitCode.INCOMPLETE: "The run is incomplete: a process of rejoinder died, or results could not be written.",
     ExitCode.CLIENT_BOUND: "The load generator, not the endpoint, limited the load (CLIENT-BOUND).",
-    ExitCode.INTERRUPTED: "Interrupted with Ctrl-C. The report covers what was recorded until then.",
+    ExitCode.INTERRUPTED: "Interrupted with Ctrl-C or SIGTERM. The report covers what was recorded until then.",
 }
 """The meaning of each exit code, as the documentation shows it."""
 

@@ -383,18 +383,19 @@ def test_a_generator_that_dies_leaves_what_it_reported(execute: Execute, timed_s
         timed_server.url,
         model="ttft=20&gap=5&tokens=8",
         rate=20,
-        duration=4,
+        duration=600,
         processes=2,
         during={"progress": progress},
         complete=False,
     )
     assert len(killed) == 3
-    assert 0 < result.ok <= timed_server.truth()["requests"]
+    assert 0 < result.ok <= result.started == timed_server.truth()["requests"]
+    assert result.incomplete
     assert result.verdict != "VALID"
     assert any("died" in reason for reason in result.load.self_check.reasons)
 
 
-def test_an_analyst_that_dies_loses_nothing(execute: Execute, timed_server: Any) -> None:
+def test_an_analysis_worker_that_dies_ends_the_run_and_loses_nothing(execute: Execute, timed_server: Any) -> None:
     def progress(now: LoadProgress) -> None:
         if now.finished and not killed:
             killed.extend(processes(timed_server, b"rejoinder.load.measure.worker"))
@@ -403,10 +404,11 @@ def test_an_analyst_that_dies_loses_nothing(execute: Execute, timed_server: Any)
 
     killed: list[int] = []
     result, _ = execute(
-        timed_server.url, model="ttft=20&gap=5&tokens=8", rate=20, duration=2.5, during={"progress": progress}
+        timed_server.url, model="ttft=20&gap=5&tokens=8", rate=20, duration=600, during={"progress": progress}
     )
     assert len(killed) == 1
-    assert result.outcomes == {"ok": 50}
+    assert result.outcomes == {"ok": timed_server.truth()["requests"]}
+    assert result.incomplete.endswith("died.")
     assert any("died" in reason for reason in result.load.self_check.reasons)
 
 

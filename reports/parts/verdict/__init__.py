@@ -107,7 +107,8 @@ def _said(report: ReportModel) -> Said:
 def _said_of_load(report: ReportModel, load: LoadSummary) -> Said:
     """Return the same for a run that is a load and nothing else."""
     figures = ", ".join(load_figures(load, report.get(LATENCIES)))
-    rest = (f"{figures}." if figures else "", load.others_text, load.missed_sentence, load.caution)
+    partial = partial_reason(report.run) if report.run.incomplete and load.whole else ""
+    rest = (partial, f"{figures}." if figures else "", load.others_text, load.missed_sentence, load.caution)
     if load.intolerable:
         outcomes = report.get(OUTCOMES)
         rules = [rule.id for rule in outcomes.broken_rules] if outcomes and load.only_nonconforming else []
@@ -117,6 +118,9 @@ def _said_of_load(report: ReportModel, load: LoadSummary) -> Said:
         return Severity.FAIL, load.missed_text, f"{load.succeeded_text}.", *rest
     if not load.whole:
         return Severity.ERROR, "Inconclusive", "The run was cut short.", f"{load.succeeded_text}.", *rest
+    if partial:
+        word = "Interrupted" if report.run.interrupted else "Incomplete"
+        return Severity.ERROR, f"{word}: {load.succeeded_text}", *rest
     severity = Severity.PASS if load.verdict in ("", "VALID") else Severity.WARN
     return severity, load.succeeded_text, *rest
 

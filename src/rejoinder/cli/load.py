@@ -77,6 +77,7 @@ def click_options(options: Mapping[str, LoadOption]) -> list[click.Parameter]:
         1: "A request failed or a limit was missed. With an SLO for goodput, error or an outcome, failed requests "
         "count against that SLO only.",
         2: "No request was answered.",
+        3: EXIT_CODES[ExitCode.INCOMPLETE],
         4: EXIT_CODES[ExitCode.CLIENT_BOUND],
         130: EXIT_CODES[ExitCode.INTERRUPTED],
     },
@@ -145,7 +146,7 @@ def command(
             result = repeat_endpoint(record, steps, target, settings, plan, other)
         else:
             result = load_endpoint(record, steps, target, settings)
-        if plan.probe_disconnects and not result.interrupted and result.answered:
+        if plan.probe_disconnects and not (result.interrupted or result.incomplete) and result.answered:
             result.probes = probe_endpoint(record, steps, target, settings)
         code = gate_code(result)
         record.footer(code, interrupted=result.interrupted, warnings=[*target.warnings, *result.warnings])
@@ -314,9 +315,11 @@ def exit_code(result: LoadResult) -> ExitCode:
     """Return the exit code of a load run, regardless of the load generator's verdict on itself."""
     if result.interrupted:
         return ExitCode.INTERRUPTED
-    if not result.answered:
+    if not (result.answered or result.incomplete):
         return ExitCode.NOT_TESTED
-    return ExitCode.FAILED if _has_failed(result) or result.missed else ExitCode.PASSED
+    if _has_failed(result) or (result.missed and not result.incomplete):
+        return ExitCode.FAILED
+    return ExitCode.INCOMPLETE if result.incomplete else ExitCode.PASSED
 
 
 def gate_code(result: LoadResult) -> ExitCode:

@@ -23,6 +23,7 @@ class RequestOutcome(StrEnum):
     TRANSPORT = "transport"
     TIMEOUT = "timeout"
     CENSORED = "censored"
+    LOST = "lost"
 
     @property
     def row(self) -> OutcomeRow:
@@ -67,6 +68,7 @@ OUTCOMES: Final[Mapping[RequestOutcome, OutcomeRow]] = {
     RequestOutcome.TRANSPORT: OutcomeRow("the connection failed or broke", replied=False),
     RequestOutcome.TIMEOUT: OutcomeRow("a time-out expired before the response ended", replied=False),
     RequestOutcome.CENSORED: OutcomeRow("still running when the run ended", ours=True, replied=False),
+    RequestOutcome.LOST: OutcomeRow("unknown: rejoinder ended before it recorded one", ours=True, replied=False),
 }
 
 ANSWERED: Final = tuple(outcome for outcome, row in OUTCOMES.items() if row.answered)

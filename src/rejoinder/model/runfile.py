@@ -68,8 +68,12 @@ class Run:
 
     @property
     def incomplete(self) -> bool:
-        """Whether the run ended before all of its plan was sent: interrupted, out of budget, or without a footer."""
-        return self.footer is None or self.footer.interrupted or bool(self.footer.unsent)
+        """Whether the run ended before all of its plan was sent: interrupted, cut short by a failure, or out of budget.
+
+        A run without a footer was cut short, too.
+        """
+        load = self.load
+        return self.footer is None or self.footer.interrupted or bool(self.footer.unsent or (load and load.incomplete))
 
     def samples_of(self, kind: type[S]) -> list[S]:
         """Return the sample lines of one class."""

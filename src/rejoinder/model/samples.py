@@ -273,7 +273,7 @@ class SelfCheckResult(Struct, kw_only=True, omit_defaults=True):
     events_per_s: Annotated[PerSecond, about("content events received")]
     processes: Annotated[Count, about("number of load generator processes")]
     processes_advised: Annotated[Count, about("number of load generator processes that this load needs")]
-    reconnects: Annotated[Count, about("requests that were sent again on a new connection")]
+    reconnects: Annotated[Count, about("connections that were opened again after the endpoint closed them")]
     max_in_flight: Annotated[Count, about("largest number of requests in flight, sum over processes")]
     lost: Annotated[Count, about("started requests without an outcome")]
 
@@ -395,6 +395,9 @@ class LoadSample(Sample, tag="load", kw_only=True):
     changes: Annotated[list[ChangeResult], about("results of the regression limits")] = []
     server: Annotated[dict[str, Number], about("figures that the server reported, over the whole run")] = {}
     interrupted: Annotated[bool, about("whether the run was interrupted")] = False
+    incomplete: Annotated[
+        str, about("why the run ended before its time, in a sentence: a process of it died, or could not write")
+    ] = ""
     notes: Annotated[list[str], about("warnings, one sentence each")] = []
 
     def to_json(self) -> dict[str, Any]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,11 +33,40 @@ def report(*ttft: float) -> bytes:
 
 def test_a_parent_process_gets_lines(tmp_path: Path) -> None:
     with (tmp_path / "out").open("ab", buffering=0) as file:
-        write_lines(Output(file))
+        write_lines(Output(file, unexpected))
     lines = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["begin", "report", "check"]
     assert RunStats.from_json(lines[1]["stats"]).outcomes == {"ok": 1}
     assert lines[2]["check"]["started"] == 1
+
+
+def unexpected(error: OSError) -> None:
+    raise error
+
+
+def test_after_a_line_that_was_not_written_whole_nothing_is_written() -> None:
+    class Full(io.RawIOBase):
+        """A file with room for 20 bytes."""
+
+        data = b""
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            room = bytes(data)[: 20 - len(self.data)]
+            if not room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.data += room
+            return len(room)
+
+    errors: list[OSError] = []
+    file = Full()
+    output = Output(file, errors.append)
+    for _ in range(3):
+        output.line("begin", t0=3)
+    assert [error.errno for error in errors] == [errno.ENOSPC]
+    assert file.data == b'{"kind": "begin", "t'
 
 
 def write_lines(output: Output) -> None:
@@ -47,7 +80,7 @@ def write_lines(output: Output) -> None:
 def test_plain_locust_gets_a_summary_of_all_reports(
     slowest: float, met: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    output = Output(None)
+    output = Output(None, unexpected)
     output.report(report(9.0))
     output.clear()
     for part in (report(0.1), report(slowest)):
