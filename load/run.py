@@ -308,9 +308,8 @@ class _Run:
             raise temporary_error(error) from error
 
     def interrupt(self) -> None:
-        """End the run in order; at once when called again."""
+        """End the run in order; at once when called again. A signal handler must not touch the locks of an event."""
         self.interrupts += 1
-        self.stop.set()
 
     def execute(self) -> LoadResult:
         self.lease.start()
@@ -379,6 +378,8 @@ class _Run:
         started = False
         while process.poll() is None:
             self.stop.wait(_POLL) if control >= 0 else time.sleep(_POLL)
+            if self.interrupts:
+                self.stop.set()
             if self._failure and self.follower.issued is not None:
                 return control  # all that can be known is
             failure = self._find_failure(measured)
@@ -395,6 +396,7 @@ class _Run:
                 started = True
                 limit = time.monotonic() + self.settings.duration + self.settings.drain + _END_LIMIT
             if self.interrupts > 1:
+                self.interrupted = True
                 self.warnings.append("A second interrupt ended the run at once.")
                 return control
             if self.lease.suspended and not self.interrupted:
