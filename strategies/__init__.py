@@ -36,6 +36,7 @@ from rejoinder.strategies.schema.compiler import from_contract
 from rejoinder.strategies.sets.edge import EdgeCase, edge_cases
 from rejoinder.strategies.sets.forms import Form, changed, forms
 from rejoinder.strategies.sets.invalid import Mutant, classify, invalid_requests, surely_invalid
+from rejoinder.strategies.sets.repairs import one_change, without_source
 from rejoinder.strategies.sets.systematic import (
     FormSeed,
     GeneratedCase,
@@ -71,6 +72,7 @@ __all__ = [
     "invalid_requests",
     "minimise",
     "minimise_bytes",
+    "one_change",
     "one_factor",
     "output_items",
     "pairwise_cases",
@@ -87,4 +89,5 @@ __all__ = [
     "tools",
     "unfold",
     "variants",
+    "without_source",
 ]

@@ -42,6 +42,14 @@ SOURCES: Final[Mapping[str, Mapping[str, str]]] = {
     "input_image": {"image_url": IMAGE_URL},
     "input_file": {"file_data": TEXT_FILE_URL, "filename": "note.txt"},
     "computer_screenshot": {"image_url": IMAGE_URL},
+    "mcp": {"server_url": "https://mcp.invalid/"},
+}
+#: The fields of which one must be there, by the type of object. The published schemas call each of them optional.
+ONE_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    "input_image": ("image_url", "file_id"),
+    "input_file": ("file_data", "file_url", "file_id"),
+    "computer_screenshot": ("image_url", "file_id"),
+    "mcp": ("server_url", "connector_id", "tunnel_id"),
 }
 #: Ranges that the contract leaves open and endpoints enforce: the widest that the field's documentation and the engines
 #: known to us accept alike.

@@ -24,9 +24,9 @@ from rejoinder.conformance.running.confirm import ConfirmBudget, Judging, confir
 from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process, send_in_process
 from rejoinder.conformance.running.plan import PLAN_NAMES, build_plan
 from rejoinder.conformance.running.replay import minimal_trial
-from rejoinder.conformance.running.trial import Screen, fresh
+from rejoinder.conformance.running.trial import Screen, bytes_of, fresh
 from rejoinder.contract import dialect_names, load_dialect
-from rejoinder.model.exchange import Exchange
+from rejoinder.model.exchange import Exchange, parse_json
 from rejoinder.model.tags import ON_PURPOSE, Tag
 from rejoinder.model.verdict import Finding, Status, Verdict
 from rejoinder.sandbox import Sandbox, load_faults
@@ -104,11 +104,16 @@ def _wrong(finding: Finding, faulty: SandboxSender, by_id: dict[str, Exchange], 
     planned = {(n, request.role): request for n, case in enumerate(trial) for request in case.requests}
     on_purpose = any(tag in ON_PURPOSE for one in planned.values() for tag in one.tags)
     screen = Screen(faulty.target, load_dialect(faulty.target.dialect))
+    if not minimal.reduced:
+        return  # only invalid requests show it, and the rule has nothing to do with what is wrong with them
+    sent_bodies = {request.role: bytes_of(request.body) for request in planned.values()}
     shown = by_id[minimal.exchange]
     for place, standing in screen.soundness(trial).items():
         tags, role = planned[place].tags, place[1]
         if Tag.VALID in tags and not standing.sound:
             yield f"{role} is not valid: {sorted(standing.faults)} {standing.refusal}"
+        elif standing.faults and not standing.single and parse_json(sent_bodies[role]) is not None:
+            yield f"{role} has several faults: {sorted(standing.faults)}"
         elif shown.role == role and shown.ok and not standing.taken and not on_purpose:
             yield f"{role} got {shown.status}, and the sandbox refuses it: {standing.refusal}"
     if minimal.fault and not on_purpose:

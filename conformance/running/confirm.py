@@ -46,7 +46,7 @@ from rejoinder.contract import Dialect
 from rejoinder.formatting import plural
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.script import Step
-from rejoinder.model.tags import UNCERTAIN, Tag
+from rejoinder.model.tags import ON_PURPOSE, UNCERTAIN, Tag
 from rejoinder.model.verdict import Finding, Minimal, Problem, Reruns, Status, Verdict
 from rejoinder.strategies import empty_lists, minimise, minimise_bytes
 from rejoinder.strategies.reduce import SENTENCE
@@ -480,10 +480,41 @@ class _Work:
         best = self._best[mark]
         if best is not self._first[mark] and not await self._holds(best.trial, finding):
             best = self._first[mark]  # what showed then was chance, or another request's doing
-        finding.minimal = self._minimal(best, mark)
+        proven = not self.screen.fault(best.trial) or not self._judges_answers(finding, best.trial)
+        best = best if proven else self._first[mark]
+        finding.minimal = self._minimal(best, mark, reduced=proven)
         finding.evidence = best.problem
 
-    def _minimal(self, sighting: _Sighting, mark: str) -> Minimal:
+    def _judges_answers(self, finding: Finding, trial: Trial) -> bool:
+        """Return whether the rule of a finding applies to the answer to a valid request.
+
+        Then the fault of a request has nothing to do with the rule, and only a valid request is a minimal one.
+        """
+        # The same bodies may have been held against the sandbox under other tags.
+        exchanges = [
+            replace(exchange, tags=(Tag.VALID,)) if ON_PURPOSE.intersection(exchange.tags) else exchange
+            for sent in self.screen.exchanges(self._valid_twin(trial))
+            for exchange in sent
+        ]
+        return any(verdict.judged for verdict in self.judging(exchanges, finding.rule))
+
+    def _valid_twin(self, trial: Trial) -> Trial:
+        """Return a trial with a plain request in the place of each that is wrong on purpose, or invalid."""
+        soundness = self.screen.soundness(trial)
+        cases = []
+        for number, case in enumerate(trial):
+            requests = list(case.requests)
+            for at, planned in enumerate(requests):
+                standing = soundness.get((number, planned.role))
+                wrong = ON_PURPOSE.intersection(planned.tags) or (standing is not None and not standing.sound)
+                if wrong and is_create(planned):
+                    requests[at] = replace(
+                        planned, body=plain_body(planned.body, self.target.model), tags=(Tag.VALID,), headers=()
+                    )
+            cases.append(replace(case, requests=tuple(requests)))
+        return tuple(cases)
+
+    def _minimal(self, sighting: _Sighting, mark: str, *, reduced: bool) -> Minimal:
         sent = sighting.sent
         cases = tuple(templated(case, got) for case, got in zip(sent.cases, sent.exchanges, strict=True))
         steps = steps_of(cases, sent.exchanges)
@@ -495,6 +526,7 @@ class _Work:
             len(steps),
             () if silent else steps,
             self.screen.fault(sighting.trial),
+            reduced,
         )
 
     async def _holds(self, trial: Trial, finding: Finding) -> bool:
@@ -678,15 +710,18 @@ class _Reducer:
         """Take out what is wrong with a body, all at once: most findings have nothing to do with it."""
         trial = self.work.best(self.finding).trial
         bodies: dict[tuple[int, int], Any] = {}
+        plain: dict[tuple[int, int], Any] = {}
         for number, case in enumerate(trial):
             for at, planned in enumerate(case.requests):
                 body = object_of(planned.body, LARGEST)
-                if body is not None and is_create(planned) and self.work.screen.faults(bytes_of(planned.body)):
-                    mended = self._mended(body)
-                    if mended is not None:
-                        bodies[number, at] = mended
-        if bodies and await self._shows(_with_bodies(trial, bodies)):
-            self._start(self.work.best(self.finding).trial)
+                if is_create(planned) and self.work.screen.faults(bytes_of(planned.body)):
+                    plain[number, at] = plain_body(planned.body, self.work.target.model)
+                    mended = None if body is None else self._mended(body)
+                    bodies[number, at] = plain[number, at] if mended is None else mended
+        for changed in (bodies, plain):
+            if changed and await self._shows(_with_bodies(trial, changed)):
+                self._start(self.work.best(self.finding).trial)
+                break
 
     def _mended(self, body: dict[str, Any]) -> dict[str, Any] | None:
         """Return a body without the parts that the schema does not allow; ``None`` where that leaves no valid one."""
@@ -700,6 +735,8 @@ class _Reducer:
                 path = error.pointer.split("/")[1:]
                 if path == ["model"] and self.work.target.model is not None:
                     body = {**body, "model": self.work.target.model}
+                elif path == ["input"] or (not path and "input" not in body):
+                    body = {**body, "input": SENTENCE}
                 elif path:
                     # What lacks a part goes as a whole.
                     body = _without(body, path if error.keyword != "required" or len(path) == 1 else path[:-1])
@@ -784,6 +821,15 @@ class _Reducer:
 
         # Candidates that are known or prove nothing cost no request, so that the budget is kept by who sends.
         await asyncio.to_thread(reducer, body, fails, budget=1000, valid=valid)
+
+
+def plain_body(body: Any, model: str | None) -> dict[str, Any]:
+    """Return the plainest valid body, with the fields of another one that no reduction touches and how it streams."""
+    found = object_of(body, LARGEST) or {}
+    kept = {name: found[name] for name in PINNED if type(found.get(name)) is (str if name == "model" else int)}
+    named = {} if model is None else {"model": model}
+    streamed = {"stream": True} if found.get("stream") is True else {}
+    return {**kept, **named, "input": SENTENCE, **streamed}
 
 
 def _planned(trial: Trial, place: tuple[int, int]) -> RequestSpec:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ from rejoinder.errors import RejoinderError
 from rejoinder.formatting import one_line
 from rejoinder.model.exchange import Chunk, Exchange, parse_json
 from rejoinder.model.tags import ON_PURPOSE, Tag
+from rejoinder.strategies import one_change, without_source
 from rejoinder.validation import SchemaError, Validator
 from rejoinder.wire.client import encode_json
 from rejoinder.wire.target import Target
@@ -32,6 +34,12 @@ Trial = tuple[PlannedCase, ...]
 Place = tuple[int, str]
 """A request in a trial: the number of its case, and its role."""
 
+_LARGEST_MENDED: Final = 16 * 1024
+"""Bytes of a body beyond which nothing is changed to see whether it has one fault or several."""
+
+_CHANGES: Final = 5_000
+"""Changes of a body that are tried for that; each takes some microseconds."""
+
 _NAMED: Final = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\d+")
 
 
@@ -39,13 +47,14 @@ _NAMED: Final = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\d+")
 class Soundness:
     """What is right and wrong about one request by the schema and by a correct endpoint.
 
-    ``faults`` are the places and keywords of the schema that the body breaks; ``status`` is that of the sandbox, and
-    ``refusal`` says apart what it refuses.
+    ``faults`` are the places and keywords of the schema that the body breaks, and ``single`` whether one change mends
+    them all; ``status`` is that of the sandbox, and ``refusal`` says apart what it refuses.
     """
 
     faults: frozenset[tuple[str, str]]
     status: int | None
     refusal: str = ""
+    single: bool = False
 
     @property
     def sound(self) -> bool:
@@ -66,6 +75,7 @@ class Screen:
         self._dialect = dialect
         self.validator = Validator(dialect.request_schema(SchemaVariant.GENERATION))
         self._dry: dict[str, list[list[Exchange]]] = {}
+        self._single: dict[bytes, bool] = {}
 
     def exchanges(self, trial: Trial) -> list[list[Exchange]]:
         """Return what a correct endpoint makes of a trial, case by case; nothing for a dialect that it cannot speak."""
@@ -84,25 +94,45 @@ class Screen:
             roles = {planned.role: planned for planned in case.requests}
             for exchange in sent:
                 if exchange.role in roles:
-                    faults = self.faults(exchange.request.body) if is_create(roles[exchange.role]) else frozenset()
+                    body = exchange.request.body
+                    faults = self.faults(body) if is_create(roles[exchange.role]) else frozenset()
                     refusal = "" if exchange.ok else _refusal(exchange)
-                    found[number, exchange.role] = Soundness(faults, exchange.status, refusal)
+                    single = bool(faults) and self._is_single(body)
+                    found[number, exchange.role] = Soundness(faults, exchange.status, refusal, single)
             if not sent:
                 for role, planned in roles.items():
                     if is_create(planned) and not callable(planned.body):
-                        found[number, role] = Soundness(self.faults(bytes_of(planned.body)), 200)
+                        body = bytes_of(planned.body)
+                        faults = self.faults(body)
+                        found[number, role] = Soundness(faults, 200, single=bool(faults) and self._is_single(body))
         return found
 
     def faults(self, body: bytes) -> frozenset[tuple[str, str]]:
-        """Return keyword and place, without list indexes, of everything in a body that the schema does not allow."""
+        """Return keyword and place, without list indexes, of everything in a body that the dialect does not allow."""
         value = parse_json(body)
         if value is None:
             return frozenset({("json", "")})
+        missing = frozenset(("source", kind) for kind in without_source(value))
         if self.validator.is_valid(value):
-            return frozenset()
-        return frozenset(
+            return missing
+        return missing | {
             (error.keyword, re.sub(r"/\d+", "/*", error.pointer)) for error in self.validator.errors(value)
-        )
+        }
+
+    def _is_single(self, body: bytes) -> bool:
+        """Return whether one change makes a body valid, so that it has one fault only.
+
+        A union hides further faults behind the first one: its alternatives all fail, whatever else is wrong.
+        """
+        key = hashlib.sha256(body).digest()
+        if key not in self._single:
+            value = parse_json(body) if len(body) <= _LARGEST_MENDED else None
+            changes = () if value is None else one_change(value, self._dialect.reference)
+            self._single[key] = any(
+                self.validator.is_valid(changed) and not any(without_source(changed))
+                for changed in islice(changes, _CHANGES)
+            )
+        return self._single[key]
 
     def allows(self, trial: Trial, before: Mapping[Place, Soundness]) -> bool:
         """Return whether a trial that was made of another has no fault that the other had not.
@@ -118,7 +148,7 @@ class Screen:
                     return False
                 continue
             old, new = before.get(place), now[place]
-            if old is None or not new.faults <= old.faults:
+            if old is None or not new.faults <= old.faults or (old.single and new.faults and not new.single):
                 return False
             # An extreme request may be refused for any reason, or answered.
             same = Tag.EDGE in planned.tags or (new.taken == old.taken and new.refusal == old.refusal)

@@ -17,7 +17,7 @@ from rejoinder.contract.branches import fits
 from rejoinder.contract.nodes import Array, Node, Object, Union, nullable, request_nodes, strip
 from rejoinder.contract.nodes import Literal as Fixed
 from rejoinder.model.verdict import ABSENT
-from rejoinder.strategies.profile import SOURCES
+from rejoinder.strategies.profile import ONE_OF, SOURCES
 from rejoinder.strategies.schema.examples import id_prefix
 from rejoinder.validation import Validator, escape_key, pointer_keys
 
@@ -40,8 +40,8 @@ NEUTRAL: Final[Mapping[str, Any]] = {
 _CALLS: Final = ("function_call", "custom_tool_call")
 #: Optional fields of which one must be there, or the object means nothing.
 _ESSENTIAL: Final = frozenset(
-    {name for fields in SOURCES.values() for name in fields}
-    | {"file_id", "file_url", "action", "actions", "encrypted_content", "tools", "call_id"}
+    {name for fields in (*SOURCES.values(), *ONE_OF.values()) for name in fields}
+    | {"action", "actions", "encrypted_content", "tools", "call_id"}
 )
 
 

@@ -22,12 +22,13 @@ from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.conformance.running.script import cases_of as cases_of_steps
 from rejoinder.conformance.running.script import needed_steps
 from rejoinder.conformance.running.trial import fresh
-from rejoinder.contract import load_dialect
+from rejoinder.contract import SchemaVariant, load_dialect
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.script import Taken
 from rejoinder.model.verdict import Finding, Minimal, Reruns, Verdict
 from rejoinder.sandbox import FAULTS
 from rejoinder.settings import Budget
+from rejoinder.validation import Validator
 
 DIALECT = load_dialect("northstar")
 FULL = build_plan("full", DIALECT, model="parrot")
@@ -378,6 +379,57 @@ def test_a_fault_of_the_request_that_matters_is_named(
     assert set(body) == {"model", "max_output_tokens", "input", "temperature"}
     assert minimal.fault.startswith("The request is invalid on purpose: expected number")
     assert "/temperature" in minimal.fault
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"input": 7},
+        {"input": [{"role": "nobody", "content": "Say hello."}]},
+        {"input": [{"type": "message", "role": "user"}]},
+        {"tools": [{"type": "function", "name": 7}, {"type": "no_such_tool"}]},
+    ],
+    ids=["input", "role", "content", "two faults"],
+)
+def test_what_only_an_invalid_request_shows_has_no_minimal_request(
+    confirmed: Confirmed, answering: Answering, monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any]
+) -> None:
+    """The endpoint answers this body, without an end of its stream. The rule has nothing to do with refusals."""
+    body = {"model": "parrot", "max_output_tokens": 16, "input": "Say hello.", "stream": True, "user": "me"}
+    one_case(monkeypatch, RequestSpec("stream", {**body, **odd}, ("invalid",)))
+    broken, sound = answering("terminal-missing"), answering()
+    valid = Validator(load_dialect("northstar").request_schema(SchemaVariant.GENERATION)).is_valid
+
+    async def lenient_in_part(request: httpx.Request) -> httpx.Response:
+        if valid(json.loads(request.content)):
+            return await sound(request)
+        content = json.dumps(body).encode()
+        return await broken(httpx.Request(request.method, request.url, headers=request.headers, content=content))
+
+    finding = finding_of(confirmed(lenient_in_part, ["odd"]), "LIF-05")
+    assert finding.minimal is not None
+    assert not finding.minimal.reduced
+    assert finding.minimal.fault.startswith("The request is invalid on purpose: ")
+
+
+def test_a_refusal_that_is_judged_keeps_one_fault(
+    confirmed: Confirmed, answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The endpoint breaks on the role. Without its content the message would have a second fault."""
+    item = {"role": "nobody", "content": "Say hello.", "type": "message"}
+    body = {"model": "parrot", "max_output_tokens": 16, "input": [item], "user": "me"}
+    one_case(monkeypatch, RequestSpec("plain", body, ("invalid",)))
+    sandbox = answering()
+
+    async def crashing(request: httpx.Request) -> httpx.Response:
+        if b"nobody" in request.content:
+            return httpx.Response(500, json={"error": {"message": "oops", "type": "server_error"}})
+        return await sandbox(request)
+
+    minimal, body = minimal_of(confirmed(crashing, ["odd"]), "ERR-05")
+    assert minimal.reduced
+    assert body["input"][0].keys() - {"type"} == {"role", "content"}
+    assert set(body) == {"model", "max_output_tokens", "input"}
 
 
 @pytest.mark.slow(10)
