@@ -56,9 +56,7 @@ def test_what_is_kept_is_within_every_limit_and_one_byte_more_is_not(pieces: lis
 def test_each_limit_has_its_words(budget: ReplyBudget, pieces: list[bytes], size: int, exceeded: str) -> None:
     data, meter = kept(budget, pieces)
     assert (len(data), meter.exceeded, meter.overweight) == (size, exceeded, False)
-    assert not exceeded or meter.sentence == (
-        f"The response has {exceeded}: rejoinder stopped reading after {size} bytes."
-    )
+    assert not exceeded or meter.cut == f"the response has {exceeded}: rejoinder stopped reading after {size} bytes"
 
 
 @given(PIECES)

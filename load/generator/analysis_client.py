@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ from typing import IO, Any, BinaryIO, Final, cast
 import gevent  # type: ignore[import-untyped]
 import gevent.event  # type: ignore[import-untyped]
 
+from rejoinder.budgets import LOAD_SAMPLED, LOAD_WAITING
 from rejoinder.load.measure.recording import Recording
 from rejoinder.load.measure.worker import (
     WORKER_PROGRAM,
@@ -29,8 +31,6 @@ logger = logging.getLogger("rejoinder.load")
 
 START_LIMIT: Final = 60.0
 """Seconds that a worker gets to load its rules."""
-_BYTES_TO_JUDGE: Final = 64 << 20
-"""While more than this waits for the worker (about 10 s of its work), all rules judge only some of the streams."""
 _PIPE_BYTES: Final = 1 << 20
 
 
@@ -56,9 +56,10 @@ class AnalysisClient:
         self._on_report = on_report
         self._on_lost = on_lost
         self._run = (0, 0)
-        self._pending: deque[Recording | None] = deque()  # None stands for a report
+        # Recordings are kept as the frames that are sent, so that there is one copy of each; None stands for a report.
+        self._pending: deque[bytes | None] = deque()
         self._bytes = 0
-        self._unreported: list[Recording] = []
+        self._unreported: list[bytes] = []
         self._outbox: deque[bytes] = deque()
         self._wake = gevent.event.Event()
         self._idle = gevent.event.Event()
@@ -82,8 +83,13 @@ class AnalysisClient:
 
     @property
     def busy(self) -> bool:
-        """Whether so much waits that not every new recording can be judged by all rules."""
-        return self._bytes > _BYTES_TO_JUDGE
+        """Whether so much waits (some 10 s of work) that not every new recording can be tested against all rules."""
+        return self._bytes > LOAD_SAMPLED
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits that no further request may be sent: the load generator is the bottleneck then."""
+        return self._bytes > LOAD_WAITING
 
     def wait_ready(self) -> bool:
         """Wait until the worker has loaded its rules; return whether it has."""
@@ -94,20 +100,21 @@ class AnalysisClient:
         self._run = (t0, process)
         if self._fallback is not None:
             self._fallback.begin(*self._run)
-        self._send(("begin", *self._run))
+        self._send(frame(("begin", *self._run)))
 
     def submit(self, recording: Recording) -> None:
         """Hand over one recording."""
-        self._pending.append(recording)
-        self._bytes += _size(recording)
+        work = frame(("work", tuple(recording)))
+        self._pending.append(work)
+        self._bytes += len(work)
         self._idle.clear()
-        self._send(("work", tuple(recording)))
+        self._send(work)
 
     def request_report(self) -> None:
         """Ask for the statistics of what was handed over since the last report."""
         self._pending.append(None)
         self._idle.clear()
-        self._send(("report",))
+        self._send(frame(("report",)))
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until everything has come back; return whether it has."""
@@ -120,11 +127,11 @@ class AnalysisClient:
             pipe.close()
         self._process.wait()
 
-    def _send(self, message: tuple[Any, ...]) -> None:
+    def _send(self, message: bytes) -> None:
         if self._fallback is not None:
             self._work_here(self._fallback)
             return
-        self._outbox.append(frame(message))
+        self._outbox.append(message)
         self._wake.set()
 
     def _write(self, pipe: IO[bytes]) -> None:
@@ -153,9 +160,9 @@ class AnalysisClient:
                 continue
             done = self._pending.popleft()
             if done is None:
+                self._bytes -= sum(map(len, self._unreported))
                 self._unreported.clear()
             else:
-                self._bytes -= _size(done)
                 self._unreported.append(done)
             self._deliver(message[0], message[1])
         self.lost = True
@@ -170,8 +177,9 @@ class AnalysisClient:
         worker = self._fallback = make_worker(self.options)
         worker.begin(*self._run)
         # What it had analysed and not reported died with it; its summaries have been delivered.
-        for recording in self._unreported:
-            worker.take(recording)
+        for work in self._unreported:
+            self._bytes -= len(work)
+            worker.take(_recording(work))
         self._unreported.clear()
         self._work_here(worker)
 
@@ -181,8 +189,8 @@ class AnalysisClient:
             if item is None:
                 self._deliver("report", worker.report())
             else:
-                self._bytes -= _size(item)
-                self._deliver("brief", worker.take(item))
+                self._bytes -= len(item)
+                self._deliver("brief", worker.take(_recording(item)))
 
     def _deliver(self, kind: str, value: Any) -> None:
         if kind == "report":
@@ -193,9 +201,11 @@ class AnalysisClient:
             self._idle.set()
 
 
-def _size(recording: Recording) -> int:
-    """Return about how many bytes a recording holds."""
-    return 1000 + len(recording.body) + sum(100 + len(data) for _, data in recording.receives)
+def _recording(work: bytes) -> Recording:
+    """Return the recording in a frame."""
+    message = read_frame(io.BytesIO(work))
+    assert message is not None
+    return Recording(*message[1])
 
 
 def _widen(pipe: IO[bytes]) -> None:

@@ -29,12 +29,13 @@ from rejoinder.load.measure.reader import (
     Censored,
     Connection,
     RawReply,
+    ReplyMemory,
     Timeouts,
     Watchdog,
     receive_buffer,
     request_message,
 )
-from rejoinder.load.measure.recording import Recording, final_response
+from rejoinder.load.measure.recording import Receives, Recording, final_response
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.worker import RequestSummary
 from rejoinder.load.schedule.arrivals import share
@@ -61,8 +62,6 @@ COUNTS: Final = ("started", "finished", "failed", "in_flight")
 _WATCH_EVERY: Final = 0.1
 _PROBE: Final = 0.01
 _JUDGE_ONE_IN: Final = 64
-_BACKLOG_TO_WAIT: Final = 20_000
-"""Requests wait while more recordings than this do: memory is bounded, and the run counts as bound by the client."""
 _PAUSE: Final = (0.05, 1.0)
 """First and longest pause of a user after a request that could not be served, in seconds."""
 
@@ -247,6 +246,7 @@ class GeneratorRun:
     _pool: list[Connection] = field(default_factory=list)
     _watchdog: Watchdog = field(default_factory=Watchdog)
     _buffer: memoryview = field(default_factory=receive_buffer)
+    _memory: ReplyMemory = field(default_factory=ReplyMemory)
 
     def __post_init__(self) -> None:
         settings = self.settings = self.setup.settings
@@ -324,7 +324,7 @@ class GeneratorRun:
     ) -> RawReply:
         """Send one request and hand its recording to analysis; once the run is ending, send nothing."""
         check, analysis = self.check, self.setup.analysis
-        while analysis.backlog > _BACKLOG_TO_WAIT and not self.stopping:
+        while analysis.full and not self.stopping:
             check.throttled = True
             gevent.sleep(0.01)
         if not self._permitted():
@@ -340,7 +340,7 @@ class GeneratorRun:
         check.max_in_flight = max(check.max_in_flight, len(self.in_flight))
         timer = None if request.cancel_after is None else gevent.spawn_later(request.cancel_after, connection.cancel)
         tags: tuple[str, ...] = ()
-        created: list[tuple[int, bytes]] = []
+        created: Receives | None = None
         try:
             reply = first = connection.perform(message)
             if request.poll:
@@ -433,6 +433,7 @@ class GeneratorRun:
         if not analysis.wait_idle(ANALYSIS_LIMIT):
             logger.error("The analysis worker did not finish. %d results are missing.", analysis.backlog)
         self.check.worker_lost = analysis.lost
+        self.check.throttled = self.check.throttled or self._memory.exhausted
         for connection in self._pool:
             connection.close()
         self._pool.clear()
@@ -498,7 +499,7 @@ class GeneratorRun:
 
     def _connection(self) -> Connection:
         setup = self.setup
-        return Connection(setup.address, setup.timeouts, setup.context, self._watchdog, self._buffer)
+        return Connection(setup.address, setup.timeouts, setup.context, self._watchdog, self._buffer, self._memory)
 
     def _watch(self) -> None:
         while True:

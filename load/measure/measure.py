@@ -272,6 +272,8 @@ def _outcome(exchange: Exchange, result: Measurement, terminal: str) -> tuple[Re
         return RequestOutcome.CANCELLED if Tag.CANCELLED in exchange.tags else RequestOutcome.CENSORED, reason
     if transport is Outcome.TIMEOUT:
         return RequestOutcome.TIMEOUT, reason
+    if transport is Outcome.TOO_LARGE:
+        return RequestOutcome.TOO_LARGE, reason
     status = exchange.status
     if transport is not Outcome.COMPLETE and not (terminal and transport is Outcome.CUT):
         return RequestOutcome.TRANSPORT, reason

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns, time
 from typing import Final, NamedTuple
 
-from rejoinder.load.measure.recording import FramingError, MessageEnd
+from rejoinder.budgets import LOAD, LOAD_LONG, LOAD_STREAM
+from rejoinder.load.measure.recording import RECEIVE, FramingError, MessageEnd, OverBudgetError, Receives
 from rejoinder.model.exchange import Headers, Outcome
 from rejoinder.wire.address import Address
 
 RECEIVE_BYTES: Final = 64 * 1024
-MAX_REPLY: Final = 256 * 1024 * 1024
 
 
 class Censored(BaseException):
@@ -50,7 +50,7 @@ class RawReply:
     outcome: Outcome = Outcome.COMPLETE
     detail: str = ""
     reused: bool = False
-    receives: list[tuple[int, bytes]] = field(default_factory=list)
+    receives: Receives = field(default_factory=Receives)
     interrupt: BaseException | None = None
     cancelled: bool = False
 
@@ -86,11 +86,32 @@ class Watchdog:
         """Shut the connections of all requests that are over their limits, which ends their receives."""
         now = perf_counter_ns()
         for connection, (sock, reception, deadline, idle) in list(self._watched.items()):
-            last = reception.receives[-1][0] if reception.receives else reception.begun
+            last = reception.receives.last if reception.receives else reception.begun
             if now >= deadline or now - last >= idle:
                 connection.expired = True
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
+
+
+class ReplyMemory:
+    """What long replies in flight hold together in one process: the bytes of each above :data:`LOAD_STREAM`.
+
+    ``held`` is how many there are, at most :data:`LOAD_LONG`; ``exhausted`` is whether that was ever too little.
+    """
+
+    __slots__ = ("exhausted", "held")
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.exhausted = False
+
+    def take(self, size: int) -> bool:
+        """Hold more bytes, if there is room for them; return whether there is."""
+        if self.held + size > LOAD_LONG:
+            self.exhausted = True
+            return False
+        self.held += size
+        return True
 
 
 class Connection:
@@ -98,10 +119,22 @@ class Connection:
 
     Limits are kept by ``watchdog`` if there is one, else by the socket's own time-out. ``buffer`` is where receives go
     before they are copied; connections whose receives cannot interrupt each other, such as those of greenlets, share
-    one. (Receives into an object of their own size make thousands of holes in the memory of many streams.)
+    one. (Receives into an object of their own size make thousands of holes in the memory of many streams.) ``memory``
+    is what long replies hold, of all connections that share it.
     """
 
-    __slots__ = ("_buffer", "_context", "_socket", "_watchdog", "address", "cancelled", "expired", "opened", "timeouts")
+    __slots__ = (
+        "_buffer",
+        "_context",
+        "_memory",
+        "_socket",
+        "_watchdog",
+        "address",
+        "cancelled",
+        "expired",
+        "opened",
+        "timeouts",
+    )
 
     def __init__(
         self,
@@ -110,6 +143,7 @@ class Connection:
         context: ssl.SSLContext | None = None,
         watchdog: Watchdog | None = None,
         buffer: memoryview | None = None,
+        memory: ReplyMemory | None = None,
     ) -> None:
         self.address = address
         self.timeouts = timeouts
@@ -119,6 +153,7 @@ class Connection:
         self._context = context
         self._watchdog = watchdog
         self._buffer = buffer
+        self._memory = memory or ReplyMemory()
         self._socket: socket.socket | None = None
 
     def perform(self, message: Message, *, into: RawReply | None = None) -> RawReply:
@@ -171,7 +206,7 @@ class Connection:
                 reception.outcome, reception.detail = Outcome.CANCELLED, "cancelled by the workload"
                 reception.cancelled = True
             if reception.outcome is Outcome.COMPLETE and reception.receives:
-                reception.ended = reception.receives[-1][0]
+                reception.ended = reception.receives.last
             if not reusable:
                 self.close()
         return reception
@@ -212,7 +247,7 @@ class Connection:
         buffer = self._buffer or receive_buffer()
         end = MessageEnd(receives)
         reached = end.reached
-        total = 0
+        total, own, memory = 0, LOAD_STREAM, self._memory
         sock.settimeout(min(idle, self.timeouts.total) if self._watchdog is None else None)
         reception.wall = time()
         reception.begun = clock()
@@ -232,20 +267,28 @@ class Connection:
                 if not size:
                     break
                 data = bytes(buffer[:size])
-                append((t, data))
+                append(t, data)
                 if reached(data):
                     return end.reusable
-                total += size
-                if total > MAX_REPLY:
-                    reception.outcome = Outcome.TOO_LARGE
-                    reception.detail = f"the response is larger than {MAX_REPLY} bytes"
-                    return False
+                total += size + RECEIVE
+                if total > own:
+                    whole = total > LOAD.body
+                    if whole or not memory.take(total - own):
+                        reception.outcome = Outcome.TOO_LARGE if whole else Outcome.CANCELLED
+                        keeps = f"{LOAD.body:,} bytes of a response" if whole else f"{LOAD_LONG:,} bytes of long ones"
+                        read = len(receives.data)
+                        reception.detail = f"rejoinder stopped reading after {read:,} bytes: it keeps {keeps}"
+                        return False
+                    own = total
                 if t > tight:
                     if t >= deadline:
                         raise TimeoutError
                     sock.settimeout((deadline - t) / 1e9)
             if self.expired:
                 raise TimeoutError
+        except OverBudgetError as error:
+            reception.outcome, reception.detail = Outcome.TOO_LARGE, str(error)
+            return False
         except FramingError as error:
             reception.outcome, reception.detail = Outcome.PROTOCOL, str(error)
             return False
@@ -264,6 +307,7 @@ class Connection:
                     reception.detail = f"the connection broke: {error.strerror or error}"
             return False
         finally:
+            memory.held -= own - LOAD_STREAM
             if self._watchdog is not None:
                 self._watchdog.remove(self)
         if not _complete(end):

@@ -8,14 +8,22 @@ always agree.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, overload
 
+from rejoinder.budgets import LOAD, ReplyMeter
+from rejoinder.formatting import plural
 from rejoinder.model.exchange import Chunk, Exchange, Headers, Outcome, Request, parse_json
 from rejoinder.model.tags import Tag
 
-MAX_HEAD: Final = 64 * 1024
+RECEIVE: Final = 16
+"""Bytes that a receive takes beside those that it brought."""
+_STATUS_BYTES: Final = 16
+"""Bytes after which the beginning of a status line has been read."""
+_HEAD_END: Final = b"\r\n\r\n"
 _MAX_LINE: Final = 8 * 1024
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\Z")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\Z", re.DOTALL)
@@ -23,6 +31,78 @@ _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\Z", re.DOTA
 
 class FramingError(ValueError):
     """Bytes that are not an HTTP/1.1 reply; the message says what and where in one phrase."""
+
+
+class OverBudgetError(FramingError):
+    """A reply that is larger than what is read of one; the message is a sentence on what was cut."""
+
+
+class Receives(Sequence[tuple[int, bytes]]):
+    """The receives of one reply in order, each a clock reading and the bytes that it brought.
+
+    All bytes are in one buffer, ``data``, since an object for each receive takes several times as much memory.
+    """
+
+    __slots__ = ("_ends", "_times", "data")
+
+    def __init__(self, receives: Iterable[tuple[int, bytes]] = ()) -> None:
+        self.data = bytearray()
+        self._times = array("q")
+        self._ends = array("Q")
+        for at, piece in receives:
+            self.append(at, piece)
+
+    def append(self, at: int, piece: bytes) -> None:
+        """Add a receive."""
+        self.data += piece
+        self._times.append(at)
+        self._ends.append(len(self.data))
+
+    @property
+    def size(self) -> int:
+        """The bytes of memory that they take."""
+        return len(self.data) + RECEIVE * len(self._times)
+
+    @property
+    def last(self) -> int:
+        """The clock reading of the last one; there has to be one."""
+        return self._times[-1]
+
+    def rest(self, size: int) -> Iterator[tuple[int, bytes]]:
+        """Yield what follows the first ``size`` bytes, from the receive on that completed them."""
+        for place in range(bisect_left(self._ends, size), len(self)):
+            begin = max(size, self._ends[place - 1] if place else 0)
+            yield self._times[place], bytes(self.data[begin : self._ends[place]])
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[int, bytes]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[tuple[int, bytes]]: ...
+
+    def __getitem__(self, place: int | slice) -> tuple[int, bytes] | list[tuple[int, bytes]]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        place = range(len(self))[place]
+        return self._times[place], bytes(self.data[self._ends[place - 1] if place else 0 : self._ends[place]])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Receives) and (self.data, self._times, self._ends) == (
+            other.data,
+            other._times,
+            other._ends,
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getstate__(self) -> tuple[bytearray, array[int], array[int]]:
+        return self.data, self._times, self._ends
+
+    def __setstate__(self, state: tuple[bytearray, array[int], array[int]]) -> None:
+        self.data, self._times, self._ends = state
 
 
 class Recording(NamedTuple):
@@ -45,20 +125,20 @@ class Recording(NamedTuple):
     outcome: str
     detail: str
     body: bytes
-    receives: list[tuple[int, bytes]]
+    receives: Receives
     judge: bool = True
     reused: bool = False
     turn: int = 0
     scenario: str = ""
     canary: str = ""
     tags: tuple[str, ...] = ()
-    created: Sequence[tuple[int, bytes]] = ()
+    created: Receives | None = None
 
 
-def created(recording: Recording) -> Recording:
-    """Return the first request of one in the background: the create and its reply."""
-    first = list(recording.created)
-    return recording._replace(receives=first, ended=first[-1][0], tags=(), created=())
+def created(recording: Recording) -> Recording | None:
+    """Return the first request of one in the background, the create and its reply; ``None`` for other requests."""
+    first = recording.created
+    return None if first is None else recording._replace(receives=first, ended=first.last, tags=(), created=None)
 
 
 class Head(NamedTuple):
@@ -85,16 +165,19 @@ class Length(Enum):
 def parse_head(data: bytes) -> Head | None:
     """Return the final head in ``data``, or ``None`` while it is incomplete. Interim (1xx) replies are skipped.
 
-    Raises :class:`FramingError` for what cannot become an HTTP/1.x head.
+    Raises :class:`FramingError` for what cannot become an HTTP/1.x head, :class:`OverBudgetError` for one that is
+    longer than the budget of a load run allows, interim replies included.
     """
     start = 0
     while True:
-        end = data.find(b"\r\n\r\n", start)
+        end = data.find(_HEAD_END, start)
+        if end < 0 and not b"HTTP/1.".startswith(data[start : start + 7]):
+            raise FramingError(f"the response starts with {data[start : start + 16]!r} instead of HTTP/1.x")
+        if start > LOAD.head:
+            raise _too_long("interim responses")
+        if (end if end >= 0 else len(data)) - start > LOAD.head:
+            raise _too_long("response headers")
         if end < 0:
-            if not b"HTTP/1.".startswith(data[start : start + 7]):
-                raise FramingError(f"the response starts with {data[start : start + 16]!r} instead of HTTP/1.x")
-            if len(data) > MAX_HEAD:
-                raise FramingError(f"the response headers are longer than {MAX_HEAD} bytes")
             return None
         lines = data[start:end].split(b"\r\n")
         match = _STATUS_LINE.match(lines[0])
@@ -112,6 +195,10 @@ def parse_head(data: bytes) -> Head | None:
                 raise FramingError(f"invalid header line {line[:80]!r}")
             headers.append((name.decode("latin-1"), value.strip().decode("latin-1")))
         return Head(status, tuple(headers), size, lines[0][:8])
+
+
+def _too_long(part: str) -> OverBudgetError:
+    return OverBudgetError(f"the {part} are longer than {LOAD.head:,} bytes: rejoinder stopped reading")
 
 
 def body_length(head: Head) -> int | Length:
@@ -141,17 +228,22 @@ class Dechunker:
     ``done`` means that the last chunk and its trailers have been read; ``surplus`` counts the bytes after that.
     """
 
-    __slots__ = ("_carry", "_need", "_state", "done", "surplus")
+    __slots__ = ("_carry", "_chunks", "_need", "_state", "_trailers", "done", "surplus")
 
     def __init__(self) -> None:
         self.done = False
         self.surplus = 0
         self._carry = b""
+        self._chunks = self._trailers = 0
         self._need = 0
         self._state = "size"
 
     def feed(self, data: bytes) -> bytes:
-        """Return the body bytes in ``data``; raises :class:`FramingError` for framing that cannot be followed."""
+        """Return the body bytes in ``data``.
+
+        Raises :class:`FramingError` for framing that cannot be followed, and :class:`OverBudgetError` for more chunks
+        or longer trailers than the budget of a load run allows.
+        """
         if self._carry:
             data = self._carry + data
             self._carry = b""
@@ -183,12 +275,22 @@ class Dechunker:
                     raise FramingError(f"invalid chunk size {line[:32]!r}")
                 self._need = int(match[1], 16)
                 self._state = "data" if self._need else "trailer"
+                self._chunks += 1
+                if self._chunks > LOAD.chunks:
+                    chunks = plural(LOAD.chunks, "chunk")
+                    raise OverBudgetError(f"the response has more than {chunks}: rejoinder stopped reading")
             elif self._state == "end":
                 if line:
                     raise FramingError(f"a chunk is longer than its size: {line[:32]!r} follows")
                 self._state = "size"
             elif not line:
                 self.done = True
+            else:
+                self._trailers += len(line)
+                if self._trailers > LOAD.trailers:
+                    raise OverBudgetError(
+                        f"the response trailers are longer than {LOAD.trailers:,} bytes: rejoinder stopped reading"
+                    )
         return body[0] if len(body) == 1 else b"".join(body)
 
 
@@ -202,7 +304,7 @@ class MessageEnd:
 
     __slots__ = ("_dechunker", "_kept_alive", "_left", "_length", "_receives", "_seen", "surplus")
 
-    def __init__(self, receives: list[tuple[int, bytes]]) -> None:
+    def __init__(self, receives: Receives) -> None:
         self.surplus = False
         self._kept_alive = False
         self._receives = receives
@@ -222,7 +324,7 @@ class MessageEnd:
         if length is Length.CLOSE:
             return False
         if length is None:
-            return self._find_head()
+            return self._find_head(data)
         self._left -= len(data)
         self.surplus = self._left < 0
         return self._left <= 0
@@ -238,8 +340,12 @@ class MessageEnd:
         """Whether the connection may carry another request; ask only when the reply is complete."""
         return self._kept_alive and self._length is not Length.CLOSE and not self.surplus
 
-    def _find_head(self) -> bool:
-        data = b"".join(data for _, data in self._receives)
+    def _find_head(self, piece: bytes) -> bool:
+        received = self._receives.data
+        fresh = len(received) - len(piece)
+        if fresh > _STATUS_BYTES and len(received) <= LOAD.head and received.find(_HEAD_END, fresh - 3) < 0:
+            return False  # so that a head that comes in small pieces is not read again with each
+        data = bytes(received)
         head = parse_head(data)
         if head is None:
             return False
@@ -275,7 +381,11 @@ def to_exchange(recording: Recording, path: str, headers: Headers, worker: int =
     headers_at: float | None = None
     chunks: tuple[Chunk, ...] = ()
     try:
-        head, headers_at, chunks = _read(recording.receives, begun)
+        head, headers_at, chunks, cut = _read(recording.receives, begun)
+        if cut and outcome is not Outcome.CANCELLED:
+            outcome, detail = Outcome.TOO_LARGE, cut
+    except OverBudgetError as error:
+        outcome, detail = Outcome.TOO_LARGE, str(error)
     except FramingError as error:
         outcome, detail = Outcome.PROTOCOL, str(error)
     return Exchange(
@@ -295,41 +405,41 @@ def to_exchange(recording: Recording, path: str, headers: Headers, worker: int =
     )
 
 
-def _read(receives: Sequence[tuple[int, bytes]], begun: int) -> tuple[Head | None, float | None, tuple[Chunk, ...]]:
-    data = b""
-    for seen, (at, piece) in enumerate(receives, 1):  # noqa: B007
-        data += piece
-        head = parse_head(data)
-        if head is not None:
-            break
-    else:
-        return None, None, ()
-    headers_at = (at - begun) / 1e9
+def _read(receives: Receives, begun: int) -> tuple[Head | None, float | None, tuple[Chunk, ...], str]:
+    """Return head, time of the head, body and, for a body that is over the budget, why it was cut."""
+    head = parse_head(bytes(receives.data[: 3 * LOAD.head]))
+    if head is None:
+        return None, None, (), ""
+    pieces = list(receives.rest(head.size))
+    headers_at = (pieces[0][0] - begun) / 1e9
     length = body_length(head)
-    pieces = [(at, data[head.size :]), *receives[seen:]]
     chunks: list[Chunk] = []
-    dechunker, left = Dechunker(), length if isinstance(length, int) else 0
+    dechunker, left, meter = Dechunker(), length if isinstance(length, int) else 0, ReplyMeter(LOAD)
     for at, piece in pieces:
         if length is Length.CHUNKED:
             try:
                 body = dechunker.feed(piece)
+            except OverBudgetError as error:
+                return head, headers_at, tuple(chunks), str(error)
             except FramingError as error:
-                whole = sum(len(chunk.data) for chunk in chunks)
-                raise FramingError(f"{error} (after {whole} bytes of body)") from None
+                raise FramingError(f"{error} (after {meter.size} bytes of body)") from None
         elif length is Length.CLOSE:
             body = piece
         else:
             body = piece[:left]
             left -= len(body)
+        body = meter.take(body)
         if body:
             chunks.append(Chunk((at - begun) / 1e9, body))
-    return head, headers_at, tuple(chunks)
+        if meter.exceeded:
+            break
+    return head, headers_at, tuple(chunks), meter.cut if meter.exceeded else ""
 
 
-def final_response(receives: Sequence[tuple[int, bytes]]) -> dict[str, Any] | None:
+def final_response(receives: Receives) -> dict[str, Any] | None:
     """Return the response object at the end of a reply, be it a stream or a body; ``None`` where there is none."""
     try:
-        head, _, chunks = _read(receives, 0)
+        head, _, chunks, _ = _read(receives, 0)
     except FramingError:
         return None
     if head is None or not 200 <= head.status < 300:

@@ -12,17 +12,20 @@ import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, Self, get_args
 
 import msgspec
 from msgspec import Struct, field
 
+from rejoinder.budgets import LOAD_EVIDENCE
+from rejoinder.formatting import plural
 from rejoinder.load.measure.measure import EventSpan, Measurement
 from rejoinder.load.measure.recording import Recording
 from rejoinder.load.objectives.confidence import share_bound
 from rejoinder.load.objectives.slo import RequestLimits
-from rejoinder.model.exchange import Exchange
+from rejoinder.model.exchange import Chunk, Exchange, Outcome
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import TIMES, Over, Place
 from rejoinder.model.outcomes import RequestOutcome, judgeable_of
@@ -212,7 +215,7 @@ class RunStats(JsonStruct):
     def _add_evidence(self, outcome: RequestOutcome, rules: list[str], exchange: Exchange) -> None:
         signature = f"{outcome} {' '.join(rules)}"
         if keep_evidence(self.evidence, signature):
-            self.evidence.append((signature, exchange.to_json()))
+            self.evidence.append((signature, _shortened(exchange).to_json()))
 
     def merge(self, other: RunStats) -> None:
         """Add the stats of other requests."""
@@ -299,6 +302,22 @@ def gap_bound(seconds: float) -> int:
 def keep_evidence(kept: list[tuple[str, dict[str, Any]]], signature: str) -> bool:
     """Return whether one more exchange of this signature is wanted: few of each sort, and not many in all."""
     return len(kept) < _EVIDENCE_TOTAL and sum(known == signature for known, _ in kept) < _EVIDENCE_EACH
+
+
+def _shortened(exchange: Exchange) -> Exchange:
+    """Return an exchange without what its body has over the budget of one that the run file keeps."""
+    left = LOAD_EVIDENCE
+    if len(exchange.body) <= left:
+        return exchange
+    chunks = []
+    for chunk in exchange.chunks:
+        chunks.append(Chunk(chunk.t, chunk.data[:left]))
+        left -= len(chunk.data)
+        if left <= 0:
+            break
+    kept = f"the run file holds {LOAD_EVIDENCE:,} of {plural(len(exchange.body), 'byte')}"
+    detail = f"{exchange.detail}; {kept}" if exchange.detail else kept
+    return replace(exchange, chunks=tuple(chunks), outcome=Outcome.TOO_LARGE, detail=detail)
 
 
 def _begun(recording: Recording) -> int:

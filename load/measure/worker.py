@@ -99,13 +99,14 @@ class AnalysisWorker:
     def take(self, recording: Recording) -> RequestSummary:
         """Analyse one recording and count it."""
         exchange = self._exchange(recording)
+        first = created(recording)
         measured = measure(
             exchange,
             self._dialect,
             self._judge,
             recording.canary,
             all_rules=recording.judge,
-            created=self._exchange(created(recording)) if recording.created else None,
+            created=None if first is None else self._exchange(first),
         )
         self.stats.add(recording, exchange, measured, self.t0, self.worker, self._limits)
         if not self._samples:

@@ -59,10 +59,12 @@ LOAD_STREAM: Final = 4 * MIB
 """Bytes of a reply in flight that every request of a load run may hold."""
 LOAD_LONG: Final = 64 * MIB
 """Bytes that replies in flight above :data:`LOAD_STREAM` may hold together, in each load generator process."""
-LOAD_WAITING: Final = 96 * MIB
+LOAD_WAITING: Final = 64 * MIB
 """Bytes that may wait for the analysis worker of a load generator process before new requests wait."""
-LOAD_SAMPLED: Final = 48 * MIB
+LOAD_SAMPLED: Final = 32 * MIB
 """Bytes that may wait for it before only some replies are tested against all rules."""
+LOAD_EVIDENCE: Final = 1 * MIB
+"""Bytes of a body that the run file of a load run keeps."""
 
 MODELS: Final = replace(CHECK, body=2 * MIB, values=100_000)
 """A model list."""
@@ -142,9 +144,9 @@ class ReplyMeter:
         return data
 
     @property
-    def sentence(self) -> str:
-        """What was exceeded and where the reply was cut."""
-        return f"The response has {self.exceeded}: rejoinder stopped reading after {plural(self.size, 'byte')}."
+    def cut(self) -> str:
+        """What was exceeded and where the reply was cut, as a sentence without its capital letter and full stop."""
+        return f"the response has {self.exceeded}: rejoinder stopped reading after {plural(self.size, 'byte')}"
 
 
 def _values(data: bytes) -> int:

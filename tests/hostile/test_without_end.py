@@ -10,9 +10,13 @@ from tests.hostile import without_end
 from tests.hostile.command import rejoinder
 from tests.hostile.endpoint import BEHAVIOURS, HostileEndpoint
 
+from rejoinder.budgets import LOAD_STREAM
 from rejoinder.model.exchange import Outcome
+from rejoinder.model.outcomes import RequestOutcome
 
 CHECK_PEAK: Final = 500_000_000
+LOAD_PEAK: Final = 300_000_000 + 2 * LOAD_STREAM
+"""Of the largest process of a load run with 2 requests in flight."""
 CUT: Final = {
     "body-without-end": "bytes",
     "tiny-chunks": "chunks",
@@ -66,3 +70,30 @@ def test_a_model_list_is_bounded(name: str, warning: str, tmp_path: Path) -> Non
     assert run.header.target.model is None
     assert [one.startswith(warning) for one in ended.warnings] == [True] * bool(warning)
     assert ended.peak < CHECK_PEAK
+
+
+@pytest.mark.slow(8)
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("body-without-end", "bytes"),
+        ("trailers-without-end", "trailers"),
+        ("tiny-chunks", "chunks"),
+        ("comments", "lines"),
+        ("many-keys", ""),
+    ],
+)
+def test_a_load_is_bounded_and_says_what_it_cut(name: str, why: str, tmp_path: Path) -> None:
+    options = ("--requests", "4", "--concurrency", "2", "--timeout", "3")
+    with HostileEndpoint(BEHAVIOURS[name]) as endpoint:
+        ended = rejoinder("load", endpoint.url, *options, folder=tmp_path)
+    run = ended.run()
+    assert ended.code == 1
+    assert "Traceback" not in ended.text
+    assert ended.peak < LOAD_PEAK
+    assert run.load is not None
+    assert run.load.outcomes.get(RequestOutcome.TOO_LARGE, 0) == (4 if why else 0)
+    details = [one.detail for one in run.exchanges if one.case == "load"]
+    assert details
+    cut = "rejoinder stopped reading" if why else "the run file holds 1,048,576 of"
+    assert all(cut in detail and why in detail for detail in details)

@@ -17,7 +17,7 @@ import pytest
 from rejoinder.load.decide.regression import figures, judge, parse_change
 from rejoinder.load.measure.load_line import load_line, result_samples
 from rejoinder.load.measure.measure import MEASURES
-from rejoinder.load.measure.recording import Recording
+from rejoinder.load.measure.recording import Receives, Recording
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats
 from rejoinder.load.measure.worker import AnalysisWorker
@@ -86,7 +86,9 @@ def streamed(sandbox: Sandbox, number: int) -> Recording:
     receives = [(begun + 1_000_000, head)]
     for place, event in enumerate(exchange.body.split(b"\n\n")[:-1], 1):
         receives.append((begun + 10_000_000 * place, event + b"\n\n"))
-    return Recording(number, begun, begun, begun, receives[-1][0], time.time(), "complete", "", body, receives)
+    return Recording(
+        number, begun, begun, begun, receives[-1][0], time.time(), "complete", "", body, Receives(receives)
+    )
 
 
 def totals(run: Run) -> LoadSample:

@@ -19,7 +19,7 @@ from rejoinder.load.decide.repetitions import run_repeats
 from rejoinder.load.decide.search import SearchRun, find_rate, sweep
 from rejoinder.load.measure.load_line import load_line, result_samples
 from rejoinder.load.measure.measure import EventSpan, Measurement, take_times
-from rejoinder.load.measure.recording import Recording
+from rejoinder.load.measure.recording import Receives, Recording
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats
 from rejoinder.load.objectives.slo import RequestLimits, parse_slos
@@ -82,7 +82,7 @@ class Sent:
         begun, intended = round(self.t * 1e9), round((self.t - self.lag) * 1e9)
         ended = begun + round(self.length * 1e9)
         return Recording(
-            *(self.slot, intended, intended, begun, ended, 0.0, "complete", "", b"", []), scenario=self.scenario
+            *(self.slot, intended, intended, begun, ended, 0.0, "complete", "", b"", Receives()), scenario=self.scenario
         )
 
     def measurement(self) -> Measurement:

@@ -22,6 +22,7 @@ class RequestOutcome(StrEnum):
     HTTP_5XX = "http_5xx"
     TRANSPORT = "transport"
     TIMEOUT = "timeout"
+    TOO_LARGE = "too_large"
     CENSORED = "censored"
     LOST = "lost"
 
@@ -67,6 +68,7 @@ OUTCOMES: Final[Mapping[RequestOutcome, OutcomeRow]] = {
     RequestOutcome.HTTP_5XX: OutcomeRow("refused with a 5xx status"),
     RequestOutcome.TRANSPORT: OutcomeRow("the connection failed or broke", replied=False),
     RequestOutcome.TIMEOUT: OutcomeRow("a time-out expired before the response ended", replied=False),
+    RequestOutcome.TOO_LARGE: OutcomeRow("larger than rejoinder reads; cut by rejoinder"),
     RequestOutcome.CENSORED: OutcomeRow("still running when the run ended", ours=True, replied=False),
     RequestOutcome.LOST: OutcomeRow("unknown: rejoinder ended before it recorded one", ours=True, replied=False),
 }

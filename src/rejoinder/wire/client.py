@@ -187,7 +187,8 @@ class Client:
                     self._timers.add(timer)
                     await self._run(request, progress, pace)
                 if progress.meter.exceeded:
-                    detail = progress.meter.sentence
+                    cut = progress.meter.cut
+                    detail = f"{cut[0].upper()}{cut[1:]}."
                     outcome = Outcome.CANCELLED if short and progress.meter.overweight else Outcome.TOO_LARGE
         except asyncio.CancelledError:
             outcome, detail = Outcome.CANCELLED, f"The request was cancelled {progress.where()}."

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rejoinder.load.measure.load_line import load_line, rates_within, steady_window
 from rejoinder.load.measure.measure import Measurement, take_times
-from rejoinder.load.measure.recording import Recording
+from rejoinder.load.measure.recording import Receives, Recording
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import GAP_BOUNDS, RunStats
 from rejoinder.load.objectives.slo import RequestLimits, parse_slos
@@ -65,7 +65,7 @@ def stats_of(requests: Sequence[Sent], limits: Sequence[str] = (), shift: float 
     stats = RunStats()
     for sent in requests:
         begun, ended = round((sent.start + shift) * 1e6), round((sent.end + shift) * 1e6)
-        recording = Recording(0, begun, begun, begun, ended, 0.0, "complete", "", b"", [])
+        recording = Recording(0, begun, begun, begun, ended, 0.0, "complete", "", b"", Receives())
         measured = Measurement(
             outcome=sent.outcome,
             content=[(at / 1000, tokens) for at, tokens in sent.content],

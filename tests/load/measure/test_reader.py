@@ -11,10 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rejoinder.budgets import LOAD, LOAD_LONG, LOAD_STREAM
 from rejoinder.load.measure.reader import (
+    RECEIVE_BYTES,
     Censored,
     Connection,
     Message,
+    ReplyMemory,
     Timeouts,
     receive_buffer,
     request_message,
@@ -218,6 +221,29 @@ def test_connections_that_share_a_buffer_keep_what_each_received(play: Play) -> 
         found.append(connection.perform(send(connection)))
         connection.close()
     assert [b"".join(data for _, data in reception.receives) for reception in found] == answers
+
+
+@pytest.mark.parametrize(
+    ("held", "outcome", "detail"),
+    [
+        (0, Outcome.TOO_LARGE, f"it keeps {LOAD.body:,} bytes of a response"),
+        (LOAD_LONG, Outcome.CANCELLED, f"it keeps {LOAD_LONG:,} bytes of long ones"),
+    ],
+)
+def test_a_reply_without_end_is_cut(play: Play, held: int, outcome: Outcome, detail: str) -> None:
+    memory = ReplyMemory()
+    assert memory.take(held)
+    size = LOAD.body + RECEIVE_BYTES
+    answer = HEAD + b"\r\n" + b"x" * size
+    connection = Connection(
+        Address(False, "127.0.0.1", play(["request", answer, "hold"]), "/"), Timeouts(), memory=memory
+    )
+    reception = connection.perform(send(connection))
+    connection.close()
+    assert (reception.outcome, reception.detail.partition(": ")[2]) == (outcome, detail)
+    most = LOAD.body if outcome is Outcome.TOO_LARGE else LOAD_STREAM
+    assert most - RECEIVE_BYTES <= reception.receives.size <= most + 2 * RECEIVE_BYTES
+    assert (memory.held, memory.exhausted) == (held, bool(held))
 
 
 def test_the_request_is_what_http_wants() -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rejoinder.budgets import LOAD
 from rejoinder.load.measure.recording import (
     Dechunker,
     FramingError,
     Length,
     MessageEnd,
+    OverBudgetError,
+    Receives,
     Recording,
     body_length,
     keeps_alive,
@@ -54,11 +58,11 @@ def test_chunks_come_apart_under_every_split(
 @given(bodies, cuts)
 def test_the_end_is_seen_with_the_last_byte_and_never_before(pieces: list[bytes], places: list[int]) -> None:
     whole = CHUNKED + encode(pieces)
-    receives: list[tuple[int, bytes]] = []
+    receives = Receives()
     end = MessageEnd(receives)
     parts = split(whole, places)
     for number, part in enumerate(parts, 1):
-        receives.append((number, part))
+        receives.append(number, part)
         assert end.reached(part) == (number == len(parts))
     assert end.reusable
 
@@ -66,11 +70,11 @@ def test_the_end_is_seen_with_the_last_byte_and_never_before(pieces: list[bytes]
 @given(st.binary(max_size=60), cuts)
 def test_a_content_length_ends_the_message(body: bytes, places: list[int]) -> None:
     whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-    receives: list[tuple[int, bytes]] = []
+    receives = Receives()
     end = MessageEnd(receives)
     parts = split(whole, places)
     for number, part in enumerate(parts, 1):
-        receives.append((number, part))
+        receives.append(number, part)
         assert end.reached(part) == (number == len(parts))
 
 
@@ -78,7 +82,7 @@ def test_a_content_length_ends_the_message(body: bytes, places: list[int]) -> No
 def test_an_exchange_keeps_the_body_and_the_times_of_its_receives(pieces: list[bytes], places: list[int]) -> None:
     parts = split(CHUNKED + encode(pieces), places)
     receives = [(1_000_000_000 + number * 1_000_000, part) for number, part in enumerate(parts, 1)]
-    recording = Recording(7, 0, 0, 1_000_000_000, receives[-1][0], 5.0, "complete", "", b"{}", receives)
+    recording = Recording(7, 0, 0, 1_000_000_000, receives[-1][0], 5.0, "complete", "", b"{}", Receives(receives))
     exchange = to_exchange(recording, "/v1/responses", (("Accept", "*/*"),), worker=3)
     assert exchange.outcome is Outcome.COMPLETE
     assert exchange.status == 200
@@ -91,7 +95,7 @@ def test_an_exchange_keeps_the_body_and_the_times_of_its_receives(pieces: list[b
 
 @given(st.binary(max_size=200))
 def test_any_bytes_make_an_exchange(data: bytes) -> None:
-    recording = Recording(0, 0, 0, 1, 2, 0.0, "cut", "", b"", [(2, data)] if data else [])
+    recording = Recording(0, 0, 0, 1, 2, 0.0, "cut", "", b"", Receives([(2, data)] if data else []))
     to_exchange(recording, "/", ())
 
 
@@ -165,3 +169,82 @@ def test_connections_are_kept_as_http_says(version: str, connection: str, kept: 
     head = parse_head(f"HTTP/{version} 200 OK\r\n{line}\r\n".encode())
     assert head is not None
     assert keeps_alive(head) is kept
+
+
+def test_receives_are_a_sequence_in_one_buffer() -> None:
+    pairs = [(5, b"ab"), (6, b""), (9, b"cde")]
+    receives = Receives(pairs)
+    assert list(receives) == pairs
+    assert receives[1:] == pairs[1:]
+    assert receives[-1] == (9, b"cde")
+    assert receives.last == 9
+    assert receives.data == b"abcde"
+    again = pickle.loads(pickle.dumps(receives))
+    assert again == receives != Receives(pairs[:2])
+    with pytest.raises(IndexError):
+        receives[3]
+
+
+@given(st.lists(st.binary(max_size=5), min_size=1, max_size=9), st.integers(0, 50))
+def test_the_rest_begins_with_the_receive_that_completed_what_came_before(pieces: list[bytes], size: int) -> None:
+    receives = Receives(enumerate(pieces))
+    whole = b"".join(pieces)
+    size = min(size, len(whole))
+    rest = list(receives.rest(size))
+    assert b"".join(piece for _, piece in rest) == whole[size:]
+    complete = next(place for place in range(len(pieces)) if len(b"".join(pieces[: place + 1])) >= size)
+    assert rest[0][0] == complete
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (HEAD + b"X: " + b"a" * 200_000, "response headers are longer than 102,400 bytes"),
+        (HEAD + b"X: a\r\n" * 40_000 + b"\r\n", "response headers are longer than 102,400 bytes"),
+        (b"HTTP/1.1 103 Early\r\n\r\n" * 10_000, "interim responses are longer than 102,400 bytes"),
+        (CHUNKED + b"0\r\n" + b"X: a\r\n" * 40_000, "response trailers are longer than 102,400 bytes"),
+        (CHUNKED + b"1\r\nx\r\n" * (LOAD.chunks + 1), "response has more than 400,000 chunks"),
+    ],
+)
+def test_what_is_over_the_budget_is_cut(data: bytes, what: str) -> None:
+    recording = Recording(0, 0, 0, 1, 2, 0.0, "timeout", "late", b"", Receives([(2, data)]))
+    exchange = to_exchange(recording, "/", ())
+    assert exchange.outcome is Outcome.TOO_LARGE
+    assert exchange.detail == f"the {what}: rejoinder stopped reading"
+
+
+def test_a_body_over_the_budget_is_cut_where_it_is_exceeded() -> None:
+    body = b"\n" * (LOAD.lines + 10)
+    data = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    exchange = to_exchange(Recording(0, 0, 0, 1, 2, 0.0, "complete", "", b"", Receives([(2, data)])), "/", ())
+    assert exchange.outcome is Outcome.TOO_LARGE
+    assert len(exchange.body) == LOAD.lines
+    assert "more than 400,000 lines: rejoinder stopped reading after 400,000 bytes" in exchange.detail
+
+
+@given(cuts)
+def test_a_head_in_any_pieces_is_found_with_its_last_byte(places: list[int]) -> None:
+    whole = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\nX: y\r\n\r\n"
+    receives = Receives()
+    end = MessageEnd(receives)
+    parts = split(whole, places)
+    for number, part in enumerate(parts, 1):
+        receives.append(number, part)
+        assert end.reached(part) == (number == len(parts))
+
+
+def test_a_head_without_end_ends_the_reading() -> None:
+    receives = Receives()
+    end = MessageEnd(receives)
+
+    def receive(piece: bytes) -> bool:
+        receives.append(0, piece)
+        return end.reached(piece)
+
+    pieces = itertools.chain([HEAD], itertools.repeat(b"X: a\r\n" * 100))
+    with pytest.raises(OverBudgetError, match="response headers are longer"):
+        any(map(receive, pieces))
+    assert len(receives.data) < 2 * LOAD.head

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rejoinder.load.measure.load_line import load_line, result_samples, unjudged_sentence
 from rejoinder.load.measure.measure import Measurement, take_times
-from rejoinder.load.measure.recording import Recording
+from rejoinder.load.measure.recording import Receives, Recording
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats, encode_stats, gap_bound, numbers_of
 from rejoinder.load.objectives.slo import RequestLimits, describe, parse_slos
@@ -39,7 +39,7 @@ def measured(outcome: str = "ok", end: float | None = None, **fields: Any) -> Me
 
 def add(tally: RunStats, start: float, length: float, outcome: str = "ok", worker: int = 0, **fields: Any) -> None:
     begun = round(start * SECOND)
-    recording = Recording(0, begun, begun, begun, begun + round(length * SECOND), 0.0, "complete", "", b"", [])
+    recording = Recording(0, begun, begun, begun, begun + round(length * SECOND), 0.0, "complete", "", b"", Receives())
     end = length if RequestOutcome(outcome).row.answered else None
     tally.add(recording, EXCHANGE, measured(outcome, end, **fields), 0, worker)
 
@@ -119,7 +119,7 @@ def test_nonconforming_requests_are_measured_but_not_ok() -> None:
 
 def test_intended_times_count_from_the_schedule() -> None:
     tally = RunStats()
-    recording = Recording(0, 0, 2 * SECOND, 3 * SECOND, 4 * SECOND, 0.0, "complete", "", b"", [])
+    recording = Recording(0, 0, 2 * SECOND, 3 * SECOND, 4 * SECOND, 0.0, "complete", "", b"", Receives())
     tally.add(recording, EXCHANGE, measured(end=1.0, content=[(0.5, 1)]), 0, 0)
     found = {name: histogram.max / 1e6 for name, histogram in tally.histograms.items()}
     assert found["dispatch_lag"] == 2.0
@@ -151,8 +151,8 @@ def test_the_check_of_a_process_crosses_to_another() -> None:
 def a_request(t0: int = 5 * SECOND) -> tuple[Recording, Measurement]:
     """Return a request of which everything is known: scheduled 1.0 s, begun 1.25 s after ``t0``, 2.5 s long."""
     recording = Recording(
-        7, t0 + SECOND, t0 + 1_200_000_000, t0 + 1_250_000_001, t0 + 3_750_000_001, 0.0, "complete", "", b"", [],
-        turn=2, scenario="chat",
+        7, t0 + SECOND, t0 + 1_200_000_000, t0 + 1_250_000_001, t0 + 3_750_000_001, 0.0, "complete", "", b"",
+        Receives(), turn=2, scenario="chat",
     )  # fmt: skip
     found = measured(
         "nonconforming", 2.4, content=[(0.5, 1), (0.75, 3), (1.75, 1)], deltas=5, head=0.1, first_event=0.2,
@@ -238,7 +238,7 @@ def test_tokens_without_content_came_at_the_end_and_answers_without_usage_are_co
 
 def test_tokens_of_an_answer_without_an_end_came_when_it_began() -> None:
     stats = RunStats()
-    recording = Recording(0, 0, 0, SECOND // 2, 4 * SECOND, 0.0, "complete", "", b"", [])
+    recording = Recording(0, 0, 0, SECOND // 2, 4 * SECOND, 0.0, "complete", "", b"", Receives())
     stats.add(recording, EXCHANGE, measured("nonconforming", output_tokens=3), 0, 0)
     assert {number: second.output_tokens for number, second in sorted(stats.seconds.items())} == {0: 3, 4: 0}
 
@@ -266,7 +266,7 @@ def test_good_answers_that_were_not_judged_are_counted_apart() -> None:
     stats = RunStats()
     limits = RequestLimits(parse_slos(["ttft<300ms", "goodput>=1%"]))
     for outcome, at in (("ok", 0.2), ("ok", 0.4), ("unjudged", 0.2), ("unjudged", 0.4), ("nonconforming", 0.2)):
-        recording = Recording(0, 0, 0, 0, SECOND, 0.0, "complete", "", b"", [])
+        recording = Recording(0, 0, 0, 0, SECOND, 0.0, "complete", "", b"", Receives())
         stats.add(recording, EXCHANGE, measured(outcome, 1.0, content=[(at, 1)]), 0, 0, limits)
     assert (stats.good, stats.good_unjudged) == (2, 1)
     assert stats.seconds[1].good == 2
@@ -352,7 +352,7 @@ def test_the_totals_of_a_run_by_hand() -> None:
 def test_the_slowest_requests_are_the_same_from_however_many_processes(lengths: list[float], parts: int) -> None:
     tallies = [RunStats() for _ in range(parts)]
     for slot, length in enumerate(lengths):
-        recording = Recording(slot, 0, 0, 1, 1 + round(length * SECOND), 0.0, "complete", "", b"", [])
+        recording = Recording(slot, 0, 0, 1, 1 + round(length * SECOND), 0.0, "complete", "", b"", Receives())
         tallies[slot % parts].add_stream(recording, Measurement(), [(0.0, length, "x", 2, 0)], 0, 0)
     merged = RunStats()
     for tally in tallies:
@@ -413,7 +413,7 @@ def test_sums_of_everything_are_joined() -> None:
 
 def test_statistics_with_lone_surrogates_reach_the_parent() -> None:
     stats = RunStats()
-    recording = Recording(0, 0, 0, 1, SECOND, 0.0, "complete", "", b"", [])
+    recording = Recording(0, 0, 0, 1, SECOND, 0.0, "complete", "", b"", Receives())
     stats.add_stream(recording, measured(), [(0.0, 0.1, "\ud800", 1, 0)], 0, 0)
     encoded = encode_stats(stats)
     assert RunStats.from_json(json.loads(encoded)) == stats

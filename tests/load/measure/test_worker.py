@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rejoinder.contract import dialect_names
-from rejoinder.load.measure.recording import Recording
+from rejoinder.load.measure.recording import Receives, Recording
 from rejoinder.load.measure.worker import AnalysisWorker
 from rejoinder.load.workload.canaries import slot_canary
 from rejoinder.load.workload.profiles import load_profile
@@ -36,7 +36,7 @@ def take(recording: Recording) -> tuple[str, dict[str, Any]]:
 
 
 def recorded(body: bytes, receives: list[tuple[int, bytes]], **fields: Any) -> Recording:
-    return Recording(0, 0, 0, 1, 99, time.time(), "complete", "", body, receives, **fields)
+    return Recording(0, 0, 0, 1, 99, time.time(), "complete", "", body, Receives(receives), **fields)
 
 
 @pytest.mark.parametrize(
