@@ -198,12 +198,15 @@ def _streamed_logprobs(view: ExchangeView) -> dict[tuple[Any, Any], list[dict[st
 
 @check("ACC-10", Subject.STREAM, needs=lambda view: any(_streamed_logprobs(view).values()))
 def logprobs_add_up(view: ExchangeView) -> Iterator[Problem]:
-    """Joins the logprobs of the deltas of every part and compares them with those of `response.output_text.done`."""
+    """Joins the logprobs of the deltas of every part and compares them with those of `response.output_text.done`.
+
+    A done event without logprobs is not compared: no document says that it repeats those of the deltas.
+    """
     streamed = _streamed_logprobs(view)
     for event in view.by_type.get("response.output_text.done", []):
         joined = streamed.get((event.data.get("output_index"), event.data.get("content_index")), [])
         value = event.data.get("logprobs", ABSENT)
-        if isinstance(value, list) and joined:
+        if isinstance(value, list) and value and joined:
             message = "The joined logprobs of the deltas differ at {} from those of the done event."
             yield from differing(at_event, event, message, joined, value, "/logprobs", kind="done")
 
@@ -306,10 +309,15 @@ def _repeats(view: ExchangeView, text: _Text) -> Iterator[Any]:
 def stream_folds_to_its_end(view: ExchangeView) -> Iterator[Problem]:
     """Reconstructs the output from item, part and delta events and compares it with the terminal response.
 
-    Items that are null in `response.output_item.done` are not compared. ITM-06 covers them.
+    Items that are null in `response.output_item.done` are not compared. ITM-06 covers them. Neither are fields that
+    the item's type does not have.
     """
     message = "The output reconstructed from the events differs at {} from the terminal response."
-    yield from differing(in_response, view, message, view.folded_output(), view.whole_output or [], "/output")
+    built, final = (
+        [view.dialect.without_unknown_fields(item) for item in items]
+        for items in (view.folded_output(), view.whole_output or [])
+    )
+    yield from differing(in_response, view, message, built, final, "/output")
 
 
 # Fields that must be equal even if create or retrieve leaves them out.

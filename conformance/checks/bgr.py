@@ -285,7 +285,7 @@ def _resumed(case: CaseView) -> list[ExchangeView]:
     numbers = _numbers(_original(case))
     if not numbers or not all(map(is_integer, numbers)):
         return []
-    roles = (Role.REPLAY_MIDDLE, Role.REPLAY_CUT, Role.REPLAY_NEGATIVE)
+    roles = (Role.REPLAY_MIDDLE, Role.REPLAY_CUT)
     return [view for view in case.views if view.exchange.role.startswith(roles) and is_replay(view)]
 
 
@@ -293,8 +293,7 @@ def _resumed(case: CaseView) -> list[ExchangeView]:
 def replay_starts_after(case: CaseView) -> Iterator[Problem]:
     """A replay with `starting_after` must have exactly the events with a greater `sequence_number`.
 
-    A long stream is replayed from its middle, a short one from each of its events. Where -3 is accepted, all events
-    are greater.
+    A long stream is replayed from its middle, a short one from each of its events. BGR-12 covers negative numbers.
     """
     for view in _resumed(case):
         start = _start(view)
@@ -340,11 +339,14 @@ def _bad_start(case: CaseView) -> bool:
 
 @check("BGR-12", Subject.CASE, needs=_bad_start)
 def bad_start_is_refused(case: CaseView) -> Iterator[Problem]:
-    """`starting_after` is sent as -3 and as a word. A 4xx is correct. BGR-10 covers the events after -3."""
+    """`starting_after` is sent as -3 and as a word. A 4xx is correct, and for -3 a replay with all events."""
     for view in case.having(Role.REPLAY_NEGATIVE, Role.REPLAY_WORD):
         role, status = view.exchange.role, status_code(view)
         negative = role == Role.REPLAY_NEGATIVE
-        if status == 0 or is_refusal(status) or (negative and status == 200):
+        if status == 0 or is_refusal(status):
+            continue
+        if negative and status == 200:
+            yield from _lost_before(case, view)
             continue
         yield in_exchange(
             view,
@@ -352,6 +354,19 @@ def bad_start_is_refused(case: CaseView) -> Iterator[Problem]:
             expected="4xx status",
             actual=status,
             kind=f"{role} {crash_kind(view) if is_broken(status) else status}",
+        )
+
+
+def _lost_before(case: CaseView, view: ExchangeView) -> Iterator[Problem]:
+    """Yield a problem if a whole replay lacks events of the stream."""
+    expected, actual = _numbers(_original(case)), _numbers(replayed(view))
+    if is_replay(view) and view.exchange.outcome is Outcome.COMPLETE and expected and expected != actual:
+        yield in_exchange(
+            view,
+            "The replay with starting_after=-3 is not refused and does not have all events.",
+            "/sequence_number",
+            expected=expected,
+            actual=actual,
         )
 
 

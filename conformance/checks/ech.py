@@ -266,7 +266,10 @@ def _has_metadata(view: ExchangeView) -> bool:
 
 @check("ECH-05", Subject.RESPONSE, needs=_has_metadata)
 def metadata_round_trips(view: ExchangeView) -> Iterator[Problem]:
-    """`metadata` of the response object must equal the request's, if present. One request has the largest allowed."""
+    """`metadata` of the response object must have the request's pairs, if present. One request has the most allowed.
+
+    ECH-10 covers added pairs.
+    """
     sent, back = view.request["metadata"], get(view.response, "metadata")
     if back == sent:
         return
@@ -275,7 +278,6 @@ def metadata_round_trips(view: ExchangeView) -> Iterator[Problem]:
         return
     for kind, names in (
         ("lost", [name for name in sent if name not in back]),
-        ("added", [name for name in back if name not in sent]),
         ("changed", [name for name in sent if name in back and back[name] != sent[name]]),
     ):
         if names:
@@ -283,10 +285,30 @@ def metadata_round_trips(view: ExchangeView) -> Iterator[Problem]:
                 view,
                 f"{plural(len(names), 'metadata pair')} of {len(sent)} {'was' if len(names) == 1 else 'were'} {kind}.",
                 "/metadata",
-                expected={name: sent.get(name, ABSENT) for name in names[:1] if name in sent},
+                expected={name: sent[name] for name in names[:1]},
                 actual={name: back[name] for name in names[:1] if name in back},
                 kind=kind,
             )
+
+
+@check(
+    "ECH-10",
+    Subject.RESPONSE,
+    needs=lambda view: _has_metadata(view) and isinstance(get(view.response, "metadata"), dict),
+)
+def metadata_has_nothing_added(view: ExchangeView) -> Iterator[Problem]:
+    """Compares the names of the pairs in `metadata` of the response object with those of the request."""
+    sent, back = view.request["metadata"], get(view.response, "metadata")
+    names = [name for name in back if name not in sent]
+    if names:
+        yield in_response(
+            view,
+            f"{plural(len(names), 'metadata pair')} {'was' if len(names) == 1 else 'were'} added.",
+            "/metadata",
+            expected="absent",
+            actual={name: back[name] for name in names[:1]},
+            kind="added",
+        )
 
 
 def _asked_for_tier(view: ExchangeView) -> bool:

@@ -161,10 +161,14 @@ def _closed_pairs(view: ExchangeView) -> Iterator[tuple[ItemTrace, dict[str, Any
 
 @check("ITM-05", Subject.STREAM, needs=lambda view: any(True for _ in _closed_pairs(view)))
 def done_equals_final(view: ExchangeView) -> Iterator[Problem]:
-    """Compares each done item as a whole with the item at its `output_index` in the terminal response."""
+    """Compares each done item with the item at its `output_index` in the terminal response.
+
+    Fields that the item's type does not have are not compared.
+    """
     for item, closed, final in _closed_pairs(view):
         message = "The final item differs at {} from the item in response.output_item.done."
-        yield from differing_fields(in_response, view, message, closed, final, f"/output/{view.fold.place(item)}")
+        known, kept = view.dialect.without_unknown_fields(closed), view.dialect.without_unknown_fields(final)
+        yield from differing_fields(in_response, view, message, known, kept, f"/output/{view.fold.place(item)}")
 
 
 @check("ITM-06", Subject.STREAM, needs=lambda view: any(e.spec and "item" in e.spec.required for e in view.events))
@@ -186,11 +190,8 @@ def _has_announced_objects(view: ExchangeView) -> bool:
 
 
 @check("ITM-07", Subject.STREAM, needs=_has_announced_objects)
-def new_items_are_zero_values(view: ExchangeView) -> Iterator[Problem]:
-    """Tests the status and the required fields of every item in `response.output_item.added`.
-
-    Tool outputs may be complete from the start. ITM-08 covers `role`, `content` and `name`, ITM-16 `id` and `status`.
-    """
+def new_items_are_in_progress(view: ExchangeView) -> Iterator[Problem]:
+    """Tests the status of every item in `response.output_item.added`. Tool outputs may be complete from the start."""
     for item, announced in _announced_objects(view):
         event = view.events[item.announced_at[0]]
         kind = item.type
@@ -203,6 +204,17 @@ def new_items_are_zero_values(view: ExchangeView) -> Iterator[Problem]:
                 expected="in_progress",
                 actual=status,
             )
+
+
+@check("ITM-23", Subject.STREAM, needs=_has_announced_objects)
+def new_items_are_whole(view: ExchangeView) -> Iterator[Problem]:
+    """Tests the required fields of every item in `response.output_item.added`.
+
+    ITM-08 covers `role`, `content` and `name`, ITM-16 `id` and `status`.
+    """
+    for item, announced in _announced_objects(view):
+        event = view.events[item.announced_at[0]]
+        kind = item.type
         others = ("id", "type", "status", *_FIRST_FIELDS.get(kind, ()))
         for name, wanted in _required_of(kind).items():
             if name not in others and announced.get(name) is None:

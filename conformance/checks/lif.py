@@ -128,8 +128,13 @@ def _snapshots(view: ExchangeView) -> list[tuple[Snapshot, dict[str, Any]]]:
 
 @check("LIF-07", Subject.STREAM, needs=lambda view: bool(_snapshots(view)))
 def name_equals_status(view: ExchangeView) -> Iterator[Problem]:
-    """Compares the status in each lifecycle event with the last word of the event type."""
+    """Compares the status in each lifecycle event with the last word of the event type.
+
+    LIF-15 covers `response.completed` of an incomplete response.
+    """
     for shot, response in _snapshots(view):
+        if _is_misnamed(shot, response):
+            continue
         wanted = shot.type.removeprefix("response.")
         status = response.get("status", ABSENT)
         # response.created announces the first status, which is queued or in_progress.
@@ -141,6 +146,28 @@ def name_equals_status(view: ExchangeView) -> Iterator[Problem]:
                 "/response/status",
                 expected=one_of(_RANK) if shot.type == CREATED else wanted,
                 actual=status,
+            )
+
+
+def _is_misnamed(shot: Snapshot, response: Mapping[str, Any]) -> bool:
+    return shot.type == "response.completed" and response.get("status") == "incomplete"
+
+
+@check(
+    "LIF-15",
+    Subject.STREAM,
+    needs=lambda view: any(response.get("status") == "incomplete" for _, response in _snapshots(view)),
+)
+def incomplete_ends_are_named(view: ExchangeView) -> Iterator[Problem]:
+    """Tests the type of every event whose response has status `incomplete`. LIF-07 covers other types."""
+    for shot, response in _snapshots(view):
+        if _is_misnamed(shot, response):
+            yield at_event(
+                view.events[shot.event],
+                "The status in response.completed is \"incomplete\".",
+                "/type",
+                expected="response.incomplete",
+                actual=shot.type,
             )
 
 

@@ -57,15 +57,16 @@ def _is_placed(item: ItemTrace) -> bool:
 
 @check("PRT-01", Subject.STREAM, needs=_has_text)
 def parts_are_announced(view: ExchangeView) -> Iterator[Problem]:
-    """Tests that `response.content_part.added` comes before the first delta or typed done event of its part.
+    """Tests that a part is added before its first delta or typed done event.
 
-    PRT-02 covers an unknown `content_index` in an item that has added parts.
+    `response.content_part.added` adds it, or `response.output_item.added` of an item with this part. PRT-14 covers the
+    second. PRT-02 covers an unknown `content_index` in an item that has added parts.
     """
     for item, part in _parts(view):
         used = part.first_use
         if used is None:
             continue
-        if not item.announced_parts("content"):
+        if not item.announced_parts("content") and not _came_with(item, part):
             yield at_event(
                 view.events[used],
                 f"{event_name(view.events[used])} refers to a part that was never added.",
@@ -80,6 +81,28 @@ def parts_are_announced(view: ExchangeView) -> Iterator[Problem]:
                 expected="response.content_part.added",
                 actual=view.events[used].type,
                 kind="late",
+            )
+
+
+def _came_with(item: ItemTrace, part: PartTrace) -> bool:
+    """Whether the item was added with the part, before any use of it."""
+    added = item.announced_at and part.first_use is not None and item.announced_at[0] < part.first_use
+    return bool(added) and isinstance(get(item.announced, "content", part.index or 0), dict)
+
+
+@check("PRT-14", Subject.STREAM, needs=_has_text)
+def parts_have_their_own_event(view: ExchangeView) -> Iterator[Problem]:
+    """Tests parts that their item is added with for `response.content_part.added`. PRT-01 covers all others."""
+    for item, part in _parts(view):
+        if part.first_use is not None and not item.announced_parts("content") and _came_with(item, part):
+            event = view.events[part.first_use]
+            yield at_event(
+                event,
+                f"{event_name(event)} refers to a part that has no response.content_part.added. "
+                "The item was added with it.",
+                expected="response.content_part.added before this event",
+                actual=event.type,
+                kind="missing",
             )
 
 

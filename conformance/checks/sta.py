@@ -93,11 +93,21 @@ def stored_can_be_retrieved(case: CaseView) -> Iterator[Problem]:
 
 @check("STA-02", Subject.CASE, needs=lambda case: case.get(Role.GET_UNKNOWN) is not None and _can_retrieve(case))
 def unknown_is_not_found(case: CaseView) -> Iterator[Problem]:
-    """Retrieve, delete and cancel are sent for an unknown id in the endpoint's own format.
+    """Retrieve and cancel are sent for an unknown id in the endpoint's own format.
 
-    Each must return 404 or 410, retrieve with an `error` object. Delete and cancel may also return 405 or 501.
+    Each must return 404 or 410, retrieve with an `error` object. Cancel may also return 405 or 501.
     """
-    for view in case.having(Role.GET_UNKNOWN, Role.DELETE_UNKNOWN, Role.CANCEL_UNKNOWN):
+    yield from _found(case, Role.GET_UNKNOWN, Role.CANCEL_UNKNOWN)
+
+
+@check("STA-16", Subject.CASE, needs=lambda case: _was_asked(case.get(Role.DELETE_UNKNOWN)) and _can_retrieve(case))
+def unknown_cannot_be_deleted(case: CaseView) -> Iterator[Problem]:
+    """Delete is sent for an unknown id in the endpoint's own format. Status 404, 410, 405 and 501 are correct."""
+    yield from _found(case, Role.DELETE_UNKNOWN)
+
+
+def _found(case: CaseView, *roles: str) -> Iterator[Problem]:
+    for view in case.having(*roles):
         role, status = view.exchange.role, status_code(view)
         may_lack = role != Role.GET_UNKNOWN
         if not _was_asked(view) or (may_lack and status in (405, 501)):

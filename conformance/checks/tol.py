@@ -439,7 +439,10 @@ def both_forms_of_output_are_heard(case: CaseView) -> Iterator[Problem | Decline
 def unknown_call_is_refused(case: CaseView) -> Iterator[Problem]:
     """A `function_call_output` is sent with and without its call. A 4xx to the second is expected."""
     for view in refusable(case, "TOL-08"):
-        yield from _not_refused(view, "A function_call_output with an unknown call_id", "/input/1/call_id")
+        items = view.request.get("input")
+        kinds = [get(item, "type") for item in items] if isinstance(items, list) else []
+        place = kinds.index("function_call_output") if "function_call_output" in kinds else 0
+        yield from _not_refused(view, "A function_call_output with an unknown call_id", f"/input/{place}/call_id")
 
 
 @check("TOL-09", Subject.CASE, needs=lambda case: bool(refusable(case, "TOL-09")))

@@ -27,6 +27,9 @@ _PER_TURN: Final = (
 _MANNER: Final = ("stream", "stream_options", "request_id", "user", "metadata", "store", "background")
 
 
+_COUNTS: Final = ("input_tokens", "output_tokens", "total_tokens")
+
+
 def _usage(view: ExchangeView) -> dict[str, Any]:
     usage = get(view.response, "usage")
     return usage if isinstance(usage, dict) else {}
@@ -43,7 +46,7 @@ def usage_at_the_end(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _counts(view: ExchangeView) -> list[Any]:
-    return [_usage(view).get(name) for name in ("input_tokens", "output_tokens", "total_tokens")]
+    return [_usage(view).get(name) for name in _COUNTS]
 
 
 @check("USG-02", Subject.RESPONSE, needs=lambda view: all(is_integer(count) for count in _counts(view)))
@@ -57,19 +60,11 @@ def usage_adds_up(view: ExchangeView) -> Iterator[Problem]:
 
 @check("USG-03", Subject.RESPONSE, needs=lambda view: bool(_usage(view)))
 def counts_are_counts(view: ExchangeView) -> Iterator[Problem]:
-    """Tests that every count is a non-negative integer.
-
-    `input_tokens` must be positive if `input` is a non-empty string, `output_tokens` if the output has text.
-    """
+    """Tests that every count that `usage` has is a non-negative integer. USG-12 covers the others."""
     usage = _usage(view)
-    sent = view.request.get("input")
-    for name, positive in (
-        ("input_tokens", isinstance(sent, str) and bool(sent.strip())),
-        ("output_tokens", bool(view.text())),
-        ("total_tokens", False),
-    ):
-        count = usage.get(name, ABSENT)
-        if not is_integer(count) or count < 0:
+    for name in _COUNTS:
+        count = usage.get(name)
+        if count is not None and (not is_integer(count) or count < 0):
             yield in_response(
                 view,
                 f"{name} {is_what(count)}.",
@@ -78,7 +73,35 @@ def counts_are_counts(view: ExchangeView) -> Iterator[Problem]:
                 actual=count,
                 kind="type",
             )
-        elif positive and count == 0:
+
+
+@check("USG-12", Subject.RESPONSE, needs=lambda view: bool(_usage(view)))
+def counts_are_there(view: ExchangeView) -> Iterator[Problem]:
+    """Searches `usage` for the three counts. Null counts as missing."""
+    usage = _usage(view)
+    for name in _COUNTS:
+        if usage.get(name) is None:
+            yield in_response(
+                view,
+                f"{name} {is_what(usage.get(name, ABSENT))}.",
+                f"/usage/{name}",
+                expected="non-negative integer",
+                actual=usage.get(name, ABSENT),
+            )
+
+
+def _has_text(view: ExchangeView) -> dict[str, bool]:
+    """Return for each count that is an integer whether there is text to count."""
+    sent = view.request.get("input")
+    texts = {"input_tokens": isinstance(sent, str) and bool(sent.strip()), "output_tokens": bool(view.text())}
+    return {name: text for name, text in texts.items() if is_integer(_usage(view).get(name))}
+
+
+@check("USG-13", Subject.RESPONSE, needs=lambda view: any(_has_text(view).values()))
+def text_is_counted(view: ExchangeView) -> Iterator[Problem]:
+    """`input_tokens` must be positive if `input` is a non-empty string, `output_tokens` if the output has text."""
+    for name, has_text in _has_text(view).items():
+        if has_text and _usage(view)[name] == 0:
             yield in_response(
                 view,
                 f"{name} is 0, but the {name.partition('_')[0]} has text.",

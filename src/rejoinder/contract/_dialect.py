@@ -116,6 +116,24 @@ class Dialect:
         return frozenset(names)
 
     @cached_property
+    def item_fields(self) -> Mapping[str, frozenset[str]]:
+        """The fields of each item type that the dialect defines, as output or as input, by the type's name."""
+        request, response = self.request_schema(), self.schema("response")
+        fields: dict[str, frozenset[str]] = {}
+        for definition in (*request["$defs"].values(), *response["$defs"].values()):
+            properties = definition.get("properties", {})
+            kind = properties.get("type", {})
+            for option in (kind, *kind.get("anyOf", ())):
+                if option.get("const") in self.item_types:
+                    fields[option["const"]] = fields.get(option["const"], frozenset()) | properties.keys()
+        return fields
+
+    def without_unknown_fields(self, item: Any) -> Any:
+        """Return an output item without the fields that its type lacks; as it is, if the dialect lacks the type."""
+        known = self.item_fields.get(str(item.get("type")), frozenset()) if isinstance(item, dict) else frozenset()
+        return {name: value for name, value in item.items() if name in known} if known else item
+
+    @cached_property
     def error_schema(self) -> Schema:
         """The schema of the ``error`` object in the body of a refusal."""
         schema: Schema = self.schema("error")["properties"]["error"]
