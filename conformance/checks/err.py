@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.controls import has_control, has_control_without_fault
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.formats import has_lone_surrogate
 from rejoinder.conformance.judging.problems import at_event, get, in_exchange, in_response, is_what
 from rejoinder.conformance.judging.recall import ATTEMPTS, is_about, unheard_words
 from rejoinder.conformance.judging.registry import Declined, Subject, check
@@ -19,6 +20,7 @@ from rejoinder.conformance.judging.turns import (
     is_broken,
     is_server_error,
     reaches_outside,
+    says_model_failed,
     status_code,
     texts_of,
 )
@@ -204,13 +206,30 @@ def _may_be_refused(view: ExchangeView) -> bool:
     return not UNCERTAIN.isdisjoint(tags) and not unsent
 
 
-@check("ERR-05", Subject.CREATE, needs=_may_be_refused)
+def _splits_a_character(view: ExchangeView) -> bool:
+    return b"\\u" in view.exchange.request.body and has_lone_surrogate(view.exchange.request.json())
+
+
+@check("ERR-05", Subject.CREATE, needs=lambda view: _may_be_refused(view) and not _splits_a_character(view))
 def bad_bodies_are_no_server_errors(view: ExchangeView) -> Iterator[Problem]:
     """Invalid and extreme bodies are sent. A 5xx, a broken connection and a timeout are problems.
 
-    503 counts as busy. Accepting such a body is not a problem for this rule.
+    503 counts as busy, as does a failure of the model with the error type that the dialect has for it. Accepting such a
+    body is not a problem for this rule. ERR-15 covers bodies with a lone surrogate.
     """
+    yield from _server_error(view)
+
+
+@check("ERR-15", Subject.CREATE, needs=lambda view: _may_be_refused(view) and _splits_a_character(view))
+def lone_surrogates_are_no_server_errors(view: ExchangeView) -> Iterator[Problem]:
+    """As ERR-05, for bodies with an escaped lone surrogate. RFC 8259 allows them and warns of what receivers do."""
+    yield from _server_error(view)
+
+
+def _server_error(view: ExchangeView) -> Iterator[Problem]:
     exchange = view.exchange
+    if Tag.INVALID not in exchange.tags and says_model_failed(view):
+        return
     if exchange.status is None:
         yield Problem(
             f"{_what(view)} request got no response: {exchange.detail}",

@@ -12,7 +12,7 @@ from rejoinder.conformance.judging.controls import (
     has_control_without_fault,
 )
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import get, in_exchange, is_integer, is_what, quoted
+from rejoinder.conformance.judging.problems import get, has_what, in_exchange, is_integer, is_what, one_of, quoted
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import (
@@ -21,6 +21,7 @@ from rejoinder.conformance.judging.turns import (
     is_server_error,
     liveness_problem,
     reaches_outside,
+    says_model_failed,
 )
 from rejoinder.formatting import plural
 from rejoinder.model.exchange import Outcome
@@ -67,6 +68,8 @@ def _was_to_be_answered(view: ExchangeView) -> bool:
     # An endpoint may refuse a feature (4xx, 501) and may be busy (429, 503). What it cannot reach is not its fault.
     if exchange.status in _GATEWAY and reaches_outside(view.request):
         return False
+    if says_model_failed(view):
+        return False
     return exchange.status is None or exchange.status < 400 or is_broken(exchange.status)
 
 
@@ -74,9 +77,11 @@ def _was_to_be_answered(view: ExchangeView) -> bool:
 def create_answers_200(view: ExchangeView) -> Iterator[Problem]:
     """Tests only requests that every version of the API accepts. Status 4xx, 501 and 503 count as a refusal.
 
-    Status 502 and 504 do too if the request names an address outside of the endpoint.
+    Status 502 and 504 do too if the request names an address outside of the endpoint. Status 500 does if its error
+    type is the one that the dialect has for a model that failed.
     """
     exchange = view.exchange
+    types = view.dialect.response["model_error_types"]
     if exchange.status is None:
         yield Problem(
             f"The endpoint sent no response to a valid request: {exchange.detail}",
@@ -85,9 +90,11 @@ def create_answers_200(view: ExchangeView) -> Iterator[Problem]:
             kind=exchange.outcome.value,
         )
     elif exchange.status != 200:
+        named = exchange.status == 500 and types
+        with_type = f", {has_what('error type', get(exchange.json(), 'error', 'type'))}" if named else ""
         yield Problem(
-            f"The endpoint returned status {exchange.status} for a valid request.",
-            expected=200,
+            f"The endpoint returned status {exchange.status} for a valid request{with_type}.",
+            expected=f"200, or 500 with error type {one_of(types)} if the model failed" if named else 200,
             actual=exchange.status,
             kind=crash_kind(view) if exchange.status >= 500 else "status",
         )
@@ -268,6 +275,24 @@ def unknown_models_are_refused(view: ExchangeView) -> Iterator[Problem]:
             expected="status 404, or another 4xx status with code model_not_found",
             actual=status,
             kind="status",
+        )
+
+
+def _serves_unlisted(view: ExchangeView) -> bool:
+    return Tag.UNLISTED_MODEL in view.exchange.tags and _names_no_model(view) and has_control(view, "model")
+
+
+@check("HTTP-17", Subject.CREATE, needs=_serves_unlisted)
+def unlisted_models_are_not_served(view: ExchangeView) -> Iterator[Problem]:
+    """As HTTP-09, at an endpoint whose `GET /v1/models` lists models. A refusal with any 4xx is correct."""
+    wanted, named = view.request.get("model"), get(view.response, "model")
+    if view.exchange.ok and named == wanted:
+        yield Problem(
+            f"The response names model {quoted(named)}, which GET /v1/models does not list.",
+            pointer="/model",
+            expected="4xx status, or the name of a listed model",
+            actual=named,
+            kind="answered",
         )
 
 

@@ -164,7 +164,7 @@ def incomplete_ends_are_named(view: ExchangeView) -> Iterator[Problem]:
         if _is_misnamed(shot, response):
             yield at_event(
                 view.events[shot.event],
-                "The status in response.completed is \"incomplete\".",
+                'The status in response.completed is "incomplete".',
                 "/type",
                 expected="response.incomplete",
                 actual=shot.type,

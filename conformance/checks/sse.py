@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
+from rejoinder.conformance.judging.formats import has_lone_surrogate
 from rejoinder.conformance.judging.problems import at_event, event_name, quoted
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.formatting import plural
@@ -115,7 +116,7 @@ def strict_json(view: ExchangeView) -> Iterator[Problem]:
             yield at_event(
                 event, f"The data of event {event.number} is null.", expected="JSON object", actual=None, kind="null"
             )
-        elif "\\u" in event.frame.data and _has_lone_surrogate(event.value):
+        elif "\\u" in event.frame.data and has_lone_surrogate(event.value):
             yield at_event(
                 event,
                 f"{event_name(event)} contains a lone surrogate, which UTF-8 cannot encode.",
@@ -123,21 +124,6 @@ def strict_json(view: ExchangeView) -> Iterator[Problem]:
                 actual=event.frame.data[:200],
                 kind="surrogate",
             )
-
-
-def _has_lone_surrogate(value: Any) -> bool:
-    todo = [value]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, str):
-            if not item.isascii() and any("\ud800" <= character <= "\udfff" for character in item):
-                return True
-        elif isinstance(item, dict):
-            todo.extend(item)
-            todo.extend(item.values())
-        elif isinstance(item, list):
-            todo.extend(item)
-    return False
 
 
 def _ended(view: ExchangeView) -> bool:

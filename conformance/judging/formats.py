@@ -1,4 +1,4 @@
-"""Answers in a given form: which schema binds an answer, and whether a text fits it."""
+"""Answers in a given form: which schema binds an answer, whether a text fits it, and lone surrogates."""
 
 from __future__ import annotations
 
@@ -56,3 +56,19 @@ def _errors(value: Any, schema: dict[str, Any]) -> list[SchemaError]:
         return Validator(schema).errors(value)
     except ValueError:
         return []
+
+
+def has_lone_surrogate(value: Any) -> bool:
+    """Return whether parsed JSON has half of a surrogate pair in a string or a key, which UTF-8 cannot encode."""
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str):
+            if not item.isascii() and any("\ud800" <= character <= "\udfff" for character in item):
+                return True
+        elif isinstance(item, dict):
+            todo.extend(item)
+            todo.extend(item.values())
+        elif isinstance(item, list):
+            todo.extend(item)
+    return False

@@ -41,6 +41,12 @@ def is_broken(status: int) -> bool:
     return status >= 500 and status not in (501, 503)
 
 
+def says_model_failed(view: ExchangeView) -> bool:
+    """Return whether status 500 has the error type that the dialect has for a model that failed, if it has one."""
+    types = view.dialect.response["model_error_types"]
+    return status_code(view) == 500 and get(view.exchange.json(), "error", "type") in types
+
+
 def is_server_error(status: int | None) -> bool:
     """Return whether a status says that the endpoint failed or is overloaded; 501 is a refusal (RFC 9110, 15.6.2)."""
     return status is not None and status >= 500 and status != 501

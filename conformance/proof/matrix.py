@@ -119,6 +119,6 @@ def spread(work: Callable[[Job], Row], jobs: Iterable[Job], workers: int) -> Ite
 
 @cache
 def _plan(name: str, dialect: str, model: str | None, search: int) -> Plan:
-    plan = build_plan(name, load_dialect(dialect), model=model)
+    plan = build_plan(name, load_dialect(dialect), model=model, models=(model or "parrot",))
     cases = islice(random_cases(CaseContext(load_dialect(dialect), model), SEED), search) if search else ()
     return Plan(name, (*plan.cases, *cases))

@@ -150,14 +150,21 @@ class PlannedCase:
 class CaseContext:
     """What cases are written for: the dialect, and the model to name (``None``: none is named).
 
-    ``seed`` is that of what is drawn at random. ``form`` is the form of a request that the endpoint takes. Cases need
-    not write their bodies in it, since every body is brought into it when it is sent.
+    ``models`` are those that ``GET /v1/models`` lists. ``seed`` is that of what is drawn at random. ``form`` is the
+    form of a request that the endpoint takes. Cases need not write their bodies in it, since every body is brought into
+    it when it is sent.
     """
 
     dialect: Dialect
     model: str | None = None
     seed: int = 0
     form: BaseForm = USUAL_FORM
+    models: tuple[str, ...] = ()
+
+    @property
+    def lists_its_models(self) -> bool:
+        """Whether the endpoint lists models, that of the requests among them: then a name may be unknown to it."""
+        return bool(self.models) and self.model in (None, *self.models)
 
     @property
     def least_tokens(self) -> int:

@@ -81,7 +81,7 @@ def record_plan(
 ) -> CheckResult:
     """Send the plan of that name to a target and write all lines of the run file; ``options`` are those of run_plan."""
     required = sorted(required)
-    plan = build_plan(name, load_dialect(target.dialect), model=target.model, form=target.form)
+    plan = build_plan(name, load_dialect(target.dialect), model=target.model, form=target.form, models=target.models)
     recorder.header(
         target,
         url=target.url,

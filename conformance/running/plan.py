@@ -40,8 +40,17 @@ class Plan:
         return sum(_cap(request.body) for request in sent if Tag.VALID in request.tags)
 
 
-def build_plan(name: str, dialect: Dialect, *, model: str | None = None, form: BaseForm = USUAL_FORM) -> Plan:
+def build_plan(
+    name: str,
+    dialect: Dialect,
+    *,
+    model: str | None = None,
+    form: BaseForm = USUAL_FORM,
+    models: tuple[str, ...] = (),
+) -> Plan:
     """Return a plan for an endpoint with that model (``None``: requests name no model) that takes requests of a form.
+
+    ``models`` are those that the endpoint lists.
 
     ``smoke``: is this a Responses endpoint, does it stream right (about 17 requests). ``quick``: every input variant in
     its simplest form, plain and streamed. ``full``: every branch of the contract, one instance of an item at a time,
@@ -50,7 +59,7 @@ def build_plan(name: str, dialect: Dialect, *, model: str | None = None, form: B
     if name not in PLAN_NAMES:
         raise UsageError(f'"{name}" is not a test plan.', f"Use one of {', '.join(PLAN_NAMES)}.")
     sound = Validator(dialect.request_schema(SchemaVariant.GENERATION))
-    context = CaseContext(dialect, model, form=form)
+    context = CaseContext(dialect, model, form=form, models=models)
     cases = [case for case in handwritten_cases(context, name) if _is_undisputed(case, sound)]
     if name == "full":
         cases.extend(cap.feature_cases(context, cases))

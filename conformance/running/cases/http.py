@@ -66,9 +66,9 @@ def _smoke(context: CaseContext) -> Iterator[PlannedCase]:
         after=liveness_request(context),
     )
     absent = {**greeting(context), "model": "no-such-model"}
-    yield refused(
-        "unknown-model", "A model that does not exist is refused.", absent, Tag.UNKNOWN_MODEL, wrong_field("model")
-    )
+    listed = (Tag.UNLISTED_MODEL,) if context.lists_its_models else ()
+    tags = (Tag.UNKNOWN_MODEL, *listed, wrong_field("model"))
+    yield refused("unknown-model", "A model that does not exist is refused.", absent, *tags)
     nobody = [{"role": "nobody", "content": "Hi"}]
     yield refused(
         "stream",

@@ -245,7 +245,7 @@ def check_endpoint(
     plan = (
         Plan("fuzz", ())
         if fuzzing
-        else build_plan(plan_name, load_dialect(dialect), model=target.model, form=target.form)
+        else build_plan(plan_name, load_dialect(dialect), model=target.model, form=target.form, models=target.models)
     )
     confirm_budget = CONFIRM_BUDGETS["full" if fuzzing else plan_name].with_reruns(reruns)
     isolation_budget = ISOLATION_BUDGETS.get(plan_name, 0)

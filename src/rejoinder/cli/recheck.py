@@ -98,6 +98,9 @@ def command(
                 # What sending it again showed, and the smallest request, belong to the recording.
                 if before := confirmed.get((finding.rule, finding.fingerprint)):
                     finding.reruns, finding.minimal = before.reruns, before.minimal
+                    if finding.minimal is not None and finding.minimal.exchange == before.evidence.exchange:
+                        # The evidence is about the smallest request, which is not judged again.
+                        finding.evidence = before.evidence
             recorder.writer.verdict(verdict)
         recorder.footer(result.exit_code, **result.footer)
     new = close_run(recorder)

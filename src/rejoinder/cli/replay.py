@@ -281,5 +281,5 @@ def _planned(run: Run, target: Target) -> dict[str, PlannedCase]:
     name = run.header.plan
     if name not in PLAN_NAMES:
         return {}
-    plan = build_plan(name, load_dialect(target.dialect), model=target.model, form=target.form)
+    plan = build_plan(name, load_dialect(target.dialect), model=target.model, form=target.form, models=target.models)
     return {case.id: case for case in plan.cases}

@@ -58,6 +58,8 @@ class Tag(StrEnum):
     """It has a field that no version of the API has."""
     UNKNOWN_MODEL = "unknown-model"
     """It names a model that no endpoint has."""
+    UNLISTED_MODEL = "unlisted-model"
+    """``GET /v1/models`` lists models, but not the one that it names."""
     WRONG_METHOD = "wrong-method"
     """Its method is not allowed at its path."""
 

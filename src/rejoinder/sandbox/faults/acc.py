@@ -194,13 +194,6 @@ FAULTS: Final = FaultList(
         "code", "a code interpreter's code", "ACC-09", "code_interpreter_call", "code", "code_interpreter_call_code"
     ),
     Fault(
-        id="done-logprobs-empty",
-        title="The done event of a text has no logprobs, but its deltas have.",
-        breaks=("ACC-10",),
-        when=STREAMED,
-        events=each(TEXT_DONE, do=_lose_logprobs),
-    ),
-    Fault(
         id="streamed-logprobs-missing",
         title="Deltas have no logprobs, but non-streaming responses have.",
         breaks=("ACC-10",),

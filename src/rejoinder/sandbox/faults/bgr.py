@@ -182,7 +182,7 @@ def _hang_at_end(visit: Visit, stored: Stored) -> Reply | None:
     return _streamed(pieces, hold=0.0 if len(pieces) > 1 else visit.hold)
 
 
-@FAULTS.add("replay-counts-from-behind", "BGR-10", hook="override", through=_replay)
+@FAULTS.add("replay-counts-from-behind", "BGR-12", hook="override", through=_replay)
 def _from_behind(visit: Visit, stored: Stored) -> Reply | None:
     """A negative starting_after counts from the end."""
     text = visit.query.get("starting_after", "")

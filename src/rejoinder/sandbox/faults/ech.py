@@ -115,7 +115,7 @@ FAULTS: Final = FaultList(
     Fault(
         id="metadata-added-to",
         title="The metadata of responses has an added pair.",
-        breaks=("ECH-05",),
+        breaks=("ECH-10",),
         response=_metadata(lambda metadata: {**metadata, "trace": "1"}),
     ),
     with_field(

@@ -212,6 +212,12 @@ def _crash(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
     return status, body
 
 
+@FAULTS.add("lone-surrogate-breaks-server", "ERR-15", hook="error")
+def _surrogate_crash(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+    """An escaped lone surrogate in the body causes a server error."""
+    return (500, body) if "Unicode" in body["error"]["message"] and b"\\u" in info.request.body else (status, body)
+
+
 @FAULTS.add("object-arguments-break-server", "ERR-05", hook="error")
 def _arguments_crash(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
     """A function call with an object as arguments causes a server error."""

@@ -321,7 +321,7 @@ def _no_input(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
     return status, body
 
 
-@FAULTS.add("unknown-model-answered", "HTTP-09", hook="error")
+@FAULTS.add("unknown-model-answered", "HTTP-09", "HTTP-17", hook="error")
 def _unknown_model(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
     """The endpoint accepts a model that does not exist, and the response names it."""
     if has_code(body, "model_not_found") and not info.streamed:

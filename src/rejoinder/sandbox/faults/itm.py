@@ -196,7 +196,7 @@ FAULTS: Final = FaultList(
     Fault(
         id="announced-call-without-arguments",
         title="A newly added function call has no arguments field.",
-        breaks=("ITM-07",),
+        breaks=("ITM-23",),
         events=each(ITEM_ADDED, do=of_item(_call(unset("arguments")))),
     ),
     Fault(

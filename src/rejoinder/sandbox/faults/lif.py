@@ -173,7 +173,7 @@ FAULTS: Final = FaultList(
     Fault(
         id="incomplete-named-completed",
         title="The terminal event of an incomplete response is response.completed.",
-        breaks=("LIF-07",),
+        breaks=("LIF-15",),
         events=each("response.incomplete", do=set_to("type", "response.completed")),
     ),
     Fault(

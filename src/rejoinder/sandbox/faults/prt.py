@@ -70,12 +70,31 @@ def _no_annotations(item: Json) -> None:
         part["annotations"] = []
 
 
+def _with_items(events: Events, _: RequestInfo) -> Events:
+    """Move the parts of messages from their own events into response.output_item.added."""
+    added = {event["item"].get("id"): event["item"] for event in events if is_of(event, ITEM_ADDED)}
+    kept: Events = []
+    for event in events:
+        item = added.get(event.get("item_id"))
+        if is_of(event, PART_ADDED) and item is not None and item["type"] == "message":
+            item["content"].append(event["part"])
+        else:
+            kept.append(event)
+    return kept
+
+
 FAULTS: Final = FaultList(
     Fault(
         id="part-not-announced",
         title="Parts have no response.content_part.added.",
         breaks=("PRT-01",),
         events=without(PART_ADDED),
+    ),
+    Fault(
+        id="part-added-with-item",
+        title="Parts have no response.content_part.added: messages are added with them.",
+        breaks=("PRT-14",),
+        events=_with_items,
     ),
     Fault(
         id="content-index-from-one",

@@ -248,7 +248,7 @@ def _not_cut_events(events: Events, _: RequestInfo) -> Events:
     return events
 
 
-@FAULTS.add("empty-when-busy", "RSP-10", "USG-03", hook="events", when=CONCURRENT, response=at_end(_empty))
+@FAULTS.add("empty-when-busy", "RSP-10", "USG-13", hook="events", when=CONCURRENT, response=at_end(_empty))
 def _empty_events(events: Events, _: RequestInfo) -> Events:
     """A completed response is empty and counts no tokens."""
     return [event for event in events if "response" in event]

@@ -80,7 +80,7 @@ FAULTS: Final = FaultList(
     Fault(
         id="unknown-response-breaks-server",
         title="Unknown response ids cause a server error.",
-        breaks=("STA-02",),
+        breaks=("STA-02", "STA-16"),
         error=break_down("response_not_found"),
     ),
     Fault(

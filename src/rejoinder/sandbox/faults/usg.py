@@ -67,7 +67,7 @@ FAULTS: Final = FaultList(
     Fault(
         id="output-tokens-zero",
         title="output_tokens is 0, but the output has text.",
-        breaks=("USG-03",),
+        breaks=("USG-13",),
         response=change_usage(_output_tokens(lambda usage: 0)),
     ),
     Fault(
@@ -114,14 +114,14 @@ FAULTS: Final = FaultList(
 )
 
 
-@FAULTS.add("usage-with-chat-names", "USG-03", hook="response", through=change_usage)
+@FAULTS.add("usage-with-chat-names", "USG-12", hook="response", through=change_usage)
 def _chat_names(usage: Json) -> None:
     """Usage has prompt_tokens and completion_tokens."""
     usage["prompt_tokens"] = usage.pop("input_tokens")
     usage["completion_tokens"] = usage.pop("output_tokens")
 
 
-@FAULTS.add("input-tokens-zero", "USG-03", hook="response", through=change_usage)
+@FAULTS.add("input-tokens-zero", "USG-13", hook="response", through=change_usage)
 def _zero_input(usage: Json) -> None:
     """input_tokens is 0, but the input has text."""
     usage["input_tokens"] = 0

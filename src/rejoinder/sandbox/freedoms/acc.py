@@ -7,7 +7,7 @@ from typing import Final
 from rejoinder.contract import cite
 from rejoinder.sandbox.endpoint.reply import RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import PLAIN, in_response
+from rejoinder.sandbox.fault import PLAIN, TEXT_DONE, each, in_response
 from rejoinder.sandbox.freedom import Freedom, FreedomList
 from rejoinder.sandbox.freedoms.citations import OPENAI_RESPONSE, TZAFON_RESPONSE
 from rejoinder.sandbox.freedoms.rsp import narrow
@@ -68,7 +68,21 @@ def _without_nulls(response: Json, place: str, _: RequestInfo) -> None:
                 del response[name]
 
 
+def _lose_logprobs(event: Json) -> None:
+    event["logprobs"] = []
+
+
 FREEDOMS: Final = FreedomList(
+    Freedom(
+        id="done-logprobs-empty",
+        title="response.output_text.done has no logprobs, although the deltas have some.",
+        sources=(
+            cite("openai-openapi", "ResponseTextDoneEvent.logprobs: of the tokens in the delta"),
+            cite("openresponses-openapi", "ResponseOutputTextDoneStreamingEvent.logprobs: if any"),
+        ),
+        argument="No document says that the event repeats the logprobs of the deltas.",
+        events=each(TEXT_DONE, do=_lose_logprobs),
+    ),
     Freedom(
         id="text-in-one-delta",
         title="Every part of a stream arrives in one delta.",

@@ -49,6 +49,21 @@ def _rewritten(write: Callable[[Any], str]) -> Body:
     return hook
 
 
+_FAILED: Final = "model_failed"
+
+
+def _fail_on_schemas(body: Json, _: RequestInfo) -> Json:
+    text = body.get("text")
+    shape = text.get("format") if isinstance(text, dict) else None
+    if isinstance(shape, dict) and shape.get("type") == "json_schema":
+        raise ApiError(500, "The model failed to generate a response.", code=_FAILED)
+    return body
+
+
+def _as_model_error(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
+    return (status, {"error": {**body["error"], "type": "model_error"}}) if has_code(body, _FAILED) else (status, body)
+
+
 def _pieces(pieces: list[Piece], _: RequestInfo) -> list[Piece]:
     if len(pieces) != 1:
         return pieces
@@ -229,6 +244,14 @@ FREEDOMS: Final = FreedomList(
         argument="No document says that an unknown model must be refused.",
         choice="unknown model",
         parsed=_as_default,
+    ),
+    Freedom(
+        id="model-failure-500",
+        title="The model fails on every request with a JSON Schema, which returns 500 with type model_error.",
+        dialects=("openresponses",),
+        sources=(OPENRESPONSES_ERRORS,),
+        request=_fail_on_schemas,
+        error=_as_model_error,
     ),
     Freedom(
         id="model-snapshot-named",

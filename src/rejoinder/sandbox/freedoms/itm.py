@@ -19,6 +19,7 @@ from rejoinder.sandbox.fault import (
     each,
     every_item,
     is_of,
+    of_item,
     only,
     set_to,
     unset,
@@ -168,6 +169,13 @@ FREEDOMS: Final = FreedomList(
         choice="first item",
         parsed=_without_notes,
         resolved=_resolved(first_item=_note(status="archived")),
+    ),
+    Freedom(
+        id="done-item-extra-field",
+        title="The items of response.output_item.done have a field that no item type has, and the final items lack it.",
+        sources=(OPENAI_EXTRA, OPENRESPONSES_EXTENSIONS),
+        argument="No document says that a field which the dialect does not define comes back in the final item.",
+        numbered=each(ITEM_DONE, do=of_item(set_to("incomplete_details", {"reason": "max_output_tokens"}))),
     ),
     Freedom(
         id="done-item-null",
