@@ -153,18 +153,20 @@ def test_only_defaults_that_the_dialect_documents_are_compared(dialect: str, bac
 
 
 @pytest.mark.parametrize(
-    ("back", "found"),
+    ("back", "lost", "added"),
     [
-        ({"metadata": {"a": "1"}}, False),
-        ({"metadata": {}}, True),
-        ({"metadata": None}, True),
-        ({"metadata": {"a": "1", "b": "2"}}, True),
-        ({"metadata": {"a": 1}}, True),
-        ({}, None),
+        ({"metadata": {"a": "1"}}, False, False),
+        ({"metadata": {}}, True, False),
+        ({"metadata": None}, True, None),
+        ({"metadata": {"a": "1", "b": "2"}}, False, True),
+        ({"metadata": {"b": "2"}}, True, True),
+        ({"metadata": {"a": 1}}, True, False),
+        ({}, None, None),
     ],
 )
-def test_metadata(back: Any, found: bool | None) -> None:
-    assert fires("ECH-05", exchange({"metadata": {"a": "1"}}, back)) is found
+def test_metadata(back: Any, lost: bool | None, added: bool | None) -> None:
+    found = exchange({"metadata": {"a": "1"}}, back)
+    assert (fires("ECH-05", found), fires("ECH-10", found)) == (lost, added)
 
 
 def lookup(status: int, message: str = "There is no response resp_1.") -> Exchange:

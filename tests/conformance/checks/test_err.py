@@ -254,3 +254,11 @@ def test_a_connection_that_never_came_says_nothing_of_a_body(detail: str, rules:
     exchanges = [sent("valid", "application/json"), sent("invalid", "application/json"), sent("invalid", "text/plain")]
     found = judge(exchanges, "northstar", select="ERR-05,HTTP-03,HTTP-07")
     assert {verdict.rule for verdict in found if verdict.findings} == rules
+
+
+@pytest.mark.parametrize("sent", [b'{"input": "a\\ud800b"}', b'{"input": "a", "\\udc00": 1}'])
+def test_a_lone_surrogate_is_a_matter_of_its_own(fires: Fires, refusal: Refusal, sent: bytes) -> None:
+    broken = refusal(500, GOOD, "edge", sent=sent)
+    assert (fires("ERR-05", broken), fires("ERR-15", broken)) == (None, True)
+    whole = refusal(500, GOOD, "edge", sent=b'{"input": "a\\ud83d\\ude42b"}')
+    assert (fires("ERR-05", whole), fires("ERR-15", whole)) == (True, None)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from rejoinder.conformance.running.plan import build_plan
+from rejoinder.contract import load_dialect
 from rejoinder.model.exchange import Chunk, Exchange, Outcome
 from rejoinder.sandbox import Sandbox, post
 
@@ -103,6 +105,52 @@ def test_unknown_models(
     assert fires("HTTP-09", exchange, control()) is found
     assert fires("HTTP-09", exchange) is None
     assert fires("HTTP-09", exchange, control(input=[{"role": "user", "content": "Hi"}])) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "found"),
+    [
+        (404, error(), False),
+        (400, error(), False),
+        (200, {"model": "m"}, False),
+        (200, {"model": "no-such-model"}, True),
+    ],
+)
+def test_unlisted_models(
+    fires: Fires, refusal: Refusal, control: Refusal, status: int, body: Any, found: bool | None
+) -> None:
+    sent = {"model": "no-such-model", "input": "Hi"}
+    unknown = refusal(status, body, "invalid", "unknown-model", sent=sent)
+    assert fires("HTTP-17", unknown, control(model="m")) is None
+    listed = replace(unknown, tags=(*unknown.tags, "unlisted-model"))
+    assert fires("HTTP-17", listed, control(model="m")) is found
+
+
+@pytest.mark.parametrize(
+    ("models", "model", "listed"),
+    [((), None, False), (("m",), None, True), (("m", "n"), "n", True), (("m",), "own", False)],
+)
+def test_a_model_is_unlisted_only_where_the_list_has_that_of_the_requests(
+    models: tuple[str, ...], model: str | None, listed: bool
+) -> None:
+    plan = build_plan("smoke", load_dialect("northstar"), model=model, models=models)
+    [case] = [case for case in plan.cases if case.id == "refused.unknown-model"]
+    assert ("unlisted-model" in case.requests[0].tags) is listed
+
+
+@pytest.mark.parametrize(
+    ("dialect", "kind", "found"),
+    [
+        ("openresponses", "model_error", None),
+        ("openresponses", "server_error", True),
+        ("northstar", "model_error", True),
+    ],
+)
+def test_a_model_that_failed(fires: Fires, refusal: Refusal, dialect: str, kind: str, found: bool | None) -> None:
+    failed = refusal(500, error(type=kind), "valid", sent={"input": "Hi"})
+    assert fires("HTTP-03", failed, dialect=dialect) is found
+    extreme = replace(failed, tags=("edge",))
+    assert fires("ERR-05", extreme, dialect=dialect) is bool(found)
 
 
 @pytest.mark.parametrize(("key", "status", "found"), [("right", 401, False), (None, 200, None)])

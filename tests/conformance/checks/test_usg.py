@@ -118,7 +118,23 @@ def test_counting() -> None:
 def test_the_fields_of_a_body_that_is_not_sent_as_json_do_not_count() -> None:
     usage = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
     found = exchange({"input": "Hi"}, usage)
-    assert fires("USG-03", found) is True
-    for media, judged in (("text/plain", False), ("application/json; charset=utf-8", True)):
+    assert fires("USG-13", found) is True
+    for media, judged in (("text/plain", None), ("application/json; charset=utf-8", True)):
         request = replace(found.request, headers=(("Content-Type", media),))
-        assert fires("USG-03", replace(found, request=request)) is judged
+        assert fires("USG-13", replace(found, request=request)) is judged
+
+
+@pytest.mark.parametrize(
+    ("change", "broken"),
+    [
+        ({}, set()),
+        ({"input_tokens": None}, {"USG-12"}),
+        ({"input_tokens": "10"}, {"USG-03"}),
+        ({"output_tokens": -1}, {"USG-03"}),
+        ({"input_tokens": 0}, {"USG-13"}),
+    ],
+)
+def test_a_count_that_is_missing_wrong_or_zero_breaks_one_rule(change: dict[str, Any], broken: set[str]) -> None:
+    usage = {name: count for name, count in {**USAGE, **change}.items() if count is not None}
+    found = exchange({"input": "Hi"}, usage)
+    assert {rule for rule in ("USG-03", "USG-12", "USG-13") if fires(rule, found)} == broken

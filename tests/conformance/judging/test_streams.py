@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rejoinder.contract import load_dialect, load_rules
 from rejoinder.model.exchange import Chunk, Exchange
 from rejoinder.sandbox import Sandbox, post
 from rejoinder.wire.sse import read_events
@@ -163,3 +164,51 @@ def test_types_of_reasoning_parts(fires: Fires, dialect: str, found: bool) -> No
 
     asked: dict[str, Any] = {"model": "parrot-reasoning", "reasoning": {"effort": "low"}}
     assert fires("PRT-06", stream(change, dialect, **asked), dialect=dialect) is found
+
+
+@pytest.mark.parametrize(("dialect", "level"), [("northstar", "SHOULD"), ("openai", "MUST")])
+def test_an_incomplete_response_that_ends_as_completed(fires: Fires, dialect: str, level: str) -> None:
+    def misnamed(events: Events) -> None:
+        for event in of(events, "response.incomplete"):
+            event["type"] = "response.completed"
+
+    ended = stream(misnamed, dialect, input="Tell a long story.", max_output_tokens=16)
+    assert (fires("LIF-07", ended, dialect=dialect), fires("LIF-15", ended, dialect=dialect)) == (False, True)
+    assert load_dialect(dialect).level_of(load_rules()["LIF-15"]) == level
+    right = stream(lambda events: None, dialect, input="Tell a long story.", max_output_tokens=16)
+    assert fires("LIF-15", right, dialect=dialect) is False
+
+
+def test_a_part_that_comes_with_its_item_needs_no_event_to_be_found(fires: Fires) -> None:
+    def with_item(events: Events) -> Events:
+        [part] = of(events, "response.content_part.added")
+        [item] = of(events, "response.output_item.added")
+        item["item"]["content"] = [part["part"]]
+        return [event for event in events if event is not part]
+
+    def without(events: Events) -> Events:
+        return [event for event in events if event["type"] != "response.content_part.added"]
+
+    assert [fires(rule, stream(with_item)) for rule in ("PRT-01", "PRT-14")] == [False, True]
+    assert [fires(rule, stream(without)) for rule in ("PRT-01", "PRT-14")] == [True, False]
+    assert [fires(rule, stream(lambda events: None)) for rule in ("PRT-01", "PRT-14")] == [False, False]
+
+
+@pytest.mark.parametrize(("field", "found"), [("incomplete_details", False), ("status", True)])
+def test_only_fields_of_the_item_type_are_compared_with_the_final_item(fires: Fires, field: str, found: bool) -> None:
+    def change(events: Events) -> None:
+        for event in of(events, "response.output_item.done"):
+            event["item"][field] = "incomplete"
+
+    assert (fires("ITM-05", stream(change)), fires("ACC-12", stream(change))) == (found, found)
+
+
+def test_new_items_have_two_rules(fires: Fires) -> None:
+    def finished(events: Events) -> None:
+        of(events, "response.output_item.added")[0]["item"]["status"] = "completed"
+
+    def poor(events: Events) -> None:
+        del of(events, "response.output_item.added")[0]["item"]["arguments"]
+
+    assert [fires(rule, stream(finished, **CALL)) for rule in ("ITM-07", "ITM-23")] == [True, False]
+    assert [fires(rule, stream(poor, **CALL)) for rule in ("ITM-07", "ITM-23")] == [False, True]
