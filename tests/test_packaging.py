@@ -86,6 +86,22 @@ def test_the_wheel_holds_the_tree_and_nothing_else(tree: Path, tmp_path: Path) -
             assert wheel.read(name) == (tree / path).read_bytes()
 
 
+@pytest.mark.slow(3)
+def test_two_builds_of_a_wheel_are_equal(
+    tree: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1790000000")
+    built = []
+    for name, stamp in (("one", 1_600_000_000), ("other", 1_700_000_001)):
+        copy = tmp_path_factory.mktemp(name) / f"{name}-tree"
+        shutil.copytree(tree, copy, symlinks=True, ignore=shutil.ignore_patterns("build", "*.egg-info"))
+        for path in copy.rglob("*"):
+            os.utime(path, (stamp, stamp), follow_symlinks=False)
+        wheel = build(copy, tmp_path_factory.mktemp(f"{name}-wheel"), "wheel")
+        built.append((wheel.name, wheel.read_bytes()))
+    assert built[0] == built[1]
+
+
 @pytest.mark.slow(1)
 def test_the_source_distribution_can_build_it(tree: Path, tmp_path: Path) -> None:
     with tarfile.open(build(tree, tmp_path, "sdist")) as archive:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 
 import httpx
 import pytest
 
+from rejoinder.cli.sandbox import command as sandbox_command
 from rejoinder.errors import UsageError
+from rejoinder.model.exchange import Request
 from rejoinder.sandbox import Sandbox, post, running, serve
+from rejoinder.sandbox.endpoint.reply import Piece, Reply
 from rejoinder.wire.sse import read_events
 
 
@@ -151,3 +158,83 @@ def test_serve_ends_on_interrupt() -> None:
 def test_the_core_needs_no_server_library() -> None:
     code = "import sys, rejoinder.sandbox; assert not {'starlette', 'uvicorn', 'anyio'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def connected(url: str) -> socket.socket:
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    peer = socket.create_connection((host, int(port)), timeout=60)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    return peer
+
+
+def ended(peer: socket.socket) -> bytes:
+    """Return what a server still sends until it closes the connection."""
+    received = b""
+    with suppress(ConnectionResetError):
+        while data := peer.recv(65536):
+            received += data
+    return received
+
+
+@pytest.mark.slow(3)
+def test_clients_that_send_nothing_whole_are_let_go() -> None:
+    begun = b"POST /v1/responses HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n"
+    with running(Sandbox(), idle_limit=0.3) as url:
+        for sent, reply in ((b"", b""), (begun, b""), (begun + b'\r\n{"input', b"HTTP/1.1 408")):
+            with connected(url) as peer:
+                peer.sendall(sent)
+                assert ended(peer).startswith(reply)
+        with connected(url) as peer:
+            peer.sendall(b"GET /v1/models HTTP/1.1\r\nhost: x\r\nx-long: ")
+            with suppress(OSError):
+                for _ in range(64):
+                    peer.sendall(b"x" * 65536)
+            assert not ended(peer).startswith(b"HTTP/1.1 200")
+        assert httpx.get(f"{url}/v1/models").status_code == 200
+
+
+class Flood:
+    """Answers with more than the buffers of a connection hold, and keeps what became of it."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+        self.whole = False
+
+    def handle(self, request: Request) -> Reply:
+        return Reply(200, (("content-type", "text/event-stream"),), self._pieces())
+
+    def _pieces(self) -> Iterator[Piece]:
+        try:
+            for _ in range(64):
+                yield Piece(0.0, b"x" * 1_000_000)
+            self.whole = True
+        finally:
+            self.closed.set()
+
+    def forget(self) -> None:
+        pass
+
+
+def test_a_client_that_reads_nothing_is_let_go() -> None:
+    flood = Flood()
+    with running(flood, idle_limit=0.2) as url, connected(url) as peer:
+        peer.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert flood.closed.wait(60)
+    assert not flood.whole
+    with running(flood, idle_limit=60) as url:
+        assert len(httpx.get(url).content) == 64_000_000
+
+
+def test_a_slow_reply_is_no_idle_client() -> None:
+    with running(Sandbox(token_delay=0.15), idle_limit=0.1) as url:
+        reply = httpx.post(f"{url}/v1/responses", json={"input": "a b c d e f", "stream": True}, timeout=60)
+    assert "response.completed" in reply.text
+
+
+def test_the_sandbox_listens_to_this_machine_only_unless_told() -> None:
+    assert inspect.signature(serve).parameters["host"].default == "127.0.0.1"
+    assert inspect.signature(running).parameters["host"].default == "127.0.0.1"
+    option = next(one for one in sandbox_command.params if one.name == "host")
+    assert option.default == "127.0.0.1"
+    with running(Sandbox()) as url:
+        assert url.startswith("http://127.0.0.1:")

@@ -8,12 +8,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Request
@@ -30,6 +31,12 @@ SERVER_FAULTS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Faults that only a running server has, each with a sentence that says what it does. They show under load."""
+IDLE_LIMIT: Final = 60.0
+"""Seconds in which a client has to send a request whole, and to take something of a reply that waits for it."""
+MAX_CONNECTIONS: Final = 4096
+"""Connections that are open at a time; further ones are closed at once."""
+_MAX_HEAD: Final = 1024 * 1024
+"""Bytes of request line and headers after which a connection is closed."""
 # Waits longer than this end early when the client goes away.
 _LONG_WAIT: Final = 0.25
 # Without delays a stream lets others have their turn after so many events.
@@ -48,13 +55,14 @@ class Handler(Protocol):
         ...
 
 
-def app(sandbox: Handler, faults: Iterable[str] = (), slots: int = 0) -> Starlette:
+def app(sandbox: Handler, faults: Iterable[str] = (), slots: int = 0, *, idle_limit: float = IDLE_LIMIT) -> Starlette:
     """Return an ASGI application that answers with the sandbox; token delays are real time there.
 
     ``faults`` are ids from :data:`SERVER_FAULTS`. ``slots`` is how many requests it works on at a time while others
-    wait (0: all). ``/metrics`` reports the number of requests in progress.
+    wait (0: all). ``/metrics`` reports the number of requests in progress. A request whose body is not there after
+    ``idle_limit`` seconds gets 408.
     """
-    return Starlette(routes=[Mount("/", app=_Endpoint(sandbox, frozenset(faults), slots))])
+    return Starlette(routes=[Mount("/", app=_Endpoint(sandbox, frozenset(faults), slots, idle_limit))])
 
 
 def serve(
@@ -70,7 +78,8 @@ def serve(
 
     ``port`` 0 takes a free one. ``ready`` is called with the base URL once connections are accepted; ``faults`` and
     ``slots`` are as in :func:`app`. Raises :class:`~rejoinder.errors.UsageError` when the address cannot be used, or
-    for an unknown fault.
+    for an unknown fault. At most :data:`MAX_CONNECTIONS` clients, :data:`IDLE_LIMIT` and ``MAX_BODY`` bound what it
+    costs.
     """
     server = _server(sandbox, faults, slots)
     with _bound(host, port) as listener:
@@ -84,14 +93,20 @@ def serve(
 
 @contextmanager
 def running(
-    sandbox: Handler, host: str = "127.0.0.1", port: int = 0, *, faults: Iterable[str] = (), slots: int = 0
+    sandbox: Handler,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    faults: Iterable[str] = (),
+    slots: int = 0,
+    idle_limit: float = IDLE_LIMIT,
 ) -> Iterator[str]:
     """Serve in a background thread and give the base URL (without ``/v1``); stop and join at the end of the block.
 
-    ``faults`` and ``slots`` are as in :func:`app`.
+    ``faults``, ``slots`` and ``idle_limit`` (seconds) are as in :func:`app`.
     """
     with _bound(host, port) as listener:
-        server = _server(sandbox, faults, slots)
+        server = _server(sandbox, faults, slots, idle_limit)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="sandbox", daemon=True)
         thread.start()
         try:
@@ -101,10 +116,11 @@ def running(
             thread.join()
 
 
-def _server(sandbox: Handler, faults: Iterable[str], slots: int) -> uvicorn.Server:
+def _server(sandbox: Handler, faults: Iterable[str], slots: int, idle_limit: float = IDLE_LIMIT) -> uvicorn.Server:
     # Cut connections are made by leaving a reply unfinished, which uvicorn would log as an error.
     config = uvicorn.Config(
-        app(sandbox, faults, slots),
+        app(sandbox, faults, slots, idle_limit=idle_limit),
+        http=type("BoundedProtocol", (_Bounds, AutoHTTPProtocol), {"idle_limit": idle_limit}),
         lifespan="off",
         ws="none",
         access_log=False,
@@ -135,22 +151,76 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class _Bounds(asyncio.Protocol):
+    """Closes connections that uvicorn would keep: too many, with endless headers, or without any progress."""
+
+    idle_limit: float
+    connections: set[asyncio.Protocol]
+    cycle: Any = None
+    _timer: asyncio.TimerHandle | None = None
+    _seen: tuple[Any, int] | None = None
+    _latest: Any = None
+    _head = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._peer = cast("asyncio.WriteTransport", transport)
+        self._check()
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._peer.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.cycle is not self._latest:
+            self._latest, self._head = self.cycle, 0
+        if not self._at_work():
+            self._head += len(data)
+            if self._head > _MAX_HEAD:
+                self._peer.abort()
+                return
+        super().data_received(data)
+
+    def _at_work(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _check(self) -> None:
+        """End the connection when no request began since the last check, or when its reply waits as it did then."""
+        waiting = self._peer.get_write_buffer_size()
+        state = (self.cycle, waiting)
+        stalled = self._seen is not None and self._seen[0] is self.cycle and self._seen[1] == waiting
+        if stalled and (waiting or not self._at_work()):
+            self._peer.abort()
+            return
+        self._seen = state
+        self._timer = asyncio.get_running_loop().call_later(self.idle_limit, self._check)
+
+
 class _Endpoint:
     """The ASGI endpoint. It writes chunks itself, since one response object per token would cost most of the time."""
 
-    def __init__(self, sandbox: Handler, faults: frozenset[str], slots: int) -> None:
+    def __init__(self, sandbox: Handler, faults: frozenset[str], slots: int, idle_limit: float) -> None:
         unknown = next((fault for fault in faults if fault not in SERVER_FAULTS), None)
         if unknown is not None:
             raise UsageError(f'"{unknown}" is not a server fault.', f"Use one of {', '.join(SERVER_FAULTS)}.")
         self._sandbox = sandbox
         self._faults = faults
+        self._idle_limit = idle_limit
         self._running = 0
         self._left = False
         self._turn = asyncio.Lock()
         self._slots: AbstractAsyncContextManager[None] = asyncio.Semaphore(slots) if slots else nullcontext()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _read(receive)
+        try:
+            async with asyncio.timeout(self._idle_limit):
+                body = await _read(receive)
+        except TimeoutError:
+            await _answer(send, 408, b"text/plain", b"The body of the request did not come in time.\n")
+            return
         if body is None:
             return
         if scope["path"] == "/metrics":
