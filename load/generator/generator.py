@@ -22,6 +22,7 @@ import gevent.event  # type: ignore[import-untyped]
 import gevent.lock  # type: ignore[import-untyped]
 from locust.env import Environment
 
+from rejoinder.formatting import inert, one_line
 from rejoinder.load.generator.analysis_client import AnalysisClient
 from rejoinder.load.generator.request_source import Conversation, PlannedRequest, RequestSource
 from rejoinder.load.lifeline import Permit, ProcessRecord
@@ -451,7 +452,7 @@ class GeneratorRun:
             name=name,
             response_time=summary.duration * 1e3,
             response_length=summary.size,
-            exception=None if ok else RequestFailedError(f"{summary.outcome}: {summary.detail}"),
+            exception=None if ok else RequestFailedError(inert(one_line(f"{summary.outcome}: {summary.detail}"))),
             context={},
         )
         # Rows of their own in Locust's table that do not enter its totals.
