@@ -13,6 +13,8 @@ from rejoinder.model.effect import Effect
 from rejoinder.model.verdict import Level
 from rejoinder.reports.rules import GROUPS, ReportedFinding, ReportedRule, Severity
 
+FIRST: Final = 5
+"""The most defects to fix first."""
 _SEVERITIES: Final = {Severity.FAIL: Severity.FAIL, Severity.WARN: Severity.WARN}
 
 
@@ -57,6 +59,18 @@ class ReportedDefect:
         """The same in words, empty if no client is harmed. The fault may break the rule in another way."""
         harms = "; ".join(f"{harm.client} {harm.use} {harm.effect}" for harm in self.harms)
         return f"Clients with sandbox faults of this rule: {harms}" if harms else ""
+
+    @property
+    def proven(self) -> bool:
+        """Whether an official client breaks with a sandbox fault of a rule that fails with it and has its effect."""
+        rules = (self.rule, *(defect.rule for defect in self.consequences))
+        return any(harm.breaks for rule in rules if rule.effect is self.effect for harm in rule.harms)
+
+    @property
+    def effect_words(self) -> str:
+        """The effect in words: ``client breaks (not proven with a client)``."""
+        open_ = self.effect is Effect.CLIENT_BREAKS and not self.proven
+        return f"{self.effect.words} (not proven with a client)" if open_ else self.effect.words
 
     @property
     def failed_rules(self) -> list[ReportedRule]:
@@ -122,8 +136,12 @@ def group_defects(defects: Iterable[ReportedDefect]) -> list[tuple[Severity, lis
 
 
 def fix_first(defects: Iterable[ReportedDefect]) -> list[ReportedDefect]:
-    """Return the defects that fail the run and break clients, lose data or give wrong answers, in their order."""
-    return [defect for defect in defects if defect.severity is Severity.FAIL and defect.effect.urgent]
+    """Return the defects to fix first, in their order: at most :data:`FIRST`.
+
+    They fail the run and break clients or lose data. More would be no order to work in: the findings list all.
+    """
+    failing = [defect for defect in defects if defect.severity is Severity.FAIL]
+    return [defect for defect in failing if defect.effect.urgent][:FIRST]
 
 
 def count_defects(defects: Sequence[ReportedDefect], rules: Iterable[ReportedRule]) -> DefectCounts:
@@ -169,11 +187,12 @@ def _weigh(defect: ReportedDefect) -> None:
     defect.severity, defect.effect = severity, effect
 
 
-def _order(defect: ReportedDefect) -> tuple[int, int, tuple[int, float], int, int]:
-    """Return what defects are sorted by: severity, effect, certainty, level, number of exchanges."""
+def _order(defect: ReportedDefect) -> tuple[int, int, bool, tuple[int, float], int, int]:
+    """Return what defects are sorted by: severity, effect, its proof, certainty, level, number of exchanges."""
     return (
         list(GROUPS).index(defect.severity),
         list(Effect).index(defect.effect),
+        defect.effect is Effect.CLIENT_BREAKS and not defect.proven,
         min(_certainty(finding) for finding in defect.findings),
         list(Level).index(Level(defect.rule.level)),
         -defect.count,

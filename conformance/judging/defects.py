@@ -8,13 +8,15 @@ occurrence of one and the same defect of the cause. A failure that nothing cover
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.problems import MAX_PLACES
+from rejoinder.conformance.judging.turns import crash_kind, is_broken, status_code
 from rejoinder.contract import Follows, Rule, Within
 from rejoinder.model.verdict import DefectKey, Finding, Problem, Verdict, masked, place_in_response
 
@@ -23,7 +25,9 @@ class Occurrence(NamedTuple):
     """Where a finding occurred.
 
     ``item`` is the output index, ``event`` the number of the event in the stream, ``pointer`` the place in the response
-    object or in the event; each is ``None`` or empty where the problem is about more than that.
+    object or in the event; each is ``None`` or empty where the problem is about more than that. ``words`` are what the
+    endpoint wrote in a server error, with its status; empty for other responses and where they only say that an error
+    occurred. ``nulls`` are the masked pointers to null in the request.
     """
 
     exchange: str
@@ -31,6 +35,8 @@ class Occurrence(NamedTuple):
     item: int | None = None
     event: int | None = None
     pointer: str = ""
+    words: str = ""
+    nulls: frozenset[str] = frozenset()
 
 
 Occurrences = Mapping[int, Sequence[Occurrence]]
@@ -41,8 +47,44 @@ def occurrence(problem: Problem, view: ExchangeView) -> Occurrence:
     """Return where a problem of an exchange is."""
     exchange = view.exchange
     return Occurrence(
-        problem.exchange or exchange.id, exchange.case, _item(problem, view), problem.event, _place(problem)
+        problem.exchange or exchange.id,
+        exchange.case,
+        _item(problem, view),
+        problem.event,
+        _place(problem),
+        _words(view),
+        frozenset(_nulls(view.request, "")) if view.is_create and b"null" in exchange.request.body else frozenset(),
     )
+
+
+def _words(view: ExchangeView) -> str:
+    if not is_broken(status_code(view)):
+        return ""
+    words = crash_kind(view)
+    telling = {word for word in words.split()[_STATUS_WORDS:] if not _GENERIC.fullmatch(word)}
+    return words if len(telling) >= _TELLING else ""
+
+
+_STATUS_WORDS: Final = 2
+"""How many words of a kind of server error name its status."""
+_TELLING: Final = 2
+"""How many words beside generic ones tell two errors apart."""
+_GENERIC: Final = re.compile(
+    "a|again|an|and|bad|client|code|during|error|errors|exception|failed|failure|for|found|gateway|has|http|in|internal"
+    "|is|later|occurred|of|please|processing|request|response|server|service|something|status|the|this|to|try"
+    "|unavailable|unexpected|unhandled|unknown|upstream|was|went|while|with|wrong|your"
+)
+"""Words that any server error may have."""
+
+
+def _nulls(value: Any, pointer: str) -> Iterator[str]:
+    """Yield the masked pointers to null in a request."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from [f"{pointer}/{name}"] if inner is None else _nulls(inner, f"{pointer}/{name}")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from [f"{pointer}/*"] if inner is None else _nulls(inner, f"{pointer}/*")
 
 
 def _place(problem: Problem) -> str:
@@ -213,4 +255,6 @@ _KEYS: Final[Mapping[Within, _Keys]] = {
     Within.ITEM: _same(lambda one: [] if one.item is None else [(one.exchange, one.item)]),
     Within.EXCHANGE: _same(lambda one: [one.exchange]),
     Within.CASE: _same(lambda one: [one.case]),
+    Within.WORDS: _same(lambda one: [one.words] if one.words else []),
+    Within.NULL: _same(lambda one: one.nulls),
 }

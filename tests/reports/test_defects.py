@@ -5,11 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rejoinder.contract import harms_of, load_rules
 from rejoinder.model.effect import Effect
 from rejoinder.model.header import RunTarget, new_header
 from rejoinder.model.runfile import Run
 from rejoinder.model.verdict import Finding, Known, Level, Problem, Reruns, Status, Verdict
-from rejoinder.reports.defects import DefectCounts, count_defects, fix_first, group_defects, shortened
+from rejoinder.reports.defects import FIRST, DefectCounts, count_defects, fix_first, group_defects, shortened
 from rejoinder.reports.model import ReportModel, read_report
 from rejoinder.reports.rules import GROUPS, Severity
 
@@ -84,7 +85,12 @@ def test_defects_come_by_effect_then_certainty(made: list[Verdict]) -> None:
         assert effects == sorted(effects)
     first = fix_first(read.defects)
     assert first == read.defects[: len(first)]
-    assert all(defect.effect.urgent and defect.severity is Severity.FAIL for defect in first)
+    urgent = [one for one in read.defects if one.effect.urgent and one.severity is Severity.FAIL]
+    assert first == urgent[:FIRST]
+    for _, defects in group_defects(read.defects):
+        open_ = [one.effect is Effect.CLIENT_BREAKS and not one.proven for one in defects]
+        breaking = [one for one, defect in zip(open_, defects, strict=True) if defect.effect is Effect.CLIENT_BREAKS]
+        assert breaking == sorted(breaking)
     short = shortened(read.defects, 1)
     assert sorted(id(one) for defect, rest in short for one in (defect, *rest)) == sorted(map(id, read.defects))
 
@@ -96,6 +102,21 @@ def test_many_places_do_not_outrank_a_client_that_breaks() -> None:
     assert [defect.rule.id for defect in read.defects] == ["SSE-02", "EVT-02"]
     assert count_defects(read.defects, read.rules) == DefectCounts(2, 2, 1)
     assert count_defects(read.defects, read.rules).words == "2 defects (2 rules failed)"
+
+
+def test_a_client_that_breaks_is_proven_or_the_words_say_so() -> None:
+    rules = load_rules()
+    breaking = [rule for rule in rules.values() if rule.effect is Effect.CLIENT_BREAKS]
+    made = [Finding(rule.id, Level.MUST, Problem("m"), 1) for rule in breaking]
+    read = report(*(Verdict(one.rule, Level.MUST, Status.FAIL, 9, 1, findings=[one]) for one in made))
+    words = {defect.rule.id: defect.effect_words for defect in read.defects}
+    proven = {rule.id for rule in breaking if any(harm.breaks for harm in harms_of(rule.id))}
+    assert {"LIF-05", "SSE-02"} <= proven < words.keys()
+    for name, shown in words.items():
+        assert shown == ("client breaks" if name in proven else "client breaks (not proven with a client)")
+    unproven = [defect.rule.id not in proven for defect in read.defects]
+    assert unproven == sorted(unproven)
+    assert len(fix_first(read.defects)) == FIRST
 
 
 def test_confirmed_findings_come_before_random_and_unconfirmed_ones() -> None:

@@ -97,7 +97,7 @@ def _consequence(defect: ReportedDefect) -> str:
 def _in_markdown(defect: ReportedDefect) -> list[str]:
     rule, finding = defect.rule, defect.head
     title = f" {escape(rule.title)}" if rule.title else ""
-    facts = f"{rule.level}, {defect.effect.words}, {defect.extent}" + (f"; {finding.reruns}" if finding.reruns else "")
+    facts = f"{rule.level}, {defect.effect_words}, {defect.extent}" + (f"; {finding.reruns}" if finding.reruns else "")
     details = [f"{escape(finding.message)} {code(finding.place)}".rstrip()]
     if finding.known:
         details.append(f"known failure: {escape(finding.known)}")

@@ -1,7 +1,8 @@
-"""What to fix first: the defects that fail the run and break clients, lose data or give wrong answers."""
+"""What to fix first: the few worst of the defects that fail the run and break clients or lose data."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from rich.text import Text
@@ -20,41 +21,54 @@ PER_RULE: Final = 2
 """Defects of one rule that the terminal names."""
 LINES: Final = 20
 """Defects that the terminal gives lines; it names the rules of the others."""
-LISTED: Final = 12
-"""Defects that the page and Markdown list here; all are among the findings."""
 
 
-def read(report: ReportModel) -> list[ReportedDefect] | None:
+@dataclass(frozen=True, slots=True)
+class FirstDefects:
+    """The defects to fix first, how many defects are as urgent, and how many fail the run."""
+
+    defects: list[ReportedDefect]
+    urgent: int
+    total: int
+
+    @property
+    def title(self) -> str:
+        """The heading: ``Fix these 3 first``."""
+        return "Fix this first" if len(self.defects) == 1 else f"Fix these {len(self.defects)} first"
+
+    @property
+    def reason(self) -> str:
+        """Why defects come first, in a sentence."""
+        verbs = "breaks clients or loses data" if self.urgent == 1 else "break clients or lose data"
+        return f"{self.urgent} of {plural(self.total, 'defect')} {verbs}."
+
+
+def read(report: ReportModel) -> FirstDefects | None:
     """Return the defects to fix first."""
-    return fix_first(report.defects) or None
+    failing = [defect for defect in report.defects if defect.severity is Severity.FAIL]
+    urgent = sum(defect.effect.urgent for defect in failing)
+    return FirstDefects(fix_first(failing), urgent, len(failing)) if urgent else None
 
 
-def title(defects: list[ReportedDefect]) -> str:
-    """Return the heading: ``Fix these 3 first``."""
-    return "Fix this first" if len(defects) == 1 else f"Fix these {len(defects)} first"
+def page_values(first: FirstDefects, report: ReportModel) -> dict[str, Any]:
+    """Return the heading, the reason, and the defects."""
+    return {"title": first.title, "reason": first.reason, "listed": first.defects}
 
 
-def page_values(defects: list[ReportedDefect], report: ReportModel) -> dict[str, Any]:
-    """Return the heading, the defects that are listed, and the number of the others."""
-    return {"title": title(defects), "listed": defects[:LISTED], "rest": len(defects[LISTED:])}
-
-
-def markdown(defects: list[ReportedDefect], report: ReportModel, room: int) -> list[str]:
+def markdown(first: FirstDefects, report: ReportModel, room: int) -> list[str]:
     """Return a line for each defect."""
-    lines = [f"### {title(defects)}", ""]
-    for defect in defects[:LISTED]:
+    lines = [f"### {first.title}", "", first.reason, ""]
+    for defect in first.defects:
         rules = "".join(f", {escape(rule.id)}" for rule in defect.failed_rules[1:])
         name = f"**{escape(defect.rule.id)}**{rules} {escape(defect.rule.title)}".rstrip()
-        lines.append(f"- {name}: {defect.effect.words}, {defect.extent}")
-    if rest := len(defects[LISTED:]):
-        lines.append(f"- and {plural(rest, 'more defect')}")
+        lines.append(f"- {name}: {defect.effect_words}, {defect.extent}")
     return [*lines, ""]
 
 
-def terminal(defects: list[ReportedDefect], report: ReportModel, width: int) -> list[Text]:
+def terminal(first: FirstDefects, report: ReportModel, width: int) -> list[Text]:
     """Return the defects, the first few with their evidence."""
-    lines = [Text(), Text(f"  {title(defects)}", "bold")]
-    return lines + rule_lines(defects, report, width, detailed=DETAILED)
+    lines = [Text(), Text.assemble((f"  {first.title}", "bold"), (f"  {first.reason}", "dim"))]
+    return lines + rule_lines(first.defects, report, width, detailed=DETAILED)
 
 
 def rule_lines(defects: list[ReportedDefect], report: ReportModel, width: int, *, detailed: int) -> list[Text]:
@@ -73,7 +87,7 @@ def rule_lines(defects: list[ReportedDefect], report: ReportModel, width: int, *
 def _lines(defect: ReportedDefect, report: ReportModel, width: int, *, detail: bool) -> list[Text]:
     """Return a line for a defect and for each further rule that fails with it, and some lines of evidence."""
     rule, finding = defect.rule, defect.head
-    facts = ", ".join(filter(None, (defect.effect.words, defect.extent, finding.reruns)))
+    facts = ", ".join(filter(None, (defect.effect_words, defect.extent, finding.reruns)))
     head = Text.assemble((f"  {defect.severity.sign} {rule.id}", f"bold {defect.severity.style}"), f"  {rule.title}")
     fits = len(head) + 2 + len(facts) <= width
     lines = [Text.assemble(head, (f"  {facts}", "dim"))] if fits else [head, Text(f"    {facts}", "dim")]

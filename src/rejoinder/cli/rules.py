@@ -14,6 +14,7 @@ from rejoinder.contract import (
     DEFAULT_DIALECT,
     Follows,
     Rule,
+    Within,
     dialect_names,
     dialect_summaries,
     features_of,
@@ -134,7 +135,11 @@ def _explain(rule: Rule) -> None:
 def _cause(cause: Follows) -> str:
     rules = join_list([cause.rule, *cause.also])
     places = [f"`{pointer}`" for pointer in (cause.cause_pointer, cause.pointer) if pointer != "*"]
-    return f"{rules} in the same {cause.within.value}" + (f" at {join_list(dict.fromkeys(places))}" if places else "")
+    where = _WHERE.get(cause.within, f"in the same {cause.within.value}")
+    return f"{rules} {where}" + (f" at {join_list(dict.fromkeys(places))}" if places else "")
+
+
+_WHERE: Final = {Within.WORDS: "with the same words in a server error", Within.NULL: "with null in the same field"}
 
 
 def _facts(rule: Rule, link: Link = lambda _, name: name) -> Iterator[tuple[str, str, str, str]]:

@@ -119,6 +119,10 @@ class Within(StrEnum):
     """In the same exchange."""
     CASE = "case"
     """In the same case."""
+    WORDS = "words"
+    """In server errors with the same words of the endpoint, which say more than that an error occurred."""
+    NULL = "null"
+    """In requests that have null at the same place."""
     RUN = "run"
     """In the same run, in which both rules fail in every test."""
 

@@ -28,5 +28,5 @@ class Effect(StrEnum):
 
     @property
     def urgent(self) -> bool:
-        """Whether a failure with this effect belongs to those to fix first."""
-        return self in (Effect.CLIENT_BREAKS, Effect.DATA_LOST, Effect.WRONG_ANSWER)
+        """Whether a failure with this effect belongs to those to fix first: a client breaks, or data is lost."""
+        return self in (Effect.CLIENT_BREAKS, Effect.DATA_LOST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from graphlib import TopologicalSorter
@@ -15,6 +16,7 @@ from rejoinder.conformance.judging.defects import Occurrence, count_defects, fin
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process
 from rejoinder.conformance.running.plan import build_plan
 from rejoinder.contract import Follows, Rule, Within, load_dialect, load_rules
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.verdict import DefectKey, Finding, Known, Level, Problem, Status, Verdict, defect_id
 from rejoinder.sandbox import Sandbox
 from rejoinder.wire.target import Target
@@ -49,6 +51,8 @@ occurrences = st.builds(
     item=st.none() | st.integers(0, 2),
     event=st.none() | st.integers(0, 4),
     pointer=st.sampled_from(["", "/output", "/output/0", "/output/0/id", "/usage"]),
+    words=st.sampled_from(["", "5xx 500 no images", "5xx 500 no tools"]),
+    nulls=st.frozensets(st.sampled_from(["/user", "/tools/*/description"])),
 )
 places = st.lists(st.lists(occurrences, min_size=1, max_size=4), min_size=1, max_size=3)
 
@@ -57,6 +61,10 @@ def meets(one: Occurrence, other: Occurrence, within: Within) -> bool:
     """Return whether two occurrences meet, written apart from the code."""
     if within is Within.CASE:
         return one.case == other.case
+    if within is Within.WORDS:
+        return bool(one.words) and one.words == other.words
+    if within is Within.NULL:
+        return bool(one.nulls & other.nulls)
     if one.exchange != other.exchange:
         return False
     if within is Within.ITEM:
@@ -230,3 +238,55 @@ def test_a_failure_is_not_hidden_under_an_unconnected_one(one: str, other: str) 
     assert {defect: rule for defect, rule in alone.items() if defect in found} == {
         defect: rule for defect, rule in roots(both).items() if defect in alone
     }
+
+
+def server_error(name: str, message: str, body: dict[str, object], *tags: str, status: int = 500) -> Exchange:
+    return Exchange(
+        name,
+        Request("POST", "/v1/responses", (), json.dumps(body).encode()),
+        Outcome.COMPLETE,
+        status,
+        (("content-type", "application/json"),),
+        (Chunk(0.0, json.dumps({"error": {"message": message, "type": "server_error"}}).encode()),),
+        case=name,
+        role="plain",
+        tags=tags,
+    )
+
+
+@pytest.mark.parametrize(
+    ("valid", "extreme", "nested"),
+    [
+        ("image input is not supported", "image input is not supported", True),
+        ("image input is not supported", "Failed to parse tools", False),
+        # What any error may say does not show that two have one cause.
+        ("Internal Server Error", "Internal Server Error", False),
+    ],
+)
+def test_server_errors_in_the_same_words_are_one_defect(valid: str, extreme: str, nested: bool) -> None:
+    verdicts = judge(
+        [
+            server_error("a", valid, {"input": "Hi"}, "valid"),
+            server_error("b", extreme, {"input": "Hello", "top_p": 2}, "edge"),
+        ],
+        "northstar",
+        select="HTTP-03,ERR-05",
+    )
+    found = {one.rule: one.findings for one in verdicts}
+    [root], [follows] = found["HTTP-03"], found["ERR-05"]
+    assert not root.cause
+    assert follows.cause == (root.defect if nested else "")
+
+
+@pytest.mark.parametrize(("field", "nested"), [("truncation", True), ("user", False)])
+def test_a_null_that_two_rules_fail_on_is_one_defect(field: str, nested: bool) -> None:
+    nulls, field_null = frozenset({"/truncation", "/background"}), frozenset({f"/{field}"})
+    cause, effect = [[Occurrence("a", "c", nulls=nulls)]], [[Occurrence("b", "d", nulls=field_null)]]
+    first, second = verdict("ECH-08", cause), verdict("LIF-05", effect)
+    second.findings[0].evidence = replace(second.findings[0].evidence, kind="missing")
+    find_causes([first, second], load_rules(), occurring((first, cause), (second, effect)))
+    assert second.findings[0].cause == (first.findings[0].defect if nested else "")
+
+
+def test_a_tool_choice_that_is_not_obeyed_does_not_follow_from_one_that_is_not_repeated() -> None:
+    assert not any("ECH-01" in {one.rule for one in load_rules()[name].follows} for name in ("TOL-01", "TOL-02"))

@@ -32,8 +32,9 @@ def test_it_lists_defects_that_break_clients_or_lose_data(checked: Run, forms: A
     run.verdicts[1].findings[0].reruns = Reruns(3, 3)
     lines, terminal = forms(FIX_FIRST, run)
     assert lines[0] == "### Fix these 2 first"
-    assert lines[2].startswith("- **SSE\\-02** data is a JSON object: client breaks, 2 places, 3 exchanges")
-    assert lines[3].startswith("- **ITM\\-04**, ACC\\-12 output has every added item: data lost, 3 exchanges")
+    assert lines[2] == "2 of 3 defects break clients or lose data."
+    assert lines[4].startswith("- **SSE\\-02** data is a JSON object: client breaks, 2 places, 3 exchanges")
+    assert lines[5].startswith("- **ITM\\-04**, ACC\\-12 output has every added item: data lost, 3 exchanges")
     text = "\n".join(terminal)
     assert "Fix these 2 first" in text
     assert "✗ ACC-12  events reconstruct the terminal response (follows from it)" in text
