@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from statistics import fmean
 from time import perf_counter_ns
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from rejoinder.load.gpus import Gpus
 from rejoinder.model.histogram import Histogram
@@ -208,13 +209,27 @@ def _line(before: Scrape | None, scrape: Scrape) -> dict[str, float]:
     return line
 
 
+class _SameOrigin(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to the same scheme, host and port only: no request goes where nobody sent it."""
+
+    def redirect_request(self, req: urllib.request.Request, *args: Any) -> urllib.request.Request | None:
+        """Return the next request, ``None`` to follow no further."""
+        target = args[-1]
+        return super().redirect_request(req, *args) if _origin(target) == _origin(req.full_url) else None
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    split = urlsplit(url)
+    return split.scheme, split.hostname, split.port or {"http": 80, "https": 443}.get(split.scheme)
+
+
 def fetch_values(url: str, context: ssl.SSLContext | None = None) -> dict[str, float] | None:
     """Return the known values of a page, or ``None`` when there are none to be had.
 
     ``context`` says which certificates are trusted and shown; by default those of the system, and none.
     """
     secure = urllib.request.HTTPSHandler(context=context)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), secure)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _SameOrigin(), secure)
     try:
         with opener.open(urllib.request.Request(url, headers={"Accept": "text/plain"}), timeout=_TIMEOUT) as reply:
             text = reply.read(_MAX_BYTES).decode("utf-8", "replace")

@@ -39,6 +39,7 @@ from rejoinder.model.exchange import Exchange, Headers
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.tags import Tag
 from rejoinder.settings import KEY_VARIABLE
+from rejoinder.wire.redact import query_secrets, shown_url
 from rejoinder.wire.request_options import read_request_options
 
 ORDER_RULES: Final = frozenset(("LIF-01", "LIF-02", "LIF-04", "LIF-05", "LIF-06", "EVT-01", "EVT-02", "EVT-03"))
@@ -81,10 +82,12 @@ class AnalysisWorker:
         self.stats = RunStats()
         self.t0 = 0
         self.worker = 0
-        self._path = path
+        self._path = shown_url(path)
         self._headers = headers
         self._dialect = load_dialect(dialect)
-        self._redactor = read_request_options(header_env=header_env, api_key_header=api_key_header).redactor(key)
+        self._redactor = read_request_options(header_env=header_env, api_key_header=api_key_header).redactor(
+            key, *query_secrets(path)
+        )
         self._judge = conformance_judge(dialect)
         self._samples = samples
         self._limits = RequestLimits(parse_slos(slos))
@@ -125,9 +128,14 @@ class AnalysisWorker:
         exchange = to_exchange(recording, self._path, self._headers, self.worker)
         return replace(
             exchange,
-            request=replace(exchange.request, headers=self._redactor.headers(self._headers)),
+            request=replace(
+                exchange.request,
+                headers=self._redactor.headers(self._headers),
+                body=self._redactor.data(exchange.request.body),
+            ),
             headers=self._redactor.headers(exchange.headers),
             chunks=self._redactor.chunks(exchange.chunks),
+            detail=self._redactor.text(exchange.detail),
         )
 
     def _is_slow(self, recording: Recording) -> bool:

@@ -20,6 +20,7 @@ from rejoinder.model.footer import Footer
 from rejoinder.model.header import ExtensionRecord, RunTarget, new_header
 from rejoinder.model.runfile import RunWriter
 from rejoinder.model.tags import Tag
+from rejoinder.wire.redact import Redactor, query_secrets, shown_url
 
 if TYPE_CHECKING:
     from rejoinder.wire.request_options import RequestOptions
@@ -39,13 +40,15 @@ class RunRecorder:
     command: list[str]
     began: float = field(default_factory=time.time)
     found: tuple[Exchange, ...] = ()
+    secrets: dict[str, None] = field(default_factory=dict, repr=False)
 
     def header(self, target: Target | None, *, url: str, model: str | None, dialect: str, **fields: Any) -> None:
         """Write the header, and what finding the endpoint took; ``target`` is ``None`` when there is none."""
-        described = RunTarget(url=url, model=model, dialect=dialect)
+        described = RunTarget(url=shown_url(url), model=model, dialect=dialect)
         if target is not None:
+            self.protect(target.url, target.key, target.second_key, request=target.request)
             described = RunTarget(
-                url=target.url,
+                url=shown_url(target.url),
                 model=target.model,
                 dialect=dialect,
                 server=target.server,
@@ -56,6 +59,12 @@ class RunRecorder:
         for exchange in self.found:
             self.writer.exchange(exchange.tagged(Tag.UNJUDGED))
 
+    def protect(self, url: str, *keys: str | None, request: RequestOptions | None = None) -> None:
+        """Keep keys, secret headers and the credentials in a URL out of the run file."""
+        found = [*keys, *query_secrets(url), *(request.secrets() if request else ())]
+        self.secrets.update(dict.fromkeys(secret for secret in found if secret))
+        self.writer.mask = Redactor(*self.secrets).text
+
     def write_header(self, target: RunTarget, **fields: Any) -> None:
         """Write the header with what every header says: when, by which versions and extensions, by which command."""
         self.writer.header(
@@ -63,7 +72,7 @@ class RunRecorder:
                 target,
                 started_at=self.began,
                 tool={"rejoinder": __version__, "python": platform.python_version()},
-                command=self.command,
+                command=[shown_url(word) for word in self.command],
                 catalogue=CATALOGUE_VERSION,
                 extensions=[msgspec.convert(record, ExtensionRecord) for record in extension_records()],
                 **fields,
@@ -97,6 +106,7 @@ class RunRecorder:
         if second_key is not None and second_key == key:
             raise UsageError("The second API key is the same as the first.", "Use the key of a second tenant.")
         deadline = min(deadline, PREFLIGHT_SECONDS)
+        self.protect(url, key, second_key, request=request)
         try:
             target, exchanges = asyncio.run(
                 find_target(url, key=key, model=model, dialect=dialect, deadline=deadline, request=request)

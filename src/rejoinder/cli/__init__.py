@@ -14,6 +14,7 @@ import click
 from rejoinder import CATALOGUE_VERSION, __version__
 from rejoinder.cli._extension import add_extension_option
 from rejoinder.cli._help import Group
+from rejoinder.cli._secrets import clean
 from rejoinder.cli._terminal import echo, echo_usage
 from rejoinder.errors import EXIT_CODES, ExitCode, RejoinderError, UsageError, suggest
 from rejoinder.settings import Kind, load_settings, options_of
@@ -151,7 +152,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     except Exception as error:  # a bug: the sentence goes to the terminal, the traceback to a file
         echo(f"Error: rejoinder crashed: {type(error).__name__}: {error}", err=True)
         with tempfile.NamedTemporaryFile("w", prefix="rejoinder-crash-", suffix=".txt", delete=False) as file:
-            file.write(traceback.format_exc())
+            file.write(clean(traceback.format_exc()))
         echo(
             f"  This is a bug. Please report it and attach {file.name}. The folder of the run keeps what was recorded.",
             err=True,

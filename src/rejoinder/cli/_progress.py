@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Column
 from rich.text import Text
 
+from rejoinder.cli._secrets import clean
 from rejoinder.formatting import encodable, one_line, terminal_text
 
 PLAIN_EVERY: Final = 5.0
@@ -69,7 +70,7 @@ class Steps:
 
         With a ``unit``, the amount is shown beside the bar with its rate: ``12 of 160 requests, 4.1/s``.
         """
-        what = one_line(what)
+        what = one_line(clean(what))
         self._what, self._total, self._unit = what, total, unit
         self._began = self._printed = self._clock()
         if self._live is None:
@@ -84,7 +85,7 @@ class Steps:
         left = ""
         if self._total is not None and 0 < done < self._total and took >= SETTLED:
             left = f"{_duration(took * (self._total - done) / done)} left"
-        note = ", ".join(filter(None, (self._amount(done, took), one_line(note))))
+        note = ", ".join(filter(None, (self._amount(done, took), one_line(clean(note)))))
         if self._live is not None and self._task is not None:
             self._live.update(self._task, completed=done, note=note, left=left)
         elif now - self._printed >= PLAIN_EVERY:
@@ -93,7 +94,7 @@ class Steps:
 
     def _print(self, text: str) -> None:
         """Print lines as they are: a terminal wraps them itself, which starts no line in the log of a CI job."""
-        text = encodable(terminal_text(text), self._console.encoding)
+        text = encodable(terminal_text(clean(text)), self._console.encoding)
         self._console.print(Text(text), soft_wrap=True)
 
     def _amount(self, done: float, took: float) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from rejoinder.cli._help import ENDPOINT, OUTPUT, RULES, Argument, GroupedOption
+from rejoinder.cli._secrets import protect
 from rejoinder.cli._terminal import echo, show
 from rejoinder.errors import TargetError, UsageError
 from rejoinder.settings import KEY_VARIABLE, RATE_LIMIT, REQUEST_OPTIONS, SECOND_KEY_VARIABLE, parse_rate
@@ -158,7 +159,9 @@ def read_requests(options: dict[str, Any], *keys: str | None, recorded: RequestR
         given["header"] = given["header"] or [f"{name}: {value}" for name, value in recorded.headers]
         given["header_env"] = given["header_env"] or [f"{name}={value}" for name, value in recorded.header_env.items()]
         given["api_key_header"] = given["api_key_header"] or recorded.api_key_header
-    return read_request_options(**given, keys=keys)
+    request = read_request_options(**given, keys=keys)
+    protect(*request.secrets())
+    return request
 
 
 def baseline_options(function: Function) -> Function:
@@ -189,6 +192,7 @@ def read_key(variable: str, option: str = "--api-key-env") -> str | None:
             f"{option} names the environment variable {variable}, which is not set.",
             f"Set {variable}, or omit {option}.",
         )
+    protect(key)
     return key or None
 
 

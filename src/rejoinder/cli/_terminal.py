@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rejoinder.cli._secrets import clean
 from rejoinder.formatting import encodable, terminal_text
 
 if TYPE_CHECKING:
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     """Print text to standard output, or to standard error with ``err``, and a line feed unless ``nl`` is false.
 
-    Names of models, messages of endpoints and unknown keys of input files are only text there: no control character
-    acts on the terminal, and no line is a command of a CI system (:func:`rejoinder.formatting.terminal_text`). Signs
-    that the encoding of the output lacks are replaced.
+    Credentials are masked (:func:`rejoinder.cli._secrets.clean`). Names of models, messages of endpoints and unknown
+    keys of input files are only text there: no control character acts on the terminal, and no line is a command of a CI
+    system (:func:`rejoinder.formatting.terminal_text`). Signs that the encoding of the output lacks are replaced.
     """
     file = sys.stderr if err else sys.stdout
-    click.echo(encodable(terminal_text(text), file.encoding), err=err, nl=nl)
+    click.echo(encodable(terminal_text(clean(text)), file.encoding), err=err, nl=nl)
 
 
 def show(renderable: RenderableType, *, err: bool = False) -> None:

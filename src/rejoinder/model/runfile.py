@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -86,10 +86,14 @@ class Run:
 
 
 class RunWriter:
-    """Appends lines to a run file; every line is on disk before the call returns. Safe to use from threads."""
+    """Appends lines to a run file; every line is on disk before the call returns. Safe to use from threads.
+
+    ``mask`` takes credentials out of the text of every line but those of exchanges, which hold none.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.mask: Callable[[str], str] = str
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: TextIO = path.open("w", encoding="utf-8", newline="\n")
@@ -105,7 +109,7 @@ class RunWriter:
 
     def exchange(self, exchange: Exchange) -> None:
         """Write one exchange."""
-        self._write({"kind": "exchange", **exchange.to_json()})
+        self._write({"kind": "exchange", **exchange.to_json()}, clean=True)
 
     def verdict(self, verdict: Verdict) -> None:
         """Write the judgement on one rule."""
@@ -129,11 +133,12 @@ class RunWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _write(self, record: Mapping[str, Any]) -> None:
+    def _write(self, record: Mapping[str, Any], *, clean: bool = False) -> None:
         try:
             line = json.dumps(record, separators=(",", ":"), allow_nan=False)
         except ValueError:
             line = json.dumps(_finite(record), separators=(",", ":"))
+        line = line if clean else self.mask(line)
         try:
             with self._lock:
                 self._file.write(line)

@@ -33,6 +33,7 @@ from rejoinder.model.exchange import (
 )
 from rejoinder.wire.address import is_loopback
 from rejoinder.wire.headers import check_key, merge_headers, request_headers
+from rejoinder.wire.redact import query_secrets, shown_url
 from rejoinder.wire.request_options import RequestOptions
 
 
@@ -103,7 +104,7 @@ class Client:
         self._key = key or None
         extra = self.options.request
         self._headers = (*self.options.headers, *extra.headers, *extra.secret_headers)
-        self._redact = extra.redactor(key, second_key)
+        self._redact = extra.redactor(key, second_key, *query_secrets(url))
         self._on_exchange = on_exchange
         proxy = "" if transport else _proxy(self._base)
         self._transport = transport or _transport(proxy, self.options)
@@ -211,7 +212,7 @@ class Client:
                 id=id,
                 request=Request(
                     method=method,
-                    path=self._redact.text(path),
+                    path=shown_url(self._redact.text(path)),
                     headers=self._redact.headers(_decode(request.headers.raw)),
                     body=self._redact.data(content),
                 ),

@@ -17,13 +17,10 @@ from typing import Any, Final
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import Headers
 from rejoinder.model.header import RequestRecord
-from rejoinder.wire.redact import MIN_SECRET, REDACTED, Redactor
+from rejoinder.wire.redact import MIN_SECRET, REDACTED, SECRET_NAME, Redactor
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SECRET_HEADER: Final = re.compile(
-    r"authorization|cookie|token|secret|passw|credential|api-?key|access-?key|subscription-?key|functions-?key", re.I
-)
 _SECRET_FIELD: Final = re.compile(
     r"(api|access|auth|secret|private)[-_]?(key|token)|authorization|passwords?|secrets?", re.I
 )
@@ -89,15 +86,21 @@ class RequestOptions:
         )
         return None if record == RequestRecord() else record
 
-    def redactor(self, *keys: str | None) -> Redactor:
-        """Return what takes the keys and the values of secret headers out of recordings.
+    def secrets(self) -> list[str]:
+        """Return the values of secret headers.
 
-        A credential after a scheme (``Basic ...``) is masked alone, too.
+        A credential after a scheme (``Basic ...``) is there alone, too, and so is each value in a cookie.
         """
         values = [value for _, value in self.secret_headers]
         values += [value.split(None, 1)[1] for value in values if " " in value.strip()]
+        cookies = [value for name, value in self.secret_headers if name.lower() == "cookie"]
+        values += [pair.partition("=")[2].strip() for cookie in cookies for pair in cookie.split(";")]
+        return list(dict.fromkeys(values))
+
+    def redactor(self, *keys: str | None) -> Redactor:
+        """Return what takes the keys and the values of secret headers out of recordings."""
         names = {name.lower() for name, _ in self.secret_headers} | {self.key_header.lower()}
-        return Redactor(*keys, *values, headers=names - {""})
+        return Redactor(*keys, *self.secrets(), headers=names - {""})
 
     def shown_headers(self) -> Headers:
         """Return the headers as recordings hold them: without secret values."""
@@ -232,7 +235,7 @@ def _header(text: str, secrets: Sequence[str]) -> tuple[str, str]:
         shown = "".join(char if char.isprintable() else "?" for char in text.partition(":")[0])[:60]
         raise UsageError(f'--header "{shown}" is not a header.', "Write it as --header 'Name: value'.")
     env = f"Put the value into an environment variable and add --header-env {name}=VARIABLE."
-    if _SECRET_HEADER.search(name):
+    if SECRET_NAME.search(name):
         raise UsageError(f"--header {name} looks like a credential, which recordings would contain.", env)
     if _SECRET_VALUE.match(value) or any(secret in value for secret in secrets):
         raise UsageError(f"The value of --header {name} looks like a credential, which recordings would contain.", env)
