@@ -41,6 +41,7 @@ class RunRecorder:
     began: float = field(default_factory=time.time)
     found: tuple[Exchange, ...] = ()
     secrets: dict[str, None] = field(default_factory=dict, repr=False)
+    names: set[str] = field(default_factory=set, repr=False)
 
     def header(self, target: Target | None, *, url: str, model: str | None, dialect: str, **fields: Any) -> None:
         """Write the header, and what finding the endpoint took; ``target`` is ``None`` when there is none."""
@@ -63,7 +64,8 @@ class RunRecorder:
         """Keep keys, secret headers and the credentials in a URL out of the run file."""
         found = [*keys, *query_secrets(url), *(request.secrets() if request else ())]
         self.secrets.update(dict.fromkeys(secret for secret in found if secret))
-        self.writer.mask = Redactor(*self.secrets).text
+        self.names |= request.secret_names() if request else set()
+        self.writer.mask = Redactor(*self.secrets, headers=self.names).text
 
     def write_header(self, target: RunTarget, **fields: Any) -> None:
         """Write the header with what every header says: when, by which versions and extensions, by which command."""

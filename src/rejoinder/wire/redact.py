@@ -70,13 +70,14 @@ class _Form:
     """One way to write a secret: ``text``, of which runs of ``least`` characters count.
 
     Every such run holds one of the ``blocks`` (with their offsets), so that only these are searched for. ``words`` are
-    the words in a form that is not encoded. ``neighbours`` are characters that are masked beside a run.
+    the words in a form that is not encoded, ``names`` the names of headers with credentials. ``neighbours`` are characters that are masked beside a run.
     """
 
     text: str
     least: int
     blocks: tuple[tuple[str, int], ...]
     words: frozenset[str] | None = None
+    names: frozenset[str] = frozenset()
     neighbours: str = ""
 
     def is_word(self, run: str) -> bool:
@@ -86,14 +87,20 @@ class _Form:
         if len(run) == len(self.text):
             return run in _words_of_the_api()
         word = run.strip("-_.:/+~ ")
-        return word in self.words or word in _words_of_the_api()
+        return word in self.words or word in _words_of_the_api() or any(word in name for name in self.names)
 
 
-def _form(text: str, least: int, words: frozenset[str] | None = None, neighbours: str = "") -> _Form:
+def _form(
+    text: str,
+    least: int,
+    words: frozenset[str] | None = None,
+    names: frozenset[str] = frozenset(),
+    neighbours: str = "",
+) -> _Form:
     least = min(least, len(text))
     size = (least + 1) // 2
     offsets = dict.fromkeys([*range(0, len(text) - size + 1, size), len(text) - size])
-    return _Form(text, least, tuple((text[at : at + size], at) for at in offsets), words, neighbours)
+    return _Form(text, least, tuple((text[at : at + size], at) for at in offsets), words, names, neighbours)
 
 
 def _runs(text: str, form: _Form) -> Iterator[_Span]:
@@ -195,8 +202,8 @@ class Redactor:
     byte offsets and chunk sizes stay right.
 
     Not masked are keys of fewer than :data:`MIN_SECRET` characters and keys that are words of the API (in headers they
-    are), and, as parts of a key, whole words of fewer than :data:`LONG_WORD` letters and words of the API. ``headers``
-    are names of further headers that carry credentials, in lower case. Takes time in proportion to the text.
+    are), and, as parts of a key, whole words of fewer than :data:`LONG_WORD` letters, words of the API and parts of the names of these
+    headers. ``headers`` are names of further headers that carry credentials, in lower case. Takes time in proportion to the text.
     """
 
     def __init__(self, *keys: str | None, headers: Iterable[str] = ()) -> None:
@@ -210,7 +217,7 @@ class Redactor:
     def _add(self, secret: str) -> None:
         low = _lower(secret)
         words = frozenset(word for word in re.findall(r"[a-z0-9]+", low) if word.isalpha() and len(word) < LONG_WORD)
-        self._folded.append(_form(low, MIN_PART, words))
+        self._folded.append(_form(low, MIN_PART, words, self._names))
         data = secret.encode("utf-8", "surrogatepass")
         if not secret.isascii():
             self._folded.append(_form(data.decode("latin-1"), MIN_PART))

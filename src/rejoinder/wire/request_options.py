@@ -97,10 +97,13 @@ class RequestOptions:
         values += [pair.partition("=")[2].strip() for cookie in cookies for pair in cookie.split(";")]
         return list(dict.fromkeys(values))
 
+    def secret_names(self) -> set[str]:
+        """Return the names of the headers that carry credentials, in lower case."""
+        return ({name.lower() for name, _ in self.secret_headers} | {self.key_header.lower()}) - {""}
+
     def redactor(self, *keys: str | None) -> Redactor:
         """Return what takes the keys and the values of secret headers out of recordings."""
-        names = {name.lower() for name, _ in self.secret_headers} | {self.key_header.lower()}
-        return Redactor(*keys, *self.secrets(), headers=names - {""})
+        return Redactor(*keys, *self.secrets(), headers=self.secret_names())
 
     def shown_headers(self) -> Headers:
         """Return the headers as recordings hold them: without secret values."""
