@@ -70,7 +70,8 @@ class _Form:
     """One way to write a secret: ``text``, of which runs of ``least`` characters count.
 
     Every such run holds one of the ``blocks`` (with their offsets), so that only these are searched for. ``words`` are
-    the words in a form that is not encoded, ``names`` the names of headers with credentials. ``neighbours`` are characters that are masked beside a run.
+    the words in a form that is not encoded, ``names`` the names of headers with credentials. ``neighbours`` are
+    characters that are masked beside a run.
     """
 
     text: str
@@ -202,8 +203,9 @@ class Redactor:
     byte offsets and chunk sizes stay right.
 
     Not masked are keys of fewer than :data:`MIN_SECRET` characters and keys that are words of the API (in headers they
-    are), and, as parts of a key, whole words of fewer than :data:`LONG_WORD` letters, words of the API and parts of the names of these
-    headers. ``headers`` are names of further headers that carry credentials, in lower case. Takes time in proportion to the text.
+    are), and, as parts of a key, whole words of fewer than :data:`LONG_WORD` letters, words of the API and parts of
+    the names of these headers. ``headers`` are names of further headers that carry credentials, in lower case. Takes
+    time in proportion to the text.
     """
 
     def __init__(self, *keys: str | None, headers: Iterable[str] = ()) -> None:
