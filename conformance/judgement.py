@@ -18,7 +18,7 @@ from rejoinder.conformance.checks import checks_by_rule
 from rejoinder.conformance.judging.acceptance import refusals
 from rejoinder.conformance.judging.capabilities import abilities, capabilities, explained
 from rejoinder.conformance.judging.context import Capability, RunContext
-from rejoinder.conformance.judging.controls import answered_requests
+from rejoinder.conformance.judging.controls import answered_items, answered_requests
 from rejoinder.conformance.judging.defects import Occurrence, count_defects, find_causes, occurrence
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import MAX_PLACES, repeated
@@ -122,6 +122,7 @@ def judge_run(
         own.capabilities = explained(capabilities([*views, *narrowed]), own.abilities, dialect, plan)
         own.refusals = tuple(refusals(narrowed))
         own.answered = answered_requests(views)
+        own.answered_items = answered_items(views)
         own.operations = frozenset(view.operation for view in views if view.exchange.ok)
         own.forgets = any(is_forgotten(view) for view in views)
     elif again:

@@ -1,15 +1,19 @@
 """Label the findings of real servers by hand: ``python tools/findings.py add RUN FILE``, ``... compare RUN FILE``.
 
 ``docs/findings/SERVER.toml`` holds every defect that a run of the plan ``full`` reported of one server, with the label
-that a person gave it after reading the exchange and the documents:
+that it got after reading the exchange and the documents:
 
 - ``true``: a document of the dialect says so, or a client of the dialect breaks.
 - ``arguable``: the documents are silent, or contradict each other.
 - ``false``: the server is right.
 
-``add`` writes the defects of a run into the file, keeps the labels of those that it has, and leaves the label of new
+Two readers label each defect. The second does not see the first label. ``second`` is its label, ``second_why`` its
+reason where that differs or adds something. Where the readers differ, ``label`` is what they agreed on after another
+look at the documents, and ``first`` the label of the first reader where that is another one.
+
+``add`` writes the defects of a run into the file, keeps the labels of those that it has, and leaves the labels of new
 ones empty. ``compare`` prints what a run and the file do not have in common; it exits with 1 when the run has a defect
-without a label.
+without a label of either reader.
 """
 
 from __future__ import annotations
@@ -28,6 +32,10 @@ from rejoinder.model.runfile import Run, read_run
 from rejoinder.model.verdict import Finding, Level
 
 LABELS: Final = ("true", "arguable", "false")
+READ: Final = ("label", "why", "second")
+"""What every entry has of its readers; empty until they have read it."""
+NOTES: Final = ("first", "second_why")
+"""What an entry has of its readers where they differ."""
 ROOT: Final = Path(__file__).resolve().parents[1] / "docs" / "findings"
 MAX_PLACES: Final = 12
 MAX_TEXT: Final = 400
@@ -83,15 +91,20 @@ def merged(old: Mapping[str, Any], run: Run) -> dict[str, Any]:
     found = []
     for entry in defects_of(run):
         known = labels.get((entry["rule"], entry["defect"]), {})
-        found.append({**entry, "label": known.get("label", ""), "why": known.get("why", "")})
+        notes = {name: known[name] for name in NOTES if name in known}
+        found.append({**entry, **{name: known.get(name, "") for name in READ}, **notes})
     version = run.header.tool.get("rejoinder", "")
     server = {**old["server"], "dialect": run.header.target.dialect, "plan": run.header.plan, "rejoinder": version}
     return {"server": {**server, "catalogue": run.header.catalogue}, "finding": found}
 
 
 def unlabelled(run: Run, table: Mapping[str, Any]) -> list[str]:
-    """Return a line for each defect of a run that the file has no label for."""
-    labelled = {(entry["rule"], entry["defect"]) for entry in table["finding"] if entry["label"] in LABELS}
+    """Return a line for each defect of a run that the file lacks a label for."""
+    labelled = {
+        (entry["rule"], entry["defect"])
+        for entry in table["finding"]
+        if entry["label"] in LABELS and entry.get("second") in LABELS
+    }
     return [
         f"{entry['rule']} {entry['defect']} {entry['message']}"
         for entry in defects_of(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from rejoinder.conformance.judging.controls import has_control, has_control_without_fault
@@ -171,13 +172,16 @@ def _has_param(view: ExchangeView) -> bool:
 def param_names_the_field(view: ExchangeView) -> Iterator[Problem]:
     """Bodies with one invalid field are sent. `param` must name that top-level field, or a place inside it.
 
-    The endpoint must accept such a body without the invalid field. ERR-01 covers an absent `param`, ERR-14 null.
+    The end of a field's name names it, too: `response_id` for `previous_response_id`. The endpoint must accept such a
+    body without the invalid field. ERR-01 covers an absent `param`, ERR-14 null.
     """
     expected, param = wrong_field_of(view.exchange.tags), get(_error(view), "param")
     steps = re.findall(r"[A-Za-z_]\w*", param) if isinstance(param, str) else []
     if steps[:1] == ["body"]:
         steps = steps[1:]
-    if param is not None and steps[:1] != re.findall(r"[A-Za-z_]\w*", expected)[:1]:
+    name = re.findall(r"[A-Za-z_]\w*", expected)[0]
+    named = bool(steps) and f"_{name}".endswith(f"_{steps[0]}")
+    if param is not None and not named:
         yield Problem(
             f"The error's param does not name the invalid field {expected}.",
             pointer="/error/param",
@@ -337,13 +341,14 @@ def _included(view: ExchangeView) -> list[Any]:
 @check("ERR-08", Subject.RESPONSE, needs=lambda view: _WITH_LOGPROBS in _included(view) and bool(view.text()))
 def asked_logprobs_are_there(view: ExchangeView) -> Iterator[Problem]:
     """If `include` has "message.output_text.logprobs" and the response is completed, its text must have logprobs."""
-    if not any(part.get("logprobs") for _, part in view.text_parts()):
+    parts = [part for _, part in view.text_parts()]
+    if not any(part.get("logprobs") for part in parts):
         yield in_response(
             view,
             'The text has no logprobs, although include has "message.output_text.logprobs".',
             "/output",
-            expected="present",
-            actual=ABSENT,
+            expected="non-empty array",
+            actual=next((part["logprobs"] for part in parts if "logprobs" in part), ABSENT),
             kind="logprobs",
         )
 
@@ -369,12 +374,18 @@ def asked_encrypted_reasoning_is_there(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("ERR-08", Subject.CASE, needs=is_about("ERR-08", *ATTEMPTS))
-def slots_are_heard(case: CaseView) -> Iterator[Problem | Declined]:
-    """Canaries are placed in `previous_input_messages` and in prompt variables. Three requests ask the model to
-    repeat them: plain, streamed and in another wording. A canary fails only if all responses lack it, the model repeats
-    all canaries from one user message in two wordings, and two further responses lack it too.
+def unknown_prompts_are_refused(case: CaseView) -> Iterator[Problem | Declined]:
+    """Requests name a prompt template that does not exist, with a canary in a variable, and should be refused.
+
+    The model is requested to repeat the canary: plain, streamed and in another wording. An endpoint fails only if it
+    accepts the requests, all responses lack the canary, and the model repeats it from a user message.
     """
-    yield from unheard_words(case)
+    for found in unheard_words(case):
+        if isinstance(found, Problem):
+            message = "The endpoint accepted a prompt template that does not exist, and ignored it."
+            yield replace(found, message=message, pointer="/prompt", expected="4xx status", actual=200, kind="prompt")
+        else:
+            yield found
 
 
 _SURE: Final = tuple(role_of(Role.SURE, n) for n in (1, 2, 3))
@@ -392,19 +403,6 @@ def top_k_of_one_leaves_no_choice(case: CaseView) -> Iterator[Problem | Declined
     elif not are_alike(case, *_GREEDY):
         (view,) = case.having(_GREEDY[-1])
         yield _ignored(view, "top_k", "Responses with top_k 1 differ, although those at temperature 0 are identical.")
-
-
-@check("ERR-08", Subject.CASE, needs=lambda case: bool(texts_of(case, Role.PUSHED)))
-def logit_bias_pushes(case: CaseView) -> Iterator[Problem | Declined]:
-    """A prompt at temperature 0 is sent again with a `logit_bias` of 100 for one token.
-
-    If the responses without it are identical, the response with it must differ from them.
-    """
-    view = case.get(Role.PUSHED)
-    if not are_alike(case, *_SURE):
-        yield Declined(UNSTABLE)
-    elif view is not None and view.text() == texts_of(case, *_SURE)[0]:
-        yield _ignored(view, "logit_bias", "A logit_bias of 100 does not change the response.")
 
 
 def _ignored(view: ExchangeView, name: str, message: str) -> Problem:

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import differing, get, in_exchange, in_response, is_integer, quoted
+from rejoinder.conformance.judging.recall import ATTEMPTS, is_about, unheard_words
 from rejoinder.conformance.judging.registry import Declined, Subject, check
-from rejoinder.conformance.judging.roles import Role
+from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.judging.turns import (
     UNSTABLE,
     are_alike,
@@ -180,3 +181,35 @@ def asked_messages_are_there(view: ExchangeView) -> Iterator[Problem]:
                 expected="array",
                 actual=ABSENT if value is None else value,
             )
+
+
+_SURE: Final = tuple(role_of(Role.SURE, n) for n in (1, 2, 3))
+
+
+@check("PAR-07", Subject.CASE, needs=lambda case: bool(texts_of(case, Role.PUSHED)))
+def logit_bias_pushes(case: CaseView) -> Iterator[Problem | Declined]:
+    """A prompt at temperature 0 is sent again with a `logit_bias` of 100 for one token.
+
+    If the responses without it are identical, the response with it must differ from them.
+    """
+    view = case.get(Role.PUSHED)
+    if not are_alike(case, *_SURE):
+        yield Declined(UNSTABLE)
+    elif view is not None and view.text() == texts_of(case, *_SURE)[0]:
+        yield in_response(
+            view,
+            "A logit_bias of 100 does not change the response.",
+            "/output",
+            expected="effect of logit_bias",
+            actual=view.text(),
+            kind="logit_bias",
+        )
+
+
+@check("PAR-07", Subject.CASE, needs=is_about("PAR-07", *ATTEMPTS))
+def earlier_messages_are_heard(case: CaseView) -> Iterator[Problem | Declined]:
+    """A canary is placed in `previous_input_messages`. Three requests ask the model to repeat it: plain, streamed and
+    in another wording. It fails only if all responses lack it, the model repeats it from a user message in two
+    wordings, and two further responses lack it too.
+    """
+    yield from unheard_words(case)

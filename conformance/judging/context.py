@@ -187,6 +187,7 @@ class RunContext:
 
     ``capabilities`` holds every feature that the dialect defines, by name; ``required`` the names of those that the
     endpoint must have. ``answered`` are the create requests that the endpoint answered: controls for those it refused.
+    ``answered_items`` are the input lists of such requests but for one item each (:mod:`.controls`).
     ``operations`` names the operations beside create that succeeded at least once. ``refusals`` are the isolated
     refusals: pairs of a rejected request and the same one without one thing, which was accepted. ``forgets`` says that
     the endpoint answered a request that continues a response that never was: it ignores ``previous_response_id``, so
@@ -197,6 +198,7 @@ class RunContext:
     capabilities: Mapping[str, Capability] = field(default_factory=lambda: MappingProxyType({}))
     required: frozenset[str] = frozenset()
     answered: tuple[AnsweredRequest, ...] = ()
+    answered_items: frozenset[str] = frozenset()
     operations: frozenset[str] = frozenset()
     refusals: tuple[Refusal, ...] = ()
     forgets: bool = False

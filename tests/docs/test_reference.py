@@ -159,3 +159,19 @@ def test_the_public_names_are_those_of_all(pages: dict[str, str]) -> None:
             if callable(getattr(module, public)) and not (getattr(module, public).__doc__ or "").strip()
         ]
         assert undocumented == []
+
+
+def test_the_agreement_of_two_readers_is_that_of_the_example_in_the_literature(reference: Any) -> None:
+    # 20 yes and 15 no of both, 5 and 10 of one alone: equal 0.70, by chance 0.50.
+    pairs = {("yes", "yes"): 20, ("yes", "no"): 5, ("no", "yes"): 10, ("no", "no"): 15}
+    found = reference.findings.agreement(pairs)
+    assert (found.findings, found.equal, found.share) == (50, 35, 0.7)
+    assert found.kappa == pytest.approx(0.4)
+    assert reference.findings.agreement({("yes", "yes"): 3}).kappa is None
+
+
+def test_the_page_of_findings_has_the_agreement_of_the_readers(reference: Any, pages: dict[str, str]) -> None:
+    page = pages["findings/index"]
+    for level, counts in reference.findings.readings().items():
+        found = reference.findings.agreement(counts)
+        assert f"| {level} | {found.findings} | {found.equal} | {found.share:.0%} | {found.kappa:.2f} |" in page

@@ -384,7 +384,7 @@ def _earlier_messages() -> Slot:
     earlier = {"author": {"role": "user"}, "content": [{"type": "text", "text": sentence}]}
     return Slot(
         "previous-input-messages",
-        "ERR-08",
+        "PAR-07",
         "A canary in previous_input_messages.",
         (sentence,),
         lambda question: {"input": user(question), "previous_input_messages": [earlier]},

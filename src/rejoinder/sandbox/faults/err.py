@@ -162,7 +162,7 @@ FAULTS: Final = FaultList(
     Fault(
         id="previous-input-messages-dropped",
         title="previous_input_messages are accepted but do not reach the model.",
-        breaks=("ERR-08",),
+        breaks=("PAR-07",),
         dialects=("northstar",),
         request=as_if(previous_input_messages=None),
     ),
@@ -183,7 +183,7 @@ FAULTS: Final = FaultList(
     Fault(
         id="logit-bias-ignored",
         title="logit_bias is ignored.",
-        breaks=("ERR-08",),
+        breaks=("PAR-07",),
         dialects=NORTHSTAR_ONLY,
         request=as_if(logit_bias=None),
     ),

@@ -92,7 +92,7 @@ FAULTS: Final = FaultList(
         id="created-at-with-fraction",
         title="created_at has a fraction of a second.",
         breaks=("RSP-05",),
-        dialects=("northstar", "openresponses"),
+        dialects=("openresponses",),
         response=in_response(changed("created_at", lambda seconds: seconds + 0.5)),
     ),
     Fault(

@@ -212,7 +212,7 @@ FREEDOMS: Final = FreedomList(
     Freedom(
         id="created-at-fraction",
         title="The created_at of a response has a fraction of a second.",
-        dialects=("openai",),
+        dialects=("northstar", "openai"),
         sources=(
             cite("openai-openapi", "Response.created_at, a number"),
             cite("openai-python", "Response.created_at, a float", "src/openai/types/responses/response.py"),
