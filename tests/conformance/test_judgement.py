@@ -62,8 +62,8 @@ def test_equal_problems_are_one_finding_with_the_smallest_evidence() -> None:
 
 
 def test_levels_make_statuses() -> None:
-    empty = plain(GOOD)
-    assert verdict_of("RSP-10", empty).status is Status.WARN
+    other = plain({**GOOD, "output_text": "No."})
+    assert verdict_of("RSP-14", other).status is Status.WARN
     stream = Sandbox(faults=["sentinel-twice"]).exchange(post({"input": "Hi", "stream": True}))
     informed = verdict_of("SSE-08", stream)
     assert informed.status is Status.PASS
@@ -395,7 +395,7 @@ def test_checks_see_the_run_that_their_exchanges_belong_to(checked_by: CheckWith
 
 
 def test_broken_rules_may_be_asked_for_by_level_and_name(checked_by: CheckWith) -> None:
-    broken = plain({**GOOD, "object": "x", "created_at": -1})
+    broken = plain({**GOOD, "object": "x", "created_at": -1, "output_text": "No."})
     everything = broken_rules(broken, "northstar")
     assert {"RSP-01", "RSP-03"} <= set(everything)
     # In the order of the catalogue.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -24,6 +24,10 @@ GOOD = {"error": {"type": "invalid_request_error", "message": "No.", "param": "i
 
 def error(**fields: Any) -> dict[str, Any]:
     return {"error": {**GOOD["error"], **fields}}
+
+
+HELLO: Final = {"role": "user", "content": "Hi"}
+NOBODY: Final = {"role": "nobody", "content": "Hi"}
 
 
 @pytest.mark.parametrize(
@@ -66,10 +70,35 @@ def test_error_types(fires: Fires, refusal: Refusal, status: int, kind: str, dia
     ],
 )
 def test_params(fires: Fires, refusal: Refusal, control: Refusal, param: Any, found: bool) -> None:
-    exchange = refusal(400, error(param=param), "invalid", "param:input[0].role")
-    assert fires("ERR-04", exchange, control()) is found
-    assert fires("ERR-04", exchange, control(user="someone")) is None
-    assert fires("ERR-14", exchange, control()) is (param is None)
+    exchange = refusal(400, error(param=param), "invalid", "param:input[0].role", sent={"input": [NOBODY]})
+    assert fires("ERR-04", exchange, control(input=[HELLO])) is found
+    assert fires("ERR-04", exchange, control(input=[HELLO], user="someone")) is None
+    assert fires("ERR-14", exchange, control(input=[HELLO])) is (param is None)
+
+
+@pytest.mark.parametrize(
+    ("items", "answered", "tested"),
+    [
+        ([HELLO, NOBODY], [HELLO, HELLO], True),
+        ([HELLO, NOBODY], [HELLO, {"type": "message", **HELLO}], True),
+        # The endpoint may refuse the other item, or that there is none.
+        ([NOBODY, NOBODY], [HELLO, HELLO], False),
+        ([HELLO, NOBODY], [HELLO, HELLO, HELLO], False),
+        ([NOBODY], [HELLO, HELLO], False),
+    ],
+)
+def test_a_wrong_item_is_tested_among_items_that_were_answered(
+    fires: Fires, refusal: Refusal, control: Refusal, items: list[Any], answered: list[Any], tested: bool
+) -> None:
+    exchange = refusal(400, error(param="messages[0]"), "invalid", "param:input[1].role", sent={"input": items})
+    assert fires("ERR-04", exchange, control(input=answered)) is (True if tested else None)
+
+
+def test_the_end_of_a_name_names_the_field(fires: Fires, refusal: Refusal, control: Refusal) -> None:
+    sent = {"input": "Hi", "previous_response_id": "resp_0"}
+    for param, found in (("response_id", False), ("id", False), ("previous", True), ("esponse_id", True)):
+        exchange = refusal(404, error(param=param), "edge", "param:previous_response_id", sent=sent)
+        assert fires("ERR-04", exchange, control()) is found
 
 
 @pytest.mark.parametrize(

@@ -115,19 +115,28 @@ def test_salts_change_no_answer(plain: tuple[str, str], salted: tuple[str, str],
 
 
 @pytest.mark.parametrize(
-    ("sure", "greedy", "pushed", "found"),
+    ("sure", "greedy", "found"),
     [
-        ("AAA", "AAA", "B", Status.PASS),
-        ("AAA", "BBB", "C", Status.PASS),
-        ("AAA", "ABA", "C", Status.WARN),
-        ("AAA", "AAA", "A", Status.WARN),
-        ("ABA", "CDE", "A", Status.DECLINED),
+        ("AAA", "AAA", Status.PASS),
+        ("AAA", "BBB", Status.PASS),
+        ("AAA", "ABA", Status.WARN),
+        ("ABA", "CDE", Status.DECLINED),
     ],
 )
-def test_sampling_parameters_have_their_effect(sure: str, greedy: str, pushed: str, found: Status) -> None:
+def test_top_k_has_its_effect(sure: str, greedy: str, found: Status) -> None:
     answers = {f"sure-{n}": text for n, text in enumerate(sure, 1)}
-    answers |= {f"greedy-{n}": text for n, text in enumerate(greedy, 1)} | {"pushed": pushed}
+    answers |= {f"greedy-{n}": text for n, text in enumerate(greedy, 1)}
     assert verdict("ERR-08", *(told(role, text) for role, text in answers.items())).status is found
+
+
+@pytest.mark.parametrize(
+    ("sure", "pushed", "found", "findings"),
+    [("AAA", "B", Status.PASS, 0), ("AAA", "A", Status.PASS, 1), ("ABA", "A", Status.DECLINED, 0)],
+)
+def test_logit_bias_has_its_effect(sure: str, pushed: str, found: Status, findings: int) -> None:
+    answers = {f"sure-{n}": text for n, text in enumerate(sure, 1)} | {"pushed": pushed}
+    seen = verdict("PAR-07", *(told(role, text) for role, text in answers.items()))
+    assert (seen.status, len(seen.findings)) == (found, findings)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from rejoinder.sandbox.fault import (
     ErrorHook,
     Fault,
     FaultList,
-    as_if,
     as_instructions,
     has_code,
     unheard,
@@ -160,13 +159,6 @@ FAULTS: Final = FaultList(
         events=without("error"),
     ),
     Fault(
-        id="previous-input-messages-dropped",
-        title="previous_input_messages are accepted but do not reach the model.",
-        breaks=("PAR-07",),
-        dialects=("northstar",),
-        request=as_if(previous_input_messages=None),
-    ),
-    Fault(
         id="prompt-variables-dropped",
         title="The variables of a prompt template are accepted but do not reach the model.",
         breaks=("ERR-08",),
@@ -179,13 +171,6 @@ FAULTS: Final = FaultList(
         dialects=NORTHSTAR_ONLY,
         when=with_request_field("top_k"),
         **as_instructions(lambda info: f"Answer number {info.number}."),
-    ),
-    Fault(
-        id="logit-bias-ignored",
-        title="logit_bias is ignored.",
-        breaks=("PAR-07",),
-        dialects=NORTHSTAR_ONLY,
-        request=as_if(logit_bias=None),
     ),
     Fault(
         id="streamed-refusal-is-422",

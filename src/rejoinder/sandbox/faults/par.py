@@ -52,6 +52,20 @@ FAULTS: Final = FaultList(
         response=at_end(change_texts(lambda text: f"{text}<|im_end|>")),
     ),
     Fault(
+        id="previous-input-messages-dropped",
+        title="previous_input_messages are accepted but do not reach the model.",
+        breaks=("PAR-07",),
+        dialects=("northstar",),
+        request=as_if(previous_input_messages=None),
+    ),
+    Fault(
+        id="logit-bias-ignored",
+        title="logit_bias is ignored.",
+        breaks=("PAR-07",),
+        dialects=NORTHSTAR_ONLY,
+        request=as_if(logit_bias=None),
+    ),
+    Fault(
         id="response-messages-missing",
         title="enable_response_messages is ignored.",
         breaks=("PAR-05",),
