@@ -8,24 +8,31 @@ from __future__ import annotations
 
 import math
 import re
+import socket
 import ssl
 import threading
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from http.client import HTTPException
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from statistics import fmean
 from time import perf_counter_ns
-from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import Final, NamedTuple
+from urllib.parse import urljoin
 
+from rejoinder.budgets import METRICS, METRICS_SECONDS
+from rejoinder.errors import UsageError
 from rejoinder.load.gpus import Gpus
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import SERVER
+from rejoinder.wire.address import Address, parse_address
+from rejoinder.wire.headers import USER_AGENT
 
 EVERY: Final = 1.0
-_TIMEOUT: Final = 2.0
-_MAX_BYTES: Final = 8 * 1024 * 1024
+_REDIRECTS: Final = 2
+_LARGEST: Final = 1e18
+"""What is greater is no count, size or time; sums of such values are no numbers that JSON has."""
 _LINE: Final = re.compile(
     r"([A-Za-z_:][A-Za-z0-9_:]*)"  # name
     r"(?:\{(?:[^\"}]|\"(?:[^\"\\]|\\.)*\")*\})?"  # labels
@@ -114,8 +121,9 @@ def read_values(metrics: Mapping[str, Sequence[float]]) -> dict[str, float]:
     for series, name in _SERIES.items():
         values = metrics.get(series)
         if values and name not in found:
-            found[name] = math.nan if any(map(math.isnan, values)) else _JOINED.get(name, sum)(values)
-    return {name: value for name, value in found.items() if not math.isnan(value)}
+            usable = all(abs(value) <= _LARGEST for value in values)  # which NaN is not
+            found[name] = _JOINED.get(name, sum)(values) if usable else math.nan
+    return {name: value for name, value in found.items() if abs(value) <= _LARGEST}
 
 
 @dataclass(slots=True)
@@ -209,30 +217,58 @@ def _line(before: Scrape | None, scrape: Scrape) -> dict[str, float]:
     return line
 
 
-class _SameOrigin(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to the same scheme, host and port only: no request goes where nobody sent it."""
-
-    def redirect_request(self, req: urllib.request.Request, *args: Any) -> urllib.request.Request | None:
-        """Return the next request, ``None`` to follow no further."""
-        target = args[-1]
-        return super().redirect_request(req, *args) if _origin(target) == _origin(req.full_url) else None
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    split = urlsplit(url)
-    return split.scheme, split.hostname, split.port or {"http": 80, "https": 443}.get(split.scheme)
-
-
 def fetch_values(url: str, context: ssl.SSLContext | None = None) -> dict[str, float] | None:
     """Return the known values of a page, or ``None`` when there are none to be had.
 
-    ``context`` says which certificates are trusted and shown; by default those of the system, and none.
+    Takes at most :data:`~rejoinder.budgets.METRICS_SECONDS` in all. Follows a few redirects to the same scheme, host
+    and port, and none to others; uses no proxy. ``context`` says which certificates are trusted and shown; by default
+    those of the system, and none.
     """
-    secure = urllib.request.HTTPSHandler(context=context)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _SameOrigin(), secure)
+    sockets: list[socket.socket] = []
+    # The time-out of a socket is one between two reads, so a page that trickles would take for ever.
+    timer = threading.Timer(METRICS_SECONDS, _shut, (sockets,))
+    timer.daemon = True
+    timer.start()
     try:
-        with opener.open(urllib.request.Request(url, headers={"Accept": "text/plain"}), timeout=_TIMEOUT) as reply:
-            text = reply.read(_MAX_BYTES).decode("utf-8", "replace")
-        return read_values(parse_metrics(text)) or None
-    except (OSError, ValueError, HTTPException):
+        address = parse_address(url)
+        for _ in range(_REDIRECTS + 1):
+            page, elsewhere = _get(address, context, sockets)
+            if len(page) > METRICS or not timer.is_alive():
+                return None
+            if not elsewhere:
+                return read_values(parse_metrics(page.decode("utf-8", "replace"))) or None
+            there = parse_address(urljoin(address.url, elsewhere))
+            if there.origin != address.origin:
+                return None
+            address = there
+    except (OSError, ValueError, HTTPException, UsageError):
         return None
+    finally:
+        timer.cancel()
+    return None
+
+
+def _get(address: Address, context: ssl.SSLContext | None, sockets: list[socket.socket]) -> tuple[bytes, str]:
+    """Return the body of a page (empty unless it is there) and where it redirects to; note the socket in use."""
+    connection = (
+        HTTPSConnection(address.host, address.port, timeout=METRICS_SECONDS, context=context)
+        if address.tls
+        else HTTPConnection(address.host, address.port, timeout=METRICS_SECONDS)
+    )
+    try:
+        connection.connect()
+        sockets.append(connection.sock)
+        connection.request("GET", address.below("") or "/", headers={"Accept": "text/plain", "User-Agent": USER_AGENT})
+        with connection.getresponse() as reply:
+            if 300 <= reply.status < 400:
+                return b"", reply.headers.get("Location", "")
+            return (reply.read(METRICS + 1) if reply.status == HTTPStatus.OK else b""), ""
+    finally:
+        connection.close()
+
+
+def _shut(sockets: list[socket.socket]) -> None:
+    """End every read of the sockets."""
+    for sock in sockets:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)

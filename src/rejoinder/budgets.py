@@ -72,7 +72,7 @@ MODELS_SECONDS: Final = 10.0
 """Seconds that the model list may take, if not less by --timeout."""
 MODEL_NAME: Final = 512
 """Characters of the name of a model; longer ones are left out."""
-METRICS: Final = 8 * MIB
+METRICS: Final = 4 * MIB
 """Bytes of a page of metrics."""
 METRICS_SECONDS: Final = 2.0
 """Seconds that the page may take in all."""

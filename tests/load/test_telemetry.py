@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.hostile.endpoint import Act, Connection, HostileEndpoint, HttpRequest
 
 from rejoinder.errors import UsageError
 from rejoinder.load.gpus import Gpus
 from rejoinder.load.run import check_settings, run_load
 from rejoinder.load.settings import LoadSettings
-from rejoinder.load.telemetry import Scrape, Telemetry, parse_metrics, read_values
+from rejoinder.load.telemetry import Scrape, Telemetry, fetch_values, parse_metrics, read_values
 from rejoinder.model.footer import Footer
 from rejoinder.model.header import RunTarget, new_header
 from rejoinder.model.histogram import Histogram
@@ -129,6 +130,8 @@ DCGM += '\nDCGM_FI_PROF_SM_ACTIVE{gpu="0"} 0.6\nDCGM_FI_PROF_SM_ACTIVE{gpu="1"} 
         ),
         (DCGM, {"gpu_percent": 70, "gpu_power": 300.5, "gpu_active": 0.5}),
         ("python_info 1\nvllm:num_requests_running NaN\n", {}),
+        ("vllm:num_requests_running +Inf\nvllm:num_requests_waiting 1e308\nvllm:kv_cache_usage_perc -1e999\n", {}),
+        ('vllm:num_requests_running{a="1"} 9e17\nvllm:num_requests_running{a="2"} 9e17\n', {}),
     ],
 )
 def test_pages_of_known_servers(page: str, values: dict[str, float]) -> None:
@@ -254,6 +257,63 @@ def test_addresses() -> None:
     assert settings.metrics_urls() == ["http://h:81/metrics", "http://127.0.0.1:9400/metrics"]
     with pytest.raises(UsageError, match="not an http"):
         LoadSettings(url="http://h", rate=1, metrics=("yes",)).check()
+
+
+LINE = b"vllm:num_requests_running 7\n"
+
+
+def slow_page(connection: Connection, request: HttpRequest) -> None:
+    """Each byte of the page comes 0.05 seconds after the last one."""
+    connection.head(200)
+    connection.send(LINE)
+    connection.forever(b"#", every=0.05)
+
+
+def slow_head(connection: Connection, request: HttpRequest) -> None:
+    """Each byte of the headers comes 0.05 seconds after the last one."""
+    connection.send(b"HTTP/1.1 200 OK\r\nX: ")
+    connection.forever(b"x", every=0.05)
+
+
+def page_without_end(connection: Connection, request: HttpRequest) -> None:
+    """The page never ends."""
+    connection.head(200)
+    connection.send(LINE)
+    connection.forever(b"# comment\n")
+
+
+@pytest.mark.slow(3)
+@pytest.mark.parametrize("act", [slow_page, slow_head, page_without_end])
+def test_a_page_that_does_not_end_is_none(act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rejoinder.load.telemetry.METRICS_SECONDS", 1.0 if act is not page_without_end else 60.0)
+    with HostileEndpoint(act) as endpoint:
+        assert fetch_values(f"{endpoint.url}/metrics") is None
+
+
+@pytest.mark.parametrize(
+    ("target", "values", "paths"),
+    [
+        ("/metrics/", {"running": 7}, ["/metrics", "/metrics/"]),
+        ("/metrics", None, ["/metrics"] * 3),
+        ("http://localhost:{port}/metrics/", None, ["/metrics"]),
+        ("https://127.0.0.1:{port}/metrics/", None, ["/metrics"]),
+        ("ftp://127.0.0.1:{port}/metrics/", None, ["/metrics"]),
+        ("//[", None, ["/metrics"]),
+    ],
+)
+def test_only_redirects_to_the_same_origin_are_followed(
+    target: str, values: dict[str, float] | None, paths: list[str]
+) -> None:
+    def elsewhere(connection: Connection, request: HttpRequest) -> None:
+        port = request.headers["host"].rpartition(":")[2]
+        if request.path == "/metrics":
+            connection.reply(b"vllm:num_requests_running 9\n", ("Location", target.format(port=port)), status=307)
+        else:
+            connection.reply(LINE)
+
+    with HostileEndpoint(elsewhere) as endpoint:
+        assert fetch_values(f"{endpoint.url}/metrics") == values
+        assert [request.path for request in endpoint.requests] == paths
 
 
 @pytest.fixture
