@@ -29,6 +29,7 @@ import tomlkit
 
 from rejoinder.model.error_text import error_text
 from rejoinder.model.runfile import Run, read_run
+from rejoinder.model.script import Step
 from rejoinder.model.verdict import Finding, Level
 
 LABELS: Final = ("true", "arguable", "false")
@@ -77,8 +78,7 @@ def defects_of(run: Run) -> Iterator[dict[str, Any]]:
         if any(finding.reruns and finding.reruns.random for finding in findings):
             entry["random"] = True
         if request is not None:
-            body = request.body.decode("utf-8", "replace")
-            entry["request"] = f"{request.method} {request.path} {body}".strip()[:MAX_TEXT]
+            entry["request"] = Step(request).line[:MAX_TEXT]
         if exchange is not None:
             words = error_text(exchange, MAX_TEXT) if exchange.status != 200 else ""
             entry["response"] = f"{exchange.status or 'none'} {words}".strip()

@@ -165,7 +165,26 @@ def _plain_type(kind: str) -> str:
 
 def _has_param(view: ExchangeView) -> bool:
     named = get(_error(view), "param") is not ABSENT
-    return named and status_code(view) < 500 and has_control_without_fault(view)
+    return named and status_code(view) < 500 and has_control_without_fault(view) and not _parts_a_call(view)
+
+
+def _parts_a_call(view: ExchangeView) -> bool:
+    """Whether a call lacks its output, or an output its call, where the endpoint passes over the item at fault.
+
+    Then the endpoint may refuse the other one.
+    """
+    found, items = re.match(r"input\[(\d+)\]", wrong_field_of(view.exchange.tags)), view.request.get("input")
+    if found is None or not isinstance(items, list):
+        return False
+    others = [
+        item for number, item in enumerate(items) if number != int(found[1]) and isinstance(get(item, "call_id"), str)
+    ]
+    outputs = [str(get(item, "type")).endswith("_output") for item in others]
+    ids = [
+        {str(get(item, "call_id")) for item, is_output in zip(others, outputs, strict=True) if is_output is wanted}
+        for wanted in (True, False)
+    ]
+    return ids[0] != ids[1]
 
 
 @check("ERR-04", Subject.REFUSAL, needs=_has_param)
@@ -173,7 +192,8 @@ def param_names_the_field(view: ExchangeView) -> Iterator[Problem]:
     """Bodies with one invalid field are sent. `param` must name that top-level field, or a place inside it.
 
     The end of a field's name names it, too: `response_id` for `previous_response_id`. The endpoint must accept such a
-    body without the invalid field. ERR-01 covers an absent `param`, ERR-14 null.
+    body without the invalid field. Items whose fault parts a call from its output are not tested. ERR-01 covers an
+    absent `param`, ERR-14 null.
     """
     expected, param = wrong_field_of(view.exchange.tags), get(_error(view), "param")
     steps = re.findall(r"[A-Za-z_]\w*", param) if isinstance(param, str) else []

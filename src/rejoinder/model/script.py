@@ -43,6 +43,17 @@ class Taken:
         return cls(record["reply"], record["pointer"], record.get("body"), record.get("text", ""))
 
 
+def _other_media(request: Request) -> str:
+    """Return the content type of a body in brackets, the empty string for JSON and where no header was recorded."""
+    if not request.body or not request.headers:
+        return ""
+    found = next((value for name, value in request.headers if name.lower() == "content-type"), "")
+    media = found.partition(";")[0].strip().lower()
+    if media == "application/json" or media.endswith("+json"):
+        return ""
+    return f"(Content-Type: {found})" if found else "(no Content-Type)"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One request of a script, as it was sent when the finding last showed.
@@ -77,7 +88,10 @@ class Step:
 
     @property
     def line(self) -> str:
-        """The request in one line; ``{reply 1 /id}`` stands for a value from the first reply."""
+        """The request in one line; ``{reply 1 /id}`` stands for a value from the first reply.
+
+        The content type of a body is named if it is not JSON.
+        """
         path, body = self.request.path, self.request.body[:LINE].decode("utf-8", "replace")
         named = [taken for taken in self.taken if taken.body is not None]
         value = parse_json(self.request.body) if named else None
@@ -86,7 +100,8 @@ class Step:
                 path = path.replace(taken.text, taken.words)
             else:
                 value = replaced(value, taken.body, taken.words)
-        return f"{self.request.method} {path} {body if value is None else json.dumps(value)[:LINE]}".rstrip()
+        shown = body if value is None else json.dumps(value)[:LINE]
+        return " ".join(filter(None, (self.request.method, path, _other_media(self.request), shown)))
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-serialisable form; what is as usual is left out."""

@@ -94,6 +94,17 @@ def test_a_wrong_item_is_tested_among_items_that_were_answered(
     assert fires("ERR-04", exchange, control(input=answered)) is (True if tested else None)
 
 
+def test_a_call_without_its_output_may_be_refused_for_that(fires: Fires, refusal: Refusal, control: Refusal) -> None:
+    call = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "call_1", "output": "Rain."}
+    for field, wrong, tested in (("input[1].type", {**output, "type": 7}, False), ("input[2].role", NOBODY, True)):
+        place = int(field[6])
+        good = [call, output, HELLO]
+        bad = [*good[:place], wrong, *good[place + 1 :]]
+        exchange = refusal(400, error(param="messages[0]"), "invalid", f"param:{field}", sent={"input": bad})
+        assert fires("ERR-04", exchange, control(input=good)) is (True if tested else None)
+
+
 def test_the_end_of_a_name_names_the_field(fires: Fires, refusal: Refusal, control: Refusal) -> None:
     sent = {"input": "Hi", "previous_response_id": "resp_0"}
     for param, found in (("response_id", False), ("id", False), ("previous", True), ("esponse_id", True)):
