@@ -71,9 +71,12 @@ def fields_are_repeated(view: ExchangeView) -> Iterator[Problem]:
 
     Inside objects, fields that the dialect does not require in the response may be null. RSP-05 covers fields that the
     response object lacks, BGR-01 `background`. Without tools, `tool_choice` "auto" and "none" mean the same.
+    `instructions` may be a list of messages that has the text.
     """
     for place in _repeated(view):
         sent, back = get(view.request, *place), get(view.response, *place)
+        if place == ("instructions",) and isinstance(back, list):
+            back = "".join(_texts(back))
         if not _holds(back, _required(view, ".".join(place), sent, back)):
             yield in_response(
                 view,
@@ -82,6 +85,14 @@ def fields_are_repeated(view: ExchangeView) -> Iterator[Problem]:
                 expected=sent,
                 actual=back,
             )
+
+
+def _texts(items: list[Any]) -> Iterator[str]:
+    """Yield the texts of a list of messages."""
+    for item in items:
+        content = get(item, "content")
+        parts = content if isinstance(content, list) else [{"text": content}]
+        yield from (part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str))
 
 
 def _required(view: ExchangeView, place: str, sent: Any, back: Any) -> Any:

@@ -149,8 +149,8 @@ def text_can_be_string_or_parts(case: CaseView) -> Iterator[Problem]:
 
 @check("REQ-06", Subject.CASE, needs=lambda case: bool(_pairs(case, "REQ-06")))
 def content_is_taken_everywhere(case: CaseView) -> Iterator[Problem]:
-    """Sends accepted content again in another place: an image and a file in a tool output, instructions as a message,
-    and the name of the only tool as `tool_choice`.
+    """Sends accepted content again in another place: an image and a file in a tool output, and instructions as a
+    message.
     """
     return _refused(case, "REQ-06")
 
@@ -171,8 +171,8 @@ def integers_can_have_a_fraction(case: CaseView) -> Iterator[Problem]:
 
 @check("REQ-09", Subject.CASE, needs=lambda case: bool(_pairs(case, "REQ-09")))
 def open_forms_are_taken(case: CaseView) -> Iterator[Problem]:
-    """Sends a request that the endpoint accepts again, in forms that only some documents allow, and with a second
-    image.
+    """Sends a request that the endpoint accepts again, in forms that only some documents allow, with a second image,
+    and with the name of the only tool as `tool_choice` instead of "required".
     """
     return _refused(case, "REQ-09")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+from rejoinder.conformance.judging.controls import takes_lists
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import differing, get, in_exchange
 from rejoinder.conformance.judging.recall import text_with, text_without
@@ -488,6 +489,8 @@ def finished_is_continued_at_once(case: CaseView) -> Iterator[Problem]:
         status = status_code(view)
         if view is None or not is_rejected(status):
             continue
+        if isinstance(view.request.get("input"), list) and not takes_lists(view):
+            continue  # HTTP-04 tests whether lists are accepted
         too_early = response_of(late) is not None
         yield in_exchange(
             view,

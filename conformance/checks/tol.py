@@ -501,8 +501,15 @@ def computer_histories_are_taken(case: CaseView) -> Iterator[Problem]:
             yield in_exchange(view, message, "/input/1", expected=200, actual=status, kind=role)
 
 
-@check("TOL-11", Subject.CASE, needs=_sent(Role.SCREENSHOT))
+def _sent_screenshot(case: CaseView) -> bool:
+    return _sent(Role.SCREENSHOT)(case) and all(map(takes_lists, case.having(Role.SCREENSHOT)))
+
+
+@check("TOL-11", Subject.CASE, needs=_sent_screenshot)
 def screenshots_are_taken(case: CaseView) -> Iterator[Problem]:
-    """A `computer_call_output` with a screenshot is sent for a computer call. It must be accepted."""
+    """A `computer_call_output` with a screenshot is sent for a computer call. It must be accepted.
+
+    HTTP-04 covers an endpoint that accepts no list as input.
+    """
     (view,) = case.having(Role.SCREENSHOT)
     yield from _rejected(view, "A computer_call_output with a screenshot", "/input")

@@ -9,7 +9,6 @@ the clean variants of the sandbox nothing may fire at all.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,17 @@ from pathlib import Path
 
 import click
 
-from rejoinder.conformance.extending import use_extensions
-from rejoinder.conformance.proof.matrix import CLEAN, REQUIRED, SEARCHED, SandboxSetup, observe, spread
-from rejoinder.conformance.running.plan import PLAN_NAMES
-from rejoinder.contract import dialect_names, load_rules
+from rejoinder.conformance.proof.matrix import (
+    CLEAN,
+    REQUIRED,
+    SEARCHED,
+    SandboxSetup,
+    chosen_dialects,
+    matrix_options,
+    observe,
+    spread,
+)
+from rejoinder.contract import load_rules
 from rejoinder.model.verdict import Level
 from rejoinder.sandbox import load_faults
 
@@ -91,22 +97,11 @@ def _row(job: tuple[str, str, str]) -> KillRow:
 
 
 @click.command("kill")
-@click.option("--plan", type=click.Choice(PLAN_NAMES), default="full", show_default=True, help="What is sent.")
-@click.option(
-    "--dialect",
-    "dialects",
-    type=click.Choice(dialect_names()),
-    multiple=True,
-    help="Only this dialect; may be given more than once.",
-)
+@matrix_options
 @click.option("--fault", "pattern", default="*", metavar="GLOB", help="Only faults whose id matches.")
-@click.option("--extension", "folders", type=click.Path(path_type=Path), multiple=True, help="An extension's folder.")
-@click.option("--workers", type=click.IntRange(1, 64), default=os.cpu_count() or 1, show_default=True, metavar="N")
 def command(plan: str, dialects: tuple[str, ...], pattern: str, folders: tuple[Path, ...], workers: int) -> None:
     """Print, for each fault of the sandbox, the rules that fired, and those that should have and did not."""
-    if folders:
-        use_extensions(folders)
-    chosen = dialects or tuple(dialect_names())
+    chosen = chosen_dialects(dialects, folders)
     rows: list[KillRow] = []
     matching = [name for name in load_faults() if fnmatchcase(name, pattern)]
     for row in kill_matrix(plan, chosen, matching, workers=workers):

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
+import click
+
+from rejoinder.conformance.extending import use_extensions
 from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.fuzz import random_cases
-from rejoinder.conformance.running.in_process import SECOND_KEY, InProcessSender, ManualClock, run_in_process
+from rejoinder.conformance.running.in_process import (
+    SECOND_KEY,
+    InProcessSender,
+    ManualClock,
+    learn_form,
+    run_in_process,
+)
 from rejoinder.conformance.running.isolate import ISOLATION_BUDGETS, isolate
-from rejoinder.conformance.running.plan import Plan, build_plan
-from rejoinder.contract import load_dialect
+from rejoinder.conformance.running.plan import PLAN_NAMES, Plan, build_plan
+from rejoinder.contract import dialect_names, load_dialect
+from rejoinder.model.base_form import BaseForm
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.verdict import Finding, Status, Verdict
 from rejoinder.sandbox import Sandbox
 from rejoinder.wire.target import Target
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 Job = TypeVar("Job")
 Row = TypeVar("Row")
 
@@ -49,7 +62,8 @@ SEARCHED: Final = 1500
 class SandboxSetup:
     """One sandbox and what is sent to it: a plan, in a dialect, with a model or none.
 
-    ``search`` is the number of random cases that follow the plan.
+    ``search`` is the number of random cases that follow the plan. With ``learns`` the base form of requests is learned
+    first, as a check run does.
     """
 
     plan: str
@@ -59,6 +73,7 @@ class SandboxSetup:
     model: str | None = None
     min_tokens: int = 0
     search: int = 0
+    learns: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,41 @@ class Seen:
     requests: int
 
 
+def matrix_options(command: Command) -> Command:
+    """Add the options that all matrices have: ``plan``, ``dialects``, ``folders`` and ``workers``."""
+    options = (
+        click.option("--plan", type=click.Choice(PLAN_NAMES), default="full", show_default=True, help="What is sent."),
+        click.option(
+            "--dialect",
+            "dialects",
+            type=click.Choice(dialect_names()),
+            multiple=True,
+            help="Only this dialect. Can be given more than once.",
+        ),
+        click.option(
+            "--extension", "folders", type=click.Path(path_type=Path), multiple=True, help="Extension folder."
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(1, 64),
+            default=os.cpu_count() or 1,
+            show_default=True,
+            metavar="N",
+            help="Processes.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def chosen_dialects(dialects: Sequence[str], folders: Sequence[Path]) -> Sequence[str]:
+    """Load the extensions in these folders, and return the dialects to run in: all if none is named."""
+    if folders:
+        use_extensions(folders)
+    return dialects or dialect_names()
+
+
 def observe(setup: SandboxSetup, *, until: Iterable[str] = (), required: Iterable[str] = ()) -> Seen:
     """Send the plan to the sandbox and return what fired.
 
@@ -78,6 +128,10 @@ def observe(setup: SandboxSetup, *, until: Iterable[str] = (), required: Iterabl
     target = Target("http://sandbox/v1/responses", setup.model, dialect=setup.dialect, second_key=SECOND_KEY)
     clock = ManualClock()
     sandbox = Sandbox(setup.dialect, setup.faults, clock=clock, freedoms=setup.freedoms, min_tokens=setup.min_tokens)
+    if setup.learns:
+        # A sandbox of its own, since some freedoms count requests.
+        learning = Sandbox(setup.dialect, setup.faults, clock=clock, freedoms=setup.freedoms)
+        target = replace(target, form=asyncio.run(learn_form(learning, target)))
     wanted = set(until)
     exchanges: list[Exchange] = []
     findings: dict[str, Finding] = {}
@@ -90,7 +144,7 @@ def observe(setup: SandboxSetup, *, until: Iterable[str] = (), required: Iterabl
             if verdict.status is Status.ERROR:
                 errors.add(verdict.reason)
 
-    plan = _plan(setup.plan, setup.dialect, setup.model, setup.search)
+    plan = _plan(setup.plan, setup.dialect, setup.model, setup.search, target.form)
     for batch in run_in_process(plan, sandbox, target, clock):
         exchanges += batch
         if wanted:
@@ -118,7 +172,7 @@ def spread(work: Callable[[Job], Row], jobs: Iterable[Job], workers: int) -> Ite
 
 
 @cache
-def _plan(name: str, dialect: str, model: str | None, search: int) -> Plan:
-    plan = build_plan(name, load_dialect(dialect), model=model, models=(model or "parrot",))
+def _plan(name: str, dialect: str, model: str | None, search: int, form: BaseForm) -> Plan:
+    plan = build_plan(name, load_dialect(dialect), model=model, models=(model or "parrot",), form=form)
     cases = islice(random_cases(CaseContext(load_dialect(dialect), model), SEED), search) if search else ()
     return Plan(name, (*plan.cases, *cases))

@@ -9,7 +9,6 @@ wrong, or the freedom is.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,11 +17,8 @@ from pathlib import Path
 
 import click
 
-from rejoinder.conformance.extending import use_extensions
 from rejoinder.conformance.proof.clean_servers import drawn_servers
-from rejoinder.conformance.proof.matrix import CLEAN, SandboxSetup, observe, spread
-from rejoinder.conformance.running.plan import PLAN_NAMES
-from rejoinder.contract import dialect_names
+from rejoinder.conformance.proof.matrix import CLEAN, SandboxSetup, chosen_dialects, matrix_options, observe, spread
 from rejoinder.formatting import plural
 from rejoinder.model.verdict import Level
 from rejoinder.sandbox import load_freedoms
@@ -64,7 +60,7 @@ def quiet_matrix(
     ``workers`` the runs are spread over processes.
     """
     jobs = [
-        (SandboxSetup(plan, dialect, freedoms=(name,)), False)
+        (SandboxSetup(plan, dialect, freedoms=(name,), learns=True), False)
         for name in freedoms
         for dialect in dialects
         if load_freedoms()[name].exists_in(dialect)
@@ -72,7 +68,9 @@ def quiet_matrix(
     models = [variant.get("model") for variant in CLEAN.values()]
     for dialect in dialects:
         for number, names in enumerate(drawn_servers(dialect, servers, seed)):
-            jobs.append((SandboxSetup(plan, dialect, freedoms=names, model=models[number % len(models)]), True))
+            jobs.append(
+                (SandboxSetup(plan, dialect, freedoms=names, model=models[number % len(models)], learns=True), True)
+            )
     yield from spread(_row, jobs, workers)
 
 
@@ -90,14 +88,7 @@ def _row(job: tuple[SandboxSetup, bool]) -> QuietRow:
 
 
 @click.command("quiet")
-@click.option("--plan", type=click.Choice(PLAN_NAMES), default="full", show_default=True, help="What is sent.")
-@click.option(
-    "--dialect",
-    "dialects",
-    type=click.Choice(dialect_names()),
-    multiple=True,
-    help="Only this dialect. Can be given more than once.",
-)
+@matrix_options
 @click.option("--freedom", "pattern", default="*", metavar="GLOB", help="Only freedoms whose id matches.")
 @click.option(
     "--random",
@@ -109,8 +100,6 @@ def _row(job: tuple[SandboxSetup, bool]) -> QuietRow:
     help="Random combinations of freedoms in each dialect.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="Seed of the random combinations.")
-@click.option("--extension", "folders", type=click.Path(path_type=Path), multiple=True, help="An extension's folder.")
-@click.option("--workers", type=click.IntRange(1, 64), default=os.cpu_count() or 1, show_default=True, metavar="N")
 def command(
     plan: str,
     dialects: tuple[str, ...],
@@ -121,10 +110,8 @@ def command(
     workers: int,
 ) -> None:
     """Print, for each freedom of the sandbox and each dialect that has it, the rules that fired."""
-    if folders:
-        use_extensions(folders)
+    chosen = chosen_dialects(dialects, folders)
     matching = [name for name in load_freedoms() if fnmatchcase(name, pattern)]
-    chosen = dialects or tuple(dialect_names())
     rows: list[QuietRow] = []
     for row in quiet_matrix(plan, chosen, matching, servers=servers, seed=seed, workers=workers):
         rows.append(row)

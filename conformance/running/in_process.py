@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
+
+import httpx
 
 from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.conformance.running.sequence import CaseRunner, PreparedRequest
+from rejoinder.errors import RejoinderError
+from rejoinder.model.base_form import USUAL_FORM, BaseForm
 from rejoinder.model.exchange import Exchange, Request
 from rejoinder.model.tags import Tag
 from rejoinder.sandbox import Sandbox, record
-from rejoinder.wire.client import encode_json
-from rejoinder.wire.target import Target
+from rejoinder.wire.client import Client, encode_json
+from rejoinder.wire.target import Target, find_target
 
 IN_FLIGHT: Final = 4
 """Cases that are under way at once."""
@@ -73,6 +78,25 @@ def dry_run(cases: Sequence[PlannedCase], dialect: str, model: str | None = None
 def send_in_process(case: PlannedCase, sandbox: Sandbox, target: Target, clock: ManualClock) -> list[Exchange]:
     """Send one case to a sandbox in this process and return its exchanges."""
     return [exchange for batch in run_in_process(Plan("case", (case,)), sandbox, target, clock) for exchange in batch]
+
+
+async def learn_form(sandbox: Sandbox, target: Target) -> BaseForm:
+    """Return the base form of requests that a sandbox in this process takes, as a check run learns it.
+
+    It is the usual form where the sandbox takes none.
+    """
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        headers = tuple((name.lower(), value) for name, value in request.headers.items())
+        reply = sandbox.handle(Request(request.method, request.url.raw_path.decode("ascii"), headers, request.content))
+        content = b"".join(piece.data for piece in reply.chunks)
+        return httpx.Response(reply.status, headers=list(reply.headers), content=content)
+
+    async with Client(target.url, transport=httpx.MockTransport(answer)) as client:
+        with suppress(RejoinderError):
+            found, _ = await find_target(target.url, model=target.model, dialect=target.dialect, client=client)
+            return found.form
+    return USUAL_FORM
 
 
 class InProcessSender:

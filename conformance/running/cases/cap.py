@@ -34,12 +34,14 @@ def probes(context: CaseContext) -> Iterator[PlannedCase]:
     """Yield the questions that show the model's abilities, on which checks of many families depend."""
     body = context.body
     hello = "Say hello."
+    kind = {"type": "message"} if context.dialect.request.get("messages_need_type") else {}
+    listed = [{**kind, **item} for item in user(hello)]
     yield PlannedCase(
         "basic.input",
         "One prompt as a string and as a list with one user message.",
         (
             RequestSpec(Role.STRING, body(input=hello, temperature=0), (Tag.VALID, Tag.BASIC), keeps=("input",)),
-            RequestSpec(Role.LIST, body(input=user(hello), temperature=0), (Tag.VALID, Tag.BASIC), keeps=("input",)),
+            RequestSpec(Role.LIST, body(input=listed, temperature=0), (Tag.VALID, Tag.BASIC), keeps=("input",)),
         ),
     )
     word = new_canary("quartz")

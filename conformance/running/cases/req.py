@@ -361,7 +361,7 @@ def _places(maker: _FormCases) -> Iterator[PlannedCase]:
         "choice",
         "tool_choice required, and the same tool named.",
         body(input=[_message("What time is it in Oslo?")], tools=[{**TIME_TOOL}], tool_choice="required"),
-        (Variant(Role.NAMED_CHOICE, "REQ-06", _named_choice),),
+        (Variant(Role.NAMED_CHOICE, OPEN, _named_choice),),
     )
 
 

@@ -67,6 +67,14 @@ def test_a_freedom_that_breaks_a_rule_is_loud(monkeypatch: pytest.MonkeyPatch) -
     assert printed.output.splitlines()[-1].startswith("0 of 1 sandbox silent: 1 freedom in 1 pair")
 
 
+@pytest.mark.slow(8)
+@pytest.mark.parametrize("dialect", dialect_names())
+def test_an_endpoint_without_lists_breaks_one_rule(dialect: str) -> None:
+    # Whatever can only be sent as a list is not tested then.
+    seen = observe(SandboxSetup("full", dialect, faults=("list-input-refused",), learns=True))
+    assert {rule for rule, found in seen.findings.items() if found.level is not Level.MAY} == {"HTTP-04"}
+
+
 def test_the_command_prints_a_line_for_each_sandbox() -> None:
     options = ["--plan", "smoke", "--freedom", "lines-end-*", "--random", "1", "--workers", "1", "--dialect", "openai"]
     printed = CliRunner().invoke(command, options)

@@ -55,6 +55,12 @@ def _text(response: Json) -> None:
         response["text"] = {"verbosity": "medium", **response["text"]}
 
 
+def _as_items(response: Json) -> None:
+    if isinstance(response.get("instructions"), str):
+        part = {"type": "input_text", "text": response["instructions"]}
+        response["instructions"] = [{"type": "message", "role": "developer", "content": [part]}]
+
+
 def _format(response: Json) -> None:
     shape = (response.get("text") or {}).get("format")
     if isinstance(shape, dict) and shape.get("type") == "json_schema":
@@ -184,8 +190,16 @@ FREEDOMS: Final = FreedomList(
         title="The function tools of a response have fields that the request did not send.",
         sources=(OPENAI_RESPONSE, VLLM_RESPONSE, OPENRESPONSES_EXTENSIONS),
         argument="The types of the dialects' clients keep fields that they do not define.",
-        response=_tools(lambda tool: tool.update(defer_loading=None, output_schema=None)),
+        response=_tools(lambda tool: tool.update({"defer_loading": None, "output_schema": None} | tool)),
         excludes=("tools-as-sent",),
+    ),
+    Freedom(
+        id="instructions-as-items",
+        title="The instructions of a response are a list with one developer message.",
+        dialects=("openai",),
+        sources=(cite("openai-openapi", "Response.instructions, a string or an array of InputItem"),),
+        choice="the field instructions",
+        response=in_response(_as_items),
     ),
     Freedom(
         id="text-verbosity-filled",

@@ -224,6 +224,8 @@ FREEDOMS: Final = FreedomList(
         title="The endpoint refuses an unknown model with 400.",
         sources=(OPENAI_STATUS, TZAFON_STATUS, OPENRESPONSES_ERRORS),
         choice="unknown model",
+        # With another code nothing says that it is the model that is unknown, and vLLM's clients expect 404 then.
+        excludes=("error-code-null", "error-code-own", "status-as-error-code"),
         error=refused_with(400, "model_not_found"),
     ),
     Freedom(

@@ -28,6 +28,10 @@ def _one_image(body: Json, _: RequestInfo) -> Json:
     return body
 
 
+def _untyped(item: Json) -> bool:
+    return "role" in item and "type" not in item
+
+
 def _no_tools(body: Json, _: RequestInfo) -> Json:
     calls = ("function_call", "function_call_output")
     if body.get("tools") or any(item.get("type") in calls for item in input_items(body)):
@@ -58,6 +62,18 @@ FREEDOMS: Final = FreedomList(
         argument="Searched: Open Responses, Error Types; the OpenAI OpenAPI document; vLLM. None says that an endpoint "
         "must refuse every invalid body.",
         parsed=mended,
+    ),
+    Freedom(
+        id="messages-need-type",
+        title="A message without type is refused.",
+        dialects=("openresponses",),
+        sources=(
+            cite(
+                "openresponses-openapi", "UserMessageItemParam, SystemMessageItemParam, required: type, role, content"
+            ),
+        ),
+        argument="Some examples of the specification leave the type out, which its schema requires.",
+        request=refuse_items("A message without type", _untyped),
     ),
     Freedom(
         id="no-tools",

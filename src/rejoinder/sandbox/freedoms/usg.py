@@ -28,9 +28,10 @@ FREEDOMS: Final = FreedomList(
     Freedom(
         id="usage-null",
         title="The usage of every response is null.",
-        dialects=("openresponses",),
+        dialects=("northstar", "openresponses"),
         sources=(
             cite("openresponses-openapi", "ResponseResource.usage: if available, or null"),
+            cite("vllm", "ResponsesResponse.usage, which may be null", "vllm/entrypoints/openai/responses/protocol.py"),
             TZAFON_RESPONSE,
             cite("openai-python", "Response.usage, which may be null", "src/openai/types/responses/response.py"),
         ),
@@ -108,10 +109,11 @@ FREEDOMS: Final = FreedomList(
         resolved=lambda resolved, _: replace(resolved, template_tokens=17),
     ),
     Freedom(
-        id="usage-absent-in-openai",
-        title="The response object has no usage, which OpenAI's document does not require.",
-        dialects=("openai",),
-        sources=(OPENAI_RESPONSE,),
+        id="usage-absent",
+        title="The response object has no usage.",
+        dialects=("northstar", "openai"),
+        sources=(OPENAI_RESPONSE, TZAFON_RESPONSE),
+        argument="OpenAI's document does not require the field, and in tzafon's types it is optional.",
         choice="the field usage",
         response=in_response(unset("usage")),
     ),
