@@ -75,7 +75,7 @@ def _lose_logprobs(event: Json) -> None:
 FREEDOMS: Final = FreedomList(
     Freedom(
         id="done-logprobs-empty",
-        title="response.output_text.done has no logprobs, although the deltas have some.",
+        title="The event response.output_text.done has no logprobs, although the deltas have some.",
         sources=(
             cite("openai-openapi", "ResponseTextDoneEvent.logprobs: of the tokens in the delta"),
             cite("openresponses-openapi", "ResponseOutputTextDoneStreamingEvent.logprobs: if any"),
