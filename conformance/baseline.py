@@ -34,6 +34,7 @@ from rejoinder.conformance.judging.registry import Subject
 from rejoinder.contract import load_rules
 from rejoinder.errors import BaselineError, suggest
 from rejoinder.formatting import plural
+from rejoinder.input_file import read_text
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.footer import BaselineResult, BaselineResults
 from rejoinder.model.tags import Tag
@@ -254,7 +255,7 @@ def read_baseline(path: Path | str) -> Baseline:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return read_text(path)
     except FileNotFoundError as error:
         raise BaselineError(
             f"Baseline file {path} does not exist.", "`rejoinder baseline update RUN` creates one from a run."

@@ -11,16 +11,17 @@ Three public formats are read, recognised by their first line:
 from __future__ import annotations
 
 import csv
-import json
+import io
 import math
 from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, Final, NamedTuple, TextIO
+from typing import Final, NamedTuple, TextIO
 
+from rejoinder.budgets import INPUT_TOKENS, INPUT_TRACE
 from rejoinder.errors import UsageError
 from rejoinder.formatting import plural
+from rejoinder.input_file import parse_json_file, read_bytes
 
 BLOCK_TOKENS: Final = 512
 """Tokens that one hash id of a Mooncake trace stands for."""
@@ -49,23 +50,26 @@ def read_trace(path: str) -> tuple[TraceEntry, ...]:
     Raises :class:`UsageError` for a file in none of the formats, and for bad lines, with file and line number.
     """
     found: list[TraceEntry] = []
-    bad: list[str] = []
+    listed: list[str] = []
+    invalid = 0
     try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            for number, entry in _entries(path, file):
-                if isinstance(entry, str):
-                    bad.append(f"line {number}: {entry}")
-                else:
-                    found.append(entry)
-                if len(found) > _MAX_ENTRIES:
-                    raise UsageError(f"{path} has more than {_MAX_ENTRIES:,} requests.", "Cut the trace.")
+        file = io.TextIOWrapper(io.BytesIO(read_bytes(path, INPUT_TRACE)), encoding="utf-8-sig", newline="")
+        for number, entry in _entries(path, file):
+            if isinstance(entry, str):
+                invalid += 1
+                if invalid <= _MOST_LISTED:
+                    listed.append(f"line {number}: {entry}")
+            else:
+                found.append(entry)
+            if len(found) > _MAX_ENTRIES:
+                raise UsageError(f"{path} has more than {_MAX_ENTRIES:,} requests.", "Cut the trace.")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else f"not a text file: {error}"
         raise UsageError(f"Cannot read the trace {path}: {reason}.", "Check the path given to --trace.") from error
-    if bad:
-        more = f"; and {len(bad) - _MOST_LISTED:,} more" if len(bad) > _MOST_LISTED else ""
-        listed = "; ".join(bad[:_MOST_LISTED])
-        raise UsageError(f"{path} has {plural(len(bad), 'invalid line')}: {listed}{more}.", "Correct or remove them.")
+    if invalid:
+        more = f"; and {invalid - _MOST_LISTED:,} more" if invalid > _MOST_LISTED else ""
+        lines = "; ".join(listed)
+        raise UsageError(f"{path} has {plural(invalid, 'invalid line')}: {lines}{more}.", "Correct or remove them.")
     if not found:
         raise UsageError(f"{path} contains no requests.", "Use a trace in the format of Mooncake, BurstGPT or Azure.")
     found.sort(key=lambda entry: entry.offset)
@@ -101,8 +105,8 @@ def _entries(path: str, file: TextIO) -> Iterator[tuple[int, TraceEntry | str]]:
 
 def _mooncake(line: str) -> TraceEntry | str:
     try:
-        record: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        record = parse_json_file(line)
+    except ValueError as error:
         return f"not JSON ({error})"
     if not isinstance(record, dict):
         return "not a JSON object"
@@ -138,8 +142,8 @@ def _row(row: list[str], places: list[int], columns: tuple[str, ...]) -> TraceEn
 def _entry(time: float, given: float, made: float, blocks: tuple[int, ...] = ()) -> TraceEntry | str:
     if not math.isfinite(time):
         return f"the time is {time}"
-    for tokens in (given, made):
-        if not 0 <= tokens <= _MAX_TOKENS or tokens != int(tokens):
+    for tokens, most in ((given, INPUT_TOKENS), (made, _MAX_TOKENS)):
+        if not 0 <= tokens <= most or tokens != int(tokens):
             return f"{tokens:g} is not a number of tokens"
     # A request without any input, and an answer without any output, cannot be asked for.
     return TraceEntry(time, max(1, int(given)), max(1, int(made)), blocks)

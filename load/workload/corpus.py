@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
+from rejoinder.budgets import INPUT_BODIES
 from rejoinder.errors import UsageError
+from rejoinder.input_file import parse_json_file, read_text
 
 _MAX_BODIES: Final = 100_000
 
@@ -18,14 +19,14 @@ def read_corpus(path: Path) -> list[dict[str, Any]]:
     with file and line for what cannot be used.
     """
     try:
-        text = path.read_text("utf-8")
+        text = read_text(path, INPUT_BODIES)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise UsageError(f"Cannot read the request bodies in {path}: {reason}.", "Check the path.") from error
     if text.lstrip().startswith("["):
         try:
-            entries = list(enumerate(json.loads(text), 1))
-        except (ValueError, RecursionError) as error:
+            entries = list(enumerate(parse_json_file(text), 1))
+        except ValueError as error:
             raise UsageError(
                 f"{path} is not a valid JSON array: {error}.", "Write one JSON object per line instead."
             ) from error
@@ -36,8 +37,8 @@ def read_corpus(path: Path) -> list[dict[str, Any]]:
         for number, line in enumerate(text.split("\n"), 1):
             if line.strip():
                 try:
-                    entries.append((number, json.loads(line)))
-                except (ValueError, RecursionError) as error:
+                    entries.append((number, parse_json_file(line)))
+                except ValueError as error:
                     raise UsageError(
                         f"{path}, line {number}: not JSON: {error}.", "Write one JSON object per line."
                     ) from error

@@ -54,13 +54,17 @@ class Distribution:
         return min(max(value, self.low), self.high)
 
 
-def parse_distribution(value: Any, file: TomlFile, at: tuple[Key, ...], *, least: float = 0.0) -> Distribution:
+def parse_distribution(
+    value: Any, file: TomlFile, at: tuple[Key, ...], *, least: float = 0.0, most: float = 1e9
+) -> Distribution:
     """Return the distribution that a value of a file describes; the file has been checked against its schema.
 
-    Raises the file's error for one that is impossible, or can yield less than ``least``; ``at`` is its place.
+    Raises the file's error for one that is impossible, can yield less than ``least``, or names more than ``most``;
+    what is drawn above that becomes ``most``. ``at`` is its place.
     """
     if isinstance(value, (int, float)):
         _at_least(value, least, file, at)
+        _at_most(value, most, file, at)
         return Distribution("constant", (float(value),))
     kind = next(name for name in _KINDS if name in value)
     main = (*at, kind)
@@ -86,7 +90,13 @@ def parse_distribution(value: Any, file: TomlFile, at: tuple[Key, ...], *, least
     if kind in ("uniform", "choice"):
         for number in values:
             _at_least(min(max(number, low), high), least, file, main)
-    return Distribution(kind, values, weights, max(low, least) if kind == "normal" else low, high)
+            _at_most(min(number, high), most, file, main)
+    return Distribution(kind, values, weights, max(low, least) if kind == "normal" else low, min(high, most))
+
+
+def _at_most(value: float, most: float, file: TomlFile, at: tuple[Key, ...]) -> None:
+    if value > most:
+        raise file.error(at, f"can be {value:g}, expected at most {most:,.0f}", "Lower the value, or set max.")
 
 
 def _at_least(value: float, least: float, file: TomlFile, at: tuple[Key, ...]) -> None:

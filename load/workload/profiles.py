@@ -14,7 +14,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from rejoinder.budgets import INPUT_TOKENS
 from rejoinder.errors import UsageError, suggest
+from rejoinder.input_file import read_text
 from rejoinder.load.workload.corpus import read_corpus
 from rejoinder.load.workload.distributions import Distribution, parse_distribution
 from rejoinder.toml_file import Key, TomlFile
@@ -84,7 +86,7 @@ def load_profile(name: str) -> Profile:
     """Return a profile by shipped name or file; raises :class:`UsageError` that names file, line and key."""
     path = find_profile(name)
     try:
-        file = TomlFile(path, path.read_text("utf-8"), "profile")
+        file = TomlFile(path, read_text(path), "profile")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise UsageError(f"Cannot read the profile {path}: {reason}.", "Check the path.") from error
@@ -128,8 +130,13 @@ def _kind(file: TomlFile, number: int, table: dict[str, Any]) -> RequestKind:
             )
     prefix, cancel = table.get("prefix", {}), table.get("cancel")
     lengths = {
-        name: parse_distribution(table[name], file, (*at, name), least=least)
-        for name, least in (("input_tokens", 1), ("output_tokens", 1), ("turns", 1), ("think", 0))
+        name: parse_distribution(table[name], file, (*at, name), least=least, most=most)
+        for name, least, most in (
+            ("input_tokens", 1, INPUT_TOKENS),
+            ("output_tokens", 1, 10_000_000),
+            ("turns", 1, 100_000),
+            ("think", 0, 86_400),
+        )
         if name in table
     }
     after = None if cancel is None else parse_distribution(cancel.get("after", 0.5), file, (*at, "cancel", "after"))

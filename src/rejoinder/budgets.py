@@ -77,6 +77,25 @@ METRICS: Final = 4 * MIB
 METRICS_SECONDS: Final = 2.0
 """Seconds that the page may take in all."""
 
+INPUT_TOML: Final = 4 * MIB
+"""Bytes of a TOML file, a dialect or the file of --extra-body."""
+INPUT_BODIES: Final = 64 * MIB
+"""Bytes of a file of request bodies."""
+INPUT_TRACE: Final = 128 * MIB
+"""Bytes of a trace."""
+INPUT_RUN_LINE: Final = 128 * MIB
+"""Bytes of one line of a run file, whose number of lines is not limited."""
+INPUT_RUN_PIPE: Final = 256 * MIB
+"""Bytes of a run file that is a pipe or device."""
+INPUT_VALUES: Final = 4_000_000
+"""Commas, brackets and braces of a JSON document in a file of a user, or of one line of a run file."""
+INPUT_DIGITS: Final = 300
+"""Digits of an integer in JSON of a user, of which a floating-point number can be made. TOML has 64 bits."""
+INPUT_SECONDS: Final = 10.0
+"""Seconds that a pipe or device may send nothing."""
+INPUT_TOKENS: Final = 2_000_000
+"""Tokens of the input of one request, as a profile or trace may want it."""
+
 MAX_EVENT: Final = 16 * MIB
 """Bytes of one event that the event-stream reader keeps."""
 MAX_EVENTS: Final = 300_000

@@ -46,6 +46,7 @@ from types import ModuleType
 from typing import Final
 
 from rejoinder.errors import ExtensionError, RejoinderError
+from rejoinder.input_file import read_text
 from rejoinder.toml_file import TomlFile
 from rejoinder.validation import Validator
 
@@ -203,11 +204,12 @@ def read_file(file: Path) -> TomlFile | None:
     Raises :class:`ExtensionError` for one that cannot be read or is not TOML.
     """
     try:
-        return TomlFile(file, file.read_text("utf-8"), "extension file", ExtensionError)
+        return TomlFile(file, read_text(file), "extension file", ExtensionError)
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise ExtensionError(f"Cannot read the extension file {file}: {error}.", "Check the file.") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ExtensionError(f"Cannot read the extension file {file}: {reason}.", "Check the file.") from error
 
 
 def _package_in(name: str, folder: Path) -> str:

@@ -17,7 +17,6 @@ import contextlib
 import difflib
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rejoinder.errors import UsageError
 from rejoinder.formatting import compact_json, truncate
+from rejoinder.input_file import parse_toml, read_text
 
 if TYPE_CHECKING:
     import click
@@ -123,7 +123,7 @@ def _pyproject(known: Known, command: str, folder: Path) -> dict[str, _FoundValu
 def _read_toml(path: Path) -> dict[str, Any]:
     """Return the file's content, empty when there is no such file."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return parse_toml(read_text(path))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, time
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from rejoinder.errors import RejoinderError, UsageError, suggest
 from rejoinder.formatting import compact_json, plural, truncate
+from rejoinder.input_file import parse_toml
 from rejoinder.validation import SchemaError, Validator, pointer_keys
 
 Key = str | int
@@ -39,8 +39,8 @@ class TomlFile:
         self._text = text
         self._error = error
         try:
-            self.table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as problem:
+            self.table = parse_toml(text)
+        except ValueError as problem:
             raise error(f"The {what} {path} is not valid TOML: {problem}.", "Correct the file.") from problem
 
     def check(self, validator: Validator) -> None:

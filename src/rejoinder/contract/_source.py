@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -32,6 +31,7 @@ from typing import Any, Final
 from rejoinder.contract._overlay import SCHEMAS
 from rejoinder.contract._vocabulary import fail
 from rejoinder.errors import ContractError
+from rejoinder.input_file import parse_json_file, parse_toml, read_text
 
 DEFAULT_DIALECT: Final = "northstar"
 TABLES: Final = ("stream", "response", "request")
@@ -97,10 +97,11 @@ def read(dialect: str | Path = DEFAULT_DIALECT) -> Source:
         return _shipped(dialect)
     path = Path(dialect)
     try:
-        text = path.read_text("utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ContractError(
-            f"Cannot read the dialect file {path}: {error}.", "Check the path given to --dialect."
+            f"Cannot read the dialect file {path}: {reason}.", "Check the path given to --dialect."
         ) from error
     return _parse(str(path), text)
 
@@ -129,7 +130,7 @@ def _suggestion(name: str) -> str:
 @cache
 def _parse(file: str, text: str) -> Source:
     try:
-        raw = json.loads(text) if file.endswith(".json") else tomllib.loads(text)
+        raw = parse_json_file(text) if file.endswith(".json") else parse_toml(text)
     except ValueError as error:
         raise ContractError(f"{file} is not valid {'JSON' if file.endswith('.json') else 'TOML'}: {error}.") from error
     if not isinstance(raw, dict):

@@ -8,8 +8,10 @@ Reports of every kind are pure functions of a :class:`Run`.
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +20,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
+from rejoinder.budgets import INPUT_RUN_LINE, INPUT_RUN_PIPE, INPUT_VALUES
 from rejoinder.errors import RunFileError
+from rejoinder.input_file import read_bytes
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.footer import Footer
 from rejoinder.model.header import FORMAT, VERSION, Header
@@ -160,10 +164,9 @@ def read_run(path: Path | str) -> Run:
     if path.is_dir():
         path /= "run.ndjson"
     try:
-        with path.open("rb") as file:
-            run = _read(path, file)
-            run.path = path
-            return run
+        run = _read(path, _lines(path))
+        run.path = path
+        return run
     except FileNotFoundError as error:
         raise RunFileError(
             f"There is no run file {path}.", "Choose a run.ndjson, or the folder that contains it."
@@ -174,15 +177,36 @@ def read_run(path: Path | str) -> Run:
         ) from error
 
 
-def _read(path: Path, lines: Iterator[bytes]) -> Run:
+def _lines(path: Path) -> Iterator[bytes | None]:
+    """Yield the lines of a file, ``None`` for each that is longer than the limit of one."""
+    pipe = not stat.S_ISREG(path.stat().st_mode)
+    with io.BytesIO(read_bytes(path, INPUT_RUN_PIPE)) if pipe else path.open("rb") as file:
+        whole = True
+        while line := file.readline(INPUT_RUN_LINE):
+            ends = line.endswith(b"\n") or len(line) < INPUT_RUN_LINE
+            if ends:
+                yield line if whole else None
+            whole = ends
+        if not whole:
+            yield None
+
+
+def _record(line: bytes | None) -> Any:
+    """Return the JSON value in a line, ``None`` where there is none within the limits."""
+    if line is None or line.count(b",") + line.count(b"[") + line.count(b"{") > INPUT_VALUES:
+        return None
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _read(path: Path, lines: Iterator[bytes | None]) -> Run:
     run: Run | None = None
     for number, line in enumerate(lines, 1):
-        if not line.strip():
+        if line is not None and not line.strip():
             continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
+        record = _record(line)
         if run is None:
             run = Run(header=_header(path, record))
             continue

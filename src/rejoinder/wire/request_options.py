@@ -5,7 +5,6 @@ Texts of the command line, of settings and of environment variables are read her
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import ssl
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rejoinder.errors import UsageError
+from rejoinder.input_file import parse_json_file, read_text
 from rejoinder.model.exchange import Headers
 from rejoinder.model.header import RequestRecord
 from rejoinder.wire.redact import MIN_SECRET, REDACTED, SECRET_NAME, Redactor
@@ -187,15 +187,15 @@ def _extra_body(text: str, secrets: Sequence[str]) -> dict[str, Any]:
     if text.startswith("@"):
         where = f"--extra-body {text}"
         try:
-            text = Path(text[1:]).read_text("utf-8")
+            text = read_text(text[1:])
         except OSError as error:
             raise UsageError(f"Cannot read the file of {where}: {error.strerror}.", hint) from error
         except ValueError as error:
             raise UsageError(f"The file of {where} is not UTF-8.", hint) from error
     try:
-        value = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{where} is not JSON: {str(error) or 'nested too deeply'}.", hint) from error
+        value = parse_json_file(text)
+    except ValueError as error:
+        raise UsageError(f"{where} is not JSON: {error}.", hint) from error
     if not isinstance(value, dict):
         raise UsageError(f"{where} is JSON, but not an object.", hint)
     for name, reason in _OWN_FIELDS.items():
@@ -225,10 +225,6 @@ def _secret_in(value: Any, secrets: Sequence[str], place: str = "", name: str = 
         numbered = enumerate(value)
         return next((found for n, child in numbered if (found := _secret_in(child, secrets, f"{place}[{n}]"))), "")
     return ""
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
 
 
 def _header(text: str, secrets: Sequence[str]) -> tuple[str, str]:

@@ -1,0 +1,104 @@
+"""Files that people give to rejoinder, read within limits: of their size, and of what is parsed from them.
+
+Whoever reads a file of a user reads it here. A path may be a device or a pipe, which need not end, and a file may hold
+anything; what is over a limit is an error with a sentence, never a crash or all of the memory.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+from rejoinder.budgets import DEPTH, INPUT_DIGITS, INPUT_SECONDS, INPUT_TOML, INPUT_VALUES
+
+_READ: Final = 1 << 20
+_BITS: Final = 1 << 63
+
+
+def read_bytes(path: Path | str, limit: int = INPUT_TOML) -> bytearray:
+    """Return the content of a file of at most ``limit`` bytes.
+
+    Raises ``OSError`` with a reason in ``strerror`` for one that cannot be read or is larger, and for a pipe or device
+    that sends nothing for :data:`~rejoinder.budgets.INPUT_SECONDS` seconds.
+    """
+    # Without O_NONBLOCK the opening of a pipe waits for somebody who writes into it.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        mode = os.fstat(descriptor).st_mode
+        waits = not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and hasattr(select, "poll")
+        data = bytearray()
+        while len(data) <= limit:
+            if waits:
+                _wait(descriptor)
+            piece = os.read(descriptor, min(_READ, limit + 1 - len(data)))
+            if not piece:
+                return data
+            data += piece
+    finally:
+        os.close(descriptor)
+    raise OSError(errno.EFBIG, f"it is larger than {limit:,} bytes", str(path))
+
+
+def read_text(path: Path | str, limit: int = INPUT_TOML) -> str:
+    """Return the text of a UTF-8 file, as :func:`read_bytes` does; raises ``UnicodeDecodeError`` for other bytes."""
+    return read_bytes(path, limit).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return a TOML document; raises ``ValueError`` with a reason for one that is invalid or over a limit."""
+    try:
+        table = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(f"it is nested more than {DEPTH} levels deep") from None
+    _check(table, _BITS, "64 bits")
+    return table
+
+
+def parse_json_file(text: str) -> Any:
+    """Return a JSON document; raises ``ValueError`` with a reason for one that is invalid or over a limit.
+
+    NaN and infinities, which JSON does not have, are invalid.
+    """
+    if text.count(",") + text.count("[") + text.count("{") > INPUT_VALUES:
+        raise ValueError(f"it has more than {INPUT_VALUES:,} values")
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError(f"it is nested more than {DEPTH} levels deep") from None
+    _check(value, 10**INPUT_DIGITS, f"{INPUT_DIGITS} digits")
+    return value
+
+
+def _check(value: Any, limit: int, size: str) -> None:
+    """Raise ``ValueError`` for a value that is nested too deeply, or has an integer that is too large."""
+    level = [value]
+    for _ in range(DEPTH + 1):
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                below.extend(one.values())
+            elif isinstance(one, list):
+                below.extend(one)
+            elif isinstance(one, int) and abs(one) >= limit:
+                raise ValueError(f"an integer has more than {size}")
+        level = below
+    if level:
+        raise ValueError(f"it is nested more than {DEPTH} levels deep")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _wait(descriptor: int) -> None:
+    """Wait until a pipe or device can be read or has ended."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN | select.POLLHUP)
+    if not poll.poll(INPUT_SECONDS * 1000):
+        raise OSError(errno.ETIMEDOUT, f"nothing came from it for {INPUT_SECONDS:g} s")
