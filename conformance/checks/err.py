@@ -257,14 +257,14 @@ def _server_error(view: ExchangeView) -> Iterator[Problem]:
     if exchange.status is None:
         yield Problem(
             f"{_what(view)} request got no response: {exchange.detail}",
-            expected="4xx status",
+            expected="2xx or 4xx status",
             actual=exchange.outcome.value,
             kind=exchange.outcome.value,
         )
     elif is_broken(exchange.status) and not (exchange.status in (502, 504) and reaches_outside(view.request)):
         yield Problem(
             f"{_what(view)} request returned status {exchange.status}.",
-            expected="4xx status",
+            expected="2xx or 4xx status",
             actual=exchange.status,
             kind=crash_kind(view),
         )

@@ -173,11 +173,12 @@ class AnsweredRequest:
     """What a create request that was answered has in common with others.
 
     ``streamed`` says whether it set ``stream``, ``form`` whether its input was a ``string`` or a ``list`` (empty for
-    neither). ``fields`` are its other fields.
+    neither), ``input`` is a digest of what it said. ``fields`` are its other fields.
     """
 
     streamed: bool
     form: str
+    input: str
     fields: Mapping[str, Any]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from hashlib import blake2s
@@ -12,7 +13,7 @@ from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.model.tags import UNCERTAIN, Tag, wrong_field_of
 
 _FAULTY: Final = frozenset({*UNCERTAIN, Tag.UNKNOWN_FIELD, Tag.UNKNOWN_MODEL, Tag.WRONG_KEY})
-# What names one request, and what the input says, do not decide whether a request is answered.
+# What names one request does not decide whether it is answered. Input and stream are compared apart.
 _FREE: Final = ("input", "stream", "request_id")
 _ITEM: Final = re.compile(r"input\[(\d+)\]")
 _FEW: Final = 16
@@ -41,19 +42,21 @@ def _described(request: Mapping[str, Any]) -> AnsweredRequest:
     fields = {name: value for name, value in request.items() if name not in _FREE}
     given = request.get("input")
     form = "string" if isinstance(given, str) else "list" if isinstance(given, list) else ""
-    return AnsweredRequest(request.get("stream") is True, form, fields)
+    said = blake2s(json.dumps(given, sort_keys=True).encode("utf-8", "replace")).hexdigest()
+    return AnsweredRequest(request.get("stream") is True, form, said, fields)
 
 
 def has_control(view: ExchangeView, *faulty: str) -> bool:
     """Return whether the run answered a request that equals this one but for the fields that are at fault.
 
-    Only the form of ``input`` counts (string or list), not what it says.
+    Where ``input`` is at fault, only its form counts (string or list), not what it says; where it is absent, neither.
     """
     request = _described(view.request)
     wanted = {name: value for name, value in request.fields.items() if name not in faulty}
     return any(
         other.streamed is request.streamed
         and request.form in ("", other.form)
+        and ("input" in faulty or not request.form or other.input == request.input)
         and {name: value for name, value in other.fields.items() if name not in faulty} == wanted
         for other in view.run_context.answered
     )

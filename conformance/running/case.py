@@ -228,7 +228,7 @@ def claimed(context: CaseContext, name: str) -> RequestSpec:
 
     One that ignores the fields it does not know answers, so what it does with a right value is no defect.
     """
-    body = context.body(input="Say hello.", **{name: {"text": "none"}})
+    body = context.body(input=user("Say hello."), **{name: {"text": "none"}})
     return RequestSpec(Role.CLAIMED, body, (Tag.EDGE,))
 
 

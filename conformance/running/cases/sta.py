@@ -249,9 +249,13 @@ def _memory(context: CaseContext, form: str) -> PlannedCase:
     first, second = new_canary("quartz"), new_canary("saffron")
     opening_text = f"The first code word is {first}. Answer with OK only."
     question = f"The second code word is {second}. List all code words so far in the order in which you heard them."
-    opening = context.body(input=opening_text, temperature=0)
+
+    def said(text: str) -> Any:
+        return text if form == "string" else user(text)
+
+    opening = context.body(input=said(opening_text), temperature=0)
     if form == "list":
-        opening |= {"input": user(opening_text), "text": dict(_OK), "stream": True}
+        opening |= {"text": dict(_OK), "stream": True}
 
     def inline(replies: Replies) -> dict[str, Any] | None:
         text = _text(replies, Role.FIRST)
@@ -264,14 +268,16 @@ def _memory(context: CaseContext, form: str) -> PlannedCase:
         identity = response_id(replies, Role.FIRST)
         kept = {"store": False} if form == "unstored" else {}
         return (
-            None if identity is None else _greedy_body(context, input=question, previous_response_id=identity, **kept)
+            None
+            if identity is None
+            else _greedy_body(context, input=said(question), previous_response_id=identity, **kept)
         )
 
     def doubted(replies: Replies) -> dict[str, Any] | None:
         model_can = _says(replies, Role.INLINE, first) and not _says(replies, Role.CHAINED, first)
         return chained(replies) if model_can else None
 
-    again = _greedy_body(context, input="List all code words again in the order in which you heard them.")
+    again = _greedy_body(context, input=said("List all code words again in the order in which you heard them."))
 
     def third(replies: Replies) -> dict[str, Any] | None:
         return continuing(Role.CHAINED, again)(replies) if form != "unstored" else None
@@ -314,7 +320,7 @@ def _memory_of_calls(context: CaseContext) -> PlannedCase:
         turn = [*given, *user(wait)]
         return _greedy_body(context, input=turn, tools=[WEATHER_TOOL], text=dict(_OK), previous_response_id=identity)
 
-    chained = continuing("answered", _greedy_body(context, input=again))
+    chained = continuing("answered", _greedy_body(context, input=user(again)))
 
     def inline(replies: Replies) -> dict[str, Any] | None:
         given, text = answers(replies), _text(replies, "answered")
@@ -348,13 +354,13 @@ def _siblings(context: CaseContext) -> PlannedCase:
     question = "What is the code word? Answer with the code word, or with NONE if you were given none."
 
     def after(role: str, text: str) -> Callable[[Replies], dict[str, Any] | None]:
-        return continuing(role, _greedy_body(context, input=text))
+        return continuing(role, _greedy_body(context, input=user(text)))
 
     return PlannedCase(
         "state.siblings",
         "Two responses continue the same one. A canary in one must not reach the other.",
         (
-            RequestSpec("parent", context.body(input="Say hello.", temperature=0)),
+            RequestSpec("parent", context.body(input=user("Say hello."), temperature=0)),
             RequestSpec(Role.CHILD, after("parent", f"The code word is {word}. Answer with OK only.")),
             RequestSpec(Role.SIBLING, after("parent", question)),
             RequestSpec(Role.GRANDCHILD, after(Role.CHILD, question)),
