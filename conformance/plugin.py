@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import pytest
 
@@ -217,6 +217,7 @@ class _Session:
 
     def __init__(self, request: pytest.FixtureRequest, temporary: pytest.TempPathFactory) -> None:
         self.config = request.config
+        self.session = request.session
         worker = getattr(request.config, "workerinput", None)
         base = temporary.getbasetemp()
         self.shared = base if worker is None else base.parent
@@ -247,8 +248,19 @@ class _Session:
                 kept.write_bytes(pickle.dumps(result))
             found: Result | RejoinderError = pickle.loads(kept.read_bytes())
         if isinstance(found, RejoinderError):
-            pytest.exit(f"rejoinder: {found}", returncode=2)
+            self.end(f"rejoinder: {found}", 2)
         return found
+
+    def end(self, message: str, code: int) -> NoReturn:
+        """End the session with a message and an exit code.
+
+        A worker of xdist that exits counts as crashed and is replaced. So it asks for the end, which comes with the
+        message and exit code 2, and skips the item that cannot be tested.
+        """
+        if self.worker:
+            self.session.shouldstop = message
+            pytest.skip(message)
+        pytest.exit(message, returncode=code)
 
     def find(self) -> tuple[Target, tuple[Exchange, ...]]:
         """Return the endpoint, with its keys, and the exchanges that finding it took; it is looked for once."""
@@ -273,7 +285,7 @@ class _Session:
             return replace(target, key=None, second_key=None, request=RequestOptions()), recorder.found
 
         if not self.option("url"):
-            pytest.exit("rejoinder: The endpoint is missing. Add --rejoinder-url URL.", returncode=4)
+            self.end("rejoinder: The endpoint is missing. Add --rejoinder-url URL.", 4)
         target, found = self.once("target", look)
         request = _request_options(self.config)
         key, second_key = self.key("api_key_env"), self.key("second_key_env")

@@ -93,10 +93,15 @@ def test_selection_and_order(pytester: pytest.Pytester, clean: str) -> None:
     assert all(rule.isascii() for rule in load_rules())
 
 
-def test_an_endpoint_that_is_not_there_ends_the_session(pytester: pytest.Pytester) -> None:
-    result = pytester.runpytest_subprocess(*ITEMS, "--rejoinder-url", "http://127.0.0.1:9")
+@pytest.mark.parametrize("options", [(), ("-n", "2")])
+def test_an_endpoint_that_is_not_there_ends_the_session(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
+    result = pytester.runpytest_subprocess(*ITEMS, "--rejoinder-url", "http://127.0.0.1:9", *options)
     assert result.ret == 2
-    assert "Cannot connect to 127.0.0.1:9" in result.stdout.str() + result.stderr.str()
+    shown = result.stdout.str() + result.stderr.str()
+    assert shown.count("rejoinder: Cannot connect to 127.0.0.1:9") == 1
+    assert "crashed" not in shown
+    assert "Traceback" not in shown
+    assert "INTERNALERROR" not in shown
 
 
 @pytest.mark.parametrize("options", [(), ("--rejoinder-url", "http://x", "--rejoinder-select", "NO-*")])
