@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -50,7 +50,7 @@ ISOLATION_BUDGETS: Final[Mapping[str, int]] = {"smoke": 30, "quick": 400, "full"
 """How many requests a run of each plan may send to isolate refusals."""
 
 PINNED: Final = ("model", "max_output_tokens")
-"""Fields that every request keeps: which model answers, and how much that may cost."""
+"""Fields that every request keeps where the endpoint takes them: which model answers, and how much that may cost."""
 
 NEEDS: Final[Mapping[str, str]] = {"tool_choice": "tools", "stream_options": "stream", "top_logprobs": "include"}
 """Fields that mean something only beside another one."""
@@ -135,6 +135,7 @@ class IsolationSearch:
                     accepted.append(view.request)
         # The smallest request that was accepted is what everything else is sent with.
         self._base: Body | None = min(accepted, key=_size, default=None)
+        self._pinned = [name for name in PINNED if self._base is None or name in self._base]
 
     def _note(self, body: Body, view: ExchangeView) -> None:
         key, how = _key(body), handling(view)
@@ -219,10 +220,12 @@ class IsolationSearch:
         return self._known.get(key, Handling.UNPROVEN)
 
     def _keeps(self, body: Body) -> tuple[str, ...]:
-        """Return ``input`` for a body that differs from the plainest one in that its input is a list."""
+        """Return the fields in which a body differs from the plainest one on purpose: a list as input, and a limit."""
+        base = self._base or {}
         given = body.get("input")
-        is_list = isinstance(given, list) and all(map(_is_plain_message, given))
-        return ("input",) if is_list and self._base is not None and isinstance(self._base.get("input"), str) else ()
+        is_list = isinstance(given, list) and all(map(_is_plain_message, given)) and isinstance(base.get("input"), str)
+        limited = "max_output_tokens" in body and "max_output_tokens" not in base
+        return ("input",) * is_list + ("max_output_tokens",) * limited
 
     async def _send(self, case: PlannedCase) -> list[ExchangeView]:
         if self.sender.ended or self.spent + len(case.requests) > self.budget:
@@ -270,7 +273,9 @@ class IsolationSearch:
         """Return the parts of a body, each with the branches of a request with nothing else."""
         key = _key(body)
         if key not in self._divided:
-            self._divided[key] = [(part, self._branches(self._built(body, [part]))) for part in _parts(body)]
+            self._divided[key] = [
+                (part, self._branches(self._built(body, [part]))) for part in _parts(body, self._pinned)
+            ]
         return self._divided[key]
 
     def _built(self, body: Body, suspects: Sequence[Suspect]) -> Body:
@@ -398,7 +403,7 @@ class IsolationSearch:
         found: list[tuple[int, int, Body]] = []
         for number, case in enumerate(one_factor(profile=profile)):
             rest = {name: value for name, value in case.body.items() if name not in PINNED}
-            body = build(rest, self._base, {path for part in _parts(rest) for path in part})
+            body = build(rest, self._base, {path for part in _parts(rest, self._pinned) for path in part})
             new = self._new(body)
             known = new & claims.keys()
             if new & left and (not known or (len(known) == 1 and known <= alike)) and _key(body) not in self._known:
@@ -433,11 +438,11 @@ class IsolationSearch:
 # Bodies
 
 
-def _parts(body: Body) -> list[Suspect]:
-    """Return the parts of a body that can be sent without the others."""
+def _parts(body: Body, pinned: Container[str]) -> list[Suspect]:
+    """Return the parts of a body that can be sent without the others; ``pinned`` fields are in every request."""
     found: list[Suspect] = []
     for name, value in body.items():
-        if name in PINNED:
+        if name in pinned:
             continue
         if not isinstance(value, list) or not value:
             found.append(((name,),))
@@ -491,7 +496,7 @@ def build(body: Body, base: Body, chosen: set[Path], beside: Iterable[Path] = ()
     ``beside`` are parts that are left out though what they need is there.
     """
     result = copy.deepcopy(base)
-    result |= {name: body[name] for name in PINNED if name in body}
+    result |= {name: body[name] for name in PINNED if name in body and name in base}
     wanted = chosen.union(beside)
     companions = _companions(body, {str(path[0]) for path in wanted}) - set(beside)
     for name, value in body.items():

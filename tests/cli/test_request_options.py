@@ -11,6 +11,7 @@ import pytest
 
 from rejoinder.model.base_form import BaseForm, InputForm
 from rejoinder.model.exchange import Request
+from rejoinder.model.footer import Acceptance
 from rejoinder.model.header import RequestRecord
 from rejoinder.model.runfile import Run, read_run
 from rejoinder.model.samples import LoadSample
@@ -189,6 +190,34 @@ def test_the_base_form_is_told(invoke: Invoke, faults: tuple[str, ...], form: Ba
     assert all(trait in out + err for trait in form.traits())
     streams = [e for e in run.exchanges if e.case == "basic.stream"]
     assert [exchange.status for exchange in streams] == [200]
+
+
+class Unlimited(Sandbox):
+    """A sandbox that refuses any max_output_tokens."""
+
+    def handle(self, request: Request) -> Reply:
+        body = request.json()
+        if isinstance(body, dict) and "max_output_tokens" in body:
+            return refusal(400, "max_output_tokens is not supported.")
+        return super().handle(request)
+
+
+@pytest.mark.slow(8)
+def test_an_endpoint_that_refuses_a_limit_is_checked_without_it(invoke: Invoke) -> None:
+    with running(Unlimited()) as url:
+        code, out, err = invoke("check", url, "--plan", "quick", "--out", "run", "--no-confirm")
+    run = read_run("run")
+    assert code in (0, 1)
+    assert run.header.target.form == BaseForm(max_output_tokens=False)
+    assert "Request form: no max_output_tokens" in out + err
+    assert "without a limit of output tokens" in " ".join((out + err).split())
+    assert not failed(run)
+    assert run.footer is not None
+    assert run.footer.coverage is not None
+    [refused] = run.footer.coverage.refusals
+    assert refused.branches == ["max_output_tokens=value"]
+    assert refused.words == "max_output_tokens is not supported."
+    assert len(run.footer.coverage.branches[Acceptance.ACCEPTED]) > 300
 
 
 class StreamsByDefault(Sandbox):

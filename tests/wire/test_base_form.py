@@ -68,6 +68,16 @@ def test_a_body_that_is_about_a_field_keeps_it() -> None:
     assert fit_body(body, form, {"top_k": 1}, keeps=("top_k",)) == {"input": "Hi", "stream": False}
 
 
+@pytest.mark.parametrize(
+    ("value", "kept"), [(16, False), (10**30, False), (0, True), (-1, True), ("16", True), (None, True)]
+)
+def test_a_limit_that_the_endpoint_refuses_is_left_out(value: Any, kept: bool) -> None:
+    form, body = BaseForm(max_output_tokens=False), {"input": "x", "max_output_tokens": value}
+    assert fit_body(body, form, {}) == (body if kept else {"input": "x"})
+    assert fit_body(body, form, {}, keeps=("max_output_tokens",)) == body
+    assert fit_body(body, USUAL_FORM, {}) == body
+
+
 def test_plain_requests_say_so_where_the_endpoint_streams_without_it() -> None:
     form = BaseForm(stream_false=True)
     assert fit_body({"input": "x"}, form, {}) == {"input": "x", "stream": False}

@@ -262,6 +262,11 @@ def _no_model(body: dict[str, Any]) -> bytes | None:
     return reply(400, {"error": {"message": "model is not allowed"}}) if "model" in body else None
 
 
+def _no_limit(body: dict[str, Any]) -> bytes | None:
+    refused = reply(400, {"error": {"message": "max_output_tokens is not supported."}})
+    return refused if "max_output_tokens" in body else None
+
+
 def _streams_by_default(body: dict[str, Any]) -> bytes | None:
     return streamed() if body.get("stream") is not False else None
 
@@ -287,6 +292,13 @@ def _string_streams_only(body: dict[str, Any]) -> bytes | None:
         (_strings_only, BaseForm(input=InputForm.STRING), "m", 2),
         (_typed_only, BaseForm(input=InputForm.TYPED_LIST), "m", 2),
         (_no_model, BaseForm(model=False), None, 2),
+        (_no_limit, BaseForm(max_output_tokens=False), "m", 2),
+        (
+            lambda body: _no_limit(body) or _strings_only(body),
+            BaseForm(input=InputForm.STRING, max_output_tokens=False),
+            "m",
+            3,
+        ),
         (_streams_by_default, BaseForm(stream_false=True), "m", 2),
         (lambda body: streamed(), BaseForm(plain=False), "m", 2),
         (_plain_broken(reply(500, {"error": "boom"})), BaseForm(plain=False), "m", 2),

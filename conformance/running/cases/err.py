@@ -191,7 +191,7 @@ def _bounds(context: CaseContext) -> Iterator[PlannedCase]:
         yield PlannedCase(
             f"edge.{name}",
             f"A value of {field} that endpoints may refuse or accept.",
-            (RequestSpec(Role.PLAIN, body, (Tag.EDGE, wrong_field(field), *outside)), *after),
+            (RequestSpec(Role.PLAIN, body, (Tag.EDGE, wrong_field(field), *outside), keeps=(field,)), *after),
         )
     unknown = continuing(Role.CONTROL, greeting(context), change=unknown_id)
     yield PlannedCase(

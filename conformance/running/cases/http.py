@@ -57,6 +57,9 @@ def _smoke(context: CaseContext) -> Iterator[PlannedCase]:
         # All other requests say so; this one is about an endpoint that is not told.
         intent = "A minimal request without stream."
         yield single("basic.stream-absent", intent, greeting(context), (Tag.VALID, Tag.BASIC), keeps=("stream",))
+    if not context.form.max_output_tokens:
+        intent = "A minimal request with max_output_tokens."
+        yield single("basic.max-output-tokens", intent, greeting(context), keeps=("max_output_tokens",))
     yield refused("no-input", "A request without input is refused.", body(), wrong_field("input"))
     yield refused(
         "broken-json",

@@ -266,7 +266,9 @@ def check_endpoint(
         if confirm_budget.total:
             more.append(f"{plural(confirm_budget.total, 'request')} to confirm and minimise failures")
         also = f", plus up to {' and '.join(more)}" if more else ""
-        steps.say(f"Plan {plan.name}: {requests} with at most {plan.output_tokens:,} output tokens{also}")
+        limited = target.form.max_output_tokens
+        tokens = f"with at most {plan.output_tokens:,} output tokens" if limited else "without a limit of output tokens"
+        steps.say(f"Plan {plan.name}: {requests} {tokens}{also}")
     if target.form.traits():
         steps.say(f"Request form: {', '.join(target.form.traits())}")
     for warning in target.warnings:

@@ -37,7 +37,8 @@ _LABELS: Final[Mapping[InputForm, str]] = {
 class BaseForm(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """What the first requests showed of the form of a request that the endpoint accepts.
 
-    The defaults are the usual form: a list of messages, with or without a model, plain replies without ``stream``.
+    The defaults are the usual form: a list of messages, with or without a model, a limit of output tokens, plain
+    replies without ``stream``.
     """
 
     input: Annotated[InputForm, about("how requests write input")] = InputForm.LIST
@@ -45,12 +46,14 @@ class BaseForm(Struct, kw_only=True, frozen=True, omit_defaults=True):
     stream_false: Annotated[
         bool, about('whether non-streaming requests send "stream": false, because the endpoint streams without it')
     ] = False
+    max_output_tokens: Annotated[bool, about("whether the endpoint accepts requests with max_output_tokens")] = True
     plain: Annotated[bool, about("whether a non-streaming request got a response")] = True
 
     def traits(self) -> list[str]:
         """Return in a few words each what is not usual; empty for the usual form."""
         found = [] if self.input is InputForm.LIST else [f"input as {self.input.label}"]
         found += [] if self.model else ["no model"]
+        found += [] if self.max_output_tokens else ["no max_output_tokens"]
         found += ['"stream": false in non-streaming requests'] if self.stream_false else []
         return found + ([] if self.plain else ["non-streaming requests fail"])
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from rejoinder.model.base_form import BaseForm, InputForm
 from rejoinder.model.exchange import parse_json
 
+LIMIT: Final = "max_output_tokens"
 _BLANK: Final = b" \t\r\n"
 
 
@@ -18,7 +19,8 @@ def fit_body(body: Any, form: BaseForm, extra: Mapping[str, Any], *, keeps: tupl
     ``body`` is a JSON value or exact bytes. An object gets the fields of ``extra`` that it lacks (objects are merged
     field by field), and ``"stream": false`` where the form needs it. A list with one text message of the user becomes a
     string where only strings are accepted, and messages get their type where lists must have one; any other input stays
-    as it is. Bytes that hold a JSON object get the fields that they lack at their beginning and stay as they are
+    as it is. ``max_output_tokens`` is left out where the endpoint refuses it, unless its value is what no request may
+    have. Bytes that hold a JSON object get the fields that they lack at their beginning and stay as they are
     otherwise; any other value is returned unchanged. ``keeps`` names fields that the request is about: they are neither
     changed nor added.
     """
@@ -32,7 +34,13 @@ def fit_body(body: Any, form: BaseForm, extra: Mapping[str, Any], *, keeps: tupl
     merged = merge_below(body, added)
     if "input" in body and "input" not in keeps:
         merged["input"] = _fit_input(body["input"], form.input)
+    if not form.max_output_tokens and LIMIT not in keeps and _is_limit(body.get(LIMIT)):
+        del merged[LIMIT]
     return merged
+
+
+def _is_limit(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def merge_below(own: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

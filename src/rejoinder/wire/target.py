@@ -38,6 +38,7 @@ _NO_MODEL: Final = re.compile(r"\bmodel\b|model_not_found", re.IGNORECASE)
 _ABOUT_STREAM: Final = re.compile(r"stream", re.IGNORECASE)
 _ABOUT_TYPE: Final = re.compile(r"\btype\b", re.IGNORECASE)
 _ABOUT_INPUT: Final = re.compile(r"\binput\b|\bstr(ing)?\b|\blist\b|\barray\b", re.IGNORECASE)
+_ABOUT_LIMIT: Final = re.compile(r"max_(output_)?tokens", re.IGNORECASE)
 _BUSY_RETRIES: Final = 3
 _SINGLE: Final = 4
 """Changes of the first request that are tried alone; if all are refused in the same words, pairs of them are not."""
@@ -115,8 +116,8 @@ async def find_target(
     ``deadline`` seconds to answer, to each of the addresses that
     :func:`~rejoinder.wire.address.candidate_addresses` gives until one is not 404 or 405. Where the reply is no
     response object, the same request is sent in other forms (role ``form``): with ``stream: false``, as a stream, with
-    other forms of ``input``, without a model that nobody named. A Retry-After of up to 30 seconds is waited out, as
-    long as all such waits of a request fit into ``deadline``.
+    other forms of ``input``, without a model that nobody named, without ``max_output_tokens``. A Retry-After of up to
+    30 seconds is waited out, as long as all such waits of a request fit into ``deadline``.
 
     ``request`` is what a user adds to every request. A client is made from ``key``, ``request`` and ``options`` and
     closed again, unless ``client`` is given, which then must have been made for the same host, key and options.
@@ -312,7 +313,11 @@ class _TargetFinder:
             changes.insert(0 if about_model else len(changes), (BaseForm(model=False), False))
             unnamed = [(BaseForm(input=form, model=False), False) for form in inputs]
             pairs = pairs + unnamed if broken else unnamed + pairs
-        for form, streams in changes + pairs:
+        unlimited = [(BaseForm(max_output_tokens=False), False)]
+        unlimited += [(BaseForm(input=form, max_output_tokens=False), False) for form in inputs]
+        about_limit = _ABOUT_LIMIT.search(words) is not None and not broken
+        every = unlimited + changes + pairs if about_limit else changes + pairs + unlimited
+        for form, streams in every:
             yield form, target.model if form.model else None, streams
 
     @staticmethod
