@@ -229,6 +229,9 @@ def test_a_good_request_after_bad_ones(fires: Fires, refusal: Refusal, control: 
     assert fires("HTTP-15", bad, good) is False
     assert fires("HTTP-15", bad, gone) is None
     assert fires("HTTP-15", bad, gone, control()) is True
+    # Another request that was answered says nothing of this one.
+    assert fires("HTTP-15", bad, gone, control(input="Tell a story.")) is None
+    assert fires("HTTP-15", bad, gone, control(top_p=1)) is None
     assert fires("HTTP-15", good) is None
 
 

@@ -17,7 +17,7 @@ from rejoinder.conformance.running.case import CaseContext, unknown_id
 from rejoinder.conformance.running.cases import sta
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process
 from rejoinder.conformance.running.plan import Plan, build_plan
-from rejoinder.contract import load_dialect
+from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.verdict import Status, Verdict
 from rejoinder.sandbox import Sandbox
@@ -321,3 +321,13 @@ def test_a_foreground_response_may_come_back_from_a_cancel_as_it_is(state: str, 
         return exchange
 
     assert verdict("BGR-07", played("state.streamed", change)).status is found
+
+
+@pytest.mark.parametrize("dialect", dialect_names())
+def test_input_is_a_string_only_where_that_is_the_point(dialect: str) -> None:
+    clock, target = ManualClock(), Target("http://sandbox/v1/responses", dialect=dialect)
+    plan = Plan("test", tuple(sta.cases(CaseContext(load_dialect(dialect)), "full")))
+    sent = [e for batch in run_in_process(plan, Sandbox(dialect, clock=clock), target, clock) for e in batch]
+    bodies = [(e.case, e.request.json()) for e in sent if e.request.method == "POST" and e.request.body]
+    strings = {case for case, body in bodies if isinstance(body, dict) and isinstance(body.get("input"), str)}
+    assert strings == {"state.memory-string"}
