@@ -71,6 +71,8 @@ class Severity(StrEnum):
 def partial_reason(run: Run) -> str:
     """Return why a run checked only a part of what its plan can check, in a sentence; empty for a whole run."""
     footer = run.footer
+    if run.being_written:
+        return "The run is still being written."
     if run.truncated or footer is None:
         return "The run was cut short."
     if footer.interrupted:

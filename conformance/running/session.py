@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,6 +18,8 @@ from rejoinder.conformance.running.fuzz import FuzzRun
 from rejoinder.conformance.running.isolate import ISOLATION_BUDGETS, isolate
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import load_dialect
+from rejoinder.errors import RejoinderError
+from rejoinder.interrupts import interrupts
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.runfile import RunWriter
 from rejoinder.model.verdict import Verdict
@@ -187,7 +187,14 @@ class RunSession:
                         self.writer.verdict(verdict)
                 return sender.result
 
-        result = asyncio.run(run())
+        try:
+            result = asyncio.run(run())
+        except BaseExceptionGroup as group:
+            # Requests are sent by tasks of groups. An error for people that one of them met ends the others.
+            for error in _leaves(group):
+                if isinstance(error, RejoinderError):
+                    raise error from group
+            raise
         result.warnings[:0] = self.target.warnings
         return result
 
@@ -196,23 +203,37 @@ class RunSession:
         self.on_exchange(exchange)
 
 
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the errors that a group of errors consists of."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
 @contextmanager
 def interruptible(run: CheckRun, on_interrupt: Callable[[], None] | None) -> Iterator[None]:
-    """Let the first Ctrl-C end a run in order, after calling ``on_interrupt``; without that it ends at once."""
-    if on_interrupt is None or threading.current_thread() is not threading.main_thread():
+    """Let the first SIGINT or SIGTERM end a run in order, after calling ``on_interrupt``, and the second one at once.
+
+    Without ``on_interrupt`` signals do what they did before.
+    """
+    if on_interrupt is None:
         yield
         return
     loop = asyncio.get_running_loop()
+    interrupted = False
 
-    def interrupt() -> None:
-        loop.remove_signal_handler(signal.SIGINT)
+    def end() -> None:
         on_interrupt()
         run.stop()
 
-    with suppress(NotImplementedError):  # event loops without signals
-        loop.add_signal_handler(signal.SIGINT, interrupt)
-    try:
+    def interrupt() -> None:
+        nonlocal interrupted
+        if interrupted:
+            raise KeyboardInterrupt
+        interrupted = True
+        loop.call_soon_threadsafe(end)
+
+    with interrupts(interrupt):
         yield
-    finally:
-        with suppress(NotImplementedError):
-            loop.remove_signal_handler(signal.SIGINT)

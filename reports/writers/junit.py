@@ -221,6 +221,8 @@ def run_problem(run: Run, report: ReportModel) -> str:
     """Return why a run says little or nothing, in a sentence; empty when it says what it should."""
     if report[VERDICT].problem:
         return report[VERDICT].problem
+    if run.being_written:
+        return "The run is still being written."
     if run.truncated:
         return "The run was cut short: its run file has no footer."
     if run.load is not None and run.load.incomplete:

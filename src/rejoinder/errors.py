@@ -11,6 +11,7 @@ both and exits with ``exit_code``; nobody sees a traceback for a mistake of the 
     │   └── NotAnEndpointError something answers, but not the Responses API
     ├── BaselineError     a baseline file that cannot be used
     ├── RunFileError      a run file that cannot be read
+    │   └── RunWriteError      a run file that cannot be written
     └── ContractError     a contract file, overlay or schema that cannot be used
         └── ExtensionError     an extension that cannot be used
 """
@@ -36,6 +37,7 @@ __all__ = [
     "NotAnEndpointError",
     "RejoinderError",
     "RunFileError",
+    "RunWriteError",
     "TargetError",
     "UnauthorizedError",
     "UnreachableError",
@@ -117,6 +119,12 @@ class BaselineError(RejoinderError):
 
 class RunFileError(RejoinderError):
     """A run file that cannot be read: missing, empty, foreign, or of a newer format."""
+
+
+class RunWriteError(RunFileError):
+    """A run file that cannot be written: no space, no permission, removed. What was written before is kept."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.INCOMPLETE
 
 
 class ContractError(RejoinderError):

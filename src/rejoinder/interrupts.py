@@ -36,8 +36,3 @@ def interrupts(handler: Callable[[], None]) -> Iterator[None]:
         for number, known in before.items():
             if known is not None:  # what was installed by other means than Python cannot be put back
                 signal.signal(number, known)
-
-
-def raise_interrupt() -> None:
-    """Raise ``KeyboardInterrupt``, as Python itself does on SIGINT."""
-    raise KeyboardInterrupt

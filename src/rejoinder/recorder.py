@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import platform
 import time
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ import msgspec
 from rejoinder import CATALOGUE_VERSION, __version__
 from rejoinder.budgets import PREFLIGHT_SECONDS
 from rejoinder.contract import extension_records
-from rejoinder.errors import TargetError, UsageError
+from rejoinder.errors import ExitCode, RejoinderError, RunWriteError, TargetError, UsageError
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.footer import Footer
 from rejoinder.model.header import ExtensionRecord, RunTarget, new_header
@@ -42,6 +43,8 @@ class RunRecorder:
     found: tuple[Exchange, ...] = ()
     secrets: dict[str, None] = field(default_factory=dict, repr=False)
     names: set[str] = field(default_factory=set, repr=False)
+    open: bool = False
+    """Whether the header was written and the footer was not."""
 
     def header(self, target: Target | None, *, url: str, model: str | None, dialect: str, **fields: Any) -> None:
         """Write the header, and what finding the endpoint took; ``target`` is ``None`` when there is none."""
@@ -69,6 +72,7 @@ class RunRecorder:
 
     def write_header(self, target: RunTarget, **fields: Any) -> None:
         """Write the header with what every header says: when, by which versions and extensions, by which command."""
+        self.open = True
         self.writer.header(
             new_header(
                 target,
@@ -84,6 +88,20 @@ class RunRecorder:
     def footer(self, exit_code: int, **fields: Any) -> None:
         """Write the footer with the exit code."""
         self.writer.footer(Footer(ended_at=time.time(), exit_code=exit_code, **fields))
+        self.open = False
+
+    def abort(self, error: BaseException) -> None:
+        """Write the footer of a run that was interrupted, or whose run file could not be written, if it has none yet.
+
+        That may fail, too: the file then ends with its last whole line.
+        """
+        if not self.open:
+            return
+        with contextlib.suppress(RunWriteError):
+            if isinstance(error, RejoinderError):
+                self.footer(error.exit_code, problem=str(error))
+            else:
+                self.footer(ExitCode.INTERRUPTED, interrupted=True)
 
     def discover(
         self,

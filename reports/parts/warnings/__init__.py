@@ -17,7 +17,9 @@ from rejoinder.reports.terminal_text import wrap
 def read(report: ReportModel) -> list[str] | None:
     """Return the warnings, a sentence each."""
     warnings: list[str] = []
-    if report.run.truncated:
+    if report.run.being_written:
+        warnings.append("The run is still being written. This report covers what was written until it was read.")
+    elif report.run.truncated:
         warnings.append(
             "The run was cut short: its run file has no footer. This report covers what was written before that."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 import tempfile
 import traceback
@@ -136,6 +137,9 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and exit. Errors of a user or of an endpoint are printed as a sentence and a hint."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        # As Ctrl-C. Process 1 of a container would not even end with the default.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = cli.main(args=args, prog_name="rejoinder", standalone_mode=False)
     except RejoinderError as error:

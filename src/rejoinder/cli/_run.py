@@ -16,7 +16,8 @@ import click
 from rejoinder.cli._help import ENDPOINT, OUTPUT, RULES, Argument, GroupedOption
 from rejoinder.cli._secrets import protect
 from rejoinder.cli._terminal import echo, show
-from rejoinder.errors import TargetError, UsageError
+from rejoinder.errors import RejoinderError, RunWriteError, TargetError, UsageError
+from rejoinder.interrupts import interrupts
 from rejoinder.settings import KEY_VARIABLE, RATE_LIMIT, REQUEST_OPTIONS, SECOND_KEY_VARIABLE, parse_rate
 
 if TYPE_CHECKING:
@@ -233,6 +234,9 @@ def recording(out: Path | None) -> Iterator[RunRecorder]:
 
     When no endpoint is found, the reports of the attempt are written if a response came or ``out`` names the folder.
     Otherwise, and when the run never began, nothing is left behind.
+
+    A run that is interrupted before it can end in order, or that can no longer be written, is reported as far as it was
+    recorded.
     """
     from rejoinder.model.runfile import RunWriter
     from rejoinder.recorder import RunRecorder
@@ -240,7 +244,17 @@ def recording(out: Path | None) -> Iterator[RunRecorder]:
     folder = new_folder(out)
     try:
         with RunWriter(folder / "run.ndjson") as writer:
-            yield RunRecorder(folder, writer, ["rejoinder", *sys.argv[1:]])
+            recorder = RunRecorder(folder, writer, ["rejoinder", *sys.argv[1:]])
+            try:
+                yield recorder
+            except (KeyboardInterrupt, RunWriteError) as error:
+                with finishing():
+                    recorder.abort(error)
+                raise
+    except (KeyboardInterrupt, RunWriteError):
+        with finishing():
+            _report_partial(folder)
+        raise
     except TargetError as error:
         if out is None and all(exchange.status is None for exchange in error.exchanges):
             _remove(folder)
@@ -253,6 +267,42 @@ def recording(out: Path | None) -> Iterator[RunRecorder]:
         if file.exists() and not file.stat().st_size:
             _remove(folder)
         raise
+
+
+@contextmanager
+def finishing() -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM inside the block pass: what was gathered is still written. The second ends it."""
+    seen = 0
+
+    def handle() -> None:
+        nonlocal seen
+        seen += 1
+        if seen > 1:
+            raise KeyboardInterrupt
+
+    with interrupts(handle):
+        yield
+
+
+def _report_partial(folder: Path) -> None:
+    """Report what was recorded of a run that did not end in order; what cannot be written is left out."""
+    file = folder / "run.ndjson"
+    if not file.exists() or not file.stat().st_size:
+        _remove(folder)
+        return
+    with suppress(RejoinderError):
+        write_reports(folder)
+        echo(f"The report of what was recorded is {folder / 'report.html'}.", err=True)
+
+
+def read_recorded(path: Path) -> Run:
+    """Return a recorded run, and say so if a command is still writing it."""
+    from rejoinder.model.runfile import read_run
+
+    run = read_run(path)
+    if run.being_written:
+        echo(f"{path} is still being written. Only what it contains so far is used.", err=True)
+    return run
 
 
 def _remove(folder: Path) -> None:
@@ -275,20 +325,39 @@ def write_reports(folder: Path) -> Run:
 
 
 def close_run(recorder: RunRecorder) -> Run:
-    """Write the reports of a finished run, print the closing summary, and return the run."""
+    """Write the reports of a finished run, print the closing summary, and return the run.
+
+    Raises :class:`RunWriteError` after the summary when the reports cannot be written.
+    """
+    from rejoinder.model.runfile import read_run
     from rejoinder.reports import summarize
 
     folder = recorder.folder
-    run = write_reports(folder)
     paths = {"report": str(folder / "report.html"), "run file": str(folder / "run.ndjson")}
+    try:
+        with finishing():
+            run = write_reports(folder)
+    except UsageError as error:
+        del paths["report"]
+        show(summarize(read_run(folder), paths=paths))
+        hint = "`rejoinder report` writes the reports of a run file to another folder."
+        raise RunWriteError(error.message, hint) from error
     show(summarize(run, paths=paths))
     return run
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a report; raises :class:`UsageError` when the place cannot be written to."""
+    """Write a report, whole or not at all; raises :class:`UsageError` when the place cannot be written to."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        if path.exists() and not (path.is_file() and not path.is_symlink()):  # a device, a pipe, a link
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
+            return
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            part.write_text(text, encoding="utf-8", errors="backslashreplace")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"Cannot write {path}: {error.strerror}.", "Choose another path.") from error

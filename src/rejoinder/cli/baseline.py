@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from rejoinder.cli._help import Group, Page
-from rejoinder.cli._run import dialect_option, file_option, run_argument, select_option, write_text
+from rejoinder.cli._run import dialect_option, file_option, read_recorded, run_argument, select_option, write_text
 from rejoinder.cli._terminal import echo
 from rejoinder.errors import BaselineError, UsageError
 from rejoinder.formatting import plural
@@ -195,9 +195,8 @@ def _judged(
     """Check a recorded run by the rules of this version; return it with the matcher and the verdicts."""
     from rejoinder.conformance.baseline import BaselineMatcher
     from rejoinder.conformance.judgement import judge
-    from rejoinder.model.runfile import read_run
 
-    recorded = read_run(run)
+    recorded = read_recorded(run)
     if not recorded.exchanges:
         raise UsageError(f"{run} contains no exchanges.", "Choose a run of `rejoinder check`.")
     matcher = BaselineMatcher(baseline, datetime.now(UTC).date())

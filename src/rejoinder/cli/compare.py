@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rejoinder.cli._help import Argument, Page
-from rejoinder.cli._run import file_option, write_text
+from rejoinder.cli._run import file_option, read_recorded, write_text
 from rejoinder.cli._terminal import echo
 from rejoinder.errors import UsageError
 
@@ -31,11 +31,10 @@ from rejoinder.errors import UsageError
 @file_option("--html", "HTML page to write.", default="comparison.html", show_default=True)
 def command(runs: tuple[Path, ...], html: Path) -> int:
     """Write one HTML page with a column for each run and a row for each rule and load figure."""
-    from rejoinder.model.runfile import read_run
     from rejoinder.reports import render_comparison
 
     if len(runs) < 2:
         raise UsageError("A comparison needs at least two runs.", "Use `rejoinder report` for a single run.")
-    write_text(html, render_comparison([read_run(run) for run in runs]))
+    write_text(html, render_comparison([read_recorded(run) for run in runs]))
     echo(f"Compared {len(runs)} runs: {html}")
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rejoinder.cli._help import Argument, Page
-from rejoinder.cli._run import file_option, markdown_option, write_text
+from rejoinder.cli._run import file_option, markdown_option, read_recorded, write_text
 from rejoinder.cli._terminal import echo
 from rejoinder.errors import ExitCode
 
@@ -34,10 +34,9 @@ def command(before: Path, after: Path, html: Path | None, markdown: Path | None)
 
     Findings are matched by fingerprint, which does not depend on wording, ids or positions.
     """
-    from rejoinder.model.runfile import read_run
     from rejoinder.reports import diff_runs, render_diff_html, render_diff_markdown, render_diff_text
 
-    diff = diff_runs(read_run(before), read_run(after))
+    diff = diff_runs(read_recorded(before), read_recorded(after))
     if html is not None:
         write_text(html, render_diff_html(diff))
     to_stdout = str(markdown) == "-"

@@ -15,6 +15,7 @@ from rejoinder.cli._run import (
     dialect_option,
     load_baseline,
     out_option,
+    read_recorded,
     recording,
     run_argument,
     select_option,
@@ -52,10 +53,9 @@ def command(
     """
     from rejoinder.conformance.assess import CheckResult, assess, rule_count
     from rejoinder.model.header import RecheckedRun
-    from rejoinder.model.runfile import read_run
     from rejoinder.reports import diff_runs, render_diff_text
 
-    old = read_run(run)
+    old = read_recorded(run)
     header = old.header
     held_to = dialect or header.target.dialect
     if not rule_count(held_to, select):

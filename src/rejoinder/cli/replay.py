@@ -16,6 +16,7 @@ from rejoinder.cli._run import (
     out_option,
     quiet_option,
     read_key,
+    read_recorded,
     read_requests,
     recording,
     request_options,
@@ -108,9 +109,8 @@ def command(
     from rejoinder.conformance.running.trial import key_of, size_of
     from rejoinder.contract import load_dialect, load_rules
     from rejoinder.model.header import ReplayedFinding
-    from rejoinder.model.runfile import read_run
 
-    old = read_run(run)
+    old = read_recorded(run)
     if finding is not None and every:
         raise UsageError("A finding and --all were both given.", "Omit one of them.")
     if finding is None and not every:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rejoinder.cli._help import Page
-from rejoinder.cli._run import file_option, markdown_option, run_argument, write_text
+from rejoinder.cli._run import file_option, markdown_option, read_recorded, run_argument, write_text
 from rejoinder.cli._terminal import echo, show
 
 
@@ -32,9 +32,8 @@ def command(run: Path, markdown: Path | None, **files: Path | None) -> int:
     A damaged or incomplete run file is reported as far as it is readable.
     """
     from rejoinder import reports
-    from rejoinder.model.runfile import read_run
 
-    loaded = read_run(run)
+    loaded = read_recorded(run)
     written: dict[str, str] = {}
     for option, name, render in (
         ("html", "report", reports.render_html),

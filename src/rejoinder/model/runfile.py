@@ -8,9 +8,11 @@ Reports of every kind are pure functions of a :class:`Run`.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
+import os
 import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -18,10 +20,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 from rejoinder.budgets import INPUT_RUN_LINE, INPUT_RUN_PIPE, INPUT_VALUES
-from rejoinder.errors import RunFileError
+from rejoinder.errors import RunFileError, RunWriteError
 from rejoinder.input_file import read_bytes
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.footer import Footer
@@ -39,7 +46,7 @@ class Run:
 
     ``header`` says what was run against what; ``footer`` how it ended (``None`` when the file was cut short).
     ``damage`` holds one sentence for each line that could not be read, ``truncated`` says that the footer is missing.
-    ``path`` is the file that it was read from.
+    ``path`` is the file that it was read from; ``being_written`` says that a command was still writing it then.
     """
 
     header: Header
@@ -49,6 +56,7 @@ class Run:
     footer: Footer | None = None
     damage: list[str] = field(default_factory=list)
     path: Path | None = field(default=None, compare=False)
+    being_written: bool = field(default=False, compare=False)
 
     @property
     def truncated(self) -> bool:
@@ -92,6 +100,9 @@ class Run:
 class RunWriter:
     """Appends lines to a run file; every line is on disk before the call returns. Safe to use from threads.
 
+    The file is locked while it is written, which readers see. A line that cannot be written whole is taken back, and
+    raises :class:`RunWriteError`; so does each line once the file has been removed.
+
     ``mask`` takes credentials out of the text of every line but those of exchanges, which hold none.
     """
 
@@ -100,11 +111,15 @@ class RunWriter:
         self.mask: Callable[[str], str] = str
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: TextIO = path.open("w", encoding="utf-8", newline="\n")
+            self._file = path.open("wb", buffering=0)
         except OSError as error:
             raise RunFileError(
                 f"Cannot write the run file {path}: {error.strerror}.", "Choose another folder with --out."
             ) from error
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # file systems without locks
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._length = 0
         self._lock = threading.Lock()
 
     def header(self, header: Header) -> None:
@@ -143,15 +158,25 @@ class RunWriter:
         except ValueError:
             line = json.dumps(_finite(record), separators=(",", ":"))
         line = line if clean else self.mask(line)
-        try:
-            with self._lock:
-                self._file.write(line)
-                self._file.write("\n")
-                self._file.flush()
-        except OSError as error:
-            raise RunFileError(
-                f"Cannot write the run file {self.path}: {error.strerror}.", "Choose another folder with --out."
-            ) from error
+        data = memoryview(f"{line}\n".encode())
+        with self._lock:
+            try:
+                if not os.fstat(self._file.fileno()).st_nlink:
+                    raise FileNotFoundError(0, "It was removed")
+                rest = data
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+                self._length += len(data)
+            except BaseException as error:
+                with contextlib.suppress(OSError):
+                    self._file.truncate(self._length)
+                    self._file.seek(self._length)
+                if not isinstance(error, OSError):
+                    raise
+                raise RunWriteError(
+                    f"Cannot write the run file {self.path}: {error.strerror}.",
+                    "Choose another folder with --out, or free space there.",
+                ) from error
 
 
 def read_run(path: Path | str) -> Run:
@@ -164,8 +189,9 @@ def read_run(path: Path | str) -> Run:
     if path.is_dir():
         path /= "run.ndjson"
     try:
+        being_written = _is_locked(path)
         run = _read(path, _lines(path))
-        run.path = path
+        run.path, run.being_written = path, being_written
         return run
     except FileNotFoundError as error:
         raise RunFileError(
@@ -256,6 +282,20 @@ def _take(run: Run, record: Any) -> str:
     except (KeyError, TypeError, ValueError) as error:
         return f"not a valid {kind} line: {error}"
     return ""
+
+
+def _is_locked(path: Path) -> bool:
+    """Return whether a command has the file open for writing."""
+    if fcntl is None or not path.is_file():  # to open a pipe would take its place at its reader
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # file systems without locks
+            pass
+    return False
 
 
 def run_schema() -> dict[str, Any]:
