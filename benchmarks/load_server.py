@@ -16,6 +16,8 @@ fields are optional:
 ``status``          refuse with this HTTP status
 ``retry``           with this ``Retry-After``
 ``after``, ``then``  once so many requests were answered, answer as these other options say (percent-encoded)
+``drop``            reset the connection of every so many requests before a byte of the response
+``leave``           ``1``: close each connection after its stream, without announcing it
 ``framing``         ``chunked``, ``close`` or ``length`` (the whole stream at once)
 
 ``GET /truth`` returns JSON: requests seen, and percentiles in milliseconds of the times at which tokens were sent;
@@ -155,7 +157,7 @@ def script(request: dict[str, Any], options: dict[str, str]) -> tuple[list[tuple
         closing += make(f"response.{status}", response=final)
         # With the last token, so that a stream costs one send for each token.
         pieces[-1] = (at, pieces[-1][1] + closing, pieces[-1][2])
-    return pieces, end if end in ("cut", "reset", "hang") else ""
+    return pieces, end if end in ("cut", "reset", "hang") else "leave" if "leave" in options else ""
 
 
 class ServerProcess:
@@ -309,6 +311,10 @@ class ScriptedServer:
         if self.requests > int(options.get("after", self.requests)):
             key = options["then"]
             options = dict(parse_qsl(key))
+        if "drop" in options and self.requests % int(options["drop"]) == 0:
+            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.drop(peer)
+            return
         if "status" in options:
             error = {"message": "planned refusal", "type": "server_error", "param": None, "code": None}
             retry = b"Retry-After: %s\r\n" % options["retry"].encode() if "retry" in options else b""
@@ -361,7 +367,7 @@ class ScriptedServer:
                 return
             index += 1
             data = b"%x\r\n%s\r\n" % (len(data), data) if framing == "chunked" else data
-            if index == len(pieces) and not ending and framing == "chunked":
+            if index == len(pieces) and ending in ("", "leave") and framing == "chunked":
                 data += b"0\r\n\r\n"
             if peer.socket.fileno() < 0:
                 return
@@ -372,7 +378,7 @@ class ScriptedServer:
         self.finished += ending != "hang"
         if ending == "reset":
             peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        if ending in ("cut", "reset") or (framing == "close" and ending != "hang"):
+        if ending in ("cut", "reset", "leave") or (framing == "close" and ending != "hang"):
             self.drop(peer)
 
     def plain(self, peer: Peer, status: int, value: Any, headers: bytes = b"") -> None:

@@ -14,8 +14,10 @@ from rejoinder.conformance.judging.context import RunContext
 from rejoinder.conformance.judging.leniency import measure_leniency
 from rejoinder.contract import load_dialect
 from rejoinder.errors import ExitCode
-from rejoinder.model.exchange import Exchange
+from rejoinder.formatting import plural
+from rejoinder.model.exchange import Exchange, Outcome
 from rejoinder.model.footer import CoverageResult, LeniencyResult
+from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Level, Status, Verdict
 
 
@@ -40,12 +42,26 @@ class CheckResult:
     strict: bool = False
 
     @property
+    def resent(self) -> int:
+        """How many requests were sent again after a connection that was made had been lost without a response."""
+        lost = (exchange for exchange in self.exchanges if Tag.REPEATED in exchange.tags and exchange.status is None)
+        return sum(exchange.outcome not in (Outcome.REFUSED, Outcome.TLS) for exchange in lost)
+
+    @property
     def footer(self) -> dict[str, Any]:
         """What the run file's footer says of the run besides the exit code."""
+        warnings = list(self.warnings)
+        if resent := self.resent:
+            were = plural(resent, "request was", "requests were")
+            warnings.append(
+                f"{were} sent again, because the connection was lost before a response. The endpoint may have processed "
+                "both."
+            )
         return {
             "interrupted": self.interrupted,
             "unsent": self.unsent,
-            "warnings": self.warnings,
+            "resent": resent,
+            "warnings": warnings,
             "coverage": self.coverage,
             "abilities": self.run_context.abilities.results(),
             "capabilities": [capability.result() for capability in self.run_context.capabilities.values()],

@@ -485,6 +485,12 @@ class _Run:
         if follower.stats.foreign:
             mixed = plural(follower.stats.foreign, "response contains", "responses contain")
             self.warnings.append(f"{mixed} the canary of another request: the endpoint mixes up responses.")
+        if unanswered := sum(check.unanswered for check in follower.checks):
+            lost = plural(unanswered, "request was", "requests were")
+            self.warnings.append(
+                f"{lost} lost on kept connections: the endpoint closed them without announcing it (Connection: close). "
+                "A load sends no request again."
+            )
         if follower.thinner.left_out:
             missing = f"{follower.thinner.left_out:,} of {plural(follower.stats.finished, 'request')}"
             self.warnings.append(

@@ -355,6 +355,7 @@ class GeneratorRun:
         if reply.cancelled:
             tags = (*tags, Tag.CANCELLED)
         check.reconnects += connection.opened > 1 and connection.opened > opened
+        check.unanswered += reply.reused and reply.unanswered
         analysis.submit(
             Recording(
                 slot,

@@ -54,6 +54,11 @@ class RawReply:
     interrupt: BaseException | None = None
     cancelled: bool = False
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether the connection was lost before a byte of the response."""
+        return self.outcome is Outcome.CUT and not self.receives
+
 
 class Message(NamedTuple):
     """A request as it is sent."""
@@ -159,18 +164,17 @@ class Connection:
     def perform(self, message: Message, *, into: RawReply | None = None) -> RawReply:
         """Send one request and record its reply. Never raises; whatever happens is in the reception.
 
-        ``into`` is a reception that somebody else looks at meanwhile; the one that is returned may be another.
+        ``into`` is a reception that somebody else looks at meanwhile, and the one that is returned.
 
-        A request on a kept connection that the server closed before it answered a single byte is sent again on a
-        fresh one, as browsers do: the server gave up the connection, not the request.
+        Nothing is sent twice. A connection that is lost before a response is the outcome of its request, on a kept
+        connection too: the server may have processed the request (RFC 9110, section 9.2.2).
         """
         self.cancelled = False
         reused = self._alive()
         reception = self._attempt(message, into)
-        if reused and reception.outcome is Outcome.CUT and not reception.receives:
-            reception = self._attempt(message)
-        else:
-            reception.reused = reused
+        reception.reused = reused
+        if reception.unanswered and reused:
+            reception.detail += " (on a connection that was kept from an earlier request)"
         return reception
 
     def cancel(self) -> None:

@@ -23,11 +23,12 @@ class SelfCheck(JsonStruct):
     """What one load generator process measures about itself.
 
     ``cpu`` holds its share of one core for each second; ``paused`` the longest time in seconds for which it sent
-    nothing because the command was suspended.
+    nothing because the command was suspended. ``unanswered`` requests were lost on kept connections.
     """
 
     started: int = 0
     reconnects: int = 0
+    unanswered: int = 0
     paused: float = 0.0
     loop_lag: Histogram = field(default_factory=Histogram)
     cpu: list[float] = field(default_factory=list)

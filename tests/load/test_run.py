@@ -412,6 +412,43 @@ def test_an_analysis_worker_that_dies_ends_the_run_and_loses_nothing(execute: Ex
     assert any("died" in reason for reason in result.load.self_check.reasons)
 
 
+MODES: dict[str, dict[str, Any]] = {
+    "closed": {"concurrency": 4, "duration": 1},
+    "open": {"rate": 40.0, "duration": 1},
+    "requests": {"concurrency": 4, "requests": 40, "duration": 60},
+    "phases": {"phases": "20@500ms,40@500ms", "duration": 1},
+    "sessions": {"concurrency": 4, "requests": 40, "duration": 60},
+}
+
+
+@pytest.mark.parametrize(
+    ("mode", "processes", "answer"),
+    [
+        ("closed", 1, "drop=5"),
+        ("open", 2, "drop=5"),
+        ("requests", 2, "leave=1"),
+        ("phases", 1, "leave=1"),
+        ("sessions", 2, "drop=5"),
+        ("sessions", 1, "end=reset"),
+        ("open", 1, "end=hang"),
+    ],
+)
+def test_the_accounts_are_those_of_a_server_that_resets_leaves_and_stalls(
+    execute: Execute, timed_server: Any, tmp_path: Path, mode: str, processes: int, answer: str
+) -> None:
+    values = dict(MODES[mode])
+    if mode == "sessions":
+        profile = tmp_path / "talks.toml"
+        profile.write_text(TALKS, "utf-8")
+        values["profile"] = str(profile)
+    result, _ = execute(
+        timed_server.url, model=f"ttft=5&gap=1&tokens=4&{answer}", processes=processes, idle_timeout=0.5, **values
+    )
+    assert result.started == timed_server.truth()["requests"] > 0
+    if answer == "drop=5":
+        assert result.outcomes == {"ok": result.started - result.started // 5, "transport": result.started // 5}
+
+
 def test_a_dead_address_does_not_spin(execute: Execute) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -212,6 +212,9 @@ class Footer(RunFileLine, kw_only=True, tag_field="kind", tag="footer"):
     exit_code: Annotated[int, about("exit code of the command")]
     interrupted: Annotated[bool, about("whether the run was interrupted")] = False
     unsent: Annotated[Count, about("number of requests of the plan that were not sent because the run ended early")] = 0
+    resent: Annotated[
+        Count, about("number of requests that were sent again because their connection was lost before a response")
+    ] = 0
     warnings: Annotated[list[str], about("warnings, one sentence each")] = []
     coverage: Annotated[CoverageResult | None, about("which contract branches the run sent")] = None
     abilities: Annotated[

@@ -83,9 +83,9 @@ def serve(
     """
     server = _server(sandbox, faults, slots)
     with _bound(host, port) as listener:
-        if ready is not None:
-            ready(_url(listener))
         try:
+            if ready is not None:
+                ready(_url(listener))
             server.run(sockets=[listener])
         except KeyboardInterrupt:
             return

@@ -103,11 +103,17 @@ def test_an_idle_connection_that_the_server_closed_costs_no_request(connect: Con
     assert connection.perform(send(connection)).outcome is Outcome.COMPLETE
 
 
-def test_a_kept_connection_that_dies_before_a_byte_is_tried_afresh(connect: Connect, play: Play) -> None:
-    connection = connect(play(["request", OK, "request", "reset"], ["request", OK]))
+@pytest.mark.parametrize("last", [["request"], ["request", "reset"]])
+def test_a_request_on_a_kept_connection_that_dies_is_not_sent_again(
+    connect: Connect, play: Play, last: list[str]
+) -> None:
+    connection = connect(play(["request", OK, *last], ["request", OK]))
     connection.perform(send(connection))
     second = connection.perform(send(connection))
-    assert (second.outcome, second.reused) == (Outcome.COMPLETE, False)
+    assert (second.outcome, second.reused, second.unanswered, connection.opened) == (Outcome.CUT, True, True, 1)
+    assert "kept from an earlier request" in second.detail
+    third = connection.perform(send(connection))
+    assert (third.outcome, third.reused, connection.opened) == (Outcome.COMPLETE, False, 2)
 
 
 @pytest.mark.parametrize(
