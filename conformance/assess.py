@@ -54,8 +54,8 @@ class CheckResult:
         if resent := self.resent:
             were = plural(resent, "request was", "requests were")
             warnings.append(
-                f"{were} sent again, because the connection was lost before a response. The endpoint may have processed "
-                "both."
+                f"{were} sent again, because the connection was lost before a response. "
+                "The endpoint may have processed both."
             )
         return {
             "interrupted": self.interrupted,

@@ -444,7 +444,11 @@ def test_the_accounts_are_those_of_a_server_that_resets_leaves_and_stalls(
     result, _ = execute(
         timed_server.url, model=f"ttft=5&gap=1&tokens=4&{answer}", processes=processes, idle_timeout=0.5, **values
     )
-    assert result.started == timed_server.truth()["requests"] > 0
+    served = timed_server.truth()["requests"]
+    if answer == "leave=1":  # what is sent to a connection that the server has closed never reaches it
+        assert result.ok == served <= result.started
+        return
+    assert result.started == served > 0
     if answer == "drop=5":
         assert result.outcomes == {"ok": result.started - result.started // 5, "transport": result.started // 5}
 
