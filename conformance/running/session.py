@@ -221,19 +221,26 @@ def interruptible(run: CheckRun, on_interrupt: Callable[[], None] | None) -> Ite
     if on_interrupt is None:
         yield
         return
-    loop = asyncio.get_running_loop()
-    interrupted = False
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    seen = 0
 
     def end() -> None:
         on_interrupt()
         run.stop()
 
     def interrupt() -> None:
-        nonlocal interrupted
-        if interrupted:
+        nonlocal seen
+        seen += 1
+        if seen > 2:
             raise KeyboardInterrupt
-        interrupted = True
-        loop.call_soon_threadsafe(end)
+        # Between two steps of the loop nothing is left half done, and no task complains.
+        loop.call_soon_threadsafe(end if seen == 1 else task.cancel)
 
     with interrupts(interrupt):
-        yield
+        try:
+            yield
+        except asyncio.CancelledError:
+            if seen > 1:
+                raise KeyboardInterrupt from None
+            raise
