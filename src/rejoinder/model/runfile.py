@@ -286,7 +286,9 @@ def _take(run: Run, record: Any) -> str:
 
 def _is_locked(path: Path) -> bool:
     """Return whether a command has the file open for writing."""
-    if fcntl is None or not path.is_file():  # to open a pipe would take its place at its reader
+    if not path.is_file():  # to open a pipe would take its place at its reader
+        return False
+    if fcntl is None:
         return False
     with path.open("rb") as file:
         try:
