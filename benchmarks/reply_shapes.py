@@ -51,11 +51,13 @@ class Shape:
         )
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """Return a value as compact JSON."""
     return json.dumps(value, separators=(",", ":"))
 
 
-def _response(**fields: Any) -> dict[str, Any]:
+def response(**fields: Any) -> dict[str, Any]:
+    """Return a small completed response object with these fields."""
     return {
         "id": "resp_1",
         "object": "response",
@@ -67,24 +69,26 @@ def _response(**fields: Any) -> dict[str, Any]:
     }
 
 
-def _message(content: Any, identity: str = "msg_1", **fields: Any) -> dict[str, Any]:
+def message(content: Any, identity: str = "msg_1", **fields: Any) -> dict[str, Any]:
+    """Return a completed message with this content."""
     return {"type": "message", "id": identity, "status": "completed", "role": "assistant", "content": content, **fields}
 
 
-def _text(text: str = "", annotations: Any = (), **fields: Any) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": [], **fields}
+def text(value: str = "", annotations: Any = (), **fields: Any) -> dict[str, Any]:
+    """Return an output_text part."""
+    return {"type": "output_text", "text": value, "annotations": list(annotations), "logprobs": [], **fields}
 
 
 def _plain(make: Callable[[int], dict[str, Any]]) -> Shape:
-    return Shape(lambda n: _json(make(n)).encode())
+    return Shape(lambda n: as_json(make(n)).encode())
 
 
 def _output(element: Callable[[int], Any]) -> Shape:
-    return _plain(lambda n: _response(output=[element(i) for i in range(n)]))
+    return _plain(lambda n: response(output=[element(i) for i in range(n)]))
 
 
 def _content(element: Callable[[int], Any]) -> Shape:
-    return _plain(lambda n: _response(output=[_message([element(i) for i in range(n)])]))
+    return _plain(lambda n: response(output=[message([element(i) for i in range(n)])]))
 
 
 def _deep(depth: int) -> Any:
@@ -104,8 +108,8 @@ PLAIN: Mapping[str, Shape] = {
     "output of unknown types": _output(lambda i: {"type": f"t{i}"}),
     "output of types that are no strings": _output(lambda i: {"type": [i]}),
     "output of bare messages": _output(lambda i: {"type": "message"}),
-    "output of messages": _output(lambda i: _message([_text("a")], f"msg_{i}")),
-    "output of messages with one id": _output(lambda i: _message([_text("a")])),
+    "output of messages": _output(lambda i: message([text("a")], f"msg_{i}")),
+    "output of messages with one id": _output(lambda i: message([text("a")])),
     "output of bare calls": _output(lambda i: {"type": "function_call"}),
     "output of calls": _output(
         lambda i: {"type": "function_call", "id": f"f{i}", "call_id": f"c{i}", "name": "f", "arguments": "{}"}
@@ -115,16 +119,16 @@ PLAIN: Mapping[str, Shape] = {
     "content of numbers": _content(lambda i: 1),
     "content of empty objects": _content(lambda i: {}),
     "content of bare parts": _content(lambda i: {"type": "output_text"}),
-    "content of parts": _content(lambda i: _text("a")),
+    "content of parts": _content(lambda i: text("a")),
     "content of unknown parts": _content(lambda i: {"type": f"p{i}"}),
-    "annotations of numbers": _plain(lambda n: _response(output=[_message([_text("a", [1] * n)])])),
-    "annotations of empty objects": _plain(lambda n: _response(output=[_message([_text("a", [{}] * n)])])),
+    "annotations of numbers": _plain(lambda n: response(output=[message([text("a", [1] * n)])])),
+    "annotations of empty objects": _plain(lambda n: response(output=[message([text("a", [{}] * n)])])),
     "annotations": _plain(
-        lambda n: _response(
+        lambda n: response(
             output=[
-                _message(
+                message(
                     [
-                        _text(
+                        text(
                             "a" * 50,
                             [
                                 {"type": "url_citation", "url": f"u{i}", "title": "t", "start_index": 0, "end_index": i}
@@ -137,30 +141,30 @@ PLAIN: Mapping[str, Shape] = {
         )
     ),
     "log probabilities": _plain(
-        lambda n: _response(
+        lambda n: response(
             output=[
-                _message([_text("a", logprobs=[{"token": "a", "logprob": 0.1, "bytes": [1], "top_logprobs": []}] * n)])
+                message([text("a", logprobs=[{"token": "a", "logprob": 0.1, "bytes": [1], "top_logprobs": []}] * n)])
             ]
         )
     ),
-    "log probabilities of numbers": _plain(lambda n: _response(output=[_message([_text("a", logprobs=[1] * n)])])),
+    "log probabilities of numbers": _plain(lambda n: response(output=[message([text("a", logprobs=[1] * n)])])),
     "summary of numbers": _plain(
-        lambda n: _response(output=[{"type": "reasoning", "id": "r", "summary": [1] * n, "content": [2] * n}])
+        lambda n: response(output=[{"type": "reasoning", "id": "r", "summary": [1] * n, "content": [2] * n}])
     ),
-    "fields of the response": _plain(lambda n: _response(**{f"k{i}": i for i in range(n)})),
-    "fields of an item": _plain(lambda n: _response(output=[{**_message([]), **{f"k{i}": i for i in range(n)}}])),
-    "fields of a part": _plain(lambda n: _response(output=[_message([_text("a", **{f"k{i}": i for i in range(n)})])])),
-    "fields of usage": _plain(lambda n: _response(usage={f"k{i}": i for i in range(n)})),
-    "metadata": _plain(lambda n: _response(metadata={f"k{i}": i for i in range(n)})),
-    "tools of numbers": _plain(lambda n: _response(tools=[1] * n)),
-    "tools": _plain(lambda n: _response(tools=[{"type": "function", "name": f"f{i}"} for i in range(n)])),
-    "a long text": _plain(lambda n: _response(output=[_message([_text("a " * n)])])),
-    "a long text of escapes": _plain(lambda n: _response(output=[_message([_text("\ud800\n" * n)])])),
-    "a long id": _plain(lambda n: _response(id="a" * n, output=[_message([], "a" * n)])),
-    "a long status": _plain(lambda n: _response(status="a" * n)),
-    "a long name": _plain(lambda n: _response(**{"a" * n: 1})),
+    "fields of the response": _plain(lambda n: response(**{f"k{i}": i for i in range(n)})),
+    "fields of an item": _plain(lambda n: response(output=[{**message([]), **{f"k{i}": i for i in range(n)}}])),
+    "fields of a part": _plain(lambda n: response(output=[message([text("a", **{f"k{i}": i for i in range(n)})])])),
+    "fields of usage": _plain(lambda n: response(usage={f"k{i}": i for i in range(n)})),
+    "metadata": _plain(lambda n: response(metadata={f"k{i}": i for i in range(n)})),
+    "tools of numbers": _plain(lambda n: response(tools=[1] * n)),
+    "tools": _plain(lambda n: response(tools=[{"type": "function", "name": f"f{i}"} for i in range(n)])),
+    "a long text": _plain(lambda n: response(output=[message([text("a " * n)])])),
+    "a long text of escapes": _plain(lambda n: response(output=[message([text("\ud800\n" * n)])])),
+    "a long id": _plain(lambda n: response(id="a" * n, output=[message([], "a" * n)])),
+    "a long status": _plain(lambda n: response(status="a" * n)),
+    "a long name": _plain(lambda n: response(**{"a" * n: 1})),
     "long arguments": _plain(
-        lambda n: _response(output=[{"type": "function_call", "id": "f", "call_id": "c", "arguments": "[1," * n}])
+        lambda n: response(output=[{"type": "function_call", "id": "f", "call_id": "c", "arguments": "[1," * n}])
     ),
     "surrogates": _output(lambda i: "\udc00"),
     "surrogates in objects": _output(lambda i: {"type": "message", "id": "\udc00"}),
@@ -175,8 +179,8 @@ PLAIN: Mapping[str, Shape] = {
 }
 
 
-def _error(text: Callable[[int], str], status: int = 500) -> Shape:
-    return Shape(lambda n: _json({"error": {"message": text(n), "type": "e", "code": None}}).encode(), status=status)
+def _error(words: Callable[[int], str], status: int = 500) -> Shape:
+    return Shape(lambda n: as_json({"error": {"message": words(n), "type": "e", "code": None}}).encode(), status=status)
 
 
 ERRORS: Mapping[str, Shape] = {
@@ -192,34 +196,40 @@ ERRORS: Mapping[str, Shape] = {
     "an error of addresses": _error(lambda n: "10.0.0.1:80 " * n),
     "an error of brackets": _error(lambda n: "<(" * n),
     "an error of line breaks": _error(lambda n: "\n" * n),
-    "errors in a list": Shape(lambda n: _json({"error": [{"message": "a"}] * n}).encode(), status=400),
-    "fields of an error": Shape(lambda n: _json({"error": {f"k{i}": i for i in range(n)}}).encode(), status=400),
+    "errors in a list": Shape(lambda n: as_json({"error": [{"message": "a"}] * n}).encode(), status=400),
+    "fields of an error": Shape(lambda n: as_json({"error": {f"k{i}": i for i in range(n)}}).encode(), status=400),
     "a page": Shape(lambda n: b"<html>" + b"<p>a</p>" * n, status=502, content_type="text/html"),
 }
 
 
 def _events(make: Callable[[int], Any], piece: int = 65536, ending: Callable[[int], str] = lambda n: "") -> Shape:
     def body(n: int) -> bytes:
-        return "".join(f"data: {_json(make(i))}\n\n" for i in range(n)).encode() + ending(n).encode()
+        return "".join(f"data: {as_json(make(i))}\n\n" for i in range(n)).encode() + ending(n).encode()
 
     return Shape(body, stream=True, piece=piece)
 
 
-def _event(name: str, i: int, **fields: Any) -> dict[str, Any]:
+def event(name: str, i: int, **fields: Any) -> dict[str, Any]:
+    """Return an event of a type with a sequence number."""
     return {"type": name, "sequence_number": i, **fields}
 
 
+def encoded(events: list[dict[str, Any]]) -> bytes:
+    """Return events as the body of a stream."""
+    return "".join(f"data: {as_json(event)}\n\n" for event in events).encode()
+
+
 def _new_part(i: int, name: str = "response.output_text.delta") -> dict[str, Any]:
-    return _event(name, i, item_id="m", output_index=0, content_index=i, delta="a", part=_text())
+    return event(name, i, item_id="m", output_index=0, content_index=i, delta="a", part=text())
 
 
 def _new_item(i: int, name: str = "response.output_text.delta") -> dict[str, Any]:
-    item = _message([], f"m{i}")
-    return _event(name, i, item_id=f"m{i}", output_index=i, content_index=0, delta="a", part=_text(), item=item)
+    item = message([], f"m{i}")
+    return event(name, i, item_id=f"m{i}", output_index=i, content_index=0, delta="a", part=text(), item=item)
 
 
 def _opened(i: int) -> dict[str, Any]:
-    return _event("response.output_item.added", i, output_index=i, item=_message([], f"m{i}", status="in_progress"))
+    return event("response.output_item.added", i, output_index=i, item=message([], f"m{i}", status="in_progress"))
 
 
 def _unplaced(i: int) -> dict[str, Any]:
@@ -233,35 +243,33 @@ def _lines(line: bytes, piece: int = 65536) -> Shape:
 def _closing_backwards(n: int) -> bytes:
     added = [_opened(i) for i in range(n)]
     done = [
-        _event("response.output_item.done", n + k, output_index=n - 1 - k, item=_message([], f"m{n - 1 - k}"))
+        event("response.output_item.done", n + k, output_index=n - 1 - k, item=message([], f"m{n - 1 - k}"))
         for k in range(n)
     ]
-    return "".join(f"data: {_json(event)}\n\n" for event in added + done).encode()
+    return encoded(added + done)
 
 
 def _whole(n: int, size: int = 1) -> bytes:
     """Return a correct stream with so many parts of one item, or so many items of one part."""
     items, parts = (1, n) if size else (n, 1)
-    events: list[dict[str, Any]] = [_event("response.created", 0, response=_response(status="in_progress"))]
+    events: list[dict[str, Any]] = [event("response.created", 0, response=response(status="in_progress"))]
     for k in range(items):
-        events.append(_event("response.output_item.added", 0, output_index=k, item=_message([], f"m{k}")))
+        events.append(event("response.output_item.added", 0, output_index=k, item=message([], f"m{k}")))
         place = {"item_id": f"m{k}", "output_index": k}
         for p in range(parts):
             at = {**place, "content_index": p}
             events += [
-                _event("response.content_part.added", 0, **at, part=_text()),
-                _event("response.output_text.delta", 0, **at, delta="a"),
-                _event("response.output_text.done", 0, **at, text="a"),
-                _event("response.content_part.done", 0, **at, part=_text("a")),
+                event("response.content_part.added", 0, **at, part=text()),
+                event("response.output_text.delta", 0, **at, delta="a"),
+                event("response.output_text.done", 0, **at, text="a"),
+                event("response.content_part.done", 0, **at, part=text("a")),
             ]
-        events.append(
-            _event("response.output_item.done", 0, output_index=k, item=_message([_text("a")] * parts, f"m{k}"))
-        )
-    output = [_message([_text("a")] * parts, f"m{k}") for k in range(items)]
-    events.append(_event("response.completed", 0, response=_response(output=output)))
-    for number, event in enumerate(events):
-        event["sequence_number"] = number
-    return "".join(f"event: {e['type']}\ndata: {_json(e)}\n\n" for e in events).encode()
+        events.append(event("response.output_item.done", 0, output_index=k, item=message([text("a")] * parts, f"m{k}")))
+    output = [message([text("a")] * parts, f"m{k}") for k in range(items)]
+    events.append(event("response.completed", 0, response=response(output=output)))
+    for number, one in enumerate(events):
+        one["sequence_number"] = number
+    return "".join(f"event: {e['type']}\ndata: {as_json(e)}\n\n" for e in events).encode()
 
 
 STREAMS: Mapping[str, Shape] = {
@@ -274,11 +282,11 @@ STREAMS: Mapping[str, Shape] = {
     "events of one unknown type": _events(lambda i: {"type": "t", "sequence_number": i}),
     "events with one number": _events(lambda i: {"type": "response.output_text.delta", "sequence_number": 1}),
     "events with numbers backwards": _events(lambda i: {"type": "response.in_progress", "sequence_number": -i}),
-    "deltas without place": _events(lambda i: _event("response.output_text.delta", i, delta="a")),
+    "deltas without place": _events(lambda i: event("response.output_text.delta", i, delta="a")),
     "deltas of one part": _events(
-        lambda i: _event("response.output_text.delta", i, item_id="m", output_index=0, content_index=0, delta="a")
+        lambda i: event("response.output_text.delta", i, item_id="m", output_index=0, content_index=0, delta="a")
     ),
-    "deltas of an array": _events(lambda i: _event("response.output_text.delta", i, item_id="m", delta=[i])),
+    "deltas of an array": _events(lambda i: event("response.output_text.delta", i, item_id="m", delta=[i])),
     "deltas of new parts": _events(_new_part),
     "deltas of new items": _events(_new_item),
     "deltas of alternating items": _events(lambda i: _new_item(i % 2)),
@@ -287,7 +295,7 @@ STREAMS: Mapping[str, Shape] = {
     "items that open with one id": _events(lambda i: {**_opened(0), "output_index": i}),
     "items that open and close backwards": Shape(_closing_backwards, stream=True),
     "items that close": _events(
-        lambda i: _event("response.output_item.done", i, output_index=i, item=_message([], f"m{i}"))
+        lambda i: event("response.output_item.done", i, output_index=i, item=message([], f"m{i}"))
     ),
     "parts that open": _events(lambda i: _new_part(i, "response.content_part.added")),
     "parts that open at one index": _events(
@@ -298,7 +306,7 @@ STREAMS: Mapping[str, Shape] = {
         lambda i: {"type": "response.content_part.added", "item_id": "m", "output_index": 0}
     ),
     "annotations of one part": _events(
-        lambda i: _event(
+        lambda i: event(
             "response.output_text.annotation.added",
             i,
             item_id="m",
@@ -309,29 +317,29 @@ STREAMS: Mapping[str, Shape] = {
         )
     ),
     "arguments in deltas": _events(
-        lambda i: _event("response.function_call_arguments.delta", i, item_id="f", output_index=0, delta='{"a":')
+        lambda i: event("response.function_call_arguments.delta", i, item_id="f", output_index=0, delta='{"a":')
     ),
-    "responses in events": _events(lambda i: _event("response.in_progress", i, response=_response())),
-    "responses that differ": _events(lambda i: _event("response.in_progress", i, response=_response(**{f"k{i}": i}))),
+    "responses in events": _events(lambda i: event("response.in_progress", i, response=response())),
+    "responses that differ": _events(lambda i: event("response.in_progress", i, response=response(**{f"k{i}": i}))),
     "responses with items": _events(
-        lambda i: _event("response.in_progress", i, response=_response(output=[_message([_text("a")])]))
+        lambda i: event("response.in_progress", i, response=response(output=[message([text("a")])]))
     ),
-    "many ends": _events(lambda i: _event("response.completed", i, response=_response())),
-    "errors in events": _events(lambda i: _event("error", i, code="c", message=f"m{i}")),
+    "many ends": _events(lambda i: event("response.completed", i, response=response())),
+    "errors in events": _events(lambda i: event("error", i, code="c", message=f"m{i}")),
     "a response of numbers": Shape(
-        lambda n: f"data: {_json(_event('response.completed', 0, response=_response(output=[1] * n)))}\n\n".encode(),
+        lambda n: f"data: {as_json(event('response.completed', 0, response=response(output=[1] * n)))}\n\n".encode(),
         stream=True,
     ),
     "a response of empty objects": Shape(
-        lambda n: f"data: {_json(_event('response.completed', 0, response=_response(output=[{}] * n)))}\n\n".encode(),
+        lambda n: f"data: {as_json(event('response.completed', 0, response=response(output=[{}] * n)))}\n\n".encode(),
         stream=True,
     ),
     "an event of many fields": Shape(
-        lambda n: f"data: {_json(_event('response.created', 0, **{f'k{i}': i for i in range(n)}))}\n\n".encode(),
+        lambda n: f"data: {as_json(event('response.created', 0, **{f'k{i}': i for i in range(n)}))}\n\n".encode(),
         stream=True,
     ),
     "a long delta": Shape(
-        lambda n: f"data: {_json(_event('response.output_text.delta', 0, delta='a ' * n))}\n\n".encode(), stream=True
+        lambda n: f"data: {as_json(event('response.output_text.delta', 0, delta='a ' * n))}\n\n".encode(), stream=True
     ),
     "a correct stream of items": Shape(lambda n: _whole(n, 0), stream=True),
     "a correct stream of parts": Shape(lambda n: _whole(n, 1), stream=True),
@@ -350,21 +358,27 @@ STREAMS: Mapping[str, Shape] = {
 """Event streams."""
 
 
-def _of_type(name: str) -> list[tuple[str, Shape]]:
-    def event(i: int, index: int) -> dict[str, Any]:
-        places = {"item_id": f"m{index}", "output_index": index, "content_index": index, "summary_index": index}
-        values = {"delta": "a", "text": "a", "arguments": "{}", "annotation_index": i, "annotation": {"type": "x"}}
-        item = _message([], f"m{index}")
-        return _event(name, i, **places, **values, part=_text("a"), item=item, response=_response())
+def event_of(name: str, i: int, *, item: int | None = 0, part: int | None = 0) -> dict[str, Any]:
+    """Return an event of a type with every field that one may have, for an item and a part of it (``None``: no index).
 
+    ``i`` is its sequence number.
+    """
+    places: dict[str, Any] = {} if item is None else {"item_id": f"m{item}", "output_index": item}
+    places |= {} if part is None else {"content_index": part, "summary_index": part}
+    values = {"delta": "a", "text": "a", "arguments": "{}", "annotation_index": i, "annotation": {"type": "x"}}
+    return event(name, i, **places, **values, part=text("a"), item=message([], f"m{item}"), response=response())
+
+
+def _of_type(name: str) -> list[tuple[str, Shape]]:
     return [
-        (f"{name} of one place", _events(lambda i: event(i, 0))),
-        (f"{name} of new places", _events(lambda i: event(i, i))),
+        (f"{name} of one place", _events(lambda i: event_of(name, i))),
+        (f"{name} of new places", _events(lambda i: event_of(name, i, item=i, part=i))),
         (f"{name} without fields", _events(lambda i: {"type": name})),
     ]
 
 
-TYPES: Mapping[str, Shape] = dict(pair for name in load_dialect("openai").events for pair in _of_type(name))
+EVENT_TYPES = tuple(load_dialect("openai").events)
+TYPES: Mapping[str, Shape] = dict(pair for name in EVENT_TYPES for pair in _of_type(name))
 """Streams of one event type, all at one place, each at a new one, and without a field."""
 
 SHAPES: Mapping[str, Shape] = {**PLAIN, **ERRORS, **STREAMS, **TYPES}

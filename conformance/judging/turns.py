@@ -141,7 +141,8 @@ def have_responses(case: CaseView, *roles: str) -> bool:
 
 def continuations(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
     """Return the create requests that continue a response of the case, each behind the one that made that response."""
-    by_id = {get(view.response, "id"): view for view in case.views if view.is_create and view.response is not None}
+    created = ((get(view.response, "id"), view) for view in case.views if view.is_create)
+    by_id = {identity: view for identity, view in created if isinstance(identity, str)}
     previous = ((view.request.get("previous_response_id"), view) for view in case.views)
     return [(by_id[identity], view) for identity, view in previous if isinstance(identity, str) and identity in by_id]
 
@@ -191,7 +192,8 @@ def own_items(given: Any, output: Sequence[dict[str, Any]]) -> list[dict[str, An
     return [
         item
         for item in output
-        if item.get("id") not in ids and not (several and item.get("type") == "message" and _content(item) in texts)
+        if str(item.get("id")) not in ids
+        and not (several and item.get("type") == "message" and _content(item) in texts)
     ]
 
 

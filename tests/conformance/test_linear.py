@@ -1,0 +1,169 @@
+"""Whatever an endpoint sends: twice the reply takes twice the work to check, and a small multiple of its memory."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rejoinder.conformance.judgement import MAX_KINDS, judge
+from rejoinder.conformance.judging.problems import MAX_PLACES
+from rejoinder.model.exchange import Exchange
+from rejoinder.model.verdict import Status
+
+Work = Callable[[Callable[[], object]], int]
+
+
+def _load(name: str) -> ModuleType:
+    path = Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+shapes: Any = _load("reply_shapes")
+SMALL, LARGE = 3_000, 9_000
+
+
+def checked(exchange: Exchange) -> int:
+    """Check an exchange and return how many findings it has; none of the checks may break."""
+    verdicts = judge([exchange], "openai")
+    assert [verdict.reason for verdict in verdicts if verdict.status is Status.ERROR] == []
+    return sum(len(verdict.findings) for verdict in verdicts)
+
+
+def assert_linear(few: Exchange, many: Exchange, work_of: Work) -> None:
+    factor = len(many.body) / len(few.body)
+    checked(few)  # what is loaded or worked out once
+    small, large = work_of(lambda: checked(few)), work_of(lambda: checked(many))
+    said = f"{small} lines for {len(few.body)} bytes, {large} for {len(many.body)}"
+    assert large < 1.3 * factor * small + 20_000, said
+
+
+FIXED = {**shapes.PLAIN, **shapes.ERRORS, **shapes.STREAMS}
+
+
+@pytest.mark.slow(20)
+@pytest.mark.parametrize("name", FIXED)
+def test_work_grows_with_the_size(name: str, work_of: Work) -> None:
+    assert_linear(FIXED[name].exchange(SMALL), FIXED[name].exchange(LARGE), work_of)
+
+
+WORDS = ["message", "function_call", "reasoning", "output_text", "completed", "assistant", "", "\ud800"]
+NAMES = ["type", "id", "status", "role", "content", "text", "annotations", "summary", "arguments", "call_id", "x"]
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2**60) | st.floats() | st.sampled_from(WORDS) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+    max_leaves=6,
+)
+PATHS = ["output", "content", "annotations", "logprobs", "summary", "tools", "metadata", "usage", "error", "id"]
+
+
+def holding(path: str, elements: Any) -> dict[str, Any]:
+    """Return a response with an array (or an object) of these elements at a place."""
+    if path in ("content", "summary"):
+        return shapes.response(output=[{"type": "message", "id": "m", path: elements}])
+    if path in ("annotations", "logprobs"):
+        return shapes.response(output=[shapes.message([{**shapes.text("a"), path: elements}])])
+    if path in ("metadata", "usage", "error"):
+        return shapes.response(**{path: {f"k{n}": element for n, element in enumerate(elements)}})
+    return shapes.response(**{path: elements})
+
+
+@pytest.mark.slow(8)
+@given(path=st.sampled_from(PATHS), elements=st.lists(values, min_size=1, max_size=3), streamed=st.booleans())
+@settings(max_examples=15)
+def test_work_grows_with_the_elements(path: str, elements: list[Any], streamed: bool, work_of: Work) -> None:
+    def body(n: int) -> bytes:
+        found = holding(path, elements * n)
+        if streamed:
+            return shapes.encoded([{"type": "response.completed", "sequence_number": 0, "response": found}])
+        return shapes.as_json(found).encode()
+
+    shape = shapes.Shape(body, stream=streamed)
+    assert_linear(shape.exchange(SMALL), shape.exchange(LARGE), work_of)
+
+
+EVENTS = sorted(name for name in shapes.EVENT_TYPES if "audio" not in name)
+indexes = st.sampled_from(["same", "new", "turns", "none", "backwards"])
+
+
+def numbered(how: str, i: int) -> int | None:
+    return {"same": 0, "new": i, "turns": i % 2, "none": None, "backwards": 10_000 - i}[how]
+
+
+@pytest.mark.slow(8)
+@given(
+    kinds=st.lists(st.tuples(st.sampled_from(EVENTS), indexes, indexes, indexes), min_size=1, max_size=4),
+    extra=values,
+    ended=st.booleans(),
+)
+@settings(max_examples=20)
+def test_work_grows_with_the_events(
+    kinds: list[tuple[str, str, str, str]], extra: Any, ended: bool, work_of: Work
+) -> None:
+    def body(n: int) -> bytes:
+        events = []
+        for i in range(n):
+            for name, item, part, number in kinds:
+                event = shapes.event_of(name, i, item=numbered(item, i), part=numbered(part, i))
+                events.append({**event, "sequence_number": numbered(number, len(events)), "x": extra})
+        if ended:
+            output = [shapes.message([shapes.text("a")], f"m{i}") for i in range(n)]
+            events.append({"type": "response.completed", "response": shapes.response(output=output)})
+        return shapes.encoded(events)
+
+    shape = shapes.Shape(body, stream=True)
+    assert_linear(shape.exchange(SMALL), shape.exchange(LARGE), work_of)
+
+
+MEMORY = [
+    *("output of numbers", "output of empty objects", "events without fields", "events of unknown types"),
+    *("metadata", "deltas of new parts", "a long text", "blank lines"),
+]
+
+
+@pytest.mark.slow(10)
+@pytest.mark.parametrize("name", MEMORY)
+def test_memory_grows_with_the_size(name: str) -> None:
+    peaks = []
+    for size in (10_000, 40_000):
+        exchange = shapes.SHAPES[name].exchange(size)
+        checked(exchange)
+        tracemalloc.start()
+        try:
+            checked(exchange)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] < 4.5 * peaks[0] + 200_000
+    assert peaks[1] < 150 * 40_000
+
+
+def test_the_same_problem_is_named_once_with_a_count() -> None:
+    exchange = shapes.PLAIN["output of empty objects"].exchange(6 * MAX_PLACES)
+    count = len(exchange.json()["output"])
+    verdict = next(one for one in judge([exchange], "openai") if one.rule == "ITM-16")
+    evidence = {finding.evidence.pointer: finding.evidence.message for finding in verdict.findings}
+    more = count - MAX_PLACES
+    assert evidence["/output/0/type"] == f"Output item 0 has no type. {more:,} more places have the same error."
+
+
+def test_kinds_of_problems_are_bounded() -> None:
+    exchange = shapes.STREAMS["events of unknown types"].exchange(30_000)
+    verdicts = judge([exchange], "openai")
+    assert max(len(verdict.findings) for verdict in verdicts) == MAX_KINDS
+    most = max(verdicts, key=lambda verdict: len(verdict.findings))
+    assert most.findings[0].evidence.message.endswith("problems of other kinds are not listed.")
