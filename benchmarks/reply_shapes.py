@@ -28,24 +28,28 @@ class Shape:
     piece: int = 65536
     content_type: str = ""
 
-    def sized(self, size: int) -> bytes:
-        """Return a body of about ``size`` bytes."""
+    def count(self, size: int) -> int:
+        """Return how many repetitions make a body of about ``size`` bytes."""
         few, many = len(self.body(10)), len(self.body(110))
-        return self.body(max(1, round((size - few) * 100 / (many - few)) + 10))
+        return max(1, round((size - few) * 100 / (many - few)) + 10)
 
-    def exchange(self, size: int, number: int = 0) -> Exchange:
+    def exchange(self, size: int) -> Exchange:
         """Return an exchange whose reply has about ``size`` bytes."""
-        body = self.sized(size)
+        return self.repeated(self.count(size))
+
+    def repeated(self, count: int) -> Exchange:
+        """Return an exchange whose reply has so many repetitions."""
+        body = self.body(count)
         kind = self.content_type or ("text/event-stream" if self.stream else "application/json")
         pieces = [body[at : at + self.piece] for at in range(0, len(body), self.piece)]
         return Exchange(
-            id=f"x{number}",
+            id="x",
             request=Request("POST", "/v1/responses", (), _STREAM if self.stream else _PLAIN),
             outcome=Outcome.COMPLETE,
             status=self.status,
             headers=(("content-type", kind),),
             chunks=tuple(Chunk(0.001 * n, piece) for n, piece in enumerate(pieces)),
-            case=f"case-{number}",
+            case="case",
             role="stream" if self.stream else "plain",
             tags=("valid",),
         )
