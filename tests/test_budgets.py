@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import httpcore
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rejoinder.budgets import CHECK, KIB, ReplyBudget, ReplyMeter, weight_of
+from rejoinder.budgets import (
+    CHECK,
+    CHECK_LEAST,
+    CHECK_RESERVE,
+    CHECK_RUN,
+    DEPTH,
+    INPUT_BODIES,
+    INPUT_DIGITS,
+    INPUT_RUN_LINE,
+    INPUT_RUN_PIPE,
+    INPUT_SECONDS,
+    INPUT_TOKENS,
+    INPUT_TOML,
+    INPUT_TRACE,
+    KIB,
+    LOAD,
+    LOAD_EVIDENCE,
+    LOAD_LONG,
+    LOAD_SAMPLED,
+    LOAD_STREAM,
+    LOAD_WAITING,
+    METRICS,
+    METRICS_SECONDS,
+    MIB,
+    MODEL_NAME,
+    MODELS,
+    MODELS_SECONDS,
+    ReplyBudget,
+    ReplyMeter,
+    weight_of,
+)
 
 TINY = ReplyBudget(body=40, lines=3, values=4)
 PIECES = st.lists(st.lists(st.sampled_from([b"\n", b",", b"[", b"{", b"a", b"0123456789"]), max_size=8).map(b"".join))
@@ -68,6 +100,50 @@ def test_a_reply_weighs_no_more_than_its_budget(pieces: list[bytes]) -> None:
     # A piece is cut as if its lines and values were spread over it evenly, which they need not be.
     assert weight_of(parts[:-1]) <= 600
     assert meter.overweight or b"".join(parts) == b"".join(pieces)
+
+
+def _size(number: int) -> str:
+    return f"{number // MIB} MiB" if number >= MIB else f"{number // KIB} KiB"
+
+
+def test_the_documentation_has_the_limits_that_are_kept() -> None:
+    page = Path(__file__).parents[1] / "docs/explanation/hardening.md"
+    rows = dict(re.findall(r"^\| ([^|]+?) \| (.+) \|$", page.read_text("utf-8"), re.MULTILINE))
+    both = {
+        "body": _size,
+        "status line and headers": _size,
+        "trailers": _size,
+        "lines of the body": "{:,}".format,
+        "commas, brackets and braces of the body": "{:,}".format,
+        "chunks": "{:,}".format,
+    }
+    names = ("body", "head", "trailers", "lines", "values", "chunks")
+    for (row, shown), name in zip(both.items(), names, strict=True):
+        assert rows[row] == f"{shown(getattr(CHECK, name))} | {shown(getattr(LOAD, name))}"
+    assert rows["nesting of JSON"] == f"{DEPTH} | {DEPTH}"
+    assert rows["estimated memory"] == f"{_size(CHECK.weight)} | -"
+    together = (
+        f"{_size(CHECK_RUN)} of memory, of which {_size(CHECK_RESERVE)} are for responses of up to {_size(CHECK_LEAST)}"
+    )
+    assert together in " ".join(page.read_text("utf-8").split())
+    assert rows["model list"] == (
+        f"{_size(MODELS.body)}, {MODELS.values:,} commas, brackets and braces, {MODELS_SECONDS:g} s"
+    )
+    assert rows["model name"] == f"{MODEL_NAME} characters, all printable"
+    assert rows["page of `/metrics`"] == f"{_size(METRICS)}, {METRICS_SECONDS:g} s"
+    assert rows["bodies in the run file of a load run"] == f"{_size(LOAD_EVIDENCE)} each"
+    assert rows["one response in flight"] == _size(LOAD_STREAM)
+    assert rows["parts of all responses in flight above these 4 MiB"] == _size(LOAD_LONG)
+    waiting = [value for row, value in rows.items() if row.startswith("recordings that wait")]
+    assert waiting == [_size(LOAD_SAMPLED), _size(LOAD_WAITING)]
+    assert rows["settings, profile, dialect, baseline, extension, `--extra-body`"] == _size(INPUT_TOML)
+    assert rows["request bodies (`--bodies`, `corpus`)"] == _size(INPUT_BODIES)
+    assert rows["trace"] == f"{_size(INPUT_TRACE)}, 1,000,000 requests"
+    line, pipe = _size(INPUT_RUN_LINE), _size(INPUT_RUN_PIPE)
+    assert rows["run file"] == f"{line} for each line; {pipe} if it is a pipe or device"
+    assert rows["pipe or device"] == f"{INPUT_SECONDS:g} s without data"
+    assert rows["integers"] == f"64 bits in TOML, {INPUT_DIGITS} digits in JSON"
+    assert rows["input tokens of a request in a profile or trace"] == f"{INPUT_TOKENS:,}"
 
 
 def test_the_limits_of_headers_and_trailers_are_those_that_httpcore_keeps() -> None:

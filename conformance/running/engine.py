@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from rejoinder.budgets import CHECK, CHECK_LEAST, CHECK_RUN, CHECK_SHARE
+from rejoinder.budgets import CHECK, CHECK_LEAST, CHECK_RESERVE, CHECK_RUN, CHECK_SHARE
 from rejoinder.conformance.assess import CheckResult
 from rejoinder.conformance.judging.capabilities import abilities
 from rejoinder.conformance.judging.exchange_view import ExchangeView
@@ -349,7 +349,7 @@ class CheckRun:
         number, planned = self._number, prepared.planned
         limits = [limit for limit in (self.deadline, planned.deadline, most) if limit is not None]
         started = await self.pacer.wait(0 if not paced else 1)
-        weight = max(CHECK_LEAST, min(CHECK.weight, self._memory_left() // CHECK_SHARE))
+        weight = max(CHECK_LEAST, min(CHECK.weight, (self._memory_left() - CHECK_RESERVE) // CHECK_SHARE))
         self._promised += weight
         try:
             exchange = await self.client.send(

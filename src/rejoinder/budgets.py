@@ -43,12 +43,14 @@ class ReplyBudget:
 
 CHECK: Final = ReplyBudget(body=8 * MIB, weight=40 * MIB)
 """A reply to a request of a check. (``head`` and ``trailers`` are those of httpcore, which reads them.)"""
-CHECK_RUN: Final = 200 * MIB
+CHECK_RUN: Final = 240 * MIB
 """Memory that the replies of a check may take together, as :func:`weight_of` estimates it."""
-CHECK_SHARE: Final = 5
-"""One reply gets at most this part, a fifth, of what the run's budget has left."""
-CHECK_LEAST: Final = 1 * MIB
-"""A reply may always weigh this much, while there is any budget left."""
+CHECK_RESERVE: Final = 80 * MIB
+"""What of it is for replies that weigh no more than :data:`CHECK_LEAST`."""
+CHECK_SHARE: Final = 4
+"""A larger reply gets at most this part, a quarter, of what else is left."""
+CHECK_LEAST: Final = 256 * KIB
+"""A reply may always weigh this much, while there is any budget left; a usual stream weighs a third of it."""
 
 PREFLIGHT_SECONDS: Final = 60.0
 """Seconds that each request to find the endpoint may take at most, whatever --timeout is."""

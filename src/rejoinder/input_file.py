@@ -1,7 +1,7 @@
 """Files that people give to rejoinder, read within limits: of their size, and of what is parsed from them.
 
-Whoever reads a file of a user reads it here. A path may be a device or a pipe, which need not end, and a file may hold
-anything; what is over a limit is an error with a sentence, never a crash or all of the memory.
+All code that reads a file of a user does so here. A path may be a device or a pipe, which need not end, and a file may
+hold anything; what is over a limit is an error with a sentence, never a crash or all of the memory.
 """
 
 from __future__ import annotations

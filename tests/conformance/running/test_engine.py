@@ -16,7 +16,7 @@ import pytest
 from rejoinder.conformance.assess import CheckResult
 from rejoinder.conformance.judging.canaries import new_canary
 from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec
-from rejoinder.conformance.running.engine import BUSY_RETRIES, CheckRun
+from rejoinder.conformance.running.engine import BUSY_RETRIES, MAX_OUTAGE, CheckRun
 from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.contract import load_dialect
 from rejoinder.model.base_form import BaseForm
@@ -282,6 +282,45 @@ def test_a_busy_endpoint_is_asked_again() -> None:
     _, seen = run(cases(1), busy)
     assert [exchange.status for exchange in seen] == [429, 429, 200]
     assert ["unjudged" in exchange.tags for exchange in seen] == [True, True, False]
+
+
+def test_replies_that_use_up_the_memory_of_a_run_are_cut_and_then_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, size in (("CHECK_RUN", 400_000), ("CHECK_RESERVE", 200_000), ("CHECK_LEAST", 20_000)):
+        monkeypatch.setattr(f"rejoinder.conformance.running.engine.{name}", size)
+
+    async def large(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text="\n".join(["x" * 100] * 5_000))
+
+    result, seen = run(cases(1, 60), large, concurrency=2)
+    assert {exchange.outcome for exchange in seen} == {Outcome.CANCELLED}
+    sizes = [len(exchange.body) for exchange in seen]
+    assert sizes[0] > 2 * sizes[-1] > 0
+    assert 400_000 <= sum(exchange.weight for exchange in seen) < 500_000
+    assert result.unsent == 60 - len(seen) > 0
+    assert "the responses used up the memory budget of a run" in result.warnings[0]
+
+
+def test_waits_for_a_busy_endpoint_are_part_of_the_timeout() -> None:
+    clock, settings = paced()
+
+    async def busy(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(429, headers={"retry-after": "2"})
+
+    result, seen = run(cases(1), busy, deadline=5.0, **settings)
+    assert len(seen) == 3
+    assert clock.slept == 4
+    assert "the endpoint was busy at each try" in result.warnings[0]
+
+
+def test_an_endpoint_that_only_ever_names_a_time_ends_the_run() -> None:
+    clock, settings = paced()
+
+    async def busy(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(429, headers={"retry-after": "20"})
+
+    result, _ = run(cases(1, 60), busy, concurrency=1, deadline=30.0, **settings)
+    assert MAX_OUTAGE < clock.slept < MAX_OUTAGE + 100
+    assert "the endpoint was busy for" in result.warnings[0]
 
 
 def test_a_long_retry_after_ends_the_run() -> None:
