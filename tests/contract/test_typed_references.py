@@ -380,3 +380,34 @@ def test_openai_operations() -> None:
         theirs, reply = fields(cls), operations[name].reply
         assert {name for name, (required, _) in theirs.items() if required} == set(reply["required"])
         assert set(reply["properties"]) <= set(theirs)
+
+
+def test_a_response_of_northstar_may_follow_either_of_its_documents() -> None:
+    """A field of a response has the types of tzafon and of openai-python. It is required if both require it."""
+    seed = pytest.importorskip("tzafon.types.response_create_response")
+    openai = pytest.importorskip("openai.types.responses.response")
+    schema = load_schema("response", dialect="northstar")
+    theirs = (fields(seed.ResponseCreateResponse), fields(openai.Response))
+    # The status is in every response (RSP-04): openai-python makes it optional for older servers' sake.
+    assert set(schema["required"]) - {"status"} <= {name for name in theirs[0] if all(of[name][0] for of in theirs)}
+    follows_both(schema, schema["properties"], theirs)
+    rules = {rule["if"]["properties"]["type"]["const"]: rule["then"] for rule in schema["$defs"]["OutputItem"]["allOf"]}
+    items = [
+        {tag: cls for cls in members(hint) if is_class(cls) for tag in tags(cls)}
+        for hint in (seed.Output, pytest.importorskip("openai.types.responses.response_output_item").ResponseOutputItem)
+    ]
+    assert set(rules) == set(items[0])
+    for tag, rule in rules.items():
+        node = schema["$defs"][rule["$ref"].removeprefix("#/$defs/")]
+        both = (fields(items[0][tag]), fields(items[1][tag]))
+        assert set(node["required"]) <= {name for name in both[0] if all(of[name][0] for of in both)}, tag
+        follows_both(schema, node["properties"], both)
+
+
+def follows_both(schema: dict[str, Any], properties: dict[str, Any], both: tuple[dict[str, Any], ...]) -> None:
+    for name, node in properties.items():
+        ours = outer(schema, node)
+        for theirs in both:
+            kinds = json_types(theirs[name][1]) - {"null"}
+            # A number may be whole.
+            assert ours >= kinds or (kinds == {"integer"} and "number" in ours), name
