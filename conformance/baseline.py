@@ -261,9 +261,13 @@ def _text(path: Path) -> str:
             f"Baseline file {path} does not exist.", "`rejoinder baseline update RUN` creates one from a run."
         ) from error
     except OSError as error:
-        raise BaselineError(f"Cannot read the baseline file {path}: {error.strerror}.") from error
+        raise BaselineError(
+            f"Cannot read the baseline file {path}: {error.strerror}.", "Check the path given to --baseline."
+        ) from error
     except UnicodeDecodeError as error:
-        raise BaselineError(f"The baseline file {path} is not UTF-8 at byte {error.start}.") from error
+        raise BaselineError(
+            f"The baseline file {path} is not UTF-8 at byte {error.start}.", "Save the file as UTF-8."
+        ) from error
 
 
 @cache

@@ -55,14 +55,17 @@ def test_a_good_file_passes(text: str) -> None:
         ("name = 3", "my.toml, line 1: name is 3, expected string. A name."),
         ("when = 10:00:00", 'my.toml, line 1: when is "10:00:00", which is invalid. A day.'),
         ("size = 0", "my.toml, line 1: size is 0, expected at least 1. A size."),
-        ("size = nan", "my.toml, line 1: size is nan, expected a finite number."),
+        ("size = nan", "my.toml, line 1: size is nan, expected a finite number. Correct the file."),
         ("[size]\nwidht = 3", "my.toml, line 2: size.widht is not a known key. Did you mean width?"),
         ("[[boxes]]\nwidth = 3\n\n[[boxes]]\n", "my.toml, line 4: boxes[1].width is missing. How wide."),
         (
             "[[boxes]]\nwidth = 3\n\n[[boxes]]\n\nwidth = 10",
             "my.toml, line 6: boxes[1].width is 10, expected at most 9. How wide.",
         ),
-        ("boxes = [{width = 1, 'a/b' = 3}]", "my.toml, line 1: boxes[0].a/b is 3, expected one of 1, 2."),
+        (
+            "boxes = [{width = 1, 'a/b' = 3}]",
+            "my.toml, line 1: boxes[0].a/b is 3, expected one of 1, 2. Correct the file.",
+        ),
         ("[own]\nname = 'x'", "my.toml, line 2: own.name cannot be set here. It has a name already."),
     ],
 )

@@ -115,7 +115,10 @@ def _mooncake(line: str) -> TraceEntry | str:
         value = record.get(name)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return f"{name} is not a number" if name in record else f"{name} is missing"
-        numbers.append(float(value))
+        try:
+            numbers.append(float(value))
+        except OverflowError:
+            return f"{name} is out of range"
     blocks = record.get("hash_ids", [])
     if not isinstance(blocks, list) or not all(type(block) is int for block in blocks):
         return "hash_ids is not a list of whole numbers"

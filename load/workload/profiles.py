@@ -150,7 +150,16 @@ def _kind(file: TomlFile, number: int, table: dict[str, Any]) -> RequestKind:
         cancel_share=0.0 if cancel is None else cancel.get("share", 1.0),
         cancel_after=after,
         background=table["background"].get("poll", 0.5) if "background" in table else 0.0,
-        corpus=tuple(read_corpus(file.path.parent / table["corpus"])) if "corpus" in table else (),
+        corpus=_corpus(file, (*at, "corpus"), table["corpus"]) if "corpus" in table else (),
         body=table.get("body", {}),
         **lengths,
     )
+
+
+def _corpus(file: TomlFile, at: tuple[Key, ...], name: str) -> tuple[dict[str, Any], ...]:
+    try:
+        return tuple(read_corpus(file.path.parent / name))
+    except UsageError as error:
+        raise file.error(at, f"cannot be used: {error.message.rstrip('.')}", error.hint) from error
+    except ValueError as error:  # of the path: it contains NUL
+        raise file.error(at, f"is no path: {error}") from error

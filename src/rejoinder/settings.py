@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rejoinder.errors import UsageError
-from rejoinder.formatting import compact_json, truncate
+from rejoinder.formatting import compact_json, one_line, truncate
 from rejoinder.input_file import parse_toml, read_text
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ _KIND_NAMES: Final[Mapping[Any, str]] = {
     bool: "true or false",
     list: "a list of strings",
 }
+_HELP: Final = "`rejoinder COMMAND --help` describes the setting."
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
@@ -129,7 +130,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror}.", "Check the permissions of the file.") from error
     except ValueError as error:  # bad TOML or bad UTF-8
-        raise UsageError(f"{path} is not valid TOML: {error}.", "Correct the file.") from error
+        raise UsageError(f"{path} is not valid TOML: {one_line(str(error))}.", "Correct the file.") from error
 
 
 def _from_table(known: Known, command: str, table: Mapping[str, Any], where: str, short: str) -> dict[str, _FoundValue]:
@@ -216,13 +217,13 @@ def _checked(kind: Callable[[str], Any], text: str, where: str) -> str:
     try:
         kind(text)
     except UsageError as error:
-        raise UsageError(f"{_sentence(where)}: {error.message}", error.hint) from error
+        raise UsageError(f"{_sentence(where)}: {one_line(error.message).rstrip('.')}.", error.hint or _HELP) from error
     except Exception as error:
         # click's errors carry their sentence in ``message``; importing click for that alone would slow every start.
         message = getattr(error, "message", None)
         if not isinstance(error, ValueError) and message is None:
             raise
-        raise UsageError(f"{_sentence(where)}: {str(message or error).rstrip('.')}.") from error
+        raise UsageError(f"{_sentence(where)}: {one_line(str(message or error)).rstrip('.')}.", _HELP) from error
     return text
 
 
@@ -234,7 +235,7 @@ def _unknown_key(where: str, key: str, names: Iterable[str]) -> UsageError:
         )
     near = _nearest(_name(key), names)
     return UsageError(
-        f'{where}: "{key}" is not a setting.',
+        f'{where}: "{one_line(key, 60)}" is not a setting.',
         f'Did you mean "{near}"?' if near else f"Settings: {', '.join(sorted(set(names)))}.",
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rejoinder.errors import RejoinderError, UsageError, suggest
-from rejoinder.formatting import compact_json, plural, truncate
+from rejoinder.formatting import compact_json, one_line, plural, truncate
 from rejoinder.input_file import parse_toml
 from rejoinder.validation import SchemaError, Validator, pointer_keys
 
@@ -41,7 +41,8 @@ class TomlFile:
         try:
             self.table = parse_toml(text)
         except ValueError as problem:
-            raise error(f"The {what} {path} is not valid TOML: {problem}.", "Correct the file.") from problem
+            reason = one_line(str(problem), 300)
+            raise error(f"The {what} {path} is not valid TOML: {reason}.", "Correct the file.") from problem
 
     def check(self, validator: Validator) -> None:
         """Raise an error with the first place where the document breaks a schema, misspelled keys before all else.
@@ -58,8 +59,9 @@ class TomlFile:
         """Return an error: a place in the document, what is wrong there (the end of a sentence), and a way out."""
         line = self.line(path)
         place = f"{self.path}, line {line}" if line else str(self.path)
-        key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
-        return self._error(f"{place}: {key}{' ' if key else ''}{problem}.", hint)
+        steps = (f"[{step}]" if isinstance(step, int) else f".{one_line(step, 60)}" for step in path)
+        key = one_line("".join(steps).removeprefix("."), 200)
+        return self._error(f"{place}: {key}{' ' if key else ''}{one_line(problem, 300)}.", hint or "Correct the file.")
 
     def line(self, path: tuple[Key, ...]) -> int:
         """Return the line of a key, or of the innermost table around it that can be found; 0 where there is none."""

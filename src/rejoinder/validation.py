@@ -64,19 +64,28 @@ class SchemaError:
         return f"{self.message} at {place}" if place else self.message
 
 
+def _refuse(address: str) -> Any:
+    raise ValueError(f"{address} is outside of the schema")
+
+
 class Validator:
-    """A JSON Schema (2020-12) with ``$defs``, ready to judge instances."""
+    """A JSON Schema (2020-12) with ``$defs``, ready to judge instances.
+
+    Raises ``ValueError`` for what is no sound schema, and for a reference to anything outside of it: schemas come from
+    files and endpoints, so nothing that one names is read or fetched.
+    """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self.schema = schema
-        self._fast = jsonschema_rs.Draft202012Validator(dict(schema))
+        self._fast = jsonschema_rs.Draft202012Validator(dict(schema), retriever=_refuse)
         self._explained: dict[tuple[int, int], list[SchemaError]] = {}
 
     @cached_property
     def _slow(self) -> Draft202012Validator:
         from jsonschema import Draft202012Validator
+        from referencing import Registry
 
-        return Draft202012Validator(dict(self.schema))
+        return Draft202012Validator(dict(self.schema), registry=Registry())
 
     @cached_property
     def _condenser(self) -> Condenser:

@@ -261,7 +261,7 @@ GOOD = 'rule = "USG-02"\ncase = "*"\nreason = "r"\n'
         ('[[known]]\ncase = "*"\nreason = "r"\n', ["line 1", "known[0].rule is missing", "`rejoinder rules`"]),
         (
             f'[[known]]\n{GOOD}\n[[known]]\nrule = "USG-2"\ncase = "*"\nreason = "r"\n',
-            ["line 7", "USG-2", "mean USG-0"],
+            ["line 7", "USG-2", "Did you mean USG-"],
         ),
         (f'[[known]]\n{GOOD}resaon = "r"\n', ["line 5", "known[0].resaon is not a known key", "Did you mean reason?"]),
         (

@@ -176,6 +176,8 @@ def load_dialect(name: str | Path = DEFAULT_DIALECT) -> Dialect:
 def _build(source: Source) -> Dialect:
     # Every schema is built at once, so that a file with a mistake is refused before anything is judged with it.
     schemas = {name: schema_of(source, name) for name in SCHEMAS}
+    if source.name not in dialect_names():
+        _check_schemas(schemas, source.file)
     return Dialect(
         name=source.name,
         title=source.title,
@@ -191,6 +193,15 @@ def _build(source: Source) -> Dialect:
         operations=operations_of(source),
         _from=source,
     )
+
+
+def _check_schemas(schemas: Mapping[str, Schema], file: str) -> None:
+    for name, schema in schemas.items():
+        try:
+            Validator(schema)
+        except ValueError as error:
+            reason = str(error).partition("\n")[0]
+            raise fail(file, f"/overlay/{name}", "overlay", f"the schema is invalid with it: {reason}") from error
 
 
 def _events(schema: Schema, file: str) -> dict[str, EventSpec]:

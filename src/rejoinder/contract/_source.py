@@ -31,6 +31,7 @@ from typing import Any, Final
 from rejoinder.contract._overlay import SCHEMAS
 from rejoinder.contract._vocabulary import fail
 from rejoinder.errors import ContractError
+from rejoinder.formatting import one_line
 from rejoinder.input_file import parse_json_file, parse_toml, read_text
 
 DEFAULT_DIALECT: Final = "northstar"
@@ -132,7 +133,8 @@ def _parse(file: str, text: str) -> Source:
     try:
         raw = parse_json_file(text) if file.endswith(".json") else parse_toml(text)
     except ValueError as error:
-        raise ContractError(f"{file} is not valid {'JSON' if file.endswith('.json') else 'TOML'}: {error}.") from error
+        kind = "JSON" if file.endswith(".json") else "TOML"
+        raise ContractError(f"{file} is not valid {kind}: {one_line(str(error))}.", "Correct the file.") from error
     if not isinstance(raw, dict):
         raise fail(file, "", "dialect", "the file must hold one object")
     for key in raw:
@@ -189,4 +191,6 @@ def _table(file: str, table: str, raw: Mapping[str, Any], base: Source | None) -
             raise fail(file, f"/{table}/{key}", key, f"no such parameter; known parameters: {', '.join(known)}")
         if type(value) is not type(known[key]):
             raise fail(file, f"/{table}/{key}", key, f"it must have the same type as {json.dumps(known[key])}")
+        if isinstance(value, list) and not all(isinstance(element, str) for element in value):
+            raise fail(file, f"/{table}/{key}", key, "it must be a list of strings")
     return {**known, **own}

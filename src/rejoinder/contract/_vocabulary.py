@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from rejoinder.errors import ContractError
+from rejoinder.formatting import one_line
 from rejoinder.model.verdict import ABSENT
 from rejoinder.validation import JSON_TYPES, escape_key, pointer_keys
 
@@ -49,7 +50,7 @@ _SPANS: Final = (
 def fail(file: str, pointer: str, keyword: str, what: str) -> ContractError:
     """Return the error that names the file, the place in the schema and the keyword, ready to be raised."""
     return ContractError(
-        f"{file}: at {pointer or '/'}, keyword {keyword!r}: {what}.",
+        f"{file}: at {one_line(pointer, 200) or '/'}, keyword '{one_line(keyword, 60)}': {one_line(what, 300)}.",
         "The how-to guide on custom dialects describes the format.",
     )
 

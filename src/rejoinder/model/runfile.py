@@ -28,7 +28,9 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 from rejoinder.budgets import INPUT_RUN_LINE, INPUT_RUN_PIPE, INPUT_VALUES
+from rejoinder.errors import RunFileError
 from rejoinder.errors import RunFileError, RunWriteError
+from rejoinder.formatting import one_line
 from rejoinder.input_file import read_bytes
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.footer import Footer
@@ -252,13 +254,13 @@ def _header(path: Path, record: Any) -> Header:
     version = record.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise RunFileError(
-            f"{path} has run file version {version}, but this rejoinder reads up to version {VERSION}.",
+            f"{path} has run file version {one_line(version, 40)}, but this rejoinder reads up to version {VERSION}.",
             "Upgrade rejoinder.",
         )
     try:
         return Header.from_json(record)
     except ValueError as error:
-        raise RunFileError(f"{path} has a damaged header: {error}.", "Choose another run.") from error
+        raise RunFileError(f"{path} has a damaged header: {one_line(str(error))}.", "Choose another run.") from error
 
 
 def _take(run: Run, record: Any) -> str:
