@@ -28,7 +28,6 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 from rejoinder.budgets import INPUT_RUN_LINE, INPUT_RUN_PIPE, INPUT_VALUES
-from rejoinder.errors import RunFileError
 from rejoinder.errors import RunFileError, RunWriteError
 from rejoinder.formatting import one_line
 from rejoinder.input_file import read_bytes
