@@ -158,6 +158,7 @@ def test_commands_on_a_recording_print_only_text(
         (("\n::error::\x1b[31m",), 2),
         (("check", "http://127.0.0.1:9", "--\n::error::\x1b[31m"), 2),
         (("check", "http://127.0.0.1:9", "--concurrency", "\n::error::\x1b[31m"), 2),
+        (("check", "http://127.0.0.1:9", "--timeout", "nan"), 2),
     ],
 )
 def test_errors_print_only_text(words: tuple[str, ...], code: int, invoke: Invoke, surfaces: ModuleType) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -30,6 +31,16 @@ if TYPE_CHECKING:
 RUNS: Final = "rejoinder-runs"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers without NaN, which is in every range, and infinities."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
 
 
 def file_option(
@@ -85,7 +96,7 @@ timeout_option: Final = click.option(
     "--timeout",
     cls=GroupedOption,
     group=ENDPOINT,
-    type=click.FloatRange(min=0.1),
+    type=FiniteRange(min=0.1),
     default=120.0,
     show_default=True,
     metavar="SECONDS",

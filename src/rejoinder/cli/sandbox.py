@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from rejoinder.cli._help import Page
+from rejoinder.cli._run import FiniteRange
 from rejoinder.cli._terminal import echo
 from rejoinder.contract import DEFAULT_DIALECT, dialect_label, dialect_names
 from rejoinder.errors import UsageError
@@ -66,7 +67,7 @@ from rejoinder.errors import UsageError
 )
 @click.option(
     "--token-delay",
-    type=click.FloatRange(0, 60),
+    type=FiniteRange(0, 60),
     default=0.01,
     show_default=True,
     metavar="SECONDS",
