@@ -41,10 +41,10 @@ def test_the_message_tells_rule_statement_values_place_and_request() -> None:
 
 
 def test_levels_and_selections() -> None:
-    fault = next(fault for fault in FAULTS.values() if fault.breaks == ("PRT-12",))
+    fault = next(fault for fault in FAULTS.values() if fault.breaks == ("ITM-07",))
     exchange = Sandbox(faults=[fault.id]).exchange(STREAM)
     assert_conforms(exchange)
-    with pytest.raises(AssertionError, match="failed: PRT-12"):
+    with pytest.raises(AssertionError, match="failed: ITM-07"):
         assert_conforms(exchange, level="SHOULD")
     assert_conforms(exchange, level="SHOULD", select="SSE-*,USG-*")
 

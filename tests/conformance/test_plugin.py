@@ -62,10 +62,10 @@ def test_findings_fail_their_item_and_stand_in_junit(pytester: pytest.Pytester) 
 
 
 def test_a_should_is_a_warning(pytester: pytest.Pytester) -> None:
-    with running(Sandbox(faults=[next(fault.id for fault in FAULTS.values() if fault.breaks == ("PRT-12",))])) as url:
+    with running(Sandbox(faults=[next(fault.id for fault in FAULTS.values() if fault.breaks == ("ITM-07",))])) as url:
         result = pytester.runpytest_subprocess(*ITEMS, "--rejoinder-url", url, "--rejoinder-plan", "smoke")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["*RejoinderWarning: PRT-12 (SHOULD)*"])
+    result.stdout.fnmatch_lines(["*RejoinderWarning: ITM-07 (SHOULD)*"])
 
 
 def test_xdist_examines_once(pytester: pytest.Pytester) -> None:
