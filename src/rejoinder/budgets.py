@@ -59,11 +59,11 @@ LOAD: Final = ReplyBudget(body=16 * MIB, lines=400_000, values=1_000_000, chunks
 """A reply to a request of a load run."""
 LOAD_STREAM: Final = 4 * MIB
 """Bytes of a reply in flight that every request of a load run may hold."""
-LOAD_LONG: Final = 64 * MIB
+LOAD_LONG: Final = 48 * MIB
 """Bytes that replies in flight above :data:`LOAD_STREAM` may hold together, in each load generator process."""
-LOAD_WAITING: Final = 64 * MIB
+LOAD_WAITING: Final = 48 * MIB
 """Bytes that may wait for the analysis worker of a load generator process before new requests wait."""
-LOAD_SAMPLED: Final = 32 * MIB
+LOAD_SAMPLED: Final = 24 * MIB
 """Bytes that may wait for it before only some replies are tested against all rules."""
 LOAD_EVIDENCE: Final = 1 * MIB
 """Bytes of a body that the run file of a load run keeps."""
