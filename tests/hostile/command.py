@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -66,11 +67,12 @@ def rejoinder(*arguments: str, folder: Path, key: str = "", limit: float = LIMIT
         errors="replace",
         env=environment,
         cwd=folder,
+        start_new_session=True,  # so that one that hangs is ended with its children
     ) as process:
         try:
             output, errors = process.communicate(timeout=limit)
         except BaseException:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             raise
     errors, _, peak = errors.rpartition("\n")
     return Ended(process.returncode, output, errors, int(peak), folder)
