@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from rejoinder.conformance.assess import CheckResult, assess
@@ -167,7 +167,8 @@ class RunSession:
 
         async def run() -> CheckResult:
             target = self.target
-            options = target.client_options()
+            # A reply that is silent for long is not given up before --timeout.
+            options = replace(target.client_options(), idle=self.deadline, total=self.deadline)
             async with Client(target.url, key=target.key, second_key=target.second_key, options=options) as client:
                 sender = CheckRun(
                     client,

@@ -100,7 +100,7 @@ timeout_option: Final = click.option(
     default=120.0,
     show_default=True,
     metavar="SECONDS",
-    help="Timeout of a request, in seconds.",
+    help="Timeout of a whole request, in seconds. Waiting for a busy endpoint and polling take as long at most.",
 )
 select_option: Final = click.option(
     "--select",
