@@ -135,7 +135,7 @@ PLAIN: Mapping[str, Shape] = {
                         text(
                             "a" * 50,
                             [
-                                {"type": "url_citation", "url": f"u{i}", "title": "t", "start_index": 0, "end_index": i}
+                                {"type": "url_citation", "url": f"u{i}", "title": "t", "start_index": 0, "end_index": 1}
                                 for i in range(n)
                             ],
                         )

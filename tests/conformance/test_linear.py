@@ -35,7 +35,7 @@ def _load(name: str) -> ModuleType:
 
 
 shapes: Any = _load("reply_shapes")
-SIZE = 3_000
+SIZE = 2_000
 PIECES = re.compile("new|items|parts|open|close|annotations|ends|differ")
 """Streams of things that are looked up among others, of which enough must come for a search to show."""
 
