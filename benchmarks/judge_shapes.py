@@ -1,10 +1,10 @@
 """How fast replies of every shape are checked: python benchmarks/judge_shapes.py [KILOBYTES [NAME ...]]
 
-Prints for each shape of benchmarks/reply_shapes.py the rate in MB a second of CPU time on one core, with masking of a
-key, all rules, the lines of the run file and the reports (HTML, JUnit); the time for half the size, so that 1.0 means
-linear; and the highest memory in bytes for each byte of the reply. Names choose shapes that contain them; without
-names all but those of single event types are measured, and of these the slowest is.
-Figures of one run compare; figures of two machines do not.
+Prints for each shape of benchmarks/reply_shapes.py the rate in MB a second of CPU time on one core: masking of a key,
+all rules, the lines of the run file, and the reports (HTML, JUnit). The growth is the time of a byte relative to that
+at half the size: 1 or less is linear, 2 is quadratic. The memory is what each further byte takes, in bytes. Names
+choose shapes that contain them; without names all but those of single event types are measured, and of these the
+slowest is. Figures of one run compare; figures of two machines do not.
 """
 
 from __future__ import annotations
@@ -66,12 +66,13 @@ def memory(exchange: Exchange, folder: Path) -> int:
 
 
 def measure(shape: Shape, size: int, folder: Path) -> tuple[float, float, float]:
-    """Return MB a second, the time of twice the size by twice the time, and bytes of memory for each byte."""
-    half, whole, part = shape.exchange(size // 2), shape.exchange(size), shape.exchange(size // 10)
-    base = seconds(shape.exchange(1000), folder)
-    first, second = seconds(half, folder) - base, seconds(whole, folder) - base
-    growth = second / len(whole.body) / max(first / len(half.body), 1e-12)
-    return len(whole.body) / 1e6 / second, growth, memory(part, folder) / len(part.body)
+    """Return MB a second, the time of a byte relative to that at half the size, and bytes of memory a further byte."""
+    half, whole = shape.exchange(size // 2), shape.exchange(size)
+    part, more = shape.exchange(size // 10), shape.exchange(size // 5)
+    first, second = seconds(half, folder), seconds(whole, folder)
+    growth = second / len(whole.body) / (first / len(half.body))
+    used = (memory(more, folder) - memory(part, folder)) / (len(more.body) - len(part.body))
+    return len(whole.body) / 1e6 / second, growth, used
 
 
 def main() -> None:
