@@ -1,4 +1,4 @@
-"""JSON values with one element of each form, so that the explanation of a long one takes no longer than of a short one.
+"""JSON values with one element of each form, by which errors in long values are explained.
 
 Two values have the same form under a schema when it can say the same of both: equal structure, strings and numbers of
 the same type, and the same words where the schema names words. A condensed value holds of every array one element of

@@ -133,3 +133,17 @@ def test_an_answer_from_the_background_is_judged_at_both_ends(fault: str, rule: 
     outcome, tally = take(poll(Sandbox(faults=[fault]), {"instructions": "be short"}))
     assert outcome == "nonconforming"
     assert rule in tally["rules"]
+
+
+@pytest.mark.parametrize("form", ["{}", "\x1b{}", "HTTP/1.1 abc {}", "HTTP/1.1 200 OK\r\nX-Echo{} : 1"])
+@pytest.mark.parametrize("key", ["sk-live-0123456789abcdef"])
+def test_errors_of_the_transport_hold_no_key(form: str, key: str) -> None:
+    worker = AnalysisWorker(path="/v1/responses", headers=(), dialect="northstar", key=key)
+    for written in (key, key.upper(), key.encode().hex(), key[4:]):
+        receives = [(2, f"{form.format(written)}\r\n\r\n".encode())]
+        found = worker.take(recorded(b'{"input":"Hi"}', receives))
+        assert found.outcome == "transport"
+        assert key[4:].lower() not in found.detail.lower()
+        report = worker.report().decode().lower()
+        assert "*" * 8 in report
+        assert not any(part in report for part in (key[4:], key.encode().hex()))
