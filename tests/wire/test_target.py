@@ -297,7 +297,7 @@ def _string_streams_only(body: dict[str, Any]) -> bytes | None:
             lambda body: _no_limit(body) or _strings_only(body),
             BaseForm(input=InputForm.STRING, max_output_tokens=False),
             "m",
-            3,
+            4,
         ),
         (_streams_by_default, BaseForm(stream_false=True), "m", 2),
         (lambda body: streamed(), BaseForm(plain=False), "m", 2),
@@ -312,14 +312,14 @@ def _string_streams_only(body: dict[str, Any]) -> bytes | None:
             3,
         ),
         (_wants_stream_named, BaseForm(stream_false=True), "m", 2),
-        (_string_streams_only, BaseForm(input=InputForm.STRING, plain=False), "m", 6),
+        (_string_streams_only, BaseForm(input=InputForm.STRING, plain=False), "m", 7),
         (
             lambda body: _strings_only(body) or _streams_by_default(body),
             BaseForm(input=InputForm.STRING, stream_false=True),
             "m",
             3,
         ),
-        (lambda body: _no_model(body) or _strings_only(body), BaseForm(input=InputForm.STRING, model=False), None, 6),
+        (lambda body: _no_model(body) or _strings_only(body), BaseForm(input=InputForm.STRING, model=False), None, 7),
     ],
 )
 def test_the_base_form_is_the_first_that_is_accepted(

@@ -36,7 +36,6 @@ CASE: Final = "preflight"
 _SECURE_PORT: Final = re.compile(rb"to (an? )?(HTTPS|TLS|SSL)(-enabled)? (server|port)", re.IGNORECASE)
 _NO_MODEL: Final = re.compile(r"\bmodel\b|model_not_found", re.IGNORECASE)
 _ABOUT_STREAM: Final = re.compile(r"stream", re.IGNORECASE)
-_ABOUT_TYPE: Final = re.compile(r"\btype\b", re.IGNORECASE)
 _ABOUT_INPUT: Final = re.compile(r"\binput\b|\bstr(ing)?\b|\blist\b|\barray\b", re.IGNORECASE)
 _ABOUT_LIMIT: Final = re.compile(r"max_(output_)?tokens", re.IGNORECASE)
 _BUSY_RETRIES: Final = 3
@@ -298,8 +297,9 @@ class _TargetFinder:
     def _forms(self, target: Target, first: _Attempt) -> Iterator[tuple[BaseForm, str | None, bool]]:
         """Yield other forms of the first request as form, model and whether to stream; what it hints at comes first."""
         words, broken = first.words, first.quality is _Quality.BROKEN
-        inputs = [InputForm.STRING, InputForm.TYPED_LIST]
-        if _ABOUT_TYPE.search(words) and not _ABOUT_INPUT.search(words):
+        # An endpoint that needs types may take strings as well, but a string shows nothing of lists.
+        inputs = [InputForm.TYPED_LIST, InputForm.STRING]
+        if _ABOUT_INPUT.search(words):
             inputs.reverse()
         changes = [(BaseForm(input=form), False) for form in inputs]
         about_stream = _ABOUT_STREAM.search(words) is not None
