@@ -46,7 +46,7 @@ class Row:
     @property
     def name(self) -> str:
         """The row in words."""
-        return f"{self.sign} {self.victim}, {' '.join(self.mode)}, {self.processes} processes"
+        return f"SIG{self.sign} to {self.victim}, {' '.join(self.mode)} --processes {self.processes}"
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ def victims(row: Row, members: list[psutil.Process]) -> list[psutil.Process]:
         "master": locust[:1],
         "worker": locust[-1:],
         "all workers": locust[1:],
-        "analyser": [one for one in members if KINDS["analyser"] in " ".join(one.cmdline())][:1],
+        "analysis worker": [one for one in members if KINDS["analyser"] in " ".join(one.cmdline())][:1],
         "all": members,
     }
     return chosen[row.victim]
@@ -161,8 +161,10 @@ def rows() -> list[Row]:
     found = []
     for processes in (1, 2):
         for sign in SIGNALS:
-            found += [Row("command", sign, processes), Row("master", sign, processes), Row("analyser", sign, processes)]
-            if processes > 1:
+            found += [Row("command", sign, processes), Row("master", sign, processes)]
+            if sign != "INT":  # the others ignore Ctrl-C, which the command answers for all of them
+                found.append(Row("analysis worker", sign, processes))
+            if processes > 1 and sign != "INT":
                 found += [Row("worker", sign, processes), Row("all workers", sign, processes)]
         found += [Row("all", "TERM", processes), Row("command", "TERM", processes, ("--concurrency", "4"))]
         found += [Row("command", "INT", processes, ("--concurrency", "4"))]

@@ -44,7 +44,7 @@ from rejoinder.errors import RejoinderError
 RENEW_EVERY: Final = 0.1
 """Seconds between two renewals of the lease, and between two looks at the parent."""
 LEASE_LIMIT: Final = 0.6
-"""Seconds after which a lease that was not renewed no longer permits to send."""
+"""Seconds for which a lease permits to send unless it is renewed."""
 SUSPENSION_LIMIT: Final = 3.0
 """Seconds for which the command may be suspended. After a longer time the run ends: an open loop would catch up with
 all that it missed in one burst."""
@@ -197,7 +197,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def kill_orphan(parent: int) -> None:
-    """Kill this process if its parent is no longer the one with this id."""
+    """Kill this process if its parent is not the one with this id."""
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -56,6 +56,7 @@ def run_repeats(
     found: list[Repeat] = []
     failure: RejoinderError | None = None
     interrupted = False
+    incomplete = ""
     for number, side in order(repeats, against is not None):
         chosen = replace(sides[side], seed=settings.seed + number)
         if begin is not None:
@@ -84,12 +85,14 @@ def run_repeats(
             on_repeat(repeat)
         if side == "endpoint":
             done.append((result, kept))
-        interrupted = result.interrupted
-        if interrupted:
+        interrupted, incomplete = result.interrupted, result.incomplete
+        if interrupted or incomplete:
             break
     result = _finish(sink, done, found, baseline, changes, failure)
     if interrupted:
         result.interrupted = result.load.interrupted = True
+    if incomplete and not result.incomplete:
+        result.load.incomplete = f"A repetition is incomplete: {incomplete}"
     sink.sample(result.load)
     return result
 

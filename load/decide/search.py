@@ -69,12 +69,18 @@ class SearchRun:
     def __init__(self, sink: Sink, run: Runner, on_step: Callable[[SearchStep], None] | None = None) -> None:
         self.steps: list[SearchStep] = []
         self.interrupted = False
+        self.incomplete = ""
         self.failure = ""
         self._sink = sink
         self._run = run
         self._on_step = on_step
         self._room = [EVIDENCE]
         self._chosen: tuple[LoadResult, KeptSamples] | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether no further step may run: the last one was interrupted, or is incomplete."""
+        return self.interrupted or bool(self.incomplete)
 
     def step(
         self, settings: LoadSettings, *, choose: Callable[[SearchStep], bool], repeat: int | None = None
@@ -96,7 +102,7 @@ class SearchRun:
         step.concurrency, step.rate, step.repeat = settings.concurrency, settings.rate, repeat
         self.steps.append(step)
         self._sink.sample(step)
-        self.interrupted = result.interrupted
+        self.interrupted, self.incomplete = result.interrupted, result.incomplete
         if self._chosen is None or choose(step):
             self._chosen = (result, kept)
         if self._on_step is not None:
@@ -115,6 +121,8 @@ class SearchRun:
             result.load.notes = result.warnings
         if self.interrupted:
             result.interrupted = result.load.interrupted = True
+        if self.incomplete and not result.incomplete:
+            result.load.incomplete = f"A step is incomplete: {self.incomplete}"
         self._sink.sample(result.load)
         return result
 
@@ -220,7 +228,7 @@ def sweep(settings: LoadSettings, levels: Sequence[int] | None, search: SearchRu
         without_gain = without_gain + 1 if reached < _NO_GAIN * best else 0
         best = max(best, reached)
         failing = bad_of(step.outcomes) > 0.1 * step.started or not step.started
-        if search.interrupted:
+        if search.over:
             break
         if levels is None and (without_gain >= 2 or failing or step.verdict is Validity.CLIENT_BOUND):
             break
@@ -257,7 +265,7 @@ def find_rate(settings: LoadSettings, low: float, high: float, search: SearchRun
                 repeat=len(votes),
             )
             votes.append(bool(step.met) and step.verdict is not Validity.CLIENT_BOUND)
-            if search.interrupted:
+            if search.over:
                 return False
         if votes.count(True) == _MAJORITY:
             best = max(best, rate)
@@ -268,7 +276,7 @@ def find_rate(settings: LoadSettings, low: float, high: float, search: SearchRun
     with suppress(StepFailedError):
         if kept(low) and not kept(high):
             for _ in range(_HALVINGS):
-                if search.interrupted or above / below < _CLOSE:
+                if search.over or above / below < _CLOSE:
                     break
                 middle = round((below * above) ** 0.5, 3)
                 if kept(middle):

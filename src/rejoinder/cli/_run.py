@@ -246,8 +246,8 @@ def recording(out: Path | None) -> Iterator[RunRecorder]:
     When no endpoint is found, the reports of the attempt are written if a response came or ``out`` names the folder.
     Otherwise, and when the run never began, nothing is left behind.
 
-    A run that is interrupted before it can end in order, or that can no longer be written, is reported as far as it was
-    recorded.
+    A run that is interrupted before it can end in order, or that cannot be written to its end, is reported as far as it
+    was recorded.
     """
     from rejoinder.model.runfile import RunWriter
     from rejoinder.recorder import RunRecorder

@@ -223,7 +223,9 @@ class Memory:
         raise AssertionError
 
 
-def runner(times: dict[str, list[float]], fail_at: int = 99, stop_at: int = 99, bound_at: int = 99) -> Any:
+def runner(
+    times: dict[str, list[float]], fail_at: int = 99, stop_at: int = 99, bound_at: int = 99, die_at: int = 99
+) -> Any:
     """Return a runner whose n-th repeat of an endpoint has the n-th of its times to the first token."""
     calls = itertools.count()
 
@@ -240,6 +242,7 @@ def runner(times: dict[str, list[float]], fail_at: int = 99, stop_at: int = 99, 
         load.slos = [SloResult(text="ttft:p50<2s", metric="ttft", statistic="p50", limit=2, met=value < 2, value=value)]
         sink.sample(HistogramSample(metric="ttft_ok", values=histogram, unit="us"))
         histograms = {"ttft_ok": histogram, "e2e_ok": histogram}
+        load.incomplete = "A process died." if call == die_at else ""
         return LoadResult(1, {RequestOutcome.OK: 1}, histograms, load, interrupted=call >= stop_at)
 
     return run
@@ -265,6 +268,9 @@ def test_what_ends_repeats_early_loses_none() -> None:
     times = {"http://new": [1.0] * 9}
     stopped = run_repeats(SETTINGS, Memory(), repeats=5, run=runner(times, stop_at=1))
     assert (stopped.interrupted, len(stopped.load.repeats)) == (True, 2)
+    dead = run_repeats(SETTINGS, Memory(), repeats=5, run=runner(times, die_at=2))
+    assert len(dead.load.repeats) == 3
+    assert "A process died." in dead.incomplete
     memory = Memory()
     broken = run_repeats(
         SETTINGS, memory, repeats=5, baseline=[{"ttft:p99": 1.0}] * 5, changes=[LIMIT], run=runner(times, fail_at=2)

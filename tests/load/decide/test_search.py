@@ -66,6 +66,7 @@ def endpoint(
     bound: int = 10**9,
     failing: int = 10**9,
     stop_at: int = 10**9,
+    die_at: int = 10**9,
 ) -> Callable[[LoadSettings, Sink], LoadResult]:
     """Return a runner that plays an endpoint: tokens a second by level, and whether the objective is met."""
     calls = [0]
@@ -82,6 +83,7 @@ def endpoint(
         load.rates.ok_per_s, load.rates.ok_output_tokens_per_s = 1.0, tokens(level)
         load.self_check.verdict = Validity.CLIENT_BOUND if level >= bound else Validity.VALID
         load.slos = [SloResult(text="x", metric="ttft", statistic="p99", limit=1.0, met=limit(settings))]
+        load.incomplete = "A process died." if calls[0] == die_at else ""
         outcomes = {RequestOutcome.OK: 100 - bad, RequestOutcome.FAILED: bad}
         return LoadResult(100, outcomes, {}, load, interrupted=calls[0] >= stop_at)
 
@@ -125,6 +127,14 @@ def test_an_interrupt_ends_a_search_with_what_it_has() -> None:
     search = SearchRun(Memory(), endpoint(stop_at=2))
     result = sweep(SETTINGS, [1, 2, 4], search)
     assert (result.interrupted, levels(search)) == (True, [1, 2])
+
+
+def test_a_step_of_which_a_part_dies_is_the_last() -> None:
+    search = SearchRun(Memory(), endpoint(die_at=2))
+    result = sweep(SETTINGS, [1, 2, 4], search)
+    assert levels(search) == [1, 2]
+    assert "A process died." in result.incomplete
+    assert not result.interrupted
 
 
 @given(st.lists(st.floats(0, 1000), min_size=0, max_size=8))
