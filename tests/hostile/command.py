@@ -32,7 +32,7 @@ class Ended:
     output: str
     errors: str
     peak: int
-    folder: Path
+    folder: Path | None
 
     @property
     def text(self) -> str:
@@ -48,17 +48,20 @@ class Ended:
 
     def run(self) -> Run:
         """Return its run file."""
+        assert self.folder is not None
         return read_run(self.folder)
 
 
-def rejoinder(*arguments: str, folder: Path, key: str = "", limit: float = LIMIT) -> Ended:
-    """Run ``rejoinder`` with ``--out folder`` and return how it ended; raises ``TimeoutExpired`` if it hangs.
+def rejoinder(*arguments: str, folder: Path | None, key: str = "", limit: float = LIMIT) -> Ended:
+    """Run ``rejoinder``, with ``--out folder`` if there is one, and return how it ended.
+
+    Raises ``TimeoutExpired`` if it hangs.
 
     Every process of it may map at most :data:`ADDRESS_SPACE` bytes, so that one without bounds ends with a traceback.
     """
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     environment |= {"REJOINDER_API_KEY": key, "COLUMNS": "120", "NO_COLOR": "1"}
-    command = [sys.executable, "-c", _LAUNCHER, *arguments, "--out", str(folder)]
+    command = [sys.executable, "-c", _LAUNCHER, *arguments, *(("--out", str(folder)) if folder else ())]
     with subprocess.Popen(
         [sys.executable, "-c", _MEASURE, *command],
         stdout=subprocess.PIPE,

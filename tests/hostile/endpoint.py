@@ -359,7 +359,7 @@ def plain_body(text: str = "Hello.") -> bytes:
 
 def event(kind: str, data: Any) -> bytes:
     """Return the bytes of one event."""
-    return f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode()
+    return f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode("utf-8", "surrogatepass")
 
 
 def answer(connection: Connection, request: HttpRequest) -> None:

@@ -1,0 +1,225 @@
+"""One behaviour of the hostile endpoint met by one command, and everything that must hold then.
+
+Whatever an endpoint does, a command ends in time with a documented exit code and a sentence, keeps its memory bounded,
+leaves a run file that can be read, and writes reports in which the endpoint's text is only text and the key is nowhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import re
+import subprocess
+import unicodedata
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from markdown_it import MarkdownIt
+from tests.hostile.behaviours.tls import authority
+from tests.hostile.command import Ended, rejoinder
+from tests.hostile.endpoint import Behaviour, HostileEndpoint
+
+KEY: Final = "sk-hostile-7f3K9qLm2Zx8Wv"
+PEAK: Final = {"check": 500_000_000, "load": 300_000_000, "replay": 500_000_000}
+"""Bytes of resident memory that one process of a command may take."""
+CODES: Final = {"check": {0, 1, 2}, "load": {0, 1, 2, 4}, "replay": {0, 1, 2}}
+SPARES: Final = 6
+"""Creates that are answered properly before a late behaviour begins, so that the preflight passes."""
+TIMEOUT: Final = "2"
+
+Mode = str
+MODES: Final[dict[Mode, tuple[str, ...]]] = {
+    "check": ("check", "--plan", "smoke", "--timeout", TIMEOUT, "--quiet"),
+    "check-late": ("check", "--plan", "smoke", "--timeout", TIMEOUT, "--quiet"),
+    "load": (
+        *("load", "--requests", "20", "--duration", "5s", "--concurrency", "2", "--timeout", f"{TIMEOUT}s"),
+        *("--metrics", "auto", "--quiet"),
+    ),
+}
+"""The arguments of each mode: the behaviour meets a check from the first create on, a check later on, and a load."""
+
+_BIDIRECTIONAL: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
+_COMMANDS: Final = re.compile(
+    r"^\s*::\w|^\s*##\[|##vso\[|^\s*##teamcity\[|section_(start|end):\d|^\s*travis_fold:", re.MULTILINE
+)
+"""What runners of CI obey in a log."""
+_OUR_HTML: Final = re.compile(r"</?(details|b|code|br)( open)?>|(<details>)?<summary>[\w ]+</summary>|<!--[^<>]*-->")
+"""The HTML that our own Markdown contains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How a command met a behaviour: ``problems`` is what did not hold, one sentence each."""
+
+    behaviour: Behaviour
+    mode: Mode
+    ended: Ended | None
+    problems: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The error, or the headline; addresses are replaced, so that runs can be compared."""
+        lines = self.ended.text.strip().splitlines() if self.ended else []
+        errors = [line for line in lines if line.startswith("Error: ")]
+        sentence = (errors or lines or ["(nothing)"])[0]
+        return re.sub(r"127\.0\.0\.1:\d+", "HOST", sentence)[:200]
+
+
+def trial(behaviour: Behaviour, mode: Mode, folder: Path) -> Trial:
+    """Let one command meet a behaviour; its run and reports go to ``folder``."""
+    command, *options = MODES[mode]
+    spares = SPARES if mode == "check-late" else behaviour.spares
+    if behaviour.tls:
+        file = folder.with_suffix(".pem")
+        authority().cert_pem.write_to_path(file)
+        options += ["--ca-file", str(file)]
+    with HostileEndpoint(replace(behaviour, spares=spares)) as endpoint:
+        try:
+            ended = rejoinder(command, endpoint.url, *options, folder=folder, key=KEY)
+        except subprocess.TimeoutExpired:
+            return Trial(behaviour, mode, None, ("It did not end.",))
+    return Trial(behaviour, mode, ended, tuple(problems(command, ended)))
+
+
+def replayed(behaviour: Behaviour, run: Path, folder: Path) -> Trial:
+    """Replay the findings of a run against the same behaviour."""
+    with HostileEndpoint(replace(behaviour, spares=SPARES)) as endpoint:
+        options = ["--all", "--url", endpoint.url, "--timeout", TIMEOUT, "--quiet"]
+        if behaviour.tls:
+            options += ["--ca-file", str(run.with_suffix(".pem"))]
+        try:
+            ended = rejoinder("replay", str(run), *options, folder=folder, key=KEY)
+        except subprocess.TimeoutExpired:
+            return Trial(behaviour, "replay", None, ("It did not end.",))
+    return Trial(behaviour, "replay", ended, tuple(problems("replay", ended)))
+
+
+def problems(command: str, ended: Ended) -> Iterator[str]:
+    """Yield what does not hold after a command."""
+    if ended.code not in CODES[command]:
+        yield f"Exit code {ended.code}."
+    if "Traceback" in ended.text:
+        yield "A traceback: " + ended.text[ended.text.index("Traceback") :][-400:]
+    if ended.code == 2 and not re.search(r"^Error: \S.*[.:]", ended.errors, re.MULTILINE):
+        yield "Exit code 2 without a sentence."
+    if ended.peak > PEAK[command]:
+        yield f"{ended.peak / 1e6:.0f} MB of memory."
+    yield from (f"The terminal: {problem}" for problem in in_log(ended.text))
+    folder = ended.folder
+    assert folder is not None
+    if (folder / "run.ndjson").exists():
+        ended.run()
+        yield from _reports(folder)
+    elif ended.code != 2:
+        yield "No run file."
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and (forms := _keys(file.read_bytes())):
+            yield f"{file.name} has the key ({', '.join(forms)})."
+    if forms := _keys(ended.text.encode()):
+        yield f"The terminal has the key ({', '.join(forms)})."
+
+
+def _keys(data: bytes) -> list[str]:
+    key = KEY.encode()
+    forms = {
+        "as it is": key,
+        "base64": base64.b64encode(key).rstrip(b"="),
+        "hexadecimal": key.hex().encode(),
+        "upper hexadecimal": key.hex().upper().encode(),
+        "upper case": key.upper(),
+        "lower case": key.lower(),
+        "URL": quote(KEY, safe="").encode(),
+        "entities": "".join(f"&#{ord(c)};" for c in KEY).encode(),
+        "percents": "".join(f"%{ord(c):02x}" for c in KEY).encode(),
+    }
+    return [name for name, form in forms.items() if form in data]
+
+
+def in_log(text: str) -> Iterator[str]:
+    """Yield what a terminal or a runner of CI would obey in a log."""
+    odd = {c for c in text if (unicodedata.category(c) in ("Cc", "Cs") and c != "\n") or c in _BIDIRECTIONAL}
+    if odd:
+        yield f"control characters {sorted(map(ascii, odd))}"
+    if found := _COMMANDS.search(text):
+        yield f"a command {text[found.start() : found.start() + 60]!a}"
+
+
+def _reports(folder: Path) -> Iterator[str]:
+    """Write every report of a run, and yield what a reader of each would obey."""
+    files = {kind: folder / f"again.{kind}" for kind in ("html", "junit", "markdown", "ctrf", "badge", "csv")}
+    written = rejoinder(
+        "report", str(folder), *(word for kind, file in files.items() for word in (f"--{kind}", str(file))), folder=None
+    )
+    if "Traceback" in written.text or written.code not in (0, 1, 2):
+        yield f"report: {written.text[-400:]}"
+        return
+    texts = {kind: file.read_text("utf-8") for kind, file in files.items() if file.exists()}
+    if missing := {"html", "junit", "markdown", "ctrf"} - texts.keys():
+        yield f"report wrote no {', '.join(sorted(missing))}: {written.text[-200:]}"
+    for kind, text in texts.items():
+        yield from (f"{kind}: {problem}" for problem in _in_report(kind, text))
+    page = folder / "report.html"
+    if page.exists():
+        yield from (f"report.html: {problem}" for problem in _in_report("html", page.read_text("utf-8")))
+
+
+def _in_report(kind: str, text: str) -> Iterator[str]:
+    match kind:
+        case "html":
+            yield from _in_page(text)
+        case "junit":
+            ElementTree.fromstring(text)
+        case "markdown":
+            yield from in_log(text)
+            for token in MarkdownIt("commonmark").enable("table").parse(text):
+                for inner in token.children or [token]:
+                    place = str(inner.attrs.get("href") or inner.attrs.get("src") or "")
+                    if inner.type == "image" or ".invalid" in place or place.startswith("javascript:"):
+                        yield f"a link or image to {place}"
+                    if inner.type.startswith("html") and not _OUR_HTML.fullmatch(inner.content.strip()):
+                        yield f"HTML {inner.content[:60]}"
+        case "ctrf" | "badge":
+            json.loads(text, parse_constant=_no_constant)
+        case "csv":
+            for row in csv.reader(io.StringIO(text)):
+                for cell in row:
+                    if cell[:1] in ("=", "+", "@", "\t", "\r") or re.match(r"-(?![\d.])", cell):
+                        yield f"a formula {cell[:40]!r}"
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON.")
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.problems: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            place = (value or "").strip().lower()
+            if name.startswith("on"):
+                self.problems.append(f"<{tag} {name}>")
+            if name in ("href", "src", "action", "data") and (
+                ".invalid" in place.replace("https://images.invalid", "") or place.startswith("javascript:")
+            ):
+                self.problems.append(f"<{tag} {name}={place[:60]}>")
+        if tag in ("iframe", "object", "embed", "base"):
+            self.problems.append(f"<{tag}>")
+
+
+def _in_page(text: str) -> Iterator[str]:
+    page = _Page()
+    page.feed(text)
+    page.close()
+    yield from dict.fromkeys(page.problems)
+    if "<script>alert(1)" in text:
+        yield "a script of the endpoint"
