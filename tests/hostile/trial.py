@@ -50,7 +50,9 @@ _COMMANDS: Final = re.compile(
     r"^\s*::\w|^\s*##\[|##vso\[|^\s*##teamcity\[|section_(start|end):\d|^\s*travis_fold:", re.MULTILINE
 )
 """What runners of CI obey in a log."""
-_OUR_HTML: Final = re.compile(r"</?(details|b|code|br)( open)?>|(<details>)?<summary>[\w ]+</summary>|<!--[^<>]*-->")
+_OUR_HTML: Final = re.compile(
+    r"</?(details|span|b|code|br)( open)?>|(<details>)?<summary>[\w ]+</summary>|<!--[^<>]*-->"
+)
 """The HTML that our own Markdown contains."""
 
 
@@ -117,7 +119,7 @@ def problems(command: str, ended: Ended) -> Iterator[str]:
     if (folder / "run.ndjson").exists():
         ended.run()
         yield from _reports(folder)
-    elif ended.code != 2:
+    elif ended.code != 2 and not ended.text.endswith("has no findings.\n"):
         yield "No run file."
     for file in sorted(folder.rglob("*")):
         if file.is_file() and (forms := _keys(file.read_bytes())):
