@@ -14,7 +14,7 @@ import re
 import subprocess
 import unicodedata
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,6 +25,9 @@ from markdown_it import MarkdownIt
 from tests.hostile.behaviours.tls import authority
 from tests.hostile.command import Ended, rejoinder
 from tests.hostile.endpoint import Behaviour, HostileEndpoint
+
+from rejoinder import reports
+from rejoinder.model.runfile import Run
 
 KEY: Final = "sk-hostile-7f3K9qLm2Zx8Wv"
 PEAK: Final = {"check": 500_000_000, "load": 300_000_000, "replay": 500_000_000}
@@ -54,6 +57,17 @@ _OUR_HTML: Final = re.compile(
     r"</?(details|span|b|code|br)( open)?>|(<details>)?<summary>[\w ]+</summary>|<!--[^<>]*-->"
 )
 """The HTML that our own Markdown contains."""
+
+
+_RENDER: Final[dict[str, Callable[[Run], str]]] = {
+    "html": reports.render_html,
+    "junit": reports.render_junit,
+    "markdown": reports.render_markdown,
+    "ctrf": reports.render_ctrf,
+    "badge": reports.render_badge,
+    "csv": reports.render_csv,
+}
+"""Every format that a run can be reported in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +131,7 @@ def problems(command: str, ended: Ended) -> Iterator[str]:
     folder = ended.folder
     assert folder is not None
     if (folder / "run.ndjson").exists():
-        ended.run()
-        yield from _reports(folder)
+        yield from _reports(folder, ended.run())
     elif ended.code != 2 and not ended.text.endswith("has no findings.\n"):
         yield "No run file."
     for file in sorted(folder.rglob("*")):
@@ -153,23 +166,16 @@ def in_log(text: str) -> Iterator[str]:
         yield f"a command {text[found.start() : found.start() + 60]!a}"
 
 
-def _reports(folder: Path) -> Iterator[str]:
-    """Write every report of a run, and yield what a reader of each would obey."""
-    files = {kind: folder / f"again.{kind}" for kind in ("html", "junit", "markdown", "ctrf", "badge", "csv")}
-    written = rejoinder(
-        "report", str(folder), *(word for kind, file in files.items() for word in (f"--{kind}", str(file))), folder=None
-    )
-    if "Traceback" in written.text or written.code not in (0, 1, 2):
-        yield f"report: {written.text[-400:]}"
-        return
-    texts = {kind: file.read_text("utf-8") for kind, file in files.items() if file.exists()}
-    if missing := {"html", "junit", "markdown", "ctrf"} - texts.keys():
-        yield f"report wrote no {', '.join(sorted(missing))}: {written.text[-200:]}"
-    for kind, text in texts.items():
+def _reports(folder: Path, run: Run) -> Iterator[str]:
+    """Render every report of a run, and yield what a reader of each would obey, or that it has the key."""
+    for kind, render in _RENDER.items():
+        text = render(run)
         yield from (f"{kind}: {problem}" for problem in _in_report(kind, text))
-    page = folder / "report.html"
-    if page.exists():
-        yield from (f"report.html: {problem}" for problem in _in_report("html", page.read_text("utf-8")))
+        if forms := _keys(text.encode("utf-8", "surrogatepass")):
+            yield f"{kind} has the key ({', '.join(forms)})."
+    for name, kind in (("report.html", "html"), ("junit.xml", "junit")):
+        if (folder / name).exists():
+            yield from (f"{name}: {problem}" for problem in _in_report(kind, (folder / name).read_text("utf-8")))
 
 
 def _in_report(kind: str, text: str) -> Iterator[str]:
