@@ -36,7 +36,7 @@ BUSY_RETRIES: Final = 3
 PATIENT_RETRIES: Final = 8
 """How often it is repeated while the endpoint names a time with Retry-After."""
 MAX_OUTAGE: Final = 120.0
-"""Seconds that an endpoint may be busy for every request before the run ends."""
+"""Seconds that an endpoint may be busy for every request before the run ends, unless one request may take less."""
 REJECTIONS: Final = 5
 """Number of requests in a row that are answered with 401 or 403 after which the run ends."""
 _ENDED_BY_US: Final = (Outcome.CANCELLED, Outcome.TIMEOUT)
@@ -89,6 +89,7 @@ class CheckRun:
         self.plan = plan
         self.budget = budget
         self.deadline = deadline
+        self._most_outage = min(MAX_OUTAGE, deadline)
         self.progress = CheckProgress(plan.requests)
         self.result = CheckResult()
         self._on_exchange = on_exchange
@@ -256,7 +257,7 @@ class CheckRun:
                 break
             if self._busy_since is None:
                 self._busy_since = started
-            elif started - self._busy_since > MAX_OUTAGE:
+            elif started - self._busy_since > self._most_outage:
                 self._halt(f"the endpoint was busy for {started - self._busy_since:.0f} s (status {exchange.status})")
                 break
             waited += wait or 0.0
@@ -294,11 +295,11 @@ class CheckRun:
             exchange = await self._probe()
             waited = 0.0
             while exchange.status in BUSY and not self._halted and not self._spent():
-                if waited >= MAX_OUTAGE:
+                if waited >= self._most_outage:
                     self._halt(f"the endpoint was busy for {waited:.0f} s (status {exchange.status})")
                     return False
                 wait = retry_after(exchange)
-                wait = pause if wait is None else min(wait, MAX_WAIT)
+                wait = min(pause if wait is None else wait, MAX_WAIT, self._most_outage - waited)
                 await self._sleep(wait)
                 waited += wait
                 pause = min(2 * pause, MAX_WAIT)
