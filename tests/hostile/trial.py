@@ -7,12 +7,9 @@ leaves a run file that can be read, and writes reports in which the endpoint's t
 from __future__ import annotations
 
 import base64
-import csv
-import io
 import json
 import re
 import subprocess
-import unicodedata
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -25,6 +22,7 @@ from markdown_it import MarkdownIt
 from tests.hostile.behaviours.tls import authority
 from tests.hostile.command import Ended, rejoinder
 from tests.hostile.endpoint import Behaviour, HostileEndpoint
+from tests.surfaces import ACTIVE, formulas, obeyed
 
 from rejoinder import reports
 from rejoinder.model.runfile import Run
@@ -48,11 +46,6 @@ MODES: Final[dict[Mode, tuple[str, ...]]] = {
 }
 """The arguments of each mode: the behaviour meets a check from the first create on, a check later on, and a load."""
 
-_BIDIRECTIONAL: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
-_COMMANDS: Final = re.compile(
-    r"^\s*::\w|^\s*##\[|##vso\[|^\s*##teamcity\[|section_(start|end):\d|^\s*travis_fold:", re.MULTILINE
-)
-"""What runners of CI obey in a log."""
 _OUR_HTML: Final = re.compile(
     r"</?(details|span|b|code|br)( open)?>|(<details>)?<summary>[\w ]+</summary>|<!--[^<>]*-->"
 )
@@ -159,11 +152,10 @@ def _keys(data: bytes) -> list[str]:
 
 def in_log(text: str) -> Iterator[str]:
     """Yield what a terminal or a runner of CI would obey in a log."""
-    odd = {c for c in text if (unicodedata.category(c) in ("Cc", "Cs") and c != "\n") or c in _BIDIRECTIONAL}
-    if odd:
+    if odd := set(ACTIVE.findall(text)):
         yield f"control characters {sorted(map(ascii, odd))}"
-    if found := _COMMANDS.search(text):
-        yield f"a command {text[found.start() : found.start() + 60]!a}"
+    if lines := obeyed(text):
+        yield f"a command {lines[0][:60]!a}"
 
 
 def _reports(folder: Path, run: Run) -> Iterator[str]:
@@ -196,10 +188,7 @@ def _in_report(kind: str, text: str) -> Iterator[str]:
         case "ctrf" | "badge":
             json.loads(text, parse_constant=_no_constant)
         case "csv":
-            for row in csv.reader(io.StringIO(text)):
-                for cell in row:
-                    if cell[:1] in ("=", "+", "@", "\t", "\r") or re.match(r"-(?![\d.])", cell):
-                        yield f"a formula {cell[:40]!r}"
+            yield from (f"a formula {cell[:40]!a}" for cell in formulas(text))
 
 
 def _no_constant(name: str) -> float:
