@@ -64,7 +64,11 @@ def main() -> int:
     parser.add_argument("--record", action="store_true", help="Write tests/hostile/expected.toml.")
     options = parser.parse_args()
     with ThreadPoolExecutor(options.jobs) as pool:
-        met = [pair for pairs in pool.map(meet, options.names or sorted(BEHAVIOURS)) for pair in pairs]
+        met = []
+        for pairs in pool.map(meet, options.names or sorted(BEHAVIOURS)):
+            met += pairs
+            if options.record:
+                record([one for one, _ in pairs])
     groups: dict[str, list[Trial]] = defaultdict(list)
     for one, _ in met:
         groups[one.behaviour.group].append(one)
@@ -77,8 +81,6 @@ def main() -> int:
     for one, seconds in worst[:10]:
         peak = f"{one.ended.peak / 1e6:.0f} MB" if one.ended else "(did not end)"
         print(f"| {one.behaviour.name} | {one.mode} | {peak} | {seconds:.1f} s |")
-    if options.record:
-        record([one for one, _ in met])
     return int(any(one.problems for one, _ in met))
 
 
