@@ -25,7 +25,8 @@ from rejoinder.model.verdict import Level, Status, Verdict
 class CheckResult:
     """What a check run gathered and decided. ``warnings`` are sentences for the reader of the report.
 
-    ``unsent`` is how many requests of the plan were not sent because the run ended early.
+    ``unsent`` is how many requests of the plan were not sent because the run ended early; ``incomplete`` is whether
+    that was for another reason than the user's budget or an interrupt.
 
     ``baseline`` is ``None`` without a baseline file; with ``strict`` it fails when entries are out of date.
     """
@@ -38,6 +39,7 @@ class CheckResult:
     warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
     unsent: int = 0
+    incomplete: bool = False
     baseline: BaselineStatus | None = None
     strict: bool = False
 
@@ -80,7 +82,7 @@ class CheckResult:
             return ExitCode.FAILED
         if not any(verdict.judged for verdict in self.verdicts):
             return ExitCode.NOT_TESTED
-        return ExitCode.PASSED
+        return ExitCode.INCOMPLETE if self.incomplete else ExitCode.PASSED
 
 
 def assess(

@@ -90,6 +90,7 @@ class CheckRun:
         self.budget = budget
         self.deadline = deadline
         self._most_outage = min(MAX_OUTAGE, deadline)
+        self._over_budget = False
         self.progress = CheckProgress(plan.requests)
         self.result = CheckResult()
         self._on_exchange = on_exchange
@@ -135,6 +136,7 @@ class CheckRun:
         left = self.progress.requests - self.progress.done
         if self._halted:
             self.result.unsent = left
+            self.result.incomplete = left > 0 and not (self.result.interrupted or self._over_budget)
         if self._halted and left and not self.result.interrupted:
             requests, were = plural(self.progress.requests, "request"), "was" if left == 1 else "were"
             self.result.warnings.append(f"{left} of {requests} {were} not sent: {self._halted}.")
@@ -457,6 +459,7 @@ class CheckRun:
         spent = self.used >= 1
         if spent and not self._halted:
             self._halted = f"the budget of {self.budget} is spent"
+            self._over_budget = True
         return spent
 
     def _halt(self, reason: str) -> None:

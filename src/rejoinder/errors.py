@@ -61,7 +61,7 @@ EXIT_CODES: Final[Mapping[ExitCode, str]] = {
     ExitCode.PASSED: "Nothing failed.",
     ExitCode.FAILED: "A MUST rule failed, a request under load failed, or an SLO or regression limit was missed.",
     ExitCode.NOT_TESTED: "Nothing could be tested: wrong usage, no connection, or no response.",
-    ExitCode.INCOMPLETE: "The run is incomplete: a process of rejoinder died, or results could not be written.",
+    ExitCode.INCOMPLETE: "The run ended early: the endpoint stopped answering, a process died, or writing failed.",
     ExitCode.CLIENT_BOUND: "The load generator, not the endpoint, limited the load (CLIENT-BOUND).",
     ExitCode.INTERRUPTED: "Interrupted with Ctrl-C or SIGTERM. The report covers what was recorded until then.",
 }

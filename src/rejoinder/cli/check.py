@@ -48,6 +48,7 @@ _PLAN: Final = "Test plan"
         0: "No MUST rule failed.",
         1: "A MUST rule failed.",
         2: "Nothing could be tested.",
+        3: EXIT_CODES[ExitCode.INCOMPLETE],
         130: EXIT_CODES[ExitCode.INTERRUPTED],
     },
     examples=[

@@ -21,7 +21,7 @@ from rejoinder.cli._run import (
     select_option,
 )
 from rejoinder.cli._terminal import echo
-from rejoinder.errors import UsageError
+from rejoinder.errors import EXIT_CODES, ExitCode, UsageError
 from rejoinder.extensions import extensions
 from rejoinder.formatting import plural
 
@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 @click.command(
     "recheck",
     cls=Page,
-    exit_codes={0: "No MUST rule failed.", 1: "A MUST rule failed.", 2: "Nothing could be checked."},
+    exit_codes={
+        0: "No MUST rule failed.",
+        1: "A MUST rule failed.",
+        2: "Nothing could be checked.",
+        3: EXIT_CODES[ExitCode.INCOMPLETE],
+    },
     examples=[
         ("Check a recorded run against another dialect.", "rejoinder recheck rejoinder-runs/nightly --dialect openai"),
         ("Check a single rule.", "rejoinder recheck rejoinder-runs/nightly --select LIF-05"),
@@ -64,7 +69,8 @@ def command(
         raise UsageError(f"{run} contains no exchanges.", "Choose a run of `rejoinder check`.")
     expected = load_baseline(baseline, strict=baseline_strict)
     unsent = old.footer.unsent if old.footer else 0
-    result = CheckResult(exchanges=old.exchanges, warnings=_warnings(old), unsent=unsent)
+    incomplete = old.footer is not None and old.footer.exit_code == ExitCode.INCOMPLETE
+    result = CheckResult(exchanges=old.exchanges, warnings=_warnings(old), unsent=unsent, incomplete=incomplete)
     with recording(out) as recorder:
         origin = RecheckedRun(
             run=str(run),

@@ -19,6 +19,7 @@ from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec
 from rejoinder.conformance.running.engine import BUSY_RETRIES, MAX_OUTAGE, CheckRun
 from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.contract import load_dialect
+from rejoinder.errors import ExitCode
 from rejoinder.model.base_form import BaseForm
 from rejoinder.model.exchange import Exchange, Outcome, Request
 from rejoinder.model.tags import Tag
@@ -104,6 +105,7 @@ def test_a_budget_ends_the_run_and_is_told(budget: Budget, sent: int) -> None:
     result, seen = run(cases(10), fine, concurrency=1, budget=budget)
     assert len(seen) == sent
     assert result.warnings == [f"{10 - sent} of 10 requests were not sent: the budget of {budget} is spent."]
+    assert not result.incomplete
 
 
 class Clock:
@@ -214,6 +216,9 @@ def test_an_endpoint_that_locks_us_out_ends_the_run() -> None:
     assert result.warnings == [
         "12 of 20 requests were not sent: the last 5 requests were answered with status 401: Expired."
     ]
+    assert result.incomplete
+    result.verdicts = [Verdict("HTTP-03", Level.MUST, Status.PASS, judged=1)]
+    assert result.exit_code is ExitCode.INCOMPLETE
 
 
 def test_an_endpoint_that_changes_its_mind_is_told() -> None:
