@@ -32,7 +32,7 @@ def chosen() -> Iterator[tuple[str, Mode]]:
 
 
 @pytest.mark.slow(6)
-@pytest.mark.parametrize(("name", "mode"), chosen())
+@pytest.mark.parametrize(("name", "mode"), list(chosen()))
 def test_a_command_keeps_its_promises(name: str, mode: Mode, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
