@@ -324,9 +324,7 @@ def test_a_full_disk() -> None:
     writer = RunWriter(full)
     with pytest.raises(RunFileError, match="No space left"):
         writer.header(HEADER)
-    # What is still in the buffer cannot be written either.
-    with pytest.raises((OSError, RunFileError)):
-        writer.close()
+    writer.close()
 
 
 def test_the_schema_is_a_fresh_copy() -> None:

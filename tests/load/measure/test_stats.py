@@ -329,9 +329,9 @@ def test_the_totals_of_a_run_by_hand() -> None:
     settings = LoadSettings(url="http://127.0.0.1", rate=2.0, duration=4, slos=("ttft<600.5ms", "goodput>=50%"))
     line = load_line(stats, [SelfCheck(started=5)], settings, issued=4.25049)
     assert (line.mode, line.settings) == ("open", settings.to_json())
-    assert (line.started, line.outcomes) == (5, {"ok": 1, "nonconforming": 1, "censored": 3})
+    assert (line.started, line.outcomes) == (5, {"ok": 1, "nonconforming": 1, "lost": 3})
     # As a table of the outcomes lists them.
-    assert list(line.outcomes) == ["ok", "nonconforming", "censored"]
+    assert list(line.outcomes) == ["ok", "nonconforming", "lost"]
     assert (line.rules, line.judged, line.unjudged, line.unjudged_bound) == ({"EVT-02": 1, "SSE-01": 1}, 2, 0, None)
     assert (line.issued, line.input_tokens, line.output_tokens, line.good, line.cross_talk) == (4.25, 14, 14, 1, 1)
     assert line.latencies_over == ["ok", "unjudged", "nonconforming", "incomplete"]

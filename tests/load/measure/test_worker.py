@@ -29,8 +29,8 @@ def ask(sandbox: Sandbox, body: dict[str, Any]) -> tuple[bytes, list[tuple[int, 
     return raw, [(1, head), *((2 + number, chunk.data) for number, chunk in enumerate(exchange.chunks))]
 
 
-def take(recording: Recording) -> tuple[str, dict[str, Any]]:
-    worker = AnalysisWorker(path="/v1/responses", headers=(), dialect="northstar")
+def take(recording: Recording, dialect: str = "northstar") -> tuple[str, dict[str, Any]]:
+    worker = AnalysisWorker(path="/v1/responses", headers=(), dialect=dialect)
     outcome = worker.take(recording).outcome
     return outcome, json.loads(worker.report())
 
@@ -118,7 +118,7 @@ def poll(sandbox: Sandbox, body: dict[str, Any]) -> Recording:
         if reply.json()["status"] not in ("queued", "in_progress"):
             break
     receives = [(50, HEAD % (b"application/json", len(reply.body))), (51, reply.body)]
-    return recorded(raw, receives, tags=("background",), created=first)
+    return recorded(raw, receives, tags=("background",), created=Receives(first))
 
 
 @pytest.mark.parametrize("dialect", ["northstar", "openai", "openresponses"])
@@ -130,7 +130,7 @@ def test_a_clean_answer_from_the_background_is_ok(dialect: str) -> None:
 
 @pytest.mark.parametrize(("fault", "rule"), [("instructions-not-echoed", "ECH-01"), ("background-not-told", "BGR-01")])
 def test_an_answer_from_the_background_is_judged_at_both_ends(fault: str, rule: str) -> None:
-    outcome, tally = take(poll(Sandbox(faults=[fault]), {"instructions": "be short"}))
+    outcome, tally = take(poll(Sandbox("openai", faults=[fault]), {"instructions": "be short"}), "openai")
     assert outcome == "nonconforming"
     assert rule in tally["rules"]
 
