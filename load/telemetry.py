@@ -224,16 +224,12 @@ def fetch_values(url: str, context: ssl.SSLContext | None = None) -> dict[str, f
     and port, and none to others; uses no proxy. ``context`` says which certificates are trusted and shown; by default
     those of the system, and none.
     """
-    sockets: list[socket.socket] = []
-    # The time-out of a socket is one between two reads, so a page that trickles would take for ever.
-    timer = threading.Timer(METRICS_SECONDS, _shut, (sockets,))
-    timer.daemon = True
-    timer.start()
+    deadline = _Deadline(METRICS_SECONDS)
     try:
         address = parse_address(url)
         for _ in range(_REDIRECTS + 1):
-            page, elsewhere = _get(address, context, sockets)
-            if len(page) > METRICS or not timer.is_alive():
+            page, elsewhere = _get(address, context, deadline)
+            if len(page) > METRICS or deadline.passed:
                 return None
             if not elsewhere:
                 return read_values(parse_metrics(page.decode("utf-8", "replace"))) or None
@@ -244,20 +240,59 @@ def fetch_values(url: str, context: ssl.SSLContext | None = None) -> dict[str, f
     except (OSError, ValueError, HTTPException, UsageError):
         return None
     finally:
-        timer.cancel()
+        deadline.cancel()
     return None
 
 
-def _get(address: Address, context: ssl.SSLContext | None, sockets: list[socket.socket]) -> tuple[bytes, str]:
-    """Return the body of a page (empty unless it is there) and where it redirects to; note the socket in use."""
-    connection = (
-        HTTPSConnection(address.host, address.port, timeout=METRICS_SECONDS, context=context)
-        if address.tls
-        else HTTPConnection(address.host, address.port, timeout=METRICS_SECONDS)
-    )
+class _Deadline:
+    """Ends every read of some sockets after some seconds.
+
+    The time-out of a socket is one between two reads, so a page that trickles would take for ever.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.passed = False
+        self._sockets: list[socket.socket] = []
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def add(self, sock: socket.socket) -> None:
+        """End the reads of one more socket; raises ``TimeoutError`` when the time is over."""
+        self._sockets.append(sock)
+        if self.passed:
+            raise TimeoutError
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+    def _end(self) -> None:
+        # Set first: a read that ends must not find the page whole, and a socket that comes later is not waited for.
+        self.passed = True
+        for sock in self._sockets:
+            with suppress(OSError):
+                # Not the method of a TLS socket, which would go on to read what is encrypted as plain text.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+def _get(address: Address, context: ssl.SSLContext | None, deadline: _Deadline) -> tuple[bytes, str]:
+    """Return the body of a page (empty unless it is there) and where it redirects to."""
+    connection: HTTPConnection
+    if address.tls:
+        trust = context or ssl.create_default_context()
+        connection = HTTPSConnection(address.host, address.port, context=trust)
+    else:
+        connection = HTTPConnection(address.host, address.port)
     try:
-        connection.connect()
-        sockets.append(connection.sock)
+        # The connection's own way to connect would begin a time-out anew for its handshake.
+        connection.sock = socket.create_connection((address.host, address.port), METRICS_SECONDS)
+        deadline.add(connection.sock)
+        if address.tls:
+            connection.sock = tls = trust.wrap_socket(
+                connection.sock, server_hostname=address.host, do_handshake_on_connect=False
+            )
+            deadline.add(tls)
+            tls.do_handshake()
         connection.request("GET", address.below("") or "/", headers={"Accept": "text/plain", "User-Agent": USER_AGENT})
         with connection.getresponse() as reply:
             if 300 <= reply.status < 400:
@@ -265,10 +300,3 @@ def _get(address: Address, context: ssl.SSLContext | None, sockets: list[socket.
             return (reply.read(METRICS + 1) if reply.status == HTTPStatus.OK else b""), ""
     finally:
         connection.close()
-
-
-def _shut(sockets: list[socket.socket]) -> None:
-    """End every read of the sockets."""
-    for sock in sockets:
-        with suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)

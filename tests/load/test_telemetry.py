@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import http.server
+import socket
+import ssl
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.hostile.endpoint import Act, Connection, HostileEndpoint, HttpRequest
+from tests.hostile.endpoint import Act, Behaviour, Connection, HostileEndpoint, HttpRequest, On
 
 from rejoinder.errors import UsageError
 from rejoinder.load.gpus import Gpus
@@ -288,6 +291,49 @@ def test_a_page_that_does_not_end_is_none(act: Act, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("rejoinder.load.telemetry.METRICS_SECONDS", 1.0 if act is not page_without_end else 60.0)
     with HostileEndpoint(act) as endpoint:
         assert fetch_values(f"{endpoint.url}/metrics") is None
+
+
+CERTIFICATE = Path(__file__).parents[1] / "wire" / "self-signed.pem"
+
+
+def shakes(sock: socket.socket) -> socket.socket:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context.wrap_socket(sock, server_side=True)
+
+
+def slow_handshake(sock: socket.socket) -> None:
+    """Each byte of the first record comes 0.05 seconds after the last one."""
+    sock.sendall(b"\x16\x03\x03\x40\x00")
+    while True:
+        sock.sendall(b"\x02")
+        time.sleep(0.05)
+
+
+def sound_page(connection: Connection, request: HttpRequest) -> None:
+    connection.reply(LINE)
+
+
+@pytest.mark.slow(1)
+@pytest.mark.parametrize(
+    ("act", "opens", "values"),
+    [
+        (sound_page, shakes, {"running": 7}),
+        (slow_page, shakes, None),
+        (slow_head, shakes, None),
+        (sound_page, slow_handshake, None),
+    ],
+)
+def test_a_page_over_tls_ends_in_time_or_is_none(
+    act: Act,
+    opens: Callable[[socket.socket], socket.socket | None],
+    values: dict[str, float] | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rejoinder.load.telemetry.METRICS_SECONDS", 1.0 if values is None else 60.0)
+    context = ssl.create_default_context(cafile=str(CERTIFICATE))
+    with HostileEndpoint(Behaviour("one", "TLS", "", act, On.METRICS, opens=opens, tls=True)) as endpoint:
+        assert fetch_values(f"{endpoint.url}/metrics", context) == values
 
 
 @pytest.mark.parametrize(
