@@ -47,22 +47,54 @@ def checked(exchange: Exchange) -> int:
     return sum(len(verdict.findings) for verdict in verdicts)
 
 
-def assert_linear(shape: Any, work_of: Work, size: int = SIZE, slack: float = 0.01) -> None:
-    """Compare one, two and three times the size: of linear work, the steps between them are equal.
+def steps_rise(work: Callable[[int], int], slack: float = 0.01) -> str:
+    """Return the work at one to five times a size if it grows faster than the size, else an empty string.
 
-    Work that grows with the square shows as a difference of the steps, also where it is a small part of all.
+    Of linear work, the steps from one to two and from two to three times the size are equal. Work that grows with the
+    square shows as a difference of the steps, also where it is a small part of all, and shows again from three to five
+    times. Work that begins at some size, such as a search that only large replies need, shows once.
     """
+    found: list[int] = []
+    for last in (3, 5):
+        found += [work(times) for times in range(len(found) + 1, last + 1)]
+        one, two, three = found[-3:]
+        if three - two <= max(0, two - one) + slack * three + 1_000:
+            return ""
+    return f"{found} lines of Python"
+
+
+def assert_linear(shape: Any, work_of: Work, size: int = SIZE, slack: float = 0.01) -> None:
     count = shape.count(size)
     checked(shape.repeated(count))  # what is loaded or worked out once
-    exchanges = [shape.repeated(count * times) for times in (1, 2, 3)]
-    one, two, three = (work_of(lambda exchange=exchange: checked(exchange)) for exchange in exchanges)  # type: ignore[misc]
-    assert three - two <= max(0, two - one) + slack * three + 1_000, f"{one}, {two}, {three} lines of Python"
+
+    def work(times: int) -> int:
+        exchange = shape.repeated(count * times)
+        return work_of(lambda: checked(exchange))
+
+    assert steps_rise(work, slack) == ""
+
+
+@pytest.mark.parametrize("fixed", [0, 145_000])
+@pytest.mark.parametrize(
+    ("work", "rises"),
+    [
+        (lambda n: 5_000 * n, False),
+        (lambda n: 5_000 * n + 5_000 * (n > 2), False),
+        (lambda n: 5_000 * n + 5_000 * (n > 4), False),
+        (lambda n: 5_000 * min(n, 2), False),
+        (lambda n: 5_000 * n + 2_000 * n**2, True),
+        (lambda n: 5_000 * n + 5_000 * (n > 2) + 2_000 * n**2, True),
+        (lambda n: 2_000 * n**3, True),
+    ],
+)
+def test_work_that_grows_with_the_square_is_found(work: Callable[[int], int], rises: bool, fixed: int) -> None:
+    assert bool(steps_rise(lambda n: fixed + work(n))) == rises
 
 
 FIXED = {**shapes.PLAIN, **shapes.ERRORS, **shapes.STREAMS}
 
 
-@pytest.mark.slow(1)
+@pytest.mark.slow(0.2)
 @pytest.mark.parametrize("name", FIXED)
 def test_work_grows_with_the_size(name: str, work_of: Work) -> None:
     assert_linear(FIXED[name], work_of, 10_000 if name in shapes.STREAMS and PIECES.search(name) else SIZE)
@@ -91,7 +123,7 @@ def holding(path: str, elements: Any) -> dict[str, Any]:
     return dict(found)
 
 
-@pytest.mark.slow(8)
+@pytest.mark.slow(2)
 @given(path=st.sampled_from(PATHS), elements=st.lists(values, min_size=1, max_size=3), streamed=st.booleans())
 @settings(max_examples=10)
 def test_work_grows_with_the_elements(path: str, elements: list[Any], streamed: bool, work_of: Work) -> None:
@@ -113,7 +145,7 @@ def numbered(how: str, i: int) -> int | None:
     return {"same": 0, "new": i, "turns": i % 2, "none": None, "backwards": 10_000 - i}[how]
 
 
-@pytest.mark.slow(8)
+@pytest.mark.slow(2)
 @given(
     kinds=st.lists(st.tuples(st.sampled_from(EVENTS), indexes, indexes, indexes), min_size=1, max_size=4),
     extra=values,
