@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -57,6 +58,15 @@ def work_of() -> Callable[[Callable[[], object]], int]:
         return lines
 
     return count
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C, also where the shell has started the tests in the background, which ignores it.
+
+    Processes inherit a signal that is ignored, so the commands under test would ignore it too.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

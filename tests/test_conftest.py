@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,27 @@ def test_skips_fail_where_they_may_not_happen(suite: pytest.Pytester, skip: str,
         # A mark skips before the test is set up, which pytest counts as an error.
         assert result.ret == pytest.ExitCode.TESTS_FAILED
         result.stdout.fnmatch_lines(["*no tool*--no-skips*"])
+
+
+@pytest.mark.slow(3)
+@pytest.mark.parametrize("options", [(), ("-p", "xdist", "-n", "1")])
+def test_commands_take_ctrl_c_where_the_tests_run_in_the_background(
+    suite: pytest.Pytester, options: tuple[str, ...]
+) -> None:
+    suite.makepyfile("""
+        import signal
+        import subprocess
+        import sys
+
+        CODE = "import signal; raise SystemExit(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+
+        def test_it():
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            assert subprocess.run([sys.executable, "-c", CODE]).returncode == 0
+    """)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        result = suite.runpytest_subprocess(*options)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    result.assert_outcomes(passed=1)
