@@ -473,8 +473,8 @@ class _Run:
             if not self._failure and not self.interrupted:
                 words = self._last_words().rstrip(".")
                 self._failure = f"The load generator ended early (exit code {code}: {words})."
-        elif not follower.planned and not self._failure and not self.interrupted:
-            self._failure = "The load generator was stopped from outside."
+        elif not self._failure and not self.interrupted:
+            self._failure = self._failure_reported()
         # A process that died could not say how many requests it had started; its record does.
         counted = sum(check.started for check in follower.checks)
         uncounted = sum(record.started for record in self._records) - counted
@@ -513,6 +513,19 @@ class _Run:
             interrupted=self.interrupted,
             warnings=self.warnings,
         )
+
+    def _failure_reported(self) -> str:
+        """Return why the load generator itself ended the run before its time, in a sentence, or nothing.
+
+        It may do so before this process has seen that a part of the run is dead.
+        """
+        if any(check.died for check in self.follower.checks):
+            return "A load generator process died."
+        if self.follower.planned:
+            return ""
+        if any(check.worker_lost for check in self.follower.checks):
+            return "An analysis worker died."
+        return "The load generator was stopped from outside."
 
     def _last_words(self) -> str:
         """Return the last line that Locust printed about an error, or the last one that is no ruling of a table."""

@@ -357,7 +357,7 @@ def test_a_server_that_dies_half_way_is_counted_not_fatal(execute: Execute, time
     assert any("no connection" in request.detail for request in run.samples_of(RequestSample))
 
 
-def processes(server: Any, words: bytes) -> list[int]:
+def pids(server: Any, words: bytes) -> list[int]:
     """Return the ids of a run's processes whose command line holds some words, in order of their start."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
@@ -374,7 +374,7 @@ def processes(server: Any, words: bytes) -> list[int]:
 def test_a_generator_that_dies_leaves_what_it_reported(execute: Execute, timed_server: Any, victim: str) -> None:
     def progress(now: LoadProgress) -> None:
         if now.finished > 20 and not killed:
-            killed.extend(processes(timed_server, b"locustfile.py"))
+            killed.extend(pids(timed_server, b"locustfile.py"))
             for process in killed[-1:] if victim == "worker" else killed:
                 os.kill(process, signal.SIGKILL)
 
@@ -395,17 +395,35 @@ def test_a_generator_that_dies_leaves_what_it_reported(execute: Execute, timed_s
     assert any("died" in reason for reason in result.load.self_check.reasons)
 
 
-def test_an_analysis_worker_that_dies_ends_the_run_and_loses_nothing(execute: Execute, timed_server: Any) -> None:
+@pytest.mark.parametrize(("processes", "poll"), [(1, 0.1), (1, 1.5), (2, 1.5)])
+def test_an_analysis_worker_that_dies_ends_the_run_and_loses_nothing(
+    execute: Execute, timed_server: Any, monkeypatch: pytest.MonkeyPatch, processes: int, poll: float
+) -> None:
+    # With a long time between two looks, the load generator itself has ended the run before the command sees why.
+    monkeypatch.setattr("rejoinder.load.run._POLL", poll)
+
+    def kill() -> None:
+        for process in killed:
+            os.kill(process, signal.SIGKILL)
+
     def progress(now: LoadProgress) -> None:
         if now.finished and not killed:
-            killed.extend(processes(timed_server, b"rejoinder.load.measure.worker"))
-            for process in killed:
-                os.kill(process, signal.SIGKILL)
+            killed.extend(pids(timed_server, b"rejoinder.load.measure.worker")[:1])
+            timer = threading.Timer(0.1 if poll > 1 else 0, kill)
+            timers.append(timer)
+            timer.start()
 
+    timers: list[threading.Timer] = []
     killed: list[int] = []
     result, _ = execute(
-        timed_server.url, model="ttft=20&gap=5&tokens=8", rate=20, duration=600, during={"progress": progress}
+        timed_server.url,
+        model="ttft=20&gap=5&tokens=8",
+        rate=20,
+        duration=600,
+        processes=processes,
+        during={"progress": progress},
     )
+    timers[0].join()
     assert len(killed) == 1
     assert result.outcomes == {"ok": timed_server.truth()["requests"]}
     assert result.incomplete.endswith("died.")
