@@ -313,11 +313,7 @@ def stream_folds_to_its_end(view: ExchangeView) -> Iterator[Problem]:
     the item's type does not have.
     """
     message = "The output reconstructed from the events differs at {} from the terminal response."
-    built, final = (
-        [view.dialect.without_unknown_fields(item) for item in items]
-        for items in (view.folded_output(), view.whole_output or [])
-    )
-    yield from differing(in_response, view, message, built, final, "/output")
+    yield from differing(in_response, view, message, *view.folded_and_final(), "/output")
 
 
 # Fields that must be equal even if create or retrieve leaves them out.

@@ -220,17 +220,19 @@ class ExchangeView:
         output = self.response.get("output") if self.response else None
         return [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
 
-    def folded_output(self) -> list[Any]:
-        """Return the output reconstructed from the events.
+    def folded_and_final(self) -> tuple[list[Any], list[Any]]:
+        """Return the output reconstructed from the events and that of the terminal response, to be compared.
 
-        An item that is null in `response.output_item.done` is as in the terminal response.
+        Fields that the type of an item does not have are left out. An item that is null in
+        `response.output_item.done` is as in the terminal response.
         """
         built, final = self.fold.output(), self.whole_output or []
         for item in self.fold.items:
             place = self.fold.place(item)
             if item.closed_at and item.closed is None and place < min(len(built), len(final)):
                 built[place] = final[place]
-        return built
+        known = self.dialect.without_unknown_fields
+        return [known(item) for item in built], [known(item) for item in final]
 
     @cached_property
     def whole_output(self) -> list[Any] | None:
