@@ -321,12 +321,19 @@ def _no_input(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
     return status, body
 
 
-@FAULTS.add("unknown-model-answered", "HTTP-09", "HTTP-17", hook="error")
+@FAULTS.add("unknown-model-answered", "HTTP-09", hook="error")
 def _unknown_model(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
     """The endpoint accepts a model that does not exist, and the response names it."""
     if has_code(body, "model_not_found") and not info.streamed:
         return 200, _answer(info, str(info.body.get("model")))
     return status, body
+
+
+# The dialects in which endpoints list their models.
+@FAULTS.add("unlisted-model-served", "HTTP-17", hook="error", dialects=("northstar", "openai"))
+def _unlisted_model(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+    """The endpoint serves a model that its GET /v1/models does not list, under the requested name."""
+    return _unknown_model(status, body, info)
 
 
 @FAULTS.add("unknown-model-is-bad-request", "HTTP-09", hook="error")
