@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 
 import rejoinder
-from rejoinder.contract import SchemaVariant, load_dialect
+from rejoinder.contract import SchemaVariant, load_dialect, load_rules
 from rejoinder.model.runfile import read_run
 from rejoinder.model.samples import LoadSample
 from rejoinder.sandbox import Sandbox, running
@@ -120,12 +120,14 @@ def test_a_rule_of_the_tree_takes_the_files_of_the_page(tmp_path: Path) -> None:
     )
     added = dict(re.findall(r"--- a/(?:src/rejoinder/)?(\S+)\n((?:\+.*\n)+)", diff))
     assert len(added) == 3
+    [rule] = re.findall('(?m)^\\+id = "(.*)"$', diff)
+    assert rule not in load_rules(), "The page needs the next free id."
     for name, lines in added.items():
         with (tmp_path / "rejoinder" / name).open("a") as file:
             file.write("\n\n" + re.sub("(?m)^\\+", "", lines))
-    explained = run(f"PYTHONPATH={tmp_path} python -m rejoinder rules HTTP-17", tmp_path)
+    explained = run(f"PYTHONPATH={tmp_path} python -m rejoinder rules {rule}", tmp_path)
     assert "Proven by    the sandbox fault byte-order-mark" in explained.stdout, explained.stderr
     kill = "python -m rejoinder.conformance.proof.kill --plan smoke --fault byte-order-mark --dialect northstar"
     killed = run(f"PYTHONPATH={tmp_path} {kill}", tmp_path)
     assert killed.returncode == 0, killed.stdout + killed.stderr
-    assert re.search("killed +byte-order-mark .*HTTP-17", killed.stdout)
+    assert re.search(f"killed +byte-order-mark .*{rule}", killed.stdout)
