@@ -196,8 +196,10 @@ def test_nothing_is_wider_than_the_screen(
     assert browser.requests() == [file.as_uri()]
 
 
-def test_findings_are_on_the_first_screen(page: Path, browser: Any) -> None:
-    browser.open(page, width=1600, height=1000)
+def test_findings_are_on_the_first_screen(examples: ModuleType, browser: Any, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text(render_html(examples.sandboxed("indexes-missing-on-deltas")), "utf-8")
+    browser.open(file, width=1600, height=1000)
     assert browser.run("document.getElementById('fix-first').getBoundingClientRect().top") < 1000
 
 
