@@ -190,9 +190,10 @@ def test_load_on_llamacpp_accounts_for_every_request(llamacpp: str) -> None:
     assert load is not None
     assert load.started > 0
     assert sum(load.outcomes.values()) == load.started
-    # Its streams are whole, and none that was judged keeps the contract; a server this fast may outrun the judge.
+    # Its streams are whole, and none that was judged keeps the contract; a server this fast may outrun the judge. It
+    # closes a connection after 100 requests without announcing it, and a load sends no request twice.
     outcomes = load.outcomes
-    assert set(outcomes) <= {"nonconforming", "ok", "censored"}
+    assert set(outcomes) <= {"nonconforming", "ok", "censored", "transport"}
     assert outcomes[RequestOutcome.NONCONFORMING] == load.judged > 0
     assert code == 1
     measured = {sample.metric: sample.values for sample in run.samples_of(HistogramSample)}
