@@ -1,4 +1,4 @@
-"""Let commands meet the hostile endpoint: ``python tools/hostile.py [--jobs N] [--record] [NAME ...]``.
+"""Let commands meet the hostile endpoint: ``python tools/hostile.py [--jobs N] [--told] [--record] [NAME ...]``.
 
 Prints what does not hold, and a table for docs/explanation/hardening.md: behaviours tried and held by group, and those
 that took most memory. ``--record`` writes the exit codes and sentences into tests/hostile/expected.toml; read what
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -23,16 +24,16 @@ sys.path.insert(0, str(ROOT))
 
 import tests.hostile.behaviours  # noqa: E402, F401 - registers them
 from tests.hostile.endpoint import BEHAVIOURS  # noqa: E402
-from tests.hostile.trial import MODES, Trial, replayed, trial  # noqa: E402
+from tests.hostile.trial import MODES, Mode, Trial, replayed, told_mode, trial  # noqa: E402
 
 EXPECTED: Final = ROOT / "tests" / "hostile" / "expected.toml"
 
 
-def meet(name: str) -> list[tuple[Trial, float]]:
-    """Return how each command met a behaviour, with the seconds that it took."""
+def meet(name: str, modes: Sequence[Mode]) -> list[tuple[Trial, float]]:
+    """Return how the commands of these modes met a behaviour, with the seconds that each took."""
     found = []
     with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
-        for mode in (*MODES, "replay"):
+        for mode in modes or (*MODES, "replay"):
             begin = time.monotonic()
             run = Path(folder, mode)
             run.mkdir()
@@ -49,10 +50,9 @@ def record(trials: list[Trial]) -> None:
     """Write exit codes and sentences of these trials; others stay as they are."""
     document = tomlkit.parse(EXPECTED.read_text("utf-8")) if EXPECTED.exists() else tomlkit.document()
     for one in trials:
-        if one.mode in MODES and one.ended is not None:
-            table = document.setdefault(one.behaviour.name, tomlkit.table())
-            table[one.mode] = tomlkit.inline_table()
-            table[one.mode].update({"code": one.ended.code, "says": one.sentence})
+        if one.mode == told_mode(one.behaviour) and one.ended is not None:
+            table = document.setdefault(one.behaviour.name, tomlkit.inline_table())
+            table.update({"code": one.ended.code, "says": one.sentence})
     EXPECTED.write_text(tomlkit.dumps(document), "utf-8")
 
 
@@ -61,11 +61,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", help="Behaviours. Default: all.")
     parser.add_argument("--jobs", type=int, default=2, help="Behaviours at the same time. Default: 2.")
+    parser.add_argument("--told", action="store_true", help="Only the command whose sentence is recorded.")
     parser.add_argument("--record", action="store_true", help="Write tests/hostile/expected.toml.")
     options = parser.parse_args()
     with ThreadPoolExecutor(options.jobs) as pool:
         met = []
-        for pairs in pool.map(meet, options.names or sorted(BEHAVIOURS)):
+        names = options.names or sorted(BEHAVIOURS)
+        modes = [[told_mode(BEHAVIOURS[name])] if options.told else [] for name in names]
+        for pairs in pool.map(meet, names, modes):
             met += pairs
             if options.record:
                 record([one for one, _ in pairs])

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from markdown_it import MarkdownIt
 from tests.hostile.behaviours.tls import authority
 from tests.hostile.command import Ended, rejoinder
-from tests.hostile.endpoint import Behaviour, HostileEndpoint
+from tests.hostile.endpoint import Behaviour, HostileEndpoint, On
 from tests.surfaces import ACTIVE, formulas, obeyed
 
 from rejoinder import reports
@@ -46,6 +46,12 @@ MODES: Final[dict[Mode, tuple[str, ...]]] = {
     ),
 }
 """The arguments of each mode: the behaviour meets a check from the first create on, a check later on, and a load."""
+
+
+def told_mode(behaviour: Behaviour) -> Mode:
+    """Return the mode whose exit code and sentence tests/hostile/expected.toml holds."""
+    return "load" if behaviour.on is On.METRICS else "check"
+
 
 _OUR_HTML: Final = re.compile(
     r"</?(details|span|b|code|br)( open)?>|(<details>)?<summary>[\w ]+</summary>|<!--[^<>]*-->"
