@@ -54,7 +54,7 @@ _ESCAPE: Final = re.compile(
     r"|&(?:\#(?:0*(3[3-9]|[4-9][0-9]|1[01][0-9]|12[0-6])|[xX]0*([2-7][0-9a-fA-F]));?|([A-Za-z]{2,16};))"
 )
 _ESCAPES: Final = ("\\", "%", "&")
-_GAP: Final = re.compile(r"(?:[\s:\0]|\\[rnt])+")
+_GAP: Final = re.compile(r"(?:[\s:\0]++|\\[rnt])++")
 _FIELD: Final = re.compile(
     r'"(delta|text|arguments|input|refusal|code|content|output|partial_json)"\s*+:\s*+"([^"\\]*+(?:\\.[^"\\]*+)*+)"',
     re.DOTALL,
