@@ -268,7 +268,7 @@ class CheckRun:
             if tries >= (BUSY_RETRIES if wait is None else PATIENT_RETRIES):
                 if wait is not None or tries > BUSY_RETRIES or not await self._recovered():
                     break
-                self.pacer.busy(started, 0.0)
+                self.pacer.busy(started, None)
             elif wait is None:
                 await self._sleep(2.0**tries / 2)
             else:

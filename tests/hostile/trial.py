@@ -81,10 +81,12 @@ class Trial:
 
     @property
     def sentence(self) -> str:
-        """The error, or the headline; addresses are replaced, so that runs can be compared."""
+        """The error, or the headline; addresses, sizes and times are replaced, so that runs can be compared."""
         lines = self.ended.text.strip().splitlines() if self.ended else []
         errors = [line for line in lines if line.startswith("Error: ")]
         sentence = (errors or lines or ["(nothing)"])[0]
+        sentence = re.sub(r"after [\d,]+ bytes of", "after N bytes of", sentence)
+        sentence = re.sub(r"Retry-After \d{7,} s", "Retry-After N s", sentence)
         return re.sub(r"127\.0\.0\.1:\d+", "HOST", sentence)[:200]
 
 

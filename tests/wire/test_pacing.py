@@ -67,10 +67,19 @@ def test_requests_that_were_under_way_together_slow_down_once() -> None:
     pacer = Pacer(1.0, clock=clock, sleep=clock.sleep)
     clock.now = 103
     for started in (100.0, 101.0, 102.0):
-        pacer.busy(started, 0)
+        pacer.busy(started, None)
     assert pacer.gap == 2
-    pacer.busy(103.0, 0)
+    pacer.busy(103.0, None)
     assert pacer.gap == 4
+
+
+def test_an_endpoint_that_names_short_waits_is_not_slowed_down_further() -> None:
+    clock = Clock()
+    pacer = Pacer(clock=clock, sleep=clock.sleep)
+    for _ in range(20):
+        clock.now += 1
+        pacer.busy(clock.now, 0)
+    assert pacer.gap == 1
 
 
 def test_answers_bring_the_rate_back_and_never_above_the_limit() -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
@@ -373,6 +374,8 @@ def _diagnose(error: Exception, progress: _Progress, options: ClientOptions, hos
         if text == "Receive buffer too long":  # the one limit that h11 has
             part, size = ("trailers", options.budget.trailers) if progress.status else ("headers", options.budget.head)
             return Outcome.TOO_LARGE, f"The response {part} are longer than {size:,} bytes: rejoinder stopped reading."
+        if "_SWITCH_" in text:
+            return Outcome.PROTOCOL, f"{host} switched to another protocol, which rejoinder did not request."
         if "\\x15\\x03" in text:
             return Outcome.PROTOCOL, f"{host} answered a plain HTTP request with TLS."
         return Outcome.PROTOCOL, f"{host} sent invalid HTTP {where}: {_short(text)}."
@@ -423,9 +426,14 @@ def _reason(causes: list[BaseException]) -> str:
     return ""
 
 
+_INTERNALS: Final = re.compile(r"""bytearray\(b(["'].*?["'])\)|\s*\(\s*_?ssl\.c:\d+\)""")
+"""What messages of h11 and OpenSSL show of Python: the type of a value (its text is kept), a line of source."""
+
+
 def _short(text: str) -> str:
     """Return a library's message, cut and on one line, fit for a sentence of ours."""
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    text = _INTERNALS.sub(lambda m: m[1] or "", text)
     return (text if len(text) <= 200 else text[:200] + "…").rstrip(".")
 
 

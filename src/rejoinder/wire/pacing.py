@@ -24,6 +24,8 @@ _FASTER: Final = 0.9
 """The factor by which they move together again with each request that it answers."""
 _FIRST_GAP: Final = 0.1
 _LARGEST_GAP: Final = 10.0
+_MODEST_GAP: Final = 1.0
+"""Largest gap while the endpoint names waits that are shorter."""
 
 
 class Pacer:
@@ -71,16 +73,17 @@ class Pacer:
         gap = self._gap * _FASTER
         self._gap = self._least if gap < max(self._least, _FIRST_GAP / _SLOWER) else gap
 
-    def busy(self, started: float, wait: float) -> None:
+    def busy(self, started: float, wait: float | None) -> None:
         """Note that a request that started at a time of the clock found the endpoint busy.
 
-        Nothing starts for ``wait`` seconds from now. Starts are spread further apart then, once for all requests that
-        were under way together.
+        Nothing starts for ``wait`` seconds from now; ``None`` is a time that the endpoint did not name. Starts are
+        spread further apart then, once for all requests that were under way together.
         """
         now = self._clock()
-        self._next = max(self._next, now + wait)
+        self._next = max(self._next, now + (wait or 0.0))
         if started >= self._slowed_at:
-            self._gap = min(max(self._gap * _SLOWER, _FIRST_GAP), max(_LARGEST_GAP, self._least))
+            largest = _LARGEST_GAP if wait is None else min(max(wait, _MODEST_GAP), _LARGEST_GAP)
+            self._gap = max(self._gap, min(max(self._gap * _SLOWER, _FIRST_GAP), max(largest, self._least)))
             self._slowed_at = now
 
 
