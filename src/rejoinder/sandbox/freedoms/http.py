@@ -252,6 +252,7 @@ FREEDOMS: Final = FreedomList(
         title="The model fails on every request with a JSON Schema, which returns 500 with type model_error.",
         dialects=("openresponses",),
         sources=(OPENRESPONSES_ERRORS,),
+        choice="type of errors",
         request=_fail_on_schemas,
         error=_as_model_error,
     ),
