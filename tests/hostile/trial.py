@@ -25,6 +25,7 @@ from tests.hostile.endpoint import Behaviour, HostileEndpoint, On
 from tests.surfaces import ACTIVE, formulas, obeyed
 
 from rejoinder import reports
+from rejoinder.errors import RunFileError
 from rejoinder.model.runfile import Run
 
 KEY: Final = "sk-hostile-7f3K9qLm2Zx8Wv"
@@ -133,7 +134,10 @@ def problems(command: str, ended: Ended) -> Iterator[str]:
     folder = ended.folder
     assert folder is not None
     if (folder / "run.ndjson").exists():
-        yield from _reports(folder, ended.run())
+        try:
+            yield from _reports(folder, ended.run())
+        except RunFileError as error:
+            yield f"The run file: {error}"
     elif ended.code != 2 and not ended.text.endswith("has no findings.\n"):
         yield "No run file."
     for file in sorted(folder.rglob("*")):
