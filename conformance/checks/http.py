@@ -91,7 +91,8 @@ def create_answers_200(view: ExchangeView) -> Iterator[Problem]:
         )
     elif exchange.status != 200:
         named = exchange.status == 500 and types
-        with_type = f", {has_what('error type', get(exchange.json(), 'error', 'type'))}" if named else ""
+        has = has_what("error type", get(exchange.json(), "error", "type"))
+        with_type = f" with {has.removeprefix('has ')}" if named else ""
         yield Problem(
             f"The endpoint returned status {exchange.status} for a valid request{with_type}.",
             expected=f"200, or 500 with error type {one_of(types)} if the model failed" if named else 200,
