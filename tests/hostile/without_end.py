@@ -120,7 +120,8 @@ def same_keys(connection: Connection, request: HttpRequest) -> None:
 
 @behaviour(GROUP, "An object has 200,000 different keys.", spares=1)
 def many_keys(connection: Connection, request: HttpRequest) -> None:
-    connection.reply(json.dumps(response_object() | {f"key_{number}": number for number in range(200_000)}).encode())
+    whole = response_object() | {f"key_{number}": number for number in range(200_000)}
+    connection.reply(json.dumps(whole).encode(), ("Connection", "close"))
 
 
 @behaviour(GROUP, "The output of a response has 2,000,000 empty objects.", spares=1)
