@@ -174,7 +174,7 @@ class Connection:
 
     def chunk(self, data: bytes) -> None:
         """Send one chunk of a body in chunked framing."""
-        self.send(b"%x\r\n%s\r\n" % (len(data), data))
+        self.send(chunk_of(data))
 
     def forever(self, data: bytes | Callable[[int], bytes], *, every: float = 0.0) -> None:
         """Send the same bytes, or those of a function of 0, 1, 2 ..., until the client is gone."""
@@ -197,6 +197,11 @@ class Connection:
     def reset(self) -> None:
         """Break the connection with a RST."""
         reset(self.socket)
+
+
+def chunk_of(data: bytes) -> bytes:
+    """Return data as one chunk of a body in chunked framing."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 def reset(sock: socket.socket) -> None:

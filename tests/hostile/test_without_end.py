@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.hostile import without_end
+from tests.hostile.behaviours import without_end
 from tests.hostile.command import rejoinder
 from tests.hostile.endpoint import BEHAVIOURS, HostileEndpoint
 

@@ -1,6 +1,5 @@
 """What the hostile endpoint can do, a module for each group. Importing this package registers every behaviour."""
 
-from tests.hostile import without_end
 from tests.hostile.behaviours import (
     authentication,
     encodings,
@@ -16,6 +15,7 @@ from tests.hostile.behaviours import (
     status_lines,
     texts,
     tls,
+    without_end,
 )
 
 __all__ = [

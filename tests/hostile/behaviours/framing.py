@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.hostile.endpoint import Connection, HttpRequest, on_create, plain_body
+from tests.hostile.endpoint import Connection, HttpRequest, chunk_of, on_create, plain_body
 
 create = partial(on_create, "framing")
 
@@ -13,10 +13,6 @@ def _chunked(connection: Connection, *parts: bytes, kind: str = "application/jso
     connection.head(200, ("Content-Type", kind), ("Transfer-Encoding", coding))
     for part in parts:
         connection.send(part)
-
-
-def _chunk(data: bytes) -> bytes:
-    return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 @create("The size of a chunk is a word.")
@@ -70,17 +66,17 @@ def chunk_with_lf(connection: Connection, request: HttpRequest) -> None:
 
 @create("The last chunk is missing.")
 def no_last_chunk(connection: Connection, request: HttpRequest) -> None:
-    _chunked(connection, _chunk(plain_body()))
+    _chunked(connection, chunk_of(plain_body()))
 
 
 @create("A trailer has no colon.")
 def trailer_without_colon(connection: Connection, request: HttpRequest) -> None:
-    _chunked(connection, _chunk(plain_body()), b"0\r\nnothing\r\n\r\n")
+    _chunked(connection, chunk_of(plain_body()), b"0\r\nnothing\r\n\r\n")
 
 
 @create("Trailers contradict the header section.")
 def trailers_contradict(connection: Connection, request: HttpRequest) -> None:
-    _chunked(connection, _chunk(plain_body()), b"0\r\nContent-Type: text/html\r\nContent-Length: 3\r\n\r\n")
+    _chunked(connection, chunk_of(plain_body()), b"0\r\nContent-Type: text/html\r\nContent-Length: 3\r\n\r\n")
 
 
 @create("A body has a length and chunks.")
@@ -89,7 +85,7 @@ def length_and_chunks(connection: Connection, request: HttpRequest) -> None:
     connection.head(
         200, ("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Transfer-Encoding", "chunked")
     )
-    connection.send(_chunk(body) + b"0\r\n\r\n")
+    connection.send(chunk_of(body) + b"0\r\n\r\n")
 
 
 @create("The transfer coding is unknown.")
@@ -99,7 +95,7 @@ def unknown_coding(connection: Connection, request: HttpRequest) -> None:
 
 @create("Chunked is named twice.")
 def chunked_twice(connection: Connection, request: HttpRequest) -> None:
-    _chunked(connection, _chunk(_chunk(plain_body()) + b"0\r\n\r\n") + b"0\r\n\r\n", coding="chunked, chunked")
+    _chunked(connection, chunk_of(chunk_of(plain_body()) + b"0\r\n\r\n") + b"0\r\n\r\n", coding="chunked, chunked")
 
 
 @create("The body is shorter than its length.")
