@@ -26,10 +26,17 @@ NAUGHTY += f"{TEXT * 3}section_start:1:x\r\x1b[0K"
 HEADERS = b"server: ::error::server ##vso[x] \xff\r\n##vso: ::error:: ##vso[x]\r\n\r\n"
 
 
+class CountingServer(ThreadingHTTPServer):
+    """``number`` is how many requests were posted."""
+
+    number = 0
+
+
 class Endpoint(BaseHTTPRequestHandler):
     """Answers everything with texts that want to be more than text."""
 
     protocol_version = "HTTP/1.1"
+    server: CountingServer
 
     def do_GET(self) -> None:
         if self.path == "/metrics":
@@ -39,9 +46,9 @@ class Endpoint(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("content-length") or 0))
-        self.server.number += 1  # type: ignore[attr-defined]
+        self.server.number += 1
         message = {"message": NAUGHTY, "type": NAUGHTY, "code": NAUGHTY, "param": NAUGHTY}
-        match self.server.number % 5:  # type: ignore[attr-defined]
+        match self.server.number % 5:
             case 0:
                 self.reply(400, {"error": message})
             case 1:
@@ -68,8 +75,7 @@ class Endpoint(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
-    server.number = 0  # type: ignore[attr-defined]
+    server = CountingServer(("127.0.0.1", 0), Endpoint)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
