@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import mmap
 import os
 import shutil
@@ -66,7 +67,7 @@ class _Cells:
         try:
             # Written, not extended: a page without a block on a full disk would end the process when it is touched.
             if new and os.write(descriptor, bytes(size)) != size:
-                raise OSError(28, os.strerror(28))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._view = memoryview(mmap.mmap(descriptor, size)).cast("q")
         finally:
             os.close(descriptor)

@@ -112,7 +112,7 @@ _STRUCTURE: Final = re.compile(rb"[,\[{]")
 
 def weight_of(data: Iterable[bytes]) -> int:
     """Return about how many bytes of memory a body takes while it is tested, given as the chunks it came in."""
-    return sum(_BYTE * len(one) + _LINE * one.count(b"\n") + _VALUE * _values(one) + _CHUNK for one in data)
+    return sum(_weight_of_chunk(len(one), one.count(b"\n"), _values(one)) for one in data)
 
 
 class ReplyMeter:
@@ -147,7 +147,7 @@ class ReplyMeter:
         if self._values + values > budget.values:
             at = _place(_STRUCTURE, data, budget.values - self._values)
             limits.append((at, f"more than {plural(budget.values, 'JSON value')}"))
-        weight = _BYTE * len(data) + _LINE * lines + _VALUE * values + _CHUNK
+        weight = _weight_of_chunk(len(data), lines, values)
         if self._weight + weight > budget.weight:  # estimated as if it were spread evenly over the piece
             left = max(0, budget.weight - self._weight)
             limits.append((len(data) * left // weight, heavy))
@@ -168,6 +168,10 @@ class ReplyMeter:
     def cut(self) -> str:
         """What was exceeded and where the reply was cut, as a sentence without its capital letter and full stop."""
         return f"the response has {self.exceeded}: rejoinder stopped reading after {plural(self.size, 'byte')}"
+
+
+def _weight_of_chunk(size: int, lines: int, values: int) -> int:
+    return _BYTE * size + _LINE * lines + _VALUE * values + _CHUNK
 
 
 def _values(data: bytes) -> int:
