@@ -23,7 +23,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 from load_server import ServerProcess
 
 from rejoinder.load.lifeline import FOLDER_PREFIX

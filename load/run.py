@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from rejoinder.errors import RejoinderError, RunFileError
 from rejoinder.formatting import plural
