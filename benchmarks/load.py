@@ -19,6 +19,7 @@ from typing import Any
 
 from load_server import ServerProcess
 
+from rejoinder.formatting import value_of
 from rejoinder.load.run import LoadResult, run_load
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.runfile import RunWriter
@@ -52,7 +53,7 @@ class Bench:
             cells = []
             for metric, name, nominal in (("ttft", "ttft", 50.0), ("itl", "gap", 10.0)):
                 for percent in (50, 99):
-                    value = result.histograms[metric].percentile(percent)
+                    value = value_of(result.histograms[metric].percentile(percent))
                     real = truth[name][str(percent)]
                     cells.append(f"{(value or 0) * 1e3 - real:+7.2f} ({real - nominal:+5.2f})")
             print(f"  {count:7d} {result.started:5d} {' '.join(cells)} {note(result)}")
@@ -61,7 +62,7 @@ class Bench:
         """Print how long a stall of 300 ms looks."""
         result, truth = self.run("ttft=50&gap=10&tokens=64&stall=300", concurrency=16)
         found = result.histograms["max_gap"]
-        values = [1e3 * (found.percentile(percent) or 0) for percent in (1, 50, 99)]
+        values = [1e3 * (value_of(found.percentile(percent)) or 0) for percent in (1, 50, 99)]
         figures = f"p1 {values[0]:.2f}, p50 {values[1]:.2f}, p99 {values[2]:.2f} ms {note(result)}"
         most = truth["gap"]["100"]
         print(f"stall: one of 310 ms in each stream; server's gap max {most:.2f} ms; reported max gap {figures}")
@@ -73,7 +74,7 @@ class Bench:
             result, truth = self.run("ttft=20&gap=5&tokens=8", rate=60.0, arrivals=kind, seed=1)
             gaps = truth["arrival_gaps"]
             variation = statistics.stdev(gaps) / statistics.mean(gaps)
-            lag = result.histograms["sched_lag"].percentile(99) or 0
+            lag = value_of(result.histograms["sched_lag"].percentile(99)) or 0
             print(
                 f"  {kind:11} n {truth['requests']:4d}  rate {1e3 / statistics.mean(gaps):7.3f}/s  CV {variation:.3f}  "
                 f"schedule lag p99 {lag * 1e3:.2f} ms {note(result)}"
@@ -91,7 +92,7 @@ class Bench:
         print("paced: gap 10 ms")
         for count in streams:
             result, truth = self.run("ttft=50&gap=10&tokens=256", concurrency=count)
-            error = 1e3 * (result.histograms["itl"].percentile(99) or 0) - truth["gap"]["99"]
+            error = 1e3 * (value_of(result.histograms["itl"].percentile(99)) or 0) - truth["gap"]["99"]
             events = result.load.rates.output_tokens_per_s
             print(f"  {count:5d} streams {events:9,.0f} events/s  gap p99 error {error:+.2f} ms {note(result)}")
 

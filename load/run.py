@@ -28,7 +28,7 @@ from typing import Any, BinaryIO, Final, Protocol
 import psutil
 
 from rejoinder.errors import RejoinderError, RunFileError
-from rejoinder.formatting import plural
+from rejoinder.formatting import Figure, plural
 from rejoinder.interrupts import interrupts
 from rejoinder.load.gpus import Gpus
 from rejoinder.load.lifeline import Lease, RecordedProcess, read_records, run_folder, temporary_error
@@ -80,8 +80,8 @@ class LoadProgress:
     failed: int
     in_flight: int
     output_tokens: int = 0
-    ttft_p50: float | None = None
-    ttft_p99: float | None = None
+    ttft_p50: Figure | None = None
+    ttft_p99: Figure | None = None
 
 
 @dataclass(slots=True)

@@ -190,8 +190,8 @@ class Telemetry:
                 figures[f"{name}_max"] = max(values)
         whole = _line(self.scrapes[0], self.scrapes[-1])
         figures |= {name: whole[name] for name, metric in SERVER.items() if name in whole and not metric.gauge}
-        if "ttft" in figures and client_ttft is not None and client_ttft.mean is not None:
-            figures["ttft_difference"] = round(client_ttft.mean - figures["ttft"], 6)
+        if "ttft" in figures and client_ttft is not None and client_ttft.mean is not None and not client_ttft.unended:
+            figures["ttft_difference"] = round(client_ttft.mean.value - figures["ttft"], 6)
         return figures
 
 

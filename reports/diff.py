@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from rejoinder.formatting import format_count, format_percent, format_rate, join_list, plural
+from rejoinder.formatting import format_count, format_percent, format_rate, join_list, plural, value_of
 from rejoinder.model.metrics import Metric, Place, times_shown
 from rejoinder.model.runfile import Run
 from rejoinder.reports.model import ReportModel, read_report
@@ -344,8 +344,11 @@ def _latencies(metric: Metric, old: LatencyDistribution, new: LatencyDistributio
     statement, severity = _statement(metric, old, new)
     for p in metric.percentiles(Place.DIFF):
         first, second = old.percentile(p), new.percentile(p)
-        change = "" if first is None or second is None else _change(first, second)
-        ratio = None if severity is Severity.NONE or first is None or second is None else _ratio(first, second)
+        change, ratio = "", None
+        # The change of a figure that is only a lower bound is unknown.
+        if first is not None and second is not None and not (first.at_least or second.at_least):
+            change = _change(first.value, second.value)
+            ratio = None if severity is Severity.NONE else _ratio(first.value, second.value)
         texts = old.percentile_text(p), new.percentile_text(p)
         yield FigureChange(f"{metric.label} p{p:g}", *texts, change, statement, severity, ratio)
         statement, severity = "", Severity.NONE
@@ -356,10 +359,12 @@ def _statement(metric: Metric, old: LatencyDistribution, new: LatencyDistributio
     sizes = f"samples: {format_count(old.n)} and {format_count(new.n)}"
     if metric.pooled:
         return f"not tested: samples depend on each other ({sizes})", Severity.NONE
+    if unended := old.values.unended + new.values.unended:
+        return f"not tested: {plural(unended, 'sample has', 'samples have')} no end ({sizes})", Severity.NONE
     found = mann_whitney(*([(b.middle, b.amount) for b in d.values.buckets] for d in (old, new)))
     if found is None:
         return f"not tested: too few values ({sizes})", Severity.NONE
-    medians = old.quantile(0.5) or 0.0, new.quantile(0.5) or 0.0
+    medians = value_of(old.quantile(0.5)) or 0.0, value_of(new.quantile(0.5)) or 0.0
     if found.p >= SURE:
         return f"no significant difference ({_p(found.p)}; {sizes})", Severity.NONE
     if abs(medians[1] - medians[0]) < SMALL * max(medians):

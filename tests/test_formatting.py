@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rejoinder.formatting import (
+    Figure,
     as_number,
     compact_json,
     encodable,
@@ -99,6 +100,12 @@ def test_compact_takes_what_is_not_json() -> None:
 )
 def test_seconds(value: float | None, shown: str) -> None:
     assert format_seconds(value) == shown
+    if value is not None:
+        assert format_seconds(Figure(value)) == shown
+
+
+def test_a_lower_bound_is_shown_as_one() -> None:
+    assert format_seconds(Figure(60.0, at_least=True)) == "≥ 60.0 s"
 
 
 def test_other_figures() -> None:

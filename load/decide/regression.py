@@ -107,19 +107,20 @@ def figures(
     """Return what one repeat is compared by: statistics of times in seconds, rates, goodput where there are limits.
 
     Percentiles are those of the nearest rank: repeats are as long as each other, so also the largest values compare.
+    What is only known as a lower bound, because requests have no end, is left out.
     """
     found: dict[str, float] = {}
     for name, metric in TIMES.items():
         histogram = histograms.get(metric.judged_by)
-        if not metric.change or histogram is None or histogram.mean is None:
+        if not metric.change or histogram is None:
             continue
+        statistics = {"mean": histogram.mean, "max": histogram.longest}
         limited = [change.figure for change in changes if change.figure.startswith(f"{name}:p")]
         for percent in sorted({*PERCENTILES, *(float(figure.partition(":p")[2]) for figure in limited)}):
-            value = histogram.nearest_rank(percent)
-            if value is not None:
-                found[f"{name}:p{percent:g}"] = value
-        found[f"{name}:mean"] = round(histogram.mean, 9)
-        found[f"{name}:max"] = histogram.max / 1e6
+            statistics[f"p{percent:g}"] = histogram.nearest_rank(percent)
+        for statistic, figure in statistics.items():
+            if figure is not None and not figure.at_least:
+                found[f"{name}:{statistic}"] = round(figure.value, 9)
     found |= {name: getattr(rates, metric.rate_field) for name, metric in RATES.items()}
     if counted := counted_of(outcomes):
         found[_GOODPUT] = (good_of(outcomes) if good is None else good) / counted

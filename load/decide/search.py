@@ -140,7 +140,8 @@ def step_figures(result: LoadResult) -> SearchStep:
         ok_per_s=result.load.rates.ok_per_s,
         output_tokens_per_s=result.load.rates.ok_output_tokens_per_s,
         good=result.load.good,
-        latencies={name: value for name, value in latencies.items() if value is not None},
+        latencies={name: figure.value for name, figure in latencies.items() if figure is not None},
+        at_least=[name for name, figure in latencies.items() if figure is not None and figure.at_least],
         slos=result.load.slos,
         met=keeps(result) if result.load.slos else None,
     )

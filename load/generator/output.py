@@ -8,7 +8,7 @@ from collections.abc import Callable
 from io import RawIOBase
 from typing import Any
 
-from rejoinder.formatting import plural
+from rejoinder.formatting import format_seconds, plural
 from rejoinder.load.measure.load_line import load_line, unjudged_sentence
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats
@@ -103,6 +103,6 @@ def _row(metric: Metric, histogram: Histogram) -> str:
     parts = [f"n {histogram.n:6d}"]
     for percent in metric.percentiles(Place.PROGRESS):
         value = histogram.percentile(percent)
-        value_text = f"needs {values_for(percent)}" if value is None else f"{value * 1e3:10.2f} ms"
-        parts.append(f"{'max' if percent == 100 else f'p{percent:g}'} {value_text:>13}")
+        value_text = f"needs {values_for(percent)}" if value is None else format_seconds(value)
+        parts.append(f"{'max' if percent == 100 else f'p{percent:g}'} {value_text:>12}")
     return "  ".join(parts)

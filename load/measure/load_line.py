@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from rejoinder.formatting import plural
+from rejoinder.formatting import plural, value_of
 from rejoinder.load.measure.self_check import SelfCheck, requests_lost, self_check
 from rejoinder.load.measure.stats import RunStats, TimeBucket, numbers_of
 from rejoinder.load.objectives.confidence import percentile_lines
@@ -90,8 +90,8 @@ def steady_window(stats: RunStats, settings: LoadSettings, issued: float) -> tup
     requests were issued. A run too short for that gets the time after its ramp.
     """
     if settings.mode == "open":
-        median = stats.histograms.get("e2e", Histogram()).percentile(50) or 0.0
-        return round(min(median, issued / 2), 3), round(issued, 3)
+        median = value_of(stats.histograms.get("e2e", Histogram()).percentile(50))
+        return round(min(median or 0.0, issued / 2), 3), round(issued, 3)
     levels = [0, *(second.in_flight for second in stats.second_samples())]
     floor = _STEADY_SHARE * max(levels)
     best = (0, 0)

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import field
 
-from rejoinder.formatting import plural
+from rejoinder.formatting import plural, value_of
 from rejoinder.load.measure.stats import JsonStruct, RunStats
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.samples import SelfCheckResult, Validity
@@ -75,7 +75,7 @@ def self_check(
         elif value is not None and value > limits[0]:
             suspect.append(text)
 
-    lag_p99, dispatch_p99 = lag.nearest_rank(99), dispatch.nearest_rank(99)
+    lag_p99, dispatch_p99 = value_of(lag.nearest_rank(99)), value_of(dispatch.nearest_rank(99))
     # Late without work: other processes had the CPU, perhaps the endpoint itself.
     starved = " while its CPU was idle: other processes compete for this machine" if cpu_mean < _IDLE_SHARE else ""
     grade(lag_p99, (0.005, 0.020), f"the load generator was {_ms(lag_p99)} late (p99){starved}")
@@ -104,9 +104,9 @@ def self_check(
     return SelfCheckResult(
         verdict=Validity.CLIENT_BOUND if bound else Validity.SUSPECT if suspect else Validity.VALID,
         reasons=bound + suspect,
-        loop_lag_p50=lag.nearest_rank(50),
+        loop_lag_p50=value_of(lag.nearest_rank(50)),
         loop_lag_p99=lag_p99,
-        loop_lag_max=lag.longest,
+        loop_lag_max=value_of(lag.longest),
         dispatch_lag_p99=dispatch_p99,
         cpu_mean=round(cpu_mean, 3),
         cpu_max=round(max((value for check in checks for value in check.steady_cpu), default=0.0), 3),

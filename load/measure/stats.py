@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct, field
 
 from rejoinder.budgets import LOAD_EVIDENCE
-from rejoinder.formatting import plural
+from rejoinder.formatting import plural, value_of
 from rejoinder.load.measure.measure import EventSpan, Measurement
 from rejoinder.load.measure.recording import Recording
 from rejoinder.load.objectives.confidence import share_bound
@@ -260,8 +260,8 @@ class RunStats(JsonStruct):
                     failed=second.failed,
                     in_flight=in_flight,
                     output_tokens=round(second.output_tokens, 1),
-                    ttft_p50=second.ttft.nearest_rank(50),
-                    ttft_p99=second.ttft.nearest_rank(99),
+                    ttft_p50=value_of(second.ttft.nearest_rank(50)),
+                    ttft_p99=value_of(second.ttft.nearest_rank(99)),
                     gaps={bound: second.gaps[bound] for bound in sorted(second.gaps)},
                     server=dict(server.get(number, {})),
                 )

@@ -83,9 +83,13 @@ def values_needed(percent: float) -> int:
 
 
 def upper_bound(histogram: Histogram, percent: float) -> float | None:
-    """Return the value in seconds that the true percentile does not exceed, or ``None`` with too few values."""
+    """Return the value in seconds that the true percentile does not exceed.
+
+    ``None`` with too few values, or where that value is one without a known end.
+    """
     above = values_above(histogram.n, percent)
-    return histogram.at_rank(histogram.n - above + 1) if above else None
+    figure = histogram.at_rank(histogram.n - above + 1) if above else None
+    return None if figure is None or figure.at_least else figure.value
 
 
 def percentile_lines(histograms: Mapping[str, Histogram]) -> list[Percentiles]:
@@ -101,10 +105,11 @@ def percentile_lines(histograms: Mapping[str, Histogram]) -> list[Percentiles]:
 
 
 def _percentile(histogram: Histogram, percent: float) -> Percentile:
-    value, bound = histogram.percentile(percent), upper_bound(histogram, percent)
+    figure, needed = histogram.percentile(percent), values_needed(percent)
     return Percentile(
-        value=value,
-        value_needs=values_for(percent) if value is None else None,
-        bound=bound,
-        needs=values_needed(percent) if bound is None else None,
+        value=figure and figure.value,
+        at_least=figure is not None and figure.at_least,
+        value_needs=values_for(percent) if figure is None else None,
+        bound=upper_bound(histogram, percent),
+        needs=needed if histogram.n < needed else None,
     )

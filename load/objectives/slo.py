@@ -20,7 +20,7 @@ from operator import ge, gt, le, lt
 from typing import Final
 
 from rejoinder.errors import UsageError, suggest
-from rejoinder.formatting import plural
+from rejoinder.formatting import plural, value_of
 from rejoinder.load.objectives.confidence import share_bound, upper_bound, values_needed
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import METRICS, RATES, SHARES, TIMES, metric_named
@@ -215,7 +215,7 @@ def evaluate(
     return results
 
 
-def _result(slo: Slo, value: float | None, n: int) -> SloResult:
+def _result(slo: Slo, value: float | None, n: int, *, at_least: bool = False) -> SloResult:
     return SloResult(
         text=slo.text,
         metric=slo.metric,
@@ -223,7 +223,8 @@ def _result(slo: Slo, value: float | None, n: int) -> SloResult:
         limit=slo.limit,
         n=n,
         value=None if value is None else round(value, 9),
-        met=None if slo.of_requests else value is not None and slo.holds(value),
+        at_least=at_least,
+        met=None if slo.of_requests else value is not None and slo.holds(value) and not at_least,
     )
 
 
@@ -242,12 +243,18 @@ def _of_share(slo: Slo, outcomes: OutcomeCounts, good: int) -> SloResult:
 
 
 def _of_time(slo: Slo, histogram: Histogram) -> SloResult:
+    if slo.percent is not None:
+        figure = histogram.nearest_rank(slo.percent)
+    else:
+        figure = histogram.mean if slo.statistic == "mean" else histogram.longest
+    result = _result(slo, value_of(figure), histogram.n, at_least=figure is not None and figure.at_least)
+    result.unended = histogram.unended
     if slo.percent is None:
-        return _result(slo, histogram.mean if slo.statistic == "mean" else histogram.longest, histogram.n)
-    result = _result(slo, histogram.nearest_rank(slo.percent), histogram.n)
+        return result
     result.bound = upper_bound(histogram, slo.percent)
     result.certified = result.bound is not None and slo.holds(result.bound)
-    result.needs = values_needed(slo.percent) if result.bound is None else None
+    needed = values_needed(slo.percent)
+    result.needs = needed if histogram.n < needed else None
     return result
 
 

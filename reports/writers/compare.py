@@ -7,7 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, join_list, one_line, plural
+from rejoinder.formatting import (
+    format_count,
+    format_percent,
+    format_rate,
+    format_seconds,
+    join_list,
+    one_line,
+    plural,
+    value_of,
+)
 from rejoinder.model.metrics import Place, times_shown
 from rejoinder.model.runfile import Run
 from rejoinder.reports.model import ReportModel, read_report
@@ -200,7 +209,7 @@ def _figures(reports: list[ReportModel]) -> list[tuple[str, list[FigureCell]]]:
         found = [latency_of(report, metric.name) for report in reports]
         if any(found):
             for p in metric.percentiles(Place.COMPARISON):
-                amounts = _amounts([d.percentile(p) if d else None for d in found], format_seconds)
+                amounts = _amounts([value_of(d.percentile(p)) if d else None for d in found], format_seconds)
                 amounts = [_surely(amount, d, p) if d else amount for amount, d in zip(amounts, found, strict=True)]
                 figures.append((f"{metric.label} p{p:g}", amounts))
             figures.append(

@@ -19,7 +19,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 BODY_LIMIT: Final = 4096
 """Characters of a body that a report shows at most."""
@@ -35,7 +35,7 @@ _COMMAND: Final = re.compile(
     r"|\#(?=\#\w*\[)|section(?=_(?:start|end):)|travis(?=_(?:fold|time):)|\[(?=\[\w+\|)",
     re.IGNORECASE,
 )
-_ASCII: Final = str.maketrans("✗✓–·×…µ−→", "x+--x~u->")
+_ASCII: Final = str.maketrans("✗✓–·×…µ−→≥≤", "x+--x~u->><")
 _NAMES: Final = {0x7F: "\u2421", **{code: chr(0x2400 + code) for code in range(0x20)}}
 
 
@@ -148,10 +148,27 @@ def as_number(value: Any) -> float | None:
     return result if math.isfinite(result) and abs(result) < 1e18 else None
 
 
-def format_seconds(value: float | None) -> str:
-    """Return a duration given in seconds in the unit that people use for it: ``840 µs``, ``41 ms``, ``1.28 s``."""
+class Figure(NamedTuple):
+    """A figure of a distribution, in seconds. With ``at_least`` it is a lower bound, and the figure is unknown."""
+
+    value: float
+    at_least: bool = False
+
+
+def value_of(figure: Figure | None) -> float | None:
+    """Return the value of a figure, for comparing and drawing; what is shown goes through :func:`format_seconds`."""
+    return figure.value if figure is not None else None
+
+
+def format_seconds(value: float | Figure | None) -> str:
+    """Return a duration given in seconds in the unit that people use for it: ``840 µs``, ``41 ms``, ``1.28 s``.
+
+    A figure that is only a lower bound is shown as one: ``≥ 60.0 s``.
+    """
     if value is None:
         return "–"
+    if isinstance(value, Figure):
+        return f"{'≥ ' if value.at_least else ''}{format_seconds(value.value)}"
     size = abs(value)
     if size >= 5999.5:
         return f"{value / 3600:.1f} h" if size >= 35999 else f"{value / 60:.0f} min"

@@ -86,7 +86,9 @@ def _flattened(kind: type[Sample], definition: dict[str, Any]) -> dict[str, Any]
         (_, made) = msgspec.json.schema_components([Histogram], ref_template=_REF)
         values = _tidied(made[Histogram.__name__])["properties"]
         properties |= values
-        required = [name for name in required if name != kind.flat] + list(values)
+        required = [name for name in required if name != kind.flat] + [
+            name for name in values if name not in kind.optional
+        ]
     elif kind.flat:
         for row in times_shown(Place.REQUEST):
             properties[row.name] = {"description": row.meaning, **entry}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from rejoinder.formatting import format_percent, format_seconds, plural
+from rejoinder.formatting import format_percent, format_seconds, plural, value_of
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.latencies import PART as LATENCIES
@@ -45,7 +45,7 @@ def read(report: ReportModel) -> list[Insight] | None:
         insights.append(Insight("pass" if whole else "info", f"{text}{rest}"))
     latencies = report.get(LATENCIES)
     gaps = latencies.find("itl") if latencies else None
-    if gaps is not None and (median := gaps.quantile(0.5)) and gaps.values.longest is not None:
+    if gaps is not None and (median := value_of(gaps.quantile(0.5))) and gaps.values.longest is not None:
         limit = max(_STALL * median, _STALL_LEAST)
         stalls = gaps.values.above(limit)
         if stalls:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from rejoinder.formatting import format_count, format_seconds, one_line, plural
+from rejoinder.formatting import Figure, format_count, format_seconds, one_line, plural
 from rejoinder.model.histogram import Histogram, values_for
 from rejoinder.model.metrics import TIMES, Metric, Place, row_of, times_shown
 from rejoinder.model.samples import PERCENTILES, HistogramSample, Percentile, Percentiles
@@ -33,7 +33,7 @@ class LatencyDistribution:
         """The number of values."""
         return self.values.n
 
-    def percentile(self, p: float) -> float | None:
+    def percentile(self, p: float) -> Figure | None:
         """Return the nearest-rank percentile, or ``None`` when fewer than one value would lie above it."""
         return self.values.percentile(p)
 
@@ -42,7 +42,7 @@ class LatencyDistribution:
         value = self.percentile(p)
         return f"needs {plural(values_for(p), 'sample')}" if value is None else format_seconds(value)
 
-    def quantile(self, q: float) -> float | None:
+    def quantile(self, q: float) -> Figure | None:
         """Return the value at rank ``ceil(q * n)``, however few values there are."""
         return self.values.nearest_rank(100 * q)
 

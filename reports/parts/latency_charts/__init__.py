@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from rejoinder.formatting import format_count, format_percent, format_seconds, plural
+from rejoinder.formatting import format_count, format_percent, format_seconds, plural, value_of
 from rejoinder.model.metrics import Place, times_shown
 from rejoinder.reports.charts import HEIGHT, WIDTH, Chart, Curve, FigureTable, Log, Tick, coordinate, draw
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.latencies import PART as LATENCIES
-from rejoinder.reports.parts.latencies import Latencies
+from rejoinder.reports.parts.latencies import Latencies, LatencyDistribution
 
 
 def read(report: ReportModel) -> list[Chart] | None:
@@ -30,8 +30,8 @@ def percentile_chart(latencies: Latencies) -> Chart | None:
     if not found:
         return None
     nines = max(1, min(4, math.floor(math.log10(max(d.n for _, d in found)) + 1e-9)))
-    lows = [d.quantile(0.0) or 0.0 for _, d in found]
-    highs = [d.values.longest or 0.0 for _, d in found]
+    lows = [value_of(d.quantile(0.0)) or 0.0 for _, d in found]
+    highs = [value_of(d.values.longest) or 0.0 for _, d in found]
     scale = Log(min((v for v in lows if v > 0), default=1e-6), max(highs))
 
     def across(percent: float) -> float:
@@ -40,7 +40,7 @@ def percentile_chart(latencies: Latencies) -> Chart | None:
     curves = []
     for style, distribution in found:
         own = min(float(nines), math.log10(max(distribution.n, 2)))
-        series = [(100 * q, distribution.quantile(q)) for q in (1 - 10 ** (-own * step / 120) for step in range(121))]
+        series = [(100 * q, _known(distribution, q)) for q in (1 - 10 ** (-own * step / 120) for step in range(121))]
         curve = draw(style, distribution.title, series, across, scale)
         if curve is not None:
             curves.append(curve)
@@ -60,13 +60,19 @@ def percentile_chart(latencies: Latencies) -> Chart | None:
     return Chart("Latency by percentile", f"{summary}.", curves, ticks, scale.ticks(), table=table)
 
 
+def _known(distribution: LatencyDistribution, q: float) -> float | None:
+    """Return a quantile that is exact; where it is only a lower bound, the curve ends."""
+    figure = distribution.quantile(q)
+    return None if figure is None or figure.at_least else figure.value
+
+
 def gap_chart(latencies: Latencies, bins: int = 60) -> Chart | None:
     """Return the histogram of gaps between tokens, with time on a log scale."""
     distribution = latencies.find("itl")
     if distribution is None or distribution.n < 2:
         return None
-    low = max(distribution.quantile(0.001) or 0.0, 1e-5)
-    high = max(distribution.values.longest or 0.0, low * 1.5)
+    low = max(value_of(distribution.quantile(0.001)) or 0.0, 1e-5)
+    high = max(value_of(distribution.values.longest) or 0.0, low * 1.5)
     scale = Log(low, high, flip=False)
     sums = [0] * bins
     for bucket in distribution.values.buckets:
@@ -81,7 +87,7 @@ def gap_chart(latencies: Latencies, bins: int = 60) -> Chart | None:
         if value
     )
     marks = [
-        Tick(scale(value) / WIDTH * 100, f"p{p:g} {format_seconds(value)}")
+        Tick(scale(value.value) / WIDTH * 100, f"p{p:g} {format_seconds(value)}")
         for p in (50.0, 99.0)
         if (value := distribution.percentile(p)) is not None
     ]

@@ -50,7 +50,7 @@ def _sentence(search: SearchSummary, more: bool) -> str:
         if at is None:
             sentence = "No knee found: throughput still rose at the last step. The endpoint did not reach its limit."
         else:
-            first = at.latencies.get("ttft_p99")
+            first = at.latency("ttft_p99")
             slow = f", TTFT p99 {format_seconds(first)}" if first is not None else ""
             sentence = (
                 f"Knee at concurrency {round(at.level):,}: {search.throughput_text(at)}{slow}. "

@@ -29,7 +29,7 @@ def step_title(name: str) -> str:
 
 def latency_text(step: SearchStep, name: str, *, short: bool = False) -> str:
     """Return one of a step's latencies as text, or how many values it needs."""
-    value, (_, percent) = step.latencies.get(name), step_latencies()[name]
+    value, (_, percent) = step.latency(name), step_latencies()[name]
     if value is None and good_of(step.outcomes) and percent > 50:
         return f"needs {values_for(percent):,}" if short else f"needs {plural(values_for(percent), 'sample')}"
     return format_seconds(value)

@@ -201,7 +201,7 @@ def load_endpoint(record: RunRecorder, steps: Steps, target: Target, settings: L
         if progress.failed:
             note += f", {progress.failed:,} failed"
         if progress.ttft_p50 is not None:
-            note += f", TTFT p50 {progress.ttft_p50 * 1000:.0f} ms"
+            note += f", TTFT p50 {format_seconds(progress.ttft_p50)}"
         show_progress(steps, settings, progress, note)
 
     result = run_load(settings, record.writer, progress=show, key=target.key)
@@ -268,10 +268,10 @@ def search_endpoint(
     def show(step: SearchStep) -> None:
         pace = f"{step.concurrency} concurrent" if step.rate is None else f"{step.rate:g} requests/s"
         parts = [f"{step.ok_per_s:.2f} succeeded/s", f"{step.output_tokens_per_s:.0f} output tokens/s"]
-        times = step.latencies
-        if "e2e_p50" in times:
-            ttft = format_seconds(times["ttft_p99"]) if "ttft_p99" in times else f"needs {values_for(99)} samples"
-            parts += [f"TTFT p99 {ttft}", f"E2E p50 {format_seconds(times['e2e_p50'])}"]
+        first, whole = step.latency("ttft_p99"), step.latency("e2e_p50")
+        if whole is not None:
+            ttft = format_seconds(first) if first is not None else f"needs {values_for(99)} samples"
+            parts += [f"TTFT p99 {ttft}", f"E2E p50 {format_seconds(whole)}"]
         parts += [] if step.met is None else ["SLOs met" if step.met else "SLOs missed"]
         parts += [step.verdict] if step.verdict.rank else []
         steps.say(f"  {pace}: {', '.join(parts)}")

@@ -4,6 +4,10 @@ Buckets are log-linear (the idea of HdrHistogram): a whole number below 2048 has
 significant bits of a number name its bucket and the bits over them say how far they are shifted. So a value is known to
 1/2048 of itself. Merging adds counts, so the histogram of a run is the same however its requests were spread over
 processes.
+
+Some values have no known end: a request that was cut off after 60 s took longer than that. They are counted at the time
+that was waited and marked as "at least". A percentile is exact where it is the same whether these values lie there or
+at infinity. Otherwise all that is known of it is the smaller of the two (in survival analysis: right censoring).
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ import math
 from typing import Annotated, Final, NamedTuple
 
 from msgspec import Meta, Struct
+
+from rejoinder.formatting import Figure
 
 SIGNIFICANT_BITS: Final = 11
 _MANTISSA: Final = (1 << SIGNIFICANT_BITS) - 1
@@ -55,7 +61,10 @@ class Bucket(NamedTuple):
 
 
 class Histogram(Struct):
-    """Counts of durations in microseconds. ``min``, ``max``, ``n`` and ``sum`` are exact (to the microsecond)."""
+    """Counts of durations in microseconds. ``min``, ``max``, ``n`` and ``sum`` are exact (to the microsecond).
+
+    They cover all values, those without a known end at the time that was waited. ``at_least`` counts the latter again.
+    """
 
     n: Annotated[Amount, Meta(description="number of values")] = 0
     sum: Annotated[Amount, Meta(description="sum of all values, in the unit")] = 0
@@ -65,17 +74,28 @@ class Histogram(Struct):
         dict[Annotated[int, Meta(ge=0, le=_MAX_KEY)], Annotated[int, Meta(ge=1, le=2**62)]],
         Meta(description="number of values by bucket key; buckets are log-linear with 11 significant bits"),
     ] = {}
+    at_least: Annotated[
+        dict[Annotated[int, Meta(ge=0, le=_MAX_KEY)], Annotated[int, Meta(ge=1, le=2**62)]],
+        Meta(description="number of values in counts that are only known to be at least that long, by bucket key"),
+    ] = {}
 
     def __post_init__(self) -> None:
-        """Raise ``ValueError`` for counts that do not add up to ``n``."""
+        """Raise ``ValueError`` for counts that do not add up to ``n``, or that have less than ``at_least`` has."""
         if sum(self.counts.values()) != self.n:
             raise ValueError("the counts do not add up to n")
+        if any(count > self.counts.get(key, 0) for key, count in self.at_least.items()):
+            raise ValueError("at_least has more values than counts")
 
-    def add(self, seconds: float) -> None:
-        """Count one duration in seconds; a negative one counts as zero."""
+    def add(self, seconds: float, *, at_least: bool = False) -> None:
+        """Count one duration in seconds; a negative one counts as zero.
+
+        ``at_least``: the duration has no known end, ``seconds`` is how long was waited for it.
+        """
         value = round(seconds * 1e6) if seconds > 0 else 0
         key = bucket(value)
         self.counts[key] = self.counts.get(key, 0) + 1
+        if at_least:
+            self.at_least[key] = self.at_least.get(key, 0) + 1
         self.min = value if not self.n or value < self.min else self.min
         self.max = max(value, self.max)
         self.n += 1
@@ -87,51 +107,64 @@ class Histogram(Struct):
             return
         for key, count in other.counts.items():
             self.counts[key] = self.counts.get(key, 0) + count
+        for key, count in other.at_least.items():
+            self.at_least[key] = self.at_least.get(key, 0) + count
         self.min = min(self.min, other.min) if self.n else other.min
         self.max = max(self.max, other.max)
         self.n += other.n
         self.sum += other.sum
 
-    def percentile(self, percent: float) -> float | None:
-        """Return the nearest-rank percentile in seconds; ``None`` with fewer than :func:`values_for` values."""
+    @property
+    def unended(self) -> int:
+        """The number of values without a known end."""
+        return sum(self.at_least.values())
+
+    def percentile(self, percent: float) -> Figure | None:
+        """Return the nearest-rank percentile; ``None`` with fewer than :func:`values_for` values."""
         return self.nearest_rank(percent) if self.n >= values_for(percent) else None
 
-    def nearest_rank(self, percent: float) -> float | None:
-        """Return the value at rank ``ceil(percent / 100 * n)`` in seconds; ``None`` only when nothing was counted.
+    def nearest_rank(self, percent: float) -> Figure | None:
+        """Return the value at rank ``ceil(percent / 100 * n)``; ``None`` only when nothing was counted.
 
         With few values this is the largest one: fit for comparing or for a limit, not to be shown as a percentile.
         """
         # Rounded first: 0.99 * 100 is 99.00000000000001 in floating point, which must be rank 99 and not 100.
         return self.at_rank(max(1, math.ceil(round(percent * self.n / 100, 9))))
 
-    def at_rank(self, rank: int) -> float | None:
-        """Return the ``rank``-th smallest duration in seconds, or ``None`` when nothing was counted."""
+    def at_rank(self, rank: int) -> Figure | None:
+        """Return the ``rank``-th smallest duration, or ``None`` when nothing was counted.
+
+        It is exact, to the width of a bucket, where it is the same with every end that the values without one may have.
+        Otherwise it is the greatest lower bound.
+        """
         if not self.n:
             return None
-        if rank >= self.n:
-            return self.max / 1e6
-        seen = 0
+        rank = min(rank, self.n)
+        seen = ended = 0
         for key in sorted(self.counts):
             seen += self.counts[key]
+            ended += self.counts[key] - self.at_least.get(key, 0)
             if seen >= rank:
-                return min(max(bucket_value(key), self.min), self.max) / 1e6
+                # The last value is known to the microsecond, the others to the width of a bucket.
+                value = self.max if rank == self.n else min(max(bucket_value(key), self.min), self.max)
+                return Figure(value / 1e6, at_least=ended < rank)
         raise AssertionError("the counts do not add up to n")
 
     def above(self, limit: float) -> int:
-        """Return how many values are greater than a limit in seconds, to the resolution of the buckets."""
+        """Return how many values are known to be greater than a limit in seconds, to the resolution of the buckets."""
         return sum(bucket.amount for bucket in self.buckets if bucket.middle > limit)
 
     @property
     def buckets(self) -> list[Bucket]:
-        """The buckets that hold values, the smallest values first."""
+        """The buckets that hold values, the smallest values first; those without an end lie where the wait ended."""
         return [Bucket(bucket_value(key) / 1e6, self.counts[key]) for key in sorted(self.counts)]
 
     @property
-    def mean(self) -> float | None:
-        """The mean in seconds, or ``None`` when nothing was counted."""
-        return self.sum / self.n / 1e6 if self.n else None
+    def mean(self) -> Figure | None:
+        """The mean, or ``None`` when nothing was counted."""
+        return Figure(self.sum / self.n / 1e6, at_least=bool(self.at_least)) if self.n else None
 
     @property
-    def longest(self) -> float | None:
-        """The largest value in seconds, or ``None`` when nothing was counted."""
-        return self.max / 1e6 if self.n else None
+    def longest(self) -> Figure | None:
+        """The largest value, or ``None`` when nothing was counted."""
+        return self.at_rank(self.n)

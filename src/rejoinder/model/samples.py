@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct, field
 
+from rejoinder.formatting import Figure
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import Place, times_shown
 from rejoinder.model.outcomes import RequestOutcome
@@ -159,6 +160,8 @@ class SloResult(Struct, kw_only=True, omit_defaults=True):
     statistic: Annotated[str, about("pN, mean, max, share, rate, or each: a limit for single requests")]
     limit: Annotated[float, about("in seconds, as a share, or as a rate per second")]
     value: Annotated[float | None, about("the measured value, in the unit of the limit; absent without data")] = None
+    at_least: Annotated[bool, about("whether the value is a lower bound, because some requests have no end")] = False
+    unended: Annotated[Count, about("number of values that have no end")] = 0
     n: Annotated[Count, about("number of values or requests behind the value")] = 0
     met: Annotated[bool | None, about("whether the SLO was met; absent for a limit for single requests")] = None
     bound: Annotated[float | None, about("99 % confidence bound of the value, on the side of the limit")] = None
@@ -184,6 +187,7 @@ class SearchStep(Sample, tag="step", kw_only=True):
     rate: Annotated[PerSecond | None, about("requests per second; searches for the highest rate only")] = None
     repeat: Annotated[Count | None, about("number of the run at this rate, from 0")] = None
     latencies: dict[str, Seconds] = {}
+    at_least: Annotated[list[str], about("the latencies that are lower bounds, because some requests have no end")] = []
     slos: Annotated[list[SloResult], about("results of the SLOs")] = []
     met: Annotated[bool | None, about("whether the step met its SLOs; absent without SLOs")] = None
 
@@ -191,6 +195,10 @@ class SearchStep(Sample, tag="step", kw_only=True):
     def level(self) -> float:
         """The load of the step: requests in flight, or requests per second."""
         return float(self.rate if self.concurrency is None and self.rate is not None else self.concurrency or 0)
+
+    def latency(self, name: str) -> Figure | None:
+        """Return one of the latencies, such as ``ttft_p99``, in seconds."""
+        return Figure(self.latencies[name], name in self.at_least) if name in self.latencies else None
 
     @classmethod
     def flat_names(cls, record: Mapping[str, Any]) -> Iterable[str]:
@@ -228,6 +236,7 @@ class HistogramSample(Sample, tag="histogram", kw_only=True):
     """The distribution of one metric over the whole run."""
 
     flat: ClassVar[str] = "values"
+    optional: ClassVar[tuple[str, ...]] = ("at_least",)
 
     metric: Annotated[str, about("name of the metric; the suffix _ok restricts it to good requests")]
     values: Histogram
@@ -237,9 +246,14 @@ class HistogramSample(Sample, tag="histogram", kw_only=True):
     def flat_names(cls, record: Mapping[str, Any]) -> Iterable[str]:
         """Return the fields of a histogram; raises ``ValueError`` for a line without one of them."""
         for name in Histogram.__struct_fields__:
-            if name not in record:
+            if name not in record and name not in cls.optional:
                 raise ValueError(f"Object missing required field `{name}`")
-        return Histogram.__struct_fields__
+        return [name for name in Histogram.__struct_fields__ if name in record]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the line as JSON-serialisable values."""
+        record = Sample.to_json(self)
+        return {name: value for name, value in record.items() if value or name not in self.optional}
 
 
 class Rates(Struct, kw_only=True):
@@ -282,8 +296,14 @@ class Percentile(Struct, omit_defaults=True, kw_only=True):
     """One percentile with its confidence bound."""
 
     value: Annotated[Seconds | None, about("the percentile; absent with too few samples")] = None
+    at_least: Annotated[
+        bool, about("whether the value is a lower bound: requests without an end may raise the percentile")
+    ] = False
     value_needs: Annotated[Count | None, about("number of samples that the value needs, where there were fewer")] = None
-    bound: Annotated[Seconds | None, about("99 % upper confidence bound of the percentile")] = None
+    bound: Annotated[
+        Seconds | None,
+        about("99 % upper confidence bound of the percentile; absent where requests without an end leave it unknown"),
+    ] = None
     needs: Annotated[Count | None, about("number of samples that the bound needs, where there were fewer")] = None
 
 

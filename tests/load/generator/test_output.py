@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from rejoinder.formatting import format_seconds
 from rejoinder.load.generator.output import Output
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats, encode_stats
@@ -90,7 +91,7 @@ def test_plain_locust_gets_a_summary_of_all_reports(
         assert output.log_summary(SETTINGS, issued=2.0) is met
     assert not output.to_file
     assert "2 requests started: ok 2" in caplog.text
-    assert f"max {slowest * 1e3:10.2f} ms" in caplog.text
-    assert "p99     needs 100" in caplog.text
+    assert f"max {format_seconds(slowest):>12}" in caplog.text
+    assert "p99    needs 100" in caplog.text
     assert "9000" not in caplog.text
     assert "ttft:max<300ms" in caplog.text
