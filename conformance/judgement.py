@@ -376,14 +376,27 @@ def broken_rules(
 ) -> list[str]:
     """Return the ids of the rules of one level that a single exchange breaks, in catalogue order.
 
-    Rules over whole cases or runs are left out, and those that ``only`` does not hold. For judging streams under load,
-    which may have been parsed before: then the view is given.
+    Rules over whole cases or runs are left out, and those that ``only`` does not hold.
+    """
+    return list(problems_by_rule(exchange, dialect, level=level, only=only))
+
+
+def problems_by_rule(
+    exchange: Exchange | ExchangeView,
+    dialect: Dialect | str,
+    *,
+    level: Level = Level.MUST,
+    only: Container[str] | None = None,
+) -> dict[str, list[Problem]]:
+    """Return what is wrong with a single exchange, by the rules that :func:`broken_rules` returns.
+
+    For checking streams under load, which may have been parsed before: then the view is given.
     """
     dialect = load_dialect(dialect) if isinstance(dialect, str) else dialect
     view = exchange if isinstance(exchange, ExchangeView) else ExchangeView(exchange, dialect)
     applying: dict[Subject, list[ExchangeView]] = {}
     table = checks_by_rule()
-    broken = []
+    broken: dict[str, list[Problem]] = {}
     for rule in load_rules().values():
         if (only is None or rule.id in only) and dialect.level_of(rule) is level:
             result = _RuleResult()
@@ -394,7 +407,7 @@ def broken_rules(
                         applying[subject] = [view] if applies(subject, view) else []
                     _run_check(registered, applying[subject], result)
             if result.problems:
-                broken.append(rule.id)
+                broken[rule.id] = [problem for _, problems in result.problems for problem in problems]
     return broken
 
 

@@ -263,6 +263,16 @@ class RunOptions:
         "Limit that the run must meet. Examples: 'ttft:p99<300ms', 'goodput>=95%', 'error<1%'. Can be given more than "
         "once.",
         metavar="SLO", flag="slo", workload=True)
+    strict: bool = option(False, OptionGroup.OBJECTIVES,
+        "Count a response that breaks any MUST rule as failed. Default: only if a client breaks or content is lost.",
+        workload=True)
+    select: str = option("*", OptionGroup.OBJECTIVES,
+        "Check these MUST rules only: ids separated by commas, where * matches any characters. Example: SSE-*,ACC-*.",
+        metavar="RULES", workload=True)
+    known: str = option("", OptionGroup.OBJECTIVES,
+        "File of known failures, such as `rejoinder baseline update` writes. A response that shows only known failures "
+        "counts as a success.",
+        metavar="FILE")
     metrics: tuple[str, ...] = option((), OptionGroup.MEASURING,
         "Prometheus page to read once a second, or auto for /metrics of the endpoint. Can be given more than once.",
         metavar="URL", locust=False)

@@ -265,6 +265,8 @@ def check_settings(settings: LoadSettings) -> LoadSettings:
         read_corpus(Path(settings.bodies))
     if settings.profile:
         settings = replace(settings, profile=str(load_profile(settings.profile).path))
+    if settings.known:
+        settings = replace(settings, known=str(Path(settings.known).absolute()))
     if settings.trace:
         settings = replace(settings, trace=str(Path(settings.trace).absolute()))
     return _with_whole_paths(settings)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from rejoinder.contract import load_dialect
 from rejoinder.errors import UsageError
 from rejoinder.formatting import plural
+from rejoinder.load.objectives.answer_policy import read_policy
 from rejoinder.load.objectives.slo import parse_slos
 from rejoinder.load.options import (
     DEFAULT_CONCURRENCY,
@@ -220,6 +221,7 @@ class LoadSettings(RunOptions):
         load_dialect(self.dialect)
         parse_arrivals(self.arrivals)
         parse_slos(self.slos)
+        read_policy(self.dialect, strict=self.strict, select=self.select, known=self.known)
         self.metrics_urls()
         if self.trace:
             read_trace(self.trace)

@@ -145,6 +145,9 @@ class Generator:
             "dialect": settings.dialect,
             "samples": samples,
             "slos": list(settings.slos),
+            "strict": settings.strict,
+            "select": settings.select,
+            "known": settings.known,
         }
         last = self._setup
         analysis = last.analysis if last else None

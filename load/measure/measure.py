@@ -15,14 +15,15 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.contract import Dialect
+from rejoinder.load.objectives.answer_policy import BrokenRules
 from rejoinder.load.workload.canaries import foreign_canaries
 from rejoinder.model.exchange import Exchange, Outcome, parse_json
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.tags import Tag
 from rejoinder.wire.sse import SSEReader
 
-Judge = Callable[[ExchangeView, bool], list[str]]
-"""Returns the ids of the MUST rules that an exchange broke: of all rules, or of those of order alone (``False``)."""
+Judge = Callable[[ExchangeView, bool], BrokenRules]
+"""Returns the MUST rules that an exchange broke: of all rules, or of those of order alone (``False``)."""
 
 MOST_STRETCHES: Final = 400
 """The most spans of a timeline, about 20 KB of a run file."""
@@ -40,11 +41,15 @@ class Measurement:
     content that is not reasoning, and the terminal event (the last byte of a plain reply) arrived. ``content`` has the
     time and the number of deltas of each receive that carried content. ``times`` and ``pools`` hold the values of the
     metrics by name: one for the request, or many. ``foreign`` are canaries of other requests that the answer shows.
+    ``rules`` are the MUST rules that the answer broke, of which ``voiding`` and ``known`` are parts as in
+    :class:`BrokenRules`; ``judged`` is whether it was checked against all rules.
     """
 
     outcome: RequestOutcome = RequestOutcome.OK
     detail: str = ""
     rules: list[str] = field(default_factory=list)
+    voiding: list[str] = field(default_factory=list)
+    known: list[str] = field(default_factory=list)
     judged: bool = False
     status: int | None = None
     head: float | None = None
@@ -106,6 +111,8 @@ def measure(
 ) -> Measurement:
     """Return what an exchange says; ``judge`` is not asked where nothing whole came back.
 
+    A whole answer is nonconforming where the judge says that a broken rule voids it. Other broken rules are recorded.
+
     ``canary`` is what the request's input holds; an answer that shows another one is nonconforming. Without
     ``all_rules`` the judge is asked for the order of the events only. ``created`` is the first reply to a request in
     the background, of which ``exchange`` has the last.
@@ -122,20 +129,21 @@ def measure(
     result.outcome, result.detail = _outcome(exchange, result, terminal)
     if result.outcome.row.judgeable:
         result.judged = all_rules
-        result.rules = judge(view, all_rules)
+        broken = judge(view, all_rules)
         if created is not None and all_rules:
-            result.rules = list(dict.fromkeys([*judge(ExchangeView(created, dialect), True), *result.rules]))
-        if result.rules and result.outcome in (RequestOutcome.OK, RequestOutcome.INCOMPLETE):
+            broken = judge(ExchangeView(created, dialect), True).joined(broken)
+        result.rules, result.voiding, result.known = map(list, broken)
+        if result.voiding and result.outcome in (RequestOutcome.OK, RequestOutcome.INCOMPLETE):
             result.outcome = RequestOutcome.NONCONFORMING
-            result.detail = f"broke {', '.join(result.rules)}"
+            result.detail = f"broke {', '.join(result.voiding)}"
         elif result.outcome is RequestOutcome.OK and not all_rules:
             result.outcome = RequestOutcome.UNJUDGED
     elif result.outcome is RequestOutcome.CANCELLED and view.is_stream and created is None:
         # What had come is judged; no rule asks a stream that its client left for an end.
-        result.rules = judge(view, all_rules)
-        if result.rules:
+        result.rules, result.voiding, result.known = map(list, judge(view, all_rules))
+        if result.voiding:
             result.judged, result.outcome = all_rules, RequestOutcome.NONCONFORMING
-            result.detail = f"broke {', '.join(result.rules)} before it was cancelled"
+            result.detail = f"broke {', '.join(result.voiding)} before it was cancelled"
     if canary:
         # A canary may be spread over deltas, so they are looked at in one piece too.
         answer = "".join(deltas).encode("utf-8", "surrogatepass") + b" " + exchange.body

@@ -212,7 +212,7 @@ class RunStats(JsonStruct):
             second = self.seconds[number] = TimeBucket()
         return second
 
-    def _add_evidence(self, outcome: RequestOutcome, rules: list[str], exchange: Exchange) -> None:
+    def _add_evidence(self, outcome: RequestOutcome, rules: Sequence[str], exchange: Exchange) -> None:
         signature = f"{outcome} {' '.join(rules)}"
         if keep_evidence(self.evidence, signature):
             self.evidence.append((signature, _shortened(exchange).to_json()))

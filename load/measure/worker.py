@@ -26,13 +26,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
-from rejoinder.conformance.judgement import broken_rules
+from rejoinder.conformance.judgement import problems_by_rule
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.contract import load_dialect, load_rules
 from rejoinder.load.lifeline import RENEW_EVERY, ProcessRecord, die_with_parent, kill_orphan
 from rejoinder.load.measure.measure import Judge, measure, timeline
 from rejoinder.load.measure.recording import Recording, created, to_exchange
 from rejoinder.load.measure.stats import SLOWEST, RunStats, encode_stats
+from rejoinder.load.objectives.answer_policy import ALL_RULES, AnswerPolicy, BrokenRules, read_policy
 from rejoinder.load.objectives.slo import RequestLimits, parse_slos
 from rejoinder.load.options import OUTPUT_VARIABLE
 from rejoinder.model.exchange import Exchange, Headers
@@ -78,6 +79,9 @@ class AnalysisWorker:
         api_key_header: str = "",
         header_env: Sequence[str] = (),
         slos: Sequence[str] = (),
+        strict: bool = False,
+        select: str = ALL_RULES,
+        known: str = "",
     ) -> None:
         self.stats = RunStats()
         self.t0 = 0
@@ -88,7 +92,7 @@ class AnalysisWorker:
         self._redactor = read_request_options(header_env=header_env, api_key_header=api_key_header).redactor(
             key, *query_secrets(path)
         )
-        self._judge = conformance_judge(dialect)
+        self._judge = conformance_judge(dialect, read_policy(dialect, strict=strict, select=select, known=known))
         self._samples = samples
         self._limits = RequestLimits(parse_slos(slos))
         self._slowest: list[int] = []
@@ -152,14 +156,16 @@ class AnalysisWorker:
         return encode_stats(stats)
 
 
-def conformance_judge(dialect: str) -> Judge:
-    """Return the conformance rules of a dialect as a judge of single exchanges."""
+def conformance_judge(dialect: str, policy: AnswerPolicy) -> Judge:
+    """Return the rules of a dialect that a policy looks at as a judge of single exchanges."""
     loaded = load_dialect(dialect)
+    order, of_last_poll = policy.watched & ORDER_RULES, policy.watched & _OF_LAST_POLL
 
-    def judge(view: ExchangeView, all_rules: bool) -> list[str]:
+    def judge(view: ExchangeView, all_rules: bool) -> BrokenRules:
+        rules = policy.watched if all_rules else order
         if Tag.BACKGROUND in view.exchange.tags:
-            return broken_rules(view, loaded, only=_OF_LAST_POLL)
-        return broken_rules(view, loaded, only=None if all_rules else ORDER_RULES)
+            rules = of_last_poll
+        return policy.weigh(problems_by_rule(view, loaded, only=rules))
 
     return judge
 

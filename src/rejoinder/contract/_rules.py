@@ -6,6 +6,7 @@ A row of ``rules/<family>.toml`` holds everything that is declared about a rule:
     id = "LIF-01"
     title = "3 to 8 words in lower case"
     effect = "wrong_answer"              # what a failure does to a client: a value of rejoinder.model.effect.Effect
+    loses_content_at = ["text"]          # the fields at which a failure means lost content: [] none; left out: any
     follows = ["LIF-05"]                 # the rules whose failure causes this one, see Follows; may be left out
     fields_are_places = true             # failures at several fields are one defect; may be left out
     statement = "One or two sentences as in a specification."
@@ -168,7 +169,9 @@ class Rule:
     documents of each dialect in which the level is below MUST. ``unchecked`` says why there is no check, else empty.
     ``takes`` says what a run must be given to judge it, else empty. ``effect`` is what a failure does to a client,
     ``follows`` names the rules whose failure causes it. ``fields_are_places`` makes failures of one kind at several
-    fields one defect.
+    fields one defect. ``loses_content_at`` names the
+    fields at which a failure means that content of the response is lost or cannot be read: none of them, or ``None``
+    for any; it matters where ``effect`` is urgent.
     """
 
     id: str
@@ -187,6 +190,7 @@ class Rule:
     effect: Effect = Effect.MISLEADING
     follows: tuple[Follows, ...] = ()
     fields_are_places: bool = False
+    loses_content_at: tuple[str, ...] | None = None
 
     @property
     def family(self) -> str:
@@ -358,6 +362,7 @@ _RULE_KEYS: Final[Mapping[str, type]] = {
     "effect": str,
     "follows": list,
     "fields_are_places": bool,
+    "loses_content_at": list,
 }
 _CITATION_KEYS: Final[Mapping[str, type]] = {"name": str, "url": str, "section": str, "revision": str, "checked": date}
 _DOCUMENT_KEYS: Final[Mapping[str, type]] = {
@@ -434,6 +439,7 @@ def _rule(table: _Table, family: str, features: Collection[str]) -> Rule:
         effect=Effect(table.one_of("effect", raw.get("effect", Effect.MISLEADING.value), list(Effect))),
         follows=tuple(_follows(table, cause) for cause in raw.get("follows", ())),
         fields_are_places=raw.get("fields_are_places", False),
+        loses_content_at=_field_names(table, raw["loses_content_at"]) if "loses_content_at" in raw else None,
     )
     if not rule.sources and not rule.argument:
         raise table.error(
@@ -441,6 +447,12 @@ def _rule(table: _Table, family: str, features: Collection[str]) -> Rule:
             "Name the documents that state the rule, or why every correct endpoint follows it.",
         )
     return rule
+
+
+def _field_names(rule: _Table, raw: list[Any]) -> tuple[str, ...]:
+    if not all(isinstance(name, str) and name for name in raw):
+        raise rule.error("loses_content_at is not a list of field names")
+    return tuple(raw)
 
 
 def _follows(rule: _Table, raw: Any) -> Follows:

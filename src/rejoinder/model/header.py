@@ -74,6 +74,9 @@ class ExtensionRule(Struct, kw_only=True):
     effect: Annotated[Effect, about("what a failure does to a client")] = Effect.MISLEADING
     follows: Annotated[list[dict[str, Any]], about("rules whose failure causes this one, and where")] = []
     fields_are_places: Annotated[bool, about("whether failures at several fields are one defect")] = False
+    loses_content_at: Annotated[list[str] | None, about("fields at which a failure means lost content; null: any")] = (
+        None
+    )
 
 
 class ExtensionRecord(Struct, kw_only=True):

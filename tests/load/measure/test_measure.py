@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rejoinder.contract import load_dialect
 from rejoinder.load.measure.measure import MEASURES, POOLS, Measurement, measure, timeline
+from rejoinder.load.objectives.answer_policy import BrokenRules
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.metrics import TIMES
 
@@ -53,7 +54,7 @@ def stream(*chunks: tuple[float, bytes], **fields: Any) -> Exchange:
 
 
 def look(exchange: Exchange, *broken: str) -> Measurement:
-    return measure(exchange, DIALECT, lambda *_: list(broken))
+    return measure(exchange, DIALECT, lambda *_: BrokenRules(broken, broken))
 
 
 def test_the_times_are_those_of_the_definitions() -> None:

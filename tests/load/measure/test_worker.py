@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,8 +30,8 @@ def ask(sandbox: Sandbox, body: dict[str, Any]) -> tuple[bytes, list[tuple[int, 
     return raw, [(1, head), *((2 + number, chunk.data) for number, chunk in enumerate(exchange.chunks))]
 
 
-def take(recording: Recording, dialect: str = "northstar") -> tuple[str, dict[str, Any]]:
-    worker = AnalysisWorker(path="/v1/responses", headers=(), dialect=dialect)
+def take(recording: Recording, dialect: str = "northstar", **policy: Any) -> tuple[str, dict[str, Any]]:
+    worker = AnalysisWorker(path="/v1/responses", headers=(), dialect=dialect, **policy)
     outcome = worker.take(recording).outcome
     return outcome, json.loads(worker.report())
 
@@ -52,10 +53,34 @@ def recorded(body: bytes, receives: list[tuple[int, bytes]], **fields: Any) -> R
     ],
 )
 def test_order_is_asked_of_every_stream(faults: tuple[str, ...], all_rules: bool, outcome: str) -> None:
-    found, tally = take(recorded(*ask(Sandbox(faults=faults), {"stream": True}), judge=all_rules))
+    found, tally = take(recorded(*ask(Sandbox(faults=faults), {"stream": True}), judge=all_rules), strict=True)
     assert found == outcome
     assert tally["judged"] == all_rules
     assert tally["outcomes"] == {outcome: 1}
+
+
+@pytest.mark.parametrize(
+    ("fault", "rules", "outcome"),
+    [
+        ("final-text-differs", ["ACC-04", "ACC-12"], "nonconforming"),
+        ("terminal-twice", ["LIF-05"], "nonconforming"),
+        ("text-delta-lost", ["ACC-01", "ACC-02", "ACC-03", "ACC-04"], "nonconforming"),
+        ("sequence-numbers-swapped", ["EVT-03"], "ok"),
+        ("created-missing", ["LIF-01", "LIF-02"], "ok"),
+        ("indexes-missing-on-deltas", ["EVT-10"], "ok"),
+    ],
+)
+def test_only_lost_content_voids_an_answer(fault: str, rules: list[str], outcome: str, tmp_path: Path) -> None:
+    recording = recorded(*ask(Sandbox(faults=(fault,)), {"stream": True}))
+    found, tally = take(recording)
+    assert (found, tally["outcomes"]) == (outcome, {outcome: 1})
+    assert set(rules) <= set(tally["rules"])
+    assert take(recording, strict=True)[0] == "nonconforming"
+    assert take(recording, select="SSE-*")[0] == "ok"
+    known = tmp_path / "known.toml"
+    tables = [f'[[known]]\nrule = "{rule}"\ncase = "*"\nreason = "known"\n' for rule in tally["rules"]]
+    known.write_text("\n".join(tables), "utf-8")
+    assert take(recording, strict=True, known=str(known))[0] == "ok"
 
 
 def left(body: bytes, receives: list[tuple[int, bytes]], size: int) -> Recording:
@@ -95,7 +120,7 @@ def test_the_beginning_of_a_stream_that_was_given_up_is_judged(
     raw, receives = ask(Sandbox(faults=faults, min_tokens=16), {"stream": True})
     whole = b"".join(data for _, data in receives[1:])
     size = whole.index(b"output_text.done") if b"output_text.done" in whole else len(whole) // 2
-    found, tally = take(left(raw, receives, size)._replace(judge=all_rules))
+    found, tally = take(left(raw, receives, size)._replace(judge=all_rules), strict=True)
     assert found == outcome
     assert tally["judged"] == (outcome == "nonconforming" and all_rules)
     assert not tally["histograms"].get("ttft")
@@ -130,7 +155,8 @@ def test_a_clean_answer_from_the_background_is_ok(dialect: str) -> None:
 
 @pytest.mark.parametrize(("fault", "rule"), [("instructions-not-echoed", "ECH-01"), ("background-not-told", "BGR-01")])
 def test_an_answer_from_the_background_is_judged_at_both_ends(fault: str, rule: str) -> None:
-    outcome, tally = take(poll(Sandbox("openai", faults=[fault]), {"instructions": "be short"}), "openai")
+    recording = poll(Sandbox("openai", faults=[fault]), {"instructions": "be short"})
+    outcome, tally = take(recording, "openai", strict=True)
     assert outcome == "nonconforming"
     assert rule in tally["rules"]
 

@@ -19,6 +19,7 @@ from rejoinder.contract import SchemaVariant, load_dialect, request_schema
 from rejoinder.errors import UsageError
 from rejoinder.load.generator.request_source import RequestSource, marked
 from rejoinder.load.measure.measure import measure
+from rejoinder.load.objectives.answer_policy import BrokenRules
 from rejoinder.load.options import all_options
 from rejoinder.load.settings import LoadSettings
 from rejoinder.load.workload.canaries import foreign_canaries, slot_canary
@@ -291,11 +292,11 @@ def stream(*deltas: str) -> Exchange:
 def test_a_stream_that_shows_another_canary_is_nonconforming() -> None:
     mine, theirs = slot_canary(0, 1), slot_canary(0, 2)
     dialect = load_dialect("northstar")
-    assert measure(stream("you said ", mine), dialect, lambda *_: [], mine).outcome == "ok"
-    mixed = measure(stream("you said ", theirs[:4], theirs[4:]), dialect, lambda *_: [], mine)
+    assert measure(stream("you said ", mine), dialect, lambda *_: BrokenRules(), mine).outcome == "ok"
+    mixed = measure(stream("you said ", theirs[:4], theirs[4:]), dialect, lambda *_: BrokenRules(), mine)
     assert mixed.outcome == "nonconforming"
     assert theirs in mixed.detail
-    assert measure(stream("you said ", theirs), dialect, lambda *_: [], "").outcome == "ok"
+    assert measure(stream("you said ", theirs), dialect, lambda *_: BrokenRules(), "").outcome == "ok"
 
 
 @pytest.mark.parametrize(
