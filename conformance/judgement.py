@@ -381,6 +381,11 @@ def broken_rules(
     return list(problems_by_rule(exchange, dialect, level=level, only=only))
 
 
+def tests_exchanges(rule: Rule) -> bool:
+    """Return whether a rule can be tested on a single exchange; others need a whole case or run."""
+    return any(check.subject not in (Subject.CASE, Subject.RUN) for check in checks_by_rule()[rule.id])
+
+
 def problems_by_rule(
     exchange: Exchange | ExchangeView,
     dialect: Dialect | str,

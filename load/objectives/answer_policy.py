@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from rejoinder.conformance.baseline import Baseline, BaselineEntry, read_baseline
-from rejoinder.conformance.judgement import select_rules
+from rejoinder.conformance.judgement import select_rules, tests_exchanges
 from rejoinder.contract import Dialect, Rule, load_dialect, load_rules
 from rejoinder.errors import UsageError, suggest
 from rejoinder.model.verdict import Level, Problem, fingerprint, masked
@@ -48,7 +48,7 @@ class BrokenRules(NamedTuple):
 class AnswerPolicy:
     """Says for each broken MUST rule of a dialect whether it voids a response.
 
-    ``watched`` are the rules that are looked at: the MUST rules of the dialect that are selected. With ``strict`` each
+    ``watched`` are the rules that are looked at: the selected MUST rules of the dialect. With ``strict`` each
     of them voids. ``known`` holds the fingerprints of known failures by rule; one that is empty stands for any.
     """
 
@@ -104,17 +104,23 @@ def read_policy(
 
 
 def _selected(select: str, dialect: Dialect) -> list[Rule]:
-    """Return the MUST rules of a dialect that a pattern names."""
+    """Return the MUST rules of a dialect that a pattern names and that a single response can break."""
     for part in filter(None, map(str.strip, select.split(","))):
         if not any(fnmatchcase(rule, part) for rule in load_rules()):
             hint = suggest(part, load_rules(), "`rejoinder rules` lists the rules.")
             raise UsageError(f'--select: "{part}" matches no rule.', hint)
-    chosen = [rule for rule in select_rules(select) if dialect.level_of(rule) is Level.MUST]
-    if not chosen:
+    musts = [rule for rule in select_rules(select) if dialect.level_of(rule) is Level.MUST]
+    if not musts:
         raise UsageError(
             f'--select "{select}" matches no MUST rule of the dialect {dialect.name}.',
             f"A load checks MUST rules only. `rejoinder rules --dialect {dialect.name}` lists the rules with their "
             "levels.",
+        )
+    chosen = [rule for rule in musts if tests_exchanges(rule)]
+    if not chosen:
+        raise UsageError(
+            f'--select "{select}" matches no rule that a load can check.',
+            "A load checks rules that a single response can break. `rejoinder check` checks the others.",
         )
     return chosen
 

@@ -147,9 +147,14 @@ def test_an_expired_entry_does_not_apply(tmp_path: Path) -> None:
         ("ECH-4", '--select: "ECH-4" matches no rule.', "Did you mean ECH-04?"),
         ("SSE-*,NOPE-*", '--select: "NOPE-*" matches no rule.', "`rejoinder rules` lists the rules."),
         (
-            "SSE-06",
-            '--select "SSE-06" matches no MUST rule of the dialect northstar.',
+            "SSE-05",
+            '--select "SSE-05" matches no MUST rule of the dialect northstar.',
             "A load checks MUST rules only.",
+        ),
+        (
+            "MEM-*",
+            '--select "MEM-*" matches no rule that a load can check.',
+            "A load checks rules that a single response can break.",
         ),
         (" , ", '--select " , " matches no MUST rule of the dialect northstar.', "A load checks MUST rules only."),
     ],
