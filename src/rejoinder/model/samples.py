@@ -383,6 +383,45 @@ class ChangeResult(Struct, kw_only=True, omit_defaults=True):
     p_limit: Annotated[Share | None, about("p-value against a change beyond the limit")] = None
 
 
+class Departure(Struct, kw_only=True, omit_defaults=True):
+    """One way in which a run was not in a steady state."""
+
+    kind: Annotated[
+        Literal["queue", "drift", "change", "beginning"],
+        about(
+            "queue: requests in flight grew throughout; drift: a latency moved throughout; change: from one moment on "
+            "the run was another; beginning: the same, early in the run"
+        ),
+    ]
+    metric: Annotated[str, about("in_flight, a latency, or error: the share of failed requests")]
+    text: Annotated[str, about("the finding in a sentence")]
+    at: Annotated[Seconds | None, about("the moment of a change, since the start of the run")] = None
+    before: Annotated[Number | None, about("the figure before the moment, or in the first third of a drift")] = None
+    after: Annotated[Number | None, about("the figure after the moment, or in the last third of a drift")] = None
+    growth: Annotated[Number | None, about("requests per second, or seconds per second of a latency")] = None
+    interval: Annotated[tuple[Number, Number] | None, about("95 % confidence interval of the growth of a queue")] = None
+    p: Annotated[Share | None, about("p-value of the trend")] = None
+
+
+class Stationarity(Struct, kw_only=True, omit_defaults=True):
+    """Whether the run was in a steady state, so that its percentiles and rates do not depend on its length."""
+
+    state: Annotated[
+        Literal["steady", "not steady", "too short", "not tested"],
+        about("steady: no test found a departure; too short: too few requests or too little time for a test"),
+    ]
+    text: Annotated[str, about("why it is not steady, or not known to be")] = ""
+    departures: Annotated[list[Departure], about("what was not steady")] = []
+    window: Annotated[tuple[Seconds, Seconds] | None, about("the part of the run that was tested")] = None
+    batches: Annotated[Count, about("number of batches of equal time behind the tests")] = 0
+    warm_up: Annotated[Seconds | None, about("warm-up that leaves out the beginning that differs")] = None
+
+    @property
+    def queue_growth(self) -> float | None:
+        """Requests per second by which the queue grew; ``None`` where it did not."""
+        return next((one.growth for one in self.departures if one.kind == "queue"), None)
+
+
 class LoadSample(Sample, tag="load", kw_only=True):
     """The totals of the whole load run, written once at its end."""
 
@@ -414,6 +453,7 @@ class LoadSample(Sample, tag="load", kw_only=True):
     repeats: Annotated[list[Repeat], about("all repetitions, in the order in which they ran")] = []
     changes: Annotated[list[ChangeResult], about("results of the regression limits")] = []
     server: Annotated[dict[str, Number], about("figures that the server reported, over the whole run")] = {}
+    stationarity: Annotated[Stationarity | None, about("whether the run was in a steady state")] = None
     interrupted: Annotated[bool, about("whether the run was interrupted")] = False
     incomplete: Annotated[
         str, about("why the run ended before its time, in a sentence: a process of it died, or could not write")

@@ -1,0 +1,368 @@
+"""Whether a run was in a steady state: tests of the run's own requests for a queue that grows, drift and change.
+
+The requests of the tested part of a run are put into up to 20 batches of equal time (method of batch means; A. M. Law,
+Simulation Modeling and Analysis, 5th ed., 9.5.3). The tests look at the batches, not at single requests, whose
+latencies depend on each other. What dependence is left between batches is estimated from the residuals (lag-1
+autocorrelation, corrected for its bias as M. G. Kendall 1954 does) and widens every test (K. H. Hamed and A. R. Rao
+1998).
+
+- The queue grows (open loop): Mann-Kendall trend of the mean number of requests in flight, or a t-test of started minus
+  ended per batch. The slope is that of P. K. Sen 1968, with a confidence interval of 95 %.
+- A latency drifts: Mann-Kendall trend of its batch means.
+- A latency changes at one moment: the largest t statistic over all ways to split the batches in two, corrected for the
+  number of ways (Bonferroni). It counts as a change where two levels fit better than a line.
+- The share of failed requests changes at one moment: the same with a test of two shares.
+- A change to the better that comes early is a beginning that differs: a warm-up leaves it out.
+
+Each test also needs an effect that matters, so that a long run does not call a drift of a microsecond a drift.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, pairwise
+from statistics import fmean, median
+from typing import Final, NamedTuple
+
+from rejoinder.formatting import format_seconds, plural
+from rejoinder.load.measure.trend import correlation_factor, kendall_trend, student_tail, theil_sen
+from rejoinder.model.metrics import TIMES
+from rejoinder.model.samples import Departure, Stationarity
+
+MAX_BATCHES: Final = 20
+LEAST_BATCHES: Final = 6
+"""With fewer no trend reaches the level of the tests."""
+LEAST_PER_BATCH: Final = 4
+SURE: Final = 0.005
+"""The level of each test. About five are made for one run."""
+_BALANCE_SURE: Final = 0.001
+_SPLIT_SURE: Final = 0.001
+_FAILURES_SURE: Final = 1e-4
+_DRIFT: Final = 0.1
+"""The share by which a latency must move over the tested part of the run."""
+_STEP: Final = 0.2
+_LEAST_MOVE: Final = 0.002
+"""Seconds that it must move at least: less is within the noise of machines."""
+_LEAST_GROWTH: Final = 0.5
+"""Requests by which a queue must grow at least."""
+_FAILURE_STEP: Final = 0.1
+_EARLY: Final = 0.6
+"""The share of the tested part within which a change to the better is the end of a warm-up."""
+_LATENCIES: Final = ("ttft", "e2e")
+
+
+class Span(NamedTuple):
+    """One request: start and end in seconds of the run, its latencies in seconds, and whether it failed.
+
+    ``ttft`` and ``e2e`` are ``None`` where the request has none. ``end`` is when the client was done with it.
+    """
+
+    start: float
+    end: float
+    ttft: float | None
+    e2e: float | None
+    failed: bool = False
+
+
+class _Batches:
+    """The tested part of a run, from ``low`` to ``high`` seconds, in ``count`` batches of equal time."""
+
+    def __init__(self, spans: Sequence[Span], low: float, high: float, count: int) -> None:
+        self.spans = [span for span in spans if low <= span.start < high]
+        self.low, self.high, self.count = low, high, count
+        self.length = (high - low) / count
+        self.edges = [low + self.length * index for index in range(count + 1)]
+        self.middles = [edge + self.length / 2 for edge in self.edges[:-1]]
+
+    def batch_of(self, span: Span) -> int:
+        return min(self.count - 1, int((span.start - self.low) / self.length))
+
+    def means(self, value: Callable[[Span], float | None]) -> list[tuple[float, float]]:
+        """Return the middle of each batch that has values, and their mean."""
+        values: list[list[float]] = [[] for _ in range(self.count)]
+        for span in self.spans:
+            if (found := value(span)) is not None:
+                values[self.batch_of(span)].append(found)
+        return [(at, fmean(group)) for at, group in zip(self.middles, values, strict=True) if group]
+
+
+def find_stationarity(
+    spans: Iterable[Span], *, end: float, begin: float = 0.0, open_loop: bool, paced_evenly: bool = True
+) -> Stationarity:
+    """Return whether a run was in a steady state, from its requests.
+
+    ``begin`` to ``end`` is the time, in seconds of the run, for which the load was the one that was set: after a ramp,
+    until nothing more was started. ``open_loop``: requests started on a schedule, so that a queue can grow.
+    ``paced_evenly`` is false for a load that changes by design, of which no state is expected.
+    """
+    if not paced_evenly:
+        return Stationarity(state="not tested", text="The load changes over the run, so its state is not tested.")
+    ordered = sorted(spans)
+    inside = [span for span in ordered if begin <= span.start < end]
+    latency = _first_latency(inside)
+    low = begin + min(latency or 0.0, (end - begin) / 4)
+    inside = [span for span in inside if span.start >= low]
+    room = int((end - low) / latency) if latency else MAX_BATCHES
+    count = min(MAX_BATCHES, room, len(inside) // LEAST_PER_BATCH)
+    if count < LEAST_BATCHES:
+        return _too_short(len(inside), end - low, latency)
+    found = _departures(ordered, low, end, count, open_loop)
+    if not found:
+        return Stationarity(state="steady", window=(round(low, 3), round(end, 3)), batches=count)
+    warm_up = next((one.at for one in found if one.kind == "beginning"), None)
+    if warm_up is not None:
+        # What comes after the beginning is tested as a run of its own.
+        rest = find_stationarity(ordered, begin=warm_up, end=end, open_loop=open_loop)
+        found = [one for one in found if one.kind == "beginning"]
+        found += [one for one in rest.departures if one.kind != "beginning"]
+    return Stationarity(
+        state="not steady",
+        departures=found,
+        window=(round(low, 3), round(end, 3)),
+        batches=count,
+        warm_up=None if warm_up is None else float(math.ceil(warm_up)),
+        text=" ".join(one.text for one in found),
+    )
+
+
+def _first_latency(spans: Sequence[Span]) -> float | None:
+    """Return how long a request takes before a queue has grown, in seconds; ``None`` without answers."""
+    # Where a queue grows, the first requests are the fast ones; where caches are cold, they are the slow ones.
+    values = [span.e2e if span.e2e is not None else span.end - span.start for span in spans]
+    if not values:
+        return None
+    quartiles = [sorted(part)[len(part) // 4] for part in (values[: max(10, len(values) // 10)], values)]
+    return max(min(quartiles), 1e-6)
+
+
+def _too_short(requests: int, length: float, latency: float | None) -> Stationarity:
+    need = LEAST_BATCHES * LEAST_PER_BATCH
+    if requests < need:
+        why = f"{plural(requests, 'request')}, needs {need}"
+    else:
+        times = LEAST_BATCHES * (latency or 0.0)
+        why = f"{format_seconds(length)} of load, needs {format_seconds(times)}: {LEAST_BATCHES} times the latency"
+    return Stationarity(state="too short", text=f"Too short to test for a steady state: {why}.")
+
+
+def _departures(spans: Sequence[Span], low: float, high: float, count: int, open_loop: bool) -> list[Departure]:
+    batches = _Batches(spans, low, high, count)
+    found = []
+    queue = _queue_growth(spans, batches) if open_loop else None
+    if queue is not None:
+        found.append(queue)
+    failures = _failure_change(batches)
+    if failures is not None:
+        found.append(failures)
+    for metric in _LATENCIES:
+        moved = _latency_move(batches, metric)
+        # A queue that grows makes latencies drift: that is one finding, not two.
+        if moved is None or (queue is not None and moved.kind == "drift"):
+            continue
+        if any(one.kind == moved.kind and _near(one, moved, batches) for one in found):
+            continue
+        found.append(moved)
+    return found
+
+
+def _near(one: Departure, other: Departure, batches: _Batches) -> bool:
+    """Return whether two findings of a kind are one: TTFT is a part of the end-to-end time."""
+    if one.at is None or other.at is None:
+        return one.at is other.at
+    return abs(one.at - other.at) <= 2 * batches.length
+
+
+def _in_flight(spans: Sequence[Span]) -> tuple[Callable[[float], int], Callable[[float], float]]:
+    """Return the number in flight at a time, and its integral up to a time."""
+    starts, ends = sorted(span.start for span in spans), sorted(span.end for span in spans)
+    started, ended = [0.0, *accumulate(starts)], [0.0, *accumulate(ends)]
+
+    def number(at: float) -> int:
+        return bisect_left(starts, at) - bisect_left(ends, at)
+
+    def integral(at: float) -> float:
+        i, j = bisect_left(starts, at), bisect_left(ends, at)
+        return (i * at - started[i]) - (j * at - ended[j])
+
+    return number, integral
+
+
+def _queue_growth(spans: Sequence[Span], batches: _Batches) -> Departure | None:
+    """Return the growth of the queue, if the number of requests in flight rises through the run."""
+    number, integral = _in_flight(spans)
+    means = [(integral(right) - integral(left)) / batches.length for left, right in pairwise(batches.edges)]
+    trend = kendall_trend(batches.middles, means)
+    growth, length = trend.slope, batches.high - batches.low
+    p, low, high = trend.p / 2 if growth > 0 else 1.0, trend.low, trend.high
+    changes = [number(right) - number(left) for left, right in pairwise(batches.edges)]
+    balance = fmean(changes)
+    error = math.sqrt(sum((change - balance) ** 2 for change in changes) / (len(changes) - 1) / len(changes))
+    if balance > 0 and p >= SURE:
+        balance_p = student_tail(balance / error, len(changes) - 1) / 2 if error else 0.0
+        if balance_p < _BALANCE_SURE:
+            p, growth = balance_p, balance / batches.length
+            low, high = (growth - 2.1 * error / batches.length, growth + 2.1 * error / batches.length)
+    if p >= SURE or growth * length < max(_LEAST_GROWTH, _DRIFT * fmean(means)):
+        return None
+    interval = (round(max(0.0, low), 4), round(high, 4))
+    return Departure(
+        kind="queue",
+        metric="in_flight",
+        growth=round(growth, 4),
+        interval=interval,
+        p=p,
+        text=f"The queue grew by {growth:.2g} requests/s (95 % confidence: {interval[0]:.2g} to {interval[1]:.2g}).",
+    )
+
+
+def _latency_move(batches: _Batches, metric: str) -> Departure | None:
+    """Return how a latency drifted or changed over the batches, if it did."""
+
+    def value(span: Span) -> float | None:
+        return None if span.failed else getattr(span, metric)
+
+    points = batches.means(value)
+    if len(points) < LEAST_BATCHES:
+        return None
+    times, means = [at for at, _ in points], [math.log(max(mean, 1e-6)) for _, mean in points]
+    split = _best_split(means)
+    trend = kendall_trend(times, means)
+    if split is not None and split.p < _SPLIT_SURE and split.error <= _line_error(times, means):
+        near = (times[split.at - 1] - batches.length, times[split.at] + batches.length)
+        return _change(batches, metric, value, _moment(batches, value, *near))
+    if trend.p >= SURE:
+        return None
+    span_values = [found for span in batches.spans if (found := value(span)) is not None]
+    middle = median(span_values)
+    move = theil_sen(times, [mean for _, mean in points]) * (batches.high - batches.low)
+    if abs(move) < max(_LEAST_MOVE, _DRIFT * middle):
+        return None
+    third = max(1, len(span_values) // 3)
+    first, last = median(span_values[:third]), median(span_values[-third:])
+    name, way = TIMES[metric].label, "rose" if move > 0 else "fell"
+    return Departure(
+        kind="drift",
+        metric=metric,
+        before=round(first, 6),
+        after=round(last, 6),
+        growth=round(move / (batches.high - batches.low), 6),
+        p=trend.p,
+        text=f"{name} {way} through the run: p50 {format_seconds(first)} in its first third, {format_seconds(last)} in "
+        "its last.",
+    )
+
+
+class _Split(NamedTuple):
+    at: int
+    p: float
+    error: float
+
+
+def _best_split(values: Sequence[float]) -> _Split | None:
+    """Return the split of a series into two levels that fits best: its index, p value and sum of squared errors."""
+    n = len(values)
+    best: tuple[float, int] | None = None
+    for at in range(2, n - 1):
+        error = _squares(values[:at]) + _squares(values[at:])
+        if best is None or error < best[0]:
+            best = (error, at)
+    if best is None:
+        return None
+    error, at = best
+    first, last = values[:at], values[at:]
+    rest = [value - fmean(first) for value in first] + [value - fmean(last) for value in last]
+    spread = math.sqrt(error / (n - 2) * (1 / at + 1 / (n - at)) * correlation_factor(rest))
+    distance = abs(fmean(last) - fmean(first))
+    if not distance:
+        return None
+    p = student_tail(distance / spread, n - 2) * (n - 3) if spread else 0.0
+    return _Split(at, min(1.0, p), error)
+
+
+def _squares(values: Sequence[float]) -> float:
+    mean = fmean(values)
+    return sum((value - mean) ** 2 for value in values)
+
+
+def _line_error(times: Sequence[float], values: Sequence[float]) -> float:
+    """Return the sum of squared errors of a straight line."""
+    at, mean = fmean(times), fmean(values)
+    spread = sum((time - at) ** 2 for time in times)
+    slope = sum((time - at) * (value - mean) for time, value in zip(times, values, strict=True)) / spread
+    return sum((value - mean - slope * (time - at)) ** 2 for time, value in zip(times, values, strict=True))
+
+
+def _moment(batches: _Batches, value: Callable[[Span], float | None], low: float, high: float) -> float:
+    """Return the start of the request between two times that divides the requests best into two levels."""
+    known = [(span.start, math.log(max(found, 1e-6))) for span in batches.spans if (found := value(span)) is not None]
+    sums, squares = [0.0, *accumulate(one for _, one in known)], [0.0, *accumulate(one * one for _, one in known)]
+    best = (math.inf, low)
+    for index, (at, _) in enumerate(known):
+        if not index or not low <= at <= high:
+            continue
+        left, right = index, len(known) - index
+        error = squares[-1] - sums[index] ** 2 / left - (sums[-1] - sums[index]) ** 2 / right
+        best = min(best, (error, at))
+    return best[1]
+
+
+def _change(
+    batches: _Batches, metric: str, value: Callable[[Span], float | None], at: float
+) -> Departure | None:
+    """Return a change of a latency at a moment, unless it is too small to matter."""
+    sides: tuple[list[float], list[float]] = ([], [])
+    for span in batches.spans:
+        if (found := value(span)) is not None:
+            sides[span.start >= at].append(found)
+    if not all(sides):
+        return None
+    for word, statistic in (("p50 of ", median), ("mean ", fmean)):
+        before, after = statistic(sides[0]), statistic(sides[1])
+        if abs(after - before) >= max(_LEAST_MOVE, _STEP * min(before, after)):
+            return Departure(
+                kind=_kind_of_change(batches, at, better=after < before),
+                metric=metric,
+                at=round(at, 3),
+                before=round(before, 6),
+                after=round(after, 6),
+                text=f"From {at:.1f} s on the {word}{TIMES[metric].label} was {format_seconds(after)}, before "
+                f"{format_seconds(before)}.",
+            )
+    return None
+
+
+def _kind_of_change(batches: _Batches, at: float, *, better: bool) -> str:
+    share = (at - batches.low) / (batches.high - batches.low)
+    return "beginning" if better and share <= _EARLY else "change"
+
+
+def _failure_change(batches: _Batches) -> Departure | None:
+    """Return the moment from which another share of the requests failed, if there is one."""
+    marks = [span.failed for span in batches.spans]
+    total, n = sum(marks), len(marks)
+    if not 0 < total < n:
+        return None
+    pooled = total / n
+    best, seen = (0.0, 0), 0
+    for index, failed in enumerate(marks):
+        if LEAST_PER_BATCH <= index <= n - LEAST_PER_BATCH:
+            error = math.sqrt(pooled * (1 - pooled) * (1 / index + 1 / (n - index)))
+            best = max(best, (abs(seen / index - (total - seen) / (n - index)) / error, index))
+        seen += failed
+    score, index = best
+    if not index or math.erfc(score / math.sqrt(2)) * n >= _FAILURES_SURE:
+        return None
+    before, after = fmean(marks[:index]), fmean(marks[index:])
+    if abs(after - before) < _FAILURE_STEP:
+        return None
+    at = batches.spans[index].start
+    return Departure(
+        kind=_kind_of_change(batches, at, better=after < before),
+        metric="error",
+        at=round(at, 3),
+        before=round(before, 6),
+        after=round(after, 6),
+        text=f"From {at:.1f} s on {100 * after:.0f} % of the requests failed, before {100 * before:.0f} %.",
+    )
