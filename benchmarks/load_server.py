@@ -10,6 +10,7 @@ fields are optional:
 
 ``ttft``, ``gap``   milliseconds to the first token, and between tokens
 ``tokens``          how many, one event and one send each
+``slots``           how many requests are worked on at the same time; the others wait for their turn, in order
 ``stall``           milliseconds added once, before the token in the middle
 ``end``             ``ok``; ``cut`` (connection closed in the middle), ``reset``, ``clean`` (body ends in the middle),
                     ``failed`` (response.failed), ``error`` (error event), ``incomplete``, ``hang`` (sends nothing more)
@@ -200,6 +201,7 @@ class ScriptedServer:
         self.peers: dict[int, Peer] = {}
         self.due: list[tuple[float, int, Callable[[], None]]] = []
         self.number = 0
+        self.slots: list[float] = []
         self.scripts: dict[tuple[Any, ...], tuple[list[tuple[float, bytes, bool]], str]] = {}
         self.forget()
 
@@ -339,6 +341,11 @@ class ScriptedServer:
             self.finished += 1
             return
         headers += b"Transfer-Encoding: chunked\r\n\r\n" if framing == "chunked" else b"Connection: close\r\n\r\n"
+        if "slots" in options:
+            # The times at which the slots become free: a request takes the first, and holds it for its whole script.
+            self.slots = self.slots or [0.0] * int(options["slots"])
+            begun = max(begun, heapq.heappop(self.slots))
+            heapq.heappush(self.slots, begun + pieces[-1][0])
         times: list[float] = []
         self.streams.append((begun, times))
         self.play(peer, begun, pieces, 0, times, ending, framing, headers)

@@ -32,8 +32,9 @@ from rejoinder.formatting import Figure, plural
 from rejoinder.interrupts import interrupts
 from rejoinder.load.gpus import Gpus
 from rejoinder.load.lifeline import Lease, RecordedProcess, read_records, run_folder, temporary_error
-from rejoinder.load.measure.load_line import load_line, result_samples, unjudged_sentence
+from rejoinder.load.measure.load_line import judge_state, load_line, result_samples, unjudged_sentence
 from rejoinder.load.measure.self_check import SelfCheck
+from rejoinder.load.measure.stationarity import SpanKeeper
 from rejoinder.load.measure.stats import RunStats, keep_evidence
 from rejoinder.load.objectives.slo import missed
 from rejoinder.load.options import CONTROL_VARIABLE, ENVIRONMENT_PREFIX, OUTPUT_VARIABLE, PARENT_VARIABLE
@@ -167,6 +168,7 @@ class _Follower:
     stats: RunStats = field(default_factory=RunStats)
     checks: list[SelfCheck] = field(default_factory=list)
     thinner: _Thinner = field(default_factory=_Thinner)
+    spans: SpanKeeper = field(default_factory=SpanKeeper)
     begun: bool = False
     t0: int = 0
     issued: float | None = None
@@ -204,7 +206,8 @@ class _Follower:
             if keep_evidence(self.evidence, signature):
                 self.evidence.append((signature, {}))
                 self.writer.exchange(Exchange.from_json(exchange))
-        stats.requests, stats.evidence = [], []
+        self.spans.extend(stats.spans)
+        stats.requests, stats.evidence, stats.spans = [], [], []
         self.stats.merge(stats)
 
     def _report(self, record: dict[str, Any]) -> None:
@@ -500,6 +503,7 @@ class _Run:
             )
         issued = follower.issued if follower.issued is not None else float(follower.last.get("t", 0.0))
         load = load_line(follower.stats, follower.checks, self.settings, issued=issued, notes=notes)
+        judge_state(load, self.settings, follower.spans)
         if load.unjudged:
             self.warnings.append(unjudged_sentence(load))
         load.server = self.telemetry.summary(follower.t0, follower.stats.histograms.get("ttft"))

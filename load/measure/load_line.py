@@ -8,6 +8,7 @@ from typing import Final
 
 from rejoinder.formatting import plural, value_of
 from rejoinder.load.measure.self_check import SelfCheck, requests_lost, self_check
+from rejoinder.load.measure.stationarity import SpanKeeper, find_stationarity
 from rejoinder.load.measure.stats import RunStats, TimeBucket, numbers_of
 from rejoinder.load.objectives.confidence import percentile_lines
 from rejoinder.load.objectives.slo import RequestLimits, evaluate, parse_slos
@@ -62,6 +63,23 @@ def load_line(
             for result in evaluate(slos, histograms=stats.histograms, outcomes=outcomes, good=stats.good, rates=rates)
         ],
     )
+
+
+def judge_state(line: LoadSample, settings: LoadSettings, spans: SpanKeeper) -> None:
+    """Add to a ``load`` line whether the run was in a steady state, and mark the SLOs that a longer run may miss."""
+    closed = settings.mode == "closed"
+    state = find_stationarity(
+        spans.spans,
+        begin=settings.ramp_seconds if closed else 0.0,
+        end=line.issued,
+        open_loop=not closed,
+        paced_evenly=not (settings.phases or settings.trace),
+        weight=spans.weight,
+    )
+    line.stationarity = state
+    if state.queue_growth is not None:
+        for result in line.slos:
+            result.depends_on_length = bool(result.met) and result.statistic != "share"
 
 
 def result_samples(stats: RunStats, server: Mapping[int, Mapping[str, float]]) -> Iterator[Sample]:

@@ -66,6 +66,29 @@ class Span(NamedTuple):
     failed: bool = False
 
 
+class SpanKeeper:
+    """Keeps the requests of a run in bounded memory: beyond a limit every second one, then every fourth, and so on.
+
+    ``weight`` is for how many requests each one stands.
+    """
+
+    def __init__(self, limit: int = 50_000) -> None:
+        self.spans: list[Span] = []
+        self.weight = 1
+        self._limit = limit
+        self._seen = 0
+
+    def extend(self, spans: Iterable[Span]) -> None:
+        """Add requests."""
+        for span in spans:
+            self._seen += 1
+            if self._seen % self.weight == 0:
+                self.spans.append(span)
+        while len(self.spans) > self._limit:
+            self.spans = self.spans[1::2]
+            self.weight *= 2
+
+
 class _Batches:
     """The tested part of a run, from ``low`` to ``high`` seconds, in ``count`` batches of equal time."""
 
@@ -89,13 +112,20 @@ class _Batches:
 
 
 def find_stationarity(
-    spans: Iterable[Span], *, end: float, begin: float = 0.0, open_loop: bool, paced_evenly: bool = True
+    spans: Iterable[Span],
+    *,
+    end: float,
+    begin: float = 0.0,
+    open_loop: bool,
+    paced_evenly: bool = True,
+    weight: int = 1,
 ) -> Stationarity:
     """Return whether a run was in a steady state, from its requests.
 
     ``begin`` to ``end`` is the time, in seconds of the run, for which the load was the one that was set: after a ramp,
     until nothing more was started. ``open_loop``: requests started on a schedule, so that a queue can grow.
-    ``paced_evenly`` is false for a load that changes by design, of which no state is expected.
+    ``paced_evenly`` is false for a load that changes by design, of which no state is expected. Each span stands for
+    ``weight`` requests.
     """
     if not paced_evenly:
         return Stationarity(state="not tested", text="The load changes over the run, so its state is not tested.")
@@ -108,13 +138,13 @@ def find_stationarity(
     count = min(MAX_BATCHES, room, len(inside) // LEAST_PER_BATCH)
     if count < LEAST_BATCHES:
         return _too_short(len(inside), end - low, latency)
-    found = _departures(ordered, low, end, count, open_loop)
+    found = _departures(ordered, low, end, count, open_loop, weight)
     if not found:
         return Stationarity(state="steady", window=(round(low, 3), round(end, 3)), batches=count)
     warm_up = next((one.at for one in found if one.kind == "beginning"), None)
     if warm_up is not None:
         # What comes after the beginning is tested as a run of its own.
-        rest = find_stationarity(ordered, begin=warm_up, end=end, open_loop=open_loop)
+        rest = find_stationarity(ordered, begin=warm_up, end=end, open_loop=open_loop, weight=weight)
         found = [one for one in found if one.kind == "beginning"]
         found += [one for one in rest.departures if one.kind != "beginning"]
     return Stationarity(
@@ -147,10 +177,12 @@ def _too_short(requests: int, length: float, latency: float | None) -> Stationar
     return Stationarity(state="too short", text=f"Too short to test for a steady state: {why}.")
 
 
-def _departures(spans: Sequence[Span], low: float, high: float, count: int, open_loop: bool) -> list[Departure]:
+def _departures(
+    spans: Sequence[Span], low: float, high: float, count: int, open_loop: bool, weight: int
+) -> list[Departure]:
     batches = _Batches(spans, low, high, count)
     found = []
-    queue = _queue_growth(spans, batches) if open_loop else None
+    queue = _queue_growth(spans, batches, weight) if open_loop else None
     if queue is not None:
         found.append(queue)
     failures = _failure_change(batches)
@@ -189,7 +221,7 @@ def _in_flight(spans: Sequence[Span]) -> tuple[Callable[[float], int], Callable[
     return number, integral
 
 
-def _queue_growth(spans: Sequence[Span], batches: _Batches) -> Departure | None:
+def _queue_growth(spans: Sequence[Span], batches: _Batches, weight: int) -> Departure | None:
     """Return the growth of the queue, if the number of requests in flight rises through the run."""
     number, integral = _in_flight(spans)
     means = [(integral(right) - integral(left)) / batches.length for left, right in pairwise(batches.edges)]
@@ -204,16 +236,17 @@ def _queue_growth(spans: Sequence[Span], batches: _Batches) -> Departure | None:
         if balance_p < _BALANCE_SURE:
             p, growth = balance_p, balance / batches.length
             low, high = (growth - 2.1 * error / batches.length, growth + 2.1 * error / batches.length)
-    if p >= SURE or growth * length < max(_LEAST_GROWTH, _DRIFT * fmean(means)):
+    if p >= SURE or growth * length < max(_LEAST_GROWTH / weight, _DRIFT * fmean(means)):
         return None
-    interval = (round(max(0.0, low), 4), round(high, 4))
+    growth *= weight
+    interval = (round(max(0.0, low * weight), 4), round(high * weight, 4))
     return Departure(
         kind="queue",
         metric="in_flight",
         growth=round(growth, 4),
         interval=interval,
         p=p,
-        text=f"The queue grew by {growth:.2g} requests/s (95 % confidence: {interval[0]:.2g} to {interval[1]:.2g}).",
+        text=f"The queue grew by {growth:.3g} requests/s (95 % confidence: {interval[0]:.3g} to {interval[1]:.3g}).",
     )
 
 

@@ -23,6 +23,7 @@ from rejoinder.budgets import LOAD_EVIDENCE
 from rejoinder.formatting import plural, value_of
 from rejoinder.load.measure.measure import EventSpan, Measurement
 from rejoinder.load.measure.recording import Recording
+from rejoinder.load.measure.stationarity import Span
 from rejoinder.load.objectives.confidence import share_bound
 from rejoinder.load.objectives.slo import RequestLimits
 from rejoinder.model.exchange import Chunk, Exchange, Outcome
@@ -103,6 +104,7 @@ class RunStats(JsonStruct):
     histograms: dict[str, Histogram] = field(default_factory=dict)
     seconds: dict[int, TimeBucket] = field(default_factory=dict)
     requests: list[RequestSample] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
     evidence: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     streams: list[StreamSample] = field(default_factory=list)
 
@@ -144,6 +146,9 @@ class RunStats(JsonStruct):
         if row.bad:
             self._add_evidence(outcome, measured.rules, exchange)
         self.requests.append(_request_sample(recording, measured, t0, worker))
+        failed = not row.good and outcome is not RequestOutcome.CANCELLED
+        known = [times.get(name) if answered else None for name in ("ttft", "e2e")]
+        self.spans.append(Span(round(start, 6), round(end, 6), *known, failed))
 
     def _count_times(self, times: Mapping[str, float], measured: Measurement, answered: bool, good: bool) -> None:
         for name, metric in TIMES.items():
@@ -229,6 +234,7 @@ class RunStats(JsonStruct):
         for number, second in other.seconds.items():
             self.seconds.setdefault(number, TimeBucket()).merge(second)
         self.requests.extend(other.requests)
+        self.spans.extend(other.spans)
         for signature, exchange in other.evidence:
             if keep_evidence(self.evidence, signature):
                 self.evidence.append((signature, exchange))

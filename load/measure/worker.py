@@ -118,6 +118,7 @@ class AnalysisWorker:
         self.stats.add(recording, exchange, measured, self.t0, self.worker, self._limits)
         if not self._samples:
             self.stats.requests.clear()
+            self.stats.spans.clear()
         elif measured.outcome is not RequestOutcome.CANCELLED and self._is_slow(recording):
             self.stats.add_stream(recording, measured, timeline(exchange), self.t0, self.worker)
         times = measured.times

@@ -275,6 +275,8 @@ def describe(result: SloResult) -> str:
         notes.append(f"{result.needs:,} needed for 99 % confidence")
     elif result.met and result.certified is False and result.bound is not None:
         notes.append(f"99 % confidence bound {_format(result, result.bound)} misses the limit")
+    if result.depends_on_length:
+        notes.append("depends on the length of the run, because the queue grew")
     if result.unjudged:
         bound = (
             ""

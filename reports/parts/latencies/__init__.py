@@ -14,6 +14,7 @@ from rejoinder.model.metrics import TIMES, Metric, Place, row_of, times_shown
 from rejoinder.model.samples import PERCENTILES, HistogramSample, Percentile, Percentiles
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
+from rejoinder.reports.parts.steady_state import PART as STEADY_STATE
 from rejoinder.reports.terminal_text import fill
 
 
@@ -109,13 +110,20 @@ def _long_names(metrics: Sequence[Metric]) -> list[str]:
 
 def page_values(latencies: Latencies, report: ReportModel) -> dict[str, Any]:
     """Return the percentiles of the table."""
-    return {"percentiles": PERCENTILES}
+    return {"percentiles": PERCENTILES, "mark": _mark(report)}
+
+
+def _mark(report: ReportModel) -> str:
+    """Return what stands beside percentiles of a run that was not in a steady state; empty for others."""
+    state = report.get(STEADY_STATE)
+    return "not steady" if state and state.unsteady else ""
 
 
 def markdown(latencies: Latencies, report: ReportModel, room: int) -> list[str]:
     """Return a table of percentiles."""
+    mark = f" ({_mark(report)})" if _mark(report) else ""
     lines = [
-        "| Latency | Samples | " + " | ".join(f"p{p:g}" for p in PERCENTILES) + " | max |",
+        f"| Latency{mark} | Samples | " + " | ".join(f"p{p:g}" for p in PERCENTILES) + " | max |",
         "|---|---:|" + "---:|" * (len(PERCENTILES) + 1),
     ]
     for distribution in latencies.of_all[:12]:
@@ -130,6 +138,7 @@ def markdown(latencies: Latencies, report: ReportModel, room: int) -> list[str]:
 def terminal(latencies: Latencies, report: ReportModel, width: int) -> list[Text]:
     """Return the percentiles of the metrics that matter most."""
     lines, shown = [], []
+    mark = f", {_mark(report)}" if _mark(report) else ""
     for metric in times_shown(Place.TERMINAL):
         distribution = latencies.find(metric.name)
         if distribution:
@@ -138,7 +147,7 @@ def terminal(latencies: Latencies, report: ReportModel, width: int) -> list[Text
             lacking = [p for p in percents if distribution.percentile(p) is None]
             needs = f", p{lacking[0]:g} needs {format_count(values_for(lacking[0]))}" if lacking else ""
             shown.append(metric)
-            lines.append(Text(f"        {metric.label:<11} {figures}  n={format_count(distribution.n)}{needs}"))
+            lines.append(Text(f"        {metric.label:<11} {figures}  n={format_count(distribution.n)}{needs}{mark}"))
     return [*lines, *(Text(f"        {line}", "dim") for line in fill(_long_names(shown), ", ", width - 8))]
 
 

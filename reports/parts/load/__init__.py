@@ -19,6 +19,7 @@ from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.latencies import Latencies
 from rejoinder.reports.parts.objectives import PART as OBJECTIVES
 from rejoinder.reports.parts.objectives import Objective, ObjectiveKind
+from rejoinder.reports.parts.steady_state import PART as STEADY_STATE
 from rejoinder.reports.parts.timeline import PART as TIMELINE
 from rejoinder.reports.terminal_text import wrap
 
@@ -58,6 +59,8 @@ class LoadSummary:
     tokens_rate: float | None = None
     judged: tuple[int, int] | None = None
     """How many responses were checked against all rules, of how many that the rules apply to."""
+    unsteady: str = ""
+    """Why the run was not in a steady state; empty where it was, or where that is not known."""
     goodput: float | None = None
     """Share of the started requests that succeeded within every limit; ``None`` where there is no limit."""
 
@@ -156,8 +159,9 @@ class LoadSummary:
 
     @property
     def caution(self) -> str:
-        """What the reader must know of a measurement that is not valid; empty for a valid one."""
-        return "" if self.verdict == "VALID" else MEASUREMENT.get(self.verdict, "")
+        """What the reader must know of a measurement that is not valid, or of a run that was not steady."""
+        valid = "" if self.verdict == "VALID" else MEASUREMENT.get(self.verdict, "")
+        return " ".join(filter(None, (self.unsteady, valid)))
 
 
 def read(report: ReportModel) -> LoadSummary | None:
@@ -170,7 +174,8 @@ def read(report: ReportModel) -> LoadSummary | None:
     if sum(counts.values()) != load.started:
         started = plural(load.started, "request was", "requests were")
         load.warnings.append(f"The outcomes add up to {sum(counts.values()):,}, but {started} started.")
-    timeline = report.get(TIMELINE)
+    timeline, state = report.get(TIMELINE), report.get(STEADY_STATE)
+    load.unsteady = state.headline if state and state.unsteady else ""
     if total is None:
         load.whole = False
         ended = len(run.samples_of(SearchStep)) or len(run.samples_of(Repeat))

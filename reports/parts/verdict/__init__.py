@@ -121,7 +121,7 @@ def _said_of_load(report: ReportModel, load: LoadSummary) -> Said:
     if partial:
         word = "Interrupted" if report.run.interrupted else "Incomplete"
         return Severity.ERROR, f"{word}: {load.succeeded_text}", *rest
-    severity = Severity.PASS if load.verdict in ("", "VALID") else Severity.WARN
+    severity = Severity.PASS if not load.caution else Severity.WARN
     return severity, load.succeeded_text, *rest
 
 

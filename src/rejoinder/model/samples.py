@@ -169,6 +169,9 @@ class SloResult(Struct, kw_only=True, omit_defaults=True):
     needs: Annotated[Count | None, about("number of values that a bound needs, where there were fewer")] = None
     unjudged: Annotated[Count, about("good requests that were not checked against all rules")] = 0
     unjudged_bound: Annotated[Share | None, about("99 % upper bound of the share of these that breaks a rule")] = None
+    depends_on_length: Annotated[
+        bool, about("whether it was met in a run whose queue grew, so that a longer run may miss it")
+    ] = False
     repeats_met: Annotated[Count | None, about("number of repeats that met the SLO")] = None
 
 
