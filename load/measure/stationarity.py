@@ -24,7 +24,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, pairwise
 from statistics import fmean, median
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from rejoinder.formatting import format_seconds, plural
 from rejoinder.load.measure.trend import correlation_factor, kendall_trend, student_tail, theil_sen
@@ -39,6 +39,8 @@ SURE: Final = 0.005
 """The level of each test. About five are made for one run."""
 _BALANCE_SURE: Final = 0.001
 _SPLIT_SURE: Final = 0.001
+_PART_SURE: Final = 1e-5
+"""A part of a run is more often by chance what the whole is not."""
 _FAILURES_SURE: Final = 1e-4
 _DRIFT: Final = 0.1
 """The share by which a latency must move over the tested part of the run."""
@@ -99,6 +101,10 @@ class _Batches:
         self.edges = [low + self.length * index for index in range(count + 1)]
         self.middles = [edge + self.length / 2 for edge in self.edges[:-1]]
 
+    def part(self, low: float, high: float) -> _Batches:
+        """Return some of the batches, between two times."""
+        return _Batches(self.spans, low, high, max(1, round((high - low) / self.length)))
+
     def batch_of(self, span: Span) -> int:
         return min(self.count - 1, int((span.start - self.low) / self.length))
 
@@ -129,7 +135,7 @@ def find_stationarity(
     """
     if not paced_evenly:
         return Stationarity(state="not tested", text="The load changes over the run, so its state is not tested.")
-    ordered = sorted(spans)
+    ordered = sorted(spans, key=lambda span: span.start)
     inside = [span for span in ordered if begin <= span.start < end]
     latency = _first_latency(inside)
     low = begin + min(latency or 0.0, (end - begin) / 4)
@@ -181,7 +187,7 @@ def _departures(
     spans: Sequence[Span], low: float, high: float, count: int, open_loop: bool, weight: int
 ) -> list[Departure]:
     batches = _Batches(spans, low, high, count)
-    found = []
+    found: list[Departure] = []
     queue = _queue_growth(spans, batches, weight) if open_loop else None
     if queue is not None:
         found.append(queue)
@@ -228,7 +234,7 @@ def _queue_growth(spans: Sequence[Span], batches: _Batches, weight: int) -> Depa
     trend = kendall_trend(batches.middles, means)
     growth, length = trend.slope, batches.high - batches.low
     p, low, high = trend.p / 2 if growth > 0 else 1.0, trend.low, trend.high
-    changes = [number(right) - number(left) for left, right in pairwise(batches.edges)]
+    changes = [float(number(right) - number(left)) for left, right in pairwise(batches.edges)]
     balance = fmean(changes)
     error = math.sqrt(sum((change - balance) ** 2 for change in changes) / (len(changes) - 1) / len(changes))
     if balance > 0 and p >= SURE:
@@ -260,11 +266,18 @@ def _latency_move(batches: _Batches, metric: str) -> Departure | None:
     if len(points) < LEAST_BATCHES:
         return None
     times, means = [at for at, _ in points], [math.log(max(mean, 1e-6)) for _, mean in points]
-    split = _best_split(means)
     trend = kendall_trend(times, means)
-    if split is not None and split.p < _SPLIT_SURE and split.error <= _line_error(times, means):
-        near = (times[split.at - 1] - batches.length, times[split.at] + batches.length)
-        return _change(batches, metric, value, _moment(batches, value, *near))
+    for first, last in _parts(len(points)):
+        split = _best_split(means[first:last])
+        sure = _SPLIT_SURE if last - first == len(points) else _PART_SURE
+        if split is None or split.p >= sure or split.error > _line_error(times[first:last], means[first:last]):
+            continue
+        part = batches.part(times[first] - batches.length / 2, times[last - 1] + batches.length / 2)
+        at = first + split.at
+        near = (times[at - 1] - batches.length, times[at] + batches.length)
+        change = _change(part, metric, value, _moment(part, value, *near))
+        if change is not None:
+            return change
     if trend.p >= SURE:
         return None
     span_values = [found for span in batches.spans if (found := value(span)) is not None]
@@ -273,18 +286,24 @@ def _latency_move(batches: _Batches, metric: str) -> Departure | None:
     if abs(move) < max(_LEAST_MOVE, _DRIFT * middle):
         return None
     third = max(1, len(span_values) // 3)
-    first, last = median(span_values[:third]), median(span_values[-third:])
+    early, late = median(span_values[:third]), median(span_values[-third:])
     name, way = TIMES[metric].label, "rose" if move > 0 else "fell"
     return Departure(
         kind="drift",
         metric=metric,
-        before=round(first, 6),
-        after=round(last, 6),
+        before=round(early, 6),
+        after=round(late, 6),
         growth=round(move / (batches.high - batches.low), 6),
         p=trend.p,
-        text=f"{name} {way} through the run: p50 {format_seconds(first)} in its first third, {format_seconds(last)} in "
+        text=f"{name} {way} through the run: p50 {format_seconds(early)} in its first third, {format_seconds(late)} in "
         "its last.",
     )
+
+
+def _parts(n: int) -> list[tuple[int, int]]:
+    """Return the parts of a series in which a change is sought: with two changes neither is clear in the whole."""
+    most = 2 * n // 3
+    return [(0, n), *([(0, most), (n - most, n)] if most >= LEAST_BATCHES else [])]
 
 
 class _Split(NamedTuple):
@@ -341,9 +360,7 @@ def _moment(batches: _Batches, value: Callable[[Span], float | None], low: float
     return best[1]
 
 
-def _change(
-    batches: _Batches, metric: str, value: Callable[[Span], float | None], at: float
-) -> Departure | None:
+def _change(batches: _Batches, metric: str, value: Callable[[Span], float | None], at: float) -> Departure | None:
     """Return a change of a latency at a moment, unless it is too small to matter."""
     sides: tuple[list[float], list[float]] = ([], [])
     for span in batches.spans:
@@ -366,7 +383,7 @@ def _change(
     return None
 
 
-def _kind_of_change(batches: _Batches, at: float, *, better: bool) -> str:
+def _kind_of_change(batches: _Batches, at: float, *, better: bool) -> Literal["beginning", "change"]:
     share = (at - batches.low) / (batches.high - batches.low)
     return "beginning" if better and share <= _EARLY else "change"
 
@@ -378,12 +395,13 @@ def _failure_change(batches: _Batches) -> Departure | None:
     if not 0 < total < n:
         return None
     pooled = total / n
-    best, seen = (0.0, 0), 0
-    for index, failed in enumerate(marks):
+    best: tuple[float, int] = (0.0, 0)
+    seen = 0
+    for index, has_failed in enumerate(marks):
         if LEAST_PER_BATCH <= index <= n - LEAST_PER_BATCH:
             error = math.sqrt(pooled * (1 - pooled) * (1 / index + 1 / (n - index)))
             best = max(best, (abs(seen / index - (total - seen) / (n - index)) / error, index))
-        seen += failed
+        seen += has_failed
     score, index = best
     if not index or math.erfc(score / math.sqrt(2)) * n >= _FAILURES_SURE:
         return None

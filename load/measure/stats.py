@@ -147,8 +147,8 @@ class RunStats(JsonStruct):
             self._add_evidence(outcome, measured.rules, exchange)
         self.requests.append(_request_sample(recording, measured, t0, worker))
         failed = not row.good and outcome is not RequestOutcome.CANCELLED
-        known = [times.get(name) if answered else None for name in ("ttft", "e2e")]
-        self.spans.append(Span(round(start, 6), round(end, 6), *known, failed))
+        ttft, e2e = (times.get(name) if answered else None for name in ("ttft", "e2e"))
+        self.spans.append(Span(round(start, 6), round(end, 6), ttft, e2e, failed))
 
     def _count_times(self, times: Mapping[str, float], measured: Measurement, answered: bool, good: bool) -> None:
         for name, metric in TIMES.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from statistics import fmean, median
 from typing import Final, NamedTuple
 
@@ -30,10 +30,7 @@ def student_tail(t: float, degrees: int) -> float:
     for step in range(2 + degrees % 2, degrees + 1, 2):
         total += term
         term *= cosine**2 * (step - 1) / step
-    if degrees % 2:
-        inside = 2 / math.pi * (angle + sine * total)
-    else:
-        inside = sine * total
+    inside = 2 / math.pi * (angle + sine * total) if degrees % 2 else sine * total
     return min(1.0, max(0.0, 1 - inside))
 
 
@@ -49,7 +46,7 @@ def correlation_factor(residuals: Sequence[float]) -> float:
     spread = sum(value * value for value in centred)
     if n < 5 or not spread:
         return 1.0
-    found = sum(one * other for one, other in zip(centred, centred[1:], strict=False)) / spread
+    found = sum(one * other for one, other in pairwise(centred)) / spread
     r = min(_MOST_CORRELATED, max(0.0, (found + 1 / n) / (1 - 3 / n)))
     return (1 + r) / (1 - r)
 

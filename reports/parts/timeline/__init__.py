@@ -52,7 +52,7 @@ class TimelinePoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A run in points of ``step`` seconds each; ``window`` is its steady state, in seconds from its start."""
+    """A run in points of ``step`` seconds each; ``window`` is where rates are taken, in seconds from its start."""
 
     points: list[TimelinePoint]
     step: int

@@ -70,7 +70,7 @@ def tally_of(items: list[Any]) -> RunStats:
 def numbers(tally: RunStats) -> dict[str, Any]:
     """Return what must not depend on how the requests were spread; sums of tokens are floats."""
     record = tally.to_json()
-    del record["requests"], record["evidence"]
+    del record["requests"], record["evidence"], record["spans"]
     record["rules"] = dict(sorted(record["rules"].items()))
     record["histograms"] = dict(sorted(record["histograms"].items()))
     record["outcomes"] = dict(sorted(record["outcomes"].items()))
