@@ -1,0 +1,5 @@
+"""What the server of known truth can do, a module for each group. Importing this package registers every behaviour."""
+
+from tests.truth.behaviours import capacity, change, connections, framing, outcomes, timing, usage
+
+__all__ = ["capacity", "change", "connections", "framing", "outcomes", "timing", "usage"]

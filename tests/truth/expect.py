@@ -1,0 +1,306 @@
+"""What must hold after a load: expectations with wide margins, and exact accounts.
+
+An :class:`Expectation` has a name, by which tests/truth/pending.toml refers to it, and a function that returns what is
+wrong, or nothing. ``timed`` ones depend on the clock, so that a machine without a free core can break them.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from tests.truth.server import Fate
+from tests.truth.truth import ANSWERED, Figure, Met, figure_of
+
+from rejoinder.model.outcomes import good_of
+
+SHARE: Final = 0.10
+FLAT: Final = 0.02
+"""A figure may be a tenth and 20 ms from the truth."""
+MEASURED: Final = ("ttfb", "ttfe", "ttft", "ttfo", "itl", "max_gap", "tpot", "e2e", "tail")
+LEAST_FOR_RATES: Final = 10
+"""With fewer requests a load may say that it cannot know a rate."""
+STATISTICS: Final = ("p50", "p90", "p99")
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """Something that must hold; ``problem`` returns what is wrong in a sentence, or an empty text."""
+
+    name: str
+    problem: Callable[[Met], str]
+    timed: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """A load: the options of ``rejoinder load``, and what must hold beside what holds for all.
+
+    ``without`` are names of expectations for all loads that this one is not about. ``bodies`` are request bodies, and
+    ``profile`` is a workload in TOML. ``seconds`` is about how long the load takes.
+    """
+
+    options: str
+    holds: tuple[Expectation, ...] = ()
+    without: tuple[str, ...] = ()
+    bodies: tuple[dict[str, object], ...] = ()
+    profile: str = ""
+    seconds: float = 4.0
+
+    @property
+    def words(self) -> list[str]:
+        """The options as words."""
+        return shlex.split(self.options)
+
+    def value(self, option: str) -> str | None:
+        """Return the value of an option."""
+        words = self.words
+        return words[words.index(option) + 1] if option in words else None
+
+    @property
+    def name(self) -> str:
+        """The options in short, such as ``concurrency-4-duration-3s``."""
+        return re.sub(r"[^a-z0-9.-]+", "-", self.options.partition(" --extra-body")[0].removeprefix("--").replace("--", ""))
+
+
+def case(
+    options: str,
+    *holds: Expectation,
+    without: tuple[str, ...] = (),
+    bodies: tuple[dict[str, object], ...] = (),
+    profile: str = "",
+    seconds: float = 4.0,
+) -> Case:
+    """Return a :class:`Case`."""
+    return Case(options, holds, without, bodies, profile, seconds)
+
+
+def _is_near(value: float, truth: float, flat: float = FLAT, share: float = SHARE) -> bool:
+    return abs(value - truth) <= flat + share * abs(truth)
+
+
+def near(figure: str, milliseconds: float, *, within: float = 1e3 * FLAT, share: float = SHARE) -> Expectation:
+    """A statistic such as ``ttft:p50`` is exact, and so many milliseconds by the schedule."""
+    metric, statistic = figure.split(":")
+
+    def problem(met: Met) -> str:
+        found = met.reported(metric, statistic)
+        if found is None:
+            return f"{figure} is missing, expected {milliseconds:g} ms"
+        if found.least or not _is_near(found.seconds, milliseconds / 1e3, within / 1e3, share):
+            return f"{figure} is {found}, expected {milliseconds:g} ms"
+        return ""
+
+    return Expectation(f"{figure} {milliseconds:g} ms", problem, timed=True)
+
+
+def not_below(figure: str, milliseconds: float) -> Expectation:
+    """A statistic whose truth is so many milliseconds is near that, or given as at least something."""
+    metric, statistic = figure.split(":")
+
+    def problem(met: Met) -> str:
+        found = met.reported(metric, statistic)
+        if found is not None and not found.least and not _is_near(found.seconds, milliseconds / 1e3):
+            return f"{figure} is {found}, but the truth is {milliseconds:g} ms"
+        if found is not None and found.least and found.seconds > 1.1 * milliseconds / 1e3:
+            return f"{figure} is {found}, but the truth is {milliseconds:g} ms"
+        return "" if found is not None else f"{figure} is missing"
+
+    return Expectation(f"{figure} not below {milliseconds:g} ms", problem, timed=True)
+
+
+def missing(metric: str) -> Expectation:
+    """No figure is made up for a metric that no request has."""
+    return Expectation(
+        f"no {metric}", lambda met: f"{metric} is {found}" if (found := met.reported(metric, "p50")) else ""
+    )
+
+
+def code(*expected: int) -> Expectation:
+    """The command ends with an exit code."""
+    text = " or ".join(map(str, expected))
+    return Expectation(
+        f"exit code {text}",
+        lambda met: "" if met.ended.code in expected else f"exit code {met.ended.code}, expected {text}",
+        timed=True,  # 4 where the machine has no free core
+    )
+
+
+def says(text: str) -> Expectation:
+    """The terminal has a text (line breaks aside)."""
+    return Expectation(f"says {text}", lambda met: "" if text in _flat(met) else f"does not say {text!r}: {_flat(met)}")
+
+
+def silent(text: str) -> Expectation:
+    """The terminal does not have a text."""
+    return Expectation(f"never says {text}", lambda met: f"says {text!r}" if text in _flat(met) else "")
+
+
+def _flat(met: Met) -> str:
+    return " ".join(met.ended.text.split())
+
+
+def share(name: str, expected: float, within: float = 0.03) -> Expectation:
+    """An outcome, or ``error``, has a share of the started requests."""
+    return Expectation(
+        f"{name} {100 * expected:g} %",
+        lambda met: (
+            ""
+            if abs(met.share(name) - expected) <= within
+            else f"{name} is {100 * met.share(name):.1f} %, expected {100 * expected:g} %"
+        ),
+        timed=True,
+    )
+
+
+def rate(name: str, expected: float, within: float = 0.07) -> Expectation:
+    """A rate of the window, such as ``ok``, is so many per second."""
+
+    def problem(met: Met) -> str:
+        found = getattr(met.load.rates, f"{name}_per_s")
+        if found is None:
+            return f"{name} is missing, expected {expected:g}/s"
+        return "" if _is_near(found, expected, 0, within) else f"{name} is {found:g}/s, expected {expected:g}/s"
+
+    return Expectation(f"{name} {expected:g}/s", problem, timed=True)
+
+
+def slo(text: str, met: bool | None, *, timed: bool = True) -> Expectation:
+    """An SLO is met, missed (``False``), or not met because that cannot be known (``None``)."""
+    wanted = {True: "met", False: "missed", None: "not met"}[met]
+
+    def problem(found: Met) -> str:
+        result = next(one for one in found.load.slos if one.text == text)
+        right = result.met is not True if met is None else result.met is met
+        return "" if right else f"{text} is {'met' if result.met else 'not met'} ({result.value}), expected {wanted}"
+
+    return Expectation(f"{text} {wanted}", problem, timed=timed)
+
+
+def highest(least: float, most: float) -> Expectation:
+    """A search for the highest rate answers within a range."""
+
+    def problem(met: Met) -> str:
+        search = met.load.search
+        found = search.highest if search else None
+        return "" if found is not None and least <= found <= most else f"{found}/s, expected {least:g} to {most:g}/s"
+
+    return Expectation("highest rate", problem, timed=True)
+
+
+def knee(level: int) -> Expectation:
+    """A sweep finds the knee at a concurrency."""
+
+    def problem(met: Met) -> str:
+        found = met.load.search.knee if met.load.search else None
+        return "" if found == level else f"the knee is {found}, expected {level}"
+
+    return Expectation(f"knee {level}", problem, timed=True)
+
+
+def totals(field: str, each: float) -> Expectation:
+    """A total of the run file is so much for each good answer of the server."""
+
+    def problem(met: Met) -> str:
+        found, expected = getattr(met.load, field), each * met.fates[Fate.OK]
+        return "" if found == expected else f"{field} is {found}, expected {expected:g}"
+
+    return Expectation(f"{field} {each:g} each", problem)
+
+
+def for_all(without: tuple[str, ...] = ()) -> Iterator[Expectation]:
+    """Yield what must hold after every load, whatever the behaviour; names in ``without`` are left out."""
+    yield from (one for one in _for_all() if one.name not in without)
+
+
+def _for_all() -> Iterator[Expectation]:
+    yield Expectation("started", _started)
+    yield Expectation("outcomes", _outcomes)
+    yield Expectation("exit code", _code, timed=True)
+    yield Expectation("headline", _headline)
+    yield Expectation("nothing after the end", _after_end, timed=True)
+    yield from (Expectation(metric, _measured(metric), timed=True) for metric in MEASURED)
+    yield Expectation("ok rate", _rate("ok_per_s", Met.ends_within, 2), timed=True)
+    yield Expectation("token rate", _rate("ok_output_tokens_per_s", Met.tokens_within, 40), timed=True)
+    yield Expectation("tokens", _tokens)
+
+
+def _started(met: Met) -> str:
+    load, outcomes = met.load, met.load.outcomes
+    if load.started == sum(outcomes.values()) == len(met.seen):
+        return ""
+    return f"started {load.started}, outcomes {sum(outcomes.values())}, the server saw {len(met.seen)}"
+
+
+def _outcomes(met: Met) -> str:
+    return "" if met.outcomes == met.fates else f"{dict(met.load.outcomes)}, by the server {dict(met.fates)}"
+
+
+def _code(met: Met) -> str:
+    if met.load.slos:
+        return ""  # those say what they expect
+    replied = sum(count for fate, count in met.fates.items() if fate not in (Fate.OPEN, Fate.TRANSPORT))
+    expected = 0 if met.fates[Fate.OK] == len(met.seen) else 1 if replied else 2
+    return "" if met.ended.code == expected else f"exit code {met.ended.code}, expected {expected}"
+
+
+def _headline(met: Met) -> str:
+    good = good_of(met.load.outcomes)
+    for text in (f"{good:,} of {met.load.started:,} request", f"{met.load.started - good:,} of {met.load.started:,} "):
+        if text in _flat(met):
+            return ""
+    return f"neither the number of good nor of failed requests is there: {_flat(met)[:300]}"
+
+
+def _after_end(met: Met) -> str:
+    if met.duration is None:
+        return ""
+    last = max(one.at for one in met.seen) - met.origin
+    return "" if last <= met.duration + 0.25 else f"a request came {last:.2f} s after the start"
+
+
+def _measured(metric: str) -> Callable[[Met], str]:
+    def problem(met: Met) -> str:
+        values = met.values(metric)
+        wrong = []
+        for statistic in STATISTICS:
+            found, truth = met.reported(metric, statistic), figure_of(values, statistic)
+            if not _agree(found, truth):
+                wrong.append(f"{statistic} is {found}, by the server {truth} (n {len(values)})")
+        return f"{metric}: " + "; ".join(wrong) if wrong else ""
+
+    return problem
+
+
+def _agree(found: Figure | None, truth: Figure | None) -> bool:
+    if found is None or truth is None:
+        return found is truth
+    if truth.least:
+        return found.least and found.seconds <= truth.seconds * (1 + SHARE) + FLAT
+    return not found.least and _is_near(found.seconds, truth.seconds)
+
+
+def _rate(field: str, truth: Callable[[Met, float, float], float], most: float) -> Callable[[Met], str]:
+    """Return a check of a rate in the window; ``most`` is how much may lie on its edges."""
+
+    def problem(met: Met) -> str:
+        low, high = met.load.window
+        found = getattr(met.load.rates, field)
+        if found is None:
+            return "" if len(met.seen) < LEAST_FOR_RATES else f"{field} is missing"
+        if high <= low:
+            return f"{field} is {found:g} over the window {low:g} to {high:g} s"
+        expected = truth(met, low, high) / (high - low)
+        near_enough = _is_near(found, expected, most / (high - low), 0.05)
+        return "" if near_enough else f"{field} is {found:g} in {low:g} to {high:g} s, by the server {expected:.2f}"
+
+    return problem
+
+
+def _tokens(met: Met) -> str:
+    answers = [one.answer for one in met.seen if one.fate in ANSWERED and one.answer]
+    truth = sum(answer.counted.output for answer in answers if answer.counted)
+    return "" if met.load.output_tokens == truth else f"{met.load.output_tokens} output tokens, by the server {truth}"
