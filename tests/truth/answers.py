@@ -190,7 +190,7 @@ class _Section:
     def part(self, text: str) -> dict[str, Any]:
         """Return the content part with a text."""
         field = "refusal" if self.kind is Kind.REFUSAL else "text"
-        more = {"annotations": [], "logprobs": []} if self.kind is Kind.TEXT else {}
+        more: dict[str, Any] = {"annotations": [], "logprobs": []} if self.kind is Kind.TEXT else {}
         return {"type": str(self.kind), field: text, **more}
 
     def item(self, status: str, content: list[Any], arguments: str = "") -> dict[str, Any]:
@@ -222,7 +222,7 @@ class _Section:
 
     def delta(self, text: str) -> dict[str, Any]:
         """Return the event of one delta."""
-        more = {"logprobs": []} if self.kind is Kind.TEXT else {}
+        more: dict[str, Any] = {"logprobs": []} if self.kind is Kind.TEXT else {}
         return {"type": f"response.{self.kind}.delta", **self.place, "delta": text, **more}
 
     def closing(self) -> Iterator[dict[str, Any]]:
@@ -258,8 +258,8 @@ def pieces(answer: Answer, body: Mapping[str, Any], number: int = 0) -> list[Pie
     sections = _sections(answer)
     for section in sections:
         index, kind, deltas = section.index, section.kind, section.deltas
-        for data in section.opening():
-            found.append(Piece(max(at, deltas[0].at if index else at), made(data)))
+        due = max(at, deltas[0].at) if index else at
+        found.extend(Piece(due, made(data)) for data in section.opening())
         if answer.deltas_sent:
             for delta in deltas:
                 seen = ("content",) if kind is Kind.REASONING else ("content", "output")
@@ -272,8 +272,8 @@ def pieces(answer: Answer, body: Mapping[str, Any], number: int = 0) -> list[Pie
         case End.NOTHING:
             pass
         case End.ERROR:
-            data = {"code": "server_error", "message": "The planned error.", "param": None}
-            found.append(Piece(answer.done_at, made({"type": "error", **data}), ("end",)))
+            error = {"type": "error", "code": "server_error", "message": "The planned error.", "param": None}
+            found.append(Piece(answer.done_at, made(error), ("end",)))
         case _:
             whole = response_object(body, answer, answer.end.status, output, number=number)
             data = {"type": f"response.{answer.end.status}", "response": whole}

@@ -2,7 +2,7 @@ r"""A server of known truth: it answers on a schedule known to the millisecond, 
 
 A behaviour is a coroutine of a :class:`Call`, registered by :func:`behaviour` with the loads that it is put under::
 
-    @behaviour("timing", "16 tokens, the first after 50 ms, then one each 10 ms.", Case("--concurrency 4 --duration 3s"))
+    @behaviour("timing", "16 tokens, the first after 50 ms, then one each 10 ms.", case("--concurrency 4"))
     async def base(call: Call) -> None:
         await call.answer()
 
@@ -289,7 +289,7 @@ def behaviour(group: str, about: str, *cases: Case, slow_accept: float = 0.0) ->
     """Register a coroutine as the behaviour of its name; the arguments are those of :class:`Behaviour`."""
 
     def register(act: Act) -> Behaviour:
-        name: str = act.__name__  # type: ignore[attr-defined]
+        name: str = act.__name__
         assert name not in BEHAVIOURS, name
         BEHAVIOURS[name] = found = Behaviour(name, group, about, act, cases, slow_accept=slow_accept)
         return found
@@ -410,5 +410,3 @@ class TruthServer:
             self.errors.append(repr(error))
             connection.transport.abort()
             raise
-
-

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.hostile.command import rejoinder
-from tests.truth.expect import Case, for_all
+from tests.truth.expect import Case
 from tests.truth.server import Behaviour, TruthServer
 from tests.truth.truth import Met, rank
 
@@ -46,7 +46,7 @@ def trial(behaviour: Behaviour, load: Case, folder: Path) -> Trial:
         ended = rejoinder("load", server.url, *options, "--quiet", folder=folder, limit=LONGEST)
     concurrency, duration = load.value("--concurrency"), load.value("--duration")
     met = Met(server, ended, int(concurrency) if concurrency else None, float(duration[:-1]) if duration else None)
-    expected = [*for_all(load.without), *load.holds]
+    expected = load.expected
     problems = {one.name: text for one in expected if (text := one.problem(met))}
     if server.errors:
         problems["server"] = server.errors[0]

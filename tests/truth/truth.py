@@ -20,6 +20,8 @@ from rejoinder.model.samples import HistogramSample, LoadSample, RequestSample
 
 ANSWERED: Final = (Fate.OK, Fate.INCOMPLETE, Fate.NONCONFORMING)
 WITHOUT_END: Final = (Fate.OPEN, Fate.TRANSPORT, Fate.TRUNCATED)
+BAND: Final = 2.0
+"""Percentage points within which a percentile may be that of the server."""
 GROUPS: Final = {"unjudged": Fate.OK, "timeout": Fate.OPEN, "censored": Fate.OPEN}
 """Outcomes that the server cannot tell apart."""
 
@@ -46,6 +48,13 @@ class Figure:
 def rank(values: Sequence[float], percent: float) -> float:
     """Return the nearest-rank percentile."""
     return sorted(values)[max(1, math.ceil(round(percent * len(values) / 100, 9))) - 1]
+
+
+def band(values: Sequence[Value], percent: float) -> tuple[float, float]:
+    """Return the percentiles a little below and above one: where a distribution jumps, one request decides."""
+    seconds = [value.seconds for value in values]
+    about = max(BAND, 150 / len(values))
+    return rank(seconds, max(0.0, percent - about)), rank(seconds, min(100.0, percent + about))
 
 
 def figure_of(values: Sequence[Value], statistic: str) -> Figure | None:
@@ -110,7 +119,7 @@ class Met:
         if statistic in ("mean", "max"):
             histogram = self.histogram(metric)
             value = None if histogram is None else histogram.mean if statistic == "mean" else histogram.longest
-            return None if value is None else Figure(value.seconds, value.at_least)
+            return None if value is None else Figure(value.value, value.at_least)
         line = next((line for line in self.load.percentiles if line.metric == metric), None)
         found = line.at(float(statistic.removeprefix("p"))) if line else None
         return None if found is None or found.value is None else Figure(found.value, found.at_least)

@@ -13,7 +13,12 @@ change = partial(behaviour, "change")
 
 @change(
     "The server is silent from 2 to 4 s: what comes then is answered after it.",
-    case("--rate 25 --duration 8s --slo 'ttft:p90<300ms'", rate("started", 25, 0.03), slo("ttft:p90<300ms", False), seconds=9),
+    case(
+        "--rate 25 --duration 8s --slo 'ttft:p90<300ms'",
+        rate("started", 25, 0.03),
+        slo("ttft:p90<300ms", False),
+        seconds=9,
+    ),
     case("--concurrency 1 --duration 6s", near("ttft:p50", 50), seconds=7),
 )
 async def pause(call: Call) -> None:
@@ -22,17 +27,26 @@ async def pause(call: Call) -> None:
     await call.answer(Answer(tokens(4)))
 
 
-@change("The first 20 requests take 1 s, the others 50 ms.", case("--concurrency 4 --duration 9s", near("ttft:p50", 50), seconds=10))
+@change(
+    "The first 20 requests take 1 s, the others 50 ms.",
+    case("--concurrency 4 --duration 9s", near("ttft:p50", 50), seconds=10),
+)
 async def warm_up(call: Call) -> None:
     await call.answer(Answer(tokens(first=1.0 if call.number < 20 else 0.05)))
 
 
-@change("Each request takes 4 ms longer than the one before.", case("--rate 20 --duration 6s", near("ttft:p50", 290, within=40), seconds=8))
+@change(
+    "Each request takes 4 ms longer than the one before.",
+    case("--rate 20 --duration 6s", near("ttft:p50", 290, within=40), seconds=8),
+)
 async def drift(call: Call) -> None:
     await call.answer(Answer(tokens(4, first=0.05 + 0.004 * call.number)))
 
 
-@change("From 3 s on the first token takes 500 ms instead of 50.", case("--rate 20 --duration 6s", near("ttft:p90", 500), seconds=7))
+@change(
+    "From 3 s on the first token takes 500 ms instead of 50.",
+    case("--rate 20 --duration 6s", near("ttft:p90", 500), seconds=7),
+)
 async def slow_half_way(call: Call) -> None:
     await call.answer(Answer(tokens(4, first=0.05 if call.since_start < 3 else 0.5)))
 
@@ -49,7 +63,10 @@ async def bad_half_way(call: Call) -> None:
         call.refuse(500)
 
 
-@change("From 2 s on nothing is answered.", case("--rate 10 --duration 4s --timeout 3s --slo 'error<10%'", slo("error<10%", False), seconds=9))
+@change(
+    "From 2 s on nothing is answered.",
+    case("--rate 10 --duration 4s --timeout 3s --slo 'error<10%'", slo("error<10%", False), seconds=9),
+)
 async def silent_half_way(call: Call) -> None:
     if call.since_start >= 2:
         await call.hang()

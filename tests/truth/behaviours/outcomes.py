@@ -69,7 +69,9 @@ async def reset_quarter(call: Call) -> None:
     call.reset()
 
 
-@outcomes("Every 2nd connection is reset at once.", case("--concurrency 4 --requests 40", share("transport", 0.5, 0.001)))
+@outcomes(
+    "Every 2nd connection is reset at once.", case("--concurrency 4 --requests 40", share("transport", 0.5, 0.001))
+)
 async def reset_before_head(call: Call) -> None:
     if every(call, 2):
         call.reset()
@@ -77,7 +79,9 @@ async def reset_before_head(call: Call) -> None:
         await call.answer()
 
 
-@outcomes("Every 2nd connection is closed at once.", case("--concurrency 4 --requests 40", share("transport", 0.5, 0.001)))
+@outcomes(
+    "Every 2nd connection is closed at once.", case("--concurrency 4 --requests 40", share("transport", 0.5, 0.001))
+)
 async def close_before_head(call: Call) -> None:
     if every(call, 2):
         call.close(Fate.TRANSPORT)
@@ -157,7 +161,9 @@ async def refused_all(call: Call) -> None:
     call.refuse(429, "Retry-After: 1")
 
 
-@outcomes("Every 4th request is refused with 503 after 100 ms.", case(CLOSED, share("http_5xx", 0.25), near("e2e:p90", 200)))
+@outcomes(
+    "Every 4th request is refused with 503 after 100 ms.", case(CLOSED, share("http_5xx", 0.25), near("e2e:p90", 200))
+)
 async def refused_503(call: Call) -> None:
     if every(call, 4):
         await call.until(0.1)
@@ -202,7 +208,11 @@ async def sent_twice(call: Call) -> None:
 
 @outcomes(
     "The server closes after 20 answers and accepts nobody.",
-    case("--concurrency 2 --duration 20s --timeout 5s", without=("outcomes", "started", "nothing after the end"), seconds=10),
+    case(
+        "--concurrency 2 --duration 20s --timeout 5s",
+        without=("outcomes", "started", "nothing after the end"),
+        seconds=10,
+    ),
 )
 async def dies(call: Call) -> None:
     if call.number < 20:
