@@ -19,10 +19,10 @@ from rejoinder.model.histogram import values_for
 from rejoinder.model.outcomes import good_of
 
 SHARE: Final = 0.10
-FLAT: Final = 0.02
-"""A figure may be a tenth and 20 ms from the truth."""
+FLAT: Final = 0.03
+"""A figure may be a tenth and 30 ms from the truth."""
 RARE: Final = 0.08
-"""So much instead of the 20 ms for a p99, which one pause of the machine decides."""
+"""So much instead of the 30 ms for a p99, which one pause of the machine decides."""
 MEASURED: Final = ("ttfb", "ttfe", "ttft", "ttfo", "itl", "max_gap", "tpot", "e2e", "tail")
 LEAST_FOR_RATES: Final = 10
 """With fewer requests a load may say that it cannot know a rate."""

@@ -28,7 +28,14 @@ def _little(met: Met) -> str:
     case(
         "--concurrency 4 --duration 8s",
         Expectation("mean e2e by Little's law", _little, timed=True),
-        without=("ttfb", "ttfe", "ttft", "ttfo", "e2e"),  # the log does not know when the client began
+        without=(
+            "ttfb",
+            "ttfe",
+            "ttft",
+            "ttfo",
+            "e2e",
+            "nothing after the end",
+        ),  # the log does not know when the client began
         seconds=12,
     ),
     slow_accept=0.1,
