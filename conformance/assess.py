@@ -15,7 +15,7 @@ from rejoinder.conformance.judging.leniency import measure_leniency
 from rejoinder.contract import load_dialect
 from rejoinder.errors import ExitCode
 from rejoinder.formatting import plural
-from rejoinder.model.exchange import Exchange, Outcome
+from rejoinder.model.exchange import SAFE_METHODS, Exchange, Outcome
 from rejoinder.model.footer import CoverageResult, LeniencyResult
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Level, Status, Verdict
@@ -26,7 +26,8 @@ class CheckResult:
     """What a check run gathered and decided. ``warnings`` are sentences for the reader of the report.
 
     ``unsent`` is how many requests of the plan were not sent because the run ended early; ``incomplete`` is whether
-    that was for another reason than the user's budget or an interrupt.
+    that was for another reason than the user's budget or an interrupt. ``resend`` is whether lost requests were sent
+    again.
 
     ``baseline`` is ``None`` without a baseline file; with ``strict`` it fails when entries are out of date.
     """
@@ -39,6 +40,7 @@ class CheckResult:
     warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
     unsent: int = 0
+    resend: bool = False
     incomplete: bool = False
     baseline: BaselineStatus | None = None
     strict: bool = False
@@ -46,8 +48,13 @@ class CheckResult:
     @property
     def resent(self) -> int:
         """How many requests were sent again after a connection that was made had been lost without a response."""
-        lost = (exchange for exchange in self.exchanges if Tag.REPEATED in exchange.tags and exchange.status is None)
-        return sum(exchange.outcome not in (Outcome.REFUSED, Outcome.TLS) for exchange in lost)
+        return sum(_is_lost(exchange) for exchange in self.exchanges if Tag.REPEATED in exchange.tags)
+
+    @property
+    def lost(self) -> int:
+        """How many valid requests that may have reached the endpoint got no response and were not sent again."""
+        plain = (e for e in self.exchanges if Tag.VALID in e.tags and Tag.UNJUDGED not in e.tags)
+        return sum(_is_lost(exchange) and exchange.request.method not in SAFE_METHODS for exchange in plain)
 
     @property
     def footer(self) -> dict[str, Any]:
@@ -58,6 +65,12 @@ class CheckResult:
             warnings.append(
                 f"{were} sent again, because the connection was lost before a response. "
                 "The endpoint may have processed both."
+            )
+        if (lost := self.lost) and not self.resend:
+            lose, which = ("lost its connection", "it") if lost == 1 else ("lost their connections", "them")
+            warnings.append(
+                f"{plural(lost, 'valid request')} {lose} before a response. rejoinder did not send {which} again, because "
+                f"the endpoint may have processed {which}. With --resend it sends such a request once more."
             )
         return {
             "interrupted": self.interrupted,
@@ -83,6 +96,11 @@ class CheckResult:
         if not any(verdict.judged for verdict in self.verdicts):
             return ExitCode.NOT_TESTED
         return ExitCode.INCOMPLETE if self.incomplete else ExitCode.PASSED
+
+
+def _is_lost(exchange: Exchange) -> bool:
+    """Return whether a connection that was made ended before a response."""
+    return exchange.status is None and exchange.outcome is Outcome.CUT
 
 
 def assess(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 import pytest
 
 from rejoinder.formatting import one_line
-from rejoinder.settings import RATE_LIMIT, REQUEST_OPTIONS, parse_rate
+from rejoinder.settings import RATE_LIMIT, REQUEST_OPTIONS, RESEND, parse_rate
 
 if TYPE_CHECKING:
     from rejoinder.model.exchange import Exchange
@@ -88,6 +88,7 @@ _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
         "timeout",
         {"metavar": "S", "default": 120.0, "type": float, "help": "Timeout of one request in seconds. Default: 120."},
     ),
+    ("resend", {"action": "store_true", "help": RESEND}),
     (
         "api-key-env",
         {
@@ -311,6 +312,7 @@ class _Session:
                 concurrency=self.option("concurrency"),
                 budget=parse_budget(budget) if budget else None,
                 deadline=self.option("timeout"),
+                resend=self.option("resend"),
                 select=self.option("select"),
                 required=every_feature(dialect) if certify else read_features(self.option("require"), dialect),
                 baseline=read_baseline(file) if file else None,

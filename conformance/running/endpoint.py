@@ -34,6 +34,7 @@ def examine(
     concurrency: int = 4,
     budget: Budget | None = None,
     deadline: float = 120.0,
+    resend: bool = False,
     folder: Path | str | None = None,
 ) -> Run:
     """Send a plan to the endpoint at ``url``, judge every reply, and return the recorded run.
@@ -42,8 +43,9 @@ def examine(
     ``plan`` smoke, quick or full; ``key`` and ``second_key`` are sent as bearer tokens, the second as another tenant's.
     ``request`` is what every request has besides, such as headers. ``select`` are patterns of rule ids; ``required``
     names features that must be there; what ``baseline`` expects is known. ``concurrency`` is how many requests are in
-    flight, ``deadline`` how many seconds one may take, ``budget`` what all of them may cost. ``run.ndjson`` is written
-    into ``folder`` as the run goes, or nowhere that stays.
+    flight, ``deadline`` how many seconds one may take, ``budget`` what all of them may cost, ``resend`` whether one
+    that may have reached the endpoint is sent once more when its connection is lost before a response. ``run.ndjson``
+    is written into ``folder`` as the run goes, or nowhere that stays.
 
     Blocks until the run has ended, so async code calls it with :func:`asyncio.to_thread`. Nothing that the endpoint
     does raises, except that there is none: :class:`~rejoinder.errors.TargetError`. Raises
@@ -66,6 +68,7 @@ def examine(
                 concurrency=concurrency,
                 budget=budget,
                 deadline=deadline,
+                resend=resend,
             )
         return read_run(place)
 

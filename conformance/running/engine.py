@@ -24,7 +24,7 @@ from rejoinder.conformance.running.sequence import CaseRunner, PreparedRequest
 from rejoinder.contract import load_dialect
 from rejoinder.formatting import one_line, plural
 from rejoinder.model.error_text import error_text
-from rejoinder.model.exchange import Exchange, Outcome
+from rejoinder.model.exchange import SAFE_METHODS, UNSENT, Exchange, Outcome
 from rejoinder.model.tags import Tag
 from rejoinder.settings import Budget
 from rejoinder.wire.client import Client
@@ -39,7 +39,6 @@ MAX_OUTAGE: Final = 120.0
 """Seconds that an endpoint may be busy for every request before the run ends, unless one request may take less."""
 REJECTIONS: Final = 5
 """Number of requests in a row that are answered with 401 or 403 after which the run ends."""
-_ENDED_BY_US: Final = (Outcome.CANCELLED, Outcome.TIMEOUT)
 SILENCE: Final = 5
 """Number of requests in a row without any response after which the endpoint counts as gone."""
 
@@ -63,6 +62,8 @@ class CheckRun:
     At most ``concurrency`` cases are sent at a time; requests of one case that go beside each other are in flight
     together whatever that number is. ``deadline`` is how many seconds a request may take, and again waiting for a busy
     endpoint to take it and polling for its response.
+    ``resend`` is whether a request that may have reached the endpoint is sent once more when its connection is lost
+    before a response; one that only reads is in any case.
     ``on_exchange`` gets every exchange as it ends, ``on_progress`` the progress after every change. ``pacer`` says when
     requests may start, by default as the target's rate limit says, and ``sleep`` waits for a busy endpoint. Call
     :meth:`stop` to end early; what is in flight then ends as cancelled and everything gathered can be judged.
@@ -79,6 +80,7 @@ class CheckRun:
         deadline: float = 120.0,
         on_exchange: Callable[[Exchange], None] = lambda exchange: None,
         on_progress: Callable[[CheckProgress], None] = lambda progress: None,
+        resend: bool = False,
         pacer: Pacer | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -89,10 +91,11 @@ class CheckRun:
         self.plan = plan
         self.budget = budget
         self.deadline = deadline
+        self.resend = resend
         self._most_outage = min(MAX_OUTAGE, deadline)
         self._over_budget = False
         self.progress = CheckProgress(plan.requests)
-        self.result = CheckResult()
+        self.result = CheckResult(resend=resend)
         self._on_exchange = on_exchange
         self._on_progress = on_progress
         self._concurrency = concurrency
@@ -229,8 +232,8 @@ class CheckRun:
         self._on_progress(self.progress)
         try:
             exchange = await self._served(sequence, prepared, paced=paced)
-            if exchange.status is None and exchange.outcome not in _ENDED_BY_US and not self._halted:
-                # A connection that broke before the reply may be chance; only what happens twice counts.
+            if self._may_repeat(exchange):
+                # It may be chance.
                 first = exchange.tagged(Tag.UNJUDGED, Tag.REPEATED)
                 self._keep(sequence, first)
                 exchange, _ = await self._send(case, prepared)
@@ -246,6 +249,19 @@ class CheckRun:
         sequence.replies[prepared.planned.role] = exchange
         if self._silent >= SILENCE and not self.ended and (await self._probe()).status is None:
             self._halt(f"the last {SILENCE} requests got no response ({exchange.detail.rstrip('.')})")
+
+    def _may_repeat(self, exchange: Exchange) -> bool:
+        """Return whether a request that got no response is sent once more, while anything is.
+
+        Always where nothing of it reached the endpoint and where a repetition changes nothing there (RFC 9110, 9.2.1);
+        else only with ``resend``, since the endpoint may have acted on it.
+        """
+        if self.ended:
+            return False
+        if exchange.outcome in UNSENT:
+            return True
+        lost = exchange.outcome is Outcome.CUT and exchange.status is None
+        return lost and (self.resend or exchange.request.method in SAFE_METHODS)
 
     async def _served(self, sequence: CaseRunner, prepared: PreparedRequest, *, paced: bool) -> Exchange:
         """Send a request until the endpoint is not too busy for it; return the last exchange, the others are kept."""

@@ -36,6 +36,7 @@ def run_plan(
     concurrency: int = 4,
     budget: Budget | None = None,
     deadline: float = 120.0,
+    resend: bool = False,
     select: str = "*",
     required: Iterable[str] = (),
     baseline: Baseline | None = None,
@@ -51,8 +52,9 @@ def run_plan(
 ) -> CheckResult:
     """Send the plan, isolate what was refused, judge, confirm what failed, write all of it, and return it.
 
-    ``deadline`` is how many seconds one request may take; ``isolation_budget`` is how many requests isolating refusals
-    may cost (by default that of the plan), ``confirm_budget`` what confirming findings may cost. With
+    ``deadline`` is how many seconds one request may take, ``resend`` whether one that may have reached the endpoint is
+    sent once more when its connection is lost before a response; ``isolation_budget`` is how many requests isolating
+    refusals may cost (by default that of the plan), ``confirm_budget`` what confirming findings may cost. With
     ``on_interrupt`` the first Ctrl-C ends the run in order (what was gathered is judged) after calling it, and the
     second one at once. ``on_exchange`` is called with each exchange once it is in the run file, ``on_judging`` before
     the judging, ``on_isolating`` and ``on_confirming`` with the requests that these steps have cost. ``required``,
@@ -96,7 +98,9 @@ def run_plan(
         )
         await asyncio.to_thread(add_scripts, result.verdicts, cases, result.exchanges)
 
-    sender = RunSession(target, plan, writer, concurrency, budget, deadline, on_exchange, on_progress, on_interrupt)
+    sender = RunSession(
+        target, plan, writer, concurrency, budget, deadline, on_exchange, on_progress, on_interrupt, resend
+    )
     return sender.run(work)
 
 
@@ -108,6 +112,7 @@ def fuzz(
     *,
     concurrency: int = 4,
     deadline: float = 120.0,
+    resend: bool = False,
     select: str = "*",
     baseline: Baseline | None = None,
     reruns: int = 3,
@@ -144,7 +149,9 @@ def fuzz(
             sender.result.coverage = found.coverage.report(found.shown.capabilities)
 
     plan = Plan("fuzz", ())
-    sender = RunSession(target, plan, writer, concurrency, budget, deadline, on_exchange, on_progress, on_interrupt)
+    sender = RunSession(
+        target, plan, writer, concurrency, budget, deadline, on_exchange, on_progress, on_interrupt, resend
+    )
     return sender.run(work)
 
 
@@ -161,6 +168,7 @@ class RunSession:
     on_exchange: Callable[[Exchange], None] = lambda exchange: None
     on_progress: Callable[[CheckProgress], None] = lambda progress: None
     on_interrupt: Callable[[], None] | None = None
+    resend: bool = False
 
     def run(self, work: Callable[[CheckRun], Awaitable[None]]) -> CheckResult:
         """Let ``work`` send what it wants; return the run's result, whose exchanges and verdicts are written."""
@@ -177,6 +185,7 @@ class RunSession:
                     concurrency=self.concurrency,
                     budget=self.budget,
                     deadline=self.deadline,
+                    resend=self.resend,
                     on_exchange=self._record,
                     on_progress=self.on_progress,
                 )

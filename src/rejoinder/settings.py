@@ -363,6 +363,13 @@ RATE_LIMIT: Final = RequestOption(
 )
 
 
+RESEND: Final = (
+    "Send a request once more if its connection is lost before a response. The endpoint may have processed the first. "
+    "Requests with GET are always sent once more."
+)
+"""Help of the option --resend."""
+
+
 def parse_budget(text: str) -> Budget:
     """Return the budget for ``200requests``, ``50ktokens``, ``10min``, or several of them with commas between.
 

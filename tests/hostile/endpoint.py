@@ -243,6 +243,11 @@ class HostileEndpoint:
         for thread in list(self._threads):
             thread.join()
 
+    @property
+    def listener(self) -> socket.socket:
+        """The socket that accepts connections."""
+        return self._server
+
     def _start(self, work: Callable[..., None], *args: Any) -> None:
         thread = threading.Thread(target=work, args=args, daemon=True)
         self._threads.append(thread)

@@ -190,17 +190,22 @@ def test_a_key_that_no_header_can_carry(key: str) -> None:
 
 
 def test_each_request_has_its_own_connection(serve: type[ScriptedServer]) -> None:
-    async def main(keep_alive: bool) -> int:
-        async with (
-            serve(writes(reply()), keep_open=True) as endpoint,
-            Client(endpoint.url, options=ClientOptions(keep_alive=keep_alive)) as client,
-        ):
+    async def main() -> int:
+        async with serve(writes(reply()), keep_open=True) as endpoint, Client(endpoint.url) as client:
             for _ in range(3):
                 assert (await client.send("GET", "/", id="x")).outcome is Outcome.COMPLETE
             return endpoint.connections
 
-    assert run(main(False)) == 3
-    assert run(main(True)) == 1
+    assert run(main()) == 3
+
+
+def test_interim_responses_are_ignored_up_to_a_number_of_bytes(serve: type[ScriptedServer]) -> None:
+    hint = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    exchange, _ = ask(serve, writes(hint * 2_000, reply()))
+    assert (exchange.outcome, exchange.status) == (Outcome.COMPLETE, 200)
+    exchange, _ = ask(serve, writes(*[hint * 1_000] * 12))
+    assert (exchange.outcome, exchange.status) == (Outcome.TOO_LARGE, None)
+    assert exchange.detail == "The interim responses are longer than 102,400 bytes: rejoinder stopped reading."
 
 
 def test_redirects_and_cookies_are_only_recorded(serve: type[ScriptedServer]) -> None:

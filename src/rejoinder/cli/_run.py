@@ -19,7 +19,7 @@ from rejoinder.cli._secrets import protect
 from rejoinder.cli._terminal import echo, show
 from rejoinder.errors import RejoinderError, RunWriteError, TargetError, UsageError
 from rejoinder.interrupts import interrupts
-from rejoinder.settings import KEY_VARIABLE, RATE_LIMIT, REQUEST_OPTIONS, SECOND_KEY_VARIABLE, parse_rate
+from rejoinder.settings import KEY_VARIABLE, RATE_LIMIT, REQUEST_OPTIONS, RESEND, SECOND_KEY_VARIABLE, parse_rate
 
 if TYPE_CHECKING:
     from rejoinder.conformance.baseline import Baseline
@@ -102,6 +102,7 @@ timeout_option: Final = click.option(
     metavar="SECONDS",
     help="Timeout of a whole request, in seconds. Waiting for a busy endpoint and polling take as long at most.",
 )
+resend_option: Final = click.option("--resend", cls=GroupedOption, group=ENDPOINT, is_flag=True, help=RESEND)
 select_option: Final = click.option(
     "--select",
     cls=GroupedOption,

@@ -19,6 +19,7 @@ from rejoinder.cli._run import (
     read_requests,
     recording,
     request_options,
+    resend_option,
     second_key_option,
     select_option,
     timeout_option,
@@ -66,6 +67,7 @@ _PLAN: Final = "Test plan"
 @second_key_option
 @request_options
 @timeout_option
+@resend_option
 @click.option(
     "--plan",
     cls=GroupedOption,
@@ -207,6 +209,7 @@ def check_endpoint(
     plan_name: str,
     concurrency: int,
     timeout: float,
+    resend: bool = False,
     key: str | None = None,
     second_key: str | None = None,
     request: RequestOptions | None = None,
@@ -222,7 +225,8 @@ def check_endpoint(
     """Find the endpoint, send the plan, check, confirm, and write everything but the footer to the run file.
 
     ``plan_name`` is the name of a plan, or ``fuzz``. ``reruns`` is how often the case of a failure is sent again
-    (``None``: as often as the plan defines, 0: nothing is confirmed).
+    (``None``: as often as the plan defines, 0: nothing is confirmed), ``resend`` whether a request is sent once more
+    when its connection is lost before a response.
     """
     from rejoinder.conformance.judgement import broken_rules, select_rules
     from rejoinder.conformance.running.confirm import CONFIRM_BUDGETS
@@ -315,6 +319,7 @@ def check_endpoint(
             recorder.writer,
             concurrency=concurrency,
             deadline=timeout,
+            resend=resend,
             select=select,
             baseline=baseline,
             reruns=confirm_budget.reruns,
@@ -338,6 +343,7 @@ def check_endpoint(
         concurrency=concurrency,
         budget=budget,
         deadline=timeout,
+        resend=resend,
         select=select,
         required=required,
         baseline=baseline,

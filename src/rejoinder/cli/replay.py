@@ -20,6 +20,7 @@ from rejoinder.cli._run import (
     read_requests,
     recording,
     request_options,
+    resend_option,
     run_argument,
     second_key_option,
     timeout_option,
@@ -75,6 +76,7 @@ OFTEN = 10
 @second_key_option
 @request_options
 @timeout_option
+@resend_option
 @click.option(
     "--times",
     type=click.IntRange(1, 1000),
@@ -93,6 +95,7 @@ def command(
     second_key_env: str,
     times: int | None,
     timeout: float,
+    resend: bool,
     out: Path | None,
     quiet: bool,
     **requests: Any,
@@ -192,12 +195,14 @@ def command(
             concurrency=4,
             budget=None,
             deadline=timeout,
+            resend=resend,
             on_progress=lambda progress: steps.update(progress.done),
             on_interrupt=lambda: steps.say("Interrupted. Checking what was recorded."),
         )
         result = sending.run(work)
         code = ExitCode.INTERRUPTED if result.interrupted else _exit_code(results)
-        recorder.footer(code, interrupted=result.interrupted, warnings=result.warnings)
+        footer = result.footer
+        recorder.footer(code, **{name: footer[name] for name in ("interrupted", "resent", "warnings")})
     order = {one.fingerprint: number for number, one in enumerate(wanted)}
     results.sort(key=lambda replayed: order[replayed.finding.fingerprint])
     for replayed in results:

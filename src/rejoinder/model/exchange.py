@@ -43,6 +43,13 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"  # we stopped: interrupt, budget, or a planned abort
 
 
+UNSENT: Final = frozenset({Outcome.REFUSED, Outcome.TLS})
+"""Outcomes of requests of which nothing reached the endpoint, since no connection came about."""
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods of requests that only read, so that a repetition changes nothing (RFC 9110, 9.2.1)."""
+
+
 class Chunk(NamedTuple):
     """Bytes of the reply body that arrived together: seconds since the request began, and the bytes."""
 

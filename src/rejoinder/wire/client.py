@@ -45,8 +45,7 @@ class ClientOptions:
     ``connect``: for the TCP connection and again for the TLS handshake. ``idle``: longest wait for the next byte, and
     for the server to take the next byte of the request. ``total``: whole exchange, connecting included; a request's own
     ``deadline`` replaces it. ``budget``: what is read of a reply; a request's own ``read_limit`` is a further limit.
-    ``headers``: sent with every request. ``keep_alive``: reuse connections; off by default, so that a server that drops
-    idle connections is not blamed for a reply that it never owed. ``verify``: how TLS certificates are checked;
+    ``headers``: sent with every request. ``verify``: how TLS certificates are checked;
     ``True`` is the system's or certifi's authorities, or those that ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name.
     ``request``: what a user adds to every request; of its fields the client uses headers and TLS files.
     """
@@ -56,7 +55,6 @@ class ClientOptions:
     total: float = 600.0
     budget: ReplyBudget = CHECK
     headers: Headers = ()
-    keep_alive: bool = False
     verify: bool | ssl.SSLContext = True
     request: RequestOptions = field(default_factory=RequestOptions)
 
@@ -70,9 +68,9 @@ class Client:
     ``transport`` replaces the network (an ``httpx.ASGITransport``, for example). Raises :class:`UsageError` for a key
     that no header can carry.
 
-    Every request opens a fresh connection unless ``options.keep_alive`` is set. Compression is not asked for, cookies
-    are not kept and redirects are not followed, so a key never goes to another host. Proxies named by the environment
-    are used, except for loopback addresses.
+    Every request opens a connection of its own, so no request goes to one that the server closed while it was idle.
+    Compression is not asked for, cookies are not kept and redirects are not followed, so a key never goes to another
+    host. Proxies named by the environment are used, except for loopback addresses.
 
     ``on_exchange`` is called with every exchange exactly once, before :meth:`send` returns or is cancelled. There are
     two ways to end early. :meth:`stop` is the clean one: requests in flight return at once with the outcome
@@ -177,7 +175,7 @@ class Client:
         short = weight is not None and weight < budget.weight
         body_limit = budget.body if read_limit is None else min(read_limit, budget.body)
         least = budget.weight if weight is None or not short else weight
-        progress = _Progress(ReplyMeter(replace(budget, body=body_limit, weight=least)))
+        progress = _Progress(ReplyMeter(replace(budget, body=body_limit, weight=least)), budget.head)
         request = self._request(method, path, body, content, headers, progress)
         outcome, detail = Outcome.COMPLETE, ""
         timer = asyncio.timeout(self.options.total if deadline is None else deadline)
@@ -305,11 +303,17 @@ def encode_json(value: Any) -> bytes:
         raise ValueError(f"not a JSON value: {error}") from error
 
 
+class _EndlessHeadError(Exception):
+    """The interim (1xx) responses take more bytes than are read of them."""
+
+
 @dataclass(slots=True)
 class _Progress:
     """What is known of an exchange while it runs."""
 
     meter: ReplyMeter
+    head_limit: int
+    head: int = 0
     began: float = field(default_factory=time.perf_counter)
     started_at: float = field(default_factory=time.time)
     phase: str = "connect"
@@ -321,9 +325,11 @@ class _Progress:
     def now(self) -> float:
         return time.perf_counter() - self.began
 
-    async def trace(self, event: str, _info: Mapping[str, Any]) -> None:
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Follow the connection's own events, which alone tell when the request's first byte is written."""
-        if event.endswith("start_tls.started"):
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._limit_head(info["return_value"])
+        elif event.endswith("start_tls.started"):
             self.phase = "tls"
         elif event.endswith("send_request_headers.started"):
             self.phase = "request"
@@ -332,6 +338,22 @@ class _Progress:
             self.phase = "headers"
         elif event.endswith("receive_response_headers.complete"):
             self.headers_at = self.now()
+
+    def _limit_head(self, stream: Any) -> None:
+        """Let reads of a connection fail once interim (1xx) responses are over the budget of headers.
+
+        h11 limits each head, so what comes before a body and is longer than two of them has interim responses.
+        """
+        read = stream.read
+
+        async def limited(*args: Any, **kwargs: Any) -> bytes:
+            if self.phase == "headers" and self.head > 2 * self.head_limit:
+                raise _EndlessHeadError
+            data: bytes = await read(*args, **kwargs)
+            self.head += len(data) if self.phase == "headers" else 0
+            return data
+
+        stream.read = limited
 
     def take(self, data: bytes) -> bool:
         """Keep bytes up to the budget; return whether there is room for more."""
@@ -361,8 +383,12 @@ def _diagnose(error: Exception, progress: _Progress, options: ClientOptions, hos
     if isinstance(error, httpx.TimeoutException):
         what = "accepted" if isinstance(error, httpx.WriteTimeout) else "sent"
         return Outcome.TIMEOUT, f"{host} {what} no data for {options.idle:g} s ({where})."
-    if progress.phase == "tls" or (tls is not None and progress.status is None):
+    refused = tls is not None and progress.status is None and _HANDSHAKE_ALERT.search(tls.reason or "")
+    if progress.phase == "tls" or refused:
         return Outcome.TLS, f"The TLS handshake with {host} failed: {_tls_text(tls)}."
+    if isinstance(error, _EndlessHeadError):
+        text = f"The interim responses are longer than {options.budget.head:,} bytes: rejoinder stopped reading."
+        return Outcome.TOO_LARGE, text
     if isinstance(error, (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol)):
         return Outcome.REFUSED, f"Cannot connect to {host}: {_connect_text(error, causes)}."
     if isinstance(error, httpx.RemoteProtocolError):
@@ -426,6 +452,9 @@ def _reason(causes: list[BaseException]) -> str:
     return ""
 
 
+_HANDSHAKE_ALERT: Final = re.compile(r"CERTIFICATE|UNKNOWN_CA|HANDSHAKE|ACCESS_DENIED|DECRYPT_ERROR")
+"""Alerts with which a server refuses a handshake of TLS 1.3 after the client's part of it is done."""
+
 _INTERNALS: Final = re.compile(r"""bytearray\(b(["'].*?["'])\)|\s*\(\s*_?ssl\.c:\d+\)""")
 """What messages of h11 and OpenSSL show of Python: the type of a value (its text is kept), a line of source."""
 
@@ -451,7 +480,7 @@ def _proxy(base: httpx.URL) -> str:
 
 
 def _transport(proxy: str, options: ClientOptions) -> httpx.AsyncBaseTransport:
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None if options.keep_alive else 0)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     try:
         verify = options.request.tls_context() or options.verify
         return httpx.AsyncHTTPTransport(verify=verify, limits=limits, proxy=proxy or None)

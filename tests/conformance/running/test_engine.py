@@ -338,20 +338,62 @@ def test_a_long_retry_after_ends_the_run() -> None:
     assert "Retry-After of the endpoint is 3600 s" in result.warnings[0]
 
 
-def test_no_reply_counts_only_when_it_happens_twice() -> None:
-    tries = 0
+DROPPED = httpx.RemoteProtocolError("Server disconnected without sending a response.")
+
+
+def failing_first(error: httpx.TransportError) -> Answer:
+    """Return an endpoint whose first request ends with an error."""
+    errors = [error]
 
     async def flaky(request: httpx.Request) -> httpx.Response:
-        nonlocal tries
-        tries += 1
-        if tries == 1:
-            raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
+        if errors:
+            raise errors.pop()
         return httpx.Response(200, json=REPLY)
 
-    result, seen = run(cases(1), flaky)
+    return flaky
+
+
+def test_a_request_that_may_have_been_processed_is_not_sent_again() -> None:
+    result, seen = run(cases(2), failing_first(DROPPED), concurrency=1)
+    assert [(exchange.case, exchange.status) for exchange in seen] == [("c0", None), ("c1", 200)]
+    assert [exchange.tags for exchange in seen] == [("valid",)] * 2
+    assert result.resent == 0
+    assert result.footer["warnings"] == [
+        "1 valid request lost its connection before a response. rejoinder did not send it again, because the endpoint may "
+        "have processed it. With --resend it sends such a request once more."
+    ]
+
+
+def test_a_lost_request_is_sent_once_more_if_the_user_wants_it() -> None:
+    result, seen = run(cases(1), failing_first(DROPPED), resend=True)
     assert [exchange.status for exchange in seen] == [None, 200]
     assert seen[0].tags == ("valid", "unjudged", "repeated")
     assert "got no response at first" in result.warnings[0]
+    assert result.footer["resent"] == 1
+    assert result.footer["warnings"][1:] == [
+        "1 request was sent again, because the connection was lost before a response. The endpoint may have processed "
+        "both."
+    ]
+
+
+def test_a_lost_request_that_only_reads_is_sent_once_more() -> None:
+    case = PlannedCase("c", "A case.", (RequestSpec("read", method="GET", path=("r",)),))
+    result, seen = run(Plan("test", (case,)), failing_first(DROPPED))
+    assert [exchange.status for exchange in seen] == [None, 200]
+    assert result.resent == 1
+
+
+@pytest.mark.parametrize("resend", [False, True])
+def test_a_request_that_reached_nobody_is_sent_once_more_and_not_counted(resend: bool) -> None:
+    result, seen = run(cases(1), failing_first(httpx.ConnectError("refused")), resend=resend)
+    assert [exchange.status for exchange in seen] == [None, 200]
+    assert result.resent == 0
+
+
+def test_invalid_http_is_a_response_that_nobody_waits_for_again() -> None:
+    broken = httpx.RemoteProtocolError("illegal status line: bytearray(b'nonsense')")
+    _, seen = run(cases(1), failing_first(broken), resend=True)
+    assert [exchange.outcome for exchange in seen] == [Outcome.PROTOCOL]
 
 
 def test_a_dead_endpoint_ends_the_run() -> None:
