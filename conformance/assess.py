@@ -69,8 +69,8 @@ class CheckResult:
         if (lost := self.lost) and not self.resend:
             lose, which = ("lost its connection", "it") if lost == 1 else ("lost their connections", "them")
             warnings.append(
-                f"{plural(lost, 'valid request')} {lose} before a response. rejoinder did not send {which} again, because "
-                f"the endpoint may have processed {which}. With --resend it sends such a request once more."
+                f"{plural(lost, 'valid request')} {lose} before a response. rejoinder did not send {which} again, "
+                f"because the endpoint may have processed {which}. With --resend it sends such a request once more."
             )
         return {
             "interrupted": self.interrupted,

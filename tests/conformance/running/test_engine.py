@@ -359,8 +359,8 @@ def test_a_request_that_may_have_been_processed_is_not_sent_again() -> None:
     assert [exchange.tags for exchange in seen] == [("valid",)] * 2
     assert result.resent == 0
     assert result.footer["warnings"] == [
-        "1 valid request lost its connection before a response. rejoinder did not send it again, because the endpoint may "
-        "have processed it. With --resend it sends such a request once more."
+        "1 valid request lost its connection before a response. rejoinder did not send it again, because the endpoint "
+        "may have processed it. With --resend it sends such a request once more."
     ]
 
 
