@@ -79,7 +79,7 @@ class LongRequest:
     @property
     def working(self) -> bool:
         """Whether the server is surely at work on it: content of a stream has come, a plain one has been sent."""
-        if self.ended or not self.reply.begun:
+        if self.ended or not self.reply.sent:
             return False
         return not self.streamed or any(_CONTENT in data for _, data in list(self.reply.receives))
 

@@ -121,7 +121,8 @@ def figures(
         for statistic, figure in statistics.items():
             if figure is not None and not figure.at_least:
                 found[f"{name}:{statistic}"] = round(figure.value, 9)
-    found |= {name: getattr(rates, metric.rate_field) for name, metric in RATES.items()}
+    measured = {name: getattr(rates, metric.rate_field) for name, metric in RATES.items()}
+    found |= {name: rate for name, rate in measured.items() if rate is not None}
     if counted := counted_of(outcomes):
         found[_GOODPUT] = (good_of(outcomes) if good is None else good) / counted
     return found

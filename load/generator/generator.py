@@ -378,6 +378,7 @@ class GeneratorRun:
                 conversation.canary,
                 tags,
                 created,
+                first.opening,
             )
         )
         self._pool.append(connection)

@@ -50,6 +50,7 @@ def load_line(
         latencies_over=list(ANSWERED),
         input_tokens=stats.input_tokens,
         output_tokens=stats.output_tokens,
+        tokens=stats.tokens,
         self_check=self_check(stats, checks, issued, notes),
         good=stats.good,
         cross_talk=stats.foreign,
@@ -136,7 +137,12 @@ def rates_within(stats: RunStats, window: tuple[float, float]) -> Rates:
             for name in totals:
                 totals[name] += getattr(second, name) * part
     length = high - low
-    return Rates(**{f"{name}_per_s": round(total / length, 3) if length > 0 else 0.0 for name, total in totals.items()})
+    rates = Rates(
+        **{f"{name}_per_s": round(total / length, 3) if length > 0 else 0.0 for name, total in totals.items()}
+    )
+    if not stats.tokens.cached_of:
+        rates.uncached_input_tokens_per_s = None
+    return rates
 
 
 def unjudged_sentence(line: LoadSample) -> str:

@@ -8,6 +8,7 @@ empty: never ``response.created``, ``*.added``, ``*.done`` or a comment.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,11 +16,13 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.contract import Dialect
+from rejoinder.load.measure.tokens import Channel, Tokens, channel_of, count_tokens, output_text
 from rejoinder.load.objectives.answer_policy import BrokenRules
 from rejoinder.load.workload.canaries import foreign_canaries
 from rejoinder.model.exchange import Exchange, Outcome, parse_json
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.tags import Tag
+from rejoinder.wire.pacing import retry_after
 from rejoinder.wire.sse import SSEReader
 
 Judge = Callable[[ExchangeView, bool], BrokenRules]
@@ -28,6 +31,15 @@ Judge = Callable[[ExchangeView, bool], BrokenRules]
 MOST_STRETCHES: Final = 400
 """The most spans of a timeline, about 20 KB of a run file."""
 _MOST_TYPE: Final = 60
+_SPREAD: Final = 10
+"""The moments in each second among which tokens are spread that were not streamed."""
+USAGE: Final = {
+    "input_tokens": "",
+    "output_tokens": "",
+    "cached_tokens": "input_tokens_details",
+    "reasoning_tokens": "output_tokens_details",
+}
+"""The counts of ``usage`` that are read, and the object inside it that has them."""
 
 EventSpan = tuple[float, float, str, int, int]
 """Events of a stream that came together: first and last arrival, type, number, and the byte where the first begins."""
@@ -35,14 +47,15 @@ EventSpan = tuple[float, float, str, int, int]
 
 @dataclass(slots=True)
 class Measurement:
-    """What one request says. All times are seconds from its first byte; ``None`` or absent: it does not exist.
+    """What one request says. All times are seconds from its beginning; ``None`` or absent: it does not exist.
 
     ``head``, ``first_event``, ``first_output`` and ``end`` are when the head of the reply, the first event, the first
     content that is not reasoning, and the terminal event (the last byte of a plain reply) arrived. ``content`` has the
-    time and the number of deltas of each receive that carried content. ``times`` and ``pools`` hold the values of the
-    metrics by name: one for the request, or many. ``foreign`` are canaries of other requests that the answer shows.
-    ``rules`` are the MUST rules that the answer broke, of which ``voiding`` and ``known`` are parts as in
-    :class:`BrokenRules`; ``judged`` is whether it was checked against all rules.
+    time and the number of deltas of each receive that carried content. ``usage`` has the counts of the reported usage
+    by name, ``tokens`` what follows from them and from the text. ``refused``: the endpoint sent an error. ``times`` and
+    ``pools`` hold the values of the metrics by name: one for the request, or many. ``foreign`` are canaries of other
+    requests that the answer shows. ``rules`` are the MUST rules that the answer broke, of which ``voiding`` and
+    ``known`` are parts as in :class:`BrokenRules`; ``judged`` is whether it was checked against all rules.
     """
 
     outcome: RequestOutcome = RequestOutcome.OK
@@ -58,11 +71,31 @@ class Measurement:
     end: float | None = None
     content: list[tuple[float, int]] = field(default_factory=list)
     deltas: int = 0
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    usage: dict[str, int] = field(default_factory=dict)
+    tokens: Tokens = field(default_factory=Tokens)
+    refused: bool = False
     times: dict[str, float] = field(default_factory=dict)
     pools: dict[str, list[float]] = field(default_factory=dict)
     foreign: list[str] = field(default_factory=list)
+
+    def arrivals(self) -> list[tuple[float, float]]:
+        """Return when the output tokens came: times from the beginning, with a number of tokens each.
+
+        Streamed tokens came with the content, in proportion to its deltas. Those that were not streamed were made
+        before it: they are spread evenly over the time to the first content. Without content all came at the end.
+        """
+        tokens = self.tokens
+        if not tokens.output:
+            return []
+        pieces = tokens.pieces or [(self.end or 0.0, 1)]
+        streamed = (tokens.streamed or 0) if tokens.pieces else tokens.output
+        each = streamed / sum(count for _, count in pieces)
+        found = [(at, each * count) for at, count in pieces]
+        if hidden := tokens.output - streamed:
+            first = pieces[0][0]
+            parts = math.ceil(first * _SPREAD) or 1
+            found += [((place + 0.5) * first / parts, hidden / parts) for place in range(parts)]
+        return found
 
 
 def _gaps(_: ExchangeView, reply: Measurement) -> list[float]:
@@ -73,16 +106,32 @@ def _tail(_: ExchangeView, reply: Measurement) -> float | None:
     return reply.end - reply.content[-1][0] if reply.end is not None and reply.content else None
 
 
+def _after_first(reply: Measurement) -> float | None:
+    """Return the streamed tokens after those of the first receive, which are counted by its share of the deltas."""
+    tokens, pieces = reply.tokens.streamed, reply.tokens.pieces
+    if tokens is None or tokens <= 1 or not pieces or pieces[-1][0] <= pieces[0][0]:
+        return None
+    return tokens * (1 - pieces[0][1] / sum(count for _, count in pieces))
+
+
 def _tpot(_: ExchangeView, reply: Measurement) -> float | None:
-    """Return the time per token after those of the first receive, which are counted by its share of the deltas.
+    """Return the time per token after those of the first receive, of the tokens that were streamed.
 
     With one token in each delta and receive it is vLLM's (tn - t1) / (n - 1), which is too small where several tokens
-    share a delta.
+    share a delta. :func:`~rejoinder.load.measure.tokens.count_tokens` says which tokens were streamed.
     """
-    tokens, content = reply.output_tokens, reply.content
-    if tokens is None or tokens <= 1 or not content or content[-1][0] <= content[0][0]:
+    tokens, pieces = _after_first(reply), reply.tokens.pieces
+    return (pieces[-1][0] - pieces[0][0]) / tokens if tokens else None
+
+
+def _refused(view: ExchangeView, reply: Measurement) -> float | None:
+    return (view.exchange.ended_at if reply.end is None else reply.end) if reply.refused else None
+
+
+def _retry_after(view: ExchangeView, reply: Measurement) -> float | None:
+    if not reply.refused:
         return None
-    return (content[-1][0] - content[0][0]) / (tokens * (1 - content[0][1] / reply.deltas))
+    return retry_after(view.exchange, view.exchange.started_at + view.exchange.ended_at)
 
 
 MEASURES: Final[dict[str, Callable[[ExchangeView, Measurement], float | None]]] = {
@@ -94,6 +143,8 @@ MEASURES: Final[dict[str, Callable[[ExchangeView, Measurement], float | None]]] 
     "tail": _tail,
     "tpot": _tpot,
     "max_gap": lambda _, reply: max(reply.pools["itl"], default=None),
+    "failed_latency": _refused,
+    "retry_after": _retry_after,
 }
 """Takes each time that a request has once, by the name of its row in the table of metrics."""
 POOLS: Final[dict[str, Callable[[ExchangeView, Measurement], list[float]]]] = {"itl": _gaps}
@@ -125,6 +176,8 @@ def measure(
         terminal = _read_stream(view, result, deltas)
     elif exchange.ok:
         _read_body(exchange, result)
+    else:
+        result.refused = exchange.outcome is Outcome.COMPLETE
     take_times(view, result)
     result.outcome, result.detail = _outcome(exchange, result, terminal)
     if result.outcome.row.judgeable:
@@ -209,6 +262,9 @@ def _read_stream(view: ExchangeView, result: Measurement, deltas: list[str]) -> 
     """Take times and usage from an event stream; return the type of its terminal or error event."""
     terminal = ""
     content = result.content
+    channels: dict[Channel, list[tuple[float, int]]] = {channel: [] for channel in Channel}
+    texts: dict[Channel, list[str]] = {channel: [] for channel in Channel}
+    final: dict[str, Any] = {}
     if view.frames and view.frames[0].terminated:
         result.first_event = view.frames[0].t
     for event in view.events:
@@ -221,43 +277,59 @@ def _read_stream(view: ExchangeView, result: Measurement, deltas: list[str]) -> 
             delta = data.get("delta")
             if not delta:
                 continue
+            channel = channel_of(kind, spec.part if spec else "")
             if isinstance(delta, str):
                 deltas.append(delta)
+                texts[channel].append(delta)
             result.deltas += 1
-            if content and content[-1][0] == t:
-                content[-1] = (t, content[-1][1] + 1)
-            else:
-                content.append((t, 1))
-            if result.first_output is None and not _is_reasoning(kind, spec.part if spec else ""):
+            for pieces in (content, channels[channel]):
+                if pieces and pieces[-1][0] == t:
+                    pieces[-1] = (t, pieces[-1][1] + 1)
+                else:
+                    pieces.append((t, 1))
+            if result.first_output is None and channel in (Channel.OUTPUT, Channel.CALL):
                 result.first_output = t
         elif (role == "terminal" or role == "error") and not terminal:
             terminal = kind
             result.end = t
             response = data.get("response")
             if isinstance(response, dict):
+                final = response
                 _read_usage(response, result)
                 if kind == "response.incomplete" and _expected_limit(view.exchange, response):
                     terminal = "response.completed"
             if terminal in ("response.failed", "error"):
                 result.detail = _error_text(data)
+                result.refused = True
+    whole = output_text(final)
+    if deltas:
+        whole = {channel: "".join(found) or whole[channel] for channel, found in texts.items()}
+    result.tokens = count_tokens(result.usage, channels, whole, complete=bool(terminal) and not result.refused)
     return terminal
 
 
 def _read_body(exchange: Exchange, result: Measurement) -> None:
     body = exchange.json()
+    complete = exchange.outcome is Outcome.COMPLETE
     if isinstance(body, dict) and body.get("object") == "response":
         _read_usage(body, result)
-        if exchange.outcome is Outcome.COMPLETE:
+        result.refused = complete and body.get("status") == "failed"
+        result.tokens = count_tokens(result.usage, {}, output_text(body), complete=complete and not result.refused)
+        if complete:
             result.end = exchange.ended_at
+    else:
+        result.refused = complete
 
 
 def _read_usage(response: dict[str, Any], result: Measurement) -> None:
     usage = response.get("usage")
-    if isinstance(usage, dict):
-        for name in ("input_tokens", "output_tokens"):
-            value = usage.get(name)
-            if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-                setattr(result, name, value)
+    if not isinstance(usage, dict):
+        return
+    for name, details in USAGE.items():
+        within = usage.get(details) if details else usage
+        value = within.get(name) if isinstance(within, dict) else None
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            result.usage[name] = value
 
 
 def _expected_limit(exchange: Exchange, response: dict[str, Any]) -> bool:
@@ -339,7 +411,3 @@ def _error_text(data: Any) -> str:
             text = candidate["message"]
             return "".join(char if char.isprintable() else " " for char in text[:200])
     return ""
-
-
-def _is_reasoning(kind: str, part: str) -> bool:
-    return part in ("reasoning_text", "summary_text") or (not part and "reasoning" in kind)

@@ -13,10 +13,10 @@ import socket
 import ssl
 from dataclasses import dataclass, field
 from time import perf_counter_ns, time
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rejoinder.budgets import LOAD, LOAD_LONG, LOAD_STREAM
-from rejoinder.load.measure.recording import RECEIVE, FramingError, MessageEnd, OverBudgetError, Receives
+from rejoinder.load.measure.recording import RECEIVE, FramingError, MessageEnd, Opening, OverBudgetError, Receives
 from rejoinder.model.exchange import Headers, Outcome
 from rejoinder.wire.address import Address
 
@@ -29,7 +29,7 @@ class Censored(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: to connect (with TLS), between two receives, and for a whole request from its first byte."""
+    """Seconds: to connect to an address and for TLS, between two receives, and for a whole request."""
 
     connect: float = 10.0
     idle: float = 60.0
@@ -38,15 +38,19 @@ class Timeouts:
 
 @dataclass(slots=True)
 class RawReply:
-    """What one request brought. Times are readings of ``time.perf_counter_ns``; ``begun`` is 0 if nothing was sent.
+    """What one request brought. Times are readings of ``time.perf_counter_ns``.
 
+    ``begun`` is when the client began the request, before it opened a connection; ``wall`` is Unix time then. ``sent``
+    is when the first byte was written, 0 if none was. ``opening`` has the times of a connection that it opened.
     ``interrupt`` is the exception that ended the request from outside; the caller raises it again once the
     reception is safe. ``cancelled``: it was given up on purpose.
     """
 
     begun: int = 0
+    sent: int = 0
     ended: int = 0
     wall: float = 0.0
+    opening: Opening | None = None
     outcome: Outcome = Outcome.COMPLETE
     detail: str = ""
     reused: bool = False
@@ -78,7 +82,7 @@ class Watchdog:
         self._watched: dict[Connection, tuple[socket.socket, RawReply, int, int]] = {}
 
     def add(self, connection: Connection, sock: socket.socket, reception: RawReply) -> None:
-        """Watch a request that has begun."""
+        """Watch a request whose connection is open."""
         limits = connection.timeouts
         deadline = reception.begun + round(limits.total * 1e9)
         self._watched[connection] = (sock, reception, deadline, round(limits.idle * 1e9))
@@ -91,7 +95,7 @@ class Watchdog:
         """Shut the connections of all requests that are over their limits, which ends their receives."""
         now = perf_counter_ns()
         for connection, (sock, reception, deadline, idle) in list(self._watched.items()):
-            last = reception.receives.last if reception.receives else reception.begun
+            last = reception.receives.last if reception.receives else reception.sent
             if now >= deadline or now - last >= idle:
                 connection.expired = True
                 with contextlib.suppress(OSError):
@@ -170,8 +174,11 @@ class Connection:
         connection too: the server may have processed the request (RFC 9110, section 9.2.2).
         """
         self.cancelled = False
+        reception = RawReply() if into is None else into
+        reception.wall = time()
+        reception.begun = perf_counter_ns()
         reused = self._alive()
-        reception = self._attempt(message, into)
+        self._attempt(message, reception)
         reception.reused = reused
         if reception.unanswered and reused:
             reception.detail += " (on a connection that was kept from an earlier request)"
@@ -191,8 +198,7 @@ class Connection:
             with contextlib.suppress(OSError):
                 sock.close()
 
-    def _attempt(self, message: Message, into: RawReply | None = None) -> RawReply:
-        reception = RawReply() if into is None else into
+    def _attempt(self, message: Message, reception: RawReply) -> None:
         reusable = False
         try:
             sock = self._socket
@@ -213,17 +219,27 @@ class Connection:
                 reception.ended = reception.receives.last
             if not reusable:
                 self.close()
-        return reception
 
     def _open(self, reception: RawReply) -> socket.socket | None:
         address = f"{self.address.host} port {self.address.port}"
         sock: socket.socket | None = None
+        context = (self._context or ssl.create_default_context()) if self.address.tls else None
+        took = reception.opening = Opening()
+        clock = perf_counter_ns
         try:
-            sock = _connected(self.address.host, self.address.port, self.timeouts.connect)
+            places = _numeric(self.address.host, self.address.port)
+            began = clock()
+            if not places:
+                places = _looked_up(self.address.host, self.address.port)
+                took = reception.opening = took._replace(dns=clock() - began)
+            began = clock()
+            sock = _connected(places, self.timeouts.connect)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.address.tls:
-                context = self._context or ssl.create_default_context()
+            took = reception.opening = took._replace(connect=clock() - began)
+            began = clock()
+            if context is not None:
                 sock = context.wrap_socket(sock, server_hostname=self.address.host)
+                reception.opening = took._replace(tls=clock() - began)
             self.opened += 1
             return sock
         except TimeoutError:
@@ -253,8 +269,7 @@ class Connection:
         reached = end.reached
         total, own, memory = 0, LOAD_STREAM, self._memory
         sock.settimeout(min(idle, self.timeouts.total) if self._watchdog is None else None)
-        reception.wall = time()
-        reception.begun = clock()
+        reception.sent = clock()
         deadline = reception.begun + round(self.timeouts.total * 1e9)
         tight = deadline - round(idle * 1e9)
         self.expired = False
@@ -341,22 +356,40 @@ def receive_buffer() -> memoryview:
     return memoryview(bytearray(RECEIVE_BYTES))
 
 
-def _connected(host: str, port: int, timeout: float) -> socket.socket:
-    """Return a connected socket; an address in digits needs no resolver, for which gevent would ask a thread."""
+_Place = tuple[int, tuple[Any, ...]]
+"""An address family and an address of it."""
+
+
+def _numeric(host: str, port: int) -> list[_Place]:
+    """Return the address of a host in digits: it needs no resolver, for which gevent would ask a thread."""
     for family in (socket.AF_INET, socket.AF_INET6):
-        try:
+        with contextlib.suppress(OSError):
             socket.inet_pton(family, host)
-        except OSError:
-            continue
+            return [(family, (host, port))]
+    return []
+
+
+def _looked_up(host: str, port: int) -> list[_Place]:
+    """Return the addresses of a host name; raises ``OSError`` where there are none."""
+    return [(family, place) for family, _, _, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+def _connected(places: list[_Place], timeout: float) -> socket.socket:
+    """Return a socket that is connected to the first address that accepts; raises the error of the last one."""
+    failure: OSError | None = None
+    for family, place in places:
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.settimeout(timeout)
-            sock.connect((host, port))
+            sock.connect(place)
+            return sock
+        except OSError as error:
+            sock.close()
+            failure = error
         except BaseException:
             sock.close()
             raise
-        return sock
-    return socket.create_connection((host, port), timeout)
+    raise failure or OSError("the host name has no address")
 
 
 def _complete(end: MessageEnd) -> bool:

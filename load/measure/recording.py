@@ -105,15 +105,28 @@ class Receives(Sequence[tuple[int, bytes]]):
         self.data, self._times, self._ends = state
 
 
+class Opening(NamedTuple):
+    """How long the parts of opening a connection took, in nanoseconds; ``None``: it did not get so far.
+
+    ``dns`` is the lookup of the host name, ``None`` also for an address in digits. ``connect`` is the TCP connection,
+    with the attempts at all addresses of the host. ``tls`` is the TLS handshake, ``None`` also for ``http``.
+    """
+
+    dns: int | None = None
+    connect: int | None = None
+    tls: int | None = None
+
+
 class Recording(NamedTuple):
     """One request and the receives of its reply. Times are readings of ``time.perf_counter_ns``.
 
-    ``intended`` is when the schedule wanted it, ``dispatched`` when the generator turned to it, ``begun`` when its
-    first byte was written (0: never), ``ended`` the last thing that happened. ``wall`` is Unix time in seconds at
-    ``begun``. ``judge`` is whether the rules apply, ``reused`` whether the connection was kept from
-    before. ``turn`` counts the requests of a conversation, ``scenario`` names the kind of request, ``canary`` is what
-    its input holds. ``tags`` are ``cancelled`` (given up on purpose) and ``background`` (the reply is that of the last
-    poll; ``created`` has the first).
+    ``intended`` is when the schedule wanted it, ``dispatched`` when the generator turned to it, ``begun`` when the
+    client began it, before it opened a connection (0: never), ``ended`` the last thing that happened. ``wall`` is Unix
+    time in seconds at ``begun``. ``opening`` has the times of the connection that was opened for it, ``None`` where
+    one was kept. ``judge`` is whether the rules apply, ``reused`` whether the connection was kept from before.
+    ``turn`` counts the requests of a conversation, ``scenario`` names the kind of request, ``canary`` is what its input
+    holds. ``tags`` are ``cancelled`` (given up on purpose) and ``background`` (the reply is that of the last poll;
+    ``created`` has the first).
     """
 
     slot: int
@@ -133,6 +146,7 @@ class Recording(NamedTuple):
     canary: str = ""
     tags: tuple[str, ...] = ()
     created: Receives | None = None
+    opening: Opening | None = None
 
 
 def created(recording: Recording) -> Recording | None:

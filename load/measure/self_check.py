@@ -85,10 +85,6 @@ def self_check(
         bound.append("requests waited for the analysis of earlier responses")
     if lost:
         suspect.append(f"{plural(lost, 'started request has', 'started requests have')} no outcome")
-    if stats.without_usage:
-        suspect.append(
-            f"{plural(stats.without_usage, 'response has', 'responses have')} no usage, so their tokens are not counted"
-        )
     if any(check.died for check in checks):
         suspect.append("a load generator process died, and about one second of its results is missing")
     if any(check.worker_lost for check in checks):

@@ -22,15 +22,16 @@ from msgspec import Struct, field
 from rejoinder.budgets import LOAD_EVIDENCE
 from rejoinder.formatting import plural, value_of
 from rejoinder.load.measure.measure import EventSpan, Measurement
-from rejoinder.load.measure.recording import Recording
+from rejoinder.load.measure.recording import Opening, Recording
 from rejoinder.load.measure.stationarity import Span
+from rejoinder.load.measure.tokens import Doubt
 from rejoinder.load.objectives.confidence import share_bound
 from rejoinder.load.objectives.slo import RequestLimits
 from rejoinder.model.exchange import Chunk, Exchange, Outcome
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import TIMES, Over, Place
 from rejoinder.model.outcomes import RequestOutcome, judgeable_of
-from rejoinder.model.samples import RequestFigures, RequestSample, SecondSample, StreamSample
+from rejoinder.model.samples import RequestFigures, RequestSample, SecondSample, StreamSample, TokenDetails
 from rejoinder.model.tags import Tag
 
 SLOWEST: Final = 10
@@ -71,6 +72,7 @@ class TimeBucket(Struct):
     good: int = 0
     ok_output_tokens: float = 0.0
     input_tokens: float = 0.0
+    uncached_input_tokens: float = 0.0
     ttft: Histogram = field(default_factory=Histogram)
     gaps: Counter[int] = field(default_factory=Counter)
 
@@ -84,7 +86,8 @@ class TimeBucket(Struct):
 class RunStats(JsonStruct):
     """Counts, distributions and samples of some requests.
 
-    ``good`` requests succeeded and kept every limit. ``streams`` are the slowest requests with the times of all their
+    ``good`` requests succeeded and kept every limit. ``tokens`` says what usage reports beside the totals, and what had
+    to be estimated. ``streams`` are the slowest requests with the times of all their
     events, the slowest first.
     """
 
@@ -97,7 +100,7 @@ class RunStats(JsonStruct):
     chunks: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
-    without_usage: int = 0
+    tokens: TokenDetails = field(default_factory=TokenDetails)
     outcomes: Counter[RequestOutcome] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
     scenarios: dict[str, Counter[RequestOutcome]] = field(default_factory=dict)
@@ -176,22 +179,37 @@ class RunStats(JsonStruct):
             self._second(start + at).gaps[gap_bound(gap)] += 1
         self.deltas += measured.deltas
         self.chunks += len(content)
-        tokens = measured.output_tokens
-        self.without_usage += tokens is None
-        self.output_tokens += tokens or 0
-        self.input_tokens += measured.input_tokens or 0
+        usage, tokens = measured.usage, measured.tokens
+        given, cached = usage.get("input_tokens", 0), usage.get("cached_tokens")
+        self.input_tokens += given
+        self.output_tokens += tokens.output or 0
+        self._count_details(measured)
         if content:
             first = self._second(start + content[0][0])
             first.ttft.add(content[0][0])
-            first.input_tokens += measured.input_tokens or 0
-        if tokens:
-            pieces = content or [(measured.end or 0.0, 1)]
-            each = tokens / sum(count for _, count in pieces)
-            for at, count in pieces:
-                second = self._second(start + at)
-                second.output_tokens += each * count
-                if good:
-                    second.ok_output_tokens += each * count
+            first.input_tokens += given
+            first.uncached_input_tokens += max(0, given - (cached or 0))
+        for at, amount in measured.arrivals():
+            second = self._second(start + at)
+            second.output_tokens += amount
+            if good:
+                second.ok_output_tokens += amount
+
+    def _count_details(self, measured: Measurement) -> None:
+        usage, tokens, details = measured.usage, measured.tokens, self.tokens
+        if "cached_tokens" in usage:
+            details.cached += usage["cached_tokens"]
+            details.cached_of += usage.get("input_tokens", 0)
+        details.reasoning += usage.get("reasoning_tokens", 0)
+        details.not_streamed += (tokens.output or 0) - (tokens.streamed or 0)
+        details.responses += 1
+        details.without_usage += "output_tokens" not in usage
+        if tokens.estimated:
+            details.estimated += tokens.output or 0
+            details.estimated_responses += 1
+        details.zero += tokens.doubt is Doubt.ZERO
+        details.too_many += tokens.doubt is Doubt.TOO_MANY
+        details.too_few += tokens.doubt is Doubt.TOO_FEW
 
     def add_stream(
         self, recording: Recording, measured: Measurement, events: Sequence[EventSpan], t0: int, worker: int
@@ -225,6 +243,7 @@ class RunStats(JsonStruct):
     def merge(self, other: RunStats) -> None:
         """Add the stats of other requests."""
         _add_numbers(self, other)
+        _add_numbers(self.tokens, other.tokens)
         self.outcomes.update(other.outcomes)
         self.rules.update(other.rules)
         for scenario, outcomes in other.scenarios.items():
@@ -337,11 +356,16 @@ def _all_times(recording: Recording, measured: Measurement) -> dict[str, float]:
         name: measured.times[metric.since] + lag for name, metric in TIMES.items() if metric.since in measured.times
     }
     dispatch = (recording.dispatched - recording.intended) / 1e9
-    return {**measured.times, **since_schedule, "sched_lag": lag, "dispatch_lag": dispatch}
+    opening = (recording.opening or Opening())._asdict()
+    opened = {name: took / 1e9 for name, took in opening.items() if took is not None}
+    return {**measured.times, **since_schedule, **opened, "sched_lag": lag, "dispatch_lag": dispatch}
 
 
 def _request_sample(recording: Recording, measured: Measurement, t0: int, worker: int) -> RequestSample:
-    times = {name: round(at, 6) for name, at in measured.times.items() if Place.REQUEST in TIMES[name].shown}
+    times = {
+        name: round(at, 6) for name, at in _all_times(recording, measured).items() if Place.REQUEST in TIMES[name].shown
+    }
+    usage, tokens = measured.usage, measured.tokens
     return RequestSample(
         t=round((_begun(recording) - t0) / 1e9, 6),
         intended=round((recording.intended - t0) / 1e9, 6),
@@ -351,8 +375,11 @@ def _request_sample(recording: Recording, measured: Measurement, t0: int, worker
         times=times,
         chunks=len(measured.content) or None,
         deltas=measured.deltas if measured.content else None,
-        input_tokens=measured.input_tokens,
-        output_tokens=measured.output_tokens,
+        input_tokens=usage.get("input_tokens"),
+        cached_tokens=usage.get("cached_tokens"),
+        output_tokens=usage.get("output_tokens"),
+        reasoning_tokens=usage.get("reasoning_tokens"),
+        estimated_tokens=tokens.output if tokens.estimated else None,
         rules=measured.rules,
         scenario=recording.scenario,
         turn=recording.turn,

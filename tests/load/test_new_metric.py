@@ -129,7 +129,7 @@ def test_every_report_shows_it(run: Run, tmp_path: Path) -> None:
     page = render_html(run)
     assert "<dt>Item p50</dt><dd>30.0 ms</dd>" in page
     assert "Time to first item" in page
-    assert "from sending the request to the first response.output_item.added event" in page
+    assert "from the start of the request to the first response.output_item.added event" in page
     assert "| Item | 20 | 30.0 ms |" in render_markdown(run)
     assert "Item p50" in render_comparison([run, run])
     figures: list[Any] = [figure.name for figure in diff_runs(run, run).figures]

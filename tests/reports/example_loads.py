@@ -14,6 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from rejoinder.conformance.judging.exchange_view import ExchangeView
+from rejoinder.contract import load_dialect
 from rejoinder.load.decide.regression import parse_changes
 from rejoinder.load.decide.repetitions import run_repeats
 from rejoinder.load.decide.search import SearchRun, find_rate, sweep
@@ -22,6 +24,7 @@ from rejoinder.load.measure.measure import EventSpan, Measurement, take_times
 from rejoinder.load.measure.recording import Receives, Recording
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats
+from rejoinder.load.measure.tokens import Tokens
 from rejoinder.load.objectives.slo import RequestLimits, parse_slos
 from rejoinder.load.run import LoadResult, Sink
 from rejoinder.load.settings import LoadSettings
@@ -37,6 +40,9 @@ from rejoinder.model.samples import HistogramSample, Sample
 OK = RequestOutcome.OK
 SETTINGS = LoadSettings(url="http://127.0.0.1:8000/v1/responses", model="tiny-llm", rate=30.0, duration=40.0)
 EXCHANGE = Exchange("x", Request("POST", "/v1/responses"), Outcome.COMPLETE, 200)
+
+REFUSED = {RequestOutcome.FAILED, RequestOutcome.HTTP_4XX, RequestOutcome.HTTP_429, RequestOutcome.HTTP_5XX}
+"""The outcomes of requests that the endpoint answered with an error."""
 
 
 @dataclass(slots=True)
@@ -100,11 +106,13 @@ class Sent:
             end=self.length if ended else None,
             content=[(at, 1) for at in self.arrivals],
             deltas=len(self.arrivals),
-            input_tokens=None if self.tokens is None else 12,
-            output_tokens=self.tokens,
+            usage={} if self.tokens is None else {"input_tokens": 12, "output_tokens": self.tokens},
+            refused=self.outcome in REFUSED,
             foreign=["(Request rj0000000000000000.)"] if self.foreign else [],
         )
-        take_times(None, measured)  # type: ignore[arg-type]
+        measured.tokens = Tokens(self.tokens, self.tokens, pieces=measured.content)
+        reply = Exchange("x", Request("POST", "/"), Outcome.COMPLETE, ended_at=self.length)
+        take_times(ExchangeView(reply, load_dialect()), measured)
         return measured
 
     def events(self) -> list[EventSpan]:

@@ -99,6 +99,11 @@ class RequestFigures(Sample, kw_only=True):
     deltas: Annotated[Count | None, about("number of content events")] = None
     input_tokens: Annotated[Count | None, about("input tokens in the reported usage")] = None
     output_tokens: Annotated[Count | None, about("output tokens in the reported usage")] = None
+    cached_tokens: Annotated[Count | None, about("input tokens from a cache, in the reported usage")] = None
+    reasoning_tokens: Annotated[Count | None, about("output tokens of reasoning, in the reported usage")] = None
+    estimated_tokens: Annotated[
+        Count | None, about("output tokens estimated from the text, where usage has none, or 0 for a text")
+    ] = None
     rules: Annotated[list[str], about("MUST rules that the response broke")] = []
     scenario: Annotated[str, about("name of the scenario in the workload")] = ""
     turn: Annotated[int, about("number of the request in its conversation, from 0")] = 0
@@ -259,7 +264,7 @@ class HistogramSample(Sample, tag="histogram", kw_only=True):
         return {name: value for name, value in record.items() if value or name not in self.optional}
 
 
-class Rates(Struct, kw_only=True):
+class Rates(Struct, kw_only=True, omit_defaults=True):
     """Totals per second over a part of the run; tokens count when they arrive."""
 
     started_per_s: Annotated[PerSecond, about("requests that started")]
@@ -270,6 +275,25 @@ class Rates(Struct, kw_only=True):
     good_per_s: Annotated[PerSecond, about("requests that succeeded within every limit")]
     ok_output_tokens_per_s: Annotated[PerSecond, about("output tokens of requests that succeeded")]
     input_tokens_per_s: Annotated[PerSecond, about("input tokens, counted when the first content arrived")]
+    uncached_input_tokens_per_s: Annotated[
+        PerSecond | None, about("those that usage does not report as cached; absent without cached_tokens in usage")
+    ] = None
+
+
+class TokenDetails(Struct, kw_only=True, omit_defaults=True):
+    """What usage reports of the tokens of the requests whose response ended, and what it does not."""
+
+    responses: Annotated[Count, about("responses whose tokens were counted")] = 0
+    cached: Annotated[Count, about("input tokens from a cache (cached_tokens)")] = 0
+    cached_of: Annotated[Count, about("input tokens of the responses whose usage has cached_tokens")] = 0
+    reasoning: Annotated[Count, about("output tokens of reasoning (reasoning_tokens)")] = 0
+    not_streamed: Annotated[Count, about("output tokens of reasoning that no event carried")] = 0
+    without_usage: Annotated[Count, about("responses whose usage has no output_tokens")] = 0
+    estimated: Annotated[Count, about("output tokens estimated from the text; output_tokens includes them")] = 0
+    estimated_responses: Annotated[Count, about("responses whose output tokens were estimated")] = 0
+    zero: Annotated[Count, about("responses with text and 0 output_tokens")] = 0
+    too_many: Annotated[Count, about("responses with more output_tokens than their text can have")] = 0
+    too_few: Annotated[Count, about("responses with fewer output_tokens than their text can have")] = 0
 
 
 class SelfCheckResult(Struct, kw_only=True, omit_defaults=True):
@@ -441,7 +465,7 @@ class LoadSample(Sample, tag="load", kw_only=True):
     rates_whole_run: Annotated[Rates, about("over the whole run")]
     latencies_over: Annotated[list[RequestOutcome], about("the outcomes whose requests the histograms cover")]
     input_tokens: Annotated[Count, about("input tokens of all requests")]
-    output_tokens: Annotated[Count, about("output tokens of all requests")]
+    output_tokens: Annotated[Count, about("output tokens of all requests, those that were estimated included")]
     self_check: Annotated[SelfCheckResult, about("whether the load generator limited the figures")]
     good: Annotated[Count, about("requests that succeeded within every limit")]
     cross_talk: Annotated[Count, about("responses that contain the canary of another request")]
@@ -449,6 +473,7 @@ class LoadSample(Sample, tag="load", kw_only=True):
     unjudged_bound: Annotated[
         Share | None, about("99 % upper bound of the share of the unjudged that breaks a rule")
     ] = None
+    tokens: Annotated[TokenDetails | None, about("details of the tokens; absent in runs of older versions")] = None
     scenarios: Annotated[list[ScenarioOutcomes], about("outcomes by scenario of the workload")] = []
     limits: Annotated[list[str], about("the limits for single requests that goodput uses")] = []
     slos: Annotated[list[SloResult], about("results of the SLOs")] = []

@@ -87,7 +87,7 @@ class Pacer:
             self._slowed_at = now
 
 
-def retry_after(exchange: Exchange) -> float | None:
+def retry_after(exchange: Exchange, now: float | None = None) -> float | None:
     """Return the seconds of a Retry-After header (RFC 9110, 10.2.3, number or date); ``None`` where none can be read.
 
     They are finite and not negative. A number too large for a clock is ``LONGEST_WAIT``.
@@ -99,6 +99,6 @@ def retry_after(exchange: Exchange) -> float | None:
         date = email.utils.parsedate_to_datetime(text)
         # A date without a zone is in UTC (RFC 9110, 5.6.7), not in the zone of this machine.
         date = date.replace(tzinfo=UTC) if date.tzinfo is None else date
-        return max(0.0, date.timestamp() - time.time())
+        return max(0.0, date.timestamp() - (time.time() if now is None else now))
     except (ValueError, TypeError, OverflowError, IndexError, AttributeError):
         return None

@@ -17,6 +17,7 @@ from rejoinder.load.measure.measure import Measurement, take_times
 from rejoinder.load.measure.recording import Receives, Recording
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import GAP_BOUNDS, RunStats
+from rejoinder.load.measure.tokens import Tokens
 from rejoinder.load.objectives.slo import RequestLimits, parse_slos
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Exchange, Outcome, Request
@@ -71,9 +72,9 @@ def stats_of(requests: Sequence[Sent], limits: Sequence[str] = (), shift: float 
             content=[(at / 1000, tokens) for at, tokens in sent.content],
             deltas=sent.tokens,
             end=sent.length / 1000 if sent.answered else None,
-            input_tokens=sent.input_tokens,
-            output_tokens=sent.tokens,
+            usage={"input_tokens": sent.input_tokens, "output_tokens": sent.tokens},
         )
+        measured.tokens = Tokens(sent.tokens, sent.tokens, pieces=measured.content)
         take_times(None, measured)  # type: ignore[arg-type]
         stats.add(recording, EXCHANGE, measured, 0, 0, RequestLimits(parse_slos(limits)))
     return stats
@@ -158,7 +159,7 @@ def test_a_closed_loop_without_a_steady_second_gets_what_follows_the_ramp() -> N
         assert steady_window(stats_of(requests), replace(CLOSED, ramp=ramp), issued) == window
     # A window without a length has no rates.
     rates = rates_within(stats_of(requests), (0.9, 0.9))
-    assert {getattr(rates, name) for name in Rates.__struct_fields__} == {0.0}
+    assert {getattr(rates, name) for name in Rates.__struct_fields__} == {0.0, None}
 
 
 def test_the_ramp_and_the_drain_are_left_out() -> None:
@@ -241,6 +242,7 @@ def reference_rates(requests: Sequence[Sent], window: tuple[float, float], limit
                 fell["input_tokens", (sent.start + sent.content[0][0]) // 1000] += sent.input_tokens
     low, high = window
     rates = dict.fromkeys((name.removesuffix("_per_s") for name in Rates.__struct_fields__), 0.0)
+    del rates["uncached_input_tokens"]  # not known: no usage has cached_tokens
     for (name, second), amount in fell.items():
         inside = max(0.0, min(high, second + 1) - max(low, second))
         rates[name] += amount * inside / (high - low) if high > low else 0.0

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rejoinder.contract import load_dialect
 from rejoinder.load.measure.measure import MEASURES, POOLS, Measurement, measure, timeline
+from rejoinder.load.measure.recording import Opening
 from rejoinder.load.objectives.answer_policy import BrokenRules
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.metrics import TIMES
@@ -75,13 +76,14 @@ def test_the_times_are_those_of_the_definitions() -> None:
     assert found.times.get("max_gap") == pytest.approx(0.3)
     assert found.times.get("tail") == pytest.approx(0.25)
     assert found.times.get("tpot") == pytest.approx(0.4 / 3)
-    assert (found.deltas, len(found.content), found.input_tokens, found.output_tokens) == (4, 3, 9, 4)
+    assert (found.deltas, len(found.content)) == (4, 3)
+    assert found.usage == {"input_tokens": 9, "output_tokens": 4}
 
 
 def test_every_time_of_the_table_is_taken() -> None:
     lags = {"sched_lag", "dispatch_lag"}
     since_schedule = {name for name, metric in TIMES.items() if metric.since}
-    assert {*MEASURES, *POOLS, *lags, *since_schedule} == set(TIMES)
+    assert {*MEASURES, *POOLS, *lags, *since_schedule, *Opening._fields} == set(TIMES)
     assert set(POOLS) == {name for name, metric in TIMES.items() if metric.pooled}
     assert {metric.since for metric in TIMES.values()} - {""} <= set(MEASURES)
 

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rejoinder.budgets import LOAD, LOAD_LONG, LOAD_STREAM
+from rejoinder.load.measure import reader
 from rejoinder.load.measure.reader import (
     RECEIVE_BYTES,
     Censored,
@@ -22,6 +23,7 @@ from rejoinder.load.measure.reader import (
     receive_buffer,
     request_message,
 )
+from rejoinder.load.measure.recording import Opening
 from rejoinder.model.exchange import Outcome
 from rejoinder.wire.address import Address
 from rejoinder.wire.headers import request_headers
@@ -116,6 +118,39 @@ def test_a_request_on_a_kept_connection_that_dies_is_not_sent_again(
     assert (third.outcome, third.reused, connection.opened) == (Outcome.COMPLETE, False, 2)
 
 
+def test_opening_a_connection_is_part_of_the_request_and_has_times_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, play: Play
+) -> None:
+    clock = iter(range(0, 10**9, 1_000_000))
+    monkeypatch.setattr(reader, "perf_counter_ns", lambda: next(clock))
+    port = play(["request", OK, "request", OK], ["request", OK])
+    connection = Connection(Address(False, "localhost", port, "/"), Timeouts())
+    first = connection.perform(send(connection))
+    # The clock ticks once a reading: at the beginning, around the lookup and the connect, when sending, at the receive.
+    assert first.opening == Opening(dns=1_000_000, connect=1_000_000)
+    assert (first.begun, first.sent, first.receives[0][0]) == (0, 6_000_000, 7_000_000)
+    kept = connection.perform(send(connection))
+    assert (kept.opening, kept.reused) == (None, True)
+    connection.close()
+    again = connection.perform(send(connection))
+    assert (again.reused, again.opening is not None) == (False, True)
+    connection.close()
+
+
+def test_an_address_in_digits_is_not_looked_up(connect: Connect, play: Play) -> None:
+    connection = connect(play(["request", OK]))
+    opening = connection.perform(send(connection)).opening
+    assert opening is not None
+    assert (opening.dns, opening.tls) == (None, None)
+    assert opening.connect is not None
+
+
+def test_a_host_without_an_address_is_refused() -> None:
+    connection = Connection(Address(False, "nowhere.invalid", 80, "/"), Timeouts())
+    reception = connection.perform(Message(b"", b""))
+    assert (reception.outcome, reception.opening) == (Outcome.REFUSED, Opening())
+
+
 @pytest.mark.parametrize(
     ("steps", "outcome", "words"),
     [
@@ -191,7 +226,8 @@ def test_nobody_listening_is_refused(connect: Connect) -> None:
     reception = connect(port).perform(Message(b"", b""))
     assert reception.outcome is Outcome.REFUSED
     assert f"port {port}" in reception.detail
-    assert reception.begun == 0
+    assert (reception.sent, reception.opening) == (0, Opening())
+    assert reception.begun < reception.ended
 
 
 def test_plain_http_behind_an_https_address_is_a_tls_failure(connect: Connect, play: Play) -> None:

@@ -15,15 +15,24 @@ from hypothesis import strategies as st
 
 from rejoinder.load.measure.load_line import load_line, result_samples, unjudged_sentence
 from rejoinder.load.measure.measure import Measurement, take_times
-from rejoinder.load.measure.recording import Receives, Recording
+from rejoinder.load.measure.recording import Opening, Receives, Recording
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats, encode_stats, gap_bound, numbers_of
+from rejoinder.load.measure.tokens import Doubt, Tokens
 from rejoinder.load.objectives.slo import RequestLimits, describe, parse_slos
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Exchange, Outcome, Request
 from rejoinder.model.outcomes import OUTCOMES, RequestOutcome
 from rejoinder.model.runfile import line_is_valid
-from rejoinder.model.samples import HistogramSample, RequestSample, Sample, SecondSample, StreamSample, read_sample
+from rejoinder.model.samples import (
+    HistogramSample,
+    RequestSample,
+    Sample,
+    SecondSample,
+    StreamSample,
+    TokenDetails,
+    read_sample,
+)
 from rejoinder.model.tags import Tag
 
 SETTINGS = LoadSettings(url="http://127.0.0.1", concurrency=2, duration=10)
@@ -32,7 +41,11 @@ SECOND = 1_000_000_000
 
 
 def measured(outcome: str = "ok", end: float | None = None, **fields: Any) -> Measurement:
+    output, content = fields.pop("output_tokens", None), fields.get("content", ())
+    counts = {"input_tokens": fields.pop("input_tokens", None), "output_tokens": output}
     found = Measurement(outcome=RequestOutcome(outcome), status=200, judged=True, end=end, **fields)
+    found.usage = {name: count for name, count in counts.items() if count is not None}
+    found.tokens = Tokens(output, output, pieces=content)
     take_times(None, found)  # type: ignore[arg-type]
     return found
 
@@ -201,7 +214,7 @@ def test_a_request_is_counted_everywhere_once() -> None:
     stats.add(recording._replace(scenario=""), EXCHANGE, measured("cancelled"), 5 * SECOND, 3)
     counts = ("finished", "judged", "good", "good_unjudged", "foreign", "deltas", "chunks", "input_tokens")
     assert [getattr(stats, name) for name in counts] == [2, 2, 0, 0, 1, 5, 3, 12]
-    assert (stats.output_tokens, stats.without_usage) == (10, 0)
+    assert (stats.output_tokens, stats.tokens.without_usage) == (10, 0)
     assert stats.outcomes == {"nonconforming": 1, "cancelled": 1}
     assert stats.rules == {"EVT-02": 1, "SSE-01": 1}
     assert stats.scenarios == {"chat": {"nonconforming": 1}}
@@ -229,11 +242,53 @@ def test_tokens_without_content_came_at_the_end_and_answers_without_usage_are_co
     add(stats, 0.5, 2.0, output_tokens=8)
     add(stats, 0.5, 1.0, content=[(0.1, 1)], deltas=1)
     assert {number: second.output_tokens for number, second in sorted(stats.seconds.items())} == {0: 0, 1: 0, 2: 8}
-    assert (stats.output_tokens, stats.without_usage) == (8, 1)
+    assert (stats.output_tokens, stats.tokens.without_usage) == (8, 1)
     assert stats.seconds[2].ok_output_tokens == 8
     # What did not come to an end of its own has no tokens, whatever it brought.
     add(stats, 0.5, 1.0, "truncated", content=[(0.1, 1)], deltas=1, output_tokens=3)
-    assert (stats.output_tokens, stats.deltas, stats.without_usage) == (8, 1, 1)
+    assert (stats.output_tokens, stats.deltas, stats.tokens.without_usage) == (8, 1, 1)
+
+
+def test_what_usage_says_of_tokens_is_added_up() -> None:
+    stats = RunStats()
+    recording = Recording(0, 0, 0, 1, SECOND, 0.0, "complete", "", b"", Receives())
+    for usage, tokens in (
+        ({"input_tokens": 100, "cached_tokens": 90, "output_tokens": 20, "reasoning_tokens": 5}, Tokens(20, 15)),
+        ({"input_tokens": 10, "output_tokens": 9}, Tokens(9, 9, doubt=Doubt.TOO_MANY)),
+        ({"output_tokens": 0, "cached_tokens": 0}, Tokens(4, 4, estimated=True, doubt=Doubt.ZERO)),
+        ({}, Tokens(6, 6, estimated=True)),
+        ({"output_tokens": 1}, Tokens(1, 1, doubt=Doubt.TOO_FEW)),
+    ):
+        found = measured(content=[(0.2, 1)])
+        found.usage, found.tokens = usage, tokens._replace(pieces=found.content)
+        stats.add(recording, EXCHANGE, found, 0, 0)
+    assert stats.tokens == TokenDetails(
+        responses=5, cached=90, cached_of=100, reasoning=5, not_streamed=5, without_usage=1, estimated=10,
+        estimated_responses=2, zero=1, too_many=1, too_few=1,
+    )  # fmt: skip
+    assert (stats.input_tokens, stats.output_tokens) == (110, 40)
+    second = stats.seconds[0]
+    assert (second.output_tokens, second.input_tokens, second.uncached_input_tokens) == (pytest.approx(40), 110, 20)
+    twice = RunStats.from_json(json.loads(encode_stats(stats)))
+    twice.merge(stats)
+    assert (twice.tokens.responses, twice.tokens.cached, twice.tokens.too_few) == (10, 180, 2)
+    line = load_line(twice, [], SETTINGS, issued=1.0)
+    assert line.tokens == twice.tokens
+    assert (line.rates_whole_run.input_tokens_per_s, line.rates_whole_run.uncached_input_tokens_per_s) == (110, 20)
+    assert [request.estimated_tokens for request in stats.requests] == [None, None, 4, 6, None]
+    assert (stats.requests[0].cached_tokens, stats.requests[0].reasoning_tokens) == (90, 5)
+
+
+def test_opening_a_connection_counts_for_those_that_opened_one_whatever_came_of_them() -> None:
+    stats = RunStats()
+    recording = Recording(0, 0, 0, 1, SECOND, 0.0, "complete", "", b"", Receives())
+    opening = Opening(dns=2_000_000, connect=3_000_000, tls=None)
+    stats.add(recording._replace(opening=opening), EXCHANGE, measured(end=1.0), 0, 0)
+    stats.add(recording._replace(opening=Opening(connect=5_000_000)), EXCHANGE, measured("transport"), 0, 0)
+    stats.add(recording, EXCHANGE, measured(end=1.0), 0, 0)
+    found = {name: (values.n, values.max) for name, values in stats.histograms.items() if name in Opening._fields}
+    assert found == {"dns": (1, 2000), "connect": (2, 5000)}
+    assert [request.times.get("connect") for request in stats.requests] == [0.003, 0.005, None]
 
 
 def test_tokens_of_an_answer_without_an_end_came_when_it_began() -> None:
@@ -345,7 +400,7 @@ def test_the_totals_of_a_run_by_hand() -> None:
     assert line.self_check.lost == 3
     closed = load_line(RunStats(), [], SETTINGS, issued=2.0)
     assert (closed.mode, closed.window) == ("closed", (0.5, 2.0))
-    assert set(msgspec.structs.asdict(closed.rates_whole_run).values()) == {0.0}
+    assert set(msgspec.structs.asdict(closed.rates_whole_run).values()) == {0.0, None}
 
 
 @given(st.lists(st.floats(0.001, 9), max_size=40), st.integers(1, 4))
