@@ -6,6 +6,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 from rejoinder.formatting import format_bytes, format_seconds, one_line, plural, printable, truncate
@@ -171,12 +172,10 @@ class Gatherer:
 
     def _parsed(self, exchange: Exchange) -> tuple[list[ServerEvent], int]:
         if exchange.id not in self._events:
-            total, chunks = 0, []
-            for chunk in exchange.chunks:
-                total += len(chunk.data)
-                if total > PARSE_LIMIT:
-                    break
-                chunks.append(chunk)
+            chunks = exchange.chunks
+            if len(exchange.body) > PARSE_LIMIT:
+                sizes = accumulate(len(chunk.data) for chunk in chunks)
+                chunks = chunks[: sum(1 for size in sizes if size <= PARSE_LIMIT)]
             events, reader = read_events(chunks)
             # Findings come sorted by rule, and a run's streams are many: one remembered stream is what pays.
             self._events = {exchange.id: (events, reader.comments)}

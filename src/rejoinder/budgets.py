@@ -7,7 +7,6 @@ nobody. Content codings are never decoded, so the size of a body is its size on 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
@@ -106,13 +105,13 @@ MAX_EVENTS: Final = 300_000
 _BYTE: Final = 4
 _LINE: Final = 200
 _VALUE: Final = 32
-_CHUNK: Final = 130
+_CHUNK: Final = 64
 _STRUCTURE: Final = re.compile(rb"[,\[{]")
 
 
-def weight_of(data: Iterable[bytes]) -> int:
-    """Return about how many bytes of memory a body takes while it is tested, given as the chunks it came in."""
-    return sum(_weight_of_chunk(len(one), one.count(b"\n"), _values(one)) for one in data)
+def weight_of(body: bytes, chunks: int) -> int:
+    """Return about how many bytes of memory a body takes while it is tested, which came in so many chunks."""
+    return _weight(len(body), body.count(b"\n"), _values(body), chunks)
 
 
 class ReplyMeter:
@@ -147,7 +146,7 @@ class ReplyMeter:
         if self._values + values > budget.values:
             at = _place(_STRUCTURE, data, budget.values - self._values)
             limits.append((at, f"more than {plural(budget.values, 'JSON value')}"))
-        weight = _weight_of_chunk(len(data), lines, values)
+        weight = _weight(len(data), lines, values, 1)
         if self._weight + weight > budget.weight:  # estimated as if it were spread evenly over the piece
             left = max(0, budget.weight - self._weight)
             limits.append((len(data) * left // weight, heavy))
@@ -170,8 +169,8 @@ class ReplyMeter:
         return f"the response has {self.exceeded}: rejoinder stopped reading after {plural(self.size, 'byte')}"
 
 
-def _weight_of_chunk(size: int, lines: int, values: int) -> int:
-    return _BYTE * size + _LINE * lines + _VALUE * values + _CHUNK
+def _weight(size: int, lines: int, values: int, chunks: int) -> int:
+    return _BYTE * size + _LINE * lines + _VALUE * values + _CHUNK * chunks
 
 
 def _values(data: bytes) -> int:

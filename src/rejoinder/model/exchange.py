@@ -12,11 +12,15 @@ import base64
 import binascii
 import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Final, NamedTuple
+from itertools import accumulate, chain, pairwise
+from operator import eq
+from typing import Any, Final, NamedTuple, overload
 
 from rejoinder.budgets import DEPTH, weight_of
 
@@ -55,6 +59,76 @@ class Chunk(NamedTuple):
 
     t: float
     data: bytes
+
+
+class Chunks(Sequence[Chunk]):
+    """The chunks of a body, kept as the whole body with two numbers for each chunk, since a chunk may be one byte.
+
+    ``body`` is the whole, ``times`` the arrival of each chunk in seconds since the request began, ``ends`` where it
+    ends in the body. A slice is one of chunks. Equal to any sequence of the same chunks.
+    """
+
+    __slots__ = ("body", "ends", "times")
+
+    def __init__(self, chunks: Iterable[tuple[float, bytes]]) -> None:
+        pieces = list(chunks)
+        self.body = b"".join([data for _, data in pieces])
+        self.times = array("d", [t for t, _ in pieces])
+        self.ends = array("Q", accumulate([len(data) for _, data in pieces]))
+
+    @classmethod
+    def of(cls, body: bytes, times: Iterable[float], sizes: Iterable[int]) -> Chunks:
+        """Return a body as chunks of these sizes; raises ``ValueError`` if they do not add up to it."""
+        chunks = cls(())
+        sizes = array("Q", sizes)
+        chunks.body, chunks.times, chunks.ends = body, array("d", times), array("Q", accumulate(sizes))
+        if (chunks.ends[-1] if sizes else 0) != len(body):
+            raise ValueError("chunk sizes do not add up to the body")
+        return chunks
+
+    @property
+    def sizes(self) -> Iterator[int]:
+        """The sizes of the chunks in bytes."""
+        return (end - begin for begin, end in pairwise(chain((0,), self.ends)))
+
+    def time_at(self, end: int) -> float:
+        """Return when the last of the first ``end`` bytes of a body arrived."""
+        return self.times[min(len(self.times) - 1, bisect_left(self.ends, end))]
+
+    def masked(self, mask: Callable[[bytes], bytes]) -> Chunks:
+        """Return the chunks with the body masked by a function that keeps its length."""
+        body = mask(self.body)
+        return self if body == self.body else Chunks.of(body, self.times, self.sizes)
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @overload
+    def __getitem__(self, index: int) -> Chunk: ...
+    @overload
+    def __getitem__(self, index: slice) -> Chunks: ...
+    def __getitem__(self, index: int | slice) -> Chunk | Chunks:
+        if isinstance(index, slice):
+            return Chunks([self[place] for place in range(*index.indices(len(self)))])
+        place = range(len(self))[index]
+        return Chunk(self.times[place], self.body[self.ends[place - 1] if place else 0 : self.ends[place]])
+
+    def __iter__(self) -> Iterator[Chunk]:
+        begin = 0
+        for t, end in zip(self.times, self.ends, strict=True):
+            yield Chunk(t, self.body[begin:end])
+            begin = end
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Chunks):
+            return (self.body, self.times, self.ends) == (other.body, other.times, other.ends)
+        return isinstance(other, (tuple, list)) and len(self) == len(other) and all(map(eq, self, other))
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return f"Chunks({list(self)!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +176,7 @@ class Exchange:
     outcome: Outcome
     status: int | None = None
     headers: Headers = ()
-    chunks: tuple[Chunk, ...] = ()
+    chunks: Sequence[Chunk] = ()
     case: str = ""
     role: str = ""
     tags: tuple[str, ...] = ()
@@ -114,12 +188,12 @@ class Exchange:
     @cached_property
     def body(self) -> bytes:
         """The whole reply body as received (still content-encoded if the server compressed it)."""
-        return b"".join(chunk.data for chunk in self.chunks)
+        return self.chunks.body if isinstance(self.chunks, Chunks) else b"".join([data for _, data in self.chunks])
 
     @cached_property
     def weight(self) -> int:
         """About how many bytes of memory the reply takes while it is tested."""
-        return weight_of(chunk.data for chunk in self.chunks)
+        return weight_of(self.body, len(self.chunks))
 
     @cached_property
     def content_type(self) -> str:
@@ -150,6 +224,7 @@ class Exchange:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-serialisable form that :meth:`from_json` turns back into an equal exchange."""
+        packed = self.chunks if isinstance(self.chunks, Chunks) else Chunks(self.chunks)
         return {
             "id": self.id,
             "case": self.case,
@@ -163,7 +238,7 @@ class Exchange:
             "headers_at": self.headers_at,
             "ended_at": self.ended_at,
             "detail": self.detail,
-            "chunks": [[chunk.t, len(chunk.data)] for chunk in self.chunks],
+            "chunks": list(zip(packed.times, packed.sizes, strict=True)),
             **_encode_bytes(self.body),
         }
 
@@ -172,14 +247,8 @@ class Exchange:
         """Rebuild an exchange from :meth:`to_json`'s form; raises ``ValueError`` on anything else."""
         try:
             body = _decode_bytes(record)
-            chunks, offset = [], 0
-            for t, size in record["chunks"]:
-                if size < 0:
-                    raise ValueError("a chunk of negative size")
-                chunks.append(Chunk(float(t), body[offset : offset + size]))
-                offset += size
-            if offset != len(body):
-                raise ValueError("chunk sizes do not add up to the body")
+            pairs = record["chunks"]
+            chunks = Chunks.of(body, [t for t, _ in pairs], [size for _, size in pairs])
             return cls(
                 id=str(record["id"]),
                 case=str(record["case"]),
@@ -193,7 +262,7 @@ class Exchange:
                 headers_at=None if record["headers_at"] is None else float(record["headers_at"]),
                 ended_at=float(record["ended_at"]),
                 detail=str(record["detail"]),
-                chunks=tuple(chunks),
+                chunks=chunks,
             )
         except (KeyError, TypeError, AttributeError, OverflowError, binascii.Error) as error:
             raise ValueError(f"not an exchange: {error!r}") from error
@@ -215,11 +284,13 @@ def is_too_deep(value: Any, text: bytes | str) -> bool:
         return False
     level = [value] if isinstance(value, (dict, list)) else []
     for _ in range(DEPTH):
+        if not level:
+            return False
         level = [
             child
             for parent in level
             for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, (dict, list))
+            if child and isinstance(child, (dict, list))
         ]
     return bool(level)
 

@@ -13,6 +13,7 @@ import socket
 import ssl
 import time
 import urllib.request
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -25,7 +26,7 @@ from rejoinder.model.exchange import (
     NO_CONNECTION,
     NO_HANDSHAKE,
     SLOW_READS,
-    Chunk,
+    Chunks,
     Exchange,
     Headers,
     Outcome,
@@ -218,7 +219,7 @@ class Client:
                 outcome=outcome,
                 status=progress.status,
                 headers=self._redact.headers(progress.headers),
-                chunks=self._redact.chunks(progress.chunks),
+                chunks=self._redact.chunks(progress.chunks()),
                 case=case,
                 role=role,
                 tags=tuple(tags),
@@ -320,7 +321,9 @@ class _Progress:
     status: int | None = None
     headers: Headers = ()
     headers_at: float | None = None
-    chunks: list[Chunk] = field(default_factory=list)
+    body: bytearray = field(default_factory=bytearray)
+    times: array[float] = field(default_factory=lambda: array("d"))
+    sizes: array[int] = field(default_factory=lambda: array("Q"))
 
     def now(self) -> float:
         return time.perf_counter() - self.began
@@ -359,8 +362,14 @@ class _Progress:
         """Keep bytes up to the budget; return whether there is room for more."""
         kept = self.meter.take(data)
         if kept:
-            self.chunks.append(Chunk(self.now(), kept))
+            self.body += kept
+            self.times.append(self.now())
+            self.sizes.append(len(kept))
         return not self.meter.exceeded
+
+    def chunks(self) -> Chunks:
+        """Return what was kept of the body."""
+        return Chunks.of(bytes(self.body), self.times, self.sizes)
 
     def where(self) -> str:
         """Return how far the exchange had come, in a few words."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from rejoinder.contract import dialect_names, load_dialect
-from rejoinder.model.exchange import Chunk, Headers
+from rejoinder.model.exchange import Chunk, Chunks, Headers
 
 REDACTED: Final = "[redacted]"
 MASK: Final = "*"
@@ -276,21 +276,9 @@ class Redactor:
             (self.text(name), REDACTED if name.lower() in self._names else self.text(value)) for name, value in headers
         )
 
-    def chunks(self, chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
+    def chunks(self, chunks: Iterable[Chunk]) -> Chunks:
         """Return the chunks with the key masked, also where it is split between chunks; times and sizes stay."""
-        chunks = tuple(chunks)
-        if not self._folded:
-            return chunks
-        whole = b"".join(chunk.data for chunk in chunks)
-        masked = self.data(whole)
-        if masked == whole:
-            return chunks
-        result, offset = [], 0
-        for chunk in chunks:
-            end = offset + len(chunk.data)
-            result.append(Chunk(chunk.t, masked[offset:end]))
-            offset = end
-        return tuple(result)
+        return (chunks if isinstance(chunks, Chunks) else Chunks(chunks)).masked(self.data)
 
 
 def query_secrets(url: str) -> list[str]:

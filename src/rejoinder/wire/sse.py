@@ -9,11 +9,20 @@ are bounded, so that an endless line cannot exhaust the memory.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from rejoinder.budgets import MAX_EVENT, MAX_EVENTS
+from rejoinder.model.exchange import Chunks
+
+_MAX_FAULTS: Final = 100
+_LINE_END: Final = re.compile(rb"[\r\n]")
+_LINE: Final = re.compile(rb"([^\r\n]*)(?:\r\n|\n|\r)")
+_BLANK: Final = re.compile(rb"[\r\n]+")
+"""One blank line or more, at the beginning of a line."""
+_EVENT: Final = re.compile(rb"(?:event: ?([^\r\n]*)\n)?data: ?([^\r\n]*)\n\n")
 
 
 class ServerEvent(NamedTuple):
@@ -63,11 +72,11 @@ class SSEReader:
     faults: list[FramingFault] = field(default_factory=list)
     _tail: bytearray = field(default_factory=bytearray)
     _tail_at: int = 0
-    _tail_scanned: int = 0
     _skip_lf: bool = False
     _skipping_line: bool = False
     _at_start: bool = True
     _t: float = 0.0
+    _time: Callable[[int], float] | None = None
     _event: str = ""
     _data: list[str] = field(default_factory=list)
     _id: str | None = None
@@ -89,45 +98,28 @@ class SSEReader:
         """
         self._t = t
         events: list[ServerEvent] = []
-        if self.full:
+        if self.full or not data:
             return iter(events)
-        tail = self._tail
-        if self._skip_lf and data:
+        if self._skip_lf:
             self._skip_lf = False
             if data.startswith(b"\n"):
                 self._tail_at += 1
                 data = data[1:]
-        tail += data
-        position, size = 0, len(tail)
-        scan = self._tail_scanned
-        while True:
-            lf = tail.find(b"\n", scan)
-            cr = tail.find(b"\r", scan, lf if lf >= 0 else size)
-            stop = cr if cr >= 0 else lf
-            if stop < 0:
-                break
-            line = bytes(tail[position:stop])
-            at = self._tail_at + position
-            position = stop + 1
-            end = self._tail_at + position
-            if cr >= 0:
-                if position < size:
-                    if tail[position] == 0x0A:
-                        position += 1
-                else:
-                    self._skip_lf = True
-            scan = position
-            if self._skipping_line:
-                self._skipping_line = False
-            else:
-                self._line(line, at, end, events)
-                if self.full:
-                    tail.clear()
-                    self._reset()
-                    return iter(events)
-        if position:
-            del tail[:position]
-            self._tail_at += position
+        tail = self._tail
+        if _LINE_END.search(data) is None:
+            tail += data
+        else:
+            if tail:
+                tail += data
+                data = bytes(tail)
+                tail.clear()
+            rest = self._lines(data, events)
+            if self.full:
+                self._reset()
+                return iter(events)
+            self._skip_lf = data.endswith(b"\r")
+            self._tail_at += rest
+            tail += data[rest:]
         # What may still become a byte order mark does not say yet whether the line is a comment.
         mark = self._at_start and codecs.BOM_UTF8.startswith(tail)
         if self._skipping_line or (len(tail) > self.max_event and not mark):
@@ -135,8 +127,43 @@ class SSEReader:
                 self._skip_line(tail, self._tail_at)
             self._tail_at += len(tail)
             tail.clear()
-        self._tail_scanned = len(tail)
         return iter(events)
+
+    def _lines(self, data: bytes, events: list[ServerEvent]) -> int:
+        """Take the whole lines at the beginning of ``data``; return where the last one ends."""
+        position, base = 0, self._tail_at
+        while not self.full:
+            if self._start < 0 and not (self._skipping_line or self._at_start):
+                position = self._usual(data, position, events)
+            if self._skipping_line:
+                line = _LINE.match(data, position)
+                self._skipping_line = line is None
+            elif (line := _BLANK.match(data, position)) is not None:
+                self._blank(base + position + 1, events)
+            elif (line := _LINE.match(data, position)) is not None:
+                self._line(line[1], base + position)
+            if line is None:
+                break
+            position = line.end()
+        return position
+
+    def _usual(self, data: bytes, position: int, events: list[ServerEvent]) -> int:
+        """Take events in the form that most streams have, which need no look at each line; return where they end."""
+        base, time = self._tail_at, self._time
+        while (match := _EVENT.match(data, position)) is not None:
+            end = match.end()
+            name, text = match[1], match[2]
+            if end - position > self.max_event or self.full:
+                break
+            try:
+                event, value = name.decode() if name else "", text.decode()
+            except UnicodeDecodeError:
+                break
+            t = self._t if time is None else time(base + end)
+            events.append(ServerEvent(event, value, base + position, base + end, t))
+            position = end
+            self._count_event(base + end)
+        return position
 
     def close(self) -> Iterator[ServerEvent]:
         """End the stream; return an iterator over the unterminated last event, if there is one."""
@@ -145,31 +172,38 @@ class SSEReader:
         if self._tail and not self._skipping_line:
             line = bytes(self._tail)
             self._tail.clear()
-            self._line(line, end - len(line), end, events)
+            self._line(line, end - len(line))
         if self._start >= 0 and not self._dropping:
             events.append(self._make(end, terminated=False))
         self._reset()
         return iter(events)
 
-    def _line(self, raw: bytes, at: int, end: int, events: list[ServerEvent]) -> None:
+    def _blank(self, end: int, events: list[ServerEvent]) -> None:
+        """Take a blank line, which ends an event; ``end`` is the byte after its first one."""
+        self._at_start = False
+        if self._start >= 0:
+            if self._dropping:
+                pass
+            elif self._data:
+                events.append(self._make(end, terminated=True))
+                self._count_event(end)
+            else:
+                self._fault("blank_event", self._start, "an event without a data field, which readers drop")
+            self._reset()
+
+    def _count_event(self, end: int) -> None:
+        self._count += 1
+        if self.full:
+            self._fault("too_many", end, f"rejoinder stopped reading after {self.max_events:,} events")
+
+    def _line(self, raw: bytes, at: int) -> None:
         size = len(raw)
         if self._at_start:
             self._at_start = False
             raw = raw.removeprefix(codecs.BOM_UTF8)
             at += size - len(raw)
-        if not raw:
-            if self._start >= 0:
-                if self._dropping:
-                    pass
-                elif self._data:
-                    events.append(self._make(end, terminated=True))
-                    self._count += 1
-                    if self.full:
-                        self._fault("too_many", end, f"rejoinder stopped reading after {self.max_events:,} events")
-                else:
-                    self._fault("blank_event", self._start, "an event without a data field, which readers drop")
-                self._reset()
-            return
+            if not raw:
+                return
         if raw[0] == 0x3A:  # a colon: comment
             self.comments += 1
             return
@@ -201,7 +235,7 @@ class SSEReader:
             self._retry = value
             if not (value.isascii() and value.isdigit()):
                 self._fault("field", at, f"retry is not a number of milliseconds: {value[:80]!r}")
-        else:
+        elif len(self.faults) < _MAX_FAULTS:
             self._fault("field", at, f"unknown field {name[:80]!r}, which readers ignore")
 
     def _make(self, end: int, *, terminated: bool) -> ServerEvent:
@@ -210,7 +244,7 @@ class SSEReader:
             data="\n".join(self._data),
             start=self._start,
             end=end,
-            t=self._t,
+            t=self._t if self._time is None else self._time(end),
             id=self._id,
             retry=self._retry,
             has_data=bool(self._data),
@@ -243,7 +277,7 @@ class SSEReader:
         self._fault("too_large", at, f"rejoinder dropped an event of more than {self.max_event:,} bytes")
 
     def _fault(self, kind: str, offset: int, detail: str) -> None:
-        if len(self.faults) < 100:
+        if len(self.faults) < _MAX_FAULTS:
             self.faults.append(FramingFault(kind, offset, detail))
 
 
@@ -252,8 +286,8 @@ def read_events(
 ) -> tuple[list[ServerEvent], SSEReader]:
     """Parse timed chunks ``(seconds, bytes)`` to the end; return the events and the closed reader with its faults."""
     reader = SSEReader(max_event=max_event)
-    events: list[ServerEvent] = []
-    for t, data in chunks:
-        events.extend(reader.feed(data, t))
+    packed = chunks if isinstance(chunks, Chunks) else Chunks(chunks)
+    reader._time = packed.time_at
+    events = list(reader.feed(packed.body))
     events.extend(reader.close())
     return events, reader
