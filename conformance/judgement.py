@@ -21,7 +21,7 @@ from rejoinder.conformance.judging.context import Capability, RunContext
 from rejoinder.conformance.judging.controls import answered_items, answered_requests
 from rejoinder.conformance.judging.defects import Occurrence, count_defects, find_causes, occurrence
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import MAX_PLACES, repeated
+from rejoinder.conformance.judging.problems import MAX_KINDS, MAX_PLACES, More, repeated
 from rejoinder.conformance.judging.registry import Declined, Registered, Subject, applies
 from rejoinder.conformance.judging.turns import CRASH, is_forgotten
 from rejoinder.conformance.judging.untested import UntestedRules
@@ -53,9 +53,6 @@ MAX_CASES: Final = 50
 
 MAX_CRASHES: Final = 24
 """How many kinds of server errors one rule distinguishes."""
-
-MAX_KINDS: Final = 200
-"""How many kinds of problems a check keeps for one exchange, or for one case."""
 
 _Problems = Sequence[tuple[Sequence[ExchangeView], list[Problem]]]
 
@@ -488,7 +485,7 @@ def _run_check(registered: Registered, subjects: Iterable[Any], result: _RuleRes
             result.problems.append((views, problems))
 
 
-def _gather(found: Iterable[Problem | Declined]) -> tuple[list[Problem], str]:
+def _gather(found: Iterable[Problem | More | Declined]) -> tuple[list[Problem], str]:
     """Return the problems that a check yields, and the first reason why it can say nothing.
 
     An endpoint decides how many problems a response has. Of each kind at most :data:`MAX_PLACES` places of an exchange
@@ -500,25 +497,29 @@ def _gather(found: Iterable[Problem | Declined]) -> tuple[list[Problem], str]:
     more: dict[int, int] = {}
     firsts: dict[tuple[str, str, str, str], int] = {}
     other_kinds = 0
-    for problem in found:
-        if isinstance(problem, Declined):
-            reason = reason or problem.reason
+    for one in found:
+        if isinstance(one, Declined):
+            reason = reason or one.reason
+            continue
+        problem, again = (one.like, one.count) if isinstance(one, More) else (one, 1)
+        if problem is None:
+            other_kinds += again
             continue
         kind = problem.event_type, problem.kind, masked(problem.pointer)
         places = counts.get(kind)
         if places is None:
             if len(counts) >= MAX_KINDS:
-                other_kinds += 1
+                other_kinds += again
                 continue
             places = counts[kind] = {}
-        count = places[problem.exchange] = places.get(problem.exchange, 0) + 1
+        count = places[problem.exchange] = places.get(problem.exchange, 0) + again
         if count == 1:
             firsts[*kind, problem.exchange] = len(problems)
         if count <= MAX_PLACES:
             problems.append(problem)
         else:
             first = firsts[*kind, problem.exchange]
-            more[first] = more.get(first, 0) + 1
+            more[first] = more.get(first, 0) + again
     for place, count in more.items():
         problems[place] = replace(problems[place], message=problems[place].message + repeated(count))
     if other_kinds:

@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
 from rejoinder.conformance.judging.problems import (
+    More,
     at_event,
     differing,
+    each,
     event_name,
     get,
     has_what,
@@ -23,37 +25,39 @@ from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.model.verdict import ABSENT, Problem
 
 
-def _objects(view: ExchangeView) -> list[Event]:
-    return [event for event in view.events if isinstance(event.value, dict)]
-
-
 def _has_objects(view: ExchangeView) -> bool:
-    return bool(_objects(view))
+    return bool(view.objects)
 
 
 @check("EVT-01", Subject.STREAM, needs=_has_objects)
-def type_on_every_event(view: ExchangeView) -> Iterator[Problem]:
+def type_on_every_event(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests that `type` of every event is a non-empty string."""
-    for event in _objects(view):
-        if not event.type:
-            actual = event.data.get("type", ABSENT)
-            message = f"The type of event {event.number} {is_what(actual)}."
-            yield at_event(event, message, "/type", expected="non-empty string", actual=actual)
+    yield from each(
+        (event for event in view.objects if not event.type),
+        lambda event: at_event(
+            event,
+            f"The type of event {event.number} {is_what(event.data.get('type', ABSENT))}.",
+            "/type",
+            expected="non-empty string",
+            actual=event.data.get("type", ABSENT),
+        ),
+    )
 
 
 @check("EVT-02", Subject.STREAM, needs=_has_objects)
-def numbered(view: ExchangeView) -> Iterator[Problem]:
+def numbered(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests that `sequence_number` of every event that the dialect defines is an integer. EVT-07 covers others."""
-    for event in _objects(view):
-        number = event.data.get("sequence_number", ABSENT)
-        if not is_integer(number) and event.spec is not None:
-            yield at_event(
-                event,
-                f"{event_name(event)} {has_what('sequence_number', number)}.",
-                "/sequence_number",
-                expected="integer",
-                actual=number,
-            )
+    yield from each(
+        (event for event in view.known if not is_integer(event.data.get("sequence_number"))),
+        lambda event: at_event(
+            event,
+            f"{event_name(event)} {has_what('sequence_number', event.data.get('sequence_number', ABSENT))}.",
+            "/sequence_number",
+            expected="integer",
+            actual=event.data.get("sequence_number", ABSENT),
+        ),
+        lambda event: event.type,
+    )
 
 
 def _has_two_numbers(view: ExchangeView) -> bool:
@@ -61,30 +65,43 @@ def _has_two_numbers(view: ExchangeView) -> bool:
 
 
 @check("EVT-03", Subject.STREAM, needs=_has_two_numbers)
-def numbers_increase(view: ExchangeView) -> Iterator[Problem]:
+def numbers_increase(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares each integer `sequence_number` with the previous one."""
-    for (_, before), (event, number) in itertools.pairwise(view.numbered):
-        if number <= before:
-            yield at_event(
-                event,
-                f"sequence_number {quoted(number)} follows {quoted(before)}.",
-                "/sequence_number",
-                expected=f"integer greater than {before}",
-                actual=number,
-            )
+    yield from each(
+        ((before, event) for (_, before), (event, number) in itertools.pairwise(view.numbered) if number <= before),
+        lambda place: at_event(
+            place[1],
+            f"sequence_number {quoted(place[1].data['sequence_number'])} follows {quoted(place[0])}.",
+            "/sequence_number",
+            expected=f"integer greater than {place[0]}",
+            actual=place[1].data["sequence_number"],
+        ),
+        lambda place: place[1].type,
+    )
 
 
 @check("EVT-04", Subject.STREAM, needs=_has_two_numbers)
-def numbers_have_no_gaps(view: ExchangeView) -> Iterator[Problem]:
+def numbers_have_no_gaps(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares each integer `sequence_number` with the previous one plus 1. EVT-03 covers smaller numbers."""
-    for (previous, before), (event, number) in itertools.pairwise(view.numbered):
-        if number > before + 1 and event.number == previous.number + 1:
-            message = f"sequence_number {quoted(number)} follows {quoted(before)}."
-            yield at_event(event, message, "/sequence_number", expected=before + 1, actual=number)
+    yield from each(
+        (
+            (before, event)
+            for (previous, before), (event, number) in itertools.pairwise(view.numbered)
+            if number > before + 1 and event.number == previous.number + 1
+        ),
+        lambda place: at_event(
+            place[1],
+            f"sequence_number {quoted(place[1].data['sequence_number'])} follows {quoted(place[0])}.",
+            "/sequence_number",
+            expected=place[0] + 1,
+            actual=place[1].data["sequence_number"],
+        ),
+        lambda place: place[1].type,
+    )
 
 
 @check("EVT-05", Subject.STREAM, needs=lambda view: bool(view.numbered) and view.numbered[0][0].number == 0)
-def first_number(view: ExchangeView) -> Iterator[Problem]:
+def first_number(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares the first `sequence_number` with `first_sequence_number` of the dialect."""
     event, number = view.numbered[0]
     first = view.dialect.stream["first_sequence_number"]
@@ -94,30 +111,43 @@ def first_number(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("EVT-06", Subject.STREAM, needs=lambda view: bool(view.numbered))
-def numbers_are_not_negative(view: ExchangeView) -> Iterator[Problem]:
+def numbers_are_not_negative(view: ExchangeView) -> Iterator[Problem | More]:
     """Reports every negative `sequence_number`."""
-    for event, number in view.numbered:
-        if number < 0:
-            message = f"{event_name(event)} has sequence_number {quoted(number)}."
-            yield at_event(event, message, "/sequence_number", expected="non-negative integer", actual=number)
+    yield from each(
+        (event for event, number in view.numbered if number < 0),
+        lambda event: at_event(
+            event,
+            f"{event_name(event)} has sequence_number {quoted(event.data['sequence_number'])}.",
+            "/sequence_number",
+            expected="non-negative integer",
+            actual=event.data["sequence_number"],
+        ),
+        lambda event: event.type,
+    )
 
 
 @check("EVT-07", Subject.STREAM, needs=_has_objects)
-def types_are_known(view: ExchangeView) -> Iterator[Problem]:
+def types_are_known(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares every event type with the list of the dialect. Other types must have the form `vendor:name`.
 
     `ignored_events` of the dialect lists types that its clients know and ignore, such as `keepalive`.
     """
     ignored = view.dialect.stream["ignored_events"]
-    for event in view.events:
-        if event.type and event.spec is None and not event.is_extension and event.type not in ignored:
-            yield at_event(
-                event,
-                f"The dialect has no event type {quoted(event.type)}.",
-                "/type",
-                expected="event type of the dialect, or vendor:name",
-                actual=event.type,
-            )
+    yield from each(
+        (
+            event
+            for event in view.events
+            if event.spec is None and event.type and not event.is_extension and event.type not in ignored
+        ),
+        lambda event: at_event(
+            event,
+            f"The dialect has no event type {quoted(event.type)}.",
+            "/type",
+            expected="event type of the dialect, or vendor:name",
+            actual=event.type,
+        ),
+        lambda event: event.type,
+    )
 
 
 def _has_extensions(view: ExchangeView) -> bool:
@@ -125,22 +155,24 @@ def _has_extensions(view: ExchangeView) -> bool:
 
 
 @check("EVT-08", Subject.STREAM, needs=_has_extensions)
-def extensions_are_numbered(view: ExchangeView) -> Iterator[Problem]:
+def extensions_are_numbered(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests that `sequence_number` of every event of type `vendor:name` is an integer."""
-    for event in view.events:
-        number = event.data.get("sequence_number", ABSENT)
-        if event.is_extension and not is_integer(number):
-            yield at_event(
-                event,
-                f"The sequence_number of extension event {quoted(event.type)} {is_what(number)}.",
-                "/sequence_number",
-                expected="integer",
-                actual=number,
-            )
+    yield from each(
+        (event for event in view.events if event.is_extension and not is_integer(event.data.get("sequence_number"))),
+        lambda event: at_event(
+            event,
+            f"The sequence_number of extension event {quoted(event.type)} "
+            f"{is_what(event.data.get('sequence_number', ABSENT))}.",
+            "/sequence_number",
+            expected="integer",
+            actual=event.data.get("sequence_number", ABSENT),
+        ),
+        lambda event: event.type,
+    )
 
 
 @check("EVT-09", Subject.STREAM, needs=lambda view: _has_extensions(view) and view.whole_output is not None)
-def extensions_can_be_left_out(view: ExchangeView) -> Iterator[Problem]:
+def extensions_can_be_left_out(view: ExchangeView) -> Iterator[Problem | More]:
     """Reconstructs the output without extension events and compares it with the terminal response, as ACC-12 does."""
     message = "Without extension events, the reconstructed output differs at {} from the terminal response."
     yield from differing(in_exchange, view, message, *view.folded_and_final(), "/response/output", kind="fold")
@@ -159,33 +191,38 @@ _NULLABLE: Final = ("item", "annotation")
 
 
 @check("EVT-10", Subject.STREAM, needs=lambda view: bool(view.known))
-def required_fields(view: ExchangeView) -> Iterator[Problem]:
+def required_fields(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares the fields of every event and their JSON types with the dialect's definition of the event type."""
-    for event in view.events:
-        spec = event.spec
-        if spec is None:
-            continue
-        for name in spec.required:
-            value = event.data.get(name, ABSENT)
-            if value is ABSENT:
-                message = f"{event_name(event)} has no {name}."
-                yield at_event(event, message, f"/{name}", expected=spec.types[name], actual=ABSENT)
-            elif value is None and name in _NULLABLE:
-                continue
-            elif not _JSON_CHECKS[spec.types[name]](value):
-                yield at_event(
-                    event,
-                    f"{event_name(event)} has {name} {quoted(value)}, expected {spec.types[name]}.",
-                    f"/{name}",
-                    expected=spec.types[name],
-                    actual=value,
-                    kind="type",
-                )
-        if spec.role == "error":
+    wrong = (
+        (event, name, value, wanted)
+        for event in view.known
+        if event.spec is not None
+        for name in event.spec.required
+        if not _JSON_CHECKS[wanted := event.spec.types[name]](value := event.data.get(name, ABSENT))
+        and not (value is None and name in _NULLABLE)
+    )
+
+    def problem(place: tuple[Event, str, Any, str]) -> Problem:
+        event, name, value, wanted = place
+        missing = value is ABSENT
+        return at_event(
+            event,
+            f"{event_name(event)} has no {name}."
+            if missing
+            else f"{event_name(event)} has {name} {quoted(value)}, expected {wanted}.",
+            f"/{name}",
+            expected=wanted,
+            actual=value,
+            kind="" if missing else "type",
+        )
+
+    yield from each(wrong, problem, lambda place: (place[0].type, place[1], place[2] is ABSENT))
+    for event in view.known:
+        if event.spec is not None and event.spec.role == "error":
             yield from _error_event(event, view.dialect.stream["error_event"])
 
 
-def _error_event(event: Event, shape: str) -> Iterator[Problem]:
+def _error_event(event: Event, shape: str) -> Iterator[Problem | More]:
     nested = event.data.get("error", ABSENT)
     if shape == "either":
         shape = "nested" if isinstance(nested, dict) else "flat"
@@ -197,7 +234,7 @@ def _error_event(event: Event, shape: str) -> Iterator[Problem]:
 
 
 @check("EVT-11", Subject.STREAM, needs=_has_objects)
-def obfuscation_only_on_deltas(view: ExchangeView) -> Iterator[Problem]:
+def obfuscation_only_on_deltas(view: ExchangeView) -> Iterator[Problem | More]:
     """Searches all events but deltas for `obfuscation`, and deltas too if `include_obfuscation` is false."""
     unwanted = get(view.request, "stream_options", "include_obfuscation") is False
     for event in view.events:

@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.problems import (
+    More,
     at_event,
     differing_fields,
+    each,
     event_name,
     get,
     has_what,
@@ -56,20 +58,23 @@ def _announced(view: ExchangeView) -> list[ItemTrace]:
 
 
 @check("ITM-01", Subject.STREAM, needs=lambda view: bool(view.fold.items))
-def items_are_announced(view: ExchangeView) -> Iterator[Problem]:
+def items_are_announced(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests every item that an event refers to for one `response.output_item.added`, before its other events."""
-    for item in view.fold.items:
+    yield from each(
+        (view.events[item.events[0]] for item in view.fold.items if not item.announced_at),
+        lambda first: at_event(
+            first,
+            f"{event_name(first)} refers to an item that was never added.",
+            "/item_id",
+            expected="response.output_item.added before this event",
+            actual=first.data.get("item_id", first.data.get("output_index", ABSENT)),
+            kind="missing",
+        ),
+        lambda first: first.type,
+    )
+    for item in _announced(view):
         first = view.events[item.events[0]]
-        if not item.announced_at:
-            yield at_event(
-                first,
-                f"{event_name(first)} refers to an item that was never added.",
-                "/item_id",
-                expected="response.output_item.added before this event",
-                actual=first.data.get("item_id", first.data.get("output_index", ABSENT)),
-                kind="missing",
-            )
-        elif len(item.announced_at) > 1:
+        if len(item.announced_at) > 1:
             count = len(item.announced_at)
             message = f"One item has {count} response.output_item.added events."
             yield at_event(view.events[item.announced_at[1]], message, expected=1, actual=count, kind="twice")
@@ -84,7 +89,7 @@ def items_are_announced(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("ITM-02", Subject.STREAM, needs=lambda view: bool(_announced(view)))
-def items_are_closed(view: ExchangeView) -> Iterator[Problem]:
+def items_are_closed(view: ExchangeView) -> Iterator[Problem | More]:
     """Counts `response.output_item.done` of every added item and compares its `output_index`, `id` and `type`.
 
     An item may stay open if the stream broke off or the response failed.
@@ -123,7 +128,7 @@ def items_are_closed(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("ITM-03", Subject.STREAM, needs=lambda view: any(item.output_index is not None for item in _announced(view)))
-def output_index_counts_up(view: ExchangeView) -> Iterator[Problem]:
+def output_index_counts_up(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares `output_index` of each `response.output_item.added` with the number of items added before."""
     for expected, item in enumerate(_announced(view)):
         event = view.events[item.announced_at[0]]
@@ -135,7 +140,7 @@ def output_index_counts_up(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("ITM-04", Subject.STREAM, needs=lambda view: view.ended_well and view.whole_output is not None)
-def as_many_as_announced(view: ExchangeView) -> Iterator[Problem]:
+def as_many_as_announced(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares the number of added items with the length of `output` in the terminal response."""
     announced, final = len(_announced(view)), len(view.whole_output or ())
     if announced != final:
@@ -160,7 +165,7 @@ def _closed_pairs(view: ExchangeView) -> Iterator[tuple[ItemTrace, dict[str, Any
 
 
 @check("ITM-05", Subject.STREAM, needs=lambda view: any(True for _ in _closed_pairs(view)))
-def done_equals_final(view: ExchangeView) -> Iterator[Problem]:
+def done_equals_final(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares each done item with the item at its `output_index` in the terminal response.
 
     Fields that the item's type does not have are not compared.
@@ -172,7 +177,7 @@ def done_equals_final(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("ITM-06", Subject.STREAM, needs=lambda view: any(e.spec and "item" in e.spec.required for e in view.events))
-def item_is_not_null(view: ExchangeView) -> Iterator[Problem]:
+def item_is_not_null(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the `item` of every item event for null."""
     for event in view.events:
         if event.spec and "item" in event.spec.required and event.data.get("item", ABSENT) is None:
@@ -190,7 +195,7 @@ def _has_announced_objects(view: ExchangeView) -> bool:
 
 
 @check("ITM-07", Subject.STREAM, needs=_has_announced_objects)
-def new_items_are_in_progress(view: ExchangeView) -> Iterator[Problem]:
+def new_items_are_in_progress(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the status of every item in `response.output_item.added`. Tool outputs may be complete from the start."""
     for item, announced in _announced_objects(view):
         event = view.events[item.announced_at[0]]
@@ -207,7 +212,7 @@ def new_items_are_in_progress(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("ITM-23", Subject.STREAM, needs=_has_announced_objects)
-def new_items_are_whole(view: ExchangeView) -> Iterator[Problem]:
+def new_items_are_whole(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the required fields of every item in `response.output_item.added`.
 
     ITM-08 covers `role`, `content` and `name`, ITM-16 `id` and `status`.
@@ -228,7 +233,7 @@ def new_items_are_whole(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("ITM-08", Subject.STREAM, needs=lambda view: any(i.type in _FIRST_FIELDS for i, _ in _announced_objects(view)))
-def new_items_are_named(view: ExchangeView) -> Iterator[Problem]:
+def new_items_are_named(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests `role` and `content` of every added message and `name` of every added function call.
 
     `content` may have parts if no event adds a part to the message.
@@ -252,7 +257,7 @@ def new_items_are_named(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("ITM-09", Subject.STREAM, needs=lambda view: any(i.type == "function_call" for i, _ in _announced_objects(view)))
-def new_calls_have_no_arguments(view: ExchangeView) -> Iterator[Problem]:
+def new_calls_have_no_arguments(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests that `arguments` of every added function call with deltas is an empty string.
 
     ITM-07 covers missing arguments.
@@ -271,7 +276,7 @@ def new_calls_have_no_arguments(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("ITM-10", Subject.STREAM, needs=lambda view: any(isinstance(i.closed, dict) for i in view.fold.items))
-def done_items_are_finished(view: ExchangeView) -> Iterator[Problem]:
+def done_items_are_finished(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the status of every done item that has one. Items of the form `vendor:name` may have their own status."""
     for item in view.fold.items:
         status = get(item.closed, "status")
@@ -287,7 +292,7 @@ def done_items_are_finished(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("ITM-11", Subject.STREAM, needs=lambda view: any(item.closed_at for item in view.fold.items))
-def nothing_after_the_end(view: ExchangeView) -> Iterator[Problem]:
+def nothing_after_the_end(view: ExchangeView) -> Iterator[Problem | More]:
     """Reports the first event of an item after its `response.output_item.done`. ITM-02 covers a second one."""
     for item in view.fold.items:
         if not item.closed_at:
@@ -302,7 +307,7 @@ def nothing_after_the_end(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("ITM-12", Subject.RESPONSE, needs=lambda view: any(item.get("status") == "incomplete" for item in view.output))
-def incomplete_is_last(view: ExchangeView) -> Iterator[Problem]:
+def incomplete_is_last(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the position of every incomplete item in the final output."""
     output = view.whole_output or []
     for i, item in enumerate(output[:-1]):
@@ -317,18 +322,22 @@ def incomplete_is_last(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("ITM-13", Subject.RESPONSE, needs=lambda view: get(view.response, "status") == "completed" and bool(view.output))
-def completed_means_all(view: ExchangeView) -> Iterator[Problem]:
+def completed_means_all(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the status of every item in a completed response."""
-    for i, item in enumerate(view.whole_output or ()):
-        status = get(item, "status")
-        if status == "incomplete" or status in _RUNNING:
-            yield in_response(
-                view,
-                f"A completed response has an item with status {quoted(status)}.",
-                f"/output/{i}/status",
-                expected="one of completed, failed",
-                actual=status,
-            )
+    yield from each(
+        (
+            (i, item["status"])
+            for i, item in enumerate(view.whole_output or ())
+            if isinstance(item, dict) and item.get("status") in ("incomplete", *_RUNNING)
+        ),
+        lambda place: in_response(
+            view,
+            f"A completed response has an item with status {quoted(place[1])}.",
+            f"/output/{place[0]}/status",
+            expected="one of completed, failed",
+            actual=place[1],
+        ),
+    )
 
 
 def _was_cut(view: ExchangeView) -> bool:
@@ -336,7 +345,7 @@ def _was_cut(view: ExchangeView) -> bool:
 
 
 @check("ITM-14", Subject.RESPONSE, needs=_was_cut)
-def cut_item_is_incomplete(view: ExchangeView) -> Iterator[Problem]:
+def cut_item_is_incomplete(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the status of the last item, if it has one, in every response truncated by `max_output_tokens`."""
     output = view.whole_output or []
     last = len(output) - 1
@@ -352,67 +361,90 @@ def cut_item_is_incomplete(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("ITM-15", Subject.RESPONSE, needs=lambda view: any(isinstance(item.get("id"), str) for item in view.output))
-def ids_are_unique(view: ExchangeView) -> Iterator[Problem]:
+def ids_are_unique(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares the string ids of all items in the final output."""
     seen: set[str] = set()
-    for i, item in enumerate(view.whole_output or ()):
-        identity = get(item, "id")
-        if not isinstance(identity, str):
-            continue
-        if not identity:
-            message = f"The id of output item {i} is empty."
-            yield in_response(view, message, f"/output/{i}/id", expected="non-empty string", actual="")
-        elif identity in seen:
-            message = f"Two items have the id {quoted(identity)}."
-            yield in_response(view, message, f"/output/{i}/id", expected="unique id", actual=identity)
-        seen.add(identity)
+
+    def wrong() -> Iterator[tuple[int, str]]:
+        for i, item in enumerate(view.whole_output or ()):
+            identity = item.get("id") if isinstance(item, dict) else None
+            if isinstance(identity, str):
+                if not identity or identity in seen:
+                    yield i, identity
+                seen.add(identity)
+
+    yield from each(
+        wrong(),
+        lambda place: in_response(
+            view,
+            f"Two items have the id {quoted(place[1])}." if place[1] else f"The id of output item {place[0]} is empty.",
+            f"/output/{place[0]}/id",
+            expected="unique id" if place[1] else "non-empty string",
+            actual=place[1],
+        ),
+    )
 
 
 @check("ITM-16", Subject.RESPONSE, needs=lambda view: bool(view.output))
-def id_type_status(view: ExchangeView) -> Iterator[Problem]:
+def id_type_status(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests that `type`, `id` and `status` of every item in the final output are strings."""
     parameters = view.dialect.response
-    for i, item in enumerate(view.whole_output or ()):
-        if not isinstance(item, dict):
-            continue  # RSP-05
-        kind = item.get("type")
-        for name in ("type", "id", "status"):
-            value = item.get(name, ABSENT)
-            optional = name != "type" and kind in parameters[f"{name}_optional"]
-            # The contract does not define the status of other types.
-            if name == "status" and kind not in ("message", "function_call", "computer_call", "reasoning"):
-                optional = True
-            if isinstance(value, str) or (optional and not is_set(value)):
-                continue
-            known = isinstance(kind, str) and kind in view.dialect.item_types
-            yield in_response(
-                view,
-                f"Output item {i}{f' ({kind})' if known else ''} {has_what(name, value)}.",
-                f"/output/{i}/{name}",
-                expected="string",
-                actual=value,
-                kind=kind if known else "",
-            )
+
+    def known(kind: Any) -> str:
+        return kind if isinstance(kind, str) and kind in view.dialect.item_types else ""
+
+    def optional(name: str, kind: Any) -> bool:
+        # The contract does not define the status of other types.
+        if name == "status" and kind not in ("message", "function_call", "computer_call", "reasoning"):
+            return True
+        return kind in parameters[f"{name}_optional"]
+
+    def problem(place: tuple[int, dict[str, Any], str]) -> Problem:
+        i, item, name = place
+        kind, value = known(item.get("type")), item.get(name, ABSENT)
+        return in_response(
+            view,
+            f"Output item {i}{f' ({kind})' if kind else ''} {has_what(name, value)}.",
+            f"/output/{i}/{name}",
+            expected="string",
+            actual=value,
+            kind=kind,
+        )
+
+    wrong = (
+        (i, item, name)
+        for i, item in enumerate(view.whole_output or ())
+        if isinstance(item, dict)  # RSP-05
+        for name in ("type", "id", "status")
+        if not isinstance(item.get(name), str)
+        and (name == "type" or is_set(item.get(name)) or not optional(name, item.get("type")))
+    )
+    yield from each(wrong, problem, lambda place: (place[2], known(place[1].get("type"))))
 
 
 @check("ITM-17", Subject.RESPONSE, needs=lambda view: any(isinstance(item.get("type"), str) for item in view.output))
-def item_types_are_known(view: ExchangeView) -> Iterator[Problem]:
+def item_types_are_known(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares every item type in the final output with the list of the dialect and the form `vendor:name`."""
     known = view.dialect.item_types
-    for i, item in enumerate(view.whole_output or ()):
-        kind = get(item, "type")
-        if isinstance(kind, str) and kind not in known and ":" not in kind.strip(":"):
-            yield in_response(
-                view,
-                f"The dialect has no output item type {quoted(kind)}.",
-                f"/output/{i}/type",
-                expected="item type of the dialect, or vendor:name",
-                actual=kind,
-            )
+    yield from each(
+        (
+            (i, kind)
+            for kind, places in view.items_by_type.items()
+            if kind not in known and ":" not in kind.strip(":")
+            for i, _ in places
+        ),
+        lambda place: in_response(
+            view,
+            f"The dialect has no output item type {quoted(place[1])}.",
+            f"/output/{place[0]}/type",
+            expected="item type of the dialect, or vendor:name",
+            actual=place[1],
+        ),
+    )
 
 
 @check("ITM-18", Subject.STREAM, needs=lambda view: bool(_announced(view)))
-def events_name_their_item(view: ExchangeView) -> Iterator[Problem]:
+def events_name_their_item(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares `item_id` and `output_index` of every event with those of the added item.
 
     ITM-03 covers an `output_index` that two items have.
@@ -431,7 +463,7 @@ def events_name_their_item(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("ITM-19", Subject.STREAM, needs=lambda view: len(_announced(view)) > 1)
-def one_at_a_time(view: ExchangeView) -> Iterator[Problem]:
+def one_at_a_time(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests that every earlier item is done when an item is added."""
     last: ItemTrace | None = None  # the earlier item that is done last
     for item in _announced(view):
@@ -452,7 +484,7 @@ _CALLS: Final = ("function_call", "custom_tool_call", "mcp_call", "computer_call
 
 
 @check("ITM-20", Subject.STREAM, needs=lambda view: any(item.type in _CALLS for item in _announced(view)))
-def calls_keep_their_names(view: ExchangeView) -> Iterator[Problem]:
+def calls_keep_their_names(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares `name` and `call_id` of every call in the added item, done events and the final item."""
     finals = {item.position: final for item, _, final in _closed_pairs(view)}
     for item in _announced(view):
@@ -485,7 +517,7 @@ def _changed(name: str, before: Any, after: Any) -> str:
 @check(
     "ITM-21", Subject.RESPONSE, needs=lambda view: {"reasoning", "message"} <= {str(i.get("type")) for i in view.output}
 )
-def reasoning_comes_first(view: ExchangeView) -> Iterator[Problem]:
+def reasoning_comes_first(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the type of the last item in every completed response that has reasoning and a message."""
     last = view.output[-1]
     if last.get("type") == "reasoning" and get(view.response, "status") == "completed":
@@ -494,14 +526,15 @@ def reasoning_comes_first(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("ITM-22", Subject.RESPONSE, needs=lambda view: any(item.get("type") == "message" for item in view.output))
-def messages_are_the_assistants(view: ExchangeView) -> Iterator[Problem]:
+def messages_are_the_assistants(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the role of every message in the final output."""
-    for i, item in enumerate(view.whole_output or ()):
-        if get(item, "type") == "message" and get(item, "role") != "assistant":
-            yield in_response(
-                view,
-                f"A message in the output {has_what('role', get(item, 'role'))}.",
-                f"/output/{i}/role",
-                expected="assistant",
-                actual=get(item, "role"),
-            )
+    yield from each(
+        (place for place in view.items_by_type.get("message", ()) if place[1].get("role") != "assistant"),
+        lambda place: in_response(
+            view,
+            f"A message in the output {has_what('role', get(place[1], 'role'))}.",
+            f"/output/{place[0]}/role",
+            expected="assistant",
+            actual=get(place[1], "role"),
+        ),
+    )

@@ -7,8 +7,10 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.problems import (
+    More,
     at_event,
     differing,
+    each,
     event_name,
     get,
     has_what,
@@ -56,25 +58,34 @@ def _is_placed(item: ItemTrace) -> bool:
 
 
 @check("PRT-01", Subject.STREAM, needs=_has_text)
-def parts_are_announced(view: ExchangeView) -> Iterator[Problem]:
+def parts_are_announced(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests that a part is added before its first delta or typed done event.
 
     `response.content_part.added` adds it, or `response.output_item.added` of an item with this part. PRT-14 covers the
     second. PRT-02 covers an unknown `content_index` in an item that has added parts.
     """
-    for item, part in _parts(view):
+    yield from each(
+        (
+            view.events[used]
+            for item, part in _parts(view)
+            if (used := part.first_use) is not None
+            and not item.announced_parts("content")
+            and not _came_with(item, part)
+        ),
+        lambda event: at_event(
+            event,
+            f"{event_name(event)} refers to a part that was never added.",
+            expected="response.content_part.added before this event",
+            actual=event.type,
+            kind="missing",
+        ),
+        lambda event: event.type,
+    )
+    for _, part in _parts(view):
         used = part.first_use
         if used is None:
             continue
-        if not item.announced_parts("content") and not _came_with(item, part):
-            yield at_event(
-                view.events[used],
-                f"{event_name(view.events[used])} refers to a part that was never added.",
-                expected="response.content_part.added before this event",
-                actual=view.events[used].type,
-                kind="missing",
-            )
-        elif part.announced_at and used < part.announced_at[0]:
+        if part.announced_at and used < part.announced_at[0]:
             yield at_event(
                 view.events[used],
                 f"{event_name(view.events[used])} comes before response.content_part.added of its part.",
@@ -91,7 +102,7 @@ def _came_with(item: ItemTrace, part: PartTrace) -> bool:
 
 
 @check("PRT-14", Subject.STREAM, needs=_has_text)
-def parts_have_their_own_event(view: ExchangeView) -> Iterator[Problem]:
+def parts_have_their_own_event(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests parts that their item is added with for `response.content_part.added`. PRT-01 covers all others."""
     for item, part in _parts(view):
         if part.first_use is not None and not item.announced_parts("content") and _came_with(item, part):
@@ -107,7 +118,7 @@ def parts_have_their_own_event(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("PRT-02", Subject.STREAM, needs=_has_indexes)
-def content_index_counts_up(view: ExchangeView) -> Iterator[Problem]:
+def content_index_counts_up(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests that added parts of an item have the indexes 0, 1, 2, ... and that other events use one of these."""
     for item in view.fold.items:
         announced = [part for part in item.of("content") if part.announced_at]
@@ -151,7 +162,7 @@ def _noted(part: PartTrace) -> list[int]:
 
 
 @check("PRT-03", Subject.STREAM, needs=_has_announced)
-def new_parts_are_zero_values(view: ExchangeView) -> Iterator[Problem]:
+def new_parts_are_zero_values(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the text of every added part with deltas, and `annotations` of every added `output_text` part."""
     for _, part in _parts(view):
         if not isinstance(part.announced, dict):
@@ -177,7 +188,7 @@ def new_parts_are_zero_values(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("PRT-04", Subject.STREAM, needs=lambda view: _has_text(view) or any(p.closed_at for _, p in _parts(view)))
-def texts_are_closed(view: ExchangeView) -> Iterator[Problem]:
+def texts_are_closed(view: ExchangeView) -> Iterator[Problem | More]:
     """Counts the typed done events of every part. Each must come after the deltas and before the part is done."""
     for _, part in _parts(view):
         if part.first_use is None and not _carries_text(part):
@@ -220,7 +231,7 @@ def _carries_text(part: PartTrace) -> bool:
 
 
 @check("PRT-05", Subject.STREAM, needs=_has_announced)
-def part_type_is_constant(view: ExchangeView) -> Iterator[Problem]:
+def part_type_is_constant(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares the type of every added part with the done part and the part in the terminal response."""
     output = view.whole_output or []
     for item, part in _parts(view):
@@ -247,7 +258,7 @@ def part_type_is_constant(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("PRT-06", Subject.STREAM, needs=lambda view: _has_announced(view) and _has_text(view))
-def deltas_fit_the_part(view: ExchangeView) -> Iterator[Problem]:
+def deltas_fit_the_part(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares the part type that a delta event is for with the type of the added part.
 
     `reasoning_parts` of the dialect lists the types that parts of a reasoning item may have.
@@ -269,7 +280,7 @@ def deltas_fit_the_part(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("PRT-07", Subject.STREAM, needs=lambda view: any(part.announced_at for _, part in _parts(view)))
-def parts_close_before_their_item(view: ExchangeView) -> Iterator[Problem]:
+def parts_close_before_their_item(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests that every added part is done once, before its item. ITM-02 covers items that are never done."""
     for item, part in _parts(view):
         if not part.announced_at or not item.closed_at:
@@ -301,7 +312,7 @@ def parts_close_before_their_item(view: ExchangeView) -> Iterator[Problem]:
     Subject.STREAM,
     needs=lambda view: any(isinstance(get(i.closed, "content"), list) for i in view.fold.items),
 )
-def as_many_parts_as_closed(view: ExchangeView) -> Iterator[Problem]:
+def as_many_parts_as_closed(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares the number of done parts with the length of `content` in the done item."""
     for item in view.fold.items:
         content = get(item.closed, "content")
@@ -325,7 +336,7 @@ def _has_summary(view: ExchangeView) -> bool:
 
 
 @check("PRT-09", Subject.STREAM, needs=_has_summary)
-def summary_in_order(view: ExchangeView) -> Iterator[Problem]:
+def summary_in_order(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the order of the events and the `summary_index` of every summary part."""
     for item in view.fold.items:
         for expected, part in enumerate(item.of("summary")):
@@ -364,7 +375,7 @@ def summary_in_order(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("PRT-10", Subject.STREAM, needs=lambda view: any(part.annotations for _, part in _parts(view)))
-def annotations_as_streamed(view: ExchangeView) -> Iterator[Problem]:
+def annotations_as_streamed(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests `annotation_index`, and compares the streamed annotations with those in the terminal response."""
     output = view.whole_output
     for item, part in _parts(view):
@@ -404,7 +415,7 @@ def _annotations(view: ExchangeView) -> Iterator[tuple[str, int, dict[str, Any]]
 
 
 @check("PRT-11", Subject.RESPONSE, needs=lambda view: any(True for _ in _annotations(view)))
-def annotations_lie_in_the_text(view: ExchangeView) -> Iterator[Problem]:
+def annotations_lie_in_the_text(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares `start_index` and `end_index` with the length of the text, counted in UTF-16 code units."""
     for pointer, length, annotation in _annotations(view):
         start, end = annotation.get("start_index"), annotation.get("end_index")
@@ -427,7 +438,7 @@ def _deltas(view: ExchangeView) -> Iterator[int]:
 
 
 @check("PRT-12", Subject.STREAM, needs=lambda view: any(True for _ in _deltas(view)))
-def deltas_are_not_empty(view: ExchangeView) -> Iterator[Problem]:
+def deltas_are_not_empty(view: ExchangeView) -> Iterator[Problem | More]:
     """Reports every delta that is an empty string. EVT-10 covers other types."""
     for number in _deltas(view):
         event = view.events[number]
@@ -440,7 +451,7 @@ _STEP: Final[Mapping[str, int]] = {"in_progress": 0, "completed": 2, "failed": 2
 
 
 @check("PRT-13", Subject.STREAM, needs=lambda view: any(item.progress for item in view.fold.items))
-def progress_in_order(view: ExchangeView) -> Iterator[Problem]:
+def progress_in_order(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the type and the order of the progress events of every item. ITM-11 covers events after its end."""
     for item in view.fold.items:
         before = -1

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from rejoinder.conformance.judging.exchange_view import ExchangeView
+from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
 from rejoinder.conformance.judging.formats import has_lone_surrogate
-from rejoinder.conformance.judging.problems import at_event, event_name, quoted
+from rejoinder.conformance.judging.problems import More, at_event, each, event_name, quoted
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.formatting import plural
 from rejoinder.model.exchange import Outcome
@@ -23,7 +23,7 @@ _FRAMING: Final = {
 
 
 @check("SSE-01", Subject.STREAM)
-def clean_framing(view: ExchangeView) -> Iterator[Problem]:
+def clean_framing(view: ExchangeView) -> Iterator[Problem | More]:
     """Reports invalid UTF-8, content outside a `data` field, and streams or events over the reader's size limits.
 
     The standard allows unknown field names. One counts as content only if it contains quotes, braces or brackets.
@@ -40,55 +40,67 @@ def clean_framing(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("SSE-02", Subject.STREAM, needs=lambda view: bool(view.events))
-def data_is_an_object(view: ExchangeView) -> Iterator[Problem]:
+def data_is_an_object(view: ExchangeView) -> Iterator[Problem | More]:
     """Parses the data of each event, which must be one JSON object. SSE-07 covers null."""
-    for event in view.events:
-        if event.error:
-            yield at_event(
-                event,
-                f"The data of event {event.number} is not JSON: {event.error}.",
-                expected="JSON object",
-                actual=event.frame.data[:200],
-                kind="json",
-            )
-        elif event.value is not None and not isinstance(event.value, dict):
-            yield at_event(
-                event,
-                f"The data of event {event.number} is {quoted(event.value)}, not a JSON object.",
-                expected="JSON object",
-                actual=event.value,
-                kind="object",
-            )
+    yield from each(
+        (event for event in view.events if event.error),
+        lambda event: at_event(
+            event,
+            f"The data of event {event.number} is not JSON: {event.error}.",
+            expected="JSON object",
+            actual=event.frame.data[:200],
+            kind="json",
+        ),
+    )
+    yield from each(
+        (event for event in view.events if event.value is not None and not isinstance(event.value, dict)),
+        lambda event: at_event(
+            event,
+            f"The data of event {event.number} is {quoted(event.value)}, not a JSON object.",
+            expected="JSON object",
+            actual=event.value,
+            kind="object",
+        ),
+    )
 
 
 @check("SSE-03", Subject.STREAM, needs=lambda view: any(event.type for event in view.events))
-def event_names_match(view: ExchangeView) -> Iterator[Problem]:
+def event_names_match(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares the `event` field with the `type` in the data. EVT-01 covers events without a type."""
-    for event in view.events:
-        if event.type and event.frame.event != event.type:
-            missing = not event.frame.event
-            yield at_event(
-                event,
-                f"{event_name(event)} has no event field."
-                if missing
-                else f"{event_name(event)} has the event field {quoted(event.frame.event)}.",
-                expected=event.type,
-                actual=ABSENT if missing else event.frame.event,
-                kind="missing" if missing else "differs",
-            )
+
+    def problem(event: Event) -> Problem:
+        missing = not event.frame.event
+        return at_event(
+            event,
+            f"{event_name(event)} has no event field."
+            if missing
+            else f"{event_name(event)} has the event field {quoted(event.frame.event)}.",
+            expected=event.type,
+            actual=ABSENT if missing else event.frame.event,
+            kind="missing" if missing else "differs",
+        )
+
+    wrong = (event for event in view.events if event.type and event.frame.event != event.type)
+    yield from each(wrong, problem, lambda event: (event.type, not event.frame.event))
 
 
 @check("SSE-04", Subject.STREAM, needs=lambda view: bool(view.events))
-def no_id_fields(view: ExchangeView) -> Iterator[Problem]:
+def no_id_fields(view: ExchangeView) -> Iterator[Problem | More]:
     """Reports every event with an `id` field."""
-    for event in view.events:
-        if event.frame.id is not None:
-            message = f"{event_name(event)} has the SSE id {quoted(event.frame.id)}."
-            yield at_event(event, message, expected="absent", actual=event.frame.id)
+    yield from each(
+        (event for event in view.events if event.frame.id is not None),
+        lambda event: at_event(
+            event,
+            f"{event_name(event)} has the SSE id {quoted(event.frame.id)}.",
+            expected="absent",
+            actual=event.frame.id,
+        ),
+        lambda event: event.type,
+    )
 
 
 @check("SSE-05", Subject.STREAM, needs=lambda view: bool(view.frames) and view.exchange.outcome is Outcome.COMPLETE)
-def last_event_is_terminated(view: ExchangeView) -> Iterator[Problem]:
+def last_event_is_terminated(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests streams that the endpoint sent to the end. A blank line must end the last event."""
     last = view.frames[-1]
     if not last.terminated:
@@ -101,7 +113,7 @@ def last_event_is_terminated(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("SSE-07", Subject.STREAM, needs=lambda view: bool(view.events))
-def strict_json(view: ExchangeView) -> Iterator[Problem]:
+def strict_json(view: ExchangeView) -> Iterator[Problem | More]:
     """Searches the data of each event for NaN, Infinity, lone surrogates and a bare null."""
     for event in view.events:
         if event.constants:
@@ -112,10 +124,6 @@ def strict_json(view: ExchangeView) -> Iterator[Problem]:
                 actual=event.constants[0],
                 kind="constant",
             )
-        elif event.value is None and not event.error:
-            yield at_event(
-                event, f"The data of event {event.number} is null.", expected="JSON object", actual=None, kind="null"
-            )
         elif "\\u" in event.frame.data and has_lone_surrogate(event.value):
             yield at_event(
                 event,
@@ -124,6 +132,12 @@ def strict_json(view: ExchangeView) -> Iterator[Problem]:
                 actual=event.frame.data[:200],
                 kind="surrogate",
             )
+    yield from each(
+        (event for event in view.events if event.value is None and not (event.error or event.constants)),
+        lambda event: at_event(
+            event, f"The data of event {event.number} is null.", expected="JSON object", actual=None, kind="null"
+        ),
+    )
 
 
 def _ended(view: ExchangeView) -> bool:
@@ -131,7 +145,7 @@ def _ended(view: ExchangeView) -> bool:
 
 
 @check("SSE-08", Subject.STREAM, needs=_ended)
-def sentinel_as_the_dialect_says(view: ExchangeView) -> Iterator[Problem]:
+def sentinel_as_the_dialect_says(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares the end of the stream with `done_sentinel` of the dialect: required, allowed or absent."""
     wanted = view.dialect.stream["done_sentinel"]
     if wanted == "required" and not view.sentinels:
@@ -148,7 +162,7 @@ def sentinel_as_the_dialect_says(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("SSE-09", Subject.STREAM, needs=lambda view: bool(view.sentinels))
-def sentinel_once_and_last(view: ExchangeView) -> Iterator[Problem]:
+def sentinel_once_and_last(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the position of every `[DONE]` in the stream."""
     first = view.sentinels[0]
     frame = view.frames[first]
@@ -171,7 +185,7 @@ def sentinel_once_and_last(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("SSE-10", Subject.STREAM, needs=lambda view: bool(view.fold.terminals))
-def stream_ends_after_the_end(view: ExchangeView) -> Iterator[Problem]:
+def stream_ends_after_the_end(view: ExchangeView) -> Iterator[Problem | More]:
     """Measures the time from the terminal event to the end of the connection."""
     terminal = view.events[view.fold.terminals[0]]
     waited = view.exchange.ended_at - terminal.frame.t
@@ -186,7 +200,7 @@ def stream_ends_after_the_end(view: ExchangeView) -> Iterator[Problem]:
 
 
 @check("SSE-11", Subject.STREAM, needs=lambda view: any("\n" in event.frame.data for event in view.events))
-def data_lines_join(view: ExchangeView) -> Iterator[Problem]:
+def data_lines_join(view: ExchangeView) -> Iterator[Problem | More]:
     """Joins the `data` lines of each event by line feeds, as readers do, and parses the result."""
     for event in view.events:
         lines = event.frame.data.count("\n") + 1

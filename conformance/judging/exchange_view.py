@@ -17,6 +17,35 @@ from rejoinder.wire.sse import ServerEvent, SSEReader, read_events
 
 DONE_SENTINEL: Final = "[DONE]"
 
+_decode: Final = json.JSONDecoder().raw_decode
+
+
+def _parsed(text: str) -> tuple[Any, str, tuple[str, ...]]:
+    """Return the value of the data of an event, or why it has none, and the words in it that are numbers elsewhere."""
+    constants: list[str] = []
+    error = ""
+    try:
+        # Most events hold neither word, and the decoder without a hook is the fast one.
+        if "NaN" in text or "Infinity" in text:
+            value = json.loads(text, parse_constant=constants.append)
+        elif text[:1] in _BEGINNINGS:
+            value, end = _decode(text)
+            if end != len(text):
+                value = json.loads(text)  # which allows blanks at the end
+        else:
+            value = json.loads(text)
+    except RecursionError:
+        value, error = None, "nested too deeply"
+    except ValueError as problem:
+        value, error = None, str(problem)
+    if is_too_deep(value, text):
+        value, error = None, "nested too deeply"
+    return value, error, tuple(constants)
+
+
+_BEGINNINGS: Final = frozenset('{["-0123456789tfn')
+"""How JSON begins when no blanks come before it."""
+
 
 class Event(NamedTuple):
     """One event of a stream: its number, the framing, and its parsed data.
@@ -127,7 +156,8 @@ class ExchangeView:
     @cached_property
     def sentinels(self) -> list[int]:
         """Places of ``[DONE]`` in :attr:`frames`."""
-        return [place for place, frame in enumerate(self.frames) if frame.data.strip() == DONE_SENTINEL]
+        held = [(place, frame.data) for place, frame in enumerate(self.frames) if DONE_SENTINEL in frame.data]
+        return [place for place, data in held if data.strip() == DONE_SENTINEL]
 
     @cached_property
     def events(self) -> list[Event]:
@@ -135,30 +165,21 @@ class ExchangeView:
         events: list[Event] = []
         specs = self.dialect.events
         for frame in self.frames:
-            if not frame.has_data or frame.data.strip() == DONE_SENTINEL:
+            if not frame.has_data or (DONE_SENTINEL in frame.data and frame.data.strip() == DONE_SENTINEL):
                 continue
             if not frame.terminated and self.exchange.outcome is not Outcome.COMPLETE:
                 continue  # what a broken connection left of an event says nothing about the event
-            text = frame.data
-            value, error = None, ""
-            constants: list[str] = []
-            try:
-                # Most events hold neither word, and the decoder without a hook is the fast one.
-                if "NaN" in text or "Infinity" in text:
-                    value = json.loads(text, parse_constant=constants.append)
-                else:
-                    value = json.loads(text)
-            except RecursionError:
-                error = "nested too deeply"
-            except ValueError as problem:
-                error = str(problem)
-            if is_too_deep(value, text):
-                value, error = None, "nested too deeply"
+            value, error, constants = _parsed(frame.data)
             data = value if isinstance(value, dict) else {}
             kind = data.get("type")
             kind = kind if isinstance(kind, str) else ""
-            events.append(Event(len(events), frame, value, data, kind, specs.get(kind), error, tuple(constants)))
+            events.append(Event(len(events), frame, value, data, kind, specs.get(kind), error, constants))
         return events
+
+    @cached_property
+    def objects(self) -> list[Event]:
+        """The events whose data is an object."""
+        return [event for event in self.events if isinstance(event.value, dict)]
 
     @cached_property
     def known(self) -> list[Event]:
@@ -242,17 +263,33 @@ class ExchangeView:
 
     def text_parts(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield pointer (inside the response) and object of every output_text part of the final output."""
-        for pointer, part in self.content_parts():
+        for i, k, part in self._content:
             if part.get("type") == "output_text":
-                yield pointer, part
+                yield f"/output/{i}/content/{k}", part
 
     def content_parts(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield pointer (inside the response) and object of every content part of the final output."""
+        return ((f"/output/{i}/content/{k}", part) for i, k, part in self._content)
+
+    @cached_property
+    def _content(self) -> list[tuple[int, int, dict[str, Any]]]:
+        """The content parts of the final output that are objects, each behind its place."""
+        return [
+            (i, k, part)
+            for i, item in enumerate(self.whole_output or ())
+            if isinstance(item, dict) and isinstance(content := item.get("content"), list)
+            for k, part in enumerate(content)
+            if isinstance(part, dict)
+        ]
+
+    @cached_property
+    def items_by_type(self) -> dict[Any, list[tuple[int, dict[str, Any]]]]:
+        """Place and object of the output items, by their type; those whose type is no string are left out."""
+        found: dict[Any, list[tuple[int, dict[str, Any]]]] = {}
         for i, item in enumerate(self.whole_output or ()):
-            content = item.get("content") if isinstance(item, dict) else None
-            for k, part in enumerate(content if isinstance(content, list) else ()):
-                if isinstance(part, dict):
-                    yield f"/output/{i}/content/{k}", part
+            if isinstance(item, dict) and isinstance(kind := item.get("type"), str):
+                found.setdefault(kind, []).append((i, item))
+        return found
 
     def text(self) -> str:
         """Return the joined output_text of the final output."""

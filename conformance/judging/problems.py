@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, TypeGuard
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, TypeGuard, TypeVar
 
 from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
 from rejoinder.conformance.judging.json_diff import first_difference
@@ -14,8 +15,50 @@ from rejoinder.validation import escape_key
 
 MAX_PLACES: Final = 1_000
 """How many places of one kind of problem are kept for one exchange. The message of the first counts the others."""
+MAX_KINDS: Final = 200
+"""How many kinds of problems a check keeps for one exchange, or for one case."""
 
 _PLAIN: Final = re.compile(r"[\w.:-]{1,80}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """Further places with the same error as a problem that a check yielded before; ``None`` if of any other kind."""
+
+    like: Problem | None
+    count: int
+
+
+T = TypeVar("T")
+
+
+def each(
+    places: Iterable[T], build: Callable[[T], Problem], kind: Callable[[T], Hashable] = lambda place: None
+) -> Iterator[Problem | More]:
+    """Yield a problem for each of many places; of those beyond :data:`MAX_PLACES` of a kind only how many there are.
+
+    ``build`` makes the problem of a place. Problems of places with the same ``kind`` have the same event type, kind and
+    pointer but for indexes. Beyond :data:`MAX_KINDS` kinds the problems are counted.
+    """
+    counts: dict[Hashable, int] = {}
+    firsts: dict[Hashable, Problem] = {}
+    others = 0
+    for place in places:
+        which = kind(place)
+        count = counts.get(which, 0)
+        if count == 0 and len(counts) >= MAX_KINDS:
+            others += 1
+            continue
+        counts[which] = count + 1
+        if count < MAX_PLACES:
+            problem = build(place)
+            firsts.setdefault(which, problem)
+            yield problem
+    for which, count in counts.items():
+        if count > MAX_PLACES:
+            yield More(firsts[which], count - MAX_PLACES)
+    if others:
+        yield More(None, others)
 
 
 def at_event(event: Event, message: str, pointer: str = "", **details: Any) -> Problem:

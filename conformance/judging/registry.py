@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
+from rejoinder.conformance.judging.problems import More
 from rejoinder.contract import load_rules
 from rejoinder.errors import ContractError
 from rejoinder.model.verdict import Problem
@@ -40,7 +41,7 @@ class Declined:
     reason: str
 
 
-Check = Callable[[Any], Iterable[Problem | Declined]]
+Check = Callable[[Any], Iterable[Problem | More | Declined]]
 Needs = Callable[[Any], bool]
 
 

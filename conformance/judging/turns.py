@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
@@ -165,8 +166,8 @@ def was_cut(view: ExchangeView) -> bool:
 
 def calls(view: ExchangeView, *kinds: str) -> list[tuple[int, dict[str, Any]]]:
     """Return place and item of the output items of these types."""
-    output = view.whole_output or ()
-    return [(i, item) for i, item in enumerate(output) if isinstance(item, dict) and item.get("type") in kinds]
+    found = [pair for kind in kinds for pair in view.items_by_type.get(kind, ())]
+    return sorted(found, key=itemgetter(0)) if len(kinds) > 1 else found
 
 
 def has_refusal(view: ExchangeView) -> bool:

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rejoinder.conformance.judgement import MAX_KINDS, judge
-from rejoinder.conformance.judging.problems import MAX_PLACES
+from rejoinder.conformance.judgement import judge
+from rejoinder.conformance.judging.problems import MAX_KINDS, MAX_PLACES
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.verdict import Status
 

@@ -41,6 +41,9 @@ Role = Literal[
 _REQUIRED_TYPES: Final = ("string", "integer", "object", "array")
 
 
+_INDEXES: Final = {"content": "content_index", "summary": "summary_index"}
+
+
 @dataclass(frozen=True, slots=True)
 class EventSpec:
     """What the contract says about one event type.
@@ -64,7 +67,7 @@ class EventSpec:
     @property
     def index(self) -> str:
         """The name of the field that numbers the part inside its item, or the empty string."""
-        return {"content": "content_index", "summary": "summary_index"}.get(self.container, "")
+        return _INDEXES.get(self.container, "")
 
 
 @dataclass(frozen=True)
