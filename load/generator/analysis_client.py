@@ -26,6 +26,7 @@ from rejoinder.load.measure.worker import (
     make_worker,
     read_frame,
 )
+from rejoinder.load.objectives.check_sample import one_in
 
 logger = logging.getLogger("rejoinder.load")
 
@@ -82,9 +83,9 @@ class AnalysisClient:
         return len(self._pending)
 
     @property
-    def busy(self) -> bool:
-        """Whether so much waits (some 10 s of work) that not every new recording can be tested against all rules."""
-        return self._bytes > LOAD_SAMPLED
+    def one_in(self) -> int:
+        """Of how many new recordings one is tested against all rules: all until some 10 s of work wait."""
+        return one_in(self._bytes, LOAD_SAMPLED, LOAD_WAITING)
 
     @property
     def full(self) -> bool:

@@ -39,6 +39,7 @@ from rejoinder.load.measure.reader import (
 from rejoinder.load.measure.recording import Receives, Recording, final_response
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.worker import RequestSummary
+from rejoinder.load.objectives.check_sample import draw
 from rejoinder.load.schedule.arrivals import share
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Headers, Outcome
@@ -62,7 +63,6 @@ COUNTS: Final = ("started", "finished", "failed", "in_flight")
 """What :meth:`Generator.progress` counts of requests."""
 _WATCH_EVERY: Final = 0.1
 _PROBE: Final = 0.01
-_JUDGE_ONE_IN: Final = 64
 _PAUSE: Final = (0.05, 1.0)
 """First and longest pause of a user after a request that could not be served, in seconds."""
 
@@ -333,6 +333,8 @@ class GeneratorRun:
             gevent.sleep(0.01)
         if not self._permitted():
             return RawReply(outcome=Outcome.CANCELLED)
+        # Before anything is known of the response.
+        chance = draw(self.settings.seed, slot, number)
         dispatched = perf_counter_ns()
         me = gevent.getcurrent()
         message = request_message(self.setup.address, self.setup.headers, request.body)
@@ -359,6 +361,7 @@ class GeneratorRun:
             tags = (*tags, Tag.CANCELLED)
         check.reconnects += connection.opened > 1 and connection.opened > opened
         check.unanswered += reply.reused and reply.unanswered
+        one_in = analysis.one_in
         analysis.submit(
             Recording(
                 slot,
@@ -371,7 +374,7 @@ class GeneratorRun:
                 reply.detail,
                 request.body,
                 reply.receives,
-                not analysis.busy or slot % _JUDGE_ONE_IN == 0,
+                chance * one_in < 1,
                 reply.reused,
                 number,
                 conversation.kind.name,
@@ -379,6 +382,7 @@ class GeneratorRun:
                 tags,
                 created,
                 first.opening,
+                one_in,
             )
         )
         self._pool.append(connection)

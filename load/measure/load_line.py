@@ -6,16 +6,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from rejoinder.formatting import plural, value_of
 from rejoinder.load.measure.self_check import SelfCheck, requests_lost, self_check
 from rejoinder.load.measure.stationarity import SpanKeeper, find_stationarity
 from rejoinder.load.measure.stats import RunStats, TimeBucket, numbers_of
+from rejoinder.load.objectives.check_sample import Voided, estimate_voided
 from rejoinder.load.objectives.confidence import percentile_lines
 from rejoinder.load.objectives.slo import RequestLimits, evaluate, parse_slos
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import ANSWERED, OUTCOMES, RequestOutcome, good_of
-from rejoinder.model.samples import HistogramSample, LoadSample, Rates, Sample, ScenarioOutcomes, SloResult
+from rejoinder.model.samples import HistogramSample, LoadSample, Rates, RuleUnderLoad, Sample, ScenarioOutcomes
 
 _STEADY_SHARE: Final = 0.8
 
@@ -32,7 +35,10 @@ def load_line(
     lost = requests_lost(stats, checks)
     counts = stats.outcomes + Counter({RequestOutcome.LOST: lost})
     outcomes = {name: counts[name] for name in OUTCOMES if counts[name]}
-    rates = rates_within(stats, window)
+    voided, within = estimate_voided(stats.groups), estimate_voided(stats.groups, within=True)
+    ok = good_of(stats.outcomes)
+    shares = _share_left(ok, voided), _share_left(stats.good, within)
+    rates = _without_voided(rates_within(stats, window), *shares)
     slos = parse_slos(settings.slos)
     return LoadSample(
         mode="closed" if settings.mode == "closed" else "open",
@@ -42,27 +48,36 @@ def load_line(
         rules=dict(stats.rules.most_common()),
         judged=stats.judged,
         unjudged=stats.outcomes[RequestOutcome.UNJUDGED],
-        unjudged_bound=stats.unjudged_bound if stats.outcomes[RequestOutcome.UNJUDGED] else None,
+        unjudged_bound=round(voided.most / voided.unchecked, 6) if voided.unchecked else None,
+        unjudged_voided=voided.estimate if voided.unchecked else None,
+        unjudged_voided_most=voided.most,
+        broken=stats.broken,
+        conformance=_conformance(stats),
         issued=round(issued, 3),
         window=window,
         rates=rates,
-        rates_whole_run=rates_within(stats, whole),
+        rates_whole_run=_without_voided(rates_within(stats, whole), *shares),
         latencies_over=list(ANSWERED),
         input_tokens=stats.input_tokens,
         output_tokens=stats.output_tokens,
         tokens=stats.tokens,
         self_check=self_check(stats, checks, issued, notes),
-        good=stats.good,
+        good=round(stats.good * shares[1]),
         cross_talk=stats.foreign,
         percentiles=percentile_lines(stats.histograms),
         scenarios=[
             ScenarioOutcomes(name=name, outcomes=dict(stats.scenarios[name])) for name in sorted(stats.scenarios)
         ],
         limits=RequestLimits(slos).texts,
-        slos=[
-            _with_unjudged(result, stats)
-            for result in evaluate(slos, histograms=stats.histograms, outcomes=outcomes, good=stats.good, rates=rates)
-        ],
+        slos=evaluate(
+            slos,
+            histograms=stats.histograms,
+            outcomes=outcomes,
+            good=stats.good,
+            rates=rates,
+            voided=voided,
+            voided_within=within,
+        ),
     )
 
 
@@ -94,11 +109,31 @@ def result_samples(stats: RunStats, server: Mapping[int, Mapping[str, float]]) -
         yield HistogramSample(metric=metric, values=histogram, unit="us")
 
 
-def _with_unjudged(result: SloResult, stats: RunStats) -> SloResult:
-    """Let the result of a goodput say how many of the good answers were not judged by all rules."""
-    if result.metric == "goodput" and stats.good_unjudged:
-        result.unjudged, result.unjudged_bound = stats.good_unjudged, stats.unjudged_bound
-    return result
+def _conformance(stats: RunStats) -> list[RuleUnderLoad]:
+    """Return how many of the checked responses broke each rule, the rules that void first, then the most broken."""
+    ranked = sorted(stats.conformance.items(), key=lambda item: (-item[1].voided, -item[1].broken, item[0]))
+    return [
+        RuleUnderLoad(rule=rule, responses=counts.broken, voided=counts.voided, known=counts.known)
+        for rule, counts in ranked
+    ]
+
+
+def _share_left(counted: int, voided: Voided) -> float:
+    """Return the share of responses counted as good that no rule voids; where it cannot be known, of those checked."""
+    lost = voided.unchecked if voided.estimate is None else voided.estimate
+    return (counted - lost) / counted if counted else 1.0
+
+
+def _without_voided(rates: Rates, ok: float, good: float) -> Rates:
+    """Return rates of which only those shares of the good responses are left."""
+    if ok == good == 1.0:
+        return rates
+    return msgspec.structs.replace(
+        rates,
+        ok_per_s=round(rates.ok_per_s * ok, 3),
+        ok_output_tokens_per_s=round(rates.ok_output_tokens_per_s * ok, 3),
+        good_per_s=round(rates.good_per_s * good, 3),
+    )
 
 
 def steady_window(stats: RunStats, settings: LoadSettings, issued: float) -> tuple[float, float]:
@@ -147,13 +182,14 @@ def rates_within(stats: RunStats, window: tuple[float, float]) -> Rates:
 
 def unjudged_sentence(line: LoadSample) -> str:
     """Return sentences about the responses that were not checked against all rules."""
-    bound = line.unjudged_bound
+    voided, bound = line.unjudged_voided, line.unjudged_bound or 0.0
     sure = (
-        "No response was checked against all rules"
-        if bound is None
-        else f"At most {100 * bound:.2f} % of them break a rule (99 % confidence)"
+        "No response was checked against all rules, so it cannot be known how many succeeded"
+        if voided is None
+        else f"By a random sample, broken rules void about {100 * voided / line.unjudged:.2f} % of them, at most "
+        f"{100 * bound:.2f} % (99 % confidence). Goodput, errors and rates allow for it"
     )
     return (
-        f"{line.unjudged:,} of {plural(good_of(line.outcomes), 'succeeded request')}: only event order, terminal event "
-        f"and canary were checked, because no CPU core was free for all rules. {sure}."
+        f"{plural(line.unjudged, 'response was', 'responses were')} checked for event order, terminal event and canary "
+        f"only, because no CPU core was free for all rules. {sure}."
     )

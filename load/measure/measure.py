@@ -17,7 +17,7 @@ from typing import Any, Final
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.contract import Dialect
 from rejoinder.load.measure.tokens import Channel, Tokens, channel_of, count_tokens, output_text
-from rejoinder.load.objectives.answer_policy import BrokenRules
+from rejoinder.load.objectives.answer_policy import ORDER_RULES, BrokenRules
 from rejoinder.load.workload.canaries import foreign_canaries
 from rejoinder.model.exchange import Exchange, Outcome, parse_json
 from rejoinder.model.outcomes import RequestOutcome
@@ -55,7 +55,8 @@ class Measurement:
     by name, ``tokens`` what follows from them and from the text. ``refused``: the endpoint sent an error. ``times`` and
     ``pools`` hold the values of the metrics by name: one for the request, or many. ``foreign`` are canaries of other
     requests that the answer shows. ``rules`` are the MUST rules that the answer broke, of which ``voiding`` and
-    ``known`` are parts as in :class:`BrokenRules`; ``judged`` is whether it was checked against all rules.
+    ``known`` are parts as in :class:`BrokenRules`; ``judged`` is whether it was checked against all rules. ``voided``: it
+    would be ``unjudged`` without that check, which voids it.
     """
 
     outcome: RequestOutcome = RequestOutcome.OK
@@ -64,6 +65,7 @@ class Measurement:
     voiding: list[str] = field(default_factory=list)
     known: list[str] = field(default_factory=list)
     judged: bool = False
+    voided: bool = False
     status: int | None = None
     head: float | None = None
     first_event: float | None = None
@@ -187,6 +189,7 @@ def measure(
             broken = judge(ExchangeView(created, dialect), True).joined(broken)
         result.rules, result.voiding, result.known = map(list, broken)
         if result.voiding and result.outcome in (RequestOutcome.OK, RequestOutcome.INCOMPLETE):
+            result.voided = result.outcome is RequestOutcome.OK and ORDER_RULES.isdisjoint(result.voiding)
             result.outcome = RequestOutcome.NONCONFORMING
             result.detail = f"broke {', '.join(result.voiding)}"
         elif result.outcome is RequestOutcome.OK and not all_rules:
@@ -202,7 +205,7 @@ def measure(
         answer = "".join(deltas).encode("utf-8", "surrogatepass") + b" " + exchange.body
         result.foreign = foreign_canaries(answer, canary)
         if result.foreign and result.outcome is not RequestOutcome.CENSORED:
-            result.outcome = RequestOutcome.NONCONFORMING
+            result.outcome, result.voided = RequestOutcome.NONCONFORMING, False
             result.detail = (
                 f"contains the canary of another request, {result.foreign[0]}: the endpoint mixes up responses"
             )

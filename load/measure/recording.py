@@ -123,7 +123,8 @@ class Recording(NamedTuple):
     ``intended`` is when the schedule wanted it, ``dispatched`` when the generator turned to it, ``begun`` when the
     client began it, before it opened a connection (0: never), ``ended`` the last thing that happened. ``wall`` is Unix
     time in seconds at ``begun``. ``opening`` has the times of the connection that was opened for it, ``None`` where
-    one was kept. ``judge`` is whether the rules apply, ``reused`` whether the connection was kept from before.
+    one was kept. ``judge`` is whether the response is checked against all rules, as one of ``one_in``
+    that are; ``reused`` is whether the connection was kept from before.
     ``turn`` counts the requests of a conversation, ``scenario`` names the kind of request, ``canary`` is what its input
     holds. ``tags`` are ``cancelled`` (given up on purpose) and ``background`` (the reply is that of the last poll;
     ``created`` has the first).
@@ -147,6 +148,7 @@ class Recording(NamedTuple):
     tags: tuple[str, ...] = ()
     created: Receives | None = None
     opening: Opening | None = None
+    one_in: int = 1
 
 
 def created(recording: Recording) -> Recording | None:

@@ -25,7 +25,7 @@ from rejoinder.load.measure.measure import EventSpan, Measurement
 from rejoinder.load.measure.recording import Opening, Recording
 from rejoinder.load.measure.stationarity import Span
 from rejoinder.load.measure.tokens import Doubt
-from rejoinder.load.objectives.confidence import share_bound
+from rejoinder.load.objectives.check_sample import GroupCounts
 from rejoinder.load.objectives.slo import RequestLimits
 from rejoinder.model.exchange import Chunk, Exchange, Outcome
 from rejoinder.model.histogram import Histogram
@@ -39,6 +39,7 @@ SLOWEST: Final = 10
 GAP_BOUNDS: Final = tuple(figure * 10**power for power in range(6) for figure in (1, 2, 5))
 """Milliseconds between which the gaps of a second are counted; what is shorter counts under 0."""
 _EVIDENCE_TOTAL: Final = 20
+_EVIDENCE_GOOD: Final = 10
 _EVIDENCE_EACH: Final = 3
 _NO_LIMITS: Final = RequestLimits(())
 
@@ -83,18 +84,35 @@ class TimeBucket(Struct):
         self.ttft.merge(other.ttft)
 
 
+class RuleCounts(Struct):
+    """How many of the responses that were checked against all rules broke one rule.
+
+    Of the ``broken`` ones it voids some, and some show nothing but known failures.
+    """
+
+    broken: int = 0
+    voided: int = 0
+    known: int = 0
+
+    def merge(self, other: RuleCounts) -> None:
+        """Add other responses."""
+        _add_numbers(self, other)
+
+
 class RunStats(JsonStruct):
     """Counts, distributions and samples of some requests.
 
-    ``good`` requests succeeded and kept every limit. ``tokens`` says what usage reports beside the totals, and what had
-    to be estimated. ``streams`` are the slowest requests with the times of all their
+    ``good`` requests succeeded and kept every limit, those not checked against all rules included: ``groups`` has their
+    share by sampling rate. Of the ``judged`` responses ``broken`` broke a rule; ``conformance`` counts them by rule.
+    ``tokens`` says what usage reports beside the totals, and what had to be estimated. ``streams`` are the slowest
+    requests with the times of all their
     events, the slowest first.
     """
 
     finished: int = 0
     judged: int = 0
     good: int = 0
-    good_unjudged: int = 0
+    broken: int = 0
     foreign: int = 0
     deltas: int = 0
     chunks: int = 0
@@ -103,6 +121,8 @@ class RunStats(JsonStruct):
     tokens: TokenDetails = field(default_factory=TokenDetails)
     outcomes: Counter[RequestOutcome] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
+    conformance: dict[str, RuleCounts] = field(default_factory=dict)
+    groups: dict[int, GroupCounts] = field(default_factory=dict)
     scenarios: dict[str, Counter[RequestOutcome]] = field(default_factory=dict)
     histograms: dict[str, Histogram] = field(default_factory=dict)
     seconds: dict[int, TimeBucket] = field(default_factory=dict)
@@ -126,6 +146,8 @@ class RunStats(JsonStruct):
         self.outcomes[outcome] += 1
         self.rules.update(measured.rules)
         self.judged += measured.judged
+        if measured.judged:
+            self._count_rules(measured)
         self.foreign += bool(measured.foreign)
         if recording.scenario:
             self.scenarios.setdefault(recording.scenario, Counter())[outcome] += 1
@@ -141,17 +163,28 @@ class RunStats(JsonStruct):
         last.failed += not row.good and outcome is not RequestOutcome.CANCELLED
         good = limits.keeps(outcome, times)
         self.good += good
-        self.good_unjudged += good and outcome is RequestOutcome.UNJUDGED
+        if row.good or measured.voided:
+            group = self.groups.setdefault(recording.one_in, GroupCounts())
+            voided = None if outcome is RequestOutcome.UNJUDGED else measured.voided
+            group.add(voided, limits.keeps(RequestOutcome.OK, times))
         last.good += good
         self._count_times(times, measured, answered, row.good)
         if answered:
             self._count_tokens(measured, start, row.good)
-        if row.bad:
+        if row.bad or measured.rules:
             self._add_evidence(outcome, measured.rules, exchange)
         self.requests.append(_request_sample(recording, measured, t0, worker))
         failed = not row.good and outcome is not RequestOutcome.CANCELLED
         ttft, e2e = (times.get(name) if answered else None for name in ("ttft", "e2e"))
         self.spans.append(Span(round(start, 6), round(end, 6), ttft, e2e, failed))
+
+    def _count_rules(self, measured: Measurement) -> None:
+        self.broken += bool(measured.rules)
+        for rule in measured.rules:
+            counts = self.conformance.setdefault(rule, RuleCounts())
+            counts.broken += 1
+            counts.voided += rule in measured.voiding
+            counts.known += rule in measured.known
 
     def _count_times(self, times: Mapping[str, float], measured: Measurement, answered: bool, good: bool) -> None:
         for name, metric in TIMES.items():
@@ -246,6 +279,10 @@ class RunStats(JsonStruct):
         _add_numbers(self.tokens, other.tokens)
         self.outcomes.update(other.outcomes)
         self.rules.update(other.rules)
+        for rule, counts in other.conformance.items():
+            self.conformance.setdefault(rule, RuleCounts()).merge(counts)
+        for rate, group in other.groups.items():
+            self.groups.setdefault(rate, GroupCounts()).merge(group)
         for scenario, outcomes in other.scenarios.items():
             self.scenarios.setdefault(scenario, Counter()).update(outcomes)
         for metric, histogram in other.histograms.items():
@@ -263,12 +300,6 @@ class RunStats(JsonStruct):
     def judgeable(self) -> int:
         """How many requests brought something that the rules apply to."""
         return judgeable_of(self.outcomes)
-
-    @property
-    def unjudged_bound(self) -> float | None:
-        """The greatest share of the unjudged answers that breaks a rule, with 99 %, going by those that were judged."""
-        broken = self.outcomes[RequestOutcome.NONCONFORMING]
-        return share_bound(broken, min(self.judged, self.outcomes[RequestOutcome.OK] + broken))
 
     def second_samples(self, server: Mapping[int, Mapping[str, float]] = MappingProxyType({})) -> list[SecondSample]:
         """Return the ``second`` lines, without holes, in order; ``server`` has the server's figures by second."""
@@ -325,8 +356,17 @@ def gap_bound(seconds: float) -> int:
 
 
 def keep_evidence(kept: list[tuple[str, dict[str, Any]]], signature: str) -> bool:
-    """Return whether one more exchange of this signature is wanted: few of each sort, and not many in all."""
-    return len(kept) < _EVIDENCE_TOTAL and sum(known == signature for known, _ in kept) < _EVIDENCE_EACH
+    """Return whether one more exchange of this signature is wanted: few of each sort, and not many in all.
+
+    Those that failed and those that only broke a rule have room of their own.
+    """
+    bad = _is_bad(signature)
+    room = sum(_is_bad(known) == bad for known, _ in kept) < (_EVIDENCE_TOTAL if bad else _EVIDENCE_GOOD)
+    return room and sum(known == signature for known, _ in kept) < _EVIDENCE_EACH
+
+
+def _is_bad(signature: str) -> bool:
+    return RequestOutcome(signature.partition(" ")[0]).row.bad
 
 
 def _shortened(exchange: Exchange) -> Exchange:

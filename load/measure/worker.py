@@ -33,7 +33,7 @@ from rejoinder.load.lifeline import RENEW_EVERY, ProcessRecord, die_with_parent,
 from rejoinder.load.measure.measure import Judge, measure, timeline
 from rejoinder.load.measure.recording import Recording, created, to_exchange
 from rejoinder.load.measure.stats import SLOWEST, RunStats, encode_stats
-from rejoinder.load.objectives.answer_policy import ALL_RULES, AnswerPolicy, BrokenRules, read_policy
+from rejoinder.load.objectives.answer_policy import ALL_RULES, ORDER_RULES, AnswerPolicy, BrokenRules, read_policy
 from rejoinder.load.objectives.slo import RequestLimits, parse_slos
 from rejoinder.load.options import OUTPUT_VARIABLE
 from rejoinder.model.exchange import Exchange, Headers
@@ -43,8 +43,6 @@ from rejoinder.settings import KEY_VARIABLE
 from rejoinder.wire.redact import query_secrets, shown_url
 from rejoinder.wire.request_options import read_request_options
 
-ORDER_RULES: Final = frozenset(("LIF-01", "LIF-02", "LIF-04", "LIF-05", "LIF-06", "EVT-01", "EVT-02", "EVT-03"))
-"""The rules of every stream, also when there is no time for all: one beginning, one end, and numbers that rise."""
 _OF_LAST_POLL: Final = frozenset(load_rules()) - {"BGR-01"}
 """The rules of a finished response from the background, which is compared with its request as a plain reply is: all but
 the one on how the create is answered."""
@@ -163,9 +161,8 @@ def conformance_judge(dialect: str, policy: AnswerPolicy) -> Judge:
     order, of_last_poll = policy.watched & ORDER_RULES, policy.watched & _OF_LAST_POLL
 
     def judge(view: ExchangeView, all_rules: bool) -> BrokenRules:
-        rules = policy.watched if all_rules else order
-        if Tag.BACKGROUND in view.exchange.tags:
-            rules = of_last_poll
+        rules = of_last_poll if Tag.BACKGROUND in view.exchange.tags else policy.watched
+        rules = rules if all_rules else order
         return policy.weigh(problems_by_rule(view, loaded, only=rules))
 
     return judge

@@ -18,7 +18,7 @@ from rejoinder.model.histogram import Histogram, values_for
 from rejoinder.model.samples import PERCENTILES, Percentile, Percentiles, percentile_field
 
 CONFIDENCE: Final = 0.99
-_DOUBT: Final = 1 - CONFIDENCE
+DOUBT: Final = 1 - CONFIDENCE
 
 
 def values_above(n: int, percent: float) -> int:
@@ -32,7 +32,7 @@ def values_above(n: int, percent: float) -> int:
     total = 0.0
     for count in range(first, n + 1):
         total += math.exp(logarithm)
-        if total > _DOUBT:
+        if total > DOUBT:
             return max(0, count - 1)
         if count < n:
             logarithm += math.log((n - count) / (count + 1)) + math.log(tail) - math.log1p(-tail)
@@ -51,7 +51,7 @@ def share_bound(found: int, n: int) -> float | None:
     low, high = found / n, 1.0
     for _ in range(40):
         middle = (low + high) / 2
-        if _at_most(found, n, middle) > _DOUBT:
+        if _at_most(found, n, middle) > DOUBT:
             low = middle
         else:
             high = middle

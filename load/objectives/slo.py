@@ -21,6 +21,7 @@ from typing import Final
 
 from rejoinder.errors import UsageError, suggest
 from rejoinder.formatting import plural, value_of
+from rejoinder.load.objectives.check_sample import NONE_VOIDED, Voided
 from rejoinder.load.objectives.confidence import share_bound, upper_bound, values_needed
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import METRICS, RATES, SHARES, TIMES, metric_named
@@ -194,8 +195,14 @@ def evaluate(
     outcomes: OutcomeCounts,
     good: int,
     rates: Rates,
+    voided: Voided = NONE_VOIDED,
+    voided_within: Voided = NONE_VOIDED,
 ) -> list[SloResult]:
     """Return the result of each SLO.
+
+    ``good`` and ``outcomes`` count the responses that were not checked against all rules as good; ``voided`` says how
+    many of them a rule voids, ``voided_within`` how many of those within the limits for single requests. ``rates``
+    allow for them already.
 
     ``value`` is ``None`` without samples. A percentile is that of the nearest rank: with few values
     the largest one. For a percentile or a share ``certified`` is whether ``bound``, beyond which the true figure is
@@ -205,7 +212,7 @@ def evaluate(
     results = []
     for slo in slos:
         if slo.statistic == "share":
-            result = _of_share(slo, outcomes, good)
+            result = _of_share(slo, outcomes, good, voided_within if slo.metric == "goodput" else voided)
         elif slo.statistic == "rate":
             value = getattr(rates, METRICS[slo.metric].rate_field)
             result = _result(slo, value, n=good if slo.metric == "goodput" else good_of(outcomes))
@@ -228,13 +235,20 @@ def _result(slo: Slo, value: float | None, n: int, *, at_least: bool = False) ->
     )
 
 
-def _of_share(slo: Slo, outcomes: OutcomeCounts, good: int) -> SloResult:
+def _of_share(slo: Slo, outcomes: OutcomeCounts, good: int, voided: Voided) -> SloResult:
     counted = counted_of(outcomes)
     if slo.metric == "goodput":
-        found = good
+        found, sign = good, -1
     else:
         found = bad_of(outcomes) if slo.metric == "error" else outcomes.get(RequestOutcome(slo.metric), 0)
-    result = _result(slo, found / counted if counted else None, counted)
+        sign = 1 if slo.metric in ("error", RequestOutcome.NONCONFORMING) else 0
+    unchecked = voided.unchecked if sign else 0
+    likely = None if unchecked and voided.estimate is None else found + sign * (voided.estimate or 0.0)
+    result = _result(slo, likely / counted if counted and likely is not None else None, counted)
+    if unchecked:
+        result.unjudged, result.unjudged_bound = unchecked, round(voided.most / unchecked, 6)
+    # The bound takes the worst for the responses that were not checked, if that makes it looser.
+    found += sign * voided.most if (sign > 0) == slo.at_most else 0
     limit = share_bound(found if slo.at_most else counted - found, counted)
     if limit is not None:
         result.bound = round(limit if slo.at_most else 1 - limit, 9)
@@ -267,6 +281,9 @@ def describe(result: SloResult) -> str:
     """Return the result of one SLO as a line for people."""
     if result.statistic == "each":
         return f"{result.text}: counted by goodput"
+    if result.value is None and result.unjudged:
+        unjudged = plural(result.unjudged, "response was", "responses were")
+        return f"{result.text}: cannot be known ({unjudged} not checked against all rules)"
     if result.value is None:
         return f"{result.text}: missed (no samples)"
     of = "request" if result.statistic in ("share", "rate") else "sample"
@@ -283,7 +300,7 @@ def describe(result: SloResult) -> str:
             if result.unjudged_bound is None
             else f", at most {100 * result.unjudged_bound:.1f} % of them break a rule"
         )
-        notes.append(f"{result.unjudged:,} not checked against all rules{bound}")
+        notes.append(f"estimate: {result.unjudged:,} not checked against all rules{bound}")
     return f"{result.text}: {'met' if result.met else 'missed'}: {_format(result, result.value)} ({'; '.join(notes)})"
 
 

@@ -449,6 +449,15 @@ class Stationarity(Struct, kw_only=True, omit_defaults=True):
         return next((one.growth for one in self.departures if one.kind == "queue"), None)
 
 
+class RuleUnderLoad(Struct, kw_only=True, omit_defaults=True):
+    """A MUST rule that checked responses of a load broke."""
+
+    rule: Annotated[str, about("id of the rule")]
+    responses: Annotated[Count, about("checked responses that broke it")]
+    voided: Annotated[Count, about("of these, responses that it voids, so that they do not count as successes")] = 0
+    known: Annotated[Count, about("of these, responses in which all its problems are known failures")] = 0
+
+
 class LoadSample(Sample, tag="load", kw_only=True):
     """The totals of the whole load run, written once at its end."""
 
@@ -467,13 +476,20 @@ class LoadSample(Sample, tag="load", kw_only=True):
     input_tokens: Annotated[Count, about("input tokens of all requests")]
     output_tokens: Annotated[Count, about("output tokens of all requests, those that were estimated included")]
     self_check: Annotated[SelfCheckResult, about("whether the load generator limited the figures")]
-    good: Annotated[Count, about("requests that succeeded within every limit")]
+    good: Annotated[Count, about("requests that succeeded within every limit, an estimate if some are unjudged")]
     cross_talk: Annotated[Count, about("responses that contain the canary of another request")]
     percentiles: Annotated[list[Percentiles], about("percentiles of each distribution")]
     unjudged_bound: Annotated[
-        Share | None, about("99 % upper bound of the share of the unjudged that breaks a rule")
+        Share | None, about("99 % upper bound of the share of the unjudged that a broken rule voids")
     ] = None
     tokens: Annotated[TokenDetails | None, about("details of the tokens; absent in runs of older versions")] = None
+    unjudged_voided: Annotated[
+        Number | None,
+        about("estimated number of unjudged responses that a broken rule voids; absent if it cannot be known"),
+    ] = None
+    unjudged_voided_most: Annotated[Count, about("99 % upper bound of that number")] = 0
+    broken: Annotated[Count, about("checked responses that broke a MUST rule")] = 0
+    conformance: Annotated[list[RuleUnderLoad], about("the MUST rules that checked responses broke")] = []
     scenarios: Annotated[list[ScenarioOutcomes], about("outcomes by scenario of the workload")] = []
     limits: Annotated[list[str], about("the limits for single requests that goodput uses")] = []
     slos: Annotated[list[SloResult], about("results of the SLOs")] = []

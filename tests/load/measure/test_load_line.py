@@ -224,20 +224,29 @@ def reference_window(requests: Sequence[Sent], settings: LoadSettings, issued: f
     return min(settings.ramp_seconds, issued), issued
 
 
+def proven(requests: Sequence[Sent]) -> Sequence[RequestOutcome]:
+    """Return the outcomes of requests that are known to be good: the unchecked ones only beside checked ones.
+
+    None of these was voided by a rule here, so none of the others is.
+    """
+    return SUCCEEDED if any(sent.outcome is OK for sent in requests) else (OK,)
+
+
 def reference_rates(requests: Sequence[Sent], window: tuple[float, float], limit: int) -> dict[str, float]:
     """Return each rate: what fell into a second is spread over the second, and counts by the part in the window."""
     fell: Counter[tuple[str, int]] = Counter()
+    succeeded = proven(requests)
     for sent in requests:
-        good = sent.outcome in SUCCEEDED and bool(sent.content) and sent.content[0][0] < limit
+        good = sent.outcome in succeeded and bool(sent.content) and sent.content[0][0] < limit
         fell["started", sent.start // 1000] += 1
         fell["finished", sent.end // 1000] += 1
         fell["failed", sent.end // 1000] += sent.outcome not in (*SUCCEEDED, CANCELLED)
-        fell["ok", sent.end // 1000] += sent.outcome in SUCCEEDED
+        fell["ok", sent.end // 1000] += sent.outcome in succeeded
         fell["good", sent.end // 1000] += good
         if sent.answered:
             for at, tokens in sent.content:
                 fell["output_tokens", (sent.start + at) // 1000] += tokens
-                fell["ok_output_tokens", (sent.start + at) // 1000] += tokens * (sent.outcome in SUCCEEDED)
+                fell["ok_output_tokens", (sent.start + at) // 1000] += tokens * (sent.outcome in succeeded)
             if sent.content:
                 fell["input_tokens", (sent.start + sent.content[0][0]) // 1000] += sent.input_tokens
     low, high = window
@@ -281,10 +290,12 @@ def test_totals_are_those_of_the_reference(requests: list[Sent], settings: LoadS
 
     outcomes = Counter(sent.outcome for sent in requests)
     assert (line.outcomes, line.started) == (dict(outcomes), len(requests))
-    good = sum(sent.outcome in SUCCEEDED and bool(sent.content) and sent.content[0][0] < 701 for sent in requests)
+    within = [sent for sent in requests if sent.content and sent.content[0][0] < 701]
+    good = sum(sent.outcome in proven(requests) for sent in within)
+    unknown = RequestOutcome.UNJUDGED in {sent.outcome for sent in within} - set(proven(requests))
     counted = len(requests) - outcomes[CANCELLED]
     assert line.good == good
-    assert line.slos[1].value == (pytest.approx(good / counted) if counted else None)
+    assert line.slos[1].value == (pytest.approx(good / counted) if counted and not unknown else None)
     answered = [sent for sent in requests if sent.answered]
     assert line.output_tokens == sum(sent.tokens for sent in answered)
     assert line.input_tokens == sum(sent.input_tokens for sent in answered)

@@ -19,6 +19,8 @@ from rejoinder.load.measure.recording import Opening, Receives, Recording
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats, encode_stats, gap_bound, numbers_of
 from rejoinder.load.measure.tokens import Doubt, Tokens
+from rejoinder.load.objectives.check_sample import GroupCounts
+from rejoinder.load.objectives.confidence import share_bound
 from rejoinder.load.objectives.slo import RequestLimits, describe, parse_slos
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Exchange, Outcome, Request
@@ -212,8 +214,8 @@ def test_a_request_is_counted_everywhere_once() -> None:
     stats, (recording, found) = RunStats(), a_request()
     stats.add(recording, EXCHANGE, found, 5 * SECOND, 3)
     stats.add(recording._replace(scenario=""), EXCHANGE, measured("cancelled"), 5 * SECOND, 3)
-    counts = ("finished", "judged", "good", "good_unjudged", "foreign", "deltas", "chunks", "input_tokens")
-    assert [getattr(stats, name) for name in counts] == [2, 2, 0, 0, 1, 5, 3, 12]
+    counts = ("finished", "judged", "good", "foreign", "deltas", "chunks", "input_tokens")
+    assert [getattr(stats, name) for name in counts] == [2, 2, 0, 1, 5, 3, 12]
     assert (stats.output_tokens, stats.tokens.without_usage) == (10, 0)
     assert stats.outcomes == {"nonconforming": 1, "cancelled": 1}
     assert stats.rules == {"EVT-02": 1, "SSE-01": 1}
@@ -323,7 +325,8 @@ def test_good_answers_that_were_not_judged_are_counted_apart() -> None:
     for outcome, at in (("ok", 0.2), ("ok", 0.4), ("unjudged", 0.2), ("unjudged", 0.4), ("nonconforming", 0.2)):
         recording = Recording(0, 0, 0, 0, SECOND, 0.0, "complete", "", b"", Receives())
         stats.add(recording, EXCHANGE, measured(outcome, 1.0, content=[(at, 1)]), 0, 0, limits)
-    assert (stats.good, stats.good_unjudged) == (2, 1)
+    assert stats.good == 2
+    assert stats.groups == {1: GroupCounts(2, 0, 2, 1, 0, 1)}
     assert stats.seconds[1].good == 2
     assert {name: histogram.n for name, histogram in stats.histograms.items() if name.startswith("e2e")} == {
         "e2e": 5, "e2e_ok": 4, "e2e_intended": 5, "e2e_intended_ok": 4
@@ -432,17 +435,57 @@ def test_answers_that_were_not_judged_are_told_apart() -> None:
     line = load_line(tally, [SelfCheck(started=10)], settings, issued=10)
     assert line.outcomes == {"ok": 6, "unjudged": 4}
     assert line.unjudged == 4
-    assert line.unjudged_bound == pytest.approx(1 - 0.01 ** (1 / 6), abs=1e-6)
+    assert (line.unjudged_voided, line.unjudged_voided_most, line.unjudged_bound) == (0.0, 3, 0.75)
     goodput, error = line.slos
-    assert (goodput.value, goodput.unjudged, error.value) == (1.0, 4, 0.0)
-    assert "4 not checked against all rules, at most 53.6 % of them break a rule" in describe(goodput)
-    assert unjudged_sentence(line).startswith("4 of 10 succeeded requests")
-    unknown = RunStats()
-    add(unknown, 0, 0.5, "unjudged")
-    unknown.judged = 0
-    assert "No response was checked against all rules" in unjudged_sentence(
-        load_line(unknown, [SelfCheck(started=1)], settings, issued=10)
-    )
+    assert (goodput.value, goodput.unjudged, goodput.unjudged_bound, error.value) == (1.0, 4, 0.75, 0.0)
+    assert goodput.bound == pytest.approx(1 - (share_bound(3, 10) or 0), abs=1e-6)
+    assert "estimate: 4 not checked against all rules, at most 75.0 % of them break a rule" in describe(goodput)
+    assert unjudged_sentence(line).startswith("4 responses were checked for event order")
+
+
+def unjudged_run(checked: int, voided: int, unchecked: int) -> RunStats:
+    """Return a run of an overloaded judge: responses of one second each, so many a second."""
+    stats = RunStats()
+    for slot in range(checked + unchecked):
+        outcome = "unjudged" if slot >= checked else "nonconforming" if slot < voided else "ok"
+        recording = Recording(slot, 0, 0, 0, SECOND, 0.0, "complete", "", b"", Receives(), one_in=16)
+        rules = ["ACC-04"] if outcome == "nonconforming" else []
+        found = measured(outcome, 1.0, content=[(0.1, 1)], output_tokens=5, rules=rules, voiding=rules)
+        found.judged, found.voided = outcome != "unjudged", bool(rules)
+        stats.add(recording, EXCHANGE, found, 0, 0)
+    return stats
+
+
+def test_the_share_among_the_checked_is_applied_to_the_others() -> None:
+    settings = replace(SETTINGS, slos=("goodput>=50%", "error<80%", "nonconforming<80%", "goodput>=1/s"))
+    line = load_line(unjudged_run(100, 75, 300), [SelfCheck(started=400)], settings, issued=10)
+    assert (line.unjudged, line.unjudged_voided, line.broken, line.judged) == (300, 225.0, 75, 100)
+    assert line.good == 100
+    whole = line.rates_whole_run
+    assert (whole.ok_per_s, whole.good_per_s, whole.ok_output_tokens_per_s) == (10.0, 10.0, 50.0)
+    goodput, error, broken, _ = line.slos
+    assert (goodput.value, error.value, broken.value) == (0.25, 0.75, 0.75)
+    assert (goodput.met, error.met, broken.met) == (False, True, True)
+    assert error.unjudged == 300
+    assert error.bound is not None
+    assert error.bound > 0.8
+    assert not error.certified
+    assert [(row.rule, row.responses, row.voided, row.known) for row in line.conformance] == [("ACC-04", 75, 75, 0)]
+
+
+def test_where_every_checked_response_was_voided_none_is_good() -> None:
+    line = load_line(unjudged_run(284, 284, 3812), [SelfCheck(started=4096)], SETTINGS, issued=10)
+    assert (line.good, line.rates_whole_run.ok_per_s, line.unjudged_voided) == (0, 0.0, 3812.0)
+
+
+def test_where_nothing_was_checked_goodput_cannot_be_known() -> None:
+    settings = replace(SETTINGS, slos=("goodput>=50%", "error<80%", "http_5xx<1%"))
+    line = load_line(unjudged_run(0, 0, 30), [SelfCheck(started=30)], settings, issued=10)
+    assert (line.unjudged_voided, line.unjudged_voided_most, line.good) == (None, 30, 0)
+    goodput, error, refused = line.slos
+    assert (goodput.value, goodput.met, error.value, error.met, refused.met) == (None, False, None, False, True)
+    assert describe(goodput) == "goodput>=50%: cannot be known (30 responses were not checked against all rules)"
+    assert "it cannot be known how many succeeded" in unjudged_sentence(line)
 
 
 def test_sums_of_everything_are_joined() -> None:
