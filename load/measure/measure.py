@@ -55,8 +55,8 @@ class Measurement:
     by name, ``tokens`` what follows from them and from the text. ``refused``: the endpoint sent an error. ``times`` and
     ``pools`` hold the values of the metrics by name: one for the request, or many. ``foreign`` are canaries of other
     requests that the answer shows. ``rules`` are the MUST rules that the answer broke, of which ``voiding`` and
-    ``known`` are parts as in :class:`BrokenRules`; ``judged`` is whether it was checked against all rules. ``voided``: it
-    would be ``unjudged`` without that check, which voids it.
+    ``known`` are parts as in :class:`BrokenRules`; ``judged`` is whether it was checked against all rules.
+    ``voided``: it would be ``unjudged`` without that check, which voids it.
     """
 
     outcome: RequestOutcome = RequestOutcome.OK
